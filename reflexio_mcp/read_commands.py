@@ -501,18 +501,21 @@ class _Layout:
             told = [_time(one.get("changed_at", "")), one["state"], one.get("user_id", "")]
             self._say(one["learning_id"], "bold")
             self._say("  " + " · ".join(part for part in told if part), "dim")
-            self._say("  " + (one.get("content") or f"{one.get('content_chars', 0):,} characters"))
+            self._say("  " + (one.get("content") or f"{one.get('characters', 0):,} characters"))
             for name, text in quotes.items():
                 if text:
                     self._say(f"  {name}: {text}")
-            sources = list(one.get("from_requests", ()))
+            sources = [each["request_id"] for each in one.get("from_requests", ())]
             sources += [f"{one[key]:,} {words}" for key, words in _GONE.items() if key in one]
             self._say(f"  from {', '.join(sources) or 'no source that is recorded'}\n", "dim")
         more = " There are more: add --all, or a larger --limit." if "cursor" in facts else ""
         self._say(f"{facts['returned']:,} of {facts['total']:,} learnings.{more}", "dim")
 
 
-_GONE: Final = {"turns_deleted": "turns no longer stored", "turns_not_looked_up": "turns not looked up"}
+_GONE: Final = {
+    "interactions_deleted": "interactions no longer stored",
+    "interactions_not_looked_up": "interactions not looked up",
+}
 _NOUNS: Final = {"sessions": "session", "learned": "learning"}
 
 

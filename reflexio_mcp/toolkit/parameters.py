@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from reflexio_mcp.toolkit.context import Call, scope_of
 from reflexio_mcp.toolkit.error_messages import SAID
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.reading.filters import TrafficFilter, check_source, make_filter, with_search
+from reflexio_mcp.traffic.reading.filters import TrafficFilter, check_source, make_filter
 from reflexio_mcp.traffic.reading.search import check_search
 from reflexio_mcp.traffic.times import parse_time
 
@@ -23,8 +23,7 @@ __all__ = [
     "MASKED",
     "AgentVersion",
     "AskedFilter",
-    "AskedMetadata",
-    "AskedWords",
+    "AskedRequests",
     "Confirm",
     "Contains",
     "Cursor",
@@ -118,36 +117,6 @@ Erase = Annotated[bool, Field(description="keep no recovery copy")]
 WaitForReceipt = Annotated[bool, Field(description="false: return at once, receipt in get_status")]
 
 
-async def asked_metadata(
-    call: Call, user_id: str, session_id: str, source: str, agent_version: str, start_time: str, end_time: str
-) -> TrafficFilter:
-    """The part of a filter that looks at metadata.
-
-    Raises:
-        InvalidInput: one of the arguments cannot be used.
-    """
-    return make_filter(
-        user_id=scope_of(call).user(user_id),
-        session_id=session_id,
-        source=source,
-        agent_version=agent_version,
-        start_time=start_time,
-        end_time=end_time,
-    )
-
-
-AskedMetadata = Annotated[TrafficFilter, Resolve(asked_metadata)]
-"""The filter that a call's arguments make, without `contains` and `finding`; the model does not see it."""
-
-
-async def asked_words(call: Call, wanted: AskedMetadata, contains: str) -> TrafficFilter:
-    return with_search(wanted, contains, "", masked=scope_of(call).masked)
-
-
-AskedWords = Annotated[TrafficFilter, Resolve(asked_words)]
-"""As `AskedMetadata`, with `contains`."""
-
-
 async def asked_filter(
     call: Call,
     user_id: UserId = "",
@@ -182,6 +151,34 @@ async def asked_filter(
 
 AskedFilter = Annotated[TrafficFilter, Resolve(asked_filter)]
 """The filter for a resolver of a tool that is `filtered`; the model does not see it."""
+
+
+async def asked_requests(
+    call: Call,
+    user_id: str,
+    session_id: str,
+    source: str,
+    agent_version: str,
+    start_time: str,
+    end_time: str,
+    finding: str,
+    evaluation_only: bool | None,
+) -> TrafficFilter:
+    return await asked_filter(
+        call,
+        user_id,
+        session_id,
+        source,
+        agent_version,
+        start_time,
+        end_time,
+        finding=finding,
+        evaluation_only=evaluation_only,
+    )
+
+
+AskedRequests = Annotated[TrafficFilter, Resolve(asked_requests)]
+"""As `AskedFilter`, for a tool whose `contains` is about something else than requests."""
 
 FILTER: Final = tuple(inspect.signature(asked_filter, eval_str=True).parameters.values())[1:]
 """The parameters of the filter, the same in every tool."""

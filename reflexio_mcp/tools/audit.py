@@ -11,20 +11,15 @@ from reflexio_mcp.toolkit.context import Call, app_of, old_answer, scope_of
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.reading.cursors import open_cursor
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
 
 __all__ = ["SPECS"]
 
 
+@parameters.filtered("finding")
 async def audit_traffic(
     call: Call,
-    wanted: parameters.AskedWords,
-    user_id: parameters.UserId = "",
-    session_id: parameters.SessionId = "",
-    source: parameters.Source = "",
-    agent_version: parameters.AgentVersion = "",
-    start_time: parameters.StartTime = "",
-    end_time: parameters.EndTime = "",
-    contains: parameters.Contains = "",
+    asked: TrafficFilter,
     cursor: Annotated[str, Field(description="from go_on")] = "",
 ) -> CallToolResult:
     from reflexio_mcp.render.audit import audited
@@ -34,10 +29,10 @@ async def audit_traffic(
     scope = scope_of(call)
     settings = app_of(call).settings
     offer = Offer(app_of(call).tools, takes_user=not scope.user_id)
-    after = open_cursor(scope, cursor, "audit", wanted) if cursor else None
+    after = open_cursor(scope, cursor, "audit", asked) if cursor else None
     async with ProgressReporter(call).steady("reading") as reporter:
         found = await run_audit(
-            scope, wanted, offer=offer, after=after, progress=reporter, personal=settings.personal_data
+            scope, asked, offer=offer, after=after, progress=reporter, personal=settings.personal_data
         )
     return old_answer(audited(found))
 

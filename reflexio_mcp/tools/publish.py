@@ -6,14 +6,13 @@ from mcp.types import CallToolResult
 from pydantic import Field
 
 from reflexio_mcp.render import publishing as text
-from reflexio_mcp.render.publishing import PublishFacts, published
 from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.models import Interaction, PublishBody
-from reflexio_mcp.results.publishing import Finished
+from reflexio_mcp.results.publishing import Finished, Stored
 from reflexio_mcp.toolkit import parameters
-from reflexio_mcp.toolkit.context import Call, answer, app_of, old_answer, scope_of
+from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec
-from reflexio_mcp.traffic.publishing import check_turn, check_turns, finish, publish, screen
+from reflexio_mcp.traffic.publishing import check_turn, check_turns, finish, publish
 
 __all__ = ["SPECS"]
 
@@ -45,27 +44,17 @@ async def publish_interaction(
     retrieval_experiment_id: str = "",
     retrieval_experiment_arm: str = "",
     request_id: Annotated[str, Field(description="your own id makes a repeat safe")] = "",
-) -> CallToolResult:
+) -> Annotated[CallToolResult, Stored]:
     settings = app_of(call).settings
 
     async def beat(seconds: float) -> None:
         await call.report_progress(seconds, None, f"stored or storing; learning for {seconds:.0f} s")
 
-    screened = await screen(
-        interactions,
-        settings.publish_secrets,
-        user_id=user_id,
-        session_id=session_id,
-        source=source,
-        agent_version=agent_version,
-        request_id=request_id,
-        retrieval_experiment_id=retrieval_experiment_id,
-    )
     draft = PublishBody(
         user_id=user_id,
         session_id=session_id,
         request_id=request_id,
-        interaction_data_list=list(screened.turns),
+        interaction_data_list=interactions,
         source=source or settings.source,
         agent_version=agent_version or settings.agent_version,
         skip_aggregation=skip_aggregation,
@@ -76,11 +65,14 @@ async def publish_interaction(
         retrieval_experiment_id=retrieval_experiment_id,
         retrieval_experiment_arm=retrieval_experiment_arm,
     )
-    wait_seconds = settings.wait_timeout if wait_for_response else None
-    done = await publish(scope_of(call), draft, wait_seconds=wait_seconds, beat=beat)
-    redacted = settings.publish_secrets == "redact"
-    back = "delete_request" if "delete_request" in app_of(call).tools else ""
-    return old_answer(published(done, screened, redacted=redacted, takes_back=back))
+    done = await publish(
+        scope_of(call),
+        draft,
+        policy=settings.publish_secrets,
+        wait_seconds=settings.wait_timeout if wait_for_response else None,
+        beat=beat,
+    )
+    return answer(done, text.stored(done))
 
 
 async def finish_session(
@@ -95,7 +87,6 @@ SPECS = (
         publish_interaction,
         "Publish interactions",
         "Remember: store turns of a conversation as one request of a session.",
-        PublishFacts,
         idempotent=False,
         adds=True,
     ),

@@ -15,16 +15,18 @@ from reflexio_mcp.rest.address import image_url_fault
 from reflexio_mcp.rest.errors import AlreadyExists, OutcomeUnknown, ReflexioError, explain
 from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply, UnreadableRequest
 from reflexio_mcp.rest.read_back import differences
-from reflexio_mcp.results.publishing import Finished
+from reflexio_mcp.results.base import NOTICE
+from reflexio_mcp.results.publishing import Finished, Stored
 from reflexio_mcp.traffic.content import every_text, texts_of
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, OutcomeUnclear, quoted
 from reflexio_mcp.traffic.reading.filters import check_source
 from reflexio_mcp.traffic.reading.lookup import find_request, learning_status, require_id
 from reflexio_mcp.traffic.scope import Scope
-from reflexio_mcp.traffic.stored_text import shown_id
+from reflexio_mcp.traffic.showing import NOT_APPLICABLE, learning_row
+from reflexio_mcp.traffic.stored_text import shown_id, shown_name
 from reflexio_mcp.traffic.tasks import task_group
 
-__all__ = ["Published", "Screened", "check_turn", "check_turns", "finish", "publish", "screen"]
+__all__ = ["Policy", "check_turn", "check_turns", "finish", "publish"]
 
 BEAT_SECONDS: Final = 10.0
 """Between signs of life while waiting: hosts give up on a silent call after 60 s, and some after less."""
@@ -48,69 +50,55 @@ REPEAT: Final = (
     "“already stored” then means that it had arrived."
 )
 
+KEPT: Final = (
+    "It holds what looks like a secret ({kinds}), which will come back in later prompts. Take it back with "
+    "delete_request request_id={request_id}, and replace the secret."
+)
+REPLACED: Final = "Secrets were replaced before it was stored: {kinds}."
+
+NAMES: Final = ("user_id", "session_id", "source", "agent_version", "request_id", "retrieval_experiment_id")
+"""Ids and names of a request, in which a secret can be too."""
+
+WARNING_CHARS: Final = 300
+ROLE_CHARS: Final = 60
+MOST_NAMED: Final = 10
+"""Warnings and roles that are named."""
+
+Policy = Literal["warn", "redact", "refuse"]
+"""What to do with secrets: `redact` replaces each by what it is, where that is possible."""
+
 Beat = Callable[[float], Awaitable[None]]
 """Told the seconds waited so far."""
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
-    """What became of a publish.
+class _Sent:
+    """What became of a request that was sent.
 
     Args:
-        body: what was sent.
-        reply: what the service answered. Its `learning_status` is the service's word (`deferred`, `done`, `failed`,
-            `not_tracked`, …), or `still_learning` when the wait ended first.
+        reply: what the service answered; its `learning_status` is `still_learning` when the wait ended first.
         already_stored: an earlier call stored it; this one added nothing.
         read_back: it was seen in the store after the call.
     """
 
-    body: PublishBody
     reply: PublishReply
     already_stored: bool = False
     read_back: bool = False
 
-    @property
-    def agent_version(self) -> str:
-        """As it is stored, the service's default included."""
-        return self.body.agent_version or api_limits.DEFAULT_AGENT_VERSION
-
-    @property
-    def uncompared(self) -> bool:
-        """Whether it was found already stored and carries images or citations, which no call reads back."""
-        found = self.already_stored and self.read_back
-        return found and any(
-            turn.image_encoding or turn.citations for turn in self.body.interaction_data_list
-        )
-
-    @property
-    def unusual_roles(self) -> list[str]:
-        """Roles that no agent usually gives its turns."""
-        roles = dict.fromkeys(turn.role for turn in self.body.interaction_data_list)
-        return [role for role in roles if role.strip().lower() not in USUAL_ROLES]
-
 
 @dataclass(frozen=True, slots=True)
-class Screened:
-    """What was looked through for secrets before it is published.
-
-    Args:
-        turns: the turns to publish.
-        secrets: the kinds of secrets that were found.
-        missed: what was not looked for, in words; empty where all was.
-    """
+class _Screened:
+    """Interactions that were looked through for secrets, the kinds that were found, and what was not looked for."""
 
     turns: Sequence[Interaction]
     secrets: tuple[str, ...]
     missed: str = ""
 
 
-async def screen(
-    interactions: Sequence[Interaction], policy: Literal["warn", "redact", "refuse"], **names: str
-) -> Screened:
+async def _screen(interactions: Sequence[Interaction], policy: Policy, names: Mapping[str, str]) -> _Screened:
     """Look for secrets in what is about to be published.
 
     Args:
-        policy: what to do with them; `redact` replaces each by what it is, where that is possible.
         names: the ids and names it is published under.
 
     Raises:
@@ -120,7 +108,9 @@ async def screen(
     # They compile patterns that few servers need.
     from reflexio_mcp.traffic.rules.secrets import MISSING, available, looked
 
-    screened = await looked(interactions, lambda: _screen(interactions, policy, names), names.values())
+    screened = await looked(
+        interactions, lambda: _looked_through(interactions, policy, names), names.values()
+    )
     if available():
         return screened
     if policy != "warn":
@@ -138,9 +128,9 @@ _TEXT_IN_IMAGE = re.compile(rb"[\t\n\r -~]{16,}|(?:[\t\n\r -~]\0){16,}")
 """What cameras and programs write into an image: a comment, its author, how it was made. No key is shorter."""
 
 
-def _screen(
-    interactions: Sequence[Interaction], policy: Literal["warn", "redact", "refuse"], names: Mapping[str, str]
-) -> Screened:
+def _looked_through(
+    interactions: Sequence[Interaction], policy: Policy, names: Mapping[str, str]
+) -> _Screened:
     from reflexio_mcp.traffic.rules.secrets import (
         asked_for,
         called,
@@ -179,7 +169,7 @@ def _screen(
             place,
             f"holds what looks like a secret ({kind}), {why}. Nothing was stored; publish again without it.",
         )
-    return Screened(screened, tuple(kinds | dict.fromkeys(fixed.values())))
+    return _Screened(screened, tuple(kinds | dict.fromkeys(fixed.values())))
 
 
 def _text_in_image(encoded: str) -> str:
@@ -190,35 +180,87 @@ def _text_in_image(encoded: str) -> str:
     return "\n".join(found.replace(b"\0", b"").decode("ascii") for found in _TEXT_IN_IMAGE.findall(raw))
 
 
-async def publish(scope: Scope, draft: PublishBody, *, wait_seconds: float | None, beat: Beat) -> Published:
+async def publish(
+    scope: Scope, draft: PublishBody, *, policy: Policy, wait_seconds: float | None, beat: Beat
+) -> Stored:
     """Store one request of a session.
 
     Args:
         draft: the request as the caller gave it, with turns that `check_turn` takes. An empty request id is minted
             here, so that a lost reply can be repeated without storing anything twice.
+        policy: what to do with secrets in it.
         wait_seconds: hold on until extraction has covered it, so long at the most; `None` does not wait.
         beat: called every 10 s while waiting.
 
     Raises:
-        InvalidInput: something the API would refuse; nothing was sent.
+        InvalidInput: something the API would refuse, or secrets that the policy refuses; nothing was sent.
         OutcomeUnclear: whether it is stored is not known; names the request id to repeat it with.
         ReflexioError: as the client raises it; nothing was stored.
     """
-    body = _checked(scope, draft)
+    names = {name: getattr(draft, name) or "" for name in NAMES}
+    screened = await _screen(draft.interaction_data_list, policy, names)
+    body = _checked(scope, draft.model_copy(update={"interaction_data_list": list(screened.turns)}))
     minted = not draft.request_id
     try:
         if wait_seconds is None:
-            return await _publish(scope, body, minted, None)
-        async with task_group() as tasks:
-            tasks.start_soon(_beat_until_cancelled, beat)
-            done = await _publish(scope, body, minted, wait_seconds)
-            tasks.cancel_scope.cancel()
-        return done
+            sent = await _publish(scope, body, minted, None)
+        else:
+            async with task_group() as tasks:
+                tasks.start_soon(_beat_until_cancelled, beat)
+                sent = await _publish(scope, body, minted, wait_seconds)
+                tasks.cancel_scope.cancel()
     except ReflexioError as failure:
         if failure.effect == "unknown":
             text = f"{explain(failure)} {REPEAT.format(request_id=body.request_id)}"
             raise OutcomeUnclear(text) from failure
         raise
+    return _stored(body, sent, screened, replaced=policy == "redact")
+
+
+def _stored(body: PublishBody, sent: _Sent, screened: _Screened, *, replaced: bool) -> Stored:
+    from reflexio_mcp.traffic.rules.secrets import without_key  # compiles patterns few servers need
+
+    reply, turns = sent.reply, body.interaction_data_list
+    roles = [
+        role for role in dict.fromkeys(turn.role for turn in turns) if role.strip().lower() not in USUAL_ROLES
+    ]
+    learned = reply.learning_status == "done" and reply.learning_reason != NOT_APPLICABLE
+    notes = [f"{screened.missed[0].upper()}{screened.missed[1:]}."] if screened.missed else []
+    if screened.secrets:
+        told = REPLACED if replaced else KEPT
+        request_id = shown_id(body.request_id)
+        notes.append(told.format(kinds=", ".join(screened.secrets), request_id=request_id))
+    # Images and citations are not given out again.
+    if (
+        sent.already_stored
+        and sent.read_back
+        and any(turn.image_encoding or turn.citations for turn in turns)
+    ):
+        notes.append("Images and citations cannot be read back and were not compared.")
+    return Stored(
+        notice=NOTICE if reply.warnings or roles else "",
+        status="already_stored" if sent.already_stored else "stored",
+        request_id=shown_id(body.request_id),
+        session_id=shown_id(body.session_id),
+        user_id=shown_id(body.user_id),
+        interactions=len(turns),
+        agent_version=shown_name(body.agent_version or api_limits.DEFAULT_AGENT_VERSION),
+        read_back=sent.read_back,
+        learning=learning_row(
+            reply.learning_status, reply.learning_reason, evaluation_only=body.evaluation_only
+        )
+        if reply.learning_status
+        else None,
+        profiles_added=reply.profiles_added if learned else None,
+        playbooks_added=reply.playbooks_added if learned else None,
+        secrets=list(screened.secrets),
+        secrets_replaced=bool(screened.secrets) and replaced,
+        unusual_roles=[
+            shown_name(without_key(role), ROLE_CHARS).strip() or "(empty)" for role in roles[:MOST_NAMED]
+        ],
+        warnings=[shown_name(warning, WARNING_CHARS) for warning in reply.warnings[:MOST_NAMED]],
+        notes=notes,
+    )
 
 
 def _checked(scope: Scope, draft: PublishBody) -> PublishBody:
@@ -322,22 +364,20 @@ async def finish(scope: Scope, user_id: str, session_id: str) -> Finished:
     return Finished(user_id=shown_id(user), session_id=shown_id(session))
 
 
-async def _publish(scope: Scope, body: PublishBody, minted: bool, wait_seconds: float | None) -> Published:
+async def _publish(scope: Scope, body: PublishBody, minted: bool, wait_seconds: float | None) -> _Sent:
     wait = wait_seconds is not None
     failure: ReflexioError | None = None
     with anyio.move_on_after(wait_seconds):
         try:
             reply = await scope.client.publish(body, minted=minted, wait=wait, timeout=wait_seconds)
-            return Published(body, reply, reply.already_stored)
+            return _Sent(reply, reply.already_stored)
         except AlreadyExists as taken:
             # Repeating a call with an id of one's own must be safe, as hosts repeat what they saw fail.
             item = await find_request(scope, body.request_id)
             readable = item is not None and not isinstance(item, UnreadableRequest)
             differ = differences(body, item) if item and readable else []
             if readable and not differ:
-                return Published(
-                    body, await _learned(scope, body.request_id), already_stored=True, read_back=True
-                )
+                return _Sent(await _learned(scope, body.request_id), already_stored=True, read_back=True)
             # Of a request that this caller cannot see, or nobody can read, nothing more is told.
             taken.detail = f"by a request that differs in {', '.join(differ)}" if differ else ""
             raise
@@ -348,7 +388,7 @@ async def _publish(scope: Scope, body: PublishBody, minted: bool, wait_seconds: 
     # The wait ended first, or the answer was lost. The service stores before it learns, but only a look tells.
     with anyio.move_on_after(LOOK_SECONDS), suppress(ReflexioError):
         if await find_request(scope, body.request_id) is not None:
-            return Published(body, await _learned(scope, body.request_id), read_back=True)
+            return _Sent(await _learned(scope, body.request_id), read_back=True)
     try:
         raise failure or OutcomeUnknown("the wait ended before the request was seen in the store")
     finally:

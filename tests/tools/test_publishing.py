@@ -117,7 +117,7 @@ async def test_the_version_that_stands_in_for_a_missing_one_is_said(connect: Con
         given = await client.call_tool(
             "publish_interaction", CALL | {"request_id": "r2", "agent_version": "1.2"}
         )
-    assert "agent version agent-v0 (the default)" in text_of(without)
+    assert "agent version agent-v0" in text_of(without)
     assert "agent-v0" not in text_of(given)
     assert (given.structured_content or {})["agent_version"] == "1.2"
 
@@ -134,6 +134,6 @@ async def test_what_teaches_nothing_is_not_said_to_have_added_nothing(connect: C
     async with connect() as client:
         silent = text_of(await client.call_tool("publish_interaction", {**CALL, "evaluation_only": True}))
         usual = text_of(await client.call_tool("publish_interaction", {**CALL, "request_id": "r2"}))
-    assert "nothing is learned from it (evaluation_only)" in silent
+    assert "Nothing is learned from it: it is for evaluation only." in silent
     assert "Added" not in silent
-    assert "Learning: this store does not learn" in usual
+    assert "This store does not learn; an assistant finds it again by searching." in usual

@@ -12,11 +12,8 @@ import anyio
 import pytest
 from mcp.client.client import Client
 
-from reflexio_mcp.rest.models import Interaction
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
-from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.publishing import screen
 from tests.primitives.conftest import call, facts, text_of
 
 pytestmark = pytest.mark.anyio
@@ -92,8 +89,9 @@ async def test_a_secret_is_stored_and_the_reply_says_its_kind_and_how_to_take_it
         said = facts(result)
         assert said["status"] == "stored"
         assert said["secrets"] == ["github-pat"]
-        assert "delete_request request_id=r1" in said["next"]
-        assert said["next"] in text_of(result)
+        [note] = said["notes"]
+        assert "Take it back with delete_request request_id=r1" in note
+        assert note in text_of(result)
         assert KEY not in text_of(result)
         await call(client, "delete_request", request_id="r1")
 
@@ -205,11 +203,6 @@ async def test_what_publishing_sees_an_audit_finds_and_a_list_redacts(place: str
         assert found["returned"] == 1
         assert KEY not in str(found)
         assert "Tr0ub4dor" not in str(found)
-
-
-async def test_a_key_as_the_id_of_an_experiment_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="retrieval_experiment_id holds what looks like a secret"):
-        await screen([Interaction(content="hello there")], "refuse", retrieval_experiment_id=KEY)
 
 
 def hide_the_formats(monkeypatch: pytest.MonkeyPatch) -> str:

@@ -65,8 +65,8 @@ async def test_a_wait_beats_and_ends_below_the_clients_timeout_with_stored_still
             result = await client.call_tool("publish_interaction", ARGUMENTS, progress_callback=on_progress)
     assert not result.is_error
     assert result.structured_content is not None
-    assert result.structured_content["learning_status"] == "still_learning"
-    assert "stored, still learning" in text_of(result)
+    assert result.structured_content["learning"]["status"] == "still_learning"
+    assert "still learning from it" in text_of(result)
     assert "r1" in text_of(result)
     assert len(beats) >= 5
     assert beats == sorted(beats)

@@ -10,11 +10,11 @@ import { counted, number } from "./format.js";
  * @property {string} [state]
  * @property {string} [changed_at]
  * @property {string} [content]
- * @property {number} [content_chars]
+ * @property {number} [characters] of the content, where it is hidden
  * @property {string} [trigger]
  * @property {string} [quotes]
- * @property {string[]} [from_requests]
- * @property {number} [requests]
+ * @property {{request_id: string, interactions: number[]}[]} [from_requests]
+ * @property {number} [more_requests]
  */
 /**
  * @typedef {object} LearnedOwner
@@ -92,9 +92,9 @@ export class Learned {
       one.learning_id.startsWith("profile") ? "Profile" : "Playbook",
       one.state && one.state !== "current" && one.state,
       one.changed_at && this.owner.day(Date.parse(one.changed_at)),
-      from > 0 && `from ${counted(one.requests ?? from, "request")}`,
+      from > 0 && `from ${counted(from + (one.more_requests ?? 0), "request")}`,
     ];
-    const text = one.content ?? (one.content_chars ? `${number(one.content_chars)} characters` : "");
+    const text = one.content ?? (one.characters ? `${number(one.characters)} characters` : "");
     const { takeBack } = this.owner;
     return el(
       "article", { class: "card" },
@@ -109,7 +109,7 @@ export class Learned {
 
 /** @param {Learning} one @returns {string[]} */
 function requestsOf(one) {
-  return (one.from_requests ?? []).map((text) => text.replace(/ \(turn [\d, ]+\)$/, ""));
+  return (one.from_requests ?? []).map((each) => each.request_id);
 }
 
 /** @param {any} answer @param {number} count */
@@ -119,7 +119,7 @@ function remarkOn(answer, count) {
   if (!count) {
     parts.push(unsure ? "Whether anything was learned from it is not known." : "No profile or user playbook was learned from it.");
   }
-  if (answer.learning_status) parts.push("More may be learned from it: it is not through yet.");
+  if (answer.learning) parts.push("More may be learned from it: it is not through yet.");
   if (answer.users_not_read) parts.push(`The learnings of ${counted(answer.users_not_read, "more user")} were not read.`);
   if (answer.unlinked) {
     const which = answer.unlinked === 1 ? "does not say what it was" : "do not say what they were";

@@ -17,7 +17,7 @@ from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.search import check_search
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["Cursor", "Listing", "open_cursor", "read_place", "write_place"]
+__all__ = ["Cursor", "Listing", "open_cursor", "question_of", "read_place", "write_place"]
 
 Listing = Literal["sessions", "requests", "audit"]
 
@@ -126,7 +126,7 @@ class Cursor:
             self.detail,
             self.shown,
         ]
-        return write_place(self.listing, scope, _question(asked), [_values(self.filter), place])
+        return write_place(self.listing, scope, question_of(asked), [_values(self.filter), place])
 
 
 def open_cursor(
@@ -144,7 +144,7 @@ def open_cursor(
     Raises:
         InvalidInput: not a cursor of this server, or one of another list, caller, filter or detail.
     """
-    questions = [] if asked == TrafficFilter(user_id=scope.user_id) else [_question(asked)]
+    questions = [] if asked == TrafficFilter(user_id=scope.user_id) else [question_of(asked)]
     place = read_place(text, listing, scope, *questions)
     try:
         filtered, fields = _reader().validate_json(json.dumps(place), strict=True)
@@ -165,6 +165,7 @@ def _values(wanted: TrafficFilter) -> list[Any]:
     return list(astuple(wanted)[:-1])  # how its times were written selects nothing
 
 
-def _question(asked: TrafficFilter) -> list[Any]:
+def question_of(asked: TrafficFilter) -> list[Any]:
+    """What a filter asks for, as a cursor is bound to it."""
     # Times are left out: an age gives another second on each call and the cursor has the resolved ones.
     return _values(replace(asked, start=None, end=None))
