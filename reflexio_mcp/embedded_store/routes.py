@@ -169,19 +169,13 @@ def learning_status(connection: sqlite3.Connection, body: bodies.RequestId, now:
 @_route("POST", "/api/get_requests", bodies.GetRequests)
 def get_requests(connection: sqlite3.Connection, query: bodies.GetRequests, now: int) -> Json:
     condition, values = _condition(query)
-    # An index is in this order, so the scan stops at the last session of the page.
+    # An index is in this order: a session's first row is its newest, and the scan stops at the last session.
     rows = connection.execute(
-        f"SELECT session_id FROM requests WHERE {condition} ORDER BY created_at DESC, session_id DESC",  # noqa: S608
-        values,
+        f"SELECT DISTINCT session_id FROM requests WHERE {condition}"  # noqa: S608
+        " ORDER BY created_at DESC, session_id DESC LIMIT ? OFFSET ?",
+        [*values, query.top_k, query.offset],
     )
-    sessions: dict[str, list[Json]] = {}
-    end = query.offset + query.top_k
-    for (session_id,) in rows:
-        sessions[session_id] = []
-        if len(sessions) == end:
-            break
-    rows.close()
-    page = {session_id: sessions[session_id] for session_id in list(sessions)[query.offset : end]}
+    page: dict[str, list[Json]] = {session_id: [] for (session_id,) in rows}
     found = connection.execute(
         f"SELECT * FROM requests INDEXED BY requests_by_session WHERE session_id {_AMONG}"  # noqa: S608
         f" AND {condition} ORDER BY created_at DESC, arrival DESC",
