@@ -16,8 +16,6 @@ BENCHMARKS = {
     "audit": "an audit of 100,000 requests against reading the same rows",
     "deletion": "2,000 deletions by filter against the raw API calls",
     "over_http": "calls a second over HTTP against a bare SDK server",
-    "listing": "the first page of 100,000 requests against that of 1,000",
-    "learnings": "what 1,000 requests fed among 4,000 learnings against the two list calls",
     "explorer": "the explorer's page in Chromium at 100, 1,000 and 10,000 requests, beside an empty page",
 }
 

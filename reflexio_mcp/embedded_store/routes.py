@@ -322,7 +322,6 @@ _route("GET", "/meta/version")(
 for _path, _name in {
     "/api/get_profiles": "user_profiles",
     "/api/get_user_playbooks": "user_playbooks",
-    "/api/get_agent_playbooks": "agent_playbooks",
     "/api/get_session_outcomes": "session_outcomes",
 }.items():
     _route("POST", _path)(_always({"success": True, _name: []}))

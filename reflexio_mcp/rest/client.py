@@ -317,16 +317,6 @@ class ReflexioClient:
             if len(page) < OUTCOMES_AT_ONCE:
                 return found
 
-    async def get_agent_playbooks(self) -> list[models.AgentPlaybook]:
-        """Read the ids of all agent playbooks of every status."""
-        sent = {"limit": EVERY_ONE, "status_filter": EVERY_STATUS}
-        return await self._list(models.AgentPlaybook, "/api/get_agent_playbooks", sent, "agent_playbooks")
-
-    async def agent_playbook_sources(self, agent_playbook_id: int) -> models.Provenance:
-        """Ask whose playbooks an agent playbook was made from."""
-        sent = {"kind": "agent_playbook", "id": str(agent_playbook_id)}
-        return await self._post(models.Provenance, "/api/get_learning_provenance", sent)
-
     async def whoami(self) -> models.WhoAmI:
         """Ask whose data the key reaches and where it is stored."""
         return await self._get(models.WhoAmI, "/api/whoami", "success", "org_id")

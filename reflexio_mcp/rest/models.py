@@ -249,38 +249,6 @@ class SessionOutcome(Read):
     occurred_at: int = 0
 
 
-class AgentPlaybook(Read):
-    """A playbook made from many users' playbooks. It names no user; only its id is read."""
-
-    agent_playbook_id: int
-
-
-class SourceUser(Read):
-    """Whose a playbook is."""
-
-    user_id: str | None = None
-
-
-class SourcePlaybook(Read):
-    """A user playbook that an agent playbook was made from."""
-
-    user_playbook: SourceUser = Field(default_factory=SourceUser)
-
-
-class Provenance(Reply):
-    """Whose playbooks an agent playbook was made from.
-
-    The reply holds these users' interactions in full. Nothing but whose they are is read from it.
-    """
-
-    provenance_status: str = "unavailable"
-    source_user_playbooks: list[SourcePlaybook] = []
-
-    @property
-    def users(self) -> frozenset[str]:
-        return frozenset(one.user_playbook.user_id or "" for one in self.source_user_playbooks)
-
-
 class LearningStatus(Reply):
     status: str = "not_tracked"
     reason: str | None = None
