@@ -15,7 +15,6 @@ LONG = "n" * 100_000
 
 CALLS: dict[str, Callable[[Client], Awaitable[object]]] = {
     "tool": lambda client: client.call_tool(LONG, {}),
-    "resource": lambda client: client.read_resource(f"reflexio://{LONG}"),
     "prompt": lambda client: client.get_prompt(LONG, {}),
     "prompt argument": lambda client: client.get_prompt("forget_conversation", {LONG: "x"}),
     "completion": lambda client: client.complete(
