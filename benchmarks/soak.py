@@ -176,17 +176,20 @@ class Person(LoadClient):
         """Delete the oldest session, bring it back, and delete it with its copies."""
         session, ids = next(iter(self._sessions.items()))
         done = await self._confirmed(http, {"session_id": session})
-        self._expect(done.get("deleted") == len(ids), f"delete of {len(ids)}", done)
-        back = await self._call(http, "restore_requests", {"copy_id": done.get("copy_id", "")})
-        self._expect(back.get("restored") == len(ids), f"restore of {len(ids)}", back)
+        self._expect(done["deleted"]["requests"] == len(ids), f"delete of {len(ids)}", done)
+        given = {"deletion": done["number"]}
+        plan = await self._call(http, "restore_requests", given)
+        back = await self._call(http, "restore_requests", given | {"confirm": plan.get("confirm", "")})
+        self._expect(back["restored"]["requests"] == len(ids), f"restore of {len(ids)}", back)
         done = await self._confirmed(http, {"session_id": session, "erase": True})
-        self._expect(done.get("deleted") == len(ids), f"erasure of {len(ids)}", done)
+        self._expect(done["deleted"]["requests"] == len(ids), f"erasure of {len(ids)}", done)
         self._book.deleted.update(ids)
         del self._sessions[session]
 
     async def _confirmed(self, http: httpx.AsyncClient, given: dict[str, Any]) -> dict[str, Any]:
         plan = await self._call(http, "delete_session", given)
-        return await self._call(http, "delete_session", given | {"confirm": plan.get("confirm", "")})
+        code = plan.get("plan", {}).get("confirm", "")
+        return (await self._call(http, "delete_session", given | {"confirm": code}))["receipt"]
 
     async def _ask(
         self, http: httpx.AsyncClient, method: str, name: str, params: dict[str, Any]

@@ -34,11 +34,11 @@ async def main(way, url, token):
         turns = [{"role": "User", "content": "hello"}]
         stored = await call("publish_interaction", user_id="u", session_id=way, interactions=turns)
         listed = await call("list_requests", session_id=way)
-        assert listed["returned"] == 1, listed
+        assert stored["request_id"] in str(listed), listed
         assert "hello" in str(await call("get_request", request_id=stored["request_id"]))
         plan = await call("delete_session", session_id=way)
-        done = await call("delete_session", session_id=way, confirm=plan["confirm"])
-        assert done["deleted"] == 1, done
+        done = await call("delete_session", session_id=way, confirm=plan["plan"]["confirm"])
+        assert done["receipt"]["deleted"]["requests"] == 1, done
     sys.stdout.write("job done\n")
 
 

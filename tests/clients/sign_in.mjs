@@ -51,8 +51,8 @@ const stored = await call("publish_interaction", {
 });
 assert.equal(stored.user_id, "ann");
 const plan = await call("delete_session", { session_id: "by-typescript" });
-const receipt = await call("delete_session", { session_id: "by-typescript", confirm: plan.confirm });
-assert.equal(receipt.deleted, 1);
+const receipt = await call("delete_session", { session_id: "by-typescript", confirm: plan.plan.confirm });
+assert.equal(receipt.receipt.deleted.requests, 1);
 await client.close();
 process.stdout.write("done\n");
 process.exit(0);

@@ -40,9 +40,9 @@ async def test_every_step_of_the_main_job_works(way: dict[str, Any], sessions: A
         assert "short answers" in str(structured(shown))
         plan = structured(await client.call_tool("delete_session", {"session_id": "s"}))
         done = structured(
-            await client.call_tool("delete_session", {"session_id": "s", "confirm": plan["confirm"]})
+            await client.call_tool("delete_session", {"session_id": "s", "confirm": plan["plan"]["confirm"]})
         )
-        assert done["deleted"] == 1
+        assert done["receipt"]["deleted"]["requests"] == 1
         gone = await client.call_tool("get_request", {"request_id": stored["request_id"]})
         assert gone.is_error
 
@@ -64,7 +64,7 @@ async def test_the_person_is_asked_through_the_clients_form(way: dict[str, Any])
             "publish_interaction", {"user_id": "u", "session_id": "s", "interactions": turns("x")}
         )
         done = structured(await client.call_tool("delete_session", {"session_id": "s"}))
-        assert done["deleted"] == 1
+        assert done["receipt"]["deleted"]["requests"] == 1
         assert len(asked) == 1
 
 
@@ -80,4 +80,4 @@ async def test_without_sessions_a_client_of_2025_is_given_the_plans_code_instead
             "publish_interaction", {"user_id": "u", "session_id": "s", "interactions": turns("x")}
         )
         plan = structured(await client.call_tool("delete_session", {"session_id": "s"}))
-        assert plan["confirm"]
+        assert plan["plan"]["confirm"]

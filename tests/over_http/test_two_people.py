@@ -121,8 +121,10 @@ async def test_nobody_else_deletes_it_or_brings_it_back(people: tuple[Client, Cl
         assert MARK not in str(await bob.call_tool(name, arguments)), name
     assert MARK in await seen(ann, SURFACES["get_request"], request)
     gone = await done(ann, "delete_request", request_id=request)
-    assert (await bob.call_tool("restore_requests", {"copy_id": gone["copy_id"]})).is_error
-    assert (await done(ann, "restore_requests", copy_id=gone["copy_id"]))["restored"] == 1
+    number = gone["receipt"]["number"]
+    assert MARK not in str(await bob.call_tool("restore_requests", {"deletion": number}))
+    assert (await bob.call_tool("get_request", {"request_id": request})).is_error
+    assert (await done(ann, "restore_requests", deletion=number))["restored"]["requests"] == 1
 
 
 async def test_a_cursor_leads_nobody_else_on(people: tuple[Client, Client]) -> None:
