@@ -72,21 +72,6 @@ def test_several_that_ask_at_once_get_the_same_secret(tmp_path: Path) -> None:
     assert set(found) == {path.read_bytes()}
 
 
-@pytest.mark.parametrize("put", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/etc/hostname")])
-def test_only_a_regular_file_is_opened(tmp_path: Path, put: Callable[[Path], None]) -> None:
-    path = tmp_path / "file"
-    put(path)
-    with pytest.raises(OSError, match=r"regular|symbolic"):
-        os.close(private_files.open_regular(path))
-
-
-def test_a_file_that_is_opened_for_appending_is_made_for_its_owner_alone(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    descriptor = private_files.open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.close(descriptor)
-    assert mode(path) == 0o600
-
-
 def test_others_lose_what_they_may_do_with_a_file_and_its_owner_nothing(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.touch()
@@ -104,14 +89,3 @@ def test_the_key_of_fingerprints_outlives_the_process_unless_no_file_can_be_kept
     (tmp_path / "file").touch()
     nowhere = Settings(store=str(tmp_path / "file" / "store.db"))
     assert local_key(nowhere) is None
-
-
-def test_a_lock_that_another_holds_is_waited_for_as_long_as_was_asked(tmp_path: Path) -> None:
-    with (
-        private_files.locked(tmp_path),
-        pytest.raises(TimeoutError),
-        private_files.locked(tmp_path, seconds=0.1),
-    ):
-        pytest.fail("two were let in at once")
-    with private_files.locked(tmp_path, seconds=0.1):
-        pass
