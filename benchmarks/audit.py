@@ -59,7 +59,7 @@ async def _pass(what: str, store: str) -> int:
     from reflexio_mcp.rest.client import ReflexioClient
     from reflexio_mcp.rest.models import RequestQuery
     from reflexio_mcp.traffic.audit import run
-    from reflexio_mcp.traffic.audit.next_call import Offer
+    from reflexio_mcp.traffic.audit.calls import Offer
     from reflexio_mcp.traffic.audit.run import run_audit
     from reflexio_mcp.traffic.reading.filters import TrafficFilter
     from reflexio_mcp.traffic.scope import Scope
@@ -72,7 +72,7 @@ async def _pass(what: str, store: str) -> int:
         if what == "audit":
             run.AUDIT_SECONDS = 3600.0  # of all of it, however long it takes
             everything = TrafficFilter(start=0)
-            return (await run_audit(Scope(client), everything, offer=Offer(frozenset()))).overview.requests
+            return (await run_audit(Scope(client), everything, offer=Offer(frozenset()))).traffic.requests
         seen = offset = 0
         while True:
             page = await client.get_requests(RequestQuery(top_k=101, offset=offset))

@@ -237,7 +237,8 @@ async def _ask(
 
 
 def _found(facts: Facts) -> bool:
-    return bool(facts.get("returned") or facts.get("requests") or facts.get("request_id"))
+    requests = facts.get("traffic", facts).get("requests")
+    return bool(facts.get("returned") or requests or facts.get("request_id"))
 
 
 async def stored_sources(client: "Client", chosen: Facts) -> tuple[list[str], bool]:
@@ -440,60 +441,63 @@ class _Layout:
                     self._say(f"{name.replace('_', ' ')}: {_words(value)}", "dim")
 
     def _audit(self, facts: Facts) -> None:
-        from reflexio_mcp.render.result import counted
-        from reflexio_mcp.traffic.reading.search import FINDINGS
+        from reflexio_mcp.results.audit import AuditResult
+        from reflexio_mcp.traffic.audit.rules import FINDINGS
 
-        requests, sessions, users = (counted(facts[f"{one}s"], one) for one in ("request", "session", "user"))
+        audit = AuditResult.model_validate(facts)
+        traffic = audit.traffic
+        between = ""
+        if traffic.oldest and traffic.newest:
+            between = f", {traffic.oldest:%Y-%m-%d %H:%M} to {traffic.newest:%Y-%m-%d %H:%M} UTC"
         self._say(
-            f"{requests} in {sessions} of {users}, {_time(facts['oldest'])} to {_time(facts['newest'])} UTC"
+            f"{traffic.requests:,} requests in {traffic.sessions:,} sessions of {traffic.users:,} users{between}"
         )
-        all_have = facts.get("each", {})
-        for name, key in (("source", "source"), ("user", "user_id"), ("agent_version", "agent_version")):
-            one_for_all = [{"name": all_have[key], "count": facts["requests"]}] if key in all_have else ()
-            top = facts.get(f"by_{name}", {}).get("top", one_for_all)
-            named = (f"{one['name']} ({one['count']:,})" for one in top)
-            self._say(f"{name.replace('_', ' ')}s: {', '.join(named)}")
-        if "left_out" in facts:
+        for name, most in (
+            ("sources", traffic.by_source),
+            ("users", traffic.by_user),
+            ("agent versions", traffic.by_agent_version),
+        ):
+            self._say(f"{name}: {', '.join(f'{one.name} ({one.count:,})' for one in most)}")
+        if audit.left_out:
             self._say(_not_all(facts))
-        for one in facts.get("not_run", ()):
-            self._say(f"Not looked for: {', '.join(one['ids'])} ({one['reason']}).", "dim")
+        for one in audit.not_looked_for:
+            self._say(f"Not looked for: {', '.join(one.findings)} ({one.reason}).", "dim")
         self._say("")
-        if not facts["findings"]:
+        if not audit.findings:
             self._say("Nothing was found.")
             return
         self._table(
-            ("severity", "count", "finding", "what"),
+            ("severity", "count", "finding", "kinds"),
             (
-                (one["severity"], counted(one["count"], one["unit"]), one["id"], one["finds"])
-                for one in facts["findings"]
+                (
+                    one.severity, one.count, one.finding,
+                    ", ".join(f"{kind.name} ({kind.count:,})" for kind in one.kinds),
+                )
+                for one in audit.findings
             ),
-        )
-        for one in facts["findings"]:
-            self._say(f"\n{one['id']}", "bold")
-            if "why" in one:  # else the audit was too long for reasons
-                self._say(f"{one['why']} {one['advice']}")
-            if which := [*one.get("which", ()), *one.get("notes", ())]:
-                self._say(f"  {', '.join(which)}")
-            examples = [{**all_have, **one.get("each", {}), **each} for each in one.get("examples", ())]
+        )  # fmt: skip
+        for one in audit.findings:
+            self._say(f"\n{one.finding}", "bold")
+            self._say(f"{one.why} {one.advice}")
             self._table(
                 ("", "", "", "", ""),
                 (
                     (
-                        "  " + _time(each.get("created_at", "")), each.get("request_id"), each.get("session_id"),
-                        each.get("user_id"), each.get("source"),
+                        f"  {place.created_at:%Y-%m-%d %H:%M}" if place.created_at else "",
+                        place.request_id or place.learning_id,
+                        place.session_id,
+                        place.kind,
+                        place.around,
                     )
-                    for each in examples
+                    for place in one.places
                 ),
-            )  # fmt: skip
-            if examples and one["unit"] == "request" and one["count"] > len(examples):
-                self._say(f"  (the newest {len(examples)} of {one['count']:,})", "dim")
-            flags = same_filter(one.get("next", {}).get("arguments", {}))
+            )
+            flags = same_filter(one.show.arguments) if one.show else ""
             if flags:
                 self._say(f"  See them: {listing(flags)}", "dim")
-            if one["id"] in FINDINGS:
-                chosen = flags or f"--finding {one['id']}"
-                self._say(f"  Select and delete some: {_program()} explore {chosen}", "dim")
-                self._say(f"  Delete all of them: {_program()} delete {chosen}", "dim")
+            if flags and one.finding in FINDINGS:
+                self._say(f"  Select and delete some: {_program()} explore {flags}", "dim")
+                self._say(f"  Delete all of them: {_program()} delete {flags}", "dim")
 
     def _learned(self, facts: Facts) -> None:
         for one in facts["learnings"]:

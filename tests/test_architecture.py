@@ -99,7 +99,8 @@ def test_a_stdio_server_starts_without_what_few_calls_need() -> None:
         "tomlkit",
         "psycopg",
     }
-    late |= {"reflexio_mcp.embedded_store", "reflexio_mcp.demo", "reflexio_mcp.traffic.audit"}
+    late |= {"reflexio_mcp.embedded_store", "reflexio_mcp.demo", "reflexio_mcp.traffic.audit.run"}
+    late |= {"reflexio_mcp.traffic.audit.rules.secrets", "reflexio_mcp.traffic.audit.rules.planted"}
     assert started & late == set()
 
 

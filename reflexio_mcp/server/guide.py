@@ -8,7 +8,7 @@ from typing import Final
 
 from reflexio_mcp.rest import api_limits
 from reflexio_mcp.settings import Confirm
-from reflexio_mcp.traffic.rules.catalog import RULES
+from reflexio_mcp.traffic.audit.rules import RULES
 
 __all__ = ["FIELDS", "guide"]
 
@@ -164,7 +164,6 @@ def guide(*, learns: bool, confirm: Confirm) -> str:
             else []
         ),
         "What audit_traffic looks for, and what to do instead:",
-        # A rule without a detector asks how the learning went.
-        *(f"{rule.id}: {rule.reasons(learns=learns)[1]}" for rule in RULES if learns or rule.detector),
+        *(f"{rule.name}: {rule.advice}" for rule in RULES if learns or "learning" not in rule.name),
     ]
     return "\n".join(lines)

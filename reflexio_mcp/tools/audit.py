@@ -5,9 +5,9 @@ from typing import Annotated
 from mcp.types import CallToolResult
 from pydantic import Field
 
-from reflexio_mcp.render.audit_facts import AuditFacts
+from reflexio_mcp.results.audit import AuditResult
 from reflexio_mcp.toolkit import parameters
-from reflexio_mcp.toolkit.context import Call, app_of, old_answer, scope_of
+from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.reading.cursors import open_cursor
@@ -20,11 +20,11 @@ __all__ = ["SPECS"]
 async def audit_traffic(
     call: Call,
     asked: TrafficFilter,
-    cursor: Annotated[str, Field(description="from go_on")] = "",
-) -> CallToolResult:
-    from reflexio_mcp.render.audit import audited
-    from reflexio_mcp.traffic.audit.next_call import Offer
-    from reflexio_mcp.traffic.audit.run import run_audit
+    cursor: Annotated[str, Field(description="from an audit that did not reach the end")] = "",
+) -> Annotated[CallToolResult, AuditResult]:
+    from reflexio_mcp.render.audit import audit_text
+    from reflexio_mcp.traffic.audit.calls import Offer
+    from reflexio_mcp.traffic.audit.run import run_audit  # what an audit needs, few servers need
 
     scope = scope_of(call)
     settings = app_of(call).settings
@@ -34,7 +34,7 @@ async def audit_traffic(
         found = await run_audit(
             scope, asked, offer=offer, after=after, progress=reporter, personal=settings.personal_data
         )
-    return old_answer(audited(found))
+    return answer(found, audit_text(found))
 
 
 SPECS = (
@@ -42,9 +42,8 @@ SPECS = (
         audit_traffic,
         "Audit traffic",
         "How many requests there are, whose and since when, and what is wrong with them: findings (probable-secret, "
-        "possible-secret, duplicate, test-traffic, planted-instructions, personal-phone, ...), each with the call to "
-        "clean up. Shows no content.",
-        AuditFacts,
+        "possible-secret, planted-instructions, personal-data, duplicate, test-traffic, learning-waiting, ...), each "
+        "with the call that shows it and the one that cleans up. Shows no content.",
         read_only=True,
     ),
 )

@@ -17,6 +17,7 @@ from reflexio_mcp.results.base import NOTICE, Room, structured
 from reflexio_mcp.results.explorer import ExplorerData, ExplorerState
 from reflexio_mcp.results.reading import RequestRow, SessionRequests
 from reflexio_mcp.toolkit.context import Call, app_of, place_shown, scope_of
+from reflexio_mcp.traffic.audit.rules import FINDINGS, select_each, severity_of
 from reflexio_mcp.traffic.deletion.plan import Options
 from reflexio_mcp.traffic.deletion.targets import Requests
 from reflexio_mcp.traffic.errors import InvalidInput
@@ -26,9 +27,6 @@ from reflexio_mcp.traffic.reading.listing import list_requests
 from reflexio_mcp.traffic.reading.lookup import learning_status, read_set, require_id
 from reflexio_mcp.traffic.reading.one import read_request
 from reflexio_mcp.traffic.reading.paging import SessionPager
-from reflexio_mcp.traffic.reading.search import FINDINGS
-from reflexio_mcp.traffic.rules.catalog import rule
-from reflexio_mcp.traffic.rules.selection import select_each
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import Showing, redacted
 from reflexio_mcp.traffic.stored_text import shown_id, visible
@@ -92,7 +90,7 @@ def _state(call: Call, wanted: TrafficFilter) -> ExplorerState:
         masked=settings.mask,
         recovery_days=settings.recovery_days,
         tools=sorted(app.tools),
-        rules={name: rule(name).severity for name in FINDINGS},
+        rules={name: severity_of(name) for name in FINDINGS},
         filter={
             "user_id": shown_id(wanted.user_id),
             "session_id": shown_id(wanted.session_id),
@@ -165,7 +163,7 @@ def _found_in(wanted: TrafficFilter, requests: Sequence[RequestWithInteractions]
     matching = wanted.pick(requests)
     return {
         name: [shown_id(one.request.request_id) for one in items]
-        for name, items in select_each(matching, is_part=wanted.selects_in_sessions).items()
+        for name, items in select_each(matching).items()
     }
 
 

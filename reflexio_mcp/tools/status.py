@@ -94,7 +94,7 @@ async def _backend(app: App, scope: Scope, where: str) -> Facts:
 
 
 def _policy(settings: Settings) -> Facts:
-    from reflexio_mcp.traffic.rules import secrets  # its patterns take a while to compile
+    from reflexio_mcp.traffic.audit.rules import redaction as secrets  # its patterns take a while to compile
 
     changing: Facts = {
         "confirm": settings.confirm,

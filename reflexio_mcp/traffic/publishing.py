@@ -17,7 +17,7 @@ from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply, Unr
 from reflexio_mcp.rest.read_back import differences
 from reflexio_mcp.results.base import NOTICE
 from reflexio_mcp.results.publishing import Finished, Stored
-from reflexio_mcp.traffic.content import every_text, texts_of
+from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, OutcomeUnclear, quoted
 from reflexio_mcp.traffic.reading.filters import check_source
 from reflexio_mcp.traffic.reading.lookup import find_request, learning_status, require_id
@@ -106,11 +106,9 @@ async def _screen(interactions: Sequence[Interaction], policy: Policy, names: Ma
             looked for here, and the policy is not to warn.
     """
     # They compile patterns that few servers need.
-    from reflexio_mcp.traffic.rules.secrets import MISSING, available, looked
+    from reflexio_mcp.traffic.audit.rules.redaction import MISSING, available, looked
 
-    screened = await looked(
-        interactions, lambda: _looked_through(interactions, policy, names), names.values()
-    )
+    screened = await looked(interactions, lambda: _looked_through(interactions, policy, names))
     if available():
         return screened
     if policy != "warn":
@@ -131,28 +129,26 @@ _TEXT_IN_IMAGE = re.compile(rb"[\t\n\r -~]{16,}|(?:[\t\n\r -~]\0){16,}")
 def _looked_through(
     interactions: Sequence[Interaction], policy: Policy, names: Mapping[str, str]
 ) -> _Screened:
-    from reflexio_mcp.traffic.rules.secrets import (
+    from reflexio_mcp.traffic.audit.rules.redaction import (
         asked_for,
-        called,
-        find_secrets,
         redact_turn,
         secret_in_name,
+        secrets_of_turn,
     )
+    from reflexio_mcp.traffic.audit.rules.secrets import find_secrets
 
     kinds: dict[str, None] = {}
     fixed: dict[str, str] = {}  # where something stands that cannot be replaced
     for name, value in names.items():
         if kind := secret_in_name(value):
-            fixed.setdefault(name, kind)
+            fixed.setdefault(name, f"{kind} in an id or a name")
     screened: list[Interaction] = []
     for index, (turn, asked) in enumerate(zip(interactions, asked_for(interactions), strict=True)):
-        for field, text in every_text(turn):
-            name = asked if field == "content" else ""
-            found = [secret.kind for secret in find_secrets(called(text, name))]
-            if found and field.startswith(_FIXED):
-                fixed.setdefault(f"interactions[{index}].{field}", found[0])
+        for field, kind in secrets_of_turn(turn, asked):
+            if field.startswith(_FIXED):
+                fixed.setdefault(f"interactions[{index}].{field}", kind)
             else:
-                kinds |= dict.fromkeys(found)
+                kinds[kind] = None
         if found := find_secrets(_text_in_image(turn.image_encoding)):
             fixed.setdefault(f"interactions[{index}].image_encoding", found[0].kind)
         screened.append(redact_turn(turn, asked=asked) if policy == "redact" else turn)
@@ -218,7 +214,7 @@ async def publish(
 
 
 def _stored(body: PublishBody, sent: _Sent, screened: _Screened, *, replaced: bool) -> Stored:
-    from reflexio_mcp.traffic.rules.secrets import without_key  # compiles patterns few servers need
+    from reflexio_mcp.traffic.audit.rules.redaction import without_key  # compiles patterns few servers need
 
     reply, turns = sent.reply, body.interaction_data_list
     roles = [

@@ -188,7 +188,7 @@ class Showing:
     ) -> list[RowT]:
         if self.masked or self._uncovered:
             return look()
-        from reflexio_mcp.traffic.rules.secrets import looked  # its patterns take a while to compile
+        from reflexio_mcp.traffic.audit.rules.redaction import looked  # its patterns take a while to compile
 
         return await looked((turn for item in items for turn in item.interactions), look)
 
@@ -207,7 +207,7 @@ def redacted(item: RequestWithInteractions, chars: int | None = None) -> Request
 
 
 def _redacted_turns(turns: Sequence[StoredInteraction], chars: int | None) -> Iterator[StoredInteraction]:
-    from reflexio_mcp.traffic.rules.secrets import asked_for, redact_turn
+    from reflexio_mcp.traffic.audit.rules.redaction import asked_for, redact_turn
 
     for turn, asked in zip(turns, asked_for(turns), strict=True):
         yield redact_turn(turn, chars, asked)
@@ -228,7 +228,7 @@ def _opening(item: RequestWithInteractions) -> RequestWithInteractions:
 
 
 def _redacted_turn(turns: Sequence[StoredInteraction], index: int) -> StoredInteraction:
-    from reflexio_mcp.traffic.rules.secrets import asked_for, redact_turn
+    from reflexio_mcp.traffic.audit.rules.redaction import asked_for, redact_turn
 
     asked = asked_for(turns)[index]
     turn = redact_turn(turns[index], LOOKED_CHARS, asked)
@@ -241,7 +241,7 @@ def _redacted_turn(turns: Sequence[StoredInteraction], index: int) -> StoredInte
 
 def _beginning(text: str) -> str:
     """The beginning of a text, secrets replaced, without what may be a part of one at its end."""
-    from reflexio_mcp.traffic.rules.secrets import redact_opening, without_end
+    from reflexio_mcp.traffic.audit.rules.redaction import redact_opening, without_end
 
     text = text.lstrip()
     if len(text) <= LOOKED_CHARS:

@@ -111,7 +111,7 @@ async def test_an_entry_is_found_planned_and_deleted_without_being_seen(
         for request, text in ((f"bad-{unique}", planted), (f"good-{unique}", f"tea {WORD}")):
             await call(
                 client, "publish_interaction", user_id=user, session_id=f"s-{unique}", request_id=request,
-                interactions=[{"content": text}],
+                interactions=[{"role": "Tool", "content": text}],
             )  # fmt: skip
         seen: list[CallToolResult] = []
         if by == "id":
@@ -121,9 +121,11 @@ async def test_an_entry_is_found_planned_and_deleted_without_being_seen(
             wanted = {"request_ids": [largest["request_id"]]}
         else:
             seen.append(await call(client, "audit_traffic", user_id=user))
-            (finding,) = [one for one in facts(seen[0])["findings"] if one["id"] == "planted-instructions"]
-            assert finding["next"]["tool"] == "delete_requests"
-            wanted = finding["next"]["arguments"]
+            (finding,) = [
+                one for one in facts(seen[0])["findings"] if one["finding"] == "planted-instructions"
+            ]
+            assert finding["act"]["tool"] == "delete_requests"
+            wanted = finding["act"]["arguments"]
         seen.append(await call(client, "delete_requests", **wanted))
         assert facts(seen[-1])["plan"]["requests"] == 1
         seen.append(await call(client, "delete_requests", **wanted, confirm=facts(seen[-1])["confirm"]))
@@ -162,7 +164,7 @@ async def test_under_the_mask_words_cannot_be_tried_out(connect: Connect, unique
             assert result.is_error
             assert "hides what is stored" in text_of(result)
         if tool != "audit_traffic":
-            found = await client.call_tool(tool, {"user_id": f"ada-{unique}", "finding": "nearly-empty"})
+            found = await client.call_tool(tool, {"user_id": f"ada-{unique}", "finding": "shared-session"})
             assert not found.is_error
         forged = await client.call_tool("list_requests", {"cursor": page["cursor"]})
         assert forged.is_error

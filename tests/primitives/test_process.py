@@ -49,7 +49,7 @@ async def test_every_primitive_answers_as_its_schema_says(tmp_path: Path, revisi
         }
         assert (await session.request("completion/complete", asked))["completion"]["values"] == ["s1"]
         audit = await session.call("audit_traffic")
-        assert audit["structuredContent"]["requests"] == 1
+        assert audit["structuredContent"]["traffic"]["requests"] == 1
         with pytest.raises(RpcError) as missing:
             await session.request("resources/read", {"uri": "reflexio://requests/none"})
         assert missing.value.code in (-32602, -32002)

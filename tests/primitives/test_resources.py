@@ -12,7 +12,7 @@ from reflexio_mcp.rest import api_limits
 from reflexio_mcp.server.guide import FIELDS, guide
 from reflexio_mcp.settings import load
 from reflexio_mcp.tools.catalog import offered
-from reflexio_mcp.traffic.rules.catalog import RULES
+from reflexio_mcp.traffic.audit.rules import RULES
 from tests.primitives.conftest import Connect, call, publish, resource_text
 
 pytestmark = pytest.mark.anyio
@@ -54,7 +54,7 @@ async def test_the_guide_names_every_argument_limit_and_rule(connect: Connect) -
     ):
         assert f"{number:,}" in text
     # What asks how the learning went is nothing where a store does not learn.
-    assert all((f"\n{rule.id}: " in text) == (learns or bool(rule.detector)) for rule in RULES)
+    assert all((f"\n{rule.name}: " in text) == (learns or "learning" not in rule.name) for rule in RULES)
     assert len(text) <= BUDGET
 
 

@@ -302,7 +302,9 @@ def _held_item(target: Target, copied: Copied) -> Item | None:
 
 def _first_words(selected: Selected) -> dict[str, str]:
     """The first words of the items that are shown, secrets redacted. Looking for secrets takes time."""
-    from reflexio_mcp.traffic.rules.secrets import redact_opening  # its patterns take a while to compile
+    from reflexio_mcp.traffic.audit.rules.redaction import (
+        redact_opening,  # its patterns take a while to compile
+    )
 
     return {one: visible(in_brief(redact_opening(text))) for one, text in selected.openings.items()}
 

@@ -160,7 +160,9 @@ async def plan_restore(
 
 
 def _first_words(items: Sequence[RequestWithInteractions]) -> list[str]:
-    from reflexio_mcp.traffic.rules.secrets import redact_opening  # its patterns take a while to compile
+    from reflexio_mcp.traffic.audit.rules.redaction import (
+        redact_opening,  # its patterns take a while to compile
+    )
 
     return [visible(in_brief(redact_opening(opening(one, OPENING_CHARS)))) for one in items]
 

@@ -109,7 +109,7 @@ def _rows(
 
 
 def _row(item: FedLearning, found: FoundTurns, *, masked: bool, names_user: bool) -> LearningRow:
-    from reflexio_mcp.traffic.rules.secrets import redact  # its patterns take a while to compile
+    from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
 
     learning = item.learning
     places: defaultdict[str, list[int]] = defaultdict(list)

@@ -9,6 +9,7 @@ import anyio.to_thread
 
 from reflexio_mcp.rest.api_limits import SOURCE_PATTERN
 from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, StoredRequest
+from reflexio_mcp.traffic.audit.rules import WHOLE_SESSIONS
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.search import check_search, search
 from reflexio_mcp.traffic.reading.words import words_of
@@ -19,7 +20,6 @@ __all__ = [
     "NO_FILTER",
     "PART_OF_SESSIONS",
     "UNSEEN",
-    "WHOLE_SESSIONS",
     "WORDS_NOT_KEPT",
     "TrafficFilter",
     "check_source",
@@ -30,9 +30,6 @@ __all__ = [
 NO_FILTER: Final = "no filter"
 WORDS_NOT_KEPT: Final = "containing words that are not kept"
 ASSUMED_UTC: Final = "no zone: taken as UTC"
-
-WHOLE_SESSIONS: Final = frozenset({"temporary-session"})
-"""Findings that are judged by all of a session, so that no filter may leave out a part of it."""
 
 PART_OF_SESSIONS: Final = (
     "it takes a whole session, so leave out source, agent_version, contains, evaluation_only and end_time"
@@ -105,8 +102,7 @@ class TrafficFilter:
     def pick(self, items: Sequence[RequestWithInteractions]) -> list[RequestWithInteractions]:
         """Those of one session's requests, newest first, that pass the whole filter."""
         picked = [item for item in items if self.matches_request(item.request)]
-        is_part = bool(self.source or self.agent_version or self.evaluation_only is not None)
-        return list(search(self.contains, self.finding, picked, is_part=is_part))
+        return list(search(self.contains, self.finding, picked))
 
     async def pick_in_thread(self, items: Sequence[RequestWithInteractions]) -> list[RequestWithInteractions]:
         """As `pick`; a search in texts runs in a worker thread, so that other calls go on meanwhile."""

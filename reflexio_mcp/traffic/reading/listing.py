@@ -346,7 +346,10 @@ class _Walk:
 def _redacted(rows: Sequence[SessionRow | RequestRow], showing: Showing) -> list[str]:
     if showing.masked or not rows:
         return []
-    from reflexio_mcp.traffic.rules.secrets import MISSING, available  # its patterns take a while to compile
+    from reflexio_mcp.traffic.audit.rules.redaction import (  # its patterns take a while to compile
+        MISSING,
+        available,
+    )
 
     missing = [] if available() else [f"{MISSING[0].upper()}{MISSING[1:]}."]
     return [*missing, *([REDACTED] if any(row.redacted for row in rows) else [])]

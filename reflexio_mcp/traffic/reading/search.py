@@ -1,20 +1,17 @@
 """What `contains` and `finding` select, and which part of a request has the words of `contains`."""
 
-import functools
 from collections.abc import Iterator, Sequence
 from typing import cast
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.results.reading import Matched
+from reflexio_mcp.traffic.audit.rules import FINDINGS, RULES, select
+from reflexio_mcp.traffic.audit.rules.content import PersonalData, PlantedInstructions, Secret
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.words import Words, words_of
-from reflexio_mcp.traffic.rules.catalog import RULES, rule
 
 __all__ = ["FINDINGS", "check_search", "judges_alone", "matched", "search"]
-
-FINDINGS = tuple(rule.id for rule in RULES if rule.selects and not rule.across)
-"""What `finding` takes."""
 
 MASKED = (
     "is not offered here: this server hides what is stored, and words that are found would tell it. "
@@ -39,38 +36,24 @@ def check_search(contains: str, finding: str, *, masked: bool = False) -> None:
     if contains and not words_of(contains):
         raise InvalidInput("contains", "has no word in it.")
     if finding and finding not in FINDINGS:
-        if finding in [rule.id for rule in RULES]:
+        if any(finding in rule.names() for rule in RULES):
             raise InvalidInput("finding", NO_FILTER_TELLS.format(finding=finding))
         raise InvalidInput("finding", f"must be one of {', '.join(FINDINGS)}.")
 
 
-def search(contains: str, finding: str, items: Items, *, is_part: bool) -> Items:
-    """Those of a session's requests, newest first, that show `finding` and have the words of `contains`.
-
-    Args:
-        is_part: a filter may have left out some requests of the session.
-    """
+def search(contains: str, finding: str, items: Items) -> Items:
+    """Those of a session's requests, newest first, that show `finding` and have the words of `contains`."""
     if finding:
-        from reflexio_mcp.traffic.rules.selection import select  # loads the detectors
-
-        items = select(finding, items, is_part=is_part)
+        items = select(finding, items)
     if not contains:
         return items
     words = words_of(contains)
     return [item for item in items if words.are_in(_texts(item), _ids(item).values())]
 
 
-@functools.cache
 def judges_alone(finding: str) -> bool:
     """Whether each request shows by itself if it is found, without the others of its session."""
-    if not finding:
-        return True
-    from reflexio_mcp.traffic.rules.detector import Detector
-    from reflexio_mcp.traffic.rules.selection import detector_types
-
-    name = rule(finding).detector.rpartition(".")[2]
-    kind = next(one for one in detector_types() if one.__name__ == name)
-    return kind.session is Detector.session and kind.finish is Detector.finish
+    return not finding or any(finding in rule.names() for rule in (Secret, PlantedInstructions, PersonalData))
 
 
 def matched(item: RequestWithInteractions, words: Words) -> tuple[Matched, int | None]:

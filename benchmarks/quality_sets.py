@@ -1,0 +1,441 @@
+"""Published test data that a person fetches, read into labelled texts, and which part of it the rules are made with.
+
+The split was written down before the rules were written, and goes by whole groups, never by single texts:
+
+- *made with*: the fixtures of gitleaks, trufflehog, secretlint, CredSweeper and detect-secrets whose file has a SHA-256
+  that begins with a byte below 128; InjecAgent; Tensor Trust; the code of express, requests and fastapi; the training
+  part of the schema-guided dialogues; the sentences of `quality/told_secrets.txt` with such a SHA-256.
+- *held out*: the other half of these fixtures and sentences; the code, logs and pages of flask, vite, awesome-compose,
+  Kubernetes' examples and loghub; the rest of the dialogues, ShareGPT.
+- *never seen*: fixtures of noseyparker, semgrep-rules, leaktk, whispers and leaky-repo; the injections of BIPIA,
+  CyberSecEval, WASP, garak and promptmap.
+
+The last two parts are read once, when the rules are done. None of the data is stored here.
+"""
+
+import ast
+import hashlib
+import importlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+OWN = Path(__file__).parent / "quality" / "told_secrets.txt"
+
+GO_TEXT = re.compile(r'`([^`]*)`|"((?:[^"\\\n]|\\.)*)"')
+
+Part = Literal["made with", "held out", "never seen"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One text and whether a rule should find something in it.
+
+    Args:
+        source: the set that it is from.
+        text: what is judged.
+        wanted: whether something should be found.
+        foreign: whether a tool gave the text.
+        group: what decides on its part; empty if the whole set belongs to one.
+    """
+
+    source: str
+    text: str
+    wanted: bool
+    foreign: bool = False
+    group: str = ""
+
+    @property
+    def half(self) -> Part:
+        """The part of a set that is divided by groups."""
+        first = hashlib.sha256(self.group.encode("utf-8", "replace")).digest()[0]
+        return "made with" if first < 128 else "held out"
+
+
+def fixtures(folder: Path, part: Part) -> Iterator[Sample]:
+    """Secrets and their look-alikes, as scanners test themselves with them."""
+    if part == "never seen":
+        for read in (_noseyparker, _semgrep, _fake_leaks, _whispers, _leaky_repo):
+            yield from once(read(folder))
+        return
+    for read in (_gitleaks, _secretlint, _trufflehog, _credsweeper, _detect_secrets):
+        yield from (one for one in once(read(folder)) if one.half == part)
+
+
+def told(part: Part) -> Iterator[Sample]:
+    """Secrets told in sentences, and sentences that only look so; written for this project."""
+    for line in OWN.read_text(encoding="utf-8").splitlines():
+        sample = Sample("told in sentences", line[2:], line.startswith("+"), group=line[2:])
+        if sample.half == part:
+            yield sample
+
+
+def planted(folder: Path, part: Part) -> Iterator[Sample]:
+    """Injections of published attack suites."""
+    if part == "made with":
+        yield from once(_injecagent(folder))
+    if part == "never seen":
+        for path in sorted(folder.glob("BIPIA/benchmark/text_attack_*.json")):
+            for texts in read_json(path).values():
+                yield from (Sample("BIPIA", text, True, True) for text in texts)
+        for path in sorted(
+            folder.glob("PurpleLlama/CybersecurityBenchmarks/datasets/prompt_injection/*.json")
+        ):
+            told = "CyberSecEval, translated" if "translated" in path.name else "CyberSecEval"
+            for row in read_json(path):
+                if row["injection_type"] == "indirect":
+                    yield Sample(told, row["user_input"], True, True)
+        yield from once(_wasp(folder))
+        yield from once(_garak(folder))
+        for path in sorted(folder.glob("promptmap/rules/*/*.yaml")):
+            if prompt := _yaml(path).get("prompt"):
+                yield Sample("promptmap", str(prompt), True, True)
+
+
+def talk(folder: Path, part: Part) -> Iterator[Sample]:
+    """What people and assistants say in published conversations."""
+    kinds = {"made with": ("train",), "held out": ("dev", "test")}.get(part, ())
+    for kind in kinds:
+        for path in sorted(folder.glob(f"dstc8-schema-guided-dialogue/{kind}/dialogues_*.json")):
+            for dialogue in read_json(path):
+                yield from (Sample("dialogues", turn["utterance"], False) for turn in dialogue["turns"])
+    if part == "held out":
+        for path in sorted(folder.glob("ShareGPT92k_user_linguistic_mining/*/*.json")):
+            for turn in read_json(path).get("conversations", ()):
+                yield Sample("ShareGPT, real chats", turn["value"], False)
+
+
+def pages(folder: Path, part: Part) -> Iterator[Sample]:
+    """Paragraphs of code, logs and documentation, test keys included."""
+    if part == "held out":
+        for path in sorted(folder.glob("loghub/*/*_2k.log")):
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            for at in range(0, len(lines), 20):
+                yield Sample("loghub", "\n".join(lines[at : at + 20]), False, True)
+    names = {
+        "made with": ("express", "requests", "fastapi"),
+        "held out": ("flask", "vite", "awesome-compose", "examples"),
+    }.get(part, ())
+    for name in names:
+        yield from once(_paragraphs(folder / name, "Kubernetes' examples" if name == "examples" else name))
+
+
+def conversations(folder: Path, part: Part) -> Iterator[list[tuple[str, str]]]:
+    """Whole conversations: what was said and what was answered, turn by turn."""
+    for kind in {"made with": ("train",), "held out": ("dev", "test")}.get(part, ()):
+        for path in sorted(folder.glob(f"dstc8-schema-guided-dialogue/{kind}/dialogues_*.json")):
+            for dialogue in read_json(path):
+                turns = [turn["utterance"] for turn in dialogue["turns"]]
+                yield list(zip(turns[::2], turns[1::2], strict=False))
+
+
+def once(samples: Iterator[Sample]) -> Iterator[Sample]:
+    seen: set[str] = set()
+    for sample in samples:
+        text = sample.text.strip()
+        if len(text) > 3 and text not in seen:
+            seen.add(text)
+            yield replace(sample, text=text)
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def go_text(match: "re.Match[str]") -> str:
+    if match[1] is not None:
+        return match[1]
+    with suppress(json.JSONDecodeError):
+        return json.loads(f'"{match[2]}"')
+    return match[2]
+
+
+def _gitleaks(folder: Path) -> Iterator[Sample]:
+    # Only what is written out: many true positives are made at run time from a pattern.
+    for path in sorted(folder.glob("gitleaks/cmd/generate/config/rules/*.go")):
+        source = path.read_text(encoding="utf-8", errors="replace")
+        for name, wanted in (("tps", True), ("fps", False)):
+            for begin in re.finditer(rf"{name}\s*:?=\s*(?:append\([^,]*,\s*)?\[\]string\{{", source):
+                for element in go_elements(source, begin.end()):
+                    parts = re.split(r"\s*\+\s*(?=[`\"])", element)
+                    texts = [GO_TEXT.fullmatch(part.strip()) for part in parts]
+                    if texts and all(texts):
+                        text = "".join(go_text(one) for one in texts if one)
+                        yield Sample("gitleaks", text, wanted, group=path.name)
+
+
+def go_elements(source: str, place: int) -> Iterator[str]:
+    depth, current = 1, ""
+    while place < len(source) and depth:
+        if source.startswith("//", place):
+            place = source.find("\n", place)
+            continue
+        if source[place] in '"`' and (text := GO_TEXT.match(source, place)):
+            current += text[0]
+            place = text.end()
+            continue
+        depth += {"{": 1, "(": 1, "}": -1, ")": -1}.get(source[place], 0)
+        if source[place] == "," and depth == 1:
+            yield current.strip()
+            current = ""
+        elif depth:
+            current += source[place]
+        place += 1
+    if current.strip():
+        yield current.strip()
+
+
+def _secretlint(folder: Path) -> Iterator[Sample]:
+    for path in sorted(folder.glob("secretlint/packages/@secretlint/*/test/snapshots/*/input.*")):
+        kind = path.parent.name.split(".")[0]
+        if kind in ("ng", "ok"):
+            text = path.read_text(encoding="utf-8", errors="replace")
+            yield Sample("secretlint", text[:20_000], kind == "ng", group=str(path.parents[3].name))
+
+
+def _trufflehog(folder: Path) -> Iterator[Sample]:
+    case = re.compile(
+        r'name:\s*"[^"]*",\s*\n\s*input:\s*(.+?),\s*\n\s*want:\s*(nil|\[\]string\{\s*\}|\[\]string\{.+?\n?\s*\}),',
+        re.DOTALL,
+    )
+    constant = re.compile(
+        r'^\s*(?:var\s+|const\s+)?(\w+)\s*:?=\s*(`[^`]*`|"(?:[^"\\\n]|\\.)*")\s*$', re.MULTILINE
+    )
+    formatted = re.compile(r'fmt\.Sprintf\((`[^`]*`|"(?:[^"\\\n]|\\.)*"),\s*(.+)\)', re.DOTALL)
+    for path in sorted(folder.glob("trufflehog/pkg/detectors/**/*_test.go")):
+        if "integration" in path.name:
+            continue
+        source = path.read_text(encoding="utf-8", errors="replace")
+        named = {
+            one[1]: go_text(text) for one in constant.finditer(source) if (text := GO_TEXT.match(one[2]))
+        }
+        for one in case.finditer(source):
+            if one[2] == "nil" or re.fullmatch(r"\[\]string\{\s*\}", one[2]):
+                continue  # a wrong format of one vendor's key may well be another secret
+            given = one[1].strip()
+            if text := GO_TEXT.fullmatch(given):
+                yield Sample("trufflehog", go_text(text), True, group=path.name)
+            elif given in named:
+                yield Sample("trufflehog", named[given], True, group=path.name)
+            elif (call := formatted.fullmatch(given)) and (pattern := GO_TEXT.match(call[1])):
+                values = [named.get(name.strip()) for name in call[2].split(",")]
+                if all(value is not None for value in values):
+                    with suppress(TypeError, ValueError):
+                        yield Sample(
+                            "trufflehog",
+                            re.sub(r"%[sqv]", "%s", go_text(pattern)) % tuple(values),
+                            True,
+                            group=path.name,
+                        )
+
+
+def _credsweeper(folder: Path) -> Iterator[Sample]:
+    root = folder / "CredSweeper" / "tests"
+    packed = re.compile(
+        r"\.(?:[gbx]z2?|zip|tar|lzma|pdf|docx|xls\w?|ods"
+        r"|deb|rpm|cpio|pyc|class|elf|dex|jks|p12|db|sqlite|pptx|rtf)"
+    )
+    no_secrets = {
+        "UUID",
+        "Salt",
+        "Nonce",
+        "AWS S3 Bucket",
+        "Firebase Domain",
+        "Tencent WeChat API App ID",
+        "AWS Client ID",
+    }
+    if not root.exists():
+        return
+    for found in read_json(root / "data" / "output.json"):
+        lines = found["line_data_list"]
+        plain = not packed.search(lines[0]["path"]) and "|" not in (lines[0].get("info") or "")
+        if plain and found["rule"] not in no_secrets | {"PEM Private Key"}:
+            yield Sample(
+                "CredSweeper", "\n".join(line["line"] for line in lines)[:5000], True, group=found["rule"]
+            )
+    for path in sorted((root / "samples").iterdir()):
+        if path.name.endswith("_n") or path.name in ("false_positive", "password_FALSE"):
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                yield Sample("CredSweeper", line, False, group=path.name)
+
+
+def _detect_secrets(folder: Path) -> Iterator[Sample]:
+    skipped = {"high_entropy_strings_test", "ip_public_test", "base_test"}
+    for path in sorted(folder.glob("detect-secrets/tests/plugins/*_test.py")):
+        if path.stem in skipped:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "parametrize"):
+                continue
+            cases = node.args[1] if len(node.args) > 1 else None
+            for case in getattr(cases, "elts", []):
+                with suppress(ValueError):
+                    match ast.literal_eval(case):
+                        case (str(text), bool(wanted)):
+                            yield Sample("detect-secrets", text, wanted, group=path.name)
+                        case _:
+                            pass
+
+
+def _injecagent(folder: Path) -> Iterator[Sample]:
+    for kind in ("dh", "ds"):
+        for path in folder.glob(f"*Injec*Agent/data/test_cases_{kind}_enhanced.json"):
+            yield from (
+                Sample("InjecAgent, announced", row["Tool Response"], True, True) for row in read_json(path)
+            )
+        for path in folder.glob(f"*Injec*Agent/data/test_cases_{kind}_base.json"):
+            yield from (
+                Sample("InjecAgent, bare orders", row["Tool Response"], True, True) for row in read_json(path)
+            )
+
+
+def _yaml(path: Path) -> Any:
+    try:
+        yaml: Any = importlib.import_module("yaml")
+    except ModuleNotFoundError:
+        return {}
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def _noseyparker(folder: Path) -> Iterator[Sample]:
+    for path in sorted(folder.glob("noseyparker/crates/noseyparker/data/default/builtin/rules/*.yml")):
+        for rule in _yaml(path).get("rules", ()):
+            for key, wanted in (("examples", True), ("negative_examples", False)):
+                yield from (Sample("noseyparker", text, wanted) for text in rule.get(key) or ())
+
+
+def _semgrep(folder: Path) -> Iterator[Sample]:
+    # The rules beside them, in `gitleaks`, are tested with what gitleaks' own fixtures are made from.
+    said = re.compile(r"^\s*(?:#|//|--|<!--|/\*)\s*(ruleid|ok):.*$", re.MULTILINE)
+    for path in sorted(folder.glob("semgrep-rules/generic/secrets/security/*")):
+        if path.suffix in (".yaml", ".yml") or not path.is_file():
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        marks = [*said.finditer(text)]
+        for mark, end in zip(marks, [*(one.start() for one in marks[1:]), len(text)], strict=True):
+            yield Sample("semgrep-rules", text[mark.end() : end][:20_000], mark[1] == "ruleid")
+
+
+def _fake_leaks(folder: Path) -> Iterator[Sample]:
+    for kind, wanted in (("valid", True), ("invalid", False)):
+        for path in sorted(folder.glob(f"fake-leaks/*/{kind}/**/*")):
+            if path.is_file():
+                data = path.read_bytes()
+                if b"\0" not in data:
+                    yield Sample("leaktk's fake-leaks", data.decode("utf-8", "replace")[:20_000], wanted)
+
+
+def _whispers(folder: Path) -> Iterator[Sample]:
+    for path in sorted(folder.glob("whispers/tests/fixtures/*.yml")):
+        wanted: bool | None = None
+        for line in path.read_text(encoding="utf-8").splitlines():
+            mark = line.strip().lower().strip("#: ")
+            if mark in ("compliant", "noncompliant"):
+                wanted = mark == "noncompliant"
+            elif wanted is not None and re.search(r"[:=]\s*\S|^\s*-\s*\S", line):
+                yield Sample("whispers", line, wanted)
+
+
+def _leaky_repo(folder: Path) -> Iterator[Sample]:
+    listed = folder / "leaky-repo/.leaky-meta/secrets.csv"
+    if listed.exists():
+        for line in listed.read_text(encoding="utf-8").splitlines():
+            name, _, counts = line.partition(",")
+            path = folder / "leaky-repo" / name
+            if counts and not name.startswith("#") and path.is_file():
+                text = path.read_bytes()[:20_000].decode("utf-8", "replace")
+                yield Sample("leaky-repo", text, not counts.startswith("0"))
+
+
+def _wasp(folder: Path) -> Iterator[Sample]:
+    root = folder / "wasp/webarena_prompt_injections"
+    if not root.exists():
+        return
+    source = (root / "constants.py").read_text(encoding="utf-8")
+    formats = re.findall(r'_INJECTION: "(.*?)",?$|_PLAIN_TEXT: "(.*?)",?$', source, re.MULTILINE)
+    setup = read_json(root / "configs/experiment_config.raw.json")["prompt_injections_setup_config"]
+    for task in setup:
+        values = {key: str(value) for key, value in task["parameters"].items()}
+        values |= {"gitlab_domain": "https://gitlab.example", "reddit_domain": "https://forum.example"}
+        said = _filled(task["instruction"], values)
+        for url, plain in formats:
+            text = _filled(
+                url or plain,
+                {
+                    "user_goal_str": "comment on the post",
+                    "instantiated_url_of_action": _filled(task["action_url"], values),
+                    "instantiated_instruction_text": said.replace(" ", "-") if url else said,
+                },
+            )
+            yield Sample("WASP, in a page's words", text, True, True)
+
+
+def _garak(folder: Path) -> Iterator[Sample]:
+    """Instructions that garak hides in resumes, reports and texts to translate, as its probes put them together."""
+    path = folder / "garak/garak/probes/latentinjection.py"
+    if not path.exists():
+        return
+    known: dict[str, Any] = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign):
+            known |= _literal(node, known)
+        if isinstance(node, ast.ClassDef):
+            parts: dict[str, Any] = {}
+            for inner in node.body:
+                if isinstance(inner, ast.Assign):
+                    parts |= _literal(inner, {**known, **parts})
+            contexts, orders = parts.get("contexts", ()), parts.get("injection_instructions", ())
+            before, behind = parts.get("injection_sep_pairs", [("", "")])[0]
+            for context in contexts:
+                for order in orders:
+                    text = context.replace(known.get("INJECTION_MARKER", "?"), before + order + behind)
+                    for name in ("PAYLOAD_MARKER", "TRIGGER_MARKER"):
+                        text = text.replace(known.get(name, "?"), "Haha pwned!")
+                    yield Sample("garak, latent injection", text, True, True)
+
+
+def _literal(node: ast.Assign, known: dict[str, Any]) -> dict[str, Any]:
+    """What a constant is, its f-strings filled in."""
+    if not isinstance(node.targets[0], ast.Name):
+        return {}
+    with suppress(NameError, SyntaxError, TypeError, ValueError):
+        plain = _Filled(known).visit(node.value)
+        return {node.targets[0].id: ast.literal_eval(ast.unparse(plain))}
+    return {}
+
+
+class _Filled(ast.NodeTransformer):
+    def __init__(self, known: dict[str, Any]) -> None:
+        self._known = known
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
+        parts: list[str] = []
+        for value in node.values:
+            if isinstance(value, ast.Constant):
+                parts.append(str(value.value))
+            elif isinstance(value, ast.FormattedValue) and isinstance(value.value, ast.Name):
+                parts.append(str(self._known[value.value.id]) if value.value.id in self._known else "")
+        return ast.Constant("".join(parts))
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        return ast.Constant(self._known[node.id]) if isinstance(self._known.get(node.id), str) else node
+
+
+def _filled(text: str, values: dict[str, str]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda one: values.get(one[1], one[0]), text)
+
+
+def _paragraphs(root: Path, source: str) -> Iterator[Sample]:
+    skipped = {".png", ".svg", ".ico", ".jpg", ".gif", ".woff2", ".map", ".lock"}
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and path.suffix not in skipped and path.stat().st_size < 1_000_000:
+            data = path.read_bytes()
+            if b"\0" in data:
+                continue
+            for text in re.split(r"\n\s*\n", data.decode("utf-8", "replace")):
+                if text.strip():
+                    yield Sample(source, text, False, True)

@@ -1,0 +1,90 @@
+"""What an audit found."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from reflexio_mcp.results.base import Moment, Result, Row
+
+__all__ = ["AuditResult", "Call", "Count", "FindingRow", "Found", "NotLooked", "Place"]
+
+
+class Count(Row):
+    """A name and how many have it."""
+
+    name: str
+    count: int
+
+
+class Call(Row):
+    """A call to make, with exactly these arguments."""
+
+    tool: str
+    arguments: dict[str, Any]
+
+
+class Place(Row):
+    """Where something was found. `around` has what was found covered."""
+
+    request_id: str = ""
+    session_id: str = ""
+    user_id: str = ""
+    created_at: Moment | None = None
+    interaction_id: int | None = None
+    kind: str = ""
+    around: str = ""
+    repeats: Annotated[str, Field(description="the request with the same content, which stays")] = ""
+    learning_id: str = ""
+
+
+class FindingRow(Row):
+    """One finding: what it is, how much of it, where first, and what to do."""
+
+    finding: str
+    severity: Literal["high", "medium", "low"]
+    count: Annotated[int, Field(description="requests, or learnings")]
+    kinds: list[Count] = []
+    why: str
+    advice: str
+    places: list[Place] = []
+    show: Annotated[Call | None, Field(description="shows what was found")] = None
+    act: Annotated[Call | None, Field(description="only after the person has seen what it takes")] = None
+
+
+class NotLooked(Row):
+    """Findings that were not looked for, or not everywhere, and why."""
+
+    findings: list[str]
+    reason: str
+
+
+class Found(Row):
+    """What the traffic is, in numbers. The names are the most frequent ones."""
+
+    requests: int
+    interactions: int = 0
+    sessions: int = 0
+    evaluation_only: int = 0
+    oldest: Moment | None = None
+    newest: Moment | None = None
+    users: int = 0
+    by_user: list[Count] = []
+    by_source: list[Count] = []
+    by_agent_version: list[Count] = []
+    learning_asked: int = 0
+    learning_waiting: int = 0
+    learning_failed: int = 0
+
+
+class AuditResult(Result):
+    """An audit: numbers, findings, and what was not looked for. No stored content."""
+
+    filter: str = ""
+    traffic: Found
+    findings: list[FindingRow] = []
+    findings_left_out: int = 0
+    not_looked_for: list[NotLooked] = []
+    not_found: list[str] = []
+    left_out: Annotated[str, Field(description="traffic that was not looked at")] = ""
+    unreadable: Annotated[int, Field(description="places that the service could not return")] = 0
+    cursor: Annotated[str, Field(description="audits the rest")] = ""

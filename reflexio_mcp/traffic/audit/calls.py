@@ -1,0 +1,86 @@
+"""From a finding to the calls that follow: one that shows it, and one that acts on it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from reflexio_mcp.results.audit import Call
+from reflexio_mcp.traffic.audit.rules import rule_of
+from reflexio_mcp.traffic.reading.filters import UNSEEN, TrafficFilter
+from reflexio_mcp.traffic.times import iso
+
+__all__ = ["Offer", "calls_about", "can_be_given"]
+
+IDS_CHARS: Final = 800
+"""Characters of ids in one call, if no filter selects the finding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The tools that the caller has, and whether `user_id` is one of their arguments."""
+
+    tools: frozenset[str]
+    takes_user: bool = True
+
+
+def calls_about(
+    finding: str, ids: Sequence[str], wanted: TrafficFilter, offer: Offer, *, selected: bool
+) -> tuple[Call | None, Call | None]:
+    """The call that shows a finding and the one that deletes it; `None` without a tool for it.
+
+    Args:
+        ids: requests of it that a call can name.
+        wanted: what the audit looked at, with both times.
+        selected: the filter selects all that was found.
+    """
+    rule = rule_of(finding)
+    deletes = rule.offers == "delete" and finding != "possible-secret"
+    if selected and rule.selects:
+        arguments = {**_window(wanted, offer, rule.whole_sessions), "finding": finding}
+        hidden = {"detail": "masked"} if finding == UNSEEN else {}
+        show = _call(offer, "list_requests", {**arguments, **hidden})
+        act = _call(offer, "delete_requests", arguments) if deletes else None
+        if show:
+            return show, act
+    if not ids:
+        return None, None
+    show = _call(offer, "get_request", {"request_id": ids[0], "detail": "masked"})
+    if not deletes:
+        return show, None
+    chosen = _fitting(ids)
+    act = _call(offer, "delete_requests", {"request_ids": chosen}) if chosen else None
+    return show, act or _call(offer, "delete_request", {"request_id": ids[0]})
+
+
+def can_be_given(*values: str) -> bool:
+    """Whether a call's arguments can be exactly these: blanks around them are stripped, unseen characters are shown."""
+    return all(one and one.isprintable() and one == one.strip() for one in values)
+
+
+def _call(offer: Offer, tool: str, arguments: dict[str, Any]) -> Call | None:
+    named = [one for one in arguments.values() if isinstance(one, str)]
+    return Call(tool=tool, arguments=arguments) if tool in offer.tools and can_be_given(*named) else None
+
+
+def _window(wanted: TrafficFilter, offer: Offer, whole_sessions: bool) -> dict[str, Any]:
+    given = {
+        "user_id": wanted.user_id if offer.takes_user else "",
+        "session_id": wanted.session_id,
+        "source": wanted.source,
+        "agent_version": wanted.agent_version,
+        "start_time": iso(wanted.start) if wanted.start is not None else "",
+        "end_time": iso(wanted.end) if wanted.end is not None and not whole_sessions else "",
+        "contains": wanted.contains,
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def _fitting(ids: Sequence[str]) -> list[str]:
+    chosen: list[str] = []
+    room = IDS_CHARS
+    for one in ids:
+        room -= len(one) + 4
+        if room < 0:
+            break
+        chosen.append(one)
+    return chosen

@@ -1,0 +1,106 @@
+"""The rules of an audit, a class each, and the filter `finding` that selects what a rule finds.
+
+`select(finding, requests)` is what reading uses: those of one session's requests, newest first, that show a finding.
+`FINDINGS` are the names that it takes; `WHOLE_SESSIONS` those that need the newest requests of a session. The class of
+a rule is light; what it looks with is imported when it first looks.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session, Severity
+from reflexio_mcp.traffic.audit.rules.content import PersonalData, PlantedInstructions, Secret
+from reflexio_mcp.traffic.audit.rules.duplicates import Duplicate
+from reflexio_mcp.traffic.audit.rules.habits import (
+    SharedSession,
+    SplitConversation,
+    TemporarySession,
+    TestTraffic,
+    UnclearMetadata,
+)
+from reflexio_mcp.traffic.audit.rules.learning import (
+    LearningFailed,
+    LearningWaiting,
+    OrphanedLearning,
+    StaleLearning,
+)
+
+__all__ = [
+    "FINDINGS",
+    "RULES",
+    "WHOLE_SESSIONS",
+    "findings_in",
+    "rule_of",
+    "select",
+    "select_each",
+    "severity_of",
+]
+
+RULES: Final[tuple[type[Rule], ...]] = (
+    Secret,
+    PlantedInstructions,
+    PersonalData,
+    Duplicate,
+    SharedSession,
+    TestTraffic,
+    SplitConversation,
+    LearningFailed,
+    OrphanedLearning,
+    TemporarySession,
+    UnclearMetadata,
+    LearningWaiting,
+    StaleLearning,
+)
+"""All rules, in the order in which an audit tells what they found: the gravest first."""
+
+_BY_FINDING: Final = {name: rule for rule in RULES for name in rule.names()}
+
+FINDINGS: Final = tuple(name for name, rule in _BY_FINDING.items() if rule.selects)
+"""What the filter `finding` takes."""
+
+WHOLE_SESSIONS: Final = frozenset(name for name, rule in _BY_FINDING.items() if rule.whole_sessions)
+"""Findings that are judged by the newest request of a session, so that no filter may leave that out."""
+
+Items = Sequence[RequestWithInteractions]
+
+
+def rule_of(finding: str) -> type[Rule]:
+    """The rule that has a finding.
+
+    Raises:
+        KeyError: no rule has it.
+    """
+    return _BY_FINDING[finding]
+
+
+def findings_in(items: Items, rules: Sequence[type[Rule]]) -> list[Finding]:
+    """What rules find in the requests of one session, newest first, without comparing them with other sessions."""
+    if not items:
+        return []
+    session = Session(items[0].request.session_id, items)
+    return [found for rule in rules for found in rule().look(session)]
+
+
+def severity_of(finding: str) -> Severity:
+    """How grave a finding is; what may be no secret is less grave than what probably is one."""
+    return "medium" if finding == "possible-secret" else rule_of(finding).severity
+
+
+def select_each(items: Items) -> dict[str, list[RequestWithInteractions]]:
+    """What every finding that is a filter selects in one session."""
+    found: dict[str, set[str]] = {name: set() for name in FINDINGS}
+    for one in findings_in(items, [rule for rule in RULES if rule.selects]):
+        if one.alone:
+            found[one.name].add(one.request.request_id)
+    return {name: [item for item in items if item.request.request_id in ids] for name, ids in found.items()}
+
+
+def select(finding: str, items: Items) -> Items:
+    """Those of the requests of one session, newest first, that show a finding.
+
+    Raises:
+        KeyError: there is no such finding.
+    """
+    found = {one.request.request_id for one in findings_in(items, [rule_of(finding)]) if one.name == finding}
+    return [item for item in items if item.request.request_id in found]

@@ -1,0 +1,193 @@
+"""`duplicate`: content that is stored again."""
+
+import hashlib
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
+from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session
+from reflexio_mcp.traffic.content import texts_of
+
+__all__ = ["Duplicate"]
+
+MINUTES_30: Final = 1800
+
+LEAST_CHARS: Final = 25
+"""Letters and digits of a request that counts alone: `yes, go on` is said many times."""
+
+RUN: Final = 3
+"""Requests in a row that are no coincidence if all of them come again."""
+
+PLACES_TRIED: Final = 8
+"""Earlier places of the same content that a run is compared with."""
+
+REQUESTS_KEPT: Final = 200_000
+"""Requests that one audit compares across sessions."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What is kept of a request to compare it: a digest of all its content, how much that is, and when it came."""
+
+    request: StoredRequest
+    digest: int
+    chars: int
+    arrival: tuple[int, int]
+
+
+class Duplicate(Rule):
+    """The same content of the same user in the same session within 30 minutes, every publish that repeats all turns so
+    far, and a session, or three requests or more in a row, that come again as a whole under any session id.
+
+    Content is letters and digits, in any case. The first copy stays; of a publish that repeats, the fullest. What is
+    not `evaluation_only` never goes for what is.
+    """
+
+    name = "duplicate"
+    severity = "medium"
+    why = "A conversation that is stored twice counts twice in what is learned."
+    advice = (
+        "Repeat a failed publish with the same request_id, publish each turn once, import a history once."
+    )
+    offers = "delete"
+
+    def __init__(self, now: float | None = None) -> None:
+        super().__init__(now)
+        self._sessions: defaultdict[str, list[list[_Said]]] = defaultdict(list)
+        self._kept = 0
+        self._gone: set[str] = set()
+
+    def look(self, session: Session) -> Iterator[Finding]:
+        for items in _by_user(session.requests):
+            said = [_Said(item.request, *_digest(item), _arrival(item)) for item in items]
+            goes = {**_within_minutes(said), **_grown(items)}
+            for request_id, stays in _again([said]).items():
+                goes.setdefault(request_id, stays)
+            yield from self._findings([item.request for item in items], goes, alone=True)
+            rest = [one for one in said if one.request.request_id not in goes]
+            if self._kept + len(rest) > REQUESTS_KEPT:
+                self.left_out = f"only {REQUESTS_KEPT:,} requests are compared across sessions"
+            elif rest:
+                self._kept += len(rest)
+                self._sessions[rest[0].request.user_id].append(rest)
+
+    def finish(self) -> Iterator[Finding]:
+        for sessions in self._sessions.values():
+            goes = _again(sessions)
+            requests = [one.request for said in sessions for one in said if one.request.request_id in goes]
+            yield from self._findings(requests, goes, alone=False)
+        self._sessions.clear()
+
+    def _findings(
+        self, requests: Sequence[StoredRequest], goes: dict[str, StoredRequest], *, alone: bool
+    ) -> Iterator[Finding]:
+        for request in requests:
+            stays = goes.get(request.request_id)
+            while stays and stays.request_id in goes:
+                stays = goes[stays.request_id]
+            if stays:
+                yield Finding(self.name, request, repeats=stays.request_id, alone=alone)
+
+
+def _by_user(requests: Sequence[RequestWithInteractions]) -> Iterator[list[RequestWithInteractions]]:
+    """The requests of each user, oldest first."""
+    users: defaultdict[str, list[RequestWithInteractions]] = defaultdict(list)
+    for item in reversed(requests):
+        users[item.request.user_id].append(item)
+    yield from users.values()
+
+
+def _within_minutes(said: Sequence[_Said]) -> dict[str, StoredRequest]:
+    goes: dict[str, StoredRequest] = {}
+    kept: dict[int, StoredRequest] = {}
+    for one in said:
+        if one.chars < LEAST_CHARS:
+            continue
+        first = kept.get(one.digest)
+        if first is None or one.request.created_at - first.created_at > MINUTES_30:
+            kept[one.digest] = one.request
+        elif first.evaluation_only and not one.request.evaluation_only:
+            goes[first.request_id], kept[one.digest] = one.request, one.request
+        else:
+            goes[one.request.request_id] = first
+    return goes
+
+
+def _grown(items: Sequence[RequestWithInteractions]) -> dict[str, StoredRequest]:
+    """Requests all of whose turns a later request of the session begins with."""
+    goes: dict[str, StoredRequest] = {}
+    whole: dict[bytes, StoredRequest] = {}
+    for item in items:
+        running, chars = hashlib.blake2b(digest_size=16), 0
+        digest = b""
+        for turn in item.interactions:
+            if digest in whole and chars >= LEAST_CHARS:
+                before = whole[digest]
+                if before.evaluation_only or not item.request.evaluation_only:
+                    goes[before.request_id] = item.request
+            content = _content(turn)
+            chars += len(content)
+            running.update(f"{turn.role.lower()}\0{content}\0".encode("utf-8", "replace"))
+            digest = running.digest()
+        whole[digest] = item.request
+    return goes
+
+
+def _again(sessions: Sequence[Sequence[_Said]]) -> dict[str, StoredRequest]:
+    """Requests of one user that come again as a run of three or more, or as a whole session of two or more."""
+    ordered = sorted(sessions, key=lambda said: said[0].arrival)
+    goes: dict[str, StoredRequest] = {}
+    places: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    for number, said in enumerate(ordered):
+        at = 0
+        while at < len(said):
+            source, length = (0, 0), 0
+            for place in places[said[at].digest][:PLACES_TRIED]:
+                same = _same(ordered, place, (number, at))
+                if same > length:
+                    source, length = place, same
+            run = said[at : at + length]
+            if length >= min(RUN, max(2, len(said))) and sum(one.chars for one in run) >= LEAST_CHARS:
+                first = ordered[source[0]][source[1] : source[1] + length]
+                for one, stays in zip(run, first, strict=True):
+                    if stays.request.evaluation_only and not one.request.evaluation_only:
+                        goes[stays.request.request_id] = one.request
+                    else:
+                        goes[one.request.request_id] = stays.request
+                at += length
+                continue
+            places[said[at].digest].append((number, at))
+            at += 1
+    return goes
+
+
+def _same(ordered: Sequence[Sequence[_Said]], first: tuple[int, int], again: tuple[int, int]) -> int:
+    """How many requests in a row are the same from two places on, without overlap."""
+    (one, start), (other, behind) = first, again
+    end = behind if one == other else len(ordered[one])
+    pairs = zip(ordered[one][start:end], ordered[other][behind:], strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0].digest == pair[1].digest, pairs))
+
+
+def _digest(item: RequestWithInteractions) -> tuple[int, int]:
+    digest, chars = hashlib.blake2b(digest_size=8), 0
+    for turn in item.interactions:
+        content = _content(turn)
+        chars += len(content)
+        digest.update(f"{turn.role.lower()}\0{content}\0".encode("utf-8", "replace"))
+    return int.from_bytes(digest.digest(), "big"), chars
+
+
+def _arrival(item: RequestWithInteractions) -> tuple[int, int]:
+    """When a request came: its second, and within that the id of its first interaction."""
+    return item.request.created_at, min((turn.interaction_id for turn in item.interactions), default=0)
+
+
+def _content(turn: StoredInteraction) -> str:
+    """Letters and digits of a turn, and what else makes it another one: an image, an action, what tools gave."""
+    text = "".join(filter(str.isalnum, "\0".join(texts_of(turn)).casefold()))
+    others = (turn.interacted_image_url, "" if turn.user_action == "none" else turn.user_action)
+    return text + "".join(others) + (repr(turn.tools_used) if turn.tools_used else "")

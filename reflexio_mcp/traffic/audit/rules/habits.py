@@ -1,0 +1,307 @@
+"""Rules about names and counts: what the guide of Reflexio advises against."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
+from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session
+
+__all__ = ["SharedSession", "SplitConversation", "TemporarySession", "TestTraffic", "UnclearMetadata"]
+
+NAME_CHARS: Final = 200
+DAY: Final = 86_400
+
+_SEPARATORS = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z])(?=[A-Z])")
+_TEST: Final = frozenset(
+    [
+        "test",
+        "tests",
+        "testing",
+        "demo",
+        "staging",
+        "sandbox",
+        "e2e",
+        "loadtest",
+        "smoketest",
+        "selftest",
+        "unittest",
+        "autotest",
+        "pytest",
+        "preprod",
+        "uat",
+        "dummy",
+        "smoke",
+        "dev",
+        "development",
+        "localhost",
+        "mock",
+        "ci",
+        "qa",
+        "stg",
+        "nonprod",
+        "shadow",
+    ]
+)
+_SUBJECTS: Final = frozenset(
+    [
+        "ab",
+        "a",
+        "b",
+        "blood",
+        "split",
+        "speed",
+        "hearing",
+        "driving",
+        "eye",
+        "allergy",
+        "covid",
+        "stress",
+        "user",
+        "personality",
+        "iq",
+        "pcr",
+        "ielts",
+        "toefl",
+        "english",
+        "math",
+        "color",
+        "code",
+        "web",
+        "docs",
+        "latest",
+        "product",
+    ]
+)
+"""Before `test`, `demo` or `dev` these make a subject: `blood-test`, `ab-test`, `web-dev`."""
+
+_CONFIRM: Final = frozenset(
+    [
+        "account",
+        "agent",
+        "api",
+        "app",
+        "bot",
+        "client",
+        "env",
+        "environment",
+        "id",
+        "job",
+        "namespace",
+        "pipeline",
+        "pod",
+        "project",
+        "run",
+        "runner",
+        "server",
+        "service",
+        "session",
+        "sessions",
+        "suite",
+        "team",
+        "tenant",
+        "traffic",
+        "user",
+        "users",
+        "worker",
+        "chat",
+        "conversation",
+        "thread",
+        "eu",
+        "us",
+    ]
+)
+"""Behind it these say that the name is that of a trial: `test-user`, `demo-account`."""
+
+_TEMPORARY: Final = frozenset(
+    ["tmp", "temp", "temporary", "scratch", "scratchpad", "throwaway", "ephemeral", "disposable"]
+)
+
+_VARIABLE = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|(?<!\d)20\d\d[-_.]?[01]\d[-_.]?[0-3]\d(?!\d)"
+    r"|(?<![0-9a-z])(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,40}(?![0-9a-z])|(?<!\d)\d{6,}(?!\d)"
+    r"|(?<![a-z])(?:build|run|job|pr|session|chat|user|request)[-_.:]\d{3,}"
+)
+"""A uuid, a date, a hash, a long number: what is new every time."""
+_MODEL = re.compile(r"gpt|claude|gemini|llama|mistral|sonnet|opus|haiku|release|\bv\d")
+
+
+MANY_REQUESTS: Final = 50
+"""Requests from which on one agent version for all of them says nothing."""
+
+SPLIT_SESSIONS: Final = 6
+SPLIT_SECONDS: Final = 600
+_GOES_ON = re.compile(
+    r"(?i)\s*(?:and|but|or|so|then|also|ok(?:ay)?|yes|yeah|no|sure|thanks|thank you|great|good|what about|how about|it|that|those"
+    r"|they|which one|the (?:first|second|last|other|same)|more|another|again|und|aber|ja|nein|danke|et|oui|non|merci|y|sí|gracias"
+    r"|да|нет)\b|好|是|不|对|那|はい|いいえ|네"
+)
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in _SEPARATORS.split(name[:NAME_CHARS]) if word]
+
+
+def _is_id(word: str) -> bool:
+    return any(map(str.isdigit, word)) and word != "e2e"
+
+
+def _names(name: str, words: frozenset[str], subjects: frozenset[str] = frozenset()) -> bool:
+    """Whether a word of a list names the whole: first or last, with nothing behind it but ids and what confirms it."""
+    parts = _words(name)
+    for index, part in enumerate(parts):
+        stem = part if part == "e2e" else part.rstrip("0123456789")
+        behind = parts[index + 1 :]
+        if stem in words and all(_is_id(one) or one in _CONFIRM for one in behind):
+            return not (index and parts[index - 1] in subjects)
+    return False
+
+
+class TestTraffic(Rule):
+    """Requests whose source, session, user or version says test, demo or staging, and that are not evaluation_only."""
+
+    name = "test-traffic"
+    severity = "medium"
+    why = "It teaches production what was only tried out."
+    advice = "Publish it with evaluation_only=true."
+    offers = "delete"
+
+    def look(self, session: Session) -> Iterator[Finding]:
+        for item in session.requests:
+            request = item.request
+            named = {
+                "source": request.source,
+                "session id": request.session_id,
+                "agent version": request.agent_version,
+            }
+            # A user `test.engineer@corp.example` is a person.
+            named["user id"] = request.user_id.partition("@")[0] if "@" not in request.user_id else ""
+            if not request.evaluation_only:
+                kind = next((field for field, name in named.items() if _names(name, _TEST, _SUBJECTS)), "")
+                if kind:
+                    yield Finding(self.name, request, f"{kind} says so")
+
+
+class TemporarySession(Rule):
+    """Sessions whose id says temporary and whose last request is older than a day."""
+
+    name = "temporary-session"
+    severity = "low"
+    why = "What was meant to be thrown away is still recalled."
+    advice = "Delete a scratch session when it is over, or publish it with evaluation_only=true."
+    offers = "delete"
+    whole_sessions = True
+
+    def look(self, session: Session) -> Iterator[Finding]:
+        newest = session.requests[0].request.created_at
+        parts = _words(session.session_id)
+        first = bool(parts) and parts[0].rstrip("0123456789") in _TEMPORARY
+        if newest <= self.now - DAY and (
+            _names(session.session_id, _TEMPORARY) and (first or len(parts) > 1)
+        ):
+            for item in session.requests:
+                yield Finding(self.name, item.request)
+
+
+class SharedSession(Rule):
+    """Sessions with requests of several users."""
+
+    name = "shared-session"
+    severity = "medium"
+    why = "Learning takes a session for one person's, and deleting the session takes everybody's part."
+    advice = "Give every user a session id of their own."
+
+    def look(self, session: Session) -> Iterator[Finding]:
+        users = {item.request.user_id for item in session.requests}
+        if len(users) > 1:
+            for item in session.requests:
+                yield Finding(self.name, item.request, f"{len(users):,} users in one session")
+
+
+class UnclearMetadata(Rule):
+    """Requests without a source, sources that carry an id or a time, and one version for everything."""
+
+    name = "unclear-metadata"
+    severity = "low"
+    why = "Nobody can filter, compare or clean up by such names."
+    advice = "Send one constant source for an integration and the released agent_version; ids belong in session_id."
+
+    def __init__(self, now: float | None = None) -> None:
+        super().__init__(now)
+        self._versions: Counter[str] = Counter()
+        self._requests = 0
+        self._first: StoredRequest | None = None
+        self._last: StoredRequest | None = None
+
+    def look(self, session: Session) -> Iterator[Finding]:
+        for item in session.requests:
+            request = item.request
+            self._requests += 1
+            self._versions[request.agent_version] += len(self._versions) < MANY_REQUESTS
+            self._last = self._last or request
+            self._first = request
+            if not request.source:
+                yield Finding(self.name, request, "no source")
+            elif _VARIABLE.search(request.source) and not _MODEL.search(request.source):
+                yield Finding(self.name, request, "an id or a time in the source")
+
+    def finish(self) -> Iterator[Finding]:
+        """One version for everything, over a month or with the version that stands for none."""
+        if self._first and self._last and self._requests >= MANY_REQUESTS and len(self._versions) == 1:
+            (version,) = self._versions
+            if version == DEFAULT_AGENT_VERSION or self._last.created_at - self._first.created_at > 30 * DAY:
+                yield Finding(
+                    self.name,
+                    self._last,
+                    f"one agent version for all {self._requests:,} requests",
+                    alone=False,
+                )
+
+
+class SplitConversation(Rule):
+    """A new session for nearly every turn: six single requests of a user in a row that go on from each other."""
+
+    name = "split-conversation"
+    severity = "medium"
+    why = "Learning sees single turns without their context and learns little from them."
+    advice = "Keep one session_id for the whole conversation."
+    selects = False
+
+    def __init__(self, now: float | None = None) -> None:
+        super().__init__(now)
+        self._runs: dict[tuple[str, str, str], list[tuple[StoredRequest, bool]]] = {}
+
+    def look(self, session: Session) -> Iterator[Finding]:
+        item = session.requests[0]
+        request = item.request
+        key = (request.user_id, request.source, request.agent_version)
+        run = self._runs.pop(key, [])
+        later = run[-1][0].created_at if run else request.created_at
+        if (
+            len(session.requests) > 1
+            or len(item.interactions) > 2
+            or later - request.created_at > SPLIT_SECONDS
+        ):
+            yield from self._judged(run)
+            run = []
+        if len(session.requests) == 1 and len(item.interactions) <= 2:
+            run.append((request, _goes_on(item)))
+            self._runs[key] = run
+        if len(self._runs) > 5_000:
+            yield from self._judged(self._runs.pop(next(iter(self._runs))))
+
+    def finish(self) -> Iterator[Finding]:
+        for run in self._runs.values():
+            yield from self._judged(run)
+        self._runs.clear()
+
+    def _judged(self, run: list[tuple[StoredRequest, bool]]) -> Iterator[Finding]:
+        if len(run) >= SPLIT_SESSIONS and sum(goes_on for _, goes_on in run) * 2 >= len(run):
+            for request, _ in run:
+                yield Finding(self.name, request, alone=False)
+
+
+def _goes_on(item: RequestWithInteractions) -> bool:
+    return bool(item.interactions) and _GOES_ON.match(item.interactions[0].content) is not None

@@ -1,0 +1,228 @@
+"""Numbers and addresses that identify a person, each checked by a library that knows its rules.
+
+Cards, IBANs and national numbers by python-stdnum, phone numbers by the numbering plans of phonenumbers. The libraries
+are imported when the first text has something that could be one of them.
+"""
+
+import importlib
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+__all__ = ["KINDS", "personal_in"]
+
+KINDS: Final = ("card", "iban", "national number", "phone", "e-mail")
+
+READ_CHARS: Final = 1_000_000
+CANDIDATES: Final = 500
+"""Of one kind in one text; a longer list shows what it is by its first entries."""
+
+WORD_CHARS: Final = 50
+"""Before a number, in which the word may stand that says what it is."""
+
+_CARD = re.compile(r"(?<![\w.,-])[1-6]\d{3}(?:[ -]?\d{2,6}){2,4}(?![\w-]|[.,]\d)")
+_OF_A_COMPANY = re.compile(
+    r"4\d{12}(?:\d{3}){0,2}|5[0-8]\d{14}|2[2-7]\d{14}|3[47]\d{13}|35\d{14}|3[0689]\d{12}|6(?:011|[45]\d\d|2\d\d)\d{12}"
+)
+_SAYS_CARD = re.compile(
+    r"(?i)\b(?:card|credit|debit|visa|master|amex|karte|carte|tarjeta|carta|cart[ãa]o|kaart|карт)|卡|カード"
+)
+_SAYS_OTHER = re.compile(
+    r"(?i)\b(?:order|parcel|package|tracking|invoice|ticket|booking|reference|ref|serial|isbn|ean|imei|sku|bestell\w*|rechnung\w*"
+    r"|commande|facture|pedido|factura|ordine)(?:[ -]?(?:number|no|nr|id|code))?[\s.:#=\"'_-]{0,4}$"
+)
+_IBAN = re.compile(r"(?i)(?<![a-z0-9])[a-z]{2}\d{2}(?:[ -]?[a-z0-9]{2,4}){3,8}(?:[ -]?[a-z0-9]{1,3})?")
+_EMAIL = re.compile(
+    r"(?<![\w.+/@:-])(?:mailto:)?(?P<box>[\w][\w.+'-]{0,63})@(?:[\w][\w-]{0,62}\.){1,5}(?!example\b|test\b|invalid\b)[A-Za-z]{2,24}(?![\w@])"
+)
+_NOBODY = re.compile(
+    r"(?i)(?:no-?reply|do-?not-?reply|git|info|support|sales|contact|help|hello|admin|office|team|service|webmaster|orders?|mail|news"
+    r"|postmaster|abuse|security|press|jobs|billing|newsletter|notifications?|root|user(?:name)?|name|email|you|your\w*)"
+)
+"""Mailboxes of nobody in particular."""
+
+_NUMBER = re.compile(r"(?<![\w.,/@-])[A-Za-z]{0,6}\d[A-Za-z0-9 ./+-]{4,18}[A-Za-z0-9](?![\w@]|[.,]\d)")
+_SAYS_NUMBER = re.compile(
+    r"(?i)\b(?:(?:national|personal|citizen|tax|fiscal)[ -]?(?:id|ident\w*|number|no\b|code|insurance)|id(?:entity)? (?:card|number|no\b)"
+    r"|social security|ssn\b|sin\b|tfn\b|nhs\b|nino\b|aadhaar|pan\b|bsn\b|pesel|cpf\b|curp\b|dni\b|nie\b|nif\b|fiscale?\b|steuer-?(?:id|nummer)"
+    r"|sozialvers\w*|sécu\w*|insee|nir\b|personnummer|fødselsnummer|cpr\b|hetu\b|rodné|egn\b|cnp\b|oib\b|amka|pps\b|kennitala|isikukood"
+    r"|asmens|kimlik|ahv\b|avs\b|rut\b|c[ée]dula|инн\b|снилс)|身份证|주민|マイナンバー"
+)
+_COUNTRIES: Final = [
+    "us.ssn",
+    "gb.nhs",
+    "ca.sin",
+    "au.tfn",
+    "ie.pps",
+    "za.idnr",
+    "in_.aadhaar",
+    "in_.pan",
+    "de.idnr",
+    "at.vnr",
+    "ch.ssn",
+    "fr.nir",
+    "be.nn",
+    "nl.bsn",
+    "es.dni",
+    "es.nie",
+    "pt.nif",
+    "it.codicefiscale",
+    "gr.amka",
+    "se.personnummer",
+    "no.fodselsnummer",
+    "dk.cpr",
+    "fi.hetu",
+    "is_.kennitala",
+    "ee.ik",
+    "lt.asmens",
+    "pl.pesel",
+    "cz.rc",
+    "ro.cnp",
+    "bg.egn",
+    "hr.oib",
+    "si.emso",
+    "tr.tckimlik",
+    "ua.rntrc",
+    "ru.inn",
+    "il.idnr",
+    "br.cpf",
+    "ar.cuit",
+    "cl.rut",
+    "mx.curp",
+    "co.nit",
+    "do.cedula",
+    "ec.ci",
+    "cn.ric",
+    "kr.rrn",
+]
+"""Modules of python-stdnum for numbers of persons."""
+
+_PLAIN: Final = (
+    ("it.codicefiscale", re.compile(r"(?i)[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z]")),
+    ("es.dni", re.compile(r"(?i)\d{8}-?[A-Z]")),
+    ("mx.curp", re.compile(r"(?i)[A-Z]{4}\d{6}[HM][A-Z]{5}[0-9A-Z]\d")),
+    ("cn.ric", re.compile(r"(?i)\d{17}[\dX]")),
+    ("br.cpf", re.compile(r"\d{3}\.\d{3}\.\d{3}-\d{2}")),
+    ("us.ssn", re.compile(r"\d{3}-\d{2}-\d{4}")),
+    ("ch.ssn", re.compile(r"756\.\d{4}\.\d{4}\.\d{2}")),
+)
+"""Numbers whose form says what they are; of the others a word before them must."""
+
+_PHONE = re.compile(r"(?<![\w.,/-])(?:\(?\+|\()?\d[\d ().\-/]{5,20}\d(?![\w@-]|[.,]\d)")
+_SAYS_PHONE = re.compile(
+    r"(?i)\b(?:phone|tel\b|tel\.|telephone|mobile|cell|call|text|sms|fax|whatsapp|(?:my|his|her|contact) number|telefon|anruf|mobil|handy"
+    r"|téléphone|portable|appel|teléfono|móvil|celular|llam|cellulare|chiam|telefone|telefoon|numer|телефон|звони)|電話|电话|手机|전화"
+)
+_US = re.compile(r"(?:1[-. ]?)?(?:\(\d{3}\) ?\d{3}[-. ]\d{4}|\d{3}[-.]\d{3}[-.]\d{4})")
+_REGIONS: Final = [
+    "US",
+    "GB",
+    "DE",
+    "FR",
+    "ES",
+    "IT",
+    "NL",
+    "BE",
+    "AT",
+    "CH",
+    "SE",
+    "NO",
+    "DK",
+    "FI",
+    "PL",
+    "PT",
+    "IE",
+    "AU",
+    "CA",
+    "IN",
+    "BR",
+    "MX",
+    "JP",
+    "CN",
+    "KR",
+    "RU",
+    "TR",
+]
+_DATE = re.compile(r"(?:\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}[./-]\d{1,2}[./-]\d{1,2})(?: .*)?")
+
+
+def personal_in(text: str) -> Iterator[tuple[int, int, str]]:
+    """Each place in a text that identifies a person: its first character, the one after its last, and the kind."""
+    text = text[:READ_CHARS]
+    if "@" in text:
+        for match in _some(_EMAIL, text):
+            if not _NOBODY.fullmatch(match["box"]):
+                yield *match.span(), "e-mail"
+    if any(map(str.isdigit, text)):
+        for pattern, judge in (
+            (_CARD, _is_card),
+            (_IBAN, _is_iban),
+            (_NUMBER, _is_national),
+            (_PHONE, _is_phone),
+        ):
+            for match in _some(pattern, text):
+                if kind := judge(match[0], text[max(0, match.start() - WORD_CHARS) : match.start()]):
+                    yield *match.span(), kind
+
+
+def _some(pattern: "re.Pattern[str]", text: str) -> "Iterator[re.Match[str]]":
+    for number, match in enumerate(pattern.finditer(text)):
+        if number >= CANDIDATES:
+            return
+        yield match
+
+
+def _is_valid(name: str, number: str, **options: bool) -> bool:
+    module: Any = importlib.import_module(f"stdnum.{name}")
+    return bool(module.is_valid(number, **options))
+
+
+def _is_card(number: str, before: str) -> str:
+    digits = "".join(filter(str.isdigit, number))
+    known = _OF_A_COMPANY.fullmatch(digits) and not (digits == number and _SAYS_OTHER.search(before))
+    if not (known or _SAYS_CARD.search(before)) or not 12 <= len(digits) <= 19 or len(set(digits)) < 2:
+        return ""
+    return "card" if _is_valid("luhn", digits) else ""
+
+
+def _is_iban(number: str, before: str) -> str:
+    compact = re.sub("[ -]", "", number)
+    # What follows may look like a part of it. The lists of a country's banks lag behind; the check digits tell enough.
+    lengths = range(15, min(34, len(compact)) + 1)
+    return "iban" if any(_is_valid("iban", compact[:one], check_country=False) for one in lengths) else ""
+
+
+def _is_national(number: str, before: str) -> str:
+    number = number.strip(" .-/+")
+    if _DATE.fullmatch(number):
+        return ""
+    first = number.split(" ")[0]
+    if any(form.fullmatch(first) and _is_valid(name, first) for name, form in _PLAIN):
+        return "national number"
+    if not _SAYS_NUMBER.search(before):
+        return ""
+    parts = {part for part in (number, first) if len(part) > 6}
+    return "national number" if any(_is_valid(name, part) for part in parts for name in _COUNTRIES) else ""
+
+
+def _is_phone(number: str, before: str) -> str:
+    if not 7 <= sum(map(str.isdigit, number)) <= 15 or _DATE.fullmatch(number):
+        return ""
+    plain = number.replace("(0)", "")
+    if plain.startswith(("+", "(+", "00")):
+        regions: list[str | None] = [None]
+        plain = "+" + plain[2:] if plain.startswith("00") else plain
+    elif _US.fullmatch(plain):
+        regions = ["US"]
+    elif _SAYS_PHONE.search(before):
+        regions = [*_REGIONS]
+    else:
+        return ""
+    phonenumbers: Any = importlib.import_module("phonenumbers")
+    for region in regions:
+        try:
+            if phonenumbers.is_valid_number(phonenumbers.parse(plain, region)):
+                return "phone"
+        except phonenumbers.NumberParseException:
+            return ""
+    return ""

@@ -1,0 +1,153 @@
+"""Instructions for an assistant inside a text: words that override, address or announce, template marks, hidden text."""
+
+import re
+from typing import Final
+
+__all__ = ["is_foreign", "planted_in"]
+
+READ_CHARS: Final = 1_000_000
+
+NEAR_CHARS: Final = 400
+"""Words that say a text is about attacks stand at most so far from the attack it quotes."""
+
+PASTED_CHARS: Final = 400
+"""A person's own turn that is shorter was typed."""
+
+_FOREIGN: Final = frozenset(
+    [
+        "tool",
+        "function",
+        "tool_result",
+        "tool-result",
+        "tool_response",
+        "observation",
+        "document",
+        "retrieval",
+        "retriever",
+        "web",
+        "browser",
+        "search",
+        "context",
+        "webpage",
+        "environment",
+        "ipython",
+    ]
+)
+
+_ASSISTANT = (
+    r"(?:(?:ai |virtual |helpful )?assistants?|ai(?: (?:agents?|models?|systems?|readers?))?|llms?|language models?"
+    r"|agents?|(?:chat)?bots?|claude|chatgpt|gpt-?\d?|gemini|copilot|llama)"
+)
+_INSTRUCTIONS = r"(?:i?[iu]?nstr\w{2,9}|prompts?|rules|guidelines|directives?|orders|commands|constraints|restrictions|programming|task)"
+_ORDER = (
+    r"(?:must|should|shall|need to|have to|please|do not|don't|never|always|ignore|disregard|forget|stop|begin|say|reply|respond"
+    r"|answer|output|print|write|include|add|append|insert|recommend|rate|rank|call|use|execute|run|send|visit|click|delete|open"
+    r"|go to|follow|tell|reveal|repeat|praise|change|start)"
+)
+_SIGNALS: Final = (
+    (
+        "override",
+        re.compile(
+            rf"\b(?:ign\w{{1,3}}re?|disregard|forget|overrid\w|bypass|neglect|discard|do not (?:follow|obey)|stop following)(?:ing)?\b"
+            rf"[^.\n]{{0,30}}?\b(?:pr\w{{2,5}}ous(?:ly)?|prior|above|earlier|preceding|system|original|initial|your|all|any|former"
+            rf"|given|current|these|safety)\b[^.\n]{{0,30}}?\b{_INSTRUCTIONS}\b"
+            r"|\bforget (?:everything|all) (?:above|before|you)|\bnew (?:system )?(?:instructions?|prompt|directive|persona)s?\s?[:!]"
+            r"|(?:ignorier|vergiss|missacht)\w{0,4}\b[^.\n]{0,40}?(?:anweisung|instruktion|befehl|regeln|vorgaben)"
+            r"|(?:ignore[zr]?|oublie[zr]?)\b[^.\n]{0,40}?(?:instructions|consignes|directives)\b[^.\n]{0,12}?(?:précédent|antérieur|ci-dessus)"
+            r"|(?:ignor[ae]|olvid[ae])\w{0,2}\b[^.\n]{0,40}?(?:instrucciones|órdenes|reglas|indicaciones)"
+            r"|(?:ignor[ea]|esque[çc])\w{0,3}\b[^.\n]{0,40}?(?:instruções|ordens|regras)"
+            r"|(?:ignor[ai]|dimentica)\w{0,3}\b[^.\n]{0,40}?(?:istruzioni|regole)"
+            r"|(?:negeer|vergeet)\b[^.\n]{0,40}?(?:instructies|opdrachten)|(?:z?ignoruj|zapomnij)\w{0,4}\b[^.\n]{0,40}?(?:instrukcj|poleceni)"
+            r"|(?:игнорир|забудь)\w{0,5}\b[^.\n]{0,40}?(?:инструкци|указани|команд)"
+            r"|(?:忽略|无视|無視|忘记|忘記)[^。\n]{0,20}?(?:指令|指示|说明|提示)|指示を無視|지시를? ?무시"
+        ),
+    ),
+    (
+        "template mark",
+        re.compile(
+            r"<\|(?:im_start|start_header_id|system|user|assistant|endoftext|eot_id)\|>|\[/?inst\]|<</?sys>>"
+            r"|(?:^|\n)\s{0,4}#{2,4}\s?\(?(?:system(?:[ _](?:message|prompt|override))?|instructions?)\)?\s?:?(?=[\s)])"
+            r"|\[\s?system\s?\]|</?system[ _-]?(?:prompt|message|note|reminder|override)>"
+            r"|\bsystem (?:override|alert|update|notice|message)\s?[:!\]]|(?:^|\n)\s{0,4}system\s?: "
+        ),
+    ),
+    (
+        "address",
+        re.compile(
+            rf"\b(?:dear|hey|hello|hi|attention|note to|notice to|instructions? (?:for|to)|message (?:for|to)|to) (?:any |all |the |every )?{_ASSISTANT}\b"
+            rf"(?: \w+){{0,4}}\s?[,:!.;-]|\b(?:if|when|as) you(?: are|'re) (?:an? )?{_ASSISTANT}\b"
+            rf"|(?:^|[\n.!?:>*]\s{{0,3}}){_ASSISTANT}(?: \w+){{0,4}}\s?[,:!] (?:\w+ ){{0,3}}?{_ORDER}\b|\b(?:the )?{_ASSISTANT} (?:must|shall|should (?:always|never|now|instead))\b"
+        ),
+    ),
+    (
+        "announcement",
+        re.compile(
+            r"\b(?:important|urgent|critical|mandatory|priority|new|updated|additional|special|hidden|real) (?:\w+ )?(?:instructions?|message|tasks?|directives?|orders?)"
+            r"(?: (?:for|to|from) (?:you|me|the)\b| ?[:!*]|\s?-\s)"
+            r"|\bbefore (?:you )?(?:can |do |answer\w*|solv\w+|respond\w*|proceed\w*|complet\w+|finish\w*)(?:[^.\n]{0,60}?)\b(?:please|first|must|need to)\b"
+            r"|\byour (?:new|real|only|actual) (?:task|goal|objective|job|role|instructions?) (?:is|are)\b|\bfrom now on,? you\b|\byou are now (?:an? |the |in )"
+        ),
+    ),
+    (
+        "secrecy",
+        re.compile(
+            r"\b(?:do not|don't|never|without) (?:tell|inform|mention|reveal|show|alert|notify|disclos)\w*[^.\n]{0,30}?\b(?:the )?(?:user|human|person|anyone|him|her|this)\b"
+            r"|\bwithout the user'?s? (?:knowledge|noticing|consent)|\bkeep this (?:from|hidden|secret)"
+        ),
+    ),
+)
+_ACTS = re.compile(
+    r"\b(?:send|forward|e?mail|transfer|share|upload)\b[^.\n]{0,80}?\bto\b[^.\n]{0,40}?@[\w-]+\.\w"
+    r"|\bplease (?:\w+ ){1,3}my (?:\w+ ){0,3}(?:account|password|policy|address|contacts|history|records|files)\b"
+)
+"""Orders about somebody's things, which only count in what a tool gave."""
+_DISCUSSES = re.compile(
+    r"prompt[ -]injection|jailbreak|red[ -]team|adversarial|\battacks?\b|\battackers?\b|\bmalicious\b|\bfor example\b|\be\.g\.|such as|guardrail|system prompt of"
+)
+_QUOTED = re.compile(r"[“`«「]")
+_TAGGED = re.compile("[\U000e0020-\U000e007e]{8,}")
+_DOCUMENT = re.compile(r"<(?:document|page|webpage|context|search_result|email|file)\b|(?:^|\n)> |\n\n|:\n")
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
+_HINTS = re.compile(
+    r"instr|ignor|disreg|forget|system|assistant|\bai\b|llm|model|agent|bot|claude|gpt|you are|before|task|message|prompt|user|tell"
+    r"|overrid|bypass|anweis|регуля|инстр|указан|指|지시|istruz|instru|orden|olvid|oubli|negeer|vergeet|zapom"
+)
+
+
+def is_foreign(role: str) -> bool:
+    """Whether nobody in the conversation wrote the turn: a tool or a page gave it."""
+    return role.lower() in _FOREIGN
+
+
+def planted_in(text: str, *, foreign: bool) -> str:
+    """The kind of instruction that is planted in a text; empty for none.
+
+    Args:
+        foreign: a tool or a page gave the text. One sign is enough there; in what a person or an assistant said, two
+            different ones must stand in a text that looks pasted.
+    """
+    text = text[:READ_CHARS]
+    if _TAGGED.search(text):
+        return "hidden text"
+    low = _UNSEEN.sub("", text).lower().replace("’", "'")
+    if not foreign and len(low) < PASTED_CHARS and not _DOCUMENT.search(low):
+        return ""
+    if foreign and _ACTS.search(low):
+        return "order"
+    if not _HINTS.search(low):
+        return ""
+    found: list[str] = []
+    for kind, pattern in _SIGNALS:
+        for match in pattern.finditer(low):
+            if not _is_discussed(low, match.start()):
+                found.append(kind)
+                break
+    if foreign and found and found != ["secrecy"]:
+        return found[0]
+    return found[0] if len(found) > 1 else ""
+
+
+def _is_discussed(low: str, place: int) -> bool:
+    """Whether a text only quotes such words, or is about attacks."""
+    before = low[max(0, place - NEAR_CHARS) : place]
+    return bool(_DISCUSSES.search(before) or _QUOTED.search(before[-3:]))

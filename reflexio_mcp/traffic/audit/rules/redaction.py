@@ -1,0 +1,186 @@
+"""Stored text with its secrets covered, at the same places that `secret` finds.
+
+`redact` covers a text, `redact_turns` the turns of a request, `without_key` an id or a name. `available` says whether
+keys are looked for by the formats of their vendors. Long texts take time: call these in a worker thread, or through
+`looked`, which does so only if it is worth it.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, TypeVar, cast
+
+import anyio.to_thread
+
+from reflexio_mcp.rest.models import Interaction, StoredInteraction
+from reflexio_mcp.traffic.audit.rules.secrets import (
+    MISSING,
+    PASSWORD,
+    Secret,
+    available,
+    could_be_a_key,
+    find_secrets,
+)
+from reflexio_mcp.traffic.content import TEXT_FIELDS, every_text
+
+__all__ = [
+    "MISSING",
+    "asked_for",
+    "available",
+    "looked",
+    "redact",
+    "redact_opening",
+    "redact_turn",
+    "redact_turns",
+    "secret_in_name",
+    "secrets_in_answer",
+    "secrets_of_turn",
+    "without_end",
+    "without_key",
+]
+
+END_CHARS: Final = 500
+"""Characters at the end of a text that was cut off, in which a secret may begin."""
+
+QUICK_CHARS: Final = 2_000
+"""Characters that are looked through before a worker thread would have its turn."""
+
+_ONE_WORD = re.compile(r"\s*\S{4,64}\s*")
+_ASKS = re.compile(
+    r"(?i)(?:password|passphrase|passcode|\bpin\b|passwort|kennwort|mot de passe|contraseña|senha|wachtwoord|hasło"
+    r"|пароль|密码|パスワード|비밀번호)(?! (?:manager|policy|reset))[^.?!\n]{0,40}[?？:：]?\s*\Z"
+)
+_ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[a-z0-9_.:/-]{0,60}")
+"""A uuid, or a name without capitals: most ids, and no key of a vendor worth looking for."""
+
+Turn = TypeVar("Turn", Interaction, StoredInteraction)
+T = TypeVar("T")
+
+
+def redact(text: str) -> str:
+    """The text with each secret replaced by what it is: `[redacted: github-pat]`."""
+    return _without(text, find_secrets(text))
+
+
+def redact_opening(text: str) -> str:
+    """The beginning of a text without its secrets. What follows the word for a password is covered to the end of its
+    line, also if it reads like ordinary words: a passphrase does."""
+    return _without(text, find_secrets(text, lines=True))
+
+
+def _without(text: str, secrets: Sequence[Secret]) -> str:
+    kept: list[str] = []
+    behind = 0
+    for one in secrets:
+        kept += (text[behind : one.start], f"[redacted: {one.kind}]")
+        behind = one.end
+    return "".join((*kept, text[behind:]))
+
+
+def asked_for(turns: Sequence[Interaction | StoredInteraction]) -> list[bool]:
+    """Of each turn, whether it answers in one word the question of the turn before for a password or a PIN."""
+    return [
+        bool(
+            before
+            and before.role.lower() != turn.role.lower()
+            and _ONE_WORD.fullmatch(turn.content)
+            and _ASKS.search(before.content[-160:])
+        )
+        for before, turn in zip((None, *turns), turns, strict=False)
+    ]
+
+
+def secrets_in_answer(text: str) -> list[Secret]:
+    """The one word that answers a question for a password."""
+    start = len(text) - len(text.lstrip())
+    return [Secret(start, len(text.rstrip()), PASSWORD)]
+
+
+def secrets_of_turn(turn: Interaction | StoredInteraction, asked: bool) -> list[tuple[str, str]]:
+    """The field and the kind of each secret in a turn."""
+    return [
+        (field, one.kind)
+        for field, text in every_text(turn)
+        for one in (secrets_in_answer(text) if asked and field == "content" else find_secrets(text))
+    ]
+
+
+def redact_turns(turns: Sequence[Turn], chars: int | None = None) -> list[Turn]:
+    """The turns of a request with each secret replaced, a bare answer to a question for a password included.
+
+    Args:
+        chars: characters of each text that are shown; no secret is looked for behind them.
+    """
+    return [redact_turn(turn, chars, asked) for turn, asked in zip(turns, asked_for(turns), strict=True)]
+
+
+def redact_turn(turn: Turn, chars: int | None = None, asked: bool = False) -> Turn:
+    """One turn with each secret in `every_text` of it replaced; parameters as for `redact_turns`."""
+    update: dict[str, Any] = {
+        name: _within(text, chars) for name in TEXT_FIELDS if (text := getattr(turn, name))
+    }
+    if asked:
+        update["content"] = _without(turn.content, secrets_in_answer(turn.content))
+    for name in ("tools_used", "retrieved_learnings", "citations"):
+        if held := getattr(turn, name, None):
+            update[name] = [
+                _within(cast("dict[str, Any]", one), chars)
+                if isinstance(one, dict)
+                else one.model_copy(update=cast("dict[str, Any]", _within(dict(one), chars)))
+                for one in held
+            ]
+    return turn.model_copy(update=update)
+
+
+def _within(value: object, chars: int | None, name: str = "") -> Any:
+    """What a tool was given or gave, with each secret in it replaced; `name` is what the value is called there."""
+    if isinstance(value, str):
+        text = value if chars is None else value[:chars]
+        called = f"{name}: {text}" if name else text
+        behind = len(called) - len(text)
+        secrets = [
+            Secret(max(0, one.start - behind), one.end - behind, one.kind)
+            for one in find_secrets(called)
+            if one.end > behind
+        ]
+        if not secrets:
+            return value
+        covered = _without(text, secrets)
+        return covered if len(text) == len(value) else f"{without_end(covered, text)}…"
+    if isinstance(value, list):
+        return [_within(one, chars, name) for one in cast("list[object]", value)]
+    if isinstance(value, dict):
+        fields = cast("dict[str, object]", value)
+        return {redact(key): _within(one, chars, key) for key, one in fields.items()}
+    return value
+
+
+def without_end(covered: str, text: str) -> str:
+    """A text that was cut off and then covered, without what may be the beginning of a secret at its end."""
+    same = 0
+    while same < min(END_CHARS, len(covered), len(text)) and covered[-1 - same] == text[-1 - same]:
+        same += 1
+    return covered[: len(covered) - same]
+
+
+def secret_in_name(name: str) -> str:
+    """What kind of key an id or a name is; empty for none."""
+    if _ID.fullmatch(name) and "sk-" not in name:
+        return ""
+    return next((one.kind for one in find_secrets(name) if one.probable), "")
+
+
+def without_key(name: str) -> str:
+    """An id or a name as it may be shown: what kind of key it is, if it is one."""
+    kind = secret_in_name(name)
+    return f"[redacted: {kind}]" if kind else name
+
+
+async def looked(turns: Iterable[Interaction | StoredInteraction], look: Callable[[], T]) -> T:
+    """What `look` returns, which looks for secrets in these turns: in a worker thread if there is much to look at."""
+    left = QUICK_CHARS
+    for turn in turns:
+        for _, text in every_text(turn):
+            left -= len(text)
+            if left < 0 or could_be_a_key(text):
+                return await anyio.to_thread.run_sync(look)
+    return look()

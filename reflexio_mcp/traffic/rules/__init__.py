@@ -1,1 +1,0 @@
-"""The audit's detectors and the catalog that declares them."""

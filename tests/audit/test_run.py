@@ -1,0 +1,190 @@
+"""One pass: numbers, findings with their places and calls, and what was not looked for."""
+
+import sys
+import threading
+from collections.abc import Iterable
+
+import anyio
+import pytest
+
+from reflexio_mcp.render.audit import audit_text
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.rest.models import LearningStatus
+from reflexio_mcp.results.base import STRUCTURED_CHARS, TEXT_CHARS
+from reflexio_mcp.traffic.audit import run
+from reflexio_mcp.traffic.audit.rules.base import Finding, Session
+from reflexio_mcp.traffic.audit.rules.habits import SharedSession
+from reflexio_mcp.traffic.reading.cursors import open_cursor
+from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
+from reflexio_mcp.traffic.scope import Scope
+from tests.audit.stored import GITHUB_TOKEN, audit, found, request, store
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_finding_says_what_where_why_and_shows_before_it_deletes() -> None:
+    async with store(request("r1", f"the token is {GITHUB_TOKEN} for now")) as client:
+        result = await audit(client)
+    row = found(result, "probable-secret")
+    assert row
+    assert [(kind.name, kind.count) for kind in row.kinds] == [("github-pat", 1)]
+    assert row.places[0].request_id == "r1"
+    assert row.places[0].around == "the token is [github-pat] for now"
+    assert row.show
+    assert row.show.tool == "list_requests"
+    assert row.act
+    assert row.act.tool == "delete_requests"
+    assert row.act.arguments["finding"] == "probable-secret"
+    assert "Revoke" in row.advice
+    text = audit_text(result)
+    assert GITHUB_TOKEN not in text
+    assert text.index("show: list_requests") < text.index("then: delete_requests")
+
+
+async def test_what_the_call_selects_is_what_the_audit_counted() -> None:
+    items = [request(f"r{index}", f"number {index}", session_id=f"s{index}") for index in range(5)]
+    items.append(request("bad", f"key {GITHUB_TOKEN}", session_id="s2"))
+    async with store(*items) as client:
+        row = found(await audit(client), "probable-secret")
+        assert row
+        assert row.show
+        wanted = make_filter(
+            **{name: row.show.arguments[name] for name in ("start_time", "end_time", "finding")}
+        )
+        page = await client.get_requests(wanted.query(top_k=100))
+    picked = [one.request.request_id for group in page.sessions for one in wanted.pick(group.requests)]
+    assert picked == ["bad"]
+    assert row.count == 1
+
+
+async def test_a_masked_server_shows_no_words_around_a_finding() -> None:
+    async with store(request("r1", f"the token is {GITHUB_TOKEN} for now")) as client:
+        row = found(await audit(client, masked=True), "probable-secret")
+    assert row
+    assert row.places[0].around == ""
+
+
+async def test_copies_under_another_session_id_are_named_with_what_stays() -> None:
+    def history(name: str) -> list[object]:
+        return [
+            request(f"{name}{index}", f"Question {index} about kettles", session_id=name)
+            for index in range(3)
+        ]
+
+    async with store(*history("old"), *history("new")) as client:  # type: ignore[arg-type]
+        row = found(await audit(client), "duplicate")
+    assert row
+    assert row.count == 3
+    assert {one.repeats for one in row.places} == {"old0", "old1", "old2"}
+    assert row.act
+    assert row.act.arguments == {"request_ids": [one.request_id for one in row.places]}
+
+
+async def test_what_a_filter_leaves_out_is_said_before_nothing_found() -> None:
+    async with store(request("r1", "hello there")) as client:
+        result = await audit(client, TrafficFilter(source="ide"), personal=False)
+    not_looked = {name for one in result.not_looked_for for name in one.findings}
+    assert {
+        "personal-data",
+        "temporary-session",
+        "split-conversation",
+        "learning-waiting",
+        "health",
+    } <= not_looked
+    assert not not_looked & set(result.not_found)
+    text = audit_text(result)
+    assert text.index("Not looked for") < text.index("Looked for and not found")
+
+
+async def test_an_audit_whose_time_is_over_goes_on_from_its_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
+    items = [request(f"r{index}", f"number {index}", session_id=f"s{index}") for index in range(3)]
+    async with store(*items) as client:
+        monkeypatch.setattr(run, "AUDIT_SECONDS", 0.0)
+        first = await audit(client)
+        assert first.traffic.requests == 1
+        assert "or before" in first.left_out
+        monkeypatch.undo()
+        scope = Scope(client=client, learns=False)
+        after = open_cursor(scope, first.cursor, "audit", TrafficFilter())
+        rest = await audit(client, after=after)
+    assert rest.traffic.requests == 2
+    assert not rest.cursor
+
+
+async def test_requests_that_wait_and_that_failed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"r0": "done", "r1": "pending", "r2": "failed"}
+
+    async def learning_status(self: ReflexioClient, request_id: str) -> LearningStatus:
+        return LearningStatus(status=said[request_id], reason="waiting_for_window")
+
+    async def nothing(*_: object, **__: object) -> list[object]:
+        return []
+
+    monkeypatch.setattr(ReflexioClient, "learning_status", learning_status)
+    for name in ("get_profiles", "get_user_playbooks"):
+        monkeypatch.setattr(ReflexioClient, name, nothing)
+    items = [request(f"r{index}", f"number {index}") for index in range(3)]
+    async with store(*items) as client:
+        result = await audit(client, learns=True)
+    waiting, failed = found(result, "learning-waiting"), found(result, "learning-failed")
+    assert waiting
+    assert [one.request_id for one in waiting.places] == ["r1"]
+    assert waiting.act
+    assert waiting.act.tool == "finish_session"
+    assert failed
+    assert [one.request_id for one in failed.places] == ["r2"]
+
+
+async def test_an_answer_fits_however_much_is_found() -> None:
+    items = [
+        request(f"{'r' * 60}{index}", f"card 4111 1111 1111 1111 and {GITHUB_TOKEN} {'x' * 300} {index}", at=index,
+                session_id=f"tmp-{'s' * 90}{index}", source="", user_id=f"{'u' * 90}{index}")
+        for index in range(30)
+    ]  # fmt: skip
+    async with store(*items) as client:
+        result = await audit(client)
+    assert len(result.model_dump_json(exclude_defaults=True)) <= STRUCTURED_CHARS
+    assert len(audit_text(result)) <= TEXT_CHARS + 1_500
+
+
+async def test_audits_leave_the_threads_of_other_calls_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = most = 0
+    lock, go_on = threading.Lock(), threading.Event()
+
+    def slow(self: SharedSession, session: Session) -> Iterable[Finding]:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        go_on.wait(10)
+        with lock:
+            at_once -= 1
+        return ()
+
+    monkeypatch.setattr(SharedSession, "look", slow)
+    async with store(request("r1", "hello")) as client, anyio.create_task_group() as tasks:
+        for _ in range(60):
+            tasks.start_soon(audit, client)
+        with anyio.fail_after(10):
+            while not most:
+                await anyio.to_thread.run_sync(lambda: None)  # finds a thread although 60 audits wait
+            for _ in range(50):
+                await anyio.to_thread.run_sync(lambda: None)
+        go_on.set()
+    assert most == 1  # one at a time for one caller
+
+
+async def test_no_request_says_so() -> None:
+    async with store() as client:
+        result = await audit(client)
+    assert "Nothing to audit" in audit_text(result)
+
+
+def test_declaring_the_rules_loads_nothing_that_looks() -> None:
+    import subprocess
+
+    code = (
+        "import sys, reflexio_mcp.traffic.audit.rules; "
+        "sys.exit(any(n in sys.modules for n in ('kingfisher_sdk', 'stdnum', 'reflexio_mcp.traffic.audit.rules.secrets')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
