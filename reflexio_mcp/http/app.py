@@ -71,7 +71,7 @@ ASKS_FOR_NONE: Final = "This server has no sign-in and asks for no token: connec
 
 _SHARED_HEADERS: Final = (
     "authorization", "content-type", "accept", "last-event-id", "mcp-session-id", "mcp-protocol-version", "mcp-method",
-    "mcp-name", "traceparent", "tracestate",
+    "mcp-name",
 )  # fmt: skip
 """Headers that the page of an allowed origin may send."""
 

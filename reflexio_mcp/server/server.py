@@ -83,14 +83,13 @@ class ReflexioServer(MCPServer[App]):
 
     Args:
         client: used instead of the configured backend, and never closed here.
-        options: passed on to `MCPServer`.
 
     Raises:
         ConfigurationError: the settings name a tool that does not exist, or the installed SDK is one that this
             server cannot work with.
     """
 
-    def __init__(self, settings: Settings, client: ReflexioClient | None = None, **options: Any) -> None:
+    def __init__(self, settings: Settings, client: ReflexioClient | None = None) -> None:
         self._catalog = {tool.name: tool for tool in offered(settings)}
         self.permissions = {spec.name: spec.permission for spec in CATALOG if spec.name in self._catalog}
         """What somebody must have been granted to call each tool that is offered."""
@@ -98,11 +97,6 @@ class ReflexioServer(MCPServer[App]):
         self._unoffered = Unoffered(settings)
         self.runtime = Runtime(settings, lambda: frozenset(self._tools), client)
         sealing = FormSealing(lambda: self.runtime.form_keys)
-        options.setdefault(
-            "request_state_security", RequestStateSecurity(codec=sealing, bind_principal=self._principal)
-        )
-        if self._opens_page:
-            options.setdefault("extensions", [Apps()])
         # Whether a deletion is final is known before the first plan.
         receipt = RECEIPT.format(undo=undo_in_words(settings.recovery_days))
         deletions = "" if settings.read_only else DELETIONS[settings.confirm] + receipt
@@ -117,7 +111,8 @@ class ReflexioServer(MCPServer[App]):
             tools=list(self._catalog.values()),
             lifespan=lambda _: self.runtime.connection(),
             subscriptions=False,
-            **options,
+            extensions=[Apps()] if self._opens_page else [],
+            request_state_security=RequestStateSecurity(codec=sealing, bind_principal=self._principal),
         )
         check(self)
         self.limiter = CallLimiter(settings, self.runtime.scopes, names)

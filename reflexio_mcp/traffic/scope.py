@@ -18,7 +18,7 @@ class Scope:
     Args:
         client: reaches what its key reaches.
         user_id: the user, or empty.
-        caller: stands for the key where callers bring their own; empty where all share one.
+        caller: stands for somebody who signed in; empty for everybody else.
         masked: what is stored is not shown, and must not be found out by searching for words.
         fingerprints: what a content is shown by instead of its words.
         learns: whether the backend learns from what is stored; the embedded store does not.

@@ -81,27 +81,28 @@ async def test_an_answer_that_names_a_tool_which_is_left_out_says_so(
         REFLEXIO_MCP_TOOLS="publish_interaction,delete_session,get_request,get_status",
         REFLEXIO_MCP_CONFIRM="preview",
         REFLEXIO_MCP_RECOVERY_DAYS="7",
-        REFLEXIO_MCP_RECOVERY_DIR=str(tmp_path / "copies"),
     ) as client:
         await publish(client, f"ada-{unique}", session, "list_requests and delete_requests", "two")
         plan = await call(client, "delete_session", session_id=session)
-        said = "Not offered here: restore_requests. The operator left it out"
+        said = "Not offered here: restore_requests. The operator decides that"
         assert "restore_requests puts it back" in text_of(plan)
-        assert text_of(plan).splitlines()[-1].startswith(said)
-        assert facts(plan)["not_offered"].startswith(said)
+        assert said in text_of(plan)
+        assert said in str(facts(plan)["notes"])
         missing = await client.call_tool("get_request", {"request_id": f"nothing-{unique}"})
         assert isinstance(missing, CallToolResult)
         assert "Not offered here: list_requests." in text_of(missing)
         refused = await client.call_tool("delete_requests", {"user_id": f"ada-{unique}"})
         assert isinstance(refused, CallToolResult)
-        assert "Not offered here: delete_requests. The operator left it out" in text_of(refused)
+        assert "Not offered here: delete_requests. The operator decides that" in text_of(refused)
         if era == "legacy":
             assert client.instructions
             assert "Not offered here: list_sessions, list_requests, restore_requests." in client.instructions
         assert "Not offered here: list_sessions, list_requests, audit_traffic" in await resource_text(
             client, "reflexio://guide"
         )
-        receipt = await call(client, "delete_session", session_id=session, confirm=facts(plan)["confirm"])
+        receipt = await call(
+            client, "delete_session", session_id=session, confirm=facts(plan)["plan"]["confirm"]
+        )
         assert said in text_of(receipt)
 
 
@@ -124,15 +125,16 @@ def test_who_may_change_it_is_named_after_who_left_it_out() -> None:
     )
     named = "See get_request, delete_request, list_requests or restore_requests."
     assert words.told(named, {"get_request"}) == (
-        "Not offered here: list_requests. The operator left it out with REFLEXIO_MCP_TOOLS, and can offer it. "
-        "Not offered to you: delete_request. Your sign-in does not allow it."
+        "Not offered here: list_requests, restore_requests. The operator decides that, with REFLEXIO_MCP_TOOLS or "
+        "REFLEXIO_MCP_READ_ONLY. "
+        "Not offered to you: delete_request. Your sign-in does not allow that."
     )
 
 
 async def test_a_refusal_names_the_setting_that_offers_the_tool(connect: Connect) -> None:
-    async with connect(REFLEXIO_MCP_READ_ONLY="1") as client:
+    async with connect(REFLEXIO_MCP_READ_ONLY="1", REFLEXIO_MCP_RECOVERY_DAYS="0") as client:
         refused = text_of(await client.call_tool("delete_requests", {"user_id": "ada"}))
-        assert "left it out with REFLEXIO_MCP_READ_ONLY, and can offer it." in refused
+        assert "The operator decides that, with REFLEXIO_MCP_TOOLS or REFLEXIO_MCP_READ_ONLY." in refused
         status = await call(client, "get_status")
         assert "policy: read-only: nothing can be stored or deleted here" in text_of(status)
         assert "code" not in text_of(status)
