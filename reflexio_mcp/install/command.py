@@ -132,7 +132,8 @@ def _install(request: Request, layout: Layout) -> list[str]:
         return [f"{client.title} already has {request.name}; nothing needs to change: {file.path}", *about]
     if request.dry_run:
         return [f"{file.path} would get:", snippet(client, server, request.name), *about, NOTHING_WRITTEN]
-    how = _put(client, layout, file, request.name, made, server)
+    by_hand = f"Add this to it by hand:\n{snippet(client, server, request.name)}"
+    how = _change(client, layout, file.path, request.name, made, by_hand)
     did = "Added" if found is None else "Updated" if old else "Replaced"
     return [
         f"{did} {request.name} in {client.title}: {file.path}",
@@ -228,34 +229,35 @@ def _about_token(client: Client, server: Server) -> str:
     return f"the file refers to {BEARER}; set it, to one token, where {client.title} is started."
 
 
-def _put(
-    client: Client, layout: Layout, file: ClientFile, name: str, made: dict[str, Any], server: Server
+def _change(
+    client: Client, layout: Layout, path: Path, name: str, made: dict[str, Any], by_hand: str
 ) -> list[str]:
-    """Put the entry in, by the client's own command if there is one, else by writing its file."""
-    questions = _questions(client, made)
-    commands = _own_commands(client, layout, name, made, questions)
-    if how := _by_command(client, layout, file, name, made, commands):
+    """Put an entry in, or take it out if `made` is empty: by the client's own command if there is one, else by
+    writing its file.
+
+    Args:
+        by_hand: what a person does if the file cannot be written.
+    """
+    if how := _by_command(client, layout, path, name, made):
         return how
-    file = ClientFile.read(file.path, client.format)
+    file = ClientFile.read(path, client.format)
     if file.has_comments:
-        raise InstallError(
-            f"{file.path} has comments, which would be lost, so it was not changed. Add this to it by hand:\n"
-            + snippet(client, server, name)
-        )
+        raise InstallError(f"{path} has comments, which would be lost, so it was not changed. {by_hand}")
     table = servers(file.document, client.section, create=True)
     held = cast("dict[str, Any]", table.setdefault(name, {}))
     for key in [key for key in held if key not in made]:
         del held[key]
     held.update(made)  # in place, so that comments of a TOML file stay
-    if questions:
+    if not made:
+        del table[name]
+    if client.key == "prompt":
         others = [one for one in file.document.get("inputs", []) if one.get("id") not in QUESTIONS]
-        file.document["inputs"] = [*others, *questions]
-    return _backed_up(file.write(private=client.key == "file" and KEY in server.env), client)
+        file.document["inputs"] = [*others, *_questions(client, dict(table))]
+    holds_key = client.key == "file" and KEY in made.get(client.env_key, {})
+    return _backed_up(file.write(private=holds_key), client)
 
 
-def _own_commands(
-    client: Client, layout: Layout, name: str, made: dict[str, Any], questions: list[dict[str, Any]]
-) -> list[list[str]]:
+def _own_commands(client: Client, layout: Layout, name: str, made: dict[str, Any]) -> list[list[str]]:
     """The commands of the client itself that put an entry in, or take it out if `made` is empty.
 
     Codex has such a command too, but it cannot write `required`. On Windows these commands are scripts for `cmd`,
@@ -271,7 +273,9 @@ def _own_commands(
             add = [found, "mcp", "add-json", "--scope", "user", name, json.dumps(made)]
             return [remove, add] if made else [remove]
         case "vscode" if made:
-            return [[found, "--add-mcp", json.dumps({"name": name, **made, "inputs": questions})]]
+            return [
+                [found, "--add-mcp", json.dumps({"name": name, **made, "inputs": _questions(client, made)})]
+            ]
         case "gemini" | "qwen" if "command" in made:
             variables = [word for pair in made.get("env", {}).items() for word in ("-e", "=".join(pair))]
             command, *arguments = command_of(made)
@@ -282,24 +286,18 @@ def _own_commands(
             return []
 
 
-def _by_command(
-    client: Client,
-    layout: Layout,
-    file: ClientFile,
-    name: str,
-    made: dict[str, Any],
-    commands: list[list[str]],
-) -> list[str]:
+def _by_command(client: Client, layout: Layout, path: Path, name: str, made: dict[str, Any]) -> list[str]:
     """Run a client's own commands; empty if its file is not as it should be afterwards, whatever they said."""
+    commands = _own_commands(client, layout, name, made)
     if not commands:
         return []
-    backup = file.back_up()
+    backup = ClientFile.read(path, client.format).back_up()
     for words in commands:
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             subprocess.run(  # noqa: S603 - the client's program, found on the person's PATH, without a shell
                 words, env=layout.env, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
             )
-    held = entries(client, file.path).get(name, {})
+    held = entries(client, path).get(name, {})
     if any(held.get(key) != made.get(key) for key in ("command", "args", client.url_key)):
         return []
     return [f"Written by: {joined(commands[-1][:3])}", *_backed_up(backup, client)]
@@ -337,32 +335,15 @@ def _uninstall(request: Request, layout: Layout) -> list[str]:
         )
     if request.dry_run:
         return [f"{request.name} would be taken out of {file.path}.", NOTHING_WRITTEN]
-    how = _by_command(
-        client, layout, file, request.name, {}, _own_commands(client, layout, request.name, {}, [])
-    )
+    how = _change(client, layout, file.path, request.name, {}, f"Take {request.name} out of it by hand.")
     place = _visible(settings_of(client, old))
     where = remote or place.get(URL) or "on this computer, where other clients may use it too"
     return [
         f"Removed {request.name} from {client.title}: {file.path}",
-        *(how or _take_out(client, request.name, file.path)),
+        *how,
         f"What was stored is still there: {where}.",
         f"Next: {client.restart}",
     ]
-
-
-def _take_out(client: Client, name: str, path: Path) -> list[str]:
-    file = ClientFile.read(path, client.format)
-    if file.has_comments:
-        raise InstallError(
-            f"{path} has comments, which would be lost, so it was not changed. Take {name} out of it by hand."
-        )
-    del servers(file.document, client.section)[name]
-    asked = {one["id"] for one in _questions(client, dict(file.document))}
-    if "inputs" in file.document:
-        file.document["inputs"] = [
-            one for one in file.document["inputs"] if one.get("id") not in {*QUESTIONS} - asked
-        ]
-    return _backed_up(file.write(private=False), client)
 
 
 def _entries(file: ClientFile, client: Client) -> dict[str, dict[str, Any]]:
