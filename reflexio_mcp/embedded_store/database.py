@@ -83,7 +83,8 @@ class Database:
             try:
                 yield connection
             finally:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
 
     @contextmanager
     def writing(self, *, deletes: bool = False) -> Generator[sqlite3.Connection]:

@@ -65,7 +65,7 @@ async def client(path: Path) -> AsyncIterator[ReflexioClient]:
         yield client
 
 
-async def said(client: ReflexioClient, effect: str = "none") -> str:
+async def said(client: ReflexioClient) -> str:
     """What every call says of a store that cannot be used."""
     calls: list[Callable[[], Any]] = [
         lambda: client.get_requests(RequestQuery()),
@@ -151,6 +151,15 @@ async def test_a_file_that_is_no_store_is_left_alone_and_named_for_what_it_is(tm
             assert "REFLEXIO_MCP_STORE" in await said(client)
         assert path.read_bytes() == before
         assert path.stat().st_mode & 0o777 == 0o644
+
+
+async def test_a_damaged_file_says_so(path: Path) -> None:
+    async with client_of(path) as client:
+        await publish(client, *(f"r{number}" for number in range(50)))
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    async with client_of(path) as client:
+        assert "The store file is damaged" in await said(client)
 
 
 async def test_a_place_where_no_file_can_be_made_says_so_and_is_tried_again(tmp_path: Path) -> None:
