@@ -82,6 +82,7 @@ class Sender:
         deadline = self._clock() + call.timeout
         unknown = False
         attempt = faults = 0
+        answered: errors.ServerFault | None = None
         while True:
             attempt += 1
             begun = self._clock()
@@ -99,16 +100,20 @@ class Sender:
             if isinstance(found, Answer):
                 return replace(found, repeated=unknown)
             faults += not isinstance(found, errors.RateLimited)
+            # Servers close the connection behind a 500, which the next try meets. The 500 says more.
+            answered = found if isinstance(found, errors.ServerFault) else answered
             # The first try may meet a connection that the server has closed, so that is repeated in any case.
             tries = MOST_TRIES if call.repeat or isinstance(found, errors.ConnectionLost) else 1
             wait = self._backoff(attempt, found.wait)
             if not _may_pass(found, call) or faults >= tries or wait >= deadline - self._clock():
+                if answered and isinstance(found, errors.ConnectionLost):
+                    found = answered
                 if unknown:
                     found.effect = "unknown"
                 try:
                     raise found
                 finally:
-                    del found  # its traceback holds this frame, and with it the caller's data
+                    del found, answered  # the traceback holds this frame, and with it the caller's data
             unknown = unknown or found.effect == "unknown"
             await self._sleep(wait)
 

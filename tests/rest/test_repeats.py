@@ -225,6 +225,13 @@ async def test_a_failed_operation_is_not_repeated() -> None:
             await client.delete_request("r-1")
 
 
+async def test_a_connection_that_a_fault_has_closed_does_not_hide_the_fault() -> None:
+    replies = [httpx.Response(500), LOST, LOST, LOST]
+    async with client_over(lambda _: give(replies.pop(0))) as client:
+        with pytest.raises(ServerFault):
+            await client.whoami()
+
+
 async def test_waits_between_tries_grow_and_no_try_begins_after_the_time_of_the_call() -> None:
     time = FakeTime()
     async with client_over(lambda _: httpx.Response(503), fake_time=time) as client:
