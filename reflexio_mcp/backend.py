@@ -1,20 +1,34 @@
 """Opens the backend: Reflexio at a URL, or the embedded store in this process."""
 
 import secrets
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reflexio_mcp import private_files
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.settings import ConfigurationError, Settings
+from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.sqlite import SqliteDatabase
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import StateUnusable
+from reflexio_mcp.traffic.content import Fingerprints
+from reflexio_mcp.traffic.scope import Scope
 
 if TYPE_CHECKING:
     from reflexio_mcp.embedded_store.app import EmbeddedStore
 
-__all__ = ["default_store", "local_key", "open_client", "open_state", "place_of", "state_file"]
+__all__ = [
+    "default_store",
+    "local_key",
+    "open_client",
+    "open_scope",
+    "open_state",
+    "owner_of",
+    "place_of",
+    "state_file",
+]
 
 EMBEDDED_URL: Final = "http://embedded.reflexio.invalid"
 """Never resolved: the embedded store answers in this process."""
@@ -128,3 +142,31 @@ def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioCl
         return EmbeddedStore(settings.store or str(default_store()))
 
     return ReflexioClient(EMBEDDED_URL, timeout=settings.timeout, transport=store)
+
+
+@asynccontextmanager
+async def open_scope(settings: Settings) -> AsyncGenerator[Scope]:
+    """What a command may touch: everything that this configuration reaches."""
+    key = (*settings.state_keys, settings.api_key)[0]
+    fingerprints = Fingerprints(
+        lambda: key.encode() or local_key(settings) or secrets.token_bytes(_KEY_BYTES)
+    )
+    async with open_client(settings) as client:
+        yield Scope(
+            client,
+            settings.user_id,
+            masked=settings.mask,
+            learns=not settings.embedded,
+            exact=settings.embedded,
+            fingerprints=fingerprints,
+        )
+
+
+async def owner_of(scope: Scope, settings: Settings) -> Owner:
+    """Whose the deletions and recovery copies of a scope are: those of the organisation, whichever its key.
+
+    Raises:
+        ReflexioError: the backend does not say which organisation it is.
+    """
+    identity = await scope.client.whoami()
+    return Owner(f"{place_of(settings)}\0{identity.org_id}", scope.user_id, scope.caller)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from reflexio_mcp import __version__
 from reflexio_mcp.logs import log_to_stderr
-from reflexio_mcp.read_commands import FILTER, Failed, run_read_command, wanted
+from reflexio_mcp.read_commands import FILTER, Failed, run_read_command
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, add_flags, load
 
 __all__ = ["COMMANDS", "Command", "build_parser", "main", "parse"]
@@ -256,14 +256,14 @@ def _run_read(arguments: Namespace) -> int:
 def _run_explore(arguments: Namespace) -> int:
     from reflexio_mcp.explore import explore
 
-    settings = _settings(arguments)
-    return explore(settings, wanted(arguments, settings))
+    return explore(arguments, _settings(arguments))
 
 
 def _run_delete(arguments: Namespace) -> int:
-    from reflexio_mcp.delete_command import run_delete_command
+    from reflexio_mcp.delete_command import run_delete, run_restore
 
-    return run_delete_command(arguments, _settings(arguments))
+    run = run_restore if arguments.command == "restore" else run_delete
+    return run(arguments, _settings(arguments))
 
 
 def _run_log(arguments: Namespace) -> int:
@@ -416,6 +416,22 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             },
             settings=(*WHERE, "recovery_days"),
             usage="[REQUEST_ID ...] ",
+        ),
+        "restore": Command(
+            "put back what a deletion removed, from its recovery copy",
+            _run_delete,
+            "reflexio-mcp restore                                list the deletions that can be undone\n"
+            "reflexio-mcp restore 3",
+            add=lambda parser: parser.add_argument(
+                "deletion",
+                nargs="?",
+                type=_count,
+                metavar="NUMBER",
+                help="of the deletion; if left out: list them",
+            ),
+            switches={"--yes": "restore without asking"},
+            settings=WHERE,
+            usage="[NUMBER] ",
         ),
     },
     "Serve": {

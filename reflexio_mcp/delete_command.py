@@ -1,235 +1,258 @@
-"""`reflexio-mcp delete`: delete stored requests from a shell or from CI, with a plan, a question and a receipt.
+"""`reflexio-mcp delete` and `restore`: a plan, a question and a receipt, from a shell or from CI.
 
-It is a client of a server in this process, with a form: the question, what has to be typed, the hourly cap, the audit
-log, recovery copies and the receipt are those of the tool `delete_requests`. With `--yes` it sends the plan's code
-back instead.
+The plan, the hourly cap, the audit log, recovery copies and the receipt are those of the tools.
 """
 
-import argparse
 import signal
 import sys
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from argparse import Namespace
+from collections.abc import Awaitable, Callable, Generator, Iterable
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Final, TypeVar
 
 import anyio
 
 from reflexio_mcp import __version__
-from reflexio_mcp.backend import place_of
-from reflexio_mcp.read_commands import (
-    Failed,
-    call,
-    for_a_shell,
-    listing,
-    making_no_store,
-    nothing_found,
-    of_this_shell,
-    same_filter,
-    stored_sources,
-    wanted,
+from reflexio_mcp.backend import open_scope, open_state, owner_of
+from reflexio_mcp.consent.policy import number_to_type
+from reflexio_mcp.read_commands import Screen, checked_store, filter_of, reported, typed_filter
+from reflexio_mcp.render.deletion import STATUS, WHY, counts
+from reflexio_mcp.results.deletion import (
+    Counts,
+    Example,
+    Excepted,
+    PastDeletion,
+    Plan,
+    Receipt,
+    Restored,
+    WayBack,
 )
 from reflexio_mcp.settings import ConfigurationError, Settings
+from reflexio_mcp.state.records import Owner
+from reflexio_mcp.state.state import State
+from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
+from reflexio_mcp.traffic.deletion.history import last_deletions
+from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan
+from reflexio_mcp.traffic.deletion.restore import Undo, plan_restore, restore
+from reflexio_mcp.traffic.deletion.targets import Filtered, Requests, Target, User
+from reflexio_mcp.traffic.reading.lookup import untold
+from reflexio_mcp.traffic.scope import Scope
 
-if TYPE_CHECKING:
-    from mcp import Client
-    from mcp.types import ElicitRequestParams, ElicitResult
+__all__ = ["run_delete", "run_restore"]
 
-__all__ = ["run_delete_command"]
+RESTORE_SECONDS: Final = 3600.0
+"""How long a restore goes on. It names what is left then."""
 
-TOOL: Final = "delete_requests"
-
-TRIES: Final = 3
-"""Plans that are made with `--yes` while other requests are stored in between."""
+Done = TypeVar("Done")
+Work = Callable[[Scope, State, Owner], Awaitable[Done]]
 
 
-def run_delete_command(arguments: argparse.Namespace, settings: Settings) -> int:
+def run_delete(arguments: Namespace, settings: Settings) -> int:
     """Show what would go, ask, delete it and say what is really gone.
 
-    Args:
-        arguments: what was typed, as `cli.parse` gives it.
-
     Returns:
-        0 when nothing that was chosen is left, also where a filter chose nothing; 1 when something is or may be, an id
-        was not found, or nobody agreed.
+        0 if nothing that was chosen is left, also if a filter chose nothing; 1 if something is or may be, an id was
+        not found, or nobody agreed.
 
     Raises:
         ConfigurationError: nothing is chosen, a filter cannot be used, or the configuration does not allow this.
-        KeyboardInterrupt: Ctrl-C, after a sentence on what it means here.
     """
-    asks = not (arguments.yes or arguments.dry_run)
-    mine = replace(of_this_shell(settings), confirm="ask" if asks else "preview")
-    place = place_of(mine)
-    # Copies to erase may be there though there is no store.
-    mine = mine if arguments.erase else making_no_store(mine)
-    chosen = _chosen(arguments, settings, mine)
-    sys.stdout.write(f"In {place}\n\n")
-    dialogue = _Dialogue(arguments, mine, chosen)
-    try:
-        return anyio.run(dialogue.run)
-    except KeyboardInterrupt:
-        flags = same_filter(chosen)
-        left = listing(flags) if flags else "look for each id"
-        sys.stderr.write(
-            "\nreflexio-mcp: Interrupted. A deletion that had begun goes on to its end, unless it is interrupted "
-            f"again. What is left: {left}\n"
-            if dialogue.begun
-            else "\nreflexio-mcp: Nothing was deleted.\n"
-        )
-        raise
+    _check_allowed(arguments, settings, "delete_requests")
+    store = checked_store(settings)
+    # Recovery copies to erase may be there though there is no store.
+    mine = settings if arguments.erase else store
+    typed = typed_filter(arguments)
+    options = Options(arguments.include_learnings, arguments.erase)
+    screen = Screen(settings)
 
+    async def plan(scope: Scope, state: State, owner: Owner) -> Planned:
+        target = _target(arguments, typed, settings, scope)
+        return await make_plan(scope, target, options, state, owner, masked=settings.mask, progress=untold)
 
-def _chosen(arguments: argparse.Namespace, settings: Settings, mine: Settings) -> dict[str, Any]:
-    """The arguments of the tool."""
-    from reflexio_mcp.traffic.times import iso, parse_time
-
-    if settings.read_only:
-        raise ConfigurationError(
-            "REFLEXIO_MCP_READ_ONLY is set here, so nothing can be deleted. Unset it first."
-        )
-    if settings.tools and TOOL not in settings.tools:
-        raise ConfigurationError(
-            f"REFLEXIO_MCP_TOOLS is set here without {TOOL}, so nothing can be deleted. Unset it first."
-        )
-    if (
-        settings.confirm == "ask"
-        and not arguments.dry_run
-        and (arguments.yes or not (sys.stdin and sys.stdin.isatty()))
-    ):
-        raise ConfigurationError(
-            "REFLEXIO_MCP_CONFIRM=ask wants a person's answer at a terminal. Leave out --yes, or set it to auto for "
-            "this command."
-        )
-    chosen = wanted(arguments, settings)
-    for name in chosen.keys() & {"start_time", "end_time"}:
-        # An age means the same time in the plan and in the deletion.
-        chosen[name] = iso(parse_time(name, chosen[name], now=time.time(), end=name == "end_time"))
-    if arguments.request_ids:
-        if chosen.keys() - {"user_id"}:
-            raise ConfigurationError("Name either ids or a filter. Beside ids only --user-id may stand.")
-        chosen["request_ids"] = arguments.request_ids
-    elif arguments.everything:
-        chosen["everything"] = True
-    elif not chosen.keys() - {"user_id", "contains", "finding"}:
-        raise ConfigurationError(
-            "Which requests? Add their ids, or a filter such as --source, --session-id or --start-time. All of a user, "
-            "or of what --contains or --finding selects, takes --everything."
-        )
-    if arguments.include_learnings and mine.embedded:
-        raise ConfigurationError("The embedded store does not learn. Leave out --include-learnings.")
-    return chosen | {name: True for name in ("include_learnings", "erase") if getattr(arguments, name)}
-
-
-@dataclass
-class _Dialogue:
-    """One run of the command: `mine` configures the server in this process, `chosen` are the tool's arguments.
-
-    Once `begun`, something may have been deleted; `declined` is what is said where nobody agreed.
-    """
-
-    arguments: argparse.Namespace
-    mine: Settings
-    chosen: dict[str, Any]
-    begun: bool = False
-    declined: str = ""
-
-    async def run(self) -> int:
-        from mcp import Client
-        from mcp.types import Implementation
-
-        from reflexio_mcp.server.server import ReflexioServer
-
-        failed = ""
-        async with Client(
-            ReflexioServer(self.mine),
-            elicitation_callback=self._ask if self.mine.confirm == "ask" else None,
-            client_info=Implementation(name="reflexio-mcp delete", version=__version__),
-        ) as client:
-            try:
-                return await self._delete(client)
-            except Failed as error:  # outside, it would arrive in a group
-                failed = str(error)
-        sys.stderr.write(f"reflexio-mcp: {failed}\n")
+    planned = _run(plan, mine)
+    _show_plan(screen, planned.plan)
+    if not planned.size:
+        screen.say("Nothing was found, and nothing was deleted.")
+        return 1 if arguments.request_ids else 0
+    if arguments.dry_run:
+        return 0
+    if not arguments.yes and not _agreed("Delete", number_to_type(settings, planned)):
+        screen.say("Nothing was deleted.")
         return 1
 
-    async def _delete(self, client: "Client") -> int:
-        facts, text = await call(client, TOOL, self.chosen)
-        if self.declined:
-            self._say(self.declined)
-            return 1
-        if facts["status"] == "not_found" and self._is_nowhere(facts):
-            sources, empty = await stored_sources(client, self.chosen)
-            self._say(
-                nothing_found("requests", self.chosen, self.mine, facts, empty=empty, sources=sources)
-                + " Nothing was deleted."
-            )
-            return 0
-        self._say(self._in_words(text, facts))
-        if self.arguments.dry_run:
-            return 0
-        for _ in range(TRIES):
-            code = facts.get("plan", {}).get("confirm")
-            if not code:
-                break
-            self.begun = True
-            facts, text = await call(client, TOOL, self.chosen | {"confirm": code})
-            self._say(f"\n{self._in_words(text, facts)}")
-        left = facts.get("receipt", {}).get("not_deleted", [])
-        missing = any(one["why"] == "not_found" for one in left)
-        return 0 if facts["status"] == "complete" and not missing else 1
+    async def act(scope: Scope, state: State, owner: Owner) -> Receipt:
+        mode = "off" if arguments.yes else "ask"
+        origin = Origin("delete_requests", f"reflexio-mcp delete {__version__}", mode)
+        number = await begin(planned, origin, state)
+        return await carry_out(scope, planned, state, number, untold)
 
-    def _is_nowhere(self, facts: Mapping[str, Any]) -> bool:
-        """Whether a filter chose nothing and nothing else is to be said, such as of a copy that cannot be read."""
-        plan: Mapping[str, Any] = facts.get("plan", {})
-        said = plan.get("next", "")
-        return (
-            "request_ids" not in self.chosen and not plan.get("remains") and said.startswith("Find ids with")
+    with _finished_first("deletion"):
+        receipt = _run(act, mine)
+    _show_receipt(screen, receipt)
+    return 1 if receipt.next or receipt.not_deleted or planned.plan.not_found else 0
+
+
+def run_restore(arguments: Namespace, settings: Settings) -> int:
+    """List the deletions that can be undone, or undo one.
+
+    Returns:
+        0 if everything is back, or was listed; 1 otherwise.
+
+    Raises:
+        ConfigurationError: the configuration does not allow this.
+    """
+    checked_store(settings)
+    screen = Screen(settings)
+    if arguments.deletion is None:
+        _show_deletions(screen, _run(last_deletions, settings))
+        return 0
+    _check_allowed(arguments, settings, "restore_requests")
+    undo = Undo(arguments.deletion)
+
+    async def plan(scope: Scope, state: State, owner: Owner) -> Restored:
+        return (await plan_restore(scope, state, owner, undo, masked=settings.mask))[0]
+
+    async def act(scope: Scope, state: State, owner: Owner) -> Restored:
+        return await restore(scope, state, owner, undo, seconds=RESTORE_SECONDS, progress=untold)
+
+    planned = _run(plan, settings)
+    screen.say(f"The recovery copy of deletion {planned.number}: {counts(planned.planned or Counts())}")
+    _show_examples(screen, planned.examples)
+    _show_rest(screen, planned.not_restored, planned.remains)
+    if not arguments.yes and not _agreed("Restore", None):
+        screen.say("Nothing was restored.")
+        return 1
+    with _finished_first("restore"):
+        done = _run(act, settings)
+    screen.say(f"\nRestored: {counts(done.restored or Counts())}, checked by reading again.")
+    _show_rest(screen, done.not_restored, done.remains)
+    return 0 if done.status == "complete" else 1
+
+
+def _check_allowed(arguments: Namespace, settings: Settings, tool: str) -> None:
+    if settings.read_only or (settings.tools and tool not in settings.tools):
+        raise ConfigurationError(
+            f"REFLEXIO_MCP_READ_ONLY or REFLEXIO_MCP_TOOLS does not allow {tool} here. Unset it first."
         )
+    if settings.confirm == "ask" and arguments.yes:
+        raise ConfigurationError("REFLEXIO_MCP_CONFIRM=ask wants a person's answer. Leave out --yes.")
 
-    async def _ask(self, context: object, params: "ElicitRequestParams") -> "ElicitResult":
-        """Put the form's question to whoever is at the terminal."""
-        from mcp.types import ElicitRequestFormParams, ElicitResult
 
-        assert isinstance(params, ElicitRequestFormParams)
-        fields: Mapping[str, Any] = params.requested_schema["properties"]
-        (name, field), *_more = fields.items()
-        flags = same_filter(self.chosen)
-        self._say(for_a_shell(params.message))
-        if flags:
-            self._say(f"All of them: {listing(flags)}")
-        typed = field.get("type") != "boolean"
-        answer = self._typed("\nType their number to delete them: " if typed else "\nDelete? [y/N] ")
-        if answer.isdecimal() if typed else answer.lower() == "y":
-            self.begun = True
-            return ElicitResult(action="accept", content={name: int(answer) if typed else True})
-        self.declined = self.declined or "Nothing was deleted."
-        return ElicitResult(action="decline")
+def _target(arguments: Namespace, typed: dict[str, Any], settings: Settings, scope: Scope) -> Target:
+    if arguments.request_ids:
+        if typed.keys() - {"user_id"}:
+            raise ConfigurationError("Give either ids or a filter. Beside ids, only --user-id is allowed.")
+        return Requests.of(scope, arguments.request_ids, typed.get("user_id", ""))
+    if not arguments.everything and not typed.keys() - {"user_id", "contains", "finding", "evaluation_only"}:
+        raise ConfigurationError(
+            "Which requests? Add their ids, or a filter such as --source, --session-id or --start-time. All requests "
+            "of a user, or all that --contains, --finding or --evaluation-only selects, take --everything."
+        )
+    wanted = filter_of(typed, settings)
+    whole = wanted.user_id and not wanted.narrows
+    if whole and arguments.erase and arguments.include_learnings and scope.learns:
+        return User(wanted.user_id)
+    return Filtered(wanted, everything=not wanted.narrows and not wanted.user_id)
 
-    def _typed(self, prompt: str) -> str:
-        """What a person types; nothing where nobody can."""
-        sys.stdout.write(prompt)
-        sys.stdout.flush()
-        # The loop's own handler would let Ctrl-C wait for the answer.
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            if line := sys.stdin.readline() if sys.stdin else "":
-                return line.strip()
-        except (OSError, ValueError):  # nothing that can be read, or is no text
-            pass
-        except KeyboardInterrupt:
-            sys.stdout.write("\n")
-            return ""
-        finally:
-            signal.signal(signal.SIGINT, before)
-        self.declined = "\nNothing was deleted: nobody answered. Where nobody can, add --yes."
-        return ""
 
-    def _in_words(self, text: str, facts: Mapping[str, Any]) -> str:
-        """What a result says, without the code, and with commands in place of calls."""
-        if "confirm" in (plan := facts.get("plan", {})):
-            text = text.removesuffix(plan["next"])
-        return for_a_shell(text)
+def _run(work: Work[Done], settings: Settings) -> Done:
+    """Do something with what the configuration reaches."""
 
-    def _say(self, text: str) -> None:
-        sys.stdout.write(f"{text.rstrip()}\n")
-        sys.stdout.flush()
+    async def run() -> Done:
+        async with open_scope(settings) as scope:
+            return await work(scope, open_state(settings), await owner_of(scope, settings))
+
+    with reported("write"):
+        return anyio.run(run)
+
+
+def _agreed(verb: str, number: int | None) -> bool:
+    """Whether the person at the terminal agrees: by yes, or by typing the number."""
+    try:
+        answer = input(
+            f"\n{verb}? [y/N] " if number is None else f"\nType {number:,} to {verb.lower()} them: "
+        )
+    except EOFError:
+        sys.stderr.write("\nreflexio-mcp: Nobody answered. If nobody can, add --yes.\n")
+        return False
+    said = answer.strip().lower()
+    return said in ("y", "yes") if number is None else said.replace(",", "") == str(number)
+
+
+@contextmanager
+def _finished_first(what: str) -> Generator[None]:
+    """Let Ctrl-C wait for what has begun; a second Ctrl-C ends it at once."""
+
+    def wait(number: int, frame: FrameType | None) -> None:
+        sys.stderr.write(f"\nThe {what} has begun and is finished first. Ctrl-C again ends it at once.\n")
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, wait)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+# --- what is shown ---
+
+
+def _show_plan(screen: Screen, plan: Plan) -> None:
+    screen.say(f"{plan.target}: {counts(plan.goes)}")
+    for name, parts in (("Users", plan.users), ("Sessions", plan.sessions)):
+        if parts:
+            screen.say(f"{name}: {', '.join(f'{one.name} ({one.count:,})' for one in parts)}")
+    _show_examples(screen, plan.examples)
+    if plan.not_found:
+        screen.say(f"Not found: {', '.join(plan.not_found)}")
+    for sentence in plan.remains:
+        screen.say(sentence)
+    _show_way_back(screen, plan.way_back, "NUMBER")
+
+
+def _show_receipt(screen: Screen, receipt: Receipt) -> None:
+    screen.say(f"\nDeletion {receipt.number}: {counts(receipt.deleted)} deleted, checked by reading again.")
+    _show_rest(screen, receipt.not_deleted, receipt.remains)
+    _show_way_back(screen, receipt.way_back, str(receipt.number))
+
+
+def _show_way_back(screen: Screen, way_back: WayBack | None, undo: str) -> None:
+    if way_back and way_back.state in ("whole", "words"):
+        until = f" until {way_back.until:%Y-%m-%d %H:%M} UTC" if way_back.until else ""
+        screen.say(f"A recovery copy is kept{until}. To undo: reflexio-mcp restore {undo}")
+    elif way_back:
+        screen.say(way_back.sentence)
+
+
+def _show_examples(screen: Screen, examples: Iterable[Example]) -> None:
+    rows = [(one.created_at, one.id, one.user_id, one.first_words) for one in examples]
+    if rows:
+        screen.table(("time (UTC)", "id", "user", "first words"), rows)
+
+
+def _show_rest(screen: Screen, excepted: Iterable[Excepted], remains: Iterable[str]) -> None:
+    for one in excepted:
+        screen.say(f"{one.count:,} {WHY[one.why]}: {', '.join(one.ids)}")
+    for sentence in remains:
+        screen.say(sentence)
+
+
+def _show_deletions(screen: Screen, deletions: list[PastDeletion]) -> None:
+    if not deletions:
+        screen.say("No deletion is on record.")
+        return
+    screen.table(
+        ("number", "time (UTC)", "status", "recovery copy", "until (UTC)", "what"),
+        (
+            (
+                one.number,
+                one.at,
+                STATUS[one.status].format(gone=one.gone, asked=one.asked),
+                counts(one.copied) if one.copied else "none",
+                one.until,
+                one.target,
+            )
+            for one in deletions
+        ),
+    )

@@ -13,6 +13,7 @@ import socket
 import sys
 import tempfile
 import webbrowser
+from argparse import Namespace
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -27,7 +28,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from reflexio_mcp.explorer.document import document, shell
-from reflexio_mcp.read_commands import of_this_shell
+from reflexio_mcp.read_commands import filter_of, reported, typed_filter
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.explorer_page import PAGE_KEY
 
@@ -54,22 +55,28 @@ HEADERS: Final = {
 }
 
 
-def explore(settings: Settings, wanted: Mapping[str, Any]) -> int:
+def explore(arguments: Namespace, settings: Settings) -> int:
     """Show the explorer until it is closed.
 
-    Args:
-        settings: the configuration. The person at the browser is the person whose consent is asked for, so a mode
-            that wants a form takes the page's own question for it.
-        wanted: the filter that the page begins with, as `explore_traffic` takes it.
+    The person at the browser is the person whose consent is asked for, so a mode that wants a form takes the page's
+    own question for it.
 
     Returns:
         0 when the page was closed.
+
+    Raises:
+        ConfigurationError: the filter that was typed cannot be used.
     """
+    wanted = typed_filter(arguments)
+    with reported():
+        filter_of(wanted, settings)
+    if settings.user_id:
+        wanted.pop("user_id", None)  # a server that is confined to a user takes none
     consent = "preview" if settings.confirm == "ask" else settings.confirm
-    mine = replace(of_this_shell(settings), confirm=consent)
+    mine = replace(settings, confirm=consent, tools=(), oauth_issuer="", auth_token=())
     # What it would say when it stops while the page is open is no news to whoever stopped it.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-    return anyio.run(_serve, mine, dict(wanted))
+    return anyio.run(_serve, mine, wanted)
 
 
 async def _serve(settings: Settings, wanted: dict[str, Any]) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from reflexio_mcp.backend import local_key, open_state, place_of
+from reflexio_mcp.backend import local_key, open_state, owner_of, place_of
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.scopes import Scopes
 from reflexio_mcp.settings import Settings
@@ -84,13 +84,8 @@ class Runtime:
         return CodeMaker(keys[0], digest, *keys[1:], lasting=lasting)
 
     async def owner(self, scope: Scope) -> Owner:
-        """Whose the deletions and recovery copies of a scope are: those of the organisation, whichever its key.
-
-        Raises:
-            ReflexioError: the backend does not say which organisation it is.
-        """
-        identity = await scope.client.whoami()
-        return Owner(f"{self.where}\0{identity.org_id}", scope.user_id, scope.caller)
+        """Whose the deletions and recovery copies of a scope are."""
+        return await owner_of(scope, self.settings)
 
     @property
     def keys_last(self) -> bool:
