@@ -89,7 +89,9 @@ def test_if_nobody_can_answer_it_names_the_flag(run: Run, store: str) -> None:
     assert left(store) == ALL
 
 
-@pytest.mark.parametrize(("answer", "gone"), [("y", set[str]()), ("2", set[str]()), ("3", {"e2e-1", "e2e-2", "e2e-3"})])
+@pytest.mark.parametrize(
+    ("answer", "gone"), [("y", set[str]()), ("2", set[str]()), ("3", {"e2e-1", "e2e-2", "e2e-3"})]
+)
 def test_of_several_users_the_number_is_typed(run: Run, store: str, answer: str, gone: set[str]) -> None:
     code, said = run("delete", "--source", "ci.e2e", typed=f"{answer}\n")
     assert "Type 3 to delete them" in said
@@ -133,11 +135,20 @@ def test_what_selects_very_much_takes_everything(run: Run, store: str, words: li
         ({"REFLEXIO_MCP_READ_ONLY": "1"}, ["e2e-1"], "REFLEXIO_MCP_READ_ONLY"),
         ({"REFLEXIO_MCP_TOOLS": "list_requests"}, ["e2e-1"], "REFLEXIO_MCP_TOOLS"),
         ({"REFLEXIO_MCP_CONFIRM": "ask"}, ["e2e-1"], "REFLEXIO_MCP_CONFIRM=ask"),
-        ({"REFLEXIO_USER_ID": "bob"}, ["--user-id", "ada", "--source", "ci.e2e"], "REFLEXIO_USER_ID confines"),
+        (
+            {"REFLEXIO_USER_ID": "bob"},
+            ["--user-id", "ada", "--source", "ci.e2e"],
+            "REFLEXIO_USER_ID confines",
+        ),
     ],
 )
 def test_what_is_not_allowed_deletes_nothing(
-    run: Run, store: str, monkeypatch: pytest.MonkeyPatch, variable: dict[str, str], words: list[str], said: str
+    run: Run,
+    store: str,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: dict[str, str],
+    words: list[str],
+    said: str,
 ) -> None:
     for name, value in variable.items():
         monkeypatch.setenv(name, value)
@@ -194,7 +205,9 @@ def test_a_service_that_cannot_be_reached_is_one_sentence(run: Run) -> None:
     assert (code, "could not be reached" in said, "Traceback" in said) == (1, True, False)
 
 
-def test_ctrl_c_waits_for_a_deletion_that_has_begun(run: Run, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_waits_for_a_deletion_that_has_begun(
+    run: Run, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     carry_out = delete_command.carry_out
 
     async def interrupted(*arguments: Any) -> Any:

@@ -3,17 +3,19 @@
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
+from reflexio_mcp import backend
 from reflexio_mcp.backend import open_client
 from reflexio_mcp.cli import main
 from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.settings import Settings
+from tests.deletion.support import URL, World
 
 HOSTILE = "[bold red]not markup[/] \x1b[31mno colour\x1b[0m \u202etxet"
 LONG = "".join(f"word{at} " for at in range(20_000))
@@ -70,7 +72,14 @@ def ids(page: Any) -> list[str]:
 def test_sessions_are_a_table_with_whole_ids(run: Run, store: str) -> None:
     lines = run("sessions", "--limit", "3", "--source", "ci.e2e").splitlines()
     assert lines[0] == f"In the embedded store at {store}"
-    assert re.split(r" {2,}", lines[2]) == ["last (UTC)", "session", "users", "requests", "sources", "first words"]
+    assert re.split(r" {2,}", lines[2]) == [
+        "last (UTC)",
+        "session",
+        "users",
+        "requests",
+        "sources",
+        "first words",
+    ]
     assert all(re.match(r"\S+ \S+  session-\d+  ", line) for line in lines[3:6])
     assert lines[-1] == "3 sessions, newest first. There are more: add --all, or a larger --limit."
 
@@ -94,7 +103,9 @@ def test_a_filter_selects(run: Run) -> None:
 
 
 @pytest.mark.parametrize("words", [("requests",), ("show", "request-1"), ("sessions",)])
-def test_stored_text_is_shown_as_text_and_never_as_markup_or_control(run: Run, words: tuple[str, ...]) -> None:
+def test_stored_text_is_shown_as_text_and_never_as_markup_or_control(
+    run: Run, words: tuple[str, ...]
+) -> None:
     said = run(*words)
     assert "[bold red]not markup[/]" in said
     assert "\x1b" not in said
@@ -175,3 +186,50 @@ def test_a_table_fits_the_terminal_and_keeps_its_ids(run: Run, monkeypatch: pyte
     assert max(map(len, said.splitlines()[1:])) <= 110
     assert len(re.findall(r" (?:request-\d+|long-1) ", said)) == 5
     assert "…" in said
+
+
+@pytest.fixture
+def learned(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A Reflexio that has learned from two requests, behind its URL."""
+    world = World(str(tmp_path / "world.db"), tmp_path)
+
+    async def learn() -> None:
+        await world.put("a", text="I live in Lisbon")
+        await world.put("b", session="t")
+        await world.learn("lisbon", "a", "b", content=f"Lives in Lisbon {HOSTILE}")
+        for number in range(110):
+            await world.learn(f"more-{number}", "b", content=f"Fact {number}")
+
+    anyio.run(learn)
+    monkeypatch.setenv("REFLEXIO_URL", URL)
+    monkeypatch.setattr(backend, "open_client", lambda settings: world.client())
+    yield
+    anyio.run(world.close)
+
+
+@pytest.mark.usefixtures("learned")
+def test_what_was_learned_is_listed_with_where_it_came_from(run: Run) -> None:
+    said = run("learned", "--user-id", "ada", "--contains", "Lisbon")
+    assert "profile:lisbon" in said
+    assert "[bold red]not markup[/]" in said
+    assert "\x1b" not in said
+    assert "from a (interaction 1), b (interaction 1)" in said
+    assert "1 of 1 learnings of user ada" in said
+    assert "0 of 0 learnings of user nobody" in run("learned", "--user-id", "nobody")
+    assert "needs user_id" in run("learned", code=2)
+
+
+@pytest.mark.usefixtures("learned")
+def test_all_learnings_are_all_across_pages_each_once(run: Run) -> None:
+    listed = facts(run, "learned", "--user-id", "ada", "--all")
+    assert (
+        len({one["learning_id"] for one in listed["learnings"]})
+        == listed["returned"]
+        == listed["total"]
+        == 111
+    )
+    assert facts(run, "learned", "--request-id", "a")["total"] == 1
+
+
+def test_a_store_that_does_not_learn_says_so(run: Run) -> None:
+    assert "does not learn" in run("learned", "--user-id", "ada", code=1)
