@@ -384,22 +384,20 @@ def _show_request(screen: Screen, found: "OneRequest") -> None:
 def _show_learnings(screen: Screen, page: "LearningPage") -> None:
     for one in page.learnings:
         screen.say(one.learning_id, "bold")
-        told = [
-            _words(one.changed_at),
-            one.state,
-            one.user_id,
-            f"{one.characters:,} characters" if one.characters else "",
-        ]
+        hidden = f"{one.characters:,} characters" if one.characters else ""
+        told = [_words(one.changed_at), one.state, one.user_id, hidden]
         screen.say(f"  {' · '.join(filter(None, told))}", "dim")
-        for name, text in (("", one.content), ("when: ", one.trigger), ("quotes: ", one.quote)):
+        for name, text in (("", one.content), ("when: ", one.trigger), ("quotes: ", one.quotes)):
             if text:
                 screen.say(f"  {name}{text}")
-        sources = [f"{each.request_id} (interaction {_words(each.interactions)})" for each in one.came_from]
+        sources = [
+            f"{each.request_id} (interaction {_words(each.interactions)})" for each in one.from_requests
+        ]
         more = f" and {one.more_requests:,} more" if one.more_requests else ""
         screen.say(f"  from {', '.join(sources) or 'no request that is stored'}{more}\n", "dim")
     more = " There are more: add --all, or a larger --limit." if page.cursor else ""
-    screen.say(f"{page.returned:,} of {page.total:,} learnings of {page.selection}.{more}", "dim")
-    if not page.complete:
+    screen.say(f"{page.returned:,} of {page.total:,} learnings of {page.of}.{more}", "dim")
+    if page.users_not_read or page.unlinked or page.unreadable:
         screen.say("Not everything could be read: there may be more.")
 
 
