@@ -200,9 +200,8 @@ def _finished_first(what: str) -> Generator[None]:
 
 def _show_plan(screen: Screen, plan: Plan) -> None:
     screen.say(f"{plan.target}: {counts(plan.goes)}")
-    for name, parts in (("Users", plan.users), ("Sessions", plan.sessions)):
-        if parts:
-            screen.say(f"{name}: {', '.join(f'{one.name} ({one.count:,})' for one in parts)}")
+    screen.counts("Users", plan.users)
+    screen.counts("Sessions", plan.sessions)
     _show_examples(screen, plan.examples)
     if plan.not_found:
         screen.say(f"Not found: {', '.join(plan.not_found)}")

@@ -4,6 +4,7 @@ Each command calls the function behind the tool of the same purpose, and prints 
 """
 
 import json
+import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
@@ -17,7 +18,9 @@ from reflexio_mcp.rest.api_limits import is_blank
 from reflexio_mcp.settings import ConfigurationError, Settings
 
 if TYPE_CHECKING:
+    from reflexio_mcp.results.audit import AuditResult, Call, Count
     from reflexio_mcp.results.base import Result
+    from reflexio_mcp.results.deletion import Part
     from reflexio_mcp.results.learnings import LearningPage
     from reflexio_mcp.results.reading import OneRequest, RequestPage, SessionPage
     from reflexio_mcp.traffic.reading.filters import TrafficFilter
@@ -48,6 +51,16 @@ FILTER: Final = {
     "evaluation_only": "requests that are never learned from",
 }
 """The one filter, as the tools' parameters name it, with what the flags of the commands say about it."""
+
+COMMANDS: Final = {
+    "get_request": "show",
+    "list_requests": "requests",
+    "list_sessions": "sessions",
+    "list_learnings": "learned",
+    "delete_request": "delete",
+    "delete_requests": "delete",
+}
+"""The commands that do what a tool does."""
 
 MOST_A_CALL: Final = 100
 """Rows of one page at most."""
@@ -153,8 +166,6 @@ def run_read_command(arguments: Namespace, settings: Settings) -> int:
     """
     import anyio  # a server that starts does not need it here
 
-    if arguments.command == "audit":
-        return anyio.run(_audit, arguments, settings)
     with reported():
         result = anyio.run(_ask, arguments, checked_store(settings))
     if arguments.json:
@@ -181,6 +192,12 @@ async def _ask(arguments: Namespace, settings: Settings) -> "Result":
         # The words are those of the learning, not of its requests.
         words = typed.pop("contains", "") if command == "learned" else ""
         asked = filter_of(typed, settings)
+        if command == "audit":
+            from reflexio_mcp.traffic.audit.calls import Offer
+            from reflexio_mcp.traffic.audit.run import run_audit
+
+            offer = Offer(frozenset(COMMANDS), takes_user=not scope.user_id)
+            return await run_audit(scope, asked, offer=offer, personal=settings.personal_data)
         most = sys.maxsize if arguments.all else arguments.limit
         if command == "sessions":
             return await _pages(lambda n, after: list_sessions(scope, asked, limit=n, cursor=after), most)
@@ -190,27 +207,6 @@ async def _ask(arguments: Namespace, settings: Settings) -> "Result":
             raise Failed("The embedded store does not learn. Set REFLEXIO_URL or REFLEXIO_API_KEY.")
         chosen = Selection(asked.user_id, (), typed.get("request_id", ""), asked, words)
         return await _pages(lambda n, after: list_learnings(scope, chosen, limit=n, cursor=after), most)
-
-
-async def _audit(arguments: Namespace, settings: Settings) -> int:
-    """The audit as its tool answers."""
-    from mcp import Client
-
-    from reflexio_mcp.server.server import ReflexioServer
-
-    typed = typed_filter(arguments)
-    with reported():
-        filter_of(typed, settings)
-    if settings.user_id:
-        typed.pop("user_id", None)
-    mine = replace(checked_store(settings), tools=(), oauth_issuer="", auth_token=())
-    async with Client(ReflexioServer(mine)) as client:
-        result = await client.call_tool("audit_traffic", typed)
-    text = getattr(result.content[0], "text", "")
-    if result.is_error:
-        raise Failed(text)
-    sys.stdout.write(f"{json.dumps(result.structured_content, indent=2) if arguments.json else text}\n")
-    return 0
 
 
 async def _pages(read: "Callable[[int, str], Awaitable[Page]]", most: int) -> "Page":
@@ -270,6 +266,11 @@ class Screen:
         from rich.text import Text
 
         self._console.print(Text(text, style=style), soft_wrap=not self._to_terminal)
+
+    def counts(self, title: str, parts: "Iterable[Part | Count]") -> None:
+        """Print names and how many have each, on one line; nothing for none."""
+        if named := ", ".join(f"{one.name} ({one.count:,})" for one in parts):
+            self.say(f"{title}: {named}")
 
     def table(self, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Print a table. Ids are folded rather than cut, so that they can be copied; the last column is cut to fit."""
@@ -401,9 +402,58 @@ def _show_learnings(screen: Screen, page: "LearningPage") -> None:
         screen.say("Not everything could be read: there may be more.")
 
 
+def _show_audit(screen: Screen, found: "AuditResult") -> None:
+    traffic = found.traffic
+    what = (f"{traffic.requests:,} requests", f"{traffic.sessions:,} sessions", f"{traffic.users:,} users")
+    screen.say(f"{', '.join(what)}, {_words(traffic.oldest)} to {_words(traffic.newest)} UTC")
+    screen.counts("Users", traffic.by_user)
+    screen.counts("Sources", traffic.by_source)
+    screen.counts("Agent versions", traffic.by_agent_version)
+    if found.left_out:
+        screen.say(f"Not all was audited: {found.left_out}")
+    for one in found.not_looked_for:
+        screen.say(f"Not looked for: {', '.join(one.findings)} ({one.reason}).", "dim")
+    if not found.findings:
+        screen.say("Nothing was found.")
+    for one in found.findings:
+        screen.say(f"\n{one.finding}: {one.count:,}, {one.severity}", "bold")
+        screen.say(f"{one.why} {one.advice}")
+        screen.counts("Kinds", one.kinds)
+        places = [
+            (
+                each.created_at,
+                each.request_id,
+                each.session_id,
+                each.user_id,
+                each.kind,
+                each.around or each.repeats,
+            )
+            for each in one.places
+        ]
+        if places:
+            screen.table(("",) * 6, places)
+        for verb, call in (("See them", one.show), ("Delete them", one.act)):
+            if call:
+                screen.say(f"  {verb}: {_command(call)}", "dim")
+
+
+def _command(call: "Call") -> str:
+    """The command that does what a call of a tool does."""
+    words = ["reflexio-mcp", COMMANDS[call.tool]]
+    for name, value in call.arguments.items():
+        if name in ("request_id", "request_ids"):
+            words += [value] if isinstance(value, str) else value
+        elif name in FILTER:
+            words += [flag(name)] if value is True else [flag(name), str(value)]
+        elif value is True:
+            words.append(f"--{name.replace('_', '-')}")
+    return shlex.join(words)
+
+
 LAYOUTS: Final[dict[str, Callable[[Screen, Any], None]]] = {
     "sessions": _show_sessions,
     "requests": _show_requests,
     "show": _show_request,
     "learned": _show_learnings,
+    "audit": _show_audit,
 }

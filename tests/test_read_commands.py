@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from reflexio_mcp import backend
 from reflexio_mcp.backend import open_client
-from reflexio_mcp.cli import main
+from reflexio_mcp.cli import main, parse
 from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.settings import Settings
 from tests.deletion.support import URL, World
@@ -169,6 +170,19 @@ def test_a_request_that_is_not_there_fails(run: Run) -> None:
 )
 def test_a_filter_that_cannot_be_used_is_a_wrong_command_line(run: Run, typed: list[str], said: str) -> None:
     assert said in run(*typed, code=2)
+
+
+def test_an_audit_names_what_it_found_and_the_commands_that_follow(run: Run) -> None:
+    said = run("audit")
+    assert re.search(r"^111 requests, 29 sessions, 2 users, ", said, re.MULTILINE)
+    assert "\ntest-traffic: 22, " in said
+    assert "Lisbon" not in said
+    followed = [line.split("reflexio-mcp ")[1] for line in said.splitlines() if "reflexio-mcp " in line]
+    typed = [parse(shlex.split(words)) for words in followed]
+    assert {one.command for one in typed} >= {"requests", "delete"}
+    [show] = [words for words in followed if words.startswith("requests") and "test-traffic" in words]
+    assert len(ids(facts(run, *shlex.split(show), "--all"))) == 22
+    assert facts(run, "audit", "--session-id", "long")["traffic"]["requests"] == 1
 
 
 def test_looking_changes_nothing(run: Run, store: str) -> None:
