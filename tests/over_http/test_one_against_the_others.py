@@ -14,7 +14,16 @@ import httpx
 import pytest
 
 from reflexio_mcp.http.bodies import MOST_BYTES, OPENING_BYTES
-from tests.support.serving import Served, bearer, legacy_initialize, modern_call, post, serving_process, turns
+from tests.support.serving import (
+    Served,
+    bearer,
+    legacy_initialize,
+    message_of,
+    modern_call,
+    post,
+    serving_process,
+    turns,
+)
 from tests.support.stdio import SERVER
 
 pytestmark = [
@@ -54,7 +63,7 @@ async def p99(served: Served) -> float:
                     f"{served.url}/mcp", headers=headers | bearer(TOKENS[name]), json=body
                 )
                 assert reply.status_code == 200
-                assert not reply.json()["result"].get("isError")
+                assert not message_of(reply)["result"].get("isError")
                 waited.append(anyio.current_time() - began)
 
     async with anyio.create_task_group() as tasks:

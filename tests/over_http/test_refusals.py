@@ -20,6 +20,7 @@ from tests.support.serving import (
     Served,
     events,
     legacy_initialize,
+    message_of,
     modern_call,
     post,
     serving,
@@ -105,7 +106,7 @@ async def test_only_a_publish_may_be_larger_than_a_mebibyte(
     served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
     large = {"user_id": "u", "session_id": "s", "interactions": turns(*["x" * 900_000] * 2)}
-    assert not (await post(served, "publish_interaction", large)).json()["result"].get("isError")
+    assert not message_of(await post(served, "publish_interaction", large))["result"].get("isError")
     for tool, arguments in (
         ("list_requests", {"contains": "x" * bodies.MOST_BYTES}),
         ("list_requests", {"contains": "publish_interaction" + "x" * bodies.MOST_BYTES}),
@@ -164,7 +165,7 @@ async def test_a_body_that_is_no_message_is_refused_and_the_server_goes_on(
 async def test_many_texts_with_punctuation_are_one_value_each(served: Served) -> None:
     text = '{"a": [1, 2, 3], "b": "c"}, ' * 20_000
     stored = {"user_id": "u", "session_id": "s", "interactions": turns(text)}
-    assert not (await post(served, "publish_interaction", stored)).json()["result"].get("isError")
+    assert not message_of(await post(served, "publish_interaction", stored))["result"].get("isError")
 
 
 async def test_a_half_sent_body_is_given_up_after_its_time(

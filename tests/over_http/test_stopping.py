@@ -16,6 +16,7 @@ from tests.support.serving import (
     AUTHORIZED,
     connected,
     legacy_initialize,
+    message_of,
     modern_call,
     post,
     serving,
@@ -70,7 +71,7 @@ async def test_a_running_call_finishes_and_a_new_call_is_turned_away() -> None:
             assert late.headers["retry-after"]
             backend.release.set()
             await until(lambda: replies)
-            assert not replies[0].json()["result"].get("isError")
+            assert not message_of(replies[0])["result"].get("isError")
 
 
 @pytest.mark.parametrize("way", ERAS, ids=NAMES)
@@ -129,7 +130,7 @@ async def test_a_signal_ends_the_process_when_its_calls_are_answered(
             backend.release.set()
             with anyio.fail_after(60):
                 assert await served.process.wait() == (0 if number == signal.SIGTERM else 130)
-            assert not replies[0].json()["result"].get("isError")
+            assert not message_of(replies[0])["result"].get("isError")
             assert "Traceback" not in served.stderr()
             lines = [json.loads(line) for line in served.stderr().splitlines() if line.startswith("{")]
             assert [line["outcome"] for line in lines if line["event"] == "call"] == ["ok"]
