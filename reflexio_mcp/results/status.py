@@ -1,0 +1,62 @@
+"""How the server stands."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from reflexio_mcp.results.base import Result, Row
+from reflexio_mcp.results.deletion import PastDeletion
+
+__all__ = ["Backend", "Limits", "Policy", "Status"]
+
+
+class Backend(Row):
+    """Where memory is stored, and whether it answers."""
+
+    kind: str
+    where: str = ""
+    reachable: bool
+    organization: str = ""
+    storage: str = ""
+    problem: Annotated[str, Field(description="why it is not reachable, and what to do")] = ""
+    said: Annotated[str, Field(description="what the service itself said")] = ""
+
+
+class Policy(Row):
+    """What the operator decided."""
+
+    read_only: Annotated[bool, Field(description="nothing can be stored or deleted here")] = False
+    confirm: str = ""
+    confirm_means: str = ""
+    delete_cap: Annotated[
+        int | None, Field(description="most deletions an hour; left out if there is no cap")
+    ] = None
+    publish_secrets: str = ""
+    recovery_days: Annotated[
+        float, Field(description="how long a recovery copy is kept; left out for none")
+    ] = 0
+    undo: str = ""
+    masked: Annotated[bool, Field(description="stored content is hidden")] = False
+    secrets_not_looked_for: str = ""
+    shared_state: str = ""
+
+
+class Limits(Row):
+    """Limits of one call."""
+
+    call_seconds: float
+    publish_wait_seconds: float
+    interactions_per_publish: int
+    ids_per_deletion: int
+
+
+class Status(Result):
+    """Where memory is stored, whose it is, what the operator decided, and the last deletions."""
+
+    version: str
+    backend: Backend
+    scope: Annotated[str, Field(description="the user whose memory this is, or `every user`")]
+    policy: Policy
+    limits: Limits
+    deletions: Annotated[list[PastDeletion], Field(description="the last ones")] = []
+    problem: Annotated[str, Field(description="why nothing can be deleted now")] = ""
