@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from reflexio_mcp.render.result import whole
 from tests.support.stdio import MODERN, REVISIONS, Revision, RpcError, StdioSession, environment, open_session
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +29,7 @@ def publish(request_id: str, session_id: str) -> dict[str, Any]:
 def facts(result: dict[str, Any]) -> dict[str, Any]:
     """The structured content of a call that worked."""
     assert not result.get("isError"), result
-    return whole(result["structuredContent"])
+    return result["structuredContent"]
 
 
 async def drive(session: StdioSession) -> set[str]:
@@ -43,9 +42,10 @@ async def drive(session: StdioSession) -> set[str]:
 
     async def delete(tool: str, **arguments: Any) -> dict[str, Any]:
         """Plan, then act with the plan's code, and return the receipt."""
-        plan = await call(tool, **arguments)
-        assert plan["deleted"] == 0
-        return await call(tool, **arguments, confirm=plan["confirm"])
+        plan = (await call(tool, **arguments))["plan"]
+        receipt: dict[str, Any] = (await call(tool, **arguments, confirm=plan["confirm"]))["receipt"]
+        assert receipt["planned"] == receipt["deleted"] == plan["goes"]
+        return receipt
 
     for request_id, session_id in (("r1", "trip"), ("r2", "trip"), ("r3", "work"), ("r4", "work")):
         stored = await call("publish_interaction", **publish(request_id, session_id))
@@ -57,13 +57,15 @@ async def drive(session: StdioSession) -> set[str]:
     assert (await call("audit_traffic"))["requests"] == 4
     assert (await call("explore_traffic"))["returned"] == 2
     assert len((await call("explorer_data", view="rows"))["sessions"]) == 2
-    assert (await delete("delete_request", request_id="r1"))["outcomes"] == {"deleted": ["r1"]}
+    await delete("delete_request", request_id="r1")
     receipt = await delete("delete_session", session_id="trip")
-    assert receipt["outcomes"] == {"deleted": ["r2"]}
-    assert (await delete("delete_requests", request_ids=["r3"]))["outcomes"] == {"deleted": ["r3"]}
-    assert len((await call("restore_requests"))["copies"]) == 3
-    restored = await call("restore_requests", copy_id=receipt["copy_id"])
-    assert restored["outcomes"] == {"restored": ["r2"]}
+    assert receipt["deleted"]["requests"] == 1
+    await delete("delete_requests", request_ids=["r3"])
+    assert len((await call("get_status"))["deletions"]) == 3
+    assert len((await call("restore_requests"))["deletions"]) == 3
+    plan = await call("restore_requests", deletion=receipt["number"])
+    restored = await call("restore_requests", deletion=receipt["number"], confirm=plan["confirm"])
+    assert restored["restored"]["requests"] == 1
     assert (await session.call("get_request", {"request_id": "r1"}))["isError"]
     return called
 
@@ -77,7 +79,6 @@ async def test_every_tool_answers_by_the_official_schema_and_its_own(
         REFLEXIO_MCP_STORE=":memory:",
         REFLEXIO_MCP_CONFIRM="preview",
         REFLEXIO_MCP_RECOVERY_DAYS="1",
-        REFLEXIO_MCP_RECOVERY_DIR=str(tmp_path / "copies"),
     )
     async with open_session(revision, env=env) as session:
         offered = {tool["name"] for tool in await session.list_tools()}

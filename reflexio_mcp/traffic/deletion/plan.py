@@ -27,6 +27,7 @@ from reflexio_mcp.traffic.deletion.targets import Selected, Target, User
 from reflexio_mcp.traffic.errors import CapReached, refusing
 from reflexio_mcp.traffic.learnings.find import Learned
 from reflexio_mcp.traffic.learnings.turns import with_other_requests
+from reflexio_mcp.traffic.reading.filters import UNSEEN
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.stored_text import shown_id, shown_name, visible
@@ -187,13 +188,15 @@ async def make_plan(
             remains += [ALL_OF_REQUEST] if target.noun == "interaction" else []
         elif kept:
             remains.append(IN_COPIES.format(number=len(kept)))
-    words = {} if masked else await anyio.to_thread.run_sync(_first_words, selected)
+    # Words that were planted were written for the assistant that reads the plan.
+    hidden = masked or _finding(target) == UNSEEN
+    words = {} if hidden else await anyio.to_thread.run_sync(_first_words, selected)
     state_of_copy: WayBackState = (
         "erased" if options.erase else "off" if not days else "whole" if scope.exact else "words"
     )
     kept_for = f"{days:,} day{'s' * (days != 1)}"
     if days and selected.items:
-        secret = any("[redacted" in one for one in words.values()) or _finds_secrets(target)
+        secret = any("[redacted" in one for one in words.values()) or "secret" in _finding(target)
         if secret or isinstance(target, User):
             what = "a secret" if secret else "a person's data"
             remains.append(PREFER_ERASE.format(what=what, days=kept_for))
@@ -309,9 +312,9 @@ def _first_words(selected: Selected) -> dict[str, str]:
     return {one: visible(in_brief(redact_opening(text))) for one, text in selected.openings.items()}
 
 
-def _finds_secrets(target: Target) -> bool:
-    wanted = getattr(target, "wanted", None)
-    return "secret" in getattr(wanted, "finding", "")
+def _finding(target: Target) -> str:
+    """The finding that a target selects by, if it does."""
+    return getattr(getattr(target, "wanted", None), "finding", "")
 
 
 def _shown(
