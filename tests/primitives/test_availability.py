@@ -86,13 +86,8 @@ async def test_an_answer_that_names_a_tool_which_is_left_out_says_so(
         plan = await call(client, "delete_session", session_id=session)
         said = "Not offered here: restore_requests. The operator decides that"
         assert "restore_requests puts it back" in text_of(plan)
-<<<<<<< HEAD
         assert said in text_of(plan)
         assert said in str(facts(plan)["notes"])
-=======
-        assert text_of(plan).splitlines()[-1].startswith(said)
-        assert facts(plan)["notes"][-1].startswith(said)
->>>>>>> 1192a07 (What was planted is not shown in a plan, and tests of tools and protocol read the new results)
         missing = await client.call_tool("get_request", {"request_id": f"nothing-{unique}"})
         assert isinstance(missing, CallToolResult)
         assert "Not offered here: list_requests." in text_of(missing)
@@ -130,15 +125,9 @@ def test_who_may_change_it_is_named_after_who_left_it_out() -> None:
     )
     named = "See get_request, delete_request, list_requests or restore_requests."
     assert words.told(named, {"get_request"}) == (
-<<<<<<< HEAD
         "Not offered here: list_requests, restore_requests. The operator decides that, with REFLEXIO_MCP_TOOLS or "
         "REFLEXIO_MCP_READ_ONLY. "
         "Not offered to you: delete_request. Your sign-in does not allow that."
-=======
-        "Not offered here: list_requests, restore_requests. The operator left them out with REFLEXIO_MCP_TOOLS, and "
-        "can offer them. "
-        "Not offered to you: delete_request. Your sign-in does not allow it."
->>>>>>> 1192a07 (What was planted is not shown in a plan, and tests of tools and protocol read the new results)
     )
 
 
