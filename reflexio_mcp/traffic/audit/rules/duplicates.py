@@ -15,7 +15,7 @@ __all__ = ["Duplicate"]
 
 MINUTES_30: Final = 1800
 
-LEAST_CHARS: Final = 25
+LEAST_CHARS: Final = 15
 """Letters and digits of a request that counts alone: `yes, go on` is said many times."""
 
 RUN: Final = 3
