@@ -86,8 +86,8 @@ def tools() -> str:
     return (
         "\n".join(rows)
         + "\n\nTokens (`cl100k_base`) are those of name, description and input schema, which a model is given in every "
-        f"conversation: {SEEN_BUDGET:,} at most for all tools. `restore_requests` is offered where "
-        "`REFLEXIO_MCP_RECOVERY_DAYS` is set.\n"
+        f"conversation: {SEEN_BUDGET:,} at most for all tools. `restore_requests` is left out if "
+        "`REFLEXIO_MCP_RECOVERY_DAYS` is 0.\n"
     )
 
 

@@ -1,5 +1,6 @@
 """One caller cannot stop the others: what each may have at a time of calls, heavy calls, sessions and streams."""
 
+import json
 import logging
 import re
 from collections.abc import AsyncIterator
@@ -178,3 +179,24 @@ async def test_a_call_leaves_one_line_and_its_trace_goes_on_into_the_rest_call(
     assert (line["tool"], line["outcome"], line["trace_id"]) == ("list_sessions", "ok", TRACE)
     assert backend.headers["traceparent"].split("-")[1] == TRACE
     assert re.fullmatch(r"[0-9a-f]{16}", line["caller"])
+
+
+async def test_the_audit_log_names_the_caller_its_user_and_the_call_in_the_log(
+    backend: TenantBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "reflexio_mcp")
+    async with serving(settings(backend), tokens=TWO) as served:
+        for user, token in (("ann", ANN), ("bob", BOB)):
+            stored = {"session_id": user, "interactions": [{"role": "User", "content": "canary"}]}
+            await post(served, "publish_interaction", stored, token=token)
+            await post(served, "delete_session", {"session_id": user}, token=token)
+        assert served.app
+        written = [entry.line for entry in served.app._runtime.state.log.entries()]
+    begun = [line for line in map(json.loads, written) if line["event"] == "begin"]
+    calls = {line["call_id"]: line for line in events(caplog, "call")}
+    assert [line["user_id"] for line in begun] == ["ann", "bob"]
+    assert len({line["caller"] for line in begun}) == 2
+    for line in begun:
+        assert calls[line["call_id"]]["caller"] == line["caller"]
+        assert calls[line["call_id"]]["tool"] == "delete_session"
+    assert not any(word in repr(written) for word in ("canary", ANN, BOB))

@@ -70,7 +70,8 @@ class Service:
         time = FakeTime()
         # What is looked at here is what comes back, and not when: a server under test can be busy.
         rest = ReflexioClient(self.url, transport=self.transport, sleep=time.sleep, timeout=120)
-        settings = load({"REFLEXIO_URL": self.url, "REFLEXIO_MCP_CONFIRM": "preview", **env})
+        variables = {"REFLEXIO_MCP_CONFIRM": "preview", "REFLEXIO_MCP_RECOVERY_DAYS": "0"}
+        settings = load({"REFLEXIO_URL": self.url, **variables, **env})
         async with Client(ReflexioServer(settings, client=rest)) as client:
             yield client
         await rest.aclose()
@@ -208,17 +209,16 @@ async def test_it_is_deleted_by_id_after_a_plan_that_says_what_is_not_known(serv
     names = await stock(service)
     async with service.server() as client:
         text, found = await call(client, "delete_request", request_id="deep")
-        assert found["deleted"] == 0
-        assert found["plan"]["cannot_be_shown"] == ["deep"]
         assert "Reflexio fails to return 1 of these requests" in text
-        assert "what was learned from them is not known" in text
+        assert "What they hold is not known" in text
         assert "1970" not in text
         assert await service.is_stored("deep")
-        text, found = await call(client, "delete_request", request_id="deep", confirm=found["confirm"])
-        assert found["deleted"] == 1
+        text, found = await call(
+            client, "delete_request", request_id="deep", confirm=found["plan"]["confirm"]
+        )
+        assert found["receipt"]["deleted"]["requests"] == 1
         assert found["status"] == "complete"
         assert "checked by reading again" in text
-        assert "What was learned from 1 request that Reflexio failed to return is not known." in text
         assert not await service.is_stored("deep")
         _, found = await call(client, "list_requests", user_id=service.user)
     assert sorted(ids(found)) == sorted(names)
@@ -247,11 +247,10 @@ async def test_where_no_user_is_named_it_is_stepped_round_too(service: Service) 
         result = await client.call_tool("get_request", {"request_id": "deep"})
         assert "is stored, but Reflexio fails to return it" in text_of(result)
         text, found = await call(client, "delete_requests", request_ids=["deep", names[0]])
-        assert found["plan"]["cannot_be_shown"] == ["deep"]
-        assert "What they hold, whose they are and what was learned from them is not known" in text
-        again = {"request_ids": ["deep", names[0]], "confirm": found["confirm"]}
+        assert "What they hold is not known" in text
+        again = {"request_ids": ["deep", names[0]], "confirm": found["plan"]["confirm"]}
         text, found = await call(client, "delete_requests", **again)
-        assert found["counts"] == {"deleted": 2}
+        assert found["receipt"]["deleted"]["requests"] == 2
         _, found = await call(client, "list_sessions", limit=100)
         assert "unreadable" not in found
     assert not await service.is_stored("deep")
@@ -262,40 +261,38 @@ async def test_a_set_with_it_and_others_goes_as_planned(service: Service) -> Non
     async with service.server() as client:
         wanted = ["deep", names[0], names[5]]
         _, found = await call(client, "delete_requests", request_ids=wanted)
-        assert found["plan"]["requests"] == 3
-        assert found["plan"]["cannot_be_shown_count"] == 1
-        _, found = await call(client, "delete_requests", request_ids=wanted, confirm=found["confirm"])
-        assert found["deleted"] == 3
+        assert found["plan"]["goes"]["requests"] == 3
+        _, found = await call(client, "delete_requests", request_ids=wanted, confirm=found["plan"]["confirm"])
+        assert found["receipt"]["deleted"]["requests"] == 3
     assert not await service.is_stored("deep")
 
 
 async def test_a_filter_does_not_take_what_could_not_be_looked_at(service: Service) -> None:
     names = await stock(service)
     async with service.server() as client:
-        text, found = await call(client, "delete_requests", user_id=service.user)
-        assert found["plan"]["requests"] == 5
-        assert found["plan"]["unreadable_count"] == 1
-        assert "Not all of it could be read" in text
-        _, found = await call(client, "delete_requests", user_id=service.user, confirm=found["confirm"])
-        assert found["deleted"] == 5
+        _, found = await call(client, "delete_requests", user_id=service.user)
+        assert found["plan"]["goes"]["requests"] == 5
+        assert found["plan"]["remains"]
+        _, found = await call(
+            client, "delete_requests", user_id=service.user, confirm=found["plan"]["confirm"]
+        )
+        assert found["receipt"]["deleted"]["requests"] == 5
     assert await service.is_stored("deep")
     assert await service.is_stored(names[3]), "it is in the session that could not be read"
 
 
 async def test_nothing_goes_without_the_recovery_copy_that_was_promised(
-    service: Service, tmp_path_factory: pytest.TempPathFactory
+    service: Service,
 ) -> None:
     await stock(service)
-    folder = str(tmp_path_factory.mktemp("copies"))
-    env = {"REFLEXIO_MCP_RECOVERY_DAYS": "3", "REFLEXIO_MCP_RECOVERY_DIR": folder}
-    async with service.server(**env, REFLEXIO_MCP_CONFIRM="off") as client:
+    async with service.server(REFLEXIO_MCP_CONFIRM="off", REFLEXIO_MCP_RECOVERY_DAYS="7") as client:
         result = await client.call_tool("delete_request", {"request_id": "deep"})
         assert result.is_error
         assert "no recovery copy can hold" in text_of(result)
         assert "erase=true" in text_of(result)
         assert await service.is_stored("deep")
         _, found = await call(client, "delete_request", request_id="deep", erase=True)
-        assert found["deleted"] == 1
+        assert found["receipt"]["deleted"]["requests"] == 1
 
 
 async def test_a_caller_confined_to_a_user_cannot_reach_anothers(service: Service) -> None:
@@ -305,10 +302,10 @@ async def test_a_caller_confined_to_a_user_cannot_reach_anothers(service: Servic
         result = await client.call_tool("get_request", {"request_id": "other-deep"})
         assert "No request" in text_of(result)
         _, found = await call(client, "delete_request", request_id="other-deep")
-        assert found["deleted"] == 0
+        assert found["status"] == "not_found"
         assert await service.is_stored("other-deep")
         _, found = await call(client, "delete_request", request_id="deep")
-        assert found["deleted"] == 1
+        assert found["receipt"]["deleted"]["requests"] == 1
 
 
 @pytest.mark.parametrize("share", [0.3, 1.0])
