@@ -24,12 +24,12 @@ from reflexio_mcp.traffic.deletion.targets import Filtered, Interactions, Reques
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import require_id, untold
-from reflexio_mcp.traffic.stored_text import as_stored, visible
+from reflexio_mcp.traffic.stored_text import visible
 
 __all__ = ["NOT_GIVEN", "SPECS", "finish", "no_switch"]
 
 NOT_GIVEN: Final[Any] = None
-"""The default of a list that narrows a deletion. A caller cannot give it: `null` and `[]` are refused."""
+"""The default of a list that narrows a deletion. An empty list, or a text such as "null", is refused instead."""
 
 
 def no_switch(value: object) -> object:
@@ -67,7 +67,7 @@ async def prepare_request(
     include_learnings: bool,
     erase: bool,
 ) -> Prepared:
-    wanted = as_stored(require_id("request_id", request_id))
+    wanted = require_id("request_id", request_id)
     target: Target = Requests((wanted,))
     if interaction_ids is not NOT_GIVEN:
         target = Interactions(wanted, tuple(dict.fromkeys(interaction_ids)))
@@ -91,9 +91,8 @@ async def delete_request(
 async def prepare_session(
     call: Call, session_id: str, user_id: str, confirm: str, include_learnings: bool, erase: bool
 ) -> Prepared:
-    wanted = TrafficFilter(
-        session_id=as_stored(require_id("session_id", session_id)), user_id=scope_of(call).user(user_id)
-    )
+    session_id = require_id("session_id", session_id)
+    wanted = TrafficFilter(session_id=session_id, user_id=scope_of(call).user(user_id))
     return await prepare(call, Filtered(wanted), Options(include_learnings, erase), confirm)
 
 
@@ -128,7 +127,7 @@ async def prepare_set(
     if request_ids is not NOT_GIVEN:
         if everything or wanted.narrows:
             raise InvalidInput("request_ids", "goes with user_id and no other filter. Nothing was deleted.")
-        target = Requests.of(scope, [as_stored(one) for one in request_ids], wanted.user_id)
+        target = Requests.of(scope, request_ids, wanted.user_id)
     elif not named and not everything:
         raise InvalidInput("The filter", NAMES_NOTHING)
     elif whole and erase and include_learnings and scope.learns:

@@ -23,7 +23,6 @@ from reflexio_mcp.traffic.deletion.targets import Learnings
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings import listing
 from reflexio_mcp.traffic.learnings.select import Selection
-from reflexio_mcp.traffic.stored_text import as_stored
 
 __all__ = ["SPECS"]
 
@@ -84,7 +83,7 @@ async def prepare_learnings(
     erase: bool,
 ) -> Prepared:
     scope = scope_of(call)
-    ids = () if learning_ids is NOT_GIVEN else tuple(map(as_stored, learning_ids))
+    ids = () if learning_ids is NOT_GIVEN else tuple(learning_ids)
     selection = replace(asked, user_id=scope.user(asked.user_id), learning_ids=ids)
     # A finding alone looks at everybody's traffic.
     named = ids or selection.request_id or selection.words or replace(asked.wanted, finding="").narrows

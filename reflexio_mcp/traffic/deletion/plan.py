@@ -23,11 +23,11 @@ from reflexio_mcp.traffic.deletion.items import (
     learning_item,
     request_item,
 )
-from reflexio_mcp.traffic.deletion.targets import Selected, Target, User
+from reflexio_mcp.traffic.deletion.targets import Filtered, Selected, Target, User
 from reflexio_mcp.traffic.errors import CapReached, refusing
 from reflexio_mcp.traffic.learnings.find import Learned
 from reflexio_mcp.traffic.learnings.turns import with_other_requests
-from reflexio_mcp.traffic.reading.filters import UNSEEN
+from reflexio_mcp.traffic.reading.filters import UNSEEN, TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.stored_text import shown_id, shown_name, visible
@@ -196,8 +196,9 @@ async def make_plan(
     )
     kept_for = f"{days:,} day{'s' * (days != 1)}"
     if days and selected.items:
+        wanted = target.wanted if isinstance(target, Filtered) else TrafficFilter()
         secret = any("[redacted" in one for one in words.values()) or "secret" in _finding(target)
-        if secret or isinstance(target, User):
+        if secret or (wanted.user_id and not wanted.narrows):
             what = "a secret" if secret else "a person's data"
             remains.append(PREFER_ERASE.format(what=what, days=kept_for))
     planned = Planned(

@@ -1,0 +1,86 @@
+"""The hourly cap, deletions that run on by themselves, and what a stop waits for."""
+
+from typing import Any
+
+import anyio
+import pytest
+
+from reflexio_mcp.traffic.deletion import execute
+from tests.deletion.support import BY_IDS, World
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_more_than_an_hour_may_have_is_refused_before_anybody_is_asked(world: World) -> None:
+    for number in range(4):
+        await world.put(f"r{number}")
+    async with world.connect(CONFIRM="off", DELETE_CAP="3") as caller:
+        said = await caller.refused("delete_session", session_id="s")
+        assert said.startswith("Nothing was deleted: this would delete 4 requests")
+        assert "3 an hour are allowed (3 left now)" in said
+        await caller.receipt("delete_requests", request_ids=["r0", "r1"])
+        said = await caller.refused("delete_requests", request_ids=["r2", "r3"])
+    assert "There is room for it in 60 min; do not retry before." in said or "61 min" in said
+    assert await world.ids(session_id="s") == {"r2", "r3"}
+
+
+async def test_the_cap_counts_in_every_process_and_what_was_not_deleted_is_given_back(world: World) -> None:
+    for number in range(3):
+        await world.put(f"r{number}")
+    limits = {"CONFIRM": "off", "DELETE_CAP": "2"}
+    world.backend.answering[BY_IDS] = {"success": False, "message": "read only"}
+    async with world.connect(**limits) as caller:
+        world.backend.failing[BY_IDS] = (0, 422)
+        await caller.receipt("delete_request", request_id="r0")
+        world.backend.failing.clear()
+        world.backend.answering.clear()
+        await caller.receipt("delete_request", request_id="r0")
+    async with world.connect(**limits) as another:
+        await another.refused("delete_requests", request_ids=["r1", "r2"])
+    assert await world.ids(session_id="s") == {"r1", "r2"}
+
+
+async def test_a_deletion_that_is_not_waited_for_leaves_its_receipt_in_the_status(world: World) -> None:
+    await world.put("r1")
+    async with world.connect(CONFIRM="off") as caller:
+        answer = await caller.call("delete_request", request_id="r1", wait_for_response=False)
+        assert answer["status"] == "scheduled"
+        assert answer["plan"]["goes"]["requests"] == 1
+        with anyio.fail_after(20):
+            while True:
+                [past] = (await caller.call("get_status"))["deletions"]
+                if past["status"] != "running":
+                    break
+    assert past["number"] == answer["plan"]["number"]
+    assert (past["status"], past["receipt"]["deleted"]["requests"]) == ("complete", 1)
+
+
+async def test_a_deletion_outlives_the_call_that_started_it_and_a_stop(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.put("r1")
+    begun, go_on = anyio.Event(), anyio.Event()
+    read_again = execute._Act._read_again
+
+    async def slowly(*arguments: Any) -> Any:
+        begun.set()
+        await go_on.wait()
+        return await read_again(*arguments)
+
+    monkeypatch.setattr(execute._Act, "_read_again", slowly)
+    server = world.server(CONFIRM="off")
+    async with world.connect(server=server) as caller:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(caller.client.call_tool, "delete_request", {"request_id": "r1"})
+            await begun.wait()
+            tasks.cancel_scope.cancel()
+        assert server.runtime.jobs.running == 1
+        server.runtime.jobs.close()
+        said = await caller.refused("delete_request", request_id="r1")
+        assert said == "This server is stopping; nothing was deleted. Try again in a moment."
+        go_on.set()
+        with anyio.fail_after(20):
+            await server.runtime.jobs.drain()
+        [past] = (await caller.call("get_status"))["deletions"]
+    assert (past["status"], past["receipt"]["deleted"]["requests"]) == ("complete", 1)
+    assert await world.ids() == set()

@@ -1,0 +1,81 @@
+"""Single interactions of a request can be deleted, restored and erased."""
+
+import pytest
+
+from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
+from tests.deletion.support import World
+
+pytestmark = pytest.mark.anyio
+
+
+async def talk(world: World) -> tuple[int, ...]:
+    body = PublishBody(
+        user_id="ada",
+        session_id="s",
+        request_id="r1",
+        interaction_data_list=[Interaction(content=one) for one in ("hello", "my address", "goodbye")],
+    )
+    await world.rest.publish(body, minted=False)
+    return await world.interactions("r1")
+
+
+async def words(world: World) -> dict[str, list[str]]:
+    page = await world.rest.get_requests(RequestQuery(top_k=500))
+    return {
+        one.request.request_id: [turn.content for turn in one.interactions]
+        for group in page.sessions
+        for one in group.requests
+    }
+
+
+async def test_the_chosen_interactions_go_and_the_request_stays(world: World) -> None:
+    first, second, _ = await talk(world)
+    async with world.connect() as caller:
+        arguments = {"request_id": "r1", "interaction_ids": [first, second, 999]}
+        plan = await caller.plan("delete_request", **arguments)
+        assert plan["goes"] == {"interactions": 2}
+        assert plan["not_found"] == ["999"]
+        assert "The request stays, with 1 other interactions." in plan["remains"]
+        receipt = await caller.receipt("delete_request", **arguments, confirm=plan["confirm"])
+    assert receipt["deleted"] == {"interactions": 2}
+    assert await words(world) == {"r1": ["goodbye"]}
+
+
+async def test_deleted_interactions_come_back_as_requests_of_their_own_and_not_twice(world: World) -> None:
+    _, second, _ = await talk(world)
+    async with world.connect(CONFIRM="off") as caller:
+        done = await caller.receipt("delete_request", request_id="r1", interaction_ids=[second])
+        back = await caller.restored(done["number"])
+        again = await caller.restored(done["number"])
+    assert back["restored"] == {"requests": 1, "interactions": 1}
+    assert again["not_restored"][0]["why"] == "already_there"
+    assert await words(world) == {"r1": ["hello", "goodbye"], f"r1-turn-{second}": ["my address"]}
+
+
+async def test_erasing_one_interaction_drops_every_copy_of_its_request_and_the_plan_says_so(
+    world: World,
+) -> None:
+    await talk(world)
+    async with world.connect(CONFIRM="off") as caller:
+        done = await caller.receipt("delete_request", request_id="r1")
+        await caller.restored(done["number"])
+    _, second, _ = await world.interactions("r1")
+    async with world.connect() as caller:
+        arguments = {"request_id": "r1", "interaction_ids": [second], "erase": True}
+        plan = await caller.plan("delete_request", **arguments)
+        assert any("Every recovery copy of this request is erased" in one for one in plan["remains"])
+        await caller.receipt("delete_request", **arguments, confirm=plan["confirm"])
+        assert "no recovery copy" in await caller.refused("restore_requests", deletion=done["number"])
+    assert await words(world) == {"r1": ["hello", "goodbye"]}
+
+
+async def test_a_request_put_back_meanwhile_has_other_interactions(world: World) -> None:
+    first, *_ = await talk(world)
+    async with world.connect() as caller:
+        arguments = {"request_id": "r1", "interaction_ids": [first]}
+        plan = await caller.plan("delete_request", **arguments)
+        await world.rest.delete_request("r1")
+        await talk(world)
+        answer = await caller.call("delete_request", **arguments, confirm=plan["confirm"])
+    assert answer["status"] in ("not_found", "changed")
+    assert (await words(world))["r1"] == ["hello", "my address", "goodbye"]

@@ -1,0 +1,91 @@
+"""Everything of one person, and the borders of what a confined caller may touch."""
+
+import pytest
+
+from tests.deletion.support import World
+
+pytestmark = pytest.mark.anyio
+ALL_OF_ADA = {"user_id": "ada", "include_learnings": True, "erase": True}
+
+
+async def stocked(world: World) -> None:
+    await world.put("r1", user="ada", session="shared")
+    await world.put("r2", user="ada")
+    await world.put("r3", user="bob", session="shared", text="ada told me")
+    await world.learn("p", "r1")
+    await world.learn("q", "r3", user="bob")
+    world.backend.outcomes = {"shared": "ada", "other": "bob"}
+
+
+async def test_all_that_the_service_can_delete_of_a_person_goes_and_nothing_of_others(world: World) -> None:
+    await stocked(world)
+    async with world.connect() as caller:
+        plan = await caller.plan("delete_requests", **ALL_OF_ADA)
+        assert plan["goes"] == {"requests": 2, "interactions": 2, "learnings": 1, "session_outcomes": 1}
+        assert any("What other users stored stays" in one for one in plan["remains"])
+        receipt = await caller.receipt("delete_requests", **ALL_OF_ADA, confirm=plan["confirm"])
+    assert (receipt["status"], receipt["deleted"]) == ("complete", plan["goes"])
+    assert await world.ids() == {"r3"}
+    assert set(world.backend.profiles) == {"q"}
+    assert set(world.backend.outcomes) == {"other"}
+
+
+async def test_what_arrives_while_a_person_is_erased_goes_too(world: World) -> None:
+    await stocked(world)
+
+    async def arrive() -> None:
+        await world.put("late", user="ada")
+
+    world.backend.before["/api/clear_user_data"] = [arrive]
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_requests", **ALL_OF_ADA)
+    assert receipt["status"] == "complete"
+    assert await world.ids() == {"r3"}
+
+
+async def test_what_a_clearing_leaves_is_said(world: World) -> None:
+    await stocked(world)
+    world.backend.keeps_outcomes = True
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_requests", **ALL_OF_ADA)
+    assert receipt["status"] == "incomplete"
+    assert "1 session outcomes of this user are still stored." in receipt["remains"]
+
+
+async def test_a_person_without_anything_is_not_found(world: World) -> None:
+    await stocked(world)
+    async with world.connect(CONFIRM="off") as caller:
+        answer = await caller.call("delete_requests", **ALL_OF_ADA | {"user_id": "carol"})
+    assert answer["status"] == "not_found"
+
+
+async def test_a_plan_for_all_of_a_person_without_erase_recommends_it(world: World) -> None:
+    await stocked(world)
+    async with world.connect() as caller:
+        plan = await caller.plan("delete_requests", user_id="ada")
+    assert any("To be rid of a person's data for good, pass erase=true" in one for one in plan["remains"])
+
+
+async def test_somebody_confined_to_a_user_deletes_their_own_part_of_a_session(world: World) -> None:
+    await stocked(world)
+    async with world.connect(REFLEXIO_USER_ID="ada", CONFIRM="off") as caller:
+        assert (await caller.call("delete_request", request_id="r3"))["status"] == "not_found"
+        await caller.refused("delete_session", session_id="shared", user_id="bob")
+        receipt = await caller.receipt("delete_session", session_id="shared")
+        assert receipt["deleted"]["requests"] == 1
+        said = await caller.refused("delete_requests")
+        assert "nothing was deleted" in said
+    assert await world.ids() == {"r2", "r3"}
+
+
+async def test_a_confined_caller_restores_nothing_of_others(world: World) -> None:
+    await stocked(world)
+    async with world.connect(CONFIRM="off") as operator:
+        number = (await operator.receipt("delete_session", session_id="shared"))["number"]
+    async with world.connect(REFLEXIO_USER_ID="carol", CONFIRM="off") as caller:
+        assert "deletions" not in await caller.call("restore_requests")
+        assert "no recovery copy" in await caller.refused("restore_requests", deletion=number)
+    async with world.connect(REFLEXIO_USER_ID="ada", CONFIRM="off") as caller:
+        done = await caller.restored(number)
+    assert done["restored"]["requests"] == 1
+    assert await world.ids() == {"r1", "r2"}
