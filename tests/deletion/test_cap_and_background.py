@@ -70,10 +70,8 @@ async def test_a_deletion_outlives_the_call_that_started_it_and_a_stop(
     monkeypatch.setattr(execute._Act, "_read_again", slowly)
     server = world.server(CONFIRM="off")
     async with world.connect(server=server) as caller:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(caller.client.call_tool, "delete_request", {"request_id": "r1"})
-            await begun.wait()
-            tasks.cancel_scope.cancel()
+        await caller.call("delete_request", request_id="r1", wait_for_response=False)
+        await begun.wait()
         assert server.runtime.jobs.running == 1
         server.runtime.jobs.close()
         said = await caller.refused("delete_request", request_id="r1")

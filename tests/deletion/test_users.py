@@ -52,6 +52,23 @@ async def test_what_a_clearing_leaves_is_said(world: World) -> None:
     assert "1 session outcomes of this user are still stored." in receipt["remains"]
 
 
+async def test_a_clearing_after_which_nothing_can_be_read_has_a_receipt_that_claims_nothing(
+    world: World,
+) -> None:
+    await stocked(world)
+
+    async def then_fail() -> None:
+        world.backend.failing["/api/get_requests"] = (0, 403)
+
+    world.backend.before["/api/clear_user_data"] = [then_fail]
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_requests", **ALL_OF_ADA)
+    assert receipt["status"] == "incomplete"
+    assert "requests" not in receipt["deleted"]
+    assert receipt["not_deleted"] == [{"why": "unknown", "count": 3, "ids": ["r2", "r1", "shared"]}]
+    assert receipt["way_back"]["state"] == "unknown"
+
+
 async def test_a_person_without_anything_is_not_found(world: World) -> None:
     await stocked(world)
     async with world.connect(CONFIRM="off") as caller:

@@ -221,7 +221,8 @@ class _Act:
                 await self._delete(items[start : start + BATCH])
                 if self.failure:
                     break
-                await in_thread(self.state.note, self.number, len(self.sent))
+                with suppress(StateUnusable):  # it only tells how far a deletion is whose process ends
+                    await in_thread(self.state.note, self.number, len(self.sent))
                 await self.progress(f"{planned.target.noun}s deleted", start + BATCH, len(items))
         became = await self._read_again(items)
         taken = await self._take_back()
@@ -348,7 +349,11 @@ class _Act:
         ids = [one.id for one in self.planned.items]
         for _ in range(CLEARINGS):
             await self._send(ids, self.scope.client.clear_user_data(target.user_id))
-            if self.failure or not await self._arrived(target):
+            try:
+                if self.failure or not await self._arrived(target):
+                    return
+            except ReflexioError as error:
+                self.failure = error
                 return
 
     async def _arrived(self, target: User) -> int:

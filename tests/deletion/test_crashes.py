@@ -1,0 +1,77 @@
+"""A process that is killed at any step of a deletion leaves the truth behind, and the same call finishes it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mcp.client.client import Client
+
+from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
+from reflexio_mcp.server.server import ReflexioServer
+from reflexio_mcp.settings import load
+from tests.deletion.support import Caller
+
+pytestmark = [pytest.mark.anyio, pytest.mark.ci]
+IDS = [f"r{number}" for number in range(4)]
+
+
+class Machine:
+    """A folder with a store of four requests, and servers on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        variables = {"REFLEXIO_MCP_STORE": str(folder / "store.db"), "REFLEXIO_MCP_CONFIRM": "off"}
+        self.server = ReflexioServer(load(variables))
+
+    async def fill(self) -> None:
+        async with Client(self.server):
+            for one in IDS:
+                turns = [Interaction(content=f"words of {one}")]
+                body = PublishBody(user_id="ada", session_id="s", request_id=one, interaction_data_list=turns)
+                await self.server.runtime.scopes.client.publish(body, minted=False)
+
+    def delete(self, how: str, step: int) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "tests.deletion.crashing", *([how] if how else [])]
+        variables = os.environ | {"STEP": str(step), "PYTHONPATH": str(Path.cwd())}
+        return subprocess.run(
+            command, cwd=self.folder, env=variables, capture_output=True, text=True, check=False
+        )
+
+    async def stored(self) -> set[str]:
+        page = await self.server.runtime.scopes.client.get_requests(RequestQuery())
+        return {one.request.request_id for group in page.sessions for one in group.requests}
+
+
+@pytest.mark.parametrize("how", ["", "erase"])
+async def test_a_kill_at_any_step_loses_nothing_that_was_promised(
+    how: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    counting = Machine(tmp_path_factory.mktemp("counting"))
+    await counting.fill()
+    whole = counting.delete(how, 0)
+    assert whole.returncode == 0, whole.stderr
+    for step in range(1, int(whole.stdout) + 1):
+        machine = Machine(tmp_path_factory.mktemp(f"step{step}"))
+        await machine.fill()
+        assert machine.delete(how, step).returncode < 0
+        async with Client(machine.server) as client:
+            caller = Caller(client)
+            left = await machine.stored()
+            past = (await caller.call("get_status")).get("deletions", [])
+            if past and past[0]["status"] == "unfinished":
+                # By reading again.
+                assert past[0]["gone"] == len(IDS) - len(left), step
+            if not how:
+                # What is gone can be put back.
+                for one in past:
+                    if "copied" in one:
+                        await caller.restored(one["number"])
+                assert await machine.stored() == set(IDS), step
+            answer = await caller.call("delete_session", session_id="s", erase=bool(how))
+            assert answer["status"] in ("complete", "not_found"), step
+            assert await machine.stored() == set(), step
+            if how:
+                listed = await caller.call("restore_requests")
+                assert not any("copied" in one for one in listed.get("deletions", [])), step

@@ -1,0 +1,124 @@
+"""What was learned is deleted by its source, by id, or by its words, and what is left of it is said."""
+
+from typing import Any
+
+import pytest
+
+from tests.deletion.support import World
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    from reflexio_mcp.traffic.learnings import remove, settle
+
+    monkeypatch.setattr(settle, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(settle, "LONGEST_PAUSE", 0.01)
+    assert remove.take_back.__kwdefaults__
+    monkeypatch.setitem(remove.take_back.__kwdefaults__, "seconds", 0.05)
+
+
+async def two(world: World) -> None:
+    await world.put("r1")
+    await world.put("r2", user="bob")
+    await world.learn("p", "r1", content="likes tea")
+    await world.learn(7, "r1", content="offer tea", trigger="in the morning")
+    await world.learn("q", "r2", user="bob", content="likes coffee")
+
+
+def left(world: World) -> set[str | int]:
+    return {*world.backend.profiles, *world.backend.playbooks}
+
+
+SELECTIONS: dict[str, tuple[dict[str, Any], set[str | int]]] = {
+    "by id": ({"user_id": "ada", "learning_ids": ["profile:p"]}, {7, "q"}),
+    "by request": ({"request_id": "r1"}, {"q"}),
+    "by session": ({"session_id": "s"}, set()),
+    "of a user": ({"user_id": "ada"}, {"q"}),
+    "by words": ({"user_id": "ada", "contains": "morning"}, {"p", "q"}),
+}
+
+
+@pytest.mark.parametrize("how", SELECTIONS)
+async def test_learnings_are_deleted_and_their_requests_stay(world: World, how: str) -> None:
+    await two(world)
+    arguments, stays = SELECTIONS[how]
+    async with world.connect() as caller:
+        plan = await caller.plan("delete_learnings", **arguments)
+        assert plan["goes"] == {"learnings": 3 - len(stays)}
+        assert (
+            "The requests stay. While they are stored, it can be learned from them again." in plan["remains"]
+        )
+        receipt = await caller.receipt("delete_learnings", **arguments, confirm=plan["confirm"])
+    assert (receipt["status"], receipt["deleted"]) == ("complete", plan["goes"])
+    assert left(world) == stays
+    assert await world.ids() == {"r1", "r2"}
+
+
+async def test_nobodys_learning_is_deleted_by_the_id_of_another_user(world: World) -> None:
+    await two(world)
+    async with world.connect(CONFIRM="off") as caller:
+        answer = await caller.call("delete_learnings", user_id="ada", learning_ids=["profile:q"])
+    assert (answer["status"], answer["plan"]["not_found"]) == ("not_found", ["profile:q"])
+    assert left(world) == {"p", 7, "q"}
+
+
+async def test_a_deletion_of_requests_takes_what_they_taught_if_that_was_agreed_to(world: World) -> None:
+    await two(world)
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_request", request_id="r1", include_learnings=True)
+    assert receipt["deleted"] == {"requests": 1, "interactions": 1, "learnings": 2}
+    assert left(world) == {"q"}
+
+
+async def test_a_learning_that_a_merge_brings_back_is_deleted_too_and_can_be_restored(world: World) -> None:
+    await two(world)
+    merged: list[bool] = []
+
+    async def merge() -> None:
+        known = world.backend.profiles["p"]
+        merged.append(True)
+        world.backend.profiles["merged"] = known._replace(content="likes tea and toast")
+
+    world.backend.before["/api/delete_profiles_by_ids"] = [merge]
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_request", request_id="r1", include_learnings=True)
+        assert "1 more learnings came up meanwhile and were deleted too." in receipt["remains"]
+        assert left(world) == {"q"}
+        done = await caller.restored(receipt["number"])
+    assert merged
+    assert done["restored"]["learnings"] == 3
+
+
+async def test_unfinished_learning_is_not_called_complete(world: World) -> None:
+    await two(world)
+    await world.put("r3")
+    world.backend.learning = [{"status": "processing", "reason": "extracting"}] * 50
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_request", request_id="r1", include_learnings=True)
+    assert receipt["status"] == "incomplete"
+    assert any(
+        "Reflexio was still learning from 1 of the users (extracting)" in one for one in receipt["remains"]
+    )
+
+
+async def test_what_of_the_learnings_is_still_there_is_named(world: World) -> None:
+    await two(world)
+    world.backend.answering["/api/delete_profiles_by_ids"] = {"success": True, "deleted_count": 1}
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_learnings", user_id="ada")
+    assert receipt["status"] == "incomplete"
+    assert receipt["not_deleted"] == [{"why": "still_present", "count": 1, "ids": ["profile:p"]}]
+    assert receipt["deleted"] == {"learnings": 1}
+
+
+async def test_a_learning_whose_text_changed_since_the_plan_is_left_alone(world: World) -> None:
+    await two(world)
+    arguments = {"user_id": "ada", "learning_ids": ["profile:p"]}
+    async with world.connect() as caller:
+        plan = await caller.plan("delete_learnings", **arguments)
+        await world.learn("p", "r1", content="likes nothing")
+        answer = await caller.call("delete_learnings", **arguments, confirm=plan["confirm"])
+    assert answer["status"] == "changed"
+    assert "p" in left(world)
