@@ -169,4 +169,10 @@ async def owner_of(scope: Scope, settings: Settings) -> Owner:
         ReflexioError: the backend does not say which organisation it is.
     """
     identity = await scope.client.whoami()
-    return Owner(f"{place_of(settings)}\0{identity.org_id}", scope.user_id, scope.caller)
+    return Owner(f"{_backend(settings)}\0{identity.org_id}", scope.user_id, scope.caller)
+
+
+def _backend(settings: Settings) -> str:
+    """The backend's address or file, however its path is written."""
+    place = place_of(settings)
+    return str(Path(place).resolve()) if settings.embedded and place != ":memory:" else place

@@ -16,7 +16,7 @@ def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settle, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(settle, "LONGEST_PAUSE", 0.01)
     assert remove.take_back.__kwdefaults__
-    monkeypatch.setitem(remove.take_back.__kwdefaults__, "seconds", 0.05)
+    monkeypatch.setitem(remove.take_back.__kwdefaults__, "seconds", 2.0)
 
 
 async def two(world: World) -> None:

@@ -6,9 +6,8 @@ neither, and the API lists no profile whose time to live is over.
 
 from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
-from reflexio_mcp.traffic.learnings.quotations import passages
 from reflexio_mcp.traffic.learnings.records import HowKnown, Kind, Learning, Sources, learning_of
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
@@ -18,14 +17,11 @@ __all__ = [
     "USERS_AT_ONCE",
     "FedLearning",
     "Learned",
-    "Status",
     "find_learned",
     "learnings_of_user",
 ]
 
 USERS_AT_ONCE: Final = 4
-
-Status = Literal["none", "these", "not_known"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +34,12 @@ class FedLearning:
         others: the interactions outside the set that it lists as sources too, stored or not.
         other_requests: stored requests outside the set that hold some of `others`. Which of them taught it is not
             known: a profile lists all that was read together.
-        saying: those of them in which a passage stands that it quotes.
-        silent: those of them from which it cannot be learned again.
-        others_known: whether `other_requests` is all of them.
     """
 
     learning: Learning
     how: HowKnown
     others: frozenset[int] = frozenset()
     other_requests: frozenset[str] = frozenset()
-    saying: frozenset[str] = frozenset()
-    silent: frozenset[str] = frozenset()
-    others_known: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,43 +72,6 @@ class Learned:
     def shared(self) -> list[FedLearning]:
         """Those that other stored requests fed too."""
         return [one for one in self.fed.values() if one.other_requests]
-
-    @property
-    def other_requests(self) -> frozenset[str]:
-        """The stored requests outside the set that fed some of them."""
-        return frozenset[str]().union(*(one.other_requests for one in self.fed.values()))
-
-    @property
-    def saying(self) -> frozenset[str] | None:
-        """Those of `other_requests` with a passage that they quote; `None` where one of `shared` quotes none."""
-        if not all(passages(one.learning.quote) for one in self.shared):
-            return None
-        return frozenset[str]().union(*(one.saying for one in self.shared))
-
-    @property
-    def silent(self) -> frozenset[str]:
-        """Those of `other_requests` from which they cannot be learned again."""
-        return frozenset[str]().union(*(one.silent for one in self.fed.values()))
-
-    @property
-    def others_known(self) -> bool:
-        """Whether `other_requests` is all of them."""
-        return all(one.others_known for one in self.fed.values())
-
-    @property
-    def status(self) -> Status:
-        """`none` only where everything was read and says where it comes from."""
-        if self.fed:
-            return "these"
-        return "not_known" if self.unlinked or self.users_left_out else "none"
-
-    def joined(self, other: "Learned") -> "Learned":
-        """Those of `other`, which was read later, and those of this that are not among them."""
-        return replace(other, fed={**self.fed, **other.fed})
-
-    def without(self, other: "Learned") -> "Learned":
-        """What of this is not in `other`."""
-        return replace(self, fed={name: one for name, one in self.fed.items() if name not in other.fed})
 
 
 NOTHING: Final = Learned({})
@@ -185,9 +138,7 @@ async def find_learned(
             if found and found.learning.digest == one.digest:
                 fed[one.learning_id] = replace(found, learning=one)
             elif how := sources.fed(one):
-                others = one.interaction_ids - sources.interaction_ids
-                alone = how == "recorded" and not others
-                fed[one.learning_id] = FedLearning(one, how, others, others_known=alone)
+                fed[one.learning_id] = FedLearning(one, how, one.interaction_ids - sources.interaction_ids)
             elif found:
                 changed.add(one.learning_id)
             elif not one.interaction_ids:

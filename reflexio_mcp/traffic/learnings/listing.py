@@ -142,7 +142,7 @@ def _row(item: FedLearning, found: FoundTurns, *, masked: bool, names_user: bool
 
 def _notes(selected: Selected, rows: Sequence[LearningRow]) -> list[str]:
     learned: Learned = selected.learned
-    unknown = not learned.count and (learned.status != "none" or selected.gaps)
+    unknown = not learned.count and (learned.unlinked or learned.users_left_out or selected.gaps)
     replaced = any(row.state in ("merged", "superseded") for row in rows)
     return [
         *([NOT_KNOWN] if unknown else []),

@@ -1,7 +1,7 @@
 """A learning as it is stored, whichever of the two kinds it is."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -65,27 +65,16 @@ class Sources:
     """Requests of one user, by their ids and those of their interactions.
 
     Args:
-        request_of: the request that holds each interaction, where it matters which of them fed a learning.
-        silent: those from which nothing is ever learned (again), where that matters.
     """
 
     request_ids: frozenset[str]
     interaction_ids: frozenset[int]
-    request_of: Mapping[int, str] = field(default_factory=dict[int, str])
-    silent: frozenset[str] = frozenset()
 
     def fed(self, learning: Learning) -> HowKnown | None:
         """How it is known that the learning came from one of them; `None` when it did not, or does not say."""
         if learning.interaction_ids:
             return None if self.interaction_ids.isdisjoint(learning.interaction_ids) else "recorded"
         return "reconstructed" if learning.last_request_id in self.request_ids else None
-
-    def which_fed(self, learning: Learning) -> frozenset[str]:
-        """Those of the requests that the learning came from."""
-        if learning.interaction_ids:
-            listed = learning.interaction_ids & self.request_of.keys()
-            return frozenset(self.request_of[one] for one in listed)
-        return self.request_ids & {learning.last_request_id}
 
 
 def learning_of(row: UserProfile | UserPlaybook) -> Learning:

@@ -163,26 +163,20 @@ async def _sources_of(scope: Scope, wanted: TrafficFilter) -> tuple[dict[str, So
 
 @dataclass
 class _Collected:
-    """Requests by user, without their contents: the request that holds each interaction."""
+    """Requests by user, without their contents."""
 
     requests: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    turns: defaultdict[str, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
-    silent: set[str] = field(default_factory=set[str])
+    turns: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
 
     def add(self, items: Sequence[RequestWithInteractions]) -> None:
         for item in items:
-            user, request_id = item.request.user_id, item.request.request_id
-            self.requests[user].add(request_id)
-            if item.request.evaluation_only:
-                self.silent.add(request_id)
-            self.turns[user].update((turn.interaction_id, request_id) for turn in item.interactions)
+            user = item.request.user_id
+            self.requests[user].add(item.request.request_id)
+            self.turns[user].update(turn.interaction_id for turn in item.interactions)
 
     def sources(self) -> dict[str, Sources]:
         return {
-            user: Sources(
-                frozenset(ids), frozenset(self.turns[user]), self.turns[user], frozenset(ids & self.silent)
-            )
-            for user, ids in self.requests.items()
+            user: Sources(frozenset(ids), frozenset(self.turns[user])) for user, ids in self.requests.items()
         }
 
 

@@ -91,11 +91,6 @@ class FoundTurns:
         """Those of `requests` in which a passage stands that a learning quotes."""
         return self.requests(self.said[learning.learning_id].intersection(interaction_ids))
 
-    def silent(self, interaction_ids: Collection[int]) -> frozenset[str]:
-        """Those of `requests` from which nothing is ever learned."""
-        found = (self.turns[one] for one in interaction_ids if one in self.turns)
-        return frozenset(one.request_id for one in found if not one.teaches)
-
 
 async def find_turns(
     scope: Scope,
@@ -161,21 +156,13 @@ async def with_other_requests(scope: Scope, learned: Learned) -> Learned:
     found: dict[str, FoundTurns] = {}
     for user_id, others in list(wanted.items())[:USERS_LOOKED_UP]:
         try:
-            found[user_id] = await find_turns(
-                scope, user_id, others, quoting=learned.learnings, most=REQUESTS_LOOKED_UP
-            )
+            found[user_id] = await find_turns(scope, user_id, others, most=REQUESTS_LOOKED_UP)
         except ReflexioError:
             # It only adds to what is known of them.
             continue
     fed = dict(learned.fed)
     for name, one in learned.fed.items():
         # What an earlier look-up found need not be stored any more.
-        turns = found.get(one.learning.user_id) or FoundTurns(whole=False)
-        fed[name] = replace(
-            one,
-            other_requests=turns.requests(one.others),
-            saying=turns.saying(one.learning, one.others),
-            silent=turns.silent(one.others),
-            others_known=one.how == "recorded" and (turns.whole or turns.turns.keys() >= one.others),
-        )
+        turns = found.get(one.learning.user_id) or FoundTurns()
+        fed[name] = replace(one, other_requests=turns.requests(one.others))
     return replace(learned, fed=fed)
