@@ -160,8 +160,12 @@ def _run(work: Work[Done], settings: Settings) -> Done:
     """Do something with what the configuration reaches."""
 
     async def run() -> Done:
-        async with open_scope(settings) as scope:
-            return await work(scope, open_state(settings), await owner_of(scope, settings))
+        state = open_state(settings)
+        try:
+            async with open_scope(settings) as scope:
+                return await work(scope, state, await owner_of(scope, settings))
+        finally:
+            state.database.close()
 
     with reported("write"):
         return anyio.run(run)
@@ -176,6 +180,9 @@ def _agreed(verb: str, number: int | None) -> bool:
     except EOFError:
         sys.stderr.write("\nreflexio-mcp: Nobody answered. If nobody can, add --yes.\n")
         return False
+    except KeyboardInterrupt:
+        sys.stderr.write("\nreflexio-mcp: Interrupted. Nothing was done.\n")
+        raise
     said = answer.strip().lower()
     return said in ("y", "yes") if number is None else said.replace(",", "") == str(number)
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
 from reflexio_mcp.rest.api_limits import is_blank
 from reflexio_mcp.settings import ConfigurationError, Settings
@@ -77,7 +77,7 @@ class Failed(Exception):
 
 
 @contextmanager
-def reported(action: str = "read") -> Generator[None]:
+def reported(action: Literal["read", "write"] = "read") -> Generator[None]:
     """Turn what the backend and the filter refuse into one sentence.
 
     Raises:
@@ -94,7 +94,7 @@ def reported(action: str = "read") -> Generator[None]:
     except TrafficError as error:
         raise Failed(str(error)) from None
     except ReflexioError as error:
-        raise Failed(explain(error, "read" if action == "read" else "write")) from None
+        raise Failed(explain(error, action)) from None
 
 
 def flag(name: str) -> str:
