@@ -160,7 +160,7 @@ class Person(LoadClient):
 
     async def _audit(self, http: httpx.AsyncClient) -> None:
         answer = await self._call(http, "audit_traffic", {})
-        self._expect("findings" in answer, "audit", answer)
+        self._expect("traffic" in answer, "audit", answer)
 
     async def _status(self, http: httpx.AsyncClient) -> None:
         answer = await self._call(http, "get_status", {})

@@ -80,9 +80,14 @@ _fails_to_load = threading.Event()
 _loading = threading.Lock()
 
 
+@functools.cache
+def _is_installed() -> bool:
+    return importlib.util.find_spec("kingfisher_sdk") is not None
+
+
 def available() -> bool:
     """Whether the formats of vendors can be looked for here; does not import what knows them."""
-    return importlib.util.find_spec("kingfisher_sdk") is not None and not _fails_to_load.is_set()
+    return _is_installed() and not _fails_to_load.is_set()
 
 
 @functools.cache
