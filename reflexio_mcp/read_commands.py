@@ -305,51 +305,63 @@ def _words(value: object) -> str:
 
 
 def _show_sessions(screen: Screen, page: "SessionPage") -> None:
-    if not _nothing(screen, page, "session"):
-        screen.table(
-            ("last (UTC)", "session", "users", "requests", "sources", "first words"),
-            (
-                (
-                    one.last or one.first,
-                    one.session_id,
-                    one.users,
-                    one.requests,
-                    one.sources,
-                    one.first_words or one.fingerprint,
-                )
-                for one in page.sessions
-            ),
+    rows = [
+        (
+            one.last or one.first,
+            one.session_id,
+            one.users,
+            one.requests,
+            one.sources,
+            one.first_words or one.fingerprint,
         )
-        _ending(screen, page, "session")
+        for one in page.sessions
+    ]
+    _show_page(screen, page, ("last (UTC)", "session", "users", "requests", "sources", "first words"), rows)
 
 
 def _show_requests(screen: Screen, page: "RequestPage") -> None:
-    if not _nothing(screen, page, "request"):
-        screen.table(
-            ("time (UTC)", "request", "session", "user", "source", "interactions", "first words"),
-            (
-                (
-                    one.created_at,
-                    one.request_id,
-                    group.session_id,
-                    one.user_id,
-                    one.source,
-                    one.interaction_count,
-                    one.found or one.first_words or one.fingerprint,
-                )
-                for group in page.sessions
-                for one in group.requests
-            ),
+    rows = [
+        (
+            one.created_at,
+            one.request_id,
+            group.session_id,
+            one.user_id,
+            one.source,
+            one.interaction_count,
+            one.found or one.first_words or one.fingerprint,
         )
-        _ending(screen, page, "request")
+        for group in page.sessions
+        for one in group.requests
+    ]
+    _show_page(
+        screen,
+        page,
+        ("time (UTC)", "request", "session", "user", "source", "interactions", "first words"),
+        rows,
+    )
 
 
-def _nothing(screen: Screen, page: "SessionPage | RequestPage", noun: str) -> bool:
-    """Say that there is nothing to show, if so."""
-    if page.returned:
-        return False
-    looked = page.looked_at
-    if not looked.complete:
+def _show_page(
+    screen: Screen,
+    page: "SessionPage | RequestPage",
+    headings: Sequence[str],
+    rows: Sequence[Sequence[object]],
+) -> None:
+    """Show the rows of a page, or why it has none.
+
+    Args:
+        headings: the second names what is listed.
+    """
+    noun, looked = headings[1], page.looked_at
+    if rows:
+        screen.table(headings, rows)
+        said = f"{len(rows):,} {noun}{'' if len(rows) == 1 else 's'}, newest first."
+        if page.cursor:
+            said += " There are more: add --all, or a larger --limit."
+        elif not looked.complete:
+            said += " Some stored requests could not be read."
+        screen.say(f"\n{said}", "dim")
+    elif not looked.complete:
         screen.say(f"No {noun} was found, but not everything could be looked at.")
     elif looked.filter:
         screen.say(f"No {noun} matches: {looked.filter}.")
@@ -359,16 +371,6 @@ def _nothing(screen: Screen, page: "SessionPage | RequestPage", noun: str) -> bo
             "A client's entry may name another place. To look there: --url, --store or REFLEXIO_API_KEY.",
             "dim",
         )
-    return True
-
-
-def _ending(screen: Screen, page: "SessionPage | RequestPage", noun: str) -> None:
-    said = f"{page.returned:,} {noun}{'' if page.returned == 1 else 's'}, newest first."
-    if page.cursor:
-        said += " There are more: add --all, or a larger --limit."
-    elif not page.looked_at.complete:
-        said += " Some stored requests could not be read."
-    screen.say(f"\n{said}", "dim")
 
 
 def _show_request(screen: Screen, found: "OneRequest") -> None:
