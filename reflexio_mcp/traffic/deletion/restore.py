@@ -449,15 +449,7 @@ class _Restore:
 
 def _same(copied: RequestWithInteractions, stored: RequestWithInteractions) -> bool:
     """Whether what is stored is what a restore of the copy stores."""
-    if copied.request.whole and stored.request.whole:
-        return _all_of(copied) == _all_of(stored)
     return _said(copied) == _said(stored)
-
-
-def _all_of(item: RequestWithInteractions) -> tuple[object, ...]:
-    """All that is stored of a request but what a restore may change: the store's own numbers, and `evaluation_only`."""
-    request = item.request.model_dump(exclude={"arrival", "evaluation_only"})
-    return request, [turn.model_dump(exclude={"interaction_id", "request_id"}) for turn in item.interactions]
 
 
 def _said(item: RequestWithInteractions) -> tuple[object, ...]:
