@@ -7,7 +7,6 @@ manifest are made whole. Needs the `test` group: `.venv/bin/python scripts/docs.
 import argparse
 import asyncio
 import base64
-import io
 import json
 import re
 import sys
@@ -23,7 +22,6 @@ from bootstrap import ROOT
 
 from benchmarks.counting import SEEN_BUDGET, per_tool
 from reflexio_mcp.cli import COMMANDS, build_parser
-from reflexio_mcp.demo import run_demo
 from reflexio_mcp.doctor.checks import CHECKS
 from reflexio_mcp.doctor.findings import PROBLEMS
 from reflexio_mcp.install.clients import CLIENTS, KEY, Client, Layout, System, find_client
@@ -100,7 +98,7 @@ def _client(client: Client) -> list[str]:
     link = [f"[Add to {client.title}]({_link(client)}), or:", ""] if client.name in ONE_CLICK else []
     remote = f"reflexio-mcp install {client.name} --remote {SHARED} --with-key"
     shared = [
-        f"A [shared server](http.md), by `{remote}`:",
+        f"A [shared server](shared-server.md), by `{remote}`:",
         "",
         *_block(client, Server(remote=SHARED, with_token=True)),
     ]
@@ -227,14 +225,6 @@ def problems() -> str:
     return "\n".join(rows) + "\n"
 
 
-def demo() -> str:
-    """What the demo prints."""
-    out = io.StringIO()
-    if asyncio.run(run_demo(Settings(), out=out)):
-        raise SystemExit(out.getvalue())
-    return f"```text\n{out.getvalue().strip()}\n```\n"
-
-
 def usage() -> str:
     """Every command with its own arguments and examples."""
     _, parsers = build_parser()
@@ -328,12 +318,7 @@ def main() -> int:
     parser.add_argument(
         "--check", action="store_true", help="change nothing; exit 1 if something is out of date"
     )
-    parser.add_argument(
-        "--demo", action="store_true", help="also run the demo, whose output is never the same twice"
-    )
     arguments = parser.parse_args()
-    if arguments.demo:
-        BLOCKS["demo"] = demo
     found = stale()
     for path, text in found.items():
         if arguments.check:

@@ -138,8 +138,10 @@ def test_each_variable_that_is_named_exists(document: Path) -> None:
 
 
 def test_the_page_on_architecture_names_what_exists() -> None:
-    page = text_of(ROOT / "docs" / "architecture.md")
-    named = {name for name in re.findall(r"`([a-z_/]+(?:/|\.py))`", page) if not name.startswith("tests/")}
+    page = text_of(ROOT / "CONTRIBUTING.md")
+    elsewhere = ("tests/", "scripts/", "reflexio_mcp/")
+    found = re.findall(r"`([a-z_/]+(?:/|\.py))`", page)
+    named = {name for name in found if not name.startswith(elsewhere)}
     assert [name for name in sorted(named) if not (ROOT / "reflexio_mcp" / name).exists()] == []
     rooms = {name.strip("/").split("/")[0].removesuffix(".py") for name in named}
     there = {path.name.removesuffix(".py") for path in (ROOT / "reflexio_mcp").iterdir()}
@@ -148,7 +150,7 @@ def test_the_page_on_architecture_names_what_exists() -> None:
 
 def test_the_readme_is_short_and_its_links_work_on_the_package_index() -> None:
     text = text_of(ROOT / "README.md")
-    assert len(text.encode()) <= 9_000
+    assert len(text.split()) <= 900
     assert [target for target in re.findall(r"\]\(([^)]+)\)", text) if "://" not in target] == []
 
 
@@ -160,7 +162,7 @@ def calls_of(page: str, *, learning: bool = False) -> list[dict[str, Any]]:
     return [json.loads(block.text) for block in blocks(ROOT / "docs" / page) if block.note in notes]
 
 
-@pytest.mark.parametrize("page", ["recipes.md", "publishing.md"])
+@pytest.mark.parametrize("page", ["recipes.md", "concepts.md"])
 def test_each_call_fits_its_tool(page: str) -> None:
     tools = {tool.name: tool for tool in offered(Settings(url="http://127.0.0.1:1", recovery_days=7))}
     for call in calls_of(page, learning=True):
@@ -172,7 +174,7 @@ def test_each_call_fits_its_tool(page: str) -> None:
 @pytest.mark.anyio
 async def test_each_way_of_publishing_works(tmp_path: Path) -> None:
     async with Client(ReflexioServer(Settings(store=str(tmp_path / "store.db")))) as client:
-        for call in calls_of("publishing.md"):
+        for call in calls_of("concepts.md"):
             result = await client.call_tool(call["tool"], call["arguments"])
             assert not result.is_error, (call, result.content)
             assert not (result.structured_content or {}).get("warnings"), call
@@ -211,5 +213,5 @@ async def test_the_recipes_do_what_they_say(tmp_path: Path) -> None:
     async with open_client(settings) as backend:
         page = await backend.get_requests(RequestQuery(top_k=100))
     left = {one.request.request_id for group in page.sessions for one in group.requests}
-    # The passport, two of the test run, the trip, the evaluation, and the last two of one person.
-    assert ("keep-1" in left, len(left), deleted) == (True, 2, 7)
+    # Deleted: the passport, two of the test run, the trip, the evaluation, and the last two of one person.
+    assert ("keep-1" in left, len(left), deleted) == (True, 1, 7)

@@ -1,4 +1,4 @@
-"""Measured calls, scraped as `docs/http.md` says."""
+"""Measured calls, scraped as `docs/shared-server.md` says."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from tests.support.serving import TOKEN, WAIT, Served, free_port, modern_call, u
 from tests.support.stdio import environment
 
 pytestmark = [pytest.mark.anyio, pytest.mark.ci]
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "http.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "shared-server.md"
 
 
 def documented() -> tuple[dict[str, str], list[str], str]:

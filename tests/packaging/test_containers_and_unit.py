@@ -44,7 +44,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "packaging" / "docker"
 UNIT = ROOT / "packaging" / "systemd" / "reflexio-mcp.service"
 FINISHING_SECONDS = 60
-"""How long a deletion that has begun may take after SIGTERM, as docs/http.md says."""
+"""How long a deletion that has begun may take after SIGTERM, as docs/shared-server.md says."""
 
 COMPOSE = shutil.which("docker-compose")
 ANALYZE = shutil.which("systemd-analyze")

@@ -28,7 +28,7 @@ from reflexio_mcp.state.postgresql import SERVERS, PostgresqlDatabase
 
 pytestmark = pytest.mark.ci
 
-DOCUMENTED = Path(__file__).parent.parent.parent / "docs" / "scaling.md"
+DOCUMENTED = Path(__file__).parent.parent.parent / "docs" / "shared-server.md"
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def test_tables_of_an_earlier_version_are_replaced_unless_they_have_recovery_cop
 
 
 def documented(heading: str, secret: str = "a password") -> str:
-    """The SQL that docs/scaling.md gives under a heading."""
+    """The SQL that docs/shared-server.md gives under a heading."""
     page = DOCUMENTED.read_text(encoding="utf-8")
     return page.split(heading)[1].split("```sql\n")[1].split("```")[0].replace("'...'", f"'{secret}'")
 
@@ -200,11 +200,11 @@ def test_the_documented_rights_are_enough_and_no_line_can_be_backdated_read_or_c
 ) -> None:
     name = name_of(postgres_url)
     try:
-        postgres.sql(documented("### Its role"), name)
+        postgres.sql(documented("### The owner's role"), name)
         monkeypatch.setenv("REFLEXIO_MCP_STATE", postgres.url(name, "reflexio_mcp", "a password"))
         assert postgresql.main() == 1
         assert f"there is no role {SERVERS}" in capsys.readouterr().err
-        postgres.sql(documented("### A role that cannot change the tables"), name)
+        postgres.sql(documented("### The servers' role"), name)
         lesser = opened(postgres.url(name, SERVERS, "a password"))
         refused = refusal(lesser.check)
         assert "its role lacks a right" in str(refused)
@@ -232,7 +232,7 @@ def test_the_documented_rights_are_enough_and_no_line_can_be_backdated_read_or_c
         owner = opened(postgres.url(name, "reflexio_mcp", "a password"))
         assert owner.log.verify().lines == 4
         assert owner.log.verify().wrong is None
-        assert "delete_requests" in postgres.sql(documented("### What it holds"), name)
+        assert "delete_requests" in postgres.sql(documented("### The audit log"), name)
     finally:
         for state in (lesser, owner):
             state.database.close()
