@@ -9,12 +9,10 @@ from reflexio_mcp.traffic.stored_text import fence
 __all__ = [
     "counted",
     "fenced",
-    "heading",
     "indented",
     "lines",
     "more",
     "named",
-    "next_call",
     "row",
     "sentence",
 ]
@@ -42,22 +40,6 @@ def counted(number: int, noun: str) -> str:
 def sentence(*parts: str) -> str:
     """The parts that are not empty, as one text. Each is a whole sentence."""
     return " ".join(part for part in parts if part)
-
-
-def heading(count: int, noun: str, *, total: int | None = None, of: str = "") -> str:
-    """How many of what an answer shows: `20 of 43 requests of user ada:`.
-
-    Args:
-        count: how many are shown.
-        total: how many there are, if that is known.
-        of: what they were selected by, such as `of user ada`.
-    """
-    shown = (
-        f"{count:,} of {counted(total, noun)}"
-        if total is not None and total > count
-        else counted(count, noun)
-    )
-    return f"{shown} {of}:" if of else f"{shown}:"
 
 
 def row(*facts: str) -> str:
@@ -92,16 +74,6 @@ def named(ids: Sequence[str], count: int | None = None, most: int = IDS_NAMED) -
     if rest <= 0:
         return listed
     return f"{listed} and {rest:,} more" if listed else f"{rest:,}"
-
-
-def next_call(tool: str, **arguments: str | int | bool | None) -> str:
-    """A call to make: `delete_request request_id=r-1 include_learnings=true`. Empty arguments are left out."""
-    given = [
-        f"{name}={str(value).lower() if isinstance(value, bool) else value}"
-        for name, value in arguments.items()
-        if value is not None and value != ""
-    ]
-    return " ".join([tool, *given])
 
 
 def more(cursor: str | None) -> str:

@@ -44,7 +44,9 @@ def _page(page: SessionPage | RequestPage, count: int, noun: str, body: Iterator
 def _heading(looked: Looked, count: int, noun: str, total: int | None) -> str:
     """How many rows there are, of what, and what was looked through for them."""
     known = f" of {total:,}" if total is not None and total > count else ""
-    found = f"{count:,}{known} {noun}{'' if count == 1 and not known else 's'}" if count else f"No {noun}"
+    found = (
+        f"{count:,}{known} {noun}{'' if count == 1 and not known else 's'}" if count else f"No {noun} matches"
+    )
     selected = f" ({looked.filter})" if looked.filter else ""
     first = "" if looked.complete or known or not count else " so far"
     searched = ""

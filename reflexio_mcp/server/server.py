@@ -17,8 +17,8 @@ from pydantic import ValidationError
 
 from reflexio_mcp import __version__
 from reflexio_mcp.explorer.document import uri as page_uri
+from reflexio_mcp.render.blocks import counted
 from reflexio_mcp.render.deletion import undo_in_words
-from reflexio_mcp.render.result import counted
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import Action, ReflexioError
 from reflexio_mcp.server.apps import DeclareApps, page_contents, page_resource

@@ -8,7 +8,6 @@ from anyio.abc import TaskGroup
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent
 
-from reflexio_mcp.render.result import Rendered
 from reflexio_mcp.results.base import Result, structured
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.records import Owner
@@ -26,7 +25,6 @@ __all__ = [
     "app_of",
     "from_page",
     "hides",
-    "old_answer",
     "page_pass",
     "place_shown",
     "scope_of",
@@ -117,11 +115,4 @@ def answer(result: Result, text: str) -> CallToolResult:
     """A result and its text as the SDK takes them."""
     return CallToolResult(
         content=[TextContent(type="text", text=text)], structured_content=structured(result)
-    )
-
-
-def old_answer(result: Rendered) -> CallToolResult:
-    """A result of the old kind in both forms."""
-    return CallToolResult(
-        content=[TextContent(type="text", text=result.text)], structured_content=dict(result.structured)
     )

@@ -3,75 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from types import NoneType, UnionType
-from typing import (
-    Any,
-    Final,
-    Literal,
-    Required,
-    Union,
-    cast,
-    get_args,
-    get_origin,
-    get_type_hints,
-    is_typeddict,
-)
+from typing import Any, Final, cast
 
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 
-from reflexio_mcp.render.result import UNLISTED
 from reflexio_mcp.settings import Settings
 
-__all__ = ["Permission", "ToolSpec", "build", "prune", "schema_of"]
+__all__ = ["Permission", "ToolSpec", "build", "prune"]
 
 Schema = dict[str, Any]
-
-_WORDS: Final[dict[Any, str]] = {str: "string", int: "integer", float: "number", bool: "boolean"}
-
-
-def schema_of(kind: Any) -> Schema:
-    """The JSON schema of a typed dictionary, as `render` builds it; of a plain dictionary inside it, its kind.
-
-    Written out here because pydantic would build a validator for each of them at every start.
-
-    Args:
-        kind: a `TypedDict`. What it marks as `Required` is always there; `None` in a type says that `dense` may have
-            taken the key away.
-
-    Raises:
-        TypeError: it has a type that no tool's facts have.
-    """
-    listed = {
-        name: hint
-        for name, hint in get_type_hints(kind, include_extras=True).items()
-        if UNLISTED not in getattr(hint, "__metadata__", ())
-    }
-    properties = {name: _schema(hint) for name, hint in listed.items()}
-    required = [name for name in properties if name in kind.__required_keys__]
-    return {"type": "object"} | {
-        key: value for key, value in (("properties", properties), ("required", required)) if value
-    }
-
-
-def _schema(hint: Any) -> Schema:
-    origin, inside = get_origin(hint), get_args(hint)
-    if origin is Required:
-        return _schema(inside[0])
-    if origin in (Union, UnionType):
-        [hint] = [one for one in inside if one is not NoneType]
-        return _schema(hint)
-    if origin is Literal:
-        return {"enum": list(inside)}
-    if origin is list:
-        return {"type": "array"} if inside[0] is Any else {"type": "array", "items": _schema(inside[0])}
-    if hint in _WORDS:
-        return {"type": _WORDS[hint]}
-    if is_typeddict(hint):
-        return schema_of(hint)
-    if origin is dict:
-        return {"type": "object"} | ({} if inside[1] is Any else {"additionalProperties": _schema(inside[1])})
-    raise TypeError(f"no fact is a {hint}")
 
 
 class Permission(StrEnum):
@@ -87,10 +28,9 @@ class ToolSpec:
     """One tool: what the catalogue needs to offer it.
 
     Args:
-        fn: the function; its name is the tool's and its parameters the schema.
+        fn: the function; its name is the tool's and its parameters the schema. It returns
+            `Annotated[CallToolResult, Model]`: the SDK derives the output schema and checks every result.
         description: what the model reads; short, with the words a person would use.
-        output: the typed dictionary that its structured content is; `None` if the function is annotated to return
-            `Annotated[CallToolResult, Model]`, from which the SDK derives the schema and checks every result.
         destructive, idempotent: as in MCP's hints; `read_only` decides also what a read-only server offers.
         adds: it only adds to what is stored, so `Permission.PUBLISH` is enough.
         needs: whether a configuration has what the tool needs, besides what the operator allows.
@@ -102,7 +42,6 @@ class ToolSpec:
     fn: Callable[..., Any]
     title: str
     description: str
-    output: type[Any] | None = None
     read_only: bool = False
     destructive: bool = False
     idempotent: bool = True
@@ -152,14 +91,11 @@ def build(
             idempotent_hint=None if spec.read_only else spec.idempotent,
             open_world_hint=False,
         ),
-        structured_output=None if spec.output is None else False,
         meta=_app_meta(spec, page),
     )
     # What a page's own tool takes is between the two: in the list, every conversation would pay for it.
     page_only: Schema = {"type": "object", "properties": {}}
     tool.parameters = page_only if spec.opened_by else _published(tool.parameters, without)
-    if spec.output is not None:
-        tool.fn_metadata.output_schema = schema_of(spec.output)
     return tool
 
 

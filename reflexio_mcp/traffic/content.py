@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol, cast
 
 from reflexio_mcp.rest.models import Interaction, RequestWithInteractions, StoredInteraction
@@ -24,12 +24,10 @@ __all__ = [
     "in_brief",
     "leaves",
     "opening",
-    "running_digests",
     "stored_texts",
     "texts_of",
     "texts_within",
     "turn_digest",
-    "turn_digests",
 ]
 
 WORDS_CHARS: Final = 80
@@ -124,36 +122,6 @@ def turn_digest(turn: StoredInteraction) -> str:
     digest = hashlib.sha256()
     add_texts(digest, (turn.role, *stored_texts(turn)))
     return digest.hexdigest()
-
-
-def turn_digests(
-    item: RequestWithInteractions, speakers: Callable[[Sequence[str]], Sequence[str]]
-) -> list[bytes]:
-    """A digest of each turn of a request with its user: equal ones are the same words, and the same image and action,
-    in the same mouth.
-
-    Args:
-        speakers: who speaks in turns of some roles.
-    """
-    digests: list[bytes] = []
-    said = speakers([turn.role for turn in item.interactions])
-    for speaker, turn in zip(said, item.interactions, strict=True):
-        digest = hashlib.blake2b(digest_size=16)
-        tools = repr(turn.tools_used) if turn.tools_used else ""
-        shown = turn.interacted_image_url, turn.user_action
-        add_texts(digest, (item.request.user_id, speaker, *texts_of(turn), *shown, tools))
-        digests.append(digest.digest())
-    return digests
-
-
-def running_digests(turns: Iterable[bytes]) -> list[bytes]:
-    """From the digests of a request's turns: of its first turn, its first two, ...; the last one stands for all."""
-    digest = hashlib.blake2b(digest_size=16)
-    digests: list[bytes] = []
-    for turn in turns:
-        digest.update(turn)
-        digests.append(digest.digest())
-    return digests or [b""]
 
 
 class _Digest(Protocol):

@@ -27,7 +27,6 @@ __all__ = [
     "clip",
     "explained",
     "fence",
-    "hanging",
     "label",
     "outside_fences",
     "quoting",
@@ -139,11 +138,6 @@ def _id_part(match: re.Match[str]) -> str:
     if match[2] is None:
         return match[0]
     return 2 * match[1] + (_escape(match[2]) if match[2] in _APART_SIGNS else visible(match[2]))
-
-
-def hanging(text: str) -> str:
-    """A text whose further lines are indented deeper than any line of ours."""
-    return text.replace("\n", "\n      ")
 
 
 def explained(error: ReflexioError, action: Action = "write") -> str:

@@ -5,7 +5,6 @@ import httpx
 import pytest
 
 from tests.deletion.support import World, text_of
-from tests.support.facts import missing_from_text
 from tests.support.real_learning import Corner
 
 pytestmark = [pytest.mark.anyio]
@@ -32,13 +31,11 @@ async def test_a_first_request_waits_for_more_and_finishing_the_session_learns_f
         result = await caller.result("publish_interaction", **request(corner, "a"))
         assert "nothing is learned from it yet" in text_of(result)
         assert "finish_session learns now" in text_of(result)
-        assert not missing_from_text(result)
         assert not await corner.profiles()
         result = await caller.result(
             "finish_session", user_id=corner.name("ada"), session_id=corner.name("s")
         )
         assert "Reflexio now learns" in text_of(result)
-        assert not missing_from_text(result)
         with anyio.fail_after(30):
             while not await corner.profiles():  # noqa: ASYNC110 - the server tells nobody when it has learned
                 await anyio.sleep(0.2)
@@ -72,7 +69,6 @@ async def test_evaluation_only_teaches_nothing_and_says_so(corner: Corner) -> No
         result = await caller.result("publish_interaction", **request(corner, "a", evaluation_only=True))
         assert "nothing is learned from it (evaluation_only)" in text_of(result)
         assert "(done" not in text_of(result)
-        assert not missing_from_text(result)
     assert not await corner.profiles()
 
 

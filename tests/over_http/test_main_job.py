@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from mcp.types import ElicitRequestParams, ElicitResult
 
-from reflexio_mcp.render.result import whole
 from reflexio_mcp.settings import Settings
 from tests.support.serving import connected, serving, turns
 
@@ -18,7 +17,7 @@ NAMES = ["streamable-2026", "streamable-2025", "sse"]
 
 def structured(result: Any) -> dict[str, Any]:
     assert not result.is_error, result
-    return whole(result.structured_content)
+    return result.structured_content
 
 
 @pytest.mark.parametrize("way", WAYS, ids=NAMES)

@@ -13,7 +13,6 @@ from mcp.client.client import Client
 from mcp.types import CallToolResult
 
 from reflexio_mcp.embedded_store.app import EmbeddedStore
-from reflexio_mcp.render.result import whole
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
@@ -92,7 +91,7 @@ async def publish(client: Client, user: str, session: str, *texts: str, **more: 
 
 def facts(result: CallToolResult) -> dict[str, Any]:
     assert result.structured_content is not None
-    return whole(result.structured_content)
+    return result.structured_content
 
 
 def text_of(result: CallToolResult) -> str:

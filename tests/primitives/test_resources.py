@@ -7,8 +7,8 @@ import pytest
 from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS
 
-from reflexio_mcp.render.result import BUDGET
 from reflexio_mcp.rest import api_limits
+from reflexio_mcp.results.base import TEXT_CHARS
 from reflexio_mcp.server.guide import FIELDS, guide
 from reflexio_mcp.settings import load
 from reflexio_mcp.tools.catalog import offered
@@ -55,7 +55,7 @@ async def test_the_guide_names_every_argument_limit_and_rule(connect: Connect) -
         assert f"{number:,}" in text
     # What asks how the learning went is nothing where a store does not learn.
     assert all((f"\n{rule.name}: " in text) == (learns or "learning" not in rule.name) for rule in RULES)
-    assert len(text) <= BUDGET
+    assert len(text) <= TEXT_CHARS
 
 
 async def test_the_guide_of_a_backend_that_learns_has_its_arguments_and_steps_too() -> None:
@@ -64,7 +64,7 @@ async def test_the_guide_of_a_backend_that_learns_has_its_arguments_and_steps_to
     assert {field.name for field in FIELDS} == set(tool.parameters["properties"])
     tools = {one.name for one in offered(settings)}
     text, plain = guide(learns=True, confirm="auto"), guide(learns=False, confirm="auto")
-    assert len(text) <= BUDGET
+    assert len(text) <= TEXT_CHARS
     for word in (
         "Interaction:",
         "Request:",
@@ -124,7 +124,7 @@ async def test_a_long_session_is_cut_and_says_how_to_go_on(connect: Connect, uni
         for index in range(24):
             await publish(client, f"ada-{unique}", f"long-{unique}", f"{index} " + "words " * 400)
         text = await resource_text(client, f"reflexio://sessions/long-{unique}")
-        assert len(text) <= BUDGET + 2_000
+        assert len(text) <= TEXT_CHARS + 2_000
         assert "list_requests" in text.splitlines()[-1]
         cursor = text.split("cursor=")[1].split()[0]
         rest = await call(client, "list_requests", session_id=f"long-{unique}", detail="full", cursor=cursor)

@@ -11,7 +11,6 @@ from typing import Any
 import anyio
 import pytest
 
-from reflexio_mcp.render.result import whole
 from tests.support.stdio import (
     MODERN,
     REVISIONS,
@@ -187,7 +186,7 @@ async def test_half_a_character_is_stored_as_a_replacement_instead_of_losing_the
         arguments = turn(number, "half") | {"interactions": [{"content": content}]}
         assert not (await session.call("publish_interaction", arguments)).get("isError")
     stored = [await session.call("get_request", {"request_id": f"half-{number}"}) for number in range(3)]
-    contents = [whole(one["structuredContent"])["interactions"][0]["content"] for one in stored]
+    contents = [one["structuredContent"]["interactions"][0]["content"] for one in stored]
     assert contents == ["cut \ufffd", "\ufffd cut", "\U0001f600 whole, and \\ud83d spelled out"]
 
 

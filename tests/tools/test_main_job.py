@@ -10,7 +10,6 @@ from mcp.client.client import Client
 from mcp.types import CallToolResult
 
 from reflexio_mcp.embedded_store.app import EmbeddedStore
-from reflexio_mcp.render.result import whole
 from tests.support.embedded import START, Clock
 from tests.support.facts import text_of
 from tests.tools.conftest import Connect
@@ -35,7 +34,7 @@ async def call(client: Client, tool: str, **arguments: Any) -> CallToolResult:
 def facts(result: CallToolResult) -> dict[str, Any]:
     assert not result.is_error, text_of(result)
     assert result.structured_content is not None
-    return whole(result.structured_content)
+    return result.structured_content
 
 
 async def publish(

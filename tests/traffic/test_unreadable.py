@@ -10,7 +10,6 @@ import pytest
 from mcp.client.client import Client
 
 from reflexio_mcp.embedded_store.app import EmbeddedStore
-from reflexio_mcp.render.result import whole
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
@@ -125,7 +124,7 @@ async def call(client: Client, tool: str, **arguments: Any) -> tuple[str, dict[s
     result = await client.call_tool(tool, arguments)
     assert not result.is_error, text_of(result)
     assert result.structured_content is not None
-    return text_of(result), whole(result.structured_content)
+    return text_of(result), result.structured_content
 
 
 def ids(found: dict[str, Any]) -> list[str]:

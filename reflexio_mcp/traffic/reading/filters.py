@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import anyio.to_thread
@@ -24,7 +24,6 @@ __all__ = [
     "TrafficFilter",
     "check_source",
     "make_filter",
-    "with_search",
 ]
 
 NO_FILTER: Final = "no filter"
@@ -202,6 +201,8 @@ def make_filter(
     end = parse_time("end_time", end_time, now=now, end=True) if end_time.strip() else None
     if start is not None and end is not None and end < start:
         raise InvalidInput("end_time", f"({iso(end)}) must not be before start_time ({iso(start)}).")
+    contains, finding = contains.strip(), finding.strip()
+    check_search(contains, finding, masked=masked)
     made = TrafficFilter(
         user_id=user_id,
         session_id=session_id.strip(),
@@ -209,17 +210,11 @@ def make_filter(
         agent_version=agent_version.strip(),
         start=start,
         end=end,
+        contains=contains,
+        finding=finding,
         evaluation_only=evaluation_only,
         assumed_utc=lacks_zone(start_time) or lacks_zone(end_time),
     )
-    return with_search(made, contains, finding, masked=masked)
-
-
-def with_search(wanted: TrafficFilter, contains: str, finding: str, *, masked: bool) -> TrafficFilter:
-    """A filter with a search in it; arguments and errors as for `make_filter`."""
-    contains, finding = contains.strip(), finding.strip()
-    check_search(contains, finding, masked=masked)
-    made = replace(wanted, contains=contains, finding=finding)
-    if made.finding in WHOLE_SESSIONS and made.may_leave_out_newest:
-        raise InvalidInput("finding", f"{made.finding} does not go with these filters: {PART_OF_SESSIONS}.")
+    if finding in WHOLE_SESSIONS and made.may_leave_out_newest:
+        raise InvalidInput("finding", f"{finding} does not go with these filters: {PART_OF_SESSIONS}.")
     return made
