@@ -54,7 +54,7 @@ async def drive(session: StdioSession) -> set[str]:
     assert (await call("list_requests", session_id="trip", detail="full"))["returned"] == 2
     assert len((await call("get_request", request_id="r1"))["interactions"]) == 2
     assert (await call("get_status"))["backend"]
-    assert (await call("audit_traffic"))["requests"] == 4
+    assert (await call("audit_traffic"))["traffic"]["requests"] == 4
     assert (await call("explore_traffic"))["returned"] == 2
     assert len((await call("explorer_data", view="rows"))["sessions"]) == 2
     await delete("delete_request", request_id="r1")

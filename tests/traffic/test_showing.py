@@ -50,10 +50,10 @@ async def test_a_secret_in_the_first_words_is_replaced_and_the_row_says_so(place
         # A secret of which the cut would leave the beginning.
         ((f"{'word ' * 75}{KEY}",), ""),
         # An answer to a question for a password.
-        (({"role": "Assistant", "content": "What is your password?"}, "Tulip7Moon!"), ""),
+        (({"role": "Assistant", "content": "What is your password?"}, "Tr0ub4dor&3x9"), ""),
         # What is around a word that was looked for.
         (("first words", f"needle and the key {KEY}"), "needle"),
-        (({"content": "x", "tools_used": [{"tool_data": {"password": "Tulip7Moon!", "a": KEY}}]},), ""),
+        (({"content": "x", "tools_used": [{"tool_data": {"password": "Tr0ub4dor&3x9", "a": KEY}}]},), ""),
     ],
 )
 @pytest.mark.parametrize("detail", ["summary", "full"])
@@ -63,7 +63,7 @@ async def test_no_list_shows_a_secret_or_a_part_of_it(
     rows = await Showing(place.scope, TrafficFilter(contains=words), detail).requests([request(*turns)])
     text = rows[0].model_dump_json()
     assert KEY[:8] not in text
-    assert "Tulip" not in text
+    assert "Tr0ub" not in text
 
 
 async def test_what_is_masked_shows_ids_sizes_and_a_fingerprint_alone(place: Embedded) -> None:
