@@ -646,7 +646,7 @@ class Page {
       for (let at = 0; at < rows.length; ) {
         const some = rows.slice(at, at + IDS_AT_ONCE).map((row) => row.id);
         const answer = await this.ask("export", { request_ids: some, uncovered: this.uncovered });
-        for (const one of answer.requests) lines.push(JSON.stringify(one));
+        for (const one of answer.requests ?? []) lines.push(JSON.stringify(one));
         at += Math.max(answer.looked_up ?? some.length, 1);
         this.say(`Reading ${number(Math.min(at, rows.length))} of ${counted(rows.length, "request")}.`);
       }
