@@ -153,12 +153,10 @@ def get_it() -> str:
     else:
         lines = [f"git clone {published.repository()}", "cd reflexio-mcp", "uv tool install ."]
         others = (
-            "This needs [uv](https://docs.astral.sh/uv/); where `reflexio-mcp` is not found then, run `uv tool "
+            "This needs [uv](https://docs.astral.sh/uv/). If your shell cannot find `reflexio-mcp`, run `uv tool "
             "update-shell` and open a new terminal. Without uv, the third line is `python3 -m venv "
-            "~/.venvs/reflexio-mcp && ~/.venvs/reflexio-mcp/bin/pip install .`, and from then on write "
-            "`~/.venvs/reflexio-mcp/bin/reflexio-mcp` for `reflexio-mcp`. With uv but without installing, write "
-            "`uvx --from . reflexio-mcp`. After the first release on PyPI, `uv tool install reflexio-mcp` replaces "
-            "the first three lines."
+            "~/.venvs/reflexio-mcp && ~/.venvs/reflexio-mcp/bin/pip install .`, and the command is "
+            "`~/.venvs/reflexio-mcp/bin/reflexio-mcp`."
         )
     return "```bash\n" + "\n".join([*lines, "reflexio-mcp install"]) + f"\n```\n\n{others}\n"
 
