@@ -1,11 +1,8 @@
 """The hourly cap, deletions that run on by themselves, and what a stop waits for."""
 
-from typing import Any
-
 import anyio
 import pytest
 
-from reflexio_mcp.traffic.deletion import execute
 from tests.deletion.support import BY_IDS, World
 
 pytestmark = pytest.mark.anyio
@@ -53,32 +50,3 @@ async def test_a_deletion_that_is_not_waited_for_leaves_its_receipt_in_the_statu
                     break
     assert past["number"] == answer["plan"]["number"]
     assert (past["status"], past["receipt"]["deleted"]["requests"]) == ("complete", 1)
-
-
-async def test_a_deletion_outlives_the_call_that_started_it_and_a_stop(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await world.put("r1")
-    begun, go_on = anyio.Event(), anyio.Event()
-    read_again = execute._Act._read_again
-
-    async def slowly(*arguments: Any) -> Any:
-        begun.set()
-        await go_on.wait()
-        return await read_again(*arguments)
-
-    monkeypatch.setattr(execute._Act, "_read_again", slowly)
-    server = world.server(CONFIRM="off")
-    async with world.connect(server=server) as caller:
-        await caller.call("delete_request", request_id="r1", wait_for_response=False)
-        await begun.wait()
-        assert server.runtime.jobs.running == 1
-        server.runtime.jobs.close()
-        said = await caller.refused("delete_request", request_id="r1")
-        assert said == "This server is stopping; nothing was deleted. Try again in a moment."
-        go_on.set()
-        with anyio.fail_after(20):
-            await server.runtime.jobs.drain()
-        [past] = (await caller.call("get_status"))["deletions"]
-    assert (past["status"], past["receipt"]["deleted"]["requests"]) == ("complete", 1)
-    assert await world.ids() == set()
