@@ -25,6 +25,8 @@ from tests.audit.stored import GITHUB_TOKEN, request
         ("我的密码是abc_Panda77", "abc_Panda77"),
         ("The door code is 7719#", "7719"),
         ("my PIN is 4827, do not tell", "4827"),
+        ("The password is Tulip7Moon!", "Tulip7Moon!"),
+        ("PASSWORD=Sommer2024!", "Sommer2024!"),
     ],
 )
 def test_a_secret_is_found_where_it_stands(text: str, secret: str) -> None:

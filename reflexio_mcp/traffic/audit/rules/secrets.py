@@ -242,7 +242,10 @@ def _named(text: str, name: "re.Match[str]") -> Secret | None:
         and (words := _WORDS_IN_QUOTES.match(text, is_.end()))
     ):
         return Secret(*words.span("value"), PASSWORD, probable=False)
-    value = match["value"].strip("{}").rstrip(".)]}?!:*&")
+    whole = match["value"].strip("{}")
+    value = whole.rstrip(".)]}?!:*&")
+    if any(map(str.isdigit, value)) and whole.startswith("!", len(value)):
+        value += "!"  # `Tulip2024!`: many passwords end so, and few sentences end in such a word
     if not (_is_machine_made(value) or (kind == "password" and _is_password(value, told=told))):
         return None
     if _NO_SECRET.search(text[max(0, name.start() - 30) : match.start("value")].rpartition("\n")[2]):
