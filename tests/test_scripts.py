@@ -44,6 +44,7 @@ def test_a_python_without_any_pip_is_told_how_to_get_it(
         bootstrap._installer(Path("python"))
 
 
+@pytest.mark.ci
 def test_an_environment_is_used_again_until_what_it_is_made_from_changes(
     bootstrap: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,8 +139,7 @@ class StdioStream(_Stream):
         first = refused.errors(include_url=False, include_context=False)[0]
         if first["type"] != "json_invalid":
             # The line is JSON and no message: its parts were tried as each kind of message.
-            await self._refuse(_whole(refused), types.INVALID_REQUEST, NO_MESSAGE)
-            return None
+            return await self._refuse(_whole(refused), types.INVALID_REQUEST, NO_MESSAGE)
         line: str = first["input"]
         repaired = mended(line)
         try:
@@ -148,14 +147,19 @@ class StdioStream(_Stream):
         except ValidationError as again:
             if again.errors(include_url=False)[0]["type"] != "json_invalid":
                 return await self._read_again(again)
-        await self._refuse(_top_level(line), types.PARSE_ERROR, UNREADABLE)
-        return None
+        return await self._refuse(_top_level(line), types.PARSE_ERROR, UNREADABLE)
 
-    async def _refuse(self, keys: dict[str, Any], code: int, text: str) -> None:
-        if "method" in keys and "id" in keys:
-            error = types.ErrorData(code=code, message=text)
-            answer = types.JSONRPCError(jsonrpc="2.0", id=_id_of(keys["id"]), error=error)
-            await self._answers.send(SessionMessage(answer))
+    async def _refuse(self, keys: dict[str, Any], code: int, text: str) -> SessionMessage | None:
+        """Refuse a message under its id; an answer to a question of ours is refused for whoever asked it."""
+        id_ = _id_of(keys.get("id"))
+        if id_ is None and not {"id", "method"} <= keys.keys():
+            return None  # nobody waits for an answer
+        error = types.ErrorData(code=code, message=text)
+        refusal = SessionMessage(types.JSONRPCError(jsonrpc="2.0", id=id_, error=error))
+        if "method" not in keys and {"result", "error"} & keys.keys():
+            return refusal
+        await self._answers.send(refusal)
+        return None
 
     def __aiter__(self) -> Self:
         return self
@@ -178,18 +182,18 @@ def _whole(refused: ValidationError) -> dict[str, Any]:
         whole: Any = error["input"]
         if isinstance(whole, list) and whole:
             whole = cast("list[Any]", whole)[0]
-        if isinstance(whole, dict) and "method" in whole:
+        if isinstance(whole, dict) and ("method" in whole or "jsonrpc" in whole):
             return cast("dict[str, Any]", whole)
     return {}
 
 
 def _top_level(line: str) -> dict[str, Any]:
-    """The id and the method of the first object in a line that may be broken."""
+    """What tells a request from an answer, and its id, in a line that may be broken."""
     found: dict[str, Any] = {}
     depth, key, after_colon = 0, None, False
     for match in _TOKEN.finditer(line, max(line.find("{"), 0)):
         part = match[0]
-        if depth == 1 and after_colon and key in ("id", "method"):
+        if depth == 1 and after_colon and key in ("id", "method", "result", "error"):
             found[key] = _value_of(part)
         if part in "{[":
             depth += 1

@@ -102,6 +102,7 @@ async def test_the_page_of_an_allowed_origin_can_read_answers_and_refusals(http:
             assert "mcp-session-id" in reply.headers["access-control-expose-headers"]
 
 
+@pytest.mark.ci
 async def test_only_a_publish_may_be_larger_than_a_mebibyte(
     served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -97,6 +97,7 @@ async def test_ctrl_c_ends_the_process_promptly_and_without_a_traceback(
         assert "Traceback" not in session.stderr()
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("ending", ["end_input", "interrupt"])
 async def test_a_scheduled_deletion_is_finished_before_the_process_is_gone(
     ending: str, env: dict[str, str]
@@ -190,6 +191,7 @@ async def test_half_a_character_is_stored_as_a_replacement_instead_of_losing_the
     assert contents == ["cut \ufffd", "\ufffd cut", "\U0001f600 whole, and \\ud83d spelled out"]
 
 
+@pytest.mark.ci
 async def test_a_line_of_many_megabytes_is_answered_and_the_session_lives_on(session: StdioSession) -> None:
     turns = [{"content": "x", "image_encoding": "A" * 11_000_000}]
     refused = await session.call("publish_interaction", turn(0, "long") | {"interactions": turns})

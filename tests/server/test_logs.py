@@ -30,6 +30,7 @@ def publish(number: int = 0) -> dict[str, Any]:
     }
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("level", ["INFO", "DEBUG"])
 async def test_a_host_that_reads_no_stderr_gets_all_its_answers_and_an_exit(
     tmp_path: Path, level: str

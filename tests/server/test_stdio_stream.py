@@ -14,6 +14,7 @@ from reflexio_mcp.server.stdio_stream import Answers, StdioStream, _top_level, m
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("piece", ['"', '\\"', "\\", "[", "{", '{"', '":', "a", "a ", '"a":', "\n"])
 def test_a_long_line_takes_time_in_proportion(piece: str) -> None:
     def seconds(times: int) -> float:

@@ -353,6 +353,7 @@ def plainly(data: list[tuple[str, str, str, int]], query: dict[str, Any]) -> lis
     return [[f"r{number}" for _, number, of in sorted(matching, reverse=True) if of == one] for one in page]
 
 
+@pytest.mark.ci
 @settings(max_examples=100, deadline=None)
 @given(st.lists(ROWS, max_size=20), st.lists(QUERIES, min_size=1, max_size=8))
 def test_every_filter_and_page_agrees_with_a_plain_reading(
