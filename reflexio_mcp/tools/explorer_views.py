@@ -29,7 +29,7 @@ from reflexio_mcp.traffic.reading.one import read_request
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import Showing, redacted
-from reflexio_mcp.traffic.stored_text import shown_id, visible
+from reflexio_mcp.traffic.stored_text import shown_id, shown_name, visible
 from reflexio_mcp.traffic.tasks import for_each
 from reflexio_mcp.traffic.times import iso
 
@@ -65,14 +65,21 @@ async def rows(call: Call, asked: TrafficFilter, limit: int, cursor: str, *, unc
         cursor: from the page before.
         uncovered: show secrets in the first words.
     """
+    scope = scope_of(call)
+    wanted = open_cursor(scope, cursor, "requests", asked).filter if cursor else asked
+    # A list leaves out what its filter names; the page keeps the rows of several filters together.
+    named = {name: value for name, value in _names(wanted).items() if value and name != "session_id"}
     page = await list_requests(
-        scope_of(call), asked, limit=limit, cursor=cursor, room=_everything, uncovered=uncovered
+        scope, asked, limit=limit, cursor=cursor, room=_everything, uncovered=uncovered
     )
     return ExplorerData(
         notice=NOTICE,
         view="rows",
         state=None if cursor else _state(call, asked),
-        sessions=page.sessions,
+        sessions=[
+            one.model_copy(update={"requests": [row.model_copy(update=named) for row in one.requests]})
+            for one in page.sessions
+        ],
         looked_at=page.looked_at.requests or 0,
         cursor=page.cursor,
     )
@@ -92,14 +99,21 @@ def _state(call: Call, wanted: TrafficFilter) -> ExplorerState:
         tools=sorted(app.tools),
         rules={name: severity_of(name) for name in FINDINGS},
         filter={
-            "user_id": shown_id(wanted.user_id),
-            "session_id": shown_id(wanted.session_id),
-            "source": wanted.source,
-            "agent_version": wanted.agent_version,
+            **_names(wanted),
             "start": wanted.start,
             "end": wanted.end,
         },
     )
+
+
+def _names(wanted: TrafficFilter) -> dict[str, str]:
+    """What a filter names, as rows show it."""
+    return {
+        "user_id": shown_id(wanted.user_id),
+        "session_id": shown_id(wanted.session_id),
+        "source": shown_name(wanted.source),
+        "agent_version": shown_name(wanted.agent_version),
+    }
 
 
 async def rows_by_id(call: Call, request_ids: Sequence[str], *, uncovered: bool) -> ExplorerData:

@@ -72,17 +72,18 @@ class Relay {
   constructor(page) {
     this.page = page;
     this.sent = [];
-    // Of all that the page asks for of itself, this is the last.
-    this.across = Promise.withResolvers();
+    this.findings = new Set();
+    // Of all that the page asks for of itself, findings are the last.
+    this.looked = Promise.withResolvers();
   }
   async start() {}
   async send(message) {
     this.sent.push(message);
     await this.page.evaluate((text) => window.toView(text), JSON.stringify(message));
-    if (message.id === this.last && "result" in message) this.across.resolve();
+    if (this.findings.has(message.id) && "result" in message && !message.result.structuredContent?.cursor) this.looked.resolve();
   }
   receive(message) {
-    if (message.params?.arguments?.view === "across") this.last = message.id;
+    if (message.params?.arguments?.view === "findings") this.findings.add(message.id);
     this.onmessage?.(message);
   }
   async close() {
@@ -140,7 +141,7 @@ export async function explore(browser, client, {
   };
   /** Wait until the page has looked for everything that it looks for of itself, and has drawn what was found. */
   const looked = async () => {
-    await relay.across.promise;
+    await relay.looked.promise;
     // A message of its own comes after the answer.
     await page.frame({ url: VIEW_URL }).evaluate(() => new Promise((resolve) => {
       addEventListener("message", (event) => event.data === "looked" && resolve());

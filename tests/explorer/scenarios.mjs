@@ -81,7 +81,7 @@ export async function looksDeletesAndUndoes(browser) {
   await view.locator("#delete").click();
   await button(view, "Delete 4 requests").waitFor();
   assert.match(await sheet(view).textContent(), /jonas.*Notes of the stand-up/);
-  assert.match(await sheet(view).textContent(), /A copy is kept on this computer until/);
+  assert.match(await sheet(view).textContent(), /keeps a recovery copy for 7 days/);
   assert.equal(await view.evaluate(() => document.activeElement.textContent), "Keep them");
   assert.ok(await button(view, "Delete 4 requests").isDisabled());
   await view.locator(".typed input").fill("3");
@@ -98,7 +98,7 @@ export async function looksDeletesAndUndoes(browser) {
   await comesTo(() => assert.deepEqual(it.messages, ["In the explorer, the person deleted 4 requests."]));
 
   await button(view, "Undo").click();
-  await view.locator("#sheet [role=status]", { hasText: /^Restored 4 requests \(\d+ interactions\), checked by reading again, word for word, times, images and citations included\.$/ }).waitFor();
+  await view.locator("#sheet [role=status]", { hasText: /^4 requests with \d+ interactions restored from deletion \d+; checked by reading again\.$/ }).waitFor();
   await button(view, "Close").click();
   assert.equal((await stored()).structuredContent.returned, 4);
   await until(view, /^398 requests in 99 sessions$/);
@@ -192,6 +192,24 @@ export async function saysWhatTheTextSays(browser) {
   await it.done();
 }
 
+export async function showsOneUserWhereOneIsAskedFor(browser) {
+  const it = await opened(browser, { input: { user_id: "jonas" } });
+  const { view } = it;
+  assert.match(await summary(view), /^\d+ requests? in \d+ sessions?$/);
+  const users = await view.locator(".body .session .user").allTextContents();
+  assert.ok(users.length && users.every((user) => user === "jonas"), `${users}`);
+  assert.equal(await view.locator("#user").inputValue(), "=jonas");
+  await view.locator("#reset").click();
+  await until(view, /^398 requests in 99 sessions$/);
+  await it.done();
+  // A server for one user alone names nobody else.
+  const confined = await opened(browser, { client: { env: { REFLEXIO_USER_ID: "jonas" } } });
+  assert.equal(await confined.view.locator("#whose").textContent(), "jonas");
+  const own = await confined.view.locator(".body .session .user").allTextContents();
+  assert.ok(own.length && own.every((user) => user === "jonas"), `${own}`);
+  await confined.done();
+}
+
 export async function coversSecrets(browser) {
   const it = await opened(browser);
   const { view } = it;
@@ -264,12 +282,16 @@ export async function findsTheWordsItIsOpenedWith(browser) {
 export async function leavesInPlaceWhatIsInUseWhenMoreArrives(browser) {
   const [some, others] = [Promise.withResolvers(), Promise.withResolvers()];
   const intercept = async (params, forward) => {
-    const { view } = params.arguments;
-    if (view === "findings") await some.promise;
-    if (view !== "across") return undefined;
+    const { view, cursor } = params.arguments;
+    if (view !== "findings") return undefined;
+    if (cursor) {
+      await others.promise;
+      return { content: [], structuredContent: { view, findings: { "told-later": ["req-shared-0"] } } };
+    }
+    // What comes sooner than this is drawn with what comes next.
+    await Promise.all([some.promise, new Promise((resolve) => setTimeout(resolve, 1_100))]);
     const result = await forward();
-    await others.promise;
-    result.structuredContent.findings = { "told-later": ["req-shared-0"] };
+    result.structuredContent.cursor = "later";
     return result;
   };
   const it = await opened(browser, { intercept });
@@ -460,7 +482,7 @@ export async function asksTheHostsFormToo(browser) {
   await declined.view.locator("#sheet-title", { hasText: "Nothing was deleted" }).waitFor();
   assert.equal(asked, 1);
   await declined.done();
-  const agreed = await opened(browser, { client: { env: ask, forms: forms({ action: "accept", content: { requests: 4 } }) } });
+  const agreed = await opened(browser, { client: { env: ask, forms: forms({ action: "accept", content: { number: 4 } }) } });
   await selectSession(agreed.view, "2 users");
   await agreed.view.locator("#delete").click();
   await agreed.view.locator(".typed input").fill("4");
@@ -485,7 +507,7 @@ export async function saysWhenTheSetHasChanged(browser) {
   await view.locator("#delete").click();
   await view.locator(".typed input").fill("4");
   const plan = await client.callTool({ name: "delete_request", arguments: { request_id: "req-shared-0" } });
-  await client.callTool({ name: "delete_request", arguments: { request_id: "req-shared-0", confirm: plan.structuredContent.confirm } });
+  await client.callTool({ name: "delete_request", arguments: { request_id: "req-shared-0", confirm: plan.structuredContent.plan.confirm } });
   await button(view, "Delete 4 requests").click();
   await view.locator("#sheet-title", { hasText: "Nothing was deleted" }).waitFor();
   assert.match(await sheet(view).textContent(), /the set has changed since/);
@@ -840,7 +862,7 @@ export async function saysHowFarItCameWhenItIsCutOff(browser) {
   backend.cutAfter(1);
   await view.locator("#sheet .final").click();
   await view.locator("#sheet-title", { hasText: /^[\d,]+ deleted$/ }).waitFor();
-  assert.match(await sheet(view).textContent(), /It stopped: /);
+  assert.match(await sheet(view).textContent(), /It ended early: /);
   assert.deepEqual(await axe(view), []);
   await button(view, "Close").click();
   // Which rows are gone could not be looked up: the page says so, and does it when there is an answer again.
@@ -972,11 +994,11 @@ async function wholeJob({ view, page, told = async () => {}, exported }) {
     assert.deepEqual(await axe(view), []);
     await button(view, "Take it back").click();
     await view.locator("#sheet-title", { hasText: "Taken back" }).waitFor();
-    assert.match(await sheet(view).textContent(), /Deleted 1 of 1 learning \(1 profile\), checked by reading again\./);
+    assert.match(await sheet(view).textContent(), /1 learning deleted; checked by reading again\./);
   };
   await takeBack();
   await button(view, "Undo").click();
-  await view.locator("#sheet [role=status]", { hasText: "Restored 1 learning" }).waitFor();
+  await view.locator("#sheet [role=status]", { hasText: "1 learning restored" }).waitFor();
   await button(view, "Close").click();
   await home.waitFor();
   await told("In the explorer, the person restored 1 learning.", /^Since then, 1 learning was deleted and 1 learning was restored in the explorer\.$/);
@@ -991,7 +1013,7 @@ async function wholeJob({ view, page, told = async () => {}, exported }) {
   assert.equal(lines.length, 3);
   assert.ok(!JSON.stringify(lines).includes("AKIA"), "what is covered stays covered in the file");
   await view.locator("#delete").click();
-  await view.locator("label.option", { hasText: "Also take back 1 playbook" }).waitFor();
+  await view.locator("label.option", { hasText: "Also delete what was learned from it (1 learning)" }).waitFor();
   await view.locator(".typed input").fill("3");
   const waits = await view.evaluate(() => {
     document.querySelector("label.option input").click();
@@ -999,16 +1021,16 @@ async function wholeJob({ view, page, told = async () => {}, exported }) {
   });
   assert.ok(waits, "what was agreed to is not acted on before it is planned");
   await view.locator("label.option input:checked").waitFor();
-  assert.match(await sheet(view).textContent(), /A copy is kept on this computer until/);
+  assert.match(await sheet(view).textContent(), /keeps a recovery copy for 7 days/);
   await view.locator(".typed input").fill("3");
   assert.deepEqual(await axe(view), []);
   await view.locator("#sheet .final").click();
   await view.locator("#sheet-title", { hasText: "3 deleted, checked by reading again" }).waitFor();
-  assert.match(await sheet(view).textContent(), /1 user playbook .*was deleted, checked by reading again/);
+  assert.match(await sheet(view).textContent(), /1 learning deleted with them/);
   assert.equal(await row("I live at 12 Secret Lane").count(), 0);
   await told("In the explorer, the person deleted 3 requests.", /^Since then, 3 requests .*deleted in the explorer\.$/);
   await button(view, "Undo").click();
-  await view.locator("#sheet [role=status]", { hasText: "Restored 3 requests" }).waitFor();
+  await view.locator("#sheet [role=status]", { hasText: /^3 requests .*restored/ }).waitFor();
   await button(view, "Close").click();
   await row("I live at 12 Secret Lane").waitFor();
   await learned.locator(".card", { hasText: "Answer in metric units" }).waitFor();
@@ -1067,13 +1089,13 @@ export async function worksWithoutAnAssistant(browser) {
   await button(view, "Delete 4 requests").click();
   await view.locator("#sheet-title", { hasText: "4 deleted, checked by reading again" }).waitFor();
   await button(view, "Undo").click();
-  await view.locator("#sheet [role=status]", { hasText: "Restored 4 requests" }).waitFor();
+  await view.locator("#sheet [role=status]", { hasText: /^4 requests .*restored/ }).waitFor();
   await button(view, "Close").click();
   assert.deepEqual(await axe(view), []);
   // The address is used up.
   const other = await it.context.newPage();
   await other.goto(it.address);
-  await other.locator("#said", { hasText: "This address works once." }).waitFor();
+  await other.locator("#said", { hasText: "This address works once" }).waitFor();
   assert.equal(other.frames().length, 2);
   await other.close();
   assert.deepEqual(it.problems, []);

@@ -27,6 +27,7 @@ SCENARIOS: list[tuple[str, str, dict[str, str]]] = [
     ("looksDeletesAndUndoes", "team", WITH_COPIES),
     ("filtersAndBrushes", "team", {}),
     ("saysWhatTheTextSays", "team", {}),
+    ("showsOneUserWhereOneIsAskedFor", "team", {}),
     ("coversSecrets", "team", {}),
     ("hidesEverythingUnderTheMask", "team", {}),
     ("offersNoDeletionWhereNoneIsOffered", "team", {}),

@@ -5,7 +5,7 @@ import { Clock, counted, DAY_MS, number, placeOf, shortened } from "./format.js"
 import { Host } from "./host.js";
 import { Index, NO_FILTER, rowsOf } from "./rows.js";
 import { Learned } from "./learned.js";
-import { messageOf, Sheet, textOf } from "./sheet.js";
+import { messageOf, Sheet, textOf, wordsFor } from "./sheet.js";
 import { Table } from "./table.js";
 import { HUES, Timeline } from "./timeline.js";
 
@@ -608,14 +608,18 @@ class Page {
     const confirm = result.structuredContent?.confirm;
     if (confirm) result = await this.host.call("restore_requests", { ...given, confirm });
     if (result.isError) throw new Error(textOf(result));
-    const { requests: restored = 0, learnings = 0 } = result.structuredContent?.restored ?? {};
+    const done = result.structuredContent ?? {};
+    const { requests: restored = 0, learnings = 0 } = done.restored ?? {};
     await this.refresh(rows.map((row) => row.id));
     // A copy brings back what was learned as well.
     if (this.can("list_learnings")) void this.learned.reload();
     this.render();
     const what = restored ? counted(restored, "request") : counted(learnings, "learning");
     if (restored || learnings) void this.host.tell(`In the explorer, the person restored ${what}.`);
-    return [textOf(result).split("\n")[0], result.structuredContent?.next ?? ""].join(" ").trim();
+    const left = (done.not_restored ?? []).map(
+      (/** @type {{why: string, count: number}} */ one) => `${number(one.count)} ${wordsFor(one.why)}.`,
+    );
+    return [textOf(result).split("\n")[0], ...left, ...(done.remains ?? []), done.next].filter(Boolean).join(" ");
   }
 
   /** @param {import("./learned.js").Learning} learning */

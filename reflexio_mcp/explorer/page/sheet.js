@@ -150,14 +150,16 @@ export class Sheet {
   receipt(receipt, page) {
     /** @type {{why: string, count: number, ids?: string[]}[]} */
     const left = receipt.not_deleted ?? [];
+    const { learnings = 0 } = receipt.deleted;
     const checked = left.some((one) => one.why === "unknown") ? "" : ", checked by reading again";
     const [back, said] = this.undo(receipt, page);
     const close = this.closing("Close");
     this.put(
       `${number(receipt.deleted.requests ?? 0)} deleted${checked}`,
       [
+        learnings > 0 && el("p", {}, `${counted(learnings, "learning")} deleted with them.`),
         left.length > 0 && el("div", {}, ...left.map((one) =>
-          el("div", {}, el("h3", {}, `${number(one.count)} ${WORDS[one.why] ?? one.why}`),
+          el("div", {}, el("h3", {}, `${number(one.count)} ${wordsFor(one.why)}`),
             el("ul", {}, ...(one.ids ?? []).slice(0, LISTED).map((id) => el("li", {}, stored(id, "mono"))))))),
         ...after(receipt),
         said,
@@ -192,7 +194,8 @@ export class Sheet {
 
   /** @param {Row[]} rows @param {string} status @param {any} plan @param {Deleting} page */
   refused(rows, status, plan, page) {
-    const lead = plan.why.replace(/ [^.]*:$/, "");
+    // The last sentence announces a list, which is not here.
+    const lead = plan.why.replace(/\. [^.]*:$/, ".").replace(/:$/, ".");
     const again = status === "changed";
     this.put(
       "Nothing was deleted",
@@ -272,14 +275,24 @@ export class Sheet {
   }
 }
 
-/** What became of requests that were not deleted. @type {Record<string, string>} */
+/** What became of what was not deleted, or not restored. @type {Record<string, string>} */
 const WORDS = {
   still_present: "still stored",
   not_allowed: "not allowed by the service",
   changed: "changed since, left alone",
   unknown: "not known, because reading again failed",
   gone_before: "already gone",
+  not_found: "not found",
+  already_there: "stored already",
+  id_taken: "not restored, because something else has its id",
+  not_restorable: "cannot be stored again",
+  left: "not restored yet",
 };
+
+/** @param {string} why */
+export function wordsFor(why) {
+  return WORDS[why] ?? why.replaceAll("_", " ");
+}
 
 /** What a receipt says besides what was deleted. @param {any} receipt */
 function after(receipt) {
