@@ -157,8 +157,9 @@ async def test_the_others_are_answered_and_memory_stays_bounded(tmp_path: Path) 
                 await post(served, "publish_interaction", given, token=token)
         await p99(served)
         quiet, rest = await p99(served), memory(served)
+        loud, grown = [], 0
         async with anyio.create_task_group() as attack:
-            attack.start_soon(partial(anyio.to_process.run_sync, attacking, served.port, cancellable=True))
+            attack.start_soon(partial(anyio.to_process.run_sync, attacking, cancellable=True), served.port)
             loud = [await p99(served) for _ in range(5)]
             grown = memory(served) - rest
             attack.cancel_scope.cancel()

@@ -118,9 +118,13 @@ async def test_scopes_may_be_a_list(issuer: Issuer) -> None:
 
 
 async def test_the_page_of_a_browser_reads_for_what_to_sign_in(issuer: Issuer) -> None:
-    page = {"origin": "https://app.example"}
     async with serving_people(issuer, allowed_origins=("https://app.example",)) as served:
-        reply = await post(served, "publish_interaction", token=issuer.token(scope="memory:read"), **page)
+        reply = await post(
+            served,
+            "publish_interaction",
+            token=issuer.token(scope="memory:read"),
+            origin="https://app.example",
+        )
         assert reply.status_code == 403
         assert reply.headers["access-control-allow-origin"] == "https://app.example"
         assert "www-authenticate" in reply.headers["access-control-expose-headers"]

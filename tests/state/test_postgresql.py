@@ -199,6 +199,7 @@ def test_the_documented_rights_are_enough_and_no_line_can_be_backdated_read_or_c
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     name = name_of(postgres_url)
+    states: list[State] = []
     try:
         postgres.sql(documented("### The owner's role"), name)
         monkeypatch.setenv("REFLEXIO_MCP_STATE", postgres.url(name, "reflexio_mcp", "a password"))
@@ -206,6 +207,7 @@ def test_the_documented_rights_are_enough_and_no_line_can_be_backdated_read_or_c
         assert f"there is no role {SERVERS}" in capsys.readouterr().err
         postgres.sql(documented("### The servers' role"), name)
         lesser = opened(postgres.url(name, SERVERS, "a password"))
+        states.append(lesser)
         refused = refusal(lesser.check)
         assert "its role lacks a right" in str(refused)
         assert "python3 -m reflexio_mcp.state.postgresql" in refused.advice
@@ -230,11 +232,12 @@ def test_the_documented_rights_are_enough_and_no_line_can_be_backdated_read_or_c
             ):
                 transaction.execute(forbidden)
         owner = opened(postgres.url(name, "reflexio_mcp", "a password"))
+        states.append(owner)
         assert owner.log.verify().lines == 4
         assert owner.log.verify().wrong is None
         assert "delete_requests" in postgres.sql(documented("### The audit log"), name)
     finally:
-        for state in (lesser, owner):
+        for state in states:
             state.database.close()
         postgres.sql(f"DROP OWNED BY reflexio_mcp, {SERVERS}; DROP ROLE reflexio_mcp, {SERVERS}", name)
 

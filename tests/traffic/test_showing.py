@@ -21,8 +21,8 @@ def request(*turns: str | dict[str, Any], **fields: Any) -> RequestWithInteracti
         StoredInteraction(interaction_id=number, **(turn if isinstance(turn, dict) else {"content": turn}))
         for number, turn in enumerate(turns, 1)
     ]
-    given = {"request_id": "r1", "user_id": "ada", "session_id": "s1", "created_at": START} | fields
-    return RequestWithInteractions(request=StoredRequest(**given), interactions=made)
+    given: dict[str, Any] = {"request_id": "r1", "user_id": "ada", "session_id": "s1", "created_at": START}
+    return RequestWithInteractions(request=StoredRequest(**given | fields), interactions=made)
 
 
 @pytest.fixture
