@@ -17,10 +17,8 @@ KEY = "ghp_" + "Zx7Qw9Er2Ty5Ui8Op1As4Df6Gh3Jk0Lq7Wn2"
 
 
 def request(*turns: str | dict[str, Any], **fields: Any) -> RequestWithInteractions:
-    made = [
-        StoredInteraction(interaction_id=number, **(turn if isinstance(turn, dict) else {"content": turn}))
-        for number, turn in enumerate(turns, 1)
-    ]
+    contents: list[dict[str, Any]] = [turn if isinstance(turn, dict) else {"content": turn} for turn in turns]
+    made = [StoredInteraction(interaction_id=number, **turn) for number, turn in enumerate(contents, 1)]
     given: dict[str, Any] = {"request_id": "r1", "user_id": "ada", "session_id": "s1", "created_at": START}
     return RequestWithInteractions(request=StoredRequest(**given | fields), interactions=made)
 
