@@ -40,10 +40,9 @@ HELLO = {
 }
 QUICK = (
     "tests/test_settings.py",
-    "tests/test_scripts.py",
     "tests/test_architecture.py",
     "tests/install",
-    "tests/packaging",
+    "tests/packaging/test_published.py",
 )
 LIST = {"jsonrpc": "2.0", "id": 2, "method": "tools/list", "params": {}}
 
