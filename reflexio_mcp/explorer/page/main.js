@@ -413,9 +413,14 @@ class Page {
    */
   take(answer, uncovered) {
     const rows = rowsOf(answer);
-    // The person may have covered them since.
-    if (uncovered && !this.uncovered) for (const row of rows) if (row.secret) row.words = "";
     this.index.add(rows);
+    // What was read uncovered may hold a secret; only a covered answer says which does.
+    for (const row of rows) {
+      if (uncovered) this.index.secret.add(row.id);
+      else if (!row.secret) this.index.secret.delete(row.id);
+    }
+    // The person may have covered them since.
+    if (uncovered && !this.uncovered) void this.cover(rows);
     return rows;
   }
 
@@ -544,7 +549,11 @@ class Page {
     this.uncovered = !this.uncovered;
     set(byId("cover"), { "aria-checked": String(!this.uncovered) });
     this.details.clear();
-    const rows = [...this.index.secret].flatMap((id) => this.index.rows.get(id) ?? []);
+    await this.cover([...this.index.secret].flatMap((id) => this.index.rows.get(id) ?? []));
+  }
+
+  /** Read some rows again as they are to be shown now. @param {Row[]} rows */
+  async cover(rows) {
     // Covered at once, whether or not the server answers.
     for (const row of rows) row.words = "";
     this.render();
@@ -587,7 +596,7 @@ class Page {
         const deleted = receipt?.deleted.requests ?? 0;
         if (deleted) void this.host.tell(`In the explorer, the person deleted ${counted(deleted, "request")}.`);
       },
-      undo: this.can("restore_requests") ? (number) => this.undo(number, rows) : null,
+      undo: this.can("restore_requests") ? (deletion) => this.undo(deletion, rows) : null,
       kept: () => this.kept(),
       say: (text) => this.say(text),
     });
@@ -600,9 +609,9 @@ class Page {
     return `A copy is kept on ${keeper} until ${this.clock.day(Date.now() + recovery_days * DAY_MS)}.`;
   }
 
-  /** @param {number} number of the deletion @param {Row[]} rows that were deleted, as far as they are known */
-  async undo(number, rows) {
-    const given = { deletion: number };
+  /** @param {number} deletion its number @param {Row[]} rows that were deleted, as far as they are known */
+  async undo(deletion, rows) {
+    const given = { deletion };
     let result = await this.host.call("restore_requests", given);
     // The person has just seen what was deleted.
     const confirm = result.structuredContent?.confirm;
@@ -632,7 +641,7 @@ class Page {
         // The plan is of this one learning, which the person has just agreed to.
         return confirm ? this.host.call("delete_learnings", { ...given, confirm }) : shown;
       },
-      undo: this.can("restore_requests") ? (number) => this.undo(number, []) : null,
+      undo: this.can("restore_requests") ? (deletion) => this.undo(deletion, []) : null,
       kept: () => this.kept(),
       done: async (deleted) => {
         await this.learned.reload();

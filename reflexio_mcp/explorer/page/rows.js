@@ -30,7 +30,7 @@ export class Index {
     /** The filter the server applied to all of it. @type {Filter} */
     this.base = { ...NO_FILTER };
     this.complete = false;
-    /** Requests whose first words hold a secret. @type {Set<string>} */
+    /** Requests whose first words hold a secret, or may hold one. @type {Set<string>} */
     this.secret = new Set();
     /** Requests that match the words, or `null` where no words are looked for. @type {Set<string> | null} */
     this.found = null;
