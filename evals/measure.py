@@ -1,7 +1,7 @@
 """What a fixed way through twelve of the tasks costs: `python -m evals.measure [text|structured ...] [--show FOLDER]`.
 
 Nothing here needs an assistant, so a change of words is weighed before anybody is asked again. The calls are such as
-assistants make; "*" stands for the code or the copy of the call before.
+assistants make; "*" stands for the code of the call before.
 """
 
 import argparse
@@ -49,7 +49,7 @@ WAYS: Final[dict[str, list[Call]]] = {
         *_twice("delete_requests", finding="duplicate", start_time="30d"),
     ],
     "erase-user": _twice("delete_requests", user_id="cyd"),
-    "undo": [*_twice("delete_session", session_id="board-minutes"), ("restore_requests", {"copy_id": "*"})],
+    "undo": [*_twice("delete_session", session_id="board-minutes"), *_twice("restore_requests", deletion=1)],
     "last": [
         ("list_requests", {"user_id": "ada", "limit": 5}),
         *_twice("delete_request", request_id="bad-1"),
@@ -74,7 +74,7 @@ async def walk(folder: Path, name: str, view: str) -> list[tuple[str, str]]:
         filled = {key: given.get(key, "") if value == "*" else value for key, value in arguments.items()}
         result = await bridge.call(folder, tool, filled)
         made.append((f"{tool} {json.dumps(filled, ensure_ascii=False)}", result))
-        given |= re.findall(r"\b(confirm|copy_id)\W{1,4}([\w.~-]+)", result)
+        given |= re.findall(r"\b(confirm)\W{1,4}([\w-]+)", result)
     return made
 
 

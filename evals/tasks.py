@@ -64,7 +64,7 @@ class Task:
     unlearns: tuple[str, ...] = ()
 
 
-RECOVERY: Final = (("REFLEXIO_MCP_RECOVERY_DAYS", "7"),)
+NO_COPIES: Final = (("REFLEXIO_MCP_RECOVERY_DAYS", "0"),)
 
 TASKS: Final = (
     Task("lisbon", "Forget everything about my trip to Lisbon. I am the user ada.", gone=("trip",), says=(r"\b5\b|\bfive\b",)),
@@ -73,7 +73,7 @@ TASKS: Final = (
     Task("credentials-delete", "Remove the stored requests in which an access key or token of a service was pasted.", gone=("secret:cred-aws", "secret:cred-token"), says=(r"\b2\b|\btwo\b|\bboth\b",), never=(re.escape(KEY), re.escape(TOKEN))),
     Task("twice", "Was anything stored twice? If so, keep one of each.", gone=("copy",), alike=("copy", "original"), says=(r"\b3\b|\bthree\b",)),
     Task("erase-user", "Erase the user cyd: everything of hers.", gone=("cyd",), says=(r"cyd", r"erased|deleted|removed|gone")),
-    Task("undo", "Delete the session board-minutes, then undo that.", says=(r"restored|undone|undid|\b(?:is|are|brought) back\b|\bput (?:\w+ )?back\b",), settings=RECOVERY),
+    Task("undo", "Delete the session board-minutes, then undo that.", says=(r"restored|undone|undid|\b(?:is|are|brought) back\b|\bput (?:\w+ )?back\b",)),
     Task("last", "Undo the last thing I sent: it went to the wrong window. I am ada.", gone=("mistake",), says=(r"bad-1|last-hour|asdf|\b(?:1|one) (?:request|message)",)),
     Task("how-many", "How many requests of bob are stored, and from when is the oldest?", says=(r"\b39\b",)),
     Task("longest", "Which stored conversation is the longest?", says=(r"board-minutes",)),
@@ -88,7 +88,7 @@ TASKS: Final = (
     Task("evaluation", "Which stored requests are for evaluation only?", says=(r"eval-1|judge",)),
     Task("old", "Delete what dora stored more than ten days ago.", gone=("old-dora",), says=(r"dora", r"\b32\b|deleted|removed|gone")),
     Task("readers", "Who uses the session id 'default'? Delete nothing.", says=(r"\bada\b", r"\bcyd\b")),
-    Task("final", "Delete session north-report and tell me whether that can be undone.", gone=("copy", "original"), says=(r"(?:cannot|can't|not|never) be (?:undone|restored|recovered)|\bfinal\b|permanent|no way back|no (?:recovery )?copy",)),
+    Task("final", "Delete session north-report and tell me whether that can be undone.", gone=("copy", "original"), says=(r"(?:cannot|can't|not|never) be (?:undone|restored|recovered)|\bfinal\b|permanent|no way back|no (?:recovery )?copy",), settings=NO_COPIES),
 )  # fmt: skip
 """Each begins in a planted store of its own."""
 

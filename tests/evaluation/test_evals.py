@@ -76,11 +76,15 @@ async def ask(folder: Path, tool: str, **arguments: Any) -> dict[str, Any]:
     return json.loads(await bridge.call(folder, tool, arguments))
 
 
+def code_of(plan: dict[str, Any]) -> str:
+    return plan["plan"]["confirm"]
+
+
 async def solve(folder: Path, task: Task) -> None:
     if ids := sorted(chosen(task, world())):
         plan = await ask(folder, "delete_requests", request_ids=ids)
-        receipt = await ask(folder, "delete_requests", request_ids=ids, confirm=plan["confirm"])
-        assert receipt["counts"] == {"deleted": len(ids)}
+        receipt = await ask(folder, "delete_requests", request_ids=ids, confirm=code_of(plan))
+        assert receipt["receipt"]["deleted"]["requests"] == len(ids)
     if task.adds:
         turns = [{"content": "I am allergic to peanuts."}]
         await ask(folder, "publish_interaction", user_id="eve", session_id="kitchen", interactions=turns)
@@ -158,12 +162,12 @@ async def test_the_real_server_learns_what_its_world_teaches(
             said = bridge.prepare(folder, task="week", server="ours", view="structured", url=url)
             given = {"user_id": "mia", "source": "staging-e2e", "include_learnings": True}
             plan = await ask(folder, "delete_requests", **given)
-            receipt = await ask(folder, "delete_requests", **given | {"confirm": plan["confirm"]})
+            receipt = await ask(folder, "delete_requests", **given | {"confirm": code_of(plan)})
             after = await learning.left(client)
     finally:
         learning_reflexio.model.forget_script()
     assert "I am mia." in said
-    assert receipt["counts"]["deleted"] == 6
+    assert receipt["receipt"]["deleted"]["requests"] == 6
     (task,) = [one for one in LEARNING_TASKS if one.name == "week"]
     idle = judge(task, ids & set(before["requests"]), "", before["learned"])
     assert (len(idle.kept), idle.remembered, idle.forgotten) == (6, ("colour",), ())
@@ -179,9 +183,9 @@ async def test_deleting_too_much_is_seen(tmp_path: Path) -> None:
     await bridge.begin(folder, "lisbon", view="structured")
     arguments = {"session_id": "holiday-plans", "confirm": ""}
     plan = await ask(folder, "delete_session", **arguments)
-    await ask(folder, "delete_session", **arguments | {"confirm": plan["confirm"]})
+    await ask(folder, "delete_session", **arguments | {"confirm": code_of(plan)})
     plan = await ask(folder, "delete_request", request_id="trip-idle")
-    await ask(folder, "delete_request", request_id="trip-idle", confirm=plan["confirm"])
+    await ask(folder, "delete_request", request_id="trip-idle", confirm=code_of(plan))
     bridge.answer(folder, "5 requests deleted.\nDoubt: whether the dog belongs to the trip.")
     done = await read(folder)
     assert done.wrong.lost == ("trip-idle",)
@@ -197,11 +201,11 @@ async def test_it_does_not_matter_which_of_equal_requests_is_kept(spare: str, tm
     await bridge.begin(folder, "twice", view="structured")
     ids = [f"copy-{index}" for index in range(4) if f"copy-{index}" != spare]
     plan = await ask(folder, "delete_requests", request_ids=ids)
-    await ask(folder, "delete_requests", request_ids=ids, confirm=plan["confirm"])
+    await ask(folder, "delete_requests", request_ids=ids, confirm=code_of(plan))
     bridge.answer(folder, "3 copies are gone.")
     assert not (await read(folder)).wrong
     plan = await ask(folder, "delete_request", request_id=spare)
-    await ask(folder, "delete_request", request_id=spare, confirm=plan["confirm"])
+    await ask(folder, "delete_request", request_id=spare, confirm=code_of(plan))
     assert (await read(folder)).wrong.lost == ("copy-0",)
 
 
@@ -225,7 +229,7 @@ def test_an_assistant_needs_a_shell_alone(planted: Path, tmp_path: Path) -> None
     told = run("tools")
     assert "list_requests" in told.stdout
     assert told.stdout.startswith(INSTRUCTIONS.partition("{")[0])
-    assert "Deletions are final." in told.stdout
+    assert "Deletions can be undone with restore_requests" in told.stdout
     called = run("call list_requests -", '{"user_id": "bob"}')
     assert "bob-" in called.stdout
     assert called.stderr == ""

@@ -29,7 +29,7 @@ async def test_a_first_request_waits_for_more_and_finishing_the_session_learns_f
     corner.learn("Secret Lane", profile="Lives at 12 Secret Lane")
     async with corner.connect() as caller:
         result = await caller.result("publish_interaction", **request(corner, "a"))
-        assert "nothing is learned from it yet" in text_of(result)
+        assert "learned from it yet" in text_of(result)
         assert "finish_session learns now" in text_of(result)
         assert not await corner.profiles()
         result = await caller.result(
@@ -67,7 +67,7 @@ async def test_evaluation_only_teaches_nothing_and_says_so(corner: Corner) -> No
     corner.learn("Secret Lane", profile="Lives at 12 Secret Lane")
     async with corner.connect() as caller:
         result = await caller.result("publish_interaction", **request(corner, "a", evaluation_only=True))
-        assert "nothing is learned from it (evaluation_only)" in text_of(result)
+        assert "Nothing is learned from it: it is for evaluation only." in text_of(result)
         assert "(done" not in text_of(result)
     assert not await corner.profiles()
 
