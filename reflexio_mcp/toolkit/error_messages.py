@@ -111,6 +111,8 @@ def _sentence(problem: "ErrorDetails") -> str:
             return f"{name} takes {context['min_length']:,} at least."
         case "model_type" | "dict_type" | "model_attributes_type":
             return f"{name} must be an object."
+        case "value_error":
+            return f"{name} {context['error']}."
         case _:
             return f"{name}: {problem['msg']}."
 

@@ -35,7 +35,7 @@ NOT_GIVEN: Final[Any] = None
 def no_switch(value: object) -> object:
     """Refuse true and false as numbers."""
     if isinstance(value, bool):
-        raise ValueError("must be a number")
+        raise ValueError("must be a whole number")
     return value
 
 
