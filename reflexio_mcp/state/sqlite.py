@@ -97,6 +97,13 @@ class SqliteDatabase(Database):
             except (sqlite3.Error, OSError) as error:
                 raise StateUnusable("the state file cannot be used", ADVICE) from error
 
+    def close(self) -> None:
+        """Forget a state that is kept in memory; a file is open only while it is used."""
+        with self._lock:
+            if self._memory:
+                self._memory.close()
+                self._memory = None
+
     def _connected(self, writes: bool) -> "sqlite3.Connection":
         path = self._path()
         if path is None:
