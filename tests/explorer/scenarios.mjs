@@ -869,8 +869,8 @@ export async function saysHowFarItCameWhenItIsCutOff(browser) {
   await view.locator("#again").waitFor();
   backend.mend();
   await view.locator("#again").click();
-  await until(view, /^500 requests in 100 sessions$/);
-  assert.equal(await view.locator("#selected").textContent(), "500 requests in 100 sessions, 7 users");
+  await until(view, /^2,000 requests in 400 sessions$/);
+  assert.equal(await view.locator("#selected").textContent(), "2,000 requests in 400 sessions, 7 users");
   await it.done();
   backend.close();
 }
