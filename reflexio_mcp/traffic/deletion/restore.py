@@ -256,7 +256,8 @@ class _Restore:
         became = self.done.requests
         became |= await _compared(self.scope, requests)
         stored: list[str] = []
-        for one, item in requests.items():
+        # Oldest first: where they get a new time, a conversation keeps its order.
+        for one, item in sorted(requests.items(), key=lambda pair: pair[1].request.created_at):
             if one not in became:
                 became[one] = "left"
                 if not self.stopped:
