@@ -58,13 +58,14 @@ async def test_audit_my_memory_ends_with_nothing_left_to_find(connect: Connect, 
             await call(client, "publish_interaction", session_id=f"s-{unique}", interactions=turns, **scope)
         text = await prompt_text(client, "audit_my_memory")
         (audit,) = await follow(client, text)
-        findings = facts(audit)["findings"]
+        # A server that learns also says that it waits for more of the conversation; that is no mess to clean up.
+        findings = [one for one in facts(audit)["findings"] if one["finding"] != "learning-waiting"]
         assert {one["finding"] for one in findings} == {"duplicate"}
         for one in findings:
             receipt = await agreed(client, one["act"]["tool"], one["act"]["arguments"])
             assert facts(receipt)["receipt"]["deleted"]["requests"] == one["count"]
         (after,) = await follow(client, text)
-        assert "findings" not in facts(after)
+        assert {one["finding"] for one in facts(after).get("findings", [])} <= {"learning-waiting"}
         assert await requests_of(client) == 1
 
 
