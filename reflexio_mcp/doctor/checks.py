@@ -154,7 +154,11 @@ async def check_state(setup: Setup) -> Finding:
     settings = setup.settings
     try:
         if settings.state or deletes(settings):
-            await anyio.to_thread.run_sync(open_state(settings).check)
+            state = open_state(settings)
+            try:
+                await anyio.to_thread.run_sync(state.check)
+            finally:
+                state.database.close()
     except ConfigurationError as error:
         return problem("state-not-usable", str(error))
     except StateUnusable as error:
