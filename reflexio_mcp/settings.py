@@ -140,7 +140,6 @@ _STATE_URL: Final = r"postgres(ql)?://([^\s/?#@]*@)?[^\s/?#@]*(/[^\s/?#@]*)?(\?[
 
 _TEXT: Final = _Kind(str, "any text")
 _SWITCH: Final = _Kind(_switch, "1 or 0")
-_PATH: Final = _Kind(_path, "a path")
 
 Value = TypeVar("Value")
 

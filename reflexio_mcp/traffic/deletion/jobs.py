@@ -94,10 +94,6 @@ class Jobs:
         """Start nothing any more. Deletions that are running go on."""
         self.closed = True
 
-    def running_for(self, caller: str) -> bool:
-        """Whether a deletion of this caller is running, whichever user it is for."""
-        return any(job.caller == caller for job in self._running)
-
     @property
     def running(self) -> int:
         """How many deletions are running here, whoever they belong to."""
