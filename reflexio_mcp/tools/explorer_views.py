@@ -52,8 +52,12 @@ LEARNING_AT_ONCE: Final = 20
 LOOKUPS_AT_ONCE: Final = 6
 
 
+_NO_TEXT: Final = 10**9
+"""Answers for the page have no text form."""
+
+
 def _everything() -> Room:
-    return Room(10**9, 10**9)  # the page says how many rows it wants
+    return Room(_NO_TEXT, 10**9)  # the page says how many rows it wants
 
 
 async def rows(call: Call, asked: TrafficFilter, limit: int, cursor: str, *, uncovered: bool) -> ExplorerData:
@@ -205,7 +209,7 @@ async def learning(call: Call, request_ids: Sequence[str]) -> ExplorerData:
 
 async def one_request(call: Call, request_id: str, cursor: str, *, uncovered: bool) -> ExplorerData:
     """One request with its interactions, and where its learning stands."""
-    room = Room(REQUEST_CHARS, 2 * REQUEST_CHARS)
+    room = Room(_NO_TEXT, 2 * REQUEST_CHARS)
     found = await read_request(scope_of(call), request_id, cursor, covered=not uncovered, room=room)
     return ExplorerData(notice=NOTICE, view="request", one=found)
 
