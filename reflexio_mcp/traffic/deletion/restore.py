@@ -257,7 +257,7 @@ class _Restore:
         became |= await _compared(self.scope, requests)
         stored: list[str] = []
         # Oldest first: where they get a new time, a conversation keeps its order.
-        for one, item in sorted(requests.items(), key=lambda pair: pair[1].request.created_at):
+        for one, item in sorted(requests.items(), key=lambda pair: _age(pair[1])):
             if one not in became:
                 became[one] = "left"
                 if not self.stopped:
@@ -485,3 +485,8 @@ def _turn(stored: StoredInteraction) -> Interaction | None:
 
 def _known(item: dict[str, object], model: type[ToolUse] | type[RetrievedLearning]) -> dict[str, object]:
     return {name: value for name, value in item.items() if name in model.model_fields and value is not None}
+
+
+def _age(item: RequestWithInteractions) -> tuple[int, int]:
+    """Sorts requests as they arrived; those of one second by the ids of their interactions, which only rise."""
+    return item.request.created_at, min((turn.interaction_id for turn in item.interactions), default=0)
