@@ -14,18 +14,21 @@ async def main(way, url, token):
     async with Client(transport) as client:
 
         async def call(name, **arguments):
-            return (await client.call_tool(name, arguments)).structured_content
+            # FastMCP builds classes from the output schema: each name below is one of its fields.
+            return (await client.call_tool(name, arguments)).data
 
         names = [tool.name for tool in await client.list_tools()]
         assert "publish_interaction" in names, names
         turns = [{"role": "User", "content": "hello"}]
         stored = await call("publish_interaction", user_id="u", session_id=way, interactions=turns)
-        listed = await call("list_requests", session_id=way)
-        assert stored["request_id"] in str(listed), listed
-        assert "hello" in str(await call("get_request", request_id=stored["request_id"]))
+        listed = await call("list_requests", session_id=way, detail="full")
+        assert listed.sessions[0].requests[0].request_id == stored.request_id, listed
+        assert listed.sessions[0].requests[0].interactions[0].content == "hello", listed
+        read = await call("get_request", request_id=stored.request_id)
+        assert read.interactions[0].role == "User", read
         plan = await call("delete_session", session_id=way)
-        done = await call("delete_session", session_id=way, confirm=plan["plan"]["confirm"])
-        assert done["receipt"]["deleted"]["requests"] == 1, done
+        done = await call("delete_session", session_id=way, confirm=plan.plan.confirm)
+        assert done.receipt.deleted.requests == 1, done
     sys.stdout.write("job done\n")
 
 
