@@ -83,10 +83,18 @@ async def _look(scope: Scope) -> Values:
             page = await scope.client.get_requests(query)
         except ReflexioError:
             return {}
+    from reflexio_mcp.traffic.audit.rules.redaction import (
+        secret_in_name,
+    )  # its patterns take a while to compile
+
     requests = [item.request for group in page.sessions for item in group.requests]
     seen = [request for request in requests if scope.covers(request.user_id)]
     return {
-        name: [value for value in dict.fromkeys(getattr(one, name) for one in seen) if _is_name(name, value)]
+        name: [
+            value
+            for value in dict.fromkeys(getattr(one, name) for one in seen)
+            if _is_name(name, value) and not secret_in_name(value)
+        ]
         for name in FIELDS
     }
 

@@ -101,7 +101,12 @@ async def read(call: Call, uri: str) -> list[ReadResourceContents]:
 
 async def _text(call: Call, uri: str) -> str:
     tools = app_of(call).tools
-    ids = {one.name: found for one in templates(tools) if (found := _id_in(uri, one.uri_template))}
+    scope = scope_of(call)
+    ids = {
+        one.name: scope.stored_id(found)
+        for one in templates(tools)
+        if (found := _id_in(uri, one.uri_template))
+    }
     if not ids and not any(uri == str(one.uri) for one in listed(tools)):
         raise NotStored("There is no such resource; resources/list and resources/templates/list name them.")
     if uri == "reflexio://status":
@@ -113,13 +118,13 @@ async def _text(call: Call, uri: str) -> str:
     if uri == "reflexio://guide":
         from reflexio_mcp.server.guide import guide
 
-        return guide(learns=scope_of(call).learns, confirm=app_of(call).settings.confirm)
+        return guide(learns=scope.learns, confirm=app_of(call).settings.confirm)
     if "session" in ids:
         return await _session(call, ids["session"])
     from reflexio_mcp.render.reading import one_request
     from reflexio_mcp.traffic.reading.one import read_request
 
-    return one_request(await read_request(scope_of(call), ids["request"]))
+    return one_request(await read_request(scope, ids["request"]))
 
 
 async def _session(call: Call, session_id: str) -> str:

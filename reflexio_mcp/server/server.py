@@ -164,7 +164,7 @@ class ReflexioServer(MCPServer[App]):
                 _failed(f"There is no tool {quoted(name)} here; nothing was done. {needed}{others}")
             )
         try:
-            given = checked(tool, arguments, self.runtime.scopes.current().user_id)
+            given = checked(tool, arguments, self.runtime.scopes.current())
             result = await super().call_tool(name, given, context)
             result = self._with_page_notes(tool, result, context)
         except MCPError:

@@ -18,7 +18,7 @@ __all__ = ["SAID", "describe", "invalid_arguments", "wrong_arguments"]
 SAID: Final = "said"
 """The kind of a problem that a check of ours found; its text goes on behind the argument's name."""
 
-_BRANCH = re.compile(r"(list|dict|tuple|literal)\[.*\]|(constrained-)?int|str|float|bool")
+_BRANCH = re.compile(r"(list|dict|tuple|literal|function-before)\[.*\]|(constrained-)?int|str|float|bool")
 """How pydantic names the branch of a union in a location; no field of ours is called so."""
 
 SENTENCES: Final = 10

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from reflexio_mcp.rest.api_limits import is_blank
 from reflexio_mcp.toolkit.error_messages import NAMES, wrong_arguments
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.stored_text import as_stored
+from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["checked"]
 
@@ -18,18 +18,18 @@ MAX_ARGUMENT_CHARS: Final = 50_000
 """Characters of one id, name or search. A cursor carries a whole filter and has a limit of its own."""
 
 
-def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, Any]:
+def checked(tool: Tool, arguments: dict[str, Any], scope: Scope) -> dict[str, Any]:
     """The arguments without nulls, every one of them known, and the scope's user filled in.
 
     Args:
         arguments: as they came.
-        user_id: the scope's user, or empty. It is filled in where the caller named nobody; whoever else it named is
-            refused further down, where the scope is.
+        scope: its user is filled in if the caller named nobody. Somebody else is refused later.
 
     Raises:
         InvalidInput: an argument the tool does not have, a blank one, or one that is too long; nothing was done. It
             says of all arguments what is wrong with them.
     """
+    user_id = scope.user_id
     wrong: dict[str, str] = {}
     advice: list[str] = []
     # A page's own tool lists none.
@@ -59,7 +59,7 @@ def checked(tool: Tool, arguments: dict[str, Any], user_id: str) -> dict[str, An
             if not needed:
                 advice.append("Leave it out to select nothing by it.")
     if tool.annotations and (tool.annotations.read_only_hint or tool.annotations.destructive_hint):
-        given |= {name: _ids_as_stored(given[name]) for name in IDS if name in given}
+        given |= {name: _ids_as_stored(scope, given[name]) for name in IDS if name in given}
     if user_id and not given.get("user_id") and "user_id" in tool.fn_metadata.arg_model.model_fields:
         given["user_id"] = user_id
     if wrong:
@@ -88,11 +88,11 @@ def _refusal(tool: Tool, given: dict[str, Any], wrong: dict[str, str], advice: l
     return InvalidInput(field, " ".join([*faults, "Nothing was done.", *dict.fromkeys(advice)]))
 
 
-def _ids_as_stored(value: Any) -> Any:
+def _ids_as_stored(scope: Scope, value: Any) -> Any:
     # What a result showed as an escape must find the id it stands for: else an id with a hidden character
     # could be seen and never be deleted.
     if isinstance(value, str):
-        return as_stored(value)
+        return scope.stored_id(value)
     if isinstance(value, list):
-        return [_ids_as_stored(one) for one in cast("list[Any]", value)]
+        return [_ids_as_stored(scope, one) for one in cast("list[Any]", value)]
     return value

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar, cast
 
 from mcp.server.mcpserver.resolve import Resolve
 from mcp.types import CallToolResult
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
@@ -42,6 +42,7 @@ __all__ = [
     "alone",
     "asked_filter",
     "filtered",
+    "no_switch",
 ]
 
 T = TypeVar("T")
@@ -64,6 +65,13 @@ def alone(check: Callable[[T], object]) -> AfterValidator:
         return value
 
     return AfterValidator(validate)
+
+
+def no_switch(value: object) -> object:
+    """Refuse true and false as numbers."""
+    if isinstance(value, bool):
+        raise ValueError("must be a whole number")
+    return value
 
 
 def _check_time(text: str) -> None:
@@ -106,7 +114,7 @@ EvaluationOnly = Annotated[
     bool | SkipJsonSchema[None],
     Field(description="true: only requests that are never learned from; false: only others"),
 ]
-Limit = Annotated[int, Field(ge=1, le=100)]
+Limit = Annotated[int, Field(ge=1, le=100), BeforeValidator(no_switch)]
 Cursor = Annotated[str, Field(description="from the page before")]
 MASKED: Final = "masked: fingerprints, no text"
 Detail = Annotated[Literal["summary", "full", "masked"], Field(description=MASKED)]

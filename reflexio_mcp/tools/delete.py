@@ -26,17 +26,10 @@ from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import require_id, untold
 from reflexio_mcp.traffic.stored_text import visible
 
-__all__ = ["NOT_GIVEN", "SPECS", "finish", "no_switch"]
+__all__ = ["NOT_GIVEN", "SPECS", "finish"]
 
 NOT_GIVEN: Final[Any] = None
 """The default of a list that narrows a deletion. An empty list, or a text such as "null", is refused instead."""
-
-
-def no_switch(value: object) -> object:
-    """Refuse true and false as numbers."""
-    if isinstance(value, bool):
-        raise ValueError("must be a whole number")
-    return value
 
 
 RequestIds = Annotated[
@@ -44,7 +37,7 @@ RequestIds = Annotated[
     Field(min_length=1, description="up to 10,000 (with user_id: only that user's); or use the filter"),
 ]
 InteractionIds = Annotated[
-    list[Annotated[int, BeforeValidator(no_switch)]],
+    list[Annotated[int, BeforeValidator(parameters.no_switch)]],
     Field(min_length=1, description="only these interactions, as get_request shows them"),
 ]
 Everything = Annotated[bool, Field(description="needed without user, session, source, version or time")]

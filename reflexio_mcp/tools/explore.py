@@ -4,7 +4,7 @@ from typing import Annotated, Final, Literal
 
 from mcp.server.apps import client_supports_apps
 from mcp.types import CallToolResult
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from reflexio_mcp.render import reading as text
@@ -53,7 +53,7 @@ async def explorer_data(
     request_ids: list[str] | SkipJsonSchema[None] = None,
     include_learnings: bool = False,
     uncovered: bool = False,
-    limit: Annotated[int, Field(ge=1, le=10_000)] = 1000,
+    limit: Annotated[int, BeforeValidator(parameters.no_switch), Field(ge=1, le=10_000)] = 1000,
     cursor: str = "",
 ) -> Annotated[CallToolResult, ExplorerData]:
     from reflexio_mcp.tools import explorer_views

@@ -29,7 +29,7 @@ from reflexio_mcp.traffic.reading.one import read_request
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import Showing, redacted
-from reflexio_mcp.traffic.stored_text import shown_id, shown_name, visible
+from reflexio_mcp.traffic.stored_text import shown_name, visible
 from reflexio_mcp.traffic.tasks import for_each
 from reflexio_mcp.traffic.times import iso
 
@@ -72,7 +72,7 @@ async def rows(call: Call, asked: TrafficFilter, limit: int, cursor: str, *, unc
     scope = scope_of(call)
     wanted = open_cursor(scope, cursor, "requests", asked).filter if cursor else asked
     # A list leaves out what its filter names; the page keeps the rows of several filters together.
-    named = {name: value for name, value in _names(wanted).items() if value and name != "session_id"}
+    named = {name: value for name, value in _names(scope, wanted).items() if value and name != "session_id"}
     page = await list_requests(
         scope, asked, limit=limit, cursor=cursor, room=_everything, uncovered=uncovered
     )
@@ -103,18 +103,18 @@ def _state(call: Call, wanted: TrafficFilter) -> ExplorerState:
         tools=sorted(app.tools),
         rules={name: severity_of(name) for name in FINDINGS},
         filter={
-            **_names(wanted),
+            **_names(scope, wanted),
             "start": wanted.start,
             "end": wanted.end,
         },
     )
 
 
-def _names(wanted: TrafficFilter) -> dict[str, str]:
+def _names(scope: Scope, wanted: TrafficFilter) -> dict[str, str]:
     """What a filter names, as rows show it."""
     return {
-        "user_id": shown_id(wanted.user_id),
-        "session_id": shown_id(wanted.session_id),
+        "user_id": scope.shown_id(wanted.user_id),
+        "session_id": scope.shown_id(wanted.session_id),
         "source": shown_name(wanted.source),
         "agent_version": shown_name(wanted.agent_version),
     }
@@ -127,7 +127,7 @@ async def rows_by_id(call: Call, request_ids: Sequence[str], *, uncovered: bool)
     shown = await Showing(scope, TrafficFilter(), uncovered=uncovered).requests(found)
     groups: dict[str, list[RequestRow]] = {}
     for item, row in zip(found, shown, strict=True):
-        groups.setdefault(shown_id(item.request.session_id), []).append(row)
+        groups.setdefault(scope.shown_id(item.request.session_id), []).append(row)
     sessions = [SessionRequests(session_id=one, requests=rows) for one, rows in groups.items()]
     return ExplorerData(notice=NOTICE, view="rows", sessions=sessions)
 
@@ -162,7 +162,7 @@ async def findings(call: Call, asked: TrafficFilter, limit: int, cursor: str) ->
     found: dict[str, list[str]] = {}
     following = None
     async for part in pager.slices():
-        for name, ids in (await anyio.to_thread.run_sync(_found_in, wanted, part.requests)).items():
+        for name, ids in (await anyio.to_thread.run_sync(_found_in, scope, wanted, part.requests)).items():
             found.setdefault(name, []).extend(ids)
         if pager.requests_seen >= limit:
             following = pager.cursor("requests", part, None).encode(scope, asked)
@@ -176,11 +176,13 @@ async def findings(call: Call, asked: TrafficFilter, limit: int, cursor: str) ->
     )
 
 
-def _found_in(wanted: TrafficFilter, requests: Sequence[RequestWithInteractions]) -> dict[str, list[str]]:
+def _found_in(
+    scope: Scope, wanted: TrafficFilter, requests: Sequence[RequestWithInteractions]
+) -> dict[str, list[str]]:
     # Looks through every text of a session: in a worker thread, so that other calls go on meanwhile.
     matching = wanted.pick(requests)
     return {
-        name: [shown_id(one.request.request_id) for one in items]
+        name: [scope.shown_id(one.request.request_id) for one in items]
         for name, items in select_each(matching).items()
     }
 
@@ -196,7 +198,7 @@ async def learning(call: Call, request_ids: Sequence[str]) -> ExplorerData:
 
     async def look(request_id: str) -> None:
         if status := await learning_status(scope, request_id):
-            told[request_id] = status.status
+            told[scope.shown_id(request_id)] = status.status
 
     try:
         await for_each(ids, look, at_once=LOOKUPS_AT_ONCE)

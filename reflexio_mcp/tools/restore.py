@@ -9,10 +9,11 @@ from pydantic import BeforeValidator, Field
 from reflexio_mcp.render.deletion import restored
 from reflexio_mcp.results.base import NOTICE
 from reflexio_mcp.results.deletion import Restored
+from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, answer, app_of, hides, scope_of
 from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import ToolSpec
-from reflexio_mcp.tools.delete import NOT_GIVEN, no_switch
+from reflexio_mcp.tools.delete import NOT_GIVEN
 from reflexio_mcp.traffic.deletion.history import last_deletions
 from reflexio_mcp.traffic.deletion.restore import AWAY, Undo, plan_restore, restore
 from reflexio_mcp.traffic.errors import InvalidInput, Unreadable, refusing
@@ -30,7 +31,7 @@ async def restore_requests(
     call: Call,
     deletion: Annotated[
         int,
-        BeforeValidator(no_switch),
+        BeforeValidator(parameters.no_switch),
         Field(ge=0, description="its number, from the receipt; left out: lists them"),
     ] = 0,
     request_ids: Annotated[list[str], Field(min_length=1, description="only these")] = NOT_GIVEN,

@@ -5,6 +5,7 @@ can make them. With an API key they are the same for everybody who has it; else 
 machine's user. Equal contents have equal fingerprints, whatever their ids and times.
 """
 
+import base64
 import hashlib
 import hmac
 import re
@@ -33,7 +34,10 @@ __all__ = [
 WORDS_CHARS: Final = 80
 """Characters of the first words that stand for a text."""
 
+MARK_BYTES: Final = 12
+
 _WORD = re.compile(r"\S")
+_COVERED = re.compile(r"\[redacted: .* ([A-Za-z0-9_-]{20,})\]")
 
 
 def texts_of(turn: Interaction | StoredInteraction) -> tuple[str, str, str, str]:
@@ -152,9 +156,35 @@ class Fingerprints:
 
     def of(self, item: RequestWithInteractions) -> str:
         """The fingerprint of a request's roles and contents."""
+        return self._digest(content_digest(item)).hex()[:10]
+
+    def cover(self, kind: str, text: str) -> str:
+        """An id with a key in it as it is shown: sealed, so that `uncover` gives it back and nobody can read it.
+
+        Args:
+            kind: what kind of key it has.
+        """
+        raw = text.encode("utf-8", "surrogatepass")
+        mark = self._digest(raw)[:MARK_BYTES]
+        sealed = base64.urlsafe_b64encode(mark + self._mixed(mark, raw)).rstrip(b"=").decode()
+        return f"[redacted: {kind} {sealed}]"
+
+    def uncover(self, shown: str) -> str:
+        """The id that `cover` sealed; any other text as it is."""
+        if not (match := _COVERED.fullmatch(shown)):
+            return shown
+        sealed = base64.urlsafe_b64decode(match[1] + "=" * (-len(match[1]) % 4))
+        mark, raw = sealed[:MARK_BYTES], self._mixed(sealed[:MARK_BYTES], sealed[MARK_BYTES:])
+        return raw.decode("utf-8", "surrogatepass") if self._digest(raw)[:MARK_BYTES] == mark else shown
+
+    def _digest(self, data: bytes) -> bytes:
         if not self._key:
             self._key = hashlib.sha256(b"reflexio-mcp fingerprint\0" + self._secret()).digest()
-        return hmac.new(self._key, content_digest(item), hashlib.sha256).hexdigest()[:10]
+        return hmac.new(self._key, data, hashlib.sha256).digest()
+
+    def _mixed(self, mark: bytes, data: bytes) -> bytes:
+        stream = hashlib.shake_256(b"reflexio-mcp cover\0" + self._digest(mark)).digest(len(data))
+        return bytes(one ^ other for one, other in zip(data, stream, strict=True))
 
 
 def opening(item: RequestWithInteractions, chars: int) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.stored_text import as_stored, shown_id
 
 __all__ = ["Scope"]
 
@@ -59,6 +60,17 @@ class Scope:
                 "user_id", "is fixed by this server's configuration or by who is calling; leave it out."
             )
         return self.user_id or asked
+
+    def shown_id(self, stored: str) -> str:
+        """An id as lists show it: a key in it is sealed. `stored_id` turns it back."""
+        from reflexio_mcp.traffic.audit.rules.redaction import secret_in_name  # compiles patterns
+
+        kind = secret_in_name(stored)
+        return shown_id(self.fingerprints.cover(kind, stored) if kind else stored)
+
+    def stored_id(self, shown: str) -> str:
+        """The id that a result showed."""
+        return self.fingerprints.uncover(as_stored(shown))
 
     def covers(self, user_id: str) -> bool:
         """Whether a stored request of `user_id` is visible here."""

@@ -19,7 +19,7 @@ from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.search import matched
 from reflexio_mcp.traffic.reading.words import Words, words_of
 from reflexio_mcp.traffic.scope import Scope
-from reflexio_mcp.traffic.stored_text import beginning, clip, label, shown_id, shown_name, visible
+from reflexio_mcp.traffic.stored_text import beginning, clip, label, shown_name, visible
 
 __all__ = [
     "Showing",
@@ -57,7 +57,7 @@ RowT = TypeVar("RowT", RequestRow, SessionRow)
 
 def as_name(text: str) -> str:
     """A role or a version as it is, or its length if it says more than a name: then it counts as content."""
-    return text if _NAME.fullmatch(text) and len(text) <= 64 else f"({len(text):,} characters)"
+    return text if not text or (_NAME.fullmatch(text) and len(text) <= 64) else f"({len(text):,} characters)"
 
 
 class Showing:
@@ -75,10 +75,17 @@ class Showing:
     ) -> None:
         self.detail = detail
         self.masked = scope.fingerprints if scope.masked or detail == "masked" else None
+        self._scope = scope
         self._wanted = wanted
         self._full = detail == "full" and not self.masked
         self._uncovered = uncovered
         self._words = words_of(wanted.contains) if wanted.contains and not self.masked else None
+
+    def name(self, text: str) -> str:
+        """A source, version or role, a key in it covered."""
+        from reflexio_mcp.traffic.audit.rules.redaction import without_key
+
+        return shown_name(without_key(as_name(text) if self.masked else text))
 
     async def requests(self, items: Sequence[RequestWithInteractions]) -> list[RequestRow]:
         """The rows of some requests."""
@@ -87,29 +94,24 @@ class Showing:
     def request(self, item: RequestWithInteractions) -> RequestRow:
         """The row of a request."""
         request = item.request
-        named = as_name if self.masked else str
         row = RequestRow(
-            request_id=shown_id(request.request_id),
-            user_id=None if self._wanted.user_id else shown_id(request.user_id),
+            request_id=self._scope.shown_id(request.request_id),
+            user_id=None if self._wanted.user_id else self._scope.shown_id(request.user_id),
             created_at=at(request.created_at),
-            source="" if self._wanted.source else shown_name(request.source),
-            agent_version="" if self._wanted.agent_version else shown_name(named(request.agent_version)),
+            source="" if self._wanted.source else self.name(request.source),
+            agent_version="" if self._wanted.agent_version else self.name(request.agent_version),
             evaluation_only=request.evaluation_only,
-            retrieval_experiment_id=shown_name(named(request.retrieval_experiment_id or ""))
-            if request.retrieval_experiment_id
-            else "",
-            retrieval_experiment_arm=shown_name(named(request.retrieval_experiment_arm or ""))
-            if request.retrieval_experiment_arm
-            else "",
+            retrieval_experiment_id=self.name(request.retrieval_experiment_id or ""),
+            retrieval_experiment_arm=self.name(request.retrieval_experiment_arm or ""),
             interaction_count=len(item.interactions),
         )
         if self.masked:
-            roles = Counter(as_name(turn.role) for turn in item.interactions)
+            roles = Counter(turn.role for turn in item.interactions)
             return row.model_copy(
                 update={
                     "fingerprint": self.masked.of(item),
                     "characters": content_chars(item),
-                    "roles": [shown_name(role) for role, _ in roles.most_common(NAMES)],
+                    "roles": [self.name(role) for role, _ in roles.most_common(NAMES)],
                 }
             )
         if self._full:
@@ -164,8 +166,8 @@ class Showing:
         opening = items[-1]
         safe = opening if self._uncovered or self.masked else _opening(opening)
         return SessionRow(
-            session_id=shown_id(session_id),
-            users=[] if self._wanted.user_id else [shown_id(user) for user in users[:NAMES]],
+            session_id=self._scope.shown_id(session_id),
+            users=[] if self._wanted.user_id else [self._scope.shown_id(user) for user in users[:NAMES]],
             more_users=max(0, len(users) - NAMES),
             requests=len(items),
             not_matching=not_matching,
@@ -173,10 +175,8 @@ class Showing:
             characters=sum(map(content_chars, items)),
             first=at(first),
             last=at(last) if last != first else None,
-            sources=[] if self._wanted.source else [shown_name(one) for one in sources[:NAMES]],
-            agent_versions=[]
-            if self._wanted.agent_version
-            else [shown_name(as_name(one) if self.masked else one) for one in versions[:NAMES]],
+            sources=[] if self._wanted.source else [self.name(one) for one in sources[:NAMES]],
+            agent_versions=[] if self._wanted.agent_version else [self.name(one) for one in versions[:NAMES]],
             evaluation_only=sum(request.evaluation_only for request in requests),
             first_words="" if self.masked else visible(first_words(safe)),
             fingerprint=self.masked.of(opening) if self.masked else "",

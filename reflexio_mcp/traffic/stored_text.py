@@ -50,11 +50,22 @@ _INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
     "\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
 )
+_LINK: Final = (
+    r"(?<=\])\("  # [text](address)
+    r"|(?<=\]):(?=\s*<?\S{0,40}?(?://|&|\\))"  # [name]: address
+    r"|<(?=[A-Za-z][A-Za-z0-9+.-]*:)"  # <address>
+    r"|<(?=[A-Za-z][A-Za-z0-9-]*[\s/][^<>=]*+=[^<>]*?(?://|&))"  # <img src="address">
+    r"|(?<=\]\([Hh][Tt][Tt][Pp]):|(?<=\]\([Hh][Tt][Tt][Pp][Ss]):"
+    r"|(?<=<[Hh][Tt][Tt][Pp]):|(?<=<[Hh][Tt][Tt][Pp][Ss]):"
+)
+"""One character of each Markdown or HTML link and image with an address. As an escape it makes a link no more."""
+
+_HIDDEN: Final = re.compile(f"{_INVISIBLE.pattern}|{_LINK}")
 
 
 def visible(text: str) -> str:
-    """The text with every character that hides, reorders or breaks a line written as an escape."""
-    return _INVISIBLE.sub(_escape, text)
+    """The text with each character that hides, reorders, breaks a line or makes a link written as an escape."""
+    return _HIDDEN.sub(_escape, text)
 
 
 def _escape(character: re.Match[str] | str) -> str:
@@ -67,9 +78,10 @@ _ESCAPED = re.compile(r"(\\+)(?:u([0-9a-f]{4})|U([0-9a-f]{8}))?")
 _APART: Final = r"[\t\n]|(?<= )·(?= )"
 """What ends a line of an answer, or a fact in it."""
 
-_APART_SIGNS: Final = "\t\n·"
+_SIGNS: Final = "\t\n·(:<"
+"""Visible characters that ids and texts may have as escapes."""
 
-_ID_PARTS = re.compile(rf"(\\*)({_INVISIBLE.pattern}|{_APART}|u[0-9a-f]{{4}}|U[0-9a-f]{{8}})|\\+")
+_ID_PARTS = re.compile(rf"(\\*)({_HIDDEN.pattern}|{_APART}|u[0-9a-f]{{4}}|U[0-9a-f]{{8}})|\\+")
 """Backslashes, and what follows them: a character that becomes an escape, or letters that look like one."""
 
 
@@ -84,7 +96,7 @@ def as_stored(text: str) -> str:
         if len(slashes) % 2 == 0:
             return kept + match[0][len(slashes) :]
         code = int(digits, 16)
-        hidden = code <= 0x10FFFF and (chr(code) in _APART_SIGNS or _INVISIBLE.fullmatch(chr(code)))
+        hidden = code <= 0x10FFFF and (chr(code) in _SIGNS or _INVISIBLE.fullmatch(chr(code)))
         return kept + chr(code) if hidden else match[0]
 
     return _ESCAPED.sub(back, text)
@@ -137,7 +149,7 @@ def shown_id(text: str) -> str:
 def _id_part(match: re.Match[str]) -> str:
     if match[2] is None:
         return match[0]
-    return 2 * match[1] + (_escape(match[2]) if match[2] in _APART_SIGNS else visible(match[2]))
+    return 2 * match[1] + (_escape(match[2]) if match[2] in _SIGNS else visible(match[2]))
 
 
 def explained(error: ReflexioError, action: Action = "write") -> str:

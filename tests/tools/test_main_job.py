@@ -1,6 +1,10 @@
 """The main job through the tools, in both protocol eras."""
 
-from typing import Any
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, cast
+from urllib.parse import quote
 
 import anyio
 import jsonschema
@@ -191,6 +195,109 @@ async def test_an_id_with_a_hidden_character_is_found_and_forgotten_as_it_was_sh
         assert facts(await call(client, "get_request", request_id=shown))["request_id"] == shown
         done = facts(await call(client, "delete_session", session_id=group["session_id"]))
         assert done["receipt"]["deleted"]["requests"] == 1
+
+
+KEY = "ghp_" + "Zx7Qw9Er2Ty5Ui8Op1As4Df6Gh3Jk0Lq7Wn2"
+
+
+async def test_a_key_in_an_id_or_a_name_is_covered_and_the_id_can_still_be_used(connect: Connect) -> None:
+    async with connect() as client:
+        names = {
+            "user_id": f"u-{KEY}",
+            "session_id": f"s-{KEY}",
+            "agent_version": KEY,
+            "request_id": f"r-{KEY}",
+        }
+        turns = [{"role": KEY, "content": "x"}]
+        await call(client, "publish_interaction", **names, interactions=turns)
+        for tool, more in (
+            ("list_sessions", {}),
+            ("list_requests", {}),
+            ("list_requests", {"detail": "masked"}),
+            ("list_requests", {"detail": "full"}),
+            ("explore_traffic", {}),
+            ("explorer_data", {"view": "rows"}),
+            ("explorer_data", {"view": "rows", "uncovered": True}),
+        ):
+            shown = await call(client, tool, **more)
+            assert KEY not in text_of(shown) + json.dumps(facts(shown))
+        [session] = facts(await call(client, "list_requests"))["sessions"]
+        [row] = session["requests"]
+        assert "[redacted: " in row["request_id"]
+        found = await call(client, "list_requests", session_id=session["session_id"], user_id=row["user_id"])
+        assert facts(found)["returned"] == 1
+        address = f"reflexio://requests/{quote(row['request_id'], safe='')}"
+        assert (await client.read_resource(address)).contents
+        plan = facts(await call(client, "delete_request", request_id=row["request_id"]))
+        assert plan["plan"]["goes"]["requests"] == 1
+
+
+async def test_an_id_works_in_the_address_of_a_request_as_it_is_shown(connect: Connect) -> None:
+    async with connect() as client:
+        await publish(client, "r\u200b1", "s\u200b1")
+        for address in ("requests/r\\u200b1", "sessions/s\\u200b1"):
+            assert (await client.read_resource(f"reflexio://{quote(address)}")).contents
+
+
+LINKS = (
+    "![x](https://evil.example/p.png)",
+    "[x](//evil.example)",
+    "[x](&#104;ttps://evil.example)",
+    "![x][y]\n\n[y]: https://evil.example/p.png",
+    "<https://evil.example/p>",
+    '<img src="https://evil.example/p.png">',
+)
+
+
+@pytest.mark.parametrize("link", LINKS)
+async def test_no_link_or_image_of_a_stored_text_is_one_in_an_answer(connect: Connect, link: str) -> None:
+    from markdown_it import MarkdownIt
+
+    def linked(text: str) -> bool:
+        html = MarkdownIt("commonmark").render(text)
+        return "evil.example" in "".join(re.findall(r"<(?:img|a)\b[^>]*>", html))
+
+    assert linked(link)
+    async with connect() as client:
+        await publish(client, link, link, interactions=[{"content": f"{link}\n\n{link}"}])
+        for tool, more in (
+            ("list_sessions", {}),
+            ("list_requests", {"detail": "full"}),
+            ("get_request", {"request_id": link}),
+            ("delete_session", {"session_id": link}),
+        ):
+            shown = await call(client, tool, **more)
+            assert not linked(text_of(shown))
+            assert not any(linked(text) for text in leaves(facts(shown)))
+
+
+def leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from leaves(list(cast("dict[str, Any]", value).values()))
+    elif isinstance(value, list):
+        for one in cast("list[Any]", value):
+            yield from leaves(one)
+
+
+@pytest.mark.parametrize(
+    ("stored", "words"),
+    [
+        ("the pass\xadword", "password"),
+        ("the pass\u200bword", "password"),
+        ("the password", "pass\u200bword"),
+        ("İstanbul", "istanbul"),
+        ("ISTANBUL", "İstanbul"),
+    ],
+)
+async def test_contains_folds_what_nobody_sees_or_tells_apart(
+    connect: Connect, stored: str, words: str
+) -> None:
+    async with connect() as client:
+        await publish(client, "r1", text=stored)
+        assert facts(await call(client, "list_requests", contains=words))["returned"] == 1
+        assert facts(await call(client, "list_requests", contains="\u200bx"))["returned"] == 0
 
 
 async def test_contains_looks_into_everything_that_get_request_would_show(connect: Connect) -> None:

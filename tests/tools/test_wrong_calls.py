@@ -28,6 +28,8 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
     ("list_requests", {"top_k": 0}, ["top_k must be 1 or more"]),
     ("list_requests", {"limit": 0}, ["limit", "1 or more"]),
     ("list_requests", {"limit": 1000}, ["limit", "100 or less"]),
+    ("list_requests", {"top_k": True}, ["top_k must be a whole number"]),
+    ("list_requests", {"limit": True}, ["limit must be a whole number"]),
     ("list_requests", {"limit": "many"}, ["limit", "whole number"]),
     ("list_requests", {"detail": "everything"}, ["detail", "'summary'", "'full'"]),
     ("list_requests", {"cursor": "eJwDAAAAAAE"}, ["cursor", "start again without it"]),

@@ -24,7 +24,7 @@ from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
 from reflexio_mcp.traffic.reading.search import judges_alone
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import Showing, gap_rows
-from reflexio_mcp.traffic.stored_text import label, shown_id, shown_name
+from reflexio_mcp.traffic.stored_text import label, shown_name
 
 __all__ = ["Order", "in_words", "list_requests", "list_sessions", "nothing_stored"]
 
@@ -201,7 +201,7 @@ async def list_requests(
         total=walk.total,
         notice=NOTICE if rows else "",
         sessions=[
-            SessionRequests(session_id=shown_id(one), not_matching=others[one], requests=rows)
+            SessionRequests(session_id=scope.shown_id(one), not_matching=others[one], requests=rows)
             for one, rows in groups.items()
         ],
         unreadable=gap_rows(walk.pager.gaps),
@@ -214,7 +214,9 @@ async def _look_up(scope: Scope, showing: Showing, wanted: TrafficFilter, reques
     item = await get_stored(scope, request_id)
     found = await wanted.pick_in_thread([item] if item else [])
     rows = await showing.requests(found)
-    groups = [SessionRequests(session_id=shown_id(one.request.session_id), requests=rows) for one in found]
+    groups = [
+        SessionRequests(session_id=scope.shown_id(one.request.session_id), requests=rows) for one in found
+    ]
     stored = f"Request {label(request_id)} is {'stored and does not match' if item else 'not stored'}."
     return RequestPage(
         looked_at=Looked(filter=in_words(wanted), complete=True),

@@ -14,7 +14,7 @@ from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import get_request
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import Showing, interaction_row, learning_row, masked_interaction, redacted
-from reflexio_mcp.traffic.stored_text import beginning, shown_id
+from reflexio_mcp.traffic.stored_text import beginning
 
 __all__ = ["read_request"]
 
@@ -64,7 +64,7 @@ async def read_request(
     return OneRequest(
         **dict(row),
         notice=NOTICE,
-        session_id=shown_id(request.session_id),
+        session_id=scope.shown_id(request.session_id),
         learning=learning_row(
             learning.status if learning else "unknown",
             learning.reason if learning else None,

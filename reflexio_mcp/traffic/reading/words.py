@@ -21,6 +21,9 @@ _BEHIND: Final = ")]}».,;:!?…。，、；：！？"  # noqa: RUF001
 """Punctuation around a word that is not part of it."""
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_INVISIBLE: Final = re.compile(
+    "[\xad\u034f\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]"
+)
 UUID_CHARS: Final = 8
 """A shorter word is not looked for in UUIDs, which have any few characters somewhere."""
 
@@ -99,10 +102,10 @@ def words_of(text: str) -> Words:
     if len(groups) > 1 and not groups[-1]:
         groups.pop()
         groups[-1].append(OR)
-    kept = [{_fold(one): one for one in reversed(group)} for group in groups if group]
+    kept = [{folded: one for one in reversed(group) if (folded := _fold(one))} for group in groups]
     return Words(
-        tuple(tuple(reversed(terms)) for terms in kept),
-        tuple(tuple(reversed(terms.values())) for terms in kept),
+        tuple(tuple(reversed(terms)) for terms in kept if terms),
+        tuple(tuple(reversed(terms.values())) for terms in kept if terms),
     )
 
 
@@ -117,4 +120,8 @@ def _begins_part(term: str, text: str) -> bool:
 
 
 def _fold(text: str) -> str:
-    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+    """The text without what nobody sees or tells apart: invisible characters, case, the dot of a Turkish capital I."""
+    if text.isascii():
+        return text.lower()
+    folded = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)).casefold()
+    return folded.replace("i\u0307", "i")
