@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from figures import Figure
-from filling import fill
+from benchmarks.figures import Figure
+from benchmarks.filling import fill
 
 REQUESTS = 100_000
 RATIO = 3.0
@@ -47,7 +47,10 @@ def measure() -> list[Figure]:
 
 def _in_a_process(what: str, store: Path) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, __file__, what, str(store)], capture_output=True, text=True, check=True, timeout=900
+        [sys.executable, "-m", "benchmarks.audit", what, str(store)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -88,7 +91,5 @@ async def _pass(what: str, store: str) -> int:
 if __name__ == "__main__":
     begun = time.perf_counter()
     count = asyncio.run(_pass(sys.argv[1], sys.argv[2]))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
-        1024 if sys.platform != "darwin" else 1024**2
-    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts in kB
     print(json.dumps({"seconds": time.perf_counter() - begun, "requests": count, "megabytes": peak}))

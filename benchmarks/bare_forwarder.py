@@ -1,6 +1,7 @@
-"""The least that carries a tool call to Reflexio: the SDK, and one REST call by `httpx` whose reply is returned."""
+"""The least that carries a tool call to Reflexio over HTTP: the SDK, and one REST call whose reply is returned."""
 
 import os
+import sys
 from typing import Any
 
 import httpx
@@ -11,18 +12,22 @@ _clients: list[httpx.AsyncClient] = []
 
 
 @server.tool()
+async def get_request(request_id: str) -> str:
+    """Forward `POST /api/get_requests` for one request."""
+    return await _forward("/api/get_requests", {"request_id": request_id})
+
+
+@server.tool()
 async def list_requests(session_id: str) -> str:
     """Forward `POST /api/get_requests`."""
     return await _forward("/api/get_requests", {"session_id": session_id})
 
 
 @server.tool()
-async def publish_interaction(
-    user_id: str, session_id: str, source: str, interactions: list[dict[str, str]]
-) -> str:
+async def publish_interaction(user_id: str, session_id: str, interactions: list[dict[str, str]]) -> str:
     """Forward `POST /api/publish_interaction`."""
-    about = {"user_id": user_id, "session_id": session_id, "source": source}
-    return await _forward("/api/publish_interaction", {**about, "interaction_data_list": interactions})
+    body = {"user_id": user_id, "session_id": session_id, "interaction_data_list": interactions}
+    return await _forward("/api/publish_interaction", body)
 
 
 async def _forward(route: str, body: dict[str, Any]) -> str:
@@ -34,4 +39,4 @@ async def _forward(route: str, body: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    server.run()
+    server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[1]))

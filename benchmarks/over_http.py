@@ -1,12 +1,10 @@
-"""Calls a second over Streamable HTTP, against a bare SDK server with one trivial tool.
+"""Calls a second over Streamable HTTP, against a bare SDK server that forwards the same REST calls.
 
-Both are processes on this machine and get the same load in turns: 16 and then 64 connections at revision 2026-07-28,
-each with one call at a time. Ours reads and writes the embedded store, and checks a bearer token. Both run on uvicorn
-with h11, where no faster parser is installed that the bare one would take.
+Both are processes on this machine in front of the same Reflexio API, which is the embedded store behind HTTP. They get
+the same load in turns: 16 connections at revision 2026-07-28, each with one call at a time.
 """
 
 import asyncio
-import math
 import os
 import socket
 import ssl
@@ -14,61 +12,70 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median, quantiles
-from typing import Any, TypeAlias
+from statistics import median
+from typing import Any
 
 import httpx
-from figures import Figure
-from wire import worked
+
+from benchmarks.figures import Figure
 
 TARGET = 1 / 0.6
-CLIENTS = (16, 64)
-CALLS = 1_000
-ROUNDS = 3
+CLIENTS, CALLS, ROUNDS = 16, 1_000, 3
 TOKEN = "benchmark-token"
+HERE = Path(__file__).parent
+OURS = (sys.executable, "-m", "reflexio_mcp", "serve", "--transport", "http", "--port")
+FORWARDER = (sys.executable, str(HERE / "bare_forwarder.py"))
 
-_TLS = ssl.create_default_context()
-"""Not used, and made once: each client would make its own, which took as long as a dozen calls."""
-
-_Job: TypeAlias = tuple["_Url", str, Mapping[str, Any]]
-
-_META = {
+# Each client would make its own context, which takes as long as a dozen calls.
+TLS = ssl.create_default_context()
+META = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientInfo": {"name": "benchmark", "version": "1"},
     "io.modelcontextprotocol/clientCapabilities": {},
 }
+SAID = {
+    "user_id": "u",
+    "session_id": "seen",
+    "interactions": [{"role": "User", "content": "Please remember that I prefer short answers."}],
+}
+JOBS: dict[str, dict[str, Any]] = {
+    "get_request": {"request_id": "seen"},
+    "list_requests": {"session_id": "seen"},
+    "publish_interaction": SAID | {"session_id": "s"},
+}
 
 
 def measure() -> list[Figure]:
-    """Three reads and a publish."""
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        bare = [sys.executable, str(Path(__file__).parent / "bare_http_server.py")]
-        ours = [sys.executable, "-m", "reflexio_mcp", "serve", "--transport", "http", "--port"]
-        with _process(bare, home) as bare_url, _process(ours, home) as our_url:
-            return asyncio.run(_compare(bare_url, our_url))
-
-
-class _Url(str):
-    """Where a server listens, and its process."""
-
-    pid: int
+    """Two reads and a publish."""
+    with tempfile.TemporaryDirectory() as folder, loopback_store(Path(folder) / "store.db") as service:
+        variables = {"HOME": folder, "REFLEXIO_URL": service, "REFLEXIO_MCP_AUTH_TOKEN": TOKEN}
+        with _serving(OURS, variables) as ours, _serving(FORWARDER, variables) as forwarder:
+            return asyncio.run(_compare(ours, forwarder))
 
 
 @contextmanager
-def _process(command: Sequence[str], home: Path) -> Iterator[_Url]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+def loopback_store(path: Path) -> Iterator[str]:
+    """The embedded store behind HTTP, as the Reflexio that a server forwards to."""
+    command = [sys.executable, str(HERE / "loopback_store.py"), str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def _serving(command: Sequence[str], variables: dict[str, str]) -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    env = {key: value for key, value in os.environ.items() if not key.startswith("REFLEXIO_")}
-    env |= {"HOME": str(home), "REFLEXIO_MCP_STORE": str(home / "store.db"), "REFLEXIO_MCP_AUTH_TOKEN": TOKEN}
-    with (
-        (home / f"{port}.log").open("wb") as log,
-        subprocess.Popen([*command, str(port)], cwd=home, env=env, stderr=log, stdout=log) as process,
-    ):
+    env = {key: value for key, value in os.environ.items() if not key.startswith("REFLEXIO_")} | variables
+    with subprocess.Popen(
+        [*command, str(port)], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
         try:
             limit = time.monotonic() + 30
             while True:
@@ -79,76 +86,32 @@ def _process(command: Sequence[str], home: Path) -> Iterator[_Url]:
                     if time.monotonic() > limit or process.poll() is not None:
                         raise RuntimeError(f"{command} did not start") from None
                     time.sleep(0.05)
-            url = _Url(f"http://127.0.0.1:{port}/mcp")
-            url.pid = process.pid
-            yield url
+            yield f"http://127.0.0.1:{port}/mcp"
         finally:
             process.terminate()
 
 
-async def _compare(bare: _Url, ours: _Url) -> list[Figure]:
-    turns = [{"role": "User", "content": "Please remember that I prefer short answers."}]
-    stored = {"user_id": "u", "session_id": "s", "source": "benchmark", "interactions": turns}
-    seen = {"user_id": "u", "session_id": "seen", "interactions": turns, "request_id": "seen"}
-    await _load(ours, "publish_interaction", seen, 1)
-    jobs: dict[str, _Job] = {
-        "bare": (bare, "echo", {"text": "hello"}),
-        "get_status": (ours, "get_status", {}),
-        "get_request": (ours, "get_request", {"request_id": "seen"}),
-        "list_requests": (ours, "list_requests", {"session_id": "seen"}),
-        "publish_interaction": (ours, "publish_interaction", stored),
-    }
-    for job in jobs.values():
-        await _load(*job, 100)
-    return [figure for clients in CLIENTS for figure in await _with(clients, jobs)]
-
-
-async def _with(clients: int, jobs: Mapping[str, _Job]) -> list[Figure]:
-    rates: dict[str, list[float]] = {name: [] for name in jobs}
-    waits: dict[str, list[float]] = {name: [] for name in jobs}
-    works: dict[str, float] = dict.fromkeys(jobs, 0.0)
-    for _ in range(ROUNDS):
-        for name, job in jobs.items():
-            begun, before = time.perf_counter(), _worked(job[0].pid)
-            taken = await _load(*job, CALLS, clients)
-            rates[name].append(len(taken) / (time.perf_counter() - begun))
-            waits[name] += taken
-            works[name] += _worked(job[0].pid) - before
-    return [_figure(name, clients, rates, waits, works) for name in jobs if name != "bare"]
-
-
-def _worked(pid: int) -> float:
-    try:
-        return worked(pid)
-    except OSError:  # not Linux
-        return math.nan
-
-
-def _figure(
-    name: str,
-    clients: int,
-    rates: Mapping[str, list[float]],
-    waits: Mapping[str, list[float]],
-    works: Mapping[str, float],
-) -> Figure:
-    ratio = median(bare / ours for bare, ours in zip(rates["bare"], rates[name], strict=True))
-
-    def told(which: str) -> str:
-        percent = quantiles(waits[which], n=100)
-        return (
-            f"{median(rates[which]):.0f}/s, p50 {percent[49] * 1000:.1f} ms, p99 {percent[98] * 1000:.1f} ms, "
-            f"processor {works[which] / len(waits[which]) * 1000:.2f} ms"
+async def _compare(ours: str, forwarder: str) -> list[Figure]:
+    await _load(ours, "publish_interaction", SAID | {"request_id": "seen"}, 1)
+    figures: list[Figure] = []
+    for tool, arguments in JOBS.items():
+        rates: dict[str, list[float]] = {ours: [], forwarder: []}
+        for url in rates:
+            await _load(url, tool, arguments, 100)
+        for _ in range(ROUNDS):
+            for url, measured in rates.items():
+                begun = time.perf_counter()
+                await _load(url, tool, arguments, CALLS)
+                measured.append(CALLS / (time.perf_counter() - begun))
+        ratio = median(bare / own for own, bare in zip(rates[ours], rates[forwarder], strict=True))
+        detail = f"{median(rates[forwarder]):.0f}/s over {median(rates[ours]):.0f}/s, {CLIENTS} clients"
+        figures.append(
+            Figure(f"a bare forwarder's calls a second over ours: {tool}", ratio, TARGET, "x", detail)
         )
-
-    detail = f"{told(name)}; bare {told('bare')}"
-    return Figure(
-        f"bare server's calls a second against {name}, {clients} clients", ratio, TARGET, "x", detail
-    )
+    return figures
 
 
-async def _load(
-    url: str, name: str, arguments: Mapping[str, Any], calls: int, clients: int = 16
-) -> list[float]:
+async def _load(url: str, name: str, arguments: dict[str, Any], calls: int) -> None:
     headers = {
         "authorization": f"Bearer {TOKEN}",
         "accept": "application/json, text/event-stream",
@@ -156,23 +119,17 @@ async def _load(
         "mcp-method": "tools/call",
         "mcp-name": name,
     }
-    params = {"name": name, "arguments": arguments, "_meta": _META}
+    params = {"name": name, "arguments": arguments, "_meta": META}
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-    left = calls
-    taken: list[float] = []
+    left = iter(range(calls))
 
     async def client() -> None:
-        nonlocal left
-        async with httpx.AsyncClient(headers=headers, timeout=30, verify=_TLS) as http:
-            while left > 0:
-                left -= 1
-                begun = time.perf_counter()
+        async with httpx.AsyncClient(headers=headers, timeout=30, verify=TLS) as http:
+            for _ in left:
                 reply = (await http.post(url, json=body)).raise_for_status().json()
-                taken.append(time.perf_counter() - begun)
                 if "error" in reply or reply["result"].get("isError"):
                     raise RuntimeError(str(reply)[:300])
 
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(min(clients, calls)):
+        for _ in range(CLIENTS):
             tasks.create_task(client())
-    return taken

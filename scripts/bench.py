@@ -3,4 +3,4 @@
 import bootstrap
 
 if __name__ == "__main__":
-    bootstrap.main("test", "benchmarks/run.py")
+    bootstrap.main("test", "-m", "benchmarks.run")

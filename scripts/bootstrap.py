@@ -52,18 +52,16 @@ def main(lock: str, *arguments: str) -> None:
     sys.exit(run([python, *arguments, *sys.argv[1:]]))
 
 
-def ensure(lock: str = "run", folder: str = ".venv") -> Path:
+def ensure(lock: str = "run") -> Path:
     """Return the interpreter of an environment that holds `lock`, made or brought up to date where needed.
 
-    Args:
-        lock: one of `LOCKS`.
-        folder: the environment's folder inside the checkout.
+    It is `.venv-dev` for the `dev` lock and `.venv` for the others.
 
     Raises:
         SetupError: no environment could be made; the text says why and what to do.
     """
-    home = ROOT / folder
-    python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    home = ROOT / (".venv-dev" if lock == "dev" else ".venv")
+    python = interpreter(home)
     stamp = home / "installed.json"
     kept = _read(stamp)
     same_python = kept.get("python") == _python_identity() and _runs(python)
@@ -71,24 +69,49 @@ def ensure(lock: str = "run", folder: str = ".venv") -> Path:
         for enough in LOCKS[LOCKS.index(lock) :]:
             if kept.get("digest") == _digest(enough):
                 return python
-    _say(f"Setting up {folder} with Python {_version()} (once, under a minute) ...")
+    _say(f"Setting up {home.name} with Python {_version()} (once, under a minute) ...")
     stamp.unlink(missing_ok=True)
     if not same_python:
         _create(home)
     install = _installer(python)
-    _run(
-        [*install, "--require-hashes", "-r", str(REQUIREMENTS / f"{lock}.txt")],
-        "installing the locked packages",
-    )
-    _run([*install, "--no-deps", "-e", str(ROOT)], "installing this checkout")
+    command([*install, "--require-hashes", "-r", str(REQUIREMENTS / f"{lock}.txt")])
+    command([*install, "--no-deps", "-e", str(ROOT)])
     stamp.write_text(json.dumps({"python": _python_identity(), "digest": _digest(lock)}), encoding="utf-8")
-    _say(f"{folder} is ready.")
+    _say(f"{home.name} is ready.")
     return python
 
 
-def run(command: list[str | Path], *, env: dict[str, str] | None = None) -> int:
+def environment(home: Path, requirements: Path, *options: str, python: str = sys.executable) -> Path:
+    """Return the interpreter of an environment with the packages of others, made by uv where it is needed.
+
+    Args:
+        home: its folder.
+        requirements: the file that pins its packages.
+        options: for `uv pip install`.
+        python: the interpreter, or the versions that may be used.
+
+    Raises:
+        SetupError: it could not be made; the text says why.
+    """
+    stamp = home / "installed"
+    wanted = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
+        uv = [str(ensure("dev")), "-m", "uv", "--quiet"]
+        command([*uv, "venv", "--clear", "--python", python, str(home)])
+        inside = ["--python", str(interpreter(home))]
+        command([*uv, "pip", "install", *inside, *options, "-r", str(requirements)])
+        stamp.write_text(wanted, encoding="utf-8")
+    return interpreter(home)
+
+
+def interpreter(home: Path) -> Path:
+    """The interpreter of the environment in a folder."""
+    return home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def run(words: list[str | Path]) -> int:
     """Run a command in the checkout's top folder and return its exit code; Ctrl-C goes to the command."""
-    with subprocess.Popen([str(part) for part in command], cwd=ROOT, env=env) as process:
+    with subprocess.Popen([str(part) for part in words], cwd=ROOT) as process:
         while True:
             try:
                 return process.wait()
@@ -160,17 +183,18 @@ def _installer(python: Path) -> list[str]:
     )
 
 
-def _run(command: list[str], what: str) -> None:
+def command(words: list[str], cwd: Path = ROOT) -> None:
+    """Run a command of the set-up, unseen.
+
+    Raises:
+        SetupError: it failed; the text has what it printed.
+    """
     # Settings of another Python or environment must not reach this one.
-    env = {
-        key: value
-        for key, value in os.environ.items()
-        if key not in {"PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"}
-    }
+    foreign = {"PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"}
     done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=env,
+        words,
+        cwd=cwd,
+        env={key: value for key, value in os.environ.items() if key not in foreign},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -179,7 +203,8 @@ def _run(command: list[str], what: str) -> None:
         check=False,
     )
     if done.returncode:
-        raise SetupError(f"{what} failed (exit code {done.returncode}):\n{done.stdout.strip()}")
+        shown = " ".join(words)[:200]
+        raise SetupError(f"{shown} failed (exit code {done.returncode}):\n{done.stdout.strip()[-2000:]}")
 
 
 def _say(text: str) -> None:

@@ -2,16 +2,27 @@
 
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import bootstrap
 
 
+def passes(name: str, command: list[str]) -> bool:
+    """Run a check and print what it says."""
+    done = subprocess.run(
+        command, cwd=bootstrap.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        encoding="utf-8", errors="replace", check=False,
+    )  # fmt: skip
+    print(f"{done.stdout}{name}: {'FAILED' if done.returncode else 'ok'}", flush=True)
+    return done.returncode == 0
+
+
 def main() -> int:
-    python = bootstrap.ensure("dev", folder=".venv-dev")
+    try:
+        program = bootstrap.ensure("dev")
+    except bootstrap.SetupError as error:
+        sys.exit(str(error))
+    python = str(program)
     checks = {
         "lint": [python, "-m", "ruff", "check", "."],
         "format": [python, "-m", "ruff", "format", "--check", "."],
@@ -19,33 +30,11 @@ def main() -> int:
         "lock files": [python, "scripts/lock.py", "--check"],
     }
     if sys.platform != "win32":  # hadolint has no package there
-        checks["Dockerfile"] = [Path(python).with_name("hadolint"), "packaging/docker/Dockerfile"]
-    # All at once: the types alone take longer than the rest.
+        checks["Dockerfile"] = [str(program.with_name("hadolint")), "packaging/docker/Dockerfile"]
     with ThreadPoolExecutor(len(checks)) as beside:
-        done = dict(zip(checks, beside.map(_made, checks.values()), strict=True))
-    for name, (code, said, took) in done.items():
-        print(f"{said}{name}: {'ok' if code == 0 else 'FAILED'} ({took:.1f} s)", flush=True)
-    return 1 if any(code for code, _, _ in done.values()) else 0
-
-
-def _made(command: Sequence[str | Path]) -> tuple[int, str, float]:
-    """The exit code of a check, what it said, and how long it took."""
-    begun = time.monotonic()
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=bootstrap.ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-    return done.returncode, done.stdout, time.monotonic() - begun
+        return 0 if all(list(beside.map(passes, checks, checks.values()))) else 1
 
 
 if __name__ == "__main__":
     bootstrap.require_python()
-    try:
-        sys.exit(main())
-    except bootstrap.SetupError as error:
-        sys.exit(str(error))
+    sys.exit(main())

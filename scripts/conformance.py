@@ -21,73 +21,48 @@ import bootstrap
 import node_tools
 
 REVISIONS = ("2025-11-25", "2026-07-28")
-EXPECTED = bootstrap.ROOT / "tests" / "conformance"
-START_SECONDS = 60.0
-SUITE_SECONDS = 180.0
+SUITE = Path("@modelcontextprotocol", "conformance", "dist", "index.js")
 
 
 def main() -> int:
-    bootstrap.require_python()
     try:
         python = bootstrap.ensure("run")
         node, modules = node_tools.ensure()
     except bootstrap.SetupError as error:
-        print(error, file=sys.stderr)
-        return 1
-    suite = modules / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
+        sys.exit(str(error))
     failed = False
     with tempfile.TemporaryDirectory() as folder, _serving(python, Path(folder)) as url:
         for revision in REVISIONS:
-            begun = time.monotonic()
+            known = bootstrap.ROOT / "tests" / "conformance" / f"{revision}.yml"
+            words = ["--suite", "all", "--spec-version", revision, "--expected-failures", str(known)]
             done = subprocess.run(
-                [
-                    *(
-                        str(node),
-                        str(suite),
-                        "server",
-                        "--url",
-                        url,
-                        "--suite",
-                        "all",
-                        "--spec-version",
-                        revision,
-                    ),
-                    *("--expected-failures", str(EXPECTED / f"{revision}.yml"), "-o", f"{folder}/{revision}"),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                encoding="utf-8",
-                errors="replace",
-                timeout=SUITE_SECONDS,
-                check=False,
-            )
+                [str(node), str(modules / SUITE), "server", "--url", url, *words, "-o", f"{folder}/{revision}"],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                encoding="utf-8", errors="replace", timeout=180, check=False,
+            )  # fmt: skip
             lines = done.stdout.splitlines()
             if done.returncode:
                 failed = True
                 print("\n".join(lines[-80:]))
             total = next((line for line in lines if line.startswith("Total:")), "no total")
-            verdict = "ok" if done.returncode == 0 else f"FAILED with exit code {done.returncode}"
-            print(
-                f"conformance {revision}: {verdict} ({total}; {time.monotonic() - begun:.0f} s)", flush=True
-            )
+            print(f"conformance {revision}: {'FAILED' if done.returncode else 'ok'} ({total})", flush=True)
     return 1 if failed else 0
 
 
 @contextmanager
 def _serving(python: Path, home: Path) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     env = {key: value for key, value in os.environ.items() if not key.startswith("REFLEXIO_")}
     env |= {"HOME": str(home), "REFLEXIO_MCP_STORE": str(home / "store.db")}
     log = home / "stderr.txt"
-    command = [str(python), "-m", "reflexio_mcp", "serve", "--transport", "http", "--port", str(port)]
     # The suite sends no token.
-    command.append("--unsafe-no-auth")
+    words = ["serve", "--transport", "http", "--port", str(port), "--unsafe-no-auth"]
     with (
         log.open("wb") as stderr,
-        subprocess.Popen(command, cwd=bootstrap.ROOT, env=env, stderr=stderr) as process,
+        subprocess.Popen(
+            [str(python), "-m", "reflexio_mcp", *words], cwd=bootstrap.ROOT, env=env, stderr=stderr
+        ) as process,
     ):
         try:
             _wait(f"http://127.0.0.1:{port}/ready", process)
@@ -102,7 +77,7 @@ def _serving(python: Path, home: Path) -> Iterator[str]:
 
 
 def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
-    limit = time.monotonic() + START_SECONDS
+    limit = time.monotonic() + 60
     while time.monotonic() < limit and process.poll() is None:
         try:
             with urllib.request.urlopen(url, timeout=5):
@@ -113,4 +88,5 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 if __name__ == "__main__":
+    bootstrap.require_python()
     sys.exit(main())

@@ -482,7 +482,7 @@ def wheel(dev: Path, folder: Path) -> Path:
 
 def main() -> int:
     failed = False
-    dev = bootstrap.ensure("dev", folder=".venv-dev")
+    dev = bootstrap.ensure("dev")
     hosts(dev)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

@@ -51,7 +51,7 @@ def test_an_environment_is_used_again_until_what_it_is_made_from_changes(
     installed: list[str] = []
     monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
     monkeypatch.setattr(bootstrap, "REQUIREMENTS", tmp_path)
-    monkeypatch.setattr(bootstrap, "_run", lambda command, what: installed.append(what))
+    monkeypatch.setattr(bootstrap, "command", lambda words: installed.append(words[-1]))
     for name in ("pyproject.toml", *(f"{lock}.txt" for lock in bootstrap.LOCKS)):
         (tmp_path / name).write_text(name, encoding="utf-8")
 

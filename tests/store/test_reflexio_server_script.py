@@ -19,45 +19,15 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
-def only_on_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *folders: Path) -> None:
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
-    monkeypatch.setenv("PATH", os.pathsep.join(map(str, folders)))
-    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
-
-
-def test_without_a_new_enough_python_it_says_which_is_needed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    script(tmp_path / "bin" / "python3", "echo 3 11")
-    only_on_path(monkeypatch, tmp_path, tmp_path / "bin")
-    with pytest.raises(reflexio_server.ServerError, match=r"needs Python 3\.12 or newer and none was found"):
-        reflexio_server.find_interpreter()
-
-
-def test_a_python_that_does_not_run_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script(tmp_path / "shims" / "python3.13", "echo 'command not found' >&2; exit 127")
-    good = script(tmp_path / "bin" / "python3.13", "echo 3 13")
-    only_on_path(monkeypatch, tmp_path, tmp_path / "shims", tmp_path / "bin")
-    assert reflexio_server.find_interpreter() == str(good)
-
-
-def test_a_python_of_pyenv_is_found_though_it_is_not_on_the_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    good = script(tmp_path / "pyenv" / "versions" / "3.12.1" / "bin" / "python", "echo 3 12")
-    only_on_path(monkeypatch, tmp_path, tmp_path / "bin")
-    assert reflexio_server.find_interpreter() == str(good)
-
-
 def test_an_installation_counts_only_when_it_is_complete_and_current(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script(tmp_path / "bin" / "python", "echo 3 13")
-    assert reflexio_server.installed(tmp_path) is None
+    monkeypatch.setenv("REFLEXIO_SERVER_CACHE", str(tmp_path))
+    assert reflexio_server.installed() is None
     (tmp_path / "installed.json").write_text('{"packages": "of another day"}', encoding="utf-8")
-    assert reflexio_server.installed(tmp_path) is None
+    assert reflexio_server.installed() is None
     monkeypatch.setattr(reflexio_server, "_digest", lambda: "of another day")
-    assert reflexio_server.installed(tmp_path) == tmp_path / "bin" / "python"
+    assert reflexio_server.installed() == tmp_path / "bin" / "python"
 
 
 def test_a_server_that_ends_at_once_shows_its_last_words(tmp_path: Path) -> None:
