@@ -69,8 +69,9 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
 
 
 def environment(home: str) -> dict[str, str]:
-    """Nothing of this machine's configuration but where programs and uv's downloads are."""
-    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "UV_CACHE_DIR") if name in os.environ}
+    """This machine's environment with another home, and nothing that configures the package or Python."""
+    foreign = ("REFLEXIO", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "XDG_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return kept | {"HOME": home, "USERPROFILE": home, "LOCALAPPDATA": home, "UV_PYTHON_DOWNLOADS": "never"}
 
 
