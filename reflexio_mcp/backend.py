@@ -10,9 +10,8 @@ from reflexio_mcp import private_files
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.state.records import Owner
-from reflexio_mcp.state.sqlite import SqliteDatabase
 from reflexio_mcp.state.state import State
-from reflexio_mcp.state.tables import StateUnusable
+from reflexio_mcp.state.tables import SqliteDatabase, StateUnusable
 from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.scope import Scope
 

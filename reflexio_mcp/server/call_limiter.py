@@ -20,7 +20,7 @@ from reflexio_mcp.server.callers import Caller, granted
 from reflexio_mcp.server.metrics import record_call
 from reflexio_mcp.server.scopes import Scopes
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.state.log import named_call
+from reflexio_mcp.state.state import named_call
 from reflexio_mcp.toolkit.caller_quota import Quota
 
 __all__ = ["CallLimiter", "Ctx", "caller_of"]

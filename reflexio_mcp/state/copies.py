@@ -1,39 +1,98 @@
-"""Recovery copies: requests and learnings that deletions removed, sealed, a row each.
+"""Recovery copies: requests and learnings that deletions removed, a sealed row each.
 
-The account, the user and the names of a row are keyed marks, so a row is found without being opened. Whoever removes
-rows holds the lock "copies" until the end of the transaction.
+The account, the user and the names of a row are keyed marks, so that rows are found without opening them. A caller that
+changes rows holds the lock "copies" until the end of the transaction.
 """
 
 import json
+import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import cached_property
+from hmac import digest
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reflexio_mcp.state.records import Copied, Owner, RecoveryCopy
-from reflexio_mcp.state.sealing import Keys
 from reflexio_mcp.state.tables import Database, StateUnusable, Transaction
 
-__all__ = ["Copies"]
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+__all__ = ["Copies", "Keys"]
 
 DAY: Final = 86_400.0
 
+MARK_CHARS: Final = 32
+NONCE_BYTES: Final = 12
 READ_AT_ONCE: Final = 20
 
-ERASURE: Final = "erasure"
-"""The kind of a row that notes an erasure for a day: a deletion or a restore that runs beside it looks for it."""
-
-FOLLOWED: Final = ("request", "interaction")
-"""Kinds of copies whose interactions lead to the copied learnings that they fed."""
-
+CHANGED: Final = "a row of the state was changed, or moved from another place"
 NO_KEY: Final = "some recovery copies are sealed with a key that this server does not have"
 KEY_ADVICE: Final = (
     "put the key back (in REFLEXIO_MCP_STATE_KEYS, or the file fingerprint.key beside state.db), or to delete the rows "
-    "of the table copies that have its name"
+    "of the table copies that it sealed"
+)
+
+ERASURES: Final = (
+    "SELECT user_id, erased_names FROM main.deletions "
+    "WHERE finished >= ? AND account IN ? AND erased_names != ''"
 )
 
 
+class Keys:
+    """Secrets that the database does not have. The first one is used for new rows, the others for existing rows.
+
+    Args:
+        secrets: returns the secrets, the newest first; called at the first use.
+    """
+
+    def __init__(self, secrets: Callable[[], Sequence[bytes]]) -> None:
+        self._secrets = secrets
+
+    @cached_property
+    def _keys(self) -> list[tuple[bytes, "AESGCM"]]:
+        """The key of marks and the sealing key of each secret."""
+        # Imported late: a server starts faster without it.
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        def derived(secret: bytes, purpose: str) -> bytes:
+            return digest(secret, f"reflexio-mcp state {purpose}".encode(), "sha256")
+
+        return [(derived(one, "mark"), AESGCM(derived(one, "seal"))) for one in self._secrets()]
+
+    def marks(self, *parts: str) -> list[str]:
+        """Keyed digests of a text, one for each secret."""
+        text = json.dumps(parts).encode()
+        return [digest(key, text, "sha256").hex()[:MARK_CHARS] for key, _ in self._keys]
+
+    def mark(self, *parts: str) -> str:
+        """The keyed digest of a text for a new row."""
+        return self.marks(*parts)[0]
+
+    def seal(self, text: str, place: str) -> bytes:
+        """Encrypt a text so that it can be opened at this place alone."""
+        nonce, content = os.urandom(NONCE_BYTES), text.encode("utf-8", "surrogatepass")
+        return nonce + self._keys[0][1].encrypt(nonce, content, place.encode())
+
+    def open(self, sealed: bytes, place: str) -> str:
+        """Decrypt a sealed text.
+
+        Raises:
+            StateUnusable: the row was changed or moved, or its key is missing.
+        """
+        from cryptography.exceptions import InvalidTag
+
+        for _, key in self._keys:
+            try:
+                content = key.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], place.encode())
+                return content.decode("utf-8", "surrogatepass")
+            except (InvalidTag, ValueError):
+                continue
+        raise StateUnusable(CHANGED, "find out who writes to the state")
+
+
 class Row(NamedTuple):
-    """A copy that is not opened. Each name is its kind (`r:`) and its mark."""
+    """A copy without its content. `names` are marks, each behind its kind, such as `r:`."""
 
     id: int
     deletion: int
@@ -46,7 +105,6 @@ class Row(NamedTuple):
 
     @property
     def place(self) -> str:
-        """What it is sealed for: moved to another deletion or user, it cannot be opened."""
         return f"copy {self.deletion} {self.account} {self.user} {self.kind}"
 
 
@@ -54,7 +112,7 @@ class Copies:
     """The recovery copies of all processes that share a database.
 
     Args:
-        days: how long a new copy is kept; 0 means that none are made.
+        days: how long a new copy is kept; 0 makes no copies.
     """
 
     def __init__(self, database: Database, keys: Keys, days: int) -> None:
@@ -63,11 +121,9 @@ class Copies:
         self._keys = keys
 
     def listed(self, owner: Owner) -> list[RecoveryCopy]:
-        """What can be put back of each deletion, the newest first."""
-        with self._database.transaction(writes=False) as transaction:
-            rows = self._rows(transaction, owner)
+        """The recovery copies of an owner, the newest deletion first."""
         found: dict[int, RecoveryCopy] = {}
-        for row in reversed(rows):
+        for row in reversed(self._rows(owner)):
             copy = found.setdefault(row.deletion, RecoveryCopy(row.deletion, row.at, row.until, Counter()))
             copy.counts[row.kind] += 1
         return list(found.values())
@@ -75,107 +131,94 @@ class Copies:
     def read(
         self, owner: Owner, *, deletion: int | None = None, names: Collection[str] | None = None
     ) -> Iterator[Copied]:
-        """What the copies hold, the oldest first.
+        """The copied requests and learnings, the oldest first.
 
         Args:
-            deletion: only what this deletion removed.
-            names: only what an erasure of these names would remove.
+            deletion: only those of this deletion.
+            names: only those that an erasure of these names would remove.
         """
-        with self._database.transaction(writes=False) as transaction:
-            rows = self._rows(transaction, owner)
+        rows = self._rows(owner)
         if names is not None:
             rows, _ = self._named(rows, names)
-        rows = {row.id: row for row in rows if deletion in (None, row.deletion)}
+        rows = [row for row in rows if deletion in (None, row.deletion)]
         for start in range(0, len(rows), READ_AT_ONCE):
-            with self._database.transaction(writes=False) as transaction:
-                found = transaction.execute(
-                    "SELECT id, sealed FROM main.copies WHERE id IN ? ORDER BY id",
-                    [list(rows)[start : start + READ_AT_ONCE]],
-                ).fetchall()
-            for number, sealed in found:
-                row = rows[number]
+            batch = {row.id: row for row in rows[start : start + READ_AT_ONCE]}
+            select = "SELECT id, sealed FROM main.copies WHERE id IN ? ORDER BY id"
+            for number, sealed in self._database.read(select, list(batch)):
+                row = batch[number]
                 item, user, its_names, content = json.loads(self._keys.open(sealed, row.place))
                 yield Copied(row.kind, item, user, its_names, content, row.deletion)
 
-    def erased_since(self, owner: Owner, at: float, copies: Iterable[Copied]) -> set[tuple[str, str]]:
-        """The kind and id of copies that were erased since a time, for whoever has stored them again meanwhile.
+    def erased_since(self, owner: Owner, at: float, copies: Sequence[Copied]) -> set[tuple[str, str]]:
+        """The kind and id of copies that another deletion has erased since a time.
 
         Args:
             at: what `State.now` returned before the copies were read.
         """
-        with self._database.transaction(writes=False) as transaction:
-            return self._erased_since(transaction, owner, at, copies)
+        keys = self._keys
+        erasures = self._database.read(ERASURES, at, keys.marks("account", owner.account))
+        return self._reached(erasures, copies)
 
     def keep(
         self, transaction: Transaction, owner: Owner, number: int, began: float, copies: Sequence[Copied]
     ) -> set[tuple[str, str]]:
         """Add copies, as `State.keep` says."""
-        transaction.serialise("copies")
-        erased = self._erased_since(transaction, owner, began, copies)
-        kept = [copy for copy in copies if (copy.kind, copy.id) not in erased]
-        equal = [[mark] for copy in kept for mark in self._contents(owner, copy)]
-        transaction.execute_many("DELETE FROM main.copies WHERE content = ?", equal)
-        self._add(transaction, owner, number, transaction.now + self.days * DAY, kept)
+        keys = self._keys
+        erasures = transaction.execute(ERASURES, began, keys.marks("account", owner.account))
+        erased = self._reached(erasures, copies)
+        account, until = keys.mark("account", owner.account), transaction.now + self.days * DAY
+        for copy in copies:
+            if (copy.kind, copy.id) in erased:
+                continue
+            names = " ".join(name[:2] + keys.mark("name", name) for name in _names(copy))
+            user = keys.mark("user", copy.user)
+            row = Row(0, number, transaction.now, until, account, user, copy.kind, names)
+            content = json.dumps([copy.id, copy.user, copy.names, copy.content])
+            transaction.execute(
+                "INSERT INTO main.copies (deletion, at, until, account, user_id, kind, names, item, sealing_key, "
+                "sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                *row[1:],
+                keys.mark("item", copy.kind, copy.id),
+                keys.mark("key"),
+                keys.seal(content, row.place),
+            )
         return erased
 
     def drop(self, transaction: Transaction, number: int, items: Iterable[tuple[str, str]]) -> None:
         """Remove copies of one deletion by their kind and id."""
-        transaction.serialise("copies")
-        marks = [[number, mark] for item in items for mark in self._keys.marks("item", *item)]
+        marks = [(number, mark) for item in items for mark in self._keys.marks("item", *item)]
         transaction.execute_many("DELETE FROM main.copies WHERE deletion = ? AND item = ?", marks)
 
-    def erase(self, transaction: Transaction, owner: Owner, number: int, names: Collection[str]) -> int:
-        """Remove every copy that has one of these names, whoever made it, and return how many there were."""
-        self.prune(transaction)
-        rows, marks = self._named(self._rows(transaction, owner), names)
-        transaction.execute_many("DELETE FROM main.copies WHERE id = ?", [[row.id] for row in rows])
-        noted = Copied(ERASURE, "", owner.user, sorted(marks), "")
-        self._add(transaction, owner, number, transaction.now + DAY, [noted])
-        return len(rows)
+    def erase(self, transaction: Transaction, owner: Owner, names: Collection[str]) -> tuple[int, str]:
+        """Remove every copy that has one of these names, whoever made it.
 
-    def prune(self, transaction: Transaction) -> None:
-        """Remove copies whose days are over."""
-        transaction.serialise("copies")
-        transaction.execute("DELETE FROM main.copies WHERE until <= ?", [transaction.now])
+        Returns:
+            How many copies were removed, and the marks of the names that led to them.
+        """
+        rows, marks = self._named(self._visible(transaction, owner), names)
+        transaction.execute_many("DELETE FROM main.copies WHERE id = ?", [(row.id,) for row in rows])
+        return len(rows), " ".join(marks)
 
-    def _add(
-        self, transaction: Transaction, owner: Owner, number: int, until: float, copies: Iterable[Copied]
-    ) -> None:
-        keys, account = self._keys, self._keys.mark("account", owner.account)
-        rows: list[Sequence[object]] = []
-        for copy in copies:
-            marks = copy.names
-            if copy.kind != ERASURE:
-                marks = [name[:2] + keys.mark("name", name) for name in _names(copy)]
-            user, item = keys.mark("user", copy.user), keys.mark("item", copy.kind, copy.id)
-            row = Row(0, number, transaction.now, until, account, user, copy.kind, " ".join(marks))
-            sealed = keys.seal(json.dumps([copy.id, copy.user, copy.names, copy.content]), row.place)
-            rows.append((*row[1:], item, self._contents(owner, copy)[0], keys.names[0], sealed))
-        transaction.execute_many(
-            "INSERT INTO main.copies (deletion, at, until, account, user_id, kind, names, item, content, sealing_key, "
-            "sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            rows,
-        )
+    def _rows(self, owner: Owner) -> list[Row]:
+        with self._database.transaction(writes=False) as transaction:
+            return self._visible(transaction, owner)
 
-    def _contents(self, owner: Owner, copy: Copied) -> list[str]:
-        return self._keys.marks("content", owner.account, copy.kind, copy.id, copy.user, copy.content)
-
-    def _rows(self, transaction: Transaction, owner: Owner) -> list[Row]:
+    def _visible(self, transaction: Transaction, owner: Owner) -> list[Row]:
         """The copies that an owner may see, the oldest first."""
-        keys = self._keys
+        keys, now = self._keys, transaction.now
         unknown = "SELECT 1 FROM main.copies WHERE sealing_key NOT IN ? AND until > ?"
-        if transaction.execute(unknown, [keys.names, transaction.now]).fetchone():
-            # Whose it is cannot be told, so it may be one of these.
+        if transaction.execute(unknown, keys.marks("key"), now):
+            # One of the owner's copies may be among them.
             raise StateUnusable(NO_KEY, KEY_ADVICE)
         rows = transaction.execute(
-            "SELECT id, deletion, at, until, account, user_id, kind, names FROM main.copies WHERE "
-            "until > ? AND kind != ? AND account IN ? AND (? OR user_id IN ?) ORDER BY id",
-            [
-                *(transaction.now, ERASURE, keys.marks("account", owner.account)),
-                *(not owner.user, keys.marks("user", owner.user)),
-            ],
+            "SELECT id, deletion, at, until, account, user_id, kind, names FROM main.copies "
+            "WHERE until > ? AND account IN ? AND (? OR user_id IN ?) ORDER BY id",
+            now,
+            keys.marks("account", owner.account),
+            not owner.user,
+            keys.marks("user", owner.user),
         )
-        return [Row(*row) for row in rows.fetchall()]
+        return [Row(*row) for row in rows]
 
     def _named(self, rows: Sequence[Row], names: Iterable[str]) -> tuple[list[Row], set[str]]:
         """The rows that have one of these names, and those of learnings that the interactions of these rows fed.
@@ -186,27 +229,19 @@ class Copies:
         wanted = self._marks(names)
         for row in rows:
             marks = row.names.split()
-            if row.kind in FOLLOWED and not wanted.isdisjoint(marks):
-                wanted.update(one for one in marks if one.startswith("i:"))
+            if row.kind in ("request", "interaction") and not wanted.isdisjoint(marks):
+                wanted.update(mark for mark in marks if mark.startswith("i:"))
         return [row for row in rows if not wanted.isdisjoint(row.names.split())], wanted
 
-    def _erased_since(
-        self, transaction: Transaction, owner: Owner, at: float, copies: Iterable[Copied]
-    ) -> set[tuple[str, str]]:
-        keys = self._keys
-        rows = transaction.execute(
-            "SELECT user_id, names FROM main.copies WHERE kind = ? AND account IN ? AND at >= ?",
-            [ERASURE, keys.marks("account", owner.account), at],
-        ).fetchall()
-
-        def reached(copy: Copied) -> bool:
-            users, marks = (
-                [*keys.marks("user", ""), *keys.marks("user", copy.user)],
-                self._marks(_names(copy)),
-            )
-            return any(user in users and not marks.isdisjoint(names.split()) for user, names in rows)
-
-        return {(copy.kind, copy.id) for copy in copies if rows and reached(copy)}
+    def _reached(self, erasures: Sequence[tuple[str, str]], copies: Sequence[Copied]) -> set[tuple[str, str]]:
+        """The kind and id of copies that erasures reach, each by the user of its owner and its names."""
+        return {
+            (copy.kind, copy.id)
+            for user, names in erasures
+            for copy in copies
+            if user in (*self._keys.marks("user", ""), *self._keys.marks("user", copy.user))
+            and not self._marks(_names(copy)).isdisjoint(names.split())
+        }
 
     def _marks(self, names: Iterable[str]) -> set[str]:
         return {name[:2] + mark for name in names for mark in self._keys.marks("name", name)}

@@ -1,9 +1,9 @@
-"""What the state is asked to keep, and what it returns."""
+"""What the state is asked to keep, and what it returns. Times are epoch seconds."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 __all__ = [
     "CapReached",
@@ -22,14 +22,14 @@ Outcome = Literal["complete", "incomplete", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose deletions and recovery copies they are.
+    """The owner of deletions and recovery copies.
 
-    A user's copies are those of his own requests and learnings, whoever deleted them; an owner without a user sees
+    A user owns the copies of their own requests and learnings, whoever deleted them. An owner without a user owns
     every copy of the account.
 
     Args:
-        account: the backend and the organisation there. A key is no part of it: keys are exchanged, copies stay.
-        user: the user that the scope is confined to, or empty.
+        account: the backend and the organisation there. An API key is no part of it: keys are exchanged, copies stay.
+        user: the user of the scope, or empty.
         caller: for whom the hourly cap counts.
     """
 
@@ -43,12 +43,11 @@ class Intention:
     """A deletion that is about to begin.
 
     Args:
-        tool: the tool that was called.
         target: what is deleted, in words.
         number: how many requests and learnings the hourly cap counts.
         code: the plan code, which is good for one deletion, or empty.
-        planned: what the caller wants back from `Deletion.planned`, such as the planned ids as JSON; sealed.
-        facts: what the first line of the log says.
+        planned: returned as `Deletion.planned`, such as the planned ids; sealed.
+        facts: the content of the first log line.
     """
 
     tool: str
@@ -59,18 +58,15 @@ class Intention:
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-@dataclass(frozen=True, slots=True)
-class Deletion:
-    """A deletion on record. Times are epoch seconds.
+class Deletion(NamedTuple):
+    """A deletion on record.
 
     Args:
-        gone: how many were deleted so far, as `State.note` and `State.finish` got it.
-        finished: when it ended; `None` if it runs, or if its process ended early.
-        here: it was begun by this process.
-        outcome: empty before it has ended.
-        planned, receipt: as `State.begin` and `State.finish` got them.
-        erased: how many recovery copies of requests and learnings it removed.
-        chain: the chain value of its last log line.
+        gone: how many were deleted so far.
+        finished: `None` if the deletion runs, or if its process ended early.
+        outcome: empty before the end.
+        chain: the chain value of the last log line.
+        here: whether this process began the deletion.
     """
 
     number: int
@@ -78,7 +74,6 @@ class Deletion:
     gone: int
     finished: float | None
     outcome: Outcome | Literal[""]
-    erased: int
     chain: str
     here: bool
     tool: str
@@ -88,9 +83,8 @@ class Deletion:
     receipt: str
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """How a deletion ended: its `Deletion.erased` and `Deletion.chain`."""
+class Finished(NamedTuple):
+    """The end of a deletion: how many copies were erased, and the chain value of the last log line."""
 
     erased: int
     chain: str
@@ -101,12 +95,12 @@ class Copied:
     """One request or learning as it was.
 
     Args:
-        kind: such as `request` or `profile`; `kind` and `id` together name it.
-        user: whose it is.
-        names: by which an erasure finds it, each as `x:text`: its own, those of its interactions (`i:…`) and of its
-            sources.
+        kind: such as `request` or `profile`; `kind` and `id` together identify it.
+        user: the user of the request or learning.
+        names: what an erasure finds the copy by, each as `x:text`: its own id, those of its interactions (`i:…`) and
+            of its sources.
         content: what was stored; sealed.
-        deletion: the number of the deletion that removed it; set by the state.
+        deletion: the number of the deletion; set by the state.
     """
 
     kind: str
@@ -119,10 +113,9 @@ class Copied:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryCopy:
-    """All that one deletion removed and that can be put back. Times are epoch seconds.
+    """Everything that one deletion removed and that can be put back.
 
     Args:
-        deletion: the number of the deletion.
         counts: how many of each kind.
     """
 
@@ -133,12 +126,12 @@ class RecoveryCopy:
 
 
 class CapReached(Exception):
-    """A deletion is larger than what may be deleted now; nothing was recorded.
+    """A deletion is larger than the hourly cap allows now; nothing was recorded.
 
     Args:
         limit: deletions an hour.
         room: how many may be deleted now.
-        wait: seconds until it fits, or, if it never does, until one more does.
+        wait: seconds until the deletion fits, or, if it never does, until one more fits.
     """
 
     def __init__(self, limit: int, room: int, wait: float) -> None:
@@ -149,11 +142,7 @@ class CapReached(Exception):
 
 
 class CodeUsed(Exception):
-    """A plan code was used before; nothing was recorded.
-
-    Args:
-        number: the deletion that it was used for.
-    """
+    """A plan code was used for the deletion `number`; nothing was recorded."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"used for deletion {number}")

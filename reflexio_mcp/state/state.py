@@ -1,4 +1,4 @@
-"""What outlives a call: the hourly cap, deletions with their receipts, recovery copies and the audit log.
+"""The state: the hourly cap, deletions with their receipts, recovery copies and the audit log.
 
 A deletion begins with one transaction (cap, plan code, record, first log line) and ends with another one (receipt,
 erasure, last log line). Locks are taken in one order: cap, copies, log.
@@ -7,16 +7,18 @@ erasure, last log line). Locks are taken in one order: cap, copies, log.
 import json
 import os
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
-from typing import Any, Final, ParamSpec, TypeVar
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
 import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 
-from reflexio_mcp.state.copies import Copies
-from reflexio_mcp.state.log import AuditLog
+from reflexio_mcp.state.copies import DAY, Copies, Keys
 from reflexio_mcp.state.records import (
     CapReached,
     CodeUsed,
@@ -27,46 +29,137 @@ from reflexio_mcp.state.records import (
     Outcome,
     Owner,
 )
-from reflexio_mcp.state.sealing import Keys
 from reflexio_mcp.state.tables import Database, StateUnusable, Transaction
 
-__all__ = ["RECORD_SECONDS", "State", "in_thread"]
+__all__ = ["RECORD_SECONDS", "AuditLog", "State", "in_thread", "named_call"]
 
 HOUR: Final = 3_600.0
-DAY: Final = 86_400.0
 
 RECORD_SECONDS: Final = 7 * DAY
-"""For how long a deletion stays on record; longer if there are copies of it. A plan code is over long before."""
+"""How long a deletion stays on record, unless it has copies for longer. Plan codes expire long before."""
+
+LINES_AT_ONCE: Final = 500
 
 THREADS: Final = 8
-"""Threads for the state alone: heavy work of others must not hold up a deletion."""
+"""Threads for the state alone, so that other work does not hold up a deletion."""
 
-RECORD_GONE: Final = "the record of this deletion is gone"
-RECORD_ADVICE: Final = "find out who removed it from the state"
+RECORD_GONE: Final = (
+    "the record of this deletion is gone",
+    "find out who writes to the state, or whether it was restored from a backup",
+)
 
 ATTEMPTS: Final = (
     "UPDATE main.deletions SET gone = gone WHERE false",
     "DELETE FROM main.copies WHERE false",
     "INSERT INTO main.log (line, chain) SELECT chain, chain FROM main.log WHERE false",
 )
-"""Statements that fail if the database can only be read, or if a right is missing."""
+"""Statements that fail if a right is missing or the database can only be read."""
 
 Parameters = ParamSpec("Parameters")
 T = TypeVar("T")
 
 _threads: RunVar[anyio.CapacityLimiter] = RunVar("reflexio_mcp_state_threads")
+_call: ContextVar[Mapping[str, str] | None] = ContextVar("reflexio_mcp_audited_call", default=None)
 
 
 async def in_thread(
     call: Callable[Parameters, T], *arguments: Parameters.args, **named: Parameters.kwargs
 ) -> T:
-    """Call a method of the state in a thread, to its end even if the task is cancelled."""
+    """Call a method of the state in a thread. A cancelled task waits for the end of the call."""
     try:
         limiter = _threads.get()
     except LookupError:
         _threads.set(limiter := anyio.CapacityLimiter(THREADS))
-    # Not abandoned: a cancelled task waits for the end of the thread.
-    return await anyio.to_thread.run_sync(lambda: call(*arguments, **named), limiter=limiter)
+    return await anyio.to_thread.run_sync(partial(call, *arguments, **named), limiter=limiter)
+
+
+@contextmanager
+def named_call(caller: str, call_id: str) -> Generator[None]:
+    """Name the call in every log line that is written inside this context and in tasks started there.
+
+    Args:
+        call_id: the id that the call has in the server's own log.
+    """
+    token = _call.set({"caller": caller, "call_id": call_id})
+    try:
+        yield
+    finally:
+        _call.reset(token)
+
+
+class Entry(NamedTuple):
+    """One log line. Numbers increase with time and may have gaps."""
+
+    number: int
+    line: str
+    chain: str
+
+
+class Verified(NamedTuple):
+    """The result of a check of the whole log.
+
+    Args:
+        lines: how many lines there are.
+        wrong: the number of the first line that does not fit the one before it.
+        missing: chain values that receipts noted and no line has: the end of the log was cut off.
+    """
+
+    lines: int
+    wrong: int | None
+    missing: set[str]
+
+
+class AuditLog:
+    """Two lines for each deletion, one before it and one after it. Lines can only be added.
+
+    A line names what is deleted and who agreed. It never has stored text or a key. Its chain value is a keyed digest of
+    the line and of the chain value before it, so a changed or removed line is found. A log cannot see that its own end
+    was cut off: a receipt notes the chain value of its line for that.
+    """
+
+    def __init__(self, database: Database, keys: Keys) -> None:
+        self._database = database
+        self._keys = keys
+
+    def append(self, facts: Mapping[str, Any]) -> None:
+        """Write a line of its own, such as a refusal."""
+        with self._database.transaction() as transaction:
+            self.add(transaction, facts)
+
+    def add(self, transaction: Transaction, facts: Mapping[str, Any]) -> str:
+        """Write a line in a transaction, and return its chain value."""
+        transaction.serialise("log")
+        last = transaction.execute("SELECT chain FROM main.log ORDER BY id DESC LIMIT 1")
+        time = datetime.fromtimestamp(transaction.now, UTC).isoformat(timespec="seconds")
+        line = json.dumps({"time": time, **(_call.get() or {}), **facts})
+        chain = self._keys.mark("log", last[0][0] if last else "", line)
+        transaction.execute("INSERT INTO main.log (line, chain) VALUES (?, ?)", line, chain)
+        return chain
+
+    def entries(self) -> Iterator[Entry]:
+        """All lines, the oldest first."""
+        select = "SELECT id, line, chain FROM main.log WHERE id > ? ORDER BY id LIMIT ?"
+        number = 0
+        while rows := self._database.read(select, number, LINES_AT_ONCE):
+            yield from (Entry(*row) for row in rows)
+            number = rows[-1][0]
+
+    def verify(self, noted: str = "") -> Verified:
+        """Check that no line was changed or removed.
+
+        Args:
+            noted: a chain value from a receipt, or empty.
+        """
+        ends = self._database.read("SELECT chain FROM main.deletions")
+        missing = {noted, *(chain for (chain,) in ends)} - {""}
+        lines, wrong, last = 0, None, ""
+        for entry in self.entries():
+            lines += 1
+            if wrong is None and entry.chain not in self._keys.marks("log", last, entry.line):
+                wrong = entry.number
+            last = entry.chain
+            missing.discard(last)
+        return Verified(lines, wrong, missing)
 
 
 class State:
@@ -75,10 +168,9 @@ class State:
     Every method raises `StateUnusable` if the state cannot be read or written. An empty answer means "not there".
 
     Args:
-        database: where it is kept.
         secrets: returns the keys, the newest first; called at the first use.
-        limit: deletions an hour for each caller; 0 means no cap.
-        days: how long a new recovery copy is kept; 0 means that none are made.
+        limit: deletions an hour for each caller; 0 for no cap.
+        days: how long a new recovery copy is kept; 0 makes no copies.
     """
 
     def __init__(
@@ -92,7 +184,7 @@ class State:
         self._process = f"{os.getpid()} {uuid.uuid4()}"
 
     def now(self) -> float:
-        """The time by the clock that all processes of this state share, in epoch seconds."""
+        """The time by the clock that all processes of this state share."""
         with self.database.transaction(writes=False) as transaction:
             return transaction.now
 
@@ -103,13 +195,13 @@ class State:
             How many may be deleted now; `None` if there is no cap.
 
         Raises:
-            CapReached: it is less than `number`.
+            CapReached: fewer than `number` may be deleted now.
         """
         with self.database.transaction(writes=False) as transaction:
             return self._check_room(transaction, owner, number)
 
     def begin(self, owner: Owner, intention: Intention) -> int:
-        """Count and record a deletion, use up its plan code and write its first log line: all of it or nothing.
+        """Count and record a deletion, use up its plan code and write its first log line, all in one step.
 
         Returns:
             The number of the deletion.
@@ -118,47 +210,49 @@ class State:
             CapReached, CodeUsed: nothing was recorded.
         """
         keys = self._keys
-        account, user = keys.mark("account", owner.account), keys.mark("user", owner.user)
+        codes = keys.marks("code", owner.account, intention.code or uuid.uuid4().hex)
         with self.database.transaction() as transaction:
             transaction.serialise("cap")
-            codes = keys.marks("code", owner.account, intention.code) if intention.code else [None]
-            used = transaction.execute("SELECT id FROM main.deletions WHERE code IN ?", [codes]).fetchone()
-            if used:
-                raise CodeUsed(used[0])
+            if used := transaction.execute("SELECT id FROM main.deletions WHERE code IN ?", codes):
+                raise CodeUsed(used[0][0])
             self._check_room(transaction, owner, intention.number)
-            number = transaction.execute(
+            ((number,),) = transaction.execute(
                 "INSERT INTO main.deletions (at, account, user_id, caller, code, process, counted) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
-                [
-                    *(transaction.now, account, user, keys.mark(*_caller(owner)), codes[0]),
-                    *(self._process, intention.number),
-                ],
-            ).fetchone()[0]
+                transaction.now,
+                keys.mark("account", owner.account),
+                keys.mark("user", owner.user),
+                keys.mark("caller", owner.account, owner.caller),
+                codes[0],
+                self._process,
+                intention.number,
+            )
             words = [intention.tool, intention.target, intention.number, intention.planned]
-            sealed = keys.seal(json.dumps(words), f"intention {number} {account} {user}")
-            transaction.execute("UPDATE main.deletions SET intention = ? WHERE id = ?", [sealed, number])
-            begin = {"event": "begin", "deletion": number, "tool": intention.tool}
-            self.log.add(transaction, begin | dict(intention.facts))
+            sealed = keys.seal(json.dumps(words), f"intention {number}")
+            transaction.execute("UPDATE main.deletions SET intention = ? WHERE id = ?", sealed, number)
+            line = {"event": "begin", "deletion": number, "tool": intention.tool}
+            self.log.add(transaction, line | dict(intention.facts))
         return number
 
     def keep(self, owner: Owner, number: int, copies: Sequence[Copied]) -> set[tuple[str, str]]:
-        """Keep copies of what a deletion removes next. An equal copy of an earlier deletion is replaced.
+        """Keep copies of what a deletion removes next.
 
         Args:
             copies: what was read after the deletion had begun.
 
         Returns:
-            The kind and id of what another deletion has erased meanwhile; it is not kept.
+            The kind and id of what another deletion has erased since then. No copy of it is kept.
         """
         with self.database.transaction() as transaction:
-            began = _record(transaction, number)[0]
+            transaction.serialise("copies")
+            began, *_ = _record(transaction, number)
             return self.copies.keep(transaction, owner, number, began, copies)
 
     def note(self, number: int, gone: int) -> None:
         """Note how many are gone so far."""
         with self.database.transaction() as transaction:
             transaction.execute(
-                "UPDATE main.deletions SET gone = ? WHERE id = ? AND finished IS NULL", (gone, number)
+                "UPDATE main.deletions SET gone = ? WHERE id = ? AND finished IS NULL", gone, number
             )
 
     def finish(
@@ -174,17 +268,17 @@ class State:
         drop: Collection[tuple[str, str]] = (),
         erase: Collection[str] = (),
     ) -> Finished:
-        """Record how a deletion ended, erase copies and write its last log line: all of it or nothing.
+        """Record the end of a deletion, erase copies and write the last log line, all in one step.
 
-        It can be repeated after a failure: what is on record already stays.
+        It can be repeated after a failure: an end that is on record stays as it is.
 
         Args:
             counted: how many the hourly cap counts from now on.
-            receipt: what the caller wants back from `Deletion.receipt`; sealed.
-            facts: what the last line of the log says.
+            receipt: returned as `Deletion.receipt`; sealed.
+            facts: the content of the last log line.
             drop: the kind and id of what was copied and is still stored.
-            erase: names; every copy that has one of them goes, whoever made it, and so do copied learnings that the
-                interactions of these requests fed. `u:` and a user names all of that user.
+            erase: names; every copy that has one of them is erased, whoever made it, and so are copied learnings that
+                the interactions of these requests fed. `u:` and a user names all copies of that user.
         """
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
@@ -192,33 +286,44 @@ class State:
             if finished is not None:
                 return Finished(erased, chain)
             self.copies.drop(transaction, number, drop)
-            erased = self.copies.erase(transaction, owner, number, erase) if erase else 0
-            end = {"event": "end", "deletion": number, "outcome": outcome, "copies_erased": erased}
-            chain = self.log.add(transaction, end | dict(facts))
-            sealed = self._keys.seal(receipt, f"receipt {number}")
+            erased, names = self.copies.erase(transaction, owner, erase) if erase else (0, "")
+            line = {"event": "end", "deletion": number, "outcome": outcome, "copies_erased": erased}
+            chain = self.log.add(transaction, line | dict(facts))
             transaction.execute(
                 "UPDATE main.deletions SET finished = ?, outcome = ?, counted = ?, gone = ?, receipt = ?, erased = ?, "
-                "chain = ? WHERE id = ?",
-                (transaction.now, outcome, counted, gone, sealed, erased, chain, number),
+                "erased_names = ?, chain = ? WHERE id = ?",
+                transaction.now,
+                outcome,
+                counted,
+                gone,
+                self._keys.seal(receipt, f"receipt {number}"),
+                erased,
+                names,
+                chain,
+                number,
             )
         return Finished(erased, chain)
 
     def last(self, owner: Owner, most: int = 20) -> list[Deletion]:
         """The deletions of this account and user, the newest first."""
         keys = self._keys
-        with self.database.transaction(writes=False) as transaction:
-            rows = transaction.execute(
-                "SELECT id, at, gone, finished, outcome, erased, chain, process = ?, account, user_id, intention, "
-                "receipt FROM main.deletions WHERE account IN ? AND user_id IN ? ORDER BY id DESC LIMIT ?",
-                [self._process, keys.marks("account", owner.account), keys.marks("user", owner.user), most],
-            ).fetchall()
-        found: list[Deletion] = []
-        for *known, account, user, intention, receipt in rows:
-            place = f"intention {known[0]} {account} {user}"
-            told = keys.open(receipt, f"receipt {known[0]}") if receipt else ""
-            known += [*json.loads(keys.open(intention, place)), told]
-            found.append(Deletion(*known))
-        return found
+        rows = self.database.read(
+            "SELECT id, at, gone, finished, outcome, chain, process = ?, intention, receipt FROM main.deletions "
+            "WHERE account IN ? AND user_id IN ? ORDER BY id DESC LIMIT ?",
+            self._process,
+            keys.marks("account", owner.account),
+            keys.marks("user", owner.user),
+            most,
+        )
+        return [
+            Deletion(
+                number,
+                *facts,
+                *json.loads(keys.open(intention, f"intention {number}")),
+                receipt=keys.open(receipt, f"receipt {number}") if receipt else "",
+            )
+            for number, *facts, intention, receipt in rows
+        ]
 
     def check(self) -> None:
         """Check that a deletion could be recorded now.
@@ -233,10 +338,11 @@ class State:
     def prune(self) -> None:
         """Remove copies and records whose time is over."""
         with self.database.transaction() as transaction:
-            self.copies.prune(transaction)
+            transaction.serialise("copies")
+            transaction.execute("DELETE FROM main.copies WHERE until <= ?", transaction.now)
             transaction.execute(
                 "DELETE FROM main.deletions WHERE at <= ? AND id NOT IN (SELECT deletion FROM main.copies)",
-                (transaction.now - RECORD_SECONDS,),
+                transaction.now - RECORD_SECONDS,
             )
 
     async def keep_pruned(self) -> None:
@@ -249,30 +355,26 @@ class State:
     def _check_room(self, transaction: Transaction, owner: Owner, number: int) -> int | None:
         if not self.limit:
             return None
-        counted = transaction.execute(
-            "SELECT at, counted FROM main.deletions WHERE caller IN ? AND at > ? ORDER BY at",
-            [self._keys.marks(*_caller(owner)), transaction.now - HOUR],
-        ).fetchall()
-        room = left = max(0, self.limit - sum(of_one for _, of_one in counted))
-        wait = 0.0
-        for at, of_one in counted:
-            if left < min(number, self.limit):
-                left += of_one
-                wait = at + HOUR - transaction.now
+        recent = (self._keys.marks("caller", owner.account, owner.caller), transaction.now - HOUR)
+        ((used,),) = transaction.execute(
+            "SELECT CAST(coalesce(sum(counted), 0) AS bigint) FROM main.deletions WHERE caller IN ? AND at > ?",
+            *recent,
+        )
+        room = max(0, self.limit - used)
         if number > room:
-            raise CapReached(self.limit, room, wait)
+            ((at,),) = transaction.execute(
+                "SELECT min(at) FROM (SELECT at, sum(counted) OVER (ORDER BY at, id) AS freed FROM main.deletions "
+                "WHERE caller IN ? AND at > ?) AS recent WHERE freed >= ?",
+                *recent,
+                used + min(number, self.limit) - self.limit,
+            )
+            raise CapReached(self.limit, room, at + HOUR - transaction.now if at else 0.0)
         return room
 
 
 def _record(transaction: Transaction, number: int) -> tuple[float, float | None, int, str]:
-    """When a deletion began and ended, and what its end noted."""
-    row = transaction.execute(
-        "SELECT at, finished, erased, chain FROM main.deletions WHERE id = ?", (number,)
-    ).fetchone()
-    if row is None:
-        raise StateUnusable(RECORD_GONE, RECORD_ADVICE)
-    return row
-
-
-def _caller(owner: Owner) -> tuple[str, ...]:
-    return "caller", owner.account, owner.caller
+    """When a deletion began and ended, how many copies it erased, and its chain value."""
+    rows = transaction.execute("SELECT at, finished, erased, chain FROM main.deletions WHERE id = ?", number)
+    if not rows:
+        raise StateUnusable(*RECORD_GONE)
+    return rows[0]

@@ -1,26 +1,39 @@
-"""The tables of the state, and what it asks of a database, whichever it is.
+"""The tables of the state, and the SQLite file that keeps them on one machine. `postgresql` is the other engine.
 
-SQL is written once, with `?` for a parameter and `main.` before a table. A parameter that is a list stands for all of
-its values: `id IN ?`.
+SQL is written once, with `?` for a parameter and `main.` before a table. A list as a parameter stands for all of its
+values: `id IN ?`.
 """
 
+import contextlib
+import os
+import threading
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Final, Protocol, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from reflexio_mcp import private_files
+
+if TYPE_CHECKING:
+    import sqlite3
 
 __all__ = [
+    "OTHER_VERSION",
     "TABLES",
     "VERSION",
-    "Cursor",
     "Database",
+    "SqliteDatabase",
     "StateUnusable",
     "Transaction",
     "nothing_can_be_deleted",
 ]
 
-VERSION: Final = 10
-"""The version of the tables. Earlier versions of this server made versions 1 to 4, which had other tables."""
+VERSION: Final = 11
+
+WEEK_OLD: Final = 4
+"""Files up to this version have only deletions of the last week, and are emptied."""
 
 TABLES: Final = """
 CREATE TABLE {schema}deletions (
@@ -38,6 +51,7 @@ CREATE TABLE {schema}deletions (
     outcome text NOT NULL DEFAULT '',
     receipt {bytes},
     erased bigint NOT NULL DEFAULT 0,
+    erased_names text NOT NULL DEFAULT '',
     chain text NOT NULL DEFAULT ''
 );
 CREATE INDEX deletions_by_caller ON {schema}deletions (caller, at);
@@ -50,13 +64,11 @@ CREATE TABLE {schema}copies (
     user_id text NOT NULL,
     kind text NOT NULL,
     item text NOT NULL,
-    content text NOT NULL,
     names text NOT NULL,
     sealing_key text NOT NULL,
     sealed {bytes} NOT NULL
 );
 CREATE INDEX copies_by_account ON {schema}copies (account, id);
-CREATE INDEX copies_by_content ON {schema}copies (content);
 CREATE INDEX copies_by_deletion ON {schema}copies (deletion);
 CREATE TABLE {schema}log (
     id {identity},
@@ -65,14 +77,39 @@ CREATE TABLE {schema}log (
     chain text NOT NULL
 )
 """
-"""Users, accounts, callers and plan codes are in there as keyed marks, and what was stored is sealed."""
+"""Users, accounts, callers, names and plan codes are keyed marks. Stored content is sealed."""
+
+WAIT_SECONDS: Final = 10.0
+"""How long a transaction waits for another process."""
+
+ADVICE: Final = (
+    "check state.db beside the store's file, or in the server's data folder if there is no store file, and that its "
+    "folder can be written and has room; a removed file is made anew when the server starts again"
+)
+OTHER_VERSION: Final = (
+    "the state was made by another version of reflexio-mcp",
+    "start that version, or to remove the state with its recovery copies and its audit log",
+)
+OLD_COPIES: Final = (
+    "recovery copies of an earlier version are in the folder `recovery`, and this version cannot read or erase them",
+    "restore what is needed with the earlier version, and to remove the folder",
+)
+
+SQLITE_TABLES: Final = "DROP TABLE IF EXISTS jobs; DROP TABLE IF EXISTS deletions;" + TABLES.format(
+    schema="",
+    identity="INTEGER PRIMARY KEY AUTOINCREMENT",
+    bytes="blob",
+    now="(julianday('now') - 2440587.5) * 86400.0",
+)
+
+Value = str | float | bytes | None
 
 
 class StateUnusable(OSError):
     """The state cannot be used; nothing was changed.
 
     Args:
-        problem: why, in words without a path, an address or a secret.
+        problem: why, without a path, an address or a secret.
         advice: what the operator does about it, as the end of "Ask the operator to".
     """
 
@@ -82,66 +119,139 @@ class StateUnusable(OSError):
 
 
 def nothing_can_be_deleted(error: StateUnusable) -> str:
-    """The sentence for a state that cannot be used: at the start, in a status and from doctor."""
+    """The sentence for an unusable state at the start, in a status and from doctor."""
     return f"Nothing can be deleted now: {error.strerror}. To mend that, {error.advice}."
 
 
-class Cursor(Protocol):
-    """What a statement returned."""
-
-    def fetchone(self) -> Any: ...
-
-    def fetchall(self) -> list[Any]: ...
-
-
-class Transaction(ABC):
-    """What happens in one step, or not at all.
+class Transaction:
+    """Statements that take effect together or not at all.
 
     Args:
-        now: epoch seconds, by the one clock that all processes of this state share.
+        cursor: the driver's object that executes statements.
+        now: epoch seconds by the clock that all processes of this state share.
     """
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, cursor: Any, now: float) -> None:
         self.now = now
+        self._cursor = cursor
 
-    def execute(self, sql: str, parameters: Sequence[object] = ()) -> Cursor:
-        """Run one statement."""
-        parts, values = sql.split("?"), list[object]()
+    def execute(self, sql: str, *parameters: Value | list[str] | list[int]) -> list[Any]:
+        """Execute one statement, and return its rows."""
+        parts, values = sql.split("?"), list[Value]()
         for place, one in enumerate(parameters):
-            several = isinstance(one, list)
-            some = cast("list[object]", one) if several else [one]
-            marks = ", ".join("?" * len(some))
-            parts[place] += f"({marks})" if several else marks
-            values += some
-        return self.run("".join(parts), values)
+            several = one if isinstance(one, list) else [one]
+            parts[place] += f"({', '.join('?' * len(several))})"
+            values += several
+        done = self._cursor.execute(self._translated("".join(parts)), values)
+        return done.fetchall() if done.description else []
 
-    @abstractmethod
-    def run(self, sql: str, parameters: Sequence[object]) -> Cursor:
-        """Run one statement whose parameters are single values."""
+    def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        """Execute one statement for each row."""
+        self._cursor.executemany(self._translated(sql), rows)
 
-    @abstractmethod
-    def execute_many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
-        """Run one statement for each row of single values."""
-
-    @abstractmethod
     def serialise(self, subject: str) -> None:
-        """Wait until no other transaction that named this subject is open, and keep others waiting until the end."""
+        """Keep other transactions that name this subject waiting until the end of this one."""
+        # A SQLite transaction that writes locks the whole file.
+
+    def _translated(self, sql: str) -> Any:
+        return sql
 
 
 class Database(ABC):
-    """A database that all processes of one state share. Everything here blocks."""
+    """A database that all processes of one state share. Its methods block."""
 
     @abstractmethod
     def transaction(self, *, writes: bool = True) -> AbstractContextManager[Transaction]:
-        """Run the block in one transaction; what it wrote is on the disk when the block has been left.
+        """Run the block in one transaction. Its changes are on the disk when the block ends.
 
         Args:
-            writes: whether it may write. If not, nothing is made that is not there.
+            writes: false for a transaction that only reads and waits for nobody.
 
         Raises:
-            StateUnusable: the database cannot be read or written now.
+            StateUnusable: the database cannot be read or written.
         """
 
+    def read(self, sql: str, *parameters: Value | list[str] | list[int]) -> list[Any]:
+        """Return the rows of one statement."""
+        with self.transaction(writes=False) as transaction:
+            return transaction.execute(sql, *parameters)
+
     def close(self) -> None:
-        """Give back what is held between two uses. It can be used again."""
+        """Discard a state that is kept in memory."""
         return
+
+
+class SqliteDatabase(Database):
+    """A file for its owner alone, made at the first use. Each transaction opens it.
+
+    Args:
+        path: returns the file's path; called at the first use. `None` keeps the state in memory.
+        old_copies: returns the folder in which earlier versions kept recovery copies.
+    """
+
+    def __init__(
+        self, path: Callable[[], Path | None], old_copies: Callable[[], Path | None] = lambda: None
+    ) -> None:
+        self._path = path
+        self._old_copies = old_copies
+        self._lock = threading.Lock()
+        self._made = False
+        self._memory: sqlite3.Connection | None = None
+
+    @contextlib.contextmanager
+    def transaction(self, *, writes: bool = True) -> Generator[Transaction]:
+        # Imported late: a server starts faster without it.
+        import sqlite3
+
+        with self._lock:
+            try:
+                connection = self._connected(sqlite3.connect)
+                try:
+                    # Deleted content is overwritten in the file.
+                    connection.execute("PRAGMA secure_delete = ON")
+                    connection.execute("BEGIN IMMEDIATE" if writes or not self._made else "BEGIN")
+                    transaction = Transaction(connection, time.time())
+                    if not self._made:
+                        _make_tables(transaction)
+                    yield transaction
+                    connection.commit()
+                    self._made = True
+                finally:
+                    connection.rollback()
+                    if connection is not self._memory:
+                        connection.close()
+            except StateUnusable:
+                raise
+            except (sqlite3.Error, OSError) as error:
+                raise StateUnusable("the state file cannot be used", ADVICE) from error
+
+    def close(self) -> None:
+        with self._lock:
+            if self._memory:
+                self._memory.close()
+                self._memory, self._made = None, False
+
+    def _connected(self, connect: Callable[..., "sqlite3.Connection"]) -> "sqlite3.Connection":
+        path = self._path()
+        if path is None:
+            self._memory = self._memory or connect(":memory:", isolation_level=None, check_same_thread=False)
+            return self._memory
+        if not self._made:
+            if (folder := self._old_copies()) and folder.is_dir() and any(folder.iterdir()):
+                raise StateUnusable(*OLD_COPIES)
+            private_files.make_folder(path.parent)
+            with contextlib.suppress(FileExistsError):
+                os.close(private_files.create(path))
+            private_files.restrict(path)
+        # A file that is removed later is not made anew: its cap and copies would be lost silently.
+        address = f"{path.absolute().as_uri()}?mode=rw"
+        return connect(address, uri=True, isolation_level=None, timeout=WAIT_SECONDS)
+
+
+def _make_tables(transaction: Transaction) -> None:
+    ((version,),) = transaction.execute("PRAGMA user_version")
+    if WEEK_OLD < version != VERSION:
+        raise StateUnusable(*OTHER_VERSION)
+    if version != VERSION:
+        for statement in (*SQLITE_TABLES.split(";"), f"PRAGMA user_version = {VERSION}"):
+            transaction.execute(statement)

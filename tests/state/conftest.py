@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from reflexio_mcp.state.records import Copied, Intention, Owner
-from reflexio_mcp.state.sqlite import SqliteDatabase
 from reflexio_mcp.state.state import State
-from reflexio_mcp.state.tables import Database
+from reflexio_mcp.state.tables import Database, SqliteDatabase
 
 KEY = b"Zk3v9Qw7xR2mT8pL5nJ4hB6cF1dS0aGy"
 OPERATOR = Owner("account", caller="key of the operator")
@@ -34,14 +33,14 @@ class Place:
         self.opened.callback(database.close)
         return State(database, lambda: keys, limit=limit, days=days)
 
-    def sql(self, statement: str, *parameters: object) -> None:
+    def sql(self, statement: str, *parameters: float) -> None:
         """Do to the tables what the state itself never does."""
         with closing(self.database()) as database, database.transaction() as transaction:
-            transaction.execute(statement, parameters)
+            transaction.execute(statement, *parameters)
 
     def rows(self, statement: str) -> list[Any]:
-        with closing(self.database()) as database, database.transaction() as transaction:
-            return transaction.execute(statement).fetchall()
+        with closing(self.database()) as database:
+            return database.read(statement)
 
     def pass_time(self, seconds: float) -> None:
         self.sql("UPDATE main.deletions SET at = at - ?", seconds)

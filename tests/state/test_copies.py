@@ -126,15 +126,6 @@ def test_a_restore_is_told_what_was_erased_while_it_ran(state: State) -> None:
     assert state.copies.erased_since(ALICE, began, read) == {("request", "r1")}
 
 
-def test_an_equal_copy_is_kept_once_so_that_nothing_is_put_back_twice(state: State) -> None:
-    first = deleted(state, ALICE, copied("r1"), copied("r2"))
-    second = deleted(state, ALICE, copied("r1"), copied("r2", text="other words"))
-    assert ids(state, ALICE, first) == ["r2"]
-    assert ids(state, ALICE, second) == ["r1", "r2"]
-    deleted(state, Owner("another account"), copied("r1"))
-    assert ids(state, ALICE, second) == ["r1", "r2"]
-
-
 def test_copies_of_what_is_still_stored_are_dropped(state: State) -> None:
     earlier = deleted(state, ALICE, copied("r1", text="earlier"))
     number = state.begin(ALICE, deletion(2))

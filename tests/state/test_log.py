@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from reflexio_mcp.state.log import named_call
-from reflexio_mcp.state.state import State
+from reflexio_mcp.state.state import State, named_call
 from tests.state.conftest import OPERATOR, Place, deletion, ended
 
 
@@ -69,8 +68,6 @@ def test_a_line_cannot_be_made_up_without_the_key(place: Place, state: State) ->
 def test_a_long_log_is_read_to_its_end(state: State) -> None:
     for number in range(7):
         state.log.append({"number": number, "ids": "x" * 10})
-    import reflexio_mcp.state.log as module
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "LINES_AT_ONCE", 3)
+        patch.setattr("reflexio_mcp.state.state.LINES_AT_ONCE", 3)
         assert [json.loads(entry.line)["number"] for entry in state.log.entries()] == list(range(7))

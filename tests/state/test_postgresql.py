@@ -4,7 +4,6 @@ import logging
 import os
 import shutil
 import signal
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -62,7 +61,7 @@ def refusal(use: Callable[[], object]) -> StateUnusable:
 def begun(database: Database) -> Iterator[int]:
     """A transaction, by the process of the server that works on it."""
     with database.transaction() as transaction:
-        yield transaction.execute("SELECT pg_backend_pid()").fetchone()[0]
+        yield transaction.execute("SELECT pg_backend_pid()")[0][0]
         transaction.execute("SELECT 1")
 
 
@@ -70,17 +69,13 @@ def test_a_database_that_restarts_is_refused_meanwhile_and_used_again_afterwards
     postgres: PostgresServer, state: State, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    together([lambda: state.begin(OPERATOR, deletion()) for _ in range(4)])
+    state.begin(OPERATOR, deletion())
     postgres.stop()
     try:
         assert refusal(state.now).strerror == "the state database: it does not answer"
     finally:
         postgres.start()
-    # None of the connections of before is in the way.
-    assert [state.check_room(OPERATOR) for _ in range(5)] == [96] * 5
-    postgres.stop()
-    postgres.start()
-    assert together([lambda: state.check_room(OPERATOR) for _ in range(4)]) == [96] * 4
+    assert state.check_room(OPERATOR) == 99
     assert not any(word in caplog.text for word in (PASSWORD, "127.0.0.1", str(postgres.port)))
 
 
@@ -98,30 +93,6 @@ def test_a_database_that_says_nothing_is_given_up(state: State, monkeypatch: pyt
     assert state.begin(OPERATOR, deletion())
 
 
-def test_a_server_that_is_frozen_as_a_whole_is_given_up_in_bounded_time(
-    postgres: PostgresServer, state: State, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    state.check()
-    monkeypatch.setattr(postgresql, "SILENT_SECONDS", 1.0)
-    [first] = postgres.sql(
-        "SELECT pid FROM pg_stat_activity WHERE application_name = 'reflexio-mcp'"
-    ).splitlines()
-    master = int(postgres.sql("SELECT split_part(pg_read_file('postmaster.pid'), chr(10), 1)"))
-    frozen = [int(first), master]
-    for process in frozen:
-        os.kill(process, signal.SIGSTOP)
-    try:
-        began = time.monotonic()
-        assert refusal(state.now).strerror == "the state database: it does not answer"
-        assert time.monotonic() - began < 15
-    finally:
-        # What started the server stops with it.
-        started = int(Path(f"/proc/{master}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[1])
-        for process in [*frozen, *([started] if os.geteuid() == 0 else [])]:
-            os.kill(process, signal.SIGCONT)
-    assert state.now()
-
-
 def test_a_lock_that_is_not_given_up_is_not_waited_for_for_ever(
     state: State, opened: Callable[[str], State], postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,21 +102,9 @@ def test_a_lock_that_is_not_given_up_is_not_waited_for_for_ever(
     other = opened(postgres_url)
     with state.database.transaction() as transaction:
         transaction.serialise("cap")
-        assert (
-            refusal(lambda: other.begin(OPERATOR, deletion())).strerror
-            == "the state database: it took too long"
-        )
+        refused = refusal(lambda: other.begin(OPERATOR, deletion()))
+    assert refused.strerror == "the state database: lock not available"
     assert other.begin(OPERATOR, deletion())
-
-
-def test_all_connections_in_use_is_said(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    state.check()
-    monkeypatch.setattr(postgresql, "WAIT_SECONDS", 0.1)
-    with ExitStack() as several:
-        for _ in range(postgresql.CONNECTIONS):
-            several.enter_context(state.database.transaction())
-        assert "connections are in use" in str(refusal(state.now))
-    assert state.now()
 
 
 def test_replicas_that_start_together_make_the_tables_once(
@@ -157,32 +116,18 @@ def test_replicas_that_start_together_make_the_tables_once(
     )
 
 
-def test_tables_of_a_newer_version_are_left_alone(
-    postgres: PostgresServer, postgres_url: str, state: State, opened: Callable[[str], State]
+@pytest.mark.parametrize("comment", ["NULL", f"'{VERSION + 1}'"])
+def test_tables_of_another_version_are_left_alone(
+    postgres: PostgresServer,
+    postgres_url: str,
+    state: State,
+    opened: Callable[[str], State],
+    comment: str,
 ) -> None:
-    state.check()
-    postgres.sql(f"INSERT INTO reflexio_mcp.state_version VALUES ({VERSION + 1})", name_of(postgres_url))
-    assert "made by a newer version" in str(refusal(lambda: opened(postgres_url).begin(OPERATOR, deletion())))
-
-
-def test_tables_of_an_earlier_version_are_replaced_unless_they_have_recovery_copies(
-    postgres: PostgresServer, postgres_url: str, state: State
-) -> None:
-    old = "".join(
-        f"CREATE TABLE reflexio_mcp.{table} (id int);"
-        for table in ("deletions", "jobs", "recovery_copies", "recovery_lines", "audit_log")
-    )
-    postgres.sql(
-        f"CREATE SCHEMA reflexio_mcp; {old} CREATE TABLE reflexio_mcp.state_version (version int);"
-        "INSERT INTO reflexio_mcp.state_version VALUES (1), (2); INSERT INTO reflexio_mcp.recovery_copies VALUES (1)",
-        name_of(postgres_url),
-    )
-    refused = refusal(lambda: state.begin(OPERATOR, deletion()))
-    assert "recovery copies of an earlier version" in str(refused)
-    assert "empty reflexio_mcp.recovery_copies" in refused.advice
-    postgres.sql("DELETE FROM reflexio_mcp.recovery_copies", name_of(postgres_url))
-    assert state.begin(OPERATOR, deletion()) == 1
-    assert postgres.sql("SELECT count(*) FROM reflexio_mcp.audit_log", name_of(postgres_url)) == "0"
+    state.begin(OPERATOR, deletion())
+    postgres.sql(f"COMMENT ON TABLE reflexio_mcp.deletions IS {comment}", name_of(postgres_url))
+    assert "made by another version" in str(refusal(lambda: opened(postgres_url).begin(OPERATOR, deletion())))
+    assert postgres.sql("SELECT count(*) FROM reflexio_mcp.deletions", name_of(postgres_url)) == "1"
 
 
 def documented(heading: str, secret: str = "a password") -> str:
@@ -204,12 +149,12 @@ def test_the_documented_rights_are_enough_and_no_line_can_be_backdated_read_or_c
         postgres.sql(documented("### The owner's role"), name)
         monkeypatch.setenv("REFLEXIO_MCP_STATE", postgres.url(name, "reflexio_mcp", "a password"))
         assert postgresql.main() == 1
-        assert f"there is no role {SERVERS}" in capsys.readouterr().err
+        assert "undefined object" in capsys.readouterr().err
         postgres.sql(documented("### The servers' role"), name)
         lesser = opened(postgres.url(name, SERVERS, "a password"))
         states.append(lesser)
         refused = refusal(lesser.check)
-        assert "its role lacks a right" in str(refused)
+        assert "insufficient privilege" in str(refused)
         assert "python3 -m reflexio_mcp.state.postgresql" in refused.advice
         assert postgresql.main() == postgresql.main() == 0
         lesser.check()
@@ -227,7 +172,7 @@ def test_the_documented_rights_are_enough_and_no_line_can_be_backdated_read_or_c
             "TRUNCATE main.copies",
         ):
             with (
-                pytest.raises(StateUnusable, match="lacks a right"),
+                pytest.raises(StateUnusable, match="insufficient privilege"),
                 lesser.database.transaction() as transaction,
             ):
                 transaction.execute(forbidden)
@@ -240,22 +185,6 @@ def test_the_documented_rights_are_enough_and_no_line_can_be_backdated_read_or_c
         for state in states:
             state.database.close()
         postgres.sql(f"DROP OWNED BY reflexio_mcp, {SERVERS}; DROP ROLE reflexio_mcp, {SERVERS}", name)
-
-
-def test_a_temporary_table_of_the_same_name_stands_for_none(state: State) -> None:
-    state.begin(OPERATOR, deletion())
-    with begun(state.database) as worker, state.database.transaction() as transaction:
-        assert worker
-        for table in ("deletions", "copies", "log"):
-            transaction.execute(f"CREATE TEMPORARY TABLE {table} (LIKE main.{table} INCLUDING ALL)")
-    for _ in range(2):
-        with state.database.transaction() as transaction:
-            assert transaction.execute("SELECT count(*) FROM main.deletions").fetchone()[0] == 1
-            with pytest.raises(StateUnusable), state.database.transaction() as another:
-                another.execute("SELECT * FROM no_such_table")
-    deleted(state, ALICE, copied())
-    assert len(state.last(OPERATOR)) == 1
-    assert state.log.verify().lines == 3
 
 
 @pytest.mark.parametrize(
@@ -296,7 +225,7 @@ def test_a_database_that_can_only_be_read_is_said_before_a_deletion_needs_it(
 ) -> None:
     state.check()
     postgres.sql(f"ALTER DATABASE {name_of(postgres_url)} SET default_transaction_read_only = on")
-    assert "it can only be read now" in str(refusal(opened(postgres_url).check))
+    assert "read only sql transaction" in str(refusal(opened(postgres_url).check))
 
 
 def test_what_is_recorded_is_on_the_disk_whatever_the_database_is_set_to(
@@ -305,11 +234,11 @@ def test_what_is_recorded_is_on_the_disk_whatever_the_database_is_set_to(
     for configured, effective in (("off", "on"), ("remote_apply", "remote_apply")):
         postgres.sql(f"ALTER DATABASE {name_of(postgres_url)} SET synchronous_commit = {configured}")
         with closing(PostgresqlDatabase(postgres_url)) as database, database.transaction() as transaction:
-            assert transaction.execute("SHOW synchronous_commit").fetchone()[0] == effective
+            assert transaction.execute("SHOW synchronous_commit") == [(effective,)]
 
 
 @pytest.mark.skipif(PGBOUNCER is None, reason="PgBouncer is not installed")
-def test_a_pooler_may_stand_before_it_unless_it_takes_transactions_apart(
+def test_replicas_may_share_a_pooler(
     postgres: PostgresServer, postgres_url: str, opened: Callable[[str], State]
 ) -> None:
     with pgbouncer(postgres, "transaction") as port:
@@ -322,9 +251,6 @@ def test_a_pooler_may_stand_before_it_unless_it_takes_transactions_apart(
         assert replicas[0].log.verify().wrong is None
         for one in replicas:
             one.database.close()
-    with pgbouncer(postgres, "statement") as port:
-        other = opened(postgres_url.replace(f":{postgres.port}/", f":{port}/"))
-        assert "PgBouncer needs pool_mode = transaction or session" in str(refusal(other.check))
 
 
 @pytest.fixture
@@ -355,14 +281,10 @@ def switch_tls(postgres: PostgresServer, statement: str, to: str) -> None:
 
 
 def test_a_certificate_is_checked_against_its_issuer_and_its_name(
-    postgres_url: str, issuer: Path, opened: Callable[[str], State], monkeypatch: pytest.MonkeyPatch
+    postgres_url: str, issuer: Path, opened: Callable[[str], State]
 ) -> None:
     checked = f"{postgres_url}?sslmode=verify-full&sslrootcert={issuer}"
     with opened(checked).database.transaction() as transaction:
-        assert transaction.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone()[0]
-    system = f"{postgres_url}?sslrootcert=system"
-    for wrong in (checked.replace("@127.0.0.1:", "@localhost:"), system, f"{checked}.missing"):
+        assert transaction.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()") == [(True,)]
+    for wrong in (checked.replace("@127.0.0.1:", "@localhost:"), f"{checked}.missing"):
         assert "certificate" in str(refusal(opened(wrong).check))
-    trusted = ssl.get_default_verify_paths()._replace(cafile=str(issuer))
-    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: trusted)
-    opened(system).check()

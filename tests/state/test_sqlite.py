@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reflexio_mcp.state.sqlite import SqliteDatabase
 from reflexio_mcp.state.state import State
-from reflexio_mcp.state.tables import VERSION, StateUnusable
+from reflexio_mcp.state.tables import VERSION, SqliteDatabase, StateUnusable
 from tests.state.conftest import KEY, OPERATOR, copied, deleted, deletion
 
 
@@ -21,15 +20,6 @@ def opened(path: Path | None, old_copies: Path | None = None) -> State:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "data" / "state.db"
-
-
-def test_nothing_is_made_before_something_is_written(path: Path) -> None:
-    state = opened(path)
-    assert not state.last(OPERATOR)
-    assert not state.copies.listed(OPERATOR)
-    assert state.check_room(OPERATOR) == 100
-    assert state.log.verify().lines == 0
-    assert not path.parent.exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
@@ -77,18 +67,6 @@ def test_what_cannot_be_read_is_not_taken_for_empty(path: Path) -> None:
         opened(path).copies.listed(OPERATOR)
 
 
-def test_an_error_of_the_system_is_not_taken_for_an_absent_file(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Root may look into every folder, so the refusal is made here.
-    def refused(_: Path) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(Path, "stat", refused)
-    with pytest.raises(StateUnusable, match="the state file cannot be used"):
-        opened(path).copies.listed(OPERATOR)
-
-
 def test_a_check_says_that_the_folder_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file")
     with pytest.raises(StateUnusable, match="the state file cannot be used") as refused:
@@ -103,7 +81,7 @@ def test_another_process_is_waited_for(path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("reflexio_mcp.state.sqlite.WAIT_SECONDS", 0.05)
+            patch.setattr("reflexio_mcp.state.tables.WAIT_SECONDS", 0.05)
             with pytest.raises(StateUnusable, match="the state file cannot be used"):
                 state.begin(OPERATOR, deletion())
     state.begin(OPERATOR, deletion())
@@ -127,7 +105,7 @@ def test_the_file_of_an_earlier_version_goes_on_and_that_of_a_newer_one_is_left_
     assert rows(path, "SELECT name FROM sqlite_schema WHERE name = 'jobs'") == []
     with closing(sqlite3.connect(path)) as newer:
         newer.execute(f"PRAGMA user_version = {VERSION + 1}")
-    with pytest.raises(StateUnusable, match="was made by a newer version"):
+    with pytest.raises(StateUnusable, match="was made by another version"):
         opened(path).begin(OPERATOR, deletion())
 
 
