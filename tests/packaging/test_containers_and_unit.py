@@ -329,7 +329,10 @@ def test_the_roles_that_compose_makes_are_enough_and_the_replicas_cannot_change_
         state.check()
         with closing(state.database) as replica:
             for forbidden in ("DELETE FROM main.log", "CREATE TABLE main.more ()"):
-                with pytest.raises(StateUnusable, match="insufficient privilege"), replica.transaction() as one:
+                with (
+                    pytest.raises(StateUnusable, match="insufficient privilege"),
+                    replica.transaction() as one,
+                ):
                     one.execute(forbidden)
     finally:
         roles = "reflexio_mcp, reflexio_mcp_server"
