@@ -22,11 +22,9 @@ from bootstrap import ROOT
 
 from benchmarks.counting import SEEN_BUDGET, per_tool
 from reflexio_mcp.cli import COMMANDS, build_parser
-from reflexio_mcp.doctor.checks import CHECKS
-from reflexio_mcp.doctor.findings import PROBLEMS
-from reflexio_mcp.install.clients import CLIENTS, KEY, Client, Layout, System, find_client
-from reflexio_mcp.install.command import snippet
-from reflexio_mcp.install.entry import Server, entry
+from reflexio_mcp.doctor.checks import CHECKS, PROBLEMS
+from reflexio_mcp.install.clients import CLIENTS, KEY, Client, Layout, System
+from reflexio_mcp.install.entry import Server, entry, snippet
 from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.server.prompts import PROMPTS
 from reflexio_mcp.server.resources import RESOURCES, TEMPLATES
@@ -35,7 +33,7 @@ from reflexio_mcp.settings import GROUPS, OPTIONS, Settings
 
 DOCUMENTS = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
-LAUNCH = published.launch(published.source())
+COMMAND = published.command(published.source())
 SHARED = "https://memory.example/mcp"
 FOR_ONE = {"REFLEXIO_USER_ID": "your-user-id"}
 
@@ -109,10 +107,10 @@ def _client(client: Client) -> list[str]:
         ]
     return [
         f"## {client.title}", "", *link, "```bash", f"reflexio-mcp install {client.name}", "```", "",
-        client.restart, "",
-        f"<details><summary>By hand, in {_places(client)}</summary>", "", *_block(client, Server(LAUNCH, FOR_ONE)),
+        f"Quit {client.title} completely and start it again.", "",
+        f"<details><summary>By hand, in {_places(client)}</summary>", "", *_block(client, Server(COMMAND, FOR_ONE)),
         f"For an account at Reflexio. {client.note}", "",
-        *_block(client, Server(LAUNCH, {KEY: "your-api-key", **FOR_ONE})), *shared, "</details>", "",
+        *_block(client, Server(COMMAND, {KEY: "your-api-key", **FOR_ONE})), *shared, "</details>", "",
     ]  # fmt: skip
 
 
@@ -122,7 +120,7 @@ def _block(client: Client, server: Server) -> list[str]:
 
 def _link(client: Client) -> str:
     """A link that puts the server into a client with one click, as a web address: pages strip links of programs."""
-    config = json.dumps(entry(client, Server(LAUNCH)), separators=(",", ":"))
+    config = json.dumps(entry(client, Server(COMMAND)), separators=(",", ":"))
     if client.name == "cursor":
         encoded = base64.b64encode(config.encode()).decode()
         return f"https://cursor.com/en/install-mcp?{urlencode({'name': 'reflexio', 'config': encoded})}"
@@ -135,13 +133,13 @@ ONE_CLICK = ("cursor", "vscode")
 
 def any_client() -> str:
     """The entry that most clients take."""
-    return f"```json\n{snippet(None, Server(LAUNCH, FOR_ONE))}\n```\n"
+    return f"```json\n{snippet(None, Server(COMMAND, FOR_ONE))}\n```\n"
 
 
 def known_clients() -> str:
     """Their names, with the one-click links."""
     titles = [f"`{client.name}`" for client in CLIENTS]
-    links = [f"[{client.title}]({_link(client)})" for client in map(find_client, ONE_CLICK) if client]
+    links = [f"[{client.title}]({_link(client)})" for client in CLIENTS if client.name in ONE_CLICK]
     return f"{', '.join(titles[:-1])} and {titles[-1]}. With one click: {' or '.join(links)}.\n"
 
 
@@ -209,7 +207,7 @@ def messages() -> str:
 def checks() -> str:
     """What doctor looks at."""
     rows = ["| Check | Looks at |", "|---|---|"]
-    rows += [f"| {check.name} | {check.looks_at} |" for check in CHECKS]
+    rows += [f"| {name} | {looks_at} |" for name, (looks_at, _) in CHECKS.items()]
     return (
         "\n".join([*rows, "| clients | the entries of clients: the program, the key, and all of the above |"])
         + "\n"

@@ -10,7 +10,6 @@ from typing import Any
 from bootstrap import ROOT
 
 from reflexio_mcp import __version__
-from reflexio_mcp.install.launch import Launch
 from reflexio_mcp.server.server import ICON, TITLE
 from reflexio_mcp.settings import OPTIONS, Option, Settings
 from reflexio_mcp.tools.catalog import offered
@@ -55,9 +54,9 @@ def source() -> str:
     return PYPI_NAME if ON_INDEX else f"git+{repository()}"
 
 
-def launch(source: str) -> Launch:
+def command(source: str) -> tuple[str, ...]:
     """What an entry runs, as the pages show it."""
-    return Launch("uvx", (PYPI_NAME,) if source == PYPI_NAME else ("--from", source, PYPI_NAME))
+    return ("uvx", PYPI_NAME) if source == PYPI_NAME else ("uvx", "--from", source, PYPI_NAME)
 
 
 def registry_name() -> str:

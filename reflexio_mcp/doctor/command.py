@@ -1,35 +1,39 @@
-"""`reflexio-mcp doctor`."""
+"""`reflexio-mcp doctor`: the settings of this shell and of every client's entry, and what is wrong with them."""
 
 import itertools
 import json
 import logging
 import os
+import re
+import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 import anyio
 
 from reflexio_mcp import __version__
-from reflexio_mcp.doctor.checks import Setup, examine
-from reflexio_mcp.doctor.clients import setups_of_clients
-from reflexio_mcp.doctor.findings import Finding, ok
-from reflexio_mcp.install.clients import Layout
-from reflexio_mcp.install.entry import visible
-from reflexio_mcp.settings import OPTIONS
+from reflexio_mcp.doctor.checks import Finding, Setup, examine, note, ok, problem
+from reflexio_mcp.install.clients import CLIENTS, KEY, Client, Layout
+from reflexio_mcp.install.entry import command_of, is_ours, settings_of, visible
+from reflexio_mcp.install.files import ClientFile, InstallError
+from reflexio_mcp.settings import OPTIONS, is_reference
 
-__all__ = ["Report", "run_doctor"]
+__all__ = ["run_doctor"]
+
+_VARIABLE: Final = re.compile(r"(?<![\w.])[A-Z_]\w+")
+"""The variable in a reference. References to what only the client knows, such as its secrets, have none."""
 
 
 @dataclass(slots=True)
 class Report:
-    """What was found, said as it is found unless it is for a program."""
+    """What was found. A person sees each finding at once."""
 
     as_json: bool = False
     findings: list[Finding] = field(default_factory=list[Finding])
 
     def tell(self, found: Finding) -> None:
-        """Add a finding."""
         heading = "" if any(one.where == found.where for one in self.findings[-1:]) else f"\n{found.where}\n"
         self.findings.append(found)
         if not self.as_json:
@@ -48,20 +52,12 @@ class Report:
     @property
     def next_step(self) -> str:
         """The one thing to do first; empty if nothing is wrong."""
-        ranked = [one for status in ("failure", "warning", "note") for one in self.of(status)]
+        ranked = [*self.of("failure"), *self.of("warning"), *self.of("note")]
         return next((one.do for one in ranked if one.do), "")
 
 
 def run_doctor(flags: Mapping[str, str], *, as_json: bool = False) -> int:
-    """Examine the settings of this shell and of every client's entry, and say what is wrong as it is found.
-
-    Args:
-        flags: option name to text, as given on the command line.
-        as_json: for a program instead of a person.
-
-    Returns:
-        0 if nothing is wrong, 1 for warnings alone, 2 for a failure.
-    """
+    """Say what is wrong; returns 0 if nothing is, 1 for warnings alone, 2 for a failure."""
     logging.basicConfig(stream=sys.stderr, level=logging.ERROR)
     report = Report(as_json)
     env = os.environ | {one.env: flags[one.name] for one in OPTIONS if one.name in flags}
@@ -72,21 +68,75 @@ def run_doctor(flags: Mapping[str, str], *, as_json: bool = False) -> int:
     if as_json:
         findings = [{name: text for name, text in one._asdict().items() if text} for one in report.findings]
         about = {"version": __version__, "exit_code": report.exit_code, "configuration": values}
-        print(json.dumps(about | {"findings": findings, "next": report.next_step}, indent=2))
+        print(json.dumps({**about, "findings": findings, "next": report.next_step}, indent=2))
     else:
-        counts = {word: len(report.of(word)) for word in ("failure", "warning")}
-        said = ", ".join(f"{word}s: {count}" for word, count in counts.items() if count)
+        said = f"failures: {len(report.of('failure'))}, warnings: {len(report.of('warning'))}"
         following = f" Next: {report.next_step}" if report.next_step else ""
-        print(f"\n{said or 'Nothing is wrong'}.{following}")
+        print(f"\n{said if report.exit_code else 'Nothing is wrong'}.{following}")
     return report.exit_code
 
 
 async def _examine_all(env: Mapping[str, str], report: Report) -> None:
     examined: dict[object, str] = {}
-    for setup in itertools.chain([Setup("This shell", env)], setups_of_clients(Layout.here(), report.tell)):
+    for setup in itertools.chain([Setup("This shell", env)], _setups_of_clients(Layout.here(), report.tell)):
         given = frozenset(pair for pair in setup.env.items() if pair[0].startswith("REFLEXIO") and pair[1])
         same = examined.setdefault((given, setup.key_unknown), setup.where)
         if same == setup.where:
             await examine(setup, report.tell)
         else:
             report.tell(ok(f"the same settings as {same}")._replace(check="settings", where=setup.where))
+
+
+def _setups_of_clients(layout: Layout, tell: Callable[[Finding], None]) -> Iterator[Setup]:
+    """The settings of every client's entries for this server."""
+    found_any = False
+    for client in CLIENTS:
+        try:
+            entries = ClientFile.read(client, client.file(layout)).entries
+        except InstallError as error:
+            tell(problem("client-file-unreadable", str(error))._replace(check="clients", where=client.title))
+            continue
+        for name, entry in entries.items():
+            if is_ours(client, entry):
+                found_any = True
+                setup, findings = _setup_of(client, entry, layout)
+            elif name.startswith("reflexio"):
+                setup, findings = (
+                    None,
+                    [note("a shared server, or another program; run doctor where it runs")],
+                )
+            else:
+                continue
+            for found in findings:
+                tell(found._replace(check="clients", where=client.title))
+            if setup:
+                yield setup
+    if not found_any:
+        missing = problem("no-client", "No client on this machine starts this server.")
+        tell(missing._replace(check="clients", where="Clients"))
+
+
+def _setup_of(client: Client, entry: Mapping[str, Any], layout: Layout) -> tuple[Setup, list[Finding]]:
+    """The settings that an entry has if the client is started from this shell, and findings on the entry."""
+    command = command_of(entry)[0]
+    if shutil.which(command, path=layout.env.get("PATH", "")):
+        findings = [ok(f"starts {command}")]
+    else:
+        findings = [problem("client-command-missing", f"There is no program {command}.")]
+    written = settings_of(client, entry)
+    if client.key == "inherit" and KEY in layout.env:
+        written[KEY] = f"${KEY}"
+    env = {name: _filled_in(value, layout) for name, value in written.items()}
+    key = written.get(KEY, "")
+    unset = bool(key) and not env[KEY]
+    if unset and _VARIABLE.search(key):
+        findings.append(problem("client-key-not-set", f"It refers to {KEY}, which is not set here."))
+    return Setup(client.title, env, key_unknown=unset), findings
+
+
+def _filled_in(value: str, layout: Layout) -> str:
+    """A value, or the variable of this shell that it refers to; empty if the variable is not set."""
+    if not is_reference(value):
+        return value
+    name = _VARIABLE.search(value)
+    return layout.env.get(name[0], "") if name else ""

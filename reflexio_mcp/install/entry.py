@@ -1,27 +1,22 @@
-"""The entry for a client, what an earlier entry says, and which entries are this server's."""
+"""The entry for a client, and what an earlier entry says."""
 
+import json
+import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
 from reflexio_mcp.install.clients import BEARER, KEY, Client
-from reflexio_mcp.install.launch import Launch
+from reflexio_mcp.install.files import InstallError
 from reflexio_mcp.settings import HOSTED_URL, OPTIONS, is_reference, parse_flags
 
-__all__ = [
-    "NAME",
-    "QUESTIONS",
-    "Server",
-    "command_of",
-    "entry",
-    "is_ours",
-    "merged",
-    "settings_of",
-    "visible",
-]
+__all__ = ["Server", "command_of", "entry", "is_ours", "settings_of", "snippet", "visible"]
 
-NAME: Final = "reflexio"
+COMMAND: Final = "reflexio-mcp"
+PLACEHOLDER: Final = "your-api-key"
 
 QUESTIONS: Final = {
     "reflexio-api-key": "Reflexio API key",
@@ -35,30 +30,47 @@ class Server:
     """What an entry says, whatever the client.
 
     Args:
-        launch: the command; none for a shared server.
-        env: variables of the server. If the key is among them, most clients get a reference to it instead.
-        remote: the address of a shared server, which is entered instead of the command.
+        command: the program and its arguments.
+        env: its variables. Most clients get a reference instead of the key.
+        remote: the address of a shared server, instead of a command.
         with_token: the shared server needs a bearer token.
     """
 
-    launch: Launch | None = None
+    command: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     remote: str = ""
     with_token: bool = False
 
 
+def find_launch(python: str = sys.executable, prefix: str = sys.prefix) -> tuple[str, ...]:
+    """How a client, which may have no PATH, starts this installation."""
+    if re.search(r"[/\\](archive|environments|builds)-v|[/\\]\.cache[/\\]pipx[/\\]", prefix):
+        raise InstallError(
+            "This copy runs from a cache that may be emptied, so a client could not rely on it. Install it to stay, "
+            f"with `uv tool install` and what you gave to uvx, and run `{COMMAND} install` again."
+        )
+    script = Path(python).parent / (COMMAND + (".exe" if os.name == "nt" else ""))
+    if script.is_file():
+        return (str(script),)
+    # -P: a file named like a module of ours in the client's working folder is not imported.
+    return (python, "-P", "-m", "reflexio_mcp")
+
+
 def entry(client: Client, server: Server) -> dict[str, Any]:
     """The entry as the client takes it."""
-    if server.launch is None:
-        return _remote_entry(client, server)
-    made = dict(client.extra)
-    if client.joined:
-        made["command"] = [server.launch.command, *server.launch.args]
-    else:
-        made |= {"command": server.launch.command, "args": list(server.launch.args)}
+    if server.remote:
+        made = {**client.remote, client.url_key: server.remote}
+        if server.with_token and client.key == "forward":
+            made["bearer_token_env_var"] = BEARER
+        elif server.with_token and client.token:
+            made["headers"] = {"Authorization": f"Bearer {client.token}"}
+        return made
+    command, *args = server.command
+    started = {"command": [command, *args]} if client.joined else {"command": command, "args": args}
+    made = {**client.extra, **started}
     env = dict(server.env)
     if KEY in env:
-        # Written out: if its key is missing, an entry without an address would mean the embedded store.
+        # Without the address, an entry whose key is missing would mean the embedded store.
         env = {"REFLEXIO_URL": HOSTED_URL, **env}
         if client.key in ("forward", "inherit"):
             del env[KEY]
@@ -71,39 +83,8 @@ def entry(client: Client, server: Server) -> dict[str, Any]:
     return made
 
 
-def _remote_entry(client: Client, server: Server) -> dict[str, Any]:
-    made = {**dict(client.remote), client.url_key: server.remote}
-    if server.with_token and client.key == "forward":
-        made["bearer_token_env_var"] = BEARER
-    elif server.with_token and (token := token_reference(client)):
-        made["headers"] = {"Authorization": f"Bearer {token}"}
-    return made
-
-
-def token_reference(client: Client) -> str:
-    """What stands for the bearer token of a shared server; empty if the client cannot refer to a variable."""
-    if client.plain_headers:
-        return ""
-    return client.reference.replace("reflexio-api-key", "reflexio-mcp-token").replace(KEY, BEARER)
-
-
-def merged(client: Client, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """The old entry, with what a person added or changed, brought up to date."""
-    made = {key: value for key, value in {**new, **old}.items() if key not in (client.env_key, "env_vars")}
-    for key in ("command", "args", client.env_key, client.url_key, "bearer_token_env_var"):
-        if key in new:
-            made[key] = new[key]
-    others = [name for name in old.get("env_vars", []) if name != KEY]
-    if names := [*others, *new.get("env_vars", [])]:
-        made["env_vars"] = names
-    if headers := {**old.get("headers", {}), **new.get("headers", {})}:
-        made["headers"] = headers
-    return made
-
-
 def settings_of(client: Client, old: Mapping[str, Any]) -> dict[str, str]:
-    """The variables of an earlier entry. Flags among its arguments count as variables, and come first as they do
-    in the program itself. A key that the client passes on in another way stands as a reference."""
+    """The settings of an entry, as variables: its flags take precedence, and a forwarded key is a reference."""
     variables: dict[str, Any] = old.get(client.env_key) or {}
     env = {name: str(value) for name, value in variables.items()}
     if KEY in old.get("env_vars", []):
@@ -114,27 +95,23 @@ def settings_of(client: Client, old: Mapping[str, Any]) -> dict[str, str]:
 
 
 def command_of(entry: Mapping[str, Any]) -> list[str]:
-    """The program that an entry starts and its arguments; empty if it names none."""
+    """The program of an entry and its arguments; empty for a shared server."""
     command: Any = entry.get("command") or []
     words: list[Any] = [command] if isinstance(command, str) else [*command]
     return [*map(str, words), *map(str, entry.get("args") or [])]
 
 
 def is_ours(client: Client, entry: Mapping[str, Any], remote: str = "") -> bool:
-    """Whether an entry starts this program.
-
-    Args:
-        remote: the address of a shared server. If it is given, the entry is ours if it names that address.
-    """
+    """Whether an entry starts this program or, if `remote` is given, names the shared server at that address."""
     if remote:
         return entry.get(client.url_key) == remote
     return _end_of_program(command_of(entry)) > 0
 
 
 def _end_of_program(words: Sequence[str]) -> int:
-    """How many words come before the arguments of this program; 0 if another program is started."""
+    """How many words come before this program's arguments; 0 if another program is started."""
     for at, word in enumerate(words):
-        # A path names a program only where it comes first.
+        # Only the first word may be a path to the program.
         name = word if at else re.split(r"[/\\]", word)[-1].removesuffix(".exe")
         source = words[at - 1] if at else ""
         if re.fullmatch(r"reflexio[-_]mcp([@\[=<>~].*)?", name) and source not in ("--from", "--spec"):
@@ -142,8 +119,39 @@ def _end_of_program(words: Sequence[str]) -> int:
     return 0
 
 
+def snippet(client: Client | None, server: Server, name: str = "reflexio") -> str:
+    """The entry as text to paste, without secrets. Without a client: in the form that most clients share."""
+    client = client or Client("any", "Any client", (), key="file")
+    made = entry(client, replace(server, env=visible_all(server.env)))
+    document: dict[str, Any] = {name: made}
+    for key in reversed(client.section):
+        document = {key: document}
+    if client.format == "toml":
+        import tomlkit
+
+        return tomlkit.dumps(document).strip()
+    if asked := questions(made):
+        document = {"inputs": asked, **document}
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def questions(made: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What VS Code asks a person for, because an entry refers to it."""
+    text = json.dumps(made)
+    return [
+        {"type": "promptString", "id": id_, "description": about, "password": True}
+        for id_, about in QUESTIONS.items()
+        if f"${{input:{id_}}}" in text
+    ]
+
+
+def visible_all(env: Mapping[str, str]) -> dict[str, str]:
+    """Variables as they may be shown."""
+    return {name: PLACEHOLDER if name == KEY else visible(name, value) for name, value in env.items()}
+
+
 def visible(name: str, value: str) -> str:
-    """A setting as it may be shown. What is or may be a secret is not: also a key in the wrong variable."""
+    """A setting as it may be shown. A key in the wrong variable is hidden too."""
     option = next((one for one in OPTIONS if one.env == name), None)
     looks_like_a_key = re.search(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z\d]{20,}", value)
     if is_reference(value):

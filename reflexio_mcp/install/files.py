@@ -1,4 +1,4 @@
-"""A client's file: reading it, changing one entry, and replacing it whole or not at all, with a backup beside it."""
+"""A client's file is read, changed in one entry and replaced in one step, with a backup beside it."""
 
 import json
 import os
@@ -6,18 +6,15 @@ import re
 import stat
 import tempfile
 from collections.abc import MutableMapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 from reflexio_mcp import private_files
+from reflexio_mcp.install.clients import Client
 
-__all__ = ["ClientFile", "InstallError", "servers"]
-
-MAX_BYTES: Final = 4 * 1024 * 1024
-"""A larger file is not a client's configuration."""
+__all__ = ["ClientFile", "InstallError"]
 
 _COMMENT: Final = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
 _LAST_COMMA: Final = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])')
@@ -34,55 +31,70 @@ class ClientFile:
     """A client's configuration file as it was read.
 
     Args:
-        path: the file itself, if a link led to it.
-        kind: json or toml.
         raw: its bytes; `None` if there is no file.
-        document: what it contains. A TOML document keeps its comments and layout.
-        has_comments: whether it is JSON with comments or trailing commas, which would be lost by writing it.
+        document: its content. A TOML document keeps its comments and layout.
+        has_comments: whether it is JSON with comments, which writing would lose.
     """
 
+    client: Client
     path: Path
-    kind: Literal["json", "toml"]
     raw: bytes | None
     document: Table
     has_comments: bool = False
 
     @classmethod
-    def read(cls, path: Path, kind: Literal["json", "toml"]) -> "ClientFile":
-        """Read a file. A link is followed, so that the file it points at is the one that is replaced.
-
-        Raises:
-            InstallError: it is not an ordinary file, it cannot be read, or it is not JSON or TOML.
-        """
+    def read(cls, client: Client, path: Path) -> "ClientFile":
+        """Read a file. The file behind a link is replaced; the link stays."""
         path = Path(os.path.realpath(path))
         raw = _read_bytes(path)
         try:
             text = (raw or b"").decode("utf-8-sig")
-            if kind == "toml":
+            if client.format == "toml":
                 import tomlkit  # takes long to import, and one client needs it
 
-                return cls(path, kind, raw, tomlkit.parse(text))
-            with suppress(ValueError):
-                return cls(path, kind, raw, _object(json.loads(text or "{}")))
-            plain = _LAST_COMMA.sub(r"\1", _COMMENT.sub(r"\1", text))
-            return cls(
-                path, kind, raw, _object(json.loads(plain if plain.strip() else "{}")), bool(text.strip())
-            )
+                return cls(client, path, raw, tomlkit.parse(text))
+            plain = _COMMENT.sub(lambda found: found[1] or "\n" * found[0].count("\n"), text)
+            plain = _LAST_COMMA.sub(r"\1", plain)
+            document: Any = json.loads(plain if plain.strip() else "{}")
+            if not isinstance(document, dict):
+                raise ValueError("not an object")
+            return cls(client, path, raw, cast("Table", document), has_comments=plain != text)
         except ValueError as error:  # of the decoder, json and tomlkit alike
+            # The text of the error may repeat what is in the file.
             line = getattr(error, "lineno", getattr(error, "line", None))
-            where = f" (line {line})" if line else ""
             raise InstallError(
-                f"{path} was left alone, because it is not {kind.upper()}{where}. Correct it and run this again."
+                f"{path} was left alone, because it is not {client.format.upper()}"
+                f"{f' (line {line})' if line else ''}. Correct it and run this again."
             ) from None
 
+    @property
+    def entries(self) -> dict[str, dict[str, Any]]:
+        """All servers in the file, by name."""
+        table: Any = self._servers()
+        plain: dict[str, Any] = table.unwrap() if self.client.format == "toml" and table else table
+        return {name: held if isinstance(held, dict) else {} for name, held in plain.items()}
+
+    def put(self, name: str, entry: dict[str, Any]) -> None:
+        """Change an entry of the document, or take it out if the new one is empty."""
+        table = self._servers(create=True)
+        table.pop(name, None)
+        if entry:
+            table[name] = entry
+
+    def _servers(self, *, create: bool = False) -> Table:
+        table = self.document
+        for name in self.client.section:
+            inner: Any = table.setdefault(name, {}) if create else table.get(name, {})
+            if not isinstance(inner, MutableMapping):
+                raise InstallError(f"{self.path} was left alone, because {name} is not a table. Correct it.")
+            table = cast("Table", inner)
+        return table
+
     def write(self, *, private: bool) -> Path | None:
-        """Write the document in one step, and return where the old file was copied to.
+        """Write the document in one step and return the backup, unless the file changed after it was read.
 
         Args:
-            private: nobody but its owner may read the file and its backup from now on.
-
-        Raises:
-            InstallError: the file changed after it was read, or it cannot be written.
+            private: only its owner may read the file and its backup.
         """
         if _read_bytes(self.path) != self.raw:
             raise InstallError(f"{self.path} changed meanwhile. Nothing was written; run this again.")
@@ -106,12 +118,12 @@ class ClientFile:
         return backup
 
     def back_up(self, mode: int = 0o600) -> Path | None:
-        """Copy the file beside itself, if there is one, and return where to."""
+        """Copy the file beside itself, if there is one."""
         if self.raw is None:
             return None
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
         backup = self.path.with_name(f"{self.path.name}.{stamp}.bak")
-        # Made anew: neither an earlier backup nor a link of this name is written to.
+        # Neither an earlier backup nor a link of this name is written to.
         with os.fdopen(private_files.create(backup), "wb") as file:
             file.write(self.raw)
         backup.chmod(mode)
@@ -119,48 +131,21 @@ class ClientFile:
 
     def _written(self) -> bytes:
         before = (self.raw or b"").decode("utf-8-sig")
-        if self.kind == "toml":
+        if self.client.format == "toml":
             import tomlkit
 
             text = tomlkit.dumps(self.document).replace("\r\n", "\n")
         else:
             indent = re.search(r"\n([ \t]+)\S", before)
-            escaped = "\\u" in before  # an escape may stand for half a character, which cannot be written
+            escaped = "\\u" in before  # an escape may be half a character, which cannot be written
             text = json.dumps(self.document, indent=indent[1] if indent else 2, ensure_ascii=escaped) + "\n"
         return (text.replace("\n", "\r\n") if "\r\n" in before else text).encode()
 
 
-def servers(document: Table, section: tuple[str, ...], *, create: bool = False) -> Table:
-    """The table of servers in a document; an empty one if there is none.
-
-    Args:
-        create: put the missing tables into the document.
-
-    Raises:
-        InstallError: something else is in its place.
-    """
-    table = document
-    for name in section:
-        inner: Any = table.setdefault(name, {}) if create else table.get(name, {})
-        if not isinstance(inner, MutableMapping):
-            raise InstallError(f"The file was left alone, because {name} is not a table in it. Correct it.")
-        table = cast("Table", inner)
-    return table
-
-
-def _object(value: Any) -> Table:
-    if not isinstance(value, dict):
-        raise ValueError("not an object")
-    return cast("Table", value)
-
-
 def _read_bytes(path: Path) -> bytes | None:
     try:
-        about = path.stat()
-        if not stat.S_ISREG(about.st_mode):  # a pipe would be waited for
+        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would block
             raise InstallError(f"{path} is not an ordinary file. Nothing was changed.")
-        if about.st_size > MAX_BYTES:
-            raise InstallError(f"{path} is too large for a configuration. Nothing was changed.")
         return path.read_bytes()
     except FileNotFoundError:
         return None

@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from reflexio_mcp.cli import main
-from reflexio_mcp.install.clients import CLIENTS, Client, Layout, find_client
+from reflexio_mcp.install.clients import CLIENTS, Client, Layout
 
 KEY = "rflx-0123456789"
 OWN = "http://localhost:8061"
 
 
 def client_of(name: str) -> Client:
-    client = find_client(name)
-    assert client
-    return client
+    return next(client for client in CLIENTS if client.name == name)
 
 
 @dataclass

@@ -1,16 +1,20 @@
-"""Installing into each client's file."""
+"""Installing into each client's file, a first and a second time."""
 
 import io
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path, PurePath
+from typing import Any
 
 import pytest
 
 from reflexio_mcp.cli import main
 from reflexio_mcp.install.clients import Layout, System
-from reflexio_mcp.install.entry import command_of
-from reflexio_mcp.install.launch import find_launch
+from reflexio_mcp.install.entry import command_of, find_launch
+from reflexio_mcp.install.files import InstallError
 from reflexio_mcp.settings import HOSTED_URL, load
 from tests.install.support import KEY, NAMES, OWN, Home, client_of
 
@@ -80,9 +84,10 @@ def test_variables_and_older_places_are_heeded(tmp_path: Path) -> None:
     )
     assert client_of("codex").file(layout) == tmp_path / "c" / "config.toml"
     assert client_of("zed").file(layout) == tmp_path / "x" / "zed" / "settings.json"
-    old = client_of("cline").paths(layout)[1]
-    old.parent.mkdir(parents=True)
-    assert client_of("cline").file(layout) == old
+    second = client_of("opencode").paths(layout)[1]
+    second.parent.mkdir(parents=True)
+    second.touch()
+    assert client_of("opencode").file(layout) == second
     package = tmp_path / "AppData/Local/Packages/Claude_pzs8sxrjxfjjc/LocalCache/Roaming/Claude"
     package.mkdir(parents=True)
     assert client_of("claude-desktop").file(Layout("windows", tmp_path)).parent == package
@@ -92,9 +97,9 @@ def test_the_entry_starts_this_program_for_this_account_and_nothing_else_changes
     before, old = home.entries, home.path.read_bytes()
     assert home.install() == 0
     after = home.entries
-    launch = find_launch()
-    assert command_of(after.pop("reflexio")) == [launch.command, *launch.args]
-    assert PurePath(launch.command).is_absolute()
+    command = find_launch()
+    assert command_of(after.pop("reflexio")) == [*command]
+    assert PurePath(command[0]).is_absolute()
     assert after == before
     assert load(home.variables).user_id == "jo"
     assert [one.read_bytes() for one in home.backups] == [old]
@@ -129,7 +134,7 @@ def test_a_dry_run_writes_nothing_and_shows_no_key(
     for words in (["--dry-run"], ["--print"]):
         assert home.install(*words) == 0
         said = capsys.readouterr().out
-        assert find_launch().command in said
+        assert find_launch()[0] in said
         assert KEY not in said
     assert (home.text, home.backups) == (old, [])
 
@@ -185,5 +190,102 @@ def test_what_is_printed_for_any_client_can_be_read_by_it(
     home_of("cursor")
     assert main(["install", "--print", "--user-id", "ada"]) == 0
     shown = json.load(io.StringIO(capsys.readouterr().out))["mcpServers"]["reflexio"]
-    assert shown["command"] == find_launch().command
+    assert shown["command"] == find_launch()[0]
     assert shown["env"] == {"REFLEXIO_USER_ID": "ada"}
+
+
+OURS: list[dict[str, Any]] = [
+    {"command": "reflexio-mcp"},
+    {"command": "/opt/tools/bin/reflexio-mcp", "args": ["serve"]},
+    {"command": "C:\\Tools\\reflexio-mcp.exe"},
+    {"command": "uvx", "args": ["--from", "git+https://x.example/reflexio-mcp", "reflexio-mcp@1.0"]},
+    {"command": "python3", "args": ["-P", "-m", "reflexio_mcp"]},
+]
+OTHERS: list[dict[str, Any]] = [
+    {"url": "https://other.example/mcp", "headers": {"Authorization": "Bearer s3cret"}},
+    {"command": "node", "args": ["/home/jo/reflexio-mcp/index.js", "--token", "s3cret"]},
+    {"command": "uvx", "args": ["--from", "reflexio-mcp", "other"], "env": {"TOKEN": "s3cret"}},
+    {},
+]
+
+
+@pytest.mark.parametrize("entry", [*OURS, *OTHERS])
+def test_another_entry_of_the_same_name_is_left_alone_until_it_is_to_be_replaced(
+    entry: dict[str, Any], home_of: HomeOf, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = home_of("cursor")
+    home.put(entry)
+    before = home.text
+    assert home.install() == 1
+    said = capsys.readouterr().err
+    assert "--replace" in said
+    assert "s3cret" not in said
+    assert (home.text, home.backups) == (before, [])
+    assert home.uninstall("--dry-run") == (0 if entry in OURS else 1)
+    assert home.install("--name", "memory") == 0
+    assert home.install("--replace") == 0
+    assert home.entries["reflexio"]["command"] == find_launch()[0]
+
+
+def test_the_settings_that_replace_would_drop_are_named(
+    home_of: HomeOf, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = home_of("cline")
+    env = {"REFLEXIO_USER_ID": "ada", "MY_TOKEN": "s3cret", "REFLEXIO_API_KEY": KEY}
+    home.put({"command": "uvx", "args": ["reflexio-mcp", "--read-only"], "env": env})
+    assert home.install("--url", OWN) == 1
+    said = capsys.readouterr().err
+    assert "REFLEXIO_USER_ID=ada" in said
+    assert "REFLEXIO_MCP_READ_ONLY=1" in said
+    assert "s3cret" not in said
+    assert KEY not in said
+    assert home.install("--url", OWN, "--replace") == 0
+    assert home.variables == {"REFLEXIO_URL": OWN, "REFLEXIO_USER_ID": "jo"}, "no key goes to another address"
+
+
+def test_the_user_is_the_one_of_the_account_unless_another_is_named(home_of: HomeOf) -> None:
+    home = home_of("cursor")
+    home.install()
+    assert home.variables == {"REFLEXIO_USER_ID": "jo"}
+    home.install("--user-id", "ada", "--replace")
+    assert home.variables == {"REFLEXIO_USER_ID": "ada"}
+    home.install("--every-user", "--replace")
+    assert home.variables == {}
+    assert home.install("--every-user", "--user-id", "ada") == 2
+
+
+def test_what_is_set_in_the_shell_is_written_so_that_it_means_the_same_elsewhere(
+    home_of: HomeOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = home_of("gemini")
+    monkeypatch.setenv("REFLEXIO_MCP_STORE", "here.db")
+    monkeypatch.setenv("REFLEXIO_MCP_PORT", "9")
+    home.install()
+    assert home.variables == {"REFLEXIO_MCP_STORE": str(Path("here.db").absolute()), "REFLEXIO_USER_ID": "jo"}
+
+
+def test_the_installed_command_is_named_by_its_whole_path_or_the_interpreter_runs_the_module(
+    tmp_path: Path,
+) -> None:
+    python = str(tmp_path / "python")
+    assert find_launch(python, str(tmp_path)) == (python, "-P", "-m", "reflexio_mcp")
+    script = tmp_path / ("reflexio-mcp.exe" if sys.platform == "win32" else "reflexio-mcp")
+    script.touch()
+    assert find_launch(python, str(tmp_path)) == (str(script),)
+
+
+@pytest.mark.parametrize(
+    "prefix", ["/c/uv/archive-v0/x", "/c/uv/environments-v2/x", "/home/jo/.cache/pipx/x"]
+)
+def test_a_copy_in_a_cache_is_not_written_into_a_client(prefix: str) -> None:
+    with pytest.raises(InstallError, match="uv tool install"):
+        find_launch(prefix=prefix)
+
+
+def test_what_is_written_starts_with_a_poor_path(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*find_launch(), "--version"],
+        env={"PATH": os.defpath, "HOME": str(tmp_path)}, cwd=tmp_path, capture_output=True, encoding="utf-8",
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout.startswith("reflexio-mcp "), done.stderr
