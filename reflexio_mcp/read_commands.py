@@ -224,7 +224,7 @@ async def _pages(read: "Callable[[int, str], Awaitable[Page]]", most: int) -> "P
 async def _whole_request(scope: "Scope", request_id: str) -> "OneRequest":
     """One request with all of its interactions, from as many parts as it takes."""
     from reflexio_mcp.results.base import Room
-    from reflexio_mcp.traffic.reading.one import read_request
+    from reflexio_mcp.traffic.reading.lookup import read_request
 
     found = await read_request(scope, request_id, room=Room(sys.maxsize, sys.maxsize))
     rows = list(found.interactions)

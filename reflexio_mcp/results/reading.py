@@ -1,10 +1,15 @@
 """What the reading tools answer with: a page of sessions, a page of requests, one request."""
 
-from typing import Annotated, Literal
+import json
+import re
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from reflexio_mcp.results.base import Moment, Result, Row
+from reflexio_mcp.rest.models import StoredInteraction
+from reflexio_mcp.results.base import Moment, Result, Row, at
+from reflexio_mcp.results.text import beginning, clip, label, shown_name
 
 __all__ = [
     "Gap",
@@ -18,7 +23,19 @@ __all__ = [
     "SessionPage",
     "SessionRequests",
     "SessionRow",
+    "as_name",
+    "interaction_row",
+    "learning_row",
 ]
+
+NAMES: Final = 10
+"""Users, sources, versions or tools that one row names."""
+
+GAPS_SHOWN: Final = 5
+"""Gaps that a page names."""
+
+SAME_SECONDS: Final = 60
+"""An interaction's own time is shown if it is more seconds before or after the arrival of its request."""
 
 Matched = Literal["text", "tool data", "image address", "request_id", "session_id", "user_id"]
 """The part of a request that has the words of `contains`."""
@@ -96,6 +113,66 @@ class InteractionRow(Row):
     retrieved_learnings: Annotated[list[str], Field(description="each as JSON")] = []
 
 
+_NAME: Final = re.compile(r"(?=.{0,64}\Z)(?:[\w.+:/@-]{1,64}(?: [\w.+:/@-]{1,24}){0,2})?")
+
+
+def as_name(text: str) -> str:
+    """A role or a version as it is, or its length if it says more than a name: then it counts as content."""
+    return text if _NAME.fullmatch(text) else f"({len(text):,} characters)"
+
+
+def interaction_row(
+    turn: StoredInteraction,
+    chars: int,
+    *,
+    arrived: int,
+    begin: int = 0,
+    beside: int | None = None,
+    masked: bool = False,
+) -> InteractionRow:
+    """One interaction, its content cut to `chars` from `begin` on.
+
+    Args:
+        arrived: when its request arrived.
+        beside: characters of the other texts; as many as of the content if left out.
+        masked: show who spoke and how much instead of texts.
+    """
+    apart = turn.created_at and abs(turn.created_at - arrived) > SAME_SECONDS
+    action = turn.user_action if turn.user_action != "none" else ""
+    row = InteractionRow(
+        interaction_id=turn.interaction_id,
+        role=shown_name(as_name(turn.role) if masked else turn.role),
+        created_at=at(turn.created_at) if apart else None,
+        user_action=shown_name(as_name(action) if masked else action),
+    )
+    if masked:
+        texts = (turn.content, turn.user_action_description, turn.shadow_content, turn.expert_content)
+        return row.model_copy(update={"characters": sum(map(len, texts))})
+    content, used = beginning(turn.content, chars, begin)
+    other = chars if beside is None else beside
+    return row.model_copy(
+        update={
+            "content": content,
+            "content_from": begin,
+            "characters": len(turn.content) if used < len(turn.content) else None,
+            "user_action_description": clip(turn.user_action_description, other),
+            "interacted_image_url": shown_name(turn.interacted_image_url, other),
+            "shadow_content": clip(turn.shadow_content, other),
+            "expert_content": clip(turn.expert_content, other),
+            "tools_used": _as_json(turn.tools_used, other),
+            "retrieved_learnings": _as_json(turn.retrieved_learnings, other),
+        }
+    )
+
+
+def _as_json(values: Sequence[object], chars: int) -> list[str]:
+    shown = [
+        json.dumps(one, ensure_ascii=False, separators=(",", ":"), default=str) for one in values[:NAMES]
+    ]
+    more = [f"… {len(values) - NAMES:,} more"] if len(values) > NAMES else []
+    return [*(clip(one, chars) for one in shown), *more]
+
+
 class RequestRow(Row):
     """One stored request."""
 
@@ -149,6 +226,35 @@ class Learning(Row):
     status: Annotated[str, Field(description="the service's word; `unknown` if it has none")]
     reason: str = ""
     means: Annotated[str, Field(description="the same in a sentence")]
+
+
+NOT_APPLICABLE: Final = "not_applicable"
+"""The service's reason if nothing can be learned."""
+
+_MEANS: Final = {
+    "waiting_for_window": "Nothing is learned from it yet: Reflexio waits for more of the conversation, usually 10 "
+    "interactions. finish_session learns now.",
+    "covered": "Reflexio has read it, whether or not there was anything to learn.",
+    "deferred": "Nothing is learned from it yet.",
+    "pending": "Nothing is learned from it yet.",
+    "processing": "It is being learned from now.",
+    "still_learning": "Reflexio is still learning from it. get_request shows how it went.",
+    "done": "Reflexio has learned from it.",
+    "not_tracked": "Reflexio does not say what is learned from it.",
+    "embedded_store": "This store does not learn; an assistant finds it again by searching.",
+    "failed": "Nothing was learned from it: it failed.",
+    "unknown": "The service does not say what was learned from it.",
+}
+
+
+def learning_row(status: str, reason: str | None, *, evaluation_only: bool) -> Learning:
+    """The state of the learning of a request, from the service's own `status` and `reason`."""
+    if reason == NOT_APPLICABLE:
+        why = "it is for evaluation only" if evaluation_only else "nothing in it can be learned from"
+        return Learning(status="nothing", reason=NOT_APPLICABLE, means=f"Nothing is learned from it: {why}.")
+    known, why = label(status or "unknown"), label(reason or "")
+    means = _MEANS.get(why) or _MEANS.get(known) or f"Reflexio says: {known}."
+    return Learning(status=known, reason=why, means=means)
 
 
 class OneRequest(Result, RequestRow):

@@ -122,7 +122,7 @@ async def _text(call: Call, uri: str) -> str:
     if "session" in ids:
         return await _session(call, ids["session"])
     from reflexio_mcp.render.reading import one_request
-    from reflexio_mcp.traffic.reading.one import read_request
+    from reflexio_mcp.traffic.reading.lookup import read_request
 
     return one_request(await read_request(scope, ids["request"]))
 

@@ -24,8 +24,7 @@ from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_requests
-from reflexio_mcp.traffic.reading.lookup import learning_status, read_set, require_id
-from reflexio_mcp.traffic.reading.one import read_request
+from reflexio_mcp.traffic.reading.lookup import learning_status, read_request, read_set, require_id
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import Showing, redacted

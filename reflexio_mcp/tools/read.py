@@ -14,7 +14,7 @@ from reflexio_mcp.toolkit.progress import ProgressReporter
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.reading import listing
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.one import read_request
+from reflexio_mcp.traffic.reading.lookup import read_request
 
 __all__ = ["SPECS"]
 

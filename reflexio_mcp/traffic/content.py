@@ -21,7 +21,6 @@ __all__ = [
     "add_texts",
     "content_chars",
     "every_text",
-    "first_words",
     "in_brief",
     "leaves",
     "opening",
@@ -194,12 +193,6 @@ def opening(item: RequestWithInteractions, chars: int) -> str:
             if begins := _WORD.search(text):
                 return text[begins.start() : begins.start() + chars]
     return ""
-
-
-def first_words(item: RequestWithInteractions) -> str:
-    """The first thing said in a request, in one line of at most `WORDS_CHARS` characters."""
-    # A part first: a stored text may have a million characters.
-    return in_brief(opening(item, WORDS_CHARS * 8))
 
 
 def in_brief(text: str) -> str:

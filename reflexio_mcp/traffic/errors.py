@@ -6,16 +6,15 @@ TrafficError
 ├── Unreadable     it is stored, but the service fails to return it
 ├── CapReached     more deletions than an hour may have; nothing was deleted
 ├── CodeSpent      a plan code that was used already; nothing was deleted
-├── NotRecorded    a record that has to stand before a deletion could not be written; nothing was deleted
+├── NotRecorded    a record that a deletion needs could not be written; nothing was deleted
 ├── Stopping       the server is about to end; nothing was deleted
-└── OutcomeUnclear a publish whose answer was lost; says how to repeat it
+└── OutcomeUnclear a publish whose answer was lost; it may be stored
 """
 
-import re
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Final
 
+from reflexio_mcp.results.text import label
 from reflexio_mcp.state.tables import StateUnusable
 
 __all__ = [
@@ -28,25 +27,15 @@ __all__ = [
     "Stopping",
     "TrafficError",
     "Unreadable",
-    "label",
     "quoted",
     "refusing",
 ]
 
-_LABEL: Final = re.compile(r"[\w.:/@+-]{1,64}")
-
-
-def label(text: str) -> str:
-    """An id, a status or a name that is not ours, in a sentence of ours: one word, or its length.
-
-    What is not a single word could be anything, so only its length is shown.
-    """
-    return text if _LABEL.fullmatch(text) else f"[{len(text):,} characters, not a name]" if text else ""
-
 
 def quoted(text: str) -> str:
-    """What a caller named, in a sentence of ours: as `label`, one word in quotation marks."""
-    return f"'{text}'" if _LABEL.fullmatch(text) else label(text)
+    """What a caller named, in a sentence of ours: a single word in quotation marks, or only its length."""
+    shown = label(text)
+    return f"'{text}'" if text and shown == text else shown
 
 
 class TrafficError(Exception):
@@ -84,7 +73,7 @@ class CodeSpent(TrafficError):
 
 
 class NotRecorded(TrafficError):
-    """A record that has to stand before a deletion could not be written; nothing was deleted."""
+    """A record that a deletion needs could not be written; nothing was deleted."""
 
 
 class Stopping(TrafficError):
@@ -97,7 +86,7 @@ class OutcomeUnclear(TrafficError):
 
 @contextmanager
 def refusing(sentence: str, kind: type[TrafficError] = NotRecorded) -> Generator[None]:
-    """Turn a failure to read or write what is kept into a refusal.
+    """Turn a failure to read or write the state into a refusal.
 
     Args:
         sentence: what is refused, with `{why}` and `{advice}`.

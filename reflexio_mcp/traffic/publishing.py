@@ -17,12 +17,12 @@ from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply, Unr
 from reflexio_mcp.rest.read_back import differences
 from reflexio_mcp.results.base import NOTICE
 from reflexio_mcp.results.publishing import Finished, Stored
+from reflexio_mcp.results.reading import NOT_APPLICABLE, learning_row
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, OutcomeUnclear, quoted
 from reflexio_mcp.traffic.reading.filters import check_source
 from reflexio_mcp.traffic.reading.lookup import find_request, learning_status, require_id
 from reflexio_mcp.traffic.scope import Scope
-from reflexio_mcp.traffic.showing import NOT_APPLICABLE, learning_row
 from reflexio_mcp.traffic.stored_text import shown_id, shown_name
 from reflexio_mcp.traffic.tasks import task_group
 

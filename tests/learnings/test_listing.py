@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from reflexio_mcp.traffic.reading import gaps
+from reflexio_mcp.traffic.reading import paging
 from tests.deletion.support import Known, World, text_of
 
 pytestmark = pytest.mark.anyio
@@ -141,7 +141,7 @@ async def test_what_a_request_fed_that_cannot_be_returned_is_not_said_to_be_noth
 ) -> None:
     # Which seconds are asked for together depends on when it is asked.
     now = int(time.time()) + later
-    monkeypatch.setattr(gaps.time, "time", lambda: now)
+    monkeypatch.setattr(paging.time, "time", lambda: now)
     await world.put("a")
     await world.put("b", session="t")
     await world.learn("p", "a", "b")

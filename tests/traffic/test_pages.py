@@ -245,11 +245,10 @@ async def test_a_search_that_reaches_its_limit_says_how_far_it_looked_and_goes_o
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(listing, "LOOK_LIMIT", 4)
-    monkeypatch.setattr(listing, "AT_ONCE", 2)
     async with embedded() as place:
         for index in range(10):
             place.clock.now = START + index
-            await place.put(f"r{index}", session="one", text="needle" if index == 0 else "hay")
+            await place.put(f"r{index}", session=f"s{index}", text="needle" if index == 0 else "hay")
         place.clock.now += 60
         wanted = TrafficFilter(contains="needle")
         page = await list_requests(place.scope, wanted, limit=5)

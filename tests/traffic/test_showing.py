@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
+from reflexio_mcp.results.reading import learning_row
 from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.scope import Scope
-from reflexio_mcp.traffic.showing import Showing, learning_row
+from reflexio_mcp.traffic.showing import Showing
 from tests.support.embedded import START, Embedded, embedded
 
 pytestmark = pytest.mark.anyio

@@ -8,13 +8,13 @@ import anyio.to_thread
 
 from reflexio_mcp.results.base import NOTICE, Room, at
 from reflexio_mcp.results.learnings import FromRequest, LearningPage, LearningRow
+from reflexio_mcp.results.reading import GAPS_SHOWN, learning_row
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings.find import FedLearning, Learned
 from reflexio_mcp.traffic.learnings.select import Selected, Selection, select_learnings
 from reflexio_mcp.traffic.learnings.turns import FoundTurns, find_turns, with_last_requests
 from reflexio_mcp.traffic.reading.cursors import question_of, read_place, write_place
 from reflexio_mcp.traffic.scope import Scope
-from reflexio_mcp.traffic.showing import gap_rows, learning_row
 from reflexio_mcp.traffic.stored_text import clip, shown_id, shown_name
 
 __all__ = ["list_learnings"]
@@ -65,7 +65,7 @@ async def list_learnings(scope: Scope, selection: Selection, *, limit: int, curs
         learning=learning_row(status.status, status.reason, evaluation_only=False)
         if status and status.status != "done"
         else None,
-        unreadable=gap_rows(selected.gaps),
+        unreadable=list(selected.gaps[:GAPS_SHOWN]),
         cursor=following,
         notes=_notes(selected, rows),
     )

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from reflexio_mcp.rest.models import LearningStatus, RequestWithInteractions
+from reflexio_mcp.results.reading import Gap
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, quoted
 from reflexio_mcp.traffic.learnings.find import FedLearning, Learned, find_learned, learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.reading.filters import WORDS_NOT_KEPT, TrafficFilter
-from reflexio_mcp.traffic.reading.gaps import Gap
 from reflexio_mcp.traffic.reading.lookup import get_stored, learning_status, require_id
 from reflexio_mcp.traffic.reading.paging import SessionPager
-from reflexio_mcp.traffic.reading.words import words_of
+from reflexio_mcp.traffic.reading.search import words_of
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["Selected", "Selection", "select_learnings", "unselected"]

@@ -1,6 +1,6 @@
-"""Cursors: a place in a list that carries itself, so that any process can go on from it.
+"""Cursors: a place in a list as text, so that any process can go on from it.
 
-All have one form: the list that it belongs to, who may use it, a digest of the question, and the place.
+Each contains the list, who may use it, a digest of the question, and the place.
 """
 
 import base64
@@ -22,7 +22,7 @@ __all__ = ["Cursor", "Listing", "open_cursor", "question_of", "read_place", "wri
 Listing = Literal["sessions", "requests", "audit"]
 
 YEAR_10000: Final = 253_402_300_800
-"""No second of a calendar that Python can write, and far more than any offset, is larger."""
+"""No second that Python can write as a date is larger, and no offset is."""
 
 _VERSION: Final = 6
 _MAX_CURSOR_CHARS: Final = 20_000
@@ -95,8 +95,8 @@ class Cursor:
         frozen: newest second that is looked at, epoch seconds: later arrivals stay out of every page.
         offset: the last session's place in the API's list when the page was made; a hint, checked against `newest`.
         newest, session_id: the last session's newest request and its id.
-        created_at, arrival, request_id: the last request shown in it, as `paging.place_of` orders requests; an empty
-            id says that the whole session was shown.
+        created_at, arrival, request_id: the last request shown, as `paging.place_of` orders requests; an empty id
+            says that the whole session was shown.
         detail: how much of each row the list shows; every page of a list shows the same.
         shown: rows on this page and those before it.
     """
@@ -115,31 +115,20 @@ class Cursor:
 
     def encode(self, scope: Scope, asked: TrafficFilter) -> str:
         """As text for the caller; `asked` is the filter as the first call gave it."""
-        place = [
-            self.frozen,
-            self.offset,
-            self.newest,
-            self.session_id,
-            self.created_at,
-            self.arrival,
-            self.request_id,
-            self.detail,
-            self.shown,
-        ]
+        _, _, *place = astuple(self)
         return write_place(self.listing, scope, question_of(asked), [_values(self.filter), place])
 
 
 def open_cursor(
     scope: Scope, text: str, listing: Listing, asked: TrafficFilter, detail: str = "summary"
 ) -> Cursor:
-    """Read a cursor back and check that it belongs here.
+    """Read a cursor back and check that it belongs to this call.
 
-    It carries its whole question, so a call needs nothing beside it. It cannot widen what its caller may see: the user
-    of `scope` is laid over its filter again.
+    It cannot widen what its caller may see: the user of `scope` is laid over its filter again.
 
     Args:
-        asked: the filter of this call: the one of the first call, or one that names nothing.
-        detail: as this call gave it: that of the first call, or the default.
+        asked: the filter of this call: the same as in the first call, or none.
+        detail: as this call gave it: the same as in the first call, or the default.
 
     Raises:
         InvalidInput: not a cursor of this server, or one of another list, caller, filter or detail.
@@ -147,11 +136,11 @@ def open_cursor(
     questions = [] if asked == TrafficFilter(user_id=scope.user_id) else [question_of(asked)]
     place = read_place(text, listing, scope, *questions)
     try:
-        filtered, fields = _reader().validate_json(json.dumps(place), strict=True)
-        cursor = Cursor(listing, TrafficFilter(*filtered), *fields)
-        # Whoever made it up could look for anything.
-        check_search(cursor.filter.contains, cursor.filter.finding, masked=scope.masked)
-        cursor = replace(cursor, filter=replace(cursor.filter, user_id=scope.user(cursor.filter.user_id)))
+        values, fields = _reader().validate_json(json.dumps(place), strict=True)
+        wanted = TrafficFilter(*values)
+        # A made-up cursor could look for anything.
+        check_search(wanted.contains, wanted.finding, masked=scope.masked)
+        cursor = Cursor(listing, replace(wanted, user_id=scope.user(wanted.user_id)), *fields)
     except (InvalidInput, ValueError, TypeError):
         raise _spoiled() from None
     if detail not in ("summary", cursor.detail):
@@ -162,10 +151,10 @@ def open_cursor(
 
 
 def _values(wanted: TrafficFilter) -> list[Any]:
-    return list(astuple(wanted)[:-1])  # how its times were written selects nothing
+    return list(astuple(wanted)[:-1])  # without how its times were written
 
 
 def question_of(asked: TrafficFilter) -> list[Any]:
     """What a filter asks for, as a cursor is bound to it."""
-    # Times are left out: an age gives another second on each call and the cursor has the resolved ones.
+    # Without times: an age gives another second on each call, and the cursor has the resolved ones.
     return _values(replace(asked, start=None, end=None))

@@ -9,37 +9,27 @@ import anyio.to_thread
 
 from reflexio_mcp.rest.api_limits import SOURCE_PATTERN
 from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, StoredRequest
+from reflexio_mcp.results.text import label
 from reflexio_mcp.traffic.audit.rules import WHOLE_SESSIONS
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.reading.search import check_search, search
-from reflexio_mcp.traffic.reading.words import words_of
+from reflexio_mcp.traffic.reading.search import check_search, search, words_of
 from reflexio_mcp.traffic.times import iso, lacks_zone, parse_time
 
-__all__ = [
-    "ASSUMED_UTC",
-    "NO_FILTER",
-    "PART_OF_SESSIONS",
-    "UNSEEN",
-    "WORDS_NOT_KEPT",
-    "TrafficFilter",
-    "check_source",
-    "make_filter",
-]
+__all__ = ["NO_FILTER", "UNSEEN", "WORDS_NOT_KEPT", "TrafficFilter", "check_source", "make_filter"]
 
 NO_FILTER: Final = "no filter"
 WORDS_NOT_KEPT: Final = "containing words that are not kept"
-ASSUMED_UTC: Final = "no zone: taken as UTC"
-
+ASSUMED_UTC: Final = " (no zone: taken as UTC)"
 PART_OF_SESSIONS: Final = (
-    "it takes a whole session, so leave out source, agent_version, contains, evaluation_only and end_time"
+    "{finding} does not go with these filters: it takes a whole session, so leave out source, agent_version, contains, "
+    "evaluation_only and end_time."
 )
-
-UNSEEN: Final = "planted-instructions"
-"""The finding whose words no plan and no following call shows: they were written for the assistant that reads them."""
-
 SOURCE_ACCEPTS: Final = (
     "must be lower-case letters, digits and ._:- (128 characters at most), starting with a letter or digit."
 )
+
+UNSEEN: Final = "planted-instructions"
+"""The finding whose words no plan and no call shows, because they address the assistant that reads them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,26 +58,22 @@ class TrafficFilter:
 
     @property
     def looks_inside(self) -> bool:
-        """Whether something must be filtered here that the API cannot."""
+        """Whether a part of it is applied here and not by the API."""
         return bool(self.agent_version or self.contains or self.finding or self.evaluation_only is not None)
 
     @property
     def counts_part_of_sessions(self) -> bool:
-        """Whether a session it selects from may have requests that the API leaves out for this filter."""
+        """Whether the API may leave out requests of a session that it selects from."""
         return bool(self.source or self.start is not None or self.end is not None)
-
-    @property
-    def selects_in_sessions(self) -> bool:
-        """Whether it may leave out single requests of a session, and not only its beginning or end."""
-        return bool(self.source or self.agent_version or self.contains or self.evaluation_only is not None)
 
     @property
     def may_leave_out_newest(self) -> bool:
         """Whether it may leave out the newest requests of a session that it selects from."""
-        return self.selects_in_sessions or self.end is not None
+        inside = self.source or self.agent_version or self.contains or self.evaluation_only is not None
+        return bool(inside or self.end is not None)
 
     def query(self, *, top_k: int, offset: int = 0, end: int | None = None) -> RequestQuery:
-        """The API's part of the filter; `end`, when given, replaces the filter's own."""
+        """The API's part of the filter; `end`, if given, replaces the filter's own."""
         return RequestQuery(
             user_id=self.user_id or None,
             session_id=self.session_id or None,
@@ -99,7 +85,7 @@ class TrafficFilter:
         )
 
     def pick(self, items: Sequence[RequestWithInteractions]) -> list[RequestWithInteractions]:
-        """Those of one session's requests, newest first, that pass the whole filter."""
+        """The requests of one session, newest first, that pass the whole filter."""
         picked = [item for item in items if self.matches_request(item.request)]
         return list(search(self.contains, self.finding, picked))
 
@@ -121,24 +107,22 @@ class TrafficFilter:
             and (self.evaluation_only is None or request.evaluation_only is self.evaluation_only)
         )
 
-    def describe(self, *, words: bool = True, most: int | None = None) -> str:
+    def describe(self, *, words: bool = True, most: int | None = None, plain: bool = False) -> str:
         """The filter in words, for a plan or an empty result.
 
         Args:
-            words: with those of `contains`; what outlives a deletion must not have them.
+            words: with the words of `contains`; what outlives a deletion must not have them.
             most: how many alternatives of `contains` are named.
+            plain: name only what is safe outside a fence.
         """
-        parts = [
-            f"{name} {value}"
-            for name, value in (
-                ("user", self.user_id),
-                ("session", self.session_id),
-                ("source", self.source),
-                ("agent version", self.agent_version),
-            )
-            if value
-        ]
-        zone = f" ({ASSUMED_UTC})" if self.assumed_utc else ""
+        names = {
+            "user": self.user_id,
+            "session": self.session_id,
+            "source": self.source,
+            "agent version": self.agent_version,
+        }
+        zone = ASSUMED_UTC if self.assumed_utc else ""
+        parts = [f"{name} {label(value) if plain else value}" for name, value in names.items() if value]
         if self.start is not None:
             parts.append(f"from {iso(self.start)}{zone}")
         if self.end is not None:
@@ -153,11 +137,10 @@ class TrafficFilter:
 
 
 def check_source(field: str, source: str) -> None:
-    """Refuse what can be no source.
+    """Refuse what can be no source; empty is none.
 
     Args:
         field: the argument's name, for the refusal.
-        source: without blanks around it; empty is none.
 
     Raises:
         InvalidInput: says what is accepted.
@@ -178,7 +161,6 @@ def make_filter(
     finding: str = "",
     evaluation_only: bool | None = None,
     masked: bool = False,
-    now: float | None = None,
 ) -> TrafficFilter:
     """Check the arguments of a list, audit or deletion and make the filter that they mean.
 
@@ -189,32 +171,29 @@ def make_filter(
         finding: one of `search.FINDINGS`, or empty.
         evaluation_only: only requests that are never learned from, or only the others.
         masked: this server hides what is stored.
-        now: the present in epoch seconds (the clock when `None`).
 
     Raises:
         InvalidInput: one sentence naming the argument and what it accepts.
     """
-    now = time.time() if now is None else now
-    source = source.strip()
-    check_source("source", source)
-    start = parse_time("start_time", start_time, now=now) if start_time.strip() else None
-    end = parse_time("end_time", end_time, now=now, end=True) if end_time.strip() else None
-    if start is not None and end is not None and end < start:
-        raise InvalidInput("end_time", f"({iso(end)}) must not be before start_time ({iso(start)}).")
-    contains, finding = contains.strip(), finding.strip()
-    check_search(contains, finding, masked=masked)
+    now = time.time()
     made = TrafficFilter(
         user_id=user_id,
         session_id=session_id.strip(),
-        source=source,
+        source=source.strip(),
         agent_version=agent_version.strip(),
-        start=start,
-        end=end,
-        contains=contains,
-        finding=finding,
+        start=parse_time("start_time", start_time, now=now) if start_time.strip() else None,
+        end=parse_time("end_time", end_time, now=now, end=True) if end_time.strip() else None,
+        contains=contains.strip(),
+        finding=finding.strip(),
         evaluation_only=evaluation_only,
         assumed_utc=lacks_zone(start_time) or lacks_zone(end_time),
     )
-    if finding in WHOLE_SESSIONS and made.may_leave_out_newest:
-        raise InvalidInput("finding", f"{finding} does not go with these filters: {PART_OF_SESSIONS}.")
+    check_source("source", made.source)
+    if made.start is not None and made.end is not None and made.end < made.start:
+        raise InvalidInput(
+            "end_time", f"({iso(made.end)}) must not be before start_time ({iso(made.start)})."
+        )
+    check_search(made.contains, made.finding, masked=masked)
+    if made.finding in WHOLE_SESSIONS and made.may_leave_out_newest:
+        raise InvalidInput("finding", PART_OF_SESSIONS.format(finding=made.finding))
     return made

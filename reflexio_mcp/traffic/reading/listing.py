@@ -2,13 +2,14 @@
 
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import NOTICE, Room, at
 from reflexio_mcp.results.reading import (
+    GAPS_SHOWN,
     Looked,
     RequestPage,
     RequestRow,
@@ -16,26 +17,25 @@ from reflexio_mcp.results.reading import (
     SessionRequests,
     SessionRow,
 )
+from reflexio_mcp.results.text import label, shown_name
 from reflexio_mcp.traffic.content import content_chars
 from reflexio_mcp.traffic.reading.cursors import Cursor, open_cursor
 from reflexio_mcp.traffic.reading.filters import NO_FILTER, TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import get_stored
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
-from reflexio_mcp.traffic.reading.search import judges_alone
 from reflexio_mcp.traffic.scope import Scope
-from reflexio_mcp.traffic.showing import Showing, gap_rows
-from reflexio_mcp.traffic.stored_text import label, shown_name
+from reflexio_mcp.traffic.showing import Showing
 
-__all__ = ["Order", "in_words", "list_requests", "list_sessions", "nothing_stored"]
+__all__ = ["Order", "list_requests", "list_sessions"]
 
 LOOK_LIMIT: Final = 10_000
-"""How many requests one call looks through for what the API cannot filter, before it gives a cursor instead."""
+"""Requests that one call looks through for what the API cannot filter, before it gives a cursor instead."""
 
 LOOK_SECONDS: Final = 20.0
 """For looking through texts, which may be long. Clients give up on a call after 60 s."""
 
-AT_ONCE: Final = 200
-"""Requests of one session that are looked through before the time is checked."""
+SESSIONS_AT_ONCE: Final = 50
+"""Sessions asked for at a time, at least, if a part of the filter is applied here."""
 
 FILTER_CHARS: Final = 600
 ALTERNATIVES: Final = 5
@@ -55,16 +55,17 @@ WORDS: Final = (
     "agent_version are filters of their own."
 )
 NAMES: Final = "source and agent_version match whole names; audit_traffic lists those in use."
+NOTHING_YET: Final = "Nothing matches among the requests that were looked through so far."
 UNREADABLE: Final = (
-    "Not all of it could be read. list_requests with its session_id shows what else such a "
-    "session has. delete_request deletes a request that cannot be shown, if you know its id."
+    "Not all of it could be read. list_requests with its session_id shows what else such a session has. "
+    "delete_request deletes a request that cannot be shown, if you know its id."
 )
 
 Order = Literal["newest", "longest"]
 Requests = Sequence[RequestWithInteractions]
 Take = Callable[[SessionSlice, Requests, int], Awaitable[int]]
-"""Makes rows of a session's matching requests, as many as have room, and returns how many requests have one. The number
-is how many requests were looked at for these."""
+"""Makes rows of a session's matching requests, as many as have room, and returns of how many requests. The number is
+how many requests of the session do not match."""
 
 
 async def list_sessions(
@@ -79,65 +80,51 @@ async def list_sessions(
     """One row a session.
 
     Args:
-        asked: the filter as the caller gave it; where a list goes on, that of the cursor counts.
-        limit: rows at the most.
+        asked: the filter as the caller gave it; if a list goes on, the filter of the cursor counts.
+        limit: the most rows.
         cursor: from the page before.
         detail: bound into the cursor.
         order: the newest first, or those with the most characters first. The latter is one page of the first
             `LOOK_LIMIT` requests and has no cursor.
     """
-    after = open_cursor(scope, cursor, "sessions", asked, detail) if cursor else None
-    wanted = after.filter if after else asked
-    showing = Showing(scope, wanted, after.detail if after else detail)
-    walk = _Walk(scope, "sessions", wanted, after, limit)
+    walk = _Walk(scope, "sessions", asked, cursor, detail, limit)
     rows: list[SessionRow] = []
     longest: list[tuple[int, SessionSlice, Requests, int]] = []
     room = Room()
 
-    async def take(part: SessionSlice, matching: Requests, looked: int) -> int:
+    def begin() -> Take:
+        nonlocal room
+        rows.clear()
+        longest.clear()
+        room = Room()
+        return take if order == "newest" else compare
+
+    async def take(part: SessionSlice, matching: Requests, others: int) -> int:
         if len(rows) == limit:
             return 0
-        [row] = await showing.sessions([(part.session_id, looked - len(matching), matching)])
+        row = await walk.showing.session(part.session_id, others, matching)
         if not room.take(row):
             return 0
         rows.append(row)
         return len(matching)
 
-    async def compare(part: SessionSlice, matching: Requests, looked: int) -> int:
-        longest.append((sum(map(content_chars, matching)), part, matching, looked))
+    async def compare(part: SessionSlice, matching: Requests, others: int) -> int:
+        longest.append((sum(map(content_chars, matching)), part, matching, others))
         longest.sort(key=lambda one: one[0], reverse=True)
         del longest[limit:]
         return len(matching)
 
+    await walk.fill(begin)
+    for _, part, matching, others in longest:
+        await take(part, matching, others)
     if order == "longest":
-        await walk.fill(compare)
-        for _, part, matching, looked in longest:
-            await take(part, matching, looked)
-        total, walk.place = walk.total, None
-        walk.full = total is None or len(rows) < total
-    else:
-        while True:
-            rows.clear()
-            room = Room()
-            await walk.fill(take)
-            if await walk.is_settled():
-                break
-        total = walk.total
-    notes = [*walk.notes(rows), *_redacted(rows, showing)]
-    if rows and wanted.counts_part_of_sessions:
-        notes.append(PART_COUNTED)
-    elif rows and wanted.user_id and not scope.user_id:
-        notes.append(USER_COUNTED)
-    return SessionPage(
-        notice=NOTICE if rows else "",
-        looked_at=walk.looked_at(),
-        returned=len(rows),
-        total=total,
-        sessions=rows,
-        unreadable=gap_rows(walk.pager.gaps),
-        cursor=walk.cursor(scope, asked, showing.detail, len(rows)),
-        notes=notes,
-    )
+        walk.place, walk.full = None, walk.total is None or len(rows) < walk.total
+    counted = []
+    if rows and walk.wanted.counts_part_of_sessions:
+        counted = [PART_COUNTED]
+    elif rows and walk.wanted.user_id and not scope.user_id:
+        counted = [USER_COUNTED]
+    return SessionPage(sessions=rows, **walk.facts(rows, *counted))
 
 
 async def list_requests(
@@ -157,223 +144,190 @@ async def list_requests(
     Arguments as in `list_sessions`; `limit` counts requests.
 
     Args:
-        request_id: only this one, if it passes the filter.
-        most_sessions: sessions at the most.
+        request_id: only this request, if it passes the filter.
+        most_sessions: the most sessions.
         room: makes what an answer has room for.
         uncovered: show secrets.
     """
-    after = open_cursor(scope, cursor, "requests", asked, detail) if cursor else None
-    wanted = after.filter if after else asked
-    showing = Showing(scope, wanted, after.detail if after else detail, uncovered=uncovered)
+    walk = _Walk(scope, "requests", asked, cursor, detail, limit, uncovered=uncovered)
     if request_id := request_id.strip():
-        return await _look_up(scope, showing, wanted, request_id)
-    walk = _Walk(scope, "requests", wanted, after, limit)
+        return await _look_up(scope, walk, request_id)
     groups: dict[str, list[RequestRow]] = {}
-    others: Counter[str] = Counter()
+    not_matching: Counter[str] = Counter()
     left, space = limit, room()
 
-    async def take(part: SessionSlice, matching: Requests, looked: int) -> int:
-        nonlocal left
-        if part.session_id not in groups and len(groups) == most_sessions:
-            return 0
-        fits = 0
-        for row in await showing.requests(matching[:left]):
-            head = 0 if part.session_id in groups else len(part.session_id) + HEAD_CHARS
-            if not space.take(row, head):
-                break
-            groups.setdefault(part.session_id, []).append(row)
-            fits += 1
-        others[part.session_id] += looked - len(matching)
-        left -= fits
-        return fits
-
-    while True:
+    def begin() -> Take:
+        nonlocal left, space
         groups.clear()
-        others.clear()
+        not_matching.clear()
         left, space = limit, room()
-        await walk.fill(take)
-        if await walk.is_settled():
-            break
-    rows = [row for group in groups.values() for row in group]
-    return RequestPage(
-        looked_at=walk.looked_at(),
-        returned=len(rows),
-        total=walk.total,
-        notice=NOTICE if rows else "",
-        sessions=[
-            SessionRequests(session_id=scope.shown_id(one), not_matching=others[one], requests=rows)
-            for one, rows in groups.items()
-        ],
-        unreadable=gap_rows(walk.pager.gaps),
-        cursor=walk.cursor(scope, asked, showing.detail, len(rows)),
-        notes=[*walk.notes(rows), *_redacted(rows, showing)],
-    )
+        return take
 
+    async def take(part: SessionSlice, matching: Requests, others: int) -> int:
+        nonlocal left
+        if len(groups) == most_sessions:
+            return 0
+        not_matching[part.session_id] = others
+        rows: list[RequestRow] = []
+        for row in await walk.showing.requests(matching[:left]):
+            if not space.take(row, 0 if rows else len(part.session_id) + HEAD_CHARS):
+                break
+            rows.append(row)
+        if rows:
+            groups[part.session_id] = rows
+        left -= len(rows)
+        return len(rows)
 
-async def _look_up(scope: Scope, showing: Showing, wanted: TrafficFilter, request_id: str) -> RequestPage:
-    item = await get_stored(scope, request_id)
-    found = await wanted.pick_in_thread([item] if item else [])
-    rows = await showing.requests(found)
-    groups = [
-        SessionRequests(session_id=scope.shown_id(one.request.session_id), requests=rows) for one in found
+    await walk.fill(begin)
+    sessions = [
+        SessionRequests(session_id=scope.shown_id(one), not_matching=not_matching[one], requests=rows)
+        for one, rows in groups.items()
     ]
+    return RequestPage(sessions=sessions, **walk.facts([row for rows in groups.values() for row in rows]))
+
+
+async def _look_up(scope: Scope, walk: "_Walk", request_id: str) -> RequestPage:
+    item = await get_stored(scope, request_id)
+    found = await walk.wanted.pick_in_thread([item] if item else [])
+    rows = await walk.showing.requests(found)
     stored = f"Request {label(request_id)} is {'stored and does not match' if item else 'not stored'}."
     return RequestPage(
-        looked_at=Looked(filter=in_words(wanted), complete=True),
+        looked_at=Looked(filter=_in_words(walk.wanted), complete=True),
         returned=len(rows),
         total=len(rows),
-        sessions=groups,
+        sessions=[
+            SessionRequests(session_id=scope.shown_id(one.request.session_id), requests=rows) for one in found
+        ],
         notice=NOTICE if rows else "",
-        notes=_redacted(rows, showing) if rows else [stored],
+        notes=walk.redacted(rows) if rows else [stored],
     )
 
 
 class _Walk:
-    """A way through stored traffic for one page.
-
-    Args:
-        scope: the client and the user it is confined to.
-        listing: what the page has rows of.
-        wanted: the filter.
-        after: where the page before stopped.
-        batch: sessions asked for at a time.
-    """
+    """A way through stored traffic for one page. Arguments as in `list_sessions` and `list_requests`."""
 
     def __init__(
         self,
         scope: Scope,
         listing: Literal["sessions", "requests"],
-        wanted: TrafficFilter,
-        after: Cursor | None,
-        batch: int,
+        asked: TrafficFilter,
+        cursor: str,
+        detail: str,
+        limit: int,
+        *,
+        uncovered: bool = False,
     ) -> None:
+        after = open_cursor(scope, cursor, listing, asked, detail) if cursor else None
+        self.wanted = after.filter if after else asked
+        self.showing = Showing(scope, self.wanted, after.detail if after else detail, uncovered=uncovered)
         # What is filtered here needs more sessions than it shows.
-        at_once = max(50, batch) if wanted.looks_inside else batch
-        self.pager = SessionPager(scope, wanted, after=after, batch=at_once)
-        self._listing: Literal["sessions", "requests"] = listing
-        self._wanted = wanted
-        self._before = after.shown if after else 0
+        batch = max(SESSIONS_AT_ONCE, limit) if self.wanted.looks_inside else limit
         self.place: Cursor | None = None
         self.full = False
         self.total: int | None = None
+        self._pager = SessionPager(scope, self.wanted, after=after, batch=batch)
+        self._scope = scope
+        self._listing: Literal["sessions", "requests"] = listing
+        self._asked = asked
+        self._before = after.shown if after else 0
         self._looked = 0
         self._oldest: int | None = None
 
-    async def fill(self, take: Take) -> None:
-        """Look until the page is full, the limits are reached, or everything was looked at."""
+    async def fill(self, begin: Callable[[], Take]) -> None:
+        """Look until the page is full, the limits are reached, or everything was looked at.
+
+        Args:
+            begin: called before anything is looked at, and again if the page has to be made again because its newest
+                second was not closed yet.
+        """
+        await self._look(begin())
+        while self.full and not await self._pager.settle():
+            await self._look(begin())
+
+    async def _look(self, take: Take) -> None:
         self.place, self.full, self.total, self._looked, self._oldest = None, False, None, 0, None
         rows = self._before
         until = time.monotonic() + LOOK_SECONDS
-        async for part in self.pager.slices():
-            for items in self._portions(part):
-                late = self._looked >= LOOK_LIMIT or time.monotonic() >= until
-                if self._wanted.looks_inside and late and self._looked:
-                    self.full = True
-                    return
-                # What the service has sent already is counted; nothing more is read for it.
-                if self.full and not self.pager.on_last_page:
-                    return
-                matching = await self._matching(part, items)
-                rows += len(matching) if self._listing == "requests" else bool(matching)
-                if self.full:
-                    continue
-                self._looked += len(items)
-                self._oldest = min(self._oldest or part.newest, items[-1].request.created_at)
-                taken = await take(part, matching, len(items)) if matching else 0
-                if taken < len(matching):
-                    self.full = True
-                    if taken:
-                        self.place = self.pager.cursor(self._listing, part, matching[taken - 1])
-                else:
-                    last = None if items[-1] is part.requests[-1] else items[-1]
-                    self.place = self.pager.cursor(self._listing, part, last)
-        self.total = None if self.pager.gaps else rows
+        async for part in self._pager.slices():
+            late = self._looked >= LOOK_LIMIT or time.monotonic() >= until
+            if self.wanted.looks_inside and late and self._looked:
+                self.full = True
+                return
+            # What the service has sent already is counted; nothing more is read for it.
+            if self.full and not self._pager.on_last_page:
+                return
+            # Some findings need the whole session, which an earlier page may have shown in part.
+            left = {id(item) for item in part.requests}
+            matching = [item for item in await self.wanted.pick_in_thread(part.whole) if id(item) in left]
+            rows += len(matching) if self._listing == "requests" else bool(matching)
+            if self.full:
+                continue
+            self._looked += len(part.requests)
+            self._oldest = min(self._oldest or part.newest, part.requests[-1].request.created_at)
+            taken = await take(part, matching, len(part.requests) - len(matching)) if matching else 0
+            if taken < len(matching):
+                self.full = True
+                if taken:
+                    self.place = self._pager.cursor(self._listing, part, matching[taken - 1])
+            else:
+                self.place = self._pager.cursor(self._listing, part, None)
+        self.total = None if self._pager.gaps else rows
 
-    def _portions(self, part: SessionSlice) -> Iterator[Requests]:
-        """A session in portions, if each of its requests can be judged alone."""
-        alone = self._listing == "requests" and judges_alone(self._wanted.finding)
-        step = AT_ONCE if alone and self._wanted.looks_inside else len(part.requests)
-        for start in range(0, len(part.requests), step):
-            yield part.requests[start : start + step]
+    def facts(self, rows: Sequence[SessionRow | RequestRow], *notes: str) -> dict[str, Any]:
+        """The fields that pages of sessions and of requests have in common."""
+        gaps = self._pager.gaps
+        complete = not (self.full or gaps)
+        inside = self.wanted.looks_inside
+        cursor = None
+        if self.full and self.place:
+            place = replace(self.place, detail=self.showing.detail, shown=self._before + len(rows))
+            cursor = place.encode(self._scope, self._asked)
+        return {
+            "notice": NOTICE if rows else "",
+            "looked_at": Looked(
+                filter=_in_words(self.wanted),
+                requests=self._looked if inside else None,
+                back_to=None if complete or self._oldest is None or not inside else at(self._oldest),
+                complete=complete,
+            ),
+            "returned": len(rows),
+            "total": self.total,
+            "unreadable": list(gaps[:GAPS_SHOWN]),
+            "cursor": cursor,
+            "notes": [*self._nothing(rows), *([UNREADABLE] if gaps else []), *self.redacted(rows), *notes],
+        }
 
-    async def _matching(self, part: SessionSlice, items: Requests) -> Requests:
-        if judges_alone(self._wanted.finding):
-            return await self._wanted.pick_in_thread(items)
-        # A copy is one only beside its original, which an earlier page may have shown.
-        left = {id(item) for item in items}
-        return [item for item in await self._wanted.pick_in_thread(part.whole) if id(item) in left]
+    def _nothing(self, rows: Sequence[object]) -> list[str]:
+        """Why there are no rows."""
+        wanted = self.wanted
+        if rows or self._before:
+            return []
+        if self.full:
+            return [NOTHING_YET]
+        if not (self._looked or wanted.looks_inside or wanted.narrows or self._pager.gaps):
+            whose = f" for user {label(wanted.user_id)}. {CASE}" if wanted.user_id else "."
+            return [f"Nothing is stored{whose}"]
+        hints = {
+            WORDS: wanted.contains,
+            NAMES: wanted.source or wanted.agent_version,
+            CASE: wanted.user_id or wanted.session_id,
+        }
+        return [hint for hint, given in hints.items() if given]
 
-    async def is_settled(self) -> bool:
-        """Whether the page may be shown; else the newest second is waited for, and the page has to be made again."""
-        if not self.full or self.pager.settled:
-            return True
-        await self.pager.settle()
-        return False
-
-    def looked_at(self) -> Looked:
-        """What the page was made from."""
-        complete = not (self.full or self.pager.gaps)
-        inside = self._wanted.looks_inside
-        return Looked(
-            filter=in_words(self._wanted),
-            requests=self._looked if inside else None,
-            back_to=None if complete or self._oldest is None or not inside else at(self._oldest),
-            complete=complete,
+    def redacted(self, rows: Sequence[SessionRow | RequestRow]) -> list[str]:
+        """What has to be said of secrets in the rows."""
+        if self.showing.masked or not rows:
+            return []
+        from reflexio_mcp.traffic.audit.rules.redaction import (  # its patterns take a while to compile
+            MISSING,
+            available,
         )
 
-    def cursor(self, scope: Scope, asked: TrafficFilter, detail: str, rows: int) -> str | None:
-        """For the next page, if there is one."""
-        if not self.full or not self.place:
-            return None
-        return replace(self.place, detail=detail, shown=self._before + rows).encode(scope, asked)
-
-    def notes(self, rows: Sequence[object]) -> list[str]:
-        """What else the reader has to know."""
-        wanted = self._wanted
-        unreadable = [UNREADABLE] if self.pager.gaps else []
-        if rows or self._before:
-            return unreadable
-        if self.full:
-            return ["Nothing matches among the requests that were looked through so far.", *unreadable]
-        if not (self._looked or wanted.looks_inside or replace(wanted, user_id="").narrows):
-            return unreadable or [nothing_stored(wanted)]
-        return [
-            *unreadable,
-            *([WORDS] if wanted.contains else []),
-            *([NAMES] if wanted.source or wanted.agent_version else []),
-            *([CASE] if wanted.user_id or wanted.session_id else []),
-        ]
+        missing = [] if available() else [f"{MISSING[0].upper()}{MISSING[1:]}."]
+        return [*missing, *([REDACTED] if any(row.redacted for row in rows) else [])]
 
 
-def _redacted(rows: Sequence[SessionRow | RequestRow], showing: Showing) -> list[str]:
-    if showing.masked or not rows:
-        return []
-    from reflexio_mcp.traffic.audit.rules.redaction import (  # its patterns take a while to compile
-        MISSING,
-        available,
-    )
-
-    missing = [] if available() else [f"{MISSING[0].upper()}{MISSING[1:]}."]
-    return [*missing, *([REDACTED] if any(row.redacted for row in rows) else [])]
-
-
-def in_words(wanted: TrafficFilter, most: int | None = ALTERNATIVES) -> str:
-    """The filter in words that are safe outside a fence; empty for no filter.
-
-    Args:
-        most: how many alternatives of `contains` are named.
-    """
-    plain = {
-        name: value if not value or label(value) == value else "as given"
-        for name in ("user_id", "session_id", "source", "agent_version")
-        for value in (getattr(wanted, name),)
-    }
-    described = replace(wanted, **plain).describe(most=most)
+def _in_words(wanted: TrafficFilter) -> str:
+    """The filter in words that are safe outside a fence; empty for no filter."""
+    described = wanted.describe(most=ALTERNATIVES, plain=True)
     return "" if described == NO_FILTER else shown_name(described, FILTER_CHARS)
-
-
-def nothing_stored(wanted: TrafficFilter) -> str:
-    """That there is nothing at all, or nothing of the user that the filter names."""
-    if not wanted.user_id:
-        return "Nothing is stored."
-    return f"Nothing is stored for user {label(wanted.user_id)}. {CASE}"

@@ -1,13 +1,15 @@
-"""Looking up stored requests by id: one of them with where its learning stands, or a set the cheapest way.
+"""Looking up stored requests by id: one of them to be shown, or a set the cheapest way.
 
-The API looks up one id a call. A set of thousands is mostly close together, in a few sessions or one period. It is
-then read in pages of sessions, and what such a reading does not find is looked up one by one, so that the answer is
-exact whichever way was taken.
+The API looks up one id a call. A set of thousands is mostly close together, so it is read in pages of sessions first,
+and what such a reading does not find is looked up one by one: a list can come back short, so only a look-up by id shows
+that a request is not there.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Final
+
+import anyio.to_thread
 
 from reflexio_mcp.rest.errors import NotFound, ServerFault
 from reflexio_mcp.rest.models import (
@@ -17,11 +19,15 @@ from reflexio_mcp.rest.models import (
     UnreadableRequest,
     unlearned,
 )
+from reflexio_mcp.results.base import NOTICE, Room
+from reflexio_mcp.results.reading import InteractionRow, OneRequest, interaction_row, learning_row
+from reflexio_mcp.results.text import beginning
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, Unreadable, quoted
+from reflexio_mcp.traffic.reading.cursors import read_place, write_place
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.gaps import unreadable_request
-from reflexio_mcp.traffic.reading.paging import SessionPager
+from reflexio_mcp.traffic.reading.paging import SessionPager, unreadable_request
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.showing import Showing, redacted
 from reflexio_mcp.traffic.tasks import for_each
 
 __all__ = [
@@ -31,6 +37,7 @@ __all__ = [
     "get_request",
     "get_stored",
     "learning_status",
+    "read_request",
     "read_set",
     "require_id",
     "untold",
@@ -40,27 +47,34 @@ LOOKUPS_AT_ONCE: Final = 8
 """Single look-ups in flight: enough to hide a network's latency, few enough for a small server."""
 
 FEW: Final = 24
-"""Up to here a set is looked up one by one without further thought."""
+"""A set of so many is looked up one by one."""
 
 SAMPLE: Final = 16
 """Ids looked up to learn where a set is."""
 
 SPARE_ROWS: Final = 2_000
-"""Requests a reading may see beyond four times what it looks for, before it is given up."""
+"""Requests that a reading may see beyond four times what it looks for, before it is given up."""
 
 WHOLE_AT_ONCE: Final = 500
 """Ids in one call that reads whole requests."""
 
+CONTENT_CHARS: Final = 64_000
+"""Characters of one content in one answer, if there is room."""
+
+BESIDE_CHARS: Final = 2_000
+"""Characters of each of the other texts: descriptions, tool data, expert and shadow content."""
+
+LEAST_CHARS: Final = 100
+
 Progress = Callable[[str, int, int | None], Awaitable[None]]
-"""Told what is being done, how far it is and how much there is in all (`None` when that is not known)."""
+"""Told what is being done, how far it is, and how much there is in all (`None` if that is not known)."""
+
+Take = Callable[[list[RequestWithInteractions]], Awaitable[None]]
+"""Given the requests that were found, a few at a time, each once."""
 
 
 async def untold(what: str, done: int, total: int | None) -> None:
     """A `Progress` that tells nobody."""
-
-
-Take = Callable[[list[RequestWithInteractions]], Awaitable[None]]
-"""Given the requests that were found, a few at a time, each once."""
 
 
 def require_id(field: str, text: str) -> str:
@@ -77,7 +91,7 @@ def require_id(field: str, text: str) -> str:
 async def find_request(scope: Scope, request_id: str) -> RequestWithInteractions | None:
     """The stored request with that id if this caller may see it, else `None`.
 
-    It is an `UnreadableRequest` when the service fails to return it.
+    It is an `UnreadableRequest` if the service fails to return it.
     """
     query = RequestQuery(request_id=request_id, user_id=scope.user_id or None, top_k=1)
     try:
@@ -109,7 +123,7 @@ async def get_stored(scope: Scope, request_id: str) -> RequestWithInteractions |
 
 
 async def learning_status(scope: Scope, request_id: str) -> LearningStatus | None:
-    """Where the learning of a request stands; `None` when the service does not know."""
+    """The state of the learning of a request; `None` if the service does not know it."""
     try:
         return await scope.client.learning_status(request_id)
     except NotFound:
@@ -117,7 +131,7 @@ async def learning_status(scope: Scope, request_id: str) -> LearningStatus | Non
 
 
 async def get_request(scope: Scope, request_id: str) -> tuple[RequestWithInteractions, LearningStatus | None]:
-    """One request with its interactions, and where its learning stands.
+    """One request with its interactions, and the state of its learning.
 
     Raises:
         InvalidInput: the id is blank.
@@ -134,6 +148,86 @@ async def get_request(scope: Scope, request_id: str) -> tuple[RequestWithInterac
     return item, await learning_status(scope, request_id)
 
 
+async def read_request(
+    scope: Scope,
+    request_id: str,
+    cursor: str = "",
+    *,
+    detail: str = "full",
+    covered: bool = False,
+    room: Room | None = None,
+) -> OneRequest:
+    """One request as it is shown, a part at a time if it is long. It raises what `get_request` raises.
+
+    Args:
+        cursor: from the part before.
+        detail: `masked` shows who spoke and how much instead of content.
+        covered: replace secrets.
+        room: how much the answer may contain.
+
+    Raises:
+        InvalidInput: the cursor is not one of this request.
+    """
+    stored, learning = await get_request(scope, request_id)
+    request = stored.request
+    showing = Showing(
+        scope, TrafficFilter(), detail="masked" if detail == "masked" else "summary", uncovered=True
+    )
+    item = await anyio.to_thread.run_sync(redacted, stored) if covered and not showing.masked else stored
+    place = _place(scope, cursor, item)
+    rows, following = _interactions(item, *place, bool(showing.masked), room or Room())
+    row = showing.request(stored).model_copy(
+        update={"first_words": "", "interactions": rows, "redacted": item != stored}
+    )
+    return OneRequest(
+        **dict(row),
+        notice=NOTICE,
+        session_id=scope.shown_id(request.session_id),
+        learning=learning_row(
+            learning.status if learning else "unknown",
+            learning.reason if learning else None,
+            evaluation_only=request.evaluation_only,
+        ),
+        cursor=write_place("request", scope, request.request_id, list(following)) if following else None,
+    )
+
+
+def _place(scope: Scope, cursor: str, item: RequestWithInteractions) -> tuple[int, int]:
+    """The interaction and the character of its content that a cursor names."""
+    if not cursor:
+        return 0, 0
+    match read_place(cursor, "request", scope, item.request.request_id):
+        case [int(index), int(begin)] if 0 <= index < len(item.interactions) and begin >= 0:
+            return index, begin
+        case _:
+            raise InvalidInput("cursor", "is not one that this request gave; start again without it.")
+
+
+def _interactions(
+    item: RequestWithInteractions, index: int, begin: int, masked: bool, room: Room
+) -> tuple[list[InteractionRow], tuple[int, int] | None]:
+    """The interactions from a place on that have room, and the place of the next part."""
+    rows: list[InteractionRow] = []
+    for number, turn in enumerate(item.interactions[index:], index):
+        chars, beside = CONTENT_CHARS, BESIDE_CHARS
+        while True:
+            row = interaction_row(
+                turn, chars, arrived=item.request.created_at, begin=begin, beside=beside, masked=masked
+            )
+            # The first one is cut until it fits.
+            if room.fits(row) or not room.empty or chars <= LEAST_CHARS:
+                break
+            chars, beside = chars * 3 // 4, max(LEAST_CHARS, min(beside, chars // 4))
+        if not room.take(row):
+            return rows, (number, begin)
+        rows.append(row)
+        end = begin + beginning(turn.content, chars, begin)[1]
+        if not masked and end < len(turn.content):
+            return rows, (number, end)
+        begin = 0
+    return rows, None
+
+
 async def read_set(
     scope: Scope,
     ids: Sequence[str],
@@ -148,26 +242,55 @@ async def read_set(
     Args:
         ids: the request ids, each once.
         take: given what was found.
-        places: filters that together are known to select the whole set, wherever it still exists. Empty when
-            nothing is known about it.
-        whole: with all that is stored of them, where the backend gives that out.
+        places: filters that together select the whole set; empty if nothing is known about it.
+        whole: with all that is stored of them, if the backend gives that out.
     """
     if whole and scope.exact:
         await _read_whole(scope, ids, take, progress)
         return
-    search = _Search(scope, ids, take, progress)
-    if places:
-        if len(search.left) > FEW and len(places) * 4 <= len(search.left):
-            await search.pager(places)
-    elif len(search.left) > FEW:
-        for where in await search.sample():
-            if len(search.left) <= FEW:
-                break
-            await search.pager([where])
-        if len(search.left) > FEW:
-            await search.pager([TrafficFilter(user_id=scope.user_id)])
-    # A list can come back short, so only a look-up by id shows that a request is not there.
-    await search.one_by_one(list(search.left))
+    left = dict.fromkeys(ids)
+
+    async def found(items: Sequence[RequestWithInteractions]) -> None:
+        known = [one for one in items if one.request.request_id in left]
+        for one in known:
+            del left[one.request.request_id]
+        if known:
+            await take(known)
+            await progress("requests looked up", len(ids) - len(left), len(ids))
+
+    async def look(request_id: str) -> None:
+        if item := await find_request(scope, request_id):
+            if not isinstance(item, UnreadableRequest):
+                times.append(item.request.created_at)
+            await found([item])
+        left.pop(request_id, None)
+
+    times: list[int] = []
+    if len(left) > FEW and not places:
+        await for_each(list(left)[:: max(1, len(left) // SAMPLE)], look, at_once=LOOKUPS_AT_ONCE)
+        if times:
+            places = [TrafficFilter(user_id=scope.user_id, start=min(times), end=max(times))]
+    if len(left) > FEW and len(places) * 4 <= len(left):
+        await _read_places(scope, places, left, found)
+    await for_each(list(left), look, at_once=LOOKUPS_AT_ONCE)
+
+
+async def _read_places(
+    scope: Scope,
+    places: Sequence[TrafficFilter],
+    left: dict[str, None],
+    found: Callable[[Sequence[RequestWithInteractions]], Awaitable[None]],
+) -> None:
+    """Read some places until nothing is left to find, or they have too much else to be worth it."""
+    budget = 4 * len(left) + SPARE_ROWS
+    for where in places:
+        pager = SessionPager(scope, where)
+        async with aclosing(pager.slices()) as slices:
+            async for part in slices:
+                await found(part.requests)
+                if not left or pager.requests_seen > budget:
+                    return
+        budget -= pager.requests_seen
 
 
 async def _read_whole(scope: Scope, ids: Sequence[str], take: Take, progress: Progress) -> None:
@@ -178,68 +301,3 @@ async def _read_whole(scope: Scope, ids: Sequence[str], take: Take, progress: Pr
         if found := [item for item in page.requests if scope.covers(item.request.user_id)]:
             await take(found)
         await progress("requests looked up", done, len(ids))
-
-
-class _Search:
-    def __init__(self, scope: Scope, ids: Sequence[str], take: Take, progress: Progress) -> None:
-        self._scope = scope
-        self._take = take
-        self._progress = progress
-        self._total = len(ids)
-        self.left = dict.fromkeys(ids)
-
-    async def pager(self, places: Iterable[TrafficFilter]) -> None:
-        """Read some places, until they hold too much else to be worth it."""
-        budget = 4 * len(self.left) + SPARE_ROWS
-        for where in places:
-            pager = SessionPager(self._scope, where)
-            seen = 0
-            async with aclosing(pager.slices()) as slices:
-                async for session_slice in slices:
-                    await self._found(
-                        [one for one in session_slice.requests if one.request.request_id in self.left]
-                    )
-                    seen = pager.requests_seen
-                    if not self.left or seen > budget:
-                        return
-            budget -= seen
-
-    async def sample(self) -> list[TrafficFilter]:
-        """Look up a few and say where the others may be: in their sessions, or in the time between them."""
-        ids = list(self.left)
-        sampled = await self.one_by_one(ids[:: max(1, len(ids) // SAMPLE)])
-        found = [one for one in sampled if not isinstance(one, UnreadableRequest)]
-        if not found:
-            return []
-        user = self._scope.user_id
-        sessions = {one.request.session_id for one in found}
-        times = [one.request.created_at for one in found]
-        places = [TrafficFilter(user_id=user, start=min(times), end=max(times))]
-        if len(sessions) * 2 <= len(found):
-            places[:0] = [TrafficFilter(user_id=user, session_id=one) for one in sorted(sessions)]
-        return places
-
-    async def one_by_one(self, ids: Sequence[str]) -> list[RequestWithInteractions]:
-        """Look up each; those not found are not `left` any more either."""
-        found: list[RequestWithInteractions] = []
-
-        async def look(request_id: str) -> None:
-            if item := await find_request(self._scope, request_id):
-                found.append(item)
-                await self._found([item])
-            self.left.pop(request_id, None)
-            await self._tell()
-
-        await for_each(ids, look, at_once=LOOKUPS_AT_ONCE)
-        return found
-
-    async def _found(self, items: list[RequestWithInteractions]) -> None:
-        if not items:
-            return
-        for one in items:
-            self.left.pop(one.request.request_id, None)
-        await self._take(items)
-        await self._tell()
-
-    async def _tell(self) -> None:
-        await self._progress("requests looked up", self._total - len(self.left), self._total)

@@ -1,38 +1,71 @@
-"""The one way through stored traffic: sessions in the API's order, against a frozen end.
+"""The one way through stored traffic: sessions in the API's order, against a frozen end, around what cannot be read.
 
 The API pages by an offset that counts sessions, so arrivals shift its pages, and it gives whole sessions only. A pager
 freezes the newest second it looks at, knows its place by the last session's own key instead of by the offset alone,
 and can stop and go on inside a session.
+
+The service stores data that it cannot give back: a request with deeply nested `tool_data` makes it answer 500 to every
+list with that request, and a session can be larger than a reply may be. A page that fails is read again in ever smaller
+parts until only what fails is left: a gap, named by its time.
 """
 
 import time
-from collections.abc import AsyncGenerator
+import uuid
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import anyio
 
-from reflexio_mcp.rest.errors import NotTheApi
-from reflexio_mcp.rest.models import RequestPage, RequestWithInteractions, SessionGroup
+from reflexio_mcp.rest.errors import NotTheApi, ReflexioError, ReplyTooLarge, ServerFault
+from reflexio_mcp.rest.models import (
+    RequestPage,
+    RequestQuery,
+    RequestWithInteractions,
+    SessionGroup,
+    UnreadableRequest,
+)
+from reflexio_mcp.results.base import at
+from reflexio_mcp.results.reading import Gap
 from reflexio_mcp.traffic.reading.cursors import Cursor, Listing
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.gaps import Gap, read_page
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["SESSIONS_AT_ONCE", "SessionPager", "SessionSlice", "place_of"]
+__all__ = ["SessionPager", "SessionSlice", "place_of", "unreadable_request"]
 
 SESSIONS_AT_ONCE: Final = 100
-"""Sessions asked for at a time where all of them are read: what is in memory of a store at most."""
+"""Sessions asked for at a time if all of them are read: the most of a store that is in memory."""
 
 SETTLE_SECONDS: Final = 1
-"""A second counts as closed when this many whole ones lie behind it: the API stamps a request on arrival and
-stores it a little later."""
-
-IDLE_PAGES: Final = 3
-"""Pages without a session that was not met before, beyond those that lead back to where the pager was."""
+"""A second is closed when so many whole seconds have passed after it: the API stamps a request on arrival and stores it
+a little later."""
 
 MAX_SETTLE_WAIT: Final = 3.0
 """Longest wait, in seconds, for the newest second to close; a server whose clock runs ahead is not waited for."""
+
+IDLE_PAGES: Final = 3
+"""Pages without a new session before the pager gives up, beside those that lead back to where it was."""
+
+MOST_FAILURES: Final = 100
+"""Failing calls that one page may take before it is given up."""
+
+_MARK: Final = "\0gap "
+"""Begins the stand-in for a session that could not be read, followed by its place. No stored id begins so."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Gap:
+    """Something stored that could not be read.
+
+    Args:
+        first, last: it arrived between these seconds; `None` if that is not known.
+        session: whether it is a whole session, whose newest request arrived in that time.
+    """
+
+    first: int | None
+    last: int | None
+    session: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +75,7 @@ class SessionSlice:
     Args:
         newest: the session's newest request matching the API's part of the filter, epoch seconds.
         offset: its place in the API's list when it was read.
-        whole: all requests of the session that the API's part of the filter matches, those of earlier pages included:
-            some findings show only in all of it.
+        whole: also the requests of earlier pages: some findings need the whole session.
     """
 
     session_id: str
@@ -56,8 +88,7 @@ class SessionSlice:
 class SessionPager:
     """A pass over the sessions that match a filter, the newest first.
 
-    Iterate with `slices()`. The pager yields what the API matched, inside the caller's scope; the rest of the filter
-    is not applied.
+    It yields what the API matched, inside the caller's scope; the rest of the filter is not applied.
 
     Args:
         scope: the client and the user it is confined to.
@@ -80,35 +111,40 @@ class SessionPager:
         self._batch = batch
         self._frozen = after.frozen if after else None
         self._clock = 0.0
+        self._gaps: dict[str, _Gap] = {}
         self.requests_seen = 0
         self.on_last_page = False
-        self._gaps: dict[str, Gap] = {}
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
         """What the service could not return of the pages that were read so far."""
-        return tuple(self._gaps.values())
-
-    @property
-    def settled(self) -> bool:
-        """Whether no request can arrive any more inside the frozen range, so that a cursor may be given."""
-        return (
-            self._after is not None
-            or self._frozen is None
-            or self._frozen + SETTLE_SECONDS < int(self._clock)
+        return tuple(
+            Gap(
+                first=None if one.first is None else at(one.first),
+                last=None if one.last is None else at(one.last),
+                whole_session=one.session,
+            )
+            for one in self._gaps.values()
         )
 
-    async def settle(self) -> None:
-        """Wait until the newest second is closed; `slices()` then starts again."""
-        if self._frozen is not None:
-            wait = self._frozen + SETTLE_SECONDS + 1 - self._clock
-            await anyio.sleep(min(max(wait, 0.0), MAX_SETTLE_WAIT))
-            self._clock = float(self._frozen + SETTLE_SECONDS + 1)
+    async def settle(self) -> bool:
+        """Whether a cursor may be given: no request can arrive any more in the frozen range.
+
+        Otherwise wait until the newest second is closed; `slices()` then starts again.
+        """
+        if self._after or self._frozen is None:
+            return True
+        closed = self._frozen + SETTLE_SECONDS + 1
+        if self._clock >= closed:
+            return True
+        await anyio.sleep(min(closed - self._clock, MAX_SETTLE_WAIT))
+        self._clock = float(closed)
+        return False
 
     def cursor(
         self, listing: Listing, session_slice: SessionSlice, last: RequestWithInteractions | None
     ) -> Cursor:
-        """The place behind `last` in `session_slice`, or behind the whole slice when `last` is `None`."""
+        """The place after `last` in `session_slice`, or after the whole slice if `last` is `None`."""
         assert self._frozen is not None
         return Cursor(
             listing,
@@ -129,7 +165,6 @@ class SessionPager:
         met: set[str] = set()
         idle = 0
         while True:
-            # Going back over known ground takes pages that bring nothing new, but never more than there are.
             self.on_last_page = not page.has_more
             known = len(met)
             met.update(group.session_id for group in page.sessions)
@@ -137,7 +172,6 @@ class SessionPager:
             if idle > known // self._batch + IDLE_PAGES:
                 raise NotTheApi("its pages repeat themselves instead of going on", effect="none")
             for index, group in enumerate(page.sessions):
-                # A deletion meanwhile pulls later sessions forward: step back over what was yielded.
                 if group.session_id in seen or not (rows := self._visible(group)):
                     continue
                 seen.add(group.session_id)
@@ -148,56 +182,50 @@ class SessionPager:
                     yield replace(found, requests=left)
             if not page.has_more or not page.sessions:
                 return
-            # One session of overlap shows whether the pages have shifted meanwhile.
+            # One session of overlap shows whether a deletion has shifted the pages meanwhile.
             last = page.sessions[-1].session_id
-            offset, page = await self._follow(offset + len(page.sessions) - 1, last)
+            offset, page = await self._back_to(offset + len(page.sessions) - 1, partial(_has, last))
 
     async def _start(self) -> tuple[int, RequestPage]:
-        after = self._after
-        if after is None:
-            page = await self._page(0)
-            if self._frozen is None:
-                self._clock = page.server_time if page.server_time is not None else time.time()
-                newest = [item.request.created_at for group in page.sessions for item in group.requests]
-                self._frozen = max(newest, default=int(self._clock) if page.sessions else None)
-            return 0, page
-        key = (after.newest, after.session_id)
-        offset, step = after.offset, self._batch
+        if after := self._after:
+            key = (after.newest, after.session_id)
+            return await self._back_to(
+                after.offset, lambda page: bool(page.sessions) and _key(page.sessions[0]) >= key
+            )
+        page = await self._page(0)
+        if self._frozen is None:
+            self._clock = page.server_time if page.server_time is not None else time.time()
+            newest = [_newest(group) for group in page.sessions if group.requests]
+            self._frozen = max(newest, default=int(self._clock) if page.sessions else None)
+        return 0, page
+
+    async def _back_to(self, offset: int, is_known: Callable[[RequestPage], bool]) -> tuple[int, RequestPage]:
+        """The page at an offset, or the first one before it that is known ground."""
+        step = self._batch
         while True:
             page = await self._page(offset)
-            if offset == 0 or (page.sessions and _key(page.sessions[0]) >= key):
+            if offset == 0 or is_known(page):
                 return offset, page
-            # Twice as far each time: a place that many deletions have moved, or that was made up, is left soon.
+            # Twice as far each time, so that a place that many deletions have moved is found soon.
             offset, step = max(0, offset - step), step * 2
-
-    async def _follow(self, offset: int, last: str) -> tuple[int, RequestPage]:
-        page = await self._page(offset)
-        step = self._batch
-        while offset > 0 and not any(group.session_id == last for group in page.sessions):
-            # The overlap is gone: something before it was deleted. Go back until known ground, or the start.
-            offset, step = max(0, offset - step), step * 2
-            page = await self._page(offset)
-        return offset, page
 
     async def _page(self, offset: int) -> RequestPage:
         query = self._filter.query(top_k=self._batch + 1, offset=offset, end=self._frozen)
-        page, gaps = await read_page(self._scope, query)
+        page, gaps = await _read_page(self._scope, query)
         for name, gap in gaps.items():
-            # Where two pages overlap, each knows one of the neighbours.
-            known = self._gaps.get(name, gap)
-            first = [one for one in (known.first, gap.first) if one is not None]
-            last = [one for one in (known.last, gap.last) if one is not None]
-            self._gaps[name] = replace(gap, first=max(first, default=None), last=min(last, default=None))
+            # Of two pages that overlap, the earlier one knows the session before a gap.
+            known = self._gaps.get(name)
+            self._gaps[name] = replace(gap, last=known.last) if known else gap
         return page
 
     def _visible(self, group: SessionGroup) -> list[RequestWithInteractions]:
         # Filters the server ignored, and rows of another user it should not have sent, stop here.
-        plain = self._filter
+        user = self._filter.user_id
         rows = [
             item
             for item in group.requests
             if self._scope.covers(item.request.user_id)
-            and (not plain.user_id or item.request.user_id == plain.user_id)
+            and (not user or item.request.user_id == user)
             and (self._frozen is None or item.request.created_at <= self._frozen)
         ]
         rows.sort(key=place_of, reverse=True)
@@ -212,8 +240,7 @@ class SessionPager:
                 return []
             shown = (after.created_at, after.arrival, after.request_id)
             return [item for item in found.whole if place_of(item) < shown]
-        behind = (found.newest, found.session_id) < (after.newest, after.session_id)
-        return found.whole if behind else []
+        return found.whole if (found.newest, found.session_id) < (after.newest, after.session_id) else []
 
 
 def place_of(item: RequestWithInteractions) -> tuple[int, int, str]:
@@ -225,5 +252,140 @@ def place_of(item: RequestWithInteractions) -> tuple[int, int, str]:
     return item.request.created_at, arrival, item.request.request_id
 
 
+def _has(session_id: str, page: RequestPage) -> bool:
+    return any(group.session_id == session_id for group in page.sessions)
+
+
+def _newest(group: SessionGroup) -> int:
+    return max((item.request.created_at for item in group.requests), default=0)
+
+
 def _key(group: SessionGroup) -> tuple[int, str]:
-    return max((item.request.created_at for item in group.requests), default=0), group.session_id
+    return _newest(group), group.session_id
+
+
+async def _read_page(scope: Scope, query: RequestQuery) -> tuple[RequestPage, dict[str, _Gap]]:
+    """A page of sessions, as much of it as the service can return, and its gaps.
+
+    A session that could not be read keeps its place, without requests.
+    """
+    try:
+        return await scope.client.get_requests(query), {}
+    except (ServerFault, ReplyTooLarge) as error:
+        if not _is_about_data(error) or not await _answers(scope, query):
+            raise
+    reader = _Reader(scope)
+    page = await reader.parts(query)
+    return page, reader.gaps | _gaps_between(page.sessions, query)
+
+
+async def unreadable_request(
+    scope: Scope, query: RequestQuery, error: ReflexioError
+) -> UnreadableRequest | None:
+    """Find out whether a look-up by id failed because of what is stored under the id.
+
+    It did if the service answers every time but when that very request would be in the answer. Whose it is shows the
+    same way: the look-up of a confined caller names the user, and the same look-up for another user succeeds.
+
+    Args:
+        query: the look-up, with its `request_id`.
+        error: how it failed.
+    """
+    assert query.request_id is not None
+    other_id = query.model_copy(update={"request_id": str(uuid.uuid4())})
+    if not _is_about_data(error) or not await _succeeds(scope, other_id):
+        return None
+    if query.user_id and not await _answers(scope, query):
+        return None
+    if await _succeeds(scope, query):
+        return None
+    return UnreadableRequest.of(query.request_id, query.user_id or "")
+
+
+def _is_about_data(error: ReflexioError) -> bool:
+    return isinstance(error, ReplyTooLarge) or error.status == 500
+
+
+async def _succeeds(scope: Scope, query: RequestQuery) -> bool:
+    return await _Reader(scope).attempt(query) is not None
+
+
+async def _answers(scope: Scope, query: RequestQuery) -> bool:
+    """Whether the service answers the same question about nobody."""
+    return await _succeeds(scope, query.model_copy(update={"user_id": str(uuid.uuid4())}))
+
+
+class _Reader:
+    """Reads a page that fails in ever smaller parts."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._client = scope.client
+        self._failures_left = MOST_FAILURES
+        self.gaps: dict[str, _Gap] = {}
+
+    async def attempt(self, query: RequestQuery) -> RequestPage | None:
+        """The page, or `None` if it fails because of what is stored."""
+        try:
+            return await self._client.get_requests(query, repeat=False)
+        except (ServerFault, ReplyTooLarge) as error:
+            self._failures_left -= 1
+            if not _is_about_data(error) or self._failures_left < 0:
+                raise
+            return None
+
+    async def parts(self, query: RequestQuery) -> RequestPage:
+        """A page that fails as a whole, in two parts."""
+        if query.top_k == 1:
+            return await self._session(query)
+        half = query.top_k // 2
+        newer_query = query.model_copy(update={"top_k": half})
+        newer = await self.attempt(newer_query) or await self.parts(newer_query)
+        if not newer.has_more:
+            return newer
+        older_query = query.model_copy(update={"top_k": query.top_k - half, "offset": query.offset + half})
+        older = await self.attempt(older_query) or await self.parts(older_query)
+        return RequestPage(
+            sessions=newer.sessions + older.sessions,
+            has_more=older.has_more,
+            server_time=newer.server_time or older.server_time,
+        )
+
+    async def _session(self, query: RequestQuery) -> RequestPage:
+        if not query.session_id:
+            return RequestPage(sessions=[SessionGroup(session_id=f"{_MARK}{query.offset}")], has_more=True)
+        # The filter names the session, so that its requests can be told apart by their time.
+        latest = query.end_time if query.end_time is not None else int(time.time()) + 1
+        requests = await self._span(query, query.start_time or 0, latest)
+        return RequestPage(sessions=[SessionGroup(session_id=query.session_id, requests=requests)])
+
+    async def _span(self, query: RequestQuery, first: int, last: int) -> list[RequestWithInteractions]:
+        page = await self.attempt(query.model_copy(update={"start_time": first, "end_time": last}))
+        if page is not None:
+            return [item for group in page.sessions for item in group.requests]
+        # The API takes no period of a single second: it is asked for together with the second before.
+        if last - first <= 1:
+            self._note(first, last)
+            return []
+        middle = (first + last) // 2
+        return await self._span(query, middle + 1, last) + await self._span(query, first, middle)
+
+    def _note(self, first: int, last: int) -> None:
+        later = self.gaps.get(f"{last + 1}")
+        if later and later.first == later.last:
+            # What is in one second makes the second after it fail too.
+            del self.gaps[f"{last + 1}"]
+            last += 1
+        self.gaps[f"{first}"] = _Gap(first, last, session=False)
+
+
+def _gaps_between(sessions: list[SessionGroup], query: RequestQuery) -> dict[str, _Gap]:
+    """The sessions that could not be read, each between its neighbours: the newest comes first."""
+    gaps: dict[str, _Gap] = {}
+    last = query.end_time
+    for place, group in enumerate(sessions):
+        if group.session_id.startswith(_MARK):
+            later = (_newest(one) for one in sessions[place + 1 :] if one.requests)
+            gaps[group.session_id] = _Gap(next(later, query.start_time), last)
+        elif group.requests:
+            last = _newest(group)
+    return gaps

@@ -1,25 +1,108 @@
-"""What `contains` and `finding` select, and which part of a request has the words of `contains`."""
+"""What `contains` and `finding` select, and which part of a request has the words of `contains`.
 
-from collections.abc import Iterator, Sequence
-from typing import cast
+`flight hotel OR "night train"` finds what has both of the first two words, or the phrase, in any order and case and
+inside longer words. In an id, a word counts if a part of the id begins with it.
+"""
 
-from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
+import functools
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, cast
+
+from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.reading import Matched
 from reflexio_mcp.traffic.audit.rules import FINDINGS, RULES, select
-from reflexio_mcp.traffic.audit.rules.content import PersonalData, PlantedInstructions, Secret
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.reading.words import Words, words_of
 
-__all__ = ["FINDINGS", "check_search", "judges_alone", "matched", "search"]
+__all__ = ["FINDINGS", "Words", "check_search", "matched", "search", "words_of"]
 
-MASKED = (
+MASKED: Final = (
     "is not offered here: this server hides what is stored, and words that are found would tell it. "
     "Use finding or the other filters."
 )
-NO_FILTER_TELLS = "cannot be {finding}: no filter selects it. audit_traffic gives the call for what it finds."
+NO_FILTER_TELLS: Final = (
+    "cannot be {finding}: no filter selects it. audit_traffic gives the call for what it finds."
+)
+
+OR: Final = "OR"
+_TYPED: Final = re.compile(r'"([^"]*)"|(\S+)')
+_AROUND: Final = '([{«„¿¡)]}».,;:!?…。，、；：！？"'  # noqa: RUF001
+"""Punctuation around a word that is not part of it."""
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+UUID_CHARS: Final = 8
+"""Shorter words are not looked for in UUIDs, which have any few characters somewhere."""
+
+_INVISIBLE: Final = re.compile(
+    "[\xad\u034f\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]"
+)
 
 Items = Sequence[RequestWithInteractions]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words that somebody looks for; false if there are none.
+
+    Args:
+        alternatives: folded words and phrases, each with how it was written. One alternative is enough.
+    """
+
+    alternatives: tuple[dict[str, str], ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.alternatives)
+
+    def described(self, most: int | None = None) -> str:
+        """The words as they are understood, each in quotes; `most` alternatives are named."""
+        named = [" and ".join(f"“{word}”" for word in one.values()) for one in self.alternatives[:most]]
+        others = len(self.alternatives) - len(named)
+        return " or ".join([*named, *([f"{others} more"] if others else [])])
+
+    def are_in(self, texts: Iterable[str], ids: Iterable[str] = ()) -> bool:
+        """Whether these texts and ids together have all the words of one alternative."""
+        left = [set(one) for one in self.alternatives]
+        for text in ids:
+            for terms in left:
+                terms -= {term for term in terms if _begins_part(term, text)}
+        for text in texts:
+            if not all(left):
+                return True
+            folded = _fold(text)
+            for terms in left:
+                terms -= {term for term in terms if term in folded}
+        return not all(left)
+
+    def any_in(self, text: str) -> bool:
+        """Whether a text has one of the words."""
+        folded = _fold(text)
+        return any(term in folded for one in self.alternatives for term in one)
+
+    def any_in_id(self, text: str) -> bool:
+        """Whether an id has one of the words."""
+        return any(_begins_part(term, text) for one in self.alternatives for term in one)
+
+    def place_in(self, text: str) -> int | None:
+        """Where a text first has one of the words, if it is written as it was looked for."""
+        lowered = text.lower()
+        places = [lowered.find(term) for one in self.alternatives for term in one]
+        return min((place for place in places if place >= 0), default=None)
+
+
+@functools.lru_cache(maxsize=64)
+def words_of(text: str) -> Words:
+    """Read what somebody typed."""
+    alternatives: list[dict[str, str]] = [{}]
+    for phrase, word in _TYPED.findall(text.replace("“", '"').replace("”", '"')):
+        written = " ".join(phrase.split()) or word.strip(_AROUND) or word
+        if word == OR:
+            alternatives.append({})
+        elif folded := _fold(written):
+            alternatives[-1].setdefault(folded, written)
+    return Words(tuple(one for one in alternatives if one))
 
 
 def check_search(contains: str, finding: str, *, masked: bool = False) -> None:
@@ -48,56 +131,67 @@ def search(contains: str, finding: str, items: Items) -> Items:
     if not contains:
         return items
     words = words_of(contains)
-    return [item for item in items if words.are_in(_texts(item), _ids(item).values())]
-
-
-def judges_alone(finding: str) -> bool:
-    """Whether each request shows by itself if it is found, without the others of its session."""
-    return not finding or any(finding in rule.names() for rule in (Secret, PlantedInstructions, PersonalData))
+    return [
+        item
+        for item in items
+        if words.are_in((text for _, _, text in _texts(item)), (text for _, text in _ids(item)))
+    ]
 
 
 def matched(item: RequestWithInteractions, words: Words) -> tuple[Matched, int | None]:
     """The part of a request that has one of the words, and the interaction if it is in a text."""
+    for part, index, text in _texts(item):
+        if words.any_in(text):
+            return part, index
+    for part, text in _ids(item):
+        if words.any_in_id(text):
+            return part, None
+    return "text", None
+
+
+def _texts(item: RequestWithInteractions) -> Iterator[tuple[Matched, int | None, str]]:
     for index, turn in enumerate(item.interactions):
-        if any(words.place_in(text) is not None for text in texts_of(turn)):
-            return "text", index
+        for text in texts_of(turn):
+            if text:
+                yield "text", index, text
     for turn in item.interactions:
-        if any(words.place_in(text) is not None for text in _tool_texts(turn)):
-            return "tool data", None
-        if words.place_in(turn.interacted_image_url) is not None:
-            return "image address", None
-    for name, value in _ids(item).items():
-        if words.any_in_id(value):
-            return name, None
-    return "text", None  # in letters that are written in another way
+        for text in _tool_texts([*turn.tools_used, *turn.retrieved_learnings]):
+            yield "tool data", None, text
+        if turn.interacted_image_url:
+            yield "image address", None, turn.interacted_image_url
 
 
-def _ids(item: RequestWithInteractions) -> dict[Matched, str]:
-    request = item.request
-    return {
-        "request_id": request.request_id,
-        "session_id": request.session_id,
-        "user_id": request.user_id,
-    }
+def _ids(item: RequestWithInteractions) -> Iterator[tuple[Matched, str]]:
+    yield "request_id", item.request.request_id
+    yield "session_id", item.request.session_id
+    yield "user_id", item.request.user_id
 
 
-def _texts(item: RequestWithInteractions) -> Iterator[str]:
-    for turn in item.interactions:
-        yield from filter(None, (*texts_of(turn), turn.interacted_image_url))
-        yield from _tool_texts(turn)
-
-
-def _tool_texts(turn: StoredInteraction) -> Iterator[str]:
-    # A stack of its own: what a tool was given may be nested deeper than Python calls.
-    left: list[object] = [*turn.tools_used, *turn.retrieved_learnings]
-    while left:
+def _tool_texts(value: object) -> Iterator[str]:
+    left = [value]
+    while left:  # a list of its own: what a tool was given may be nested deeper than Python calls
         one = left.pop()
-        if isinstance(one, str):
-            yield one
-        elif isinstance(one, dict):
-            left.extend(cast("dict[object, object]", one).keys())
-            left.extend(cast("dict[object, object]", one).values())
+        if isinstance(one, dict):
+            for name, field in cast("dict[object, object]", one).items():
+                left += (name, field)
         elif isinstance(one, list):
-            left.extend(cast("list[object]", one))
+            left += cast("list[object]", one)
         elif one is not None:
             yield str(one)
+
+
+def _begins_part(term: str, text: str) -> bool:
+    folded = _fold(text)
+    if len(term) < UUID_CHARS and _UUID.fullmatch(folded):
+        return False
+    place = folded.find(term)
+    while place > 0 and folded[place - 1].isalnum():
+        place = folded.find(term, place + 1)
+    return place >= 0
+
+
+def _fold(text: str) -> str:
+    """The text without what nobody sees or tells apart: invisible characters, case, line breaks."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)).casefold().replace("i\u0307", "i")
+    return " ".join(text.lower().split())
