@@ -21,7 +21,6 @@ def learning_page(page: LearningPage) -> str:
         found = f"Learnings of {page.of}: not known." if unsure else f"No learning of {page.of}."
     return lines(
         fenced([found, *map(_learning, page.learnings)]),
-        fenced(f"not found: {', '.join(page.not_found)}") if page.not_found else "",
         f"Learning from this request: {page.learning.means}" if page.learning else "",
         page.notes,
         gap_lines(page.unreadable),

@@ -47,7 +47,6 @@ class LearningPage(Result):
     returned: int
     total: int
     learnings: list[LearningRow]
-    not_found: Annotated[list[str], Field(description="ids that this user has no learning of")] = []
     users_not_read: int = 0
     unlinked: Annotated[int, Field(description="learnings that do not say what they came from")] = 0
     learning: Annotated[Learning | None, Field(description="where the learning of the request stands")] = None

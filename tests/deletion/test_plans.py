@@ -106,7 +106,7 @@ async def test_learnings_that_stay_and_that_others_fed_are_counted(world: World)
     )
     assert "learnings" not in stay["goes"]
     assert go["goes"]["learnings"] == 2
-    assert any("1 of the learnings were also fed by requests that stay" in one for one in go["remains"])
+    assert any("1 of the learnings came from other interactions too" in one for one in go["remains"])
 
 
 async def test_a_plan_whose_learnings_cannot_be_read_says_so_or_stops(world: World) -> None:

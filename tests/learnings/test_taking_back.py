@@ -11,12 +11,12 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(autouse=True)
 def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    from reflexio_mcp.traffic.learnings import remove, settle
+    from reflexio_mcp.traffic.learnings import remove
 
-    monkeypatch.setattr(settle, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(settle, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(remove, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(remove, "LONGEST_PAUSE", 0.01)
     assert remove.take_back.__kwdefaults__
-    monkeypatch.setitem(remove.take_back.__kwdefaults__, "seconds", 2.0)
+    monkeypatch.setitem(remove.take_back.__kwdefaults__, "seconds", 0.3)
 
 
 async def two(world: World) -> None:
@@ -94,7 +94,7 @@ async def test_a_learning_that_a_merge_brings_back_is_deleted_too_and_can_be_res
 async def test_unfinished_learning_is_not_called_complete(world: World) -> None:
     await two(world)
     await world.put("r3")
-    world.backend.learning = [{"status": "processing", "reason": "extracting"}] * 50
+    world.backend.learning = [{"status": "processing", "reason": "extracting"}] * 1_000
     async with world.connect(CONFIRM="off") as caller:
         receipt = await caller.receipt("delete_request", request_id="r1", include_learnings=True)
     assert receipt["status"] == "incomplete"

@@ -26,7 +26,6 @@ from reflexio_mcp.traffic.deletion.items import (
 from reflexio_mcp.traffic.deletion.targets import Filtered, Selected, Target, User
 from reflexio_mcp.traffic.errors import CapReached, refusing
 from reflexio_mcp.traffic.learnings.find import Learned
-from reflexio_mcp.traffic.learnings.turns import with_other_requests
 from reflexio_mcp.traffic.reading.filters import UNSEEN, TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.scope import Scope
@@ -71,7 +70,7 @@ LEARNED_UNKNOWN: Final = "What was learned from it could not be read."
 UNLINKED: Final = "{number:,} learnings of these users do not say what they were learned from; they stay."
 USERS_LEFT: Final = "The learnings of {number:,} further users were not looked at."
 SHARED: Final = (
-    "{number:,} of the learnings were also fed by requests that stay, so they can be learned again."
+    "{number:,} of the learnings came from other interactions too, and can be learned again from those."
 )
 SESSIONS_KEPT: Final = "Session outcomes and evaluations stay."
 PREFER_ERASE: Final = (
@@ -254,7 +253,7 @@ async def _learned(scope: Scope, target: Target, selected: Selected, options: Op
         if learned is None:
             most = None if options.include_learnings else USERS_COUNTED
             learned = await target.learned(scope, selected.items, None, most)
-        return learned if isinstance(target, User) else await with_other_requests(scope, learned)
+        return learned
     except ReflexioError:
         if options.include_learnings:
             raise
@@ -272,8 +271,9 @@ def about_learnings(learned: Learned | None, options: Options, target: Target) -
         number = learned.count
         stay = "learning that it fed stays" if number == 1 else "learnings that it fed stay"
         said.append(f"{number:,} {stay}; include_learnings=true deletes what was learned too.")
-    if learned.shared and options.include_learnings:
-        said.append(SHARED.format(number=len(learned.shared)))
+    shared = sum(bool(one.others) for one in learned.fed.values())
+    if shared and options.include_learnings:
+        said.append(SHARED.format(number=shared))
     if learned.unlinked:
         said.append(UNLINKED.format(number=learned.unlinked))
     if learned.users_left_out:

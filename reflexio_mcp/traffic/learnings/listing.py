@@ -1,163 +1,148 @@
-"""Lists of what was learned, a page at a time, with the requests and interactions that each learning came from."""
+"""Lists of learnings, a page at a time, with the requests and interactions that each learning came from."""
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import anyio.to_thread
 
+from reflexio_mcp.rest.models import StoredInteraction
 from reflexio_mcp.results.base import NOTICE, Room, at
 from reflexio_mcp.results.learnings import FromRequest, LearningPage, LearningRow
 from reflexio_mcp.results.reading import GAPS_SHOWN, learning_row
-from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.learnings.find import FedLearning, Learned
-from reflexio_mcp.traffic.learnings.select import Selected, Selection, select_learnings
-from reflexio_mcp.traffic.learnings.turns import FoundTurns, find_turns, with_last_requests
+from reflexio_mcp.traffic.content import texts_of
+from reflexio_mcp.traffic.learnings.find import FedLearning, FoundInteractions, find_interactions
+from reflexio_mcp.traffic.learnings.select import Selection, select_learnings
 from reflexio_mcp.traffic.reading.cursors import question_of, read_place, write_place
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.stored_text import clip, shown_id, shown_name
 
 __all__ = ["list_learnings"]
 
-NOT_LISTED: Final = "Agent playbooks and profiles past their time to live are not listed here."
-REPLACED: Final = "A merged or superseded learning is kept for a while: another learning took its place."
+NOT_LISTED: Final = (
+    "Agent playbooks and profiles past their time to live are not listed here. A merged or superseded learning is kept "
+    "for a while: another learning took its place."
+)
 NOT_KNOWN: Final = "Whether anything was learned is not known."
+USERS_NOT_READ: Final = "The learnings of {:,} more users were not read."
+UNLINKED: Final = "{:,} learnings of these users do not say what they came from; they are not listed."
 
 CONTENT_CHARS: Final = 1_000
 QUOTE_CHARS: Final = 300
 REQUESTS_NAMED: Final = 5
 
+LEAST_QUOTED: Final = 8
+"""Letters of a quoted passage that is looked for in interactions."""
+
 
 async def list_learnings(scope: Scope, selection: Selection, *, limit: int, cursor: str = "") -> LearningPage:
     """The learnings that a selection means, whatever their state: current ones first, then the last changed.
 
-    Args:
-        limit: rows at the most.
-        cursor: from the page before.
-
     Raises:
         InvalidInput: the selection names nothing, or the cursor is not one of this list.
-        NotStored: the request that it goes by is not stored, or not visible to this caller.
+        NotStored: the selected request is not stored, or not visible to this caller.
         Unreadable: the service fails to return that request.
     """
     question = [selection.user_id, selection.request_id, selection.words, question_of(selection.wanted)]
-    after = _after(read_place(cursor, "learnings", scope, question)) if cursor else None
+    after = str(read_place(cursor, "learnings", scope, question)) if cursor else ""
     selected = await select_learnings(scope, selection)
-    ordered = sorted(selected.learned.fed.values(), key=_place)
-    left = [one for one in ordered if after is None or _place(one) > after]
-    page = await with_last_requests(scope, left[:limit])
-    turns = await _turns_of(scope, page)
-    # Looking for secrets takes time in long texts.
-    rows = await anyio.to_thread.run_sync(_rows, scope, selection, page, turns)
-    following = None
-    if len(rows) < len(left):
-        following = write_place("learnings", scope, question, list(_place(page[len(rows) - 1])))
     learned, status = selected.learned, selected.status
+    left = sorted((one for one in learned.fed.values() if _place(one) > after), key=_place)
+    page = left[:limit]
+    wanted = defaultdict[str, set[int]](set)
+    for one in page:
+        wanted[one.learning.user_id] |= one.learning.interaction_ids
+    found = {user: await find_interactions(scope, user, ids) for user, ids in wanted.items()}
+    # Looking for secrets takes time in long texts.
+    rows = await anyio.to_thread.run_sync(_rows, scope, selection, page, found)
+    more = len(rows) < len(left)
+    doubts = [
+        text.format(number)
+        for text, number in ((USERS_NOT_READ, learned.users_left_out), (UNLINKED, learned.unlinked))
+        if number
+    ]
+    unknown = not learned.count and (doubts or selected.gaps)
     return LearningPage(
-        notice=NOTICE if rows or selected.not_found else "",
+        notice=NOTICE if rows else "",
         of=shown_name(" ".join(selection.describe().split()), QUOTE_CHARS),
         returned=len(rows),
-        total=len(ordered),
+        total=learned.count,
         learnings=rows,
-        not_found=[shown_id(one) for one in selected.not_found[:REQUESTS_NAMED]],
         users_not_read=learned.users_left_out,
         unlinked=learned.unlinked,
         learning=learning_row(status.status, status.reason, evaluation_only=False)
         if status and status.status != "done"
         else None,
         unreadable=list(selected.gaps[:GAPS_SHOWN]),
-        cursor=following,
-        notes=_notes(selected, rows),
+        cursor=write_place("learnings", scope, question, _place(page[len(rows) - 1])) if more else None,
+        notes=[*([NOT_KNOWN] if unknown else []), *doubts, NOT_LISTED],
     )
 
 
-def _place(item: FedLearning) -> tuple[bool, int, str]:
+def _place(item: FedLearning) -> str:
+    """Where a learning is in the list, as a text that sorts."""
     one = item.learning
-    return one.state != "current", -one.changed_at, one.learning_id
-
-
-def _after(place: Any) -> tuple[bool, int, str]:
-    match place:
-        case [bool(state), int(changed), str(learning_id)]:
-            return state, changed, learning_id
-        case _:
-            raise InvalidInput("cursor", "is not one that this call gave; start again without it.")
-
-
-async def _turns_of(scope: Scope, page: Sequence[FedLearning]) -> dict[str, FoundTurns]:
-    found: dict[str, FoundTurns] = {}
-    for user_id in dict.fromkeys(one.learning.user_id for one in page):
-        wanted = [
-            turn for one in page if one.learning.user_id == user_id for turn in one.learning.interaction_ids
-        ]
-        found[user_id] = await find_turns(scope, user_id, wanted, quoting=[one.learning for one in page])
-    return found
+    return f"{one.state != 'current':d} {10**12 - one.changed_at:013} {one.learning_id}"
 
 
 def _rows(
-    scope: Scope, selection: Selection, page: Sequence[FedLearning], turns: Mapping[str, FoundTurns]
+    scope: Scope, selection: Selection, page: Sequence[FedLearning], found: Mapping[str, FoundInteractions]
 ) -> list[LearningRow]:
     room = Room()
     rows: list[LearningRow] = []
     for item in page:
-        found = turns.get(item.learning.user_id, FoundTurns(whole=False))
-        row = _row(item, found, masked=scope.masked, names_user=bool(selection.user_id))
+        row = _row(
+            item, found[item.learning.user_id], masked=scope.masked, names_user=bool(selection.user_id)
+        )
         if not room.take(row):
             break
         rows.append(row)
     return rows
 
 
-def _row(item: FedLearning, found: FoundTurns, *, masked: bool, names_user: bool) -> LearningRow:
+def _row(item: FedLearning, found: FoundInteractions, *, masked: bool, names_user: bool) -> LearningRow:
     from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
 
     learning = item.learning
-    places: defaultdict[str, list[int]] = defaultdict(list)
-    for one in sorted(learning.interaction_ids):
-        if turn := found.turns.get(one):
-            places[turn.request_id].append(turn.place)
-    missing = len(learning.interaction_ids) - sum(map(len, places.values()))
-    saying = sorted(found.saying(learning, learning.interaction_ids))
+    stored = [found.places[one] for one in sorted(learning.interaction_ids) if one in found.places]
+    places = defaultdict[str, list[int]](list)
+    for request_id, place, _ in stored:
+        places[request_id].append(place)
+    saying = dict.fromkeys(name for name, _, one in stored if _is_quoted(one, learning.quote))
+    missing = len(learning.interaction_ids) - len(stored)
+
+    def shown(text: str, most: int) -> str:
+        return "" if masked else clip(redact(text), most)
+
     return LearningRow(
         learning_id=shown_id(learning.learning_id),
         state=shown_name(learning.state),
         changed_at=at(learning.changed_at) if learning.changed_at else None,
         user_id=None if names_user else shown_id(learning.user_id),
-        content="" if masked else clip(redact(learning.content), CONTENT_CHARS),
+        content=shown(learning.content, CONTENT_CHARS),
         characters=len(learning.content) if masked else None,
-        trigger="" if masked else clip(redact(learning.trigger), QUOTE_CHARS),
-        quotes="" if masked else clip(redact(learning.quote), QUOTE_CHARS),
+        trigger=shown(learning.trigger, QUOTE_CHARS),
+        quotes=shown(learning.quote, QUOTE_CHARS),
         source=item.how,
         from_requests=[
-            FromRequest(request_id=shown_id(name), interactions=sorted(numbers))
+            FromRequest(request_id=shown_id(name), interactions=numbers)
             for name, numbers in list(places.items())[:REQUESTS_NAMED]
         ],
         more_requests=max(0, len(places) - REQUESTS_NAMED),
-        said_in=[shown_id(name) for name in saying[:REQUESTS_NAMED]],
-        interactions_deleted=missing if found.whole else 0,
-        interactions_not_looked_up=0 if found.whole else missing,
+        said_in=[shown_id(name) for name in list(saying)[:REQUESTS_NAMED]],
+        interactions_deleted=missing if found.everything else 0,
+        interactions_not_looked_up=0 if found.everything else missing,
         last_request="" if learning.interaction_ids else shown_id(learning.last_request_id),
     )
 
 
-def _notes(selected: Selected, rows: Sequence[LearningRow]) -> list[str]:
-    learned: Learned = selected.learned
-    unknown = not learned.count and (learned.unlinked or learned.users_left_out or selected.gaps)
-    replaced = any(row.state in ("merged", "superseded") for row in rows)
-    return [
-        *([NOT_KNOWN] if unknown else []),
-        *(
-            [f"The learnings of {learned.users_left_out:,} more users were not read."]
-            if learned.users_left_out
-            else []
-        ),
-        *(
-            [
-                f"{learned.unlinked:,} learnings of these users do not say what they came from; they are not listed."
-            ]
-            if learned.unlinked
-            else []
-        ),
-        *([REPLACED] if replaced else []),
-        NOT_LISTED,
-    ]
+def _is_quoted(interaction: StoredInteraction, quote: str) -> bool:
+    """Whether an interaction has one of the passages of a quotation, which blank lines separate."""
+    said = _letters(" ".join(texts_of(interaction)))
+    passages = (_letters(one) for one in re.split(r"\n\s*\n", quote))
+    return any(len(one) >= LEAST_QUOTED and one in said for one in passages)
+
+
+def _letters(text: str) -> str:
+    return "".join(re.findall(r"[^\W_]+", text.casefold()))

@@ -1,4 +1,4 @@
-"""A learning as it is stored, whichever of the two kinds it is."""
+"""A learning as it is stored, of either kind."""
 
 import hashlib
 from collections.abc import Iterable
@@ -13,8 +13,8 @@ __all__ = ["HowKnown", "Kind", "Learning", "Sources", "ids_of", "learning_of"]
 Kind = Literal["profile", "user_playbook"]
 
 HowKnown = Literal["recorded", "reconstructed", "not_known"]
-"""How a learning's source is known: the learning lists the interaction, or, where it lists none, it names the request
-as the last one of its window, or it says nothing."""
+"""How a source is known: the learning lists the interaction, or it lists none and names the last request of its window,
+or neither."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +22,14 @@ class Learning:
     """A profile or a user playbook.
 
     Args:
-        kind: which of the two.
-        number: its id in the API: a text for a profile, digits for a playbook.
-        user_id: whose it is.
-        content: what was learned.
+        number: the id in the API: a text for a profile, digits for a playbook.
         trigger: when a playbook applies; empty for a profile.
         state: `current`, `pending`, `archived`, `archive_in_progress`, `merged`, `superseded` or `expired`.
         changed_at: epoch seconds.
-        quote: the user's own words that it was learned from, if it quotes any.
-        interaction_ids: the interactions it lists as its sources; those that were deleted stay listed.
+        quote: words of the interactions that it was learned from.
+        interaction_ids: the interactions that it lists as its sources, stored or not.
         last_request_id: the request that closed its window.
-        row: the whole of it as the API gave it.
+        row: the whole row of the API.
     """
 
     kind: Kind
@@ -49,12 +46,12 @@ class Learning:
 
     @property
     def learning_id(self) -> str:
-        """The id that this server gives it, which says its kind too: `profile:…` or `user_playbook:…`."""
+        """The id that this server gives it: `profile:…` or `user_playbook:…`."""
         return f"{self.kind}:{self.number}"
 
     @property
     def digest(self) -> str:
-        """Tells it apart from what another text makes of it: a learning can be edited under its id."""
+        """Changes with the text: a learning can be edited under its id."""
         digest = hashlib.sha256()
         add_texts(digest, (self.user_id, self.content, self.trigger, self.quote))
         return digest.hexdigest()
@@ -62,23 +59,20 @@ class Learning:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Requests of one user, by their ids and those of their interactions.
-
-    Args:
-    """
+    """Requests of one user, by their ids and those of their interactions."""
 
     request_ids: frozenset[str]
     interaction_ids: frozenset[int]
 
     def fed(self, learning: Learning) -> HowKnown | None:
-        """How it is known that the learning came from one of them; `None` when it did not, or does not say."""
+        """How it is known that the learning came from these requests; `None` if it did not, or does not say."""
         if learning.interaction_ids:
             return None if self.interaction_ids.isdisjoint(learning.interaction_ids) else "recorded"
         return "reconstructed" if learning.last_request_id in self.request_ids else None
 
 
 def learning_of(row: UserProfile | UserPlaybook) -> Learning:
-    """A learning of either kind as the API gave it."""
+    """The learning in a row of the API."""
     if isinstance(row, UserProfile):
         kind, number, trigger = "profile", row.profile_id, ""
         changed_at, last_request_id = row.last_modified_timestamp, row.generated_from_request_id

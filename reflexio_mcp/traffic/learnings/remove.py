@@ -1,6 +1,12 @@
-"""Taking learnings back: when nothing is being learned any more, by id, and checked by reading again."""
+"""Deleting learnings: once nothing is being learned any more, by id, and checked by reading again.
+
+A learning that is deleted while Reflexio merges it comes back inside the merged learning. Reflexio has one stream of
+extraction for each user, so the status of the user's newest request tells whether something is extracted, queued or
+retried. An operator can also have learnings generated anew, from requests that are deleted meanwhile.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -8,17 +14,29 @@ import anyio
 
 from reflexio_mcp.rest.api_limits import MAX_DELETE_IDS
 from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.errors import TrafficError
-from reflexio_mcp.traffic.learnings.find import NOTHING, Learned
+from reflexio_mcp.traffic.learnings.find import USERS_AT_ONCE, Learned
 from reflexio_mcp.traffic.learnings.records import Kind, Learning, ids_of
-from reflexio_mcp.traffic.learnings.settle import LEARNING_WAIT_SECONDS, wait_until_learned
-from reflexio_mcp.traffic.reading.lookup import Progress
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.lookup import Progress, learning_status
+from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.tasks import for_each
 
 __all__ = ["TakenBack", "take_back"]
 
 ROUNDS: Final = 4
-"""Times that learnings are looked for and deleted: a merge that was under way can bring one back."""
+"""How often learnings are looked for and deleted: a merge can bring one back."""
+
+WAIT_SECONDS: Final = 60.0
+"""How long a deletion waits for the end of learning."""
+
+FIRST_PAUSE: Final = 0.5
+LONGEST_PAUSE: Final = 5.0
+"""Seconds between two looks: the API allows 120 a minute."""
+
+SESSIONS_AT_ONCE: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +44,16 @@ class TakenBack:
     """What became of learnings.
 
     Args:
-        gone: ids of those that were deleted and are not listed any more.
-        left: those that are still there; `None` if that could not be read.
-        still_learning: users from whom something was still being learned when the wait was over, each with the
-            service's word for it. What comes of it can hold the deleted text again.
+        gone: ids of learnings that were deleted and are not listed any more.
+        left: learnings that are still there; `None` if they could not be read.
+        still_learning: users from whom something was still being learned after the wait, each with the service's word
+            for it. The deleted text can come back in what is learned.
         failure: what ended it early.
-        sent: ids in delete calls that took effect, or that may still do so.
+        sent: ids in delete calls that took effect or may still do so.
     """
 
     gone: frozenset[str] = frozenset()
-    left: Learned | None = NOTHING
+    left: Learned | None = field(default_factory=Learned)
     still_learning: Mapping[str, str] = field(default_factory=dict[str, str])
     failure: ReflexioError | TrafficError | None = None
     sent: frozenset[str] = frozenset()
@@ -48,18 +66,14 @@ async def take_back(
     keep: Callable[[Sequence[Learning]], Awaitable[None]],
     *,
     progress: Progress,
-    seconds: float = LEARNING_WAIT_SECONDS,
+    seconds: float = WAIT_SECONDS,
 ) -> TakenBack:
-    """Delete learnings once nothing of these users is being learned any more, and look whether they are gone.
+    """Delete learnings and look whether they are gone. A failure of the service is returned, not raised.
 
     Args:
-        users: whose learnings they are.
-        look: reads the learnings that are to go, as they are now.
+        look: reads the learnings to delete, as they are now.
         keep: keeps recovery copies of what is deleted next.
-        seconds: how long to wait for what is being learned. After that the learnings go all the same.
-
-    Returns:
-        What became of them. A failure of the service does not raise: it is in what is returned.
+        seconds: how long to wait for the end of learning. The learnings are deleted in any case.
     """
     until = anyio.current_time() + seconds
     busy: Mapping[str, str] = {}
@@ -68,8 +82,7 @@ async def take_back(
     left, failure = None, None
     try:
         for _ in range(ROUNDS):
-            rest = max(0.0, until - anyio.current_time())
-            busy = await wait_until_learned(scope, users, rest, progress=progress)
+            busy = await _wait(scope, users, until, progress)
             found = await look()
             if not found.count:
                 left = found
@@ -89,7 +102,7 @@ async def take_back(
 
 
 async def _delete(scope: Scope, learnings: Sequence[Learning], sent: set[str]) -> None:
-    """Delete learnings by id. The API does not confine this to a user: the caller has checked whose they are."""
+    """Delete learnings by id. The API does not confine this to a user: the caller has checked the owners."""
     calls: tuple[tuple[Kind, Callable[[list[str]], Awaitable[object]]], ...] = (
         ("profile", scope.client.delete_profiles),
         ("user_playbook", scope.client.delete_user_playbooks),
@@ -106,3 +119,64 @@ async def _delete(scope: Scope, learnings: Sequence[Learning], sent: set[str]) -
                 if error.effect == "none":
                     sent -= named
                 raise
+
+
+async def _wait(scope: Scope, users: Sequence[str], until: float, progress: Progress) -> dict[str, str]:
+    """Wait until nothing is being learned from some users, and return those for whom something still is."""
+    busy = dict.fromkeys(users, "not_looked_at")
+    pause = FIRST_PAUSE
+
+    async def look(user_id: str) -> None:
+        if anyio.current_time() > until and busy[user_id] == "not_looked_at":
+            return
+        if any(one and one.runs_for(user_id) for one in generations):
+            busy[user_id] = "generating_anew"
+        elif word := await _being_learned(scope, user_id):
+            busy[user_id] = word
+        else:
+            del busy[user_id]
+
+    while True:
+        generations = [await scope.client.generation(kind) for kind in ("profile", "playbook")]
+        await for_each(list(busy), look, at_once=USERS_AT_ONCE)
+        await progress("users from whom Reflexio has finished learning", len(users) - len(busy), len(users))
+        left = until - anyio.current_time()
+        if not busy or left <= 0:
+            return busy
+        await anyio.sleep(min(pause, left))
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
+async def _being_learned(scope: Scope, user_id: str) -> str:
+    """The service's word for what is being learned from a user, such as `extracting` or `queued`, or empty."""
+    newest = await _newest_learnable(scope, user_id)
+    if newest is None:
+        # What is extracted from requests that are deleted meanwhile is thrown away.
+        return ""
+    status = await learning_status(scope, newest.request.request_id)
+    if status is None or status.status not in ("pending", "processing"):
+        return ""
+    word = status.reason or status.status
+    # Nothing runs for a request that waits for more of its conversation.
+    return "" if word == "waiting_for_window" else word
+
+
+async def _newest_learnable(scope: Scope, user_id: str) -> RequestWithInteractions | None:
+    """The user's newest request from which something can be learned."""
+    pager = SessionPager(scope, TrafficFilter(user_id=user_id), batch=SESSIONS_AT_ONCE)
+    best: RequestWithInteractions | None = None
+    async with aclosing(pager.slices()) as slices:
+        async for part in slices:
+            # Sessions come by their newest request: an older session cannot have a newer one.
+            if best and part.newest < best.request.created_at:
+                break
+            for item in part.requests:
+                learnable = item.interactions and not item.request.evaluation_only
+                if learnable and (best is None or _arrival(item) > _arrival(best)):
+                    best = item
+    return best
+
+
+def _arrival(item: RequestWithInteractions) -> int:
+    # Times are in whole seconds. Interactions are numbered as they arrive.
+    return max(one.interaction_id for one in item.interactions)

@@ -1,11 +1,11 @@
-"""Choosing learnings: of a user, fed by requests, by their ids or by their words."""
+"""Choosing learnings: those of a user, those that requests fed, or some by their ids or words."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from reflexio_mcp.rest.models import LearningStatus, RequestWithInteractions
+from reflexio_mcp.rest.models import LearningStatus
 from reflexio_mcp.results.reading import Gap
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, quoted
 from reflexio_mcp.traffic.learnings.find import FedLearning, Learned, find_learned, learnings_of_user
@@ -19,21 +19,20 @@ from reflexio_mcp.traffic.scope import Scope
 __all__ = ["Selected", "Selection", "select_learnings", "unselected"]
 
 MOST_USERS: Final = 50
-"""Users whose learnings one call reads; the API allows so many calls a minute."""
+"""Users whose learnings one call reads: the API limits calls a minute."""
 
 NAMES_NOTHING: Final = "needs user_id, request_id, session_id or another filter of requests."
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which learnings a call means. Empty parts select nothing out.
+    """Which learnings a call means.
 
     Args:
-        user_id: whose learnings.
         learning_ids: as lists show them, `profile:…` or `user_playbook:…`; they need a user.
-        request_id: those that this request fed.
-        wanted: those that the requests of this filter fed. A filter that names a user alone means all of the
-            user's learnings, also those without a living source.
+        request_id: the learnings that this request fed.
+        wanted: the learnings that the requests of this filter fed. If the filter only names a user, it means all of
+            the user's learnings.
         words: words of the learning itself, as `words_of` reads them.
     """
 
@@ -45,35 +44,43 @@ class Selection:
 
     @property
     def by_requests(self) -> bool:
-        """Whether it goes by what fed the learnings."""
+        """Whether the learnings are selected by what fed them."""
         return bool(self.request_id) or self.wanted.narrows
 
     def chooses(self, learning: Learning, sources: Mapping[str, Sources]) -> bool:
-        """Whether it means a learning that is not stored any more.
+        """Whether a learning that is no longer stored is selected.
 
         Args:
-            sources: the requests that it goes by, by user.
+            sources: the selected requests, by user.
         """
         if self.by_requests:
             of_user = sources.get(learning.user_id)
             meant = of_user is not None and of_user.fed(learning) is not None
         else:
             meant = learning.user_id == self.user_id
-        ids = self.learning_ids
-        return meant and (not ids or learning.learning_id in ids) and _says(learning, self.words)
+        return (
+            meant
+            and learning.learning_id in (self.learning_ids or (learning.learning_id,))
+            and self.says(learning)
+        )
+
+    def says(self, learning: Learning) -> bool:
+        """Whether a learning has the words."""
+        texts = (learning.content, learning.trigger, learning.quote)
+        return not self.words or words_of(self.words).are_in(texts)
 
     def describe(self, *, words: bool = True) -> str:
-        """In words, for plans and lists.
+        """The selection in words, for plans and lists.
 
         Args:
-            words: with those that were searched for; what outlives a deletion must not hold them.
+            words: false leaves out the words that were searched for: a record must not outlive them.
         """
         parts: list[str] = []
         if self.learning_ids:
             parts.append(f"{len(self.learning_ids):,} id{'s' * (len(self.learning_ids) != 1)}")
         if self.request_id:
             parts.append(f"request {self.request_id}")
-        if self.by_requests and not self.request_id:
+        elif self.by_requests:
             parts.append(self.wanted.describe(words=words))
         elif self.user_id:
             parts.append(f"user {self.user_id}")
@@ -84,14 +91,13 @@ class Selection:
 
 @dataclass(frozen=True)
 class Selected:
-    """What a selection found.
+    """The learnings that a selection found.
 
     Args:
-        learned: the learnings.
-        sources: the requests it went by, by user; without any where it went by none.
+        sources: the requests that the learnings were selected by, by user.
         not_found: ids that this user has no learning of.
-        status: where the learning of the one request stands that it went by.
-        gaps: requests that it goes by and the service could not return: what these fed is not among them.
+        status: the state of learning from the one request that was selected.
+        gaps: selected requests that the service could not return. What they fed may be missing.
     """
 
     learned: Learned
@@ -107,21 +113,22 @@ async def select_learnings(scope: Scope, selection: Selection) -> Selected:
     Raises:
         InvalidInput: it names nothing, or ids without a user.
         NotStored: the request is not stored, or not visible to this caller.
-        Unreadable: the service fails to return it.
+        Unreadable: the service fails to return the request.
     """
     user_id = scope.user(selection.user_id)
     if selection.learning_ids:
         return await _by_ids(scope, user_id, selection)
     if selection.request_id:
-        return await _by_request(scope, user_id, selection)
-    if selection.by_requests:
-        sources, gaps = await _sources_of(scope, selection.wanted)
-        learned = await find_learned(scope, sources, most_users=MOST_USERS)
-        return Selected(_with_words(learned, selection.words), sources, gaps=gaps)
-    if not user_id:
+        selected = await _by_request(scope, user_id, selection.request_id)
+    elif selection.by_requests:
+        selected = await _by_filter(scope, selection.wanted)
+    elif user_id:
+        selected = Selected(unselected(await learnings_of_user(scope, user_id)))
+    else:
         raise InvalidInput("The call", NAMES_NOTHING)
-    learned = unselected(await learnings_of_user(scope, user_id))
-    return Selected(_with_words(learned, selection.words))
+    learned = selected.learned
+    fed = {name: one for name, one in learned.fed.items() if selection.says(one.learning)}
+    return replace(selected, learned=replace(learned, fed=fed))
 
 
 async def _by_ids(scope: Scope, user_id: str, selection: Selection) -> Selected:
@@ -130,58 +137,42 @@ async def _by_ids(scope: Scope, user_id: str, selection: Selection) -> Selected:
     if selection.by_requests or selection.words:
         raise InvalidInput("learning_ids", "cannot go with a filter; give one of them.")
     wanted = dict.fromkeys(require_id("learning_ids", one) for one in selection.learning_ids)
-    # The API would take anybody's ids, so only those that this user really has are ever used.
+    # The API deletes anybody's ids, so only learnings of this user are ever selected.
     found = unselected([one for one in await learnings_of_user(scope, user_id) if one.learning_id in wanted])
     return Selected(found, not_found=tuple(one for one in wanted if one not in found.fed))
 
 
-async def _by_request(scope: Scope, user_id: str, selection: Selection) -> Selected:
-    request_id = require_id("request_id", selection.request_id)
+async def _by_request(scope: Scope, user_id: str, request_id: str) -> Selected:
+    request_id = require_id("request_id", request_id)
     item = await get_stored(scope, request_id)
     if item is None or (user_id and item.request.user_id != user_id):
-        # Somebody confined to a user reads the same of another's request and of none at all.
+        # For a confined caller, another user's request reads like a request that is not stored.
         whose = f" of user {quoted(user_id)}" if item or scope.user_id else ""
         raise NotStored(
             f"No request {quoted(request_id)}{whose} is stored here. What it taught may still be there: list the "
             "learnings of its user."
         )
-    found = _Collected()
-    found.add([item])
-    sources = found.sources()
+    interactions = frozenset(one.interaction_id for one in item.interactions)
+    sources = {item.request.user_id: Sources(frozenset({request_id}), interactions)}
     learned = await find_learned(scope, sources)
-    status = await learning_status(scope, request_id)
-    return Selected(_with_words(learned, selection.words), sources, status=status)
+    return Selected(learned, sources, status=await learning_status(scope, request_id))
 
 
-async def _sources_of(scope: Scope, wanted: TrafficFilter) -> tuple[dict[str, Sources], tuple[Gap, ...]]:
-    found = _Collected()
+async def _by_filter(scope: Scope, wanted: TrafficFilter) -> Selected:
+    requests = defaultdict[str, set[str]](set)
+    interactions = defaultdict[str, set[int]](set)
     pager = SessionPager(scope, wanted)
-    async for one in pager.slices():
-        found.add(await wanted.pick_in_thread(one.requests))
-    return found.sources(), pager.gaps
-
-
-@dataclass
-class _Collected:
-    """Requests by user, without their contents."""
-
-    requests: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    turns: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
-
-    def add(self, items: Sequence[RequestWithInteractions]) -> None:
-        for item in items:
+    async for part in pager.slices():
+        for item in await wanted.pick_in_thread(part.requests):
             user = item.request.user_id
-            self.requests[user].add(item.request.request_id)
-            self.turns[user].update(turn.interaction_id for turn in item.interactions)
-
-    def sources(self) -> dict[str, Sources]:
-        return {
-            user: Sources(frozenset(ids), frozenset(self.turns[user])) for user, ids in self.requests.items()
-        }
+            requests[user].add(item.request.request_id)
+            interactions[user].update(one.interaction_id for one in item.interactions)
+    sources = {user: Sources(frozenset(ids), frozenset(interactions[user])) for user, ids in requests.items()}
+    return Selected(await find_learned(scope, sources, most_users=MOST_USERS), sources, gaps=pager.gaps)
 
 
 def unselected(learnings: Sequence[Learning]) -> Learned:
-    """Learnings that were not chosen by what fed them: every turn they list is another one."""
+    """Learnings that were not selected by what fed them."""
     return Learned(
         {
             one.learning_id: FedLearning(
@@ -190,14 +181,3 @@ def unselected(learnings: Sequence[Learning]) -> Learned:
             for one in learnings
         }
     )
-
-
-def _with_words(learned: Learned, words: str) -> Learned:
-    if not words:
-        return learned
-    fed = {name: one for name, one in learned.fed.items() if _says(one.learning, words)}
-    return replace(learned, fed=fed)
-
-
-def _says(learning: Learning, words: str) -> bool:
-    return not words or words_of(words).are_in((learning.content, learning.trigger, learning.quote))
