@@ -156,3 +156,13 @@ async def test_what_a_request_fed_that_cannot_be_returned_is_not_said_to_be_noth
         [learned] = (await caller.call("list_learnings", user_id="ada"))["learnings"]
         assert "interactions_deleted" not in learned
         assert learned["interactions_not_looked_up"] == 1
+
+
+async def test_the_request_that_has_the_quoted_words_is_named(world: World) -> None:
+    await world.put("a", text="I live in Lisbon, near the river")
+    await world.put("b", text="What is the weather?")
+    await world.learn("p", "a", "b", quote="I live in  LISBON\n\nno such passage")
+    async with world.connect() as caller:
+        [learned] = (await caller.call("list_learnings", user_id="ada"))["learnings"]
+    assert [one["request_id"] for one in learned["from_requests"]] == ["a", "b"]
+    assert learned["said_in"] == ["a"]
