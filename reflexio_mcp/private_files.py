@@ -1,7 +1,7 @@
 """Files that only the user who runs this process may read: keys, tokens, recovery copies, the store.
 
-What the system refuses is raised as it is: every function but `restrict` may raise `OSError`.
-Windows has no such permission bits. There the user's own data folder keeps others out.
+Every function but `restrict` may raise `OSError`. Windows has no such permission bits: there the user's own data folder
+keeps others out.
 """
 
 import contextlib
@@ -9,8 +9,7 @@ import errno
 import os
 import secrets
 import stat
-import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -20,25 +19,25 @@ _POSIX: Final = os.name != "nt"
 _MAX_SECRET_BYTES: Final = 1000
 _BINARY: Final = getattr(os, "O_BINARY", 0)
 _ONLY_A_FILE: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | _BINARY
-"""Neither follows a link to another place nor waits for whoever has the other end of a pipe."""
+"""Opens no link, and does not wait for the other end of a pipe."""
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and its parents; the folder itself is for its owner alone. One that exists stays as it is."""
+    """Make a folder for its owner alone, and its parents. An existing folder is left as it is."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def create(path: Path) -> int:
-    """Create a file for its owner alone and return a descriptor to write to, for the caller to close.
+    """Create a file for its owner alone and return a descriptor to write to. The caller closes it.
 
     Raises:
-        FileExistsError: something is there already.
+        FileExistsError: the path exists already.
     """
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
 
 
 def restrict(path: Path) -> None:
-    """Take away what others may do with a file of this user. Does nothing to other people's files.
+    """Remove the permissions of others from a file of this user. Other people's files are left as they are.
 
     The file is not opened: closing a database here would drop the locks that SQLite has on it.
     """
@@ -49,63 +48,46 @@ def restrict(path: Path) -> None:
 
 
 def keep_secret(path: Path, make: Callable[[], bytes], is_whole: Callable[[bytes], bool]) -> bytes:
-    """Return the secret in a file. The first process that asks makes it, and all get the same.
+    """Return the secret in a file. The first process that asks makes the secret, and all get the same.
 
-    A file that others could read, that is not this user's or that contains something else is replaced: it protects
+    A file that others could read, that is not this user's or that has something else in it is replaced: it protects
     nothing.
 
     Args:
-        path: the file; its folder is made if it is missing.
-        make: a new secret.
         is_whole: whether the content of a file is a secret as `make` returns one.
     """
     make_folder(path.parent)
-    with _locked(path.parent):
-        for _ in range(3):
-            if (found := _read_secret(path)) is not None and is_whole(found):
+    for _ in range(3):
+        found = _read_secret(path)
+        if found is not None:
+            if is_whole(found):
                 return found
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
-            # Whole or not at all; on Windows, where processes are not locked out, the first of them wins.
-            draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-            with os.fdopen(create(draft), "wb") as file:
-                file.write(make())
-            try:
-                with contextlib.suppress(FileExistsError):
-                    os.link(draft, path)
-            finally:
-                draft.unlink()
+            path.unlink(missing_ok=True)
+        # A link appears with its whole content, and fails if another process was first.
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+        with os.fdopen(create(draft), "wb") as file:
+            file.write(make())
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, path)
+        finally:
+            draft.unlink()
     raise OSError(0, "it keeps changing")
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Generator[None]:
-    """Let one process at a time into the block, if the system can lock a folder."""
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _read_secret(path: Path) -> bytes | None:
-    """The content of a private file; `None` if there is none that protects a secret."""
+    """The content of a private file: `None` if the path does not exist, empty if the file protects no secret."""
     try:
         descriptor = os.open(path, os.O_RDONLY | _ONLY_A_FILE)
+    except FileNotFoundError:
+        return None
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP):  # no file, or a link
-            return None
-        raise  # a file that cannot be read now may be read later, and what it seals too
+        if error.errno == errno.ELOOP:  # a link
+            return b""
+        raise  # A file that cannot be read now may be read later, and so may what its key seals.
     with os.fdopen(descriptor, "rb") as file:
         about = os.fstat(file.fileno())
-        return file.read(_MAX_SECRET_BYTES) if _is_ours(about) and _is_private(about) else None
+        return file.read(_MAX_SECRET_BYTES) if _is_ours(about) and _is_private(about) else b""
 
 
 def _is_ours(about: os.stat_result) -> bool:

@@ -4,18 +4,16 @@ A setting is an environment variable and, unless it is a secret, a flag of the s
 registry entry and the bundle manifest are made from the same fields.
 """
 
+import argparse
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args
+from typing import Any, Final, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
 from reflexio_mcp.rest.api_limits import SOURCE_PATTERN, is_blank
-
-if TYPE_CHECKING:
-    import argparse
 
 __all__ = [
     "GROUPS",
@@ -24,11 +22,9 @@ __all__ = [
     "Option",
     "Settings",
     "add_flags",
-    "did_you_mean",
     "is_reference",
     "load",
     "parse_flags",
-    "unread",
 ]
 
 HOSTED_URL: Final = "https://www.reflexio.ai"
@@ -47,19 +43,16 @@ GROUPS: Final = {
     "deletion": "Deletion",
     "http": "HTTP server",
 }
-"""The groups of settings, in the order in which help and documentation show them."""
+"""The groups of settings, in the order of help and documentation."""
 
 
 class ConfigurationError(ValueError):
-    """A value that stops the start.
-
-    Its text names the flag and the variable, and never repeats the value, which may be a key in the wrong place.
-    """
+    """A value that stops the start. The message never repeats the value, which may be a misplaced key."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How the text of a setting becomes its value; `parse` raises `ValueError`, `accepts` says what it takes."""
+    """How the text of a setting becomes its value. `parse` raises `ValueError`."""
 
     parse: Callable[[str], Any]
     accepts: str
@@ -82,8 +75,8 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _state_keys(text: str) -> tuple[str, ...]:
-    keys = tuple(key for part in text.split(",") if (key := part.strip()))
-    if not keys or any(len(key.encode()) < STATE_KEY_BYTES for key in keys):
+    keys = _words(text)
+    if min(len(key.encode()) for key in keys) < STATE_KEY_BYTES:
         raise ValueError
     return keys
 
@@ -97,7 +90,7 @@ def _url(text: str) -> str:
 
 def _issuer(text: str) -> str:
     _url(text)
-    return text  # compared exactly, and some end with a slash
+    return text  # Issuers are compared exactly, and some end with a slash.
 
 
 def _path(text: str) -> str:
@@ -125,14 +118,9 @@ def _number(number: type[int] | type[float], low: float, high: float) -> _Kind:
 
 def _one_of(literal: object) -> _Kind:
     choices: tuple[str, ...] = get_args(literal)
-
-    def parse(text: str) -> str:
-        for choice in choices:
-            if choice.lower() == text.lower():
-                return choice
-        raise ValueError
-
-    return _Kind(parse, f"{', '.join(choices[:-1])} or {choices[-1]}", choices)
+    lower = [choice.lower() for choice in choices]
+    accepts = f"{', '.join(choices[:-1])} or {choices[-1]}"
+    return _Kind(lambda text: choices[lower.index(text.lower())], accepts, choices)
 
 
 _STATE_URL: Final = r"postgres(ql)?://([^\s/?#@]*@)?[^\s/?#@]*(/[^\s/?#@]*)?(\?[^\s@]*)?"
@@ -147,7 +135,7 @@ Value = TypeVar("Value")
 def _setting(
     group: str, kind: _Kind, default: Value, about: str, *, env: str = "", secret: bool = False
 ) -> Value:
-    """A field of `Settings`, with what help and documentation say about it.
+    """Declare a field of `Settings`.
 
     Args:
         env: the variable; `REFLEXIO_MCP_` and the field's name if empty.
@@ -159,7 +147,7 @@ def _setting(
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that the operator decided. Immutable; made by `load`."""
+    """Everything that the operator decided. `load` makes it."""
 
     url: str = _setting(
         "reflexio",
@@ -192,13 +180,13 @@ class Settings:
     timeout: float = _setting(
         "reflexio",
         _number(float, 1, 600),
-        30.0,
+        30,
         "Seconds that one call to Reflexio may take, including retries.",
     )
     wait_timeout: float = _setting(
         "reflexio",
         _number(float, 1, 240),
-        45.0,
+        45,
         "Seconds that a publish with wait_for_response waits for learning. Most clients give up after 60.",
     )
     read_only: bool = _setting("behaviour", _SWITCH, False, "Offer only the tools that read.")
@@ -360,13 +348,13 @@ class Settings:
     session_idle: float = _setting(
         "http",
         _number(float, 1, 604_800),
-        1800.0,
+        1800,
         "Seconds without a request after which a session at /mcp is closed.",
     )
     stop_timeout: float = _setting(
         "http",
         _number(float, 0.1, 600),
-        10.0,
+        10,
         "Seconds that running calls may take after SIGTERM. Then they are told to try again.",
     )
 
@@ -393,7 +381,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One setting as it is typed: `name` is the field of `Settings`, `env` the variable."""
+    """One setting as it is typed. `name` is the field of `Settings`, `env` the variable."""
 
     name: str
     env: str
@@ -405,29 +393,13 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """The flag: `--no-NAME` for a switch that is on by default, and empty for a secret, which never comes from
-        argv."""
-        off = "no-" if self.is_on else ""
+        """The flag: `--no-NAME` for a switch that is on by default, empty for a secret."""
+        off = "no-" if self.default is True else ""
         return "" if self.secret else f"--{off}{self.name.replace('_', '-')}"
-
-    @property
-    def accepts(self) -> str:
-        """What it takes, in words."""
-        return self.kind.accepts
-
-    @property
-    def choices(self) -> tuple[str, ...]:
-        """The words that it takes, if it takes nothing else."""
-        return self.kind.choices
 
     @property
     def is_switch(self) -> bool:
         return self.kind is _SWITCH
-
-    @property
-    def is_on(self) -> bool:
-        """Whether it is a switch that is on by default."""
-        return self.default is True
 
     @property
     def is_path(self) -> bool:
@@ -435,23 +407,13 @@ class Option:
 
     @property
     def typed_default(self) -> str:
-        """The default as it would be typed; empty if there is none."""
-        if self.is_switch:
-            return str(int(self.default))
-        return f"{self.default:g}" if isinstance(self.default, float) else str(self.default or "")
-
-    def parse(self, text: str) -> Any:
-        """The value of a text.
-
-        Raises:
-            ValueError: the setting does not take it.
-        """
-        return self.kind.parse(text.strip())
+        """The default as a person would type it; empty if there is none."""
+        return str(int(self.default) if self.is_switch else self.default or "")
 
     def shown(self, text: str) -> str:
-        """A value as it may be shown; empty for a secret and for a refused value, which may be a misplaced key."""
+        """A value that may be shown; empty for a secret and for a refused value, which may be a misplaced key."""
         try:
-            self.parse(text)
+            self.kind.parse(text.strip())
         except ValueError:
             return ""
         return "" if self.secret else text.strip()
@@ -459,13 +421,11 @@ class Option:
 
 _PREFIX: Final = "REFLEXIO_MCP_"
 
-
 OPTIONS: Final = tuple(
     Option(one.name, one.metadata["env"] or _PREFIX + one.name.upper(), one.default, **one.metadata["about"])
     for one in fields(Settings)
 )
 
-_KNOWN: Final = {option.env for option in OPTIONS}
 _OTHERS: Final = {
     "REFLEXIO_AGENT_VERSION",
     "REFLEXIO_ALLOWED_ORIGINS",
@@ -475,21 +435,13 @@ _OTHERS: Final = {
 }
 """Variables of Reflexio's own server and client that look like ours."""
 
-_GONE: Final = {
-    "REFLEXIO_MCP_AUDIT_LOG": "REFLEXIO_MCP_AUDIT_LOG is gone: the log is in the state now, and `reflexio-mcp log` "
-    "shows it. Remove the variable; the file stays as it is.",
-    "REFLEXIO_MCP_RECOVERY_DIR": "REFLEXIO_MCP_RECOVERY_DIR is gone: recovery copies are in the state now, and this "
-    "version cannot read the folder. Restore what is needed with the earlier version, then remove folder and variable.",
-}
-"""Variables of earlier versions, and what becomes of their files."""
-
 _REFERENCE: Final = re.compile(
     r"\$\{\{[^{}]+\}\}|\$\{[^{}]+\}|\{env:\w+\}|\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%"
 )
 
 
 def is_reference(text: str) -> bool:
-    """Whether a value is the name of another variable, in a form that clients fill in and this client did not."""
+    """Whether a value is a reference to another variable that the client did not fill in."""
     return bool(_REFERENCE.fullmatch(text.strip()))
 
 
@@ -497,25 +449,24 @@ def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None =
     """Read the configuration.
 
     An empty variable counts as not set, because clients write `${VAR}` and expand it to nothing. A blank value, an
-    empty flag, an unexpanded reference and an unknown variable are refused: each was meant to limit something, and
-    would limit nothing.
+    empty flag, an unexpanded reference and an unknown variable are refused: each was meant to limit something.
 
     Args:
         env: the environment (`os.environ` when `None`).
-        flags: option name to text, as the command line gave it; takes precedence over the environment.
+        flags: option name to text; a flag takes precedence over its variable.
 
     Raises:
         ConfigurationError: one or two sentences that name the flag and the variable, and what is accepted.
     """
     env = os.environ if env is None else env
-    for name, meant in unread(env).items():
-        raise ConfigurationError(
-            _GONE.get(name)
-            or f"{name!a} is not a variable of this server and would have no effect. "
-            + (f"Did you mean {meant}?" if meant else "Remove it.")
-        )
-    given = {option: (flags or {}).get(option.name, env.get(option.env) or None) for option in OPTIONS}
-    values = {option.name: _value(option, text) for option, text in given.items() if text is not None}
+    for name in env:
+        if env[name]:
+            _check_known(name)
+    values: dict[str, Any] = {}
+    for option in OPTIONS:
+        text = (flags or {}).get(option.name, env.get(option.env) or None)
+        if text is not None:
+            values[option.name] = _value(option, text)
     settings = Settings(**values)
     if settings.state and not settings.state_keys:
         raise ConfigurationError(
@@ -525,86 +476,62 @@ def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None =
 
 
 def _value(option: Option, text: str) -> Any:
+    name = f"{option.flag} / {option.env}" if option.flag else option.env
+    accepts = option.kind.accepts
     if is_blank(text):
-        raise ConfigurationError(
-            f"{_name(option)} is blank. It takes {option.accepts}; leave it out for the default."
-        )
+        raise ConfigurationError(f"{name} is blank. It takes {accepts}; leave it out for the default.")
     if is_reference(text):
         raise ConfigurationError(
-            f"{_name(option)} is a reference, such as ${{env:NAME}}, instead of a value: the client did not fill it "
-            "in. Set the variable where the client is started, or write the value itself."
+            f"{name} is a reference, such as ${{env:NAME}}, instead of a value: the client did not fill it in. Set "
+            "the variable where the client is started, or write the value itself."
         )
     try:
-        return option.parse(text)
+        return option.kind.parse(text.strip())
     except ValueError:
-        raise ConfigurationError(f"{_name(option)} takes {option.accepts}.") from None
+        raise ConfigurationError(f"{name} takes {accepts}.") from None
 
 
-def _name(option: Option) -> str:
-    return f"{option.flag} / {option.env}" if option.flag else option.env
+def _check_known(variable: str) -> None:
+    """Refuse a variable that was meant for this server and that nothing reads."""
+    known = {_bare(option.env): option.env for option in OPTIONS}
+    name = variable.strip().upper()
+    if not name.startswith("REFLEXIO_") or variable in {*known.values(), *_OTHERS}:
+        return
+    import difflib  # Only mistakes need it.
 
-
-def unread(env: Mapping[str, str]) -> dict[str, str]:
-    """Variables that were meant for this server and that nothing reads, each with the variable that was meant.
-
-    That variable is empty if none is similar. Empty variables are left out.
-    """
-    found: dict[str, str] = {}
-    for name, value in env.items():
-        upper = name.strip().upper()
-        if value and upper.startswith("REFLEXIO_") and name not in _KNOWN | _OTHERS:
-            meant = _nearest(upper)
-            if meant or upper.startswith(_PREFIX):
-                found[name] = meant
-    return found
-
-
-def _nearest(variable: str) -> str:
-    """The variable of this server that a misspelt name was probably meant to be; empty if none is similar."""
-    bare = {_bare(name): name for name in _KNOWN}
-    return bare.get(_similar(_bare(variable), bare), "")
+    similar = difflib.get_close_matches(_bare(name), known, n=1, cutoff=0.7)
+    if similar or name.startswith(_PREFIX):
+        advice = f"Did you mean {known[similar[0]]}?" if similar else "Remove it."
+        raise ConfigurationError(
+            f"{variable!a} is not a variable of this server and would have no effect. {advice}"
+        )
 
 
 def _bare(variable: str) -> str:
     return variable.removeprefix("REFLEXIO_").removeprefix("MCP_")
 
 
-def did_you_mean(typed: str, known: Iterable[str]) -> str:
-    """The end of a sentence about a mistyped word, with the most similar known word; empty if none is similar."""
-    similar = _similar(typed, known)
-    return f"; did you mean {similar}?" if similar else ""
-
-
-def _similar(typed: str, known: Iterable[str]) -> str:
-    import difflib  # only mistakes need it
-
-    return next(iter(difflib.get_close_matches(typed, list(known), n=1, cutoff=0.7)), "")
-
-
-def add_flags(parser: "argparse.ArgumentParser", options: Iterable[Option]) -> None:
+def add_flags(parser: argparse.ArgumentParser, options: Iterable[Option]) -> None:
     """Give a parser the flags of some options, each group under its own heading."""
-    import argparse
-
     sections: dict[str, Any] = {}
     for option in options:
         if not option.flag:
             continue
         if option.group not in sections:
             sections[option.group] = parser.add_argument_group(GROUPS[option.group])
-        default = "" if option.is_switch else option.typed_default
-        about = f"{option.help}{f' Default: {default}.' if default else ''} [{option.env}]".replace("%", "%%")
-        given: dict[str, Any] = {"dest": option.name, "default": argparse.SUPPRESS, "help": about}
+        about = option.help
+        given: dict[str, Any] = {"dest": option.name, "default": argparse.SUPPRESS}
         if option.is_switch:
-            given |= {"action": "store_const", "const": "0" if option.is_on else "1"}
+            given |= {"action": "store_const", "const": "0" if option.default else "1"}
         else:
-            given["metavar"] = f"{{{','.join(option.choices)}}}" if option.choices else option.name.upper()
-        sections[option.group].add_argument(option.flag, **given)
+            choices = option.kind.choices
+            given["metavar"] = f"{{{','.join(choices)}}}" if choices else option.name.upper()
+            about += f" Default: {option.typed_default}." if option.default else ""
+        sections[option.group].add_argument(option.flag, help=f"{about} [{option.env}]", **given)
 
 
 def parse_flags(arguments: Sequence[str]) -> dict[str, str]:
     """The options among the arguments of a command, as option name to text; anything else is left out."""
-    import argparse
-
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     add_flags(parser, OPTIONS)
     try:

@@ -14,8 +14,6 @@ from reflexio_mcp.server.runtime import tune_collector
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import Settings
 
-__all__ = ["serve"]
-
 DRAIN_SECONDS: Final = 60.0
 """Longest wait for deletions that have begun or were promised, after a signal; at the end of input the wait has
 no bound."""

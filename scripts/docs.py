@@ -50,7 +50,7 @@ def _options(group: str) -> str:
             continue
         flag = f"`{option.flag}`" if option.flag else "none: a secret"
         default = option.typed_default
-        accepts = option.accepts if default and not option.is_switch else ""
+        accepts = option.kind.accepts if default and not option.is_switch else ""
         note = f"`{default}`" if default else ""
         if accepts and accepts not in option.help:
             note += f" ({accepts})"

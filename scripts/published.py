@@ -96,8 +96,8 @@ def _variable(option: Option) -> dict[str, Any]:
         made["format"] = "boolean"
     if option.typed_default and not option.is_switch:
         made["default"] = option.typed_default
-    if option.choices:
-        made["choices"] = list(option.choices)
+    if option.kind.choices:
+        made["choices"] = list(option.kind.choices)
     if option.is_path:
         made["format"] = "filepath"
     return made

@@ -95,7 +95,7 @@ def test_a_key_that_only_resembles_a_reference_is_taken(value: str) -> None:
 )
 def test_a_wrong_value_is_one_sentence_with_the_flag_and_the_variable(variable: str, value: str) -> None:
     (option,) = (one for one in OPTIONS if one.env == variable)
-    assert refused({variable: value}) == f"{option.flag} / {variable} takes {option.accepts}."
+    assert refused({variable: value}) == f"{option.flag} / {variable} takes {option.kind.accepts}."
 
 
 @pytest.mark.parametrize(

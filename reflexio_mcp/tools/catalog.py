@@ -3,7 +3,7 @@
 from mcp.server.mcpserver.tools import Tool
 
 from reflexio_mcp.explorer.document import uri
-from reflexio_mcp.settings import ConfigurationError, Settings, did_you_mean
+from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.toolkit.spec import ToolSpec, build
 from reflexio_mcp.tools import audit, delete, explore, learnings, publish, read, restore, status
 
@@ -48,10 +48,9 @@ def offered(settings: Settings) -> list[Tool]:
     names = [spec.name for spec in CATALOG if not spec.opened_by]
     for number, name in enumerate(settings.tools, 1):
         if name not in names:
-            meant = did_you_mean(name, names) or "."
             # The name itself is not repeated: it may be a key in the wrong place.
             raise ConfigurationError(
-                f"--tools / REFLEXIO_MCP_TOOLS: name {number} of {len(settings.tools)} is no tool's{meant} "
+                f"--tools / REFLEXIO_MCP_TOOLS: name {number} of {len(settings.tools)} is no tool. "
                 f"The tools are {', '.join(names)}."
             )
     chosen = [spec for spec in CATALOG if spec.offered(settings)]

@@ -24,27 +24,13 @@ function send(message) {
   view.contentWindow?.postMessage({ jsonrpc: "2.0", ...message }, "*");
 }
 
-/** Call a tool; what the server says on the way goes to the page as progress. @param {any} params */
+/** @param {any} params */
 async function call(params) {
   const answer = await post("/call", params);
-  if (!answer.ok || !answer.body) throw new Error(`The server refused the call (${answer.status}).`);
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  let text = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) throw new Error("The server ended before it answered. Run reflexio-mcp explore again.");
-    text += value;
-    let line;
-    while ((line = text.indexOf("\n")) >= 0) {
-      const message = JSON.parse(text.slice(0, line));
-      text = text.slice(line + 1);
-      if (message.result) return message.result;
-      if (message.error) throw new Error(message.error);
-      const progressToken = params._meta?.progressToken;
-      if (progressToken !== undefined)
-        send({ method: "notifications/progress", params: { progressToken, progress: 0, message: message.progress } });
-    }
-  }
+  if (!answer.ok) throw new Error(`The server refused the call (${answer.status}).`);
+  const { result, error } = await answer.json();
+  if (error) throw new Error(error);
+  return result;
 }
 
 /** Save a file, as a browser does. @param {any} params */

@@ -156,6 +156,7 @@ async def read_request(
     detail: str = "full",
     covered: bool = False,
     room: Room | None = None,
+    content_chars: int = CONTENT_CHARS,
 ) -> OneRequest:
     """One request as it is shown, a part at a time if it is long. It raises what `get_request` raises.
 
@@ -164,6 +165,7 @@ async def read_request(
         detail: `masked` shows who spoke and how much instead of content.
         covered: replace secrets.
         room: how much the answer may contain.
+        content_chars: characters of one content in this part.
 
     Raises:
         InvalidInput: the cursor is not one of this request.
@@ -175,7 +177,7 @@ async def read_request(
     )
     item = await anyio.to_thread.run_sync(redacted, stored) if covered and not showing.masked else stored
     place = _place(scope, cursor, item)
-    rows, following = _interactions(item, *place, bool(showing.masked), room or Room())
+    rows, following = _interactions(item, *place, bool(showing.masked), room or Room(), content_chars)
     row = showing.request(stored).model_copy(
         update={"first_words": "", "interactions": rows, "redacted": item != stored}
     )
@@ -204,12 +206,12 @@ def _place(scope: Scope, cursor: str, item: RequestWithInteractions) -> tuple[in
 
 
 def _interactions(
-    item: RequestWithInteractions, index: int, begin: int, masked: bool, room: Room
+    item: RequestWithInteractions, index: int, begin: int, masked: bool, room: Room, content_chars: int
 ) -> tuple[list[InteractionRow], tuple[int, int] | None]:
     """The interactions from a place on that have room, and the place of the next part."""
     rows: list[InteractionRow] = []
     for number, turn in enumerate(item.interactions[index:], index):
-        chars, beside = CONTENT_CHARS, BESIDE_CHARS
+        chars, beside = content_chars, BESIDE_CHARS
         while True:
             row = interaction_row(
                 turn, chars, arrived=item.request.created_at, begin=begin, beside=beside, masked=masked
