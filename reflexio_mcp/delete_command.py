@@ -5,7 +5,7 @@ The plan, the hourly cap, the audit log, recovery copies and the receipt are tho
 
 import sys
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import anyio
@@ -191,7 +191,9 @@ def _show_way_back(screen: Screen, way_back: WayBack | None, number: str = "NUMB
         screen.say(way_back.sentence)
 
 
-def _list_deletions(screen: Screen, deletions: Iterable[PastDeletion]) -> None:
+def _list_deletions(screen: Screen, deletions: Sequence[PastDeletion]) -> None:
+    if not deletions:
+        screen.say("No deletion is on record.")
     rows = (
         dict(one) | {"status": STATUS[one.status].format(gone=one.gone, asked=one.asked)} for one in deletions
     )

@@ -2,10 +2,9 @@
 
 import pytest
 
-from reflexio_mcp.cli import main
-from reflexio_mcp.settings import OPTIONS, ConfigurationError, Option, Settings, load
+from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, load, parse_flags
 
-EACH = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.env)
+OF = {option.env: option for option in OPTIONS}
 
 
 def refused(env: dict[str, str], flags: dict[str, str] | None = None) -> str:
@@ -19,23 +18,13 @@ def refused(env: dict[str, str], flags: dict[str, str] | None = None) -> str:
 
 
 def test_nothing_configured_is_the_embedded_store() -> None:
-    assert load({}) == Settings()
+    assert load({}) == load(dict.fromkeys(OF, "")) == Settings()
     assert load({}).embedded
 
 
 def test_a_key_alone_means_the_hosted_service() -> None:
     settings = load({"REFLEXIO_API_KEY": "k"})
-    assert not settings.embedded
-    assert settings.base_url == "https://www.reflexio.ai"
-
-
-def test_a_url_keeps_its_path_and_loses_its_slash() -> None:
-    url = "http://localhost:8061/reflexio"
-    assert load({"REFLEXIO_URL": f"{url}/"}).base_url == url
-
-
-def test_an_empty_variable_is_not_set() -> None:
-    assert load({option.env: "" for option in OPTIONS}) == Settings()
+    assert (settings.embedded, settings.base_url) == (False, "https://www.reflexio.ai")
 
 
 def test_a_flag_wins_over_its_variable() -> None:
@@ -45,10 +34,12 @@ def test_a_flag_wins_over_its_variable() -> None:
 @pytest.mark.parametrize(
     ("variable", "text", "value"),
     [
+        ("REFLEXIO_URL", "http://localhost:8061/reflexio/", "http://localhost:8061/reflexio"),
+        ("REFLEXIO_API_KEY", "$ecret", "$ecret"),
+        ("REFLEXIO_API_KEY", "a${b}", "a${b}"),
         ("REFLEXIO_MCP_READ_ONLY", " Yes ", True),
         ("REFLEXIO_MCP_PERSONAL_DATA", "0", False),
         ("REFLEXIO_MCP_LOG_LEVEL", "debug", "DEBUG"),
-        ("REFLEXIO_MCP_CONFIRM", "ASK", "ask"),
         ("REFLEXIO_MCP_TOOLS", "list_requests, get_request", ("list_requests", "get_request")),
         ("REFLEXIO_MCP_TIMEOUT", "2.5", 2.5),
         ("REFLEXIO_MCP_STORE", ":memory:", ":memory:"),
@@ -56,27 +47,20 @@ def test_a_flag_wins_over_its_variable() -> None:
     ],
 )
 def test_a_value_is_read_as_it_is_meant(variable: str, text: str, value: object) -> None:
-    (option,) = (one for one in OPTIONS if one.env == variable)
-    assert getattr(load({variable: text}), option.name) == value
+    assert getattr(load({variable: text}), OF[variable].name) == value
 
 
-@EACH
-@pytest.mark.parametrize("blank", [" ", "\t\n", "\u00a0", "\u200b"])
-def test_a_blank_value_stops_the_start(option: Option, blank: str) -> None:
-    assert option.env in refused({option.env: blank})
-    assert "is blank" in refused({}, {option.name: blank})
-    assert "is blank" in refused({}, {option.name: ""})
+def test_a_blank_value_stops_the_start() -> None:
+    for option in OPTIONS:
+        for blank in (" ", "\t\n", "\u00a0", "\u200b"):
+            assert option.env in refused({option.env: blank})
+        assert "is blank" in refused({}, {option.name: ""})
 
 
-@EACH
-@pytest.mark.parametrize("reference", ["${env:NAME}", "${NAME:-}", "$NAME", "{env:NAME}", "%NAME%"])
-def test_a_reference_that_a_client_did_not_fill_in_stops_the_start(option: Option, reference: str) -> None:
-    assert f"{option.env} is a reference" in refused({option.env: reference})
-
-
-@pytest.mark.parametrize("value", ["$ecret", "{env}", "a${b}", "100%", "50% of %x"])
-def test_a_key_that_only_resembles_a_reference_is_taken(value: str) -> None:
-    assert load({"REFLEXIO_API_KEY": value}).api_key == value
+def test_a_reference_that_a_client_did_not_fill_in_stops_the_start() -> None:
+    for option in OPTIONS:
+        for reference in ("${env:NAME}", "${NAME:-}", "$NAME", "{env:NAME}", "%NAME%"):
+            assert f"{option.env} is a reference" in refused({option.env: reference})
 
 
 @pytest.mark.parametrize(
@@ -87,26 +71,23 @@ def test_a_key_that_only_resembles_a_reference_is_taken(value: str) -> None:
         ("REFLEXIO_MCP_CONFIRM", "never"),
         ("REFLEXIO_MCP_READ_ONLY", "maybe"),
         ("REFLEXIO_MCP_TIMEOUT", "nan"),
-        ("REFLEXIO_MCP_TIMEOUT", "0"),
         ("REFLEXIO_MCP_PORT", "70000"),
         ("REFLEXIO_MCP_SOURCE", "My Source"),
         ("REFLEXIO_MCP_TOOLS", " , ,"),
     ],
 )
 def test_a_wrong_value_is_one_sentence_with_the_flag_and_the_variable(variable: str, value: str) -> None:
-    (option,) = (one for one in OPTIONS if one.env == variable)
+    option = OF[variable]
     assert refused({variable: value}) == f"{option.flag} / {variable} takes {option.kind.accepts}."
 
 
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
-        ("REFLEXIO_URL", "rflx-canary"),
         ("REFLEXIO_URL", "https://jo:canary@host"),
         ("REFLEXIO_URL", "https://host/?key=canary"),
         ("REFLEXIO_URL", "http://[::1/canary"),
         ("REFLEXIO_MCP_CONFIRM", "canary"),
-        ("REFLEXIO_MCP_PORT", "canary"),
         ("REFLEXIO_MCP_STATE", "mysql://canary"),
         ("REFLEXIO_MCP_STATE_KEYS", "canary"),
         ("REFLEXIO_MCP_CANARY_", "canary"),
@@ -134,13 +115,7 @@ def test_a_misspelt_variable_stops_the_start_and_names_the_right_one(wrong: str,
 
 def test_an_unknown_variable_of_ours_stops_the_start_and_one_of_another_program_does_not() -> None:
     assert refused({"REFLEXIO_MCP_QUUX": "1"}).endswith("Remove it.")
-    others = (
-        "REFLEXIO_STORAGE",
-        "REFLEXIO_LOG_LEVEL",
-        "REFLEXIO_ALLOWED_ORIGINS",
-        "REFLEXIO_LLM_SEED",
-        "USER_ID",
-    )
+    others = ("REFLEXIO_STORAGE", "REFLEXIO_LOG_LEVEL", "REFLEXIO_LLM_SEED", "USER_ID")
     assert load(dict.fromkeys(others, "1")) == Settings()
 
 
@@ -151,19 +126,11 @@ def test_replicas_need_keys_for_the_database_that_they_share() -> None:
 
 
 def test_secrets_have_no_flag_and_never_show_in_a_representation() -> None:
-    secret = [option for option in OPTIONS if option.secret]
-    names = {"api_key", "auth_token", "oauth_client_secret", "state", "state_keys"}
-    assert {option.name for option in secret} == names
-    assert not any(option.flag or option.shown("canary") for option in secret)
-    assert "canary" not in repr(
-        load({"REFLEXIO_API_KEY": "canary-key", "REFLEXIO_MCP_AUTH_TOKEN": "canary-token"})
-    )
+    secret = {option.name for option in OPTIONS if option.secret}
+    assert secret == {"api_key", "auth_token", "oauth_client_secret", "state", "state_keys"}
+    assert not any(option.flag or option.shown("canary") for option in OPTIONS if option.secret)
+    assert "canary" not in repr(load({"REFLEXIO_API_KEY": "canary", "REFLEXIO_MCP_AUTH_TOKEN": "canary"}))
 
 
-def test_a_wrong_value_ends_the_command_with_exit_code_two(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("REFLEXIO_MCP_TOOLS", "list_requests,erase_all")
-    assert main(["tools"]) == 2
-    said = capsys.readouterr()
-    assert (said.out, "list_requests" in said.err) == ("", True)
+def test_the_options_among_the_arguments_of_an_entry_are_read() -> None:
+    assert parse_flags(["--user-id", "ada", "--read-only", "--other"]) == {"user_id": "ada", "read_only": "1"}
