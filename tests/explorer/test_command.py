@@ -124,8 +124,8 @@ SIGN_IN = {"REFLEXIO_MCP_OAUTH_ISSUER": "https://idp.example"}
 def test_only_the_window_that_was_opened_is_answered(running: Running) -> None:
     assert running.ask("POST", "/call", {"name": "list_sessions"}).status == 401
     assert running.ask("POST", "/open", {"token": "guess"}).status == 401
-    assert running.ask("POST", "/open", {}).status == 401
-    assert running.ask("POST", "/open", b"\xff no json").status == 401
+    assert running.ask("POST", "/open", {}).status == 400
+    assert running.ask("POST", "/open", b"\xff no json").status == 400
     key = running.open()
     assert running.ask("POST", "/open", {"token": running.token}).status == 401
     assert running.ask("POST", "/call", {"name": "list_sessions"}, key="guess").status == 401
