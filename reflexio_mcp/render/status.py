@@ -3,7 +3,7 @@
 from reflexio_mcp.render.blocks import lines, sentence
 from reflexio_mcp.render.deletion import past
 from reflexio_mcp.results.status import Backend, Limits, Policy, Status
-from reflexio_mcp.traffic.stored_text import quoting
+from reflexio_mcp.results.text import quoting
 
 __all__ = ["status"]
 

@@ -1,13 +1,34 @@
 """What came of storing traffic."""
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from reflexio_mcp.results.base import Result
-from reflexio_mcp.results.reading import Learning
+from reflexio_mcp.rest import api_limits
+from reflexio_mcp.rest.models import PublishBody, PublishReply
+from reflexio_mcp.results.base import NOTICE, Result
+from reflexio_mcp.results.reading import NOT_APPLICABLE, Learning, learning_row
+from reflexio_mcp.results.text import shown_id, shown_name
 
-__all__ = ["Finished", "Stored"]
+__all__ = ["Finished", "Stored", "stored"]
+
+USUAL_ROLES: Final = frozenset(
+    {"user", "human", "customer", "person", "client", "assistant", "agent", "ai", "bot", "model"}
+    | {"system", "developer", "tool", "function"}
+)
+
+KEPT: Final = (
+    "It holds what looks like a secret ({kinds}), which will come back in later prompts. Take it back with "
+    "delete_request request_id={request_id}, and replace the secret."
+)
+REPLACED: Final = "Secrets were replaced before it was stored: {kinds}."
+NOT_COMPARED: Final = "Images and citations cannot be read back and were not compared."
+
+WARNING_CHARS: Final = 300
+ROLE_CHARS: Final = 60
+MOST_NAMED: Final = 10
+"""Warnings and roles that are named."""
 
 
 class Stored(Result):
@@ -34,3 +55,56 @@ class Finished(Result):
 
     user_id: str
     session_id: str
+
+
+def stored(
+    body: PublishBody,
+    reply: PublishReply,
+    roles: Sequence[str],
+    secrets: Sequence[str],
+    notes: Sequence[str],
+    *,
+    read_back: bool,
+    replaced: bool,
+) -> Stored:
+    """What is said of a request that was stored.
+
+    Args:
+        body, reply: what was sent, and what the service answered.
+        roles: the roles of its interactions, keys covered.
+        secrets: the kinds of secrets that were found in it, and whether they were `replaced`.
+        notes: what else there is to say.
+        read_back: it was seen in the store after the call.
+    """
+    turns = body.interaction_data_list
+    unusual = [role for role in dict.fromkeys(roles) if role.strip().lower() not in USUAL_ROLES]
+    learned = reply.learning_status == "done" and reply.learning_reason != NOT_APPLICABLE
+    request_id = shown_id(body.request_id)
+    said = [*notes]
+    if secrets:
+        sentence = REPLACED if replaced else KEPT
+        said.append(sentence.format(kinds=", ".join(secrets), request_id=request_id))
+    if reply.already_stored and read_back and any(turn.image_encoding or turn.citations for turn in turns):
+        said.append(NOT_COMPARED)
+    return Stored(
+        notice=NOTICE if reply.warnings or unusual else "",
+        status="already_stored" if reply.already_stored else "stored",
+        request_id=request_id,
+        session_id=shown_id(body.session_id),
+        user_id=shown_id(body.user_id),
+        interactions=len(turns),
+        agent_version=shown_name(body.agent_version or api_limits.DEFAULT_AGENT_VERSION),
+        read_back=read_back,
+        learning=learning_row(
+            reply.learning_status, reply.learning_reason, evaluation_only=body.evaluation_only
+        )
+        if reply.learning_status
+        else None,
+        profiles_added=reply.profiles_added if learned else None,
+        playbooks_added=reply.playbooks_added if learned else None,
+        secrets=list(secrets),
+        secrets_replaced=bool(secrets) and replaced,
+        unusual_roles=[shown_name(role, ROLE_CHARS).strip() or "(empty)" for role in unusual[:MOST_NAMED]],
+        warnings=[shown_name(warning, WARNING_CHARS) for warning in reply.warnings[:MOST_NAMED]],
+        notes=said,
+    )

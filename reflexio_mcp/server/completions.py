@@ -16,7 +16,7 @@ from reflexio_mcp.server.prompts import PROMPTS
 from reflexio_mcp.server.resources import templates
 from reflexio_mcp.toolkit.context import App
 from reflexio_mcp.traffic.scope import Scope
-from reflexio_mcp.traffic.stored_text import visible
+from reflexio_mcp.results.text import visible
 
 __all__ = ["Completer"]
 

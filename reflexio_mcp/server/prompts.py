@@ -10,7 +10,7 @@ from mcp.types import INVALID_PARAMS, GetPromptResult, Prompt, PromptArgument, P
 
 from reflexio_mcp.toolkit.context import Call, app_of, scope_of
 from reflexio_mcp.traffic.errors import quoted
-from reflexio_mcp.traffic.stored_text import visible
+from reflexio_mcp.results.text import visible
 
 __all__ = ["PROMPTS", "TaskPrompt", "get", "listed"]
 

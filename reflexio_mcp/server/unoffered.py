@@ -10,7 +10,7 @@ from typing import Final
 
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.tools.catalog import CATALOG
-from reflexio_mcp.traffic.stored_text import outside_fences
+from reflexio_mcp.results.text import outside_fences
 
 __all__ = ["Unoffered"]
 

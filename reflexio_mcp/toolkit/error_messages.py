@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from reflexio_mcp.rest.errors import Action, ReflexioError
 from reflexio_mcp.traffic.errors import TrafficError
-from reflexio_mcp.traffic.stored_text import explained, quoting
+from reflexio_mcp.results.text import explained, quoting
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -24,7 +24,7 @@ from reflexio_mcp.traffic.deletion.targets import Filtered, Interactions, Reques
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import require_id, untold
-from reflexio_mcp.traffic.stored_text import visible
+from reflexio_mcp.results.text import visible
 
 __all__ = ["NOT_GIVEN", "SPECS", "finish"]
 

@@ -28,7 +28,7 @@ from reflexio_mcp.traffic.reading.lookup import learning_status, read_request, r
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import Showing, redacted
-from reflexio_mcp.traffic.stored_text import shown_name, visible
+from reflexio_mcp.results.text import shown_name, visible
 from reflexio_mcp.traffic.tasks import for_each
 from reflexio_mcp.traffic.times import iso
 

@@ -17,7 +17,7 @@ from reflexio_mcp.tools.delete import NOT_GIVEN
 from reflexio_mcp.traffic.deletion.history import last_deletions
 from reflexio_mcp.traffic.deletion.restore import AWAY, Undo, plan_restore, restore
 from reflexio_mcp.traffic.errors import InvalidInput, Unreadable, refusing
-from reflexio_mcp.traffic.stored_text import as_stored
+from reflexio_mcp.results.text import as_stored
 
 __all__ = ["SPECS"]
 

@@ -19,7 +19,7 @@ from reflexio_mcp.toolkit.context import App, Call, answer, app_of, place_shown,
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.deletion.history import last_deletions
 from reflexio_mcp.traffic.scope import Scope
-from reflexio_mcp.traffic.stored_text import SAID_CHARS, label, shown_id, shown_name
+from reflexio_mcp.results.text import SAID_CHARS, label, shown_id, shown_name
 
 __all__ = ["SPECS"]
 

@@ -60,8 +60,6 @@ FIXED = {
         "retrieved_learnings": [{"kind": "profile", "learning_id": KEY}],
     },
     "address of an image": {"interacted_image_url": f"https://ada:{KEY}@example.net/x.png"},
-    "comment in an image": {"image_encoding": image(f"made with {KEY}".encode())},
-    "UTF-16 in an image": {"image_encoding": image(b"  " + f"made with {KEY}".encode("utf-16-le"))},
 }
 
 
