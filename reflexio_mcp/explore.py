@@ -30,7 +30,7 @@ from reflexio_mcp.explorer.document import document, shell
 from reflexio_mcp.read_commands import filter_of
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.toolkit.explorer_page import PAGE_KEY
+from reflexio_mcp.toolkit.context import PAGE_KEY
 
 BEAT_SECONDS: Final = 0.5
 """Time between two bytes on the connection that shows whether the page is open."""

@@ -23,8 +23,7 @@ from reflexio_mcp.consent.elicitation import (
 )
 from reflexio_mcp.consent.policy import Question, Verdict, refused, weigh
 from reflexio_mcp.render.deletion import question
-from reflexio_mcp.toolkit.context import Call, app_of, from_page, hides, scope_of
-from reflexio_mcp.toolkit.progress import ProgressReporter
+from reflexio_mcp.toolkit.context import Call, ProgressReporter, app_of, from_page, hides, scope_of
 from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan
 from reflexio_mcp.traffic.deletion.targets import Target
 

@@ -12,11 +12,11 @@ from mcp import types
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestPage, RequestQuery
 from reflexio_mcp.results.reading import as_name
+from reflexio_mcp.results.text import visible
 from reflexio_mcp.server.prompts import PROMPTS
 from reflexio_mcp.server.resources import templates
 from reflexio_mcp.toolkit.context import App
 from reflexio_mcp.traffic.scope import Scope
-from reflexio_mcp.results.text import visible
 
 __all__ = ["Completer"]
 

@@ -18,8 +18,7 @@ from reflexio_mcp.server.scopes import Scopes
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.tables import StateUnusable, nothing_can_be_deleted
-from reflexio_mcp.toolkit.context import App
-from reflexio_mcp.toolkit.explorer_page import PageNotes
+from reflexio_mcp.toolkit.context import App, PageNotes
 from reflexio_mcp.tools.catalog import deletes
 from reflexio_mcp.traffic.deletion.codes import CodeMaker
 from reflexio_mcp.traffic.deletion.jobs import Jobs

@@ -30,9 +30,8 @@ from reflexio_mcp.server.sdk import add_outside_sealing, check, lowlevel
 from reflexio_mcp.server.stdio_stream import Answers, StdioStream
 from reflexio_mcp.server.unoffered import Unoffered
 from reflexio_mcp.settings import Settings
+from reflexio_mcp.toolkit.arguments import checked, describe, invalid_arguments
 from reflexio_mcp.toolkit.context import App, from_page
-from reflexio_mcp.toolkit.error_messages import describe, invalid_arguments
-from reflexio_mcp.toolkit.input_validation import checked
 from reflexio_mcp.tools.catalog import CATALOG, offered
 from reflexio_mcp.traffic.errors import TrafficError, quoted
 

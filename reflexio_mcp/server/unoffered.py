@@ -8,9 +8,9 @@ import re
 from collections.abc import Collection
 from typing import Final
 
+from reflexio_mcp.results.text import outside_fences
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.tools.catalog import CATALOG
-from reflexio_mcp.results.text import outside_fences
 
 __all__ = ["Unoffered"]
 

@@ -1,9 +1,18 @@
-"""What a tool can reach: the caller's scope, the operator's settings, the work still running."""
+"""What a tool can reach: the caller's scope, the operator's settings, the running work, progress and the page.
 
-from collections.abc import Awaitable, Callable, Mapping
+The explorer's page gets a pass with its results, in `_meta`, which hosts keep from the model, and sends it back with
+every call. What a person decided in the page then counts as agreed to, and the model is told afterwards.
+"""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
+import anyio
 from anyio.abc import TaskGroup
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent
@@ -12,15 +21,18 @@ from reflexio_mcp.results.base import Result, structured
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State
-from reflexio_mcp.toolkit.explorer_page import PAGE_KEY, has_pass, make_pass
 from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.deletion.codes import CodeMaker
 from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.tasks import task_group
 
 __all__ = [
+    "PAGE_KEY",
     "App",
     "Call",
+    "PageNotes",
+    "ProgressReporter",
     "answer",
     "app_of",
     "from_page",
@@ -29,6 +41,24 @@ __all__ = [
     "place_shown",
     "scope_of",
 ]
+
+PAGE_KEY: Final = "reflexio-mcp/page"
+"""Key of `_meta`, in results and in calls."""
+
+_PURPOSE: Final = "explorer page"
+
+NOTES_KEPT: Final = 20
+
+EVERY_SECONDS: Final = 5.0
+"""Between two messages while the work advances."""
+
+SILENCE_SECONDS: Final = 10.0
+"""The longest silence while the work waits for one slow call to the service."""
+
+SEND_SECONDS: Final = 1.0
+"""How long a client has to accept a message."""
+
+logger = logging.getLogger("reflexio_mcp")
 
 
 @dataclass
@@ -44,8 +74,8 @@ class App:
         state: what limits deletions, records them and lets them be undone.
         jobs: deletions that have begun, shared by every connection.
         tasks: where the jobs of this connection run. It is waited for before the lifespan ends.
-        background: where what goes on after them runs. It is cancelled when the lifespan ends.
-        trouble: says why nothing can be deleted now; empty where something can. It blocks.
+        background: where work after the jobs runs. It is cancelled when the lifespan ends.
+        trouble: says why nothing can be deleted now; empty if something can. It blocks.
         where: the backend's address or file, in words.
         over_stdio: whether calls come as messages over standard input.
     """
@@ -83,32 +113,15 @@ def scope_of(call: Call) -> Scope:
 
 
 def place_shown(call: Call) -> str:
-    """The backend's address or file, in words; empty where this caller has no business with it.
-
-    Of those who sign in, operators alone see it.
-    """
+    """The backend's address or file, in words; empty for callers who sign in and are no operators."""
     app = app_of(call)
     return "" if app.settings.oauth_issuer and scope_of(call).user_id else app.where
 
 
 def hides(call: Call, detail: str = "") -> Fingerprints | None:
-    """The fingerprints that this call shows instead of stored content; `None` where it may show content.
-
-    The caller asks for it with `detail`, or the operator decided so for all.
-    """
+    """The fingerprints that this call shows instead of stored content; `None` if it may show content."""
     hidden = detail == "masked" or app_of(call).settings.mask
     return scope_of(call).fingerprints if hidden else None
-
-
-def page_pass(call: Call) -> dict[str, Any]:
-    """The pass that the explorer's page sends back with its calls, as the `_meta` of a result."""
-    return make_pass(app_of(call).codes(scope_of(call)))
-
-
-def from_page(call: Call) -> bool:
-    """Whether this call comes from the explorer's page and not from the model."""
-    meta = cast("Mapping[str, Any] | None", call.request_context.meta)
-    return bool(meta and PAGE_KEY in meta) and has_pass(app_of(call).codes(scope_of(call)), meta)
 
 
 def answer(result: Result, text: str) -> CallToolResult:
@@ -116,3 +129,91 @@ def answer(result: Result, text: str) -> CallToolResult:
     return CallToolResult(
         content=[TextContent(type="text", text=text)], structured_content=structured(result)
     )
+
+
+def page_pass(call: Call) -> dict[str, Any]:
+    """The pass that the explorer's page sends back with its calls, as the `_meta` of a result."""
+    return {PAGE_KEY: app_of(call).codes(scope_of(call)).make(_PURPOSE, count=1, now=time.time())}
+
+
+def from_page(call: Call) -> bool:
+    """Whether this call comes from the explorer's page, with a pass of this scope that is not older than a day."""
+    meta = cast("Mapping[str, Any] | None", call.request_context.meta)
+    given = (meta or {}).get(PAGE_KEY)
+    if not isinstance(given, str):
+        return False
+    return app_of(call).codes(scope_of(call)).check(given, _PURPOSE, now=time.time()).good
+
+
+class PageNotes:
+    """What people did in the page since the model was last answered, by the scope's owner."""
+
+    def __init__(self) -> None:
+        self._notes: defaultdict[str, list[str]] = defaultdict(list)
+
+    def add(self, owner: str, done: str) -> None:
+        """Note something, such as `3 requests were deleted`."""
+        notes = self._notes[owner]
+        notes.append(done)
+        del notes[:-NOTES_KEPT]
+
+    def take(self, owner: str) -> str:
+        """The notes, as one sentence; empty if there are none. They are told once."""
+        notes = self._notes.pop(owner, [])
+        return f"Since then, {' and '.join(notes)} in the explorer." if notes else ""
+
+
+class ProgressReporter:
+    """Progress notifications of one call. Its numbers grow through all stages of the work."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._sent = 0
+        self._last = anyio.current_time()
+        self._words = "working"
+        # A caller in memory asks for progress by a callback, which nothing shows.
+        context = call.request_context
+        in_memory = context.request is None and not app_of(call).over_stdio
+        self._nobody_reads = not (in_memory or "progress_token" in (context.meta or {}))
+
+    async def __call__(self, what: str, done: int, total: int | None) -> None:
+        """Note how far the work is, and send that if the last message is old enough."""
+        self._words = f"{what}: {done:,}{f' of {total:,}' if total is not None else ''}"
+        if anyio.current_time() - self._last >= EVERY_SECONDS:
+            await self._send()
+
+    @asynccontextmanager
+    async def steady(self, words: str = "working") -> AsyncGenerator["ProgressReporter"]:
+        """Send messages while no progress is noted, too. An exception of the body is raised as it is.
+
+        Args:
+            words: what is being done, until something is noted.
+        """
+        self._words = words
+        if self._nobody_reads:
+            yield self
+            return
+        async with task_group() as tasks:
+            tasks.start_soon(self._send_regularly)
+            yield self
+            tasks.cancel_scope.cancel()
+
+    async def _send_regularly(self) -> None:
+        while True:
+            await anyio.sleep(1)
+            if anyio.current_time() - self._last >= SILENCE_SECONDS:
+                await self._send()
+
+    async def _send(self) -> None:
+        self._last = anyio.current_time()
+        if self._nobody_reads:
+            return
+        self._sent += 1
+        # If the caller has gone away, its stream blocks or breaks. The work goes on without it.
+        with anyio.move_on_after(SEND_SECONDS) as limit:
+            try:
+                await self._call.report_progress(self._sent, None, self._words)
+            except Exception as error:  # noqa: BLE001 - whatever a closed transport raises
+                logger.debug("progress could not be sent: %s", type(error).__name__)
+                self._nobody_reads = True
+        self._nobody_reads = self._nobody_reads or limit.cancelled_caught

@@ -12,8 +12,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
+from reflexio_mcp.toolkit.arguments import SAID
 from reflexio_mcp.toolkit.context import Call, scope_of
-from reflexio_mcp.toolkit.error_messages import SAID
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, check_source, make_filter
 from reflexio_mcp.traffic.reading.search import check_search
@@ -23,7 +23,6 @@ __all__ = [
     "MASKED",
     "AgentVersion",
     "AskedFilter",
-    "AskedRequests",
     "Confirm",
     "Contains",
     "Cursor",
@@ -160,33 +159,6 @@ async def asked_filter(
 AskedFilter = Annotated[TrafficFilter, Resolve(asked_filter)]
 """The filter for a resolver of a tool that is `filtered`; the model does not see it."""
 
-
-async def asked_requests(
-    call: Call,
-    user_id: str,
-    session_id: str,
-    source: str,
-    agent_version: str,
-    start_time: str,
-    end_time: str,
-    finding: str,
-    evaluation_only: bool | None,
-) -> TrafficFilter:
-    return await asked_filter(
-        call,
-        user_id,
-        session_id,
-        source,
-        agent_version,
-        start_time,
-        end_time,
-        finding=finding,
-        evaluation_only=evaluation_only,
-    )
-
-
-AskedRequests = Annotated[TrafficFilter, Resolve(asked_requests)]
-"""As `AskedFilter`, for a tool whose `contains` is about something else than requests."""
 
 FILTER: Final = tuple(inspect.signature(asked_filter, eval_str=True).parameters.values())[1:]
 """The parameters of the filter, the same in every tool."""

@@ -5,7 +5,7 @@ from mcp.server.mcpserver.tools import Tool
 from reflexio_mcp.explorer.document import uri
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.toolkit.spec import ToolSpec, build
-from reflexio_mcp.tools import audit, delete, explore, learnings, publish, read, restore, status
+from reflexio_mcp.tools import delete, explore, learnings, publish, read, status
 
 __all__ = ["CATALOG", "deletes", "offered"]
 
@@ -13,10 +13,8 @@ CATALOG: tuple[ToolSpec, ...] = (
     *publish.SPECS,
     *read.SPECS,
     *explore.SPECS,
-    *audit.SPECS,
     *delete.SPECS,
     *learnings.SPECS,
-    *restore.SPECS,
     *status.SPECS,
 )
 """Every tool, in the order in which they are listed."""

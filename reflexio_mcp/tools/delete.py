@@ -1,5 +1,6 @@
-"""Deleting traffic: plan, consent, act, receipt."""
+"""Deleting traffic: plan, consent, act, receipt; and undoing a deletion with its recovery copy."""
 
+import time
 from dataclasses import replace
 from typing import Annotated, Any, Final
 
@@ -12,19 +13,21 @@ from pydantic import BeforeValidator, Field
 from reflexio_mcp.consent.elicitation import Reply
 from reflexio_mcp.consent.policy import refused
 from reflexio_mcp.consent.prepare import Prepared, asking, prepare, verdict_of
-from reflexio_mcp.render.deletion import deletion
+from reflexio_mcp.render.deletion import deletion, restored
 from reflexio_mcp.results.base import NOTICE
-from reflexio_mcp.results.deletion import Deletion, Receipt
+from reflexio_mcp.results.deletion import Deletion, Receipt, Restored
+from reflexio_mcp.results.text import visible
 from reflexio_mcp.toolkit import parameters
-from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
+from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, hides, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
+from reflexio_mcp.traffic.deletion.history import last_deletions
 from reflexio_mcp.traffic.deletion.plan import Options
+from reflexio_mcp.traffic.deletion.restore import AWAY, Undo, plan_restore, restore
 from reflexio_mcp.traffic.deletion.targets import Filtered, Interactions, Requests, Target, User
-from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.errors import InvalidInput, Unreadable, refusing
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import require_id, untold
-from reflexio_mcp.results.text import visible
 
 __all__ = ["NOT_GIVEN", "SPECS", "finish"]
 
@@ -194,6 +197,51 @@ def _client_of(call: Call) -> str:
     return visible(f"{info.name} {info.version}")[:200]
 
 
+LISTED: Final = "Call again with deletion=NUMBER to see what that would put back."
+SHOWN: Final = "To restore it, call again with the same arguments and confirm={code}"
+WRONG_CODE: Final = "confirm does not fit: it is too old, or the recovery copy or the arguments are others."
+NO_DELETION: Final = "goes with deletion; nothing was restored. restore_requests alone lists the deletions."
+
+
+async def restore_requests(
+    call: Call,
+    deletion: Annotated[
+        int,
+        BeforeValidator(parameters.no_switch),
+        Field(ge=0, description="its number, from the receipt; left out: lists them"),
+    ] = 0,
+    request_ids: Annotated[list[str], Field(min_length=1, description="only these")] = NOT_GIVEN,
+    evaluation_only: Annotated[bool, Field(description="never learn from it again")] = False,
+    confirm: Annotated[str, Field(description="code from this call's plan")] = "",
+) -> Annotated[CallToolResult, Restored]:
+    app, scope = app_of(call), scope_of(call)
+    state, codes, owner = app.state, app.codes(scope), await app.owner(scope)
+    if not deletion:
+        if request_ids is not NOT_GIVEN:
+            raise InvalidInput("request_ids", NO_DELETION)
+        with refusing(AWAY, kind=Unreadable):
+            there = await last_deletions(scope, state, owner)
+        said = LISTED if any(one.copied for one in there) else ""
+        return _restored(Restored(notice=NOTICE, status="listed", deletions=there, next=said))
+    ids = [] if request_ids is NOT_GIVEN else [scope.stored_id(one) for one in request_ids]
+    undo = Undo(deletion, frozenset(ids), evaluation_only)
+    reporter = ProgressReporter(call)
+    async with reporter.steady("restoring"):
+        plan, bound = await plan_restore(scope, state, owner, undo, masked=hides(call) is not None)
+        now = time.time()
+        if not codes.check(confirm, bound, now=now).good and app.settings.confirm != "off":
+            code = codes.make(bound, count=1, now=now)
+            wrong = [WRONG_CODE] if confirm else []
+            shown = {"confirm": code, "next": SHOWN.format(code=code), "remains": [*plan.remains, *wrong]}
+            return _restored(plan.model_copy(update=shown))
+        done = await restore(scope, state, owner, undo, seconds=app.settings.wait_timeout, progress=reporter)
+    return _restored(done)
+
+
+def _restored(done: Restored) -> CallToolResult:
+    return answer(done, restored(done))
+
+
 SPECS = (
     ToolSpec(
         delete_request,
@@ -212,5 +260,12 @@ SPECS = (
         "Delete many requests",
         "Clean up: forget a set of stored requests, by ids or by filter.",
         destructive=True,
+    ),
+    ToolSpec(
+        restore_requests,
+        "Restore deleted requests",
+        "Undo a deletion: list what can be restored, see it, and store it again, what was learned included.",
+        needs=lambda settings: settings.recovery_days > 0,
+        needed="recovery copies (REFLEXIO_MCP_RECOVERY_DAYS)",
     ),
 )

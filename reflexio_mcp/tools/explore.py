@@ -11,8 +11,7 @@ from reflexio_mcp.render import reading as text
 from reflexio_mcp.results.explorer import ExplorerData
 from reflexio_mcp.results.reading import SessionPage
 from reflexio_mcp.toolkit import parameters
-from reflexio_mcp.toolkit.context import Call, answer, page_pass, scope_of
-from reflexio_mcp.toolkit.progress import ProgressReporter
+from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, page_pass, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_sessions

@@ -16,6 +16,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import NOTICE, Room, structured
 from reflexio_mcp.results.explorer import ExplorerData, ExplorerState
 from reflexio_mcp.results.reading import RequestRow, SessionRequests
+from reflexio_mcp.results.text import shown_name, visible
 from reflexio_mcp.toolkit.context import Call, app_of, place_shown, scope_of
 from reflexio_mcp.traffic.audit.rules import FINDINGS, select_each, severity_of
 from reflexio_mcp.traffic.deletion.plan import Options
@@ -28,7 +29,6 @@ from reflexio_mcp.traffic.reading.lookup import learning_status, read_request, r
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import Showing, redacted
-from reflexio_mcp.results.text import shown_name, visible
 from reflexio_mcp.traffic.tasks import for_each
 from reflexio_mcp.traffic.times import iso
 

@@ -14,8 +14,7 @@ from reflexio_mcp.render import learnings as text
 from reflexio_mcp.results.deletion import Deletion
 from reflexio_mcp.results.learnings import LearningPage
 from reflexio_mcp.toolkit import parameters
-from reflexio_mcp.toolkit.context import Call, answer, scope_of
-from reflexio_mcp.toolkit.progress import ProgressReporter
+from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.tools.delete import NOT_GIVEN, finish
 from reflexio_mcp.traffic.deletion.plan import Options
@@ -31,15 +30,14 @@ FedBy = Annotated[str, Field(description="fed by this request")]
 
 
 async def asked_selection(
-    call: Call, wanted: parameters.AskedRequests, request_id: str, contains: str
+    call: Call, asked: parameters.AskedFilter, request_id: str, contains: str
 ) -> Selection:
     """The learnings that a call's arguments select; `contains` is words of the learning, not of its requests.
 
     Raises:
         InvalidInput: one of them cannot be used.
     """
-    if contains and scope_of(call).masked:
-        raise InvalidInput("contains", "is off here: this server hides what is stored.")
+    wanted = replace(asked, contains="")
     if request_id and wanted.narrows:
         raise InvalidInput("request_id", "goes with user_id and contains alone; leave the other filters out.")
     return Selection(wanted.user_id, (), request_id, wanted, contains)

@@ -1,4 +1,4 @@
-"""Reading traffic: lists, and one request."""
+"""Reading traffic: lists, one request, and an audit."""
 
 from typing import Annotated, Literal
 
@@ -7,12 +7,13 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from reflexio_mcp.render import reading as text
+from reflexio_mcp.results.audit import AuditResult
 from reflexio_mcp.results.reading import OneRequest, RequestPage, SessionPage
 from reflexio_mcp.toolkit import parameters
-from reflexio_mcp.toolkit.context import Call, answer, scope_of
-from reflexio_mcp.toolkit.progress import ProgressReporter
+from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.reading import listing
+from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import read_request
 
@@ -74,6 +75,27 @@ async def get_request(
     return answer(found, text.one_request(found))
 
 
+@parameters.filtered("finding")
+async def audit_traffic(
+    call: Call,
+    asked: TrafficFilter,
+    cursor: Annotated[str, Field(description="from an audit that did not reach the end")] = "",
+) -> Annotated[CallToolResult, AuditResult]:
+    from reflexio_mcp.render.audit import audit_text
+    from reflexio_mcp.traffic.audit.calls import Offer
+    from reflexio_mcp.traffic.audit.run import run_audit  # what an audit needs, few servers need
+
+    scope = scope_of(call)
+    settings = app_of(call).settings
+    offer = Offer(app_of(call).tools, takes_user=not scope.user_id)
+    after = open_cursor(scope, cursor, "audit", asked) if cursor else None
+    async with ProgressReporter(call).steady("reading") as reporter:
+        found = await run_audit(
+            scope, asked, offer=offer, after=after, progress=reporter, personal=settings.personal_data
+        )
+    return answer(found, audit_text(found))
+
+
 SPECS = (
     ToolSpec(
         list_sessions,
@@ -91,6 +113,14 @@ SPECS = (
         get_request,
         "Get a request",
         "Read one stored request with its interactions and the state of its learning.",
+        read_only=True,
+    ),
+    ToolSpec(
+        audit_traffic,
+        "Audit traffic",
+        "How many requests there are, whose and since when, and what is wrong with them: findings (probable-secret, "
+        "possible-secret, planted-instructions, personal-data, duplicate, test-traffic, learning-waiting, ...), each "
+        "with the call that shows it and the one that cleans up. Shows no content.",
         read_only=True,
     ),
 )

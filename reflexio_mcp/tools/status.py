@@ -13,13 +13,13 @@ from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.results.base import NOTICE
 from reflexio_mcp.results.deletion import PastDeletion
 from reflexio_mcp.results.status import Backend, Limits, Policy, Status
+from reflexio_mcp.results.text import SAID_CHARS, label, shown_id, shown_name
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.toolkit.context import App, Call, answer, app_of, place_shown, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.deletion.history import last_deletions
 from reflexio_mcp.traffic.scope import Scope
-from reflexio_mcp.results.text import SAID_CHARS, label, shown_id, shown_name
 
 __all__ = ["SPECS"]
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.results.text import as_stored, shown_id
 from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.results.text import as_stored, shown_id
 
 __all__ = ["Scope"]
 

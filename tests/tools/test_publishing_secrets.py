@@ -1,8 +1,5 @@
 """What a server does with secrets in what is published."""
 
-import base64
-import struct
-import zlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,21 +17,6 @@ pytestmark = pytest.mark.anyio
 
 KEY = "ghp_" + "x9Kq2LmV7tRb4ZsWc8NpJ5hYd3FgA6eUo1Ti"
 TURNS = [{"content": f"Use {KEY} for the deploy"}, {"role": "Assistant", "content": "Done."}]
-
-
-def image(comment: bytes) -> str:
-    """A PNG of one white pixel with a comment in it."""
-    chunks = (
-        (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)),
-        (b"tEXt", b"Comment\0" + comment),
-        (b"IDAT", zlib.compress(b"\0\xff")),
-        (b"IEND", b""),
-    )
-    parts = (
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        for name, data in chunks
-    )
-    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(parts)).decode()
 
 
 IN_A_TURN = {
