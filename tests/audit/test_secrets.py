@@ -27,6 +27,14 @@ from tests.audit.stored import GITHUB_TOKEN, request
         ("my PIN is 4827, do not tell", "4827"),
         ("The password is Tulip7Moon!", "Tulip7Moon!"),
         ("PASSWORD=Sommer2024!", "Sommer2024!"),
+        (
+            "<secret>{jenkins AQAAABAAA siybmtkgho9nsgjhng5yhp92wnir2a9t}</secret>",
+            "siybmtkgho9nsgjhng5yhp92wnir2a9t",
+        ),
+        ("curl -u deploy:yqDVtkqPECriaLRi https://ci.internal", "yqDVtkqPECriaLRi"),
+        ("I use Maple7Harbor as my router password", "Maple7Harbor"),
+        ("The PIN for the garage at my mother's is 6604.", "6604"),
+        ("वाईफाई का पासवर्ड Suraj@2024 है", "Suraj@2024"),
     ],
 )
 def test_a_secret_is_found_where_it_stands(text: str, secret: str) -> None:
@@ -48,14 +56,25 @@ def test_a_secret_is_found_where_it_stands(text: str, secret: str) -> None:
         "I forgot my password, how do I reset it?",
         "The password is required and must be at least 8 characters.",
         "my task_1 is sk_ip and my PIN is wrong",
+        "Apps.tool() owns it; pass resource_uri=/visibility= instead",
+        "github.com/pmezard/go-difflib v1.0.0 h1:4DBwDE0NGyQoBHbLQYPwSUPoCMWR5BEzIk/f1lZbAQM=",
     ],
 )
 def test_what_only_looks_like_a_secret_is_none(text: str) -> None:
     assert not [one for one in find_secrets(text) if one.probable]
 
 
-def test_an_example_is_possible_and_not_probable() -> None:
-    item = request("r", "api_key = 'a1B2c3D4e5F6g7H8i9J0'")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "api_key = 'a1B2c3D4e5F6g7H8i9J0'",  # runs through the alphabet
+        "postgres://user:password@localhost/shop",  # a placeholder in an address
+        '{"password": "swordfish"}',  # a plain word
+        "aio_cQD77DF9SgsYbgWcxJbpLOlR5emX",  # random, and no name says what it is
+    ],
+)
+def test_what_may_be_an_example_is_possible_and_not_probable(text: str) -> None:
+    item = request("r", text)
     assert select("possible-secret", [item]) == [item]
     assert not select("probable-secret", [item])
 
@@ -103,9 +122,9 @@ def test_a_hostile_text_takes_no_longer_than_any_other(text: str) -> None:
 
 @pytest.mark.ci
 def test_the_first_text_with_a_key_takes_about_a_second() -> None:
-    from reflexio_mcp.traffic.audit.rules import secrets
+    from reflexio_mcp.traffic.audit.rules import formats
 
-    secrets._scanner.cache_clear()  # pyright: ignore[reportPrivateUsage] # as in a new process
+    formats._scanner.cache_clear()  # pyright: ignore[reportPrivateUsage] # as in a new process
     began = time.process_time()
     assert find_secrets(GITHUB_TOKEN)
     assert time.process_time() - began < 4

@@ -1,276 +1,185 @@
-"""Where the secrets of a text stand: formats of vendors, values beside a name, and passwords told in a sentence.
+"""Where the secrets of a text are: formats of vendors, values beside a name, and passwords told in a sentence."""
 
-Formats are found by Kingfisher, which runs in this process and uses no network. It is imported, and its rules are
-compiled, when the first text has something in it that could be a key.
-"""
-
-import functools
-import importlib.util
 import itertools
 import re
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from math import log2
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
+from reflexio_mcp.traffic.audit.rules.formats import Secret, secrets_by_format
 from reflexio_mcp.traffic.audit.rules.password_words import CODES, IS, PASSWORDS
 
-__all__ = [
-    "MISSING",
-    "PASSWORD",
-    "SCANNED_CHARS",
-    "Secret",
-    "available",
-    "could_be_a_key",
-    "find_secrets",
-]
-
-MISSING: Final = (
-    "keys are not looked for by the formats of their vendors: the package kingfisher-secret-scanner does not run on "
-    "this platform; passwords, and keys beside their names, are"
-)
+__all__ = ["PASSWORD", "find_secrets"]
 
 SCANNED_CHARS: Final = 1_000_000
-"""Characters of one text that are looked at; the service stores no longer one."""
-
-FORMATS: Final = Path(__file__).with_name("secret_formats.yml")
-"""Rules of Kingfisher (Apache 2.0): those that know a key by its own form. Compiling all of them takes five times as long."""
-
-PASSWORD, KEY, CODE, ADDRESS = "password", "key beside its name", "PIN or door code", "password in an address"
-
-
-@dataclass(frozen=True, slots=True)
-class Secret:
-    """One secret in a text: its first character, the one after its last, what it is, and whether that is probable."""
-
-    start: int
-    end: int
-    kind: str
-    probable: bool = True
+"""Characters of one text that are searched; the service stores no longer text."""
+PASSWORD, KEY, CODE = "password", "key beside its name", "PIN or door code"
 
 
 def find_secrets(text: str, *, lines: bool = False) -> list[Secret]:
-    """The secrets in the first `SCANNED_CHARS` characters of a text, in their order; none overlaps another.
+    """The secrets in the first `SCANNED_CHARS` characters of a text, in order and without overlap.
 
     Args:
-        lines: also what follows the word for a password, to the end of its line: more than a secret.
+        lines: also report what follows a word for a password, to the end of its line: more than a secret.
     """
     text = text[:SCANNED_CHARS]
     found: list[Secret] = []
-    for one in sorted(
-        (*_by_format(text), *_private_keys(text), *_beside_names(text, lines)),
-        key=lambda one: (one.start, -one.end),
-    ):
+    every = (*secrets_by_format(text), *_by_form(text), *_beside_names(text, lines))
+    for one in sorted(every, key=lambda one: (one.start, -one.end)):
+        value = text[one.start : min(one.end, one.start + 200)]
+        if one.kind != CODE and (_RUNS_ON.search(value) or _is_placeholder(value)):
+            one = replace(one, probable=False)
         if found and one.start < found[-1].end:
-            last = found[-1]
+            last = found.pop()
             # A format says more than the name beside it.
             kind = one.kind if last.kind in (PASSWORD, KEY) else last.kind
-            found[-1] = Secret(last.start, max(last.end, one.end), kind, last.probable or one.probable)
-        else:
-            found.append(one)
+            one = Secret(last.start, max(last.end, one.end), kind, last.probable or one.probable)
+        found.append(one)
     return found
 
 
-# --- by the format of a vendor
+# --- by their own form: in an address, behind an option, alone
 
-_COULD_BE_A_KEY = re.compile(r"(?=[A-Za-z_/+.-]{0,40}\d)[A-Za-z0-9+/=_.-]{16}|PRIVATE KEY|https://hooks")
-_fails_to_load = threading.Event()
-_loading = threading.Lock()
-
-
-@functools.cache
-def _is_installed() -> bool:
-    return importlib.util.find_spec("kingfisher_sdk") is not None
-
-
-def available() -> bool:
-    """Whether the formats of vendors can be looked for here; does not import what knows them."""
-    return _is_installed() and not _fails_to_load.is_set()
-
-
-@functools.cache
-def _scanner() -> "Callable[[bytes], list[tuple[int, int, str]]]":
-    try:
-        import kingfisher_sdk  # takes a second, and most servers never need it
-    except ImportError:  # its library does not fit this machine's
-        _fails_to_load.set()
-        return lambda raw: []
-    scanner = kingfisher_sdk.Scanner(kingfisher_sdk.Rules([FORMATS], builtins=False, cache=False))
-
-    def scan(raw: bytes) -> list[tuple[int, int, str]]:
-        return sorted(
-            (one.location["start_offset"], one.location["end_offset"], one.rule_id)
-            for one in scanner.scan(raw)
-        )
-
-    return scan
-
-
-def could_be_a_key(text: str) -> bool:
-    """Whether a text has something that only the scanner can judge, which takes a second when it is first used."""
-    return _COULD_BE_A_KEY.search(text) is not None
-
-
-def _by_format(text: str) -> Iterator[Secret]:
-    if not available() or not could_be_a_key(text):
-        return
-    raw = text.encode("utf-8", "replace")  # a lone surrogate becomes `?`, which keeps the places
-    with _loading:
-        scan = _scanner()
-    behind = chars = 0
-    for start, end, kind in scan(raw):
-        # Places are bytes: in Chinese text three of them are a character.
-        if start >= behind:
-            chars, behind = chars + len(raw[behind:start].decode("utf-8", "replace")), start
-        elif start < behind:
-            continue
-        value = raw[start:end].decode("utf-8", "replace")
-        if not _is_placeholder(value[:200]):
-            yield Secret(
-                chars, chars + len(value), kind.removeprefix("own.").split(".")[0], not _RUNS_ON.search(value)
-            )
-
-
-_PEM = re.compile(
-    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?P<body>(?:[A-Za-z0-9+/=\s\\:,]|-(?!----))*+)"
-    r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)?"
+_ADDRESS = re.compile(r"://[^\s:/@\"'<>]{0,60}:(?P<value>[^\s/@\"'<>{}$]{3,100})@(?=[\w\[.-])")
+_OPTION = re.compile(
+    r"(?<![\w}-])(?:-p ?|--pass(?:word)?[ =]|(?P<user>(?:-u|--user)[ =]{0,3})[\"']?[\w.@{}-]{0,40}[\"']?:)"
+    r"[\"'{]?(?P<value>[^\s\"'`<>|;$]{6,100})"
 )
-_PEM_LINE = re.compile(r"[A-Za-z0-9+/]{16}")
+_AS_A_PASSWORD = re.compile(
+    r"(?<!\S)(?P<value>\S{6,40}+) as (?:my|our|the|your) (?:\w{1,12} ){0,2}?(?:password|passphrase|passcode|pw)\b"
+)
+_LONG_WORD = re.compile(
+    r"(?<![\w/+.@%#?&-])(?<![A-Za-z0-9+/]{40}\n)(?P<value>[A-Za-z0-9+/_.~-]{20,400}+={0,2})(?![\w(\[@:%=]|\n[\w+/]{40})"
+)
+_CHECKSUM_OR_PATH = re.compile(r"[0-9a-f-]+|[0-9A-F-]+|(?=.*/).*\..*")
 
 
-def _private_keys(text: str) -> Iterator[Secret]:
-    """Private keys, also those that are cut off, as the beginning of a text is."""
-    for match in _PEM.finditer(text) if "PRIVATE KEY" in text else ():
-        if _PEM_LINE.search(match["body"]):
-            yield Secret(*match.span(), "private-key")
+def _by_form(text: str) -> Iterator[Secret]:
+    for match in _ADDRESS.finditer(text):
+        if not _SHOWS_A_PLACE.search(match["value"]):
+            yield Secret(*match.span("value"), "password in an address")
+    for match in itertools.chain(_OPTION.finditer(text), _AS_A_PASSWORD.finditer(text)):
+        user = match.re is _OPTION and match["user"] and not _is_placeholder(match["value"])
+        if user or _is_password(match["value"], told=match.re is _AS_A_PASSWORD):
+            yield Secret(*match.span("value"), PASSWORD)
+    for match in _LONG_WORD.finditer(text):
+        before = text[max(0, match.start() - 34) : match.start()].rpartition("\n")[2]
+        public = _CHECKSUM_OR_PATH.fullmatch(match["value"]) or _PUBLIC.fullmatch(match["value"])
+        if not (public or _NO_SECRET.search(before)) and _is_machine_made(match["value"]):
+            yield Secret(*match.span("value"), "what looks like a key", probable=False)
 
 
 # --- beside a name, or told in a sentence
 
 
-def _alternatives(*tables: dict[str, str]) -> str:
-    words = {word for table in tables for listed in table.values() for word in listed.split()}
+def _words(words: Iterable[str]) -> str:
     return "|".join(re.escape(word).replace(r"\-", "[ -]?") for word in sorted(words, key=len, reverse=True))
 
 
-_LETTER: Final = "a-zà-žа-я"
-_NAME = re.compile(
-    rf"(?P<code>(?<![{_LETTER}0-9])(?:{_alternatives(CODES)})(?![{_LETTER}]))"
-    rf"|(?P<phrase>(?:seed|recovery|mnemonic)[ -]?phrase)"
-    rf"|(?P<password>{_alternatives(PASSWORDS)}|(?<![a-z])pass(?![a-z])|identified by(?= )|securestring)"
-    r"|(?P<key>secret|token|api[ _.-]?key|access[ _.-]?key|private[ _.-]?key|license[ _.-]?key|credential|authorization"
-    r"|bearer|(?<![a-z])(?:auth|basic)(?![a-z])|[_.-]key|key(?=\d?[\"'`\])= :])|_pat(?![a-z]))"
-)
-_REST_OF_NAME = re.compile(r"[\w.-]{0,40}(?:\[\w{0,20}\])?[\"'`\\\])*]{0,4}")
-_SEPARATOR = re.compile(
-    r"[ \t]{0,12}(?:[:=]{1,3}>?|!=|=>|->|,(?=[ ]?[\"'])|\||[ ]-[ ]|\|\||：)[ \t\r\n]{0,4}|[ \t]{1,4}(?=[\"'])|>"
-)
-_IS = re.compile(
-    rf"(?P<between>[^\n.?!;:=,]{{0,40}}?)"
-    rf"(?:(?<![{_LETTER}])(?:{'|'.join(word for word in IS if word[0] < 'ɐ')})(?![{_LETTER}])"
-    rf"|{'|'.join(word for word in IS if word[0] >= 'ɐ')}|['’]s(?![{_LETTER}]))[ \t:]{{0,3}}"
-)
-_BLANK = re.compile(r"[ \t]{1,3}(?:is |are )?")
+_LETTER: Final = "a-zà-žα-ωа-яёіїє"
 _QUOTES: Final = "\"'`“”„«»「」‘’*"
-_VALUE = re.compile(
-    rf"(?P<quote>[{_QUOTES}\\]{{0,4}})(?:(?:String|string|new)\b[ (\"]{{0,3}})?(?P<value>[^\s{_QUOTES}<>,;|\u0250-\uffff]{{4,200}})"
+_IS_WORDS: Final = (
+    rf"(?<![{_LETTER}])(?=[{_LETTER}])(?:{_words(one for one in IS if one[0] < 'ӿ')})(?![{_LETTER}])"
 )
+_IS_SIGNS: Final = [word for word in IS if word[0] > "ӿ"]  # written without blanks around them
+_NAME = re.compile(
+    rf"(?P<code>(?<![{_LETTER}0-9])(?:{_words(CODES)})(?![{_LETTER}]))|(?P<phrase>(?:seed|recovery|mnemonic)[ -]?phrase)"
+    rf"|(?P<password>{_words(PASSWORDS)}|(?<![a-z])(?:pw|creds)(?![a-z])|(?<![a-z])pass(?![a-z ])|securestring"
+    r"|identified (?:by|with)(?= ))"
+    r"|(?P<key>secret|token|(?:api|access|private|license)[ _.-]?key|credential|authorization|bearer"
+    r"|(?<![a-z])(?:auth|basic)(?![a-z])|[_.-]key|key(?=\d?[\"'`\])= :])|_pat(?![a-z]))"
+)
+_SEPARATOR = re.compile(
+    r"[\w.-]{0,40}+(?:\[\w{0,20}\])?[\"'`\\\])*]{0,4}"  # the rest of the name
+    r"(?P<between>[ \t]{0,12}(?:[:=]{1,3}>?|!=|=>|->|,(?=[ ]?[\"'])|\||[ ]-[ ]|\|\||：)[ \t\r\n]{0,8}|[ \t]{1,4}(?=[\"'])|>)"
+)
+_CLAUSE = re.compile(r"[^\n.?!;=,：。]{0,50}")
+_IS = re.compile(
+    rf"(?:{_IS_WORDS}|(?=[{''.join(one[0] for one in _IS_SIGNS)}])(?:{_words(_IS_SIGNS)})|['’]s(?![{_LETTER}])|[:：])[ \t:]{{0,3}}"
+)
+_PART_OF_VALUE: Final = rf"[^\s{_QUOTES}<>,;|&\\\u0590-\uffff]"
+_VALUE = re.compile(
+    rf"(?P<quote>[{_QUOTES}\\]{{0,4}})(?:(?:String|string|new)\b[ (\"]{{0,3}})?[ ]?(?![\w-]{{1,40}}=[\w-])"
+    rf"(?P<value>(?:{_PART_OF_VALUE}{{1,300}}|&(?!\w{{1,20}}=)|\\(?![nrt\"'])){{1,3}})"
+)
+_NEXT_WORD = re.compile(r"[ \t({]{1,3}(?P<value>[\w+/=~.-]{16,200})(?![\w(\[])")
 _WORDS_IN_QUOTES = re.compile(r"[\"“„«](?P<value>[^\W_][^\"“”»\n]{5,80})[\"”“»]")
 _LINE = re.compile(
-    rf"(?:[ \t][^\s.?!:=]{{1,20}}){{0,4}}?(?:[ \t]?[:=：]|[ \t](?:{'|'.join(word for word in IS if word[0] < 'ɐ')}))"
-    r"[ \t]{1,3}(?P<value>[^\n]{3,80})"
+    rf"(?:[ \t][^\s.?!:=]{{1,20}}){{0,4}}?(?:[ \t]?[:=：]|[ \t]{_IS_WORDS})[ \t]{{1,3}}(?P<value>[^\n]{{3,80}})"
 )
 _DIGITS = re.compile(
     r"[\s\"'*]{0,4}(?P<value>(?=[A-Z]{0,5}\d)[A-Z0-9]{3,8}|\d{1,2}(?:-\d{1,2}){2})(?![A-Za-z0-9_-]|[.,:/]\d)[#*]?"
 )
 _PHRASE = re.compile(r"\s{0,3}(?P<value>[a-z]{3,9}(?:[ ,]{1,2}[a-z]{3,9}){11,23})")
-_OPTION = re.compile(
-    r"(?<![\w}-])(?:-p ?|--pass(?:word)?[ =]|(?:-u|--user)[ =]?[\"']?[\w.@-]{1,40}:)[\"']?(?P<value>[^\s\"'`<>|;$]{6,100})"
-)
-_QUOTED = re.compile(r"[\"'`](?P<value>[A-Za-z0-9+/_=.~-]{20,100})[\"'`]")
-_WORDS_OF_CODE = re.compile(r"[^\w.-]")
-_NAMES_AN_ID = re.compile(
-    r"(?i)id$|ids$|uuid|sha|md5|etag|commit|version|url|uri|src|href|image|data|path|file|integrity|nonce|salt|name|cursor|^$"
-)
-_ADDRESS = re.compile(r"://[^\s:/@\"'<>]{0,60}:(?P<value>[^\s/@\"'<>{}$]{3,100})@(?=[\w\[.-])")
 
 
 def _beside_names(text: str, lines: bool) -> Iterator[Secret]:
-    for match in _ADDRESS.finditer(text):
-        if not _is_placeholder(match["value"]):
-            yield Secret(*match.span("value"), ADDRESS)
-    for match in _OPTION.finditer(text) if " -" in text else ():
-        if _is_password(match["value"]):
-            yield Secret(*match.span("value"), PASSWORD)
-    for match in _QUOTED.finditer(text):
-        before = text[max(0, match.start() - 34) : match.start()].rstrip(" \t=:>\"'`")
-        name = _WORDS_OF_CODE.split(before)[-1]
-        if _is_machine_made(match["value"]) and not (_NO_SECRET.search(name) or _NAMES_AN_ID.search(name)):
-            yield Secret(*match.span("value"), "what looks like a key", probable=False)
     behind = 0
     # The one letter whose lower case is longer than itself would shift every place behind it.
     for name in _NAME.finditer(text.replace("\u0130", "I").lower()):
+        # The search continues behind a name, so that no name hides another.
         if name.start() >= behind and (found := _named(text, name)):
             behind = found.end
             yield found
-        if lines and name.lastgroup == "password" and (line := _LINE.match(text, name.end())):
+        if lines and name["password"] and (line := _LINE.match(text, name.end())):
             yield Secret(*line.span("value"), PASSWORD, probable=False)
 
 
 def _named(text: str, name: "re.Match[str]") -> Secret | None:
-    """The secret that belongs to one name; the search begins again behind the name, so that none hides another."""
-    kind, end = name.lastgroup, name.end()
-    if kind in ("code", "phrase"):
-        match = _said(text, end, _DIGITS if kind == "code" else _PHRASE)
-        return Secret(*match.span("value"), CODE if kind == "code" else "seed phrase") if match else None
-    rest = _REST_OF_NAME.match(text, end)
-    if separator := _SEPARATOR.match(text, rest.end() if rest else end):
-        match, is_ = _VALUE.match(text, separator.end()), None
-        told = separator[0].strip() in (":", "：") and bool(match and not match["quote"])
-    else:
-        is_ = _IS.match(text, end) or _BLANK.match(text, end)
-        match, told = _VALUE.match(text, is_.end()) if is_ else None, True
-    if not match:
-        return None
-    if (
-        told
-        and kind == "password"
-        and is_
-        and is_.re is _IS
-        and (words := _WORDS_IN_QUOTES.match(text, is_.end()))
-    ):
+    """The secret that belongs to a name."""
+    for place, between in _places(text, name.end()):
+        if name["code"] or name["phrase"]:
+            match = (_DIGITS if name["code"] else _PHRASE).match(text, place)
+            if match and (between or len(match["value"]) > 3):
+                return Secret(*match.span("value"), CODE if name["code"] else "seed phrase")
+        elif (match := _VALUE.match(text, place)) and (found := _judged(text, name, match, between)):
+            before = text[max(0, name.start() - 30) : match.start("value")].rpartition("\n")[2]
+            return None if _NO_SECRET.search(before) else found
+    return None
+
+
+def _places(text: str, end: int) -> Iterator[tuple[int, str]]:
+    """Where the value of a name that ends here may begin, and what is between the two."""
+    if separator := _SEPARATOR.match(text, end):
+        yield separator.end(), separator["between"].strip() or " "
+        return
+    if text.startswith((" ", "\t"), end):
+        yield end + 1, ""
+    clause = _CLAUSE.match(text, end)
+    for is_ in itertools.islice(_IS.finditer(text, end, clause.end() if clause else end), 4):
+        yield is_.end(), "is"
+
+
+def _judged(text: str, name: "re.Match[str]", match: "re.Match[str]", between: str) -> Secret | None:
+    """The value of a name if it is a secret, or one of the three words behind it that is."""
+    kind = PASSWORD if name["password"] else KEY
+    told = between in ("", "is") or (between in ":：" and not match["quote"])
+    if between == "is" and kind == PASSWORD and (words := _WORDS_IN_QUOTES.match(text, match.start())):
         return Secret(*words.span("value"), PASSWORD, probable=False)
     whole = match["value"].strip("{}")
     value = whole.rstrip(".)]}?!:*&")
-    if any(map(str.isdigit, value)) and whole.startswith("!", len(value)):
+    if whole.startswith("!", len(value)) and any(map(str.isdigit, value)):
         value += "!"  # `Tulip2024!`: many passwords end so, and few sentences end in such a word
-    if not (_is_machine_made(value) or (kind == "password" and _is_password(value, told=told))):
-        return None
-    if _NO_SECRET.search(text[max(0, name.start() - 30) : match.start("value")].rpartition("\n")[2]):
-        return None
     start = text.index(value, match.start("value"))
-    return Secret(
-        start, start + len(value), PASSWORD if kind == "password" else KEY, not _RUNS_ON.search(value)
-    )
-
-
-def _said(text: str, end: int, value: "re.Pattern[str]") -> "re.Match[str] | None":
-    """A value behind a name and a word such as `is`, or a colon."""
-    for between in (_SEPARATOR, _IS):
-        if (match := between.match(text, end)) and (found := value.match(text, match.end())):
-            return found
+    if _is_machine_made(value) or (kind == PASSWORD and _is_password(value, told=told)):
+        return Secret(start, start + len(value), kind)
+    if kind == PASSWORD and not told and {":", "="} & set(between) and _PLAIN_WORD.fullmatch(value):
+        return None if _is_placeholder(value) else Secret(start, start + len(value), kind, probable=False)
+    for _ in range(0 if told else 3):
+        if (match := _NEXT_WORD.match(text, match.end("value"))) is None:
+            break
+        if _is_machine_made(match["value"]):
+            return Secret(*match.span("value"), kind)
     return None
 
 
 # --- what a value looks like
 
+_SHOWS_A_PLACE = re.compile(r"x{4,}|\*{3,}|\.\.\.|…|^<|\$\{|\$\(|\{\{|\}\}|%\(|%[A-Z_]{2,40}%|^\$|^enc[\[(]")
 _PLACEHOLDER = re.compile(
     r"(?i)example|sample|placeholder|change[-_ ]?(?:me|it|this)|dummy|redacted|masked|hidden|todo|fixme"
     r"|your[-_ ]?(?:api|key|token|secret|pass|client|own|access|auth|\w{0,12}here)"
     r"|^(?:my|your|the|a|some|our|new|old|test|fake|mock|insert|replace|enter|put|use|set|get)[-_.]"
-    r"|x{4,}|\*{3,}|\.\.\.|…|^<|\$\{|\$\(|\{\{|\}\}|%\(|%[A-Z_]{2,40}%|^\$|^enc[\[(]"
     r"|^(?:pass|password|passwd|passphrase|pw|pwd|secret|user|username|token|admin|root|postgres|test|guest|key|apikey"
     r"|null|none|nil|true|false|undefined|string|str|int|bool|object|value|default|required|optional|env)\d{0,4}$"
     r"|(?:token|key|secret|password)[-_]?(?:here|goes|value)"
@@ -282,43 +191,40 @@ _CODE = re.compile(
     r"|^!?(?:os|env|self|this|process|config|settings|secrets|vars|var|local|module|data|params|request|req|ctx|args)\."
 )
 _IDENTIFIER = re.compile(
-    r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|(?:[A-Za-z]+\d{0,2}|\d{1,4})(?:[-_./:+@](?:[A-Za-z]+\d{0,2}|\d{1,4}))*"
+    r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|_*(?:[A-Za-z]+\d{0,3}|\d{1,4})(?:[-_./:+@]+(?:[A-Za-z]+\d{0,3}|\d{1,4}))*"
     r"|[A-Za-z]?[a-z]+(?:[A-Z][a-z]+)*\d{0,4}"
 )
 _CAMEL = re.compile(r"[A-Z]?(?:[A-Z][a-z]{3,}\d?){2,}|OAuth2?")
-_PUBLIC = re.compile(
+_PUBLIC = re.compile(  # a version, a time, an address, a checksum, the name of a resource, a package or a file
     r"(?i)v?\d{1,4}\.\d{1,4}(?:\.\d{1,6})?(?:[-+.].*)?|\d{4}-\d\d-\d\d.*|0x[0-9a-f]+|(?:sha-?\d{1,3}|md5)[-:].+"
-    r"|arn:.+|urn:.+|aaaa[a-z]3nza.+|#[0-9a-f]{3,8}|[@\w/-]+@v?\d+[.\d].*|[\w.+-]+@[\w-]+\.[\w.-]+"
+    r"|arn:.+|urn:.+|aaaa[a-z]3nza.+|#[0-9a-f]{3,8}|[@\w/-]+@v?\d+\.\d.*|[\w.+-]+@[\w-]+\.[\w.-]+"
     r"|.+\.(?:jpe?g|png|gif|svg|pdf|csv|log|ya?ml|toml|lock|json|html?|css|js|ts|py|md|zip|gz|tar|com|org|net|io)"
 )
-"""A version, a time, an address, a checksum, the name of a resource, a package or a file."""
 _NO_SECRET = re.compile(
     r"(?i)public|keyboard|key[ _-]?(?:stone|note|word|frame|path|file|name|id\b|type|size|len|code|store)"
     r"|(?:primary|foreign|host|cache|sort|partition|object|row|dict|index|message|idempotency|publishable)[ _-]?key"
     r"|(?:page|next|continuation|cancell?ation|sync|cursor)[ _-]?token|tokens|token[ _-]?(?:count|limit|type|url)"
     r"|hash|digest|checksum|integrity|fingerprint|signature|author(?!i)|secret[_-]?(?:name|id|arn|ref)|bypass|compass"
+    r"|(?:id|ids|uuid|sha\d*|md5|etag|commit|version|ur[il]|src|href|image|base64|path|file|nonce|salt|name|cursor|h1)[\"'`]?[ \t=:>,]{0,4}[\"'`]?$"
 )
-_HEX = re.compile(r"[0-9a-fA-F]+")
+_HEX = re.compile(r"[0-9a-f]+|[0-9A-F]+")
+_PLAIN_WORD = re.compile(r"[A-Za-z]{6,20}")
 _WORD = re.compile(r"[a-zA-Z]?[a-z]{3,}")
 _VOWEL = re.compile(r"[aeiouy]")
 
 
 def _is_placeholder(value: str) -> bool:
     """Whether a value only shows where a secret belongs: `your_api_key`, `xxxx`, `${TOKEN}`."""
-    return bool(_PLACEHOLDER.search(value)) or len(set(value)) <= 3
-
-
-def _is_public(value: str) -> bool:
-    """Whether a value is code, an identifier, a path, a version or a checksum."""
-    return bool(_CODE.search(value) or _IDENTIFIER.fullmatch(value) or _PUBLIC.fullmatch(value))
+    return bool(_PLACEHOLDER.search(value) or _SHOWS_A_PLACE.search(value)) or len(set(value)) <= 3
 
 
 def _is_machine_made(value: str) -> bool:
     """Whether a value looks generated: a key or a token."""
-    if len(value) < 12 or not value.isascii() or _entropy(value) < (2.6 if _HEX.fullmatch(value) else 3.2):
+    if len(value) < 12 or not value.isascii() or len(set(value)) < (6 if _HEX.fullmatch(value) else 9):
         return False
     turns = sum(one.isupper() != other.isupper() for one, other in itertools.pairwise(value))
-    if turns <= 0.4 * len(value) and (not any(map(str.isdigit, value)) or _is_public(value)):
+    readable = any(form.fullmatch(value) for form in (_IDENTIFIER, _PUBLIC)) or _CODE.search(value)
+    if turns <= 0.4 * len(value) and (readable or not any(map(str.isdigit, value))):
         return False
     digits, words = sum(map(str.isdigit, value)), "".join(_WORD.findall(value))
     in_words = digits < 0.1 * len(value) and len(words) > 0.6 * len(value)
@@ -326,24 +232,14 @@ def _is_machine_made(value: str) -> bool:
 
 
 def _is_password(value: str, *, told: bool = False) -> bool:
-    """Whether a value looks like a password that a person chose: letters with digits or signs between them.
-
-    Args:
-        told: it stands in a sentence, where `Sunflower42` is no identifier.
-    """
-    if not 5 < len(value) <= 80 or not any(map(str.isalpha, value)):
-        return told and value.isdigit() and len(value) > 4
+    """Whether a value looks like a password that a person chose; in a sentence, `Sunflower42` is no identifier."""
+    digit = any(map(str.isdigit, value))
+    sign = any(not letter.isalnum() and letter not in "-_./:,'’" for letter in value[:80])
+    if not (digit or sign) or not 4 < len(value) <= 80:
+        return False
+    if value.isdigit() or len(value) == 5:
+        return told and value.isdigit()
     if _CODE.search(value) or _PUBLIC.fullmatch(value) or (_CAMEL if told else _IDENTIFIER).fullmatch(value):
         return False
-    kinds = (
-        any(map(str.isdigit, value)),
-        any(map(str.isupper, value)),
-        any(map(str.islower, value)),
-        any(not letter.isalnum() and letter not in "-_./:,'’" for letter in value),
-    )
-    return (kinds[0] or kinds[3]) and sum(kinds) >= 2 and not _is_placeholder(value)
-
-
-def _entropy(value: str) -> float:
-    counts = [value.count(letter) for letter in set(value)]
-    return -sum(count / len(value) * log2(count / len(value)) for count in counts)
+    cases = any(map(str.isupper, value)) + any(map(str.islower, value))
+    return digit + sign + cases >= 2 and any(map(str.isalpha, value)) and not _is_placeholder(value)
