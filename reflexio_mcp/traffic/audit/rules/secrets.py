@@ -102,7 +102,9 @@ _VALUE = re.compile(
     rf"(?P<quote>[{_QUOTES}\\]{{0,4}})(?:(?:String|string|new)\b[ (\"]{{0,3}})?[ ]?(?![\w-]{{1,40}}=[\w-])"
     rf"(?P<value>(?:{_PART_OF_VALUE}{{1,300}}|&(?!\w{{1,20}}=)|\\(?![nrt\"'])){{1,3}})"
 )
-_NEXT_WORD = re.compile(r"[ \t({]{1,3}(?P<value>[\w+/=~.-]{16,200})(?![\w(\[])")
+_LATER_WORD = re.compile(
+    r"(?:[ \t({]{1,3}[\w.:-]{1,15}){0,2}?[ \t({]{1,3}(?P<value>[\w+/=~.-]{16,200})(?![\w(\[])"
+)
 _WORDS_IN_QUOTES = re.compile(r"[\"“„«](?P<value>[^\W_][^\"“”»\n]{5,80})[\"”“»]")
 _LINE = re.compile(
     rf"(?:[ \t][^\s.?!:=]{{1,20}}){{0,4}}?(?:[ \t]?[:=：]|[ \t]{_IS_WORDS})[ \t]{{1,3}}(?P<value>[^\n]{{3,80}})"
@@ -165,12 +167,8 @@ def _judged(text: str, name: "re.Match[str]", match: "re.Match[str]", between: s
         return Secret(start, start + len(value), kind)
     if kind == PASSWORD and not told and {":", "="} & set(between) and _PLAIN_WORD.fullmatch(value):
         return None if _is_placeholder(value) else Secret(start, start + len(value), kind, probable=False)
-    for _ in range(0 if told else 3):
-        if (match := _NEXT_WORD.match(text, match.end("value"))) is None:
-            break
-        if _is_machine_made(match["value"]):
-            return Secret(*match.span("value"), kind)
-    return None
+    later = None if told else _LATER_WORD.match(text, match.end("value"))
+    return Secret(*later.span("value"), kind) if later and _is_machine_made(later["value"]) else None
 
 
 # --- what a value looks like
@@ -194,7 +192,7 @@ _IDENTIFIER = re.compile(
     r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|_*(?:[A-Za-z]+\d{0,3}|\d{1,4})(?:[-_./:+@]+(?:[A-Za-z]+\d{0,3}|\d{1,4}))*"
     r"|[A-Za-z]?[a-z]+(?:[A-Z][a-z]+)*\d{0,4}"
 )
-_CAMEL = re.compile(r"[A-Z]?(?:[A-Z][a-z]{3,}\d?){2,}|OAuth2?")
+_CAMEL = re.compile(r"[A-Z]?(?:[A-Z][a-z]{3,}){2,}|OAuth2?\w*")
 _PUBLIC = re.compile(  # a version, a time, an address, a checksum, the name of a resource, a package or a file
     r"(?i)v?\d{1,4}\.\d{1,4}(?:\.\d{1,6})?(?:[-+.].*)?|\d{4}-\d\d-\d\d.*|0x[0-9a-f]+|(?:sha-?\d{1,3}|md5)[-:].+"
     r"|arn:.+|urn:.+|aaaa[a-z]3nza.+|#[0-9a-f]{3,8}|[@\w/-]+@v?\d+\.\d.*|[\w.+-]+@[\w-]+\.[\w.-]+"
