@@ -16,7 +16,7 @@ __all__ = ["URI_PREFIX", "document", "shell", "uri"]
 
 URI_PREFIX: Final = "ui://reflexio-mcp/explorer-"
 
-MODULES: Final = ("format", "dom", "host", "rows", "timeline", "table", "learned", "sheet", "main")
+MODULES: Final = ("format", "dom", "host", "rows", "timeline", "table", "conversation", "sheet", "main")
 """Each after those it imports."""
 
 _IMPORT = re.compile(r"^import \{[^}]*\} from \"\./[a-z]+\.js\";\n", re.MULTILINE)

@@ -5,7 +5,14 @@ from typing import Any
 from reflexio_mcp.results.base import Result, Row
 from reflexio_mcp.results.reading import OneRequest, SessionRequests
 
-__all__ = ["ExplorerData", "ExplorerState"]
+__all__ = ["ExplorerData", "ExplorerState", "RuleWords"]
+
+
+class RuleWords(Row):
+    """Why a finding matters, and whether it is a grave one."""
+
+    why: str
+    grave: bool
 
 
 class ExplorerState(Row):
@@ -14,7 +21,7 @@ class ExplorerState(Row):
     Args:
         whose: the user it is confined to.
         where, keeper: where requests are stored, and where recovery copies are, in words.
-        rules: the severity of each rule.
+        rules: what the page says of each finding.
         filter: the filter that the page was opened with, its times in epoch seconds.
     """
 
@@ -24,7 +31,7 @@ class ExplorerState(Row):
     masked: bool
     recovery_days: float
     tools: list[str]
-    rules: dict[str, str]
+    rules: dict[str, RuleWords]
     filter: dict[str, str | int | None]
 
 

@@ -9,16 +9,16 @@ from typing import Any, Final
 
 import anyio.to_thread
 
-from reflexio_mcp.consent.policy import Question, number_to_type
+from reflexio_mcp.consent.policy import Question, Verdict, number_to_type
 from reflexio_mcp.consent.prepare import prepare
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import NOTICE, Room, structured
-from reflexio_mcp.results.explorer import ExplorerData, ExplorerState
+from reflexio_mcp.results.explorer import ExplorerData, ExplorerState, RuleWords
 from reflexio_mcp.results.reading import RequestRow, SessionRequests
 from reflexio_mcp.results.text import shown_name, visible
 from reflexio_mcp.toolkit.context import Call, app_of, place_shown, scope_of
-from reflexio_mcp.traffic.audit.rules import FINDINGS, select_each, severity_of
+from reflexio_mcp.traffic.audit.rules import FINDINGS, rule_of, select_each, severity_of
 from reflexio_mcp.traffic.deletion.plan import Options
 from reflexio_mcp.traffic.deletion.targets import Requests
 from reflexio_mcp.traffic.errors import InvalidInput
@@ -100,7 +100,7 @@ def _state(call: Call, wanted: TrafficFilter) -> ExplorerState:
         masked=settings.mask,
         recovery_days=settings.recovery_days,
         tools=sorted(app.tools),
-        rules={name: severity_of(name) for name in FINDINGS},
+        rules={name: RuleWords(why=rule_of(name).why, grave=severity_of(name) == "high") for name in FINDINGS},
         filter={
             **_names(scope, wanted),
             "start": wanted.start,
@@ -234,6 +234,7 @@ async def plan(call: Call, request_ids: Sequence[str], *, include_learnings: boo
         "learnings": planned.learned.count if planned.learned and scope.learns else 0,
         "include_learnings": include_learnings,
         "type": number_to_type(app.settings, planned),
+        "refused": first.status == "cannot_ask" if isinstance(first, Verdict) else False,
     }
     return ExplorerData(notice=NOTICE, view="plan", plan=facts)
 

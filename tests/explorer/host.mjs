@@ -148,8 +148,8 @@ export async function explore(browser, client, {
       postMessage("looked");
     }));
   };
-  bridge.onmessage = async ({ content }) => { messages.push(content[0].text); return {}; };
-  bridge.onupdatemodelcontext = async () => ({});
+  bridge.onmessage = async () => { problems.push("the page spoke for the person"); return {}; };
+  bridge.onupdatemodelcontext = async ({ content }) => { messages.push(content[0].text); return {}; };
   bridge.ondownloadfile = async ({ contents }) => { files.push(contents[0].resource); return {}; };
   bridge.onrequestdisplaymode = async ({ mode }) => { bridge.sendHostContextChange({ displayMode: mode }); return { mode }; };
   bridge.onsizechange = (size) => sizes.push(size);

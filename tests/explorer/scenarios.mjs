@@ -98,7 +98,7 @@ export async function looksDeletesAndUndoes(browser) {
   await comesTo(() => assert.deepEqual(it.messages, ["In the explorer, the person deleted 4 requests."]));
 
   await button(view, "Undo").click();
-  await view.locator("#sheet [role=status]", { hasText: /^4 requests with \d+ interactions restored from deletion \d+; checked by reading again\.$/ }).waitFor();
+  await view.locator("#sheet-title", { hasText: "4 requests are back" }).waitFor();
   await button(view, "Close").click();
   assert.equal((await stored()).structuredContent.returned, 4);
   await until(view, /^398 requests in 99 sessions$/);
@@ -365,7 +365,7 @@ export async function saysWhatCameOfItWhoeverListens(browser) {
   const it = await opened(browser, { intercept });
   const { view, client } = it;
   // A host that asks the person before it passes a message on.
-  it.bridge.onmessage = ({ content }) => { it.messages.push(content[0].text); return new Promise(() => {}); };
+  it.bridge.onupdatemodelcontext = ({ content }) => { it.messages.push(content[0].text); return new Promise(() => {}); };
   const agree = async (words) => {
     await selectSession(view, words);
     await view.locator("#delete").click();
@@ -960,14 +960,14 @@ async function wholeJob({ view, page, told = async () => {}, exported }) {
   await until(view, /^4 of 5 requests in 2 sessions$/);
 
   await row("I live at 12 Secret Lane").click();
-  const learned = view.locator("#learned");
+  const learned = view.locator("#conversation");
   await learned.locator(".card", { hasText: "Lives at 12 Secret Lane" }).waitFor();
   await learned.locator(".card", { hasText: "Answer in metric units" }).waitFor();
   assert.match(await learned.textContent(), /Profile.*from \d requests?/);
   const whole = page.viewportSize();
   await page.setViewportSize({ width: 700, height: 720 });
   await view.waitForFunction(() => window.innerWidth === 700);
-  const under = await view.evaluate(() => ["learned", "main", "grid"].map((id) => document.getElementById(id).getBoundingClientRect()));
+  const under = await view.evaluate(() => ["conversation", "main", "grid"].map((id) => document.getElementById(id).getBoundingClientRect()));
   assert.ok(Math.abs(under[0].bottom - under[1].bottom) < 2, "below the table it leaves no room empty");
   assert.ok(under[2].height >= under[0].height, "and the table has the larger part");
   await page.setViewportSize(whole);
@@ -998,7 +998,7 @@ async function wholeJob({ view, page, told = async () => {}, exported }) {
   };
   await takeBack();
   await button(view, "Undo").click();
-  await view.locator("#sheet [role=status]", { hasText: "1 learning restored" }).waitFor();
+  await view.locator("#sheet-title", { hasText: "1 learning is back" }).waitFor();
   await button(view, "Close").click();
   await home.waitFor();
   await told("In the explorer, the person restored 1 learning.", /^Since then, 1 learning was deleted and 1 learning was restored in the explorer\.$/);
@@ -1030,7 +1030,7 @@ async function wholeJob({ view, page, told = async () => {}, exported }) {
   assert.equal(await row("I live at 12 Secret Lane").count(), 0);
   await told("In the explorer, the person deleted 3 requests.", /^Since then, 3 requests .*deleted in the explorer\.$/);
   await button(view, "Undo").click();
-  await view.locator("#sheet [role=status]", { hasText: /^3 requests .*restored/ }).waitFor();
+  await view.locator("#sheet-title", { hasText: "3 requests are back" }).waitFor();
   await button(view, "Close").click();
   await row("I live at 12 Secret Lane").waitFor();
   await learned.locator(".card", { hasText: "Answer in metric units" }).waitFor();

@@ -10,7 +10,7 @@
  *   displayMode?: string, availableDisplayModes?: string[], timeZone?: string,
  *   containerDimensions?: {height?: number, maxHeight?: number, width?: number, maxWidth?: number},
  *   safeAreaInsets?: {top: number, right: number, bottom: number, left: number}}} HostContext
- * @typedef {{serverTools?: object, downloadFile?: object, message?: object, updateModelContext?: object}} Capabilities
+ * @typedef {{serverTools?: object, downloadFile?: object, updateModelContext?: object}} Capabilities
  * @typedef {{resolve: (value: any) => void, reject: (error: Error) => void}} Waiting
  * @typedef {(message: string) => void} OnProgress
  */
@@ -90,14 +90,13 @@ export class Host {
   }
 
   /**
-   * Tell the model something in one line. Hosts may drop it, or ask the person first: nothing waits for it.
+   * Add a line to what the model knows, without speaking for the person. Hosts may drop it: nothing waits for it.
    * @param {string} text
    */
   async tell(text) {
-    const content = [{ type: "text", text }];
+    if (!this.capabilities.updateModelContext) return;
     try {
-      if (this.capabilities.updateModelContext) await this.request("ui/update-model-context", { content });
-      if (this.capabilities.message) await this.request("ui/message", { role: "user", content });
+      await this.request("ui/update-model-context", { content: [{ type: "text", text }] });
     } catch {
       // The server says it again with the next tool result.
     }

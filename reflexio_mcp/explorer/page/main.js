@@ -1,10 +1,10 @@
 /** The page: what is there, what was made of it, is it gone. */
 
+import { Conversation } from "./conversation.js";
 import { byId, el, fill, renew, set, stored } from "./dom.js";
 import { Clock, counted, DAY_MS, number, placeOf, shortened } from "./format.js";
 import { Host } from "./host.js";
 import { Index, NO_FILTER, rowsOf } from "./rows.js";
-import { Learned } from "./learned.js";
 import { messageOf, Sheet, textOf, wordsFor } from "./sheet.js";
 import { Table } from "./table.js";
 import { HUES, Timeline } from "./timeline.js";
@@ -14,7 +14,7 @@ import { HUES, Timeline } from "./timeline.js";
 /** @typedef {import("./rows.js").SortKey} SortKey */
 /** @typedef {import("./table.js").Detail} Detail */
 /**
- * @typedef {{whose: string, where: string, keeper: string, masked: boolean, recovery_days: number, tools: string[], rules: Record<string, string>,
+ * @typedef {{whose: string, where: string, keeper: string, masked: boolean, recovery_days: number, tools: string[], rules: Record<string, {why: string, grave: boolean}>,
  *   filter: {user_id: string, session_id: string, source: string, agent_version: string, start: number | null, end: number | null}}} ServerState
  */
 
@@ -29,6 +29,8 @@ const CHOICES = 200;
 /** Ids in one question about requests by id. */
 const IDS_AT_ONCE = 500;
 const INLINE_HEIGHT = 680;
+/** Findings that the strip on top names; the list of findings has them all. */
+const IN_STRIP = 5;
 /** Findings arrive a page at a time, and are drawn no more often than this. */
 const REDRAW_MS = 1_000;
 /** How long after the last change the place is stored. */
@@ -72,6 +74,8 @@ class Page {
     this.problem = "";
     /** What was done last, until the next thing is. */
     this.said = "";
+    /** Undoes what `said` tells. @type {(() => void) | undefined} */
+    this.undoing = undefined;
     this.cursor = "";
     /** Grows with each new reading, so that answers to an earlier one are dropped. */
     this.reading = 0;
@@ -97,26 +101,31 @@ class Page {
       select: (rows, on) => this.select(rows, on),
       detail: (row) => this.detail(row),
       more: (row) => void this.readOn(row),
+      marks: () => this.filter.words.toLowerCase().split(/\s+/).map((word) => word.replaceAll('"', "")).filter((word) => word && word !== "or"),
       ruleWords: (rule) => this.ruleWords(rule),
-      grave: (rule) => this.server?.rules[rule] === "high",
+      grave: (rule) => this.server?.rules[rule]?.grave ?? false,
       copy: (text) => void this.copy(text),
       moved: () => this.checkpoint(),
       seen: (rows) => this.seen(rows),
-      opened: (line) => this.lookAt(line.kind === "session" ? { session: line.session.id } : { request: line.row.id }),
+      opened: (line) => void (line.kind === "session" ? this.conversation.show(line.session.id) : this.conversation.show(line.row.session, line.row.id)),
     });
-    this.learned = new Learned(byId("learned"), {
-      list: async (given) => {
-        const result = await this.host.call("list_learnings", given);
-        if (result.isError) throw new Error(textOf(result));
-        return result.structuredContent ?? {};
-      },
+    this.conversation = new Conversation(byId("conversation"), {
+      rows: (session) => this.index.ofSession(session),
+      detail: (row) => this.detail(row),
+      more: (row) => void this.readOn(row),
+      whole: (row, turn) => this.whole(row, turn),
+      list: null,
       takeBack: null,
+      remove: null,
+      removeTurn: null,
+      rule: (rule) => ({ words: this.ruleWords(rule), ...(this.server?.rules[rule] ?? { why: "", grave: false }) }),
       light: (ids) => {
         this.lit.clear();
         for (const id of ids) this.lit.add(id);
         this.table.refresh();
       },
       day: (at) => this.clock.day(at),
+      moment: (at) => this.clock.moment(at),
     });
     this.timeline = new Timeline(byId("timeline"), (start, end) => {
       this.period = null;
@@ -245,11 +254,18 @@ class Page {
       this.recall();
     } else if (this.filter.words) void this.lookForWords();
     this.table.owner.selectable = this.can("delete_requests") || this.can("list_requests");
-    const learns = this.can("list_learnings");
-    byId("learned").hidden = !learns;
-    byId("main").classList.toggle("with-learned", learns);
-    if (this.can("delete_learnings")) this.learned.owner.takeBack = (learning) => void this.takeBack(learning);
-    if (learns && !this.learned.target) void this.learned.reload();
+    const { owner } = this.conversation;
+    if (this.can("list_learnings")) owner.list = (given) => this.learnings(given);
+    if (this.can("delete_learnings")) owner.takeBack = (learning) => void this.takeBack(learning);
+    if (this.can("delete_requests")) owner.remove = (rows) => void this.delete(rows);
+    if (this.can("delete_request") && !state.masked) owner.removeTurn = (row, turn) => void this.deleteTurn(row, turn);
+  }
+
+  /** @param {Record<string, any>} given */
+  async learnings(given) {
+    const result = await this.host.call("list_learnings", given);
+    if (result.isError) throw new Error(textOf(result));
+    return result.structuredContent ?? {};
   }
 
   /** The findings of the requests that are here, after the table is drawn. @param {number} turn */
@@ -317,12 +333,14 @@ class Page {
     const turn = this.reading;
     const { words } = this.filter;
     if (!words) {
+      for (const row of this.index.rows.values()) row.passage = "";
       this.index.found = null;
       this.searching = false;
       this.render();
       return;
     }
     const found = new Set();
+    for (const row of this.index.rows.values()) row.passage = "";
     // Until it is known, nothing is said to match; what was found for other words stays.
     this.index.found ??= found;
     this.searching = true;
@@ -393,6 +411,19 @@ class Page {
       detail.note = messageOf(error);
     }
     this.table.refreshDetail(row.id);
+    this.conversation.refresh(row.id);
+  }
+
+  /** The text of an interaction with its secrets. @param {Row} row @param {import("./table.js").Turn} turn */
+  async whole(row, turn) {
+    let text = "";
+    let cursor = "";
+    do {
+      const { one } = await this.ask("request", { request_id: row.id, uncovered: true, ...(cursor ? { cursor } : {}) });
+      for (const part of one.interactions ?? []) if (part.interaction_id === turn.id) text += part.content ?? "";
+      cursor = one.cursor ?? "";
+    } while (cursor && text.length < turn.text.length);
+    return text;
   }
 
   /** Read some requests again, and drop those that are gone. @param {string[]} ids */
@@ -424,11 +455,6 @@ class Page {
     return rows;
   }
 
-  /** Show what was learned from something. @param {import("./learned.js").Target} target */
-  lookAt(target) {
-    if (this.can("list_learnings")) void this.learned.show(target);
-  }
-
   // ----- Choosing -----
 
   /** @param {string} tool */
@@ -440,6 +466,7 @@ class Page {
   change(part) {
     const before = this.filter;
     this.filter = { ...before, ...part };
+    this.table.scroller.scrollTop = 0;
     const all = this.index.complete && this.index.covers(this.filter);
     // What is not all here is asked of the server again, with the filter.
     if (!all && this.server && this.narrows(before)) void this.read(asked(this.filter));
@@ -524,6 +551,9 @@ class Page {
     byId("all").addEventListener("change", (event) => {
       this.select(this.matched.rows, /** @type {HTMLInputElement} */ (event.target).checked);
     });
+    byId("undo").addEventListener("click", () => this.undoing?.());
+    byId("past").addEventListener("click", () => void this.showDeleted());
+    byId("unhide").addEventListener("click", () => byId("reset").click());
     byId("again").addEventListener("click", () => void this.read(this.baseAsked()));
     byId("clear").addEventListener("click", () => this.select(this.chosen(), false));
     byId("delete").addEventListener("click", () => void this.delete());
@@ -533,6 +563,14 @@ class Page {
       this.loading = "more";
       this.render();
       void this.readPages(this.reading, {}, false);
+    });
+    document.addEventListener("keydown", (event) => {
+      const typing = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement;
+      if (typing || event.ctrlKey || event.metaKey || event.altKey || this.sheet.dialog.open) return;
+      if (event.key === "/") words.focus();
+      else if (event.key === "?") this.sheet.keys();
+      else return;
+      event.preventDefault();
     });
     this.sheet.dialog.addEventListener("close", () => {
       // What had the focus may be gone, as the bar of action is after a deletion.
@@ -549,6 +587,9 @@ class Page {
     this.uncovered = !this.uncovered;
     set(byId("cover"), { "aria-checked": String(!this.uncovered) });
     this.details.clear();
+    for (const row of this.index.rows.values()) row.passage = "";
+    if (this.filter.words) void this.lookForWords();
+    void this.conversation.reload();
     await this.cover([...this.index.secret].flatMap((id) => this.index.rows.get(id) ?? []));
   }
 
@@ -567,8 +608,8 @@ class Page {
 
   // ----- Doing -----
 
-  async delete() {
-    const rows = this.chosen();
+  /** @param {Row[]} rows */
+  async delete(rows = this.chosen()) {
     if (!rows.length) return;
     await this.sheet.remove(rows, {
       plan: async (some, learnings) => (await this.ask("plan", {
@@ -591,14 +632,14 @@ class Page {
           }
         }
         for (const id of ids) if (!this.index.rows.has(id)) this.selected.delete(id);
-        if (this.can("list_learnings")) void this.learned.reload();
+        void this.conversation.reload();
         this.render();
         const deleted = receipt?.deleted.requests ?? 0;
         if (deleted) void this.host.tell(`In the explorer, the person deleted ${counted(deleted, "request")}.`);
       },
-      undo: this.can("restore_requests") ? (deletion) => this.undo(deletion, rows) : null,
+      undo: this.can("restore_requests") ? (number, onprogress) => this.undo(number, rows.map((row) => row.id), onprogress) : null,
       kept: () => this.kept(),
-      say: (text) => this.say(text),
+      say: (text, undo) => this.say(text, undo),
     });
   }
 
@@ -609,45 +650,125 @@ class Page {
     return `A copy is kept on ${keeper} until ${this.clock.day(Date.now() + recovery_days * DAY_MS)}.`;
   }
 
-  /** @param {number} deletion its number @param {Row[]} rows that were deleted, as far as they are known */
-  async undo(deletion, rows) {
-    const given = { deletion };
-    let result = await this.host.call("restore_requests", given);
-    // The person has just seen what was deleted.
-    const confirm = result.structuredContent?.confirm;
-    if (confirm) result = await this.host.call("restore_requests", { ...given, confirm });
-    if (result.isError) throw new Error(textOf(result));
-    const done = result.structuredContent ?? {};
-    const { requests: restored = 0, learnings = 0 } = done.restored ?? {};
-    await this.refresh(rows.map((row) => row.id));
-    // A copy brings back what was learned as well.
-    if (this.can("list_learnings")) void this.learned.reload();
-    this.render();
-    const what = restored ? counted(restored, "request") : counted(learnings, "learning");
-    if (restored || learnings) void this.host.tell(`In the explorer, the person restored ${what}.`);
+  /**
+   * Put back what a deletion took. One call puts back as much as its time allows, so it is called until nothing is left.
+   * @param {number} deletion its number
+   * @param {string[]} ids of the requests that were deleted, as far as they are known
+   * @param {(text: string) => void} onprogress
+   * @returns {Promise<import("./sheet.js").Undone>}
+   */
+  async undo(deletion, ids, onprogress) {
+    let [requests, learnings, total] = [0, 0, 0];
+    /** @type {any} */
+    let done = {};
+    let problem = "";
+    for (let more = true; more && !problem; ) {
+      try {
+        let result = await this.host.call("restore_requests", { deletion });
+        total ||= result.structuredContent?.planned?.requests ?? 0;
+        // The person has just seen what was deleted.
+        const confirm = result.structuredContent?.confirm;
+        const told = () => onprogress(`${number(requests)} of ${counted(total, "request")} are back.`);
+        if (confirm) result = await this.host.call("restore_requests", { deletion, confirm }, total ? told : undefined);
+        if (result.isError) throw new Error(textOf(result));
+        done = result.structuredContent ?? {};
+      } catch (error) {
+        problem = messageOf(error);
+        break;
+      }
+      const { requests: restored = 0, learnings: relearned = 0 } = done.restored ?? {};
+      requests += restored;
+      learnings += relearned;
+      more = restored > 0 && (done.not_restored ?? []).some((/** @type {any} */ one) => one.why === "left");
+    }
+    await this.afterUndo(ids);
+    const what = requests || !learnings ? counted(requests, "request") : counted(learnings, "learning");
+    if (requests || learnings) void this.host.tell(`In the explorer, the person restored ${what}.`);
     const left = (done.not_restored ?? []).map(
       (/** @type {{why: string, count: number}} */ one) => `${number(one.count)} ${wordsFor(one.why)}.`,
     );
-    return [textOf(result).split("\n")[0], ...left, ...(done.remains ?? []), done.next].filter(Boolean).join(" ");
+    const whole = !problem && !left.length;
+    return {
+      title: whole ? `${what} ${requests + learnings === 1 ? "is" : "are"} back` : `${number(requests)} of ${counted(total, "request")} are back`,
+      notes: [problem, ...left, ...(done.remains ?? []), done.next].filter(Boolean),
+      again: !whole && (Boolean(problem) || left.some((/** @type {string} */ one) => one.includes(wordsFor("left")))),
+    };
   }
 
-  /** @param {import("./learned.js").Learning} learning */
-  async takeBack(learning) {
-    await this.sheet.takeBack(learning, {
-      act: async () => {
-        const given = { learning_ids: [learning.learning_id] };
-        const shown = await this.host.call("delete_learnings", given);
-        const confirm = shown.structuredContent?.plan?.confirm;
-        // The plan is of this one learning, which the person has just agreed to.
-        return confirm ? this.host.call("delete_learnings", { ...given, confirm }) : shown;
+  /** Read again what an undo may have brought back: rows, findings, and what was learned. @param {string[]} ids */
+  async afterUndo(ids) {
+    try {
+      if (ids.length) await this.refresh(ids);
+      else await this.read(this.baseAsked());
+      this.render();
+      await this.lookForFindings(this.reading);
+    } catch (error) {
+      this.problem = messageOf(error);
+    }
+    void this.conversation.reload();
+    this.render();
+  }
+
+  /** The deletions that can still be undone, each with its way back. */
+  async showDeleted() {
+    await this.sheet.past({
+      list: async () => {
+        const result = await this.host.call("restore_requests", {});
+        if (result.isError) throw new Error(textOf(result));
+        return (result.structuredContent?.deletions ?? []).filter((/** @type {any} */ one) => one.copied);
       },
-      undo: this.can("restore_requests") ? (deletion) => this.undo(deletion, []) : null,
+      undo: (number, onprogress) => this.undo(number, [], onprogress),
+      moment: (at) => this.clock.moment(at),
+      day: (at) => this.clock.day(at),
+    });
+  }
+
+  /** @param {Row} row @param {import("./table.js").Turn} turn */
+  async deleteTurn(row, turn) {
+    const given = { request_id: row.id, interaction_ids: [turn.id] };
+    await this.sheet.small({
+      title: "Delete an interaction", words: turn.text, note: "The rest of its request stays.",
+      keep: "Keep it", final: "Delete it", done: "Interaction deleted",
+    }, {
+      act: () => this.agreed("delete_request", given),
+      undo: this.can("restore_requests") ? (number, onprogress) => this.undo(number, [row.id], onprogress) : null,
       kept: () => this.kept(),
-      done: async (deleted) => {
-        await this.learned.reload();
-        if (deleted) void this.host.tell(`In the explorer, the person took back ${counted(deleted, "learning")}.`);
+      acted: async () => {
+        this.details.delete(row.id);
+        await this.refresh([row.id]);
+        this.render();
+        await this.conversation.reload();
+        void this.host.tell("In the explorer, the person deleted 1 interaction.");
       },
-      say: (text) => this.say(text),
+      say: (text, undo) => this.say(text, undo),
+    });
+  }
+
+  /** Call a tool that deletes with what the person has just agreed to. @param {string} tool @param {Record<string, any>} given */
+  async agreed(tool, given) {
+    const shown = await this.host.call(tool, given);
+    const confirm = shown.structuredContent?.plan?.confirm;
+    return confirm ? this.host.call(tool, { ...given, confirm }) : shown;
+  }
+
+  /** @param {import("./conversation.js").Learning} learning */
+  async takeBack(learning) {
+    await this.sheet.small({
+      title: "Take back what was learned", words: learning.content ?? learning.learning_id,
+      note: "The requests stay. While they are stored it can be learned from them again.",
+      keep: "Keep it", final: "Take it back", done: "Taken back",
+    }, {
+      // Where the server is for one user, it names nobody.
+      act: () => this.agreed("delete_learnings", {
+        learning_ids: [learning.learning_id], ...(learning.user_id ? { user_id: learning.user_id } : {}),
+      }),
+      undo: this.can("restore_requests") ? (number, onprogress) => this.undo(number, [], onprogress) : null,
+      kept: () => this.kept(),
+      acted: async (deleted) => {
+        await this.conversation.reload();
+        void this.host.tell(`In the explorer, the person took back ${counted(deleted, "learning")}.`);
+      },
+      say: (text, undo) => this.say(text, undo),
     });
   }
 
@@ -689,9 +810,10 @@ class Page {
     this.say("Copied.");
   }
 
-  /** Say something in the summary, which screen readers read out. @param {string} text */
-  say(text) {
+  /** Say something in the summary, which screen readers read out. @param {string} text @param {() => void} [undo] */
+  say(text, undo) {
     this.said = text;
+    this.undoing = undo;
     this.renderSummary();
   }
 
@@ -701,9 +823,12 @@ class Page {
   render(said = "") {
     this.matched = this.index.match(this.filter, this.sort);
     const bySource = [...countBy(this.index.rows.values())].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
-    this.sources = bySource.slice(0, HUES).map(([name]) => name);
+    // A source keeps its hue, whatever comes later.
+    const fresh = bySource.map(([name]) => name).filter((name) => !this.sources.includes(name));
+    this.sources = [...this.sources, ...fresh].slice(0, HUES);
     this.said = said;
     this.renderPlace();
+    this.renderStrip();
     this.renderFilters();
     this.timeline.show(this.matched.anyTime, this.sources, this.clock, this.filter.start, this.filter.end);
     this.renderSummary();
@@ -716,12 +841,13 @@ class Page {
   renderPlace() {
     const { server } = this;
     fill(byId("whose"), server && (server.whose ? stored(shortened(server.whose, 28)) : el("span", { class: "everyone" }, "every user")));
-    fill(byId("where"), server && placeOf(server.where));
+    fill(byId("where"), server && placeOf(server.where), server && !this.can("delete_requests") && " · read only");
+    byId("past").hidden = !this.can("restore_requests");
     const cover = byId("cover");
     cover.hidden = !server;
     const [long, short] = server?.masked
       ? ["Text hidden by this server", "Text hidden"]
-      : this.uncovered ? ["Secrets shown", "Shown"] : ["Secrets covered", "Covered"];
+      : this.uncovered ? ["Found secrets shown", "Shown"] : ["Found secrets covered", "Covered"];
     fill(cover, el("span", { class: "long" }, long), el("span", { class: "short" }, short));
     set(cover, { "aria-label": long });
     if (server?.masked) {
@@ -732,6 +858,20 @@ class Page {
     const full = this.host.context.displayMode === "fullscreen";
     byId("fullscreen").hidden = !modes.includes(full ? "inline" : "fullscreen");
     byId("fullscreen").textContent = full ? "Smaller" : "Full screen";
+  }
+
+  /** What was found, the gravest first, each a click away from its requests. */
+  renderStrip() {
+    const counts = [...this.matched.counts.finding].filter(([, times]) => times > 0);
+    const grave = (/** @type {string} */ rule) => this.server?.rules[rule]?.grave ?? false;
+    counts.sort((a, b) => Number(grave(b[0])) - Number(grave(a[0])) || b[1] - a[1]);
+    byId("strip").hidden = counts.length === 0;
+    const { finding } = this.filter;
+    fill(byId("strip"), ...counts.slice(0, IN_STRIP).map(([rule, times]) =>
+      el("button", {
+        type: "button", class: `badge${grave(rule) ? " warn" : ""}`, "aria-pressed": String(finding === rule), title: this.server?.rules[rule]?.why,
+        onclick: () => this.change({ finding: finding === rule ? "" : rule }),
+      }, `${number(times)} ${this.ruleWords(rule)}`)));
   }
 
   renderFilters() {
@@ -794,6 +934,7 @@ class Page {
     // Where there is no row, the same words stand in their place.
     summary.classList.toggle("spoken", Boolean(this.problem) && !all && !this.said);
     byId("again").hidden = !this.problem || !all;
+    byId("undo").hidden = !this.said || !this.undoing;
     byId("further").hidden = !this.cursor || this.loading !== "" || this.searching || Boolean(this.problem);
   }
 
@@ -838,7 +979,13 @@ class Page {
     const sessions = new Set(rows.map((row) => row.session)).size;
     const users = new Set(rows.map((row) => row.user)).size;
     byId("actions").hidden = rows.length === 0;
-    byId("selected").textContent = `${counted(rows.length, "request")} in ${counted(sessions, "session")}${users > 1 ? `, ${counted(users, "user")}` : ""}`;
+    const shown = new Set(this.matched.rows.map((row) => row.id));
+    const unseen = rows.filter((row) => !shown.has(row.id)).length;
+    byId("selected").textContent = [
+      `${counted(rows.length, "request")} in ${counted(sessions, "session")}`,
+      users > 1 && counted(users, "user"), unseen > 0 && `${number(unseen)} not shown`,
+    ].filter(Boolean).join(", ");
+    byId("unhide").hidden = unseen === 0;
     byId("delete").hidden = !this.can("delete_requests");
     byId("export").hidden = !this.can("list_requests") || (this.server?.masked ?? false);
     const all = /** @type {HTMLInputElement} */ (byId("all"));
@@ -953,7 +1100,7 @@ function turnOf(turn, arrived) {
   }
   const text = turn.content ?? (turn.characters === undefined ? "" : counted(turn.characters, "character"));
   return {
-    role: String(turn.role ?? "User"), text, at: turn.created_at ? Date.parse(turn.created_at) : arrived,
+    id: Number(turn.interaction_id ?? 0), role: String(turn.role ?? "User"), text, at: turn.created_at ? Date.parse(turn.created_at) : arrived,
     beside,
   };
 }

@@ -2,7 +2,8 @@
 
 /**
  * @typedef {{id: string, session: string, user: string, at: number, source: string, version: string, turns: number,
- *   words: string, evaluation: boolean, secret: boolean, learning: string, findings: string[]}} Row
+ *   words: string, passage: string, evaluation: boolean, secret: boolean, learning: string, findings: string[]}} Row
+ *   `passage` is what stands around the words that are looked for
  * @typedef {{words: string, user: string, session: string, source: string, version: string, finding: string,
  *   start: number | null, end: number | null}} Filter times in milliseconds, both inclusive
  * @typedef {{id: string, rows: Row[], total: number, users: string[], sources: string[], first: number, last: number,
@@ -44,10 +45,16 @@ export class Index {
       if (!known) this.totals.set(row.session, (this.totals.get(row.session) ?? 0) + 1);
       else {
         row.findings = known.findings;
+        row.passage ||= known.passage;
         row.learning ||= known.learning;
       }
       this.rows.set(row.id, row);
     }
+  }
+
+  /** The requests of a session, newest first. @param {string} session */
+  ofSession(session) {
+    return [...this.rows.values()].filter((row) => row.session === session).sort(newestFirst);
   }
 
   /** @param {Iterable<string>} ids */
@@ -117,11 +124,16 @@ export class Index {
     }
     for (const session of sessions.values()) {
       session.total = this.totals.get(session.id) ?? session.rows.length;
-      session.rows.sort((a, b) => b.at - a.at || (a.id < b.id ? 1 : -1));
+      session.rows.sort(newestFirst);
     }
     const list = [...sessions.values()].sort(order(sort));
     return { sessions: list, rows: matching, anyTime, counts };
   }
+}
+
+/** @param {Row} a @param {Row} b */
+function newestFirst(a, b) {
+  return b.at - a.at || (a.id < b.id ? 1 : -1);
 }
 
 /** @param {Row} row @param {"user" | "source" | "version" | "finding"} facet @param {string} value */
@@ -172,6 +184,7 @@ export function rowsOf(answer) {
         version: one.agent_version ?? "",
         turns: one.interaction_count ?? 0,
         words: one.first_words ?? "",
+        passage: one.found ?? "",
         evaluation: one.evaluation_only === true,
         secret: one.redacted === true,
         learning: "",

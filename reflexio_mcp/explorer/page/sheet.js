@@ -5,17 +5,20 @@ import { counted, number, shortened } from "./format.js";
 
 /** @typedef {import("./rows.js").Row} Row */
 /** @typedef {import("./host.js").ToolResult} ToolResult */
+/** @typedef {{title: string, notes: string[], again: boolean}} Undone `again` says whether another try may bring more */
+/** @typedef {(number: number, onprogress: (text: string) => void) => Promise<Undone>} Undo */
 /**
  * @typedef {object} Deleting what the sheet asks of the page
  * @property {(rows: Row[], learnings: boolean) => Promise<any>} plan the server's plan
  * @property {(rows: Row[], found: any, onprogress: (message: string) => void) => Promise<ToolResult>} act
  * @property {(rows: Row[], receipt: any) => Promise<void>} done told once the receipt is there
- * @property {((number: number) => Promise<string>) | null} undo undoes a deletion and says what came of it
+ * @property {Undo | null} undo undoes a deletion and says what came of it
  * @property {() => string} kept whether there will be a way back, in a sentence
- * @property {(text: string) => void} say
+ * @property {(text: string, undo?: () => void) => void} say in the summary line, with a way back beside it
  */
 
 const LISTED = 10;
+const STAY = "You can close this sheet. Keep the window open.";
 
 export class Sheet {
   /** @param {HTMLDialogElement} dialog */
@@ -68,6 +71,10 @@ export class Sheet {
       await page.done(rows, { deleted: {} });
       return;
     }
+    if (found.refused) {
+      this.put("Nothing can be deleted here", [el("p", {}, lead(found.plan.why)), el("p", {}, found.plan.next)], [this.closing("Close")]);
+      return;
+    }
     this.ask(rows, found, page, learnings);
   }
 
@@ -84,6 +91,9 @@ export class Sheet {
       act.disabled = true;
       input.addEventListener("input", () => {
         act.disabled = input.value.replace(/[,.\s]/g, "") !== String(type);
+      });
+      input.addEventListener("keydown", (event) => {
+        if (event.key === "Enter") act.click();
       });
       typed = el("label", { class: "typed" }, `Type ${number(type)} to delete`, input);
     }
@@ -111,10 +121,10 @@ export class Sheet {
     const turn = this.turn;
     const total = found.plan.goes.requests;
     const bar = el("progress", { max: total, "aria-label": "Progress" });
-    const said = el("p", { role: "status" }, `Deleting ${counted(total, "request")}.`);
+    const said = el("p", { role: "status" }, "Looking up what is stored now.");
     this.put(
       `Deleting ${counted(total, "request")}`,
-      [said, bar, el("p", { class: "quiet" }, "You can close this: the deletion goes on, and its receipt will be in the status.")],
+      [said, bar, el("p", { class: "quiet" }, STAY)],
       [this.closing("Close")],
     );
     let result;
@@ -140,7 +150,11 @@ export class Sheet {
     }
     const { receipt, plan } = answer;
     if (receipt) await page.done(rows, receipt);
-    page.say(receipt ? `${counted(receipt.deleted.requests ?? 0, "request")} deleted.` : "Nothing was deleted.");
+    const back = receipt && this.wayBack(receipt, page);
+    page.say(
+      receipt ? `${counted(receipt.deleted.requests ?? 0, "request")} deleted.` : "Nothing was deleted.",
+      back ? () => back.click() : undefined,
+    );
     if (turn !== this.turn) return;
     if (receipt) this.receipt(receipt, page);
     else this.refused(rows, answer.status, plan, page);
@@ -152,99 +166,126 @@ export class Sheet {
     const left = receipt.not_deleted ?? [];
     const { learnings = 0 } = receipt.deleted;
     const checked = left.some((one) => one.why === "unknown") ? "" : ", checked by reading again";
-    const [back, said] = this.undo(receipt, page);
+    const { requests: deleted = 0 } = receipt.deleted;
+    const unknown = left.find((one) => one.why === "unknown")?.count ?? 0;
+    const title = !deleted && unknown
+      ? `Not known whether ${number(unknown)} ${unknown === 1 ? "was" : "were"} deleted`
+      : `${number(deleted)} deleted${checked}`;
     const close = this.closing("Close");
     this.put(
-      `${number(receipt.deleted.requests ?? 0)} deleted${checked}`,
+      title,
       [
         learnings > 0 && el("p", {}, `${counted(learnings, "learning")} deleted with them.`),
         left.length > 0 && el("div", {}, ...left.map((one) =>
           el("div", {}, el("h3", {}, `${number(one.count)} ${wordsFor(one.why)}`),
             el("ul", {}, ...(one.ids ?? []).slice(0, LISTED).map((id) => el("li", {}, stored(id, "mono"))))))),
         ...after(receipt),
-        said,
       ],
-      [back, close],
+      [this.wayBack(receipt, page), close],
     );
     close.focus();
   }
 
-  /**
-   * A button that puts a recovery copy back, where there is one, and what came of it.
-   * @param {any} receipt
-   * @param {Pick<Deleting, "undo">} page
-   * @returns {[HTMLButtonElement | null, HTMLElement]}
-   */
-  undo(receipt, { undo }) {
-    const said = el("p", { role: "status", class: "quiet" });
-    if (!receipt.way_back?.until || !undo) return [null, said];
-    const back = el("button", { class: "plain", type: "button" }, "Undo");
-    back.addEventListener("click", async () => {
-      back.disabled = true;
-      said.textContent = "Putting it back.";
-      try {
-        said.textContent = await undo(receipt.number);
-      } catch (error) {
-        said.textContent = messageOf(error);
-        back.disabled = false;
-      }
+  /** A button that puts a recovery copy back, where there is one. @param {any} receipt @param {Pick<Deleting, "undo">} page */
+  wayBack(receipt, { undo }) {
+    if (!receipt.way_back?.until || !undo) return null;
+    return el("button", { class: "plain", type: "button", onclick: () => void this.putBack(receipt.number, undo) }, "Undo");
+  }
+
+  /** Undo a deletion before the person's eyes. @param {number} number @param {Undo} undo */
+  async putBack(number, undo) {
+    const turn = ++this.turn;
+    const said = el("p", { role: "status" }, "Putting it back.");
+    this.put("Putting it back", [said, el("progress", { "aria-label": "Progress" }), el("p", { class: "quiet" }, STAY)], [this.closing("Close")]);
+    const done = await undo(number, (text) => {
+      said.textContent = text;
     });
-    return [back, said];
+    if (turn !== this.turn) return;
+    const close = this.closing("Close");
+    this.put(done.title, done.notes.map((one) => el("p", {}, one)), [
+      done.again && el("button", { class: "plain", type: "button", onclick: () => void this.putBack(number, undo) }, "Go on"),
+      close,
+    ]);
+    close.focus();
+  }
+
+  /**
+   * The deletions that can still be undone.
+   * @param {{list: () => Promise<any[]>, undo: Undo, moment: (at: number) => string, day: (at: number) => string}} page
+   */
+  async past(page) {
+    const turn = ++this.turn;
+    const title = "Recently deleted";
+    this.put(title, [el("p", { class: "quiet", role: "status" }, "Looking for what can be put back.")], [this.closing("Close")]);
+    let those;
+    try {
+      those = await page.list();
+    } catch (error) {
+      if (turn === this.turn) this.failed(title, error);
+      return;
+    }
+    if (turn !== this.turn) return;
+    const rows = those.map((one) => {
+      const { requests = 0, learnings = 0 } = one.copied;
+      const what = requests || !learnings ? counted(requests, "request") : counted(learnings, "learning");
+      const until = one.until ? ` · until ${page.day(Date.parse(one.until))}` : "";
+      return el("li", {}, el("span", {}, `${what}, ${page.moment(Date.parse(one.at))}${until}`),
+        el("button", { class: "link", type: "button", onclick: () => void this.putBack(one.number, page.undo) }, "Undo"));
+    });
+    this.put(title, [rows.length ? el("ul", {}, ...rows) : el("p", {}, "Nothing that was deleted can be put back.")], [this.closing("Close")]);
   }
 
   /** @param {Row[]} rows @param {string} status @param {any} plan @param {Deleting} page */
   refused(rows, status, plan, page) {
-    // The last sentence announces a list, which is not here.
-    const lead = plan.why.replace(/\. [^.]*:$/, ".").replace(/:$/, ".");
     const again = status === "changed";
     this.put(
       "Nothing was deleted",
-      [el("p", {}, lead)],
+      [el("p", {}, lead(plan.why))],
       [this.closing("Close"), again && el("button", { class: "plain", type: "button", onclick: () => void this.remove(rows, page) }, "Look again")],
     );
   }
 
   /**
-   * Take back one learning.
-   * @param {import("./learned.js").Learning} learning
-   * @param {Pick<Deleting, "undo" | "kept" | "say"> & {act: () => Promise<ToolResult>, done: (deleted: number) => Promise<void>}} page
+   * Ask about one thing, act, and say what came of it.
+   * @param {{title: string, words: string, note: string, keep: string, final: string, done: string}} asked
+   * @param {Pick<Deleting, "undo" | "kept" | "say"> & {act: () => Promise<ToolResult>, acted: (deleted: number) => Promise<void>}} page
    */
-  async takeBack(learning, page) {
+  async small(asked, page) {
     const turn = ++this.turn;
-    const act = el("button", {
-      class: "final", type: "button",
-      onclick: async () => {
-        this.put("Taking it back", [el("progress", { "aria-label": "Progress" })], [this.closing("Close")]);
-        try {
-          const result = await page.act();
-          const receipt = result.structuredContent?.receipt;
-          const deleted = receipt?.deleted.learnings ?? 0;
-          const [head] = textOf(result).split("\n");
-          if (receipt) await page.done(deleted);
-          page.say(head ?? "");
-          if (turn !== this.turn) return;
-          if (result.isError) {
-            this.failed("Taking it back failed", new Error(textOf(result)));
-            return;
-          }
-          const [back, said] = this.undo(receipt ?? {}, page);
-          this.put(deleted ? "Taken back" : "Nothing was taken back", [el("p", {}, head), ...after(receipt ?? {}), said], [
-            back, this.closing("Close"),
-          ]);
-        } catch (error) {
-          if (turn === this.turn) this.failed("Not known whether it was taken back", error);
-        }
-      },
-    }, "Take it back");
-    const keep = this.closing("Keep it");
+    const act = el("button", { class: "final", type: "button", onclick: async () => {
+      this.put(asked.title, [el("progress", { "aria-label": "Progress" }), el("p", { class: "quiet" }, STAY)], [this.closing("Close")]);
+      try {
+        const result = await page.act();
+        const receipt = result.structuredContent?.receipt ?? {};
+        const { learnings = 0, interactions = 0 } = receipt.deleted ?? {};
+        const [head = ""] = textOf(result).split("\n");
+        if (learnings || interactions) await page.acted(learnings || interactions);
+        const back = this.wayBack(receipt, page);
+        page.say(head, back ? () => back.click() : undefined);
+        if (turn !== this.turn) return;
+        if (result.isError) this.failed("It failed", new Error(textOf(result)));
+        else
+          this.put(learnings || interactions ? asked.done : "Nothing was deleted", [el("p", {}, head), ...after(receipt)], [back, this.closing("Close")]);
+      } catch (error) {
+        if (turn === this.turn) this.failed("Not known whether it was deleted", error);
+      }
+    } }, asked.final);
+    const keep = this.closing(asked.keep);
     this.put(
-      "Take back what was learned",
-      [el("p", { class: "text", dir: "auto" }, learning.content ?? learning.learning_id),
-        el("p", {}, "The requests stay. While they are stored it can be learned from them again."),
-        el("p", { class: "truth" }, page.kept())],
+      asked.title,
+      [el("p", { class: "text", dir: "auto" }, asked.words), el("p", {}, asked.note), el("p", { class: "truth" }, page.kept())],
       [keep, act],
     );
     keep.focus();
+  }
+
+  /** The keys of this page. */
+  keys() {
+    const keys = [
+      ["/", "search"], ["↑ ↓", "go up and down"], ["→ ←", "open and close"], ["Space", "select"],
+      ["Shift and click", "select all between"], ["?", "show this"],
+    ];
+    this.put("Keys", [el("ul", {}, ...keys.map(([key, does]) => el("li", {}, el("span", {}, does), el("kbd", {}, key))))], [this.closing("Close")]);
   }
 
   /** @param {string} title @param {unknown} error */
@@ -273,6 +314,11 @@ export class Sheet {
     );
     area.select();
   }
+}
+
+/** Why nothing is deleted, without the last sentence, which announces a list. @param {string} why */
+function lead(why) {
+  return why.replace(/\. [^.]*:$/, ".").replace(/:$/, ".");
 }
 
 /** What became of what was not deleted, or not restored. @type {Record<string, string>} */

@@ -6,7 +6,7 @@ import { counted, number, shortened } from "./format.js";
 /** @typedef {import("./rows.js").Row} Row */
 /** @typedef {import("./rows.js").Session} Session */
 /** @typedef {import("./format.js").Clock} Clock */
-/** @typedef {{role: string, text: string, at: number | null, beside: [string, string][]}} Turn */
+/** @typedef {{id: number, role: string, text: string, at: number | null, beside: [string, string][]}} Turn */
 /** @typedef {{state: "loading" | "ready" | "failed", turns: Turn[], note: string, cursor: string}} Detail */
 /** @typedef {{kind: "session", key: string, session: Session} | {kind: "request", key: string, row: Row}
  *   | {kind: "detail", key: string, row: Row}} Line */
@@ -19,6 +19,7 @@ import { counted, number, shortened } from "./format.js";
  * @property {(rows: Row[], on: boolean) => void} select
  * @property {(row: Row) => Detail} detail of an opened request; begins to load it
  * @property {(row: Row) => void} more load the rest of an opened request
+ * @property {() => string[]} marks words that are looked for, in lower case
  * @property {(rule: string) => string} ruleWords
  * @property {(rule: string) => boolean} grave
  * @property {(text: string) => void} copy
@@ -59,6 +60,8 @@ export class Table {
     this.unfolded = new Set();
     /** The line that has, or would get, the focus. */
     this.current = "";
+    /** The line whose box was clicked last: with the Shift key a click goes from there. */
+    this.anchor = "";
     this.rowHeight = 36;
     this.observer = new ResizeObserver((entries) => this.measured(entries));
     let due = 0;
@@ -242,7 +245,7 @@ export class Table {
         "div", { role: "gridcell", class: "user" },
         several ? el("span", { class: "note" }, user) : idOf(user),
       ),
-      wordsOf(opening),
+      wordsOf(passageOf(session.rows) ?? opening, this.owner.marks()),
       el("div", { role: "gridcell", class: "count" }, number(session.rows.length),
         el("span", { class: "unit" }, session.rows.length === 1 ? " request" : " requests")),
       el("div", { role: "gridcell", class: "source" }, stored(session.sources[0] ?? ""),
@@ -262,7 +265,7 @@ export class Table {
       ...this.openable(row, `r ${one.id}`, [one], `request ${one.id}`),
       el("div", { role: "gridcell", class: "when", title: this.owner.clock().exact(one.at) }, when),
       el("div", { role: "gridcell", class: "user" }, idOf(one.user)),
-      wordsOf(one),
+      wordsOf(one, this.owner.marks()),
       el("div", { role: "gridcell", class: "count turns" }, counted(one.turns, "turn")),
       el("div", { role: "gridcell", class: "source" }, stored(one.source)),
       el("div", { role: "gridcell", class: "badges" }, ...badges),
@@ -498,6 +501,14 @@ export class Table {
     if (on) this.owner.opened(line);
   }
 
+  /** Select every line between two, as the last one is not yet. @param {number} from @param {Line} last */
+  chooseFrom(from, last) {
+    const to = this.at.get(last.key) ?? from;
+    const lines = this.lines.slice(Math.min(from, to), Math.max(from, to) + 1);
+    const rows = lines.flatMap((line) => (line.kind === "session" ? line.session.rows : line.kind === "request" ? [line.row] : []));
+    this.owner.select(rows, true);
+  }
+
   /** @param {MouseEvent} event */
   click(event) {
     const row = lineOf(event.target);
@@ -507,8 +518,10 @@ export class Table {
     const target = /** @type {Element} */ (event.target);
     if (target.closest(".check")) {
       event.preventDefault();
+      const from = event.shiftKey ? this.at.get(this.anchor) : undefined;
+      this.anchor = line.key;
       // After the click, or the browser puts the box back to what it was.
-      setTimeout(() => this.choose(line));
+      setTimeout(() => (from === undefined ? this.choose(line) : this.chooseFrom(from, line)));
     } else if (!String(getSelection())) this.toggle(line.key);
   }
 }
@@ -535,9 +548,22 @@ function idOf(id) {
   return made;
 }
 
-/** @param {Row} row */
-function wordsOf(row) {
+/** The first of some requests that shows what was looked for. @param {Row[]} rows */
+function passageOf(rows) {
+  return rows.find((row) => row.passage);
+}
+
+/** @param {Row} row @param {string[]} marks words that are looked for, in lower case */
+function wordsOf(row, marks) {
+  const text = row.passage || row.words;
   // Its own direction, so that what does not fit is left out at the end in a right-to-left text too.
-  if (row.words) return el("div", { role: "gridcell", class: "words", dir: "auto" }, row.words);
+  if (text) return el("div", { role: "gridcell", class: "words", dir: "auto" }, ...marked(text, marks));
   return el("div", { role: "gridcell", class: "words" }, el("span", { class: "quiet" }, row.turns ? "hidden" : "no text"));
+}
+
+/** A text with some words of it marked. @param {string} text @param {string[]} words in lower case */
+function marked(text, words) {
+  if (!words.length) return [text];
+  const pattern = words.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("|");
+  return text.split(new RegExp(`(${pattern})`, "gi")).map((part, at) => (at % 2 ? el("mark", {}, part) : part));
 }

@@ -1,0 +1,256 @@
+/** A session read from top to bottom: what was said, what is found in it, and what was learned from it. */
+
+import { el, fill, stored } from "./dom.js";
+import { counted, number } from "./format.js";
+
+/** @typedef {import("./rows.js").Row} Row */
+/** @typedef {import("./table.js").Detail} Detail */
+/** @typedef {import("./table.js").Turn} Turn */
+/**
+ * @typedef {object} Learning as `list_learnings` gives it
+ * @property {string} learning_id
+ * @property {string} [state]
+ * @property {string} [changed_at]
+ * @property {string} [user_id]
+ * @property {string} [content]
+ * @property {number} [characters] of the content, where it is hidden
+ * @property {string} [trigger]
+ * @property {string} [quotes]
+ * @property {{request_id: string, interactions: number[]}[]} [from_requests]
+ * @property {number} [more_requests]
+ */
+/**
+ * @typedef {object} ConversationOwner what the conversation asks of the page
+ * @property {(session: string) => Row[]} rows of a session, newest first
+ * @property {(row: Row) => Detail} detail of a request; begins to load it
+ * @property {(row: Row) => void} more load the rest of a request
+ * @property {(row: Row, turn: Turn) => Promise<string>} whole the text of an interaction with its secrets
+ * @property {((given: Record<string, any>) => Promise<any>) | null} list what was learned, if anything can be
+ * @property {((learning: Learning) => void) | null} takeBack
+ * @property {((rows: Row[]) => void) | null} remove
+ * @property {((row: Row, turn: Turn) => void) | null} removeTurn
+ * @property {(rule: string) => {words: string, why: string, grave: boolean}} rule
+ * @property {(ids: Set<string>) => void} light
+ * @property {(at: number) => string} day
+ * @property {(at: number) => string} moment
+ */
+
+/** Requests that are shown before the page asks whether to go on. */
+const SHOWN = 10;
+const REDACTED = /\[redacted(?:: ([^\]\n]{1,60}))?\]/g;
+
+export class Conversation {
+  /** @param {HTMLElement} place @param {ConversationOwner} owner */
+  constructor(place, owner) {
+    this.place = place;
+    this.owner = owner;
+    this.session = "";
+    /** The request that was opened; it is scrolled to. */
+    this.request = "";
+    this.shown = SHOWN;
+    /** @type {Learning[]} */
+    this.learnings = [];
+    this.cursor = "";
+    this.remark = "";
+    this.failed = false;
+    this.asked = 0;
+    this.draw();
+  }
+
+  /** Show a session, from one of its requests on if one is named. @param {string} session @param {string} [request] */
+  async show(session, request = "") {
+    this.request = request;
+    if (session === this.session) {
+      this.draw();
+      this.goTo();
+      return;
+    }
+    this.session = session;
+    this.shown = SHOWN;
+    this.place.scrollTop = 0;
+    await this.reload();
+    this.goTo();
+  }
+
+  /** Read again what was learned, and draw everything anew. */
+  async reload() {
+    this.learnings = [];
+    this.cursor = "";
+    this.remark = this.session && this.owner.list ? "Looking for what was learned." : "";
+    this.draw();
+    if (this.session) await this.more();
+  }
+
+  async more() {
+    const turn = ++this.asked;
+    const { session } = this;
+    const { list } = this.owner;
+    if (!list || !session) return;
+    try {
+      const answer = await list({ session_id: session, limit: 50, ...(this.cursor ? { cursor: this.cursor } : {}) });
+      if (turn !== this.asked) return;
+      this.learnings.push(...(answer.learnings ?? []));
+      this.cursor = answer.cursor ?? "";
+      this.remark = remarkOn(answer, this.learnings.length);
+      this.failed = false;
+      this.owner.light(new Set(this.learnings.flatMap((one) => requestsOf(one))));
+    } catch (error) {
+      if (turn !== this.asked) return;
+      this.remark = `What was learned is not known. ${error instanceof Error ? error.message : ""}`;
+      this.failed = true;
+    }
+    this.draw();
+  }
+
+  /** Draw a request again, where it is shown. @param {string} id */
+  refresh(id) {
+    const before = this.part(id);
+    const row = before && this.owner.rows(this.session).find((one) => one.id === id);
+    if (before && row) before.replaceWith(this.said(row));
+  }
+
+  /** @param {string} id @returns {Element | undefined} */
+  part(id) {
+    return [...this.place.querySelectorAll(".said-in")].find((one) => one.getAttribute("data-id") === id);
+  }
+
+  goTo() {
+    this.part(this.request)?.scrollIntoView({ block: "nearest" });
+  }
+
+  draw() {
+    const rows = [...this.owner.rows(this.session)].reverse();
+    this.place.classList.toggle("idle", !this.session);
+    const { remove } = this.owner;
+    const shown = rows.slice(0, Math.max(this.shown, rows.findIndex((row) => row.id === this.request) + 1));
+    const known = new Set(shown.map((row) => row.id));
+    // What comes from no request that is here stands at the end.
+    const others = this.learnings.filter((one) => !requestsOf(one).some((id) => known.has(id)));
+    const left = rows.length - shown.length;
+    fill(
+      this.place,
+      el("div", { class: "topline" }, el("h2", {}, "Conversation"),
+        rows.length > 0 && remove && el("button", { class: "link", type: "button", onclick: () => remove(rows) }, "Delete it…")),
+      rows.length === 0 && el("p", { class: "quiet" }, this.session
+        ? "Nothing of this session is stored any more."
+        : "Open a session to read it here, with what was learned from it."),
+      ...shown.map((row) => this.said(row)),
+      left > 0 && el("button", { class: "link", type: "button", onclick: () => {
+        this.shown += SHOWN;
+        this.draw();
+      } }, `Show ${counted(Math.min(left, SHOWN), "more request")} of ${number(left)}`),
+      others.length > 0 && el("h3", { class: "quiet" }, "Also learned"),
+      ...others.map((one) => this.card(one)),
+      this.remark && el("p", { class: "quiet", role: "status" }, this.remark),
+      this.failed && el("button", { class: "link", type: "button", onclick: () => void this.more() }, "Try again"),
+      !this.failed && this.cursor && el("button", { class: "link", type: "button", onclick: () => void this.more() }, "Show more that was learned"),
+    );
+  }
+
+  /** One request: its interactions, what is found in it, what was learned from it. @param {Row} row */
+  said(row) {
+    const detail = this.owner.detail(row);
+    const { remove } = this.owner;
+    const learned = this.learnings.filter((one) => requestsOf(one)[0] === row.id);
+    return el(
+      "section", { class: `said-in${row.id === this.request ? " opened" : ""}`, "data-id": row.id, "aria-label": `Request of ${this.owner.moment(row.at)}` },
+      el("div", { class: "topline" },
+        el("p", { class: "facts" }, [this.owner.moment(row.at), row.source].filter(Boolean).join(" · ")),
+        remove && el("button", { class: "link small", type: "button", onclick: () => remove([row]) }, "Delete request…")),
+      ...row.findings.map((rule) => {
+        const { words, why, grave } = this.owner.rule(rule);
+        return el("details", { class: `finding${grave ? " warn" : ""}` }, el("summary", {}, words), el("p", {}, why));
+      }),
+      detail.state === "loading" && el("p", { class: "quiet" }, row.words || "Reading."),
+      detail.state === "failed" && el("p", { class: "note" }, detail.note),
+      ...detail.turns.map((turn) => this.bubble(row, turn)),
+      detail.cursor && detail.state === "ready" && el("button", { class: "link", type: "button", onclick: () => this.owner.more(row) }, "Read on"),
+      ...learned.map((one) => this.card(one)),
+    );
+  }
+
+  /** @param {Row} row @param {Turn} turn */
+  bubble(row, turn) {
+    const { removeTurn } = this.owner;
+    const own = turn.role.toLowerCase() === "user";
+    return el(
+      "div", { class: `bubble${own ? " own" : ""}` },
+      el("p", { class: "facts" }, stored(turn.role),
+        removeTurn && turn.id > 0 && el("button", { class: "link small", type: "button", "aria-label": "Delete this interaction", onclick: () => removeTurn(row, turn) }, "Delete…")),
+      el("div", { class: "text", dir: "auto" }, ...this.chipped(row, turn)),
+      ...turn.beside.map(([name, value]) => el("p", { class: "facts" }, `${name} `, stored(value))),
+    );
+  }
+
+  /** A text whose covered places are buttons that show one of them each. @param {Row} row @param {Turn} turn */
+  chipped(row, turn) {
+    const pieces = turn.text.split(REDACTED);
+    const parts = pieces.filter((_, at) => at % 2 === 0);
+    return pieces.map((piece, at) => {
+      if (at % 2 === 0) return piece;
+      const chip = el("button", { class: "chip", type: "button", title: "Show this one", onclick: async () => {
+        try {
+          chip.textContent = hiddenIn(parts, (at - 1) / 2, await this.owner.whole(row, turn));
+          chip.disabled = true;
+        } catch (error) {
+          chip.title = error instanceof Error ? error.message : String(error);
+        }
+      } }, (piece || "covered").replaceAll("-", " "));
+      return chip;
+    });
+  }
+
+  /** @param {Learning} one */
+  card(one) {
+    const from = requestsOf(one).length + (one.more_requests ?? 0);
+    const facts = [
+      one.learning_id.startsWith("profile") ? "Profile" : "Playbook",
+      one.state && one.state !== "current" && one.state,
+      one.changed_at && this.owner.day(Date.parse(one.changed_at)),
+      from > 0 && `from ${counted(from, "request")}`,
+    ];
+    const { takeBack } = this.owner;
+    return el(
+      "article", { class: "card" },
+      el("p", { class: "facts" }, "Learned · ", facts.filter(Boolean).join(" · ")),
+      el("p", { class: "text", dir: "auto" }, one.content ?? (one.characters ? `${number(one.characters)} characters` : "")),
+      one.trigger && el("p", { class: "facts" }, "When: ", stored(one.trigger)),
+      one.quotes && el("p", { class: "facts" }, "Quotes: ", stored(one.quotes)),
+      takeBack && el("button", { class: "link small", type: "button", onclick: () => takeBack(one) }, "Take back…"),
+    );
+  }
+}
+
+/**
+ * What stands in a text where a part of it is covered.
+ * @param {string[]} parts what is around the covered places, in order
+ * @param {number} at which place
+ * @param {string} whole the text with nothing covered
+ */
+function hiddenIn(parts, at, whole) {
+  let begin = 0;
+  for (const part of parts.slice(0, at + 1)) begin = whole.indexOf(part, begin) + part.length;
+  const behind = parts[at + 1];
+  return whole.slice(begin, behind ? whole.indexOf(behind, begin) : undefined);
+}
+
+/** @param {Learning} one @returns {string[]} */
+function requestsOf(one) {
+  return (one.from_requests ?? []).map((each) => each.request_id);
+}
+
+/** @param {any} answer @param {number} count */
+function remarkOn(answer, count) {
+  const parts = [];
+  const unsure = answer.unlinked || answer.users_not_read;
+  if (!count) {
+    parts.push(unsure ? "Whether anything was learned from it is not known." : "No profile or user playbook was learned from it.");
+  }
+  if (answer.learning) parts.push("More may be learned from it: it is not through yet.");
+  if (answer.users_not_read) parts.push(`The learnings of ${counted(answer.users_not_read, "more user")} were not read.`);
+  if (answer.unlinked) {
+    const which = answer.unlinked === 1 ? "does not say what it was" : "do not say what they were";
+    parts.push(`${counted(answer.unlinked, "more learning")} there ${which} learned from.`);
+  }
+  return parts.join(" ");
+}
