@@ -100,7 +100,9 @@ def _state(call: Call, wanted: TrafficFilter) -> ExplorerState:
         masked=settings.mask,
         recovery_days=settings.recovery_days,
         tools=sorted(app.tools),
-        rules={name: RuleWords(why=rule_of(name).why, grave=severity_of(name) == "high") for name in FINDINGS},
+        rules={
+            name: RuleWords(why=rule_of(name).why, grave=severity_of(name) == "high") for name in FINDINGS
+        },
         filter={
             **_names(scope, wanted),
             "start": wanted.start,
