@@ -1,6 +1,6 @@
 """A host on the command line: any assistant with a shell can do a task through it.
 
-    python -m evals.bridge begin FOLDER TASK [--server ours|thin] [--view text|structured]
+    python -m evals.bridge begin FOLDER TASK [--view text|structured]
     FOLDER/host tools
     FOLDER/host call TOOL '{"argument": "value"}'
     FOLDER/host answer 'what the person is told'
@@ -23,13 +23,10 @@ import anyio
 from mcp import Client
 from mcp.types import CallToolResult, TextContent
 
-from evals import thin
 from evals.tasks import LEARNING_TASKS, TASKS, Task
 from evals.worlds import plant, world
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
-
-__all__ = ["VIEWS", "answer", "begin", "call", "new_folder", "prepare", "task_of", "tools"]
 
 VIEWS: Final = ("text", "structured")
 
@@ -66,11 +63,11 @@ def _note(folder: Path, **entry: Any) -> None:
         log.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
 
-async def begin(folder: Path, name: str, *, server: str = "ours", view: str = "text") -> str:
+async def begin(folder: Path, name: str, *, view: str = "text") -> str:
     """Plant a store and return what the assistant is told."""
     folder.mkdir(parents=True)  # noqa: ASYNC240 - nothing else runs
     await plant(folder / "store.db", world())
-    return prepare(folder, task=name, server=server, view=view)
+    return prepare(folder, task=name, view=view)
 
 
 def prepare(folder: Path, **begun: str) -> str:
@@ -88,31 +85,24 @@ def prepare(folder: Path, **begun: str) -> str:
 
 def _settings(folder: Path) -> dict[str, str]:
     task, begun = task_of(folder)
-    return {
-        **(
-            {"REFLEXIO_URL": begun["url"]}
-            if "url" in begun
-            else {"REFLEXIO_MCP_STORE": str(folder / "store.db")}
-        ),
-        **({"REFLEXIO_USER_ID": task.user} if task.user else {}),
-        **dict(task.settings),
-    }
+    settings = dict(task.settings)
+    if "url" in begun:
+        settings["REFLEXIO_URL"] = begun["url"]
+    else:
+        settings["REFLEXIO_MCP_STORE"] = str(folder / "store.db")
+    if task.user:
+        settings["REFLEXIO_USER_ID"] = task.user
+    return settings
 
 
 async def tools(folder: Path) -> str:
     """What the host's model is given before its first call: the server's instructions and, as JSON, the tools."""
-    _, begun = task_of(folder)
-    instructions = None
-    if begun["server"] == "thin":
-        listed = thin.listed()
-    else:
-        async with Client(ReflexioServer(load(_settings(folder)))) as client:
-            instructions = client.instructions
-            listed = [
-                {"name": one.name, "description": one.description, "inputSchema": one.input_schema}
-                for one in (await client.list_tools()).tools
-            ]
-    text = (f"{instructions}\n\n" if instructions else "") + json.dumps(listed, ensure_ascii=False)
+    async with Client(ReflexioServer(load(_settings(folder)))) as client:
+        listed = [
+            {"name": one.name, "description": one.description, "inputSchema": one.input_schema}
+            for one in (await client.list_tools()).tools
+        ]
+        text = f"{client.instructions}\n\n{json.dumps(listed, ensure_ascii=False)}"
     _note(folder, listed=len(text))
     return text
 
@@ -120,18 +110,15 @@ async def tools(folder: Path) -> str:
 async def call(folder: Path, tool: str, arguments: dict[str, Any]) -> str:
     """Call a tool and return what the host's model is given of the result."""
     _, begun = task_of(folder)
-    if begun["server"] == "thin":
-        text = await thin.call(folder / "store.db", tool, arguments)
-    else:
-        async with Client(ReflexioServer(load(_settings(folder)))) as client:
-            result = await client.call_tool(tool, arguments)
-        assert isinstance(result, CallToolResult)
-        text = "\n".join(block.text for block in result.content if isinstance(block, TextContent))
-        if begun["view"] == "structured" and result.structured_content is not None:
-            # Compact, as it goes over the wire and as hosts pass it on.
-            text = json.dumps(result.structured_content, ensure_ascii=False, separators=(",", ":"))
-        if result.is_error:
-            text = f"Error: {text}"
+    async with Client(ReflexioServer(load(_settings(folder)))) as client:
+        result = await client.call_tool(tool, arguments)
+    assert isinstance(result, CallToolResult)
+    text = "\n".join(block.text for block in result.content if isinstance(block, TextContent))
+    if begun["view"] == "structured" and result.structured_content is not None:
+        # Compact, as it goes over the wire and as hosts pass it on.
+        text = json.dumps(result.structured_content, ensure_ascii=False, separators=(",", ":"))
+    if result.is_error:
+        text = f"Error: {text}"
     _note(folder, tool=tool, arguments=arguments, chars=len(text), result=text)
     return text
 
@@ -164,7 +151,7 @@ def new_folder(text: str) -> Path:
 async def _main(arguments: argparse.Namespace) -> str:
     match arguments.command:
         case "begin":
-            return await begin(arguments.folder, arguments.task, server=arguments.server, view=arguments.view)
+            return await begin(arguments.folder, arguments.task, view=arguments.view)
         case "tools":
             return await tools(arguments.folder)
         case "call":
@@ -185,7 +172,6 @@ def _parser() -> argparse.ArgumentParser:
     first = ways.add_parser("begin", help="plant a store and print what the assistant is told")
     first.add_argument("folder", type=new_folder)
     first.add_argument("task", choices=[one.name for one in TASKS], metavar="task")
-    first.add_argument("--server", choices=("ours", "thin"), default="ours")
     first.add_argument("--view", choices=VIEWS, default="text")
     return parser
 

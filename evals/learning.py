@@ -22,8 +22,6 @@ from reflexio_mcp.rest.client import ReflexioClient
 from scripts import reflexio_server
 from tests.support.scripted_model import Rule, ScriptedModel
 
-__all__ = ["RULES", "left", "plant"]
-
 RULES: Final = (
     Rule(
         "moved from berlin", profile=f"{FACTS['home']}, in Neubau", quote="I have moved from Berlin to Vienna"
@@ -63,7 +61,7 @@ async def left(client: ReflexioClient) -> dict[str, list[str]]:
 async def _run(folder: Path, task: str, view: str, url: str) -> None:
     async with ReflexioClient(url) as client:
         await plant(client)
-        print(prepare(folder, task=task, server="ours", view=view, url=url), flush=True)
+        print(prepare(folder, task=task, view=view, url=url), flush=True)
         log = anyio.Path(folder / "log.jsonl")
         while not (await log.exists() and '"answer"' in await log.read_text(encoding="utf-8")):  # noqa: ASYNC110 - another process writes it
             await anyio.sleep(ANSWERED_SECONDS)

@@ -11,8 +11,6 @@ from evals.bridge import task_of
 from evals.tasks import Wrong, judge
 from evals.worlds import stored
 
-__all__ = ["Outcome", "read"]
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -25,7 +23,6 @@ class Outcome:
     """
 
     task: str
-    server: str
     view: str
     wrong: Wrong
     calls: int
@@ -51,7 +48,6 @@ async def read(folder: Path) -> Outcome:
     doubts = tuple(line for line in said.splitlines() if line.startswith("Doubt:"))
     return Outcome(
         task.name,
-        begun["server"],
         begun["view"],
         wrong,
         len(calls),
@@ -61,33 +57,21 @@ async def read(folder: Path) -> Outcome:
 
 
 def table(outcomes: list[Outcome]) -> str:
-    """One line a task, and for each server and view the sums that the aims are stated in."""
-    lines = [f"{'task':<20} {'server':<6} {'view':<10} {'right':<5} {'calls':>5} {'chars':>7}"]
+    """A line a task, and for each view the sums that the aims are stated in."""
+    lines = [f"{'task':<20} {'view':<10} {'right':<5} {'calls':>5} {'chars':>7}"]
     for one in outcomes:
         right = "no" if one.wrong else "yes"
+        lines.append(f"{one.task:<20} {one.view:<10} {right:<5} {one.calls:>5} {one.chars:>7,}")
+        lines += [f"    {remark}" for remark in (*([one.wrong] if one.wrong else []), *one.doubts)]
+    for view in sorted({one.view for one in outcomes}):
+        same = [one for one in outcomes if one.view == view]
+        lost = sum(len(one.wrong.lost) + len(one.wrong.forgotten) for one in same)
         lines.append(
-            f"{one.task:<20} {one.server:<6} {one.view:<10} {right:<5} {one.calls:>5} {one.chars:>7,}"
-        )
-        if one.wrong:
-            lines.append(f"    {one.wrong}")
-        lines += [f"    {doubt}" for doubt in one.doubts]
-    for server, view in sorted({(one.server, one.view) for one in outcomes}):
-        lines.append(
-            f"{server}, {view}: {_sum([one for one in outcomes if (one.server, one.view) == (server, view)])}"
+            f"{view}: {sum(not one.wrong for one in same)} of {len(same)} right, {lost} wrongly deleted, "
+            f"{sum(one.calls for one in same)} calls, {sum(one.chars for one in same):,} characters, "
+            f"{sum(len(one.doubts) for one in same)} doubts"
         )
     return "\n".join(lines)
-
-
-def _sum(outcomes: list[Outcome]) -> str:
-    right, lost = (
-        sum(not one.wrong for one in outcomes),
-        sum(len(one.wrong.lost) + len(one.wrong.forgotten) for one in outcomes),
-    )
-    calls, chars = sum(one.calls for one in outcomes), sum(one.chars for one in outcomes)
-    return (
-        f"{right} of {len(outcomes)} right, {lost} wrongly deleted, {calls} calls, {chars:,} characters, "
-        f"{sum(len(one.doubts) for one in outcomes)} doubts"
-    )
 
 
 async def _main(folders: list[Path]) -> str:

@@ -7,8 +7,6 @@ from typing import Final
 
 from evals.worlds import FACTS, KEY, TOKEN, Row, conversations, world
 
-__all__ = ["LEARNING_TASKS", "TASKS", "Task", "Wrong", "judge"]
-
 
 @dataclass(frozen=True)
 class Wrong:

@@ -13,8 +13,6 @@ from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery, ToolUse
 
-__all__ = ["FACTS", "Row", "conversations", "plant", "publish_body", "request_ids", "stored", "world"]
-
 HOUR: Final = 3600
 DAY: Final = 24 * HOUR
 

@@ -12,7 +12,6 @@ import anyio
 import pytest
 
 from evals import bridge, learning
-from evals.measure import WAYS, walk
 from evals.report import read, table
 from evals.tasks import LEARNING_TASKS, TASKS, Task, chosen, judge
 from evals.worlds import FACTS, Row, conversations, plant, stored, world
@@ -120,18 +119,6 @@ def test_to_put_it_back_is_to_undo() -> None:
     assert judge(undo, set(), "It cannot be put anywhere. I go back to work.").unsaid
 
 
-@pytest.mark.parametrize("view", ["text", "structured"])
-@pytest.mark.parametrize("name", WAYS)
-async def test_a_measured_way_does_its_task(name: str, view: str, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    made = await walk(folder, name, view)
-    assert not [result for _, result in made if result.startswith("Error")]
-    bridge.answer(folder, ANSWERS[name])
-    done = await read(folder)
-    assert not done.wrong, done.wrong
-    assert done.chars == sum(len(result) for _, result in made)
-
-
 @pytest.mark.parametrize("task", LEARNING_TASKS, ids=[task.name for task in LEARNING_TASKS])
 def test_a_task_about_what_was_learned_can_be_done_and_failed(task: Task) -> None:
     rows = conversations()
@@ -159,7 +146,7 @@ async def test_the_real_server_learns_what_its_world_teaches(
         async with ReflexioClient(url) as client:
             await learning.plant(client)
             before = await learning.left(client)
-            said = bridge.prepare(folder, task="week", server="ours", view="structured", url=url)
+            said = bridge.prepare(folder, task="week", view="structured", url=url)
             given = {"user_id": "mia", "source": "staging-e2e", "include_learnings": True}
             plan = await ask(folder, "delete_requests", **given)
             receipt = await ask(folder, "delete_requests", **given | {"confirm": code_of(plan)})
@@ -255,18 +242,15 @@ async def test_a_secret_in_the_answer_is_seen(tmp_path: Path) -> None:
     assert (await read(folder)).wrong.said == ("AKIAQX7T2M5RZ4WJ6PKD",)
 
 
-@pytest.mark.parametrize("server", ["ours", "thin"])
-async def test_the_bridge_gives_what_a_host_gives_and_counts_it(server: str, tmp_path: Path) -> None:
+async def test_the_bridge_gives_what_a_host_gives_and_counts_it(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    await bridge.begin(folder, "how-many", server=server)
+    await bridge.begin(folder, "how-many")
     names = {tool["name"] for tool in json.loads((await bridge.tools(folder)).rpartition("\n\n")[2])}
-    tool = "list_requests" if server == "ours" else "get_requests"
-    assert tool in names
-    text = await bridge.call(folder, tool, {"user_id": "bob"})
+    assert "list_requests" in names
+    text = await bridge.call(folder, "list_requests", {"user_id": "bob"})
     assert "bob-" in text
     outcome = await read(folder)
     assert (outcome.calls, outcome.chars) == (1, len(text))
-    assert "no tool" in await bridge.call(folder, "nonsense", {})
 
 
 async def test_a_world_is_the_same_on_every_call_and_is_planted_whole(planted: Path) -> None:
