@@ -1,6 +1,5 @@
-"""One row of the table that `run.py` prints."""
+"""One measured value beside its target."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -27,21 +26,10 @@ class Figure:
         return self.measured <= self.target
 
 
-def table(figures: Sequence[Figure]) -> str:
-    """The figures as aligned text, a line each."""
-    rows = [("figure", "measured", "target", "", "from")]
-    for figure in figures:
-        places = 0 if figure.unit == "tokens" else 2
-        rows.append(
-            (
-                figure.what,
-                f"{figure.measured:,.{places}f} {figure.unit}",
-                f"<= {figure.target:,.{0 if places == 0 else 1}f} {figure.unit}",
-                "met" if figure.met else "NOT MET",
-                figure.detail,
-            )
-        )
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+def told(figure: Figure) -> str:
+    """The figure in a line."""
+    verdict = "met" if figure.met else "NOT MET"
+    return (
+        f"{verdict}: {figure.what}: {figure.measured:,.2f} {figure.unit}, "
+        f"at most {figure.target:,.2f} {figure.unit} ({figure.detail})"
     )

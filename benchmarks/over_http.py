@@ -5,14 +5,12 @@ the same load in turns: 16 connections at revision 2026-07-28, each with one cal
 """
 
 import asyncio
-import os
-import socket
 import ssl
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -21,6 +19,7 @@ from typing import Any
 import httpx
 
 from benchmarks.figures import Figure
+from scripts.serving import serving
 
 TARGET = 1 / 0.6
 CLIENTS, CALLS, ROUNDS = 16, 1_000, 3
@@ -51,9 +50,12 @@ JOBS: dict[str, dict[str, Any]] = {
 def measure() -> list[Figure]:
     """Two reads and a publish."""
     with tempfile.TemporaryDirectory() as folder, loopback_store(Path(folder) / "store.db") as service:
-        variables = {"HOME": folder, "REFLEXIO_URL": service, "REFLEXIO_MCP_AUTH_TOKEN": TOKEN}
-        with _serving(OURS, variables) as ours, _serving(FORWARDER, variables) as forwarder:
-            return asyncio.run(_compare(ours, forwarder))
+        variables = {"REFLEXIO_URL": service, "REFLEXIO_MCP_AUTH_TOKEN": TOKEN}
+        with (
+            serving(OURS, Path(folder), 0, **variables) as ours,
+            serving(FORWARDER, Path(folder), 0, **variables) as forwarder,
+        ):
+            return asyncio.run(_compare(f"{ours}/mcp", f"{forwarder}/mcp"))
 
 
 @contextmanager
@@ -64,29 +66,6 @@ def loopback_store(path: Path) -> Iterator[str]:
         try:
             assert process.stdout
             yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.terminate()
-
-
-@contextmanager
-def _serving(command: Sequence[str], variables: dict[str, str]) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    env = {key: value for key, value in os.environ.items() if not key.startswith("REFLEXIO_")} | variables
-    with subprocess.Popen(
-        [*command, str(port)], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            limit = time.monotonic() + 30
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port), 1).close()
-                    break
-                except OSError:
-                    if time.monotonic() > limit or process.poll() is not None:
-                        raise RuntimeError(f"{command} did not start") from None
-                    time.sleep(0.05)
-            yield f"http://127.0.0.1:{port}/mcp"
         finally:
             process.terminate()
 

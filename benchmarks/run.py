@@ -7,7 +7,7 @@ import argparse
 import importlib
 import sys
 
-from benchmarks.figures import Figure, table
+from benchmarks.figures import Figure, told
 
 BENCHMARKS = {
     "starting": "start and memory against a bare SDK server",
@@ -25,9 +25,10 @@ def main() -> int:
         parser.error(f"no benchmark named {', '.join(sorted(unknown))}: there are {', '.join(BENCHMARKS)}")
     figures: list[Figure] = []
     for name in options.names or BENCHMARKS:
-        print(f"{name}: {BENCHMARKS[name]} ...", file=sys.stderr, flush=True)
-        figures += importlib.import_module(f"benchmarks.{name}").measure()
-    print(table(figures))
+        print(f"{name}: {BENCHMARKS[name]} ...", flush=True)
+        for figure in importlib.import_module(f"benchmarks.{name}").measure():
+            print(told(figure), flush=True)
+            figures.append(figure)
     return 1 if options.strict and not all(figure.met for figure in figures) else 0
 
 

@@ -37,12 +37,14 @@ def passes(url: str, revision: str, folder: str) -> bool:
 
 def main() -> int:
     try:
-        command = [bootstrap.ensure("run"), "-m", "reflexio_mcp"]
-        with tempfile.TemporaryDirectory() as folder:
-            store = f"{folder}/store.db"
-            # The suite sends no token.
-            with serving(command, Path(folder), "--unsafe-no-auth", REFLEXIO_MCP_STORE=store) as url:
-                done = [passes(url, revision, folder) for revision in REVISIONS]
+        python = bootstrap.ensure("run")
+        # The suite sends no token.
+        words = ["-m", "reflexio_mcp", "serve", "--transport", "http", "--unsafe-no-auth", "--port"]
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            serving([python, *words], Path(folder), REFLEXIO_MCP_STORE=f"{folder}/store.db") as url,
+        ):
+            done = [passes(url, revision, folder) for revision in REVISIONS]
     except bootstrap.SetupError as error:
         sys.exit(str(error))
     return 0 if all(done) else 1

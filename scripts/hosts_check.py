@@ -24,7 +24,7 @@ from typing import Any
 import bootstrap
 import node_tools
 from bootstrap import ROOT, SetupError
-from hosts_machine import FOLDER, SECONDS, TOKEN, Failed, Job, Machine, Served, Terminal
+from hosts_machine import FOLDER, SECONDS, SERVE, TOKEN, Failed, Job, Machine, Served, Terminal
 from hosts_model import Step, serving_model
 from serving import free_port, serving
 
@@ -154,7 +154,7 @@ def _signing_in(machine: Machine) -> Iterator[Served]:
                 raise Failed("the authorization server did not start")
             store = machine.home / "signed.db"
             variables["REFLEXIO_MCP_STORE"] = str(store)
-            with serving([machine.command], machine.home, port=port, **variables) as url:
+            with serving([machine.command, *SERVE], machine.home, port, **variables) as url:
                 yield Served(url, store)
         finally:
             provider.kill()
@@ -434,7 +434,7 @@ def main() -> int:
             folder = Path(scratch)
             command, store = wheel(folder), folder / "shared.db"
             variables = {"REFLEXIO_MCP_AUTH_TOKEN": TOKEN, "REFLEXIO_MCP_CONFIRM": "preview"}
-            with serving([command], folder, port=0, REFLEXIO_MCP_STORE=str(store), **variables) as url:
+            with serving([command, *SERVE], folder, 0, REFLEXIO_MCP_STORE=str(store), **variables) as url:
                 served = Served(url, store)
                 done = [passes(check, Machine(folder / check.__name__, command), served) for check in chosen]
     except SetupError as error:

@@ -20,6 +20,9 @@ TOKEN = "hosts-check-token"
 SECONDS = 120
 
 
+SERVE = ("serve", "--transport", "http", "--port")
+
+
 class Failed(Exception):
     """A host did not do what it should."""
 

@@ -1,16 +1,12 @@
-"""Run this project's HTTP server as a process."""
+"""Run an HTTP server as a process."""
 
 import os
 import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-
-from bootstrap import SetupError
 
 SECONDS = 60
 
@@ -22,49 +18,46 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(
-    command: Sequence[str | Path], home: Path, *options: str, port: int = 0, **variables: str
-) -> Iterator[str]:
-    """Start the server, yield its address without a path once it is ready, and end it.
+def serving(command: Sequence[str | Path], home: Path, port: int = 0, **variables: str) -> Iterator[str]:
+    """Start a server, yield its address without a path once it listens, and end it.
 
     Args:
-        command: what runs `reflexio-mcp`.
+        command: its words, without the port that goes last.
         home: an existing folder that stands for the user's.
-        options: of `serve`.
         port: where it listens; a free one by default.
         variables: its configuration; none of the caller's own reaches it.
 
     Raises:
-        SetupError: it did not start, ended with an error or logged a traceback.
+        RuntimeError: it did not start, ended with an error or logged a traceback.
     """
-    url = f"http://127.0.0.1:{port or (port := free_port())}"
+    port = port or free_port()
     env = {key: value for key, value in os.environ.items() if not key.startswith("REFLEXIO_")}
-    words = [*map(str, command), "serve", "--transport", "http", "--port", str(port), *options]
     log = home / f"server-{port}.log"
     with (
         log.open("wb") as output,
         subprocess.Popen(
-            words, cwd=home, env=env | {"HOME": str(home)} | variables, stderr=output
+            [*map(str, command), str(port)], cwd=home, env=env | {"HOME": str(home)} | variables,
+            stdout=output, stderr=output,
         ) as process,
-    ):
+    ):  # fmt: skip
         try:
-            _wait(f"{url}/ready", process)
-            yield url
+            _wait(port, process)
+            yield f"http://127.0.0.1:{port}"
             process.terminate()
             code = process.wait(timeout=30)
         finally:
             process.kill()
     said = log.read_text(encoding="utf-8", errors="replace")
     if code or "Traceback" in said:
-        raise SetupError(f"the server ended with exit code {code}:\n{said[-4000:]}")
+        raise RuntimeError(f"the server ended with exit code {code}:\n{said[-4000:]}")
 
 
-def _wait(url: str, process: "subprocess.Popen[bytes]") -> None:
+def _wait(port: int, process: "subprocess.Popen[bytes]") -> None:
     limit = time.monotonic() + SECONDS
     while time.monotonic() < limit and process.poll() is None:
         try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    raise SetupError("the server did not get ready")
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError("the server did not start")
