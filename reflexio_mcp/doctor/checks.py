@@ -168,7 +168,7 @@ async def _sign_in(setup: Setup) -> Finding | None:
     from reflexio_mcp.http.oauth import SignIn  # only a server with a sign-in needs what it imports
 
     async with aclosing(SignIn(settings, {})) as sign_in:
-        why, _ = await sign_in.trouble()
+        why = await sign_in.trouble()
     if why:
         return problem("sign-in-fails", f"{settings.oauth_issuer} {why}")
     return ok(f"people sign in at {settings.oauth_issuer}, with tokens for {settings.oauth_audience}")

@@ -1,4 +1,4 @@
-"""The ASGI app: its paths, and what a request has to pass on its way to the SDK's transports."""
+"""The ASGI app: its paths, and the checks that a request passes on its way to the SDK's transports."""
 
 import contextlib
 import functools
@@ -14,7 +14,7 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser, BearerAuth
 from mcp.server.auth.provider import AccessToken
 from mcp.server.sse import SseServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
+from mcp.server.transport_security import TransportSecurityMiddleware
 from starlette.applications import Starlette
 from starlette.authentication import AuthCredentials, AuthenticationBackend
 from starlette.middleware import Middleware
@@ -25,43 +25,41 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reflexio_mcp.http.addresses import allowed_hosts, allowed_origins, peer
-from reflexio_mcp.http.bearer_tokens import Tokens
+from reflexio_mcp.http.access import Tokens, peer, transport_security
 from reflexio_mcp.http.bodies import PUBLISH_BYTES, Bodies
 from reflexio_mcp.http.refusal import AGAIN, Refusal, answer_refusal
 from reflexio_mcp.logs import event
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.server.callers import Caller, ending_with_token, holder_of
+from reflexio_mcp.server.callers import Caller, Quota, holder_of
 from reflexio_mcp.server.sdk import SessionOwners, lowlevel
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import ConfigurationError, Settings
-from reflexio_mcp.toolkit.caller_quota import Quota
 
 if TYPE_CHECKING:
     from reflexio_mcp.http.oauth import SignIn
 
-__all__ = ["MCP_PATH", "HttpApp"]
+__all__ = ["MCP_PATH", "SESSIONS_EACH", "HttpApp"]
 
 MCP_PATH: Final = "/mcp"
 SSE_PATH: Final = "/sse"
 MESSAGES_PATH: Final = "/messages/"
 READY_PATH: Final = "/ready"
 SIGN_IN_PATHS: Final = ("/register", "/authorize", "/token", "/.well-known/{rest:path}")
-"""Where OAuth clients look when they have no token. They show the answer to the person."""
+"""Where OAuth clients without a token look. They show the answer to the person."""
 
 WITHOUT_SESSIONS: Final = b"2026-07-28"
 """The revision whose clients open no session."""
 
 SESSIONS_EACH: Final = 20
-"""Sessions, and streams at /sse, of one caller where callers are told apart."""
+"""Maximum number of sessions, and of streams at /sse, of one caller if callers are told apart."""
 
 READY_SECONDS: Final = 2.0
-"""How long an answer of `/ready` is kept, so that asking often does not load the backend."""
+"""How long the answer of `/ready` is kept, so that frequent probes do not load the backend."""
 
 PROBE_SECONDS: Final = 5.0
 LAST_WORDS_SECONDS: Final = 0.05
-"""How long answers have that are on their way to a stream."""
+"""Time for answers that are on their way into a stream that ends."""
 
 NO_SIGN_IN: Final = (
     "This server has no sign-in: give the client its bearer token, as the header Authorization: Bearer TOKEN. The "
@@ -75,27 +73,27 @@ _SHARED_HEADERS: Final = (
 )  # fmt: skip
 """Headers that the page of an allowed origin may send."""
 
-_KNOWN_PATHS: Final = frozenset({MCP_PATH, SSE_PATH, MESSAGES_PATH, "/health", READY_PATH, *SIGN_IN_PATHS})
 _METHOD: Final = re.compile(r"[A-Z]{3,7}")
 
 logger = logging.getLogger("reflexio_mcp.http")
 
 
 class CallerToken(AccessToken):
-    """What the SDK keeps of an accepted token; the SDK gives a session to the token that opened it, and to no other."""
+    """An accepted token. The SDK gives a session to the token that opened it, and to no other."""
 
     caller: Any
 
 
-def _token_of(caller: Caller) -> CallerToken:
-    return CallerToken(token="", client_id=caller.name, scopes=[], subject=caller.account, caller=caller)
+def _user(caller: Caller) -> AuthenticatedUser:
+    token = CallerToken(token="", client_id=caller.name, scopes=[], subject=caller.account, caller=caller)
+    return AuthenticatedUser(token)
 
 
 class Everybody(AuthenticationBackend):
-    """Takes every request for that of one caller."""
+    """Treats every request as that of one caller."""
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, AuthenticatedUser]:
-        return AuthCredentials(), AuthenticatedUser(_token_of(Caller()))
+        return AuthCredentials(), _user(Caller())
 
 
 class HttpApp:
@@ -116,14 +114,10 @@ class HttpApp:
         self.stopping = False
         self._tokens = tokens
         self._runtime = self.server.runtime
-        public = self.sign_in.host if self.sign_in else ""
-        security = TransportSecuritySettings(
-            allowed_hosts=allowed_hosts(settings, public), allowed_origins=allowed_origins(settings)
-        )
+        security = transport_security(settings, self.sign_in.host if self.sign_in else "")
         self._security = TransportSecurityMiddleware(security)
-        low = lowlevel(self.server)
         self._manager = StreamableHTTPSessionManager(
-            low,
+            lowlevel(self.server),
             stateless=not settings.keeps_sessions,
             max_request_body_size=PUBLISH_BYTES,
             session_idle_timeout=settings.session_idle,
@@ -142,8 +136,8 @@ class HttpApp:
         self._asking = anyio.Lock()
         self._app = Starlette(
             routes=[
-                Route("/health", self._health, methods=["GET"]),
-                Route(READY_PATH, self._readiness, methods=["GET"]),
+                Route("/health", self._health),
+                Route(READY_PATH, self._readiness),
                 Route(
                     MCP_PATH, self._protected(self._manager.handle_request), methods=["GET", "POST", "DELETE"]
                 ),
@@ -152,7 +146,7 @@ class HttpApp:
                 *(self.sign_in.metadata_routes() if self.sign_in else ()),
                 *(Route(path, self._no_sign_in, methods=["GET", "POST"]) for path in SIGN_IN_PATHS),
             ],
-            # Outside the handler of refusals, so that the page of an allowed origin can read them.
+            # It stands outside the handler of refusals, so that the page of an allowed origin can read them.
             middleware=[
                 Middleware(
                     CORSMiddleware,
@@ -170,15 +164,24 @@ class HttpApp:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer = _Answer(scope, send)
-        peer.set(answer.peer)
+        began, started = time.perf_counter(), False
+        peer.set((scope.get("client") or ("",))[0])
+
+        async def logged(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                if message["status"] >= 400 and scope["path"] != READY_PATH:
+                    _log_refusal(scope, message["status"], time.perf_counter() - began)
+            await send(message)
+
         try:
             wrong = await self._security.validate_request(Request(scope))
-            await (wrong or self._app)(scope, receive, answer.send)
+            await (wrong or self._app)(scope, receive, logged)
         except Exception as error:  # noqa: BLE001 - the message may contain what the caller sent
             logger.error("a request failed: %s", type(error).__name__)
-            if not answer.started:
-                await Response("This server failed; try again.", 500)(scope, receive, answer.send)
+            if not started:
+                await Response("This server failed; try again.", 500)(scope, receive, logged)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -195,7 +198,7 @@ class HttpApp:
             seconds: how long calls may go on; then they are told to try again.
         """
         self.stopping = True
-        limiter = self.server.limiter
+        limiter, jobs = self.server.limiter, self._runtime.jobs
         limiter.refuse_new()
         with anyio.move_on_after(seconds):
             await limiter.wait_idle()
@@ -204,75 +207,77 @@ class HttpApp:
         await anyio.sleep(LAST_WORDS_SECONDS)
         for stream in self._streams:
             stream.cancel()
-        await self._runtime.finish_jobs()
+        jobs.close()
+        await jobs.drain()
 
     def _protected(self, transport: ASGIApp) -> ASGIApp:
-        """A transport of the SDK, for callers with a token."""
         metadata = self.sign_in.metadata_url if self.sign_in else None
         required = RequireAuthMiddleware(functools.partial(self._admit, transport), [], metadata)
         backend = Everybody() if self.settings.unsafe_no_auth else BearerAuthBackend(self)
         return AuthenticationMiddleware(required, backend=backend)
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Whose token it is, for the SDK.
+        """Return the caller of a token, as the SDK takes it.
 
         Raises:
-            Refusal: it is a token of the authorization server that is not accepted, or cannot be checked now.
+            Refusal: a token of the authorization server is not accepted, or cannot be checked now.
         """
         user = self._tokens.user_of(token)
         if user is not None:
-            return _token_of(holder_of(token, user))
-        return _token_of(await self.sign_in.caller(token)) if self.sign_in else None
+            return _user(holder_of(token, user)).access_token
+        return _user(await self.sign_in.caller(token)).access_token if self.sign_in else None
 
     async def _admit(self, transport: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         caller: Caller = cast("CallerToken", cast("AuthenticatedUser", scope["user"]).access_token).caller
+        method = scope["method"]
         headers = dict(reversed(scope["headers"]))  # of two, the SDK reads the first
         in_session = b"mcp-session-id" in headers or scope["path"] == MESSAGES_PATH
-        if self.stopping and (not in_session or scope["method"] == "GET"):
+        if self.stopping and (not in_session or method == "GET"):
             raise Refusal(503, "This server is stopping; try again.", AGAIN)
-        if scope["method"] == "GET":
-            await self._stream(caller, transport, scope, receive, send)
-            return
-        if scope["method"] == "HEAD":
+        if method == "HEAD":
             raise Refusal(405, "This address takes no HEAD.")
-        if scope["method"] == "DELETE":
+        if method == "GET":
+            await self._stream(caller, transport, scope, receive, send)
+        elif method == "DELETE":
             await transport(scope, receive, send)
-            return
-        opens = (
-            self.settings.keeps_sessions
-            and not in_session
-            and headers.get(b"mcp-protocol-version") != WITHOUT_SESSIONS
-        )
-        if opens and self._owners.count(caller.account) >= self._share:
-            raise _too_many()
-        async with self._bodies.read(receive, caller.account, opens_session=opens) as body:
-            if self.sign_in and caller.permissions is not None:
-                self.sign_in.check_tool(body.tool, caller)
-            await transport(scope, body.replay, send)
+        else:
+            modern = headers.get(b"mcp-protocol-version") == WITHOUT_SESSIONS
+            opens = self.settings.keeps_sessions and not in_session and not modern
+            if opens and self._owners.count(caller.account) >= self._share:
+                raise _too_many()
+            async with self._bodies.read(receive, caller.account, opens_session=opens) as body:
+                if self.sign_in and caller.permissions is not None:
+                    self.sign_in.check_tool(body.tool, caller)
+                await transport(scope, body.replay, send)
 
     async def _stream(
         self, caller: Caller, transport: ASGIApp, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """A response that stays open until its client, its token or this server ends it."""
-        ended = anyio.CancelScope()
-        quota = (
-            self._sse_streams.hold(caller.account)
-            if scope["path"] == SSE_PATH
-            else contextlib.nullcontext(True)
-        )
-        answer = _Answer(scope, send, logs=False)
+        """Serve a response that stays open until its client, its token or this server ends it."""
+        last: Message = {"more_body": False}
+
+        async def noted(message: Message) -> None:
+            nonlocal last
+            last = message
+            await send(message)
+
+        quota = contextlib.nullcontext(True)
+        if scope["path"] == SSE_PATH:
+            quota = self._sse_streams.hold(caller.account)
+        ended = anyio.CancelScope(deadline=anyio.current_time() + caller.expires_at - time.time())
         with quota as taken:
             if not taken:
                 raise _too_many()
             self._streams.add(ended)
             try:
-                async with ending_with_token(caller, ended):
-                    with ended:
-                        await transport(scope, receive, answer.send)
+                with ended:
+                    await transport(scope, receive, noted)
             finally:
                 self._streams.discard(ended)
-        if ended.cancelled_caught:
-            await answer.finish()
+        if ended.cancelled_caught and last.get("more_body", True):
+            # Without an end in good order, the client would take it for a broken connection.
+            with contextlib.suppress(OSError), anyio.move_on_after(1.0):
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _sse_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         low = lowlevel(self.server)
@@ -283,11 +288,6 @@ class HttpApp:
         return PlainTextResponse("ok", headers={"cache-control": "no-store"})
 
     async def _readiness(self, _request: Request) -> Response:
-        ready = await self._is_ready()
-        text = "ready" if ready else "not ready"
-        return PlainTextResponse(text, 200 if ready else 503, {"cache-control": "no-store"})
-
-    async def _is_ready(self) -> bool:
         async with self._asking:
             if time.monotonic() - self._asked_at >= READY_SECONDS:
                 self._ready = False
@@ -298,7 +298,9 @@ class HttpApp:
                     except ReflexioError as error:
                         logger.warning("the backend is not ready: %s", type(error).__name__)
                 self._asked_at = time.monotonic()
-            return self._ready and not self.stopping
+        ready = self._ready and not self.stopping
+        text, status = ("ready", 200) if ready else ("not ready", 503)
+        return PlainTextResponse(text, status, {"cache-control": "no-store"})
 
     async def _no_sign_in(self, _request: Request) -> Response:
         text = ASKS_FOR_NONE if self.settings.unsafe_no_auth else NO_SIGN_IN
@@ -307,44 +309,18 @@ class HttpApp:
         raise Refusal(404, text, error="access_denied")
 
 
-class _Answer:
-    """The response to one request: whether it has begun, and a line in the log if it is a refusal."""
-
-    def __init__(self, scope: Scope, send: Send, *, logs: bool = True) -> None:
-        self._scope = scope
-        self._send = send
-        self._logs = logs
-        self._began = time.perf_counter()
-        self.peer: str = (scope.get("client") or ("",))[0]
-        self.started = self.complete = False
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.started = True
-            if self._logs and message["status"] >= 400 and self._scope["path"] != READY_PATH:
-                self._log(message["status"])
-        elif not message.get("more_body", False):
-            self.complete = True
-        await self._send(message)
-
-    async def finish(self) -> None:
-        """End a response in good order, so that its client does not take it for a broken connection."""
-        if self.started and not self.complete:
-            with contextlib.suppress(OSError), anyio.move_on_after(1.0):
-                await self.send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    def _log(self, status: int) -> None:
-        scope = self._scope
-        event(
-            "refused",
-            logging.WARNING,
-            reason=HTTPStatus(status).phrase.lower().replace(" ", "_"),
-            status=status,
-            method=scope["method"] if _METHOD.fullmatch(scope["method"]) else "",
-            path=scope["path"] if scope["path"] in _KNOWN_PATHS else "",
-            peer=self.peer,
-            ms=round((time.perf_counter() - self._began) * 1000, 1),
-        )
+def _log_refusal(scope: Scope, status: int, seconds: float) -> None:
+    known = scope["path"] in (MCP_PATH, SSE_PATH, MESSAGES_PATH, "/health")
+    event(
+        "refused",
+        logging.WARNING,
+        reason=HTTPStatus(status).phrase.lower().replace(" ", "_"),
+        status=status,
+        method=scope["method"] if _METHOD.fullmatch(scope["method"]) else "",
+        path=scope["path"] if known else "",
+        peer=peer.get(),
+        ms=round(seconds * 1000, 1),
+    )
 
 
 def _too_many() -> Refusal:
@@ -352,13 +328,13 @@ def _too_many() -> Refusal:
 
 
 def _sign_in(settings: Settings, server: ReflexioServer) -> "SignIn | None":
-    if not settings.oauth_issuer:
-        if settings.oauth_audience or settings.oauth_client_id or settings.oauth_client_secret:
-            raise ConfigurationError(
-                "REFLEXIO_MCP_OAUTH_AUDIENCE and the client of REFLEXIO_MCP_OAUTH_CLIENT_ID need "
-                "REFLEXIO_MCP_OAUTH_ISSUER: nobody could sign in."
-            )
-        return None
-    from reflexio_mcp.http.oauth import SignIn  # only servers with a sign-in need what it imports
+    if settings.oauth_issuer:
+        from reflexio_mcp.http.oauth import SignIn  # only a server with a sign-in needs what it imports
 
-    return SignIn(settings, server.permissions)
+        return SignIn(settings, server.permissions)
+    if settings.oauth_audience or settings.oauth_client_id or settings.oauth_client_secret:
+        raise ConfigurationError(
+            "REFLEXIO_MCP_OAUTH_AUDIENCE and the client of REFLEXIO_MCP_OAUTH_CLIENT_ID need "
+            "REFLEXIO_MCP_OAUTH_ISSUER: nobody could sign in."
+        )
+    return None

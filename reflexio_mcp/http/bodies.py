@@ -1,12 +1,12 @@
 """Bodies of requests: read whole, within bounds of size, time and number of values.
 
-A body is bounded before it is parsed. The parser works on the event loop, so a body with a million keys would stop
-every other caller for seconds, and what is parsed takes several times the memory of its text.
+A body is bounded before it is parsed. The parser works on the event loop, so a million keys would stop every other
+caller for seconds, and a parsed body takes several times the memory of its text.
 """
 
 import json
 import re
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
@@ -20,20 +20,20 @@ from reflexio_mcp.rest.api_limits import MAX_BODY_BYTES
 __all__ = ["MOST_BYTES", "PUBLISH_BYTES", "Bodies", "Body"]
 
 OPENING_BYTES: Final = 64 * 1024
-"""Maximum size of a request that opens a session, which keeps what it says of the client."""
+"""Maximum size of a request that opens a session, which keeps what the request says of its client."""
 
 MOST_BYTES: Final = 1024 * 1024
 PUBLISH_BYTES: Final = MAX_BODY_BYTES + 64 * 1024
-"""Maximum size of a publish: what Reflexio's API takes, and the envelope around it."""
+"""Maximum size of a publish: the limit of Reflexio's API, and the envelope around it."""
 
 SHARE_BYTES: Final = 24 * 1024 * 1024
-"""What one account may have in hand: bodies that are arriving, and those whose calls are running."""
+"""Maximum that one account may have in hand: bodies that are arriving, and bodies of running calls."""
 
 BODY_SECONDS: Final = 30.0
 """How long a body may take to arrive."""
 
 MOST_VALUES: Final = 50_000
-"""Values in a body, counted by their punctuation; ten thousand ids and a thousand interactions stay far below."""
+"""Maximum number of values, counted by their punctuation. Ten thousand ids or a thousand interactions need far less."""
 
 _PUNCTUATION: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{,:]', re.DOTALL)
 _LARGE: Final = "publish_interaction"
@@ -43,14 +43,17 @@ _LARGE: Final = "publish_interaction"
 class Body:
     """A body that has arrived."""
 
-    def __init__(self, content: bytes, last: Message, receive: Receive) -> None:
+    def __init__(self, content: bytes, receive: Receive) -> None:
         self._content = content
-        self._left = deque([last])
         self._receive = receive
+        self._replayed = False
 
     async def replay(self) -> Message:
-        """Give the body in one piece, then what the connection gives."""
-        return self._left.popleft() if self._left else await self._receive()
+        """Return the body in one piece, then what the connection gives."""
+        if self._replayed:
+            return await self._receive()
+        self._replayed = True
+        return {"type": "http.request", "body": self._content, "more_body": False}
 
     @property
     def tool(self) -> str:
@@ -59,37 +62,36 @@ class Body:
             sent: Any = json.loads(self._content)
         except (ValueError, RecursionError):
             return ""  # the SDK says what is wrong with it
-        message = cast("dict[str, Any]", sent if isinstance(sent, dict) else {})
+        message = cast("dict[str, Any]", sent) if isinstance(sent, dict) else {}
         params: Any = message.get("params") if message.get("method") == "tools/call" else None
         name: Any = cast("dict[str, Any]", params).get("name") if isinstance(params, dict) else None
         return name if isinstance(name, str) else ""
 
 
 class Bodies:
-    """The bodies that are in hand, and whose they are."""
+    """The bodies that are in hand, counted for each account."""
 
     def __init__(self) -> None:
         self._held: Counter[str] = Counter()
 
     @asynccontextmanager
     async def read(self, receive: Receive, account: str, *, opens_session: bool) -> AsyncGenerator[Body]:
-        """Read a body, and count it for `account` while the block runs.
+        """Read a body, and count it for `account` during the block.
 
         Raises:
-            Refusal: it is too large (413), too slow (408), or the account has too much in hand (503).
+            Refusal: the body is too large (413) or too slow (408), or the account has too much in hand (503).
         """
         content = bytearray()
         try:
-            last: Message = {}
             with anyio.move_on_after(BODY_SECONDS) as limit:
-                last = await self._arrived(
+                await self._arrive(
                     receive, content, account, OPENING_BYTES if opens_session else PUBLISH_BYTES
                 )
             if limit.cancelled_caught:
                 raise Refusal(408, "The body did not arrive in time; nothing was done.")
             if any(number > MOST_VALUES for number, _ in enumerate(_PUNCTUATION.finditer(content))):
                 raise Refusal(413, f"The body has more than {MOST_VALUES:,} values.")
-            body = Body(bytes(content), last, receive)
+            body = Body(bytes(content), receive)
             if len(content) > MOST_BYTES and body.tool != _LARGE:
                 raise _too_large(MOST_BYTES)
             yield body
@@ -98,12 +100,12 @@ class Bodies:
             if not self._held[account]:
                 del self._held[account]
 
-    async def _arrived(self, receive: Receive, content: bytearray, account: str, most: int) -> Message:
-        while True:
+    async def _arrive(self, receive: Receive, content: bytearray, account: str, most: int) -> None:
+        more = True
+        while more:
             message = await receive()
-            if message["type"] != "http.request":
-                return message
             chunk: bytes = message.get("body", b"")
+            more = message.get("more_body", False)  # absent if the client has gone away
             content += chunk
             self._held[account] += len(chunk)
             if len(content) > MOST_BYTES and content.find(_LARGE.encode(), 0, MOST_BYTES) < 0:
@@ -112,8 +114,6 @@ class Bodies:
                 raise _too_large(most)
             if self._held[account] > SHARE_BYTES:
                 raise Refusal(503, "Too much of yours is being sent at once; try again in a moment.", AGAIN)
-            if not message.get("more_body", False):
-                return {"type": "http.request", "body": bytes(content), "more_body": False}
 
 
 def _too_large(most: int) -> Refusal:

@@ -13,13 +13,11 @@ AGAIN: Final = {"retry-after": "5"}
 
 
 class Refusal(HTTPException):
-    """A request that is not answered.
+    """A request that is refused.
 
     Args:
-        status: of the HTTP response.
         text: a sentence for the caller, which repeats nothing of what was sent.
-        headers: of the response.
-        error: the error's name, in the words of OAuth.
+        error: the name of the error in OAuth.
     """
 
     def __init__(
@@ -35,7 +33,7 @@ class Refusal(HTTPException):
 
 
 async def answer_refusal(_request: Request, refused: Exception) -> JSONResponse:
-    """The response; the connection is closed, because the body may be unread."""
+    """Answer, and close the connection, because the body may be unread."""
     assert isinstance(refused, Refusal)
     headers = {"connection": "close", **(refused.headers or {})}
     body = {"error": refused.error, "error_description": refused.detail}

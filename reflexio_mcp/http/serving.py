@@ -13,31 +13,28 @@ import anyio
 import uvicorn
 
 from reflexio_mcp.backend import place_of
+from reflexio_mcp.http.access import SHORT_TOKEN, bearer_tokens
 from reflexio_mcp.http.app import MCP_PATH, HttpApp
-from reflexio_mcp.http.bearer_tokens import SHORT_TOKEN, bearer_tokens
 from reflexio_mcp.logs import event, flush
 from reflexio_mcp.server.runtime import tune_collector
 from reflexio_mcp.settings import ConfigurationError, Settings
 
-__all__ = ["MOST_HEAD_BYTES", "serve", "uvicorn_server"]
-
-MOST_HEAD_BYTES: Final = 32 * 1024
+__all__ = ["serve", "uvicorn_server"]
 
 DRAIN_SECONDS: Final = 60.0
-"""Longest wait for deletions that have begun or were promised, after the time that calls have."""
+"""Longest wait for deletions that have begun, after the time that calls have."""
 
 KEEP_ALIVE_SECONDS: Final = 65
-"""A little longer than a proxy's usual 60 s, so that a proxy never sends a request on a connection that closes."""
-
-CLOSE_SECONDS: Final = 2
-BACKLOG: Final = 2048
+"""Longer than a proxy's usual 60 s, so that a proxy never sends a request on a connection that closes."""
 
 SWITCH_SECONDS: Final = 0.0005
-"""How soon a thread of the embedded store gets its turn beside the event loop; Python's default is 5 ms."""
+"""How soon a thread of the embedded store runs beside the event loop; Python's default is 5 ms."""
+
+BACKLOG: Final = 2048
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to `_serve`: uvicorn would raise them again at its end."""
+    """Leaves signals to `_serve`. uvicorn would raise them again at its end."""
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -64,7 +61,7 @@ def serve(settings: Settings) -> int:
     return anyio.run(_serve, settings, app, listener)
 
 
-def uvicorn_server(settings: Settings, app: HttpApp) -> uvicorn.Server:
+def uvicorn_server(app: HttpApp) -> uvicorn.Server:
     """Return the server that `serve` runs; it handles no signals."""
     config = uvicorn.Config(
         app,
@@ -75,27 +72,25 @@ def uvicorn_server(settings: Settings, app: HttpApp) -> uvicorn.Server:
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=CLOSE_SECONDS,
-        h11_max_incomplete_event_size=MOST_HEAD_BYTES,
+        timeout_graceful_shutdown=2,
+        h11_max_incomplete_event_size=32 * 1024,
         backlog=BACKLOG,
     )
     return (uvicorn.Server if sys.platform == "win32" else _Server)(config)
 
 
 async def _serve(settings: Settings, app: HttpApp, listener: socket.socket) -> int:
-    server = uvicorn_server(settings, app)
+    server = uvicorn_server(app)
     if sys.platform == "win32":
-        async with app.running(), anyio.create_task_group() as looking:
-            looking.start_soon(_look, settings, app)
+        async with app.running():
             await server.serve(sockets=[listener])
-            looking.cancel_scope.cancel()
         return 0
     code = 0
 
     async def watch(received: AsyncIterator[signal.Signals]) -> None:
         nonlocal code
         async for number in received:
-            if server.should_exit or app.stopping:
+            if app.stopping:
                 event("interrupted")
                 _leave(128 + number)
             code = 130 if number == signal.SIGINT else 0
@@ -106,18 +101,16 @@ async def _serve(settings: Settings, app: HttpApp, listener: socket.socket) -> i
         async with anyio.create_task_group() as watching:
             watching.start_soon(watch, signals)
             async with app.running():
-                watching.start_soon(_look, settings, app)
+                watching.start_soon(_warn, settings, app)
                 await server.serve(sockets=[listener])
             watching.cancel_scope.cancel()
     return code
 
 
-async def _look(settings: Settings, app: HttpApp) -> None:
-    """Say what does not answer yet. The server serves on: it is asked again by the calls that need it."""
-    why, signed = await app.sign_in.trouble() if app.sign_in else ("", False)
-    if why:
-        fails = "sign-in works with JWTs alone" if signed else "sign-in does not work"
-        _say(f"warning: {fails} while {settings.oauth_issuer} {why}; see reflexio-mcp doctor")
+async def _warn(settings: Settings, app: HttpApp) -> None:
+    """Say if nobody can sign in yet. The server goes on, and asks again with the next token."""
+    if app.sign_in and (why := await app.sign_in.trouble()):
+        _say(f"warning: sign-in does not work while {settings.oauth_issuer} {why}; see reflexio-mcp doctor")
 
 
 def _say(text: str) -> None:
@@ -147,14 +140,14 @@ def _listen(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, settings.port), family=family, backlog=BACKLOG)
-        # asyncio sets TCP_NODELAY only where a socket names its protocol. Without it the second half of an answer
-        # waits until the client acknowledges the first.
-        return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=listener.detach())
     except OSError as error:
         raise ConfigurationError(
             "--host / REFLEXIO_MCP_HOST and --port / REFLEXIO_MCP_PORT: cannot listen there on port "
             f"{settings.port} ({error.strerror or type(error).__name__})."
         ) from None
+    # asyncio disables Nagle's algorithm only for a socket that names its protocol. With it, the second half of an
+    # answer waits until the client acknowledges the first.
+    return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=listener.detach())
 
 
 def _announce(settings: Settings, listener: socket.socket, kept_in: Path | None) -> None:

@@ -1,20 +1,24 @@
-"""Who is calling: the operator, the user that a token is confined to, or somebody who signed in."""
+"""Who is calling, whose memory the caller may reach, and how much the caller may hold at a time."""
 
 import hashlib
 import math
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import secrets
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Final
 
-import anyio
-
+from reflexio_mcp.backend import local_key, open_client
+from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.spec import Permission
-from reflexio_mcp.traffic.content import add_texts
+from reflexio_mcp.traffic.content import Fingerprints, add_texts
+from reflexio_mcp.traffic.errors import TrafficError
+from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["Caller", "ending_with_token", "granted", "holder_of", "person"]
+__all__ = ["Caller", "NoCaller", "Quota", "Scopes", "current_caller", "holder_of", "person"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +26,12 @@ class Caller:
     """One caller. Every caller is served with the operator's Reflexio key.
 
     Args:
-        user_id: the user it is confined to; empty is everybody.
-        owner: stands for somebody who signed in, as the owner of cursors and recovery copies; empty for the operator.
-        name: stands for the caller in logs, and as the owner of sessions.
-        account: stands for it in limits, which another user id must not escape.
+        user_id: the user that the caller is confined to; empty for every user.
+        owner: owner of the cursors and recovery copies of somebody who signed in; empty for the operator.
+        name: stands for the caller in logs, and owns its sessions.
+        account: stands for the caller in limits, which a change of user does not escape.
         permissions: what somebody who signed in may do; `None` if nothing is withheld.
-        expires_at: epoch seconds at which its token ends, and its open streams with it.
-        token_ends: returns when a token that can be revoked is no longer good.
+        expires_at: epoch seconds at which the token ends, and open streams with it.
     """
 
     user_id: str = ""
@@ -37,15 +40,14 @@ class Caller:
     account: str = "local"
     permissions: frozenset[Permission] | None = None
     expires_at: float = math.inf
-    token_ends: Callable[[], Awaitable[None]] | None = field(default=None, repr=False, compare=False)
 
 
-granted: ContextVar[frozenset[Permission] | None] = ContextVar("reflexio_mcp_granted", default=None)
-"""The permissions of whoever sent the message that is being answered."""
+current_caller: Final[ContextVar[Caller | None]] = ContextVar("reflexio_mcp_caller", default=None)
+"""The caller whose message is being answered."""
 
 
 def holder_of(token: str, user_id: str) -> Caller:
-    """Whoever sends one of the operator's tokens, confined to `user_id` if that is not empty."""
+    """Return the holder of one of the operator's tokens, confined to `user_id` unless that is empty."""
     name = _stand_in("caller", token)
     return Caller(user_id, "", name, name)
 
@@ -53,29 +55,103 @@ def holder_of(token: str, user_id: str) -> Caller:
 def person(
     settings: Settings, subject: str, user_id: str, permissions: frozenset[Permission], expires_at: float
 ) -> Caller:
-    """Somebody who signed in; `subject` is who that is to the authorization server."""
+    """Return somebody who signed in; the authorization server calls that person `subject`."""
     who = _stand_in("person", settings.oauth_issuer, subject)
     return Caller(user_id, who, _stand_in("caller", who, user_id), who, permissions, expires_at)
 
 
-@asynccontextmanager
-async def ending_with_token(caller: Caller, scope: anyio.CancelScope) -> AsyncGenerator[None]:
-    """Cancel `scope`, which is entered inside the block, when the caller's token is no longer good."""
-    scope.deadline = anyio.current_time() + caller.expires_at - time.time()
-
-    async def watch(ended: Callable[[], Awaitable[None]]) -> None:
-        await ended()
-        scope.cancel()
-
-    async with anyio.create_task_group() as tasks:
-        if caller.token_ends is not None:
-            tasks.start_soon(watch, caller.token_ends)
-        yield
-        tasks.cancel_scope.cancel()
-
-
 def _stand_in(purpose: str, *parts: str) -> str:
-    # The same in every process and after every change of the state keys: it owns cursors and recovery copies.
+    # Owners of recovery copies are kept, so the value depends on no key and no process.
     digest = hashlib.sha256(b"reflexio-mcp")
     add_texts(digest, (purpose, *parts))
     return digest.hexdigest()[:16]
+
+
+class NoCaller(TrafficError):
+    """Callers are told apart here, and this call has none."""
+
+
+class Scopes:
+    """The client of the API, and the scope of the call that is being answered.
+
+    Args:
+        client: used instead of the configured backend, and never closed here.
+    """
+
+    def __init__(self, settings: Settings, client: ReflexioClient | None) -> None:
+        secret = (*settings.state_keys, settings.api_key)[0]
+        self._fingerprints = Fingerprints(
+            lambda: secret.encode() if secret else local_key(settings) or secrets.token_bytes(32)
+        )
+        self._settings = settings
+        self._given = client
+        self._client = client
+
+    @property
+    def client(self) -> ReflexioClient:
+        """The client of the configured key, opened when it is first needed."""
+        if self._client is None:
+            self._client = open_client(self._settings)
+        return self._client
+
+    def local_caller(self) -> Caller:
+        """Return the caller of a message that names none.
+
+        Raises:
+            NoCaller: callers have to identify themselves.
+        """
+        if self._settings.many_callers:
+            raise NoCaller("This call does not say whose it is; nothing was done.")
+        return Caller(user_id=self._settings.user_id)
+
+    def current(self) -> Scope:
+        """Return the scope of the call that is being answered.
+
+        Raises:
+            NoCaller: callers have to identify themselves, and no call is being answered.
+        """
+        caller = current_caller.get() or self.local_caller()
+        settings = self._settings
+        return Scope(
+            self.client,
+            caller.user_id or settings.user_id,
+            caller.owner,
+            masked=settings.mask,
+            learns=not settings.embedded,
+            exact=settings.embedded,
+            fingerprints=self._fingerprints,
+        )
+
+    async def aclose(self) -> None:
+        """Close the client unless it was passed in. The next call opens a new one."""
+        client, self._client = self._client, self._given
+        if client is not None and client is not self._given:
+            await client.aclose()
+
+
+class Quota:
+    """Counts what each account holds.
+
+    Args:
+        each: maximum for one account.
+        all_: maximum for all accounts together; `None` for no limit.
+    """
+
+    def __init__(self, each: int, all_: int | None = None) -> None:
+        self._each = each
+        self._all = all_
+        self._held: Counter[str] = Counter()
+
+    @contextmanager
+    def hold(self, account: str) -> Generator[bool]:
+        """Count one more for `account` during the block; yields whether the account may have it."""
+        if self._held[account] >= self._each or (self._all is not None and self._held.total() >= self._all):
+            yield False
+            return
+        self._held[account] += 1
+        try:
+            yield True
+        finally:
+            self._held[account] -= 1
+            if not self._held[account]:
+                del self._held[account]

@@ -1,16 +1,17 @@
-"""Resources: the status, the guide, and a session or a request by its address.
+"""Resources: the status, the guide, the explorer's page, and a session or a request by its address.
 
-Stored text is fenced, cut and scoped exactly as the tools do it, since the tools' own functions render it. Each is
-offered where a tool is that tells the same.
+The tools' own functions render stored text, so it is fenced, cut and scoped in the same way.
 """
 
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote
 
+from mcp.server.apps import APP_MIME_TYPE
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.types import Resource, ResourceTemplate, TextContent
 
+from reflexio_mcp.explorer.document import document, uri
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.toolkit.arguments import describe
 from reflexio_mcp.toolkit.context import Call, app_of, scope_of
@@ -55,87 +56,88 @@ TEMPLATES: Final = (
 )
 
 TOOLS_OF: Final = {
-    "reflexio://status": {"get_status"},
-    "reflexio://guide": {"publish_interaction", "audit_traffic"},
-    "reflexio://sessions/{session_id}": {"list_requests"},
-    "reflexio://requests/{request_id}": {"get_request"},
+    "status": {"get_status"},
+    "guide": {"publish_interaction", "audit_traffic"},
+    "session": {"list_requests"},
+    "request": {"get_request"},
 }
-"""The tools that tell what a resource tells; it is offered where one of them is."""
+"""A resource is offered if one of these tools is, because they show the same."""
 
-SESSION_REQUESTS: Final = 100
+PAGE_META: Final[dict[str, Any]] = {"ui": {"csp": {}, "prefersBorder": False}}
+"""The explorer's page loads nothing from any domain."""
 
 MORE: Final = "Go on with list_requests: the same session_id, detail and that cursor."
 
 
 def listed(tools: frozenset[str]) -> list[Resource]:
-    """The resources that are offered beside these tools."""
-    return [one for one in RESOURCES if tools & TOOLS_OF[str(one.uri)]]
+    """Return the resources that are offered beside these tools."""
+    found = [one for one in RESOURCES if tools & TOOLS_OF[one.name]]
+    if "explore_traffic" in tools:
+        page = Resource(
+            uri=uri(),
+            name="explorer",
+            title="Explorer",
+            description="The page that explore_traffic shows.",
+            mime_type=APP_MIME_TYPE,
+            _meta=PAGE_META,
+        )
+        found.append(page)
+    return found
 
 
 def templates(tools: frozenset[str]) -> list[ResourceTemplate]:
-    """The templates that are offered beside these tools."""
-    return [one for one in TEMPLATES if tools & TOOLS_OF[one.uri_template]]
+    """Return the templates that are offered beside these tools."""
+    return [one for one in TEMPLATES if tools & TOOLS_OF[one.name]]
 
 
-def _id_in(uri: str, template: str) -> str:
-    """The id in an address of this template, unescaped; empty if the address is not one of it."""
-    start = template.partition("{")[0]
-    return unquote(uri[len(start) :]) if uri.startswith(start) else ""
-
-
-async def read(call: Call, uri: str) -> list[ReadResourceContents]:
-    """The resource at an address.
+async def read(call: Call, address: str) -> ReadResourceContents:
+    """Return the resource at an address.
 
     Raises:
-        ResourceNotFoundError: there is none that this caller may see.
-        ResourceError: it could not be read; the text says why.
+        ResourceNotFoundError: this caller may see none there.
+        ResourceError: the resource could not be read; the text says why.
     """
+    tools = app_of(call).tools
+    if "explore_traffic" in tools and address == uri():
+        return ReadResourceContents(content=document(), mime_type=APP_MIME_TYPE, meta=PAGE_META)
+    places = {str(one.uri): one.name for one in listed(tools)}
+    name, id_ = places.get(address, ""), ""
+    for template in templates(tools):
+        start = template.uri_template.partition("{")[0]
+        if address.startswith(start):
+            name, id_ = template.name, unquote(address.removeprefix(start))
     try:
-        text = await _text(call, uri)
+        return ReadResourceContents(content=await _text(call, name, id_), mime_type=TEXT)
     except (NotStored, InvalidInput) as error:
         raise ResourceNotFoundError(str(error)) from None
     except (ReflexioError, TrafficError) as error:
         raise ResourceError(describe(error, "read")) from None
-    return [ReadResourceContents(content=text, mime_type=TEXT)]
 
 
-async def _text(call: Call, uri: str) -> str:
-    tools = app_of(call).tools
-    scope = scope_of(call)
-    ids = {
-        one.name: scope.stored_id(found)
-        for one in templates(tools)
-        if (found := _id_in(uri, one.uri_template))
-    }
-    if not ids and not any(uri == str(one.uri) for one in listed(tools)):
+async def _text(call: Call, name: str, id_: str) -> str:
+    # A connection that reads no resource imports none of these.
+    if not name:
         raise NotStored("There is no such resource; resources/list and resources/templates/list name them.")
-    if uri == "reflexio://status":
-        from reflexio_mcp.tools.status import get_status
-
-        return "\n".join(
-            part.text for part in (await get_status(call)).content if isinstance(part, TextContent)
-        )
-    if uri == "reflexio://guide":
+    if name == "guide":
         from reflexio_mcp.server.guide import guide
 
-        return guide(learns=scope.learns, confirm=app_of(call).settings.confirm)
-    if "session" in ids:
-        return await _session(call, ids["session"])
-    from reflexio_mcp.render.reading import one_request
-    from reflexio_mcp.traffic.reading.lookup import read_request
+        return guide(learns=scope_of(call).learns, confirm=app_of(call).settings.confirm)
+    if name == "status":
+        from reflexio_mcp.tools.status import get_status
 
-    return one_request(await read_request(scope, ids["request"]))
-
-
-async def _session(call: Call, session_id: str) -> str:
-    from reflexio_mcp.render.reading import request_page
+        result = await get_status(call)
+        return "\n".join(part.text for part in result.content if isinstance(part, TextContent))
+    from reflexio_mcp.render.reading import one_request, request_page
     from reflexio_mcp.traffic.reading.filters import make_filter
     from reflexio_mcp.traffic.reading.listing import list_requests
-    from reflexio_mcp.traffic.reading.lookup import require_id
+    from reflexio_mcp.traffic.reading.lookup import read_request, require_id
 
     scope = scope_of(call)
-    wanted = make_filter(user_id=scope.user_id, session_id=require_id("session_id", session_id))
-    page = await list_requests(scope, wanted, limit=SESSION_REQUESTS, detail="full")
+    stored = scope.stored_id(id_)
+    if name == "request":
+        return one_request(await read_request(scope, stored))
+    wanted = make_filter(user_id=scope.user_id, session_id=require_id("session_id", stored))
+    page = await list_requests(scope, wanted, limit=100, detail="full")
     if not page.returned:
         raise NotStored("No such session is stored. Find sessions with list_sessions.")
     return f"{request_page(page)}\n{MORE}" if page.cursor else request_page(page)

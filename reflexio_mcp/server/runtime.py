@@ -1,20 +1,20 @@
-"""What outlives one connection: clients, promised work, the keys that replicas share."""
+"""What outlives one connection: the client, deletions that are running, and the keys that processes share."""
 
 import gc
 import hashlib
 import logging
 import secrets
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
+from mcp.server.request_state import AESGCMRequestStateCodec
 
 from reflexio_mcp.backend import local_key, open_state, owner_of, place_of
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.server.scopes import Scopes
+from reflexio_mcp.server.callers import Scopes
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.tables import StateUnusable, nothing_can_be_deleted
@@ -24,23 +24,16 @@ from reflexio_mcp.traffic.deletion.codes import CodeMaker
 from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.scope import Scope
 
-if TYPE_CHECKING:
-    from reflexio_mcp.server.completions import Completer
-
-__all__ = ["Runtime", "tune_collector"]
+__all__ = ["FormSealing", "Runtime", "tune_collector"]
 
 logger = logging.getLogger("reflexio_mcp")
 
 
 def tune_collector() -> None:
-    """Run the garbage collector less often in a process that serves, and over what serving makes alone.
+    """Let the garbage collector run less often, and skip what was loaded at the start.
 
-    A page of traffic makes thousands of short-lived objects. With Python's defaults the collector walks all loaded
-    modules again and again meanwhile, which took two thirds of the time of reading a page when measured.
-
-    A call over HTTP leaves some 320 objects in cycles: answers of `httpx`, tasks that were cancelled. With a threshold
-    that is much higher, these wait in megabytes, keep what they lie among from being used again, and hold up every
-    call while they are freed.
+    With Python's defaults it took two thirds of the time of reading a page. A much higher threshold makes garbage wait
+    in megabytes, and every call waits while these are freed.
     """
     gc.freeze()
     gc.set_threshold(5_000, 10, 10)
@@ -50,7 +43,7 @@ def tune_collector() -> None:
 class Runtime:
     """What the connections of one server share.
 
-    The server enters it with each lifespan. A transport that serves several connections opens it above them.
+    A transport with several connections opens it once above them.
 
     Args:
         tools: returns the names of the tools that are offered to the caller.
@@ -67,79 +60,45 @@ class Runtime:
         self.page_notes = PageNotes()
         self.over_stdio = False
         self._tools = tools
-        self._users = 0
         self._shared: App | None = None
 
-    @property
-    def where(self) -> str:
-        """The backend's address or file."""
-        return place_of(self.settings)
-
     def codes(self, scope: Scope) -> CodeMaker:
-        """The plan codes of a scope; they fit no other scope."""
-        bound_to = f"{self.where}\0{scope.owner}"
+        """Return the maker of plan codes that fit this scope alone."""
+        bound_to = f"{place_of(self.settings)}\0{scope.owner}"
         digest = hashlib.sha256(bound_to.encode("utf-8", "surrogatepass")).hexdigest()
-        keys, lasting = self._keys
-        return CodeMaker(keys[0], digest, *keys[1:], lasting=lasting)
+        return CodeMaker(self.keys[0], digest, *self.keys[1:], lasting=self.keys_last)
 
     async def owner(self, scope: Scope) -> Owner:
-        """Whose the deletions and recovery copies of a scope are."""
+        """Return the owner of the deletions and recovery copies of a scope."""
         return await owner_of(scope, self.settings)
+
+    @cached_property
+    def _configured_keys(self) -> list[bytes]:
+        keys = [key.encode() for key in self.settings.state_keys or (self.settings.api_key,) if key]
+        return keys or [key for key in [local_key(self.settings)] if key]
 
     @property
     def keys_last(self) -> bool:
-        """Whether codes and answers to forms still fit at the next process."""
-        return self._keys[1]
-
-    @property
-    def form_keys(self) -> list[bytes]:
-        """The keys that seal the state of open forms: they last as long as those of plan codes, and are others."""
-        return [
-            hashlib.sha256(b"reflexio-mcp form state\0" + key).digest()
-            for key in dict.fromkeys(self._keys[0])
-        ]
+        """Whether codes and answers to forms are still accepted by the next process."""
+        return bool(self._configured_keys)
 
     @cached_property
-    def _keys(self) -> tuple[list[bytes], bool]:
-        """The secrets behind codes and forms, and whether every process that shares this configuration has them."""
-        if configured := [
-            key.encode() for key in self.settings.state_keys or (self.settings.api_key,) if key
-        ]:
-            return configured, True
-        shared = local_key(self.settings)
-        return [shared or secrets.token_bytes(32)], shared is not None
-
-    @cached_property
-    def completer(self) -> "Completer":
-        """What answers completions, for every caller."""
-        # Imported with the first completion: most connections never ask for one.
-        from reflexio_mcp.server.completions import Completer
-
-        return Completer()
+    def keys(self) -> list[bytes]:
+        """The secrets behind codes and forms, the newest first."""
+        return self._configured_keys or [secrets.token_bytes(32)]
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[App]:
-        """One lifespan for every connection. Leaving it waits for promised deletions and closes the clients."""
-        async with self._own_app() as app:
-            self._shared = app
-            try:
-                yield app
-            finally:
-                self._shared = None
-
-    def connection(self) -> AbstractAsyncContextManager[App]:
-        """The lifespan of one connection: the shared one where there is one."""
-        return self._own_app() if self._shared is None else nullcontext(self._shared)
-
-    @asynccontextmanager
-    async def _own_app(self) -> AsyncGenerator[App]:
-        self._users += 1
+        """Open the lifespan of a connection. A lifespan that is already open is shared."""
+        if self._shared is not None:
+            yield self._shared
+            return
         self.jobs.open()
         try:
             async with anyio.create_task_group() as tasks, anyio.create_task_group() as background:
                 background.start_soon(self.state.keep_pruned)
                 background.start_soon(self._say_trouble)
-                app = App(
+                self._shared = App(
                     self.settings,
                     self._tools,
                     self.scopes.current,
@@ -150,40 +109,55 @@ class Runtime:
                     tasks,
                     background,
                     self.trouble,
-                    where=self.where,
+                    where=place_of(self.settings),
                     over_stdio=self.over_stdio,
                 )
                 try:
-                    yield app
+                    yield self._shared
                 finally:
+                    self._shared = None
                     background.cancel_scope.cancel()
-                    if self._users == 1:  # nobody is left who would wait for a receipt that cannot be kept
-                        self.jobs.close()
+                    self.jobs.close()  # nobody is left to read a receipt
         finally:
-            self._users -= 1
-            if not self._users:  # the last one to leave closes the clients
-                with anyio.CancelScope(shield=True):
-                    await self.scopes.aclose()
-                self.state.database.close()
-
-    async def finish_jobs(self) -> None:
-        """Begin no deletion any more, and wait for those that have begun."""
-        self.jobs.close()
-        await self.jobs.drain()
+            with anyio.CancelScope(shield=True):
+                await self.scopes.aclose()
+            self.state.database.close()
 
     def trouble(self) -> str:
-        """Why nothing can be deleted now, as a sentence; empty where something can, or no tool may. It blocks."""
+        """Return why nothing can be deleted now, as a sentence; empty if deletions work. It blocks."""
         try:
-            if self._deletes:
+            if deletes(self.settings):
                 self.state.check()
         except StateUnusable as error:
             return nothing_can_be_deleted(error)
         return ""
 
-    @cached_property
-    def _deletes(self) -> bool:
-        return deletes(self.settings)
-
     async def _say_trouble(self) -> None:
         if said := await anyio.to_thread.run_sync(self.trouble, abandon_on_cancel=True):
             logger.warning("%s", said)
+
+
+class FormSealing:
+    """Seals the state of an open form, which the client holds, with keys that outlast the process.
+
+    The SDK binds the state to the call, its arguments and its caller, and lets it expire after ten minutes. The keys
+    are looked up with the first form, so that a start writes no file.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    @cached_property
+    def _codec(self) -> AESGCMRequestStateCodec:
+        return AESGCMRequestStateCodec(
+            [
+                hashlib.sha256(b"reflexio-mcp form state\0" + key).digest()
+                for key in dict.fromkeys(self._runtime.keys)
+            ]
+        )
+
+    def seal(self, payload: bytes) -> str:
+        return self._codec.seal(payload)
+
+    def unseal(self, token: str) -> bytes:
+        return self._codec.unseal(token)

@@ -1,7 +1,7 @@
-"""The only place that touches names of the MCP SDK that are not public.
+"""The only place that uses names of the MCP SDK that are not public.
 
-A release of the SDK may rename them. `check` and `SessionOwners` look for each of them before anything is served,
-so such a release stops the start with a sentence instead of switching a limit off.
+A release of the SDK may rename them. Each is looked for before anything is served, so that such a release stops the
+start instead of switching a limit off.
 """
 
 from collections.abc import Mapping
@@ -36,20 +36,14 @@ def check(server: MCPServer[Any]) -> None:
 
 
 def lowlevel(server: MCPServer[Any]) -> Server[Any]:
-    """The low-level server below `server`.
-
-    It takes the handler of completions, for which `MCPServer` has no method that sees the caller, and the streams of
-    stdio. No public way as of SDK 2.3: an `Extension` refuses the
-    protocol's own methods, and `session_manager.app` exists for HTTP alone.
-    """
+    """Return the low-level server, which takes streams and a handler of completions that sees the caller."""
     return server._lowlevel_server  # pyright: ignore[reportPrivateUsage]
 
 
 def add_outside_sealing(server: MCPServer[Any], middleware: ServerMiddleware[Any]) -> None:
-    """Run `middleware` inside the SDK's span and outside the sealing of form state.
+    """Run `middleware` outside the sealing of form state, where a refusal differs from a forged state.
 
-    The constructor's `middleware=` would put it inside the sealing, where a refusal could not be told from a
-    forged state. The list and both classes are public; only their order is not promised.
+    The constructor's `middleware=` would put it inside.
     """
     chain = server.middleware
     sealing = next(index for index, one in enumerate(chain) if isinstance(one, RequestStateBoundary))
@@ -57,9 +51,7 @@ def add_outside_sealing(server: MCPServer[Any], middleware: ServerMiddleware[Any
 
 
 class SessionOwners:
-    """Who opened the sessions of Streamable HTTP that are open now.
-
-    No public way as of SDK 2.3: `max_sessions` limits all of them together, and nothing tells when one ends.
+    """The accounts that opened the sessions of Streamable HTTP. The SDK's own limit counts all sessions together.
 
     Raises:
         ConfigurationError: the installed SDK keeps no owners, so no account could be limited.
@@ -72,7 +64,7 @@ class SessionOwners:
         self._owners = cast("Mapping[str, Mapping[str, Any]]", owners)
 
     def count(self, account: str) -> int:
-        """How many sessions belong to `account`."""
+        """Return how many sessions belong to `account`."""
         return sum(one["subject"] == account for one in self._owners.values())
 
 

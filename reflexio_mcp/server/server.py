@@ -1,8 +1,9 @@
 """The server: the only place where the parts meet."""
 
 import logging
+import re
+import traceback
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final, cast
 
 from mcp import types
@@ -12,42 +13,36 @@ from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.request_state import RequestStateSecurity
 from mcp.server.stdio import stdio_server
-from mcp.shared.exceptions import MCPError
-from pydantic import ValidationError
 
 from reflexio_mcp import __version__
-from reflexio_mcp.explorer.document import uri as page_uri
 from reflexio_mcp.render.blocks import counted
 from reflexio_mcp.render.deletion import undo_in_words
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import Action, ReflexioError
-from reflexio_mcp.server.apps import DeclareApps, page_contents, page_resource
-from reflexio_mcp.server.call_limiter import CallLimiter, Ctx, caller_of
-from reflexio_mcp.server.callers import granted
-from reflexio_mcp.server.form_state import FormSealing, telling_form_is_over
-from reflexio_mcp.server.runtime import Runtime
+from reflexio_mcp.results.text import outside_fences
+from reflexio_mcp.server.callers import current_caller
+from reflexio_mcp.server.calls import CallLimiter, Ctx, caller_of
+from reflexio_mcp.server.runtime import FormSealing, Runtime
 from reflexio_mcp.server.sdk import add_outside_sealing, check, lowlevel
 from reflexio_mcp.server.stdio_stream import Answers, StdioStream
-from reflexio_mcp.server.unoffered import Unoffered
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.toolkit.arguments import checked, describe, invalid_arguments
+from reflexio_mcp.toolkit.arguments import checked, describe
 from reflexio_mcp.toolkit.context import App, from_page
 from reflexio_mcp.tools.catalog import CATALOG, offered
 from reflexio_mcp.traffic.errors import TrafficError, quoted
 
-__all__ = ["NAME", "ReflexioServer"]
+__all__ = ["ICON", "INSTRUCTIONS", "NAME", "TITLE", "ReflexioServer"]
 
 NAME: Final = "reflexio-mcp"
-
 TITLE: Final = "Reflexio memory"
 WEBSITE: Final = "https://github.com/reflexio-mcp/reflexio-mcp"
 ICON: Final = types.Icon(
     src=f"{WEBSITE}/raw/main/packaging/mcpb/icon.png", mime_type="image/png", sizes=["256x256"]
 )
-"""By address: a connection of 2026-07-28 repeats it in each of its answers."""
+"""Given by address, because a connection of 2026-07-28 repeats it in each answer."""
 
 PAGE_DATA: Final = "explorer_data"
-"""The tool that the explorer's page alone calls."""
+"""The tool that only the explorer's page calls."""
 
 INSTRUCTIONS: Final = (
     "See and clean up what was sent to Reflexio, the memory service. Find things with list_sessions or "
@@ -64,11 +59,15 @@ DELETIONS: Final = {
     "off": "A deletion runs at once and shows no plan: for a few, a clear request is enough; before more, list them "
     "and ask the person. ",
 }
-"""What stands before a deletion, by `REFLEXIO_MCP_CONFIRM`: where the operator wants nobody to be asked, only this
-sentence does.
-"""
+"""Instructions about deletions, by `REFLEXIO_MCP_CONFIRM`."""
 
 RECEIPT: Final = "Report what the receipt says. {undo} "
+
+NOT_OFFERED: Final = (
+    "Not offered here: {}. The operator decides that, with REFLEXIO_MCP_TOOLS or REFLEXIO_MCP_READ_ONLY, or your "
+    "sign-in."
+)
+TOOL_NAMES: Final = re.compile(rf"\b(?:{'|'.join(spec.name for spec in CATALOG)})\b")
 
 logger = logging.getLogger("reflexio_mcp")
 
@@ -76,70 +75,59 @@ logger = logging.getLogger("reflexio_mcp")
 class ReflexioServer(MCPServer[App]):
     """The SDK's server with this project's arguments, failures, resources and prompts.
 
-    Resources, prompts and completions are imported when they are first asked for, and do not go through the SDK's
-    managers: what is offered depends on the caller, and every start would pay for building models that few
-    connections use.
+    Resources, prompts and completions depend on the caller, so they bypass the SDK's managers. They are imported when
+    they are first asked for, which most connections never do.
 
     Args:
         client: used instead of the configured backend, and never closed here.
 
     Raises:
-        ConfigurationError: the settings name a tool that does not exist, or the installed SDK is one that this
-            server cannot work with.
+        ConfigurationError: the settings name an unknown tool, or the installed SDK cannot be used.
     """
 
     def __init__(self, settings: Settings, client: ReflexioClient | None = None) -> None:
         self._catalog = {tool.name: tool for tool in offered(settings)}
         self.permissions = {spec.name: spec.permission for spec in CATALOG if spec.name in self._catalog}
-        """What somebody must have been granted to call each tool that is offered."""
-        names = frozenset(self._catalog)
-        self._unoffered = Unoffered(settings)
+        """What a caller must have been granted to call each tool."""
+        self._needed = {spec.name: spec.needed for spec in CATALOG if not spec.needs(settings)}
         self.runtime = Runtime(settings, lambda: frozenset(self._tools), client)
-        sealing = FormSealing(lambda: self.runtime.form_keys)
-        # Whether a deletion is final is known before the first plan.
-        receipt = RECEIPT.format(undo=undo_in_words(settings.recovery_days))
-        deletions = "" if settings.read_only else DELETIONS[settings.confirm] + receipt
-        instructions = INSTRUCTIONS.format(deletions=deletions)
         super().__init__(
             NAME,
             title=TITLE,
             website_url=WEBSITE,
             icons=[ICON],
             version=__version__,
-            instructions=f"{instructions} {self._unoffered.told(instructions, names)}".strip(),
+            instructions=_instructions(settings),
             tools=list(self._catalog.values()),
-            lifespan=lambda _: self.runtime.connection(),
+            lifespan=lambda _: self.runtime.open(),
             subscriptions=False,
-            extensions=[Apps()] if self._opens_page else [],
-            request_state_security=RequestStateSecurity(codec=sealing, bind_principal=self._principal),
+            extensions=[Apps()] if "explore_traffic" in self._catalog else [],
+            request_state_security=RequestStateSecurity(
+                codec=FormSealing(self.runtime), bind_principal=self._principal
+            ),
         )
         check(self)
-        self.limiter = CallLimiter(settings, self.runtime.scopes, names)
+        self.limiter = CallLimiter(self.runtime, frozenset(self._catalog))
         add_outside_sealing(self, self.limiter)
-        add_outside_sealing(self, telling_form_is_over(lambda: self.runtime.keys_last))
-        if self._opens_page:
-            self.middleware.append(DeclareApps())
         lowlevel(self).add_request_handler("completion/complete", types.CompleteRequestParams, self._complete)
 
     @property
-    def _opens_page(self) -> bool:
-        return "explore_traffic" in self._catalog
-
-    @property
     def _tools(self) -> Mapping[str, Tool]:
-        """The tools that whoever sent this message may call."""
-        if (permissions := granted.get()) is None:
+        """The tools that the current caller may use."""
+        caller = current_caller.get()
+        if caller is None or caller.permissions is None:
             return self._catalog
+        permissions = caller.permissions
         return {name: tool for name, tool in self._catalog.items() if self.permissions[name] in permissions}
 
     def _principal(self, ctx: Ctx) -> str:
-        """Whom an answer to a form is taken from: whom it was shown to, of the same backend and user."""
+        """Bind a form to its caller, backend and user: nobody else can answer it."""
         caller = caller_of(ctx)
         return f"{caller.name if caller else ''}\0{self.runtime.codes(self.runtime.scopes.current()).scope}"
 
     async def list_tools(self) -> list[types.Tool]:
-        may = self._tools
-        return [tool for tool in await super().list_tools() if tool.name in may]
+        tools = self._tools
+        return [tool for tool in await super().list_tools() if tool.name in tools]
 
     async def run_stdio_async(self) -> None:
         """Serve one connection over standard input and output until the end of input."""
@@ -153,65 +141,57 @@ class ReflexioServer(MCPServer[App]):
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Any = None
     ) -> types.CallToolResult | types.InputRequiredResult:
-        """Answer a call. A failure becomes a result with one or two sentences."""
+        """Answer a call. A failure becomes a result of one or two sentences."""
         tool = self._tools.get(name)
         if tool is None:
-            names = ", ".join(one for one in self._tools if one != PAGE_DATA)
-            others = f"The tools are {names}." if names else "You may call none."
-            needed = self._unoffered.needed_for(name)
-            return self._with_unoffered(
-                _failed(f"There is no tool {quoted(name)} here; nothing was done. {needed}{others}")
-            )
+            return _failed(self._why_not_offered(name))
         try:
             given = checked(tool, arguments, self.runtime.scopes.current())
             result = await super().call_tool(name, given, context)
-            result = self._with_page_notes(tool, result, context)
-        except MCPError:
-            raise
-        except TrafficError as error:
-            result = _failed(describe(error))
-        except ToolError as error:
-            result = _failed(_told(tool, error))
-        return self._with_unoffered(result, tool)
-
-    def _with_unoffered(
-        self, result: types.CallToolResult | types.InputRequiredResult, tool: Tool | None = None
-    ) -> types.CallToolResult | types.InputRequiredResult:
-        """Say which of the tools that a result names its reader does not have."""
+        except (TrafficError, ToolError) as error:
+            result = _failed(_explained(tool, error))
         if isinstance(result, types.InputRequiredResult):
             return result
-        text = "\n".join(one.text for one in result.content if isinstance(one, types.TextContent))
-        if not (said := self._unoffered.told(text, self._tools)):
-            return result
-        return _noted(result, said, "not_offered", tool)
+        notes = [self._page_note(tool, result, context), self._missing_tools(result)]
+        return _noted(result, [note for note in notes if note])
 
-    def _with_page_notes(
-        self, tool: Tool, result: types.CallToolResult | types.InputRequiredResult, context: Any
-    ) -> types.CallToolResult | types.InputRequiredResult:
-        """Note what a call of the explorer's page did, and tell the model with the next result that it reads."""
-        if context is None or isinstance(result, types.InputRequiredResult):
-            return result
+    def _why_not_offered(self, name: str) -> str:
+        names = ", ".join(one for one in self._tools if one != PAGE_DATA)
+        reason = ""
+        if needed := self._needed.get(name):
+            reason = f"It needs {needed}. "
+        elif TOOL_NAMES.fullmatch(name):
+            reason = f"{NOT_OFFERED.format(name)} "
+        others = f"The tools are {names}." if names else "You may call none."
+        return f"There is no tool {quoted(name)} here; nothing was done. {reason}{others}"
+
+    def _missing_tools(self, result: types.CallToolResult) -> str:
+        """Return a note on the tools that a result recommends and its reader does not have; empty for none."""
+        text = "\n".join(one.text for one in result.content if isinstance(one, types.TextContent))
+        tools = self._tools
+        named = dict.fromkeys(TOOL_NAMES.findall(outside_fences(text)))
+        missing = [name for name in named if name not in tools and name not in self._needed]
+        return NOT_OFFERED.format(", ".join(missing)) if missing else ""
+
+    def _page_note(self, tool: Tool, result: types.CallToolResult, context: Any) -> str:
+        """Note what a call of the explorer's page did; tell the model with the next result that it reads."""
         notes, owner = self.runtime.page_notes, self.runtime.scopes.current().owner
+        if context is None:
+            return ""
+        if not from_page(context):
+            return "" if tool.name == PAGE_DATA or result.is_error else notes.take(owner)
         facts: dict[str, Any] = result.structured_content or {}
-        if from_page(context):
-            done: dict[str, dict[str, int]] = {
-                "deleted": facts.get("receipt", {}).get("deleted", {}),
-                "restored": facts.get("restored", {}),
-            }
-            for verb, counts in done.items():
-                for noun in ("request", "learning"):
-                    if count := counts.get(f"{noun}s", 0):
-                        notes.add(owner, f"{counted(count, noun)} {'was' if count == 1 else 'were'} {verb}")
-            return result
-        if tool.name == PAGE_DATA or result.is_error or not (said := notes.take(owner)):
-            return result
-        return _noted(result, said, "since_then", tool)
+        done = {"deleted": facts.get("receipt", {}).get("deleted", {}), "restored": facts.get("restored", {})}
+        for verb, counts in done.items():
+            for noun in ("request", "learning"):
+                if count := counts.get(f"{noun}s", 0):
+                    notes.add(owner, f"{counted(count, noun)} {'was' if count == 1 else 'were'} {verb}")
+        return ""
 
     async def list_resources(self) -> list[types.Resource]:
         from reflexio_mcp.server.resources import listed
 
-        resources = listed(frozenset(self._tools))
-        return [*resources, page_resource()] if self._opens_page else resources
+        return listed(frozenset(self._tools))
 
     async def list_resource_templates(self) -> list[types.ResourceTemplate]:
         from reflexio_mcp.server.resources import templates
@@ -219,17 +199,9 @@ class ReflexioServer(MCPServer[App]):
         return templates(frozenset(self._tools))
 
     async def read_resource(self, uri: Any, context: Any = None) -> Any:
-        if self._opens_page and str(uri) == page_uri():
-            return [page_contents()]
         from reflexio_mcp.server.resources import read
 
-        contents = await read(context, str(uri))
-        return [replace(one, content=self._explained(str(one.content))) for one in contents]
-
-    def _explained(self, text: str) -> str:
-        """A text and, below it, which of the tools that it names its reader does not have."""
-        said = self._unoffered.told(text, self._tools)
-        return f"{text}\n{said}" if said else text
+        return [await read(context, str(uri))]
 
     async def list_prompts(self) -> list[types.Prompt]:
         from reflexio_mcp.server.prompts import listed
@@ -241,46 +213,45 @@ class ReflexioServer(MCPServer[App]):
     ) -> types.GetPromptResult:
         from reflexio_mcp.server.prompts import get
 
-        prompt = get(context, name, arguments)
-        for message in prompt.messages:
-            if isinstance(message.content, types.TextContent):
-                message.content.text = self._explained(message.content.text)
-        return prompt
+        return get(context, name, arguments or {})
 
     async def _complete(self, ctx: Ctx, params: types.CompleteRequestParams) -> types.CompleteResult:
-        app = cast("App", ctx.lifespan_context)
-        return await self.runtime.completer.complete(app, app.scope(), params)
+        from reflexio_mcp.server.completions import complete
+
+        return await complete(cast("App", ctx.lifespan_context), params)
 
 
-def _told(tool: Tool, error: ToolError) -> str:
-    read_only = tool.annotations is not None and tool.annotations.read_only_hint is True
-    action: Action = "read" if read_only else "write"
-    cause = error.__cause__
+def _instructions(settings: Settings) -> str:
+    deletions = ""
+    if not settings.read_only:
+        receipt = RECEIPT.format(undo=undo_in_words(settings.recovery_days))
+        deletions = DELETIONS[settings.confirm] + receipt
+    return INSTRUCTIONS.format(deletions=deletions)
+
+
+def _explained(tool: Tool, error: TrafficError | ToolError) -> str:
+    cause = error.__cause__ if isinstance(error, ToolError) else error
     if cause is None:
         return str(error)
-    if isinstance(cause, ValidationError) and not isinstance(error, UnexpectedToolError):
-        return invalid_arguments(cause)
-    if not isinstance(cause, ReflexioError | TrafficError | TimeoutError):
-        logger.error("tool %s failed: %s", tool.name, _where(cause))
+    known = isinstance(cause, ReflexioError | TrafficError | TimeoutError)
+    if isinstance(error, UnexpectedToolError) and not known:
+        # Only the type and the place: the message may contain stored text.
+        place = traceback.extract_tb(cause.__traceback__)[-1]
+        logger.error(
+            "tool %s failed: %s at %s:%s", tool.name, type(cause).__name__, place.filename, place.lineno
+        )
+    read_only = tool.annotations is not None and tool.annotations.read_only_hint
+    action: Action = "read" if read_only else "write"
     return describe(cause, action)
 
 
-def _where(error: BaseException) -> str:
-    # The type and the place, never the message: it may hold stored words.
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = f" at {trace.tb_frame.f_globals.get('__name__')}:{trace.tb_lineno}" if trace else ""
-    return f"{type(error).__name__}{place}"
-
-
-def _noted(result: types.CallToolResult, said: str, key: str, tool: Tool | None) -> types.CallToolResult:
-    """The result with a sentence behind it, in `notes` of its structured form; `key` is its place in old results."""
+def _noted(result: types.CallToolResult, notes: list[str]) -> types.CallToolResult:
+    if not notes:
+        return result
     facts = result.structured_content
     if facts is not None:
-        typed = tool is not None and tool.fn_metadata.output_model is not None
-        facts = {**facts, "notes": [*facts.get("notes", []), said]} if typed else {**facts, key: said}
-    content = [*result.content, types.TextContent(type="text", text=said)]
+        facts = {**facts, "notes": [*facts.get("notes", []), *notes]}
+    content = [*result.content, types.TextContent(type="text", text=" ".join(notes))]
     return result.model_copy(update={"content": content, "structured_content": facts})
 
 

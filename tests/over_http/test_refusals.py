@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from reflexio_mcp.http import bodies
+from reflexio_mcp.http.access import Tokens, bearer_tokens
 from reflexio_mcp.http.app import HttpApp
-from reflexio_mcp.http.bearer_tokens import Tokens, bearer_tokens
 from reflexio_mcp.settings import ConfigurationError, Settings
 from tests.support.serving import (
     AUTHORIZED,

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from reflexio_mcp.http.app import SESSIONS_EACH
-from reflexio_mcp.server.call_limiter import MOST_HEAVY
+from reflexio_mcp.server.calls import MOST_HEAVY
 from reflexio_mcp.settings import Settings
 from tests.support.serving import (
     AUTHORIZED,

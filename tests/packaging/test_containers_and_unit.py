@@ -22,8 +22,7 @@ import pytest
 
 from reflexio_mcp.backend import open_state
 from reflexio_mcp.cli import parse
-from reflexio_mcp.http.addresses import allowed_hosts
-from reflexio_mcp.http.bearer_tokens import token_file
+from reflexio_mcp.http.access import token_file, transport_security
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, load
 from reflexio_mcp.state.tables import StateUnusable
 from tests.support.postgres_server import PASSWORD, USER, PostgresServer
@@ -92,8 +91,9 @@ def test_the_image_lets_nobody_in_before_its_hosts_are_named() -> None:
     settings = load(ours(image_variables()))
     assert (settings.host, str(settings.port)) == ("0.0.0.0", instruction("EXPOSE"))
     with pytest.raises(ConfigurationError, match="REFLEXIO_MCP_ALLOWED_HOSTS"):
-        allowed_hosts(settings)
-    assert "memory.example" in allowed_hosts(replace(settings, allowed_hosts=("memory.example",)))
+        transport_security(settings)
+    named = transport_security(replace(settings, allowed_hosts=("memory.example",)))
+    assert "memory.example" in named.allowed_hosts
 
 
 def test_the_image_runs_as_an_ordinary_user_and_writes_to_one_folder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +183,7 @@ def services(tmp_path: Path) -> dict[str, Any]:
 def test_the_replicas_take_the_variables_that_compose_gives_them(services: dict[str, Any]) -> None:
     server = services["server"]
     settings = load(ours(image_variables()) | ours(server["environment"]))
-    assert allowed_hosts(settings)
+    assert transport_security(settings)
     assert settings.state.endswith("@database/memory")
     assert server["deploy"]["replicas"] > 1
     stop = re.fullmatch(r"(?:(\d+)m)?(\d+)s", server["stop_grace_period"])

@@ -10,8 +10,8 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 import reflexio_mcp
+from reflexio_mcp.http.access import Tokens
 from reflexio_mcp.http.app import HttpApp
-from reflexio_mcp.http.bearer_tokens import Tokens
 from reflexio_mcp.server.sdk import check
 from reflexio_mcp.settings import ConfigurationError, load
 

@@ -23,8 +23,8 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
 from reflexio_mcp.cli import main
+from reflexio_mcp.http.access import Tokens
 from reflexio_mcp.http.app import HttpApp
-from reflexio_mcp.http.bearer_tokens import Tokens
 from reflexio_mcp.http.serving import uvicorn_server
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.settings import Settings
@@ -72,7 +72,7 @@ async def serving(
     settings = replace(settings, store=settings.store or ":memory:") if settings.embedded else settings
     app = HttpApp(settings, Tokens(tokens), client=client)
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
-    server = uvicorn_server(settings, app)
+    server = uvicorn_server(app)
     over = anyio.Event()
 
     async def run() -> None:

@@ -1,0 +1,158 @@
+"""Who reaches the server: the hosts and origins that are answered, and the operator's bearer tokens."""
+
+import hmac
+import ipaddress
+import re
+import secrets
+from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Final
+
+from mcp.server.transport_security import TransportSecuritySettings
+
+from reflexio_mcp import private_files
+from reflexio_mcp.backend import default_store
+from reflexio_mcp.settings import ConfigurationError, Settings
+
+__all__ = [
+    "SHORT_TOKEN",
+    "Tokens",
+    "bearer_tokens",
+    "is_loopback",
+    "peer",
+    "token_file",
+    "transport_security",
+]
+
+peer: Final[ContextVar[str]] = ContextVar("reflexio_mcp_peer", default="")
+"""The address that the current request comes from."""
+
+SHORT_TOKEN: Final = 16
+"""Number of characters below which a token can be guessed."""
+
+_MADE_BYTES: Final = 32
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^/\s@?#*:]+)(:\d+|:\*)?")
+_ORIGIN: Final = re.compile(rf"[A-Za-z][A-Za-z0-9+.-]*://{_HOST.pattern}")
+
+
+def transport_security(settings: Settings, public: str = "") -> TransportSecuritySettings:
+    """Return the values of `Host` and `Origin` that are answered: this machine's, and those that the operator names.
+
+    Args:
+        public: the host at which clients reach this server, if a sign-in names it.
+
+    Raises:
+        ConfigurationError: a value is no host or origin, or others reach the server by a host that is not named.
+    """
+    _check(settings.allowed_hosts, _HOST, "hosts", "mcp.example or mcp.example:8443")
+    _check(settings.allowed_origins, _ORIGIN, "origins", "https://app.example")
+    named = [*settings.allowed_hosts, *([public] if public else [])]
+    here = ["127.0.0.1", "localhost", "[::1]"]
+    if is_loopback(settings.host):
+        here.append(f"[{settings.host.strip('[]')}]" if ":" in settings.host else settings.host)
+    elif not named:
+        raise ConfigurationError(
+            "The address of --host / REFLEXIO_MCP_HOST can be reached from elsewhere: name the hosts that clients use "
+            "with --allowed-hosts / REFLEXIO_MCP_ALLOWED_HOSTS, or bind 127.0.0.1."
+        )
+    origins = [f"{scheme}://{host}" for scheme in ("http", "https") for host in here]
+    return TransportSecuritySettings(
+        allowed_hosts=_with_ports([*here, *named]),
+        allowed_origins=[*_with_ports(origins), *(origin.lower() for origin in settings.allowed_origins)],
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address can be reached from this machine alone."""
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _check(values: Iterable[str], pattern: re.Pattern[str], option: str, form: str) -> None:
+    if not all(pattern.fullmatch(value) for value in values):
+        raise ConfigurationError(
+            f"--allowed-{option} / REFLEXIO_MCP_ALLOWED_{option.upper()} takes whole {option} as in {form}; only a "
+            "port may be left open, as in name:*."
+        )
+
+
+def _with_ports(names: Iterable[str]) -> list[str]:
+    """Let a name without a port stand for every port too, which is up to the proxy."""
+    lower = [name.lower() for name in names]
+    return [*lower, *(f"{name}:*" for name in lower if not re.search(r":[^/\]]+$", name))]
+
+
+class Tokens:
+    """The tokens that are accepted, each with the user that it is confined to.
+
+    Args:
+        accepted: `TOKEN`, which reaches every user, or `USER:TOKEN`. A token has no colon (RFC 6750).
+    """
+
+    def __init__(self, accepted: Sequence[str]) -> None:
+        parts = [entry.rpartition(":") for entry in accepted]
+        if any(not token or (colon and not user) for user, colon, token in parts):
+            raise ConfigurationError(
+                "REFLEXIO_MCP_AUTH_TOKEN takes TOKEN or USER:TOKEN, separated by commas."
+            )
+        self._users = {token.encode(): user for user, _, token in parts}
+        if len(self._users) < len(parts):
+            raise ConfigurationError(
+                "REFLEXIO_MCP_AUTH_TOKEN names one token twice; each user needs their own."
+            )
+
+    @property
+    def short(self) -> bool:
+        """Whether one of them may be guessed."""
+        return any(len(token) < SHORT_TOKEN for token in self._users)
+
+    def user_of(self, given: str) -> str | None:
+        """Return the user that a token is confined to, empty for every user; `None` if it is not accepted.
+
+        It takes the same time for every token, however much of it is right.
+        """
+        found = None
+        for token, user in self._users.items():
+            if hmac.compare_digest(token, given.encode("utf-8", "surrogatepass")):
+                found = user
+        return found
+
+
+def token_file() -> Path:
+    """Return the file of a token that was generated."""
+    return default_store().with_name("http-token")
+
+
+def bearer_tokens(settings: Settings) -> tuple[Tokens, Path | None]:
+    """Return the tokens of a configuration, and their file if the operator gave none.
+
+    Raises:
+        ConfigurationError: the settings contradict each other, or the file cannot be kept.
+    """
+    if settings.auth_token:
+        for option, contradicts in (
+            ("--unsafe-no-auth / REFLEXIO_MCP_UNSAFE_NO_AUTH", settings.unsafe_no_auth),
+            ("--user-id / REFLEXIO_USER_ID", settings.user_id and settings.many_callers),
+        ):
+            if contradicts:
+                raise ConfigurationError(
+                    f"{option} contradicts what REFLEXIO_MCP_AUTH_TOKEN says about callers; unset one."
+                )
+        return Tokens(settings.auth_token), None
+    if settings.unsafe_no_auth or settings.oauth_issuer:
+        return Tokens(()), None
+    path = token_file()
+    try:
+        kept = private_files.keep_secret(
+            path,
+            make=lambda: f"{secrets.token_urlsafe(_MADE_BYTES)}\n".encode(),
+            is_whole=lambda text: text.isascii() and len(text.strip()) >= _MADE_BYTES,
+        )
+    except OSError as error:
+        raise ConfigurationError(
+            f"The bearer token cannot be kept in {path} ({error.strerror}); set REFLEXIO_MCP_AUTH_TOKEN."
+        ) from None
+    return Tokens([kept.decode("ascii").strip()]), path

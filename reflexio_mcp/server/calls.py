@@ -1,0 +1,215 @@
+"""SDK middleware around every message of every transport: it sets the caller, and limits, logs and ends calls."""
+
+import functools
+import logging
+import secrets
+import sys
+import time
+from typing import Any, Final, TypeAlias
+
+import anyio
+from mcp.server.apps import EXTENSION_ID
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp.types import INTERNAL_ERROR
+from opentelemetry import trace
+
+from reflexio_mcp.consent.policy import FORMS_DO_NOT_LAST
+from reflexio_mcp.logs import event
+from reflexio_mcp.rest.correlation import correlation_ids
+from reflexio_mcp.server.callers import Caller, Quota, current_caller
+from reflexio_mcp.server.runtime import Runtime
+from reflexio_mcp.state.state import named_call
+
+__all__ = ["CallLimiter", "Ctx", "caller_of"]
+
+Ctx: TypeAlias = ServerRequestContext[Any, Any]
+
+WORK: Final = frozenset({"tools/call", "resources/read", "prompts/get", "completion/complete"})
+"""Methods that reach Reflexio. These are limited, logged, and waited for when the server stops."""
+
+HEAVY: Final = frozenset({"audit_traffic"})
+"""Tools that read and examine a whole set of requests."""
+
+MOST_HEAVY: Final = 4
+"""Heavy calls of one caller at a time, so that light calls of others never wait behind them."""
+
+BUSY: Final = (
+    "Busy: {most} calls of yours are running already; nothing was done. Try again when one has returned."
+)
+STOPPING: Final = "This server is stopping; nothing was done. Try again in a moment."
+STOPPED: Final = (
+    "This server was stopped before the call was finished; whether it took effect is not known. "
+    "Look at what is stored, then try again."
+)
+FORM_IS_OVER: Final = (
+    "Nothing was done: the form that this answers has expired, or was for another call, caller, configuration or "
+    "process. "
+)
+ASK_AGAIN: Final = (
+    "Make the call again without requestState and inputResponses, and the person is asked again."
+)
+SECONDS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+"""Bounds of the histogram of durations."""
+
+
+class CallLimiter:
+    """Lets calls in up to a limit for each caller, and knows which calls are running.
+
+    Args:
+        tools: names of the tools that are offered.
+    """
+
+    def __init__(self, runtime: Runtime, tools: frozenset[str]) -> None:
+        self._runtime = runtime
+        self._tools = tools
+        self._most = runtime.settings.max_in_flight
+        self._running = Quota(self._most)
+        self._heavy = Quota(MOST_HEAVY)
+        self._cancel_scopes: set[anyio.CancelScope] = set()
+        self._stopping = False
+        self._idle = anyio.Event()
+
+    async def __call__(self, ctx: Ctx, call_next: CallNext) -> HandlerResult:
+        caller = caller_of(ctx) or self._runtime.scopes.local_caller()
+        token = current_caller.set(caller)
+        try:
+            if ctx.request_id is not None and ctx.method in WORK:
+                return await self._logged(ctx, call_next, caller)
+            result = await call_next(ctx)
+            return self._with_apps(result) if ctx.method == "initialize" else result
+        finally:
+            current_caller.reset(token)
+
+    def _with_apps(self, result: HandlerResult) -> HandlerResult:
+        # The SDK drops extensions from this reply before revision 2026-07-28.
+        if not isinstance(result, dict) or "explore_traffic" not in self._tools:
+            return result
+        return {**result, "capabilities": {**result["capabilities"], "extensions": {EXTENSION_ID: {}}}}
+
+    async def _logged(self, ctx: Ctx, call_next: CallNext, caller: Caller) -> HandlerResult:
+        call_id, began, outcome = secrets.token_hex(8), time.perf_counter(), "cancelled"
+        with correlation_ids() as ids, named_call(caller.name, call_id):
+            try:
+                outcome, result = await self._limited(ctx, call_next, caller)
+                return result
+            except MCPError as error:
+                outcome = "refused"
+                if "invalid_request_state" in str(error.error.data):
+                    # If each call has its own process, a repeat would be refused too.
+                    advice = ASK_AGAIN if self._runtime.keys_last else FORMS_DO_NOT_LAST
+                    error.error.message = FORM_IS_OVER + advice
+                raise
+            except Exception:
+                outcome = "failed"
+                raise
+            finally:
+                seconds = time.perf_counter() - began
+                tool = self._tool_of(ctx)
+                _measure(ctx.method, tool, outcome, seconds)
+                span = trace.get_current_span().get_span_context()
+                event(
+                    "call",
+                    logging.INFO,
+                    method="" if tool else ctx.method,
+                    tool=tool,
+                    outcome=outcome,
+                    ms=round(seconds * 1000, 1),
+                    correlation_id=ids[-1][:64] if ids else "",
+                    rest_calls=len(ids) or "",
+                    call_id=call_id,
+                    caller=caller.name,
+                    trace_id=f"{span.trace_id:032x}" if span.is_valid else "",
+                )
+
+    async def _limited(self, ctx: Ctx, call_next: CallNext, caller: Caller) -> tuple[str, HandlerResult]:
+        if self._stopping:
+            return "stopping", _refused(ctx, STOPPING)
+        heavy = self._tool_of(ctx) in HEAVY
+        quota, most = (self._heavy, MOST_HEAVY) if heavy else (self._running, self._most)
+        with quota.hold(caller.account) as taken:
+            # A client over stdio is alone and limits itself.
+            if not taken and ctx.request is not None:
+                return "busy", _refused(ctx, BUSY.format(most=most))
+            scope = anyio.CancelScope()
+            self._cancel_scopes.add(scope)
+            try:
+                with scope:
+                    result = await call_next(ctx)
+                    return _outcome(result), result
+            finally:
+                self._cancel_scopes.discard(scope)
+                if not self._cancel_scopes:
+                    self._idle.set()
+        return "stopped", _refused(ctx, STOPPED)
+
+    def refuse_new(self) -> None:
+        """Answer every further call with "try again"."""
+        self._stopping = True
+
+    def end_running(self) -> None:
+        """Answer running calls with "try again". Shielded work still runs to its end."""
+        for scope in self._cancel_scopes:
+            scope.cancel()
+
+    async def wait_idle(self) -> None:
+        """Wait until no call is running."""
+        if self._cancel_scopes:
+            self._idle = anyio.Event()
+            await self._idle.wait()
+
+    def _tool_of(self, ctx: Ctx) -> str:
+        """Return the tool that is called; "unknown" for any other name, which may contain anything."""
+        if ctx.method != "tools/call":
+            return ""
+        name = (ctx.params or {}).get("name")
+        return name if isinstance(name, str) and name in self._tools else "unknown"
+
+
+def caller_of(ctx: Ctx) -> Caller | None:
+    """Return the caller of the HTTP request behind this message; `None` over stdio."""
+    scope: dict[str, Any] = getattr(ctx.request, "scope", {})
+    return getattr(getattr(scope.get("user"), "access_token", None), "caller", None)
+
+
+def _outcome(result: HandlerResult) -> str:
+    wire = result if isinstance(result, dict) else {}
+    if wire.get("isError"):
+        return "error"
+    return "input_required" if wire.get("resultType") == "input_required" else "ok"
+
+
+def _refused(ctx: Ctx, text: str) -> HandlerResult:
+    """Refuse a call in words that the model can read.
+
+    Raises:
+        MCPError: only a result of a tool has room for such words.
+    """
+    if ctx.method != "tools/call":
+        raise MCPError(INTERNAL_ERROR, text)
+    result: dict[str, Any] = {"content": [{"type": "text", "text": text}], "isError": True}
+    # The SDK sends what middleware returns as it is, without this field of the later revision.
+    return result | {"resultType": "complete"} if ctx.protocol_version >= "2026-07-28" else result
+
+
+def _measure(method: str, tool: str, outcome: str, seconds: float) -> None:
+    """Record a call with OpenTelemetry if the operator runs this server with its SDK."""
+    metrics: Any = sys.modules.get("opentelemetry.metrics")
+    if metrics is None:
+        return
+    attributes = {"mcp.method.name": method}
+    if tool:
+        attributes["gen_ai.tool.name"] = tool
+    if outcome not in ("ok", "input_required"):
+        attributes["error.type"] = "tool_error" if outcome == "error" else outcome
+    _durations(metrics).record(seconds, attributes)
+
+
+@functools.cache
+def _durations(metrics: Any) -> Any:
+    return metrics.get_meter("reflexio-mcp").create_histogram(
+        "mcp.server.operation.duration",
+        unit="s",
+        description="How long calls take.",
+        explicit_bucket_boundaries_advisory=SECONDS,
+    )
