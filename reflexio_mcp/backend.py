@@ -45,34 +45,33 @@ NO_KEY: Final = (
 
 
 def default_store() -> Path:
-    """The embedded store's file in the user's data folder."""
+    """Return the embedded store's file in the user's data folder."""
     import platformdirs
 
     return Path(platformdirs.user_data_dir("reflexio-mcp", appauthor=False)) / "store.db"
 
 
 def place_of(settings: Settings) -> str:
-    """The backend's address or file."""
+    """Return the backend's address or file."""
     return (settings.store or str(default_store())) if settings.embedded else settings.base_url
 
 
 def _folder(settings: Settings) -> Path | None:
-    """Where the embedded store's file is, and what stands beside it; `None` where no file is kept."""
+    """Return the folder of the embedded store, of the state and of the key; `None` for a store in memory."""
     if settings.store == ":memory:":
         return None
     return Path(settings.store).parent if settings.store else default_store().parent
 
 
 def state_file(settings: Settings) -> Path | None:
-    """Where all processes of this user on this machine share the state; `None` where no file is kept."""
+    """Return the file of the state, which all processes of this user on this machine share."""
     return folder / "state.db" if (folder := _folder(settings)) else None
 
 
 def local_key(settings: Settings) -> bytes | None:
-    """Return the secret that all processes of this user on this machine share.
+    """Return the secret that all processes of this user on this machine share; `None` if no file can be kept.
 
-    It is in a file beside the embedded store, made when it is first needed. It keys fingerprints and plan codes where
-    the operator has set no secret. `None` where no file can be kept.
+    The secret is the key of fingerprints and plan codes if the operator has set none.
     """
     if (folder := _folder(settings)) is None:
         return None
@@ -87,14 +86,14 @@ def local_key(settings: Settings) -> bytes | None:
 
 
 def open_state(settings: Settings) -> State:
-    """The state of a configuration. Nothing is opened before its first use.
+    """Make the state of a configuration. Nothing is opened before its first use.
 
     Raises:
-        ConfigurationError: what it needs is not installed, or the URL of its database cannot be read.
+        ConfigurationError: PostgreSQL's driver is not installed, or the URL of the database cannot be read.
     """
     if settings.state:
         try:
-            # Only an operator who configured it has it installed.
+            # Only an operator who configured the state has the driver.
             from reflexio_mcp.state.postgresql import PostgresqlDatabase
         except ImportError:
             raise ConfigurationError(NO_POSTGRES) from None
@@ -118,7 +117,7 @@ def open_state(settings: Settings) -> State:
 
 
 def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioClient:
-    """A client of the configured backend. Nothing is opened before its first call.
+    """Make a client of the configured backend. Nothing is opened before its first call.
 
     Args:
         api_key: a key to use instead of the configured one.
@@ -145,7 +144,7 @@ def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioCl
 
 @asynccontextmanager
 async def open_scope(settings: Settings) -> AsyncGenerator[Scope]:
-    """What a command may touch: everything that this configuration reaches."""
+    """Open the scope of a command: everything that the configuration reaches."""
     key = (*settings.state_keys, settings.api_key)[0]
     fingerprints = Fingerprints(
         lambda: key.encode() or local_key(settings) or secrets.token_bytes(_KEY_BYTES)
@@ -162,16 +161,11 @@ async def open_scope(settings: Settings) -> AsyncGenerator[Scope]:
 
 
 async def owner_of(scope: Scope, settings: Settings) -> Owner:
-    """Whose the deletions and recovery copies of a scope are: those of the organisation, whichever its key.
-
-    Raises:
-        ReflexioError: the backend does not say which organisation it is.
-    """
+    """Return the owner of deletions and recovery copies: the organisation, whichever key it uses."""
     identity = await scope.client.whoami()
     return Owner(f"{_backend(settings)}\0{identity.org_id}", scope.user_id, scope.caller)
 
 
 def _backend(settings: Settings) -> str:
-    """The backend's address or file, however its path is written."""
     place = place_of(settings)
     return str(Path(place).resolve()) if settings.embedded and place != ":memory:" else place

@@ -37,8 +37,6 @@ reflexio-mcp is waiting for an MCP client on standard input. A client starts it 
 Ctrl-C ends it.
 """
 
-ID: Final = "id of a request, as `requests` lists it; put -- before ids that begin with a dash"
-
 FILTER: Final = {
     "user_id": "requests of this user",
     "session_id": "requests of this session",
@@ -46,11 +44,11 @@ FILTER: Final = {
     "agent_version": "requests of this agent version",
     "start_time": "stored at or after this time: ISO 8601 (UTC without a zone), or an age such as 24h or 7d",
     "end_time": "stored at or before this time",
-    "contains": "requests with all these words, also inside longer words; quote a phrase; X OR Y",
+    "contains": "with all these words, also inside longer words; quote a phrase; X OR Y",
     "finding": "requests with this finding of the audit, such as probable-secret or duplicate",
     "evaluation_only": "requests that are never learned from",
 }
-"""The one filter, as the parameters of the tools name it, with the help of its flags."""
+"""The one filter with the help of its flags. The tools use the same names."""
 
 
 Add = Callable[[ArgumentParser], object]
@@ -61,7 +59,6 @@ class Command:
     """One command.
 
     Args:
-        run: does the work and returns the exit code.
         arguments: each adds one argument, or one group of them, to the parser.
         settings: the settings that the command takes as flags.
         usage: the arguments that are not flags.
@@ -105,10 +102,7 @@ def _said(error: Exception, command: str) -> str:
 
 
 def parse(argv: Sequence[str] | None = None) -> Namespace:
-    """Parse the command line; `serve` without a command.
-
-    Args:
-        argv: the words after the program's name; those of the process when `None`.
+    """Parse the command line. Without a command it means `serve`.
 
     Raises:
         SystemExit: help was asked for (0), or the command line is wrong (2).
@@ -139,7 +133,7 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
 
 
 def build_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
-    """Build the parser of the whole command line, and those of its commands."""
+    """Build the parser of the whole command line, and the parsers of its commands."""
     shared: dict[str, Any] = {"formatter_class": RawDescriptionHelpFormatter, "allow_abbrev": False}
     top = ArgumentParser(
         prog="reflexio-mcp",
@@ -191,7 +185,7 @@ def _text(text: str) -> str:
 
 
 def whole_number(text: str) -> int:
-    """A count or a number; argparse's message about a wrong one has the name of this function."""
+    """Convert an argument. The messages of argparse show the name of this function."""
     number = int(text)
     if not 1 <= number <= 1_000_000:
         raise ArgumentTypeError("takes a whole number from 1 to 1000000")
@@ -222,7 +216,7 @@ def _settings(arguments: Namespace) -> Settings:
 
 
 def _later(module: str, function: str) -> Callable[[Namespace], int]:
-    """A command whose module is imported when it runs, so that no other command waits for it."""
+    """Import the module when the command runs, so that no other command waits for it."""
 
     def run(arguments: Namespace) -> int:
         command = getattr(import_module(f"reflexio_mcp.{module}"), function)
@@ -267,8 +261,6 @@ CLIENT: Final = (
     _argument("--remote", metavar="URL", help="address of a shared server, for an entry that reaches it"),
     _switch("--dry-run", "show the entry and write nothing"),
 )
-REQUEST: Final = _argument("request_id", metavar="REQUEST_ID", help=ID)
-REQUESTS: Final = _argument("request_ids", nargs="*", metavar="REQUEST_ID", help=f"instead of a filter: {ID}")
 JSON: Final = _switch("--json", "print JSON")
 PAGE: Final = (
     _argument(
@@ -281,10 +273,6 @@ PAGE: Final = (
     _switch("--all", "show all rows"),
     JSON,
 )
-OF_LEARNINGS: Final = {
-    "request_id": "learned from this request",
-    "contains": "learnings with all these words",
-}
 
 COMMANDS: Final[dict[str, dict[str, Command]]] = {
     "Set up": {
@@ -349,14 +337,21 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             "show one stored request in full",
             READ,
             "reflexio-mcp show 0b9f3c1e-6f0e-4c53-9a31-0f6d1c8f2a77",
-            (REQUEST, JSON),
+            (
+                _argument(
+                    "request_id",
+                    metavar="REQUEST_ID",
+                    help="id of the request; put -- before an id that begins with a dash",
+                ),
+                JSON,
+            ),
             usage="REQUEST_ID ",
         ),
         "learned": Command(
             "list what was learned, and from which requests",
             READ,
             "reflexio-mcp learned --user-id ada\nreflexio-mcp learned --session-id trip --all",
-            (_filter(**FILTER | OF_LEARNINGS), *PAGE),
+            (_filter(**FILTER, request_id="learned from this request"), *PAGE),
         ),
         "audit": Command(
             "find secrets, duplicates, test traffic and more",
@@ -395,7 +390,12 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             "reflexio-mcp delete --source ci.e2e --start-time 24h\n"
             "reflexio-mcp delete --source ci.e2e --start-time 1h --yes      in CI, after the tests",
             (
-                REQUESTS,
+                _argument(
+                    "request_ids",
+                    nargs="*",
+                    metavar="REQUEST_ID",
+                    help="instead of a filter: ids; put -- before an id that begins with a dash",
+                ),
                 _filter(**FILTER),
                 _switch(
                     "--include-learnings", "also delete what was learned from them, on a Reflexio that learns"

@@ -1,11 +1,9 @@
-"""`reflexio-mcp delete` and `restore`: a plan, a question and a receipt, from a shell or from CI.
-
-The plan, the hourly cap, the audit log, recovery copies and the receipt are those of the tools.
-"""
+"""`reflexio-mcp delete` and `restore`: a plan, a question and a receipt, from a shell or from CI."""
 
 import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import anyio
@@ -28,7 +26,6 @@ from reflexio_mcp.traffic.reading.lookup import untold
 from reflexio_mcp.traffic.scope import Scope
 
 RESTORE_SECONDS: Final = 3600.0
-"""Time for a restore. The receipt names what is left then."""
 
 Done = TypeVar("Done")
 Work = Callable[[Scope, State, Owner], Awaitable[Done]]
@@ -38,20 +35,17 @@ def run_delete(arguments: Namespace, settings: Settings) -> int:
     """Show the plan, ask, delete, and show the receipt.
 
     Returns:
-        0 if nothing that was chosen is left, also if a filter chose nothing; 1 if something is or may be left, an id
-        was not found, or nobody agreed.
-
-    Raises:
-        ConfigurationError: nothing is chosen, or the configuration does not allow this.
+        0 if nothing that was chosen is left; 1 if something is or may be left, an id was not found, or nobody agreed.
     """
     _check_allowed(arguments, settings, "delete_requests")
     if not arguments.erase:  # Recovery copies to erase may exist without a store.
         check_store(settings)
 
-    async def plan(scope: Scope, state: State, owner: Owner) -> Planned:
-        options = Options(arguments.include_learnings, arguments.erase)
+    options = Options(arguments.include_learnings, arguments.erase)
+
+    def plan(scope: Scope, state: State, owner: Owner) -> Awaitable[Planned]:
         target = _target(arguments, settings, scope)
-        return await make_plan(scope, target, options, state, owner, masked=settings.mask, progress=untold)
+        return make_plan(scope, target, options, state, owner, masked=settings.mask, progress=untold)
 
     async def act(scope: Scope, state: State, owner: Owner) -> Receipt:
         mode = "off" if arguments.yes else "ask"
@@ -86,14 +80,7 @@ def run_delete(arguments: Namespace, settings: Settings) -> int:
 
 
 def run_restore(arguments: Namespace, settings: Settings) -> int:
-    """List the deletions that can be undone, or undo one.
-
-    Returns:
-        0 if everything is back, or was listed; 1 otherwise.
-
-    Raises:
-        ConfigurationError: the configuration does not allow this.
-    """
+    """List the deletions that can be undone, or undo one."""
     check_store(settings)
     if arguments.deletion is None:
         _list_deletions(Screen(settings), _run(last_deletions, settings))
@@ -101,20 +88,14 @@ def run_restore(arguments: Namespace, settings: Settings) -> int:
     _check_allowed(arguments, settings, "restore_requests")
     undo = Undo(arguments.deletion)
 
-    async def plan(scope: Scope, state: State, owner: Owner) -> Restored:
-        return (await plan_restore(scope, state, owner, undo, masked=settings.mask))[0]
-
-    async def act(scope: Scope, state: State, owner: Owner) -> Restored:
-        return await restore(scope, state, owner, undo, seconds=RESTORE_SECONDS, progress=untold)
-
-    planned = _run(plan, settings)
+    planned, _ = _run(partial(plan_restore, undo=undo, masked=settings.mask), settings)
     screen = Screen(settings)
     screen.say(f"The recovery copy of deletion {planned.number}: {counts(planned.planned or Counts())}")
     _show(screen, planned)
     if not arguments.yes and not _agreed("Restore", None):
         screen.say("Nothing was restored.")
         return 1
-    done = _run(act, settings)
+    done = _run(partial(restore, undo=undo, seconds=RESTORE_SECONDS, progress=untold), settings)
     screen.say(f"\nRestored: {counts(done.restored or Counts())}, checked by reading again.")
     _show(screen, done)
     return 0 if done.status == "complete" else 1
@@ -148,8 +129,6 @@ def _target(arguments: Namespace, settings: Settings, scope: Scope) -> Target:
 
 
 def _run(work: Work[Done], settings: Settings) -> Done:
-    """Do something with what the configuration reaches."""
-
     async def run() -> Done:
         state = open_state(settings)
         try:

@@ -1,7 +1,7 @@
-"""The main job, shown on a terminal and checked: a server in this process, and the SDK's client that calls its tools.
+"""`reflexio-mcp demo`: the main job, shown on a terminal and checked.
 
-Publish, list, filter, inspect, delete with a plan and a receipt, and prove that what was deleted is gone and nothing
-else is: on a throw-away embedded store, or on the configured Reflexio, in sessions that the demo removes again.
+A client of the SDK calls the tools of a server in this process. The demo works on a throw-away store, or on the
+configured Reflexio as a user whose sessions it removes again.
 """
 
 import secrets
@@ -19,8 +19,6 @@ from reflexio_mcp.results.reading import OneRequest, RequestPage, SessionPage
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import ConfigurationError, Settings
 
-CALL_SECONDS: Final = 60
-
 WISH: Final = "I am flying to Lisbon in May and I cannot eat peanuts."
 
 
@@ -29,27 +27,22 @@ class _StepError(Exception):
 
 
 def run_demo(arguments: Namespace, settings: Settings) -> int:
-    """Show the main job.
-
-    Returns:
-        0 if every step did what it said, otherwise 1.
-
-    Raises:
-        ConfigurationError: a live demo without a configured Reflexio.
-    """
+    """Show the main job. The exit code is 0 if every step did what it said."""
     if not arguments.live:
         settings = Settings(store=":memory:")
     elif settings.embedded:
         raise ConfigurationError(
             "No Reflexio is configured. Set REFLEXIO_URL or REFLEXIO_API_KEY, or leave out --live."
         )
+    user_id = settings.user_id or f"demo-{secrets.token_hex(4)}-user"
     # The plan and its code are part of the demo, whatever the operator chose.
-    return anyio.run(_demo, replace(settings, confirm="preview", read_only=False, tools=()))
+    chosen = replace(settings, user_id=user_id, confirm="preview", read_only=False, tools=())
+    return anyio.run(_demo, chosen)
 
 
 async def _demo(settings: Settings) -> int:
     print(f"reflexio-mcp {__version__} demo, on {settings.base_url or 'a throw-away store'}.")
-    async with Client(ReflexioServer(settings), read_timeout_seconds=CALL_SECONDS) as client:
+    async with Client(ReflexioServer(settings)) as client:
         steps = _Steps(client)
         try:
             await _main_job(steps, settings)
@@ -64,17 +57,15 @@ async def _main_job(steps: "_Steps", settings: Settings) -> None:
     tag = secrets.token_hex(4)
     trip, work = f"demo-{tag}-trip", f"demo-{tag}-work"
     chat, notes = f"demo-{tag}.chat", f"demo-{tag}.notes"
-    # A server that is confined to a user takes no `user_id`.
-    who = {} if settings.user_id else {"user_id": f"demo-{tag}-user"}
     try:
         steps.begin("Publish three requests in two sessions")
-        first = await steps.publish(WISH, session_id=trip, source=chat, **who)
-        second = await steps.publish("Trip notes: aisle seat, hotel.", session_id=trip, source=notes, **who)
-        third = await steps.publish("Send the report on Fridays.", session_id=work, source=chat, **who)
+        first = await steps.publish(WISH, session_id=trip, source=chat)
+        second = await steps.publish("Trip notes: aisle seat, hotel.", session_id=trip, source=notes)
+        third = await steps.publish("Send the report on Fridays.", session_id=work, source=chat)
         steps.check(len({first, second, third}) == 3, "three requests are stored, each with its own id")
 
         steps.begin("List the sessions")
-        page = SessionPage.model_validate(await steps.call("list_sessions", start_time="1h", **who))
+        page = SessionPage.model_validate(await steps.call("list_sessions", start_time="1h"))
         counts = {one.session_id: one.requests for one in page.sessions}
         steps.check(counts.get(trip) == 2 and counts.get(work) == 1, "one has two requests, the other one")
 
@@ -109,7 +100,7 @@ async def _main_job(steps: "_Steps", settings: Settings) -> None:
 
 
 class _Steps:
-    """Calls tools, shows what goes in and what a model reads of the answer, and checks it."""
+    """Calls tools, shows the arguments and the text of the answer, and checks the answer."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -125,7 +116,7 @@ class _Steps:
         print(f"   ok: {what}")
 
     async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
-        """Call a tool and return its structured content."""
+        """Return the structured content of a call."""
         print("   -> " + "  ".join([tool, *(f"{name}={value}" for name, value in arguments.items())]))
         result = await self._client.call_tool(tool, arguments)
         text = "\n".join(block.text for block in result.content if isinstance(block, TextContent))
@@ -135,19 +126,17 @@ class _Steps:
         return result.structured_content
 
     async def publish(self, content: str, **arguments: Any) -> str:
-        """Publish one interaction and return the id of its request. Reflexio must not learn from the demo."""
+        # Reflexio must not learn from the demo.
         published = await self.call(
             "publish_interaction", interactions=[{"content": content}], evaluation_only=True, **arguments
         )
         return published["request_id"]
 
     async def list(self, expected: set[str], **arguments: Any) -> None:
-        """List requests and compare them with `expected`."""
         page = RequestPage.model_validate(await self.call("list_requests", **arguments))
         self.check({one.request_id for one in page.requests} == expected, f"this lists {len(expected)}")
 
     async def delete(self, expected: set[str], tool: str, **arguments: Any) -> None:
-        """Delete in two calls, and compare the plan and the receipt with `expected`."""
         plan = Deletion.model_validate(await self.call(tool, **arguments)).plan
         named = {one.id for one in plan.examples} if plan else set[str]()
         self.check(named == expected, f"the plan names {len(expected)} and nothing is deleted yet")

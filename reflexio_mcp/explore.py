@@ -1,9 +1,8 @@
 """`reflexio-mcp explore`: the explorer in a browser of this machine, without an assistant.
 
-The page is the one that hosts with MCP Apps show. A small window around it is its host: the window hands the page's
-calls to a server in this process. Only this machine can reach the server, at 127.0.0.1 and a port of its own, and only
-the browser that opened the address: the token in its fragment works once, for a key that the window keeps in its tab.
-The command ends when the page is closed.
+A small window in the browser is the host of the page, and hands the page's calls to a server in this process. Only the
+browser that opened the address can call the server: the token of the address works once, for a key that the window
+keeps in its tab. The command ends when the page is closed.
 """
 
 import logging
@@ -33,7 +32,7 @@ from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.context import PAGE_KEY
 
 BEAT_SECONDS: Final = 0.5
-"""Time between two bytes on the connection that shows whether the page is open."""
+"""Time between two bytes of a connection that the page keeps open."""
 
 RELOAD_SECONDS: Final = 3.0
 """Time for a page to come back, as it does when it is reloaded."""
@@ -60,17 +59,12 @@ class _Call(BaseModel):
 
 
 def run_explore(arguments: Namespace, settings: Settings) -> int:
-    """Show the explorer until it is closed.
-
-    The person at the browser gives the consent, so the page's own question replaces a form.
-
-    Raises:
-        ConfigurationError, InvalidInput: the filter that was typed cannot be used.
-    """
+    """Show the explorer until it is closed."""
     wanted: dict[str, Any] = arguments.filter
     filter_of(wanted, settings)
     if settings.user_id:
         wanted.pop("user_id", None)  # A server that is confined to a user takes no `user_id`.
+    # The person at the browser gives the consent, so the page's own question replaces a form.
     consent = "preview" if settings.confirm == "ask" else settings.confirm
     settings = replace(settings, confirm=consent, tools=(), oauth_issuer="", auth_token=())
     # Whoever stops the command while the page is open needs no message about it.
@@ -95,22 +89,16 @@ async def _serve(settings: Settings, wanted: dict[str, Any]) -> None:
 
 
 async def _open(address: str) -> None:
-    """Open the address by way of a file that only this account can read: others can read a command line."""
+    """Open the address by way of a private file: other accounts can read the command line of a browser."""
     with tempfile.TemporaryDirectory(prefix="reflexio-mcp-explore-") as folder:  # with mode 0700
         redirect = Path(folder) / "open.html"
         redirect.write_text(f'<!doctype html><meta http-equiv="refresh" content="0;url={address}">', "utf-8")
-        if not await anyio.to_thread.run_sync(webbrowser.open, redirect.as_uri()):
-            port = address.rpartition(":")[2].partition("/")[0]
-            tunnel = f"ssh -L {port}:127.0.0.1:{port} THIS-COMPUTER"
-            print(
-                f"No browser was found here. From another computer: {tunnel}, then open the address there.",
-                flush=True,
-            )
+        await anyio.to_thread.run_sync(webbrowser.open, redirect.as_uri())
         await anyio.sleep_forever()  # A browser may take its time to read the file.
 
 
 class _Window:
-    """Answers the window in the browser. The page begins with the filter `wanted`."""
+    """Answers the window in the browser."""
 
     def __init__(self, client: Client, wanted: dict[str, Any], port: int) -> None:
         self._client = client
@@ -134,7 +122,7 @@ class _Window:
         self.server = uvicorn.Server(config)
 
     async def end_when_closed(self) -> None:
-        """Stop the server once the page has been closed and did not come back."""
+        """Stop the server when the page was closed and did not come back."""
         seen = 0
         while not self._beats or self._beats != seen:
             seen = self._beats
@@ -145,7 +133,7 @@ class _Window:
         """Answer this window's page alone.
 
         Args:
-            opened: the page has to bring the key that it got for its token.
+            opened: the page has to send the key that it got for its token.
         """
 
         async def check(request: Request) -> Response:

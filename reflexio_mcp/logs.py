@@ -1,7 +1,7 @@
 """The log on stderr: one JSON object a line for each call and each refusal, and warnings as text.
 
-The log has no content, no arguments and no keys. Tools are named, callers have a stand-in, and Reflexio's answers have
-their correlation ids. A library's record keeps only its place, because its text may repeat what was sent or stored.
+The log has no content, no arguments and no keys. A library's record keeps only its place, because its text may repeat
+what was sent or stored.
 """
 
 import json
@@ -19,42 +19,28 @@ __all__ = ["StderrHandler", "event", "flush", "log_to_stderr"]
 EVENTS: Final = logging.getLogger("reflexio_mcp.events")
 
 MOST_LINES: Final = 1000
-"""Lines that wait for a reader of stderr. Further lines are counted and lost."""
+"""Lines that wait for a reader of stderr. Further lines are lost."""
 
 GATHER_SECONDS: Final = 0.05
-"""Longest wait of a line for others that are written with it: waking a thread costs more than a line."""
+"""Wait of a line for others that are written with it: waking a thread costs more than a line."""
 
 FLUSH_SECONDS: Final = 1.0
 """Longest wait for the last lines to be read, at the end of the process."""
 
-_ANSWERED_ELSEWHERE: Final = (
-    "mcp.server.sse",
-    "mcp.server.streamable_http",
-    "mcp.server.streamable_http_manager",
-    "mcp.server.transport_security",
-    "uvicorn.error",
-)
-"""Loggers that warn of what a `refused` line of this server says already."""
-
 
 def log_to_stderr(level: str) -> None:
-    """Send every record of this process to stderr. Call this before the SDK adds a handler of its own.
-
-    Args:
-        level: `REFLEXIO_MCP_LOG_LEVEL`. Above DEBUG, libraries log no more than warnings.
-    """
+    """Send every record of this process to stderr. Call this before the SDK adds a handler of its own."""
     logging.setLogRecordFactory(_Record)
     handler = StderrHandler()
     handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
-    for name in ("httpx", "httpcore", *(() if level == "DEBUG" else ("mcp", "uvicorn"))):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for name in _ANSWERED_ELSEWHERE:
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for name in ("httpx", "httpcore", "mcp", "uvicorn"):
+        # What a library warns of, this server's own `refused` lines say already.
+        logging.getLogger(name).setLevel(logging.INFO if level == "DEBUG" else logging.ERROR)
 
 
 class _Record(logging.LogRecord):
-    """A record that withholds what a library says, and what an error says, from every handler."""
+    """Withholds the text of libraries and of errors from every handler."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -81,7 +67,6 @@ class StderrHandler(logging.Handler):
         self._descriptor = descriptor
         self._lines: queue.Queue[str] = queue.Queue(MOST_LINES)
         self._lost = 0
-        # A daemon: the process can end while the thread is writing.
         threading.Thread(target=self._write_all, name="stderr", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -110,15 +95,15 @@ class StderrHandler(logging.Handler):
                 self._lines.task_done()
 
     def _write(self, lines: list[str]) -> None:
-        # Not through `sys.stderr`: its lock would be held while the pipe is full, and the interpreter needs it to end.
+        # The interpreter needs the lock of `sys.stderr` to end, so a full pipe must not hold it.
         left = memoryview("\n".join([*lines, ""]).encode("utf-8", "backslashreplace"))
-        with suppress(OSError):  # The descriptor is closed if nobody reads any more.
+        with suppress(OSError):  # Nobody reads any more.
             while left:
                 left = left[os.write(self._descriptor, left) :]
 
 
 def flush() -> None:
-    """Write what waits, before the process ends without the interpreter's own end."""
+    """Write what waits, before `os._exit`."""
     for handler in logging.root.handlers:
         handler.flush()
 

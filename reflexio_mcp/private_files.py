@@ -1,7 +1,6 @@
-"""Files that only the user who runs this process may read: keys, tokens, recovery copies, the store.
+"""Files that only the user who runs this process may read: keys, tokens, the state and the store.
 
-Every function but `restrict` may raise `OSError`. Windows has no such permission bits: there the user's own data folder
-keeps others out.
+Windows has no such permission bits: there the user's own data folder keeps others out.
 """
 
 import contextlib
@@ -23,16 +22,12 @@ _ONLY_A_FILE: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder for its owner alone, and its parents. An existing folder is left as it is."""
+    """Make a folder for its owner alone, and its parents."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def create(path: Path) -> int:
-    """Create a file for its owner alone and return a descriptor to write to. The caller closes it.
-
-    Raises:
-        FileExistsError: the path exists already.
-    """
+    """Create a file for its owner alone and return a descriptor, which the caller closes."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
 
 
@@ -50,11 +45,7 @@ def restrict(path: Path) -> None:
 def keep_secret(path: Path, make: Callable[[], bytes], is_whole: Callable[[bytes], bool]) -> bytes:
     """Return the secret in a file. The first process that asks makes the secret, and all get the same.
 
-    A file that others could read, that is not this user's or that has something else in it is replaced: it protects
-    nothing.
-
-    Args:
-        is_whole: whether the content of a file is a secret as `make` returns one.
+    A file that others could read, or that contains something else, protects nothing and is replaced.
     """
     make_folder(path.parent)
     for _ in range(3):

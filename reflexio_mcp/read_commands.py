@@ -1,8 +1,4 @@
-"""The commands that change nothing: `sessions`, `requests`, `show`, `learned`, `audit`, `log` and `tools`.
-
-A command that looks at what is stored calls the function behind the tool of the same purpose. The typed result is
-printed as a table or as JSON.
-"""
+"""The commands that change nothing. They print the typed results of the tools as tables or as JSON."""
 
 import json
 import shlex
@@ -44,12 +40,12 @@ COMMANDS: Final = {
     "delete_request": "delete",
     "delete_requests": "delete",
 }
-"""The commands that do what a tool does."""
+"""The command for each tool that an audit may name."""
 
 PAGE_ROWS: Final = 100
 SQLITE: Final = b"SQLite format 3\0"
 UNBOUNDED: Final = 100_000
-"""Columns of a table that goes to a file or a pipe, where nothing is wrapped."""
+"""Width of a table in a file or a pipe, where nothing is wrapped."""
 
 MORE: Final = "There are more: add --all, or a larger --limit."
 INCOMPLETE: Final = "Not everything could be read: there may be more."
@@ -58,11 +54,7 @@ Page = TypeVar("Page", SessionPage, RequestPage, LearningPage)
 
 
 def check_store(settings: Settings) -> None:
-    """Refuse a store that cannot be read, before the embedded store would create the file.
-
-    Raises:
-        ConfigurationError: names the file and the reason.
-    """
+    """Refuse a store that cannot be read, before the embedded store would create the file."""
     path = place_of(settings)
     if not settings.embedded or path == ":memory:":
         return
@@ -79,12 +71,7 @@ def check_store(settings: Settings) -> None:
 
 
 def filter_of(typed: dict[str, Any], settings: Settings) -> TrafficFilter:
-    """Make the filter of a command.
-
-    Raises:
-        ConfigurationError: the filter names a user outside the configuration.
-        InvalidInput: a value cannot be used.
-    """
+    """Make the filter of a command, within the user that the configuration names."""
     user_id = typed.get("user_id", settings.user_id)
     if settings.user_id not in ("", user_id):
         raise ConfigurationError(
@@ -94,12 +81,7 @@ def filter_of(typed: dict[str, Any], settings: Settings) -> TrafficFilter:
 
 
 def run_read_command(arguments: Namespace, settings: Settings) -> int:
-    """Run a command that looks at what is stored, and return its exit code.
-
-    Raises:
-        ConfigurationError, InvalidInput: what was typed cannot be used.
-        TrafficError, ReflexioError: the backend could not be read.
-    """
+    """Run `sessions`, `requests`, `show`, `learned` or `audit`, and return the exit code."""
     check_store(settings)
     result = anyio.run(_ask, arguments, settings)
     if arguments.json:
@@ -133,7 +115,7 @@ async def _ask(arguments: Namespace, settings: Settings) -> Result:
 
 
 async def _pages(read: Callable[..., Awaitable[Page]], most: int) -> Page:
-    """Join as many pages as it takes."""
+    """Read pages until there are enough rows, and join them."""
     pages = [await read(limit=min(most, PAGE_ROWS))]
     while pages[-1].cursor and (left := most - sum(page.returned for page in pages)):
         pages.append(await read(limit=min(left, PAGE_ROWS), cursor=pages[-1].cursor))
@@ -143,7 +125,6 @@ async def _pages(read: Callable[..., Awaitable[Page]], most: int) -> Page:
 
 
 def run_tools(arguments: Namespace, settings: Settings) -> int:
-    """List the tools that a configuration offers."""
     from reflexio_mcp.tools.catalog import offered
 
     for tool in offered(settings):
@@ -152,11 +133,7 @@ def run_tools(arguments: Namespace, settings: Settings) -> int:
 
 
 def run_log_command(arguments: Namespace, settings: Settings) -> int:
-    """Print the audit log, the oldest line first, or what a check of it found.
-
-    Returns:
-        The exit code: 0 if the log could be read and no line was changed or is missing.
-    """
+    """Print the audit log, or check that no line was changed or is missing."""
     state = open_state(settings)
     try:
         if arguments.verify is None:
@@ -180,7 +157,7 @@ def run_log_command(arguments: Namespace, settings: Settings) -> int:
 
 
 class Screen:
-    """Prints for a person. Tables fit the terminal; in a pipe or a file they are as wide as they need to be."""
+    """Prints for a person."""
 
     def __init__(self, settings: Settings) -> None:
         width = None if sys.stdout.isatty() else UNBOUNDED
@@ -297,7 +274,7 @@ def _show_audit(screen: Screen, found: AuditResult) -> None:
 
 
 def _command(call: Call) -> str:
-    """The command that does what a call of a tool does."""
+    """Translate a call of a tool into a command."""
     words = ["reflexio-mcp", COMMANDS[call.tool]]
     for name, value in call.arguments.items():
         flag = f"--{name.replace('_', '-')}"

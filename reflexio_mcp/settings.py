@@ -1,7 +1,7 @@
 """Configuration: each setting is declared once, as a field of `Settings`.
 
-A setting is an environment variable and, unless it is a secret, a flag of the same name. Help, documentation, the
-registry entry and the bundle manifest are made from the same fields.
+A setting is an environment variable and, unless it is a secret, a flag. Help, documentation and registry entry are made
+from the same fields.
 """
 
 import argparse
@@ -43,7 +43,6 @@ GROUPS: Final = {
     "deletion": "Deletion",
     "http": "HTTP server",
 }
-"""The groups of settings, in the order of help and documentation."""
 
 
 class ConfigurationError(ValueError):
@@ -452,11 +451,7 @@ def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None =
     empty flag, an unexpanded reference and an unknown variable are refused: each was meant to limit something.
 
     Args:
-        env: the environment (`os.environ` when `None`).
         flags: option name to text; a flag takes precedence over its variable.
-
-    Raises:
-        ConfigurationError: one or two sentences that name the flag and the variable, and what is accepted.
     """
     env = os.environ if env is None else env
     for name in env:
@@ -492,7 +487,7 @@ def _value(option: Option, text: str) -> Any:
 
 
 def _check_known(variable: str) -> None:
-    """Refuse a variable that was meant for this server and that nothing reads."""
+    """Refuse a variable that was meant for this server and has no effect."""
     known = {_bare(option.env): option.env for option in OPTIONS}
     name = variable.strip().upper()
     if not name.startswith("REFLEXIO_") or variable in {*known.values(), *_OTHERS}:
@@ -512,7 +507,7 @@ def _bare(variable: str) -> str:
 
 
 def add_flags(parser: argparse.ArgumentParser, options: Iterable[Option]) -> None:
-    """Give a parser the flags of some options, each group under its own heading."""
+    """Add the flags of some options, each group under its own heading."""
     sections: dict[str, Any] = {}
     for option in options:
         if not option.flag:
@@ -531,7 +526,7 @@ def add_flags(parser: argparse.ArgumentParser, options: Iterable[Option]) -> Non
 
 
 def parse_flags(arguments: Sequence[str]) -> dict[str, str]:
-    """The options among the arguments of a command, as option name to text; anything else is left out."""
+    """Return the options among the arguments of a command, as option name to text."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     add_flags(parser, OPTIONS)
     try:

@@ -1,4 +1,4 @@
-"""Serving over standard input and output, and stopping without breaking a promise."""
+"""Serving over standard input and output."""
 
 import os
 import signal
@@ -15,11 +15,10 @@ from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import Settings
 
 DRAIN_SECONDS: Final = 60.0
-"""Longest wait for deletions that have begun or were promised, after a signal; at the end of input the wait has
-no bound."""
+"""Longest wait for deletions after a signal. At the end of input the wait has no bound."""
 
 LAST_WORDS_SECONDS: Final = 1.0
-"""Longest wait for the answers of calls that are through."""
+"""Longest wait for the last answers."""
 
 
 def serve(settings: Settings) -> int:
@@ -29,7 +28,7 @@ def serve(settings: Settings) -> int:
 
 
 async def _serve(settings: Settings) -> None:
-    server = ReflexioServer(replace(settings, auth_token=(), oauth_issuer=""))  # those are for HTTP
+    server = ReflexioServer(replace(settings, auth_token=(), oauth_issuer=""))  # Both are for HTTP.
     tune_collector()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_stop_on_signal, server)
@@ -48,16 +47,14 @@ async def _stop_on_signal(server: ReflexioServer) -> None:
 
 
 async def _finish(server: ReflexioServer) -> None:
-    """Let deletions that have begun come to their end, and their calls to an answer; begin nothing any more."""
+    """Finish the deletions that have begun and answer their calls. Begin nothing."""
     jobs = server.runtime.jobs
     server.limiter.refuse_new()
     jobs.close()
-    running = jobs.running
-    if running:
-        with anyio.move_on_after(DRAIN_SECONDS):
-            await jobs.drain()
-    if not running:
+    if not jobs.running:
         return
+    with anyio.move_on_after(DRAIN_SECONDS):
+        await jobs.drain()
     with anyio.move_on_after(LAST_WORDS_SECONDS):
         await server.limiter.wait_idle()
-        await anyio.sleep(LAST_WORDS_SECONDS / 10)  # answers on their way to standard output
+        await anyio.sleep(LAST_WORDS_SECONDS / 10)  # Answers are on their way to standard output.
