@@ -101,21 +101,6 @@ def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Running]
             process.wait(30)
 
 
-def test_without_a_browser_it_says_how_to_come_from_another_computer(tmp_path: Path) -> None:
-    env = {name: value for name, value in os.environ.items() if not name.startswith("REFLEXIO_")}
-    env |= {"REFLEXIO_MCP_STORE": ":memory:", "HOME": str(tmp_path), "BROWSER": str(tmp_path / "none")}
-    env["PATH"] = str(tmp_path)  # where no browser is either
-    command = [sys.executable, "-m", "reflexio_mcp", "explore"]
-    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        address, _, said = (process.stdout.readline() for _ in range(3))
-        process.terminate()
-        process.wait(30)
-    port = re.search(r":(\d+)/", address)
-    assert port
-    assert f"ssh -L {port[1]}:127.0.0.1:{port[1]} " in said
-
-
 SIGN_IN = {"REFLEXIO_MCP_OAUTH_ISSUER": "https://idp.example"}
 """Of a shared server, whose callers sign in; whoever is at this browser does not."""
 

@@ -117,7 +117,7 @@ async def get_stored(scope: Scope, request_id: str) -> RequestWithInteractions |
     if isinstance(item, UnreadableRequest):
         raise Unreadable(
             f"Request {quoted(request_id)} is stored, but Reflexio fails to return it, so it cannot be shown. "
-            "delete_request deletes it without showing it."
+            "Deleting it works without showing it."
         )
     return item
 
@@ -142,7 +142,7 @@ async def get_request(scope: Scope, request_id: str) -> tuple[RequestWithInterac
     item = await get_stored(scope, request_id)
     if item is None:
         whose = f" for user {quoted(scope.user_id)}" if scope.user_id else ""
-        raise NotStored(f"No request {quoted(request_id)} is stored{whose}. Find ids with list_requests.")
+        raise NotStored(f"No request {quoted(request_id)} is stored{whose}. List requests to find their ids.")
     if not scope.learns:
         return item, unlearned(evaluation_only=item.request.evaluation_only)
     return item, await learning_status(scope, request_id)

@@ -24,7 +24,7 @@ MASKED: Final = (
     "Use finding or the other filters."
 )
 NO_FILTER_TELLS: Final = (
-    "cannot be {finding}: no filter selects it. audit_traffic gives the call for what it finds."
+    "cannot be {finding}: no filter selects it. An audit names the requests with this finding."
 )
 
 OR: Final = "OR"
