@@ -199,11 +199,6 @@ def test_masked_words_are_not_shown(run: Run) -> None:
     assert "Words of" not in run("delete", "e2e-1", "--yes", "--mask")[1]
 
 
-def test_a_service_that_cannot_be_reached_is_one_sentence(run: Run) -> None:
-    code, said = run("delete", "--source", "ci.e2e", "--yes", "--url", "http://127.0.0.1:9", "--timeout", "1")
-    assert (code, "could not be reached" in said, "Traceback" in said) == (1, True, False)
-
-
 def test_an_interrupted_deletion_says_so_and_the_same_command_finishes_it(
     run: Run, store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,7 +32,7 @@ def test_the_demo_fails_where_a_deletion_is_only_claimed(
 def test_a_live_demo_needs_a_reflexio_that_answers(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--live"]) == 2
     assert "REFLEXIO_URL" in capsys.readouterr().err
-    assert main(["demo", "--live", "--url", "http://127.0.0.1:9", "--timeout", "1"]) == 1
+    assert main(["demo", "--live", "--url", "http://127.0.0.1:9", "--timeout", "10"]) == 1
     assert "could not be reached" in capsys.readouterr().out
 
 

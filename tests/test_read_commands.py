@@ -143,7 +143,7 @@ def test_a_file_that_is_no_store_is_named_with_the_reason(run: Run, tmp_path: Pa
 
 
 def test_a_service_that_cannot_be_reached_is_one_sentence(run: Run) -> None:
-    said = run("requests", "--url", "http://127.0.0.1:9", "--timeout", "1", code=1)
+    said = run("requests", "--url", "http://127.0.0.1:9", "--timeout", "10", code=1)
     assert said.startswith("reflexio-mcp: ")
     assert "could not be reached" in said
     assert said.count("\n") == 1
