@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import plugin
 import published
 from bootstrap import ROOT
 
@@ -286,6 +287,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
 FILES: dict[str, Callable[[], str]] = {
     "server.json": lambda: published.as_text(published.server_json()),
     "packaging/mcpb/manifest.json": lambda: published.as_text(published.bundle_manifest()),
+    **plugin.FILES,
 }
 
 
@@ -323,6 +325,7 @@ def main() -> int:
                 file=sys.stderr,
             )
         else:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
             print(f"{path.relative_to(ROOT)} is up to date again")
     return 1 if arguments.check and found else 0

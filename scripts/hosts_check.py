@@ -23,6 +23,7 @@ from typing import Any
 
 import bootstrap
 import node_tools
+import plugin
 from bootstrap import ROOT, SetupError
 from hosts_machine import FOLDER, SECONDS, SERVE, TOKEN, Failed, Job, Machine, Served, Terminal
 from hosts_model import Step, serving_model
@@ -382,9 +383,22 @@ def inspector(machine: Machine, served: Served) -> list[str]:
     return lines
 
 
+def plugins(machine: Machine, served: Served) -> list[str]:
+    """Claude Code, Codex and Gemini CLI take the plugin and the extension of this repository."""
+    claude, codex_cli, gemini_cli = (machine.bin / name for name in ("claude", "codex", "gemini"))
+    for place in (ROOT, ROOT / plugin.FOLDER):
+        machine.expect(machine.run(claude, "plugin", "validate", place), "Validation passed")
+    machine.run(claude, "plugin", "install", plugin.NAME, "--marketplace", ROOT, "--config", "user_id=ada")
+    entry = machine.expect(machine.run(claude, "mcp", "list"), "plugin:reflexio:reflexio: .*--user-id ada")
+    machine.run(codex_cli, "plugin", "marketplace", "add", ROOT)
+    machine.expect(machine.run(codex_cli, "plugin", "add", "reflexio@reflexio-mcp"), "Added plugin")
+    machine.expect(machine.run(gemini_cli, "extensions", "validate", ROOT), "successfully validated")
+    return [entry]
+
+
 CHECKS: tuple[Check, ...] = (
     claude_code, claude_terminal, claude_sign_in, gemini, codex, opencode, copilot, cline, continue_dev,
-    mcporter, langchain, llamaindex, inspector,
+    mcporter, langchain, llamaindex, inspector, plugins,
 )  # fmt: skip
 
 

@@ -35,6 +35,8 @@ Without a key it keeps everything in a file on this computer. With a key it work
 independent of Reflexio.
 """
 
+USER_ID = "Whose memory this is: your name, or your user id at Reflexio. Data of other users is not shown."
+
 # What the host asks a person who installs the bundle; everything else keeps its default.
 BUNDLE_OPTIONS = ("url", "api_key", "user_id", "read_only", "confirm")
 
@@ -146,6 +148,8 @@ def bundle_manifest() -> dict[str, Any]:
 
 
 def _asked(option: Option) -> dict[str, Any]:
+    if option.name == "user_id":
+        return {"type": "string", "title": "User id", "description": USER_ID, "required": True}
     asked: dict[str, Any] = {
         "type": "boolean" if option.is_switch else "string",
         "title": option.name.replace("_", " ").capitalize().replace("Url", "URL").replace("Api", "API"),

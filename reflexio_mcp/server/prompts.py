@@ -128,9 +128,10 @@ PROMPTS: Final = (
         "Review a user's traffic",
         "What is stored about one user and what should go.",
         {"user_id": "the user's id"},
-        "Review a user's traffic. First [list_sessions user_id], then [audit_traffic user_id]. Tell me how much there "
-        "is, from when, what it is about, and what should go; delete nothing. {data}",
+        "Review a user's traffic. First [list_sessions user_id], then [audit_traffic user_id]{learning}. Tell me how "
+        "much there is, from when, what it is about, and what should go; delete nothing. {data}",
         required="user_id",
+        learning=", then list_learnings for what was learned",
     ),
     TaskPrompt(
         "prepare_erasure_request",

@@ -52,17 +52,19 @@ def test_the_bundle_asks_for_the_key_as_a_secret_and_passes_it_on() -> None:
     assert {name for name, field in asked.items() if field.get("sensitive")} == secret & set(asked)
 
 
-def test_a_bundle_in_which_nothing_was_filled_in_starts() -> None:
+def test_a_bundle_in_which_only_the_user_was_filled_in_starts() -> None:
     # An optional field without a default would reach the server as the text of its placeholder.
     from reflexio_mcp.settings import Settings, load
 
     asked = MANIFEST["user_config"]
+    assert asked["user_id"].pop("required")
+    asked["user_id"]["default"] = "ada"
     env = MANIFEST["server"]["mcp_config"]["env"]
     filled = {
         name: re.sub(r"\$\{user_config\.(\w+)\}", lambda m: _typed(asked[m[1]]["default"]), text)
         for name, text in env.items()
     }
-    assert load(filled) == Settings()
+    assert load(filled) == Settings(user_id="ada")
 
 
 def test_the_source_archive_leaves_out_nothing_that_its_tests_use() -> None:
