@@ -11,7 +11,7 @@ import anyio.to_thread
 
 from reflexio_mcp.backend import open_client, open_state, place_of
 from reflexio_mcp.install.entry import visible
-from reflexio_mcp.rest.address import check_api_key
+from reflexio_mcp.rest.api_limits import check_api_key
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import BadAddress, NotAuthorized, ReflexioError, explain
 from reflexio_mcp.settings import HOSTED_URL, ConfigurationError, Settings, load

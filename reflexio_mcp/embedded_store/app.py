@@ -2,8 +2,7 @@
 
     client = ReflexioClient(url, transport=EmbeddedStore(path))
 
-It is an ASGI app too, for tests and tools that speak HTTP to it. The first call opens the file, and whoever makes the
-store closes it.
+It is an ASGI app too, for tests and tools that speak HTTP to it.
 """
 
 import json
@@ -31,12 +30,12 @@ logger: Final = logging.getLogger(__name__)
 
 
 class EmbeddedStore:
-    """The API over one store file. Several stores, in several processes, can share the file.
+    """The API over one store file, which several processes can share. The first call opens it.
 
     Args:
-        path: the file, or `:memory:` to keep nothing.
-        clock: seconds since the epoch, for the arrival time of requests and the `Date` of replies.
-        busy_seconds: how long a call waits for another process that is using the file.
+        path: the file, or `:memory:`.
+        clock: epoch seconds, for the arrival of requests and the `Date` of replies.
+        busy_seconds: how long a call waits for another process.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class EmbeddedStore:
         self._clock = clock
 
     async def exchange(self, call: Call, seconds: float) -> HttpReply:
-        """Answer the client in this process as the API would, without HTTP in between."""
+        """Answer the client in this process."""
         return await self._reply(call.method, call.route, call.params, call.content or b"")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,16 +64,16 @@ class EmbeddedStore:
         await send({"type": "http.response.body", "body": reply.content})
 
     async def aclose(self) -> None:
-        """Close the store in a worker thread, even if the caller is cancelled."""
+        """Close the store, even if the caller is cancelled."""
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self.close)
 
     def close(self) -> None:
-        """Close the store. Later calls fail. Closing it twice is fine."""
+        """Close the store. Later calls fail."""
         self._database.close()
 
     async def _reply(self, method: str, path: str, query: Mapping[str, str], content: bytes) -> HttpReply:
-        # A call that has begun runs to its end, also if its caller is cancelled.
+        # A call runs to its end even if its caller is cancelled.
         status, body = await anyio.to_thread.run_sync(self._answer, method, path, query, content)
         headers = {
             "date": formatdate(int(self._clock()), usegmt=True),
@@ -104,7 +103,7 @@ class EmbeddedStore:
         except StoreBusy as error:
             return 503, {"detail": {"reason": error.reason, "message": error.message}}
         except StoreFailed as error:
-            # `changed` is this store's own field: it rolls back what failed, which a server does not promise.
+            # `changed` is this store's own field: a server does not promise to roll back.
             unchanged = {"changed": False} if error.unchanged else {}
             return 200, {"success": False, **unchanged, "message": error.message}
         except Exception as error:  # noqa: BLE001 - a server answers so too

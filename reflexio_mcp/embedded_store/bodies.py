@@ -1,4 +1,4 @@
-"""Request bodies as the store takes them. What is published has the models of the client."""
+"""Request bodies of the store. Published interactions have the models of the client."""
 
 import uuid
 from datetime import datetime
@@ -20,7 +20,7 @@ Source = Annotated[str, StringConstraints(pattern=rf"^({api_limits.SOURCE_PATTER
 
 
 class Body(BaseModel):
-    """Base of the bodies. A field that the store does not know is ignored."""
+    """Base of the bodies. Unknown fields are ignored."""
 
     model_config = ConfigDict(extra="ignore", defer_build=True)
 
@@ -66,10 +66,6 @@ class RequestId(Body):
 
 class RequestIds(Body):
     request_ids: Annotated[list[str], Field(min_length=1, max_length=api_limits.MAX_DELETE_IDS)]
-
-
-class Session(Body):
-    session_id: Name
 
 
 class User(Body):

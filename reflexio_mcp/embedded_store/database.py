@@ -1,15 +1,10 @@
 """The SQLite file: private, durable, shared between processes, and free of what was deleted.
 
-Everything here blocks, so it runs in worker threads. Each call opens a connection of its own, so that no call uses a
-file that was moved. A commit is on the disk before it is answered, so it survives a killed process and a power loss.
+Everything here blocks. Each call opens a connection of its own, so that no call uses a file that was moved.
 
-Deleted content can remain in three places:
-
-* The cells it was stored in. SQLite overwrites them with zeros as part of the deletion (`secure_delete`).
-* The journal, which exists only during a transaction.
-* Unused space inside a page, where SQLite left a copy when it moved rows to a neighbouring page. Only rewriting the
-  file (`VACUUM`) removes it, at some 6 ms a megabyte. A thread does that soon after the deletion. The table `upkeep`
-  counts deletions and how many of them a rewrite has covered, so that the next process does what this one did not.
+SQLite overwrites the cells of deleted rows (`secure_delete`). Unused space inside a page can still have a copy of rows
+that were moved to another page, so a thread rewrites the file (`VACUUM`) soon after a deletion. The table `upkeep`
+counts deletions and how many of them a rewrite has covered, so that another process can do what this one did not.
 """
 
 import logging
@@ -17,19 +12,19 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from reflexio_mcp import private_files
-from reflexio_mcp.embedded_store import errors, schema
+from reflexio_mcp.embedded_store import errors
 
 logger = logging.getLogger(__name__)
 
 IN_MEMORY: Final = ":memory:"
 BUSY_SECONDS: Final = 10.0
-"""How long a call waits for another process before it gives up."""
+"""How long a call waits for another process."""
 
 REWRITE_SECONDS: Final = 0.5
 """How long after a deletion the file is rewritten. One rewrite covers all deletions of that time."""
@@ -38,7 +33,7 @@ REWRITE_SHARE: Final = 0.05
 """The share of time that rewriting a large file may take while deletions go on."""
 
 CLOSING_REWRITE_BYTES: Final = 64 * 1024 * 1024
-"""A larger file is not rewritten when the process ends; the next process does it."""
+"""A larger file is not rewritten when the process ends, but by the next process."""
 
 _SETTINGS: Final = """
 PRAGMA synchronous = FULL;
@@ -48,14 +43,53 @@ PRAGMA foreign_keys = ON;
 PRAGMA trusted_schema = OFF;
 """
 
+APPLICATION_ID: Final = 0x52464C58
+
+SCHEMA_VERSION: Final = 1
+
+_VERSION_1 = """
+CREATE TABLE requests (
+    arrival INTEGER PRIMARY KEY AUTOINCREMENT,
+    request_id TEXT NOT NULL UNIQUE,
+    session_id TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    source TEXT NOT NULL,
+    agent_version TEXT NOT NULL,
+    evaluation_only INTEGER NOT NULL
+);
+CREATE TABLE interactions (
+    interaction_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    request INTEGER NOT NULL REFERENCES requests (arrival) ON DELETE CASCADE,
+    created_at INTEGER NOT NULL,
+    role TEXT NOT NULL,
+    content TEXT NOT NULL,
+    user_action TEXT NOT NULL,
+    user_action_description TEXT NOT NULL,
+    interacted_image_url TEXT NOT NULL,
+    shadow_content TEXT NOT NULL,
+    expert_content TEXT NOT NULL,
+    tools_used TEXT NOT NULL,
+    retrieved_learnings TEXT NOT NULL,
+    citations TEXT NOT NULL,
+    image_encoding TEXT NOT NULL
+);
+CREATE TABLE upkeep (
+    deletions INTEGER NOT NULL,
+    scrubbed INTEGER NOT NULL
+);
+INSERT INTO upkeep VALUES (0, 0);
+CREATE INDEX interactions_by_request ON interactions (request);
+CREATE INDEX requests_by_session ON requests (session_id, created_at);
+CREATE INDEX requests_by_time ON requests (created_at, session_id);
+CREATE INDEX requests_by_user ON requests (user_id, created_at, session_id);
+CREATE INDEX requests_by_source ON requests (source, created_at, session_id);
+CREATE INDEX requests_by_user_and_source ON requests (user_id, source, created_at, session_id);
+"""
+
 
 class Database:
-    """One store file, made by the first call.
-
-    Args:
-        path: the file, or `:memory:` for a store that ends with this object.
-        busy_seconds: how long to wait for another process.
-    """
+    """One store file, made by the first call, or `:memory:`."""
 
     def __init__(self, path: str, *, busy_seconds: float = BUSY_SECONDS) -> None:
         self._path = path
@@ -75,8 +109,7 @@ class Database:
         """Open a connection that sees one state of the store.
 
         Raises:
-            StoreBusy: another process used the file for too long.
-            StoreFailed: the file cannot be used, or is not the one that was opened before.
+            StoreError: the file cannot be used, or is not the file that was opened before.
         """
         with _translated(), self._open() as connection:
             connection.execute("BEGIN")
@@ -88,14 +121,13 @@ class Database:
 
     @contextmanager
     def writing(self, *, deletes: bool = False) -> Generator[sqlite3.Connection]:
-        """Open a connection in a write transaction: on the disk when the block ends, rolled back if it raises.
+        """Open a connection in a write transaction, which is on the disk when the block ends.
 
         Args:
-            deletes: the block deletes content, which no file may contain afterwards.
+            deletes: whether the block deletes content.
 
         Raises:
-            StoreBusy: another process used the file for too long; nothing was changed.
-            StoreFailed: the file cannot be used; nothing was changed unless the error says otherwise.
+            StoreError: the file cannot be used. Nothing was changed unless the error says otherwise.
         """
         with _translated(), self._lock:
             with self._open() as connection:
@@ -116,7 +148,7 @@ class Database:
                 self._rewrite_soon()
 
     def close(self) -> None:
-        """Rewrite the file if that is due. Later calls fail. Closing twice is fine."""
+        """Rewrite the file if that is due. Later calls fail."""
         with self._lock:
             if self._rewriting:
                 self._rewriting.cancel()
@@ -135,7 +167,7 @@ class Database:
             with self._lock:
                 if self._memory is None:
                     self._memory = self._connect()
-                    schema.migrate(self._memory)
+                    migrate(self._memory)
                 yield self._memory
             return
         with self._opening:
@@ -149,18 +181,18 @@ class Database:
             yield connection
 
     def _prepare(self) -> tuple[int, int] | None:
-        """Make the file if there is none, bring it up to date, and return which file it is."""
+        """Make the file if there is none, bring it up to date, and return its device and inode."""
         path = Path(os.path.realpath(self._path))
         private_files.make_folder(path.parent)
         with suppress(FileExistsError):
             # SQLite would make it with wider permissions.
             os.close(private_files.create(path))
         with closing(self._connect()) as connection:
-            version = schema.check(connection)
-            # Only now: a file of another program stays as it is.
+            version = check(connection)
+            # Not before the check: a file of another program stays as it is.
             private_files.restrict(path)
-            if version < schema.SCHEMA_VERSION:
-                schema.migrate(connection)
+            if version < SCHEMA_VERSION:
+                migrate(connection)
             with suppress(sqlite3.OperationalError):
                 # Earlier versions kept a log beside the file, and one of them may still be running.
                 connection.execute("PRAGMA journal_mode = DELETE")
@@ -189,7 +221,7 @@ class Database:
             self._rewriting.start()
 
     def _rewrite(self) -> None:
-        """Rewrite the file without anything that is no longer stored, if that is due and nobody prevents it."""
+        """Rewrite the file if that is due and no other process uses it."""
         began = time.monotonic()
         with self._lock:
             self._rewriting = None
@@ -220,3 +252,48 @@ def _translated() -> Generator[None]:
         yield
     except (sqlite3.Error, OSError, OverflowError) as error:
         raise errors.store_error(error) from error
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    for statement in _VERSION_1.split(";"):
+        if statement.strip():
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+MIGRATIONS: Final[dict[int, Callable[[sqlite3.Connection], None]]] = {0: _create}
+"""The step that migrates a file from a version to the next one."""
+
+
+def check(connection: sqlite3.Connection) -> int:
+    """The file's schema version, 0 for an empty file.
+
+    Raises:
+        StoreFailed: the file belongs to another program, or to a newer version.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if application == APPLICATION_ID:
+        if version > SCHEMA_VERSION:
+            raise errors.newer_schema(version, SCHEMA_VERSION)
+        return version
+    (objects,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if version or application or objects:
+        raise errors.NOT_A_STORE
+    return 0
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the file to `SCHEMA_VERSION` in one transaction. Several processes may do it at once."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Read again under the write lock.
+        version = check(connection)
+        while version < SCHEMA_VERSION:
+            MIGRATIONS[version](connection)
+            version += 1
+            connection.execute(f"PRAGMA user_version = {version}")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")

@@ -1,8 +1,8 @@
-"""Errors of the store file. Their messages name no path and end in what to do.
+"""Errors of the store file. Their messages have no path and end in what to do.
 
 StoreError
-├── StoreBusy     another process uses the file; nothing was changed, and the call can be repeated
-└── StoreFailed   a repeat does not help
+├── StoreBusy     another process uses the file
+└── StoreFailed   the file cannot be used
 """
 
 import sqlite3
@@ -14,7 +14,7 @@ class StoreError(Exception):
     Args:
         reason: a stable word for programs.
         message: one line for people.
-        unchanged: the store contains what it contained before the call.
+        unchanged: nothing was changed.
     """
 
     def __init__(self, reason: str, message: str, *, unchanged: bool = True) -> None:
@@ -25,11 +25,11 @@ class StoreError(Exception):
 
 
 class StoreBusy(StoreError):
-    """Another process used the file for longer than this one waits."""
+    """Another process used the file for too long. The call can be repeated."""
 
 
 class StoreFailed(StoreError):
-    """The file cannot be used as it is."""
+    """The file cannot be used. A repeat does not help."""
 
 
 NOT_A_STORE = StoreFailed(
@@ -90,7 +90,7 @@ _BY_CODE = {
 
 
 def store_error(error: sqlite3.Error | OSError | OverflowError) -> StoreError:
-    """Translate what SQLite or the file system raised. The original text may contain a path and is dropped."""
+    """Translate an error of SQLite or the file system. Its own text may have a path."""
     if isinstance(error, OverflowError):
         return StoreFailed("out_of_range", "A number is larger than 64 bits. Use a smaller one.")
     if isinstance(error, OSError):

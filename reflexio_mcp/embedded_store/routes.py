@@ -1,7 +1,6 @@
 """The routes: one function each, from a connection and a body to the API's answer.
 
-Only this package's client calls them, so they refuse only what it can send and the API would refuse. The store learns
-nothing: it has no profiles, playbooks and outcomes.
+Only this package's client calls them. The store learns nothing: it has no profiles, playbooks and outcomes.
 """
 
 import json
@@ -24,10 +23,10 @@ Answer: TypeAlias = Callable[[sqlite3.Connection, Any, int], Json]
 
 STORAGE: Final[Json] = {"storage_type": "sqlite", "storage_label": "embedded store"}
 WHOLE_BYTES: Final = 1024 * 1024
-"""Size of the requests that one `read_whole` returns, unless a single request is larger."""
+"""Size of what one `read_whole` returns, unless a single request is larger."""
 
 LAST_EPOCH_SECOND: Final = 253402300799
-"""9999-12-31T23:59:59Z. The API moves an interaction's `created_at` into 0..this instead of refusing it."""
+"""The API moves the `created_at` of an interaction into this range instead of refusing it."""
 
 _LISTS: Final = ("tools_used", "retrieved_learnings", "citations")
 _LISTED: Final = (
@@ -35,10 +34,10 @@ _LISTED: Final = (
     " interacted_image_url, shadow_content, expert_content, tools_used, retrieved_learnings"
 )
 _WHOLE: Final = f"{_LISTED}, citations, image_encoding"
-"""The API does not give out citations and images."""
+"""The API returns no citations and images."""
 
 _AMONG: Final = "IN (SELECT value FROM json_each(?))"
-"""Tests a column against a JSON list, which has no limit on its length."""
+"""Compares a column with a JSON list of any length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +46,7 @@ class Route:
 
     Args:
         body: model of the request body, or of the query of a GET.
-        answer: takes a connection, the body and the epoch second of the call's arrival.
-        change: what `answer` does to the store.
+        answer: takes a connection, the body and the epoch second of the call.
     """
 
     body: type[BaseModel]
@@ -60,11 +58,7 @@ ROUTES: Final[dict[tuple[str, str], Route]] = {}
 
 
 class Refusal(Exception):
-    """Ends a call with a status of the API.
-
-    Args:
-        detail: what the API says, in its form.
-    """
+    """Ends a call with a status and a detail as the API has them."""
 
     def __init__(self, status: int, detail: object) -> None:
         super().__init__(status)
@@ -107,8 +101,8 @@ def publish(connection: sqlite3.Connection, body: bodies.Publish, now: int) -> J
 def put_back(connection: sqlite3.Connection, item: models.RequestWithInteractions, now: int) -> Json:
     """Store a request as `read_whole` returned it.
 
-    Its interactions keep their ids if this store once gave them and no interaction has one of them now. Its `arrival`
-    is another: who agreed to delete the request before did not agree to delete it again.
+    Its interactions keep their ids if this store gave them and none of them is taken. Its `arrival` is a new one: a
+    plan that was made for the deleted request does not fit it.
     """
     turns = [turn.model_dump() for turn in item.interactions]
     ids = [turn.interaction_id for turn in item.interactions]
@@ -125,13 +119,13 @@ def put_back(connection: sqlite3.Connection, item: models.RequestWithInteraction
     try:
         added = _insert(connection, item.request.model_dump(), turns)
     except (sqlite3.IntegrityError, OverflowError):
-        # Somebody changed the copy. This is no fault of the store, and other requests can still be put back.
+        # Somebody changed the copy.
         raise Refusal(422, [{"loc": ["body"], "msg": "not a request as it is stored"}]) from None
     return {"success": True} if added else _taken(item.request.request_id)
 
 
 def _insert(connection: sqlite3.Connection, request: Json, turns: Iterable[Json]) -> bool:
-    """Store a request with its interactions, or nothing and return False if its id is taken."""
+    """Store a request with its interactions. Returns False if its id is taken."""
     added = connection.execute(
         "INSERT INTO requests (request_id, session_id, user_id, created_at, source, agent_version, evaluation_only)"
         " VALUES (:request_id, :session_id, :user_id, :created_at, :source, :agent_version, :evaluation_only)"
@@ -169,7 +163,7 @@ def learning_status(connection: sqlite3.Connection, body: bodies.RequestId, now:
 @_route("POST", "/api/get_requests", bodies.GetRequests)
 def get_requests(connection: sqlite3.Connection, query: bodies.GetRequests, now: int) -> Json:
     condition, values = _condition(query)
-    # An index is in this order: a session's first row is its newest, and the scan stops at the last session.
+    # An index has this order: the first row of a session is its newest, and the scan stops at the last session.
     rows = connection.execute(
         f"SELECT DISTINCT session_id FROM requests WHERE {condition}"  # noqa: S608
         " ORDER BY created_at DESC, session_id DESC LIMIT ? OFFSET ?",
@@ -186,7 +180,7 @@ def get_requests(connection: sqlite3.Connection, query: bodies.GetRequests, now:
         page[item["request"]["session_id"]].append(item)
     counted: Json = {}
     if query.count:
-        # The API has no total; this field is the store's own.
+        # A field of this store alone.
         what = "DISTINCT session_id" if query.count == "sessions" else "*"
         count = f"SELECT COUNT({what}) FROM requests WHERE {condition}"  # noqa: S608
         counted["total"] = connection.execute(count, values).fetchone()[0]
@@ -202,7 +196,7 @@ def get_requests(connection: sqlite3.Connection, query: bodies.GetRequests, now:
 
 def _condition(query: bodies.GetRequests) -> tuple[str, list[str | int]]:
     """The filters as SQL, with the values of its parameters."""
-    # The API takes an empty id for no filter, but an empty source for requests without one.
+    # In the API, an empty id is no filter, and an empty source means requests without a source.
     terms: dict[str, str | int | None] = {
         "user_id = ?": query.user_id or None,
         "request_id = ?": query.request_id or None,
@@ -217,7 +211,7 @@ def _condition(query: bodies.GetRequests) -> tuple[str, list[str | int]]:
 
 @_route("POST", "/embedded/read_whole", bodies.RequestIds)
 def read_whole(connection: sqlite3.Connection, body: bodies.RequestIds, now: int) -> Json:
-    """Return the first requests with all that is stored of them, as many as there is room for."""
+    """Return the first requests with everything that is stored, as many as have room."""
     found: list[Json] = []
     size = looked_up = 0
     for request_id in body.request_ids:
@@ -235,7 +229,7 @@ def read_whole(connection: sqlite3.Connection, body: bodies.RequestIds, now: int
 def _with_interactions(
     connection: sqlite3.Connection, requests: Sequence[sqlite3.Row], columns: str
 ) -> list[Json]:
-    """Return requests as the API does, each with its interactions, oldest first."""
+    """Return requests with their interactions, oldest first."""
     turns: dict[int, list[Json]] = defaultdict(list)
     rows = connection.execute(
         f"SELECT {columns} FROM interactions WHERE request {_AMONG} ORDER BY created_at, interaction_id",  # noqa: S608
@@ -257,12 +251,6 @@ def _with_interactions(
 def delete_request(connection: sqlite3.Connection, body: bodies.RequestId, now: int) -> Json:
     _delete_requests(connection, "request_id = ?", body.request_id)
     return {"success": True, "message": "Deleted successfully"}
-
-
-@_route("DELETE", "/api/delete_session", bodies.Session, "deletes")
-def delete_session(connection: sqlite3.Connection, body: bodies.Session, now: int) -> Json:
-    deleted = _delete_requests(connection, "session_id = ?", body.session_id)
-    return {"success": True, "message": f"Deleted {deleted} item(s)", "deleted_requests_count": deleted}
 
 
 @_route("DELETE", "/api/delete_requests_by_ids", bodies.RequestIds, "deletes")
@@ -291,7 +279,7 @@ def clear_user_data(connection: sqlite3.Connection, body: bodies.User, now: int)
 
 
 def _delete_requests(connection: sqlite3.Connection, condition: str, value: str) -> int:
-    """Delete requests with their interactions and return how many requests there were."""
+    """Delete requests with their interactions, and return the number of requests."""
     return connection.execute(f"DELETE FROM requests WHERE {condition}", [value]).rowcount  # noqa: S608
 
 
@@ -301,7 +289,7 @@ def _deleted(count: int) -> Json:
 
 @_route("GET", "/health")
 def health(connection: sqlite3.Connection, body: bodies.Body, now: int) -> Json:
-    # A damaged file shows only if it is read.
+    # Reading shows whether the file is damaged.
     connection.execute("SELECT 1 FROM requests LIMIT 1").fetchall()
     return {"status": "healthy"}
 

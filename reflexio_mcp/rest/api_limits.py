@@ -1,17 +1,20 @@
-"""Limits and formats of the Reflexio API, measured against `reflexio-ai` 0.2.32.
+"""Limits of the Reflexio API, measured against `reflexio-ai` 0.2.32, and checks of what is sent to it."""
 
-Validation, messages and documentation all take them from here.
-"""
-
+import contextlib
+import ipaddress
+import json
 import re
-from typing import Final
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from reflexio_mcp.rest.errors import BadAddress, NotSent
 
 MAX_BODY_BYTES: Final = 10 * 1024 * 1024
-"""The server resets the connection on a larger request body, without a response; so it is never sent."""
+"""The server resets the connection on a larger request body, so such a body is never sent."""
 
 MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
-"""A larger reply, decoded, is not read to its end. This limit is the client's own and bounds its memory. It leaves room
-for a session of many thousand requests, which is one reply."""
+"""A limit of this client: a longer reply, decoded, is not read to its end."""
 
 MAX_INTERACTIONS: Final = 1000
 MAX_CONTENT_CHARS: Final = 1_000_000
@@ -22,31 +25,108 @@ MAX_IMAGE_BASE64_CHARS: Final = 15_000_000
 MAX_AGENT_VERSION_CHARS: Final = 1000
 MAX_RETRIEVED_LEARNINGS: Final = 1000
 MAX_DELETE_IDS: Final = 10_000
-"""How many ids one `delete_requests_by_ids` call takes."""
+"""Ids in one call that deletes."""
 
 MAX_TOP_K: Final = 2**63 - 1
 
 SOURCE_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9._:-]{0,127}")
-"""What `source` must match in full, unless it is empty."""
+"""A `source` that is not empty matches this in full."""
 
 DEFAULT_AGENT_VERSION: Final = "agent-v0"
-"""What an empty `agent_version` is stored as."""
+"""Stored for an empty `agent_version`."""
 
 PUBLISHES_PER_MINUTE: Final = 60
 PUBLISH_WAIT_SECONDS: Final = 240
-"""How long the server holds a publish that waits for extraction."""
+"""How long the server waits for extraction before it answers a publish."""
 
 CLOUD_METADATA_HOSTS: Final = ("169.254.169.254", "metadata.google.internal", "fd00:ec2::254")
-"""Image URLs on these hosts are refused by the server (422)."""
-
+"""The server refuses image URLs on these hosts."""
 
 _BLANK_LETTERS: Final = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
     + "".join(map(chr, range(0xFE00, 0xFE10)))
 )
-"""What counts as a letter, sign or mark and shows nothing by itself."""
+"""Letters, signs and marks that show nothing by themselves."""
 
 
 def is_blank(text: str) -> bool:
-    """Whether nobody could see anything of a text: blanks, control characters, zero-width and other invisible ones."""
+    """Whether a text has invisible characters only, such as blanks and zero-width characters."""
     return not any(one.isprintable() and not one.isspace() and one not in _BLANK_LETTERS for one in text)
+
+
+def check_base_url(url: str) -> str:
+    """Return the URL without a trailing slash.
+
+    Raises:
+        BadAddress: it is no http or https URL, or it has credentials, a query or a fragment.
+    """
+    text = url.strip()
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = parts = None
+    # The text is not repeated: it may be a key that was pasted by mistake.
+    if parts is None or parts.scheme not in {"http", "https"} or not host or port == 0:
+        raise BadAddress(
+            "REFLEXIO_URL must be a URL such as https://www.reflexio.ai or http://localhost:8061"
+        )
+    if "@" in parts.netloc:
+        raise BadAddress("REFLEXIO_URL must not hold credentials; the key belongs in REFLEXIO_API_KEY")
+    if parts.query or parts.fragment or "?" in text or "#" in text:
+        raise BadAddress("REFLEXIO_URL must not hold a query or a fragment")
+    if not text.isascii() or any(character <= " " or character in '\x7f"<>\\^`{|}' for character in text):
+        raise BadAddress("REFLEXIO_URL holds characters that cannot stand in a URL")
+    return text.rstrip("/")
+
+
+def check_api_key(key: str | None) -> str | None:
+    """Return the key without surrounding blanks, or `None` for an empty key.
+
+    Raises:
+        BadAddress: it has characters that a header cannot have.
+    """
+    text = (key or "").strip()
+    if any(not "!" <= character <= "~" for character in text):
+        raise BadAddress("REFLEXIO_API_KEY holds blanks or characters that cannot stand in a header")
+    return text or None
+
+
+def image_url_fault(url: str) -> str | None:
+    """Return why the API refuses the URL of an image, or `None`."""
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").lower()
+    except ValueError:
+        return "is not a URL"
+    if parts.scheme not in {"http", "https", "data"}:
+        return "must be an http, https or data URL"
+    with contextlib.suppress(ValueError):
+        host = str(ipaddress.ip_address(host))
+    if parts.scheme != "data" and host in CLOUD_METADATA_HOSTS:
+        return "must not point at a cloud metadata service"
+    return None
+
+
+def encoded(body: dict[str, Any]) -> bytes:
+    try:
+        text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (ValueError, TypeError, RecursionError):
+        raise NotSent("the body holds something that JSON cannot say, such as NaN") from None
+    return sendable(text).encode()
+
+
+def sendable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise NotSent("a text holds half of a surrogate pair, which is no character") from None
+    return text
+
+
+def iso_time(epoch: int) -> str:
+    # With an offset: the server fails on a mix of zones.
+    try:
+        return datetime.fromtimestamp(epoch, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        raise NotSent("a time is out of range") from None

@@ -1,16 +1,14 @@
-"""The typed client of the API, with every call of the contract. `retry` repeats calls, `transport` sends them."""
+"""The typed client of the API. `retry` repeats calls, `transport` sends them."""
 
-import json
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
 from random import random
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
 import reflexio_mcp
 from reflexio_mcp.rest import api_limits, models
-from reflexio_mcp.rest.address import check_api_key, check_base_url
+from reflexio_mcp.rest.api_limits import check_api_key, check_base_url, encoded, iso_time, sendable
 from reflexio_mcp.rest.errors import (
     AlreadyExists,
     BodyTooLarge,
@@ -22,7 +20,6 @@ from reflexio_mcp.rest.errors import (
     ReflexioError,
     Unreachable,
 )
-from reflexio_mcp.rest.read_back import differences
 from reflexio_mcp.rest.responses import Answer, Call, Kind
 
 if TYPE_CHECKING:
@@ -35,36 +32,30 @@ ReplyT = TypeVar("ReplyT", bound=models.Reply)
 T = TypeVar("T")
 
 HEALTH_SECONDS: Final = 5.0
-"""Longest wait for `/health`, whose callers want an answer at once."""
+"""Longest wait for `/health`."""
 
 EVERY_STATUS: Final = (None, "pending", "archived", "archive_in_progress", "merged", "superseded", "expired")
-"""Statuses of learnings. A learning that is no longer current still contains what was learned."""
+"""Statuses of learnings."""
 
 OUTCOMES_AT_ONCE: Final = 1_000
-"""Session outcomes in one call, the most the API returns."""
+"""Session outcomes that the API returns at most."""
 
 EVERY_ONE: Final = 1_000_000_000
-"""More learnings than any user has."""
 
 _LARGEST_NUMBER: Final = api_limits.MAX_TOP_K // 2
 """The server fails beyond 64 bits, and it adds one to see whether there is more."""
 
 
 class ReflexioClient:
-    """Async client over one connection pool, which is opened by the first call.
+    """Async client over one connection pool, which the first call opens.
 
     Every method raises an error of `reflexio_mcp.rest.errors`, and nothing else but cancellation.
 
     Args:
-        base_url: address of the API. A path prefix is kept, a trailing slash dropped.
-        api_key: sent as a bearer token.
-        timeout: seconds one ordinary call may take, repeats and waits included.
-        transport: instead of the network a store in this process (a `Transport` of `rest.retry`) or an `httpx`
-            transport, or a function that makes one at the first call.
-        sleep: waits for a number of seconds between tries.
-        clock: monotonic seconds.
-        jitter: a number from 0 to 1 that spreads the waits of several clients.
-        names_address: errors name the address of the API, which is the operator's business and not every caller's.
+        timeout: seconds that an ordinary call may take, with its repeats.
+        transport: a `Transport` of `rest.retry`, an `httpx` transport, or a function that makes one at the first
+            call; by default the network.
+        names_address: whether errors name the address of the API. Not every caller may know it.
 
     Raises:
         BadAddress: the URL or the key cannot work.
@@ -83,7 +74,6 @@ class ReflexioClient:
         names_address: bool = True,
     ) -> None:
         self.base_url = check_base_url(base_url)
-        """Address of the API without a trailing slash."""
         self._api_key = check_api_key(api_key)
         self._timeout = timeout
         self._transport = transport
@@ -101,7 +91,7 @@ class ReflexioClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the pool. Later calls raise `Closed`; closing again does nothing."""
+        """Close the pool. Later calls raise `Closed`."""
         self._closed = True
         sender, self._sender = self._sender, None
         if sender is not None:
@@ -113,17 +103,16 @@ class ReflexioClient:
         """Store one request, at most once however often its reply is lost.
 
         Args:
-            body: what to store, with its `request_id`.
-            minted: the `request_id` was made here for this content; the caller did not choose it.
-            wait: the server answers only after extraction has covered the request or was given up.
-            timeout: seconds the call may take. The default is the client's, plus the longest time the server waits.
+            minted: whether the `request_id` was made here, and not chosen by the caller.
+            wait: ask the server to answer after extraction.
+            timeout: seconds that the call may take.
 
         Returns:
             The reply. If an earlier try had arrived, `already_stored` is set and the rest is empty.
 
         Raises:
-            AlreadyExists: the caller's `request_id` names another request, and nothing was stored.
-            ConnectionLost: the reply was lost, and the request under this `request_id` could not be read back.
+            AlreadyExists: the caller's `request_id` names another request; nothing was stored.
+            ConnectionLost: the reply was lost, and the request could not be read back.
         """
         if timeout is None:
             timeout = self._timeout + (api_limits.PUBLISH_WAIT_SECONDS if wait else 0)
@@ -148,7 +137,7 @@ class ReflexioClient:
         raise AlreadyExists(status=taken.status, correlation_id=taken.correlation_id, effect="none")
 
     async def _is_stored(self, body: models.PublishBody, taken: AlreadyExists) -> bool:
-        """Return whether a `request_id` that is taken after a lost reply names the request that was sent."""
+        """Whether a taken `request_id` names the request that was sent."""
         try:
             page = await self.get_requests(models.RequestQuery(request_id=body.request_id))
         except ReflexioError:
@@ -157,19 +146,18 @@ class ReflexioClient:
         if not found:
             detail = "this request_id is taken, but whether by this request could not be read back"
             raise ConnectionLost(detail, correlation_id=taken.correlation_id)
-        return not differences(body, found[0])
+        return not models.differences(body, found[0])
 
     async def get_requests(self, query: models.RequestQuery, *, repeat: bool = True) -> models.RequestPage:
         """Read one page of sessions with their matching requests.
 
-        The server accepts no period of a single second. The second before is asked for too and dropped here. It
-        comes last in the server's order, so the order stays true.
+        The server accepts no period of a single second, so the second before is asked for too and dropped here.
 
         Args:
             repeat: try again after a failure that may pass.
 
         Raises:
-            NotSent: `end_time` is before `start_time`, or a number is out of the server's range.
+            NotSent: the period ends before it starts, or a number is out of range.
         """
         start, end = query.start_time, query.end_time
         if query.top_k < 1 or query.offset < 0:
@@ -181,9 +169,9 @@ class ReflexioClient:
         sent["top_k"] = min(query.top_k, _LARGEST_NUMBER)
         sent["offset"] = min(query.offset, _LARGEST_NUMBER)
         if start is not None and not (single and start == 0):
-            sent["start_time"] = _iso_time(start - 1 if single else start)
+            sent["start_time"] = iso_time(start - 1 if single else start)
         if end is not None:
-            sent["end_time"] = _iso_time(end)
+            sent["end_time"] = iso_time(end)
         if single:
             sent.pop("count", None)  # it would count the second before too
         page = await self._post(models.RequestPage, "/api/get_requests", sent, "sessions", repeat=repeat)
@@ -196,45 +184,37 @@ class ReflexioClient:
         return page
 
     async def read_whole(self, request_ids: Sequence[str]) -> models.WholeRequests:
-        """Read requests with their citations and images, which only the embedded store returns.
-
-        Returns:
-            The first requests, as many as there is room for in one reply.
-        """
+        """Read the first of these requests with their citations and images. Only the embedded store can."""
         sent = {"request_ids": request_ids}
         return await self._post(models.WholeRequests, "/embedded/read_whole", sent, "looked_up")
 
     async def put_back(self, item: models.RequestWithInteractions) -> models.Reply:
-        """Store a request that `read_whole` returned exactly as it was, in the embedded store.
+        """Store a request as `read_whole` returned it. Only the embedded store can.
 
         Raises:
-            AlreadyExists: its `request_id` is taken, and nothing was stored.
-            InvalidBody: it is not a request as the store has them.
+            AlreadyExists: its `request_id` is taken; nothing was stored.
+            InvalidBody: it is not a request of the store.
         """
         sent = item.model_dump(
             mode="json",
             exclude_defaults=True,
             exclude={"interactions": {"__all__": {"user_id", "request_id"}}},
         )
-        # With its ids and defaults a request is longer than it was as published, and no network is involved.
+        # With ids and defaults, a request is longer than it was as published.
         return await self._post(
             models.Reply, "/embedded/put_back", sent, kind="publish", most_bytes=sys.maxsize
         )
 
     async def delete_request(self, request_id: str) -> models.DeleteReply:
-        """Delete one request. The server says success for an unknown id too."""
+        """Delete one request. An unknown id is a success too."""
         return await self._delete("/api/delete_request", {"request_id": request_id})
-
-    async def delete_session(self, session_id: str) -> models.DeleteReply:
-        """Delete the requests of every user in a session."""
-        return await self._delete("/api/delete_session", {"session_id": session_id})
 
     async def delete_requests_by_ids(self, request_ids: list[str]) -> models.DeleteReply:
         """Delete up to 10,000 requests. Unknown ids are skipped."""
         return await self._delete_ids("/api/delete_requests_by_ids", "request_ids", request_ids)
 
     async def delete_interaction(self, user_id: str, interaction_id: int) -> models.DeleteReply:
-        """Delete one interaction of a user. Its request stays, even empty; success also for an unknown id."""
+        """Delete one interaction of a user. Its request stays, even empty. An unknown id is a success too."""
         sent = {"user_id": user_id, "interaction_id": interaction_id}
         return await self._delete("/api/delete_interaction", sent)
 
@@ -244,13 +224,13 @@ class ReflexioClient:
         Raises:
             NotFound: there is no such request.
         """
-        params = {"request_id": _sendable(request_id)}
+        params = {"request_id": sendable(request_id)}
         return await self._get(
             models.LearningStatus, "/api/learning_status", "status", params=params, by_id=True
         )
 
     async def generation(self, kind: Literal["profile", "playbook"]) -> models.Operation | None:
-        """Ask about the last run that generates learnings anew; `None` if there was none or the server has none."""
+        """Ask about the last run that generated learnings anew, if there was one."""
         params = {"service_name": f"{kind}_generation"}
         try:
             reply = await self._get(models.OperationReply, "/api/get_operation_status", params=params)
@@ -259,19 +239,19 @@ class ReflexioClient:
         return reply.operation_status
 
     async def finalize_session(self, user_id: str, session_id: str) -> models.FinalizeReply:
-        """Say that a session of a user is over, so that its waiting requests are learned from now."""
+        """End a session of a user, so that its waiting requests are learned from now."""
         sent = {"user_id": user_id, "session_id": session_id}
         return await self._post(models.FinalizeReply, "/api/finalize_session", sent, "accepted")
 
     async def get_profiles(self, user_id: str) -> list[models.UserProfile]:
-        """Read a user's profiles of every status, last modified first. The server leaves out those that expired."""
-        # Without a number the server returns 30.
+        """Read a user's profiles of every status, last modified first. The server leaves out expired ones."""
+        # By default the server returns 30.
         sent = {"user_id": user_id, "top_k": None, "status_filter": EVERY_STATUS}
         return await self._list(models.UserProfile, "/api/get_profiles", sent, "user_profiles")
 
     async def get_user_playbooks(self, user_id: str) -> list[models.UserPlaybook]:
         """Read a user's playbooks of every status, newest first."""
-        # Here no number means 100, and there are no pages.
+        # By default the server returns 100, and it has no pages.
         sent = {"user_id": user_id, "limit": EVERY_ONE, "status_filter": EVERY_STATUS}
         return await self._list(models.UserPlaybook, "/api/get_user_playbooks", sent, "user_playbooks")
 
@@ -280,33 +260,29 @@ class ReflexioClient:
         return await self._delete_ids("/api/delete_profiles_by_ids", "profile_ids", profile_ids)
 
     async def delete_user_playbooks(self, user_playbook_ids: list[str]) -> models.DeleteReply:
-        """Delete up to 10,000 user playbooks. Their ids are numbers; unknown ones are skipped.
-
-        Raises:
-            NotSent: an id is not a number.
-        """
+        """Delete up to 10,000 user playbooks. Unknown ids are skipped."""
         if not all(text.isascii() and text.isdigit() for text in user_playbook_ids):
             raise NotSent("the id of a user playbook is a number")
         numbers = [int(text) for text in user_playbook_ids]
         return await self._delete_ids("/api/delete_user_playbooks_by_ids", "user_playbook_ids", numbers)
 
     async def add_profiles(self, profiles: Sequence[models.UserProfile]) -> models.Reply:
-        """Store profiles under their own ids, without learning. A profile whose id is taken is overwritten."""
+        """Store profiles under their own ids. A profile with the same id is overwritten."""
         needed = {"profile_id", "user_id", "content", "last_modified_timestamp", "generated_from_request_id"}
         return await self._add("/api/add_user_profile", "user_profiles", profiles, needed)
 
     async def add_user_playbooks(self, playbooks: Sequence[models.UserPlaybook]) -> models.Reply:
-        """Store user playbooks under new ids, without learning."""
+        """Store user playbooks under new ids."""
         needed = {"user_id", "agent_version", "request_id", "created_at"}
         return await self._add("/api/add_user_playbook", "user_playbooks", playbooks, needed)
 
     async def clear_user_data(self, user_id: str) -> models.DeleteReply:
-        """Delete all of a user's requests, learnings in every status, and session outcomes."""
+        """Delete all of a user's requests, learnings and session outcomes."""
         sent = {"user_id": user_id}
         return await self._post(models.DeleteReply, "/api/clear_user_data", sent, kind="delete")
 
     async def get_session_outcomes(self, user_id: str) -> list[models.SessionOutcome]:
-        """Read how a user's sessions are said to have ended."""
+        """Read the outcomes of a user's sessions."""
         found: list[models.SessionOutcome] = []
         while True:
             sent = {"user_id": user_id, "top_k": OUTCOMES_AT_ONCE, "offset": len(found)}
@@ -318,11 +294,11 @@ class ReflexioClient:
                 return found
 
     async def whoami(self) -> models.WhoAmI:
-        """Ask whose data the key reaches and where it is stored."""
+        """Ask which organisation the key belongs to."""
         return await self._get(models.WhoAmI, "/api/whoami", "success", "org_id")
 
     async def health(self) -> models.HealthReply:
-        """Ask whether the server runs; the key is not checked."""
+        """Ask whether the server runs. The key is not checked."""
         timeout = min(HEALTH_SECONDS, self._timeout)
         return await self._get(models.HealthReply, "/health", "status", timeout=timeout)
 
@@ -336,10 +312,10 @@ class ReflexioClient:
         return await self._delete(route, {name: ids})
 
     async def _delete(self, route: str, sent: dict[str, Any]) -> models.DeleteReply:
-        call = Call("DELETE", route, "delete", self._timeout, content=_encoded(sent), required=("success",))
+        call = Call("DELETE", route, "delete", self._timeout, content=encoded(sent), required=("success",))
         reply = await self._send(call, lambda answer: answer.parsed(models.DeleteReply))
         if reply.repeated:
-            reply.deleted_count = reply.deleted_requests_count = None
+            reply.deleted_count = None
         return reply
 
     async def _add(
@@ -349,7 +325,7 @@ class ReflexioClient:
         rows: Sequence[models.UserProfile] | Sequence[models.UserPlaybook],
         needed: set[str],
     ) -> models.Reply:
-        """Store learnings. The reply is no proof; only reading again is."""
+        """Store learnings. The reply does not prove that they are stored."""
         sent = [
             row.model_dump(mode="json", exclude_defaults=True) | row.model_dump(mode="json", include=needed)
             for row in rows
@@ -372,11 +348,11 @@ class ReflexioClient:
         **options: Any,
     ) -> ReplyT:
         options = {"timeout": self._timeout, **options}
-        call = Call("POST", route, kind, content=_encoded(sent), required=("success", *required), **options)
+        call = Call("POST", route, kind, content=encoded(sent), required=("success", *required), **options)
         return await self._send(call, lambda answer: answer.parsed(model))
 
     async def _list(self, model: type[ReadT], route: str, sent: dict[str, Any], name: str) -> list[ReadT]:
-        call = Call("POST", route, "read", self._timeout, _encoded(sent), required=("success", name))
+        call = Call("POST", route, "read", self._timeout, encoded(sent), required=("success", name))
         return await self._send(call, lambda answer: answer.parsed_list(model, name))
 
     async def _send(self, call: Call, read: Callable[[Answer], T]) -> T:
@@ -401,11 +377,11 @@ class ReflexioClient:
 
         from reflexio_mcp.rest.retry import Sender
 
-        # The store is an ASGI app too, and so can be called.
+        # The embedded store is an ASGI app too, so it can be called.
         makes_one = callable(self._transport) and not hasattr(self._transport, "exchange")
         transport: Any = self._transport() if makes_one else self._transport
         if not hasattr(transport, "exchange"):
-            # It imports httpx, which a store in this process does not need.
+            # Imported late: a store in this process does not need httpx.
             from reflexio_mcp.rest.transport import HttpTransport
 
             agent = f"reflexio-mcp/{reflexio_mcp.__version__}"
@@ -418,28 +394,3 @@ class ReflexioClient:
             clock=self._clock,
             jitter=self._jitter,
         )
-
-
-def _encoded(body: dict[str, Any]) -> bytes:
-    try:
-        text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except (ValueError, TypeError, RecursionError):
-        raise NotSent("the body holds something that JSON cannot say, such as NaN") from None
-    return _sendable(text).encode()
-
-
-def _sendable(text: str) -> str:
-    """Return a text that can be encoded for the wire."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise NotSent("a text holds half of a surrogate pair, which is no character") from None
-    return text
-
-
-def _iso_time(epoch: int) -> str:
-    """Return epoch seconds in ISO 8601 with an offset, because the server fails on a mix of zones."""
-    try:
-        return datetime.fromtimestamp(epoch, UTC).isoformat()
-    except (ValueError, OverflowError, OSError):
-        raise NotSent("a time is out of range") from None

@@ -1,18 +1,18 @@
-"""Everything that can go wrong between this process and the API, as one tree.
+"""Errors of calls to the API, as one tree.
 
 ReflexioError
-├── NotSent              refused here; nothing left this process
+├── NotSent              refused in this process
 │   ├── BadAddress       the URL, the key or a proxy cannot work
 │   ├── BodyTooLarge     over the 10 MiB the server takes
-│   └── Closed           this client sends nothing any more
-├── Unreachable          no connection was made; nothing can have changed
-├── OutcomeUnknown       the request left, the answer did not come
+│   └── Closed           the client was closed
+├── Unreachable          no connection
+├── OutcomeUnknown       sent, and no answer
 │   ├── TimedOut
 │   ├── ConnectionLost   reset, or cut in the middle of a reply
 │   └── ReplyTooLarge    over the 64 MiB this client reads
-├── NotTheApi            a redirect, no such route, or a 2xx that is not this API's JSON
-└── Refused              the server answered no
-    ├── InvalidBody      422: it names fields that it does not accept
+├── NotTheApi            a redirect, no such route, or other JSON
+└── Refused
+    ├── InvalidBody      422
     ├── NotAuthorized    401, 403: the key, or the User-Agent
     ├── NotFound         404 for an id
     ├── AlreadyExists    a publish whose `request_id` is taken
@@ -24,31 +24,25 @@ ReflexioError
 from typing import Any, Literal
 
 Effect = Literal["none", "unknown"]
-"""Whether the failed call may have changed anything on the server. A read never does."""
+"""Whether the failed call may have changed anything on the server."""
 
 Action = Literal["read", "write"]
-"""What the whole operation was for."""
 
 
 class ReflexioError(Exception):
     """Base of the tree.
 
-    Each class says in its own words what happened, and whether a write that fails in this way may have changed
-    anything. The client corrects `effect` if it knows better: a failed read changes nothing, and after a try whose
-    answer was lost, a refusal of the next try is no proof.
-
     Args:
-        detail: one line of text that is safe to show: no key, no payload, no words of the service.
+        detail: one line that is safe to show: no key, no payload, no words of the service.
         status: the HTTP status of the answer, if there was one.
         correlation_id: the server's id of the call, if it gave one.
-        effect: whether the call may have changed anything, if the class is wrong about it.
-        said: the service's own words, one line of visible characters. Anybody may have written them, so they are
-            shown in a fence.
+        effect: whether the call may have changed anything, if it differs from the effect of the class.
+        said: the service's own words in one line. Anybody may have written them, so they are shown in a fence.
     """
 
     effect: Effect = "none"
     wait: float | None = None
-    """Seconds after which the service asks to be called again, from its `Retry-After` header."""
+    """Seconds from the `Retry-After` header."""
     happened: str = "the call to Reflexio failed"
     next_step: str = "try again"
 
@@ -151,7 +145,7 @@ class RateLimited(Refused):
     """429 for longer than the call may wait.
 
     Args:
-        retry_after: seconds until another try can succeed, if the server says or implies it.
+        retry_after: seconds until another try can succeed, if known.
     """
 
     happened = "Reflexio's rate limit is reached"
@@ -163,7 +157,7 @@ class RateLimited(Refused):
 
 
 class OperationFailed(Refused):
-    """200 with `success: false`: the server's storage failed, possibly half-way."""
+    """200 with `success: false`: the server's storage failed, perhaps half-way."""
 
     effect = "unknown"
     happened = "Reflexio reported that the operation failed"
@@ -177,11 +171,7 @@ class ServerFault(Refused):
 
 
 def explain(error: ReflexioError, action: Action = "write") -> str:
-    """Say in one or two sentences what happened, whether anything changed and what to do next.
-
-    Args:
-        action: what the whole operation was for. After a failed read, nothing is said about changes.
-    """
+    """Say in two sentences what happened, whether anything changed and what to do next."""
     next_step = error.next_step
     if isinstance(error, RateLimited) and error.retry_after is not None:
         next_step = f"try again in {max(1, round(error.retry_after))} s"

@@ -1,10 +1,6 @@
-"""Request and response bodies of the REST API.
+"""Request and response bodies of the REST API. Validators are built at the first use, so that a server starts fast."""
 
-Models that are sent forbid unknown fields; models that are read ignore them, because a newer server may
-say more. Building the validators is deferred to the first use, to keep the start of a stdio server short.
-"""
-
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Final, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -15,13 +11,13 @@ UserAction = Literal["click", "scroll", "type", "none"]
 
 
 class Sent(BaseModel):
-    """Base of what is sent: a field the API does not know is a mistake of ours."""
+    """Base of what is sent. An unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", defer_build=True, str_strip_whitespace=False)
 
 
 class Read(BaseModel):
-    """Base of what is read: unknown fields are ignored, missing and null ones have the API's default."""
+    """Base of what is read. Unknown fields are ignored; missing and null fields have the API's default."""
 
     model_config = ConfigDict(extra="ignore", defer_build=True)
 
@@ -37,11 +33,11 @@ class Read(BaseModel):
 
 
 class Reply(Read):
-    """Base of a whole reply. `success: false` is an error before a reply is made of it."""
+    """Base of a whole reply."""
 
     success: Literal[True] = True
     correlation_id: str | None = Field(default=None, exclude=True)
-    """Set by the client from the reply's `x-correlation-id` header, which the server's log has too."""
+    """Set by the client from the `x-correlation-id` header."""
 
 
 class ToolUse(Sent):
@@ -69,7 +65,7 @@ class RetrievedLearning(Sent):
 
 
 class Interaction(Sent):
-    """One turn to publish. At least one of its content fields must say something."""
+    """One interaction to publish. At least one of its content fields is not empty."""
 
     role: Annotated[str, Field(max_length=api_limits.MAX_ROLE_CHARS, description="User or Assistant")] = (
         "User"
@@ -99,12 +95,12 @@ class Interaction(Sent):
 
 
 class PublishBody(Sent):
-    """Body of `POST /api/publish_interaction`. Defaults are left out on the wire."""
+    """Body of `POST /api/publish_interaction`."""
 
     user_id: str
     session_id: str
     request_id: str
-    """Minted here when the caller gives none, so that a lost reply can be repeated safely."""
+    """Made here if the caller gives none, so that a publish can be repeated safely."""
     interaction_data_list: list[Interaction]
     source: str = ""
     agent_version: str = ""
@@ -118,8 +114,6 @@ class PublishBody(Sent):
 
 
 class PublishReply(Reply):
-    """What a publish answered."""
-
     warnings: list[str] = []
     request_id: str = ""
     profiles_added: int | None = None
@@ -127,14 +121,11 @@ class PublishReply(Reply):
     learning_status: str = ""
     learning_reason: str | None = None
     already_stored: bool = False
-    """Set by the client: a repeat of a publish whose first reply was lost; it had arrived."""
+    """Set by the client: the reply to the first try was lost, and that try had arrived."""
 
 
 class StoredInteraction(Read):
-    """One stored turn as the API returns it (images, citations and embeddings do not come back).
-
-    The embedded store gives out images and citations too, of a request that is read whole; else they are `None`.
-    """
+    """One stored interaction. Only `read_whole` of the embedded store returns images and citations."""
 
     interaction_id: int
     user_id: str = ""
@@ -154,7 +145,7 @@ class StoredInteraction(Read):
 
 
 class StoredRequest(Read):
-    """A stored request without its interactions. `created_at` is the arrival time, epoch seconds."""
+    """A stored request without its interactions. `created_at` is its arrival in epoch seconds."""
 
     request_id: str
     user_id: str = ""
@@ -166,9 +157,9 @@ class StoredRequest(Read):
     retrieval_experiment_id: str | None = None
     retrieval_experiment_arm: str | None = None
     arrival: int | None = None
-    """Its number in the embedded store, which gives one that is put back another."""
+    """A number of the embedded store. A request that is put back gets another one."""
     whole: bool = False
-    """All that is stored is there, so that it can be put back exactly."""
+    """Everything that is stored was read, so that it can be put back exactly."""
 
 
 class RequestWithInteractions(Read):
@@ -177,10 +168,7 @@ class RequestWithInteractions(Read):
 
 
 class UnreadableRequest(RequestWithInteractions):
-    """Stands for a stored request that the service fails to return.
-
-    Nothing is known of it but its id, and the user it was asked for under.
-    """
+    """A stored request that the service fails to return. Only its id and user are known."""
 
     @classmethod
     def of(cls, request_id: str, user_id: str) -> Self:
@@ -193,11 +181,7 @@ class SessionGroup(Read):
 
 
 class RequestQuery(Sent):
-    """Body of `POST /api/get_requests`. `None` is left out on the wire.
-
-    `start_time` and `end_time` are epoch seconds, both inclusive at one-second grain; the client sends them
-    as ISO 8601 with an offset, because the server fails on a mix. `top_k` and `offset` count sessions.
-    """
+    """Body of `POST /api/get_requests`. Times are inclusive epoch seconds. `top_k` and `offset` count sessions."""
 
     user_id: str | None = None
     request_id: str | None = None
@@ -208,41 +192,38 @@ class RequestQuery(Sent):
     top_k: int = 30
     offset: int = 0
     count: Literal["sessions", "requests"] | None = None
-    """Asks the embedded store, and it alone, how many match in all."""
+    """Asks the embedded store how many match in all. The API has no total."""
 
 
 class RequestPage(Reply):
-    """Sessions, newest matching request first; inside a session newest first. The API has no total."""
+    """Sessions by their newest matching request, and in each session the newest request first."""
 
     sessions: list[SessionGroup] = []
     has_more: bool = False
     total: int | None = None
-    """How many match in all, where the embedded store was asked, the page is full and not too many match to count."""
     server_time: float | None = None
-    """Set by the client from the reply's `Date` header, epoch seconds; `None` when there was none."""
+    """Set by the client from the `Date` header, in epoch seconds."""
 
 
 class WholeRequests(Reply):
-    """The first of the requests that the embedded store was asked for, whole, as many as have room."""
+    """The first of the requests that the embedded store was asked for, as many as have room."""
 
     requests: list[RequestWithInteractions] = []
     looked_up: int
-    """How many of the ids were looked up, those included that are not stored."""
+    """How many of the ids were looked up, stored or not."""
 
 
 class DeleteReply(Reply):
-    """What a delete answered. Counts are `None` where the route gives none. Never proof: re-read to know."""
+    """The reply to a deletion. It does not prove that something is gone."""
 
     deleted_count: int | None = None
-    deleted_requests_count: int | None = None
     repeated: bool = False
-    """Set by the client: the reply to an earlier try was lost, so the counts of this one are left out."""
+    """Set by the client: the reply to an earlier try was lost, so there is no count."""
 
 
 class SessionOutcome(Read):
-    """How a session of a user is said to have ended."""
+    """The outcome of a session of a user."""
 
-    outcome_id: str = ""
     user_id: str = ""
     session_id: str = ""
     outcome: str = ""
@@ -255,12 +236,11 @@ class LearningStatus(Reply):
 
 
 class Operation(Read):
-    """A run that generates learnings anew, which an operator starts.
+    """A run that generates learnings anew, started by an operator.
 
     Args:
-        status: `in_progress` while it runs.
-        processed_user_ids: users whose traffic it is through with.
-        request_params: what it was started with: the one `user_id`, or none for all users.
+        processed_user_ids: users whose traffic was finished.
+        request_params: `user_id` is the only user, or missing for all users.
     """
 
     status: str = ""
@@ -268,7 +248,7 @@ class Operation(Read):
     request_params: dict[str, Any] = {}
 
     def runs_for(self, user_id: str) -> bool:
-        """Whether it is working on a user's traffic, or will."""
+        """Whether the run has not finished a user's traffic."""
         return (
             self.status == "in_progress"
             and self.request_params.get("user_id") in {None, "", user_id}
@@ -281,18 +261,14 @@ class OperationReply(Reply):
 
 
 def unlearned(*, evaluation_only: bool) -> LearningStatus:
-    """Where the learning of a request stands in a backend that learns from none: the embedded store."""
+    """The state of learning from a request in the embedded store, which does not learn."""
     if evaluation_only:
         return LearningStatus(status="done", reason="not_applicable")
     return LearningStatus(status="not_tracked", reason="embedded_store")
 
 
 class UserProfile(Read):
-    """A profile learned about a user.
-
-    `source_interaction_ids` lists every interaction of the windows it was learned from.
-    `generated_from_request_id` names only the request that closed the last window.
-    """
+    """A profile learned about a user, with every interaction of the windows that it was learned from."""
 
     profile_id: str
     user_id: str = ""
@@ -302,9 +278,8 @@ class UserProfile(Read):
     source: str = ""
     source_interaction_ids: list[int] = []
     source_span: str = ""
-    """The user's own words."""
     status: str | None = None
-    """`None` for a current one; else `pending`, `archived`, `merged`, `superseded` or `expired`."""
+    """`None` for a current profile; else `pending`, `archived`, `merged`, `superseded` or `expired`."""
     profile_time_to_live: str = "infinity"
     expiration_timestamp: int = 0
     custom_features: dict[str, Any] | None = None
@@ -313,7 +288,7 @@ class UserProfile(Read):
 
 
 class UserPlaybook(Read):
-    """A playbook learned from a user's requests; `source_interaction_ids` lists the interactions it cites."""
+    """A playbook learned from a user's requests, with the interactions that it cites."""
 
     user_playbook_id: int
     user_id: str | None = None
@@ -332,7 +307,7 @@ class UserPlaybook(Read):
 
 
 class FinalizeReply(Reply):
-    """Whether a session was there to be finished; learning itself goes on after the reply."""
+    """Whether there was a session to end. Learning goes on after the reply."""
 
     accepted: bool = False
 
@@ -349,3 +324,38 @@ class HealthReply(Reply):
 
 class VersionReply(Reply):
     server_version: str = ""
+
+
+COMPARED: Final = (
+    "role",
+    "content",
+    "user_action",
+    "user_action_description",
+    "interacted_image_url",
+    "shadow_content",
+    "expert_content",
+)
+
+
+def differences(body: PublishBody, stored: RequestWithInteractions) -> list[str]:
+    """Return the arguments of a publish in which a stored request differs. The API returns no images and citations."""
+    sent_labels = {
+        "user_id": body.user_id.strip(),
+        "session_id": body.session_id.strip(),
+        "source": body.source,
+        "agent_version": body.agent_version or api_limits.DEFAULT_AGENT_VERSION,
+        "evaluation_only": body.evaluation_only,
+    }
+    stored_labels = stored.request.model_dump(include=set(sent_labels))
+    sent = [_words(one) for one in body.interaction_data_list if _says_something(one)]
+    differ = [name for name, sent_label in sent_labels.items() if sent_label != stored_labels[name]]
+    return differ if sent == [_words(one) for one in stored.interactions] else ["interactions", *differ]
+
+
+def _words(one: Interaction | StoredInteraction) -> list[str]:
+    return [getattr(one, name).strip() for name in COMPARED]
+
+
+def _says_something(one: Interaction) -> bool:
+    """Whether the server stores an interaction: it drops one that only has a role and a time."""
+    return bool(one.model_dump(exclude_defaults=True, exclude={"role", "created_at"}))

@@ -1,8 +1,10 @@
-"""Reads a reply of the server: its data, or an error of the tree whose text is safe to show."""
+"""Reading a reply of the server: its data, or an error whose text is safe to show."""
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -18,10 +20,7 @@ Kind: TypeAlias = Literal["read", "publish", "delete"]
 ReadT = TypeVar("ReadT", bound=models.Read)
 
 LONGEST_LINE: Final = 200
-"""Maximum number of characters of a server's text that are shown."""
-
 _LONGEST_READ: Final = 10_000
-"""Maximum number of characters of a server's text that are looked at."""
 
 _MOST_FIELDS: Final = 3
 _CORRELATION_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -35,20 +34,36 @@ _INTERNAL: Final = re.compile(
 )
 """Signs of a stack trace, a path or an address in a line of text."""
 
+_noted: ContextVar[list[str] | None] = ContextVar("reflexio_mcp_correlation_ids", default=None)
+
+
+@contextmanager
+def correlation_ids() -> Generator[list[str]]:
+    """Collect the correlation ids of every reply inside this context and in tasks started there."""
+    ids: list[str] = []
+    token = _noted.set(ids)
+    try:
+        yield ids
+    finally:
+        _noted.reset(token)
+
+
+def note(correlation_id: str | None) -> None:
+    """Add the id of a reply to the ids that are being collected."""
+    ids = _noted.get()
+    if ids is not None and correlation_id:
+        ids.append(correlation_id)
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of the API, ready to be sent any number of times.
+    """One call of the API, ready to be sent.
 
     Args:
-        route: path below the base URL, starting with `/`.
-        kind: decides which failures are repeated and what a failure may have changed.
-        timeout: seconds the whole call may take, repeats and waits included.
-        content: the encoded JSON body.
-        most_bytes: maximum length of the body.
+        timeout: seconds that the call may take, with its repeats.
         required: keys without which a 2xx is not this API's answer.
-        by_id: a 404 means that the id is unknown; otherwise it means that the route is.
-        repeat: whether a failure that may pass is tried again.
+        by_id: a 404 means an unknown id, and not an unknown route.
+        repeat: try again after a failure that may pass.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -64,12 +79,7 @@ class Call:
 
 
 class HttpReply(NamedTuple):
-    """A complete reply as it came.
-
-    Args:
-        headers: a mapping that ignores the case of names, or one with lower-case names.
-        content: the decoded body.
-    """
+    """A complete reply. `headers` ignores the case of names, or has names in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -81,8 +91,8 @@ class Answer:
     """A reply that is this API's JSON and does not say `success: false`.
 
     Args:
-        server_time: the reply's `Date`, epoch seconds.
-        repeated: the reply of an earlier try was lost, and that try may have taken effect.
+        server_time: the reply's `Date` in epoch seconds.
+        repeated: an earlier try got no reply and may have taken effect.
     """
 
     url: str
@@ -92,7 +102,7 @@ class Answer:
     repeated: bool = False
 
     def parsed(self, model: type[ReadT]) -> ReadT:
-        """Return the whole answer as a model. What the client knows replaces what the server says about it.
+        """Return the answer as a model, with what the client knows.
 
         Raises:
             NotTheApi: the data has another shape.
@@ -129,14 +139,7 @@ class Answer:
 
 
 def read_answer(call: Call, url: str, reply: HttpReply) -> Answer:
-    """Return the answer in a reply.
-
-    Args:
-        url: what was called, without its query.
-
-    Raises:
-        ReflexioError: the reply is a refusal, reports a failure, or does not come from this API.
-    """
+    """Return the answer in a reply, or raise the error in it."""
     status, headers, content = reply
     data = _json_object(content)
     correlation_id = headers.get("x-correlation-id", "")
@@ -157,7 +160,7 @@ def read_answer(call: Call, url: str, reply: HttpReply) -> Answer:
     if isinstance(error, errors.RateLimited) and error.wait is not None:
         error.retry_after = error.wait
     if call.kind == "delete":
-        # A proxy can answer for a server that is still deleting. Only reading again tells.
+        # A proxy can answer for a server that is still deleting.
         error.effect = "unknown"
     raise error
 
@@ -186,7 +189,7 @@ def _refusal(call: Call, url: str, reply: HttpReply, data: JsonObject) -> errors
         reason = str((cast("JsonObject", said) if isinstance(said, dict) else data).get("reason"))
         known = data and reason != "None" and _WORD.fullmatch(reason)
         return errors.ServerFault(f"{status}, {reason}" if known else f"{status}")
-    # Not an answer of this API. A proxy may not know what became of the call.
+    # Perhaps from a proxy, which may not know what became of the call.
     return errors.Refused(f"{status}", effect="none" if status in _KNOWN_REFUSALS else "unknown")
 
 
@@ -195,17 +198,13 @@ def _failed_operation(call: Call, data: JsonObject) -> errors.ReflexioError:
     text = message if isinstance(message, str) else ""
     if call.kind == "publish" and _TAKEN.fullmatch(text[:_LONGEST_READ].strip()):
         return errors.AlreadyExists()
-    # The embedded store says `changed: false`. A server may have stopped half-way.
+    # The embedded store says `changed: false`.
     effect: errors.Effect | None = "none" if data.get("changed") is False else None
     return errors.OperationFailed(effect=effect, said=safe_line(text, call.content))
 
 
 def safe_line(text: str, sent: bytes | None = None) -> str:
-    """Return the first line of a server's text, or nothing if it shows internals or repeats what was sent.
-
-    Args:
-        sent: the JSON body of the call. Its texts of six or more characters must not come back.
-    """
+    """Return the first line of a server's text, or nothing if it shows internals or repeats what was sent."""
     lines = text.strip()[:_LONGEST_READ].splitlines()
     line = "".join(character if character.isprintable() else " " for character in lines[0]) if lines else ""
     if len(line) == _LONGEST_READ or _INTERNAL.search(line):
@@ -225,7 +224,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _invalid_fields(said: object) -> str:
-    """Name the fields of a 422. What stands beside them echoes the payload."""
+    """The names of the fields in a 422. The rest of it repeats the payload."""
     items = cast("list[Any]", said) if isinstance(said, list) else []
     places = [cast("JsonObject", item).get("loc") for item in items if isinstance(item, dict)]
     named = [_field(place) for place in places[:_MOST_FIELDS]]
@@ -234,13 +233,12 @@ def _invalid_fields(said: object) -> str:
 
 def _field(location: object) -> str:
     parts = cast("list[Any]", location) if isinstance(location, list) else []
-    # Our names are single words of small letters. Other keys belong to the caller's own data.
+    # Names of the API are words in lower case. Other keys are the caller's own data.
     named = [str(part) for part in parts if isinstance(part, int) or _WORD.fullmatch(str(part))]
     return ".".join(name for name in named if name != "body") or "body"
 
 
 def _http_time(text: str) -> float | None:
-    """Return an HTTP date as epoch seconds, or `None` if it is not one."""
     try:
         moment: datetime = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
@@ -249,7 +247,7 @@ def _http_time(text: str) -> float | None:
 
 
 def _redirect_target(location: str) -> str:
-    """Name the origin a redirect leads to. The rest of the address may contain anything."""
+    """The origin of a redirect. The rest of the address may contain anything."""
     try:
         parts = urlsplit(location)
         host = parts.hostname or ""

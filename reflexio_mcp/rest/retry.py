@@ -1,4 +1,4 @@
-"""Repeats calls if that is safe, whichever way they reach the service."""
+"""Repeating calls if that is safe."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -8,15 +8,14 @@ from typing import Final, Protocol
 import anyio
 
 from reflexio_mcp.rest import errors
-from reflexio_mcp.rest.correlation import note
-from reflexio_mcp.rest.responses import Answer, Call, HttpReply, read_answer
+from reflexio_mcp.rest.responses import Answer, Call, HttpReply, note, read_answer
 
 __all__ = ["MOST_TRIES", "Sender", "Transport"]
 
 log = logging.getLogger("reflexio_mcp.rest")
 
 MOST_TRIES: Final = 4
-"""Tries of a call whose failure may pass. Waits for a rate limit are bounded by time alone."""
+"""Tries of a call. Only time limits the waits for a rate limit."""
 
 _FIRST_BACKOFF: Final = 0.25
 _LONGEST_BACKOFF: Final = 8.0
@@ -27,10 +26,7 @@ class Transport(Protocol):
     """One way to reach the service: HTTP, or a store in this process."""
 
     async def exchange(self, call: Call, seconds: float) -> HttpReply:
-        """Send a call once and return its complete reply.
-
-        Args:
-            seconds: how long the caller waits.
+        """Send a call once and return its reply.
 
         Raises:
             ReflexioError: there is no reply.
@@ -38,7 +34,7 @@ class Transport(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Release what the calls need."""
+        """Close the transport."""
         ...
 
 
@@ -47,7 +43,6 @@ class Sender:
 
     Args:
         api_key: never shown in an error, even if the service repeats it.
-        sleep: waits for a number of seconds.
         clock: monotonic seconds.
         jitter: a number from 0 to 1 that spreads the waits of several clients.
     """
@@ -70,14 +65,13 @@ class Sender:
         self._jitter = jitter
 
     async def aclose(self) -> None:
-        """Close the transport."""
         await self._transport.aclose()
 
     async def send(self, call: Call) -> Answer:
         """Send a call until it is answered, refused for good, or out of time.
 
         Raises:
-            ReflexioError: with `effect` "unknown" if one of its tries may have changed something.
+            ReflexioError: its `effect` is "unknown" if any of the tries may have changed something.
         """
         deadline = self._clock() + call.timeout
         unknown = False
@@ -100,9 +94,9 @@ class Sender:
             if isinstance(found, Answer):
                 return replace(found, repeated=unknown)
             faults += not isinstance(found, errors.RateLimited)
-            # Servers close the connection behind a 500, which the next try meets. The 500 says more.
+            # Servers close the connection after a 500. The 500 says more than the lost connection.
             answered = found if isinstance(found, errors.ServerFault) else answered
-            # The first try may meet a connection that the server has closed, so that is repeated in any case.
+            # The server may have closed the connection before the first try, so that try is always repeated.
             tries = MOST_TRIES if call.repeat or isinstance(found, errors.ConnectionLost) else 1
             wait = self._backoff(attempt, found.wait)
             if not _may_pass(found, call) or faults >= tries or wait >= deadline - self._clock():
@@ -113,7 +107,7 @@ class Sender:
                 try:
                     raise found
                 finally:
-                    del found, answered  # the traceback holds this frame, and with it the caller's data
+                    del found, answered  # the traceback would keep the caller's data
             unknown = unknown or found.effect == "unknown"
             await self._sleep(wait)
 
@@ -132,7 +126,7 @@ class Sender:
         except errors.ReflexioError as error:
             if self._api_key and self._api_key in error.said:
                 error.said = ""
-            # The frames of its traceback hold this error in turn, and the caller's data with it.
+            # The traceback would keep the caller's data.
             error.__traceback__ = error.__context__ = None
             return error
         except Exception:  # noqa: BLE001 - whatever broke, the call may have arrived
@@ -140,10 +134,7 @@ class Sender:
 
 
 def _may_pass(error: errors.ReflexioError, call: Call) -> bool:
-    """Return whether another try may succeed and cannot do the work twice.
-
-    A publish has its own `request_id` and a deletion names ids, so both can be sent again.
-    """
+    # A publish has a `request_id` and a deletion names ids, so neither is done twice.
     if isinstance(error, errors.ServerFault):
         return error.status in _GATEWAY_FAULTS or (error.status == 500 and call.kind == "read")
     return isinstance(error, errors.RateLimited | errors.ConnectionLost | errors.Unreachable)

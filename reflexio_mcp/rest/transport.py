@@ -1,7 +1,4 @@
-"""Calls over HTTP.
-
-The only module that imports `httpx`. It is imported at the first call, to keep it out of the start-up time.
-"""
+"""Calls over HTTP. The only module that imports `httpx`; it is imported at the first call."""
 
 import functools
 import os
@@ -27,7 +24,7 @@ _REASONS: Final = {
     "refused": "connection refused",
     "all connection attempts": "connection refused",
 }
-"""What the text of a connection error contains, and what it means."""
+"""Meanings of words in a connection error."""
 
 
 class HttpTransport:
@@ -55,11 +52,9 @@ class HttpTransport:
         self._http = new_client(transport=inner, headers=headers)
 
     async def aclose(self) -> None:
-        """Close the pool."""
         await self._http.aclose()
 
     async def exchange(self, call: Call, seconds: float) -> HttpReply:
-        """Send a call once. What `httpx` raises becomes an error of the tree."""
         try:
             async with self._http.stream(
                 call.method,
@@ -89,8 +84,7 @@ async def _content(response: httpx.Response) -> bytes:
     """Read and decode the body of a reply, up to a limit.
 
     Raises:
-        ReplyTooLarge: there is more than this client takes.
-        NotTheApi: it is encoded in a way that was not asked for. Two layers of gzip turn kilobytes into gigabytes.
+        NotTheApi: its encoding was not asked for. Two layers of gzip turn kilobytes into gigabytes.
     """
     if response.headers.get("content-encoding", "identity").lower() not in {"identity", "gzip"}:
         detail = "its answer is encoded in a way that was not asked for"
@@ -129,9 +123,6 @@ def _call_headers(call: Call) -> dict[str, str]:
 def new_client(**options: Any) -> httpx.AsyncClient:
     """Make a client that takes proxies and certificates from the environment and follows no redirect.
 
-    Args:
-        options: further options of `httpx.AsyncClient`.
-
     Raises:
         BadAddress: the environment's proxy or certificate settings cannot be used.
     """
@@ -145,10 +136,7 @@ def new_client(**options: Any) -> httpx.AsyncClient:
 
 
 def trust() -> ssl.SSLContext:
-    """Return the TLS context of this process, which heeds `SSL_CERT_FILE` and `SSL_CERT_DIR`.
-
-    All clients share it, because each context contains every trusted certificate, about a megabyte.
-    """
+    """Return the TLS context that all clients of this process share. It uses `SSL_CERT_FILE` and `SSL_CERT_DIR`."""
     return _trust(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 
 

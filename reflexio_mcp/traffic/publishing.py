@@ -9,10 +9,9 @@ from typing import Final, Literal
 import anyio
 
 from reflexio_mcp.rest import api_limits
-from reflexio_mcp.rest.address import image_url_fault
+from reflexio_mcp.rest.api_limits import image_url_fault
 from reflexio_mcp.rest.errors import AlreadyExists, OutcomeUnknown, ReflexioError, explain
-from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply, UnreadableRequest
-from reflexio_mcp.rest.read_back import differences
+from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply, UnreadableRequest, differences
 from reflexio_mcp.results.publishing import Finished, Stored, stored
 from reflexio_mcp.results.text import shown_id
 from reflexio_mcp.traffic.content import texts_of

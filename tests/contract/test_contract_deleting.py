@@ -21,20 +21,6 @@ async def test_a_request_goes_with_its_interactions_and_nothing_else(api: Api) -
     assert status.status_code == 404
 
 
-async def test_a_session_goes_for_every_user_in_it(api: Api) -> None:
-    other_user, other_session = fresh("user"), fresh("session")
-    await api.publish()
-    await api.publish(user_id=other_user)
-    kept = (await api.publish(session_id=other_session))["request_id"]
-    assert await api.delete("delete_session", session_id=api.session) == {
-        "success": True,
-        "message": "Deleted 2 item(s)",
-        "deleted_requests_count": 2,
-    }
-    assert await api.ids(user_id=None, session_id=api.session) == []
-    assert await api.stored(kept) == [True]
-
-
 async def test_a_set_of_ids_goes_and_unknown_ones_are_passed_over(api: Api) -> None:
     gone = [(await api.publish())["request_id"] for _ in range(2)]
     kept = (await api.publish())["request_id"]
@@ -55,7 +41,6 @@ async def test_a_set_of_10_000_ids_is_taken_and_more_is_422(api: Api) -> None:
     ("route", "body", "where"),
     [
         ("delete_request", {"request_id": " "}, ["request_id"]),
-        ("delete_session", {"session_id": ""}, ["session_id"]),
         ("delete_requests_by_ids", {"request_ids": []}, ["request_ids"]),
         ("delete_requests_by_ids", {"request_ids": [1]}, ["request_ids", 0]),
         ("delete_interaction", {"user_id": "u", "interaction_id": 0}, ["interaction_id"]),
@@ -80,8 +65,9 @@ async def test_an_interaction_goes_only_for_its_user_and_its_request_stays(api: 
 
 
 async def test_an_interaction_id_is_never_given_twice(api: Api) -> None:
-    first = (await api.request((await api.publish())["request_id"]))["interactions"][0]["interaction_id"]
-    await api.delete("delete_session", session_id=api.session)
+    request_id = (await api.publish())["request_id"]
+    first = (await api.request(request_id))["interactions"][0]["interaction_id"]
+    await api.delete("delete_request", request_id=request_id)
     second = (await api.request((await api.publish())["request_id"]))["interactions"][0]["interaction_id"]
     assert second > first
 

@@ -13,9 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reflexio_mcp.embedded_store import schema
 from reflexio_mcp.embedded_store.app import EmbeddedStore
-from reflexio_mcp.embedded_store.database import Database
+from reflexio_mcp.embedded_store.database import SCHEMA_VERSION, Database
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import AlreadyExists, OperationFailed, ReflexioError, ServerFault, explain
 from reflexio_mcp.rest.models import Citation, Interaction, PublishBody, RequestPage, RequestQuery, ToolUse
@@ -131,7 +130,7 @@ async def test_a_file_of_a_newer_version_is_left_alone_and_says_to_upgrade(path:
     async with client_of(path) as client:
         await publish(client, "r")
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     before = path.read_bytes()
     async with client_of(path) as client:
         assert "Upgrade reflexio-mcp" in await said(client)
