@@ -18,7 +18,7 @@ from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
-from reflexio_mcp.traffic.deletion.history import last_deletions
+from reflexio_mcp.traffic.deletion.jobs import last_deletions
 from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan
 from reflexio_mcp.traffic.deletion.restore import Undo, plan_restore, restore
 from reflexio_mcp.traffic.deletion.targets import Filtered, Requests, Target, User
@@ -88,7 +88,9 @@ def run_restore(arguments: Namespace, settings: Settings) -> int:
     _check_allowed(arguments, settings, "restore_requests")
     undo = Undo(arguments.deletion)
 
-    planned, _ = _run(partial(plan_restore, undo=undo, masked=settings.mask), settings)
+    planned, _ = _run(
+        lambda _, state, owner: plan_restore(state, owner, undo, masked=settings.mask), settings
+    )
     screen = Screen(settings)
     screen.say(f"The recovery copy of deletion {planned.number}: {counts(planned.planned or Counts())}")
     _show(screen, planned)

@@ -27,9 +27,7 @@ PlanStatus = Literal[
     "changed",
     "not_found",
     "declined",
-    "cancelled",
     "wrong_number",
-    "unanswered",
     "cannot_ask",
 ]
 Status = Literal[PlanStatus, "complete", "incomplete"]

@@ -133,7 +133,7 @@ def answer(result: Result, text: str) -> CallToolResult:
 
 def page_pass(call: Call) -> dict[str, Any]:
     """The pass that the explorer's page sends back with its calls, as the `_meta` of a result."""
-    return {PAGE_KEY: app_of(call).codes(scope_of(call)).make(_PURPOSE, count=1, now=time.time())}
+    return {PAGE_KEY: app_of(call).codes(scope_of(call)).make(_PURPOSE, now=time.time())}
 
 
 def from_page(call: Call) -> bool:
@@ -142,7 +142,7 @@ def from_page(call: Call) -> bool:
     given = (meta or {}).get(PAGE_KEY)
     if not isinstance(given, str):
         return False
-    return app_of(call).codes(scope_of(call)).check(given, _PURPOSE, now=time.time()).good
+    return app_of(call).codes(scope_of(call)).check(given, _PURPOSE, now=time.time()) is None
 
 
 class PageNotes:

@@ -10,9 +10,8 @@ from mcp.server.mcpserver.resolve import Resolve
 from mcp.types import CallToolResult
 from pydantic import BeforeValidator, Field
 
-from reflexio_mcp.consent.elicitation import Reply
+from reflexio_mcp.consent.forms import Prepared, Reply, asking, prepare, verdict_of
 from reflexio_mcp.consent.policy import refused
-from reflexio_mcp.consent.prepare import Prepared, asking, prepare, verdict_of
 from reflexio_mcp.render.deletion import deletion, restored
 from reflexio_mcp.results.base import NOTICE
 from reflexio_mcp.results.deletion import Deletion, Receipt, Restored
@@ -21,7 +20,7 @@ from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, hides, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
-from reflexio_mcp.traffic.deletion.history import last_deletions
+from reflexio_mcp.traffic.deletion.jobs import last_deletions
 from reflexio_mcp.traffic.deletion.plan import Options
 from reflexio_mcp.traffic.deletion.restore import AWAY, Undo, plan_restore, restore
 from reflexio_mcp.traffic.deletion.targets import Filtered, Interactions, Requests, Target, User
@@ -159,7 +158,7 @@ async def finish(
     """
     app, scope, planned = app_of(call), scope_of(call), prepared.planned
     verdict = verdict_of(prepared, consent)
-    if not verdict.act:
+    if verdict.status:
         return _answer(Deletion(notice=NOTICE, status=verdict.status, plan=verdict.plan))
     origin = Origin(tool, _client_of(call), verdict.mode, verdict.code)
 
@@ -167,7 +166,7 @@ async def finish(
         progress = prepared.reporter if wait else untold
         return await carry_out(scope, planned, app.state, number, progress)
 
-    job = await app.jobs.start(app.tasks, scope.caller, lambda: begin(planned, origin, app.state), work)
+    job = await app.jobs.start(app.tasks, lambda: begin(planned, origin, app.state), work)
     if not wait:
         plan = refused(planned, verdict.mode, "scheduled").plan
         assert plan
@@ -227,10 +226,10 @@ async def restore_requests(
     undo = Undo(deletion, frozenset(ids), evaluation_only)
     reporter = ProgressReporter(call)
     async with reporter.steady("restoring"):
-        plan, bound = await plan_restore(scope, state, owner, undo, masked=hides(call) is not None)
+        plan, bound = await plan_restore(state, owner, undo, masked=hides(call) is not None)
         now = time.time()
-        if not codes.check(confirm, bound, now=now).good and app.settings.confirm != "off":
-            code = codes.make(bound, count=1, now=now)
+        if codes.check(confirm, bound, now=now) and app.settings.confirm != "off":
+            code = codes.make(bound, now=now)
             wrong = [WRONG_CODE] if confirm else []
             shown = {"confirm": code, "next": SHOWN.format(code=code), "remains": [*plan.remains, *wrong]}
             return _restored(plan.model_copy(update=shown))

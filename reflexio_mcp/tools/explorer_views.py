@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import anyio.to_thread
 
+from reflexio_mcp.consent.forms import prepare
 from reflexio_mcp.consent.policy import Question, Verdict, number_to_type
-from reflexio_mcp.consent.prepare import prepare
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import NOTICE, Room, structured

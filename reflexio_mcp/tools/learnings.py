@@ -8,8 +8,7 @@ from mcp.server.mcpserver.resolve import Resolve
 from mcp.types import CallToolResult
 from pydantic import Field
 
-from reflexio_mcp.consent.elicitation import Reply
-from reflexio_mcp.consent.prepare import Prepared, asking, prepare
+from reflexio_mcp.consent.forms import Prepared, Reply, asking, prepare
 from reflexio_mcp.render import learnings as text
 from reflexio_mcp.results.deletion import Deletion
 from reflexio_mcp.results.learnings import LearningPage

@@ -18,7 +18,7 @@ from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.toolkit.context import App, Call, answer, app_of, place_shown, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec
-from reflexio_mcp.traffic.deletion.history import last_deletions
+from reflexio_mcp.traffic.deletion.jobs import last_deletions
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["SPECS"]

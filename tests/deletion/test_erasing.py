@@ -136,14 +136,12 @@ async def test_a_receipt_that_cannot_be_recorded_does_not_claim_an_erasure(
 ) -> None:
     from reflexio_mcp.state.state import State
     from reflexio_mcp.state.tables import StateUnusable
-    from reflexio_mcp.traffic.deletion import execute
 
     await world.put("r1")
 
     def broken(*_: object, **__: object) -> None:
         raise StateUnusable("the disk is full", "make room")
 
-    monkeypatch.setattr(execute, "RECORD_PAUSE", 0.0)
     monkeypatch.setattr(State, "finish", broken)
     async with world.connect(CONFIRM="off") as caller:
         result = await caller.result("delete_request", request_id="r1", erase=True)

@@ -66,15 +66,14 @@ async def test_an_erasure_that_a_restore_overtook_says_what_is_stored(
     await world.put("r1")
     async with world.connect(CONFIRM="off") as one, world.connect(CONFIRM="off") as other:
         done = await one.receipt("delete_request", request_id="r1")
-        record = execute._Act.record
+        closing = execute._Act.close
 
-        async def restored_first(self: Any, *arguments: Any, **named: Any) -> Any:
-            if named.get("erase"):
-                await one.call("restore_requests", deletion=done["number"])
-            return await record(self, *arguments, **named)
+        async def restored_first(self: Any, *arguments: Any) -> Any:
+            await one.call("restore_requests", deletion=done["number"])
+            return await closing(self, *arguments)
 
         with monkeypatch.context() as patch:
-            patch.setattr(execute._Act, "record", restored_first)
+            patch.setattr(execute._Act, "close", restored_first)
             receipt = await other.receipt("delete_request", request_id="r1", erase=True)
         assert receipt["status"] == "incomplete"
         assert any("1 of these requests were restored by another call" in one for one in receipt["remains"])

@@ -47,7 +47,7 @@ async def test_a_lost_answer_to_a_deletion_that_took_effect_is_still_a_deletion(
     async with world.connect(CONFIRM="off") as caller:
         receipt = await caller.receipt("delete_request", request_id="r1")
     assert receipt["deleted"]["requests"] == 1
-    assert receipt["remains"][0].startswith("It ended early:")
+    assert any(one.startswith("It ended early:") for one in receipt["remains"])
 
 
 async def test_after_a_lost_answer_what_is_still_there_may_yet_be_deleted(world: World) -> None:

@@ -123,20 +123,6 @@ async def test_what_was_restored_is_said_only_after_it_was_seen(world: World) ->
     assert done["not_restored"] == [{"why": "left", "count": 1, "ids": ["r1"]}]
 
 
-async def test_an_erasure_while_a_restore_runs_wins(world: World) -> None:
-    await world.put("r1")
-    async with world.connect(CONFIRM="off") as caller, world.connect(CONFIRM="off") as other:
-        number = (await caller.receipt("delete_request", request_id="r1"))["number"]
-
-        async def erase() -> None:
-            await other.receipt("delete_request", request_id="r1", erase=True)
-
-        world.backend.before["/api/publish_interaction"] = [erase]
-        done = await caller.call("restore_requests", deletion=number)
-    assert any("were erased for good while they were restored" in one for one in done["remains"])
-    assert await world.ids() == set()
-
-
 async def test_a_restore_without_its_copy_says_so(world: World) -> None:
     async with world.connect() as caller:
         said = await caller.refused("restore_requests", deletion=99)

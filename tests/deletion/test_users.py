@@ -49,7 +49,7 @@ async def test_what_a_clearing_leaves_is_said(world: World) -> None:
     async with world.connect(CONFIRM="off") as caller:
         receipt = await caller.receipt("delete_requests", **ALL_OF_ADA)
     assert receipt["status"] == "incomplete"
-    assert "1 session outcomes of this user are still stored." in receipt["remains"]
+    assert receipt["not_deleted"] == [{"why": "still_present", "count": 1, "ids": ["shared"]}]
 
 
 async def test_a_clearing_after_which_nothing_can_be_read_has_a_receipt_that_claims_nothing(

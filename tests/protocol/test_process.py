@@ -158,7 +158,7 @@ async def test_an_answer_that_cannot_be_read_ends_the_question_it_belongs_to(tmp
             question = session.requests[-1]["id"]
             await session.send_line(f'{{"jsonrpc":"2.0","id":{question},"result":{content}}}')
             answer = await session.reply(number)
-            assert answer["structuredContent"]["status"] == "unanswered"
+            assert answer["structuredContent"]["status"] == "declined"
 
 
 async def test_half_a_character_is_stored_as_a_replacement_instead_of_losing_the_call(

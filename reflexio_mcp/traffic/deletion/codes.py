@@ -1,55 +1,35 @@
 """Plan codes: how a second call says "this set, as I saw it".
 
-A code is bound by a secret key to the exact set and options, to the caller's scope and to the moment of the plan.
-Stored text cannot know the key, so a code that somebody wrote into a conversation never fits. Whoever has the key can
-check a code; the state sees that it is used once.
+A secret key binds a code to the exact set and options, to the caller's scope and to the time of the plan. Stored text
+cannot know the key, so a code that somebody wrote into a conversation never fits. The state lets a code be used once.
 """
 
 import base64
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from reflexio_mcp.traffic.content import add_texts
 
-__all__ = ["CODE_SECONDS", "CodeMaker", "CodeState"]
+__all__ = ["CODE_SECONDS", "CodeMaker", "Misfit"]
 
 CODE_SECONDS: Final = 86_400
-"""How long a code can be used."""
+"""Seconds in which a code can be used."""
 
-_CODE = re.compile(r"(\d{1,9})-(\d{10})-([A-Z2-7]{24})")
-_SET_CHARS: Final = 16
-"""Characters of a code's seal that are for the set; the rest are for the code itself."""
+Misfit = Literal["unknown", "old", "other"]
+"""Why a code does not fit: it was not made here for this scope, it is too old, or it is for another set."""
 
-
-@dataclass(frozen=True, slots=True)
-class CodeState:
-    """What a code turned out to be.
-
-    Args:
-        ours: it was made here, for this scope.
-        in_time: it can still be used.
-        fits: it was made for exactly this set.
-    """
-
-    ours: bool = False
-    in_time: bool = False
-    fits: bool = False
-
-    @property
-    def good(self) -> bool:
-        return self.ours and self.in_time and self.fits
+_CODE = re.compile(r"(\d{10})-([A-Z2-7]{8})([A-Z2-7]{16})")
 
 
 class CodeMaker:
     """Makes and checks the codes of one scope.
 
     Args:
-        key: secret bytes; every process that shall accept the others' codes has the same.
-        scope: what the codes are bound to besides the set (backend, caller, user).
-        others: further keys whose codes are accepted too, while keys are being changed.
+        key: secret bytes that are the same in every process whose codes are accepted.
+        scope: the backend, caller and user that codes are bound to.
+        others: further keys whose codes are accepted, while keys are being changed.
         lasting: whether the key outlives this process.
     """
 
@@ -58,34 +38,27 @@ class CodeMaker:
         self.lasting = lasting
         self.scope = scope
 
-    def make(self, bound: str, *, count: int, now: float) -> str:
-        """The code for a set: how many, when, and the seals of both.
+    def make(self, bound: str, *, now: float) -> str:
+        """Return the code for a set: the time, a seal of the time, and a seal of the time and the set.
 
         Args:
-            bound: what the code is for, all of it.
+            bound: everything that the code is for.
             now: epoch seconds.
         """
-        begins = f"{count}-{int(now):010d}"
-        return f"{begins}-{self._seal(self._keys[0], begins, bound)}{self._own_seal(self._keys[0], begins)}"
+        time, key = f"{int(now):010d}", self._keys[0]
+        return f"{time}-{self._seal(key, time)[:8]}{self._seal(key, time, bound)}"
 
-    def check(self, code: str, bound: str, *, now: float, seconds: float = CODE_SECONDS) -> CodeState:
-        """Whether a code was made for exactly this. Compares in constant time."""
-        if not (match := _CODE.fullmatch(code.strip())):
-            return CodeState()
-        begins, seal = f"{match[1]}-{match[2]}", match[3]
-        for key in self._keys:
-            if hmac.compare_digest(seal[_SET_CHARS:], self._own_seal(key, begins)):
-                fits = hmac.compare_digest(seal[:_SET_CHARS], self._seal(key, begins, bound))
-                return CodeState(True, now - int(match[2]) < seconds, fits)
-        return CodeState()
+    def check(self, code: str, bound: str, *, now: float) -> Misfit | None:
+        """Return why a code does not fit this set; `None` if it fits. Compares in constant time."""
+        if match := _CODE.fullmatch(code.strip()):
+            time, ours, seal = match.groups()
+            for key in self._keys:
+                if hmac.compare_digest(ours, self._seal(key, time)[:8]):
+                    fits = hmac.compare_digest(seal, self._seal(key, time, bound))
+                    return "old" if now - int(time) >= CODE_SECONDS else None if fits else "other"
+        return "unknown"
 
     def _seal(self, key: bytes, *parts: str) -> str:
-        return base64.b32encode(self._digest(key, "set", *parts)[:10]).decode()
-
-    def _own_seal(self, key: bytes, begins: str) -> str:
-        return base64.b32encode(self._digest(key, "code", begins)[:5]).decode()
-
-    def _digest(self, key: bytes, *parts: str) -> bytes:
         digest = hmac.new(key, digestmod=hashlib.sha256)
         add_texts(digest, (self.scope, *parts))
-        return digest.digest()
+        return base64.b32encode(digest.digest()[:10]).decode()

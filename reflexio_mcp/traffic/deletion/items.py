@@ -1,10 +1,11 @@
-"""What a deletion takes, one by one, and what is known of each."""
+"""What a deletion takes, one by one, and the recovery copies of it."""
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
 
 from reflexio_mcp.rest.models import (
     RequestWithInteractions,
@@ -21,16 +22,16 @@ from reflexio_mcp.traffic.learnings.records import Learning, Sources, learning_o
 
 __all__ = [
     "Item",
-    "copied_learning",
-    "copied_request",
+    "copied_item",
+    "copy_of",
     "copy_of_learning",
     "counts_of",
-    "found_again",
-    "interaction_item",
+    "item_of",
+    "kinds_counted",
     "learning_item",
     "names_of",
+    "opened",
     "outcome_item",
-    "request_item",
     "sources_of",
 ]
 
@@ -42,11 +43,11 @@ class Item:
     """One thing that a deletion takes.
 
     Args:
-        digest: tells it apart from what takes its id later.
+        digest: differs if something else is stored under the same id later.
         created_at: epoch seconds.
-        request_id: of an interaction, the request that it is in.
-        only_in_copies: nothing but a recovery copy holds it.
-        unreadable: the service fails to return it, so that nothing but its id is known.
+        request_id: the request itself, or the request of an interaction; empty for other kinds.
+        only_in_copies: only a recovery copy holds it.
+        unreadable: the service fails to return it, so only its id is known.
     """
 
     kind: Kind
@@ -60,64 +61,36 @@ class Item:
     only_in_copies: bool = False
     unreadable: bool = False
 
+    @property
+    def is_learning(self) -> bool:
+        return self.kind in _LEARNINGS
 
-def digest_of(item: RequestWithInteractions) -> str:
-    """What tells a stored request apart from another one that took its id, and from itself put back."""
-    request, digest = item.request, hashlib.sha256()
+
+_LEARNINGS: Final[dict[str, Any]] = {"profile": UserProfile, "user_playbook": UserPlaybook}
+
+
+def item_of(stored: RequestWithInteractions, turn: StoredInteraction | None = None) -> Item:
+    """Return a stored request, or one interaction of it, as an item."""
+    request, turns = stored.request, [turn] if turn else stored.interactions
+    digest = hashlib.sha256()
     add_texts(digest, (f"{request.created_at} {request.arrival}", request.user_id, request.session_id))
-    for turn in item.interactions:
-        add_texts(digest, (str(turn.interaction_id), turn_digest(turn)))
-    return digest.hexdigest()
-
-
-def request_item(item: RequestWithInteractions, *, only_in_copies: bool = False) -> Item:
-    request = item.request
+    for one in turns:
+        add_texts(digest, (str(one.interaction_id), turn_digest(one)))
     return Item(
-        "request",
-        request.request_id,
+        "interaction" if turn else "request",
+        str(turn.interaction_id) if turn else request.request_id,
         request.user_id,
-        digest_of(item),
-        request.created_at,
-        request.session_id,
-        interaction_ids=tuple(turn.interaction_id for turn in item.interactions),
-        only_in_copies=only_in_copies,
-        unreadable=isinstance(item, UnreadableRequest),
-    )
-
-
-def interaction_item(item: RequestWithInteractions, turn: StoredInteraction) -> Item:
-    request = item.request
-    return Item(
-        "interaction",
-        str(turn.interaction_id),
-        request.user_id,
-        f"{turn_digest(turn)} {request.arrival}",
+        digest.hexdigest(),
         request.created_at,
         request.session_id,
         request.request_id,
-        (turn.interaction_id,),
+        tuple(one.interaction_id for one in turns),
+        unreadable=isinstance(stored, UnreadableRequest),
     )
 
 
-def found_again(item: RequestWithInteractions, planned: Item) -> tuple[Item, Copied] | None:
-    """What a stored request has under the id of a planned item, with its recovery copy."""
-    if planned.kind == "request":
-        return request_item(item), copy_of(item)
-    for turn in item.interactions:
-        if str(turn.interaction_id) == planned.id:
-            return interaction_item(item, turn), copy_of_turn(item, turn)
-    return None
-
-
-def learning_item(learning: Learning, *, only_in_copies: bool = False) -> Item:
-    return Item(
-        learning.kind,
-        learning.learning_id,
-        learning.user_id,
-        learning.digest,
-        learning.changed_at,
-        only_in_copies=only_in_copies,
-    )
+def learning_item(learning: Learning) -> Item:
+    return Item(learning.kind, learning.learning_id, learning.user_id, learning.digest, learning.changed_at)
 
 
 def outcome_item(outcome: SessionOutcome) -> Item:
@@ -125,80 +98,83 @@ def outcome_item(outcome: SessionOutcome) -> Item:
     return Item("session_outcome", outcome.session_id, outcome.user_id, said, outcome.occurred_at)
 
 
+def copied_item(copied: Copied) -> Item:
+    """Return what only a recovery copy holds as an item."""
+    content = opened(copied)
+    item = learning_item(content) if isinstance(content, Learning) else item_of(content)
+    return replace(item, only_in_copies=True)
+
+
 def counts_of(items: Iterable[Item]) -> Counts:
-    """How many of each kind; the interactions of a request count too."""
-    counted = Counts()
+    """Count the items of each kind, and the interactions of requests."""
+    counted: Counter[str] = Counter()
     for item in items:
         if item.only_in_copies:
-            counted += Counts(only_in_copies=1)
-        elif item.kind == "request":
-            counted += Counts(requests=1, interactions=len(item.interaction_ids))
-        elif item.kind == "interaction":
-            counted += Counts(interactions=1)
-        elif item.kind == "session_outcome":
-            counted += Counts(session_outcomes=1)
+            counted["only_in_copies"] += 1
         else:
-            counted += Counts(learnings=1)
-    return counted
+            counted[item.kind] += 1
+            counted["interaction"] += len(item.interaction_ids) if item.kind == "request" else 0
+    return kinds_counted(counted)
+
+
+def kinds_counted(kinds: Mapping[str, int]) -> Counts:
+    """Return how many there are of each kind as results say it."""
+    return Counts(
+        requests=kinds.get("request", 0),
+        interactions=kinds.get("interaction", 0),
+        learnings=sum(kinds.get(one, 0) for one in _LEARNINGS),
+        session_outcomes=kinds.get("session_outcome", 0),
+        only_in_copies=kinds.get("only_in_copies", 0),
+    )
 
 
 def sources_of(items: Iterable[Item]) -> dict[str, Sources]:
-    """Requests and interactions as the sources of learnings, by user."""
-    by_user: dict[str, tuple[set[str], set[int]]] = {}
+    """Return requests and interactions as the sources of learnings, by user."""
+    by_user: defaultdict[str, list[Item]] = defaultdict(list)
     for item in items:
-        if item.kind in ("request", "interaction") and not item.unreadable:
-            requests, turns = by_user.setdefault(item.user_id, (set(), set()))
-            turns.update(item.interaction_ids)
-            if item.kind == "request":
-                requests.add(item.id)
-    return {user: Sources(frozenset(ids), frozenset(turns)) for user, (ids, turns) in by_user.items()}
+        by_user[item.user_id].append(item)
+    return {
+        user: Sources(
+            frozenset(one.id for one in of_user if one.kind == "request"),
+            frozenset(turn for one in of_user for turn in one.interaction_ids),
+        )
+        for user, of_user in by_user.items()
+    }
 
 
 def names_of(item: Item) -> list[str]:
-    """The names by which recovery copies of an item, and of what was learned from it, are found."""
-    if item.kind in ("request", "interaction"):
-        own = f"r:{item.request_id or item.id}"
-        return [own, *(f"i:{one}" for one in item.interaction_ids)]
+    """Return the names by which an erasure finds the recovery copies of an item."""
+    if item.request_id:
+        return [f"r:{item.request_id}", *(f"i:{one}" for one in item.interaction_ids)]
     return [f"l:{item.id}", f"t:{item.digest}"]
 
 
-def copy_of(item: RequestWithInteractions) -> Copied:
-    """The recovery copy of a whole request."""
-    names = [f"r:{item.request.request_id}", *(f"i:{turn.interaction_id}" for turn in item.interactions)]
-    names += {f"r:{turn.request_id}" for turn in item.interactions if turn.request_id}
-    request = item.request
-    return Copied("request", request.request_id, request.user_id, names, item.model_dump_json())
+def copy_of(stored: RequestWithInteractions, turn: StoredInteraction | None = None) -> Copied:
+    """Return the recovery copy of a request, or of one interaction of it.
 
-
-def copy_of_turn(item: RequestWithInteractions, turn: StoredInteraction) -> Copied:
-    """The recovery copy of one interaction. It is restored as a request of its own: the service adds none to a request.
-
-    Its id follows from the interaction's, so that nothing is restored twice.
+    The service adds no interaction to a request, so an interaction is restored as a request of its own. The id of that
+    request follows from the interaction, so that nothing is restored twice.
     """
-    request, number = item.request, turn.interaction_id
-    own = request.model_copy(update={"request_id": f"{request.request_id}-turn-{number}"})
-    alone = RequestWithInteractions(request=own, interactions=[turn])
-    names = [f"r:{request.request_id}", f"r:{own.request_id}", f"i:{number}"]
-    return Copied("interaction", str(number), request.user_id, names, alone.model_dump_json())
+    item, kept = item_of(stored, turn), stored
+    names = names_of(item)
+    if turn:
+        own = f"{item.request_id}-turn-{item.id}"
+        request = stored.request.model_copy(update={"request_id": own})
+        kept = RequestWithInteractions(request=request, interactions=[turn])
+        names.append(f"r:{own}")
+    return Copied(item.kind, item.id, item.user_id, names, kept.model_dump_json())
 
 
 def copy_of_learning(learning: Learning) -> Copied:
-    """The recovery copy of a learning. It is found by its sources too."""
-    names = [f"l:{learning.learning_id}", f"t:{learning.digest}"]
+    """Return the recovery copy of a learning, which is found by its sources too."""
+    names = names_of(learning_item(learning))
     names += [f"i:{one}" for one in sorted(learning.interaction_ids)] or [f"r:{learning.last_request_id}"]
     content = learning.row.model_dump_json() if learning.row else "{}"
     return Copied(learning.kind, learning.learning_id, learning.user_id, names, content)
 
 
-def copied_request(copied: Copied) -> RequestWithInteractions | None:
-    """The request that a recovery copy holds; `None` for a learning."""
-    if copied.kind not in ("request", "interaction"):
-        return None
+def opened(copied: Copied) -> RequestWithInteractions | Learning:
+    """Return what a recovery copy holds."""
+    if model := _LEARNINGS.get(copied.kind):
+        return learning_of(model.model_validate_json(copied.content))
     return RequestWithInteractions.model_validate_json(copied.content)
-
-
-def copied_learning(copied: Copied) -> Learning | None:
-    """The learning that a recovery copy holds; `None` for a request."""
-    models: dict[str, Any] = {"profile": UserProfile, "user_playbook": UserPlaybook}
-    model = models.get(copied.kind)
-    return learning_of(model.model_validate_json(copied.content)) if model else None

@@ -1,4 +1,4 @@
-"""Deletions that have begun: each runs to its end in this process, whatever becomes of the call that started it."""
+"""Deletions that run in this process, whatever becomes of the calls that started them, and the last ones on record."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -9,12 +9,27 @@ import anyio
 from anyio.abc import TaskGroup
 
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.results.deletion import Receipt
+from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.results.base import at
+from reflexio_mcp.results.deletion import PastDeletion, Receipt
+from reflexio_mcp.state.records import Deletion, Owner, RecoveryCopy
+from reflexio_mcp.state.state import State, in_thread
+from reflexio_mcp.traffic.deletion.items import kinds_counted
 from reflexio_mcp.traffic.errors import Stopping, TrafficError
+from reflexio_mcp.traffic.reading.lookup import read_set
+from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.stored_text import shown_name
 
-__all__ = ["Job", "Jobs"]
+__all__ = ["Job", "Jobs", "last_deletions"]
 
 STOPPING: Final = "This server is stopping; nothing was deleted. Try again in a moment."
+
+LOOK_SECONDS: Final = 5.0
+"""Seconds for counting what an interrupted deletion has left."""
+
+MOST: Final = 10
+RECEIPTS: Final = 3
+"""Number of deletions that are shown, and number of them that are shown with their receipts."""
 
 logger = logging.getLogger("reflexio_mcp")
 
@@ -24,13 +39,11 @@ class Job:
     """One deletion that this process carries out.
 
     Args:
-        caller: the `Scope.caller` it belongs to.
         receipt: what it did; `None` if it runs or has failed.
         error: why it failed.
     """
 
     number: int
-    caller: str
     receipt: Receipt | None = None
     error: Exception | None = None
     finished: anyio.Event = field(default_factory=anyio.Event)
@@ -47,7 +60,6 @@ class Jobs:
     async def start(
         self,
         tasks: TaskGroup,
-        caller: str,
         begin: Callable[[], Awaitable[int]],
         carry_out: Callable[[int], Awaitable[Receipt]],
     ) -> Job:
@@ -55,7 +67,7 @@ class Jobs:
 
         Args:
             tasks: waits for its tasks before the process exits.
-            begin: puts it on record and returns its number.
+            begin: puts the deletion on record and returns its number.
             carry_out: does the work.
 
         Raises:
@@ -64,17 +76,16 @@ class Jobs:
         """
         if self.closed:
             raise Stopping(STOPPING)
-        # Shielded: what is on record is also begun.
         job: Job | None = None
-        with anyio.CancelScope(shield=True):
-            job = Job(await begin(), caller)
+        with anyio.CancelScope(shield=True):  # a deletion that is on record has also begun
+            job = Job(await begin())
             self._running.add(job)
             tasks.start_soon(self._run, job, carry_out)
         assert job
         return job
 
     async def _run(self, job: Job, carry_out: Callable[[int], Awaitable[Receipt]]) -> None:
-        # Shielded: a deletion outlives the call, the connection and the signal to stop.
+        # A deletion outlives the call, the connection and the signal to stop.
         with anyio.CancelScope(shield=True):
             try:
                 job.receipt = await carry_out(job.number)
@@ -103,3 +114,51 @@ class Jobs:
         """Wait until nothing is running."""
         while self._running:
             await next(iter(self._running)).finished.wait()
+
+
+async def last_deletions(scope: Scope, state: State, owner: Owner) -> list[PastDeletion]:
+    """Return the last deletions of an owner and what can be put back of them, the newest first.
+
+    Raises:
+        StateUnusable: they cannot be read.
+    """
+    deletions = await in_thread(state.last, owner, MOST)
+    copies = {one.deletion: one for one in await in_thread(state.copies.listed, owner)}
+    past = [await _past(scope, one, copies.get(one.number)) for one in deletions]
+    return past[:RECEIPTS] + [one.model_copy(update={"receipt": None}) for one in past[RECEIPTS:]]
+
+
+async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None) -> PastDeletion:
+    gone = one.gone
+    if one.finished is not None:
+        status = "complete" if one.outcome == "complete" else "incomplete"
+    elif one.here:
+        status = "running"
+    else:
+        status, gone = "unfinished", max(gone, await _gone(scope, [*filter(None, one.planned.split("\n"))]))
+    return PastDeletion(
+        number=one.number,
+        at=at(one.at),
+        target=shown_name(one.target),
+        status=status,
+        asked=one.asked,
+        gone=gone,
+        copied=kinds_counted(copy.counts) if copy else None,
+        until=at(copy.until) if copy else None,
+        receipt=Receipt.model_validate_json(one.receipt) if one.receipt else None,
+    )
+
+
+async def _gone(scope: Scope, ids: list[str]) -> int:
+    """Count the planned requests of an interrupted deletion that are not stored; 0 if they cannot be read in time."""
+    stored: list[str] = []
+
+    async def take(items: list[RequestWithInteractions]) -> None:
+        stored.extend(one.request.request_id for one in items)
+
+    try:
+        with anyio.fail_after(LOOK_SECONDS):
+            await read_set(scope, ids, take)
+    except (ReflexioError, TimeoutError):
+        return 0
+    return len(ids) - len(stored)

@@ -2,24 +2,15 @@
 
 import hashlib
 import time
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
-import anyio
-import anyio.to_thread
 from pydantic import ValidationError
 
-from reflexio_mcp.rest.errors import (
-    AlreadyExists,
-    InvalidBody,
-    NotSent,
-    RateLimited,
-    ReflexioError,
-    explain,
-)
+from reflexio_mcp.rest.errors import AlreadyExists, InvalidBody, NotSent, ReflexioError, explain
 from reflexio_mcp.rest.models import (
     Interaction,
     PublishBody,
@@ -27,22 +18,22 @@ from reflexio_mcp.rest.models import (
     RetrievedLearning,
     StoredInteraction,
     ToolUse,
-    UserPlaybook,
     UserProfile,
 )
-from reflexio_mcp.results.base import NOTICE, at
-from reflexio_mcp.results.deletion import Counts, Example, Outcome, Restored
+from reflexio_mcp.results.base import NOTICE
+from reflexio_mcp.results.deletion import Counts, Outcome, Restored
 from reflexio_mcp.state.records import Copied, Owner
 from reflexio_mcp.state.state import State, in_thread
-from reflexio_mcp.traffic.content import in_brief, opening, texts_of, turn_digest
-from reflexio_mcp.traffic.deletion.execute import excepted
-from reflexio_mcp.traffic.deletion.items import copied_learning, copied_request
+from reflexio_mcp.traffic.content import opening, texts_of, turn_digest
+from reflexio_mcp.traffic.deletion.items import counts_of, item_of, learning_item, opened
+from reflexio_mcp.traffic.deletion.plan import examples, excepted
+from reflexio_mcp.traffic.deletion.targets import EXAMPLES, OPENING_CHARS
 from reflexio_mcp.traffic.errors import NotStored, Unreadable, refusing
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
-from reflexio_mcp.traffic.learnings.records import Learning, Sources
+from reflexio_mcp.traffic.learnings.records import Learning, Sources, ids_of
 from reflexio_mcp.traffic.reading.lookup import Progress, read_set
+from reflexio_mcp.traffic.reading.paging import place_of
 from reflexio_mcp.traffic.scope import Scope
-from reflexio_mcp.traffic.stored_text import shown_id, visible
 
 __all__ = ["AWAY", "Undo", "plan_restore", "restore"]
 
@@ -50,8 +41,9 @@ BATCH: Final = 50
 """Copies that are opened, compared and stored at a time."""
 
 LEARNINGS_AT_ONCE: Final = 20
-EXAMPLES: Final = 5
-OPENING_CHARS: Final = 2_000
+
+PUBLISH_SECONDS: Final = 90.0
+"""Seconds that storing one request may take: enough for the end of a rate limit of a minute."""
 
 AWAY: Final = (
     "Recovery copies cannot be read now ({why}); nothing was restored. Ask the operator to {advice}."
@@ -61,13 +53,12 @@ NO_COPY: Final = (
     "have one."
 )
 ERASED: Final = "{number:,} of these were erased for good while they were restored, and were taken out again."
+NOT_TAKEN_OUT: Final = "{number:,} of these were erased for good while they were restored; delete them again."
 TURNS_LOST: Final = (
     "{number:,} interactions cannot be stored again: nothing but an image or a citation was in them."
 )
-UNSEEN: Final = "Whether they are stored could not be read: {why}"
 STOPPED: Final = "It ended early: {why}"
 AGAIN: Final = "Call again with the same arguments: what is back already stays, and the rest is restored."
-"""What an answer says of a restore."""
 
 
 @dataclass(frozen=True)
@@ -85,134 +76,106 @@ class Undo:
     evaluation_only: bool = False
 
 
-@dataclass
-class _Progressed:
-    """How far a restore is: what became of each id, by kind."""
+@dataclass(frozen=True)
+class _Batch:
+    """Some opened copies: what is to be put back, by the id that it gets, the oldest first."""
 
-    requests: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
-    learnings: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
-    back: Counts = field(default_factory=Counts)
-    turns_lost: int = 0
-    remains: list[str] = field(default_factory=list[str])
+    copies: Mapping[str, Copied]
+    requests: Mapping[str, RequestWithInteractions]
+    learnings: Mapping[str, Learning]
 
 
-async def _batches(state: State, owner: Owner, undo: Undo) -> AsyncIterator[list[Copied]]:
-    copies = state.copies.read(owner, deletion=undo.number)
+async def _batches(state: State, owner: Owner, undo: Undo) -> AsyncIterator[_Batch]:
+    """Open the copies of a deletion.
+
+    Raises:
+        NotStored: there are no copies.
+        Unreadable: they cannot be read.
+    """
+    reading = state.copies.read(owner, deletion=undo.number)
     found = False
     with refusing(AWAY, kind=Unreadable):
-        while batch := await in_thread(lambda: list(islice(copies, BATCH))):
+        while batch := await in_thread(lambda: list(islice(reading, BATCH))):
             found = True
-            yield batch
+            copies: dict[str, Copied] = {}
+            requests: dict[str, RequestWithInteractions] = {}
+            learnings: dict[str, Learning] = {}
+            for one in batch:
+                content = opened(one)
+                if isinstance(content, Learning):
+                    key = content.learning_id
+                    learnings[key] = content
+                elif not undo.ids or not undo.ids.isdisjoint(name[2:] for name in one.names):
+                    key = content.request.request_id
+                    requests[key] = content
+                else:
+                    continue
+                copies[key] = replace(one, content="")
+            # If they get a new time, a conversation keeps its order.
+            oldest = sorted(requests.items(), key=lambda pair: place_of(pair[1]))
+            yield _Batch(copies, dict(oldest), learnings)
     if not found:
         raise NotStored(NO_COPY.format(number=undo.number))
 
 
-def _requests(batch: Sequence[Copied], undo: Undo) -> dict[str, RequestWithInteractions]:
-    """The requests of some copies that are to be put back, by id."""
-    found = [request for one in batch if (request := copied_request(one))]
-    return {
-        one.request.request_id: one
-        for one in found
-        if not undo.ids
-        or not undo.ids.isdisjoint({one.request.request_id, *(t.request_id for t in one.interactions)})
-    }
-
-
-async def plan_restore(
-    scope: Scope, state: State, owner: Owner, undo: Undo, *, masked: bool
-) -> tuple[Restored, str]:
-    """What a restore would put back, and what its code is bound to.
+async def plan_restore(state: State, owner: Owner, undo: Undo, *, masked: bool) -> tuple[Restored, str]:
+    """Return what a restore would put back, and what its code is bound to.
 
     Raises:
         NotStored: there is no such copy.
         Unreadable: recovery copies cannot be read.
-        ReflexioError: what is stored cannot be read.
     """
-    became: dict[str, Outcome] = {}
-    counts, shown, bound = Counts(), list[RequestWithInteractions](), hashlib.sha256(repr(undo).encode())
+    counts, first = Counts(), list[RequestWithInteractions]()
+    bound = hashlib.sha256(repr((undo.number, sorted(undo.ids), undo.evaluation_only)).encode())
     async for batch in _batches(state, owner, undo):
-        requests = _requests(batch, undo)
-        there = await _compared(scope, requests)
-        became |= there
-        shown += [one for one in requests.values() if len(shown) < EXAMPLES][: EXAMPLES - len(shown)]
-        turns = sum(len(one.interactions) for one in requests.values())
-        learnings = sum(copied_learning(one) is not None for one in batch)
-        counts += Counts(requests=len(requests), interactions=turns, learnings=learnings)
-        for one in batch:
-            bound.update(f"{one.kind}\0{one.id}\0".encode("utf-8", "surrogatepass"))
-    words = [""] * len(shown) if masked else await anyio.to_thread.run_sync(_first_words, shown)
+        counts += counts_of(map(item_of, batch.requests.values()))
+        counts += counts_of(map(learning_item, batch.learnings.values()))
+        first += list(batch.requests.values())[: EXAMPLES - len(first)]
+        bound.update("\0".join(batch.copies).encode("utf-8", "surrogatepass"))
+    openings = {} if masked else {one.request.request_id: opening(one, OPENING_CHARS) for one in first}
     return Restored(
         notice=NOTICE,
         status="planned",
         number=undo.number,
         planned=counts,
-        not_restored=excepted(became),
-        examples=[
-            Example(
-                id=shown_id(one.request.request_id),
-                user_id=visible(one.request.user_id),
-                created_at=at(one.request.created_at),
-                first_words=said,
-            )
-            for one, said in zip(shown, words, strict=True)
-        ],
+        examples=await examples([item_of(one) for one in first], openings),
     ), bound.hexdigest()
-
-
-def _first_words(items: Sequence[RequestWithInteractions]) -> list[str]:
-    from reflexio_mcp.traffic.audit.rules.redaction import (
-        redact_opening,  # its patterns take a while to compile
-    )
-
-    return [visible(in_brief(redact_opening(opening(one, OPENING_CHARS)))) for one in items]
-
-
-async def _compared(scope: Scope, requests: dict[str, RequestWithInteractions]) -> dict[str, Outcome]:
-    """Those of some copied requests under whose id something is stored, and whether it is the same."""
-    became: dict[str, Outcome] = {}
-
-    async def take(items: list[RequestWithInteractions]) -> None:
-        for item in items:
-            one = item.request.request_id
-            became[one] = "already_there" if _same(requests[one], item) else "id_taken"
-
-    await read_set(scope, list(requests), take, whole=True)
-    return became
 
 
 async def restore(
     scope: Scope, state: State, owner: Owner, undo: Undo, *, seconds: float, progress: Progress
 ) -> Restored:
-    """Store again what a recovery copy holds, under the same ids; nothing that is stored is overwritten.
+    """Store again what a recovery copy holds, under the same ids. Nothing that is stored is overwritten.
 
     The call ends after `seconds` and names what is left; a repeat goes on there.
 
     Raises:
         NotStored: there is no such copy.
         Unreadable: recovery copies cannot be read.
-        ReflexioError: what is stored cannot be read; nothing was restored.
     """
     began = await in_thread(state.now)
-    act = _Restore(scope, state, owner, undo, progress, time.monotonic() + seconds, began)
-    done, learnings = act.done, list[Learning]()
+    act = _Restore(scope, undo, time.monotonic() + seconds)
+    learnings: dict[str, Learning] = {}
+    copies: dict[str, Copied] = {}
     async for batch in _batches(state, owner, undo):
-        await act.requests(batch)
-        for copied in batch:
-            if one := copied_learning(copied):
-                learnings.append(one)
-                act.copies[one.learning_id] = replace(copied, content="")
+        copies |= batch.copies
+        learnings |= batch.learnings
+        await act.requests(batch.requests)
+        await progress("requests restored", len(act.back), None)
     await act.learnings(learnings)
-    left = [why for why in (*done.requests.values(), *done.learnings.values()) if why == "left"]
-    if done.turns_lost:
-        done.remains.append(TURNS_LOST.format(number=done.turns_lost))
+    erased = await in_thread(state.copies.erased_since, owner, began, list(copies.values()))
+    await act.take_out([key for key, one in copies.items() if (one.kind, one.id) in erased])
+    if act.turns_lost:
+        act.remains.append(TURNS_LOST.format(number=act.turns_lost))
+    unfinished = act.stopped or not {"left", "unknown"}.isdisjoint(act.became.values())
     return Restored(
         notice=NOTICE,
-        status="incomplete" if left or act.stopped else "complete",
+        status="incomplete" if unfinished else "complete",
         number=undo.number,
-        restored=done.back,
-        not_restored=excepted(done.requests | done.learnings),
-        remains=done.remains,
-        next=AGAIN if left else "",
+        restored=sum(act.back.values(), Counts()),
+        not_restored=excepted(act.became),
+        remains=act.remains,
+        next=AGAIN if unfinished else "",
     )
 
 
@@ -222,251 +185,172 @@ class _Restore:
 
     Args:
         until: when to stop, in monotonic seconds.
-        began: when it began, by the state's clock.
-        stopped: nothing more is stored.
-        turns: the ids that restored interactions have now, by those that they had.
-        copies: the copies of learnings, by their learning ids.
+        became: what became of each id that is not back.
+        back: what is back, by its id.
+        learned: the learnings that are back, as they are stored now.
+        turns: the ids that restored interactions have now, by the ids that they had.
     """
 
     scope: Scope
-    state: State
-    owner: Owner
     undo: Undo
-    progress: Progress
     until: float
-    began: float
-    done: _Progressed = field(default_factory=_Progressed)
-    stopped: bool = False
-    sources: dict[int, str] = field(default_factory=dict[int, str])
+    became: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
+    back: dict[str, Counts] = field(default_factory=dict[str, Counts])
+    learned: dict[str, Learning] = field(default_factory=dict[str, Learning])
     turns: dict[int, int] = field(default_factory=dict[int, int])
-    copies: dict[str, Copied] = field(default_factory=dict[str, Copied])
-
-    async def _erased(self, copies: Iterable[Copied]) -> set[tuple[str, str]]:
-        """The kind and id of copies that somebody has erased since this restore began."""
-        return await in_thread(self.state.copies.erased_since, self.owner, self.began, list(copies))
-
-    async def requests(self, batch: Sequence[Copied]) -> None:
-        """Store those of some copied requests that are not stored, and look whether they are."""
-        erased = await self._erased(batch)
-        batch = [one for one in batch if (one.kind, one.id) not in erased]
-        requests = _requests(batch, self.undo)
-        self.sources |= {
-            turn.interaction_id: one for one, item in requests.items() for turn in item.interactions
-        }
-        became = self.done.requests
-        became |= await _compared(self.scope, requests)
-        stored: list[str] = []
-        # Oldest first: where they get a new time, a conversation keeps its order.
-        for one, item in sorted(requests.items(), key=lambda pair: _age(pair[1])):
-            if one not in became:
-                became[one] = "left"
-                if not self.stopped:
-                    stored += [one] if await self._store(item) else []
-                await self.progress("requests restored", len(became), None)
-        await self._seen(batch, requests, stored)
-
-    async def _store(self, item: RequestWithInteractions) -> bool:
-        """Store one request, and return whether that may have taken effect."""
-        became, one = self.done.requests, item.request.request_id
-        while True:
-            try:
-                if await self._put_back(item):
-                    return True
-                became[one] = "not_restorable"
-                return False
-            except AlreadyExists:  # somebody else's, which cannot be read here, or stored a moment ago
-                became[one] = "id_taken"
-            except (NotSent, InvalidBody):  # it is this one that is not taken
-                became[one] = "not_restorable"
-            except RateLimited as error:
-                pause = error.retry_after or 60.0
-                if time.monotonic() + pause < self.until:
-                    await anyio.sleep(pause)
-                    continue
-                self._stop(error)
-            except ReflexioError as error:
-                self._stop(error)
-                return error.effect != "none"
-            return False
+    turns_lost: int = 0
+    remains: list[str] = field(default_factory=list[str])
+    stopped: bool = False
 
     def _stop(self, error: ReflexioError) -> None:
         self.stopped = True
-        self.done.remains.append(STOPPED.format(why=explain(error, "write")))
+        self.remains.append(STOPPED.format(why=explain(error, "read")))
 
-    async def _put_back(self, item: RequestWithInteractions) -> bool:
-        request = item.request
-        evaluation_only = self.undo.evaluation_only or request.evaluation_only
-        if time.monotonic() >= self.until:
-            self.stopped = True
-            return True
-        if not self.scope.covers(request.user_id):
-            return False
-        if self.scope.exact and request.whole:
-            marked = request.model_copy(update={"evaluation_only": evaluation_only})
-            await self.scope.client.put_back(item.model_copy(update={"request": marked}))
-            return True
-        turns = [turn for stored in item.interactions if (turn := _turn(stored))]
-        if not turns:
-            return False
-        self.done.turns_lost += len(item.interactions) - len(turns)
-        body = PublishBody(
-            user_id=request.user_id,
-            session_id=request.session_id,
-            request_id=request.request_id,
-            interaction_data_list=turns,
-            source=request.source,
-            agent_version=request.agent_version,
-            evaluation_only=evaluation_only,
-            retrieval_experiment_id=request.retrieval_experiment_id,
-            retrieval_experiment_arm=request.retrieval_experiment_arm,
-        )
-        await self.scope.client.publish(body, minted=False)
-        return True
+    async def requests(self, requests: Mapping[str, RequestWithInteractions]) -> None:
+        """Store those of some requests that are not stored, and look whether they are."""
+        self.became |= dict.fromkeys(requests, "left")
+        try:
+            self.became |= await self._compared(requests)
+            for key, item in requests.items():
+                if self.became[key] == "left":
+                    self.became[key] = await self._store(item)
+        except ReflexioError as error:
+            self._stop(error)
+        sent = {key: item for key, item in requests.items() if self.became[key] == "unknown"}
+        try:
+            there = await self._compared(sent)
+        except ReflexioError as error:
+            self._stop(error)
+            return
+        for key, item in sent.items():
+            self.became[key] = there.get(key, "left")
+            if self.became[key] == "already_there":
+                del self.became[key]
+                self.back[key] = counts_of([item_of(item)])
 
-    async def _seen(
-        self, batch: Sequence[Copied], requests: dict[str, RequestWithInteractions], stored: Collection[str]
-    ) -> None:
-        """Look for what was stored, and take out again what was erased for good meanwhile."""
-        became = self.done.requests
+    async def _compared(self, requests: Mapping[str, RequestWithInteractions]) -> dict[str, Outcome]:
+        """Return under which of these ids something is stored, and whether it is the same."""
+        found: dict[str, Outcome] = {}
 
         async def take(items: list[RequestWithInteractions]) -> None:
-            for item in items:
-                one = item.request.request_id
-                self._match(requests[one], item)
-                if one in stored:
-                    became.pop(one, None)
-                    self.done.back += Counts(requests=1, interactions=len(item.interactions))
+            for stored in items:
+                key = stored.request.request_id
+                before, now = _said(requests[key]), _said(stored)
+                same = list(before.values()) == list(now.values())
+                found[key] = "already_there" if same else "id_taken"
+                # What is stored again has new ids.
+                self.turns |= dict(zip(before, now, strict=True)) if same else {}
 
+        await read_set(self.scope, list(requests), take, whole=True)
+        return found
+
+    async def _store(self, item: RequestWithInteractions) -> Outcome:
+        """Store one request. Whether it is stored is `unknown` before it is read again."""
+        if self.stopped or (seconds := self.until - time.monotonic()) <= 0:
+            self.stopped = True
+            return "left"
+        request = item.request.model_copy(
+            update={"evaluation_only": self.undo.evaluation_only or item.request.evaluation_only}
+        )
+        turns = [turn for stored in item.interactions if (turn := _turn(stored))]
         try:
-            await read_set(self.scope, list(requests), take, whole=True)
+            if self.scope.exact and request.whole:
+                await self.scope.client.put_back(item.model_copy(update={"request": request}))
+            elif turns:
+                self.turns_lost += len(item.interactions) - len(turns)
+                names = PublishBody.model_fields.keys() & type(request).model_fields.keys()
+                body = PublishBody(interaction_data_list=turns, **request.model_dump(include=set(names)))
+                await self.scope.client.publish(body, minted=False, timeout=min(seconds, PUBLISH_SECONDS))
+            else:
+                return "not_restorable"
+        except AlreadyExists:  # of a user who is not visible here, or stored a moment ago
+            return "id_taken"
+        except (NotSent, InvalidBody):  # this request alone is not accepted
+            return "not_restorable"
         except ReflexioError as error:
-            became |= dict.fromkeys(stored, "unknown")
-            self.done.remains.append(UNSEEN.format(why=explain(error, "read")))
-        erased = await self._erased(batch)
-        gone = [
-            one
-            for copied in batch
-            if (copied.kind, copied.id) in erased
-            for one in _requests([copied], self.undo)
-        ]
-        if gone := [one for one in gone if one in stored]:
-            await self.scope.client.delete_requests_by_ids(gone)
-            turns = sum(len(requests[one].interactions) for one in gone)
-            self.done.back += Counts(requests=-len(gone), interactions=-turns)
-            self.done.remains.append(ERASED.format(number=len(gone)))
+            self._stop(error)
+            return "left" if error.effect == "none" else "unknown"
+        return "unknown"
 
-    def _match(self, copied: RequestWithInteractions, stored: RequestWithInteractions) -> None:
-        """Note which interaction is which: what is stored again has new ids."""
-        left = [(turn.interaction_id, turn_digest(turn)) for turn in copied.interactions]
-        for turn in stored.interactions:
-            digest = turn_digest(turn)
-            if same := next((one for one in left if one[1] == digest), None):
-                left.remove(same)
-                self.turns[same[0]] = turn.interaction_id
-
-    async def learnings(self, learnings: Sequence[Learning]) -> None:
+    async def learnings(self, learnings: Mapping[str, Learning]) -> None:
         """Store those of the learnings that are not stored."""
-        own = Sources(frozenset(self.done.requests), frozenset(self.sources))
-        by_user: defaultdict[str, list[Learning]] = defaultdict(list)
-        for one in learnings:
+        own = Sources(frozenset([*self.became, *self.back]), frozenset(self.turns))
+        by_user: defaultdict[str, dict[str, Learning]] = defaultdict(dict)
+        for key, one in learnings.items():
             if self.undo.ids and not own.fed(one):
                 continue
             over = isinstance(one.row, UserProfile) and 0 < one.row.expiration_timestamp <= time.time()
-            storable = self.scope.covers(one.user_id) and (one.content or one.trigger) and not over
-            self.done.learnings[one.learning_id] = "left" if storable else "not_restorable"
-            if storable:
-                by_user[one.user_id].append(one)
-        if self.stopped:
-            return
+            self.became[key] = "not_restorable" if over else "left"
+            if not over:
+                by_user[one.user_id][key] = one
         try:
             for user_id, of_user in by_user.items():
-                await self._of_user(user_id, of_user)
+                if not self.stopped:
+                    await self._of_user(user_id, of_user)
         except ReflexioError as error:
             self._stop(error)
 
-    async def _of_user(self, user_id: str, learnings: Sequence[Learning]) -> None:
-        became = self.done.learnings
-        there = await learnings_of_user(self.scope, user_id)
-        digests = {one.learning_id: one.digest for one in there}
-        # A repeat finds a playbook that it has stored under another id.
-        elsewhere = Counter(one.digest for one in there)
-        missing: list[Learning] = []
-        for one in learnings:
-            if one.learning_id in digests:
-                became[one.learning_id] = (
-                    "already_there" if digests[one.learning_id] == one.digest else "id_taken"
-                )
-            elif elsewhere[one.digest]:
-                became[one.learning_id] = "already_there"
-            else:
-                missing.append(one)
-        erased = await self._erased_learnings()
-        missing = [one for one in missing if one.learning_id not in erased]
+    async def _of_user(self, user_id: str, learnings: Mapping[str, Learning]) -> None:
+        before = await learnings_of_user(self.scope, user_id)
+        ids, texts = {one.learning_id for one in before}, {one.digest for one in before}
+        missing: list[Any] = []
+        for key, one in learnings.items():
+            if one.digest in texts:  # a restored playbook has another id
+                self.became[key] = "already_there"
+            elif key in ids:
+                self.became[key] = "id_taken"
+            elif one.row:
+                turns = [self.turns.get(turn, turn) for turn in one.row.source_interaction_ids]
+                missing.append(one.row.model_copy(update={"source_interaction_ids": turns}))
         for start in range(0, len(missing), LEARNINGS_AT_ONCE):
-            if time.monotonic() < self.until:
-                await self._store_learnings(missing[start : start + LEARNINGS_AT_ONCE])
-        if missing:
-            # What is said to be restored was seen.
-            stored = await learnings_of_user(self.scope, user_id)
-            erased = await self._erased_learnings()
-            unwanted = {one.digest for one in missing if one.learning_id in erased}
-            back = [one for one in stored if one.digest in unwanted and one.learning_id not in digests]
-            await self._take_out(back)
-            seen = Counter(one.digest for one in stored if one not in back)
-            for one in missing:
-                if seen[one.digest]:
-                    seen[one.digest] -= 1
-                    del became[one.learning_id]
-                    self.done.back += Counts(learnings=1)
+            rows = missing[start : start + LEARNINGS_AT_ONCE]
+            if profiles := [row for row in rows if isinstance(row, UserProfile)]:
+                await self.scope.client.add_profiles(profiles)
+            if playbooks := [row for row in rows if not isinstance(row, UserProfile)]:
+                await self.scope.client.add_user_playbooks(playbooks)
+        after = await learnings_of_user(self.scope, user_id)
+        stored = {one.digest: one for one in after if one.learning_id not in ids}
+        for key, one in learnings.items():
+            if self.became[key] == "left" and one.digest in stored:
+                del self.became[key]
+                self.back[key] = Counts(learnings=1)
+                self.learned[key] = stored[one.digest]
 
-    async def _store_learnings(self, learnings: Sequence[Learning]) -> None:
-        rows = [self._renewed(one) for one in learnings]
-        if profiles := [row for row in rows if isinstance(row, UserProfile)]:
-            await self.scope.client.add_profiles(profiles)
-        if playbooks := [row for row in rows if isinstance(row, UserPlaybook)]:
-            await self.scope.client.add_user_playbooks(playbooks)
-
-    async def _erased_learnings(self) -> set[str]:
-        """The ids of copied learnings that somebody has erased since this restore began."""
-        erased = await self._erased(self.copies.values())
-        found = {one for one, copied in self.copies.items() if (copied.kind, copied.id) in erased}
-        self.done.learnings |= dict.fromkeys(found, "not_restorable")
-        return found
-
-    async def _take_out(self, learnings: Sequence[Learning]) -> None:
-        if profiles := [one.number for one in learnings if one.kind == "profile"]:
-            await self.scope.client.delete_profiles(profiles)
-        if playbooks := [one.number for one in learnings if one.kind == "user_playbook"]:
-            await self.scope.client.delete_user_playbooks(playbooks)
-        if learnings:
-            self.done.remains.append(ERASED.format(number=len(learnings)))
-
-    def _renewed(self, learning: Learning) -> UserProfile | UserPlaybook:
-        """A learning that names its sources by the ids that they have now."""
-        assert learning.row
-        ids = [self.turns.get(one, one) for one in learning.row.source_interaction_ids]
-        return learning.row.model_copy(update={"source_interaction_ids": ids})
+    async def take_out(self, keys: Sequence[str]) -> None:
+        """Delete again what was stored here and erased for good meanwhile."""
+        gone = [key for key in keys if self.back.pop(key, None) or self.became.get(key) == "unknown"]
+        if not gone:
+            return
+        self.became |= dict.fromkeys(gone, "not_restorable")
+        learned = [self.learned[key] for key in gone if key in self.learned]
+        client = self.scope.client
+        try:
+            if requests := [key for key in gone if key not in self.learned]:
+                await client.delete_requests_by_ids(requests)
+            if profiles := ids_of(learned, "profile"):
+                await client.delete_profiles(profiles)
+            if playbooks := ids_of(learned, "user_playbook"):
+                await client.delete_user_playbooks(playbooks)
+        except ReflexioError as error:
+            self._stop(error)
+            self.remains.append(NOT_TAKEN_OUT.format(number=len(gone)))
+        else:
+            self.remains.append(ERASED.format(number=len(gone)))
 
 
-def _same(copied: RequestWithInteractions, stored: RequestWithInteractions) -> bool:
-    """Whether what is stored is what a restore of the copy stores."""
-    return _said(copied) == _said(stored)
-
-
-def _said(item: RequestWithInteractions) -> tuple[object, ...]:
-    turns = [
-        (turn_digest(turn), turn.user_action, turn.interacted_image_url)
-        for turn in item.interactions
-        if _turn(turn)
-    ]
-    return item.request.user_id, item.request.session_id, turns
+def _said(item: RequestWithInteractions) -> dict[int, object]:
+    """Return what a copy has in common with what a restore makes of it, by the ids of the interactions."""
+    whose = (item.request.user_id, item.request.session_id)
+    turns = [turn for turn in item.interactions if _turn(turn)]
+    said: dict[int, object] = {0: whose}
+    return said | {turn.interaction_id: (turn_digest(turn), turn.user_action) for turn in turns}
 
 
 _NOT_PUBLISHED: Final = {"interaction_id", "user_id", "request_id", "citations", "image_encoding"}
 
 
 def _turn(stored: StoredInteraction) -> Interaction | None:
-    """A stored interaction as it is published again; `None` if nothing but an image was in it."""
+    """Return a stored interaction as it is published again; `None` if only an image was in it."""
     if not (
         any(text.strip() for text in texts_of(stored)) or stored.interacted_image_url or stored.tools_used
     ):
@@ -485,8 +369,3 @@ def _turn(stored: StoredInteraction) -> Interaction | None:
 
 def _known(item: dict[str, object], model: type[ToolUse] | type[RetrievedLearning]) -> dict[str, object]:
     return {name: value for name, value in item.items() if name in model.model_fields and value is not None}
-
-
-def _age(item: RequestWithInteractions) -> tuple[int, int]:
-    """Sorts requests as they arrived; those of one second by the ids of their interactions, which only rise."""
-    return item.request.created_at, min((turn.interaction_id for turn in item.interactions), default=0)

@@ -1,23 +1,18 @@
-"""What a call wants deleted. Each kind of target selects its items and says in words what it is."""
+"""What a call wants deleted. Each kind of target selects its items and names itself."""
 
-import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, Protocol
+from heapq import nlargest
+from typing import ClassVar, Final
 
 from reflexio_mcp.rest.api_limits import MAX_DELETE_IDS
 from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.state.records import Copied
 from reflexio_mcp.traffic.content import opening, texts_of
-from reflexio_mcp.traffic.deletion.items import (
-    Item,
-    interaction_item,
-    learning_item,
-    outcome_item,
-    request_item,
-    sources_of,
-)
+from reflexio_mcp.traffic.deletion.items import Item, item_of, learning_item, opened, outcome_item
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.learnings.find import FedLearning, Learned, find_learned, learnings_of_user
+from reflexio_mcp.traffic.learnings.find import Learned, learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings, unselected
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
@@ -25,27 +20,34 @@ from reflexio_mcp.traffic.reading.lookup import Progress, get_stored, read_set, 
 from reflexio_mcp.traffic.reading.paging import SessionPager, place_of
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["EXAMPLES", "Filtered", "Interactions", "Learnings", "Requests", "Selected", "Target", "User"]
+__all__ = [
+    "EXAMPLES",
+    "OPENING_CHARS",
+    "Filtered",
+    "Interactions",
+    "Learnings",
+    "Requests",
+    "Selected",
+    "Target",
+    "User",
+]
 
 EXAMPLES: Final = 5
-"""How many of its items a plan shows with their first words."""
+"""Number of items that a plan shows with their first words."""
 
 OPENING_CHARS: Final = 2_000
-"""Characters in which secrets are looked for before first words are shown."""
+"""Characters that are searched for secrets before first words are shown."""
 
 OTHERS_STAY: Final = "The request stays, with {number:,} other interactions."
-NOTHING_LEFT: Final = (
-    "Nothing is left in the request then, and the empty request stays; delete_request without "
-    "interaction_ids deletes it."
-)
-NOT_MATCHING: Final = (
-    "{number:,} other requests of the same sessions do not match and stay; delete_session deletes a whole "
-    "conversation."
-)
-OTHERS_KEEP: Final = "What other users stored stays, in shared sessions too."
 UNREADABLE_SESSIONS: Final = (
     "Reflexio fails to return a part of what was looked through. What it holds is not in this set."
 )
+OF_USER: Final = (
+    "What other users stored stays, also where it speaks of this user.",
+    "Agent playbooks, session evaluations and Reflexio's own logs of its runs stay: no call deletes them.",
+)
+
+_NO_SOURCES: Final = Sources(frozenset(), frozenset())
 
 
 @dataclass
@@ -54,110 +56,61 @@ class Selected:
 
     Args:
         openings: how the first items begin, by their ids.
-        learned: what was learned, if the target selects by that.
-        remains: what stays, and what is not known, in sentences.
+        not_found: ids that the caller named and that are not stored.
+        learned: what was learned, if the target selects learnings.
+        sources: the requests that the learnings are chosen by, if the target selects learnings.
+        remains: what stays and what is not known, in sentences.
     """
 
     items: list[Item] = field(default_factory=list[Item])
     openings: dict[str, str] = field(default_factory=dict[str, str])
     not_found: list[str] = field(default_factory=list[str])
     learned: Learned | None = None
+    sources: Mapping[str, Sources] = field(default_factory=dict[str, Sources])
     remains: list[str] = field(default_factory=list[str])
+    _newest: list[RequestWithInteractions] = field(default_factory=list[RequestWithInteractions])
+
+    def add(self, requests: Sequence[RequestWithInteractions]) -> None:
+        """Add whole requests, and keep the beginnings of the newest."""
+        self.items += map(item_of, requests)
+        self._newest = nlargest(EXAMPLES, [*self._newest, *requests], key=place_of)
+        self.openings = {one.request.request_id: opening(one, OPENING_CHARS) for one in self._newest}
 
 
-class Target(Protocol):
+class Target(ABC):
     """What a call wants deleted.
 
     Args:
         noun: what is counted.
-        everything: it is all that is stored, so that the number has to be typed.
+            everything: it is all that is stored, so that the number has to be typed.
     """
 
-    noun: ClassVar[str]
-    found_with: ClassVar[str]
-
-    @property
-    def everything(self) -> bool: ...
-
-    def name(self, *, words: bool = True) -> str:
-        """The target in words, without those that were searched for if `words` is false: they may be what must go."""
-        ...
-
-    async def select(self, scope: Scope, progress: Progress) -> Selected:
-        """Look up what is stored of it."""
-        ...
-
-    def copy_names(self) -> list[str] | None:
-        """The names of its recovery copies; `None` if every copy has to be looked at."""
-        ...
-
-    def means_request(self, item: RequestWithInteractions) -> bool:
-        """Whether it means a request that only a recovery copy holds."""
-        ...
-
-    def means_learning(self, learning: Learning) -> bool:
-        """Whether it means a learning that only a recovery copy holds."""
-        ...
-
-    async def learned(
-        self, scope: Scope, items: Iterable[Item], before: Learned | None, most_users: int | None = None
-    ) -> Learned:
-        """What was learned from the items and is stored now.
-
-        Args:
-            before: what an earlier reading found; it stays found while it is stored with the same text.
-            most_users: how many users' learnings are read at most.
-        """
-        ...
-
-
-class _OfRequests:
-    """What targets of requests have in common."""
-
     noun: ClassVar[str] = "request"
-    found_with: ClassVar[str] = "list_requests"
     everything: bool = False
 
-    def means_learning(self, learning: Learning) -> bool:
-        return False
+    @abstractmethod
+    def name(self, *, words: bool = True) -> str:
+        """Return the target in words; without the words that were searched for if `words` is false."""
 
-    async def learned(
-        self, scope: Scope, items: Iterable[Item], before: Learned | None, most_users: int | None = None
-    ) -> Learned:
-        fed = before.fed if before else None
-        return await find_learned(scope, sources_of(items), before=fed, most_users=most_users)
+    @abstractmethod
+    async def select(self, scope: Scope, progress: Progress) -> Selected:
+        """Look up what is stored of it."""
 
+    def copy_names(self) -> list[str] | None:
+        """Return the names of its recovery copies; `None` if every copy has to be looked at."""
+        return None
 
-class _Collected:
-    """Requests as items, with the text of the newest ones."""
-
-    def __init__(self) -> None:
-        self.items: list[Item] = []
-        self._newest: list[tuple[tuple[int, int, str], str]] = []
-
-    def add(self, requests: Sequence[RequestWithInteractions]) -> None:
-        self.items += map(request_item, requests)
-        # The newest may be in any session: several can share a second.
-        new = ((place_of(one), opening(one, OPENING_CHARS)) for one in requests[:EXAMPLES])
-        self._newest = heapq.nlargest(EXAMPLES, [*self._newest, *new])
-
-    def selected(self, *, not_found: Iterable[str] = (), remains: Iterable[str] = ()) -> Selected:
-        items = sorted(
-            self.items,
-            key=lambda one: (one.created_at, min(one.interaction_ids, default=0), one.id),
-            reverse=True,
-        )
-        return Selected(
-            items, {place[2]: text for place, text in self._newest}, [*not_found], None, [*remains]
-        )
+    @abstractmethod
+    def means(self, copied: Copied, selected: Selected) -> bool:
+        """Return whether it also means what a recovery copy with one of its names holds."""
 
 
 @dataclass(frozen=True)
-class Requests(_OfRequests):
+class Requests(Target):
     """Requests by their ids.
 
     Args:
-        user_id: only this user's; others count as not found. Empty for every user.
+        user_id: only this user's requests; the others count as not found. Empty for every user.
     """
 
     ids: tuple[str, ...]
@@ -168,7 +121,7 @@ class Requests(_OfRequests):
         """Check the ids of a call.
 
         Raises:
-            InvalidInput: none, blank ones, or more than 10,000; or a user outside the scope.
+            InvalidInput: no ids, blank ids or more than 10,000 ids; or a user outside the scope.
         """
         wanted = tuple(dict.fromkeys(require_id("request_ids", one) for one in ids))
         if not 1 <= len(wanted) <= MAX_DELETE_IDS:
@@ -180,63 +133,61 @@ class Requests(_OfRequests):
         return f"{one} of user {self.user_id}" if self.user_id else one
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
-        found = _Collected()
+        selected = Selected()
 
-        async def take(items: list[RequestWithInteractions]) -> None:
-            found.add([one for one in items if self.user_id in ("", one.request.user_id)])
+        async def take(found: list[RequestWithInteractions]) -> None:
+            selected.add([one for one in found if self.user_id in ("", one.request.user_id)])
 
         await read_set(scope, self.ids, take, progress=progress)
-        there = {one.id for one in found.items}
-        return found.selected(not_found=[one for one in self.ids if one not in there])
+        there = {one.id for one in selected.items}
+        selected.not_found = [one for one in self.ids if one not in there]
+        return selected
 
-    def copy_names(self) -> list[str] | None:
+    def copy_names(self) -> list[str]:
         return [f"r:{one}" for one in self.ids]
 
-    def means_request(self, item: RequestWithInteractions) -> bool:
-        named = {item.request.request_id, *(turn.request_id for turn in item.interactions)}
-        return self.user_id in ("", item.request.user_id) and not named.isdisjoint(self.ids)
+    def means(self, copied: Copied, selected: Selected) -> bool:
+        return copied.kind in ("request", "interaction") and self.user_id in ("", copied.user)
 
 
 @dataclass(frozen=True)
-class Interactions(_OfRequests):
+class Interactions(Target):
     """Single interactions of one request, which stays."""
 
     request_id: str
     ids: tuple[int, ...]
 
     noun: ClassVar[str] = "interaction"
-    found_with: ClassVar[str] = "get_request"
 
     def name(self, *, words: bool = True) -> str:
         return f"{len(self.ids):,} interaction{'s' * (len(self.ids) != 1)} of request {self.request_id}"
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
-        item = await get_stored(scope, self.request_id)
-        turns = {one.interaction_id: one for one in item.interactions} if item else {}
-        missing = [str(one) for one in self.ids if one not in turns]
+        stored = await get_stored(scope, self.request_id)
+        turns = {one.interaction_id: one for one in stored.interactions} if stored else {}
+        selected = Selected(not_found=[str(one) for one in self.ids if one not in turns])
         chosen = [turns[one] for one in self.ids if one in turns]
-        if item is None or not chosen:
-            return Selected(not_found=missing)
-        left = len(turns) - len(chosen)
-        return Selected(
-            [interaction_item(item, turn) for turn in chosen],
-            {str(one.interaction_id): "".join(texts_of(one))[:OPENING_CHARS] for one in chosen[:EXAMPLES]},
-            missing,
-            remains=[OTHERS_STAY.format(number=left) if left else NOTHING_LEFT],
-        )
+        if stored and chosen:
+            left = len(turns) - len(chosen)
+            selected.items = [item_of(stored, turn) for turn in chosen]
+            selected.openings = {
+                str(turn.interaction_id): "".join(texts_of(turn))[:OPENING_CHARS]
+                for turn in chosen[:EXAMPLES]
+            }
+            selected.remains = [OTHERS_STAY.format(number=left)]
+        return selected
 
-    def copy_names(self) -> list[str] | None:
-        return [f"r:{self.request_id}"]
+    def copy_names(self) -> list[str]:
+        return [f"i:{one}" for one in self.ids]
 
-    def means_request(self, item: RequestWithInteractions) -> bool:
-        return any(
-            turn.interaction_id in self.ids and turn.request_id == self.request_id
-            for turn in item.interactions
-        )
+    def means(self, copied: Copied, selected: Selected) -> bool:
+        missing = {f"i:{one}" for one in selected.not_found}
+        ours = copied.kind in ("request", "interaction") and f"r:{self.request_id}" in copied.names
+        return ours and not missing.isdisjoint(copied.names)
 
 
 @dataclass(frozen=True)
-class Filtered(_OfRequests):
+class Filtered(Target):
     """Requests by a filter.
 
     Args:
@@ -254,116 +205,87 @@ class Filtered(_OfRequests):
         return said if self.wanted == session and session.session_id else f"every request: {said}"
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
-        found, others = _Collected(), 0
-        wanted = self.wanted
-        pager = SessionPager(scope, wanted)
+        selected, pager = Selected(), SessionPager(scope, self.wanted)
         async for part in pager.slices():
-            matching = await wanted.pick_in_thread(part.requests)
-            found.add(matching)
-            others += len(part.requests) - len(matching) if matching else 0
+            selected.add(await self.wanted.pick_in_thread(part.requests))
             await progress("requests looked up", pager.requests_seen, None)
-        remains = [UNREADABLE_SESSIONS] if pager.gaps else []
-        if wanted.contains and others:
-            remains.append(NOT_MATCHING.format(number=others))
-        if wanted.user_id and (wanted.session_id or not wanted.narrows) and not scope.user_id:
-            remains.append(OTHERS_KEEP)
-        return found.selected(remains=remains)
+        selected.remains = [UNREADABLE_SESSIONS] if pager.gaps else []
+        return selected
 
-    def copy_names(self) -> list[str] | None:
-        return None
-
-    def means_request(self, item: RequestWithInteractions) -> bool:
-        return self.wanted.matches_request(item.request) and bool(self.wanted.pick([item]))
+    def means(self, copied: Copied, selected: Selected) -> bool:
+        content = opened(copied)
+        return isinstance(content, RequestWithInteractions) and bool(self.wanted.pick([content]))
 
 
 @dataclass(frozen=True)
-class User(_OfRequests):
+class User(Target):
     """Everything of one user that the API can delete: requests, learnings and session outcomes.
 
-    Unlike any other target it also takes what arrives until it is carried out.
+    Unlike any other target, it also includes what arrives until it is carried out.
     """
 
     user_id: str
-    everything: bool = True
 
     noun: ClassVar[str] = "record"
+    everything = True
 
     def name(self, *, words: bool = True) -> str:
         return f"everything of user {self.user_id}"
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         selected = await Filtered(TrafficFilter(user_id=self.user_id)).select(scope, progress)
-        selected.learned = await self.learned(scope, (), None)
+        selected.learned = await self.learned(scope)
         selected.items += map(learning_item, selected.learned.learnings)
         outcomes = await scope.client.get_session_outcomes(self.user_id)
         selected.items += [outcome_item(one) for one in outcomes if one.user_id == self.user_id]
-        selected.remains = [
-            "What other users stored stays, also where it speaks of this user.",
-            "Agent playbooks, session evaluations and Reflexio's own logs of its runs stay: no call deletes them.",
-        ]
+        selected.remains = [*OF_USER]
         return selected
 
-    def copy_names(self) -> list[str] | None:
-        return None
-
-    def means_request(self, item: RequestWithInteractions) -> bool:
-        return item.request.user_id == self.user_id
-
-    def means_learning(self, learning: Learning) -> bool:
-        return learning.user_id == self.user_id
-
-    async def learned(
-        self, scope: Scope, items: Iterable[Item], before: Learned | None, most_users: int | None = None
-    ) -> Learned:
+    async def learned(self, scope: Scope) -> Learned:
+        """Read all that was learned about the user."""
         return unselected(await learnings_of_user(scope, self.user_id))
 
+    def copy_names(self) -> list[str]:
+        return [f"u:{self.user_id}"]
 
-@dataclass
-class Learnings:
+    def means(self, copied: Copied, selected: Selected) -> bool:
+        return copied.user == self.user_id
+
+
+@dataclass(frozen=True)
+class Learnings(Target):
     """Learnings without their requests.
 
     Args:
-        selection: which ones, with the user of the scope.
-        sources: filled by `select`: the requests that the selection goes by. What these fed until the deletion goes
-            too.
+        selection: the learnings, with the user of the scope.
     """
 
     selection: Selection
     everything: bool = False
-    sources: dict[str, Sources] = field(default_factory=dict[str, Sources])
 
     noun: ClassVar[str] = "learning"
-    found_with: ClassVar[str] = "list_learnings"
 
     def name(self, *, words: bool = True) -> str:
         return f"learnings of {self.selection.describe(words=words)}"
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         found = await select_learnings(scope, self.selection)
-        self.sources.clear()
-        self.sources.update(found.sources)
-        learned = found.learned
-        openings = {one.learning_id: one.content[:OPENING_CHARS] for one in learned.learnings[:EXAMPLES]}
-        items = [learning_item(one) for one in learned.learnings]
-        remains = ["The requests stay. While they are stored, it can be learned from them again."]
-        remains += [UNREADABLE_SESSIONS] if found.gaps else []
-        return Selected(items, openings, list(found.not_found), learned, remains)
+        learnings = found.learned.learnings
+        return Selected(
+            [learning_item(one) for one in learnings],
+            {one.learning_id: one.content[:OPENING_CHARS] for one in learnings[:EXAMPLES]},
+            list(found.not_found),
+            found.learned,
+            {one.user_id: _NO_SOURCES for one in learnings} | dict(found.sources),
+            [
+                "The requests stay. While they are stored, it can be learned from them again.",
+                *([UNREADABLE_SESSIONS] if found.gaps else []),
+            ],
+        )
 
     def copy_names(self) -> list[str] | None:
         return [f"l:{one}" for one in self.selection.learning_ids] or None
 
-    def means_request(self, item: RequestWithInteractions) -> bool:
-        return False
-
-    def means_learning(self, learning: Learning) -> bool:
-        return self.selection.chooses(learning, self.sources)
-
-    async def learned(
-        self, scope: Scope, items: Iterable[Item], before: Learned | None, most_users: int | None = None
-    ) -> Learned:
-        chosen: Mapping[str, FedLearning] = before.fed if before else {}
-        nobody = Sources(frozenset(), frozenset())
-        # Words choose among what was fed, so nothing may be added to it later.
-        fed_by = {} if self.selection.words else self.sources
-        users = {one.learning.user_id: nobody for one in chosen.values()} | fed_by
-        return await find_learned(scope, users, before=chosen)
+    def means(self, copied: Copied, selected: Selected) -> bool:
+        content = opened(copied)
+        return isinstance(content, Learning) and self.selection.chooses(content, selected.sources)

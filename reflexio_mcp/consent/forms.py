@@ -1,0 +1,179 @@
+"""Asking a person through the client's form, in both protocol eras.
+
+The resolvers of one call share one `Prepared`, so the set that was asked about is the set that is deleted. If the
+question travels in the result (from 2026-07-28 on), the repeated call plans again. Its question carries the
+fingerprint of the selection, and an answer to a question that reads differently is not accepted.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from mcp.server.elicitation import AcceptedElicitation, ElicitationResult, render_elicitation_schema
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.resolve import Elicit, Resolve
+from mcp.shared.exceptions import MCPError
+from mcp.shared.message import ServerMessageMetadata
+from mcp.types import ElicitRequest, ElicitRequestFormParams, ElicitResult
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from reflexio_mcp.consent.policy import Question, Verdict, answered, weigh
+from reflexio_mcp.render.deletion import question
+from reflexio_mcp.toolkit.context import Call, ProgressReporter, app_of, from_page, hides, scope_of
+from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan
+from reflexio_mcp.traffic.deletion.targets import Target
+
+__all__ = ["Prepared", "Reply", "asking", "form_of", "prepare", "verdict_of"]
+
+FORMS: Final = "2025-06-18"
+"""The first revision that has forms. A client of an earlier one is sent none, whatever it declares."""
+
+FORM_MODES: Final = "2025-11-25"
+"""From this revision on, a form says its mode."""
+
+MULTI_ROUND: Final = "2026-07-28"
+"""From this revision on, a question travels in the result and the call is repeated with the answer."""
+
+
+def _only_fields(schema: dict[str, Any]) -> None:
+    """Leave what the protocol's schema of a form lists: Codex refuses a form that says more."""
+    for name in ("title", "description"):
+        schema.pop(name, None)
+
+
+class Reply(BaseModel):
+    """What a person answers."""
+
+    model_config = ConfigDict(json_schema_extra=_only_fields)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _take_any_answer(cls, value: Any, validate: Any) -> "Reply":
+        """Take what does not fit as no answer: the SDK would end the call, and nobody would see the plan."""
+        try:
+            return validate(value)
+        except ValidationError:
+            return Reply()
+
+
+class Yes(Reply):
+    """An explicit yes. A form that is sent without it agrees to nothing."""
+
+    # Clients that show a list preselect an answer, so that one key would delete: the default is no.
+    # Strict: a word or number that reads like a yes is not the answer that was asked for.
+    delete: bool = Field(
+        default=False, strict=True, title="Delete", description="Yes deletes. No keeps everything."
+    )
+
+
+def _not_a_switch(value: object) -> object:
+    """Refuse a yes if a number has to be typed: as a number it would be 1."""
+    if isinstance(value, bool):
+        raise ValueError("a number has to be typed")
+    return value
+
+
+class Number(Reply):
+    """How many would go, typed."""
+
+    number: Annotated[int, BeforeValidator(_not_a_switch)] = Field(
+        title="Number", description="Type the number that the question names."
+    )
+
+
+def form_of(question: Question) -> type[Reply]:
+    """Return the form that asks a question."""
+    return Yes if question.number is None else Number
+
+
+def _can_ask(call: Context[Any, Any]) -> bool:
+    """Return whether this client can show a form on this connection."""
+    declared = call.client_capabilities
+    forms = declared.elicitation if declared else None
+    revision = call.protocol_version or ""
+    if forms is None or revision < FORMS or (forms.form is None and forms.url is not None):
+        return False
+    return revision >= MULTI_ROUND or call.session.can_send_request
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A plan, and what is known before anybody is asked.
+
+    Args:
+        first: the verdict, or the question that has to be answered first.
+        reporter: tells the client that the call is alive.
+    """
+
+    planned: Planned
+    first: Verdict | Question
+    reporter: ProgressReporter
+
+
+async def prepare(call: Call, target: Target, options: Options, confirm: str) -> Prepared:
+    """Plan a deletion and weigh it.
+
+    Raises:
+        TrafficError, ReflexioError: as `make_plan` raises them.
+    """
+    app, scope, reporter = app_of(call), scope_of(call), ProgressReporter(call)
+    async with reporter.steady("looking up"):
+        owner = await app.owner(scope)
+        masked = hides(call) is not None
+        planned = await make_plan(scope, target, options, app.state, owner, masked=masked, progress=reporter)
+    # A person who agrees in the explorer's page has seen the plan; only `ask` still wants the client's own form.
+    askable = _can_ask(call) and not (app.settings.confirm == "auto" and from_page(call))
+    first = weigh(app.settings, app.codes(scope), planned, confirm, askable=askable)
+    return Prepared(planned, first, reporter)
+
+
+def asking(
+    prepared_by: Callable[..., Awaitable[Prepared]],
+) -> Callable[..., Awaitable[Verdict | Elicit[Reply]]]:
+    """Return the resolver that gives the verdict on what another one prepared, or asks the question first."""
+
+    async def ask(call: Call, prepared: Annotated[Prepared, Resolve(prepared_by)]) -> Verdict | Elicit[Reply]:
+        first, planned = prepared.first, prepared.planned
+        if isinstance(first, Verdict):
+            return first
+        message = question(planned.plan, planned.target.noun, first.number, planned.fingerprint)
+        if (call.protocol_version or "") >= MULTI_ROUND:
+            return Elicit(message, form_of(first))
+        async with prepared.reporter.steady("waiting for the person's answer"):
+            return _settled(planned, first, await _ask_now(call, message, form_of(first)))
+
+    return ask
+
+
+async def _ask_now(call: Context[Any, Any], message: str, form: type[Reply]) -> Reply | None:
+    """Ask over an open connection, for revisions before 2026-07-28.
+
+    Returns:
+        The answer; `None` if the person declined, or if the client refused the form or sent no answer.
+    """
+    # `Context.elicit` always sends `mode`, a key that 2025-06-18 does not list.
+    params = ElicitRequestFormParams.model_construct(
+        mode="form" if (call.protocol_version or "") >= FORM_MODES else None,
+        message=message,
+        requested_schema=render_elicitation_schema(form),
+    )
+    related = ServerMessageMetadata(related_request_id=call.request_id)
+    try:
+        answer = await call.session.send_request(ElicitRequest(params=params), ElicitResult, metadata=related)
+    except (MCPError, ValueError):
+        return None
+    return form.model_validate(answer.content) if answer.action == "accept" else None
+
+
+def verdict_of(prepared: Prepared, consent: ElicitationResult[Reply]) -> Verdict:
+    """Return what was decided, whichever way the answer came."""
+    given: object = consent.data if isinstance(consent, AcceptedElicitation) else None
+    if isinstance(given, Verdict):
+        return given
+    assert isinstance(prepared.first, Question)
+    return _settled(prepared.planned, prepared.first, given if isinstance(given, Reply) else None)
+
+
+def _settled(planned: Planned, question: Question, reply: Reply | None) -> Verdict:
+    typed = reply.delete if isinstance(reply, Yes) else reply.number if isinstance(reply, Number) else None
+    return answered(planned, question, typed)
