@@ -12,13 +12,13 @@ from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import at
 from reflexio_mcp.results.deletion import PastDeletion, Receipt
+from reflexio_mcp.results.text import shown_name
 from reflexio_mcp.state.records import Deletion, Owner, RecoveryCopy
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.traffic.deletion.items import kinds_counted
 from reflexio_mcp.traffic.errors import Stopping, TrafficError
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
-from reflexio_mcp.traffic.stored_text import shown_name
 
 __all__ = ["Job", "Jobs", "last_deletions"]
 

@@ -13,6 +13,7 @@ import anyio.to_thread
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.results.base import at
 from reflexio_mcp.results.deletion import Example, Excepted, Outcome, Part, Plan, WayBack, WayBackState
+from reflexio_mcp.results.text import shown_id, shown_name, visible
 from reflexio_mcp.state import records
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State, in_thread
@@ -32,7 +33,6 @@ from reflexio_mcp.traffic.learnings.records import Sources
 from reflexio_mcp.traffic.reading.filters import UNSEEN, TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.scope import Scope
-from reflexio_mcp.traffic.stored_text import shown_id, shown_name, visible
 
 __all__ = ["Options", "Planned", "examples", "excepted", "make_plan", "over_the_cap", "way_back"]
 
