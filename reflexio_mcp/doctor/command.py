@@ -23,7 +23,7 @@ from reflexio_mcp.settings import OPTIONS, is_reference
 __all__ = ["run_doctor"]
 
 _VARIABLE: Final = re.compile(r"(?<![\w.])[A-Z_]\w+")
-"""The variable in a reference. References to what only the client knows, such as its secrets, have none."""
+"""The variable in a reference, unless only the client knows it, as a secret."""
 
 
 @dataclass(slots=True)
@@ -66,9 +66,16 @@ def run_doctor(flags: Mapping[str, str], *, as_json: bool = False) -> int:
         print("\n".join([f"reflexio-mcp {__version__} doctor", *map(" = ".join, values.items())]))
     anyio.run(_examine_all, env, report)
     if as_json:
-        findings = [{name: text for name, text in one._asdict().items() if text} for one in report.findings]
-        about = {"version": __version__, "exit_code": report.exit_code, "configuration": values}
-        print(json.dumps({**about, "findings": findings, "next": report.next_step}, indent=2))
+        document = {
+            "version": __version__,
+            "exit_code": report.exit_code,
+            "configuration": values,
+            "findings": [
+                {name: text for name, text in one._asdict().items() if text} for one in report.findings
+            ],
+            "next": report.next_step,
+        }
+        print(json.dumps(document, indent=2))
     else:
         said = f"failures: {len(report.of('failure'))}, warnings: {len(report.of('warning'))}"
         following = f" Next: {report.next_step}" if report.next_step else ""

@@ -155,7 +155,7 @@ def _account() -> str:
 
 
 def _about(client: Client, server: Server) -> list[str]:
-    """What the server runs and uses, and where its key or token comes from."""
+    """What the server uses, and where its key or token comes from."""
     if server.remote:
         token = f'not written. {client.title} needs "headers": {{"Authorization": "Bearer ..."}} in its file.'
         if not server.with_token:
@@ -200,7 +200,7 @@ def _change(
 
 
 def _by_command(client: Client, layout: Layout, path: Path, name: str, made: dict[str, Any]) -> list[str]:
-    """Run the client's own commands. Returns nothing if its file is not as it should be afterwards."""
+    """Run the client's own commands. Nothing is returned if its file is not right afterwards."""
     commands = _own_commands(client, layout, name, made)
     if not commands:
         return []

@@ -123,10 +123,13 @@ class ClientFile:
             return None
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
         backup = self.path.with_name(f"{self.path.name}.{stamp}.bak")
-        # Neither an earlier backup nor a link of this name is written to.
-        with os.fdopen(private_files.create(backup), "wb") as file:
-            file.write(self.raw)
-        backup.chmod(mode)
+        try:
+            # Neither an earlier backup nor a link of this name is written to.
+            with os.fdopen(private_files.create(backup), "wb") as file:
+                file.write(self.raw)
+            backup.chmod(mode)
+        except OSError as error:
+            raise InstallError(f"No backup could be written to {backup}: {error.strerror}.") from None
         return backup
 
     def _written(self) -> bytes:

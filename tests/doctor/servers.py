@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,6 @@ HEALTHY: dict[str, Route] = {
         {"success": True, "org_id": "acme", "storage_type": "sqlite", "storage_configured": True},
     ),
     "GET /meta/version": (200, {"server_version": "0.2.32", "api_version": "1", "min_client_version": "0"}),
-    "POST /api/get_requests": (200, {"success": True, "sessions": [], "has_more": False}),
-    "POST /api/publish_interaction": (200, {"success": True, "request_id": "x"}),
-    "DELETE /api/delete_request": (200, {"success": True, "message": "Deleted successfully"}),
 }
 
 
@@ -34,7 +30,6 @@ def api(
     *,
     everywhere: Route | None = None,
     headers: Mapping[str, str] | None = None,
-    clock: float = 0.0,
     tls: ssl.SSLContext | None = None,
     seen: list[str] | None = None,
 ) -> Iterator[str]:
@@ -42,7 +37,6 @@ def api(
 
     Args:
         headers: added to every answer.
-        clock: seconds that its clock is off.
         seen: collects what was asked, with the Authorization header.
     """
     table = {**HEALTHY, **(routes or {})}
@@ -62,7 +56,6 @@ def api(
             kind = "text/html" if isinstance(said, str) else "application/json"
             self.send_header("content-type", kind)
             self.send_header("content-length", str(len(sent)))
-            self.send_header("date", formatdate(datetime.now(UTC).timestamp() + clock, usegmt=True))
             for name, value in (headers or {}).items():
                 self.send_header(name, value)
             self.end_headers()

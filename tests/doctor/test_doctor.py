@@ -35,17 +35,13 @@ def test_nothing_is_wrong_with_a_client_that_is_set_up(machine: Machine) -> None
 @pytest.mark.parametrize(
     ("name", "variables"),
     [
-        ("configuration-invalid", {"REFLEXIO_URL": "localhost:8061"}),
         ("configuration-invalid", {"REFLEXIO_URL": f"http://jo:{KEY}@127.0.0.1:1"}),
         ("configuration-invalid", {"REFLEXIO_MCP_TOOLS": "list_sesions"}),
-        ("configuration-invalid", {"REFLEXIO_API_KEY": "${env:REFLEXIO_API_KEY}"}),
         ("configuration-invalid", {"REFLEXIO_MCP_READONLY": "1"}),
         ("key-missing", {"REFLEXIO_URL": "https://www.reflexio.ai"}),
-        ("key-malformed", {"REFLEXIO_URL": "http://127.0.0.1:1", "REFLEXIO_API_KEY": f'"{KEY}"'}),
         ("key-malformed", {"REFLEXIO_URL": "http://127.0.0.1:1", "REFLEXIO_API_KEY": f"Bearer {KEY}"}),
         ("key-malformed", {"REFLEXIO_URL": "http://127.0.0.1:1", "REFLEXIO_API_KEY": "your-api-key"}),
         ("unreachable", {"REFLEXIO_URL": "http://127.0.0.1:1"}),
-        ("unreachable", {"REFLEXIO_URL": "http://reflexio.invalid"}),
     ],
 )
 def test_a_wrong_value_is_recognised(name: str, variables: dict[str, str], machine: Machine) -> None:
@@ -90,16 +86,12 @@ NO_STORAGE = (200, {"success": True, "org_id": "a", "storage_configured": False}
     [
         ("not-the-api", redirecting),
         ("not-the-api", lambda: api(everywhere=(200, HTML))),
-        ("not-the-api", lambda: api(everywhere=(404, HTML))),
         ("server-fault", lambda: api({"GET /api/whoami": (500, "Internal Server Error")})),
         ("not-authorized", lambda: api({"GET /api/whoami": (403, {"detail": "Suspicious user agent"})})),
         ("key-refused", lambda: api({"GET /api/whoami": (401, {"detail": "Invalid API key"})})),
-        ("rate-limited", lambda: api({"GET /api/whoami": (429, {"error": "60 per 1 minute"})})),
-        ("operation-failed", lambda: api({"GET /api/whoami": (200, {"success": False, "msg": "disk"})})),
         ("storage-not-configured", lambda: api({"GET /api/whoami": NO_STORAGE})),
         ("server-older", lambda: api({"GET /meta/version": (200, {"server_version": "0.2.1"})})),
         ("timed-out", lambda: raw(silent)),
-        ("connection-lost", lambda: raw(lambda _: None)),
     ],
 )  # fmt: skip
 def test_a_broken_server_is_recognised(
@@ -129,7 +121,6 @@ def other_database(path: Path) -> None:
     ("name", "make"),
     [
         ("store-not-usable", other_database),
-        ("store-not-usable", lambda path: path.write_bytes(b"no database, but long enough to be one" * 20)),
         ("store-not-usable", Path.mkdir),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.install.support import Home, client_of
+from tests.install.support import NAMED, Home
 
 
 @pytest.fixture
@@ -16,4 +16,4 @@ def home_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
             monkeypatch.delenv(variable)
     for variable, value in {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "LOGNAME": "jo"}.items():
         monkeypatch.setenv(variable, value)
-    return lambda name: Home(tmp_path, client_of(name))
+    return lambda name: Home(tmp_path, NAMED[name])

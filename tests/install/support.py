@@ -11,10 +11,7 @@ from reflexio_mcp.install.clients import CLIENTS, Client, Layout
 
 KEY = "rflx-0123456789"
 OWN = "http://localhost:8061"
-
-
-def client_of(name: str) -> Client:
-    return next(client for client in CLIENTS if client.name == name)
+NAMED = {client.name: client for client in CLIENTS}
 
 
 @dataclass
@@ -34,10 +31,8 @@ class Home:
 
     def put(self, entry: dict[str, Any], name: str = "reflexio") -> None:
         """A file with one entry; for a client that reads JSON."""
-        document: dict[str, Any] = {name: entry}
-        for key in reversed(self.client.section):
-            document = {key: document}
-        self.write(json.dumps(document))
+        (section,) = self.client.section
+        self.write(json.dumps({section: {name: entry}}))
 
     @property
     def text(self) -> str:
@@ -49,10 +44,7 @@ class Home:
 
     @property
     def entries(self) -> dict[str, Any]:
-        data = self.data
-        for key in self.client.section:
-            data = data.get(key, {})
-        return data
+        return self.data.get(self.client.section[0], {})
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -67,6 +59,3 @@ class Home:
 
     def uninstall(self, *words: str) -> int:
         return main(["uninstall", self.client.name, *words])
-
-
-NAMES = [client.name for client in CLIENTS]

@@ -1,6 +1,5 @@
-"""Installing into each client's file, a first and a second time."""
+"""What is written for each client, a first and a second time."""
 
-import io
 import json
 import os
 import subprocess
@@ -12,54 +11,19 @@ from typing import Any
 import pytest
 
 from reflexio_mcp.cli import main
-from reflexio_mcp.install.clients import Layout, System
+from reflexio_mcp.install.clients import Layout
 from reflexio_mcp.install.entry import command_of, find_launch
 from reflexio_mcp.install.files import InstallError
 from reflexio_mcp.settings import HOSTED_URL, load
-from tests.install.support import KEY, NAMES, OWN, Home, client_of
+from tests.install.support import KEY, NAMED, OWN, Home
 
 HomeOf = Callable[[str], Home]
 
-PLACES = {  # below the person's folder; what each client's documentation says
-    "claude-desktop": (
-        ".config/Claude/claude_desktop_config.json",
-        "Library/Application Support/Claude/claude_desktop_config.json",
-        "AppData/Roaming/Claude/claude_desktop_config.json",
-    ),
-    "claude-code": (".claude.json",) * 3,
-    "cursor": (".cursor/mcp.json",) * 3,
-    "vscode": (
-        ".config/Code/User/mcp.json",
-        "Library/Application Support/Code/User/mcp.json",
-        "AppData/Roaming/Code/User/mcp.json",
-    ),
-    "windsurf": (".codeium/windsurf/mcp_config.json",) * 3,
-    "zed": (".config/zed/settings.json", ".config/zed/settings.json", "AppData/Roaming/Zed/settings.json"),
-    "codex": (".codex/config.toml",) * 3,
-    "gemini": (".gemini/settings.json",) * 3,
-    "cline": (".cline/data/settings/cline_mcp_settings.json",) * 3,
-    "opencode": (".config/opencode/opencode.json",) * 3,
-    "qwen": (".qwen/settings.json",) * 3,
-    "copilot": (".copilot/mcp-config.json",) * 3,
-    "continue": (".continue/mcpServers/reflexio.json",) * 3,
-}
-
-KEY_STANDS_AS = {
-    "claude-desktop": KEY,
-    "claude-code": "${REFLEXIO_API_KEY:-}",
-    "cursor": "${env:REFLEXIO_API_KEY}",
-    "vscode": "${input:reflexio-api-key}",
-    "windsurf": "${env:REFLEXIO_API_KEY}",
-    "gemini": "$REFLEXIO_API_KEY",
-    "cline": "${env:REFLEXIO_API_KEY}",
-    "opencode": "{env:REFLEXIO_API_KEY}",
-    "qwen": "$REFLEXIO_API_KEY",
-    "copilot": "${REFLEXIO_API_KEY}",
-    "continue": "${{ secrets.REFLEXIO_API_KEY }}",
-}
+URL = "https://memory.example/mcp"
+TOKEN = "s3cret-bearer"
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=list(NAMED))
 def home(request: pytest.FixtureRequest, home_of: HomeOf) -> Home:
     """Each client, with another server and other settings in its file."""
     made = home_of(request.param)
@@ -70,27 +34,25 @@ def home(request: pytest.FixtureRequest, home_of: HomeOf) -> Home:
     return made
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_file_is_where_the_client_keeps_it_on_each_system(name: str) -> None:
-    systems: tuple[System, ...] = ("linux", "macos", "windows")
-    for system, place in zip(systems, PLACES[name], strict=True):
-        found = client_of(name).file(Layout(system, Path("/home/jo")))
-        assert found.relative_to("/home/jo").as_posix() == place
-
-
-def test_variables_and_older_places_are_heeded(tmp_path: Path) -> None:
-    layout = Layout(
-        "linux", tmp_path, {"CODEX_HOME": str(tmp_path / "c"), "XDG_CONFIG_HOME": str(tmp_path / "x")}
-    )
-    assert client_of("codex").file(layout) == tmp_path / "c" / "config.toml"
-    assert client_of("zed").file(layout) == tmp_path / "x" / "zed" / "settings.json"
-    second = client_of("opencode").paths(layout)[1]
-    second.parent.mkdir(parents=True)
-    second.touch()
-    assert client_of("opencode").file(layout) == second
+def test_the_file_is_where_the_client_keeps_it_on_each_system(tmp_path: Path) -> None:
+    windows, macos = Layout("windows", tmp_path), Layout("macos", tmp_path)
+    linux = Layout("linux", tmp_path, {"XDG_CONFIG_HOME": str(tmp_path / "x"), "CODEX_HOME": str(tmp_path)})
+    for name, layout, place in (
+        ("vscode", windows, "AppData/Roaming/Code/User/mcp.json"),
+        ("vscode", macos, "Library/Application Support/Code/User/mcp.json"),
+        ("vscode", linux, "x/Code/User/mcp.json"),
+        ("zed", windows, "AppData/Roaming/Zed/settings.json"),
+        ("zed", macos, ".config/zed/settings.json"),
+        ("codex", linux, "config.toml"),
+        ("cursor", windows, ".cursor/mcp.json"),
+    ):
+        assert NAMED[name].file(layout) == tmp_path / place
+    (tmp_path / "x/opencode").mkdir(parents=True)
+    (tmp_path / "x/opencode/opencode.jsonc").touch()
+    assert NAMED["opencode"].file(linux).name == "opencode.jsonc"
     package = tmp_path / "AppData/Local/Packages/Claude_pzs8sxrjxfjjc/LocalCache/Roaming/Claude"
     package.mkdir(parents=True)
-    assert client_of("claude-desktop").file(Layout("windows", tmp_path)).parent == package
+    assert NAMED["claude-desktop"].file(windows).parent == package
 
 
 def test_the_entry_starts_this_program_for_this_account_and_nothing_else_changes(home: Home) -> None:
@@ -126,76 +88,112 @@ def test_a_second_time_changes_nothing(home: Home, capsys: pytest.CaptureFixture
     assert len(home.backups) == 1
 
 
-def test_a_dry_run_writes_nothing_and_shows_no_key(
+def test_the_key_is_in_the_file_only_if_the_client_takes_it_from_nowhere_else(
     home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("REFLEXIO_API_KEY", KEY)
     old = home.text
     for words in (["--dry-run"], ["--print"]):
         assert home.install(*words) == 0
-        said = capsys.readouterr().out
-        assert find_launch()[0] in said
-        assert KEY not in said
-    assert (home.text, home.backups) == (old, [])
-
-
-def test_the_key_is_in_the_file_only_if_the_client_takes_it_from_nowhere_else(
-    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("REFLEXIO_API_KEY", KEY)
+    assert home.text == old
     assert home.install() == 0
     assert KEY not in capsys.readouterr().out
-    assert home.variables.get("REFLEXIO_API_KEY") == KEY_STANDS_AS.get(home.client.name)
-    assert (home.entries["reflexio"].get("env_vars") == ["REFLEXIO_API_KEY"]) is (home.client.name == "codex")
+    expected = KEY if home.client.key == "file" else home.client.reference or None
+    assert home.variables.get("REFLEXIO_API_KEY") == expected
     assert (KEY in home.text) is (home.client.name == "claude-desktop")
     if KEY in home.text:
         assert [one.stat().st_mode & 0o077 for one in (home.path, *home.backups)] == [0, 0]
     # Without its key the entry still means the account, and not the embedded store.
     assert load({**home.variables, "REFLEXIO_API_KEY": ""}).base_url == HOSTED_URL
-    if home.client.name == "vscode":
-        (question,) = home.data["inputs"]
-        assert (question["id"], question["password"]) == ("reflexio-api-key", True)
 
 
-def test_a_client_that_is_not_here_is_said_to_be_missing(
+@pytest.mark.parametrize("name", [name for name in NAMED if name != "claude-desktop"])
+def test_a_shared_server_is_added_by_its_address_with_at_most_a_reference_to_the_token(
+    name: str, home_of: HomeOf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = home_of(name)
+    form = {**home.client.remote, home.client.url_key: URL}
+    assert home.install("--remote", URL) == 0
+    assert home.entries["reflexio"] == form
+    monkeypatch.setenv("REFLEXIO_MCP_AUTH_TOKEN", TOKEN)
+    assert home.install("--remote", URL, "--replace") == 0
+    refers = any(word in home.text for word in ("REFLEXIO_MCP_AUTH_TOKEN", "${input:reflexio-mcp-token}"))
+    assert refers is (name not in ("zed", "cline", "continue"))
+    assert TOKEN not in home.text + capsys.readouterr().out
+    assert (home.install(), home.uninstall()) == (1, 1), "another server of the same name"
+    assert home.uninstall("--remote", URL) == 0
+    assert "reflexio" not in home.entries
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("https://memory.example/", URL),
+        (" https://memory.example/mcp/ ", URL),
+        ("https://memory.example:8443/team/mcp", "https://memory.example:8443/team/mcp"),
+        ("http://[::1]:8765/mcp", "http://[::1]:8765/mcp"),
+    ],
+)
+def test_an_address_is_taken_as_clients_use_it(typed: str, meant: str, home_of: HomeOf) -> None:
+    home = home_of("cursor")
+    home.install("--remote", typed)
+    assert home.entries["reflexio"] == {"url": meant}
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "", "memory.example/mcp", "http://memory.example/mcp", "ftp://memory.example/mcp", "https:///mcp",
+        f"https://jo:{TOKEN}@memory.example/mcp", f"https://memory.example/mcp?token={TOKEN}",
+        f"https://memory.example/mcp#{TOKEN}", "https://memory.example:99999/mcp", "https://memory.example/sse",
+        "https://memory.example/\x1b[31mmcp", "https://memory.example/\u202epcm", "https://mem\u200bory.example/mcp",
+        "https://memory.example/a b", "https://m\u0435mory.example/mcp", "http://localhost.example/mcp",
+    ],
+)  # fmt: skip
+def test_an_address_that_cannot_be_one_is_refused_and_not_repeated(
+    typed: str, home_of: HomeOf, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = home_of("cursor")
+    assert home.install("--remote", typed) == 2
+    said = capsys.readouterr().err
+    assert "--remote takes the" in said
+    assert TOKEN not in said
+    assert said.isascii()
+    assert "\x1b" not in said
+    assert not home.path.exists()
+
+
+def test_what_cannot_be_done_is_said_with_the_way_to_do_it(
     home_of: HomeOf, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home_of("cursor")
-    assert main(["install", "cursor"]) == 1
-    said = capsys.readouterr().err
-    assert "Cursor was not found" in said
-    assert "--create" in said
+    for words, code, said in (
+        (["cursor"], 1, "Cursor was not found"),
+        (["emacs"], 2, ", ".join(NAMED)),
+        (["claude-desktop", "--remote", URL], 1, f"add {URL} in the app"),
+        (["cursor", "--remote", URL, "--read-only"], 2, "--remote goes with no --read-only"),
+        (["cursor", "--every-user", "--user-id", "ada"], 2, "--every-user goes with no --user-id"),
+    ):
+        assert main(["install", *words]) == code
+        assert said in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
-    assert main(["install", "emacs"]) == 2
-    assert ", ".join(NAMES) in capsys.readouterr().err
 
 
-def test_the_clients_here_are_listed_with_the_next_command(
+def test_the_clients_here_are_listed_and_any_other_client_gets_an_entry_to_paste(
     home_of: HomeOf, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cursor, gemini = home_of("cursor"), home_of("gemini")
-    cursor.install()
-    gemini.write("{}")
-    capsys.readouterr()
+    home_of("cursor").install()
+    home_of("gemini").write("{}")
     main(["install"])
     said = capsys.readouterr().out
     assert "Cursor              has reflexio" in said
     assert "gemini          Gemini CLI\n" in said
-    assert "windsurf" in said
-
-
-def test_what_is_printed_for_any_client_can_be_read_by_it(
-    home_of: HomeOf, capsys: pytest.CaptureFixture[str]
-) -> None:
-    home_of("cursor")
     assert main(["install", "--print", "--user-id", "ada"]) == 0
-    shown = json.load(io.StringIO(capsys.readouterr().out))["mcpServers"]["reflexio"]
-    assert shown["command"] == find_launch()[0]
-    assert shown["env"] == {"REFLEXIO_USER_ID": "ada"}
+    shown = json.loads(capsys.readouterr().out)["mcpServers"]["reflexio"]
+    assert (shown["command"], shown["env"]) == (find_launch()[0], {"REFLEXIO_USER_ID": "ada"})
 
 
 OURS: list[dict[str, Any]] = [
-    {"command": "reflexio-mcp"},
     {"command": "/opt/tools/bin/reflexio-mcp", "args": ["serve"]},
     {"command": "C:\\Tools\\reflexio-mcp.exe"},
     {"command": "uvx", "args": ["--from", "git+https://x.example/reflexio-mcp", "reflexio-mcp@1.0"]},
@@ -227,7 +225,7 @@ def test_another_entry_of_the_same_name_is_left_alone_until_it_is_to_be_replaced
     assert home.entries["reflexio"]["command"] == find_launch()[0]
 
 
-def test_the_settings_that_replace_would_drop_are_named(
+def test_replace_drops_the_settings_that_it_named_and_sends_no_key_to_another_address(
     home_of: HomeOf, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = home_of("cline")
@@ -240,52 +238,33 @@ def test_the_settings_that_replace_would_drop_are_named(
     assert "s3cret" not in said
     assert KEY not in said
     assert home.install("--url", OWN, "--replace") == 0
-    assert home.variables == {"REFLEXIO_URL": OWN, "REFLEXIO_USER_ID": "jo"}, "no key goes to another address"
+    assert home.variables == {"REFLEXIO_URL": OWN, "REFLEXIO_USER_ID": "jo"}
 
 
-def test_the_user_is_the_one_of_the_account_unless_another_is_named(home_of: HomeOf) -> None:
-    home = home_of("cursor")
-    home.install()
-    assert home.variables == {"REFLEXIO_USER_ID": "jo"}
-    home.install("--user-id", "ada", "--replace")
-    assert home.variables == {"REFLEXIO_USER_ID": "ada"}
-    home.install("--every-user", "--replace")
-    assert home.variables == {}
-    assert home.install("--every-user", "--user-id", "ada") == 2
-
-
-def test_what_is_set_in_the_shell_is_written_so_that_it_means_the_same_elsewhere(
+def test_what_is_typed_and_set_in_the_shell_is_written_so_that_it_means_the_same_elsewhere(
     home_of: HomeOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = home_of("gemini")
+    home.install("--every-user")
+    assert home.variables == {}
     monkeypatch.setenv("REFLEXIO_MCP_STORE", "here.db")
     monkeypatch.setenv("REFLEXIO_MCP_PORT", "9")
-    home.install()
-    assert home.variables == {"REFLEXIO_MCP_STORE": str(Path("here.db").absolute()), "REFLEXIO_USER_ID": "jo"}
+    home.install("--user-id", "ada", "--replace")
+    assert home.variables == {
+        "REFLEXIO_MCP_STORE": str(Path("here.db").absolute()),
+        "REFLEXIO_USER_ID": "ada",
+    }
 
 
-def test_the_installed_command_is_named_by_its_whole_path_or_the_interpreter_runs_the_module(
-    tmp_path: Path,
-) -> None:
+def test_what_is_written_starts_with_a_poor_path_and_never_from_a_cache(tmp_path: Path) -> None:
     python = str(tmp_path / "python")
     assert find_launch(python, str(tmp_path)) == (python, "-P", "-m", "reflexio_mcp")
-    script = tmp_path / ("reflexio-mcp.exe" if sys.platform == "win32" else "reflexio-mcp")
-    script.touch()
-    assert find_launch(python, str(tmp_path)) == (str(script),)
-
-
-@pytest.mark.parametrize(
-    "prefix", ["/c/uv/archive-v0/x", "/c/uv/environments-v2/x", "/home/jo/.cache/pipx/x"]
-)
-def test_a_copy_in_a_cache_is_not_written_into_a_client(prefix: str) -> None:
-    with pytest.raises(InstallError, match="uv tool install"):
-        find_launch(prefix=prefix)
-
-
-def test_what_is_written_starts_with_a_poor_path(tmp_path: Path) -> None:
     done = subprocess.run(
         [*find_launch(), "--version"],
         env={"PATH": os.defpath, "HOME": str(tmp_path)}, cwd=tmp_path, capture_output=True, encoding="utf-8",
         timeout=60, check=False,
     )  # fmt: skip
     assert done.stdout.startswith("reflexio-mcp "), done.stderr
+    for prefix in ("/c/uv/archive-v0/x", "/c/uv/environments-v2/x", "/home/jo/.cache/pipx/x"):
+        with pytest.raises(InstallError, match="uv tool install"):
+            find_launch(sys.executable, prefix)

@@ -10,7 +10,7 @@ import pytest
 
 from reflexio_mcp.install import files
 from reflexio_mcp.install.files import ClientFile, InstallError
-from tests.install.support import KEY, Home, client_of
+from tests.install.support import KEY, NAMED, Home
 
 HomeOf = Callable[[str], Home]
 
@@ -72,7 +72,16 @@ def test_layout_and_characters_of_a_file_stay(home_of: HomeOf) -> None:
     assert b"\n" not in home.path.read_bytes().replace(b"\r\n", b"")
 
 
-def test_a_link_stays_a_link_and_rights_stay(home_of: HomeOf, tmp_path: Path) -> None:
+def test_a_link_stays_a_link_rights_stay_and_a_new_file_is_private(
+    home_of: HomeOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desktop = home_of("claude-desktop")
+    desktop.path.parent.mkdir(parents=True)
+    desktop.path.symlink_to(tmp_path / "elsewhere" / "claude.json")
+    monkeypatch.setenv("REFLEXIO_API_KEY", KEY)
+    assert desktop.install() == 0
+    assert desktop.path.is_symlink()
+    assert desktop.path.stat().st_mode & 0o077 == 0
     home = home_of("cursor")
     real = tmp_path / "dotfiles" / "mcp.json"
     real.parent.mkdir()
@@ -84,18 +93,6 @@ def test_a_link_stays_a_link_and_rights_stay(home_of: HomeOf, tmp_path: Path) ->
     assert home.path.is_symlink()
     assert "reflexio" in real.read_text(encoding="utf-8")
     assert real.stat().st_mode & 0o777 == 0o640
-
-
-def test_a_new_file_behind_a_dangling_link_is_private(
-    home_of: HomeOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    home = home_of("claude-desktop")
-    home.path.parent.mkdir(parents=True)
-    home.path.symlink_to(tmp_path / "dotfiles" / "claude.json")
-    monkeypatch.setenv("REFLEXIO_API_KEY", KEY)
-    assert home.install() == 0
-    assert home.path.is_symlink()
-    assert home.path.stat().st_mode & 0o077 == 0
 
 
 def test_a_backup_is_not_written_through_a_link_that_waits_for_it(
@@ -135,7 +132,7 @@ def test_what_is_no_ordinary_file_is_refused_at_once(
 def test_a_file_that_changed_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
     path.write_text("{}", encoding="utf-8")
-    file = ClientFile.read(client_of("cursor"), path)
+    file = ClientFile.read(NAMED["cursor"], path)
     path.write_text('{"new": 1}', encoding="utf-8")
     with pytest.raises(InstallError, match="changed meanwhile"):
         file.write(private=False)
@@ -147,9 +144,11 @@ import json, os, sys
 path = os.path.expanduser("~/.claude.json")
 document = json.load(open(path))
 words = sys.argv[1:]
+if os.path.exists(os.path.expanduser("~/broken")):
+    sys.exit()
 if words[:2] == ["mcp", "remove"]:
     document["mcpServers"].pop(words[4], None)
-elif words[:2] == ["mcp", "add-json"] and not os.path.exists(os.path.expanduser("~/broken")):
+elif words[:2] == ["mcp", "add-json"]:
     document["mcpServers"][words[4]] = json.loads(words[5])
 document["by_claude"] = True
 json.dump(document, open(path, "w"))
@@ -171,10 +170,11 @@ def test_a_client_with_a_command_of_its_own_writes_its_file_itself(
     assert "claude mcp add-json" in capsys.readouterr().out
     assert home.data["by_claude"]
     assert home.variables["REFLEXIO_API_KEY"] == "${REFLEXIO_API_KEY:-}"
-    assert home.uninstall() == 0
-    assert set(home.entries) == {"docs"}
     # What the command says is not believed: the file is looked at, and written here if it is not as it should be.
     (tmp_path / "broken").touch()
-    assert home.install() == 0
-    assert set(home.entries) == {"docs", "reflexio"}
-    assert "Written by" not in capsys.readouterr().out.split("Added")[-1]
+    assert home.install("--read-only", "--replace") == 0
+    assert home.variables["REFLEXIO_MCP_READ_ONLY"] == "1"
+    assert "Written by" not in capsys.readouterr().out
+    (tmp_path / "broken").unlink()
+    assert home.uninstall() == 0
+    assert set(home.entries) == {"docs"}
