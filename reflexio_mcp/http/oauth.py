@@ -328,13 +328,12 @@ class SignIn:
             return self._keys
         async with self._fetching:  # everybody waits for one fetch
             if self._clock() - self._fetched_at >= ASK_AGAIN_SECONDS:
-                self._why_not = AWAY
                 try:
-                    with anyio.move_on_after(FETCH_SECONDS):
+                    with anyio.fail_after(FETCH_SECONDS):
                         await self._discover()
-                        self._found_at = self._clock()
-                except _Unreachable as error:
-                    self._why_not = str(error)
+                    self._found_at = self._clock()
+                except (TimeoutError, _Unreachable) as error:
+                    self._why_not = str(error) or AWAY
                 self._fetched_at = self._clock()
         if self._clock() - self._found_at >= STALE_SECONDS:
             raise _Unreachable(self._why_not)
@@ -380,22 +379,28 @@ class SignIn:
 
 def _check(settings: Settings) -> None:
     issuer, audience = "REFLEXIO_MCP_OAUTH_ISSUER", "REFLEXIO_MCP_OAUTH_AUDIENCE"
-    if not settings.oauth_audience:
-        raise ConfigurationError(
-            f"{issuer} needs {audience}: the address at which clients reach this server, as in https://memory.example/mcp."
-        )
-    for name, url in ((issuer, settings.oauth_issuer), (audience, settings.oauth_audience)):
-        if not _is_encrypted_or_here(url):
-            raise ConfigurationError(f"{name} must be an https URL; http is accepted for this machine alone.")
-    if bool(settings.oauth_client_id) != bool(settings.oauth_client_secret):
-        raise ConfigurationError(
-            "REFLEXIO_MCP_OAUTH_CLIENT_ID and REFLEXIO_MCP_OAUTH_CLIENT_SECRET belong together; set both or none."
-        )
-    if settings.unsafe_no_auth or settings.user_id:
-        raise ConfigurationError(
+    for fault, wrong in (
+        (
+            f"{audience} is needed too: the address at which clients reach this server, as in "
+            "https://memory.example/mcp.",
+            not settings.oauth_audience,
+        ),
+        (
+            f"{issuer} and {audience} must be https URLs; http is accepted for this machine alone.",
+            not all(map(_is_encrypted_or_here, (settings.oauth_issuer, settings.oauth_audience))),
+        ),
+        (
+            "REFLEXIO_MCP_OAUTH_CLIENT_ID and REFLEXIO_MCP_OAUTH_CLIENT_SECRET belong together; set both or none.",
+            bool(settings.oauth_client_id) != bool(settings.oauth_client_secret),
+        ),
+        (
             f"{issuer} contradicts --unsafe-no-auth / REFLEXIO_MCP_UNSAFE_NO_AUTH and --user-id / REFLEXIO_USER_ID: "
-            "who signs in decides whose memory it is. Unset one."
-        )
+            "who signs in decides whose memory it is. Unset one.",
+            settings.unsafe_no_auth or settings.user_id,
+        ),
+    ):
+        if wrong:
+            raise ConfigurationError(fault)
 
 
 def _is_encrypted_or_here(url: str) -> bool:

@@ -4,9 +4,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 import anyio
@@ -34,11 +35,42 @@ BACKLOG: Final = 2048
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to `_serve`. uvicorn would raise them again at its end."""
+    """Answers every call before it stops. A second signal ends the process at once."""
+
+    def __init__(self, config: uvicorn.Config, app: HttpApp) -> None:
+        super().__init__(config)
+        self.code = 0
+        self._served = app
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
-        yield
+        """Handle signals without raising them again at the end, as uvicorn does."""
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        earlier = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in earlier.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit:
+            event("interrupted")
+            _leave(128 + sig)
+        self.code = 130 if sig == signal.SIGINT else 0
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        event("stopping")
+        for listening in self.servers:
+            listening.close()
+        seconds = self._served.settings.stop_timeout
+        with anyio.move_on_after(seconds + DRAIN_SECONDS) as limit:
+            await self._served.drain(seconds)
+        if limit.cancelled_caught:
+            event("abandoned", deletions=self._served.server.runtime.jobs.running)
+            _leave(1)
+        await super().shutdown(sockets)
 
 
 def serve(settings: Settings) -> int:
@@ -61,8 +93,8 @@ def serve(settings: Settings) -> int:
     return anyio.run(_serve, settings, app, listener)
 
 
-def uvicorn_server(app: HttpApp) -> uvicorn.Server:
-    """Return the server that `serve` runs; it handles no signals."""
+def uvicorn_server(app: HttpApp) -> _Server:
+    """Return the server that `serve` runs."""
     config = uvicorn.Config(
         app,
         http="h11",
@@ -76,35 +108,16 @@ def uvicorn_server(app: HttpApp) -> uvicorn.Server:
         h11_max_incomplete_event_size=32 * 1024,
         backlog=BACKLOG,
     )
-    return (uvicorn.Server if sys.platform == "win32" else _Server)(config)
+    return _Server(config, app)
 
 
 async def _serve(settings: Settings, app: HttpApp, listener: socket.socket) -> int:
     server = uvicorn_server(app)
-    if sys.platform == "win32":
-        async with app.running():
-            await server.serve(sockets=[listener])
-        return 0
-    code = 0
-
-    async def watch(received: AsyncIterator[signal.Signals]) -> None:
-        nonlocal code
-        async for number in received:
-            if app.stopping:
-                event("interrupted")
-                _leave(128 + number)
-            code = 130 if number == signal.SIGINT else 0
-            watching.start_soon(_stop, settings, app, server)
-
-    # The receiver stays until the end: without it a second signal would end the process at once.
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with anyio.create_task_group() as watching:
-            watching.start_soon(watch, signals)
-            async with app.running():
-                watching.start_soon(_warn, settings, app)
-                await server.serve(sockets=[listener])
-            watching.cancel_scope.cancel()
-    return code
+    async with app.running(), anyio.create_task_group() as tasks:
+        tasks.start_soon(_warn, settings, app)
+        await server.serve(sockets=[listener])
+        tasks.cancel_scope.cancel()
+    return server.code
 
 
 async def _warn(settings: Settings, app: HttpApp) -> None:
@@ -116,18 +129,6 @@ async def _warn(settings: Settings, app: HttpApp) -> None:
 def _say(text: str) -> None:
     sys.stderr.write(f"reflexio-mcp: {text}\n")
     sys.stderr.flush()
-
-
-async def _stop(settings: Settings, app: HttpApp, server: uvicorn.Server) -> None:
-    event("stopping")
-    for listening in getattr(server, "servers", ()):
-        listening.close()
-    with anyio.move_on_after(settings.stop_timeout + DRAIN_SECONDS) as limit:
-        await app.drain(settings.stop_timeout)
-    if limit.cancelled_caught:
-        event("abandoned", deletions=app.server.runtime.jobs.running)
-        _leave(1)
-    server.should_exit = True
 
 
 def _leave(code: int) -> None:
