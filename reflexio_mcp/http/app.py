@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import logging
-import re
 import time
 from collections.abc import AsyncGenerator
 from http import HTTPStatus
@@ -73,7 +72,7 @@ _SHARED_HEADERS: Final = (
 )  # fmt: skip
 """Headers that the page of an allowed origin may send."""
 
-_METHOD: Final = re.compile(r"[A-Z]{3,7}")
+METHODS: Final = ("GET", "POST", "DELETE")
 
 logger = logging.getLogger("reflexio_mcp.http")
 
@@ -132,15 +131,13 @@ class HttpApp:
         self._sse_streams = Quota(self._share, settings.max_sessions)
         self._streams: set[anyio.CancelScope] = set()
         self._ready = False
-        self._asked_at = -READY_SECONDS
+        self._ask_again_at = 0.0
         self._asking = anyio.Lock()
         self._app = Starlette(
             routes=[
                 Route("/health", self._health),
                 Route(READY_PATH, self._readiness),
-                Route(
-                    MCP_PATH, self._protected(self._manager.handle_request), methods=["GET", "POST", "DELETE"]
-                ),
+                Route(MCP_PATH, self._protected(self._manager.handle_request), methods=METHODS),
                 Route(SSE_PATH, self._protected(self._sse_stream), methods=["GET"]),
                 Route(MESSAGES_PATH, self._protected(self._sse.handle_post_message), methods=["POST"]),
                 *(self.sign_in.metadata_routes() if self.sign_in else ()),
@@ -151,7 +148,7 @@ class HttpApp:
                 Middleware(
                     CORSMiddleware,
                     allow_origin_regex=".*",  # the Origin has been checked before
-                    allow_methods=("GET", "POST", "DELETE"),
+                    allow_methods=METHODS,
                     allow_headers=_SHARED_HEADERS,
                     expose_headers=("mcp-session-id", "mcp-protocol-version", "www-authenticate"),
                 )
@@ -289,15 +286,12 @@ class HttpApp:
 
     async def _readiness(self, _request: Request) -> Response:
         async with self._asking:
-            if time.monotonic() - self._asked_at >= READY_SECONDS:
+            if time.monotonic() >= self._ask_again_at:
                 self._ready = False
-                with anyio.move_on_after(PROBE_SECONDS):
-                    try:
-                        await self._runtime.scopes.client.health()
-                        self._ready = True
-                    except ReflexioError as error:
-                        logger.warning("the backend is not ready: %s", type(error).__name__)
-                self._asked_at = time.monotonic()
+                with anyio.move_on_after(PROBE_SECONDS), contextlib.suppress(ReflexioError):
+                    await self._runtime.scopes.client.health()
+                    self._ready = True
+                self._ask_again_at = time.monotonic() + READY_SECONDS
         ready = self._ready and not self.stopping
         text, status = ("ready", 200) if ready else ("not ready", 503)
         return PlainTextResponse(text, status, {"cache-control": "no-store"})
@@ -310,14 +304,15 @@ class HttpApp:
 
 
 def _log_refusal(scope: Scope, status: int, seconds: float) -> None:
-    known = scope["path"] in (MCP_PATH, SSE_PATH, MESSAGES_PATH, "/health")
+    # Any other path or method may contain anything.
+    path, method = scope["path"], scope["method"]
     event(
         "refused",
         logging.WARNING,
         reason=HTTPStatus(status).phrase.lower().replace(" ", "_"),
         status=status,
-        method=scope["method"] if _METHOD.fullmatch(scope["method"]) else "",
-        path=scope["path"] if known else "",
+        method=method if method in METHODS else "",
+        path=path if path in (MCP_PATH, SSE_PATH, MESSAGES_PATH, "/health") else "",
         peer=peer.get(),
         ms=round(seconds * 1000, 1),
     )

@@ -17,7 +17,7 @@ import anyio
 import httpx
 import jwt
 from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import AnyHttpUrl, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError
 from starlette.routing import Route
 
 from reflexio_mcp.http.access import is_loopback, peer
@@ -88,6 +88,8 @@ class _Claims(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
+    iss: str
+    aud: Annotated[list[str], BeforeValidator(lambda aud: [aud] if isinstance(aud, str) else aud)]
     sub: Annotated[str, Field(min_length=1)]
     exp: FiniteFloat = math.inf
     nbf: FiniteFloat = -math.inf
@@ -128,7 +130,7 @@ class SignIn:
         self._tools = tools
         self._issuer = settings.oauth_issuer
         # Some clients ask for a token with a slash at the end of the URL.
-        self._audiences = [settings.oauth_audience, f"{settings.oauth_audience}/"]
+        self._audiences = {settings.oauth_audience, f"{settings.oauth_audience}/"}
         self.metadata_url = build_resource_metadata_url(AnyHttpUrl(settings.oauth_audience))
         try:
             # Plain http is for this machine alone, so no proxy may see it.
@@ -236,7 +238,9 @@ class SignIn:
         except ValidationError as error:
             names = ", ".join(sorted({str(one["loc"][0]) for one in error.errors()}))
             raise _Invalid(f"The token is not accepted because of its {names}.") from None
-        if not claims.nbf - LEEWAY_SECONDS <= time.time() < claims.exp + LEEWAY_SECONDS:
+        in_time = claims.nbf - LEEWAY_SECONDS <= time.time() < claims.exp + LEEWAY_SECONDS
+        for_us = claims.iss == self._issuer and not self._audiences.isdisjoint(claims.aud)
+        if not in_time or not for_us:
             raise _Invalid
         name = self._settings.oauth_user_claim
         user = told.get(name)
@@ -281,10 +285,8 @@ class SignIn:
                 token,
                 key,
                 algorithms=[key.algorithm_name],
-                audience=self._audiences,
-                issuer=self._issuer,
                 leeway=LEEWAY_SECONDS,
-                options={"require": ["exp", "iss", "aud", "sub"]},
+                options={"require": ["exp", "iss"], "verify_aud": False},
             )
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
             raise _Invalid from None
@@ -298,14 +300,9 @@ class SignIn:
             if len(self._remembered) >= MOST_REMEMBERED:
                 self._remembered.clear()
             self._remembered[digest] = (self._clock() + seconds, reply)
-        audience = reply.get("aud")
-        named = cast("list[Any]", audience) if isinstance(audience, list) else [audience]
-        for_us = (
-            any(one in self._audiences for one in named) and reply.get("iss", self._issuer) == self._issuer
-        )
-        if reply.get("active") is not True or not for_us:
+        if reply.get("active") is not True:
             raise _Invalid
-        return reply
+        return {"iss": self._issuer, **reply}
 
     async def _asked(self, token: str) -> Json:
         await self._known_keys()
@@ -379,28 +376,23 @@ class SignIn:
 
 def _check(settings: Settings) -> None:
     issuer, audience = "REFLEXIO_MCP_OAUTH_ISSUER", "REFLEXIO_MCP_OAUTH_AUDIENCE"
-    for fault, wrong in (
-        (
-            f"{audience} is needed too: the address at which clients reach this server, as in "
-            "https://memory.example/mcp.",
-            not settings.oauth_audience,
-        ),
-        (
-            f"{issuer} and {audience} must be https URLs; http is accepted for this machine alone.",
-            not all(map(_is_encrypted_or_here, (settings.oauth_issuer, settings.oauth_audience))),
-        ),
-        (
-            "REFLEXIO_MCP_OAUTH_CLIENT_ID and REFLEXIO_MCP_OAUTH_CLIENT_SECRET belong together; set both or none.",
-            bool(settings.oauth_client_id) != bool(settings.oauth_client_secret),
-        ),
-        (
+    if not settings.oauth_audience:
+        raise ConfigurationError(
+            f"{issuer} needs {audience}: the address at which clients reach this server, as in https://memory.example/mcp."
+        )
+    if not all(map(_is_encrypted_or_here, (settings.oauth_issuer, settings.oauth_audience))):
+        raise ConfigurationError(
+            f"{issuer} and {audience} must be https URLs; http is accepted for this machine alone."
+        )
+    if bool(settings.oauth_client_id) != bool(settings.oauth_client_secret):
+        raise ConfigurationError(
+            "REFLEXIO_MCP_OAUTH_CLIENT_ID and REFLEXIO_MCP_OAUTH_CLIENT_SECRET belong together; set both or none."
+        )
+    if settings.unsafe_no_auth or settings.user_id:
+        raise ConfigurationError(
             f"{issuer} contradicts --unsafe-no-auth / REFLEXIO_MCP_UNSAFE_NO_AUTH and --user-id / REFLEXIO_USER_ID: "
-            "who signs in decides whose memory it is. Unset one.",
-            settings.unsafe_no_auth or settings.user_id,
-        ),
-    ):
-        if wrong:
-            raise ConfigurationError(fault)
+            "who signs in decides whose memory it is. Unset one."
+        )
 
 
 def _is_encrypted_or_here(url: str) -> bool:
