@@ -18,7 +18,7 @@ from reflexio_mcp.results.explorer import ExplorerData, ExplorerState, RuleWords
 from reflexio_mcp.results.reading import RequestRow, SessionRequests
 from reflexio_mcp.results.text import shown_name, visible
 from reflexio_mcp.toolkit.context import Call, app_of, place_shown, scope_of
-from reflexio_mcp.traffic.audit.rules import FINDINGS, rule_of, select_each, severity_of
+from reflexio_mcp.traffic.audit.rules import ASKED_FINDINGS, FINDINGS, rule_of, select_each, severity_of
 from reflexio_mcp.traffic.deletion.plan import Options
 from reflexio_mcp.traffic.deletion.targets import Requests
 from reflexio_mcp.traffic.errors import InvalidInput
@@ -101,7 +101,9 @@ def _state(call: Call, wanted: TrafficFilter) -> ExplorerState:
         recovery_days=settings.recovery_days,
         tools=sorted(app.tools),
         rules={
-            name: RuleWords(why=rule_of(name).why, grave=severity_of(name) == "high") for name in FINDINGS
+            name: RuleWords(why=rule_of(name).why, grave=severity_of(name) == "high")
+            for name in FINDINGS
+            if name not in ASKED_FINDINGS
         },
         filter={
             **_names(scope, wanted),

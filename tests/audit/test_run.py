@@ -14,8 +14,12 @@ from reflexio_mcp.results.base import STRUCTURED_CHARS, TEXT_CHARS
 from reflexio_mcp.traffic.audit import run
 from reflexio_mcp.traffic.audit.rules.base import Finding, Session
 from reflexio_mcp.traffic.audit.rules.habits import SharedSession
+from reflexio_mcp.traffic.deletion.targets import Filtered
+from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
+from reflexio_mcp.traffic.reading.listing import list_requests
+from reflexio_mcp.traffic.reading.lookup import untold
 from reflexio_mcp.traffic.scope import Scope
 from tests.audit.stored import GITHUB_TOKEN, audit, found, request, store
 
@@ -39,6 +43,15 @@ async def test_a_finding_says_what_where_why_and_shows_before_it_deletes() -> No
     text = audit_text(result)
     assert GITHUB_TOKEN not in text
     assert text.index("show: list_requests") < text.index("then: delete_requests")
+
+
+async def test_a_place_shows_no_other_secret_and_no_number_of_a_person() -> None:
+    said = f"card 4111 1111 1111 1111 {GITHUB_TOKEN} a@ada-lovelace.org"
+    async with store(request("r1", said)) as client:
+        row = found(await audit(client), "probable-secret")
+    assert row
+    assert not any(map(str.isdigit, row.places[0].around))
+    assert "lovelace" not in row.places[0].around
 
 
 async def test_what_the_call_selects_is_what_the_audit_counted() -> None:
@@ -133,6 +146,38 @@ async def test_requests_that_wait_and_that_failed_are_named(monkeypatch: pytest.
     assert waiting.act.tool == "finish_session"
     assert failed
     assert [one.request_id for one in failed.places] == ["r2"]
+    assert waiting.show
+    assert waiting.show.arguments["finding"] == "learning-waiting"
+
+
+@pytest.mark.parametrize(("finding", "request_id"), [("learning-waiting", "r1"), ("learning-failed", "r2")])
+async def test_what_the_service_says_of_learning_is_a_filter(
+    finding: str, request_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"r0": "done", "r1": "deferred", "r2": "failed"}
+
+    async def learning_status(self: ReflexioClient, request_id: str) -> LearningStatus:
+        return LearningStatus(status=said[request_id])
+
+    monkeypatch.setattr(ReflexioClient, "learning_status", learning_status)
+    items = [request(name, f"number {name}", session_id=f"s{name}") for name in said]
+    wanted = make_filter(finding=finding)
+    async with store(*items) as client:
+        scope = Scope(client=client)
+        page = await list_requests(scope, wanted, limit=20)
+        selected = await Filtered(wanted).select(scope, untold)
+    assert [row.request_id for one in page.sessions for row in one.requests] == [request_id]
+    assert [one.id for one in selected.items] == [request_id]
+    assert page.total == 1
+    assert "among the 60 newest" in page.looked_at.filter
+
+
+async def test_a_store_that_does_not_learn_has_no_requests_that_wait() -> None:
+    async with store(request("r1", "hello there")) as client:
+        with pytest.raises(InvalidInput, match="does not learn"):
+            await list_requests(
+                Scope(client=client, learns=False), make_filter(finding="learning-waiting"), limit=20
+            )
 
 
 async def test_an_answer_fits_however_much_is_found() -> None:

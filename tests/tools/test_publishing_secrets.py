@@ -189,7 +189,7 @@ def hide_the_formats(monkeypatch: pytest.MonkeyPatch) -> str:
     """What knows the forms of vendors does not run any more; gives a key of such a form."""
     for module in ("formats", "redaction"):
         monkeypatch.setattr(f"reflexio_mcp.traffic.audit.rules.{module}.available", lambda: False)
-    return "glpat-" + "x7Yq2LmN9pQrS4tUvW8z"
+    return "glpat-" + "x7yq2lmn9pqrs4tuvw8z"
 
 
 @pytest.mark.parametrize("policy", ["refuse", "redact"])

@@ -1,6 +1,5 @@
-"""What the service has to be asked for after the pass: where learning stands, and what was learned."""
+"""`orphaned-learning` and `stale-learning`: the service is asked after the pass what was learned."""
 
-import heapq
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,21 +7,17 @@ from typing import Final
 
 import anyio
 
-from reflexio_mcp.rest.errors import NotFound, ReflexioError
-from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
-from reflexio_mcp.traffic.audit.rules.base import Finding
+from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
 
-__all__ = ["LearnedChecks", "LearningChecks"]
-
-ASKED: Final = 60
-"""Requests whose learning is asked about, the newest: the service answers 120 of these questions a minute."""
+__all__ = ["LearnedChecks"]
 
 SECONDS: Final = 8.0
-"""For each of the two kinds of questions; a slow service is asked about fewer."""
+"""For all questions; a slow service is asked about fewer users."""
 
 AT_ONCE: Final = 6
 
@@ -33,62 +28,8 @@ YEAR: Final = 365 * 86_400
 
 
 @dataclass
-class LearningChecks:
-    """`learning-waiting` and `learning-failed`."""
-
-    asked: int = 0
-    findings: list[Finding] = field(default_factory=list[Finding])
-    _newest: list[tuple[int, str, StoredRequest]] = field(
-        default_factory=list[tuple[int, str, StoredRequest]]
-    )
-
-    def note(self, item: RequestWithInteractions) -> None:
-        """Remember a request if it is one of the newest."""
-        request = item.request
-        if not request.evaluation_only:
-            entry = (request.created_at, request.request_id, request)
-            if len(self._newest) < ASKED:
-                heapq.heappush(self._newest, entry)
-            elif entry[:2] > self._newest[0][:2]:
-                heapq.heapreplace(self._newest, entry)
-
-    async def ask(self, scope: Scope) -> str:
-        """Ask about the newest requests.
-
-        Returns:
-            What could not be asked; empty if all was.
-        """
-        untracked = 0
-
-        async def one_request(entry: tuple[int, str, StoredRequest]) -> None:
-            nonlocal untracked
-            request = entry[2]
-            try:
-                told = await scope.client.learning_status(request.request_id)
-            except NotFound:
-                return
-            self.asked += 1
-            untracked += told.status == "not_tracked"
-            if told.status == "failed":
-                self.findings.append(Finding("learning-failed", request, told.reason or ""))
-            elif told.status in ("pending", "deferred"):
-                self.findings.append(Finding("learning-waiting", request, told.reason or told.status))
-
-        newest = sorted(self._newest, reverse=True)
-        try:
-            with anyio.move_on_after(SECONDS):
-                await for_each(newest, one_request, at_once=AT_ONCE)
-        except ReflexioError:
-            if not self.asked:
-                return "the service did not say where learning stands"
-        if untracked and untracked == self.asked:
-            return "this store does not learn"
-        return f"the service was asked about the {self.asked:,} newest requests" if self.asked < ASKED else ""
-
-
-@dataclass
 class LearnedChecks:
-    """`orphaned-learning` and `stale-learning`."""
+    """The learnings whose sources are all deleted, and those that nothing has changed for a year."""
 
     orphaned: list[Learning] = field(default_factory=list[Learning])
     stale: list[Learning] = field(default_factory=list[Learning])

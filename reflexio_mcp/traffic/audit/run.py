@@ -15,10 +15,11 @@ from anyio.lowlevel import RunVar
 from reflexio_mcp.rest.models import StoredRequest
 from reflexio_mcp.results.audit import AuditResult, Call, Count, FindingRow, Found, NotLooked, Place
 from reflexio_mcp.results.base import NOTICE, STRUCTURED_CHARS, at
-from reflexio_mcp.traffic.audit.asking import LearnedChecks, LearningChecks
+from reflexio_mcp.traffic.audit.asking import LearnedChecks
 from reflexio_mcp.traffic.audit.calls import Offer, calls_about, can_be_given
-from reflexio_mcp.traffic.audit.rules import FINDINGS, RULES, rule_of, severity_of
+from reflexio_mcp.traffic.audit.rules import ASKED, FINDINGS, RULES, LearningChecks, rule_of, severity_of
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session
+from reflexio_mcp.traffic.audit.rules.learning import NO_LEARNING
 from reflexio_mcp.traffic.reading.cursors import Cursor
 from reflexio_mcp.traffic.reading.filters import NO_FILTER, TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress, untold
@@ -50,7 +51,6 @@ NEVER: Final = NotLooked(
     reason="no rule finds them reliably",
 )
 PART: Final = "a filter or a cursor leaves out a part of the traffic"
-NO_LEARNING: Final = "this store does not learn"
 
 
 @dataclass
@@ -107,7 +107,7 @@ class _Pass:
                 self.sessions += 1
                 for item in items:
                     self._count(item.request, len(item.interactions))
-                    self.learning.note(item)
+                    self.learning.note(item.request)
                     self.learned.note(item)
                 session = Session(one.session_id, items)
                 for rule in self.rules:
@@ -282,6 +282,10 @@ async def _ask(scope: Scope, look: _Pass, now: float, skip: Callable[..., None],
         return
     if reason := await look.learning.ask(scope):
         skip(reason, "learning-failed", "learning-waiting")
+    elif look.learning.more:
+        skip(
+            f"the service was asked about the {ASKED} newest requests", "learning-failed", "learning-waiting"
+        )
     look.add(look.learning.findings)
     whose = look.wanted.user_id or scope.user_id
     if part:

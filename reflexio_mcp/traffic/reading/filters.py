@@ -10,7 +10,7 @@ import anyio.to_thread
 from reflexio_mcp.rest.api_limits import SOURCE_PATTERN
 from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, StoredRequest
 from reflexio_mcp.results.text import label
-from reflexio_mcp.traffic.audit.rules import WHOLE_SESSIONS
+from reflexio_mcp.traffic.audit.rules import ASKED, ASKED_FINDINGS, WHOLE_SESSIONS
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.search import check_search, search, words_of
 from reflexio_mcp.traffic.times import iso, lacks_zone, parse_time
@@ -130,7 +130,8 @@ class TrafficFilter:
         if self.evaluation_only is not None:
             parts.append("for evaluation only" if self.evaluation_only else "not for evaluation only")
         if self.finding:
-            parts.append(f"found as {self.finding}")
+            among = f" among the {ASKED} newest" if self.finding in ASKED_FINDINGS else ""
+            parts.append(f"found as {self.finding}{among}")
         if self.contains:
             parts.append(f"containing {words_of(self.contains).described(most)}" if words else WORDS_NOT_KEPT)
         return ", ".join(parts) or NO_FILTER

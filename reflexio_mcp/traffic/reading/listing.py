@@ -18,7 +18,9 @@ from reflexio_mcp.results.reading import (
     SessionRow,
 )
 from reflexio_mcp.results.text import label, shown_name
+from reflexio_mcp.traffic.audit.rules import ASKED_FINDINGS
 from reflexio_mcp.traffic.content import content_chars
+from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import Cursor, open_cursor
 from reflexio_mcp.traffic.reading.filters import NO_FILTER, TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import get_stored
@@ -187,6 +189,8 @@ async def list_requests(
 
 
 async def _look_up(scope: Scope, walk: "_Walk", request_id: str) -> RequestPage:
+    if walk.wanted.finding in ASKED_FINDINGS:
+        raise InvalidInput("finding", "does not go with request_id here; get_request says where learning is.")
     item = await get_stored(scope, request_id)
     found = await walk.wanted.pick_in_thread([item] if item else [])
     rows = await walk.showing.requests(found)

@@ -12,6 +12,7 @@ parts until only what fails is left: a gap, named by its time.
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -28,6 +29,8 @@ from reflexio_mcp.rest.models import (
 )
 from reflexio_mcp.results.base import at
 from reflexio_mcp.results.reading import Gap
+from reflexio_mcp.traffic.audit.rules import ASKED_FINDINGS, LearningChecks
+from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import Cursor, Listing
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.scope import Scope
@@ -88,7 +91,8 @@ class SessionSlice:
 class SessionPager:
     """A pass over the sessions that match a filter, the newest first.
 
-    It yields what the API matched, inside the caller's scope; the rest of the filter is not applied.
+    It yields what the API matched, inside the caller's scope, and of a finding that the service is asked for only its
+    requests; the rest of the filter is not applied.
 
     Args:
         scope: the client and the user it is confined to.
@@ -112,6 +116,7 @@ class SessionPager:
         self._frozen = after.frozen if after else None
         self._clock = 0.0
         self._gaps: dict[str, _Gap] = {}
+        self._named: frozenset[str] | None = None
         self.requests_seen = 0
         self.on_last_page = False
 
@@ -160,6 +165,8 @@ class SessionPager:
         """Yield what is left of each session, the newest first."""
         self.requests_seen = 0
         self._gaps.clear()
+        if self._filter.finding in ASKED_FINDINGS and self._named is None:
+            self._named = await self._ask()
         offset, page = await self._start()
         seen: set[str] = set()
         met: set[str] = set()
@@ -218,6 +225,25 @@ class SessionPager:
             self._gaps[name] = replace(gap, last=known.last) if known else gap
         return page
 
+    async def _ask(self) -> frozenset[str]:
+        """The ids of the newest matching requests for which the service confirms the finding.
+
+        Raises:
+            InvalidInput: the service did not answer for all of them.
+        """
+        checks, wanted = LearningChecks(), replace(self._filter, finding="")
+        async with aclosing(SessionPager(self._scope, wanted).slices()) as slices:
+            async for part in slices:
+                if checks.has_newer_than(part.newest):
+                    break
+                for item in part.requests:
+                    if wanted.matches_request(item.request):
+                        checks.note(item.request)
+        if problem := await checks.ask(self._scope):
+            raise InvalidInput("finding", f"cannot be {self._filter.finding} now: {problem}.")
+        found = (one for one in checks.findings if one.name == self._filter.finding)
+        return frozenset(one.request.request_id for one in found)
+
     def _visible(self, group: SessionGroup) -> list[RequestWithInteractions]:
         # Filters the server ignored, and rows of another user it should not have sent, stop here.
         user = self._filter.user_id
@@ -227,6 +253,7 @@ class SessionPager:
             if self._scope.covers(item.request.user_id)
             and (not user or item.request.user_id == user)
             and (self._frozen is None or item.request.created_at <= self._frozen)
+            and (self._named is None or item.request.request_id in self._named)
         ]
         rows.sort(key=place_of, reverse=True)
         return rows

@@ -20,6 +20,8 @@ from reflexio_mcp.traffic.audit.rules.habits import (
     UnclearMetadata,
 )
 from reflexio_mcp.traffic.audit.rules.learning import (
+    ASKED,
+    LearningChecks,
     LearningFailed,
     LearningWaiting,
     OrphanedLearning,
@@ -27,9 +29,12 @@ from reflexio_mcp.traffic.audit.rules.learning import (
 )
 
 __all__ = [
+    "ASKED",
+    "ASKED_FINDINGS",
     "FINDINGS",
     "RULES",
     "WHOLE_SESSIONS",
+    "LearningChecks",
     "findings_in",
     "rule_of",
     "select",
@@ -58,6 +63,9 @@ _BY_FINDING: Final = {name: rule for rule in RULES for name in rule.names()}
 
 FINDINGS: Final = tuple(name for name, rule in _BY_FINDING.items() if rule.selects)
 """What the filter `finding` takes."""
+
+ASKED_FINDINGS: Final = frozenset(name for name, rule in _BY_FINDING.items() if rule.asked)
+"""Findings that the service is asked for: a pager yields only their requests, so `select` leaves nothing out."""
 
 WHOLE_SESSIONS: Final = frozenset(name for name, rule in _BY_FINDING.items() if rule.whole_sessions)
 """Findings that are judged by the newest request of a session, so that no filter may leave that out."""
@@ -102,5 +110,7 @@ def select(finding: str, items: Items) -> Items:
     Raises:
         KeyError: there is no such finding.
     """
+    if finding in ASKED_FINDINGS:
+        return items
     found = {one.request.request_id for one in findings_in(items, [rule_of(finding)]) if one.name == finding}
     return [item for item in items if item.request.request_id in found]

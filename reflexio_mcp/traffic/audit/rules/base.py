@@ -56,7 +56,8 @@ class Rule:
         why: one sentence: why it matters.
         advice: what to do about it outside of the store, and next time.
         offers: whether the requests it finds may be deleted, or are only shown.
-        selects: whether `finding` can be used as a filter, because one session shows it.
+        selects: whether the finding can be used as a filter: one session shows it, or `asked`.
+        asked: the service says it of single requests; what was said does not show it.
         whole_sessions: it judges by the newest request of a session, so that no filter may leave that out.
         of_content: it reads what was said.
     """
@@ -68,6 +69,7 @@ class Rule:
     advice: ClassVar[str]
     offers: ClassVar[Literal["delete", "look"]] = "look"
     selects: ClassVar[bool] = True
+    asked: ClassVar[bool] = False
     whole_sessions: ClassVar[bool] = False
     of_content: ClassVar[bool] = False
 

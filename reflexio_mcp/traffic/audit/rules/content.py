@@ -1,19 +1,30 @@
 """Rules about what was said: secrets, planted instructions, personal data.
 
-What they look with compiles many patterns, so it is imported by the first audit or filter that needs it.
+Their patterns take long to compile, so each rule imports them when it first looks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session, excerpt, stop_if_cancelled
-from reflexio_mcp.traffic.content import every_text, stored_texts
+from reflexio_mcp.traffic.content import every_text
 
 __all__ = ["PersonalData", "PlantedInstructions", "Secret"]
 
 
+def _texts(
+    items: Sequence[RequestWithInteractions],
+) -> Iterator[tuple[RequestWithInteractions, StoredInteraction, str, str]]:
+    """Every text of these requests, with its request, its interaction and its field."""
+    for item in items:
+        for turn in item.interactions:
+            for field, text in every_text(turn):
+                stop_if_cancelled()
+                yield item, turn, field, text
+
+
 class Secret(Rule):
-    """Keys, tokens and passwords in stored text. A request with a probable one counts as probable alone."""
+    """Keys, tokens and passwords in stored text. A request with a probable secret counts as probable alone."""
 
     name = "secret"
     findings = ("probable-secret", "possible-secret")
@@ -30,27 +41,36 @@ class Secret(Rule):
             yield from probable or found
 
     def _found(self, item: RequestWithInteractions) -> Iterator[Finding]:
-        from reflexio_mcp.traffic.audit.rules.redaction import asked_for, secrets_in_answer
+        from reflexio_mcp.traffic.audit.rules.personal import personal_in
+        from reflexio_mcp.traffic.audit.rules.redaction import asked_for, secret_in_name, secrets_in_answer
         from reflexio_mcp.traffic.audit.rules.secrets import find_secrets
 
-        for turn, asked in zip(item.interactions, asked_for(item.interactions), strict=True):
-            for field, text in every_text(turn):
-                stop_if_cancelled()
-                found = secrets_in_answer(text) if asked and field == "content" else find_secrets(text)
-                places = [(one.start, one.end) for one in found]
-                for one, place in zip(found, places, strict=True):
-                    name = "probable-secret" if one.probable else "possible-secret"
-                    around = excerpt(text, place, one.kind, places) if field == "content" else f"in {field}"
-                    yield Finding(name, item.request, one.kind, turn.interaction_id, around)
-        for kind in self._in_names(item):
-            yield Finding("probable-secret", item.request, f"{kind} in an id or a name")
-
-    def _in_names(self, item: RequestWithInteractions) -> Iterator[str]:
-        from reflexio_mcp.traffic.audit.rules.redaction import secret_in_name
-
+        answers = {
+            turn.interaction_id
+            for turn, asked in zip(item.interactions, asked_for(item.interactions), strict=True)
+            if asked
+        }
+        for _, turn, field, text in _texts([item]):
+            answer = field == "content" and turn.interaction_id in answers
+            found = secrets_in_answer(text) if answer else find_secrets(text)
+            hidden = [(one.start, one.end) for one in found]
+            if found:
+                hidden += ((start, end) for start, end, _ in personal_in(text))
+            for one in found:
+                name = "probable-secret" if one.probable else "possible-secret"
+                place = (one.start, one.end)
+                around = excerpt(text, place, one.kind, hidden) if field == "content" else f"in {field}"
+                yield Finding(name, item.request, one.kind, turn.interaction_id, around)
         request = item.request
-        named = (request.request_id, request.session_id, request.user_id, request.source)
-        yield from filter(None, map(secret_in_name, (*named, request.agent_version)))
+        named = (
+            request.request_id,
+            request.session_id,
+            request.user_id,
+            request.source,
+            request.agent_version,
+        )
+        for kind in filter(None, map(secret_in_name, named)):
+            yield Finding("probable-secret", request, f"{kind} in an id or a name")
 
 
 class PlantedInstructions(Rule):
@@ -66,14 +86,10 @@ class PlantedInstructions(Rule):
     def look(self, session: Session) -> Iterator[Finding]:
         from reflexio_mcp.traffic.audit.rules.planted import is_foreign, planted_in
 
-        for item in session.requests:
-            for turn in item.interactions:
-                for field, text in every_text(turn):
-                    stop_if_cancelled()
-                    foreign = is_foreign(turn.role) or field == "tools_used"
-                    # The words themselves are not shown: they were written for whoever reads them.
-                    if kind := planted_in(text, foreign=foreign):
-                        yield Finding(self.name, item.request, kind, turn.interaction_id)
+        for item, turn, field, text in _texts(session.requests):
+            # The words themselves are not shown: they were written for whoever reads them.
+            if kind := planted_in(text, foreign=is_foreign(turn.role) or field == "tools_used"):
+                yield Finding(self.name, item.request, kind, turn.interaction_id)
 
 
 class PersonalData(Rule):
@@ -90,14 +106,12 @@ class PersonalData(Rule):
         from reflexio_mcp.traffic.audit.rules.personal import personal_in
         from reflexio_mcp.traffic.audit.rules.secrets import find_secrets
 
-        for item in session.requests:
-            for turn in item.interactions:
-                for text in stored_texts(turn):
-                    stop_if_cancelled()
-                    found = list(personal_in(text))
-                    hidden = [(start, end) for start, end, _ in found]
-                    if found:
-                        hidden += ((one.start, one.end) for one in find_secrets(text))
-                    for start, end, kind in found:
-                        around = excerpt(text, (start, end), kind, hidden)
-                        yield Finding(self.name, item.request, kind, turn.interaction_id, around)
+        for item, turn, field, text in _texts(session.requests):
+            # Names of tools and roles, and addresses of images, identify nobody.
+            if field in ("role", "interacted_image_url") or not (found := list(personal_in(text))):
+                continue
+            hidden = [(start, end) for start, end, _ in found]
+            hidden += ((one.start, one.end) for one in find_secrets(text))
+            for start, end, kind in found:
+                around = excerpt(text, (start, end), kind, hidden)
+                yield Finding(self.name, item.request, kind, turn.interaction_id, around)

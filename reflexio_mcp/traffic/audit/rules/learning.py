@@ -1,8 +1,36 @@
-"""Rules about learning: what the service says of requests, and what was learned. Declared here, asked in `asking`."""
+"""Rules about learning: what the service says of requests, and what was learned, which `asking` reads."""
 
-from reflexio_mcp.traffic.audit.rules.base import Rule
+import heapq
+from dataclasses import dataclass, field
+from typing import Final
 
-__all__ = ["LearningFailed", "LearningWaiting", "OrphanedLearning", "StaleLearning"]
+import anyio
+
+from reflexio_mcp.rest.errors import NotFound, ReflexioError
+from reflexio_mcp.rest.models import StoredRequest
+from reflexio_mcp.traffic.audit.rules.base import Finding, Rule
+from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.tasks import for_each
+
+__all__ = [
+    "ASKED",
+    "NO_LEARNING",
+    "LearningChecks",
+    "LearningFailed",
+    "LearningWaiting",
+    "OrphanedLearning",
+    "StaleLearning",
+]
+
+ASKED: Final = 60
+"""Requests whose learning is asked about, the newest: the service answers 120 of these questions a minute."""
+
+SECONDS: Final = 8.0
+"""For all of these questions."""
+
+AT_ONCE: Final = 6
+
+NO_LEARNING: Final = "this store does not learn"
 
 
 class LearningWaiting(Rule):
@@ -12,7 +40,7 @@ class LearningWaiting(Rule):
     severity = "low"
     why = "Nothing is learned from them until the window is full, the session is finished or six hours have passed."
     advice = "Call finish_session when a conversation is over."
-    selects = False
+    asked = True
 
 
 class LearningFailed(Rule):
@@ -24,7 +52,7 @@ class LearningFailed(Rule):
     advice = (
         "See the reason with get_request; publish again with force_extraction=true once its cause is gone."
     )
-    selects = False
+    asked = True
 
 
 class OrphanedLearning(Rule):
@@ -47,3 +75,71 @@ class StaleLearning(Rule):
     advice = "Delete what no longer holds; what still does is learned again."
     offers = "delete"
     selects = False
+
+
+@dataclass
+class LearningChecks:
+    """Asks the service where the learning of the newest requests stands."""
+
+    asked: int = 0
+    findings: list[Finding] = field(default_factory=list[Finding])
+    more: bool = False
+    """Whether there are older requests too, which are not asked about."""
+    _newest: list[tuple[int, str, StoredRequest]] = field(
+        default_factory=list[tuple[int, str, StoredRequest]]
+    )
+
+    def note(self, request: StoredRequest) -> None:
+        """Remember a request if it is one of the newest."""
+        if request.evaluation_only:
+            return
+        entry = (request.created_at, request.request_id, request)
+        if len(self._newest) < ASKED:
+            heapq.heappush(self._newest, entry)
+        else:
+            self.more = True
+            heapq.heappushpop(self._newest, entry)
+
+    def has_newer_than(self, second: int) -> bool:
+        """Whether all requests that are asked about are newer, so that nothing older need be noted."""
+        return len(self._newest) == ASKED and self._newest[0][0] > second
+
+    async def ask(self, scope: Scope) -> str:
+        """Ask about the newest requests.
+
+        Returns:
+            Why not all of them could be asked about; empty if they were.
+        """
+        if not scope.learns:
+            return NO_LEARNING
+        untracked = 0
+
+        async def one_request(entry: tuple[int, str, StoredRequest]) -> None:
+            nonlocal untracked
+            request = entry[2]
+            try:
+                told = await scope.client.learning_status(request.request_id)
+            except NotFound:
+                self.asked += 1
+                return
+            self.asked += 1
+            untracked += told.status == "not_tracked"
+            if told.status == "failed":
+                self.findings.append(Finding("learning-failed", request, told.reason or ""))
+            elif told.status in ("pending", "deferred"):
+                self.findings.append(Finding("learning-waiting", request, told.reason or told.status))
+
+        newest = sorted(self._newest, reverse=True)
+        try:
+            with anyio.move_on_after(SECONDS):
+                await for_each(newest, one_request, at_once=AT_ONCE)
+        except ReflexioError:
+            if not self.asked:
+                return "the service did not say where learning stands"
+        if untracked and untracked == self.asked:
+            return NO_LEARNING
+        return (
+            f"the service told of {self.asked:,} of {len(newest):,} requests"
+            if self.asked < len(newest)
+            else ""
+        )
