@@ -34,7 +34,6 @@ class EmbeddedStore:
 
     Args:
         path: the file, or `:memory:`.
-        clock: epoch seconds, for the arrival of requests and the `Date` of replies.
         busy_seconds: how long a call waits for another process.
     """
 

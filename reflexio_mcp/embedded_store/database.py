@@ -1,10 +1,10 @@
 """The SQLite file: private, durable, shared between processes, and free of what was deleted.
 
-Everything here blocks. Each call opens a connection of its own, so that no call uses a file that was moved.
+Each call opens a connection of its own, so that no call uses a file that was moved.
 
-SQLite overwrites the cells of deleted rows (`secure_delete`). Unused space inside a page can still have a copy of rows
-that were moved to another page, so a thread rewrites the file (`VACUUM`) soon after a deletion. The table `upkeep`
-counts deletions and how many of them a rewrite has covered, so that another process can do what this one did not.
+SQLite overwrites deleted rows (`secure_delete`), but not copies of rows that it moved to another page. So a thread
+rewrites the file (`VACUUM`) soon after a deletion. The table `upkeep` has the number of deletions and how many of them
+a rewrite has covered, for the next process.
 """
 
 import logging
@@ -106,11 +106,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection]:
-        """Open a connection that sees one state of the store.
-
-        Raises:
-            StoreError: the file cannot be used, or is not the file that was opened before.
-        """
+        """Open a connection that sees one state of the store. Raises `StoreError` if the file cannot be used."""
         with _translated(), self._open() as connection:
             connection.execute("BEGIN")
             try:
@@ -123,11 +119,8 @@ class Database:
     def writing(self, *, deletes: bool = False) -> Generator[sqlite3.Connection]:
         """Open a connection in a write transaction, which is on the disk when the block ends.
 
-        Args:
-            deletes: whether the block deletes content.
-
         Raises:
-            StoreError: the file cannot be used. Nothing was changed unless the error says otherwise.
+            StoreError: nothing was changed unless the error says otherwise.
         """
         with _translated(), self._lock:
             with self._open() as connection:
@@ -266,11 +259,7 @@ MIGRATIONS: Final[dict[int, Callable[[sqlite3.Connection], None]]] = {0: _create
 
 
 def check(connection: sqlite3.Connection) -> int:
-    """The file's schema version, 0 for an empty file.
-
-    Raises:
-        StoreFailed: the file belongs to another program, or to a newer version.
-    """
+    """The file's schema version, 0 for an empty file."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     if application == APPLICATION_ID:

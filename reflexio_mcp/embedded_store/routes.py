@@ -42,12 +42,7 @@ _AMONG: Final = "IN (SELECT value FROM json_each(?))"
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How one route is answered.
-
-    Args:
-        body: model of the request body, or of the query of a GET.
-        answer: takes a connection, the body and the epoch second of the call.
-    """
+    """How one route is answered. `answer` takes a connection, the body and the epoch second of the call."""
 
     body: type[BaseModel]
     answer: Answer
@@ -101,8 +96,8 @@ def publish(connection: sqlite3.Connection, body: bodies.Publish, now: int) -> J
 def put_back(connection: sqlite3.Connection, item: models.RequestWithInteractions, now: int) -> Json:
     """Store a request as `read_whole` returned it.
 
-    Its interactions keep their ids if this store gave them and none of them is taken. Its `arrival` is a new one: a
-    plan that was made for the deleted request does not fit it.
+    Its interactions keep their ids if this store gave them and none is taken. Its `arrival` is new, so that an earlier
+    plan does not fit it.
     """
     turns = [turn.model_dump() for turn in item.interactions]
     ids = [turn.interaction_id for turn in item.interactions]

@@ -105,10 +105,9 @@ class ReflexioClient:
         Args:
             minted: whether the `request_id` was made here, and not chosen by the caller.
             wait: ask the server to answer after extraction.
-            timeout: seconds that the call may take.
 
         Returns:
-            The reply. If an earlier try had arrived, `already_stored` is set and the rest is empty.
+            The reply. If an earlier try had arrived, only `already_stored` is set.
 
         Raises:
             AlreadyExists: the caller's `request_id` names another request; nothing was stored.
@@ -153,9 +152,6 @@ class ReflexioClient:
 
         The server accepts no period of a single second, so the second before is asked for too and dropped here.
 
-        Args:
-            repeat: try again after a failure that may pass.
-
         Raises:
             NotSent: the period ends before it starts, or a number is out of range.
         """
@@ -189,12 +185,7 @@ class ReflexioClient:
         return await self._post(models.WholeRequests, "/embedded/read_whole", sent, "looked_up")
 
     async def put_back(self, item: models.RequestWithInteractions) -> models.Reply:
-        """Store a request as `read_whole` returned it. Only the embedded store can.
-
-        Raises:
-            AlreadyExists: its `request_id` is taken; nothing was stored.
-            InvalidBody: it is not a request of the store.
-        """
+        """Store a request as `read_whole` returned it. Only the embedded store can."""
         sent = item.model_dump(
             mode="json",
             exclude_defaults=True,

@@ -34,8 +34,6 @@ class ReflexioError(Exception):
 
     Args:
         detail: one line that is safe to show: no key, no payload, no words of the service.
-        status: the HTTP status of the answer, if there was one.
-        correlation_id: the server's id of the call, if it gave one.
         effect: whether the call may have changed anything, if it differs from the effect of the class.
         said: the service's own words in one line. Anybody may have written them, so they are shown in a fence.
     """

@@ -60,10 +60,8 @@ class Call:
     """One call of the API, ready to be sent.
 
     Args:
-        timeout: seconds that the call may take, with its repeats.
         required: keys without which a 2xx is not this API's answer.
         by_id: a 404 means an unknown id, and not an unknown route.
-        repeat: try again after a failure that may pass.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -91,7 +89,6 @@ class Answer:
     """A reply that is this API's JSON and does not say `success: false`.
 
     Args:
-        server_time: the reply's `Date` in epoch seconds.
         repeated: an earlier try got no reply and may have taken effect.
     """
 
@@ -102,11 +99,7 @@ class Answer:
     repeated: bool = False
 
     def parsed(self, model: type[ReadT]) -> ReadT:
-        """Return the answer as a model, with what the client knows.
-
-        Raises:
-            NotTheApi: the data has another shape.
-        """
+        """Return the answer as a model, or raise `NotTheApi` if it has another shape."""
         ours = {
             "correlation_id": self.correlation_id,
             "server_time": self.server_time,
@@ -116,11 +109,7 @@ class Answer:
         return self._validated(model, {**self.data, **ours})
 
     def parsed_list(self, model: type[ReadT], name: str) -> list[ReadT]:
-        """Return the list under a key of the answer.
-
-        Raises:
-            NotTheApi: it is no list, or an item has another shape.
-        """
+        """Return the list under a key of the answer."""
         items: object = self.data[name]
         if not isinstance(items, list):
             raise self._other_json(name)

@@ -43,7 +43,6 @@ class Sender:
 
     Args:
         api_key: never shown in an error, even if the service repeats it.
-        clock: monotonic seconds.
         jitter: a number from 0 to 1 that spreads the waits of several clients.
     """
 

@@ -121,11 +121,7 @@ def _call_headers(call: Call) -> dict[str, str]:
 
 
 def new_client(**options: Any) -> httpx.AsyncClient:
-    """Make a client that takes proxies and certificates from the environment and follows no redirect.
-
-    Raises:
-        BadAddress: the environment's proxy or certificate settings cannot be used.
-    """
+    """Make a client that takes proxies and certificates from the environment and follows no redirect."""
     try:
         return httpx.AsyncClient(follow_redirects=False, verify=trust(), **options)
     # httpx raises ImportError if a SOCKS proxy needs a package that is missing.

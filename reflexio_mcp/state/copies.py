@@ -1,7 +1,6 @@
 """Recovery copies: requests and learnings that deletions removed, a sealed row each.
 
-The account, the user and the names of a row are keyed marks, so that rows are found without opening them. A caller that
-changes rows holds the lock "copies" until the end of the transaction.
+Rows are found by keyed marks of account, user and names. A caller that changes rows holds the lock "copies".
 """
 
 import json
@@ -10,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from hmac import digest
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from reflexio_mcp.state.records import Copied, Owner, RecoveryCopy
 from reflexio_mcp.state.tables import Database, StateUnusable, Transaction
@@ -33,18 +32,9 @@ KEY_ADVICE: Final = (
     "of the table copies that it sealed"
 )
 
-ERASURES: Final = (
-    "SELECT user_id, erased_names FROM main.deletions "
-    "WHERE finished >= ? AND account IN ? AND erased_names != ''"
-)
-
 
 class Keys:
-    """Secrets that the database does not have. The first one is used for new rows, the others for existing rows.
-
-    Args:
-        secrets: returns the secrets, the newest first; called at the first use.
-    """
+    """Secrets that the database does not have, the newest first. Older secrets open and find existing rows."""
 
     def __init__(self, secrets: Callable[[], Sequence[bytes]]) -> None:
         self._secrets = secrets
@@ -70,16 +60,12 @@ class Keys:
         return self.marks(*parts)[0]
 
     def seal(self, text: str, place: str) -> bytes:
-        """Encrypt a text so that it can be opened at this place alone."""
+        """Encrypt a text for one place."""
         nonce, content = os.urandom(NONCE_BYTES), text.encode("utf-8", "surrogatepass")
         return nonce + self._keys[0][1].encrypt(nonce, content, place.encode())
 
     def open(self, sealed: bytes, place: str) -> str:
-        """Decrypt a sealed text.
-
-        Raises:
-            StateUnusable: the row was changed or moved, or its key is missing.
-        """
+        """Decrypt a text. Raises `StateUnusable` if it was changed or moved, or if its key is missing."""
         from cryptography.exceptions import InvalidTag
 
         for _, key in self._keys:
@@ -92,7 +78,7 @@ class Keys:
 
 
 class Row(NamedTuple):
-    """A copy without its content. `names` are marks, each behind its kind, such as `r:`."""
+    """A copy without its content. `names` are marks with their kind, such as `r:`."""
 
     id: int
     deletion: int
@@ -109,11 +95,7 @@ class Row(NamedTuple):
 
 
 class Copies:
-    """The recovery copies of all processes that share a database.
-
-    Args:
-        days: how long a new copy is kept; 0 makes no copies.
-    """
+    """The recovery copies of all processes that share a database."""
 
     def __init__(self, database: Database, keys: Keys, days: int) -> None:
         self.days = days
@@ -150,22 +132,15 @@ class Copies:
                 yield Copied(row.kind, item, user, its_names, content, row.deletion)
 
     def erased_since(self, owner: Owner, at: float, copies: Sequence[Copied]) -> set[tuple[str, str]]:
-        """The kind and id of copies that another deletion has erased since a time.
-
-        Args:
-            at: what `State.now` returned before the copies were read.
-        """
-        keys = self._keys
-        erasures = self._database.read(ERASURES, at, keys.marks("account", owner.account))
-        return self._reached(erasures, copies)
+        """The kind and id of copies that another deletion has erased since a time by the clock of the state."""
+        return self._erased(self._database.read, owner, at, copies)
 
     def keep(
         self, transaction: Transaction, owner: Owner, number: int, began: float, copies: Sequence[Copied]
     ) -> set[tuple[str, str]]:
         """Add copies, as `State.keep` says."""
         keys = self._keys
-        erasures = transaction.execute(ERASURES, began, keys.marks("account", owner.account))
-        erased = self._reached(erasures, copies)
+        erased = self._erased(transaction.execute, owner, began, copies)
         account, until = keys.mark("account", owner.account), transaction.now + self.days * DAY
         for copy in copies:
             if (copy.kind, copy.id) in erased:
@@ -186,15 +161,11 @@ class Copies:
 
     def drop(self, transaction: Transaction, number: int, items: Iterable[tuple[str, str]]) -> None:
         """Remove copies of one deletion by their kind and id."""
-        marks = [(number, mark) for item in items for mark in self._keys.marks("item", *item)]
+        marks = [(number, self._keys.mark("item", *item)) for item in items]
         transaction.execute_many("DELETE FROM main.copies WHERE deletion = ? AND item = ?", marks)
 
     def erase(self, transaction: Transaction, owner: Owner, names: Collection[str]) -> tuple[int, str]:
-        """Remove every copy that has one of these names, whoever made it.
-
-        Returns:
-            How many copies were removed, and the marks of the names that led to them.
-        """
+        """Remove every copy that has one of these names, and return their number and the marks of all these names."""
         rows, marks = self._named(self._visible(transaction, owner), names)
         transaction.execute_many("DELETE FROM main.copies WHERE id = ?", [(row.id,) for row in rows])
         return len(rows), " ".join(marks)
@@ -221,11 +192,7 @@ class Copies:
         return [Row(*row) for row in rows]
 
     def _named(self, rows: Sequence[Row], names: Iterable[str]) -> tuple[list[Row], set[str]]:
-        """The rows that have one of these names, and those of learnings that the interactions of these rows fed.
-
-        Returns:
-            The rows, and the marks of all names that led to them.
-        """
+        """The rows that have one of these names or were fed by their interactions, and the marks of all these names."""
         wanted = self._marks(names)
         for row in rows:
             marks = row.names.split()
@@ -233,13 +200,21 @@ class Copies:
                 wanted.update(mark for mark in marks if mark.startswith("i:"))
         return [row for row in rows if not wanted.isdisjoint(row.names.split())], wanted
 
-    def _reached(self, erasures: Sequence[tuple[str, str]], copies: Sequence[Copied]) -> set[tuple[str, str]]:
-        """The kind and id of copies that erasures reach, each by the user of its owner and its names."""
+    def _erased(
+        self, read: Callable[..., list[Any]], owner: Owner, at: float, copies: Sequence[Copied]
+    ) -> set[tuple[str, str]]:
+        keys = self._keys
+        erasures = read(
+            "SELECT user_id, erased_names FROM main.deletions "
+            "WHERE finished >= ? AND account IN ? AND erased_names != ''",
+            at,
+            keys.marks("account", owner.account),
+        )
         return {
             (copy.kind, copy.id)
             for user, names in erasures
             for copy in copies
-            if user in (*self._keys.marks("user", ""), *self._keys.marks("user", copy.user))
+            if user in (*keys.marks("user", ""), *keys.marks("user", copy.user))
             and not self._marks(_names(copy)).isdisjoint(names.split())
         }
 

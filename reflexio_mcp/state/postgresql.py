@@ -2,11 +2,9 @@
 # pyright: basic, reportMissingImports=false
 """A PostgreSQL database that replicas share.
 
-Each transaction is short, READ COMMITTED and has a connection of its own: deletions are rare, and PgBouncer can keep
-connections. Every wait has an end: for a connection, a lock, a statement, and a server that does not answer.
+Each transaction has a connection of its own, because deletions are rare. Every wait has an end.
 
-`python3 -m reflexio_mcp.state.postgresql` makes the tables with the role that owns them, and lets the servers' role
-use them. `REFLEXIO_MCP_STATE` has the URL with the owner's role.
+`python3 -m reflexio_mcp.state.postgresql` makes the tables with the role that owns them, and lets the servers use them.
 """
 
 import contextlib
@@ -19,14 +17,13 @@ from typing import Any, Final
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.errors import InsufficientPrivilege, InvalidSchemaName, UndefinedTable
 
 from reflexio_mcp.state.tables import OTHER_VERSION, TABLES, VERSION, Database, StateUnusable, Transaction
 
 __all__ = ["SERVERS", "PostgresqlDatabase"]
 
 SERVERS: Final = "reflexio_mcp_server"
-"""A role that uses the tables and cannot change them."""
+"""The role of the servers."""
 
 SILENT_SECONDS: Final = 15.0
 """How long a call waits for an answer."""
@@ -42,8 +39,8 @@ CONNECTION: Final = {
 """Parameters of a connection that the URL does not set."""
 
 NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::double precision"
-# These settings are of one transaction, for poolers. Temporary tables come last, so that none can take the place of a
-# table of the state. A record is on the disk before a deletion acts on it.
+# Set for one transaction, because of poolers. Temporary tables come last, so that none replaces a table of the state.
+# A record is on the disk before a deletion acts on it.
 BEGIN: Final = (
     f"{NOW}, set_config('search_path', 'pg_catalog, pg_temp', true), set_config('statement_timeout', '10000', true), "
     "set_config('lock_timeout', '10000', true), set_config('idle_in_transaction_session_timeout', '30000', true), "
@@ -68,17 +65,17 @@ MAKE_TABLES: Final = (
     )
     + f";COMMENT ON TABLE reflexio_mcp.deletions IS '{VERSION}'"
 )
-# The servers can add a line to the log. They can neither choose its time and number nor read or change a line.
+# The servers can add a line to the log. They cannot choose its time or number, and cannot read or change a line.
 GRANT: Final = (
     f"GRANT USAGE ON SCHEMA reflexio_mcp TO {SERVERS};"
     f"GRANT SELECT, INSERT, UPDATE, DELETE ON reflexio_mcp.deletions, reflexio_mcp.copies TO {SERVERS};"
     f"GRANT SELECT (id, chain), INSERT (line, chain) ON reflexio_mcp.log TO {SERVERS}"
 )
 
-ADVICE: Final = "look at the state database, its log and its rights, or correct REFLEXIO_MCP_STATE"
-MAKE_ADVICE: Final = (
-    "run python3 -m reflexio_mcp.state.postgresql with the URL of the role that owns the schema reflexio_mcp, which "
-    f"makes the tables and lets {SERVERS} use them"
+ADVICE: Final = (
+    "look at the state database and its log, or correct REFLEXIO_MCP_STATE; python3 -m reflexio_mcp.state.postgresql, "
+    "with the URL of the role that owns the schema reflexio_mcp, makes the tables and lets "
+    f"{SERVERS} use them"
 )
 UNREADABLE: Final = (
     "the URL of the state database cannot be read: special characters in it have to be percent-encoded, and its "
@@ -92,14 +89,13 @@ REFUSED: Final = {
     "does not exist": "its role or database does not exist",
     "SSL": "it does not speak TLS as the URL asks",
     "too many": "it has no free connection",
-    "connection slots": "it has no free connection",
     "invalid ": "a parameter of its URL has a wrong value",
 }
 """Meanings of words in the message of a refused connection. The message itself has addresses."""
 
 
 class _Connection(psycopg.Connection[Any]):
-    """A connection that does not wait for ever for a server that keeps it open and does not answer."""
+    """A connection that gives up a server which does not answer."""
 
     def wait(self, gen: Generator[Any, Any, Any], *arguments: Any, **named: Any) -> Any:
         return super().wait(self._bounded(gen), *arguments, **named)
@@ -109,7 +105,7 @@ class _Connection(psycopg.Connection[Any]):
         try:
             wanted = next(gen)
             while True:
-                # The driver resumes this several times a second, even if nothing is ready.
+                # The driver resumes this several times a second.
                 ready = yield wanted
                 if not ready and time.monotonic() > over:
                     self.pgconn.finish()
@@ -130,10 +126,7 @@ class _PostgresqlTransaction(Transaction):
 
 
 class PostgresqlDatabase(Database):
-    """The database at a URL. Nothing is opened before the first use.
-
-    Args:
-        url: as libpq takes it.
+    """The database at a URL of libpq.
 
     Raises:
         StateUnusable: the URL cannot be read.
@@ -149,7 +142,7 @@ class PostgresqlDatabase(Database):
     @contextlib.contextmanager
     def transaction(self, *, writes: bool = True) -> Generator[Transaction]:
         try:
-            # Behind PgBouncer, a prepared statement may be left from somebody else's connection.
+            # Behind PgBouncer, another client may have prepared a statement of the same name.
             with contextlib.closing(
                 _Connection.connect(self._conninfo, prepare_threshold=None)
             ) as connection:
@@ -166,9 +159,7 @@ class PostgresqlDatabase(Database):
 
 
 def _make_tables(transaction: Transaction) -> None:
-    """Make the tables if they are not there. Another replica may be doing the same."""
-    if transaction.execute(FOUND_VERSION) == [(str(VERSION),)]:
-        return
+    """Make the tables if they are not there."""
     transaction.serialise("tables")
     found = transaction.execute(FOUND_VERSION)
     if not found:
@@ -185,12 +176,11 @@ def _unusable(error: psycopg.Error) -> StateUnusable:
     else:
         said = str(error)
         problem = next((meaning for words, meaning in REFUSED.items() if words in said), "it does not answer")
-    lacks_right = isinstance(error, (InsufficientPrivilege, UndefinedTable, InvalidSchemaName))
-    return StateUnusable(f"the state database: {problem}", MAKE_ADVICE if lacks_right else ADVICE)
+    return StateUnusable(f"the state database: {problem}", ADVICE)
 
 
 def main() -> int:
-    """Return the exit code: 0 if the tables are there, 1 if not, and 2 if no database is named."""
+    """Make the tables and grant the rights, and return the exit code."""
     if not (url := os.environ.get("REFLEXIO_MCP_STATE")):
         return _said("REFLEXIO_MCP_STATE has to name the database, with the role that owns the tables", 2)
     try:

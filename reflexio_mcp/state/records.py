@@ -28,8 +28,7 @@ class Owner:
     every copy of the account.
 
     Args:
-        account: the backend and the organisation there. An API key is no part of it: keys are exchanged, copies stay.
-        user: the user of the scope, or empty.
+        account: the backend and the organisation, not the API key: keys are exchanged, copies stay.
         caller: for whom the hourly cap counts.
     """
 
@@ -44,9 +43,8 @@ class Intention:
 
     Args:
         target: what is deleted, in words.
-        number: how many requests and learnings the hourly cap counts.
-        code: the plan code, which is good for one deletion, or empty.
-        planned: returned as `Deletion.planned`, such as the planned ids; sealed.
+        number: how many the hourly cap counts.
+        planned: returned as `Deletion.planned`.
         facts: the content of the first log line.
     """
 
@@ -64,8 +62,6 @@ class Deletion(NamedTuple):
     Args:
         gone: how many were deleted so far.
         finished: `None` if the deletion runs, or if its process ended early.
-        outcome: empty before the end.
-        chain: the chain value of the last log line.
         here: whether this process began the deletion.
     """
 
@@ -84,7 +80,7 @@ class Deletion(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """The end of a deletion: how many copies were erased, and the chain value of the last log line."""
+    """The number of erased copies, and the chain value of the last log line."""
 
     erased: int
     chain: str
@@ -95,12 +91,10 @@ class Copied:
     """One request or learning as it was.
 
     Args:
-        kind: such as `request` or `profile`; `kind` and `id` together identify it.
-        user: the user of the request or learning.
-        names: what an erasure finds the copy by, each as `x:text`: its own id, those of its interactions (`i:…`) and
-            of its sources.
-        content: what was stored; sealed.
-        deletion: the number of the deletion; set by the state.
+        kind: such as `request` or `profile`.
+        names: the names by which an erasure finds the copy: its own id, and the ids of its interactions (`i:…`) and
+            of its sources, each as `x:id`.
+        deletion: set by the state.
     """
 
     kind: str
@@ -113,11 +107,7 @@ class Copied:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryCopy:
-    """Everything that one deletion removed and that can be put back.
-
-    Args:
-        counts: how many of each kind.
-    """
+    """Everything that one deletion removed and that can be put back, with the number of each kind."""
 
     deletion: int
     at: float
@@ -129,9 +119,8 @@ class CapReached(Exception):
     """A deletion is larger than the hourly cap allows now; nothing was recorded.
 
     Args:
-        limit: deletions an hour.
         room: how many may be deleted now.
-        wait: seconds until the deletion fits, or, if it never does, until one more fits.
+        wait: seconds until the deletion fits.
     """
 
     def __init__(self, limit: int, room: int, wait: float) -> None:

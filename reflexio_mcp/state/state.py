@@ -1,4 +1,4 @@
-"""The state: the hourly cap, deletions with their receipts, recovery copies and the audit log.
+"""The state: cap, deletions, recovery copies and audit log.
 
 A deletion begins with one transaction (cap, plan code, record, first log line) and ends with another one (receipt,
 erasure, last log line). Locks are taken in one order: cap, copies, log.
@@ -31,17 +31,17 @@ from reflexio_mcp.state.records import (
 )
 from reflexio_mcp.state.tables import Database, StateUnusable, Transaction
 
-__all__ = ["RECORD_SECONDS", "AuditLog", "State", "in_thread", "named_call"]
+__all__ = ["AuditLog", "State", "in_thread", "named_call"]
 
 HOUR: Final = 3_600.0
 
 RECORD_SECONDS: Final = 7 * DAY
-"""How long a deletion stays on record, unless it has copies for longer. Plan codes expire long before."""
+"""How long a deletion stays on record, unless it has copies for longer."""
 
 LINES_AT_ONCE: Final = 500
 
 THREADS: Final = 8
-"""Threads for the state alone, so that other work does not hold up a deletion."""
+"""Threads for the state alone: other work does not hold up a deletion."""
 
 RECORD_GONE: Final = (
     "the record of this deletion is gone",
@@ -53,7 +53,7 @@ ATTEMPTS: Final = (
     "DELETE FROM main.copies WHERE false",
     "INSERT INTO main.log (line, chain) SELECT chain, chain FROM main.log WHERE false",
 )
-"""Statements that fail if a right is missing or the database can only be read."""
+"""Statements that fail if a right is missing."""
 
 Parameters = ParamSpec("Parameters")
 T = TypeVar("T")
@@ -65,7 +65,7 @@ _call: ContextVar[Mapping[str, str] | None] = ContextVar("reflexio_mcp_audited_c
 async def in_thread(
     call: Callable[Parameters, T], *arguments: Parameters.args, **named: Parameters.kwargs
 ) -> T:
-    """Call a method of the state in a thread. A cancelled task waits for the end of the call."""
+    """Call a method of the state in a thread. A cancelled task waits for its end."""
     try:
         limiter = _threads.get()
     except LookupError:
@@ -75,11 +75,7 @@ async def in_thread(
 
 @contextmanager
 def named_call(caller: str, call_id: str) -> Generator[None]:
-    """Name the call in every log line that is written inside this context and in tasks started there.
-
-    Args:
-        call_id: the id that the call has in the server's own log.
-    """
+    """Name the call in every log line that is written inside this context and in tasks started there."""
     token = _call.set({"caller": caller, "call_id": call_id})
     try:
         yield
@@ -88,7 +84,7 @@ def named_call(caller: str, call_id: str) -> Generator[None]:
 
 
 class Entry(NamedTuple):
-    """One log line. Numbers increase with time and may have gaps."""
+    """One line of the log. Numbers may have gaps."""
 
     number: int
     line: str
@@ -96,12 +92,11 @@ class Entry(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """The result of a check of the whole log.
+    """The result of a check of the log.
 
     Args:
-        lines: how many lines there are.
-        wrong: the number of the first line that does not fit the one before it.
-        missing: chain values that receipts noted and no line has: the end of the log was cut off.
+        wrong: the number of the first line that does not fit the line before it.
+        missing: chain values of receipts that no line has.
     """
 
     lines: int
@@ -110,24 +105,18 @@ class Verified(NamedTuple):
 
 
 class AuditLog:
-    """Two lines for each deletion, one before it and one after it. Lines can only be added.
+    """Two lines for each deletion, one before it and one after it.
 
-    A line names what is deleted and who agreed. It never has stored text or a key. Its chain value is a keyed digest of
-    the line and of the chain value before it, so a changed or removed line is found. A log cannot see that its own end
-    was cut off: a receipt notes the chain value of its line for that.
+    A chain value is a keyed digest of the line and of the chain value before it, so a changed or removed line is found.
+    Receipts note chain values, so a lost end of the log is found too.
     """
 
     def __init__(self, database: Database, keys: Keys) -> None:
         self._database = database
         self._keys = keys
 
-    def append(self, facts: Mapping[str, Any]) -> None:
-        """Write a line of its own, such as a refusal."""
-        with self._database.transaction() as transaction:
-            self.add(transaction, facts)
-
     def add(self, transaction: Transaction, facts: Mapping[str, Any]) -> str:
-        """Write a line in a transaction, and return its chain value."""
+        """Write a line, and return its chain value."""
         transaction.serialise("log")
         last = transaction.execute("SELECT chain FROM main.log ORDER BY id DESC LIMIT 1")
         time = datetime.fromtimestamp(transaction.now, UTC).isoformat(timespec="seconds")
@@ -145,11 +134,7 @@ class AuditLog:
             number = rows[-1][0]
 
     def verify(self, noted: str = "") -> Verified:
-        """Check that no line was changed or removed.
-
-        Args:
-            noted: a chain value from a receipt, or empty.
-        """
+        """Check that no line was changed or removed. `noted` is a chain value from a receipt, or empty."""
         ends = self._database.read("SELECT chain FROM main.deletions")
         missing = {noted, *(chain for (chain,) in ends)} - {""}
         lines, wrong, last = 0, None, ""
@@ -163,14 +148,14 @@ class AuditLog:
 
 
 class State:
-    """The state that all processes with this database share. Everything but `keep_pruned` blocks: use `in_thread`.
+    """The state that all processes with this database share. Its methods block: use `in_thread`.
 
     Every method raises `StateUnusable` if the state cannot be read or written. An empty answer means "not there".
 
     Args:
-        secrets: returns the keys, the newest first; called at the first use.
+        secrets: returns the keys, the newest first.
         limit: deletions an hour for each caller; 0 for no cap.
-        days: how long a new recovery copy is kept; 0 makes no copies.
+        days: how long a recovery copy is kept.
     """
 
     def __init__(
@@ -184,41 +169,32 @@ class State:
         self._process = f"{os.getpid()} {uuid.uuid4()}"
 
     def now(self) -> float:
-        """The time by the clock that all processes of this state share."""
+        """The time by the clock of the state."""
         with self.database.transaction(writes=False) as transaction:
             return transaction.now
 
     def check_room(self, owner: Owner, number: int = 0) -> int | None:
-        """Check that so many may be deleted now.
-
-        Returns:
-            How many may be deleted now; `None` if there is no cap.
-
-        Raises:
-            CapReached: fewer than `number` may be deleted now.
-        """
+        """Return how many may be deleted now, or `None`. Raises `CapReached` if these are fewer than `number`."""
         with self.database.transaction(writes=False) as transaction:
             return self._check_room(transaction, owner, number)
 
     def begin(self, owner: Owner, intention: Intention) -> int:
-        """Count and record a deletion, use up its plan code and write its first log line, all in one step.
-
-        Returns:
-            The number of the deletion.
+        """Count and record a deletion, use up its plan code, write its first log line, and return its number.
 
         Raises:
             CapReached, CodeUsed: nothing was recorded.
         """
         keys = self._keys
         codes = keys.marks("code", owner.account, intention.code or uuid.uuid4().hex)
+        words = [intention.tool, intention.target, intention.number, intention.planned]
         with self.database.transaction() as transaction:
             transaction.serialise("cap")
             if used := transaction.execute("SELECT id FROM main.deletions WHERE code IN ?", codes):
                 raise CodeUsed(used[0][0])
             self._check_room(transaction, owner, intention.number)
             ((number,),) = transaction.execute(
-                "INSERT INTO main.deletions (at, account, user_id, caller, code, process, counted) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                "INSERT INTO main.deletions (at, account, user_id, caller, code, process, counted, intention) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
                 transaction.now,
                 keys.mark("account", owner.account),
                 keys.mark("user", owner.user),
@@ -226,10 +202,8 @@ class State:
                 codes[0],
                 self._process,
                 intention.number,
+                keys.seal(json.dumps(words), f"intention {codes[0]}"),
             )
-            words = [intention.tool, intention.target, intention.number, intention.planned]
-            sealed = keys.seal(json.dumps(words), f"intention {number}")
-            transaction.execute("UPDATE main.deletions SET intention = ? WHERE id = ?", sealed, number)
             line = {"event": "begin", "deletion": number, "tool": intention.tool}
             self.log.add(transaction, line | dict(intention.facts))
         return number
@@ -237,11 +211,8 @@ class State:
     def keep(self, owner: Owner, number: int, copies: Sequence[Copied]) -> set[tuple[str, str]]:
         """Keep copies of what a deletion removes next.
 
-        Args:
-            copies: what was read after the deletion had begun.
-
         Returns:
-            The kind and id of what another deletion has erased since then. No copy of it is kept.
+            The kind and id of copies that are not kept, because another deletion erased them since this one began.
         """
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
@@ -270,15 +241,14 @@ class State:
     ) -> Finished:
         """Record the end of a deletion, erase copies and write the last log line, all in one step.
 
-        It can be repeated after a failure: an end that is on record stays as it is.
+        It can be repeated: an end that is on record stays as it is.
 
         Args:
             counted: how many the hourly cap counts from now on.
-            receipt: returned as `Deletion.receipt`; sealed.
             facts: the content of the last log line.
-            drop: the kind and id of what was copied and is still stored.
-            erase: names; every copy that has one of them is erased, whoever made it, and so are copied learnings that
-                the interactions of these requests fed. `u:` and a user names all copies of that user.
+            drop: the kind and id of copies of what is still stored.
+            erase: names. Every copy with one of them is erased, whoever made it, with the copied learnings that its
+                interactions fed. `u:alice` names all copies of that user.
         """
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
@@ -308,7 +278,7 @@ class State:
         """The deletions of this account and user, the newest first."""
         keys = self._keys
         rows = self.database.read(
-            "SELECT id, at, gone, finished, outcome, chain, process = ?, intention, receipt FROM main.deletions "
+            "SELECT id, at, gone, finished, outcome, chain, process = ?, code, intention, receipt FROM main.deletions "
             "WHERE account IN ? AND user_id IN ? ORDER BY id DESC LIMIT ?",
             self._process,
             keys.marks("account", owner.account),
@@ -319,18 +289,14 @@ class State:
             Deletion(
                 number,
                 *facts,
-                *json.loads(keys.open(intention, f"intention {number}")),
+                *json.loads(keys.open(intention, f"intention {code}")),
                 receipt=keys.open(receipt, f"receipt {number}") if receipt else "",
             )
-            for number, *facts, intention, receipt in rows
+            for number, *facts, code, intention, receipt in rows
         ]
 
     def check(self) -> None:
-        """Check that a deletion could be recorded now.
-
-        Raises:
-            StateUnusable: why it could not.
-        """
+        """Raise `StateUnusable` if a deletion could not be recorded now."""
         with self.database.transaction() as transaction:
             for attempt in ATTEMPTS:
                 transaction.execute(attempt)
@@ -355,25 +321,24 @@ class State:
     def _check_room(self, transaction: Transaction, owner: Owner, number: int) -> int | None:
         if not self.limit:
             return None
-        recent = (self._keys.marks("caller", owner.account, owner.caller), transaction.now - HOUR)
-        ((used,),) = transaction.execute(
-            "SELECT CAST(coalesce(sum(counted), 0) AS bigint) FROM main.deletions WHERE caller IN ? AND at > ?",
-            *recent,
+        recent = transaction.execute(
+            "SELECT at, counted FROM main.deletions WHERE caller IN ? AND at > ? ORDER BY at, id",
+            self._keys.marks("caller", owner.account, owner.caller),
+            transaction.now - HOUR,
         )
-        room = max(0, self.limit - used)
+        room = left = max(0, self.limit - sum(counted for _, counted in recent))
         if number > room:
-            ((at,),) = transaction.execute(
-                "SELECT min(at) FROM (SELECT at, sum(counted) OVER (ORDER BY at, id) AS freed FROM main.deletions "
-                "WHERE caller IN ? AND at > ?) AS recent WHERE freed >= ?",
-                *recent,
-                used + min(number, self.limit) - self.limit,
-            )
-            raise CapReached(self.limit, room, at + HOUR - transaction.now if at else 0.0)
+            wait = 0.0
+            for at, counted in recent:
+                if left < min(number, self.limit):
+                    left += counted
+                    wait = at + HOUR - transaction.now
+            raise CapReached(self.limit, room, wait)
         return room
 
 
 def _record(transaction: Transaction, number: int) -> tuple[float, float | None, int, str]:
-    """When a deletion began and ended, how many copies it erased, and its chain value."""
+    """When a deletion began and ended, the number of erased copies, and the chain value."""
     rows = transaction.execute("SELECT at, finished, erased, chain FROM main.deletions WHERE id = ?", number)
     if not rows:
         raise StateUnusable(*RECORD_GONE)

@@ -1,7 +1,6 @@
 """The tables of the state, and the SQLite file that keeps them on one machine. `postgresql` is the other engine.
 
-SQL is written once, with `?` for a parameter and `main.` before a table. A list as a parameter stands for all of its
-values: `id IN ?`.
+SQL has `?` for a parameter and `main.` before a table. A parameter can be a list: `id IN ?`.
 """
 
 import contextlib
@@ -33,7 +32,7 @@ __all__ = [
 VERSION: Final = 11
 
 WEEK_OLD: Final = 4
-"""Files up to this version have only deletions of the last week, and are emptied."""
+"""Files up to this version have only deletions of the last week and are emptied."""
 
 TABLES: Final = """
 CREATE TABLE {schema}deletions (
@@ -77,7 +76,7 @@ CREATE TABLE {schema}log (
     chain text NOT NULL
 )
 """
-"""Users, accounts, callers, names and plan codes are keyed marks. Stored content is sealed."""
+"""Users, accounts, callers, names and plan codes are keyed marks. Content is sealed."""
 
 WAIT_SECONDS: Final = 10.0
 """How long a transaction waits for another process."""
@@ -110,7 +109,7 @@ class StateUnusable(OSError):
 
     Args:
         problem: why, without a path, an address or a secret.
-        advice: what the operator does about it, as the end of "Ask the operator to".
+        advice: the end of a sentence that begins with "Ask the operator to".
     """
 
     def __init__(self, problem: str, advice: str) -> None:
@@ -124,12 +123,7 @@ def nothing_can_be_deleted(error: StateUnusable) -> str:
 
 
 class Transaction:
-    """Statements that take effect together or not at all.
-
-    Args:
-        cursor: the driver's object that executes statements.
-        now: epoch seconds by the clock that all processes of this state share.
-    """
+    """Statements that take effect together or not at all. `now` is the time by the clock of the state."""
 
     def __init__(self, cursor: Any, now: float) -> None:
         self.now = now
@@ -162,14 +156,7 @@ class Database(ABC):
 
     @abstractmethod
     def transaction(self, *, writes: bool = True) -> AbstractContextManager[Transaction]:
-        """Run the block in one transaction. Its changes are on the disk when the block ends.
-
-        Args:
-            writes: false for a transaction that only reads and waits for nobody.
-
-        Raises:
-            StateUnusable: the database cannot be read or written.
-        """
+        """Run the block in one transaction, which is on the disk when the block ends."""
 
     def read(self, sql: str, *parameters: Value | list[str] | list[int]) -> list[Any]:
         """Return the rows of one statement."""
@@ -185,7 +172,7 @@ class SqliteDatabase(Database):
     """A file for its owner alone, made at the first use. Each transaction opens it.
 
     Args:
-        path: returns the file's path; called at the first use. `None` keeps the state in memory.
+        path: returns the file's path, or `None` to keep the state in memory.
         old_copies: returns the folder in which earlier versions kept recovery copies.
     """
 
@@ -243,7 +230,7 @@ class SqliteDatabase(Database):
             with contextlib.suppress(FileExistsError):
                 os.close(private_files.create(path))
             private_files.restrict(path)
-        # A file that is removed later is not made anew: its cap and copies would be lost silently.
+        # A file that is removed later is not made anew: its cap and copies would be lost without a word.
         address = f"{path.absolute().as_uri()}?mode=rw"
         return connect(address, uri=True, isolation_level=None, timeout=WAIT_SECONDS)
 

@@ -58,14 +58,6 @@ def test_it_needs_the_keys_that_seal_the_copies() -> None:
         load({"REFLEXIO_MCP_STATE": URL})
 
 
-@pytest.mark.parametrize("name", ["REFLEXIO_MCP_AUDIT_LOG", "REFLEXIO_MCP_RECOVERY_DIR"])
-def test_a_setting_of_an_earlier_version_stops_the_start_and_says_what_becomes_of_its_files(
-    name: str,
-) -> None:
-    with pytest.raises(ConfigurationError, match=f"{name} is gone.* in the state now"):
-        load({name: "/tmp/somewhere"})
-
-
 @pytest.mark.ci
 @pytest.mark.parametrize(
     ("before", "url", "said"),

@@ -12,7 +12,8 @@ def test_a_deletion_has_a_line_before_it_and_one_after_it(state: State) -> None:
     with named_call("somebody", "call 7"):
         number = state.begin(OPERATOR, deletion())
     ended(state, OPERATOR, number, facts={"counts": {"deleted": 1}})
-    state.log.append({"event": "refused", "request_ids": ["r\ud800\0"]})
+    with state.database.transaction() as transaction:
+        state.log.add(transaction, {"event": "refused", "request_ids": ["r\ud800\0"]})
     begin, end, refused = (json.loads(entry.line) for entry in state.log.entries())
     assert begin == begin | {
         "event": "begin",
@@ -61,13 +62,12 @@ def test_an_end_that_was_cut_off_is_found_by_what_a_receipt_noted(place: Place, 
 def test_a_line_cannot_be_made_up_without_the_key(place: Place, state: State) -> None:
     state.begin(OPERATOR, deletion())
     other = place.process(keys=(b"a key that somebody made up, long",))
-    other.log.append({"event": "begin"})
+    other.begin(OPERATOR, deletion())
     assert state.log.verify().wrong == 2
 
 
 def test_a_long_log_is_read_to_its_end(state: State) -> None:
-    for number in range(7):
-        state.log.append({"number": number, "ids": "x" * 10})
+    numbers = [state.begin(OPERATOR, deletion()) for _ in range(7)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("reflexio_mcp.state.state.LINES_AT_ONCE", 3)
-        assert [json.loads(entry.line)["number"] for entry in state.log.entries()] == list(range(7))
+        assert [json.loads(entry.line)["deletion"] for entry in state.log.entries()] == numbers

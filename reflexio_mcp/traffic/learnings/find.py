@@ -1,7 +1,6 @@
-"""Finding what was learned from a set of requests or from a user, and where the interactions behind it are stored.
+"""Finding what was learned, and where the interactions that it was learned from are stored.
 
-Only a user's own profiles and playbooks are found. Agent playbooks are made from many users' traffic and name neither,
-and the API lists no profile whose time to live is over.
+Only a user's own profiles and playbooks are found. Agent playbooks are made from many users' traffic.
 """
 
 from collections.abc import Collection, Mapping
@@ -34,11 +33,7 @@ MOST_REQUESTS: Final = 5_000
 
 @dataclass(frozen=True, slots=True)
 class FedLearning:
-    """A learning that a set of requests fed.
-
-    Args:
-        others: interactions outside the set that the learning lists as sources too, stored or not.
-    """
+    """A learning that a set of requests fed. `others` are its listed sources outside the set, stored or not."""
 
     learning: Learning
     how: HowKnown
@@ -51,9 +46,8 @@ class Learned:
 
     Args:
         fed: the learnings, by their `learning_id`.
-        unlinked: how many learnings of these users do not say what they were learned from.
-        users_left_out: users whose learnings were not read, because the set has too many users.
-        learns: whether this backend learns at all.
+        unlinked: how many learnings of these users do not name their sources.
+        users_left_out: how many users were not read.
         changed: learnings that an earlier reading found and whose text has changed. They are not in `fed`.
     """
 
@@ -73,9 +67,9 @@ class Learned:
 
 
 async def learnings_of_user(scope: Scope, user_id: str) -> list[Learning]:
-    """Every profile and playbook of a user that the API lists, whatever its state, the last changed first."""
+    """Every profile and playbook of a user, whatever its state, the last changed first."""
     rows = [*await scope.client.get_profiles(user_id), *await scope.client.get_user_playbooks(user_id)]
-    # The API deletes by id alone, so a learning of another user must not get further than here.
+    # The API deletes by id alone, so a learning of another user must stop here.
     learnings = [one for one in map(learning_of, rows) if one.user_id == user_id]
     return sorted(learnings, key=lambda one: (-one.changed_at, one.learning_id))
 
@@ -87,11 +81,10 @@ async def find_learned(
     before: Mapping[str, FedLearning] | None = None,
     most_users: int | None = None,
 ) -> Learned:
-    """Find what was learned from a set of requests, whatever its state. Two calls for each user.
+    """Find what was learned from a set of requests, whatever its state.
 
     Args:
-        before: what an earlier reading found, by `learning_id`. It stays found as long as it is stored with the same
-            text or lists these requests.
+        before: what an earlier reading found. It stays found as long as it has the same text or these sources.
         most_users: how many users are read at most, those with the most requests first.
     """
     if not scope.learns:
@@ -126,8 +119,8 @@ class FoundInteractions:
     """Where interactions of a user are stored.
 
     Args:
-        places: the request of each interaction and its place there, from 1, by interaction id.
-        everything: whether all of the user's traffic was read, so that a missing interaction is deleted.
+        places: the request of each interaction and its place there, from 1.
+        everything: whether all of the user's traffic was read: a missing interaction is deleted.
     """
 
     places: dict[int, tuple[str, int, StoredInteraction]] = field(

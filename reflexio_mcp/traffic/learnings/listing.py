@@ -40,9 +40,7 @@ async def list_learnings(scope: Scope, selection: Selection, *, limit: int, curs
     """The learnings that a selection means, whatever their state: current ones first, then the last changed.
 
     Raises:
-        InvalidInput: the selection names nothing, or the cursor is not one of this list.
-        NotStored: the selected request is not stored, or not visible to this caller.
-        Unreadable: the service fails to return that request.
+        TrafficError: as `select_learnings` raises it, or the cursor is not one of this list.
     """
     question = [selection.user_id, selection.request_id, selection.words, question_of(selection.wanted)]
     after = str(read_place(cursor, "learnings", scope, question)) if cursor else ""

@@ -13,8 +13,7 @@ __all__ = ["HowKnown", "Kind", "Learning", "Sources", "ids_of", "learning_of"]
 Kind = Literal["profile", "user_playbook"]
 
 HowKnown = Literal["recorded", "reconstructed", "not_known"]
-"""How a source is known: the learning lists the interaction, or it lists none and names the last request of its window,
-or neither."""
+"""Whether a learning lists its interactions, names only the last request of its window, or neither."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +21,12 @@ class Learning:
     """A profile or a user playbook.
 
     Args:
-        number: the id in the API: a text for a profile, digits for a playbook.
-        trigger: when a playbook applies; empty for a profile.
-        state: `current`, `pending`, `archived`, `archive_in_progress`, `merged`, `superseded` or `expired`.
+        number: the id in the API.
+        trigger: when a playbook applies.
+        state: such as `current`, `pending`, `archived`, `merged`, `superseded` or `expired`.
         changed_at: epoch seconds.
-        quote: words of the interactions that it was learned from.
-        interaction_ids: the interactions that it lists as its sources, stored or not.
-        last_request_id: the request that closed its window.
-        row: the whole row of the API.
+        interaction_ids: the listed sources, stored or not.
+        last_request_id: the request that closed the window.
     """
 
     kind: Kind
@@ -65,7 +62,7 @@ class Sources:
     interaction_ids: frozenset[int]
 
     def fed(self, learning: Learning) -> HowKnown | None:
-        """How it is known that the learning came from these requests; `None` if it did not, or does not say."""
+        """How it is known that a learning came from these requests; `None` if that is not known."""
         if learning.interaction_ids:
             return None if self.interaction_ids.isdisjoint(learning.interaction_ids) else "recorded"
         return "reconstructed" if learning.last_request_id in self.request_ids else None

@@ -1,8 +1,7 @@
 """Deleting learnings: once nothing is being learned any more, by id, and checked by reading again.
 
 A learning that is deleted while Reflexio merges it comes back inside the merged learning. Reflexio has one stream of
-extraction for each user, so the status of the user's newest request tells whether something is extracted, queued or
-retried. An operator can also have learnings generated anew, from requests that are deleted meanwhile.
+extraction for each user, so the status of the user's newest request tells whether something is being learned.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -44,11 +43,9 @@ class TakenBack:
     """What became of learnings.
 
     Args:
-        gone: ids of learnings that were deleted and are not listed any more.
         left: learnings that are still there; `None` if they could not be read.
         still_learning: users from whom something was still being learned after the wait, each with the service's word
-            for it. The deleted text can come back in what is learned.
-        failure: what ended it early.
+            for it. It can have the deleted text again.
         sent: ids in delete calls that took effect or may still do so.
     """
 
@@ -71,9 +68,9 @@ async def take_back(
     """Delete learnings and look whether they are gone. A failure of the service is returned, not raised.
 
     Args:
-        look: reads the learnings to delete, as they are now.
+        look: reads the learnings to delete.
         keep: keeps recovery copies of what is deleted next.
-        seconds: how long to wait for the end of learning. The learnings are deleted in any case.
+        seconds: how long to wait for the end of learning before the learnings are deleted in any case.
     """
     until = anyio.current_time() + seconds
     busy: Mapping[str, str] = {}
@@ -151,7 +148,7 @@ async def _being_learned(scope: Scope, user_id: str) -> str:
     """The service's word for what is being learned from a user, such as `extracting` or `queued`, or empty."""
     newest = await _newest_learnable(scope, user_id)
     if newest is None:
-        # What is extracted from requests that are deleted meanwhile is thrown away.
+        # Reflexio drops what it extracts from deleted requests.
         return ""
     status = await learning_status(scope, newest.request.request_id)
     if status is None or status.status not in ("pending", "processing"):

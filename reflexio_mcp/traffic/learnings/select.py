@@ -31,9 +31,8 @@ class Selection:
     Args:
         learning_ids: as lists show them, `profile:…` or `user_playbook:…`; they need a user.
         request_id: the learnings that this request fed.
-        wanted: the learnings that the requests of this filter fed. If the filter only names a user, it means all of
-            the user's learnings.
-        words: words of the learning itself, as `words_of` reads them.
+        wanted: the learnings that the requests of this filter fed, or all of a user if it names only the user.
+        words: words of the learning itself.
     """
 
     user_id: str = ""
@@ -48,11 +47,7 @@ class Selection:
         return bool(self.request_id) or self.wanted.narrows
 
     def chooses(self, learning: Learning, sources: Mapping[str, Sources]) -> bool:
-        """Whether a learning that is no longer stored is selected.
-
-        Args:
-            sources: the selected requests, by user.
-        """
+        """Whether a learning in a recovery copy is selected. `sources` are the selected requests, by user."""
         if self.by_requests:
             of_user = sources.get(learning.user_id)
             meant = of_user is not None and of_user.fed(learning) is not None
@@ -70,11 +65,7 @@ class Selection:
         return not self.words or words_of(self.words).are_in(texts)
 
     def describe(self, *, words: bool = True) -> str:
-        """The selection in words, for plans and lists.
-
-        Args:
-            words: false leaves out the words that were searched for: a record must not outlive them.
-        """
+        """The selection in words; for a record without the words, which may be words of a deleted learning."""
         parts: list[str] = []
         if self.learning_ids:
             parts.append(f"{len(self.learning_ids):,} id{'s' * (len(self.learning_ids) != 1)}")
@@ -94,10 +85,9 @@ class Selected:
     """The learnings that a selection found.
 
     Args:
-        sources: the requests that the learnings were selected by, by user.
-        not_found: ids that this user has no learning of.
-        status: the state of learning from the one request that was selected.
-        gaps: selected requests that the service could not return. What they fed may be missing.
+        sources: the selected requests, by user.
+        status: the state of learning from the one selected request.
+        gaps: selected requests that the service could not return.
     """
 
     learned: Learned
