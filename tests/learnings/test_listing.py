@@ -104,7 +104,9 @@ async def test_secrets_are_covered_and_hidden_content_is_not_shown(world: World)
     async with world.connect(MASK="1") as caller:
         result = await caller.result("list_learnings", user_id="ada")
         assert "token" not in text_of(result) + str(result.structured_content)
-        assert "hides what is stored" in await caller.refused("list_learnings", user_id="ada", contains="rule:secret")
+        assert "hides what is stored" in await caller.refused(
+            "list_learnings", user_id="ada", contains="rule:secret"
+        )
 
 
 async def test_another_users_learnings_are_out_of_reach(world: World) -> None:
