@@ -45,14 +45,12 @@ NO_KEY: Final = (
 
 
 def default_store() -> Path:
-    """Return the embedded store's file in the user's data folder."""
     import platformdirs
 
     return Path(platformdirs.user_data_dir("reflexio-mcp", appauthor=False)) / "store.db"
 
 
 def place_of(settings: Settings) -> str:
-    """Return the backend's address or file."""
     return (settings.store or str(default_store())) if settings.embedded else settings.base_url
 
 
@@ -64,7 +62,6 @@ def _folder(settings: Settings) -> Path | None:
 
 
 def state_file(settings: Settings) -> Path | None:
-    """Return the file of the state, which all processes of this user on this machine share."""
     return folder / "state.db" if (folder := _folder(settings)) else None
 
 
@@ -93,7 +90,6 @@ def open_state(settings: Settings) -> State:
     """
     if settings.state:
         try:
-            # Only an operator who configured the state has the driver.
             from reflexio_mcp.state.postgresql import PostgresqlDatabase
         except ImportError:
             raise ConfigurationError(NO_POSTGRES) from None
@@ -120,10 +116,7 @@ def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioCl
     """Make a client of the configured backend. Nothing is opened before its first call.
 
     Args:
-        api_key: a key to use instead of the configured one.
-
-    Raises:
-        BadAddress: the URL or the key cannot work.
+        api_key: replaces the configured key.
     """
     if not settings.embedded:
         key = settings.api_key if api_key is None else api_key

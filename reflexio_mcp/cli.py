@@ -23,10 +23,8 @@ from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
 TRANSPORTS: Final = ("stdio", "http", "sse", "streamable-http")
 
 LOCAL: Final = [option.name for option in OPTIONS if option.group != "http"]
-"""The settings of a server without HTTP."""
 
 WHERE: Final = ("url", "store", "timeout", "mask")
-"""The settings that decide what a command looks at and shows."""
 
 WAITING: Final = """\
 reflexio-mcp is waiting for an MCP client on standard input. A client starts it by itself; to try it yourself:
@@ -102,11 +100,7 @@ def _said(error: Exception, command: str) -> str:
 
 
 def parse(argv: Sequence[str] | None = None) -> Namespace:
-    """Parse the command line. Without a command it means `serve`.
-
-    Raises:
-        SystemExit: help was asked for (0), or the command line is wrong (2).
-    """
+    """Parse the command line. Without a command it means `serve`."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words:
         # Most clients start the server like this: they need not wait for the flags of every command.
@@ -133,7 +127,6 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
 
 
 def build_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
-    """Build the parser of the whole command line, and the parsers of its commands."""
     shared: dict[str, Any] = {"formatter_class": RawDescriptionHelpFormatter, "allow_abbrev": False}
     top = ArgumentParser(
         prog="reflexio-mcp",
@@ -451,4 +444,3 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
         ),
     },
 }
-"""Every command, in the groups that help and documentation show."""

@@ -32,7 +32,6 @@ from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.context import PAGE_KEY
 
 BEAT_SECONDS: Final = 0.5
-"""Time between two bytes of a connection that the page keeps open."""
 
 RELOAD_SECONDS: Final = 3.0
 """Time for a page to come back, as it does when it is reloaded."""
@@ -59,7 +58,6 @@ class _Call(BaseModel):
 
 
 def run_explore(arguments: Namespace, settings: Settings) -> int:
-    """Show the explorer until it is closed."""
     wanted: dict[str, Any] = arguments.filter
     filter_of(wanted, settings)
     if settings.user_id:
@@ -110,7 +108,7 @@ class _Window:
         self.address = f"http://{self._host}/#{self._token}"
         routes = [
             Route("/", self._guarded(_html(*shell()))),
-            # The page has its own policy inside; this policy keeps others from putting the page into a frame.
+            # The page has its own policy inside. This policy keeps the page out of other frames.
             Route("/page", self._guarded(_html(document(), "sandbox allow-scripts; frame-ancestors 'self'"))),
             Route("/open", self._guarded(self._open), methods=["POST"]),
             Route("/call", self._guarded(self._call, opened=True), methods=["POST"]),
@@ -130,11 +128,7 @@ class _Window:
         self.server.should_exit = True
 
     def _guarded(self, answer: Answer, *, opened: bool = False) -> Answer:
-        """Answer this window's page alone.
-
-        Args:
-            opened: the page has to send the key that it got for its token.
-        """
+        """Answer this window's page alone; if `opened`, only with the key that its token was exchanged for."""
 
         async def check(request: Request) -> Response:
             headers = request.headers

@@ -25,7 +25,6 @@ GATHER_SECONDS: Final = 0.05
 """Wait of a line for others that are written with it: waking a thread costs more than a line."""
 
 FLUSH_SECONDS: Final = 1.0
-"""Longest wait for the last lines to be read, at the end of the process."""
 
 
 def log_to_stderr(level: str) -> None:
@@ -76,7 +75,6 @@ class StderrHandler(logging.Handler):
             self._lost += 1
 
     def flush(self) -> None:
-        """Wait until the lines are written, `FLUSH_SECONDS` at most."""
         until = time.monotonic() + FLUSH_SECONDS
         while self._lines.unfinished_tasks and time.monotonic() < until:
             time.sleep(0.001)
@@ -109,12 +107,7 @@ def flush() -> None:
 
 
 def event(kind: str, level: int = logging.INFO, /, **facts: Any) -> None:
-    """Write one line.
-
-    Args:
-        kind: what the line is about: `call`, `refused` or `stopping`.
-        facts: the rest of the line, without empty facts.
-    """
+    """Write one line, without empty facts."""
     if not EVENTS.isEnabledFor(level):
         return
     stamp = f"{datetime.now(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"

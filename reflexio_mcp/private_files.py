@@ -22,7 +22,6 @@ _ONLY_A_FILE: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder for its owner alone, and its parents."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
@@ -32,7 +31,7 @@ def create(path: Path) -> int:
 
 
 def restrict(path: Path) -> None:
-    """Remove the permissions of others from a file of this user. Other people's files are left as they are.
+    """Remove the permissions of others from a file of this user.
 
     The file is not opened: closing a database here would drop the locks that SQLite has on it.
     """
@@ -82,7 +81,6 @@ def _read_secret(path: Path) -> bytes | None:
 
 
 def _is_ours(about: os.stat_result) -> bool:
-    """Whether it is an ordinary file of this user."""
     return stat.S_ISREG(about.st_mode) and (not _POSIX or about.st_uid == os.geteuid())
 
 

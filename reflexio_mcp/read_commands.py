@@ -157,8 +157,6 @@ def run_log_command(arguments: Namespace, settings: Settings) -> int:
 
 
 class Screen:
-    """Prints for a person."""
-
     def __init__(self, settings: Settings) -> None:
         width = None if sys.stdout.isatty() else UNBOUNDED
         self._console = Console(width=width, markup=False, highlight=False, emoji=False)
@@ -166,7 +164,6 @@ class Screen:
         self.say(f"In {store} at {place_of(settings)}\n", "dim")
 
     def say(self, text: str, style: str = "") -> None:
-        """Print a line."""
         self._console.print(Text(text, style), soft_wrap=True)
 
     def facts(self, row: Row, only: Sequence[str] = (), without: Sequence[str] = ()) -> None:

@@ -51,8 +51,6 @@ class ConfigurationError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How the text of a setting becomes its value. `parse` raises `ValueError`."""
-
     parse: Callable[[str], Any]
     accepts: str
     choices: tuple[str, ...] = ()
@@ -123,7 +121,7 @@ def _one_of(literal: object) -> _Kind:
 
 
 _STATE_URL: Final = r"postgres(ql)?://([^\s/?#@]*@)?[^\s/?#@]*(/[^\s/?#@]*)?(\?[^\s@]*)?"
-"""A URL whose password is encoded, so that no part of it is taken for a host and shown in an error."""
+"""The password has to be encoded, so that no error shows a part of it as a host."""
 
 _TEXT: Final = _Kind(str, "any text")
 _SWITCH: Final = _Kind(_switch, "1 or 0")
@@ -134,12 +132,7 @@ Value = TypeVar("Value")
 def _setting(
     group: str, kind: _Kind, default: Value, about: str, *, env: str = "", secret: bool = False
 ) -> Value:
-    """Declare a field of `Settings`.
-
-    Args:
-        env: the variable; `REFLEXIO_MCP_` and the field's name if empty.
-        secret: the value has no flag and is never shown.
-    """
+    """Declare a field of `Settings`. A secret has no flag and is never shown."""
     shown = {"kind": kind, "help": about, "group": group, "secret": secret}
     return field(default=default, repr=not secret, metadata={"env": env, "about": shown})
 
@@ -359,7 +352,6 @@ class Settings:
 
     @property
     def embedded(self) -> bool:
-        """Whether the embedded store is the backend: neither a URL nor a key is set."""
         return not self.url and not self.api_key
 
     @property
@@ -369,18 +361,17 @@ class Settings:
 
     @property
     def keeps_sessions(self) -> bool:
-        """Whether `/mcp` keeps a session for a client of 2025, which then has to come back to this process."""
+        """Whether a client of 2025 has a session at `/mcp`, and has to come back to this process."""
         return self.sessions == "keep" or (self.sessions == "auto" and not self.state_keys)
 
     @property
     def base_url(self) -> str:
-        """The address of the API. Empty for the embedded store."""
         return "" if self.embedded else (self.url or HOSTED_URL)
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One setting as it is typed. `name` is the field of `Settings`, `env` the variable."""
+    """One setting as a person types it."""
 
     name: str
     env: str
@@ -392,7 +383,6 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """The flag: `--no-NAME` for a switch that is on by default, empty for a secret."""
         off = "no-" if self.default is True else ""
         return "" if self.secret else f"--{off}{self.name.replace('_', '-')}"
 
@@ -406,7 +396,6 @@ class Option:
 
     @property
     def typed_default(self) -> str:
-        """The default as a person would type it; empty if there is none."""
         return str(int(self.default) if self.is_switch else self.default or "")
 
     def shown(self, text: str) -> str:
@@ -432,7 +421,7 @@ _OTHERS: Final = {
     "REFLEXIO_LOG_LEVEL",
     "REFLEXIO_STORAGE",
 }
-"""Variables of Reflexio's own server and client that look like ours."""
+"""Variables of Reflexio itself that look like ours."""
 
 _REFERENCE: Final = re.compile(
     r"\$\{\{[^{}]+\}\}|\$\{[^{}]+\}|\{env:\w+\}|\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%"
@@ -451,7 +440,7 @@ def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None =
     empty flag, an unexpanded reference and an unknown variable are refused: each was meant to limit something.
 
     Args:
-        flags: option name to text; a flag takes precedence over its variable.
+        flags: option name to text. A flag takes precedence over its variable.
     """
     env = os.environ if env is None else env
     for name in env:
@@ -487,7 +476,6 @@ def _value(option: Option, text: str) -> Any:
 
 
 def _check_known(variable: str) -> None:
-    """Refuse a variable that was meant for this server and has no effect."""
     known = {_bare(option.env): option.env for option in OPTIONS}
     name = variable.strip().upper()
     if not name.startswith("REFLEXIO_") or variable in {*known.values(), *_OTHERS}:
@@ -507,7 +495,6 @@ def _bare(variable: str) -> str:
 
 
 def add_flags(parser: argparse.ArgumentParser, options: Iterable[Option]) -> None:
-    """Add the flags of some options, each group under its own heading."""
     sections: dict[str, Any] = {}
     for option in options:
         if not option.flag:
