@@ -2,7 +2,7 @@
 
 import sys
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -12,8 +12,7 @@ from reflexio_mcp import __version__
 from reflexio_mcp.backend import open_scope, open_state, owner_of
 from reflexio_mcp.consent.policy import number_to_type
 from reflexio_mcp.read_commands import Screen, check_store, filter_of
-from reflexio_mcp.render.deletion import STATUS, counts
-from reflexio_mcp.results.deletion import Counts, PastDeletion, Plan, Receipt, Restored, WayBack
+from reflexio_mcp.results.deletion import Receipt, Restored, WayBack
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State
@@ -55,8 +54,7 @@ def run_delete(arguments: Namespace, settings: Settings) -> int:
 
     planned = _run(plan, settings)
     screen = Screen(settings)
-    screen.say(f"{planned.plan.target}: {counts(planned.plan.goes)}")
-    _show(screen, planned.plan)
+    screen.show(planned.plan)
     _show_way_back(screen, planned.plan.way_back)
     if not planned.size:
         screen.say("Nothing was found, and nothing was deleted.")
@@ -73,8 +71,8 @@ def run_delete(arguments: Namespace, settings: Settings) -> int:
             "\nInterrupted. Some requests may be deleted; the same command again deletes the rest.\n"
         )
         raise
-    screen.say(f"\nDeletion {receipt.number}: {counts(receipt.deleted)} deleted, checked by reading again.")
-    _show(screen, receipt)
+    screen.say("\nThe receipt, from reading again:")
+    screen.show(receipt)
     _show_way_back(screen, receipt.way_back, str(receipt.number))
     return 1 if receipt.next or receipt.not_deleted or planned.plan.not_found else 0
 
@@ -82,8 +80,12 @@ def run_delete(arguments: Namespace, settings: Settings) -> int:
 def run_restore(arguments: Namespace, settings: Settings) -> int:
     """List the deletions that can be undone, or undo one."""
     check_store(settings)
+    screen = Screen(settings)
     if arguments.deletion is None:
-        _list_deletions(Screen(settings), _run(last_deletions, settings))
+        found = _run(last_deletions, settings)
+        screen.show(Restored(status="listed", deletions=found))
+        if not found:
+            screen.say("No deletion is on record.")
         return 0
     _check_allowed(arguments, settings, "restore_requests")
     undo = Undo(arguments.deletion)
@@ -91,15 +93,13 @@ def run_restore(arguments: Namespace, settings: Settings) -> int:
     planned, _ = _run(
         lambda _, state, owner: plan_restore(state, owner, undo, masked=settings.mask), settings
     )
-    screen = Screen(settings)
-    screen.say(f"The recovery copy of deletion {planned.number}: {counts(planned.planned or Counts())}")
-    _show(screen, planned)
+    screen.show(planned)
     if not arguments.yes and not _agreed("Restore", None):
         screen.say("Nothing was restored.")
         return 1
     done = _run(partial(restore, undo=undo, seconds=RESTORE_SECONDS, progress=untold), settings)
-    screen.say(f"\nRestored: {counts(done.restored or Counts())}, checked by reading again.")
-    _show(screen, done)
+    screen.say("\nThe receipt, from reading again:")
+    screen.show(done)
     return 0 if done.status == "complete" else 1
 
 
@@ -153,29 +153,9 @@ def _agreed(verb: str, number: int | None) -> bool:
     return answer in ("y", "yes") if number is None else answer.replace(",", "") == str(number)
 
 
-# --- what is shown ---
-
-
-def _show(screen: Screen, answer: Plan | Receipt | Restored) -> None:
-    screen.facts(answer, only=("users", "sessions", "not_found", "not_deleted", "not_restored"))
-    if not isinstance(answer, Receipt):
-        screen.table(map(dict, answer.examples), "created_at", "id", "user_id", "first_words")
-    for sentence in answer.remains:
-        screen.say(sentence)
-
-
 def _show_way_back(screen: Screen, way_back: WayBack | None, number: str = "NUMBER") -> None:
     if way_back and way_back.state in ("whole", "words"):
         until = f" until {way_back.until:%Y-%m-%d %H:%M} UTC" if way_back.until else ""
         screen.say(f"A recovery copy is kept{until}. To undo: reflexio-mcp restore {number}")
     elif way_back:
         screen.say(way_back.sentence)
-
-
-def _list_deletions(screen: Screen, deletions: Sequence[PastDeletion]) -> None:
-    if not deletions:
-        screen.say("No deletion is on record.")
-    rows = (
-        dict(one) | {"status": STATUS[one.status].format(gone=one.gone, asked=one.asked)} for one in deletions
-    )
-    screen.table(rows, "number", "at", "status", "copied", "until", "target")

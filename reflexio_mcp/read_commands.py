@@ -4,7 +4,7 @@ import json
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -17,11 +17,19 @@ from rich.text import Text
 
 from reflexio_mcp.backend import open_scope, open_state, place_of
 from reflexio_mcp.render.deletion import WHY, counts
-from reflexio_mcp.results.audit import AuditResult, Call, Count
+from reflexio_mcp.results.audit import Call, Count, FindingRow, Found, Place
 from reflexio_mcp.results.base import Result, Room, Row, structured
-from reflexio_mcp.results.deletion import Counts, Excepted, Part
-from reflexio_mcp.results.learnings import FromRequest, LearningPage
-from reflexio_mcp.results.reading import Learning, OneRequest, RequestPage, SessionPage
+from reflexio_mcp.results.deletion import Counts, Example, Excepted, Part, PastDeletion
+from reflexio_mcp.results.learnings import LearningPage, LearningRow
+from reflexio_mcp.results.reading import (
+    InteractionRow,
+    Looked,
+    RequestPage,
+    RequestRow,
+    SessionPage,
+    SessionRequests,
+    SessionRow,
+)
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.traffic.audit.calls import Offer
@@ -47,8 +55,34 @@ SQLITE: Final = b"SQLite format 3\0"
 UNBOUNDED: Final = 100_000
 """Width of a table in a file or a pipe, where nothing is wrapped."""
 
-MORE: Final = "There are more: add --all, or a larger --limit."
-INCOMPLETE: Final = "Not everything could be read: there may be more."
+HIDDEN: Final = {"notice", "notes", "cursor", "way_back", "confirm", "confirm_until", "next"}
+LABELS: Final = {
+    "goes": "would be deleted",
+    "show": "see them",
+    "act": "delete them",
+    "of": "learnings of",
+    "looked_at": "filter",
+}
+BLOCKS: Final = (Found, FindingRow, InteractionRow, LearningRow)
+
+TABLES: Final[dict[type[Row], Sequence[str]]] = {
+    SessionRow: ("first", "last", "session_id", "users", "requests", "sources", "first_words", "fingerprint"),
+    RequestRow: (
+        "created_at",
+        "request_id",
+        "session_id",
+        "user_id",
+        "source",
+        "interaction_count",
+        "found",
+        "first_words",
+        "fingerprint",
+    ),
+    Place: ("created_at", "request_id", "session_id", "user_id", "kind", "around", "repeats", "learning_id"),
+    Example: ("created_at", "id", "user_id", "first_words"),
+    PastDeletion: ("number", "at", "status", "asked", "gone", "copied", "until", "target"),
+}
+"""The columns of the rows that are printed as tables."""
 
 Page = TypeVar("Page", SessionPage, RequestPage, LearningPage)
 
@@ -87,7 +121,12 @@ def run_read_command(arguments: Namespace, settings: Settings) -> int:
     if arguments.json:
         print(json.dumps(structured(result), indent=2, ensure_ascii=False))
     else:
-        LAYOUTS[arguments.command](Screen(settings), result)
+        screen = Screen(settings)
+        screen.show(result)
+        if getattr(result, "returned", None) == 0:
+            screen.say("Nothing was found.")
+        if isinstance(result, (SessionPage, RequestPage, LearningPage)) and result.cursor:
+            screen.say("There are more: add --all, or a larger --limit.", "dim")
     return 0
 
 
@@ -166,23 +205,41 @@ class Screen:
     def say(self, text: str, style: str = "") -> None:
         self._console.print(Text(text, style), soft_wrap=True)
 
-    def facts(self, row: Row, only: Sequence[str] = (), without: Sequence[str] = ()) -> None:
-        """Print the fields of a row that are not empty, one a line."""
-        for name, value in row:
-            if value and name not in without and (not only or name in only):
-                self.say(f"  {name.replace('_', ' ')}: {_words(value)}")
+    def show(self, row: Row) -> None:
+        """Print the fields of a row that are not empty: some lists as tables, everything else as lines."""
+        for name, field in row:
+            value: object = field
+            if not value or name in HIDDEN:
+                continue
+            parts = cast("list[Any]", field if isinstance(field, list) else [field])
+            kind = cast("type[Row]", type(parts[0]))
+            if kind is SessionRequests:
+                parts = [
+                    one.model_copy(update={"session_id": group.session_id})
+                    for group in parts
+                    for one in group.requests
+                ]
+            columns = TABLES.get(RequestRow if kind is SessionRequests else kind)
+            if columns:
+                self._table(parts, columns)
+            elif kind in BLOCKS:
+                for part in parts:
+                    if part is not value:
+                        self.say("")
+                    self.show(part)
+            elif name == "remains":
+                self.say("\n".join(parts))
+            else:
+                self.say(f"{LABELS.get(name, name.replace('_', ' '))}: {_words(value)}")
 
-    def table(self, rows: Iterable[Mapping[str, object]], *names: str) -> None:
-        """Print the named fields of some rows, without empty columns. Cells are folded, so that ids can be copied."""
-        rows = list(rows)
-        shown = [name for name in names if any(row[name] for row in rows)]
+    def _table(self, rows: Sequence[Row], columns: Sequence[str]) -> None:
         table = Table(box=None, pad_edge=False, header_style="bold")
+        shown = [name for name in columns if any(getattr(row, name) for row in rows)]
         for name in shown:
-            table.add_column(name.replace("_", " "), overflow="fold")
+            table.add_column(name.replace("_", " "), overflow="fold")  # An id is folded rather than cut.
         for row in rows:
-            table.add_row(*(Text(_words(row[name])) for name in shown))  # `Text`: stored text is no markup.
-        if rows:
-            self._console.print(table)
+            table.add_row(*(Text(_words(getattr(row, name))) for name in shown))  # `Text`: this is no markup.
+        self._console.print(table)
 
 
 def _words(value: object) -> str:
@@ -197,77 +254,16 @@ def _words(value: object) -> str:
             return f"{value.name} ({value.count:,})"
         case Counts():
             return counts(value)
+        case Looked():
+            return value.filter or "none"
         case Excepted():
             return f"{value.count:,} {WHY[value.why]} ({_words(value.ids)})"
-        case FromRequest():
-            return f"{value.request_id} (interaction {_words(value.interactions)})"
-        case Learning():
-            return value.means
+        case Call():
+            return _command(value)
+        case Row():
+            return " · ".join(_words(part) for _, part in value if part)
         case _:
             return str(value)
-
-
-def _show_sessions(screen: Screen, page: SessionPage) -> None:
-    rows = (dict(one) | {"last": one.last or one.first} for one in page.sessions)
-    screen.table(rows, "last", "session_id", "users", "requests", "sources", "first_words", "fingerprint")
-    _show_end(screen, page)
-
-
-def _show_requests(screen: Screen, page: RequestPage) -> None:
-    rows = (
-        dict(one) | {"session_id": group.session_id, "first_words": one.found or one.first_words}
-        for group in page.sessions
-        for one in group.requests
-    )
-    names = ("created_at", "request_id", "session_id", "user_id", "source", "interaction_count")
-    screen.table(rows, *names, "first_words", "fingerprint")
-    _show_end(screen, page)
-
-
-def _show_end(screen: Screen, page: SessionPage | RequestPage) -> None:
-    looked = page.looked_at
-    nothing = f"Nothing was found ({looked.filter or 'no filter'})."
-    screen.say(f"\n{page.returned:,} shown, newest first." if page.returned else nothing, "dim")
-    if not looked.complete:
-        screen.say(MORE if page.cursor else INCOMPLETE, "dim")
-
-
-def _show_request(screen: Screen, found: OneRequest) -> None:
-    screen.facts(found, without=("interactions", "notice", "notes", "cursor"))
-    for one in found.interactions:
-        screen.say(f"\n{one.role}", "bold")
-        screen.say(one.content)
-        screen.facts(one, without=("role", "content"))
-
-
-def _show_learnings(screen: Screen, page: LearningPage) -> None:
-    for one in page.learnings:
-        screen.say(one.learning_id, "bold")
-        screen.facts(one, without=("learning_id",))
-    screen.say(f"{page.returned:,} of {page.total:,} learnings of {page.of}.", "dim")
-    if page.cursor:
-        screen.say(MORE, "dim")
-    if page.users_not_read or page.unlinked or page.unreadable:
-        screen.say(INCOMPLETE)
-
-
-def _show_audit(screen: Screen, found: AuditResult) -> None:
-    screen.facts(found.traffic)
-    if found.left_out:
-        screen.say(f"Not all was audited: {found.left_out}")
-    for one in found.not_looked_for:
-        screen.say(f"Not looked for: {_words(one.findings)} ({one.reason}).", "dim")
-    if not found.findings:
-        screen.say("Nothing was found.")
-    for one in found.findings:
-        screen.say(f"\n{one.finding}: {one.count:,}, {one.severity}", "bold")
-        screen.say(f"{one.why} {one.advice}")
-        screen.facts(one, only=("kinds",))
-        places = map(dict, one.places)
-        screen.table(places, "created_at", "request_id", "session_id", "user_id", "kind", "around", "repeats")
-        for verb, call in (("See them", one.show), ("Delete them", one.act)):
-            if call:
-                screen.say(f"  {verb}: {_command(call)}", "dim")
 
 
 def _command(call: Call) -> str:
@@ -282,12 +278,3 @@ def _command(call: Call) -> str:
         elif name != "detail":  # Commands show a request as it is stored.
             words += [flag, str(value)]
     return shlex.join(words)
-
-
-LAYOUTS: Final[dict[str, Callable[[Screen, Any], None]]] = {
-    "sessions": _show_sessions,
-    "requests": _show_requests,
-    "show": _show_request,
-    "learned": _show_learnings,
-    "audit": _show_audit,
-}

@@ -76,9 +76,10 @@ def ids(page: Any) -> list[str]:
 def test_sessions_are_a_table_with_whole_ids(run: Run, store: str) -> None:
     lines = run("sessions", "--limit", "3", "--source", "ci.e2e").splitlines()
     assert lines[0] == f"In the embedded store at {store}"
-    assert lines[2].split("  ")[0] == "last"
-    assert all(re.match(r"\S+ \S+Z  session-\d+  ", line) for line in lines[3:6])
-    assert lines[-2:] == ["3 shown, newest first.", "There are more: add --all, or a larger --limit."]
+    assert lines[2:4] == ["filter: source ci.e2e", "returned: 3"]
+    assert re.split(" {2,}", lines[4])[:3] == ["first", "session id", "users"]
+    assert all(re.match(r"\S+ \S+Z  session-\d+  ", line) for line in lines[5:8])
+    assert lines[8:] == ["There are more: add --all, or a larger --limit."]
 
 
 def test_all_is_all_across_pages_each_once(run: Run) -> None:
@@ -95,8 +96,8 @@ def test_a_limit_over_a_page_is_met_exactly(run: Run) -> None:
 def test_a_filter_selects(run: Run) -> None:
     assert set(ids(facts(run, "requests", "--contains", '"number 17"'))) == {"request-17"}
     assert facts(run, "requests", "--user-id", "bob", "--all")["returned"] == 37
-    assert "Nothing was found (user nobody)." in run("requests", "--user-id", "nobody")
-    assert "Nothing was found (for evaluation only)." in run("requests", "--evaluation-only")
+    assert "filter: user nobody\nNothing was found." in run("requests", "--user-id", "nobody")
+    assert "filter: for evaluation only\nNothing was found." in run("requests", "--evaluation-only")
 
 
 @pytest.mark.parametrize("words", [("requests",), ("show", "request-1"), ("sessions",)])
@@ -168,9 +169,9 @@ def test_a_filter_that_cannot_be_used_is_a_wrong_command_line(run: Run, typed: l
 
 def test_an_audit_names_what_it_found_and_the_commands_that_follow(run: Run) -> None:
     said = run("audit")
-    assert "  requests: 111\n" in said
-    assert "  by user: ada (74), bob (37)\n" in said
-    assert "\ntest-traffic: 22, " in said
+    assert "\nrequests: 111\n" in said
+    assert "\nby user: ada (74), bob (37)\n" in said
+    assert "\nfinding: test-traffic\nseverity: medium\ncount: 22\n" in said
     assert "Lisbon" not in said
     followed = [line.split("reflexio-mcp ")[1] for line in said.splitlines() if "reflexio-mcp " in line]
     typed = [parse(shlex.split(words)) for words in followed]
@@ -191,7 +192,7 @@ def test_a_table_fits_the_terminal_and_keeps_its_ids(run: Run, monkeypatch: pyte
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    table = run("requests", "--limit", "5").splitlines()[2:-3]
+    table = run("requests", "--limit", "5").splitlines()[3:-1]
     assert max(map(len, table)) <= 120
     assert len(re.findall(r" (?:request-\d+|long-1) ", "\n".join(table))) == 5
 
@@ -221,9 +222,9 @@ def test_what_was_learned_is_listed_with_where_it_came_from(run: Run) -> None:
     assert "profile:lisbon" in said
     assert "[bold red]not markup[/]" in said
     assert "\x1b" not in said
-    assert "from requests: a (interaction 1), b (interaction 1)" in said
-    assert "1 of 1 learnings of user ada" in said
-    assert "0 of 0 learnings of user nobody" in run("learned", "--user-id", "nobody")
+    assert "from requests: a · 1, b · 1" in said
+    assert "learnings of: user ada, with the words" in said
+    assert "Nothing was found." in run("learned", "--user-id", "nobody")
     assert "needs user_id" in run("learned", code=2)
 
 
