@@ -68,8 +68,8 @@ UNREADABLE: Final = (
     "them, so deleting them needs erase=true."
 )
 IN_COPIES: Final = (
-    "Recovery copies still hold {number:,} of what is not stored: restore_requests lists them, and erase=true erases "
-    "them."
+    "Recovery copies still hold {number:,} of what is not stored. A restore without a number lists them, and "
+    "erase=true erases them."
 )
 ALL_OF_REQUEST: Final = (
     "Every recovery copy of this request is erased, with the interactions that stay stored."

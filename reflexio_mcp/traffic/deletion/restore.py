@@ -49,7 +49,7 @@ AWAY: Final = (
     "Recovery copies cannot be read now ({why}); nothing was restored. Ask the operator to {advice}."
 )
 NO_COPY: Final = (
-    "Deletion {number} has no recovery copy that you can restore. restore_requests alone lists those that "
+    "Deletion {number} has no recovery copy that you can restore. A restore without a number lists those that "
     "have one."
 )
 ERASED: Final = "{number:,} of these were erased for good while they were restored, and were taken out again."
