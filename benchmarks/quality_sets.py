@@ -76,8 +76,6 @@ def told(part: Part) -> Iterator[Sample]:
 
 def planted(folder: Path, part: Part) -> Iterator[Sample]:
     """Injections of published attack suites."""
-    if part == "made with":
-        yield from once(_injecagent(folder))
     if part == "never seen":
         for _, attacks in rows(folder, "BIPIA/benchmark/text_attack_*.json"):
             yield from (Sample("BIPIA", text, True, True) for kind in attacks.values() for text in kind)
@@ -278,12 +276,6 @@ def _detect_secrets(folder: Path) -> Iterator[Sample]:
                             yield Sample("detect-secrets", text, wanted, group=path.name)
                         case _:
                             pass
-
-
-def _injecagent(folder: Path) -> Iterator[Sample]:
-    for way, told in (("enhanced", "announced"), ("base", "bare orders")):
-        for _, cases in rows(folder, f"*Injec*Agent/data/test_cases_d[hs]_{way}.json"):
-            yield from (Sample(f"InjecAgent, {told}", row["Tool Response"], True, True) for row in cases)
 
 
 def _yaml(text: str) -> Any:

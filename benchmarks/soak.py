@@ -11,7 +11,6 @@ import re
 import sqlite3
 import sys
 import tempfile
-from collections import Counter
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -50,7 +49,6 @@ connection that is kept open."""
 class Book(Ledger):
     """A ledger that also knows when each answer came and after how many seconds, and which requests are deleted."""
 
-    answers: Counter[str] = field(default_factory=Counter[str])
     timed: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
     deleted: set[str] = field(default_factory=set[str])
     until: float = math.inf
@@ -74,9 +72,8 @@ class Person(LoadClient):
             self._list_sessions,
             self._audit,
             self._status,
-            self._resource,
         ]
-        weights = [30, 20, 15, 5, 8, 10, 10]
+        weights = [30, 20, 15, 5, 8, 10]
         async with httpx.AsyncClient(headers=headers, timeout=60) as http:
             while anyio.current_time() < self._book.until:
                 if len(self._sessions) > SESSIONS_KEPT:
@@ -126,12 +123,6 @@ class Person(LoadClient):
         answer = await self._call(http, "get_status", {})
         self._expect(answer.get("backend", {}).get("reachable") and "problem" not in answer, "status", answer)
 
-    async def _resource(self, http: httpx.AsyncClient) -> None:
-        session, ids = self._random.choice(list(self._sessions.items()))
-        uri = f"reflexio://sessions/{session}"
-        answer = await self._ask(http, "resources/read", uri, {"uri": uri})
-        self._expect(ids[-1] in str(answer), "resource", answer)
-
     async def _delete(self, http: httpx.AsyncClient) -> None:
         """Delete the oldest session, bring it back, and delete it with its copies."""
         session, ids = next(iter(self._sessions.items()))
@@ -157,7 +148,6 @@ class Person(LoadClient):
         answer = await super()._ask(http, method, name, params)
         over = anyio.current_time()
         self._book.timed.append((over, over - began))
-        self._book.answers[method if method != "tools/call" else name] += 1
         return answer
 
     def _expect(self, true: bool, what: str, answer: object) -> None:
@@ -216,7 +206,6 @@ async def soak(
             lines = [line for line in served.stderr().splitlines() if not line.startswith("reflexio-mcp: ")]
             if lines:
                 wrong.append(f"Replica {number} logged: {lines[:20]}")
-    told.append("answers: " + ", ".join(f"{name} {number}" for name, number in book.answers.most_common()))
     told.append(f"retried: {dict(book.failures) or 'none'}")
     return told, [*wrong, *not_kept(home / "backend.db", book)]
 

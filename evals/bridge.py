@@ -47,7 +47,8 @@ should not have been needed, as a line of its own that begins with "Doubt:". The
 """
 
 HOST = """#!/bin/sh
-PYTHONPATH={root} exec {python} -P -m evals.bridge host {folder} "$@"
+command=$1; shift
+PYTHONPATH={root} exec {python} -P -m evals.bridge "$command" {folder} "$@"
 """
 
 
@@ -163,40 +164,27 @@ async def _main(arguments: argparse.Namespace) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m evals.bridge",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f"tasks: {', '.join(one.name for one in TASKS)}",
     )
-    ways = parser.add_subparsers(dest="command", required=True, metavar="begin")
-    first = ways.add_parser("begin", help="plant a store and print what the assistant is told")
-    first.add_argument("folder", type=new_folder)
-    first.add_argument("task", choices=[one.name for one in TASKS], metavar="task")
-    first.add_argument("--view", choices=VIEWS, default="text")
-    return parser
-
-
-def _host() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="host", description="The commands of an assistant.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("tools", help="show the tools")
-    one = commands.add_parser("call", help="call a tool and show its result")
-    one.add_argument("tool")
-    one.add_argument(
-        "arguments", nargs="?", default="{}", type=_object, help="a JSON object, or - to pipe it in"
-    )
-    last = commands.add_parser("answer", help="tell the person, as the last command")
-    last.add_argument("text", type=_piped, help="the answer, or - to pipe it in")
+    begin = commands.add_parser("begin", help="plant a store and print what the assistant is told")
+    begin.add_argument("folder", type=new_folder)
+    begin.add_argument("task", choices=[one.name for one in TASKS], metavar="task")
+    begin.add_argument("--view", choices=VIEWS, default="text")
+    for name in ("tools", "call", "answer"):  # the assistant's, through the host
+        commands.add_parser(name).add_argument("folder", type=Path)
+    called = commands.choices["call"]
+    called.add_argument("tool")
+    called.add_argument("arguments", nargs="?", default="{}", type=_object)
+    commands.choices["answer"].add_argument("text", type=_piped)
     return parser
 
 
 def main() -> None:
     """Run one command."""
-    match sys.argv[1:]:
-        case ["host", folder, *words]:
-            arguments = _host().parse_args(words, argparse.Namespace(folder=Path(folder)))
-        case words:
-            arguments = _parser().parse_args(words)
+    arguments = _parser().parse_args()
     # The server keeps its keys beside the run, so that the person's own are left alone.
     os.environ["XDG_DATA_HOME"] = str(arguments.folder / "data")
     # A host shows its model no log.

@@ -12,7 +12,6 @@ from __future__ import annotations  # an older Python must get as far as `requir
 
 import hashlib
 import importlib.util
-import json
 import os
 import shutil
 import subprocess
@@ -62,21 +61,16 @@ def ensure(lock: str = "run") -> Path:
     """
     home = ROOT / (".venv-dev" if lock == "dev" else ".venv")
     python = interpreter(home)
-    stamp = home / "installed.json"
-    kept = _read(stamp)
-    same_python = kept.get("python") == _python_identity() and _runs(python)
-    if same_python:
-        for enough in LOCKS[LOCKS.index(lock) :]:
-            if kept.get("digest") == _digest(enough):
-                return python
+    stamp = home / "installed"
+    kept = stamp.read_text(encoding="utf-8") if stamp.exists() and _runs(python) else ""
+    if kept in map(_state, LOCKS[LOCKS.index(lock) :]):
+        return python
     _say(f"Setting up {home.name} with Python {_version()} (once, under a minute) ...")
-    stamp.unlink(missing_ok=True)
-    if not same_python:
-        _create(home)
+    _create(home)
     install = _installer(python)
     command([*install, "--require-hashes", "-r", str(REQUIREMENTS / f"{lock}.txt")])
     command([*install, "--no-deps", "-e", str(ROOT)])
-    stamp.write_text(json.dumps({"python": _python_identity(), "digest": _digest(lock)}), encoding="utf-8")
+    stamp.write_text(_state(lock), encoding="utf-8")
     _say(f"{home.name} is ready.")
     return python
 
@@ -123,24 +117,14 @@ def _version() -> str:
     return "{}.{}.{}".format(*sys.version_info[:3])
 
 
-def _python_identity() -> str:
+def _state(lock: str) -> str:
+    """What an environment is made from: this Python, this folder, and the files that name its packages."""
     # `python3` and `python3.11` are often one program.
     program = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
-    return f"{sys.implementation.cache_tag} {program}"
-
-
-def _digest(lock: str) -> str:
-    digest = hashlib.sha256(str(ROOT).encode())
+    digest = hashlib.sha256(f"{sys.implementation.cache_tag} {program} {ROOT}".encode())
     for path in (ROOT / "pyproject.toml", REQUIREMENTS / f"{lock}.txt"):
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def _read(stamp: Path) -> dict[str, str]:
-    try:
-        return json.loads(stamp.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
 
 
 def _runs(python: Path) -> bool:

@@ -34,7 +34,7 @@ from reflexio_mcp.settings import GROUPS, OPTIONS, Settings
 
 DOCUMENTS = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
-COMMAND = published.command(published.source())
+COMMAND = published.command(published.SOURCE)
 SHARED = "https://memory.example/mcp"
 FOR_ONE = {"REFLEXIO_USER_ID": "your-user-id"}
 
@@ -144,38 +144,6 @@ def known_clients() -> str:
     return f"{', '.join(titles[:-1])} and {titles[-1]}. With one click: {' or '.join(links)}.\n"
 
 
-def get_it() -> str:
-    """How to install the command."""
-    if published.ON_INDEX:
-        lines = ["uv tool install reflexio-mcp"]
-        others = "`pip install reflexio-mcp` works as well."
-    else:
-        lines = [f"git clone {published.repository()}", "cd reflexio-mcp", "uv tool install ."]
-        others = (
-            "This needs [uv](https://docs.astral.sh/uv/). If your shell cannot find `reflexio-mcp`, run `uv tool "
-            "update-shell` and open a new terminal. Without uv, the third line is `python3 -m venv "
-            "~/.venvs/reflexio-mcp && ~/.venvs/reflexio-mcp/bin/pip install .`, and the command is "
-            "`~/.venvs/reflexio-mcp/bin/reflexio-mcp`."
-        )
-    return "```bash\n" + "\n".join([*lines, "reflexio-mcp install"]) + f"\n```\n\n{others}\n"
-
-
-def get_postgres() -> str:
-    """How to install the command with what it needs for PostgreSQL."""
-    package = f"{published.PYPI_NAME}[postgres]" if published.ON_INDEX else ".[postgres]"
-    return f'```bash\nuv tool install "{package}"\n```\n\nOr with pip: `pip install "{package}"`.\n'
-
-
-def upgrade() -> str:
-    """How to upgrade the command."""
-    lines = (
-        ["uv tool upgrade reflexio-mcp"]
-        if published.ON_INDEX
-        else ["git pull", "uv tool install --reinstall ."]
-    )
-    return "```bash\n" + "\n".join(lines) + "\n```\n"
-
-
 def _places(client: Client) -> str:
     systems: tuple[tuple[System, str], ...] = (("linux", "Linux"), ("macos", "macOS"), ("windows", "Windows"))
     found: dict[str, list[str]] = {}
@@ -275,9 +243,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "any-client": any_client,
     "clients": clients,
     "known-clients": known_clients,
-    "get-it": get_it,
-    "get-postgres": get_postgres,
-    "upgrade": upgrade,
     "messages": messages,
     "checks": checks,
     "problems": problems,

@@ -5,7 +5,7 @@
 Claude Code, Codex, Gemini CLI, OpenCode, GitHub Copilot CLI, Cline and Continue, each with a model on loopback that
 does what a script says (`hosts_model.py`), so that none needs an account; mcporter, the MCP Inspector's command line,
 LangChain and LlamaIndex, which call tools without a model. Over stdio in an empty home, some over `/mcp` and `/sse`;
-Claude Code in a terminal too (with tmux), and where it signs in. What each model was given is checked, and what the
+Claude Code in a terminal too (with tmux). What each model was given is checked, and what the
 server's store has afterwards. They are 3 GB from npm, kept in `.cache/hosts`, so this belongs to a release and not to
 CI. A Node that is new enough comes with them on Linux.
 """
@@ -16,8 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -112,78 +111,6 @@ def claude_terminal(machine: Machine, served: Served) -> list[str]:
             terminal.until(lambda: len(model.given) == 4 + len(_ANSWERS), "the end")
     done = job.judge(machine, [*model.given[:3], *model.given[-2:]])
     return ["nothing is deleted by Decline, Escape and Accept with an empty box", done]
-
-
-_BROWSER = """#!{python}
-# What a person does in the browser: they give their name and agree.
-import http.cookiejar, re, sys, urllib.parse, urllib.request
-
-browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
-url, form = sys.argv[1], None
-for _ in range(9):
-    with browser.open(url, form, timeout=60) as reply:
-        page, url = reply.read().decode(), reply.url
-    action = re.search('<form[^>]*action="([^"]+)"', page)
-    asked = re.search('name="prompt" value="([a-z]+)"', page)
-    if not action or not asked:
-        break
-    url = urllib.parse.urljoin(url, action[1])
-    form = urllib.parse.urlencode({{"prompt": asked[1], "login": "{person}", "password": "any"}}).encode()
-"""
-
-
-@contextmanager
-def _signing_in(machine: Machine) -> Iterator[Served]:
-    """A server that people sign in to, and a certified authorization server at which they do and clients register."""
-    node, modules = node_tools.ensure()
-    port, issuer_port = free_port(), free_port()
-    audience = f"http://127.0.0.1:{port}/mcp"
-    variables = {
-        "REFLEXIO_MCP_OAUTH_ISSUER": f"http://127.0.0.1:{issuer_port}",
-        "REFLEXIO_MCP_OAUTH_AUDIENCE": audience,
-        "REFLEXIO_MCP_CONFIRM": "preview",
-    }
-    script = ROOT / "tests" / "clients" / "identity_provider.mjs"
-    with subprocess.Popen(
-        [str(node), str(script), str(issuer_port), audience, "jwt", "register"],
-        env={"PATH": "/usr/bin:/bin", "NODE_MODULES": str(modules)},
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8",
-    ) as provider:  # fmt: skip
-        try:
-            assert provider.stdout is not None
-            if provider.stdout.readline() != "ready\n":
-                raise Failed("the authorization server did not start")
-            store = machine.home / "signed.db"
-            variables["REFLEXIO_MCP_STORE"] = str(store)
-            with serving([machine.command, *SERVE], machine.home, port, **variables) as url:
-                yield Served(url, store)
-        finally:
-            provider.kill()
-
-
-def claude_sign_in(machine: Machine, served: Served) -> list[str]:
-    """Two people sign in. One does the whole job, of which the other sees nothing."""
-    other = Machine(machine.home / "other", machine.command)
-    with _signing_in(machine) as there:
-        for home, person in ((machine, "ann"), (other, "bob")):
-            home.env |= _claude_env(home, "http://127.0.0.1:9")
-            browser = home.write("browser", _BROWSER.format(python=sys.executable, person=person))
-            browser.chmod(0o700)
-            home.env["BROWSER"] = str(browser)
-            home.run(
-                home.bin / "claude", "mcp", "add", "-s", "user", "-t", "http", "signed", f"{there.url}/mcp"
-            )
-            with Terminal(home, home.bin / "claude", "mcp", "login", "signed") as terminal:
-                home.expect(terminal.wait(r"Authenticated with|Pane is dead"), "Authenticated with")
-        done = _claude_print(machine, Job("signed", user="ann"), "signed", there.store)
-        look: Step = ("list_requests", {"session_id": "signed-stays"})
-        with serving_model(lambda results: None if results else look) as model:
-            other.env |= _claude_env(other, model.url)
-            other.run(other.bin / "claude", "-p", "Look.", "--allowedTools", "mcp__signed", good=(0, 1))
-            if len(model.given) != 1 or "walnuts" in model.given[0]:
-                raise Failed(f"the other person is given {model.given}")
-    other.end_what_is_left()
-    return [f"registered, signed in as two people; -p: {done}", "the other person is given nothing of it"]
 
 
 def codex(machine: Machine, served: Served) -> list[str]:
@@ -397,23 +324,20 @@ def plugins(machine: Machine, served: Served) -> list[str]:
 
 
 CHECKS: tuple[Check, ...] = (
-    claude_code, claude_terminal, claude_sign_in, gemini, codex, opencode, copilot, cline, continue_dev,
+    claude_code, claude_terminal, gemini, codex, opencode, copilot, cline, continue_dev,
     mcporter, langchain, llamaindex, inspector, plugins,
 )  # fmt: skip
 
 
 def install_hosts() -> None:
-    """Install the hosts, on the first use.
+    """Install the hosts; those that are there stay.
 
     Raises:
         SetupError: there is no npm, or it failed.
     """
     bootstrap.environment(FOLDER / "python", LIBRARIES)
-    stamp, wanted = FOLDER / "npm-packages", " ".join(PACKAGES)
-    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
-        quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
-        bootstrap.command([node_tools.npm(), "install", "--prefix", str(FOLDER), *quiet, *PACKAGES])
-        stamp.write_text(wanted, encoding="utf-8")
+    quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
+    bootstrap.command([node_tools.npm(), "install", "--prefix", str(FOLDER), *quiet, *PACKAGES])
 
 
 def wheel(folder: Path) -> Path:

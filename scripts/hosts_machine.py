@@ -114,12 +114,10 @@ class Job:
     Args:
         session: the session that is deleted. Its neighbour stays.
         consent: a plan comes first and its code agrees; or a person in a form; or the host answers that form unseen.
-        user: whose they are.
     """
 
     session: str
     consent: Literal["code", "form", "unseen"] = "code"
-    user: str = "ada"
 
     def __call__(self, results: list[str]) -> Step | None:
         only = {"session_id": self.session}
@@ -137,7 +135,7 @@ class Job:
 
     def _request(self, session: str, said: str) -> dict[str, Any]:
         turns = [{"role": "User", "content": said}]
-        return {"user_id": self.user, "session_id": session, "interactions": turns}
+        return {"user_id": "ada", "session_id": session, "interactions": turns}
 
     def run(self, machine: Machine, *command: str | Path, store: Path | None = None, **known: Any) -> str:
         """Run a host that does the job with a model at a new address, and judge the outcome.

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-__all__ = ["Model", "serving_model"]
-
 WAIT = "WaitForMcpServers"
 
 Step = tuple[str, dict[str, Any]]
@@ -29,20 +27,16 @@ class Model:
         job: from the results so far, as the model was given them, to the next call; `None` when all is done.
         url: where it listens.
         given: the results of the longest conversation seen.
-        asked: paths that were asked, for a check that fails.
     """
 
     job: Callable[[list[str]], Step | None]
     url: str = ""
     given: list[str] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
-    tools: list[str] = field(default_factory=list)
 
     def answer(self, tools: list[str], results: list[str]) -> Step | str:
         """The next call by the name that the host gave its tool, or the last words."""
         if not tools:
             return "A title"
-        self.tools = tools
         if len(results) >= len(self.given):
             self.given = results
         step = self.job(results)
@@ -205,14 +199,12 @@ def serving_model(job: Callable[[list[str]], Step | None]) -> Generator[Model]:
             pass
 
         def do_GET(self) -> None:
-            model.asked.append(f"GET {self.path}")
             names = [{"id": "scripted", "object": "model", "name": "scripted"}]
             self._send(json.dumps({"object": "list", "data": names, "models": names}), "application/json")
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             path = self.path.partition("?")[0]
-            model.asked.append(f"POST {path}")
             for pattern, dialect in _DIALECTS:
                 if re.search(pattern, path):
                     asked = json.loads(body)

@@ -17,9 +17,6 @@ from reflexio_mcp.tools.catalog import offered
 SCHEMA = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"
 PYPI_NAME = "reflexio-mcp"
 
-ON_INDEX = False
-"""Whether the package is on PyPI. Every command and entry that the pages show follows from this."""
-
 DESCRIPTION = "Inspect, audit and take back what your assistant stored in Reflexio, and what was learned."
 """For the registry, which takes 100 characters."""
 
@@ -51,9 +48,8 @@ def repository() -> str:
     return project()["urls"]["Repository"]
 
 
-def source() -> str:
-    """What `uv tool install` and `uvx --from` are given."""
-    return PYPI_NAME if ON_INDEX else f"git+{repository()}"
+SOURCE = f"git+{repository()}"
+"""What `uv tool install` and `uvx --from` are given until the package is on PyPI: its name from then on."""
 
 
 def command(source: str) -> tuple[str, ...]:

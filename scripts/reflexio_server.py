@@ -1,11 +1,8 @@
-"""Install and start the real Reflexio server, for the tests that compare the embedded store with it.
+"""Install the real Reflexio server, for the tests that compare the embedded store with it.
 
     python3 scripts/reflexio_server.py install
-    python3 scripts/reflexio_server.py run --port 8061
-    python3 scripts/reflexio_server.py run --port 8061 --model http://127.0.0.1:8292/v1
 
-Without `--model` it learns nothing, because no language model can be reached. With the address of an
-OpenAI-compatible endpoint it learns from what is published.
+Tests start it, with or without the address of an OpenAI-compatible endpoint: without one it learns nothing.
 
 It has an environment of its own: `.cache/reflexio-server`, or the folder that `REFLEXIO_SERVER_CACHE` names. It needs
 Python 3.12 or newer somewhere on the machine, which uv finds, and some 400 MB. The packages come from
@@ -14,7 +11,6 @@ Python 3.12 or newer somewhere on the machine, which uv finds, and some 400 MB. 
 hdbscan, onnxruntime, braintrust, gepa, xlsxwriter and einops with the marker `python_version < "3"`.
 """
 
-import argparse
 import contextlib
 import hashlib
 import json
@@ -23,7 +19,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -180,36 +175,9 @@ def _digest() -> str:
     return hashlib.sha256(PACKAGES.read_bytes()).hexdigest()
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Install or run the real Reflexio server for tests.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("install", help="install it, unless it is there")
-    run = commands.add_parser("run", help="run it until Ctrl-C")
-    run.add_argument("--port", type=int, default=8061)
-    run.add_argument(
-        "--model", default="", help="OpenAI-compatible endpoint to learn with, such as http://…/v1"
-    )
-    options = parser.parse_args()
-    try:
-        python = install()
-        if options.command == "install":
-            print(python)
-            return 0
-        with tempfile.TemporaryDirectory(prefix="reflexio-server-") as home:
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server ends too
-            process = start(options.port, Path(home), python, model=options.model)
-            print(f"http://127.0.0.1:{options.port}", flush=True)
-            try:
-                return process.wait()
-            finally:
-                stop(process)
-    except ServerError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-
-
 if __name__ == "__main__":
     bootstrap.require_python()
-    sys.exit(main())
+    try:
+        print(install())
+    except ServerError as error:
+        sys.exit(str(error))

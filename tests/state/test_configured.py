@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,9 @@ def test_processes_of_one_user_share_a_file_beside_the_store_and_its_key(tmp_pat
 
 def test_a_store_in_memory_has_a_state_in_memory(tmp_path: Path) -> None:
     state = open_state(load({"REFLEXIO_MCP_STORE": ":memory:"}))
-    deleted(state, OPERATOR, copied())
-    assert state.copies.listed(OPERATOR)
+    with closing(state.database):
+        deleted(state, OPERATOR, copied())
+        assert state.copies.listed(OPERATOR)
 
 
 def test_the_password_of_the_database_is_in_no_representation() -> None:
