@@ -20,9 +20,10 @@ from reflexio_mcp.render.deletion import WHY, counts
 from reflexio_mcp.results.audit import Call, Count, FindingRow, Found, Place
 from reflexio_mcp.results.base import Result, Room, Row, structured
 from reflexio_mcp.results.deletion import Counts, Example, Excepted, Part, PastDeletion
-from reflexio_mcp.results.learnings import LearningPage, LearningRow
 from reflexio_mcp.results.reading import (
     InteractionRow,
+    LearningPage,
+    LearningRow,
     Looked,
     RequestPage,
     RequestRow,

@@ -19,7 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from reflexio_mcp.consent.policy import Question, Verdict, answered, weigh
 from reflexio_mcp.render.deletion import question
-from reflexio_mcp.toolkit.context import Call, ProgressReporter, app_of, from_page, hides, scope_of
+from reflexio_mcp.toolkit.context import Call, ProgressReporter, app_of, from_page, scope_of
 from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan
 from reflexio_mcp.traffic.deletion.targets import Target
 
@@ -119,7 +119,7 @@ async def prepare(call: Call, target: Target, options: Options, confirm: str) ->
     app, scope, reporter = app_of(call), scope_of(call), ProgressReporter(call)
     async with reporter.steady("looking up"):
         owner = await app.owner(scope)
-        masked = hides(call) is not None
+        masked = scope.masked
         planned = await make_plan(scope, target, options, app.state, owner, masked=masked, progress=reporter)
     # A person who agrees in the explorer's page has seen the plan; only `ask` still wants the client's own form.
     askable = _can_ask(call) and not (app.settings.confirm == "auto" and from_page(call))

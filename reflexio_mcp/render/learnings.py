@@ -2,7 +2,7 @@
 
 from reflexio_mcp.render.blocks import counted, fenced, lines, more, row
 from reflexio_mcp.render.reading import gap_lines, moment
-from reflexio_mcp.results.learnings import LearningPage, LearningRow
+from reflexio_mcp.results.reading import LearningPage, LearningRow
 
 __all__ = ["learning_page"]
 

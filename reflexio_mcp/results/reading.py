@@ -1,9 +1,9 @@
-"""What the reading tools answer with: a page of sessions, a page of requests, one request."""
+"""What the reading tools answer with: sessions, requests, one request, learnings, and data of the explorer's page."""
 
 import json
 import re
 from collections.abc import Sequence
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -12,14 +12,20 @@ from reflexio_mcp.results.base import Moment, Result, Row, at
 from reflexio_mcp.results.text import beginning, clip, label, shown_name
 
 __all__ = [
+    "ExplorerData",
+    "ExplorerState",
+    "FromRequest",
     "Gap",
     "InteractionRow",
     "Learning",
+    "LearningPage",
+    "LearningRow",
     "Looked",
     "Matched",
     "OneRequest",
     "RequestPage",
     "RequestRow",
+    "RuleWords",
     "SessionPage",
     "SessionRequests",
     "SessionRow",
@@ -263,3 +269,99 @@ class OneRequest(Result, RequestRow):
     session_id: str
     learning: Learning
     cursor: Annotated[str | None, Field(description="for its further interactions")] = None
+
+
+class FromRequest(Row):
+    """A stored request that a learning came from."""
+
+    request_id: str
+    interactions: Annotated[list[int], Field(description="which of its interactions, counted from 1")]
+
+
+class LearningRow(Row):
+    """One profile or playbook, with the requests that it came from."""
+
+    learning_id: str
+    state: str
+    changed_at: Moment | None = None
+    user_id: Annotated[str | None, Field(description="left out if the call names the user")] = None
+    content: str = ""
+    characters: Annotated[int | None, Field(description="of the content, if content is hidden")] = None
+    trigger: str = ""
+    quotes: str = ""
+    source: Annotated[
+        Literal["recorded", "reconstructed", "not_known"],
+        Field(description="reconstructed: from the last request of the window that it was learned in"),
+    ]
+    from_requests: list[FromRequest] = []
+    more_requests: int = 0
+    said_in: Annotated[list[str], Field(description="requests with the words that it quotes")] = []
+    interactions_deleted: Annotated[int, Field(description="it came from, and not stored any more")] = 0
+    interactions_not_looked_up: int = 0
+    last_request: Annotated[str, Field(description="the request it names, if it lists no interactions")] = ""
+
+
+class LearningPage(Result):
+    """Learnings, current ones first, then the last changed."""
+
+    of: Annotated[str, Field(description="what the learnings were selected by")]
+    returned: int
+    total: int
+    learnings: list[LearningRow]
+    users_not_read: int = 0
+    unlinked: Annotated[int, Field(description="learnings that do not say what they came from")] = 0
+    learning: Annotated[Learning | None, Field(description="where the learning of the request stands")] = None
+    unreadable: list[Gap] = []
+    cursor: str | None = None
+
+
+class RuleWords(Row):
+    """Why a finding matters, and whether it is a grave one."""
+
+    why: str
+    grave: bool
+
+
+class ExplorerState(Row):
+    """What the page has to know of this server before it draws.
+
+    Args:
+        whose: the user it is confined to.
+        where, keeper: where requests are stored, and where recovery copies are, in words.
+        rules: what the page says of each finding.
+        filter: the filter that the page was opened with, its times in epoch seconds.
+    """
+
+    whose: str
+    where: str
+    keeper: str
+    masked: bool
+    recovery_days: float
+    tools: list[str]
+    rules: dict[str, RuleWords]
+    filter: dict[str, str | int | None]
+
+
+class ExplorerData(Result):
+    """An answer to the page; each view fills some of the fields.
+
+    Args:
+        sessions: rows of requests.
+        looked_at: requests that were read for the rows or findings.
+        findings: ids of requests by the rule that finds them.
+        learning: where the learning of requests stands, by id.
+        requests: requests as they are stored, for a file.
+        looked_up: how many of the ids were looked at before an export was large enough.
+    """
+
+    view: str
+    state: ExplorerState | None = None
+    sessions: list[SessionRequests] = []
+    looked_at: int = 0
+    cursor: str | None = None
+    findings: dict[str, list[str]] = {}
+    learning: dict[str, str] = {}
+    one: OneRequest | None = None
+    plan: dict[str, Any] | None = None
+    requests: list[dict[str, Any]] = []
+    looked_up: int = 0

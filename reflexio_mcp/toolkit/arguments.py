@@ -4,7 +4,6 @@ A sentence says what happened, whether anything changed, and what to do next.
 """
 
 import re
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from mcp.server.mcpserver.tools import Tool
@@ -88,13 +87,12 @@ def invalid_arguments(error: ValidationError) -> str:
     return f"{' '.join(_sentences(error))} Nothing was sent."
 
 
-def _sentences(error: ValidationError, explained: Collection[str] = ()) -> list[str]:
-    """What is wrong with the arguments that are not yet `explained`."""
+def _sentences(error: ValidationError) -> list[str]:
     # A value that may also be left out is a union to pydantic: its other branch only says that it is not null.
     problems = [
         one
         for one in error.errors(include_url=False, include_context=True, include_input=False)
-        if one["type"] != "none_required" and not any(name in explained for name in one["loc"][:1])
+        if one["type"] != "none_required"
     ]
     missing = [_field(one["loc"]) for one in problems if one["type"] == "missing"]
     sentences = [_required(missing)] if missing else []
@@ -135,8 +133,7 @@ def checked(tool: Tool, arguments: dict[str, Any], scope: Scope) -> dict[str, An
         scope: its user is filled in if the caller named nobody. Somebody else is refused later.
 
     Raises:
-        InvalidInput: an argument the tool does not have, a blank one, or one that is too long; nothing was done. It
-            says of all arguments what is wrong with them.
+        InvalidInput: an argument the tool does not have, a blank one, or one that is too long; nothing was done.
     """
     # A page's own tool lists no arguments.
     accepted = list(tool.parameters["properties"] or tool.fn_metadata.arg_model.model_fields)
@@ -169,29 +166,10 @@ def checked(tool: Tool, arguments: dict[str, Any], scope: Scope) -> dict[str, An
     if scope.user_id and not given.get("user_id") and "user_id" in tool.fn_metadata.arg_model.model_fields:
         given["user_id"] = scope.user_id
     if wrong:
-        raise _refusal(tool, given, wrong, advice)
+        (field, problem), *more = wrong.items()
+        faults = "; ".join([problem, *(f"{name} {what}" for name, what in more)])
+        raise InvalidInput(field, " ".join([f"{faults}; nothing was done.", *dict.fromkeys(advice)]))
     return given
-
-
-def _refusal(tool: Tool, given: dict[str, Any], wrong: dict[str, str], advice: list[str]) -> InvalidInput:
-    """All that is wrong with a call.
-
-    Args:
-        wrong: what is wrong with arguments that no type describes.
-        advice: what to do about these, as sentences.
-    """
-    others: list[str] = []
-    try:
-        # What is too long is not looked at again: that may take time for each character.
-        short = {name: "" if name in wrong else value for name, value in given.items()}
-        tool.fn_metadata.arg_model.model_validate(tool.fn_metadata.pre_parse_json(short))
-    except ValidationError as error:
-        others = _sentences(error, wrong)
-    (field, problem), *more = wrong.items()
-    if not (more or others):
-        return InvalidInput(field, " ".join([f"{problem}; nothing was done.", *advice]))
-    faults = [f"{problem}.", *(f"{name} {what}." for name, what in more), *others]
-    return InvalidInput(field, " ".join([*faults, "Nothing was done.", *dict.fromkeys(advice)]))
 
 
 def _as_stored(scope: Scope, value: Any) -> Any:

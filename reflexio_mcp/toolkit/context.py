@@ -1,7 +1,7 @@
 """What a tool can reach: the caller's scope, the operator's settings, the running work, progress and the page.
 
-The explorer's page gets a pass with its results, in `_meta`, which hosts keep from the model, and sends it back with
-every call. What a person decided in the page then counts as agreed to, and the model is told afterwards.
+The explorer's page gets a pass in the `_meta` of its results, which hosts keep from the model, and sends it back with
+every call. A person's decision in the page then counts as consent, and the model is told afterwards.
 """
 
 import logging
@@ -20,7 +20,6 @@ from reflexio_mcp.results.base import Result, structured
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State
-from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.deletion.codes import CodeMaker
 from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.scope import Scope
@@ -34,7 +33,6 @@ __all__ = [
     "answer",
     "app_of",
     "from_page",
-    "hides",
     "page_pass",
     "place_shown",
     "scope_of",
@@ -46,10 +44,10 @@ PAGE_KEY: Final = "reflexio-mcp/page"
 _PURPOSE: Final = "explorer page"
 
 EVERY_SECONDS: Final = 5.0
-"""Between two messages while the work advances."""
+"""Between two messages."""
 
 SILENCE_SECONDS: Final = 10.0
-"""The longest silence while the work waits for one slow call to the service."""
+"""The longest silence."""
 
 SEND_SECONDS: Final = 1.0
 """How long a client has to accept a message."""
@@ -62,18 +60,13 @@ class App:
     """The lifespan's context.
 
     Args:
-        settings: the operator's decisions.
-        offered: returns the names of the tools that are offered to the caller.
-        scope: the scope of the call that is being answered.
-        codes: the plan codes of a scope.
+        offered: the names of the tools that are offered to the caller.
         owner: whose the deletions and recovery copies of a scope are. It asks the backend.
-        state: what limits deletions, records them and lets them be undone.
         jobs: deletions that have begun, shared by every connection.
         tasks: where the jobs of this connection run. It is waited for before the lifespan ends.
         background: where work after the jobs runs. It is cancelled when the lifespan ends.
-        trouble: says why nothing can be deleted now; empty if something can. It blocks.
+        trouble: says why nothing can be deleted now, or nothing. It blocks.
         where: the backend's address or file, in words.
-        over_stdio: whether calls come as messages over standard input.
     """
 
     settings: Settings
@@ -114,12 +107,6 @@ def place_shown(call: Call) -> str:
     return "" if app.settings.oauth_issuer and scope_of(call).user_id else app.where
 
 
-def hides(call: Call, detail: str = "") -> Fingerprints | None:
-    """The fingerprints that this call shows instead of stored content; `None` if it may show content."""
-    hidden = detail == "masked" or app_of(call).settings.mask
-    return scope_of(call).fingerprints if hidden else None
-
-
 def answer(result: Result, text: str) -> CallToolResult:
     """A result and its text as the SDK takes them."""
     return CallToolResult(
@@ -142,7 +129,7 @@ def from_page(call: Call) -> bool:
 
 
 class ProgressReporter:
-    """Progress notifications of one call. Its numbers grow through all stages of the work."""
+    """Progress notifications of one call."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
@@ -162,11 +149,7 @@ class ProgressReporter:
 
     @asynccontextmanager
     async def steady(self, words: str = "working") -> AsyncGenerator["ProgressReporter"]:
-        """Send messages while no progress is noted, too. An exception of the body is raised as it is.
-
-        Args:
-            words: what is being done, until something is noted.
-        """
+        """Send messages while no progress is noted, too; `words` say what is being done."""
         self._words = words
         if self._nobody_reads:
             yield self

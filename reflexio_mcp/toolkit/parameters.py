@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final, Literal, TypeVar, cast
 
@@ -15,9 +14,7 @@ from pydantic_core import PydanticCustomError
 from reflexio_mcp.toolkit.arguments import SAID
 from reflexio_mcp.toolkit.context import Call, scope_of
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.reading.filters import TrafficFilter, check_source, make_filter
-from reflexio_mcp.traffic.reading.search import check_search
-from reflexio_mcp.traffic.times import parse_time
+from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
 
 __all__ = [
     "MASKED",
@@ -49,7 +46,7 @@ Tool = TypeVar("Tool", bound=Callable[..., Awaitable[CallToolResult]])
 
 
 def alone(check: Callable[[T], object]) -> AfterValidator:
-    """What looks at one argument alone, together with its type: a call is told of all that is wrong with it at once.
+    """Check an argument together with its type, so that the refusal names its place.
 
     Args:
         check: raises `InvalidInput`; a field that begins with a dot is one inside the argument.
@@ -73,42 +70,20 @@ def no_switch(value: object) -> object:
     return value
 
 
-def _check_time(text: str) -> None:
-    if text.strip():
-        parse_time("time", text, now=time.time())
-
-
-def _check_source(text: str) -> None:
-    check_source("source", text.strip())
-
-
-def _check_words(text: str) -> None:
-    check_search(text.strip(), "")
-
-
-def _check_finding(text: str) -> None:
-    check_search("", text.strip())
-
-
-OF_SOURCE: Final = alone(_check_source)
-OF_WORDS: Final = alone(_check_words)
-OF_TIME: Final = alone(_check_time)
-
 UserId = Annotated[str, Field()]
 SessionId = Annotated[str, Field()]
-Source = Annotated[str, OF_SOURCE]
+Source = Annotated[str, Field()]
 AgentVersion = Annotated[str, Field()]
-StartTime = Annotated[str, Field(description="ISO 8601 (no zone: UTC) or age: 30m, 24h, 7d"), OF_TIME]
-EndTime = Annotated[str, Field(description="as start_time; both inclusive"), OF_TIME]
+StartTime = Annotated[str, Field(description="ISO 8601 (no zone: UTC) or age: 30m, 24h, 7d")]
+EndTime = Annotated[str, Field(description="as start_time; both inclusive")]
 Contains = Annotated[
     str,
     Field(
         description="all these words, also inside longer ones; quote a phrase; this OR that; in texts and ids"
     ),
-    OF_WORDS,
 ]
 # Its values are not listed: the audit hands them out, and another one is answered with the list.
-Finding = Annotated[str, Field(description="a rule of audit_traffic"), alone(_check_finding)]
+Finding = Annotated[str, Field(description="a rule of audit_traffic")]
 EvaluationOnly = Annotated[
     bool | SkipJsonSchema[None],
     Field(description="true: only requests that are never learned from; false: only others"),

@@ -10,7 +10,7 @@ from mcp.types import ToolAnnotations
 
 from reflexio_mcp.settings import Settings
 
-__all__ = ["Permission", "ToolSpec", "build", "prune"]
+__all__ = ["Permission", "ToolSpec", "build"]
 
 Schema = dict[str, Any]
 
@@ -28,15 +28,15 @@ class ToolSpec:
     """One tool: what the catalogue needs to offer it.
 
     Args:
-        fn: the function; its name is the tool's and its parameters the schema. It returns
-            `Annotated[CallToolResult, Model]`: the SDK derives the output schema and checks every result.
+        fn: the function, with the tool's name and parameters. It returns `Annotated[CallToolResult, Model]`: the SDK
+            derives the output schema and checks every result.
         description: what the model reads; short, with the words a person would use.
-        destructive, idempotent: as in MCP's hints; `read_only` decides also what a read-only server offers.
+        read_only, destructive, idempotent: MCP's hints.
         adds: it only adds to what is stored, so `Permission.PUBLISH` is enough.
-        needs: whether a configuration has what the tool needs, besides what the operator allows.
-        needed: the same in words, for whom it is not offered to.
+        needs: whether a configuration has what the tool needs.
+        needed: the same in words.
         opens_page: a host that shows apps opens the explorer's page for its results.
-        opened_by: the tool whose page alone calls this one; it is offered where that tool is.
+        opened_by: the tool whose page alone calls this one.
     """
 
     fn: Callable[..., Any]
@@ -61,10 +61,7 @@ class ToolSpec:
         return Permission.READ if self.read_only else Permission.PUBLISH if self.adds else Permission.DELETE
 
     def offered(self, settings: Settings) -> bool:
-        """Whether a configuration offers the tool.
-
-        Resources, prompts and completions are offered where a tool that shows the same is.
-        """
+        """Whether a configuration offers the tool."""
         named = not settings.tools or (self.opened_by or self.name) in settings.tools
         return named and (self.read_only or not settings.read_only) and self.needs(settings)
 
@@ -75,10 +72,9 @@ def build(
     """The tool as the SDK takes it.
 
     Args:
-        spec: its declaration.
-        without: parameters that the operator fixed and that leave the schema.
+        without: parameters that the operator fixed.
         page: address of the explorer's page.
-        consent: what stands before its deletion, as a sentence.
+        consent: what comes before a deletion, as a sentence.
     """
     tool = Tool.from_function(
         spec.fn,
@@ -107,8 +103,7 @@ def _app_meta(spec: ToolSpec, page: str) -> dict[str, Any] | None:
 
 
 def _published(schema: Schema, without: frozenset[str]) -> Schema:
-    definitions: Schema = schema.get("$defs", {})
-    small = cast("Schema", prune(_inlined(schema, definitions)))
+    small = cast("Schema", _small(schema, schema.get("$defs", {})))
     properties = {name: value for name, value in small["properties"].items() if name not in without}
     published: Schema = {"type": "object", "properties": properties}
     if required := [name for name in small.get("required", []) if name not in without]:
@@ -116,39 +111,27 @@ def _published(schema: Schema, without: frozenset[str]) -> Schema:
     return published | {"additionalProperties": False}
 
 
-def _inlined(node: Any, definitions: Schema) -> Any:
-    if isinstance(node, list):
-        return [_inlined(item, definitions) for item in cast("list[Any]", node)]
-    if not isinstance(node, dict):
-        return node
-    branch = cast("Schema", node)
-    if reference := branch.get("$ref"):
-        return _inlined(definitions[str(reference).rsplit("/", 1)[-1]], definitions) | {"description": ""}
-    return {key: _inlined(value, definitions) for key, value in branch.items() if key != "$defs"}
-
-
 _SAYS_LITTLE: Final = frozenset(
-    {"title", "maxLength", "minLength", "maxItems", "minItems", "minimum", "additionalProperties"}
+    {"$defs", "title", "maxLength", "minLength", "maxItems", "minItems", "minimum", "additionalProperties"}
 )
 """Keywords that cost tokens in every listing; a sentence answers whatever breaks them."""
 
 
-def prune(node: Any, *, names: bool = False) -> Any:
-    """A schema without generated titles, empty defaults and the keywords of `_SAYS_LITTLE`.
+def _small(node: Any, definitions: Schema, *, names: bool = False) -> Any:
+    """A schema with its references resolved, without empty defaults and the keywords of `_SAYS_LITTLE`.
 
     Args:
-        node: a schema, or a part of one.
         names: `node` maps property names, which are never dropped.
     """
     if isinstance(node, list):
-        return [prune(item) for item in cast("list[Any]", node)]
+        return [_small(item, definitions) for item in cast("list[Any]", node)]
     if not isinstance(node, dict):
         return node
-    kept: Schema = {}
-    for key, value in cast("Schema", node).items():
-        if not names:
-            empty = key in ("default", "description") and value in ("", [], {}, None, False)
-            if key in _SAYS_LITTLE or empty:
-                continue
-        kept[key] = prune(value, names=key == "properties" and not names)
-    return kept
+    branch = cast("Schema", node)
+    if reference := branch.get("$ref"):
+        branch = definitions[str(reference).rsplit("/", 1)[-1]] | {"description": ""}
+    return {
+        key: _small(value, definitions, names=key == "properties" and not names)
+        for key, value in branch.items()
+        if names or not (key in _SAYS_LITTLE or (key in ("default", "description") and not value))
+    }

@@ -17,7 +17,7 @@ from reflexio_mcp.results.base import NOTICE
 from reflexio_mcp.results.deletion import Deletion, Receipt, Restored
 from reflexio_mcp.results.text import visible
 from reflexio_mcp.toolkit import parameters
-from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, hides, scope_of
+from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
 from reflexio_mcp.traffic.deletion.jobs import last_deletions
@@ -226,7 +226,7 @@ async def restore_requests(
     undo = Undo(deletion, frozenset(ids), evaluation_only)
     reporter = ProgressReporter(call)
     async with reporter.steady("restoring"):
-        plan, bound = await plan_restore(state, owner, undo, masked=hides(call) is not None)
+        plan, bound = await plan_restore(state, owner, undo, masked=scope.masked)
         now = time.time()
         if codes.check(confirm, bound, now=now) and app.settings.confirm != "off":
             code = codes.make(bound, now=now)

@@ -8,8 +8,7 @@ from pydantic import BeforeValidator, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from reflexio_mcp.render import reading as text
-from reflexio_mcp.results.explorer import ExplorerData
-from reflexio_mcp.results.reading import SessionPage
+from reflexio_mcp.results.reading import ExplorerData, SessionPage
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, page_pass, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec

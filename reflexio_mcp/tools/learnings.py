@@ -11,7 +11,7 @@ from pydantic import Field
 from reflexio_mcp.consent.forms import Prepared, Reply, asking, prepare
 from reflexio_mcp.render import learnings as text
 from reflexio_mcp.results.deletion import Deletion
-from reflexio_mcp.results.learnings import LearningPage
+from reflexio_mcp.results.reading import LearningPage
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec
@@ -24,7 +24,7 @@ from reflexio_mcp.traffic.learnings.select import Selection
 
 __all__ = ["SPECS"]
 
-Words = Annotated[str, Field(description="words of the learning"), parameters.OF_WORDS]
+Words = Annotated[str, Field(description="words of the learning")]
 FedBy = Annotated[str, Field(description="fed by this request")]
 
 

@@ -28,9 +28,7 @@ async def publish_interaction(
         Field(description="the turns, oldest first"),
         parameters.alone(check_turns),
     ],
-    source: Annotated[
-        str, Field(description="where it comes from: a-z 0-9 . _ : -"), parameters.OF_SOURCE
-    ] = "",
+    source: Annotated[str, Field(description="where it comes from: a-z 0-9 . _ : -")] = "",
     agent_version: Annotated[
         str,
         Field(description="your agent's; default agent-v0", max_length=api_limits.MAX_AGENT_VERSION_CHARS),

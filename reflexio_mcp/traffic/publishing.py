@@ -24,10 +24,10 @@ from reflexio_mcp.traffic.tasks import task_group
 __all__ = ["Policy", "check_turn", "check_turns", "finish", "publish"]
 
 BEAT_SECONDS: Final = 10.0
-"""Between signs of life while waiting: hosts give up on a silent call after 60 s, and some after less."""
+"""Between signs of life while waiting: some hosts give up on a call that is silent for less than 60 s."""
 
 LOOK_SECONDS: Final = 8.0
-"""For looking whether a publish has arrived whose answer did not; with the longest default wait still below 60 s."""
+"""For looking whether a publish has arrived whose answer did not."""
 
 LATEST: Final = 9_999_999_999
 """Epoch seconds, in the year 2286; what is later than that was counted in milliseconds."""
@@ -146,20 +146,22 @@ def _checked(scope: Scope, draft: PublishBody) -> PublishBody:
     experiment = (draft.retrieval_experiment_id or "").strip()
     arm = (draft.retrieval_experiment_arm or "").strip()
     request_id = draft.request_id.strip()
-    faults: list[InvalidInput] = []
     if draft.evaluation_only and draft.force_extraction:
-        nothing = "cannot go with evaluation_only: such traffic teaches nothing."
-        faults.append(InvalidInput("force_extraction", nothing))
+        raise InvalidInput(
+            "force_extraction",
+            "cannot go with evaluation_only: such traffic teaches nothing. Nothing was sent.",
+        )
     if bool(experiment) != bool(arm):
         missing = "retrieval_experiment_arm" if experiment else "retrieval_experiment_id"
-        faults.append(InvalidInput(missing, "is needed too: give both of an experiment, or neither."))
+        raise InvalidInput(
+            missing, "is needed too: give both of an experiment, or neither. Nothing was sent."
+        )
     if arm and arm not in ARMS:
-        faults.append(InvalidInput("retrieval_experiment_arm", f"takes {' or '.join(ARMS)}."))
+        raise InvalidInput("retrieval_experiment_arm", f"takes {' or '.join(ARMS)}. Nothing was sent.")
     if draft.request_id and not request_id:
-        faults.append(InvalidInput("request_id", "must not be blank; leave it out to have one made."))
-    if faults:
-        first, *more = faults
-        raise InvalidInput(first.field, " ".join([first.problem, *map(str, more), "Nothing was sent."]))
+        raise InvalidInput(
+            "request_id", "must not be blank; leave it out to have one made. Nothing was sent."
+        )
     return draft.model_copy(
         update={
             "user_id": user,
@@ -174,11 +176,7 @@ def _checked(scope: Scope, draft: PublishBody) -> PublishBody:
 
 
 def check_turns(turns: Sequence[Interaction]) -> None:
-    """Refuse turns that are too many or carry too much together, or none.
-
-    Raises:
-        InvalidInput: says what is wrong with them.
-    """
+    """Refuse turns that are too many or carry too much together, or none."""
     if not 1 <= len(turns) <= api_limits.MAX_INTERACTIONS:
         raise InvalidInput("interactions", f"takes 1 to {api_limits.MAX_INTERACTIONS:,} turns.")
     learnings = sum(len(turn.retrieved_learnings) for turn in turns)
@@ -189,11 +187,7 @@ def check_turns(turns: Sequence[Interaction]) -> None:
 
 
 def check_turn(turn: Interaction) -> None:
-    """Refuse a turn that the API would refuse, or keep wrong.
-
-    Raises:
-        InvalidInput: says what is wrong with it first; the field begins with a dot, and is empty for the whole turn.
-    """
+    """Refuse a turn that the API would refuse, or keep wrong. The refusal names a field of the turn with a dot."""
     if turn.image_encoding and turn.interacted_image_url:
         raise InvalidInput("", "takes image_encoding or interacted_image_url, not both.")
     if (turn.created_at or 0) > LATEST:

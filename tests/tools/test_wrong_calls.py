@@ -61,9 +61,7 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
     (
         "publish_interaction",
         {"user_id": "", "session_id": "", "interactions": []},
-        [
-            "user_id must not be blank. session_id must not be blank. interactions takes 1 to 1,000 turns. Nothing was"
-        ],
+        ["user_id must not be blank; session_id must not be blank; nothing was done."],
     ),
     ("get_request", {"request_id": ""}, ["request_id must not be blank; nothing was done."]),
     ("get_request", {"request_id": "  "}, ["request_id", "blank"]),
@@ -150,35 +148,17 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
         {"request_ids": ["r", "\\" * 120_000]},
         ["request_ids takes 50,000 characters at most"],
     ),
+    ("list_requests", {"limit": 0, "detail": "all"}, ["detail must be 'summary'", "limit must be 1 or more"]),
+    ("list_requests", {"finding": "odd"}, ["finding must be one of"]),
     (
         "list_requests",
-        {"limit": 0, "start_time": "yesterday", "end_time": "never", "source": "My IDE", "finding": "odd"},
+        {"sorce": "ide", "user_id": " ", "session_id": "x" * 50_001},
         [
-            "source must be lower",
-            "start_time must be ISO",
-            "end_time must be",
-            "finding must be one of",
-            "limit must",
+            "list_requests has no argument 'sorce'; user_id must not be blank; session_id takes 50,000 characters",
+            "at most; nothing was done. It takes user_id,",
         ],
     ),
-    (
-        "list_requests",
-        {
-            "limit": 0,
-            "start_time": "soon",
-            "sorce": "ide",
-            "detail": "all",
-            "user_id": " ",
-            "session_id": "x" * 50_001,
-        },
-        [
-            "list_requests has no argument 'sorce'. user_id must not be blank. session_id takes 50,000 characters",
-            "at most. start_time must be ISO",
-            "detail must be 'summary'",
-            "limit must be 1 or more. Nothing was done. It takes user_id,",
-        ],
-    ),
-    ("get_request", {"id": "r1"}, ["no argument 'id'. request_id is required. Nothing was done. It takes"]),
+    ("get_request", {"id": "r1"}, ["no argument 'id'; nothing was done. It takes request_id"]),
     (
         "list_requests",
         {f"a{number}": 1 for number in range(9)},
@@ -189,13 +169,11 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
         {
             **GOOD,
             "interactions": [{}, {"content": 1}, {"content": "x", "created_at": 1_795_816_475_000}],
-            "source": "Ä",
         },
         [
             "interactions[0] is empty",
             "interactions[1].content must be a string",
             "interactions[2].created_at takes seconds since 1970, not milliseconds.",
-            "source must be lower",
         ],
     ),
     ("forget_everything", {}, ["There is no tool 'forget_everything'", "delete_session"]),
@@ -231,18 +209,6 @@ async def test_a_wrong_call_is_answered_by_a_sentence_before_anything_is_sent(
     assert "Error executing tool" not in text
     assert "xxxx" not in text
     assert text.endswith(".")
-
-
-async def test_what_goes_wrong_only_together_is_named_together_too() -> None:
-    server = ReflexioServer(
-        load({"REFLEXIO_URL": "http://127.0.0.1:9"}), client=NothingSent("http://127.0.0.1:9")
-    )
-    flags = {"evaluation_only": True, "force_extraction": True, "retrieval_experiment_arm": "third"}
-    async with Client(server) as client:
-        text = text_of(await client.call_tool("publish_interaction", {**GOOD, **flags}))
-    assert "force_extraction cannot go with evaluation_only" in text
-    assert "retrieval_experiment_id is needed too" in text
-    assert "retrieval_experiment_arm takes" in text
 
 
 async def test_a_tool_that_only_a_page_calls_is_not_named_to_a_model() -> None:

@@ -9,8 +9,7 @@ import anyio.to_thread
 
 from reflexio_mcp.rest.models import StoredInteraction
 from reflexio_mcp.results.base import NOTICE, Room, at
-from reflexio_mcp.results.learnings import FromRequest, LearningPage, LearningRow
-from reflexio_mcp.results.reading import GAPS_SHOWN, learning_row
+from reflexio_mcp.results.reading import GAPS_SHOWN, FromRequest, LearningPage, LearningRow, learning_row
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.learnings.find import FedLearning, FoundInteractions, find_interactions
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings

@@ -1,7 +1,4 @@
-"""Cursors: a place in a list as text, so that any process can go on from it.
-
-Each contains the list, who may use it, a digest of the question, and the place.
-"""
+"""Cursors: a place in a list as text, with the list, its caller and its question, for any process."""
 
 import base64
 import functools
@@ -39,23 +36,14 @@ def _reader() -> TypeAdapter[tuple[_Filter, _Place]]:
 
 
 def write_place(listing: str, scope: Scope, question: object, place: object) -> str:
-    """A place in a list as text for the caller.
-
-    Args:
-        listing: the list.
-        question: what was asked; a cursor belongs to one question.
-        place: JSON values.
-    """
+    """A place in the list that answers a question, as text for the caller; `place` is JSON values."""
     data = [_VERSION, listing, scope.owner, _digest(question), place]
     raw = json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()
     return base64.urlsafe_b64encode(zlib.compress(raw, 9)).rstrip(b"=").decode()
 
 
 def read_place(text: str, listing: str, scope: Scope, *questions: object) -> Any:
-    """The place that `write_place` wrote.
-
-    Args:
-        questions: the question of this call, in one of these forms; none if the place itself has the question.
+    """The place that `write_place` wrote for one of these questions; any question if none is given.
 
     Raises:
         InvalidInput: not a cursor of this list and caller, or of another question.
@@ -90,15 +78,13 @@ class Cursor:
     """After which request of which session a list goes on.
 
     Args:
-        listing: the list that it belongs to.
         filter: the filter with its times resolved, so that an age means the same on every page.
-        frozen: newest second that is looked at, epoch seconds: later arrivals stay out of every page.
+        frozen: the newest second of the list: later arrivals stay out of every page.
         offset: the last session's place in the API's list when the page was made; a hint, checked against `newest`.
         newest, session_id: the last session's newest request and its id.
         created_at, arrival, request_id: the last request shown, as `paging.place_of` orders requests; an empty id
             says that the whole session was shown.
-        detail: how much of each row the list shows; every page of a list shows the same.
-        shown: rows on this page and those before it.
+        shown: rows on this page and the earlier ones.
     """
 
     listing: Listing
@@ -122,13 +108,10 @@ class Cursor:
 def open_cursor(
     scope: Scope, text: str, listing: Listing, asked: TrafficFilter, detail: str = "summary"
 ) -> Cursor:
-    """Read a cursor back and check that it belongs to this call.
-
-    It cannot widen what its caller may see: the user of `scope` is laid over its filter again.
+    """Read a cursor back. It cannot widen what its caller may see: the scope's user is laid over its filter again.
 
     Args:
-        asked: the filter of this call: the same as in the first call, or none.
-        detail: as this call gave it: the same as in the first call, or the default.
+        asked, detail: as this call gave them: the same as in the first call, or the default.
 
     Raises:
         InvalidInput: not a cursor of this server, or one of another list, caller, filter or detail.

@@ -87,7 +87,7 @@ class TrafficFilter:
     def pick(self, items: Sequence[RequestWithInteractions]) -> list[RequestWithInteractions]:
         """The requests of one session, newest first, that pass the whole filter."""
         picked = [item for item in items if self.matches_request(item.request)]
-        return list(search(self.contains, self.finding, picked))
+        return list(search(self.contains, self.finding, picked)) if self.contains or self.finding else picked
 
     async def pick_in_thread(self, items: Sequence[RequestWithInteractions]) -> list[RequestWithInteractions]:
         """As `pick`; a search in texts runs in a worker thread, so that other calls go on meanwhile."""
@@ -108,7 +108,7 @@ class TrafficFilter:
         )
 
     def describe(self, *, words: bool = True, most: int | None = None, plain: bool = False) -> str:
-        """The filter in words, for a plan or an empty result.
+        """The filter in words.
 
         Args:
             words: with the words of `contains`; what outlives a deletion must not have them.
@@ -138,14 +138,7 @@ class TrafficFilter:
 
 
 def check_source(field: str, source: str) -> None:
-    """Refuse what can be no source; empty is none.
-
-    Args:
-        field: the argument's name, for the refusal.
-
-    Raises:
-        InvalidInput: says what is accepted.
-    """
+    """Refuse the argument `field` if it can be no source."""
     if source and not SOURCE_PATTERN.fullmatch(source):
         raise InvalidInput(field, SOURCE_ACCEPTS)
 
@@ -168,13 +161,10 @@ def make_filter(
     Args:
         user_id: as `Scope.user` gives it.
         start_time, end_time: ISO 8601 or an age; both inclusive.
-        contains: words, as `words_of` reads them.
-        finding: one of `search.FINDINGS`, or empty.
-        evaluation_only: only requests that are never learned from, or only the others.
         masked: this server hides what is stored.
 
     Raises:
-        InvalidInput: one sentence naming the argument and what it accepts.
+        InvalidInput: an argument that cannot be used.
     """
     now = time.time()
     made = TrafficFilter(
@@ -187,7 +177,7 @@ def make_filter(
         contains=contains.strip(),
         finding=finding.strip(),
         evaluation_only=evaluation_only,
-        assumed_utc=lacks_zone(start_time) or lacks_zone(end_time),
+        assumed_utc=any(lacks_zone(one) for one in (start_time, end_time) if one),
     )
     check_source("source", made.source)
     if made.start is not None and made.end is not None and made.end < made.start:

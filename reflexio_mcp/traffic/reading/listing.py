@@ -31,10 +31,10 @@ from reflexio_mcp.traffic.showing import Showing
 __all__ = ["Order", "list_requests", "list_sessions"]
 
 LOOK_LIMIT: Final = 10_000
-"""Requests that one call looks through for what the API cannot filter, before it gives a cursor instead."""
+"""Requests that one call looks through before it gives a cursor instead."""
 
 LOOK_SECONDS: Final = 20.0
-"""For looking through texts, which may be long. Clients give up on a call after 60 s."""
+"""How long one call looks through texts. Clients give up on a call after 60 s."""
 
 SESSIONS_AT_ONCE: Final = 50
 """Sessions asked for at a time, at least, if a part of the filter is applied here."""
@@ -66,8 +66,8 @@ UNREADABLE: Final = (
 Order = Literal["newest", "longest"]
 Requests = Sequence[RequestWithInteractions]
 Take = Callable[[SessionSlice, Requests, int], Awaitable[int]]
-"""Makes rows of a session's matching requests, as many as have room, and returns of how many requests. The number is
-how many requests of the session do not match."""
+"""Makes rows of a session's matching requests and returns for how many there was room. The number is how many others
+the session has."""
 
 
 async def list_sessions(
@@ -82,12 +82,9 @@ async def list_sessions(
     """One row a session.
 
     Args:
-        asked: the filter as the caller gave it; if a list goes on, the filter of the cursor counts.
+        asked: the filter as the caller gave it; the filter of a cursor comes before it.
         limit: the most rows.
-        cursor: from the page before.
-        detail: bound into the cursor.
-        order: the newest first, or those with the most characters first. The latter is one page of the first
-            `LOOK_LIMIT` requests and has no cursor.
+        order: `longest` is one page, without a cursor.
     """
     walk = _Walk(scope, "sessions", asked, cursor, detail, limit)
     rows: list[SessionRow] = []
@@ -141,13 +138,11 @@ async def list_requests(
     room: Callable[[], Room] = Room,
     uncovered: bool = False,
 ) -> RequestPage:
-    """Requests grouped by session, newest session first and newest request first in it.
-
-    Arguments as in `list_sessions`; `limit` counts requests.
+    """Requests grouped by session, the newest first.
 
     Args:
+        limit: the most requests.
         request_id: only this request, if it passes the filter.
-        most_sessions: the most sessions.
         room: makes what an answer has room for.
         uncovered: show secrets.
     """
@@ -241,8 +236,7 @@ class _Walk:
         """Look until the page is full, the limits are reached, or everything was looked at.
 
         Args:
-            begin: called before anything is looked at, and again if the page has to be made again because its newest
-                second was not closed yet.
+            begin: called first, and again if the page is made again because its newest second was not closed.
         """
         await self._look(begin())
         while self.full and not await self._pager.settle():

@@ -1,8 +1,7 @@
 """Looking up stored requests by id: one of them to be shown, or a set the cheapest way.
 
-The API looks up one id a call. A set of thousands is mostly close together, so it is read in pages of sessions first,
-and what such a reading does not find is looked up one by one: a list can come back short, so only a look-up by id shows
-that a request is not there.
+The API looks up one id a call. A large set is read in pages of sessions first, and the rest one by one: only a look-up
+by id shows that a request is not there.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -44,7 +43,7 @@ __all__ = [
 ]
 
 LOOKUPS_AT_ONCE: Final = 8
-"""Single look-ups in flight: enough to hide a network's latency, few enough for a small server."""
+"""Single look-ups at the same time."""
 
 FEW: Final = 24
 """A set of so many is looked up one by one."""
@@ -53,7 +52,7 @@ SAMPLE: Final = 16
 """Ids looked up to learn where a set is."""
 
 SPARE_ROWS: Final = 2_000
-"""Requests that a reading may see beyond four times what it looks for, before it is given up."""
+"""Requests that pages may contain beyond four times what is looked for, before single look-ups take over."""
 
 WHOLE_AT_ONCE: Final = 500
 """Ids in one call that reads whole requests."""
@@ -62,7 +61,7 @@ CONTENT_CHARS: Final = 64_000
 """Characters of one content in one answer, if there is room."""
 
 BESIDE_CHARS: Final = 2_000
-"""Characters of each of the other texts: descriptions, tool data, expert and shadow content."""
+"""Characters of each of the other texts."""
 
 LEAST_CHARS: Final = 100
 
@@ -89,10 +88,7 @@ def require_id(field: str, text: str) -> str:
 
 
 async def find_request(scope: Scope, request_id: str) -> RequestWithInteractions | None:
-    """The stored request with that id if this caller may see it, else `None`.
-
-    It is an `UnreadableRequest` if the service fails to return it.
-    """
+    """The stored request with that id, an `UnreadableRequest`, or `None` if this caller can see none."""
     query = RequestQuery(request_id=request_id, user_id=scope.user_id or None, top_k=1)
     try:
         page = await scope.client.get_requests(query)
@@ -108,7 +104,7 @@ async def find_request(scope: Scope, request_id: str) -> RequestWithInteractions
 
 
 async def get_stored(scope: Scope, request_id: str) -> RequestWithInteractions | None:
-    """The stored request with that id if this caller may see it, else `None`.
+    """As `find_request`.
 
     Raises:
         Unreadable: the service fails to return it.

@@ -1,12 +1,8 @@
-"""The one way through stored traffic: sessions in the API's order, against a frozen end, around what cannot be read.
+"""The way through stored traffic: sessions in the API's order, up to a frozen second, around what cannot be read.
 
-The API pages by an offset that counts sessions, so arrivals shift its pages, and it gives whole sessions only. A pager
-freezes the newest second it looks at, knows its place by the last session's own key instead of by the offset alone,
-and can stop and go on inside a session.
-
-The service stores data that it cannot give back: a request with deeply nested `tool_data` makes it answer 500 to every
-list with that request, and a session can be larger than a reply may be. A page that fails is read again in ever smaller
-parts until only what fails is left: a gap, named by its time.
+The API pages by an offset of sessions, so arrivals shift its pages. A pager knows its place by the last session's own
+key, and can stop and go on inside a session. The service fails to return some of what it stores, such as a request with
+deeply nested `tool_data`. A page that fails is read in ever smaller parts until a gap is left, named by its time.
 """
 
 import time
@@ -38,23 +34,22 @@ from reflexio_mcp.traffic.scope import Scope
 __all__ = ["SessionPager", "SessionSlice", "place_of", "unreadable_request"]
 
 SESSIONS_AT_ONCE: Final = 100
-"""Sessions asked for at a time if all of them are read: the most of a store that is in memory."""
+"""Sessions asked for at a time if all of them are read."""
 
 SETTLE_SECONDS: Final = 1
-"""A second is closed when so many whole seconds have passed after it: the API stamps a request on arrival and stores it
-a little later."""
+"""Whole seconds after which a second is closed: the API stores a request a little after the time that it stamps."""
 
 MAX_SETTLE_WAIT: Final = 3.0
-"""Longest wait, in seconds, for the newest second to close; a server whose clock runs ahead is not waited for."""
+"""Longest wait, in seconds, for the newest second to close."""
 
 IDLE_PAGES: Final = 3
-"""Pages without a new session before the pager gives up, beside those that lead back to where it was."""
+"""Pages without a new session before the pager gives up."""
 
 MOST_FAILURES: Final = 100
-"""Failing calls that one page may take before it is given up."""
+"""Failing calls that one page may take."""
 
 _MARK: Final = "\0gap "
-"""Begins the stand-in for a session that could not be read, followed by its place. No stored id begins so."""
+"""Begins the id of the stand-in for a session that could not be read. No stored id begins so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +84,9 @@ class SessionSlice:
 
 
 class SessionPager:
-    """A pass over the sessions that match a filter, the newest first.
+    """A pass over the sessions that match a filter, inside the caller's scope, the newest first.
 
-    It yields what the API matched, inside the caller's scope, and of a finding that the service is asked for only its
-    requests; the rest of the filter is not applied.
+    Only the API's part of the filter is applied, and a finding that the service is asked for.
 
     Args:
         scope: the client and the user it is confined to.
@@ -122,7 +116,7 @@ class SessionPager:
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
-        """What the service could not return of the pages that were read so far."""
+        """What the service could not return so far."""
         return tuple(
             Gap(
                 first=None if one.first is None else at(one.first),
@@ -133,10 +127,8 @@ class SessionPager:
         )
 
     async def settle(self) -> bool:
-        """Whether a cursor may be given: no request can arrive any more in the frozen range.
-
-        Otherwise wait until the newest second is closed; `slices()` then starts again.
-        """
+        """Return whether a cursor may be given. Otherwise wait until the newest second is closed; `slices()` then
+        starts again."""
         if self._after or self._frozen is None:
             return True
         closed = self._frozen + SETTLE_SECONDS + 1
@@ -207,7 +199,7 @@ class SessionPager:
         return 0, page
 
     async def _back_to(self, offset: int, is_known: Callable[[RequestPage], bool]) -> tuple[int, RequestPage]:
-        """The page at an offset, or the first one before it that is known ground."""
+        """The page at an offset, or the first one before it that is known."""
         step = self._batch
         while True:
             page = await self._page(offset)
@@ -245,7 +237,7 @@ class SessionPager:
         return frozenset(one.request.request_id for one in found)
 
     def _visible(self, group: SessionGroup) -> list[RequestWithInteractions]:
-        # Filters the server ignored, and rows of another user it should not have sent, stop here.
+        # Rows that the server should not have sent stop here.
         user = self._filter.user_id
         rows = [
             item
@@ -271,10 +263,8 @@ class SessionPager:
 
 
 def place_of(item: RequestWithInteractions) -> tuple[int, int, str]:
-    """A request's place in its session: its second, its order of arrival within that, and its id.
-
-    Interaction ids grow with arrival. A request without interactions comes first in its second.
-    """
+    """A request's place in its session: its second, its order of arrival in that second, and its id."""
+    # Interaction ids grow with arrival.
     arrival = min((turn.interaction_id for turn in item.interactions), default=0)
     return item.request.created_at, arrival, item.request.request_id
 
@@ -292,10 +282,7 @@ def _key(group: SessionGroup) -> tuple[int, str]:
 
 
 async def _read_page(scope: Scope, query: RequestQuery) -> tuple[RequestPage, dict[str, _Gap]]:
-    """A page of sessions, as much of it as the service can return, and its gaps.
-
-    A session that could not be read keeps its place, without requests.
-    """
+    """A page of sessions, and its gaps. A session that could not be read keeps its place, without requests."""
     try:
         return await scope.client.get_requests(query), {}
     except (ServerFault, ReplyTooLarge) as error:
@@ -309,14 +296,9 @@ async def _read_page(scope: Scope, query: RequestQuery) -> tuple[RequestPage, di
 async def unreadable_request(
     scope: Scope, query: RequestQuery, error: ReflexioError
 ) -> UnreadableRequest | None:
-    """Find out whether a look-up by id failed because of what is stored under the id.
+    """Find out whether the look-up of an id failed with `error` because of what is stored under the id.
 
-    It did if the service answers every time but when that very request would be in the answer. Whose it is shows the
-    same way: the look-up of a confined caller names the user, and the same look-up for another user succeeds.
-
-    Args:
-        query: the look-up, with its `request_id`.
-        error: how it failed.
+    It did if the same look-up of another id succeeds, and of another user if it names a user.
     """
     assert query.request_id is not None
     other_id = query.model_copy(update={"request_id": str(uuid.uuid4())})
@@ -338,7 +320,7 @@ async def _succeeds(scope: Scope, query: RequestQuery) -> bool:
 
 
 async def _answers(scope: Scope, query: RequestQuery) -> bool:
-    """Whether the service answers the same question about nobody."""
+    """Whether the service answers the same question about an unknown user."""
     return await _succeeds(scope, query.model_copy(update={"user_id": str(uuid.uuid4())}))
 
 
@@ -406,7 +388,7 @@ class _Reader:
 
 
 def _gaps_between(sessions: list[SessionGroup], query: RequestQuery) -> dict[str, _Gap]:
-    """The sessions that could not be read, each between its neighbours: the newest comes first."""
+    """The sessions that could not be read, each between the times of its neighbours."""
     gaps: dict[str, _Gap] = {}
     last = query.end_time
     for place, group in enumerate(sessions):

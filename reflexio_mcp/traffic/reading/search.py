@@ -9,6 +9,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import contains
 from typing import Final, cast
 
 from reflexio_mcp.rest.models import RequestWithInteractions
@@ -45,11 +47,7 @@ Items = Sequence[RequestWithInteractions]
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The words that somebody looks for; false if there are none.
-
-    Args:
-        alternatives: folded words and phrases, each with how it was written. One alternative is enough.
-    """
+    """Alternatives of words and phrases to look for: each folded, with how it was written."""
 
     alternatives: tuple[dict[str, str], ...]
 
@@ -65,25 +63,18 @@ class Words:
     def are_in(self, texts: Iterable[str], ids: Iterable[str] = ()) -> bool:
         """Whether these texts and ids together have all the words of one alternative."""
         left = [set(one) for one in self.alternatives]
-        for text in ids:
+        for found in chain((self.terms_in(one, is_id=True) for one in ids), map(self.terms_in, texts)):
             for terms in left:
-                terms -= {term for term in terms if _begins_part(term, text)}
-        for text in texts:
+                terms -= found
             if not all(left):
                 return True
-            folded = _fold(text)
-            for terms in left:
-                terms -= {term for term in terms if term in folded}
-        return not all(left)
+        return False
 
-    def any_in(self, text: str) -> bool:
-        """Whether a text has one of the words."""
+    def terms_in(self, text: str, *, is_id: bool = False) -> set[str]:
+        """The words that a text or an id has."""
         folded = _fold(text)
-        return any(term in folded for one in self.alternatives for term in one)
-
-    def any_in_id(self, text: str) -> bool:
-        """Whether an id has one of the words."""
-        return any(_begins_part(term, text) for one in self.alternatives for term in one)
+        has = _begins_part if is_id else contains
+        return {term for one in self.alternatives for term in one if has(folded, term)}
 
     def place_in(self, text: str) -> int | None:
         """Where a text first has one of the words, if it is written as it was looked for."""
@@ -106,14 +97,7 @@ def words_of(text: str) -> Words:
 
 
 def check_search(contains: str, finding: str, *, masked: bool = False) -> None:
-    """Refuse what cannot be looked for, before anything is read.
-
-    Args:
-        masked: the caller must not learn what is stored, so words must not be tried out either.
-
-    Raises:
-        InvalidInput: an unknown finding, no word, or words under the mask.
-    """
+    """Refuse an unknown finding, and words if there are none or the caller must not learn what is stored."""
     if contains and masked:
         raise InvalidInput("contains", MASKED)
     if contains and not words_of(contains):
@@ -141,10 +125,10 @@ def search(contains: str, finding: str, items: Items) -> Items:
 def matched(item: RequestWithInteractions, words: Words) -> tuple[Matched, int | None]:
     """The part of a request that has one of the words, and the interaction if it is in a text."""
     for part, index, text in _texts(item):
-        if words.any_in(text):
+        if words.terms_in(text):
             return part, index
     for part, text in _ids(item):
-        if words.any_in_id(text):
+        if words.terms_in(text, is_id=True):
             return part, None
     return "text", None
 
@@ -180,8 +164,7 @@ def _tool_texts(value: object) -> Iterator[str]:
             yield str(one)
 
 
-def _begins_part(term: str, text: str) -> bool:
-    folded = _fold(text)
+def _begins_part(folded: str, term: str) -> bool:
     if len(term) < UUID_CHARS and _UUID.fullmatch(folded):
         return False
     place = folded.find(term)
