@@ -29,21 +29,19 @@ peer: Final[ContextVar[str]] = ContextVar("reflexio_mcp_peer", default="")
 """The address that the current request comes from."""
 
 SHORT_TOKEN: Final = 16
-"""Number of characters below which a token can be guessed."""
-
 _MADE_BYTES: Final = 32
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^/\s@?#*:]+)(:\d+|:\*)?")
 _ORIGIN: Final = re.compile(rf"[A-Za-z][A-Za-z0-9+.-]*://{_HOST.pattern}")
 
 
 def transport_security(settings: Settings, public: str = "") -> TransportSecuritySettings:
-    """Return the values of `Host` and `Origin` that are answered: this machine's, and those that the operator names.
+    """Return the hosts and origins that are answered: this machine's, and those that the operator names.
 
     Args:
-        public: the host at which clients reach this server, if a sign-in names it.
+        public: the host that a sign-in names.
 
     Raises:
-        ConfigurationError: a value is no host or origin, or others reach the server by a host that is not named.
+        ConfigurationError: a value is wrong, or the server is reached by a host that is not named.
     """
     _check(settings.allowed_hosts, _HOST, "hosts", "mcp.example or mcp.example:8443")
     _check(settings.allowed_origins, _ORIGIN, "origins", "https://app.example")
@@ -80,7 +78,7 @@ def _check(values: Iterable[str], pattern: re.Pattern[str], option: str, form: s
 
 
 def _with_ports(names: Iterable[str]) -> list[str]:
-    """Let a name without a port stand for every port too, which is up to the proxy."""
+    """Add every port to a name without one, because proxies differ."""
     lower = [name.lower() for name in names]
     return [*lower, *(f"{name}:*" for name in lower if not re.search(r":[^/\]]+$", name))]
 
@@ -106,13 +104,13 @@ class Tokens:
 
     @property
     def short(self) -> bool:
-        """Whether one of them may be guessed."""
+        """Whether one of them can be guessed."""
         return any(len(token) < SHORT_TOKEN for token in self._users)
 
     def user_of(self, given: str) -> str | None:
         """Return the user that a token is confined to, empty for every user; `None` if it is not accepted.
 
-        It takes the same time for every token, however much of it is right.
+        The time does not depend on how much of a token is right.
         """
         found = None
         for token, user in self._users.items():
@@ -122,12 +120,11 @@ class Tokens:
 
 
 def token_file() -> Path:
-    """Return the file of a token that was generated."""
     return default_store().with_name("http-token")
 
 
 def bearer_tokens(settings: Settings) -> tuple[Tokens, Path | None]:
-    """Return the tokens of a configuration, and their file if the operator gave none.
+    """Return the tokens of a configuration, and the file of a token that was generated.
 
     Raises:
         ConfigurationError: the settings contradict each other, or the file cannot be kept.

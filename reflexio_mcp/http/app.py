@@ -45,20 +45,18 @@ SSE_PATH: Final = "/sse"
 MESSAGES_PATH: Final = "/messages/"
 READY_PATH: Final = "/ready"
 SIGN_IN_PATHS: Final = ("/register", "/authorize", "/token", "/.well-known/{rest:path}")
-"""Where OAuth clients without a token look. They show the answer to the person."""
+"""Where OAuth clients without a token look."""
 
 WITHOUT_SESSIONS: Final = b"2026-07-28"
-"""The revision whose clients open no session."""
-
 SESSIONS_EACH: Final = 20
-"""Maximum number of sessions, and of streams at /sse, of one caller if callers are told apart."""
+"""Sessions, and streams at /sse, of one caller if callers are told apart."""
 
 READY_SECONDS: Final = 2.0
-"""How long the answer of `/ready` is kept, so that frequent probes do not load the backend."""
+"""How long an answer of `/ready` is kept, so that probes do not load the backend."""
 
 PROBE_SECONDS: Final = 5.0
 LAST_WORDS_SECONDS: Final = 0.05
-"""Time for answers that are on their way into a stream that ends."""
+"""Time for answers that are on their way into a stream."""
 
 NO_SIGN_IN: Final = (
     "This server has no sign-in: give the client its bearer token, as the header Authorization: Bearer TOKEN. The "
@@ -70,7 +68,6 @@ _SHARED_HEADERS: Final = (
     "authorization", "content-type", "accept", "last-event-id", "mcp-session-id", "mcp-protocol-version", "mcp-method",
     "mcp-name",
 )  # fmt: skip
-"""Headers that the page of an allowed origin may send."""
 
 METHODS: Final = ("GET", "POST", "DELETE")
 
@@ -89,7 +86,7 @@ def _user(caller: Caller) -> AuthenticatedUser:
 
 
 class Everybody(AuthenticationBackend):
-    """Treats every request as that of one caller."""
+    """Takes every request, from whoever sends it."""
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, AuthenticatedUser]:
         return AuthCredentials(), _user(Caller())
@@ -99,7 +96,6 @@ class HttpApp:
     """One server for clients of both protocol eras.
 
     Args:
-        tokens: the bearer tokens that are accepted.
         client: used instead of the configured backend.
 
     Raises:
@@ -214,11 +210,7 @@ class HttpApp:
         return AuthenticationMiddleware(required, backend=backend)
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Return the caller of a token, as the SDK takes it.
-
-        Raises:
-            Refusal: a token of the authorization server is not accepted, or cannot be checked now.
-        """
+        """Return the caller of a token for the SDK; raise a `Refusal` that says more than "401"."""
         user = self._tokens.user_of(token)
         if user is not None:
             return _user(holder_of(token, user)).access_token

@@ -1,7 +1,6 @@
 """Bodies of requests: read whole, within bounds of size, time and number of values.
 
-A body is bounded before it is parsed. The parser works on the event loop, so a million keys would stop every other
-caller for seconds, and a parsed body takes several times the memory of its text.
+They are bounded before the event loop parses them: a million keys would stop every other caller for seconds.
 """
 
 import json
@@ -20,24 +19,21 @@ from reflexio_mcp.rest.api_limits import MAX_BODY_BYTES
 __all__ = ["MOST_BYTES", "PUBLISH_BYTES", "Bodies", "Body"]
 
 OPENING_BYTES: Final = 64 * 1024
-"""Maximum size of a request that opens a session, which keeps what the request says of its client."""
+"""Maximum size of a request that opens a session, which keeps a part of it."""
 
 MOST_BYTES: Final = 1024 * 1024
 PUBLISH_BYTES: Final = MAX_BODY_BYTES + 64 * 1024
-"""Maximum size of a publish: the limit of Reflexio's API, and the envelope around it."""
+"""Maximum size of a publish: the limit of the API, and the envelope."""
 
 SHARE_BYTES: Final = 24 * 1024 * 1024
-"""Maximum that one account may have in hand: bodies that are arriving, and bodies of running calls."""
+"""Maximum for one account: bodies that arrive, and bodies of running calls."""
 
 BODY_SECONDS: Final = 30.0
-"""How long a body may take to arrive."""
-
 MOST_VALUES: Final = 50_000
-"""Maximum number of values, counted by their punctuation. Ten thousand ids or a thousand interactions need far less."""
+"""Maximum number of values, counted by their punctuation."""
 
 _PUNCTUATION: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{,:]', re.DOTALL)
 _LARGE: Final = "publish_interaction"
-"""The tool whose calls may be larger than others."""
 
 
 class Body:
@@ -76,7 +72,7 @@ class Bodies:
 
     @asynccontextmanager
     async def read(self, receive: Receive, account: str, *, opens_session: bool) -> AsyncGenerator[Body]:
-        """Read a body, and count it for `account` during the block.
+        """Read a body and count it during the block.
 
         Raises:
             Refusal: the body is too large (413) or too slow (408), or the account has too much in hand (503).

@@ -1,8 +1,6 @@
 """Sign-in: the server as an OAuth 2.1 resource server that takes access tokens of one authorization server.
 
-It issues no tokens. The rules are those of the MCP authorization specification (2025-11-25) and of RFC 6750 (bearer
-tokens), 7519 and 8725 (JWT), 7662 (introspection), 8414 (metadata), 9068 (JWTs as access tokens) and 9728 (metadata of
-this resource).
+It issues no tokens. The rules: MCP authorization (2025-11-25), RFC 6750, 7519, 7662, 8414, 8725, 9068 and 9728.
 """
 
 import hashlib
@@ -31,60 +29,47 @@ from reflexio_mcp.toolkit.spec import Permission
 __all__ = ["SignIn"]
 
 PREFIX: Final = "memory:"
-"""Prefix of each scope: `memory:read` is `Permission.READ`."""
-
 OPERATOR: Final = f"{PREFIX}operator"
-"""The scope of those who see every user."""
-
 TYPES: Final = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 
 FRESH_SECONDS: Final = 300.0
-"""How long the authorization server's keys are used before they are read again."""
-
 STALE_SECONDS: Final = 3600.0
-"""How long known keys are used while the authorization server does not answer."""
+"""Keys are read again after the first time, and used until the second if nobody answers."""
 
 ASK_AGAIN_SECONDS: Final = 10.0
-"""Minimum time between two fetches, so that made-up key ids cause no load."""
+"""Minimum time between two fetches, whatever key ids callers make up."""
 
 FETCH_SECONDS: Final = 8.0
 REMEMBER_SECONDS: Final = 15.0
-"""How long an introspection is valid. A revoked token works that much longer."""
-
 REFUSED_SECONDS: Final = 5.0
-"""How long a refused token is remembered."""
+"""How long an introspection is remembered that accepted a token, or refused it."""
 
 MOST_REMEMBERED: Final = 10_000
 MOST_ASKING: Final = 64
-"""Introspections at a time."""
-
 PEER_SHARE: Final = 8
-"""Introspections at a time for one address, so that made-up tokens lock out nobody else."""
+"""Introspections at a time, for all and for one address: made-up tokens lock out nobody else."""
 
 LEEWAY_SECONDS: Final = 30
 
 AWAY: Final = "cannot be reached"
+NOT_ACCEPTED: Final = (
+    "The token is not accepted: it has expired, was revoked, is for another server or by another service, or cannot be "
+    "read."
+)
 
 Json = Mapping[str, Any]
 
 
 class _Unreachable(Exception):
-    """A token cannot be checked; the text continues a sentence that begins with the authorization server."""
+    """A token cannot be checked; the text follows the name of the authorization server."""
 
 
 class _Invalid(Exception):
-    """A token is not accepted; the text says why and repeats nothing of it."""
-
-    def __init__(
-        self,
-        text: str = "The token is not accepted: it has expired, was revoked, is for another server or by another "
-        "service, or cannot be read.",
-    ) -> None:
-        super().__init__(text)
+    """A token is not accepted."""
 
 
 class _Claims(BaseModel):
-    """The claims that every token is checked for, in a JWT and in an introspection."""
+    """The claims that are checked in a JWT and in an introspection."""
 
     model_config = ConfigDict(strict=True)
 
@@ -95,9 +80,7 @@ class _Claims(BaseModel):
     nbf: FiniteFloat = -math.inf
     token_use: Literal["access"] = "access"  # noqa: S105
     token_type: Annotated[str, Field(pattern="(?i)^(bearer|access_token)$")] = "bearer"  # noqa: S105
-    cnf: None = None
-    """A token that is bound to a key of its owner would lose that protection here."""
-
+    cnf: None = None  # a token bound to a key of its owner would lose that protection
     scope: str = ""
     scp: str | list[str] = ""
 
@@ -111,7 +94,6 @@ class SignIn:
     """Decides whom a token of the authorization server identifies, and what that person may do.
 
     Args:
-        settings: names the authorization server (`oauth_issuer`) and this resource (`oauth_audience`).
         tools: the permission that each offered tool needs.
         clock: monotonic seconds.
 
@@ -149,16 +131,13 @@ class SignIn:
 
     @property
     def host(self) -> str:
-        """The host at which clients reach this resource, without its port, which a proxy may leave out."""
+        """The host at which clients reach this server, without its port."""
         parts = urlsplit(self._settings.oauth_audience)
         return parts.netloc.removesuffix(f":{parts.port}")
 
     def metadata_routes(self) -> list[Route]:
-        """Return the routes of RFC 9728.
-
-        They do not name the operators' scope, because some clients ask for every scope that is named.
-        """
-        # Typed as text: an `AnyHttpUrl` would spell the addresses in another way.
+        """Return the routes of RFC 9728, without the operators' scope: some clients ask for every scope."""
+        # An `AnyHttpUrl` would spell the addresses in another way.
         return create_protected_resource_routes(
             cast("Any", self._settings.oauth_audience),
             cast("Any", [self._issuer]),
@@ -167,11 +146,7 @@ class SignIn:
         )
 
     def check_tool(self, tool: str, caller: Caller) -> None:
-        """Refuse a call that the caller's scopes do not cover, so that the client asks the person for more.
-
-        Raises:
-            Refusal: a scope is missing.
-        """
+        """Raise a `Refusal` if a scope is missing, so that the client asks the person for more."""
         needed = self._tools.get(tool)
         if needed and caller.permissions is not None and needed not in caller.permissions:
             raise self._needs(caller, needed)
@@ -186,7 +161,10 @@ class SignIn:
             return self._person(await self._claims(token))
         except _Invalid as error:
             raise Refusal(
-                401, f"{error} Sign in again.", self._challenge("invalid_token"), error="invalid_token"
+                401,
+                f"{str(error) or NOT_ACCEPTED} Sign in again.",
+                self._challenge("invalid_token"),
+                error="invalid_token",
             ) from None
         except _Unreachable as error:
             text = (
@@ -196,7 +174,7 @@ class SignIn:
             raise Refusal(503, text, {"retry-after": "10"}, error="temporarily_unavailable") from None
 
     async def trouble(self) -> str:
-        """Return why tokens cannot be checked, to be read after the authorization server's name; empty if they can."""
+        """Return why tokens cannot be checked, to follow the authorization server's name; empty if they can."""
         try:
             keys = await self._known_keys()
             if self._settings.oauth_client_id:
@@ -206,21 +184,16 @@ class SignIn:
         return "" if keys or self._settings.oauth_client_id else "has no keys"
 
     async def aclose(self) -> None:
-        """Close the connections to the authorization server."""
         await self._http.aclose()
 
     def _challenge(self, error: str, scopes: Sequence[str] = ()) -> dict[str, str]:
-        """Return the header that tells a client where to sign in, and with which scopes."""
         parts = [f'error="{error}"', f'resource_metadata="{self.metadata_url}"']
         if scopes:
             parts.append(f'scope="{" ".join(scopes)}"')
         return {"www-authenticate": f"Bearer {', '.join(parts)}"}
 
     def _needs(self, caller: Caller, missing: Permission) -> Refusal:
-        """Return the refusal that asks for the caller's scopes and the missing one.
-
-        The client takes a new token with these scopes alone, so an operator's are named too.
-        """
+        # The client takes a new token with these scopes alone.
         scopes = _in_order({*(caller.permissions or ()), missing})
         if not caller.user_id:
             scopes.append(OPERATOR)
@@ -315,11 +288,6 @@ class SignIn:
             return await self._reply("POST", endpoint, data={"token": token}, auth=secret)
 
     async def _known_keys(self, *, again: bool = False) -> list[jwt.PyJWK]:
-        """Return the authorization server's keys.
-
-        Args:
-            again: a token names an unknown key, which may be new.
-        """
         age = self._clock() - self._found_at
         if not again and (age < FRESH_SECONDS or (age < STALE_SECONDS and self._fetching.locked())):
             return self._keys
@@ -337,7 +305,6 @@ class SignIn:
         return self._keys
 
     async def _discover(self) -> None:
-        """Read the metadata and the keys that it names."""
         parts = urlsplit(self._issuer)
         origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
         failure = _Unreachable(AWAY)
@@ -419,7 +386,7 @@ def _usable(found: Json) -> list[jwt.PyJWK]:
 
 
 def _fitting(keys: list[jwt.PyJWK], header: Json) -> jwt.PyJWK | None:
-    """Return the only key that the header can mean. The key decides about the algorithm, not the token."""
+    """Return the key that the header means. The key decides about the algorithm, not the token."""
     alg, kid = header.get("alg"), header.get("kid")
     fit = [key for key in keys if key.algorithm_name == alg and kid in (None, key.key_id)]
     return fit[0] if len(fit) == 1 else None

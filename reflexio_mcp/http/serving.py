@@ -26,10 +26,10 @@ DRAIN_SECONDS: Final = 60.0
 """Longest wait for deletions that have begun, after the time that calls have."""
 
 KEEP_ALIVE_SECONDS: Final = 65
-"""Longer than a proxy's usual 60 s, so that a proxy never sends a request on a connection that closes."""
+"""More than a proxy's usual 60 s, so that no proxy uses a connection that closes."""
 
 SWITCH_SECONDS: Final = 0.0005
-"""How soon a thread of the embedded store runs beside the event loop; Python's default is 5 ms."""
+"""How soon a thread of the embedded store runs beside the event loop."""
 
 BACKLOG: Final = 2048
 
@@ -121,7 +121,7 @@ async def _serve(settings: Settings, app: HttpApp, listener: socket.socket) -> i
 
 
 async def _warn(settings: Settings, app: HttpApp) -> None:
-    """Say if nobody can sign in yet. The server goes on, and asks again with the next token."""
+    """Say if nobody can sign in yet."""
     if app.sign_in and (why := await app.sign_in.trouble()):
         _say(f"warning: sign-in does not work while {settings.oauth_issuer} {why}; see reflexio-mcp doctor")
 
@@ -146,8 +146,7 @@ def _listen(settings: Settings) -> socket.socket:
             "--host / REFLEXIO_MCP_HOST and --port / REFLEXIO_MCP_PORT: cannot listen there on port "
             f"{settings.port} ({error.strerror or type(error).__name__})."
         ) from None
-    # asyncio disables Nagle's algorithm only for a socket that names its protocol. With it, the second half of an
-    # answer waits until the client acknowledges the first.
+    # asyncio disables Nagle's algorithm, which delays answers, only for a socket that names its protocol.
     return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=listener.detach())
 
 

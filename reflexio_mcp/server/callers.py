@@ -27,10 +27,10 @@ class Caller:
 
     Args:
         user_id: the user that the caller is confined to; empty for every user.
-        owner: owner of the cursors and recovery copies of somebody who signed in; empty for the operator.
+        owner: owns cursors and recovery copies; empty for the operator.
         name: stands for the caller in logs, and owns its sessions.
         account: stands for the caller in limits, which a change of user does not escape.
-        permissions: what somebody who signed in may do; `None` if nothing is withheld.
+        permissions: what somebody who signed in may do; `None` for everything.
         expires_at: epoch seconds at which the token ends, and open streams with it.
     """
 
@@ -55,13 +55,12 @@ def holder_of(token: str, user_id: str) -> Caller:
 def person(
     settings: Settings, subject: str, user_id: str, permissions: frozenset[Permission], expires_at: float
 ) -> Caller:
-    """Return somebody who signed in; the authorization server calls that person `subject`."""
     who = _stand_in("person", settings.oauth_issuer, subject)
     return Caller(user_id, who, _stand_in("caller", who, user_id), who, permissions, expires_at)
 
 
 def _stand_in(purpose: str, *parts: str) -> str:
-    # Owners of recovery copies are kept, so the value depends on no key and no process.
+    # Recovery copies keep it, so it depends on no key and no process.
     digest = hashlib.sha256(b"reflexio-mcp")
     add_texts(digest, (purpose, *parts))
     return digest.hexdigest()[:16]
@@ -89,27 +88,18 @@ class Scopes:
 
     @property
     def client(self) -> ReflexioClient:
-        """The client of the configured key, opened when it is first needed."""
         if self._client is None:
             self._client = open_client(self._settings)
         return self._client
 
     def local_caller(self) -> Caller:
-        """Return the caller of a message that names none.
-
-        Raises:
-            NoCaller: callers have to identify themselves.
-        """
+        """Return the caller of a message that names none; raise `NoCaller` if callers have to be named."""
         if self._settings.many_callers:
             raise NoCaller("This call does not say whose it is; nothing was done.")
         return Caller(user_id=self._settings.user_id)
 
     def current(self) -> Scope:
-        """Return the scope of the call that is being answered.
-
-        Raises:
-            NoCaller: callers have to identify themselves, and no call is being answered.
-        """
+        """Return the scope of the call that is being answered; raise `NoCaller` as above."""
         caller = current_caller.get() or self.local_caller()
         settings = self._settings
         return Scope(

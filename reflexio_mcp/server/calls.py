@@ -26,11 +26,9 @@ __all__ = ["CallLimiter", "Ctx", "caller_of"]
 Ctx: TypeAlias = ServerRequestContext[Any, Any]
 
 WORK: Final = frozenset({"tools/call", "resources/read", "prompts/get", "completion/complete"})
-"""Methods that reach Reflexio. These are limited, logged, and waited for when the server stops."""
+"""Methods that are limited, logged, and waited for when the server stops."""
 
 HEAVY: Final = frozenset({"audit_traffic"})
-"""Tools that read and examine a whole set of requests."""
-
 MOST_HEAVY: Final = 4
 """Heavy calls of one caller at a time, so that light calls of others never wait behind them."""
 
@@ -50,7 +48,6 @@ ASK_AGAIN: Final = (
     "Make the call again without requestState and inputResponses, and the person is asked again."
 )
 SECONDS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-"""Bounds of the histogram of durations."""
 
 
 class CallLimiter:
@@ -193,7 +190,7 @@ def _refused(ctx: Ctx, text: str) -> HandlerResult:
 
 
 def _measure(method: str, tool: str, outcome: str, seconds: float) -> None:
-    """Record a call with OpenTelemetry if the operator runs this server with its SDK."""
+    """Record a call if this process has an OpenTelemetry SDK."""
     metrics: Any = sys.modules.get("opentelemetry.metrics")
     if metrics is None:
         return

@@ -23,7 +23,7 @@ MOST_VALUES: Final = 100
 
 VALUE_CHARS: Final = 128
 VALUE_WORDS: Final = 6
-"""Maximum number of words in a value. A longer value is a text rather than a name, and is not offered."""
+"""Maximum number of words; a longer value is no name."""
 
 FIELDS: Final = ("session_id", "source", "user_id", "agent_version", "request_id")
 

@@ -1,7 +1,4 @@
-"""The guide: what is stored, how the tools fit together, and what to choose when publishing.
-
-Limits come from the table that validates them.
-"""
+"""The guide: what is stored, how the tools fit together, and what to choose when publishing."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -40,8 +40,7 @@ class TaskPrompt:
 
     Args:
         arguments: the description of each.
-        text: places for `{consent}`, `{report}`, `{data}` and `{learning}`. `[tool user_id detail=masked]` becomes
-            a call of that tool, with the prompt's own `user_id` and with this `detail`.
+        text: `[tool user_id detail=masked]` becomes a call, with the prompt's `user_id` and with this `detail`.
         required: the argument that has to be given.
         learning: an addition to the text if the backend learns.
     """
@@ -64,7 +63,6 @@ class TaskPrompt:
         return [name for name in self.arguments if not (scoped and name == "user_id")]
 
     def write(self, given: Mapping[str, str], *, confirm: str, learns: bool) -> str:
-        """Return its text with everything filled in."""
         learning = self.learning if learns else ""
         text = self.text.format(consent=CONSENT[confirm], report=REPORT, data=DATA, learning=learning)
         return _CALL.sub(lambda call: _written(call[1], call[2].split(), given), text)

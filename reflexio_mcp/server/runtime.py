@@ -32,8 +32,7 @@ logger = logging.getLogger("reflexio_mcp")
 def tune_collector() -> None:
     """Let the garbage collector run less often, and skip what was loaded at the start.
 
-    With Python's defaults it took two thirds of the time of reading a page. A much higher threshold makes garbage wait
-    in megabytes, and every call waits while these are freed.
+    With Python's defaults it took two thirds of the time of reading a page.
     """
     gc.freeze()
     gc.set_threshold(5_000, 10, 10)
@@ -42,8 +41,6 @@ def tune_collector() -> None:
 
 class Runtime:
     """What the connections of one server share.
-
-    A transport with several connections opens it once above them.
 
     Args:
         tools: returns the names of the tools that are offered to the caller.
@@ -68,7 +65,6 @@ class Runtime:
         return CodeMaker(self.keys[0], digest, *self.keys[1:], lasting=self.keys_last)
 
     async def owner(self, scope: Scope) -> Owner:
-        """Return the owner of the deletions and recovery copies of a scope."""
         return await owner_of(scope, self.settings)
 
     @cached_property
@@ -139,8 +135,7 @@ class Runtime:
 class FormSealing:
     """Seals the state of an open form, which the client holds, with keys that outlast the process.
 
-    The SDK binds the state to the call, its arguments and its caller, and lets it expire after ten minutes. The keys
-    are looked up with the first form, so that a start writes no file.
+    The keys are looked up with the first form, so that a start writes no file.
     """
 
     def __init__(self, runtime: Runtime) -> None:

@@ -1,7 +1,6 @@
 """The only place that uses names of the MCP SDK that are not public.
 
-A release of the SDK may rename them. Each is looked for before anything is served, so that such a release stops the
-start instead of switching a limit off.
+Each is looked for at the start, so that a release that renames one stops it instead of switching a limit off.
 """
 
 from collections.abc import Mapping
@@ -41,10 +40,7 @@ def lowlevel(server: MCPServer[Any]) -> Server[Any]:
 
 
 def add_outside_sealing(server: MCPServer[Any], middleware: ServerMiddleware[Any]) -> None:
-    """Run `middleware` outside the sealing of form state, where a refusal differs from a forged state.
-
-    The constructor's `middleware=` would put it inside.
-    """
+    """Run `middleware` outside the sealing of form state; the constructor would put it inside."""
     chain = server.middleware
     sealing = next(index for index, one in enumerate(chain) if isinstance(one, RequestStateBoundary))
     chain.insert(sealing, middleware)

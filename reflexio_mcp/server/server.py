@@ -38,10 +38,8 @@ WEBSITE: Final = "https://github.com/reflexio-mcp/reflexio-mcp"
 ICON: Final = types.Icon(
     src=f"{WEBSITE}/raw/main/packaging/mcpb/icon.png", mime_type="image/png", sizes=["256x256"]
 )
-"""Given by address, because a connection of 2026-07-28 repeats it in each answer."""
 
 PAGE_DATA: Final = "explorer_data"
-"""The tool that only the explorer's page calls."""
 
 INSTRUCTIONS: Final = (
     "See and clean up what was sent to Reflexio, the memory service. Find things with list_sessions or "
@@ -74,8 +72,8 @@ logger = logging.getLogger("reflexio_mcp")
 class ReflexioServer(MCPServer[App]):
     """The SDK's server with this project's arguments, failures, resources and prompts.
 
-    Resources, prompts and completions depend on the caller, so they bypass the SDK's managers. They are imported when
-    they are first asked for, which most connections never do.
+    Resources, prompts and completions depend on the caller, so they bypass the SDK's managers. They are imported at
+    their first use.
 
     Args:
         client: used instead of the configured backend, and never closed here.
@@ -120,7 +118,7 @@ class ReflexioServer(MCPServer[App]):
         return {name: tool for name, tool in self._catalog.items() if self.permissions[name] in permissions}
 
     def _principal(self, ctx: Ctx) -> str:
-        """Bind a form to its caller, backend and user: nobody else can answer it."""
+        """Bind a form to its caller, backend and user."""
         caller = caller_of(ctx)
         return f"{caller.name if caller else ''}\0{self.runtime.codes(self.runtime.scopes.current()).scope}"
 
@@ -129,7 +127,6 @@ class ReflexioServer(MCPServer[App]):
         return [tool for tool in await super().list_tools() if tool.name in tools]
 
     async def run_stdio_async(self) -> None:
-        """Serve one connection over standard input and output until the end of input."""
         self.runtime.over_stdio = True
         async with stdio_server() as (incoming, outgoing):
             low = lowlevel(self)

@@ -8,10 +8,10 @@ them, so the end is held back until all calls are answered.
 """
 
 import re
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
+from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from mcp import types
 from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
@@ -38,37 +38,16 @@ ANSWER_SECONDS: Final = 10.0
 def mended(line: str) -> str:
     """Return the JSON text without a byte order mark, and with U+FFFD for each half of a surrogate pair.
 
-    Windows shells write the mark. Hosts written in JavaScript send half a pair if they cut a text inside an emoji.
+    Windows shells write the mark. JavaScript hosts send half a pair if they cut a text inside an emoji.
     """
     return _ESCAPES.sub(lambda found: r"\ufffd" if found[1] else found[0], line.lstrip("\ufeff"))
 
 
-class _Stream:
-    """Closes the SDK's stream."""
-
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-
-class Answers(_Stream):
+class Answers(ObjectSendStream[SessionMessage]):
     """Outgoing messages, and the requests that have no answer yet."""
 
     def __init__(self, inner: "WriteStream[SessionMessage]") -> None:
-        super().__init__(inner)
+        self._inner = inner
         self._unanswered: set[types.RequestId] = set()
         self._all_sent = anyio.Event()
 
@@ -86,7 +65,10 @@ class Answers(_Stream):
             with anyio.move_on_after(ANSWER_SECONDS):
                 await self._all_sent.wait()
 
-    async def send(self, item: SessionMessage, /) -> None:
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def send(self, item: SessionMessage) -> None:
         try:
             await self._inner.send(item)
         finally:
@@ -100,17 +82,15 @@ class Answers(_Stream):
             self._all_sent.set()
 
 
-class StdioStream(_Stream):
-    """Incoming messages, without the lines that could not be read.
-
-    Args:
-        inner: the SDK's stream of messages, and of errors for lines that it could not parse.
-        answers: the outgoing messages. The end of input waits until every request is answered.
-    """
+class StdioStream(ObjectReceiveStream[SessionMessage | Exception]):
+    """Incoming messages. The end of input waits until `answers` has answered every request."""
 
     def __init__(self, inner: "ReadStream[SessionMessage | Exception]", answers: Answers) -> None:
-        super().__init__(inner)
+        self._inner = inner
         self._answers = answers
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
     async def receive(self) -> SessionMessage | Exception:
         while True:
@@ -126,7 +106,7 @@ class StdioStream(_Stream):
                 return read
 
     async def _read_again(self, refused: ValidationError) -> SessionMessage | None:
-        """Return the message in a line that the SDK could not parse; refuse the line if it cannot be repaired."""
+        """Return the message in a line that the SDK could not parse, or refuse the line."""
         errors = refused.errors(include_url=False, include_context=False)
         if errors[0]["type"] == "json_invalid":
             line = mended(errors[0]["input"])
@@ -134,7 +114,7 @@ class StdioStream(_Stream):
                 return SessionMessage(types.jsonrpc_message_adapter.validate_json(line, by_name=False))
             except ValidationError as again:
                 errors = again.errors(include_url=False, include_context=False)
-        # Some of the errors in a message are about all of it, and contain it.
+        # Some errors are about the whole message, and contain it.
         parts = [cast("dict[str, Any]", one["input"]) for one in errors if isinstance(one["input"], dict)]
         message = next((one for one in parts if isinstance(one.get("id"), str | int)), None)
         if message is None:
@@ -145,12 +125,3 @@ class StdioStream(_Stream):
             return refusal  # it ends the question that this is the answer to
         await self._answers.send(refusal)
         return None
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> SessionMessage | Exception:
-        try:
-            return await self.receive()
-        except anyio.EndOfStream:
-            raise StopAsyncIteration from None
