@@ -31,16 +31,11 @@ ReadT = TypeVar("ReadT", bound=models.Read)
 ReplyT = TypeVar("ReplyT", bound=models.Reply)
 T = TypeVar("T")
 
-HEALTH_SECONDS: Final = 5.0
-"""Longest wait for `/health`."""
-
 EVERY_STATUS: Final = (None, "pending", "archived", "archive_in_progress", "merged", "superseded", "expired")
 """Statuses of learnings."""
 
 OUTCOMES_AT_ONCE: Final = 1_000
 """Session outcomes that the API returns at most."""
-
-EVERY_ONE: Final = 1_000_000_000
 
 _LARGEST_NUMBER: Final = api_limits.MAX_TOP_K // 2
 """The server fails beyond 64 bits, and it adds one to see whether there is more."""
@@ -243,7 +238,7 @@ class ReflexioClient:
     async def get_user_playbooks(self, user_id: str) -> list[models.UserPlaybook]:
         """Read a user's playbooks of every status, newest first."""
         # By default the server returns 100, and it has no pages.
-        sent = {"user_id": user_id, "limit": EVERY_ONE, "status_filter": EVERY_STATUS}
+        sent = {"user_id": user_id, "limit": 1_000_000_000, "status_filter": EVERY_STATUS}
         return await self._list(models.UserPlaybook, "/api/get_user_playbooks", sent, "user_playbooks")
 
     async def delete_profiles(self, profile_ids: list[str]) -> models.DeleteReply:
@@ -290,7 +285,7 @@ class ReflexioClient:
 
     async def health(self) -> models.HealthReply:
         """Ask whether the server runs. The key is not checked."""
-        timeout = min(HEALTH_SECONDS, self._timeout)
+        timeout = min(5.0, self._timeout)
         return await self._get(models.HealthReply, "/health", "status", timeout=timeout)
 
     async def version(self) -> models.VersionReply:

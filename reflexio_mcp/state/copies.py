@@ -21,7 +21,6 @@ __all__ = ["Copies", "Keys"]
 
 DAY: Final = 86_400.0
 
-MARK_CHARS: Final = 32
 NONCE_BYTES: Final = 12
 READ_AT_ONCE: Final = 20
 
@@ -45,15 +44,15 @@ class Keys:
         # Imported late: a server starts faster without it.
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-        def derived(secret: bytes, purpose: str) -> bytes:
-            return digest(secret, f"reflexio-mcp state {purpose}".encode(), "sha256")
-
-        return [(derived(one, "mark"), AESGCM(derived(one, "seal"))) for one in self._secrets()]
+        return [
+            (digest(one, b"reflexio-mcp mark", "sha256"), AESGCM(digest(one, b"reflexio-mcp seal", "sha256")))
+            for one in self._secrets()
+        ]
 
     def marks(self, *parts: str) -> list[str]:
         """Keyed digests of a text, one for each secret."""
         text = json.dumps(parts).encode()
-        return [digest(key, text, "sha256").hex()[:MARK_CHARS] for key, _ in self._keys]
+        return [digest(key, text, "sha256").hex()[:32] for key, _ in self._keys]
 
     def mark(self, *parts: str) -> str:
         """The keyed digest of a text for a new row."""

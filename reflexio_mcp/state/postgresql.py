@@ -179,23 +179,20 @@ def _unusable(error: psycopg.Error) -> StateUnusable:
     return StateUnusable(f"the state database: {problem}", ADVICE)
 
 
-def main() -> int:
-    """Make the tables and grant the rights, and return the exit code."""
+def main() -> None:
+    """Make the tables and grant the rights."""
     if not (url := os.environ.get("REFLEXIO_MCP_STATE")):
-        return _said("REFLEXIO_MCP_STATE has to name the database, with the role that owns the tables", 2)
+        sys.exit(
+            "reflexio-mcp: REFLEXIO_MCP_STATE has to name the database, with the role that owns the tables"
+        )
     try:
-        with contextlib.closing(PostgresqlDatabase(url)) as database, database.transaction() as transaction:
+        with PostgresqlDatabase(url).transaction() as transaction:
             for statement in GRANT.split(";"):
                 transaction.execute(statement)
     except StateUnusable as error:
-        return _said(f"{error.strerror}; {error.advice}", 1)
-    return _said(f"the tables are there, and {SERVERS} can use them", 0)
-
-
-def _said(text: str, code: int) -> int:
-    sys.stderr.write(f"reflexio-mcp: {text}\n")
-    return code
+        sys.exit(f"reflexio-mcp: {error.strerror}; {error.advice}")
+    sys.stderr.write(f"reflexio-mcp: the tables are there, and {SERVERS} can use them\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

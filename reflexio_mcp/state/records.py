@@ -72,7 +72,6 @@ class Deletion(NamedTuple):
     outcome: Outcome | Literal[""]
     chain: str
     here: bool
-    tool: str
     target: str
     asked: int
     planned: str

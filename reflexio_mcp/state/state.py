@@ -5,7 +5,6 @@ erasure, last log line). Locks are taken in one order: cap, copies, log.
 """
 
 import json
-import os
 import uuid
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -166,7 +165,7 @@ class State:
         self._keys = Keys(secrets)
         self.copies = Copies(database, self._keys, days)
         self.log = AuditLog(database, self._keys)
-        self._process = f"{os.getpid()} {uuid.uuid4()}"
+        self._process = uuid.uuid4().hex
 
     def now(self) -> float:
         """The time by the clock of the state."""
@@ -186,7 +185,7 @@ class State:
         """
         keys = self._keys
         codes = keys.marks("code", owner.account, intention.code or uuid.uuid4().hex)
-        words = [intention.tool, intention.target, intention.number, intention.planned]
+        words = [intention.target, intention.number, intention.planned]
         with self.database.transaction() as transaction:
             transaction.serialise("cap")
             if used := transaction.execute("SELECT id FROM main.deletions WHERE code IN ?", codes):

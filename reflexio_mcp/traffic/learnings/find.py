@@ -114,6 +114,9 @@ async def find_learned(
     return Learned(fed, unlinked, len(users) - len(chosen), changed=frozenset(changed))
 
 
+Places = dict[int, tuple[str, int, StoredInteraction]]
+
+
 @dataclass
 class FoundInteractions:
     """Where interactions of a user are stored.
@@ -123,9 +126,7 @@ class FoundInteractions:
         everything: whether all of the user's traffic was read: a missing interaction is deleted.
     """
 
-    places: dict[int, tuple[str, int, StoredInteraction]] = field(
-        default_factory=dict[int, tuple[str, int, StoredInteraction]]
-    )
+    places: Places = field(default_factory=Places)
     everything: bool = True
 
 
