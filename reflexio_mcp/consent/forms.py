@@ -15,7 +15,7 @@ from mcp.server.mcpserver.resolve import Elicit, Resolve
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
 from mcp.types import ElicitRequest, ElicitRequestFormParams, ElicitResult
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from reflexio_mcp.consent.policy import Question, Verdict, answered, weigh
 from reflexio_mcp.render.deletion import question
@@ -66,19 +66,11 @@ class Yes(Reply):
     )
 
 
-def _not_a_switch(value: object) -> object:
-    """Refuse a yes if a number has to be typed: as a number it would be 1."""
-    if isinstance(value, bool):
-        raise ValueError("a number has to be typed")
-    return value
-
-
 class Number(Reply):
     """How many would go, typed."""
 
-    number: Annotated[int, BeforeValidator(_not_a_switch)] = Field(
-        title="Number", description="Type the number that the question names."
-    )
+    # Strict: as a number, a yes would be 1.
+    number: int = Field(strict=True, title="Number", description="Type the number that the question names.")
 
 
 def form_of(question: Question) -> type[Reply]:

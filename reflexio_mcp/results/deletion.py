@@ -1,10 +1,13 @@
 """What a deletion would take, what it did, and what was put back."""
 
-from typing import Annotated, Literal
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from reflexio_mcp.results.base import Moment, Result, Row
+from reflexio_mcp.results.text import shown_id, shown_name
 
 __all__ = [
     "Counts",
@@ -19,6 +22,10 @@ __all__ = [
     "Receipt",
     "Restored",
     "WayBack",
+    "excepted",
+    "few",
+    "parts",
+    "way_back",
 ]
 
 PlanStatus = Literal[
@@ -47,6 +54,24 @@ Outcome = Literal[
 """Why something was not deleted, or not restored."""
 
 WayBackState = Literal["whole", "words", "none", "off", "erased", "unknown"]
+
+WAY_BACK: Final[dict[WayBackState, str]] = {
+    "whole": "A recovery copy is kept {kept}; restore_requests{number} puts it back as it was.",
+    "words": "A recovery copy is kept {kept}; restore_requests{number} puts it back with a new time and without base64 "
+    "images and citations.",
+    "none": "No recovery copy is kept, because nothing was deleted.",
+    "off": "This cannot be undone: no recovery copy is kept.",
+    "erased": "This cannot be undone: no recovery copy is kept, and what earlier ones hold of it is erased too.",
+    "unknown": "Earlier recovery copies may still hold some of it. Repeat the call with erase=true once the state can "
+    "be written again.",
+}
+
+NAMED: Final = 10
+"""Users and sessions that a plan names one by one."""
+
+IDS_NAMED: Final = 20
+IDS_CHARS: Final = 2_000
+"""Ids that an answer names, and characters that they may take."""
 
 
 class Counts(Row):
@@ -167,3 +192,43 @@ class Restored(Result):
     remains: list[str] = []
     confirm: str = ""
     next: str = ""
+
+
+def way_back(state: WayBackState, *, kept: str = "", number: int = 0, until: Moment | None = None) -> WayBack:
+    """Return whether a deletion can be undone.
+
+    Args:
+        kept: how long the recovery copy is kept, in words.
+        number: of the deletion, once it has begun.
+    """
+    named = f" deletion={number}" if number else ""
+    return WayBack(state=state, sentence=WAY_BACK[state].format(kept=kept, number=named), until=until)
+
+
+def parts(names: Iterable[str]) -> list[Part]:
+    """Count names, such as the users of a set; the first ones are named."""
+    counts = Counter(names).most_common()
+    shown = [Part(name=shown_name(name) or "(none)", count=count) for name, count in counts[:NAMED]]
+    if rest := sum(count for _, count in counts[NAMED:]):
+        shown.append(Part(name="(others)", count=rest))
+    return shown
+
+
+def excepted(became: Mapping[str, Outcome]) -> list[Excepted]:
+    """Return what was not deleted, or not restored, by its reason."""
+    by_reason: defaultdict[Outcome, list[str]] = defaultdict(list)
+    for one, why in became.items():
+        by_reason[why].append(one)
+    return [Excepted(why=why, count=len(ids), ids=few(ids)) for why, ids in by_reason.items()]
+
+
+def few(ids: Sequence[str]) -> list[str]:
+    """Return the first ids of a set, as many as an answer has room for."""
+    shown: list[str] = []
+    left = IDS_CHARS
+    for one in map(shown_id, ids[:IDS_NAMED]):
+        left -= len(one)
+        if left < 0 and shown:
+            break
+        shown.append(one)
+    return shown

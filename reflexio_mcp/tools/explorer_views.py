@@ -234,7 +234,7 @@ async def plan(call: Call, request_ids: Sequence[str], *, include_learnings: boo
     shown = planned.plan if isinstance(first, Question) else first.plan or planned.plan
     facts = {
         "plan": structured(shown.model_copy(update={"examples": []})),  # the page has the words
-        "learnings": planned.learned.count if planned.learned and scope.learns else 0,
+        "learnings": planned.selected.learned.count if planned.selected.learned and scope.learns else 0,
         "include_learnings": include_learnings,
         "type": number_to_type(app.settings, planned),
         "refused": first.status == "cannot_ask" if isinstance(first, Verdict) else False,

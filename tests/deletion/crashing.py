@@ -47,7 +47,7 @@ def around(owner: Any, name: str) -> None:
 
 
 async def main(arguments: dict[str, Any]) -> None:
-    for name in ("begin", "keep", "note", "finish"):
+    for name in ("begin", "keep", "finish"):
         around(State, name)
     around(ReflexioClient, "delete_requests_by_ids")
     execute.BATCH = 2

@@ -1,7 +1,6 @@
 """Carrying out a plan: record, look, copy, delete by id, read again, record."""
 
 import time
-from collections import defaultdict
 from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from typing import Any, Final
 from reflexio_mcp.rest.errors import NotAuthorized, ReflexioError, explain
 from reflexio_mcp.rest.models import DeleteReply, RequestWithInteractions
 from reflexio_mcp.results.base import at
-from reflexio_mcp.results.deletion import Outcome, Receipt, WayBack
+from reflexio_mcp.results.deletion import Outcome, Receipt, WayBack, excepted, way_back
 from reflexio_mcp.state import records
 from reflexio_mcp.state.records import Copied, Intention
 from reflexio_mcp.state.state import State, in_thread
@@ -23,7 +22,7 @@ from reflexio_mcp.traffic.deletion.items import (
     item_of,
     names_of,
 )
-from reflexio_mcp.traffic.deletion.plan import Planned, excepted, over_the_cap, way_back
+from reflexio_mcp.traffic.deletion.plan import Planned, over_the_cap
 from reflexio_mcp.traffic.deletion.targets import User
 from reflexio_mcp.traffic.errors import CodeSpent, NotRecorded, TrafficError, refusing
 from reflexio_mcp.traffic.learnings.records import Learning
@@ -99,9 +98,6 @@ async def begin(planned: Planned, origin: Origin, state: State) -> int:
     unreadable = sum(one.unreadable for one in planned.items)
     if unreadable and planned.days:
         raise NotRecorded(NO_COPY_OF_UNREADABLE.format(number=unreadable))
-    ids: defaultdict[str, list[str]] = defaultdict(list)
-    for one in planned.items:
-        ids[one.kind].append(one.id)
     intention = Intention(
         origin.tool,
         planned.target.name(words=False),
@@ -113,7 +109,7 @@ async def begin(planned: Planned, origin: Origin, state: State) -> int:
             "consent": origin.consent,
             "user_id": planned.owner.user,
             "erase": planned.options.erase,
-            "ids": ids,
+            "ids": [one.id for one in planned.items],
         },
     )
     try:
@@ -177,8 +173,6 @@ class _Act:
                 return
             for start in range(0, len(items), BATCH):
                 await self._delete(items[start : start + BATCH])
-                with suppress(StateUnusable):  # the note only helps if this process ends early
-                    await in_thread(self.state.note, self.number, len(self.sent))
                 await self.progress(f"{planned.target.noun}s deleted", start + BATCH, len(items))
         except (ReflexioError, TrafficError) as error:
             self.failure = error
@@ -300,7 +294,7 @@ class _Act:
         deleted = [one for one in planned.items if one.id not in self.became]
         left = any(why != "gone_before" for why in self.became.values())
         complete = not (left or self.failure or taken.still_learning or self.arrived)
-        missing: dict[str, Outcome] = dict.fromkeys(planned.not_found, "not_found")
+        missing: dict[str, Outcome] = dict.fromkeys(planned.selected.not_found, "not_found")
         receipt = Receipt(
             number=self.number,
             planned=counts_of(planned.items),

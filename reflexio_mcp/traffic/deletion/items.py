@@ -1,7 +1,6 @@
 """What a deletion takes, one by one, and the recovery copies of it."""
 
 import hashlib
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -94,7 +93,7 @@ def learning_item(learning: Learning) -> Item:
 
 
 def outcome_item(outcome: SessionOutcome) -> Item:
-    said = json.dumps([outcome.outcome, outcome.occurred_at])
+    said = f"{outcome.outcome} {outcome.occurred_at}"
     return Item("session_outcome", outcome.session_id, outcome.user_id, said, outcome.occurred_at)
 
 

@@ -1,10 +1,8 @@
 """Planning a deletion: what would go, what was learned from it, what only recovery copies hold, and the way back."""
 
 import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from typing import Final
 
@@ -12,7 +10,7 @@ import anyio.to_thread
 
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.results.base import at
-from reflexio_mcp.results.deletion import Example, Excepted, Outcome, Part, Plan, WayBack, WayBackState
+from reflexio_mcp.results.deletion import Example, Plan, few, parts, way_back
 from reflexio_mcp.results.text import shown_id, shown_name, visible
 from reflexio_mcp.state import records
 from reflexio_mcp.state.records import Owner
@@ -34,28 +32,10 @@ from reflexio_mcp.traffic.reading.filters import UNSEEN, TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["Options", "Planned", "examples", "excepted", "make_plan", "over_the_cap", "way_back"]
-
-NAMED: Final = 10
-"""Users and sessions that a plan names one by one."""
-
-IDS_NAMED: Final = 20
-IDS_CHARS: Final = 2_000
-"""Ids that an answer names, and characters that they may take."""
+__all__ = ["Options", "Planned", "examples", "make_plan", "over_the_cap"]
 
 USERS_COUNTED: Final = 50
 """Users whose learnings are counted if the learnings stay."""
-
-WAY_BACK: Final[dict[WayBackState, str]] = {
-    "whole": "A recovery copy is kept {kept}; restore_requests{number} puts it back as it was.",
-    "words": "A recovery copy is kept {kept}; restore_requests{number} puts it back with a new time and without base64 "
-    "images and citations.",
-    "none": "No recovery copy is kept, because nothing was deleted.",
-    "off": "This cannot be undone: no recovery copy is kept.",
-    "erased": "This cannot be undone: no recovery copy is kept, and what earlier ones hold of it is erased too.",
-    "unknown": "Earlier recovery copies may still hold some of it. Repeat the call with erase=true once the state can "
-    "be written again.",
-}
 
 NOT_COUNTED: Final = (
     "Nothing was deleted: what is deleted in an hour cannot be counted ({why}). Ask the operator to {advice}."
@@ -100,27 +80,22 @@ class Planned:
     """A deletion that could be carried out.
 
     Args:
-        items: everything that goes, learnings included.
-        size: number of items as the target's noun counts them; it has to be typed for a large set.
-        learned: what was learned from the items; `None` if that is not known.
-        sources: the requests that learnings are found by.
+        items: everything that goes, learnings included, the newest first.
+        size: number of items as the target's noun counts them.
         plan: what is shown.
         days: how long the recovery copy is kept; 0 for none.
         stays: what stays, in sentences.
-        not_found: ids that the caller named and that are not stored.
     """
 
     target: Target
     options: Options
+    selected: Selected
     items: Sequence[Item]
     size: int
-    learned: Learned | None
-    sources: Mapping[str, Sources]
     plan: Plan
     owner: Owner
     days: int
     stays: Sequence[str]
-    not_found: Sequence[str]
 
     @property
     def stored(self) -> list[Item]:
@@ -150,13 +125,14 @@ class Planned:
     @property
     def fingerprint(self) -> str:
         """A few characters that differ between two selections of the same size."""
-        return "-".join(self.bound[start : start + 4] for start in range(0, 16, 4)).upper()
+        return self.bound[:16].upper()
 
     async def learned_now(self, scope: Scope) -> Learned:
         """Read what was learned from the items and is stored now. What the plan found stays found."""
         if isinstance(self.target, User):
             return await self.target.learned(scope)
-        return await find_learned(scope, self.sources, before=self.learned.fed if self.learned else None)
+        before = self.selected.learned
+        return await find_learned(scope, self.selected.sources, before=before.fed if before else None)
 
 
 async def make_plan(
@@ -182,10 +158,10 @@ async def make_plan(
         ReflexioError: what is stored cannot be read.
     """
     selected = await target.select(scope, progress)
-    learned, sources = selected.learned, selected.sources
-    if learned is None:
-        sources = sources_of(selected.items)
-        learned = await _learned(scope, sources, options)
+    if selected.learned is None:
+        selected.sources = sources_of(selected.items)
+        selected.learned = await _learned(scope, selected.sources, options)
+    learned = selected.learned
     stays = [*selected.remains, *_about_learnings(learned, options, target)]
     remains = stays.copy()
     if unreadable := sum(one.unreadable for one in selected.items):
@@ -218,12 +194,12 @@ async def make_plan(
         why="",
         target=shown_name(target.name()),
         goes=counts_of(items),
-        users=_parts(one.user_id for one in items[:size]),
-        sessions=_parts(one.session_id for one in items[:size] if one.session_id),
+        users=parts(one.user_id for one in items[:size]),
+        sessions=parts(one.session_id for one in items[:size] if one.session_id),
         first=at(min(times)) if times else None,
         last=at(max(times)) if times else None,
         examples=shown,
-        not_found=_few(selected.not_found),
+        not_found=few(selected.not_found),
         not_found_count=len(selected.not_found),
         remains=remains,
         way_back=way_back(
@@ -236,22 +212,7 @@ async def make_plan(
             await in_thread(state.check_room, owner, len(items))
     except records.CapReached as error:
         raise over_the_cap(len(items), error) from None
-    return Planned(
-        target, options, items, size, learned, sources, plan, owner, days, stays, selected.not_found
-    )
-
-
-def way_back(
-    state: WayBackState, *, kept: str = "", number: int = 0, until: datetime | None = None
-) -> WayBack:
-    """Return whether a deletion can be undone.
-
-    Args:
-        kept: how long the recovery copy is kept, in words.
-        number: of the deletion, once it has begun.
-    """
-    named = f" deletion={number}" if number else ""
-    return WayBack(state=state, sentence=WAY_BACK[state].format(kept=kept, number=named), until=until)
+    return Planned(target, options, selected, items, size, plan, owner, days, stays)
 
 
 def over_the_cap(number: int, error: records.CapReached) -> CapReached:
@@ -329,31 +290,3 @@ async def examples(items: Sequence[Item], openings: Mapping[str, str]) -> list[E
         )
         for one in items
     ]
-
-
-def _parts(names: Iterable[str]) -> list[Part]:
-    counts = Counter(names).most_common()
-    shown = [Part(name=shown_name(name) or "(none)", count=count) for name, count in counts[:NAMED]]
-    if rest := sum(count for _, count in counts[NAMED:]):
-        shown.append(Part(name="(others)", count=rest))
-    return shown
-
-
-def excepted(became: Mapping[str, Outcome]) -> list[Excepted]:
-    """Return what was not deleted, or not restored, by its reason."""
-    by_reason: defaultdict[Outcome, list[str]] = defaultdict(list)
-    for one, why in became.items():
-        by_reason[why].append(one)
-    return [Excepted(why=why, count=len(ids), ids=_few(ids)) for why, ids in by_reason.items()]
-
-
-def _few(ids: Sequence[str]) -> list[str]:
-    """Return the first ids of a set, as many as an answer has room for."""
-    shown: list[str] = []
-    left = IDS_CHARS
-    for one in map(shown_id, ids[:IDS_NAMED]):
-        left -= len(one)
-        if left < 0 and shown:
-            break
-        shown.append(one)
-    return shown

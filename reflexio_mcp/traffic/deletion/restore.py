@@ -21,16 +21,17 @@ from reflexio_mcp.rest.models import (
     UserProfile,
 )
 from reflexio_mcp.results.base import NOTICE
-from reflexio_mcp.results.deletion import Counts, Outcome, Restored
+from reflexio_mcp.results.deletion import Counts, Outcome, Restored, excepted
 from reflexio_mcp.state.records import Copied, Owner
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.traffic.content import opening, texts_of, turn_digest
 from reflexio_mcp.traffic.deletion.items import counts_of, item_of, learning_item, opened
-from reflexio_mcp.traffic.deletion.plan import examples, excepted
+from reflexio_mcp.traffic.deletion.plan import examples
 from reflexio_mcp.traffic.deletion.targets import EXAMPLES, OPENING_CHARS
 from reflexio_mcp.traffic.errors import NotStored, Unreadable, refusing
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
-from reflexio_mcp.traffic.learnings.records import Learning, Sources, ids_of
+from reflexio_mcp.traffic.learnings.records import Learning, Sources
+from reflexio_mcp.traffic.learnings.remove import delete_by_id
 from reflexio_mcp.traffic.reading.lookup import Progress, read_set
 from reflexio_mcp.traffic.reading.paging import place_of
 from reflexio_mcp.traffic.scope import Scope
@@ -39,8 +40,6 @@ __all__ = ["AWAY", "Undo", "plan_restore", "restore"]
 
 BATCH: Final = 50
 """Copies that are opened, compared and stored at a time."""
-
-LEARNINGS_AT_ONCE: Final = 20
 
 PUBLISH_SECONDS: Final = 90.0
 """Seconds that storing one request may take: enough for the end of a rate limit of a minute."""
@@ -302,12 +301,10 @@ class _Restore:
             elif one.row:
                 turns = [self.turns.get(turn, turn) for turn in one.row.source_interaction_ids]
                 missing.append(one.row.model_copy(update={"source_interaction_ids": turns}))
-        for start in range(0, len(missing), LEARNINGS_AT_ONCE):
-            rows = missing[start : start + LEARNINGS_AT_ONCE]
-            if profiles := [row for row in rows if isinstance(row, UserProfile)]:
-                await self.scope.client.add_profiles(profiles)
-            if playbooks := [row for row in rows if not isinstance(row, UserProfile)]:
-                await self.scope.client.add_user_playbooks(playbooks)
+        if profiles := [row for row in missing if isinstance(row, UserProfile)]:
+            await self.scope.client.add_profiles(profiles)
+        if playbooks := [row for row in missing if not isinstance(row, UserProfile)]:
+            await self.scope.client.add_user_playbooks(playbooks)
         after = await learnings_of_user(self.scope, user_id)
         stored = {one.digest: one for one in after if one.learning_id not in ids}
         for key, one in learnings.items():
@@ -323,14 +320,10 @@ class _Restore:
             return
         self.became |= dict.fromkeys(gone, "not_restorable")
         learned = [self.learned[key] for key in gone if key in self.learned]
-        client = self.scope.client
         try:
             if requests := [key for key in gone if key not in self.learned]:
-                await client.delete_requests_by_ids(requests)
-            if profiles := ids_of(learned, "profile"):
-                await client.delete_profiles(profiles)
-            if playbooks := ids_of(learned, "user_playbook"):
-                await client.delete_user_playbooks(playbooks)
+                await self.scope.client.delete_requests_by_ids(requests)
+            await delete_by_id(self.scope, learned, set())
         except ReflexioError as error:
             self._stop(error)
             self.remains.append(NOT_TAKEN_OUT.format(number=len(gone)))

@@ -198,11 +198,7 @@ class Filtered(Target):
     everything: bool = False
 
     def name(self, *, words: bool = True) -> str:
-        if self.wanted == TrafficFilter():
-            return "every request"
-        session = TrafficFilter(user_id=self.wanted.user_id, session_id=self.wanted.session_id)
-        said = self.wanted.describe(words=words)
-        return said if self.wanted == session and session.session_id else f"every request: {said}"
+        return self.wanted.describe(words=words) if self.wanted != TrafficFilter() else "every request"
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         selected, pager = Selected(), SessionPager(scope, self.wanted)

@@ -23,7 +23,7 @@ from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
 
-__all__ = ["TakenBack", "take_back"]
+__all__ = ["TakenBack", "delete_by_id", "take_back"]
 
 ROUNDS: Final = 4
 """How often learnings are looked for and deleted: a merge can bring one back."""
@@ -86,7 +86,7 @@ async def take_back(
                 break
             seen |= found.fed.keys()
             await keep(found.learnings)
-            await _delete(scope, found.learnings, sent)
+            await delete_by_id(scope, found.learnings, sent)
             if busy:
                 break
     except (ReflexioError, TrafficError) as error:
@@ -98,8 +98,12 @@ async def take_back(
     return TakenBack(frozenset(seen - left.fed.keys()), left, busy, failure, frozenset(sent))
 
 
-async def _delete(scope: Scope, learnings: Sequence[Learning], sent: set[str]) -> None:
-    """Delete learnings by id. The API does not confine this to a user: the caller has checked the owners."""
+async def delete_by_id(scope: Scope, learnings: Sequence[Learning], sent: set[str]) -> None:
+    """Delete learnings by id. The API does not confine this to a user: the caller has checked the owners.
+
+    Args:
+        sent: the ids of what is deleted, or may be, are added.
+    """
     calls: tuple[tuple[Kind, Callable[[list[str]], Awaitable[object]]], ...] = (
         ("profile", scope.client.delete_profiles),
         ("user_playbook", scope.client.delete_user_playbooks),
