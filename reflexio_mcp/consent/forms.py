@@ -90,12 +90,7 @@ def _can_ask(call: Context[Any, Any]) -> bool:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A plan, and what is known before anybody is asked.
-
-    Args:
-        first: the verdict, or the question that has to be answered first.
-        reporter: tells the client that the call is alive.
-    """
+    """A plan, with the verdict or the question that has to be answered first."""
 
     planned: Planned
     first: Verdict | Question
@@ -103,11 +98,7 @@ class Prepared:
 
 
 async def prepare(call: Call, target: Target, options: Options, confirm: str) -> Prepared:
-    """Plan a deletion and weigh it.
-
-    Raises:
-        TrafficError, ReflexioError: as `make_plan` raises them.
-    """
+    """Plan a deletion and weigh it."""
     app, scope, reporter = app_of(call), scope_of(call), ProgressReporter(call)
     async with reporter.steady("looking up"):
         owner = await app.owner(scope)
@@ -138,11 +129,7 @@ def asking(
 
 
 async def _ask_now(call: Context[Any, Any], message: str, form: type[Reply]) -> Reply | None:
-    """Ask over an open connection, for revisions before 2026-07-28.
-
-    Returns:
-        The answer; `None` if the person declined, or if the client refused the form or sent no answer.
-    """
+    """Ask over an open connection, for revisions before 2026-07-28; `None` if there is no usable answer."""
     # `Context.elicit` always sends `mode`, a key that 2025-06-18 does not list.
     params = ElicitRequestFormParams.model_construct(
         mode="form" if (call.protocol_version or "") >= FORM_MODES else None,

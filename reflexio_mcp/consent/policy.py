@@ -97,12 +97,7 @@ class Question:
 def weigh(
     settings: Settings, codes: CodeMaker, planned: Planned, confirm: str, *, askable: bool
 ) -> Verdict | Question:
-    """Decide by the operator's mode, the code that the call brings and the set as it is now.
-
-    Args:
-        confirm: the code of an earlier plan, or empty.
-        askable: whether the client can show a form.
-    """
+    """Decide by the operator's mode, the code that the call brings and the set as it is now."""
     now, code = time.time(), confirm.strip()
     mode: Mode = "preview"
     if settings.confirm != "auto":
@@ -139,14 +134,14 @@ def answered(planned: Planned, question: Question, reply: bool | int | None) -> 
 
 
 def refused(planned: Planned, mode: Mode, status: PlanStatus) -> Verdict:
-    """Return the verdict that nothing is deleted, with what the plan says then."""
+    """Return the verdict that nothing is deleted."""
     why, following = SAID[status]
     said = {"why": why.format(noun=planned.target.noun), "next": following}
     return Verdict(mode, status, planned.plan.model_copy(update=said))
 
 
 def _shown(codes: CodeMaker, planned: Planned, mode: Mode, wrong: Misfit | None, now: float) -> Verdict:
-    """Return the verdict that the plan has to be shown first, with the code that the next call brings."""
+    """Return the verdict that the plan has to be shown first."""
     why, following = SAID["planned"]
     if wrong:
         why = f"Nothing was deleted: {WRONG_CODE[wrong]}. Now this would go:"

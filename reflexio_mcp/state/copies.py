@@ -158,11 +158,6 @@ class Copies:
             )
         return erased
 
-    def drop(self, transaction: Transaction, number: int, items: Iterable[tuple[str, str]]) -> None:
-        """Remove copies of one deletion by their kind and id."""
-        marks = [(number, self._keys.mark("item", *item)) for item in items]
-        transaction.execute_many("DELETE FROM main.copies WHERE deletion = ? AND item = ?", marks)
-
     def erase(self, transaction: Transaction, owner: Owner, names: Collection[str]) -> tuple[int, str]:
         """Remove every copy that has one of these names, and return their number and the marks of all these names."""
         rows, marks = self._named(self._visible(transaction, owner), names)

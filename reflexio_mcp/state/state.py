@@ -218,13 +218,6 @@ class State:
             began, *_ = _record(transaction, number)
             return self.copies.keep(transaction, owner, number, began, copies)
 
-    def note(self, number: int, gone: int) -> None:
-        """Note how many are gone so far."""
-        with self.database.transaction() as transaction:
-            transaction.execute(
-                "UPDATE main.deletions SET gone = ? WHERE id = ? AND finished IS NULL", gone, number
-            )
-
     def finish(
         self,
         owner: Owner,
@@ -235,7 +228,6 @@ class State:
         gone: int,
         receipt: str,
         facts: Mapping[str, Any],
-        drop: Collection[tuple[str, str]] = (),
         erase: Collection[str] = (),
     ) -> Finished:
         """Record the end of a deletion, erase copies and write the last log line, all in one step.
@@ -245,7 +237,6 @@ class State:
         Args:
             counted: how many the hourly cap counts from now on.
             facts: the content of the last log line.
-            drop: the kind and id of copies of what is still stored.
             erase: names. Every copy with one of them is erased, whoever made it, with the copied learnings that its
                 interactions fed. `u:alice` names all copies of that user.
         """
@@ -254,7 +245,6 @@ class State:
             _, finished, erased, chain = _record(transaction, number)
             if finished is not None:
                 return Finished(erased, chain)
-            self.copies.drop(transaction, number, drop)
             erased, names = self.copies.erase(transaction, owner, erase) if erase else (0, "")
             line = {"event": "end", "deletion": number, "outcome": outcome, "copies_erased": erased}
             chain = self.log.add(transaction, line | dict(facts))

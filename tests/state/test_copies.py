@@ -126,15 +126,6 @@ def test_a_restore_is_told_what_was_erased_while_it_ran(state: State) -> None:
     assert state.copies.erased_since(ALICE, began, read) == {("request", "r1")}
 
 
-def test_copies_of_what_is_still_stored_are_dropped(state: State) -> None:
-    earlier = deleted(state, ALICE, copied("r1", text="earlier"))
-    number = state.begin(ALICE, deletion(2))
-    state.keep(ALICE, number, [copied("r1"), copied("r2")])
-    ended(state, ALICE, number, drop=[("request", "r1")])
-    assert ids(state, ALICE, number) == ["r2"]
-    assert ids(state, ALICE, earlier) == ["r1"]
-
-
 def test_any_text_comes_back_as_it_was(state: State) -> None:
     odd = Copied("request", "r\ud800\0", "al\0ice", ["r:r\ud800\0"], "text \ud83d \0 \U0001f600")
     deleted(state, OPERATOR, odd)

@@ -73,7 +73,7 @@ def test_everything_that_removes_copies_runs_beside_everything_else_without_a_de
                 name = f"r{number}-{turn}"
                 running = state.begin(OPERATOR, deletion())
                 state.keep(OPERATOR, running, [copied(name), copied("same"), learned(name, source="same")])
-                ended(state, OPERATOR, running, drop=[("request", name)], erase=["r:same", f"l:{name}"])
+                ended(state, OPERATOR, running, erase=["r:same", f"r:{name}", f"l:{name}"])
                 state.prune()
 
         return work

@@ -71,14 +71,7 @@ AGAIN: Final = "Call again with the same arguments to finish it."
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a deletion comes from, for the record.
-
-    Args:
-        tool: the tool that was called.
-        client: the name and version that the client gives itself.
-        consent: the mode of consent that let it through.
-        code: the plan code that it used up, if any.
-    """
+    """Where a deletion comes from, for the record: the tool, the client, the mode of consent and the used code."""
 
     tool: str
     client: str
@@ -87,10 +80,7 @@ class Origin:
 
 
 async def begin(planned: Planned, origin: Origin, state: State) -> int:
-    """Record a deletion, count it and use up its code, in one step.
-
-    Returns:
-        The number of the deletion.
+    """Record a deletion, count it and use up its code, in one step; return its number.
 
     Raises:
         CapReached, CodeSpent, NotRecorded: nothing was deleted.
@@ -127,11 +117,7 @@ async def carry_out(scope: Scope, planned: Planned, state: State, number: int, p
     Requests go by id, and only if they still are what was planned: a call for a whole session would include what
     arrived since. Learnings go last, when nothing is being learned from their users any more.
 
-    Args:
-        number: of the deletion that `begin` recorded.
-
-    Returns:
-        The receipt. A failure does not raise: the receipt says what is gone and what is not.
+    A failure does not raise: the receipt says what is gone and what is not.
     """
     act = _Act(scope, planned, state, number, progress)
     await act.delete()
@@ -209,11 +195,7 @@ class _Act:
             raise
 
     async def _stored(self, items: Sequence[Item], *, whole: bool = False) -> dict[str, Copied]:
-        """Return the ids of the items that are stored as planned, each with its recovery copy.
-
-        Args:
-            whole: read all that the copies need.
-        """
+        """Return the ids of the items that are stored as planned, each with its recovery copy."""
         planned = {one.id: one for one in items}
         single = self.planned.target.noun == "interaction"
         found: dict[str, Copied] = {}

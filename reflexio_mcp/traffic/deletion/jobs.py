@@ -67,12 +67,9 @@ class Jobs:
 
         Args:
             tasks: waits for its tasks before the process exits.
-            begin: puts the deletion on record and returns its number.
-            carry_out: does the work.
 
         Raises:
             Stopping: the server starts nothing any more.
-            TrafficError: as `begin` raises it; nothing was started.
         """
         if self.closed:
             raise Stopping(STOPPING)

@@ -148,7 +148,6 @@ async def make_plan(
     """Look up what a deletion would take.
 
     Args:
-        owner: whose deletion it is.
         masked: leave stored words out.
 
     Raises:

@@ -118,12 +118,7 @@ async def _batches(state: State, owner: Owner, undo: Undo) -> AsyncIterator[_Bat
 
 
 async def plan_restore(state: State, owner: Owner, undo: Undo, *, masked: bool) -> tuple[Restored, str]:
-    """Return what a restore would put back, and what its code is bound to.
-
-    Raises:
-        NotStored: there is no such copy.
-        Unreadable: recovery copies cannot be read.
-    """
+    """Return what a restore would put back, and what its code is bound to. Raises as `_batches` does."""
     counts, first = Counts(), list[RequestWithInteractions]()
     bound = hashlib.sha256(repr((undo.number, sorted(undo.ids), undo.evaluation_only)).encode())
     async for batch in _batches(state, owner, undo):
@@ -146,11 +141,7 @@ async def restore(
 ) -> Restored:
     """Store again what a recovery copy holds, under the same ids. Nothing that is stored is overwritten.
 
-    The call ends after `seconds` and names what is left; a repeat goes on there.
-
-    Raises:
-        NotStored: there is no such copy.
-        Unreadable: recovery copies cannot be read.
+    The call ends after `seconds` and names what is left; a repeat goes on there. Raises as `_batches` does.
     """
     began = await in_thread(state.now)
     act = _Restore(scope, undo, time.monotonic() + seconds)
