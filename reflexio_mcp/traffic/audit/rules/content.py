@@ -4,6 +4,7 @@ Their patterns take long to compile, so each rule imports them when it first loo
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session, excerpt, stop_if_cancelled
@@ -11,16 +12,22 @@ from reflexio_mcp.traffic.content import every_text
 
 __all__ = ["PersonalData", "PlantedInstructions", "Secret"]
 
+LONG_CHARS: Final = 10_000
+"""Characters of a text that takes long enough to ask before whether the call was cancelled."""
+
 
 def _texts(
     items: Sequence[RequestWithInteractions],
 ) -> Iterator[tuple[RequestWithInteractions, StoredInteraction, str, str]]:
-    """Every text of these requests, with its request, its interaction and its field."""
+    """Every text of these requests, with its request, its interaction and its field; a role of one word is none."""
     for item in items:
+        stop_if_cancelled()
         for turn in item.interactions:
             for field, text in every_text(turn):
-                stop_if_cancelled()
-                yield item, turn, field, text
+                if len(text) > LONG_CHARS:
+                    stop_if_cancelled()
+                if field != "role" or not text.isalpha():
+                    yield item, turn, field, text
 
 
 class Secret(Rule):

@@ -62,8 +62,12 @@ class Duplicate(Rule):
 
     def look(self, session: Session) -> Iterator[Finding]:
         for items in _by_user(session.requests):
-            said = [_Said(item.request, *_digest(item), _arrival(item)) for item in items]
-            goes = {**_within_minutes(said), **_grown(items)}
+            begun = [_beginnings(item) for item in items]
+            said = [
+                _Said(one.request, *all_of[-1], _arrival(one))
+                for one, all_of in zip(items, begun, strict=True)
+            ]
+            goes = {**_within_minutes(said), **_grown(items, begun)}
             for request_id, stays in _again([said]).items():
                 goes.setdefault(request_id, stays)
             yield from self._findings([item.request for item in items], goes, alone=True)
@@ -116,23 +120,22 @@ def _within_minutes(said: Sequence[_Said]) -> dict[str, StoredRequest]:
     return goes
 
 
-def _grown(items: Sequence[RequestWithInteractions]) -> dict[str, StoredRequest]:
+def _grown(
+    items: Sequence[RequestWithInteractions], begun: Sequence[Sequence[tuple[int, int]]]
+) -> dict[str, StoredRequest]:
     """Requests all of whose turns a later request of the session begins with."""
     goes: dict[str, StoredRequest] = {}
-    whole: dict[bytes, StoredRequest] = {}
-    for item in items:
-        running, chars = hashlib.blake2b(digest_size=16), 0
-        digest = b""
-        for turn in item.interactions:
-            if digest in whole and chars >= LEAST_CHARS:
-                before = whole[digest]
-                if before.evaluation_only or not item.request.evaluation_only:
-                    goes[before.request_id] = item.request
-            content = _content(turn)
-            chars += len(content)
-            running.update(f"{turn.role.lower()}\0{content}\0".encode("utf-8", "replace"))
-            digest = running.digest()
-        whole[digest] = item.request
+    whole: dict[int, StoredRequest] = {}
+    for item, beginnings in zip(items, begun, strict=True):
+        for digest, chars in beginnings[:-1]:
+            before = whole.get(digest)
+            if (
+                before
+                and chars >= LEAST_CHARS
+                and (before.evaluation_only or not item.request.evaluation_only)
+            ):
+                goes[before.request_id] = item.request
+        whole[beginnings[-1][0]] = item.request
     return goes
 
 
@@ -172,13 +175,16 @@ def _same(ordered: Sequence[Sequence[_Said]], first: tuple[int, int], again: tup
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0].digest == pair[1].digest, pairs))
 
 
-def _digest(item: RequestWithInteractions) -> tuple[int, int]:
-    digest, chars = hashlib.blake2b(digest_size=8), 0
+def _beginnings(item: RequestWithInteractions) -> list[tuple[int, int]]:
+    """A digest of the first turns, and their characters: of no turn, of one, of two, up to all."""
+    running, chars = hashlib.blake2b(digest_size=8), 0
+    found = [(0, 0)]
     for turn in item.interactions:
         content = _content(turn)
         chars += len(content)
-        digest.update(f"{turn.role.lower()}\0{content}\0".encode("utf-8", "replace"))
-    return int.from_bytes(digest.digest(), "big"), chars
+        running.update(f"{turn.role.lower()}\0{content}\0".encode("utf-8", "replace"))
+        found.append((int.from_bytes(running.digest(), "big"), chars))
+    return found
 
 
 def _arrival(item: RequestWithInteractions) -> tuple[int, int]:
