@@ -1,4 +1,4 @@
-"""`orphaned-learning` and `stale-learning`: the service is asked after the pass what was learned."""
+"""`orphaned-learning` and `stale-learning`: what was learned is read after the pass."""
 
 from array import array
 from collections.abc import Sequence
@@ -17,19 +17,17 @@ from reflexio_mcp.traffic.tasks import for_each
 __all__ = ["LearnedChecks"]
 
 SECONDS: Final = 8.0
-"""For all questions; a slow service is asked about fewer users."""
 
 AT_ONCE: Final = 6
 
 USERS_READ: Final = 20
-"""Users whose learnings are read, those with the most requests first."""
 
 YEAR: Final = 365 * 86_400
 
 
 @dataclass
 class LearnedChecks:
-    """The learnings whose sources are all deleted, and those that nothing has changed for a year."""
+    """Learnings whose sources are all deleted, or that nothing has changed for a year."""
 
     orphaned: list[Learning] = field(default_factory=list[Learning])
     stale: list[Learning] = field(default_factory=list[Learning])
@@ -40,13 +38,13 @@ class LearnedChecks:
         self._stored.extend(turn.interaction_id for turn in item.interactions)
 
     async def read(self, scope: Scope, users: Sequence[str], now: float, *, whole: bool) -> str:
-        """Read what was learned from these users, those with the most requests first.
+        """Read what was learned from these users, in this order.
 
         Args:
-            whole: all that is stored of them was seen, so that a source which was not is deleted.
+            whole: the audit saw everything stored, so that a missing source is deleted.
 
         Returns:
-            Whose learnings were not read; empty if all were.
+            Whose learnings were not read, or nothing.
         """
         stored = set(self._stored)
         read = 0

@@ -1,4 +1,4 @@
-"""From a finding to the calls that follow: one that shows it, and one that acts on it."""
+"""The calls that follow a finding: one that shows it, and one that acts on it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +12,11 @@ from reflexio_mcp.traffic.times import iso
 __all__ = ["Offer", "calls_about", "can_be_given"]
 
 IDS_CHARS: Final = 800
-"""Characters of ids in one call, if no filter selects the finding."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """The tools that the caller has, and whether `user_id` is one of their arguments."""
+    """The tools of the caller, and whether they take `user_id`."""
 
     tools: frozenset[str]
     takes_user: bool = True
@@ -26,12 +25,12 @@ class Offer:
 def calls_about(
     finding: str, ids: Sequence[str], wanted: TrafficFilter, offer: Offer, *, selected: bool
 ) -> tuple[Call | None, Call | None]:
-    """The call that shows a finding and the one that deletes it; `None` without a tool for it.
+    """The call that shows a finding and the call that deletes it; `None` without a tool for it.
 
     Args:
-        ids: requests of it that a call can name.
-        wanted: what the audit looked at, with both times.
-        selected: the filter selects all that was found.
+        ids: requests with the finding.
+        wanted: what was audited, with both times.
+        selected: a filter selects exactly these requests.
     """
     rule = rule_of(finding)
     deletes = rule.offers == "delete" and finding != "possible-secret"
@@ -53,7 +52,7 @@ def calls_about(
 
 
 def can_be_given(*values: str) -> bool:
-    """Whether a call's arguments can be exactly these: blanks around them are stripped, unseen characters are shown."""
+    """Whether a call can have exactly these arguments: tools strip blanks, and unseen characters are shown."""
     return all(one and one.isprintable() and one == one.strip() for one in values)
 
 

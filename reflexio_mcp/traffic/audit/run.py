@@ -1,4 +1,4 @@
-"""One pass over a filter's traffic: what it is, and what is wrong with it."""
+"""One pass over a filter's traffic: numbers and findings."""
 
 import time
 import weakref
@@ -31,16 +31,15 @@ from reflexio_mcp.traffic.times import iso
 __all__ = ["run_audit"]
 
 AUDIT_SECONDS: Final = 35.0
-"""For the traffic. Clients give up on a call after 60 s: an audit stops before, and says where and how to go on."""
+"""Clients give up after 60 s; the cursor goes on from here."""
 
 REQUESTS_A_LOOK: Final = 100
-"""Requests that are handed to a worker thread at a time; then progress is reported."""
 
 POOL: Final = 2
-"""Audits of all callers that read texts at the same time; the worker threads of other calls stay free."""
+"""Audits that read texts at the same time, so that other calls keep their threads."""
 
 IDS_KEPT: Final = 500
-"""Ids of one finding that are remembered; all are counted."""
+"""Ids that are kept of one finding; all are counted."""
 
 PLACES: Final = 5
 NAMES: Final = 10
@@ -100,7 +99,7 @@ class _Pass:
     last: SessionSlice | None = None
 
     def look_at(self, slices: Sequence[SessionSlice]) -> int:
-        """Look at sessions until the time is over, at one at least; return how many were looked at."""
+        """Look at sessions until the time is over, at least at one; return how many."""
         for number, one in enumerate(slices, 1):
             self.last = one
             if items := self.wanted.pick(one.whole):
@@ -152,10 +151,8 @@ async def run_audit(
     """Audit everything a filter selects, in one pass and bounded memory.
 
     Args:
-        asked: the filter as the caller gave it; if an audit goes on, that of `after` counts.
+        asked: the filter; `after` brings its own.
         offer: the tools that following calls may name.
-        after: where the call before stopped.
-        progress: told how many requests were looked at.
         personal: whether to look for personal data.
     """
     now = time.time()
@@ -225,7 +222,7 @@ async def run_audit(
 
 
 def _fitted(result: AuditResult) -> AuditResult:
-    """The result with fewer places, then with fewer findings, until it fits into an answer."""
+    """The result with fewer places, then fewer findings, until it fits."""
     for places in (PLACES, 3, 1, 0):
         rows = [row.model_copy(update={"places": row.places[:places]}) for row in result.findings]
         smaller = result.model_copy(update={"findings": rows})
@@ -242,7 +239,7 @@ def _fitted(result: AuditResult) -> AuditResult:
 
 
 async def _read(scope: Scope, pager: SessionPager, look: _Pass, progress: Progress) -> bool:
-    """Look at the sessions; return whether the time was over before the last one."""
+    """Look at the sessions; return whether the time ended first."""
     waiting: list[SessionSlice] = []
     async for one in pager.slices():
         if time.monotonic() >= look.until and look.last:
@@ -263,7 +260,7 @@ T = TypeVar("T")
 
 
 async def _in_pool(scope: Scope, work: Callable[[], T]) -> T:
-    """Run work in a thread of the audits' own pool: one at a time for each caller, a few for all."""
+    """Run work in a thread of the audits' own pool, one at a time for each caller."""
     try:
         pool, shares = _pool.get(), _shares.get()
     except LookupError:
@@ -343,7 +340,7 @@ def _row(
 
 
 def _learning_rows(learned: LearnedChecks, offer: Offer) -> list[FindingRow]:
-    """The learnings of the user with the most of them first: one call deletes those of one user."""
+    """The learnings of the user with the most of them, because a call deletes those of one user."""
     rows: list[FindingRow] = []
     for name, found in (("orphaned-learning", learned.orphaned), ("stale-learning", learned.stale)):
         if found:
@@ -374,7 +371,7 @@ def _learning_rows(learned: LearnedChecks, offer: Offer) -> list[FindingRow]:
 
 
 def _as_name(text: str) -> str:
-    """A name as it is, or its length if it says more than a name: then it counts as content."""
+    """A name; a text that says more than a name counts as content, so only its length."""
     return text if len(text) <= 64 and text.count(" ") < 3 else f"({len(text):,} characters)"
 
 

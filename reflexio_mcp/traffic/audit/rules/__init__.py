@@ -1,8 +1,6 @@
-"""The rules of an audit, a class each, and the filter `finding` that selects what a rule finds.
+"""The rules of an audit, one class each, and the filter `finding`.
 
-`select(finding, requests)` is what reading uses: those of one session's requests, newest first, that show a finding.
-`FINDINGS` are the names that it takes; `WHOLE_SESSIONS` those that need the newest requests of a session. The class of
-a rule is light; what it looks with is imported when it first looks.
+The classes are light: patterns and libraries are imported when a rule first looks.
 """
 
 from collections.abc import Sequence
@@ -57,7 +55,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     LearningWaiting,
     StaleLearning,
 )
-"""All rules, in the order in which an audit tells what they found: the gravest first."""
+"""All rules, the gravest first."""
 
 _BY_FINDING: Final = {name: rule for rule in RULES for name in rule.names()}
 
@@ -65,25 +63,21 @@ FINDINGS: Final = tuple(name for name, rule in _BY_FINDING.items() if rule.selec
 """What the filter `finding` takes."""
 
 ASKED_FINDINGS: Final = frozenset(name for name, rule in _BY_FINDING.items() if rule.asked)
-"""Findings that the service is asked for: a pager yields only their requests, so `select` leaves nothing out."""
+"""Findings that the service is asked for. A pager yields only their requests, so `select` keeps them all."""
 
 WHOLE_SESSIONS: Final = frozenset(name for name, rule in _BY_FINDING.items() if rule.whole_sessions)
-"""Findings that are judged by the newest request of a session, so that no filter may leave that out."""
+"""Findings that need the newest request of a session."""
 
 Items = Sequence[RequestWithInteractions]
 
 
 def rule_of(finding: str) -> type[Rule]:
-    """The rule that has a finding.
-
-    Raises:
-        KeyError: no rule has it.
-    """
+    """The rule that has a finding; `KeyError` if no rule has it."""
     return _BY_FINDING[finding]
 
 
 def findings_in(items: Items, rules: Sequence[type[Rule]]) -> list[Finding]:
-    """What rules find in the requests of one session, newest first, without comparing them with other sessions."""
+    """What rules find in one session's requests, newest first."""
     if not items:
         return []
     session = Session(items[0].request.session_id, items)
@@ -91,12 +85,12 @@ def findings_in(items: Items, rules: Sequence[type[Rule]]) -> list[Finding]:
 
 
 def severity_of(finding: str) -> Severity:
-    """How grave a finding is; what may be no secret is less grave than what probably is one."""
+    """How grave a finding is."""
     return "medium" if finding == "possible-secret" else rule_of(finding).severity
 
 
 def select_each(items: Items) -> dict[str, list[RequestWithInteractions]]:
-    """What every finding that is a filter selects in one session."""
+    """The requests of one session that each filter selects."""
     found: dict[str, set[str]] = {name: set() for name in FINDINGS}
     for one in findings_in(items, [rule for rule in RULES if rule.selects]):
         if one.alone:
@@ -105,11 +99,7 @@ def select_each(items: Items) -> dict[str, list[RequestWithInteractions]]:
 
 
 def select(finding: str, items: Items) -> Items:
-    """Those of the requests of one session, newest first, that show a finding.
-
-    Raises:
-        KeyError: there is no such finding.
-    """
+    """The requests of one session, newest first, that have a finding; `KeyError` if there is no such finding."""
     if finding in ASKED_FINDINGS:
         return items
     found = {one.request.request_id for one in findings_in(items, [rule_of(finding)]) if one.name == finding}

@@ -1,4 +1,4 @@
-"""What a rule is, what it is shown, and what it finds."""
+"""What a rule is, what it sees, and what it finds."""
 
 import contextlib
 import time
@@ -15,7 +15,6 @@ __all__ = ["Finding", "Rule", "Session", "Severity", "excerpt", "stop_if_cancell
 Severity = Literal["high", "medium", "low"]
 
 AROUND_CHARS = 24
-"""Characters before and behind what was found, so that a reader knows the place again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +30,11 @@ class Finding:
     """What a rule found in one request.
 
     Args:
-        name: the finding, as the filter `finding` takes it.
-        kind: what was found, such as the kind of a key; never the key.
-        interaction_id: the interaction that it stands in, if it stands in one.
-        around: a few characters around it, with what was found covered.
-        repeats: the id of the request that has the same content and stays.
-        alone: the session shows it without other sessions, so that the filter selects it.
+        name: the finding, as the filter takes it.
+        kind: what was found, such as the kind of a key, never the key.
+        around: a few characters around it; what was found is covered.
+        repeats: the request with the same content, which stays.
+        alone: one session shows it, so that the filter selects it.
     """
 
     name: str
@@ -49,16 +47,15 @@ class Finding:
 
 
 class Rule:
-    """One rule. An object of it sees all sessions of one audit, or one session if it is used as a filter.
+    """One rule. An object sees all sessions of one audit, or one session if it filters.
 
     Class attributes:
-        name: the rule; it is also the finding unless `findings` names several.
-        why: one sentence: why it matters.
-        advice: what to do about it outside of the store, and next time.
-        offers: whether the requests it finds may be deleted, or are only shown.
-        selects: whether the finding can be used as a filter: one session shows it, or `asked`.
-        asked: the service says it of single requests; what was said does not show it.
-        whole_sessions: it judges by the newest request of a session, so that no filter may leave that out.
+        name: the rule, and its finding unless `findings` names several.
+        why, advice: why it matters; what to do outside of memory.
+        offers: whether its requests may be deleted, or are only shown.
+        selects: the finding is a filter, because one session shows it or it is `asked`.
+        asked: the service says it of single requests.
+        whole_sessions: it needs the newest request of a session.
         of_content: it reads what was said.
     """
 
@@ -93,12 +90,7 @@ class Rule:
 
 
 def excerpt(text: str, place: tuple[int, int], kind: str, hidden: Sequence[tuple[int, int]]) -> str:
-    """A few characters around what was found, which is replaced by its kind.
-
-    Args:
-        place: where it is.
-        hidden: other places that must not be shown.
-    """
+    """A few characters around a place, which is replaced by its kind; `hidden` places are covered."""
     start, end = place
 
     def shown(first: int, last: int) -> str:
@@ -113,10 +105,6 @@ def excerpt(text: str, place: tuple[int, int], kind: str, hidden: Sequence[tuple
 
 
 def stop_if_cancelled() -> None:
-    """Give up if the call that this worker thread serves was cancelled; elsewhere do nothing.
-
-    Raises:
-        anyio.get_cancelled_exc_class(): the call was cancelled.
-    """
+    """Give up if the call that this worker thread serves was cancelled."""
     with contextlib.suppress(RuntimeError):  # this is no worker thread of anyio's
         anyio.from_thread.check_cancelled()

@@ -1,7 +1,4 @@
-"""Rules about what was said: secrets, planted instructions, personal data.
-
-Their patterns take long to compile, so each rule imports them when it first looks.
-"""
+"""Rules about what was said. Each imports its patterns, which take long to compile, when it first looks."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -13,13 +10,13 @@ from reflexio_mcp.traffic.content import every_text
 __all__ = ["PersonalData", "PlantedInstructions", "Secret"]
 
 LONG_CHARS: Final = 10_000
-"""Characters of a text that takes long enough to ask before whether the call was cancelled."""
+"""A longer text takes time, so the rule first asks whether the call was cancelled."""
 
 
 def _texts(
     items: Sequence[RequestWithInteractions],
 ) -> Iterator[tuple[RequestWithInteractions, StoredInteraction, str, str]]:
-    """Every text of these requests, with its request, its interaction and its field; a role of one word is none."""
+    """Every text of these requests with its request, interaction and field; roles of one word are left out."""
     for item in items:
         stop_if_cancelled()
         for turn in item.interactions:

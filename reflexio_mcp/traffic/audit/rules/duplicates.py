@@ -16,13 +16,12 @@ __all__ = ["Duplicate"]
 MINUTES_30: Final = 1800
 
 LEAST_CHARS: Final = 15
-"""Letters and digits of a request that counts alone: `yes, go on` is said many times."""
+"""A shorter request, such as `yes, go on`, is no duplicate on its own."""
 
 RUN: Final = 3
-"""Requests in a row that are no coincidence if all of them come again."""
+"""Requests in a row whose repetition is no coincidence."""
 
 PLACES_TRIED: Final = 8
-"""Earlier places of the same content that a run is compared with."""
 
 REQUESTS_KEPT: Final = 200_000
 """Requests that one audit compares across sessions."""
@@ -30,7 +29,7 @@ REQUESTS_KEPT: Final = 200_000
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """What is kept of a request to compare it: a digest of all its content, how much that is, and when it came."""
+    """What is kept of a request to compare it."""
 
     request: StoredRequest
     digest: int
@@ -39,11 +38,11 @@ class _Said:
 
 
 class Duplicate(Rule):
-    """The same content of the same user in the same session within 30 minutes, every publish that repeats all turns so
-    far, and a session, or three requests or more in a row, that come again as a whole under any session id.
+    """The same content of a user in a session within 30 minutes; a publish that repeats all turns so far; a session, or
+    three requests in a row, stored again under any session id.
 
-    Content is letters and digits, in any case. The first copy stays; of a publish that repeats, the fullest. What is
-    not `evaluation_only` never goes for what is.
+    Content is letters and digits. The first copy stays; of publishes that repeat, the fullest. A request that teaches
+    never goes for an `evaluation_only` one.
     """
 
     name = "duplicate"
@@ -123,7 +122,7 @@ def _within_minutes(said: Sequence[_Said]) -> dict[str, StoredRequest]:
 def _grown(
     items: Sequence[RequestWithInteractions], begun: Sequence[Sequence[tuple[int, int]]]
 ) -> dict[str, StoredRequest]:
-    """Requests all of whose turns a later request of the session begins with."""
+    """Requests whose turns all begin a later request of the session."""
     goes: dict[str, StoredRequest] = {}
     whole: dict[int, StoredRequest] = {}
     for item, beginnings in zip(items, begun, strict=True):
@@ -140,7 +139,7 @@ def _grown(
 
 
 def _again(sessions: Sequence[Sequence[_Said]]) -> dict[str, StoredRequest]:
-    """Requests of one user that come again as a run of three or more, or as a whole session of two or more."""
+    """A user's requests that come again as a run of three, or as a whole session of two."""
     ordered = sorted(sessions, key=lambda said: said[0].arrival)
     goes: dict[str, StoredRequest] = {}
     places: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
@@ -168,7 +167,7 @@ def _again(sessions: Sequence[Sequence[_Said]]) -> dict[str, StoredRequest]:
 
 
 def _same(ordered: Sequence[Sequence[_Said]], first: tuple[int, int], again: tuple[int, int]) -> int:
-    """How many requests in a row are the same from two places on, without overlap."""
+    """How many requests in a row are the same at two places, without overlap."""
     (one, start), (other, behind) = first, again
     end = behind if one == other else len(ordered[one])
     pairs = zip(ordered[one][start:end], ordered[other][behind:], strict=False)
@@ -176,7 +175,7 @@ def _same(ordered: Sequence[Sequence[_Said]], first: tuple[int, int], again: tup
 
 
 def _beginnings(item: RequestWithInteractions) -> list[tuple[int, int]]:
-    """A digest of the first turns, and their characters: of no turn, of one, of two, up to all."""
+    """A digest and the characters of no turn, of the first, of the first two, up to all."""
     running, chars = hashlib.blake2b(digest_size=8), 0
     found = [(0, 0)]
     for turn in item.interactions:
@@ -188,12 +187,12 @@ def _beginnings(item: RequestWithInteractions) -> list[tuple[int, int]]:
 
 
 def _arrival(item: RequestWithInteractions) -> tuple[int, int]:
-    """When a request came: its second, and within that the id of its first interaction."""
+    """The second a request came, then the id of its first interaction."""
     return item.request.created_at, min((turn.interaction_id for turn in item.interactions), default=0)
 
 
 def _content(turn: StoredInteraction) -> str:
-    """Letters and digits of a turn, and what else makes it another one: an image, an action, what tools gave."""
+    """What makes a turn the same: letters and digits, image, action, and what tools gave."""
     text = "".join(filter(str.isalnum, "\0".join(texts_of(turn)).casefold()))
     others = (turn.interacted_image_url, "" if turn.user_action == "none" else turn.user_action)
     return text + "".join(others) + (repr(turn.tools_used) if turn.tools_used else "")

@@ -1,7 +1,7 @@
-"""Secrets that are known by the format of their vendor, and private keys.
+"""Secrets known by the format of their vendor, and private keys.
 
-Kingfisher finds the formats. It runs in this process and uses no network. It is imported, and its rules are compiled,
-when the first text contains something that could be a key.
+Kingfisher finds the formats, in this process and without a network. Its rules are compiled for the first text that may
+contain a key.
 """
 
 import functools
@@ -33,7 +33,7 @@ _loading = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """One secret in a text: its first character, the one after its last, its kind, and whether it is probable."""
+    """One secret in a text: first character, the one after its last, kind, and whether it is probable."""
 
     start: int
     end: int
@@ -47,7 +47,7 @@ def _is_installed() -> bool:
 
 
 def available() -> bool:
-    """Whether the formats of vendors can be searched for here; does not import the scanner."""
+    """Whether formats can be searched for here; does not import the scanner."""
     return _is_installed() and not _fails_to_load.is_set()
 
 
@@ -65,12 +65,12 @@ def _scanner() -> "Callable[[bytes], Iterable[tuple[int, int, str]]]":
 
 
 def could_be_a_key(text: str) -> bool:
-    """Whether only the scanner, whose first use takes a second, can judge a text."""
+    """Whether a text needs the scanner, whose first use takes a second."""
     return _COULD_BE_A_KEY.search(text) is not None
 
 
 def secrets_by_format(text: str) -> Iterator[Secret]:
-    """Secrets whose format the scanner knows, and private keys, also if the text ends inside one."""
+    """Secrets in a known format, and private keys, even one that the end of the text cuts off."""
     for match in _PEM.finditer(text) if "PRIVATE KEY" in text else ():
         if _PEM_LINE.search(match["body"]):
             yield Secret(*match.span(), "private-key")

@@ -1,4 +1,4 @@
-"""Rules about names and counts: what the guide of Reflexio advises against."""
+"""Rules about names and counts, from Reflexio's guide."""
 
 import re
 from collections import Counter
@@ -75,7 +75,7 @@ _SUBJECTS: Final = frozenset(
         "product",
     ]
 )
-"""Before `test`, `demo` or `dev` these make a subject: `blood-test`, `ab-test`, `web-dev`."""
+"""`blood-test`, `ab-test` and `web-dev` are subjects."""
 
 _CONFIRM: Final = frozenset(
     [
@@ -113,7 +113,7 @@ _CONFIRM: Final = frozenset(
         "us",
     ]
 )
-"""Behind it these say that the name is that of a trial: `test-user`, `demo-account`."""
+"""`test-user` and `demo-account` are trials."""
 
 _TEMPORARY: Final = frozenset(
     ["tmp", "temp", "temporary", "scratch", "scratchpad", "throwaway", "ephemeral", "disposable"]
@@ -124,12 +124,11 @@ _VARIABLE = re.compile(
     r"|(?<![0-9a-z])(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,40}(?![0-9a-z])|(?<!\d)\d{6,}(?!\d)"
     r"|(?<![a-z])(?:build|run|job|pr|session|chat|user|request)[-_.:]\d{3,}"
 )
-"""A uuid, a date, a hash, a long number: what is new every time."""
+"""What is new every time: a uuid, a date, a hash, a long number."""
 _MODEL = re.compile(r"gpt|claude|gemini|llama|mistral|sonnet|opus|haiku|release|\bv\d")
 
 
 MANY_REQUESTS: Final = 50
-"""Requests from which on one agent version for all of them says nothing."""
 
 SPLIT_SESSIONS: Final = 6
 SPLIT_SECONDS: Final = 600
@@ -149,7 +148,7 @@ def _is_id(word: str) -> bool:
 
 
 def _names(name: str, words: frozenset[str], subjects: frozenset[str] = frozenset()) -> bool:
-    """Whether a word of a list names the whole: first or last, with nothing behind it but ids and what confirms it."""
+    """Whether one of these words ends a name, apart from ids and words that confirm it."""
     parts = _words(name)
     for index, part in enumerate(parts):
         stem = part if part == "e2e" else part.rstrip("0123456789")
@@ -160,7 +159,7 @@ def _names(name: str, words: frozenset[str], subjects: frozenset[str] = frozense
 
 
 class TestTraffic(Rule):
-    """Requests whose source, session, user or version says test, demo or staging, and that are not evaluation_only."""
+    """Requests whose source, session, user or version says test, demo or staging."""
 
     name = "test-traffic"
     severity = "medium"
@@ -221,7 +220,7 @@ class SharedSession(Rule):
 
 
 class UnclearMetadata(Rule):
-    """Requests without a source, sources that carry an id or a time, and one version for everything."""
+    """No source, an id or a time in the source, or one version for everything."""
 
     name = "unclear-metadata"
     severity = "low"
@@ -248,7 +247,6 @@ class UnclearMetadata(Rule):
                 yield Finding(self.name, request, "an id or a time in the source")
 
     def finish(self) -> Iterator[Finding]:
-        """One version for everything, over a month or with the version that stands for none."""
         if self._first and self._last and self._requests >= MANY_REQUESTS and len(self._versions) == 1:
             (version,) = self._versions
             if version == DEFAULT_AGENT_VERSION or self._last.created_at - self._first.created_at > 30 * DAY:
@@ -261,7 +259,7 @@ class UnclearMetadata(Rule):
 
 
 class SplitConversation(Rule):
-    """A new session for nearly every turn: six single requests of a user in a row that go on from each other."""
+    """Six single requests of a user in a row, each in a session of its own, that go on from each other."""
 
     name = "split-conversation"
     severity = "medium"

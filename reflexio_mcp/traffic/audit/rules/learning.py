@@ -1,4 +1,4 @@
-"""Rules about learning: what the service says of requests, and what was learned, which `asking` reads."""
+"""Rules about learning: what the service says of requests, and what was learned."""
 
 import heapq
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 ASKED: Final = 60
-"""Requests whose learning is asked about, the newest: the service answers 120 of these questions a minute."""
+"""The newest requests are asked about; the service answers 120 such questions a minute."""
 
 SECONDS: Final = 8.0
 """For all of these questions."""
@@ -84,7 +84,7 @@ class LearningChecks:
     asked: int = 0
     findings: list[Finding] = field(default_factory=list[Finding])
     more: bool = False
-    """Whether there are older requests too, which are not asked about."""
+    """Whether older requests were left out."""
     _newest: list[tuple[int, str, StoredRequest]] = field(
         default_factory=list[tuple[int, str, StoredRequest]]
     )
@@ -101,15 +101,11 @@ class LearningChecks:
             heapq.heappushpop(self._newest, entry)
 
     def has_newer_than(self, second: int) -> bool:
-        """Whether all requests that are asked about are newer, so that nothing older need be noted."""
+        """Whether no request this old needs to be noted."""
         return len(self._newest) == ASKED and self._newest[0][0] > second
 
     async def ask(self, scope: Scope) -> str:
-        """Ask about the newest requests.
-
-        Returns:
-            Why not all of them could be asked about; empty if they were.
-        """
+        """Ask about the newest requests; return why not all answers came, or nothing."""
         if not scope.learns:
             return NO_LEARNING
         untracked = 0

@@ -1,7 +1,6 @@
 """Numbers and addresses that identify a person, each checked by a library that knows its rules.
 
-Cards, IBANs and national numbers by python-stdnum, phone numbers by the numbering plans of phonenumbers. The libraries
-are imported when the first text has something that could be one of them.
+python-stdnum and phonenumbers are imported for the first text that may contain one.
 """
 
 import importlib
@@ -15,10 +14,9 @@ KINDS: Final = ("card", "iban", "national number", "phone", "e-mail")
 
 READ_CHARS: Final = 1_000_000
 CANDIDATES: Final = 500
-"""Of one kind in one text; a longer list shows what it is by its first entries."""
+"""Candidates of one kind in one text."""
 
 WORD_CHARS: Final = 50
-"""Before a number, in which the word may stand that says what it is."""
 
 _CARD = re.compile(r"(?<![\w.,-])[1-6]\d{3}(?:[ -]?\d{2,6}){2,4}(?![\w-]|[.,]\d)")
 _OF_A_COMPANY = re.compile(
@@ -106,7 +104,7 @@ _PLAIN: Final = (
     ("us.ssn", re.compile(r"\d{3}-\d{2}-\d{4}")),
     ("ch.ssn", re.compile(r"756\.\d{4}\.\d{4}\.\d{2}")),
 )
-"""Numbers whose form says what they are; of the others a word before them must."""
+"""Numbers whose form is enough; others need a word before them."""
 
 _PHONE = re.compile(r"(?<![\w.,/-])(?:\(?\+|\()?\d[\d ().\-/]{5,20}\d(?![\w@-]|[.,]\d)")
 _SAYS_PHONE = re.compile(
@@ -147,7 +145,7 @@ _DATE = re.compile(r"(?:\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}[./-]\d{1,2}[./-]\d
 
 
 def personal_in(text: str) -> Iterator[tuple[int, int, str]]:
-    """Each place in a text that identifies a person: its first character, the one after its last, and the kind."""
+    """Each place in a text that identifies a person: first character, the one after its last, and kind."""
     text = text[:READ_CHARS]
     if "@" in text:
         for match in _some(_EMAIL, text):

@@ -1,4 +1,4 @@
-"""Instructions for an assistant inside a text: words that override, address or announce, template marks, hidden text."""
+"""Instructions for an assistant that are planted in a text."""
 
 import re
 from typing import Final
@@ -8,10 +8,10 @@ __all__ = ["is_foreign", "planted_in"]
 READ_CHARS: Final = 1_000_000
 
 NEAR_CHARS: Final = 400
-"""Words that say a text is about attacks stand at most so far from the attack it quotes."""
+"""Words about attacks excuse what is quoted this far behind them."""
 
 PASTED_CHARS: Final = 400
-"""A person's own turn that is shorter was typed."""
+"""A shorter turn of a person was typed."""
 
 _FOREIGN: Final = frozenset(
     [
@@ -100,7 +100,7 @@ _ACTS = re.compile(
     r"\b(?:send|forward|e?mail|transfer|share|upload)\b[^.\n]{0,80}?\bto\b[^.\n]{0,40}?@[\w-]+\.\w"
     r"|\bplease (?:\w+ ){1,3}my (?:\w+ ){0,3}(?:account|password|policy|address|contacts|history|records|files)\b"
 )
-"""Orders about somebody's things, which only count in what a tool gave."""
+"""Orders about somebody's things; they count only in what a tool gave."""
 _DISCUSSES = re.compile(
     r"prompt[ -]injection|jailbreak|red[ -]team|adversarial|\battacks?\b|\battackers?\b|\bmalicious\b|\bfor example\b|\be\.g\.|such as|guardrail|system prompt of"
 )
@@ -115,16 +115,16 @@ _HINTS = re.compile(
 
 
 def is_foreign(role: str) -> bool:
-    """Whether nobody in the conversation wrote the turn: a tool or a page gave it."""
+    """Whether a tool or a page gave the turn."""
     return role.lower() in _FOREIGN
 
 
 def planted_in(text: str, *, foreign: bool) -> str:
-    """The kind of instruction that is planted in a text; empty for none.
+    """The kind of instruction planted in a text; empty for none.
 
     Args:
-        foreign: a tool or a page gave the text. One sign is enough there; in what a person or an assistant said, two
-            different ones must stand in a text that looks pasted.
+        foreign: a tool or a page gave the text, so that one sign is enough. A person's own text must look pasted and
+            have two different signs.
     """
     text = text[:READ_CHARS]
     if _TAGGED.search(text):

@@ -1,8 +1,6 @@
-"""Stored text with its secrets covered, at the same places that `secret` finds.
+"""Stored text with its secrets covered, at the places that the rule `secret` finds.
 
-`redact` covers a text, `redact_turns` the turns of a request, `without_key` an id or a name. `available` says whether
-keys are looked for by the formats of their vendors. Long texts take time: call these in a worker thread, or through
-`looked`, which does so only if it is worth it.
+Long texts take time: call these functions in a worker thread, or through `looked`.
 """
 
 import re
@@ -33,10 +31,10 @@ __all__ = [
 ]
 
 END_CHARS: Final = 500
-"""Characters at the end of a text that was cut off, in which a secret may begin."""
+"""A secret may begin this close to the end of a text that was cut off."""
 
 QUICK_CHARS: Final = 2_000
-"""Characters that are looked through before a worker thread would have its turn."""
+"""A longer text is worth a worker thread."""
 
 _ONE_WORD = re.compile(r"\s*\S{4,64}\s*")
 _ASKS = re.compile(
@@ -44,20 +42,19 @@ _ASKS = re.compile(
     r"|пароль|密码|パスワード|비밀번호)(?! (?:manager|policy|reset))[^.?!\n]{0,40}[?？:：]?\s*\Z"
 )
 _ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[a-z0-9_.:/-]{0,60}")
-"""A uuid, or a name without capitals: most ids, and no key of a vendor worth looking for."""
+"""A uuid or a name in lower case is no key."""
 
 Turn = TypeVar("Turn", Interaction, StoredInteraction)
 T = TypeVar("T")
 
 
 def redact(text: str) -> str:
-    """The text with each secret replaced by what it is: `[redacted: github-pat]`."""
+    """The text with each secret replaced by its kind: `[redacted: github-pat]`."""
     return _without(text, find_secrets(text))
 
 
 def redact_opening(text: str) -> str:
-    """The beginning of a text without its secrets. What follows the word for a password is covered to the end of its
-    line, also if it reads like ordinary words: a passphrase does."""
+    """The beginning of a text without its secrets, and without the rest of a line behind a word for a password."""
     return _without(text, find_secrets(text, lines=True))
 
 
@@ -71,7 +68,7 @@ def _without(text: str, secrets: Sequence[Secret]) -> str:
 
 
 def asked_for(turns: Sequence[Interaction | StoredInteraction]) -> list[bool]:
-    """Of each turn, whether it answers in one word the question of the turn before for a password or a PIN."""
+    """For each turn, whether it answers a question for a password or a PIN in one word."""
     return [
         bool(
             before
@@ -99,16 +96,16 @@ def secrets_of_turn(turn: Interaction | StoredInteraction, asked: bool) -> list[
 
 
 def redact_turns(turns: Sequence[Turn], chars: int | None = None) -> list[Turn]:
-    """The turns of a request with each secret replaced, a bare answer to a question for a password included.
+    """The turns of a request with each secret replaced, one-word answers included.
 
     Args:
-        chars: characters of each text that are shown; no secret is looked for behind them.
+        chars: how much of each text is shown and searched.
     """
     return [redact_turn(turn, chars, asked) for turn, asked in zip(turns, asked_for(turns), strict=True)]
 
 
 def redact_turn(turn: Turn, chars: int | None = None, asked: bool = False) -> Turn:
-    """One turn with each secret in `every_text` of it replaced; parameters as for `redact_turns`."""
+    """One turn with each secret replaced; parameters as for `redact_turns`."""
     update: dict[str, Any] = {
         name: _within(text, chars) for name in TEXT_FIELDS if (text := getattr(turn, name))
     }
@@ -126,7 +123,7 @@ def redact_turn(turn: Turn, chars: int | None = None, asked: bool = False) -> Tu
 
 
 def _within(value: object, chars: int | None, name: str = "") -> Any:
-    """What a tool was given or gave, with each secret in it replaced; `name` is what the value is called there."""
+    """A value of a tool call with its secrets replaced; its `name` helps to judge it."""
     if isinstance(value, str):
         text = value if chars is None else value[:chars]
         called = f"{name}: {text}" if name else text
@@ -149,7 +146,7 @@ def _within(value: object, chars: int | None, name: str = "") -> Any:
 
 
 def without_end(covered: str, text: str) -> str:
-    """A text that was cut off and then covered, without what may be the beginning of a secret at its end."""
+    """A covered text that was cut off, without what may be the beginning of a secret."""
     same = 0
     while same < min(END_CHARS, len(covered), len(text)) and covered[-1 - same] == text[-1 - same]:
         same += 1
@@ -157,20 +154,20 @@ def without_end(covered: str, text: str) -> str:
 
 
 def secret_in_name(name: str) -> str:
-    """What kind of key an id or a name is; empty for none."""
+    """The kind of key that an id or a name is, or nothing."""
     if _ID.fullmatch(name) and "sk-" not in name:
         return ""
     return next((one.kind for one in find_secrets(name) if one.probable), "")
 
 
 def without_key(name: str) -> str:
-    """An id or a name as it may be shown: what kind of key it is, if it is one."""
+    """An id or a name as it may be shown: a key only by its kind."""
     kind = secret_in_name(name)
     return f"[redacted: {kind}]" if kind else name
 
 
 async def looked(turns: Iterable[Interaction | StoredInteraction], look: Callable[[], T]) -> T:
-    """What `look` returns, which looks for secrets in these turns: in a worker thread if there is much to look at."""
+    """Call `look`, which searches these turns for secrets, in a worker thread if they are long."""
     left = QUICK_CHARS
     for turn in turns:
         for _, text in every_text(turn):

@@ -11,15 +11,14 @@ from reflexio_mcp.traffic.audit.rules.formats import Secret, secrets_by_format
 __all__ = ["PASSWORD", "find_secrets"]
 
 SCANNED_CHARS: Final = 1_000_000
-"""Characters of one text that are searched; the service stores no longer text."""
 PASSWORD, KEY, CODE = "password", "key beside its name", "PIN or door code"
 
 
 def find_secrets(text: str, *, lines: bool = False) -> list[Secret]:
-    """The secrets in the first `SCANNED_CHARS` characters of a text, in order and without overlap.
+    """The secrets in the first million characters of a text, in order and without overlap.
 
     Args:
-        lines: also report what follows a word for a password, to the end of its line: more than a secret.
+        lines: also report the rest of a line behind a word for a password.
     """
     text = text[:SCANNED_CHARS]
     found: list[Secret] = []
@@ -170,7 +169,7 @@ def _named(text: str, name: "re.Match[str]") -> Secret | None:
 
 
 def _places(text: str, end: int) -> Iterator[tuple[int, str]]:
-    """Where the value of a name that ends here may begin, and what is between the two."""
+    """Where the value of a name may begin, and what is between the two."""
     if separator := _SEPARATOR.match(text, end):
         yield separator.end(), separator["between"].strip() or " "
         return
@@ -182,7 +181,7 @@ def _places(text: str, end: int) -> Iterator[tuple[int, str]]:
 
 
 def _judged(text: str, name: "re.Match[str]", match: "re.Match[str]", between: str) -> Secret | None:
-    """The value of a name if it is a secret, or one of the three words behind it that is."""
+    """The value of a name if it is a secret, or a word behind it that is."""
     kind = PASSWORD if name["password"] else KEY
     told = between in ("", "is") or (between in ":：" and not match["quote"])
     if between == "is" and kind == PASSWORD and (words := _WORDS_IN_QUOTES.match(text, match.start())):
@@ -241,7 +240,7 @@ _VOWEL = re.compile(r"[aeiouy]")
 
 
 def _is_placeholder(value: str) -> bool:
-    """Whether a value only shows where a secret belongs: `your_api_key`, `xxxx`, `${TOKEN}`."""
+    """Whether a value only shows where a secret belongs: `your_api_key`, `${TOKEN}`."""
     return bool(_PLACEHOLDER.search(value) or _SHOWS_A_PLACE.search(value)) or len(set(value)) <= 3
 
 
@@ -259,7 +258,7 @@ def _is_machine_made(value: str) -> bool:
 
 
 def _is_password(value: str, *, told: bool = False) -> bool:
-    """Whether a value looks like a password that a person chose; in a sentence, `Sunflower42` is no identifier."""
+    """Whether a person may have chosen it; in a sentence `Sunflower42` is no identifier."""
     digit = any(map(str.isdigit, value))
     sign = any(not letter.isalnum() and letter not in "-_./:,'’" for letter in value[:80])
     if not (digit or sign) or not 4 < len(value) <= 80:
