@@ -30,7 +30,9 @@ def audit_text(audit: AuditResult) -> str:
         f"{counted(audit.findings_left_out, 'finding')} left out: audit a shorter time or one user."
         if audit.findings_left_out
         else "",
-        f"Looked for and not found: {', '.join(audit.not_found)}." if audit.not_found else "",
+        f"Looked for in the stored requests and not found: {', '.join(audit.not_found)}."
+        if audit.not_found
+        else "",
         "Show the person what was found before anything is deleted."
         if any(one.act for one in audit.findings)
         else "",

@@ -55,11 +55,7 @@ def structured(result: Row) -> dict[str, Any]:
 
 
 class Room:
-    """How much of a list still fits into an answer, in its longer form.
-
-    Args:
-        text, structured: characters for the rows in each form.
-    """
+    """How much of a list still fits into an answer: characters for the rows as text and as structured content."""
 
     def __init__(
         self, text: int = TEXT_CHARS - OVERHEAD, structured: int = STRUCTURED_CHARS - OVERHEAD
@@ -74,11 +70,7 @@ class Room:
         return text <= self._text and json <= self._structured
 
     def take(self, row: Row, beside: int = 0) -> bool:
-        """Make room for a row and return whether it fits. The first row always fits.
-
-        Args:
-            beside: characters of what comes with the row, such as the head of its session.
-        """
+        """Make room for a row and what comes `beside` it, if they fit or are the first."""
         text, json = (size + beside for size in _sizes(row))
         if not self.empty and (text > self._text or json > self._structured):
             return False

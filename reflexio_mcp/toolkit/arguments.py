@@ -1,7 +1,4 @@
-"""Arguments as clients really send them, before they reach a tool, and failures as one or two sentences.
-
-A sentence says what happened, whether anything changed, and what to do next.
-"""
+"""Arguments as clients really send them, and failures as sentences: what happened, what changed, what to do next."""
 
 import re
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -126,11 +123,7 @@ def _field(location: tuple[int | str, ...]) -> str:
 
 
 def checked(tool: Tool, arguments: dict[str, Any], scope: Scope) -> dict[str, Any]:
-    """The arguments without nulls, every one of them known, and the scope's user filled in.
-
-    Args:
-        arguments: as they came.
-        scope: its user is filled in if the caller named nobody. Somebody else is refused later.
+    """The arguments as a tool takes them: without nulls, ids as they are stored, the scope's user filled in.
 
     Raises:
         InvalidInput: an argument the tool does not have, a blank one, or one that is too long; nothing was done.

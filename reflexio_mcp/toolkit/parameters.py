@@ -140,13 +140,10 @@ FILTER: Final = tuple(inspect.signature(asked_filter, eval_str=True).parameters.
 
 
 def filtered(*without: str) -> Callable[[Tool], Tool]:
-    """Give a tool the parameters of the filter.
+    """Give a tool the parameters of the filter, all but some, flat in its schema.
 
-    They stand flat in its schema. If the tool has a parameter `asked`, it gets the filter that they make. A parameter
-    that the tool declares itself is its own and no part of that filter.
-
-    Args:
-        without: parameters of the filter that the tool does not have.
+    If the tool has a parameter `asked`, it gets the filter that they make. A parameter that the tool declares itself is
+    no part of that filter.
     """
 
     def decorate(tool: Tool) -> Tool:

@@ -1,8 +1,7 @@
-"""What of a request is content, and the fingerprint that stands for it where it must not be shown.
+"""What of a request is content, and the fingerprint that is shown instead of hidden content.
 
-A plain hash of a short secret can be reversed by trying. Fingerprints are keyed, so that only a process with the key
-can make them. With an API key they are the same for everybody who has it; else the key is a file of this
-machine's user. Equal contents have equal fingerprints, whatever their ids and times.
+Fingerprints are keyed, because a plain hash of a short secret can be reversed by trying. Equal contents have equal
+fingerprints.
 """
 
 import base64
@@ -45,10 +44,7 @@ def texts_of(turn: Interaction | StoredInteraction) -> tuple[str, str, str, str]
 
 
 def leaves(value: object) -> Iterator[tuple[str, object]]:
-    """Each value in what a tool was given or gave, with the name it has there, or none.
-
-    A name as long as a key of some vendor (LONG_KEY_CHARS) counts as a value too: it may be one.
-    """
+    """Each value of a tool call, with its name. A long name counts as a value too: it may be a key."""
     left: list[tuple[str, object]] = [("", value)]
     while left:  # a stack of its own: it may be nested deeper than Python calls
         name, one = left.pop()
@@ -66,17 +62,14 @@ LONG_KEY_CHARS: Final = 16
 
 
 def texts_within(value: object) -> Iterator[str]:
-    """Each text in what a tool was given or gave, behind its name there: `{"password": "…"}` is `password: …`.
-
-    So a value is judged beside its name.
-    """
+    """Each text of a tool call, after its name: `{"password": "…"}` is `password: …`."""
     for name, one in leaves(value):
         if isinstance(one, str):
             yield f"{name}: {one}" if name else one
 
 
 def stored_texts(turn: StoredInteraction) -> Iterator[str]:
-    """Every stored text of a turn, what tools were given and gave included."""
+    """Every stored text of a turn, with those of its tool calls."""
     yield from filter(None, texts_of(turn))
     for used in turn.tools_used:
         yield from texts_within(used.get("tool_data"))
@@ -89,10 +82,7 @@ TEXT_FIELDS: Final = (
 
 
 def every_text(turn: Interaction | StoredInteraction) -> Iterator[tuple[str, str]]:
-    """Every text that is stored of a turn, names and ids included and an image apart, each with its field.
-
-    Whatever looks for secrets looks at these: what is published, stored and shown has no other place for one.
-    """
+    """Every text of a turn in which a secret can be, each with its field."""
     for field in TEXT_FIELDS:
         if text := getattr(turn, field):
             yield field, text
@@ -113,7 +103,7 @@ def content_chars(item: RequestWithInteractions) -> int:
 
 
 def content_digest(item: RequestWithInteractions) -> bytes:
-    """A digest of a request's roles and contents. It is not keyed: it stays in memory and is never shown."""
+    """A digest of a request's roles and contents. It is not keyed, so it is never shown."""
     digest = hashlib.sha256()
     for turn in item.interactions:
         add_texts(digest, (turn.role, *texts_of(turn)))
@@ -132,7 +122,7 @@ class _Digest(Protocol):
 
 
 def add_texts(digest: _Digest, texts: Iterable[str]) -> None:
-    """Add texts to a digest, each behind its length, so that no two lists of texts give the same."""
+    """Add texts to a digest, each after its length, so that no two lists of texts give the same."""
     added = bytearray()
     for text in texts:
         raw = text.encode("utf-8", "surrogatepass")
@@ -142,12 +132,7 @@ def add_texts(digest: _Digest, texts: Iterable[str]) -> None:
 
 
 class Fingerprints:
-    """The fingerprints of one server.
-
-    Args:
-        secret: gives the secret that they are keyed with; asked once, for the first fingerprint. Without it they
-            hold for this object alone.
-    """
+    """The fingerprints of one server, keyed with a `secret` that is asked for once."""
 
     def __init__(self, secret: Callable[[], bytes] = lambda: secrets.token_bytes(32)) -> None:
         self._secret = secret
@@ -158,11 +143,7 @@ class Fingerprints:
         return self._digest(content_digest(item)).hex()[:10]
 
     def cover(self, kind: str, text: str) -> str:
-        """An id with a key in it as it is shown: sealed, so that `uncover` gives it back and nobody can read it.
-
-        Args:
-            kind: what kind of key it has.
-        """
+        """An id with a key of some kind, sealed: nobody can read it, and `uncover` gives it back."""
         raw = text.encode("utf-8", "surrogatepass")
         mark = self._digest(raw)[:MARK_BYTES]
         sealed = base64.urlsafe_b64encode(mark + self._mixed(mark, raw)).rstrip(b"=").decode()
@@ -187,7 +168,7 @@ class Fingerprints:
 
 
 def opening(item: RequestWithInteractions, chars: int) -> str:
-    """The first text of a request that says something, at most `chars` characters of it from its first word on."""
+    """At most `chars` characters of the first text of a request, from its first word on."""
     for turn in item.interactions:
         for text in (turn.content, turn.user_action_description, turn.expert_content, turn.shadow_content):
             if begins := _WORD.search(text):

@@ -1,15 +1,4 @@
-"""What `traffic/` refuses, as sentences a model can act on.
-
-TrafficError
-├── InvalidInput   an argument that cannot be used; nothing was sent
-├── NotStored      nothing with that id is visible to this caller
-├── Unreadable     it is stored, but the service fails to return it
-├── CapReached     more deletions than an hour may have; nothing was deleted
-├── CodeSpent      a plan code that was used already; nothing was deleted
-├── NotRecorded    a record that a deletion needs could not be written; nothing was deleted
-├── Stopping       the server is about to end; nothing was deleted
-└── OutcomeUnclear a publish whose answer was lost; it may be stored
-"""
+"""What `traffic/` refuses, as sentences a model can act on."""
 
 from collections.abc import Generator
 from contextlib import contextmanager

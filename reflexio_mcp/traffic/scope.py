@@ -14,17 +14,12 @@ __all__ = ["Scope"]
 class Scope:
     """A client and the user it is confined to; an empty `user_id` is everybody.
 
-    Every function of `traffic/` takes one, so nothing is read or deleted without a scope.
-
     Args:
-        client: reaches what its key reaches.
-        user_id: the user, or empty.
         caller: stands for somebody who signed in; empty for everybody else.
-        masked: what is stored is not shown, and must not be found out by searching for words.
-        fingerprints: what a content is shown by instead of its words.
+        masked: stored content is not shown, and must not be found out by searching for words.
+        fingerprints: what is shown instead of content.
         learns: whether the backend learns from what is stored; the embedded store does not.
-        exact: whether the backend gives out all that is stored of a request and takes it back as it was, as the
-            embedded store does.
+        exact: whether the backend returns and takes back all that is stored of a request; the embedded store does.
     """
 
     client: ReflexioClient
@@ -41,13 +36,7 @@ class Scope:
         return f"{self.caller}/{self.user_id}"
 
     def user(self, asked: str) -> str:
-        """The user a call is about.
-
-        Args:
-            asked: the user the caller named, or empty.
-
-        Returns:
-            The scope's user where there is one, else `asked`.
+        """The user that a call is about: the scope's user, or else the user that the caller named.
 
         Raises:
             InvalidInput: the caller named somebody outside the scope, or nobody in blanks.

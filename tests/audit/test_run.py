@@ -106,7 +106,7 @@ async def test_what_a_filter_leaves_out_is_said_before_nothing_found() -> None:
     } <= not_looked
     assert not not_looked & set(result.not_found)
     text = audit_text(result)
-    assert text.index("Not looked for") < text.index("Looked for and not found")
+    assert text.index("Not looked for") < text.index("Looked for in the stored requests")
 
 
 async def test_an_audit_whose_time_is_over_goes_on_from_its_cursor(monkeypatch: pytest.MonkeyPatch) -> None:

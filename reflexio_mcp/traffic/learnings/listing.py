@@ -10,12 +10,12 @@ import anyio.to_thread
 from reflexio_mcp.rest.models import StoredInteraction
 from reflexio_mcp.results.base import NOTICE, Room, at
 from reflexio_mcp.results.reading import GAPS_SHOWN, FromRequest, LearningPage, LearningRow, learning_row
+from reflexio_mcp.results.text import clip, shown_id, shown_name
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.learnings.find import FedLearning, FoundInteractions, find_interactions
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings
 from reflexio_mcp.traffic.reading.cursors import question_of, read_place, write_place
 from reflexio_mcp.traffic.scope import Scope
-from reflexio_mcp.traffic.stored_text import clip, shown_id, shown_name
 
 __all__ = ["list_learnings"]
 

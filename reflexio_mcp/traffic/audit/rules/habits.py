@@ -209,7 +209,7 @@ class SharedSession(Rule):
 
     name = "shared-session"
     severity = "medium"
-    why = "Learning takes a session for one person's, and deleting the session takes everybody's part."
+    why = "Learning treats a session as one person's, and deleting the session deletes the requests of all its users."
     advice = "Give every user a session id of their own."
 
     def look(self, session: Session) -> Iterator[Finding]:
