@@ -44,7 +44,6 @@ class EmbeddedStore:
         self._clock = clock
 
     async def exchange(self, call: Call, seconds: float) -> HttpReply:
-        """Answer the client in this process."""
         return await self._reply(call.method, call.route, call.params, call.content or b"")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,7 +67,6 @@ class EmbeddedStore:
             await anyio.to_thread.run_sync(self.close)
 
     def close(self) -> None:
-        """Close the store. Later calls fail."""
         self._database.close()
 
     async def _reply(self, method: str, path: str, query: Mapping[str, str], content: bytes) -> HttpReply:

@@ -274,7 +274,6 @@ def clear_user_data(connection: sqlite3.Connection, body: bodies.User, now: int)
 
 
 def _delete_requests(connection: sqlite3.Connection, condition: str, value: str) -> int:
-    """Delete requests with their interactions, and return the number of requests."""
     return connection.execute(f"DELETE FROM requests WHERE {condition}", [value]).rowcount  # noqa: S608
 
 

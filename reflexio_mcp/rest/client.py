@@ -258,17 +258,14 @@ class ReflexioClient:
         return await self._add("/api/add_user_profile", "user_profiles", profiles, needed)
 
     async def add_user_playbooks(self, playbooks: Sequence[models.UserPlaybook]) -> models.Reply:
-        """Store user playbooks under new ids."""
         needed = {"user_id", "agent_version", "request_id", "created_at"}
         return await self._add("/api/add_user_playbook", "user_playbooks", playbooks, needed)
 
     async def clear_user_data(self, user_id: str) -> models.DeleteReply:
-        """Delete all of a user's requests, learnings and session outcomes."""
         sent = {"user_id": user_id}
         return await self._post(models.DeleteReply, "/api/clear_user_data", sent, kind="delete")
 
     async def get_session_outcomes(self, user_id: str) -> list[models.SessionOutcome]:
-        """Read the outcomes of a user's sessions."""
         found: list[models.SessionOutcome] = []
         while True:
             sent = {"user_id": user_id, "top_k": OUTCOMES_AT_ONCE, "offset": len(found)}
@@ -289,7 +286,6 @@ class ReflexioClient:
         return await self._get(models.HealthReply, "/health", "status", timeout=timeout)
 
     async def version(self) -> models.VersionReply:
-        """Ask for the server's version."""
         return await self._get(models.VersionReply, "/meta/version", "server_version")
 
     async def _delete_ids(self, route: str, name: str, ids: list[str] | list[int]) -> models.DeleteReply:

@@ -222,8 +222,6 @@ class DeleteReply(Reply):
 
 
 class SessionOutcome(Read):
-    """The outcome of a session of a user."""
-
     user_id: str = ""
     session_id: str = ""
     outcome: str = ""

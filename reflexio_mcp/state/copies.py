@@ -55,7 +55,6 @@ class Keys:
         return [digest(key, text, "sha256").hex()[:32] for key, _ in self._keys]
 
     def mark(self, *parts: str) -> str:
-        """The keyed digest of a text for a new row."""
         return self.marks(*parts)[0]
 
     def seal(self, text: str, place: str) -> bytes:
@@ -94,8 +93,6 @@ class Row(NamedTuple):
 
 
 class Copies:
-    """The recovery copies of all processes that share a database."""
-
     def __init__(self, database: Database, keys: Keys, days: int) -> None:
         self.days = days
         self._database = database

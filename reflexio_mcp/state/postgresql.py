@@ -180,7 +180,6 @@ def _unusable(error: psycopg.Error) -> StateUnusable:
 
 
 def main() -> None:
-    """Make the tables and grant the rights."""
     if not (url := os.environ.get("REFLEXIO_MCP_STATE")):
         sys.exit(
             "reflexio-mcp: REFLEXIO_MCP_STATE has to name the database, with the role that owns the tables"

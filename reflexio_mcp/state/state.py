@@ -291,7 +291,6 @@ class State:
                 transaction.execute(attempt)
 
     def prune(self) -> None:
-        """Remove copies and records whose time is over."""
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
             transaction.execute("DELETE FROM main.copies WHERE until <= ?", transaction.now)

@@ -140,7 +140,6 @@ class Transaction:
         return done.fetchall() if done.description else []
 
     def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
-        """Execute one statement for each row."""
         self._cursor.executemany(self._translated(sql), rows)
 
     def serialise(self, subject: str) -> None:

@@ -69,7 +69,6 @@ class Sources:
 
 
 def learning_of(row: UserProfile | UserPlaybook) -> Learning:
-    """The learning in a row of the API."""
     if isinstance(row, UserProfile):
         kind, number, trigger = "profile", row.profile_id, ""
         changed_at, last_request_id = row.last_modified_timestamp, row.generated_from_request_id

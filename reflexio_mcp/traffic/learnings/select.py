@@ -43,7 +43,6 @@ class Selection:
 
     @property
     def by_requests(self) -> bool:
-        """Whether the learnings are selected by what fed them."""
         return bool(self.request_id) or self.wanted.narrows
 
     def chooses(self, learning: Learning, sources: Mapping[str, Sources]) -> bool:
@@ -60,7 +59,6 @@ class Selection:
         )
 
     def says(self, learning: Learning) -> bool:
-        """Whether a learning has the words."""
         texts = (learning.content, learning.trigger, learning.quote)
         return not self.words or words_of(self.words).are_in(texts)
 
