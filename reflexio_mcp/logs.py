@@ -108,10 +108,6 @@ def flush() -> None:
 
 def event(kind: str, level: int = logging.INFO, /, **facts: Any) -> None:
     """Write one line, without empty facts."""
-    if not EVENTS.isEnabledFor(level):
-        return
     stamp = f"{datetime.now(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
     shown = {name: value for name, value in facts.items() if value not in ("", None)}
-    line = json.dumps({"time": stamp, "event": kind} | shown, separators=(",", ":"))
-    # Not `EVENTS.log`, which would look up the place of the call, and no line shows the place.
-    EVENTS.handle(logging.LogRecord(EVENTS.name, level, __file__, 0, line, None, None))
+    EVENTS.log(level, json.dumps({"time": stamp, "event": kind} | shown, separators=(",", ":")))

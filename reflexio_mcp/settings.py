@@ -49,14 +49,25 @@ class ConfigurationError(ValueError):
     """A value that stops the start. The message never repeats the value, which may be a misplaced key."""
 
 
+Value = TypeVar("Value")
+
+
 @dataclass(frozen=True, slots=True)
 class _Kind:
+    """How the text of a setting becomes its value. Calling a kind declares a field of `Settings`."""
+
     parse: Callable[[str], Any]
     accepts: str
     choices: tuple[str, ...] = ()
 
+    def __call__(
+        self, group: str, default: Value, about: str, *, env: str = "", secret: bool = False
+    ) -> Value:
+        shown = {"kind": self, "help": about, "group": group, "secret": secret}
+        return field(default=default, repr=not secret, metadata={"env": env, "about": shown})
 
-def _switch(text: str) -> bool:
+
+def _parse_switch(text: str) -> bool:
     if text.lower() in ("1", "true", "yes", "on"):
         return True
     if text.lower() in ("0", "false", "no", "off"):
@@ -64,33 +75,33 @@ def _switch(text: str) -> bool:
     raise ValueError
 
 
-def _words(text: str) -> tuple[str, ...]:
+def _parse_words(text: str) -> tuple[str, ...]:
     words = tuple(re.findall(r"[^,\s]+", text))
     if not words:
         raise ValueError
     return words
 
 
-def _state_keys(text: str) -> tuple[str, ...]:
-    keys = _words(text)
+def _parse_keys(text: str) -> tuple[str, ...]:
+    keys = _parse_words(text)
     if min(len(key.encode()) for key in keys) < STATE_KEY_BYTES:
         raise ValueError
     return keys
 
 
-def _url(text: str) -> str:
+def _parse_url(text: str) -> str:
     # No user, query or fragment: credentials are pasted there, and the URL is shown.
     url = _matching(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")(text.rstrip("/"))
     _ = urlsplit(url).port  # raises for an impossible port or IPv6 address
     return url
 
 
-def _issuer(text: str) -> str:
-    _url(text)
+def _parse_issuer(text: str) -> str:
+    _parse_url(text)
     return text  # Issuers are compared exactly, and some end with a slash.
 
 
-def _path(text: str) -> str:
+def _parse_path(text: str) -> str:
     return text if text == ":memory:" else str(Path(text).expanduser())
 
 
@@ -123,231 +134,162 @@ def _one_of(literal: object) -> _Kind:
 _STATE_URL: Final = r"postgres(ql)?://([^\s/?#@]*@)?[^\s/?#@]*(/[^\s/?#@]*)?(\?[^\s@]*)?"
 """The password has to be encoded, so that no error shows a part of it as a host."""
 
-_TEXT: Final = _Kind(str, "any text")
-_SWITCH: Final = _Kind(_switch, "1 or 0")
-
-Value = TypeVar("Value")
-
-
-def _setting(
-    group: str, kind: _Kind, default: Value, about: str, *, env: str = "", secret: bool = False
-) -> Value:
-    """Declare a field of `Settings`. A secret has no flag and is never shown."""
-    shown = {"kind": kind, "help": about, "group": group, "secret": secret}
-    return field(default=default, repr=not secret, metadata={"env": env, "about": shown})
+_text: Final = _Kind(str, "any text")
+_switch: Final = _Kind(_parse_switch, "1 or 0")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that the operator decided. `load` makes it."""
 
-    url: str = _setting(
+    url: str = _Kind(_parse_url, "an http or https URL without credentials, such as http://localhost:8061")(
         "reflexio",
-        _Kind(_url, "an http or https URL without credentials, such as http://localhost:8061"),
         "",
         "Address of Reflexio. If not set: the hosted service if there is a key, otherwise the embedded store.",
         env="REFLEXIO_URL",
     )
-    api_key: str = _setting(
+    api_key: str = _text(
         "reflexio",
-        _TEXT,
         "",
         "API key, sent as a bearer token. The open-source server ignores it.",
         env="REFLEXIO_API_KEY",
         secret=True,
     )
-    user_id: str = _setting(
+    user_id: str = _text(
         "reflexio",
-        _TEXT,
         "",
         "Confine the server to this user. Data of other users can be neither seen nor changed.",
         env="REFLEXIO_USER_ID",
     )
-    store: str = _setting(
-        "reflexio",
-        _Kind(_path, "a file path or :memory:"),
-        "",
-        "File of the embedded store, or :memory:. If not set: store.db in your data folder.",
+    store: str = _Kind(_parse_path, "a file path or :memory:")(
+        "reflexio", "", "File of the embedded store, or :memory:. If not set: store.db in your data folder."
     )
-    timeout: float = _setting(
-        "reflexio",
-        _number(float, 1, 600),
-        30,
-        "Seconds that one call to Reflexio may take, including retries.",
+    timeout: float = _number(float, 1, 600)(
+        "reflexio", 30, "Seconds that one call to Reflexio may take, including retries."
     )
-    wait_timeout: float = _setting(
+    wait_timeout: float = _number(float, 1, 240)(
         "reflexio",
-        _number(float, 1, 240),
         45,
         "Seconds that a publish with wait_for_response waits for learning. Most clients give up after 60.",
     )
-    read_only: bool = _setting("behaviour", _SWITCH, False, "Offer only the tools that read.")
-    tools: tuple[str, ...] = _setting(
-        "behaviour",
-        _Kind(_words, "tool names, separated by commas"),
-        (),
-        "Offer only these tools. Other tools cannot be called.",
+    read_only: bool = _switch("behaviour", False, "Offer only the tools that read.")
+    tools: tuple[str, ...] = _Kind(_parse_words, "tool names, separated by commas")(
+        "behaviour", (), "Offer only these tools. Other tools cannot be called."
     )
-    source: str = _setting(
-        "behaviour",
-        _Kind(
-            _matching(SOURCE_PATTERN.pattern),
-            "lower-case letters, digits and ._:- (128 at most), starting with a letter or digit",
-        ),
-        "",
-        "Source of requests that are published without a source.",
+    source: str = _Kind(
+        _matching(SOURCE_PATTERN.pattern),
+        "lower-case letters, digits and ._:- (128 at most), starting with a letter or digit",
+    )("behaviour", "", "Source of requests that are published without a source.")
+    agent_version: str = _text(
+        "behaviour", "", "Agent version of requests that are published without a version."
     )
-    agent_version: str = _setting(
+    mask: bool = _switch("behaviour", False, "Never show stored content, only sizes and fingerprints.")
+    personal_data: bool = _switch(
         "behaviour",
-        _TEXT,
-        "",
-        "Agent version of requests that are published without a version.",
-    )
-    mask: bool = _setting(
-        "behaviour", _SWITCH, False, "Never show stored content, only sizes and fingerprints."
-    )
-    personal_data: bool = _setting(
-        "behaviour",
-        _SWITCH,
         True,
         "Look for personal data in audits: payment cards, IBANs, phone numbers and the like.",
     )
-    publish_secrets: PublishSecrets = _setting(
+    publish_secrets: PublishSecrets = _one_of(PublishSecrets)(
         "behaviour",
-        _one_of(PublishSecrets),
         "warn",
         "What happens to a request that contains a secret. warn: it is stored, and the answer says so. redact: it is "
         "stored without the secret. refuse: it is not stored.",
     )
-    log_level: LogLevel = _setting(
-        "behaviour", _one_of(LogLevel), "INFO", "Least severe messages that are logged to stderr."
+    log_level: LogLevel = _one_of(LogLevel)(
+        "behaviour", "INFO", "Least severe messages that are logged to stderr."
     )
-    confirm: Confirm = _setting(
+    confirm: Confirm = _one_of(Confirm)(
         "deletion",
-        _one_of(Confirm),
         "auto",
         "Who agrees to a deletion. ask: a person, in a form of the client; without forms nothing is deleted. preview: "
         "whoever sends the code of the plan back, such as the assistant. auto: ask if the client has forms, otherwise "
         "preview. off: nobody; deletions run at once.",
     )
-    confirm_above: int = _setting(
-        "deletion",
-        _number(int, 0, 10_000),
-        25,
-        "Above this number of requests, the person types the number instead of answering yes.",
+    confirm_above: int = _number(int, 0, 10_000)(
+        "deletion", 25, "Above this number of requests, the person types the number instead of answering yes."
     )
-    delete_cap: int = _setting(
+    delete_cap: int = _number(int, 0, 10_000_000)(
         "deletion",
-        _number(int, 0, 10_000_000),
         1000,
         "How many requests, interactions, learnings and session outcomes may be deleted in an hour; 0 is no cap. All "
         "your processes on this computer count together, or all that share REFLEXIO_MCP_STATE. Each person who signs "
         "in is counted separately.",
     )
-    recovery_days: int = _setting(
+    recovery_days: int = _number(int, 0, 3650)(
         "deletion",
-        _number(int, 0, 3650),
         7,
         "Days to keep a recovery copy of what is deleted, for restore_requests; 0 keeps no copies. A deletion with "
         "erase keeps no copy, and removes earlier copies of the same requests and learnings.",
     )
-    host: str = _setting("http", _TEXT, "127.0.0.1", "Address that the HTTP server binds.")
-    port: int = _setting("http", _number(int, 0, 65535), 8765, "Port of the HTTP server.")
-    auth_token: tuple[str, ...] = _setting(
+    host: str = _text("http", "127.0.0.1", "Address that the HTTP server binds.")
+    port: int = _number(int, 0, 65535)("http", 8765, "Port of the HTTP server.")
+    auth_token: tuple[str, ...] = _Kind(_parse_words, "bearer tokens or USER:TOKEN, separated by commas")(
         "http",
-        _Kind(_words, "bearer tokens or USER:TOKEN, separated by commas"),
         (),
         "Tokens that HTTP callers must send; several allow rotation. USER:TOKEN confines its holder to that user. If "
         "not set: a token is generated and kept in a file.",
         secret=True,
     )
-    allowed_hosts: tuple[str, ...] = _setting(
-        "http",
-        _Kind(_words, "host names, separated by commas; name:* for any port"),
-        (),
-        "Host headers that are answered, besides loopback.",
+    allowed_hosts: tuple[str, ...] = _Kind(
+        _parse_words, "host names, separated by commas; name:* for any port"
+    )("http", (), "Host headers that are answered, besides loopback.")
+    allowed_origins: tuple[str, ...] = _Kind(_parse_words, "origins, separated by commas")(
+        "http", (), "Browser origins that are answered, besides loopback."
     )
-    allowed_origins: tuple[str, ...] = _setting(
+    unsafe_no_auth: bool = _switch(
         "http",
-        _Kind(_words, "origins, separated by commas"),
-        (),
-        "Browser origins that are answered, besides loopback.",
-    )
-    unsafe_no_auth: bool = _setting(
-        "http",
-        _SWITCH,
         False,
         "Answer callers without a bearer token. Use it only behind a proxy that authenticates them.",
     )
-    oauth_issuer: str = _setting(
-        "http",
-        _Kind(_issuer, "the URL of an OAuth authorization server"),
-        "",
-        "People sign in at this authorization server, and each sees their own memory.",
+    oauth_issuer: str = _Kind(_parse_issuer, "the URL of an OAuth authorization server")(
+        "http", "", "People sign in at this authorization server, and each sees their own memory."
     )
-    oauth_audience: str = _setting(
+    oauth_audience: str = _Kind(
+        _parse_url, "the URL at which clients reach this server, such as https://memory.example/mcp"
+    )("http", "", "Audience that access tokens must be issued for.")
+    oauth_user_claim: str = _text("http", "sub", "Claim of an access token that is the user id.")
+    oauth_client_id: str = _text(
         "http",
-        _Kind(_url, "the URL at which clients reach this server, such as https://memory.example/mcp"),
-        "",
-        "Audience that access tokens must be issued for.",
-    )
-    oauth_user_claim: str = _setting("http", _TEXT, "sub", "Claim of an access token that is the user id.")
-    oauth_client_id: str = _setting(
-        "http",
-        _TEXT,
         "",
         "With its secret: access tokens that are not JWTs are checked by asking the authorization server.",
     )
-    oauth_client_secret: str = _setting("http", _TEXT, "", "The secret of that client.", secret=True)
-    state_keys: tuple[str, ...] = _setting(
+    oauth_client_secret: str = _text("http", "", "The secret of that client.", secret=True)
+    state_keys: tuple[str, ...] = _Kind(
+        _parse_keys, f"secrets of {STATE_KEY_BYTES} bytes or more, separated by commas"
+    )(
         "http",
-        _Kind(_state_keys, f"secrets of {STATE_KEY_BYTES} bytes or more, separated by commas"),
         (),
         "Secrets that replicas share, the newest first. They seal what one replica begins and another finishes.",
         secret=True,
     )
-    state: str = _setting(
+    state: str = _Kind(
+        _matching(_STATE_URL),
+        "a postgresql:// URL, with its special characters percent-encoded",
+    )(
         "http",
-        _Kind(
-            _matching(_STATE_URL),
-            "a postgresql:// URL, with its special characters percent-encoded",
-        ),
         "",
         "PostgreSQL database in which replicas share the hourly cap, deletions, recovery copies and the audit log. "
         "If not set: files on this computer.",
         secret=True,
     )
-    sessions: Sessions = _setting(
+    sessions: Sessions = _one_of(Sessions)(
         "http",
-        _one_of(Sessions),
         "auto",
         "Sessions at /mcp for clients that speak the protocol of 2025. keep: clients can show forms and are tied to "
         "one process. none: any replica answers, and clients confirm with the code of the plan. auto: none if state "
         "keys are set, otherwise keep.",
     )
-    max_in_flight: int = _setting(
-        "http",
-        _number(int, 1, 10_000),
-        64,
-        "Calls of one caller that may run at the same time. The next call is told to try again.",
+    max_in_flight: int = _number(int, 1, 10_000)(
+        "http", 64, "Calls of one caller that may run at the same time. The next call is told to try again."
     )
-    max_sessions: int = _setting(
-        "http",
-        _number(int, 1, 100_000),
-        1000,
-        "Sessions at /mcp, and streams at /sse, that may be open at the same time.",
+    max_sessions: int = _number(int, 1, 100_000)(
+        "http", 1000, "Sessions at /mcp, and streams at /sse, that may be open at the same time."
     )
-    session_idle: float = _setting(
-        "http",
-        _number(float, 1, 604_800),
-        1800,
-        "Seconds without a request after which a session at /mcp is closed.",
+    session_idle: float = _number(float, 1, 604_800)(
+        "http", 1800, "Seconds without a request after which a session at /mcp is closed."
     )
-    stop_timeout: float = _setting(
-        "http",
-        _number(float, 0.1, 600),
-        10,
-        "Seconds that running calls may take after SIGTERM. Then they are told to try again.",
+    stop_timeout: float = _number(float, 0.1, 600)(
+        "http", 10, "Seconds that running calls may take after SIGTERM. Then they are told to try again."
     )
 
     @property
@@ -388,11 +330,11 @@ class Option:
 
     @property
     def is_switch(self) -> bool:
-        return self.kind is _SWITCH
+        return self.kind is _switch
 
     @property
     def is_path(self) -> bool:
-        return self.kind.parse is _path
+        return self.kind.parse is _parse_path
 
     @property
     def typed_default(self) -> str:
