@@ -10,7 +10,7 @@ import anyio.to_thread
 from reflexio_mcp.rest.models import StoredInteraction
 from reflexio_mcp.results.base import NOTICE, Room, at
 from reflexio_mcp.results.reading import GAPS_SHOWN, FromRequest, LearningPage, LearningRow, learning_row
-from reflexio_mcp.results.text import clip, shown_id, shown_name
+from reflexio_mcp.results.text import clip, shown_name
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.learnings.find import FedLearning, FoundInteractions, find_interactions
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings
@@ -89,16 +89,14 @@ def _rows(
     room = Room()
     rows: list[LearningRow] = []
     for item in page:
-        row = _row(
-            item, found[item.learning.user_id], masked=scope.masked, names_user=bool(selection.user_id)
-        )
+        row = _row(item, found[item.learning.user_id], scope, names_user=bool(selection.user_id))
         if not room.take(row):
             break
         rows.append(row)
     return rows
 
 
-def _row(item: FedLearning, found: FoundInteractions, *, masked: bool, names_user: bool) -> LearningRow:
+def _row(item: FedLearning, found: FoundInteractions, scope: Scope, *, names_user: bool) -> LearningRow:
     from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
 
     learning = item.learning
@@ -110,27 +108,27 @@ def _row(item: FedLearning, found: FoundInteractions, *, masked: bool, names_use
     missing = len(learning.interaction_ids) - len(stored)
 
     def shown(text: str, most: int) -> str:
-        return "" if masked else clip(redact(text), most)
+        return "" if scope.masked else clip(redact(text), most)
 
     return LearningRow(
-        learning_id=shown_id(learning.learning_id),
+        learning_id=scope.shown_id(learning.learning_id),
         state=shown_name(learning.state),
         changed_at=at(learning.changed_at) if learning.changed_at else None,
-        user_id=None if names_user else shown_id(learning.user_id),
+        user_id=None if names_user else scope.shown_id(learning.user_id),
         content=shown(learning.content, CONTENT_CHARS),
-        characters=len(learning.content) if masked else None,
+        characters=len(learning.content) if scope.masked else None,
         trigger=shown(learning.trigger, QUOTE_CHARS),
         quotes=shown(learning.quote, QUOTE_CHARS),
         source=item.how,
         from_requests=[
-            FromRequest(request_id=shown_id(name), interactions=numbers)
+            FromRequest(request_id=scope.shown_id(name), interactions=numbers)
             for name, numbers in list(places.items())[:REQUESTS_NAMED]
         ],
         more_requests=max(0, len(places) - REQUESTS_NAMED),
-        said_in=[shown_id(name) for name in list(saying)[:REQUESTS_NAMED]],
+        said_in=[scope.shown_id(name) for name in list(saying)[:REQUESTS_NAMED]],
         interactions_deleted=missing if found.everything else 0,
         interactions_not_looked_up=0 if found.everything else missing,
-        last_request="" if learning.interaction_ids else shown_id(learning.last_request_id),
+        last_request="" if learning.interaction_ids else scope.shown_id(learning.last_request_id),
     )
 
 
