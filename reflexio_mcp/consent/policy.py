@@ -11,8 +11,7 @@ from typing import Final, Literal
 from reflexio_mcp.results.base import at
 from reflexio_mcp.results.deletion import Plan, PlanStatus
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.traffic.deletion.codes import CODE_SECONDS, CodeMaker, Misfit
-from reflexio_mcp.traffic.deletion.plan import Planned
+from reflexio_mcp.traffic.deletion.plan import CODE_SECONDS, CodeMaker, Misfit, Planned
 
 __all__ = ["FORMS_DO_NOT_LAST", "Question", "Verdict", "answered", "number_to_type", "refused", "weigh"]
 

@@ -20,8 +20,8 @@ from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.tables import StateUnusable, nothing_can_be_deleted
 from reflexio_mcp.toolkit.context import App
 from reflexio_mcp.tools.catalog import deletes
-from reflexio_mcp.traffic.deletion.codes import CodeMaker
 from reflexio_mcp.traffic.deletion.jobs import Jobs
+from reflexio_mcp.traffic.deletion.plan import CodeMaker
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["FormSealing", "Runtime", "tune_collector"]

@@ -20,8 +20,8 @@ from reflexio_mcp.results.base import Result, structured
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State
-from reflexio_mcp.traffic.deletion.codes import CodeMaker
 from reflexio_mcp.traffic.deletion.jobs import Jobs
+from reflexio_mcp.traffic.deletion.plan import CodeMaker
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import task_group
 
