@@ -222,7 +222,7 @@ def prompts() -> str:
     """The prompts with their arguments."""
     rows = ["| Prompt | Arguments | What it does |", "|---|---|---|"]
     for prompt in PROMPTS:
-        arguments = ", ".join(f"`{name.removesuffix('!')}`" for name in prompt.arguments)
+        arguments = ", ".join(f"`{name}`" for name in prompt.arguments)
         rows.append(f"| `{prompt.name}` | {arguments} | {prompt.description} |")
     return "\n".join(rows) + "\n"
 

@@ -106,7 +106,7 @@ def gemini_context() -> str:
 
 def _server(user_id: str) -> dict[str, Any]:
     """The server's entry. An empty flag stops the start, where an empty variable would mean every user."""
-    command, *args = published.command(published.source())
+    command, *args = published.command(published.SOURCE)
     return {"command": command, "args": [*args, "--user-id", user_id]}
 
 
