@@ -18,7 +18,7 @@ from reflexio_mcp.server.callers import Scopes
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.tables import StateUnusable, nothing_can_be_deleted
-from reflexio_mcp.toolkit.context import App
+from reflexio_mcp.toolkit.context import App, PageNotes
 from reflexio_mcp.tools.catalog import deletes
 from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.deletion.plan import CodeMaker
@@ -54,6 +54,7 @@ class Runtime:
         self.state = open_state(settings)
         self.jobs = Jobs()
         self.scopes = Scopes(settings, client)
+        self.page_notes = PageNotes()
         self.over_stdio = False
         self._tools = tools
         self._shared: App | None = None

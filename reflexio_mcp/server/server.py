@@ -15,6 +15,7 @@ from mcp.server.request_state import RequestStateSecurity
 from mcp.server.stdio import stdio_server
 
 from reflexio_mcp import __version__
+from reflexio_mcp.render.blocks import counted
 from reflexio_mcp.render.deletion import undo_in_words
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import Action, ReflexioError
@@ -26,7 +27,7 @@ from reflexio_mcp.server.sdk import add_outside_sealing, check, lowlevel
 from reflexio_mcp.server.stdio_stream import Answers, StdioStream
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.arguments import checked, describe
-from reflexio_mcp.toolkit.context import App
+from reflexio_mcp.toolkit.context import App, from_page
 from reflexio_mcp.tools.catalog import CATALOG, offered
 from reflexio_mcp.traffic.errors import TrafficError, quoted
 
@@ -148,7 +149,8 @@ class ReflexioServer(MCPServer[App]):
             result = _failed(_explained(tool, error))
         if isinstance(result, types.InputRequiredResult):
             return result
-        return self._with_missing_tools(result)
+        notes = [self._page_note(tool, result, context), self._missing_tools(result)]
+        return _noted(result, [note for note in notes if note])
 
     def _why_not_offered(self, name: str) -> str:
         names = ", ".join(one for one in self._tools if one != PAGE_DATA)
@@ -160,20 +162,28 @@ class ReflexioServer(MCPServer[App]):
         others = f"The tools are {names}." if names else "You may call none."
         return f"There is no tool {quoted(name)} here; nothing was done. {reason}{others}"
 
-    def _with_missing_tools(self, result: types.CallToolResult) -> types.CallToolResult:
-        """Add a note if a result recommends tools that its reader does not have."""
+    def _missing_tools(self, result: types.CallToolResult) -> str:
+        """Return a note on the tools that a result recommends and its reader does not have; empty for none."""
         text = "\n".join(one.text for one in result.content if isinstance(one, types.TextContent))
         tools = self._tools
         named = dict.fromkeys(TOOL_NAMES.findall(outside_fences(text)))
         missing = [name for name in named if name not in tools and name not in self._needed]
-        if not missing:
-            return result
-        note = NOT_OFFERED.format(", ".join(missing))
-        facts = result.structured_content
-        if facts is not None:
-            facts = {**facts, "notes": [*facts.get("notes", []), note]}
-        content = [*result.content, types.TextContent(type="text", text=note)]
-        return result.model_copy(update={"content": content, "structured_content": facts})
+        return NOT_OFFERED.format(", ".join(missing)) if missing else ""
+
+    def _page_note(self, tool: Tool, result: types.CallToolResult, context: Any) -> str:
+        """Note what a call of the explorer's page did; tell the model with the next result that it reads."""
+        notes, owner = self.runtime.page_notes, self.runtime.scopes.current().owner
+        if context is None:
+            return ""
+        if not from_page(context):
+            return "" if tool.name == PAGE_DATA or result.is_error else notes.take(owner)
+        facts: dict[str, Any] = result.structured_content or {}
+        done = {"deleted": facts.get("receipt", {}).get("deleted", {}), "restored": facts.get("restored", {})}
+        for verb, counts in done.items():
+            for noun in ("request", "learning"):
+                if count := counts.get(f"{noun}s", 0):
+                    notes.add(owner, f"{counted(count, noun)} {'was' if count == 1 else 'were'} {verb}")
+        return ""
 
     async def list_resources(self) -> list[types.Resource]:
         from reflexio_mcp.server.resources import listed
@@ -230,6 +240,16 @@ def _explained(tool: Tool, error: TrafficError | ToolError) -> str:
     read_only = tool.annotations is not None and tool.annotations.read_only_hint
     action: Action = "read" if read_only else "write"
     return describe(cause, action)
+
+
+def _noted(result: types.CallToolResult, notes: list[str]) -> types.CallToolResult:
+    if not notes:
+        return result
+    facts = result.structured_content
+    if facts is not None:
+        facts = {**facts, "notes": [*facts.get("notes", []), *notes]}
+    content = [*result.content, types.TextContent(type="text", text=" ".join(notes))]
+    return result.model_copy(update={"content": content, "structured_content": facts})
 
 
 def _failed(text: str) -> types.CallToolResult:

@@ -6,6 +6,7 @@ every call. A person's decision in the page then counts as consent, and the mode
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ __all__ = [
     "PAGE_KEY",
     "App",
     "Call",
+    "PageNotes",
     "ProgressReporter",
     "answer",
     "app_of",
@@ -42,6 +44,8 @@ PAGE_KEY: Final = "reflexio-mcp/page"
 """Key of `_meta`, in results and in calls."""
 
 _PURPOSE: Final = "explorer page"
+
+NOTES_KEPT: Final = 20
 
 EVERY_SECONDS: Final = 5.0
 """Between two messages."""
@@ -126,6 +130,24 @@ def from_page(call: Call) -> bool:
     if not isinstance(given, str):
         return False
     return app_of(call).codes(scope_of(call)).check(given, _PURPOSE, now=time.time()) is None
+
+
+class PageNotes:
+    """What people did in the page since the model was last answered, by the scope's owner."""
+
+    def __init__(self) -> None:
+        self._notes: defaultdict[str, list[str]] = defaultdict(list)
+
+    def add(self, owner: str, done: str) -> None:
+        """Note something, such as `3 requests were deleted`."""
+        notes = self._notes[owner]
+        notes.append(done)
+        del notes[:-NOTES_KEPT]
+
+    def take(self, owner: str) -> str:
+        """The notes, as one sentence; empty if there are none. They are told once."""
+        notes = self._notes.pop(owner, [])
+        return f"Since then, {' and '.join(notes)} in the explorer." if notes else ""
 
 
 class ProgressReporter:

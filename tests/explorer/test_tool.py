@@ -267,3 +267,18 @@ async def test_a_plan_without_the_page_does_not_replace_the_form(tmp_path: Path)
             assert receipt.structured_content
             assert "receipt" not in receipt.structured_content
         assert len(asked) == 4
+
+
+async def test_the_model_is_told_once_what_was_done_in_the_page(tmp_path: Path) -> None:
+    async with with_forms(tmp_path, []) as client:
+        plan, pass_ = await page_of(client)
+        given = {"request_ids": ["r1"], "confirm": plan["plan"]["plan"]["confirm"]}
+        await client.call_tool("delete_requests", given, meta=pass_)
+        await client.call_tool("explorer_data", {"view": "rows"}, meta=pass_)
+        told = await client.call_tool("list_sessions", {})
+        again = await client.call_tool("list_sessions", {})
+        said = "Since then, 1 request was deleted in the explorer."
+        assert text_of(told).endswith(said)
+        assert told.structured_content
+        assert said in told.structured_content["notes"]
+        assert "explorer" not in text_of(again)

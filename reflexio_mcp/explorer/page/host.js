@@ -98,7 +98,7 @@ export class Host {
     try {
       await this.request("ui/update-model-context", { content: [{ type: "text", text }] });
     } catch {
-      // The model sees it when it looks again.
+      // The server says it again with the next tool result.
     }
   }
 
