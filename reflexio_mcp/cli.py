@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _said(error: Exception, command: str) -> str:
     if isinstance(error, ReflexioError):
-        return explain(error, "write" if command in ("delete", "restore") else "read")
+        return explain(error, "write" if command in ("delete", "correct", "restore") else "read")
     if isinstance(error, InvalidInput) and error.field in FILTER:
         return f"--{error.field.replace('_', '-')} {error.problem}"
     return str(error)
@@ -402,6 +402,21 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             ),
             (*WHERE, "recovery_days"),
             "[REQUEST_ID ...] ",
+        ),
+        "correct": Command(
+            "give one learning a new text: show the difference, ask, and say what is stored",
+            _later("delete_command", "run_correct"),
+            'reflexio-mcp correct profile:b7c1 "Lives at 5 Elm Road" --user-id ada',
+            (
+                _argument("learning_id", metavar="LEARNING_ID", help="as `learned` shows it"),
+                _argument("content", metavar="TEXT", help="the whole new text"),
+                _filter(user_id="the user whose learning it is"),
+                _switch("--erase", "keep no copy of the old text, and remove earlier ones"),
+                _switch("--yes", "change it without asking"),
+                _switch("--dry-run", "show the difference and change nothing"),
+            ),
+            (*WHERE, "recovery_days"),
+            "LEARNING_ID TEXT ",
         ),
         "restore": Command(
             "put back what a deletion removed, from its recovery copy",

@@ -1,4 +1,4 @@
-"""`reflexio-mcp delete` and `restore`: a plan, a question and a receipt, from a shell or from CI."""
+"""`reflexio-mcp delete`, `correct` and `restore`: a plan, a question and a receipt, from a shell or from CI."""
 
 import sys
 from argparse import Namespace
@@ -20,7 +20,7 @@ from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
 from reflexio_mcp.traffic.deletion.jobs import last_deletions
 from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan
 from reflexio_mcp.traffic.deletion.restore import Undo, plan_restore, restore
-from reflexio_mcp.traffic.deletion.targets import Filtered, Requests, Target, User
+from reflexio_mcp.traffic.deletion.targets import Correction, Filtered, Requests, Target, User
 from reflexio_mcp.traffic.reading.lookup import untold
 from reflexio_mcp.traffic.scope import Scope
 
@@ -41,14 +41,41 @@ def run_delete(arguments: Namespace, settings: Settings) -> int:
         check_store(settings)
 
     options = Options(arguments.include_learnings, arguments.erase)
+    return _carry_out(
+        arguments, settings, "delete_requests", partial(_target, arguments, settings), options, "Delete"
+    )
 
+
+def run_correct(arguments: Namespace, settings: Settings) -> int:
+    """Give a learning a new text, as `run_delete` deletes."""
+    if settings.embedded:
+        raise ConfigurationError("The embedded store does not learn. Set REFLEXIO_URL, or give --url.")
+    _check_allowed(arguments, settings, "correct_learning")
+
+    def target(scope: Scope) -> Target:
+        secrets = settings.publish_secrets == "warn"
+        user_id, learning_id = arguments.filter.get("user_id", ""), arguments.learning_id
+        return Correction.of(scope, user_id, learning_id, arguments.content, secrets=secrets)
+
+    return _carry_out(
+        arguments, settings, "correct_learning", target, Options(erase=arguments.erase), "Change"
+    )
+
+
+def _carry_out(
+    arguments: Namespace,
+    settings: Settings,
+    tool: str,
+    target: Callable[[Scope], Target],
+    options: Options,
+    verb: str,
+) -> int:
     def plan(scope: Scope, state: State, owner: Owner) -> Awaitable[Planned]:
-        target = _target(arguments, settings, scope)
-        return make_plan(scope, target, options, state, owner, masked=settings.mask, progress=untold)
+        return make_plan(scope, target(scope), options, state, owner, masked=settings.mask, progress=untold)
 
     async def act(scope: Scope, state: State, owner: Owner) -> Receipt:
         mode = "off" if arguments.yes else "ask"
-        origin = Origin("delete_requests", f"reflexio-mcp delete {__version__}", mode)
+        origin = Origin(tool, f"reflexio-mcp {arguments.command} {__version__}", mode)
         number = await begin(planned, origin, state)
         return await carry_out(scope, planned, state, number, untold)
 
@@ -58,11 +85,11 @@ def run_delete(arguments: Namespace, settings: Settings) -> int:
     _show_way_back(screen, planned.plan.way_back)
     if not planned.size:
         screen.say("Nothing was found, and nothing was deleted.")
-        return 1 if arguments.request_ids else 0
+        return 1 if planned.plan.not_found else 0
     if arguments.dry_run:
         return 0
-    if not arguments.yes and not _agreed("Delete", number_to_type(settings, planned)):
-        screen.say("Nothing was deleted.")
+    if not arguments.yes and not _agreed(verb, number_to_type(settings, planned)):
+        screen.say(f"Nothing was {verb.lower()}d.")
         return 1
     try:
         receipt = _run(act, settings)
@@ -154,7 +181,7 @@ def _agreed(verb: str, number: int | None) -> bool:
 
 
 def _show_way_back(screen: Screen, way_back: WayBack | None, number: str = "NUMBER") -> None:
-    if way_back and way_back.state in ("whole", "words"):
+    if way_back and way_back.state in ("whole", "words", "text"):
         until = f" until {way_back.until:%Y-%m-%d %H:%M} UTC" if way_back.until else ""
         screen.say(f"A recovery copy is kept{until}. To undo: reflexio-mcp restore {number}")
     elif way_back:

@@ -66,6 +66,14 @@ class Yes(Reply):
     )
 
 
+class Correct(Reply):
+    """An explicit yes to a correction."""
+
+    change: bool = Field(
+        default=False, strict=True, title="Change", description="Yes changes it. No keeps the old text."
+    )
+
+
 class Number(Reply):
     """How many would go, typed."""
 
@@ -73,9 +81,11 @@ class Number(Reply):
     number: int = Field(strict=True, title="Number", description="Type the number that the question names.")
 
 
-def form_of(question: Question) -> type[Reply]:
+def form_of(question: Question, planned: Planned) -> type[Reply]:
     """Return the form that asks a question."""
-    return Yes if question.number is None else Number
+    if question.number is not None:
+        return Number
+    return Correct if planned.plan.change else Yes
 
 
 def _can_ask(call: Context[Any, Any]) -> bool:
@@ -121,9 +131,9 @@ def asking(
             return first
         message = question(planned.plan, planned.target.noun, first.number, planned.fingerprint)
         if (call.protocol_version or "") >= MULTI_ROUND:
-            return Elicit(message, form_of(first))
+            return Elicit(message, form_of(first, planned))
         async with prepared.reporter.steady("waiting for the person's answer"):
-            return _settled(planned, first, await _ask_now(call, message, form_of(first)))
+            return _settled(planned, first, await _ask_now(call, message, form_of(first, planned)))
 
     return ask
 
@@ -154,5 +164,5 @@ def verdict_of(prepared: Prepared, consent: ElicitationResult[Reply]) -> Verdict
 
 
 def _settled(planned: Planned, question: Question, reply: Reply | None) -> Verdict:
-    typed = reply.delete if isinstance(reply, Yes) else reply.number if isinstance(reply, Number) else None
+    typed = next(iter(reply.model_dump().values()), None) if reply else None
     return answered(planned, question, typed)

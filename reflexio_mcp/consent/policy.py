@@ -37,26 +37,32 @@ NOT_AGAIN: Final = (
 )
 
 SAID: Final[dict[PlanStatus, tuple[str, str]]] = {
-    "planned": ("Nothing is deleted yet. This would go:", CALL_AGAIN),
-    "scheduled": ("Scheduled, not yet done. This will go:", "The receipt will be in get_status."),
+    "planned": ("Nothing is {done} yet. This would {go}:", CALL_AGAIN),
+    "scheduled": ("Scheduled, not yet done. This will {go}:", "The receipt will be in get_status."),
     "not_found": (
-        "Nothing was deleted, because it was not found:",
+        "Nothing was {done}, because it was not found:",
         "Find ids with list_requests, get_request or list_learnings; ids are case-sensitive.",
     ),
     "declined": (
-        "Nothing was deleted: it was declined, or the client could not show the question. This would have gone:",
+        "Nothing was {done}: it was declined, or the client could not show the question. This would have {gone}:",
         NOT_AGAIN,
     ),
     "wrong_number": (
-        "Nothing was deleted: the number that was typed is not the number of {noun}s. This would have gone:",
+        "Nothing was {done}: the number that was typed is not the number of {noun}s. This would have {gone}:",
         "Call again to be asked again.",
     ),
     "cannot_ask": (
-        "Nothing was deleted: a person must agree, and this client cannot show the question. This would go:",
+        "Nothing was {done}: a person must agree, and this client cannot show the question. This would {go}:",
         "Use a client that shows forms, or ask the operator to set REFLEXIO_MCP_CONFIRM=auto or preview.",
     ),
 }
 """The first and the last sentence of a plan that is not carried out."""
+
+WORDS: Final = (
+    {"done": "deleted", "go": "go", "gone": "gone"},
+    {"done": "changed", "go": "change", "gone": "changed"},
+)
+"""The words of `SAID` for a deletion, and for a correction."""
 
 WRONG_CODE: Final[dict[Misfit, str]] = {
     "unknown": "confirm is not a code that was given out here",
@@ -135,7 +141,7 @@ def answered(planned: Planned, question: Question, reply: bool | int | None) -> 
 def refused(planned: Planned, mode: Mode, status: PlanStatus) -> Verdict:
     """Return the verdict that nothing is deleted."""
     why, following = SAID[status]
-    said = {"why": why.format(noun=planned.target.noun), "next": following}
+    said = {"why": _in_words(why, planned), "next": following}
     return Verdict(mode, status, planned.plan.model_copy(update=said))
 
 
@@ -143,12 +149,16 @@ def _shown(codes: CodeMaker, planned: Planned, mode: Mode, wrong: Misfit | None,
     """Return the verdict that the plan has to be shown first."""
     why, following = SAID["planned"]
     if wrong:
-        why = f"Nothing was deleted: {WRONG_CODE[wrong]}. Now this would go:"
+        why = f"Nothing was {{done}}: {WRONG_CODE[wrong]}. Now this would {{go}}:"
     if mode == "preview" and (wrong != "unknown" or codes.lasting):
         code = codes.make(planned.bound, now=now)
         said = {"confirm": code, "confirm_until": at(now + CODE_SECONDS), "next": following.format(code=code)}
     else:
         # If codes do not outlast the process, another code would meet the same end.
         said = {"next": CODES_DO_NOT_LAST if mode == "preview" else "Call again without confirm."}
-    plan = planned.plan.model_copy(update={"why": why, **said})
+    plan = planned.plan.model_copy(update={"why": _in_words(why, planned), **said})
     return Verdict(mode, "changed" if wrong else "planned", plan)
+
+
+def _in_words(sentence: str, planned: Planned) -> str:
+    return sentence.format(noun=planned.target.noun, **WORDS[planned.plan.change is not None])

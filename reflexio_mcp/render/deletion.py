@@ -6,6 +6,7 @@ from typing import Final
 from reflexio_mcp.render.blocks import counted, fenced, lines, named, row, sentence
 from reflexio_mcp.results.base import Moment
 from reflexio_mcp.results.deletion import (
+    Change,
     Counts,
     Deletion,
     Example,
@@ -23,6 +24,7 @@ __all__ = ["counts", "deletion", "past", "question", "restored", "undo_in_words"
 QUESTION_NAMES: Final = 5
 QUESTION_EXAMPLES: Final = 3
 QUESTION_NAME_CHARS: Final = 60
+QUESTION_TEXT_CHARS: Final = 500
 """How much a form shows: some clients show three lines of it."""
 
 WHY: Final[dict[Outcome, str]] = {
@@ -86,7 +88,8 @@ def plan(plan: Plan) -> str:
         f"{counts(plan.goes)}, {_span(plan)}" if goes else "",
         _parts("users", plan.users),
         _parts("sessions", plan.sessions),
-        [_example(one) for one in plan.examples],
+        [] if plan.change else [_example(one) for one in plan.examples],
+        _change(plan.change),
         f"(the first {shown:,} of {total:,})" if total > shown > 0 else "",
         missing,
     )
@@ -104,10 +107,19 @@ def plan(plan: Plan) -> str:
 def receipt(receipt: Receipt) -> str:
     """What a deletion did."""
     all_of_it = "" if receipt.deleted == receipt.planned else f", of {counts(receipt.planned)} planned"
-    number = f"Deletion {receipt.number}: "
+    said = (
+        f"Deletion {receipt.number}: {counts(receipt.deleted)} deleted{all_of_it}; checked by reading again."
+    )
+    if receipt.change:
+        did = (
+            "the learning has the new text"
+            if receipt.corrected
+            else "the learning does not have the new text"
+        )
+        said = f"Correction, on record as deletion {receipt.number}: {did}; checked by reading again."
     return lines(
-        f"{number}{counts(receipt.deleted)} deleted{all_of_it}; checked by reading again.",
-        fenced(_excepted(receipt.not_deleted)),
+        said,
+        fenced([_change(receipt.change), *_excepted(receipt.not_deleted)]),
         receipt.remains,
         receipt.way_back.sentence if receipt.way_back else "",
         receipt.next,
@@ -146,6 +158,7 @@ def _past(one: PastDeletion) -> str:
     )
     status = STATUS[one.status].format(gone=one.gone, asked=one.asked)
     did = f"{counts(one.receipt.deleted)} deleted" if one.receipt else ""
+    did = "a correction" if one.receipt and one.receipt.change else did
     return row(f"deletion {one.number}", time(one.at), one.target, status, did, copy)
 
 
@@ -161,8 +174,18 @@ def question(plan: Plan, noun: str, number: int | None, fingerprint: str) -> str
         f"of user {_quoted(plan.users[0].name)}" if len(plan.users) == 1 else f"of {len(plan.users):,} USERS"
     )
     words = [_quoted(one.first_words, 80) for one in plan.examples if one.first_words][:QUESTION_EXAMPLES]
+    undo = plan.way_back.sentence if plan.way_back else ""
+    if change := plan.change:
+        return lines(
+            f"Change what was learned {users}? {undo}",
+            "" if number is None else f"To change it, type the number of {noun}s: {number}",
+            f"Now (stored text): {_quoted(change.before, QUESTION_TEXT_CHARS)}",
+            f"New: {_quoted(change.after, QUESTION_TEXT_CHARS)}",
+            sentence(*plan.remains),
+            f"Fingerprint of this change: {fingerprint}",
+        )
     return lines(
-        f"Delete {counts(plan.goes)} {users}? {plan.way_back.sentence if plan.way_back else ''}",
+        f"Delete {counts(plan.goes)} {users}? {undo}",
         "" if number is None else f"To delete, type the number of {noun}s: {number}",
         f"{_quoted(plan.target)}, {_span(plan)}",
         f"Users: {_names(plan.users)}" if len(plan.users) > 1 else "",
@@ -193,6 +216,10 @@ def _example(one: Example) -> str:
     return "  " + row(
         one.id, one.user_id, time(one.created_at), f"“{one.first_words}”" if one.first_words else ""
     )
+
+
+def _change(change: Change | None) -> str:
+    return lines(f"before: {change.before}", f"after:  {change.after}") if change else ""
 
 
 def _excepted(excepted: Iterable[Excepted]) -> list[str]:

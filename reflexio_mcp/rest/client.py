@@ -252,6 +252,16 @@ class ReflexioClient:
         numbers = [int(text) for text in user_playbook_ids]
         return await self._delete_ids("/api/delete_user_playbooks_by_ids", "user_playbook_ids", numbers)
 
+    async def update_profile(self, user_id: str, profile_id: str, content: str) -> models.DeleteReply:
+        """Change the text of a current profile. An unknown id, or another user's, is an error."""
+        sent = {"user_id": user_id, "profile_id": profile_id, "content": content}
+        return await self._delete("/api/update_user_profile", sent, method="PUT")
+
+    async def update_user_playbook(self, user_playbook_id: int, content: str) -> models.DeleteReply:
+        """Change the text of anybody's user playbook. An unknown id is a success too."""
+        sent = {"user_playbook_id": user_playbook_id, "content": content}
+        return await self._delete("/api/update_user_playbook", sent, method="PUT")
+
     async def add_profiles(self, profiles: Sequence[models.UserProfile]) -> models.Reply:
         """Store profiles under their own ids. A profile with the same id is overwritten."""
         needed = {"profile_id", "user_id", "content", "last_modified_timestamp", "generated_from_request_id"}
@@ -293,8 +303,10 @@ class ReflexioClient:
             raise NotSent(f"{name} takes 1 to {api_limits.MAX_DELETE_IDS} ids, and {len(ids)} were given")
         return await self._delete(route, {name: ids})
 
-    async def _delete(self, route: str, sent: dict[str, Any]) -> models.DeleteReply:
-        call = Call("DELETE", route, "delete", self._timeout, content=encoded(sent), required=("success",))
+    async def _delete(
+        self, route: str, sent: dict[str, Any], method: Literal["DELETE", "PUT"] = "DELETE"
+    ) -> models.DeleteReply:
+        call = Call(method, route, "delete", self._timeout, content=encoded(sent), required=("success",))
         reply = await self._send(call, lambda answer: answer.parsed(models.DeleteReply))
         if reply.repeated:
             reply.deleted_count = None

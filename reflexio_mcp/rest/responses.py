@@ -64,7 +64,7 @@ class Call:
         by_id: a 404 means an unknown id, and not an unknown route.
     """
 
-    method: Literal["GET", "POST", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     route: str
     kind: Kind
     timeout: float

@@ -10,6 +10,7 @@ from reflexio_mcp.results.base import Moment, Result, Row
 from reflexio_mcp.results.text import shown_id, shown_name
 
 __all__ = [
+    "Change",
     "Counts",
     "Deletion",
     "Example",
@@ -53,12 +54,13 @@ Outcome = Literal[
 ]
 """Why something was not deleted, or not restored."""
 
-WayBackState = Literal["whole", "words", "none", "off", "erased", "unknown"]
+WayBackState = Literal["whole", "words", "text", "none", "off", "erased", "unknown"]
 
 WAY_BACK: Final[dict[WayBackState, str]] = {
     "whole": "A recovery copy is kept {kept}; restore_requests{number} puts it back as it was.",
     "words": "A recovery copy is kept {kept}; restore_requests{number} puts it back with a new time and without base64 "
     "images and citations.",
+    "text": "The old text is kept {kept}; restore_requests{number} puts it back.",
     "none": "No recovery copy is kept, because nothing was deleted.",
     "off": "This cannot be undone: no recovery copy is kept.",
     "erased": "This cannot be undone: no recovery copy is kept, and what earlier ones hold of it is erased too.",
@@ -103,6 +105,13 @@ class Example(Row):
     first_words: str = ""
 
 
+class Change(Row):
+    """The text of a learning before and after a correction."""
+
+    before: str
+    after: str
+
+
 class WayBack(Row):
     """Whether the deletion can be undone.
 
@@ -121,6 +130,7 @@ class Plan(Row):
     why: Annotated[str, Field(description="that nothing is deleted, and why")]
     target: str
     goes: Counts
+    change: Annotated[Change | None, Field(description="the learning stays, with another text")] = None
     users: list[Part] = []
     sessions: list[Part] = []
     first: Moment | None = None
@@ -145,11 +155,13 @@ class Excepted(Row):
 
 
 class Receipt(Row):
-    """What a deletion did, as read again afterwards. `deleted` and `not_deleted` add up to `planned`."""
+    """What a deletion did, as read again afterwards. What went and `not_deleted` add up to `planned`."""
 
     number: int
     planned: Counts
     deleted: Counts
+    change: Change | None = None
+    corrected: Annotated[int, Field(description="learnings that have the new text")] = 0
     not_deleted: list[Excepted] = []
     remains: Annotated[list[str], Field(description="what is left, and what went wrong")] = []
     way_back: WayBack | None = None

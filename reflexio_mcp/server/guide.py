@@ -60,8 +60,8 @@ LEARNING_STEPS: Final = (
         "then learns from it at once."
     ),
     (
-        "See what was learned, and from what: list_learnings. Take it back with delete_learnings, or with "
-        "include_learnings together with its requests."
+        "See what was learned, and from what: list_learnings. Put one right with correct_learning. Take it back with "
+        "delete_learnings, or with include_learnings together with its requests."
     ),
 )
 

@@ -20,8 +20,8 @@ CATALOG: tuple[ToolSpec, ...] = (
 """Every tool, in the order in which they are listed."""
 
 
-PLAN_FIRST = "Shows what would go first."
-AT_ONCE = "Deletes at once and shows no plan."
+PLAN_FIRST = "Shows a plan first."
+AT_ONCE = "Acts at once and shows no plan."
 
 LEARNED_FROM = (
     "session_finished",

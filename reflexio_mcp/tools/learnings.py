@@ -13,11 +13,11 @@ from reflexio_mcp.render import learnings as text
 from reflexio_mcp.results.deletion import Deletion
 from reflexio_mcp.results.reading import LearningPage
 from reflexio_mcp.toolkit import parameters
-from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, scope_of
+from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.tools.delete import NOT_GIVEN, finish
 from reflexio_mcp.traffic.deletion.plan import Options
-from reflexio_mcp.traffic.deletion.targets import Learnings
+from reflexio_mcp.traffic.deletion.targets import Correction, Learnings
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings import listing
 from reflexio_mcp.traffic.learnings.select import Selection
@@ -107,6 +107,27 @@ async def delete_learnings(
     return await finish(call, "delete_learnings", prepared, consent, wait_for_response)
 
 
+async def prepare_correction(
+    call: Call, learning_id: str, content: str, user_id: str, confirm: str, erase: bool
+) -> Prepared:
+    secrets = app_of(call).settings.publish_secrets == "warn"
+    target = Correction.of(scope_of(call), user_id, learning_id, content, secrets=secrets)
+    return await prepare(call, target, Options(erase=erase), confirm)
+
+
+async def correct_learning(
+    call: Call,
+    prepared: Annotated[Prepared, Resolve(prepare_correction)],
+    consent: Annotated[ElicitationResult[Reply], Resolve(asking(prepare_correction))],
+    learning_id: Annotated[str, Field(description="as list_learnings shows it; with user_id")],
+    content: Annotated[str, Field(description="the whole new text")],
+    user_id: parameters.UserId = "",
+    confirm: parameters.Confirm = "",
+    erase: parameters.Erase = False,
+) -> Annotated[CallToolResult, Deletion]:
+    return await finish(call, "correct_learning", prepared, consent, wait=True)
+
+
 SPECS = (
     ToolSpec(
         list_learnings,
@@ -114,6 +135,14 @@ SPECS = (
         "See what was learned: profiles and playbooks of a user, or those that a request, session or filter fed, "
         "with the turns they came from.",
         read_only=True,
+        needs=lambda settings: not settings.embedded,
+        needed="a Reflexio that learns (REFLEXIO_URL); the embedded store does not",
+    ),
+    ToolSpec(
+        correct_learning,
+        "Correct a learning",
+        "Put right what was learned wrongly or is out of date, such as an address: a new text for one learning.",
+        destructive=True,
         needs=lambda settings: not settings.embedded,
         needed="a Reflexio that learns (REFLEXIO_URL); the embedded store does not",
     ),

@@ -139,6 +139,18 @@ class Backend:
             self.playbooks[self.last_playbook] = _known(one)
         return {"added_count": len(asked["user_playbooks"])}
 
+    def update_user_profile(self, asked: dict[str, Any]) -> dict[str, Any]:
+        known = self.profiles.get(asked["profile_id"])
+        if known is None or (known.user, known.status) != (asked["user_id"], None):
+            return {"success": False, "msg": "Profile not found"}
+        self.profiles[asked["profile_id"]] = known._replace(content=asked["content"])
+        return {}
+
+    def update_user_playbook(self, asked: dict[str, Any]) -> dict[str, Any]:
+        if known := self.playbooks.get(asked["user_playbook_id"]):
+            self.playbooks[asked["user_playbook_id"]] = known._replace(content=asked["content"])
+        return {}
+
     def finalize_session(self, asked: dict[str, Any]) -> dict[str, Any]:
         return {"accepted": True}
 

@@ -13,7 +13,7 @@ async def test_more_than_an_hour_may_have_is_refused_before_anybody_is_asked(wor
         await world.put(f"r{number}")
     async with world.connect(CONFIRM="off", DELETE_CAP="3") as caller:
         said = await caller.refused("delete_session", session_id="s")
-        assert said.startswith("Nothing was deleted: this would delete 4 requests")
+        assert said.startswith("Nothing was deleted: this would delete or change 4 requests")
         assert "3 an hour are allowed (3 left now)" in said
         await caller.receipt("delete_requests", request_ids=["r0", "r1"])
         said = await caller.refused("delete_requests", request_ids=["r2", "r3"])

@@ -25,3 +25,56 @@ async def test_what_was_learned_goes_with_its_request_and_comes_back_with_it(cor
     [again] = await corner.playbooks()
     assert again.user_playbook_id != playbook.user_playbook_id
     assert again.content == playbook.content
+
+
+async def test_a_corrected_text_is_what_is_recalled_and_its_conversation_can_teach_the_old_one_again(
+    corner: Corner,
+) -> None:
+    old, new = "Lives at 1 Oak Road", "Lives at 5 Elm Road"
+    corner.learn("oak road", profile=old, quote="I live at 1 Oak Road", playbook="Ship to 1 Oak Road")
+    await corner.say("a", "I live at 1 Oak Road", force_extraction=True)
+    [before], [playbook] = await corner.profiles(), await corner.playbooks()
+    texts = {
+        f"profile:{before.profile_id}": new,
+        f"user_playbook:{playbook.user_playbook_id}": "Ship to 5 Elm Road",
+    }
+    async with corner.connect() as caller:
+        for learning_id, content in texts.items():
+            receipt = await caller.receipt(
+                "correct_learning", user_id=corner.name("ada"), learning_id=learning_id, content=content
+            )
+            assert (receipt["status"], receipt["corrected"]) == ("complete", 1)
+        assert any("can learn the old text again" in one for one in receipt["remains"])
+        [after] = await corner.profiles()
+        kept = {"content", "last_modified_timestamp"}
+        assert after.content == new
+        assert after.model_dump(exclude=kept) == before.model_dump(exclude=kept)
+        found = await corner.ask("search", {"query": "where road", "user_id": corner.name("ada")})
+        assert new in str(found)
+        assert old not in [one["content"] for one in found["profiles"]]
+        # The next window shows the old interaction again. A playbook keeps its correction through a merge.
+        await corner.say("b", "What is the weather?", force_extraction=True)
+        assert {one.content for one in await corner.profiles()} == {old, new}
+        current = [one.content for one in await corner.playbooks() if one.status is None]
+        assert current == ["Ship to 5 Elm Road"]
+
+
+async def test_a_corrected_text_stays_once_its_conversation_is_deleted_and_its_copy_brings_the_old_one_back(
+    corner: Corner,
+) -> None:
+    corner.learn("pine road", profile="Lives at 1 Pine Road", quote="I live at 1 Pine Road")
+    await corner.say("a", "I live at 1 Pine Road", force_extraction=True)
+    [before] = await corner.profiles()
+    await corner.rest.delete_requests_by_ids([corner.name("a")])
+    async with corner.connect() as caller:
+        receipt = await caller.receipt(
+            "correct_learning",
+            user_id=corner.name("ada"),
+            learning_id=f"profile:{before.profile_id}",
+            content="Lives at 5 Elm Road",
+        )
+        assert not any("learn the old text again" in one for one in receipt["remains"])
+        await corner.say("b", "What is the weather?", force_extraction=True)
+        assert [one.content for one in await corner.profiles()] == ["Lives at 5 Elm Road"]
+        assert (await caller.restored(receipt["number"]))["restored"] == {"learnings": 1}
+        assert [one.content for one in await corner.profiles()] == [before.content]

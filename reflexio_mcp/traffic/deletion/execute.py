@@ -3,11 +3,11 @@
 import time
 from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from reflexio_mcp.rest.errors import NotAuthorized, ReflexioError, explain
-from reflexio_mcp.rest.models import DeleteReply, RequestWithInteractions
+from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import at
 from reflexio_mcp.results.deletion import Outcome, Receipt, WayBack, excepted, way_back
 from reflexio_mcp.state import records
@@ -23,10 +23,10 @@ from reflexio_mcp.traffic.deletion.items import (
     names_of,
 )
 from reflexio_mcp.traffic.deletion.plan import Planned, over_the_cap
-from reflexio_mcp.traffic.deletion.targets import User
+from reflexio_mcp.traffic.deletion.targets import Correction, User
 from reflexio_mcp.traffic.errors import CodeSpent, NotRecorded, TrafficError, refusing
 from reflexio_mcp.traffic.learnings.records import Learning
-from reflexio_mcp.traffic.learnings.remove import TakenBack, take_back
+from reflexio_mcp.traffic.learnings.remove import TakenBack, take_back, update_text, wait_for_learning
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress, read_set
 from reflexio_mcp.traffic.scope import Scope
@@ -57,7 +57,7 @@ MAY_STILL_GO: Final = (
     "count on them."
 )
 STILL_LEARNING: Final = (
-    "Reflexio was still learning from {number:,} of the users, and what it learns can hold the deleted text again. "
+    "Reflexio was still learning from {number:,} of the users, and what it learns can hold the old text again. "
     "Repeat the call in some minutes."
 )
 CAME_UP: Final = "{number:,} more learnings came up meanwhile and were deleted too."
@@ -112,7 +112,7 @@ async def begin(planned: Planned, origin: Origin, state: State) -> int:
 
 
 async def carry_out(scope: Scope, planned: Planned, state: State, number: int, progress: Progress) -> Receipt:
-    """Delete what a plan names, and read again what is there.
+    """Delete or correct what a plan names, and read again what is there.
 
     Requests go by id, and only if they still are what was planned: a call for a whole session would include what
     arrived since. Learnings go last, when nothing is being learned from their users any more.
@@ -120,6 +120,8 @@ async def carry_out(scope: Scope, planned: Planned, state: State, number: int, p
     A failure does not raise: the receipt says what is gone and what is not.
     """
     act = _Act(scope, planned, state, number, progress)
+    if isinstance(planned.target, Correction):
+        return await act.close(await act.correct(planned.target))
     await act.delete()
     taken = await act.take_back()
     await act.read_again()
@@ -163,6 +165,34 @@ class _Act:
         except (ReflexioError, TrafficError) as error:
             self.failure = error
 
+    async def correct(self, target: Correction) -> TakenBack:
+        """Change the text of a learning if it still is what was planned, and read it again."""
+        [item] = self.planned.items
+        busy = TakenBack()
+        try:
+            # What is being learned now can still take the place of the learning.
+            busy = TakenBack(
+                still_learning=await wait_for_learning(self.scope, [item.user_id], self.progress)
+            )
+            before = await target.read(self.scope)
+            if before and before.digest == item.digest:
+                after = replace(before, content=target.text)
+                if not await self._keep([copy_of_learning(before, after)]):
+                    await self._send([item.id], update_text(self.scope, before, target.text))
+        except (ReflexioError, TrafficError) as error:
+            self.failure = error
+        try:
+            now = await target.read(self.scope)
+        except ReflexioError as error:
+            self.failure = self.failure or error
+            self.became[item.id] = "unknown"
+            return busy
+        if now is None:
+            self.became[item.id] = "gone_before"
+        elif now.content != target.text:
+            self.became[item.id] = "still_present" if now.digest == item.digest else "changed"
+        return busy
+
     async def _delete(self, batch: Sequence[Item]) -> None:
         """Look at some items again, copy those that still are what was planned, and delete them."""
         stored = await self._stored(batch, whole=self.planned.days > 0)
@@ -185,7 +215,7 @@ class _Act:
         self.copied = True
         return {one for _, one in erased}
 
-    async def _send(self, ids: Sequence[str], call: Awaitable[DeleteReply]) -> None:
+    async def _send(self, ids: Sequence[str], call: Awaitable[object]) -> None:
         self.sent.update(ids)
         try:
             await call
@@ -277,10 +307,13 @@ class _Act:
         left = any(why != "gone_before" for why in self.became.values())
         complete = not (left or self.failure or taken.still_learning or self.arrived)
         missing: dict[str, Outcome] = dict.fromkeys(planned.selected.not_found, "not_found")
+        corrects = planned.plan.change is not None
         receipt = Receipt(
             number=self.number,
             planned=counts_of(planned.items),
-            deleted=counts_of(deleted),
+            deleted=counts_of([] if corrects else deleted),
+            change=planned.plan.change,
+            corrected=len(deleted) if corrects else 0,
             not_deleted=excepted(self.became | missing),
             remains=[*planned.stays, *self._remains(taken)],
             way_back=await self._way_back(erases=erases),
@@ -288,7 +321,8 @@ class _Act:
         )
         names = [name for one in planned.items for name in names_of(one)]
         names += [f"u:{target.user_id}"] if isinstance(target, User) else []
-        facts: dict[str, Any] = {"counts": receipt.deleted.model_dump(exclude_defaults=True)}
+        counts = receipt.deleted.model_dump(exclude_defaults=True)
+        facts: dict[str, Any] = {"corrected": len(deleted)} if corrects else {"counts": counts}
         if self.became:
             facts["not_deleted"] = self.became
         try:
@@ -339,7 +373,7 @@ class _Act:
             return way_back("erased")
         until = at(self.began + planned.days * 86_400)
         return way_back(
-            "whole" if self.scope.exact else "words",
+            "text" if planned.plan.change else "whole" if self.scope.exact else "words",
             kept=f"until {iso(until.timestamp())}",
             number=self.number,
             until=until,

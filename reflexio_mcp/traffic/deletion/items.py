@@ -164,9 +164,14 @@ def copy_of(stored: RequestWithInteractions, turn: StoredInteraction | None = No
     return Copied(item.kind, item.id, item.user_id, names, kept.model_dump_json())
 
 
-def copy_of_learning(learning: Learning) -> Copied:
-    """Return the recovery copy of a learning, which is found by its sources too."""
+def copy_of_learning(learning: Learning, corrected: Learning | None = None) -> Copied:
+    """Return the recovery copy of a learning, which is found by its sources too.
+
+    Args:
+        corrected: the learning with the text that a correction gives it. The copy may take its place again.
+    """
     names = names_of(learning_item(learning))
+    names += [f"t:{corrected.digest}"] if corrected else []
     names += [f"i:{one}" for one in sorted(learning.interaction_ids)] or [f"r:{learning.last_request_id}"]
     content = learning.row.model_dump_json() if learning.row else "{}"
     return Copied(learning.kind, learning.learning_id, learning.user_id, names, content)

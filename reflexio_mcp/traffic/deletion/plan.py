@@ -18,8 +18,8 @@ import anyio.to_thread
 
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.results.base import at
-from reflexio_mcp.results.deletion import Example, Plan, few, parts, way_back
-from reflexio_mcp.results.text import shown_id, shown_name, visible
+from reflexio_mcp.results.deletion import Change, Example, Plan, few, parts, way_back
+from reflexio_mcp.results.text import clip, shown_id, shown_name, visible
 from reflexio_mcp.state import records
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State, in_thread
@@ -32,7 +32,7 @@ from reflexio_mcp.traffic.deletion.items import (
     names_of,
     sources_of,
 )
-from reflexio_mcp.traffic.deletion.targets import EXAMPLES, Filtered, Selected, Target, User
+from reflexio_mcp.traffic.deletion.targets import EXAMPLES, Correction, Filtered, Selected, Target, User
 from reflexio_mcp.traffic.errors import CapReached, refusing
 from reflexio_mcp.traffic.learnings.find import Learned, find_learned
 from reflexio_mcp.traffic.learnings.records import Sources
@@ -61,6 +61,9 @@ _CODE = re.compile(r"(\d{10})-([A-Z2-7]{8})([A-Z2-7]{16})")
 
 USERS_COUNTED: Final = 50
 """Users whose learnings are counted if the learnings stay."""
+
+TEXT_CHARS: Final = 2_000
+"""Characters that a plan shows of a learning's old text, and of its new one."""
 
 NOT_COUNTED: Final = (
     "Nothing was deleted: what is deleted in an hour cannot be counted ({why}). Ask the operator to {advice}."
@@ -144,7 +147,7 @@ class Planned:
     def bound(self) -> str:
         """What a code is bound to: the options, and everything that goes, by content."""
         digests = sorted(f"{one.kind}\0{one.id}\0{one.digest}\0{one.only_in_copies}" for one in self.items)
-        text = "\0\0".join([f"{self.target.noun} {self.options}", *digests])
+        text = "\0\0".join([f"{self.target.noun} {self.options}", self.target.text, *digests])
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     @property
@@ -206,6 +209,9 @@ async def make_plan(
     wanted = target.wanted if isinstance(target, Filtered) else TrafficFilter()
     # Words that were planted were written for the assistant that reads the plan.
     hidden = masked or wanted.finding == UNSEEN
+    change = await _change(target, selected, masked=masked)
+    if change:
+        selected.openings = {}
     first = [one for one in items if one.id in selected.openings] or items[:EXAMPLES]
     shown = await examples(first, {} if hidden else selected.openings)
     secret = "secret" in wanted.finding or any("[redacted" in one.first_words for one in shown)
@@ -218,6 +224,7 @@ async def make_plan(
         why="",
         target=shown_name(target.name()),
         goes=counts_of(items),
+        change=change,
         users=parts(one.user_id for one in items[:size]),
         sessions=parts(one.session_id for one in items[:size] if one.session_id),
         first=at(min(times)) if times else None,
@@ -227,7 +234,15 @@ async def make_plan(
         not_found_count=len(selected.not_found),
         remains=remains,
         way_back=way_back(
-            "erased" if options.erase else "off" if not days else "whole" if scope.exact else "words",
+            "erased"
+            if options.erase
+            else "off"
+            if not days
+            else "text"
+            if change
+            else "whole"
+            if scope.exact
+            else "words",
             kept=f"for {days:,} day{'s' * (days != 1)}",
         ),
     )
@@ -248,8 +263,8 @@ def over_the_cap(number: int, error: records.CapReached) -> CapReached:
         else "Delete a smaller part, or ask the operator to raise REFLEXIO_MCP_DELETE_CAP."
     )
     return CapReached(
-        f"Nothing was deleted: this would delete {number:,} requests, interactions or learnings, and {error.limit:,} "
-        f"an hour are allowed ({error.room:,} left now). {following}"
+        f"Nothing was deleted: this would delete or change {number:,} requests, interactions or learnings, and "
+        f"{error.limit:,} an hour are allowed ({error.room:,} left now). {following}"
     )
 
 
@@ -280,6 +295,23 @@ def _about_learnings(learned: Learned | None, options: Options, target: Target) 
     }
     sentences = [sentence.format(number=number) for sentence, number in said.items() if number]
     return sentences + [SESSIONS_KEPT] * (target.noun == "request")
+
+
+async def _change(target: Target, selected: Selected, *, masked: bool) -> Change | None:
+    """Return the old text and the new text of a correction, as plans show them."""
+    if not isinstance(target, Correction) or not selected.items:
+        return None
+
+    def redacted() -> Change:
+        from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
+
+        texts = (selected.openings[selected.items[0].id], target.text)
+        before, after = (
+            f"({len(text):,} characters)" if masked else clip(redact(text), TEXT_CHARS) for text in texts
+        )
+        return Change(before=before, after=after)
+
+    return await anyio.to_thread.run_sync(redacted)
 
 
 def _held(target: Target, selected: Selected, state: State, owner: Owner) -> list[Item]:

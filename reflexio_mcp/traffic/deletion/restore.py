@@ -31,7 +31,7 @@ from reflexio_mcp.traffic.deletion.targets import EXAMPLES, OPENING_CHARS
 from reflexio_mcp.traffic.errors import NotStored, Unreadable, refusing
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
-from reflexio_mcp.traffic.learnings.remove import delete_by_id
+from reflexio_mcp.traffic.learnings.remove import delete_by_id, update_text
 from reflexio_mcp.traffic.reading.lookup import Progress, read_set
 from reflexio_mcp.traffic.reading.paging import place_of
 from reflexio_mcp.traffic.scope import Scope
@@ -150,6 +150,7 @@ async def restore(
     async for batch in _batches(state, owner, undo):
         copies |= batch.copies
         learnings |= batch.learnings
+        act.names |= {key: one.names for key, one in batch.copies.items()}
         await act.requests(batch.requests)
         await progress("requests restored", len(act.back), None)
     await act.learnings(learnings)
@@ -178,6 +179,7 @@ class _Restore:
         became: what became of each id that is not back.
         back: what is back, by its id.
         learned: the learnings that are back, as they are stored now.
+        names: the names of the copies, by the ids of what they hold.
         turns: the ids that restored interactions have now, by the ids that they had.
     """
 
@@ -187,6 +189,7 @@ class _Restore:
     became: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
     back: dict[str, Counts] = field(default_factory=dict[str, Counts])
     learned: dict[str, Learning] = field(default_factory=dict[str, Learning])
+    names: dict[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     turns: dict[int, int] = field(default_factory=dict[int, int])
     turns_lost: int = 0
     remains: list[str] = field(default_factory=list[str])
@@ -282,11 +285,15 @@ class _Restore:
 
     async def _of_user(self, user_id: str, learnings: Mapping[str, Learning]) -> None:
         before = await learnings_of_user(self.scope, user_id)
-        ids, texts = {one.learning_id for one in before}, {one.digest for one in before}
+        ids, texts = {one.learning_id: one for one in before}, {one.digest for one in before}
+        corrected: set[str] = set()
         missing: list[Any] = []
         for key, one in learnings.items():
             if one.digest in texts:  # a restored playbook has another id
                 self.became[key] = "already_there"
+            elif key in ids and f"t:{ids[key].digest}" in self.names[key]:
+                corrected.add(key)
+                await update_text(self.scope, one, one.content)
             elif key in ids:
                 self.became[key] = "id_taken"
             elif one.row:
@@ -297,7 +304,9 @@ class _Restore:
         if playbooks := [row for row in missing if not isinstance(row, UserProfile)]:
             await self.scope.client.add_user_playbooks(playbooks)
         after = await learnings_of_user(self.scope, user_id)
-        stored = {one.digest: one for one in after if one.learning_id not in ids}
+        stored = {
+            one.digest: one for one in after if one.learning_id in corrected or one.learning_id not in ids
+        }
         for key, one in learnings.items():
             if self.became[key] == "left" and one.digest in stored:
                 del self.became[key]

@@ -8,11 +8,12 @@ from typing import ClassVar, Final
 
 from reflexio_mcp.rest.api_limits import MAX_DELETE_IDS
 from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.results.deletion import few
 from reflexio_mcp.state.records import Copied
 from reflexio_mcp.traffic.content import opening, texts_of
 from reflexio_mcp.traffic.deletion.items import Item, item_of, learning_item, opened, outcome_item
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.learnings.find import Learned, learnings_of_user
+from reflexio_mcp.traffic.learnings.find import Learned, find_interactions, learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings, unselected
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
@@ -23,6 +24,7 @@ from reflexio_mcp.traffic.scope import Scope
 __all__ = [
     "EXAMPLES",
     "OPENING_CHARS",
+    "Correction",
     "Filtered",
     "Interactions",
     "Learnings",
@@ -45,6 +47,18 @@ UNREADABLE_SESSIONS: Final = (
 OF_USER: Final = (
     "What other users stored stays, also where it speaks of this user.",
     "Agent playbooks, session evaluations and Reflexio's own logs of its runs stay: no call deletes them.",
+)
+NOT_CURRENT: Final = (
+    "names a learning that is {state}; only a current one can be corrected. Nothing was changed."
+)
+QUOTE_STAYS: Final = "The passage that it was learned from is kept beside it, with the words that were said."
+TEACHES_AGAIN: Final = (
+    "What it was learned from is still stored (request {ids}), so Reflexio can learn the old text again beside the new "
+    "one. To prevent that, delete these requests too."
+)
+MAY_TEACH_AGAIN: Final = (
+    "It is not known whether what it was learned from is still stored. "
+    "From that, Reflexio can learn the old text again."
 )
 
 _NO_SOURCES: Final = Sources(frozenset(), frozenset())
@@ -82,10 +96,12 @@ class Target(ABC):
 
     Args:
         noun: what is counted.
-            everything: it is all that is stored, so that the number has to be typed.
+        everything: it is all that is stored, so that the number has to be typed.
+        text: the new text of what is corrected instead of deleted.
     """
 
     noun: ClassVar[str] = "request"
+    text: str = ""
     everything: bool = False
 
     @abstractmethod
@@ -285,3 +301,75 @@ class Learnings(Target):
     def means(self, copied: Copied, selected: Selected) -> bool:
         content = opened(copied)
         return isinstance(content, Learning) and self.selection.chooses(content, selected.sources)
+
+
+@dataclass(frozen=True)
+class Correction(Target):
+    """A new text for one learning, which stays.
+
+    Args:
+        selection: the learning, with its user.
+    """
+
+    selection: Selection
+    text: str = ""
+
+    noun: ClassVar[str] = "learning"
+
+    @classmethod
+    def of(cls, scope: Scope, user_id: str, learning_id: str, text: str, *, secrets: bool) -> "Correction":
+        """Check the arguments of a call.
+
+        Args:
+            secrets: whether a text with a secret in it may be stored.
+
+        Raises:
+            InvalidInput: one of them cannot be used.
+        """
+        from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
+
+        if not text.strip():
+            raise InvalidInput("content", "must not be blank; delete_learnings deletes a learning.")
+        if not secrets and redact(text) != text:
+            raise InvalidInput("content", "contains a secret, which this server does not store.")
+        return cls(Selection(scope.user(user_id), (require_id("learning_id", learning_id),)), text)
+
+    def name(self, *, words: bool = True) -> str:
+        return f"the text of {self.selection.learning_ids[0]} of user {self.selection.user_id}"
+
+    async def read(self, scope: Scope) -> Learning | None:
+        """Read the learning; `None` if it is not stored."""
+        return next(iter((await select_learnings(scope, self.selection)).learned.learnings), None)
+
+    async def select(self, scope: Scope, progress: Progress) -> Selected:
+        learning = await self.read(scope)
+        if learning is None:
+            return Selected(not_found=[*self.selection.learning_ids], learned=Learned())
+        if learning.state != "current":
+            raise InvalidInput("learning_id", NOT_CURRENT.format(state=learning.state))
+        if learning.content == self.text:
+            raise InvalidInput("content", "is what this learning says already; nothing was changed.")
+        return Selected(
+            [learning_item(learning)],
+            {learning.learning_id: learning.content},
+            learned=Learned(),
+            remains=[*await self._taught_by(scope, learning), *([QUOTE_STAYS] if learning.quote else [])],
+        )
+
+    async def _taught_by(self, scope: Scope, learning: Learning) -> list[str]:
+        """Return whether what the learning came from is stored, in sentences."""
+        if learning.interaction_ids:
+            found = await find_interactions(scope, learning.user_id, learning.interaction_ids)
+            sources, known = [place[0] for place in found.places.values()], found.everything
+        else:
+            stored = await get_stored(scope, learning.last_request_id) if learning.last_request_id else None
+            sources, known = [stored.request.request_id] if stored else [], stored is not None
+        if sources:
+            return [TEACHES_AGAIN.format(ids=", ".join(few(list(dict.fromkeys(sources)))))]
+        return [] if known else [MAY_TEACH_AGAIN]
+
+    def copy_names(self) -> list[str]:
+        return [f"l:{one}" for one in self.selection.learning_ids]
+
+    def means(self, copied: Copied, selected: Selected) -> bool:
+        return False

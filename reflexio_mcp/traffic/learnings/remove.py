@@ -23,7 +23,7 @@ from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
 
-__all__ = ["TakenBack", "delete_by_id", "take_back"]
+__all__ = ["TakenBack", "delete_by_id", "take_back", "update_text", "wait_for_learning"]
 
 ROUNDS: Final = 4
 """How often learnings are looked for and deleted: a merge can bring one back."""
@@ -120,6 +120,23 @@ async def delete_by_id(scope: Scope, learnings: Sequence[Learning], sent: set[st
                 if error.effect == "none":
                     sent -= named
                 raise
+
+
+async def update_text(scope: Scope, learning: Learning, text: str) -> None:
+    """Change the text of a learning in place; its sources and its quotation stay.
+
+    The API does not confine this to a user, and says that it changed what is not there: the caller looks before and
+    after.
+    """
+    if learning.kind == "profile":
+        await scope.client.update_profile(learning.user_id, learning.number, text)
+    else:
+        await scope.client.update_user_playbook(int(learning.number), text)
+
+
+async def wait_for_learning(scope: Scope, users: Sequence[str], progress: Progress) -> dict[str, str]:
+    """Wait a while until nothing is being learned from some users, and return those for whom something still is."""
+    return await _wait(scope, users, anyio.current_time() + WAIT_SECONDS, progress)
 
 
 async def _wait(scope: Scope, users: Sequence[str], until: float, progress: Progress) -> dict[str, str]:

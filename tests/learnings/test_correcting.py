@@ -1,0 +1,165 @@
+"""A learning is corrected in place: plan with the difference, consent, read again, and the old text can come back."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.deletion.support import Person, World, text_of
+
+pytestmark = pytest.mark.anyio
+
+OLD, NEW = "Lives at 1 Oak Road", "Lives at 5 Elm Road"
+ASKED = {"user_id": "ada", "learning_id": "profile:p", "content": NEW}
+
+
+@pytest.fixture(autouse=True)
+def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    from reflexio_mcp.traffic.learnings import remove
+
+    monkeypatch.setattr(remove, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(remove, "WAIT_SECONDS", 0.1)
+
+
+async def known(world: World) -> None:
+    await world.put("r1", text="I live at 1 Oak Road")
+    await world.learn("p", "r1", content=OLD, quote="I live at 1 Oak Road")
+    await world.learn(7, "r1", content="Ship to Oak Road", trigger="when ordering")
+    await world.put("r2", user="bob")
+    await world.learn("q", "r2", user="bob", content="likes coffee")
+
+
+async def test_the_plan_shows_both_texts_and_its_code_changes_this_one(world: World) -> None:
+    await known(world)
+    async with world.connect() as caller:
+        plan = await caller.plan("correct_learning", **ASKED)
+        assert plan["change"] == {"before": OLD, "after": NEW}
+        assert plan["why"] == "Nothing is changed yet. This would change:"
+        assert world.backend.profiles["p"].content == OLD
+        receipt = await caller.receipt("correct_learning", **ASKED, confirm=plan["confirm"])
+        listed = await caller.call("list_learnings", user_id="ada", contains="elm")
+    assert (receipt["status"], receipt["corrected"], receipt["deleted"]) == ("complete", 1, {})
+    assert any("(request r1), so Reflexio can learn the old text again" in one for one in receipt["remains"])
+    assert [one["content"] for one in listed["learnings"]] == [NEW]
+    before, after = world.backend.playbooks[7], world.backend.profiles["p"]
+    assert (before.content, after.interactions) == ("Ship to Oak Road", (1,))
+
+
+async def test_a_playbook_is_corrected_and_comes_back(world: World) -> None:
+    await known(world)
+    asked = {"user_id": "ada", "learning_id": "user_playbook:7", "content": "Ship to Elm Road"}
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("correct_learning", **asked)
+        assert world.backend.playbooks[7].content == "Ship to Elm Road"
+        done = await caller.restored(receipt["number"])
+    assert (done["status"], done["restored"]) == ("complete", {"learnings": 1})
+    assert world.backend.playbooks[7].content == "Ship to Oak Road"
+    assert len(world.backend.playbooks) == 1
+
+
+async def test_the_old_text_comes_back_only_in_place_of_the_text_that_took_its_place(world: World) -> None:
+    await known(world)
+    async with world.connect(CONFIRM="off") as caller:
+        first = await caller.receipt("correct_learning", **ASKED)
+        second = await caller.receipt("correct_learning", **ASKED | {"content": "Lives in Rome"})
+        refused = await caller.restored(first["number"])
+        assert refused["not_restored"] == [{"why": "id_taken", "count": 1, "ids": ["profile:p"]}]
+        assert world.backend.profiles["p"].content == "Lives in Rome"
+        for number in (second["number"], first["number"]):
+            assert (await caller.restored(number))["restored"] == {"learnings": 1}
+    assert world.backend.profiles["p"].content == OLD
+
+
+async def test_an_erasing_correction_leaves_no_copy_of_the_old_text(world: World) -> None:
+    await known(world)
+    async with world.connect(CONFIRM="off") as caller:
+        first = await caller.receipt("correct_learning", **ASKED)
+        last = await caller.receipt("correct_learning", **ASKED | {"content": "Lives in Rome", "erase": True})
+        assert last["way_back"]["state"] == "erased"
+        assert "has no recovery copy" in await caller.refused("restore_requests", deletion=first["number"])
+
+
+@pytest.mark.parametrize("changes", [{"content": "Lives in Rome"}, {"erase": True}])
+async def test_a_code_does_not_fit_another_text_or_other_options(
+    world: World, changes: dict[str, Any]
+) -> None:
+    await known(world)
+    async with world.connect() as caller:
+        plan = await caller.plan("correct_learning", **ASKED)
+        answer = await caller.call("correct_learning", **ASKED | changes, confirm=plan["confirm"])
+        assert answer["status"] == "changed"
+        await world.learn("p", "r1", content="Lives in Paris")
+        answer = await caller.call("correct_learning", **ASKED, confirm=plan["confirm"])
+    assert answer["status"] == "changed"
+    assert world.backend.profiles["p"].content == "Lives in Paris"
+
+
+async def test_nobody_corrects_a_learning_of_another_user_or_one_that_is_not_there(world: World) -> None:
+    await known(world)
+    async with world.connect(CONFIRM="off", REFLEXIO_USER_ID="ada") as caller:
+        for learning_id in ("profile:q", "user_playbook:99"):
+            answer = await caller.call("correct_learning", learning_id=learning_id, content=NEW)
+            assert (answer["status"], answer["plan"]["not_found"]) == ("not_found", [learning_id])
+    assert not world.backend.calls["/api/update_user_playbook"]
+    assert world.backend.profiles["q"].content == "likes coffee"
+
+
+async def test_what_cannot_be_a_correction_is_refused(world: World) -> None:
+    await known(world)
+    await world.learn("old", "r1", status="superseded")
+    token = "ghp_" + "16C7e42F292c6912E7710c838347Ae178B4a"
+    async with world.connect(CONFIRM="off", PUBLISH_SECRETS="refuse") as caller:
+        for changes, said in (
+            ({"content": " "}, "must not be blank"),
+            ({"content": OLD}, "says already"),
+            ({"content": f"The token is {token}"}, "contains a secret"),
+            ({"learning_id": "profile:old"}, "is superseded"),
+            ({"user_id": ""}, "needs user_id"),
+        ):
+            assert said in await caller.refused("correct_learning", **ASKED | changes)
+    assert world.backend.profiles["p"].content == OLD
+
+
+async def test_a_person_is_shown_both_texts(world: World) -> None:
+    await known(world)
+    answers: list[dict[str, Any]] = [{"change": False}, {"delete": True}, {"change": True}]
+    person = Person(lambda _: answers.pop(0))
+    async with world.connect(person=person) as caller:
+        for status in ("declined", "declined", "complete"):
+            assert (await caller.call("correct_learning", **ASKED))["status"] == status
+    assert OLD in person.seen[0]
+    assert NEW in person.seen[0]
+    assert list(person.schemas[0]["properties"]) == ["change"]
+    assert world.backend.profiles["p"].content == NEW
+
+
+async def test_hidden_content_and_secrets_are_not_shown(world: World) -> None:
+    await known(world)
+    token = "ghp_" + "16C7e42F292c6912E7710c838347Ae178B4a"
+    await world.learn("p", "r1", content=f"The token is {token}")
+    async with world.connect() as caller:
+        result = await caller.result("correct_learning", **ASKED)
+        assert token not in text_of(result) + json.dumps(result.structured_content)
+    async with world.connect(MASK="1") as caller:
+        result = await caller.result("correct_learning", **ASKED)
+        assert "token is" not in text_of(result) + json.dumps(result.structured_content)
+
+
+async def test_a_change_that_did_not_happen_is_not_called_done(world: World) -> None:
+    await known(world)
+    world.backend.answering["/api/update_user_profile"] = {"success": True}
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("correct_learning", **ASKED)
+    assert (receipt["status"], receipt.get("corrected")) == ("incomplete", None)
+    assert receipt["not_deleted"] == [{"why": "still_present", "count": 1, "ids": ["profile:p"]}]
+
+
+async def test_the_log_names_the_correction_and_not_its_text(world: World) -> None:
+    await known(world)
+    server = world.server(CONFIRM="off")
+    async with world.connect(server=server) as caller:
+        await caller.receipt("correct_learning", **ASKED)
+    lines = [entry.line for entry in server.runtime.state.log.entries()]
+    assert '"tool": "correct_learning"' in lines[0]
+    assert '"corrected": 1' in lines[1]
+    assert "Road" not in "".join(lines)
