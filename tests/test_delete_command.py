@@ -217,3 +217,8 @@ def test_an_interrupted_deletion_says_so_and_the_same_command_finishes_it(
         assert (code, "the same command again" in said) == (130, True)
     run("delete", "--source", "ci.e2e", "--yes")
     assert left(store) == {"kept-ada", "kept-bob"}
+
+
+def test_a_store_that_does_not_learn_has_nothing_to_correct(run: Run, store: str) -> None:
+    code, said = run("correct", "profile:p", "A new text", "--user-id", "ada")
+    assert (code, "does not learn" in said) == (2, True)

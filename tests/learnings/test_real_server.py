@@ -1,7 +1,11 @@
 """What was learned on the real server is found by its sources, deleted with them, and comes back with them."""
 
+from pathlib import Path
+
+import anyio.to_thread
 import pytest
 
+from reflexio_mcp.cli import main
 from tests.support.real_learning import Corner
 
 pytestmark = [pytest.mark.anyio, pytest.mark.live]
@@ -78,3 +82,23 @@ async def test_a_corrected_text_stays_once_its_conversation_is_deleted_and_its_c
         assert [one.content for one in await corner.profiles()] == ["Lives at 5 Elm Road"]
         assert (await caller.restored(receipt["number"]))["restored"] == {"learnings": 1}
         assert [one.content for one in await corner.profiles()] == [before.content]
+
+
+async def test_the_command_corrects_a_learning(
+    corner: Corner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("reflexio_mcp.backend.default_store", lambda: tmp_path / "store.db")
+    corner.learn("fir road", profile="Lives at 1 Fir Road", quote="I live at 1 Fir Road")
+    await corner.say("a", "I live at 1 Fir Road", force_extraction=True)
+    [before] = await corner.profiles()
+    words = [
+        "correct",
+        f"profile:{before.profile_id}",
+        "Lives at 5 Elm Road",
+        "--user-id",
+        corner.name("ada"),
+    ]
+    code = await anyio.to_thread.run_sync(main, [*words, "--url", corner.server.url, "--yes"])
+    said = capsys.readouterr().out
+    assert (code, "Lives at 1 Fir Road" in said, "corrected: 1" in said) == (0, True, True), said
+    assert [one.content for one in await corner.profiles()] == ["Lives at 5 Elm Road"]
