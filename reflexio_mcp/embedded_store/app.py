@@ -19,10 +19,9 @@ import anyio.to_thread
 from pydantic import ValidationError
 from starlette.types import Receive, Scope, Send
 
-from reflexio_mcp.embedded_store.database import BUSY_SECONDS, Database
-from reflexio_mcp.embedded_store.errors import StoreBusy, StoreFailed
+from reflexio_mcp.embedded_store.database import BUSY_SECONDS, Database, StoreBusy, StoreFailed
 from reflexio_mcp.embedded_store.routes import ROUTES, Json, Refusal
-from reflexio_mcp.rest.responses import Call, HttpReply
+from reflexio_mcp.rest.exchange import Call, HttpReply
 
 __all__ = ["EmbeddedStore"]
 

@@ -1,21 +1,90 @@
-"""The routes: one function each, from a connection and a body to the API's answer.
+"""The routes: their bodies, and one function each from a connection and a body to the API's answer.
 
 Only this package's client calls them. The store learns nothing: it has no profiles, playbooks and outcomes.
 """
 
 import json
 import sqlite3
+import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from reflexio_mcp import __version__
-from reflexio_mcp.embedded_store import bodies
-from reflexio_mcp.rest import models
+from reflexio_mcp.rest import api_limits, models
 from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("String must not be empty or whitespace-only")
+    return value.strip()
+
+
+Name = Annotated[str, AfterValidator(_not_blank)]
+Source = Annotated[str, StringConstraints(pattern=rf"^({api_limits.SOURCE_PATTERN.pattern})?$")]
+
+
+class Body(BaseModel):
+    """Base of the bodies. Unknown fields are ignored."""
+
+    model_config = ConfigDict(extra="ignore", defer_build=True)
+
+
+class Publish(models.PublishBody):
+    model_config = ConfigDict(extra="ignore", defer_build=True)
+
+    request_id: Name = Field(default_factory=lambda: str(uuid.uuid4()))
+    user_id: Name
+    session_id: Name
+    source: Source = ""
+    interaction_data_list: Annotated[
+        list[models.Interaction], Field(min_length=1, max_length=api_limits.MAX_INTERACTIONS)
+    ]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.evaluation_only and self.force_extraction:
+            raise ValueError("evaluation_only cannot be combined with force_extraction")
+        for turn in self.interaction_data_list:
+            if turn.user_action != "none" and not turn.user_action_description:
+                raise ValueError("user_action requires a user_action_description")
+            if turn.interacted_image_url and turn.image_encoding:
+                raise ValueError("interacted_image_url and image_encoding cannot both be set")
+        return self
+
+
+class GetRequests(Body):
+    user_id: str | None = None
+    request_id: str | None = None
+    session_id: str | None = None
+    source: Source | None = None
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    top_k: Annotated[int, Field(gt=0)] = 30
+    offset: Annotated[int, Field(ge=0)] = 0
+    count: Literal["sessions", "requests"] | None = None
+
+
+class RequestId(Body):
+    request_id: Name
+
+
+class RequestIds(Body):
+    request_ids: Annotated[list[str], Field(min_length=1, max_length=api_limits.MAX_DELETE_IDS)]
+
+
+class User(Body):
+    user_id: Name
+
+
+class OneInteraction(User):
+    interaction_id: Annotated[int, Field(gt=0)]
+
 
 Json: TypeAlias = dict[str, Any]
 Change: TypeAlias = Literal["none", "adds", "deletes"]
@@ -61,7 +130,7 @@ class Refusal(Exception):
         self.detail = detail
 
 
-def _route(method: str, path: str, body: type[BaseModel] = bodies.Body, change: Change = "none") -> Any:
+def _route(method: str, path: str, body: type[BaseModel] = Body, change: Change = "none") -> Any:
     def register(answer: Answer) -> Answer:
         ROUTES[method, path] = Route(body, answer, change)
         return answer
@@ -69,8 +138,8 @@ def _route(method: str, path: str, body: type[BaseModel] = bodies.Body, change: 
     return register
 
 
-@_route("POST", "/api/publish_interaction", bodies.Publish, "adds")
-def publish(connection: sqlite3.Connection, body: bodies.Publish, now: int) -> Json:
+@_route("POST", "/api/publish_interaction", Publish, "adds")
+def publish(connection: sqlite3.Connection, body: Publish, now: int) -> Json:
     version = body.agent_version or DEFAULT_AGENT_VERSION
     turns = [turn.model_dump() for turn in body.interaction_data_list]
     for turn in turns:
@@ -144,8 +213,8 @@ def _taken(request_id: str) -> Json:
     return {"success": False, "message": f"request_id {request_id!r} already exists"}
 
 
-@_route("GET", "/api/learning_status", bodies.RequestId)
-def learning_status(connection: sqlite3.Connection, body: bodies.RequestId, now: int) -> Json:
+@_route("GET", "/api/learning_status", RequestId)
+def learning_status(connection: sqlite3.Connection, body: RequestId, now: int) -> Json:
     row = connection.execute(
         "SELECT evaluation_only FROM requests WHERE request_id = ?", [body.request_id]
     ).fetchone()
@@ -155,8 +224,8 @@ def learning_status(connection: sqlite3.Connection, body: bodies.RequestId, now:
     return {"status": learning.status, "reason": learning.reason}
 
 
-@_route("POST", "/api/get_requests", bodies.GetRequests)
-def get_requests(connection: sqlite3.Connection, query: bodies.GetRequests, now: int) -> Json:
+@_route("POST", "/api/get_requests", GetRequests)
+def get_requests(connection: sqlite3.Connection, query: GetRequests, now: int) -> Json:
     condition, values = _condition(query)
     # An index has this order: the first row of a session is its newest, and the scan stops at the last session.
     rows = connection.execute(
@@ -189,7 +258,7 @@ def get_requests(connection: sqlite3.Connection, query: bodies.GetRequests, now:
     }
 
 
-def _condition(query: bodies.GetRequests) -> tuple[str, list[str | int]]:
+def _condition(query: GetRequests) -> tuple[str, list[str | int]]:
     """The filters as SQL, with the values of its parameters."""
     # In the API, an empty id is no filter, and an empty source means requests without a source.
     terms: dict[str, str | int | None] = {
@@ -204,8 +273,8 @@ def _condition(query: bodies.GetRequests) -> tuple[str, list[str | int]]:
     return " AND ".join(given) or "1", list(given.values())
 
 
-@_route("POST", "/embedded/read_whole", bodies.RequestIds)
-def read_whole(connection: sqlite3.Connection, body: bodies.RequestIds, now: int) -> Json:
+@_route("POST", "/embedded/read_whole", RequestIds)
+def read_whole(connection: sqlite3.Connection, body: RequestIds, now: int) -> Json:
     """Return the first requests with everything that is stored, as many as have room."""
     found: list[Json] = []
     size = looked_up = 0
@@ -242,19 +311,19 @@ def _with_interactions(
     return items
 
 
-@_route("DELETE", "/api/delete_request", bodies.RequestId, "deletes")
-def delete_request(connection: sqlite3.Connection, body: bodies.RequestId, now: int) -> Json:
+@_route("DELETE", "/api/delete_request", RequestId, "deletes")
+def delete_request(connection: sqlite3.Connection, body: RequestId, now: int) -> Json:
     _delete_requests(connection, "request_id = ?", body.request_id)
     return {"success": True, "message": "Deleted successfully"}
 
 
-@_route("DELETE", "/api/delete_requests_by_ids", bodies.RequestIds, "deletes")
-def delete_requests_by_ids(connection: sqlite3.Connection, body: bodies.RequestIds, now: int) -> Json:
+@_route("DELETE", "/api/delete_requests_by_ids", RequestIds, "deletes")
+def delete_requests_by_ids(connection: sqlite3.Connection, body: RequestIds, now: int) -> Json:
     return _deleted(_delete_requests(connection, f"request_id {_AMONG}", json.dumps(body.request_ids)))
 
 
-@_route("DELETE", "/api/delete_interaction", bodies.OneInteraction, "deletes")
-def delete_interaction(connection: sqlite3.Connection, body: bodies.OneInteraction, now: int) -> Json:
+@_route("DELETE", "/api/delete_interaction", OneInteraction, "deletes")
+def delete_interaction(connection: sqlite3.Connection, body: OneInteraction, now: int) -> Json:
     connection.execute(
         "DELETE FROM interactions WHERE interaction_id = ?"
         " AND EXISTS (SELECT 1 FROM requests WHERE arrival = request AND user_id = ?)",
@@ -263,8 +332,8 @@ def delete_interaction(connection: sqlite3.Connection, body: bodies.OneInteracti
     return {"success": True, "message": "Deleted successfully"}
 
 
-@_route("POST", "/api/clear_user_data", bodies.User, "deletes")
-def clear_user_data(connection: sqlite3.Connection, body: bodies.User, now: int) -> Json:
+@_route("POST", "/api/clear_user_data", User, "deletes")
+def clear_user_data(connection: sqlite3.Connection, body: User, now: int) -> Json:
     (interactions,) = connection.execute(
         "SELECT COUNT(*) FROM interactions JOIN requests ON arrival = request WHERE user_id = ?",
         [body.user_id],
@@ -282,14 +351,14 @@ def _deleted(count: int) -> Json:
 
 
 @_route("GET", "/health")
-def health(connection: sqlite3.Connection, body: bodies.Body, now: int) -> Json:
+def health(connection: sqlite3.Connection, body: Body, now: int) -> Json:
     # Reading shows whether the file is damaged.
     connection.execute("SELECT 1 FROM requests LIMIT 1").fetchall()
     return {"status": "healthy"}
 
 
 def _always(body: Json) -> Answer:
-    def answer(connection: sqlite3.Connection, asked: bodies.Body, now: int) -> Json:
+    def answer(connection: sqlite3.Connection, asked: Body, now: int) -> Json:
         return body
 
     return answer

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from reflexio_mcp.results.base import TEXT_CHARS
-from reflexio_mcp.results.text import fence
+from reflexio_mcp.results.base import TEXT_CHARS, fence
 
 __all__ = [
     "counted",

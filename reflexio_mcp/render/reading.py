@@ -1,4 +1,4 @@
-"""Pages of sessions and requests, and one request, as text."""
+"""Pages of sessions, requests and learnings, and one request, as text."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,6 +7,8 @@ from reflexio_mcp.results.base import Moment
 from reflexio_mcp.results.reading import (
     Gap,
     InteractionRow,
+    LearningPage,
+    LearningRow,
     Looked,
     OneRequest,
     RequestPage,
@@ -15,7 +17,15 @@ from reflexio_mcp.results.reading import (
     SessionRow,
 )
 
-__all__ = ["gap_lines", "moment", "one_request", "request_page", "request_row", "session_page"]
+__all__ = [
+    "gap_lines",
+    "learning_page",
+    "moment",
+    "one_request",
+    "request_page",
+    "request_row",
+    "session_page",
+]
 
 
 def moment(at: Moment) -> str:
@@ -165,3 +175,61 @@ def _gap(gap: Gap) -> str:
         f"from {moment(gap.first)}" if gap.first else "", f"until {moment(gap.last)}" if gap.last else ""
     )
     return f"{what} {times.replace(' · ', ' ') or 'at an unknown time'}"
+
+
+_SOURCES = {
+    "recorded": "",
+    "reconstructed": "source reconstructed from the last request of its window",
+    "not_known": "source not known",
+}
+
+
+def learning_page(page: LearningPage) -> str:
+    if page.total:
+        found = f"{counted(page.total, 'learning')} of {page.of}, {page.returned:,} here:"
+    else:
+        unsure = page.unreadable or page.unlinked or page.users_not_read
+        found = f"Learnings of {page.of}: not known." if unsure else f"No learning of {page.of}."
+    return lines(
+        fenced([found, *map(_learning, page.learnings)]),
+        f"Learning from this request: {page.learning.means}" if page.learning else "",
+        page.notes,
+        gap_lines(page.unreadable),
+        more(page.cursor),
+    )
+
+
+def _learning(one: LearningRow) -> str:
+    sources = [f"{each.request_id} (interaction {_numbers(each.interactions)})" for each in one.from_requests]
+    others = f" and {one.more_requests:,} more requests" if one.more_requests else ""
+    gone, unread = one.interactions_deleted, one.interactions_not_looked_up
+    return lines(
+        row(
+            one.learning_id,
+            one.state,
+            moment(one.changed_at) if one.changed_at else "",
+            f"user {one.user_id}" if one.user_id else "",
+            counted(one.characters, "character") if one.characters is not None else "",
+        ),
+        _below(one.content),
+        _below(f"when: {one.trigger}" if one.trigger else ""),
+        _below(f"quotes: “{one.quotes}”" if one.quotes else ""),
+        _below(
+            row(
+                _SOURCES[one.source],
+                f"from {'; '.join(sources)}{others}" if sources else "",
+                f"the words quoted are in {', '.join(one.said_in)}" if one.said_in else "",
+                f"{counted(gone, 'interaction')} it came from no longer stored" if gone else "",
+                f"{counted(unread, 'interaction')} not looked up" if unread else "",
+                f"names request {one.last_request}" if one.last_request else "",
+            )
+        ),
+    )
+
+
+def _numbers(places: list[int]) -> str:
+    return ", ".join(map(str, places))
+
+
+def _below(text: str) -> str:
+    return "  " + text.replace("\n", "\n      ") if text else ""

@@ -2,8 +2,8 @@
 
 from reflexio_mcp.render.blocks import lines, sentence
 from reflexio_mcp.render.deletion import past
+from reflexio_mcp.results.base import quoting
 from reflexio_mcp.results.status import Backend, Limits, Policy, Status
-from reflexio_mcp.results.text import quoting
 
 __all__ = ["status"]
 

@@ -20,10 +20,10 @@ from reflexio_mcp.rest.errors import (
     ReflexioError,
     Unreachable,
 )
-from reflexio_mcp.rest.responses import Answer, Call, Kind
+from reflexio_mcp.rest.exchange import Answer, Call, Kind
 
 if TYPE_CHECKING:
-    from reflexio_mcp.rest.retry import Sender
+    from reflexio_mcp.rest.exchange import Sender
 
 __all__ = ["ReflexioClient"]
 
@@ -369,7 +369,7 @@ class ReflexioClient:
     def _open(self) -> "Sender":
         import anyio
 
-        from reflexio_mcp.rest.retry import Sender
+        from reflexio_mcp.rest.exchange import Sender
 
         # The embedded store is an ASGI app too, so it can be called.
         makes_one = callable(self._transport) and not hasattr(self._transport, "exchange")

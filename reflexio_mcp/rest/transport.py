@@ -9,7 +9,7 @@ from typing import Any, Final
 import httpx
 
 from reflexio_mcp.rest import api_limits, errors
-from reflexio_mcp.rest.responses import Call, HttpReply
+from reflexio_mcp.rest.exchange import Call, HttpReply
 
 __all__ = ["HttpTransport", "new_client", "trust"]
 

@@ -6,8 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from reflexio_mcp.results.base import Moment, Result, Row
-from reflexio_mcp.results.text import shown_id, shown_name
+from reflexio_mcp.results.base import Moment, Result, Row, shown_id, shown_name
 
 __all__ = [
     "Change",

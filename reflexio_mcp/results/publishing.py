@@ -7,9 +7,8 @@ from pydantic import Field
 
 from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.models import PublishBody, PublishReply
-from reflexio_mcp.results.base import NOTICE, Result
+from reflexio_mcp.results.base import NOTICE, Result, shown_id, shown_name
 from reflexio_mcp.results.reading import NOT_APPLICABLE, Learning, learning_row
-from reflexio_mcp.results.text import shown_id, shown_name
 
 __all__ = ["Finished", "Stored", "stored"]
 

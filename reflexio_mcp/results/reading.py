@@ -8,8 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from reflexio_mcp.rest.models import StoredInteraction
-from reflexio_mcp.results.base import Moment, Result, Row, at
-from reflexio_mcp.results.text import beginning, clip, label, shown_name
+from reflexio_mcp.results.base import Moment, Result, Row, at, beginning, clip, label, shown_name
 
 __all__ = [
     "ExplorerData",

@@ -16,7 +16,7 @@ from opentelemetry import trace
 
 from reflexio_mcp.consent.policy import FORMS_DO_NOT_LAST
 from reflexio_mcp.logs import event
-from reflexio_mcp.rest.responses import correlation_ids
+from reflexio_mcp.rest.exchange import correlation_ids
 from reflexio_mcp.server.callers import Caller, Quota, current_caller
 from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.state.state import named_call

@@ -8,8 +8,8 @@ from mcp import types
 
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestPage, RequestQuery
+from reflexio_mcp.results.base import shown_id
 from reflexio_mcp.results.reading import as_name
-from reflexio_mcp.results.text import shown_id
 from reflexio_mcp.server.prompts import PROMPTS
 from reflexio_mcp.server.resources import templates
 from reflexio_mcp.toolkit.context import App

@@ -9,7 +9,7 @@ from typing import Final
 from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS, GetPromptResult, Prompt, PromptArgument, PromptMessage, TextContent
 
-from reflexio_mcp.results.text import visible
+from reflexio_mcp.results.base import visible
 from reflexio_mcp.toolkit.context import Call, app_of, scope_of
 from reflexio_mcp.traffic.errors import quoted
 

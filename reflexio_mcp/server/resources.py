@@ -13,8 +13,8 @@ from mcp.types import Resource, ResourceTemplate, TextContent
 
 from reflexio_mcp.explorer.document import document, uri
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.toolkit.arguments import describe
 from reflexio_mcp.toolkit.context import Call, app_of, scope_of
+from reflexio_mcp.toolkit.parameters import describe
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, TrafficError
 
 __all__ = ["RESOURCES", "TEMPLATES", "listed", "read", "templates"]

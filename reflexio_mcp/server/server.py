@@ -19,15 +19,15 @@ from reflexio_mcp.render.blocks import counted
 from reflexio_mcp.render.deletion import undo_in_words
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import Action, ReflexioError
-from reflexio_mcp.results.text import outside_fences
+from reflexio_mcp.results.base import outside_fences
 from reflexio_mcp.server.callers import current_caller
 from reflexio_mcp.server.calls import CallLimiter, Ctx, caller_of
 from reflexio_mcp.server.runtime import FormSealing, Runtime
 from reflexio_mcp.server.sdk import add_outside_sealing, check, lowlevel
 from reflexio_mcp.server.stdio_stream import Answers, StdioStream
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.toolkit.arguments import checked, describe
 from reflexio_mcp.toolkit.context import App, from_page
+from reflexio_mcp.toolkit.parameters import checked, describe
 from reflexio_mcp.tools.catalog import CATALOG, offered
 from reflexio_mcp.traffic.errors import TrafficError, quoted
 

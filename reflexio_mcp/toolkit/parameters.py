@@ -1,9 +1,23 @@
-"""Parameters that several tools share, so that one word means one thing everywhere."""
+"""Parameters that tools share, and arguments as clients really send them."""
 
+import re
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from mcp.server.mcpserver.tools import Tool
+from pydantic import ValidationError
+
+from reflexio_mcp.rest.api_limits import is_blank
+from reflexio_mcp.rest.errors import Action, ReflexioError
+from reflexio_mcp.results.base import explained, quoting
+from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
+from reflexio_mcp.traffic.scope import Scope
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Final, Literal, TypeVar, cast
+from typing import Annotated, Literal, TypeVar
 
 from mcp.server.mcpserver.resolve import Resolve
 from mcp.types import CallToolResult
@@ -11,13 +25,12 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
-from reflexio_mcp.toolkit.arguments import SAID
 from reflexio_mcp.toolkit.context import Call, scope_of
-from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
 
 __all__ = [
     "MASKED",
+    "SAID",
     "AgentVersion",
     "AskedFilter",
     "Confirm",
@@ -37,12 +50,172 @@ __all__ = [
     "WaitForReceipt",
     "alone",
     "asked_filter",
+    "checked",
+    "describe",
     "filtered",
+    "invalid_arguments",
     "no_switch",
 ]
 
+IDS: Final = ("user_id", "session_id", "request_id", "request_ids", "learning_ids")
+
+MAX_ARGUMENT_CHARS: Final = 50_000
+"""Characters of one id, name or search. A cursor carries a whole filter and has a limit of its own."""
+
+SENTENCES: Final = 10
+"""Wrong arguments that a refusal explains one by one."""
+
+NAMES: Final = 8
+"""Missing or unknown arguments that it names."""
+
+UNEXPECTED: Final = (
+    "Something went wrong inside reflexio-mcp; whether it took effect is not known. "
+    "Look at what is stored before you repeat it, and see the server's log."
+)
+
+SAID: Final = "said"
+"""The kind of a problem that a check of ours found; its text follows the argument's name."""
+
+PROBLEMS: Final = {
+    SAID: "{said}",
+    "extra_forbidden": " is not a field here.",
+    "literal_error": " must be {expected}.",
+    "string_too_long": " takes {max_length:,} characters at most.",
+    "string_too_short": " must not be empty.",
+    "string_type": " must be a string.",
+    "list_type": " must be a list.",
+    "bool_type": " must be true or false.",
+    "bool_parsing": " must be true or false.",
+    "int_type": " must be a whole number.",
+    "int_parsing": " must be a whole number.",
+    "int_from_float": " must be a whole number.",
+    "int_parsing_size": " must be a whole number.",
+    "greater_than_equal": " must be {ge} or more.",
+    "less_than_equal": " must be {le:,} or less.",
+    "too_long": " takes {max_length:,} at most.",
+    "too_short": " takes {min_length:,} at least.",
+    "model_type": " must be an object.",
+    "dict_type": " must be an object.",
+    "model_attributes_type": " must be an object.",
+    "value_error": " {error}.",
+}
+"""What follows the name of an argument, by pydantic's kind of the problem."""
+
+_BRANCH = re.compile(r"(list|dict|tuple|literal|function-before)\[.*\]|(constrained-)?int|str|float|bool")
+"""How pydantic names the branch of a union in a location; no field of ours is called so."""
+
+
+def describe(error: BaseException, action: Action = "write") -> str:
+    """Any failure in words that are safe to show; `action` says whether the call could have changed anything."""
+    if isinstance(error, ReflexioError):
+        return explained(error, action)
+    if isinstance(error, TrafficError):
+        cause = error.__cause__
+        return quoting(str(error), cause.said) if isinstance(cause, ReflexioError) else str(error)
+    if isinstance(error, ValidationError):
+        return invalid_arguments(error)
+    if isinstance(error, TimeoutError):
+        return "The call took too long and was ended; look at what is stored before you repeat it."
+    return UNEXPECTED
+
+
+def invalid_arguments(error: ValidationError) -> str:
+    """What is wrong with the arguments, naming each field and what it accepts, never its value."""
+    return f"{' '.join(_sentences(error))} Nothing was sent."
+
+
+def _sentences(error: ValidationError) -> list[str]:
+    # A value that may also be left out is a union to pydantic: its other branch only says that it is not null.
+    problems = [
+        one
+        for one in error.errors(include_url=False, include_context=True, include_input=False)
+        if one["type"] != "none_required"
+    ]
+    missing = [_field(one["loc"]) for one in problems if one["type"] == "missing"]
+    sentences = [_required(missing)] if missing else []
+    sentences += [_sentence(one) for one in problems if one["type"] != "missing"]
+    if (left := len(sentences) - SENTENCES) > 0:
+        sentences[SENTENCES:] = [f"{left:,} more {'is' if left == 1 else 'are'} wrong."]
+    return sentences
+
+
+def _required(names: list[str]) -> str:
+    named = names[:NAMES] + ([f"{len(names) - NAMES:,} more"] if len(names) > NAMES else [])
+    if len(named) == 1:
+        return f"{named[0]} is required."
+    return f"{', '.join(named[:-1])} and {named[-1]} are required."
+
+
+def _sentence(problem: "ErrorDetails") -> str:
+    said = PROBLEMS.get(problem["type"])
+    known = said.format(**problem.get("ctx", {})) if said else f": {problem['msg']}."
+    return f"{_field(problem['loc'])}{known}"
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    name = ""
+    for part in location:
+        if isinstance(part, str) and _BRANCH.fullmatch(part):
+            continue
+        name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else part
+    # What is wrong with all of them together has no location.
+    return name[:120] or "arguments"
+
+
+def checked(tool: Tool, arguments: dict[str, Any], scope: Scope) -> dict[str, Any]:
+    """The arguments as a tool takes them: without nulls, ids as they are stored, the scope's user filled in.
+
+    Raises:
+        InvalidInput: an argument the tool does not have, a blank one, or one that is too long; nothing was done.
+    """
+    # A page's own tool lists no arguments.
+    accepted = list(tool.parameters["properties"] or tool.fn_metadata.arg_model.model_fields)
+    # Some clients spell "not given" as null.
+    given = {name: value for name, value in arguments.items() if value is not None and name in accepted}
+    wrong: dict[str, str] = {}
+    advice: list[str] = []
+    if unknown := sorted(set(arguments).difference(accepted)):
+        names = ", ".join(repr(name[:60]) for name in unknown[:NAMES])
+        more = f" and {len(unknown) - NAMES:,} more" if len(unknown) > NAMES else ""
+        wrong[tool.name] = f"has no argument {names}{more}"
+        if "user_id" in unknown and scope.user_id:
+            advice.append("user_id is fixed by the configuration.")
+        advice.append(f"It takes {', '.join(accepted) or 'no arguments'}.")
+    for name, value in given.items():
+        # Length first: later steps may take time for each character.
+        texts = cast("list[Any]", value) if isinstance(value, list) else [value]
+        longest = max((len(text) for text in texts if isinstance(text, str)), default=0)
+        # A user that is fixed is filled in below, also if a tool needs one.
+        needed = name in tool.parameters.get("required", ()) and not (name == "user_id" and scope.user_id)
+        if name != "cursor" and longest > MAX_ARGUMENT_CHARS:
+            wrong[name] = f"takes {MAX_ARGUMENT_CHARS:,} characters at most"
+        # Clients send empty text for what is not given. Blanks were meant as a value, and would select everything.
+        elif isinstance(value, str) and (value or needed) and is_blank(value):
+            wrong[name] = "must not be blank"
+            if not needed:
+                advice.append("Leave it out to select nothing by it.")
+    if tool.annotations and (tool.annotations.read_only_hint or tool.annotations.destructive_hint):
+        given |= {name: _as_stored(scope, given[name]) for name in IDS if name in given}
+    if scope.user_id and not given.get("user_id") and "user_id" in tool.fn_metadata.arg_model.model_fields:
+        given["user_id"] = scope.user_id
+    if wrong:
+        (field, problem), *more = wrong.items()
+        faults = "; ".join([problem, *(f"{name} {what}" for name, what in more)])
+        raise InvalidInput(field, " ".join([f"{faults}; nothing was done.", *dict.fromkeys(advice)]))
+    return given
+
+
+def _as_stored(scope: Scope, value: Any) -> Any:
+    # An id that a result showed escaped or covered must find what it stands for.
+    if isinstance(value, str):
+        return scope.stored_id(value)
+    if isinstance(value, list):
+        return [_as_stored(scope, one) for one in cast("list[Any]", value)]
+    return value
+
+
 T = TypeVar("T")
-Tool = TypeVar("Tool", bound=Callable[..., Awaitable[CallToolResult]])
+Function = TypeVar("Function", bound=Callable[..., Awaitable[CallToolResult]])
 
 
 def alone(check: Callable[[T], object]) -> AfterValidator:
@@ -139,14 +312,14 @@ FILTER: Final = tuple(inspect.signature(asked_filter, eval_str=True).parameters.
 """The parameters of the filter, the same in every tool."""
 
 
-def filtered(*without: str) -> Callable[[Tool], Tool]:
+def filtered(*without: str) -> Callable[[Function], Function]:
     """Give a tool the parameters of the filter, all but some, flat in its schema.
 
     If the tool has a parameter `asked`, it gets the filter that they make. A parameter that the tool declares itself is
     no part of that filter.
     """
 
-    def decorate(tool: Tool) -> Tool:
+    def decorate(tool: Function) -> Function:
         own = inspect.signature(tool, eval_str=True)
         flat = [one for one in FILTER if one.name not in (*without, *own.parameters)]
         call, *others = (one for one in own.parameters.values() if one.name != "asked")
@@ -164,6 +337,6 @@ def filtered(*without: str) -> Callable[[Tool], Tool]:
         flat_tool.__dict__["__signature__"] = own.replace(
             parameters=[seen[0], *(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in seen[1:])]
         )
-        return cast("Tool", flat_tool)
+        return cast("Function", flat_tool)
 
     return decorate

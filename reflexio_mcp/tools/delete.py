@@ -13,9 +13,8 @@ from pydantic import BeforeValidator, Field
 from reflexio_mcp.consent.forms import Prepared, Reply, asking, prepare, verdict_of
 from reflexio_mcp.consent.policy import refused
 from reflexio_mcp.render.deletion import deletion, restored
-from reflexio_mcp.results.base import NOTICE
+from reflexio_mcp.results.base import NOTICE, visible
 from reflexio_mcp.results.deletion import Deletion, Receipt, Restored
-from reflexio_mcp.results.text import visible
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of
 from reflexio_mcp.toolkit.spec import ToolSpec

@@ -13,9 +13,8 @@ from reflexio_mcp.consent.forms import prepare
 from reflexio_mcp.consent.policy import Question, Verdict, number_to_type
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.results.base import NOTICE, Room, structured
+from reflexio_mcp.results.base import NOTICE, Room, shown_name, structured, visible
 from reflexio_mcp.results.reading import ExplorerData, ExplorerState, RequestRow, RuleWords, SessionRequests
-from reflexio_mcp.results.text import shown_name, visible
 from reflexio_mcp.toolkit.context import Call, app_of, place_shown, scope_of
 from reflexio_mcp.traffic.audit.rules import ASKED_FINDINGS, FINDINGS, rule_of, select_each, severity_of
 from reflexio_mcp.traffic.deletion.plan import Options

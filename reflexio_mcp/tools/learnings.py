@@ -9,7 +9,7 @@ from mcp.types import CallToolResult
 from pydantic import Field
 
 from reflexio_mcp.consent.forms import Prepared, Reply, asking, prepare
-from reflexio_mcp.render import learnings as text
+from reflexio_mcp.render import reading as text
 from reflexio_mcp.results.deletion import Deletion
 from reflexio_mcp.results.reading import LearningPage
 from reflexio_mcp.toolkit import parameters

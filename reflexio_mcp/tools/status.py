@@ -10,10 +10,9 @@ from reflexio_mcp.render import status as text
 from reflexio_mcp.render.deletion import undo_in_words
 from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.errors import ReflexioError, explain
-from reflexio_mcp.results.base import NOTICE
+from reflexio_mcp.results.base import NOTICE, SAID_CHARS, label, shown_id, shown_name
 from reflexio_mcp.results.deletion import PastDeletion
 from reflexio_mcp.results.status import Backend, Limits, Policy, Status
-from reflexio_mcp.results.text import SAID_CHARS, label, shown_id, shown_name
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.toolkit.context import App, Call, answer, app_of, place_shown, scope_of

@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from reflexio_mcp.results.text import label
+from reflexio_mcp.results.base import label
 from reflexio_mcp.state.tables import StateUnusable
 
 __all__ = [

@@ -12,8 +12,8 @@ from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.api_limits import image_url_fault
 from reflexio_mcp.rest.errors import AlreadyExists, OutcomeUnknown, ReflexioError, explain
 from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply, UnreadableRequest, differences
+from reflexio_mcp.results.base import shown_id
 from reflexio_mcp.results.publishing import Finished, Stored, stored
-from reflexio_mcp.results.text import shown_id
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, OutcomeUnclear, quoted
 from reflexio_mcp.traffic.reading.filters import check_source

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.results.text import as_stored, shown_id
+from reflexio_mcp.results.base import as_stored, shown_id
 from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.errors import InvalidInput
 

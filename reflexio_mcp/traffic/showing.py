@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.results.base import Room, at
+from reflexio_mcp.results.base import Room, at, shown_name, visible
 from reflexio_mcp.results.reading import (
     NAMES,
     InteractionRow,
@@ -17,10 +17,8 @@ from reflexio_mcp.results.reading import (
     as_name,
     interaction_row,
 )
-from reflexio_mcp.results.text import shown_name, visible
 from reflexio_mcp.traffic.content import content_chars, in_brief, opening, texts_of
-from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.search import matched, words_of
+from reflexio_mcp.traffic.reading.filters import TrafficFilter, matched, words_of
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["Showing", "redacted"]

@@ -122,9 +122,9 @@ def test_a_hostile_text_takes_no_longer_than_any_other(text: str) -> None:
 
 @pytest.mark.ci
 def test_the_first_text_with_a_key_takes_about_a_second() -> None:
-    from reflexio_mcp.traffic.audit.rules import formats
+    from reflexio_mcp.traffic.audit.rules import secrets
 
-    formats._scanner.cache_clear()  # pyright: ignore[reportPrivateUsage] # as in a new process
+    secrets._scanner.cache_clear()  # pyright: ignore[reportPrivateUsage] # as in a new process
     began = time.process_time()
     assert find_secrets(GITHUB_TOKEN)
     assert time.process_time() - began < 4

@@ -187,7 +187,7 @@ async def test_what_publishing_sees_an_audit_finds_and_a_list_redacts(place: str
 
 def hide_the_formats(monkeypatch: pytest.MonkeyPatch) -> str:
     """What knows the forms of vendors does not run any more; gives a key of such a form."""
-    for module in ("formats", "redaction"):
+    for module in ("secrets", "redaction"):
         monkeypatch.setattr(f"reflexio_mcp.traffic.audit.rules.{module}.available", lambda: False)
     return "glpat-" + "x7yq2lmn9pqrs4tuvw8z"
 

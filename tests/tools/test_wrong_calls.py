@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
-from reflexio_mcp.toolkit.arguments import invalid_arguments
+from reflexio_mcp.toolkit.parameters import invalid_arguments
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.scope import Scope
 from tests.support.facts import text_of

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflexio_mcp.results.text import SHOWN_ID_CHARS, as_stored, clip, fence, label, shown_id, visible
+from reflexio_mcp.results.base import SHOWN_ID_CHARS, as_stored, clip, fence, label, shown_id, visible
 
 HIDING = {
     "right-to-left override": "\u202e",

@@ -14,8 +14,7 @@ from anyio.lowlevel import RunVar
 
 from reflexio_mcp.rest.models import StoredRequest
 from reflexio_mcp.results.audit import AuditResult, Call, Count, FindingRow, Found, NotLooked, Place
-from reflexio_mcp.results.base import NOTICE, STRUCTURED_CHARS, at
-from reflexio_mcp.results.text import shown_id, shown_name
+from reflexio_mcp.results.base import NOTICE, STRUCTURED_CHARS, at, shown_id, shown_name
 from reflexio_mcp.traffic.audit.asking import LearnedChecks
 from reflexio_mcp.traffic.audit.calls import Offer, calls_about, can_be_given
 from reflexio_mcp.traffic.audit.rules import ASKED, FINDINGS, RULES, LearningChecks, rule_of, severity_of

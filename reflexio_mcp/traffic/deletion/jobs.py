@@ -10,9 +10,8 @@ from anyio.abc import TaskGroup
 
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.results.base import at
+from reflexio_mcp.results.base import at, shown_name
 from reflexio_mcp.results.deletion import PastDeletion, Receipt
-from reflexio_mcp.results.text import shown_name
 from reflexio_mcp.state.records import Deletion, Owner, RecoveryCopy
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.traffic.deletion.items import kinds_counted

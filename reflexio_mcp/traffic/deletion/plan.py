@@ -17,9 +17,8 @@ from typing import Final, Literal
 import anyio.to_thread
 
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.results.base import at
+from reflexio_mcp.results.base import at, clip, shown_id, shown_name, visible
 from reflexio_mcp.results.deletion import Change, Example, Plan, few, parts, way_back
-from reflexio_mcp.results.text import clip, shown_id, shown_name, visible
 from reflexio_mcp.state import records
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State, in_thread

@@ -8,9 +8,8 @@ from typing import Final
 import anyio.to_thread
 
 from reflexio_mcp.rest.models import StoredInteraction
-from reflexio_mcp.results.base import NOTICE, Room, at
+from reflexio_mcp.results.base import NOTICE, Room, at, clip, shown_name
 from reflexio_mcp.results.reading import GAPS_SHOWN, FromRequest, LearningPage, LearningRow, learning_row
-from reflexio_mcp.results.text import clip, shown_name
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.learnings.find import FedLearning, FoundInteractions, find_interactions
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings

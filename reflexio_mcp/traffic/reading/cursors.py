@@ -10,8 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, TypeAdapter
 
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.search import check_search
+from reflexio_mcp.traffic.reading.filters import TrafficFilter, check_search
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["Cursor", "Listing", "open_cursor", "question_of", "read_place", "write_place"]

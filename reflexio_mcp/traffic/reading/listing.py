@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final, Literal
 
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.results.base import NOTICE, Room, at
+from reflexio_mcp.results.base import NOTICE, Room, at, label, shown_name
 from reflexio_mcp.results.reading import (
     GAPS_SHOWN,
     Looked,
@@ -17,7 +17,6 @@ from reflexio_mcp.results.reading import (
     SessionRequests,
     SessionRow,
 )
-from reflexio_mcp.results.text import label, shown_name
 from reflexio_mcp.traffic.audit.rules import ASKED_FINDINGS
 from reflexio_mcp.traffic.content import content_chars
 from reflexio_mcp.traffic.errors import InvalidInput

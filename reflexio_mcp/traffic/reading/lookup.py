@@ -18,9 +18,8 @@ from reflexio_mcp.rest.models import (
     UnreadableRequest,
     unlearned,
 )
-from reflexio_mcp.results.base import NOTICE, Room
+from reflexio_mcp.results.base import NOTICE, Room, beginning
 from reflexio_mcp.results.reading import InteractionRow, OneRequest, interaction_row, learning_row
-from reflexio_mcp.results.text import beginning
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, Unreadable, quoted
 from reflexio_mcp.traffic.reading.cursors import read_place, write_place
 from reflexio_mcp.traffic.reading.filters import TrafficFilter

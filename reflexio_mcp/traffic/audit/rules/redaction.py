@@ -10,8 +10,14 @@ from typing import Any, Final, TypeVar, cast
 import anyio.to_thread
 
 from reflexio_mcp.rest.models import Interaction, StoredInteraction
-from reflexio_mcp.traffic.audit.rules.formats import MISSING, Secret, available, could_be_a_key
-from reflexio_mcp.traffic.audit.rules.secrets import PASSWORD, find_secrets
+from reflexio_mcp.traffic.audit.rules.secrets import (
+    MISSING,
+    PASSWORD,
+    Secret,
+    available,
+    could_be_a_key,
+    find_secrets,
+)
 from reflexio_mcp.traffic.content import TEXT_FIELDS, every_text
 
 __all__ = [
