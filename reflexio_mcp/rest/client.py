@@ -4,7 +4,9 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from random import random
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
+
+import anyio
 
 import reflexio_mcp
 from reflexio_mcp.rest import api_limits, models
@@ -20,10 +22,7 @@ from reflexio_mcp.rest.errors import (
     ReflexioError,
     Unreachable,
 )
-from reflexio_mcp.rest.exchange import Answer, Call, Kind
-
-if TYPE_CHECKING:
-    from reflexio_mcp.rest.exchange import Sender
+from reflexio_mcp.rest.exchange import Answer, Call, Kind, Sender
 
 __all__ = ["ReflexioClient"]
 
@@ -366,11 +365,7 @@ class ReflexioClient:
                 error.detail = ""
             raise
 
-    def _open(self) -> "Sender":
-        import anyio
-
-        from reflexio_mcp.rest.exchange import Sender
-
+    def _open(self) -> Sender:
         # The embedded store is an ASGI app too, so it can be called.
         makes_one = callable(self._transport) and not hasattr(self._transport, "exchange")
         transport: Any = self._transport() if makes_one else self._transport
