@@ -47,7 +47,7 @@ class ReflexioClient:
 
     Args:
         timeout: seconds that an ordinary call may take, with its repeats.
-        transport: a `Transport` of `rest.retry`, an `httpx` transport, or a function that makes one at the first
+        transport: a `Transport` of `rest.exchange`, an `httpx` transport, or a function that makes one at the first
             call; by default the network.
         names_address: whether errors name the address of the API. Not every caller may know it.
 
