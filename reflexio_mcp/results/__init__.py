@@ -1,1 +1,1 @@
-"""What tools answer with: one module for each kind of result."""
+

@@ -10,21 +10,21 @@ __all__ = ["AuditResult", "Call", "Count", "FindingRow", "Found", "NotLooked", "
 
 
 class Count(Row):
-    """A name and how many have it."""
+    """A name and its number of requests."""
 
     name: str
     count: int
 
 
 class Call(Row):
-    """A call to make, with exactly these arguments."""
+    """A tool call with its exact arguments."""
 
     tool: str
     arguments: dict[str, Any]
 
 
 class Place(Row):
-    """Where something was found. `around` has what was found covered."""
+    """Where something was found. `around` is the text beside it, with the finding covered."""
 
     request_id: str = ""
     session_id: str = ""
@@ -38,7 +38,7 @@ class Place(Row):
 
 
 class FindingRow(Row):
-    """One finding: what it is, how much of it, where first, and what to do."""
+    """One finding, its extent, its first places and the calls that follow."""
 
     finding: str
     severity: Literal["high", "medium", "low"]
@@ -52,14 +52,14 @@ class FindingRow(Row):
 
 
 class NotLooked(Row):
-    """Findings that were not looked for, or not everywhere, and why."""
+    """Findings that were not fully searched for, and why."""
 
     findings: list[str]
     reason: str
 
 
 class Found(Row):
-    """What the traffic is, in numbers. The names are the most frequent ones."""
+    """The traffic in numbers, with the most frequent names."""
 
     requests: int
     interactions: int = 0

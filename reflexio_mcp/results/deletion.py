@@ -1,4 +1,4 @@
-"""What a deletion would take, what it did, and what was put back."""
+"""Results of plans, deletions and restores."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -68,15 +68,15 @@ WAY_BACK: Final[dict[WayBackState, str]] = {
 }
 
 NAMED: Final = 10
-"""Users and sessions that a plan names one by one."""
+"""Maximum number of users and sessions that a plan names."""
 
 IDS_NAMED: Final = 20
 IDS_CHARS: Final = 2_000
-"""Ids that an answer names, and characters that they may take."""
+"""Limits of ids in an answer: their number, and their characters."""
 
 
 class Counts(Row):
-    """How many of each kind. A plan and its receipt count the same things by the same names."""
+    """How many of each kind; the same in a plan and its receipt."""
 
     requests: int = 0
     interactions: int = 0
@@ -89,14 +89,14 @@ class Counts(Row):
 
 
 class Part(Row):
-    """How much of a set belongs to one user or session."""
+    """The part of a set that belongs to one user or session."""
 
     name: str
     count: int
 
 
 class Example(Row):
-    """One of what would go, or be put back, as plans show the first ones."""
+    """One of the first items that a plan shows."""
 
     id: str
     user_id: str = ""
@@ -124,7 +124,7 @@ class WayBack(Row):
 
 
 class Plan(Row):
-    """What a deletion would take. Nothing of it is deleted yet."""
+    """What a deletion would delete. Nothing is deleted yet."""
 
     why: Annotated[str, Field(description="that nothing is deleted, and why")]
     target: str
@@ -177,7 +177,7 @@ class Deletion(Result):
 
 
 class PastDeletion(Row):
-    """One of the last deletions, as the state has it."""
+    """One recorded deletion."""
 
     number: int
     at: Moment
@@ -206,18 +206,11 @@ class Restored(Result):
 
 
 def way_back(state: WayBackState, *, kept: str = "", number: int = 0, until: Moment | None = None) -> WayBack:
-    """Return whether a deletion can be undone.
-
-    Args:
-        kept: how long the recovery copy is kept, in words.
-        number: of the deletion, once it has begun.
-    """
     named = f" deletion={number}" if number else ""
     return WayBack(state=state, sentence=WAY_BACK[state].format(kept=kept, number=named), until=until)
 
 
 def parts(names: Iterable[str]) -> list[Part]:
-    """Count names, such as the users of a set; the first ones are named."""
     counts = Counter(names).most_common()
     shown = [Part(name=shown_name(name) or "(none)", count=count) for name, count in counts[:NAMED]]
     if rest := sum(count for _, count in counts[NAMED:]):
@@ -226,7 +219,6 @@ def parts(names: Iterable[str]) -> list[Part]:
 
 
 def excepted(became: Mapping[str, Outcome]) -> list[Excepted]:
-    """Return what was not deleted, or not restored, by its reason."""
     by_reason: defaultdict[Outcome, list[str]] = defaultdict(list)
     for one, why in became.items():
         by_reason[why].append(one)
@@ -234,7 +226,7 @@ def excepted(became: Mapping[str, Outcome]) -> list[Excepted]:
 
 
 def few(ids: Sequence[str]) -> list[str]:
-    """Return the first ids of a set, as many as an answer has room for."""
+    """Return as many ids as an answer has room for."""
     shown: list[str] = []
     left = IDS_CHARS
     for one in map(shown_id, ids[:IDS_NAMED]):

@@ -1,4 +1,4 @@
-"""What came of storing traffic."""
+"""Results of publishing."""
 
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal
@@ -27,7 +27,7 @@ NOT_COMPARED: Final = "Images and citations cannot be read back and were not com
 WARNING_CHARS: Final = 300
 ROLE_CHARS: Final = 60
 MOST_NAMED: Final = 10
-"""Warnings and roles that are named."""
+"""Maximum number of warnings and roles that are named."""
 
 
 class Stored(Result):
@@ -50,7 +50,7 @@ class Stored(Result):
 
 
 class Finished(Result):
-    """A session has had its last request."""
+    """A session has ended."""
 
     user_id: str
     session_id: str
@@ -66,13 +66,11 @@ def stored(
     read_back: bool,
     replaced: bool,
 ) -> Stored:
-    """What is said of a request that was stored.
+    """Make the result of a publish.
 
     Args:
-        body, reply: what was sent, and what the service answered.
         roles: the roles of its interactions, keys covered.
         secrets: the kinds of secrets that were found in it, and whether they were `replaced`.
-        notes: what else there is to say.
         read_back: it was seen in the store after the call.
     """
     turns = body.interaction_data_list

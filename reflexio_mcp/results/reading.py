@@ -1,4 +1,4 @@
-"""What the reading tools answer with: sessions, requests, one request, learnings, and data of the explorer's page."""
+"""Results of the reading tools: sessions, requests and learnings."""
 
 import json
 import re
@@ -34,20 +34,18 @@ __all__ = [
 ]
 
 NAMES: Final = 10
-"""Users, sources, versions or tools that one row names."""
+"""Maximum number of users, sources, versions or tools in one row."""
 
 GAPS_SHOWN: Final = 5
-"""Gaps that a page names."""
 
 SAME_SECONDS: Final = 60
-"""An interaction's own time is shown if it is more seconds before or after the arrival of its request."""
+"""An interaction's own time is shown if it differs by more seconds from the time of its request."""
 
 Matched = Literal["text", "tool data", "image address", "request_id", "session_id", "user_id"]
-"""The part of a request that has the words of `contains`."""
 
 
 class Looked(Row):
-    """What a list was made from."""
+    """What a list was made from: the filter, and how much was read."""
 
     filter: Annotated[str, Field(description="the filter as it was understood")] = ""
     requests: Annotated[int | None, Field(description="requests read to apply the filter")] = None
@@ -56,7 +54,7 @@ class Looked(Row):
 
 
 class Gap(Row):
-    """Something stored that the service fails to return, by the time of its arrival."""
+    """The time of something that the service fails to return."""
 
     first: Moment | None = None
     last: Moment | None = None
@@ -64,7 +62,7 @@ class Gap(Row):
 
 
 class SessionRow(Row):
-    """One session, as far as the filter selects its requests."""
+    """One session, counting only requests that match the filter."""
 
     session_id: str
     users: Annotated[
@@ -101,7 +99,7 @@ class SessionPage(Result):
 
 
 class InteractionRow(Row):
-    """One interaction. Texts are cut if they are long; `characters` is then the length of the whole content."""
+    """One interaction. `characters` is the full length of a content that is cut."""
 
     interaction_id: int
     role: str
@@ -122,7 +120,7 @@ _NAME: Final = re.compile(r"(?=.{0,64}\Z)(?:[\w.+:/@-]{1,64}(?: [\w.+:/@-]{1,24}
 
 
 def as_name(text: str) -> str:
-    """A role or a version as it is, or its length if it says more than a name: then it counts as content."""
+    """Return a role or version, or only its length if it is a sentence: then it counts as content."""
     return text if _NAME.fullmatch(text) else f"({len(text):,} characters)"
 
 
@@ -135,11 +133,11 @@ def interaction_row(
     beside: int | None = None,
     masked: bool = False,
 ) -> InteractionRow:
-    """One interaction, its content cut to `chars` from `begin` on.
+    """Return one interaction, its content cut to `chars` from `begin` on.
 
     Args:
         arrived: when its request arrived.
-        beside: characters of the other texts; as many as of the content if left out.
+        beside: limit of each other text; `chars` if left out.
         masked: show who spoke and how much instead of texts.
     """
     apart = turn.created_at and abs(turn.created_at - arrived) > SAME_SECONDS
@@ -221,12 +219,11 @@ class RequestPage(Result):
 
     @property
     def requests(self) -> list[RequestRow]:
-        """The requests of all sessions."""
         return [one for session in self.sessions for one in session.requests]
 
 
 class Learning(Row):
-    """Where the learning of a request stands."""
+    """The state of learning from a request."""
 
     status: Annotated[str, Field(description="the service's word; `unknown` if it has none")]
     reason: str = ""
@@ -234,7 +231,6 @@ class Learning(Row):
 
 
 NOT_APPLICABLE: Final = "not_applicable"
-"""The service's reason if nothing can be learned."""
 
 _MEANS: Final = {
     "waiting_for_window": "Nothing is learned from it yet: Reflexio waits for more of the conversation, usually 10 "
@@ -253,7 +249,6 @@ _MEANS: Final = {
 
 
 def learning_row(status: str, reason: str | None, *, evaluation_only: bool) -> Learning:
-    """The state of the learning of a request, from the service's own `status` and `reason`."""
     if reason == NOT_APPLICABLE:
         why = "it is for evaluation only" if evaluation_only else "nothing in it can be learned from"
         return Learning(status="nothing", reason=NOT_APPLICABLE, means=f"Nothing is learned from it: {why}.")
@@ -301,7 +296,7 @@ class LearningRow(Row):
 
 
 class LearningPage(Result):
-    """Learnings, current ones first, then the last changed."""
+    """Learnings, current ones first, then by last change."""
 
     of: Annotated[str, Field(description="what the learnings were selected by")]
     returned: int

@@ -1,4 +1,4 @@
-"""How the server stands."""
+"""The result of `get_status`."""
 
 from typing import Annotated
 
@@ -23,8 +23,6 @@ class Backend(Row):
 
 
 class Policy(Row):
-    """What the operator decided."""
-
     read_only: Annotated[bool, Field(description="nothing can be stored or deleted here")] = False
     confirm: str = ""
     confirm_means: str = ""
@@ -51,7 +49,7 @@ class Limits(Row):
 
 
 class Status(Result):
-    """Where memory is stored, whose it is, what the operator decided, and the last deletions."""
+    """The backend, the operator's policy, limits and the last deletions."""
 
     version: str
     backend: Backend

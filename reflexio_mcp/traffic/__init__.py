@@ -1,4 +1,4 @@
-"""What a memory janitor does, in plain async functions over the client. Knows nothing of MCP.
+"""What is done with stored requests, in async functions that know nothing of MCP.
 
-Whatever asks the service raises `ReflexioError` as the client does. A docstring names it only where it says more.
+Every function may raise `ReflexioError` as the client does.
 """

@@ -1,7 +1,6 @@
-"""What of a request is content, and the fingerprint that is shown instead of hidden content.
+"""The content of requests, and the fingerprints that are shown instead of hidden content.
 
-Fingerprints are keyed, because a plain hash of a short secret can be reversed by trying. Equal contents have equal
-fingerprints.
+Fingerprints are keyed, because a plain hash of a short secret can be reversed by trying.
 """
 
 import base64
@@ -30,7 +29,7 @@ __all__ = [
 ]
 
 WORDS_CHARS: Final = 80
-"""Characters of the first words that stand for a text."""
+"""Length of the first words of a text."""
 
 MARK_BYTES: Final = 12
 
@@ -39,14 +38,13 @@ _COVERED = re.compile(r"\[redacted: .* ([A-Za-z0-9_-]{20,})\]")
 
 
 def texts_of(turn: Interaction | StoredInteraction) -> tuple[str, str, str, str]:
-    """Every text of a turn that is content."""
     return turn.content, turn.user_action_description, turn.shadow_content, turn.expert_content
 
 
 def leaves(value: object) -> Iterator[tuple[str, object]]:
-    """Each value of a tool call, with its name. A long name counts as a value too: it may be a key."""
+    """Yield each value of a tool call with its name. A long name is a value too: it may be a key."""
     left: list[tuple[str, object]] = [("", value)]
-    while left:  # a stack of its own: it may be nested deeper than Python calls
+    while left:  # no recursion: values may be nested deeper than Python calls
         name, one = left.pop()
         if isinstance(one, dict):
             fields = cast("dict[str, object]", one)
@@ -62,14 +60,13 @@ LONG_KEY_CHARS: Final = 16
 
 
 def texts_within(value: object) -> Iterator[str]:
-    """Each text of a tool call, after its name: `{"password": "…"}` is `password: …`."""
+    """Yield each text of a tool call after its name: `{"password": "…"}` is `password: …`."""
     for name, one in leaves(value):
         if isinstance(one, str):
             yield f"{name}: {one}" if name else one
 
 
 def stored_texts(turn: StoredInteraction) -> Iterator[str]:
-    """Every stored text of a turn, with those of its tool calls."""
     yield from filter(None, texts_of(turn))
     for used in turn.tools_used:
         yield from texts_within(used.get("tool_data"))
@@ -78,11 +75,10 @@ def stored_texts(turn: StoredInteraction) -> Iterator[str]:
 TEXT_FIELDS: Final = (
     "content", "user_action_description", "shadow_content", "expert_content", "interacted_image_url", "role",
 )  # fmt: skip
-"""Fields of a turn that are one text each."""
 
 
 def every_text(turn: Interaction | StoredInteraction) -> Iterator[tuple[str, str]]:
-    """Every text of a turn in which a secret can be, each with its field."""
+    """Yield every field and text of a turn in which a secret can be."""
     for field in TEXT_FIELDS:
         if text := getattr(turn, field):
             yield field, text
@@ -98,12 +94,11 @@ def every_text(turn: Interaction | StoredInteraction) -> Iterator[tuple[str, str
 
 
 def content_chars(item: RequestWithInteractions) -> int:
-    """Characters of content in all turns of a request."""
     return sum(len(text) for turn in item.interactions for text in texts_of(turn))
 
 
 def content_digest(item: RequestWithInteractions) -> bytes:
-    """A digest of a request's roles and contents. It is not keyed, so it is never shown."""
+    """A digest without a key, so it is never shown."""
     digest = hashlib.sha256()
     for turn in item.interactions:
         add_texts(digest, (turn.role, *texts_of(turn)))
@@ -111,7 +106,7 @@ def content_digest(item: RequestWithInteractions) -> bytes:
 
 
 def turn_digest(turn: StoredInteraction) -> str:
-    """A digest of one turn's role and content. Like `content_digest`, it is never shown."""
+    """Like `content_digest`, it is never shown."""
     digest = hashlib.sha256()
     add_texts(digest, (turn.role, *stored_texts(turn)))
     return digest.hexdigest()
@@ -122,7 +117,7 @@ class _Digest(Protocol):
 
 
 def add_texts(digest: _Digest, texts: Iterable[str]) -> None:
-    """Add texts to a digest, each after its length, so that no two lists of texts give the same."""
+    """Add texts with their lengths, so that different lists of texts give different digests."""
     added = bytearray()
     for text in texts:
         raw = text.encode("utf-8", "surrogatepass")
@@ -132,25 +127,24 @@ def add_texts(digest: _Digest, texts: Iterable[str]) -> None:
 
 
 class Fingerprints:
-    """The fingerprints of one server, keyed with a `secret` that is asked for once."""
+    """Makes fingerprints with a `secret` that is asked for once."""
 
     def __init__(self, secret: Callable[[], bytes] = lambda: secrets.token_bytes(32)) -> None:
         self._secret = secret
         self._key = b""
 
     def of(self, item: RequestWithInteractions) -> str:
-        """The fingerprint of a request's roles and contents."""
         return self._digest(content_digest(item)).hex()[:10]
 
     def cover(self, kind: str, text: str) -> str:
-        """An id with a key of some kind, sealed: nobody can read it, and `uncover` gives it back."""
+        """Seal an id that contains a key. Nobody can read it, and `uncover` gives it back."""
         raw = text.encode("utf-8", "surrogatepass")
         mark = self._digest(raw)[:MARK_BYTES]
         sealed = base64.urlsafe_b64encode(mark + self._mixed(mark, raw)).rstrip(b"=").decode()
         return f"[redacted: {kind} {sealed}]"
 
     def uncover(self, shown: str) -> str:
-        """The id that `cover` sealed; any other text as it is."""
+        """Return the id that `cover` sealed, and any other text unchanged."""
         if not (match := _COVERED.fullmatch(shown)):
             return shown
         sealed = base64.urlsafe_b64decode(match[1] + "=" * (-len(match[1]) % 4))
@@ -168,7 +162,7 @@ class Fingerprints:
 
 
 def opening(item: RequestWithInteractions, chars: int) -> str:
-    """At most `chars` characters of the first text of a request, from its first word on."""
+    """Return at most `chars` characters of a request's first text, from its first word on."""
     for turn in item.interactions:
         for text in (turn.content, turn.user_action_description, turn.expert_content, turn.shadow_content):
             if begins := _WORD.search(text):
@@ -177,6 +171,5 @@ def opening(item: RequestWithInteractions, chars: int) -> str:
 
 
 def in_brief(text: str) -> str:
-    """The first `WORDS_CHARS` characters of a text, in one line."""
     words = " ".join(text.split())
     return words if len(words) <= WORDS_CHARS else words[: WORDS_CHARS - 1] + "…"

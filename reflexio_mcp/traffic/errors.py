@@ -1,4 +1,4 @@
-"""What `traffic/` refuses, as sentences a model can act on."""
+"""Refusals, as sentences that a model can act on."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -22,21 +22,20 @@ __all__ = [
 
 
 def quoted(text: str) -> str:
-    """What a caller named, in a sentence of ours: a single word in quotation marks, or only its length."""
+    """Quote what a caller named: a single word in quotation marks, otherwise only its length."""
     shown = label(text)
     return f"'{text}'" if text and shown == text else shown
 
 
 class TrafficError(Exception):
-    """Base. The text is complete: what happened, whether anything changed, what to do next."""
+    """Base class. The text says what happened, whether anything changed, and what to do next."""
 
 
 class InvalidInput(TrafficError):
     """An argument cannot be used.
 
     Args:
-        field: the argument, as the caller wrote it.
-        problem: what it accepts, or what is wrong, without the value itself.
+        problem: what the argument accepts, or what is wrong, without the value itself.
     """
 
     def __init__(self, field: str, problem: str) -> None:
@@ -54,11 +53,11 @@ class Unreadable(TrafficError):
 
 
 class CapReached(TrafficError):
-    """More deletions than an hour may have; nothing was deleted."""
+    """The deletion is larger than the hourly cap allows; nothing was deleted."""
 
 
 class CodeSpent(TrafficError):
-    """A plan code that was used already; nothing was deleted."""
+    """The plan code was used already; nothing was deleted."""
 
 
 class NotRecorded(TrafficError):
@@ -66,21 +65,16 @@ class NotRecorded(TrafficError):
 
 
 class Stopping(TrafficError):
-    """The server is about to end; nothing was deleted."""
+    """The server is stopping; nothing was deleted."""
 
 
 class OutcomeUnclear(TrafficError):
-    """A publish whose answer was lost and that could not be looked up; it may be stored."""
+    """The answer to a publish was lost, and the request could not be looked up. It may be stored."""
 
 
 @contextmanager
 def refusing(sentence: str, kind: type[TrafficError] = NotRecorded) -> Generator[None]:
-    """Turn a failure to read or write the state into a refusal.
-
-    Args:
-        sentence: what is refused, with `{why}` and `{advice}`.
-        kind: the refusal.
-    """
+    """Turn a failure to read or write the state into a refusal. `sentence` contains `{why}` and `{advice}`."""
     try:
         yield
     except StateUnusable as error:

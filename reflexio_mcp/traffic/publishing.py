@@ -1,4 +1,4 @@
-"""Storing one request, repeatably, and waiting for what is learned from it."""
+"""Stores one request, safely repeatable, and waits for what is learned from it."""
 
 import base64
 import uuid
@@ -24,16 +24,15 @@ from reflexio_mcp.traffic.tasks import task_group
 __all__ = ["Policy", "check_turn", "check_turns", "finish", "publish"]
 
 BEAT_SECONDS: Final = 10.0
-"""Between signs of life while waiting: some hosts give up on a call that is silent for less than 60 s."""
+"""Time between two signs of life: some hosts give up on a call that is silent for less than 60 s."""
 
 LOOK_SECONDS: Final = 8.0
-"""For looking whether a publish has arrived whose answer did not."""
+"""Time for checking whether a publish arrived if its answer was lost."""
 
 LATEST: Final = 9_999_999_999
-"""Epoch seconds, in the year 2286; what is later than that was counted in milliseconds."""
+"""A second in the year 2286. A later time was counted in milliseconds."""
 
 ARMS: Final = ("treatment", "holdout")
-"""Arms of a retrieval experiment."""
 
 REPEAT: Final = (
     "Repeat the call with request_id={request_id} and the same content: it cannot be stored twice, and "
@@ -48,16 +47,15 @@ HOLDS: Final = (
 )
 
 NAMES: Final = ("user_id", "session_id", "source", "agent_version", "request_id", "retrieval_experiment_id")
-"""Ids and names of a request, in which a secret can be too."""
+"""Ids and names, which can contain a secret too."""
 
 FIXED: Final = ("interacted_image_url", "citations.real_id", "citations.kind", "retrieved_learnings.")
-"""Fields in which nothing can be replaced, because they lead somewhere."""
+"""Fields whose text cannot be replaced, because it is an address or an id."""
 
 Policy = Literal["warn", "redact", "refuse"]
 """What to do with secrets: `redact` replaces each by its kind, if that is possible."""
 
 Beat = Callable[[float], Awaitable[None]]
-"""Told the seconds waited so far."""
 
 
 async def publish(
@@ -66,16 +64,14 @@ async def publish(
     """Store one request of a session.
 
     Args:
-        draft: the request as the caller gave it, with turns that `check_turn` takes. An empty request id is made
-            here, so that a lost reply can be repeated without storing anything twice.
-        policy: what to do with secrets in it.
+        draft: an empty request id is filled in, so that a lost reply can be repeated without storing anything twice.
         wait_seconds: how long to wait for what is learned from it; `None` does not wait.
         beat: called every 10 s while waiting.
 
     Raises:
-        InvalidInput: something the API would refuse, or secrets that the policy refuses; nothing was sent.
+        InvalidInput: the API would refuse it, or the policy refuses its secrets; nothing was sent.
         OutcomeUnclear: it may be stored; names the request id to repeat it with.
-        ReflexioError: as the client raises it; nothing was stored.
+        ReflexioError: nothing was stored.
     """
     # These compile patterns that few servers need.
     from reflexio_mcp.traffic.audit.rules.redaction import MISSING, available, looked, without_key
@@ -105,10 +101,10 @@ async def publish(
 
 
 def _secrets(draft: PublishBody, policy: Policy) -> list[str]:
-    """The kinds of secrets in what is about to be published.
+    """Return the kinds of secrets in a draft.
 
     Raises:
-        InvalidInput: there are secrets, and they are refused, or are where they cannot be replaced.
+        InvalidInput: secrets are refused, or are in fields where they cannot be replaced.
     """
     from reflexio_mcp.traffic.audit.rules.redaction import asked_for, secret_in_name, secrets_of_turn
 
@@ -137,7 +133,7 @@ def _without_secrets(body: PublishBody) -> PublishBody:
 
 
 def _checked(scope: Scope, draft: PublishBody) -> PublishBody:
-    """The request as it is sent. What the API would refuse, or keep wrong, is refused before anything is sent."""
+    """Return the request as it is sent. Refuse what the API would refuse or store wrongly."""
     user = require_id("user_id", scope.user(draft.user_id))
     session = require_id("session_id", draft.session_id)
     source = draft.source.strip()
@@ -176,7 +172,6 @@ def _checked(scope: Scope, draft: PublishBody) -> PublishBody:
 
 
 def check_turns(turns: Sequence[Interaction]) -> None:
-    """Refuse turns that are too many or carry too much together, or none."""
     if not 1 <= len(turns) <= api_limits.MAX_INTERACTIONS:
         raise InvalidInput("interactions", f"takes 1 to {api_limits.MAX_INTERACTIONS:,} turns.")
     learnings = sum(len(turn.retrieved_learnings) for turn in turns)
@@ -187,7 +182,7 @@ def check_turns(turns: Sequence[Interaction]) -> None:
 
 
 def check_turn(turn: Interaction) -> None:
-    """Refuse a turn that the API would refuse, or keep wrong. The refusal names a field of the turn with a dot."""
+    """Refuse a turn that the API would refuse or store wrongly. The refusal names a field of the turn with a dot."""
     if turn.image_encoding and turn.interacted_image_url:
         raise InvalidInput("", "takes image_encoding or interacted_image_url, not both.")
     if (turn.created_at or 0) > LATEST:
@@ -212,7 +207,7 @@ def _is_base64(text: str) -> bool:
 
 
 async def finish(scope: Scope, user_id: str, session_id: str) -> Finished:
-    """Say that a session has had its last request.
+    """Tell the service that a session has had its last request.
 
     Raises:
         NotStored: this user has no such session.
@@ -233,8 +228,8 @@ async def _publish(
     """Send a request.
 
     Returns:
-        The reply, whose `learning_status` is `still_learning` if the wait ended first, and whether the request was
-        seen in the store after the call.
+        The reply, and whether the request was seen in the store after the call. The reply's `learning_status` is
+        `still_learning` if the wait ended first.
     """
     failure: ReflexioError | None = None
     with anyio.move_on_after(wait_seconds):
@@ -249,21 +244,21 @@ async def _publish(
             if readable and not differ:
                 learned = await _learned(scope, body.request_id)
                 return learned.model_copy(update={"already_stored": True}), True
-            # Nothing more is told of a request that this caller cannot see, or nobody can read.
+            # A request that this caller cannot see, or that nobody can read, is not described.
             taken.detail = f"by a request that differs in {', '.join(differ)}" if differ else ""
             raise
         except ReflexioError as error:
             if error.effect == "none":
                 raise
             failure = error
-    # The wait ended first, or the answer was lost. The service stores before it learns, but only a look tells.
+    # The wait ended, or the answer was lost. The service stores before it learns, but only a look-up shows it.
     with anyio.move_on_after(LOOK_SECONDS), suppress(ReflexioError):
         if await find_request(scope, body.request_id) is not None:
             return await _learned(scope, body.request_id), True
     try:
         raise failure or OutcomeUnknown("the wait ended before the request was seen in the store")
     finally:
-        del failure  # which holds this frame
+        del failure  # the traceback refers to this frame
 
 
 async def _learned(scope: Scope, request_id: str) -> PublishReply:

@@ -12,14 +12,13 @@ __all__ = ["Scope"]
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A client and the user it is confined to; an empty `user_id` is everybody.
+    """A client and the user it is confined to; an empty `user_id` means every user.
 
     Args:
-        caller: stands for somebody who signed in; empty for everybody else.
+        caller: names somebody who signed in; empty for everybody else.
         masked: stored content is not shown, and must not be found out by searching for words.
-        fingerprints: what is shown instead of content.
         learns: whether the backend learns from what is stored; the embedded store does not.
-        exact: whether the backend returns and takes back all that is stored of a request; the embedded store does.
+        exact: whether all that is stored of a request can be read and restored. Only the embedded store can.
     """
 
     client: ReflexioClient
@@ -32,14 +31,14 @@ class Scope:
 
     @property
     def owner(self) -> str:
-        """Whose jobs and codes these are: the key's stand-in and the user."""
+        """The owner of jobs and codes: the caller and the user."""
         return f"{self.caller}/{self.user_id}"
 
     def user(self, asked: str) -> str:
-        """The user that a call is about: the scope's user, or else the user that the caller named.
+        """Return the scope's user, or else the user that the caller named.
 
         Raises:
-            InvalidInput: the caller named somebody outside the scope, or nobody in blanks.
+            InvalidInput: the caller named a user outside the scope, or only blanks.
         """
         if asked and not asked.strip():
             raise InvalidInput("user_id", "must not be blank; leave it out for every user.")
@@ -51,16 +50,14 @@ class Scope:
         return self.user_id or asked
 
     def shown_id(self, stored: str) -> str:
-        """An id as lists show it: a key in it is sealed. `stored_id` turns it back."""
+        """Return an id as lists show it. A key in it is sealed; `stored_id` turns it back."""
         from reflexio_mcp.traffic.audit.rules.redaction import secret_in_name  # compiles patterns
 
         kind = secret_in_name(stored)
         return shown_id(self.fingerprints.cover(kind, stored) if kind else stored)
 
     def stored_id(self, shown: str) -> str:
-        """The id that a result showed."""
         return self.fingerprints.uncover(as_stored(shown))
 
     def covers(self, user_id: str) -> bool:
-        """Whether a stored request of `user_id` is visible here."""
         return not self.user_id or user_id == self.user_id

@@ -1,6 +1,6 @@
 """Rows of stored requests and sessions: secrets and keys covered, masked, cut, invisible characters escaped.
 
-Looking for secrets in long texts takes time, so the rows are made in a worker thread if there is much to look at.
+Rows with long texts are made in a worker thread, because looking for secrets takes time.
 """
 
 from collections import Counter
@@ -24,16 +24,15 @@ from reflexio_mcp.traffic.scope import Scope
 __all__ = ["Showing", "redacted"]
 
 LOOKED_CHARS: Final = 4_000
-"""Characters of a text in which secrets are looked for if only its beginning is shown: a secret is recognized by more
-than the part of it that is shown."""
+"""A text is searched beyond its shown beginning, because part of a secret may not be recognized."""
 
 EXCERPT_CHARS: Final = 400
-"""Characters of one text in a list with `detail="full"`."""
+"""Limit of one text in a list with `detail="full"`."""
 
 FOUND_WITHIN: Final = 2_000
 FOUND_BEFORE: Final = 25
 FOUND_BEHIND: Final = 45
-"""How far into a text words are shown that were looked for, and how much before and after them."""
+"""Where the words that were searched for are shown, and how much text before and after them."""
 
 RowT = TypeVar("RowT", RequestRow, SessionRow)
 
@@ -42,8 +41,7 @@ class Showing:
     """How the rows of one answer are shown.
 
     Args:
-        scope: whose operator may hide all content.
-        wanted: the filter. What it fixes is left out of each row, and the words it looks for are shown.
+        wanted: the filter. Rows leave out what it fixes, and show the words it searches for.
         detail: `full` shows interactions, `summary` the first words, `masked` fingerprints instead of content.
         uncovered: show secrets in texts. Keys in ids and names are always covered.
     """
@@ -60,13 +58,12 @@ class Showing:
         self._words = words_of(wanted.contains) if wanted.contains and not self.masked else None
 
     async def requests(self, items: Sequence[RequestWithInteractions]) -> list[RequestRow]:
-        """The rows of some requests."""
         return await self._in_thread(items, lambda: [self.request(item) for item in items])
 
     async def session(
         self, session_id: str, not_matching: int, items: Sequence[RequestWithInteractions]
     ) -> SessionRow:
-        """The row of a session.
+        """Return the row of a session.
 
         Args:
             not_matching: how many of its requests do not match.
@@ -80,12 +77,11 @@ class Showing:
     ) -> list[RowT]:
         if self.masked or self._uncovered:
             return look()
-        from reflexio_mcp.traffic.audit.rules.redaction import looked  # its patterns take a while to compile
+        from reflexio_mcp.traffic.audit.rules.redaction import looked
 
         return await looked((turn for item in items for turn in item.interactions), look)
 
     def request(self, item: RequestWithInteractions) -> RequestRow:
-        """The row of a request."""
         request, wanted = item.request, self._wanted
         return RequestRow(
             request_id=self._scope.shown_id(request.request_id),
@@ -118,17 +114,16 @@ class Showing:
         return {"first_words": visible(said), "redacted": covered} | self._found(item, said)
 
     def _names(self, values: Iterable[str]) -> list[str]:
-        """Names by frequency."""
         return [self._name(value) for value, _ in Counter(filter(None, values)).most_common()]
 
     def _first_words(self, item: RequestWithInteractions) -> tuple[str, bool]:
-        """The first words of a request, and whether a secret in its first text was covered."""
+        """Return the first words of a request, and whether a secret in them was covered."""
         text = opening(item, LOOKED_CHARS + 1)
         safe = text if self._uncovered else _beginning(text)
         return in_brief(safe), not text.startswith(safe)
 
     def _interactions(self, item: RequestWithInteractions) -> dict[str, Any]:
-        """The interactions of a request, as many as one answer has room for."""
+        """Return as many interactions of a request as one answer has room for."""
         from reflexio_mcp.traffic.audit.rules.redaction import asked_for, redact_turn
 
         room, rows, covered = Room(), list[InteractionRow](), False
@@ -143,7 +138,7 @@ class Showing:
         return {"interactions": rows, "interactions_left_out": left, "redacted": covered}
 
     def _found(self, item: RequestWithInteractions, first_words: str = "") -> dict[str, str]:
-        """What has the words that were looked for, and the text around them if the first words do not have them."""
+        """Return which part matches, and the text around the words unless the first words contain them."""
         if not self._words:
             return {}
         part, index = matched(item, self._words)
@@ -152,13 +147,13 @@ class Showing:
         return {"matched": part, "found": visible(self._around(item, index))}
 
     def _around(self, item: RequestWithInteractions, index: int) -> str:
-        """The first word that was looked for in an interaction, with what is around it."""
+        """Return the first matching word in an interaction, with the text around it."""
         from reflexio_mcp.traffic.audit.rules.redaction import asked_for
 
         assert self._words
         texts = texts_of(item.interactions[index])
         if not self._uncovered:
-            # An answer to a question for a password is a secret as a whole.
+            # The answer to a question for a password is itself a secret.
             shown = texts[1:] if asked_for(item.interactions)[index] else texts
             texts = tuple(map(_beginning, shown))
         for text in texts:
@@ -199,14 +194,13 @@ class Showing:
 
 
 def redacted(item: RequestWithInteractions) -> RequestWithInteractions:
-    """The request with each secret in it replaced by its kind."""
     from reflexio_mcp.traffic.audit.rules.redaction import redact_turns
 
     return item.model_copy(update={"interactions": redact_turns(item.interactions)})
 
 
 def _beginning(text: str) -> str:
-    """The beginning of a text, secrets replaced, without what may be a part of a secret at its end."""
+    """Return the beginning of a text, secrets replaced, without a possible part of a secret at its end."""
     from reflexio_mcp.traffic.audit.rules.redaction import redact_opening, without_end
 
     text = text.lstrip()

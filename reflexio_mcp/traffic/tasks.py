@@ -1,4 +1,4 @@
-"""Concurrent work whose failure is raised as itself: an anyio task group would wrap it in an `ExceptionGroup`."""
+"""Concurrent work that raises its first failure; an anyio task group would wrap it in an `ExceptionGroup`."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -14,15 +14,15 @@ T = TypeVar("T")
 
 @asynccontextmanager
 async def task_group() -> AsyncGenerator[TaskGroup]:
-    """A task group that raises what its body or its first task raised, as it was raised."""
+    """A task group that raises the first failure of its body or tasks."""
     error: Exception | None = None
     try:
         async with anyio.create_task_group() as tasks:
             yield tasks
     except ExceptionGroup as group:
         error = _first(group)
-    # Raised where the group is no context of it, and let go: the two would keep each other alive, and with them
-    # all that the frames in their tracebacks hold.
+    # Raised outside the group's own handler: the two errors would keep each other alive, with all frames in their
+    # tracebacks.
     if error is not None:
         try:
             raise error
@@ -36,10 +36,10 @@ def _first(group: ExceptionGroup[Exception]) -> Exception:
 
 
 async def for_each(items: Iterable[T], act: Callable[[T], Awaitable[None]], *, at_once: int) -> None:
-    """Do something for each item, `at_once` of them at the same time.
+    """Call `act` for each item, `at_once` of them at the same time.
 
-    After a failure nothing more begins. What is running comes to its end, since it may be changing something; then
-    the first failure is raised.
+    After a failure no further call begins. Running calls finish, since they may be changing something; then the first
+    failure is raised.
     """
     limiter = anyio.CapacityLimiter(at_once)
     failures: list[Exception] = []

@@ -18,11 +18,8 @@ def parse_time(field: str, text: str, *, now: float, end: bool = False) -> int:
     """Turn a point in time into epoch seconds.
 
     Args:
-        field: the argument's name, for the refusal.
-        text: ISO 8601 (no zone means UTC; a bare date means its first second, or its last one for an end),
-            or an age before now.
-        now: the present, epoch seconds.
-        end: whether the time closes a range.
+        text: ISO 8601 or an age before `now`. Without a zone it is UTC. A bare date means its first second, or its
+            last second if `end`.
 
     Raises:
         InvalidInput: not a point in time between the years 1970 and 9999.
@@ -45,7 +42,7 @@ def parse_time(field: str, text: str, *, now: float, end: bool = False) -> int:
 
 
 def lacks_zone(text: str) -> bool:
-    """Whether a text that `parse_time` takes is a point in time without a zone, and not an age."""
+    """Return whether a valid text is a point in time without a zone, and not an age."""
     try:
         return datetime.fromisoformat(text.strip()).tzinfo is None
     except ValueError:
@@ -61,7 +58,7 @@ def _is_date(text: str) -> bool:
 
 
 def iso(seconds: float) -> str:
-    """Epoch seconds as ISO 8601 in UTC; a value no calendar holds comes back as a number."""
+    """Return epoch seconds as ISO 8601 in UTC. A value beyond the calendar comes back as a number."""
     try:
         return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (ValueError, OverflowError, OSError):

@@ -1,4 +1,4 @@
-"""Cursors: a place in a list as text, with the list, its caller and its question, for any process."""
+"""Cursors: a place in a list as text, bound to the list, its caller and its question, valid in any process."""
 
 import base64
 import functools
@@ -18,7 +18,7 @@ __all__ = ["Cursor", "Listing", "open_cursor", "question_of", "read_place", "wri
 Listing = Literal["sessions", "requests", "audit"]
 
 YEAR_10000: Final = 253_402_300_800
-"""No second that Python can write as a date is larger, and no offset is."""
+"""The largest second that Python can write as a date; no offset is larger."""
 
 _VERSION: Final = 6
 _MAX_CURSOR_CHARS: Final = 20_000
@@ -31,21 +31,21 @@ _Place = tuple[_Count, _Count, _Count, str, _Count, _Count, str, str, _Count]
 
 @functools.cache
 def _reader() -> TypeAdapter[tuple[_Filter, _Place]]:
-    return TypeAdapter(tuple[_Filter, _Place])  # built for the first cursor: a server starts without it
+    return TypeAdapter(tuple[_Filter, _Place])  # built late: a server starts faster
 
 
 def write_place(listing: str, scope: Scope, question: object, place: object) -> str:
-    """A place in the list that answers a question, as text for the caller; `place` is JSON values."""
+    """Write a place in a list as text for the caller. `place` is JSON values."""
     data = [_VERSION, listing, scope.owner, _digest(question), place]
     raw = json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()
     return base64.urlsafe_b64encode(zlib.compress(raw, 9)).rstrip(b"=").decode()
 
 
 def read_place(text: str, listing: str, scope: Scope, *questions: object) -> Any:
-    """The place that `write_place` wrote for one of these questions; any question if none is given.
+    """Read a place that `write_place` wrote for one of these questions, or for any if none is given.
 
     Raises:
-        InvalidInput: not a cursor of this list and caller, or of another question.
+        InvalidInput: no cursor of this list, caller and question.
     """
     try:
         if len(text) > _MAX_CURSOR_CHARS:
@@ -74,15 +74,16 @@ def _spoiled() -> InvalidInput:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """After which request of which session a list goes on.
+    """The last request that a list has shown.
 
     Args:
         filter: the filter with its times resolved, so that an age means the same on every page.
-        frozen: the newest second of the list: later arrivals stay out of every page.
-        offset: the last session's place in the API's list when the page was made; a hint, checked against `newest`.
+        frozen: the newest second of the list; later arrivals are left out of every page.
+        offset: the last session's place in the API's list when the page was made. It is a hint, checked against
+            `newest`.
         newest, session_id: the last session's newest request and its id.
-        created_at, arrival, request_id: the last request shown, as `paging.place_of` orders requests; an empty id
-            says that the whole session was shown.
+        created_at, arrival, request_id: the last request, as `paging.place_of` orders them; an empty id means the
+            whole session.
         shown: rows on this page and the earlier ones.
     """
 
@@ -99,7 +100,6 @@ class Cursor:
     shown: int = 0
 
     def encode(self, scope: Scope, asked: TrafficFilter) -> str:
-        """As text for the caller; `asked` is the filter as the first call gave it."""
         _, _, *place = astuple(self)
         return write_place(self.listing, scope, question_of(asked), [_values(self.filter), place])
 
@@ -107,20 +107,20 @@ class Cursor:
 def open_cursor(
     scope: Scope, text: str, listing: Listing, asked: TrafficFilter, detail: str = "summary"
 ) -> Cursor:
-    """Read a cursor back. It cannot widen what its caller may see: the scope's user is laid over its filter again.
+    """Read a cursor. It cannot widen what its caller may see: the scope's user replaces the user in its filter.
 
     Args:
-        asked, detail: as this call gave them: the same as in the first call, or the default.
+        asked, detail: either the same as in the first call, or the default.
 
     Raises:
-        InvalidInput: not a cursor of this server, or one of another list, caller, filter or detail.
+        InvalidInput: no cursor of this server, list, caller, filter and detail.
     """
     questions = [] if asked == TrafficFilter(user_id=scope.user_id) else [question_of(asked)]
     place = read_place(text, listing, scope, *questions)
     try:
         values, fields = _reader().validate_json(json.dumps(place), strict=True)
         wanted = TrafficFilter(*values)
-        # A made-up cursor could look for anything.
+        # A forged cursor could search for anything.
         check_search(wanted.contains, wanted.finding, masked=scope.masked)
         cursor = Cursor(listing, replace(wanted, user_id=scope.user(wanted.user_id)), *fields)
     except (InvalidInput, ValueError, TypeError):
@@ -137,6 +137,5 @@ def _values(wanted: TrafficFilter) -> list[Any]:
 
 
 def question_of(asked: TrafficFilter) -> list[Any]:
-    """What a filter asks for, as a cursor is bound to it."""
-    # Without times: an age gives another second on each call, and the cursor has the resolved ones.
+    # An age gives another second on each call, and the cursor has the resolved times.
     return _values(replace(asked, start=None, end=None))

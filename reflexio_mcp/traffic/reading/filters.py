@@ -51,11 +51,10 @@ NO_FILTER_TELLS: Final = (
 OR: Final = "OR"
 _TYPED: Final = re.compile(r'"([^"]*)"|(\S+)')
 _AROUND: Final = '([{«„¿¡)]}».,;:!?…。，、；：！？"'  # noqa: RUF001
-"""Punctuation around a word that is not part of it."""
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 UUID_CHARS: Final = 8
-"""Shorter words are not looked for in UUIDs, which have any few characters somewhere."""
+"""Shorter words are not searched in UUIDs, where they occur by chance."""
 
 _INVISIBLE: Final = re.compile(
     "[\xad\u034f\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]"
@@ -66,7 +65,7 @@ Items = Sequence[RequestWithInteractions]
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Alternatives of words and phrases to look for: each folded, with how it was written."""
+    """Alternatives of words and phrases, each folded and as it was written."""
 
     alternatives: tuple[dict[str, str], ...]
 
@@ -74,13 +73,13 @@ class Words:
         return bool(self.alternatives)
 
     def described(self, most: int | None = None) -> str:
-        """The words as they are understood, each in quotes; `most` alternatives are named."""
+        """Quote the words as they are understood, at most `most` alternatives."""
         named = [" and ".join(f"“{word}”" for word in one.values()) for one in self.alternatives[:most]]
         others = len(self.alternatives) - len(named)
         return " or ".join([*named, *([f"{others} more"] if others else [])])
 
     def are_in(self, texts: Iterable[str], ids: Iterable[str] = ()) -> bool:
-        """Whether these texts and ids together have all the words of one alternative."""
+        """Whether these texts and ids together contain all words of one alternative."""
         left = [set(one) for one in self.alternatives]
         for found in chain((self.terms_in(one, is_id=True) for one in ids), map(self.terms_in, texts)):
             for terms in left:
@@ -90,13 +89,12 @@ class Words:
         return False
 
     def terms_in(self, text: str, *, is_id: bool = False) -> set[str]:
-        """The words that a text or an id has."""
         folded = _fold(text)
         has = _begins_part if is_id else contains
         return {term for one in self.alternatives for term in one if has(folded, term)}
 
     def place_in(self, text: str) -> int | None:
-        """Where a text first has one of the words, if it is written as it was looked for."""
+        """The first place of one of the words in a text, if it is written exactly so."""
         lowered = text.lower()
         places = [lowered.find(term) for one in self.alternatives for term in one]
         return min((place for place in places if place >= 0), default=None)
@@ -104,7 +102,6 @@ class Words:
 
 @functools.lru_cache(maxsize=64)
 def words_of(text: str) -> Words:
-    """Read what somebody typed."""
     alternatives: list[dict[str, str]] = [{}]
     for phrase, word in _TYPED.findall(text.replace("“", '"').replace("”", '"')):
         written = " ".join(phrase.split()) or word.strip(_AROUND) or word
@@ -116,7 +113,7 @@ def words_of(text: str) -> Words:
 
 
 def check_search(contains: str, finding: str, *, masked: bool = False) -> None:
-    """Refuse an unknown finding, and words if there are none or the caller must not learn what is stored."""
+    """Refuse an unknown finding, empty words, and words on a server that hides stored text."""
     if contains and masked:
         raise InvalidInput("contains", MASKED)
     if contains and not words_of(contains):
@@ -128,7 +125,7 @@ def check_search(contains: str, finding: str, *, masked: bool = False) -> None:
 
 
 def search(contains: str, finding: str, items: Items) -> Items:
-    """Those of a session's requests, newest first, that show `finding` and have the words of `contains`."""
+    """Return the requests of one session, newest first, that have the finding and the words."""
     if finding:
         items = select(finding, items)
     if not contains:
@@ -142,7 +139,7 @@ def search(contains: str, finding: str, items: Items) -> Items:
 
 
 def matched(item: RequestWithInteractions, words: Words) -> tuple[Matched, int | None]:
-    """The part of a request that has one of the words, and the interaction if it is in a text."""
+    """Return the first part of a request with one of the words, and the interaction if it is in a text."""
     for part, index, text in _texts(item):
         if words.terms_in(text):
             return part, index
@@ -172,7 +169,7 @@ def _ids(item: RequestWithInteractions) -> Iterator[tuple[Matched, str]]:
 
 def _tool_texts(value: object) -> Iterator[str]:
     left = [value]
-    while left:  # a list of its own: what a tool was given may be nested deeper than Python calls
+    while left:  # no recursion: tool data may be nested deeper than Python calls
         one = left.pop()
         if isinstance(one, dict):
             for name, field in cast("dict[object, object]", one).items():
@@ -193,7 +190,7 @@ def _begins_part(folded: str, term: str) -> bool:
 
 
 def _fold(text: str) -> str:
-    """The text without what nobody sees or tells apart: invisible characters, case, line breaks."""
+    """Remove differences that readers do not see: invisible characters, case, line breaks."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)).casefold().replace("i\u0307", "i")
     return " ".join(text.lower().split())
@@ -211,14 +208,14 @@ SOURCE_ACCEPTS: Final = (
 )
 
 UNSEEN: Final = "planted-instructions"
-"""The finding whose words no plan and no call shows, because they address the assistant that reads them."""
+"""The finding whose words are never shown, because they address the assistant that reads them."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrafficFilter:
-    """Which requests. Empty strings and `None` do not filter; times are epoch seconds, both inclusive.
+    """Selects requests. Empty strings and `None` do not filter; times are inclusive epoch seconds.
 
-    The API filters by user, session, source and time. The rest is applied here while paging.
+    The API filters by user, session, source and time. Everything else is applied here while paging.
     """
 
     user_id: str = ""
@@ -231,31 +228,30 @@ class TrafficFilter:
     finding: str = ""
     evaluation_only: bool | None = None
     assumed_utc: bool = field(default=False, compare=False)
-    """A time was given without a zone."""
+    """Whether a time was given without a zone."""
 
     @property
     def narrows(self) -> bool:
-        """Whether it selects by anything but the user."""
         return self != TrafficFilter(user_id=self.user_id)
 
     @property
     def looks_inside(self) -> bool:
-        """Whether a part of it is applied here and not by the API."""
+        """Whether a part of it is applied here, not by the API."""
         return bool(self.agent_version or self.contains or self.finding or self.evaluation_only is not None)
 
     @property
     def counts_part_of_sessions(self) -> bool:
-        """Whether the API may leave out requests of a session that it selects from."""
+        """Whether the API may leave out requests of a selected session."""
         return bool(self.source or self.start is not None or self.end is not None)
 
     @property
     def may_leave_out_newest(self) -> bool:
-        """Whether it may leave out the newest requests of a session that it selects from."""
+        """Whether it may leave out the newest requests of a selected session."""
         inside = self.source or self.agent_version or self.contains or self.evaluation_only is not None
         return bool(inside or self.end is not None)
 
     def query(self, *, top_k: int, offset: int = 0, end: int | None = None) -> RequestQuery:
-        """The API's part of the filter; `end`, if given, replaces the filter's own."""
+        """The API's part of the filter; `end` replaces the filter's own."""
         return RequestQuery(
             user_id=self.user_id or None,
             session_id=self.session_id or None,
@@ -267,18 +263,17 @@ class TrafficFilter:
         )
 
     def pick(self, items: Sequence[RequestWithInteractions]) -> list[RequestWithInteractions]:
-        """The requests of one session, newest first, that pass the whole filter."""
+        """Return the requests of one session, newest first, that pass the filter."""
         picked = [item for item in items if self.matches_request(item.request)]
         return list(search(self.contains, self.finding, picked)) if self.contains or self.finding else picked
 
     async def pick_in_thread(self, items: Sequence[RequestWithInteractions]) -> list[RequestWithInteractions]:
-        """As `pick`; a search in texts runs in a worker thread, so that other calls go on meanwhile."""
+        """Like `pick`, but a search in texts runs in a worker thread, so that other calls go on."""
         if not (self.contains or self.finding):
             return self.pick(items)
         return await anyio.to_thread.run_sync(self.pick, items)
 
     def matches_request(self, request: StoredRequest) -> bool:
-        """The part of `pick` that needs no interactions."""
         return (
             (not self.user_id or request.user_id == self.user_id)
             and (not self.session_id or request.session_id == self.session_id)
@@ -290,10 +285,10 @@ class TrafficFilter:
         )
 
     def describe(self, *, words: bool = True, most: int | None = None, plain: bool = False) -> str:
-        """The filter in words.
+        """Describe the filter in words.
 
         Args:
-            words: with the words of `contains`; what outlives a deletion must not have them.
+            words: include the words of `contains`. A record that outlives a deletion must not have them.
             most: how many alternatives of `contains` are named.
             plain: name only what is safe outside a fence.
         """
@@ -320,7 +315,6 @@ class TrafficFilter:
 
 
 def check_source(field: str, source: str) -> None:
-    """Refuse the argument `field` if it can be no source."""
     if source and not SOURCE_PATTERN.fullmatch(source):
         raise InvalidInput(field, SOURCE_ACCEPTS)
 
@@ -338,15 +332,14 @@ def make_filter(
     evaluation_only: bool | None = None,
     masked: bool = False,
 ) -> TrafficFilter:
-    """Check the arguments of a list, audit or deletion and make the filter that they mean.
+    """Check arguments and make the filter that they mean.
 
     Args:
-        user_id: as `Scope.user` gives it.
-        start_time, end_time: ISO 8601 or an age; both inclusive.
+        user_id: as `Scope.user` returns it.
         masked: this server hides what is stored.
 
     Raises:
-        InvalidInput: an argument that cannot be used.
+        InvalidInput: an argument cannot be used.
     """
     now = time.time()
     made = TrafficFilter(

@@ -1,4 +1,4 @@
-"""Lists of sessions and of requests, a page at a time, each saying whether it is all."""
+"""Lists of sessions and of requests, in pages that say whether they are complete."""
 
 import time
 from collections import Counter
@@ -30,20 +30,18 @@ from reflexio_mcp.traffic.showing import Showing
 __all__ = ["Order", "list_requests", "list_sessions"]
 
 LOOK_LIMIT: Final = 10_000
-"""Requests that one call looks through before it gives a cursor instead."""
+"""Maximum number of requests that one call reads before it returns a cursor."""
 
 LOOK_SECONDS: Final = 20.0
-"""How long one call looks through texts. Clients give up on a call after 60 s."""
+"""Time limit of one call. Clients give up after 60 s."""
 
 SESSIONS_AT_ONCE: Final = 50
-"""Sessions asked for at a time, at least, if a part of the filter is applied here."""
+"""Minimum number of sessions per page if a part of the filter is applied here."""
 
 FILTER_CHARS: Final = 600
 ALTERNATIVES: Final = 5
-"""Alternatives of `contains` that a page repeats."""
 
 HEAD_CHARS: Final = 60
-"""Characters of the head of a session beside its id."""
 
 PART_COUNTED: Final = "Only matching requests are counted; delete_session deletes the whole session."
 USER_COUNTED: Final = (
@@ -65,8 +63,8 @@ UNREADABLE: Final = (
 Order = Literal["newest", "longest"]
 Requests = Sequence[RequestWithInteractions]
 Take = Callable[[SessionSlice, Requests, int], Awaitable[int]]
-"""Makes rows of a session's matching requests and returns for how many there was room. The number is how many others
-the session has."""
+"""Makes rows of a session's matching requests and returns how many fitted. The number counts the session's other
+requests."""
 
 
 async def list_sessions(
@@ -78,11 +76,10 @@ async def list_sessions(
     detail: str = "summary",
     order: Order = "newest",
 ) -> SessionPage:
-    """One row a session.
+    """List sessions, one row each.
 
     Args:
-        asked: the filter as the caller gave it; the filter of a cursor comes before it.
-        limit: the most rows.
+        asked: the filter of the call; the filter of a cursor replaces it.
         order: `longest` is one page, without a cursor.
     """
     walk = _Walk(scope, "sessions", asked, cursor, detail, limit)
@@ -137,12 +134,11 @@ async def list_requests(
     room: Callable[[], Room] = Room,
     uncovered: bool = False,
 ) -> RequestPage:
-    """Requests grouped by session, the newest first.
+    """List requests grouped by session, the newest first.
 
     Args:
-        limit: the most requests.
         request_id: only this request, if it passes the filter.
-        room: makes what an answer has room for.
+        room: how much fits into the answer.
         uncovered: show secrets.
     """
     walk = _Walk(scope, "requests", asked, cursor, detail, limit, uncovered=uncovered)
@@ -202,7 +198,7 @@ async def _look_up(scope: Scope, walk: "_Walk", request_id: str) -> RequestPage:
 
 
 class _Walk:
-    """A way through stored traffic for one page. Arguments as in `list_sessions` and `list_requests`."""
+    """Reads stored traffic for one page."""
 
     def __init__(
         self,
@@ -218,7 +214,7 @@ class _Walk:
         after = open_cursor(scope, cursor, listing, asked, detail) if cursor else None
         self.wanted = after.filter if after else asked
         self.showing = Showing(scope, self.wanted, after.detail if after else detail, uncovered=uncovered)
-        # What is filtered here needs more sessions than it shows.
+        # Filtering here takes more sessions than it shows.
         batch = max(SESSIONS_AT_ONCE, limit) if self.wanted.looks_inside else limit
         self.place: Cursor | None = None
         self.full = False
@@ -232,10 +228,10 @@ class _Walk:
         self._oldest: int | None = None
 
     async def fill(self, begin: Callable[[], Take]) -> None:
-        """Look until the page is full, the limits are reached, or everything was looked at.
+        """Read until the page is full, a limit is reached, or everything was read.
 
         Args:
-            begin: called first, and again if the page is made again because its newest second was not closed.
+            begin: called first, and again if the page starts again because its newest second was not closed.
         """
         await self._look(begin())
         while self.full and not await self._pager.settle():
@@ -250,7 +246,7 @@ class _Walk:
             if self.wanted.looks_inside and late and self._looked:
                 self.full = True
                 return
-            # What the service has sent already is counted; nothing more is read for it.
+            # Requests that were already sent are counted; nothing more is read for the count.
             if self.full and not self._pager.on_last_page:
                 return
             # Some findings need the whole session, which an earlier page may have shown in part.
@@ -271,7 +267,6 @@ class _Walk:
         self.total = None if self._pager.gaps else rows
 
     def facts(self, rows: Sequence[SessionRow | RequestRow], *notes: str) -> dict[str, Any]:
-        """The fields that pages of sessions and of requests have in common."""
         gaps = self._pager.gaps
         complete = not (self.full or gaps)
         inside = self.wanted.looks_inside
@@ -295,7 +290,6 @@ class _Walk:
         }
 
     def _nothing(self, rows: Sequence[object]) -> list[str]:
-        """Why there are no rows."""
         wanted = self.wanted
         if rows or self._before:
             return []
@@ -312,10 +306,10 @@ class _Walk:
         return [hint for hint, given in hints.items() if given]
 
     def redacted(self, rows: Sequence[SessionRow | RequestRow]) -> list[str]:
-        """What has to be said of secrets in the rows."""
+        """Notes about secrets in the rows."""
         if self.showing.masked or not rows:
             return []
-        from reflexio_mcp.traffic.audit.rules.redaction import (  # its patterns take a while to compile
+        from reflexio_mcp.traffic.audit.rules.redaction import (
             MISSING,
             available,
         )
@@ -325,6 +319,5 @@ class _Walk:
 
 
 def _in_words(wanted: TrafficFilter) -> str:
-    """The filter in words that are safe outside a fence; empty for no filter."""
     described = wanted.describe(most=ALTERNATIVES, plain=True)
     return "" if described == NO_FILTER else shown_name(described, FILTER_CHARS)

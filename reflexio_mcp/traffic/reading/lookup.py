@@ -1,7 +1,7 @@
-"""Looking up stored requests by id: one of them to be shown, or a set the cheapest way.
+"""Looks up stored requests by id: one that is shown, or a set.
 
-The API looks up one id a call. A large set is read in pages of sessions first, and the rest one by one: only a look-up
-by id shows that a request is not there.
+The API looks up one id per call. A large set is read in pages of sessions first, and the rest one by one: only a
+look-up by id proves that a request is not stored.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -42,52 +42,47 @@ __all__ = [
 ]
 
 LOOKUPS_AT_ONCE: Final = 8
-"""Single look-ups at the same time."""
+"""Maximum number of simultaneous look-ups."""
 
 FEW: Final = 24
-"""A set of so many is looked up one by one."""
+"""Largest set that is only looked up one by one."""
 
 SAMPLE: Final = 16
-"""Ids looked up to learn where a set is."""
+"""Ids that are looked up first to find the sessions of a set."""
 
 SPARE_ROWS: Final = 2_000
-"""Requests that pages may contain beyond four times what is looked for, before single look-ups take over."""
+"""Other requests that pages may contain, beyond four times the set, before single look-ups take over."""
 
 WHOLE_AT_ONCE: Final = 500
-"""Ids in one call that reads whole requests."""
 
 CONTENT_CHARS: Final = 64_000
-"""Characters of one content in one answer, if there is room."""
+"""Limit of one content in one answer."""
 
 BESIDE_CHARS: Final = 2_000
-"""Characters of each of the other texts."""
+"""Limit of each other text."""
 
 LEAST_CHARS: Final = 100
 
 Progress = Callable[[str, int, int | None], Awaitable[None]]
-"""Told what is being done, how far it is, and how much there is in all (`None` if that is not known)."""
+"""Receives the activity, how much is done, and the total (`None` if unknown)."""
 
 Take = Callable[[list[RequestWithInteractions]], Awaitable[None]]
-"""Given the requests that were found, a few at a time, each once."""
+"""Receives the found requests in small batches, each request once."""
 
 
 async def untold(what: str, done: int, total: int | None) -> None:
-    """A `Progress` that tells nobody."""
+    pass
 
 
 def require_id(field: str, text: str) -> str:
-    """An id without surrounding blanks.
-
-    Raises:
-        InvalidInput: nothing is left.
-    """
+    """Return an id without surrounding blanks; refuse an empty one."""
     if not (text := text.strip()):
         raise InvalidInput(field, "must not be blank.")
     return text
 
 
 async def find_request(scope: Scope, request_id: str) -> RequestWithInteractions | None:
-    """The stored request with that id, an `UnreadableRequest`, or `None` if this caller can see none."""
+    """Return a request, an `UnreadableRequest`, or `None` if this caller can see no such request."""
     query = RequestQuery(request_id=request_id, user_id=scope.user_id or None, top_k=1)
     try:
         page = await scope.client.get_requests(query)
@@ -103,11 +98,6 @@ async def find_request(scope: Scope, request_id: str) -> RequestWithInteractions
 
 
 async def get_stored(scope: Scope, request_id: str) -> RequestWithInteractions | None:
-    """As `find_request`.
-
-    Raises:
-        Unreadable: the service fails to return it.
-    """
     item = await find_request(scope, request_id)
     if isinstance(item, UnreadableRequest):
         raise Unreadable(
@@ -118,7 +108,7 @@ async def get_stored(scope: Scope, request_id: str) -> RequestWithInteractions |
 
 
 async def learning_status(scope: Scope, request_id: str) -> LearningStatus | None:
-    """The state of the learning of a request; `None` if the service does not know it."""
+    """Return the state of learning; `None` if the service does not know the request."""
     try:
         return await scope.client.learning_status(request_id)
     except NotFound:
@@ -126,7 +116,7 @@ async def learning_status(scope: Scope, request_id: str) -> LearningStatus | Non
 
 
 async def get_request(scope: Scope, request_id: str) -> tuple[RequestWithInteractions, LearningStatus | None]:
-    """One request with its interactions, and the state of its learning.
+    """Return a request and the state of its learning.
 
     Raises:
         InvalidInput: the id is blank.
@@ -153,17 +143,13 @@ async def read_request(
     room: Room | None = None,
     content_chars: int = CONTENT_CHARS,
 ) -> OneRequest:
-    """One request as it is shown, a part at a time if it is long. It raises what `get_request` raises.
+    """Return a request as it is shown, in parts if it is long. Raises as `get_request` does.
 
     Args:
-        cursor: from the part before.
+        cursor: from the part before; `InvalidInput` if it belongs to another request.
         detail: `masked` shows who spoke and how much instead of content.
         covered: replace secrets.
-        room: how much the answer may contain.
-        content_chars: characters of one content in this part.
-
-    Raises:
-        InvalidInput: the cursor is not one of this request.
+        content_chars: limit of one content in this part.
     """
     stored, learning = await get_request(scope, request_id)
     request = stored.request
@@ -190,7 +176,7 @@ async def read_request(
 
 
 def _place(scope: Scope, cursor: str, item: RequestWithInteractions) -> tuple[int, int]:
-    """The interaction and the character of its content that a cursor names."""
+    """Read a cursor: the interaction, and the character of its content."""
     if not cursor:
         return 0, 0
     match read_place(cursor, "request", scope, item.request.request_id):
@@ -203,7 +189,7 @@ def _place(scope: Scope, cursor: str, item: RequestWithInteractions) -> tuple[in
 def _interactions(
     item: RequestWithInteractions, index: int, begin: int, masked: bool, room: Room, content_chars: int
 ) -> tuple[list[InteractionRow], tuple[int, int] | None]:
-    """The interactions from a place on that have room, and the place of the next part."""
+    """Return the interactions that have room from a place on, and the next place."""
     rows: list[InteractionRow] = []
     for number, turn in enumerate(item.interactions[index:], index):
         chars, beside = content_chars, BESIDE_CHARS
@@ -238,9 +224,9 @@ async def read_set(
 
     Args:
         ids: the request ids, each once.
-        take: given what was found.
+        take: receives what was found.
         places: filters that together select the whole set; empty if nothing is known about it.
-        whole: with all that is stored of them, if the backend gives that out.
+        whole: read all that is stored, if the backend can.
     """
     if whole and scope.exact:
         await _read_whole(scope, ids, take, progress)
@@ -278,7 +264,7 @@ async def _read_places(
     left: dict[str, None],
     found: Callable[[Sequence[RequestWithInteractions]], Awaitable[None]],
 ) -> None:
-    """Read some places until nothing is left to find, or they have too much else to be worth it."""
+    """Read the places until all is found, or until they contain too many other requests."""
     budget = 4 * len(left) + SPARE_ROWS
     for where in places:
         pager = SessionPager(scope, where)

@@ -1,8 +1,8 @@
-"""The way through stored traffic: sessions in the API's order, up to a frozen second, around what cannot be read.
+"""Reads stored traffic: sessions in the API's order, up to a frozen second, around what cannot be read.
 
-The API pages by an offset of sessions, so arrivals shift its pages. A pager knows its place by the last session's own
-key, and can stop and go on inside a session. The service fails to return some of what it stores, such as a request with
-deeply nested `tool_data`. A page that fails is read in ever smaller parts until a gap is left, named by its time.
+The API pages by an offset of sessions, so arrivals shift its pages. A pager finds its place by the last session's own
+key, and can stop and continue inside a session. The service fails to return some of what it stores, such as a request
+with deeply nested `tool_data`. A page that fails is read in ever smaller parts until only a gap is left.
 """
 
 import time
@@ -34,22 +34,21 @@ from reflexio_mcp.traffic.scope import Scope
 __all__ = ["SessionPager", "SessionSlice", "place_of", "unreadable_request"]
 
 SESSIONS_AT_ONCE: Final = 100
-"""Sessions asked for at a time if all of them are read."""
+"""Sessions per page if all of them are read."""
 
 SETTLE_SECONDS: Final = 1
-"""Whole seconds after which a second is closed: the API stores a request a little after the time that it stamps."""
+"""Seconds after which no more requests get this time: the API stores a request a little after its time stamp."""
 
 MAX_SETTLE_WAIT: Final = 3.0
-"""Longest wait, in seconds, for the newest second to close."""
+"""Longest wait for the newest second to close."""
 
 IDLE_PAGES: Final = 3
-"""Pages without a new session before the pager gives up."""
+"""Pages without a new session before the pager stops."""
 
 MOST_FAILURES: Final = 100
-"""Failing calls that one page may take."""
 
 _MARK: Final = "\0gap "
-"""Begins the id of the stand-in for a session that could not be read. No stored id begins so."""
+"""Prefix of the id that represents an unreadable session. No stored id begins so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +56,8 @@ class _Gap:
     """Something stored that could not be read.
 
     Args:
-        first, last: it arrived between these seconds; `None` if that is not known.
-        session: whether it is a whole session, whose newest request arrived in that time.
+        first, last: it arrived between these seconds; `None` if unknown.
+        session: it is a whole session, whose newest request arrived in that time.
     """
 
     first: int | None
@@ -68,12 +67,12 @@ class _Gap:
 
 @dataclass(frozen=True, slots=True)
 class SessionSlice:
-    """What a pager still has to show of one session: its requests, the newest first.
+    """The rest of one session that a pager still has to show, newest first.
 
     Args:
-        newest: the session's newest request matching the API's part of the filter, epoch seconds.
+        newest: the session's newest request that matches the API's part of the filter, epoch seconds.
         offset: its place in the API's list when it was read.
-        whole: also the requests of earlier pages: some findings need the whole session.
+        whole: includes the requests of earlier pages, because some findings need the whole session.
     """
 
     session_id: str
@@ -84,15 +83,13 @@ class SessionSlice:
 
 
 class SessionPager:
-    """A pass over the sessions that match a filter, inside the caller's scope, the newest first.
+    """Reads the sessions that match a filter, inside the caller's scope, newest first.
 
-    Only the API's part of the filter is applied, and a finding that the service is asked for.
+    It applies only the API's part of the filter, and a finding that the service is asked for.
 
     Args:
-        scope: the client and the user it is confined to.
-        wanted: the filter.
         after: where an earlier page stopped.
-        batch: sessions asked for at a time.
+        batch: sessions per page.
     """
 
     def __init__(
@@ -116,7 +113,6 @@ class SessionPager:
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
-        """What the service could not return so far."""
         return tuple(
             Gap(
                 first=None if one.first is None else at(one.first),
@@ -127,8 +123,8 @@ class SessionPager:
         )
 
     async def settle(self) -> bool:
-        """Return whether a cursor may be given. Otherwise wait until the newest second is closed; `slices()` then
-        starts again."""
+        """Return whether a cursor may be given. If not, wait until the newest second is closed; `slices()` then starts
+        again."""
         if self._after or self._frozen is None:
             return True
         closed = self._frozen + SETTLE_SECONDS + 1
@@ -141,7 +137,6 @@ class SessionPager:
     def cursor(
         self, listing: Listing, session_slice: SessionSlice, last: RequestWithInteractions | None
     ) -> Cursor:
-        """The place after `last` in `session_slice`, or after the whole slice if `last` is `None`."""
         assert self._frozen is not None
         return Cursor(
             listing,
@@ -154,7 +149,7 @@ class SessionPager:
         )
 
     async def slices(self) -> AsyncGenerator[SessionSlice]:
-        """Yield what is left of each session, the newest first."""
+        """Yield the rest of each session, newest first."""
         self.requests_seen = 0
         self._gaps.clear()
         if self._filter.finding in ASKED_FINDINGS and self._named is None:
@@ -181,7 +176,7 @@ class SessionPager:
                     yield replace(found, requests=left)
             if not page.has_more or not page.sessions:
                 return
-            # One session of overlap shows whether a deletion has shifted the pages meanwhile.
+            # Pages overlap by one session, which shows whether a deletion has shifted them.
             last = page.sessions[-1].session_id
             offset, page = await self._back_to(offset + len(page.sessions) - 1, partial(_has, last))
 
@@ -199,26 +194,26 @@ class SessionPager:
         return 0, page
 
     async def _back_to(self, offset: int, is_known: Callable[[RequestPage], bool]) -> tuple[int, RequestPage]:
-        """The page at an offset, or the first one before it that is known."""
+        """Return the page at an offset, or the nearest earlier page that is known."""
         step = self._batch
         while True:
             page = await self._page(offset)
             if offset == 0 or is_known(page):
                 return offset, page
-            # Twice as far each time, so that a place that many deletions have moved is found soon.
+            # Double steps find a place soon that many deletions have moved.
             offset, step = max(0, offset - step), step * 2
 
     async def _page(self, offset: int) -> RequestPage:
         query = self._filter.query(top_k=self._batch + 1, offset=offset, end=self._frozen)
         page, gaps = await _read_page(self._scope, query)
         for name, gap in gaps.items():
-            # Of two pages that overlap, the earlier one knows the session before a gap.
+            # Only the earlier of two overlapping pages knows the session before a gap.
             known = self._gaps.get(name)
             self._gaps[name] = replace(gap, last=known.last) if known else gap
         return page
 
     async def _ask(self) -> frozenset[str]:
-        """The ids of the newest matching requests for which the service confirms the finding.
+        """Return the newest matching requests for which the service confirms the finding.
 
         Raises:
             InvalidInput: the service did not answer for all of them.
@@ -237,7 +232,7 @@ class SessionPager:
         return frozenset(one.request.request_id for one in found)
 
     def _visible(self, group: SessionGroup) -> list[RequestWithInteractions]:
-        # Rows that the server should not have sent stop here.
+        # Rows of other users, which the server should not have sent, stop here.
         user = self._filter.user_id
         rows = [
             item
@@ -263,7 +258,7 @@ class SessionPager:
 
 
 def place_of(item: RequestWithInteractions) -> tuple[int, int, str]:
-    """A request's place in its session: its second, its order of arrival in that second, and its id."""
+    """Return what orders a request in its session: its second, its order of arrival in that second, its id."""
     # Interaction ids grow with arrival.
     arrival = min((turn.interaction_id for turn in item.interactions), default=0)
     return item.request.created_at, arrival, item.request.request_id
@@ -282,7 +277,7 @@ def _key(group: SessionGroup) -> tuple[int, str]:
 
 
 async def _read_page(scope: Scope, query: RequestQuery) -> tuple[RequestPage, dict[str, _Gap]]:
-    """A page of sessions, and its gaps. A session that could not be read keeps its place, without requests."""
+    """Return a page and its gaps. An unreadable session keeps its place, without requests."""
     try:
         return await scope.client.get_requests(query), {}
     except (ServerFault, ReplyTooLarge) as error:
@@ -296,9 +291,9 @@ async def _read_page(scope: Scope, query: RequestQuery) -> tuple[RequestPage, di
 async def unreadable_request(
     scope: Scope, query: RequestQuery, error: ReflexioError
 ) -> UnreadableRequest | None:
-    """Find out whether the look-up of an id failed with `error` because of what is stored under the id.
+    """Find out whether a look-up failed because of what is stored under the id.
 
-    It did if the same look-up of another id succeeds, and of another user if it names a user.
+    If so, the same look-up succeeds for another id, or another user if it names a user.
     """
     assert query.request_id is not None
     other_id = query.model_copy(update={"request_id": str(uuid.uuid4())})
@@ -320,20 +315,16 @@ async def _succeeds(scope: Scope, query: RequestQuery) -> bool:
 
 
 async def _answers(scope: Scope, query: RequestQuery) -> bool:
-    """Whether the service answers the same question about an unknown user."""
     return await _succeeds(scope, query.model_copy(update={"user_id": str(uuid.uuid4())}))
 
 
 class _Reader:
-    """Reads a page that fails in ever smaller parts."""
-
     def __init__(self, scope: Scope) -> None:
         self._client = scope.client
         self._failures_left = MOST_FAILURES
         self.gaps: dict[str, _Gap] = {}
 
     async def attempt(self, query: RequestQuery) -> RequestPage | None:
-        """The page, or `None` if it fails because of what is stored."""
         try:
             return await self._client.get_requests(query, repeat=False)
         except (ServerFault, ReplyTooLarge) as error:
@@ -343,7 +334,7 @@ class _Reader:
             return None
 
     async def parts(self, query: RequestQuery) -> RequestPage:
-        """A page that fails as a whole, in two parts."""
+        """Read a failing page in two parts."""
         if query.top_k == 1:
             return await self._session(query)
         half = query.top_k // 2
@@ -362,7 +353,7 @@ class _Reader:
     async def _session(self, query: RequestQuery) -> RequestPage:
         if not query.session_id:
             return RequestPage(sessions=[SessionGroup(session_id=f"{_MARK}{query.offset}")], has_more=True)
-        # The filter names the session, so that its requests can be told apart by their time.
+        # One session is left; its requests are told apart by time.
         latest = query.end_time if query.end_time is not None else int(time.time()) + 1
         requests = await self._span(query, query.start_time or 0, latest)
         return RequestPage(sessions=[SessionGroup(session_id=query.session_id, requests=requests)])
@@ -371,7 +362,7 @@ class _Reader:
         page = await self.attempt(query.model_copy(update={"start_time": first, "end_time": last}))
         if page is not None:
             return [item for group in page.sessions for item in group.requests]
-        # The API takes no period of a single second: it is asked for together with the second before.
+        # The API accepts no period of a single second, so the second before is included.
         if last - first <= 1:
             self._note(first, last)
             return []
@@ -381,14 +372,14 @@ class _Reader:
     def _note(self, first: int, last: int) -> None:
         later = self.gaps.get(f"{last + 1}")
         if later and later.first == later.last:
-            # What is in one second makes the second after it fail too.
+            # An unreadable second makes the request for the second after it fail too.
             del self.gaps[f"{last + 1}"]
             last += 1
         self.gaps[f"{first}"] = _Gap(first, last, session=False)
 
 
 def _gaps_between(sessions: list[SessionGroup], query: RequestQuery) -> dict[str, _Gap]:
-    """The sessions that could not be read, each between the times of its neighbours."""
+    """Return the unreadable sessions, each between the times of its neighbours."""
     gaps: dict[str, _Gap] = {}
     last = query.end_time
     for place, group in enumerate(sessions):
