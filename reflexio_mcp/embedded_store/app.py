@@ -2,7 +2,7 @@
 
     client = ReflexioClient(url, transport=EmbeddedStore(path))
 
-It is an ASGI app too, for tests and tools that speak HTTP to it.
+It is also an ASGI app, for tests and tools that use HTTP.
 """
 
 import json
@@ -29,12 +29,7 @@ logger: Final = logging.getLogger(__name__)
 
 
 class EmbeddedStore:
-    """The API over one store file, which several processes can share. The first call opens it.
-
-    Args:
-        path: the file, or `:memory:`.
-        busy_seconds: how long a call waits for another process.
-    """
+    """The API over one store file, or `:memory:`. Several processes can share the file."""
 
     def __init__(
         self, path: str, *, clock: Callable[[], float] = time.time, busy_seconds: float = BUSY_SECONDS
@@ -61,7 +56,6 @@ class EmbeddedStore:
         await send({"type": "http.response.body", "body": reply.content})
 
     async def aclose(self) -> None:
-        """Close the store, even if the caller is cancelled."""
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self.close)
 
@@ -69,7 +63,7 @@ class EmbeddedStore:
         self._database.close()
 
     async def _reply(self, method: str, path: str, query: Mapping[str, str], content: bytes) -> HttpReply:
-        # A call runs to its end even if its caller is cancelled.
+        # A call finishes even if its caller is cancelled.
         status, body = await anyio.to_thread.run_sync(self._answer, method, path, query, content)
         headers = {
             "date": formatdate(int(self._clock()), usegmt=True),
@@ -99,7 +93,7 @@ class EmbeddedStore:
         except StoreBusy as error:
             return 503, {"detail": {"reason": error.reason, "message": error.message}}
         except StoreFailed as error:
-            # `changed` is this store's own field: a server does not promise to roll back.
+            # `changed` is the store's own field; a server does not promise to roll back.
             unchanged = {"changed": False} if error.unchanged else {}
             return 200, {"success": False, **unchanged, "message": error.message}
         except Exception as error:  # noqa: BLE001 - a server answers so too

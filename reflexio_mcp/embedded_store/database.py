@@ -1,12 +1,10 @@
 """The SQLite file: private, durable, shared between processes, and free of what was deleted.
 
-Each call opens a connection of its own, so that no call uses a file that was moved.
+Each call opens its own connection, so that no call uses a file that was moved.
 
 SQLite overwrites deleted rows (`secure_delete`), but not copies of rows that it moved to another page. So a thread
-rewrites the file (`VACUUM`) soon after a deletion. The table `upkeep` has the number of deletions and how many of them
-a rewrite has covered, for the next process.
-
-Messages of errors have no path and end in what to do:
+rewrites the file (`VACUUM`) soon after a deletion. The table `upkeep` counts deletions, and those that a rewrite has
+covered.
 
     StoreError
     ├── StoreBusy     another process uses the file
@@ -27,7 +25,7 @@ from reflexio_mcp import private_files
 
 
 class StoreError(Exception):
-    """Base of the tree.
+    """Base of the tree. Messages have no path and end in what to do.
 
     Args:
         reason: a stable word for programs.
@@ -123,16 +121,16 @@ logger = logging.getLogger(__name__)
 
 IN_MEMORY: Final = ":memory:"
 BUSY_SECONDS: Final = 10.0
-"""How long a call waits for another process."""
+"""Maximum wait for another process."""
 
 REWRITE_SECONDS: Final = 0.5
-"""How long after a deletion the file is rewritten. One rewrite covers all deletions of that time."""
+"""Delay of a rewrite, which covers all deletions of that time."""
 
 REWRITE_SHARE: Final = 0.05
-"""The share of time that rewriting a large file may take while deletions go on."""
+"""Maximum share of time for rewriting a large file."""
 
 CLOSING_REWRITE_BYTES: Final = 64 * 1024 * 1024
-"""A larger file is not rewritten when the process ends, but by the next process."""
+"""A larger file is rewritten by the next process, not at the end of this one."""
 
 _SETTINGS: Final = """
 PRAGMA synchronous = FULL;
@@ -188,14 +186,12 @@ CREATE INDEX requests_by_user_and_source ON requests (user_id, source, created_a
 
 
 class Database:
-    """One store file, made by the first call, or `:memory:`."""
-
     def __init__(self, path: str, *, busy_seconds: float = BUSY_SECONDS) -> None:
         self._path = path
         self._in_memory = path == IN_MEMORY
         self._busy_seconds = busy_seconds
         self._lock = threading.RLock()
-        """Held by a write, and by every call of a store in memory."""
+        """Held by writes, and by every call of a store in memory."""
         self._opening = threading.Lock()
         self._memory: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
@@ -205,7 +201,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection]:
-        """Open a connection that sees one state of the store. Raises `StoreError` if the file cannot be used."""
+        """Open a connection with one consistent view. Raises `StoreError` if the file cannot be used."""
         with _translated(), self._open() as connection:
             connection.execute("BEGIN")
             try:
@@ -216,7 +212,7 @@ class Database:
 
     @contextmanager
     def writing(self, *, deletes: bool = False) -> Generator[sqlite3.Connection]:
-        """Open a connection in a write transaction, which is on the disk when the block ends.
+        """Open a write transaction, which is on disk when the block ends.
 
         Raises:
             StoreError: nothing was changed unless the error says otherwise.
@@ -244,7 +240,7 @@ class Database:
         with self._lock:
             if self._rewriting:
                 self._rewriting.cancel()
-            with suppress(OSError):  # the file may be gone
+            with suppress(OSError):
                 if self._file and Path(self._path).stat().st_size <= CLOSING_REWRITE_BYTES:
                     self._rewrite()
             if self._memory:
@@ -273,7 +269,7 @@ class Database:
             yield connection
 
     def _prepare(self) -> tuple[int, int] | None:
-        """Make the file if there is none, bring it up to date, and return its device and inode."""
+        """Create or migrate the file, and return its device and inode."""
         path = Path(os.path.realpath(self._path))
         private_files.make_folder(path.parent)
         with suppress(FileExistsError):
@@ -281,12 +277,12 @@ class Database:
             os.close(private_files.create(path))
         with closing(self._connect()) as connection:
             version = check(connection)
-            # Not before the check: a file of another program stays as it is.
+            # Only after the check: another program's file stays as it is.
             private_files.restrict(path)
             if version < SCHEMA_VERSION:
                 migrate(connection)
             with suppress(sqlite3.OperationalError):
-                # Earlier versions kept a log beside the file, and one of them may still be running.
+                # Earlier versions kept a log beside the file, and may still be running.
                 connection.execute("PRAGMA journal_mode = DELETE")
             if _rewrite_is_due(connection):
                 self._rewrite_soon()
@@ -313,7 +309,6 @@ class Database:
             self._rewriting.start()
 
     def _rewrite(self) -> None:
-        """Rewrite the file if that is due and no other process uses it."""
         began = time.monotonic()
         with self._lock:
             self._rewriting = None
@@ -330,7 +325,6 @@ def _rewrite_is_due(connection: sqlite3.Connection) -> bool:
 
 
 def _id_of(path: str) -> tuple[int, int] | None:
-    """Device and inode of a file; `None` if there is no such file."""
     try:
         about = Path(path).stat()
     except OSError:
@@ -354,11 +348,9 @@ def _create(connection: sqlite3.Connection) -> None:
 
 
 MIGRATIONS: Final[dict[int, Callable[[sqlite3.Connection], None]]] = {0: _create}
-"""The step that migrates a file from a version to the next one."""
 
 
 def check(connection: sqlite3.Connection) -> int:
-    """The file's schema version, 0 for an empty file."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     if application == APPLICATION_ID:
@@ -372,7 +364,7 @@ def check(connection: sqlite3.Connection) -> int:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the file to `SCHEMA_VERSION` in one transaction. Several processes may do it at once."""
+    """Bring the file to `SCHEMA_VERSION`. Several processes may try at once."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         # Read again under the write lock.

@@ -1,4 +1,4 @@
-"""The routes: their bodies, and one function each from a connection and a body to the API's answer.
+"""The routes, their bodies and their answers.
 
 Only this package's client calls them. The store learns nothing: it has no profiles, playbooks and outcomes.
 """
@@ -30,8 +30,6 @@ Source = Annotated[str, StringConstraints(pattern=rf"^({api_limits.SOURCE_PATTER
 
 
 class Body(BaseModel):
-    """Base of the bodies. Unknown fields are ignored."""
-
     model_config = ConfigDict(extra="ignore", defer_build=True)
 
 
@@ -92,10 +90,10 @@ Answer: TypeAlias = Callable[[sqlite3.Connection, Any, int], Json]
 
 STORAGE: Final[Json] = {"storage_type": "sqlite", "storage_label": "embedded store"}
 WHOLE_BYTES: Final = 1024 * 1024
-"""Size of what one `read_whole` returns, unless a single request is larger."""
+"""Limit of one `read_whole`, unless a single request is larger."""
 
 LAST_EPOCH_SECOND: Final = 253402300799
-"""The API moves the `created_at` of an interaction into this range instead of refusing it."""
+"""The API moves the time of an interaction into this range instead of refusing it."""
 
 _LISTS: Final = ("tools_used", "retrieved_learnings", "citations")
 _LISTED: Final = (
@@ -103,15 +101,13 @@ _LISTED: Final = (
     " interacted_image_url, shadow_content, expert_content, tools_used, retrieved_learnings"
 )
 _WHOLE: Final = f"{_LISTED}, citations, image_encoding"
-"""The API returns no citations and images."""
 
 _AMONG: Final = "IN (SELECT value FROM json_each(?))"
-"""Compares a column with a JSON list of any length."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How one route is answered. `answer` takes a connection, the body and the epoch second of the call."""
+    """A route. `answer` takes a connection, the body and the epoch second of the call."""
 
     body: type[BaseModel]
     answer: Answer
@@ -122,7 +118,7 @@ ROUTES: Final[dict[tuple[str, str], Route]] = {}
 
 
 class Refusal(Exception):
-    """Ends a call with a status and a detail as the API has them."""
+    """Ends a call with the status and detail of the API."""
 
     def __init__(self, status: int, detail: object) -> None:
         super().__init__(status)
@@ -163,10 +159,10 @@ def publish(connection: sqlite3.Connection, body: Publish, now: int) -> Json:
 
 @_route("POST", "/embedded/put_back", models.RequestWithInteractions, "adds")
 def put_back(connection: sqlite3.Connection, item: models.RequestWithInteractions, now: int) -> Json:
-    """Store a request as `read_whole` returned it.
+    """Store a request that `read_whole` returned.
 
-    Its interactions keep their ids if this store gave them and none is taken. Its `arrival` is new, so that an earlier
-    plan does not fit it.
+    Its interactions keep their ids if these are free and come from this store. A new `arrival` invalidates earlier
+    plans.
     """
     turns = [turn.model_dump() for turn in item.interactions]
     ids = [turn.interaction_id for turn in item.interactions]
@@ -183,13 +179,12 @@ def put_back(connection: sqlite3.Connection, item: models.RequestWithInteraction
     try:
         added = _insert(connection, item.request.model_dump(), turns)
     except (sqlite3.IntegrityError, OverflowError):
-        # Somebody changed the copy.
         raise Refusal(422, [{"loc": ["body"], "msg": "not a request as it is stored"}]) from None
     return {"success": True} if added else _taken(item.request.request_id)
 
 
 def _insert(connection: sqlite3.Connection, request: Json, turns: Iterable[Json]) -> bool:
-    """Store a request with its interactions. Returns False if its id is taken."""
+    """Store a request with its interactions, unless its id is taken."""
     added = connection.execute(
         "INSERT INTO requests (request_id, session_id, user_id, created_at, source, agent_version, evaluation_only)"
         " VALUES (:request_id, :session_id, :user_id, :created_at, :source, :agent_version, :evaluation_only)"
@@ -227,7 +222,7 @@ def learning_status(connection: sqlite3.Connection, body: RequestId, now: int) -
 @_route("POST", "/api/get_requests", GetRequests)
 def get_requests(connection: sqlite3.Connection, query: GetRequests, now: int) -> Json:
     condition, values = _condition(query)
-    # An index has this order: the first row of a session is its newest, and the scan stops at the last session.
+    # The index has this order: the first row of a session is its newest, and the scan stops after the last session.
     rows = connection.execute(
         f"SELECT DISTINCT session_id FROM requests WHERE {condition}"  # noqa: S608
         " ORDER BY created_at DESC, session_id DESC LIMIT ? OFFSET ?",
@@ -244,14 +239,13 @@ def get_requests(connection: sqlite3.Connection, query: GetRequests, now: int) -
         page[item["request"]["session_id"]].append(item)
     counted: Json = {}
     if query.count:
-        # A field of this store alone.
         what = "DISTINCT session_id" if query.count == "sessions" else "*"
         count = f"SELECT COUNT({what}) FROM requests WHERE {condition}"  # noqa: S608
         counted["total"] = connection.execute(count, values).fetchone()[0]
     return {
         "success": True,
         "sessions": [{"session_id": name, "requests": requests} for name, requests in page.items()],
-        # The API says "more" after any full page, even the last one.
+        # The API reports more after any full page, even the last one.
         "has_more": len(page) == query.top_k,
         **counted,
         "msg": f"Found {len(items)} request(s) in {len(page)} session(s)",
@@ -259,8 +253,7 @@ def get_requests(connection: sqlite3.Connection, query: GetRequests, now: int) -
 
 
 def _condition(query: GetRequests) -> tuple[str, list[str | int]]:
-    """The filters as SQL, with the values of its parameters."""
-    # In the API, an empty id is no filter, and an empty source means requests without a source.
+    # In the API, an empty id does not filter, and an empty source selects requests without one.
     terms: dict[str, str | int | None] = {
         "user_id = ?": query.user_id or None,
         "request_id = ?": query.request_id or None,
@@ -275,7 +268,6 @@ def _condition(query: GetRequests) -> tuple[str, list[str | int]]:
 
 @_route("POST", "/embedded/read_whole", RequestIds)
 def read_whole(connection: sqlite3.Connection, body: RequestIds, now: int) -> Json:
-    """Return the first requests with everything that is stored, as many as have room."""
     found: list[Json] = []
     size = looked_up = 0
     for request_id in body.request_ids:
@@ -293,7 +285,6 @@ def read_whole(connection: sqlite3.Connection, body: RequestIds, now: int) -> Js
 def _with_interactions(
     connection: sqlite3.Connection, requests: Sequence[sqlite3.Row], columns: str
 ) -> list[Json]:
-    """Return requests with their interactions, oldest first."""
     turns: dict[int, list[Json]] = defaultdict(list)
     rows = connection.execute(
         f"SELECT {columns} FROM interactions WHERE request {_AMONG} ORDER BY created_at, interaction_id",  # noqa: S608

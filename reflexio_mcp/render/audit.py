@@ -1,4 +1,4 @@
-"""An audit as text: what was not looked at first, then numbers and findings, then what was looked for in vain."""
+"""Audits as text: first what was not searched, then findings, then what was not found."""
 
 import json
 
@@ -9,7 +9,6 @@ __all__ = ["audit_text"]
 
 
 def audit_text(audit: AuditResult) -> str:
-    """The text of an audit."""
     traffic = audit.traffic
     about = f"looked at: {audit.filter}" if audit.filter else ""
     if not traffic.requests and not audit.findings:

@@ -1,4 +1,4 @@
-"""The texts of plans, receipts, restores and past deletions, and the question that a person is asked."""
+"""Texts of plans, receipts, restores and past deletions, and of the question to a person."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -25,7 +25,7 @@ QUESTION_NAMES: Final = 5
 QUESTION_EXAMPLES: Final = 3
 QUESTION_NAME_CHARS: Final = 60
 QUESTION_TEXT_CHARS: Final = 500
-"""How much a form shows: some clients show three lines of it."""
+"""Limit of a form: some clients show three lines."""
 
 WHY: Final[dict[Outcome, str]] = {
     "still_present": "still stored",
@@ -39,7 +39,6 @@ WHY: Final[dict[Outcome, str]] = {
     "not_restorable": "cannot be stored again",
     "left": "not restored yet",
 }
-"""Why something was not deleted, or not restored."""
 
 STATUS: Final = {
     "running": "running",
@@ -50,14 +49,13 @@ STATUS: Final = {
 
 
 def undo_in_words(recovery_days: int) -> str:
-    """Whether deletions on this server can be undone."""
     if not recovery_days:
         return "Deletions are final."
     return f"Deletions can be undone with restore_requests for {counted(recovery_days, 'day')}."
 
 
 def counts(size: Counts) -> str:
-    """How many of each kind: `3 requests with 7 interactions, 1 learning`."""
+    """Return `3 requests with 7 interactions, 1 learning`."""
     requests = counted(size.requests, "request") if size.requests else ""
     interactions = counted(size.interactions, "interaction") if size.interactions else ""
     parts = [
@@ -70,7 +68,6 @@ def counts(size: Counts) -> str:
 
 
 def deletion(answer: Deletion) -> str:
-    """The text of a tool that deletes."""
     if answer.receipt:
         return receipt(answer.receipt)
     assert answer.plan
@@ -78,7 +75,6 @@ def deletion(answer: Deletion) -> str:
 
 
 def plan(plan: Plan) -> str:
-    """A plan that was not carried out."""
     goes = plan.goes != Counts()
     missing = f"not found: {named(plan.not_found, plan.not_found_count)}" if plan.not_found else ""
     shown = len(plan.examples)
@@ -105,7 +101,6 @@ def plan(plan: Plan) -> str:
 
 
 def receipt(receipt: Receipt) -> str:
-    """What a deletion did."""
     all_of_it = "" if receipt.deleted == receipt.planned else f", of {counts(receipt.planned)} planned"
     said = (
         f"Deletion {receipt.number}: {counts(receipt.deleted)} deleted{all_of_it}; checked by reading again."
@@ -127,7 +122,6 @@ def receipt(receipt: Receipt) -> str:
 
 
 def restored(answer: Restored) -> str:
-    """What can be restored, would be restored, or was restored."""
     if answer.status == "listed":
         return lines(past(answer.deletions) or "No deletion is on record.", answer.next)
     if answer.planned:
@@ -146,7 +140,6 @@ def restored(answer: Restored) -> str:
 
 
 def past(deletions: Sequence[PastDeletion]) -> str:
-    """The last deletions and whether they can be undone."""
     return fenced(_past(one) for one in deletions)
 
 
@@ -163,12 +156,12 @@ def _past(one: PastDeletion) -> str:
 
 
 def question(plan: Plan, noun: str, number: int | None, fingerprint: str) -> str:
-    """The question that a person is asked, from the plan alone, so that the same set always asks the same.
+    """Make the question from the plan alone, so that the same set always gives the same question.
 
     Args:
         noun: what is counted.
         number: what has to be typed; `None` for a yes.
-        fingerprint: tells this selection from any other one.
+        fingerprint: distinguishes this selection from others.
     """
     users = (
         f"of user {_quoted(plan.users[0].name)}" if len(plan.users) == 1 else f"of {len(plan.users):,} USERS"
@@ -203,7 +196,7 @@ def _names(parts: Sequence[Part]) -> str:
 
 
 def _quoted(text: str, chars: int = QUESTION_NAME_CHARS) -> str:
-    # No closing quote of its own that would let it go on as our words.
+    # A quotation mark in the text would end our quotation.
     flat = " ".join(text.split()).replace("”", "'").replace("“", "'")
     return f"“{flat if len(flat) <= chars else f'{flat[: chars - 1]}…'}”"
 
@@ -233,5 +226,4 @@ def _span(plan: Plan) -> str:
 
 
 def time(moment: Moment | None) -> str:
-    """A point in time as answers write it; empty if it is not known."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else ""

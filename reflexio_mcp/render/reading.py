@@ -29,7 +29,6 @@ __all__ = [
 
 
 def moment(at: Moment) -> str:
-    """A point in time as every text shows it."""
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -52,7 +51,7 @@ def _page(page: SessionPage | RequestPage, count: int, noun: str, body: Iterator
 
 
 def _heading(looked: Looked, count: int, noun: str, total: int | None) -> str:
-    """How many rows there are, of what, and what was looked through for them."""
+    """The number of rows and how much was searched."""
     known = f" of {total:,}" if total is not None and total > count else ""
     found = (
         f"{count:,}{known} {noun}{'' if count == 1 and not known else 's'}" if count else f"No {noun} matches"
@@ -99,7 +98,7 @@ def _grouped(page: RequestPage) -> Iterator[str]:
 
 
 def request_row(one: RequestRow) -> str:
-    """A request on one line, and its interactions below it."""
+    """A request in one line, with its interactions below."""
     head = row(
         one.request_id,
         f"user {one.user_id}" if one.user_id else "",
@@ -147,7 +146,7 @@ def _interaction(turn: InteractionRow) -> str:
 
 
 def _hanging(text: str) -> str:
-    """A text whose further lines are indented deeper than any line of ours."""
+    """Indent further lines deeper than our own lines."""
     return text.replace("\n", "\n      ")
 
 
@@ -165,7 +164,6 @@ def one_request(found: OneRequest) -> str:
 
 
 def gap_lines(gaps: Sequence[Gap]) -> list[str]:
-    """What the service could not return, a line each."""
     return [f"Reflexio fails to return {_gap(one)}." for one in gaps]
 
 

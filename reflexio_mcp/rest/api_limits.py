@@ -14,7 +14,7 @@ MAX_BODY_BYTES: Final = 10 * 1024 * 1024
 """The server resets the connection on a larger request body, so such a body is never sent."""
 
 MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
-"""A limit of this client: a longer reply, decoded, is not read to its end."""
+"""A limit of this client: the rest of a longer reply is not read."""
 
 MAX_INTERACTIONS: Final = 1000
 MAX_CONTENT_CHARS: Final = 1_000_000
@@ -25,7 +25,6 @@ MAX_IMAGE_BASE64_CHARS: Final = 15_000_000
 MAX_AGENT_VERSION_CHARS: Final = 1000
 MAX_RETRIEVED_LEARNINGS: Final = 1000
 MAX_DELETE_IDS: Final = 10_000
-"""Ids in one call that deletes."""
 
 MAX_TOP_K: Final = 2**63 - 1
 
@@ -37,7 +36,7 @@ DEFAULT_AGENT_VERSION: Final = "agent-v0"
 
 PUBLISHES_PER_MINUTE: Final = 60
 PUBLISH_WAIT_SECONDS: Final = 240
-"""How long the server waits for extraction before it answers a publish."""
+"""How long the server waits for extraction before it answers."""
 
 CLOUD_METADATA_HOSTS: Final = ("169.254.169.254", "metadata.google.internal", "fd00:ec2::254")
 """The server refuses image URLs on these hosts."""
@@ -46,27 +45,23 @@ _BLANK_LETTERS: Final = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
     + "".join(map(chr, range(0xFE00, 0xFE10)))
 )
-"""Letters, signs and marks that show nothing by themselves."""
+"""Letters, signs and marks that are invisible by themselves."""
 
 
 def is_blank(text: str) -> bool:
-    """Whether a text has invisible characters only, such as blanks and zero-width characters."""
+    """Whether a text is only blanks and other invisible characters."""
     return not any(one.isprintable() and not one.isspace() and one not in _BLANK_LETTERS for one in text)
 
 
 def check_base_url(url: str) -> str:
-    """Return the URL without a trailing slash.
-
-    Raises:
-        BadAddress: it is no http or https URL, or it has credentials, a query or a fragment.
-    """
+    """Return the URL without a trailing slash. Raises `BadAddress`."""
     text = url.strip()
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError:
         host = port = parts = None
-    # The text is not repeated: it may be a key that was pasted by mistake.
+    # The text may be a misplaced key, so it is not repeated.
     if parts is None or parts.scheme not in {"http", "https"} or not host or port == 0:
         raise BadAddress(
             "REFLEXIO_URL must be a URL such as https://www.reflexio.ai or http://localhost:8061"
@@ -81,11 +76,7 @@ def check_base_url(url: str) -> str:
 
 
 def check_api_key(key: str | None) -> str | None:
-    """Return the key without surrounding blanks, or `None` for an empty key.
-
-    Raises:
-        BadAddress: it has characters that a header cannot have.
-    """
+    """Return the key without surrounding blanks, or `None` for an empty key. Raises `BadAddress`."""
     text = (key or "").strip()
     if any(not "!" <= character <= "~" for character in text):
         raise BadAddress("REFLEXIO_API_KEY holds blanks or characters that cannot stand in a header")
@@ -125,7 +116,7 @@ def sendable(text: str) -> str:
 
 
 def iso_time(epoch: int) -> str:
-    # With an offset: the server fails on a mix of zones.
+    # Always with an offset: the server fails on a mix of zones.
     try:
         return datetime.fromtimestamp(epoch, UTC).isoformat()
     except (ValueError, OverflowError, OSError):

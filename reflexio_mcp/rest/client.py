@@ -1,4 +1,4 @@
-"""The typed client of the API. `retry` repeats calls, `transport` sends them."""
+"""The typed client of the API."""
 
 import sys
 import time
@@ -31,25 +31,23 @@ ReplyT = TypeVar("ReplyT", bound=models.Reply)
 T = TypeVar("T")
 
 EVERY_STATUS: Final = (None, "pending", "archived", "archive_in_progress", "merged", "superseded", "expired")
-"""Statuses of learnings."""
 
 OUTCOMES_AT_ONCE: Final = 1_000
-"""Session outcomes that the API returns at most."""
 
 _LARGEST_NUMBER: Final = api_limits.MAX_TOP_K // 2
-"""The server fails beyond 64 bits, and it adds one to see whether there is more."""
+"""The server fails beyond 64 bits, and adds one to see whether there is more."""
 
 
 class ReflexioClient:
     """Async client over one connection pool, which the first call opens.
 
-    Every method raises an error of `reflexio_mcp.rest.errors`, and nothing else but cancellation.
+    Every method raises only errors of `reflexio_mcp.rest.errors`.
 
     Args:
-        timeout: seconds that an ordinary call may take, with its repeats.
-        transport: a `Transport` of `rest.exchange`, an `httpx` transport, or a function that makes one at the first
-            call; by default the network.
-        names_address: whether errors name the address of the API. Not every caller may know it.
+        timeout: seconds for an ordinary call with its repeats.
+        transport: a `Transport` of `rest.exchange`, an `httpx` transport, or a function that makes one; the network
+            if left out.
+        names_address: whether errors name the API's address. Some callers may not know it.
 
     Raises:
         BadAddress: the URL or the key cannot work.
@@ -97,7 +95,7 @@ class ReflexioClient:
         """Store one request, at most once however often its reply is lost.
 
         Args:
-            minted: whether the `request_id` was made here, and not chosen by the caller.
+            minted: the `request_id` was made here, not chosen by the caller.
             wait: ask the server to answer after extraction.
 
         Returns:
@@ -130,7 +128,6 @@ class ReflexioClient:
         raise AlreadyExists(status=taken.status, correlation_id=taken.correlation_id, effect="none")
 
     async def _is_stored(self, body: models.PublishBody, taken: AlreadyExists) -> bool:
-        """Whether a taken `request_id` names the request that was sent."""
         try:
             page = await self.get_requests(models.RequestQuery(request_id=body.request_id))
         except ReflexioError:
@@ -145,9 +142,6 @@ class ReflexioClient:
         """Read one page of sessions with their matching requests.
 
         The server accepts no period of a single second, so the second before is asked for too and dropped here.
-
-        Raises:
-            NotSent: the period ends before it starts, or a number is out of range.
         """
         start, end = query.start_time, query.end_time
         if query.top_k < 1 or query.offset < 0:
@@ -163,7 +157,7 @@ class ReflexioClient:
         if end is not None:
             sent["end_time"] = iso_time(end)
         if single:
-            sent.pop("count", None)  # it would count the second before too
+            sent.pop("count", None)
         page = await self._post(models.RequestPage, "/api/get_requests", sent, "sessions", repeat=repeat)
         if single:
             for group in page.sessions:
@@ -174,7 +168,7 @@ class ReflexioClient:
         return page
 
     async def read_whole(self, request_ids: Sequence[str]) -> models.WholeRequests:
-        """Read the first of these requests with their citations and images. Only the embedded store can."""
+        """Read the first of these requests completely. Only the embedded store can."""
         sent = {"request_ids": request_ids}
         return await self._post(models.WholeRequests, "/embedded/read_whole", sent, "looked_up")
 
@@ -185,7 +179,7 @@ class ReflexioClient:
             exclude_defaults=True,
             exclude={"interactions": {"__all__": {"user_id", "request_id"}}},
         )
-        # With ids and defaults, a request is longer than it was as published.
+        # A stored request with its ids and defaults is longer than the published one.
         return await self._post(
             models.Reply, "/embedded/put_back", sent, kind="publish", most_bytes=sys.maxsize
         )
@@ -204,18 +198,14 @@ class ReflexioClient:
         return await self._delete("/api/delete_interaction", sent)
 
     async def learning_status(self, request_id: str) -> models.LearningStatus:
-        """Ask whether learning has covered a request.
-
-        Raises:
-            NotFound: there is no such request.
-        """
+        """Return the state of learning from a request. Raises `NotFound` if there is no such request."""
         params = {"request_id": sendable(request_id)}
         return await self._get(
             models.LearningStatus, "/api/learning_status", "status", params=params, by_id=True
         )
 
     async def generation(self, kind: Literal["profile", "playbook"]) -> models.Operation | None:
-        """Ask about the last run that generated learnings anew, if there was one."""
+        """Return the last run that generated learnings anew, if there was one."""
         params = {"service_name": f"{kind}_generation"}
         try:
             reply = await self._get(models.OperationReply, "/api/get_operation_status", params=params)
@@ -370,7 +360,7 @@ class ReflexioClient:
         makes_one = callable(self._transport) and not hasattr(self._transport, "exchange")
         transport: Any = self._transport() if makes_one else self._transport
         if not hasattr(transport, "exchange"):
-            # Imported late: a store in this process does not need httpx.
+            # A store in this process does not need httpx.
             from reflexio_mcp.rest.transport import HttpTransport
 
             agent = f"reflexio-mcp/{reflexio_mcp.__version__}"

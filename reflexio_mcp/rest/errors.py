@@ -24,7 +24,6 @@ ReflexioError
 from typing import Any, Literal
 
 Effect = Literal["none", "unknown"]
-"""Whether the failed call may have changed anything on the server."""
 
 Action = Literal["read", "write"]
 
@@ -35,7 +34,7 @@ class ReflexioError(Exception):
     Args:
         detail: one line that is safe to show: no key, no payload, no words of the service.
         effect: whether the call may have changed anything, if it differs from the effect of the class.
-        said: the service's own words in one line. Anybody may have written them, so they are shown in a fence.
+        said: the service's own words in one line. They may be anybody's, so they are shown in a fence.
     """
 
     effect: Effect = "none"
@@ -140,11 +139,7 @@ class AlreadyExists(Refused):
 
 
 class RateLimited(Refused):
-    """429 for longer than the call may wait.
-
-    Args:
-        retry_after: seconds until another try can succeed, if known.
-    """
+    """429 for longer than the call may wait. `retry_after` is in seconds."""
 
     happened = "Reflexio's rate limit is reached"
     next_step = "try again later"

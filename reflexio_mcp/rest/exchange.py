@@ -36,14 +36,13 @@ _KNOWN_REFUSALS: Final = frozenset({400, 413, 415})
 _INTERNAL: Final = re.compile(
     r"Traceback|Stack trace|File \"|\.py\b|[A-Za-z]:\\|(?:^|[\s'\"(=:])~?/[^\s/]+/|\w://"
 )
-"""Signs of a stack trace, a path or an address in a line of text."""
 
 _noted: ContextVar[list[str] | None] = ContextVar("reflexio_mcp_correlation_ids", default=None)
 
 
 @contextmanager
 def correlation_ids() -> Generator[list[str]]:
-    """Collect the correlation ids of every reply inside this context and in tasks started there."""
+    """Collect the correlation ids of all replies inside this context and tasks started there."""
     ids: list[str] = []
     token = _noted.set(ids)
     try:
@@ -53,7 +52,6 @@ def correlation_ids() -> Generator[list[str]]:
 
 
 def note(correlation_id: str | None) -> None:
-    """Add the id of a reply to the ids that are being collected."""
     ids = _noted.get()
     if ids is not None and correlation_id:
         ids.append(correlation_id)
@@ -61,11 +59,11 @@ def note(correlation_id: str | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of the API, ready to be sent.
+    """One call of the API.
 
     Args:
-        required: keys without which a 2xx is not this API's answer.
-        by_id: a 404 means an unknown id, and not an unknown route.
+        required: keys that every 2xx of this API has.
+        by_id: a 404 means an unknown id, not an unknown route.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -81,7 +79,7 @@ class Call:
 
 
 class HttpReply(NamedTuple):
-    """A complete reply. `headers` ignores the case of names, or has names in lower case."""
+    """A complete reply. `headers` ignores case, or has names in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -90,7 +88,7 @@ class HttpReply(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A reply that is this API's JSON and does not say `success: false`.
+    """A successful reply in this API's JSON.
 
     Args:
         repeated: an earlier try got no reply and may have taken effect.
@@ -113,7 +111,6 @@ class Answer:
         return self._validated(model, {**self.data, **ours})
 
     def parsed_list(self, model: type[ReadT], name: str) -> list[ReadT]:
-        """Return the list under a key of the answer."""
         items: object = self.data[name]
         if not isinstance(items, list):
             raise self._other_json(name)
@@ -132,7 +129,7 @@ class Answer:
 
 
 def read_answer(call: Call, url: str, reply: HttpReply) -> Answer:
-    """Return the answer in a reply, or raise the error in it."""
+    """Return the answer in a reply, or raise its error."""
     status, headers, content = reply
     data = _json_object(content)
     correlation_id = headers.get("x-correlation-id", "")
@@ -153,7 +150,7 @@ def read_answer(call: Call, url: str, reply: HttpReply) -> Answer:
     if isinstance(error, errors.RateLimited) and error.wait is not None:
         error.retry_after = error.wait
     if call.kind == "delete":
-        # A proxy can answer for a server that is still deleting.
+        # A proxy can answer while the server is still deleting.
         error.effect = "unknown"
     raise error
 
@@ -182,7 +179,7 @@ def _refusal(call: Call, url: str, reply: HttpReply, data: JsonObject) -> errors
         reason = str((cast("JsonObject", said) if isinstance(said, dict) else data).get("reason"))
         known = data and reason != "None" and _WORD.fullmatch(reason)
         return errors.ServerFault(f"{status}, {reason}" if known else f"{status}")
-    # Perhaps from a proxy, which may not know what became of the call.
+    # It may come from a proxy, which does not know what became of the call.
     return errors.Refused(f"{status}", effect="none" if status in _KNOWN_REFUSALS else "unknown")
 
 
@@ -191,13 +188,12 @@ def _failed_operation(call: Call, data: JsonObject) -> errors.ReflexioError:
     text = message if isinstance(message, str) else ""
     if call.kind == "publish" and _TAKEN.fullmatch(text[:_LONGEST_READ].strip()):
         return errors.AlreadyExists()
-    # The embedded store says `changed: false`.
     effect: errors.Effect | None = "none" if data.get("changed") is False else None
     return errors.OperationFailed(effect=effect, said=safe_line(text, call.content))
 
 
 def safe_line(text: str, sent: bytes | None = None) -> str:
-    """Return the first line of a server's text, or nothing if it shows internals or repeats what was sent."""
+    """Return the first line of a server's text; empty if it shows internals or repeats what was sent."""
     lines = text.strip()[:_LONGEST_READ].splitlines()
     line = "".join(character if character.isprintable() else " " for character in lines[0]) if lines else ""
     if len(line) == _LONGEST_READ or _INTERNAL.search(line):
@@ -217,7 +213,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _invalid_fields(said: object) -> str:
-    """The names of the fields in a 422. The rest of it repeats the payload."""
+    """Return the field names in a 422. The rest of it repeats the payload."""
     items = cast("list[Any]", said) if isinstance(said, list) else []
     places = [cast("JsonObject", item).get("loc") for item in items if isinstance(item, dict)]
     named = [_field(place) for place in places[:_MOST_FIELDS]]
@@ -226,7 +222,7 @@ def _invalid_fields(said: object) -> str:
 
 def _field(location: object) -> str:
     parts = cast("list[Any]", location) if isinstance(location, list) else []
-    # Names of the API are words in lower case. Other keys are the caller's own data.
+    # The API's names are words in lower case. Other keys are the caller's data.
     named = [str(part) for part in parts if isinstance(part, int) or _WORD.fullmatch(str(part))]
     return ".".join(name for name in named if name != "body") or "body"
 
@@ -240,7 +236,7 @@ def _http_time(text: str) -> float | None:
 
 
 def _redirect_target(location: str) -> str:
-    """The origin of a redirect. The rest of the address may contain anything."""
+    """Return the origin of a redirect; the rest may contain anything."""
     try:
         parts = urlsplit(location)
         host = parts.hostname or ""
@@ -261,7 +257,7 @@ def _json_object(content: bytes) -> JsonObject | None:
 log = logging.getLogger("reflexio_mcp.rest")
 
 MOST_TRIES: Final = 4
-"""Tries of a call. Only time limits the waits for a rate limit."""
+"""Maximum number of tries. Only time limits the waits for a rate limit."""
 
 _FIRST_BACKOFF: Final = 0.25
 _LONGEST_BACKOFF: Final = 8.0
@@ -272,16 +268,10 @@ class Transport(Protocol):
     """One way to reach the service: HTTP, or a store in this process."""
 
     async def exchange(self, call: Call, seconds: float) -> HttpReply:
-        """Send a call once and return its reply.
-
-        Raises:
-            ReflexioError: there is no reply.
-        """
+        """Send a call once. Raises `ReflexioError` if there is no reply."""
         ...
 
-    async def aclose(self) -> None:
-        """Close the transport."""
-        ...
+    async def aclose(self) -> None: ...
 
 
 class Sender:
@@ -316,7 +306,7 @@ class Sender:
         """Send a call until it is answered, refused for good, or out of time.
 
         Raises:
-            ReflexioError: its `effect` is "unknown" if any of the tries may have changed something.
+            ReflexioError: `effect` is "unknown" if any try may have changed something.
         """
         deadline = self._clock() + call.timeout
         unknown = False
@@ -341,7 +331,7 @@ class Sender:
             faults += not isinstance(found, errors.RateLimited)
             # Servers close the connection after a 500. The 500 says more than the lost connection.
             answered = found if isinstance(found, errors.ServerFault) else answered
-            # The server may have closed the connection before the first try, so that try is always repeated.
+            # The server may have closed the idle connection before the first try, so that try is always repeated.
             tries = MOST_TRIES if call.repeat or isinstance(found, errors.ConnectionLost) else 1
             wait = self._backoff(attempt, found.wait)
             if not _may_pass(found, call) or faults >= tries or wait >= deadline - self._clock():

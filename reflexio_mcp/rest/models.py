@@ -1,4 +1,4 @@
-"""Request and response bodies of the REST API. Validators are built at the first use, so that a server starts fast."""
+"""Bodies of the API. Validators are built at the first use, so that a server starts fast."""
 
 from typing import Annotated, Any, Final, Literal, Self, cast
 
@@ -11,13 +11,13 @@ UserAction = Literal["click", "scroll", "type", "none"]
 
 
 class Sent(BaseModel):
-    """Base of what is sent. An unknown field is an error."""
+    """Base of sent bodies. An unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", defer_build=True, str_strip_whitespace=False)
 
 
 class Read(BaseModel):
-    """Base of what is read. Unknown fields are ignored; missing and null fields have the API's default."""
+    """Base of replies. Unknown fields are ignored; missing and null fields have the API's default."""
 
     model_config = ConfigDict(extra="ignore", defer_build=True)
 
@@ -33,16 +33,12 @@ class Read(BaseModel):
 
 
 class Reply(Read):
-    """Base of a whole reply."""
-
     success: Literal[True] = True
     correlation_id: str | None = Field(default=None, exclude=True)
     """Set by the client from the `x-correlation-id` header."""
 
 
 class ToolUse(Sent):
-    """One tool call inside an interaction."""
-
     tool_name: Annotated[str, Field(min_length=1)]
     tool_data: dict[str, Any] = {}
     status: str = ""
@@ -65,7 +61,7 @@ class RetrievedLearning(Sent):
 
 
 class Interaction(Sent):
-    """One interaction to publish. At least one of its content fields is not empty."""
+    """One interaction to publish. At least one content field is not empty."""
 
     role: Annotated[str, Field(max_length=api_limits.MAX_ROLE_CHARS, description="User or Assistant")] = (
         "User"
@@ -95,12 +91,10 @@ class Interaction(Sent):
 
 
 class PublishBody(Sent):
-    """Body of `POST /api/publish_interaction`."""
-
     user_id: str
     session_id: str
     request_id: str
-    """Made here if the caller gives none, so that a publish can be repeated safely."""
+    """Always set, so that a publish can be repeated safely."""
     interaction_data_list: list[Interaction]
     source: str = ""
     agent_version: str = ""
@@ -121,11 +115,11 @@ class PublishReply(Reply):
     learning_status: str = ""
     learning_reason: str | None = None
     already_stored: bool = False
-    """Set by the client: the reply to the first try was lost, and that try had arrived."""
+    """Set by the client: the first reply was lost, but the request had arrived."""
 
 
 class StoredInteraction(Read):
-    """One stored interaction. Only `read_whole` of the embedded store returns images and citations."""
+    """One stored interaction. The API returns no images and citations."""
 
     interaction_id: int
     user_id: str = ""
@@ -157,9 +151,9 @@ class StoredRequest(Read):
     retrieval_experiment_id: str | None = None
     retrieval_experiment_arm: str | None = None
     arrival: int | None = None
-    """A number of the embedded store. A request that is put back gets another one."""
+    """Set by the embedded store. A restored request gets another number."""
     whole: bool = False
-    """Everything that is stored was read, so that it can be put back exactly."""
+    """Everything stored was read, so that it can be restored exactly."""
 
 
 class RequestWithInteractions(Read):
@@ -192,11 +186,11 @@ class RequestQuery(Sent):
     top_k: int = 30
     offset: int = 0
     count: Literal["sessions", "requests"] | None = None
-    """Asks the embedded store how many match in all. The API has no total."""
+    """Asks the embedded store for a total, which the API does not have."""
 
 
 class RequestPage(Reply):
-    """Sessions by their newest matching request, and in each session the newest request first."""
+    """Sessions by their newest matching request; requests newest first."""
 
     sessions: list[SessionGroup] = []
     has_more: bool = False
@@ -206,11 +200,11 @@ class RequestPage(Reply):
 
 
 class WholeRequests(Reply):
-    """The first of the requests that the embedded store was asked for, as many as have room."""
+    """As many of the requested ones as have room."""
 
     requests: list[RequestWithInteractions] = []
     looked_up: int
-    """How many of the ids were looked up, stored or not."""
+    """How many ids were looked up, stored or not."""
 
 
 class DeleteReply(Reply):
@@ -234,11 +228,11 @@ class LearningStatus(Reply):
 
 
 class Operation(Read):
-    """A run that generates learnings anew, started by an operator.
+    """A run, started by an operator, that generates learnings anew.
 
     Args:
         processed_user_ids: users whose traffic was finished.
-        request_params: `user_id` is the only user, or missing for all users.
+        request_params: `user_id` is the only user; without it the run covers all users.
     """
 
     status: str = ""
@@ -246,7 +240,6 @@ class Operation(Read):
     request_params: dict[str, Any] = {}
 
     def runs_for(self, user_id: str) -> bool:
-        """Whether the run has not finished a user's traffic."""
         return (
             self.status == "in_progress"
             and self.request_params.get("user_id") in {None, "", user_id}
@@ -259,14 +252,14 @@ class OperationReply(Reply):
 
 
 def unlearned(*, evaluation_only: bool) -> LearningStatus:
-    """The state of learning from a request in the embedded store, which does not learn."""
+    """The state of learning in the embedded store, which does not learn."""
     if evaluation_only:
         return LearningStatus(status="done", reason="not_applicable")
     return LearningStatus(status="not_tracked", reason="embedded_store")
 
 
 class UserProfile(Read):
-    """A profile learned about a user, with every interaction of the windows that it was learned from."""
+    """A profile of a user. It lists every interaction of the windows that it was learned from."""
 
     profile_id: str
     user_id: str = ""
@@ -286,7 +279,7 @@ class UserProfile(Read):
 
 
 class UserPlaybook(Read):
-    """A playbook learned from a user's requests, with the interactions that it cites."""
+    """A playbook of a user. It lists the interactions that it cites."""
 
     user_playbook_id: int
     user_id: str | None = None
@@ -336,7 +329,7 @@ COMPARED: Final = (
 
 
 def differences(body: PublishBody, stored: RequestWithInteractions) -> list[str]:
-    """Return the arguments of a publish in which a stored request differs. The API returns no images and citations."""
+    """Return the arguments in which a stored request differs. The API returns no images and citations."""
     sent_labels = {
         "user_id": body.user_id.strip(),
         "session_id": body.session_id.strip(),
@@ -355,5 +348,5 @@ def _words(one: Interaction | StoredInteraction) -> list[str]:
 
 
 def _says_something(one: Interaction) -> bool:
-    """Whether the server stores an interaction: it drops one that only has a role and a time."""
+    """Whether the server stores an interaction. It drops one with only a role and a time."""
     return bool(one.model_dump(exclude_defaults=True, exclude={"role", "created_at"}))

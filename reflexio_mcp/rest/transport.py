@@ -1,4 +1,4 @@
-"""Calls over HTTP. The only module that imports `httpx`; it is imported at the first call."""
+"""Calls over HTTP. Only this module imports `httpx`, at the first call."""
 
 import functools
 import os
@@ -24,14 +24,10 @@ _REASONS: Final = {
     "refused": "connection refused",
     "all connection attempts": "connection refused",
 }
-"""Meanings of words in a connection error."""
 
 
 class HttpTransport:
-    """One connection pool.
-
-    Args:
-        inner: an `httpx` transport instead of the network.
+    """One connection pool; `inner` replaces the network.
 
     Raises:
         BadAddress: the environment's proxy or certificate settings cannot be used.
@@ -81,7 +77,7 @@ class HttpTransport:
 
 
 async def _content(response: httpx.Response) -> bytes:
-    """Read and decode the body of a reply, up to a limit.
+    """Read and decode a body, up to a limit.
 
     Raises:
         NotTheApi: its encoding was not asked for. Two layers of gzip turn kilobytes into gigabytes.
@@ -111,7 +107,7 @@ def _why_unreachable(error: httpx.HTTPError) -> str:
 
 def _call_headers(call: Call) -> dict[str, str]:
     headers = {"content-type": "application/json"} if call.content is not None else {}
-    # Nothing is traced unless somebody has imported tracing and opened a span.
+    # Calls are traced only if somebody has imported tracing and opened a span.
     trace: Any = sys.modules.get("opentelemetry.trace")
     if trace is not None and trace.get_current_span().get_span_context().is_valid:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -124,7 +120,7 @@ def new_client(**options: Any) -> httpx.AsyncClient:
     """Make a client that takes proxies and certificates from the environment and follows no redirect."""
     try:
         return httpx.AsyncClient(follow_redirects=False, verify=trust(), **options)
-    # httpx raises ImportError if a SOCKS proxy needs a package that is missing.
+    # httpx raises ImportError if SOCKS support is missing.
     except (httpx.InvalidURL, ValueError, OSError, ImportError) as error:
         raise errors.BadAddress(
             "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or SSL_CERT_FILE is not usable as it is set"
@@ -132,7 +128,7 @@ def new_client(**options: Any) -> httpx.AsyncClient:
 
 
 def trust() -> ssl.SSLContext:
-    """Return the TLS context that all clients of this process share. It uses `SSL_CERT_FILE` and `SSL_CERT_DIR`."""
+    """Return the TLS context that all clients share. It uses `SSL_CERT_FILE` and `SSL_CERT_DIR`."""
     return _trust(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 
 

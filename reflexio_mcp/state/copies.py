@@ -1,4 +1,4 @@
-"""Recovery copies: requests and learnings that deletions removed, a sealed row each.
+"""Recovery copies of deleted requests and learnings, each a sealed row.
 
 Rows are found by keyed marks of account, user and names. A caller that changes rows holds the lock "copies".
 """
@@ -40,8 +40,6 @@ class Keys:
 
     @cached_property
     def _keys(self) -> list[tuple[bytes, "AESGCM"]]:
-        """The key of marks and the sealing key of each secret."""
-        # Imported late: a server starts faster without it.
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         return [
@@ -50,7 +48,6 @@ class Keys:
         ]
 
     def marks(self, *parts: str) -> list[str]:
-        """Keyed digests of a text, one for each secret."""
         text = json.dumps(parts).encode()
         return [digest(key, text, "sha256").hex()[:32] for key, _ in self._keys]
 
@@ -58,12 +55,12 @@ class Keys:
         return self.marks(*parts)[0]
 
     def seal(self, text: str, place: str) -> bytes:
-        """Encrypt a text for one place."""
+        """Encrypt a text so that only the same `place` opens it."""
         nonce, content = os.urandom(NONCE_BYTES), text.encode("utf-8", "surrogatepass")
         return nonce + self._keys[0][1].encrypt(nonce, content, place.encode())
 
     def open(self, sealed: bytes, place: str) -> str:
-        """Decrypt a text. Raises `StateUnusable` if it was changed or moved, or if its key is missing."""
+        """Decrypt a text. Raises `StateUnusable` if it was changed or moved, or its key is missing."""
         from cryptography.exceptions import InvalidTag
 
         for _, key in self._keys:
@@ -99,7 +96,6 @@ class Copies:
         self._keys = keys
 
     def listed(self, owner: Owner) -> list[RecoveryCopy]:
-        """The recovery copies of an owner, the newest deletion first."""
         found: dict[int, RecoveryCopy] = {}
         for row in reversed(self._rows(owner)):
             copy = found.setdefault(row.deletion, RecoveryCopy(row.deletion, row.at, row.until, Counter()))
@@ -109,11 +105,10 @@ class Copies:
     def read(
         self, owner: Owner, *, deletion: int | None = None, names: Collection[str] | None = None
     ) -> Iterator[Copied]:
-        """The copied requests and learnings, the oldest first.
+        """Read copies, the oldest first.
 
         Args:
-            deletion: only those of this deletion.
-            names: only those that an erasure of these names would remove.
+            names: only copies that an erasure of these names would remove.
         """
         rows = self._rows(owner)
         if names is not None:
@@ -128,13 +123,12 @@ class Copies:
                 yield Copied(row.kind, item, user, its_names, content, row.deletion)
 
     def erased_since(self, owner: Owner, at: float, copies: Sequence[Copied]) -> set[tuple[str, str]]:
-        """The kind and id of copies that another deletion has erased since a time by the clock of the state."""
+        """Return the kind and id of copies that another deletion has erased since `at`, by the state's clock."""
         return self._erased(self._database.read, owner, at, copies)
 
     def keep(
         self, transaction: Transaction, owner: Owner, number: int, began: float, copies: Sequence[Copied]
     ) -> set[tuple[str, str]]:
-        """Add copies, as `State.keep` says."""
         keys = self._keys
         erased = self._erased(transaction.execute, owner, began, copies)
         account, until = keys.mark("account", owner.account), transaction.now + self.days * DAY
@@ -156,7 +150,7 @@ class Copies:
         return erased
 
     def erase(self, transaction: Transaction, owner: Owner, names: Collection[str]) -> tuple[int, str]:
-        """Remove every copy that has one of these names, and return their number and the marks of all these names."""
+        """Remove all copies with one of these names; return their number and all marks of these names."""
         rows, marks = self._named(self._visible(transaction, owner), names)
         transaction.execute_many("DELETE FROM main.copies WHERE id = ?", [(row.id,) for row in rows])
         return len(rows), " ".join(marks)
@@ -166,7 +160,6 @@ class Copies:
             return self._visible(transaction, owner)
 
     def _visible(self, transaction: Transaction, owner: Owner) -> list[Row]:
-        """The copies that an owner may see, the oldest first."""
         keys, now = self._keys, transaction.now
         unknown = "SELECT 1 FROM main.copies WHERE sealing_key NOT IN ? AND until > ?"
         if transaction.execute(unknown, keys.marks("key"), now):
@@ -183,7 +176,7 @@ class Copies:
         return [Row(*row) for row in rows]
 
     def _named(self, rows: Sequence[Row], names: Iterable[str]) -> tuple[list[Row], set[str]]:
-        """The rows that have one of these names or were fed by their interactions, and the marks of all these names."""
+        """Return the rows with one of these names or fed by their interactions, and all marks of these names."""
         wanted = self._marks(names)
         for row in rows:
             marks = row.names.split()

@@ -1,5 +1,4 @@
-# The driver is an extra: if it is not installed, this file is not checked against it.
-# pyright: basic, reportMissingImports=false
+# The driver is an optional dependency, so types are not checked strictly. pyright: basic, reportMissingImports=false
 """A PostgreSQL database that replicas share.
 
 Each transaction has a connection of its own, because deletions are rare. Every wait has an end.
@@ -39,8 +38,8 @@ CONNECTION: Final = {
 """Parameters of a connection that the URL does not set."""
 
 NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::double precision"
-# Set for one transaction, because of poolers. Temporary tables come last, so that none replaces a table of the state.
-# A record is on the disk before a deletion acts on it.
+# Settings last for one transaction, because of poolers. Temporary tables come last, so that none shadows a table of
+# the state. A record is on disk before a deletion acts on it.
 BEGIN: Final = (
     f"{NOW}, set_config('search_path', 'pg_catalog, pg_temp', true), set_config('statement_timeout', '10000', true), "
     "set_config('lock_timeout', '10000', true), set_config('idle_in_transaction_session_timeout', '30000', true), "
@@ -51,7 +50,7 @@ FOUND_VERSION: Final = (
     "SELECT obj_description(c.oid, 'pg_class') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
     "WHERE n.nspname = 'reflexio_mcp' AND c.relname = 'deletions'"
 )
-# `CREATE SCHEMA IF NOT EXISTS` would need the right to make schemas even if there is one.
+# `CREATE SCHEMA IF NOT EXISTS` needs the right to create schemas even if the schema exists.
 MAKE_SCHEMA: Final = (
     "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'reflexio_mcp') THEN "
     "CREATE SCHEMA reflexio_mcp; END IF; END $$"
@@ -65,7 +64,7 @@ MAKE_TABLES: Final = (
     )
     + f";COMMENT ON TABLE reflexio_mcp.deletions IS '{VERSION}'"
 )
-# The servers can add a line to the log. They cannot choose its time or number, and cannot read or change a line.
+# Servers can add log lines. They cannot choose a time or number, or read or change a line.
 GRANT: Final = (
     f"GRANT USAGE ON SCHEMA reflexio_mcp TO {SERVERS};"
     f"GRANT SELECT, INSERT, UPDATE, DELETE ON reflexio_mcp.deletions, reflexio_mcp.copies TO {SERVERS};"
@@ -91,11 +90,11 @@ REFUSED: Final = {
     "too many": "it has no free connection",
     "invalid ": "a parameter of its URL has a wrong value",
 }
-"""Meanings of words in the message of a refused connection. The message itself has addresses."""
+"""The message of a refused connection contains addresses, so it is translated."""
 
 
 class _Connection(psycopg.Connection[Any]):
-    """A connection that gives up a server which does not answer."""
+    """A connection that gives up a silent server."""
 
     def wait(self, gen: Generator[Any, Any, Any], *arguments: Any, **named: Any) -> Any:
         return super().wait(self._bounded(gen), *arguments, **named)
@@ -105,7 +104,6 @@ class _Connection(psycopg.Connection[Any]):
         try:
             wanted = next(gen)
             while True:
-                # The driver resumes this several times a second.
                 ready = yield wanted
                 if not ready and time.monotonic() > over:
                     self.pgconn.finish()
@@ -118,7 +116,6 @@ class _Connection(psycopg.Connection[Any]):
 class _PostgresqlTransaction(Transaction):
     def serialise(self, subject: str) -> None:
         self.execute("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", f"reflexio-mcp {subject}")
-        # The wait may have been long.
         self.now = self.execute(NOW)[0][0]
 
     def _translated(self, sql: str) -> Any:
@@ -126,11 +123,7 @@ class _PostgresqlTransaction(Transaction):
 
 
 class PostgresqlDatabase(Database):
-    """The database at a URL of libpq.
-
-    Raises:
-        StateUnusable: the URL cannot be read.
-    """
+    """The database at a URL of libpq. Raises `StateUnusable` for an unreadable URL."""
 
     def __init__(self, url: str) -> None:
         try:
@@ -142,7 +135,7 @@ class PostgresqlDatabase(Database):
     @contextlib.contextmanager
     def transaction(self, *, writes: bool = True) -> Generator[Transaction]:
         try:
-            # Behind PgBouncer, another client may have prepared a statement of the same name.
+            # Behind PgBouncer, another client may have prepared a statement with the same name.
             with contextlib.closing(
                 _Connection.connect(self._conninfo, prepare_threshold=None)
             ) as connection:
@@ -159,7 +152,6 @@ class PostgresqlDatabase(Database):
 
 
 def _make_tables(transaction: Transaction) -> None:
-    """Make the tables if they are not there."""
     transaction.serialise("tables")
     found = transaction.execute(FOUND_VERSION)
     if not found:
@@ -170,7 +162,7 @@ def _make_tables(transaction: Transaction) -> None:
 
 
 def _unusable(error: psycopg.Error) -> StateUnusable:
-    # The driver's message may have hosts and roles.
+    # The driver's message may name hosts and roles.
     if error.sqlstate:
         problem = re.sub("(?<=[a-z])[A-Z]", r" \g<0>", type(error).__name__).lower()
     else:

@@ -1,4 +1,4 @@
-"""What the state is asked to keep, and what it returns. Times are epoch seconds."""
+"""What the state records and returns. Times are epoch seconds."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,12 +24,12 @@ Outcome = Literal["complete", "incomplete", "failed"]
 class Owner:
     """The owner of deletions and recovery copies.
 
-    A user owns the copies of their own requests and learnings, whoever deleted them. An owner without a user owns
-    every copy of the account.
+    A user owns the copies of their own data, whoever deleted it. An owner without a user owns every copy of the
+    account.
 
     Args:
         account: the backend and the organisation, not the API key: keys are exchanged, copies stay.
-        caller: for whom the hourly cap counts.
+        caller: whose hourly cap counts.
     """
 
     account: str
@@ -45,7 +45,7 @@ class Intention:
         target: what is deleted, in words.
         number: how many the hourly cap counts.
         planned: returned as `Deletion.planned`.
-        facts: the content of the first log line.
+        facts: content of the first log line.
     """
 
     tool: str
@@ -57,12 +57,12 @@ class Intention:
 
 
 class Deletion(NamedTuple):
-    """A deletion on record.
+    """A recorded deletion.
 
     Args:
         gone: how many were deleted so far.
-        finished: `None` if the deletion runs, or if its process ended early.
-        here: whether this process began the deletion.
+        finished: `None` if it still runs, or if its process ended early.
+        here: this process began it.
     """
 
     number: int
@@ -90,10 +90,7 @@ class Copied:
     """One request or learning as it was.
 
     Args:
-        kind: such as `request` or `profile`.
-        names: the names by which an erasure finds the copy: its own id, and the ids of its interactions (`i:…`) and
-            of its sources, each as `x:id`.
-        deletion: set by the state.
+        names: names by which an erasure finds the copy: its id, `i:…` for interactions and `x:…` for sources.
     """
 
     kind: str
@@ -106,7 +103,7 @@ class Copied:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryCopy:
-    """Everything that one deletion removed and that can be put back, with the number of each kind."""
+    """What one deletion removed and a restore can put back, counted by kind."""
 
     deletion: int
     at: float
@@ -115,7 +112,7 @@ class RecoveryCopy:
 
 
 class CapReached(Exception):
-    """A deletion is larger than the hourly cap allows now; nothing was recorded.
+    """The deletion is larger than the hourly cap allows; nothing was recorded.
 
     Args:
         room: how many may be deleted now.
@@ -130,7 +127,7 @@ class CapReached(Exception):
 
 
 class CodeUsed(Exception):
-    """A plan code was used for the deletion `number`; nothing was recorded."""
+    """The plan code was used by deletion `number`; nothing was recorded."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"used for deletion {number}")

@@ -1,7 +1,7 @@
 """The state: cap, deletions, recovery copies and audit log.
 
 A deletion begins with one transaction (cap, plan code, record, first log line) and ends with another one (receipt,
-erasure, last log line). Locks are taken in one order: cap, copies, log.
+erasure, last log line). Locks are always taken in this order: cap, copies, log.
 """
 
 import json
@@ -35,12 +35,12 @@ __all__ = ["AuditLog", "State", "in_thread", "named_call"]
 HOUR: Final = 3_600.0
 
 RECORD_SECONDS: Final = 7 * DAY
-"""How long a deletion stays on record, unless it has copies for longer."""
+"""How long a deletion is recorded, unless its copies last longer."""
 
 LINES_AT_ONCE: Final = 500
 
 THREADS: Final = 8
-"""Threads for the state alone: other work does not hold up a deletion."""
+"""Separate threads, so that other work does not delay a deletion."""
 
 RECORD_GONE: Final = (
     "the record of this deletion is gone",
@@ -52,7 +52,7 @@ ATTEMPTS: Final = (
     "DELETE FROM main.copies WHERE false",
     "INSERT INTO main.log (line, chain) SELECT chain, chain FROM main.log WHERE false",
 )
-"""Statements that fail if a right is missing."""
+"""Statements that need every right, tried before a deletion."""
 
 Parameters = ParamSpec("Parameters")
 T = TypeVar("T")
@@ -64,7 +64,7 @@ _call: ContextVar[Mapping[str, str] | None] = ContextVar("reflexio_mcp_audited_c
 async def in_thread(
     call: Callable[Parameters, T], *arguments: Parameters.args, **named: Parameters.kwargs
 ) -> T:
-    """Call a method of the state in a thread. A cancelled task waits for its end."""
+    """Call a method of the state in a thread. Cancellation waits for its end."""
     try:
         limiter = _threads.get()
     except LookupError:
@@ -74,7 +74,7 @@ async def in_thread(
 
 @contextmanager
 def named_call(caller: str, call_id: str) -> Generator[None]:
-    """Name the call in every log line that is written inside this context and in tasks started there."""
+    """Name the call in all log lines from this context and tasks started there."""
     token = _call.set({"caller": caller, "call_id": call_id})
     try:
         yield
@@ -83,8 +83,6 @@ def named_call(caller: str, call_id: str) -> Generator[None]:
 
 
 class Entry(NamedTuple):
-    """One line of the log. Numbers may have gaps."""
-
     number: int
     line: str
     chain: str
@@ -94,7 +92,7 @@ class Verified(NamedTuple):
     """The result of a check of the log.
 
     Args:
-        wrong: the number of the first line that does not fit the line before it.
+        wrong: the first line that does not fit the line before it.
         missing: chain values of receipts that no line has.
     """
 
@@ -106,8 +104,8 @@ class Verified(NamedTuple):
 class AuditLog:
     """Two lines for each deletion, one before it and one after it.
 
-    A chain value is a keyed digest of the line and of the chain value before it, so a changed or removed line is found.
-    Receipts note chain values, so a lost end of the log is found too.
+    A chain value is a keyed digest of the line and of the previous chain value, so a changed or removed line is
+    found. Receipts contain chain values, so a truncated log is found too.
     """
 
     def __init__(self, database: Database, keys: Keys) -> None:
@@ -115,7 +113,6 @@ class AuditLog:
         self._keys = keys
 
     def add(self, transaction: Transaction, facts: Mapping[str, Any]) -> str:
-        """Write a line, and return its chain value."""
         transaction.serialise("log")
         last = transaction.execute("SELECT chain FROM main.log ORDER BY id DESC LIMIT 1")
         time = datetime.fromtimestamp(transaction.now, UTC).isoformat(timespec="seconds")
@@ -125,7 +122,6 @@ class AuditLog:
         return chain
 
     def entries(self) -> Iterator[Entry]:
-        """All lines, the oldest first."""
         select = "SELECT id, line, chain FROM main.log WHERE id > ? ORDER BY id LIMIT ?"
         number = 0
         while rows := self._database.read(select, number, LINES_AT_ONCE):
@@ -133,7 +129,7 @@ class AuditLog:
             number = rows[-1][0]
 
     def verify(self, noted: str = "") -> Verified:
-        """Check that no line was changed or removed. `noted` is a chain value from a receipt, or empty."""
+        """Look for changed and removed lines. `noted` is a chain value from a receipt, or empty."""
         ends = self._database.read("SELECT chain FROM main.deletions")
         missing = {noted, *(chain for (chain,) in ends)} - {""}
         lines, wrong, last = 0, None, ""
@@ -149,11 +145,11 @@ class AuditLog:
 class State:
     """The state that all processes with this database share. Its methods block: use `in_thread`.
 
-    Every method raises `StateUnusable` if the state cannot be read or written. An empty answer means "not there".
+    Every method raises `StateUnusable` if the state cannot be used.
 
     Args:
         secrets: returns the keys, the newest first.
-        limit: deletions an hour for each caller; 0 for no cap.
+        limit: deletions per hour and caller; 0 for no cap.
         days: how long a recovery copy is kept.
     """
 
@@ -168,17 +164,16 @@ class State:
         self._process = uuid.uuid4().hex
 
     def now(self) -> float:
-        """The time by the clock of the state."""
         with self.database.transaction(writes=False) as transaction:
             return transaction.now
 
     def check_room(self, owner: Owner, number: int = 0) -> int | None:
-        """Return how many may be deleted now, or `None`. Raises `CapReached` if these are fewer than `number`."""
+        """Return how many may be deleted now, or `None` for no cap. Raises `CapReached` if `number` is larger."""
         with self.database.transaction(writes=False) as transaction:
             return self._check_room(transaction, owner, number)
 
     def begin(self, owner: Owner, intention: Intention) -> int:
-        """Count and record a deletion, use up its plan code, write its first log line, and return its number.
+        """Record a deletion: cap, plan code and first log line. Return its number.
 
         Raises:
             CapReached, CodeUsed: nothing was recorded.
@@ -208,7 +203,7 @@ class State:
         return number
 
     def keep(self, owner: Owner, number: int, copies: Sequence[Copied]) -> set[tuple[str, str]]:
-        """Keep copies of what a deletion removes next.
+        """Keep copies before they are deleted.
 
         Returns:
             The kind and id of copies that are not kept, because another deletion erased them since this one began.
@@ -230,15 +225,15 @@ class State:
         facts: Mapping[str, Any],
         erase: Collection[str] = (),
     ) -> Finished:
-        """Record the end of a deletion, erase copies and write the last log line, all in one step.
+        """Record the end of a deletion, erase copies and write the last log line, in one step.
 
-        It can be repeated: an end that is on record stays as it is.
+        A repeated call changes nothing.
 
         Args:
             counted: how many the hourly cap counts from now on.
-            facts: the content of the last log line.
-            erase: names. Every copy with one of them is erased, whoever made it, with the copied learnings that its
-                interactions fed. `u:alice` names all copies of that user.
+            facts: content of the last log line.
+            erase: names; `u:alice` means all copies of that user. Every matching copy is erased, whoever made it,
+                with the copied learnings that its interactions fed.
         """
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
@@ -264,7 +259,7 @@ class State:
         return Finished(erased, chain)
 
     def last(self, owner: Owner, most: int = 20) -> list[Deletion]:
-        """The deletions of this account and user, the newest first."""
+        """Return the deletions of this account and user, the newest first."""
         keys = self._keys
         rows = self.database.read(
             "SELECT id, at, gone, finished, outcome, chain, process = ?, code, intention, receipt FROM main.deletions "
@@ -326,7 +321,6 @@ class State:
 
 
 def _record(transaction: Transaction, number: int) -> tuple[float, float | None, int, str]:
-    """When a deletion began and ended, the number of erased copies, and the chain value."""
     rows = transaction.execute("SELECT at, finished, erased, chain FROM main.deletions WHERE id = ?", number)
     if not rows:
         raise StateUnusable(*RECORD_GONE)

@@ -1,4 +1,4 @@
-"""The tables of the state, and the SQLite file that keeps them on one machine. `postgresql` is the other engine.
+"""The tables of the state, and the SQLite file of one machine. `postgresql` is the other engine.
 
 SQL has `?` for a parameter and `main.` before a table. A parameter can be a list: `id IN ?`.
 """
@@ -32,7 +32,7 @@ __all__ = [
 VERSION: Final = 11
 
 WEEK_OLD: Final = 4
-"""Files up to this version have only deletions of the last week and are emptied."""
+"""Older files have only deletions of the last week, so they are emptied."""
 
 TABLES: Final = """
 CREATE TABLE {schema}deletions (
@@ -79,7 +79,7 @@ CREATE TABLE {schema}log (
 """Users, accounts, callers, names and plan codes are keyed marks. Content is sealed."""
 
 WAIT_SECONDS: Final = 10.0
-"""How long a transaction waits for another process."""
+"""Maximum wait for another process."""
 
 ADVICE: Final = (
     "check state.db beside the store's file, or in the server's data folder if there is no store file, and that its "
@@ -118,7 +118,6 @@ class StateUnusable(OSError):
 
 
 def nothing_can_be_deleted(error: StateUnusable) -> str:
-    """The sentence for an unusable state at the start, in a status and from doctor."""
     return f"Nothing can be deleted now: {error.strerror}. To mend that, {error.advice}."
 
 
@@ -130,7 +129,6 @@ class Transaction:
         self._cursor = cursor
 
     def execute(self, sql: str, *parameters: Value | list[str] | list[int]) -> list[Any]:
-        """Execute one statement, and return its rows."""
         parts, values = sql.split("?"), list[Value]()
         for place, one in enumerate(parameters):
             several = one if isinstance(one, list) else [one]
@@ -143,7 +141,7 @@ class Transaction:
         self._cursor.executemany(self._translated(sql), rows)
 
     def serialise(self, subject: str) -> None:
-        """Keep other transactions that name this subject waiting until the end of this one."""
+        """Block other transactions on this subject until this one ends."""
         # A SQLite transaction that writes locks the whole file.
 
     def _translated(self, sql: str) -> Any:
@@ -151,27 +149,25 @@ class Transaction:
 
 
 class Database(ABC):
-    """A database that all processes of one state share. Its methods block."""
+    """A database that all processes of one state share; it blocks."""
 
     @abstractmethod
     def transaction(self, *, writes: bool = True) -> AbstractContextManager[Transaction]:
-        """Run the block in one transaction, which is on the disk when the block ends."""
+        """Run the block in one transaction, which is on disk afterwards."""
 
     def read(self, sql: str, *parameters: Value | list[str] | list[int]) -> list[Any]:
-        """Return the rows of one statement."""
         with self.transaction(writes=False) as transaction:
             return transaction.execute(sql, *parameters)
 
     def close(self) -> None:
-        """Discard a state that is kept in memory."""
         return
 
 
 class SqliteDatabase(Database):
-    """A file for its owner alone, made at the first use. Each transaction opens it.
+    """A private file, created at the first use. Each transaction opens it.
 
     Args:
-        path: returns the file's path, or `None` to keep the state in memory.
+        path: returns the path, or `None` to keep the state in memory.
         old_copies: returns the folder in which earlier versions kept recovery copies.
     """
 
@@ -186,14 +182,12 @@ class SqliteDatabase(Database):
 
     @contextlib.contextmanager
     def transaction(self, *, writes: bool = True) -> Generator[Transaction]:
-        # Imported late: a server starts faster without it.
         import sqlite3
 
         with self._lock:
             try:
                 connection = self._connected(sqlite3.connect)
                 try:
-                    # Deleted content is overwritten in the file.
                     connection.execute("PRAGMA secure_delete = ON")
                     connection.execute("BEGIN IMMEDIATE" if writes or not self._made else "BEGIN")
                     transaction = Transaction(connection, time.time())
@@ -229,7 +223,7 @@ class SqliteDatabase(Database):
             with contextlib.suppress(FileExistsError):
                 os.close(private_files.create(path))
             private_files.restrict(path)
-        # A file that is removed later is not made anew: its cap and copies would be lost without a word.
+        # A removed file is not recreated: its cap and copies would be lost silently.
         address = f"{path.absolute().as_uri()}?mode=rw"
         return connect(address, uri=True, isolation_level=None, timeout=WAIT_SECONDS)
 

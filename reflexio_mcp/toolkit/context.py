@@ -1,7 +1,7 @@
-"""What a tool can reach: the caller's scope, the operator's settings, the running work, progress and the page.
+"""The context of a tool: scope, settings, running work, progress and the page.
 
-The explorer's page gets a pass in the `_meta` of its results, which hosts keep from the model, and sends it back with
-every call. A person's decision in the page then counts as consent, and the model is told afterwards.
+The explorer's page receives a pass in the `_meta` of its results, which hosts hide from the model, and returns it
+with every call. A person's decision in the page then counts as consent, and the model is told afterwards.
 """
 
 import logging
@@ -41,20 +41,18 @@ __all__ = [
 ]
 
 PAGE_KEY: Final = "reflexio-mcp/page"
-"""Key of `_meta`, in results and in calls."""
+"""Key of the pass in `_meta`."""
 
 _PURPOSE: Final = "explorer page"
 
 NOTES_KEPT: Final = 20
 
 EVERY_SECONDS: Final = 5.0
-"""Between two messages."""
 
 SILENCE_SECONDS: Final = 10.0
-"""The longest silence."""
 
 SEND_SECONDS: Final = 1.0
-"""How long a client has to accept a message."""
+"""Time limit for a client to accept a message."""
 
 logger = logging.getLogger("reflexio_mcp")
 
@@ -64,12 +62,12 @@ class App:
     """The lifespan's context.
 
     Args:
-        offered: the names of the tools that are offered to the caller.
-        owner: whose the deletions and recovery copies of a scope are. It asks the backend.
-        jobs: deletions that have begun, shared by every connection.
-        tasks: where the jobs of this connection run. It is waited for before the lifespan ends.
-        background: where work after the jobs runs. It is cancelled when the lifespan ends.
-        trouble: says why nothing can be deleted now, or nothing. It blocks.
+        offered: the names of the tools that the caller may use.
+        owner: returns the owner of a scope's deletions and recovery copies; it asks the backend.
+        jobs: running deletions, shared by all connections.
+        tasks: runs the jobs of this connection. The lifespan waits for it.
+        background: runs later work. The end of the lifespan cancels it.
+        trouble: returns why nothing can be deleted now, or nothing. It blocks.
         where: the backend's address or file, in words.
     """
 
@@ -88,7 +86,6 @@ class App:
 
     @property
     def tools(self) -> frozenset[str]:
-        """The names of the tools that are offered to the caller."""
         return self.offered()
 
 
@@ -96,35 +93,32 @@ Call: TypeAlias = Context[App, Any]
 
 
 def app_of(call: Call) -> App:
-    """The context of the lifespan that this call belongs to."""
     return call.request_context.lifespan_context
 
 
 def scope_of(call: Call) -> Scope:
-    """The scope of whoever made this call."""
     return app_of(call).scope()
 
 
 def place_shown(call: Call) -> str:
-    """The backend's address or file, in words; empty for callers who sign in and are no operators."""
+    """The backend's address or file; empty for signed-in callers who are no operators."""
     app = app_of(call)
     return "" if app.settings.oauth_issuer and scope_of(call).user_id else app.where
 
 
 def answer(result: Result, text: str) -> CallToolResult:
-    """A result and its text as the SDK takes them."""
     return CallToolResult(
         content=[TextContent(type="text", text=text)], structured_content=structured(result)
     )
 
 
 def page_pass(call: Call) -> dict[str, Any]:
-    """The pass that the explorer's page sends back with its calls, as the `_meta` of a result."""
+    """Return the `_meta` with the page's pass."""
     return {PAGE_KEY: app_of(call).codes(scope_of(call)).make(_PURPOSE, now=time.time())}
 
 
 def from_page(call: Call) -> bool:
-    """Whether this call comes from the explorer's page, with a pass of this scope that is not older than a day."""
+    """Whether the explorer's page made this call, with a pass of this scope from the last day."""
     meta = cast("Mapping[str, Any] | None", call.request_context.meta)
     given = (meta or {}).get(PAGE_KEY)
     if not isinstance(given, str):
@@ -151,27 +145,25 @@ class PageNotes:
 
 
 class ProgressReporter:
-    """Progress notifications of one call."""
-
     def __init__(self, call: Call) -> None:
         self._call = call
         self._sent = 0
         self._last = anyio.current_time()
         self._words = "working"
-        # A caller in memory asks for progress by a callback, which nothing shows.
+        # A caller in memory asks by callback, which leaves no trace.
         context = call.request_context
         in_memory = context.request is None and not app_of(call).over_stdio
         self._nobody_reads = not (in_memory or "progress_token" in (context.meta or {}))
 
     async def __call__(self, what: str, done: int, total: int | None) -> None:
-        """Note how far the work is, and send that if the last message is old enough."""
+        """Report progress; it is sent if the last message is old enough."""
         self._words = f"{what}: {done:,}{f' of {total:,}' if total is not None else ''}"
         if anyio.current_time() - self._last >= EVERY_SECONDS:
             await self._send()
 
     @asynccontextmanager
     async def steady(self, words: str = "working") -> AsyncGenerator["ProgressReporter"]:
-        """Send messages while no progress is noted, too; `words` say what is being done."""
+        """Send messages without progress, too; `words` describe the work."""
         self._words = words
         if self._nobody_reads:
             yield self
@@ -192,7 +184,7 @@ class ProgressReporter:
         if self._nobody_reads:
             return
         self._sent += 1
-        # If the caller has gone away, its stream blocks or breaks. The work goes on without it.
+        # If the caller is gone, its stream blocks or breaks. The work continues without it.
         with anyio.move_on_after(SEND_SECONDS) as limit:
             try:
                 await self._call.report_progress(self._sent, None, self._words)

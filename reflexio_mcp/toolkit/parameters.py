@@ -60,13 +60,13 @@ __all__ = [
 IDS: Final = ("user_id", "session_id", "request_id", "request_ids", "learning_ids")
 
 MAX_ARGUMENT_CHARS: Final = 50_000
-"""Characters of one id, name or search. A cursor carries a whole filter and has a limit of its own."""
+"""Limit of one id, name or search. A cursor contains a filter and has its own limit."""
 
 SENTENCES: Final = 10
-"""Wrong arguments that a refusal explains one by one."""
+"""Number of wrong arguments that a refusal explains."""
 
 NAMES: Final = 8
-"""Missing or unknown arguments that it names."""
+"""Number of missing or unknown arguments that it names."""
 
 UNEXPECTED: Final = (
     "Something went wrong inside reflexio-mcp; whether it took effect is not known. "
@@ -74,7 +74,7 @@ UNEXPECTED: Final = (
 )
 
 SAID: Final = "said"
-"""The kind of a problem that a check of ours found; its text follows the argument's name."""
+"""The kind of a problem from our own checks; its text follows the argument's name."""
 
 PROBLEMS: Final = {
     SAID: "{said}",
@@ -99,14 +99,14 @@ PROBLEMS: Final = {
     "model_attributes_type": " must be an object.",
     "value_error": " {error}.",
 }
-"""What follows the name of an argument, by pydantic's kind of the problem."""
+"""Text after the name of an argument, by pydantic's kind of problem."""
 
 _BRANCH = re.compile(r"(list|dict|tuple|literal|function-before)\[.*\]|(constrained-)?int|str|float|bool")
-"""How pydantic names the branch of a union in a location; no field of ours is called so."""
+"""Pydantic's names of union branches in a location; no field is called so."""
 
 
 def describe(error: BaseException, action: Action = "write") -> str:
-    """Any failure in words that are safe to show; `action` says whether the call could have changed anything."""
+    """Describe any failure in words that are safe to show; `action` says whether the call could change anything."""
     if isinstance(error, ReflexioError):
         return explained(error, action)
     if isinstance(error, TrafficError):
@@ -120,12 +120,12 @@ def describe(error: BaseException, action: Action = "write") -> str:
 
 
 def invalid_arguments(error: ValidationError) -> str:
-    """What is wrong with the arguments, naming each field and what it accepts, never its value."""
+    """Describe wrong arguments: each field and what it accepts, never its value."""
     return f"{' '.join(_sentences(error))} Nothing was sent."
 
 
 def _sentences(error: ValidationError) -> list[str]:
-    # A value that may also be left out is a union to pydantic: its other branch only says that it is not null.
+    # For pydantic, an optional value is a union, whose other branch only says that it is not null.
     problems = [
         one
         for one in error.errors(include_url=False, include_context=True, include_input=False)
@@ -158,19 +158,18 @@ def _field(location: tuple[int | str, ...]) -> str:
         if isinstance(part, str) and _BRANCH.fullmatch(part):
             continue
         name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else part
-    # What is wrong with all of them together has no location.
+    # A problem with all arguments has no location.
     return name[:120] or "arguments"
 
 
 def checked(tool: Tool, arguments: dict[str, Any], scope: Scope) -> dict[str, Any]:
-    """The arguments as a tool takes them: without nulls, ids as they are stored, the scope's user filled in.
+    """Prepare arguments: no nulls, ids as they are stored, the scope's user filled in.
 
     Raises:
-        InvalidInput: an argument the tool does not have, a blank one, or one that is too long; nothing was done.
+        InvalidInput: an argument is unknown, blank or too long; nothing was done.
     """
-    # A page's own tool lists no arguments.
+    # The tool of the page lists no arguments.
     accepted = list(tool.parameters["properties"] or tool.fn_metadata.arg_model.model_fields)
-    # Some clients spell "not given" as null.
     given = {name: value for name, value in arguments.items() if value is not None and name in accepted}
     wrong: dict[str, str] = {}
     advice: list[str] = []
@@ -182,14 +181,14 @@ def checked(tool: Tool, arguments: dict[str, Any], scope: Scope) -> dict[str, An
             advice.append("user_id is fixed by the configuration.")
         advice.append(f"It takes {', '.join(accepted) or 'no arguments'}.")
     for name, value in given.items():
-        # Length first: later steps may take time for each character.
+        # Length first: later steps take time for each character.
         texts = cast("list[Any]", value) if isinstance(value, list) else [value]
         longest = max((len(text) for text in texts if isinstance(text, str)), default=0)
-        # A user that is fixed is filled in below, also if a tool needs one.
+        # A fixed user is filled in below, even if it is required.
         needed = name in tool.parameters.get("required", ()) and not (name == "user_id" and scope.user_id)
         if name != "cursor" and longest > MAX_ARGUMENT_CHARS:
             wrong[name] = f"takes {MAX_ARGUMENT_CHARS:,} characters at most"
-        # Clients send empty text for what is not given. Blanks were meant as a value, and would select everything.
+        # Clients send empty text for absent values. Blanks were meant as a value, and would select everything.
         elif isinstance(value, str) and (value or needed) and is_blank(value):
             wrong[name] = "must not be blank"
             if not needed:
@@ -206,7 +205,7 @@ def checked(tool: Tool, arguments: dict[str, Any], scope: Scope) -> dict[str, An
 
 
 def _as_stored(scope: Scope, value: Any) -> Any:
-    # An id that a result showed escaped or covered must find what it stands for.
+    # Ids can be copied from results, which escape and seal them.
     if isinstance(value, str):
         return scope.stored_id(value)
     if isinstance(value, list):
@@ -219,10 +218,10 @@ Function = TypeVar("Function", bound=Callable[..., Awaitable[CallToolResult]])
 
 
 def alone(check: Callable[[T], object]) -> AfterValidator:
-    """Check an argument together with its type, so that the refusal names its place.
+    """Check an argument with its type, so that the refusal names its place.
 
     Args:
-        check: raises `InvalidInput`; a field that begins with a dot is one inside the argument.
+        check: raises `InvalidInput`; a field that begins with a dot is inside the argument.
     """
 
     def validate(value: T) -> T:
@@ -237,7 +236,6 @@ def alone(check: Callable[[T], object]) -> AfterValidator:
 
 
 def no_switch(value: object) -> object:
-    """Refuse true and false as numbers."""
     if isinstance(value, bool):
         raise ValueError("must be a whole number")
     return value
@@ -255,7 +253,7 @@ Contains = Annotated[
         description="all these words, also inside longer ones; quote a phrase; this OR that; in texts and ids"
     ),
 ]
-# Its values are not listed: the audit hands them out, and another one is answered with the list.
+# The values are not listed: audits return them, and a wrong value is answered with the list.
 Finding = Annotated[str, Field(description="a rule of audit_traffic")]
 EvaluationOnly = Annotated[
     bool | SkipJsonSchema[None],
@@ -284,11 +282,7 @@ async def asked_filter(
     finding: Finding = "",
     evaluation_only: EvaluationOnly = None,
 ) -> TrafficFilter:
-    """The filter of a tool that has all parameters of the filter.
-
-    Raises:
-        InvalidInput: one of the arguments cannot be used.
-    """
+    """Make the filter of a tool with all parameters of the filter. Raises `InvalidInput`."""
     scope = scope_of(call)
     return make_filter(
         user_id=scope.user(user_id),
@@ -305,18 +299,17 @@ async def asked_filter(
 
 
 AskedFilter = Annotated[TrafficFilter, Resolve(asked_filter)]
-"""The filter for a resolver of a tool that is `filtered`; the model does not see it."""
+"""The filter for resolvers of a `filtered` tool; the model does not see it."""
 
 
 FILTER: Final = tuple(inspect.signature(asked_filter, eval_str=True).parameters.values())[1:]
-"""The parameters of the filter, the same in every tool."""
 
 
 def filtered(*without: str) -> Callable[[Function], Function]:
-    """Give a tool the parameters of the filter, all but some, flat in its schema.
+    """Add the parameters of the filter to a tool's schema, except some.
 
-    If the tool has a parameter `asked`, it gets the filter that they make. A parameter that the tool declares itself is
-    no part of that filter.
+    If the tool has a parameter `asked`, it receives the resulting filter. Parameters that the tool declares itself
+    are not part of it.
     """
 
     def decorate(tool: Function) -> Function:

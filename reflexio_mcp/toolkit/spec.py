@@ -1,4 +1,4 @@
-"""How a tool is declared, and how its published schema is kept small."""
+"""Declares tools, and keeps their schemas small."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Schema = dict[str, Any]
 
 
 class Permission(StrEnum):
-    """What somebody who signed in may do here; the scope of OAuth is `memory:` and this word."""
+    """Permissions of somebody who signed in; the OAuth scope is `memory:` and this word."""
 
     READ = "read"
     PUBLISH = "publish"
@@ -25,17 +25,16 @@ class Permission(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """One tool: what the catalogue needs to offer it.
+    """The declaration of a tool.
 
     Args:
         fn: the function, with the tool's name and parameters. It returns `Annotated[CallToolResult, Model]`: the SDK
             derives the output schema and checks every result.
-        description: what the model reads; short, with the words a person would use.
+        description: what the model reads.
         read_only, destructive, idempotent: MCP's hints.
         adds: it only adds to what is stored, so `Permission.PUBLISH` is enough.
-        needs: whether a configuration has what the tool needs.
-        needed: the same in words.
-        opens_page: a host that shows apps opens the explorer's page for its results.
+        needs: whether a configuration has what the tool needs; `needed` says so in words.
+        opens_page: hosts with apps open the explorer's page for its results.
         opened_by: the tool whose page alone calls this one.
     """
 
@@ -57,11 +56,10 @@ class ToolSpec:
 
     @property
     def permission(self) -> Permission:
-        """What its caller must have been granted; the most, unless its declaration says less."""
+        """The permission that a caller needs: the highest, unless the declaration allows less."""
         return Permission.READ if self.read_only else Permission.PUBLISH if self.adds else Permission.DELETE
 
     def offered(self, settings: Settings) -> bool:
-        """Whether a configuration offers the tool."""
         named = not settings.tools or (self.opened_by or self.name) in settings.tools
         return named and (self.read_only or not settings.read_only) and self.needs(settings)
 
@@ -69,12 +67,12 @@ class ToolSpec:
 def build(
     spec: ToolSpec, *, without: frozenset[str] = frozenset(), page: str = "", consent: str = ""
 ) -> Tool:
-    """The tool as the SDK takes it.
+    """Make the tool for the SDK.
 
     Args:
         without: parameters that the operator fixed.
         page: address of the explorer's page.
-        consent: what comes before a deletion, as a sentence.
+        consent: a sentence about what precedes a deletion.
     """
     tool = Tool.from_function(
         spec.fn,
@@ -82,21 +80,20 @@ def build(
         description=f"{spec.description} {consent}" if spec.destructive else spec.description,
         annotations=ToolAnnotations(
             read_only_hint=spec.read_only,
-            # Of a tool that only reads these two say nothing, by MCP's words.
+            # MCP gives these hints no meaning for tools that only read.
             destructive_hint=None if spec.read_only else spec.destructive,
             idempotent_hint=None if spec.read_only else spec.idempotent,
             open_world_hint=False,
         ),
         meta=_app_meta(spec, page),
     )
-    # What a page's own tool takes is between the two: in the list, every conversation would pay for it.
+    # The arguments of the page's tool are private: in the list, they would cost tokens in every conversation.
     page_only: Schema = {"type": "object", "properties": {}}
     tool.parameters = page_only if spec.opened_by else _published(tool.parameters, without)
     return tool
 
 
 def _app_meta(spec: ToolSpec, page: str) -> dict[str, Any] | None:
-    # The form that the MCP Apps extension defines.
     if spec.opens_page:
         return {"ui": {"resourceUri": page}}
     return {"ui": {"visibility": ["app"]}} if spec.opened_by else None
@@ -114,14 +111,14 @@ def _published(schema: Schema, without: frozenset[str]) -> Schema:
 _SAYS_LITTLE: Final = frozenset(
     {"$defs", "title", "maxLength", "minLength", "maxItems", "minItems", "minimum", "additionalProperties"}
 )
-"""Keywords that cost tokens in every listing; a sentence answers whatever breaks them."""
+"""Keywords that cost tokens in every listing; a refusal explains violations."""
 
 
 def _small(node: Any, definitions: Schema, *, names: bool = False) -> Any:
-    """A schema with its references resolved, without empty defaults and the keywords of `_SAYS_LITTLE`.
+    """Resolve references, and remove empty defaults and the keywords of `_SAYS_LITTLE`.
 
     Args:
-        names: `node` maps property names, which are never dropped.
+        names: `node` maps property names, which are never removed.
     """
     if isinstance(node, list):
         return [_small(item, definitions) for item in cast("list[Any]", node)]

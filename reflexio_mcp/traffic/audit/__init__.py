@@ -1,1 +1,1 @@
-"""From stored traffic to findings: one streaming pass over a period, with the call that follows from each finding."""
+"""Audits: one streaming pass from stored traffic to findings and the calls that follow."""

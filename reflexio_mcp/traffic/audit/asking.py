@@ -1,4 +1,4 @@
-"""`orphaned-learning` and `stale-learning`: what was learned is read after the pass."""
+"""`orphaned-learning` and `stale-learning`, for which learnings are read after the pass."""
 
 from array import array
 from collections.abc import Sequence
@@ -27,24 +27,20 @@ YEAR: Final = 365 * 86_400
 
 @dataclass
 class LearnedChecks:
-    """Learnings whose sources are all deleted, or that nothing has changed for a year."""
+    """Finds learnings whose sources are all deleted, or that did not change for a year."""
 
     orphaned: list[Learning] = field(default_factory=list[Learning])
     stale: list[Learning] = field(default_factory=list[Learning])
     _stored: "array[int]" = field(default_factory=lambda: array("q"))
 
     def note(self, item: RequestWithInteractions) -> None:
-        """Remember which interactions are stored."""
         self._stored.extend(turn.interaction_id for turn in item.interactions)
 
     async def read(self, scope: Scope, users: Sequence[str], now: float, *, whole: bool) -> str:
-        """Read what was learned from these users, in this order.
+        """Read what was learned from these users, and return whose learnings were not read, or nothing.
 
         Args:
-            whole: the audit saw everything stored, so that a missing source is deleted.
-
-        Returns:
-            Whose learnings were not read, or nothing.
+            whole: the audit saw everything stored, so a missing source is deleted.
         """
         stored = set(self._stored)
         read = 0

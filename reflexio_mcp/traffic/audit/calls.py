@@ -16,8 +16,6 @@ IDS_CHARS: Final = 800
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """The tools of the caller, and whether they take `user_id`."""
-
     tools: frozenset[str]
     takes_user: bool = True
 
@@ -25,7 +23,7 @@ class Offer:
 def calls_about(
     finding: str, ids: Sequence[str], wanted: TrafficFilter, offer: Offer, *, selected: bool
 ) -> tuple[Call | None, Call | None]:
-    """The call that shows a finding and the call that deletes it; `None` without a tool for it.
+    """Return the calls that show and delete a finding; `None` without a tool for it.
 
     Args:
         ids: requests with the finding.
@@ -52,7 +50,7 @@ def calls_about(
 
 
 def can_be_given(*values: str) -> bool:
-    """Whether a call can have exactly these arguments: tools strip blanks, and unseen characters are shown."""
+    """Whether a call can have exactly these arguments: tools strip blanks, and invisible characters are escaped."""
     return all(one and one.isprintable() and one == one.strip() for one in values)
 
 

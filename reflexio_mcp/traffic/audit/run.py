@@ -30,15 +30,15 @@ from reflexio_mcp.traffic.times import iso
 __all__ = ["run_audit"]
 
 AUDIT_SECONDS: Final = 35.0
-"""Clients give up after 60 s; the cursor goes on from here."""
+"""Clients give up after 60 s; a cursor continues the audit."""
 
 REQUESTS_A_LOOK: Final = 100
 
 POOL: Final = 2
-"""Audits that read texts at the same time, so that other calls keep their threads."""
+"""Number of audits that search texts at the same time, so that other calls keep their threads."""
 
 IDS_KEPT: Final = 500
-"""Ids that are kept of one finding; all are counted."""
+"""Maximum number of ids per finding; all are counted."""
 
 PLACES: Final = 5
 NAMES: Final = 10
@@ -53,8 +53,6 @@ PART: Final = "a filter or a cursor leaves out a part of the traffic"
 
 @dataclass
 class _Gathered:
-    """What was found under one name, in bounded memory."""
-
     count: int = 0
     ids: list[str] = field(default_factory=list[str])
     places: list[Finding] = field(default_factory=list[Finding])
@@ -78,8 +76,6 @@ class _Gathered:
 
 @dataclass
 class _Pass:
-    """One audit under way."""
-
     wanted: TrafficFilter
     rules: Sequence[Rule]
     until: float
@@ -98,7 +94,7 @@ class _Pass:
     last: SessionSlice | None = None
 
     def look_at(self, slices: Sequence[SessionSlice]) -> int:
-        """Look at sessions until the time is over, at least at one; return how many."""
+        """Look at sessions until the time is over, but at least at one; return how many."""
         for number, one in enumerate(slices, 1):
             self.last = one
             if items := self.wanted.pick(one.whole):
@@ -150,9 +146,9 @@ async def run_audit(
     """Audit everything a filter selects, in one pass and bounded memory.
 
     Args:
-        asked: the filter; `after` brings its own.
-        offer: the tools that following calls may name.
-        personal: whether to look for personal data.
+        asked: the filter; the filter of `after` replaces it.
+        offer: tools that following calls may name.
+        personal: look for personal data.
     """
     now = time.time()
     wanted = after.filter if after else asked
@@ -188,7 +184,7 @@ async def run_audit(
     await _ask(
         scope, look, now, skip, part=narrow or not whole or wanted.start is not None or wanted.end is not None
     )
-    from reflexio_mcp.traffic.audit.rules.redaction import (  # compiles patterns
+    from reflexio_mcp.traffic.audit.rules.redaction import (
         MISSING,
         available,
         without_key,
@@ -221,7 +217,7 @@ async def run_audit(
 
 
 def _fitted(result: AuditResult) -> AuditResult:
-    """The result with fewer places, then fewer findings, until it fits."""
+    """Drop places, then findings, until the result fits."""
     for places in (PLACES, 3, 1, 0):
         rows = [row.model_copy(update={"places": row.places[:places]}) for row in result.findings]
         smaller = result.model_copy(update={"findings": rows})
@@ -238,7 +234,7 @@ def _fitted(result: AuditResult) -> AuditResult:
 
 
 async def _read(scope: Scope, pager: SessionPager, look: _Pass, progress: Progress) -> bool:
-    """Look at the sessions; return whether the time ended first."""
+    """Look at all sessions. Return whether the time ended first."""
     waiting: list[SessionSlice] = []
     async for one in pager.slices():
         if time.monotonic() >= look.until and look.last:
@@ -259,7 +255,7 @@ T = TypeVar("T")
 
 
 async def _in_pool(scope: Scope, work: Callable[[], T]) -> T:
-    """Run work in a thread of the audits' own pool, one at a time for each caller."""
+    """Run work in the audits' own threads, one at a time for each caller."""
     try:
         pool, shares = _pool.get(), _shares.get()
     except LookupError:
@@ -272,7 +268,6 @@ async def _in_pool(scope: Scope, work: Callable[[], T]) -> T:
 
 
 async def _ask(scope: Scope, look: _Pass, now: float, skip: Callable[..., None], *, part: bool) -> None:
-    """Ask the service for what the traffic does not show."""
     if not scope.learns:
         skip(NO_LEARNING, "learning-failed", "learning-waiting", "orphaned-learning", "stale-learning")
         return
@@ -339,7 +334,7 @@ def _row(
 
 
 def _learning_rows(learned: LearnedChecks, offer: Offer) -> list[FindingRow]:
-    """The learnings of the user with the most of them, because a call deletes those of one user."""
+    """Return the learnings of the user with the most of them: a call deletes those of one user."""
     rows: list[FindingRow] = []
     for name, found in (("orphaned-learning", learned.orphaned), ("stale-learning", learned.stale)):
         if found:
@@ -370,7 +365,7 @@ def _learning_rows(learned: LearnedChecks, offer: Offer) -> list[FindingRow]:
 
 
 def _as_name(text: str) -> str:
-    """A name; a text that says more than a name counts as content, so only its length."""
+    """Return a name, or only its length if it is a sentence, which counts as content."""
     return text if len(text) <= 64 and text.count(" ") < 3 else f"({len(text):,} characters)"
 
 

@@ -55,29 +55,25 @@ RULES: Final[tuple[type[Rule], ...]] = (
     LearningWaiting,
     StaleLearning,
 )
-"""All rules, the gravest first."""
 
 _BY_FINDING: Final = {name: rule for rule in RULES for name in rule.names()}
 
 FINDINGS: Final = tuple(name for name, rule in _BY_FINDING.items() if rule.selects)
-"""What the filter `finding` takes."""
 
 ASKED_FINDINGS: Final = frozenset(name for name, rule in _BY_FINDING.items() if rule.asked)
-"""Findings that the service is asked for. A pager yields only their requests, so `select` keeps them all."""
+"""Findings of the service. A pager yields only their requests, so `select` keeps all."""
 
 WHOLE_SESSIONS: Final = frozenset(name for name, rule in _BY_FINDING.items() if rule.whole_sessions)
-"""Findings that need the newest request of a session."""
 
 Items = Sequence[RequestWithInteractions]
 
 
 def rule_of(finding: str) -> type[Rule]:
-    """The rule that has a finding; `KeyError` if no rule has it."""
+    """Return the rule of a finding; `KeyError` for an unknown one."""
     return _BY_FINDING[finding]
 
 
 def findings_in(items: Items, rules: Sequence[type[Rule]]) -> list[Finding]:
-    """What rules find in one session's requests, newest first."""
     if not items:
         return []
     session = Session(items[0].request.session_id, items)
@@ -85,12 +81,11 @@ def findings_in(items: Items, rules: Sequence[type[Rule]]) -> list[Finding]:
 
 
 def severity_of(finding: str) -> Severity:
-    """How grave a finding is."""
     return "medium" if finding == "possible-secret" else rule_of(finding).severity
 
 
 def select_each(items: Items) -> dict[str, list[RequestWithInteractions]]:
-    """The requests of one session that each filter selects."""
+    """Return the requests of one session for each finding."""
     found: dict[str, set[str]] = {name: set() for name in FINDINGS}
     for one in findings_in(items, [rule for rule in RULES if rule.selects]):
         if one.alone:
@@ -99,7 +94,7 @@ def select_each(items: Items) -> dict[str, list[RequestWithInteractions]]:
 
 
 def select(finding: str, items: Items) -> Items:
-    """The requests of one session, newest first, that have a finding; `KeyError` if there is no such finding."""
+    """Return the requests of one session that have a finding, newest first."""
     if finding in ASKED_FINDINGS:
         return items
     found = {one.request.request_id for one in findings_in(items, [rule_of(finding)]) if one.name == finding}

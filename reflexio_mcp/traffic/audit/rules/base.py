@@ -1,5 +1,3 @@
-"""What a rule is, what it sees, and what it finds."""
-
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
@@ -27,12 +25,11 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a rule found in one request.
+    """A finding in one request.
 
     Args:
-        name: the finding, as the filter takes it.
         kind: what was found, such as the kind of a key, never the key.
-        around: a few characters around it; what was found is covered.
+        around: a few characters around it, with the finding covered.
         repeats: the request with the same content, which stays.
         alone: one session shows it, so that the filter selects it.
     """
@@ -47,16 +44,16 @@ class Finding:
 
 
 class Rule:
-    """One rule. An object sees all sessions of one audit, or one session if it filters.
+    """A rule. One object sees all sessions of an audit, or one session if it filters.
 
     Class attributes:
         name: the rule, and its finding unless `findings` names several.
         why, advice: why it matters; what to do outside of memory.
         offers: whether its requests may be deleted, or are only shown.
-        selects: the finding is a filter, because one session shows it or it is `asked`.
-        asked: the service says it of single requests.
+        selects: the finding is a filter, because one session shows it or the service is asked.
+        asked: the service reports it for single requests.
         whole_sessions: it needs the newest request of a session.
-        of_content: it reads what was said.
+        of_content: it reads content.
     """
 
     name: ClassVar[str]
@@ -73,24 +70,21 @@ class Rule:
     def __init__(self, now: float | None = None) -> None:
         self.now = time.time() if now is None else now
         self.left_out = ""
-        """What the rule could not look at."""
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """The findings of the rule."""
         return cls.findings or (cls.name,)
 
     def look(self, session: Session) -> Iterator[Finding]:
-        """Look at one session."""
         yield from ()
 
     def finish(self) -> Iterator[Finding]:
-        """Yield what only all sessions together show. Called once, after the last session."""
+        """Called once, after the last session."""
         yield from ()
 
 
 def excerpt(text: str, place: tuple[int, int], kind: str, hidden: Sequence[tuple[int, int]]) -> str:
-    """A few characters around a place, which is replaced by its kind; `hidden` places are covered."""
+    """Return the text around a place. Its kind replaces it, and `hidden` places are covered."""
     start, end = place
 
     def shown(first: int, last: int) -> str:
@@ -105,6 +99,6 @@ def excerpt(text: str, place: tuple[int, int], kind: str, hidden: Sequence[tuple
 
 
 def stop_if_cancelled() -> None:
-    """Give up if the call that this worker thread serves was cancelled."""
-    with contextlib.suppress(RuntimeError):  # this is no worker thread of anyio's
+    """Raise if the call of this worker thread was cancelled."""
+    with contextlib.suppress(RuntimeError):  # not a worker thread of anyio
         anyio.from_thread.check_cancelled()

@@ -1,4 +1,4 @@
-"""Rules about what was said. Each imports its patterns, which take long to compile, when it first looks."""
+"""Rules about content. Each imports its patterns at first use, because they compile slowly."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -10,13 +10,13 @@ from reflexio_mcp.traffic.content import every_text
 __all__ = ["PersonalData", "PlantedInstructions", "Secret"]
 
 LONG_CHARS: Final = 10_000
-"""A longer text takes time, so the rule first asks whether the call was cancelled."""
+"""In a longer text, the rule first checks for cancellation."""
 
 
 def _texts(
     items: Sequence[RequestWithInteractions],
 ) -> Iterator[tuple[RequestWithInteractions, StoredInteraction, str, str]]:
-    """Every text of these requests with its request, interaction and field; roles of one word are left out."""
+    """Yield every text with its request, interaction and field, without roles of one word."""
     for item in items:
         stop_if_cancelled()
         for turn in item.interactions:
@@ -28,7 +28,7 @@ def _texts(
 
 
 class Secret(Rule):
-    """Keys, tokens and passwords in stored text. A request with a probable secret counts as probable alone."""
+    """Keys, tokens and passwords. A request with only probable secrets is probable."""
 
     name = "secret"
     findings = ("probable-secret", "possible-secret")
@@ -78,7 +78,7 @@ class Secret(Rule):
 
 
 class PlantedInstructions(Rule):
-    """Text that addresses an assistant and orders something, marks of a chat template, and hidden text."""
+    """Orders to an assistant, chat template markers and hidden text."""
 
     name = "planted-instructions"
     severity = "high"
@@ -91,13 +91,13 @@ class PlantedInstructions(Rule):
         from reflexio_mcp.traffic.audit.rules.planted import is_foreign, planted_in
 
         for item, turn, field, text in _texts(session.requests):
-            # The words themselves are not shown: they were written for whoever reads them.
+            # The text is not shown: it was written for whoever reads it.
             if kind := planted_in(text, foreign=is_foreign(turn.role) or field == "tools_used"):
                 yield Finding(self.name, item.request, kind, turn.interaction_id)
 
 
 class PersonalData(Rule):
-    """Card numbers, IBANs, national numbers, phone numbers and e-mail addresses, as the number libraries know them."""
+    """Card numbers, IBANs, national numbers, phone numbers and e-mail addresses."""
 
     name = "personal-data"
     severity = "medium"
@@ -111,7 +111,7 @@ class PersonalData(Rule):
         from reflexio_mcp.traffic.audit.rules.secrets import find_secrets
 
         for item, turn, field, text in _texts(session.requests):
-            # Names of tools and roles, and addresses of images, identify nobody.
+            # Tool names, roles and image addresses identify nobody.
             if field in ("role", "interacted_image_url") or not (found := list(personal_in(text))):
                 continue
             hidden = [(start, end) for start, end, _ in found]

@@ -16,21 +16,19 @@ __all__ = ["Duplicate"]
 MINUTES_30: Final = 1800
 
 LEAST_CHARS: Final = 15
-"""A shorter request, such as `yes, go on`, is no duplicate on its own."""
+"""A shorter request, such as `yes, go on`, is not a duplicate by itself."""
 
 RUN: Final = 3
-"""Requests in a row whose repetition is no coincidence."""
+"""Length of a repeated run that is not coincidence."""
 
 PLACES_TRIED: Final = 8
 
 REQUESTS_KEPT: Final = 200_000
-"""Requests that one audit compares across sessions."""
+"""Maximum number of requests compared across sessions."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """What is kept of a request to compare it."""
-
     request: StoredRequest
     digest: int
     chars: int
@@ -38,11 +36,11 @@ class _Said:
 
 
 class Duplicate(Rule):
-    """The same content of a user in a session within 30 minutes; a publish that repeats all turns so far; a session, or
-    three requests in a row, stored again under any session id.
+    """The same content of a user in a session within 30 minutes; a publish that repeats all interactions so far; a
+    session, or three requests in a row, stored again under any session id.
 
-    Content is letters and digits. The first copy stays; of publishes that repeat, the fullest. A request that teaches
-    never goes for an `evaluation_only` one.
+    Content means letters and digits. The first copy stays; of growing publishes, the longest. A request that teaches
+    is never replaced by an `evaluation_only` one.
     """
 
     name = "duplicate"
@@ -96,7 +94,6 @@ class Duplicate(Rule):
 
 
 def _by_user(requests: Sequence[RequestWithInteractions]) -> Iterator[list[RequestWithInteractions]]:
-    """The requests of each user, oldest first."""
     users: defaultdict[str, list[RequestWithInteractions]] = defaultdict(list)
     for item in reversed(requests):
         users[item.request.user_id].append(item)
@@ -122,7 +119,7 @@ def _within_minutes(said: Sequence[_Said]) -> dict[str, StoredRequest]:
 def _grown(
     items: Sequence[RequestWithInteractions], begun: Sequence[Sequence[tuple[int, int]]]
 ) -> dict[str, StoredRequest]:
-    """Requests whose turns all begin a later request of the session."""
+    """Requests whose interactions all begin a later request of the session."""
     goes: dict[str, StoredRequest] = {}
     whole: dict[int, StoredRequest] = {}
     for item, beginnings in zip(items, begun, strict=True):
@@ -139,7 +136,7 @@ def _grown(
 
 
 def _again(sessions: Sequence[Sequence[_Said]]) -> dict[str, StoredRequest]:
-    """A user's requests that come again as a run of three, or as a whole session of two."""
+    """Requests of a user that repeat as a run of three, or as a whole session of two."""
     ordered = sorted(sessions, key=lambda said: said[0].arrival)
     goes: dict[str, StoredRequest] = {}
     places: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
@@ -167,7 +164,7 @@ def _again(sessions: Sequence[Sequence[_Said]]) -> dict[str, StoredRequest]:
 
 
 def _same(ordered: Sequence[Sequence[_Said]], first: tuple[int, int], again: tuple[int, int]) -> int:
-    """How many requests in a row are the same at two places, without overlap."""
+    """How many requests in a row are equal at two places, without overlap."""
     (one, start), (other, behind) = first, again
     end = behind if one == other else len(ordered[one])
     pairs = zip(ordered[one][start:end], ordered[other][behind:], strict=False)
@@ -175,7 +172,7 @@ def _same(ordered: Sequence[Sequence[_Said]], first: tuple[int, int], again: tup
 
 
 def _beginnings(item: RequestWithInteractions) -> list[tuple[int, int]]:
-    """A digest and the characters of no turn, of the first, of the first two, up to all."""
+    """Digest and length of each beginning of a request: no interaction, the first, the first two, up to all."""
     running, chars = hashlib.blake2b(digest_size=8), 0
     found = [(0, 0)]
     for turn in item.interactions:
@@ -187,12 +184,11 @@ def _beginnings(item: RequestWithInteractions) -> list[tuple[int, int]]:
 
 
 def _arrival(item: RequestWithInteractions) -> tuple[int, int]:
-    """The second a request came, then the id of its first interaction."""
     return item.request.created_at, min((turn.interaction_id for turn in item.interactions), default=0)
 
 
 def _content(turn: StoredInteraction) -> str:
-    """What makes a turn the same: letters and digits, image, action, and what tools gave."""
+    """What makes interactions equal: letters and digits, image, action, and tool data."""
     text = "".join(filter(str.isalnum, "\0".join(texts_of(turn)).casefold()))
     others = (turn.interacted_image_url, "" if turn.user_action == "none" else turn.user_action)
     return text + "".join(others) + (repr(turn.tools_used) if turn.tools_used else "")

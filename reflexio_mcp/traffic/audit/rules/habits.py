@@ -75,7 +75,6 @@ _SUBJECTS: Final = frozenset(
         "product",
     ]
 )
-"""`blood-test`, `ab-test` and `web-dev` are subjects."""
 
 _CONFIRM: Final = frozenset(
     [
@@ -113,7 +112,6 @@ _CONFIRM: Final = frozenset(
         "us",
     ]
 )
-"""`test-user` and `demo-account` are trials."""
 
 _TEMPORARY: Final = frozenset(
     ["tmp", "temp", "temporary", "scratch", "scratchpad", "throwaway", "ephemeral", "disposable"]
@@ -124,7 +122,7 @@ _VARIABLE = re.compile(
     r"|(?<![0-9a-z])(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,40}(?![0-9a-z])|(?<!\d)\d{6,}(?!\d)"
     r"|(?<![a-z])(?:build|run|job|pr|session|chat|user|request)[-_.:]\d{3,}"
 )
-"""What is new every time: a uuid, a date, a hash, a long number."""
+"""Parts that are unique: a uuid, a date, a hash, a long number."""
 _MODEL = re.compile(r"gpt|claude|gemini|llama|mistral|sonnet|opus|haiku|release|\bv\d")
 
 
@@ -148,7 +146,7 @@ def _is_id(word: str) -> bool:
 
 
 def _names(name: str, words: frozenset[str], subjects: frozenset[str] = frozenset()) -> bool:
-    """Whether one of these words ends a name, apart from ids and words that confirm it."""
+    """Whether one of these words ends a name, ignoring ids and confirming words."""
     parts = _words(name)
     for index, part in enumerate(parts):
         stem = part if part == "e2e" else part.rstrip("0123456789")
@@ -159,7 +157,7 @@ def _names(name: str, words: frozenset[str], subjects: frozenset[str] = frozense
 
 
 class TestTraffic(Rule):
-    """Requests whose source, session, user or version says test, demo or staging."""
+    """Requests with test, demo or staging in their source, session, user or version."""
 
     name = "test-traffic"
     severity = "medium"
@@ -184,7 +182,7 @@ class TestTraffic(Rule):
 
 
 class TemporarySession(Rule):
-    """Sessions whose id says temporary and whose last request is older than a day."""
+    """Sessions with a temporary id whose last request is older than a day."""
 
     name = "temporary-session"
     severity = "low"
@@ -259,7 +257,7 @@ class UnclearMetadata(Rule):
 
 
 class SplitConversation(Rule):
-    """Six single requests of a user in a row, each in a session of its own, that go on from each other."""
+    """Six requests of a user in a row, each alone in a session, that continue each other."""
 
     name = "split-conversation"
     severity = "medium"

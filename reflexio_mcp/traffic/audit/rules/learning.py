@@ -1,4 +1,4 @@
-"""Rules about learning: what the service says of requests, and what was learned."""
+"""Rules about learning."""
 
 import heapq
 from dataclasses import dataclass, field
@@ -23,10 +23,9 @@ __all__ = [
 ]
 
 ASKED: Final = 60
-"""The newest requests are asked about; the service answers 120 such questions a minute."""
+"""Number of newest requests that the service is asked about; it answers 120 a minute."""
 
 SECONDS: Final = 8.0
-"""For all of these questions."""
 
 AT_ONCE: Final = 6
 
@@ -34,7 +33,7 @@ NO_LEARNING: Final = "this store does not learn"
 
 
 class LearningWaiting(Rule):
-    """Requests that wait for more of their user's conversation before they are learned from."""
+    """Requests that wait for more of the conversation."""
 
     name = "learning-waiting"
     severity = "low"
@@ -56,7 +55,7 @@ class LearningFailed(Rule):
 
 
 class OrphanedLearning(Rule):
-    """Current learnings none of whose source interactions is stored any more."""
+    """Current learnings whose source interactions are all deleted."""
 
     name = "orphaned-learning"
     severity = "medium"
@@ -67,7 +66,7 @@ class OrphanedLearning(Rule):
 
 
 class StaleLearning(Rule):
-    """Current learnings that nothing has changed for a year."""
+    """Current learnings that did not change for a year."""
 
     name = "stale-learning"
     severity = "low"
@@ -79,18 +78,16 @@ class StaleLearning(Rule):
 
 @dataclass
 class LearningChecks:
-    """Asks the service where the learning of the newest requests stands."""
+    """Asks the service about learning from the newest requests."""
 
     asked: int = 0
     findings: list[Finding] = field(default_factory=list[Finding])
     more: bool = False
-    """Whether older requests were left out."""
     _newest: list[tuple[int, str, StoredRequest]] = field(
         default_factory=list[tuple[int, str, StoredRequest]]
     )
 
     def note(self, request: StoredRequest) -> None:
-        """Remember a request if it is one of the newest."""
         if request.evaluation_only:
             return
         entry = (request.created_at, request.request_id, request)
@@ -101,11 +98,11 @@ class LearningChecks:
             heapq.heappushpop(self._newest, entry)
 
     def has_newer_than(self, second: int) -> bool:
-        """Whether no request this old needs to be noted."""
+        """Whether requests this old need not be noted."""
         return len(self._newest) == ASKED and self._newest[0][0] > second
 
     async def ask(self, scope: Scope) -> str:
-        """Ask about the newest requests; return why not all answers came, or nothing."""
+        """Ask about the newest requests. Return why answers are missing, or nothing."""
         if not scope.learns:
             return NO_LEARNING
         untracked = 0

@@ -1,4 +1,4 @@
-"""Numbers and addresses that identify a person, each checked by a library that knows its rules.
+"""Numbers and addresses that identify a person, checked by libraries.
 
 python-stdnum and phonenumbers are imported for the first text that may contain one.
 """
@@ -14,7 +14,6 @@ KINDS: Final = ("card", "iban", "national number", "phone", "e-mail")
 
 READ_CHARS: Final = 1_000_000
 CANDIDATES: Final = 500
-"""Candidates of one kind in one text."""
 
 WORD_CHARS: Final = 50
 
@@ -37,7 +36,6 @@ _NOBODY = re.compile(
     r"(?i)(?:no-?reply|do-?not-?reply|git|info|support|sales|contact|help|hello|admin|office|team|service|webmaster|orders?|mail|news"
     r"|postmaster|abuse|security|press|jobs|billing|newsletter|notifications?|root|user(?:name)?|name|email|you|your\w*)"
 )
-"""Mailboxes of nobody in particular."""
 
 _NUMBER = re.compile(r"(?<![\w.,/@-])[A-Za-z]{0,6}\d[A-Za-z0-9 ./+-]{4,18}[A-Za-z0-9](?![\w@]|[.,]\d)")
 _SAYS_NUMBER = re.compile(
@@ -93,7 +91,6 @@ _COUNTRIES: Final = [
     "cn.ric",
     "kr.rrn",
 ]
-"""Modules of python-stdnum for numbers of persons."""
 
 _PLAIN: Final = (
     ("it.codicefiscale", re.compile(r"(?i)[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z]")),
@@ -104,7 +101,7 @@ _PLAIN: Final = (
     ("us.ssn", re.compile(r"\d{3}-\d{2}-\d{4}")),
     ("ch.ssn", re.compile(r"756\.\d{4}\.\d{4}\.\d{2}")),
 )
-"""Numbers whose form is enough; others need a word before them."""
+"""Numbers that are recognized by form; others need a word before them."""
 
 _PHONE = re.compile(r"(?<![\w.,/-])(?:\(?\+|\()?\d[\d ().\-/]{5,20}\d(?![\w@-]|[.,]\d)")
 _SAYS_PHONE = re.compile(
@@ -145,7 +142,7 @@ _DATE = re.compile(r"(?:\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}[./-]\d{1,2}[./-]\d
 
 
 def personal_in(text: str) -> Iterator[tuple[int, int, str]]:
-    """Each place in a text that identifies a person: first character, the one after its last, and kind."""
+    """Yield start, end and kind of each place that identifies a person."""
     text = text[:READ_CHARS]
     if "@" in text:
         for match in _some(_EMAIL, text):
@@ -185,7 +182,7 @@ def _is_card(number: str, before: str) -> str:
 
 def _is_iban(number: str, before: str) -> str:
     compact = re.sub("[ -]", "", number)
-    # What follows may look like a part of it. The lists of a country's banks lag behind; the check digits tell enough.
+    # The next text may look like a part of it. Bank lists are outdated; check digits suffice.
     lengths = range(15, min(34, len(compact)) + 1)
     return "iban" if any(_is_valid("iban", compact[:one], check_country=False) for one in lengths) else ""
 

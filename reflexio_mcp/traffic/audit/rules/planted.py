@@ -8,10 +8,10 @@ __all__ = ["is_foreign", "planted_in"]
 READ_CHARS: Final = 1_000_000
 
 NEAR_CHARS: Final = 400
-"""Words about attacks excuse what is quoted this far behind them."""
+"""Words about attacks excuse quotations up to this distance after them."""
 
 PASTED_CHARS: Final = 400
-"""A shorter turn of a person was typed."""
+"""A shorter text of a person was typed."""
 
 _FOREIGN: Final = frozenset(
     [
@@ -100,7 +100,7 @@ _ACTS = re.compile(
     r"\b(?:send|forward|e?mail|transfer|share|upload)\b[^.\n]{0,80}?\bto\b[^.\n]{0,40}?@[\w-]+\.\w"
     r"|\bplease (?:\w+ ){1,3}my (?:\w+ ){0,3}(?:account|password|policy|address|contacts|history|records|files)\b"
 )
-"""Orders about somebody's things; they count only in what a tool gave."""
+"""Orders that count only in tool data."""
 _DISCUSSES = re.compile(
     r"prompt[ -]injection|jailbreak|red[ -]team|adversarial|\battacks?\b|\battackers?\b|\bmalicious\b|\bfor example\b|\be\.g\.|such as|guardrail|system prompt of"
 )
@@ -115,16 +115,16 @@ _HINTS = re.compile(
 
 
 def is_foreign(role: str) -> bool:
-    """Whether a tool or a page gave the turn."""
+    """Whether the role is a tool or page."""
     return role.lower() in _FOREIGN
 
 
 def planted_in(text: str, *, foreign: bool) -> str:
-    """The kind of instruction planted in a text; empty for none.
+    """Return the kind of a planted instruction; empty for none.
 
     Args:
-        foreign: a tool or a page gave the text, so that one sign is enough. A person's own text must look pasted and
-            have two different signs.
+        foreign: the text comes from a tool or page, so that one sign is enough. A person's own text must look pasted
+            and have two different signs.
     """
     text = text[:READ_CHARS]
     if _TAGGED.search(text):
@@ -148,6 +148,6 @@ def planted_in(text: str, *, foreign: bool) -> str:
 
 
 def _is_discussed(low: str, place: int) -> bool:
-    """Whether a text only quotes such words, or is about attacks."""
+    """Whether a text only quotes instructions, or is about attacks."""
     before = low[max(0, place - NEAR_CHARS) : place]
     return bool(_DISCUSSES.search(before) or _QUOTED.search(before[-3:]))

@@ -1,4 +1,4 @@
-"""Stored text with its secrets covered, at the places that the rule `secret` finds.
+"""Covers the secrets that the rule `secret` finds.
 
 Long texts take time: call these functions in a worker thread, or through `looked`.
 """
@@ -37,10 +37,10 @@ __all__ = [
 ]
 
 END_CHARS: Final = 500
-"""A secret may begin this close to the end of a text that was cut off."""
+"""Distance from the end of a cut text in which a secret may begin."""
 
 QUICK_CHARS: Final = 2_000
-"""A longer text is worth a worker thread."""
+"""Longer texts are searched in a worker thread."""
 
 _ONE_WORD = re.compile(r"\s*\S{4,64}\s*")
 _ASKS = re.compile(
@@ -48,19 +48,19 @@ _ASKS = re.compile(
     r"|пароль|密码|パスワード|비밀번호)(?! (?:manager|policy|reset))[^.?!\n]{0,40}[?？:：]?\s*\Z"
 )
 _ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[a-z0-9_.:/-]{0,60}")
-"""A uuid or a name in lower case is no key."""
+"""A uuid or lower-case name is no key."""
 
 Turn = TypeVar("Turn", Interaction, StoredInteraction)
 T = TypeVar("T")
 
 
 def redact(text: str) -> str:
-    """The text with each secret replaced by its kind: `[redacted: github-pat]`."""
+    """Replace each secret by its kind: `[redacted: github-pat]`."""
     return _without(text, find_secrets(text))
 
 
 def redact_opening(text: str) -> str:
-    """The beginning of a text without its secrets, and without the rest of a line behind a word for a password."""
+    """Redact the beginning of a text, and the rest of a line after a word for a password."""
     return _without(text, find_secrets(text, lines=True))
 
 
@@ -74,7 +74,7 @@ def _without(text: str, secrets: Sequence[Secret]) -> str:
 
 
 def asked_for(turns: Sequence[Interaction | StoredInteraction]) -> list[bool]:
-    """For each turn, whether it answers a question for a password or a PIN in one word."""
+    """Whether each interaction answers a question for a password or a PIN in one word."""
     return [
         bool(
             before
@@ -87,13 +87,11 @@ def asked_for(turns: Sequence[Interaction | StoredInteraction]) -> list[bool]:
 
 
 def secrets_in_answer(text: str) -> list[Secret]:
-    """The one word that answers a question for a password."""
     start = len(text) - len(text.lstrip())
     return [Secret(start, len(text.rstrip()), PASSWORD)]
 
 
 def secrets_of_turn(turn: Interaction | StoredInteraction, asked: bool) -> list[tuple[str, str]]:
-    """The field and the kind of each secret in a turn."""
     return [
         (field, one.kind)
         for field, text in every_text(turn)
@@ -102,16 +100,11 @@ def secrets_of_turn(turn: Interaction | StoredInteraction, asked: bool) -> list[
 
 
 def redact_turns(turns: Sequence[Turn], chars: int | None = None) -> list[Turn]:
-    """The turns of a request with each secret replaced, one-word answers included.
-
-    Args:
-        chars: how much of each text is shown and searched.
-    """
+    """Redact the interactions of a request, one-word answers included. `chars` limits each text."""
     return [redact_turn(turn, chars, asked) for turn, asked in zip(turns, asked_for(turns), strict=True)]
 
 
 def redact_turn(turn: Turn, chars: int | None = None, asked: bool = False) -> Turn:
-    """One turn with each secret replaced; parameters as for `redact_turns`."""
     update: dict[str, Any] = {
         name: _within(text, chars) for name in TEXT_FIELDS if (text := getattr(turn, name))
     }
@@ -129,7 +122,7 @@ def redact_turn(turn: Turn, chars: int | None = None, asked: bool = False) -> Tu
 
 
 def _within(value: object, chars: int | None, name: str = "") -> Any:
-    """A value of a tool call with its secrets replaced; its `name` helps to judge it."""
+    """Redact a value of a tool call; its `name` helps to judge it."""
     if isinstance(value, str):
         text = value if chars is None else value[:chars]
         called = f"{name}: {text}" if name else text
@@ -152,7 +145,7 @@ def _within(value: object, chars: int | None, name: str = "") -> Any:
 
 
 def without_end(covered: str, text: str) -> str:
-    """A covered text that was cut off, without what may be the beginning of a secret."""
+    """Remove a possible beginning of a secret at the end of a cut text."""
     same = 0
     while same < min(END_CHARS, len(covered), len(text)) and covered[-1 - same] == text[-1 - same]:
         same += 1
@@ -160,20 +153,20 @@ def without_end(covered: str, text: str) -> str:
 
 
 def secret_in_name(name: str) -> str:
-    """The kind of key that an id or a name is, or nothing."""
+    """Return the kind of key that an id or name is, or nothing."""
     if _ID.fullmatch(name) and "sk-" not in name:
         return ""
     return next((one.kind for one in find_secrets(name) if one.probable), "")
 
 
 def without_key(name: str) -> str:
-    """An id or a name as it may be shown: a key only by its kind."""
+    """Return an id or name; a key is replaced by its kind."""
     kind = secret_in_name(name)
     return f"[redacted: {kind}]" if kind else name
 
 
 async def looked(turns: Iterable[Interaction | StoredInteraction], look: Callable[[], T]) -> T:
-    """Call `look`, which searches these turns for secrets, in a worker thread if they are long."""
+    """Call `look` in a worker thread if these interactions are long."""
     left = QUICK_CHARS
     for turn in turns:
         for _, text in every_text(turn):

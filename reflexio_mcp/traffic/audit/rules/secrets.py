@@ -1,7 +1,7 @@
-"""Where the secrets of a text are: formats of vendors, values beside a name, and passwords told in a sentence.
+"""Finds secrets in a text: vendor formats, values beside a name, and passwords in a sentence.
 
-Kingfisher finds the formats, in this process and without a network. Its rules are compiled for the first text that may
-contain a key.
+Kingfisher finds the formats, in this process and without a network. Its rules are compiled for the first text that
+may contain a key.
 """
 
 import functools
@@ -42,7 +42,7 @@ _loading = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """One secret in a text: first character, the one after its last, kind, and whether it is probable."""
+    """A secret in a text, from `start` to before `end`."""
 
     start: int
     end: int
@@ -56,15 +56,15 @@ def _is_installed() -> bool:
 
 
 def available() -> bool:
-    """Whether formats can be searched for here; does not import the scanner."""
+    """Whether the scanner is installed; does not import it."""
     return _is_installed() and not _fails_to_load.is_set()
 
 
 @functools.cache
 def _scanner() -> "Callable[[bytes], Iterable[tuple[int, int, str]]]":
     try:
-        import kingfisher_sdk  # takes a second, and most servers never need it
-    except ImportError:  # its library does not fit this machine's
+        import kingfisher_sdk  # takes a second
+    except ImportError:  # its library does not support this machine
         _fails_to_load.set()
         return lambda raw: ()
     scan = kingfisher_sdk.Scanner(kingfisher_sdk.Rules([FORMATS], builtins=False, cache=False)).scan
@@ -74,23 +74,23 @@ def _scanner() -> "Callable[[bytes], Iterable[tuple[int, int, str]]]":
 
 
 def could_be_a_key(text: str) -> bool:
-    """Whether a text needs the scanner, whose first use takes a second."""
+    """Whether a text needs the scanner, which loads slowly."""
     return _COULD_BE_A_KEY.search(text) is not None
 
 
 def secrets_by_format(text: str) -> Iterator[Secret]:
-    """Secrets in a known format, and private keys, even one that the end of the text cuts off."""
+    """Yield secrets in a known format, and private keys, even if they are cut off."""
     for match in _PEM.finditer(text) if "PRIVATE KEY" in text else ():
         if _PEM_LINE.search(match["body"]):
             yield Secret(*match.span(), "private-key")
     if not available() or not could_be_a_key(text):
         return
-    raw = text.encode("utf-8", "replace")  # a lone surrogate becomes `?`, which keeps the places
+    raw = text.encode("utf-8", "replace")  # a lone surrogate becomes `?`, so offsets stay
     with _loading:
         scan = _scanner()
     behind = chars = 0
     for start, end, kind in scan(raw):
-        # The scanner counts bytes: a Chinese character has three.
+        # The scanner counts bytes, not characters.
         if start >= behind:
             chars, behind = chars + len(raw[behind:start].decode("utf-8", "replace")), start
             length = len(raw[start:end].decode("utf-8", "replace"))
@@ -102,10 +102,10 @@ PASSWORD, KEY, CODE = "password", "key beside its name", "PIN or door code"
 
 
 def find_secrets(text: str, *, lines: bool = False) -> list[Secret]:
-    """The secrets in the first million characters of a text, in order and without overlap.
+    """Return the secrets in the first million characters, in order and without overlap.
 
     Args:
-        lines: also report the rest of a line behind a word for a password.
+        lines: also report the rest of a line after a word for a password.
     """
     text = text[:SCANNED_CHARS]
     found: list[Secret] = []
@@ -157,7 +157,8 @@ def _by_form(text: str) -> Iterator[Secret]:
 # --- beside a name, or told in a sentence
 
 
-# Words for a password | words for a code of digits | words between them and the secret. `-`: a blank, a hyphen, nothing.
+# Words for a password | words for a code of digits | words between them and the secret. `-`: a blank, a hyphen or
+# nothing.
 _TABLE: Final = """
     password passphrase pass-code passwd pwd pass-word pass-phrase wifi-key | pin pass-code door-code gate-code alarm-code access-code entry-code security-code unlock-code lock-code garage-code keypad-code lockbox-code safe-code lock-combination safe-combination | is was are to to-be is-now should-be will-be
     passwort kennwort zugangsdaten wlan-schlüssel | tür-code alarm-code zugangs-code geheimzahl tresor-code | ist lautet war sind heißt auf
@@ -232,9 +233,9 @@ _PHRASE = re.compile(r"\s{0,3}(?P<value>[a-z]{3,9}(?:[ ,]{1,2}[a-z]{3,9}){11,23}
 
 def _beside_names(text: str, lines: bool) -> Iterator[Secret]:
     behind = 0
-    # The one letter whose lower case is longer than itself would shift every place behind it.
+    # `İ` is longer in lower case and would shift all later places.
     for name in _NAME.finditer(text.replace("\u0130", "I").lower()):
-        # The search continues behind a name, so that no name hides another.
+        # The search continues after a name, so that no name hides another.
         if name.start() >= behind and (found := _named(text, name)):
             behind = found.end
             yield found
@@ -243,7 +244,6 @@ def _beside_names(text: str, lines: bool) -> Iterator[Secret]:
 
 
 def _named(text: str, name: "re.Match[str]") -> Secret | None:
-    """The secret that belongs to a name."""
     for place, between in _places(text, name.end()):
         if name["code"] or name["phrase"]:
             match = (_DIGITS if name["code"] else _PHRASE).match(text, place)
@@ -256,7 +256,7 @@ def _named(text: str, name: "re.Match[str]") -> Secret | None:
 
 
 def _places(text: str, end: int) -> Iterator[tuple[int, str]]:
-    """Where the value of a name may begin, and what is between the two."""
+    """Yield where the value of a name may begin, and the text between the two."""
     if separator := _SEPARATOR.match(text, end):
         yield separator.end(), separator["between"].strip() or " "
         return
@@ -268,7 +268,7 @@ def _places(text: str, end: int) -> Iterator[tuple[int, str]]:
 
 
 def _judged(text: str, name: "re.Match[str]", match: "re.Match[str]", between: str) -> Secret | None:
-    """The value of a name if it is a secret, or a word behind it that is."""
+    """Return the value of a name, or a later word, if it is a secret."""
     kind = PASSWORD if name["password"] else KEY
     told = between in ("", "is") or (between in ":：" and not match["quote"])
     if between == "is" and kind == PASSWORD and (words := _WORDS_IN_QUOTES.match(text, match.start())):
@@ -276,7 +276,7 @@ def _judged(text: str, name: "re.Match[str]", match: "re.Match[str]", between: s
     whole = match["value"].strip("{}")
     value = whole.rstrip(".)]}?!:*&")
     if whole.startswith("!", len(value)) and any(map(str.isdigit, value)):
-        value += "!"  # `Tulip2024!`: many passwords end so, and few sentences end in such a word
+        value += "!"  # `Tulip2024!`: many passwords end so, few sentences do
     start = text.index(value, match.start("value"))
     if _is_machine_made(value) or (kind == PASSWORD and _is_password(value, told=told)):
         return Secret(start, start + len(value), kind)
