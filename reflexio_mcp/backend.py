@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 EMBEDDED_URL: Final = "http://embedded.reflexio.invalid"
-"""Never resolved: the embedded store answers in this process."""
+"""A stand-in that is never resolved."""
 
 _KEY_BYTES: Final = 32
 
@@ -55,7 +55,7 @@ def place_of(settings: Settings) -> str:
 
 
 def _folder(settings: Settings) -> Path | None:
-    """Return the folder of the embedded store, of the state and of the key; `None` for a store in memory."""
+    """The folder of the embedded store, of the state and of the key; `None` in memory."""
     if settings.store == ":memory:":
         return None
     return Path(settings.store).parent if settings.store else default_store().parent
@@ -68,7 +68,7 @@ def state_file(settings: Settings) -> Path | None:
 def local_key(settings: Settings) -> bytes | None:
     """Return the secret that all processes of this user on this machine share; `None` if no file can be kept.
 
-    The secret is the key of fingerprints and plan codes if the operator has set none.
+    It is the key of fingerprints and plan codes if the operator has set none.
     """
     if (folder := _folder(settings)) is None:
         return None
@@ -83,10 +83,10 @@ def local_key(settings: Settings) -> bytes | None:
 
 
 def open_state(settings: Settings) -> State:
-    """Make the state of a configuration. Nothing is opened before its first use.
+    """Make the state. Its first use opens it.
 
     Raises:
-        ConfigurationError: PostgreSQL's driver is not installed, or the URL of the database cannot be read.
+        ConfigurationError: PostgreSQL's driver is not installed, or the URL of the database is unreadable.
     """
     if settings.state:
         try:
@@ -113,11 +113,7 @@ def open_state(settings: Settings) -> State:
 
 
 def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioClient:
-    """Make a client of the configured backend. Nothing is opened before its first call.
-
-    Args:
-        api_key: replaces the configured key.
-    """
+    """Make a client of the backend. Its first call opens it. `api_key` replaces the configured key."""
     if not settings.embedded:
         key = settings.api_key if api_key is None else api_key
         return ReflexioClient(
@@ -137,7 +133,7 @@ def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioCl
 
 @asynccontextmanager
 async def open_scope(settings: Settings) -> AsyncGenerator[Scope]:
-    """Open the scope of a command: everything that the configuration reaches."""
+    """The scope of a command: everything that the configuration reaches."""
     key = (*settings.state_keys, settings.api_key)[0]
     fingerprints = Fingerprints(
         lambda: key.encode() or local_key(settings) or secrets.token_bytes(_KEY_BYTES)
@@ -154,7 +150,7 @@ async def open_scope(settings: Settings) -> AsyncGenerator[Scope]:
 
 
 async def owner_of(scope: Scope, settings: Settings) -> Owner:
-    """Return the owner of deletions and recovery copies: the organisation, whichever key it uses."""
+    """The owner of deletions and recovery copies: the organisation, whichever key it uses."""
     identity = await scope.client.whoami()
     return Owner(f"{_backend(settings)}\0{identity.org_id}", scope.user_id, scope.caller)
 

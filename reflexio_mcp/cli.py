@@ -1,7 +1,7 @@
 """The command line.
 
 Exit codes: 0 done, 1 something failed or was refused, 2 the command line or the configuration is wrong (`doctor`: a
-failure was found), 130 Ctrl-C, 141 the program that read the output ended first.
+failure was found), 130 Ctrl-C, 141 the reader of the output ended first.
 """
 
 import gc
@@ -46,7 +46,7 @@ FILTER: Final = {
     "finding": "requests with this finding of the audit, such as probable-secret or duplicate",
     "evaluation_only": "requests that are never learned from",
 }
-"""The one filter with the help of its flags. The tools use the same names."""
+"""The filter with the help of its flags."""
 
 
 Add = Callable[[ArgumentParser], object]
@@ -57,7 +57,7 @@ class Command:
     """One command.
 
     Args:
-        arguments: each adds one argument, or one group of them, to the parser.
+        arguments: each adds one argument or group to the parser.
         settings: the settings that the command takes as flags.
         usage: the arguments that are not flags.
     """
@@ -73,7 +73,7 @@ class Command:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     if reconfigure := getattr(sys.stdout, "reconfigure", None):
-        # Stored text may have characters that an older terminal lacks. Serving has a stream of its own.
+        # Stored text may have characters that an older terminal lacks. `serve` has its own stream.
         reconfigure(errors="backslashreplace")
     arguments = parse(argv)
     try:
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Python would flush once more at its end and print a traceback.
+        # Python would flush again at exit and print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return code
@@ -103,7 +103,7 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
     """Parse the command line. Without a command it means `serve`."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words:
-        # Most clients start the server like this: they need not wait for the flags of every command.
+        # Most clients start the server so, and need not wait for all parsers.
         return Namespace(command="serve", transport="stdio", run=_serve, flags={})
     top, commands = build_parser()
     first = words[0]
@@ -113,7 +113,7 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
         words.insert(0, "serve")
     found, unknown = top.parse_known_args(words)
     if unknown:
-        word = unknown[0].partition("=")[0]  # The rest may be a key.
+        word = unknown[0].partition("=")[0]  # the rest may be a key
         kind = "unknown option" if word.startswith("-") else "unexpected argument"
         commands[found.command].error(f"{kind} `{word}`")
     typed = vars(found).copy()
@@ -178,7 +178,7 @@ def _text(text: str) -> str:
 
 
 def whole_number(text: str) -> int:
-    """Convert an argument. The messages of argparse show the name of this function."""
+    """The messages of argparse show the name of this function."""
     number = int(text)
     if not 1 <= number <= 1_000_000:
         raise ArgumentTypeError("takes a whole number from 1 to 1000000")
@@ -209,7 +209,7 @@ def _settings(arguments: Namespace) -> Settings:
 
 
 def _later(module: str, function: str) -> Callable[[Namespace], int]:
-    """Import the module when the command runs, so that no other command waits for it."""
+    """Import the module only when its command runs."""
 
     def run(arguments: Namespace) -> int:
         command = getattr(import_module(f"reflexio_mcp.{module}"), function)
@@ -234,7 +234,7 @@ def _run_doctor(arguments: Namespace) -> int:
 
 def _serve(arguments: Namespace) -> int:
     settings = _settings(arguments)
-    gc.disable()  # Nothing that an import makes is garbage; tune_collector turns collection on.
+    gc.disable()  # Imports make no garbage; tune_collector turns collection on.
     if arguments.transport != "stdio":
         from reflexio_mcp.http import serve as serve_http
 

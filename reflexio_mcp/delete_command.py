@@ -105,7 +105,7 @@ def _carry_out(
 
 
 def run_restore(arguments: Namespace, settings: Settings) -> int:
-    """List the deletions that can be undone, or undo one."""
+    """List deletions that can be undone, or undo one."""
     check_store(settings)
     screen = Screen(settings)
     if arguments.deletion is None:
@@ -170,7 +170,7 @@ def _run(work: Work[Done], settings: Settings) -> Done:
 
 
 def _agreed(verb: str, number: int | None) -> bool:
-    """Ask the person at the terminal for a yes, or for the number."""
+    """Ask for a yes, or for the number."""
     question = f"{verb}? [y/N] " if number is None else f"Type {number:,} to {verb.lower()} them: "
     try:
         answer = input(f"\n{question}").strip().lower()

@@ -1,7 +1,7 @@
-"""`reflexio-mcp demo`: the main job, shown on a terminal and checked.
+"""`reflexio-mcp demo`: shows and checks the main job on a terminal.
 
-A client of the SDK calls the tools of a server in this process. The demo works on a throw-away store, or on the
-configured Reflexio as a user whose sessions it removes again.
+An SDK client calls the tools of a server in this process. The demo works on a throw-away store, or on the configured
+Reflexio as a user whose sessions it deletes again.
 """
 
 import secrets
@@ -23,11 +23,11 @@ WISH: Final = "I am flying to Lisbon in May and I cannot eat peanuts."
 
 
 class _StepError(Exception):
-    """A step did not do what it said."""
+    pass
 
 
 def run_demo(arguments: Namespace, settings: Settings) -> int:
-    """Show the main job. The exit code is 0 if every step did what it said."""
+    """Return 0 if every step succeeded."""
     if not arguments.live:
         settings = Settings(store=":memory:")
     elif settings.embedded:
@@ -35,7 +35,7 @@ def run_demo(arguments: Namespace, settings: Settings) -> int:
             "No Reflexio is configured. Set REFLEXIO_URL or REFLEXIO_API_KEY, or leave out --live."
         )
     user_id = settings.user_id or f"demo-{secrets.token_hex(4)}-user"
-    # The plan and its code are part of the demo, whatever the operator chose.
+    # The demo shows a plan and its code, whatever the operator chose.
     chosen = replace(settings, user_id=user_id, confirm="preview", read_only=False, tools=())
     return anyio.run(_demo, chosen)
 
@@ -47,7 +47,9 @@ async def _demo(settings: Settings) -> int:
         try:
             await _main_job(steps, settings)
         except (_StepError, MCPError) as error:
-            print(f"\nFAILED: {error.__context__ or error}")  # The context failed before the demo cleaned up.
+            print(
+                f"\nFAILED: {error.__context__ or error}"
+            )  # The context is the first failure, before the clean-up.
             return 1
     print(f"\nAll {steps.number} steps did what they said.")
     return 0
@@ -100,8 +102,6 @@ async def _main_job(steps: "_Steps", settings: Settings) -> None:
 
 
 class _Steps:
-    """Calls tools, shows the arguments and the text of the answer, and checks the answer."""
-
     def __init__(self, client: Client) -> None:
         self._client = client
         self.number = 0
@@ -116,7 +116,6 @@ class _Steps:
         print(f"   ok: {what}")
 
     async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
-        """Return the structured content of a call."""
         print("   -> " + "  ".join([tool, *(f"{name}={value}" for name, value in arguments.items())]))
         result = await self._client.call_tool(tool, arguments)
         text = "\n".join(block.text for block in result.content if isinstance(block, TextContent))

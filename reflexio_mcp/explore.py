@@ -1,8 +1,8 @@
 """`reflexio-mcp explore`: the explorer in a browser of this machine, without an assistant.
 
-A small window in the browser is the host of the page, and hands the page's calls to a server in this process. Only the
-browser that opened the address can call the server: the token of the address works once, for a key that the window
-keeps in its tab. The command ends when the page is closed.
+A small window hosts the page and passes its calls to a server in this process. Only the browser that opened the
+address can call the server: the token of the address works once, for a key that the window keeps in its tab. The
+command ends when the page is closed.
 """
 
 import logging
@@ -34,7 +34,7 @@ from reflexio_mcp.toolkit.context import PAGE_KEY
 BEAT_SECONDS: Final = 0.5
 
 RELOAD_SECONDS: Final = 3.0
-"""Time for a page to come back, as it does when it is reloaded."""
+"""Time for a page to reload."""
 
 HEADERS: Final = {
     "cache-control": "no-store",
@@ -62,10 +62,10 @@ def run_explore(arguments: Namespace, settings: Settings) -> int:
     filter_of(wanted, settings)
     if settings.user_id:
         wanted.pop("user_id", None)  # A server that is confined to a user takes no `user_id`.
-    # The person at the browser gives the consent, so the page's own question replaces a form.
+    # The person at the browser consents, so the page's own question replaces a form.
     consent = "preview" if settings.confirm == "ask" else settings.confirm
     settings = replace(settings, confirm=consent, tools=(), oauth_issuer="", auth_token=())
-    # Whoever stops the command while the page is open needs no message about it.
+    # No message is needed if the command is stopped while the page is open.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     anyio.run(_serve, settings, wanted)
     return 0
@@ -74,7 +74,7 @@ def run_explore(arguments: Namespace, settings: Settings) -> int:
 async def _serve(settings: Settings, wanted: dict[str, Any]) -> None:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    listener.listen()  # A browser that comes before the server runs waits for it.
+    listener.listen()  # A browser that is faster than the server waits.
     async with Client(ReflexioServer(settings)) as client:
         window = _Window(client, wanted, listener.getsockname()[1])
         print(f"The explorer is at {window.address}")
@@ -87,17 +87,15 @@ async def _serve(settings: Settings, wanted: dict[str, Any]) -> None:
 
 
 async def _open(address: str) -> None:
-    """Open the address by way of a private file: other accounts can read the command line of a browser."""
+    """Open the address through a private file: other accounts can read a browser's command line."""
     with tempfile.TemporaryDirectory(prefix="reflexio-mcp-explore-") as folder:  # with mode 0700
         redirect = Path(folder) / "open.html"
         redirect.write_text(f'<!doctype html><meta http-equiv="refresh" content="0;url={address}">', "utf-8")
         await anyio.to_thread.run_sync(webbrowser.open, redirect.as_uri())
-        await anyio.sleep_forever()  # A browser may take its time to read the file.
+        await anyio.sleep_forever()  # The browser may read the file late.
 
 
 class _Window:
-    """Answers the window in the browser."""
-
     def __init__(self, client: Client, wanted: dict[str, Any], port: int) -> None:
         self._client = client
         self._wanted = wanted
@@ -108,7 +106,7 @@ class _Window:
         self.address = f"http://{self._host}/#{self._token}"
         routes = [
             Route("/", self._guarded(_html(*shell()))),
-            # The page has its own policy inside. This policy keeps the page out of other frames.
+            # The page has its own policy. This one keeps it out of other frames.
             Route("/page", self._guarded(_html(document(), "sandbox allow-scripts; frame-ancestors 'self'"))),
             Route("/open", self._guarded(self._open), methods=["POST"]),
             Route("/call", self._guarded(self._call, opened=True), methods=["POST"]),
@@ -120,7 +118,7 @@ class _Window:
         self.server = uvicorn.Server(config)
 
     async def end_when_closed(self) -> None:
-        """Stop the server when the page was closed and did not come back."""
+        """Stop the server when the page was closed and not reloaded."""
         seen = 0
         while not self._beats or self._beats != seen:
             seen = self._beats
@@ -128,11 +126,11 @@ class _Window:
         self.server.should_exit = True
 
     def _guarded(self, answer: Answer, *, opened: bool = False) -> Answer:
-        """Answer this window's page alone; if `opened`, only with the key that its token was exchanged for."""
+        """Answer only this window; if `opened`, only with the key that it got for its token."""
 
         async def check(request: Request) -> Response:
             headers = request.headers
-            if headers.get("host") != self._host:  # Another name of this address is another site's page.
+            if headers.get("host") != self._host:  # Another host name means another site's page.
                 response: Response = PlainTextResponse("This address is not known here.", 421)
             elif request.method != "GET" and headers.get("origin") != f"http://{self._host}":
                 response = PlainTextResponse("Calls come from the explorer's own page.", 403)

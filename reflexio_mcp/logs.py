@@ -1,7 +1,7 @@
-"""The log on stderr: one JSON object a line for each call and each refusal, and warnings as text.
+"""The log on stderr: one JSON object per call and refusal, and warnings as text.
 
-The log has no content, no arguments and no keys. A library's record keeps only its place, because its text may repeat
-what was sent or stored.
+It has no content, arguments or keys. Of a library's record only the place is kept, because its text may repeat what
+was sent or stored.
 """
 
 import json
@@ -19,27 +19,27 @@ __all__ = ["StderrHandler", "event", "flush", "log_to_stderr"]
 EVENTS: Final = logging.getLogger("reflexio_mcp.events")
 
 MOST_LINES: Final = 1000
-"""Lines that wait for a reader of stderr. Further lines are lost."""
+"""Maximum number of waiting lines. Further lines are lost."""
 
 GATHER_SECONDS: Final = 0.05
-"""Wait of a line for others that are written with it: waking a thread costs more than a line."""
+"""Lines are written together: waking a thread costs more than a line."""
 
 FLUSH_SECONDS: Final = 1.0
 
 
 def log_to_stderr(level: str) -> None:
-    """Send every record of this process to stderr. Call this before the SDK adds a handler of its own."""
+    """Send all records to stderr. Call this before the SDK adds its own handler."""
     logging.setLogRecordFactory(_Record)
     handler = StderrHandler()
     handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
     for name in ("httpx", "httpcore", "mcp", "uvicorn"):
-        # What a library warns of, this server's own `refused` lines say already.
+        # This server's `refused` lines already say what libraries warn of.
         logging.getLogger(name).setLevel(logging.INFO if level == "DEBUG" else logging.ERROR)
 
 
 class _Record(logging.LogRecord):
-    """Withholds the text of libraries and of errors from every handler."""
+    """Hides the text of libraries and errors from every handler."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -59,7 +59,7 @@ class _Lines(logging.Formatter):
 
 
 class StderrHandler(logging.Handler):
-    """Writes lines from a thread of its own, because writing blocks while a host does not read stderr."""
+    """Writes in its own thread, because a host may not read stderr."""
 
     def __init__(self, descriptor: int = 2) -> None:
         super().__init__()
@@ -93,15 +93,15 @@ class StderrHandler(logging.Handler):
                 self._lines.task_done()
 
     def _write(self, lines: list[str]) -> None:
-        # The interpreter needs the lock of `sys.stderr` to end, so a full pipe must not hold it.
+        # At exit the interpreter needs the lock of `sys.stderr`, so a full pipe must not hold it.
         left = memoryview("\n".join([*lines, ""]).encode("utf-8", "backslashreplace"))
-        with suppress(OSError):  # Nobody reads any more.
+        with suppress(OSError):
             while left:
                 left = left[os.write(self._descriptor, left) :]
 
 
 def flush() -> None:
-    """Write what waits, before `os._exit`."""
+    """Write waiting lines before `os._exit`."""
     for handler in logging.root.handlers:
         handler.flush()
 

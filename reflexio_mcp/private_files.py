@@ -1,6 +1,6 @@
-"""Files that only the user who runs this process may read: keys, tokens, the state and the store.
+"""Files that only this user may read: keys, tokens, the state and the store.
 
-Windows has no such permission bits: there the user's own data folder keeps others out.
+Windows has no such permission bits: there the user's data folder protects them.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ _POSIX: Final = os.name != "nt"
 _MAX_SECRET_BYTES: Final = 1000
 _BINARY: Final = getattr(os, "O_BINARY", 0)
 _ONLY_A_FILE: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | _BINARY
-"""Opens no link, and does not wait for the other end of a pipe."""
+"""Follows no link, and does not block on a pipe."""
 
 
 def make_folder(path: Path) -> None:
@@ -26,14 +26,14 @@ def make_folder(path: Path) -> None:
 
 
 def create(path: Path) -> int:
-    """Create a file for its owner alone and return a descriptor, which the caller closes."""
+    """Create a private file and return its descriptor, which the caller closes."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
 
 
 def restrict(path: Path) -> None:
     """Remove the permissions of others from a file of this user.
 
-    The file is not opened: closing a database here would drop the locks that SQLite has on it.
+    The file is not opened: closing a database here would drop SQLite's locks on it.
     """
     with contextlib.suppress(OSError):
         about = path.stat()
@@ -42,9 +42,9 @@ def restrict(path: Path) -> None:
 
 
 def keep_secret(path: Path, make: Callable[[], bytes], is_whole: Callable[[bytes], bool]) -> bytes:
-    """Return the secret in a file. The first process that asks makes the secret, and all get the same.
+    """Return the secret in a file, which the first process makes and all share.
 
-    A file that others could read, or that contains something else, protects nothing and is replaced.
+    A file that others could read, or with other content, is replaced.
     """
     make_folder(path.parent)
     for _ in range(3):
@@ -53,7 +53,7 @@ def keep_secret(path: Path, make: Callable[[], bytes], is_whole: Callable[[bytes
             if is_whole(found):
                 return found
             path.unlink(missing_ok=True)
-        # A link appears with its whole content, and fails if another process was first.
+        # A hard link appears with its whole content, and fails if another process was first.
         draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
         with os.fdopen(create(draft), "wb") as file:
             file.write(make())
@@ -66,7 +66,7 @@ def keep_secret(path: Path, make: Callable[[], bytes], is_whole: Callable[[bytes
 
 
 def _read_secret(path: Path) -> bytes | None:
-    """The content of a private file: `None` if the path does not exist, empty if the file protects no secret."""
+    """Return a private file's content: `None` without a file, empty if it is not private."""
     try:
         descriptor = os.open(path, os.O_RDONLY | _ONLY_A_FILE)
     except FileNotFoundError:
@@ -74,7 +74,7 @@ def _read_secret(path: Path) -> bytes | None:
     except OSError as error:
         if error.errno == errno.ELOOP:  # a link
             return b""
-        raise  # A file that cannot be read now may be read later, and so may what its key seals.
+        raise  # The file may be readable later, and what its key seals with it.
     with os.fdopen(descriptor, "rb") as file:
         about = os.fstat(file.fileno())
         return file.read(_MAX_SECRET_BYTES) if _is_ours(about) and _is_private(about) else b""

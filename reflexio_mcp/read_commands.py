@@ -1,4 +1,4 @@
-"""The commands that change nothing. They print the typed results of the tools as tables or as JSON."""
+"""The read-only commands. They print results as tables or as JSON."""
 
 import json
 import shlex
@@ -49,12 +49,11 @@ COMMANDS: Final = {
     "delete_request": "delete",
     "delete_requests": "delete",
 }
-"""The command for each tool that an audit may name."""
 
 PAGE_ROWS: Final = 100
 SQLITE: Final = b"SQLite format 3\0"
 UNBOUNDED: Final = 100_000
-"""Width of a table in a file or a pipe, where nothing is wrapped."""
+"""Width of a table that is not printed to a terminal, so that nothing is wrapped."""
 
 HIDDEN: Final = {"notice", "notes", "cursor", "way_back", "confirm", "confirm_until", "next"}
 LABELS: Final = {
@@ -83,13 +82,12 @@ TABLES: Final[dict[type[Row], Sequence[str]]] = {
     Example: ("created_at", "id", "user_id", "first_words"),
     PastDeletion: ("number", "at", "status", "asked", "gone", "copied", "until", "target"),
 }
-"""The columns of the rows that are printed as tables."""
 
 Page = TypeVar("Page", SessionPage, RequestPage, LearningPage)
 
 
 def check_store(settings: Settings) -> None:
-    """Refuse a store that cannot be read, before the embedded store would create the file."""
+    """Refuse an unreadable store before the embedded store would create the file."""
     path = place_of(settings)
     if not settings.embedded or path == ":memory:":
         return
@@ -106,7 +104,6 @@ def check_store(settings: Settings) -> None:
 
 
 def filter_of(typed: dict[str, Any], settings: Settings) -> TrafficFilter:
-    """Make the filter of a command, within the user that the configuration names."""
     user_id = typed.get("user_id", settings.user_id)
     if settings.user_id not in ("", user_id):
         raise ConfigurationError(
@@ -155,7 +152,6 @@ async def _ask(arguments: Namespace, settings: Settings) -> Result:
 
 
 async def _pages(read: Callable[..., Awaitable[Page]], most: int) -> Page:
-    """Read pages until there are enough rows, and join them."""
     pages = [await read(limit=min(most, PAGE_ROWS))]
     while pages[-1].cursor and (left := most - sum(page.returned for page in pages)):
         pages.append(await read(limit=min(left, PAGE_ROWS), cursor=pages[-1].cursor))
@@ -173,7 +169,7 @@ def run_tools(arguments: Namespace, settings: Settings) -> int:
 
 
 def run_log_command(arguments: Namespace, settings: Settings) -> int:
-    """Print the audit log, or check that no line was changed or is missing."""
+    """Print the audit log, or check its integrity."""
     state = open_state(settings)
     try:
         if arguments.verify is None:
@@ -207,7 +203,7 @@ class Screen:
         self._console.print(Text(text, style), soft_wrap=True)
 
     def show(self, row: Row) -> None:
-        """Print the fields of a row that are not empty: some lists as tables, everything else as lines."""
+        """Print the non-empty fields of a row: some lists as tables, the rest as lines."""
         for name, field in row:
             value: object = field
             if not value or name in HIDDEN:
@@ -237,9 +233,9 @@ class Screen:
         table = Table(box=None, pad_edge=False, header_style="bold")
         shown = [name for name in columns if any(getattr(row, name) for row in rows)]
         for name in shown:
-            table.add_column(name.replace("_", " "), overflow="fold")  # An id is folded rather than cut.
+            table.add_column(name.replace("_", " "), overflow="fold")
         for row in rows:
-            table.add_row(*(Text(_words(getattr(row, name))) for name in shown))  # `Text`: this is no markup.
+            table.add_row(*(Text(_words(getattr(row, name))) for name in shown))  # `Text` prevents markup
         self._console.print(table)
 
 
@@ -268,7 +264,6 @@ def _words(value: object) -> str:
 
 
 def _command(call: Call) -> str:
-    """Translate a call of a tool into a command."""
     words = ["reflexio-mcp", COMMANDS[call.tool]]
     for name, value in call.arguments.items():
         flag = f"--{name.replace('_', '-')}"

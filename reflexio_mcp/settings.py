@@ -1,7 +1,7 @@
-"""Configuration: each setting is declared once, as a field of `Settings`.
+"""Configuration: each setting is a field of `Settings`.
 
-A setting is an environment variable and, unless it is a secret, a flag. Help, documentation and registry entry are made
-from the same fields.
+A setting is an environment variable and, unless it is a secret, a flag. Help, documentation and registry entry are
+generated from the fields.
 """
 
 import argparse
@@ -35,7 +35,7 @@ Sessions = Literal["auto", "keep", "none"]
 PublishSecrets = Literal["warn", "redact", "refuse"]
 
 STATE_KEY_BYTES: Final = 32
-"""Minimum length of a state key: the SDK derives an AES-256 key from it."""
+"""Minimum length of a state key, from which the SDK derives an AES-256 key."""
 
 GROUPS: Final = {
     "reflexio": "Where the data is",
@@ -46,7 +46,7 @@ GROUPS: Final = {
 
 
 class ConfigurationError(ValueError):
-    """A value that stops the start. The message never repeats the value, which may be a misplaced key."""
+    """A setting cannot be used. The message never repeats the value, which may be a misplaced key."""
 
 
 Value = TypeVar("Value")
@@ -90,7 +90,7 @@ def _parse_keys(text: str) -> tuple[str, ...]:
 
 
 def _parse_url(text: str) -> str:
-    # No user, query or fragment: credentials are pasted there, and the URL is shown.
+    # No user, query or fragment: people paste credentials there, and the URL is shown.
     url = _matching(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")(text.rstrip("/"))
     _ = urlsplit(url).port  # raises for an impossible port or IPv6 address
     return url
@@ -98,7 +98,7 @@ def _parse_url(text: str) -> str:
 
 def _parse_issuer(text: str) -> str:
     _parse_url(text)
-    return text  # Issuers are compared exactly, and some end with a slash.
+    return text  # Issuers are compared exactly; some end with a slash.
 
 
 def _parse_path(text: str) -> str:
@@ -132,7 +132,7 @@ def _one_of(literal: object) -> _Kind:
 
 
 _STATE_URL: Final = r"postgres(ql)?://([^\s/?#@]*@)?[^\s/?#@]*(/[^\s/?#@]*)?(\?[^\s@]*)?"
-"""The password has to be encoded, so that no error shows a part of it as a host."""
+"""The password must be encoded, so that errors show no part of it as a host."""
 
 _text: Final = _Kind(str, "any text")
 _switch: Final = _Kind(_parse_switch, "1 or 0")
@@ -140,7 +140,7 @@ _switch: Final = _Kind(_parse_switch, "1 or 0")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that the operator decided. `load` makes it."""
+    """The operator's settings, made by `load`."""
 
     url: str = _Kind(_parse_url, "an http or https URL without credentials, such as http://localhost:8061")(
         "reflexio",
@@ -298,12 +298,12 @@ class Settings:
 
     @property
     def many_callers(self) -> bool:
-        """Whether callers are told apart, so that no caller can use up what is limited."""
+        """Whether callers are distinguished, so that each has a share of the limits."""
         return bool(self.oauth_issuer) or any(":" in entry for entry in self.auth_token)
 
     @property
     def keeps_sessions(self) -> bool:
-        """Whether a client of 2025 has a session at `/mcp`, and has to come back to this process."""
+        """Whether a client of 2025 has a session at `/mcp`, bound to this process."""
         return self.sessions == "keep" or (self.sessions == "auto" and not self.state_keys)
 
     @property
@@ -341,7 +341,7 @@ class Option:
         return str(int(self.default) if self.is_switch else self.default or "")
 
     def shown(self, text: str) -> str:
-        """A value that may be shown; empty for a secret and for a refused value, which may be a misplaced key."""
+        """Return a value that may be shown; empty for a secret or a refused value."""
         try:
             self.kind.parse(text.strip())
         except ValueError:
@@ -363,7 +363,7 @@ _OTHERS: Final = {
     "REFLEXIO_LOG_LEVEL",
     "REFLEXIO_STORAGE",
 }
-"""Variables of Reflexio itself that look like ours."""
+"""Variables of Reflexio that resemble ours."""
 
 _REFERENCE: Final = re.compile(
     r"\$\{\{[^{}]+\}\}|\$\{[^{}]+\}|\{env:\w+\}|\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%"
@@ -371,15 +371,15 @@ _REFERENCE: Final = re.compile(
 
 
 def is_reference(text: str) -> bool:
-    """Whether a value is a reference to another variable that the client did not fill in."""
+    """Whether a value is an unexpanded reference to another variable."""
     return bool(_REFERENCE.fullmatch(text.strip()))
 
 
 def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None = None) -> Settings:
     """Read the configuration.
 
-    An empty variable counts as not set, because clients write `${VAR}` and expand it to nothing. A blank value, an
-    empty flag, an unexpanded reference and an unknown variable are refused: each was meant to limit something.
+    An empty variable is ignored, because clients expand an unset `${VAR}` to nothing. A blank value, an empty flag,
+    an unexpanded reference and an unknown variable are refused: each was meant to limit something.
 
     Args:
         flags: option name to text. A flag takes precedence over its variable.
@@ -422,7 +422,7 @@ def _check_known(variable: str) -> None:
     name = variable.strip().upper()
     if not name.startswith("REFLEXIO_") or variable in {*known.values(), *_OTHERS}:
         return
-    import difflib  # Only mistakes need it.
+    import difflib
 
     similar = difflib.get_close_matches(_bare(name), known, n=1, cutoff=0.7)
     if similar or name.startswith(_PREFIX):
@@ -455,7 +455,7 @@ def add_flags(parser: argparse.ArgumentParser, options: Iterable[Option]) -> Non
 
 
 def parse_flags(arguments: Sequence[str]) -> dict[str, str]:
-    """Return the options among the arguments of a command, as option name to text."""
+    """Parse flags into option name and text."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     add_flags(parser, OPTIONS)
     try:

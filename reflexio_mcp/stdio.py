@@ -15,10 +15,9 @@ from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import Settings
 
 DRAIN_SECONDS: Final = 60.0
-"""Longest wait for deletions after a signal. At the end of input the wait has no bound."""
+"""Longest wait for deletions after a signal. The end of input waits without limit."""
 
 LAST_WORDS_SECONDS: Final = 1.0
-"""Longest wait for the last answers."""
 
 
 def serve(settings: Settings) -> int:
@@ -41,13 +40,13 @@ async def _stop_on_signal(server: ReflexioServer) -> None:
     with suppress(NotImplementedError), anyio.open_signal_receiver(*signals) as received:
         async for number in received:
             await _finish(server)
-            # The reader is blocked on standard input, so an ordinary exit would wait for the client.
+            # A thread is blocked on standard input, so an ordinary exit would wait for the client.
             flush()
             os._exit(130 if number == signal.SIGINT else 0)
 
 
 async def _finish(server: ReflexioServer) -> None:
-    """Finish the deletions that have begun and answer their calls. Begin nothing."""
+    """Finish running deletions and answer their calls. Begin nothing."""
     jobs = server.runtime.jobs
     server.limiter.refuse_new()
     jobs.close()
@@ -57,4 +56,4 @@ async def _finish(server: ReflexioServer) -> None:
         await jobs.drain()
     with anyio.move_on_after(LAST_WORDS_SECONDS):
         await server.limiter.wait_idle()
-        await anyio.sleep(LAST_WORDS_SECONDS / 10)  # Answers are on their way to standard output.
+        await anyio.sleep(LAST_WORDS_SECONDS / 10)  # answers are still being written

@@ -1,8 +1,8 @@
-"""Asking a person through the client's form, in both protocol eras.
+"""Asks a person through the client's form, in both protocol eras.
 
-The resolvers of one call share one `Prepared`, so the set that was asked about is the set that is deleted. If the
-question travels in the result (from 2026-07-28 on), the repeated call plans again. Its question carries the
-fingerprint of the selection, and an answer to a question that reads differently is not accepted.
+The resolvers of one call share one `Prepared`, so the set that was asked about is the set that is deleted. From
+2026-07-28 on, the question travels in the result, and the repeated call plans again. Its question contains the
+fingerprint of the selection, and an answer to a different question is not accepted.
 """
 
 from collections.abc import Awaitable, Callable
@@ -26,30 +26,28 @@ from reflexio_mcp.traffic.deletion.targets import Target
 __all__ = ["Prepared", "Reply", "asking", "form_of", "prepare", "verdict_of"]
 
 FORMS: Final = "2025-06-18"
-"""The first revision that has forms. A client of an earlier one is sent none, whatever it declares."""
+"""The first revision with forms. Earlier clients get none, whatever they declare."""
 
 FORM_MODES: Final = "2025-11-25"
-"""From this revision on, a form says its mode."""
+"""From this revision on, a form declares its mode."""
 
 MULTI_ROUND: Final = "2026-07-28"
-"""From this revision on, a question travels in the result and the call is repeated with the answer."""
+"""From this revision on, a question travels in the result, and the client repeats the call."""
 
 
 def _only_fields(schema: dict[str, Any]) -> None:
-    """Leave what the protocol's schema of a form lists: Codex refuses a form that says more."""
+    """Keep only what the protocol's schema lists: Codex refuses other forms."""
     for name in ("title", "description"):
         schema.pop(name, None)
 
 
 class Reply(BaseModel):
-    """What a person answers."""
-
     model_config = ConfigDict(json_schema_extra=_only_fields)
 
     @model_validator(mode="wrap")
     @classmethod
     def _take_any_answer(cls, value: Any, validate: Any) -> "Reply":
-        """Take what does not fit as no answer: the SDK would end the call, and nobody would see the plan."""
+        """Treat an unusable answer as none: the SDK would end the call, and nobody would see the plan."""
         try:
             return validate(value)
         except ValidationError:
@@ -57,10 +55,10 @@ class Reply(BaseModel):
 
 
 class Yes(Reply):
-    """An explicit yes. A form that is sent without it agrees to nothing."""
+    """An explicit yes. An unanswered form agrees to nothing."""
 
-    # Clients that show a list preselect an answer, so that one key would delete: the default is no.
-    # Strict: a word or number that reads like a yes is not the answer that was asked for.
+    # Clients with a list preselect an answer, so the default is no. Strict: a word or number that resembles a yes is
+    # no answer.
     delete: bool = Field(
         default=False, strict=True, title="Delete", description="Yes deletes. No keeps everything."
     )
@@ -75,21 +73,20 @@ class Correct(Reply):
 
 
 class Number(Reply):
-    """How many would go, typed."""
+    """The number of items, typed."""
 
-    # Strict: as a number, a yes would be 1.
+    # Strict: otherwise a yes would be 1.
     number: int = Field(strict=True, title="Number", description="Type the number that the question names.")
 
 
 def form_of(question: Question, planned: Planned) -> type[Reply]:
-    """Return the form that asks a question."""
     if question.number is not None:
         return Number
     return Correct if planned.plan.change else Yes
 
 
 def _can_ask(call: Context[Any, Any]) -> bool:
-    """Return whether this client can show a form on this connection."""
+    """Whether this client can show a form on this connection."""
     declared = call.client_capabilities
     forms = declared.elicitation if declared else None
     revision = call.protocol_version or ""
@@ -100,7 +97,7 @@ def _can_ask(call: Context[Any, Any]) -> bool:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A plan, with the verdict or the question that has to be answered first."""
+    """A plan with its verdict, or with the question that must be answered first."""
 
     planned: Planned
     first: Verdict | Question
@@ -108,13 +105,12 @@ class Prepared:
 
 
 async def prepare(call: Call, target: Target, options: Options, confirm: str) -> Prepared:
-    """Plan a deletion and weigh it."""
     app, scope, reporter = app_of(call), scope_of(call), ProgressReporter(call)
     async with reporter.steady("looking up"):
         owner = await app.owner(scope)
         masked = scope.masked
         planned = await make_plan(scope, target, options, app.state, owner, masked=masked, progress=reporter)
-    # A person who agrees in the explorer's page has seen the plan; only `ask` still wants the client's own form.
+    # A person in the explorer's page has seen the plan; only `ask` still requires the client's form.
     askable = _can_ask(call) and not (app.settings.confirm == "auto" and from_page(call))
     first = weigh(app.settings, app.codes(scope), planned, confirm, askable=askable)
     return Prepared(planned, first, reporter)
@@ -123,7 +119,7 @@ async def prepare(call: Call, target: Target, options: Options, confirm: str) ->
 def asking(
     prepared_by: Callable[..., Awaitable[Prepared]],
 ) -> Callable[..., Awaitable[Verdict | Elicit[Reply]]]:
-    """Return the resolver that gives the verdict on what another one prepared, or asks the question first."""
+    """Return the resolver of the verdict, which asks the question first if necessary."""
 
     async def ask(call: Call, prepared: Annotated[Prepared, Resolve(prepared_by)]) -> Verdict | Elicit[Reply]:
         first, planned = prepared.first, prepared.planned
@@ -139,8 +135,8 @@ def asking(
 
 
 async def _ask_now(call: Context[Any, Any], message: str, form: type[Reply]) -> Reply | None:
-    """Ask over an open connection, for revisions before 2026-07-28; `None` if there is no usable answer."""
-    # `Context.elicit` always sends `mode`, a key that 2025-06-18 does not list.
+    """Ask over an open connection, before 2026-07-28; `None` without a usable answer."""
+    # `Context.elicit` always sends `mode`, which 2025-06-18 does not list.
     params = ElicitRequestFormParams.model_construct(
         mode="form" if (call.protocol_version or "") >= FORM_MODES else None,
         message=message,
@@ -155,7 +151,6 @@ async def _ask_now(call: Context[Any, Any], message: str, form: type[Reply]) -> 
 
 
 def verdict_of(prepared: Prepared, consent: ElicitationResult[Reply]) -> Verdict:
-    """Return what was decided, whichever way the answer came."""
     given: object = consent.data if isinstance(consent, AcceptedElicitation) else None
     if isinstance(given, Verdict):
         return given

@@ -1,7 +1,7 @@
-"""Whether a deletion may be carried out: by the operator's mode, the code of a plan, or a person's answer.
+"""Decides whether a deletion may be carried out: by the operator's mode, a plan code, or a person's answer.
 
 Only a person's answer to a form is a person's consent. A `confirm` code proves that a plan was shown to the caller,
-not that a person agreed, so it does not replace the question if the person can be asked.
+not that a person agreed, so it does not replace the question if a person can be asked.
 """
 
 import time
@@ -56,7 +56,7 @@ SAID: Final[dict[PlanStatus, tuple[str, str]]] = {
         "Use a client that shows forms, or ask the operator to set REFLEXIO_MCP_CONFIRM=auto or preview.",
     ),
 }
-"""The first and the last sentence of a plan that is not carried out."""
+"""First and last sentence of a plan that is not carried out."""
 
 WORDS: Final = (
     {"done": "deleted", "go": "go", "gone": "gone"},
@@ -79,7 +79,7 @@ class Verdict:
         mode: the mode of consent that decided.
         status: why not; empty if it may.
         plan: what is shown then.
-        code: the plan code that let it through.
+        code: the accepted plan code.
     """
 
     mode: Mode
@@ -90,11 +90,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A person has to be asked.
-
-    Args:
-        number: how many would go, which has to be typed; `None` if a yes is enough.
-    """
+    """A question for a person. `number` has to be typed; `None` if a yes is enough."""
 
     number: int | None
 
@@ -102,7 +98,7 @@ class Question:
 def weigh(
     settings: Settings, codes: CodeMaker, planned: Planned, confirm: str, *, askable: bool
 ) -> Verdict | Question:
-    """Decide by the operator's mode, the code that the call brings and the set as it is now."""
+    """Decide by the operator's mode, the call's code and the current set."""
     now, code = time.time(), confirm.strip()
     mode: Mode = "preview"
     if settings.confirm != "auto":
@@ -120,17 +116,13 @@ def weigh(
 
 
 def number_to_type(settings: Settings, planned: Planned) -> int | None:
-    """Return the number that a person has to type; `None` if a yes is enough."""
+    """The number that a person must type; `None` if a yes is enough."""
     typed = planned.size > settings.confirm_above or planned.users > 1 or planned.target.everything
     return planned.size if typed else None
 
 
 def answered(planned: Planned, question: Question, reply: bool | int | None) -> Verdict:
-    """Decide by a person's answer to the form: the yes or no, or the number that was typed.
-
-    Args:
-        reply: `None` if there was no usable answer.
-    """
+    """Decide by a person's answer, which is `None` if it is not usable."""
     if reply is None or (question.number is None and reply is not True):
         return refused(planned, "ask", "declined")
     if question.number not in (None, reply):
@@ -139,14 +131,13 @@ def answered(planned: Planned, question: Question, reply: bool | int | None) -> 
 
 
 def refused(planned: Planned, mode: Mode, status: PlanStatus) -> Verdict:
-    """Return the verdict that nothing is deleted."""
     why, following = SAID[status]
     said = {"why": _in_words(why, planned), "next": following}
     return Verdict(mode, status, planned.plan.model_copy(update=said))
 
 
 def _shown(codes: CodeMaker, planned: Planned, mode: Mode, wrong: Misfit | None, now: float) -> Verdict:
-    """Return the verdict that the plan has to be shown first."""
+    """The verdict that the plan must be shown first."""
     why, following = SAID["planned"]
     if wrong:
         why = f"Nothing was {{done}}: {WRONG_CODE[wrong]}. Now this would {{go}}:"
@@ -154,7 +145,7 @@ def _shown(codes: CodeMaker, planned: Planned, mode: Mode, wrong: Misfit | None,
         code = codes.make(planned.bound, now=now)
         said = {"confirm": code, "confirm_until": at(now + CODE_SECONDS), "next": following.format(code=code)}
     else:
-        # If codes do not outlast the process, another code would meet the same end.
+        # If codes end with the process, another code would fail too.
         said = {"next": CODES_DO_NOT_LAST if mode == "preview" else "Call again without confirm."}
     plan = planned.plan.model_copy(update={"why": _in_words(why, planned), **said})
     return Verdict(mode, "changed" if wrong else "planned", plan)

@@ -1,1 +1,1 @@
-"""Saying what is wrong with a set-up, why, and the one thing to do about it."""
+"""Says what is wrong with a set-up, why, and what to do."""

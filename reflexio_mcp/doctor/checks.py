@@ -1,4 +1,4 @@
-"""The checks of one set-up, and the problems that they name."""
+"""The checks of a set-up, and their problems."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,7 +26,7 @@ Status = Literal["ok", "note", "warning", "failure"]
 
 
 class Finding(NamedTuple):
-    """One thing that was found; `name` is a key of `PROBLEMS` or the name of a failed call."""
+    """One finding; `name` is a key of `PROBLEMS` or of a failed call."""
 
     status: Status
     what: str
@@ -38,7 +38,7 @@ class Finding(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What a problem means, and what to do, as whole sentences."""
+    """The meaning of a problem and what to do, in sentences."""
 
     status: Status
     means: str
@@ -101,20 +101,20 @@ def problem(name: str, what: str) -> Finding:
 
 @dataclass(slots=True)
 class Setup:
-    """Settings of this shell or of a client's entry; `settings` is set by the first check."""
+    """Settings of this shell or an entry; the first check sets `settings`."""
 
     where: str
     env: Mapping[str, str]
-    key_unknown: bool = False  # the client has a key that cannot be seen from here
+    key_unknown: bool = False  # the client has a key that is not visible here
     settings: Settings = field(default_factory=Settings)
 
     def client(self) -> ReflexioClient:
-        """A client of the backend that gives up early."""
+        """A client of the backend with a short timeout."""
         return open_client(replace(self.settings, timeout=min(self.settings.timeout, CALL_SECONDS)))
 
 
 async def _settings(setup: Setup) -> Finding:
-    from reflexio_mcp.tools.catalog import offered  # the tools that a configuration names are settings too
+    from reflexio_mcp.tools.catalog import offered  # checks names of tools
 
     settings = setup.settings = load(setup.env)
     offered(settings)
@@ -143,7 +143,7 @@ async def _store(setup: Setup) -> Finding | None:
 
 
 async def _state(setup: Setup) -> Finding | None:
-    """Try whether a deletion could be recorded."""
+    """Check that a deletion could be recorded."""
     from reflexio_mcp.tools.catalog import deletes
 
     if not setup.settings.state and not deletes(setup.settings):
@@ -165,7 +165,7 @@ async def _sign_in(setup: Setup) -> Finding | None:
     settings = setup.settings
     if not settings.oauth_issuer:
         return None
-    from reflexio_mcp.http.oauth import SignIn  # only a server with a sign-in needs what it imports
+    from reflexio_mcp.http.oauth import SignIn  # heavy imports
 
     async with aclosing(SignIn(settings, {})) as sign_in:
         why = await sign_in.trouble()
@@ -207,7 +207,7 @@ async def _backend(setup: Setup) -> Finding | None:
         version = (await client.version()).server_version
     if not me.storage_configured:
         return problem("storage-not-configured", "The server has no storage yet.")
-    # A server that is not installed from a release says 0.0.0-dev, and so does the released one.
+    # A development server says 0.0.0-dev, and so does the released one.
     found = re.match(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})$", version)
     if found and (0, 0, 0) < tuple(map(int, found.groups())) < OLDEST_TESTED:
         return problem("server-older", f"The server has version {version}, older than any that was tested.")
@@ -222,11 +222,11 @@ CHECKS: Final[dict[str, tuple[str, Callable[[Setup], Awaitable[Finding | None]]]
     "key": ("the form of the key, and whether one is needed", _key),
     "backend": ("whether Reflexio answers and accepts the key, as whose, and its version", _backend),
 }
-"""The checks in their order, with what documentation says. A check that does not apply returns `None`."""
+"""The checks in order, with their documentation. A check that does not apply returns `None`."""
 
 
 async def examine(setup: Setup, tell: Callable[[Finding], None]) -> None:
-    """Make the checks of a set-up, up to the first failure, and tell what each finds."""
+    """Run checks up to the first failure, and report each finding."""
     for name, (_, check) in CHECKS.items():
         try:
             found = await check(setup)
@@ -241,7 +241,7 @@ async def examine(setup: Setup, tell: Callable[[Finding], None]) -> None:
 
 
 def _failed_call(error: ReflexioError, *, has_key: bool) -> Finding:
-    """A call to Reflexio that failed, in the words that a model reads too."""
+    """Describe a failed call in the same words as for a model."""
     what, _, do = explain(error, "read").partition(". ")
     if isinstance(error, NotAuthorized) and "User-Agent" not in error.detail:
         return problem("key-refused" if has_key else "key-missing", f"{what}.")

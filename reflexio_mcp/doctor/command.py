@@ -1,4 +1,4 @@
-"""`reflexio-mcp doctor`: the settings of this shell and of every client's entry, and what is wrong with them."""
+"""`reflexio-mcp doctor`: checks this shell's settings and every client's entry."""
 
 import itertools
 import json
@@ -23,12 +23,12 @@ from reflexio_mcp.settings import OPTIONS, is_reference
 __all__ = ["run_doctor"]
 
 _VARIABLE: Final = re.compile(r"(?<![\w.])[A-Z_]\w+")
-"""The variable in a reference, unless only the client knows it, as a secret."""
+"""The variable in a reference, unless only the client can resolve it."""
 
 
 @dataclass(slots=True)
 class Report:
-    """What was found. A person sees each finding at once."""
+    """The findings. A person sees each at once."""
 
     as_json: bool = False
     findings: list[Finding] = field(default_factory=list[Finding])
@@ -51,13 +51,13 @@ class Report:
 
     @property
     def next_step(self) -> str:
-        """The one thing to do first; empty if nothing is wrong."""
+        """The first thing to do; empty if nothing is wrong."""
         ranked = [*self.of("failure"), *self.of("warning"), *self.of("note")]
         return next((one.do for one in ranked if one.do), "")
 
 
 def run_doctor(flags: Mapping[str, str], *, as_json: bool = False) -> int:
-    """Say what is wrong; returns 0 if nothing is, 1 for warnings alone, 2 for a failure."""
+    """Return 0 for no problem, 1 for warnings, 2 for a failure."""
     logging.basicConfig(stream=sys.stderr, level=logging.ERROR)
     report = Report(as_json)
     env = os.environ | {one.env: flags[one.name] for one in OPTIONS if one.name in flags}
@@ -95,7 +95,6 @@ async def _examine_all(env: Mapping[str, str], report: Report) -> None:
 
 
 def _setups_of_clients(layout: Layout, tell: Callable[[Finding], None]) -> Iterator[Setup]:
-    """The settings of every client's entries for this server."""
     found_any = False
     for client in CLIENTS:
         try:
@@ -124,7 +123,7 @@ def _setups_of_clients(layout: Layout, tell: Callable[[Finding], None]) -> Itera
 
 
 def _setup_of(client: Client, entry: Mapping[str, Any], layout: Layout) -> tuple[Setup, list[Finding]]:
-    """The settings that an entry has if the client is started from this shell, and findings on the entry."""
+    """Return an entry's settings if the client is started from this shell, and findings on the entry."""
     command = command_of(entry)[0]
     if shutil.which(command, path=layout.env.get("PATH", "")):
         findings = [ok(f"starts {command}")]
@@ -142,7 +141,7 @@ def _setup_of(client: Client, entry: Mapping[str, Any], layout: Layout) -> tuple
 
 
 def _filled_in(value: str, layout: Layout) -> str:
-    """A value, or the variable of this shell that it refers to; empty if the variable is not set."""
+    """Resolve a reference to a variable of this shell; empty if it is not set."""
     if not is_reference(value):
         return value
     name = _VARIABLE.search(value)

@@ -1,8 +1,7 @@
-"""The page as one document: its files put together, with a policy that lets it reach nothing.
+"""The page as one document, with a policy without network access.
 
-A host shows the document in a frame of its own. It has no network: what it shows comes through the host as results
-of tools. The modules in `page/` are joined in the order in which they need each other; that takes out the lines
-that import and the word `export`, and nothing else.
+A host shows it in a frame, and passes it the results of tools. The modules in `page/` are joined in the order of
+their imports, without `import` lines and the word `export`.
 """
 
 import base64
@@ -17,7 +16,7 @@ __all__ = ["URI_PREFIX", "document", "shell", "uri"]
 URI_PREFIX: Final = "ui://reflexio-mcp/explorer-"
 
 MODULES: Final = ("format", "dom", "host", "rows", "timeline", "table", "conversation", "sheet", "main")
-"""Each after those it imports."""
+"""In the order of imports."""
 
 _IMPORT = re.compile(r"^import \{[^}]*\} from \"\./[a-z]+\.js\";\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(async function|function|class|const) )", re.MULTILINE)
@@ -31,7 +30,7 @@ SHELL_POLICY: Final = (
     "default-src 'none'; script-src '{script}'; style-src '{style}'; connect-src 'self'; frame-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Of the window that shows the page in a browser: it alone talks to the server beside it."""
+"""The policy of the browser window: only it talks to the server."""
 
 
 def _read(folder: str, name: str) -> str:
@@ -47,14 +46,13 @@ def _put_together(template: str, parts: dict[str, str]) -> str:
 
 
 def _source(text: str) -> str:
-    # As a content security policy names an inline script or style.
+    # The hash of an inline script or style for a content security policy.
     digest = hashlib.sha256(text.encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"
 
 
 @functools.cache
 def document() -> str:
-    """The whole page, as HTML."""
     script = "\n" + "\n".join(_module("page", name) for name in MODULES)
     style = _read("page", "page.css")
     policy = POLICY.format(script=_source(script), style=_source(style))
@@ -63,11 +61,7 @@ def document() -> str:
 
 
 def shell() -> tuple[str, str]:
-    """The window around the page for a browser without an assistant.
-
-    Returns:
-        The HTML, and its content security policy for the header.
-    """
+    """Return the window for a browser without an assistant: HTML, and the policy for the header."""
     script, style = "\n" + _module("shell", "shell"), _read("shell", "shell.css")
     policy = SHELL_POLICY.format(script=_source(script), style=_source(style))
     return _put_together(_read("shell", "shell.html"), {"style": style, "script": script}), policy
@@ -75,5 +69,5 @@ def shell() -> tuple[str, str]:
 
 @functools.cache
 def uri() -> str:
-    """The resource's address. It carries a hash of the page: hosts keep a page for as long as its address stays."""
+    """The resource's address, with a hash of the page: hosts cache a page by its address."""
     return URI_PREFIX + hashlib.sha256(document().encode()).hexdigest()[:16]

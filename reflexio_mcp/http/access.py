@@ -1,4 +1,4 @@
-"""Who reaches the server: the hosts and origins that are answered, and the operator's bearer tokens."""
+"""Access: hosts and origins, and the operator's bearer tokens."""
 
 import hmac
 import ipaddress
@@ -26,7 +26,6 @@ __all__ = [
 ]
 
 peer: Final[ContextVar[str]] = ContextVar("reflexio_mcp_peer", default="")
-"""The address that the current request comes from."""
 
 SHORT_TOKEN: Final = 16
 _MADE_BYTES: Final = 32
@@ -35,13 +34,13 @@ _ORIGIN: Final = re.compile(rf"[A-Za-z][A-Za-z0-9+.-]*://{_HOST.pattern}")
 
 
 def transport_security(settings: Settings, public: str = "") -> TransportSecuritySettings:
-    """Return the hosts and origins that are answered: this machine's, and those that the operator names.
+    """Return the accepted hosts and origins: this machine's, and those that the operator names.
 
     Args:
         public: the host that a sign-in names.
 
     Raises:
-        ConfigurationError: a value is wrong, or the server is reached by a host that is not named.
+        ConfigurationError: a value is wrong, or the server's own host is not named.
     """
     _check(settings.allowed_hosts, _HOST, "hosts", "mcp.example or mcp.example:8443")
     _check(settings.allowed_origins, _ORIGIN, "origins", "https://app.example")
@@ -62,7 +61,7 @@ def transport_security(settings: Settings, public: str = "") -> TransportSecurit
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether an address can be reached from this machine alone."""
+    """Whether an address can be reached only from this machine."""
     try:
         return host.lower() == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -84,7 +83,7 @@ def _with_ports(names: Iterable[str]) -> list[str]:
 
 
 class Tokens:
-    """The tokens that are accepted, each with the user that it is confined to.
+    """The accepted tokens, each with its user.
 
     Args:
         accepted: `TOKEN`, which reaches every user, or `USER:TOKEN`. A token has no colon (RFC 6750).
@@ -104,11 +103,11 @@ class Tokens:
 
     @property
     def short(self) -> bool:
-        """Whether one of them can be guessed."""
+        """Whether a token is short enough to be guessed."""
         return any(len(token) < SHORT_TOKEN for token in self._users)
 
     def user_of(self, given: str) -> str | None:
-        """Return the user that a token is confined to, empty for every user; `None` if it is not accepted.
+        """Return the user of a token, empty for every user; `None` if it is not accepted.
 
         The time does not depend on how much of a token is right.
         """
@@ -124,10 +123,10 @@ def token_file() -> Path:
 
 
 def bearer_tokens(settings: Settings) -> tuple[Tokens, Path | None]:
-    """Return the tokens of a configuration, and the file of a token that was generated.
+    """Return the tokens, and the file of a generated one.
 
     Raises:
-        ConfigurationError: the settings contradict each other, or the file cannot be kept.
+        ConfigurationError: the settings contradict each other, or the file cannot be written.
     """
     if settings.auth_token:
         for option, contradicts in (

@@ -1,4 +1,4 @@
-"""The ASGI app: its paths, and the checks that a request passes on its way to the SDK's transports."""
+"""The ASGI app: its paths, and its checks before the SDK's transports."""
 
 import contextlib
 import functools
@@ -45,18 +45,18 @@ SSE_PATH: Final = "/sse"
 MESSAGES_PATH: Final = "/messages/"
 READY_PATH: Final = "/ready"
 SIGN_IN_PATHS: Final = ("/register", "/authorize", "/token", "/.well-known/{rest:path}")
-"""Where OAuth clients without a token look."""
+"""Paths where OAuth clients without a token look."""
 
 WITHOUT_SESSIONS: Final = b"2026-07-28"
 SESSIONS_EACH: Final = 20
-"""Sessions, and streams at /sse, of one caller if callers are told apart."""
+"""Maximum number of sessions, and of streams at /sse, per caller if callers are distinguished."""
 
 READY_SECONDS: Final = 2.0
-"""How long an answer of `/ready` is kept, so that probes do not load the backend."""
+"""Lifetime of an answer of `/ready`, so that probes do not load the backend."""
 
 PROBE_SECONDS: Final = 5.0
 LAST_WORDS_SECONDS: Final = 0.05
-"""Time for answers that are on their way into a stream."""
+"""Time for the last answers to reach their streams."""
 
 NO_SIGN_IN: Final = (
     "This server has no sign-in: give the client its bearer token, as the header Authorization: Bearer TOKEN. The "
@@ -75,7 +75,7 @@ logger = logging.getLogger("reflexio_mcp.http")
 
 
 class CallerToken(AccessToken):
-    """An accepted token. The SDK gives a session to the token that opened it, and to no other."""
+    """An accepted token. The SDK binds a session to the token that opened it."""
 
     caller: Any
 
@@ -86,20 +86,17 @@ def _user(caller: Caller) -> AuthenticatedUser:
 
 
 class Everybody(AuthenticationBackend):
-    """Takes every request, from whoever sends it."""
+    """Accepts every request."""
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, AuthenticatedUser]:
         return AuthCredentials(), _user(Caller())
 
 
 class HttpApp:
-    """One server for clients of both protocol eras.
-
-    Args:
-        client: used instead of the configured backend.
+    """A server for both protocol eras. `client` replaces the configured backend.
 
     Raises:
-        ConfigurationError: a configuration that would leave the server open, or that cannot work.
+        ConfigurationError: the configuration would leave the server open, or cannot work.
     """
 
     def __init__(self, settings: Settings, tokens: Tokens, *, client: ReflexioClient | None = None) -> None:
@@ -139,11 +136,11 @@ class HttpApp:
                 *(self.sign_in.metadata_routes() if self.sign_in else ()),
                 *(Route(path, self._no_sign_in, methods=["GET", "POST"]) for path in SIGN_IN_PATHS),
             ],
-            # It stands outside the handler of refusals, so that the page of an allowed origin can read them.
+            # It is outside the handler of refusals, so that pages of allowed origins can read them.
             middleware=[
                 Middleware(
                     CORSMiddleware,
-                    allow_origin_regex=".*",  # the Origin has been checked before
+                    allow_origin_regex=".*",  # the Origin was checked before
                     allow_methods=METHODS,
                     allow_headers=_SHARED_HEADERS,
                     expose_headers=("mcp-session-id", "mcp-protocol-version", "www-authenticate"),
@@ -178,25 +175,21 @@ class HttpApp:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Enter this before the first request and leave it after the last."""
+        """Lifespan of the app."""
         async with self._runtime.open(), self._manager.run():
             yield
         if self.sign_in is not None:
             await self.sign_in.aclose()
 
     async def drain(self, seconds: float) -> None:
-        """Let running calls finish, end the rest, and wait for deletions that have begun.
-
-        Args:
-            seconds: how long calls may go on; then they are told to try again.
-        """
+        """Let running calls finish for `seconds`, end the rest, and wait for running deletions."""
         self.stopping = True
         limiter, jobs = self.server.limiter, self._runtime.jobs
         limiter.refuse_new()
         with anyio.move_on_after(seconds):
             await limiter.wait_idle()
         limiter.end_running()
-        await limiter.wait_idle()  # a deletion that has begun goes on to its receipt
+        await limiter.wait_idle()  # a running deletion continues to its receipt
         await anyio.sleep(LAST_WORDS_SECONDS)
         for stream in self._streams:
             stream.cancel()
@@ -210,7 +203,7 @@ class HttpApp:
         return AuthenticationMiddleware(required, backend=backend)
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Return the caller of a token for the SDK; raise a `Refusal` that says more than "401"."""
+        """Return the caller of a token; raise a `Refusal` that says more than "401"."""
         user = self._tokens.user_of(token)
         if user is not None:
             return _user(holder_of(token, user)).access_token
@@ -242,7 +235,7 @@ class HttpApp:
     async def _stream(
         self, caller: Caller, transport: ASGIApp, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Serve a response that stays open until its client, its token or this server ends it."""
+        """Serve a stream until its client, its token or this server ends it."""
         last: Message = {"more_body": False}
 
         async def noted(message: Message) -> None:
@@ -264,7 +257,7 @@ class HttpApp:
             finally:
                 self._streams.discard(ended)
         if ended.cancelled_caught and last.get("more_body", True):
-            # Without an end in good order, the client would take it for a broken connection.
+            # Without a proper end, clients report a broken connection.
             with contextlib.suppress(OSError), anyio.move_on_after(1.0):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -316,7 +309,7 @@ def _too_many() -> Refusal:
 
 def _sign_in(settings: Settings, server: ReflexioServer) -> "SignIn | None":
     if settings.oauth_issuer:
-        from reflexio_mcp.http.oauth import SignIn  # only a server with a sign-in needs what it imports
+        from reflexio_mcp.http.oauth import SignIn  # heavy imports
 
         return SignIn(settings, server.permissions)
     if settings.oauth_audience or settings.oauth_client_id or settings.oauth_client_secret:

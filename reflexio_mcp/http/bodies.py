@@ -1,6 +1,6 @@
-"""Bodies of requests: read whole, within bounds of size, time and number of values.
+"""Reads bodies within bounds of size, time and number of values.
 
-They are bounded before the event loop parses them: a million keys would stop every other caller for seconds.
+The bounds come before the event loop parses a body: a million keys would block other callers for seconds.
 """
 
 import json
@@ -19,14 +19,14 @@ from reflexio_mcp.rest.api_limits import MAX_BODY_BYTES
 __all__ = ["MOST_BYTES", "PUBLISH_BYTES", "Bodies", "Body"]
 
 OPENING_BYTES: Final = 64 * 1024
-"""Maximum size of a request that opens a session, which keeps a part of it."""
+"""Maximum size of a request that opens a session, which keeps part of it."""
 
 MOST_BYTES: Final = 1024 * 1024
 PUBLISH_BYTES: Final = MAX_BODY_BYTES + 64 * 1024
 """Maximum size of a publish: the limit of the API, and the envelope."""
 
 SHARE_BYTES: Final = 24 * 1024 * 1024
-"""Maximum for one account: bodies that arrive, and bodies of running calls."""
+"""Maximum for one account: arriving bodies, and bodies of running calls."""
 
 BODY_SECONDS: Final = 30.0
 MOST_VALUES: Final = 50_000
@@ -37,15 +37,13 @@ _LARGE: Final = "publish_interaction"
 
 
 class Body:
-    """A body that has arrived."""
-
     def __init__(self, content: bytes, receive: Receive) -> None:
         self._content = content
         self._receive = receive
         self._replayed = False
 
     async def replay(self) -> Message:
-        """Return the body in one piece, then what the connection gives."""
+        """Return the body, then what the connection gives."""
         if self._replayed:
             return await self._receive()
         self._replayed = True
@@ -53,11 +51,11 @@ class Body:
 
     @property
     def tool(self) -> str:
-        """The name of the tool that is called; empty if the body is no call of a tool."""
+        """The called tool; empty for other messages."""
         try:
             sent: Any = json.loads(self._content)
         except (ValueError, RecursionError):
-            return ""  # the SDK says what is wrong with it
+            return ""
         message = cast("dict[str, Any]", sent) if isinstance(sent, dict) else {}
         params: Any = message.get("params") if message.get("method") == "tools/call" else None
         name: Any = cast("dict[str, Any]", params).get("name") if isinstance(params, dict) else None
@@ -65,7 +63,7 @@ class Body:
 
 
 class Bodies:
-    """The bodies that are in hand, counted for each account."""
+    """Bodies in memory, counted for each account."""
 
     def __init__(self) -> None:
         self._held: Counter[str] = Counter()
@@ -75,7 +73,7 @@ class Bodies:
         """Read a body and count it during the block.
 
         Raises:
-            Refusal: the body is too large (413) or too slow (408), or the account has too much in hand (503).
+            Refusal: it is too large (413) or slow (408), or the account has too many (503).
         """
         content = bytearray()
         try:
@@ -101,7 +99,7 @@ class Bodies:
         while more:
             message = await receive()
             chunk: bytes = message.get("body", b"")
-            more = message.get("more_body", False)  # absent if the client has gone away
+            more = message.get("more_body", False)  # absent after a disconnect
             content += chunk
             self._held[account] += len(chunk)
             if len(content) > MOST_BYTES and content.find(_LARGE.encode(), 0, MOST_BYTES) < 0:

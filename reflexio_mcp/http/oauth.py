@@ -1,4 +1,4 @@
-"""Sign-in: the server as an OAuth 2.1 resource server that takes access tokens of one authorization server.
+"""Sign-in: an OAuth 2.1 resource server for the tokens of one authorization server.
 
 It issues no tokens. The rules: MCP authorization (2025-11-25), RFC 6750, 7519, 7662, 8414, 8725, 9068 and 9728.
 """
@@ -34,20 +34,20 @@ TYPES: Final = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 
 FRESH_SECONDS: Final = 300.0
 STALE_SECONDS: Final = 3600.0
-"""Keys are read again after the first time, and used until the second if nobody answers."""
+"""Keys are refreshed after the first time, and used until the second if that fails."""
 
 ASK_AGAIN_SECONDS: Final = 10.0
-"""Minimum time between two fetches, whatever key ids callers make up."""
+"""Minimum time between fetches, whatever key ids callers invent."""
 
 FETCH_SECONDS: Final = 8.0
 REMEMBER_SECONDS: Final = 15.0
 REFUSED_SECONDS: Final = 5.0
-"""How long an introspection is remembered that accepted a token, or refused it."""
+"""How long an accepted and a refused introspection are remembered."""
 
 MOST_REMEMBERED: Final = 10_000
 MOST_ASKING: Final = 64
 PEER_SHARE: Final = 8
-"""Introspections at a time, for all and for one address: made-up tokens lock out nobody else."""
+"""Simultaneous introspections, in all and per address: invented tokens lock out nobody else."""
 
 LEEWAY_SECONDS: Final = 30
 
@@ -61,15 +61,15 @@ Json = Mapping[str, Any]
 
 
 class _Unreachable(Exception):
-    """A token cannot be checked; the text follows the name of the authorization server."""
+    """A token cannot be checked. The text follows the authorization server's name."""
 
 
 class _Invalid(Exception):
-    """A token is not accepted."""
+    pass
 
 
 class _Claims(BaseModel):
-    """The claims that are checked in a JWT and in an introspection."""
+    """The checked claims of a JWT or an introspection."""
 
     model_config = ConfigDict(strict=True)
 
@@ -80,7 +80,7 @@ class _Claims(BaseModel):
     nbf: FiniteFloat = -math.inf
     token_use: Literal["access"] = "access"  # noqa: S105
     token_type: Annotated[str, Field(pattern="(?i)^(bearer|access_token)$")] = "bearer"  # noqa: S105
-    cnf: None = None  # a token bound to a key of its owner would lose that protection
+    cnf: None = None  # without the check, a key-bound token would lose its protection
     scope: str = ""
     scp: str | list[str] = ""
 
@@ -91,14 +91,14 @@ class _Claims(BaseModel):
 
 
 class SignIn:
-    """Decides whom a token of the authorization server identifies, and what that person may do.
+    """Identifies the person of a token, and their permissions.
 
     Args:
         tools: the permission that each offered tool needs.
         clock: monotonic seconds.
 
     Raises:
-        ConfigurationError: settings that contradict each other.
+        ConfigurationError: settings contradict each other.
     """
 
     def __init__(
@@ -111,11 +111,11 @@ class SignIn:
         self._settings = settings
         self._tools = tools
         self._issuer = settings.oauth_issuer
-        # Some clients ask for a token with a slash at the end of the URL.
+        # Some clients request a token with a slash after the URL.
         self._audiences = {settings.oauth_audience, f"{settings.oauth_audience}/"}
         self.metadata_url = build_resource_metadata_url(AnyHttpUrl(settings.oauth_audience))
         try:
-            # Plain http is for this machine alone, so no proxy may see it.
+            # Plain http is for this machine only, so no proxy may see it.
             self._http = new_client(timeout=FETCH_SECONDS, mounts={"http://": None})
         except BadAddress as error:
             raise ConfigurationError(f"{error}.") from None
@@ -131,13 +131,13 @@ class SignIn:
 
     @property
     def host(self) -> str:
-        """The host at which clients reach this server, without its port."""
+        """This server's public host, without its port."""
         parts = urlsplit(self._settings.oauth_audience)
         return parts.netloc.removesuffix(f":{parts.port}")
 
     def metadata_routes(self) -> list[Route]:
-        """Return the routes of RFC 9728, without the operators' scope: some clients ask for every scope."""
-        # An `AnyHttpUrl` would spell the addresses in another way.
+        """The routes of RFC 9728, without the operators' scope: some clients request every scope."""
+        # An `AnyHttpUrl` would change the addresses.
         return create_protected_resource_routes(
             cast("Any", self._settings.oauth_audience),
             cast("Any", [self._issuer]),
@@ -146,13 +146,13 @@ class SignIn:
         )
 
     def check_tool(self, tool: str, caller: Caller) -> None:
-        """Raise a `Refusal` if a scope is missing, so that the client asks the person for more."""
+        """Raise a `Refusal` if a scope is missing, so that the client requests it."""
         needed = self._tools.get(tool)
         if needed and caller.permissions is not None and needed not in caller.permissions:
             raise self._needs(caller, needed)
 
     async def caller(self, token: str) -> Caller:
-        """Return the person whom a token identifies.
+        """Return the person of a token.
 
         Raises:
             Refusal: the token is not accepted (401), grants nothing here (403), or cannot be checked now (503).
@@ -174,7 +174,7 @@ class SignIn:
             raise Refusal(503, text, {"retry-after": "10"}, error="temporarily_unavailable") from None
 
     async def trouble(self) -> str:
-        """Return why tokens cannot be checked, to follow the authorization server's name; empty if they can."""
+        """Why tokens cannot be checked, to follow the authorization server's name; empty if they can."""
         try:
             keys = await self._known_keys()
             if self._settings.oauth_client_id:
@@ -193,7 +193,7 @@ class SignIn:
         return {"www-authenticate": f"Bearer {', '.join(parts)}"}
 
     def _needs(self, caller: Caller, missing: Permission) -> Refusal:
-        # The client takes a new token with these scopes alone.
+        # The client requests a new token with only these scopes.
         scopes = _in_order({*(caller.permissions or ()), missing})
         if not caller.user_id:
             scopes.append(OPERATOR)
@@ -206,7 +206,7 @@ class SignIn:
 
     def _person(self, told: Json) -> Caller:
         try:
-            # Some authorization servers send null for a claim that is absent.
+            # Some authorization servers send null for an absent claim.
             claims = _Claims.model_validate({name: one for name, one in told.items() if one is not None})
         except ValidationError as error:
             names = ", ".join(sorted({str(one["loc"][0]) for one in error.errors()}))
@@ -217,14 +217,14 @@ class SignIn:
             raise _Invalid
         name = self._settings.oauth_user_claim
         user = told.get(name)
-        # Cutting off blanks would make one person of two.
+        # Removing blanks would merge two persons.
         if (
             not isinstance(user, str)
             or not user.isprintable()
             or not 0 < len(user.strip()) == len(user) <= 1000
         ):
             raise _Invalid(f"The token names no user in its claim {name}.")
-        # An unverified address may be somebody else's.
+        # An unverified address may belong to somebody else.
         if name == "email" and told.get("email_verified") not in (None, True, "true"):
             raise _Invalid("The token names an e-mail address that is not verified.")
         scopes = claims.scopes
@@ -291,7 +291,7 @@ class SignIn:
         age = self._clock() - self._found_at
         if not again and (age < FRESH_SECONDS or (age < STALE_SECONDS and self._fetching.locked())):
             return self._keys
-        async with self._fetching:  # everybody waits for one fetch
+        async with self._fetching:  # all share one fetch
             if self._clock() - self._fetched_at >= ASK_AGAIN_SECONDS:
                 try:
                     with anyio.fail_after(FETCH_SECONDS):
@@ -377,7 +377,7 @@ def _address_in(metadata: Json, name: str) -> str:
 
 
 def _usable(found: Json) -> list[jwt.PyJWK]:
-    """Return the public keys. With a shared secret, whoever can check a token can make one."""
+    """Return public keys only. With a shared secret, a checker could make tokens."""
     try:
         keys = jwt.PyJWKSet.from_dict(dict(found)).keys
     except (jwt.PyJWTError, ValueError, TypeError, AttributeError, NotImplementedError):
@@ -386,7 +386,7 @@ def _usable(found: Json) -> list[jwt.PyJWK]:
 
 
 def _fitting(keys: list[jwt.PyJWK], header: Json) -> jwt.PyJWK | None:
-    """Return the key that the header means. The key decides about the algorithm, not the token."""
+    """Return the key for a header. The key decides the algorithm, not the token."""
     alg, kid = header.get("alg"), header.get("kid")
     fit = [key for key in keys if key.algorithm_name == alg and kid in (None, key.key_id)]
     return fit[0] if len(fit) == 1 else None

@@ -1,5 +1,3 @@
-"""How a request is refused."""
-
 from collections.abc import Mapping
 from typing import Final
 
@@ -13,10 +11,10 @@ AGAIN: Final = {"retry-after": "5"}
 
 
 class Refusal(HTTPException):
-    """A request that is refused.
+    """A refused request.
 
     Args:
-        text: a sentence for the caller, which repeats nothing of what was sent.
+        text: a sentence for the caller, without anything that was sent.
         error: the name of the error in OAuth.
     """
 
@@ -33,7 +31,7 @@ class Refusal(HTTPException):
 
 
 async def answer_refusal(_request: Request, refused: Exception) -> JSONResponse:
-    """Answer, and close the connection, because the body may be unread."""
+    """Answer and close the connection, whose body may be unread."""
     assert isinstance(refused, Refusal)
     headers = {"connection": "close", **(refused.headers or {})}
     body = {"error": refused.error, "error_description": refused.detail}

@@ -1,4 +1,4 @@
-"""Runs the app in this process, and stops it so that every call gets an answer."""
+"""Runs the app, and stops it so that every call gets an answer."""
 
 import os
 import signal
@@ -23,19 +23,19 @@ from reflexio_mcp.settings import ConfigurationError, Settings
 __all__ = ["serve", "uvicorn_server"]
 
 DRAIN_SECONDS: Final = 60.0
-"""Longest wait for deletions that have begun, after the time that calls have."""
+"""Longest wait for running deletions, after the time for calls."""
 
 KEEP_ALIVE_SECONDS: Final = 65
-"""More than a proxy's usual 60 s, so that no proxy uses a connection that closes."""
+"""Longer than a proxy's usual 60 s, so that no proxy uses a closing connection."""
 
 SWITCH_SECONDS: Final = 0.0005
-"""How soon a thread of the embedded store runs beside the event loop."""
+"""Thread switch interval, for the embedded store beside the event loop."""
 
 BACKLOG: Final = 2048
 
 
 class _Server(uvicorn.Server):
-    """Answers every call before it stops. A second signal ends the process at once."""
+    """Answers all calls before it stops. A second signal ends the process at once."""
 
     def __init__(self, config: uvicorn.Config, app: HttpApp) -> None:
         super().__init__(config)
@@ -44,7 +44,7 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Handle signals without raising them again at the end, as uvicorn does."""
+        """Handle signals, but unlike uvicorn do not raise them again at the end."""
         numbers = (signal.SIGINT, signal.SIGTERM)
         earlier = {number: signal.signal(number, self.handle_exit) for number in numbers}
         try:
@@ -77,7 +77,7 @@ def serve(settings: Settings) -> int:
     """Serve until SIGTERM (0) or Ctrl-C (130).
 
     Raises:
-        ConfigurationError: a configuration that would leave the server open, or that cannot work.
+        ConfigurationError: the configuration would leave the server open, or cannot work.
     """
     tokens, kept_in = bearer_tokens(settings)
     if tokens.short:
@@ -94,7 +94,6 @@ def serve(settings: Settings) -> int:
 
 
 def uvicorn_server(app: HttpApp) -> _Server:
-    """Return the server that `serve` runs."""
     config = uvicorn.Config(
         app,
         http="h11",
@@ -121,7 +120,6 @@ async def _serve(settings: Settings, app: HttpApp, listener: socket.socket) -> i
 
 
 async def _warn(settings: Settings, app: HttpApp) -> None:
-    """Say if nobody can sign in yet."""
     if app.sign_in and (why := await app.sign_in.trouble()):
         _say(f"warning: sign-in does not work while {settings.oauth_issuer} {why}; see reflexio-mcp doctor")
 
@@ -146,7 +144,7 @@ def _listen(settings: Settings) -> socket.socket:
             "--host / REFLEXIO_MCP_HOST and --port / REFLEXIO_MCP_PORT: cannot listen there on port "
             f"{settings.port} ({error.strerror or type(error).__name__})."
         ) from None
-    # asyncio disables Nagle's algorithm, which delays answers, only for a socket that names its protocol.
+    # asyncio disables Nagle's algorithm, which delays answers, only if a socket names its protocol.
     return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=listener.detach())
 
 

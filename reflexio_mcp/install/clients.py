@@ -1,4 +1,4 @@
-"""The clients, as one table that follows their documentation. `install`, `doctor` and our pages are made from it."""
+"""The table of clients, from their documentation, for `install`, `doctor` and our pages."""
 
 import os
 import sys
@@ -24,12 +24,12 @@ _DEFAULTS: Final = {
     "CODEX_HOME": ".codex",
     "COPILOT_HOME": ".copilot",
 }
-"""Folders by the variable that may name them, with their default place at home."""
+"""Variables that may name folders, and their defaults in the home folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where a machine keeps people's configuration. A test can try any system."""
+    """Where a machine has configuration files. Tests can try any system."""
 
     system: System
     home: Path
@@ -41,7 +41,7 @@ class Layout:
         return cls(systems.get(sys.platform, "linux"), Path.home(), os.environ)
 
     def folder(self, name: str) -> Path:
-        """A folder of `_DEFAULTS`; `config` is where applications keep their settings."""
+        """Return a folder of `_DEFAULTS`; `config` is the system's folder for settings."""
         if name == "config" and self.system == "macos":
             return self.home / "Library" / "Application Support"
         if name == "config":
@@ -50,7 +50,7 @@ class Layout:
         return Path(named).expanduser() if named else self.home / _DEFAULTS[name]
 
     def paths(self, place: str) -> list[Path]:
-        """The paths of a place such as `windows:APPDATA/Zed/settings.json`, of which other systems have none."""
+        """Return the paths of a place such as `windows:APPDATA/Zed/settings.json`; none on other systems."""
         system, _, place = place.rpartition(":")
         start, _, rest = place.partition("/")
         if system not in ("", self.system):
@@ -66,17 +66,17 @@ class Client:
     """One client.
 
     Args:
-        places: its files, best first, as `Layout.paths` takes them.
-        note: where the client takes the key from.
+        places: its files, best first, for `Layout.paths`.
+        note: where the client gets the key.
         section: the keys that lead to the table of servers.
-        key: how the client takes the key. `reference`: the entry's variables refer to it. `forward`: the entry names
+        key: how the server gets the key. `reference`: the entry's variables refer to it. `forward`: the entry names
             the variable. `inherit`: the server has the client's environment. `prompt`: the client asks. `file`: the
             entry contains the key itself.
-        reference: what replaces the key in the entry's variables.
+        reference: replaces the key in the entry's variables.
         joined: whether `command` contains the arguments too.
         env_key: the name of an entry's variables.
-        url_key: the name of a shared server's address; empty if the file takes no address.
-        extra, remote: what an entry, or that of a shared server, also contains.
+        url_key: the name of a shared server's address; empty if unsupported.
+        extra, remote: other fields of an entry, and of a shared server's entry.
         plain_headers: whether headers cannot refer to a variable.
     """
 
@@ -96,21 +96,19 @@ class Client:
     plain_headers: bool = False
 
     def paths(self, layout: Layout) -> list[Path]:
-        """Its files on a machine, whether they exist or not."""
         return [path for place in self.places for path in layout.paths(place)]
 
     def is_here(self, layout: Layout) -> bool:
-        """Whether its file or folder is on this machine."""
         path = self.file(layout)
         return path.exists() or _has_folder(path, layout)
 
     def file(self, layout: Layout) -> Path:
-        """The first of its files that exists, else the first whose folder exists."""
+        """Its first existing file, or else the first with an existing folder."""
         return max(self.paths(layout), key=lambda path: (os.path.lexists(path), _has_folder(path, layout)))
 
     @property
     def token(self) -> str:
-        """What replaces the bearer token of a shared server; empty if an entry cannot refer to it."""
+        """The reference to a shared server's token; empty if the client has none."""
         reference = "" if self.plain_headers else self.reference
         return reference.replace("reflexio-api-key", "reflexio-mcp-token").replace(KEY, BEARER)
 
@@ -124,7 +122,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
     Client(
         "claude-desktop",
         "Claude Desktop",
-        # Windows gives the app from its store a folder of its own.
+        # Windows gives store apps their own folder.
         (
             "windows:LOCALAPPDATA/Packages/Claude_*/LocalCache/Roaming/Claude/claude_desktop_config.json",
             "config/Claude/claude_desktop_config.json",
@@ -139,7 +137,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         "Claude Code",
         ("CLAUDE_CONFIG_DIR/.claude.json",),
         extra={"type": "stdio"},
-        # Without a default, an unset variable would arrive as its own name.
+        # Without a default, an unset variable would be passed as its name.
         reference="${REFLEXIO_API_KEY:-}",
         remote={"type": "http"},
     ),
@@ -187,7 +185,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         note="The file names REFLEXIO_API_KEY; set it where the client is started.",
         section=("mcp_servers",),
         format="toml",
-        # Without it, `codex exec` may ask its model before the server has started.
+        # Without it, `codex exec` may start before the server.
         extra={"required": True},
         remote={"required": True},
         key="forward",
@@ -237,11 +235,11 @@ CLIENTS: Final[tuple[Client, ...]] = (
     Client(
         "continue",
         "Continue",
-        # One file a server; it reads every file of this folder.
+        # It reads every file of this folder, one per server.
         ("~/.continue/mcpServers/reflexio.json",),
         note="The file refers to a secret of Continue: put REFLEXIO_API_KEY=... into ~/.continue/.env.",
         reference="${{ secrets.REFLEXIO_API_KEY }}",
-        # Of a JSON file it takes `http` alone; `streamable-http` is the word of its YAML.
+        # JSON files use `http`; `streamable-http` is the word of its YAML.
         remote={"type": "http"},
         plain_headers=True,
     ),

@@ -1,4 +1,4 @@
-"""`reflexio-mcp install` and `uninstall`: what they do and what they say."""
+"""`reflexio-mcp install` and `uninstall`."""
 
 import contextlib
 import getpass
@@ -38,12 +38,12 @@ USER: Final = "REFLEXIO_USER_ID"
 _ADDRESS: Final = re.compile(
     r"(https://|http://(?=(localhost|127\.0\.0\.1|\[::1\])([:/]|$)))((?![@?#])[!-~])+"
 )
-"""Visible ASCII alone: control and bidirectional characters would be printed and written into a file."""
+"""Only visible ASCII: other characters could deceive in a terminal or file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was typed: `flags` are settings by option name, `show` is `--print`."""
+    """The typed arguments: `flags` are settings by option name, `show` is `--print`."""
 
     client: str = ""
     flags: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -58,7 +58,7 @@ class Request:
 
 
 def run_install(request: Request) -> int:
-    """Put the server into a client's configuration and return the exit code.
+    """Install into a client's configuration and return the exit code.
 
     Raises:
         ConfigurationError: the client is unknown, or the server would refuse a value.
@@ -67,7 +67,6 @@ def run_install(request: Request) -> int:
 
 
 def run_uninstall(request: Request) -> int:
-    """Take the server out of a client's configuration and return the exit code."""
     return _say(_uninstall, request)
 
 
@@ -124,7 +123,9 @@ def _install(request: Request, layout: Layout) -> list[str]:
 
 
 def _server(request: Request, remote: str) -> Server:
-    """What was typed and what is set here. Nothing comes from an earlier entry, whose address may not be the key's."""
+    """Return the server from flags and environment. An earlier entry is ignored: its address may not belong to the
+    key.
+    """
     if remote:
         with_token = request.with_key or bool(os.environ.get(BEARER, "").strip())
         return Server(remote=remote, with_token=with_token)
@@ -133,7 +134,7 @@ def _server(request: Request, remote: str) -> Server:
     for option in OPTIONS:
         text = request.flags.get(option.name, os.environ.get(option.env, "")).strip()
         if text and not option.secret and option.group != "http":
-            # A path means the same from any working folder.
+            # A path must mean the same in any folder.
             is_path = option.is_path and text != ":memory:"
             env[option.env] = str(Path(text).expanduser().absolute()) if is_path else text
     if settings.api_key or request.with_key:
@@ -155,7 +156,7 @@ def _account() -> str:
 
 
 def _about(client: Client, server: Server) -> list[str]:
-    """What the server uses, and where its key or token comes from."""
+    """Describe the server, and where its key or token comes from."""
     if server.remote:
         token = f'not written. {client.title} needs "headers": {{"Authorization": "Bearer ..."}} in its file.'
         if not server.with_token:
@@ -186,7 +187,7 @@ def _settings(env: Mapping[str, str]) -> str:
 def _change(
     client: Client, layout: Layout, path: Path, name: str, made: dict[str, Any], by_hand: str
 ) -> list[str]:
-    """Put an entry in, or take it out if it is empty: by the client's own command, else by writing its file."""
+    """Add or, if it is empty, remove an entry: by the client's command, or else in its file."""
     if how := _by_command(client, layout, path, name, made):
         return how
     file = ClientFile.read(client, path)
@@ -200,7 +201,7 @@ def _change(
 
 
 def _by_command(client: Client, layout: Layout, path: Path, name: str, made: dict[str, Any]) -> list[str]:
-    """Run the client's own commands. Nothing is returned if its file is not right afterwards."""
+    """Run the client's own commands; return nothing if the file is wrong afterwards."""
     commands = _own_commands(client, layout, name, made)
     if not commands:
         return []
@@ -217,8 +218,10 @@ def _by_command(client: Client, layout: Layout, path: Path, name: str, made: dic
 
 
 def _own_commands(client: Client, layout: Layout, name: str, made: dict[str, Any]) -> list[list[str]]:
-    """The client's own commands. That of Codex cannot write `required`. On Windows they are scripts for `cmd`, which
-    would change the quotes in an entry."""
+    """Return the client's own commands.
+
+    Codex's command cannot write `required`. On Windows they are `cmd` scripts, which change quotes.
+    """
     program = {"claude-code": "claude", "vscode": "code"}.get(client.name, client.name)
     found = shutil.which(program, path=layout.env.get("PATH", ""))
     if not found or layout.system == "windows":
@@ -269,7 +272,7 @@ def _uninstall(request: Request, layout: Layout) -> list[str]:
 
 
 def _named(request: Request) -> tuple[Client | None, str]:
-    """The client and the address that were typed, both checked."""
+    """Return the typed client and address, checked."""
     if not re.fullmatch(r"[\w-]{1,60}", request.name, re.ASCII):
         raise ConfigurationError("--name takes letters, digits, - and _.")
     client = next((one for one in CLIENTS if one.name == request.client.lower()), None)
@@ -291,7 +294,7 @@ def _named(request: Request) -> tuple[Client | None, str]:
 
 
 def _address(text: str) -> str:
-    """The address of a shared server. A refusal does not repeat it, for it may have a password."""
+    """Check a shared server's address. A refusal does not repeat it: it may have a password."""
     refused = ConfigurationError(
         "--remote takes the https address at which clients reach the server, as in https://memory.example/mcp; "
         "http is accepted for this machine alone, and nothing that ends with /sse."
@@ -308,7 +311,7 @@ def _address(text: str) -> str:
 
 
 def _listed(layout: Layout, name: str) -> list[str]:
-    """The clients of this machine, and which of them have the entry."""
+    """List the clients of this machine, and which have the entry."""
     here = [client for client in CLIENTS if client.is_here(layout)]
     lines = ["Clients found on this machine:" if here else "No client was found on this machine."]
     for client in here:

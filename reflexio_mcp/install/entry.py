@@ -1,4 +1,4 @@
-"""The entry for a client, and what an earlier entry says."""
+"""Writes and reads a client's entry."""
 
 import json
 import os
@@ -27,7 +27,7 @@ QUESTIONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What an entry says, whatever the client.
+    """The content of an entry, for any client.
 
     Args:
         command: the program and its arguments.
@@ -43,7 +43,7 @@ class Server:
 
 
 def find_launch(python: str = sys.executable, prefix: str = sys.prefix) -> tuple[str, ...]:
-    """How a client, which may have no PATH, starts this installation."""
+    """Return the command for this installation; a client may have no PATH."""
     if re.search(r"[/\\](archive|environments|builds)-v|[/\\]\.cache[/\\]pipx[/\\]", prefix):
         raise InstallError(
             "This copy runs from a cache that may be emptied, so a client could not rely on it. Install it to stay, "
@@ -52,12 +52,11 @@ def find_launch(python: str = sys.executable, prefix: str = sys.prefix) -> tuple
     script = Path(python).parent / (COMMAND + (".exe" if os.name == "nt" else ""))
     if script.is_file():
         return (str(script),)
-    # -P: a file named like a module of ours in the client's working folder is not imported.
+    # -P keeps files in the client's working folder from replacing our modules.
     return (python, "-P", "-m", "reflexio_mcp")
 
 
 def entry(client: Client, server: Server) -> dict[str, Any]:
-    """The entry as the client takes it."""
     if server.remote:
         made = {**client.remote, client.url_key: server.remote}
         if server.with_token and client.key == "forward":
@@ -70,7 +69,7 @@ def entry(client: Client, server: Server) -> dict[str, Any]:
     made = {**client.extra, **started}
     env = dict(server.env)
     if KEY in env:
-        # Without the address, an entry whose key is missing would mean the embedded store.
+        # Without the address, an entry with a missing key would use the embedded store.
         env = {"REFLEXIO_URL": HOSTED_URL, **env}
         if client.key in ("forward", "inherit"):
             del env[KEY]
@@ -84,7 +83,7 @@ def entry(client: Client, server: Server) -> dict[str, Any]:
 
 
 def settings_of(client: Client, old: Mapping[str, Any]) -> dict[str, str]:
-    """The settings of an entry, as variables: its flags take precedence, and a forwarded key is a reference."""
+    """Return an entry's settings as variables. Its flags take precedence; a forwarded key is a reference."""
     variables: dict[str, Any] = old.get(client.env_key) or {}
     env = {name: str(value) for name, value in variables.items()}
     if KEY in old.get("env_vars", []):
@@ -95,23 +94,22 @@ def settings_of(client: Client, old: Mapping[str, Any]) -> dict[str, str]:
 
 
 def command_of(entry: Mapping[str, Any]) -> list[str]:
-    """The program of an entry and its arguments; empty for a shared server."""
+    """Return an entry's program and arguments; empty for a shared server."""
     command: Any = entry.get("command") or []
     words: list[Any] = [command] if isinstance(command, str) else [*command]
     return [*map(str, words), *map(str, entry.get("args") or [])]
 
 
 def is_ours(client: Client, entry: Mapping[str, Any], remote: str = "") -> bool:
-    """Whether an entry starts this program or, if `remote` is given, names the shared server at that address."""
+    """Whether an entry starts this program or names the shared server at `remote`."""
     if remote:
         return entry.get(client.url_key) == remote
     return _end_of_program(command_of(entry)) > 0
 
 
 def _end_of_program(words: Sequence[str]) -> int:
-    """How many words come before this program's arguments; 0 if another program is started."""
+    """Return the number of words before our arguments; 0 for another program."""
     for at, word in enumerate(words):
-        # Only the first word may be a path to the program.
         name = word if at else re.split(r"[/\\]", word)[-1].removesuffix(".exe")
         source = words[at - 1] if at else ""
         if re.fullmatch(r"reflexio[-_]mcp([@\[=<>~].*)?", name) and source not in ("--from", "--spec"):
@@ -120,7 +118,7 @@ def _end_of_program(words: Sequence[str]) -> int:
 
 
 def snippet(client: Client | None, server: Server, name: str = "reflexio") -> str:
-    """The entry as text to paste, without secrets. Without a client: in the form that most clients share."""
+    """Return the entry as text without secrets; without a client, in the most common form."""
     client = client or Client("any", "Any client", (), key="file")
     made = entry(client, replace(server, env=visible_all(server.env)))
     document: dict[str, Any] = {name: made}
@@ -136,7 +134,7 @@ def snippet(client: Client | None, server: Server, name: str = "reflexio") -> st
 
 
 def questions(made: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What VS Code asks a person for, because an entry refers to it."""
+    """Return the questions that an entry refers to."""
     text = json.dumps(made)
     return [
         {"type": "promptString", "id": id_, "description": about, "password": True}
@@ -146,12 +144,11 @@ def questions(made: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def visible_all(env: Mapping[str, str]) -> dict[str, str]:
-    """Variables as they may be shown."""
     return {name: PLACEHOLDER if name == KEY else visible(name, value) for name, value in env.items()}
 
 
 def visible(name: str, value: str) -> str:
-    """A setting as it may be shown. A key in the wrong variable is hidden too."""
+    """Return a setting for display. A key in the wrong variable is hidden too."""
     option = next((one for one in OPTIONS if one.env == name), None)
     looks_like_a_key = re.search(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z\d]{20,}", value)
     if is_reference(value):

@@ -1,4 +1,4 @@
-"""A client's file is read, changed in one entry and replaced in one step, with a backup beside it."""
+"""Changes one entry of a client's file, in one step and with a backup."""
 
 import json
 import os
@@ -23,17 +23,17 @@ Table = MutableMapping[str, Any]
 
 
 class InstallError(Exception):
-    """One or two sentences about what is wrong and what to do. Nothing was written."""
+    """Says what is wrong and what to do. Nothing was written."""
 
 
 @dataclass(slots=True)
 class ClientFile:
-    """A client's configuration file as it was read.
+    """A client's configuration file.
 
     Args:
-        raw: its bytes; `None` if there is no file.
+        raw: its bytes; `None` without a file.
         document: its content. A TOML document keeps its comments and layout.
-        has_comments: whether it is JSON with comments, which writing would lose.
+        has_comments: it is JSON with comments, which writing would lose.
     """
 
     client: Client
@@ -44,13 +44,13 @@ class ClientFile:
 
     @classmethod
     def read(cls, client: Client, path: Path) -> "ClientFile":
-        """Read a file. The file behind a link is replaced; the link stays."""
+        """Read a file. Writing replaces the target of a link; the link stays."""
         path = Path(os.path.realpath(path))
         raw = _read_bytes(path)
         try:
             text = (raw or b"").decode("utf-8-sig")
             if client.format == "toml":
-                import tomlkit  # takes long to import, and one client needs it
+                import tomlkit  # slow, and only one client needs it
 
                 return cls(client, path, raw, tomlkit.parse(text))
             plain = _COMMENT.sub(lambda found: found[1] or "\n" * found[0].count("\n"), text)
@@ -60,7 +60,7 @@ class ClientFile:
                 raise ValueError("not an object")
             return cls(client, path, raw, cast("Table", document), has_comments=plain != text)
         except ValueError as error:  # of the decoder, json and tomlkit alike
-            # The text of the error may repeat what is in the file.
+            # The error's text may repeat the file.
             line = getattr(error, "lineno", getattr(error, "line", None))
             raise InstallError(
                 f"{path} was left alone, because it is not {client.format.upper()}"
@@ -69,13 +69,12 @@ class ClientFile:
 
     @property
     def entries(self) -> dict[str, dict[str, Any]]:
-        """All servers in the file, by name."""
         table: Any = self._servers()
         plain: dict[str, Any] = table.unwrap() if self.client.format == "toml" and table else table
         return {name: held if isinstance(held, dict) else {} for name, held in plain.items()}
 
     def put(self, name: str, entry: dict[str, Any]) -> None:
-        """Change an entry of the document, or take it out if the new one is empty."""
+        """Change an entry, or remove it if the new one is empty."""
         table = self._servers(create=True)
         table.pop(name, None)
         if entry:
@@ -91,7 +90,7 @@ class ClientFile:
         return table
 
     def write(self, *, private: bool) -> Path | None:
-        """Write the document in one step and return the backup, unless the file changed after it was read.
+        """Write the document in one step and return the backup. Refuse if the file changed after it was read.
 
         Args:
             private: only its owner may read the file and its backup.
@@ -118,13 +117,12 @@ class ClientFile:
         return backup
 
     def back_up(self, mode: int = 0o600) -> Path | None:
-        """Copy the file beside itself, if there is one."""
         if self.raw is None:
             return None
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
         backup = self.path.with_name(f"{self.path.name}.{stamp}.bak")
         try:
-            # Neither an earlier backup nor a link of this name is written to.
+            # No earlier backup or link is overwritten.
             with os.fdopen(private_files.create(backup), "wb") as file:
                 file.write(self.raw)
             backup.chmod(mode)

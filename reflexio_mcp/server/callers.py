@@ -1,4 +1,4 @@
-"""Who is calling, whose memory the caller may reach, and how much the caller may hold at a time."""
+"""Callers, their scopes and their shares of the limits."""
 
 import hashlib
 import math
@@ -23,15 +23,15 @@ __all__ = ["Caller", "NoCaller", "Quota", "Scopes", "current_caller", "holder_of
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """One caller. Every caller is served with the operator's Reflexio key.
+    """One caller, served with the operator's Reflexio key.
 
     Args:
         user_id: the user that the caller is confined to; empty for every user.
         owner: owns cursors and recovery copies; empty for the operator.
-        name: stands for the caller in logs, and owns its sessions.
-        account: stands for the caller in limits, which a change of user does not escape.
-        permissions: what somebody who signed in may do; `None` for everything.
-        expires_at: epoch seconds at which the token ends, and open streams with it.
+        name: identifies the caller in logs and owns its sessions.
+        account: identifies the caller in limits, whatever user it is confined to.
+        permissions: for somebody who signed in; `None` for everything.
+        expires_at: epoch seconds at which the token, and open streams with it, end.
     """
 
     user_id: str = ""
@@ -43,11 +43,10 @@ class Caller:
 
 
 current_caller: Final[ContextVar[Caller | None]] = ContextVar("reflexio_mcp_caller", default=None)
-"""The caller whose message is being answered."""
 
 
 def holder_of(token: str, user_id: str) -> Caller:
-    """Return the holder of one of the operator's tokens, confined to `user_id` unless that is empty."""
+    """Return the holder of an operator's token, confined to `user_id` unless it is empty."""
     name = _stand_in("caller", token)
     return Caller(user_id, "", name, name)
 
@@ -60,21 +59,21 @@ def person(
 
 
 def _stand_in(purpose: str, *parts: str) -> str:
-    # Recovery copies keep it, so it depends on no key and no process.
+    # Recovery copies contain it, so it depends on no key and no process.
     digest = hashlib.sha256(b"reflexio-mcp")
     add_texts(digest, (purpose, *parts))
     return digest.hexdigest()[:16]
 
 
 class NoCaller(TrafficError):
-    """Callers are told apart here, and this call has none."""
+    """The call has no caller, but the server needs one."""
 
 
 class Scopes:
-    """The client of the API, and the scope of the call that is being answered.
+    """The client of the API, and the scope of the current call.
 
     Args:
-        client: used instead of the configured backend, and never closed here.
+        client: replaces the configured backend, and is never closed here.
     """
 
     def __init__(self, settings: Settings, client: ReflexioClient | None) -> None:
@@ -93,13 +92,13 @@ class Scopes:
         return self._client
 
     def local_caller(self) -> Caller:
-        """Return the caller of a message that names none; raise `NoCaller` if callers have to be named."""
+        """The caller of an anonymous message. Raises `NoCaller` if callers must be named."""
         if self._settings.many_callers:
             raise NoCaller("This call does not say whose it is; nothing was done.")
         return Caller(user_id=self._settings.user_id)
 
     def current(self) -> Scope:
-        """Return the scope of the call that is being answered; raise `NoCaller` as above."""
+        """The scope of the current call. Raises `NoCaller`."""
         caller = current_caller.get() or self.local_caller()
         settings = self._settings
         return Scope(
@@ -113,18 +112,18 @@ class Scopes:
         )
 
     async def aclose(self) -> None:
-        """Close the client unless it was passed in. The next call opens a new one."""
+        """Close the client unless it was passed in. The next call opens another."""
         client, self._client = self._client, self._given
         if client is not None and client is not self._given:
             await client.aclose()
 
 
 class Quota:
-    """Counts what each account holds.
+    """Counts what each account uses.
 
     Args:
         each: maximum for one account.
-        all_: maximum for all accounts together; `None` for no limit.
+        all_: maximum for all accounts; `None` for no limit.
     """
 
     def __init__(self, each: int, all_: int | None = None) -> None:
@@ -134,7 +133,7 @@ class Quota:
 
     @contextmanager
     def hold(self, account: str) -> Generator[bool]:
-        """Count one more for `account` during the block; yields whether the account may have it."""
+        """Count one more for `account` during the block; yields whether it is allowed."""
         if self._held[account] >= self._each or (self._all is not None and self._held.total() >= self._all):
             yield False
             return

@@ -1,4 +1,4 @@
-"""SDK middleware around every message of every transport: it sets the caller, and limits, logs and ends calls."""
+"""Middleware around every message: it sets the caller, and limits, logs and ends calls."""
 
 import functools
 import logging
@@ -30,7 +30,7 @@ WORK: Final = frozenset({"tools/call", "resources/read", "prompts/get", "complet
 
 HEAVY: Final = frozenset({"audit_traffic"})
 MOST_HEAVY: Final = 4
-"""Heavy calls of one caller at a time, so that light calls of others never wait behind them."""
+"""Maximum number of simultaneous heavy calls per caller, so that light calls never wait behind them."""
 
 BUSY: Final = (
     "Busy: {most} calls of yours are running already; nothing was done. Try again when one has returned."
@@ -51,11 +51,7 @@ SECONDS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60
 
 
 class CallLimiter:
-    """Lets calls in up to a limit for each caller, and knows which calls are running.
-
-    Args:
-        tools: names of the tools that are offered.
-    """
+    """Limits calls per caller and knows the running calls. `tools` are the names of the offered tools."""
 
     def __init__(self, runtime: Runtime, tools: frozenset[str]) -> None:
         self._runtime = runtime
@@ -93,7 +89,7 @@ class CallLimiter:
             except MCPError as error:
                 outcome = "refused"
                 if "invalid_request_state" in str(error.error.data):
-                    # If each call has its own process, a repeat would be refused too.
+                    # If each call has its own process, repeating cannot help.
                     advice = ASK_AGAIN if self._runtime.keys_last else FORMS_DO_NOT_LAST
                     error.error.message = FORM_IS_OVER + advice
                 raise
@@ -141,22 +137,21 @@ class CallLimiter:
         return "stopped", _refused(ctx, STOPPED)
 
     def refuse_new(self) -> None:
-        """Answer every further call with "try again"."""
+        """Answer new calls with "try again"."""
         self._stopping = True
 
     def end_running(self) -> None:
-        """Answer running calls with "try again". Shielded work still runs to its end."""
+        """Answer running calls with "try again". Shielded work still finishes."""
         for scope in self._cancel_scopes:
             scope.cancel()
 
     async def wait_idle(self) -> None:
-        """Wait until no call is running."""
         if self._cancel_scopes:
             self._idle = anyio.Event()
             await self._idle.wait()
 
     def _tool_of(self, ctx: Ctx) -> str:
-        """Return the tool that is called; "unknown" for any other name, which may contain anything."""
+        """The called tool; "unknown" for any other name, which may contain anything."""
         if ctx.method != "tools/call":
             return ""
         name = (ctx.params or {}).get("name")
@@ -164,7 +159,7 @@ class CallLimiter:
 
 
 def caller_of(ctx: Ctx) -> Caller | None:
-    """Return the caller of the HTTP request behind this message; `None` over stdio."""
+    """The caller of the HTTP request; `None` over stdio."""
     scope: dict[str, Any] = getattr(ctx.request, "scope", {})
     return getattr(getattr(scope.get("user"), "access_token", None), "caller", None)
 
@@ -177,20 +172,16 @@ def _outcome(result: HandlerResult) -> str:
 
 
 def _refused(ctx: Ctx, text: str) -> HandlerResult:
-    """Refuse a call in words that the model can read.
-
-    Raises:
-        MCPError: only a result of a tool has room for such words.
-    """
+    """Refuse a call in words that the model can read; raise `MCPError` if the result has no room for them."""
     if ctx.method != "tools/call":
         raise MCPError(INTERNAL_ERROR, text)
     result: dict[str, Any] = {"content": [{"type": "text", "text": text}], "isError": True}
-    # The SDK sends what middleware returns as it is, without this field of the later revision.
+    # The SDK does not add this field to results of middleware.
     return result | {"resultType": "complete"} if ctx.protocol_version >= "2026-07-28" else result
 
 
 def _measure(method: str, tool: str, outcome: str, seconds: float) -> None:
-    """Record a call if this process has an OpenTelemetry SDK."""
+    """Measure a call if this process has an OpenTelemetry SDK."""
     metrics: Any = sys.modules.get("opentelemetry.metrics")
     if metrics is None:
         return

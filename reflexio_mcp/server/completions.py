@@ -19,17 +19,17 @@ __all__ = ["complete"]
 LOOK_SECONDS: Final = 1.0
 SESSIONS_LOOKED_AT: Final = 50
 MOST_VALUES: Final = 100
-"""Maximum number of values that the protocol allows in one answer."""
+"""The protocol's maximum number of values."""
 
 VALUE_CHARS: Final = 128
 VALUE_WORDS: Final = 6
-"""Maximum number of words; a longer value is no name."""
+"""Maximum number of words of a name."""
 
 FIELDS: Final = ("session_id", "source", "user_id", "agent_version", "request_id")
 
 
 async def complete(app: App, params: types.CompleteRequestParams) -> types.CompleteResult:
-    """Return the values that begin with what was typed; none if the backend is slow or down."""
+    """Return values that begin with the typed text; none if the backend is slow or down."""
     field, typed = params.argument.name, params.argument.value.casefold()
     page = RequestPage(sessions=[])
     if field in FIELDS and _is_offered(params.ref, app.tools):
@@ -47,7 +47,7 @@ async def complete(app: App, params: types.CompleteRequestParams) -> types.Compl
 
 
 def _is_offered(ref: types.PromptReference | types.ResourceTemplateReference, tools: frozenset[str]) -> bool:
-    # A caller who may not list traffic does not see its ids here either.
+    # Who may not list traffic sees no ids here.
     if not tools & {"list_sessions", "list_requests"}:
         return False
     if isinstance(ref, types.ResourceTemplateReference):
@@ -56,9 +56,9 @@ def _is_offered(ref: types.PromptReference | types.ResourceTemplateReference, to
 
 
 def _is_name(field: str, value: str) -> bool:
-    """Return whether lists show a value as it is, and it is no sentence."""
+    """Whether lists show a value unchanged, and it is no sentence."""
     from reflexio_mcp.traffic.audit.rules.redaction import (
-        secret_in_name,  # its patterns take a while to compile
+        secret_in_name,
     )
 
     if not 0 < len(value) <= VALUE_CHARS or len(value.split()) > VALUE_WORDS:

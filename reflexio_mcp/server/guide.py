@@ -1,4 +1,4 @@
-"""The guide: what is stored, how the tools fit together, and what to choose when publishing."""
+"""The guide: what is stored, how the tools work together, and how to publish."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -12,11 +12,7 @@ __all__ = ["FIELDS", "guide"]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One argument of `publish_interaction`: what it accepts, and how to choose it.
-
-    Args:
-        learns: it is offered only where the backend learns.
-    """
+    """One argument of `publish_interaction`. `learns`: offered only if the backend learns."""
 
     name: str
     accepts: str
@@ -52,7 +48,7 @@ DELETES: Final = {
     "preview": "a delete_ tool shows a plan, the person agrees, the same call with its confirm code acts",
     "off": "a delete_ tool acts at once and shows no plan, so ask the person before more than a few go",
 }
-"""How a deletion goes, by `REFLEXIO_MCP_CONFIRM`."""
+"""How a deletion works, by `REFLEXIO_MCP_CONFIRM`."""
 
 LEARNING_STEPS: Final = (
     (
@@ -127,7 +123,7 @@ FIELDS: Final = (
 
 
 def guide(*, learns: bool, confirm: Confirm) -> str:
-    """The whole guide as text.
+    """Return the guide as text.
 
     Args:
         learns: whether the backend learns from what is stored.

@@ -1,4 +1,4 @@
-"""Prompts: six tasks, each a short text that contains its calls with their arguments."""
+"""Prompts: six tasks, each a short text with its calls."""
 
 import json
 import re
@@ -41,7 +41,6 @@ class TaskPrompt:
     Args:
         arguments: the description of each.
         text: `[tool user_id detail=masked]` becomes a call, with the prompt's `user_id` and with this `detail`.
-        required: the argument that has to be given.
         learning: an addition to the text if the backend learns.
     """
 
@@ -55,11 +54,11 @@ class TaskPrompt:
 
     @property
     def needs(self) -> frozenset[str]:
-        """The tools without which it is not offered."""
+        """The tools that it needs."""
         return frozenset(call[1] for call in _CALL.finditer(self.text))
 
     def accepted(self, scoped: bool) -> list[str]:
-        """Return the names of its arguments, without the user if the operator fixed one."""
+        """The names of its arguments, without the user if the operator fixed one."""
         return [name for name in self.arguments if not (scoped and name == "user_id")]
 
     def write(self, given: Mapping[str, str], *, confirm: str, learns: bool) -> str:
@@ -75,7 +74,7 @@ def _written(tool: str, words: list[str], given: Mapping[str, str]) -> str:
         if value := fixed or given.get(name):
             arguments[name] = value
     if tool == "delete_requests" and not arguments:
-        arguments["everything"] = True  # the operator fixed the user, so no schema has one
+        arguments["everything"] = True  # no schema has the user that the operator fixed
     return f"call {tool} {json.dumps(arguments, ensure_ascii=False)}"
 
 
@@ -148,7 +147,6 @@ PROMPTS: Final = (
 
 
 def listed(tools: frozenset[str], *, scoped: bool) -> list[Prompt]:
-    """Return the prompts whose tools are offered."""
     return [
         Prompt(
             name=one.name,
@@ -165,11 +163,7 @@ def listed(tools: frozenset[str], *, scoped: bool) -> list[Prompt]:
 
 
 def get(call: Call, name: str, arguments: Mapping[str, str]) -> GetPromptResult:
-    """Return a prompt with its arguments filled in.
-
-    Raises:
-        MCPError: there is no such prompt, or the arguments are wrong.
-    """
+    """Return a prompt with its arguments filled in; raise `MCPError` if that is impossible."""
     app, scope = app_of(call), scope_of(call)
     offered = {one.name: one for one in PROMPTS if one.needs <= app.tools}
     if (prompt := offered.get(name)) is None:

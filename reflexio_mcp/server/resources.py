@@ -1,6 +1,6 @@
 """Resources: the status, the guide, the explorer's page, and a session or a request by its address.
 
-The tools' own functions render stored text, so it is fenced, cut and scoped in the same way.
+The tools' own functions render stored text, so it is fenced, cut and scoped alike.
 """
 
 from typing import Any, Final
@@ -61,7 +61,7 @@ TOOLS_OF: Final = {
     "session": {"list_requests"},
     "request": {"get_request"},
 }
-"""A resource is offered if one of these tools is, because they show the same."""
+"""A resource needs one of these tools, because it shows the same."""
 
 PAGE_META: Final[dict[str, Any]] = {"ui": {"csp": {}, "prefersBorder": False}}
 """The explorer's page loads nothing from any domain."""
@@ -70,7 +70,6 @@ MORE: Final = "Go on with list_requests: the same session_id, detail and that cu
 
 
 def listed(tools: frozenset[str]) -> list[Resource]:
-    """Return the resources that are offered beside these tools."""
     found = [one for one in RESOURCES if tools & TOOLS_OF[one.name]]
     if "explore_traffic" in tools:
         page = Resource(
@@ -86,7 +85,6 @@ def listed(tools: frozenset[str]) -> list[Resource]:
 
 
 def templates(tools: frozenset[str]) -> list[ResourceTemplate]:
-    """Return the templates that are offered beside these tools."""
     return [one for one in TEMPLATES if tools & TOOLS_OF[one.name]]
 
 
@@ -94,7 +92,7 @@ async def read(call: Call, address: str) -> ReadResourceContents:
     """Return the resource at an address.
 
     Raises:
-        ResourceNotFoundError: this caller may see none there.
+        ResourceNotFoundError: this caller can see none there.
         ResourceError: the resource could not be read; the text says why.
     """
     tools = app_of(call).tools
@@ -115,7 +113,7 @@ async def read(call: Call, address: str) -> ReadResourceContents:
 
 
 async def _text(call: Call, name: str, id_: str) -> str:
-    # A connection that reads no resource imports none of these.
+    # Few connections read resources, so these are imported late.
     if not name:
         raise NotStored("There is no such resource; resources/list and resources/templates/list name them.")
     if name == "guide":

@@ -1,4 +1,4 @@
-"""What outlives one connection: the client, deletions that are running, and the keys that processes share."""
+"""What outlives one connection: the client, running deletions, and shared keys."""
 
 import gc
 import hashlib
@@ -30,7 +30,7 @@ logger = logging.getLogger("reflexio_mcp")
 
 
 def tune_collector() -> None:
-    """Let the garbage collector run less often, and skip what was loaded at the start.
+    """Collect garbage less often, and skip what was loaded at the start.
 
     With Python's defaults it took two thirds of the time of reading a page.
     """
@@ -43,8 +43,8 @@ class Runtime:
     """What the connections of one server share.
 
     Args:
-        tools: returns the names of the tools that are offered to the caller.
-        client: used instead of the configured backend, and never closed here.
+        tools: returns the names of the caller's tools.
+        client: replaces the configured backend, and is never closed here.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Runtime:
         self._shared: App | None = None
 
     def codes(self, scope: Scope) -> CodeMaker:
-        """Return the maker of plan codes that fit this scope alone."""
+        """The maker of plan codes for this scope."""
         bound_to = f"{place_of(self.settings)}\0{scope.owner}"
         digest = hashlib.sha256(bound_to.encode("utf-8", "surrogatepass")).hexdigest()
         return CodeMaker(self.keys[0], digest, *self.keys[1:], lasting=self.keys_last)
@@ -75,17 +75,17 @@ class Runtime:
 
     @property
     def keys_last(self) -> bool:
-        """Whether codes and answers to forms are still accepted by the next process."""
+        """Whether the next process still accepts codes and answers to forms."""
         return bool(self._configured_keys)
 
     @cached_property
     def keys(self) -> list[bytes]:
-        """The secrets behind codes and forms, the newest first."""
+        """The secrets of codes and forms, the newest first."""
         return self._configured_keys or [secrets.token_bytes(32)]
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[App]:
-        """Open the lifespan of a connection. A lifespan that is already open is shared."""
+        """Open the lifespan of a connection, or share an open one."""
         if self._shared is not None:
             yield self._shared
             return
@@ -113,14 +113,14 @@ class Runtime:
                 finally:
                     self._shared = None
                     background.cancel_scope.cancel()
-                    self.jobs.close()  # nobody is left to read a receipt
+                    self.jobs.close()
         finally:
             with anyio.CancelScope(shield=True):
                 await self.scopes.aclose()
             self.state.database.close()
 
     def trouble(self) -> str:
-        """Return why nothing can be deleted now, as a sentence; empty if deletions work. It blocks."""
+        """Return why nothing can be deleted now, or nothing. It blocks."""
         try:
             if deletes(self.settings):
                 self.state.check()
@@ -136,7 +136,7 @@ class Runtime:
 class FormSealing:
     """Seals the state of an open form, which the client holds, with keys that outlast the process.
 
-    The keys are looked up with the first form, so that a start writes no file.
+    The keys are read with the first form, so that a start writes no file.
     """
 
     def __init__(self, runtime: Runtime) -> None:

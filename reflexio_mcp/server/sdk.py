@@ -1,6 +1,6 @@
-"""The only place that uses names of the MCP SDK that are not public.
+"""The only place with private names of the MCP SDK.
 
-Each is looked for at the start, so that a release that renames one stops it instead of switching a limit off.
+They are checked at the start: otherwise a release that renames one could switch a limit off silently.
 """
 
 from collections.abc import Mapping
@@ -23,11 +23,7 @@ __all__ = ["SessionOwners", "add_outside_sealing", "check", "lowlevel"]
 
 
 def check(server: MCPServer[Any]) -> None:
-    """Look for every private name that serving needs.
-
-    Raises:
-        ConfigurationError: the installed SDK lacks one.
-    """
+    """Check all private names; raise `ConfigurationError` if the SDK lacks one."""
     if not isinstance(getattr(server, "_lowlevel_server", None), Server):
         raise _missing("MCPServer._lowlevel_server")
     if not any(isinstance(one, RequestStateBoundary) for one in server.middleware):
@@ -35,7 +31,7 @@ def check(server: MCPServer[Any]) -> None:
 
 
 def lowlevel(server: MCPServer[Any]) -> Server[Any]:
-    """Return the low-level server, which takes streams and a handler of completions that sees the caller."""
+    """The low-level server, which takes streams and a handler of completions that sees the caller."""
     return server._lowlevel_server  # pyright: ignore[reportPrivateUsage]
 
 
@@ -47,10 +43,10 @@ def add_outside_sealing(server: MCPServer[Any], middleware: ServerMiddleware[Any
 
 
 class SessionOwners:
-    """The accounts that opened the sessions of Streamable HTTP. The SDK's own limit counts all sessions together.
+    """The owners of Streamable HTTP sessions. The SDK's own limit counts all sessions together.
 
     Raises:
-        ConfigurationError: the installed SDK keeps no owners, so no account could be limited.
+        ConfigurationError: the installed SDK has no owners, so accounts cannot be limited.
     """
 
     def __init__(self, manager: "StreamableHTTPSessionManager") -> None:
@@ -60,7 +56,6 @@ class SessionOwners:
         self._owners = cast("Mapping[str, Mapping[str, Any]]", owners)
 
     def count(self, account: str) -> int:
-        """Return how many sessions belong to `account`."""
         return sum(one["subject"] == account for one in self._owners.values())
 
 

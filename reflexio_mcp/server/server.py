@@ -1,4 +1,4 @@
-"""The server: the only place where the parts meet."""
+"""The server, which connects all parts."""
 
 import logging
 import re
@@ -73,11 +73,11 @@ logger = logging.getLogger("reflexio_mcp")
 class ReflexioServer(MCPServer[App]):
     """The SDK's server with this project's arguments, failures, resources and prompts.
 
-    Resources, prompts and completions depend on the caller, so they bypass the SDK's managers. They are imported at
-    their first use.
+    Resources, prompts and completions depend on the caller, so they bypass the SDK's managers. They are imported
+    late.
 
     Args:
-        client: used instead of the configured backend, and never closed here.
+        client: replaces the configured backend, and is never closed here.
 
     Raises:
         ConfigurationError: the settings name an unknown tool, or the installed SDK cannot be used.
@@ -86,7 +86,7 @@ class ReflexioServer(MCPServer[App]):
     def __init__(self, settings: Settings, client: ReflexioClient | None = None) -> None:
         self._catalog = {tool.name: tool for tool in offered(settings)}
         self.permissions = {spec.name: spec.permission for spec in CATALOG if spec.name in self._catalog}
-        """What a caller must have been granted to call each tool."""
+        """The permission that each tool needs."""
         self._needed = {spec.name: spec.needed for spec in CATALOG if not spec.needs(settings)}
         self.runtime = Runtime(settings, lambda: frozenset(self._tools), client)
         super().__init__(
@@ -111,7 +111,6 @@ class ReflexioServer(MCPServer[App]):
 
     @property
     def _tools(self) -> Mapping[str, Tool]:
-        """The tools that the current caller may use."""
         caller = current_caller.get()
         if caller is None or caller.permissions is None:
             return self._catalog
@@ -138,7 +137,7 @@ class ReflexioServer(MCPServer[App]):
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Any = None
     ) -> types.CallToolResult | types.InputRequiredResult:
-        """Answer a call. A failure becomes a result of one or two sentences."""
+        """Answer a call. A failure becomes one or two sentences."""
         tool = self._tools.get(name)
         if tool is None:
             return _failed(self._why_not_offered(name))
@@ -232,7 +231,7 @@ def _explained(tool: Tool, error: TrafficError | ToolError) -> str:
         return str(error)
     known = isinstance(cause, ReflexioError | TrafficError | TimeoutError)
     if isinstance(error, UnexpectedToolError) and not known:
-        # Only the type and the place: the message may contain stored text.
+        # Only type and place: the message may contain stored text.
         place = traceback.extract_tb(cause.__traceback__)[-1]
         logger.error(
             "tool %s failed: %s at %s:%s", tool.name, type(cause).__name__, place.filename, place.lineno

@@ -1,10 +1,10 @@
-"""Standard input and output as the server reads and writes them, so that calls get their answers.
+"""Standard input and output, so that every call gets an answer.
 
 The SDK drops a line that it cannot parse, and the client would wait in vain. Half a character and a byte order mark
-are repaired; a line that is no message is refused under its id.
+are repaired; another line that is no message is refused under its id.
 
-At the end of input the SDK cancels running calls. A script that pipes its calls in closes its end after the last of
-them, so the end is held back until all calls are answered.
+At the end of input the SDK cancels running calls. A script that pipes its calls in closes its end early, so the end
+is delayed until all calls are answered.
 """
 
 import re
@@ -26,17 +26,17 @@ NO_MESSAGE: Final = (
     "taken. Nothing was done."
 )
 
-# Whole pairs and other escapes are matched to be skipped; group 1 is a surrogate without its other half.
+# Pairs and other escapes are matched to be skipped; group 1 is half a surrogate pair.
 _ESCAPES: Final = re.compile(
     r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
 )
 
 ANSWER_SECONDS: Final = 10.0
-"""Longest wait at the end of input for answers that are due."""
+"""Longest wait for answers at the end of input."""
 
 
 def mended(line: str) -> str:
-    """Return the JSON text without a byte order mark, and with U+FFFD for each half of a surrogate pair.
+    """Remove a byte order mark, and replace each half of a surrogate pair by U+FFFD.
 
     Windows shells write the mark. JavaScript hosts send half a pair if they cut a text inside an emoji.
     """
@@ -44,7 +44,7 @@ def mended(line: str) -> str:
 
 
 class Answers(ObjectSendStream[SessionMessage]):
-    """Outgoing messages, and the requests that have no answer yet."""
+    """Outgoing messages and unanswered requests."""
 
     def __init__(self, inner: "WriteStream[SessionMessage]") -> None:
         self._inner = inner
@@ -52,14 +52,14 @@ class Answers(ObjectSendStream[SessionMessage]):
         self._all_sent = anyio.Event()
 
     def note(self, message: types.JSONRPCMessage) -> None:
-        """Expect an answer to an incoming request until the request is cancelled."""
+        """Expect an answer to a request until it is cancelled."""
         if isinstance(message, types.JSONRPCRequest):
             self._unanswered.add(message.id)
         elif isinstance(message, types.JSONRPCNotification) and message.method == "notifications/cancelled":
             self._settle((message.params or {}).get("requestId"))
 
     async def wait(self) -> None:
-        """Wait until every request is answered, for `ANSWER_SECONDS` at most."""
+        """Wait at most `ANSWER_SECONDS` for all answers."""
         if self._unanswered:
             self._all_sent = anyio.Event()
             with anyio.move_on_after(ANSWER_SECONDS):
@@ -83,7 +83,7 @@ class Answers(ObjectSendStream[SessionMessage]):
 
 
 class StdioStream(ObjectReceiveStream[SessionMessage | Exception]):
-    """Incoming messages. The end of input waits until `answers` has answered every request."""
+    """Incoming messages. The end of input waits for all answers."""
 
     def __init__(self, inner: "ReadStream[SessionMessage | Exception]", answers: Answers) -> None:
         self._inner = inner
@@ -106,7 +106,7 @@ class StdioStream(ObjectReceiveStream[SessionMessage | Exception]):
                 return read
 
     async def _read_again(self, refused: ValidationError) -> SessionMessage | None:
-        """Return the message in a line that the SDK could not parse, or refuse the line."""
+        """Repair a line that the SDK could not parse, or refuse it."""
         errors = refused.errors(include_url=False, include_context=False)
         if errors[0]["type"] == "json_invalid":
             line = mended(errors[0]["input"])
@@ -114,14 +114,14 @@ class StdioStream(ObjectReceiveStream[SessionMessage | Exception]):
                 return SessionMessage(types.jsonrpc_message_adapter.validate_json(line, by_name=False))
             except ValidationError as again:
                 errors = again.errors(include_url=False, include_context=False)
-        # Some errors are about the whole message, and contain it.
+        # Some errors concern the whole message and contain it.
         parts = [cast("dict[str, Any]", one["input"]) for one in errors if isinstance(one["input"], dict)]
         message = next((one for one in parts if isinstance(one.get("id"), str | int)), None)
         if message is None:
-            return None  # no request is known, and so no answer is due
+            return None  # no request is known, so no answer is due
         error = types.ErrorData(code=types.INVALID_REQUEST, message=NO_MESSAGE)
         refusal = SessionMessage(types.JSONRPCError(jsonrpc="2.0", id=message["id"], error=error))
         if message.keys() & {"result", "error"}:
-            return refusal  # it ends the question that this is the answer to
+            return refusal  # it ends the question that was answered
         await self._answers.send(refusal)
         return None

@@ -1,4 +1,4 @@
-"""Which tools there are, and which of them are offered."""
+"""The tools, and which of them are offered."""
 
 from mcp.server.mcpserver.tools import Tool
 
@@ -17,7 +17,7 @@ CATALOG: tuple[ToolSpec, ...] = (
     *learnings.SPECS,
     *status.SPECS,
 )
-"""Every tool, in the order in which they are listed."""
+"""All tools, in the order of listings."""
 
 
 PLAN_FIRST = "Shows a plan first."
@@ -29,30 +29,30 @@ LEARNED_FROM = (
     "retrieval_experiment_id",
     "retrieval_experiment_arm",
 )
-"""Arguments of a publish that mean something only where it is learned from."""
+"""Arguments of a publish that matter only if the backend learns."""
 
 
 def deletes(settings: Settings) -> bool:
-    """Whether this configuration offers a tool that deletes."""
+    """Whether a deleting tool is offered."""
     return any(spec.destructive and spec.offered(settings) for spec in CATALOG)
 
 
 def offered(settings: Settings) -> list[Tool]:
-    """The tools this configuration offers; what is not offered cannot be called.
+    """Return the offered tools; other tools cannot be called.
 
     Raises:
-        ConfigurationError: a name that is not a tool's.
+        ConfigurationError: unknown name of a tool.
     """
     names = [spec.name for spec in CATALOG if not spec.opened_by]
     for number, name in enumerate(settings.tools, 1):
         if name not in names:
-            # The name itself is not repeated: it may be a key in the wrong place.
+            # The name may be a misplaced key, so it is not repeated.
             raise ConfigurationError(
                 f"--tools / REFLEXIO_MCP_TOOLS: name {number} of {len(settings.tools)} is no tool. "
                 f"The tools are {', '.join(names)}."
             )
     chosen = [spec for spec in CATALOG if spec.offered(settings)]
-    # What the operator fixed, or what means nothing here, leaves every schema.
+    # Parameters that the operator fixed, or that mean nothing here, leave every schema.
     without = frozenset(
         name
         for name, gone in (

@@ -1,4 +1,4 @@
-"""Deleting traffic: plan, consent, act, receipt; and undoing a deletion with its recovery copy."""
+"""Deleting traffic: plan, consent, deletion, receipt, and restoring."""
 
 import time
 from dataclasses import replace
@@ -30,7 +30,7 @@ from reflexio_mcp.traffic.reading.lookup import require_id, untold
 __all__ = ["NOT_GIVEN", "SPECS", "finish"]
 
 NOT_GIVEN: Final[Any] = None
-"""The default of a list that narrows a deletion. An empty list, or a text such as "null", is refused instead."""
+"""Default of a list that narrows a deletion. An empty list, or a text such as "null", is refused."""
 
 
 RequestIds = Annotated[
@@ -114,7 +114,7 @@ async def prepare_set(
     erase: bool,
 ) -> Prepared:
     scope = scope_of(call)
-    # The scope's own user is not the caller's choice, so naming it alone narrows nothing.
+    # The scope's user is not the caller's choice, so naming it narrows nothing.
     named = replace(wanted, contains="", finding="").narrows or (wanted.user_id and not scope.user_id)
     whole = wanted.user_id and not wanted.narrows
     target: Target
@@ -149,7 +149,7 @@ async def delete_requests(
 async def finish(
     call: Call, tool: str, prepared: Prepared, consent: ElicitationResult[Reply], wait: bool
 ) -> CallToolResult:
-    """Carry out a prepared deletion if it was agreed to, and say what came of it.
+    """Carry out a prepared deletion if it was agreed to, and return the answer.
 
     Args:
         tool: its name, for the audit log.
@@ -172,7 +172,7 @@ async def finish(
         return _answer(
             Deletion(notice=NOTICE, status="scheduled", plan=plan.model_copy(update={"number": job.number}))
         )
-    # The job goes on if the caller goes away or the server stops, and this waits for it.
+    # The job continues if the caller leaves or the server stops.
     with anyio.CancelScope(shield=True):
         async with prepared.reporter.steady("deleting"):
             await job.finished.wait()

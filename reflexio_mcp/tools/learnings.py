@@ -1,4 +1,4 @@
-"""What was learned: listing it, and taking it back."""
+"""Listing and deleting learnings."""
 
 from dataclasses import replace
 from typing import Annotated
@@ -82,9 +82,9 @@ async def prepare_learnings(
     scope = scope_of(call)
     ids = () if learning_ids is NOT_GIVEN else tuple(learning_ids)
     selection = replace(asked, user_id=scope.user(asked.user_id), learning_ids=ids)
-    # A finding alone looks at everybody's traffic.
+    # A finding alone would select everybody's traffic.
     named = ids or selection.request_id or selection.words or replace(asked.wanted, finding="").narrows
-    # The user of the scope is not the caller's choice, so naming it alone narrows nothing.
+    # The scope's user is not the caller's choice, so naming it narrows nothing.
     if not named and not everything and (scope.user_id or not selection.user_id):
         raise InvalidInput("delete_learnings", NAMES_NOTHING)
     target = Learnings(selection, everything=everything and not named and not selection.wanted.finding)

@@ -1,4 +1,4 @@
-"""How the server stands."""
+"""The status of the server."""
 
 from typing import Annotated, Final
 
@@ -63,7 +63,7 @@ async def _backend(app: App, scope: Scope, where: str) -> Backend:
     try:
         identity = await scope.client.whoami()
     except ReflexioError as error:
-        # Of a file that is no store, only its own words say what to do.
+        # For a file that is no store, only its own words say what to do.
         said = shown_name(error.said, SAID_CHARS)
         return Backend(kind=kind, where=where, reachable=False, problem=explain(error, "read"), said=said)
     return Backend(

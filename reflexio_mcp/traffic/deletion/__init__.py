@@ -1,1 +1,1 @@
-"""Deletion: plan, plan code, act, verify, restore."""
+

@@ -35,7 +35,7 @@ from reflexio_mcp.traffic.times import iso
 __all__ = ["Origin", "begin", "carry_out"]
 
 BATCH: Final = 500
-"""Items that are looked at, copied and deleted at a time."""
+"""Batch size of reading, copying and deleting."""
 
 NOT_RECORDED: Final = (
     "Nothing was deleted: the deletion cannot be recorded ({why}). Ask the operator to {advice}."
@@ -71,7 +71,7 @@ AGAIN: Final = "Call again with the same arguments to finish it."
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a deletion comes from, for the record: the tool, the client, the mode of consent and the used code."""
+    """The origin of a deletion, for the record: the tool, the client, the mode of consent and the used code."""
 
     tool: str
     client: str
@@ -130,14 +130,14 @@ async def carry_out(scope: Scope, planned: Planned, state: State, number: int, p
 
 @dataclass
 class _Act:
-    """One deletion on its way.
+    """One running deletion.
 
     Args:
         copied: whether a recovery copy was made.
         sent: ids in delete calls that took effect, or that may still do so.
-        became: what became of the planned ids that were not deleted.
+        became: outcomes of planned ids that were not deleted.
         failure: what ended it early.
-        arrived: number of the user's items that are stored and were not planned.
+        arrived: number of the user's stored items that were not planned.
     """
 
     scope: Scope
@@ -194,7 +194,7 @@ class _Act:
         return busy
 
     async def _delete(self, batch: Sequence[Item]) -> None:
-        """Look at some items again, copy those that still are what was planned, and delete them."""
+        """Read items again, copy the unchanged ones, and delete them."""
         stored = await self._stored(batch, whole=self.planned.days > 0)
         erased = await self._keep(list(stored.values()))
         ids = [one for one in stored if one not in erased]
@@ -203,11 +203,11 @@ class _Act:
         if self.planned.target.noun == "request" and ids:
             await self._send(ids, client.delete_requests_by_ids(ids))
             return
-        for one in ids:  # the API takes one interaction a call
+        for one in ids:  # the API deletes one interaction per call
             await self._send([one], client.delete_interaction(batch[0].user_id, int(one)))
 
     async def _keep(self, copies: Sequence[Copied]) -> set[str]:
-        """Keep recovery copies, and return the ids of what another call has erased meanwhile."""
+        """Keep recovery copies, and return the ids that another call has erased meanwhile."""
         if not self.planned.days or not copies:
             return set()
         with refusing(NO_COPY):
@@ -225,7 +225,7 @@ class _Act:
             raise
 
     async def _stored(self, items: Sequence[Item], *, whole: bool = False) -> dict[str, Copied]:
-        """Return the ids of the items that are stored as planned, each with its recovery copy."""
+        """Return the items that are stored unchanged: their ids, each with its recovery copy."""
         planned = {one.id: one for one in items}
         single = self.planned.target.noun == "interaction"
         found: dict[str, Copied] = {}
@@ -250,7 +250,6 @@ class _Act:
         return found
 
     async def take_back(self) -> TakenBack:
-        """Delete what was learned, if that was agreed to."""
         planned = self.planned
         if not planned.takes_learnings:
             return TakenBack()
@@ -276,7 +275,7 @@ class _Act:
         return taken
 
     async def read_again(self) -> None:
-        """Read what became of the planned items, of all of them even after an early end."""
+        """Read what became of all planned items, even after an early end."""
         planned, target = self.planned, self.planned.target
         left: Outcome = "not_allowed" if isinstance(self.failure, NotAuthorized) else "still_present"
         try:
@@ -298,7 +297,7 @@ class _Act:
                 self.became.setdefault(one.id, became)
 
     async def close(self, taken: TakenBack) -> Receipt:
-        """Put the receipt on record, erase what is to be erased, and return the receipt."""
+        """Record the receipt, erase what has to be erased, and return the receipt."""
         planned, target = self.planned, self.planned.target
         erases = planned.options.erase and self.failure is None
         if not erases:

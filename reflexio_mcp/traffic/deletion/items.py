@@ -1,4 +1,4 @@
-"""What a deletion takes, one by one, and the recovery copies of it."""
+"""The items of a deletion and their recovery copies."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -39,13 +39,13 @@ Kind = Literal["request", "interaction", "profile", "user_playbook", "session_ou
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing that a deletion takes.
+    """One item of a deletion.
 
     Args:
         digest: differs if something else is stored under the same id later.
         created_at: epoch seconds.
         request_id: the request itself, or the request of an interaction; empty for other kinds.
-        only_in_copies: only a recovery copy holds it.
+        only_in_copies: only a recovery copy contains it.
         unreadable: the service fails to return it, so only its id is known.
     """
 
@@ -69,7 +69,7 @@ _LEARNINGS: Final[dict[str, Any]] = {"profile": UserProfile, "user_playbook": Us
 
 
 def item_of(stored: RequestWithInteractions, turn: StoredInteraction | None = None) -> Item:
-    """Return a stored request, or one interaction of it, as an item."""
+    """Return a request, or one interaction of it, as an item."""
     request, turns = stored.request, [turn] if turn else stored.interactions
     digest = hashlib.sha256()
     add_texts(digest, (f"{request.created_at} {request.arrival}", request.user_id, request.session_id))
@@ -98,14 +98,13 @@ def outcome_item(outcome: SessionOutcome) -> Item:
 
 
 def copied_item(copied: Copied) -> Item:
-    """Return what only a recovery copy holds as an item."""
+    """Return an item that only a recovery copy contains."""
     content = opened(copied)
     item = learning_item(content) if isinstance(content, Learning) else item_of(content)
     return replace(item, only_in_copies=True)
 
 
 def counts_of(items: Iterable[Item]) -> Counts:
-    """Count the items of each kind, and the interactions of requests."""
     counted: Counter[str] = Counter()
     for item in items:
         if item.only_in_copies:
@@ -117,7 +116,6 @@ def counts_of(items: Iterable[Item]) -> Counts:
 
 
 def kinds_counted(kinds: Mapping[str, int]) -> Counts:
-    """Return how many there are of each kind as results say it."""
     return Counts(
         requests=kinds.get("request", 0),
         interactions=kinds.get("interaction", 0),
@@ -128,7 +126,7 @@ def kinds_counted(kinds: Mapping[str, int]) -> Counts:
 
 
 def sources_of(items: Iterable[Item]) -> dict[str, Sources]:
-    """Return requests and interactions as the sources of learnings, by user."""
+    """Return items as sources of learnings, by user."""
     by_user: defaultdict[str, list[Item]] = defaultdict(list)
     for item in items:
         by_user[item.user_id].append(item)
@@ -142,7 +140,7 @@ def sources_of(items: Iterable[Item]) -> dict[str, Sources]:
 
 
 def names_of(item: Item) -> list[str]:
-    """Return the names by which an erasure finds the recovery copies of an item."""
+    """Return the names of an item's recovery copies."""
     if item.request_id:
         return [f"r:{item.request_id}", *(f"i:{one}" for one in item.interaction_ids)]
     return [f"l:{item.id}", f"t:{item.digest}"]
@@ -151,8 +149,8 @@ def names_of(item: Item) -> list[str]:
 def copy_of(stored: RequestWithInteractions, turn: StoredInteraction | None = None) -> Copied:
     """Return the recovery copy of a request, or of one interaction of it.
 
-    The service adds no interaction to a request, so an interaction is restored as a request of its own. The id of that
-    request follows from the interaction, so that nothing is restored twice.
+    The API cannot add an interaction to a request, so an interaction is restored as its own request. The id of that
+    request depends only on the interaction, so that nothing is restored twice.
     """
     item, kept = item_of(stored, turn), stored
     names = names_of(item)
@@ -165,11 +163,7 @@ def copy_of(stored: RequestWithInteractions, turn: StoredInteraction | None = No
 
 
 def copy_of_learning(learning: Learning, corrected: Learning | None = None) -> Copied:
-    """Return the recovery copy of a learning, which is found by its sources too.
-
-    Args:
-        corrected: the learning with the text that a correction gives it. The copy may take its place again.
-    """
+    """Return the recovery copy of a learning; its sources are names of the copy, too."""
     names = names_of(learning_item(learning))
     names += [f"t:{corrected.digest}"] if corrected else []
     names += [f"i:{one}" for one in sorted(learning.interaction_ids)] or [f"r:{learning.last_request_id}"]
@@ -178,7 +172,6 @@ def copy_of_learning(learning: Learning, corrected: Learning | None = None) -> C
 
 
 def opened(copied: Copied) -> RequestWithInteractions | Learning:
-    """Return what a recovery copy holds."""
     if model := _LEARNINGS.get(copied.kind):
         return learning_of(model.model_validate_json(copied.content))
     return RequestWithInteractions.model_validate_json(copied.content)

@@ -1,4 +1,4 @@
-"""Deletions that run in this process, whatever becomes of the calls that started them, and the last ones on record."""
+"""Running deletions, which outlast the calls that started them, and recorded deletions."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -24,21 +24,21 @@ __all__ = ["Job", "Jobs", "last_deletions"]
 STOPPING: Final = "This server is stopping; nothing was deleted. Try again in a moment."
 
 LOOK_SECONDS: Final = 5.0
-"""Seconds for counting what an interrupted deletion has left."""
+"""Seconds for counting what is left of an interrupted deletion."""
 
 MOST: Final = 10
 RECEIPTS: Final = 3
-"""Number of deletions that are shown, and number of them that are shown with their receipts."""
+"""Maximum number of shown deletions, and of shown receipts."""
 
 logger = logging.getLogger("reflexio_mcp")
 
 
 @dataclass(eq=False)
 class Job:
-    """One deletion that this process carries out.
+    """One deletion of this process.
 
     Args:
-        receipt: what it did; `None` if it runs or has failed.
+        receipt: `None` if it runs or has failed.
         error: why it failed.
     """
 
@@ -49,12 +49,11 @@ class Job:
 
 
 class Jobs:
-    """Runs deletions to their end, even while the server is stopping."""
+    """Runs deletions to their end, even while the server stops."""
 
     def __init__(self) -> None:
         self._running: set[Job] = set()
         self.closed = False
-        """Whether nothing is started any more."""
 
     async def start(
         self,
@@ -62,7 +61,7 @@ class Jobs:
         begin: Callable[[], Awaitable[int]],
         carry_out: Callable[[int], Awaitable[Receipt]],
     ) -> Job:
-        """Record a deletion, start it and return at once.
+        """Record and start a deletion, and return at once.
 
         Args:
             tasks: waits for its tasks before the process exits.
@@ -73,7 +72,7 @@ class Jobs:
         if self.closed:
             raise Stopping(STOPPING)
         job: Job | None = None
-        with anyio.CancelScope(shield=True):  # a deletion that is on record has also begun
+        with anyio.CancelScope(shield=True):  # a recorded deletion must begin
             job = Job(await begin())
             self._running.add(job)
             tasks.start_soon(self._run, job, carry_out)
@@ -94,30 +93,25 @@ class Jobs:
                 job.finished.set()
 
     def open(self) -> None:
-        """Start deletions, again if it was closed."""
+        """Allow deletions, again if it was closed."""
         self.closed = False
 
     def close(self) -> None:
-        """Start nothing any more. Deletions that are running go on."""
+        """Start no more deletions. Running ones continue."""
         self.closed = True
 
     @property
     def running(self) -> int:
-        """How many deletions are running here, whoever they belong to."""
+        """How many deletions are running here, of all callers."""
         return len(self._running)
 
     async def drain(self) -> None:
-        """Wait until nothing is running."""
         while self._running:
             await next(iter(self._running)).finished.wait()
 
 
 async def last_deletions(scope: Scope, state: State, owner: Owner) -> list[PastDeletion]:
-    """Return the last deletions of an owner and what can be put back of them, the newest first.
-
-    Raises:
-        StateUnusable: they cannot be read.
-    """
+    """Return the last deletions of an owner and what can be restored, the newest first. Raises `StateUnusable`."""
     deletions = await in_thread(state.last, owner, MOST)
     copies = {one.deletion: one for one in await in_thread(state.copies.listed, owner)}
     past = [await _past(scope, one, copies.get(one.number)) for one in deletions]
@@ -146,7 +140,7 @@ async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None) -> PastD
 
 
 async def _gone(scope: Scope, ids: list[str]) -> int:
-    """Count the planned requests of an interrupted deletion that are not stored; 0 if they cannot be read in time."""
+    """Count the requests of an interrupted deletion that are gone; 0 if they cannot be read in time."""
     stored: list[str] = []
 
     async def take(items: list[RequestWithInteractions]) -> None:

@@ -1,6 +1,6 @@
-"""Planning a deletion: what would go, what was learned from it, what only recovery copies hold, and the way back.
+"""Plans deletions: what would be deleted, what was learned from it, what only recovery copies contain, and undoing.
 
-A code says "this set, as I saw it" in a second call. A secret key binds it to the exact set and options, to the
+A code means "this set, as I saw it" in a second call. A secret key binds it to the exact set and options, to the
 caller's scope and to the time of the plan. Stored text cannot know the key, so a code that somebody wrote into a
 conversation never fits. The state lets a code be used once.
 """
@@ -51,15 +51,15 @@ __all__ = [
 ]
 
 CODE_SECONDS: Final = 86_400
-"""Seconds in which a code can be used."""
+"""Lifetime of a code in seconds."""
 
 Misfit = Literal["unknown", "old", "other"]
-"""Why a code does not fit: it was not made here for this scope, it is too old, or it is for another set."""
+"""Why a code is refused: another server or scope made it, it is too old, or it is for another set."""
 
 _CODE = re.compile(r"(\d{10})-([A-Z2-7]{8})([A-Z2-7]{16})")
 
 USERS_COUNTED: Final = 50
-"""Users whose learnings are counted if the learnings stay."""
+"""Maximum number of users whose learnings are counted if they stay."""
 
 TEXT_CHARS: Final = 2_000
 """Characters that a plan shows of a learning's old text, and of its new one."""
@@ -96,8 +96,6 @@ SESSIONS_KEPT: Final = "Session outcomes and evaluations stay."
 
 @dataclass(frozen=True)
 class Options:
-    """What a caller chose besides the target."""
-
     include_learnings: bool = False
     erase: bool = False
 
@@ -126,12 +124,10 @@ class Planned:
 
     @property
     def stored(self) -> list[Item]:
-        """The requests and interactions that go."""
         return [one for one in self.items if one.request_id and not one.only_in_copies]
 
     @property
     def learnings(self) -> list[str]:
-        """The ids of the learnings that go."""
         return [one.id for one in self.items if one.is_learning and not one.only_in_copies]
 
     @property
@@ -144,18 +140,18 @@ class Planned:
 
     @cached_property
     def bound(self) -> str:
-        """What a code is bound to: the options, and everything that goes, by content."""
+        """The content that a code is bound to: the options, and all items with their digests."""
         digests = sorted(f"{one.kind}\0{one.id}\0{one.digest}\0{one.only_in_copies}" for one in self.items)
         text = "\0\0".join([f"{self.target.noun} {self.options}", self.target.text, *digests])
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     @property
     def fingerprint(self) -> str:
-        """A few characters that differ between two selections of the same size."""
+        """A few characters that distinguish selections of the same size."""
         return self.bound[:16].upper()
 
     async def learned_now(self, scope: Scope) -> Learned:
-        """Read what was learned from the items and is stored now. What the plan found stays found."""
+        """Read the current learnings from the items. Learnings of the plan stay included."""
         if isinstance(self.target, User):
             return await self.target.learned(scope)
         before = self.selected.learned
@@ -172,14 +168,11 @@ async def make_plan(
     masked: bool,
     progress: Progress,
 ) -> Planned:
-    """Look up what a deletion would take.
-
-    Args:
-        masked: leave stored words out.
+    """Plan a deletion. `masked` leaves stored words out.
 
     Raises:
         InvalidInput: the target cannot be used.
-        CapReached: it is larger than what may be deleted now.
+        CapReached: it is larger than the hourly cap allows now.
         NotRecorded: recovery copies or the hourly count cannot be read.
         ReflexioError: what is stored cannot be read.
     """
@@ -206,7 +199,7 @@ async def make_plan(
     items = sorted(selected.items, key=lambda one: one.created_at, reverse=True)
     size = len(items)
     wanted = target.wanted if isinstance(target, Filtered) else TrafficFilter()
-    # Words that were planted were written for the assistant that reads the plan.
+    # Planted words address the assistant that reads the plan.
     hidden = masked or wanted.finding == UNSEEN
     change = await _change(target, selected, masked=masked)
     if change:
@@ -254,7 +247,6 @@ async def make_plan(
 
 
 def over_the_cap(number: int, error: records.CapReached) -> CapReached:
-    """Return the refusal of a deletion that is larger than what may be deleted now."""
     wait = max(1, round(error.wait / 60 + 0.5))
     following = (
         f"There is room for it in {wait} min; do not retry before."
@@ -268,7 +260,7 @@ def over_the_cap(number: int, error: records.CapReached) -> CapReached:
 
 
 async def _learned(scope: Scope, sources: Mapping[str, Sources], options: Options) -> Learned | None:
-    """Read what was learned. If that fails, only a deletion that includes the learnings is stopped."""
+    """Read learnings. A failure stops only a deletion that includes learnings."""
     try:
         return await find_learned(
             scope, sources, most_users=None if options.include_learnings else USERS_COUNTED
@@ -280,7 +272,7 @@ async def _learned(scope: Scope, sources: Mapping[str, Sources], options: Option
 
 
 def _about_learnings(learned: Learned | None, options: Options, target: Target) -> list[str]:
-    """Return what of the learnings stays, in sentences."""
+    """Return sentences about the learnings that stay."""
     if learned is None:
         return [LEARNED_UNKNOWN]
     if not learned.learns or isinstance(target, User):
@@ -314,7 +306,7 @@ async def _change(target: Target, selected: Selected, *, masked: bool) -> Change
 
 
 def _held(target: Target, selected: Selected, state: State, owner: Owner) -> list[Item]:
-    """Return what only recovery copies hold of a target."""
+    """Return the items of a target that only recovery copies contain."""
     copies = state.copies.read(owner, names=target.copy_names())
     stored = {one.id for one in selected.items}
     held = [copied_item(one) for one in copies if target.means(one, selected)]
@@ -351,9 +343,9 @@ class CodeMaker:
     """Makes and checks the codes of one scope.
 
     Args:
-        key: secret bytes that are the same in every process whose codes are accepted.
+        key: secret bytes, equal in every process whose codes are accepted.
         scope: the backend, caller and user that codes are bound to.
-        others: further keys whose codes are accepted, while keys are being changed.
+        others: further accepted keys, while keys are being changed.
         lasting: whether the key outlives this process.
     """
 
@@ -365,15 +357,13 @@ class CodeMaker:
     def make(self, bound: str, *, now: float) -> str:
         """Return the code for a set: the time, a seal of the time, and a seal of the time and the set.
 
-        Args:
-            bound: everything that the code is for.
-            now: epoch seconds.
+        `now` is in epoch seconds.
         """
         time, key = f"{int(now):010d}", self._keys[0]
         return f"{time}-{self._seal(key, time)[:8]}{self._seal(key, time, bound)}"
 
     def check(self, code: str, bound: str, *, now: float) -> Misfit | None:
-        """Return why a code does not fit this set; `None` if it fits. Compares in constant time."""
+        """Return why a code is refused for this set, or `None`. Compares in constant time."""
         if match := _CODE.fullmatch(code.strip()):
             time, ours, seal = match.groups()
             for key in self._keys:

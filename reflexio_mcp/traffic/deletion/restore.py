@@ -1,4 +1,4 @@
-"""Storing again what the recovery copy of a deletion holds: first the requests, then what was learned from them."""
+"""Restores a recovery copy: first the requests, then the learnings from them."""
 
 import hashlib
 import time
@@ -39,10 +39,10 @@ from reflexio_mcp.traffic.scope import Scope
 __all__ = ["AWAY", "Undo", "plan_restore", "restore"]
 
 BATCH: Final = 50
-"""Copies that are opened, compared and stored at a time."""
+"""Batch size of opening, comparing and storing."""
 
 PUBLISH_SECONDS: Final = 90.0
-"""Seconds that storing one request may take: enough for the end of a rate limit of a minute."""
+"""Time limit of storing one request, longer than a rate limit of a minute."""
 
 AWAY: Final = (
     "Recovery copies cannot be read now ({why}); nothing was restored. Ask the operator to {advice}."
@@ -62,11 +62,10 @@ AGAIN: Final = "Call again with the same arguments: what is back already stays, 
 
 @dataclass(frozen=True)
 class Undo:
-    """What is to be put back.
+    """What is to be restored.
 
     Args:
-        number: of the deletion.
-        ids: only these requests, and what was learned from them; all if empty.
+        ids: only these requests and the learnings from them; all if empty.
         evaluation_only: store them so that nothing is learned from them again.
     """
 
@@ -77,7 +76,7 @@ class Undo:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Some opened copies: what is to be put back, by the id that it gets, the oldest first."""
+    """Opened copies, by the ids that they get, the oldest first."""
 
     copies: Mapping[str, Copied]
     requests: Mapping[str, RequestWithInteractions]
@@ -110,7 +109,7 @@ async def _batches(state: State, owner: Owner, undo: Undo) -> AsyncIterator[_Bat
                 else:
                     continue
                 copies[key] = replace(one, content="")
-            # If they get a new time, a conversation keeps its order.
+            # A conversation keeps its order, even if its requests get new times.
             oldest = sorted(requests.items(), key=lambda pair: place_of(pair[1]))
             yield _Batch(copies, dict(oldest), learnings)
     if not found:
@@ -118,7 +117,7 @@ async def _batches(state: State, owner: Owner, undo: Undo) -> AsyncIterator[_Bat
 
 
 async def plan_restore(state: State, owner: Owner, undo: Undo, *, masked: bool) -> tuple[Restored, str]:
-    """Return what a restore would put back, and what its code is bound to. Raises as `_batches` does."""
+    """Return the plan of a restore, and what its code is bound to. Raises as `_batches` does."""
     counts, first = Counts(), list[RequestWithInteractions]()
     bound = hashlib.sha256(repr((undo.number, sorted(undo.ids), undo.evaluation_only)).encode())
     async for batch in _batches(state, owner, undo):
@@ -139,9 +138,9 @@ async def plan_restore(state: State, owner: Owner, undo: Undo, *, masked: bool) 
 async def restore(
     scope: Scope, state: State, owner: Owner, undo: Undo, *, seconds: float, progress: Progress
 ) -> Restored:
-    """Store again what a recovery copy holds, under the same ids. Nothing that is stored is overwritten.
+    """Restore a recovery copy under the same ids. Nothing stored is overwritten.
 
-    The call ends after `seconds` and names what is left; a repeat goes on there. Raises as `_batches` does.
+    The call ends after `seconds` and names what is left; a repeated call continues. Raises as `_batches` does.
     """
     began = await in_thread(state.now)
     act = _Restore(scope, undo, time.monotonic() + seconds)
@@ -172,15 +171,14 @@ async def restore(
 
 @dataclass
 class _Restore:
-    """One restore on its way.
+    """One running restore.
 
     Args:
         until: when to stop, in monotonic seconds.
-        became: what became of each id that is not back.
-        back: what is back, by its id.
-        learned: the learnings that are back, as they are stored now.
-        names: the names of the copies, by the ids of what they hold.
-        turns: the ids that restored interactions have now, by the ids that they had.
+        became: the outcome of each id that is not restored.
+        back: what is restored, by its id.
+        learned: the restored learnings, as they are stored now.
+        turns: new ids of restored interactions, by their old ids.
     """
 
     scope: Scope
@@ -200,7 +198,7 @@ class _Restore:
         self.remains.append(STOPPED.format(why=explain(error, "read")))
 
     async def requests(self, requests: Mapping[str, RequestWithInteractions]) -> None:
-        """Store those of some requests that are not stored, and look whether they are."""
+        """Store the requests that are missing, and check that they are stored."""
         self.became |= dict.fromkeys(requests, "left")
         try:
             self.became |= await self._compared(requests)
@@ -222,7 +220,7 @@ class _Restore:
                 self.back[key] = counts_of([item_of(item)])
 
     async def _compared(self, requests: Mapping[str, RequestWithInteractions]) -> dict[str, Outcome]:
-        """Return under which of these ids something is stored, and whether it is the same."""
+        """Return under which ids something is stored, and whether it is the same."""
         found: dict[str, Outcome] = {}
 
         async def take(items: list[RequestWithInteractions]) -> None:
@@ -231,14 +229,14 @@ class _Restore:
                 before, now = _said(requests[key]), _said(stored)
                 same = list(before.values()) == list(now.values())
                 found[key] = "already_there" if same else "id_taken"
-                # What is stored again has new ids.
+                # Restored interactions have new ids.
                 self.turns |= dict(zip(before, now, strict=True)) if same else {}
 
         await read_set(self.scope, list(requests), take, whole=True)
         return found
 
     async def _store(self, item: RequestWithInteractions) -> Outcome:
-        """Store one request. Whether it is stored is `unknown` before it is read again."""
+        """Store one request. The outcome is `unknown` until it is read again."""
         if self.stopped or (seconds := self.until - time.monotonic()) <= 0:
             self.stopped = True
             return "left"
@@ -256,9 +254,9 @@ class _Restore:
                 await self.scope.client.publish(body, minted=False, timeout=min(seconds, PUBLISH_SECONDS))
             else:
                 return "not_restorable"
-        except AlreadyExists:  # of a user who is not visible here, or stored a moment ago
+        except AlreadyExists:  # another user's, or stored a moment ago
             return "id_taken"
-        except (NotSent, InvalidBody):  # this request alone is not accepted
+        except (NotSent, InvalidBody):  # only this request is refused
             return "not_restorable"
         except ReflexioError as error:
             self._stop(error)
@@ -266,7 +264,7 @@ class _Restore:
         return "unknown"
 
     async def learnings(self, learnings: Mapping[str, Learning]) -> None:
-        """Store those of the learnings that are not stored."""
+        """Store the learnings that are missing."""
         own = Sources(frozenset([*self.became, *self.back]), frozenset(self.turns))
         by_user: defaultdict[str, dict[str, Learning]] = defaultdict(dict)
         for key, one in learnings.items():
@@ -314,7 +312,7 @@ class _Restore:
                 self.learned[key] = stored[one.digest]
 
     async def take_out(self, keys: Sequence[str]) -> None:
-        """Delete again what was stored here and erased for good meanwhile."""
+        """Delete restored items that another call has erased meanwhile."""
         gone = [key for key in keys if self.back.pop(key, None) or self.became.get(key) == "unknown"]
         if not gone:
             return
@@ -332,7 +330,7 @@ class _Restore:
 
 
 def _said(item: RequestWithInteractions) -> dict[int, object]:
-    """Return what a copy has in common with what a restore makes of it, by the ids of the interactions."""
+    """Return the content that a restore preserves, by interaction id."""
     whose = (item.request.user_id, item.request.session_id)
     turns = [turn for turn in item.interactions if _turn(turn)]
     said: dict[int, object] = {0: whose}
@@ -343,7 +341,7 @@ _NOT_PUBLISHED: Final = {"interaction_id", "user_id", "request_id", "citations",
 
 
 def _turn(stored: StoredInteraction) -> Interaction | None:
-    """Return a stored interaction as it is published again; `None` if only an image was in it."""
+    """Return an interaction for publishing again; `None` if it only had an image."""
     if not (
         any(text.strip() for text in texts_of(stored)) or stored.interacted_image_url or stored.tools_used
     ):

@@ -1,4 +1,4 @@
-"""What a call wants deleted. Each kind of target selects its items and names itself."""
+"""Targets of deletions. Each kind selects its items and names itself."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -35,10 +35,10 @@ __all__ = [
 ]
 
 EXAMPLES: Final = 5
-"""Number of items that a plan shows with their first words."""
+"""Number of items whose first words a plan shows."""
 
 OPENING_CHARS: Final = 2_000
-"""Characters that are searched for secrets before first words are shown."""
+"""Length of text that is searched for secrets before its first words are shown."""
 
 OTHERS_STAY: Final = "The request stays, with {number:,} other interactions."
 UNREADABLE_SESSIONS: Final = (
@@ -66,14 +66,14 @@ _NO_SOURCES: Final = Sources(frozenset(), frozenset())
 
 @dataclass
 class Selected:
-    """What a target selected.
+    """The selection of a target.
 
     Args:
-        openings: how the first items begin, by their ids.
+        openings: the beginnings of the first items, by their ids.
         not_found: ids that the caller named and that are not stored.
-        learned: what was learned, if the target selects learnings.
-        sources: the requests that the learnings are chosen by, if the target selects learnings.
-        remains: what stays and what is not known, in sentences.
+        learned: the learnings, if the target selects learnings.
+        sources: the requests that select them.
+        remains: what stays and what is unknown, in sentences.
     """
 
     items: list[Item] = field(default_factory=list[Item])
@@ -85,7 +85,7 @@ class Selected:
     _newest: list[RequestWithInteractions] = field(default_factory=list[RequestWithInteractions])
 
     def add(self, requests: Sequence[RequestWithInteractions]) -> None:
-        """Add whole requests, and keep the beginnings of the newest."""
+        """Add requests, and keep the beginnings of the newest."""
         self.items += map(item_of, requests)
         self._newest = nlargest(EXAMPLES, [*self._newest, *requests], key=place_of)
         self.openings = {one.request.request_id: opening(one, OPENING_CHARS) for one in self._newest}
@@ -106,19 +106,19 @@ class Target(ABC):
 
     @abstractmethod
     def name(self, *, words: bool = True) -> str:
-        """Return the target in words; without the words that were searched for if `words` is false."""
+        """Describe the target; without searched words if `words` is false."""
 
     @abstractmethod
     async def select(self, scope: Scope, progress: Progress) -> Selected:
-        """Look up what is stored of it."""
+        pass
 
     def copy_names(self) -> list[str] | None:
-        """Return the names of its recovery copies; `None` if every copy has to be looked at."""
+        """Return the names of its recovery copies; `None` if all copies must be read."""
         return None
 
     @abstractmethod
     def means(self, copied: Copied, selected: Selected) -> bool:
-        """Return whether it also means what a recovery copy with one of its names holds."""
+        """Whether it includes what a recovery copy with one of its names contains."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Requests(Target):
         """Check the ids of a call.
 
         Raises:
-            InvalidInput: no ids, blank ids or more than 10,000 ids; or a user outside the scope.
+            InvalidInput: no ids, blank ids, more than 10,000 ids, or a user outside the scope.
         """
         wanted = tuple(dict.fromkeys(require_id("request_ids", one) for one in ids))
         if not 1 <= len(wanted) <= MAX_DELETE_IDS:
@@ -168,7 +168,7 @@ class Requests(Target):
 
 @dataclass(frozen=True)
 class Interactions(Target):
-    """Single interactions of one request, which stays."""
+    """Single interactions of one request, which is not deleted."""
 
     request_id: str
     ids: tuple[int, ...]
@@ -204,11 +204,7 @@ class Interactions(Target):
 
 @dataclass(frozen=True)
 class Filtered(Target):
-    """Requests by a filter.
-
-    Args:
-        everything: the caller asked for all there is.
-    """
+    """Requests by a filter. `everything`: the caller asked for all there is."""
 
     wanted: TrafficFilter
     everything: bool = False
@@ -233,7 +229,7 @@ class Filtered(Target):
 class User(Target):
     """Everything of one user that the API can delete: requests, learnings and session outcomes.
 
-    Unlike any other target, it also includes what arrives until it is carried out.
+    Unlike other targets, it includes what arrives before it is carried out.
     """
 
     user_id: str
@@ -254,7 +250,6 @@ class User(Target):
         return selected
 
     async def learned(self, scope: Scope) -> Learned:
-        """Read all that was learned about the user."""
         return unselected(await learnings_of_user(scope, self.user_id))
 
     def copy_names(self) -> list[str]:
@@ -266,11 +261,7 @@ class User(Target):
 
 @dataclass(frozen=True)
 class Learnings(Target):
-    """Learnings without their requests.
-
-    Args:
-        selection: the learnings, with the user of the scope.
-    """
+    """Learnings without their requests. `selection` has the user of the scope."""
 
     selection: Selection
     everything: bool = False

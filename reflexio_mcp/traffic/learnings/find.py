@@ -1,6 +1,6 @@
-"""Finding what was learned, and where the interactions that it was learned from are stored.
+"""Finds learnings, and where their source interactions are stored.
 
-Only a user's own profiles and playbooks are found. Agent playbooks are made from many users' traffic.
+Only a user's own profiles and playbooks are found. Agent playbooks come from many users' traffic.
 """
 
 from collections.abc import Collection, Mapping
@@ -28,12 +28,12 @@ __all__ = [
 USERS_AT_ONCE: Final = 4
 
 MOST_REQUESTS: Final = 5_000
-"""How many requests of a user are read to find interactions."""
+"""Maximum number of a user's requests that are read."""
 
 
 @dataclass(frozen=True, slots=True)
 class FedLearning:
-    """A learning that a set of requests fed. `others` are its listed sources outside the set, stored or not."""
+    """A learning from a set of requests. `others` are its sources outside the set, stored or not."""
 
     learning: Learning
     how: HowKnown
@@ -42,7 +42,7 @@ class FedLearning:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What was learned from a set of requests.
+    """The learnings from a set of requests.
 
     Args:
         fed: the learnings, by their `learning_id`.
@@ -67,9 +67,9 @@ class Learned:
 
 
 async def learnings_of_user(scope: Scope, user_id: str) -> list[Learning]:
-    """Every profile and playbook of a user, whatever its state, the last changed first."""
+    """Return all profiles and playbooks of a user, the last changed first."""
     rows = [*await scope.client.get_profiles(user_id), *await scope.client.get_user_playbooks(user_id)]
-    # The API deletes by id alone, so a learning of another user must stop here.
+    # The API deletes by id alone, so other users' learnings stop here.
     learnings = [one for one in map(learning_of, rows) if one.user_id == user_id]
     return sorted(learnings, key=lambda one: (-one.changed_at, one.learning_id))
 
@@ -81,11 +81,11 @@ async def find_learned(
     before: Mapping[str, FedLearning] | None = None,
     most_users: int | None = None,
 ) -> Learned:
-    """Find what was learned from a set of requests, whatever its state.
+    """Find all learnings from a set of requests.
 
     Args:
-        before: what an earlier reading found. It stays found as long as it has the same text or these sources.
-        most_users: how many users are read at most, those with the most requests first.
+        before: an earlier result. Its learnings stay included while they have the same text or these sources.
+        most_users: how many users are read, those with the most requests first.
     """
     if not scope.learns:
         return Learned(learns=False)
@@ -123,7 +123,7 @@ class FoundInteractions:
 
     Args:
         places: the request of each interaction and its place there, from 1.
-        everything: whether all of the user's traffic was read: a missing interaction is deleted.
+        everything: all of the user's traffic was read, so a missing interaction is deleted.
     """
 
     places: Places = field(default_factory=Places)
@@ -131,7 +131,7 @@ class FoundInteractions:
 
 
 async def find_interactions(scope: Scope, user_id: str, wanted: Collection[int]) -> FoundInteractions:
-    """Look for interactions of a user by their ids, the newest sessions first."""
+    """Look for interactions of a user, newest sessions first."""
     found = FoundInteractions()
     left = set(wanted)
     pager = SessionPager(scope, TrafficFilter(user_id=user_id))
@@ -143,6 +143,6 @@ async def find_interactions(scope: Scope, user_id: str, wanted: Collection[int])
                         found.places[one.interaction_id] = (item.request.request_id, place, one)
             left -= found.places.keys()
             found.everything = pager.requests_seen < MOST_REQUESTS
-    # Requests that the service fails to return may have some of them.
+    # Unreadable requests may contain some of them.
     found.everything = not left or (found.everything and not pager.gaps)
     return found

@@ -1,4 +1,4 @@
-"""Lists of learnings, a page at a time, with the requests and interactions that each learning came from."""
+"""Pages of learnings, with the requests and interactions of each."""
 
 import re
 from collections import defaultdict
@@ -31,14 +31,14 @@ QUOTE_CHARS: Final = 300
 REQUESTS_NAMED: Final = 5
 
 LEAST_QUOTED: Final = 8
-"""Letters of a quoted passage that is looked for in interactions."""
+"""Minimum number of letters of a passage that is searched in interactions."""
 
 
 async def list_learnings(scope: Scope, selection: Selection, *, limit: int, cursor: str = "") -> LearningPage:
-    """The learnings that a selection means, whatever their state: current ones first, then the last changed.
+    """List selected learnings: current ones first, then by last change.
 
     Raises:
-        TrafficError: as `select_learnings` raises it, or the cursor is not one of this list.
+        TrafficError: as `select_learnings`, or the cursor belongs to another list.
     """
     question = [selection.user_id, selection.request_id, selection.words, question_of(selection.wanted)]
     after = str(read_place(cursor, "learnings", scope, question)) if cursor else ""
@@ -50,7 +50,6 @@ async def list_learnings(scope: Scope, selection: Selection, *, limit: int, curs
     for one in page:
         wanted[one.learning.user_id] |= one.learning.interaction_ids
     found = {user: await find_interactions(scope, user, ids) for user, ids in wanted.items()}
-    # Looking for secrets takes time in long texts.
     rows = await anyio.to_thread.run_sync(_rows, scope, selection, page, found)
     more = len(rows) < len(left)
     doubts = [
@@ -77,7 +76,7 @@ async def list_learnings(scope: Scope, selection: Selection, *, limit: int, curs
 
 
 def _place(item: FedLearning) -> str:
-    """Where a learning is in the list, as a text that sorts."""
+    """The sort key of a learning."""
     one = item.learning
     return f"{one.state != 'current':d} {10**12 - one.changed_at:013} {one.learning_id}"
 
@@ -96,7 +95,7 @@ def _rows(
 
 
 def _row(item: FedLearning, found: FoundInteractions, scope: Scope, *, names_user: bool) -> LearningRow:
-    from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
+    from reflexio_mcp.traffic.audit.rules.redaction import redact
 
     learning = item.learning
     stored = [found.places[one] for one in sorted(learning.interaction_ids) if one in found.places]
@@ -132,7 +131,7 @@ def _row(item: FedLearning, found: FoundInteractions, scope: Scope, *, names_use
 
 
 def _is_quoted(interaction: StoredInteraction, quote: str) -> bool:
-    """Whether an interaction has one of the passages of a quotation, which blank lines separate."""
+    """Whether an interaction contains a passage of a quotation. Blank lines separate passages."""
     said = _letters(" ".join(texts_of(interaction)))
     passages = (_letters(one) for one in re.split(r"\n\s*\n", quote))
     return any(len(one) >= LEAST_QUOTED and one in said for one in passages)

@@ -1,4 +1,4 @@
-"""A learning as it is stored, of either kind."""
+"""Learnings of both kinds."""
 
 import hashlib
 from collections.abc import Iterable
@@ -43,12 +43,12 @@ class Learning:
 
     @property
     def learning_id(self) -> str:
-        """The id that this server gives it: `profile:…` or `user_playbook:…`."""
+        """`profile:…` or `user_playbook:…`."""
         return f"{self.kind}:{self.number}"
 
     @property
     def digest(self) -> str:
-        """Changes with the text: a learning can be edited under its id."""
+        """Changes with the text, which can be edited under the same id."""
         digest = hashlib.sha256()
         add_texts(digest, (self.user_id, self.content, self.trigger, self.quote))
         return digest.hexdigest()
@@ -56,13 +56,11 @@ class Learning:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Requests of one user, by their ids and those of their interactions."""
-
     request_ids: frozenset[str]
     interaction_ids: frozenset[int]
 
     def fed(self, learning: Learning) -> HowKnown | None:
-        """How it is known that a learning came from these requests; `None` if that is not known."""
+        """How a learning is linked to these requests; `None` if it is not."""
         if learning.interaction_ids:
             return None if self.interaction_ids.isdisjoint(learning.interaction_ids) else "recorded"
         return "reconstructed" if learning.last_request_id in self.request_ids else None
@@ -91,5 +89,4 @@ def learning_of(row: UserProfile | UserPlaybook) -> Learning:
 
 
 def ids_of(learnings: Iterable[Learning], kind: Kind) -> list[str]:
-    """The API's ids of the learnings of one kind, in order."""
     return sorted(one.number for one in learnings if one.kind == kind)

@@ -1,7 +1,7 @@
-"""Deleting learnings: once nothing is being learned any more, by id, and checked by reading again.
+"""Deletes learnings after learning has ended, by id, and checks by reading again.
 
-A learning that is deleted while Reflexio merges it comes back inside the merged learning. Reflexio has one stream of
-extraction for each user, so the status of the user's newest request tells whether something is being learned.
+A learning that is deleted while Reflexio merges it returns inside the merged learning. Reflexio has one stream of
+extraction per user, so the status of the user's newest request shows whether learning is active.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -26,26 +26,26 @@ from reflexio_mcp.traffic.tasks import for_each
 __all__ = ["TakenBack", "delete_by_id", "take_back", "update_text", "wait_for_learning"]
 
 ROUNDS: Final = 4
-"""How often learnings are looked for and deleted: a merge can bring one back."""
+"""Number of attempts: a merge can restore a learning."""
 
 WAIT_SECONDS: Final = 60.0
-"""How long a deletion waits for the end of learning."""
+"""Longest wait for the end of learning."""
 
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 5.0
-"""Seconds between two looks: the API allows 120 a minute."""
+"""Seconds between two checks: the API allows 120 a minute."""
 
 SESSIONS_AT_ONCE: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class TakenBack:
-    """What became of learnings.
+    """The outcome for learnings.
 
     Args:
-        left: learnings that are still there; `None` if they could not be read.
-        still_learning: users from whom something was still being learned after the wait, each with the service's word
-            for it. It can have the deleted text again.
+        left: learnings that are still stored; `None` if they could not be read.
+        still_learning: users with active learning after the wait, each with the service's word for it. New learnings
+            can contain the deleted text again.
         sent: ids in delete calls that took effect or may still do so.
     """
 
@@ -65,12 +65,12 @@ async def take_back(
     progress: Progress,
     seconds: float = WAIT_SECONDS,
 ) -> TakenBack:
-    """Delete learnings and look whether they are gone. A failure of the service is returned, not raised.
+    """Delete learnings and check that they are gone. Failures of the service are returned, not raised.
 
     Args:
         look: reads the learnings to delete.
         keep: keeps recovery copies of what is deleted next.
-        seconds: how long to wait for the end of learning before the learnings are deleted in any case.
+        seconds: longest wait for the end of learning; then the learnings are deleted anyway.
     """
     until = anyio.current_time() + seconds
     busy: Mapping[str, str] = {}
@@ -99,10 +99,10 @@ async def take_back(
 
 
 async def delete_by_id(scope: Scope, learnings: Sequence[Learning], sent: set[str]) -> None:
-    """Delete learnings by id. The API does not confine this to a user: the caller has checked the owners.
+    """Delete learnings by id. The API does not check the user, so the caller has checked the owners.
 
     Args:
-        sent: the ids of what is deleted, or may be, are added.
+        sent: receives ids that are deleted, or may be.
     """
     calls: tuple[tuple[Kind, Callable[[list[str]], Awaitable[object]]], ...] = (
         ("profile", scope.client.delete_profiles),
@@ -140,7 +140,7 @@ async def wait_for_learning(scope: Scope, users: Sequence[str], progress: Progre
 
 
 async def _wait(scope: Scope, users: Sequence[str], until: float, progress: Progress) -> dict[str, str]:
-    """Wait until nothing is being learned from some users, and return those for whom something still is."""
+    """Wait for the end of learning; return users for whom it continues."""
     busy = dict.fromkeys(users, "not_looked_at")
     pause = FIRST_PAUSE
 
@@ -166,26 +166,26 @@ async def _wait(scope: Scope, users: Sequence[str], until: float, progress: Prog
 
 
 async def _being_learned(scope: Scope, user_id: str) -> str:
-    """The service's word for what is being learned from a user, such as `extracting` or `queued`, or empty."""
+    """Return the service's word for a user's active learning, such as `extracting`, or nothing."""
     newest = await _newest_learnable(scope, user_id)
     if newest is None:
-        # Reflexio drops what it extracts from deleted requests.
+        # Reflexio drops extractions from deleted requests.
         return ""
     status = await learning_status(scope, newest.request.request_id)
     if status is None or status.status not in ("pending", "processing"):
         return ""
     word = status.reason or status.status
-    # Nothing runs for a request that waits for more of its conversation.
+    # No learning is active while a request waits for more of its conversation.
     return "" if word == "waiting_for_window" else word
 
 
 async def _newest_learnable(scope: Scope, user_id: str) -> RequestWithInteractions | None:
-    """The user's newest request from which something can be learned."""
+    """Return the user's newest request that can be learned from."""
     pager = SessionPager(scope, TrafficFilter(user_id=user_id), batch=SESSIONS_AT_ONCE)
     best: RequestWithInteractions | None = None
     async with aclosing(pager.slices()) as slices:
         async for part in slices:
-            # Sessions come by their newest request: an older session cannot have a newer one.
+            # Sessions are ordered by newest request, so older ones have no newer request.
             if best and part.newest < best.request.created_at:
                 break
             for item in part.requests:
@@ -196,5 +196,5 @@ async def _newest_learnable(scope: Scope, user_id: str) -> RequestWithInteractio
 
 
 def _arrival(item: RequestWithInteractions) -> int:
-    # Times are in whole seconds. Interactions are numbered as they arrive.
+    # Times are whole seconds; interaction ids grow with arrival.
     return max(one.interaction_id for one in item.interactions)

@@ -1,4 +1,4 @@
-"""Choosing learnings: those of a user, those that requests fed, or some by their ids or words."""
+"""Selects learnings: by user, source requests, ids or words."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from reflexio_mcp.traffic.scope import Scope
 __all__ = ["Selected", "Selection", "select_learnings", "unselected"]
 
 MOST_USERS: Final = 50
-"""Users whose learnings one call reads: the API limits calls a minute."""
+"""Maximum number of users per call: the API limits calls a minute."""
 
 NAMES_NOTHING: Final = "needs user_id, request_id, session_id or another filter of requests."
 
@@ -28,9 +28,9 @@ class Selection:
     """Which learnings a call means.
 
     Args:
-        learning_ids: as lists show them, `profile:…` or `user_playbook:…`; they need a user.
-        request_id: the learnings that this request fed.
-        wanted: the learnings that the requests of this filter fed, or all of a user if it names only the user.
+        learning_ids: `profile:…` or `user_playbook:…`; they need a user.
+        request_id: selects the learnings from this request.
+        wanted: selects the learnings from its requests, or all of a user if it names only the user.
         words: words of the learning itself.
     """
 
@@ -62,7 +62,7 @@ class Selection:
         return not self.words or words_of(self.words).are_in(texts)
 
     def describe(self, *, words: bool = True) -> str:
-        """The selection in words; for a record without the words, which may be words of a deleted learning."""
+        """Describe the selection, on records without its words, which may come from a deleted learning."""
         parts: list[str] = []
         if self.learning_ids:
             parts.append(f"{len(self.learning_ids):,} id{'s' * (len(self.learning_ids) != 1)}")
@@ -79,7 +79,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Selected:
-    """The learnings that a selection found.
+    """The selected learnings.
 
     Args:
         sources: the selected requests, by user.
@@ -95,10 +95,10 @@ class Selected:
 
 
 async def select_learnings(scope: Scope, selection: Selection) -> Selected:
-    """Find the learnings that a selection means, whatever their state.
+    """Find the selected learnings.
 
     Raises:
-        InvalidInput: it names nothing, or ids without a user.
+        InvalidInput: it selects by nothing, or by ids without a user.
         NotStored: the request is not stored, or not visible to this caller.
         Unreadable: the service fails to return the request.
     """
@@ -124,7 +124,7 @@ async def _by_ids(scope: Scope, user_id: str, selection: Selection) -> Selected:
     if selection.by_requests or selection.words:
         raise InvalidInput("learning_ids", "cannot go with a filter; give one of them.")
     wanted = dict.fromkeys(require_id("learning_ids", one) for one in selection.learning_ids)
-    # The API deletes anybody's ids, so only learnings of this user are ever selected.
+    # The API deletes any id, so only this user's learnings are selected.
     found = unselected([one for one in await learnings_of_user(scope, user_id) if one.learning_id in wanted])
     return Selected(found, not_found=tuple(one for one in wanted if one not in found.fed))
 
@@ -133,7 +133,7 @@ async def _by_request(scope: Scope, user_id: str, request_id: str) -> Selected:
     request_id = require_id("request_id", request_id)
     item = await get_stored(scope, request_id)
     if item is None or (user_id and item.request.user_id != user_id):
-        # For a confined caller, another user's request reads like a request that is not stored.
+        # A confined caller cannot tell another user's request from a missing one.
         whose = f" of user {quoted(user_id)}" if item or scope.user_id else ""
         raise NotStored(
             f"No request {quoted(request_id)}{whose} is stored here. What it taught may still be there: list the "
@@ -159,7 +159,7 @@ async def _by_filter(scope: Scope, wanted: TrafficFilter) -> Selected:
 
 
 def unselected(learnings: Sequence[Learning]) -> Learned:
-    """Learnings that were not selected by what fed them."""
+    """Learnings that were not selected by their sources."""
     return Learned(
         {
             one.learning_id: FedLearning(
