@@ -1,4 +1,4 @@
-"""`reflexio-mcp delete`, `correct` and `restore`: a plan, a question and a receipt, from a shell or from CI."""
+"""`reflexio-mcp delete`, `correct` and `restore`: a plan, a question and a receipt."""
 
 import sys
 from argparse import Namespace

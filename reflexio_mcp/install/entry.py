@@ -22,7 +22,7 @@ QUESTIONS: Final = {
     "reflexio-api-key": "Reflexio API key",
     "reflexio-mcp-token": "Bearer token of the shared Reflexio MCP server",
 }
-"""What VS Code asks a person for, by the id that an entry refers to."""
+"""Questions of VS Code, by the id that an entry refers to."""
 
 
 @dataclass(frozen=True, slots=True)

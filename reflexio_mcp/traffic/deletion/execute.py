@@ -112,12 +112,12 @@ async def begin(planned: Planned, origin: Origin, state: State) -> int:
 
 
 async def carry_out(scope: Scope, planned: Planned, state: State, number: int, progress: Progress) -> Receipt:
-    """Delete or correct what a plan names, and read again what is there.
+    """Delete or correct what a plan names, and read again what is stored.
 
-    Requests go by id, and only if they still are what was planned: a call for a whole session would include what
-    arrived since. Learnings go last, when nothing is being learned from their users any more.
+    Requests are deleted by id, and only if they are unchanged: a call for a whole session would include later
+    arrivals. Learnings come last, after learning has ended.
 
-    A failure does not raise: the receipt says what is gone and what is not.
+    Failures do not raise: the receipt says what is gone and what is not.
     """
     act = _Act(scope, planned, state, number, progress)
     if isinstance(planned.target, Correction):
