@@ -64,7 +64,8 @@ def run_explore(arguments: Namespace, settings: Settings) -> int:
         wanted.pop("user_id", None)  # A server that is confined to a user takes no `user_id`.
     # The person at the browser consents, so the page's own question replaces a form.
     consent = "preview" if settings.confirm == "ask" else settings.confirm
-    settings = replace(settings, confirm=consent, tools=(), oauth_issuer="", auth_token=())
+    # That person is the operator too: whoever can raise the cap is not held by it.
+    settings = replace(settings, confirm=consent, tools=(), oauth_issuer="", auth_token=(), delete_cap=0)
     # No message is needed if the command is stopped while the page is open.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     anyio.run(_serve, settings, wanted)

@@ -15,7 +15,9 @@ __all__ = ["URI_PREFIX", "document", "shell", "uri"]
 
 URI_PREFIX: Final = "ui://reflexio-mcp/explorer-"
 
-MODULES: Final = ("format", "dom", "host", "rows", "timeline", "table", "conversation", "sheet", "main")
+MODULES: Final = tuple(
+    "format dom host rows timeline reading table conversation sheet doing head main".split()
+)
 """In the order of imports."""
 
 _IMPORT = re.compile(r"^import \{[^}]*\} from \"\./[a-z]+\.js\";\n", re.MULTILINE)

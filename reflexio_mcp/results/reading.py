@@ -323,6 +323,7 @@ class ExplorerState(Row):
         whose: the user it is confined to.
         where, keeper: where requests are stored, and where recovery copies are, in words.
         rules: what the page says of each finding.
+        delete_cap: how many may be deleted in an hour; 0 for any number.
         filter: the filter that the page was opened with, its times in epoch seconds.
     """
 
@@ -331,6 +332,7 @@ class ExplorerState(Row):
     keeper: str
     masked: bool
     recovery_days: float
+    delete_cap: int
     tools: list[str]
     rules: dict[str, RuleWords]
     filter: dict[str, str | int | None]
@@ -342,8 +344,8 @@ class ExplorerData(Result):
     Args:
         sessions: rows of requests.
         looked_at: requests that were read for the rows or findings.
-        findings: ids of requests by the rule that finds them.
-        learning: where the learning of requests stands, by id.
+        without_words: the rows have no words yet, because secrets in them cannot be covered so soon.
+        findings: by the rule that finds them, the ids of requests, each with the interactions it stands in.
         requests: requests as they are stored, for a file.
         looked_up: how many of the ids were looked at before an export was large enough.
     """
@@ -353,8 +355,8 @@ class ExplorerData(Result):
     sessions: list[SessionRequests] = []
     looked_at: int = 0
     cursor: str | None = None
-    findings: dict[str, list[str]] = {}
-    learning: dict[str, str] = {}
+    without_words: bool = False
+    findings: dict[str, dict[str, list[int]]] = {}
     one: OneRequest | None = None
     plan: dict[str, Any] | None = None
     requests: list[dict[str, Any]] = []

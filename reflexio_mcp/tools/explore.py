@@ -46,11 +46,12 @@ async def explore_traffic(
 async def explorer_data(
     call: Call,
     asked: TrafficFilter,
-    view: Literal["rows", "findings", "learning", "request", "plan", "export"],
+    view: Literal["rows", "findings", "request", "plan", "export"],
     request_id: str = "",
     request_ids: list[str] | SkipJsonSchema[None] = None,
-    include_learnings: bool = False,
+    erase: bool = False,
     uncovered: bool = False,
+    hurried: bool = False,
     limit: Annotated[int, BeforeValidator(parameters.no_switch), Field(ge=1, le=10_000)] = 1000,
     cursor: str = "",
 ) -> Annotated[CallToolResult, ExplorerData]:
@@ -58,19 +59,17 @@ async def explorer_data(
 
     match view:
         case "rows" if request_ids is not None:
-            data = await explorer_views.rows_by_id(call, request_ids, uncovered=uncovered)
+            data = await explorer_views.rows_by_id(call, request_ids)
         case "rows":
-            data = await explorer_views.rows(call, asked, limit, cursor, uncovered=uncovered)
+            data = await explorer_views.rows(call, asked, limit, cursor, hurried=hurried)
         case "request":
             data = await explorer_views.one_request(call, request_id, cursor, uncovered=uncovered)
         case "plan":
-            data = await explorer_views.plan(call, request_ids or [], include_learnings=include_learnings)
+            data = await explorer_views.plan(call, request_ids or [], erase=erase)
         case "export":
-            data = await explorer_views.export(call, request_ids or [], uncovered=uncovered)
+            data = await explorer_views.export(call, request_ids or [])
         case "findings":
             data = await explorer_views.findings(call, asked, limit, cursor)
-        case "learning":
-            data = await explorer_views.learning(call, request_ids or [])
     result = answer(data, f"Data for the explorer page: {view}.")
     result.meta = page_pass(call)
     return result

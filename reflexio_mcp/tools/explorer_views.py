@@ -4,6 +4,8 @@ The answers are for the page, not for the model: whole pages of rows, in structu
 masked, cut and confined as everywhere, and secrets in it are covered until the person uncovers them.
 """
 
+import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -11,26 +13,32 @@ import anyio.to_thread
 
 from reflexio_mcp.consent.forms import prepare
 from reflexio_mcp.consent.policy import Question, Verdict, number_to_type
-from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.results.base import NOTICE, Room, shown_name, structured, visible
+from reflexio_mcp.results.base import NOTICE, Room, clip, shown_name, structured, visible
 from reflexio_mcp.results.reading import ExplorerData, ExplorerState, RequestRow, RuleWords, SessionRequests
 from reflexio_mcp.toolkit.context import Call, app_of, place_shown, scope_of
-from reflexio_mcp.traffic.audit.rules import ASKED_FINDINGS, FINDINGS, rule_of, select_each, severity_of
+from reflexio_mcp.traffic.audit.rules import (
+    ASKED_FINDINGS,
+    FINDINGS,
+    RULES,
+    findings_in,
+    rule_of,
+    severity_of,
+)
 from reflexio_mcp.traffic.deletion.plan import Options
 from reflexio_mcp.traffic.deletion.targets import Requests
 from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.learnings.find import FedLearning, Learned, find_interactions
 from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_requests
-from reflexio_mcp.traffic.reading.lookup import learning_status, read_request, read_set, require_id
+from reflexio_mcp.traffic.reading.lookup import read_request, read_set, require_id
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import Showing, redacted
-from reflexio_mcp.traffic.tasks import for_each
 from reflexio_mcp.traffic.times import iso
 
-__all__ = ["export", "findings", "learning", "one_request", "plan", "rows", "rows_by_id"]
+__all__ = ["export", "findings", "one_request", "plan", "rows", "rows_by_id"]
 
 IDS_AT_ONCE: Final = 500
 """Requests that one answer brings by id."""
@@ -43,11 +51,10 @@ EXPORT_CHARS: Final = 2_000_000
 
 EXPORT_STEP: Final = 50
 
-LEARNING_AT_ONCE: Final = 20
-"""Requests whose learning one answer tells; the service is asked about each, and answers 120 a minute."""
+LEARNINGS_NAMED: Final = 50
+"""Learnings that a plan names one by one."""
 
-LOOKUPS_AT_ONCE: Final = 6
-
+LEARNING_CHARS: Final = 300
 
 _NO_TEXT: Final = 10**9
 """Answers for the page have no text form."""
@@ -57,21 +64,29 @@ def _everything() -> Room:
     return Room(_NO_TEXT, 10**9)  # the page says how many rows it wants
 
 
-async def rows(call: Call, asked: TrafficFilter, limit: int, cursor: str, *, uncovered: bool) -> ExplorerData:
+async def rows(
+    call: Call, asked: TrafficFilter, limit: int, cursor: str, *, hurried: bool = False
+) -> ExplorerData:
     """A page of requests, newest session first, and with the first page what the server says of itself.
 
     Args:
         asked: the filter; a cursor may come without it.
         limit: requests at the most.
         cursor: from the page before.
-        uncovered: show secrets in the first words.
+        hurried: leave the words out if the formats of secrets have yet to be loaded, which takes a second or more.
     """
     scope = scope_of(call)
+    waits = hurried and not (scope.masked or "kingfisher_sdk" in sys.modules)
     wanted = open_cursor(scope, cursor, "requests", asked).filter if cursor else asked
     # A list leaves out what its filter names; the page keeps the rows of several filters together.
     named = {name: value for name, value in _names(scope, wanted).items() if value and name != "session_id"}
     page = await list_requests(
-        scope, asked, limit=limit, cursor=cursor, room=_everything, uncovered=uncovered
+        scope,
+        asked,
+        limit=limit,
+        cursor=cursor,
+        detail="masked" if waits else "summary",
+        room=_everything,
     )
     return ExplorerData(
         notice=NOTICE,
@@ -83,6 +98,7 @@ async def rows(call: Call, asked: TrafficFilter, limit: int, cursor: str, *, unc
         ],
         looked_at=page.looked_at.requests or 0,
         cursor=page.cursor,
+        without_words=waits,
     )
 
 
@@ -97,6 +113,7 @@ def _state(call: Call, wanted: TrafficFilter) -> ExplorerState:
         keeper=here,
         masked=settings.mask,
         recovery_days=settings.recovery_days,
+        delete_cap=settings.delete_cap,
         tools=sorted(app.tools),
         rules={
             name: RuleWords(why=rule_of(name).why, grave=severity_of(name) == "high")
@@ -121,11 +138,11 @@ def _names(scope: Scope, wanted: TrafficFilter) -> dict[str, str]:
     }
 
 
-async def rows_by_id(call: Call, request_ids: Sequence[str], *, uncovered: bool) -> ExplorerData:
+async def rows_by_id(call: Call, request_ids: Sequence[str]) -> ExplorerData:
     """Those of some requests that are stored."""
     scope = scope_of(call)
     found = list((await _read(scope, _ids(request_ids))).values())
-    shown = await Showing(scope, TrafficFilter(), uncovered=uncovered).requests(found)
+    shown = await Showing(scope, TrafficFilter()).requests(found)
     groups: dict[str, list[RequestRow]] = {}
     for item, row in zip(found, shown, strict=True):
         groups.setdefault(scope.shown_id(item.request.session_id), []).append(row)
@@ -160,54 +177,29 @@ async def findings(call: Call, asked: TrafficFilter, limit: int, cursor: str) ->
     after = open_cursor(scope, cursor, "requests", asked) if cursor else None
     wanted = after.filter if after else asked
     pager = SessionPager(scope, wanted, after=after)
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, list[int]]] = defaultdict(dict)
     following = None
     async for part in pager.slices():
-        for name, ids in (await anyio.to_thread.run_sync(_found_in, scope, wanted, part.requests)).items():
-            found.setdefault(name, []).extend(ids)
+        for name, places in (await anyio.to_thread.run_sync(_found_in, scope, wanted, part.requests)).items():
+            found[name] |= places
         if pager.requests_seen >= limit:
             following = pager.cursor("requests", part, None).encode(scope, asked)
             break
     return ExplorerData(
-        notice=NOTICE,
-        view="findings",
-        findings={name: ids for name, ids in found.items() if ids},
-        looked_at=pager.requests_seen,
-        cursor=following,
+        notice=NOTICE, view="findings", findings=found, looked_at=pager.requests_seen, cursor=following
     )
 
 
 def _found_in(
     scope: Scope, wanted: TrafficFilter, requests: Sequence[RequestWithInteractions]
-) -> dict[str, list[str]]:
+) -> dict[str, dict[str, list[int]]]:
     # Looks through every text of a session: in a worker thread, so that other calls go on meanwhile.
-    matching = wanted.pick(requests)
-    return {
-        name: [scope.shown_id(one.request.request_id) for one in items]
-        for name, items in select_each(matching).items()
-    }
-
-
-async def learning(call: Call, request_ids: Sequence[str]) -> ExplorerData:
-    """Where the learning of some requests stands, as far as the service says."""
-    scope = scope_of(call)
-    ids = _ids(request_ids)[:LEARNING_AT_ONCE]
-    if scope.user_id:
-        # The service tells it of anybody's request.
-        ids = list(await _read(scope, ids))
-    told: dict[str, str] = {}
-
-    async def look(request_id: str) -> None:
-        if status := await learning_status(scope, request_id):
-            told[scope.shown_id(request_id)] = status.status
-
-    try:
-        await for_each(ids, look, at_once=LOOKUPS_AT_ONCE)
-    except ReflexioError:
-        # A badge is missing then, and asked for again with the next rows.
-        if not told:
-            raise
-    return ExplorerData(notice=NOTICE, view="learning", learning=told)
+    found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for one in findings_in(wanted.pick(requests), [rule for rule in RULES if rule.selects]):
+        if one.alone:
+            places = found[one.name][scope.shown_id(one.request.request_id)]
+            places += [one.interaction_id] if one.interaction_id else []
+    return found
 
 
 async def one_request(call: Call, request_id: str, cursor: str, *, uncovered: bool) -> ExplorerData:
@@ -217,32 +209,55 @@ async def one_request(call: Call, request_id: str, cursor: str, *, uncovered: bo
     return ExplorerData(notice=NOTICE, view="request", one=found)
 
 
-async def plan(call: Call, request_ids: Sequence[str], *, include_learnings: bool) -> ExplorerData:
+async def plan(call: Call, request_ids: Sequence[str], *, erase: bool) -> ExplorerData:
     """What a deletion of some requests would take; nothing is deleted.
 
     Returns:
         `plan`, as the tools that delete show it; `type`, the number that the person types, or `None`; `learnings`, how
-        many learnings the requests fed.
+        many learnings the requests fed, and `learned`, the first of them one by one.
     """
     app, scope = app_of(call), scope_of(call)
     if "delete_requests" not in app.tools:
         raise InvalidInput("view", "plan is not possible here: nothing can be deleted through this server.")
     target = Requests.of(scope, request_ids)
-    prepared = await prepare(call, target, Options(include_learnings), confirm="")
+    prepared = await prepare(call, target, Options(erase=erase), confirm="")
     planned, first = prepared.planned, prepared.first
     shown = planned.plan if isinstance(first, Question) else first.plan or planned.plan
+    learned = planned.selected.learned if planned.selected.learned and scope.learns else Learned()
     facts = {
         "plan": structured(shown.model_copy(update={"examples": []})),  # the page has the words
-        "learnings": planned.selected.learned.count if planned.selected.learned and scope.learns else 0,
-        "include_learnings": include_learnings,
+        "learnings": learned.count,
+        "learned": await _named(scope, list(learned.fed.values())[:LEARNINGS_NAMED]),
         "type": number_to_type(app.settings, planned),
         "refused": first.status == "cannot_ask" if isinstance(first, Verdict) else False,
     }
     return ExplorerData(notice=NOTICE, view="plan", plan=facts)
 
 
-async def export(call: Call, request_ids: Sequence[str], *, uncovered: bool) -> ExplorerData:
-    """Requests as they are stored, for a file."""
+async def _named(scope: Scope, learnings: Sequence[FedLearning]) -> list[dict[str, Any]]:
+    """Learnings, each with the requests outside the set that it also comes from."""
+    others = defaultdict[str, set[int]](set)
+    for one in learnings:
+        others[one.learning.user_id] |= one.others
+    found = {user: await find_interactions(scope, user, ids) for user, ids in others.items() if ids}
+
+    def row(one: FedLearning) -> dict[str, Any]:
+        from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
+
+        learning = one.learning
+        places = found[learning.user_id].places if one.others else {}
+        return {
+            "learning_id": scope.shown_id(learning.learning_id),
+            "user_id": "" if scope.user_id else scope.shown_id(learning.user_id),
+            "content": "" if scope.masked else visible(clip(redact(learning.content), LEARNING_CHARS)),
+            "kept": sorted({scope.shown_id(places[turn][0]) for turn in one.others if turn in places}),
+        }
+
+    return await anyio.to_thread.run_sync(lambda: [row(one) for one in learnings])
+
+
+async def export(call: Call, request_ids: Sequence[str]) -> ExplorerData:
+    """Requests as they are stored, for a file, with secrets covered."""
     if scope_of(call).masked:
         raise InvalidInput("view", "export is not possible here: this server hides what is stored.")
     ids = _ids(request_ids)
@@ -253,7 +268,7 @@ async def export(call: Call, request_ids: Sequence[str], *, uncovered: bool) -> 
         found = await _read(scope_of(call), step)
         for one in step:
             if item := found.get(one):
-                kept = item if uncovered else await anyio.to_thread.run_sync(redacted, item)
+                kept = await anyio.to_thread.run_sync(redacted, item)
                 requests.append(_exported(kept))
                 chars += sum(len(turn.content) for turn in kept.interactions)
         looked_up += len(step)

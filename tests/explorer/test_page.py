@@ -34,7 +34,7 @@ SCENARIOS: list[tuple[str, str, dict[str, str]]] = [
     ("readsMoreOnceTheFilterLetsMoreThrough", "team", {}),
     ("findsTheWordsItIsOpenedWith", "team", {}),
     ("leavesInPlaceWhatIsInUseWhenMoreArrives", "team", {}),
-    ("coversAgainWhatWasReadUncovered", "team", {}),
+    ("showsRowsBeforeTheirWords", "team", {}),
     ("saysWhatCameOfItWhoeverListens", "team", {}),
     ("exportsWhatIsSelected", "team", {}),
     ("worksByKeyboardAlone", "team", {}),

@@ -13,7 +13,6 @@ from mcp.types import CallToolResult
 from reflexio_mcp.explorer.document import document, uri
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
-from tests.deletion.support import World
 from tests.explorer.stocking import Request, write
 from tests.support.stdio import MODERN, REVISIONS, Revision, environment, open_session
 
@@ -142,17 +141,13 @@ async def test_secrets_are_covered_until_they_are_asked_for(tmp_path: Path) -> N
             ("request", {"request_id": "r1"}),
             ("export", {"request_ids": ["r1"]}),
         ):
-            covered, shown = (
-                await ask(client, view, **given),
-                await ask(client, view, uncovered=True, **given),
-            )
-            assert "AKIA" not in str(covered), view
-            assert "AKIA" in str(shown), view
+            assert "AKIA" not in str(await ask(client, view, **given)), view
+        assert "AKIA" in str(await ask(client, "request", request_id="r1", uncovered=True))
 
 
 async def test_under_the_mask_the_page_gets_no_stored_word(tmp_path: Path) -> None:
     async with served(tmp_path, talk("r1"), REFLEXIO_MCP_MASK="1") as client:
-        rows = await ask(client, "rows", uncovered=True)
+        rows = await ask(client, "rows")
         request = await ask(client, "request", request_id="r1", uncovered=True)
         plan = await ask(client, "plan", request_ids=["r1"])
         assert "peanuts" not in str((rows, request, plan))
@@ -184,20 +179,9 @@ async def test_findings_name_the_requests_they_are_about(tmp_path: Path) -> None
     requests = (talk("r1", text=SECRET), talk("r2", "other"))
     async with served(tmp_path, *requests) as client:
         answer = await ask(client, "findings")
-        assert answer["findings"]["probable-secret"] == ["r1"]
+        [(request, places)] = answer["findings"]["probable-secret"].items()
+        assert (request, len(places)) == ("r1", 1)
         assert answer["looked_at"] == 2
-
-
-async def test_the_page_is_told_whose_learning_waits_or_failed(tmp_path: Path) -> None:
-    world = World(":memory:", tmp_path)
-    for one, user in (("r1", "ann"), ("r2", "ann"), ("theirs", "bob")):
-        await world.put(one, user=user)
-    world.backend.learning = [{"status": "pending", "reason": "waiting_for_window"}, {"status": "failed"}]
-    async with world.connect(REFLEXIO_USER_ID="ann") as caller:
-        told = (await ask(caller.client, "learning", request_ids=["r1", "r2", "theirs", "gone"]))["learning"]
-    assert sorted(told) == ["r1", "r2"]
-    assert sorted(told.values()) == ["failed", "pending"]
-    await world.close()
 
 
 async def test_read_only_has_no_plan_to_carry_out(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 /** A session read from top to bottom: what was said, what is found in it, and what was learned from it. */
 
 import { el, fill, stored } from "./dom.js";
-import { counted, number } from "./format.js";
+import { counted, number, shortened } from "./format.js";
+import { messageOf } from "./host.js";
 
 /** @typedef {import("./rows.js").Row} Row */
-/** @typedef {import("./table.js").Detail} Detail */
-/** @typedef {import("./table.js").Turn} Turn */
+/** @typedef {import("./reading.js").Detail} Detail */
+/** @typedef {import("./reading.js").Turn} Turn */
 /**
  * @typedef {object} Learning as `list_learnings` gives it
  * @property {string} learning_id
@@ -16,7 +17,7 @@ import { counted, number } from "./format.js";
  * @property {number} [characters] of the content, where it is hidden
  * @property {string} [trigger]
  * @property {string} [quotes]
- * @property {{request_id: string, interactions: number[]}[]} [from_requests]
+ * @property {{request_id: string, interactions: number[]}[]} [from_requests] interactions are counted from 1
  * @property {number} [more_requests]
  */
 /**
@@ -31,12 +32,15 @@ import { counted, number } from "./format.js";
  * @property {((row: Row, turn: Turn) => void) | null} removeTurn
  * @property {(rule: string) => {words: string, why: string, grave: boolean}} rule
  * @property {(ids: Set<string>) => void} light
- * @property {(at: number) => string} day
- * @property {(at: number) => string} moment
+ * @property {(text: string) => void} copy
+ * @property {() => void} closed
+ * @property {() => import("./format.js").Clock} clock
  */
 
 /** Requests that are shown before the page asks whether to go on. */
 const SHOWN = 10;
+const FOLD_LINES = 12;
+const FOLD_CHARS = 900;
 const REDACTED = /\[redacted(?:: ([^\]\n]{1,60}))?\]/g;
 
 export class Conversation {
@@ -54,22 +58,31 @@ export class Conversation {
     this.remark = "";
     this.failed = false;
     this.asked = 0;
+    /** Long texts that are shown whole, by their interaction. @type {Set<number>} */
+    this.unfolded = new Set();
     this.draw();
   }
 
   /** Show a session, from one of its requests on if one is named. @param {string} session @param {string} [request] */
   async show(session, request = "") {
     this.request = request;
-    if (session === this.session) {
-      this.draw();
-      this.goTo();
-      return;
-    }
-    this.session = session;
-    this.shown = SHOWN;
-    this.place.scrollTop = 0;
-    await this.reload();
+    if (session !== this.session) {
+      this.session = session;
+      this.shown = SHOWN;
+      this.place.scrollTop = 0;
+      await this.reload();
+    } else this.draw();
     this.goTo();
+  }
+
+  close() {
+    if (!this.session) return;
+    this.session = this.request = "";
+    this.asked += 1;
+    this.learnings = [];
+    this.draw();
+    this.owner.light(new Set());
+    this.owner.closed();
   }
 
   /** Read again what was learned, and draw everything anew. */
@@ -96,7 +109,7 @@ export class Conversation {
       this.owner.light(new Set(this.learnings.flatMap((one) => requestsOf(one))));
     } catch (error) {
       if (turn !== this.asked) return;
-      this.remark = `What was learned is not known. ${error instanceof Error ? error.message : ""}`;
+      this.remark = `What was learned is not known. ${messageOf(error)}`;
       this.failed = true;
     }
     this.draw();
@@ -115,13 +128,16 @@ export class Conversation {
   }
 
   goTo() {
-    this.part(this.request)?.scrollIntoView({ block: "nearest" });
+    if (this.request) this.part(this.request)?.scrollIntoView({ block: "nearest" });
   }
 
   draw() {
-    const rows = [...this.owner.rows(this.session)].reverse();
-    this.place.classList.toggle("idle", !this.session);
-    const { remove } = this.owner;
+    this.place.hidden = !this.session;
+    if (!this.session) {
+      fill(this.place);
+      return;
+    }
+    const rows = this.owner.rows(this.session).reverse();
     const shown = rows.slice(0, Math.max(this.shown, rows.findIndex((row) => row.id === this.request) + 1));
     const known = new Set(shown.map((row) => row.id));
     // What comes from no request that is here stands at the end.
@@ -129,11 +145,8 @@ export class Conversation {
     const left = rows.length - shown.length;
     fill(
       this.place,
-      el("div", { class: "topline" }, el("h2", {}, "Conversation"),
-        rows.length > 0 && remove && el("button", { class: "link", type: "button", onclick: () => remove(rows) }, "Delete it…")),
-      rows.length === 0 && el("p", { class: "quiet" }, this.session
-        ? "Nothing of this session is stored any more."
-        : "Open a session to read it here, with what was learned from it."),
+      this.head(rows),
+      rows.length === 0 && el("p", { class: "quiet" }, "Nothing of this session is stored any more."),
       ...shown.map((row) => this.said(row)),
       left > 0 && el("button", { class: "link", type: "button", onclick: () => {
         this.shown += SHOWN;
@@ -147,39 +160,94 @@ export class Conversation {
     );
   }
 
+  /** The name of the session, whose it is, and what can be done with all of it. @param {Row[]} rows the first on top */
+  head(rows) {
+    const { remove, copy } = this.owner;
+    const users = [...new Set(rows.map((row) => row.user))];
+    return el("header", { class: "topline" },
+      el("div", { class: "title" },
+        el("h2", { dir: "auto" }, rows.find((row) => row.words)?.words ?? "Conversation"),
+        el("p", { class: "facts" },
+          ...users.slice(0, 3).flatMap((user, at) => [at > 0 && ", ", stored(shortened(user))]), users.length > 3 && ` and ${users.length - 3} more`,
+          ` · ${counted(rows.length, "request")} · session `, stored(shortened(this.session, 28), "mono"),
+          el("button", { class: "link small", type: "button", onclick: () => copy(this.session) }, "Copy session id"))),
+      el("div", { class: "buttons" },
+        rows.length > 0 && remove && el("button", { class: "plain", type: "button", onclick: () => remove(rows) }, "Delete…"),
+        el("button", { class: "quiet-button", type: "button", onclick: () => this.close() }, "Close")));
+  }
+
   /** One request: its interactions, what is found in it, what was learned from it. @param {Row} row */
   said(row) {
     const detail = this.owner.detail(row);
-    const { remove } = this.owner;
+    const { remove, copy } = this.owner;
     const learned = this.learnings.filter((one) => requestsOf(one)[0] === row.id);
+    const lastTurn = (/** @type {Learning} */ one) => Math.max(...(one.from_requests?.[0].interactions ?? []));
+    const beside = new Set();
+    const bubbles = detail.turns.flatMap((turn, at) => {
+      const here = learned.filter((one) => lastTurn(one) === at + 1);
+      for (const one of here) beside.add(one);
+      return [this.bubble(row, turn), ...here.map((one) => this.card(one))];
+    });
+    const placed = new Set(detail.turns.map((turn) => turn.id));
     return el(
-      "section", { class: `said-in${row.id === this.request ? " opened" : ""}`, "data-id": row.id, "aria-label": `Request of ${this.owner.moment(row.at)}` },
+      "section", { class: `said-in${row.id === this.request ? " opened" : ""}`, "data-id": row.id, "aria-label": `Request of ${this.owner.clock().moment(row.at)}` },
       el("div", { class: "topline" },
-        el("p", { class: "facts" }, [this.owner.moment(row.at), row.source].filter(Boolean).join(" · ")),
-        remove && el("button", { class: "link small", type: "button", onclick: () => remove([row]) }, "Delete request…")),
-      ...row.findings.map((rule) => {
-        const { words, why, grave } = this.owner.rule(rule);
-        return el("details", { class: `finding${grave ? " warn" : ""}` }, el("summary", {}, words), el("p", {}, why));
-      }),
+        el("p", { class: "facts", title: this.owner.clock().exact(row.at) }, [this.owner.clock().moment(row.at), row.source, row.version].filter(Boolean).join(" · ")),
+        el("span", { class: "buttons" },
+          el("button", { class: "link small", type: "button", title: row.id, onclick: () => copy(row.id) }, "Copy request id"),
+          remove && el("button", { class: "link small", type: "button", onclick: () => remove([row]) }, "Delete request…"))),
+      // What is not found in one of these interactions is told of the request.
+      ...this.findings(row, (turns) => !turns.some((id) => placed.has(id))),
       detail.state === "loading" && el("p", { class: "quiet" }, row.words || "Reading."),
-      detail.state === "failed" && el("p", { class: "note" }, detail.note),
-      ...detail.turns.map((turn) => this.bubble(row, turn)),
+      detail.state === "failed" && el("p", { class: "note", role: "alert" }, detail.note),
+      detail.state === "failed" && el("button", { class: "link", type: "button", onclick: () => this.owner.more(row) }, "Try again"),
+      ...bubbles,
       detail.cursor && detail.state === "ready" && el("button", { class: "link", type: "button", onclick: () => this.owner.more(row) }, "Read on"),
-      ...learned.map((one) => this.card(one)),
+      ...learned.filter((one) => !beside.has(one)).map((one) => this.card(one)),
+      detail.state === "ready" && detail.note && el("p", { class: "facts" }, detail.note),
     );
+  }
+
+  /** Findings by name, each opening to its reason. @param {Row} row @param {(turns: number[]) => boolean} wanted */
+  findings(row, wanted) {
+    return [...row.findings].filter(([, turns]) => wanted(turns)).map(([rule]) => {
+      const { words, why, grave } = this.owner.rule(rule);
+      return el("details", { class: `finding${grave ? " warn" : ""}` }, el("summary", {}, words), el("p", {}, why));
+    });
   }
 
   /** @param {Row} row @param {Turn} turn */
   bubble(row, turn) {
     const { removeTurn } = this.owner;
     const own = turn.role.toLowerCase() === "user";
+    const found = this.findings(row, (turns) => turns.includes(turn.id));
+    const grave = found.some((one) => one.classList.contains("warn"));
+    const text = el("div", { class: "text", dir: "auto" }, ...this.chipped(row, turn));
     return el(
-      "div", { class: `bubble${own ? " own" : ""}` },
+      "div", { class: `bubble${own ? " own" : ""}${grave ? " marked" : ""}` },
       el("p", { class: "facts" }, stored(turn.role),
-        removeTurn && turn.id > 0 && el("button", { class: "link small", type: "button", "aria-label": "Delete this interaction", onclick: () => removeTurn(row, turn) }, "Delete…")),
-      el("div", { class: "text", dir: "auto" }, ...this.chipped(row, turn)),
+        removeTurn && turn.id > 0 && el("button", { class: "link small", type: "button", onclick: () => removeTurn(row, turn) }, "Delete interaction…")),
+      text, this.fold(turn, text),
       ...turn.beside.map(([name, value]) => el("p", { class: "facts" }, `${name} `, stored(value))),
+      ...found,
     );
+  }
+
+  /** A button that shows the whole of a long text. @param {Turn} turn @param {HTMLElement} text */
+  fold(turn, text) {
+    if (turn.text.length <= FOLD_CHARS && turn.text.split("\n", FOLD_LINES + 1).length <= FOLD_LINES) return null;
+    const button = el("button", { class: "link small", type: "button", onclick: () => {
+      if (!this.unfolded.delete(turn.id)) this.unfolded.add(turn.id);
+      fold();
+    } });
+    const fold = () => {
+      const whole = this.unfolded.has(turn.id);
+      text.classList.toggle("folded", !whole);
+      button.textContent = whole ? "Show less" : "Show all";
+      button.setAttribute("aria-expanded", String(whole));
+    };
+    fold();
+    return button;
   }
 
   /** A text whose covered places are buttons that show one of them each. @param {Row} row @param {Turn} turn */
@@ -193,7 +261,7 @@ export class Conversation {
           chip.textContent = hiddenIn(parts, (at - 1) / 2, await this.owner.whole(row, turn));
           chip.disabled = true;
         } catch (error) {
-          chip.title = error instanceof Error ? error.message : String(error);
+          chip.title = messageOf(error);
         }
       } }, (piece || "covered").replaceAll("-", " "));
       return chip;
@@ -206,17 +274,17 @@ export class Conversation {
     const facts = [
       one.learning_id.startsWith("profile") ? "Profile" : "Playbook",
       one.state && one.state !== "current" && one.state,
-      one.changed_at && this.owner.day(Date.parse(one.changed_at)),
+      one.changed_at && this.owner.clock().day(Date.parse(one.changed_at)),
       from > 0 && `from ${counted(from, "request")}`,
     ];
     const { takeBack } = this.owner;
     return el(
       "article", { class: "card" },
-      el("p", { class: "facts" }, "Learned · ", facts.filter(Boolean).join(" · ")),
+      el("div", { class: "topline" }, el("p", { class: "facts" }, "Learned · ", facts.filter(Boolean).join(" · ")),
+        takeBack && el("button", { class: "link small", type: "button", onclick: () => takeBack(one) }, "Take back…")),
       el("p", { class: "text", dir: "auto" }, one.content ?? (one.characters ? `${number(one.characters)} characters` : "")),
       one.trigger && el("p", { class: "facts" }, "When: ", stored(one.trigger)),
       one.quotes && el("p", { class: "facts" }, "Quotes: ", stored(one.quotes)),
-      takeBack && el("button", { class: "link small", type: "button", onclick: () => takeBack(one) }, "Take back…"),
     );
   }
 }

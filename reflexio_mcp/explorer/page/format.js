@@ -109,6 +109,12 @@ export function shortened(id, most = 20) {
   return `${letters.slice(0, most - tail - 1).join("")}…${letters.slice(-tail).join("")}`;
 }
 
+/** What the server says, without the sentences that speak of arguments and tools. @param {string} text */
+export function forPeople(text) {
+  const sentences = text.split(/(?<=[.:;]) (?=[A-Z\d])/);
+  return sentences.filter((one) => !/\b[a-z]+(_[a-z]+)+\b|\b[a-z_]+=\w/.test(one)).join(" ");
+}
+
 /** The host part of an address. @param {string} where */
 export function placeOf(where) {
   try {

@@ -9,8 +9,9 @@
  * @typedef {{theme?: "light" | "dark", styles?: {variables?: Record<string, string | undefined>},
  *   displayMode?: string, availableDisplayModes?: string[], timeZone?: string,
  *   containerDimensions?: {height?: number, maxHeight?: number, width?: number, maxWidth?: number},
- *   safeAreaInsets?: {top: number, right: number, bottom: number, left: number}}} HostContext
- * @typedef {{serverTools?: object, downloadFile?: object, updateModelContext?: object}} Capabilities
+ *   safeAreaInsets?: {top: number, right: number, bottom: number, left: number}, place?: string}} HostContext
+ *   `place` is what the address of the host says
+ * @typedef {{serverTools?: object, downloadFile?: object, updateModelContext?: object, experimental?: Record<string, object>}} Capabilities
  * @typedef {{resolve: (value: any) => void, reject: (error: Error) => void}} Waiting
  * @typedef {(message: string) => void} OnProgress
  */
@@ -22,6 +23,19 @@ export const PAGE_KEY = "reflexio-mcp/page";
 
 /** A host that has not answered the first message by now shows no apps. */
 const ANSWER_MS = 10_000;
+
+/** Key under which a host that has an address says that it keeps a place of the page there. */
+const PLACE_KEY = "reflexio-mcp/place";
+
+/** @param {ToolResult} result */
+export function textOf(result) {
+  return (result.content ?? []).map((part) => part.text ?? "").join("\n").trim();
+}
+
+/** @param {unknown} error */
+export function messageOf(error) {
+  return error instanceof Error ? error.message : String(error);
+}
 
 /** The host could not be reached, refused a message, or failed. */
 export class HostError extends Error {}
@@ -46,8 +60,8 @@ export class Host {
     this.oninput = () => {};
     /** @type {(result: ToolResult) => void} */
     this.onresult = () => {};
-    /** @type {() => void} */
-    this.onteardown = () => {};
+    /** @type {(place: string) => void} */
+    this.onplace = () => {};
     window.addEventListener("message", (event) => this.receive(event));
   }
 
@@ -100,6 +114,11 @@ export class Host {
     } catch {
       // The server says it again with the next tool result.
     }
+  }
+
+  /** Let a host that has an address keep a place of the page in it. @param {string} place */
+  remember(place) {
+    if (this.capabilities.experimental?.[PLACE_KEY]) this.notify(PLACE_KEY, { place });
   }
 
   /**
@@ -169,11 +188,13 @@ export class Host {
       case "ui/notifications/host-context-changed":
         this.merge(params);
         return;
+      case PLACE_KEY:
+        this.onplace(String(params.place ?? ""));
+        return;
       case "notifications/progress":
         this.progress.get(params.progressToken)?.(String(params.message ?? ""));
         return;
       case "ui/resource-teardown":
-        this.onteardown();
         this.answer(message.id, {});
         return;
       case "ping":

@@ -2,14 +2,12 @@
 
 /**
  * @typedef {{id: string, session: string, user: string, at: number, source: string, version: string, turns: number,
- *   words: string, passage: string, evaluation: boolean, secret: boolean, learning: string, findings: string[]}} Row
- *   `passage` is what stands around the words that are looked for
+ *   words: string, passage: string, evaluation: boolean, secret: boolean, findings: Map<string, number[]>}} Row
+ *   `passage` is what stands around the words that are looked for; `findings` are rules with the interactions they found
  * @typedef {{words: string, user: string, session: string, source: string, version: string, finding: string,
  *   start: number | null, end: number | null}} Filter times in milliseconds, both inclusive
  * @typedef {{id: string, rows: Row[], total: number, users: string[], sources: string[], first: number, last: number,
  *   evaluation: number}} Session `rows` are those that match, newest first; `total` counts all of them
- * @typedef {"when" | "user" | "requests" | "source"} SortKey
- * @typedef {{key: SortKey, down: boolean}} Sort
  */
 
 /** @type {Readonly<Filter>} */
@@ -31,8 +29,6 @@ export class Index {
     /** The filter the server applied to all of it. @type {Filter} */
     this.base = { ...NO_FILTER };
     this.complete = false;
-    /** Requests whose first words hold a secret, or may hold one. @type {Set<string>} */
-    this.secret = new Set();
     /** Requests that match the words, or `null` where no words are looked for. @type {Set<string> | null} */
     this.found = null;
   }
@@ -41,15 +37,21 @@ export class Index {
   add(rows) {
     for (const row of rows) {
       const known = this.rows.get(row.id);
-      if (row.secret) this.secret.add(row.id);
       if (!known) this.totals.set(row.session, (this.totals.get(row.session) ?? 0) + 1);
       else {
         row.findings = known.findings;
         row.passage ||= known.passage;
-        row.learning ||= known.learning;
       }
       this.rows.set(row.id, row);
     }
+    return rows;
+  }
+
+  /** Keep where a rule finds something; returns of which requests it was not known. @param {string} rule @param {Record<string, number[]>} places by request */
+  note(rule, places) {
+    const fresh = Object.keys(places).filter((id) => this.rows.get(id)?.findings.has(rule) === false);
+    for (const id of fresh) this.rows.get(id)?.findings.set(rule, places[id]);
+    return fresh;
   }
 
   /** The requests of a session, newest first. @param {string} session */
@@ -80,9 +82,8 @@ export class Index {
   /**
    * What matches: sessions, counts of each choice, and the rows without the period for the timeline.
    * @param {Filter} filter
-   * @param {Sort} sort
    */
-  match(filter, sort) {
+  match(filter) {
     /** @type {Counts} */
     const counts = { user: new Map(), source: new Map(), version: new Map(), finding: new Map() };
     /** @type {Map<string, Session>} */
@@ -126,7 +127,7 @@ export class Index {
       session.total = this.totals.get(session.id) ?? session.rows.length;
       session.rows.sort(newestFirst);
     }
-    const list = [...sessions.values()].sort(order(sort));
+    const list = [...sessions.values()].sort((a, b) => b.last - a.last || (a.id < b.id ? 1 : -1));
     return { sessions: list, rows: matching, anyTime, counts };
   }
 }
@@ -138,35 +139,13 @@ function newestFirst(a, b) {
 
 /** @param {Row} row @param {"user" | "source" | "version" | "finding"} facet @param {string} value */
 function has(row, facet, value) {
-  return facet === "finding" ? row.findings.includes(value) : row[facet] === value;
+  return facet === "finding" ? row.findings.has(value) : row[facet] === value;
 }
 
 /** @param {Map<string, number>} into @param {Row} row @param {"user" | "source" | "version" | "finding"} facet */
 function count(into, row, facet) {
-  const values = facet === "finding" ? row.findings : [row[facet]];
+  const values = facet === "finding" ? row.findings.keys() : [row[facet]];
   for (const value of values) into.set(value, (into.get(value) ?? 0) + 1);
-}
-
-/** @param {Sort} sort @returns {(a: Session, b: Session) => number} */
-function order(sort) {
-  const sign = sort.down ? -1 : 1;
-  /** @param {Session} a @param {Session} b */
-  const newest = (a, b) => b.last - a.last || (a.id < b.id ? 1 : -1);
-  switch (sort.key) {
-    case "when":
-      return (a, b) => sign * -newest(a, b);
-    case "requests":
-      return (a, b) => sign * (a.rows.length - b.rows.length) || newest(a, b);
-    case "user":
-      return (a, b) => sign * compare(a.users[0], b.users[0]) || newest(a, b);
-    case "source":
-      return (a, b) => sign * compare(a.sources[0] ?? "", b.sources[0] ?? "") || newest(a, b);
-  }
-}
-
-/** @param {string} a @param {string} b */
-function compare(a, b) {
-  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 /** The rows of one page of the server's answer. @param {any} answer @returns {Row[]} */
@@ -187,8 +166,7 @@ export function rowsOf(answer) {
         passage: one.found ?? "",
         evaluation: one.evaluation_only === true,
         secret: one.redacted === true,
-        learning: "",
-        findings: [],
+        findings: new Map(),
       });
     }
   }

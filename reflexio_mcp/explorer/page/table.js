@@ -1,4 +1,4 @@
-/** The table: sessions, their requests and turns, drawn only where they are seen. */
+/** The table: sessions and their requests, drawn only where they are seen. */
 
 import { el, renew, set, stored } from "./dom.js";
 import { counted, number, shortened } from "./format.js";
@@ -6,10 +6,7 @@ import { counted, number, shortened } from "./format.js";
 /** @typedef {import("./rows.js").Row} Row */
 /** @typedef {import("./rows.js").Session} Session */
 /** @typedef {import("./format.js").Clock} Clock */
-/** @typedef {{id: number, role: string, text: string, at: number | null, beside: [string, string][]}} Turn */
-/** @typedef {{state: "loading" | "ready" | "failed", turns: Turn[], note: string, cursor: string}} Detail */
-/** @typedef {{kind: "session", key: string, session: Session} | {kind: "request", key: string, row: Row}
- *   | {kind: "detail", key: string, row: Row}} Line */
+/** @typedef {{kind: "session", key: string, session: Session} | {kind: "request", key: string, row: Row}} Line */
 /**
  * @typedef {object} Owner what the table asks of the page
  * @property {() => Clock} clock
@@ -17,21 +14,13 @@ import { counted, number, shortened } from "./format.js";
  * @property {boolean} selectable
  * @property {Set<string>} lit ids of requests that a learning comes from
  * @property {(rows: Row[], on: boolean) => void} select
- * @property {(row: Row) => Detail} detail of an opened request; begins to load it
- * @property {(row: Row) => void} more load the rest of an opened request
  * @property {() => string[]} marks words that are looked for, in lower case
  * @property {(rule: string) => string} ruleWords
  * @property {(rule: string) => boolean} grave
- * @property {(text: string) => void} copy
- * @property {() => void} moved something was opened, closed or scrolled
- * @property {(rows: Row[]) => void} seen told the requests that are on the screen; of a closed session its newest one
- * @property {(line: Exclude<Line, {kind: "detail"}>) => void} opened
+ * @property {(line: Line) => void} read show what was said in a session or request
  */
 
 const OVERSCAN = 8;
-/** Height of an opened request until it is measured. */
-const GUESS = 120;
-const FOLD_LINES = 12;
 /** Characters of badges that fit beside each other. */
 const BADGE_CHARS = 16;
 
@@ -47,29 +36,20 @@ export class Table {
     this.lines = [];
     /** Where a line is among `lines`. @type {Map<string, number>} */
     this.at = new Map();
-    this.tops = new Float64Array(1);
     /** @type {Set<string>} */
     this.open = new Set();
     /** @type {Map<string, HTMLElement>} */
     this.drawn = new Map();
-    /** What an opened request was drawn from. @type {WeakMap<HTMLElement, [Detail, Clock]>} */
-    this.from = new WeakMap();
-    /** @type {Map<string, number>} */
-    this.heights = new Map();
-    /** Long turns that are shown whole. @type {Set<string>} */
-    this.unfolded = new Set();
     /** The line that has, or would get, the focus. */
     this.current = "";
     /** The line whose box was clicked last: with the Shift key a click goes from there. */
     this.anchor = "";
     this.rowHeight = 36;
-    this.observer = new ResizeObserver((entries) => this.measured(entries));
     let due = 0;
     scroller.addEventListener("scroll", () => {
       due ||= requestAnimationFrame(() => {
         due = 0;
         this.draw();
-        this.owner.moved();
       });
     }, { passive: true });
     new ResizeObserver(() => this.resized()).observe(scroller);
@@ -94,11 +74,8 @@ export class Table {
       const key = `s ${session.id}`;
       this.lines.push({ kind: "session", key, session });
       if (!this.open.has(key)) continue;
-      for (const row of session.rows) {
-        const rowKey = `r ${row.id}`;
-        this.lines.push({ kind: "request", key: rowKey, row });
-        if (this.open.has(rowKey)) this.lines.push({ kind: "detail", key: `d ${row.id}`, row });
-      }
+      // As it was said, the first on top.
+      for (const row of session.rows.toReversed()) this.lines.push({ kind: "request", key: `r ${row.id}`, row });
     }
     this.at = new Map(this.lines.map((line, at) => [line.key, at]));
     if (!this.at.has(this.current)) this.current = this.lines[0]?.key ?? "";
@@ -111,16 +88,7 @@ export class Table {
   }
 
   place() {
-    const tops = new Float64Array(this.lines.length + 1);
-    let y = 0;
-    for (let at = 0; at < this.lines.length; at += 1) {
-      tops[at] = y;
-      const line = this.lines[at];
-      y += line.kind === "detail" ? (this.heights.get(line.key) ?? GUESS) : this.rowHeight;
-    }
-    tops[this.lines.length] = y;
-    this.tops = tops;
-    this.body.style.height = `${y}px`;
+    this.body.style.height = `${this.lines.length * this.rowHeight}px`;
     this.scroller.setAttribute("aria-rowcount", String(this.lines.length + 1));
   }
 
@@ -129,11 +97,7 @@ export class Table {
     for (const [key, one] of this.drawn) {
       const line = this.lineOf(key);
       if (line?.kind === "session") this.fillSession(one, line.session);
-      else if (line?.kind === "request") this.fillRequest(one, line.row);
-      else if (line) {
-        const [detail, clock] = this.from.get(one) ?? [];
-        if (detail !== this.owner.detail(line.row) || clock !== this.owner.clock()) this.refreshDetail(line.row.id);
-      }
+      else if (line) this.fillRequest(one, line.row);
     }
   }
 
@@ -142,22 +106,10 @@ export class Table {
     return this.lines[this.at.get(key) ?? -1];
   }
 
-  /** The first line that ends below a height. @param {number} y */
-  lineAt(y) {
-    let low = 0;
-    let high = this.lines.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.tops[middle + 1] <= y) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-
   draw() {
     const { scrollTop, clientHeight } = this.scroller;
-    const first = Math.max(0, this.lineAt(scrollTop) - OVERSCAN);
-    const last = Math.min(this.lines.length, this.lineAt(scrollTop + clientHeight) + 1 + OVERSCAN);
+    const first = Math.max(0, Math.min(this.lines.length, Math.floor(scrollTop / this.rowHeight)) - OVERSCAN);
+    const last = Math.min(this.lines.length, Math.ceil((scrollTop + clientHeight) / this.rowHeight) + OVERSCAN);
     /** @type {Set<string>} */
     const wanted = new Set();
     for (let at = first; at < last; at += 1) wanted.add(this.lines[at].key);
@@ -166,7 +118,6 @@ export class Table {
     if (focused >= 0) wanted.add(this.current);
     for (const [key, one] of this.drawn) {
       if (wanted.has(key)) continue;
-      this.observer.unobserve(one);
       one.remove();
       this.drawn.delete(key);
     }
@@ -182,10 +133,6 @@ export class Table {
     if (focused >= 0 && focused < first) draw(focused);
     for (let at = first; at < last; at += 1) draw(at);
     if (focused >= last) draw(focused);
-    this.owner.seen(this.lines.slice(first, last).flatMap((line) => {
-      if (line.kind === "session") return line.session.rows.find((row) => !row.evaluation) ?? [];
-      return line.row.evaluation ? [] : line.row;
-    }));
   }
 
   /** @param {number} at @returns {HTMLElement} */
@@ -195,9 +142,8 @@ export class Table {
     if (!one) {
       one = this.made(line);
       this.drawn.set(line.key, one);
-      if (line.kind === "detail") this.observer.observe(one);
     }
-    one.style.top = `${this.tops[at]}px`;
+    one.style.top = `${at * this.rowHeight}px`;
     one.tabIndex = line.key === this.current ? 0 : -1;
     one.setAttribute("aria-rowindex", String(at + 2));
     return one;
@@ -208,38 +154,35 @@ export class Table {
     const row = el("div", { class: `line ${line.kind}`, role: "row" });
     row.dataset.key = line.key;
     if (line.kind === "session") this.fillSession(row, line.session);
-    else if (line.kind === "request") this.fillRequest(row, line.row);
-    else this.fillDetail(row, line.row);
+    else this.fillRequest(row, line.row);
     return row;
   }
 
-  /** @param {HTMLElement} row @param {string} key @param {Row[]} rows @param {string} name */
-  openable(row, key, rows, name) {
-    const open = this.open.has(key);
+  /** The box of a line. @param {HTMLElement} row @param {Row[]} rows @param {string} name */
+  box(row, rows, name) {
     const chosen = rows.filter((one) => this.owner.selected.has(one.id)).length;
-    row.setAttribute("aria-level", key.startsWith("s") ? "1" : "2");
-    row.setAttribute("aria-expanded", String(open));
     if (this.owner.selectable) row.setAttribute("aria-selected", String(chosen === rows.length));
     row.classList.toggle("chosen", chosen > 0);
     const check = row.querySelector(".check") ?? el("div", { role: "gridcell", class: "check" },
       el("input", { type: "checkbox", tabindex: -1, "aria-label": `Select ${name}` }));
     const box = /** @type {HTMLInputElement} */ (check.firstElementChild);
     set(box, { ".checked": chosen === rows.length, ".indeterminate": chosen > 0 && chosen < rows.length, hidden: !this.owner.selectable });
-    return [check, el("span", { class: "fold", "aria-hidden": "true" })];
+    return check;
   }
 
   /** @param {HTMLElement} row @param {Session} session */
   fillSession(row, session) {
-    const key = `s ${session.id}`;
     const opening = session.rows[session.rows.length - 1];
     const when = this.owner.clock().when(session.last);
     const several = session.users.length > 1;
     const badges = this.badges(session.rows, session);
     const user = several ? counted(session.users.length, "user") : session.users[0];
+    row.setAttribute("aria-level", "1");
+    row.setAttribute("aria-expanded", String(this.open.has(`s ${session.id}`)));
     spoken(row, when, user, opening.words, counted(session.rows.length, "request"), badges);
     renew(
       row,
-      ...this.openable(row, key, session.rows, `session ${session.id}`),
+      this.box(row, session.rows, `session ${session.id}`), el("span", { class: "fold", "aria-hidden": "true" }),
       el("div", { role: "gridcell", class: "when", title: this.owner.clock().exact(session.last) }, when),
       el(
         "div", { role: "gridcell", class: "user" },
@@ -259,10 +202,11 @@ export class Table {
     const when = this.owner.clock().when(one.at);
     const badges = this.badges([one], null);
     row.classList.toggle("lit", this.owner.lit.has(one.id));
+    row.setAttribute("aria-level", "2");
     spoken(row, when, one.user, one.words, counted(one.turns, "turn"), badges);
     renew(
       row,
-      ...this.openable(row, `r ${one.id}`, [one], `request ${one.id}`),
+      el("span", { class: "fold", "aria-hidden": "true" }), this.box(row, [one], `request ${one.id}`),
       el("div", { role: "gridcell", class: "when", title: this.owner.clock().exact(one.at) }, when),
       el("div", { role: "gridcell", class: "user" }, idOf(one.user)),
       wordsOf(one, this.owner.marks()),
@@ -281,13 +225,9 @@ export class Table {
       made.push(el("span", { class: `badge ${class_}`, title: title || false }, text));
     /** How many requests a rule finds. @type {Map<string, number>} */
     const found = new Map();
-    for (const row of rows) for (const rule of row.findings) found.set(rule, (found.get(rule) ?? 0) + 1);
+    for (const row of rows) for (const rule of row.findings.keys()) found.set(rule, (found.get(rule) ?? 0) + 1);
     if (session && session.rows.length < session.total)
       badge(`${number(session.rows.length)} of ${number(session.total)}`, "", "Only these match the filter.");
-    const failed = rows.filter((row) => row.learning === "failed").length;
-    const waiting = rows.filter((row) => row.learning === "pending" || row.learning === "processing").length;
-    if (failed) badge("learning failed", "warn");
-    if (waiting) badge("waiting to be learned");
     /** @param {string[]} rules */
     const told = (rules) => rules.map((rule) => `${this.owner.ruleWords(rule)}: ${number(found.get(rule) ?? 0)}`).join("\n");
     const rules = [...found.keys()].sort((a, b) => Number(this.owner.grave(b)) - Number(this.owner.grave(a)));
@@ -306,83 +246,6 @@ export class Table {
     return [made[0], rest];
   }
 
-  /** @param {HTMLElement} row @param {Row} one */
-  fillDetail(row, one) {
-    const detail = this.owner.detail(one);
-    this.from.set(row, [detail, this.owner.clock()]);
-    row.setAttribute("aria-level", "3");
-    row.setAttribute("aria-label", `Turns of request ${one.id}`);
-    const cell = el("div", { role: "gridcell", class: "turns", "aria-colspan": 7 });
-    cell.append(
-      el("div", { class: "ids" },
-        this.copyable("Request", one.id), this.copyable("Session", one.session), this.copyable("User", one.user),
-        one.version && el("span", {}, "Version ", stored(one.version)), el("span", {}, this.owner.clock().exact(one.at))),
-    );
-    if (detail.state === "loading") cell.append(el("p", { class: "quiet" }, "Reading the turns."));
-    if (detail.state === "failed")
-      cell.append(el("p", { class: "note", role: "alert" }, detail.note),
-        el("button", { class: "link", type: "button", onclick: () => this.owner.more(one) }, "Try again"));
-    detail.turns.forEach((turn, index) => cell.append(this.turn(turn, `${one.id} ${index}`)));
-    if (detail.state === "ready" && detail.note) cell.append(el("p", { class: "quiet" }, detail.note));
-    if (detail.cursor && detail.state === "ready")
-      cell.append(el("button", { class: "link", onclick: () => this.owner.more(one) }, "Read on"));
-    row.append(cell);
-  }
-
-  /** @param {Turn} turn @param {string} key */
-  turn(turn, key) {
-    const text = el("div", { class: "text", dir: "auto" }, turn.text);
-    const made = el(
-      "div", { class: "turn" },
-      el("div", { class: "role" }, stored(turn.role),
-        turn.at !== null && el("span", { class: "quiet" }, this.owner.clock().moment(turn.at))),
-      el("div", { class: "said" }, text,
-        ...turn.beside.map(([name, value]) => el("p", { class: "beside" },
-          el("span", { class: "quiet" }, `${name} `), stored(value)))),
-    );
-    if (turn.text.length > 900 || turn.text.split("\n", FOLD_LINES + 1).length > FOLD_LINES) {
-      const button = el("button", { class: "link", type: "button", onclick: () => {
-        if (!this.unfolded.delete(key)) this.unfolded.add(key);
-        fold();
-      } });
-      const fold = () => {
-        const whole = this.unfolded.has(key);
-        text.classList.toggle("folded", !whole);
-        button.textContent = whole ? "Show less" : "Show all";
-        button.setAttribute("aria-expanded", String(whole));
-      };
-      fold();
-      text.after(button);
-    }
-    return made;
-  }
-
-  /** @param {string} name @param {string} id */
-  copyable(name, id) {
-    return el("span", { class: "copyable" }, `${name} `, stored(shortened(id, 28), "mono"),
-      el("button", { class: "link", "aria-label": `Copy the ${name.toLowerCase()} id`,
-        onclick: () => this.owner.copy(id) }, "Copy"));
-  }
-
-  /** @param {ResizeObserverEntry[]} entries */
-  measured(entries) {
-    let changed = 0;
-    const top = this.scroller.scrollTop;
-    for (const entry of entries) {
-      const one = /** @type {HTMLElement} */ (entry.target);
-      const key = one.dataset.key ?? "";
-      const height = Math.ceil(one.offsetHeight);
-      const before = this.heights.get(key) ?? GUESS;
-      if (!height || height === before || !one.isConnected) continue;
-      const at = this.at.get(key) ?? -1;
-      if (at >= 0 && this.tops[at] + before <= top) changed += height - before;
-      this.heights.set(key, height);
-    }
-    this.place();
-    if (changed) this.scroller.scrollTop = top + changed;
-    this.draw();
-  }
-
   resized() {
     const height = Number.parseFloat(getComputedStyle(this.body).getPropertyValue("--row")) || 36;
     if (height !== this.rowHeight) {
@@ -392,27 +255,19 @@ export class Table {
     this.draw();
   }
 
-  /** Open or close a line. @param {string} key @param {boolean} [open] */
+  /** Open or close a session. @param {string} key @param {boolean} [open] */
   toggle(key, open = !this.open.has(key)) {
-    if (key.startsWith("d")) return;
     if (open) this.open.add(key);
     else this.open.delete(key);
     this.current = key;
     this.relay();
-    this.owner.moved();
-    const line = this.lineOf(key);
-    if (open && line && line.kind !== "detail") this.owner.opened(line);
   }
 
-  /** Draw an opened request again. @param {string} id */
-  refreshDetail(id) {
-    const one = this.drawn.get(`d ${id}`);
-    const line = this.lineOf(`d ${id}`);
-    if (!one || line?.kind !== "detail") return;
-    const had = one.contains(document.activeElement);
-    one.replaceChildren();
-    this.fillDetail(one, line.row);
-    if (had) one.focus({ preventScroll: true });
+  /** Show what was said in a line; a click on a session that is open closes it. @param {Line} line */
+  enter(line) {
+    const open = line.kind === "session" && this.open.has(line.key);
+    if (line.kind === "session") this.toggle(line.key, !open);
+    if (!open) this.owner.read(line);
   }
 
   /** Take the focus. */
@@ -435,8 +290,8 @@ export class Table {
     const index = Math.max(0, Math.min(this.lines.length - 1, at));
     const line = this.lines[index];
     if (!line) return;
-    const top = this.tops[index];
-    const bottom = this.tops[index + 1];
+    const top = index * this.rowHeight;
+    const bottom = top + this.rowHeight;
     const { scrollTop, clientHeight } = this.scroller;
     const head = this.body.offsetTop;
     if (top < scrollTop) this.scroller.scrollTop = top;
@@ -451,14 +306,13 @@ export class Table {
   key(event) {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     const row = lineOf(event.target);
-    if (!row || (event.target !== row && event.key !== "Escape")) return;
+    if (!row || event.target !== row) return;
     const at = this.at.get(row.dataset.key ?? "") ?? -1;
     const line = this.lines[at];
     if (!line) return;
     const page = Math.max(1, Math.floor(this.scroller.clientHeight / this.rowHeight) - 2);
     const isOpen = this.open.has(line.key);
     switch (event.key) {
-      case "Escape": this.goTo(at); break;
       case "ArrowDown": this.goTo(at + 1); break;
       case "ArrowUp": this.goTo(at - 1); break;
       case "PageDown": this.goTo(at + page); break;
@@ -466,7 +320,7 @@ export class Table {
       case "Home": this.goTo(0); break;
       case "End": this.goTo(this.lines.length - 1); break;
       case "ArrowRight":
-        if (!isOpen && line.kind !== "detail") this.toggle(line.key, true);
+        if (line.kind === "session" && !isOpen) this.toggle(line.key, true);
         else this.goTo(at + 1);
         break;
       case "ArrowLeft":
@@ -474,7 +328,7 @@ export class Table {
         else this.goTo(this.parentOf(at));
         break;
       case "Enter":
-        this.toggle(line.key);
+        this.enter(line);
         break;
       case " ":
         this.choose(line);
@@ -486,26 +340,23 @@ export class Table {
 
   /** @param {number} at */
   parentOf(at) {
-    const kind = this.lines[at].kind === "detail" ? "request" : "session";
     let above = at;
-    while (above > 0 && this.lines[above].kind !== kind) above -= 1;
+    while (above > 0 && this.lines[above].kind !== "session") above -= 1;
     return above;
   }
 
   /** Select a line, or take it out. @param {Line} line */
   choose(line) {
-    if (!this.owner.selectable || line.kind === "detail") return;
-    const rows = line.kind === "session" ? line.session.rows : [line.row];
-    const on = !rows.every((row) => this.owner.selected.has(row.id));
-    this.owner.select(rows, on);
-    if (on) this.owner.opened(line);
+    if (!this.owner.selectable) return;
+    const rows = rowsIn(line);
+    this.owner.select(rows, !rows.every((row) => this.owner.selected.has(row.id)));
   }
 
   /** Select every line between two, as the last one is not yet. @param {number} from @param {Line} last */
   chooseFrom(from, last) {
     const to = this.at.get(last.key) ?? from;
     const lines = this.lines.slice(Math.min(from, to), Math.max(from, to) + 1);
-    const rows = lines.flatMap((line) => (line.kind === "session" ? line.session.rows : line.kind === "request" ? [line.row] : []));
+    const rows = lines.flatMap(rowsIn);
     this.owner.select(rows, true);
   }
 
@@ -513,7 +364,7 @@ export class Table {
   click(event) {
     const row = lineOf(event.target);
     const line = this.lineOf(row?.dataset.key);
-    if (!row || !line || line.kind === "detail") return;
+    if (!row || !line) return;
     this.current = line.key;
     const target = /** @type {Element} */ (event.target);
     if (target.closest(".check")) {
@@ -522,8 +373,13 @@ export class Table {
       this.anchor = line.key;
       // After the click, or the browser puts the box back to what it was.
       setTimeout(() => (from === undefined ? this.choose(line) : this.chooseFrom(from, line)));
-    } else if (!String(getSelection())) this.toggle(line.key);
+    } else if (!String(getSelection())) this.enter(line);
   }
+}
+
+/** @param {Line} line */
+function rowsIn(line) {
+  return line.kind === "session" ? line.session.rows : [line.row];
 }
 
 /** @param {EventTarget | null} target @returns {HTMLElement | null} */
@@ -558,7 +414,7 @@ function wordsOf(row, marks) {
   const text = row.passage || row.words;
   // Its own direction, so that what does not fit is left out at the end in a right-to-left text too.
   if (text) return el("div", { role: "gridcell", class: "words", dir: "auto" }, ...marked(text, marks));
-  return el("div", { role: "gridcell", class: "words" }, el("span", { class: "quiet" }, row.turns ? "hidden" : "no text"));
+  return el("div", { role: "gridcell", class: "words" }, el("span", { class: "quiet" }, row.turns ? "covered" : "no text"));
 }
 
 /** A text with some words of it marked. @param {string} text @param {string[]} words in lower case */

@@ -56,12 +56,15 @@ function serve(input) {
           send({ id, result: {
             protocolVersion: params.protocolVersion,
             hostInfo: { name: "reflexio-mcp explore", version: "1" },
-            hostCapabilities: { serverTools: {}, downloadFile: {} },
-            hostContext: { displayMode: "fullscreen", availableDisplayModes: ["fullscreen"] },
+            hostCapabilities: { serverTools: {}, downloadFile: {}, experimental: { "reflexio-mcp/place": {} } },
+            hostContext: { displayMode: "fullscreen", availableDisplayModes: ["fullscreen"], place: location.hash.slice(1) },
           } });
           return;
         case "ui/notifications/initialized":
           send({ method: "ui/notifications/tool-input", params: { arguments: input } });
+          return;
+        case "reflexio-mcp/place":
+          if (location.hash.slice(1) !== params.place) history.pushState(null, "", params.place ? `#${params.place}` : "/");
           return;
         case "tools/call":
           send({ id, result: await call(params) });
@@ -77,11 +80,15 @@ function serve(input) {
   });
 }
 
+addEventListener("popstate", () => send({ method: "reflexio-mcp/place", params: { place: location.hash.slice(1) } }));
+
 /** The key and the first filter: for the token of the address, or from this tab when the page is reloaded. */
 async function unlock() {
-  const token = location.hash.slice(1);
+  const after = location.hash.slice(1);
+  // A place in the page names what it says; a token does not.
+  const token = after.includes("=") ? "" : after;
   // The token has done its work once it is read: it stays neither in the address nor in the history.
-  history.replaceState(null, "", "/");
+  if (token) history.replaceState(null, "", "/");
   const opened = token ? await post("/open", { token }) : null;
   if (opened?.ok) sessionStorage.setItem("opened", await opened.text());
   return JSON.parse(sessionStorage.getItem("opened") ?? "null");

@@ -132,16 +132,14 @@ async def list_requests(
     request_id: str = "",
     most_sessions: int | None = None,
     room: Callable[[], Room] = Room,
-    uncovered: bool = False,
 ) -> RequestPage:
     """List requests grouped by session, the newest first.
 
     Args:
         request_id: only this request, if it passes the filter.
         room: how much fits into the answer.
-        uncovered: show secrets.
     """
-    walk = _Walk(scope, "requests", asked, cursor, detail, limit, uncovered=uncovered)
+    walk = _Walk(scope, "requests", asked, cursor, detail, limit)
     if request_id := request_id.strip():
         return await _look_up(scope, walk, request_id)
     groups: dict[str, list[RequestRow]] = {}
@@ -208,12 +206,10 @@ class _Walk:
         cursor: str,
         detail: str,
         limit: int,
-        *,
-        uncovered: bool = False,
     ) -> None:
         after = open_cursor(scope, cursor, listing, asked, detail) if cursor else None
         self.wanted = after.filter if after else asked
-        self.showing = Showing(scope, self.wanted, after.detail if after else detail, uncovered=uncovered)
+        self.showing = Showing(scope, self.wanted, after.detail if after else detail)
         # Filtering here takes more sessions than it shows.
         batch = max(SESSIONS_AT_ONCE, limit) if self.wanted.looks_inside else limit
         self.place: Cursor | None = None

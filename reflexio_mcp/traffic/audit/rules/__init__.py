@@ -36,7 +36,6 @@ __all__ = [
     "findings_in",
     "rule_of",
     "select",
-    "select_each",
     "severity_of",
 ]
 
@@ -82,15 +81,6 @@ def findings_in(items: Items, rules: Sequence[type[Rule]]) -> list[Finding]:
 
 def severity_of(finding: str) -> Severity:
     return "medium" if finding == "possible-secret" else rule_of(finding).severity
-
-
-def select_each(items: Items) -> dict[str, list[RequestWithInteractions]]:
-    """Return the requests of one session for each finding."""
-    found: dict[str, set[str]] = {name: set() for name in FINDINGS}
-    for one in findings_in(items, [rule for rule in RULES if rule.selects]):
-        if one.alone:
-            found[one.name].add(one.request.request_id)
-    return {name: [item for item in items if item.request.request_id in ids] for name, ids in found.items()}
 
 
 def select(finding: str, items: Items) -> Items:

@@ -1,0 +1,327 @@
+/** What is stored, as far as it was read: rows, findings, turns, and where their learning stands. */
+
+import { counted } from "./format.js";
+import { messageOf, textOf } from "./host.js";
+import { Index, rowsOf } from "./rows.js";
+
+/** @typedef {import("./rows.js").Row} Row */
+/** @typedef {import("./rows.js").Filter} Filter */
+/** @typedef {{id: number, role: string, text: string, beside: [string, string][]}} Turn */
+/** @typedef {{state: "loading" | "ready" | "failed", turns: Turn[], note: string, cursor: string}} Detail */
+/**
+ * @typedef {{whose: string, where: string, keeper: string, masked: boolean, recovery_days: number, delete_cap: number,
+ *   tools: string[], rules: Record<string, {why: string, grave: boolean}>,
+ *   filter: {user_id: string, session_id: string, source: string, agent_version: string, start: number | null, end: number | null}}} ServerState
+ */
+/**
+ * @typedef {object} Reader who is told what was read
+ * @property {() => Filter} filter
+ * @property {(keep?: boolean) => void} changed draw everything anew; `keep` what was said last
+ * @property {(state: ServerState) => void} begun what the server says of itself with the first rows
+ * @property {(id: string) => void} detailed told of a request whose turns or findings came
+ */
+
+const FIRST_PAGE = 200;
+const PAGE = 1_000;
+/** Requests that are loaded before the page asks whether to go on. */
+const STRETCH = 10_000;
+/** Ids in one question about requests by id. */
+export const IDS_AT_ONCE = 500;
+/** Findings arrive a page at a time, and are drawn no more often than this. */
+const REDRAW_MS = 1_000;
+export class Reading {
+  /** @param {import("./host.js").Host} host @param {Reader} reader */
+  constructor(host, reader) {
+    this.host = host;
+    this.reader = reader;
+    this.index = new Index();
+    /** @type {Map<string, Detail>} */
+    this.details = new Map();
+    /** @type {ServerState | null} */
+    this.server = null;
+    /** @type {"first" | "words" | "more" | ""} */
+    this.loading = "first";
+    /** Whether the server looks for the words. */
+    this.searching = false;
+    this.problem = "";
+    this.cursor = "";
+    /** Grows with each new reading, so that answers to an earlier one are dropped. */
+    this.turn = 0;
+    this.budget = STRETCH;
+  }
+
+  /** @param {string} tool */
+  can(tool) {
+    return this.server?.tools.includes(tool) ?? false;
+  }
+
+  /**
+   * Ask the server for data.
+   * @param {string} view
+   * @param {Record<string, any>} given
+   */
+  async ask(view, given) {
+    const result = await this.host.call("explorer_data", { view, ...given });
+    if (result.isError) throw new Error(textOf(result) || "The server could not answer.");
+    return result.structuredContent ?? {};
+  }
+
+  baseAsked() {
+    return asked(this.index.base);
+  }
+
+  /** Read everything anew under a filter. @param {Record<string, any>} given as a tool takes it */
+  async read(given) {
+    const turn = ++this.turn;
+    const before = this.index;
+    this.index = new Index();
+    this.cursor = "";
+    this.budget = STRETCH;
+    this.problem = "";
+    this.loading = "first";
+    this.searching = false;
+    this.details.clear();
+    this.reader.changed();
+    await this.readPages(turn, given, true);
+    if (turn !== this.turn || !this.problem || this.index.rows.size) return;
+    // What was known before is better than nothing.
+    this.index = before;
+    this.reader.changed();
+  }
+
+  /** Read another stretch of what there is. */
+  further() {
+    this.budget += STRETCH;
+    this.loading = "more";
+    this.reader.changed();
+    void this.readPages(this.turn, {}, false);
+  }
+
+  /** @param {number} turn @param {Record<string, any>} given @param {boolean} first */
+  async readPages(turn, given, first) {
+    // At first, rows whose words are still covered are better than none.
+    let hurried = first && !this.server;
+    try {
+      let started = first;
+      while (started || this.cursor) {
+        const answer = await this.ask("rows", {
+          ...(this.cursor ? { cursor: this.cursor } : given), limit: started ? FIRST_PAGE : PAGE, ...(hurried ? { hurried } : {}),
+        });
+        if (turn !== this.turn) return;
+        if (answer.state && (hurried || !this.index.rows.size)) this.begin(answer.state);
+        // Where the page was last time may need other rows.
+        if (turn !== this.turn) return;
+        this.index.add(rowsOf(answer));
+        hurried = false;
+        if (answer.without_words) this.loading = "words";
+        else {
+          started = false;
+          this.cursor = answer.cursor ?? "";
+          this.loading = this.cursor ? "more" : "";
+          this.index.complete = !this.cursor;
+          if (this.index.rows.size >= this.budget) break;
+        }
+        this.reader.changed();
+        performance.mark("explorer-usable");
+      }
+      this.loading = "";
+      this.reader.changed();
+      await this.lookForFindings(turn);
+    } catch (error) {
+      if (turn !== this.turn) return;
+      this.loading = "";
+      this.problem = messageOf(error);
+      this.reader.changed();
+    }
+  }
+
+  /** @param {ServerState} state */
+  begin(state) {
+    this.server = state;
+    const { filter } = state;
+    this.index.base = {
+      words: "", finding: "", user: state.whose ? "" : filter.user_id, session: filter.session_id, source: filter.source,
+      version: filter.agent_version, start: filter.start === null ? null : filter.start * 1000,
+      end: filter.end === null ? null : filter.end * 1000 + 999,
+    };
+    this.reader.begun(state);
+  }
+
+  /** The findings of the requests that are here, after the table is drawn. */
+  async lookForFindings(turn = this.turn) {
+    let cursor = "";
+    let seen = 0;
+    let drawn = performance.now();
+    do {
+      const answer = await this.ask("findings", { ...(cursor ? { cursor } : this.baseAsked()), limit: PAGE });
+      if (turn !== this.turn) return;
+      for (const [rule, places] of Object.entries(answer.findings ?? {})) {
+        for (const id of this.index.note(rule, /** @type {Record<string, number[]>} */ (places))) this.reader.detailed(id);
+      }
+      seen += answer.looked_at ?? 0;
+      cursor = answer.cursor ?? "";
+      if (cursor && performance.now() - drawn < REDRAW_MS) continue;
+      drawn = performance.now();
+      this.reader.changed(true);
+    } while (cursor && seen < this.budget);
+  }
+
+  /** Let the server look for the words. */
+  async lookForWords() {
+    const { turn } = this;
+    const { words } = this.reader.filter();
+    for (const row of this.index.rows.values()) row.passage = "";
+    if (!words) {
+      this.index.found = null;
+      this.searching = false;
+      this.reader.changed();
+      return;
+    }
+    const found = new Set();
+    // Until it is known, nothing is said to match; what was found for other words stays.
+    this.index.found ??= found;
+    this.searching = true;
+    this.reader.changed();
+    const late = () => turn !== this.turn || words !== this.reader.filter().words;
+    try {
+      let cursor = "";
+      let looked = 0;
+      do {
+        const answer = await this.ask("rows", {
+          ...(cursor ? { cursor } : { ...this.baseAsked(), contains: words }), limit: PAGE,
+        });
+        if (late()) return;
+        for (const row of this.index.add(rowsOf(answer))) found.add(row.id);
+        cursor = answer.cursor ?? "";
+        looked += answer.looked_at ?? 0;
+      } while (cursor && looked < this.budget && found.size < this.budget);
+      this.index.found = found;
+      this.problem = "";
+    } catch (error) {
+      if (late()) return;
+      if (this.index.found === found) this.index.found = null;
+      this.problem = messageOf(error);
+    }
+    this.searching = false;
+    this.reader.changed();
+  }
+
+  /** What was said in a request; begins to load it. @param {Row} row @returns {Detail} */
+  detail(row) {
+    let detail = this.details.get(row.id);
+    if (!detail) {
+      detail = { state: "loading", turns: [], note: "", cursor: "" };
+      this.details.set(row.id, detail);
+      void this.readOn(row);
+    }
+    return detail;
+  }
+
+  /** @param {Row} row */
+  async readOn(row) {
+    const detail = this.details.get(row.id);
+    if (!detail) return;
+    if (detail.state === "failed") {
+      detail.state = "loading";
+      this.reader.detailed(row.id);
+    }
+    try {
+      const answer = await this.ask("request", { request_id: row.id, ...(detail.cursor ? { cursor: detail.cursor } : {}) });
+      if (this.details.get(row.id) !== detail) return;
+      const { interactions, learning, cursor } = answer.one;
+      for (const turn of interactions ?? []) {
+        const last = detail.turns[detail.turns.length - 1];
+        if (turn.content_from && last) last.text += turn.content ?? "";
+        else detail.turns.push(turnOf(turn));
+      }
+      detail.cursor = cursor ?? "";
+      detail.state = "ready";
+      detail.note = noteOf(learning);
+    } catch (error) {
+      detail.state = "failed";
+      detail.note = messageOf(error);
+    }
+    this.reader.detailed(row.id);
+  }
+
+  /** The text of an interaction with its secrets. @param {Row} row @param {Turn} turn */
+  async whole(row, turn) {
+    let text = "";
+    let cursor = "";
+    do {
+      const { one } = await this.ask("request", { request_id: row.id, uncovered: true, ...(cursor ? { cursor } : {}) });
+      for (const part of one.interactions ?? []) if (part.interaction_id === turn.id) text += part.content ?? "";
+      cursor = one.cursor ?? "";
+    } while (cursor && text.length < turn.text.length);
+    return text;
+  }
+
+  /** Read some requests again, and drop those that are gone. @param {string[]} ids */
+  async refresh(ids) {
+    for (let at = 0; at < ids.length; at += IDS_AT_ONCE) {
+      const some = ids.slice(at, at + IDS_AT_ONCE);
+      const answer = await this.ask("rows", { request_ids: some });
+      const there = new Set(this.index.add(rowsOf(answer)).map((row) => row.id));
+      this.index.remove(some.filter((id) => !there.has(id)));
+    }
+  }
+
+  /** The same, where a failure is told in the summary. @param {string[]} ids */
+  async tryRefresh(ids) {
+    try {
+      await this.refresh(ids);
+    } catch (error) {
+      this.problem = messageOf(error);
+    }
+  }
+
+  /** @param {Record<string, any>} given */
+  async learnings(given) {
+    const result = await this.host.call("list_learnings", given);
+    if (result.isError) throw new Error(textOf(result));
+    return result.structuredContent ?? {};
+  }
+}
+
+/** A filter as the server's tools take it. @param {Filter} filter */
+export function asked(filter) {
+  /** @type {Record<string, string>} */
+  const given = {};
+  if (filter.user) given.user_id = filter.user;
+  if (filter.session) given.session_id = filter.session;
+  if (filter.source) given.source = filter.source;
+  if (filter.version) given.agent_version = filter.version;
+  if (filter.start !== null) given.start_time = new Date(filter.start).toISOString();
+  if (filter.end !== null) given.end_time = new Date(filter.end).toISOString();
+  return given;
+}
+
+/** @type {[string, string][]} */
+const BESIDE = [
+  ["user_action", "Action"], ["user_action_description", "What was done"], ["interacted_image_url", "Image"],
+  ["shadow_content", "Shadow answer"], ["expert_content", "Expert answer"], ["tools_used", "Tool"],
+  ["retrieved_learnings", "Recalled"],
+];
+
+/** @param {any} turn @returns {Turn} */
+function turnOf(turn) {
+  /** @type {[string, string][]} */
+  const beside = [];
+  for (const [key, name] of BESIDE) {
+    for (const value of [turn[key] ?? []].flat()) beside.push([name, String(value)]);
+  }
+  const text = turn.content ?? (turn.characters === undefined ? "" : counted(turn.characters, "character"));
+  return { id: Number(turn.interaction_id ?? 0), role: String(turn.role ?? "User"), text, beside };
+}
+
+/** @param {{status: string, reason?: string}} learning */
+function noteOf(learning) {
+  const why = learning.reason ? ` (${learning.reason.replaceAll("_", " ")})` : "";
+  switch (learning.status) {
+    case "done": return `Learning is done${why}.`;
+    case "pending":
+    case "processing": return `Waiting to be learned${why}.`;
+    case "failed": return `Learning failed${why}.`;
+    default: return "";
+  }
+}
