@@ -215,7 +215,7 @@ export async function coversSecrets(browser) {
   const it = await opened(browser);
   const { view } = it;
   await it.looked();
-  await view.locator(".body .session", { hasText: "ops-rotation" }).filter({ hasText: "redacted" }).click();
+  await view.locator(".body .session", { hasText: "ops-rotation" }).filter({ hasText: "aws key" }).click();
   // The finding is named where it stands, and says why it matters.
   const marked = view.locator("#conversation .bubble.marked");
   await marked.locator("summary", { hasText: "probable secret" }).click();
@@ -328,14 +328,14 @@ export async function leavesInPlaceWhatIsInUseWhenMoreArrives(browser) {
   await view.evaluate(() => getSelection().selectAllChildren(document.querySelector(".bubble .text")));
   const before = await inUse();
   assert.match(before[0], /Case/);
-  assert.equal(before[1], "Copy");
+  assert.equal(before[1], "Copy session id");
   some.resolve();
   await found("probable secret");
   assert.deepEqual(await inUse(), before);
   assert.equal(await summary(view), "4 requests saved.");
 
   // A button of the mouse that is down stays on what is under it.
-  const { x, y } = await boxOf(view.locator(".body .session", { hasText: "redacted" }).locator(".check input"));
+  const { x, y } = await boxOf(view.locator(".body .session", { hasText: "aws key" }).locator(".check input"));
   await page.mouse.move(x + 8, y + 8);
   await page.mouse.down();
   others.resolve();
@@ -366,14 +366,14 @@ export async function saysWhatCameOfItWhoeverListens(browser) {
     await view.locator("#sheet .final").click();
   };
   // Closed while it runs, it goes on, and the page says what came of it.
-  await agree("redacted");
+  await agree("aws key");
   await view.locator("#sheet-title", { hasText: "Deleting 1 request" }).waitFor();
   assert.deepEqual(await axe(view), []);
   await button(view, "Close").click();
   await deleted.promise;
   answered.resolve();
   await until(view, /^1 request deleted\.$/);
-  assert.equal(await view.locator(".body .session", { hasText: "redacted" }).count(), 0);
+  assert.equal(await view.locator(".body .session", { hasText: "aws key" }).count(), 0);
   assert.ok(await view.locator("#actions").isHidden());
   assert.ok(!(await view.evaluate(() => document.getElementById("sheet").open)));
   await agree("2 users");
@@ -811,7 +811,7 @@ export async function livesThroughABackendThatGoesAway(browser) {
   backend.cut();
 
   // What is read for the first time says so, and what was known stays.
-  await view.locator(".body .session", { hasText: "ops-rotation" }).filter({ hasText: "redacted" }).click();
+  await view.locator(".body .session", { hasText: "ops-rotation" }).filter({ hasText: "aws key" }).click();
   const failed = view.locator("#conversation [role=alert]");
   await failed.waitFor();
   assert.deepEqual(await axe(view), []);

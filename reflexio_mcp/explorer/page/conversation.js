@@ -1,6 +1,6 @@
 /** A session read from top to bottom: what was said, what is found in it, and what was learned from it. */
 
-import { el, fill, stored } from "./dom.js";
+import { aroundSecrets, el, fill, stored, withChips } from "./dom.js";
 import { counted, number, shortened } from "./format.js";
 import { messageOf } from "./host.js";
 
@@ -41,7 +41,6 @@ import { messageOf } from "./host.js";
 const SHOWN = 10;
 const FOLD_LINES = 12;
 const FOLD_CHARS = 900;
-const REDACTED = /\[redacted(?:: ([^\]\n]{1,60}))?\]/g;
 
 export class Conversation {
   /** @param {HTMLElement} place @param {ConversationOwner} owner */
@@ -127,6 +126,11 @@ export class Conversation {
     return [...this.place.querySelectorAll(".said-in")].find((one) => one.getAttribute("data-id") === id);
   }
 
+  /** Draw what could not be drawn before its rows were read. */
+  fillIn() {
+    if (this.session && !this.place.querySelector(".said-in")) this.draw();
+  }
+
   goTo() {
     if (this.request) this.part(this.request)?.scrollIntoView({ block: "nearest" });
   }
@@ -166,7 +170,7 @@ export class Conversation {
     const users = [...new Set(rows.map((row) => row.user))];
     return el("header", { class: "topline" },
       el("div", { class: "title" },
-        el("h2", { dir: "auto" }, rows.find((row) => row.words)?.words ?? "Conversation"),
+        el("h2", { dir: "auto" }, ...withChips(rows.find((row) => row.words)?.words ?? "Conversation")),
         el("p", { class: "facts" },
           ...users.slice(0, 3).flatMap((user, at) => [at > 0 && ", ", stored(shortened(user))]), users.length > 3 && ` and ${users.length - 3} more`,
           ` · ${counted(rows.length, "request")} · session `, stored(shortened(this.session, 28), "mono"),
@@ -252,7 +256,7 @@ export class Conversation {
 
   /** A text whose covered places are buttons that show one of them each. @param {Row} row @param {Turn} turn */
   chipped(row, turn) {
-    const pieces = turn.text.split(REDACTED);
+    const pieces = aroundSecrets(turn.text);
     const parts = pieces.filter((_, at) => at % 2 === 0);
     return pieces.map((piece, at) => {
       if (at % 2 === 0) return piece;
@@ -263,7 +267,7 @@ export class Conversation {
         } catch (error) {
           chip.title = messageOf(error);
         }
-      } }, (piece || "covered").replaceAll("-", " "));
+      } }, piece);
       return chip;
     });
   }

@@ -66,6 +66,18 @@ export function stored(text, class_) {
   return el("bdi", { class: class_ }, text);
 }
 
+const REDACTED = /\[redacted(?:: ([^\]\n]{1,60}))?\]/;
+
+/** What a text says, and between it what kind of secret is covered there: the odd ones. @param {string} text */
+export function aroundSecrets(text) {
+  return text.split(REDACTED).map((piece, at) => (at % 2 ? (piece || "covered").replaceAll("-", " ") : piece));
+}
+
+/** A text with chips where secrets are covered. @param {string} text @param {(piece: string) => Child[]} [show] what is around them */
+export function withChips(text, show = (piece) => [piece]) {
+  return aroundSecrets(text).flatMap((piece, at) => (at % 2 ? [el("span", { class: "chip" }, piece)] : show(piece)));
+}
+
 /** The element with that id. @param {string} id @returns {HTMLElement} */
 export function byId(id) {
   const found = document.getElementById(id);

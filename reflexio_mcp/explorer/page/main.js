@@ -280,6 +280,7 @@ export class Page {
     this.head.draw();
     this.timeline.show(this.matched.anyTime, this.sources, this.clock, this.filter.start, this.filter.end);
     this.table.show(this.matched.sessions);
+    this.conversation.fillIn();
   }
 
   showWords() {
@@ -314,7 +315,7 @@ export class Page {
     for (const [name, value] of Object.entries(this.filter)) if (value) place.set(name, String(value));
     if (this.period) place.set("period", String(this.period));
     if (this.conversation.session) place.set("open", this.conversation.session);
-    return String(place);
+    return String(place) || "all=1";
   }
 
   /** Keep what is looked at: in the address of the host, or in the browser's storage where it has none. */

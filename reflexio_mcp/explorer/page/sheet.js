@@ -1,6 +1,6 @@
 /** The sheet: what would be deleted, the person's yes, the receipt; and the text of an export. */
 
-import { el, fill, stored } from "./dom.js";
+import { el, fill, stored, withChips } from "./dom.js";
 import { counted, forPeople, number, shortened } from "./format.js";
 import { messageOf, textOf } from "./host.js";
 
@@ -435,7 +435,7 @@ function listed(rows) {
     ...sorted.slice(0, LISTED).map((group) =>
       el("li", { class: several && group.user !== main && "warn" },
         el("span", {}, several && stored(shortened(group.user)), several && ", ",
-          group.words ? stored(group.words) : stored(shortened(group.session, 28), "mono")),
+          group.words ? el("bdi", {}, ...withChips(group.words)) : stored(shortened(group.session, 28), "mono")),
         el("span", {}, number(group.count)))),
     left > 0 && el("li", { class: "quiet" }, `and ${number(left)} more`),
   );

@@ -1,6 +1,6 @@
 /** The table: sessions and their requests, drawn only where they are seen. */
 
-import { el, renew, set, stored } from "./dom.js";
+import { el, renew, set, stored, withChips } from "./dom.js";
 import { counted, number, shortened } from "./format.js";
 
 /** @typedef {import("./rows.js").Row} Row */
@@ -413,7 +413,7 @@ function passageOf(rows) {
 function wordsOf(row, marks) {
   const text = row.passage || row.words;
   // Its own direction, so that what does not fit is left out at the end in a right-to-left text too.
-  if (text) return el("div", { role: "gridcell", class: "words", dir: "auto" }, ...marked(text, marks));
+  if (text) return el("div", { role: "gridcell", class: "words", dir: "auto" }, ...withChips(text, (piece) => marked(piece, marks)));
   return el("div", { role: "gridcell", class: "words" }, el("span", { class: "quiet" }, row.turns ? "covered" : "no text"));
 }
 
