@@ -15,8 +15,9 @@ __all__ = ["URI_PREFIX", "document", "shell", "uri"]
 
 URI_PREFIX: Final = "ui://reflexio-mcp/explorer-"
 
-MODULES: Final = tuple(
-    "format dom host rows timeline reading table conversation sheet doing head main".split()
+MODULES: Final = (
+    *("format", "dom", "host", "rows", "timeline", "reading"),
+    *("table", "conversation", "sheet", "doing", "head", "main"),
 )
 """In the order of imports."""
 
