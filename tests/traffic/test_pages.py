@@ -274,6 +274,7 @@ async def test_the_longest_sessions_come_first_when_asked() -> None:
         page = await list_sessions(place.scope, TrafficFilter(), limit=2, order="longest")
         assert [row.session_id for row in page.sessions] == ["s2", "s4"]
         assert page.total == 5
+        assert page.notes == ["All 5 were compared by their characters of text; these are the longest."]
         assert page.cursor is None
 
 

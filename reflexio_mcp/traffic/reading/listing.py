@@ -61,6 +61,9 @@ UNREADABLE: Final = (
 )
 
 Order = Literal["newest", "longest"]
+
+MOST_LONGEST: Final = 10
+COMPARED: Final = "All {:,} were compared by their characters of text; these are the longest."
 Requests = Sequence[RequestWithInteractions]
 Take = Callable[[SessionSlice, Requests, int], Awaitable[int]]
 """Makes rows of a session's matching requests and returns how many fitted. The number counts the session's other
@@ -82,6 +85,8 @@ async def list_sessions(
         asked: the filter of the call; the filter of a cursor replaces it.
         order: `longest` is one page, without a cursor.
     """
+    if order == "longest":
+        limit = min(limit, MOST_LONGEST)
     walk = _Walk(scope, "sessions", asked, cursor, detail, limit)
     rows: list[SessionRow] = []
     longest: list[tuple[int, SessionSlice, Requests, int]] = []
@@ -119,6 +124,8 @@ async def list_sessions(
         counted = [PART_COUNTED]
     elif rows and walk.wanted.user_id and not scope.user_id:
         counted = [USER_COUNTED]
+    if rows and order == "longest" and walk.total:
+        counted.append(COMPARED.format(walk.total))
     return SessionPage(sessions=rows, **walk.facts(rows, *counted))
 
 
