@@ -59,7 +59,7 @@ class ClientFile:
             if not isinstance(document, dict):
                 raise ValueError("not an object")
             return cls(client, path, raw, cast("Table", document), has_comments=plain != text)
-        except ValueError as error:  # of the decoder, json and tomlkit alike
+        except ValueError as error:  # from the decoder, json or tomlkit
             # The error's text may repeat the file.
             line = getattr(error, "lineno", getattr(error, "line", None))
             raise InstallError(

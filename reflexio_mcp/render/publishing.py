@@ -1,4 +1,4 @@
-"""What became of a publish, as text."""
+"""The result of a publish, as text."""
 
 from reflexio_mcp.render.blocks import counted, fenced, lines, sentence
 from reflexio_mcp.results.publishing import Finished, Stored

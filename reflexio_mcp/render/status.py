@@ -1,4 +1,4 @@
-"""How the server stands, as text."""
+"""The status of the server, as text."""
 
 from reflexio_mcp.render.blocks import lines, sentence
 from reflexio_mcp.render.deletion import past

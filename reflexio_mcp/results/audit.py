@@ -1,4 +1,4 @@
-"""What an audit found."""
+"""The result of an audit."""
 
 from typing import Annotated, Any, Literal
 
@@ -77,7 +77,7 @@ class Found(Row):
 
 
 class AuditResult(Result):
-    """An audit: numbers, findings, and what was not looked for. No stored content."""
+    """An audit: numbers, findings and what was not searched, without stored content."""
 
     filter: str = ""
     traffic: Found

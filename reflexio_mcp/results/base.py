@@ -108,8 +108,9 @@ def as_stored(text: str) -> str:
 
 
 def beginning(text: str, chars: int, start: int = 0) -> tuple[str, int]:
-    """Return at most `chars` visible characters of a text from `start` on, and how many stored characters they
-    represent."""
+    """Return at most `chars` visible characters of a text from `start` on, and how many stored ones they
+    represent.
+    """
     shown = visible(text[start : start + chars])
     if len(shown) <= chars:
         return shown, min(chars, len(text) - start)
@@ -209,7 +210,7 @@ class Row(BaseModel):
 
 
 class Result(Row):
-    """What a tool found or did. Its values are safe to show: redacted, masked, cut, invisible characters escaped."""
+    """The result of a tool. Its values are safe to show: redacted, masked, cut, invisible characters escaped."""
 
     notice: Annotated[str, Field(description="how to take what is stored, if some is shown")] = ""
     notes: Annotated[list[str], Field(description="what else there is to know")] = []

@@ -124,7 +124,7 @@ class WayBack(Row):
 
 
 class Plan(Row):
-    """What a deletion would delete. Nothing is deleted yet."""
+    """The plan of a deletion. Nothing is deleted yet."""
 
     why: Annotated[str, Field(description="that nothing is deleted, and why")]
     target: str
@@ -146,7 +146,7 @@ class Plan(Row):
 
 
 class Excepted(Row):
-    """What was not deleted, or not restored, for one reason."""
+    """Items that were not deleted, or not restored, for one reason."""
 
     why: Outcome
     count: int
@@ -154,7 +154,7 @@ class Excepted(Row):
 
 
 class Receipt(Row):
-    """What a deletion did, as read again afterwards. What went and `not_deleted` add up to `planned`."""
+    """What a deletion did, read again afterwards. The changed items and `not_deleted` add up to `planned`."""
 
     number: int
     planned: Counts
@@ -191,7 +191,7 @@ class PastDeletion(Row):
 
 
 class Restored(Result):
-    """The deletions that can be undone, what a restore would put back, or what it did."""
+    """The deletions that can be undone, the plan of a restore, or its result."""
 
     status: Literal["listed", "planned", "complete", "incomplete"]
     deletions: list[PastDeletion] = []

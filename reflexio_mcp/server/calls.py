@@ -121,7 +121,7 @@ class CallLimiter:
         heavy = self._tool_of(ctx) in HEAVY
         quota, most = (self._heavy, MOST_HEAVY) if heavy else (self._running, self._most)
         with quota.hold(caller.account) as taken:
-            # A client over stdio is alone and limits itself.
+            # A client over stdio has no other callers to disturb.
             if not taken and ctx.request is not None:
                 return "busy", _refused(ctx, BUSY.format(most=most))
             scope = anyio.CancelScope()

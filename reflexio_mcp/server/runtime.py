@@ -1,4 +1,4 @@
-"""What outlives one connection: the client, running deletions, and shared keys."""
+"""Objects that outlive one connection: the client, running deletions, and shared keys."""
 
 import gc
 import hashlib
@@ -40,7 +40,7 @@ def tune_collector() -> None:
 
 
 class Runtime:
-    """What the connections of one server share.
+    """Shared by the connections of one server.
 
     Args:
         tools: returns the names of the caller's tools.

@@ -122,6 +122,6 @@ class StdioStream(ObjectReceiveStream[SessionMessage | Exception]):
         error = types.ErrorData(code=types.INVALID_REQUEST, message=NO_MESSAGE)
         refusal = SessionMessage(types.JSONRPCError(jsonrpc="2.0", id=message["id"], error=error))
         if message.keys() & {"result", "error"}:
-            return refusal  # it ends the question that was answered
+            return refusal  # it ends the question that the line should have answered
         await self._answers.send(refusal)
         return None

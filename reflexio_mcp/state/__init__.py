@@ -1,1 +1,1 @@
-"""What outlives a call: the hourly cap, deletions with their receipts, recovery copies and the audit log."""
+"""Everything that outlives a call: the hourly cap, deletions with receipts, recovery copies and the audit log."""

@@ -1,1 +1,1 @@
-"""How a tool is made."""
+"""Building blocks of tools."""

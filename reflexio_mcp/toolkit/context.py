@@ -127,7 +127,7 @@ def from_page(call: Call) -> bool:
 
 
 class PageNotes:
-    """What people did in the page since the model was last answered, by the scope's owner."""
+    """Notes on what people did in the page since the last answer to the model, by the scope's owner."""
 
     def __init__(self) -> None:
         self._notes: defaultdict[str, list[str]] = defaultdict(list)
@@ -139,7 +139,7 @@ class PageNotes:
         del notes[:-NOTES_KEPT]
 
     def take(self, owner: str) -> str:
-        """The notes, as one sentence; empty if there are none. They are told once."""
+        """Return the notes as one sentence, once; empty if there are none."""
         notes = self._notes.pop(owner, [])
         return f"Since then, {' and '.join(notes)} in the explorer." if notes else ""
 

@@ -43,7 +43,7 @@ async def asked_selection(
 
 
 AskedSelection = Annotated[Selection, Resolve(asked_selection)]
-"""What a tool with the parameters of `asked_selection` selects; the model does not see it."""
+"""The selection of a tool with the parameters of `asked_selection`; the model does not see it."""
 
 
 @parameters.filtered()

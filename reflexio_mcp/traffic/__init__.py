@@ -1,4 +1,4 @@
-"""What is done with stored requests, in async functions that know nothing of MCP.
+"""Everything done with stored requests, in async functions that know nothing of MCP.
 
 Every function may raise `ReflexioError` as the client does.
 """

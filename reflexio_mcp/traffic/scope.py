@@ -1,4 +1,4 @@
-"""What one caller may touch."""
+"""The scope of one caller."""
 
 from dataclasses import dataclass, field
 

@@ -170,7 +170,7 @@ class _Act:
         [item] = self.planned.items
         busy = TakenBack()
         try:
-            # What is being learned now can still take the place of the learning.
+            # Learning that runs now can still replace the learning.
             busy = TakenBack(
                 still_learning=await wait_for_learning(self.scope, [item.user_id], self.progress)
             )

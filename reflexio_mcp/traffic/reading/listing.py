@@ -66,8 +66,7 @@ MOST_LONGEST: Final = 10
 COMPARED: Final = "All {:,} were compared by their characters of text; these are the longest."
 Requests = Sequence[RequestWithInteractions]
 Take = Callable[[SessionSlice, Requests, int], Awaitable[int]]
-"""Makes rows of a session's matching requests and returns how many fitted. The number counts the session's other
-requests."""
+"""Makes rows of matching requests and returns how many fitted. The number counts the session's other requests."""
 
 
 async def list_sessions(

@@ -37,7 +37,7 @@ SESSIONS_AT_ONCE: Final = 100
 """Sessions per page if all of them are read."""
 
 SETTLE_SECONDS: Final = 1
-"""Seconds after which no more requests get this time: the API stores a request a little after its time stamp."""
+"""Seconds after which a second is complete: the API stores a request a little after its time stamp."""
 
 MAX_SETTLE_WAIT: Final = 3.0
 """Longest wait for the newest second to close."""
@@ -123,8 +123,10 @@ class SessionPager:
         )
 
     async def settle(self) -> bool:
-        """Return whether a cursor may be given. If not, wait until the newest second is closed; `slices()` then starts
-        again."""
+        """Return whether a cursor may be given.
+
+        If not, first wait until the newest second is closed; `slices()` then starts again.
+        """
         if self._after or self._frozen is None:
             return True
         closed = self._frozen + SETTLE_SECONDS + 1

@@ -123,7 +123,7 @@ def find_secrets(text: str, *, lines: bool = False) -> list[Secret]:
     return found
 
 
-# --- by their own form: in an address, behind an option, alone
+# --- recognized by form: in an address, after an option, by itself
 
 _ADDRESS = re.compile(r"://[^\s:/@\"'<>]{0,60}:(?P<value>[^\s/@\"'<>{}$]{3,100})@(?=[\w\[.-])")
 _OPTION = re.compile(
@@ -154,7 +154,7 @@ def _by_form(text: str) -> Iterator[Secret]:
             yield Secret(*match.span("value"), "what looks like a key", probable=False)
 
 
-# --- beside a name, or told in a sentence
+# --- beside a name, or in a sentence
 
 
 # Words for a password | words for a code of digits | words between them and the secret. `-`: a blank, a hyphen or
