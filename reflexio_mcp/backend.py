@@ -13,6 +13,7 @@ from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import SqliteDatabase, StateUnusable
 from reflexio_mcp.traffic.content import Fingerprints
+from reflexio_mcp.traffic.policy import policy_at
 from reflexio_mcp.traffic.scope import Scope
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ async def open_scope(settings: Settings) -> AsyncGenerator[Scope]:
             masked=settings.mask,
             learns=not settings.embedded,
             exact=settings.embedded,
+            policy=policy_at(settings.policy),
             fingerprints=fingerprints,
         )
 

@@ -19,12 +19,13 @@ from reflexio_mcp.rest.api_limits import is_blank
 from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, add_flags, load
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
+from reflexio_mcp.traffic.policy import policy_at, use_policy
 
 TRANSPORTS: Final = ("stdio", "http", "sse", "streamable-http")
 
 LOCAL: Final = [option.name for option in OPTIONS if option.group != "http"]
 
-WHERE: Final = ("url", "store", "timeout", "mask")
+WHERE: Final = ("url", "store", "timeout", "mask", "policy")
 
 WAITING: Final = """\
 reflexio-mcp is waiting for an MCP client on standard input. A client starts it by itself; to try it yourself:
@@ -205,6 +206,7 @@ def _settings(arguments: Namespace) -> Settings:
     # A line for each call is for an operator of a server.
     quiet = arguments.command != "serve" and settings.log_level == "INFO"
     log_to_stderr("WARNING" if quiet else settings.log_level)
+    policy_at(settings.policy)  # A policy that cannot be used stops the start.
     return settings
 
 
@@ -212,8 +214,9 @@ def _later(module: str, function: str) -> Callable[[Namespace], int]:
     """Import the module only when its command runs."""
 
     def run(arguments: Namespace) -> int:
-        command = getattr(import_module(f"reflexio_mcp.{module}"), function)
-        return command(arguments, _settings(arguments))
+        settings = _settings(arguments)
+        with use_policy(policy_at(settings.policy)):
+            return getattr(import_module(f"reflexio_mcp.{module}"), function)(arguments, settings)
 
     return run
 
@@ -381,7 +384,8 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             "delete stored requests: show the plan, ask, and say what is gone",
             _later("delete_command", "run_delete"),
             "reflexio-mcp delete --source ci.e2e --start-time 24h\n"
-            "reflexio-mcp delete --source ci.e2e --start-time 1h --yes      in CI, after the tests",
+            "reflexio-mcp delete --source ci.e2e --start-time 1h --yes      in CI, after the tests\n"
+            "reflexio-mcp delete --finding expired --yes     in a timer: what the policy lets expire",
             (
                 _argument(
                     "request_ids",

@@ -3,6 +3,7 @@
 import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -21,6 +22,8 @@ from reflexio_mcp.traffic.deletion.jobs import last_deletions
 from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan
 from reflexio_mcp.traffic.deletion.restore import Undo, plan_restore, restore
 from reflexio_mcp.traffic.deletion.targets import Correction, Filtered, Requests, Target, User
+from reflexio_mcp.traffic.policy import current_policy
+from reflexio_mcp.traffic.reading.filters import EXPIRED
 from reflexio_mcp.traffic.reading.lookup import untold
 from reflexio_mcp.traffic.scope import Scope
 
@@ -41,6 +44,9 @@ def run_delete(arguments: Namespace, settings: Settings) -> int:
         check_store(settings)
 
     options = Options(arguments.include_learnings, arguments.erase)
+    if arguments.filter.get("finding") == EXPIRED:
+        # Retention has a limit of its own, beside that of people's calls.
+        settings = replace(settings, delete_cap=current_policy().cap)
     return _carry_out(
         arguments, settings, "delete_requests", partial(_target, arguments, settings), options, "Delete"
     )
@@ -79,10 +85,15 @@ def _carry_out(
         number = await begin(planned, origin, state)
         return await carry_out(scope, planned, state, number, untold)
 
-    planned = _run(plan, settings)
+    # Expiry is counted beside the calls of people.
+    caller = EXPIRED if arguments.filter.get("finding") == EXPIRED else ""
+    planned = _run(plan, settings, caller)
     screen = Screen(settings)
     screen.show(planned.plan)
     _show_way_back(screen, planned.plan.way_back)
+    if not planned.size and planned.held:
+        screen.say("Nothing was deleted: a hold keeps all of it.")
+        return 0 if caller else 1
     if not planned.size:
         screen.say("Nothing was found, and nothing was deleted.")
         return 1 if planned.plan.not_found else 0
@@ -92,7 +103,7 @@ def _carry_out(
         screen.say(f"Nothing was {verb.lower()}d.")
         return 1
     try:
-        receipt = _run(act, settings)
+        receipt = _run(act, settings, caller)
     except KeyboardInterrupt:
         sys.stderr.write(
             "\nInterrupted. Some requests may be deleted; the same command again deletes the rest.\n"
@@ -145,7 +156,10 @@ def _target(arguments: Namespace, settings: Settings, scope: Scope) -> Target:
         if typed.keys() - {"user_id"}:
             raise ConfigurationError("Give either ids or a filter. With ids, only --user-id is allowed.")
         return Requests.of(scope, arguments.request_ids, typed.get("user_id", ""))
-    if not arguments.everything and not typed.keys() - {"user_id", "contains", "finding", "evaluation_only"}:
+    if not arguments.everything and not (
+        typed.get("finding") == EXPIRED
+        or typed.keys() - {"user_id", "contains", "finding", "evaluation_only"}
+    ):
         raise ConfigurationError(
             "Which requests? Add their ids, or a filter such as --source, --session-id or --start-time. All requests "
             "of a user, or all that --contains, --finding or --evaluation-only selects, take --everything."
@@ -157,12 +171,13 @@ def _target(arguments: Namespace, settings: Settings, scope: Scope) -> Target:
     return Filtered(wanted, everything=not wanted.narrows and not wanted.user_id)
 
 
-def _run(work: Work[Done], settings: Settings) -> Done:
+def _run(work: Work[Done], settings: Settings, caller: str = "") -> Done:
     async def run() -> Done:
         state = open_state(settings)
         try:
             async with open_scope(settings) as scope:
-                return await work(scope, state, await owner_of(scope, settings))
+                owner = await owner_of(scope, settings)
+                return await work(scope, state, replace(owner, caller=caller))
         finally:
             state.database.close()
 

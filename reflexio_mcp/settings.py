@@ -221,6 +221,12 @@ class Settings:
         "Days to keep a recovery copy of what is deleted, for restore_requests; 0 keeps no copies. A deletion with "
         "erase keeps no copy, and removes earlier copies of the same requests and learnings.",
     )
+    policy: str = _Kind(_parse_path, "a file path")(
+        "deletion",
+        "",
+        "TOML file with what nobody may delete (hold) and what has to go after a time (expire). It is read again when "
+        "it changes.",
+    )
     host: str = _text("http", "127.0.0.1", "Address that the HTTP server binds.")
     port: int = _number(int, 0, 65535)("http", 8765, "Port of the HTTP server.")
     auth_token: tuple[str, ...] = _Kind(_parse_words, "bearer tokens or USER:TOKEN, separated by commas")(

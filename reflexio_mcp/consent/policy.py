@@ -43,6 +43,10 @@ SAID: Final[dict[PlanStatus, tuple[str, str]]] = {
         "Nothing was {done}, because it was not found:",
         "Find ids with list_requests, get_request or list_learnings; ids are case-sensitive.",
     ),
+    "held": (
+        "Nothing was {done}: a hold of the operator's policy keeps all of it:",
+        "Only the operator can end a hold, in the file of REFLEXIO_MCP_POLICY.",
+    ),
     "declined": (
         "Nothing was {done}: it was declined, or the client could not show the question. This would have {gone}:",
         NOT_AGAIN,
@@ -105,6 +109,8 @@ def weigh(
         mode = settings.confirm
     elif askable:
         mode = "ask"
+    if not planned.size and planned.held:
+        return refused(planned, mode, "held")
     if not planned.size:
         return refused(planned, mode, "not_found")
     wrong = codes.check(code, planned.bound, now=now) if code else None

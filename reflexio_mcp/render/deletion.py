@@ -33,6 +33,7 @@ WHY: Final[dict[Outcome, str]] = {
     "changed": "changed since the plan, and left alone",
     "unknown": "not known, because reading again failed",
     "gone_before": "gone already",
+    "held": "kept by a hold of the operator",
     "not_found": "not found",
     "already_there": "stored already",
     "id_taken": "not restored, because something else is stored under this id",

@@ -45,8 +45,15 @@ def _policy(policy: Policy) -> str:
         ]
     decided += ["stored content is hidden"] if policy.masked else []
     decided += [f"state in {policy.shared_state}"] if policy.shared_state else []
+    decided += [f"kept by a hold: {one}" for one in policy.holds]
+    decided += [f"expires: {one}" for one in policy.expires]
     missing = policy.secrets_not_looked_for
-    return sentence(f"policy: {'; '.join(decided)}.", policy.undo, f"Secrets: {missing}." if missing else "")
+    return sentence(
+        f"policy: {'; '.join(decided)}.",
+        policy.undo,
+        policy.policy_problem,
+        f"Secrets: {missing}." if missing else "",
+    )
 
 
 def _limits(limits: Limits) -> str:

@@ -36,6 +36,7 @@ PlanStatus = Literal[
     "declined",
     "wrong_number",
     "cannot_ask",
+    "held",
 ]
 Status = Literal[PlanStatus, "complete", "incomplete"]
 
@@ -45,6 +46,7 @@ Outcome = Literal[
     "changed",
     "unknown",
     "gone_before",
+    "held",
     "not_found",
     "already_there",
     "id_taken",

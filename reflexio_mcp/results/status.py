@@ -37,6 +37,9 @@ class Policy(Row):
     masked: Annotated[bool, Field(description="stored content is hidden")] = False
     secrets_not_looked_for: str = ""
     shared_state: str = ""
+    holds: Annotated[list[str], Field(description="what nobody may delete, and why")] = []
+    expires: Annotated[list[str], Field(description="what the finding `expired` selects")] = []
+    policy_problem: str = ""
 
 
 class Limits(Row):

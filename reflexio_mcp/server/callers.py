@@ -16,6 +16,7 @@ from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.spec import Permission
 from reflexio_mcp.traffic.content import Fingerprints, add_texts
 from reflexio_mcp.traffic.errors import TrafficError
+from reflexio_mcp.traffic.policy import policy_at
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["Caller", "NoCaller", "Quota", "Scopes", "current_caller", "holder_of", "person"]
@@ -82,6 +83,7 @@ class Scopes:
             lambda: secret.encode() if secret else local_key(settings) or secrets.token_bytes(32)
         )
         self._settings = settings
+        self.policy = policy_at(settings.policy)
         self._given = client
         self._client = client
 
@@ -108,6 +110,7 @@ class Scopes:
             masked=settings.mask,
             learns=not settings.embedded,
             exact=settings.embedded,
+            policy=self.policy,
             fingerprints=self._fingerprints,
         )
 

@@ -20,6 +20,7 @@ from reflexio_mcp.rest.exchange import correlation_ids
 from reflexio_mcp.server.callers import Caller, Quota, current_caller
 from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.state.state import named_call
+from reflexio_mcp.traffic.policy import use_policy
 
 __all__ = ["CallLimiter", "Ctx", "caller_of"]
 
@@ -82,7 +83,8 @@ class CallLimiter:
 
     async def _logged(self, ctx: Ctx, call_next: CallNext, caller: Caller) -> HandlerResult:
         call_id, began, outcome = secrets.token_hex(8), time.perf_counter(), "cancelled"
-        with correlation_ids() as ids, named_call(caller.name, call_id):
+        policy = self._runtime.scopes.policy
+        with correlation_ids() as ids, named_call(caller.name, call_id), use_policy(policy):
             try:
                 outcome, result = await self._limited(ctx, call_next, caller)
                 return result

@@ -102,7 +102,7 @@ class Verified(NamedTuple):
 
 
 class AuditLog:
-    """Two lines for each deletion, one before it and one after it.
+    """Two lines for each deletion, one before it and one after it, and one if a hold kept something.
 
     A chain value is a keyed digest of the line and of the previous chain value, so a changed or removed line is
     found. Receipts contain chain values, so a truncated log is found too.
@@ -212,6 +212,11 @@ class State:
             transaction.serialise("copies")
             began, *_ = _record(transaction, number)
             return self.copies.keep(transaction, owner, number, began, copies)
+
+    def note_held(self, target: str, held: Sequence[str]) -> None:
+        """Write to the log that holds kept something from a deletion, or all of it."""
+        with self.database.transaction() as transaction:
+            self.log.add(transaction, {"event": "held", "target": target, "held": held})
 
     def finish(
         self,

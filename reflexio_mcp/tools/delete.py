@@ -24,7 +24,7 @@ from reflexio_mcp.traffic.deletion.plan import Options
 from reflexio_mcp.traffic.deletion.restore import AWAY, Undo, plan_restore, restore
 from reflexio_mcp.traffic.deletion.targets import Filtered, Interactions, Requests, Target, User
 from reflexio_mcp.traffic.errors import InvalidInput, Unreadable, refusing
-from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.filters import EXPIRED, TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import require_id, untold
 
 __all__ = ["NOT_GIVEN", "SPECS", "finish"]
@@ -114,8 +114,9 @@ async def prepare_set(
     erase: bool,
 ) -> Prepared:
     scope = scope_of(call)
-    # The scope's user is not the caller's choice, so naming it narrows nothing.
-    named = replace(wanted, contains="", finding="").narrows or (wanted.user_id and not scope.user_id)
+    # The scope's own user is not the caller's choice, so naming it alone narrows nothing.
+    narrows = wanted.finding == EXPIRED or replace(wanted, contains="", finding="").narrows
+    named = narrows or (wanted.user_id and not scope.user_id)
     whole = wanted.user_id and not wanted.narrows
     target: Target
     if request_ids is not NOT_GIVEN:

@@ -1,5 +1,6 @@
 """The status of the server."""
 
+import time
 from typing import Annotated, Final
 
 import anyio.to_thread
@@ -45,7 +46,7 @@ async def get_status(call: Call) -> Annotated[CallToolResult, Status]:
         version=__version__,
         backend=backend,
         scope=shown_id(scope.user_id) or "every user",
-        policy=_policy(app.settings),
+        policy=_policy(app.settings, scope),
         limits=Limits(
             call_seconds=app.settings.timeout,
             publish_wait_seconds=app.settings.wait_timeout,
@@ -75,10 +76,20 @@ async def _backend(app: App, scope: Scope, where: str) -> Backend:
     )
 
 
-def _policy(settings: Settings) -> Policy:
+def _policy(settings: Settings, scope: Scope) -> Policy:
     from reflexio_mcp.traffic.audit.rules import redaction as secrets  # its patterns take a while to compile
 
+    file = scope.policy.now()
+    # Somebody who is confined to one user learns nothing of others.
+    holds = [one for one in file.hold if scope.user_id in ("", *one.users) and not one.is_over(time.time())]
+    named = [(sorted(one.users | one.sessions | one.sources), one.describe()) for one in holds]
     policy = Policy(
+        holds=[
+            f"{'the caller' if scope.user_id else shown_name(', '.join(names))} ({why})"
+            for names, why in named
+        ],
+        expires=[] if scope.user_id else [shown_name(one.describe()) for one in file.expire],
+        policy_problem=scope.policy.problem,
         read_only=settings.read_only,
         masked=settings.mask,
         secrets_not_looked_for="" if secrets.available() else secrets.MISSING,

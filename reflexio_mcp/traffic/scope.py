@@ -6,6 +6,7 @@ from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.results.base import as_stored, shown_id
 from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.policy import PolicyFile, policy_at
 
 __all__ = ["Scope"]
 
@@ -19,6 +20,7 @@ class Scope:
         masked: stored content is not shown, and must not be found out by searching for words.
         learns: whether the backend learns from what is stored; the embedded store does not.
         exact: whether all that is stored of a request can be read and restored. Only the embedded store can.
+        policy: what the operator keeps from deletion.
     """
 
     client: ReflexioClient
@@ -28,6 +30,7 @@ class Scope:
     fingerprints: Fingerprints = field(default_factory=Fingerprints, compare=False, repr=False)
     learns: bool = True
     exact: bool = False
+    policy: PolicyFile = field(default_factory=lambda: policy_at(""), compare=False, repr=False)
 
     @property
     def owner(self) -> str:

@@ -160,6 +160,8 @@ async def run_audit(
     narrow = bool(wanted.looks_inside or wanted.source or wanted.session_id)
     rules: list[Rule] = []
     for made in RULES:
+        if not made.applies():
+            continue
         if made.name == "personal-data" and not personal:
             skip("REFLEXIO_MCP_PERSONAL_DATA=0", made.name)
         elif (made.whole_sessions and (wanted.may_leave_out_newest or after)) or (
@@ -208,7 +210,7 @@ async def run_audit(
         traffic=_traffic(look, without_key),
         findings=rows,
         not_looked_for=[*(NotLooked(findings=names, reason=why) for why, names in not_looked.items()), NEVER],
-        not_found=[name for rule in RULES for name in rule.names() if name not in known],
+        not_found=[name for rule in RULES if rule.applies() for name in rule.names() if name not in known],
         left_out=left_out,
         unreadable=len(pager.gaps),
         cursor=pager.cursor("audit", look.last, None).encode(scope, asked) if stopped and look.last else "",

@@ -20,11 +20,13 @@ from reflexio_mcp.traffic.deletion.items import (
     copy_of_learning,
     counts_of,
     item_of,
+    learning_item,
     names_of,
 )
 from reflexio_mcp.traffic.deletion.plan import Planned, over_the_cap
 from reflexio_mcp.traffic.deletion.targets import Correction, User
 from reflexio_mcp.traffic.errors import CodeSpent, NotRecorded, TrafficError, refusing
+from reflexio_mcp.traffic.learnings.find import Learned
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.learnings.remove import TakenBack, take_back, update_text, wait_for_learning
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
@@ -156,6 +158,11 @@ class _Act:
         planned, items = self.planned, self.planned.stored
         try:
             if isinstance(planned.target, User):
+                everything = (await planned.target.select(self.scope, self.progress)).items
+                if self._hold(everything):
+                    # One call deletes everything, so nothing is deleted.
+                    self._unless_known(planned.items, "held")
+                    return
                 ids = [one.id for one in planned.items]
                 await self._send(ids, self.scope.client.clear_user_data(planned.target.user_id))
                 return
@@ -175,7 +182,7 @@ class _Act:
                 still_learning=await wait_for_learning(self.scope, [item.user_id], self.progress)
             )
             before = await target.read(self.scope)
-            if before and before.digest == item.digest:
+            if before and before.digest == item.digest and not self._hold([item]):
                 after = replace(before, content=target.text)
                 if not await self._keep([copy_of_learning(before, after)]):
                     await self._send([item.id], update_text(self.scope, before, target.text))
@@ -189,12 +196,14 @@ class _Act:
             return busy
         if now is None:
             self.became[item.id] = "gone_before"
-        elif now.content != target.text:
+        elif item.id not in self.became and now.content != target.text:
             self.became[item.id] = "still_present" if now.digest == item.digest else "changed"
         return busy
 
     async def _delete(self, batch: Sequence[Item]) -> None:
         """Read items again, copy the unchanged ones, and delete them."""
+        held = self._hold(batch)
+        batch = [one for one in batch if one.id not in held]
         stored = await self._stored(batch, whole=self.planned.days > 0)
         erased = await self._keep(list(stored.values()))
         ids = [one for one in stored if one not in erased]
@@ -205,6 +214,13 @@ class _Act:
             return
         for one in ids:  # the API deletes one interaction per call
             await self._send([one], client.delete_interaction(batch[0].user_id, int(one)))
+
+    def _hold(self, items: Iterable[Item]) -> set[str]:
+        """Return the ids of what a hold keeps now, and note it: the plan may be older than the hold."""
+        policy = self.scope.policy.now()
+        held = {one.id for one in items if one.held_by(policy)}
+        self.became |= dict.fromkeys(held.intersection(one.id for one in self.planned.items), "held")
+        return held
 
     async def _keep(self, copies: Sequence[Copied]) -> set[str]:
         """Keep recovery copies, and return the ids that another call has erased meanwhile."""
@@ -257,13 +273,20 @@ class _Act:
         async def keep(learnings: Sequence[Learning]) -> None:
             await self._keep([copy_of_learning(one) for one in learnings])
 
+        async def look() -> Learned:
+            found = await planned.learned_now(self.scope)
+            held = self._hold(map(learning_item, found.learnings))
+            return replace(found, fed={key: one for key, one in found.fed.items() if key not in held})
+
+        if isinstance(planned.target, User) and "held" in self.became.values():
+            return TakenBack()
         users = sorted({one.user_id for one in planned.items})
-        taken = await take_back(
-            self.scope, users, lambda: planned.learned_now(self.scope), keep, progress=self.progress
-        )
+        taken = await take_back(self.scope, users, look, keep, progress=self.progress)
         self.failure = self.failure or taken.failure
         self.sent |= taken.sent
         for one in planned.learnings:
+            if self.became.get(one) == "held":
+                continue
             if taken.left is None:
                 self.became[one] = "unknown"
             elif one in taken.left.fed:
@@ -288,7 +311,9 @@ class _Act:
             self.failure = self.failure or error
             self._unless_known([one for one in planned.items if not one.is_learning], "unknown")
             return
-        self.became |= {one.id: left for one in planned.items if one.id in stored}
+        self.became |= {
+            one.id: left for one in planned.items if one.id in stored and self.became.get(one.id) != "held"
+        }
         self._unless_known([one for one in planned.stored if one.id not in self.sent], "gone_before")
 
     def _unless_known(self, items: Iterable[Item], became: Outcome) -> None:
@@ -299,7 +324,7 @@ class _Act:
     async def close(self, taken: TakenBack) -> Receipt:
         """Record the receipt, erase what has to be erased, and return the receipt."""
         planned, target = self.planned, self.planned.target
-        erases = planned.options.erase and self.failure is None
+        erases = planned.options.erase and self.failure is None and "held" not in self.became.values()
         if not erases:
             self.became |= {one.id: "still_present" for one in planned.items if one.only_in_copies}
         deleted = [one for one in planned.items if one.id not in self.became]

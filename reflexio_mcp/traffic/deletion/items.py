@@ -18,6 +18,7 @@ from reflexio_mcp.results.deletion import Counts
 from reflexio_mcp.state.records import Copied
 from reflexio_mcp.traffic.content import add_texts, turn_digest
 from reflexio_mcp.traffic.learnings.records import Learning, Sources, learning_of
+from reflexio_mcp.traffic.policy import Hold, Policy
 
 __all__ = [
     "Item",
@@ -45,6 +46,7 @@ class Item:
         digest: differs if something else is stored under the same id later.
         created_at: epoch seconds.
         request_id: the request itself, or the request of an interaction; empty for other kinds.
+        source: where a request came from, or those that a learning came from.
         only_in_copies: only a recovery copy contains it.
         unreadable: the service fails to return it, so only its id is known.
     """
@@ -57,8 +59,13 @@ class Item:
     session_id: str = ""
     request_id: str = ""
     interaction_ids: tuple[int, ...] = ()
+    source: str = ""
     only_in_copies: bool = False
     unreadable: bool = False
+
+    def held_by(self, policy: Policy) -> Hold | None:
+        """Return the hold that keeps it; `None` if it may be deleted."""
+        return policy.held_by(self.user_id, self.session_id, self.source)
 
     @property
     def is_learning(self) -> bool:
@@ -84,17 +91,27 @@ def item_of(stored: RequestWithInteractions, turn: StoredInteraction | None = No
         request.session_id,
         request.request_id,
         tuple(one.interaction_id for one in turns),
+        request.source,
         unreadable=isinstance(stored, UnreadableRequest),
     )
 
 
 def learning_item(learning: Learning) -> Item:
-    return Item(learning.kind, learning.learning_id, learning.user_id, learning.digest, learning.changed_at)
+    source = learning.row.source if learning.row else ""
+    return Item(
+        learning.kind,
+        learning.learning_id,
+        learning.user_id,
+        learning.digest,
+        learning.changed_at,
+        source=source,
+    )
 
 
 def outcome_item(outcome: SessionOutcome) -> Item:
     said = f"{outcome.outcome} {outcome.occurred_at}"
-    return Item("session_outcome", outcome.session_id, outcome.user_id, said, outcome.occurred_at)
+    at = outcome.occurred_at
+    return Item("session_outcome", outcome.session_id, outcome.user_id, said, at, outcome.session_id)
 
 
 def copied_item(copied: Copied) -> Item:

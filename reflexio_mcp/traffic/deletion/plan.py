@@ -9,9 +9,10 @@ import base64
 import hashlib
 import hmac
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Final, Literal
 
 import anyio.to_thread
@@ -35,6 +36,7 @@ from reflexio_mcp.traffic.deletion.targets import EXAMPLES, Correction, Filtered
 from reflexio_mcp.traffic.errors import CapReached, refusing
 from reflexio_mcp.traffic.learnings.find import Learned, find_learned
 from reflexio_mcp.traffic.learnings.records import Sources
+from reflexio_mcp.traffic.policy import Policy
 from reflexio_mcp.traffic.reading.filters import UNSEEN, TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.scope import Scope
@@ -91,6 +93,7 @@ SHARED: Final = (
 )
 UNLINKED: Final = "{number:,} learnings of these users do not say what they were learned from; they stay."
 USERS_LEFT: Final = "The learnings of {number:,} further users were not looked at."
+HELD: Final = "A hold of the operator keeps {number:,} of it ({why})."
 SESSIONS_KEPT: Final = "Session outcomes and evaluations stay."
 
 
@@ -110,6 +113,7 @@ class Planned:
         plan: what is shown.
         days: how long the recovery copy is kept; 0 for none.
         stays: what stays, in sentences.
+        held: number of items that a hold keeps. They are not among the items.
     """
 
     target: Target
@@ -121,6 +125,7 @@ class Planned:
     owner: Owner
     days: int
     stays: Sequence[str]
+    held: int = 0
 
     @property
     def stored(self) -> list[Item]:
@@ -177,24 +182,37 @@ async def make_plan(
         ReflexioError: what is stored cannot be read.
     """
     selected = await target.select(scope, progress)
+    held = Counter[str]()
+    free = partial(_free, policy=scope.policy.now(), held=held, whole=isinstance(target, User))
+    selected.items = free(selected.items)
     if selected.learned is None:
         selected.sources = sources_of(selected.items)
         selected.learned = await _learned(scope, selected.sources, options)
     learned = selected.learned
+    if options.include_learnings and learned and target.noun == "request":
+        taught = free(list(map(learning_item, learned.learnings)))
+    else:
+        taught = []
     stays = [*selected.remains, *_about_learnings(learned, options, target)]
     remains = stays.copy()
     if unreadable := sum(one.unreadable for one in selected.items):
         remains.append(UNREADABLE.format(number=unreadable))
     if options.erase or selected.not_found or not selected.items:
         with refusing(COPIES_AWAY):
-            held = await in_thread(_held, target, selected, state, owner)
+            copied = free(await in_thread(_held, target, selected, state, owner))
         if options.erase:
-            selected.items += held
-            found = {name[2:] for one in held for name in names_of(one)}
+            selected.items += copied
+            found = {name[2:] for one in copied for name in names_of(one)}
             selected.not_found = [one for one in selected.not_found if one not in found]
             remains += [ALL_OF_REQUEST] * (target.noun == "interaction")
-        elif held:
-            remains.append(IN_COPIES.format(number=len(held)))
+        elif copied:
+            remains.append(IN_COPIES.format(number=len(copied)))
+    kept = [HELD.format(number=number, why=why) for why, number in held.items()]
+    stays += kept
+    remains += kept
+    if kept:
+        with refusing(NOT_COUNTED):
+            await in_thread(state.note_held, target.name(words=False), kept)
     days = 0 if options.erase else state.copies.days
     items = sorted(selected.items, key=lambda one: one.created_at, reverse=True)
     size = len(items)
@@ -209,8 +227,7 @@ async def make_plan(
     secret = "secret" in wanted.finding or any("[redacted" in one.first_words for one in shown)
     if days and (secret or (wanted.user_id and not wanted.narrows)):
         remains.append(PREFER_ERASE.format(what="a secret" if secret else "a person's data", days=days))
-    if options.include_learnings and learned and target.noun == "request":
-        items += map(learning_item, learned.learnings)
+    items += taught
     times = [one.created_at for one in items[:size] if one.created_at]
     plan = Plan(
         why="",
@@ -243,7 +260,7 @@ async def make_plan(
             await in_thread(state.check_room, owner, len(items))
     except records.CapReached as error:
         raise over_the_cap(len(items), error) from None
-    return Planned(target, options, selected, items, size, plan, owner, days, stays)
+    return Planned(target, options, selected, items, size, plan, owner, days, stays, held.total())
 
 
 def over_the_cap(number: int, error: records.CapReached) -> CapReached:
@@ -251,7 +268,7 @@ def over_the_cap(number: int, error: records.CapReached) -> CapReached:
     following = (
         f"There is room for it in {wait} min; do not retry before."
         if number <= error.limit
-        else "Delete a smaller part, or ask the operator to raise REFLEXIO_MCP_DELETE_CAP."
+        else "Delete a smaller part, or ask the operator to raise REFLEXIO_MCP_DELETE_CAP (cap, for what expires)."
     )
     return CapReached(
         f"Nothing was deleted: this would delete or change {number:,} requests, interactions or learnings, and "
@@ -286,6 +303,21 @@ def _about_learnings(learned: Learned | None, options: Options, target: Target) 
     }
     sentences = [sentence.format(number=number) for sentence, number in said.items() if number]
     return sentences + [SESSIONS_KEPT] * (target.noun == "request")
+
+
+def _free(items: Sequence[Item], policy: Policy, held: Counter[str], *, whole: bool) -> list[Item]:
+    """Return what no hold keeps, and count what is kept, by its reason.
+
+    Args:
+        whole: everything goes in one call of the API, so that a hold on a part of it keeps all of it.
+    """
+    free: list[Item] = []
+    for one in items:
+        if hold := one.held_by(policy):
+            held[hold.describe()] += 1
+        else:
+            free.append(one)
+    return [] if whole and held else free
 
 
 async def _change(target: Target, selected: Selected, *, masked: bool) -> Change | None:

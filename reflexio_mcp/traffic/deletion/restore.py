@@ -289,6 +289,8 @@ class _Restore:
         for key, one in learnings.items():
             if one.digest in texts:  # a restored playbook has another id
                 self.became[key] = "already_there"
+            elif key in ids and learning_item(one).held_by(self.scope.policy.now()):
+                self.became[key] = "held"
             elif key in ids and f"t:{ids[key].digest}" in self.names[key]:
                 corrected.add(key)
                 await update_text(self.scope, one, one.content)

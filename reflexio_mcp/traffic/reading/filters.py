@@ -23,9 +23,11 @@ from reflexio_mcp.results.reading import Matched
 from reflexio_mcp.traffic.audit.rules import ASKED, ASKED_FINDINGS, FINDINGS, RULES, WHOLE_SESSIONS, select
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.policy import current_policy
 from reflexio_mcp.traffic.times import iso, lacks_zone, parse_time
 
 __all__ = [
+    "EXPIRED",
     "FINDINGS",
     "NO_FILTER",
     "UNSEEN",
@@ -206,6 +208,12 @@ PART_OF_SESSIONS: Final = (
 SOURCE_ACCEPTS: Final = (
     "must be lower-case letters, digits and ._:- (128 characters at most), starting with a letter or digit."
 )
+NOTHING_EXPIRES: Final = (
+    "cannot be expired here: the operator's policy (REFLEXIO_MCP_POLICY) lets nothing expire."
+)
+
+EXPIRED: Final = "expired"
+"""The finding by which the operator's policy deletes, so that it may stand alone in a deletion."""
 
 UNSEEN: Final = "planted-instructions"
 """The finding whose words are never shown, because they address the assistant that reads them."""
@@ -360,6 +368,8 @@ def make_filter(
             "end_time", f"({iso(made.end)}) must not be before start_time ({iso(made.start)})."
         )
     check_search(made.contains, made.finding, masked=masked)
+    if made.finding == EXPIRED and not current_policy().expire:
+        raise InvalidInput("finding", NOTHING_EXPIRES)
     if made.finding in WHOLE_SESSIONS and made.may_leave_out_newest:
         raise InvalidInput("finding", PART_OF_SESSIONS.format(finding=made.finding))
     return made

@@ -75,6 +75,11 @@ class Rule:
     def names(cls) -> tuple[str, ...]:
         return cls.findings or (cls.name,)
 
+    @classmethod
+    def applies(cls) -> bool:
+        """Whether there is anything to look for."""
+        return True
+
     def look(self, session: Session) -> Iterator[Finding]:
         yield from ()
 

@@ -1,0 +1,216 @@
+"""The operator's policy: what a hold keeps is deleted by nothing, and what has expired is found and deleted."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reflexio_mcp.cli import main
+from reflexio_mcp.embedded_store.app import EmbeddedStore
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.policy import PolicyFile
+from tests.deletion.support import BY_IDS, World
+
+pytestmark = pytest.mark.anyio
+
+HOLD = '[[hold]]\nsessions = ["miller"]\nreason = "Miller case"\nuntil = 2099-03-01\n'
+WHY = "(Miller case, until 2099-03-01)"
+
+
+def write(path: Path, text: str) -> str:
+    """Write the file so that a change is seen, however coarse the clock of the disk is."""
+    before = path.stat().st_mtime_ns if path.exists() else 0
+    path.write_text(text, encoding="utf-8")
+    os.utime(path, ns=(before + 10**9, before + 10**9))
+    return str(path)
+
+
+async def stock(world: World) -> None:
+    await world.put("held", session="miller")
+    await world.put("free", session="other")
+    await world.put("bobs", user="bob", session="bobs")
+
+
+CALLS: list[tuple[str, dict[str, Any]]] = [
+    ("delete_request", {"request_id": "held"}),
+    ("delete_request", {"request_id": "held", "interaction_ids": [1]}),
+    ("delete_request", {"request_id": "held", "erase": True}),
+    ("delete_session", {"session_id": "miller"}),
+    ("delete_requests", {"user_id": "ada", "session_id": "miller", "include_learnings": True}),
+    ("delete_requests", {"user_id": "ada", "erase": True, "include_learnings": True}),
+]
+
+
+@pytest.mark.parametrize(("tool", "arguments"), CALLS)
+async def test_what_a_hold_keeps_is_deleted_by_no_tool_and_the_log_says_so(
+    world: World, tmp_path: Path, tool: str, arguments: dict[str, Any]
+) -> None:
+    await stock(world)
+    server = world.server(CONFIRM="off", POLICY=write(tmp_path / "policy.toml", HOLD))
+    async with world.connect(server=server) as caller:
+        answer = await caller.call(tool, **arguments)
+    assert answer["status"] == "held"
+    assert f"A hold of the operator keeps 1 of it {WHY}." in answer["plan"]["remains"]
+    assert await world.ids() == {"held", "free", "bobs"}
+    [line] = [json.loads(entry.line) for entry in server.runtime.state.log.entries()]
+    assert (line["event"], WHY in line["held"][0]) == ("held", True)
+
+
+async def test_of_everything_all_but_what_is_held_goes(world: World, tmp_path: Path) -> None:
+    await stock(world)
+    async with world.connect(POLICY=write(tmp_path / "policy.toml", HOLD)) as caller:
+        plan = await caller.plan("delete_requests", everything=True)
+        assert plan["goes"]["requests"] == 2
+        receipt = await caller.receipt("delete_requests", everything=True, confirm=plan["confirm"])
+    assert receipt["deleted"]["requests"] == 2
+    assert any(WHY in one for one in receipt["remains"])
+    assert await world.ids() == {"held"}
+
+
+@pytest.mark.parametrize("kind", ["users", "sources"])
+async def test_a_hold_on_a_user_or_a_source_keeps_its_learnings_too(
+    world: World, tmp_path: Path, kind: str
+) -> None:
+    await world.put("a", source="chat")
+    await world.learn("p", "a", content="likes tea")
+    name = {"users": "ada", "sources": "chat"}[kind]
+    policy = write(tmp_path / "policy.toml", f'[[hold]]\n{kind} = ["{name}"]\nreason = "audit"\n')
+    async with world.connect(CONFIRM="off", POLICY=policy) as caller:
+        assert (await caller.call("delete_request", request_id="a"))["status"] == "held"
+        if kind == "users":
+            for tool, arguments in (
+                ("delete_learnings", {}),
+                ("correct_learning", {"learning_id": "profile:p", "content": "likes coffee"}),
+            ):
+                assert (await caller.call(tool, user_id="ada", **arguments))["status"] == "held"
+    assert world.backend.profiles["p"].content == "likes tea"
+
+
+async def test_a_hold_that_comes_after_the_plan_is_kept_while_it_is_carried_out(
+    world: World, tmp_path: Path
+) -> None:
+    await stock(world)
+    path = tmp_path / "policy.toml"
+
+    async def hold() -> None:
+        write(path, HOLD)
+
+    async with world.connect(POLICY=write(path, "")) as caller:
+        plan = await caller.plan("delete_requests", user_id="ada")
+        world.backend.before["/api/get_user_playbooks"] = [hold]
+        receipt = await caller.receipt("delete_requests", user_id="ada", confirm=plan["confirm"])
+    assert receipt["not_deleted"] == [{"why": "held", "count": 1, "ids": ["held"]}]
+    assert await world.ids() == {"held", "bobs"}
+    assert world.backend.calls[BY_IDS] == 1
+
+
+async def test_an_error_on_change_keeps_the_old_policy_and_the_status_says_so(
+    world: World, tmp_path: Path
+) -> None:
+    await stock(world)
+    path = tmp_path / "policy.toml"
+    async with world.connect(CONFIRM="off", POLICY=write(path, HOLD)) as caller:
+        status = await caller.call("get_status")
+        assert status["policy"]["holds"] == ["miller (Miller case, until 2099-03-01)"]
+        write(path, '[[hold]]\nsesions = ["miller"]\nreason = "x"\n')
+        assert (await caller.call("delete_session", session_id="miller"))["status"] == "held"
+        problem = (await caller.call("get_status"))["policy"]["policy_problem"]
+        assert "hold.0.sesions" in problem
+        assert "The policy from before the change is in force." in problem
+        write(path, "")
+        assert (await caller.call("delete_session", session_id="miller"))["status"] == "complete"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[[hold]\n", "REFLEXIO_MCP_POLICY cannot be used"),
+        ('[[hold]]\nreason = "x"\n', "a hold names users, sessions or sources"),
+        ('[[hold]]\nusers = ["ada"]\n', "hold.0.reason"),
+        ('[[hold]]\nusers = [" "]\nreason = "x"\n', "hold.0.users"),
+        ('[[expire]]\nafter = "7 days"\n', "expire.0.after"),
+        ('[[expire]]\nafter = "7d"\nsorce = "ci"\n', "expire.0.sorce"),
+    ],
+)
+def test_an_error_in_the_file_stops_the_start_with_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
+) -> None:
+    path = write(tmp_path / "policy.toml", text)
+    assert main(["sessions", "--store", str(tmp_path / "store.db"), "--policy", path]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_there_stops_the_start_and_a_hold_ends_with_its_last_day(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="No such file"):
+        PolicyFile(str(tmp_path / "none.toml"))
+    policy = PolicyFile(write(tmp_path / "policy.toml", HOLD.replace("2099", "2001"))).now()
+    assert policy.held_by("ada", "miller") is None
+
+
+EXPIRE = 'cap = 2\n[[expire]]\nsource = "staging_eval"\nafter = "7d"\n'
+
+
+async def test_what_has_expired_is_a_finding_a_filter_and_deleted_without_everything(
+    world: World, tmp_path: Path
+) -> None:
+    now = int(time.time())
+    world.clock.now = now - 8 * 86_400
+    await world.put("old", source="staging_eval")
+    await world.put("old-but-kept", source="chat")
+    world.clock.now = now
+    await world.put("new", source="staging_eval")
+    async with world.connect(CONFIRM="off", POLICY=write(tmp_path / "policy.toml", EXPIRE)) as caller:
+        audit = await caller.call("audit_traffic")
+        [found] = [one for one in audit["findings"] if one["finding"] == "expired"]
+        assert (found["count"], found["places"][0]["request_id"]) == (1, "old")
+        assert found["act"]["arguments"]["finding"] == "expired"
+        page = await caller.call("list_requests", finding="expired")
+        assert page["returned"] == 1
+        receipt = await caller.receipt("delete_requests", finding="expired")
+    assert receipt["deleted"]["requests"] == 1
+    assert await world.ids() == {"old-but-kept", "new"}
+
+
+async def test_without_a_policy_nothing_can_be_asked_for_as_expired(world: World) -> None:
+    async with world.connect(CONFIRM="off") as caller:
+        assert "lets nothing expire" in await caller.refused("delete_requests", finding="expired")
+        assert "expired" not in str(await caller.call("audit_traffic"))
+
+
+def test_the_command_for_a_timer_deletes_within_a_limit_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import anyio
+
+    store, now = str(tmp_path / "store.db"), [1_000_000_000]
+    policy = write(tmp_path / "policy.toml", EXPIRE + HOLD)
+    monkeypatch.setenv("REFLEXIO_MCP_DELETE_CAP", "1")
+
+    async def put(*names: str) -> None:
+        from reflexio_mcp.rest.models import Interaction, PublishBody
+
+        backend = EmbeddedStore(store, clock=lambda: float(now[0]))
+        async with ReflexioClient("http://embedded.test", transport=lambda: backend) as rest:
+            for name in names:
+                body = PublishBody(
+                    user_id="ada",
+                    session_id="miller" if name == "held" else "s",
+                    request_id=name,
+                    source="staging_eval",
+                    interaction_data_list=[Interaction(content=name)],
+                )
+                await rest.publish(body, minted=False)
+
+    words = ["delete", "--finding", "expired", "--yes", "--store", store, "--policy", policy]
+    anyio.run(put, "held", "a", "b")
+    assert main([*words, "--dry-run"]) == 0
+    assert WHY in capsys.readouterr().out
+    assert main(words) == 0  # two, although people may delete one an hour
+    assert main(words) == 0  # nothing but what is held
+    anyio.run(put, "c", "d")
+    assert main(words) == 1
+    assert "2 an hour are allowed (0 left now)" in capsys.readouterr().err
