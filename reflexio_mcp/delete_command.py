@@ -77,7 +77,7 @@ def _carry_out(
     verb: str,
 ) -> int:
     def plan(scope: Scope, state: State, owner: Owner) -> Awaitable[Planned]:
-        return make_plan(scope, target(scope), options, state, owner, masked=settings.mask, progress=untold)
+        return make_plan(scope, target(scope), options, state, owner, progress=untold)
 
     async def act(scope: Scope, state: State, owner: Owner) -> Receipt:
         mode = "off" if arguments.yes else "ask"
@@ -128,9 +128,7 @@ def run_restore(arguments: Namespace, settings: Settings) -> int:
     _check_allowed(arguments, settings, "restore_requests")
     undo = Undo(arguments.deletion)
 
-    planned, _ = _run(
-        lambda _, state, owner: plan_restore(state, owner, undo, masked=settings.mask), settings
-    )
+    planned, _ = _run(partial(plan_restore, undo=undo), settings)
     screen.show(planned)
     if not arguments.yes and not _agreed("Restore", None):
         screen.say("Nothing was restored.")

@@ -108,8 +108,7 @@ async def prepare(call: Call, target: Target, options: Options, confirm: str) ->
     app, scope, reporter = app_of(call), scope_of(call), ProgressReporter(call)
     async with reporter.steady("looking up"):
         owner = await app.owner(scope)
-        masked = scope.masked
-        planned = await make_plan(scope, target, options, app.state, owner, masked=masked, progress=reporter)
+        planned = await make_plan(scope, target, options, app.state, owner, progress=reporter)
     # A person in the explorer's page has seen the plan; only `ask` still requires the client's form.
     askable = _can_ask(call) and not (app.settings.confirm == "auto" and from_page(call))
     first = weigh(app.settings, app.codes(scope), planned, confirm, askable=askable)
@@ -125,7 +124,8 @@ def asking(
         first, planned = prepared.first, prepared.planned
         if isinstance(first, Verdict):
             return first
-        message = question(planned.plan, planned.target.noun, first.number, planned.fingerprint)
+        fingerprint = app_of(call).codes(scope_of(call)).fingerprint(planned.bound)
+        message = question(planned.plan, planned.target.noun, first.number, fingerprint)
         if (call.protocol_version or "") >= MULTI_ROUND:
             return Elicit(message, form_of(first, planned))
         async with prepared.reporter.steady("waiting for the person's answer"):

@@ -68,7 +68,7 @@ class _Server(uvicorn.Server):
         with anyio.move_on_after(seconds + DRAIN_SECONDS) as limit:
             await self._served.drain(seconds)
         if limit.cancelled_caught:
-            event("abandoned", deletions=self._served.server.runtime.jobs.running)
+            event("abandoned", deletions=len(self._served.server.runtime.jobs.running))
             _leave(1)
         await super().shutdown(sockets)
 

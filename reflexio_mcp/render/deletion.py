@@ -43,7 +43,8 @@ WHY: Final[dict[Outcome, str]] = {
 
 STATUS: Final = {
     "running": "running",
-    "unfinished": "not finished: {gone:,} of {asked:,} are gone; the same call again finishes it",
+    "unfinished": "not finished: at least {gone:,} of {asked:,} are gone; the same call again deletes what is left, "
+    "except learnings whose requests are gone",
     "complete": "complete",
     "incomplete": "incomplete",
 }

@@ -1,12 +1,12 @@
 """Results of plans, deletions and restores."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from reflexio_mcp.results.base import Moment, Result, Row, shown_id, shown_name
+from reflexio_mcp.results.base import Moment, Result, Row, shown_name
 
 __all__ = [
     "Change",
@@ -212,28 +212,28 @@ def way_back(state: WayBackState, *, kept: str = "", number: int = 0, until: Mom
     return WayBack(state=state, sentence=WAY_BACK[state].format(kept=kept, number=named), until=until)
 
 
-def parts(names: Iterable[str]) -> list[Part]:
+def parts(names: Iterable[str], shown: Callable[[str], str]) -> list[Part]:
     counts = Counter(names).most_common()
-    shown = [Part(name=shown_name(name) or "(none)", count=count) for name, count in counts[:NAMED]]
+    named = [Part(name=shown_name(shown(name)) or "(none)", count=count) for name, count in counts[:NAMED]]
     if rest := sum(count for _, count in counts[NAMED:]):
-        shown.append(Part(name="(others)", count=rest))
-    return shown
+        named.append(Part(name="(others)", count=rest))
+    return named
 
 
-def excepted(became: Mapping[str, Outcome]) -> list[Excepted]:
+def excepted(became: Mapping[str, Outcome], shown: Callable[[str], str]) -> list[Excepted]:
     by_reason: defaultdict[Outcome, list[str]] = defaultdict(list)
     for one, why in became.items():
         by_reason[why].append(one)
-    return [Excepted(why=why, count=len(ids), ids=few(ids)) for why, ids in by_reason.items()]
+    return [Excepted(why=why, count=len(ids), ids=few(ids, shown)) for why, ids in by_reason.items()]
 
 
-def few(ids: Sequence[str]) -> list[str]:
-    """Return as many ids as an answer has room for."""
-    shown: list[str] = []
+def few(ids: Sequence[str], shown: Callable[[str], str]) -> list[str]:
+    """Return the first ids of a set as `Scope.shown_id` shows them, as many as an answer has room for."""
+    named: list[str] = []
     left = IDS_CHARS
-    for one in map(shown_id, ids[:IDS_NAMED]):
+    for one in map(shown, ids[:IDS_NAMED]):
         left -= len(one)
-        if left < 0 and shown:
+        if left < 0 and named:
             break
-        shown.append(one)
-    return shown
+        named.append(one)
+    return named

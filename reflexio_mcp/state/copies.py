@@ -27,7 +27,7 @@ READ_AT_ONCE: Final = 20
 CHANGED: Final = "a row of the state was changed, or moved from another place"
 NO_KEY: Final = "some recovery copies are sealed with a key that this server does not have"
 KEY_ADVICE: Final = (
-    "put the key back (in REFLEXIO_MCP_STATE_KEYS, or the file fingerprint.key beside state.db), or to delete the rows "
+    "put the key back (in REFLEXIO_MCP_STATE_KEYS, or the file fingerprint.key beside state.db), or delete the rows "
     "of the table copies that it sealed"
 )
 

@@ -61,8 +61,7 @@ class Deletion(NamedTuple):
 
     Args:
         gone: how many were deleted so far.
-        finished: `None` if it still runs, or if its process ended early.
-        here: this process began it.
+        finished: `None` if it still runs, or if it ended early.
     """
 
     number: int
@@ -71,7 +70,6 @@ class Deletion(NamedTuple):
     finished: float | None
     outcome: Outcome | Literal[""]
     chain: str
-    here: bool
     target: str
     asked: int
     planned: str

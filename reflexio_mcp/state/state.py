@@ -164,7 +164,9 @@ class State:
         self._process = uuid.uuid4().hex
 
     def now(self) -> float:
-        with self.database.transaction(writes=False) as transaction:
+        """The time by the clock of the state. Every erasure that is not on record by then has a later time."""
+        with self.database.transaction() as transaction:
+            transaction.serialise("copies")
             return transaction.now
 
     def check_room(self, owner: Owner, number: int = 0) -> int | None:
@@ -267,9 +269,8 @@ class State:
         """Return the deletions of this account and user, the newest first."""
         keys = self._keys
         rows = self.database.read(
-            "SELECT id, at, gone, finished, outcome, chain, process = ?, code, intention, receipt FROM main.deletions "
+            "SELECT id, at, gone, finished, outcome, chain, code, intention, receipt FROM main.deletions "
             "WHERE account IN ? AND user_id IN ? ORDER BY id DESC LIMIT ?",
-            self._process,
             keys.marks("account", owner.account),
             keys.marks("user", owner.user),
             most,

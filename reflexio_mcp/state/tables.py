@@ -87,11 +87,11 @@ ADVICE: Final = (
 )
 OTHER_VERSION: Final = (
     "the state was made by another version of reflexio-mcp",
-    "start that version, or to remove the state with its recovery copies and its audit log",
+    "start that version, or remove the state with its recovery copies and its audit log",
 )
 OLD_COPIES: Final = (
     "recovery copies of an earlier version are in the folder `recovery`, and this version cannot read or erase them",
-    "restore what is needed with the earlier version, and to remove the folder",
+    "restore what is needed with the earlier version, and remove the folder",
 )
 
 SQLITE_TABLES: Final = "DROP TABLE IF EXISTS jobs; DROP TABLE IF EXISTS deletions;" + TABLES.format(

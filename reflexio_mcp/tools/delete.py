@@ -219,14 +219,14 @@ async def restore_requests(
         if request_ids is not NOT_GIVEN:
             raise InvalidInput("request_ids", NO_DELETION)
         with refusing(AWAY, kind=Unreadable):
-            there = await last_deletions(scope, state, owner)
+            there = await last_deletions(scope, state, owner, app.jobs)
         said = LISTED if any(one.copied for one in there) else ""
         return _restored(Restored(notice=NOTICE, status="listed", deletions=there, next=said))
     ids = [] if request_ids is NOT_GIVEN else [scope.stored_id(one) for one in request_ids]
     undo = Undo(deletion, frozenset(ids), evaluation_only)
     reporter = ProgressReporter(call)
     async with reporter.steady("restoring"):
-        plan, bound = await plan_restore(state, owner, undo, masked=scope.masked)
+        plan, bound = await plan_restore(scope, state, owner, undo)
         now = time.time()
         if codes.check(confirm, bound, now=now) and app.settings.confirm != "off":
             code = codes.make(bound, now=now)

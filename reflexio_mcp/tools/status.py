@@ -38,7 +38,7 @@ async def get_status(call: Call) -> Annotated[CallToolResult, Status]:
     backend = await _backend(app, scope, place_shown(call))
     problem, deletions = await anyio.to_thread.run_sync(app.trouble), list[PastDeletion]()
     try:
-        deletions = await last_deletions(scope, app.state, await app.owner(scope))
+        deletions = await last_deletions(scope, app.state, await app.owner(scope), app.jobs)
     except (StateUnusable, ReflexioError):  # the problem, or the backend's, says why
         problem = " ".join(filter(None, [UNREADABLE, problem]))
     found = Status(

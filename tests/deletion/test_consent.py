@@ -226,3 +226,17 @@ async def test_what_took_over_an_id_while_the_person_thinks_stays(world: World) 
     assert receipt["status"] == "incomplete"
     assert receipt["not_deleted"] == [{"why": "changed", "count": 1, "ids": ["r1"]}]
     assert await world.ids() == {"r1"}
+
+
+async def test_a_form_tells_nobody_a_digest_that_guessed_contents_can_be_tried_against(
+    world: World,
+) -> None:
+    await world.put("r1")
+    forms = []
+    for key in ("Zk3v9Qw7xR2mT8pL5nJ4hB6cF1dS0aGy", "bXr4Tn8Wq2Lz6Vd0Kc5Ys9Hf3Jm7Pg1Qe"):
+        person = Person(lambda _: "decline")
+        async with world.connect(person=person, CONFIRM="ask", STATE_KEYS=key) as caller:
+            await caller.call("delete_request", request_id="r1")
+        forms += person.seen
+    first, second = (one.rpartition(" ")[2] for one in forms)
+    assert first != second

@@ -79,3 +79,14 @@ async def test_a_request_put_back_meanwhile_has_other_interactions(world: World)
         answer = await caller.call("delete_request", **arguments, confirm=plan["confirm"])
     assert answer["status"] in ("not_found", "changed")
     assert (await words(world))["r1"] == ["hello", "my address", "goodbye"]
+
+
+async def test_interactions_whose_deletion_failed_are_not_stored_a_second_time(world: World) -> None:
+    first, second, third = await talk(world)
+    async with world.connect(CONFIRM="off") as caller:
+        world.backend.failing["/api/delete_interaction"] = (1, 500)
+        done = await caller.receipt("delete_request", request_id="r1", interaction_ids=[first, second, third])
+        back = await caller.restored(done["number"])
+    assert back["restored"] == {"requests": 1, "interactions": 1}
+    assert (back["not_restored"][0]["why"], back["not_restored"][0]["count"]) == ("already_there", 2)
+    assert await words(world) == {f"r1-turn-{first}": ["hello"], "r1": ["my address", "goodbye"]}

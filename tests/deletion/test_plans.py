@@ -118,3 +118,19 @@ async def test_a_plan_of_very_long_names_still_fits_into_an_answer(world: World)
     for one in (result, missing):
         assert len(text_of(one)) <= 9_000
         assert len(str(one.structured_content)) <= 12_000
+
+
+async def test_a_key_in_an_id_is_covered_in_plan_receipt_status_and_restore(world: World) -> None:
+    key = "ghp_" + "Zk3v9Qw7xR2mT8pL5nJ4hB6cF1dS0aGyXe7u"
+    await world.put(key, user=f"user {key}", session=f"session {key}")
+    async with world.connect() as caller:
+        [listed] = (await caller.call("list_requests"))["sessions"][0]["requests"]
+        arguments = {"request_ids": [listed["request_id"], f"missing {key}"]}
+        plan = await caller.plan("delete_requests", **arguments)
+        assert plan["goes"]["requests"] == 1
+        one = await caller.plan("delete_request", request_id=key)
+        receipt = await caller.receipt("delete_requests", **arguments, confirm=plan["confirm"])
+        restore = await caller.call("restore_requests", deletion=receipt["number"])
+        status = await caller.call("get_status")
+    for said in (listed, plan, one, receipt, restore, status):
+        assert key not in str(said)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from reflexio_mcp.traffic.deletion import execute
 from tests.deletion.support import BY_IDS, READ, World, text_of
 
 pytestmark = pytest.mark.anyio
@@ -120,8 +121,6 @@ async def test_what_somebody_else_deleted_or_replaced_since_the_plan_is_not_clai
 async def test_after_an_early_end_every_planned_id_is_read_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from reflexio_mcp.traffic.deletion import execute
-
     monkeypatch.setattr(execute, "BATCH", 2)
     for number in range(6):
         await world.put(f"r{number}")
@@ -130,15 +129,13 @@ async def test_after_an_early_end_every_planned_id_is_read_again(
     async with world.connect(CONFIRM="off") as caller:
         receipt = await caller.receipt("delete_session", session_id="s")
     assert receipt["deleted"]["requests"] == 2
-    assert receipt["not_deleted"] == [refused("still_present", 4, ["r3", "r2", "r1", "r0"])]
-    assert await world.ids() == {"r0", "r1", "r2", "r3"}
+    assert receipt["not_deleted"] == [refused("still_present", 4, ["r5", "r4", "r3", "r2"])]
+    assert await world.ids() == {"r2", "r3", "r4", "r5"}
 
 
 async def test_a_large_deletion_is_done_in_batches_and_all_of_it_is_checked(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from reflexio_mcp.traffic.deletion import execute
-
     monkeypatch.setattr(execute, "BATCH", 50)
     for number in range(120):
         await world.put(f"r{number:03}")
@@ -162,3 +159,34 @@ async def test_requests_that_the_service_cannot_return_are_named_and_go_only_wit
     world.backend.unreturned.clear()
     assert receipt["deleted"]["requests"] == 1
     assert await world.ids() == set()
+
+
+async def test_learnings_that_the_same_call_cannot_find_again_are_said_to_need_another_one(
+    world: World,
+) -> None:
+    await world.put("r1")
+    await world.learn("p", "r1")
+    async with world.connect(CONFIRM="off") as caller:
+        world.backend.failing["/api/delete_profiles_by_ids"] = (0, 500)
+        receipt = await caller.receipt("delete_request", request_id="r1", include_learnings=True, erase=True)
+        assert "pass their ids to delete_learnings" in receipt["next"]
+        del world.backend.failing["/api/delete_profiles_by_ids"]
+        [left] = receipt["not_deleted"]
+        await caller.receipt("delete_learnings", user_id="ada", learning_ids=left["ids"], erase=True)
+    assert not world.backend.profiles
+
+
+async def test_a_deletion_that_ended_without_its_receipt_does_not_run(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.put("r1")
+
+    async def broken(*_: object) -> None:
+        raise ValueError
+
+    async with world.connect(CONFIRM="off") as caller:
+        with monkeypatch.context() as patch:
+            patch.setattr(execute._Act, "close", broken)
+            await caller.refused("delete_request", request_id="r1")
+        [past] = (await caller.call("get_status"))["deletions"]
+    assert (past["status"], past["gone"]) == ("unfinished", 1)

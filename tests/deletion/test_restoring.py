@@ -1,7 +1,10 @@
 """Undoing a deletion: what can be restored is listed, shown, and stored again as far as that is possible."""
 
+from typing import Any
+
 import pytest
 
+from reflexio_mcp.rest.models import Interaction, PublishBody
 from tests.deletion.support import World, text_of
 
 pytestmark = pytest.mark.anyio
@@ -127,3 +130,56 @@ async def test_a_restore_without_its_copy_says_so(world: World) -> None:
     async with world.connect() as caller:
         said = await caller.refused("restore_requests", deletion=99)
     assert said.startswith("Deletion 99 has no recovery copy that you can restore.")
+
+
+async def test_a_long_conversation_comes_back_in_its_order(world: World) -> None:
+    ids = [f"r{number:03}" for number in range(60)]
+    for one in ids:
+        await world.put(one)
+    async with world.connect(CONFIRM="off") as caller:
+        number = (await caller.receipt("delete_session", session_id="s"))["number"]
+        await caller.restored(number)
+    arrived = {one: (await world.interactions(one))[0] for one in ids}
+    assert sorted(ids, key=arrived.__getitem__) == ids
+
+
+async def test_a_restore_counts_the_interactions_that_it_could_store(world: World) -> None:
+    turns = [Interaction(content="words"), Interaction(image_encoding="aGVsbG8=")]
+    body = PublishBody(user_id="ada", session_id="s", request_id="r1", interaction_data_list=turns)
+    await world.rest.publish(body, minted=False)
+    async with world.connect(CONFIRM="off") as caller:
+        number = (await caller.receipt("delete_request", request_id="r1"))["number"]
+        done = await caller.restored(number)
+    assert done["restored"] == {"requests": 1, "interactions": 1}
+    assert len(await world.interactions("r1")) == 1
+
+
+async def test_a_restore_of_some_requests_plans_only_what_they_taught(world: World) -> None:
+    for one in ("r1", "r2"):
+        await world.put(one)
+        await world.learn(f"of {one}", one, content=one)
+    async with world.connect() as caller:
+        arguments = {"session_id": "s", "include_learnings": True}
+        number = (await caller.confirmed("delete_session", **arguments))["number"]
+        plan = await caller.call("restore_requests", deletion=number, request_ids=["r1"])
+        done = await caller.restored(number, request_ids=["r1"])
+        assert plan["planned"] == done["restored"] == {"requests": 1, "interactions": 1, "learnings": 1}
+        said = await caller.refused("restore_requests", deletion=number, request_ids=["r3"])
+    assert "no recovery copy" in said
+
+
+async def test_learnings_whose_storing_lost_its_answer_are_restored(world: World) -> None:
+    await world.put("r1")
+    await world.learn("p", "r1")
+    async with world.connect(CONFIRM="off") as caller:
+        number = (await caller.receipt("delete_request", request_id="r1", include_learnings=True))["number"]
+        storing = world.backend.add_user_profile
+
+        def lost(asked: dict[str, Any]) -> dict[str, Any]:
+            storing(asked)
+            raise OSError
+
+        world.backend.add_user_profile = lost
+        done = await caller.restored(number)
+    assert set(world.backend.profiles) == {"p"}
+    assert done["restored"] == {"requests": 1, "interactions": 1, "learnings": 1}

@@ -49,7 +49,7 @@ async def test_what_a_clearing_leaves_is_said(world: World) -> None:
     async with world.connect(CONFIRM="off") as caller:
         receipt = await caller.receipt("delete_requests", **ALL_OF_ADA)
     assert receipt["status"] == "incomplete"
-    assert receipt["not_deleted"] == [{"why": "still_present", "count": 1, "ids": ["shared"]}]
+    assert receipt["not_deleted"] == [{"why": "still_present", "count": 1, "ids": ["outcome:shared"]}]
 
 
 async def test_a_clearing_after_which_nothing_can_be_read_has_a_receipt_that_claims_nothing(
@@ -65,7 +65,7 @@ async def test_a_clearing_after_which_nothing_can_be_read_has_a_receipt_that_cla
         receipt = await caller.receipt("delete_requests", **ALL_OF_ADA)
     assert receipt["status"] == "incomplete"
     assert "requests" not in receipt["deleted"]
-    assert receipt["not_deleted"] == [{"why": "unknown", "count": 3, "ids": ["r2", "r1", "shared"]}]
+    assert receipt["not_deleted"] == [{"why": "unknown", "count": 3, "ids": ["r2", "r1", "outcome:shared"]}]
     assert receipt["way_back"]["state"] == "unknown"
 
 
@@ -106,3 +106,24 @@ async def test_a_confined_caller_restores_nothing_of_others(world: World) -> Non
         done = await caller.restored(number)
     assert done["restored"]["requests"] == 1
     assert await world.ids() == {"r1", "r2"}
+
+
+async def test_an_outcome_that_stays_is_not_taken_for_a_request_of_the_same_name(world: World) -> None:
+    await world.put("x", user="ada", session="x")
+    world.backend.outcomes["x"] = "ada"
+    world.backend.keeps_outcomes = True
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_requests", user_id="ada", include_learnings=True, erase=True)
+    assert receipt["planned"] == {"requests": 1, "interactions": 1, "session_outcomes": 1}
+    assert receipt["deleted"] == {"requests": 1, "interactions": 1}
+    assert [one["count"] for one in receipt["not_deleted"]] == [1]
+
+
+async def test_what_only_copies_held_is_not_said_to_be_in_a_call_that_lost_its_answer(world: World) -> None:
+    for one in ("r1", "r2"):
+        await world.put(one, user="ada")
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.receipt("delete_request", request_id="r1")
+        world.backend.failing["/api/clear_user_data"] = (0, 500)
+        receipt = await caller.receipt("delete_requests", user_id="ada", include_learnings=True, erase=True)
+    assert any(one.startswith("1 that are still there may yet be deleted") for one in receipt["remains"])

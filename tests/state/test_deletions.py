@@ -66,8 +66,6 @@ def test_a_record_is_there_before_anything_is_deleted_and_has_the_receipt_afterw
     assert (record.number, record.target) == (number, "session s\ud800\0")
     assert (record.asked, record.gone, record.planned) == (2, 0, '["r1", "r2"]')
     assert (record.outcome, record.finished, record.receipt) == ("", None, "")
-    assert not record.here
-    assert one.last(OPERATOR)[0].here
     finished = ended(
         one, OPERATOR, number, 2, receipt="2 requests are gone \ud800", facts={"counts": {"deleted": 2}}
     )

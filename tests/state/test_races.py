@@ -162,3 +162,26 @@ def test_a_kill_between_copy_and_end_leaves_the_copy_and_the_record(place: Place
     [record] = state.last(ALICE)
     assert record.finished is None
     assert [one.id for one in state.copies.read(ALICE, deletion=record.number)] == ["r1"]
+
+
+def test_a_restore_takes_its_time_after_an_erasure_that_is_not_on_record_yet(place: Place) -> None:
+    eraser, restorer = place.process(), place.process()
+    deleted(eraser, OPERATOR, copied())
+    number = eraser.begin(OPERATOR, deletion())
+    began: list[float] = []
+    too_early: list[float] = []
+    restore = threading.Thread(target=lambda: began.append(restorer.now()))
+    erase = eraser.copies.erase
+
+    def erasing(*arguments: Any) -> Any:
+        done = erase(*arguments)
+        restore.start()
+        restore.join(0.2)
+        too_early.extend(began)  # it would read copies that are erased at an earlier time than this
+        return done
+
+    eraser.copies.erase = erasing  # type: ignore[method-assign]
+    ended(eraser, OPERATOR, number, erase=["r:r1"])
+    restore.join()
+    assert not too_early
+    assert began

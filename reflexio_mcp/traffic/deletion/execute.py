@@ -23,7 +23,7 @@ from reflexio_mcp.traffic.deletion.items import (
     learning_item,
     names_of,
 )
-from reflexio_mcp.traffic.deletion.plan import Planned, over_the_cap
+from reflexio_mcp.traffic.deletion.plan import Planned, named, over_the_cap
 from reflexio_mcp.traffic.deletion.targets import Correction, User
 from reflexio_mcp.traffic.errors import CodeSpent, NotRecorded, TrafficError, refusing
 from reflexio_mcp.traffic.learnings.find import Learned
@@ -59,8 +59,7 @@ MAY_STILL_GO: Final = (
     "count on them."
 )
 STILL_LEARNING: Final = (
-    "Reflexio was still learning from {number:,} of the users, and what it learns can hold the old text again. "
-    "Repeat the call in some minutes."
+    "Reflexio was still learning from {number:,} of the users: what it learns can hold the old text again."
 )
 CAME_UP: Final = "{number:,} more learnings came up meanwhile and were deleted too."
 ARRIVED: Final = "{number:,} more of this user arrived meanwhile and are stored."
@@ -69,6 +68,10 @@ RESTORED_MEANWHILE: Final = (
 )
 NOT_CLOSED: Final = "The receipt could not be recorded: {why}."
 AGAIN: Final = "Call again with the same arguments to finish it."
+NOT_FOUND_AGAIN: Final = (
+    "It does not find learnings whose requests are gone: look with list_learnings in some minutes, and pass their ids "
+    "to delete_learnings."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ async def begin(planned: Planned, origin: Origin, state: State) -> int:
         raise NotRecorded(NO_COPY_OF_UNREADABLE.format(number=unreadable))
     intention = Intention(
         origin.tool,
-        planned.target.name(words=False),
+        named(planned.target, words=False),
         len(planned.items),
         origin.code,
         planned="\n".join(one.id for one in planned.stored if one.kind == "request"),
@@ -163,7 +166,7 @@ class _Act:
                     # One call deletes everything, so nothing is deleted.
                     self._unless_known(planned.items, "held")
                     return
-                ids = [one.id for one in planned.items]
+                ids = [one.id for one in planned.items if not one.only_in_copies]
                 await self._send(ids, self.scope.client.clear_user_data(planned.target.user_id))
                 return
             for start in range(0, len(items), BATCH):
@@ -205,7 +208,7 @@ class _Act:
         held = self._hold(batch)
         batch = [one for one in batch if one.id not in held]
         stored = await self._stored(batch, whole=self.planned.days > 0)
-        erased = await self._keep(list(stored.values()))
+        erased = await self._keep([stored[one.id] for one in batch if one.id in stored])
         ids = [one for one in stored if one not in erased]
         self._unless_known([one for one in batch if one.id not in stored or one.id in erased], "gone_before")
         client = self.scope.client
@@ -338,10 +341,10 @@ class _Act:
             deleted=counts_of([] if corrects else deleted),
             change=planned.plan.change,
             corrected=len(deleted) if corrects else 0,
-            not_deleted=excepted(self.became | missing),
+            not_deleted=excepted(self.became | missing, self.scope.shown_id),
             remains=[*planned.stays, *self._remains(taken)],
             way_back=await self._way_back(erases=erases),
-            next="" if complete else AGAIN,
+            next="" if complete else self._next(taken),
         )
         names = [name for one in planned.items for name in names_of(one)]
         names += [f"u:{target.user_id}"] if isinstance(target, User) else []
@@ -368,6 +371,11 @@ class _Act:
         if erases and (back := await self._back_again()):
             return _with(receipt, RESTORED_MEANWHILE.format(number=back), next=AGAIN)
         return receipt
+
+    def _next(self, taken: TakenBack) -> str:
+        left = taken.still_learning or not self.became.keys().isdisjoint(self.planned.learnings)
+        lost = left and self.planned.target.noun in ("request", "interaction")
+        return f"{AGAIN} {NOT_FOUND_AGAIN}" if lost else AGAIN
 
     def _remains(self, taken: TakenBack) -> list[str]:
         uncertain = sum(self.became.get(one) in ("still_present", "not_allowed") for one in self.sent)

@@ -110,8 +110,8 @@ def learning_item(learning: Learning) -> Item:
 
 def outcome_item(outcome: SessionOutcome) -> Item:
     said = f"{outcome.outcome} {outcome.occurred_at}"
-    at = outcome.occurred_at
-    return Item("session_outcome", outcome.session_id, outcome.user_id, said, at, outcome.session_id)
+    at, name = outcome.occurred_at, f"outcome:{outcome.session_id}"
+    return Item("session_outcome", name, outcome.user_id, said, at, outcome.session_id)
 
 
 def copied_item(copied: Copied) -> Item:

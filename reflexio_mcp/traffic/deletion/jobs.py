@@ -101,28 +101,33 @@ class Jobs:
         self.closed = True
 
     @property
-    def running(self) -> int:
-        """How many deletions are running here, of all callers."""
-        return len(self._running)
+    def running(self) -> set[int]:
+        """The numbers of the deletions that are running here, of all callers."""
+        return {one.number for one in self._running}
 
     async def drain(self) -> None:
         while self._running:
             await next(iter(self._running)).finished.wait()
 
 
-async def last_deletions(scope: Scope, state: State, owner: Owner) -> list[PastDeletion]:
+async def last_deletions(
+    scope: Scope, state: State, owner: Owner, jobs: Jobs | None = None
+) -> list[PastDeletion]:
     """Return the last deletions of an owner and what can be restored, the newest first. Raises `StateUnusable`."""
+    jobs = jobs or Jobs()
+    running = jobs.running
     deletions = await in_thread(state.last, owner, MOST)
+    running |= jobs.running
     copies = {one.deletion: one for one in await in_thread(state.copies.listed, owner)}
-    past = [await _past(scope, one, copies.get(one.number)) for one in deletions]
+    past = [await _past(scope, one, copies.get(one.number), one.number in running) for one in deletions]
     return past[:RECEIPTS] + [one.model_copy(update={"receipt": None}) for one in past[RECEIPTS:]]
 
 
-async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None) -> PastDeletion:
+async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None, running: bool) -> PastDeletion:
     gone = one.gone
     if one.finished is not None:
         status = "complete" if one.outcome == "complete" else "incomplete"
-    elif one.here:
+    elif running:
         status = "running"
     else:
         status, gone = "unfinished", max(gone, await _gone(scope, [*filter(None, one.planned.split("\n"))]))

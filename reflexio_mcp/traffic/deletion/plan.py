@@ -18,7 +18,7 @@ from typing import Final, Literal
 import anyio.to_thread
 
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.results.base import at, clip, shown_id, shown_name, visible
+from reflexio_mcp.results.base import at, clip, shown_name, visible
 from reflexio_mcp.results.deletion import Change, Example, Plan, few, parts, way_back
 from reflexio_mcp.state import records
 from reflexio_mcp.state.records import Owner
@@ -49,6 +49,7 @@ __all__ = [
     "Planned",
     "examples",
     "make_plan",
+    "named",
     "over_the_cap",
 ]
 
@@ -129,7 +130,9 @@ class Planned:
 
     @property
     def stored(self) -> list[Item]:
-        return [one for one in self.items if one.request_id and not one.only_in_copies]
+        """The requests and interactions that go, as they arrived: in this order a restore gives them new times."""
+        stored = [one for one in self.items if one.request_id and not one.only_in_copies]
+        return sorted(stored, key=lambda one: (one.created_at, one.interaction_ids))
 
     @property
     def learnings(self) -> list[str]:
@@ -150,11 +153,6 @@ class Planned:
         text = "\0\0".join([f"{self.target.noun} {self.options}", self.target.text, *digests])
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
-    @property
-    def fingerprint(self) -> str:
-        """A few characters that distinguish selections of the same size."""
-        return self.bound[:16].upper()
-
     async def learned_now(self, scope: Scope) -> Learned:
         """Read the current learnings from the items. Learnings of the plan stay included."""
         if isinstance(self.target, User):
@@ -170,10 +168,9 @@ async def make_plan(
     state: State,
     owner: Owner,
     *,
-    masked: bool,
     progress: Progress,
 ) -> Planned:
-    """Plan a deletion. `masked` leaves stored words out.
+    """Look up what a deletion would take.
 
     Raises:
         InvalidInput: the target cannot be used.
@@ -218,12 +215,12 @@ async def make_plan(
     size = len(items)
     wanted = target.wanted if isinstance(target, Filtered) else TrafficFilter()
     # Planted words address the assistant that reads the plan.
-    hidden = masked or wanted.finding == UNSEEN
-    change = await _change(target, selected, masked=masked)
+    hidden = scope.masked or wanted.finding == UNSEEN
+    change = await _change(target, selected, masked=scope.masked)
     if change:
         selected.openings = {}
     first = [one for one in items if one.id in selected.openings] or items[:EXAMPLES]
-    shown = await examples(first, {} if hidden else selected.openings)
+    shown = await examples(scope, first, {} if hidden else selected.openings)
     secret = "secret" in wanted.finding or any("[redacted" in one.first_words for one in shown)
     if days and (secret or (wanted.user_id and not wanted.narrows)):
         remains.append(PREFER_ERASE.format(what="a secret" if secret else "a person's data", days=days))
@@ -231,15 +228,15 @@ async def make_plan(
     times = [one.created_at for one in items[:size] if one.created_at]
     plan = Plan(
         why="",
-        target=shown_name(target.name()),
+        target=named(target),
         goes=counts_of(items),
         change=change,
-        users=parts(one.user_id for one in items[:size]),
-        sessions=parts(one.session_id for one in items[:size] if one.session_id),
+        users=parts((one.user_id for one in items[:size]), scope.shown_id),
+        sessions=parts((one.session_id for one in items[:size] if one.session_id), scope.shown_id),
         first=at(min(times)) if times else None,
         last=at(max(times)) if times else None,
         examples=shown,
-        not_found=few(selected.not_found),
+        not_found=few(selected.not_found, scope.shown_id),
         not_found_count=len(selected.not_found),
         remains=remains,
         way_back=way_back(
@@ -345,7 +342,14 @@ def _held(target: Target, selected: Selected, state: State, owner: Owner) -> lis
     return list({one.id: one for one in held if one.id not in stored}.values())
 
 
-async def examples(items: Sequence[Item], openings: Mapping[str, str]) -> list[Example]:
+def named(target: Target, *, words: bool = True) -> str:
+    """Return the target in words as they may be shown."""
+    from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
+
+    return shown_name(redact(target.name(words=words)))
+
+
+async def examples(scope: Scope, items: Sequence[Item], openings: Mapping[str, str]) -> list[Example]:
     """Return items as plans show the first ones.
 
     Args:
@@ -353,17 +357,15 @@ async def examples(items: Sequence[Item], openings: Mapping[str, str]) -> list[E
     """
 
     def redacted() -> dict[str, str]:
-        from reflexio_mcp.traffic.audit.rules.redaction import (
-            redact_opening,  # its patterns take a while to compile
-        )
+        from reflexio_mcp.traffic.audit.rules.redaction import redact_opening
 
         return {one: visible(in_brief(redact_opening(text))) for one, text in openings.items()}
 
     words = await anyio.to_thread.run_sync(redacted) if openings else {}
     return [
         Example(
-            id=shown_id(one.id),
-            user_id=shown_name(one.user_id),
+            id=scope.shown_id(one.id),
+            user_id=scope.shown_id(one.user_id),
             created_at=at(one.created_at) if one.created_at else None,
             first_words=words.get(one.id, ""),
         )
@@ -393,6 +395,10 @@ class CodeMaker:
         """
         time, key = f"{int(now):010d}", self._keys[0]
         return f"{time}-{self._seal(key, time)[:8]}{self._seal(key, time, bound)}"
+
+    def fingerprint(self, bound: str) -> str:
+        """Return what tells a set from any other one. Nobody can compute it from guessed contents."""
+        return self._seal(self._keys[0], "fingerprint", bound)
 
     def check(self, code: str, bound: str, *, now: float) -> Misfit | None:
         """Return why a code is refused for this set, or `None`. Compares in constant time."""

@@ -33,7 +33,6 @@ from reflexio_mcp.traffic.learnings.find import learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.learnings.remove import delete_by_id, update_text
 from reflexio_mcp.traffic.reading.lookup import Progress, read_set
-from reflexio_mcp.traffic.reading.paging import place_of
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["AWAY", "Undo", "plan_restore", "restore"]
@@ -91,33 +90,35 @@ async def _batches(state: State, owner: Owner, undo: Undo) -> AsyncIterator[_Bat
         Unreadable: they cannot be read.
     """
     reading = state.copies.read(owner, deletion=undo.number)
-    found = False
+    found, ids, turns = False, set[str](), set[int]()
     with refusing(AWAY, kind=Unreadable):
         while batch := await in_thread(lambda: list(islice(reading, BATCH))):
-            found = True
             copies: dict[str, Copied] = {}
             requests: dict[str, RequestWithInteractions] = {}
             learnings: dict[str, Learning] = {}
             for one in batch:
                 content = opened(one)
                 if isinstance(content, Learning):
+                    if undo.ids and not Sources(frozenset(ids), frozenset(turns)).fed(content):
+                        continue
                     key = content.learning_id
                     learnings[key] = content
                 elif not undo.ids or not undo.ids.isdisjoint(name[2:] for name in one.names):
                     key = content.request.request_id
                     requests[key] = content
+                    ids |= {name[2:] for name in one.names if name.startswith("r:")}
+                    turns |= {turn.interaction_id for turn in content.interactions}
                 else:
                     continue
                 copies[key] = replace(one, content="")
-            # A conversation keeps its order, even if its requests get new times.
-            oldest = sorted(requests.items(), key=lambda pair: place_of(pair[1]))
-            yield _Batch(copies, dict(oldest), learnings)
+            found = found or bool(copies)
+            yield _Batch(copies, requests, learnings)
     if not found:
         raise NotStored(NO_COPY.format(number=undo.number))
 
 
-async def plan_restore(state: State, owner: Owner, undo: Undo, *, masked: bool) -> tuple[Restored, str]:
-    """Return the plan of a restore, and what its code is bound to. Raises as `_batches` does."""
+async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> tuple[Restored, str]:
+    """Return what a restore would put back, and what its code is bound to. Raises as `_batches` does."""
     counts, first = Counts(), list[RequestWithInteractions]()
     bound = hashlib.sha256(repr((undo.number, sorted(undo.ids), undo.evaluation_only)).encode())
     async for batch in _batches(state, owner, undo):
@@ -125,13 +126,13 @@ async def plan_restore(state: State, owner: Owner, undo: Undo, *, masked: bool) 
         counts += counts_of(map(learning_item, batch.learnings.values()))
         first += list(batch.requests.values())[: EXAMPLES - len(first)]
         bound.update("\0".join(batch.copies).encode("utf-8", "surrogatepass"))
-    openings = {} if masked else {one.request.request_id: opening(one, OPENING_CHARS) for one in first}
+    openings = {} if scope.masked else {one.request.request_id: opening(one, OPENING_CHARS) for one in first}
     return Restored(
         notice=NOTICE,
         status="planned",
         number=undo.number,
         planned=counts,
-        examples=await examples([item_of(one) for one in first], openings),
+        examples=await examples(scope, [item_of(one) for one in first], openings),
     ), bound.hexdigest()
 
 
@@ -150,7 +151,7 @@ async def restore(
         copies |= batch.copies
         learnings |= batch.learnings
         act.names |= {key: one.names for key, one in batch.copies.items()}
-        await act.requests(batch.requests)
+        await act.requests(batch)
         await progress("requests restored", len(act.back), None)
     await act.learnings(learnings)
     erased = await in_thread(state.copies.erased_since, owner, began, list(copies.values()))
@@ -163,7 +164,7 @@ async def restore(
         status="incomplete" if unfinished else "complete",
         number=undo.number,
         restored=sum(act.back.values(), Counts()),
-        not_restored=excepted(act.became),
+        not_restored=excepted(act.became, scope.shown_id),
         remains=act.remains,
         next=AGAIN if unfinished else "",
     )
@@ -175,10 +176,11 @@ class _Restore:
 
     Args:
         until: when to stop, in monotonic seconds.
-        became: the outcome of each id that is not restored.
-        back: what is restored, by its id.
-        learned: the restored learnings, as they are stored now.
-        turns: new ids of restored interactions, by their old ids.
+        became: what became of each id that is not back.
+        back: what is back, by its id.
+        learned: the learnings that are back, as they are stored now.
+        stored: what was found under each id.
+        turns: the ids that restored interactions have now, by the ids that they had.
     """
 
     scope: Scope
@@ -189,6 +191,7 @@ class _Restore:
     learned: dict[str, Learning] = field(default_factory=dict[str, Learning])
     names: dict[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     turns: dict[int, int] = field(default_factory=dict[int, int])
+    stored: dict[str, Counts] = field(default_factory=dict[str, Counts])
     turns_lost: int = 0
     remains: list[str] = field(default_factory=list[str])
     stopped: bool = False
@@ -197,11 +200,12 @@ class _Restore:
         self.stopped = True
         self.remains.append(STOPPED.format(why=explain(error, "read")))
 
-    async def requests(self, requests: Mapping[str, RequestWithInteractions]) -> None:
-        """Store the requests that are missing, and check that they are stored."""
+    async def requests(self, batch: _Batch) -> None:
+        """Store those of some requests that are not stored, and look whether they are."""
+        requests = batch.requests
         self.became |= dict.fromkeys(requests, "left")
         try:
-            self.became |= await self._compared(requests)
+            self.became |= await self._compared(requests) | await self._never_gone(batch.copies)
             for key, item in requests.items():
                 if self.became[key] == "left":
                     self.became[key] = await self._store(item)
@@ -213,11 +217,11 @@ class _Restore:
         except ReflexioError as error:
             self._stop(error)
             return
-        for key, item in sent.items():
+        for key in sent:
             self.became[key] = there.get(key, "left")
             if self.became[key] == "already_there":
                 del self.became[key]
-                self.back[key] = counts_of([item_of(item)])
+                self.back[key] = self.stored[key]
 
     async def _compared(self, requests: Mapping[str, RequestWithInteractions]) -> dict[str, Outcome]:
         """Return under which ids something is stored, and whether it is the same."""
@@ -228,12 +232,25 @@ class _Restore:
                 key = stored.request.request_id
                 before, now = _said(requests[key]), _said(stored)
                 same = list(before.values()) == list(now.values())
+                self.stored[key] = counts_of([item_of(stored)])
                 found[key] = "already_there" if same else "id_taken"
                 # Restored interactions have new ids.
                 self.turns |= dict(zip(before, now, strict=True)) if same else {}
 
         await read_set(self.scope, list(requests), take, whole=True)
         return found
+
+    async def _never_gone(self, copies: Mapping[str, Copied]) -> dict[str, Outcome]:
+        """Return which interactions are still in their request, because their deletion failed."""
+        single = {key: one for key, one in copies.items() if one.kind == "interaction"}
+        there: set[str] = set()
+
+        async def take(items: list[RequestWithInteractions]) -> None:
+            there.update(str(turn.interaction_id) for one in items for turn in one.interactions)
+
+        # The first name of a copy is that of the request.
+        await read_set(self.scope, list({one.names[0][2:]: None for one in single.values()}), take)
+        return {key: "already_there" for key, one in single.items() if one.id in there}
 
     async def _store(self, item: RequestWithInteractions) -> Outcome:
         """Store one request. The outcome is `unknown` until it is read again."""
@@ -264,12 +281,9 @@ class _Restore:
         return "unknown"
 
     async def learnings(self, learnings: Mapping[str, Learning]) -> None:
-        """Store the learnings that are missing."""
-        own = Sources(frozenset([*self.became, *self.back]), frozenset(self.turns))
+        """Store those of the learnings that are not stored."""
         by_user: defaultdict[str, dict[str, Learning]] = defaultdict(dict)
         for key, one in learnings.items():
-            if self.undo.ids and not own.fed(one):
-                continue
             over = isinstance(one.row, UserProfile) and 0 < one.row.expiration_timestamp <= time.time()
             self.became[key] = "not_restorable" if over else "left"
             if not over:
@@ -299,10 +313,13 @@ class _Restore:
             elif one.row:
                 turns = [self.turns.get(turn, turn) for turn in one.row.source_interaction_ids]
                 missing.append(one.row.model_copy(update={"source_interaction_ids": turns}))
-        if profiles := [row for row in missing if isinstance(row, UserProfile)]:
-            await self.scope.client.add_profiles(profiles)
-        if playbooks := [row for row in missing if not isinstance(row, UserProfile)]:
-            await self.scope.client.add_user_playbooks(playbooks)
+        try:
+            if profiles := [row for row in missing if isinstance(row, UserProfile)]:
+                await self.scope.client.add_profiles(profiles)
+            if playbooks := [row for row in missing if not isinstance(row, UserProfile)]:
+                await self.scope.client.add_user_playbooks(playbooks)
+        except ReflexioError as error:  # it may have taken effect
+            self._stop(error)
         after = await learnings_of_user(self.scope, user_id)
         stored = {
             one.digest: one for one in after if one.learning_id in corrected or one.learning_id not in ids

@@ -356,7 +356,7 @@ class Correction(Target):
             stored = await get_stored(scope, learning.last_request_id) if learning.last_request_id else None
             sources, known = [stored.request.request_id] if stored else [], stored is not None
         if sources:
-            return [TEACHES_AGAIN.format(ids=", ".join(few(list(dict.fromkeys(sources)))))]
+            return [TEACHES_AGAIN.format(ids=", ".join(few(list(dict.fromkeys(sources)), scope.shown_id)))]
         return [] if known else [MAY_TEACH_AGAIN]
 
     def copy_names(self) -> list[str]:
