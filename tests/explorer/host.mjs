@@ -22,7 +22,7 @@ const FLAGS = [
 ];
 
 /** However busy the machine is: it costs time only where a test fails. */
-export const PATIENCE_MS = Number(process.env.PATIENCE ?? 90_000);
+export const PATIENCE_MS = 90_000;
 
 const HOST_URL = "http://host.test/";
 // Another origin of the same site: without a site in common the browser would keep storage from it.

@@ -194,7 +194,7 @@ export class Conversation {
     });
     const placed = new Set(detail.turns.map((turn) => turn.id));
     return el(
-      "section", { class: `said-in${row.id === this.request ? " opened" : ""}`, "data-id": row.id, "aria-label": `Request of ${this.owner.clock().moment(row.at)}` },
+      "div", { role: "group", class: `said-in${row.id === this.request ? " opened" : ""}`, "data-id": row.id, "aria-label": `Request of ${this.owner.clock().moment(row.at)}` },
       el("div", { class: "topline" },
         el("p", { class: "facts", title: this.owner.clock().exact(row.at) }, [this.owner.clock().moment(row.at), row.source, row.version].filter(Boolean).join(" · ")),
         el("span", { class: "buttons" },

@@ -21,14 +21,20 @@ export class Doing {
     await sheet.remove(rows, {
       plan: async (some, { erase }) => (await reading.ask("plan", { request_ids: ids(some), erase })).plan,
       act: async (some, found, choice, onprogress) => {
-        const result = await host.call("delete_requests", {
-          request_ids: ids(some),
-          ...(found.plan.confirm ? { confirm: found.plan.confirm } : {}),
-          ...(choice.erase ? { erase: true } : {}),
-        }, onprogress);
-        const { receipt } = result.structuredContent ?? {};
         const chosen = found.learned.filter((/** @type {any} */ one) => choice.learned.has(one.learning_id));
-        return { result, receipts: [receipt, ...(receipt && !receipt.next ? await this.deleteLearnings(chosen, choice.erase) : [])] };
+        // All of it goes in one deletion, so that an undo brings it back linked to its requests.
+        const every = chosen.length > 0 && chosen.length === found.learnings;
+        const given = { request_ids: ids(some), ...(every ? { include_learnings: true } : {}), ...(choice.erase ? { erase: true } : {}) };
+        let { confirm } = found.plan;
+        let result = every || !confirm ? await host.call("delete_requests", given, onprogress) : null;
+        const { plan } = result?.structuredContent ?? {};
+        // What is planned with it is what the person has agreed to, or nothing is deleted.
+        if (every) confirm = plan?.goes.requests === found.plan.goes.requests && plan?.goes.learnings === found.learnings ? plan.confirm : "";
+        if (confirm) result = await host.call("delete_requests", { ...given, confirm }, onprogress);
+        if (!result) throw new Error("The deletion was not asked for.");
+        const { receipt } = result.structuredContent ?? {};
+        const rest = every || !receipt || receipt.next ? [] : chosen;
+        return { result, receipts: [receipt, ...await this.deleteLearnings(rest, choice.erase)] };
       },
       done: async (some, receipt) => {
         if (receipt && !receipt.next) reading.index.remove(ids(some));
