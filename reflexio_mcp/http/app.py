@@ -31,7 +31,7 @@ from reflexio_mcp.logs import event
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.server.callers import Caller, Quota, holder_of
-from reflexio_mcp.server.sdk import SessionOwners, lowlevel
+from reflexio_mcp.server.sdk import limit_sessions, lowlevel
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import ConfigurationError, Settings
 
@@ -115,13 +115,11 @@ class HttpApp:
             session_idle_timeout=settings.session_idle,
             max_sessions=settings.max_sessions,
         )
-        self._owners = SessionOwners(self._manager)
         self._sse = SseServerTransport(MESSAGES_PATH, max_request_body_size=PUBLISH_BYTES)
         self._bodies = Bodies()
-        self._share = (
-            min(SESSIONS_EACH, settings.max_sessions) if settings.many_callers else settings.max_sessions
-        )
-        self._sse_streams = Quota(self._share, settings.max_sessions)
+        each = min(SESSIONS_EACH, settings.max_sessions) if settings.many_callers else settings.max_sessions
+        limit_sessions(self._manager, each)
+        self._sse_streams = Quota(each, settings.max_sessions)
         self._streams: set[anyio.CancelScope] = set()
         self._ready = False
         self._ask_again_at = 0.0
@@ -225,8 +223,6 @@ class HttpApp:
         else:
             modern = headers.get(b"mcp-protocol-version") == WITHOUT_SESSIONS
             opens = self.settings.keeps_sessions and not in_session and not modern
-            if opens and self._owners.count(caller.account) >= self._share:
-                raise _too_many()
             async with self._bodies.read(receive, caller.account, opens_session=opens) as body:
                 if self.sign_in and caller.permissions is not None:
                     self.sign_in.check_tool(body.tool, caller)
@@ -249,7 +245,7 @@ class HttpApp:
         ended = anyio.CancelScope(deadline=anyio.current_time() + caller.expires_at - time.time())
         with quota as taken:
             if not taken:
-                raise _too_many()
+                raise Refusal(503, "Too many streams are open; try again later.", AGAIN)
             self._streams.add(ended)
             try:
                 with ended:
@@ -301,10 +297,6 @@ def _log_refusal(scope: Scope, status: int, seconds: float) -> None:
         peer=peer.get(),
         ms=round(seconds * 1000, 1),
     )
-
-
-def _too_many() -> Refusal:
-    return Refusal(503, "Too many sessions are open; try again later.", AGAIN)
 
 
 def _sign_in(settings: Settings, server: ReflexioServer) -> "SignIn | None":

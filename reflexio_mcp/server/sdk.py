@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mcp.shared._stream_protocols import ReadStream as ReadStream
     from mcp.shared._stream_protocols import WriteStream as WriteStream
 
-__all__ = ["SessionOwners", "add_outside_sealing", "check", "lowlevel"]
+__all__ = ["add_outside_sealing", "check", "limit_sessions", "lowlevel"]
 
 
 def check(server: MCPServer[Any]) -> None:
@@ -42,21 +42,23 @@ def add_outside_sealing(server: MCPServer[Any], middleware: ServerMiddleware[Any
     chain.insert(sealing, middleware)
 
 
-class SessionOwners:
-    """The owners of Streamable HTTP sessions. The SDK's own limit counts all sessions together.
+def limit_sessions(manager: "StreamableHTTPSessionManager", each: int) -> None:
+    """Let one account have `each` sessions of Streamable HTTP; the SDK's own limit counts all together.
 
     Raises:
-        ConfigurationError: the installed SDK has no owners, so accounts cannot be limited.
+        ConfigurationError: the installed SDK admits sessions in another way, so no account could be limited.
     """
+    owners, admit = (getattr(manager, name, None) for name in ("_session_owners", "_admit_session"))
+    if not isinstance(owners, dict) or admit is None:
+        raise _missing("StreamableHTTPSessionManager._session_owners and ._admit_session")
+    held = cast("Mapping[str, Mapping[str, Any]]", owners)
 
-    def __init__(self, manager: "StreamableHTTPSessionManager") -> None:
-        owners = getattr(manager, "_session_owners", None)
-        if not isinstance(owners, dict):
-            raise _missing("StreamableHTTPSessionManager._session_owners")
-        self._owners = cast("Mapping[str, Mapping[str, Any]]", owners)
+    # The SDK counts and registers in this one step, so openings that come together are counted too.
+    def admit_within_limit(owner: Mapping[str, Any]) -> Any:
+        full = sum(one["subject"] == owner["subject"] for one in held.values()) >= each
+        return None if full else admit(owner)
 
-    def count(self, account: str) -> int:
-        return sum(one["subject"] == account for one in self._owners.values())
+    manager._admit_session = admit_within_limit  # pyright: ignore[reportPrivateUsage]
 
 
 def _missing(name: str) -> ConfigurationError:

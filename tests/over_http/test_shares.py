@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
+import anyio.abc
 import httpx
 import pytest
 
@@ -117,6 +118,24 @@ async def test_no_caller_takes_every_session_and_stream(backend: TenantBackend) 
             assert [await opened(ANN) for _ in range(SESSIONS_EACH + 1)] == [200] * SESSIONS_EACH + [503]
             assert await opened(BOB) == 200
         assert (await post(served, "list_sessions", token=ANN)).status_code == 200
+
+
+async def test_openings_that_arrive_together_are_counted_together(backend: TenantBackend) -> None:
+    headers, body = legacy_initialize()
+    content = json.dumps(body).encode()
+    head = "".join(f"{name}: {value}\r\n" for name, value in (headers | bearer(ANN)).items())
+    begin = f"POST /mcp HTTP/1.1\r\nhost: localhost\r\n{head}content-length: {len(content)}\r\n\r\n"
+    async with serving(settings(backend), tokens=TWO) as served, AsyncExitStack() as stack:
+        streams: list[anyio.abc.SocketStream] = []
+        for _ in range(SESSIONS_EACH + 5):
+            stream = await stack.enter_async_context(await anyio.connect_tcp("127.0.0.1", served.port))
+            await stream.send(begin.encode() + content[:-1])
+            streams.append(stream)
+        await post(served, "list_sessions", token=ANN)  # by now every head has been read
+        for stream in streams:
+            await stream.send(content[-1:])
+        answers = [(await stream.receive())[9:12] for stream in streams]
+    assert sorted(answers) == [b"200"] * SESSIONS_EACH + [b"503"] * 5
 
 
 async def test_an_idle_session_is_closed() -> None:
