@@ -18,7 +18,7 @@ EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "nginx.conf"
 HOST = "mcp.example.com"
 PORTS = ("8765", "8766", "8767")
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
-STATE_KEY = "a state key that the replicas of these tests share"
+STATE_KEY = "a-state-key-that-the-replicas-of-these-tests-share"
 
 
 def clock(seconds: int) -> dict[str, str]:
