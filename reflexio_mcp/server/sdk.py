@@ -54,9 +54,9 @@ def limit_sessions(manager: "StreamableHTTPSessionManager", each: int) -> None:
     held = cast("Mapping[str, Mapping[str, Any]]", owners)
 
     # The SDK counts and registers in this one step, so openings that come together are counted too.
-    def admit_within_limit(owner: Mapping[str, Any]) -> Any:
-        full = sum(one["subject"] == owner["subject"] for one in held.values()) >= each
-        return None if full else admit(owner)
+    def admit_within_limit(requestor: Any) -> Any:
+        full = sum(one["subject"] == requestor["subject"] for one in held.values()) >= each
+        return None if full else admit(requestor)
 
     manager._admit_session = admit_within_limit  # pyright: ignore[reportPrivateUsage]
 
