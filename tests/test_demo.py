@@ -22,7 +22,7 @@ def test_the_demo_fails_where_a_deletion_is_only_claimed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def claim(self: ReflexioClient, ids: list[str]) -> DeleteReply:
-        return DeleteReply(success=True, message="Deleted successfully", deleted_count=len(ids))
+        return DeleteReply(success=True, deleted_count=len(ids))
 
     monkeypatch.setattr(ReflexioClient, "delete_requests_by_ids", claim)
     assert main(["demo"]) == 1

@@ -79,10 +79,10 @@ class Number(Reply):
     number: int = Field(strict=True, title="Number", description="Type the number that the question names.")
 
 
-def form_of(question: Question, planned: Planned) -> type[Reply]:
+def form_of(question: Question, *, changes: bool = False) -> type[Reply]:
     if question.number is not None:
         return Number
-    return Correct if planned.plan.change else Yes
+    return Correct if changes else Yes
 
 
 def _can_ask(call: Context[Any, Any]) -> bool:
@@ -124,12 +124,17 @@ def asking(
         first, planned = prepared.first, prepared.planned
         if isinstance(first, Verdict):
             return first
+        form = form_of(first, changes=bool(planned.plan.change))
         fingerprint = app_of(call).codes(scope_of(call)).fingerprint(planned.bound)
         message = question(planned.plan, planned.target.noun, first.number, fingerprint)
         if (call.protocol_version or "") >= MULTI_ROUND:
-            return Elicit(message, form_of(first, planned))
+            return Elicit(message, form)
         async with prepared.reporter.steady("waiting for the person's answer"):
-            return _settled(planned, first, await _ask_now(call, message, form_of(first, planned)))
+            return _settled(
+                planned,
+                first,
+                await _ask_now(call, message, form),
+            )
 
     return ask
 

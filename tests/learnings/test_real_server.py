@@ -1,6 +1,7 @@
 """What was learned on the real server is found by its sources, deleted with them, and comes back with them."""
 
 from pathlib import Path
+from typing import Any
 
 import anyio.to_thread
 import pytest
@@ -43,6 +44,7 @@ async def test_a_corrected_text_is_what_is_recalled_and_its_conversation_can_tea
         f"user_playbook:{playbook.user_playbook_id}": "Ship to 5 Elm Road",
     }
     async with corner.connect() as caller:
+        receipt: dict[str, Any] = {}
         for learning_id, content in texts.items():
             receipt = await caller.receipt(
                 "correct_learning", user_id=corner.name("ada"), learning_id=learning_id, content=content

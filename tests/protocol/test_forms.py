@@ -99,25 +99,26 @@ async def test_a_revision_that_has_no_forms_is_sent_none(old: str, mode: str, tm
             assert (await session.call("delete_session", again))["structuredContent"]["status"] == "complete"
 
 
-QUESTIONS = {
-    "a yes": Question(None),
-    "a number": Question(26),
+FORMS = {
+    "a yes": form_of(Question(None)),
+    "a yes to a correction": form_of(Question(None), changes=True),
+    "a number": form_of(Question(26)),
 }
 
 
 def test_no_form_is_left_out() -> None:
-    forms = {form_of(question) for question in QUESTIONS.values()}
+    forms = set(FORMS.values())
     # A form that others are made from is not sent itself.
     assert forms >= {form for kind in Reply.__subclasses__() for form in (kind.__subclasses__() or (kind,))}
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("question", FORMS)
 @pytest.mark.parametrize("revision", REVISIONS)
 def test_each_form_there_is_fits_each_revision(revision: Revision, question: str) -> None:
-    requested = render_elicitation_schema(form_of(QUESTIONS[question]))
+    requested = render_elicitation_schema(FORMS[question])
     check(revision, {"message": "Delete?", "requestedSchema": requested})
     field = next(iter(requested["properties"]))
-    assert field == "delete" or not _takes(form_of(QUESTIONS[question]), {field: True})
+    assert field in ("delete", "change") or not _takes(FORMS[question], {field: True})
     with pytest.raises(ValidationError):
         check(revision, {"message": "Delete?", "requestedSchema": requested | {"title": "Yes"}})
 
