@@ -67,7 +67,8 @@ export class Page {
     this.conversation = new Conversation(byId("conversation"), {
       rows: (session) => reading.index.ofSession(session),
       detail: (row) => reading.detail(row),
-      more: (row) => void reading.readOn(row),
+      // What is not kept any more, as after everything was read anew, is begun anew.
+      more: (row) => void (reading.details.has(row.id) ? reading.readOn(row) : reading.detail(row)),
       whole: (row, turn) => reading.whole(row, turn),
       list: null,
       takeBack: null,
