@@ -23,7 +23,7 @@ __all__ = ["Job", "Jobs", "last_deletions"]
 
 STOPPING: Final = "This server is stopping; nothing was deleted. Try again in a moment."
 
-LOOK_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 20.0
 """Seconds for counting what is left of an interrupted deletion."""
 
 MOST: Final = 10
