@@ -239,11 +239,12 @@ export async function showsRowsBeforeTheirWords(browser) {
   const it = await explore(browser, client, { intercept });
   const { view } = it;
   await until(view, /^Reading on: words are shown once secrets in them can be covered/);
+  const words = () => view.locator(".body .session .words").first().textContent();
+  await comesTo(async () => assert.equal(await words(), "covered"));
   assert.ok(await sessions(view).count() > 5);
-  assert.equal(await view.locator(".body .session .words").first().textContent(), "covered");
   later.resolve();
   await until(view, /^398 requests in 99 sessions$/);
-  assert.match(await view.locator(".body .session .words").first().textContent(), /The deploy fails/);
+  await comesTo(async () => assert.match(await words(), /The deploy fails/));
   assert.deepEqual(it.problems, []);
   await it.context.close();
   await client.close();
