@@ -168,7 +168,8 @@ def check_bundle(python: Path) -> None:
         manifest = json.loads((Path(folder) / "manifest.json").read_text(encoding="utf-8"))
         agree("the bundle's version", manifest["version"], VERSION)
         answers = {
-            f"user_config.{name}": str(one.get("default", "ada")) for name, one in manifest["user_config"].items()
+            f"user_config.{name}": str(one.get("default", "ada"))
+            for name, one in manifest["user_config"].items()
         }
         answers["__dirname"] = folder
         config = manifest["server"]["mcp_config"]
