@@ -161,7 +161,6 @@ class State:
         self._keys = Keys(secrets)
         self.copies = Copies(database, self._keys, days)
         self.log = AuditLog(database, self._keys)
-        self._process = uuid.uuid4().hex
 
     def now(self) -> float:
         """The time by the clock of the state. Every erasure that is not on record by then has a later time."""
@@ -189,14 +188,13 @@ class State:
                 raise CodeUsed(used[0][0])
             self._check_room(transaction, owner, intention.number)
             ((number,),) = transaction.execute(
-                "INSERT INTO main.deletions (at, account, user_id, caller, code, process, counted, intention) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                "INSERT INTO main.deletions (at, account, user_id, caller, code, counted, intention) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
                 transaction.now,
                 keys.mark("account", owner.account),
                 keys.mark("user", owner.user),
                 keys.mark("caller", owner.account, owner.caller),
                 codes[0],
-                self._process,
                 intention.number,
                 keys.seal(json.dumps(words), f"intention {codes[0]}"),
             )

@@ -42,7 +42,6 @@ CREATE TABLE {schema}deletions (
     user_id text NOT NULL,
     caller text NOT NULL,
     code text UNIQUE,
-    process text NOT NULL,
     counted bigint NOT NULL,
     intention {bytes},
     gone bigint NOT NULL DEFAULT 0,
