@@ -87,7 +87,7 @@ class ReflexioServer(MCPServer[App]):
         self._catalog = {tool.name: tool for tool in offered(settings)}
         self.permissions = {spec.name: spec.permission for spec in CATALOG if spec.name in self._catalog}
         """The permission that each tool needs."""
-        self._needed = {spec.name: spec.needed for spec in CATALOG if not spec.needs(settings)}
+        self._needed = {spec.name: lack for spec in CATALOG if (lack := spec.lacks(settings))}
         self.runtime = Runtime(settings, lambda: frozenset(self._tools), client)
         super().__init__(
             NAME,

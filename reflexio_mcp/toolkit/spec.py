@@ -10,7 +10,7 @@ from mcp.types import ToolAnnotations
 
 from reflexio_mcp.settings import Settings
 
-__all__ = ["Permission", "ToolSpec", "build"]
+__all__ = ["LEARNS", "Need", "Permission", "ToolSpec", "build"]
 
 Schema = dict[str, Any]
 
@@ -24,6 +24,20 @@ class Permission(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Need:
+    """Something that a tool needs of the configuration, and its name for a caller."""
+
+    met: Callable[[Settings], bool]
+    named: str
+
+
+LEARNS: Final = Need(
+    lambda settings: not settings.embedded,
+    "a Reflexio that learns (REFLEXIO_URL); the embedded store does not",
+)
+
+
+@dataclass(frozen=True, slots=True)
 class ToolSpec:
     """The declaration of a tool.
 
@@ -33,7 +47,7 @@ class ToolSpec:
         description: what the model reads.
         read_only, destructive, idempotent: MCP's hints.
         adds: it only adds to what is stored, so `Permission.PUBLISH` is enough.
-        needs: whether a configuration has what the tool needs; `needed` says so in words.
+        needs: what the configuration must have.
         opens_page: hosts with apps open the explorer's page for its results.
         opened_by: the tool whose page alone calls this one.
     """
@@ -45,8 +59,7 @@ class ToolSpec:
     destructive: bool = False
     idempotent: bool = True
     adds: bool = False
-    needs: Callable[[Settings], bool] = lambda settings: True
-    needed: str = ""
+    needs: Need | None = None
     opens_page: bool = False
     opened_by: str = ""
 
@@ -61,7 +74,11 @@ class ToolSpec:
 
     def offered(self, settings: Settings) -> bool:
         named = not settings.tools or (self.opened_by or self.name) in settings.tools
-        return named and (self.read_only or not settings.read_only) and self.needs(settings)
+        return named and (self.read_only or not settings.read_only) and not self.lacks(settings)
+
+    def lacks(self, settings: Settings) -> str:
+        """Name what the tool needs and this configuration does not have; empty for nothing."""
+        return "" if self.needs is None or self.needs.met(settings) else self.needs.named
 
 
 def build(

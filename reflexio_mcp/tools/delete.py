@@ -17,7 +17,7 @@ from reflexio_mcp.results.base import NOTICE, visible
 from reflexio_mcp.results.deletion import Deletion, Receipt, Restored
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of
-from reflexio_mcp.toolkit.spec import ToolSpec
+from reflexio_mcp.toolkit.spec import Need, ToolSpec
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
 from reflexio_mcp.traffic.deletion.jobs import last_deletions
 from reflexio_mcp.traffic.deletion.plan import Options
@@ -264,7 +264,8 @@ SPECS = (
         restore_requests,
         "Restore deleted requests",
         "Undo a deletion: list what can be restored, see it, and store it again, what was learned included.",
-        needs=lambda settings: settings.recovery_days > 0,
-        needed="recovery copies (REFLEXIO_MCP_RECOVERY_DAYS)",
+        needs=Need(
+            lambda settings: settings.recovery_days > 0, "recovery copies (REFLEXIO_MCP_RECOVERY_DAYS)"
+        ),
     ),
 )

@@ -14,7 +14,7 @@ from reflexio_mcp.results.deletion import Deletion
 from reflexio_mcp.results.reading import LearningPage
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of
-from reflexio_mcp.toolkit.spec import ToolSpec
+from reflexio_mcp.toolkit.spec import LEARNS, ToolSpec
 from reflexio_mcp.tools.delete import NOT_GIVEN, finish
 from reflexio_mcp.traffic.deletion.plan import Options
 from reflexio_mcp.traffic.deletion.targets import Correction, Learnings
@@ -135,16 +135,14 @@ SPECS = (
         "See what was learned: profiles and playbooks of a user, or those that a request, session or filter fed, "
         "with the turns they came from.",
         read_only=True,
-        needs=lambda settings: not settings.embedded,
-        needed="a Reflexio that learns (REFLEXIO_URL); the embedded store does not",
+        needs=LEARNS,
     ),
     ToolSpec(
         correct_learning,
         "Correct a learning",
         "Put right what was learned wrongly or is out of date, such as an address: a new text for one learning.",
         destructive=True,
-        needs=lambda settings: not settings.embedded,
-        needed="a Reflexio that learns (REFLEXIO_URL); the embedded store does not",
+        needs=LEARNS,
     ),
     ToolSpec(
         delete_learnings,
@@ -152,7 +150,6 @@ SPECS = (
         "Forget what was learned and keep the requests: by ids, or all that a request, session or filter "
         "fed.",
         destructive=True,
-        needs=lambda settings: not settings.embedded,
-        needed="a Reflexio that learns (REFLEXIO_URL); the embedded store does not",
+        needs=LEARNS,
     ),
 )

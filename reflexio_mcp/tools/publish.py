@@ -11,7 +11,7 @@ from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.results.publishing import Finished, Stored
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
-from reflexio_mcp.toolkit.spec import ToolSpec
+from reflexio_mcp.toolkit.spec import LEARNS, ToolSpec
 from reflexio_mcp.traffic.publishing import check_turn, check_turns, finish, publish
 
 __all__ = ["SPECS"]
@@ -93,7 +93,6 @@ SPECS = (
         "Finish a session",
         "Say that a conversation has had its last turn, so that what it taught is learned now.",
         adds=True,
-        needs=lambda settings: not settings.embedded,
-        needed="a Reflexio that learns (REFLEXIO_URL); the embedded store does not",
+        needs=LEARNS,
     ),
 )
