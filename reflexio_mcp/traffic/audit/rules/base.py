@@ -53,7 +53,6 @@ class Rule:
         selects: the finding is a filter, because one session shows it or the service is asked.
         asked: the service reports it for single requests.
         whole_sessions: it needs the newest request of a session.
-        of_content: it reads content.
     """
 
     name: ClassVar[str]
@@ -65,7 +64,6 @@ class Rule:
     selects: ClassVar[bool] = True
     asked: ClassVar[bool] = False
     whole_sessions: ClassVar[bool] = False
-    of_content: ClassVar[bool] = False
 
     def __init__(self, now: float | None = None) -> None:
         self.now = time.time() if now is None else now

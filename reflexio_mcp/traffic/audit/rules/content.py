@@ -36,7 +36,6 @@ class Secret(Rule):
     why = "It comes back in later prompts until it is deleted."
     advice = "Revoke a key at its issuer and change a password; strip credentials before publishing."
     offers = "delete"
-    of_content = True
 
     def look(self, session: Session) -> Iterator[Finding]:
         for item in session.requests:
@@ -85,7 +84,6 @@ class PlantedInstructions(Rule):
     why = "A model that recalls it may follow it."
     advice = "Publish what was said, not pages and tool results from outside."
     offers = "delete"
-    of_content = True
 
     def look(self, session: Session) -> Iterator[Finding]:
         from reflexio_mcp.traffic.audit.rules.planted import is_foreign, planted_in
@@ -104,7 +102,6 @@ class PersonalData(Rule):
     why = "It identifies a person, and whoever may read the memory can find it."
     advice = "Strip what the assistant does not need before publishing; names, addresses and health are not looked for."
     offers = "look"
-    of_content = True
 
     def look(self, session: Session) -> Iterator[Finding]:
         from reflexio_mcp.traffic.audit.rules.personal import personal_in

@@ -55,7 +55,6 @@ class Duplicate(Rule):
         super().__init__(now)
         self._sessions: defaultdict[str, list[list[_Said]]] = defaultdict(list)
         self._kept = 0
-        self._gone: set[str] = set()
 
     def look(self, session: Session) -> Iterator[Finding]:
         for items in _by_user(session.requests):

@@ -8,9 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-__all__ = ["KINDS", "personal_in"]
-
-KINDS: Final = ("card", "iban", "national number", "phone", "e-mail")
+__all__ = ["personal_in"]
 
 READ_CHARS: Final = 1_000_000
 CANDIDATES: Final = 500
