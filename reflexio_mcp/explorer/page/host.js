@@ -19,7 +19,7 @@
 const PROTOCOL = "2026-01-26";
 
 /** Key of `_meta` under which a call says that this page made it. */
-export const PAGE_KEY = "reflexio-mcp/page";
+const PAGE_KEY = "reflexio-mcp/page";
 
 /** A host that has not answered the first message by now shows no apps. */
 const ANSWER_MS = 10_000;
@@ -38,7 +38,7 @@ export function messageOf(error) {
 }
 
 /** The host could not be reached, refused a message, or failed. */
-export class HostError extends Error {}
+class HostError extends Error {}
 
 export class Host {
   constructor() {

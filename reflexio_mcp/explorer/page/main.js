@@ -175,11 +175,10 @@ export class Page {
 
   /** Read a session beside the list. @param {string} session @param {string} [request] */
   open(session, request = "") {
-    const shown = this.conversation.show(session, request);
+    void this.conversation.show(session, request);
     this.layOut();
     this.conversation.goTo();
     this.remember();
-    return shown;
   }
 
   layOut() {

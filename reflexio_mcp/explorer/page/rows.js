@@ -6,8 +6,7 @@
  *   `passage` is what stands around the words that are looked for; `findings` are rules with the interactions they found
  * @typedef {{words: string, user: string, session: string, source: string, version: string, finding: string,
  *   start: number | null, end: number | null}} Filter times in milliseconds, both inclusive
- * @typedef {{id: string, rows: Row[], total: number, users: string[], sources: string[], first: number, last: number,
- *   evaluation: number}} Session `rows` are those that match, newest first; `total` counts all of them
+ * @typedef {{id: string, rows: Row[], total: number, users: string[], sources: string[], last: number}} Session `rows` are those that match, newest first; `total` counts all of them
  */
 
 /** @type {Readonly<Filter>} */
@@ -111,15 +110,11 @@ export class Index {
       matching.push(row);
       let session = sessions.get(row.session);
       if (!session) {
-        session = {
-          id: row.session, rows: [], total: 0, users: [], sources: [], first: row.at, last: row.at, evaluation: 0,
-        };
+        session = { id: row.session, rows: [], total: 0, users: [], sources: [], last: row.at };
         sessions.set(row.session, session);
       }
       session.rows.push(row);
-      session.first = Math.min(session.first, row.at);
       session.last = Math.max(session.last, row.at);
-      if (row.evaluation) session.evaluation += 1;
       if (!session.users.includes(row.user)) session.users.push(row.user);
       if (row.source && !session.sources.includes(row.source)) session.sources.push(row.source);
     }

@@ -60,7 +60,7 @@ export class Sheet {
 
   /** @param {string} text */
   closing(text) {
-    return el("button", { class: "plain", type: "button", onclick: () => this.close() }, text);
+    return this.button(text, () => this.close());
   }
 
   /** @param {string} text @param {() => void} onclick */
