@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from reflexio_mcp.results.base import TEXT_CHARS, fence
+from reflexio_mcp.results.base import TEXT_CHARS, Moment, fence
 
 __all__ = [
     "counted",
     "fenced",
     "indented",
     "lines",
+    "moment",
     "more",
     "named",
     "row",
@@ -34,6 +35,11 @@ def lines(*parts: str | Iterable[str]) -> str:
 def counted(number: int, noun: str) -> str:
     """Return `1 request`, `2,000 requests`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def moment(at: Moment | None) -> str:
+    """Return a point in time as ISO 8601; empty for none."""
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ") if at else ""
 
 
 def sentence(*parts: str) -> str:

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from reflexio_mcp.render.blocks import counted, fenced, lines, named, row, sentence
-from reflexio_mcp.results.base import Moment
+from reflexio_mcp.render.blocks import counted, fenced, lines, moment, named, row, sentence
 from reflexio_mcp.results.deletion import (
     Change,
     Counts,
@@ -147,14 +146,14 @@ def past(deletions: Sequence[PastDeletion]) -> str:
 
 def _past(one: PastDeletion) -> str:
     copy = (
-        f"recovery copy of {counts(one.copied)} until {time(one.until)}"
+        f"recovery copy of {counts(one.copied)} until {moment(one.until)}"
         if one.copied and one.until
         else "no recovery copy"
     )
     status = STATUS[one.status].format(gone=one.gone, asked=one.asked)
     did = f"{counts(one.receipt.deleted)} deleted" if one.receipt else ""
     did = "a correction" if one.receipt and one.receipt.change else did
-    return row(f"deletion {one.number}", time(one.at), one.target, status, did, copy)
+    return row(f"deletion {one.number}", moment(one.at), one.target, status, did, copy)
 
 
 def question(plan: Plan, noun: str, number: int | None, fingerprint: str) -> str:
@@ -209,7 +208,7 @@ def _parts(name: str, parts: Sequence[Part]) -> str:
 
 def _example(one: Example) -> str:
     return "  " + row(
-        one.id, one.user_id, time(one.created_at), f"“{one.first_words}”" if one.first_words else ""
+        one.id, one.user_id, moment(one.created_at), f"“{one.first_words}”" if one.first_words else ""
     )
 
 
@@ -224,8 +223,4 @@ def _excepted(excepted: Iterable[Excepted]) -> list[str]:
 def _span(plan: Plan) -> str:
     if plan.first is None:
         return "at a time that is not known"
-    return time(plan.first) if plan.first == plan.last else f"{time(plan.first)} to {time(plan.last)}"
-
-
-def time(moment: Moment | None) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else ""
+    return moment(plan.first) if plan.first == plan.last else f"{moment(plan.first)} to {moment(plan.last)}"

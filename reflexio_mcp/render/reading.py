@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from reflexio_mcp.render.blocks import counted, fenced, indented, lines, more, row, sentence
-from reflexio_mcp.results.base import Moment
+from reflexio_mcp.render.blocks import counted, fenced, indented, lines, moment, more, row, sentence
 from reflexio_mcp.results.reading import (
     Gap,
     InteractionRow,
@@ -20,16 +19,11 @@ from reflexio_mcp.results.reading import (
 __all__ = [
     "gap_lines",
     "learning_page",
-    "moment",
     "one_request",
     "request_page",
     "request_row",
     "session_page",
 ]
-
-
-def moment(at: Moment) -> str:
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def session_page(page: SessionPage) -> str:
@@ -129,7 +123,7 @@ def _interaction(turn: InteractionRow) -> str:
     if turn.characters is not None:
         begins = f", from {turn.content_from:,}" if turn.content_from else ""
         content += f"{'… ' if content else ''}[{turn.characters:,} characters{begins}]"
-    head = row(f"{turn.interaction_id} {turn.role}", moment(turn.created_at) if turn.created_at else "")
+    head = row(f"{turn.interaction_id} {turn.role}", moment(turn.created_at))
     beside = {
         "user_action": [turn.user_action],
         "user_action_description": [turn.user_action_description],
@@ -205,7 +199,7 @@ def _learning(one: LearningRow) -> str:
         row(
             one.learning_id,
             one.state,
-            moment(one.changed_at) if one.changed_at else "",
+            moment(one.changed_at),
             f"user {one.user_id}" if one.user_id else "",
             counted(one.characters, "character") if one.characters is not None else "",
         ),
