@@ -63,13 +63,13 @@ class _Gathered:
     def add(self, one: Finding) -> None:
         if one.kind and (one.kind in self.kinds or len(self.kinds) < NAMES_KEPT):
             self.kinds[one.kind] += 1
-        if len(self.places) < PLACES and one.request.request_id != self.last_id:
-            self.places.append(one)
         if one.request.request_id == self.last_id:
             return
         self.last_id = one.request.request_id
         self.count += 1
         self.alone &= one.alone
+        if len(self.places) < PLACES:
+            self.places.append(one)
         if len(self.ids) < IDS_KEPT:
             self.ids.append(one.request.request_id)
 
@@ -186,11 +186,7 @@ async def run_audit(
     await _ask(
         scope, look, now, skip, part=narrow or not whole or wanted.start is not None or wanted.end is not None
     )
-    from reflexio_mcp.traffic.audit.rules.redaction import (
-        MISSING,
-        available,
-        without_key,
-    )
+    from reflexio_mcp.traffic.audit.rules.redaction import MISSING, available, without_key
 
     if not available():
         skip(MISSING, "probable-secret", "possible-secret")

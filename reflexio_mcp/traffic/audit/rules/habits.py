@@ -174,7 +174,7 @@ class TestTraffic(Rule):
                 "agent version": request.agent_version,
             }
             # A user `test.engineer@corp.example` is a person.
-            named["user id"] = request.user_id.partition("@")[0] if "@" not in request.user_id else ""
+            named["user id"] = "" if "@" in request.user_id else request.user_id
             if not request.evaluation_only:
                 kind = next((field for field, name in named.items() if _names(name, _TEST, _SUBJECTS)), "")
                 if kind:
