@@ -74,7 +74,7 @@ async def publish(
         ReflexioError: nothing was stored.
     """
     # These compile patterns that few servers need.
-    from reflexio_mcp.traffic.audit.rules.redaction import MISSING, available, looked, without_key
+    from reflexio_mcp.traffic.audit.rules.redaction import MISSING, available, looked, missing, without_key
 
     secrets = await looked(draft.interaction_data_list, lambda: _secrets(draft, policy))
     if not available() and policy != "warn":
@@ -96,8 +96,7 @@ async def publish(
             raise OutcomeUnclear(text) from failure
         raise
     roles = [without_key(turn.role) for turn in body.interaction_data_list]
-    notes = [] if available() else [f"{MISSING[0].upper()}{MISSING[1:]}."]
-    return stored(body, reply, roles, secrets, notes, read_back=read_back, replaced=policy == "redact")
+    return stored(body, reply, roles, secrets, missing(), read_back=read_back, replaced=policy == "redact")
 
 
 def _secrets(draft: PublishBody, policy: Policy) -> list[str]:

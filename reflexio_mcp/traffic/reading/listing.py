@@ -311,13 +311,9 @@ class _Walk:
         """Notes about secrets in the rows."""
         if self.showing.masked or not rows:
             return []
-        from reflexio_mcp.traffic.audit.rules.redaction import (
-            MISSING,
-            available,
-        )
+        from reflexio_mcp.traffic.audit.rules.redaction import missing
 
-        missing = [] if available() else [f"{MISSING[0].upper()}{MISSING[1:]}."]
-        return [*missing, *([REDACTED] if any(row.redacted for row in rows) else [])]
+        return [*missing(), *([REDACTED] if any(row.redacted for row in rows) else [])]
 
 
 def _in_words(wanted: TrafficFilter) -> str:

@@ -25,6 +25,7 @@ __all__ = [
     "asked_for",
     "available",
     "looked",
+    "missing",
     "redact",
     "redact_opening",
     "redact_turn",
@@ -163,6 +164,11 @@ def without_key(name: str) -> str:
     """Return an id or name; a key is replaced by its kind."""
     kind = secret_in_name(name)
     return f"[redacted: {kind}]" if kind else name
+
+
+def missing() -> list[str]:
+    """Return a note if keys are not looked for by their formats."""
+    return [] if available() else [f"{MISSING[0].upper()}{MISSING[1:]}."]
 
 
 async def looked(turns: Iterable[Interaction | StoredInteraction], look: Callable[[], T]) -> T:
