@@ -41,7 +41,7 @@ from reflexio_mcp.traffic.times import iso
 __all__ = ["export", "findings", "one_request", "plan", "rows", "rows_by_id"]
 
 IDS_AT_ONCE: Final = 500
-"""Requests that one answer brings by id."""
+"""Most requests that one call may name."""
 
 REQUEST_CHARS: Final = 64_000
 """Characters of one request in one answer."""
@@ -67,11 +67,11 @@ def _everything() -> Room:
 async def rows(
     call: Call, asked: TrafficFilter, limit: int, cursor: str, *, hurried: bool = False
 ) -> ExplorerData:
-    """A page of requests, newest session first, and with the first page what the server says of itself.
+    """Return a page of requests, newest session first. The first page includes the state of the server.
 
     Args:
         asked: the filter; a cursor may come without it.
-        limit: requests at the most.
+        limit: most requests on the page.
         cursor: from the page before.
         hurried: leave the words out if the formats of secrets have yet to be loaded, which takes a second or more.
     """
@@ -129,7 +129,7 @@ def _state(call: Call, wanted: TrafficFilter) -> ExplorerState:
 
 
 def _names(scope: Scope, wanted: TrafficFilter) -> dict[str, str]:
-    """What a filter names, as rows show it."""
+    """Return the ids and names in a filter, as rows show them."""
     return {
         "user_id": scope.shown_id(wanted.user_id),
         "session_id": scope.shown_id(wanted.session_id),
@@ -139,7 +139,7 @@ def _names(scope: Scope, wanted: TrafficFilter) -> dict[str, str]:
 
 
 async def rows_by_id(call: Call, request_ids: Sequence[str]) -> ExplorerData:
-    """Those of some requests that are stored."""
+    """Return the rows of these requests, without those that are not stored."""
     scope = scope_of(call)
     found = list((await _read(scope, _ids(request_ids))).values())
     shown = await Showing(scope, TrafficFilter()).requests(found)
@@ -168,7 +168,7 @@ async def _read(scope: Scope, ids: Sequence[str]) -> dict[str, RequestWithIntera
 
 
 async def findings(call: Call, asked: TrafficFilter, limit: int, cursor: str) -> ExplorerData:
-    """Which requests the rules of an audit find, as far as one session alone shows it.
+    """Return which requests the audit rules find if they see one session at a time.
 
     Args:
         limit: requests to look at, rounded up to whole sessions.
@@ -203,18 +203,18 @@ def _found_in(
 
 
 async def one_request(call: Call, request_id: str, cursor: str, *, uncovered: bool) -> ExplorerData:
-    """One request with its interactions, and where its learning stands."""
+    """Return one request with its interactions and the state of its learning."""
     room = Room(_NO_TEXT, 2 * REQUEST_CHARS)
     found = await read_request(scope_of(call), request_id, cursor, covered=not uncovered, room=room)
     return ExplorerData(notice=NOTICE, view="request", one=found)
 
 
 async def plan(call: Call, request_ids: Sequence[str], *, erase: bool) -> ExplorerData:
-    """What a deletion of some requests would take; nothing is deleted.
+    """Return what a deletion of these requests would delete; nothing is deleted yet.
 
     Returns:
-        `plan`, as the tools that delete show it; `type`, the number that the person types, or `None`; `learnings`, how
-        many learnings the requests fed, and `learned`, the first of them one by one.
+        `plan`, as the tools that delete show it; `type`, the number that the person types, or `None`; `learnings`, the
+        number of learnings that came from the requests, and `learned`, the first of these learnings.
     """
     app, scope = app_of(call), scope_of(call)
     if "delete_requests" not in app.tools:
@@ -235,7 +235,7 @@ async def plan(call: Call, request_ids: Sequence[str], *, erase: bool) -> Explor
 
 
 async def _named(scope: Scope, learnings: Sequence[FedLearning]) -> list[dict[str, Any]]:
-    """Learnings, each with the requests outside the set that it also comes from."""
+    """Return learnings, each with the requests outside the set that it also came from."""
     others = defaultdict[str, set[int]](set)
     for one in learnings:
         others[one.learning.user_id] |= one.others
@@ -257,7 +257,7 @@ async def _named(scope: Scope, learnings: Sequence[FedLearning]) -> list[dict[st
 
 
 async def export(call: Call, request_ids: Sequence[str]) -> ExplorerData:
-    """Requests as they are stored, for a file, with secrets covered."""
+    """Return requests as they are stored, for a file, with secrets covered."""
     if scope_of(call).masked:
         raise InvalidInput("view", "export is not possible here: this server hides what is stored.")
     ids = _ids(request_ids)

@@ -1,4 +1,4 @@
-"""The operator's policy file: what nobody may delete, and what has to go after a time."""
+"""The operator's policy file: what nobody may delete, and what expires."""
 
 import logging
 import time
@@ -32,7 +32,7 @@ class _Entry(BaseModel):
 
 
 class Hold(_Entry):
-    """What is kept.
+    """Users, sessions and sources whose data nobody may delete.
 
     Args:
         until: the last day of the hold, or its last second; `None` for no end.
@@ -60,7 +60,7 @@ class Hold(_Entry):
 
 
 class Expiry(_Entry):
-    """Which requests go, and at what age. The names are those of the filter."""
+    """Requests that expire, and at what age. The fields have the names of the filter."""
 
     after: Annotated[str, Field(pattern=r"^[1-9]\d{0,5}[smhd]$")]
     user_id: str = ""
@@ -70,7 +70,7 @@ class Expiry(_Entry):
     evaluation_only: bool | None = None
 
     def covers(self, request: StoredRequest, now: float) -> bool:
-        """Whether a request is among these and old enough."""
+        """Whether a request has these names and is old enough."""
         named = self.model_dump(exclude={"after"}, exclude_defaults=True)
         return request.created_at <= parse_time("after", self.after, now=now) and all(
             getattr(request, name) == value for name, value in named.items()
@@ -107,7 +107,7 @@ class Policy(_Entry):
         )
 
     def expired(self, request: StoredRequest, now: float) -> Expiry | None:
-        """Return what a request has expired by; `None` if it may stay."""
+        """Return the rule by which a request has expired; `None` if it has not."""
         return next((one for one in self.expire if one.covers(request, now)), None)
 
 
@@ -157,7 +157,7 @@ class PolicyFile:
 
 
 policy_at = cache(PolicyFile)
-"""The policy of a path; the empty path has an empty one."""
+"""Returns the policy file at a path; an empty path means an empty policy."""
 
 _used: ContextVar[PolicyFile | None] = ContextVar("reflexio_mcp_policy", default=None)
 
