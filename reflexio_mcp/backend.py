@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "default_store",
+    "fingerprints_of",
     "local_key",
     "open_client",
     "open_scope",
@@ -132,13 +133,15 @@ def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioCl
     return ReflexioClient(EMBEDDED_URL, timeout=settings.timeout, transport=store)
 
 
+def fingerprints_of(settings: Settings) -> Fingerprints:
+    """Make the fingerprints of a configuration. They read no key before the first use."""
+    key = (*settings.state_keys, settings.api_key)[0]
+    return Fingerprints(lambda: key.encode() or local_key(settings) or secrets.token_bytes(_KEY_BYTES))
+
+
 @asynccontextmanager
 async def open_scope(settings: Settings) -> AsyncGenerator[Scope]:
     """The scope of a command: everything that the configuration reaches."""
-    key = (*settings.state_keys, settings.api_key)[0]
-    fingerprints = Fingerprints(
-        lambda: key.encode() or local_key(settings) or secrets.token_bytes(_KEY_BYTES)
-    )
     async with open_client(settings) as client:
         yield Scope(
             client,
@@ -147,7 +150,7 @@ async def open_scope(settings: Settings) -> AsyncGenerator[Scope]:
             learns=not settings.embedded,
             exact=settings.embedded,
             policy=policy_at(settings.policy),
-            fingerprints=fingerprints,
+            fingerprints=fingerprints_of(settings),
         )
 
 

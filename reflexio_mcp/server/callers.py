@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import secrets
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -10,11 +9,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
-from reflexio_mcp.backend import local_key, open_client
+from reflexio_mcp.backend import fingerprints_of, open_client
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.spec import Permission
-from reflexio_mcp.traffic.content import Fingerprints, add_texts
+from reflexio_mcp.traffic.content import add_texts
 from reflexio_mcp.traffic.errors import TrafficError
 from reflexio_mcp.traffic.policy import policy_at
 from reflexio_mcp.traffic.scope import Scope
@@ -78,10 +77,7 @@ class Scopes:
     """
 
     def __init__(self, settings: Settings, client: ReflexioClient | None) -> None:
-        secret = (*settings.state_keys, settings.api_key)[0]
-        self._fingerprints = Fingerprints(
-            lambda: secret.encode() if secret else local_key(settings) or secrets.token_bytes(32)
-        )
+        self._fingerprints = fingerprints_of(settings)
         self._settings = settings
         self.policy = policy_at(settings.policy)
         self._given = client
