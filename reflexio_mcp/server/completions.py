@@ -31,14 +31,13 @@ FIELDS: Final = ("session_id", "source", "user_id", "agent_version", "request_id
 async def complete(app: App, params: types.CompleteRequestParams) -> types.CompleteResult:
     """Return values that begin with the typed text; none if the backend is slow or down."""
     field, typed = params.argument.name, params.argument.value.casefold()
-    page = RequestPage(sessions=[])
+    page, scope = RequestPage(), app.scope()
     if field in FIELDS and _is_offered(params.ref, app.tools):
-        scope = app.scope()
         query = RequestQuery(user_id=scope.user_id or None, top_k=SESSIONS_LOOKED_AT)
         with anyio.move_on_after(LOOK_SECONDS), suppress(ReflexioError):
             page = await scope.client.get_requests(query)
     requests = [item.request for group in page.sessions for item in group.requests]
-    seen = dict.fromkeys(getattr(one, field) for one in requests if app.scope().covers(one.user_id))
+    seen = dict.fromkeys(getattr(one, field) for one in requests if scope.covers(one.user_id))
     values = [one for one in seen if one.casefold().startswith(typed) and _is_name(field, one)]
     found = types.Completion(
         values=values[:MOST_VALUES], total=len(values), has_more=len(values) > MOST_VALUES
@@ -57,9 +56,7 @@ def _is_offered(ref: types.PromptReference | types.ResourceTemplateReference, to
 
 def _is_name(field: str, value: str) -> bool:
     """Whether lists show a value unchanged, and it is no sentence."""
-    from reflexio_mcp.traffic.audit.rules.redaction import (
-        secret_in_name,
-    )
+    from reflexio_mcp.traffic.audit.rules.redaction import secret_in_name
 
     if not 0 < len(value) <= VALUE_CHARS or len(value.split()) > VALUE_WORDS:
         return False
