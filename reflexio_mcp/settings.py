@@ -424,9 +424,11 @@ def _value(option: Option, text: str) -> Any:
 
 
 def _check_known(variable: str) -> None:
-    known = {_bare(option.env): option.env for option in OPTIONS}
     name = variable.strip().upper()
-    if not name.startswith("REFLEXIO_") or variable in {*known.values(), *_OTHERS}:
+    if not name.startswith("REFLEXIO_"):
+        return
+    known = {_bare(option.env): option.env for option in OPTIONS}
+    if variable in {*known.values(), *_OTHERS}:
         return
     import difflib
 
