@@ -48,11 +48,12 @@ class StoreFailed(StoreError):
     """The file cannot be used. A repeat does not help."""
 
 
-NOT_A_STORE = StoreFailed(
-    "not_a_store",
-    "The store file is a database of another program and was left alone."
-    " Name another file in REFLEXIO_MCP_STORE.",
-)
+def not_a_store() -> StoreFailed:
+    return StoreFailed(
+        "not_a_store",
+        "The store file is a database of another program and was left alone."
+        " Name another file in REFLEXIO_MCP_STORE.",
+    )
 
 
 def file_changed() -> StoreFailed:
@@ -359,7 +360,7 @@ def check(connection: sqlite3.Connection) -> int:
         return version
     (objects,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if version or application or objects:
-        raise NOT_A_STORE
+        raise not_a_store()
     return 0
 
 
