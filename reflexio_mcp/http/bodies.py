@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import cached_property
 from typing import Any, Final, cast
 
 import anyio
@@ -49,7 +50,7 @@ class Body:
         self._replayed = True
         return {"type": "http.request", "body": self._content, "more_body": False}
 
-    @property
+    @cached_property
     def tool(self) -> str:
         """The called tool; empty for other messages."""
         try:
