@@ -23,13 +23,16 @@ CATALOG: tuple[ToolSpec, ...] = (
 PLAN_FIRST = "Shows a plan first."
 AT_ONCE = "Acts at once and shows no plan."
 
-LEARNED_FROM = (
-    "session_finished",
-    "override_learning_stall",
-    "retrieval_experiment_id",
-    "retrieval_experiment_arm",
+OF_LEARNING = frozenset(
+    {
+        "include_learnings",
+        "session_finished",
+        "override_learning_stall",
+        "retrieval_experiment_id",
+        "retrieval_experiment_arm",
+    }
 )
-"""Arguments of a publish that matter only if the backend learns."""
+"""Parameters that matter only if the backend learns."""
 
 
 def deletes(settings: Settings) -> bool:
@@ -52,16 +55,10 @@ def offered(settings: Settings) -> list[Tool]:
                 f"The tools are {', '.join(names)}."
             )
     chosen = [spec for spec in CATALOG if spec.offered(settings)]
-    # Parameters that the operator fixed, or that mean nothing here, leave every schema.
-    without = frozenset(
-        name
-        for name, gone in (
-            ("user_id", bool(settings.user_id)),
-            ("include_learnings", settings.embedded),
-            *((name, settings.embedded) for name in LEARNED_FROM),
-        )
-        if gone
-    )
+    # Parameters that the operator fixed, or that mean nothing here, are in no schema.
+    without = OF_LEARNING if settings.embedded else frozenset[str]()
+    if settings.user_id:
+        without |= {"user_id"}
     page = uri() if any(spec.opens_page for spec in chosen) else ""
     consent = AT_ONCE if settings.confirm == "off" else PLAN_FIRST
     return [build(spec, without=without, page=page, consent=consent) for spec in chosen]
