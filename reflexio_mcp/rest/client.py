@@ -184,10 +184,6 @@ class ReflexioClient:
             models.Reply, "/embedded/put_back", sent, kind="publish", most_bytes=sys.maxsize
         )
 
-    async def delete_request(self, request_id: str) -> models.DeleteReply:
-        """Delete one request. An unknown id is a success too."""
-        return await self._delete("/api/delete_request", {"request_id": request_id})
-
     async def delete_requests_by_ids(self, request_ids: list[str]) -> models.DeleteReply:
         """Delete up to 10,000 requests. Unknown ids are skipped."""
         return await self._delete_ids("/api/delete_requests_by_ids", "request_ids", request_ids)

@@ -84,7 +84,7 @@ async def test_a_code_is_bound_to_content_and_to_what_was_learned(world: World) 
         facts = await caller.call("delete_request", request_id="r1", include_learnings=True, confirm=code)
         assert facts["status"] == "changed"
         code = facts["plan"]["confirm"]
-        await world.rest.delete_request("r1")
+        await world.rest.delete_requests_by_ids(["r1"])
         await world.put("r1", text="another thing")
         facts = await caller.call("delete_request", request_id="r1", include_learnings=True, confirm=code)
     assert facts["status"] == "changed"

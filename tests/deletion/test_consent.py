@@ -217,7 +217,7 @@ async def test_what_took_over_an_id_while_the_person_thinks_stays(world: World) 
     await world.put("r1")
 
     async def slow(context: Any, params: Any) -> Any:
-        await world.rest.delete_request("r1")
+        await world.rest.delete_requests_by_ids(["r1"])
         await world.put("r1", text="another one")
         return await agreeing()(context, params)
 

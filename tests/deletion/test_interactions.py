@@ -74,7 +74,7 @@ async def test_a_request_put_back_meanwhile_has_other_interactions(world: World)
     async with world.connect() as caller:
         arguments = {"request_id": "r1", "interaction_ids": [first]}
         plan = await caller.plan("delete_request", **arguments)
-        await world.rest.delete_request("r1")
+        await world.rest.delete_requests_by_ids(["r1"])
         await talk(world)
         answer = await caller.call("delete_request", **arguments, confirm=plan["confirm"])
     assert answer["status"] in ("not_found", "changed")

@@ -57,7 +57,7 @@ async def test_each_learning_says_where_it_came_from_and_how_that_is_known(world
     await some(world)
     world.backend.profiles["old"] = Known("ada", "a")
     world.backend.profiles["unknown"] = Known("ada", "manual_12345678")
-    await world.rest.delete_request("b")
+    await world.rest.delete_requests_by_ids(["b"])
     async with world.connect() as caller:
         facts = await caller.call("list_learnings", user_id="ada")
         of_request = await caller.call("list_learnings", request_id="a")

@@ -170,7 +170,7 @@ async def test_a_reply_cannot_set_what_the_client_sets_and_a_null_is_the_default
     lies = {"already_stored": True, "repeated": True, "correlation_id": "x", "warnings": None}
     async with client_over(Recorder({"success": True, **lies})) as client:
         published = await client.publish(body(), minted=True)
-        deleted = await client.delete_request("r-1")
+        deleted = await client.delete_requests_by_ids(["r-1"])
     assert not published.already_stored
     assert not deleted.repeated
     assert (published.correlation_id, published.warnings) == (None, [])
@@ -206,7 +206,7 @@ async def test_a_closed_client_sends_nothing_and_may_be_closed_again() -> None:
     await client.aclose()
     await client.aclose()
     with pytest.raises(NotSent):
-        await client.delete_request("r-2")
+        await client.delete_requests_by_ids(["r-2"])
     assert recorder.requests == []
 
 
@@ -215,7 +215,7 @@ async def test_an_open_span_travels_with_the_call() -> None:
     context = trace.SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=trace.TraceFlags(1))
     async with client_over(recorder) as client:
         with trace.use_span(trace.NonRecordingSpan(context)):
-            await client.delete_request("r-1")
+            await client.delete_requests_by_ids(["r-1"])
     assert recorder.requests[0].headers["traceparent"] == f"00-{0xABC:032x}-{0xDEF:016x}-01"
 
 

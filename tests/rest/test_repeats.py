@@ -222,7 +222,7 @@ async def test_a_failed_operation_is_not_repeated() -> None:
     replies = [httpx.Response(200, json={"success": False, "message": "StorageError: locked"})]
     async with client_over(lambda _: replies.pop()) as client:
         with pytest.raises(OperationFailed):
-            await client.delete_request("r-1")
+            await client.delete_requests_by_ids(["r-1"])
 
 
 async def test_a_connection_that_a_fault_has_closed_does_not_hide_the_fault() -> None:

@@ -13,7 +13,9 @@ import pytest
 
 from reflexio_mcp.embedded_store import database
 from reflexio_mcp.embedded_store.app import EmbeddedStore
+from reflexio_mcp.rest.api_limits import encoded
 from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.rest.exchange import Call
 from reflexio_mcp.rest.models import Citation, Interaction, PublishBody, RequestQuery, ToolUse
 
 pytestmark = pytest.mark.anyio
@@ -50,13 +52,17 @@ async def publish(client: ReflexioClient, secret: str) -> int:
 
 
 async def test_each_way_of_deleting_leaves_nothing_in_any_file(tmp_path: Path) -> None:
-    async with ReflexioClient("http://store", transport=EmbeddedStore(str(tmp_path / "store.db"))) as client:
+    store = EmbeddedStore(str(tmp_path / "store.db"))
+    async with ReflexioClient("http://store", transport=store) as client:
         secrets = ("alphasecret", "bravosecret", "charliesecret", "deltasecret", "keepsake")
         for secret in secrets:
             await publish(client, secret)
         interaction = await publish(client, "echosecret")
         assert found_in_files(tmp_path, *secrets) == list(secrets)
-        await client.delete_request("request_id-alphasecret")
+        one = encoded({"request_id": "request_id-alphasecret"})
+        assert (
+            await store.exchange(Call("DELETE", "/api/delete_request", "delete", 30, one), 30)
+        ).status == 200
         await client.delete_requests_by_ids(["request_id-bravosecret", "request_id-charliesecret"])
         await client.clear_user_data("user_id-deltasecret")
         await client.delete_interaction("user_id-echosecret", interaction)

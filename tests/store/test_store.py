@@ -108,7 +108,7 @@ async def test_a_store_in_memory_leaves_no_trace_and_ends_with_its_client(
     for _ in range(2):
         async with client_of(Path(":memory:")) as client:
             await publish(client, "a", "b")
-            await client.delete_request("a")
+            await client.delete_requests_by_ids(["a"])
             assert await ids(client) == {"b"}
     assert list(tmp_path.iterdir()) == []
 
@@ -207,7 +207,7 @@ async def test_what_could_not_be_undone_by_a_moved_file_is_refused(path: Path, t
     away = tmp_path / "away.db"
     calls: list[Callable[[ReflexioClient], Any]] = [
         lambda client: client.get_requests(RequestQuery()),
-        lambda client: client.delete_request("old"),
+        lambda client: client.delete_requests_by_ids(["old"]),
         lambda client: publish(client, "refused"),
     ]
     async with client_of(path) as client:
@@ -278,7 +278,7 @@ async def test_a_request_is_put_back_exactly_and_under_another_number(client: Re
     await publish(client, "other")
     [before] = (await client.read_whole(["unknown", "rich"])).requests
     assert before.interactions[1].image_encoding == "aGk="
-    await client.delete_request("rich")
+    await client.delete_requests_by_ids(["rich"])
     assert (await client.read_whole(["rich"])).requests == []
     await client.put_back(before)
     with pytest.raises(AlreadyExists):
@@ -298,7 +298,7 @@ async def test_interactions_whose_ids_are_taken_or_unknown_here_get_new_ones(cli
         await client.put_back(copied)
         [stored] = (await client.read_whole(["c"])).requests
         assert stored.interactions[0].interaction_id < 100
-        await client.delete_request("c")
+        await client.delete_requests_by_ids(["c"])
 
 
 async def test_large_requests_are_read_whole_a_few_at_a_time(client: ReflexioClient) -> None:

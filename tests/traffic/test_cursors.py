@@ -117,7 +117,7 @@ async def test_many_deletions_before_the_place_are_walked_back_in_few_calls(
             seen += [item.request.request_id for item in part.requests]
             if len(seen) == 60:
                 for one in seen:
-                    await place.client.delete_request(one)
+                    await place.client.delete_requests_by_ids([one])
                 monkeypatch.setattr(place.client, "get_requests", counted)
             if len(seen) == 61:
                 break

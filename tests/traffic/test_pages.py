@@ -207,7 +207,7 @@ async def test_deletions_between_pages_skip_nothing_that_is_still_there(limit: i
             # All that was shown but the last goes: every later session moves forward.
             for request_id in seen[gone:-1]:
                 gone += 1
-                await place.client.delete_request(request_id)
+                await place.client.delete_requests_by_ids([request_id])
         assert seen == [f"r{index:02}" for index in reversed(range(12))]
 
 
