@@ -24,6 +24,7 @@ from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.server.runtime import tune_collector
 from reflexio_mcp.tools import catalog
 from scripts import reflexio_server
+from scripts.serving import free_port
 from tests.support.postgres_server import PostgresServer, postgres_server
 from tests.support.real_learning import LearningReflexio
 from tests.support.scripted_model import ScriptedModel
@@ -218,7 +219,7 @@ def _real_server(home: Path, model: str = "") -> Generator[str]:
         )
     try:
         python = reflexio_server.install()
-        port = reflexio_server.free_port()
+        port = free_port()
         process = reflexio_server.start(port, home, python, model=model)
     except reflexio_server.ServerError as error:
         if wanted:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from scripts import reflexio_server
+from scripts.serving import free_port
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the stand-ins are shell scripts")
 
@@ -33,7 +34,7 @@ def test_an_installation_counts_only_when_it_is_complete_and_current(
 def test_a_server_that_ends_at_once_shows_its_last_words(tmp_path: Path) -> None:
     broken = script(tmp_path / "env" / "bin" / "python", "echo 'no such module'; exit 3")
     with pytest.raises(reflexio_server.ServerError, match=r"ended with code 3:\nno such module"):
-        reflexio_server.start(reflexio_server.free_port(), tmp_path, broken)
+        reflexio_server.start(free_port(), tmp_path, broken)
 
 
 def test_stopping_ends_what_the_server_started_too(tmp_path: Path) -> None:
@@ -49,7 +50,7 @@ def test_stopping_ends_what_the_server_started_too(tmp_path: Path) -> None:
         tmp_path / "env" / "bin" / "python",
         f'sleep 600 & echo $! > worker; exec {sys.executable} "{tmp_path}/server.py" "$6"',
     )
-    process = reflexio_server.start(reflexio_server.free_port(), tmp_path, stand_in)
+    process = reflexio_server.start(free_port(), tmp_path, stand_in)
     worker = int((tmp_path / "worker").read_text(encoding="utf-8"))
     os.kill(worker, 0)
     reflexio_server.stop(process)
