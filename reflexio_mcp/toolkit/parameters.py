@@ -1,32 +1,28 @@
 """Parameters that tools share, and arguments as clients really send them."""
 
+import functools
+import inspect
 import re
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, cast
 
+from mcp.server.mcpserver.resolve import Resolve
 from mcp.server.mcpserver.tools import Tool
-from pydantic import ValidationError
+from mcp.types import CallToolResult
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
 
 from reflexio_mcp.rest.api_limits import is_blank
 from reflexio_mcp.rest.errors import Action, ReflexioError
 from reflexio_mcp.results.base import explained, quoting
+from reflexio_mcp.toolkit.context import Call, scope_of
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
+from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
 from reflexio_mcp.traffic.scope import Scope
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
-import functools
-import inspect
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Literal, TypeVar
-
-from mcp.server.mcpserver.resolve import Resolve
-from mcp.types import CallToolResult
-from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic.json_schema import SkipJsonSchema
-from pydantic_core import PydanticCustomError
-
-from reflexio_mcp.toolkit.context import Call, scope_of
-from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
 
 __all__ = [
     "MASKED",
