@@ -140,10 +140,9 @@ class Copies:
             row = Row(0, number, transaction.now, until, account, user, copy.kind, names)
             content = json.dumps([copy.id, copy.user, copy.names, copy.content])
             transaction.execute(
-                "INSERT INTO main.copies (deletion, at, until, account, user_id, kind, names, item, sealing_key, "
-                "sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO main.copies (deletion, at, until, account, user_id, kind, names, sealing_key, sealed) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 *row[1:],
-                keys.mark("item", copy.kind, copy.id),
                 keys.mark("key"),
                 keys.seal(content, row.place),
             )

@@ -29,7 +29,7 @@ __all__ = [
     "nothing_can_be_deleted",
 ]
 
-VERSION: Final = 11
+VERSION: Final = 12
 
 WEEK_OLD: Final = 4
 """Older files have only deletions of the last week, so they are emptied."""
@@ -61,7 +61,6 @@ CREATE TABLE {schema}copies (
     account text NOT NULL,
     user_id text NOT NULL,
     kind text NOT NULL,
-    item text NOT NULL,
     names text NOT NULL,
     sealing_key text NOT NULL,
     sealed {bytes} NOT NULL
