@@ -4,7 +4,7 @@ A learning that is deleted while Reflexio merges it returns inside the merged le
 extraction per user, so the status of the user's newest request shows whether learning is active.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
@@ -44,14 +44,13 @@ class TakenBack:
 
     Args:
         left: learnings that are still stored; `None` if they could not be read.
-        still_learning: users with active learning after the wait, each with the service's word for it. New learnings
-            can contain the deleted text again.
+        still_learning: users with active learning after the wait. New learnings can contain the deleted text again.
         sent: ids in delete calls that took effect or may still do so.
     """
 
     gone: frozenset[str] = frozenset()
     left: Learned | None = field(default_factory=Learned)
-    still_learning: Mapping[str, str] = field(default_factory=dict[str, str])
+    still_learning: frozenset[str] = frozenset()
     failure: ReflexioError | TrafficError | None = None
     sent: frozenset[str] = frozenset()
 
@@ -73,7 +72,7 @@ async def take_back(
         seconds: longest wait for the end of learning; then the learnings are deleted anyway.
     """
     until = anyio.current_time() + seconds
-    busy: Mapping[str, str] = {}
+    busy: frozenset[str] = frozenset()
     seen: set[str] = set()
     sent: set[str] = set()
     left, failure = None, None
@@ -134,23 +133,21 @@ async def update_text(scope: Scope, learning: Learning, text: str) -> None:
         await scope.client.update_user_playbook(int(learning.number), text)
 
 
-async def wait_for_learning(scope: Scope, users: Sequence[str], progress: Progress) -> dict[str, str]:
-    """Wait a while until nothing is being learned from some users, and return those for whom something still is."""
+async def wait_for_learning(scope: Scope, users: Sequence[str], progress: Progress) -> frozenset[str]:
+    """Wait a while for the end of learning; return users for whom it continues."""
     return await _wait(scope, users, anyio.current_time() + WAIT_SECONDS, progress)
 
 
-async def _wait(scope: Scope, users: Sequence[str], until: float, progress: Progress) -> dict[str, str]:
-    """Wait for the end of learning; return users for whom it continues."""
-    busy = dict.fromkeys(users, "not_looked_at")
+async def _wait(scope: Scope, users: Sequence[str], until: float, progress: Progress) -> frozenset[str]:
+    busy = dict.fromkeys(users, False)  # the value: whether the user was looked at
     pause = FIRST_PAUSE
 
     async def look(user_id: str) -> None:
-        if anyio.current_time() > until and busy[user_id] == "not_looked_at":
+        if anyio.current_time() > until and not busy[user_id]:
             return
-        if any(one and one.runs_for(user_id) for one in generations):
-            busy[user_id] = "generating_anew"
-        elif word := await _being_learned(scope, user_id):
-            busy[user_id] = word
+        generated = any(one and one.runs_for(user_id) for one in generations)
+        if generated or await _is_learned_from(scope, user_id):
+            busy[user_id] = True
         else:
             del busy[user_id]
 
@@ -160,23 +157,22 @@ async def _wait(scope: Scope, users: Sequence[str], until: float, progress: Prog
         await progress("users from whom Reflexio has finished learning", len(users) - len(busy), len(users))
         left = until - anyio.current_time()
         if not busy or left <= 0:
-            return busy
+            return frozenset(busy)
         await anyio.sleep(min(pause, left))
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
-async def _being_learned(scope: Scope, user_id: str) -> str:
-    """Return the service's word for a user's active learning, such as `extracting`, or nothing."""
+async def _is_learned_from(scope: Scope, user_id: str) -> bool:
+    """Whether learning from a user's requests is active."""
     newest = await _newest_learnable(scope, user_id)
     if newest is None:
         # Reflexio drops extractions from deleted requests.
-        return ""
+        return False
     status = await learning_status(scope, newest.request.request_id)
     if status is None or status.status not in ("pending", "processing"):
-        return ""
-    word = status.reason or status.status
+        return False
     # No learning is active while a request waits for more of its conversation.
-    return "" if word == "waiting_for_window" else word
+    return status.reason != "waiting_for_window"
 
 
 async def _newest_learnable(scope: Scope, user_id: str) -> RequestWithInteractions | None:
