@@ -1,7 +1,7 @@
 """Carrying out a plan: record, look, copy, delete by id, read again, record."""
 
 import time
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -28,7 +28,7 @@ from reflexio_mcp.traffic.deletion.targets import Correction, User
 from reflexio_mcp.traffic.errors import CodeSpent, NotRecorded, TrafficError, refusing
 from reflexio_mcp.traffic.learnings.find import Learned
 from reflexio_mcp.traffic.learnings.records import Learning
-from reflexio_mcp.traffic.learnings.remove import TakenBack, take_back, update_text, wait_for_learning
+from reflexio_mcp.traffic.learnings.remove import TakenBack, send, take_back, update_text, wait_for_learning
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress, read_set
 from reflexio_mcp.traffic.scope import Scope
@@ -167,7 +167,7 @@ class _Act:
                     self._unless_known(planned.items, "held")
                     return
                 ids = [one.id for one in planned.items if not one.only_in_copies]
-                await self._send(ids, self.scope.client.clear_user_data(planned.target.user_id))
+                await send(self.scope.client.clear_user_data(planned.target.user_id), ids, self.sent)
                 return
             for start in range(0, len(items), BATCH):
                 await self._delete(items[start : start + BATCH])
@@ -188,7 +188,7 @@ class _Act:
             if before and before.digest == item.digest and not self._hold([item]):
                 after = replace(before, content=target.text)
                 if not await self._keep([copy_of_learning(before, after)]):
-                    await self._send([item.id], update_text(self.scope, before, target.text))
+                    await send(update_text(self.scope, before, target.text), [item.id], self.sent)
         except (ReflexioError, TrafficError) as error:
             self.failure = error
         try:
@@ -213,10 +213,10 @@ class _Act:
         self._unless_known([one for one in batch if one.id not in stored or one.id in erased], "gone_before")
         client = self.scope.client
         if self.planned.target.noun == "request" and ids:
-            await self._send(ids, client.delete_requests_by_ids(ids))
+            await send(client.delete_requests_by_ids(ids), ids, self.sent)
             return
         for one in ids:  # the API deletes one interaction per call
-            await self._send([one], client.delete_interaction(batch[0].user_id, int(one)))
+            await send(client.delete_interaction(batch[0].user_id, int(one)), [one], self.sent)
 
     def _hold(self, items: Iterable[Item]) -> set[str]:
         """Return the ids of what a hold keeps now, and note it: the plan may be older than the hold."""
@@ -233,15 +233,6 @@ class _Act:
             erased = await in_thread(self.state.keep, self.planned.owner, self.number, copies)
         self.copied = True
         return {one for _, one in erased}
-
-    async def _send(self, ids: Sequence[str], call: Awaitable[object]) -> None:
-        self.sent.update(ids)
-        try:
-            await call
-        except ReflexioError as error:
-            if error.effect == "none":
-                self.sent.difference_update(ids)
-            raise
 
     async def _stored(self, items: Sequence[Item], *, whole: bool = False) -> dict[str, Copied]:
         """Return the items that are stored unchanged: their ids, each with its recovery copy."""

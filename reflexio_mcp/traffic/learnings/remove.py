@@ -23,7 +23,7 @@ from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
 
-__all__ = ["TakenBack", "delete_by_id", "take_back", "update_text", "wait_for_learning"]
+__all__ = ["TakenBack", "delete_by_id", "send", "take_back", "update_text", "wait_for_learning"]
 
 ROUNDS: Final = 4
 """Number of attempts: a merge can restore a learning."""
@@ -111,14 +111,18 @@ async def delete_by_id(scope: Scope, learnings: Sequence[Learning], sent: set[st
         ids = ids_of(learnings, kind)
         for start in range(0, len(ids), MAX_DELETE_IDS):
             batch = ids[start : start + MAX_DELETE_IDS]
-            named = {f"{kind}:{one}" for one in batch}
-            sent |= named
-            try:
-                await delete(batch)
-            except ReflexioError as error:
-                if error.effect == "none":
-                    sent -= named
-                raise
+            await send(delete(batch), [f"{kind}:{one}" for one in batch], sent)
+
+
+async def send(call: Awaitable[object], ids: Sequence[str], sent: set[str]) -> None:
+    """Make a call that deletes or changes something. `sent` receives its ids, unless it had no effect."""
+    sent.update(ids)
+    try:
+        await call
+    except ReflexioError as error:
+        if error.effect == "none":
+            sent.difference_update(ids)
+        raise
 
 
 async def update_text(scope: Scope, learning: Learning, text: str) -> None:
