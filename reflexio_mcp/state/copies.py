@@ -120,7 +120,7 @@ class Copies:
             for number, sealed in self._database.read(select, list(batch)):
                 row = batch[number]
                 item, user, its_names, content = json.loads(self._keys.open(sealed, row.place))
-                yield Copied(row.kind, item, user, its_names, content, row.deletion)
+                yield Copied(row.kind, item, user, its_names, content)
 
     def erased_since(self, owner: Owner, at: float, copies: Sequence[Copied]) -> set[tuple[str, str]]:
         """Return the kind and id of copies that another deletion has erased since `at`, by the state's clock."""

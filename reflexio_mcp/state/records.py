@@ -17,7 +17,7 @@ __all__ = [
     "RecoveryCopy",
 ]
 
-Outcome = Literal["complete", "incomplete", "failed"]
+Outcome = Literal["complete", "incomplete"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,8 @@ class Copied:
     """One request or learning as it was.
 
     Args:
-        names: names by which an erasure finds the copy: its id, `i:…` for interactions and `x:…` for sources.
+        names: names by which an erasure finds the copy: `r:…` for requests, `i:…` for interactions, and `l:…` and
+            `t:…` for the id and the text of a learning.
     """
 
     kind: str
@@ -96,7 +97,6 @@ class Copied:
     user: str
     names: Sequence[str]
     content: str
-    deletion: int = 0
 
 
 @dataclass(frozen=True, slots=True)
