@@ -146,16 +146,14 @@ async def restore(
     began = await in_thread(state.now)
     act = _Restore(scope, undo, time.monotonic() + seconds)
     learnings: dict[str, Learning] = {}
-    copies: dict[str, Copied] = {}
     async for batch in _batches(state, owner, undo):
-        copies |= batch.copies
+        act.copies |= batch.copies
         learnings |= batch.learnings
-        act.names |= {key: one.names for key, one in batch.copies.items()}
         await act.requests(batch)
         await progress("requests restored", len(act.back), None)
     await act.learnings(learnings)
-    erased = await in_thread(state.copies.erased_since, owner, began, list(copies.values()))
-    await act.take_out([key for key, one in copies.items() if (one.kind, one.id) in erased])
+    erased = await in_thread(state.copies.erased_since, owner, began, list(act.copies.values()))
+    await act.take_out([key for key, one in act.copies.items() if (one.kind, one.id) in erased])
     if act.turns_lost:
         act.remains.append(TURNS_LOST.format(number=act.turns_lost))
     unfinished = act.stopped or not {"left", "unknown"}.isdisjoint(act.became.values())
@@ -176,6 +174,7 @@ class _Restore:
 
     Args:
         until: when to stop, in monotonic seconds.
+        copies: the copies so far, without content.
         became: what became of each id that is not back.
         back: what is back, by its id.
         learned: the learnings that are back, as they are stored now.
@@ -189,7 +188,7 @@ class _Restore:
     became: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
     back: dict[str, Counts] = field(default_factory=dict[str, Counts])
     learned: dict[str, Learning] = field(default_factory=dict[str, Learning])
-    names: dict[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    copies: dict[str, Copied] = field(default_factory=dict[str, Copied])
     turns: dict[int, int] = field(default_factory=dict[int, int])
     stored: dict[str, Counts] = field(default_factory=dict[str, Counts])
     turns_lost: int = 0
@@ -305,7 +304,7 @@ class _Restore:
                 self.became[key] = "already_there"
             elif key in ids and learning_item(one).held_by(self.scope.policy.now()):
                 self.became[key] = "held"
-            elif key in ids and f"t:{ids[key].digest}" in self.names[key]:
+            elif key in ids and f"t:{ids[key].digest}" in self.copies[key].names:
                 corrected.add(key)
                 await update_text(self.scope, one, one.content)
             elif key in ids:
