@@ -22,6 +22,7 @@ __all__ = [
     "Receipt",
     "Restored",
     "WayBack",
+    "WayBackState",
     "excepted",
     "few",
     "parts",

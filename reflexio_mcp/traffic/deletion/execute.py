@@ -23,7 +23,7 @@ from reflexio_mcp.traffic.deletion.items import (
     learning_item,
     names_of,
 )
-from reflexio_mcp.traffic.deletion.plan import Planned, named, over_the_cap
+from reflexio_mcp.traffic.deletion.plan import Planned, kept_form, named, over_the_cap
 from reflexio_mcp.traffic.deletion.targets import Correction, User
 from reflexio_mcp.traffic.errors import CodeSpent, NotRecorded, TrafficError, refusing
 from reflexio_mcp.traffic.learnings.find import Learned
@@ -396,7 +396,7 @@ class _Act:
             return way_back("erased")
         until = at(self.began + planned.days * 86_400)
         return way_back(
-            "text" if planned.plan.change else "whole" if self.scope.exact else "words",
+            kept_form(self.scope, planned.plan.change),
             kept=f"until {iso(until.timestamp())}",
             number=self.number,
             until=until,

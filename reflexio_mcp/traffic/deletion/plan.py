@@ -19,7 +19,7 @@ import anyio.to_thread
 
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.results.base import at, clip, shown_name, visible
-from reflexio_mcp.results.deletion import Change, Example, Plan, few, parts, way_back
+from reflexio_mcp.results.deletion import Change, Example, Plan, WayBackState, few, parts, way_back
 from reflexio_mcp.state import records
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State, in_thread
@@ -48,6 +48,7 @@ __all__ = [
     "Options",
     "Planned",
     "examples",
+    "kept_form",
     "make_plan",
     "named",
     "over_the_cap",
@@ -109,11 +110,11 @@ class Planned:
     """A deletion that could be carried out.
 
     Args:
-        items: everything that goes, learnings included, the newest first.
-        size: number of items as the target's noun counts them.
+        items: everything to delete, the newest first, and then the learnings from it.
+        size: number of items without these learnings.
         plan: what is shown.
         days: how long the recovery copy is kept; 0 for none.
-        stays: what stays, in sentences.
+        stays: sentences about what is not deleted.
         held: number of items that a hold keeps. They are not among the items.
     """
 
@@ -240,15 +241,7 @@ async def make_plan(
         not_found_count=len(selected.not_found),
         remains=remains,
         way_back=way_back(
-            "erased"
-            if options.erase
-            else "off"
-            if not days
-            else "text"
-            if change
-            else "whole"
-            if scope.exact
-            else "words",
+            "erased" if options.erase else kept_form(scope, change) if days else "off",
             kept=f"for {days:,} day{'s' * (days != 1)}",
         ),
     )
@@ -258,6 +251,13 @@ async def make_plan(
     except records.CapReached as error:
         raise over_the_cap(len(items), error) from None
     return Planned(target, options, selected, items, size, plan, owner, days, stays, held.total())
+
+
+def kept_form(scope: Scope, change: Change | None) -> WayBackState:
+    """Return how much of an item its recovery copy restores."""
+    if change:
+        return "text"
+    return "whole" if scope.exact else "words"
 
 
 def over_the_cap(number: int, error: records.CapReached) -> CapReached:
