@@ -20,6 +20,7 @@ from evals.tasks import LEARNING_TASKS
 from evals.worlds import FACTS, conversations, publish_body, request_ids
 from reflexio_mcp.rest.client import ReflexioClient
 from scripts import reflexio_server
+from scripts.serving import free_port
 from tests.support.scripted_model import Rule, ScriptedModel
 
 RULES: Final = (
@@ -83,7 +84,7 @@ def main() -> None:
     python = reflexio_server.install()
     given.folder.mkdir(parents=True)
     with ScriptedModel(list(RULES)) as model, tempfile.TemporaryDirectory() as home:
-        port = reflexio_server.free_port()
+        port = free_port()
         server = reflexio_server.start(port, Path(home), python, model=model.url)
         try:
             anyio.run(_run, given.folder, given.task, given.view, f"http://127.0.0.1:{port}")
