@@ -95,9 +95,14 @@ def check_store(settings: Settings) -> None:
         with Path(path).open("rb") as file:
             found = file.read(len(SQLITE))
     except OSError as error:
+        none = isinstance(error, FileNotFoundError)
+        problem = (
+            f"Nothing is stored in {path} yet"
+            if none
+            else f"The store {path} cannot be read: {error.strerror}"
+        )
         raise ConfigurationError(
-            f"The store {path} cannot be read: {error.strerror}. Name another store with --store, or a Reflexio with "
-            "--url or REFLEXIO_API_KEY."
+            f"{problem}. Name another store with --store, or a Reflexio with --url or REFLEXIO_API_KEY."
         ) from None
     if found not in (SQLITE, b""):
         raise ConfigurationError(f"The store {path} is not a SQLite database.")

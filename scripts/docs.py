@@ -22,11 +22,9 @@ import published
 from bootstrap import ROOT
 
 from benchmarks.counting import SEEN_BUDGET, per_tool
-from reflexio_mcp.cli import COMMANDS, build_parser
-from reflexio_mcp.doctor.checks import CHECKS, PROBLEMS
-from reflexio_mcp.install.clients import CLIENTS, KEY, Client, Layout, System
+from reflexio_mcp.cli import COMMANDS, FILTER, build_parser
+from reflexio_mcp.install.clients import CLIENTS, Client, Layout, System
 from reflexio_mcp.install.entry import Server, entry, snippet
-from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.server.prompts import PROMPTS
 from reflexio_mcp.server.resources import RESOURCES, TEMPLATES
 from reflexio_mcp.server.server import ReflexioServer
@@ -35,7 +33,7 @@ from reflexio_mcp.settings import GROUPS, OPTIONS, Settings
 DOCUMENTS = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 COMMAND = published.command(published.SOURCE)
-SHARED = "https://memory.example/mcp"
+COMMON = {*FILTER, "limit", "all", "json"}
 FOR_ONE = {"REFLEXIO_USER_ID": "your-user-id"}
 
 
@@ -45,17 +43,17 @@ def options() -> str:
 
 
 def _options(group: str) -> str:
-    rows = [f"### {GROUPS[group]}", "", "| Variable | Flag | What it does | Default |", "|---|---|---|---|"]
+    rows = [f"### {GROUPS[group]}", "", "| Variable | What it does | Default |", "|---|---|---|"]
     for option in OPTIONS:
         if option.group != group:
             continue
-        flag = f"`{option.flag}`" if option.flag else "none: a secret"
         default = option.typed_default
         accepts = option.kind.accepts if default and not option.is_switch else ""
         note = f"`{default}`" if default else ""
         if accepts and accepts not in option.help:
             note += f" ({accepts})"
-        rows.append(f"| `{option.env}` | {flag} | {option.help} | {note} |")
+        secret = "**Secret.** " if option.secret else ""
+        rows.append(f"| `{option.env}` | {secret}{option.help} | {note} |")
     return "\n".join(rows) + "\n"
 
 
@@ -89,34 +87,16 @@ def tools() -> str:
 
 
 def clients() -> str:
-    """A section for each client."""
-    return "\n".join(line for client in CLIENTS for line in _client(client))
-
-
-def _client(client: Client) -> list[str]:
-    link = [f"[Add to {client.title}]({_link(client)}), or:", ""] if client.name in ONE_CLICK else []
-    remote = f"reflexio-mcp install {client.name} --remote {SHARED} --with-key"
-    shared = [
-        f"A [shared server](shared-server.md), by `{remote}`:",
-        "",
-        *_block(client, Server(remote=SHARED, with_token=True)),
-    ]
-    if not client.url_key:
-        shared = [
-            "A shared server is added in the app, under Customize, Connectors; people sign in there.",
-            "",
-        ]
-    return [
-        f"## {client.title}", "", *link, "```bash", f"reflexio-mcp install {client.name}", "```", "",
-        f"Quit {client.title} completely and start it again.", "",
-        f"<details><summary>By hand, in {_places(client)}</summary>", "", *_block(client, Server(COMMAND, FOR_ONE)),
-        f"For an account at Reflexio. {client.note}", "",
-        *_block(client, Server(COMMAND, {KEY: "your-api-key", **FOR_ONE})), *shared, "</details>", "",
-    ]  # fmt: skip
-
-
-def _block(client: Client, server: Server) -> list[str]:
-    return [f"```{client.format}", snippet(client, server), "```", ""]
+    """A row for each client, then each form of the entry once."""
+    rows = ["| Client | File | The key of an account |", "|---|---|---|"]
+    forms: dict[str, list[str]] = {}
+    for client in CLIENTS:
+        note = "" if client.note == CURSOR.note else client.note
+        rows.append(f"| {client.title}: `{client.name}` | {_places(client)} | {note} |")
+        form = f"```{client.format}\n{snippet(client, Server(COMMAND, FOR_ONE))}\n```\n"
+        forms.setdefault(form, []).append(client.title)
+    blocks = (f"{', '.join(titles)}:\n\n{form}" for form, titles in forms.items())
+    return "\n".join([*rows, "", *blocks])
 
 
 def _link(client: Client) -> str:
@@ -129,6 +109,7 @@ def _link(client: Client) -> str:
     return f"https://insiders.vscode.dev/redirect/mcp/install?{query}"
 
 
+CURSOR = next(client for client in CLIENTS if client.name == "cursor")
 ONE_CLICK = ("cursor", "vscode")
 
 
@@ -161,61 +142,36 @@ def _places(client: Client) -> str:
     return ", ".join(f"`{shown}` ({' and '.join(titles)})" for shown, titles in found.items())
 
 
-def messages() -> str:
-    """Every message about Reflexio that a model or a person can read, with what it asks for."""
-    rows = ["| Message begins with | What it then asks for |", "|---|---|"]
-    kinds = [ReflexioError]
-    for kind in kinds:
-        kinds += kind.__subclasses__()
-    for kind in kinds:
-        happened, _, asked = explain(kind(), "read").partition(". ")
-        rows.append(f"| `{happened}` | {asked} |")
-    return "\n".join(dict.fromkeys(rows)) + "\n"
-
-
-def checks() -> str:
-    """What doctor looks at."""
-    rows = ["| Check | Looks at |", "|---|---|"]
-    rows += [f"| {name} | {looks_at} |" for name, (looks_at, _) in CHECKS.items()]
-    return (
-        "\n".join([*rows, "| clients | the entries of clients: the program, the key, and all of the above |"])
-        + "\n"
-    )
-
-
-def problems() -> str:
-    """What doctor names."""
-    rows = ["| Name | What it means | What to do |", "|---|---|---|"]
-    rows += [f"| `{name}` | {one.means} | {one.do} |" for name, one in PROBLEMS.items()]
-    return "\n".join(rows) + "\n"
-
-
 def usage() -> str:
-    """Every command with its own arguments and examples."""
+    """Every command with its own arguments and examples, and the options that several have once."""
     _, parsers = build_parser()
-    said: list[str] = []
+    said = ["## Common options", "", *_arguments(parsers["requests"], common=True), ""]
     for title, commands in COMMANDS.items():
         said += [f"## {title}", ""]
         for name, command in commands.items():
             examples = (re.split(" {3,}", line)[0] for line in command.examples.splitlines())
             said += [f"### `reflexio-mcp {name}`", "", parsers[name].description or "", ""]
             said += ["```bash", *examples, "```", ""]
-            if rows := _argument_rows(parsers[name]):
-                said += ["| | |", "|---|---|", *rows, ""]
+            if listed := _arguments(parsers[name], common=False):
+                said += [*listed, ""]
     return "\n".join(said)
 
 
-def _argument_rows(parser: argparse.ArgumentParser) -> list[str]:
-    """What a command takes besides the settings of the server."""
-    settings = {option.name for option in OPTIONS}
-    rows: list[str] = []
-    for action in parser._actions:
-        if action.dest not in settings | {"help"}:
+def _arguments(parser: argparse.ArgumentParser, *, common: bool) -> list[str]:
+    """What a command takes besides the settings of the server; first which of the common options."""
+    settings = {option.name for option in OPTIONS} | {"help"}
+    taken = [action for action in parser._actions if action.dest not in settings]
+    shared = [action for action in taken if action.dest.removeprefix("filter_") in COMMON]
+    listed: list[str] = []
+    if not common and len(shared) > 1:
+        rest = [f"`{action.option_strings[0]}`" for action in shared if action.dest in COMMON]
+        listed.append(f"- {', '.join(['The filter', *rest])}")
+    for action in taken:
+        if (action in shared) is common or (shared == [action] and not common):
             value = f" {action.metavar or action.dest.upper()}" if action.nargs is None else ""
             name = f"{action.option_strings[0]}{value}" if action.option_strings else action.metavar
-            about = (action.help or "") % {"default": action.default}
-            rows.append(f"| `{name}` | {about[0].upper()}{about[1:]}. |".replace("..", "."))
-    return rows
+            listed.append(f"- `{name}`: {(action.help or '') % {'default': action.default}}")
+    return listed
 
 
 def prompts() -> str:
@@ -243,9 +199,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "any-client": any_client,
     "clients": clients,
     "known-clients": known_clients,
-    "messages": messages,
-    "checks": checks,
-    "problems": problems,
     "usage": usage,
 }
 

@@ -132,7 +132,7 @@ def test_a_confined_configuration_shows_nobody_else(run: Run, monkeypatch: pytes
 def test_a_store_that_does_not_exist_is_named_and_not_made(run: Run, tmp_path: Path) -> None:
     missing = tmp_path / "none" / "store.db"
     said = run("sessions", "--store", str(missing), code=2)
-    assert f"The store {missing} cannot be read: No such file or directory." in said
+    assert f"Nothing is stored in {missing} yet." in said
     assert list(tmp_path.iterdir()) == []
 
 

@@ -17,7 +17,7 @@ from reflexio_mcp.rest.errors import BadAddress, NotAuthorized, ReflexioError, e
 from reflexio_mcp.settings import HOSTED_URL, ConfigurationError, Settings, load
 from reflexio_mcp.state.tables import StateUnusable, nothing_can_be_deleted
 
-__all__ = ["CHECKS", "PROBLEMS"]
+__all__ = ["Finding", "Setup", "examine", "note", "ok", "problem"]
 
 OLDEST_TESTED: Final = (0, 2, 32)
 CALL_SECONDS = 8.0
@@ -214,20 +214,20 @@ async def _backend(setup: Setup) -> Finding | None:
     return ok(f"accepted as {me.org_id or 'the only organisation'}; server version {version[:40]!a}")
 
 
-CHECKS: Final[dict[str, tuple[str, Callable[[Setup], Awaitable[Finding | None]]]]] = {
-    "settings": ("every value, and the names of variables", _settings),
-    "store": ("the file of the embedded store", _store),
-    "state": ("whether deletions can be recorded", _state),
-    "sign-in": ("the authorization server, if people sign in", _sign_in),
-    "key": ("the form of the key, and whether one is needed", _key),
-    "backend": ("whether Reflexio answers and accepts the key, as whose, and its version", _backend),
+CHECKS: Final[dict[str, Callable[[Setup], Awaitable[Finding | None]]]] = {
+    "settings": _settings,
+    "store": _store,
+    "state": _state,
+    "sign-in": _sign_in,
+    "key": _key,
+    "backend": _backend,
 }
-"""The checks in order, with their documentation. A check that does not apply returns `None`."""
+"""The checks in order. A check that does not apply returns `None`."""
 
 
 async def examine(setup: Setup, tell: Callable[[Finding], None]) -> None:
     """Run checks up to the first failure, and report each finding."""
-    for name, (_, check) in CHECKS.items():
+    for name, check in CHECKS.items():
         try:
             found = await check(setup)
         except ConfigurationError as error:
