@@ -43,7 +43,7 @@ WHY: Final[dict[Outcome, str]] = {
 STATUS: Final = {
     "running": "running",
     "unfinished": "not finished: at least {gone:,} of {asked:,} are gone; the same call again deletes what is left, "
-    "except learnings whose requests are gone",
+    "with learnings whose requests are stored or in a recovery copy",
     "complete": "complete",
     "incomplete": "incomplete",
 }

@@ -131,7 +131,7 @@ class Copies:
     ) -> set[tuple[str, str]]:
         keys = self._keys
         erased = self._erased(transaction.execute, owner, began, copies)
-        account, until = keys.mark("account", owner.account), transaction.now + self.days * DAY
+        account, until = keys.mark("account", owner.account), began + self.days * DAY
         for copy in copies:
             if (copy.kind, copy.id) in erased:
                 continue

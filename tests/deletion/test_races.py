@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
+from reflexio_mcp.state.records import Finished
+from reflexio_mcp.state.state import State
 from reflexio_mcp.traffic.deletion import execute
 from tests.deletion.support import BY_IDS, Caller, World
 
@@ -76,11 +78,48 @@ async def test_an_erasure_that_a_restore_overtook_says_what_is_stored(
             patch.setattr(execute._Act, "close", restored_first)
             receipt = await other.receipt("delete_request", request_id="r1", erase=True)
         assert receipt["status"] == "incomplete"
-        assert any("1 of these requests were restored by another call" in one for one in receipt["remains"])
+        assert any("1 of these were restored by another call" in one for one in receipt["remains"])
         again = await other.receipt("delete_request", request_id="r1", erase=True)
     assert again["status"] == "complete"
     assert await world.ids() == set()
     assert await copied(world) == {}
+
+
+async def test_an_erasure_that_a_restore_overtook_says_which_learnings_are_stored(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.put("r1")
+    await world.learn(7, "r1", content="offer tea")
+    erase: dict[str, Any] = {"request_id": "r1", "include_learnings": True, "erase": True}
+    async with world.connect(CONFIRM="off") as caller:
+        finishing = State.finish
+
+        def restored_first(self: State, *arguments: Any, **named: Any) -> Finished:
+            world.backend.playbooks[8] = learned
+            return finishing(self, *arguments, **named)
+
+        learned = world.backend.playbooks[7]
+        with monkeypatch.context() as patch:
+            patch.setattr(State, "finish", restored_first)
+            receipt = await caller.receipt("delete_request", **erase)
+    assert (receipt["status"], receipt["deleted"]["learnings"]) == ("incomplete", 1)
+    assert any("1 of these were restored by another call" in one for one in receipt["remains"])
+
+
+async def test_two_restores_at_once_store_a_playbook_once(world: World) -> None:
+    await world.put("r1")
+    await world.learn(7, "r1", content="offer tea")
+    async with world.connect(CONFIRM="off") as one, world.connect(CONFIRM="off") as other:
+        done = await one.receipt("delete_request", request_id="r1", include_learnings=True)
+        others: list[dict[str, Any]] = []
+
+        async def restore_too() -> None:
+            others.append(await other.call("restore_requests", deletion=done["number"]))
+
+        world.backend.before["/api/add_user_playbook"] = [restore_too]
+        restored = await one.call("restore_requests", deletion=done["number"])
+    assert [known.content for known in world.backend.playbooks.values()] == ["offer tea"]
+    assert {answer["status"] for answer in (restored, *others)} == {"complete"}
 
 
 async def test_a_deletion_whose_copy_another_call_erased_does_not_say_that_one_is_kept(world: World) -> None:

@@ -190,3 +190,28 @@ async def test_a_deletion_that_ended_without_its_receipt_does_not_run(
             await caller.refused("delete_request", request_id="r1")
         [past] = (await caller.call("get_status"))["deletions"]
     assert (past["status"], past["gone"]) == ("unfinished", 1)
+
+
+@pytest.mark.parametrize(
+    "target", [("delete_request", "request_id", "r1"), ("delete_session", "session_id", "s")]
+)
+async def test_the_same_call_takes_the_learnings_that_an_interrupted_deletion_has_left(
+    world: World, monkeypatch: pytest.MonkeyPatch, target: tuple[str, str, str]
+) -> None:
+    await world.put("r1")
+    await world.learn("p", "r1")
+
+    async def killed(*_: object) -> None:
+        raise ValueError
+
+    tool, name, value = target
+    arguments: dict[str, Any] = {name: value, "include_learnings": True}
+    async with world.connect(CONFIRM="off") as caller:
+        with monkeypatch.context() as patch:
+            patch.setattr(execute._Act, "take_back", killed)
+            await caller.refused(tool, **arguments)
+        assert await world.ids() == set()
+        assert world.backend.profiles
+        receipt = await caller.receipt(tool, **arguments)
+    assert receipt["deleted"] == {"learnings": 1}
+    assert not world.backend.profiles

@@ -183,3 +183,16 @@ async def test_learnings_whose_storing_lost_its_answer_are_restored(world: World
         done = await caller.restored(number)
     assert set(world.backend.profiles) == {"p"}
     assert done["restored"] == {"requests": 1, "interactions": 1, "learnings": 1}
+
+
+async def test_a_request_id_chooses_no_request_whose_interaction_has_that_number(world: World) -> None:
+    await world.put("r1")
+    (number,) = await world.interactions("r1")
+    async with world.connect(CONFIRM="off") as caller:
+        deletion = (await caller.receipt("delete_request", request_id="r1"))["number"]
+        said = await caller.refused("restore_requests", deletion=deletion, request_ids=[str(number)])
+        erased = await caller.call("delete_request", request_id=str(number), erase=True)
+        both = await caller.call("delete_requests", request_ids=["r1", str(number)], erase=True)
+    assert "no recovery copy" in said
+    assert erased["status"] == "not_found"
+    assert both["receipt"]["not_deleted"] == [{"why": "not_found", "count": 1, "ids": [str(number)]}]

@@ -1,6 +1,5 @@
 """Carrying out a plan: record, look, copy, delete by id, read again, record."""
 
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -26,7 +25,7 @@ from reflexio_mcp.traffic.deletion.items import (
 from reflexio_mcp.traffic.deletion.plan import Planned, kept_form, named, over_the_cap
 from reflexio_mcp.traffic.deletion.targets import Correction, User
 from reflexio_mcp.traffic.errors import CodeSpent, NotRecorded, TrafficError, refusing
-from reflexio_mcp.traffic.learnings.find import Learned
+from reflexio_mcp.traffic.learnings.find import Learned, learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.learnings.remove import TakenBack, send, take_back, update_text, wait_for_learning
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
@@ -63,9 +62,7 @@ STILL_LEARNING: Final = (
 )
 CAME_UP: Final = "{number:,} more learnings came up meanwhile and were deleted too."
 ARRIVED: Final = "{number:,} more of this user arrived meanwhile and are stored."
-RESTORED_MEANWHILE: Final = (
-    "{number:,} of these requests were restored by another call meanwhile and are stored."
-)
+RESTORED_MEANWHILE: Final = "{number:,} of these were restored by another call meanwhile and are stored."
 NOT_CLOSED: Final = "The receipt could not be recorded: {why}."
 AGAIN: Final = "Call again with the same arguments to finish it."
 NOT_FOUND_AGAIN: Final = (
@@ -155,7 +152,6 @@ class _Act:
     became: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
     failure: ReflexioError | TrafficError | None = None
     arrived: int = 0
-    began: float = field(default_factory=time.time)
 
     async def delete(self) -> None:
         planned, items = self.planned, self.planned.stored
@@ -365,7 +361,8 @@ class _Act:
 
     def _next(self, taken: TakenBack) -> str:
         left = taken.still_learning or not self.became.keys().isdisjoint(self.planned.learnings)
-        lost = left and self.planned.target.noun in ("request", "interaction")
+        noun = self.planned.target.noun
+        lost = left and (noun == "interaction" or (noun == "request" and not self.copied))
         return f"{AGAIN} {NOT_FOUND_AGAIN}" if lost else AGAIN
 
     def _remains(self, taken: TakenBack) -> list[str]:
@@ -392,26 +389,30 @@ class _Act:
             copies = await in_thread(self.state.copies.listed, planned.owner)
         except StateUnusable:
             return way_back("unknown")
-        if all(one.deletion != self.number for one in copies):  # another call has erased them meanwhile
+        until = next((one.until for one in copies if one.deletion == self.number), None)
+        if until is None:  # another call has erased them meanwhile
             return way_back("erased")
-        until = at(self.began + planned.days * 86_400)
         return way_back(
             kept_form(self.scope, planned.plan.change),
-            kept=f"until {iso(until.timestamp())}",
+            kept=f"until {iso(until)}",
             number=self.number,
-            until=until,
+            until=at(until),
         )
 
     async def _back_again(self) -> int:
-        """Count the erased requests that are stored: a restore may have read their copies before the erasure."""
+        """Count the erased items that are stored: a restore may have read their copies before the erasure."""
         stored: set[str] = set()
 
         async def take(found: list[RequestWithInteractions]) -> None:
             stored.update(one.request.request_id for one in found)
 
-        erased = [one.id for one in self.planned.items if one.kind == "request" and one.id not in self.became]
+        erased = [one for one in self.planned.items if one.id not in self.became]
+        texts = {one.digest for one in erased if one.is_learning}  # a restored playbook has another id
         with suppress(ReflexioError):
-            await read_set(self.scope, erased, take)
+            await read_set(self.scope, [one.id for one in erased if one.kind == "request"], take)
+            for user in {one.user_id for one in erased if one.is_learning}:
+                learnings = await learnings_of_user(self.scope, user)
+                stored.update(one.learning_id for one in learnings if one.digest in texts)
         return len(stored)
 
 

@@ -111,7 +111,7 @@ class Planned:
 
     Args:
         items: everything to delete, the newest first, and then the learnings from it.
-        size: number of items without these learnings.
+        size: number of items without these learnings, unless there is nothing else.
         plan: what is shown.
         days: how long the recovery copy is kept; 0 for none.
         stays: sentences about what is not deleted.
@@ -183,28 +183,28 @@ async def make_plan(
     held = Counter[str]()
     free = partial(_free, policy=scope.policy.now(), held=held, whole=isinstance(target, User))
     selected.items = free(selected.items)
+    takes_taught = options.include_learnings and target.noun == "request"
+    copied: list[Item] = []
+    if options.erase or takes_taught or selected.not_found or not selected.items:
+        with refusing(COPIES_AWAY):
+            copied = free(await in_thread(_held, target, selected, state, owner))
     if selected.learned is None:
-        selected.sources = sources_of(selected.items)
+        # Copies know what taught the learnings that an unfinished deletion has left.
+        selected.sources = sources_of([*selected.items, *(copied if takes_taught else ())])
         selected.learned = await _learned(scope, selected.sources, options)
     learned = selected.learned
-    if options.include_learnings and learned and target.noun == "request":
-        taught = free(list(map(learning_item, learned.learnings)))
-    else:
-        taught = []
+    taught = free(list(map(learning_item, learned.learnings))) if learned and takes_taught else []
     stays = [*selected.remains, *_about_learnings(learned, options, target)]
     remains = stays.copy()
     if unreadable := sum(one.unreadable for one in selected.items):
         remains.append(UNREADABLE.format(number=unreadable))
-    if options.erase or selected.not_found or not selected.items:
-        with refusing(COPIES_AWAY):
-            copied = free(await in_thread(_held, target, selected, state, owner))
-        if options.erase:
-            selected.items += copied
-            found = {name[2:] for one in copied for name in names_of(one)}
-            selected.not_found = [one for one in selected.not_found if one not in found]
-            remains += [ALL_OF_REQUEST] * (target.noun == "interaction")
-        elif copied:
-            remains.append(IN_COPIES.format(number=len(copied)))
+    if options.erase:
+        selected.items += copied
+        found, kind = {name for one in copied for name in names_of(one)}, target.noun[0]
+        selected.not_found = [one for one in selected.not_found if f"{kind}:{one}" not in found]
+        remains += [ALL_OF_REQUEST] * (target.noun == "interaction")
+    elif copied:
+        remains.append(IN_COPIES.format(number=len(copied)))
     kept = [HELD.format(number=number, why=why) for why, number in held.items()]
     stays += kept
     remains += kept
@@ -213,7 +213,7 @@ async def make_plan(
             await in_thread(state.note_held, target.name(words=False), kept)
     days = 0 if options.erase else state.copies.days
     items = sorted(selected.items, key=lambda one: one.created_at, reverse=True)
-    size = len(items)
+    size = len(items) or len(taught)
     wanted = target.wanted if isinstance(target, Filtered) else TrafficFilter()
     # Planted words address the assistant that reads the plan.
     hidden = scope.masked or wanted.finding == UNSEEN

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -91,6 +91,7 @@ async def _batches(state: State, owner: Owner, undo: Undo) -> AsyncIterator[_Bat
     """
     reading = state.copies.read(owner, deletion=undo.number)
     found, ids, turns = False, set[str](), set[int]()
+    chosen = {f"r:{one}" for one in undo.ids}
     with refusing(AWAY, kind=Unreadable):
         while batch := await in_thread(lambda: list(islice(reading, BATCH))):
             copies: dict[str, Copied] = {}
@@ -103,7 +104,7 @@ async def _batches(state: State, owner: Owner, undo: Undo) -> AsyncIterator[_Bat
                         continue
                     key = content.learning_id
                     learnings[key] = content
-                elif not undo.ids or not undo.ids.isdisjoint(name[2:] for name in one.names):
+                elif not undo.ids or not chosen.isdisjoint(one.names):
                     key = content.request.request_id
                     requests[key] = content
                     ids |= {name[2:] for name in one.names if name.startswith("r:")}
@@ -320,6 +321,14 @@ class _Restore:
         except ReflexioError as error:  # it may have taken effect
             self._stop(error)
         after = await learnings_of_user(self.scope, user_id)
+        added = Counter(
+            one.digest
+            for key, one in learnings.items()
+            if self.became[key] == "left" and key not in corrected
+        )
+        doubles = _doubles([one for one in after if one.learning_id not in ids], added)
+        await delete_by_id(self.scope, doubles, set())
+        after = [one for one in after if one not in doubles]
         stored = {
             one.digest: one for one in after if one.learning_id in corrected or one.learning_id not in ids
         }
@@ -345,6 +354,17 @@ class _Restore:
             self.remains.append(NOT_TAKEN_OUT.format(number=len(gone)))
         else:
             self.remains.append(ERASED.format(number=len(gone)))
+
+
+def _doubles(new: Sequence[Learning], added: Counter[str]) -> list[Learning]:
+    """Return playbooks that another restore stored at the same time: each call keeps those with the lowest ids."""
+    doubles: list[Learning] = []
+    playbooks = [one for one in new if one.kind == "user_playbook" and one.digest in added]
+    for one in sorted(playbooks, key=lambda one: int(one.number)):
+        added[one.digest] -= 1
+        if added[one.digest] < 0:
+            doubles.append(one)
+    return doubles
 
 
 def _said(item: RequestWithInteractions) -> dict[int, object]:
