@@ -31,6 +31,7 @@ from reflexio_mcp.logs import event
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.server.callers import Caller, Quota, holder_of
+from reflexio_mcp.server.calls import counted
 from reflexio_mcp.server.sdk import limit_sessions, lowlevel
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import ConfigurationError, Settings
@@ -226,6 +227,8 @@ class HttpApp:
             async with self._bodies.read(receive, caller.account, opens_session=opens) as body:
                 if self.sign_in and caller.permissions is not None:
                     self.sign_in.check_tool(body.tool, caller)
+                if scope["path"] == MESSAGES_PATH:  # it is answered before its call has begun
+                    counted.set(functools.partial(self._bodies.count, caller.account, body.size))
                 await transport(scope, body.replay, send)
 
     async def _stream(

@@ -6,8 +6,8 @@ The bounds come before the event loop parses a body: a million keys would block 
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property
 from typing import Any, Final, cast
 
@@ -50,6 +50,10 @@ class Body:
         self._replayed = True
         return {"type": "http.request", "body": self._content, "more_body": False}
 
+    @property
+    def size(self) -> int:
+        return len(self._content)
+
     @cached_property
     def tool(self) -> str:
         """The called tool; empty for other messages."""
@@ -68,6 +72,15 @@ class Bodies:
 
     def __init__(self) -> None:
         self._held: Counter[str] = Counter()
+
+    @contextmanager
+    def count(self, account: str, size: int) -> Generator[None]:
+        """Count so many bytes during the block."""
+        self._held[account] += size
+        try:
+            yield
+        finally:
+            self._drop(account, size)
 
     @asynccontextmanager
     async def read(self, receive: Receive, account: str, *, opens_session: bool) -> AsyncGenerator[Body]:
@@ -91,9 +104,12 @@ class Bodies:
                 raise _too_large(MOST_BYTES)
             yield body
         finally:
-            self._held[account] -= len(content)
-            if not self._held[account]:
-                del self._held[account]
+            self._drop(account, len(content))
+
+    def _drop(self, account: str, size: int) -> None:
+        self._held[account] -= size
+        if not self._held[account]:
+            del self._held[account]
 
     async def _arrive(self, receive: Receive, content: bytearray, account: str, most: int) -> None:
         more = True

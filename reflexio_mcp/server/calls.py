@@ -5,6 +5,9 @@ import logging
 import secrets
 import sys
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from typing import Any, Final, TypeAlias
 
 import anyio
@@ -22,7 +25,7 @@ from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.state.state import named_call
 from reflexio_mcp.traffic.policy import use_policy
 
-__all__ = ["CallLimiter", "Ctx", "caller_of"]
+__all__ = ["CallLimiter", "Ctx", "caller_of", "counted"]
 
 Ctx: TypeAlias = ServerRequestContext[Any, Any]
 
@@ -51,6 +54,12 @@ ASK_AGAIN: Final = (
 SECONDS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 
+counted: Final[ContextVar[Callable[[], AbstractContextManager[None]]]] = ContextVar(
+    "reflexio_mcp_counted", default=nullcontext
+)
+"""Counts the body of the call while it runs, unless its transport does."""
+
+
 class CallLimiter:
     """Limits calls per caller and knows the running calls. `tools` are the names of the offered tools."""
 
@@ -68,10 +77,11 @@ class CallLimiter:
         caller = caller_of(ctx) or self._runtime.scopes.local_caller()
         token = current_caller.set(caller)
         try:
-            if ctx.request_id is not None and ctx.method in WORK:
-                return await self._logged(ctx, call_next, caller)
-            result = await call_next(ctx)
-            return self._with_apps(result) if ctx.method == "initialize" else result
+            with counted.get()():
+                if ctx.request_id is not None and ctx.method in WORK:
+                    return await self._logged(ctx, call_next, caller)
+                result = await call_next(ctx)
+                return self._with_apps(result) if ctx.method == "initialize" else result
         finally:
             current_caller.reset(token)
 

@@ -12,6 +12,7 @@ import anyio.abc
 import httpx
 import pytest
 
+from reflexio_mcp.http import bodies
 from reflexio_mcp.http.app import SESSIONS_EACH
 from reflexio_mcp.server.calls import MOST_HEAVY
 from reflexio_mcp.settings import Settings
@@ -34,6 +35,7 @@ pytestmark = pytest.mark.anyio
 
 READ = "/api/whoami"
 LISTED = "/api/get_requests"
+PUBLISH = "/api/publish_interaction"
 DELETE = "/api/delete_requests_by_ids"
 TWO = ("ann:token-of-ann", "bob:token-of-bob")
 ANN, BOB = "token-of-ann", "token-of-bob"
@@ -93,6 +95,31 @@ async def test_heavy_calls_have_a_share_of_their_own_and_light_calls_go_on(backe
             assert not is_busy(await post(served, "list_requests", token=token))
         assert not is_busy(await post(served, "audit_traffic", token=BOB))
         backend.release.set()
+
+
+@pytest.mark.parametrize("way", [{"mode": "auto"}, {"mode": "legacy"}, {"sse": True}], ids=["2026", "2025", "sse"])
+async def test_a_body_counts_until_its_call_is_over(
+    backend: TenantBackend, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "SHARE_BYTES", 150_000)
+    given = {"session_id": "s", "interactions": turns("x" * 100_000)}
+    async with serving(settings(backend), tokens=TWO) as served, anyio.create_task_group() as tasks:
+
+        async def publish() -> None:
+            async with connected(served.url, bearer(ANN), **way) as client:
+                await client.call_tool("publish_interaction", given)
+
+        backend.held = PUBLISH
+        tasks.start_soon(publish)
+        await until(lambda: backend.holding == 1)
+        backend.held = ""
+        refused = await post(served, "publish_interaction", given, token=ANN)
+        others = await post(served, "publish_interaction", given, token=BOB)
+        assert (refused.status_code, others.status_code) == (503, 200)
+        backend.release.set()
+        assert served.app
+        held = served.app._bodies._held
+        await until(lambda: not held)
 
 
 async def test_no_caller_takes_every_session_and_stream(backend: TenantBackend) -> None:
