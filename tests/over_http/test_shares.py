@@ -97,7 +97,9 @@ async def test_heavy_calls_have_a_share_of_their_own_and_light_calls_go_on(backe
         backend.release.set()
 
 
-@pytest.mark.parametrize("way", [{"mode": "auto"}, {"mode": "legacy"}, {"sse": True}], ids=["2026", "2025", "sse"])
+@pytest.mark.parametrize(
+    "way", [{"mode": "auto"}, {"mode": "legacy"}, {"sse": True}], ids=["2026", "2025", "sse"]
+)
 async def test_a_body_counts_until_its_call_is_over(
     backend: TenantBackend, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
