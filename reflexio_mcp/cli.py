@@ -17,6 +17,7 @@ from reflexio_mcp import __version__
 from reflexio_mcp.logs import log_to_stderr
 from reflexio_mcp.rest.api_limits import is_blank
 from reflexio_mcp.rest.errors import ReflexioError, explain
+from reflexio_mcp.results.deletion import MOST_REASON
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, add_flags, load
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
 from reflexio_mcp.traffic.policy import policy_at, use_policy
@@ -178,6 +179,12 @@ def _text(text: str) -> str:
     return text
 
 
+def _reason(text: str) -> str:
+    if len(text) > MOST_REASON:
+        raise ArgumentTypeError(f"takes {MOST_REASON} characters at most")
+    return text
+
+
 def whole_number(text: str) -> int:
     """The messages of argparse show the name of this function."""
     number = int(text)
@@ -258,6 +265,7 @@ CLIENT: Final = (
     _switch("--dry-run", "show the entry and write nothing"),
 )
 JSON: Final = _switch("--json", "print JSON")
+REASON: Final = _argument("--reason", type=_reason, default="", metavar="TEXT", help="why, for the record")
 PAGE: Final = (
     _argument(
         "--limit",
@@ -401,6 +409,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 _switch(
                     "--everything", "all requests of --user-id, or all that --contains or --finding selects"
                 ),
+                REASON,
                 _switch("--yes", "delete without asking"),
                 _switch("--dry-run", "show the plan and delete nothing"),
             ),
@@ -416,11 +425,24 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 _argument("content", metavar="TEXT", help="the whole new text"),
                 _filter(user_id="the user whose learning it is"),
                 _switch("--erase", "keep no copy of the old text, and remove earlier ones"),
+                REASON,
                 _switch("--yes", "change it without asking"),
                 _switch("--dry-run", "show the difference and change nothing"),
             ),
             (*WHERE, "recovery_days"),
             "LEARNING_ID TEXT ",
+        ),
+        "receipt": Command(
+            "write the receipt of a deletion as JSON and as a page, to hand to the person",
+            _later("delete_command", "run_receipt"),
+            "reflexio-mcp receipt 3 --output ada          writes ada.json and ada.html",
+            (
+                _argument("deletion", type=whole_number, metavar="NUMBER", help="of the deletion"),
+                _argument(
+                    "--output", required=True, metavar="FILE", help="without an ending; never overwritten"
+                ),
+            ),
+            usage="NUMBER --output FILE ",
         ),
         "restore": Command(
             "put back what a deletion removed, from its recovery copy",

@@ -1,18 +1,23 @@
-"""`reflexio-mcp delete`, `correct` and `restore`: a plan, a question and a receipt."""
+"""`reflexio-mcp delete`, `correct` and `restore`: a plan, a question and a receipt. `receipt` writes it to files."""
 
+import json
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import anyio
 
-from reflexio_mcp import __version__
+from reflexio_mcp import __version__, private_files
 from reflexio_mcp.backend import open_scope, open_state, owner_of
 from reflexio_mcp.consent.policy import number_to_type
 from reflexio_mcp.read_commands import Screen, check_store, filter_of
+from reflexio_mcp.render.deletion import receipt_page
+from reflexio_mcp.results.base import structured
 from reflexio_mcp.results.deletion import Receipt, Restored, WayBack
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.state.records import Owner
@@ -22,12 +27,15 @@ from reflexio_mcp.traffic.deletion.jobs import last_deletions
 from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan
 from reflexio_mcp.traffic.deletion.restore import Undo, plan_restore, restore
 from reflexio_mcp.traffic.deletion.targets import Correction, Filtered, Requests, Target, User
+from reflexio_mcp.traffic.errors import NotStored
 from reflexio_mcp.traffic.policy import current_policy
 from reflexio_mcp.traffic.reading.filters import EXPIRED
 from reflexio_mcp.traffic.reading.lookup import untold
 from reflexio_mcp.traffic.scope import Scope
 
 RESTORE_SECONDS: Final = 3600.0
+
+NO_RECEIPT: Final = "Deletion {number} has no receipt on record. A record is kept for a week; reflexio-mcp restore lists them."
 
 Done = TypeVar("Done")
 Work = Callable[[Scope, State, Owner], Awaitable[Done]]
@@ -43,7 +51,7 @@ def run_delete(arguments: Namespace, settings: Settings) -> int:
     if not arguments.erase:  # Recovery copies to erase may exist without a store.
         check_store(settings)
 
-    options = Options(arguments.include_learnings, arguments.erase)
+    options = Options(arguments.include_learnings, arguments.erase, arguments.reason)
     if arguments.filter.get("finding") == EXPIRED:
         # Retention has a limit of its own, beside that of people's calls.
         settings = replace(settings, delete_cap=current_policy().cap)
@@ -64,7 +72,12 @@ def run_correct(arguments: Namespace, settings: Settings) -> int:
         return Correction.of(scope, user_id, learning_id, arguments.content, secrets=secrets)
 
     return _carry_out(
-        arguments, settings, "correct_learning", target, Options(erase=arguments.erase), "Change"
+        arguments,
+        settings,
+        "correct_learning",
+        target,
+        Options(erase=arguments.erase, reason=arguments.reason),
+        "Change",
     )
 
 
@@ -137,6 +150,24 @@ def run_restore(arguments: Namespace, settings: Settings) -> int:
     screen.say("\nThe receipt, from reading again:")
     screen.show(done)
     return 0 if done.status == "complete" else 1
+
+
+def run_receipt(arguments: Namespace, settings: Settings) -> int:
+    """Write the receipt of a deletion as JSON and as a page, never over a file that exists."""
+    check_store(settings)
+    found = _run(partial(last_deletions, number=arguments.deletion), settings)
+    if not found or not found[0].receipt:
+        raise NotStored(NO_RECEIPT.format(number=arguments.deletion))
+    content = json.dumps(structured(found[0]), indent=2, ensure_ascii=False) + "\n"
+    for ending, text in {".json": content, ".html": receipt_page(found[0], found[0].receipt)}.items():
+        path = Path(f"{arguments.output}{ending}")
+        try:
+            with os.fdopen(private_files.create(path), "w", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from None
+        print(path)
+    return 0
 
 
 def _check_allowed(arguments: Namespace, settings: Settings, tool: str) -> None:

@@ -16,6 +16,8 @@ from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import BadAddress, NotAuthorized, ReflexioError, explain
 from reflexio_mcp.settings import HOSTED_URL, ConfigurationError, Settings, load
 from reflexio_mcp.state.tables import StateUnusable, nothing_can_be_deleted
+from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.policy import policy_at
 
 __all__ = ["Finding", "Setup", "examine", "note", "ok", "problem"]
 
@@ -125,6 +127,16 @@ async def _settings(setup: Setup) -> Finding:
     return ok(f"uses {place}; {who}{'; read-only' if settings.read_only else ''}")
 
 
+async def _policy(setup: Setup) -> Finding | None:
+    if not setup.settings.policy:
+        return None
+    try:
+        policy = policy_at(setup.settings.policy).now()
+    except InvalidInput as error:
+        return problem("configuration-invalid", str(error))
+    return ok(f"the policy holds by {len(policy.hold)} rules and lets go by {len(policy.expire)}")
+
+
 async def _store(setup: Setup) -> Finding | None:
     if not setup.settings.embedded:
         return None
@@ -216,6 +228,7 @@ async def _backend(setup: Setup) -> Finding | None:
 
 CHECKS: Final[dict[str, Callable[[Setup], Awaitable[Finding | None]]]] = {
     "settings": _settings,
+    "policy": _policy,
     "store": _store,
     "state": _state,
     "sign-in": _sign_in,

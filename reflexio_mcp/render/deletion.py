@@ -1,6 +1,7 @@
 """Texts of plans, receipts, restores and past deletions, and of the question to a person."""
 
 from collections.abc import Iterable, Sequence
+from html import escape
 from typing import Final
 
 from reflexio_mcp.render.blocks import counted, fenced, lines, moment, named, row, sentence
@@ -18,7 +19,7 @@ from reflexio_mcp.results.deletion import (
     Restored,
 )
 
-__all__ = ["counts", "deletion", "past", "question", "restored", "undo_in_words"]
+__all__ = ["counts", "deletion", "past", "question", "receipt_page", "restored", "undo_in_words"]
 
 QUESTION_NAMES: Final = 5
 QUESTION_EXAMPLES: Final = 3
@@ -47,6 +48,20 @@ STATUS: Final = {
     "complete": "complete",
     "incomplete": "incomplete",
 }
+
+
+CHECKED: Final = "After the deletion, what is stored was read again. This receipt says what was found then."
+
+RECEIPT_PAGE: Final = """<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Receipt of deletion {number}</title>
+<style>body {{ font: 1rem/1.5 system-ui; max-width: 42rem; margin: 2rem auto; padding: 0 1rem }}</style>
+<h1>Receipt of deletion {number}</h1>
+{sections}
+</html>
+"""
 
 
 def undo_in_words(recovery_days: int) -> str:
@@ -115,7 +130,13 @@ def receipt(receipt: Receipt) -> str:
         said = f"Correction, on record as deletion {receipt.number}: {did}; checked by reading again."
     return lines(
         said,
-        fenced([_change(receipt.change), *_excepted(receipt.not_deleted)]),
+        fenced(
+            [
+                f"reason: {receipt.reason}" * bool(receipt.reason),
+                _change(receipt.change),
+                *_excepted(receipt.not_deleted),
+            ]
+        ),
         receipt.remains,
         receipt.way_back.sentence if receipt.way_back else "",
         receipt.next,
@@ -140,20 +161,44 @@ def restored(answer: Restored) -> str:
     )
 
 
+def receipt_page(found: PastDeletion, receipt: Receipt) -> str:
+    """Return the page that is handed to the person."""
+    kept = f"A {_copy(found)} is kept." if found.copied else ""
+    sections = {
+        "What was deleted": [found.target, _did(receipt), *_excepted(receipt.not_deleted)],
+        "When": [moment(found.at), STATUS[found.status].format(gone=found.gone, asked=found.asked)],
+        "Why": [receipt.reason],
+        "What remains": [*receipt.remains, kept],
+        "How it was checked": [CHECKED, f"Value of the audit log: {receipt.log}"],
+    }
+    return RECEIPT_PAGE.format(
+        number=found.number,
+        sections="\n".join(
+            f"<h2>{title}</h2>\n" + "\n".join(f"<p>{escape(one)}</p>" for one in said if one)
+            for title, said in sections.items()
+            if any(said)
+        ),
+    )
+
+
 def past(deletions: Sequence[PastDeletion]) -> str:
     return fenced(_past(one) for one in deletions)
 
 
 def _past(one: PastDeletion) -> str:
-    copy = (
-        f"recovery copy of {counts(one.copied)} until {moment(one.until)}"
-        if one.copied and one.until
-        else "no recovery copy"
-    )
     status = STATUS[one.status].format(gone=one.gone, asked=one.asked)
-    did = f"{counts(one.receipt.deleted)} deleted" if one.receipt else ""
-    did = "a correction" if one.receipt and one.receipt.change else did
-    return row(f"deletion {one.number}", moment(one.at), one.target, status, did, copy)
+    did = _did(one.receipt) if one.receipt else ""
+    return row(f"deletion {one.number}", moment(one.at), one.target, status, did, _copy(one))
+
+
+def _copy(one: PastDeletion) -> str:
+    if one.copied and one.until:
+        return f"recovery copy of {counts(one.copied)} until {moment(one.until)}"
+    return "no recovery copy"
+
+
+def _did(receipt: Receipt) -> str:
+    return "a correction" if receipt.change else f"{counts(receipt.deleted)} deleted"
 
 
 def question(plan: Plan, noun: str, number: int | None, fingerprint: str) -> str:

@@ -9,6 +9,7 @@ from pydantic import Field
 from reflexio_mcp.results.base import Moment, Result, Row, shown_name
 
 __all__ = [
+    "MOST_REASON",
     "Change",
     "Counts",
     "Deletion",
@@ -69,6 +70,9 @@ WAY_BACK: Final[dict[WayBackState, str]] = {
     "unknown": "Earlier recovery copies may still hold some of it. Repeat the call with erase=true once the state can "
     "be written again.",
 }
+
+MOST_REASON: Final = 200
+"""Maximum length of the reason for a deletion."""
 
 NAMED: Final = 10
 """Maximum number of users and sessions that a plan names."""
@@ -162,6 +166,7 @@ class Receipt(Row):
     number: int
     planned: Counts
     deleted: Counts
+    reason: Annotated[str, Field(description="in the caller's words")] = ""
     change: Change | None = None
     corrected: Annotated[int, Field(description="learnings that have the new text")] = 0
     not_deleted: list[Excepted] = []

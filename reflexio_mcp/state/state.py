@@ -263,14 +263,15 @@ class State:
             )
         return Finished(erased, chain)
 
-    def last(self, owner: Owner, most: int = 20) -> list[Deletion]:
-        """Return the deletions of this account and user, the newest first."""
+    def last(self, owner: Owner, most: int = 20, number: int = 0) -> list[Deletion]:
+        """Return the deletions of this account and user, the newest first; only one if it has a `number`."""
         keys = self._keys
         rows = self.database.read(
             "SELECT id, at, gone, finished, outcome, chain, code, intention, receipt FROM main.deletions "
-            "WHERE account IN ? AND user_id IN ? ORDER BY id DESC LIMIT ?",
+            "WHERE account IN ? AND user_id IN ? AND ? IN (0, id) ORDER BY id DESC LIMIT ?",
             keys.marks("account", owner.account),
             keys.marks("user", owner.user),
+            number,
             most,
         )
         return [

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from reflexio_mcp.rest.api_limits import is_blank
 from reflexio_mcp.rest.errors import Action, ReflexioError
 from reflexio_mcp.results.base import explained, quoting
+from reflexio_mcp.results.deletion import MOST_REASON
 from reflexio_mcp.toolkit.context import Call, scope_of
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
@@ -39,6 +40,7 @@ __all__ = [
     "IncludeLearnings",
     "Limit",
     "ListDetail",
+    "Reason",
     "SessionId",
     "Source",
     "StartTime",
@@ -263,6 +265,7 @@ ListDetail = Annotated[Literal["summary", "masked"], Field(description=MASKED)]
 Confirm = Annotated[str, Field(description="code from this call's plan")]
 IncludeLearnings = Annotated[bool, Field(description="also what was learned from it")]
 Erase = Annotated[bool, Field(description="keep no recovery copy")]
+Reason = Annotated[str, Field(max_length=MOST_REASON, description="why, for the record")]
 WaitForReceipt = Annotated[bool, Field(description="false: return at once, receipt in get_status")]
 
 

@@ -53,19 +53,21 @@ NAMES_NOTHING: Final = (
 )
 
 
+async def asked_options(include_learnings: bool, erase: bool, reason: str) -> Options:
+    return Options(include_learnings, erase, reason)
+
+
+AskedOptions = Annotated[Options, Resolve(asked_options)]
+
+
 async def prepare_request(
-    call: Call,
-    request_id: str,
-    interaction_ids: InteractionIds,
-    confirm: str,
-    include_learnings: bool,
-    erase: bool,
+    call: Call, request_id: str, interaction_ids: InteractionIds, confirm: str, options: AskedOptions
 ) -> Prepared:
     wanted = require_id("request_id", request_id)
     target: Target = Requests((wanted,))
     if interaction_ids is not NOT_GIVEN:
         target = Interactions(wanted, tuple(dict.fromkeys(interaction_ids)))
-    return await prepare(call, target, Options(include_learnings, erase), confirm)
+    return await prepare(call, target, options, confirm)
 
 
 async def delete_request(
@@ -77,17 +79,18 @@ async def delete_request(
     confirm: parameters.Confirm = "",
     include_learnings: parameters.IncludeLearnings = False,
     erase: parameters.Erase = False,
+    reason: parameters.Reason = "",
     wait_for_response: parameters.WaitForReceipt = True,
 ) -> Annotated[CallToolResult, Deletion]:
     return await finish(call, "delete_request", prepared, consent, wait_for_response)
 
 
 async def prepare_session(
-    call: Call, session_id: str, user_id: str, confirm: str, include_learnings: bool, erase: bool
+    call: Call, session_id: str, user_id: str, confirm: str, options: AskedOptions
 ) -> Prepared:
     session_id = require_id("session_id", session_id)
     wanted = TrafficFilter(session_id=session_id, user_id=scope_of(call).user(user_id))
-    return await prepare(call, Filtered(wanted), Options(include_learnings, erase), confirm)
+    return await prepare(call, Filtered(wanted), options, confirm)
 
 
 async def delete_session(
@@ -99,6 +102,7 @@ async def delete_session(
     confirm: parameters.Confirm = "",
     include_learnings: parameters.IncludeLearnings = False,
     erase: parameters.Erase = False,
+    reason: parameters.Reason = "",
     wait_for_response: parameters.WaitForReceipt = True,
 ) -> Annotated[CallToolResult, Deletion]:
     return await finish(call, "delete_session", prepared, consent, wait_for_response)
@@ -110,8 +114,7 @@ async def prepare_set(
     request_ids: RequestIds,
     everything: bool,
     confirm: str,
-    include_learnings: bool,
-    erase: bool,
+    options: AskedOptions,
 ) -> Prepared:
     scope = scope_of(call)
     # The scope's own user is not the caller's choice, so naming it alone narrows nothing.
@@ -125,11 +128,11 @@ async def prepare_set(
         target = Requests.of(scope, request_ids, wanted.user_id)
     elif not named and not everything:
         raise InvalidInput("The filter", NAMES_NOTHING)
-    elif whole and erase and include_learnings and scope.learns:
+    elif whole and options.erase and options.include_learnings and scope.learns:
         target = User(wanted.user_id)
     else:
         target = Filtered(wanted, everything=everything and not wanted.narrows and not named)
-    return await prepare(call, target, Options(include_learnings, erase), confirm)
+    return await prepare(call, target, options, confirm)
 
 
 @parameters.filtered()
@@ -142,6 +145,7 @@ async def delete_requests(
     confirm: parameters.Confirm = "",
     include_learnings: IncludeLearned = False,
     erase: parameters.Erase = False,
+    reason: parameters.Reason = "",
     wait_for_response: parameters.WaitForReceipt = True,
 ) -> Annotated[CallToolResult, Deletion]:
     return await finish(call, "delete_requests", prepared, consent, wait_for_response)

@@ -78,6 +78,7 @@ async def prepare_learnings(
     everything: bool,
     confirm: str,
     erase: bool,
+    reason: str,
 ) -> Prepared:
     scope = scope_of(call)
     ids = () if learning_ids is NOT_GIVEN else tuple(learning_ids)
@@ -88,7 +89,7 @@ async def prepare_learnings(
     if not named and not everything and (scope.user_id or not selection.user_id):
         raise InvalidInput("delete_learnings", NAMES_NOTHING)
     target = Learnings(selection, everything=everything and not named and not selection.wanted.finding)
-    return await prepare(call, target, Options(include_learnings=True, erase=erase), confirm)
+    return await prepare(call, target, Options(include_learnings=True, erase=erase, reason=reason), confirm)
 
 
 @parameters.filtered()
@@ -102,17 +103,18 @@ async def delete_learnings(
     everything: AllOfThem = False,
     confirm: parameters.Confirm = "",
     erase: parameters.Erase = False,
+    reason: parameters.Reason = "",
     wait_for_response: parameters.WaitForReceipt = True,
 ) -> Annotated[CallToolResult, Deletion]:
     return await finish(call, "delete_learnings", prepared, consent, wait_for_response)
 
 
 async def prepare_correction(
-    call: Call, learning_id: str, content: str, user_id: str, confirm: str, erase: bool
+    call: Call, learning_id: str, content: str, user_id: str, confirm: str, erase: bool, reason: str
 ) -> Prepared:
     secrets = app_of(call).settings.publish_secrets == "warn"
     target = Correction.of(scope_of(call), user_id, learning_id, content, secrets=secrets)
-    return await prepare(call, target, Options(erase=erase), confirm)
+    return await prepare(call, target, Options(erase=erase, reason=reason), confirm)
 
 
 async def correct_learning(
@@ -124,6 +126,7 @@ async def correct_learning(
     user_id: parameters.UserId = "",
     confirm: parameters.Confirm = "",
     erase: parameters.Erase = False,
+    reason: parameters.Reason = "",
 ) -> Annotated[CallToolResult, Deletion]:
     return await finish(call, "correct_learning", prepared, consent, wait=True)
 

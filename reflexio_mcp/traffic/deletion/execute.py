@@ -101,6 +101,7 @@ async def begin(planned: Planned, origin: Origin, state: State) -> int:
             "consent": origin.consent,
             "user_id": planned.owner.user,
             "erase": planned.options.erase,
+            "reason": planned.options.reason,
             "ids": [one.id for one in planned.items],
         },
     )
@@ -326,6 +327,7 @@ class _Act:
             number=self.number,
             planned=counts_of(planned.items),
             deleted=counts_of([] if corrects else deleted),
+            reason=planned.options.reason,
             change=planned.plan.change,
             corrected=len(deleted) if corrects else 0,
             not_deleted=excepted(self.became | missing, self.scope.shown_id),

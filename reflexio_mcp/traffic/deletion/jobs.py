@@ -111,12 +111,15 @@ class Jobs:
 
 
 async def last_deletions(
-    scope: Scope, state: State, owner: Owner, jobs: Jobs | None = None
+    scope: Scope, state: State, owner: Owner, jobs: Jobs | None = None, *, number: int = 0
 ) -> list[PastDeletion]:
-    """Return the last deletions of an owner and what can be restored, the newest first. Raises `StateUnusable`."""
+    """Return the last deletions of an owner and what can be restored, the newest first; only one if it has a `number`.
+
+    Raises `StateUnusable`.
+    """
     jobs = jobs or Jobs()
     running = jobs.running
-    deletions = await in_thread(state.last, owner, MOST)
+    deletions = await in_thread(state.last, owner, MOST, number)
     running |= jobs.running
     copies = {one.deletion: one for one in await in_thread(state.copies.listed, owner)}
     past = [await _past(scope, one, copies.get(one.number), one.number in running) for one in deletions]

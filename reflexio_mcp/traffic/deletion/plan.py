@@ -11,7 +11,7 @@ import hmac
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Final, Literal
 
@@ -101,8 +101,15 @@ SESSIONS_KEPT: Final = "Session outcomes and evaluations stay."
 
 @dataclass(frozen=True)
 class Options:
+    """The options of a deletion.
+
+    Args:
+        reason: why, for the record. A code is not bound to it: it changes nothing of what is deleted.
+    """
+
     include_learnings: bool = False
     erase: bool = False
+    reason: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -250,6 +257,7 @@ async def make_plan(
             await in_thread(state.check_room, owner, len(items))
     except records.CapReached as error:
         raise over_the_cap(len(items), error) from None
+    options = replace(options, reason=_shown(options.reason))
     return Planned(target, options, selected, items, size, plan, owner, days, stays, held.total())
 
 
@@ -292,9 +300,10 @@ def _about_learnings(learned: Learned | None, options: Options, target: Target) 
     if not learned.learns or isinstance(target, User):
         return []
     goes = options.include_learnings
+    taught = goes and target.noun != "learning"  # those of learnings are named by the target
     said = {
         LEARNINGS_STAY: 0 if goes else learned.count,
-        SHARED: sum(bool(one.others) for one in learned.fed.values()) if goes else 0,
+        SHARED: sum(bool(one.others) for one in learned.fed.values()) if taught else 0,
         UNLINKED: learned.unlinked,
         USERS_LEFT: learned.users_left_out,
     }
@@ -344,9 +353,13 @@ def _held(target: Target, selected: Selected, state: State, owner: Owner) -> lis
 
 def named(target: Target, *, words: bool = True) -> str:
     """Return the target in words as they may be shown."""
+    return _shown(target.name(words=words))
+
+
+def _shown(text: str) -> str:
     from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
 
-    return shown_name(redact(target.name(words=words)))
+    return shown_name(redact(text))
 
 
 async def examples(scope: Scope, items: Sequence[Item], openings: Mapping[str, str]) -> list[Example]:

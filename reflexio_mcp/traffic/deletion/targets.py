@@ -53,12 +53,16 @@ NOT_CURRENT: Final = (
 )
 QUOTE_STAYS: Final = "The passage that it was learned from is kept beside it, with the words that were said."
 TEACHES_AGAIN: Final = (
-    "What it was learned from is still stored (request {ids}), so Reflexio can learn the old text again beside the new "
-    "one. To prevent that, delete these requests too."
+    "What it was learned from is still stored (request {ids}), so Reflexio can learn the old text again. To prevent "
+    "that, delete these requests too{how}."
 )
+IN_ONE_PLAN: Final = ": delete_requests with request_ids and include_learnings=true deletes both in one plan"
 MAY_TEACH_AGAIN: Final = (
     "It is not known whether what it was learned from is still stored. "
     "From that, Reflexio can learn the old text again."
+)
+TEACHES_NO_MORE: Final = (
+    "Nothing that it was learned from is stored, so it cannot be learned from that again."
 )
 
 _NO_SOURCES: Final = Sources(frozenset(), frozenset())
@@ -281,7 +285,7 @@ class Learnings(Target):
             found.learned,
             {one.user_id: _NO_SOURCES for one in learnings} | dict(found.sources),
             [
-                "The requests stay. While they are stored, it can be learned from them again.",
+                *([await _taught_by(scope, learnings, IN_ONE_PLAN)] if learnings else []),
                 *([UNREADABLE_SESSIONS] if found.gaps else []),
             ],
         )
@@ -344,23 +348,37 @@ class Correction(Target):
             [learning_item(learning)],
             {learning.learning_id: learning.content},
             learned=Learned(),
-            remains=[*await self._taught_by(scope, learning), *([QUOTE_STAYS] if learning.quote else [])],
+            remains=[await _taught_by(scope, [learning]), *([QUOTE_STAYS] if learning.quote else [])],
         )
-
-    async def _taught_by(self, scope: Scope, learning: Learning) -> list[str]:
-        """Return whether what the learning came from is stored, in sentences."""
-        if learning.interaction_ids:
-            found = await find_interactions(scope, learning.user_id, learning.interaction_ids)
-            sources, known = [place[0] for place in found.places.values()], found.everything
-        else:
-            stored = await get_stored(scope, learning.last_request_id) if learning.last_request_id else None
-            sources, known = [stored.request.request_id] if stored else [], stored is not None
-        if sources:
-            return [TEACHES_AGAIN.format(ids=", ".join(few(list(dict.fromkeys(sources)), scope.shown_id)))]
-        return [] if known else [MAY_TEACH_AGAIN]
 
     def copy_names(self) -> list[str]:
         return [f"l:{one}" for one in self.selection.learning_ids]
 
     def means(self, copied: Copied, selected: Selected) -> bool:
         return False
+
+
+async def _taught_by(scope: Scope, learnings: Sequence[Learning], how: str = "") -> str:
+    """Return whether what learnings came from is stored, in a sentence.
+
+    Args:
+        how: how both are deleted.
+    """
+    requests, known = dict[str, None](), True
+    for user_id in {one.user_id for one in learnings}:
+        sources = [one.interaction_ids for one in learnings if one.user_id == user_id]
+        found = await find_interactions(scope, user_id, frozenset[int]().union(*sources))
+        requests |= dict.fromkeys(place[0] for place in found.places.values())
+        known = known and found.everything
+
+    async def take(items: Sequence[RequestWithInteractions]) -> None:
+        requests.update(dict.fromkeys(one.request.request_id for one in items))
+
+    # Without interactions, a learning names only the last request of its window, or a run that is no request.
+    last = {one.last_request_id for one in learnings if not one.interaction_ids}
+    await read_set(scope, [*last], take)
+    if requests:
+        named = few(list(requests), scope.shown_id)
+        rest = [f"{len(requests) - len(named):,} more"] * (len(requests) > len(named))
+        return TEACHES_AGAIN.format(ids=", ".join([*named, *rest]), how=how)
+    return TEACHES_NO_MORE if known and not last else MAY_TEACH_AGAIN
