@@ -35,7 +35,9 @@ from reflexio_mcp.traffic.scope import Scope
 
 RESTORE_SECONDS: Final = 3600.0
 
-NO_RECEIPT: Final = "Deletion {number} has no receipt on record. A record is kept for a week; reflexio-mcp restore lists them."
+NO_RECEIPT: Final = (
+    "Deletion {number} has no receipt on record. `reflexio-mcp restore` lists recent deletions."
+)
 
 Done = TypeVar("Done")
 Work = Callable[[Scope, State, Owner], Awaitable[Done]]
@@ -158,15 +160,20 @@ def run_receipt(arguments: Namespace, settings: Settings) -> int:
     found = _run(partial(last_deletions, number=arguments.deletion), settings)
     if not found or not found[0].receipt:
         raise NotStored(NO_RECEIPT.format(number=arguments.deletion))
-    content = json.dumps(structured(found[0]), indent=2, ensure_ascii=False) + "\n"
-    for ending, text in {".json": content, ".html": receipt_page(found[0], found[0].receipt)}.items():
-        path = Path(f"{arguments.output}{ending}")
+    files = {
+        Path(f"{arguments.output}.json"): json.dumps(structured(found[0]), indent=2, ensure_ascii=False)
+        + "\n",
+        Path(f"{arguments.output}.html"): receipt_page(found[0], found[0].receipt),
+    }
+    if taken := [path for path in files if path.exists()]:
+        raise ConfigurationError(f"{taken[0]} exists already. Give another --output.")
+    for path, text in files.items():
         try:
             with os.fdopen(private_files.create(path), "w", encoding="utf-8") as file:
                 file.write(text)
         except OSError as error:
             raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from None
-        print(path)
+        sys.stdout.write(f"{path}\n")
     return 0
 
 

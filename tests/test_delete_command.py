@@ -1,10 +1,12 @@
 """`reflexio-mcp delete` and `restore`: nothing goes that was not agreed to, and what is said is true."""
 
 import io
+import json
 import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -196,6 +198,40 @@ def test_an_erasure_keeps_no_way_back_and_takes_earlier_copies(run: Run, store: 
     assert (code, "cannot be undone" in said) == (0, True)
     run("restore", "1", "--yes")
     assert left(store) == ALL - {"e2e-1"}
+
+
+def test_a_receipt_is_written_for_the_person_and_never_over_a_file(run: Run, tmp_path: Path) -> None:
+    run("delete", "e2e-1", "--reason", "ticket <7>", "--yes")
+    words = ("receipt", "1", "--output", str(tmp_path / "e2e"))
+    assert run(*words) == (0, f"{tmp_path / 'e2e.json'}\n{tmp_path / 'e2e.html'}\n")
+    record = json.loads((tmp_path / "e2e.json").read_text("utf-8"))
+    assert (record["target"], record["status"]) == ("request e2e-1", "complete")
+    assert record["receipt"]["deleted"] == {"requests": 1, "interactions": 1}
+    assert record["receipt"]["reason"] == "ticket <7>"
+    page = (tmp_path / "e2e.html").read_text("utf-8")
+    for said in (
+        "Receipt of deletion 1",
+        "request e2e-1",
+        "1 request with 1 interaction deleted",
+        record["at"][:19],
+        "ticket &lt;7&gt;",
+        "recovery copy of 1 request until",
+        "what is stored was read again",
+        record["receipt"]["log"],
+    ):
+        assert said in page
+    if os.name != "nt":
+        assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("e2e.*")} == {0o600}
+    (tmp_path / "e2e.json").unlink()
+    code, said = run(*words)
+    assert (code, f"{tmp_path / 'e2e.html'} exists already" in said) == (2, True)
+    assert not (tmp_path / "e2e.json").exists()
+
+
+def test_a_deletion_that_is_not_on_record_has_no_receipt(run: Run, tmp_path: Path) -> None:
+    code, said = run("receipt", "7", "--output", str(tmp_path / "e2e"))
+    assert (code, "Deletion 7 has no receipt on record" in said) == (1, True)
+    assert not list(tmp_path.glob("e2e.*"))
 
 
 def test_masked_words_are_not_shown(run: Run) -> None:

@@ -131,10 +131,10 @@ async def _policy(setup: Setup) -> Finding | None:
     if not setup.settings.policy:
         return None
     try:
-        policy = policy_at(setup.settings.policy).now()
+        policy_at(setup.settings.policy)
     except InvalidInput as error:
         return problem("configuration-invalid", str(error))
-    return ok(f"the policy holds by {len(policy.hold)} rules and lets go by {len(policy.expire)}")
+    return ok("the policy file can be used")
 
 
 async def _store(setup: Setup) -> Finding | None:

@@ -163,12 +163,11 @@ def restored(answer: Restored) -> str:
 
 def receipt_page(found: PastDeletion, receipt: Receipt) -> str:
     """Return the page that is handed to the person."""
-    kept = f"A {_copy(found)} is kept." if found.copied else ""
     sections = {
         "What was deleted": [found.target, _did(receipt), *_excepted(receipt.not_deleted)],
         "When": [moment(found.at), STATUS[found.status].format(gone=found.gone, asked=found.asked)],
         "Why": [receipt.reason],
-        "What remains": [*receipt.remains, kept],
+        "What remains": [*receipt.remains, f"Kept for an undo: {_copy(found)}."],
         "How it was checked": [CHECKED, f"Value of the audit log: {receipt.log}"],
     }
     return RECEIPT_PAGE.format(

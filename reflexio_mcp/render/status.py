@@ -28,7 +28,9 @@ def _backend(backend: Backend) -> str:
         f"storage {backend.storage}" if backend.storage else "",
     ]
     state = "reachable" if backend.reachable else f"NOT reachable: {backend.problem}"
-    return quoting(f"backend: {', '.join(filter(None, known))}; {state}", backend.said)
+    return lines(
+        quoting(f"backend: {', '.join(filter(None, known))}; {state}", backend.said), backend.deletes
+    )
 
 
 def _policy(policy: Policy) -> str:

@@ -16,6 +16,7 @@ class Backend(Row):
     kind: str
     where: str = ""
     reachable: bool
+    deletes: Annotated[str, Field(description="what it deletes by itself")] = ""
     organization: str = ""
     storage: str = ""
     problem: Annotated[str, Field(description="why it is not reachable, and what to do")] = ""

@@ -25,6 +25,11 @@ __all__ = ["SPECS"]
 
 UNREADABLE: Final = "Earlier deletions cannot be read."
 
+DELETES: Final = (
+    "Unless it is set up otherwise, Reflexio itself deletes once a day: the oldest fifth of a table that has reached "
+    "250,000 rows, and learnings that were replaced 90 days ago. A deployment can have an age limit, too."
+)
+
 CONFIRM_MEANS: Final = {
     "auto": "a person is asked if the client has forms; otherwise a plan's code is enough",
     "ask": "a person is asked; if the client has no forms, nothing is deleted",
@@ -71,6 +76,7 @@ async def _backend(app: App, scope: Scope, where: str) -> Backend:
         kind=kind,
         where=where,
         reachable=True,
+        deletes="" if app.settings.embedded else DELETES,
         organization=label(identity.org_id),
         storage=label(identity.storage_type),
     )

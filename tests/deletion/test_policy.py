@@ -209,7 +209,11 @@ def test_the_command_for_a_timer_deletes_within_a_limit_of_its_own(
     anyio.run(put, "held", "a", "b")
     assert main([*words, "--dry-run"]) == 0
     assert WHY in capsys.readouterr().out
-    assert main(words) == 0  # two, although people may delete one an hour
+    anyio.run(put, "p")
+    person = ["delete", "--yes", "--store", store, "--policy", policy]
+    assert main([*person, "p"]) == 0
+    assert main([*person, "a"]) == 1  # people may delete one an hour
+    assert main(words) == 0  # and the timer two of its own
     assert main(words) == 0  # nothing but what is held
     anyio.run(put, "c", "d")
     assert main(words) == 1

@@ -1,5 +1,6 @@
 """A receipt says what reading again showed, whatever the service claims."""
 
+import json
 from typing import Any
 
 import pytest
@@ -215,3 +216,22 @@ async def test_the_same_call_takes_the_learnings_that_an_interrupted_deletion_ha
         receipt = await caller.receipt(tool, **arguments)
     assert receipt["deleted"] == {"learnings": 1}
     assert not world.backend.profiles
+
+
+async def test_the_reason_is_in_the_log_and_in_the_receipt_and_no_part_of_what_the_code_stands_for(
+    world: World,
+) -> None:
+    await world.put("r1")
+    server = world.server()
+    token = "ghp_" + "16C7e42F292c6912E7710c838347Ae178B4a"
+    async with world.connect(server=server) as caller:
+        assert "200 characters" in await caller.refused("delete_request", request_id="r1", reason="x" * 201)
+        plan = await caller.plan("delete_request", request_id="r1", reason="asked on the phone")
+        given = {"request_id": "r1", "confirm": plan["confirm"], "reason": f"ticket 7, {token}"}
+        result = await caller.result("delete_request", **given)
+    assert result.structured_content
+    reason = result.structured_content["receipt"]["reason"]
+    assert reason.startswith("ticket 7, [redacted")
+    assert f"reason: {reason}" in text_of(result)
+    begin = json.loads(next(server.runtime.state.log.entries()).line)
+    assert begin["reason"] == reason

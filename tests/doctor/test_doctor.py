@@ -50,6 +50,15 @@ def test_a_wrong_value_is_recognised(name: str, variables: dict[str, str], machi
     assert machine.problems() == {name}
 
 
+@pytest.mark.parametrize(("reason", "status"), [('reason = "Miller case"', "ok"), ("", "failure")])
+def test_a_policy_file_is_looked_at(machine: Machine, tmp_path: Path, reason: str, status: str) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(f'[[hold]]\nusers = ["ada"]\n{reason}\n', "utf-8")
+    machine.set("REFLEXIO_MCP_POLICY", str(path))
+    [found] = [one for one in machine.examined()["findings"] if one["check"] == "policy"]
+    assert (found["status"], "hold.0.reason" in found["what"]) == (status, not reason)
+
+
 def test_a_key_over_plain_http_to_another_machine_is_warned_of(machine: Machine) -> None:
     machine.set("REFLEXIO_URL", "http://reflexio.invalid")
     machine.set("REFLEXIO_API_KEY", KEY)

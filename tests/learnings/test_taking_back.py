@@ -119,3 +119,37 @@ async def test_a_learning_whose_text_changed_since_the_plan_is_left_alone(world:
         answer = await caller.call("delete_learnings", **arguments, confirm=plan["confirm"])
     assert answer["status"] == "changed"
     assert "p" in left(world)
+
+
+async def test_a_plan_for_learnings_names_the_stored_requests_that_taught_them_and_a_plan_for_both(
+    world: World,
+) -> None:
+    await two(world)
+    await world.put("r3")
+    await world.learn("late", "r1", "r3", content="likes cake")
+    asked = {"user_id": "ada", "learning_ids": ["profile:late"]}
+    async with world.connect(CONFIRM="off") as caller:
+        first = await caller.receipt("delete_learnings", **asked)
+        [said] = [one for one in first["remains"] if "learned from" in one]
+        assert "(request r3, r1)" in said
+        assert "delete_requests with request_ids and include_learnings=true deletes both in one plan" in said
+        await caller.restored(first["number"])
+        both = await caller.receipt("delete_requests", request_ids=["r1", "r3"], include_learnings=True)
+        assert both["deleted"] == {"requests": 2, "interactions": 2, "learnings": 3}
+
+
+@pytest.mark.parametrize("linked", [True, False])
+async def test_a_receipt_says_whether_a_kept_conversation_can_teach_a_learning_again(
+    world: World, linked: bool
+) -> None:
+    await world.put("r1")
+    await world.learn("p", "r1", content="likes tea")
+    if not linked:
+        world.backend.profiles["p"] = world.backend.profiles["p"]._replace(interactions=())
+    await world.rest.delete_requests_by_ids(["r1"])
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_learnings", user_id="ada")
+    said = (
+        "cannot be learned from that again" if linked else "It is not known whether what it was learned from"
+    )
+    assert any(said in one for one in receipt["remains"])

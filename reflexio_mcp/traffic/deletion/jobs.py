@@ -143,7 +143,9 @@ async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None, running:
         gone=gone,
         copied=kinds_counted(copy.counts) if copy else None,
         until=at(copy.until) if copy else None,
-        receipt=Receipt.model_validate_json(one.receipt) if one.receipt else None,
+        receipt=Receipt.model_validate_json(one.receipt).model_copy(update={"log": one.chain})
+        if one.receipt
+        else None,
     )
 
 

@@ -46,7 +46,10 @@ UNREADABLE_SESSIONS: Final = (
 )
 OF_USER: Final = (
     "What other users stored stays, also where it speaks of this user.",
-    "Agent playbooks, session evaluations and Reflexio's own logs of its runs stay: no call deletes them.",
+    (
+        "Agent playbooks, session evaluations, questions of Reflexio to people with their answers, and its logs of "
+        "its runs stay: no call deletes them."
+    ),
 )
 NOT_CURRENT: Final = (
     "names a learning that is {state}; only a current one can be corrected. Nothing was changed."
