@@ -1,7 +1,7 @@
 """Set up a virtual environment for this checkout, with the standard library alone.
 
 `demo.py`, `test.py` and `check.py` call `ensure` and run in what it returns. The environment holds exactly
-what the lock file in `requirements/` names, and this checkout in editable form; it is used again for as long
+what a lock file in `requirements/` names, and this checkout in editable form; it is used again for as long
 as the lock file, `pyproject.toml` and the interpreter stay the same.
 
 Works where `ensurepip` is missing (Debian's `python3` without `python3-venv`): pip installs into an
@@ -54,17 +54,18 @@ def main(lock: str, *arguments: str) -> None:
 def ensure(lock: str = "run") -> Path:
     """Return the interpreter of an environment that holds `lock`, made or brought up to date where needed.
 
-    It is `.venv-dev` for the `dev` lock and `.venv` for the others.
+    It is `.venv-dev` for the `dev` lock and `.venv` for the others, unless `.venv-dev` serves them.
 
     Raises:
         SetupError: no environment could be made; the text says why and what to do.
     """
+    wanted = [_state(one) for one in LOCKS[LOCKS.index(lock) :]]
+    for home in (ROOT / ".venv-dev", ROOT / ".venv"):
+        python, stamp = interpreter(home), home / "installed"
+        if stamp.exists() and _runs(python) and stamp.read_text(encoding="utf-8") in wanted:
+            return python
     home = ROOT / (".venv-dev" if lock == "dev" else ".venv")
-    python = interpreter(home)
-    stamp = home / "installed"
-    kept = stamp.read_text(encoding="utf-8") if stamp.exists() and _runs(python) else ""
-    if kept in map(_state, LOCKS[LOCKS.index(lock) :]):
-        return python
+    python, stamp = interpreter(home), home / "installed"
     _say(f"Setting up {home.name} with Python {_version()} (once, under a minute) ...")
     _create(home)
     install = _installer(python)
@@ -148,6 +149,9 @@ def _installer(python: Path) -> list[str]:
     """The first of the ways to install into `python` that this machine has, as the head of a command."""
     quiet = ["install", "--quiet", "--no-input", "--disable-pip-version-check"]
     into = ["--python", str(python)]
+    found = shutil.which("uv")
+    if found:
+        return [found, "pip", "install", "--quiet", *into]
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip", *into, *quiet]
     if importlib.util.find_spec("ensurepip"):
@@ -158,9 +162,6 @@ def _installer(python: Path) -> list[str]:
         found = shutil.which(name)
         if found:
             return [found, *into, *quiet]
-    found = shutil.which("uv")
-    if found:
-        return [found, "pip", "install", "--quiet", *into]
     raise SetupError(
         "no pip was found for this Python: install it (Debian and Ubuntu: apt install python3-pip;"
         " elsewhere: python -m ensurepip) and run this again"

@@ -74,13 +74,17 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests that share a costly server to one worker, and begin with them."""
+    """Give the tests that share a costly server or browser to one worker, and begin with them."""
     for item in items:
-        if item.get_closest_marker("live"):
-            folder = item.path.relative_to(Path(__file__).parent).parts[0]
-            item.add_marker(pytest.mark.xdist_group(f"live-{folder}"))
-        elif "postgres" in getattr(item, "fixturenames", ()) or "[postgresql" in item.name:
+        fixtures = getattr(item, "fixturenames", ())
+        if "learning_reflexio" in fixtures:
+            item.add_marker(pytest.mark.xdist_group("learning"))
+        elif item.get_closest_marker("live"):
+            item.add_marker(pytest.mark.xdist_group("live"))
+        elif "postgres" in fixtures or "[postgresql" in item.name:
             item.add_marker(pytest.mark.xdist_group("postgres"))
+        elif "stage" in fixtures:
+            item.add_marker(pytest.mark.xdist_group(f"browser-{next(_browsers) % 2}"))
     items.sort(key=lambda item: not item.get_closest_marker("xdist_group"))
 
 
@@ -90,6 +94,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for reason, times in Counter(report.longrepr[2] for report in skipped).most_common():
         terminalreporter.write_line(f"{times} skipped: {reason.removeprefix('Skipped: ')}")
 
+
+_browsers = itertools.count()
 
 _folders = itertools.count()
 """Their numbers. pytest finds the next one by looking at every folder of the run, for each test again."""

@@ -329,13 +329,13 @@ class Sender:
             if isinstance(found, Answer):
                 return replace(found, repeated=unknown)
             faults += not isinstance(found, errors.RateLimited)
-            # Servers close the connection after a 500. The 500 says more than the lost connection.
+            # After a 500, servers close the connection, or time runs out. The 500 says more than that.
             answered = found if isinstance(found, errors.ServerFault) else answered
             # The server may have closed the idle connection before the first try, so that try is always repeated.
             tries = MOST_TRIES if call.repeat or isinstance(found, errors.ConnectionLost) else 1
             wait = self._backoff(attempt, found.wait)
             if not _may_pass(found, call) or faults >= tries or wait >= deadline - self._clock():
-                if answered and isinstance(found, errors.ConnectionLost):
+                if answered and isinstance(found, errors.ConnectionLost | errors.TimedOut):
                     found = answered
                 if unknown:
                     found.effect = "unknown"

@@ -1,12 +1,8 @@
-"""A deletion whose process is killed at one step. Run in a process of its own, in a folder with a store.
-
-`STEP` is the number of the step, from 1, before which the process kills itself: steps are the moments before and after
-each write to the state and each call that deletes. Without it all steps are counted and nothing is killed.
-"""
+"""A deletion whose process is killed at one step: before or after a write to the state or a call that deletes."""
 
 import os
 import signal
-import sys
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -19,12 +15,13 @@ from reflexio_mcp.state.state import State
 from reflexio_mcp.traffic.deletion import execute
 
 steps = 0
+fatal = 0
 
 
 def step() -> None:
     global steps
     steps += 1
-    if steps == int(os.environ.get("STEP", "0")):
+    if steps == fatal:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -46,7 +43,7 @@ def around(owner: Any, name: str) -> None:
     setattr(owner, name, awaited if name.startswith("delete_") else blocking)
 
 
-async def main(arguments: dict[str, Any]) -> None:
+async def main(erase: bool) -> None:
     for name in ("begin", "keep", "finish"):
         around(State, name)
     around(ReflexioClient, "delete_requests_by_ids")
@@ -54,9 +51,20 @@ async def main(arguments: dict[str, Any]) -> None:
     async with Client(
         ReflexioServer(load({"REFLEXIO_MCP_STORE": "store.db", "REFLEXIO_MCP_CONFIRM": "off"}))
     ) as client:
-        await client.call_tool("delete_session", arguments)
-    sys.stdout.write(str(steps))
+        await client.call_tool("delete_session", {"session_id": "s", "erase": erase})
 
 
-if __name__ == "__main__":
-    anyio.run(main, {"session_id": "s", "erase": sys.argv[1:] == ["erase"]})
+def delete(folder: Path, data: str, erase: bool, last: int) -> None:
+    """Delete what is in a folder, in a process of its own.
+
+    Args:
+        data: the folder of keys and copies.
+        last: the number of the step, from 1, before which the process kills itself. With 0 it writes how many steps
+            there are.
+    """
+    global fatal
+    fatal = last
+    os.environ["XDG_DATA_HOME"] = data
+    os.chdir(folder)
+    anyio.run(main, erase)
+    Path("steps").write_text(str(steps), encoding="utf-8")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from reflexio_mcp.backend import default_store
+from reflexio_mcp.doctor import checks
 from tests.doctor.conftest import KEY, Machine
 from tests.doctor.servers import api, certificate, free_port, raw
 from tests.support.issuer import AUDIENCE, issuing
@@ -100,7 +101,6 @@ NO_STORAGE = (200, {"success": True, "org_id": "a", "storage_configured": False}
         ("key-refused", lambda: api({"GET /api/whoami": (401, {"detail": "Invalid API key"})})),
         ("storage-not-configured", lambda: api({"GET /api/whoami": NO_STORAGE})),
         ("server-older", lambda: api({"GET /meta/version": (200, {"server_version": "0.2.1"})})),
-        ("timed-out", lambda: raw(silent)),
     ],
 )  # fmt: skip
 def test_a_broken_server_is_recognised(
@@ -109,6 +109,12 @@ def test_a_broken_server_is_recognised(
     machine.set("REFLEXIO_API_KEY", KEY)
     with server() as url:
         assert machine.problems("--url", url) == {name}
+
+
+def test_a_server_that_says_nothing_is_recognised(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "CALL_SECONDS", 0.5)
+    with raw(silent) as url:
+        assert machine.problems("--url", url) == {"timed-out"}
 
 
 def test_a_certificate_that_is_not_trusted_is_named_with_what_to_do(machine: Machine, tmp_path: Path) -> None:

@@ -2,14 +2,18 @@
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.explorer.stocking import KINDS, team, write
 
 HERE = Path(__file__).parent
 NODE_FOLDER = HERE.parent.parent / ".cache" / "node"
@@ -22,21 +26,6 @@ class NodeTools:
 
     node: str
     modules: Path
-
-    def run(self, *arguments: str, env: dict[str, str] | None = None, seconds: float = 400) -> str:
-        """Run a script and return what it printed; what it says where it fails is the test's failure."""
-        done = subprocess.run(
-            [self.node, *arguments],
-            env={"PATH": os.environ.get("PATH", ""), "NODE_MODULES": str(self.modules)} | (env or {}),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=seconds,
-            check=False,
-        )
-        said = (done.stdout + done.stderr).decode("utf-8", "replace")
-        if done.returncode:
-            pytest.fail(said[-4_000:], pytrace=False)
-        return done.stdout.decode("utf-8")
 
 
 @pytest.fixture(scope="session")
@@ -58,29 +47,75 @@ def chromium() -> str:
     return found
 
 
-Play = Callable[..., str]
+class Stage:
+    """One browser in which scenarios are played one after another; a new one after a crash."""
+
+    def __init__(self, node_tools: NodeTools, chromium: str, home: Path) -> None:
+        self._command = [node_tools.node, str(HERE / "drive.mjs")]
+        self._env = {
+            "PATH": os.environ.get("PATH", ""),
+            "NODE_MODULES": str(node_tools.modules),
+            "CHROMIUM": chromium,
+            "HOME": str(home),
+            "SERVER": json.dumps([sys.executable, "-m", "reflexio_mcp"]),
+        }
+        self._process: subprocess.Popen[str] | None = None
+        write(home / "team.db", team())
+        self.only_looked_at = {
+            "ONLY_LOOKED_AT": "yes",
+            "HOME": str(home),
+            "REFLEXIO_MCP_STORE": str(home / "team.db"),
+        }
+
+    def play(self, name: str, env: dict[str, str]) -> None:
+        """Play a scenario of `scenarios.mjs`; what it says where it fails is the test's failure."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                self._command, env=self._env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+            )
+        process = self._process
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(json.dumps({"name": name, "env": env}) + "\n")
+        process.stdin.flush()
+        said = process.stdout.readline() if select.select([process.stdout], [], [], 400)[0] else ""
+        if not said:
+            self.close()
+        failure = json.loads(said) if said else f"the browser ended or waited for 400 s in {name}"
+        if failure:
+            pytest.fail(failure, pytrace=False)
+
+    def close(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.communicate(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def stage(node_tools: NodeTools, chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with closing(Stage(node_tools, chromium, tmp_path_factory.mktemp("stage"))) as stage:
+        yield stage
+
+
+Play = Callable[..., None]
 
 
 @pytest.fixture
-def play(node_tools: NodeTools, chromium: str, tmp_path: Path) -> Play:
+def play(stage: Stage, tmp_path: Path) -> Play:
     """Play a scenario of `scenarios.mjs` in Chromium, against a server of its own.
 
     Given its name, what the store holds (as `stocking.py` knows it; nothing is put into it where that is empty) and
-    the server's variables.
+    the server's variables. Scenarios that change nothing share the server of "the team": then no variables are given.
     """
 
-    def run(name: str, kind: str = "team", **variables: str) -> str:
+    def run(name: str, kind: str = "team", **variables: str) -> None:
+        if kind == "the team":
+            stage.play(name, stage.only_looked_at)
+            return
         store = tmp_path / "store.db"
         if kind:
-            stocking = [sys.executable, "-m", "tests.explorer.stocking", str(store), kind]
-            subprocess.run(stocking, cwd=HERE.parent.parent, check=True, timeout=120)
-        env = {
-            "CHROMIUM": chromium,
-            "HOME": str(tmp_path),
-            "SERVER": json.dumps([sys.executable, "-m", "reflexio_mcp"]),
-            **({"REFLEXIO_MCP_STORE": str(store)} if kind else {}),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-        return node_tools.run(str(HERE / "drive.mjs"), name, env=env | variables)
+            write(store, KINDS[kind]())
+        own = {"HOME": str(tmp_path)} | ({"REFLEXIO_MCP_STORE": str(store)} if kind else {})
+        stage.play(name, own | variables)
 
     return run

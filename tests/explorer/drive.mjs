@@ -1,14 +1,19 @@
-// Run one scenario: `node drive.mjs NAME`. Ends with 0 where all of it held.
+// Play scenarios in one browser: each line of the input is `{name, env}` as JSON, each line of the output says what
+// failed in it, and is empty if nothing did.
 
-import { browse } from "./host.mjs";
+import { createInterface } from "node:readline";
+
+import { browse, leaveNothing } from "./host.mjs";
 import * as scenarios from "./scenarios.mjs";
 
-const scenario = scenarios[process.argv[2]];
-if (!scenario) throw new Error(`no scenario ${process.argv[2]}`);
+const own = process.env;
 const browser = await browse();
-try {
-  await scenario(browser);
-} finally {
-  await browser.close();
+for await (const line of createInterface({ input: process.stdin })) {
+  const { name, env } = JSON.parse(line);
+  process.env = { ...own, ...env };
+  const failure = await scenarios[name](browser).then(() => "", (error) => error.stack);
+  await leaveNothing(browser, failure);
+  console.log(JSON.stringify(failure));
 }
+await browser.close();
 process.exit(0);

@@ -45,13 +45,26 @@ const HOST_PAGE = `<!doctype html><meta charset="utf-8"><meta name="viewport" co
   window.toView = (text) => view.contentWindow.postMessage(JSON.parse(text), "*");
 </script>`;
 
-export async function browse() {
-  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, headless: true, args: FLAGS });
-  return browser;
+/** What ends a server or a command that a scenario started. */
+const running = new Set();
+
+/** The servers of stores that scenarios only look at, by their settings: a start costs more than most scenarios. */
+const kept = new Map();
+
+export const browse = () => chromium.launch({ executablePath: process.env.CHROMIUM, headless: true, args: FLAGS });
+
+/** End what a scenario left open because it failed. */
+export async function leaveNothing(browser, failed) {
+  if (failed) kept.clear();
+  for (const context of browser.contexts()) await context.close();
+  for (const end of running) await end();
+  running.clear();
 }
 
 /** Connect the official client to a server of its own. */
 export async function connect({ env = {}, forms, extensions = true } = {}) {
+  const settings = process.env.ONLY_LOOKED_AT && JSON.stringify({ env, extensions });
+  if (kept.has(settings)) return kept.get(settings);
   const client = new Client(
     { name: "explorer-host", version: "1" },
     {
@@ -64,7 +77,12 @@ export async function connect({ env = {}, forms, extensions = true } = {}) {
   if (forms) client.setRequestHandler("elicitation/create", async (request) => forms(request.params));
   const [command, ...args] = JSON.parse(process.env.SERVER);
   const transport = new StdioClientTransport({ command, args, env: { ...process.env, ...env }, stderr: "ignore" });
+  if (!settings) running.add(() => client.close());
   await client.connect(transport);
+  if (settings) {
+    kept.set(settings, client);
+    client.close = async () => {};
+  }
   return client;
 }
 
@@ -197,6 +215,7 @@ export async function command(browser, ...flags) {
   const child = require_("node:child_process").spawn(program, [...args, "explore", ...flags], {
     env: { ...process.env, BROWSER: "true" }, stdio: ["ignore", "pipe", "inherit"],
   });
+  running.add(() => child.kill());
   const ended = new Promise((resolve) => child.on("exit", resolve));
   let said = "";
   const address = await new Promise((resolve, reject) => {
@@ -219,5 +238,5 @@ export async function command(browser, ...flags) {
   await page.waitForSelector("#view:not([hidden])");
   const view = page.frame({ url: /\/page$/ }) ?? await page.waitForEvent("framenavigated").then((frame) => frame);
   await settled(view);
-  return { view, page, context, address, ended, problems, stop: () => child.kill() };
+  return { view, page, context, address, ended, problems };
 }

@@ -2,7 +2,6 @@
 
 import json
 import random
-import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -236,13 +235,3 @@ KINDS: dict[str, Callable[[], list[Request]]] = {
     "long": long_turn,
     "scripts": scripts,
 }
-
-
-def main() -> None:
-    """Make a store: `python -m tests.explorer.stocking FILE KIND|COUNT`."""
-    path, kind = Path(sys.argv[1]), sys.argv[2]
-    write(path, KINDS[kind]() if kind in KINDS else many(int(kind)))
-
-
-if __name__ == "__main__":
-    main()

@@ -225,8 +225,9 @@ async def test_a_failed_operation_is_not_repeated() -> None:
             await client.delete_requests_by_ids(["r-1"])
 
 
-async def test_a_connection_that_a_fault_has_closed_does_not_hide_the_fault() -> None:
-    replies = [httpx.Response(500), LOST, LOST, LOST]
+@pytest.mark.parametrize("after", [LOST, httpx.ReadTimeout("late")])
+async def test_what_comes_after_a_fault_does_not_hide_the_fault(after: Exception) -> None:
+    replies = [httpx.Response(500), after, after, after]
     async with client_over(lambda _: give(replies.pop(0))) as client:
         with pytest.raises(ServerFault):
             await client.whoami()

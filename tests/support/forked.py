@@ -19,12 +19,12 @@ import anyio
 from reflexio_mcp.cli import main
 
 if "forkserver" in multiprocessing.get_all_start_methods():
-    _context = multiprocessing.get_context("forkserver")
-    _context.set_forkserver_preload(
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
         [f"reflexio_mcp.{name}" for name in ("stdio", "http.app", "http.serving", "read_commands")]
     )
 else:
-    _context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("spawn")
 
 
 def run_forked(
@@ -45,7 +45,7 @@ def run_forked(
         TimeoutError: it did not end in time, and was killed.
     """
     said = folder / "said.txt"
-    process = _context.Process(target=_run, args=(list(words), dict(env), str(folder), str(said)))
+    process = context.Process(target=_run, args=(list(words), dict(env), str(folder), str(said)))
     process.start()
     process.join(timeout)
     if process.exitcode is None:
@@ -172,7 +172,7 @@ def open_forked(
     given, to_give = os.pipe()
     to_read, written = os.pipe()
     theirs = (_Descriptor(given), _Descriptor(written), _Descriptor(stderr))
-    process = _context.Process(target=_become, args=(run, dict(env), str(folder), *theirs))
+    process = context.Process(target=_become, args=(run, dict(env), str(folder), *theirs))
     try:
         process.start()
     finally:
