@@ -36,7 +36,7 @@ async def test_a_first_request_waits_for_more_and_finishing_the_session_learns_f
             "finish_session", user_id=corner.name("ada"), session_id=corner.name("s")
         )
         assert "Reflexio now learns" in text_of(result)
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             while not await corner.profiles():  # noqa: ASYNC110 - the server tells nobody when it has learned
                 await anyio.sleep(0.2)
         listed = await caller.call("list_learnings", session_id=corner.name("s"))

@@ -79,7 +79,7 @@ async def test_the_end_of_input_does_not_wait_for_ever(piped: Piped, monkeypatch
     monkeypatch.setattr("reflexio_mcp.server.stdio_stream.ANSWER_SECONDS", 0.01)
     await piped.lines.send(message(id=1, method="ping"))
     await piped.lines.aclose()
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         await piped.read()
     assert piped.ended
 

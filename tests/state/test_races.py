@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from reflexio_mcp.state import tables
 from reflexio_mcp.state.records import CapReached, CodeUsed
 from reflexio_mcp.state.tables import Transaction
 from tests.state.conftest import ALICE, OPERATOR, Place, copied, deleted, deletion, ended, learned
@@ -64,7 +65,11 @@ def test_erasures_at_once_all_reach_the_copy_and_none_brings_back_what_another_e
     assert state.log.verify().lines == 18
 
 
-def test_everything_that_removes_copies_runs_beside_everything_else_without_a_deadlock(place: Place) -> None:
+def test_everything_that_removes_copies_runs_beside_everything_else_without_a_deadlock(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "WAIT_SECONDS", 60)  # however busy the machine is
+
     def rounds(number: int) -> Callable[[], None]:
         state = place.process(limit=0)
 

@@ -87,7 +87,7 @@ async def tenant_backend() -> AsyncIterator[TenantBackend]:
     with listener:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run)
-            with anyio.fail_after(30):
+            with anyio.fail_after(60):
                 while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
                     await anyio.sleep(0.01)
             try:
@@ -95,7 +95,7 @@ async def tenant_backend() -> AsyncIterator[TenantBackend]:
             finally:
                 backend.release.set()
                 server.should_exit = True
-                with anyio.CancelScope(shield=True), anyio.fail_after(30):
+                with anyio.CancelScope(shield=True), anyio.fail_after(60):
                     await over.wait()
     for store in backend.stores.values():
         store.close()

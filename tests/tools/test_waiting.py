@@ -61,7 +61,7 @@ async def test_a_wait_beats_and_ends_below_the_clients_timeout_with_stored_still
 
     settings = load({"REFLEXIO_MCP_WAIT_TIMEOUT": "1"})
     async with embedded() as place, Client(ReflexioServer(settings, client=SlowToLearn(place))) as client:
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             result = await client.call_tool("publish_interaction", ARGUMENTS, progress_callback=on_progress)
     assert not result.is_error
     assert result.structured_content is not None
@@ -77,7 +77,7 @@ async def test_a_wait_that_ends_without_the_request_being_stored_does_not_claim_
     async with embedded() as place:
         rest = SlowToLearn(place, stores=False)
         async with Client(ReflexioServer(settings, client=rest)) as client:
-            with anyio.fail_after(30):
+            with anyio.fail_after(60):
                 result = await client.call_tool("publish_interaction", ARGUMENTS)
     assert result.is_error
     assert "not known" in text_of(result)
