@@ -55,7 +55,7 @@ SQLITE: Final = b"SQLite format 3\0"
 UNBOUNDED: Final = 100_000
 """Width of a table that is not printed to a terminal, so that nothing is wrapped."""
 
-HIDDEN: Final = {"notice", "notes", "cursor", "way_back", "confirm", "confirm_until", "next"}
+HIDDEN: Final = {"notice", "notes", "cursor", "way_back", "confirm", "next"}
 LABELS: Final = {
     "goes": "would be deleted",
     "show": "see them",

@@ -8,10 +8,9 @@ import time
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from reflexio_mcp.results.base import at
 from reflexio_mcp.results.deletion import Plan, PlanStatus
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.traffic.deletion.plan import CODE_SECONDS, CodeMaker, Misfit, Planned
+from reflexio_mcp.traffic.deletion.plan import CodeMaker, Misfit, Planned
 
 __all__ = ["FORMS_DO_NOT_LAST", "Question", "Verdict", "answered", "number_to_type", "refused", "weigh"]
 
@@ -28,7 +27,7 @@ FORMS_DO_NOT_LAST: Final = _DO_NOT_LAST.format(
 )
 
 CALL_AGAIN: Final = (
-    "Show this to the person. After their yes, call again with the same arguments and confirm={code}. The code works "
+    "Show this to the person. After their yes, call again with the same arguments and this code as confirm. It works "
     "once, for 24 hours, while the set stays as it is."
 )
 NOT_AGAIN: Final = (
@@ -148,8 +147,7 @@ def _shown(codes: CodeMaker, planned: Planned, mode: Mode, wrong: Misfit | None,
     if wrong:
         why = f"Nothing was {{done}}: {WRONG_CODE[wrong]}. Now this would {{go}}:"
     if mode == "preview" and (wrong != "unknown" or codes.lasting):
-        code = codes.make(planned.bound, now=now)
-        said = {"confirm": code, "confirm_until": at(now + CODE_SECONDS), "next": following.format(code=code)}
+        said = {"confirm": codes.make(planned.bound, now=now), "next": following}
     else:
         # If codes end with the process, another code would fail too.
         said = {"next": CODES_DO_NOT_LAST if mode == "preview" else "Call again without confirm."}

@@ -2,7 +2,7 @@
 
 import json
 
-from reflexio_mcp.render.blocks import counted, fenced, lines, row, sentence
+from reflexio_mcp.render.blocks import counted, fenced, lines, moment, row, sentence
 from reflexio_mcp.results.audit import AuditResult, Call, Count, FindingRow, Found, Place
 
 __all__ = ["audit_text"]
@@ -61,9 +61,7 @@ def _numbers(traffic: Found) -> list[str]:
             counted(traffic.sessions, "session"),
             counted(traffic.users, "user"),
             f"{traffic.evaluation_only:,} for evaluation only" if traffic.evaluation_only else "",
-            f"{traffic.oldest:%Y-%m-%d} to {traffic.newest:%Y-%m-%d}"
-            if traffic.oldest and traffic.newest
-            else "",
+            f"{moment(traffic.oldest)} to {moment(traffic.newest)}" if traffic.oldest else "",
         ),
         _most("users", traffic.by_user),
         _most("sources", traffic.by_source),
@@ -101,7 +99,7 @@ def _place(place: Place) -> str:
         f"{place.created_at:%Y-%m-%d %H:%M}" if place.created_at else "",
         place.kind,
         place.around,
-        f"repeats {place.repeats}" if place.repeats else "",
+        f"repeats {place.repeats}, which stays" if place.repeats else "",
     )
 
 

@@ -113,6 +113,7 @@ def plan(plan: Plan) -> str:
         plan.way_back.sentence if plan.way_back else "",
         scheduled,
         plan.next,
+        f"confirm={plan.confirm}" if plan.confirm else "",
     )
 
 

@@ -1,6 +1,7 @@
 """Pages of sessions, requests and learnings, and one request, as text."""
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from reflexio_mcp.render.blocks import counted, fenced, indented, lines, moment, more, row, sentence
 from reflexio_mcp.results.reading import (
@@ -8,7 +9,6 @@ from reflexio_mcp.results.reading import (
     InteractionRow,
     LearningPage,
     LearningRow,
-    Looked,
     OneRequest,
     RequestPage,
     RequestRow,
@@ -26,6 +26,9 @@ __all__ = [
 ]
 
 
+CUT_BY_SIZE: Final = ", cut by size"
+
+
 def session_page(page: SessionPage) -> str:
     return _page(page, len(page.sessions), "session", map(_session, page.sessions))
 
@@ -36,7 +39,7 @@ def request_page(page: RequestPage) -> str:
 
 def _page(page: SessionPage | RequestPage, count: int, noun: str, body: Iterator[str]) -> str:
     return lines(
-        _heading(page.looked_at, count, noun, page.total),
+        _heading(page, count, noun),
         fenced(body),
         page.notes,
         gap_lines(page.unreadable),
@@ -44,8 +47,9 @@ def _page(page: SessionPage | RequestPage, count: int, noun: str, body: Iterator
     )
 
 
-def _heading(looked: Looked, count: int, noun: str, total: int | None) -> str:
+def _heading(page: SessionPage | RequestPage, count: int, noun: str) -> str:
     """The number of rows and how much was searched."""
+    looked, total = page.looked_at, page.total
     known = f" of {total:,}" if total is not None and total > count else ""
     found = (
         f"{count:,}{known} {noun}{'' if count == 1 and not known else 's'}" if count else f"No {noun} matches"
@@ -56,7 +60,8 @@ def _heading(looked: Looked, count: int, noun: str, total: int | None) -> str:
     if looked.requests is not None:
         back = f", back to {moment(looked.back_to)}" if looked.back_to else ""
         searched = f"Looked through {counted(looked.requests, 'request')}{back}."
-    return sentence(f"{found}{first}{selected}.", searched)
+    cut = CUT_BY_SIZE if page.cut_by_size else ""
+    return sentence(f"{found}{first}{cut}{selected}.", searched)
 
 
 def _session(one: SessionRow) -> str:
@@ -102,13 +107,13 @@ def request_row(one: RequestRow) -> str:
         "for evaluation only" if one.evaluation_only else "",
         f"experiment {one.retrieval_experiment_id}" if one.retrieval_experiment_id else "",
         f"arm {one.retrieval_experiment_arm}" if one.retrieval_experiment_arm else "",
-        counted(one.interaction_count, "interaction"),
+        counted(one.interaction_count, "interaction") if one.interaction_count is not None else "",
         _named("roles", one.roles),
         counted(one.characters, "character") if one.characters is not None else "",
         f"fingerprint {one.fingerprint}" if one.fingerprint else "",
         f"“{one.first_words}”" if one.first_words else "",
         f"found “{one.found}”" if one.found else "",
-        f"matched by its {one.matched}" if one.matched and one.matched != "text" else "",
+        f"matched by its {one.matched}" if one.matched else "",
     )
     left = one.interactions_left_out
     return lines(
@@ -151,7 +156,7 @@ def one_request(found: OneRequest) -> str:
         f"Learning: {found.learning.means}",
         found.notes,
         f"{len(shown):,} of {counted(found.interaction_count, 'interaction')} are shown here."
-        if found.cursor
+        if found.cursor and found.interaction_count
         else "",
         more(found.cursor),
     )
@@ -178,7 +183,8 @@ _SOURCES = {
 
 def learning_page(page: LearningPage) -> str:
     if page.total:
-        found = f"{counted(page.total, 'learning')} of {page.of}, {page.returned:,} here:"
+        cut = CUT_BY_SIZE if page.cut_by_size else ""
+        found = f"{counted(page.total, 'learning')} of {page.of}, {page.returned:,} here{cut}:"
     else:
         unsure = page.unreadable or page.unlinked or page.users_not_read
         found = f"Learnings of {page.of}: not known." if unsure else f"No learning of {page.of}."

@@ -60,9 +60,9 @@ Outcome = Literal[
 WayBackState = Literal["whole", "words", "text", "none", "off", "erased", "unknown"]
 
 WAY_BACK: Final[dict[WayBackState, str]] = {
-    "whole": "A recovery copy is kept {kept}; restore_requests{number} puts it back as it was.",
+    "whole": "A recovery copy is kept {kept}; restore_requests{number} puts it back as it was.{erase}",
     "words": "A recovery copy is kept {kept}; restore_requests{number} puts it back with a new time and without base64 "
-    "images and citations.",
+    "images and citations.{erase}",
     "text": "The old text is kept {kept}; restore_requests{number} puts it back.",
     "none": "No recovery copy is kept, because nothing was deleted.",
     "off": "This cannot be undone: no recovery copy is kept.",
@@ -73,6 +73,8 @@ WAY_BACK: Final[dict[WayBackState, str]] = {
 
 MOST_REASON: Final = 200
 """Maximum length of the reason for a deletion."""
+
+ERASE_SOONER: Final = " Repeat the deletion with erase=true to erase the copy sooner."
 
 NAMED: Final = 10
 """Maximum number of users and sessions that a plan names."""
@@ -106,7 +108,7 @@ class Example(Row):
     """One of the first items that a plan shows."""
 
     id: str
-    user_id: str = ""
+    user_id: Annotated[str, Field(description="left out if all of a plan is of one user")] = ""
     created_at: Moment | None = None
     first_words: str = ""
 
@@ -147,7 +149,6 @@ class Plan(Row):
     remains: Annotated[list[str], Field(description="what stays, and what is not known")] = []
     way_back: WayBack | None = None
     confirm: Annotated[str, Field(description="the code that the next call brings")] = ""
-    confirm_until: Moment | None = None
     number: Annotated[int, Field(description="of the scheduled deletion")] = 0
     next: str = ""
 
@@ -215,7 +216,9 @@ class Restored(Result):
 
 def way_back(state: WayBackState, *, kept: str = "", number: int = 0, until: Moment | None = None) -> WayBack:
     named = f" deletion={number}" if number else ""
-    return WayBack(state=state, sentence=WAY_BACK[state].format(kept=kept, number=named), until=until)
+    erase = ERASE_SOONER if number else ""
+    sentence = WAY_BACK[state].format(kept=kept, number=named, erase=erase)
+    return WayBack(state=state, sentence=sentence, until=until)
 
 
 def parts(names: Iterable[str], shown: Callable[[str], str]) -> list[Part]:

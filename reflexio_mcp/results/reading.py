@@ -41,7 +41,11 @@ GAPS_SHOWN: Final = 5
 SAME_SECONDS: Final = 60
 """An interaction's own time is shown if it differs by more seconds from the time of its request."""
 
-Matched = Literal["text", "tool data", "image address", "request_id", "session_id", "user_id"]
+CutBySize = Annotated[
+    bool, Field(description="fewer rows than asked for, because one answer has no room for more")
+]
+
+Matched = Literal["tool data", "image address", "request_id", "session_id", "user_id"]
 
 
 class Looked(Row):
@@ -92,6 +96,7 @@ class SessionPage(Result):
 
     looked_at: Looked
     returned: Annotated[int, Field(description="sessions on this page")]
+    cut_by_size: CutBySize = False
     total: Annotated[int | None, Field(description="sessions in all pages, if known")] = None
     sessions: list[SessionRow]
     unreadable: list[Gap] = []
@@ -187,9 +192,13 @@ class RequestRow(Row):
     evaluation_only: bool = False
     retrieval_experiment_id: str = ""
     retrieval_experiment_arm: str = ""
-    interaction_count: int
+    interaction_count: Annotated[
+        int | None, Field(description="left out if all of them are listed below")
+    ] = None
     first_words: str = ""
-    matched: Annotated[Matched | None, Field(description="what has the words of contains")] = None
+    matched: Annotated[Matched | None, Field(description="what has the words of contains, if not a text")] = (
+        None
+    )
     found: Annotated[str, Field(description="the words and what is around them")] = ""
     fingerprint: Annotated[str, Field(description="of the content, if content is hidden")] = ""
     characters: Annotated[int | None, Field(description="of text, if content is hidden")] = None
@@ -212,6 +221,7 @@ class RequestPage(Result):
 
     looked_at: Looked
     returned: Annotated[int, Field(description="requests on this page")]
+    cut_by_size: CutBySize = False
     total: Annotated[int | None, Field(description="requests in all pages, if known")] = None
     sessions: list[SessionRequests]
     unreadable: list[Gap] = []
@@ -300,6 +310,7 @@ class LearningPage(Result):
 
     of: Annotated[str, Field(description="what the learnings were selected by")]
     returned: int
+    cut_by_size: CutBySize = False
     total: int
     learnings: list[LearningRow]
     users_not_read: int = 0

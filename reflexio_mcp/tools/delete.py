@@ -183,9 +183,9 @@ async def finish(
             await job.finished.wait()
     if job.receipt is None:
         raise job.error or TimeoutError
-    return _answer(
-        Deletion(notice=NOTICE, status="incomplete" if job.receipt.next else "complete", receipt=job.receipt)
-    )
+    status = "incomplete" if job.receipt.next else "complete"
+    notice = NOTICE if job.receipt.not_deleted or job.receipt.change else ""
+    return _answer(Deletion(notice=notice, status=status, receipt=job.receipt))
 
 
 def _answer(done: Deletion) -> CallToolResult:

@@ -19,7 +19,7 @@ from reflexio_mcp.traffic.reading.lookup import read_request
 
 __all__ = ["SPECS"]
 
-Longest = Annotated[Literal["newest", "longest"], Field(description="longest: most characters of text")]
+Longest = Annotated[Literal["newest", "longest"], Field(description="longest: the 10 with the most text")]
 MostSessions = Annotated[parameters.Limit | SkipJsonSchema[None], Field(description="sessions at most")]
 FullOrMasked = Annotated[Literal["full", "masked"], Field(description=parameters.MASKED)]
 

@@ -92,7 +92,6 @@ class Showing:
             evaluation_only=request.evaluation_only,
             retrieval_experiment_id=self._name(request.retrieval_experiment_id or ""),
             retrieval_experiment_arm=self._name(request.retrieval_experiment_arm or ""),
-            interaction_count=len(item.interactions),
             **self._content(item),
         )
 
@@ -102,8 +101,10 @@ class Showing:
         return shown_name(without_key(as_name(text) if self.masked else text))
 
     def _content(self, item: RequestWithInteractions) -> dict[str, Any]:
+        count = len(item.interactions)
         if self.masked:
             return {
+                "interaction_count": count,
                 "fingerprint": self.masked.of(item),
                 "characters": content_chars(item),
                 "roles": self._names(turn.role for turn in item.interactions)[:NAMES],
@@ -111,7 +112,8 @@ class Showing:
         if self._full:
             return self._interactions(item) | self._found(item)
         said, covered = self._first_words(item)
-        return {"first_words": visible(said), "redacted": covered} | self._found(item, said)
+        row = {"interaction_count": count, "first_words": visible(said), "redacted": covered}
+        return row | self._found(item, said)
 
     def _names(self, values: Iterable[str]) -> list[str]:
         return [self._name(value) for value, _ in Counter(filter(None, values)).most_common()]
@@ -135,9 +137,14 @@ class Showing:
             rows.append(row)
             covered |= safe != turn
         left = len(item.interactions) - len(rows)
-        return {"interactions": rows, "interactions_left_out": left, "redacted": covered}
+        return {
+            "interaction_count": len(item.interactions) if left else None,
+            "interactions": rows,
+            "interactions_left_out": left,
+            "redacted": covered,
+        }
 
-    def _found(self, item: RequestWithInteractions, first_words: str = "") -> dict[str, str]:
+    def _found(self, item: RequestWithInteractions, first_words: str = "") -> dict[str, Any]:
         """Return which part matches, and the text around the words unless the first words contain them."""
         if not self._words:
             return {}

@@ -61,9 +61,7 @@ async def test_what_the_call_selects_is_what_the_audit_counted() -> None:
         row = found(await audit(client), "probable-secret")
         assert row
         assert row.show
-        wanted = make_filter(
-            **{name: row.show.arguments[name] for name in ("start_time", "end_time", "finding")}
-        )
+        wanted = make_filter(**row.show.arguments)
         page = await client.get_requests(wanted.query(top_k=100))
     picked = [one.request.request_id for group in page.sessions for one in wanted.pick(group.requests)]
     assert picked == ["bad"]

@@ -56,6 +56,7 @@ async def test_a_part_says_of_how_many_and_a_whole_list_says_so(connect: Connect
         text, page = await call(client, "list_requests", limit=2)
         assert f"cursor={page['cursor']}" in text
         assert page["looked_at"]["complete"] is False
+        assert "cut_by_size" not in page
         text, page = await call(client, "list_requests", limit=9, cursor=page["cursor"])
         assert ids(page) == ["r2", "r1", "r0"]
         assert page["total"] == 5
@@ -220,3 +221,6 @@ async def test_no_answer_is_longer_than_its_budget_however_much_is_stored(
             assert len(text) <= 9_000, (tool, arguments)
             size = len(json.dumps(found, ensure_ascii=False, separators=(",", ":")))
             assert size <= 12_000, (tool, arguments)
+            if arguments.get("limit") == 100:
+                assert ", cut by size" in text.splitlines()[0], (tool, arguments)
+                assert found["cut_by_size"]

@@ -82,16 +82,16 @@ async def test_what_is_masked_shows_ids_sizes_and_a_fingerprint_alone(place: Emb
 @pytest.mark.parametrize(
     ("words", "matched", "found"),
     [
-        ("second", "text", "the second line"),
+        ("second", None, "the second line"),
         ("hidden", "tool data", ""),
         ("r1", "request_id", ""),
         ("s1", "session_id", ""),
         ("picture", "image address", ""),
-        ("first", "text", ""),
+        ("first", None, ""),
     ],
 )
 async def test_a_row_says_what_has_the_words_that_were_looked_for(
-    place: Embedded, words: str, matched: str, found: str
+    place: Embedded, words: str, matched: str | None, found: str
 ) -> None:
     item = request(
         "the first line",

@@ -27,13 +27,13 @@ def calls_about(
 
     Args:
         ids: requests with the finding.
-        wanted: what was audited, with both times.
+        wanted: the filter for the calls.
         selected: a filter selects exactly these requests.
     """
     rule = rule_of(finding)
     deletes = rule.offers == "delete" and finding != "possible-secret"
     if selected and rule.selects:
-        arguments = {**_window(wanted, offer, rule.whole_sessions), "finding": finding}
+        arguments = {**_given(wanted, offer), "finding": finding}
         hidden = {"detail": "masked"} if finding == UNSEEN else {}
         show = _call(offer, "list_requests", {**arguments, **hidden})
         act = _call(offer, "delete_requests", arguments) if deletes else None
@@ -59,14 +59,14 @@ def _call(offer: Offer, tool: str, arguments: dict[str, Any]) -> Call | None:
     return Call(tool=tool, arguments=arguments) if tool in offer.tools and can_be_given(*named) else None
 
 
-def _window(wanted: TrafficFilter, offer: Offer, whole_sessions: bool) -> dict[str, Any]:
+def _given(wanted: TrafficFilter, offer: Offer) -> dict[str, Any]:
     given = {
         "user_id": wanted.user_id if offer.takes_user else "",
         "session_id": wanted.session_id,
         "source": wanted.source,
         "agent_version": wanted.agent_version,
         "start_time": iso(wanted.start) if wanted.start is not None else "",
-        "end_time": iso(wanted.end) if wanted.end is not None and not whole_sessions else "",
+        "end_time": iso(wanted.end) if wanted.end is not None else "",
         "contains": wanted.contains,
     }
     return {name: value for name, value in given.items() if value}

@@ -40,7 +40,7 @@ POOL: Final = 2
 IDS_KEPT: Final = 500
 """Maximum number of ids per finding; all are counted."""
 
-PLACES: Final = 5
+PLACES: Final = 3
 NAMES: Final = 10
 NAMES_KEPT: Final = 20_000
 
@@ -190,9 +190,8 @@ async def run_audit(
 
     if not available():
         skip(MISSING, "probable-secret", "possible-secret")
-    frozen = replace(wanted, end=look.newest, start=wanted.start or look.oldest) if look.requests else wanted
     rows = [
-        _row(name, look.found[name], frozen, offer, masked=scope.masked, named=without_key)
+        _row(name, look.found[name], _window(look, rule), offer, masked=scope.masked, named=without_key)
         for rule in RULES
         for name in rule.names()
         if name in look.found
@@ -216,7 +215,7 @@ async def run_audit(
 
 def _fitted(result: AuditResult) -> AuditResult:
     """Drop places, then findings, until the result fits."""
-    for places in (PLACES, 3, 1, 0):
+    for places in (PLACES, 1, 0):
         rows = [row.model_copy(update={"places": row.places[:places]}) for row in result.findings]
         smaller = result.model_copy(update={"findings": rows})
         if len(smaller.model_dump_json(exclude_defaults=True)) <= STRUCTURED_CHARS - 500:
@@ -286,6 +285,16 @@ async def _ask(scope: Scope, look: _Pass, now: float, skip: Callable[..., None],
         skip(reason, *(() if part else ("orphaned-learning",)), "stale-learning")
 
 
+def _window(look: _Pass, rule: type[Rule]) -> TrafficFilter:
+    """Return the filter for following calls, without what arrives later.
+
+    A rule that needs the newest request of a session gets a beginning instead, because a deletion must name something.
+    """
+    if rule.whole_sessions:
+        return replace(look.wanted, start=look.wanted.start or look.oldest, end=None)
+    return replace(look.wanted, end=look.newest)
+
+
 def _row(
     name: str,
     gathered: _Gathered,
@@ -320,7 +329,7 @@ def _row(
                 user_id="" if wanted.user_id else shown_id(named(one.request.user_id)),
                 created_at=at(one.request.created_at),
                 interaction_id=one.interaction_id,
-                kind=shown_name(one.kind, 80),
+                kind=shown_name(one.kind, 80) if len(gathered.kinds) > 1 else "",
                 around="" if masked else shown_name(one.around, 120),
                 repeats=shown_id(one.repeats),
             )

@@ -89,6 +89,8 @@ PREFER_ERASE: Final = (
     "To be rid of {what} for good, pass erase=true: otherwise the recovery copy keeps it for {days} days."
 )
 LEARNED_UNKNOWN: Final = "What was learned from it could not be read."
+NOTHING_LEARNED: Final = "Nothing was learned from it."
+NOTHING_KNOWN: Final = "No learning is known to come from it."
 LEARNINGS_STAY: Final = "What was learned from it stays ({number:,}); include_learnings=true deletes it too."
 SHARED: Final = (
     "{number:,} of the learnings came from other interactions too, and can be learned again from those."
@@ -201,7 +203,7 @@ async def make_plan(
         selected.learned = await _learned(scope, selected.sources, options)
     learned = selected.learned
     taught = free(list(map(learning_item, learned.learnings))) if learned and takes_taught else []
-    stays = [*selected.remains, *_about_learnings(learned, options, target)]
+    stays = [*selected.remains, *_about_learnings(learned, options, target, found=bool(selected.items))]
     remains = stays.copy()
     if unreadable := sum(one.unreadable for one in selected.items):
         remains.append(UNREADABLE.format(number=unreadable))
@@ -229,6 +231,8 @@ async def make_plan(
         selected.openings = {}
     first = [one for one in items if one.id in selected.openings] or items[:EXAMPLES]
     shown = await examples(scope, first, {} if hidden else selected.openings)
+    if len({one.user_id for one in items}) == 1:
+        shown = [one.model_copy(update={"user_id": ""}) for one in shown]
     secret = "secret" in wanted.finding or any("[redacted" in one.first_words for one in shown)
     if days and (secret or (wanted.user_id and not wanted.narrows)):
         remains.append(PREFER_ERASE.format(what="a secret" if secret else "a person's data", days=days))
@@ -293,15 +297,18 @@ async def _learned(scope: Scope, sources: Mapping[str, Sources], options: Option
         return None
 
 
-def _about_learnings(learned: Learned | None, options: Options, target: Target) -> list[str]:
-    """Return sentences about the learnings that stay."""
+def _about_learnings(learned: Learned | None, options: Options, target: Target, *, found: bool) -> list[str]:
+    """Return sentences about what was learned from it, and what of that stays."""
     if learned is None:
         return [LEARNED_UNKNOWN]
-    if not learned.learns or isinstance(target, User):
+    if isinstance(target, User):
         return []
-    goes = options.include_learnings
-    taught = goes and target.noun != "learning"  # those of learnings are named by the target
+    if not learned.learns:
+        return [NOTHING_LEARNED] * found
+    goes, others = options.include_learnings, target.noun != "learning"
+    taught = goes and others  # those of learnings are named by the target
     said = {
+        NOTHING_KNOWN: found and others and not learned.count,
         LEARNINGS_STAY: 0 if goes else learned.count,
         SHARED: sum(bool(one.others) for one in learned.fed.values()) if taught else 0,
         UNLINKED: learned.unlinked,

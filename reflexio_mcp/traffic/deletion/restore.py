@@ -159,7 +159,7 @@ async def restore(
         act.remains.append(TURNS_LOST.format(number=act.turns_lost))
     unfinished = act.stopped or not {"left", "unknown"}.isdisjoint(act.became.values())
     return Restored(
-        notice=NOTICE,
+        notice=NOTICE if act.became else "",
         status="incomplete" if unfinished else "complete",
         number=undo.number,
         restored=sum(act.back.values(), Counts()),

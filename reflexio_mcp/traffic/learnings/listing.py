@@ -62,6 +62,7 @@ async def list_learnings(scope: Scope, selection: Selection, *, limit: int, curs
         notice=NOTICE if rows else "",
         of=shown_name(" ".join(selection.describe().split()), QUOTE_CHARS),
         returned=len(rows),
+        cut_by_size=len(rows) < len(page),
         total=learned.count,
         learnings=rows,
         users_not_read=learned.users_left_out,

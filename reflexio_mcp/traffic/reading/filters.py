@@ -140,22 +140,22 @@ def search(contains: str, finding: str, items: Items) -> Items:
     ]
 
 
-def matched(item: RequestWithInteractions, words: Words) -> tuple[Matched, int | None]:
-    """Return the first part of a request with one of the words, and the interaction if it is in a text."""
+def matched(item: RequestWithInteractions, words: Words) -> tuple[Matched | None, int | None]:
+    """Return the first part of a request with one of the words; for a text, its interaction instead."""
     for part, index, text in _texts(item):
         if words.terms_in(text):
             return part, index
     for part, text in _ids(item):
         if words.terms_in(text, is_id=True):
             return part, None
-    return "text", None
+    return None, None
 
 
-def _texts(item: RequestWithInteractions) -> Iterator[tuple[Matched, int | None, str]]:
+def _texts(item: RequestWithInteractions) -> Iterator[tuple[Matched | None, int | None, str]]:
     for index, turn in enumerate(item.interactions):
         for text in texts_of(turn):
             if text:
-                yield "text", index, text
+                yield None, index, text
     for turn in item.interactions:
         for text in _tool_texts([*turn.tools_used, *turn.retrieved_learnings]):
             yield "tool data", None, text
@@ -316,7 +316,8 @@ class TrafficFilter:
             parts.append("for evaluation only" if self.evaluation_only else "not for evaluation only")
         if self.finding:
             among = f" among the {ASKED} newest" if self.finding in ASKED_FINDINGS else ""
-            parts.append(f"found as {self.finding}{among}")
+            stays = " of a request that stays" if self.finding == "duplicate" else ""
+            parts.append(f"found as {self.finding}{stays}{among}")
         if self.contains:
             parts.append(f"containing {words_of(self.contains).described(most)}" if words else WORDS_NOT_KEPT)
         return ", ".join(parts) or NO_FILTER

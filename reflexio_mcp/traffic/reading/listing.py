@@ -103,6 +103,7 @@ async def list_sessions(
             return 0
         row = await walk.showing.session(part.session_id, others, matching)
         if not room.take(row):
+            walk.cut_by_size = True
             return 0
         rows.append(row)
         return len(matching)
@@ -167,6 +168,7 @@ async def list_requests(
         rows: list[RequestRow] = []
         for row in await walk.showing.requests(matching[:left]):
             if not space.take(row, 0 if rows else len(part.session_id) + HEAD_CHARS):
+                walk.cut_by_size = True
                 break
             rows.append(row)
         if rows:
@@ -220,6 +222,7 @@ class _Walk:
         batch = max(SESSIONS_AT_ONCE, limit) if self.wanted.looks_inside else limit
         self.place: Cursor | None = None
         self.full = False
+        self.cut_by_size = False
         self.total: int | None = None
         self._pager = SessionPager(scope, self.wanted, after=after, batch=batch)
         self._scope = scope
@@ -241,6 +244,7 @@ class _Walk:
 
     async def _look(self, take: Take) -> None:
         self.place, self.full, self.total, self._looked, self._oldest = None, False, None, 0, None
+        self.cut_by_size = False
         rows = self._before
         until = time.monotonic() + LOOK_SECONDS
         async for part in self._pager.slices():
@@ -285,6 +289,7 @@ class _Walk:
                 complete=complete,
             ),
             "returned": len(rows),
+            "cut_by_size": self.cut_by_size,
             "total": self.total,
             "unreadable": list(gaps[:GAPS_SHOWN]),
             "cursor": cursor,
