@@ -183,9 +183,10 @@ async def finish(
             await job.finished.wait()
     if job.receipt is None:
         raise job.error or TimeoutError
-    status = "incomplete" if job.receipt.next else "complete"
-    notice = NOTICE if job.receipt.not_deleted or job.receipt.change else ""
-    return _answer(Deletion(notice=notice, status=status, receipt=job.receipt))
+    receipt = job.receipt
+    shows = receipt.reason or receipt.change or receipt.not_deleted
+    status = "incomplete" if receipt.next else "complete"
+    return _answer(Deletion(notice=NOTICE if shows else "", status=status, receipt=receipt))
 
 
 def _answer(done: Deletion) -> CallToolResult:
