@@ -5,6 +5,7 @@ address can call the server: the token of the address works once, for a key that
 command ends when the page is closed.
 """
 
+import json
 import logging
 import secrets
 import socket
@@ -19,6 +20,7 @@ from typing import Any, Final
 import anyio
 import uvicorn
 from mcp import Client
+from mcp.types import CallToolRequest, CallToolRequestParams, CallToolResult
 from pydantic import BaseModel, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -104,6 +106,7 @@ class _Window:
         self._token = secrets.token_urlsafe(32)
         self._key = ""
         self._beats = 0
+        self._progress: dict[str, str] = {}
         self.address = f"http://{self._host}/#{self._token}"
         routes = [
             Route("/", self._guarded(_html(*shell()))),
@@ -157,19 +160,30 @@ class _Window:
     async def _call(self, request: Request) -> Response:
         call = _Call.model_validate_json(await request.body())
         page_pass: Any = {PAGE_KEY: call.meta[PAGE_KEY]} if PAGE_KEY in call.meta else None
+        token = call.meta.get("progressToken")
+
+        async def progress(done: float, total: float | None, message: str | None) -> None:
+            if token is not None and message:
+                self._progress[str(token)] = message
+
+        params = CallToolRequestParams(name=call.name, arguments=call.arguments, _meta=page_pass)
         try:
-            result = await self._client.call_tool(call.name, call.arguments, meta=page_pass)
+            # `call_tool` would check each row against the output schema, which takes as long as to make it.
+            result = await self._client.session.send_request(
+                CallToolRequest(params=params), CallToolResult, progress_callback=progress
+            )
         except Exception as error:  # noqa: BLE001 - the page shows whatever the protocol raises
             return JSONResponse({"error": str(error)})
         return JSONResponse({"result": result.model_dump(mode="json", by_alias=True, exclude_none=True)})
 
     async def _alive(self, request: Request) -> Response:
-        return StreamingResponse(self._beat(), media_type="text/plain")
+        return StreamingResponse(self._beat(), media_type="application/jsonl")
 
     async def _beat(self) -> AsyncIterator[str]:
         while not self.server.should_exit:
             self._beats += 1
-            yield "."
+            yield json.dumps(self._progress) + "\n"
+            self._progress.clear()
             await anyio.sleep(BEAT_SECONDS)
 
 

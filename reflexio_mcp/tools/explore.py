@@ -28,8 +28,6 @@ GO_ON: Final = "These are the newest; list_sessions goes on."
 async def explore_traffic(
     call: Call, asked: TrafficFilter, detail: parameters.ListDetail = "summary"
 ) -> Annotated[CallToolResult, SessionPage]:
-    import uuid
-
     async with ProgressReporter(call).steady("looking through"):
         page = await list_sessions(scope_of(call), asked, limit=SESSIONS_TOLD, detail=detail)
     # Without a session a connection of 2025 does not say again what its client can.
@@ -37,8 +35,7 @@ async def explore_traffic(
     notes = [*page.notes, *([GO_ON] if page.cursor else []), *([NO_PAGE] if shows_none else [])]
     page = page.model_copy(update={"notes": notes, "cursor": None})
     result = answer(page, text.session_page(page))
-    # Under this name the page keeps where it was, for when the conversation is opened again.
-    result.meta = {"viewUUID": str(uuid.uuid4()), **page_pass(call)}
+    result.meta = page_pass(call)
     return result
 
 

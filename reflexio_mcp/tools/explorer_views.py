@@ -4,10 +4,11 @@ The answers are for the page, not for the model: whole pages of rows, in structu
 masked, cut and confined as everywhere, and secrets in it are covered until the person uncovers them.
 """
 
-import sys
+import threading
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import anyio.to_thread
 
@@ -43,6 +44,9 @@ __all__ = ["export", "findings", "one_request", "plan", "rows", "rows_by_id"]
 IDS_AT_ONCE: Final = 500
 """Most requests that one call may name."""
 
+SCREEN_SESSIONS: Final = 20
+"""Sessions on the first page, which comes at once because it is small."""
+
 REQUEST_CHARS: Final = 64_000
 """Characters of one request in one answer."""
 
@@ -58,6 +62,10 @@ LEARNING_CHARS: Final = 300
 
 _NO_TEXT: Final = 10**9
 """Answers for the page have no text form."""
+
+
+_words_shown = threading.Event()
+"""Set once what finds secrets has been loaded, if the stored words need it."""
 
 
 def _everything() -> Room:
@@ -76,7 +84,7 @@ async def rows(
         hurried: leave the words out if the formats of secrets have yet to be loaded, which takes a second or more.
     """
     scope = scope_of(call)
-    waits = hurried and not (scope.masked or "kingfisher_sdk" in sys.modules)
+    waits = hurried and not (scope.masked or _words_shown.is_set())
     wanted = open_cursor(scope, cursor, "requests", asked).filter if cursor else asked
     # A list leaves out what its filter names; the page keeps the rows of several filters together.
     named = {name: value for name, value in _names(scope, wanted).items() if value and name != "session_id"}
@@ -86,8 +94,11 @@ async def rows(
         limit=limit,
         cursor=cursor,
         detail="masked" if waits else "summary",
+        most_sessions=None if cursor else SCREEN_SESSIONS,
         room=_everything,
     )
+    if not waits:
+        _words_shown.set()
     return ExplorerData(
         notice=NOTICE,
         view="rows",
@@ -109,7 +120,9 @@ def _state(call: Call, wanted: TrafficFilter) -> ExplorerState:
     here = "this computer" if call.headers is None else "the server"
     return ExplorerState(
         whose=visible(scope.user_id),
-        where=here if settings.embedded else visible(place_shown(call)) or "Reflexio",
+        where=here
+        if settings.embedded
+        else visible(urlsplit(place_shown(call)).netloc or place_shown(call)) or "Reflexio",
         keeper=here,
         masked=settings.mask,
         recovery_days=settings.recovery_days,

@@ -114,13 +114,13 @@ class Relay {
  * Returns what a test needs: `view` (the frame), `page`, `bridge`, `messages` to the model, `calls`, `problems`.
  */
 export async function explore(browser, client, {
-  input = {}, width = 1280, height = 720, theme = "light", context = {}, capabilities = {}, intercept, storage, media = {}, result,
+  input = {}, width = 1280, height = 720, theme = "light", context = {}, capabilities = {}, intercept, media = {},
 } = {}) {
   const { tools } = await client.listTools();
   const tool = tools.find((one) => one.name === "explore_traffic");
   const uri = tool._meta.ui.resourceUri;
   const { contents: [resource] } = await client.readResource({ uri });
-  const made = storage ?? await browser.newContext({ viewport: { width, height }, colorScheme: theme, reducedMotion: "reduce", ...media });
+  const made = await browser.newContext({ viewport: { width, height }, colorScheme: theme, reducedMotion: "reduce", ...media });
   const problems = [];
   await made.route("**/*", (route) => {
     const url = route.request().url();
@@ -182,7 +182,7 @@ export async function explore(browser, client, {
   await page.evaluate((url) => { document.getElementById("view").src = url; }, VIEW_URL);
   await ready;
   await bridge.sendToolInput({ arguments: input });
-  const told = result ?? await client.callTool({ name: "explore_traffic", arguments: input });
+  const told = await client.callTool({ name: "explore_traffic", arguments: input });
   await bridge.sendToolResult(told);
   const view = page.frame({ url: VIEW_URL });
   return { page, view, bridge, relay, calls, messages, files, sizes, problems, result: told, resource, tool, looked, context: made };

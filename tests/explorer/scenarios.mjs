@@ -45,13 +45,6 @@ async function comesTo(check) {
   }
 }
 
-/** Leave the page as a person does, who closes its window. */
-async function leave(page) {
-  // Closing a page in the browser's driver does not wait for what the page does then; going elsewhere does.
-  await page.goto("about:blank");
-  await page.close();
-}
-
 /** Where an element is and how large, however often the page draws it anew meanwhile. */
 async function boxOf(locator) {
   for (;;) {
@@ -284,21 +277,13 @@ export async function offersNoDeletionWhereNoneIsOffered(browser) {
 }
 
 export async function readsMoreOnceTheFilterLetsMoreThrough(browser) {
-  const input = { source: "slack" };
-  const it = await opened(browser, { input });
+  const it = await opened(browser, { input: { source: "slack" } });
   const { view } = it;
   await view.locator("#words").fill("label printer");
   await until(view, /^\d+ of \d+ requests? in/);
   await view.locator("#reset").click();
   await until(view, /^398 requests in 99 sessions$/);
-  await leave(it.page);
-  // The conversation is opened again, with the arguments of that time.
-  const again = await explore(browser, it.client, { input, storage: it.context, result: it.result });
-  await until(again.view, /^398 requests in 99 sessions$/);
-  assert.equal(await again.view.locator("#source").inputValue(), "");
-  assert.deepEqual(again.problems, []);
-  await again.context.close();
-  await it.client.close();
+  await it.done();
 }
 
 export async function findsTheWordsItIsOpenedWith(browser) {
@@ -405,14 +390,11 @@ export async function exportsWhatIsSelected(browser) {
   assert.equal(file.uri, "file:///requests.jsonl");
   assert.deepEqual(lines.map((one) => one.session_id), Array(4).fill("standup-5f0c2a9be1d4"));
   assert.match(lines[0].interactions[0].content, /stand-up/);
-  await it.context.close();
-  await it.client.close();
-  // A host that saves no files shows the text to copy.
+  await it.done();
+  // A host that saves no files is not asked to.
   const other = await opened(browser, { capabilities: { downloadFile: undefined } });
   await selectSession(other.view, "2 users");
-  await other.view.locator("#export").click();
-  assert.equal((await other.view.locator("#sheet textarea").inputValue()).trim().split("\n").length, 4);
-  assert.match(await summary(other.view), /^398 requests/);
+  assert.ok(await other.view.locator("#export").isHidden());
   await other.done();
 }
 
@@ -542,21 +524,6 @@ export async function saysWhenTheHostRefuses(browser) {
   assert.ok(await it.view.locator(".body .session", { hasText: "2 users" }).isVisible());
   await it.context.close();
   await client.close();
-}
-
-export async function opensWhereItWas(browser) {
-  const it = await opened(browser);
-  await it.view.locator("#source").selectOption("=slack");
-  await it.view.locator(".body .session", { hasText: "2 users" }).click();
-  await bubble(it.view).first().waitFor();
-  const said = await summary(it.view);
-  await leave(it.page);
-  const again = await explore(browser, it.client, { storage: it.context, result: it.result });
-  await settled(again.view);
-  assert.equal(await summary(again.view), said);
-  await bubble(again.view, "stand-up").first().waitFor();
-  await again.context.close();
-  await it.client.close();
 }
 
 export async function takesOnTheHostsLooks(browser) {
@@ -787,12 +754,12 @@ async function way(to) {
   const { hostname, port } = new URL(to);
   const open = new Set();
   let away = false;
-  let left = Infinity;
+  let [counts, left] = ["", Infinity];
   const server = createServer((from) => {
     if (away) return from.destroy();
     const on = dial(Number(port), hostname);
     from.on("data", (text) => {
-      if (text.includes("/api/delete_requests_by_ids") && --left < 0) cut();
+      if (text.includes(counts) && --left < 0) cut();
     });
     for (const one of [from, on]) {
       open.add(one);
@@ -806,7 +773,7 @@ async function way(to) {
   return {
     url: `http://127.0.0.1:${server.address().port}`,
     cut,
-    cutAfter: (deletions) => { left = deletions; },
+    cutAfter: (path, calls) => { [counts, left] = [path, calls]; },
     mend: () => { away = false; left = Infinity; },
     close: () => server.close(),
   };
@@ -860,7 +827,7 @@ export async function saysHowFarItCameWhenItIsCutOff(browser) {
   await view.locator("#all").click();
   await view.locator("#delete").click();
   await view.locator(".typed input").fill("2,500");
-  backend.cutAfter(1);
+  backend.cutAfter("/api/delete_requests_by_ids", 1);
   await view.locator("#sheet .final").click();
   await view.locator("#sheet-title", { hasText: /^Not known whether [\d,]+ were deleted$/ }).waitFor();
   assert.match(await sheet(view).textContent(), /It ended early: /);
@@ -874,6 +841,132 @@ export async function saysHowFarItCameWhenItIsCutOff(browser) {
   assert.equal(await view.locator("#selected").textContent(), "2,000 requests in 400 sessions, 7 users");
   await it.done();
   backend.close();
+}
+
+export async function goesOnWithAnUndoThatWasCutOff(browser) {
+  const backend = await way(process.env.BACKEND);
+  const it = await opened(browser, { client: { env: { REFLEXIO_URL: backend.url } } });
+  const { view } = it;
+  await until(view, /^300 requests in 60 sessions$/);
+  await it.looked();
+  await view.locator("#all").click();
+  await view.locator("#delete").click();
+  await view.locator(".typed input").fill("300");
+  await view.locator("#sheet .final").click();
+  await view.locator("#sheet-title", { hasText: "300 deleted, checked by reading again" }).waitFor();
+  backend.cutAfter("/api/publish_interaction", 120);
+  await button(view, "Undo").click();
+  const title = view.locator("#sheet-title", { hasText: / of 300 requests are back$/ });
+  await title.waitFor();
+  const back = Number.parseInt(await title.textContent(), 10);
+  assert.ok(back > 0 && back <= 120, `${back} are back`);
+  assert.deepEqual(await axe(view), []);
+  backend.mend();
+  await button(view, "Go on").click();
+  await view.locator("#sheet-title", { hasText: /^300 requests are back$/ }).waitFor();
+  await button(view, "Close").click();
+  await until(view, /^300 requests in 60 sessions$/);
+  await it.done();
+  backend.close();
+}
+
+export async function undoesTenThousand(browser) {
+  const it = await command(browser);
+  const { view, page } = it;
+  const patience = { timeout: 500_000 };
+  await until(view, /^10,000 requests in 2,000 sessions$/);
+  await view.locator("#all").click();
+  await view.locator("#delete").click();
+  await view.locator(".typed input").fill("10,000");
+  await view.locator("#sheet .final").click();
+  await view.locator("#sheet-title", { hasText: "10,000 deleted, checked by reading again" }).waitFor(patience);
+  await button(view, "Undo").click();
+  await view.locator("#sheet [role=status]", { hasText: /^[1-9][\d,]* of 10,000 requests are back\.$/ }).waitFor(patience);
+  await view.locator("#sheet-title", { hasText: /^10,000 requests are back$/ }).waitFor(patience);
+  await button(view, "Close").click();
+  await until(view, /^10,000 requests in 2,000 sessions$/);
+  assert.deepEqual(it.problems, []);
+  await page.close();
+  assert.equal(await it.ended, 0);
+}
+
+/** Take back, correct and undo learnings of one user where the server is for everybody. */
+export async function takesBackAndCorrectsWhatWasLearned(browser) {
+  const learned = [
+    { learning_id: "profile:1", content: "Looks after the import job.", from_requests: [{ request_id: "req-shared-0", interactions: [1] }] },
+    { learning_id: "profile:2", content: "Key [redacted: password].", from_requests: [{ request_id: "req-shared-0", interactions: [1] }] },
+  ].map((one) => ({ state: "current", user_id: "maria.keller", ...one }));
+  const given = [];
+  const plan = { goes: { learnings: 1 }, confirm: "C1" };
+  const receipt = { number: 98, deleted: { learnings: 1 }, way_back: { state: "whole", until: new Date(Date.now() + 1e8).toISOString() } };
+  const answer = (structuredContent, text = "Done.") => ({ content: [{ type: "text", text }], structuredContent });
+  // The embedded store learns nothing: what a server that learns says is put in.
+  const intercept = async ({ name, arguments: asked }, forward) => {
+    if (name === "list_learnings") return answer({ learnings: asked.session_id.startsWith("standup") ? learned : [] });
+    const ours = ["delete_learnings", "correct_learning"].includes(name) || asked.deletion === 98;
+    if (ours) given.push([name, asked]);
+    if (name === "delete_learnings") return answer(asked.confirm ? { status: "complete", receipt } : { status: "planned", plan });
+    if (name === "correct_learning" && asked.confirm) {
+      learned[0].content = asked.content;
+      return answer({ status: "complete", receipt: { ...receipt, deleted: {}, corrected: 1 } });
+    }
+    if (name === "correct_learning")
+      return answer({ status: "planned", plan: { ...plan, goes: {}, change: { before: learned[0].content, after: asked.content } } });
+    if (asked.deletion === 98) return answer(asked.confirm ? { restored: { learnings: 1 } } : { planned: { learnings: 1 }, confirm: "C2" });
+    const result = await forward();
+    result.structuredContent?.state?.tools.push("list_learnings", "delete_learnings", "correct_learning");
+    if (result.structuredContent?.plan?.learned) Object.assign(result.structuredContent.plan, { learnings: 2, learned: learned.map((one) => ({ ...one, kept: [] })) });
+    return result;
+  };
+  const it = await opened(browser, { intercept });
+  const { view } = it;
+  await view.locator(".body .session", { hasText: "2 users" }).click();
+  const cards = view.locator("#conversation .card");
+  const card = cards.filter({ hasText: "import job" });
+  await card.locator("button", { hasText: "Take back" }).click();
+  await button(view, "Take it back").click();
+  await view.locator("#sheet-title", { hasText: "Taken back" }).waitFor();
+  const whose = { learning_ids: ["profile:1"], user_id: "maria.keller" };
+  assert.deepEqual(given.splice(0), [["delete_learnings", whose], ["delete_learnings", { ...whose, confirm: "C1" }]]);
+  await button(view, "Undo").click();
+  await view.locator("#sheet-title", { hasText: "1 learning is back" }).waitFor();
+  await button(view, "Close").click();
+  given.length = 0;
+
+  // What is covered cannot be written anew without being lost.
+  assert.equal(await cards.filter({ hasText: "Key" }).locator("button", { hasText: "Correct" }).count(), 0);
+  await card.locator("button", { hasText: "Correct" }).click();
+  assert.equal(await view.locator("#sheet textarea").inputValue(), "Looks after the import job.");
+  assert.deepEqual(await axe(view), []);
+  await view.locator("#sheet textarea").fill("Hands the import job over.");
+  await button(view, "Show the change").click();
+  await view.locator("#sheet ins", { hasText: "Hands the import job over." }).waitFor();
+  assert.equal(await view.locator("#sheet del").textContent(), "Looks after the import job.");
+  assert.equal(await view.evaluate(() => document.activeElement.textContent), "Keep the old text");
+  assert.match(await sheet(view).textContent(), /A copy is kept on this computer until/);
+  assert.deepEqual(await axe(view), []);
+  await button(view, "Correct it").click();
+  await view.locator("#sheet-title", { hasText: "Corrected" }).waitFor();
+  const wanted = { learning_id: "profile:1", content: "Hands the import job over.", user_id: "maria.keller" };
+  assert.deepEqual(given.splice(0), [["correct_learning", wanted], ["correct_learning", { ...wanted, confirm: "C1" }]]);
+  await button(view, "Close").click();
+  await cards.filter({ hasText: "Hands the import job over." }).waitFor();
+  await comesTo(() => assert.equal(it.messages.at(-1), "In the explorer, the person corrected 1 learning."));
+
+  // A part of the learnings goes with the requests, and comes back with them.
+  await selectSession(view, "2 users");
+  await view.locator("#delete").click();
+  await view.locator("label.option", { hasText: "Hands the import job over." }).locator("input").check();
+  await view.locator(".typed input").fill("4");
+  await view.locator("#sheet .final").click();
+  await view.locator("#sheet-title", { hasText: "4 deleted, checked by reading again" }).waitFor();
+  assert.match(await sheet(view).textContent(), /1 learning deleted with them/);
+  assert.deepEqual(given.splice(0), [["delete_learnings", whose], ["delete_learnings", { ...whose, confirm: "C1" }]]);
+  await button(view, "Undo").click();
+  await view.locator("#sheet-title", { hasText: "4 requests are back" }).waitFor();
+  assert.deepEqual(given, [["restore_requests", { deletion: 98 }], ["restore_requests", { deletion: 98, confirm: "C2" }]]);
+  await button(view, "Close").click();
+  await it.done();
 }
 
 export async function showsHostileTextAsText(browser) {
@@ -1139,6 +1232,61 @@ export async function holdsASessionOfManyRequests(browser) {
   assert.deepEqual(it.problems, []);
   await it.context.close();
   await client.close();
+}
+
+/** Milliseconds of processor time that each task of the page takes while something is done. */
+async function tasksOf(browser, page, work) {
+  await browser.startTracing(page, { categories: ["disabled-by-default-devtools.timeline", "__metadata"] });
+  const result = await work();
+  const { traceEvents } = JSON.parse((await browser.stopTracing()).toString());
+  const main = new Set(traceEvents.filter((one) => one.args?.name === "CrRendererMain").map((one) => `${one.pid} ${one.tid}`));
+  const tasks = traceEvents.filter((one) => one.name === "RunTask" && main.has(`${one.pid} ${one.tid}`)).map((one) => (one.tdur ?? 0) / 1_000);
+  return { result, tasks };
+}
+
+/** Prints what a page with 10,000 requests takes whose server is warm, beside the time of a fixed piece of work. */
+export async function isQuickWithManyRequests(browser) {
+  const it = await command(browser);
+  const { page } = it;
+  const calls = new Set();
+  page.on("request", (request) => { if (request.url().endsWith("/call")) calls.add(request); });
+  for (const end of ["requestfinished", "requestfailed"]) page.on(end, (request) => calls.delete(request));
+  const read = async (view) => {
+    await until(view, /^10,000 requests in 2,000 sessions$/);
+    await comesTo(async () => assert.equal(calls.size, 0));
+    await view.evaluate(() => new Promise((resolve) => requestIdleCallback(resolve)));
+    await comesTo(async () => assert.equal(calls.size, 0));
+  };
+  await read(it.view);
+  const { result: view, tasks } = await tasksOf(browser, page, async () => {
+    await page.reload();
+    await page.waitForSelector("#view:not([hidden])");
+    const frame = page.frame({ url: /\/page$/ }) ?? await page.waitForEvent("framenavigated").then((one) => one);
+    await read(frame);
+    return frame;
+  });
+  const changes = [["source", "=slack"], ["user", "=user-3"], ["user", ""], ["source", ""]];
+  const { tasks: changing } = await tasksOf(browser, page, () => view.evaluate(async (those) => {
+    for (const [id, value] of those) {
+      const select = document.getElementById(id);
+      select.value = value;
+      select.dispatchEvent(new Event("change"));
+      await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+    }
+  }, changes));
+  const { first, unit } = await view.evaluate(() => {
+    const loops = Array.from({ length: 15 }, () => {
+      const before = performance.now();
+      Array.from({ length: 60_000 }, (_, at) => (at * 7919) % 60_013).sort((a, b) => a - b);
+      return performance.now() - before;
+    });
+    const [asks, usable] = ["asks", "usable"].map((name) => performance.getEntriesByName(`explorer-${name}`)[0].startTime);
+    return { first: usable - asks, unit: Math.min(...loops) };
+  });
+  const figures = { first, frame: Math.max(...tasks), filter: changing.reduce((sum, one) => sum + one, 0) / changes.length, unit };
+  console.log(JSON.stringify(figures), tasks.filter((one) => one > 15).map(Math.round).join(" "));
+  await page.close();
+  await it.ended;
 }
 
 /** Draw the pictures of the documentation anew, into the folder that OUT names. */

@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from reflexio_mcp.embedded_store.database import Database
@@ -234,4 +235,5 @@ KINDS: dict[str, Callable[[], list[Request]]] = {
     "hostile": hostile,
     "long": long_turn,
     "scripts": scripts,
+    "ten thousand": partial(many, 10_000),
 }

@@ -175,12 +175,12 @@ def test_the_token_is_in_no_command_line(tmp_path: Path) -> None:
 def test_a_reload_does_not_end_it_and_the_end_of_the_page_does(running: Running) -> None:
     key = running.open()
     with closing(running.asked("POST", "/alive", {}, key=key)) as connection:
-        assert connection.getresponse().read(1) == b"."
+        assert connection.getresponse().read(1) == b"{"
     with (
         closing(running.asked("POST", "/alive", {}, key=key)) as connection,
         connection.getresponse() as alive,
     ):
-        assert alive.read(1) == b"."
+        assert alive.read(1) == b"{"
         assert running.ask("POST", "/call", {"name": "list_sessions", "arguments": {}}, key=key).status == 200
     assert running.process.wait(30) == 0
 

@@ -37,12 +37,13 @@ SCENARIOS: list[tuple[str, str, dict[str, str]]] = [
     ("leavesInPlaceWhatIsInUseWhenMoreArrives", "the team", {}),
     ("showsRowsBeforeTheirWords", "the team", {}),
     ("saysWhatCameOfItWhoeverListens", "team", {}),
+    ("takesBackAndCorrectsWhatWasLearned", "team", WITH_COPIES),
     ("exportsWhatIsSelected", "the team", {}),
+    ("undoesTenThousand", "ten thousand", WITH_COPIES),
     ("worksByKeyboardAlone", "team", {}),
     ("asksTheHostsFormToo", "team", {}),
     ("saysWhenTheSetHasChanged", "team", {}),
     ("saysWhenTheHostRefuses", "team", {}),
-    ("opensWhereItWas", "the team", {}),
     ("takesOnTheHostsLooks", "the team", {}),
     ("fitsEveryWidth", "the team", {}),
     ("satisfiesAxe", "the team", {}),
@@ -65,8 +66,12 @@ def test_a_person_can_rely_on_it(play: Play, name: str, kind: str, variables: di
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("name", "stored"),
-    [("livesThroughABackendThatGoesAway", team()), ("saysHowFarItCameWhenItIsCutOff", many(2_500))],
-    ids=["while it is read", "in the middle of a deletion"],
+    [
+        ("livesThroughABackendThatGoesAway", team()),
+        ("saysHowFarItCameWhenItIsCutOff", many(2_500)),
+        ("goesOnWithAnUndoThatWasCutOff", many(300)),
+    ],
+    ids=["while it is read", "in the middle of a deletion", "in the middle of an undo"],
 )
 async def test_a_backend_that_goes_away_is_told_of(
     play: Play, tmp_path: Path, name: str, stored: list[Request]
@@ -74,7 +79,7 @@ async def test_a_backend_that_goes_away_is_told_of(
     async with tenant_backend() as backend:
         write(tmp_path / "backend.db", stored)
         backend.stores["its-key"] = EmbeddedStore(str(tmp_path / "backend.db"))
-        given = {"BACKEND": backend.url, "REFLEXIO_API_KEY": "its-key"}
+        given = {"BACKEND": backend.url, "REFLEXIO_API_KEY": "its-key", **WITH_COPIES}
         await anyio.to_thread.run_sync(partial(play, name, "", **given))
 
 
@@ -118,6 +123,8 @@ def test_every_scenario_is_played() -> None:
         "doesTheWholeJobWithoutAnAssistant",
         "livesThroughABackendThatGoesAway",
         "saysHowFarItCameWhenItIsCutOff",
+        "goesOnWithAnUndoThatWasCutOff",
+        "isQuickWithManyRequests",
     }
     assert set(written) - elsewhere == {name for name, _, _ in SCENARIOS}
 

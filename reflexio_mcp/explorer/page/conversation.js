@@ -1,40 +1,15 @@
 /** A session read from top to bottom: what was said, what is found in it, and what was learned from it. */
 
-import { aroundSecrets, el, fill, stored, withChips } from "./dom.js";
-import { counted, number, shortened } from "./format.js";
+import { aroundSecrets, byId, el, fill, stored, withChips } from "./dom.js";
+import { counted, number, ruleWords, shortened } from "./format.js";
 import { messageOf } from "./host.js";
 
 /** @typedef {import("./rows.js").Row} Row */
-/** @typedef {import("./reading.js").Detail} Detail */
 /** @typedef {import("./reading.js").Turn} Turn */
 /**
- * @typedef {object} Learning as `list_learnings` gives it
- * @property {string} learning_id
- * @property {string} [state]
- * @property {string} [changed_at]
- * @property {string} [user_id]
- * @property {string} [content]
- * @property {number} [characters] of the content, where it is hidden
- * @property {string} [trigger]
- * @property {string} [quotes]
- * @property {{request_id: string, interactions: number[]}[]} [from_requests] interactions are counted from 1
- * @property {number} [more_requests]
- */
-/**
- * @typedef {object} ConversationOwner what the conversation asks of the page
- * @property {(session: string) => Row[]} rows of a session, newest first
- * @property {(row: Row) => Detail} detail of a request; begins to load it
- * @property {(row: Row) => void} more load the rest of a request
- * @property {(row: Row, turn: Turn) => Promise<string>} whole the text of an interaction with its secrets
- * @property {((given: Record<string, any>) => Promise<any>) | null} list what was learned, if anything can be
- * @property {((learning: Learning) => void) | null} takeBack
- * @property {((rows: Row[]) => void) | null} remove
- * @property {((row: Row, turn: Turn) => void) | null} removeTurn
- * @property {(rule: string) => {words: string, why: string, grave: boolean}} rule
- * @property {(ids: Set<string>) => void} light
- * @property {(text: string) => void} copy
- * @property {() => void} closed
- * @property {() => import("./format.js").Clock} clock
+ * @typedef {{learning_id: string, state?: string, changed_at?: string, user_id?: string, content?: string, characters?: number,
+ *   trigger?: string, quotes?: string, from_requests?: {request_id: string, interactions: number[]}[], more_requests?: number}} Learning
+ *   as `list_learnings` gives it: `characters` where the content is hidden, interactions counted from 1
  */
 
 /** Requests that are shown before the page asks whether to go on. */
@@ -43,10 +18,10 @@ const FOLD_LINES = 12;
 const FOLD_CHARS = 900;
 
 export class Conversation {
-  /** @param {HTMLElement} place @param {ConversationOwner} owner */
-  constructor(place, owner) {
-    this.place = place;
-    this.owner = owner;
+  /** @param {import("./main.js").Page} page */
+  constructor(page) {
+    this.page = page;
+    this.place = byId("conversation");
     this.session = "";
     /** The request that was opened; it is scrolled to. */
     this.request = "";
@@ -80,15 +55,15 @@ export class Conversation {
     this.asked += 1;
     this.learnings = [];
     this.draw();
-    this.owner.light(new Set());
-    this.owner.closed();
+    this.page.light([]);
+    this.page.closed();
   }
 
   /** Read again what was learned, and draw everything anew. */
   async reload() {
     this.learnings = [];
     this.cursor = "";
-    this.remark = this.session && this.owner.list ? "Looking for what was learned." : "";
+    this.remark = this.session && this.page.reading.can("list_learnings") ? "Looking for what was learned." : "";
     this.draw();
     if (this.session) await this.more();
   }
@@ -96,16 +71,16 @@ export class Conversation {
   async more() {
     const turn = ++this.asked;
     const { session } = this;
-    const { list } = this.owner;
-    if (!list || !session) return;
+    const { reading, host } = this.page;
+    if (!reading.can("list_learnings") || !session) return;
     try {
-      const answer = await list({ session_id: session, limit: 50, ...(this.cursor ? { cursor: this.cursor } : {}) });
+      const answer = await host.ask("list_learnings", { session_id: session, limit: 50, ...(this.cursor ? { cursor: this.cursor } : {}) });
       if (turn !== this.asked) return;
       this.learnings.push(...(answer.learnings ?? []));
       this.cursor = answer.cursor ?? "";
       this.remark = remarkOn(answer, this.learnings.length);
       this.failed = false;
-      this.owner.light(new Set(this.learnings.flatMap((one) => requestsOf(one))));
+      this.page.light(this.learnings.flatMap((one) => requestsOf(one)));
     } catch (error) {
       if (turn !== this.asked) return;
       this.remark = `What was learned is not known. ${messageOf(error)}`;
@@ -117,7 +92,7 @@ export class Conversation {
   /** Draw a request again, where it is shown. @param {string} id */
   refresh(id) {
     const before = this.part(id);
-    const row = before && this.owner.rows(this.session).find((one) => one.id === id);
+    const row = before && this.page.reading.index.ofSession(this.session).find((one) => one.id === id);
     if (before && row) before.replaceWith(this.said(row));
   }
 
@@ -141,7 +116,7 @@ export class Conversation {
       fill(this.place);
       return;
     }
-    const rows = this.owner.rows(this.session).reverse();
+    const rows = this.page.reading.index.ofSession(this.session).reverse();
     const shown = rows.slice(0, Math.max(this.shown, rows.findIndex((row) => row.id === this.request) + 1));
     const known = new Set(shown.map((row) => row.id));
     // What comes from no request that is here stands at the end.
@@ -166,7 +141,7 @@ export class Conversation {
 
   /** The name of the session, whose it is, and what can be done with all of it. @param {Row[]} rows the first on top */
   head(rows) {
-    const { remove, copy } = this.owner;
+    const { doing, reading, sheet } = this.page;
     const users = [...new Set(rows.map((row) => row.user))];
     return el("header", { class: "topline" },
       el("div", { class: "title" },
@@ -174,16 +149,17 @@ export class Conversation {
         el("p", { class: "facts" },
           ...users.slice(0, 3).flatMap((user, at) => [at > 0 && ", ", stored(shortened(user))]), users.length > 3 && ` and ${users.length - 3} more`,
           ` · ${counted(rows.length, "request")} · session `, stored(shortened(this.session, 28), "mono"),
-          el("button", { class: "link small", type: "button", onclick: () => copy(this.session) }, "Copy session id"))),
+          el("button", { class: "link small", type: "button", onclick: () => void doing.copy(this.session) }, "Copy session id"))),
       el("div", { class: "buttons" },
-        rows.length > 0 && remove && el("button", { class: "plain", type: "button", onclick: () => remove(rows) }, "Delete…"),
+        rows.length > 0 && reading.can("delete_requests") && el("button", { class: "plain", type: "button", onclick: () => void sheet.remove(rows) }, "Delete…"),
         el("button", { class: "quiet-button", type: "button", onclick: () => this.close() }, "Close")));
   }
 
   /** One request: its interactions, what is found in it, what was learned from it. @param {Row} row */
   said(row) {
-    const detail = this.owner.detail(row);
-    const { remove, copy } = this.owner;
+    const { clock, doing, reading, sheet } = this.page;
+    const detail = reading.detail(row);
+    const more = (/** @type {string} */ text) => el("button", { class: "link", type: "button", onclick: () => void reading.readOn(row) }, text);
     const learned = this.learnings.filter((one) => requestsOf(one)[0] === row.id);
     const lastTurn = (/** @type {Learning} */ one) => Math.max(...(one.from_requests?.[0].interactions ?? []));
     const beside = new Set();
@@ -194,19 +170,19 @@ export class Conversation {
     });
     const placed = new Set(detail.turns.map((turn) => turn.id));
     return el(
-      "div", { role: "group", class: `said-in${row.id === this.request ? " opened" : ""}`, "data-id": row.id, "aria-label": `Request of ${this.owner.clock().moment(row.at)}` },
+      "div", { role: "group", class: `said-in${row.id === this.request ? " opened" : ""}`, "data-id": row.id, "aria-label": `Request of ${clock.moment(row.at)}` },
       el("div", { class: "topline" },
-        el("p", { class: "facts", title: this.owner.clock().exact(row.at) }, [this.owner.clock().moment(row.at), row.source, row.version].filter(Boolean).join(" · ")),
+        el("p", { class: "facts", title: clock.exact(row.at) }, [clock.moment(row.at), row.source, row.version].filter(Boolean).join(" · ")),
         el("span", { class: "buttons" },
-          el("button", { class: "link small", type: "button", title: row.id, onclick: () => copy(row.id) }, "Copy request id"),
-          remove && el("button", { class: "link small", type: "button", onclick: () => remove([row]) }, "Delete request…"))),
+          el("button", { class: "link small", type: "button", title: row.id, onclick: () => void doing.copy(row.id) }, "Copy request id"),
+          reading.can("delete_requests") && el("button", { class: "link small", type: "button", onclick: () => void sheet.remove([row]) }, "Delete request…"))),
       // What is not found in one of these interactions is told of the request.
       ...this.findings(row, (turns) => !turns.some((id) => placed.has(id))),
       detail.state === "loading" && el("p", { class: "quiet" }, row.words || "Reading."),
       detail.state === "failed" && el("p", { class: "note", role: "alert" }, detail.note),
-      detail.state === "failed" && el("button", { class: "link", type: "button", onclick: () => this.owner.more(row) }, "Try again"),
+      detail.state === "failed" && more("Try again"),
       ...bubbles,
-      detail.cursor && detail.state === "ready" && el("button", { class: "link", type: "button", onclick: () => this.owner.more(row) }, "Read on"),
+      detail.cursor && detail.state === "ready" && more("Read on"),
       ...learned.filter((one) => !beside.has(one)).map((one) => this.card(one)),
       detail.state === "ready" && detail.note && el("p", { class: "facts" }, detail.note),
     );
@@ -215,14 +191,15 @@ export class Conversation {
   /** Findings by name, each opening to its reason. @param {Row} row @param {(turns: number[]) => boolean} wanted */
   findings(row, wanted) {
     return [...row.findings].filter(([, turns]) => wanted(turns)).map(([rule]) => {
-      const { words, why, grave } = this.owner.rule(rule);
-      return el("details", { class: `finding${grave ? " warn" : ""}` }, el("summary", {}, words), el("p", {}, why));
+      const { why, grave } = this.page.reading.rule(rule);
+      return el("details", { class: `finding${grave ? " warn" : ""}` }, el("summary", {}, ruleWords(rule)), el("p", {}, why));
     });
   }
 
   /** @param {Row} row @param {Turn} turn */
   bubble(row, turn) {
-    const { removeTurn } = this.owner;
+    const { doing, reading } = this.page;
+    const removable = turn.id > 0 && reading.can("delete_request") && !reading.server?.masked;
     const own = turn.role.toLowerCase() === "user";
     const found = this.findings(row, (turns) => turns.includes(turn.id));
     const grave = found.some((one) => one.classList.contains("warn"));
@@ -230,7 +207,7 @@ export class Conversation {
     return el(
       "div", { class: `bubble${own ? " own" : ""}${grave ? " marked" : ""}` },
       el("p", { class: "facts" }, stored(turn.role),
-        removeTurn && turn.id > 0 && el("button", { class: "link small", type: "button", onclick: () => removeTurn(row, turn) }, "Delete interaction…")),
+        removable && el("button", { class: "link small", type: "button", onclick: () => void doing.deleteTurn(row, turn) }, "Delete interaction…")),
       text, this.fold(turn, text),
       ...turn.beside.map(([name, value]) => el("p", { class: "facts" }, `${name} `, stored(value))),
       ...found,
@@ -262,7 +239,7 @@ export class Conversation {
       if (at % 2 === 0) return piece;
       const chip = el("button", { class: "chip", type: "button", title: "Show this one", onclick: async () => {
         try {
-          chip.textContent = hiddenIn(parts, (at - 1) / 2, await this.owner.whole(row, turn));
+          chip.textContent = hiddenIn(parts, (at - 1) / 2, await this.page.reading.whole(row, turn));
           chip.disabled = true;
         } catch (error) {
           chip.title = messageOf(error);
@@ -278,14 +255,18 @@ export class Conversation {
     const facts = [
       one.learning_id.startsWith("profile") ? "Profile" : "Playbook",
       one.state && one.state !== "current" && one.state,
-      one.changed_at && this.owner.clock().day(Date.parse(one.changed_at)),
+      one.changed_at && this.page.clock.day(Date.parse(one.changed_at)),
       from > 0 && `from ${counted(from, "request")}`,
     ];
-    const { takeBack } = this.owner;
+    const { doing, reading } = this.page;
+    // What is covered or cut here would be lost with the correction.
+    const whole = one.state === "current" && one.content && !/\[redacted|…$/.test(one.content);
     return el(
       "article", { class: "card" },
       el("div", { class: "topline" }, el("p", { class: "facts" }, "Learned · ", facts.filter(Boolean).join(" · ")),
-        takeBack && el("button", { class: "link small", type: "button", onclick: () => takeBack(one) }, "Take back…")),
+        el("span", { class: "buttons" },
+          whole && reading.can("correct_learning") && el("button", { class: "link small", type: "button", onclick: () => doing.correct(one) }, "Correct…"),
+          reading.can("delete_learnings") && el("button", { class: "link small", type: "button", onclick: () => void doing.takeBack(one) }, "Take back…"))),
       el("p", { class: "text", dir: "auto" }, one.content ?? (one.characters ? `${number(one.characters)} characters` : "")),
       one.trigger && el("p", { class: "facts" }, "When: ", stored(one.trigger)),
       one.quotes && el("p", { class: "facts" }, "Quotes: ", stored(one.quotes)),

@@ -1,72 +1,71 @@
-/** What a person does with what is stored: delete it, take it back, undo that, save it. */
+/** What a person does with what is stored: delete it, take it back, correct it, undo that, save it. */
 
 import { el } from "./dom.js";
 import { counted, DAY_MS, number } from "./format.js";
 import { messageOf, textOf } from "./host.js";
 import { IDS_AT_ONCE } from "./reading.js";
-import { wordsFor } from "./sheet.js";
+import { countedIn, wordsFor } from "./sheet.js";
 
 /** @typedef {import("./rows.js").Row} Row */
+/** @typedef {import("./conversation.js").Learning} Learning */
 export class Doing {
   /** @param {import("./main.js").Page} page */
   constructor(page) {
     this.page = page;
   }
 
-  /** @param {Row[]} rows */
-  async delete(rows) {
-    const { host, reading, sheet, selected, conversation } = this.page;
-    if (!rows.length) return;
-    const ids = (/** @type {Row[]} */ some) => some.map((row) => row.id);
-    await sheet.remove(rows, {
-      plan: async (some, { erase }) => (await reading.ask("plan", { request_ids: ids(some), erase })).plan,
-      act: async (some, found, choice, onprogress) => {
-        const chosen = found.learned.filter((/** @type {any} */ one) => choice.learned.has(one.learning_id));
-        // All of it goes in one deletion, so that an undo brings it back linked to its requests.
-        const every = chosen.length > 0 && chosen.length === found.learnings;
-        const given = { request_ids: ids(some), ...(every ? { include_learnings: true } : {}), ...(choice.erase ? { erase: true } : {}) };
-        let { confirm } = found.plan;
-        let result = every || !confirm ? await host.call("delete_requests", given, onprogress) : null;
-        const { plan } = result?.structuredContent ?? {};
-        // What is planned with it is what the person has agreed to, or nothing is deleted.
-        if (every) confirm = plan?.goes.requests === found.plan.goes.requests && plan?.goes.learnings === found.learnings ? plan.confirm : "";
-        if (confirm) result = await host.call("delete_requests", { ...given, confirm }, onprogress);
-        if (!result) throw new Error("The deletion was not asked for.");
-        const { receipt } = result.structuredContent ?? {};
-        const rest = every || !receipt || receipt.next ? [] : chosen;
-        return { result, receipts: [receipt, ...await this.deleteLearnings(rest, choice.erase)] };
-      },
-      done: async (some, receipt) => {
-        if (receipt && !receipt.next) reading.index.remove(ids(some));
-        else await reading.tryRefresh(ids(some));
-        for (const id of ids(some)) if (!reading.index.rows.has(id)) selected.delete(id);
-        void conversation.reload();
-        this.page.render();
-        const deleted = receipt?.deleted.requests ?? 0;
-        if (deleted) void host.tell(`In the explorer, the person deleted ${counted(deleted, "request")}.`);
-      },
-      look: async (some) => {
-        await reading.refresh(ids(some));
-        for (const id of ids(some)) if (!reading.index.rows.has(id)) selected.delete(id);
-        this.page.render();
-        return some.filter((row) => reading.index.rows.has(row.id)).length;
-      },
-      wordsOf: (id) => reading.index.rows.get(id)?.words ?? "",
-      days: reading.server?.recovery_days ?? 0,
-      learns: reading.can("list_learnings"),
-      ...this.shared(ids(rows)),
-    });
+  /** What the server would delete. @param {Row[]} rows @param {{erase: boolean}} choice */
+  async plan(rows, { erase }) {
+    return (await this.page.reading.ask("plan", { request_ids: idsOf(rows), erase })).plan;
   }
 
-  /** What every sheet that deletes needs. @param {string[]} ids of requests that an undo may bring back */
-  shared(ids) {
-    return {
-      undo: this.page.reading.can("restore_requests")
-        ? (/** @type {number[]} */ numbers, /** @type {(text: string) => void} */ onprogress) => this.undo(numbers, ids, onprogress)
-        : null,
-      kept: (erase = false) => this.kept(erase),
-      say: (/** @type {string} */ text, /** @type {(() => void) | undefined} */ undo) => this.page.say(text, undo),
-    };
+  /**
+   * Delete what the person has agreed to.
+   * @param {Row[]} rows @param {any} found the plan @param {import("./sheet.js").Choice} choice
+   * @param {(message: string) => void} onprogress
+   * @returns {Promise<import("./sheet.js").Done>}
+   */
+  async act(rows, found, choice, onprogress) {
+    const { host } = this.page;
+    const chosen = found.learned.filter((/** @type {any} */ one) => choice.learned.has(one.learning_id));
+    // All of it goes in one deletion, so that an undo brings it back linked to its requests.
+    const every = chosen.length > 0 && chosen.length === found.learnings;
+    const given = { request_ids: idsOf(rows), ...(every ? { include_learnings: true } : {}), ...(choice.erase ? { erase: true } : {}) };
+    let { confirm } = found.plan;
+    let result = every || !confirm ? await host.call("delete_requests", given, onprogress) : null;
+    const { plan } = result?.structuredContent ?? {};
+    // What is planned with it is what the person has agreed to, or nothing is deleted.
+    if (every) confirm = plan?.goes.requests === found.plan.goes.requests && plan?.goes.learnings === found.learnings ? plan.confirm : "";
+    if (confirm) result = await host.call("delete_requests", { ...given, confirm }, onprogress);
+    if (!result) throw new Error("The deletion was not asked for.");
+    const { receipt } = result.structuredContent ?? {};
+    const rest = every || !receipt || receipt.next ? [] : chosen;
+    return { result, receipts: [receipt, ...await this.deleteLearnings(rest, choice.erase)] };
+  }
+
+  /** Show what a deletion has left. @param {Row[]} rows @param {any} receipt */
+  async done(rows, receipt) {
+    const { conversation, host, reading } = this.page;
+    if (receipt && !receipt.next) reading.index.remove(idsOf(rows));
+    else {
+      await reading.refresh(idsOf(rows)).catch((error) => {
+        reading.problem = messageOf(error);
+      });
+    }
+    this.page.forgetGone();
+    void conversation.reload();
+    this.page.render();
+    const deleted = receipt?.deleted.requests ?? 0;
+    if (deleted) void host.tell(`In the explorer, the person deleted ${counted(deleted, "request")}.`);
+  }
+
+  /** How many of some requests are stored now. @param {Row[]} rows */
+  async look(rows) {
+    const { reading } = this.page;
+    await reading.refresh(idsOf(rows));
+    this.page.forgetGone();
+    this.page.render();
+    return rows.filter((row) => reading.index.rows.has(row.id)).length;
   }
 
   /** Delete learnings with requests that are gone by now. @param {{learning_id: string, user_id: string}[]} chosen @param {boolean} erase */
@@ -74,7 +73,7 @@ export class Doing {
     const receipts = [];
     for (const user of new Set(chosen.map((one) => one.user_id))) {
       const learning_ids = chosen.filter((one) => one.user_id === user).map((one) => one.learning_id);
-      const given = { learning_ids, ...(user ? { user_id: user } : {}), ...(erase ? { erase } : {}) };
+      const given = { learning_ids, ...ofUser(user), ...(erase ? { erase } : {}) };
       const failed = { deleted: {}, not_deleted: [{ why: "still_present", count: learning_ids.length, ids: learning_ids }] };
       try {
         const result = await this.agreed("delete_learnings", given);
@@ -95,32 +94,35 @@ export class Doing {
 
   /**
    * Put back what deletions took. One call puts back as much as its time allows, so it is called until nothing is left.
-   * @param {number[]} numbers of the deletions
-   * @param {string[]} ids of the requests that were deleted, as far as they are known
+   * @param {number[]} numbers of the deletions @param {Row[]} rows that were deleted, as far as they are known
    * @param {(text: string) => void} onprogress
    * @returns {Promise<import("./sheet.js").Undone>}
    */
-  async undo(numbers, ids, onprogress) {
+  async undo(numbers, rows, onprogress) {
     const { host } = this.page;
-    let [requests, learnings, total] = [0, 0, 0];
+    const back = { requests: 0, learnings: 0 };
+    let total = 0;
     /** @type {any[]} */
     const ended = [];
     let problem = "";
+    const told = (now = "") => {
+      const [, running = "0"] = /: ([\d,]+)/.exec(now) ?? [];
+      if (total) onprogress(`${number(back.requests + Number(running.replaceAll(",", "")))} of ${counted(total, "request")} are back.`);
+    };
     for (const deletion of numbers) {
       try {
-        for (let more = true; more; ) {
+        for (let more = true; more; told()) {
           let result = await host.call("restore_requests", { deletion });
           total ||= result.structuredContent?.planned?.requests ?? 0;
           // The person has just seen what was deleted.
           const confirm = result.structuredContent?.confirm;
-          const told = () => onprogress(`${number(requests)} of ${counted(total, "request")} are back.`);
-          if (confirm) result = await host.call("restore_requests", { deletion, confirm }, total ? told : undefined);
+          if (confirm) result = await host.call("restore_requests", { deletion, confirm }, told);
           if (result.isError) throw new Error(textOf(result));
           const done = result.structuredContent ?? {};
-          const { requests: restored = 0, learnings: relearned = 0 } = done.restored ?? {};
-          requests += restored;
-          learnings += relearned;
-          more = restored > 0 && (done.not_restored ?? []).some((/** @type {any} */ one) => one.why === "left");
+          const { requests = 0, learnings = 0 } = done.restored ?? {};
+          back.requests += requests;
+          back.learnings += learnings;
+          more = requests > 0 && (done.not_restored ?? []).some((/** @type {any} */ one) => one.why === "left");
           if (!more) ended.push(done);
         }
       } catch (error) {
@@ -128,24 +130,27 @@ export class Doing {
         break;
       }
     }
-    await this.afterUndo(ids);
-    const what = requests || !learnings ? counted(requests, "request") : counted(learnings, "learning");
-    if (requests || learnings) void host.tell(`In the explorer, the person restored ${what}.`);
+    await this.afterUndo(rows);
+    if (back.requests || back.learnings) void host.tell(`In the explorer, the person restored ${countedIn(back)}.`);
     /** @type {{why: string, count: number}[]} */
-    const left = ended.flatMap((done) => done.not_restored ?? []);
+    const rest = ended.flatMap((done) => done.not_restored ?? []);
+    // What an earlier try has put back is back.
+    for (const one of rest) if (one.why === "already_there") back.requests += one.count;
+    const left = rest.filter((one) => one.why !== "already_there");
     const whole = !problem && !left.length;
+    const what = countedIn(back);
     return {
-      title: whole ? `${what} ${requests + learnings === 1 ? "is" : "are"} back` : `${number(requests)} of ${counted(total, "request")} are back`,
+      title: whole ? `${what} ${back.requests + back.learnings === 1 ? "is" : "are"} back` : `${number(back.requests)} of ${counted(total, "request")} are back`,
       notes: [problem, ...left.map((one) => `${number(one.count)} ${wordsFor(one.why)}.`), ...ended.flatMap((done) => done.remains ?? [])].filter(Boolean),
       again: Boolean(problem) || left.some((one) => one.why === "left"),
     };
   }
 
-  /** Read again what an undo may have brought back: rows, findings, and what was learned. @param {string[]} ids */
-  async afterUndo(ids) {
+  /** Read again what an undo may have brought back: rows, findings, and what was learned. @param {Row[]} rows */
+  async afterUndo(rows) {
     const { reading } = this.page;
     try {
-      if (ids.length) await reading.refresh(ids);
+      if (rows.length) await reading.refresh(idsOf(rows));
       else await reading.read(reading.baseAsked());
       await reading.lookForFindings();
     } catch (error) {
@@ -155,58 +160,55 @@ export class Doing {
     this.page.render();
   }
 
-  /** The deletions that can still be undone, each with its way back. */
-  async showDeleted() {
-    const { host, sheet, clock } = this.page;
-    await sheet.past({
-      list: async () => {
-        const result = await host.call("restore_requests", {});
-        if (result.isError) throw new Error(textOf(result));
-        return (result.structuredContent?.deletions ?? []).filter((/** @type {any} */ one) => one.copied);
-      },
-      undo: (numbers, onprogress) => this.undo(numbers, [], onprogress),
-      moment: (at) => clock.moment(at),
-      day: (at) => clock.day(at),
-    });
-  }
-
   /** @param {Row} row @param {import("./reading.js").Turn} turn */
-  async deleteTurn(row, turn) {
+  deleteTurn(row, turn) {
     const { host, reading, sheet, conversation } = this.page;
-    await sheet.small({
+    sheet.small({
       title: "Delete an interaction", words: turn.text, note: "The rest of its request stays.",
       keep: "Keep it", final: "Delete it", done: "Interaction deleted",
-    }, {
-      act: () => this.agreed("delete_request", { request_id: row.id, interaction_ids: [turn.id] }),
-      acted: async () => {
-        reading.details.delete(row.id);
-        await reading.refresh([row.id]);
-        this.page.render();
-        await conversation.reload();
-        void host.tell("In the explorer, the person deleted 1 interaction.");
-      },
-      ...this.shared([row.id]),
-    });
+    }, () => this.agreed("delete_request", { request_id: row.id, interaction_ids: [turn.id] }), async () => {
+      reading.details.delete(row.id);
+      await reading.refresh([row.id]);
+      this.page.render();
+      await conversation.reload();
+      void host.tell("In the explorer, the person deleted 1 interaction.");
+    }, [row]);
   }
 
-  /** @param {import("./conversation.js").Learning} learning */
-  async takeBack(learning) {
-    const { host, sheet, conversation } = this.page;
-    await sheet.small({
+  /** @param {Learning} learning */
+  takeBack(learning) {
+    const given = { learning_ids: [learning.learning_id], ...ofUser(learning.user_id) };
+    this.page.sheet.small({
       title: "Take back what was learned", words: learning.content ?? learning.learning_id,
       note: "The requests stay. While they are stored it can be learned from them again.",
       keep: "Keep it", final: "Take it back", done: "Taken back",
-    }, {
-      // Where the server is for one user, it names nobody.
-      act: () => this.agreed("delete_learnings", {
-        learning_ids: [learning.learning_id], ...(learning.user_id ? { user_id: learning.user_id } : {}),
-      }),
-      acted: async (deleted) => {
-        await conversation.reload();
-        void host.tell(`In the explorer, the person took back ${counted(deleted, "learning")}.`);
-      },
-      ...this.shared([]),
+    }, () => this.agreed("delete_learnings", given), (deleted) => this.learnedAnew(`took back ${counted(deleted, "learning")}`));
+  }
+
+  /** Put another text in the place of what was learned: ask for it, show the difference, act. @param {Learning} learning */
+  correct(learning) {
+    const { host, sheet } = this.page;
+    const title = "Correct what was learned";
+    sheet.edit(title, learning.content ?? "", async (content) => {
+      const given = { learning_id: learning.learning_id, content, ...ofUser(learning.user_id) };
+      const planned = await host.call("correct_learning", given);
+      const { plan, receipt } = planned.structuredContent ?? {};
+      if (planned.isError || !(plan?.change || receipt)) throw new Error(textOf(planned));
+      const asked = {
+        title, words: plan?.change.before ?? "", after: plan?.change.after, note: "The requests stay as they are.",
+        keep: "Keep the old text", final: "Correct it", done: "Corrected",
+      };
+      const acted = () => this.learnedAnew("corrected 1 learning");
+      // Where the host's own form has asked, it is done.
+      if (!plan?.confirm) await sheet.carryOut(asked, async () => planned, acted);
+      else sheet.small(asked, () => host.call("correct_learning", { ...given, confirm: plan.confirm }), acted);
     });
+  }
+
+  /** Show what was learned anew, and tell the model what the person did. @param {string} did */
+  async learnedAnew(did) {
+    await this.page.conversation.reload();
+    void this.page.host.tell(`In the explorer, the person ${did}.`);
   }
 
   /** Call a tool that deletes with what the person has just agreed to. @param {string} tool @param {Record<string, any>} given */
@@ -218,26 +220,21 @@ export class Doing {
 
   /** @param {Row[]} rows */
   async export(rows) {
-    const { host, reading, sheet } = this.page;
-    const say = (/** @type {string} */ text) => this.page.say(text);
+    const { host, reading } = this.page;
     /** @type {string[]} */
     const lines = [];
     try {
       for (let at = 0; at < rows.length; ) {
-        const some = rows.slice(at, at + IDS_AT_ONCE).map((row) => row.id);
+        const some = idsOf(rows.slice(at, at + IDS_AT_ONCE));
         const answer = await reading.ask("export", { request_ids: some });
         for (const one of answer.requests ?? []) lines.push(JSON.stringify(one));
         at += Math.max(answer.looked_up ?? some.length, 1);
-        say(`Reading ${number(Math.min(at, rows.length))} of ${counted(rows.length, "request")}.`);
+        this.page.say(`Reading ${number(Math.min(at, rows.length))} of ${counted(rows.length, "request")}.`);
       }
-      const text = `${lines.join("\n")}\n`;
-      if (!host.capabilities.downloadFile) {
-        say("");
-        sheet.copy(text, lines.length, () => void this.copy(text));
-      } else if (await host.save("requests.jsonl", "application/jsonl", text)) say(`${counted(lines.length, "request")} saved.`);
-      else say("The file was not saved.");
+      const saved = await host.save("requests.jsonl", "application/jsonl", `${lines.join("\n")}\n`);
+      this.page.say(saved ? `${counted(lines.length, "request")} saved.` : "The file was not saved.");
     } catch (error) {
-      say(messageOf(error));
+      this.page.say(messageOf(error));
     }
   }
 
@@ -246,14 +243,23 @@ export class Doing {
     try {
       await navigator.clipboard.writeText(text);
     } catch {
-      // Where the frame may not use the clipboard, the old way still works on a click; it has to stand in an open dialogue.
+      // Where the frame may not use the clipboard, the old way still works on a click.
       const area = el("textarea", { ".value": text, class: "spoken" });
-      const { dialog } = this.page.sheet;
-      (dialog.open ? dialog : document.body).append(area);
+      document.body.append(area);
       area.select();
       document.execCommand("copy");
       area.remove();
     }
     this.page.say("Copied.");
   }
+}
+
+/** @param {Row[]} rows */
+function idsOf(rows) {
+  return rows.map((row) => row.id);
+}
+
+/** A user as a tool takes it; where the server is for one user, it names nobody. @param {string} [user] */
+function ofUser(user) {
+  return user ? { user_id: user } : {};
 }

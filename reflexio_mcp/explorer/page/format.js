@@ -84,15 +84,6 @@ export class Clock {
     return `${this.day(at)} ${this.time.format(at)}`;
   }
 
-  /**
-   * An end of a period: `3 Nov` where it is that of a whole day, else `3 Nov 09:10`.
-   * @param {number} at
-   * @param {number} [after] what to add to be where the next day begins
-   */
-  edge(at, after = 0) {
-    return this.dayStart(at + after) === at + after ? this.day(at) : this.moment(at);
-  }
-
   /** The whole date and time. @param {number} at */
   exact(at) {
     return this.whole.format(at);
@@ -115,11 +106,7 @@ export function forPeople(text) {
   return sentences.filter((one) => !/\b[a-z]+(_[a-z]+)+\b|\b[a-z_]+=\w/.test(one)).join(" ");
 }
 
-/** The host part of an address. @param {string} where */
-export function placeOf(where) {
-  try {
-    return new URL(where).host || where;
-  } catch {
-    return where;
-  }
+/** The name of a finding in words. @param {string} rule */
+export function ruleWords(rule) {
+  return rule.replaceAll("-", " ");
 }

@@ -1,7 +1,7 @@
 /** What stands around the table: whose it is, what was found, the filters, the summary, and the bar of action. */
 
 import { byId, el, fill, renew, stored } from "./dom.js";
-import { counted, DAY_MS, number, placeOf, shortened } from "./format.js";
+import { counted, DAY_MS, number, ruleWords, shortened } from "./format.js";
 import { NO_FILTER } from "./rows.js";
 
 /** @typedef {import("./rows.js").Filter} Filter */
@@ -45,7 +45,7 @@ export class Head {
     const { reading, host } = this.page;
     const { server } = reading;
     fill(byId("whose"), server && (server.whose ? stored(shortened(server.whose, 28)) : el("span", { class: "everyone" }, "every user")));
-    fill(byId("where"), server && placeOf(server.where), server && !reading.can("delete_requests") && " · read only");
+    fill(byId("where"), server && server.where, server && !reading.can("delete_requests") && " · read only");
     byId("past").hidden = !reading.can("restore_requests");
     byId("cover").textContent = !server ? "" : server.masked ? "Text hidden by this server" : "Found secrets covered";
     const modes = host.context.availableDisplayModes ?? [];
@@ -57,14 +57,13 @@ export class Head {
   /** What was found, the gravest first, each a click away from its requests. */
   strip() {
     const { matched, reading, filter } = this.page;
-    const grave = (/** @type {string} */ rule) => reading.server?.rules[rule]?.grave ?? false;
     const counts = [...matched.counts.finding].filter(([rule, times]) => times > 0 || rule === filter.finding);
     if (filter.finding && !matched.counts.finding.has(filter.finding)) counts.push([filter.finding, 0]);
-    counts.sort((a, b) => Number(grave(b[0])) - Number(grave(a[0])) || b[1] - a[1]);
+    counts.sort((a, b) => Number(reading.rule(b[0]).grave) - Number(reading.rule(a[0]).grave) || b[1] - a[1]);
     byId("strip").hidden = counts.length === 0;
     fill(byId("strip"), ...counts.map(([rule, times]) =>
       el("button", {
-        type: "button", class: `badge${grave(rule) ? " warn" : ""}`, "aria-pressed": String(filter.finding === rule), title: reading.server?.rules[rule]?.why,
+        type: "button", class: `badge${reading.rule(rule).grave ? " warn" : ""}`, "aria-pressed": String(filter.finding === rule), title: reading.rule(rule).why,
         onclick: () => this.page.change({ finding: filter.finding === rule ? "" : rule }),
       }, `${number(times)} ${times === 1 ? ruleWords(rule) : (PLURALS[rule] ?? ruleWords(rule))}`)));
   }
@@ -100,7 +99,7 @@ export class Head {
     }
     const { clock } = this.page;
     this.brush.hidden = !brushed;
-    this.brush.textContent = `${start === null ? "the beginning" : clock.edge(start)} to ${end === null ? "now" : clock.edge(end, 1_000)}`;
+    this.brush.textContent = `${start === null ? "the beginning" : clock.moment(start)} to ${end === null ? "now" : clock.moment(end)}`;
     const set_ = Object.entries(NO_FILTER).filter(([name, value]) => filter[/** @type {keyof Filter} */ (name)] !== value).length;
     byId("reset").hidden = !set_;
     byId("more-filters").textContent = set_ ? `Filters (${set_})` : "Filters";
@@ -158,22 +157,22 @@ export class Head {
   /** The filter in words. */
   described() {
     const { filter, clock } = this.page;
+    const { words, user, session, source, version, finding } = filter;
     const parts = [
-      filter.words && `words “${filter.words}”`, filter.user && `user ${shortened(filter.user)}`,
-      filter.session && `session ${shortened(filter.session)}`, filter.source && `source ${filter.source}`,
-      filter.version && `version ${filter.version}`, filter.finding && `finding ${ruleWords(filter.finding)}`,
+      words && `words “${words}”`,
+      ...Object.entries({ user, session, source, version, finding: ruleWords(finding) }).map(([name, value]) => value && `${name} ${shortened(value)}`),
       filter.start !== null && `from ${clock.moment(filter.start)}`, filter.end !== null && `until ${clock.moment(filter.end)}`,
     ];
     return `The filter is: ${parts.filter(Boolean).join(", ")}.`;
   }
 
   actions() {
-    const { matched, reading, selected } = this.page;
+    const { host, matched, reading, selected } = this.page;
     const rows = this.page.chosen();
     const sessions = new Set(rows.map((row) => row.session)).size;
     const users = new Set(rows.map((row) => row.user)).size;
     byId("actions").hidden = rows.length === 0;
-    const shown = new Set(matched.rows.map((row) => row.id));
+    const shown = rows.length > 0 ? new Set(matched.rows.map((row) => row.id)) : selected;
     const unseen = rows.filter((row) => !shown.has(row.id)).length;
     const cap = reading.server?.delete_cap ?? 0;
     byId("selected").textContent = [
@@ -183,15 +182,10 @@ export class Head {
     ].filter(Boolean).join(", ");
     byId("unhide").hidden = unseen === 0;
     byId("delete").hidden = !reading.can("delete_requests");
-    byId("export").hidden = !reading.can("list_requests") || (reading.server?.masked ?? false);
+    byId("export").hidden = !host.capabilities.downloadFile || !reading.can("list_requests") || (reading.server?.masked ?? false);
     const all = /** @type {HTMLInputElement} */ (byId("all"));
     const on = matched.rows.filter((row) => selected.has(row.id)).length;
     all.checked = on > 0 && on === matched.rows.length;
     all.indeterminate = on > 0 && on < matched.rows.length;
   }
-}
-
-/** @param {string} rule */
-export function ruleWords(rule) {
-  return rule.replaceAll("-", " ");
 }

@@ -37,11 +37,10 @@ export function messageOf(error) {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** The host could not be reached, refused a message, or failed. */
-class HostError extends Error {}
-
 export class Host {
-  constructor() {
+  /** @param {import("./main.js").Page} page */
+  constructor(page) {
+    this.page = page;
     this.target = window.parent;
     /** @type {Map<number, Waiting>} */
     this.waiting = new Map();
@@ -54,18 +53,16 @@ export class Host {
     this.context = {};
     /** Proof that this page was given its data by the server; sent back with every call. */
     this.pass = "";
-    /** @type {(context: HostContext) => void} */
-    this.oncontext = () => {};
     /** @type {(input: Record<string, any>) => void} */
     this.oninput = () => {};
-    /** @type {(result: ToolResult) => void} */
-    this.onresult = () => {};
-    /** @type {(place: string) => void} */
-    this.onplace = () => {};
+    /** The arguments of the tool that opened the page. @type {Promise<Record<string, any>>} */
+    this.input = new Promise((resolve) => {
+      this.oninput = resolve;
+    });
     window.addEventListener("message", (event) => this.receive(event));
   }
 
-  /** Introduce this page. Rejects with `HostError` when nobody answers. */
+  /** Introduce this page. Rejects when nobody answers. */
   async connect() {
     const asked = this.request("ui/initialize", {
       protocolVersion: PROTOCOL,
@@ -73,7 +70,7 @@ export class Host {
       appCapabilities: { availableDisplayModes: ["inline", "fullscreen"] },
     });
     const late = new Promise((_, reject) => {
-      setTimeout(() => reject(new HostError("Nobody answers this page.")), ANSWER_MS);
+      setTimeout(() => reject(new Error("Nobody answers this page.")), ANSWER_MS);
     });
     const answer = await Promise.race([asked, late]);
     this.capabilities = answer.hostCapabilities ?? {};
@@ -81,13 +78,7 @@ export class Host {
     this.merge(answer.hostContext ?? {});
   }
 
-  /**
-   * Call a tool of the server.
-   * @param {string} name
-   * @param {Record<string, any>} given
-   * @param {OnProgress} [onprogress]
-   * @returns {Promise<ToolResult>}
-   */
+  /** Call a tool. @param {string} name @param {Record<string, any>} given @param {OnProgress} [onprogress] @returns {Promise<ToolResult>} */
   async call(name, given, onprogress) {
     const id = this.last + 1;
     if (onprogress) this.progress.set(id, onprogress);
@@ -103,10 +94,14 @@ export class Host {
     }
   }
 
-  /**
-   * Add a line to what the model knows, without speaking for the person. Hosts may drop it: nothing waits for it.
-   * @param {string} text
-   */
+  /** Call a tool that only reads; throws what it says if it fails. @param {string} name @param {Record<string, any>} given */
+  async ask(name, given) {
+    const result = await this.call(name, given);
+    if (result.isError) throw new Error(textOf(result) || "The server could not answer.");
+    return result.structuredContent ?? {};
+  }
+
+  /** Tell the model something, without speaking for the person. Hosts may drop it: nothing waits for it. @param {string} text */
   async tell(text) {
     if (!this.capabilities.updateModelContext) return;
     try {
@@ -121,12 +116,7 @@ export class Host {
     if (this.capabilities.experimental?.[PLACE_KEY]) this.notify(PLACE_KEY, { place });
   }
 
-  /**
-   * Let the host save a file. Returns whether it did.
-   * @param {string} name
-   * @param {string} mimeType
-   * @param {string} text
-   */
+  /** Let the host save a file. Returns whether it did. @param {string} name @param {string} mimeType @param {string} text */
   async save(name, mimeType, text) {
     const resource = { uri: `file:///${name}`, mimeType, text };
     const result = await this.request("ui/download-file", { contents: [{ type: "resource", resource }] });
@@ -161,7 +151,7 @@ export class Host {
   /** @param {HostContext} part */
   merge(part) {
     this.context = { ...this.context, ...part };
-    this.oncontext(this.context);
+    this.page.dress(this.context);
   }
 
   /** @param {MessageEvent} event */
@@ -172,7 +162,7 @@ export class Host {
     if (message.method === undefined) {
       const waiting = this.waiting.get(message.id);
       this.waiting.delete(message.id);
-      if (message.error) waiting?.reject(new HostError(String(message.error.message ?? "refused")));
+      if (message.error) waiting?.reject(new Error(String(message.error.message ?? "refused")));
       else waiting?.resolve(message.result ?? {});
       return;
     }
@@ -183,32 +173,20 @@ export class Host {
         return;
       case "ui/notifications/tool-result":
         this.pass = params._meta?.[PAGE_KEY] ?? this.pass;
-        this.onresult(params);
         return;
       case "ui/notifications/host-context-changed":
         this.merge(params);
         return;
       case PLACE_KEY:
-        this.onplace(String(params.place ?? ""));
+        this.page.moveTo(String(params.place ?? ""));
         return;
       case "notifications/progress":
         this.progress.get(params.progressToken)?.(String(params.message ?? ""));
         return;
-      case "ui/resource-teardown":
-        this.answer(message.id, {});
-        return;
-      case "ping":
-        this.answer(message.id, {});
-        return;
     }
-    if (message.id !== undefined) {
-      const error = { code: -32601, message: "This page has no such method." };
-      this.target.postMessage({ jsonrpc: "2.0", id: message.id, error }, "*");
-    }
-  }
-
-  /** @param {number | string} id @param {object} result */
-  answer(id, result) {
-    this.target.postMessage({ jsonrpc: "2.0", id, result }, "*");
+    if (message.id === undefined) return;
+    const known = ["ui/resource-teardown", "ping"].includes(message.method);
+    const answer = known ? { result: {} } : { error: { code: -32601, message: "This page has no such method." } };
+    this.target.postMessage({ jsonrpc: "2.0", id: message.id, ...answer }, "*");
   }
 }

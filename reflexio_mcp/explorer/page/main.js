@@ -4,7 +4,7 @@ import { Conversation } from "./conversation.js";
 import { Doing } from "./doing.js";
 import { byId } from "./dom.js";
 import { Clock } from "./format.js";
-import { Head, ruleWords } from "./head.js";
+import { Head } from "./head.js";
 import { Host, messageOf } from "./host.js";
 import { asked, Reading } from "./reading.js";
 import { NO_FILTER } from "./rows.js";
@@ -18,102 +18,43 @@ import { HUES, Timeline } from "./timeline.js";
 /** What of the tool's arguments the server narrows by; words and findings are looked for among the rest. */
 const BASE = ["user_id", "session_id", "source", "agent_version", "start_time", "end_time"];
 const INLINE_HEIGHT = 680;
+
 export class Page {
   constructor() {
-    this.host = new Host();
+    this.host = new Host(this);
     this.clock = new Clock();
-    this.reading = new Reading(this.host, {
-      filter: () => this.filter,
-      changed: (keep) => this.render(keep),
-      begun: (state) => this.begin(state),
-      detailed: (id) => this.conversation.refresh(id),
-    });
     /** @type {Filter} */
     this.filter = { ...NO_FILTER };
     /** The filter the page was opened with. @type {Filter} */
     this.opening = this.filter;
     /** The chip that is pressed, in milliseconds; `null` for all or a brushed period. @type {number | null} */
     this.period = null;
-    /** @type {Set<string>} */
+    /** Ids of requests. @type {Set<string>} */
     this.selected = new Set();
-    /** @type {Set<string>} */
+    /** Whether rows can be selected: only if something can be done with them. */
+    this.selectable = true;
+    /** Ids of requests that what is read about was learned from. @type {Set<string>} */
     this.lit = new Set();
     /** What was done last, until the next thing is. */
     this.saying = "";
     /** Undoes what `saying` tells. @type {(() => void) | undefined} */
     this.undoing = undefined;
-    /** @type {string[]} */
+    /** Those with a hue of their own, the most frequent first. @type {string[]} */
     this.sources = [];
-    this.checkpointKey = "";
-    /** Whether the person has done anything yet. */
-    this.touched = false;
     this.begun = false;
+    this.reading = new Reading(this);
     this.matched = this.reading.index.match(this.filter);
-    this.sheet = new Sheet(/** @type {HTMLDialogElement} */ (byId("sheet")));
+    this.sheet = new Sheet(this);
     this.doing = new Doing(this);
-    const { reading, doing } = this;
-    const rule = (/** @type {string} */ name) => ({ words: ruleWords(name), ...(reading.server?.rules[name] ?? { why: "", grave: false }) });
-    this.table = new Table(byId("grid"), byId("body"), {
-      clock: () => this.clock,
-      selected: this.selected,
-      selectable: true,
-      lit: this.lit,
-      select: (rows, on) => this.select(rows, on),
-      marks: () => this.filter.words.toLowerCase().split(/\s+/).map((word) => word.replaceAll('"', "")).filter((word) => word && word !== "or"),
-      ruleWords,
-      grave: (name) => reading.server?.rules[name]?.grave ?? false,
-      read: (line) => this.open(line.kind === "session" ? line.session.id : line.row.session, line.kind === "session" ? "" : line.row.id),
-    });
-    this.conversation = new Conversation(byId("conversation"), {
-      rows: (session) => reading.index.ofSession(session),
-      detail: (row) => reading.detail(row),
-      // What is not kept any more, as after everything was read anew, is begun anew.
-      more: (row) => void (reading.details.has(row.id) ? reading.readOn(row) : reading.detail(row)),
-      whole: (row, turn) => reading.whole(row, turn),
-      list: null,
-      takeBack: null,
-      remove: null,
-      removeTurn: null,
-      rule,
-      light: (ids) => {
-        this.lit.clear();
-        for (const id of ids) this.lit.add(id);
-        this.table.refresh();
-      },
-      copy: (text) => void doing.copy(text),
-      closed: () => {
-        this.layOut();
-        this.table.focus();
-        this.remember();
-      },
-      clock: () => this.clock,
-    });
-    this.timeline = new Timeline(byId("timeline"), (start, end) => this.change({ start, end }));
+    this.table = new Table(this);
+    this.conversation = new Conversation(this);
+    this.timeline = new Timeline(this);
     this.head = new Head(this);
     this.listen();
     this.render();
-    performance.mark("explorer-ready");
   }
 
   async start() {
-    this.host.oncontext = (context) => this.dress(context);
-    /** @type {(input: Record<string, any>) => void} */
-    let arrived = () => {};
-    const input = new Promise((resolve) => {
-      arrived = resolve;
-    });
-    this.host.oninput = (one) => arrived(one);
-    this.host.onresult = (result) => {
-      const id = result._meta?.viewUUID;
-      if (typeof id !== "string") return;
-      this.checkpointKey = `reflexio-mcp ${id}`;
-      if (this.reading.server && !this.touched) this.recall();
-    };
-    this.host.onplace = (place) => {
-      const before = this.filter;
-      this.goTo(place);
-      this.applied(before);
-    };
     try {
       await this.host.connect();
     } catch (error) {
@@ -123,24 +64,19 @@ export class Page {
       return;
     }
     // A host that shows an old conversation may have forgotten the arguments.
-    const arguments_ = await Promise.race([input, new Promise((resolve) => setTimeout(() => resolve({}), 1_000))]);
+    const late = new Promise((resolve) => setTimeout(() => resolve({}), 1_000));
+    const given = await Promise.race([this.host.input, /** @type {Promise<Record<string, any>>} */ (late)]);
     performance.mark("explorer-asks");
-    const given = /** @type {Record<string, any>} */ (arguments_);
     this.filter.words = String(given.contains ?? "");
     this.filter.finding = String(given.finding ?? "");
     this.showWords();
     await this.reading.read(Object.fromEntries(Object.entries(given).filter(([name]) => BASE.includes(name))));
   }
 
-  /** @param {import("./reading.js").ServerState} state */
-  begin(state) {
-    const { reading, doing } = this;
-    this.table.owner.selectable = reading.can("delete_requests") || reading.can("list_requests");
-    const { owner } = this.conversation;
-    if (reading.can("list_learnings")) owner.list = (given) => reading.learnings(given);
-    if (reading.can("delete_learnings")) owner.takeBack = (learning) => void doing.takeBack(learning);
-    if (reading.can("delete_requests")) owner.remove = (rows) => void doing.delete(rows);
-    if (reading.can("delete_request") && !state.masked) owner.removeTurn = (row, turn) => void doing.deleteTurn(row, turn);
+  /** Take on what the server says of itself with the first rows. */
+  begin() {
+    const { reading } = this;
+    this.selectable = reading.can("delete_requests") || reading.can("list_requests");
     if (this.begun) {
       if (this.filter.words) void reading.lookForWords();
       return;
@@ -148,7 +84,10 @@ export class Page {
     this.begun = true;
     this.filter = { ...reading.index.base, words: this.filter.words, finding: this.filter.finding };
     this.opening = this.filter;
-    this.recall();
+    if (this.host.context.place) this.goTo(this.host.context.place);
+    // Less was read than is looked at now.
+    if (!reading.index.covers(this.filter)) void reading.read(asked(this.filter));
+    else if (this.filter.words) void reading.lookForWords();
   }
 
   // ----- Choosing -----
@@ -181,6 +120,23 @@ export class Page {
     this.remember();
   }
 
+  closed() {
+    this.layOut();
+    this.table.focus();
+    this.remember();
+  }
+
+  /** Show which requests something was learned from. @param {string[]} ids */
+  light(ids) {
+    this.lit = new Set(ids);
+    this.table.refresh();
+  }
+
+  /** Words that are looked for, in lower case. */
+  marks() {
+    return this.filter.words.toLowerCase().split(/\s+/).map((word) => word.replaceAll('"', "")).filter((word) => word && word !== "or");
+  }
+
   layOut() {
     byId("page").classList.toggle("reading", Boolean(this.conversation.session));
   }
@@ -198,6 +154,11 @@ export class Page {
   /** @returns {Row[]} */
   chosen() {
     return [...this.selected].flatMap((id) => this.reading.index.rows.get(id) ?? []);
+  }
+
+  /** Take out of the selection what is not stored any more. */
+  forgetGone() {
+    for (const id of this.selected) if (!this.reading.index.rows.has(id)) this.selected.delete(id);
   }
 
   listen() {
@@ -232,9 +193,9 @@ export class Page {
     });
     /** @type {[string, () => unknown][]} */
     const clicks = [
-      ["undo", () => this.undoing?.()], ["past", () => doing.showDeleted()], ["unhide", () => byId("reset").click()],
+      ["undo", () => this.undoing?.()], ["past", () => this.sheet.past()], ["unhide", () => byId("reset").click()],
       ["again", () => reading.read(reading.baseAsked())], ["clear", () => this.select(this.chosen(), false)],
-      ["delete", () => doing.delete(this.chosen())], ["export", () => doing.export(this.chosen())],
+      ["delete", () => this.sheet.remove(this.chosen())], ["export", () => doing.export(this.chosen())],
       ["further", () => reading.further()],
     ];
     for (const [id, does] of clicks) byId(id).addEventListener("click", () => void does());
@@ -270,16 +231,15 @@ export class Page {
   render(keep = false) {
     const { index } = this.reading;
     this.matched = index.match(this.filter);
-    /** @type {Map<string, number>} */
-    const sources = new Map();
-    for (const row of index.rows.values()) sources.set(row.source, (sources.get(row.source) ?? 0) + 1);
-    // A source keeps its hue, whatever comes later.
-    const fresh = [...sources].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).map(([name]) => name).filter((name) => !this.sources.includes(name));
-    this.sources = [...this.sources, ...fresh].slice(0, HUES);
+    if (this.sources.length < HUES) {
+      // A source keeps its hue, whatever comes later.
+      const fresh = [...index.sources].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).map(([name]) => name).filter((name) => !this.sources.includes(name));
+      this.sources = [...this.sources, ...fresh].slice(0, HUES);
+    }
     if (!keep) this.saying = "";
     this.head.draw();
-    this.timeline.show(this.matched.anyTime, this.sources, this.clock, this.filter.start, this.filter.end);
-    this.table.show(this.matched.sessions);
+    this.timeline.show();
+    this.table.relay();
     this.conversation.fillIn();
   }
 
@@ -318,11 +278,16 @@ export class Page {
     return String(place) || "all=1";
   }
 
-  /** Keep what is looked at: in the address of the host, or in the browser's storage where it has none. */
+  /** Keep what is looked at in the address, if the host has one. */
   remember() {
-    this.touched = true;
     this.host.remember(this.placed());
-    this.keep();
+  }
+
+  /** The address of the host has changed. @param {string} place */
+  moveTo(place) {
+    const before = this.filter;
+    this.goTo(place);
+    this.applied(before);
   }
 
   /** Go to a place that the address names; none is where the page was opened. @param {string} text */
@@ -337,30 +302,6 @@ export class Page {
       else this.conversation.close();
       this.layOut();
     }
-  }
-
-  keep() {
-    if (!this.checkpointKey || !this.reading.server) return;
-    try {
-      localStorage.setItem(this.checkpointKey, this.placed());
-    } catch {
-      // A sandbox without storage, or a full one: the page then opens at its beginning.
-    }
-  }
-
-  /** Go to where the page was, if that is known. */
-  recall() {
-    const { reading } = this;
-    let place = this.host.context.place ?? "";
-    try {
-      place ||= (this.checkpointKey && localStorage.getItem(this.checkpointKey)) || "";
-    } catch {
-      // As above.
-    }
-    if (place) this.goTo(place);
-    // Less was read than is looked at now.
-    if (!reading.index.covers(this.filter)) void reading.read(asked(this.filter));
-    else if (this.filter.words) void reading.lookForWords();
   }
 }
 

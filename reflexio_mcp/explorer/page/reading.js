@@ -1,7 +1,7 @@
 /** What is stored, as far as it was read: rows, findings, turns, and where their learning stands. */
 
 import { counted } from "./format.js";
-import { messageOf, textOf } from "./host.js";
+import { messageOf } from "./host.js";
 import { Index, rowsOf } from "./rows.js";
 
 /** @typedef {import("./rows.js").Row} Row */
@@ -13,27 +13,18 @@ import { Index, rowsOf } from "./rows.js";
  *   tools: string[], rules: Record<string, {why: string, grave: boolean}>,
  *   filter: {user_id: string, session_id: string, source: string, agent_version: string, start: number | null, end: number | null}}} ServerState
  */
-/**
- * @typedef {object} Reader who is told what was read
- * @property {() => Filter} filter
- * @property {(keep?: boolean) => void} changed draw everything anew; `keep` what was said last
- * @property {(state: ServerState) => void} begun what the server says of itself with the first rows
- * @property {(id: string) => void} detailed told of a request whose turns or findings came
- */
-
-const FIRST_PAGE = 200;
+const FIRST_PAGE = 100;
 const PAGE = 1_000;
 /** Requests that are loaded before the page asks whether to go on. */
 const STRETCH = 10_000;
 /** Ids in one question about requests by id. */
 export const IDS_AT_ONCE = 500;
-/** Findings arrive a page at a time, and are drawn no more often than this. */
+/** Rows and findings arrive a page at a time, and are drawn no more often than this. */
 const REDRAW_MS = 1_000;
 export class Reading {
-  /** @param {import("./host.js").Host} host @param {Reader} reader */
-  constructor(host, reader) {
-    this.host = host;
-    this.reader = reader;
+  /** @param {import("./main.js").Page} page */
+  constructor(page) {
+    this.page = page;
     this.index = new Index();
     /** @type {Map<string, Detail>} */
     this.details = new Map();
@@ -55,15 +46,14 @@ export class Reading {
     return this.server?.tools.includes(tool) ?? false;
   }
 
-  /**
-   * Ask the server for data.
-   * @param {string} view
-   * @param {Record<string, any>} given
-   */
-  async ask(view, given) {
-    const result = await this.host.call("explorer_data", { view, ...given });
-    if (result.isError) throw new Error(textOf(result) || "The server could not answer.");
-    return result.structuredContent ?? {};
+  /** Why a finding matters, and whether it is a grave one. @param {string} name */
+  rule(name) {
+    return this.server?.rules[name] ?? { why: "", grave: false };
+  }
+
+  /** Ask the server for data. @param {string} view @param {Record<string, any>} given */
+  ask(view, given) {
+    return this.page.host.ask("explorer_data", { view, ...given });
   }
 
   baseAsked() {
@@ -81,19 +71,19 @@ export class Reading {
     this.loading = "first";
     this.searching = false;
     this.details.clear();
-    this.reader.changed();
+    this.page.render();
     await this.readPages(turn, given, true);
     if (turn !== this.turn || !this.problem || this.index.rows.size) return;
     // What was known before is better than nothing.
     this.index = before;
-    this.reader.changed();
+    this.page.render();
   }
 
   /** Read another stretch of what there is. */
   further() {
     this.budget += STRETCH;
     this.loading = "more";
-    this.reader.changed();
+    this.page.render();
     void this.readPages(this.turn, {}, false);
   }
 
@@ -101,6 +91,7 @@ export class Reading {
   async readPages(turn, given, first) {
     // At first, rows whose words are still covered are better than none.
     let hurried = first && !this.server;
+    let drawn = -REDRAW_MS;
     try {
       let started = first;
       while (started || this.cursor) {
@@ -121,17 +112,19 @@ export class Reading {
           this.index.complete = !this.cursor;
           if (this.index.rows.size >= this.budget) break;
         }
-        this.reader.changed();
+        if (performance.now() - drawn < REDRAW_MS) continue;
+        if (this.loading !== "words") drawn = performance.now();
+        this.page.render();
         performance.mark("explorer-usable");
       }
       this.loading = "";
-      this.reader.changed();
+      this.page.render();
       await this.lookForFindings(turn);
     } catch (error) {
       if (turn !== this.turn) return;
       this.loading = "";
       this.problem = messageOf(error);
-      this.reader.changed();
+      this.page.render();
     }
   }
 
@@ -144,7 +137,7 @@ export class Reading {
       version: filter.agent_version, start: filter.start === null ? null : filter.start * 1000,
       end: filter.end === null ? null : filter.end * 1000 + 999,
     };
-    this.reader.begun(state);
+    this.page.begin();
   }
 
   /** The findings of the requests that are here, after the table is drawn. */
@@ -156,33 +149,33 @@ export class Reading {
       const answer = await this.ask("findings", { ...(cursor ? { cursor } : this.baseAsked()), limit: PAGE });
       if (turn !== this.turn) return;
       for (const [rule, places] of Object.entries(answer.findings ?? {})) {
-        for (const id of this.index.note(rule, /** @type {Record<string, number[]>} */ (places))) this.reader.detailed(id);
+        for (const id of this.index.note(rule, /** @type {Record<string, number[]>} */ (places))) this.page.conversation.refresh(id);
       }
       seen += answer.looked_at ?? 0;
       cursor = answer.cursor ?? "";
       if (cursor && performance.now() - drawn < REDRAW_MS) continue;
       drawn = performance.now();
-      this.reader.changed(true);
+      this.page.render(true);
     } while (cursor && seen < this.budget);
   }
 
   /** Let the server look for the words. */
   async lookForWords() {
     const { turn } = this;
-    const { words } = this.reader.filter();
+    const { words } = this.page.filter;
     for (const row of this.index.rows.values()) row.passage = "";
     if (!words) {
       this.index.found = null;
       this.searching = false;
-      this.reader.changed();
+      this.page.render();
       return;
     }
     const found = new Set();
     // Until it is known, nothing is said to match; what was found for other words stays.
     this.index.found ??= found;
     this.searching = true;
-    this.reader.changed();
-    const late = () => turn !== this.turn || words !== this.reader.filter().words;
+    this.page.render();
+    const late = () => turn !== this.turn || words !== this.page.filter.words;
     try {
       let cursor = "";
       let looked = 0;
@@ -203,7 +196,7 @@ export class Reading {
       this.problem = messageOf(error);
     }
     this.searching = false;
-    this.reader.changed();
+    this.page.render();
   }
 
   /** What was said in a request; begins to load it. @param {Row} row @returns {Detail} */
@@ -220,10 +213,11 @@ export class Reading {
   /** @param {Row} row */
   async readOn(row) {
     const detail = this.details.get(row.id);
-    if (!detail) return;
+    // What is not kept any more, as after everything was read anew, is begun anew.
+    if (!detail) return void this.detail(row);
     if (detail.state === "failed") {
       detail.state = "loading";
-      this.reader.detailed(row.id);
+      this.page.conversation.refresh(row.id);
     }
     try {
       const answer = await this.ask("request", { request_id: row.id, ...(detail.cursor ? { cursor: detail.cursor } : {}) });
@@ -241,7 +235,7 @@ export class Reading {
       detail.state = "failed";
       detail.note = messageOf(error);
     }
-    this.reader.detailed(row.id);
+    this.page.conversation.refresh(row.id);
   }
 
   /** The text of an interaction with its secrets. @param {Row} row @param {Turn} turn */
@@ -264,22 +258,6 @@ export class Reading {
       const there = new Set(this.index.add(rowsOf(answer)).map((row) => row.id));
       this.index.remove(some.filter((id) => !there.has(id)));
     }
-  }
-
-  /** The same, where a failure is told in the summary. @param {string[]} ids */
-  async tryRefresh(ids) {
-    try {
-      await this.refresh(ids);
-    } catch (error) {
-      this.problem = messageOf(error);
-    }
-  }
-
-  /** @param {Record<string, any>} given */
-  async learnings(given) {
-    const result = await this.host.call("list_learnings", given);
-    if (result.isError) throw new Error(textOf(result));
-    return result.structuredContent ?? {};
   }
 }
 

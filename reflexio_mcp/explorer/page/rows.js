@@ -25,6 +25,8 @@ export class Index {
     this.rows = new Map();
     /** How many requests of each session are stored, as far as was looked. @type {Map<string, number>} */
     this.totals = new Map();
+    /** How many requests each source has sent. @type {Map<string, number>} */
+    this.sources = new Map();
     /** The filter the server applied to all of it. @type {Filter} */
     this.base = { ...NO_FILTER };
     this.complete = false;
@@ -36,7 +38,7 @@ export class Index {
   add(rows) {
     for (const row of rows) {
       const known = this.rows.get(row.id);
-      if (!known) this.totals.set(row.session, (this.totals.get(row.session) ?? 0) + 1);
+      if (!known) this.tally(row, 1);
       else {
         row.findings = known.findings;
         row.passage ||= known.passage;
@@ -64,8 +66,14 @@ export class Index {
       const row = this.rows.get(id);
       if (!row) continue;
       this.rows.delete(id);
-      this.totals.set(row.session, (this.totals.get(row.session) ?? 1) - 1);
+      this.tally(row, -1);
     }
+  }
+
+  /** @param {Row} row @param {number} by */
+  tally({ session, source }, by) {
+    this.totals.set(session, (this.totals.get(session) ?? 0) + by);
+    this.sources.set(source, (this.sources.get(source) ?? 0) + by);
   }
 
   /** Whether all that a filter can match is here, once all of it is read. @param {Filter} filter */
@@ -150,18 +158,10 @@ export function rowsOf(answer) {
   for (const session of answer.sessions ?? []) {
     for (const one of session.requests) {
       rows.push({
-        id: one.request_id,
-        session: session.session_id,
-        user: one.user_id ?? "",
-        at: Date.parse(one.created_at),
-        source: one.source ?? "",
-        version: one.agent_version ?? "",
-        turns: one.interaction_count ?? 0,
-        words: one.first_words ?? "",
-        passage: one.found ?? "",
-        evaluation: one.evaluation_only === true,
-        secret: one.redacted === true,
-        findings: new Map(),
+        id: one.request_id, session: session.session_id, user: one.user_id ?? "", at: Date.parse(one.created_at),
+        source: one.source ?? "", version: one.agent_version ?? "", turns: one.interaction_count ?? 0,
+        words: one.first_words ?? "", passage: one.found ?? "", evaluation: one.evaluation_only === true,
+        secret: one.redacted === true, findings: new Map(),
       });
     }
   }

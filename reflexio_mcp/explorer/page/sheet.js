@@ -1,6 +1,6 @@
-/** The sheet: what would be deleted, the person's yes, the receipt; and the text of an export. */
+/** The sheet: what would be deleted, the person's yes, the receipt. */
 
-import { el, fill, stored, withChips } from "./dom.js";
+import { byId, el, fill, stored, withChips } from "./dom.js";
 import { counted, forPeople, number, shortened } from "./format.js";
 import { messageOf, textOf } from "./host.js";
 
@@ -10,21 +10,8 @@ import { messageOf, textOf } from "./host.js";
 /** @typedef {{learning_id: string, user_id: string, content: string, kept: string[]}} Fed `kept`: requests that stay and fed it too */
 /** @typedef {{erase: boolean, learned: Set<string>}} Choice `learned` are ids of learnings that go too */
 /** @typedef {{title: string, notes: string[], again: boolean}} Undone `again` says whether another try may bring more */
-/** @typedef {(numbers: number[], onprogress: (text: string) => void) => Promise<Undone>} Undo */
 /** @typedef {{result: ToolResult, receipts: any[]}} Done one receipt for the requests, and those of learnings that were chosen */
-/**
- * @typedef {object} Deleting what the sheet asks of the page
- * @property {(rows: Row[], choice: Choice) => Promise<any>} plan the server's plan
- * @property {(rows: Row[], found: any, choice: Choice, onprogress: (message: string) => void) => Promise<Done>} act
- * @property {(rows: Row[], receipt: any) => Promise<void>} done told once the receipt is there
- * @property {(rows: Row[]) => Promise<number>} look how many are stored now
- * @property {(id: string) => string} wordsOf the first words of a request, if they are known
- * @property {number} days how long a copy is kept
- * @property {boolean} learns whether anything is learned here
- * @property {Undo | null} undo undoes deletions and says what came of it
- * @property {(erase?: boolean) => string} kept whether there will be a way back, in a sentence
- * @property {(text: string, undo?: () => void) => void} say in the summary line, with a way back beside it
- */
+/** @typedef {{title: string, words: string, note: string, keep: string, final: string, done: string, after?: string}} Small `after` is what `words` become */
 
 const LISTED = 10;
 const STAY = "You can close this sheet. Keep the window open.";
@@ -32,8 +19,10 @@ const STAY = "You can close this sheet. Keep the window open.";
 const SECRETS = ["probable-secret", "possible-secret"];
 
 export class Sheet {
-  /** @param {HTMLDialogElement} dialog */
-  constructor(dialog) {
+  /** @param {import("./main.js").Page} page */
+  constructor(page) {
+    this.page = page;
+    const dialog = /** @type {HTMLDialogElement} */ (byId("sheet"));
     this.dialog = dialog;
     /** Grows with each opening, so that an answer to an earlier one is not shown in a later one. */
     this.turn = 0;
@@ -41,10 +30,6 @@ export class Sheet {
       // It may be open again by now.
       if (!dialog.open) this.turn += 1;
     });
-  }
-
-  close() {
-    this.dialog.close();
   }
 
   /** @param {string} title @param {Child[]} inside @param {Child[]} feet */
@@ -60,7 +45,7 @@ export class Sheet {
 
   /** @param {string} text */
   closing(text) {
-    return this.button(text, () => this.close());
+    return this.button(text, () => this.dialog.close());
   }
 
   /** @param {string} text @param {() => void} onclick */
@@ -68,37 +53,42 @@ export class Sheet {
     return el("button", { class: "plain", type: "button", onclick }, text);
   }
 
-  /** Plan, ask, act and show the receipt. @param {Row[]} rows @param {Deleting} page */
-  async remove(rows, page, /** @type {Choice} */ choice = { erase: false, learned: new Set() }) {
+  /**
+   * Wait for an answer. Returns nothing if it failed, which is told, or if the sheet shows something else by then.
+   * @template T @param {string} title @param {Promise<T>} asked @returns {Promise<T | undefined>}
+   */
+  async answer(title, asked) {
     const turn = ++this.turn;
+    const answer = await asked.catch((error) => {
+      if (turn === this.turn) this.failed(title, error);
+    });
+    return turn === this.turn ? answer ?? undefined : undefined;
+  }
+
+  /** Plan, ask, act and show the receipt. @param {Row[]} rows */
+  async remove(rows, /** @type {Choice} */ choice = { erase: false, learned: new Set() }) {
     const title = `Delete ${counted(rows.length, "request")}`;
     if (!this.dialog.open)
       this.put(title, [el("p", { class: "quiet", role: "status" }, "Looking up what would go.")], [this.closing("Keep them")]);
-    let found;
-    try {
-      found = await page.plan(rows, choice);
-    } catch (error) {
-      if (turn === this.turn) this.failed(title, error);
-      return;
-    }
-    if (turn !== this.turn) return;
+    const found = await this.answer(title, this.page.doing.plan(rows, choice));
+    if (!found) return;
     if (!found.plan.goes.requests) {
       this.put("Nothing to delete", [el("p", {}, "None of these requests is stored any more.")], [this.closing("Close")]);
-      await page.done(rows, { deleted: {} });
+      await this.page.doing.done(rows, { deleted: {} });
       return;
     }
     if (found.refused) {
       this.put("Nothing can be deleted here", [el("p", {}, lead(found.plan.why)), el("p", {}, found.plan.next)], [this.closing("Close")]);
       return;
     }
-    this.ask(rows, found, page, choice);
+    this.ask(rows, found, choice);
   }
 
-  /** @param {Row[]} rows @param {any} found @param {Deleting} page @param {Choice} choice */
-  ask(rows, found, page, choice) {
+  /** @param {Row[]} rows @param {any} found @param {Choice} choice */
+  ask(rows, found, choice) {
     const { plan, type } = found;
     const title = `Delete ${counted(plan.goes.requests, "request")}`;
-    const act = el("button", { class: "final", type: "button", onclick: () => void this.act(rows, found, page, choice) }, title);
+    const act = el("button", { class: "final", type: "button", onclick: () => void this.act(rows, found, choice) }, title);
     const keep = this.closing("Keep them");
     const input = el("input", { type: "text", inputmode: "numeric", autocomplete: "off", "aria-label": `Type ${type} to delete` });
     const typed = type === null || type === undefined ? null : el("label", { class: "typed" }, `Type ${number(type)} to delete`, input);
@@ -115,33 +105,34 @@ export class Sheet {
       // The button acts on the plan that is shown, which is not what was just asked for.
       act.disabled = true;
       input.disabled = true;
-      void this.remove(rows, page, choice);
+      void this.remove(rows, choice);
     };
     const gone = plan.not_found_count > 0
       && el("p", { class: "quiet" }, `${counted(plan.not_found_count, "request")} of your selection ${plan.not_found_count === 1 ? "is" : "are"} not stored any more.`);
     this.put(
       title,
-      [listed(rows), gone, this.learned(found, choice, page), this.truth(rows, found, choice, page, planAgain)],
+      [listed(rows), gone, this.learned(found, choice), this.truth(rows, found, choice, planAgain)],
       [typed, keep, act],
     );
     keep.focus();
   }
 
-  /** What was learned, each with its own box. @param {any} found @param {Choice} choice @param {Deleting} page */
-  learned(found, choice, page) {
+  /** What was learned, each with its own box. @param {any} found @param {Choice} choice */
+  learned(found, choice) {
+    const { reading } = this.page;
     /** @type {{learned: Fed[]}} */
     const { learned } = found;
     /** @type {string[]} */
     const said = (found.plan.remains ?? []).map(forPeople).filter(Boolean);
     const more = found.learnings - learned.length;
     if (more > 0) said.unshift(`${number(more)} more that were learned from it stay.`);
-    if (page.learns && !learned.length && !said.length) said.push("Nothing was learned from it.");
+    if (reading.can("list_learnings") && !learned.length && !said.length) said.push("Nothing was learned from it.");
     const boxes = learned.map((one) => {
       const box = el("input", { type: "checkbox", ".checked": choice.learned.has(one.learning_id), onchange: () => {
         if (box.checked) choice.learned.add(one.learning_id);
         else choice.learned.delete(one.learning_id);
       } });
-      const others = one.kept.slice(0, 3).map((id) => page.wordsOf(id)).filter(Boolean).map((words) => `“${shortened(words, 60)}”`);
+      const others = one.kept.slice(0, 3).map((id) => reading.index.rows.get(id)?.words ?? "").filter(Boolean).map((words) => `“${shortened(words, 60)}”`);
       return el("label", { class: "option" }, box, el("span", {}, stored(one.content || one.learning_id),
         one.kept.length > 0 && el("span", { class: "facts" },
           `Also learned from ${counted(one.kept.length, "request")} that you keep${others.length ? `: ${others.join(", ")}` : ""}`)));
@@ -150,41 +141,39 @@ export class Sheet {
       boxes.length > 0 && el("h3", {}, "Also take back what was learned from it"), ...boxes, ...said.map((one) => el("p", { class: "quiet" }, one)));
   }
 
-  /**
-   * Whether there is a way back, and the choice to have none.
-   * @param {Row[]} rows @param {any} found @param {Choice} choice @param {Deleting} page @param {() => void} planAgain
-   */
-  truth(rows, found, choice, page, planAgain) {
+  /** Whether there is a way back, and the choice to have none. @param {Row[]} rows @param {any} found @param {Choice} choice @param {() => void} planAgain */
+  truth(rows, found, choice, planAgain) {
     const secret = rows.some((row) => row.secret || SECRETS.some((rule) => row.findings.has(rule)));
     const box = el("input", { type: "checkbox", ".checked": choice.erase, onchange: () => {
       choice.erase = box.checked;
       planAgain();
     } });
     return el("div", {},
-      el("p", { class: "truth" }, page.kept(choice.erase),
+      el("p", { class: "truth" }, this.page.doing.kept(choice.erase),
         found.plan.way_back?.state === "words" && " It comes back with a new time, and without images and citations."),
-      page.days > 0 && el("label", { class: "option" }, box, el("span", {}, "Keep no copy",
+      (this.page.reading.server?.recovery_days ?? 0) > 0 && el("label", { class: "option" }, box, el("span", {}, "Keep no copy",
         secret && el("span", { class: "facts" }, "There is a secret in this, and a copy would keep it."))));
   }
 
-  /** @param {Row[]} rows @param {any} found @param {Deleting} page @param {Choice} choice */
-  async act(rows, found, page, choice) {
+  /** @param {Row[]} rows @param {any} found @param {Choice} choice */
+  async act(rows, found, choice) {
     const { turn } = this;
+    const { doing } = this.page;
     const total = found.plan.goes.requests;
     const bar = el("progress", { max: total, "aria-label": "Progress" });
     const said = el("p", { role: "status" }, "Looking up what is stored now.");
     this.put(`Deleting ${counted(total, "request")}`, [said, bar, el("p", { class: "quiet" }, STAY)], [this.closing("Close")]);
     let done;
     try {
-      done = await page.act(rows, found, choice, (message) => {
+      done = await doing.act(rows, found, choice, (message) => {
         said.textContent = message;
         const [, reached] = /([\d,]+) of [\d,]+/.exec(message) ?? [];
         if (reached) bar.value = Number(reached.replaceAll(",", ""));
       });
     } catch (error) {
-      if (turn === this.turn) this.unknown(rows, page, messageOf(error));
-      await page.done(rows, null);
-      page.say("The deletion was not answered.");
+      if (turn === this.turn) this.unknown(rows, messageOf(error));
+      await doing.done(rows, null);
+      this.page.say("The deletion was not answered.");
       return;
     }
     const { result, receipts } = done;
@@ -192,24 +181,24 @@ export class Sheet {
     if (result.isError || !answer) {
       // Its words say whether anything was deleted.
       if (turn === this.turn) this.failed("The deletion failed", new Error(textOf(result)));
-      await page.done(rows, null);
-      page.say(textOf(result));
+      await doing.done(rows, null);
+      this.page.say(textOf(result));
       return;
     }
     const { receipt, plan } = answer;
-    if (receipt) await page.done(rows, receipt);
-    const back = receipt && this.wayBack(receipts, page);
-    page.say(
+    if (receipt) await doing.done(rows, receipt);
+    const back = receipt && this.wayBack(receipts, rows);
+    this.page.say(
       receipt ? `${counted(receipt.deleted.requests ?? 0, "request")} deleted.` : "Nothing was deleted.",
       back ? () => back.click() : undefined,
     );
     if (turn !== this.turn) return;
-    if (receipt) this.receipt(rows, receipts, page);
-    else this.refused(rows, answer.status, plan, page);
+    if (receipt) this.receipt(rows, receipts);
+    else this.refused(rows, answer.status, plan);
   }
 
-  /** @param {Row[]} rows @param {any[]} receipts @param {Deleting} page */
-  receipt(rows, receipts, page) {
+  /** @param {Row[]} rows @param {any[]} receipts */
+  receipt(rows, receipts) {
     const [receipt] = receipts;
     /** @type {{why: string, count: number, ids?: string[]}[]} */
     const left = receipts.flatMap((one) => one.not_deleted ?? []);
@@ -227,126 +216,128 @@ export class Sheet {
         left.length > 0 && el("div", {}, ...left.map((one) =>
           el("div", {}, el("h3", {}, `${number(one.count)} ${wordsFor(one.why)}`),
             el("ul", {}, ...(one.ids ?? []).slice(0, LISTED).map((id) => el("li", {}, stored(id, "mono"))))))),
-        ...after(receipts, page),
+        ...this.after(receipts),
       ],
-      [unknown > 0 && this.button("Look again", () => void this.look(rows, page)), this.wayBack(receipts, page), close],
+      [unknown > 0 && this.button("Look again", () => void this.look(rows)), this.wayBack(receipts, rows), close],
     );
     close.focus();
   }
 
-  /** A button that puts recovery copies back, where there are any. @param {any[]} receipts @param {Pick<Deleting, "undo">} page */
-  wayBack(receipts, { undo }) {
+  /** A button that puts recovery copies back, where there are any. @param {any[]} receipts @param {Row[]} rows that an undo may bring back */
+  wayBack(receipts, rows) {
     const numbers = receipts.filter((one) => one.way_back?.until).map((one) => one.number);
-    if (!numbers.length || !undo) return null;
-    return this.button("Undo", () => void this.putBack(numbers, undo));
+    if (!numbers.length || !this.page.reading.can("restore_requests")) return null;
+    return this.button("Undo", () => void this.putBack(numbers, rows));
   }
 
-  /** @param {Row[]} rows @param {Deleting} page @param {string} why */
-  unknown(rows, page, why) {
+  /** @param {Row[]} rows @param {string} why */
+  unknown(rows, why) {
     this.put(
       `Not known whether ${number(rows.length)} ${rows.length === 1 ? "was" : "were"} deleted`,
       [el("p", { class: "note", role: "alert" }, forPeople(why) || why)],
-      [this.button("Look again", () => void this.look(rows, page)), this.closing("Close")],
+      [this.button("Look again", () => void this.look(rows)), this.closing("Close")],
     );
   }
 
-  /** Say what is stored now. @param {Row[]} rows @param {Deleting} page */
-  async look(rows, page) {
+  /** Say what is stored now. @param {Row[]} rows */
+  async look(rows) {
     const turn = ++this.turn;
     try {
-      const there = await page.look(rows);
+      const there = await this.page.doing.look(rows);
       if (turn !== this.turn) return;
-      const again = there > 0 && this.button("Look again", () => void this.look(rows, page));
+      const again = there > 0 && this.button("Look again", () => void this.look(rows));
       this.put(
         there ? `${number(there)} of ${counted(rows.length, "request")} ${there === 1 ? "is" : "are"} still stored` : `${number(rows.length)} deleted`,
         [el("p", {}, there ? "A deletion that goes on may still take more." : "None of them is stored any more.")], [again, this.closing("Close")],
       );
     } catch (error) {
-      if (turn === this.turn) this.unknown(rows, page, messageOf(error));
+      if (turn === this.turn) this.unknown(rows, messageOf(error));
     }
   }
 
-  /** Undo deletions before the person's eyes. @param {number[]} numbers @param {Undo} undo */
-  async putBack(numbers, undo) {
+  /** Undo deletions before the person's eyes. @param {number[]} numbers @param {Row[]} [rows] that were deleted, if they are known */
+  async putBack(numbers, rows = []) {
     const turn = ++this.turn;
     const said = el("p", { role: "status" }, "Putting it back.");
     this.put("Putting it back", [said, el("progress", { "aria-label": "Progress" }), el("p", { class: "quiet" }, STAY)], [this.closing("Close")]);
-    const done = await undo(numbers, (text) => {
+    const done = await this.page.doing.undo(numbers, rows, (text) => {
       said.textContent = text;
     });
     if (turn !== this.turn) return;
     const close = this.closing("Close");
-    this.put(done.title, done.notes.map((one) => el("p", {}, one)), [done.again && this.button("Go on", () => void this.putBack(numbers, undo)), close]);
+    this.put(done.title, done.notes.map((one) => el("p", {}, one)), [done.again && this.button("Go on", () => void this.putBack(numbers, rows)), close]);
     close.focus();
   }
 
-  /**
-   * The deletions that can still be undone.
-   * @param {{list: () => Promise<any[]>, undo: Undo, moment: (at: number) => string, day: (at: number) => string}} page
-   */
-  async past(page) {
-    const turn = ++this.turn;
+  /** The deletions that can still be undone. */
+  async past() {
     const title = "Recently deleted";
     this.put(title, [el("p", { class: "quiet", role: "status" }, "Looking for what can be put back.")], [this.closing("Close")]);
-    let those;
-    try {
-      those = await page.list();
-    } catch (error) {
-      if (turn === this.turn) this.failed(title, error);
-      return;
-    }
-    if (turn !== this.turn) return;
-    const rows = those.map((one) => {
-      const { requests = 0, learnings = 0 } = one.copied;
-      const what = requests || !learnings ? counted(requests, "request") : counted(learnings, "learning");
-      const until = one.until ? ` · until ${page.day(Date.parse(one.until))}` : "";
-      return el("li", {}, el("span", {}, `${what}, ${page.moment(Date.parse(one.at))}${until}`),
-        el("button", { class: "link", type: "button", onclick: () => void this.putBack([one.number], page.undo) }, "Undo"));
+    const found = await this.answer(title, this.page.host.ask("restore_requests", {}));
+    if (!found) return;
+    const { clock } = this.page;
+    const rows = (found.deletions ?? []).filter((/** @type {any} */ one) => one.copied).map((/** @type {any} */ one) => {
+      const until = one.until ? ` · until ${clock.day(Date.parse(one.until))}` : "";
+      return el("li", {}, el("span", {}, `${countedIn(one.copied)}, ${clock.moment(Date.parse(one.at))}${until}`),
+        el("button", { class: "link", type: "button", onclick: () => void this.putBack([one.number]) }, "Undo"));
     });
     this.put(title, [rows.length ? el("ul", {}, ...rows) : el("p", {}, "Nothing that was deleted can be put back.")], [this.closing("Close")]);
   }
 
-  /** @param {Row[]} rows @param {string} status @param {any} plan @param {Deleting} page */
-  refused(rows, status, plan, page) {
+  /** @param {Row[]} rows @param {string} status @param {any} plan */
+  refused(rows, status, plan) {
     this.put(
       "Nothing was deleted",
       [el("p", {}, status === "changed" ? "What is stored has changed since you looked." : lead(plan.why))],
-      [this.closing("Close"), status === "changed" && this.button("Look again", () => void this.remove(rows, page))],
+      [this.closing("Close"), status === "changed" && this.button("Look again", () => void this.remove(rows))],
     );
   }
 
   /**
    * Ask about one thing, act, and say what came of it.
-   * @param {{title: string, words: string, note: string, keep: string, final: string, done: string}} asked
-   * @param {Pick<Deleting, "undo" | "kept" | "say"> & {act: () => Promise<ToolResult>, acted: (deleted: number) => Promise<void>}} page
+   * @param {Small} asked @param {() => Promise<ToolResult>} act
+   * @param {(changed: number) => Promise<void>} acted @param {Row[]} [rows] that an undo may bring back
    */
-  async small(asked, page) {
-    const turn = ++this.turn;
-    const act = el("button", { class: "final", type: "button", onclick: async () => {
-      this.put(asked.title, [el("progress", { "aria-label": "Progress" }), el("p", { class: "quiet" }, STAY)], [this.closing("Close")]);
-      try {
-        const result = await page.act();
-        const receipt = result.structuredContent?.receipt ?? {};
-        const { learnings = 0, interactions = 0 } = receipt.deleted ?? {};
-        const [head = ""] = textOf(result).split("\n");
-        if (learnings || interactions) await page.acted(learnings || interactions);
-        const back = this.wayBack([receipt], page);
-        page.say(head, back ? () => back.click() : undefined);
-        if (turn !== this.turn) return;
-        if (result.isError) this.failed("It failed", new Error(textOf(result)));
-        else
-          this.put(learnings || interactions ? asked.done : "Nothing was deleted", [el("p", {}, head), ...after([receipt], page)], [back, this.closing("Close")]);
-      } catch (error) {
-        if (turn === this.turn) this.failed("Not known whether it was deleted", error);
-      }
-    } }, asked.final);
+  small(asked, act, acted, rows = []) {
+    const final = el("button", { class: "final", type: "button", onclick: () => void this.carryOut(asked, act, acted, rows) }, asked.final);
     const keep = this.closing(asked.keep);
-    this.put(
-      asked.title,
-      [el("p", { class: "text", dir: "auto" }, asked.words), el("p", {}, asked.note), el("p", { class: "truth" }, page.kept())],
-      [keep, act],
-    );
+    const words = (/** @type {string} */ text) => el("p", { class: "text", dir: "auto" }, text);
+    this.put(asked.title, [
+      asked.after ? el("del", {}, words(asked.words)) : words(asked.words), asked.after && el("ins", {}, words(asked.after)),
+      el("p", {}, asked.note), el("p", { class: "truth" }, this.page.doing.kept()),
+    ], [keep, final]);
     keep.focus();
+  }
+
+  /** @param {Small} asked @param {() => Promise<ToolResult>} act @param {(changed: number) => Promise<void>} acted @param {Row[]} [rows] */
+  async carryOut(asked, act, acted, rows = []) {
+    const turn = ++this.turn;
+    this.put(asked.title, [el("progress", { "aria-label": "Progress" }), el("p", { class: "quiet" }, STAY)], [this.closing("Close")]);
+    try {
+      const result = await act();
+      const receipt = result.structuredContent?.receipt ?? {};
+      const changed = receipt.corrected || receipt.deleted?.learnings || receipt.deleted?.interactions || 0;
+      const [head = ""] = textOf(result).split("\n");
+      if (changed) await acted(changed);
+      const back = this.wayBack([receipt], rows);
+      this.page.say(head, back ? () => back.click() : undefined);
+      if (turn !== this.turn) return;
+      if (result.isError) this.failed("It failed", new Error(textOf(result)));
+      else this.put(changed ? asked.done : "Nothing was changed", [el("p", {}, head), ...this.after([receipt])], [back, this.closing("Close")]);
+    } catch (error) {
+      if (turn === this.turn) this.failed("Not known whether it was done", error);
+    }
+  }
+
+  /** Ask for a new text of something. @param {string} title @param {string} before @param {(after: string) => Promise<void>} then */
+  edit(title, before, then) {
+    const area = el("textarea", { "aria-label": "The new text", ".value": before });
+    const go = this.button("Show the change", () => {
+      go.disabled = true;
+      void this.answer(title, then(area.value));
+    });
+    this.put(title, [area], [this.closing("Keep it"), go]);
+    area.focus();
   }
 
   /** The keys of this page. */
@@ -364,16 +355,16 @@ export class Sheet {
     this.put(title, [el("p", { class: "note", role: "alert" }, forPeople(said) || said)], [this.closing("Close")]);
   }
 
-  /** Text to copy, where the host saves no files. @param {string} text @param {number} count @param {() => void} copy */
-  copy(text, count, copy) {
-    this.turn += 1;
-    const area = el("textarea", { readonly: true, "aria-label": "The export", ".value": text, spellcheck: "false" });
-    this.put(
-      `Export ${counted(count, "request")}`,
-      [el("p", {}, "This host saves no files from a page. Copy the text: one request a line, as JSON."), area],
-      [this.closing("Close"), this.button("Copy", copy)],
-    );
-    area.select();
+  /** What receipts say besides what was deleted. @param {any[]} receipts */
+  after(receipts) {
+    const said = new Set(receipts.flatMap((one) => (one.remains ?? []).map(forPeople).filter(Boolean)));
+    const state = receipts[0]?.way_back?.state;
+    return [
+      ...[...said].map((one) => el("p", {}, one)),
+      state === "unknown" ? el("p", { class: "note" }, "Earlier copies may still hold some of it.")
+        : state && state !== "none" && el("p", {}, this.page.doing.kept(state === "erased")),
+      receipts.some((one) => one.next) && el("p", { class: "note" }, "It is not finished: delete the rest again."),
+    ];
   }
 }
 
@@ -389,6 +380,7 @@ const WORDS = {
   changed: "changed since, left alone",
   unknown: "not known, because reading again failed",
   gone_before: "already gone",
+  held: "kept by a hold of the operator",
   not_found: "not found",
   already_there: "stored already",
   id_taken: "not restored, because something else has its id",
@@ -396,20 +388,14 @@ const WORDS = {
   left: "not restored yet",
 };
 
+/** How much a copy holds, or an undo brought back. @param {{requests?: number, learnings?: number}} counts */
+export function countedIn({ requests = 0, learnings = 0 }) {
+  return requests || !learnings ? counted(requests, "request") : counted(learnings, "learning");
+}
+
 /** @param {string} why */
 export function wordsFor(why) {
   return WORDS[why] ?? why.replaceAll("_", " ");
-}
-
-/** What receipts say besides what was deleted. @param {any[]} receipts @param {Pick<Deleting, "kept">} page */
-function after(receipts, page) {
-  const said = new Set(receipts.flatMap((one) => (one.remains ?? []).map(forPeople).filter(Boolean)));
-  const state = receipts[0]?.way_back?.state;
-  return [
-    ...[...said].map((one) => el("p", {}, one)),
-    state === "unknown" ? el("p", { class: "note" }, "Earlier copies may still hold some of it.") : state && state !== "none" && el("p", {}, page.kept(state === "erased")),
-    receipts.some((one) => one.next) && el("p", { class: "note" }, "It is not finished: delete the rest again."),
-  ];
 }
 
 /** What goes, by session and user, somebody else's first. @param {Row[]} rows */

@@ -1,37 +1,22 @@
 /** The table: sessions and their requests, drawn only where they are seen. */
 
-import { el, renew, set, stored, withChips } from "./dom.js";
-import { counted, number, shortened } from "./format.js";
+import { byId, el, renew, set, stored, withChips } from "./dom.js";
+import { counted, number, ruleWords, shortened } from "./format.js";
 
 /** @typedef {import("./rows.js").Row} Row */
 /** @typedef {import("./rows.js").Session} Session */
-/** @typedef {import("./format.js").Clock} Clock */
 /** @typedef {{kind: "session", key: string, session: Session} | {kind: "request", key: string, row: Row}} Line */
-/**
- * @typedef {object} Owner what the table asks of the page
- * @property {() => Clock} clock
- * @property {Set<string>} selected ids of requests
- * @property {boolean} selectable
- * @property {Set<string>} lit ids of requests that a learning comes from
- * @property {(rows: Row[], on: boolean) => void} select
- * @property {() => string[]} marks words that are looked for, in lower case
- * @property {(rule: string) => string} ruleWords
- * @property {(rule: string) => boolean} grave
- * @property {(line: Line) => void} read show what was said in a session or request
- */
 
 const OVERSCAN = 8;
 /** Characters of badges that fit beside each other. */
 const BADGE_CHARS = 16;
 
 export class Table {
-  /** @param {HTMLElement} scroller @param {HTMLElement} body @param {Owner} owner */
-  constructor(scroller, body, owner) {
-    this.scroller = scroller;
-    this.body = body;
-    this.owner = owner;
-    /** @type {Session[]} */
-    this.sessions = [];
+  /** @param {import("./main.js").Page} page */
+  constructor(page) {
+    this.page = page;
+    this.scroller = byId("grid");
+    this.body = byId("body");
     /** @type {Line[]} */
     this.lines = [];
     /** Where a line is among `lines`. @type {Map<string, number>} */
@@ -46,31 +31,25 @@ export class Table {
     this.anchor = "";
     this.rowHeight = 36;
     let due = 0;
-    scroller.addEventListener("scroll", () => {
+    this.scroller.addEventListener("scroll", () => {
       due ||= requestAnimationFrame(() => {
         due = 0;
         this.draw();
       });
     }, { passive: true });
-    new ResizeObserver(() => this.resized()).observe(scroller);
-    body.addEventListener("keydown", (event) => this.key(event));
-    body.addEventListener("click", (event) => this.click(event));
-    body.addEventListener("focusin", (event) => {
+    new ResizeObserver(() => this.resized()).observe(this.scroller);
+    this.body.addEventListener("keydown", (event) => this.key(event));
+    this.body.addEventListener("click", (event) => this.click(event));
+    this.body.addEventListener("focusin", (event) => {
       const line = lineOf(event.target);
       if (line) this.focusLine(line, false);
     });
   }
 
-  /** Show other sessions. @param {Session[]} sessions */
-  show(sessions) {
-    this.sessions = sessions;
-    this.relay();
-  }
-
   /** Work out the lines anew and draw those that are seen. */
   relay() {
     this.lines = [];
-    for (const session of this.sessions) {
+    for (const session of this.page.matched.sessions) {
       const key = `s ${session.id}`;
       this.lines.push({ kind: "session", key, session });
       if (!this.open.has(key)) continue;
@@ -96,8 +75,7 @@ export class Table {
   refresh() {
     for (const [key, one] of this.drawn) {
       const line = this.lineOf(key);
-      if (line?.kind === "session") this.fillSession(one, line.session);
-      else if (line) this.fillRequest(one, line.row);
+      if (line) this.fill(one, line);
     }
   }
 
@@ -140,7 +118,9 @@ export class Table {
     const line = this.lines[at];
     let one = this.drawn.get(line.key);
     if (!one) {
-      one = this.made(line);
+      one = el("div", { class: `line ${line.kind}`, role: "row" });
+      one.dataset.key = line.key;
+      this.fill(one, line);
       this.drawn.set(line.key, one);
     }
     one.style.top = `${at * this.rowHeight}px`;
@@ -149,69 +129,42 @@ export class Table {
     return one;
   }
 
-  /** @param {Line} line @returns {HTMLElement} */
-  made(line) {
-    const row = el("div", { class: `line ${line.kind}`, role: "row" });
-    row.dataset.key = line.key;
-    if (line.kind === "session") this.fillSession(row, line.session);
-    else this.fillRequest(row, line.row);
-    return row;
-  }
-
   /** The box of a line. @param {HTMLElement} row @param {Row[]} rows @param {string} name */
   box(row, rows, name) {
-    const chosen = rows.filter((one) => this.owner.selected.has(one.id)).length;
-    if (this.owner.selectable) row.setAttribute("aria-selected", String(chosen === rows.length));
+    const chosen = rows.filter((one) => this.page.selected.has(one.id)).length;
+    if (this.page.selectable) row.setAttribute("aria-selected", String(chosen === rows.length));
     row.classList.toggle("chosen", chosen > 0);
     const check = row.querySelector(".check") ?? el("div", { role: "gridcell", class: "check" },
       el("input", { type: "checkbox", tabindex: -1, "aria-label": `Select ${name}` }));
     const box = /** @type {HTMLInputElement} */ (check.firstElementChild);
-    set(box, { ".checked": chosen === rows.length, ".indeterminate": chosen > 0 && chosen < rows.length, hidden: !this.owner.selectable });
+    set(box, { ".checked": chosen === rows.length, ".indeterminate": chosen > 0 && chosen < rows.length, hidden: !this.page.selectable });
     return check;
   }
 
-  /** @param {HTMLElement} row @param {Session} session */
-  fillSession(row, session) {
-    const opening = session.rows[session.rows.length - 1];
-    const when = this.owner.clock().when(session.last);
-    const several = session.users.length > 1;
-    const badges = this.badges(session.rows, session);
-    const user = several ? counted(session.users.length, "user") : session.users[0];
-    row.setAttribute("aria-level", "1");
-    row.setAttribute("aria-expanded", String(this.open.has(`s ${session.id}`)));
-    spoken(row, when, user, opening.words, counted(session.rows.length, "request"), badges);
+  /** @param {HTMLElement} row @param {Line} line */
+  fill(row, line) {
+    const { clock, lit } = this.page;
+    const session = line.kind === "session" ? line.session : null;
+    const rows = rowsIn(line);
+    const first = rows[rows.length - 1];
+    const at = session ? session.last : first.at;
+    const users = session && session.users.length > 1 ? counted(session.users.length, "user") : "";
+    const badges = this.badges(rows, session);
+    const box = this.box(row, rows, session ? `session ${session.id}` : `request ${first.id}`);
+    const fold = el("span", { class: "fold", "aria-hidden": "true" });
+    set(row, { "aria-level": session ? 1 : 2, "aria-expanded": session ? String(this.open.has(line.key)) : null });
+    row.classList.toggle("lit", !session && lit.has(first.id));
+    spoken(row, clock.when(at), users || first.user, first.words, counted(session ? rows.length : first.turns, session ? "request" : "turn"), badges);
     renew(
-      row,
-      this.box(row, session.rows, `session ${session.id}`), el("span", { class: "fold", "aria-hidden": "true" }),
-      el("div", { role: "gridcell", class: "when", title: this.owner.clock().exact(session.last) }, when),
-      el(
-        "div", { role: "gridcell", class: "user" },
-        several ? el("span", { class: "note" }, user) : idOf(user),
-      ),
-      wordsOf(passageOf(session.rows) ?? opening, this.owner.marks()),
-      el("div", { role: "gridcell", class: "count" }, number(session.rows.length),
-        el("span", { class: "unit" }, session.rows.length === 1 ? " request" : " requests")),
-      el("div", { role: "gridcell", class: "source" }, stored(session.sources[0] ?? ""),
-        session.sources.length > 1 && ` +${session.sources.length - 1}`),
-      el("div", { role: "gridcell", class: "badges" }, ...badges),
-    );
-  }
-
-  /** @param {HTMLElement} row @param {Row} one */
-  fillRequest(row, one) {
-    const when = this.owner.clock().when(one.at);
-    const badges = this.badges([one], null);
-    row.classList.toggle("lit", this.owner.lit.has(one.id));
-    row.setAttribute("aria-level", "2");
-    spoken(row, when, one.user, one.words, counted(one.turns, "turn"), badges);
-    renew(
-      row,
-      el("span", { class: "fold", "aria-hidden": "true" }), this.box(row, [one], `request ${one.id}`),
-      el("div", { role: "gridcell", class: "when", title: this.owner.clock().exact(one.at) }, when),
-      el("div", { role: "gridcell", class: "user" }, idOf(one.user)),
-      wordsOf(one, this.owner.marks()),
-      el("div", { role: "gridcell", class: "count turns" }, counted(one.turns, "turn")),
-      el("div", { role: "gridcell", class: "source" }, stored(one.source)),
+      row, ...(session ? [box, fold] : [fold, box]),
+      el("div", { role: "gridcell", class: "when", title: clock.exact(at) }, clock.when(at)),
+      el("div", { role: "gridcell", class: "user" }, users ? el("span", { class: "note" }, users) : idOf(first.user)),
+      wordsOf(rows.find((one) => one.passage) ?? first, this.page.marks()),
+      session
+        ? el("div", { role: "gridcell", class: "count" }, number(rows.length), el("span", { class: "unit" }, rows.length === 1 ? " request" : " requests"))
+        : el("div", { role: "gridcell", class: "count turns" }, counted(first.turns, "turn")),
+      el("div", { role: "gridcell", class: "source" }, stored(session ? session.sources[0] ?? "" : first.source),
+        session && session.sources.length > 1 && ` +${session.sources.length - 1}`),
       el("div", { role: "gridcell", class: "badges" }, ...badges),
     );
   }
@@ -223,17 +176,18 @@ export class Table {
     /** @param {string} text @param {string} [class_] @param {string} [title] */
     const badge = (text, class_ = "", title = "") =>
       made.push(el("span", { class: `badge ${class_}`, title: title || false }, text));
+    const grave = (/** @type {string} */ rule) => this.page.reading.rule(rule).grave;
     /** How many requests a rule finds. @type {Map<string, number>} */
     const found = new Map();
     for (const row of rows) for (const rule of row.findings.keys()) found.set(rule, (found.get(rule) ?? 0) + 1);
     if (session && session.rows.length < session.total)
       badge(`${number(session.rows.length)} of ${number(session.total)}`, "", "Only these match the filter.");
     /** @param {string[]} rules */
-    const told = (rules) => rules.map((rule) => `${this.owner.ruleWords(rule)}: ${number(found.get(rule) ?? 0)}`).join("\n");
-    const rules = [...found.keys()].sort((a, b) => Number(this.owner.grave(b)) - Number(this.owner.grave(a)));
+    const told = (rules) => rules.map((rule) => `${ruleWords(rule)}: ${number(found.get(rule) ?? 0)}`).join("\n");
+    const rules = [...found.keys()].sort((a, b) => Number(grave(b)) - Number(grave(a)));
     // One that is grave is named, however many others there are.
-    const named = rules.length === 1 || this.owner.grave(rules[0]) ? rules.splice(0, 1) : [];
-    for (const rule of named) badge(this.owner.ruleWords(rule), this.owner.grave(rule) ? "warn" : "", told([rule]));
+    const named = rules.length === 1 || grave(rules[0]) ? rules.splice(0, 1) : [];
+    for (const rule of named) badge(ruleWords(rule), grave(rule) ? "warn" : "", told([rule]));
     if (rules.length) badge(counted(rules.length, named.length ? "other finding" : "finding"), "", told(rules));
     const evaluation = rows.filter((row) => row.evaluation).length;
     if (evaluation) badge(evaluation === rows.length ? "evaluation" : `${number(evaluation)} evaluation`);
@@ -267,7 +221,7 @@ export class Table {
   enter(line) {
     const open = line.kind === "session" && this.open.has(line.key);
     if (line.kind === "session") this.toggle(line.key, !open);
-    if (!open) this.owner.read(line);
+    if (!open) this.page.open(line.kind === "session" ? line.session.id : line.row.session, line.kind === "session" ? "" : line.row.id);
   }
 
   /** Take the focus. */
@@ -347,9 +301,9 @@ export class Table {
 
   /** Select a line, or take it out. @param {Line} line */
   choose(line) {
-    if (!this.owner.selectable) return;
+    if (!this.page.selectable) return;
     const rows = rowsIn(line);
-    this.owner.select(rows, !rows.every((row) => this.owner.selected.has(row.id)));
+    this.page.select(rows, !rows.every((row) => this.page.selected.has(row.id)));
   }
 
   /** Select every line between two, as the last one is not yet. @param {number} from @param {Line} last */
@@ -357,7 +311,7 @@ export class Table {
     const to = this.at.get(last.key) ?? from;
     const lines = this.lines.slice(Math.min(from, to), Math.max(from, to) + 1);
     const rows = lines.flatMap(rowsIn);
-    this.owner.select(rows, true);
+    this.page.select(rows, true);
   }
 
   /** @param {MouseEvent} event */
@@ -402,11 +356,6 @@ function idOf(id) {
   const made = stored(shortened(id));
   if (id.length > 20) made.title = id;
   return made;
-}
-
-/** The first of some requests that shows what was looked for. @param {Row[]} rows */
-function passageOf(rows) {
-  return rows.find((row) => row.passage);
 }
 
 /** @param {Row} row @param {string[]} marks words that are looked for, in lower case */

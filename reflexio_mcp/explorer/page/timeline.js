@@ -1,6 +1,6 @@
 /** Requests by day or hour, stacked by source; a stretch of it narrows the period. */
 
-import { drawn, el, fill, set } from "./dom.js";
+import { byId, drawn, el, fill, set } from "./dom.js";
 import { counted, DAY_MS, HOUR_MS, number } from "./format.js";
 
 /** @typedef {import("./rows.js").Row} Row */
@@ -16,17 +16,12 @@ const MOST_BARS = 120;
 const FEWEST_HOURS = 24;
 
 export class Timeline {
-  /**
-   * @param {HTMLElement} place
-   * @param {(start: number | null, end: number | null) => void} onbrush told the period, or nulls for all of it
-   */
-  constructor(place, onbrush) {
-    this.place = place;
-    this.onbrush = onbrush;
+  /** @param {import("./main.js").Page} page */
+  constructor(page) {
+    this.page = page;
+    this.place = byId("timeline");
     /** @type {Bar[]} */
     this.bars = [];
-    /** @type {string[]} */
-    this.sources = [];
     /** Indexes of the first and last bar inside the period. */
     this.from = 0;
     this.to = 0;
@@ -41,7 +36,7 @@ export class Timeline {
     this.last = el("span");
     this.legend = el("div", { class: "legend" });
     this.highest = el("span", { class: "highest" });
-    fill(place, el("div", { class: "over" }, this.legend, this.highest), this.area,
+    fill(this.place, el("div", { class: "over" }, this.legend, this.highest), this.area,
       el("div", { class: "under" }, this.first, this.said, this.last));
     this.area.addEventListener("pointerdown", (event) => this.drag(event));
     this.area.addEventListener("pointermove", (event) => this.say(this.barAt(event.clientX)));
@@ -61,43 +56,23 @@ export class Timeline {
     return made;
   }
 
-  /**
-   * @param {Row[]} rows all that match but for the period
-   * @param {string[]} sources those with a hue, most frequent first
-   * @param {Clock} clock
-   * @param {number | null} start
-   * @param {number | null} end the period, in milliseconds
-   */
-  show(rows, sources, clock, start, end) {
-    this.clock = clock;
-    this.sources = sources;
+  /** Show what matches but for the period. */
+  show() {
+    const { clock, sources } = this.page;
+    const { start, end } = this.page.filter;
+    const rows = this.page.matched.anyTime;
     this.place.hidden = rows.length === 0;
-    if (!rows.length) {
-      this.bars = [];
-      return;
-    }
-    let low = Infinity;
-    let high = -Infinity;
-    for (const row of rows) {
-      if (row.at < low) low = row.at;
-      if (row.at > high) high = row.at;
-    }
-    this.bars = barsOf(rows, sources, clock, low, high);
-    this.from = start === null ? 0 : Math.max(0, this.indexOf(start));
-    this.to = end === null ? this.bars.length - 1 : Math.max(this.from, this.indexOf(end));
+    this.bars = rows.length ? barsOf(rows, sources, clock) : [];
+    if (!rows.length) return;
+    const indexOf = (/** @type {number} */ at) => this.bars.findLastIndex((bar) => bar.start <= at);
+    this.from = start === null ? 0 : Math.max(0, indexOf(start));
+    this.to = end === null ? this.bars.length - 1 : Math.max(this.from, indexOf(end));
     this.draw();
   }
 
-  /** The bar a moment is in; -1 before all of them. @param {number} at */
-  indexOf(at) {
-    let found = -1;
-    for (let index = 0; index < this.bars.length; index += 1) if (this.bars[index].start <= at) found = index;
-    return found;
-  }
-
   draw() {
-    const { bars, clock } = this;
-    if (!clock) return;
+    const { bars } = this;
+    const { clock } = this.page;
     const most = Math.max(...bars.map((bar) => bar.total), 1);
     set(this.plot, { viewBox: `0 0 ${bars.length} ${HEIGHT}` });
     const gap = bars.length > 60 ? 0.1 : 0.16;
@@ -116,11 +91,12 @@ export class Timeline {
     const named = (/** @type {number} */ at) => (this.hourly() ? clock.moment(at) : clock.day(at));
     this.first.textContent = named(bars[0].start);
     this.last.textContent = named(bars[bars.length - 1].start);
-    this.highest.textContent = `at most ${number(most)} ${this.hourly() ? "an hour" : "a day"}`;
-    const names = [...this.sources.map((name) => name || "no source")];
+    const days = Math.round((bars[0].end - bars[0].start) / DAY_MS);
+    this.highest.textContent = `at most ${number(most)} ${this.hourly() ? "an hour" : days > 1 ? `in ${days} days` : "a day"}`;
+    const names = [...this.page.sources.map((name) => name || "no source")];
     if (bars.some((bar) => bar.by[HUES])) names.push("other");
     fill(this.legend, ...names.map((name, index) =>
-      el("span", { class: "key" }, el("i", { class: `hue${name === "other" && index >= this.sources.length ? HUES : index}` }),
+      el("span", { class: "key" }, el("i", { class: `hue${name === "other" && index >= this.page.sources.length ? HUES : index}` }),
         el("bdi", {}, name))));
     this.brushed();
   }
@@ -149,11 +125,11 @@ export class Timeline {
   /** `Tue 24 Nov, 39 requests: staging_eval 37, web_app 2`. @param {number} index */
   words(index) {
     const bar = this.bars[index];
-    if (!bar || !this.clock) return "";
-    const time = this.hourly() ? ` ${this.clock.time.format(bar.start)}` : "";
-    const day = `${this.clock.fullDay.format(bar.start)}${time}`;
+    if (!bar) return "";
+    const time = this.hourly() ? ` ${this.page.clock.time.format(bar.start)}` : "";
+    const day = `${this.page.clock.fullDay.format(bar.start)}${time}`;
     const parts = bar.by
-      .map((value, hue) => (value ? `${hue < this.sources.length ? this.sources[hue] || "no source" : "other"} ${number(value)}` : ""))
+      .map((value, hue) => (value ? `${hue < this.page.sources.length ? this.page.sources[hue] || "no source" : "other"} ${number(value)}` : ""))
       .filter(Boolean);
     return `${day}, ${counted(bar.total, "request")}${parts.length ? `: ${parts.join(", ")}` : ""}`;
   }
@@ -229,20 +205,14 @@ export class Timeline {
 
   tell() {
     const whole = this.from === 0 && this.to === this.bars.length - 1;
-    if (whole) this.onbrush(null, null);
-    else this.onbrush(this.bars[this.from].start, this.bars[this.to].end - 1000);
+    this.page.change(whole ? { start: null, end: null } : { start: this.bars[this.from].start, end: this.bars[this.to].end - 1000 });
   }
 }
 
-/**
- * @param {Row[]} rows
- * @param {string[]} sources
- * @param {Clock} clock
- * @param {number} low
- * @param {number} high
- * @returns {Bar[]}
- */
-function barsOf(rows, sources, clock, low, high) {
+/** @param {Row[]} rows @param {string[]} sources @param {Clock} clock @returns {Bar[]} */
+function barsOf(rows, sources, clock) {
+  const low = rows.reduce((least, row) => Math.min(least, row.at), Infinity);
+  const high = rows.reduce((most, row) => Math.max(most, row.at), -Infinity);
   const hourly = high - low <= 2 * DAY_MS;
   /** @type {number[]} */
   const starts = [];

@@ -106,8 +106,15 @@ async function open() {
   view.src = "/page";
   // Held open for as long as this page is: the server ends with it.
   const alive = await post("/alive", {});
-  const reader = alive.body?.getReader();
-  while (reader && !(await reader.read()).done);
+  const reader = alive.body?.pipeThrough(new TextDecoderStream()).getReader();
+  let said = "";
+  for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) {
+    const lines = (said + part.value).split("\n");
+    said = lines.pop() ?? "";
+    // Each line says how far the calls that are under way have come.
+    for (const [token, message] of lines.flatMap((line) => Object.entries(JSON.parse(line))))
+      send({ method: "notifications/progress", params: { progressToken: Number(token), message } });
+  }
   end("The server has ended. Run reflexio-mcp explore again.");
 }
 

@@ -38,6 +38,9 @@ LOOK_SECONDS: Final = 20.0
 SESSIONS_AT_ONCE: Final = 50
 """Minimum number of sessions per page if a part of the filter is applied here."""
 
+SESSIONS_READ: Final = 200
+"""Most sessions that are read at once for a list of requests."""
+
 FILTER_CHARS: Final = 600
 ALTERNATIVES: Final = 5
 
@@ -146,7 +149,7 @@ async def list_requests(
         request_id: only this request, if it passes the filter.
         room: how much fits into the answer.
     """
-    walk = _Walk(scope, "requests", asked, cursor, detail, limit)
+    walk = _Walk(scope, "requests", asked, cursor, detail, min(limit, most_sessions or SESSIONS_READ))
     if request_id := request_id.strip():
         return await _look_up(scope, walk, request_id)
     groups: dict[str, list[RequestRow]] = {}
@@ -213,13 +216,13 @@ class _Walk:
         asked: TrafficFilter,
         cursor: str,
         detail: str,
-        limit: int,
+        sessions: int,
     ) -> None:
         after = open_cursor(scope, cursor, listing, asked, detail) if cursor else None
         self.wanted = after.filter if after else asked
         self.showing = Showing(scope, self.wanted, after.detail if after else detail)
         # Filtering here takes more sessions than it shows.
-        batch = max(SESSIONS_AT_ONCE, limit) if self.wanted.looks_inside else limit
+        batch = max(SESSIONS_AT_ONCE, sessions) if self.wanted.looks_inside else sessions
         self.place: Cursor | None = None
         self.full = False
         self.cut_by_size = False
