@@ -1284,7 +1284,7 @@ export async function isQuickWithManyRequests(browser) {
     return { first: usable - asks, unit: Math.min(...loops) };
   });
   const figures = { first, frame: Math.max(...tasks), filter: changing.reduce((sum, one) => sum + one, 0) / changes.length, unit };
-  console.log(JSON.stringify(figures), tasks.filter((one) => one > 15).map(Math.round).join(" "));
+  console.error(JSON.stringify(figures), tasks.filter((one) => one > 15).map(Math.round).join(" "));
   await page.close();
   await it.ended;
 }
