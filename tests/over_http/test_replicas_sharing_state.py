@@ -1,5 +1,7 @@
 """Three replicas that share their state in PostgreSQL: what is on record is there for all, and counted once."""
 
+import re
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -17,8 +19,9 @@ import uvicorn
 from benchmarks.filling import fill
 from tests.deletion.support import BY_IDS, World
 from tests.support.postgres_server import PostgresServer
-from tests.support.replicas import HOST, NGINX, behind_nginx, replicas
-from tests.support.serving import AUTHORIZED, Served, message_of, modern_call
+from tests.support.replicas import HOST, NGINX, STATE_KEY, behind_nginx, replicas
+from tests.support.serving import AUTHORIZED, Served, connected, message_of, modern_call
+from tests.support.stdio import SERVER, environment
 
 pytestmark = [
     pytest.mark.anyio,
@@ -157,6 +160,78 @@ async def test_a_plan_of_a_replica_is_confirmed_once_on_another_whose_clock_is_h
         listed = [(await facts(one.url, "restore_requests"))["deletions"] for one in three]
         assert listed[0] == listed[1] == listed[2]
         assert len(listed[0]) == 3
+
+
+PAGE = "reflexio-mcp/page"
+TIMER = Path(__file__).parents[2] / "packaging" / "systemd" / "reflexio-mcp-expire.service"
+
+HOLD = '[[hold]]\nsessions = ["miller"]\nreason = "Miller case"\n'
+EXPIRE = '[[expire]]\nafter = "7d"\n'
+
+
+async def test_a_held_session_is_deleted_by_no_replica_page_command_or_timer(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(HOLD + EXPIRE, encoding="utf-8")
+    options = {"REFLEXIO_MCP_POLICY": str(policy), "REFLEXIO_MCP_DELETE_CAP": "0"}
+    async with (
+        sharing(tmp_path, 1, postgres_url, **options) as (world, _, three),
+        served(world) as backend,
+    ):
+        world.clock.now = 1_000_000_000
+        await world.rest.delete_requests_by_ids(["request-0"])
+
+        async def put() -> None:
+            await world.put("held", session="miller")
+            await world.put("free", session="other")
+
+        # What a tool can be asked for, on each of two replicas.
+        for one in three[:2]:
+            await put()
+            assert (await facts(one.url, "delete_request", request_id="held"))["status"] == "held"
+            assert (await facts(one.url, "delete_session", session_id="miller"))["status"] == "held"
+            receipt = (await facts(one.url, "delete_requests", everything=True, erase=True))["receipt"]
+            assert receipt["deleted"]["requests"] == 1
+            assert any("Miller case" in said for said in receipt["remains"])
+            assert await world.ids() == {"held"}
+            # The explorer's page plans, and then calls the tool with its pass.
+            async with connected(one.url, AUTHORIZED | {"host": HOST}) as client:
+                opened = await client.call_tool("explorer_data", {"view": "rows"})
+                assert opened.meta
+                page: Any = {PAGE: opened.meta[PAGE]}
+                ids = {"request_ids": ["held"]}
+                shown = await client.call_tool("explorer_data", {"view": "plan", **ids}, meta=page)
+                assert "Miller case" in str(shown.structured_content)
+                done = await client.call_tool("delete_requests", ids | {"erase": True}, meta=page)
+                assert done.structured_content
+                assert done.structured_content["status"] == "held"
+            await world.rest.delete_requests_by_ids(["held"])
+
+        # What the operator can type, and what the timer runs, beside the replicas.
+        await put()
+        [timed] = re.findall(r"^ExecStart=\S+ (.*)$", TIMER.read_text("utf-8"), re.MULTILINE)
+        shared = environment(
+            tmp_path,
+            REFLEXIO_URL=backend,
+            REFLEXIO_MCP_STATE=postgres_url,
+            REFLEXIO_MCP_STATE_KEYS=STATE_KEY,
+            **options,
+        )
+        for words, code in (
+            (["delete", "held", "--yes"], 1),
+            (["delete", "--session-id", "miller", "--erase", "--yes"], 1),
+            (timed.split(), 0),
+        ):
+            done = await anyio.run_process(
+                [*SERVER, *words], env=shared, check=False, stderr=subprocess.STDOUT
+            )
+            assert (done.returncode, b"Miller case" in done.stdout) == (code, True), done.stdout
+        assert await world.ids() == {"held"}
+        # Once the hold is gone, everything that the policy lets expire goes.
+        policy.write_text(EXPIRE, encoding="utf-8")
+        done = await anyio.run_process([*SERVER, *timed.split()], env=shared, check=False)
+        assert (done.returncode, await world.ids()) == (0, set()), done.stdout
 
 
 async def test_the_database_is_restarted_under_load(

@@ -404,6 +404,30 @@ def test_systemd_takes_the_unit_and_finds_it_confined(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-300:]
 
 
+@needs_systemd
+def test_systemd_takes_the_timer_and_what_it_starts(tmp_path: Path) -> None:
+    assert ANALYZE
+    program = tmp_path / "reflexio-mcp"
+    program.write_text("#!/bin/sh\n", encoding="utf-8")
+    program.chmod(0o755)
+    copies: list[str] = []
+    for kind in ("service", "timer"):
+        text = UNIT.with_name(f"reflexio-mcp-expire.{kind}").read_text(encoding="utf-8")
+        copy = tmp_path / f"reflexio-mcp-expire.{kind}"
+        copy.write_text(text.replace("/opt/reflexio-mcp/bin/reflexio-mcp", str(program)), encoding="utf-8")
+        copies.append(str(copy))
+    done = subprocess.run(
+        [ANALYZE, "verify", "--man=no", *copies],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=WAIT,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    [words] = re.findall(r"^ExecStart=\S+ (.*)$", Path(copies[0]).read_text("utf-8"), re.MULTILINE)
+    assert parse(words.split()).filter == {"finding": "expired"}
+
+
 CONFINED = """
 set -e
 mount --make-rprivate /
