@@ -1,5 +1,7 @@
 """What was learned on the real server is found by its sources, deleted with them, and comes back with them."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,57 @@ async def test_what_was_learned_goes_with_its_request_and_comes_back_with_it(cor
     [again] = await corner.playbooks()
     assert again.user_playbook_id != playbook.user_playbook_id
     assert again.content == playbook.content
+
+
+async def test_a_learning_deleted_alone_is_learned_again_and_with_the_request_that_its_plan_names_it_is_not(
+    corner: Corner,
+) -> None:
+    corner.learn("soy milk", profile="Takes soy milk", quote="I take soy milk")
+    await corner.say("a", "I take soy milk", force_extraction=True)
+    [before] = await corner.profiles()
+    async with corner.connect() as caller:
+        asked = {"user_id": corner.name("ada"), "learning_ids": [f"profile:{before.profile_id}"]}
+        receipt = await caller.receipt("delete_learnings", **asked)
+        assert any(f"still stored (request {corner.name('a')})" in one for one in receipt["remains"])
+        await corner.say("b", "What is the weather?", force_extraction=True)
+        assert [one.content for one in await corner.profiles()] == [before.content]
+        await caller.receipt("delete_requests", request_ids=[corner.name("a")], include_learnings=True)
+        await corner.say("c", "And tomorrow?", force_extraction=True)
+        assert not await corner.profiles()
+
+
+async def test_a_question_to_people_outlives_the_erasure_of_a_person_and_the_receipt_says_so(
+    corner: Corner,
+) -> None:
+    await corner.say("a", "I take tea", evaluation_only=True)
+    (path,) = (corner.server.home / ".reflexio" / "data").glob("*.db")
+    # As the server keeps it when its model has asked; it asks only if it is set up for that.
+    row = {
+        "id": corner.name("question"),
+        "org_id": (await corner.rest.whoami()).org_id,
+        "user_id": corner.name("ada"),
+        "scope_hash": "",
+        "tool_name": "ask_human",
+        "dedup_key": corner.name("question"),
+        "status": "resolved",
+        "question_text": "Where does Ada live?",
+        "result": '{"answer": "5 Elm Road"}',
+        "expires_at": "2026-01-01T00:00:00+00:00",
+        "cache_until": "2026-01-01T00:00:00+00:00",
+    }
+    with closing(sqlite3.connect(path, timeout=30)) as connection:
+        marks = ", ".join(f":{name}" for name in row)
+        connection.execute(f"INSERT INTO _pending_tool_calls ({', '.join(row)}) VALUES ({marks})", row)
+        connection.commit()
+    async with corner.connect() as caller:
+        everything = {"user_id": corner.name("ada"), "include_learnings": True, "erase": True}
+        receipt = await caller.receipt("delete_requests", **everything)
+    assert receipt["status"] == "complete"
+    assert any("questions of Reflexio to people with their answers" in one for one in receipt["remains"])
+    kept = (await corner.ask("pending_tool_calls"))["pending_tool_calls"]
+    assert [one["result"] for one in kept if one["user_id"] == corner.name("ada")] == [
+        {"answer": "5 Elm Road"}
+    ]
 
 
 async def test_a_corrected_text_is_what_is_recalled_and_its_conversation_can_teach_the_old_one_again(
