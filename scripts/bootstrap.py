@@ -66,7 +66,7 @@ def ensure(lock: str = "run") -> Path:
             return python
     home = ROOT / (".venv-dev" if lock == "dev" else ".venv")
     python, stamp = interpreter(home), home / "installed"
-    _say(f"Setting up {home.name} with Python {_version()} (once, under a minute) ...")
+    _say(f"Setting up {home.name} with Python {_version()} (once, from the network) ...")
     _create(home)
     install = _installer(python)
     command([*install, "--require-hashes", "-r", str(REQUIREMENTS / f"{lock}.txt")])

@@ -113,16 +113,18 @@ CURSOR = next(client for client in CLIENTS if client.name == "cursor")
 ONE_CLICK = ("cursor", "vscode")
 
 
-def any_client() -> str:
-    """The entry that most clients take."""
-    return f"```json\n{snippet(None, Server(COMMAND, FOR_ONE))}\n```\n"
-
-
-def known_clients() -> str:
-    """Their names, with the one-click links."""
-    titles = [f"`{client.name}`" for client in CLIENTS]
-    links = [f"[{client.title}]({_link(client)})" for client in CLIENTS if client.name in ONE_CLICK]
-    return f"{', '.join(titles[:-1])} and {titles[-1]}. With one click: {' or '.join(links)}.\n"
+def one_line() -> str:
+    """What adds the server to a client in one line or click, without a clone."""
+    words = f"reflexio -- {' '.join(COMMAND)} --user-id your-user-id"
+    links = (f"[Add to {client.title}]({_link(client)})" for client in CLIENTS if client.name in ONE_CLICK)
+    rows = (
+        ("Claude Code", f"`claude mcp add --scope user {words}`"),
+        ("Codex", f"`codex mcp add {words}`"),
+        ("Cursor, VS Code", " · ".join(links)),
+    )
+    table = ["| Client | Run or click |", "|---|---|", *(f"| {one} | {two} |" for one, two in rows)]
+    form = f"```json\n{snippet(None, Server(COMMAND, FOR_ONE))}\n```\n"
+    return "\n".join([*table, "", "Any other client takes this entry:", "", form])
 
 
 def _places(client: Client) -> str:
@@ -196,9 +198,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "prompts": prompts,
     "resources": resources,
     "tools": tools,
-    "any-client": any_client,
     "clients": clients,
-    "known-clients": known_clients,
+    "one-line": one_line,
     "usage": usage,
 }
 

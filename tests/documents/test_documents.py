@@ -104,7 +104,7 @@ def test_each_command_works(document: Path) -> None:
                 )
                 words.pop(0)
             words = words[: next((at for at, word in enumerate(words) if word in ("|", ">", ">>")), None)]
-            if not words or words[0] in SYSTEM or re.match(r"\w+=", words[0]):
+            if not words or Path(words[0]).name in SYSTEM or re.match(r"\w+=", words[0]):
                 continue
             if words[0].endswith("reflexio-mcp"):
                 typed = vars(parse(words[1:]))
