@@ -33,7 +33,6 @@ from reflexio_mcp.settings import GROUPS, OPTIONS, Settings
 DOCUMENTS = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 COMMAND = published.command(published.SOURCE)
-COMMON = {*FILTER, "limit", "all", "json"}
 FOR_ONE = {"REFLEXIO_USER_ID": "your-user-id"}
 
 
@@ -145,31 +144,30 @@ def _places(client: Client) -> str:
 
 
 def usage() -> str:
-    """Every command with its own arguments and examples, and the options that several have once."""
+    """Every command with its own arguments and examples; the filter once."""
     _, parsers = build_parser()
-    said = ["## Common options", "", *_arguments(parsers["requests"], common=True), ""]
+    said = ["## The filter", "", "Lists, the audit and deletions take it; all parts of it have to fit.", ""]
+    said += [f"- `--{name.replace('_', '-')}`: {about}" for name, about in FILTER.items()]
     for title, commands in COMMANDS.items():
-        said += [f"## {title}", ""]
+        said += ["", f"## {title}"]
         for name, command in commands.items():
             examples = (re.split(" {3,}", line)[0] for line in command.examples.splitlines())
-            said += [f"### `reflexio-mcp {name}`", "", parsers[name].description or "", ""]
-            said += ["```bash", *examples, "```", ""]
-            if listed := _arguments(parsers[name], common=False):
-                said += [*listed, ""]
-    return "\n".join(said)
+            said += ["", f"### `reflexio-mcp {name}`", "", parsers[name].description or "", ""]
+            said += ["```bash", *examples, "```"]
+            if listed := _arguments(parsers[name]):
+                said += ["", *listed]
+    return "\n".join(said) + "\n"
 
 
-def _arguments(parser: argparse.ArgumentParser, *, common: bool) -> list[str]:
-    """What a command takes besides the settings of the server; first which of the common options."""
+def _arguments(parser: argparse.ArgumentParser) -> list[str]:
+    """What a command takes besides the settings of the server."""
     settings = {option.name for option in OPTIONS} | {"help"}
     taken = [action for action in parser._actions if action.dest not in settings]
-    shared = [action for action in taken if action.dest.removeprefix("filter_") in COMMON]
-    listed: list[str] = []
-    if not common and len(shared) > 1:
-        rest = [f"`{action.option_strings[0]}`" for action in shared if action.dest in COMMON]
-        listed.append(f"- {', '.join(['The filter', *rest])}")
+    filtering = [action for action in taken if action.dest.removeprefix("filter_") in FILTER]
+    said_once = filtering if len(filtering) > 1 else []
+    listed = ["- the filter"] if said_once else []
     for action in taken:
-        if (action in shared) is common or (shared == [action] and not common):
+        if action not in said_once:
             value = f" {action.metavar or action.dest.upper()}" if action.nargs is None else ""
             name = f"{action.option_strings[0]}{value}" if action.option_strings else action.metavar
             listed.append(f"- `{name}`: {(action.help or '') % {'default': action.default}}")

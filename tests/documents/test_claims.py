@@ -1,0 +1,195 @@
+# ruff: noqa: E501
+"""What the pages claim is run: numbers come from the code, promises have a test, commands are executed."""
+
+import importlib
+import io
+import json
+import re
+import shlex
+from pathlib import Path
+
+import anyio
+import pytest
+from mcp import Client
+
+from reflexio_mcp.backend import open_client
+from reflexio_mcp.cli import main
+from reflexio_mcp.http.app import SESSIONS_EACH
+from reflexio_mcp.http.bodies import MOST_BYTES, SHARE_BYTES
+from reflexio_mcp.http.oauth import REMEMBER_SECONDS
+from reflexio_mcp.http.serving import DRAIN_SECONDS
+from reflexio_mcp.install.clients import CLIENTS
+from reflexio_mcp.rest.api_limits import MAX_BODY_BYTES
+from reflexio_mcp.rest.models import Interaction, PublishBody
+from reflexio_mcp.server.calls import MOST_HEAVY
+from reflexio_mcp.server.server import ReflexioServer
+from reflexio_mcp.settings import STATE_KEY_BYTES, Settings
+from reflexio_mcp.state.postgresql import SILENT_SECONDS
+from reflexio_mcp.traffic.learnings.remove import WAIT_SECONDS
+from tests.documents.test_documents import FENCE, ROOT, blocks, text_of
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MIB = 1024 * 1024
+BY_DEFAULT = Settings()
+
+NUMBERS = (
+    f"copy is kept for {BY_DEFAULT.recovery_days} days",
+    f"what is deleted is kept for {BY_DEFAULT.recovery_days} days",
+    f"one of {len(CLIENTS)} clients",
+    "Python 3.11 or newer",
+    "Python 3.11 and 3.13",
+    "Apache-2.0]]",
+    "MCP 2025-06-18 to 2026-07-28",
+    "| 2026-07-28 at `/mcp` |",
+    "| 2025 at `/mcp`,",
+    "for clients of 2026-07-28 and of 2025",
+    "| 0 | Done. |",
+    "| 1 | Something failed or was refused, or",
+    "| 2 | The command line or the configuration is wrong, or",
+    "| 130 | Ctrl-C. |",
+    "| 141 | The program that read the output ended first",
+    "the exit code is 0 when none of it is left",
+    "The exit code is 0",
+    "exits with 130",
+    "Switches take 1 or 0",
+    "listens on 127.0.0.1 only",
+    "200 `ready` while Reflexio answers, else 503",
+    "It is 5 Elm Road",
+    "Version 2.4 of the agent",
+    f"may have {MAX_BODY_BYTES // MIB} MiB in all",
+    f"Ctrl-C (at most {DRAIN_SECONDS:.0f} seconds)",
+    f"for at most {DRAIN_SECONDS:.0f} seconds",
+    f"waits up to {WAIT_SECONDS:.0f} seconds",
+    f"binds {BY_DEFAULT.host}",
+    f"({BY_DEFAULT.max_in_flight}), and {MOST_HEAVY} audits",
+    f"{SESSIONS_EACH} of each; all callers together `--max-sessions` ({BY_DEFAULT.max_sessions:,})",
+    f"{SHARE_BYTES // MIB} MiB; one body at most {MOST_BYTES // MIB} MiB, a publish {MAX_BODY_BYTES // MIB} MiB",
+    f"is used for {REMEMBER_SECONDS:.0f} seconds",
+    f"({STATE_KEY_BYTES} bytes or more each)",
+    f"A wait ends after {SILENT_SECONDS:.0f} seconds",
+    f"`--stop-timeout` seconds ({BY_DEFAULT.stop_timeout})",
+)
+"""What the sentences with numbers say, from the code where it has the number; tests of their own run the others."""
+
+PROMISES = {
+    '"Deleted" is said only after reading again': "test_a_service_that_claims_to_delete_and_does_not_is_not_believed",
+    "A plan comes before every deletion": "test_every_tool_that_deletes_asks",
+    "`REFLEXIO_MCP_CONFIRM=ask` prevents that": "test_a_deletion_happens_only_if_the_mode_of_consent_is_satisfied",
+    "has a line before and after each deletion": "test_a_deletion_has_a_line_before_it_and_one_after_it",
+    "The server marks it as data": "test_no_tool_lets_stored_text_out_of_its_fence",
+    "Others' data can be neither seen nor changed": "test_lists_hold_the_scopes_requests_alone",
+    "is named in the receipt": "test_what_a_clearing_leaves_is_said",
+    "named like your account on this computer": "test_the_entry_starts_this_program_for_this_account_and_nothing_else_changes",
+    "A JSON file with comments is not edited": "test_a_file_with_comments_is_not_changed_and_the_entry_is_shown",
+    "are changed by their own command": "test_a_client_with_a_command_of_its_own_writes_its_file_itself",
+    "With `REFLEXIO_MCP_MASK=1` all stored text stays hidden": "test_with_the_operators_mask_no_surface_shows_a_stored_word",
+    "It works once": "test_a_code_is_good_for_one_deletion",
+    "Host is checked on every path": "test_a_foreign_host_is_refused_on_every_path",
+    "confines them to their user id": "test_nobody_else_sees_it_on_any_surface",
+    "a deletion planned on one is confirmed on another": "test_a_deletion_is_confirmed_at_another_replica_by_its_code",
+    "the earlier policy stays in force": "test_an_error_on_change_keeps_the_old_policy_and_the_status_says_so",
+    "No tool, page or command deletes or corrects what a hold keeps": "test_what_a_hold_keeps_is_deleted_by_no_tool_and_the_log_says_so",
+    "Copies that cannot be read stop the erasure": "test_copies_that_cannot_be_read_stop_an_erasure_before_anything_is_deleted",
+    "the same call again deletes what is left": "test_a_kill_at_any_step_loses_nothing_that_was_promised",
+    "Deleted content is overwritten in the store": "test_each_way_of_deleting_leaves_nothing_in_any_file",
+}  # fmt: skip
+"""What the README and the pages on safety promise, with the test that runs it."""
+
+
+def seen_by_hand() -> list[str]:
+    """What no machine runs: sections and claims, each with a day and a command."""
+    table = text_of(ROOT / "CONTRIBUTING.md").split("## What no machine runs")[1].split("\n## ")[0]
+    return re.findall(r"^\| (.+?) \| \d{4}-\d\d-\d\d \| .+ \|$", table, re.MULTILINE)
+
+
+def prose(path: Path) -> str:
+    """A page without its blocks, links and sections seen by hand; a paragraph or row is on one line."""
+    text = re.sub(r"<!-- generated.*?<!-- end -->", "", text_of(path), flags=re.DOTALL)
+    for section in seen_by_hand():
+        text = re.sub(rf"^## {re.escape(section)}\n.*?(?=^## |\Z)", "", text, flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"\]\([^)]*\)", "]", FENCE.sub("", text))
+    return re.sub(r"\n(?![\n|>#-]|\d\. ) *", " ", text)
+
+
+def test_each_number_on_the_pages_is_what_the_code_says() -> None:
+    number = re.compile(r"(?<![\w.])(?!\d\. )\d[\d,]*(?![\w-]|\. )")
+    pages = [
+        page for page in PAGES if page.name != "audit-rules.md"
+    ]  # `tests/audit` has what each rule counts.
+    sentences = [one for page in pages for one in re.split(r"(?<=[a-z`][.:]) (?=[A-Z`*])|\n", prose(page))]
+    with_numbers = [one for one in sentences if number.search(re.sub(r"`[^`]*`", "", one))]
+    assert [one for one in with_numbers if not any(known in one for known in NUMBERS)] == []
+
+
+def test_each_claim_is_on_a_page_and_its_test_exists() -> None:
+    pages = "\n".join(map(prose, PAGES))
+    assert [one for one in (*NUMBERS, *PROMISES) if one not in pages] == []
+    tests = "\n".join(map(text_of, (ROOT / "tests").rglob("test_*.py")))
+    assert [name for name in PROMISES.values() if f"def {name}(" not in tests] == []
+
+
+ELSEWHERE = {"--url", "--remote", "--live", "serve", "explore"}
+"""Words of commands that need another program; tests of their own run these."""
+
+FAIL_HERE = ("learned", "correct", "restore 3", "delete --source ci.e2e --start-time 24h")
+"""This store learns nothing, has no third deletion, and nobody answers the question of a deletion."""
+
+STORED = {"e2e-1": "ci.e2e", "0b9f3c1e-6f0e-4c53-9a31-0f6d1c8f2a77": "chat"}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty home with a started Cursor, a policy, and a store with two requests."""
+
+    async def fill() -> None:
+        async with open_client(Settings(store=str(store))) as backend:
+            for request_id, source in STORED.items():
+                body = PublishBody(
+                    user_id="bob", session_id="trip", request_id=request_id, source=source,
+                    interaction_data_list=[Interaction(content="I cannot eat peanuts.")],
+                )  # fmt: skip
+                await backend.publish(body, minted=False)
+
+    store, policy = tmp_path / "store.db", tmp_path / "policy.toml"
+    (tmp_path / ".cursor").mkdir()
+    (policy_block,) = [one for one in blocks(ROOT / "docs" / "policy.md") if one.language == "toml"]
+    policy.write_text(policy_block.text, encoding="utf-8")
+    for name, value in {
+        "HOME": tmp_path,
+        "REFLEXIO_MCP_STORE": store,
+        "REFLEXIO_MCP_POLICY": policy,
+        "PATH": "",
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    anyio.run(fill)
+
+
+def commands() -> list[list[str]]:
+    lines = [line for one in blocks(*PAGES) if one.language == "bash" for line in one.text.splitlines()]
+    found = [shlex.split(line.split(" | ")[0], comments=True) for line in lines]
+    ours = [words[1:] for words in found if words and words[0].endswith("reflexio-mcp")]
+    return [words for words in ours if not set(words) & ELSEWHERE]
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+@pytest.mark.usefixtures("home")
+def test_each_command_of_the_pages_runs(words: list[str]) -> None:
+    assert (main(words) == 0) is not " ".join(words).startswith(FAIL_HERE), words
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("form", ["text", "structured"])
+async def test_the_story_of_the_examples_is_what_the_server_does(
+    form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    story = importlib.import_module("story")
+    results: list[str] = []
+    async with Client(ReflexioServer(Settings(store=":memory:", confirm="preview"))) as client:
+        while not isinstance(step := story.next_call(results), str):
+            result = await client.call_tool(*step)
+            results.append(
+                json.dumps(result.structured_content) if form == "structured" else result.content[0].text
+            )
+    story.check(step)
