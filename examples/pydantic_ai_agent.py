@@ -21,7 +21,7 @@ def scripted(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
 
 
 async def run(model: Model | str) -> str:
-    memory = MCPToolset(StdioTransport(command=COMMAND, args=[], env=ENVIRONMENT))
+    memory = MCPToolset(StdioTransport(command=COMMAND, args=[], env=ENVIRONMENT), init_timeout=30)
     agent = Agent(model, toolsets=[memory])
     async with agent:
         return (await agent.run(QUESTION)).output

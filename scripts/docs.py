@@ -47,9 +47,9 @@ def _options(group: str) -> str:
         if option.group != group:
             continue
         default = option.typed_default
-        accepts = option.kind.accepts if default and not option.is_switch else ""
         note = f"`{default}`" if default else ""
-        if accepts and accepts not in option.help:
+        accepts = option.kind.accepts.split(" from ")[-1]
+        if default and not option.is_switch and accepts != "any text":
             note += f" ({accepts})"
         secret = "**Secret.** " if option.secret else ""
         rows.append(f"| `{option.env}` | {secret}{option.help} | {note} |")

@@ -56,6 +56,7 @@ NUMBERS = (
     "200 `ready` while Reflexio answers, else 503",
     "It is 5 Elm Road",
     "Version 2.4 of the agent",
+    "writes that of deletion 3 as",
     f"may have {MAX_BODY_BYTES // MIB} MiB in all",
     f"Ctrl-C (at most {DRAIN_SECONDS:.0f} seconds)",
     f"for at most {DRAIN_SECONDS:.0f} seconds",
@@ -118,7 +119,8 @@ def test_each_number_on_the_pages_is_what_the_code_says() -> None:
     ]  # `tests/audit` has what each rule counts.
     sentences = [one for page in pages for one in re.split(r"(?<=[a-z`][.:]) (?=[A-Z`*])|\n", prose(page))]
     with_numbers = [one for one in sentences if number.search(re.sub(r"`[^`]*`", "", one))]
-    assert [one for one in with_numbers if not any(known in one for known in NUMBERS)] == []
+    known = (*NUMBERS, *seen_by_hand())
+    assert [one for one in with_numbers if not any(part in one for part in known)] == []
 
 
 def test_each_claim_is_on_a_page_and_its_test_exists() -> None:
@@ -131,7 +133,7 @@ def test_each_claim_is_on_a_page_and_its_test_exists() -> None:
 ELSEWHERE = {"--url", "--remote", "--live", "serve", "explore"}
 """Words of commands that need another program; tests of their own run these."""
 
-FAIL_HERE = ("learned", "correct", "restore 3", "delete --source ci.e2e --start-time 24h")
+FAIL_HERE = ("learned", "correct", "restore 3", "receipt 3", "delete --source ci.e2e --start-time 24h")
 """This store learns nothing, has no third deletion, and nobody answers the question of a deletion."""
 
 STORED = {"e2e-1": "ci.e2e", "0b9f3c1e-6f0e-4c53-9a31-0f6d1c8f2a77": "chat"}
