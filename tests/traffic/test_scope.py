@@ -88,6 +88,8 @@ async def test_lists_hold_the_scopes_requests_alone(everybody: Scope, ada: Scope
     # Whoever sees everybody can still ask for one.
     page = await list_requests(everybody, TrafficFilter(user_id="ben"), limit=10)
     assert [one.request_id for one in page.requests] == ["r5", "r3", "r1"]
+    [row] = (await list_sessions(everybody, TrafficFilter(user_id="ben"), limit=10)).sessions
+    assert (row.requests, row.not_matching) == (3, 0)
 
 
 async def test_what_arrives_between_two_pages_stays_out_although_the_service_sends_it(
