@@ -128,7 +128,7 @@ class Job:
             ("delete_session", only),
         ]
         if self.consent == "code":
-            code = re.search(r"confirm\W+(1-[\w-]+)", results[3]) if len(results) > 3 else None
+            code = re.search(r"confirm\W+(\d+-\w+)", results[3]) if len(results) > 3 else None
             steps.append(("delete_session", {**only, "confirm": code[1] if code else "none"}))
         steps.append(("list_requests", only))
         return steps[len(results)] if len(results) < len(steps) else None

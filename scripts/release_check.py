@@ -1,9 +1,9 @@
 """Prove that everything that would be published agrees: `python3 scripts/release_check.py`.
 
-Builds wheel, source archive and bundle into `dist/`, installs the first two alone and runs them, starts what the bundle
-says, and compares their tools. Unpacks the source archive, collects all of its tests and runs a part of them. With
-`--release`, this version must have its dated entry in the changelog. That pages and registry entry follow from the code
-is tested with the package.
+Builds the source archive, the wheel from it, and the bundle into `dist/`, installs the wheel alone and runs it, starts
+what the bundle says, and compares their tools. Unpacks the source archive, collects all of its tests and runs a part of
+them. With `--release`, this version must have its dated entry in the changelog. That pages and registry entry follow
+from the code is tested with the package.
 """
 
 import argparse
@@ -108,23 +108,14 @@ def check_wheel(python: Path) -> None:
     folders = {name.split("/")[0] for name in names}
     agree("folders in the wheel", folders, {"reflexio_mcp", f"reflexio_mcp-{VERSION}.dist-info"})
     agree("py.typed in the wheel", "reflexio_mcp/py.typed" in names, True)
-    _works_alone(python, WHEEL)
-
-
-def check_archive(python: Path) -> None:
-    """The source archive works where nothing else is installed."""
-    _works_alone(python, ARCHIVE)
-
-
-def _works_alone(python: Path, made: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         inner = bootstrap.interpreter(Path(folder))
         run(python, "-m", "uv", "venv", "--quiet", "--clear", "--python", sys.executable, folder)
         pinned = ["--constraint", ROOT / "requirements" / "run.txt"]
-        run(python, "-m", "uv", "pip", "install", "--quiet", "--python", inner, *pinned, made)
+        run(python, "-m", "uv", "pip", "install", "--quiet", "--python", inner, *pinned, WHEEL)
         command = inner.with_name("reflexio-mcp.exe" if os.name == "nt" else "reflexio-mcp")
-        agree(f"--version of {made.name}", run(command, "--version").strip(), f"reflexio-mcp {VERSION}")
-        agree(f"tools of {made.name}", tools_of(python, command), tools_of_the_manifest())
+        agree("--version of the wheel", run(command, "--version").strip(), f"reflexio-mcp {VERSION}")
+        agree("tools of the wheel", tools_of(python, command), tools_of_the_manifest())
         run(command, "demo")
 
 
@@ -206,7 +197,7 @@ def main() -> int:
         bootstrap.command([str(python), "-m", "uv", "build", "--quiet", "--out-dir", str(DIST), str(ROOT)])
     except SetupError as error:
         sys.exit(str(error))
-    checks = (check_wheel, check_archive, check_source, check_bundle)
+    checks = (check_wheel, check_source, check_bundle)
     with ThreadPoolExecutor(2) as beside:
         done = [passes(check_changelog), *beside.map(lambda check: passes(check, python), checks)]
     return 0 if all(done) else 1
