@@ -90,25 +90,33 @@ async def _compare(ours: str, forwarder: str) -> list[Figure]:
     return figures
 
 
-async def _load(url: str, name: str, arguments: dict[str, Any], calls: int) -> None:
+def client(token: str) -> httpx.AsyncClient:
     headers = {
-        "authorization": f"Bearer {TOKEN}",
+        "authorization": f"Bearer {token}",
         "accept": "application/json, text/event-stream",
         "mcp-protocol-version": "2026-07-28",
         "mcp-method": "tools/call",
-        "mcp-name": name,
     }
-    params = {"name": name, "arguments": arguments, "_meta": META}
+    return httpx.AsyncClient(headers=headers, timeout=60, verify=TLS)
+
+
+async def post(http: httpx.AsyncClient, url: str, tool: str, arguments: dict[str, Any]) -> httpx.Response:
+    """Call a tool."""
+    params = {"name": tool, "arguments": arguments, "_meta": META}
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    return (await http.post(url, json=body, headers={"mcp-name": tool})).raise_for_status()
+
+
+async def _load(url: str, name: str, arguments: dict[str, Any], calls: int) -> None:
     left = iter(range(calls))
 
-    async def client() -> None:
-        async with httpx.AsyncClient(headers=headers, timeout=30, verify=TLS) as http:
+    async def one() -> None:
+        async with client(TOKEN) as http:
             for _ in left:
-                reply = (await http.post(url, json=body)).raise_for_status().json()
-                if "error" in reply or reply["result"].get("isError"):
-                    raise RuntimeError(str(reply)[:300])
+                result = (await post(http, url, name, arguments)).json()["result"]
+                if result.get("isError"):
+                    raise RuntimeError(str(result)[:300])
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(CLIENTS):
-            tasks.create_task(client())
+            tasks.create_task(one())

@@ -7,6 +7,7 @@ masked, cut and confined as everywhere, and secrets in it are covered until the 
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -37,6 +38,7 @@ from reflexio_mcp.traffic.reading.lookup import read_request, read_set, require_
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import Showing, redacted
+from reflexio_mcp.traffic.tasks import in_heavy_thread
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["export", "findings", "one_request", "plan", "rows", "rows_by_id"]
@@ -193,7 +195,8 @@ async def findings(call: Call, asked: TrafficFilter, limit: int, cursor: str) ->
     found: dict[str, dict[str, list[int]]] = defaultdict(dict)
     following = None
     async for part in pager.slices():
-        for name, places in (await anyio.to_thread.run_sync(_found_in, scope, wanted, part.requests)).items():
+        shown = await in_heavy_thread(scope.owner, partial(_found_in, scope, wanted, part.requests))
+        for name, places in shown.items():
             found[name] |= places
         if pager.requests_seen >= limit:
             following = pager.cursor("requests", part, None).encode(scope, asked)
@@ -206,7 +209,6 @@ async def findings(call: Call, asked: TrafficFilter, limit: int, cursor: str) ->
 def _found_in(
     scope: Scope, wanted: TrafficFilter, requests: Sequence[RequestWithInteractions]
 ) -> dict[str, dict[str, list[int]]]:
-    # Looks through every text of a session: in a worker thread, so that other calls go on meanwhile.
     found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for one in findings_in(wanted.pick(requests), [rule for rule in RULES if rule.selects]):
         if one.alone:
@@ -281,7 +283,7 @@ async def export(call: Call, request_ids: Sequence[str]) -> ExplorerData:
         found = await _read(scope_of(call), step)
         for one in step:
             if item := found.get(one):
-                kept = await anyio.to_thread.run_sync(redacted, item)
+                kept = await redacted(scope_of(call), item)
                 requests.append(_exported(kept))
                 chars += sum(len(turn.content) for turn in kept.interactions)
         looked_up += len(step)

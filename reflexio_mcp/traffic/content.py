@@ -22,6 +22,7 @@ __all__ = [
     "in_brief",
     "leaves",
     "opening",
+    "place_of",
     "stored_texts",
     "texts_of",
     "texts_within",
@@ -35,6 +36,13 @@ MARK_BYTES: Final = 12
 
 _WORD = re.compile(r"\S")
 _COVERED = re.compile(r"\[redacted: .* ([A-Za-z0-9_-]{20,})\]")
+
+
+def place_of(item: RequestWithInteractions) -> tuple[int, int, str]:
+    """Return what orders a request in its session: its second, its order of arrival in that second, its id."""
+    # Interaction ids grow with arrival.
+    arrival = min((turn.interaction_id for turn in item.interactions), default=0)
+    return item.request.created_at, arrival, item.request.request_id
 
 
 def texts_of(turn: Interaction | StoredInteraction) -> tuple[str, str, str, str]:

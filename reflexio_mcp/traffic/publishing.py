@@ -76,12 +76,12 @@ async def publish(
     # These compile patterns that few servers need.
     from reflexio_mcp.traffic.audit.rules.redaction import MISSING, available, looked, missing, without_key
 
-    secrets = await looked(draft.interaction_data_list, lambda: _secrets(draft, policy))
+    secrets = await looked(scope.owner, draft.interaction_data_list, lambda: _secrets(draft, policy))
     if not available() and policy != "warn":
         raise InvalidInput("interactions", NOT_LOOKED.format(missing=MISSING, policy=policy))
     body, minted = _checked(scope, draft), not draft.request_id
     if policy == "redact" and secrets:
-        body = await looked(draft.interaction_data_list, lambda: _without_secrets(body))
+        body = await looked(scope.owner, draft.interaction_data_list, lambda: _without_secrets(body))
     try:
         if wait_seconds is None:
             reply, read_back = await _publish(scope, body, minted, None)

@@ -79,7 +79,8 @@ class Showing:
             return look()
         from reflexio_mcp.traffic.audit.rules.redaction import looked
 
-        return await looked((turn for item in items for turn in item.interactions), look)
+        turns = (turn for item in items for turn in item.interactions)
+        return await looked(self._scope.owner, turns, look)
 
     def request(self, item: RequestWithInteractions) -> RequestRow:
         request, wanted = item.request, self._wanted
@@ -200,17 +201,21 @@ class Showing:
         )
 
 
-def redacted(item: RequestWithInteractions) -> RequestWithInteractions:
-    from reflexio_mcp.traffic.audit.rules.redaction import redact_turns
+async def redacted(scope: Scope, item: RequestWithInteractions) -> RequestWithInteractions:
+    """Return a request with its secrets replaced by their kinds."""
+    from reflexio_mcp.traffic.audit.rules.redaction import looked, redact_turns
 
-    return item.model_copy(update={"interactions": redact_turns(item.interactions)})
+    turns = item.interactions
+    return item.model_copy(
+        update={"interactions": await looked(scope.owner, turns, lambda: redact_turns(turns))}
+    )
 
 
 def _beginning(text: str) -> str:
     """Return the beginning of a text, secrets replaced, without a possible part of a secret at its end."""
-    from reflexio_mcp.traffic.audit.rules.redaction import redact_opening, without_end
+    from reflexio_mcp.traffic.audit.rules.redaction import redact, without_end
 
     text = text.lstrip()
     if len(text) <= LOOKED_CHARS:
-        return redact_opening(text)
-    return without_end(redact_opening(text[:LOOKED_CHARS]), text[:LOOKED_CHARS])
+        return redact(text)
+    return without_end(redact(text[:LOOKED_CHARS]), text[:LOOKED_CHARS])

@@ -1,15 +1,46 @@
-"""Concurrent work that raises its first failure; an anyio task group would wrap it in an `ExceptionGroup`."""
+"""Concurrent work that raises its first failure, and threads for heavy work.
 
+An anyio task group would wrap the failure in an `ExceptionGroup`.
+"""
+
+import sys
+import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
+from anyio.lowlevel import RunVar
 
-__all__ = ["for_each", "task_group"]
+__all__ = ["for_each", "in_heavy_thread", "task_group"]
+
+HEAVY_THREADS: Final = 2
+
+SWITCH_SECONDS: Final = 0.0005
+"""How long a heavy thread may keep Python's lock from another. By default, light calls wait 5 ms again and again."""
 
 T = TypeVar("T")
+Shares = weakref.WeakValueDictionary[str, anyio.Lock]
+
+_heavy: RunVar[tuple[anyio.CapacityLimiter, Shares]] = RunVar("reflexio_mcp_heavy_threads")
+
+
+async def in_heavy_thread(owner: str, work: Callable[[], T]) -> T:
+    """Run work that searches much text in one of the few threads for it, one at a time for each owner.
+
+    Light work has other threads and never waits for these.
+    """
+    try:
+        threads, shares = _heavy.get()
+    except LookupError:
+        threads, shares = anyio.CapacityLimiter(HEAVY_THREADS), Shares()
+        _heavy.set((threads, shares))
+        sys.setswitchinterval(SWITCH_SECONDS)
+    share = shares.setdefault(owner, anyio.Lock())
+    async with share:
+        return await anyio.to_thread.run_sync(work, limiter=threads)
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from reflexio_mcp.traffic.audit.rules import select
-from reflexio_mcp.traffic.audit.rules.redaction import redact, redact_opening, redact_turns, without_key
+from reflexio_mcp.traffic.audit.rules.redaction import redact, redact_turns, without_key
 from reflexio_mcp.traffic.audit.rules.secrets import find_secrets
 from tests.audit.stored import GITHUB_TOKEN, request
 
@@ -32,7 +32,6 @@ from tests.audit.stored import GITHUB_TOKEN, request
             "siybmtkgho9nsgjhng5yhp92wnir2a9t",
         ),
         ("curl -u deploy:yqDVtkqPECriaLRi https://ci.internal", "yqDVtkqPECriaLRi"),
-        ("I use Maple7Harbor as my router password", "Maple7Harbor"),
         ("The PIN for the garage at my mother's is 6604.", "6604"),
         ("वाईफाई का पासवर्ड Suraj@2024 है", "Suraj@2024"),
     ],
@@ -50,6 +49,7 @@ def test_a_secret_is_found_where_it_stands(text: str, secret: str) -> None:
         "debug1: KeyExchange:curve25519-sha256",
         '"js-tiktoken": ["js-tiktoken@1.0.21", "", {}, "sha512-abc"]',
         "_keywords=LAN-B04746",
+        'args: ["-port=8080"]',
         "password = os.environ['DB_PASSWORD']",
         "token: ${{ secrets.GITHUB_TOKEN }}",
         "Set your_api_key in the file, e.g. API_KEY=xxxxxxxxxxxx",
@@ -67,9 +67,7 @@ def test_what_only_looks_like_a_secret_is_none(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "api_key = 'a1B2c3D4e5F6g7H8i9J0'",  # runs through the alphabet
         "postgres://user:password@localhost/shop",  # a placeholder in an address
-        '{"password": "swordfish"}',  # a plain word
         "aio_cQD77DF9SgsYbgWcxJbpLOlR5emX",  # random, and no name says what it is
     ],
 )
@@ -85,10 +83,6 @@ def test_a_bare_answer_to_a_question_for_a_password_is_covered() -> None:
     assert redact_turns(item.interactions)[0].content == "Sonnenblume"
     assert redact_turns(asked.interactions)[1].content == "[redacted: password]"
     assert select("probable-secret", [asked]) == [asked]
-
-
-def test_first_words_cover_a_passphrase_of_ordinary_words() -> None:
-    assert "horse" not in redact_opening("My password is correct horse battery staple\nAnd now the weather")
 
 
 def test_what_a_tool_was_given_is_judged_beside_its_name() -> None:

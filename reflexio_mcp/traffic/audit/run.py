@@ -1,20 +1,16 @@
 """One pass over a filter's traffic: numbers and findings."""
 
 import time
-import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final, TypeVar
-
-import anyio
-import anyio.to_thread
-from anyio.lowlevel import RunVar
+from typing import Final
 
 from reflexio_mcp.rest.models import StoredRequest
 from reflexio_mcp.results.audit import AuditResult, Call, Count, FindingRow, Found, NotLooked, Place
 from reflexio_mcp.results.base import NOTICE, STRUCTURED_CHARS, at, shown_id, shown_name
+from reflexio_mcp.results.reading import as_name
 from reflexio_mcp.traffic.audit.asking import LearnedChecks
 from reflexio_mcp.traffic.audit.calls import Offer, calls_about, can_be_given
 from reflexio_mcp.traffic.audit.rules import ASKED, FINDINGS, RULES, LearningChecks, rule_of, severity_of
@@ -25,6 +21,7 @@ from reflexio_mcp.traffic.reading.filters import NO_FILTER, TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress, untold
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.tasks import in_heavy_thread
 from reflexio_mcp.traffic.times import iso
 
 __all__ = ["run_audit"]
@@ -33,9 +30,6 @@ AUDIT_SECONDS: Final = 35.0
 """Clients give up after 60 s; a cursor continues the audit."""
 
 REQUESTS_A_LOOK: Final = 100
-
-POOL: Final = 2
-"""Number of audits that search texts at the same time, so that other calls keep their threads."""
 
 IDS_KEPT: Final = 500
 """Maximum number of ids per finding; all are counted."""
@@ -174,7 +168,7 @@ async def run_audit(
     pager = SessionPager(scope, wanted, after=after)
     stopped = await _read(scope, pager, look, progress)
     whole = not stopped and after is None
-    await _in_pool(scope, look.finish)
+    await in_heavy_thread(scope.owner, look.finish)
     left_out = ""
     if stopped and look.last:
         left_out = f"sessions whose last request is from {iso(look.last.newest)} or before; the time was over"
@@ -202,7 +196,7 @@ async def run_audit(
     result = AuditResult(
         notice=NOTICE,
         filter="" if about == NO_FILTER else shown_name(about, 200),
-        traffic=_traffic(look, without_key),
+        traffic=_traffic(look, without_key, masked=scope.masked),
         findings=rows,
         not_looked_for=[*(NotLooked(findings=names, reason=why) for why, names in not_looked.items()), NEVER],
         not_found=[name for rule in RULES if rule.applies() for name in rule.names() if name not in known],
@@ -239,29 +233,10 @@ async def _read(scope: Scope, pager: SessionPager, look: _Pass, progress: Progre
         waiting.append(one)
         if sum(len(each.requests) for each in waiting) >= REQUESTS_A_LOOK:
             batch, waiting = waiting, []
-            if await _in_pool(scope, partial(look.look_at, batch)) < len(batch):
+            if await in_heavy_thread(scope.owner, partial(look.look_at, batch)) < len(batch):
                 return True
             await progress("requests looked at", look.requests, None)
-    return bool(waiting) and await _in_pool(scope, partial(look.look_at, waiting)) < len(waiting)
-
-
-_pool: RunVar[anyio.CapacityLimiter] = RunVar("audit_pool")
-_shares: RunVar["weakref.WeakValueDictionary[str, anyio.Lock]"] = RunVar("audit_shares")
-
-T = TypeVar("T")
-
-
-async def _in_pool(scope: Scope, work: Callable[[], T]) -> T:
-    """Run work in the audits' own threads, one at a time for each caller."""
-    try:
-        pool, shares = _pool.get(), _shares.get()
-    except LookupError:
-        pool, shares = anyio.CapacityLimiter(POOL), weakref.WeakValueDictionary[str, anyio.Lock]()
-        _pool.set(pool)
-        _shares.set(shares)
-    share = shares.setdefault(scope.owner, anyio.Lock())
-    async with share:
-        return await anyio.to_thread.run_sync(work, limiter=pool)
+    return bool(waiting) and await in_heavy_thread(scope.owner, partial(look.look_at, waiting)) < len(waiting)
 
 
 async def _ask(scope: Scope, look: _Pass, now: float, skip: Callable[..., None], *, part: bool) -> None:
@@ -371,15 +346,10 @@ def _learning_rows(learned: LearnedChecks, offer: Offer) -> list[FindingRow]:
     return rows
 
 
-def _as_name(text: str) -> str:
-    """Return a name, or only its length if it is a sentence, which counts as content."""
-    return text if len(text) <= 64 and text.count(" ") < 3 else f"({len(text):,} characters)"
-
-
-def _traffic(look: _Pass, named: Callable[[str], str]) -> Found:
+def _traffic(look: _Pass, named: Callable[[str], str], *, masked: bool) -> Found:
     def most(counts: Counter[str]) -> list[Count]:
         return [
-            Count(name=shown_name(_as_name(named(name)), 60) or "(none)", count=count)
+            Count(name=shown_name(named(as_name(name) if masked else name), 60) or "(none)", count=count)
             for name, count in counts.most_common(NAMES)
         ]
 

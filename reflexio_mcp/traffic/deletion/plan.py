@@ -377,9 +377,9 @@ async def examples(scope: Scope, items: Sequence[Item], openings: Mapping[str, s
     """
 
     def redacted() -> dict[str, str]:
-        from reflexio_mcp.traffic.audit.rules.redaction import redact_opening
+        from reflexio_mcp.traffic.audit.rules.redaction import redact
 
-        return {one: visible(in_brief(redact_opening(text))) for one, text in openings.items()}
+        return {one: visible(in_brief(redact(text))) for one, text in openings.items()}
 
     words = await anyio.to_thread.run_sync(redacted) if openings else {}
     return [

@@ -10,7 +10,7 @@ from reflexio_mcp.rest.api_limits import MAX_DELETE_IDS
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.deletion import few
 from reflexio_mcp.state.records import Copied
-from reflexio_mcp.traffic.content import opening, texts_of
+from reflexio_mcp.traffic.content import opening, place_of, texts_of
 from reflexio_mcp.traffic.deletion.items import Item, item_of, learning_item, opened, outcome_item
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings.find import Learned, find_interactions, learnings_of_user
@@ -18,7 +18,7 @@ from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings, unselected
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress, get_stored, read_set, require_id
-from reflexio_mcp.traffic.reading.paging import SessionPager, place_of
+from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = [
@@ -222,7 +222,7 @@ class Filtered(Target):
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         selected, pager = Selected(), SessionPager(scope, self.wanted)
         async for part in pager.slices():
-            selected.add(await self.wanted.pick_in_thread(part.requests))
+            selected.add(await self.wanted.pick_in_thread(scope.owner, part.requests))
             await progress("requests looked up", pager.requests_seen, None)
         selected.remains = [UNREADABLE_SESSIONS] if pager.gaps else []
         return selected

@@ -150,7 +150,7 @@ async def _by_filter(scope: Scope, wanted: TrafficFilter) -> Selected:
     interactions = defaultdict[str, set[int]](set)
     pager = SessionPager(scope, wanted)
     async for part in pager.slices():
-        for item in await wanted.pick_in_thread(part.requests):
+        for item in await wanted.pick_in_thread(scope.owner, part.requests):
             user = item.request.user_id
             requests[user].add(item.request.request_id)
             interactions[user].update(one.interaction_id for one in item.interactions)

@@ -82,7 +82,7 @@ class Cursor:
         offset: the last session's place in the API's list when the page was made. It is a hint, checked against
             `newest`.
         newest, session_id: the last session's newest request and its id.
-        created_at, arrival, request_id: the last request, as `paging.place_of` orders them; an empty id means the
+        created_at, arrival, request_id: the last request, as `content.place_of` orders them; an empty id means the
             whole session.
         shown: rows on this page and the earlier ones.
     """

@@ -10,6 +10,7 @@ import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from operator import contains
 from typing import Final, cast
@@ -24,6 +25,7 @@ from reflexio_mcp.traffic.audit.rules import ASKED, ASKED_FINDINGS, FINDINGS, RU
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.policy import current_policy
+from reflexio_mcp.traffic.tasks import in_heavy_thread
 from reflexio_mcp.traffic.times import iso, lacks_zone, parse_time
 
 __all__ = [
@@ -275,11 +277,13 @@ class TrafficFilter:
         picked = [item for item in items if self.matches_request(item.request)]
         return list(search(self.contains, self.finding, picked)) if self.contains or self.finding else picked
 
-    async def pick_in_thread(self, items: Sequence[RequestWithInteractions]) -> list[RequestWithInteractions]:
-        """Like `pick`, but a search in texts runs in a worker thread, so that other calls go on."""
-        if not (self.contains or self.finding):
-            return self.pick(items)
-        return await anyio.to_thread.run_sync(self.pick, items)
+    async def pick_in_thread(
+        self, owner: str, items: Sequence[RequestWithInteractions]
+    ) -> list[RequestWithInteractions]:
+        """Like `pick`, but texts are searched in a worker thread. A search for a finding is heavy work of `owner`."""
+        if self.finding:
+            return await in_heavy_thread(owner, partial(self.pick, items))
+        return await anyio.to_thread.run_sync(self.pick, items) if self.contains else self.pick(items)
 
     def matches_request(self, request: StoredRequest) -> bool:
         return (

@@ -191,7 +191,7 @@ async def _look_up(scope: Scope, walk: "_Walk", request_id: str) -> RequestPage:
     if walk.wanted.finding in ASKED_FINDINGS:
         raise InvalidInput("finding", "does not go with request_id here; get_request says where learning is.")
     item = await get_stored(scope, request_id)
-    found = await walk.wanted.pick_in_thread([item] if item else [])
+    found = await walk.wanted.pick_in_thread(scope.owner, [item] if item else [])
     rows = await walk.showing.requests(found)
     stored = f"Request {label(request_id)} is {'stored and does not match' if item else 'not stored'}."
     return RequestPage(
@@ -260,7 +260,11 @@ class _Walk:
                 return
             # Some findings need the whole session, which an earlier page may have shown in part.
             left = {id(item) for item in part.requests}
-            matching = [item for item in await self.wanted.pick_in_thread(part.whole) if id(item) in left]
+            matching = [
+                item
+                for item in await self.wanted.pick_in_thread(self._scope.owner, part.whole)
+                if id(item) in left
+            ]
             rows += len(matching) if self._listing == "requests" else bool(matching)
             if self.full:
                 continue

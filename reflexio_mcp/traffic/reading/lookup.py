@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Final
 
-import anyio.to_thread
-
 from reflexio_mcp.rest.errors import NotFound, ServerFault
 from reflexio_mcp.rest.models import (
     LearningStatus,
@@ -156,7 +154,7 @@ async def read_request(
     showing = Showing(
         scope, TrafficFilter(), detail="masked" if detail == "masked" else "summary", uncovered=True
     )
-    item = await anyio.to_thread.run_sync(redacted, stored) if covered and not showing.masked else stored
+    item = await redacted(scope, stored) if covered and not showing.masked else stored
     place = _place(scope, cursor, item)
     rows, following = _interactions(item, *place, bool(showing.masked), room or Room(), content_chars)
     row = showing.request(stored).model_copy(

@@ -26,12 +26,13 @@ from reflexio_mcp.rest.models import (
 from reflexio_mcp.results.base import at
 from reflexio_mcp.results.reading import Gap
 from reflexio_mcp.traffic.audit.rules import ASKED_FINDINGS, LearningChecks
+from reflexio_mcp.traffic.content import place_of
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import Cursor, Listing
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["SessionPager", "SessionSlice", "place_of", "unreadable_request"]
+__all__ = ["SessionPager", "SessionSlice", "unreadable_request"]
 
 SESSIONS_AT_ONCE: Final = 100
 """Sessions per page if all of them are read."""
@@ -257,13 +258,6 @@ class SessionPager:
             shown = (after.created_at, after.arrival, after.request_id)
             return [item for item in found.whole if place_of(item) < shown]
         return found.whole if (found.newest, found.session_id) < (after.newest, after.session_id) else []
-
-
-def place_of(item: RequestWithInteractions) -> tuple[int, int, str]:
-    """Return what orders a request in its session: its second, its order of arrival in that second, its id."""
-    # Interaction ids grow with arrival.
-    arrival = min((turn.interaction_id for turn in item.interactions), default=0)
-    return item.request.created_at, arrival, item.request.request_id
 
 
 def _has(session_id: str, page: RequestPage) -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session
-from reflexio_mcp.traffic.content import texts_of
+from reflexio_mcp.traffic.content import place_of, texts_of
 
 __all__ = ["Duplicate"]
 
@@ -32,7 +32,7 @@ class _Said:
     request: StoredRequest
     digest: int
     chars: int
-    arrival: tuple[int, int]
+    arrival: tuple[int, int, str]
 
 
 class Duplicate(Rule):
@@ -60,7 +60,7 @@ class Duplicate(Rule):
         for items in _by_user(session.requests):
             begun = [_beginnings(item) for item in items]
             said = [
-                _Said(one.request, *all_of[-1], _arrival(one))
+                _Said(one.request, *all_of[-1], place_of(one))
                 for one, all_of in zip(items, begun, strict=True)
             ]
             goes = {**_within_minutes(said), **_grown(items, begun)}
@@ -180,10 +180,6 @@ def _beginnings(item: RequestWithInteractions) -> list[tuple[int, int]]:
         running.update(f"{turn.role.lower()}\0{content}\0".encode("utf-8", "replace"))
         found.append((int.from_bytes(running.digest(), "big"), chars))
     return found
-
-
-def _arrival(item: RequestWithInteractions) -> tuple[int, int]:
-    return item.request.created_at, min((turn.interaction_id for turn in item.interactions), default=0)
 
 
 def _content(turn: StoredInteraction) -> str:

@@ -13,12 +13,14 @@ from reflexio_mcp.rest.models import Interaction, StoredInteraction
 from reflexio_mcp.traffic.audit.rules.secrets import (
     MISSING,
     PASSWORD,
+    PASSWORD_WORDS,
     Secret,
     available,
     could_be_a_key,
     find_secrets,
 )
 from reflexio_mcp.traffic.content import TEXT_FIELDS, every_text
+from reflexio_mcp.traffic.tasks import in_heavy_thread
 
 __all__ = [
     "MISSING",
@@ -27,7 +29,6 @@ __all__ = [
     "looked",
     "missing",
     "redact",
-    "redact_opening",
     "redact_turn",
     "redact_turns",
     "secret_in_name",
@@ -43,10 +44,12 @@ END_CHARS: Final = 500
 QUICK_CHARS: Final = 2_000
 """Longer texts are searched in a worker thread."""
 
+LIGHT_CHARS: Final = 100_000
+"""Longer texts are heavy work."""
+
 _ONE_WORD = re.compile(r"\s*\S{4,64}\s*")
 _ASKS = re.compile(
-    r"(?i)(?:password|passphrase|passcode|\bpin\b|passwort|kennwort|mot de passe|contraseña|senha|wachtwoord|hasło"
-    r"|пароль|密码|パスワード|비밀번호)(?! (?:manager|policy|reset))[^.?!\n]{0,40}[?？:：]?\s*\Z"
+    rf"(?i)(?:{PASSWORD_WORDS}|\bpin\b)(?! (?:manager|policy|reset))[^.?!\n]{{0,40}}[?？:：]?\s*\Z"
 )
 _ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[a-z0-9_.:/-]{0,60}")
 """A uuid or lower-case name is no key."""
@@ -58,11 +61,6 @@ T = TypeVar("T")
 def redact(text: str) -> str:
     """Replace each secret by its kind: `[redacted: github-pat]`."""
     return _without(text, find_secrets(text))
-
-
-def redact_opening(text: str) -> str:
-    """Redact the beginning of a text, and the rest of a line after a word for a password."""
-    return _without(text, find_secrets(text, lines=True))
 
 
 def _without(text: str, secrets: Sequence[Secret]) -> str:
@@ -171,12 +169,13 @@ def missing() -> list[str]:
     return [] if available() else [f"{MISSING[0].upper()}{MISSING[1:]}."]
 
 
-async def looked(turns: Iterable[Interaction | StoredInteraction], look: Callable[[], T]) -> T:
-    """Call `look` in a worker thread if these interactions are long."""
-    left = QUICK_CHARS
+async def looked(owner: str, turns: Iterable[Interaction | StoredInteraction], look: Callable[[], T]) -> T:
+    """Call `look` in a worker thread if these interactions are long, as heavy work of `owner` if they are very long."""
+    chars, quick = 0, True
     for turn in turns:
         for _, text in every_text(turn):
-            left -= len(text)
-            if left < 0 or could_be_a_key(text):
-                return await anyio.to_thread.run_sync(look)
-    return look()
+            chars += len(text)
+            quick = quick and chars <= QUICK_CHARS and not could_be_a_key(text)
+            if chars > LIGHT_CHARS:
+                return await in_heavy_thread(owner, look)
+    return look() if quick else await anyio.to_thread.run_sync(look)

@@ -17,6 +17,7 @@ from typing import Final
 __all__ = [
     "MISSING",
     "PASSWORD",
+    "PASSWORD_WORDS",
     "Secret",
     "available",
     "could_be_a_key",
@@ -101,18 +102,13 @@ SCANNED_CHARS: Final = 1_000_000
 PASSWORD, KEY, CODE = "password", "key beside its name", "PIN or door code"
 
 
-def find_secrets(text: str, *, lines: bool = False) -> list[Secret]:
-    """Return the secrets in the first million characters, in order and without overlap.
-
-    Args:
-        lines: also report the rest of a line after a word for a password.
-    """
+def find_secrets(text: str) -> list[Secret]:
+    """Return the secrets in the first million characters, in order and without overlap."""
     text = text[:SCANNED_CHARS]
     found: list[Secret] = []
-    every = (*secrets_by_format(text), *_by_form(text), *_beside_names(text, lines))
+    every = (*secrets_by_format(text), *_by_form(text), *_beside_names(text))
     for one in sorted(every, key=lambda one: (one.start, -one.end)):
-        value = text[one.start : min(one.end, one.start + 200)]
-        if one.kind != CODE and (_RUNS_ON.search(value) or _is_placeholder(value)):
+        if one.kind != CODE and _is_placeholder(text[one.start : min(one.end, one.start + 200)]):
             one = replace(one, probable=False)
         if found and one.start < found[-1].end:
             last = found.pop()
@@ -127,11 +123,8 @@ def find_secrets(text: str, *, lines: bool = False) -> list[Secret]:
 
 _ADDRESS = re.compile(r"://[^\s:/@\"'<>]{0,60}:(?P<value>[^\s/@\"'<>{}$]{3,100})@(?=[\w\[.-])")
 _OPTION = re.compile(
-    r"(?<![\w}-])(?:-p ?|--pass(?:word)?[ =]|(?P<user>(?:-u|--user)[ =]{0,3})[\"']?[\w.@{}-]{0,40}[\"']?:)"
+    r"(?<![\w}-])(?:-p ?(?![a-z]+=)|--pass(?:word)?[ =]|(?P<user>(?:-u|--user)[ =]{0,3})[\"']?[\w.@{}-]{0,40}[\"']?:)"
     r"[\"'{]?(?P<value>[^\s\"'`<>|;$]{6,100})"
-)
-_AS_A_PASSWORD = re.compile(
-    r"(?<!\S)(?P<value>\S{6,40}+) as (?:my|our|the|your) (?:\w{1,12} ){0,2}?(?:password|passphrase|passcode|pw)\b"
 )
 _LONG_WORD = re.compile(
     r"(?<![\w/+.@%#?&-])(?<![A-Za-z0-9+/]{40}\n)(?P<value>[A-Za-z0-9+/_.~-]{20,400}+={0,2})(?![\w(\[@:%=]|\n[\w+/]{40})"
@@ -141,11 +134,9 @@ _CHECKSUM_ID_OR_PATH = re.compile(r"[^A-Z]+|[^a-z]+|(?=.*/).*\..*")
 
 def _by_form(text: str) -> Iterator[Secret]:
     for match in _ADDRESS.finditer(text):
-        if not _SHOWS_A_PLACE.search(match["value"]):
-            yield Secret(*match.span("value"), "password in an address")
-    for match in itertools.chain(_OPTION.finditer(text), _AS_A_PASSWORD.finditer(text)):
-        user = match.re is _OPTION and match["user"] and not _is_placeholder(match["value"])
-        if user or _is_password(match["value"], told=match.re is _AS_A_PASSWORD):
+        yield Secret(*match.span("value"), "password in an address")
+    for match in _OPTION.finditer(text):
+        if _is_password(match["value"]) or (match["user"] and not _is_placeholder(match["value"])):
             yield Secret(*match.span("value"), PASSWORD)
     for match in _LONG_WORD.finditer(text):
         before = text[max(0, match.start() - 34) : match.start()].rpartition("\n")[2]
@@ -154,11 +145,8 @@ def _by_form(text: str) -> Iterator[Secret]:
             yield Secret(*match.span("value"), "what looks like a key", probable=False)
 
 
-# --- beside a name, or in a sentence
-
-
-# Words for a password | words for a code of digits | words between them and the secret. `-`: a blank, a hyphen or
-# nothing.
+# --- beside a name, or in a sentence: words for a password | words for a code of digits | words between them and the
+# secret. `-`: a blank, a hyphen or nothing.
 _TABLE: Final = """
     password passphrase pass-code passwd pwd pass-word pass-phrase wifi-key | pin pass-code door-code gate-code alarm-code access-code entry-code security-code unlock-code lock-code garage-code keypad-code lockbox-code safe-code lock-combination safe-combination | is was are to to-be is-now should-be will-be
     passwort kennwort zugangsdaten wlan-schlüssel | tür-code alarm-code zugangs-code geheimzahl tresor-code | ist lautet war sind heißt auf
@@ -192,6 +180,7 @@ def _words(words: Iterable[str]) -> str:
     return "|".join(re.escape(word).replace(r"\-", "[ -]?") for word in sorted(words, key=len, reverse=True))
 
 
+PASSWORD_WORDS: Final = _words(PASSWORDS)
 _LETTER: Final = "a-zà-žα-ωа-яёіїє"
 _QUOTES: Final = "\"'`“”„«»「」‘’*"
 _IS_WORDS: Final = (
@@ -200,7 +189,7 @@ _IS_WORDS: Final = (
 _IS_SIGNS: Final = [word for word in IS if word[0] > "ӿ"]  # written without blanks around them
 _NAME = re.compile(
     rf"(?P<code>(?<![{_LETTER}0-9])(?:{_words(CODES)})(?![{_LETTER}]))|(?P<phrase>(?:seed|recovery|mnemonic)[ -]?phrase)"
-    rf"|(?P<password>{_words(PASSWORDS)}|(?<![a-z])(?:pw|creds)(?![a-z])|(?<![a-z])pass(?![a-z ])|securestring"
+    rf"|(?P<password>{PASSWORD_WORDS}|(?<![a-z])(?:pw|creds)(?![a-z])|(?<![a-z])pass(?![a-z ])|securestring"
     r"|identified (?:by|with)(?= ))"
     r"|(?P<key>secret|token|(?:api|access|private|license)[ _.-]?key|credential|authorization|bearer"
     r"|(?<![a-z])(?:auth|basic)(?![a-z])|[_.-]key|key(?=\d?[\"'`\])= :])|_pat(?![a-z]))"
@@ -221,17 +210,13 @@ _VALUE = re.compile(
 _LATER_WORD = re.compile(
     r"(?:[ \t({]{1,3}[\w.:-]{1,15}){0,2}?[ \t({]{1,3}(?P<value>[\w+/=~.-]{16,200})(?![\w(\[])"
 )
-_WORDS_IN_QUOTES = re.compile(r"[\"“„«](?P<value>[^\W_][^\"“”»\n]{5,80})[\"”“»]")
-_LINE = re.compile(
-    rf"(?:[ \t][^\s.?!:=]{{1,20}}){{0,4}}?(?:[ \t]?[:=：]|[ \t]{_IS_WORDS})[ \t]{{1,3}}(?P<value>[^\n]{{3,80}})"
-)
 _DIGITS = re.compile(
     r"[\s\"'*]{0,4}(?P<value>(?=[A-Z]{0,5}\d)[A-Z0-9]{3,8}|\d{1,2}(?:-\d{1,2}){2})(?![A-Za-z0-9_-]|[.,:/]\d)[#*]?"
 )
 _PHRASE = re.compile(r"\s{0,3}(?P<value>[a-z]{3,9}(?:[ ,]{1,2}[a-z]{3,9}){11,23})")
 
 
-def _beside_names(text: str, lines: bool) -> Iterator[Secret]:
+def _beside_names(text: str) -> Iterator[Secret]:
     behind = 0
     # `İ` is longer in lower case and would shift all later places.
     for name in _NAME.finditer(text.replace("\u0130", "I").lower()):
@@ -239,8 +224,6 @@ def _beside_names(text: str, lines: bool) -> Iterator[Secret]:
         if name.start() >= behind and (found := _named(text, name)):
             behind = found.end
             yield found
-        if lines and name["password"] and (line := _LINE.match(text, name.end())):
-            yield Secret(*line.span("value"), PASSWORD, probable=False)
 
 
 def _named(text: str, name: "re.Match[str]") -> Secret | None:
@@ -271,8 +254,6 @@ def _judged(text: str, name: "re.Match[str]", match: "re.Match[str]", between: s
     """Return the value of a name, or a later word, if it is a secret."""
     kind = PASSWORD if name["password"] else KEY
     told = between in ("", "is") or (between in ":：" and not match["quote"])
-    if between == "is" and kind == PASSWORD and (words := _WORDS_IN_QUOTES.match(text, match.start())):
-        return Secret(*words.span("value"), PASSWORD, probable=False)
     whole = match["value"].strip("{}")
     value = whole.rstrip(".)]}?!:*&")
     if whole.startswith("!", len(value)) and any(map(str.isdigit, value)):
@@ -280,8 +261,6 @@ def _judged(text: str, name: "re.Match[str]", match: "re.Match[str]", between: s
     start = text.index(value, match.start("value"))
     if _is_machine_made(value) or (kind == PASSWORD and _is_password(value, told=told)):
         return Secret(start, start + len(value), kind)
-    if kind == PASSWORD and not told and {":", "="} & set(between) and _PLAIN_WORD.fullmatch(value):
-        return None if _is_placeholder(value) else Secret(start, start + len(value), kind, probable=False)
     later = None if told else _LATER_WORD.match(text, match.end("value"))
     return Secret(*later.span("value"), kind) if later and _is_machine_made(later["value"]) else None
 
@@ -298,7 +277,6 @@ _PLACEHOLDER = re.compile(
     r"|(?:token|key|secret|password)[-_]?(?:here|goes|value)"
     r"|(.)\1{7,}|^(.{2,12}?)\2{2,}$|^0?123456789?0?$"
 )
-_RUNS_ON = re.compile(r"(?i)a.?b.?c.?d.?e.?f|1234567|0123456|qwerty|deadbeef|feedface")
 _CODE = re.compile(
     r"[()\[\]{}]|=[\"']|^\.{0,2}/|^~/|://|::|->|=>|&&|\|\||\?\.|\\[swdb][*+|]"
     r"|^!?(?:os|env|self|this|process|config|settings|secrets|vars|var|local|module|data|params|request|req|ctx|args)\."
@@ -307,11 +285,8 @@ _IDENTIFIER = re.compile(
     r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|_*(?:[A-Za-z]+\d{0,3}|\d{1,4})(?:[-_./:+@]+(?:[A-Za-z]+\d{0,3}|\d{1,4}))*"
     r"|[A-Za-z]?[a-z]+(?:[A-Z][a-z]+)*\d{0,4}"
 )
-_CAMEL = re.compile(r"[A-Z]?(?:[A-Z][a-z]{3,}){2,}|OAuth2?\w*")
-_PUBLIC = re.compile(  # a version, a time, an address, a checksum, the name of a resource, a package or a file
-    r"(?i)v?\d{1,4}\.\d{1,4}(?:\.\d{1,6})?(?:[-+.].*)?|\d{4}-\d\d-\d\d.*|0x[0-9a-f]+|(?:sha-?\d{1,3}|md5)[-:].+"
-    r"|arn:.+|urn:.+|aaaa[a-z]3nza.+|#[0-9a-f]{3,8}|[@\w/-]+@v?\d+\.\d.*|[\w.+-]+@[\w-]+\.[\w.-]+"
-    r"|.+\.(?:jpe?g|png|gif|svg|pdf|csv|log|ya?ml|toml|lock|json|html?|css|js|ts|py|md|zip|gz|tar|com|org|net|io)"
+_PUBLIC = re.compile(  # a version, a checksum, a package or an e-mail address
+    r"(?i)v?\d{1,4}\.\d{1,4}(?:\.\d{1,6})?(?:[-+.].*)?|(?:sha-?\d{1,3}|md5)[-:].+|[@\w/-]+@v?\d+\.\d.*|[\w.+-]+@[\w-]+\.[\w.-]+"
 )
 _NO_SECRET = re.compile(
     r"(?i)public|keyboard|key[ _-]?(?:stone|note|word|frame|path|file|name|id\b|type|size|len|code|store)"
@@ -320,10 +295,7 @@ _NO_SECRET = re.compile(
     r"|hash|digest|checksum|integrity|fingerprint|signature|author(?!i)|secret[_-]?(?:name|id|arn|ref)|bypass|compass"
     r"|(?:id|ids|uuid|sha\d*|md5|etag|commit|version|ur[il]|src|href|image|base64|path|file|nonce|salt|name|cursor|h1)[\"'`]?[ \t=:>,]{0,4}[\"'`]?$"
 )
-_HEX = re.compile(r"[0-9a-f]+|[0-9A-F]+")
-_PLAIN_WORD = re.compile(r"[A-Za-z]{6,20}")
 _WORD = re.compile(r"[a-zA-Z]?[a-z]{3,}")
-_VOWEL = re.compile(r"[aeiouy]")
 
 
 def _is_placeholder(value: str) -> bool:
@@ -333,15 +305,15 @@ def _is_placeholder(value: str) -> bool:
 
 def _is_machine_made(value: str) -> bool:
     """Whether a value looks generated: a key or a token."""
-    if len(value) < 12 or not value.isascii() or len(set(value)) < (6 if _HEX.fullmatch(value) else 9):
+    if len(value) < 12 or not value.isascii() or len(set(value)) < 9:
         return False
     turns = sum(one.isupper() != other.isupper() for one, other in itertools.pairwise(value))
     readable = any(form.fullmatch(value) for form in (_IDENTIFIER, _PUBLIC)) or _CODE.search(value)
     if turns <= 0.4 * len(value) and (readable or not any(map(str.isdigit, value))):
         return False
-    digits, words = sum(map(str.isdigit, value)), "".join(_WORD.findall(value))
-    in_words = digits < 0.1 * len(value) and len(words) > 0.6 * len(value)
-    return not (in_words and len(_VOWEL.findall(words)) >= 0.25 * len(words)) and not _is_placeholder(value)
+    digits, letters = sum(map(str.isdigit, value)), len("".join(_WORD.findall(value)))
+    in_words = digits < 0.1 * len(value) and letters > 0.6 * len(value)
+    return not in_words and not _is_placeholder(value)
 
 
 def _is_password(value: str, *, told: bool = False) -> bool:
@@ -352,7 +324,7 @@ def _is_password(value: str, *, told: bool = False) -> bool:
         return False
     if value.isdigit() or len(value) == 5:
         return told and value.isdigit()
-    if _CODE.search(value) or _PUBLIC.fullmatch(value) or (_CAMEL if told else _IDENTIFIER).fullmatch(value):
+    if _CODE.search(value) or _PUBLIC.fullmatch(value) or (not told and _IDENTIFIER.fullmatch(value)):
         return False
     cases = any(map(str.isupper, value)) + any(map(str.islower, value))
     return digit + sign + cases >= 2 and any(map(str.isalpha, value)) and not _is_placeholder(value)
