@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import random
 import subprocess
 import sys
 import tempfile
@@ -92,7 +93,7 @@ async def audits(url: str) -> None:
         async with client("token-of-mallory") as http:
             while True:
                 if "Busy" in (await post(http, url, "audit_traffic", {})).text:
-                    await asyncio.sleep(5)
+                    await asyncio.sleep(random.uniform(2, 8))
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(AUDITS):

@@ -29,8 +29,8 @@ def audit_text(audit: AuditResult) -> str:
         f"{counted(audit.findings_left_out, 'finding')} left out: audit a shorter time or one user."
         if audit.findings_left_out
         else "",
-        f"Looked for in the stored requests and not found: {', '.join(audit.not_found)}."
-        if audit.not_found
+        f"Looked for in the stored requests and not found: {', '.join(audit.not_found_in_requests)}."
+        if audit.not_found_in_requests
         else "",
         "Show the person what was found before anything is deleted."
         if any(one.act for one in audit.findings)

@@ -84,7 +84,9 @@ class AuditResult(Result):
     findings: list[FindingRow] = []
     findings_left_out: int = 0
     not_looked_for: list[NotLooked] = []
-    not_found: list[str] = []
+    not_found_in_requests: Annotated[
+        list[str], Field(description="findings that were looked for in the stored requests, not in learnings")
+    ] = []
     left_out: Annotated[str, Field(description="traffic that was not looked at")] = ""
     unreadable: Annotated[int, Field(description="places that the service could not return")] = 0
     cursor: Annotated[str, Field(description="audits the rest")] = ""

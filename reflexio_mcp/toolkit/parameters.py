@@ -248,7 +248,7 @@ EndTime = Annotated[str, Field(description="as start_time; both inclusive")]
 Contains = Annotated[
     str,
     Field(
-        description="all these words, also inside longer ones; quote a phrase; this OR that; in texts and ids"
+        description='all these words, also inside longer ones; "a phrase"; this OR that; in texts and ids, not sources'
     ),
 ]
 # The values are not listed: audits return them, and a wrong value is answered with the list.

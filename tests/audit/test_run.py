@@ -102,7 +102,7 @@ async def test_what_a_filter_leaves_out_is_said_before_nothing_found() -> None:
         "learning-waiting",
         "health",
     } <= not_looked
-    assert not not_looked & set(result.not_found)
+    assert not not_looked & set(result.not_found_in_requests)
     text = audit_text(result)
     assert text.index("Not looked for") < text.index("Looked for in the stored requests")
 

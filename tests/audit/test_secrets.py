@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from benchmarks.scanning import HOSTILE
 from reflexio_mcp.traffic.audit.rules import select
 from reflexio_mcp.traffic.audit.rules.redaction import redact, redact_turns, without_key
 from reflexio_mcp.traffic.audit.rules.secrets import find_secrets
@@ -101,12 +102,7 @@ def test_an_id_that_is_a_key_is_not_shown() -> None:
     assert without_key("chat-7f3a") == "chat-7f3a"
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["pw=" * 33_000, "password is " * 8_000, "://a:" * 20_000, "token " + "a." * 50_000, '"aB1dE2fG3hI4jK5lM6nO7" ' * 4_000,
-     "_" * 100_000, "密码" * 50_000],
-    ids=["names", "sentences", "addresses", "one long word", "values in quotes", "one sign", "Chinese"],
-)  # fmt: skip
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_a_hostile_text_takes_no_longer_than_any_other(text: str) -> None:
     find_secrets(GITHUB_TOKEN)  # loads the scanner
     began = time.process_time()

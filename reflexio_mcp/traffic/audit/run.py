@@ -199,7 +199,9 @@ async def run_audit(
         traffic=_traffic(look, without_key, masked=scope.masked),
         findings=rows,
         not_looked_for=[*(NotLooked(findings=names, reason=why) for why, names in not_looked.items()), NEVER],
-        not_found=[name for rule in RULES if rule.applies() for name in rule.names() if name not in known],
+        not_found_in_requests=[
+            name for rule in RULES if rule.applies() for name in rule.names() if name not in known
+        ],
         left_out=left_out,
         unreadable=len(pager.gaps),
         cursor=pager.cursor("audit", look.last, None).encode(scope, asked) if stopped and look.last else "",

@@ -183,9 +183,7 @@ def _words(words: Iterable[str]) -> str:
 PASSWORD_WORDS: Final = _words(PASSWORDS)
 _LETTER: Final = "a-zà-žα-ωа-яёіїє"
 _QUOTES: Final = "\"'`“”„«»「」‘’*"
-_IS_WORDS: Final = (
-    rf"(?<![{_LETTER}])(?=[{_LETTER}])(?:{_words(one for one in IS if one[0] < 'ӿ')})(?![{_LETTER}])"
-)
+_IS_WORDS: Final = rf"(?<![{_LETTER}])(?:{_words(one for one in IS if one[0] < 'ӿ')})(?![{_LETTER}])"
 _IS_SIGNS: Final = [word for word in IS if word[0] > "ӿ"]  # written without blanks around them
 _NAME = re.compile(
     rf"(?P<code>(?<![{_LETTER}0-9])(?:{_words(CODES)})(?![{_LETTER}]))|(?P<phrase>(?:seed|recovery|mnemonic)[ -]?phrase)"
@@ -200,7 +198,8 @@ _SEPARATOR = re.compile(
 )
 _CLAUSE = re.compile(r"[^\n.?!;=,：。]{0,50}")
 _IS = re.compile(
-    rf"(?:{_IS_WORDS}|(?=[{''.join(one[0] for one in _IS_SIGNS)}])(?:{_words(_IS_SIGNS)})|['’]s(?![{_LETTER}])|[:：])[ \t:]{{0,3}}"
+    rf"(?=[{_LETTER}'’:：{''.join(one[0] for one in _IS_SIGNS)}])"  # most places end here
+    rf"(?:{_IS_WORDS}|{_words(_IS_SIGNS)}|['’]s(?![{_LETTER}])|[:：])[ \t:]{{0,3}}"
 )
 _PART_OF_VALUE: Final = rf"[^\s{_QUOTES}<>,;|&\\\u0590-\uffff]"
 _VALUE = re.compile(
