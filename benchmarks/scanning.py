@@ -1,0 +1,61 @@
+"""Processor time that looking for secrets takes: the first text with a key, a million characters, hostile texts."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.figures import Figure
+
+KEY = "ghp_" + "8sKq2pLx9Zr4TbWm8Yc1f7Kq2pLx9Zr4TbWm"
+HOSTILE = {
+    "names": "pw=" * 33_000,
+    "sentences": "password is " * 8_000,
+    "addresses": "://a:" * 20_000,
+    "one long word": "token " + "a." * 50_000,
+    "values in quotes": '"aB1dE2fG3hI4jK5lM6nO7" ' * 4_000,
+    "one sign": "_" * 100_000,
+    "Chinese": "密码" * 50_000,
+}
+"""Texts of 100,000 characters that could take a search far longer than other texts."""
+
+FIRST = """
+import time
+from reflexio_mcp.traffic.audit.rules.redaction import find_secrets
+begun = time.process_time()
+assert find_secrets(%r)
+print(time.process_time() - begun)
+"""
+
+
+def measure() -> list[Figure]:
+    from reflexio_mcp.traffic.audit.rules.secrets import find_secrets
+
+    # Other programs on the machine slow a processor down: the fastest of three counts.
+    first = min(_first() for _ in range(3))
+    find_secrets(KEY)
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in sorted(Path("docs").glob("*.md")))
+    million = (pages * (1_000_000 // len(pages) + 1))[:1_000_000]
+    spent = {name: _seconds(text) for name, text in HOSTILE.items()}
+    worst = max(spent, key=lambda name: spent[name])
+    return [
+        Figure("the first text with a key", first, 1.2, "s", "in a new process"),
+        Figure("a million characters of documentation", _seconds(million), 1.0, "s", "this project's pages"),
+        Figure("the worst hostile text of 100,000 characters", spent[worst], 0.5, "s", worst),
+    ]
+
+
+def _first() -> float:
+    words = [sys.executable, "-c", FIRST % KEY]
+    return float(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+
+
+def _seconds(text: str) -> float:
+    from reflexio_mcp.traffic.audit.rules.secrets import find_secrets
+
+    spent: list[float] = []
+    for _ in range(3):
+        begun = time.process_time()
+        find_secrets(text)
+        spent.append(time.process_time() - begun)
+    return min(spent)
