@@ -69,6 +69,7 @@ def test_what_only_looks_like_a_secret_is_none(text: str) -> None:
     "text",
     [
         "postgres://user:password@localhost/shop",  # a placeholder in an address
+        '{"password": "swordfish"}',  # a plain word
         "aio_cQD77DF9SgsYbgWcxJbpLOlR5emX",  # random, and no name says what it is
     ],
 )

@@ -260,6 +260,8 @@ def _judged(text: str, name: "re.Match[str]", match: "re.Match[str]", between: s
     start = text.index(value, match.start("value"))
     if _is_machine_made(value) or (kind == PASSWORD and _is_password(value, told=told)):
         return Secret(start, start + len(value), kind)
+    if kind == PASSWORD and not told and {":", "="} & set(between) and re.fullmatch("[A-Za-z]{6,20}", value):
+        return None if _is_placeholder(value) else Secret(start, start + len(value), kind, probable=False)
     later = None if told else _LATER_WORD.match(text, match.end("value"))
     return Secret(*later.span("value"), kind) if later and _is_machine_made(later["value"]) else None
 
