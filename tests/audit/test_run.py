@@ -14,6 +14,7 @@ from reflexio_mcp.results.base import STRUCTURED_CHARS, TEXT_CHARS
 from reflexio_mcp.traffic.audit import run
 from reflexio_mcp.traffic.audit.rules.base import Finding, Session
 from reflexio_mcp.traffic.audit.rules.habits import SharedSession
+from reflexio_mcp.traffic.audit.rules.redaction import looked
 from reflexio_mcp.traffic.deletion.targets import Filtered
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import open_cursor
@@ -215,6 +216,27 @@ async def test_audits_leave_the_threads_of_other_calls_free(monkeypatch: pytest.
                 await anyio.to_thread.run_sync(lambda: None)
         go_on.set()
     assert most == 1  # one at a time for one caller
+
+
+async def test_very_long_texts_of_one_caller_delay_no_other_search() -> None:
+    (very_long,) = request("r", "x" * 200_000).interactions
+    (long,) = request("r", "x" * 20_000).interactions
+    go_on, running = threading.Event(), list[int]()
+
+    def slow() -> None:
+        running.append(1)
+        go_on.wait(10)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(60):
+            tasks.start_soon(looked, "ann", [very_long], slow)
+        with anyio.fail_after(10):
+            while not running:
+                await anyio.to_thread.run_sync(lambda: None)
+            await looked("bob", [very_long], lambda: None)
+            await looked("ann", [long], lambda: None)
+        go_on.set()
+        assert running == [1]
 
 
 async def test_no_request_says_so() -> None:
