@@ -51,12 +51,13 @@ async def _compare(url: str) -> list[Figure]:
     quiet, loud = list[list[float]](), list[list[float]]()
     for _ in range(ROUNDS):
         quiet.append(await _round(url))
-        with subprocess.Popen(  # noqa: ASYNC220 - it returns at once
-            [sys.executable, "-m", "benchmarks.others", url]
-        ) as mallory:
-            await asyncio.sleep(2)
-            loud.append(await _round(url))
-            mallory.terminate()
+        words = (sys.executable, "-m", "benchmarks.others", url)
+        mallory = await asyncio.create_subprocess_exec(*words, stdout=subprocess.PIPE)
+        assert mallory.stdout
+        await mallory.stdout.readline()
+        loud.append(await _round(url))
+        mallory.terminate()
+        await mallory.wait()
         await asyncio.sleep(2)  # the last audits end
     return [
         _figure(f"median {name} of others during {AUDITS} audits over before", of, quiet, loud)
@@ -87,13 +88,18 @@ async def _round(url: str) -> list[float]:
 
 
 async def audits(url: str) -> None:
-    """Repeat 60 audits until this process is ended. A refused audit is tried again after some seconds."""
+    """Repeat 60 audits until this process is ended. A refused audit is tried again after some seconds.
+
+    A line is printed when an audit has been answered.
+    """
 
     async def one() -> None:
         async with client("token-of-mallory") as http:
             while True:
                 if "Busy" in (await post(http, url, "audit_traffic", {})).text:
                     await asyncio.sleep(random.uniform(2, 8))
+                else:
+                    print("answered", flush=True)
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(AUDITS):

@@ -40,6 +40,9 @@ EXAMPLES: Final = 5
 OPENING_CHARS: Final = 2_000
 """Length of text that is searched for secrets before its first words are shown."""
 
+MOST_CHARS: Final = 50_000
+"""Limit of a learning's new text."""
+
 OTHERS_STAY: Final = "The request stays, with {number:,} other interactions."
 UNREADABLE_SESSIONS: Final = (
     "Reflexio fails to return a part of what was looked through. What it holds is not in this set."
@@ -328,6 +331,8 @@ class Correction(Target):
 
         if not text.strip():
             raise InvalidInput("content", "must not be blank; delete_learnings deletes a learning.")
+        if len(text) > MOST_CHARS:
+            raise InvalidInput("content", f"takes {MOST_CHARS:,} characters at most.")
         if not secrets and redact(text) != text:
             raise InvalidInput("content", "contains a secret, which this server does not store.")
         return cls(Selection(scope.user(user_id), (require_id("learning_id", learning_id),)), text)
