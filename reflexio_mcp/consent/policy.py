@@ -12,19 +12,9 @@ from reflexio_mcp.results.deletion import Plan, PlanStatus
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.traffic.deletion.plan import CodeMaker, Misfit, Planned
 
-__all__ = ["FORMS_DO_NOT_LAST", "Question", "Verdict", "answered", "number_to_type", "refused", "weigh"]
+__all__ = ["Question", "Verdict", "answered", "number_to_type", "refused", "weigh"]
 
 Mode = Literal["off", "preview", "ask"]
-
-_DO_NOT_LAST: Final = (
-    "{them} hold only while this server process runs, because it has no file to keep their key in. If the client "
-    "starts a process for each call, the operator must set REFLEXIO_MCP_STATE_KEYS, or REFLEXIO_MCP_STORE to a file. "
-    "Otherwise {instead}."
-)
-CODES_DO_NOT_LAST: Final = _DO_NOT_LAST.format(them="Codes", instead="call again without confirm")
-FORMS_DO_NOT_LAST: Final = _DO_NOT_LAST.format(
-    them="Forms", instead="make the call again without requestState and inputResponses"
-)
 
 CALL_AGAIN: Final = (
     "Show this to the person. After their yes, call again with the same arguments and this code as confirm. It works "
@@ -146,11 +136,10 @@ def _shown(codes: CodeMaker, planned: Planned, mode: Mode, wrong: Misfit | None,
     why, following = SAID["planned"]
     if wrong:
         why = f"Nothing was {{done}}: {WRONG_CODE[wrong]}. Now this would {{go}}:"
-    if mode == "preview" and (wrong != "unknown" or codes.lasting):
+    if mode == "preview":
         said = {"confirm": codes.make(planned.bound, now=now), "next": following}
     else:
-        # If codes end with the process, another code would fail too.
-        said = {"next": CODES_DO_NOT_LAST if mode == "preview" else "Call again without confirm."}
+        said = {"next": "Call again without confirm."}
     plan = planned.plan.model_copy(update={"why": _in_words(why, planned), **said})
     return Verdict(mode, "changed" if wrong else "planned", plan)
 

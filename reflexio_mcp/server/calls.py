@@ -17,7 +17,6 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import INTERNAL_ERROR
 from opentelemetry import trace
 
-from reflexio_mcp.consent.policy import FORMS_DO_NOT_LAST
 from reflexio_mcp.logs import event
 from reflexio_mcp.rest.exchange import correlation_ids
 from reflexio_mcp.server.callers import Caller, Quota, current_caller
@@ -46,10 +45,7 @@ STOPPED: Final = (
 )
 FORM_IS_OVER: Final = (
     "Nothing was done: the form that this answers has expired, or was for another call, caller, configuration or "
-    "process. "
-)
-ASK_AGAIN: Final = (
-    "Make the call again without requestState and inputResponses, and the person is asked again."
+    "process. Make the call again without requestState and inputResponses, and the person is asked again."
 )
 SECONDS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
@@ -101,9 +97,7 @@ class CallLimiter:
             except MCPError as error:
                 outcome = "refused"
                 if "invalid_request_state" in str(error.error.data):
-                    # If each call has its own process, repeating cannot help.
-                    advice = ASK_AGAIN if self._runtime.keys_last else FORMS_DO_NOT_LAST
-                    error.error.message = FORM_IS_OVER + advice
+                    error.error.message = FORM_IS_OVER
                 raise
             except Exception:
                 outcome = "failed"

@@ -63,25 +63,16 @@ class Runtime:
         """The maker of plan codes for this scope."""
         bound_to = f"{place_of(self.settings)}\0{scope.owner}"
         digest = hashlib.sha256(bound_to.encode("utf-8", "surrogatepass")).hexdigest()
-        return CodeMaker(self.keys[0], digest, *self.keys[1:], lasting=self.keys_last)
+        return CodeMaker(self.keys[0], digest, *self.keys[1:])
 
     async def owner(self, scope: Scope) -> Owner:
         return await owner_of(scope, self.settings)
 
     @cached_property
-    def _configured_keys(self) -> list[bytes]:
-        keys = [key.encode() for key in self.settings.state_keys or (self.settings.api_key,) if key]
-        return keys or [key for key in [local_key(self.settings)] if key]
-
-    @property
-    def keys_last(self) -> bool:
-        """Whether the next process still accepts codes and answers to forms."""
-        return bool(self._configured_keys)
-
-    @cached_property
     def keys(self) -> list[bytes]:
         """The secrets of codes and forms, the newest first."""
-        return self._configured_keys or [secrets.token_bytes(32)]
+        keys = [key.encode() for key in self.settings.state_keys or (self.settings.api_key,) if key]
+        return keys or [local_key(self.settings) or secrets.token_bytes(32)]
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[App]:

@@ -31,6 +31,9 @@ __all__ = [
 
 VERSION: Final = 12
 
+WEEK_OLD: Final = 4
+"""Older files have only deletions of the last week, so they are emptied."""
+
 TABLES: Final = """
 CREATE TABLE {schema}deletions (
     id {identity},
@@ -89,7 +92,7 @@ OLD_COPIES: Final = (
     "restore what is needed with the earlier version, and remove the folder",
 )
 
-SQLITE_TABLES: Final = TABLES.format(
+SQLITE_TABLES: Final = "DROP TABLE IF EXISTS jobs; DROP TABLE IF EXISTS deletions;" + TABLES.format(
     schema="",
     identity="INTEGER PRIMARY KEY AUTOINCREMENT",
     bytes="blob",
@@ -225,8 +228,8 @@ class SqliteDatabase(Database):
 
 def _make_tables(transaction: Transaction) -> None:
     ((version,),) = transaction.execute("PRAGMA user_version")
-    if version not in (0, VERSION):
+    if WEEK_OLD < version != VERSION:
         raise StateUnusable(*OTHER_VERSION)
-    if not version:
+    if version != VERSION:
         for statement in (*SQLITE_TABLES.split(";"), f"PRAGMA user_version = {VERSION}"):
             transaction.execute(statement)

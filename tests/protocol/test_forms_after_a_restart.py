@@ -111,21 +111,6 @@ async def test_nobody_else_can_use_an_open_form_and_what_to_do_is_said(tmp_path:
         assert await left(second) == 1
 
 
-async def test_where_no_key_can_be_kept_the_answer_says_what_to_set_and_offers_no_loop(
-    tmp_path: Path,
-) -> None:
-    async with process(tmp_path, REFLEXIO_MCP_STORE=":memory:") as first:
-        await fill(first)
-        given = await ask(first)
-    async with process(tmp_path, REFLEXIO_MCP_STORE=":memory:") as second:
-        with pytest.raises(RpcError) as refused:
-            await answer(second, given)
-    said = refused.value.message
-    assert said.startswith("Nothing was done: the form that this answers")
-    assert "REFLEXIO_MCP_STATE_KEYS" in said
-    assert "the person is asked again" not in said
-
-
 async def test_a_start_writes_no_key(tmp_path: Path) -> None:
     async with process(tmp_path) as session:
         await session.list_tools()

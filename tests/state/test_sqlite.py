@@ -94,11 +94,18 @@ def test_a_state_in_memory_is_one_for_its_whole_process() -> None:
         assert [one.deletion for one in state.copies.listed(OPERATOR)] == [number]
 
 
-@pytest.mark.parametrize("version", [4, VERSION + 1])
-def test_the_file_of_another_version_is_left_alone(path: Path, version: int) -> None:
+def test_the_file_of_an_earlier_version_goes_on_and_that_of_a_newer_one_is_left_alone(path: Path) -> None:
     path.parent.mkdir()
-    with closing(sqlite3.connect(path)) as other:
-        other.execute(f"PRAGMA user_version = {version}")
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript(
+            "CREATE TABLE deletions (id INTEGER PRIMARY KEY, owner TEXT); CREATE TABLE jobs (id INTEGER PRIMARY KEY);"
+            "INSERT INTO deletions VALUES (7, 'somebody'); PRAGMA user_version = 4"
+        )
+    assert not opened(path).last(OPERATOR)
+    opened(path).begin(OPERATOR, deletion())
+    assert rows(path, "SELECT name FROM sqlite_schema WHERE name = 'jobs'") == []
+    with closing(sqlite3.connect(path)) as newer:
+        newer.execute(f"PRAGMA user_version = {VERSION + 1}")
     with pytest.raises(StateUnusable, match="was made by another version"):
         opened(path).begin(OPERATOR, deletion())
 

@@ -400,12 +400,10 @@ class CodeMaker:
         key: secret bytes, equal in every process whose codes are accepted.
         scope: the backend, caller and user that codes are bound to.
         others: further accepted keys, while keys are being changed.
-        lasting: whether the key outlives this process.
     """
 
-    def __init__(self, key: bytes, scope: str, *others: bytes, lasting: bool = True) -> None:
+    def __init__(self, key: bytes, scope: str, *others: bytes) -> None:
         self._keys = [hashlib.sha256(b"reflexio-mcp plan code\0" + one).digest() for one in (key, *others)]
-        self.lasting = lasting
         self.scope = scope
 
     def make(self, bound: str, *, now: float) -> str:
