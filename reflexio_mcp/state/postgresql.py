@@ -1,7 +1,7 @@
 # The driver is an optional dependency, so types are not checked strictly. pyright: basic, reportMissingImports=false
 """A PostgreSQL database that replicas share.
 
-Each transaction has a connection of its own, because deletions are rare. Every wait has an end.
+A connection is kept for the next transaction: opening one costs more than ten transactions. Every wait has an end.
 
 `python3 -m reflexio_mcp.state.postgresql` makes the tables with the role that owns them, and lets the servers use them.
 """
@@ -131,24 +131,46 @@ class PostgresqlDatabase(Database):
         except psycopg.ProgrammingError:
             raise StateUnusable(UNREADABLE, ADVICE) from None
         self._made = False
+        self._kept: list[_Connection] = []
 
     @contextlib.contextmanager
     def transaction(self, *, writes: bool = True) -> Generator[Transaction]:
         try:
-            # Behind PgBouncer, another client may have prepared a statement with the same name.
-            with contextlib.closing(
-                _Connection.connect(self._conninfo, prepare_threshold=None)
-            ) as connection:
-                cursor = connection.cursor()
-                ((now, *_),) = cursor.execute(BEGIN).fetchall()
+            with contextlib.ExitStack() as unless_kept:
+                cursor, now = self._begun()
+                unless_kept.callback(cursor.connection.close)
                 transaction = _PostgresqlTransaction(cursor, now)
                 if not self._made:
                     _make_tables(transaction)
                 yield transaction
-                connection.commit()
+                cursor.connection.commit()
                 self._made = True
+                self._kept.append(cursor.connection)
+                unless_kept.pop_all()
         except psycopg.Error as error:
             raise _unusable(error) from None
+
+    def close(self) -> None:
+        while self._kept:
+            self._kept.pop().close()
+
+    def _begun(self) -> tuple[psycopg.Cursor[Any], float]:
+        """Begin a transaction on a kept connection; on a new one if the server has ended those meanwhile."""
+        with contextlib.suppress(IndexError, psycopg.OperationalError):
+            return _begun(self._kept.pop())
+        self.close()
+        # Behind PgBouncer, another client may have prepared a statement with the same name.
+        return _begun(_Connection.connect(self._conninfo, prepare_threshold=None))
+
+
+def _begun(connection: _Connection) -> tuple[psycopg.Cursor[Any], float]:
+    try:
+        cursor = connection.cursor()
+        ((now, *_),) = cursor.execute(BEGIN).fetchall()
+    except BaseException:
+        connection.close()
+        raise
+    return cursor, now
 
 
 def _make_tables(transaction: Transaction) -> None:
@@ -177,7 +199,7 @@ def main() -> None:
             "reflexio-mcp: REFLEXIO_MCP_STATE has to name the database, with the role that owns the tables"
         )
     try:
-        with PostgresqlDatabase(url).transaction() as transaction:
+        with contextlib.closing(PostgresqlDatabase(url)) as database, database.transaction() as transaction:
             for statement in GRANT.split(";"):
                 transaction.execute(statement)
     except StateUnusable as error:

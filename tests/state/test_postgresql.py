@@ -79,6 +79,18 @@ def test_a_database_that_restarts_is_refused_meanwhile_and_used_again_afterwards
     assert not any(word in caplog.text for word in (PASSWORD, "127.0.0.1", str(postgres.port)))
 
 
+def test_one_connection_serves_many_transactions_until_the_server_ends_it(
+    postgres: PostgresServer, state: State
+) -> None:
+    with begun(state.database) as first:
+        pass
+    with begun(state.database) as second, begun(state.database) as beside:
+        assert second == first != beside
+    for worker in (first, beside):
+        postgres.sql(f"SELECT pg_terminate_backend({worker})")
+    assert state.begin(OPERATOR, deletion())
+
+
 def test_a_database_that_says_nothing_is_given_up(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     state.check()
     monkeypatch.setattr(postgresql, "SILENT_SECONDS", 0.5)
