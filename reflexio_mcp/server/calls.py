@@ -80,6 +80,8 @@ class CallLimiter:
                 return self._with_apps(result) if ctx.method == "initialize" else result
         finally:
             current_caller.reset(token)
+            if ctx.request is not None and ctx.method in WORK and isinstance(ctx.params, dict):
+                ctx.params.clear()  # the SDK keeps the last message of a session until the next one
 
     def _with_apps(self, result: HandlerResult) -> HandlerResult:
         # The SDK drops extensions from this reply before revision 2026-07-28.

@@ -1,5 +1,6 @@
 """One caller cannot stop the others: what each may have at a time of calls, heavy calls, sessions and streams."""
 
+import gc
 import json
 import logging
 import re
@@ -11,6 +12,7 @@ import anyio
 import anyio.abc
 import httpx
 import pytest
+from mcp.types import JSONRPCRequest
 
 from reflexio_mcp.http import bodies
 from reflexio_mcp.http.app import SESSIONS_EACH
@@ -122,6 +124,32 @@ async def test_a_body_counts_until_its_call_is_over(
         assert served.app
         held = served.app._bodies._held
         await until(lambda: not held)
+
+
+async def test_a_session_does_not_keep_what_its_last_call_was_sent(backend: TenantBackend) -> None:
+    headers, body = legacy_initialize()
+    headers |= bearer(ANN)
+    async with serving(settings(backend), tokens=TWO) as served, httpx.AsyncClient(timeout=60) as http:
+        opened = await http.post(f"{served.url}/mcp", headers=headers, json=body)
+        headers["mcp-session-id"] = opened.headers["mcp-session-id"]
+        begun = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+        await http.post(f"{served.url}/mcp", headers=headers, json=begun)
+        call = {
+            "jsonrpc": "2.0",
+            "id": 2,
+            "method": "tools/call",
+            "params": {
+                "name": "publish_interaction",
+                "arguments": {"session_id": "s", "interactions": turns("canary")},
+            },
+        }
+        content = json.dumps(call)
+        call.clear()
+        reply = await http.post(f"{served.url}/mcp", headers=headers, content=content)
+        assert message_of(reply)["result"]["isError"] is False
+        gc.collect()
+        kept = [one for one in gc.get_objects() if isinstance(one, JSONRPCRequest)]
+        assert "canary" not in str(kept)
 
 
 async def test_no_caller_takes_every_session_and_stream(backend: TenantBackend) -> None:
