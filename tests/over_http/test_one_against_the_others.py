@@ -6,7 +6,7 @@ import sys
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
-from statistics import quantiles
+from statistics import median, quantiles
 from typing import Any
 
 import anyio
@@ -24,6 +24,7 @@ from tests.support.serving import (
     post,
     serving_process,
     turns,
+    until,
 )
 from tests.support.stdio import SERVER
 
@@ -40,17 +41,20 @@ pytestmark = [
 OTHERS = ("ann", "bob", "eve")
 TOKENS = {name: f"token-of-{name}" for name in (*OTHERS, "mallory")}
 CALLS = 100
-NOISE_SECONDS = 0.25
-"""What a busy machine adds by itself."""
+ROUNDS = 3
+"""How often the others measure, each time first alone and then beside the fourth."""
+
+UNDER_WAY = 20
+"""How many refusals show that the fourth is at work."""
 
 MOST_GROWTH = 300 * 2**20
 
 
-def memory(served: Served) -> int:
-    """Bytes that the server's process has in memory."""
+def memory(served: Served, field: str = "VmRSS") -> int:
+    """Bytes that the server's process has in memory; with `VmHWM`, the most that it ever had."""
     assert served.process
     for line in Path(f"/proc/{served.process.pid}/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmRSS"):
+        if line.startswith(field):
             return int(line.split()[1]) * 1024
     raise AssertionError
 
@@ -92,6 +96,7 @@ class Mallory:
                 self.open_sessions,
                 self.send_many_keys,
                 self.send_half_a_body,
+                self.publish_over_sse,
                 self.make_up_tokens,
             ):
                 tasks.start_soon(doing)
@@ -129,6 +134,34 @@ class Mallory:
                     await stream.send(head.encode() + b'"publish_interaction' + b"x" * 9 * MOST_BYTES)
             await anyio.sleep_forever()
 
+    async def publish_over_sse(self) -> None:
+        """Publish on many streams at once; every message is answered before its call begins."""
+        headers, _ = legacy_initialize()
+        headers |= self._headers
+        given = {"session_id": "s", "interactions": turns("\N{GRINNING FACE}" + "x" * 9 * MOST_BYTES)}
+        call = {"method": "tools/call", "params": {"name": "publish_interaction", "arguments": given}}
+        content = json.dumps({"jsonrpc": "2.0", "id": 2, **call}, ensure_ascii=False).encode()
+
+        async def on_a_stream() -> None:
+            async with (
+                httpx.AsyncClient(timeout=60) as http,
+                http.stream("GET", f"{self._url}/sse", headers=headers) as stream,
+            ):
+                lines = (line async for line in stream.aiter_lines() if line.startswith("data: "))
+                address = self._url + (await anext(lines)).removeprefix("data: ")
+                await http.post(address, headers=headers, json=legacy_initialize()[1])
+                await anext(lines)
+                begun = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+                await http.post(address, headers=headers, json=begun)
+                for _ in range(4):
+                    with suppress(httpx.HTTPError):
+                        await http.post(address, headers=headers, content=content)
+                await anyio.sleep_forever()
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(15):
+                tasks.start_soon(on_a_stream)
+
     async def audit(self) -> None:
         headers, body = modern_call("audit_traffic", {})
         while True:
@@ -144,7 +177,8 @@ class Mallory:
 
 
 def attacking(port: int) -> None:
-    """The fourth caller in a process of its own, so that it takes nothing from those who measure."""
+    """The fourth caller in a process of its own, which takes little from the server and those who measure."""
+    os.nice(10)
     anyio.run(Mallory(port).attack)
 
 
@@ -161,13 +195,23 @@ async def test_the_others_are_answered_and_memory_stays_bounded(tmp_path: Path) 
                 }
                 await post(served, "publish_interaction", given, token=token)
         await p99(served)
-        quiet, rest = await p99(served), memory(served)
-        loud, grown = [], 0
-        async with anyio.create_task_group() as attack:
-            attack.start_soon(partial(anyio.to_process.run_sync, attacking, cancellable=True), served.port)
-            loud = [await p99(served) for _ in range(5)]
-            grown = memory(served) - rest
-            attack.cancel_scope.cancel()
-    measured = f"p99 {quiet:.3f} s, then {[round(one, 3) for one in loud]}; {grown / 2**20:.0f} MiB more"
-    assert min(loud) <= 2 * quiet + NOISE_SECONDS, measured
+        rest, quiet, loud = memory(served), list[float](), list[float]()
+        for _ in range(ROUNDS):
+            quiet.append(await p99(served))
+            async with anyio.create_task_group() as attack:
+                attack.start_soon(
+                    partial(anyio.to_process.run_sync, attacking, cancellable=True), served.port
+                )
+                before = served.stderr().count("refused")
+                await until(lambda: served.stderr().count("refused") > before + UNDER_WAY)  # noqa: B023
+                loud.append(await p99(served))
+                attack.cancel_scope.cancel()
+        grown = memory(served, "VmHWM") - rest
+    measured = f"p99 {_rounded(quiet)} s alone, {_rounded(loud)} s beside; {grown / 2**20:.0f} MiB more"
+    print(measured)  # noqa: T201
+    assert median(loud) <= 2 * median(quiet), measured
     assert grown <= MOST_GROWTH, measured
+
+
+def _rounded(seconds: list[float]) -> list[float]:
+    return [round(one, 3) for one in seconds]
