@@ -131,7 +131,7 @@ class PostgresqlDatabase(Database):
         except psycopg.ProgrammingError:
             raise StateUnusable(UNREADABLE, ADVICE) from None
         self._made = False
-        self._kept: list[_Connection] = []
+        self._kept: list[psycopg.Connection[Any]] = []
 
     @contextlib.contextmanager
     def transaction(self, *, writes: bool = True) -> Generator[Transaction]:
@@ -163,7 +163,7 @@ class PostgresqlDatabase(Database):
         return _begun(_Connection.connect(self._conninfo, prepare_threshold=None))
 
 
-def _begun(connection: _Connection) -> tuple[psycopg.Cursor[Any], float]:
+def _begun(connection: psycopg.Connection[Any]) -> tuple[psycopg.Cursor[Any], float]:
     try:
         cursor = connection.cursor()
         ((now, *_),) = cursor.execute(BEGIN).fetchall()
