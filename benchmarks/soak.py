@@ -128,11 +128,11 @@ class Person(LoadClient):
         session, ids = next(iter(self._sessions.items()))
         done = await self._confirmed(http, "delete_session", {"session_id": session})
         receipt = done["receipt"]
-        self._expect(receipt["deleted"]["requests"] == len(ids), f"delete of {len(ids)}", receipt)
+        self._expect(receipt["deleted"].get("requests") == len(ids), f"delete of {len(ids)}", receipt)
         back = await self._confirmed(http, "restore_requests", {"deletion": receipt["number"]})
-        self._expect(back["restored"]["requests"] == len(ids), f"restore of {len(ids)}", back)
+        self._expect(back["restored"].get("requests") == len(ids), f"restore of {len(ids)}", back)
         done = await self._confirmed(http, "delete_session", {"session_id": session, "erase": True})
-        self._expect(done["receipt"]["deleted"]["requests"] == len(ids), f"erasure of {len(ids)}", done)
+        self._expect(done["receipt"]["deleted"].get("requests") == len(ids), f"erasure of {len(ids)}", done)
         self._book.deleted.update(ids)
         del self._sessions[session]
 
