@@ -857,7 +857,8 @@ export async function goesOnWithAnUndoThatWasCutOff(browser) {
   backend.cutAfter("/api/publish_interaction", 120);
   await button(view, "Undo").click();
   const title = view.locator("#sheet-title", { hasText: / of 300 requests are back$/ });
-  await title.waitFor();
+  // Each call is tried again before it is given up.
+  await title.waitFor({ timeout: 2 * PATIENCE_MS });
   const back = Number.parseInt(await title.textContent(), 10);
   assert.ok(back > 0 && back <= 120, `${back} are back`);
   assert.deepEqual(await axe(view), []);
@@ -1248,21 +1249,12 @@ async function tasksOf(browser, page, work) {
 export async function isQuickWithManyRequests(browser) {
   const it = await command(browser);
   const { page } = it;
-  const calls = new Set();
-  page.on("request", (request) => { if (request.url().endsWith("/call")) calls.add(request); });
-  for (const end of ["requestfinished", "requestfailed"]) page.on(end, (request) => calls.delete(request));
-  const read = async (view) => {
-    await until(view, /^10,000 requests in 2,000 sessions$/);
-    await comesTo(async () => assert.equal(calls.size, 0));
-    await view.evaluate(() => new Promise((resolve) => requestIdleCallback(resolve)));
-    await comesTo(async () => assert.equal(calls.size, 0));
-  };
-  await read(it.view);
+  await until(it.view, /^10,000 requests in 2,000 sessions$/);
   const { result: view, tasks } = await tasksOf(browser, page, async () => {
     await page.reload();
     await page.waitForSelector("#view:not([hidden])");
     const frame = page.frame({ url: /\/page$/ }) ?? await page.waitForEvent("framenavigated").then((one) => one);
-    await read(frame);
+    await until(frame, /^10,000 requests in 2,000 sessions$/);
     return frame;
   });
   const changes = [["source", "=slack"], ["user", "=user-3"], ["user", ""], ["source", ""]];
@@ -1274,17 +1266,19 @@ export async function isQuickWithManyRequests(browser) {
       await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
     }
   }, changes));
-  const { first, unit } = await view.evaluate(() => {
+  const { first, whole, unit } = await view.evaluate(() => {
     const loops = Array.from({ length: 15 }, () => {
       const before = performance.now();
       Array.from({ length: 60_000 }, (_, at) => (at * 7919) % 60_013).sort((a, b) => a - b);
       return performance.now() - before;
     });
-    const [asks, usable] = ["asks", "usable"].map((name) => performance.getEntriesByName(`explorer-${name}`)[0].startTime);
-    return { first: usable - asks, unit: Math.min(...loops) };
+    const [[asks], usable] = ["asks", "usable"].map((name) => performance.getEntriesByName(`explorer-${name}`).map((one) => one.startTime));
+    return { first: usable[0] - asks, whole: performance.getEntriesByName("explorer-whole").at(-1).startTime - asks, unit: Math.min(...loops) };
   });
-  const figures = { first, frame: Math.max(...tasks), filter: changing.reduce((sum, one) => sum + one, 0) / changes.length, unit };
-  console.error(JSON.stringify(figures), tasks.filter((one) => one > 15).map(Math.round).join(" "));
+  const figures = { first, whole, frame: Math.max(...tasks), filter: changing.reduce((sum, one) => sum + one, 0) / changes.length, unit };
+  console.error(JSON.stringify(figures));
+  // A unit takes about 20 ms where nothing else runs: so these are 50 ms for a frame and 100 ms for a filter.
+  assert.ok(figures.frame < 2.5 * unit && figures.filter < 5 * unit && first < whole / 15, JSON.stringify(figures));
   await page.close();
   await it.ended;
 }
@@ -1303,8 +1297,10 @@ export async function pictures(browser) {
     if (name === "list_learnings")
       return { content: [], structuredContent: { learnings: given.session_id.startsWith("standup") ? learned : [] } };
     const result = await forward();
-    result.structuredContent?.state?.tools.push("list_learnings", "delete_learnings");
-    if (result.structuredContent?.plan) Object.assign(result.structuredContent.plan, { learnings: 2, learned: [
+    result.structuredContent?.state?.tools.push("list_learnings", "delete_learnings", "correct_learning");
+    const planned = result.structuredContent?.plan;
+    if (planned) planned.plan.remains = [];
+    if (planned) Object.assign(planned, { learnings: 2, learned: [
       { ...learned[0], kept: [] }, { ...learned[1], kept: ["req-secret-1"] },
     ] });
     return result;

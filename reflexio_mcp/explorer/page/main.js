@@ -90,8 +90,6 @@ export class Page {
     else if (this.filter.words) void reading.lookForWords();
   }
 
-  // ----- Choosing -----
-
   /** @param {Partial<Filter>} part @param {number | null} [period] the chip it comes from */
   change(part, period) {
     const before = this.filter;
@@ -218,8 +216,6 @@ export class Page {
     });
   }
 
-  // ----- Drawing -----
-
   /** Say something in the summary, which screen readers read out. @param {string} text @param {() => void} [undo] */
   say(text, undo) {
     this.saying = text;
@@ -266,8 +262,6 @@ export class Page {
     if (height) this.host.resized(root.clientWidth, Number.parseFloat(height));
     this.render(true);
   }
-
-  // ----- Where it was -----
 
   /** What is looked at, as text. */
   placed() {

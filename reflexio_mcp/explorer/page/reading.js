@@ -119,6 +119,7 @@ export class Reading {
       }
       this.loading = "";
       this.page.render();
+      performance.mark("explorer-whole");
       await this.lookForFindings(turn);
     } catch (error) {
       if (turn !== this.turn) return;

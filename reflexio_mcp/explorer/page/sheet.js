@@ -132,10 +132,10 @@ export class Sheet {
         if (box.checked) choice.learned.add(one.learning_id);
         else choice.learned.delete(one.learning_id);
       } });
-      const others = one.kept.slice(0, 3).map((id) => reading.index.rows.get(id)?.words ?? "").filter(Boolean).map((words) => `“${shortened(words, 60)}”`);
+      const others = one.kept.slice(0, 3).map((id) => reading.index.rows.get(id)?.words ?? "").filter(Boolean);
       return el("label", { class: "option" }, box, el("span", {}, stored(one.content || one.learning_id),
-        one.kept.length > 0 && el("span", { class: "facts" },
-          `Also learned from ${counted(one.kept.length, "request")} that you keep${others.length ? `: ${others.join(", ")}` : ""}`)));
+        one.kept.length > 0 && el("span", { class: "facts" }, `Also learned from ${counted(one.kept.length, "request")} that you keep`,
+          ...others.flatMap((words, at) => [at ? ", “" : ": “", ...withChips(words), "”"]))));
     });
     return (boxes.length > 0 || said.length > 0) && el("div", { class: "learned" },
       boxes.length > 0 && el("h3", {}, "Also take back what was learned from it"), ...boxes, ...said.map((one) => el("p", { class: "quiet" }, one)));
