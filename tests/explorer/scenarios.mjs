@@ -102,6 +102,60 @@ export async function looksDeletesAndUndoes(browser) {
   await it.done();
 }
 
+export async function keepsTheSelectionAndTheWayBackInSight(browser) {
+  const it = await opened(browser);
+  const { page, view } = it;
+  const focused = () => view.evaluate(() => document.activeElement.id || document.activeElement.tagName);
+  await it.looked();
+  await selectSession(view, "2 users");
+  await finding(view, "probable secret").click();
+  await view.locator("#selected", { hasText: "4 requests in 1 session, 2 users, 4 not shown" }).waitFor();
+  await view.locator("#unhide").click();
+  await view.locator("#selected", { hasText: /2 users$/ }).waitFor();
+  await view.locator("#clear").click();
+
+  // What comes back is found again, in the filter that was set.
+  await finding(view, "probable secret").click();
+  await until(view, /^1 of 398 requests in 1 session$/);
+  await view.locator("#all").click();
+  await view.locator("#delete").click();
+  await button(view, "Delete 1 request").click();
+  await view.locator("#sheet-title", { hasText: "1 deleted" }).waitFor();
+  await button(view, "Close").click();
+  await until(view, /^1 request deleted\.$/);
+  assert.ok(await view.locator("#undo").isVisible());
+  await view.locator("#past").click();
+  await view.locator("#sheet li", { hasText: /^1 request, today \d\d:\d\d · until / }).locator("button").click();
+  await view.locator("#sheet-title", { hasText: "1 request is back" }).waitFor();
+  await button(view, "Close").click();
+  await until(view, /^1 of 398 requests in 1 session$/);
+  assert.notEqual(await focused(), "BODY");
+  await view.locator("#reset").click();
+  await until(view, /^398 requests in 99 sessions$/);
+
+  // With Shift, a click selects all between; Enter in the field of the number is the button beside it.
+  await sessions(view).nth(1).locator(".check input").click();
+  await sessions(view).nth(3).locator(".check input").click({ modifiers: ["Shift"] });
+  await view.locator("#selected", { hasText: "in 3 sessions" }).waitFor();
+  const chosen = Number.parseInt(await view.locator("#selected").textContent(), 10);
+  await view.locator("#delete").click();
+  await view.locator(".typed input").fill(String(chosen));
+  await view.locator(".typed input").press("Enter");
+  await view.locator("#sheet-title", { hasText: `${chosen} deleted` }).waitFor();
+  await button(view, "Close").click();
+  await view.locator("#undo").click();
+  await view.locator("#sheet-title", { hasText: `${chosen} requests are back` }).waitFor();
+  await button(view, "Close").click();
+
+  await sessions(view).first().focus();
+  await page.keyboard.press("?");
+  await view.locator("#sheet-title", { hasText: "Keys" }).waitFor();
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("/");
+  assert.equal(await focused(), "words");
+  await it.done();
+}
+
 export async function filtersAndBrushes(browser) {
   const it = await opened(browser);
   const { view } = it;

@@ -26,6 +26,7 @@ WITH_COPIES = {"REFLEXIO_MCP_RECOVERY_DAYS": "7"}
 
 SCENARIOS: list[tuple[str, str, dict[str, str]]] = [
     ("looksDeletesAndUndoes", "team", WITH_COPIES),
+    ("keepsTheSelectionAndTheWayBackInSight", "team", WITH_COPIES),
     ("filtersAndBrushes", "the team", {}),
     ("saysWhatTheTextSays", "the team", {}),
     ("showsOneUserWhereOneIsAskedFor", "the team", {}),
