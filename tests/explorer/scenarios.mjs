@@ -918,7 +918,7 @@ export async function goesOnWithAnUndoThatWasCutOff(browser) {
   assert.deepEqual(await axe(view), []);
   backend.mend();
   await button(view, "Go on").click();
-  await view.locator("#sheet-title", { hasText: /^300 requests are back$/ }).waitFor();
+  await view.locator("#sheet-title", { hasText: /^300 requests are back$/ }).waitFor({ timeout: 2 * PATIENCE_MS });
   await button(view, "Close").click();
   await until(view, /^300 requests in 60 sessions$/);
   await it.done();

@@ -110,17 +110,20 @@ export class Doing {
       if (total) onprogress(`${number(back.requests + Number(running.replaceAll(",", "")))} of ${counted(total, "request")} are back.`);
     };
     for (const deletion of numbers) {
+      const before = back.requests;
       try {
         for (let more = true; more; told()) {
           let result = await host.call("restore_requests", { deletion });
-          total ||= result.structuredContent?.planned?.requests ?? 0;
+          const { planned: { requests: most = 0 } = {}, confirm } = result.structuredContent ?? {};
+          total ||= most;
           // The person has just seen what was deleted.
-          const confirm = result.structuredContent?.confirm;
           if (confirm) result = await host.call("restore_requests", { deletion, confirm }, told);
           if (result.isError) throw new Error(textOf(result));
           const done = result.structuredContent ?? {};
           const { requests = 0, learnings = 0 } = done.restored ?? {};
-          back.requests += requests;
+          // What an earlier call has put back is back, too.
+          const there = (done.not_restored ?? []).find((/** @type {any} */ one) => one.why === "already_there")?.count ?? 0;
+          back.requests = before + Math.min(most, requests + there);
           back.learnings += learnings;
           more = requests > 0 && (done.not_restored ?? []).some((/** @type {any} */ one) => one.why === "left");
           if (!more) ended.push(done);
@@ -133,10 +136,7 @@ export class Doing {
     await this.afterUndo(rows);
     if (back.requests || back.learnings) void host.tell(`In the explorer, the person restored ${countedIn(back)}.`);
     /** @type {{why: string, count: number}[]} */
-    const rest = ended.flatMap((done) => done.not_restored ?? []);
-    // What an earlier try has put back is back.
-    for (const one of rest) if (one.why === "already_there") back.requests += one.count;
-    const left = rest.filter((one) => one.why !== "already_there");
+    const left = ended.flatMap((done) => done.not_restored ?? []).filter((one) => one.why !== "already_there");
     const whole = !problem && !left.length;
     const what = countedIn(back);
     return {
