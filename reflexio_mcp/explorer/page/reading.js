@@ -259,6 +259,7 @@ export class Reading {
       const there = new Set(this.index.add(rowsOf(answer)).map((row) => row.id));
       this.index.remove(some.filter((id) => !there.has(id)));
     }
+    this.problem = "";
   }
 }
 
