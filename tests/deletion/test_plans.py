@@ -45,6 +45,15 @@ async def test_ids_that_are_not_stored_are_named_and_so_is_how_to_find_ids(world
     )
 
 
+async def test_ids_with_a_user_take_that_users_requests_alone(world: World) -> None:
+    await world.put("r1", user="ada")
+    await world.put("r2", user="bob")
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_requests", request_ids=["r1", "r2"], user_id="ada")
+    assert receipt["deleted"]["requests"] == 1
+    assert await world.ids() == {"r2"}
+
+
 async def test_secrets_are_covered_in_plan_and_question_and_the_plan_recommends_to_erase(
     world: World,
 ) -> None:
