@@ -43,6 +43,23 @@ async def test_what_arrives_while_a_person_is_erased_goes_too(world: World) -> N
     assert await world.ids() == {"r3"}
 
 
+async def test_what_arrives_after_a_person_is_erased_is_said(world: World) -> None:
+    await stocked(world)
+
+    async def arrive() -> None:
+        await world.put("late", user="ada")
+
+    async def cleared() -> None:
+        world.backend.before["/api/get_requests"] = [arrive]
+
+    world.backend.before["/api/clear_user_data"] = [cleared]
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_requests", **ALL_OF_ADA)
+    assert receipt["status"] == "incomplete"
+    assert "1 more of this user arrived meanwhile and are stored." in receipt["remains"]
+    assert await world.ids() == {"late", "r3"}
+
+
 async def test_what_a_clearing_leaves_is_said(world: World) -> None:
     await stocked(world)
     world.backend.keeps_outcomes = True
