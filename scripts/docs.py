@@ -1,4 +1,4 @@
-"""Write what the documents say about the code, or prove with `--check` that they still agree with it.
+"""Write what the documents say about the code. A test proves that they agree with it.
 
 Between `<!-- generated: NAME -->` and `<!-- end -->` is what `BLOCKS` makes; `server.json` and the bundle's
 manifest are made whole. Needs the `test` group: `.venv/bin/python scripts/docs.py` after `python3 scripts/test.py`.
@@ -67,16 +67,13 @@ def listed() -> tuple[dict[str, object], ...]:
 def tools() -> str:
     """The tool table with what each costs in a model's context."""
     rows = ["| Tool | What it does | Changes | Tokens |", "|---|---|---|---:|"]
-    costs = {cost.name: cost for cost in per_tool(listed())}
+    costs = per_tool(listed())
     for tool in listed():
         hints = tool["annotations"]
         assert isinstance(hints, dict)
         changes = "nothing" if hints["readOnlyHint"] else "deletes" if hints["destructiveHint"] else "adds"
-        rows.append(
-            f"| `{tool['name']}` | {tool['description']} | {changes} | {costs[str(tool['name'])].seen} |"
-        )
-    seen = sum(cost.seen for cost in costs.values())
-    rows.append(f"| **{len(costs)} tools** | | | **{seen}** |")
+        rows.append(f"| `{tool['name']}` | {tool['description']} | {changes} | {costs[str(tool['name'])]} |")
+    rows.append(f"| **{len(costs)} tools** | | | **{sum(costs.values())}** |")
     return (
         "\n".join(rows)
         + "\n\nTokens (`cl100k_base`) are those of name, description and input schema, which a model is given in every "
@@ -228,25 +225,8 @@ def stale() -> dict[Path, str]:
     }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--check", action="store_true", help="change nothing; exit 1 if something is out of date"
-    )
-    arguments = parser.parse_args()
-    found = stale()
-    for path, text in found.items():
-        if arguments.check:
-            print(
-                f"{path.relative_to(ROOT)} does not follow from the code: run scripts/docs.py",
-                file=sys.stderr,
-            )
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-            print(f"{path.relative_to(ROOT)} is up to date again")
-    return 1 if arguments.check and found else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    for path, text in stale().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        print(f"{path.relative_to(ROOT)} is up to date again")
