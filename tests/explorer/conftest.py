@@ -18,6 +18,8 @@ from tests.explorer.stocking import KINDS, team, write
 HERE = Path(__file__).parent
 NODE_FOLDER = HERE.parent.parent / ".cache" / "node"
 MODULES = NODE_FOLDER / "node_modules"
+PATIENCE = 1_200
+"""Seconds for a scenario, however busy the machine is: ten thousand requests are restored in one of them."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class Stage:
 
     def play(self, name: str, env: dict[str, str]) -> None:
         """Play a scenario of `scenarios.mjs`; what it says where it fails is the test's failure."""
+        if self._process and self._process.poll() is not None:
+            self.close()
         if self._process is None:
             self._process = subprocess.Popen(
                 self._command, env=self._env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
@@ -78,17 +82,20 @@ class Stage:
         assert process.stdout
         process.stdin.write(json.dumps({"name": name, "env": env}) + "\n")
         process.stdin.flush()
-        said = process.stdout.readline() if select.select([process.stdout], [], [], 400)[0] else ""
+        answered = select.select([process.stdout], [], [], PATIENCE)[0]
+        if not answered:
+            process.kill()
+        said = process.stdout.readline()
         if not said:
             self.close()
-        failure = json.loads(said) if said else f"the browser ended or waited for 400 s in {name}"
+        failure = json.loads(said) if said else f"{name} ended the browser, or waited for {PATIENCE} s"
         if failure:
             pytest.fail(failure, pytrace=False)
 
     def close(self) -> None:
         process, self._process = self._process, None
         if process is not None:
-            process.communicate(timeout=30)
+            process.communicate(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="session")
