@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _said(error: Exception, command: str) -> str:
     if isinstance(error, ReflexioError):
-        return explain(error, "write" if command in ("delete", "correct", "restore") else "read")
+        return explain(error, "write" if command in ("delete", "correct", "restore", "import") else "read")
     if isinstance(error, InvalidInput) and error.field in FILTER:
         return f"--{error.field.replace('_', '-')} {error.problem}"
     return str(error)
@@ -364,6 +364,21 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             # An audit looks for every finding.
             (_filter(**{name: about for name, about in FILTER.items() if name != "finding"}), JSON),
         ),
+        "export": Command(
+            "write what is remembered to a ZIP file: requests, learnings and session outcomes",
+            _later("read_commands", "run_export"),
+            "reflexio-mcp export --user-id ada --output ada.zip",
+            (
+                _filter(**FILTER),
+                _argument(
+                    "--output",
+                    metavar="FILE.zip",
+                    required=True,
+                    help="a new file, which only you can read; secrets are in it",
+                ),
+                _switch("--redact", "replace what looks like a secret by its kind"),
+            ),
+        ),
         "log": Command(
             "print the audit log: a JSON line before each deletion and one after it",
             _later("read_commands", "run_log_command"),
@@ -460,6 +475,18 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 _switch("--yes", "restore without asking"),
             ),
             usage="[NUMBER] ",
+        ),
+    },
+    "Store": {
+        "import": Command(
+            "store the requests of an export again; what is stored already stays",
+            _later("delete_command", "run_import"),
+            "reflexio-mcp import ada.zip",
+            (
+                _argument("file", metavar="FILE", help="a file that `export` wrote"),
+                _switch("--yes", "import without asking"),
+            ),
+            usage="FILE ",
         ),
     },
     "Serve": {

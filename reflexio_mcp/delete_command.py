@@ -1,4 +1,4 @@
-"""`reflexio-mcp delete`, `correct` and `restore`: a plan, a question and a receipt. `receipt` writes it to files."""
+"""`delete`, `correct`, `restore` and `import`: a plan, a question and a receipt. `receipt` writes it to files."""
 
 import json
 import os
@@ -22,6 +22,7 @@ from reflexio_mcp.results.deletion import Receipt, Restored, WayBack
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State
+from reflexio_mcp.traffic.archive import NOT_BACK, import_requests, requests_in
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
 from reflexio_mcp.traffic.deletion.jobs import last_deletions
 from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan
@@ -149,9 +150,24 @@ def run_restore(arguments: Namespace, settings: Settings) -> int:
         screen.say("Nothing was restored.")
         return 1
     done = _run(partial(restore, undo=undo, seconds=RESTORE_SECONDS, progress=untold), settings)
-    screen.say("\nThe receipt, from reading again:")
-    screen.show(done)
-    return 0 if done.status == "complete" else 1
+    return _show_restored(screen, done)
+
+
+def run_import(arguments: Namespace, settings: Settings) -> int:
+    """Store the requests of an export that are not stored."""
+    _check_allowed(arguments, settings, "publish_interaction")
+    lines = requests_in(Path(arguments.file), settings.user_id)
+    screen = Screen(settings)
+    screen.say(f"{len(lines):,} requests are in {arguments.file}. {NOT_BACK[settings.embedded]}")
+    if not arguments.yes and not _agreed("Import", None):
+        screen.say("Nothing was imported.")
+        return 1
+
+    async def run() -> Restored:
+        async with open_scope(settings) as scope:
+            return await import_requests(scope, lines)
+
+    return _show_restored(screen, anyio.run(run))
 
 
 def run_receipt(arguments: Namespace, settings: Settings) -> int:
@@ -229,6 +245,12 @@ def _agreed(verb: str, number: int | None) -> bool:
         sys.stderr.write("\nreflexio-mcp: Nobody answered. If nobody can, add --yes.\n")
         return False
     return answer in ("y", "yes") if number is None else answer.replace(",", "") == str(number)
+
+
+def _show_restored(screen: Screen, done: Restored) -> int:
+    screen.say("\nThe receipt, from reading again:")
+    screen.show(done)
+    return 0 if done.status == "complete" else 1
 
 
 def _show_way_back(screen: Screen, way_back: WayBack | None, number: str = "NUMBER") -> None:

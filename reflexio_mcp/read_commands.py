@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Final, TypeVar, cast
 
 import anyio
@@ -17,6 +18,8 @@ from rich.text import Text
 
 from reflexio_mcp.backend import open_scope, open_state, place_of
 from reflexio_mcp.render.deletion import WHY, counts
+from reflexio_mcp.render.reading import exported
+from reflexio_mcp.results.archive import Exported, Manifest
 from reflexio_mcp.results.audit import Call, Count, FindingRow, Found, Place
 from reflexio_mcp.results.base import Result, Room, Row, structured
 from reflexio_mcp.results.deletion import Counts, Example, Excepted, Part, PastDeletion
@@ -33,6 +36,7 @@ from reflexio_mcp.results.reading import (
 )
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.state.tables import StateUnusable
+from reflexio_mcp.traffic.archive import Export, save
 from reflexio_mcp.traffic.audit.calls import Offer
 from reflexio_mcp.traffic.audit.run import run_audit
 from reflexio_mcp.traffic.errors import TrafficError
@@ -163,6 +167,25 @@ async def _pages(read: Callable[..., Awaitable[Page]], most: int) -> Page:
     rows = "learnings" if isinstance(pages[0], LearningPage) else "sessions"
     joined = [row for page in pages for row in getattr(page, rows)]
     return pages[-1].model_copy(update={rows: joined, "returned": sum(page.returned for page in pages)})
+
+
+def run_export(arguments: Namespace, settings: Settings) -> int:
+    """Write what is stored to a new file."""
+    check_store(settings)
+    if settings.mask:
+        raise ConfigurationError("REFLEXIO_MCP_MASK hides what is stored, so nothing is exported.")
+    path = Path(arguments.output)
+
+    async def run() -> Manifest:
+        async with open_scope(settings) as scope:
+            wanted = filter_of(arguments.filter, settings)
+            return await Export(scope, wanted, place_of(settings), arguments.redact).write(file)
+
+    with TemporaryFile() as file:
+        manifest = anyio.run(run)
+        save(file, path)
+    Screen(settings).say(exported(Exported(archive=manifest, file=str(path))))
+    return 0
 
 
 def run_tools(arguments: Namespace, settings: Settings) -> int:

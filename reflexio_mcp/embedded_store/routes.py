@@ -95,12 +95,18 @@ WHOLE_BYTES: Final = 1024 * 1024
 LAST_EPOCH_SECOND: Final = 253402300799
 """The API moves the time of an interaction into this range instead of refusing it."""
 
+LARGEST_ID: Final = 2**53
+"""SQLite adds nothing after the largest id of 64 bits, so no imported id comes near it."""
+
 _LISTS: Final = ("tools_used", "retrieved_learnings", "citations")
 _LISTED: Final = (
     "request, interaction_id, created_at, role, content, user_action, user_action_description,"
     " interacted_image_url, shadow_content, expert_content, tools_used, retrieved_learnings"
 )
 _WHOLE: Final = f"{_LISTED}, citations, image_encoding"
+_READ_WHOLE: Final = (
+    f"{_LISTED}, nullif(citations, '[]') citations, nullif(image_encoding, '') image_encoding"
+)
 
 _AMONG: Final = "IN (SELECT value FROM json_each(?))"
 
@@ -159,21 +165,17 @@ def publish(connection: sqlite3.Connection, body: Publish, now: int) -> Json:
 
 @_route("POST", "/embedded/put_back", models.RequestWithInteractions, "adds")
 def put_back(connection: sqlite3.Connection, item: models.RequestWithInteractions, now: int) -> Json:
-    """Store a request that `read_whole` returned.
+    """Store a request that `read_whole` or an export returned.
 
-    Its interactions keep their ids if these are free and come from this store. A new `arrival` invalidates earlier
-    plans.
+    Its interactions keep their ids if these are free. A new `arrival` invalidates earlier plans.
     """
     turns = [turn.model_dump() for turn in item.interactions]
     ids = [turn.interaction_id for turn in item.interactions]
-    (last,) = connection.execute(
-        "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'interactions'"
-    ).fetchone()
     taken = connection.execute(
         f"SELECT 1 FROM interactions WHERE interaction_id {_AMONG} LIMIT 1",  # noqa: S608
         [json.dumps(ids)],
     ).fetchone()
-    if taken or max(ids, default=0) > last:
+    if taken or max(ids, default=0) > LARGEST_ID:
         for turn in turns:
             turn["interaction_id"] = None
     try:
@@ -197,6 +199,7 @@ def _insert(connection: sqlite3.Connection, request: Json, turns: Iterable[Json]
     rows = [{"interaction_id": None, **turn, "request": added.lastrowid} for turn in turns]
     for row in rows:
         row.update({name: json.dumps(row[name] or []) for name in _LISTS})
+        row["image_encoding"] = row["image_encoding"] or ""
     connection.executemany(
         f"INSERT INTO interactions ({_WHOLE}) VALUES ({', '.join(f':{name}' for name in names)})",  # noqa: S608
         rows,
@@ -272,7 +275,7 @@ def read_whole(connection: sqlite3.Connection, body: RequestIds, now: int) -> Js
     size = looked_up = 0
     for request_id in body.request_ids:
         rows = connection.execute("SELECT * FROM requests WHERE request_id = ?", [request_id]).fetchall()
-        for item in _with_interactions(connection, rows, _WHOLE):
+        for item in _with_interactions(connection, rows, _READ_WHOLE):
             item["request"]["whole"] = True
             size += len(json.dumps(item))
             if found and size > WHOLE_BYTES:
@@ -292,7 +295,7 @@ def _with_interactions(
     )
     for row in rows:
         turn = dict(row)
-        turn.update({name: json.loads(turn[name] or "[]") for name in _LISTS if name in turn})
+        turn.update({name: json.loads(turn[name] or "null") for name in _LISTS if name in turn})
         turns[turn.pop("request")].append(turn)
     items: list[Json] = []
     for row in requests:

@@ -20,7 +20,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -35,6 +35,7 @@ from reflexio_mcp.server.calls import counted
 from reflexio_mcp.server.sdk import limit_sessions, lowlevel
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import ConfigurationError, Settings
+from reflexio_mcp.toolkit.context import DOWNLOADS_PATH
 
 if TYPE_CHECKING:
     from reflexio_mcp.http.oauth import SignIn
@@ -54,6 +55,12 @@ SESSIONS_EACH: Final = 20
 
 READY_SECONDS: Final = 2.0
 """Lifetime of an answer of `/ready`, so that probes do not load the backend."""
+
+DOWNLOADED_AT_ONCE: Final = 256 * 1024
+ARCHIVE: Final = {
+    "cache-control": "no-store",
+    "content-disposition": 'attachment; filename="reflexio-export.zip"',
+}
 
 PROBE_SECONDS: Final = 5.0
 LAST_WORDS_SECONDS: Final = 0.05
@@ -132,6 +139,7 @@ class HttpApp:
                 Route(MCP_PATH, self._protected(self._manager.handle_request), methods=METHODS),
                 Route(SSE_PATH, self._protected(self._sse_stream), methods=["GET"]),
                 Route(MESSAGES_PATH, self._protected(self._sse.handle_post_message), methods=["POST"]),
+                Route(f"{DOWNLOADS_PATH}{{token}}", self._protected(self._download), methods=["GET"]),
                 *(self.sign_in.metadata_routes() if self.sign_in else ()),
                 *(Route(path, self._no_sign_in, methods=["GET", "POST"]) for path in SIGN_IN_PATHS),
             ],
@@ -209,7 +217,7 @@ class HttpApp:
         return _user(await self.sign_in.caller(token)).access_token if self.sign_in else None
 
     async def _admit(self, transport: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        caller: Caller = cast("CallerToken", cast("AuthenticatedUser", scope["user"]).access_token).caller
+        caller = _caller(scope)
         method = scope["method"]
         headers = dict(reversed(scope["headers"]))  # of two, the SDK reads the first
         in_session = b"mcp-session-id" in headers or scope["path"] == MESSAGES_PATH
@@ -265,6 +273,16 @@ class HttpApp:
         async with self._sse.connect_sse(scope, receive, send) as (incoming, outgoing):
             await low.run(incoming, outgoing, low.create_initialization_options())
 
+    async def _download(self, scope: Scope, receive: Receive, send: Send) -> None:
+        key = self._runtime.scopes.of(_caller(scope)).owner, scope["path_params"]["token"]
+        if (file := self._runtime.downloads.pop(key, None)) is None:
+            raise Refusal(404, "This link was used, has expired, or is another caller's. Export again.")
+        with file:
+            chunks = iter(functools.partial(file.read, DOWNLOADED_AT_ONCE), b"")
+            await StreamingResponse(chunks, headers=ARCHIVE, media_type="application/zip")(
+                scope, receive, send
+            )
+
     async def _health(self, _request: Request) -> Response:
         return PlainTextResponse("ok", headers={"cache-control": "no-store"})
 
@@ -285,6 +303,10 @@ class HttpApp:
         if self.sign_in is not None:
             text = f"This server issues no tokens: sign in at {self.settings.oauth_issuer}."
         raise Refusal(404, text, error="access_denied")
+
+
+def _caller(scope: Scope) -> Caller:
+    return cast("CallerToken", cast("AuthenticatedUser", scope["user"]).access_token).caller
 
 
 def _log_refusal(scope: Scope, status: int, seconds: float) -> None:

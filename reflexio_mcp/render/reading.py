@@ -1,9 +1,10 @@
-"""Pages of sessions, requests and learnings, and one request, as text."""
+"""Pages of sessions, requests and learnings, one request, and an export, as text."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from reflexio_mcp.render.blocks import counted, fenced, indented, lines, moment, more, row, sentence
+from reflexio_mcp.results.archive import Exported
 from reflexio_mcp.results.reading import (
     Gap,
     InteractionRow,
@@ -17,6 +18,7 @@ from reflexio_mcp.results.reading import (
 )
 
 __all__ = [
+    "exported",
     "gap_lines",
     "learning_page",
     "one_request",
@@ -231,3 +233,17 @@ def _numbers(places: list[int]) -> str:
 
 def _below(text: str) -> str:
     return "  " + text.replace("\n", "\n      ") if text else ""
+
+
+def exported(done: Exported) -> str:
+    one = done.archive
+    return lines(
+        f"In the archive of {one.filter}:",
+        row(*(f"{name}: {count:,}" for name, count in one.counts.items())),
+        f"They arrived from {moment(one.period[0])} until {moment(one.period[1])}." if one.period else "",
+        one.secrets,
+        one.left_out,
+        gap_lines(one.unreadable),
+        f"It is written to {done.file}" if done.file else "",
+        done.next,
+    )

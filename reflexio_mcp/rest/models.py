@@ -216,6 +216,10 @@ class DeleteReply(Reply):
 
 
 class SessionOutcome(Read):
+    """How a session ended; an export has its other fields too."""
+
+    model_config = ConfigDict(extra="allow", defer_build=True)
+
     user_id: str = ""
     session_id: str = ""
     outcome: str = ""

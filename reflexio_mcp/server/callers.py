@@ -97,7 +97,9 @@ class Scopes:
 
     def current(self) -> Scope:
         """The scope of the current call. Raises `NoCaller`."""
-        caller = current_caller.get() or self.local_caller()
+        return self.of(current_caller.get() or self.local_caller())
+
+    def of(self, caller: Caller) -> Scope:
         settings = self._settings
         return Scope(
             self.client,

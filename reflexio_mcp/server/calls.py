@@ -31,7 +31,7 @@ Ctx: TypeAlias = ServerRequestContext[Any, Any]
 WORK: Final = frozenset({"tools/call", "resources/read", "prompts/get", "completion/complete"})
 """Methods that are limited, logged, and waited for when the server stops."""
 
-HEAVY: Final = frozenset({"audit_traffic"})
+HEAVY: Final = frozenset({"audit_traffic", "export_data"})
 MOST_HEAVY: Final = 4
 """Maximum number of simultaneous heavy calls per caller, so that light calls never wait behind them."""
 

@@ -18,7 +18,7 @@ from reflexio_mcp.server.callers import Scopes
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.tables import StateUnusable, nothing_can_be_deleted
-from reflexio_mcp.toolkit.context import App, PageNotes
+from reflexio_mcp.toolkit.context import App, Downloads, PageNotes
 from reflexio_mcp.tools.catalog import deletes
 from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.deletion.plan import CodeMaker
@@ -55,6 +55,7 @@ class Runtime:
         self.jobs = Jobs()
         self.scopes = Scopes(settings, client)
         self.page_notes = PageNotes()
+        self.downloads = Downloads()
         self.over_stdio = False
         self._tools = tools
         self._shared: App | None = None
@@ -96,6 +97,7 @@ class Runtime:
                     tasks,
                     background,
                     self.trouble,
+                    self.downloads,
                     where=place_of(self.settings),
                     over_stdio=self.over_stdio,
                 )

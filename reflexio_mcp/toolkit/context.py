@@ -5,12 +5,13 @@ with every call. A person's decision in the page then counts as consent, and the
 """
 
 import logging
+import secrets
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, BinaryIO, Final, TypeAlias, cast
 
 import anyio
 from anyio.abc import TaskGroup
@@ -27,9 +28,12 @@ from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import task_group
 
 __all__ = [
+    "DOWNLOADS_PATH",
+    "DOWNLOAD_SECONDS",
     "PAGE_KEY",
     "App",
     "Call",
+    "Downloads",
     "PageNotes",
     "ProgressReporter",
     "answer",
@@ -47,6 +51,10 @@ _PURPOSE: Final = "explorer page"
 
 NOTES_KEPT: Final = 20
 
+DOWNLOADS_PATH: Final = "/downloads/"
+
+DOWNLOAD_SECONDS: Final = 300.0
+
 EVERY_SECONDS: Final = 5.0
 
 SILENCE_SECONDS: Final = 10.0
@@ -55,6 +63,24 @@ SEND_SECONDS: Final = 1.0
 """Time limit for a client to accept a message."""
 
 logger = logging.getLogger("reflexio_mcp")
+
+
+class Downloads(dict[tuple[str, str], BinaryIO]):
+    """Files that their owners can fetch for a while, by owner and token. Whoever takes one removes and closes it."""
+
+    def offer(self, owner: str, file: BinaryIO, tasks: TaskGroup) -> str:
+        """Keep a file and return its token."""
+        key = owner, secrets.token_urlsafe(32)
+        self[key] = file
+        tasks.start_soon(self._expire, key)
+        return key[1]
+
+    async def _expire(self, key: tuple[str, str]) -> None:
+        try:
+            await anyio.sleep(DOWNLOAD_SECONDS)
+        finally:
+            if file := self.pop(key, None):
+                file.close()
 
 
 @dataclass
@@ -81,6 +107,7 @@ class App:
     tasks: TaskGroup
     background: TaskGroup
     trouble: Callable[[], str]
+    downloads: Downloads
     where: str = ""
     over_stdio: bool = False
 

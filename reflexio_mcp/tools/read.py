@@ -1,17 +1,27 @@
-"""Reading traffic: lists, one request, and an audit."""
+"""Reading traffic: lists, one request, an audit, and an export."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
 from mcp.types import CallToolResult
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
+from reflexio_mcp.backend import default_store
 from reflexio_mcp.render import reading as text
+from reflexio_mcp.results.archive import Exported
 from reflexio_mcp.results.audit import AuditResult
 from reflexio_mcp.results.reading import OneRequest, RequestPage, SessionPage
 from reflexio_mcp.toolkit import parameters
-from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of
-from reflexio_mcp.toolkit.spec import ToolSpec
+from reflexio_mcp.toolkit.context import (
+    DOWNLOADS_PATH,
+    Call,
+    ProgressReporter,
+    answer,
+    app_of,
+    place_shown,
+    scope_of,
+)
+from reflexio_mcp.toolkit.spec import Need, ToolSpec
 from reflexio_mcp.traffic.reading import listing
 from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
@@ -96,6 +106,46 @@ async def audit_traffic(
     return answer(found, audit_text(found))
 
 
+Redact = Annotated[
+    bool | SkipJsonSchema[None], Field(description="leave out what looks like a secret; left out: a plan")
+]
+ASK: Final = (
+    "Nothing is written. Ask the person, and call again with the same filter and redact=true or false."
+)
+FETCH: Final = (
+    "Within five minutes, one fetch with the Authorization of this connection gets it: "
+    "curl -OJ -H 'Authorization: Bearer TOKEN' {link}"
+)
+
+
+@parameters.filtered()
+async def export_data(
+    call: Call, asked: TrafficFilter, redact: Redact = None
+) -> Annotated[CallToolResult, Exported]:
+    from tempfile import TemporaryFile
+    from uuid import uuid4
+
+    from reflexio_mcp.traffic.archive import Export, save  # few servers need ZIP
+
+    app, scope = app_of(call), scope_of(call)
+    async with ProgressReporter(call).steady("exporting"):
+        file = TemporaryFile()  # noqa: SIM115 - it may outlive this call
+        archive = await Export(scope, asked, place_shown(call) or "Reflexio", redact).write(file)
+    if redact is None:
+        file.close()
+        done = Exported(archive=archive, next=ASK)
+    elif call.headers is None:
+        path = default_store().with_name(f"export-{uuid4().hex[:8]}.zip")
+        save(file, path)
+        done = Exported(archive=archive, file=str(path))
+    else:
+        here = str(cast("Any", call.request_context.request).base_url).rstrip("/")
+        base = app.settings.oauth_audience.removesuffix("/mcp") or here
+        link = f"{base}{DOWNLOADS_PATH}{app.downloads.offer(scope.owner, file, app.background)}"
+        done = Exported(archive=archive, link=link, next=FETCH.format(link=link))
+    return answer(done, text.exported(done))
+
+
 SPECS = (
     ToolSpec(
         list_sessions,
@@ -122,5 +172,13 @@ SPECS = (
         "possible-secret, planted-instructions, personal-data, duplicate, test-traffic, learning-waiting, ...), each "
         "with the call that shows it and the one that cleans up. Shows no content.",
         read_only=True,
+    ),
+    ToolSpec(
+        export_data,
+        "Export data",
+        "Give the person a copy of everything that is remembered about a user, or of what the filter selects, as one "
+        "ZIP file: requests, learnings and session outcomes. Shows a plan first.",
+        read_only=True,
+        needs=Need(lambda settings: not settings.mask, "a server that shows stored content"),
     ),
 )

@@ -202,12 +202,15 @@ class Showing:
 
 
 async def redacted(scope: Scope, item: RequestWithInteractions) -> RequestWithInteractions:
-    """Return a request with its secrets replaced by their kinds."""
-    from reflexio_mcp.traffic.audit.rules.redaction import looked, redact_turns
+    """Return a request with its secrets replaced by their kinds, also in its ids and names."""
+    from reflexio_mcp.traffic.audit.rules.redaction import looked, redact_turns, redact_value
 
-    turns = item.interactions
+    request, turns = item.request, item.interactions
     return item.model_copy(
-        update={"interactions": await looked(scope.owner, turns, lambda: redact_turns(turns))}
+        update={
+            "request": request.model_copy(update=redact_value(request.model_dump(exclude_unset=True))),
+            "interactions": await looked(scope.owner, turns, lambda: redact_turns(turns)),
+        }
     )
 
 

@@ -57,6 +57,7 @@ async def drive(session: StdioSession) -> set[str]:
     assert (await call("audit_traffic"))["traffic"]["requests"] == 4
     assert (await call("explore_traffic"))["returned"] == 2
     assert len((await call("explorer_data", view="rows"))["sessions"]) == 2
+    assert (await call("export_data"))["archive"]["counts"]["requests"] == 4
     await delete("delete_request", request_id="r1")
     receipt = await delete("delete_session", session_id="trip")
     assert receipt["deleted"]["requests"] == 1
@@ -146,4 +147,4 @@ async def test_the_tool_list_is_the_same_at_every_start_and_marks_what_destroys(
         assert hint.get("destructiveHint", False) is name.startswith("delete_"), name
         for said_of_changes in ("destructiveHint", "idempotentHint"):
             assert (said_of_changes in hint) is not hint["readOnlyHint"], name
-        assert hint["readOnlyHint"] is name.startswith(("list_", "get_", "audit_", "explore")), name
+        assert hint["readOnlyHint"] is name.startswith(("list_", "get_", "audit_", "explore", "export")), name

@@ -1,6 +1,7 @@
 """Restores a recovery copy: first the requests, then the learnings from them."""
 
 import hashlib
+import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -35,7 +36,7 @@ from reflexio_mcp.traffic.learnings.remove import delete_by_id, update_text
 from reflexio_mcp.traffic.reading.lookup import Progress, read_set
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["AWAY", "Undo", "plan_restore", "restore"]
+__all__ = ["AWAY", "Restoring", "Undo", "plan_restore", "restore"]
 
 BATCH: Final = 50
 """Batch size of opening, comparing and storing."""
@@ -145,32 +146,21 @@ async def restore(
     The call ends after `seconds` and names what is left; a repeated call continues. Raises as `_batches` does.
     """
     began = await in_thread(state.now)
-    act = _Restore(scope, undo, time.monotonic() + seconds)
+    act = Restoring(scope, undo.evaluation_only, time.monotonic() + seconds)
     learnings: dict[str, Learning] = {}
     async for batch in _batches(state, owner, undo):
         act.copies |= batch.copies
         learnings |= batch.learnings
-        await act.requests(batch)
+        await act.requests(batch.requests, batch.copies)
         await progress("requests restored", len(act.back), None)
     await act.learnings(learnings)
     erased = await in_thread(state.copies.erased_since, owner, began, list(act.copies.values()))
     await act.take_out([key for key, one in act.copies.items() if (one.kind, one.id) in erased])
-    if act.turns_lost:
-        act.remains.append(TURNS_LOST.format(number=act.turns_lost))
-    unfinished = act.stopped or not {"left", "unknown"}.isdisjoint(act.became.values())
-    return Restored(
-        notice=NOTICE if act.became else "",
-        status="incomplete" if unfinished else "complete",
-        number=undo.number,
-        restored=sum(act.back.values(), Counts()),
-        not_restored=excepted(act.became, scope.shown_id),
-        remains=act.remains,
-        next=AGAIN if unfinished else "",
-    )
+    return act.receipt(undo.number)
 
 
 @dataclass
-class _Restore:
+class Restoring:
     """One running restore.
 
     Args:
@@ -184,8 +174,8 @@ class _Restore:
     """
 
     scope: Scope
-    undo: Undo
-    until: float
+    evaluation_only: bool = False
+    until: float = math.inf
     became: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
     back: dict[str, Counts] = field(default_factory=dict[str, Counts])
     learned: dict[str, Learning] = field(default_factory=dict[str, Learning])
@@ -196,16 +186,31 @@ class _Restore:
     remains: list[str] = field(default_factory=list[str])
     stopped: bool = False
 
+    def receipt(self, number: int = 0) -> Restored:
+        if self.turns_lost:
+            self.remains.append(TURNS_LOST.format(number=self.turns_lost))
+        unfinished = self.stopped or not {"left", "unknown"}.isdisjoint(self.became.values())
+        return Restored(
+            notice=NOTICE if self.became else "",
+            status="incomplete" if unfinished else "complete",
+            number=number,
+            restored=sum(self.back.values(), Counts()),
+            not_restored=excepted(self.became, self.scope.shown_id),
+            remains=self.remains,
+            next=AGAIN if unfinished else "",
+        )
+
     def _stop(self, error: ReflexioError) -> None:
         self.stopped = True
         self.remains.append(STOPPED.format(why=explain(error, "read")))
 
-    async def requests(self, batch: _Batch) -> None:
+    async def requests(
+        self, requests: Mapping[str, RequestWithInteractions], copies: Mapping[str, Copied] | None = None
+    ) -> None:
         """Store those of some requests that are not stored, and look whether they are."""
-        requests = batch.requests
         self.became |= dict.fromkeys(requests, "left")
         try:
-            self.became |= await self._compared(requests) | await self._never_gone(batch.copies)
+            self.became |= await self._compared(requests) | await self._never_gone(copies or {})
             for key, item in requests.items():
                 if self.became[key] == "left":
                     self.became[key] = await self._store(item)
@@ -258,7 +263,7 @@ class _Restore:
             self.stopped = True
             return "left"
         request = item.request.model_copy(
-            update={"evaluation_only": self.undo.evaluation_only or item.request.evaluation_only}
+            update={"evaluation_only": self.evaluation_only or item.request.evaluation_only}
         )
         turns = [turn for stored in item.interactions if (turn := _turn(stored))]
         try:

@@ -31,6 +31,7 @@ __all__ = [
     "redact",
     "redact_turn",
     "redact_turns",
+    "redact_value",
     "secret_in_name",
     "secrets_in_answer",
     "secrets_of_turn",
@@ -105,22 +106,22 @@ def redact_turns(turns: Sequence[Turn], chars: int | None = None) -> list[Turn]:
 
 def redact_turn(turn: Turn, chars: int | None = None, asked: bool = False) -> Turn:
     update: dict[str, Any] = {
-        name: _within(text, chars) for name in TEXT_FIELDS if (text := getattr(turn, name))
+        name: redact_value(text, chars) for name in TEXT_FIELDS if (text := getattr(turn, name))
     }
     if asked:
         update["content"] = _without(turn.content, secrets_in_answer(turn.content))
     for name in ("tools_used", "retrieved_learnings", "citations"):
         if held := getattr(turn, name, None):
             update[name] = [
-                _within(cast("dict[str, Any]", one), chars)
+                redact_value(cast("dict[str, Any]", one), chars)
                 if isinstance(one, dict)
-                else one.model_copy(update=cast("dict[str, Any]", _within(dict(one), chars)))
+                else one.model_copy(update=cast("dict[str, Any]", redact_value(dict(one), chars)))
                 for one in held
             ]
     return turn.model_copy(update=update)
 
 
-def _within(value: object, chars: int | None, name: str = "") -> Any:
+def redact_value(value: object, chars: int | None = None, name: str = "") -> Any:
     """Redact a value of a tool call; its `name` helps to judge it."""
     if isinstance(value, str):
         text = value if chars is None else value[:chars]
@@ -136,10 +137,10 @@ def _within(value: object, chars: int | None, name: str = "") -> Any:
         covered = _without(text, secrets)
         return covered if len(text) == len(value) else f"{without_end(covered, text)}…"
     if isinstance(value, list):
-        return [_within(one, chars, name) for one in cast("list[object]", value)]
+        return [redact_value(one, chars, name) for one in cast("list[object]", value)]
     if isinstance(value, dict):
         fields = cast("dict[str, object]", value)
-        return {redact(key): _within(one, chars, key) for key, one in fields.items()}
+        return {redact(key): redact_value(one, chars, key) for key, one in fields.items()}
     return value
 
 

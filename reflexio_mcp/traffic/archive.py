@@ -1,0 +1,246 @@
+"""Exports stored data as one ZIP archive, and puts the requests of an archive back.
+
+Each line of its files is one object as the API returns it: a request with its interactions, a profile, a playbook or a
+session outcome. The embedded store adds images and citations.
+"""
+
+import hashlib
+import os
+import shutil
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, BinaryIO, Final, TypeAlias
+
+import anyio.to_thread
+from pydantic import BaseModel
+
+from reflexio_mcp import private_files
+from reflexio_mcp.rest.errors import ReflexioError, explain
+from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.results.archive import Manifest
+from reflexio_mcp.results.base import at
+from reflexio_mcp.results.deletion import Restored
+from reflexio_mcp.traffic.deletion.restore import Restoring
+from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
+from reflexio_mcp.traffic.learnings.find import learnings_of_user
+from reflexio_mcp.traffic.learnings.records import Sources
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.lookup import read_set
+from reflexio_mcp.traffic.reading.paging import SessionPager
+from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.showing import redacted
+
+__all__ = ["NOT_BACK", "Export", "import_requests", "requests_in", "save"]
+
+Write: TypeAlias = Callable[[Sequence[BaseModel]], Awaitable[None]]
+
+SESSIONS_AT_ONCE: Final = 10
+"""Sessions in memory at a time."""
+
+IMPORTED_AT_ONCE: Final = 50
+
+REPEATED: Final = {"request": {"arrival", "whole"}, "interactions": {"__all__": {"user_id", "request_id"}}}
+"""Fields that are ours, or that repeat the request."""
+
+SECRETS: Final = {
+    None: "Secrets and personal data are in it as they are stored; redact replaces what looks like a secret.",
+    False: "Secrets and personal data are in it as they are stored: keep it private.",
+    True: "What looks like a secret is replaced by its kind. Personal data and other secrets are in it.",
+}
+NO_LEARNINGS: Final = "The embedded store does not learn: it has no learnings and no session outcomes."
+NOT_RETURNED: Final = (
+    "Reflexio's API does not return images, citations and expired profiles. Agent playbooks, evaluations, run records "
+    "and logs of Reflexio are not exported."
+)
+UNREAD: Final = "Not all {name} could be read. {why}"
+NOT_WRITTEN: Final = "{path} cannot be written: {why}. An export never replaces a file."
+
+README: Final = """\
+What was remembered on {one.made_at:%Y-%m-%d at %H:%M} UTC, exported by reflexio-mcp.
+
+requests.jsonl   what was said: requests with their interactions
+learnings.jsonl  what was learned from it: profiles and playbooks, with the ids of their source interactions
+outcomes.jsonl   how sessions ended
+manifest.json    where it comes from, the filter, counts, period, what is missing, and the SHA-256 of each file
+
+Each line of the first three files is one JSON object.
+{one.secrets}
+
+To put the requests back: reflexio-mcp import FILE
+"""
+
+NOT_AN_EXPORT: Final = "is not an export of reflexio-mcp, or is damaged; nothing was imported."
+NOT_YOURS: Final = "has requests of other users than REFLEXIO_USER_ID; nothing was imported."
+NOT_BACK: Final = {
+    True: "Learnings and session outcomes do not come back: the embedded store has none.",
+    False: "Reflexio takes 60 a minute, and learns from them again. Times, images, citations, learnings and session "
+    "outcomes do not come back.",
+}
+
+
+def save(archive: BinaryIO, path: Path) -> None:
+    """Close an archive and save it in a new file that only its owner can read."""
+    private_files.make_folder(path.parent)
+    try:
+        with archive, os.fdopen(private_files.create(path), "wb") as file:
+            shutil.copyfileobj(archive, file)
+    except OSError as error:
+        raise TrafficError(NOT_WRITTEN.format(path=path, why=error.strerror)) from None
+
+
+class Export:
+    """One export of what a filter selects.
+
+    Args:
+        backend: its address or file, in words.
+        redact: replace what looks like a secret; `None` for the plan of an export.
+    """
+
+    def __init__(self, scope: Scope, wanted: TrafficFilter, backend: str, redact: bool | None) -> None:
+        self._scope = scope
+        self._wanted = wanted
+        self._backend = backend
+        self._redact = redact
+        self._counts = Counter[str]()
+        self._users = {wanted.user_id} - {""}
+        self._sessions = set[str]()
+        self._requests = set[str]()
+        self._turns = set[int]()
+        self._period: tuple[int, ...] = ()
+
+    async def write(self, file: BinaryIO) -> Manifest:
+        """Write the archive. Its manifest says what could not be read."""
+        digests: dict[str, str] = {}
+        left_out = [NOT_RETURNED if self._scope.learns else NO_LEARNINGS]
+        pager = SessionPager(self._scope, self._wanted, batch=SESSIONS_AT_ONCE)
+        files = {
+            "requests": partial(self._read_requests, pager),
+            "learnings": self._read_learnings,
+            "outcomes": self._read_outcomes,
+        }
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, read in files.items():
+                with archive.open(f"{name}.jsonl", "w", force_zip64=True) as lines:
+                    digest = hashlib.sha256()
+                    try:
+                        await read(partial(self._write, name, lines, digest))
+                    except ReflexioError as error:
+                        if name == "requests":
+                            raise
+                        left_out.append(UNREAD.format(name=name, why=explain(error, "read")))
+                    digests[f"{name}.jsonl"] = digest.hexdigest()
+            manifest = Manifest(
+                made_at=at(time.time()),
+                backend=self._backend,
+                filter=self._wanted.describe(plain=True),
+                secrets=SECRETS[self._redact],
+                counts={**self._counts, "users": len(self._users), "sessions": len(self._sessions)},
+                period=list(map(at, self._period)),
+                sha256=digests,
+                unreadable=list(pager.gaps),
+                left_out=left_out,
+            )
+            archive.writestr("manifest.json", manifest.model_dump_json(indent=1))
+            archive.writestr("README.txt", README.format(one=manifest))
+        file.seek(0)
+        return manifest
+
+    async def _write(self, name: str, lines: IO[bytes], digest: Any, rows: Sequence[BaseModel]) -> None:
+        safe = [await self._safe(row) for row in rows] if self._redact else rows
+
+        def write() -> None:
+            for row in safe:
+                line = f"{row.model_dump_json(exclude_unset=True, exclude=REPEATED)}\n".encode()
+                lines.write(line)
+                digest.update(line)
+
+        await anyio.to_thread.run_sync(write)
+        self._counts[name] += len(rows)
+
+    async def _safe(self, row: BaseModel) -> BaseModel:
+        from reflexio_mcp.traffic.audit.rules.redaction import redact_value
+
+        if isinstance(row, RequestWithInteractions):
+            return await redacted(self._scope, row)
+        return row.model_copy(update=redact_value(row.model_dump(exclude_unset=True)))
+
+    async def _read_requests(self, pager: SessionPager, write: Write) -> None:
+        async def take(items: list[RequestWithInteractions]) -> None:
+            for item in items:
+                self._meet(item)
+            await write(items)
+
+        async with aclosing(pager.slices()) as slices:
+            async for part in slices:
+                items = await self._wanted.pick_in_thread(self._scope.owner, part.requests)
+                if self._scope.exact:
+                    await read_set(self._scope, [one.request.request_id for one in items], take, whole=True)
+                else:
+                    await take(items)
+
+    def _meet(self, item: RequestWithInteractions) -> None:
+        request, turns = item.request, item.interactions
+        self._users.add(request.user_id)
+        self._sessions.add(request.session_id)
+        self._counts["interactions"] += len(turns)
+        times = (*self._period, request.created_at)
+        self._period = min(times), max(times)
+        if self._wanted.narrows:
+            self._requests.add(request.request_id)
+            self._turns.update(turn.interaction_id for turn in turns)
+
+    async def _read_learnings(self, write: Write) -> None:
+        sources = Sources(frozenset(self._requests), frozenset(self._turns))
+        for user_id in self._users:
+            found = await learnings_of_user(self._scope, user_id)
+            chosen = [one for one in found if not self._wanted.narrows or sources.fed(one)]
+            await write([one.row for one in chosen if one.row])
+
+    async def _read_outcomes(self, write: Write) -> None:
+        for user_id in self._users:
+            found = await self._scope.client.get_session_outcomes(user_id)
+            await write(
+                [one for one in found if not self._wanted.narrows or one.session_id in self._sessions]
+            )
+
+
+def requests_in(path: Path, user_id: str) -> list[bytes]:
+    """Return the requests of an archive as JSON, the oldest first.
+
+    Args:
+        user_id: refuse requests of other users; empty for every user.
+
+    Raises:
+        InvalidInput: it cannot be imported.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open("requests.jsonl") as lines:
+            found = [(_request(line).request, line) for line in lines]
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError):
+        raise InvalidInput("FILE", NOT_AN_EXPORT) from None
+    if user_id and any(request.user_id != user_id for request, _ in found):
+        raise InvalidInput("FILE", NOT_YOURS)
+    found.reverse()  # In the file, the newest request of a session comes first.
+    return [line for _, line in sorted(found, key=lambda one: one[0].created_at)]
+
+
+async def import_requests(scope: Scope, lines: Sequence[bytes]) -> Restored:
+    """Store requests, the first one first. What is stored already stays as it is."""
+    act = Restoring(scope)
+    for start in range(0, len(lines), IMPORTED_AT_ONCE):
+        items = map(_request, lines[start : start + IMPORTED_AT_ONCE])
+        await act.requests({item.request.request_id: item for item in items})
+        if act.stopped:
+            break
+    return act.receipt()
+
+
+def _request(line: bytes) -> RequestWithInteractions:
+    item = RequestWithInteractions.model_validate_json(line)
+    item.request.whole = True  # the embedded store takes it with its time and ids
+    return item

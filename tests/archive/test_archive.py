@@ -1,0 +1,228 @@
+"""An export holds what is stored, in a new file of its owner's; an import puts it back as it was."""
+
+import json
+import stat
+import zipfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+import anyio.to_thread
+import pytest
+
+from reflexio_mcp.cli import main
+from reflexio_mcp.embedded_store.app import EmbeddedStore
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.rest.models import Citation, Interaction, PublishBody, RequestQuery, ToolUse
+from reflexio_mcp.traffic.archive import Export, import_requests, requests_in
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.scope import Scope
+from tests.deletion.support import World
+
+pytestmark = pytest.mark.anyio
+
+KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz0123456789AB"
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    world = World(":memory:", tmp_path)
+    yield world
+    await world.close()
+
+
+def content(path: Path, name: str) -> bytes:
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(name)
+
+
+def lines(path: Path, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in content(path, f"{name}.jsonl").splitlines()]
+
+
+def names(path: Path) -> set[str]:
+    return {one["request"]["request_id"] for one in lines(path, "requests")}
+
+
+def archives(folder: Path) -> list[Path]:
+    return list(folder.rglob("*.zip"))
+
+
+async def exported(world: World, path: Path, redact: bool = False, **wanted: Any) -> dict[str, Any]:
+    """Export to a file and return the manifest."""
+    with path.open("xb") as file:
+        await Export(Scope(world.rest), TrafficFilter(**wanted), "here", redact).write(file)
+    return json.loads(content(path, "manifest.json"))
+
+
+async def command(*words: str) -> int:
+    return await anyio.to_thread.run_sync(main, [*words])
+
+
+async def filled(path: Path) -> str:
+    """A store with several users, sessions and seconds, an image, a citation and tool data."""
+    seconds = iter(range(1_700_000_000, 1_800_000_000))
+    store = EmbeddedStore(str(path), clock=lambda: next(seconds) // 2)
+    async with ReflexioClient("http://store", transport=store) as client:
+        for number in range(12):
+            first = Interaction(
+                content=f"I say {number}\u2028🍞",
+                image_encoding="aGVsbG8=" if number == 4 else "",
+                citations=[Citation(kind="profile", real_id="p")] if number == 5 else [],
+                tools_used=[ToolUse(tool_name="t", tool_data={"none": None, "one": 1.0})],
+            )
+            body = PublishBody(
+                user_id="bob" if number % 5 == 0 else "ada",
+                session_id=f"s{number % 3}",
+                request_id=f"r{(number * 7) % 12}",
+                interaction_data_list=[first, Interaction(role="Assistant", content="ok")],
+                evaluation_only=number == 7,
+            )
+            await client.publish(body, minted=False)
+    return str(path)
+
+
+async def test_an_import_into_an_empty_store_exports_the_same_requests(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, other = await filled(tmp_path / "a.db"), str(tmp_path / "b.db")
+    first, second = tmp_path / "first.zip", tmp_path / "second.zip"
+    assert await command("export", "--output", str(first), "--store", store) == 0
+    assert len(lines(first, "requests")) == 12
+    assert await command("import", str(first), "--store", other, "--yes") == 0
+    assert "12 requests with 24 interactions" in capsys.readouterr().out
+    assert await command("export", "--output", str(second), "--store", other) == 0
+    assert content(first, "requests.jsonl") == content(second, "requests.jsonl")
+    assert b"aGVsbG8=" in content(second, "requests.jsonl")
+    capsys.readouterr()
+    assert await command("import", str(second), "--store", store, "--yes") == 0
+    assert "12 stored already" in capsys.readouterr().out
+
+
+async def test_an_export_is_a_new_file_that_only_its_owner_can_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, path = await filled(tmp_path / "a.db"), tmp_path / "out.zip"
+    words = ("export", "--store", store, "--user-id", "bob", "--output", str(path))
+    assert await command(*words) == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    said, before = capsys.readouterr().out, path.read_bytes()
+    assert "Secrets and personal data are in it" in said
+    assert {one["request"]["user_id"] for one in lines(path, "requests")} == {"bob"}
+    assert await command(*words) == 1
+    assert path.read_bytes() == before
+    assert "never replaces a file" in capsys.readouterr().err
+
+
+async def test_redact_leaves_secrets_out_wherever_they_are(world: World, tmp_path: Path) -> None:
+    said = f"my key is {KEY}"
+    await world.put("a", text=said, session=KEY)
+    await world.learn("p", "a", content=said, quote=said)
+    world.backend.outcomes[KEY] = "ada"
+    manifest = await exported(world, tmp_path / "whole.zip")
+    files = [one for one in manifest["sha256"] if KEY.encode() in content(tmp_path / "whole.zip", one)]
+    assert files == ["requests.jsonl", "learnings.jsonl", "outcomes.jsonl"]
+    await exported(world, tmp_path / "safe.zip", redact=True)
+    assert not any(KEY.encode() in content(tmp_path / "safe.zip", one) for one in files)
+    assert lines(tmp_path / "safe.zip", "learnings")[0]["content"] == "my key is [redacted: openai-key]"
+    assert lines(tmp_path / "safe.zip", "requests")[0]["request"]["request_id"] == "a"
+
+
+async def test_a_filter_selects_the_learnings_and_outcomes_of_its_requests(
+    world: World, tmp_path: Path
+) -> None:
+    await world.put("a", session="trip")
+    await world.put("b", session="work")
+    await world.put("c", user="bob", session="trip")
+    await world.learn("of-a", "a", status="superseded")
+    await world.learn(7, "b")
+    await world.learn("of-c", "c", user="bob")
+    world.backend.outcomes |= {"trip": "ada", "work": "ada"}
+    manifest = await exported(world, tmp_path / "ada.zip", user_id="ada")
+    assert names(tmp_path / "ada.zip") == {"a", "b"}
+    assert [one.get("profile_id") for one in lines(tmp_path / "ada.zip", "learnings")] == ["of-a", None]
+    assert manifest["counts"] | {"sessions": 2, "outcomes": 2, "learnings": 2} == manifest["counts"]
+    await exported(world, tmp_path / "trip.zip", session_id="trip")
+    assert names(tmp_path / "trip.zip") == {"a", "c"}
+    found = {one["profile_id"] for one in lines(tmp_path / "trip.zip", "learnings")}
+    assert found == {"of-a", "of-c"}
+    assert [one["session_id"] for one in lines(tmp_path / "trip.zip", "outcomes")] == ["trip"]
+
+
+async def test_the_manifest_says_what_could_not_be_read(world: World, tmp_path: Path) -> None:
+    await world.put("a", session="one")
+    await world.put("b", session="two")
+    world.backend.unreturned = {"b"}
+    world.backend.failing["/api/get_profiles"] = (0, 403)
+    manifest = await exported(world, tmp_path / "out.zip", user_id="ada")
+    assert names(tmp_path / "out.zip") == {"a"}
+    assert len(manifest["unreadable"]) == 1
+    assert any("Not all learnings could be read" in one for one in manifest["left_out"])
+    world.backend.failing["/api/get_requests"] = (0, 403)
+    with TemporaryFile() as file, pytest.raises(Exception, match="403"):
+        await Export(Scope(world.rest), TrafficFilter(), "here", False).write(file)
+
+
+async def test_a_model_gets_a_plan_first_and_the_file_when_the_person_has_decided(
+    world: World, data_folder: Path
+) -> None:
+    await world.put("a", text=f"my key is {KEY}")
+    async with world.connect() as caller:
+        plan = await caller.call("export_data", user_id="ada")
+        assert plan["archive"]["counts"]["requests"] == 1
+        assert "Secrets and personal data are in it" in plan["archive"]["secrets"]
+        assert "file" not in plan
+        assert not archives(data_folder)
+        done = await caller.call("export_data", user_id="ada", redact=True)
+    (path,) = archives(data_folder)
+    assert done["file"] == str(path)
+    assert "[redacted: openai-key]" in str(lines(path, "requests"))
+
+
+async def test_a_caller_of_one_user_exports_that_user_alone(world: World, data_folder: Path) -> None:
+    await world.put("a")
+    await world.put("b", user="bob")
+    await world.learn("of-b", "b", user="bob")
+    async with world.connect(REFLEXIO_USER_ID="ada") as caller:
+        await caller.refused("export_data", user_id="bob", redact=False)
+        await caller.call("export_data", redact=False)
+    (path,) = archives(data_folder)
+    assert (names(path), lines(path, "learnings")) == ({"a"}, [])
+
+
+async def test_a_server_that_hides_what_is_stored_exports_nothing(world: World, tmp_path: Path) -> None:
+    async with world.connect(MASK="1") as caller:
+        assert "shows stored content" in await caller.refused("export_data")
+    store = await filled(tmp_path / "a.db")
+    assert await command("export", "--mask", "--store", store, "--output", str(tmp_path / "x.zip")) == 2
+
+
+async def test_reflexio_gets_requests_that_it_lacks_the_oldest_first(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "out.zip"
+    assert await command("export", "--store", await filled(tmp_path / "a.db"), "--output", str(path)) == 0
+    await world.put("r0", text="another request")
+    done = await import_requests(Scope(world.rest), requests_in(path, ""))
+    assert (done.status, done.restored and done.restored.requests) == ("complete", 11)
+    assert [(one.why, one.ids) for one in done.not_restored] == [("id_taken", ["r0"])]
+    page = await world.rest.get_requests(RequestQuery(top_k=50))
+    items = [item for group in page.sessions for item in group.requests]
+    arrived = sorted(items, key=lambda one: one.interactions[0].interaction_id)
+    said = [one.interactions[0].content for one in arrived[1:]]
+    assert said == [f"I say {number}\u2028🍞" for number in range(1, 12)]
+
+
+async def test_an_import_stays_inside_its_user_and_takes_only_exports(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, new = tmp_path / "out.zip", tmp_path / "b.db"
+    assert await command("export", "--store", await filled(tmp_path / "a.db"), "--output", str(path)) == 0
+    (tmp_path / "no.zip").write_bytes(path.read_bytes()[:-100])
+    monkeypatch.setenv("REFLEXIO_USER_ID", "ada")
+    for file, said in ((path, "other users"), (tmp_path / "no.zip", "is not an export")):
+        assert await command("import", str(file), "--store", str(new), "--yes") == 2
+        assert said in capsys.readouterr().err
+    monkeypatch.delenv("REFLEXIO_USER_ID")
+    monkeypatch.setattr("builtins.input", lambda _: "")
+    assert await command("import", str(path), "--store", str(new)) == 1
+    assert not new.exists()
