@@ -16,6 +16,7 @@ from reflexio_mcp import __version__, private_files
 from reflexio_mcp.backend import open_scope, open_state, owner_of
 from reflexio_mcp.consent.policy import number_to_type
 from reflexio_mcp.read_commands import Screen, check_store, filter_of
+from reflexio_mcp.render.blocks import counted
 from reflexio_mcp.render.deletion import receipt_page
 from reflexio_mcp.results.base import structured
 from reflexio_mcp.results.deletion import Receipt, Restored, WayBack
@@ -106,7 +107,8 @@ def _carry_out(
     planned = _run(plan, settings, caller)
     screen = Screen(settings)
     screen.show(planned.plan)
-    _show_way_back(screen, planned.plan.way_back)
+    if planned.size:
+        _show_way_back(screen, planned.plan.way_back, planned.days)
     if not planned.size and planned.held:
         screen.say("Nothing was deleted: a hold keeps all of it.")
         return 0 if caller else 1
@@ -127,7 +129,7 @@ def _carry_out(
         raise
     screen.say("\nThe receipt, from reading again:")
     screen.show(receipt)
-    _show_way_back(screen, receipt.way_back, str(receipt.number))
+    _show_way_back(screen, receipt.way_back, planned.days, str(receipt.number))
     return 1 if receipt.next or receipt.not_deleted or planned.plan.not_found else 0
 
 
@@ -253,9 +255,11 @@ def _show_restored(screen: Screen, done: Restored) -> int:
     return 0 if done.status == "complete" else 1
 
 
-def _show_way_back(screen: Screen, way_back: WayBack | None, number: str = "NUMBER") -> None:
+def _show_way_back(screen: Screen, way_back: WayBack | None, days: int, number: str = "NUMBER") -> None:
     if way_back and way_back.state in ("whole", "words", "text"):
-        until = f" until {way_back.until:%Y-%m-%d %H:%M} UTC" if way_back.until else ""
-        screen.say(f"A recovery copy is kept{until}. To undo: reflexio-mcp restore {number}")
+        kept = (
+            f"until {way_back.until:%Y-%m-%d %H:%M} UTC" if way_back.until else f"for {counted(days, 'day')}"
+        )
+        screen.say(f"A recovery copy is kept {kept}. To undo: reflexio-mcp restore {number}")
     elif way_back:
         screen.say(way_back.sentence)

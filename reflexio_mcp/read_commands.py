@@ -55,17 +55,19 @@ COMMANDS: Final = {
 }
 
 PAGE_ROWS: Final = 100
+ANOTHER: Final = "Name another store with --store, or a Reflexio with --url or REFLEXIO_API_KEY."
 SQLITE: Final = b"SQLite format 3\0"
 UNBOUNDED: Final = 100_000
 """Width of a table that is not printed to a terminal, so that nothing is wrapped."""
 
-HIDDEN: Final = {"notice", "notes", "cursor", "way_back", "confirm", "next"}
+HIDDEN: Final = {"status", "notice", "notes", "cursor", "way_back", "confirm", "next"}
 LABELS: Final = {
     "goes": "would be deleted",
     "show": "see them",
     "act": "delete them",
     "of": "learnings of",
     "looked_at": "filter",
+    "log": "value of the audit log",
 }
 BLOCKS: Final = (Found, FindingRow, InteractionRow, LearningRow)
 
@@ -100,16 +102,10 @@ def check_store(settings: Settings) -> None:
             found = file.read(len(SQLITE))
     except OSError as error:
         none = isinstance(error, FileNotFoundError)
-        problem = (
-            f"Nothing is stored in {path} yet"
-            if none
-            else f"The store {path} cannot be read: {error.strerror}"
-        )
-        raise ConfigurationError(
-            f"{problem}. Name another store with --store, or a Reflexio with --url or REFLEXIO_API_KEY."
-        ) from None
+        problem = f"Nothing is stored in {path} yet" if none else f"{path} cannot be read: {error.strerror}"
+        raise ConfigurationError(f"{problem}. {ANOTHER}") from None
     if found not in (SQLITE, b""):
-        raise ConfigurationError(f"The store {path} is not a SQLite database.")
+        raise ConfigurationError(f"{path} is not a SQLite database. {ANOTHER}")
 
 
 def filter_of(typed: dict[str, Any], settings: Settings) -> TrafficFilter:
