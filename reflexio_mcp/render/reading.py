@@ -178,7 +178,7 @@ def _gap(gap: Gap) -> str:
 
 _SOURCES = {
     "recorded": "",
-    "reconstructed": "source reconstructed from the last request of its window",
+    "reconstructed": "source inferred from the last request that it can come from",
     "not_known": "source not known",
 }
 
@@ -200,7 +200,7 @@ def learning_page(page: LearningPage) -> str:
 
 
 def _learning(one: LearningRow) -> str:
-    sources = [f"{each.request_id} (interaction {_numbers(each.interactions)})" for each in one.from_requests]
+    sources = [f"{each.request_id} ({_numbers(each.interactions)})" for each in one.from_requests]
     others = f" and {one.more_requests:,} more requests" if one.more_requests else ""
     gone, unread = one.interactions_deleted, one.interactions_not_looked_up
     return lines(
@@ -219,7 +219,7 @@ def _learning(one: LearningRow) -> str:
                 _SOURCES[one.source],
                 f"from {'; '.join(sources)}{others}" if sources else "",
                 f"the words quoted are in {', '.join(one.said_in)}" if one.said_in else "",
-                f"{counted(gone, 'interaction')} it came from no longer stored" if gone else "",
+                f"its interactions that are no longer stored: {gone:,}" if gone else "",
                 f"{counted(unread, 'interaction')} not looked up" if unread else "",
                 f"names request {one.last_request}" if one.last_request else "",
             )
@@ -228,7 +228,7 @@ def _learning(one: LearningRow) -> str:
 
 
 def _numbers(places: list[int]) -> str:
-    return ", ".join(map(str, places))
+    return f"interaction{'s' * (len(places) != 1)} {', '.join(map(str, places))}"
 
 
 def _below(text: str) -> str:

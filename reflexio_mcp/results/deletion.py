@@ -66,7 +66,7 @@ WAY_BACK: Final[dict[WayBackState, str]] = {
     "text": "The old text is kept {kept}; restore_requests{number} puts it back.",
     "none": "No recovery copy is kept, because nothing was deleted.",
     "off": "This cannot be undone: no recovery copy is kept.",
-    "erased": "This cannot be undone: no recovery copy is kept, and what earlier ones hold of it is erased too.",
+    "erased": "This cannot be undone: no recovery copy is kept, and earlier copies of it are erased too.",
     "unknown": "Earlier recovery copies may still hold some of it. Repeat the call with erase=true once the state can "
     "be written again.",
 }

@@ -12,6 +12,10 @@ from typing import Any
 import pytest
 from mcp.types import CallToolResult
 
+from reflexio_mcp.render.reading import learning_page
+from reflexio_mcp.results.base import NOTICE, at, structured
+from reflexio_mcp.results.reading import FromRequest, LearningPage, LearningRow
+from reflexio_mcp.traffic.learnings.listing import NOT_LISTED, UNLINKED
 from tests.support.embedded import Clock
 from tests.support.facts import text_of
 from tests.tools.conftest import Connect
@@ -32,6 +36,11 @@ VOLATILE = (
     (re.compile(r"(?<=correlation id )[0-9a-f]{6,}"), "ID"),
 )
 
+DELETED: list[tuple[str, dict[str, Any]]] = [
+    ("delete_session", {"session_id": "trip"}),
+    ("delete_session", {"session_id": "trip", "confirm": "CODE"}),
+]
+
 KINDS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "sessions": [("list_sessions", {})],
     "requests": [("list_requests", {"contains": "hotel"})],
@@ -46,10 +55,15 @@ KINDS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "status": [("get_status", {})],
     "audit": [("audit_traffic", {})],
     "plan": [("delete_session", {"session_id": "trip"})],
-    "receipt": [
-        ("delete_session", {"session_id": "trip"}),
-        ("delete_session", {"session_id": "trip", "confirm": "CODE"}),
+    "receipt": DELETED,
+    "restorable": [*DELETED, ("restore_requests", {})],
+    "restore-plan": [*DELETED, ("restore_requests", {"deletion": 1})],
+    "restored": [
+        *DELETED,
+        ("restore_requests", {"deletion": 1}),
+        ("restore_requests", {"deletion": 1, "confirm": "CODE"}),
     ],
+    "explorer": [("explore_traffic", {"session_id": "evening"})],
     "refused": [("list_requests", {"start_time": "yesterdayish", "sources": "chat"})],
 }  # fmt: skip
 
@@ -74,12 +88,54 @@ async def test_a_result_reads_as_its_snapshot_says(kind: str, connect: Connect, 
         for tool, arguments in KINDS[kind]:
             if arguments.get("confirm"):
                 assert result
-                arguments = {**arguments, "confirm": (result.structured_content or {})["plan"]["confirm"]}
+                facts = result.structured_content or {}
+                arguments = {**arguments, "confirm": facts.get("plan", facts)["confirm"]}
             result = await client.call_tool(tool, arguments)
         assert result
-    forms = {"txt": steady(text_of(result))}
-    if result.structured_content is not None:
-        forms["json"] = steady(json.dumps(result.structured_content, indent=1, ensure_ascii=False))
+    check(kind, text_of(result), result.structured_content)
+
+
+def test_learnings_read_as_their_snapshot_says() -> None:
+    rows = [
+        LearningRow(
+            learning_id="profile-1",
+            state="current",
+            changed_at=at(1_800_000_000),
+            content="Cannot eat peanuts.",
+            quotes="I cannot eat peanuts",
+            source="recorded",
+            from_requests=[FromRequest(request_id="r1", interactions=[1, 3])],
+            said_in=["r1"],
+        ),
+        LearningRow(
+            learning_id="playbook-2",
+            state="superseded",
+            content="Write letters of three sentences.",
+            trigger="a letter is asked for",
+            source="reconstructed",
+            from_requests=[FromRequest(request_id="r2", interactions=[1])],
+            interactions_deleted=2,
+        ),
+    ]
+    page = LearningPage(
+        notice=NOTICE,
+        of="user ada",
+        returned=2,
+        cut_by_size=True,
+        total=7,
+        learnings=rows,
+        unlinked=1,
+        cursor="eNCURSORCURSORCURSORCURSOR",
+        notes=[UNLINKED.format(1), NOT_LISTED],
+    )
+    check("learnings", learning_page(page), structured(page))
+
+
+def check(kind: str, text: str, facts: dict[str, Any] | None) -> None:
+    """Compare both forms of a result with their snapshots, or write these."""
+    forms = {"txt": steady(text)}
+    if facts is not None:
+        forms["json"] = steady(json.dumps(facts, indent=1, ensure_ascii=False))
     for form, shown in forms.items():
         path = FOLDER / f"{kind}.{form}"
         if os.environ.get("REFLEXIO_UPDATE_SNAPSHOTS"):
