@@ -155,8 +155,8 @@ def restored(answer: Restored) -> str:
             answer.next,
         )
     return lines(
-        f"{counts(answer.restored or Counts())} restored from the copy of deletion {answer.number}, which is kept; checked by "
-        "reading again.",
+        f"{counts(answer.restored or Counts())} restored from the copy of deletion {answer.number}, which is kept; "
+        "checked by reading again.",
         fenced(_excepted(answer.not_restored)),
         answer.remains,
         answer.next,

@@ -19,12 +19,12 @@ from reflexio_mcp.traffic.scope import Scope
 __all__ = ["list_learnings"]
 
 NOT_LISTED: Final = (
-    "Agent playbooks and expired profiles are not listed here. A merged or superseded learning was replaced by another one "
-    "and is kept for a while."
+    "Agent playbooks and expired profiles are not listed here. A merged or superseded learning was replaced by another "
+    "one and is kept for a while."
 )
 NOT_KNOWN: Final = "Whether anything was learned is not known."
 USERS_NOT_READ: Final = "The learnings of {:,} more users were not read."
-UNLINKED: Final = "Not listed: {:,} of the learnings, which do not say what they came from."
+UNLINKED: Final = "Learnings that do not say what they came from are not listed: {:,}."
 
 CONTENT_CHARS: Final = 1_000
 QUOTE_CHARS: Final = 300
