@@ -13,7 +13,6 @@ BENCHMARKS = {
     "starting": "start and memory against a bare SDK server",
     "over_http": "calls a second over HTTP against a bare server that forwards them",
     "scanning": "processor time that looking for secrets takes",
-    "others": "light calls of others while one caller makes 60 audits, against the same calls before",
     "audit": "an audit of 100,000 requests against reading the same rows",
 }
 
