@@ -35,6 +35,9 @@ def typed(schema: Any, root: dict[str, Any]) -> Any:
         return [typed(schema.get("items", {}), root)]
     if schema.get("type") == "object":
         fields = {name: typed(one, root) for name, one in schema.get("properties", {}).items()}
+        others = schema.get("additionalProperties")
+        if isinstance(others, dict):
+            fields["[name]"] = typed(others, root)
         return fields or "unknown"
     return SCALARS.get(schema.get("type"), "unknown")
 
