@@ -1,4 +1,4 @@
-"""Asks a person through the client's form, in both protocol eras.
+"""Asks a person through the client's form, in every protocol revision that has forms.
 
 The resolvers of one call share one `Prepared`, so the set that was asked about is the set that is deleted. From
 2026-07-28 on, the question travels in the result, and the repeated call plans again. Its question contains the

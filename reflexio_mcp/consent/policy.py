@@ -26,8 +26,8 @@ NOT_AGAIN: Final = (
 )
 
 SAID: Final[dict[PlanStatus, tuple[str, str]]] = {
-    "planned": ("Nothing is {done} yet. This would {go}:", CALL_AGAIN),
-    "scheduled": ("Scheduled, not yet done. This will {go}:", "The receipt will be in get_status."),
+    "planned": ("Nothing is {done} yet. This would be {done}:", CALL_AGAIN),
+    "scheduled": ("Scheduled, not yet done. This will be {done}:", "The receipt will be in get_status."),
     "not_found": (
         "Nothing was {done}, because it was not found:",
         "Find ids with list_requests, get_request or list_learnings; ids are case-sensitive.",
@@ -37,25 +37,19 @@ SAID: Final[dict[PlanStatus, tuple[str, str]]] = {
         "Only the operator can end a hold, in the file of REFLEXIO_MCP_POLICY.",
     ),
     "declined": (
-        "Nothing was {done}: it was declined, or the client could not show the question. This would have {gone}:",
+        "Nothing was {done}: it was declined, or the client could not show the question. This would have been {done}:",
         NOT_AGAIN,
     ),
     "wrong_number": (
-        "Nothing was {done}: the number that was typed is not the number of {noun}s. This would have {gone}:",
+        "Nothing was {done}: the number that was typed is not the number of {noun}s. This would have been {done}:",
         "Call again to be asked again.",
     ),
     "cannot_ask": (
-        "Nothing was {done}: a person must agree, and this client cannot show the question. This would {go}:",
+        "Nothing was {done}: a person must agree, and this client cannot show the question. This would be {done}:",
         "Use a client that shows forms, or ask the operator to set REFLEXIO_MCP_CONFIRM=auto or preview.",
     ),
 }
 """First and last sentence of a plan that is not carried out."""
-
-WORDS: Final = (
-    {"done": "deleted", "go": "go", "gone": "gone"},
-    {"done": "changed", "go": "change", "gone": "changed"},
-)
-"""The words of `SAID` for a deletion, and for a correction."""
 
 WRONG_CODE: Final[dict[Misfit, str]] = {
     "unknown": "confirm is not a code that was given out here",
@@ -111,7 +105,7 @@ def weigh(
 
 
 def number_to_type(settings: Settings, planned: Planned) -> int | None:
-    """The number that a person must type; `None` if a yes is enough."""
+    """Return the number that a person must type; `None` if a yes is enough."""
     typed = planned.size > settings.confirm_above or planned.users > 1 or planned.target.everything
     return planned.size if typed else None
 
@@ -132,10 +126,10 @@ def refused(planned: Planned, mode: Mode, status: PlanStatus) -> Verdict:
 
 
 def _shown(codes: CodeMaker, planned: Planned, mode: Mode, wrong: Misfit | None, now: float) -> Verdict:
-    """The verdict that the plan must be shown first."""
+    """Return the verdict that the plan must be shown first."""
     why, following = SAID["planned"]
     if wrong:
-        why = f"Nothing was {{done}}: {WRONG_CODE[wrong]}. Now this would {{go}}:"
+        why = f"Nothing was {{done}}: {WRONG_CODE[wrong]}. Now this would be {{done}}:"
     if mode == "preview":
         said = {"confirm": codes.make(planned.bound, now=now), "next": following}
     else:
@@ -145,4 +139,5 @@ def _shown(codes: CodeMaker, planned: Planned, mode: Mode, wrong: Misfit | None,
 
 
 def _in_words(sentence: str, planned: Planned) -> str:
-    return sentence.format(noun=planned.target.noun, **WORDS[planned.plan.change is not None])
+    done = "deleted" if planned.plan.change is None else "changed"
+    return sentence.format(noun=planned.target.noun, done=done)

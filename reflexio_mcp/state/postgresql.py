@@ -94,7 +94,7 @@ REFUSED: Final = {
 
 
 class _Connection(psycopg.Connection[Any]):
-    """A connection that gives up a silent server."""
+    """A connection that gives up on a silent server."""
 
     def wait(self, gen: Generator[Any, Any, Any], *arguments: Any, **named: Any) -> Any:
         return super().wait(self._bounded(gen), *arguments, **named)

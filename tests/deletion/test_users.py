@@ -56,7 +56,7 @@ async def test_what_arrives_after_a_person_is_erased_is_said(world: World) -> No
     async with world.connect(CONFIRM="off") as caller:
         receipt = await caller.receipt("delete_requests", **ALL_OF_ADA)
     assert receipt["status"] == "incomplete"
-    assert "1 more of this user arrived meanwhile and are stored." in receipt["remains"]
+    assert "More of this user's data arrived meanwhile and is stored (1)." in receipt["remains"]
     assert await world.ids() == {"late", "r3"}
 
 

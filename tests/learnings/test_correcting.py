@@ -34,7 +34,7 @@ async def test_the_plan_shows_both_texts_and_its_code_changes_this_one(world: Wo
     async with world.connect() as caller:
         plan = await caller.plan("correct_learning", **ASKED)
         assert plan["change"] == {"before": OLD, "after": NEW}
-        assert plan["why"] == "Nothing is changed yet. This would change:"
+        assert plan["why"] == "Nothing is changed yet. This would be changed:"
         assert world.backend.profiles["p"].content == OLD
         receipt = await caller.receipt("correct_learning", **ASKED, confirm=plan["confirm"])
         listed = await caller.call("list_learnings", user_id="ada", contains="elm")

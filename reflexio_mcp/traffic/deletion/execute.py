@@ -1,4 +1,4 @@
-"""Carrying out a plan: record, look, copy, delete by id, read again, record."""
+"""Carries out a plan: record, look, copy, delete by id, read again, record."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -36,14 +36,13 @@ from reflexio_mcp.traffic.times import iso
 __all__ = ["Origin", "begin", "carry_out"]
 
 BATCH: Final = 500
-"""Batch size of reading, copying and deleting."""
 
 NOT_RECORDED: Final = (
     "Nothing was deleted: the deletion cannot be recorded ({why}). Ask the operator to {advice}."
 )
 NO_COPY_OF_UNREADABLE: Final = (
-    "Nothing was deleted: Reflexio fails to return {number:,} of these requests, so no recovery copy can hold them. "
-    "Pass erase=true to delete them without a copy."
+    "Nothing was deleted: Reflexio fails to return {number:,} of these requests, so no recovery copy can contain "
+    "them. Pass erase=true to delete them without a copy."
 )
 CODE_USED: Final = (
     "Nothing was deleted: confirm was used already, for deletion {number}. get_status shows its receipt. Call without "
@@ -58,22 +57,22 @@ MAY_STILL_GO: Final = (
     "count on them."
 )
 STILL_LEARNING: Final = (
-    "Reflexio was still learning from {number:,} of the users: what it learns can hold the old text again."
+    "Reflexio was still learning from {number:,} of the users: what it learns can contain the old text again."
 )
 CAME_UP: Final = "{number:,} more learnings came up meanwhile and were deleted too."
-ARRIVED: Final = "{number:,} more of this user arrived meanwhile and are stored."
+ARRIVED: Final = "More of this user's data arrived meanwhile and is stored ({number:,})."
 RESTORED_MEANWHILE: Final = "{number:,} of these were restored by another call meanwhile and are stored."
 NOT_CLOSED: Final = "The receipt could not be recorded: {why}."
 AGAIN: Final = "Call again with the same arguments to finish it."
 NOT_FOUND_AGAIN: Final = (
-    "It does not find learnings whose requests are gone: look with list_learnings in some minutes, and pass their ids "
-    "to delete_learnings."
+    "That call does not find learnings whose requests are gone: look with list_learnings in some minutes, and pass "
+    "their ids to delete_learnings."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The origin of a deletion, for the record: the tool, the client, the mode of consent and the used code."""
+    """How a deletion was asked for, for the record."""
 
     tool: str
     client: str
@@ -160,7 +159,7 @@ class _Act:
             if isinstance(planned.target, User):
                 everything = (await planned.target.select(self.scope, self.progress)).items
                 if self._hold(everything):
-                    # One call deletes everything, so nothing is deleted.
+                    # One call would delete the held items too.
                     self._unless_known(planned.items, "held")
                     return
                 ids = [one.id for one in planned.items if not one.only_in_copies]
@@ -173,7 +172,7 @@ class _Act:
             self.failure = error
 
     async def correct(self, target: Correction) -> TakenBack:
-        """Change the text of a learning if it still is what was planned, and read it again."""
+        """Change the text of a learning if nobody has changed it since the plan, and read it again."""
         [item] = self.planned.items
         busy = TakenBack()
         try:

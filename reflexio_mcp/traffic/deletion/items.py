@@ -20,21 +20,6 @@ from reflexio_mcp.traffic.content import add_texts, turn_digest
 from reflexio_mcp.traffic.learnings.records import Learning, Sources, learning_of
 from reflexio_mcp.traffic.policy import Hold, Policy
 
-__all__ = [
-    "Item",
-    "copied_item",
-    "copy_of",
-    "copy_of_learning",
-    "counts_of",
-    "item_of",
-    "kinds_counted",
-    "learning_item",
-    "names_of",
-    "opened",
-    "outcome_item",
-    "sources_of",
-]
-
 Kind = Literal["request", "interaction", "profile", "user_playbook", "session_outcome"]
 
 
@@ -46,7 +31,7 @@ class Item:
         digest: differs if something else is stored under the same id later.
         created_at: epoch seconds.
         request_id: the request itself, or the request of an interaction; empty for other kinds.
-        source: where a request came from, or those that a learning came from.
+        source: the source of the request, or of the requests that taught the learning.
         only_in_copies: only a recovery copy contains it.
         unreadable: the service fails to return it, so only its id is known.
     """
@@ -157,7 +142,6 @@ def sources_of(items: Iterable[Item]) -> dict[str, Sources]:
 
 
 def names_of(item: Item) -> list[str]:
-    """Return the names of an item's recovery copies."""
     if item.request_id:
         return [f"r:{item.request_id}", *(f"i:{one}" for one in item.interaction_ids)]
     return [f"l:{item.id}", f"t:{item.digest}"]

@@ -1,4 +1,4 @@
-"""Running deletions, which outlast the calls that started them, and recorded deletions."""
+"""Runs deletions, which outlast the calls that started them, and lists recorded ones."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -93,7 +93,7 @@ class Jobs:
                 job.finished.set()
 
     def open(self) -> None:
-        """Allow deletions, again if it was closed."""
+        """Allow deletions again after `close`."""
         self.closed = False
 
     def close(self) -> None:

@@ -1,8 +1,7 @@
-"""Plans deletions: what would be deleted, what was learned from it, what only recovery copies contain, and undoing.
+"""Plans deletions: what would be deleted, what was learned from it, and whether it can be undone.
 
-A code means "this set, as I saw it" in a second call. A secret key binds it to the exact set and options, to the
-caller's scope and to the time of the plan. Stored text cannot know the key, so a code that somebody wrote into a
-conversation never fits. The state lets a code be used once.
+A code confirms a plan in a second call. A secret key binds the code to the exact set and options, to the caller's scope
+and to the time of the plan, so a code that somebody wrote into a conversation never fits. A code works once.
 """
 
 import base64
@@ -55,7 +54,6 @@ __all__ = [
 ]
 
 CODE_SECONDS: Final = 86_400
-"""Lifetime of a code in seconds."""
 
 Misfit = Literal["unknown", "old", "other"]
 """Why a code is refused: another server or scope made it, it is too old, or it is for another set."""
@@ -63,10 +61,10 @@ Misfit = Literal["unknown", "old", "other"]
 _CODE = re.compile(r"(\d{10})-([A-Z2-7]{8})([A-Z2-7]{16})")
 
 USERS_COUNTED: Final = 50
-"""Maximum number of users whose learnings are counted if they stay."""
+"""Maximum number of users whose learnings are counted if a plan keeps the learnings."""
 
 TEXT_CHARS: Final = 2_000
-"""Characters that a plan shows of a learning's old text, and of its new one."""
+"""Limit of the old and of the new text of a learning in a plan."""
 
 NOT_COUNTED: Final = (
     "Nothing was deleted: what is deleted in an hour cannot be counted ({why}). Ask the operator to {advice}."
@@ -75,15 +73,15 @@ COPIES_AWAY: Final = (
     "Nothing was deleted: recovery copies cannot be read now ({why}). Ask the operator to {advice}."
 )
 UNREADABLE: Final = (
-    "Reflexio fails to return {number:,} of these requests. What they hold is not known, and no recovery copy can hold "
-    "them, so deleting them needs erase=true."
+    "Reflexio fails to return {number:,} of these requests. What they contain is not known, and no recovery copy can "
+    "contain them, so deleting them needs erase=true."
 )
 IN_COPIES: Final = (
-    "Recovery copies still hold {number:,} of what is not stored. A restore without a number lists them, and "
-    "erase=true erases them."
+    "Recovery copies still contain what is not stored any more ({number:,}). A restore without a number lists it, and "
+    "erase=true erases it."
 )
 ALL_OF_REQUEST: Final = (
-    "Every recovery copy of this request is erased, with the interactions that stay stored."
+    "Every recovery copy of this request is erased, also of interactions that stay stored."
 )
 PREFER_ERASE: Final = (
     "To be rid of {what} for good, pass erase=true: otherwise the recovery copy keeps it for {days} days."
@@ -103,11 +101,7 @@ SESSIONS_KEPT: Final = "Session outcomes and evaluations stay."
 
 @dataclass(frozen=True)
 class Options:
-    """The options of a deletion.
-
-    Args:
-        reason: why, for the record. A code is not bound to it: it changes nothing of what is deleted.
-    """
+    """Options of a deletion. `reason` is only recorded, so a code is not bound to it."""
 
     include_learnings: bool = False
     erase: bool = False
@@ -120,7 +114,7 @@ class Planned:
 
     Args:
         items: everything to delete, the newest first, and then the learnings from it.
-        size: number of items without these learnings, unless there is nothing else.
+        size: number of items; learnings count only if there is nothing else.
         plan: what is shown.
         days: how long the recovery copy is kept; 0 for none.
         stays: sentences about what is not deleted.
@@ -140,7 +134,7 @@ class Planned:
 
     @property
     def stored(self) -> list[Item]:
-        """The requests and interactions that go, as they arrived: in this order a restore gives them new times."""
+        """The stored requests and interactions in order of arrival, in which a restore gives them new times."""
         stored = [one for one in self.items if one.request_id and not one.only_in_copies]
         return sorted(stored, key=lambda one: (one.created_at, one.interaction_ids))
 
@@ -180,11 +174,11 @@ async def make_plan(
     *,
     progress: Progress,
 ) -> Planned:
-    """Look up what a deletion would take.
+    """Look up what would be deleted.
 
     Raises:
         InvalidInput: the target cannot be used.
-        CapReached: it is larger than the hourly cap allows now.
+        CapReached: the set is larger than the hourly cap allows now.
         NotRecorded: recovery copies or the hourly count cannot be read.
         ReflexioError: what is stored cannot be read.
     """
@@ -196,9 +190,9 @@ async def make_plan(
     copied: list[Item] = []
     if options.erase or takes_taught or selected.not_found or not selected.items:
         with refusing(COPIES_AWAY):
-            copied = free(await in_thread(_held, target, selected, state, owner))
+            copied = free(await in_thread(_only_in_copies, target, selected, state, owner))
     if selected.learned is None:
-        # Copies know what taught the learnings that an unfinished deletion has left.
+        # Copies name the sources of learnings that an unfinished deletion has left.
         selected.sources = sources_of([*selected.items, *(copied if takes_taught else ())])
         selected.learned = await _learned(scope, selected.sources, options)
     learned = selected.learned
@@ -298,7 +292,6 @@ async def _learned(scope: Scope, sources: Mapping[str, Sources], options: Option
 
 
 def _about_learnings(learned: Learned | None, options: Options, target: Target, *, found: bool) -> list[str]:
-    """Return sentences about what was learned from it, and what of that stays."""
     if learned is None:
         return [LEARNED_UNKNOWN]
     if isinstance(target, User):
@@ -306,7 +299,7 @@ def _about_learnings(learned: Learned | None, options: Options, target: Target, 
     if not learned.learns:
         return [NOTHING_LEARNED] * found
     goes, others = options.include_learnings, target.noun != "learning"
-    taught = goes and others  # those of learnings are named by the target
+    taught = goes and others
     said = {
         NOTHING_KNOWN: found and others and not learned.count,
         LEARNINGS_STAY: 0 if goes else learned.count,
@@ -322,7 +315,7 @@ def _free(items: Sequence[Item], policy: Policy, held: Counter[str], *, whole: b
     """Return what no hold keeps, and count what is kept, by its reason.
 
     Args:
-        whole: everything goes in one call of the API, so that a hold on a part of it keeps all of it.
+        whole: one call of the API deletes everything, so a hold on a part keeps all of it.
     """
     free: list[Item] = []
     for one in items:
@@ -334,7 +327,6 @@ def _free(items: Sequence[Item], policy: Policy, held: Counter[str], *, whole: b
 
 
 async def _change(target: Target, selected: Selected, *, masked: bool) -> Change | None:
-    """Return the old text and the new text of a correction, as plans show them."""
     if not isinstance(target, Correction) or not selected.items:
         return None
 
@@ -350,7 +342,7 @@ async def _change(target: Target, selected: Selected, *, masked: bool) -> Change
     return await anyio.to_thread.run_sync(redacted)
 
 
-def _held(target: Target, selected: Selected, state: State, owner: Owner) -> list[Item]:
+def _only_in_copies(target: Target, selected: Selected, state: State, owner: Owner) -> list[Item]:
     """Return the items of a target that only recovery copies contain."""
     copies = state.copies.read(owner, names=target.copy_names())
     stored = {one.id for one in selected.items}
@@ -359,7 +351,7 @@ def _held(target: Target, selected: Selected, state: State, owner: Owner) -> lis
 
 
 def named(target: Target, *, words: bool = True) -> str:
-    """Return the target in words as they may be shown."""
+    """Describe the target, with secrets redacted."""
     return _shown(target.name(words=words))
 
 
@@ -370,11 +362,7 @@ def _shown(text: str) -> str:
 
 
 async def examples(scope: Scope, items: Sequence[Item], openings: Mapping[str, str]) -> list[Example]:
-    """Return items as plans show the first ones.
-
-    Args:
-        openings: how they begin, by their ids; secrets are redacted here.
-    """
+    """Return examples of items. `openings` are their beginnings by id; secrets in them are redacted here."""
 
     def redacted() -> dict[str, str]:
         from reflexio_mcp.traffic.audit.rules.redaction import redact
@@ -407,15 +395,12 @@ class CodeMaker:
         self.scope = scope
 
     def make(self, bound: str, *, now: float) -> str:
-        """Return the code for a set: the time, a seal of the time, and a seal of the time and the set.
-
-        `now` is in epoch seconds.
-        """
+        """Return the code for a set: the time, a seal of the time, and a seal of the time and the set."""
         time, key = f"{int(now):010d}", self._keys[0]
         return f"{time}-{self._seal(key, time)[:8]}{self._seal(key, time, bound)}"
 
     def fingerprint(self, bound: str) -> str:
-        """Return what tells a set from any other one. Nobody can compute it from guessed contents."""
+        """Return a fingerprint of a set. Nobody can compute it from guessed contents."""
         return self._seal(self._keys[0], "fingerprint", bound)
 
     def check(self, code: str, bound: str, *, now: float) -> Misfit | None:

@@ -39,7 +39,6 @@ from reflexio_mcp.traffic.scope import Scope
 __all__ = ["AWAY", "Restoring", "Undo", "plan_restore", "restore"]
 
 BATCH: Final = 50
-"""Batch size of opening, comparing and storing."""
 
 PUBLISH_SECONDS: Final = 90.0
 """Time limit of storing one request, longer than a rate limit of a minute."""
@@ -51,7 +50,7 @@ NO_COPY: Final = (
     "Deletion {number} has no recovery copy that you can restore. A restore without a number lists those that "
     "have one."
 )
-ERASED: Final = "{number:,} of these were erased for good while they were restored, and were taken out again."
+ERASED: Final = "{number:,} of these were erased for good while they were restored, and were deleted again."
 NOT_TAKEN_OUT: Final = "{number:,} of these were erased for good while they were restored; delete them again."
 TURNS_LOST: Final = (
     "{number:,} interactions cannot be stored again: nothing but an image or a citation was in them."
@@ -76,7 +75,7 @@ class Undo:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Opened copies, by the ids that they get, the oldest first."""
+    """Opened copies by the ids under which they are restored, the oldest first."""
 
     copies: Mapping[str, Copied]
     requests: Mapping[str, RequestWithInteractions]
@@ -207,7 +206,7 @@ class Restoring:
     async def requests(
         self, requests: Mapping[str, RequestWithInteractions], copies: Mapping[str, Copied] | None = None
     ) -> None:
-        """Store those of some requests that are not stored, and look whether they are."""
+        """Store the missing requests, and read them again."""
         self.became |= dict.fromkeys(requests, "left")
         try:
             self.became |= await self._compared(requests) | await self._never_gone(copies or {})
@@ -276,7 +275,7 @@ class Restoring:
                 await self.scope.client.publish(body, minted=False, timeout=min(seconds, PUBLISH_SECONDS))
             else:
                 return "not_restorable"
-        except AlreadyExists:  # another user's, or stored a moment ago
+        except AlreadyExists:  # another user has this id, or it was stored a moment ago
             return "id_taken"
         except (NotSent, InvalidBody):  # only this request is refused
             return "not_restorable"
@@ -286,7 +285,7 @@ class Restoring:
         return "unknown"
 
     async def learnings(self, learnings: Mapping[str, Learning]) -> None:
-        """Store those of the learnings that are not stored."""
+        """Store the missing learnings."""
         by_user: defaultdict[str, dict[str, Learning]] = defaultdict(dict)
         for key, one in learnings.items():
             over = isinstance(one.row, UserProfile) and 0 < one.row.expiration_timestamp <= time.time()

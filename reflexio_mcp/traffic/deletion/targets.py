@@ -45,10 +45,10 @@ MOST_CHARS: Final = 50_000
 
 OTHERS_STAY: Final = "The request stays, with {number:,} other interactions."
 UNREADABLE_SESSIONS: Final = (
-    "Reflexio fails to return a part of what was looked through. What it holds is not in this set."
+    "Reflexio fails to return a part of what is stored. This set does not include that part."
 )
 OF_USER: Final = (
-    "What other users stored stays, also where it speaks of this user.",
+    "What other users stored stays, even if it mentions this user.",
     (
         "Agent playbooks, session evaluations, questions of Reflexio to people with their answers, and its logs of "
         "its runs stay: no call deletes them."
@@ -57,7 +57,7 @@ OF_USER: Final = (
 NOT_CURRENT: Final = (
     "names a learning that is {state}; only a current one can be corrected. Nothing was changed."
 )
-QUOTE_STAYS: Final = "The passage that it was learned from is kept beside it, with the words that were said."
+QUOTE_STAYS: Final = "The passage that it was learned from stays stored with it, in the original words."
 TEACHES_AGAIN: Final = (
     "What it was learned from is still stored (request {ids}), so Reflexio can learn the old text again. To prevent "
     "that, delete these requests too{how}."
@@ -82,8 +82,8 @@ class Selected:
         openings: the beginnings of the first items, by their ids.
         not_found: ids that the caller named and that are not stored.
         learned: the learnings, if the target selects learnings.
-        sources: the requests that select them.
-        remains: what stays and what is unknown, in sentences.
+        sources: the requests that select the learnings, by user.
+        remains: sentences about what is not deleted or not known.
     """
 
     items: list[Item] = field(default_factory=list[Item])
@@ -106,8 +106,8 @@ class Target(ABC):
 
     Args:
         noun: what is counted.
-        everything: it is all that is stored, so that the number has to be typed.
-        text: the new text of what is corrected instead of deleted.
+        everything: all that is stored is selected, so a person must type the number.
+        text: the new text of a learning that is corrected instead of deleted.
     """
 
     noun: ClassVar[str] = "request"
@@ -128,7 +128,7 @@ class Target(ABC):
 
     @abstractmethod
     def means(self, copied: Copied, selected: Selected) -> bool:
-        """Whether it includes what a recovery copy with one of its names contains."""
+        """Whether the target includes the content of a recovery copy."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ class Interactions(Target):
 
 @dataclass(frozen=True)
 class Filtered(Target):
-    """Requests by a filter. `everything`: the caller asked for all there is."""
+    """Requests by a filter."""
 
     wanted: TrafficFilter
     everything: bool = False
@@ -239,7 +239,7 @@ class Filtered(Target):
 class User(Target):
     """Everything of one user that the API can delete: requests, learnings and session outcomes.
 
-    Unlike other targets, it includes what arrives before it is carried out.
+    Unlike other targets, a user includes what arrives after the plan.
     """
 
     user_id: str
@@ -306,11 +306,7 @@ class Learnings(Target):
 
 @dataclass(frozen=True)
 class Correction(Target):
-    """A new text for one learning, which stays.
-
-    Args:
-        selection: the learning, with its user.
-    """
+    """A new text for one learning, which `selection` names with its user."""
 
     selection: Selection
     text: str = ""
@@ -325,7 +321,7 @@ class Correction(Target):
             secrets: whether a text with a secret in it may be stored.
 
         Raises:
-            InvalidInput: one of them cannot be used.
+            InvalidInput: an argument cannot be used.
         """
         from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
 
@@ -367,11 +363,7 @@ class Correction(Target):
 
 
 async def _taught_by(scope: Scope, learnings: Sequence[Learning], how: str = "") -> str:
-    """Return whether what learnings came from is stored, in a sentence.
-
-    Args:
-        how: how both are deleted.
-    """
+    """Say in a sentence whether the sources of learnings are stored, and `how` both are deleted."""
     requests, known = dict[str, None](), True
     for user_id in {one.user_id for one in learnings}:
         sources = [one.interaction_ids for one in learnings if one.user_id == user_id]
