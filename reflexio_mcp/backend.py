@@ -32,7 +32,6 @@ __all__ = [
 ]
 
 EMBEDDED_URL: Final = "http://embedded.reflexio.invalid"
-"""A stand-in that is never resolved."""
 
 _KEY_BYTES: Final = 32
 

@@ -48,21 +48,13 @@ FILTER: Final = {
     "finding": "requests with this finding of the audit, such as probable-secret or duplicate",
     "evaluation_only": "requests that are never learned from",
 }
-"""The filter with the help of its flags."""
-
 
 Add = Callable[[ArgumentParser], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command.
-
-    Args:
-        arguments: each adds one argument or group to the parser.
-        settings: the settings that the command takes as flags.
-        usage: the arguments that are not flags.
-    """
+    """Each of `arguments` adds an argument or a group to the parser; each of `settings` is a flag."""
 
     about: str
     run: Callable[[Namespace], int]
@@ -73,7 +65,6 @@ class Command:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code."""
     if reconfigure := getattr(sys.stdout, "reconfigure", None):
         # Stored text may have characters that an older terminal lacks. `serve` has its own stream.
         reconfigure(errors="backslashreplace")
@@ -105,7 +96,7 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
     """Parse the command line. Without a command it means `serve`."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words:
-        # Most clients start the server so, and need not wait for all parsers.
+        # Most clients start the server this way, and need not wait for all parsers.
         return Namespace(command="serve", transport="stdio", run=_serve, flags={})
     top, commands = build_parser()
     first = words[0]
@@ -213,7 +204,7 @@ def _settings(arguments: Namespace) -> Settings:
     # A line for each call is for an operator of a server.
     quiet = arguments.command != "serve" and settings.log_level == "INFO"
     log_to_stderr("WARNING" if quiet else settings.log_level)
-    policy_at(settings.policy)  # A policy that cannot be used stops the start.
+    policy_at(settings.policy)  # An unusable policy is an error at startup.
     return settings
 
 

@@ -1,4 +1,4 @@
-"""`delete`, `correct`, `restore` and `import`: a plan, a question and a receipt. `receipt` writes it to files."""
+"""Commands with a plan, a question and a receipt; `receipt` writes a stored receipt to files."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def run_delete(arguments: Namespace, settings: Settings) -> int:
 
     options = Options(arguments.include_learnings, arguments.erase, arguments.reason)
     if arguments.filter.get("finding") == EXPIRED:
-        # Retention has a limit of its own, beside that of people's calls.
+        # Expiry has a cap of its own.
         settings = replace(settings, delete_cap=current_policy().cap)
     return _carry_out(
         arguments, settings, "delete_requests", partial(_target, arguments, settings), options, "Delete"
@@ -65,7 +65,7 @@ def run_delete(arguments: Namespace, settings: Settings) -> int:
 
 
 def run_correct(arguments: Namespace, settings: Settings) -> int:
-    """Give a learning a new text, as `run_delete` deletes."""
+    """Give a learning a new text, with the same steps as `run_delete`."""
     if settings.embedded:
         raise ConfigurationError("The embedded store does not learn. Set REFLEXIO_URL, or give --url.")
     _check_allowed(arguments, settings, "correct_learning")
@@ -102,7 +102,7 @@ def _carry_out(
         number = await begin(planned, origin, state)
         return await carry_out(scope, planned, state, number, untold)
 
-    # Expiry is counted beside the calls of people.
+    # Expiry is not counted with the calls of people.
     caller = EXPIRED if arguments.filter.get("finding") == EXPIRED else ""
     planned = _run(plan, settings, caller)
     screen = Screen(settings)
@@ -134,7 +134,6 @@ def _carry_out(
 
 
 def run_restore(arguments: Namespace, settings: Settings) -> int:
-    """List deletions that can be undone, or undo one."""
     check_store(settings)
     screen = Screen(settings)
     if arguments.deletion is None:
@@ -239,7 +238,6 @@ def _run(work: Work[Done], settings: Settings, caller: str = "") -> Done:
 
 
 def _agreed(verb: str, number: int | None) -> bool:
-    """Ask for a yes, or for the number."""
     question = f"{verb}? [y/N] " if number is None else f"Type {number:,} to {verb.lower()} them: "
     try:
         answer = input(f"\n{question}").strip().lower()

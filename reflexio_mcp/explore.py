@@ -36,7 +36,6 @@ from reflexio_mcp.toolkit.context import PAGE_KEY
 BEAT_SECONDS: Final = 0.5
 
 RELOAD_SECONDS: Final = 3.0
-"""Time for a page to reload."""
 
 HEADERS: Final = {
     "cache-control": "no-store",
@@ -66,7 +65,7 @@ def run_explore(arguments: Namespace, settings: Settings) -> int:
         wanted.pop("user_id", None)  # A server that is confined to a user takes no `user_id`.
     # The person at the browser consents, so the page's own question replaces a form.
     consent = "preview" if settings.confirm == "ask" else settings.confirm
-    # That person is the operator too: whoever can raise the cap is not held by it.
+    # That person is the operator too, and could raise the cap.
     settings = replace(settings, confirm=consent, tools=(), oauth_issuer="", auth_token=(), delete_cap=0)
     # No message is needed if the command is stopped while the page is open.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
@@ -91,7 +90,7 @@ async def _serve(settings: Settings, wanted: dict[str, Any]) -> None:
 
 async def _open(address: str) -> None:
     """Open the address through a private file: other accounts can read a browser's command line."""
-    with tempfile.TemporaryDirectory(prefix="reflexio-mcp-explore-") as folder:  # with mode 0700
+    with tempfile.TemporaryDirectory(prefix="reflexio-mcp-explore-") as folder:  # its mode is 0700
         redirect = Path(folder) / "open.html"
         redirect.write_text(f'<!doctype html><meta http-equiv="refresh" content="0;url={address}">', "utf-8")
         await anyio.to_thread.run_sync(webbrowser.open, redirect.as_uri())
@@ -122,7 +121,6 @@ class _Window:
         self.server = uvicorn.Server(config)
 
     async def end_when_closed(self) -> None:
-        """Stop the server when the page was closed and not reloaded."""
         seen = 0
         while not self._beats or self._beats != seen:
             seen = self._beats

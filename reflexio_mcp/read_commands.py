@@ -118,7 +118,6 @@ def filter_of(typed: dict[str, Any], settings: Settings) -> TrafficFilter:
 
 
 def run_read_command(arguments: Namespace, settings: Settings) -> int:
-    """Run `sessions`, `requests`, `show`, `learned` or `audit`, and return the exit code."""
     check_store(settings)
     result = anyio.run(_ask, arguments, settings)
     if arguments.json:
@@ -193,7 +192,6 @@ def run_tools(arguments: Namespace, settings: Settings) -> int:
 
 
 def run_log_command(arguments: Namespace, settings: Settings) -> int:
-    """Print the audit log, or check its integrity."""
     state = open_state(settings)
     try:
         if arguments.verify is None:

@@ -54,7 +54,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How the text of a setting becomes its value. Calling a kind declares a field of `Settings`."""
+    """Parses the text of a setting. Calling a kind declares a field of `Settings`."""
 
     parse: Callable[[str], Any]
     accepts: str
@@ -140,8 +140,6 @@ _switch: Final = _Kind(_parse_switch, "1 or 0")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The operator's settings, made by `load`."""
-
     url: str = _Kind(_parse_url, "an http or https URL without credentials, such as http://localhost:8061")(
         "reflexio",
         "",
@@ -319,8 +317,6 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One setting as a person types it."""
-
     name: str
     env: str
     default: Any
@@ -463,7 +459,6 @@ def add_flags(parser: argparse.ArgumentParser, options: Iterable[Option]) -> Non
 
 
 def parse_flags(arguments: Sequence[str]) -> dict[str, str]:
-    """Parse flags into option name and text."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     add_flags(parser, OPTIONS)
     try:

@@ -28,7 +28,7 @@ Status = Literal["ok", "note", "warning", "failure"]
 
 
 class Finding(NamedTuple):
-    """One finding; `name` is a key of `PROBLEMS` or of a failed call."""
+    """`name` is a key of `PROBLEMS`, or the kind of a failed call."""
 
     status: Status
     what: str
@@ -116,7 +116,7 @@ class Setup:
 
 
 async def _settings(setup: Setup) -> Finding:
-    from reflexio_mcp.tools.catalog import offered  # checks names of tools
+    from reflexio_mcp.tools.catalog import offered  # it checks the names of tools
 
     settings = setup.settings = load(setup.env)
     offered(settings)
@@ -177,7 +177,7 @@ async def _sign_in(setup: Setup) -> Finding | None:
     settings = setup.settings
     if not settings.oauth_issuer:
         return None
-    from reflexio_mcp.http.oauth import SignIn  # heavy imports
+    from reflexio_mcp.http.oauth import SignIn  # it is slow to import
 
     async with aclosing(SignIn(settings, {})) as sign_in:
         why = await sign_in.trouble()

@@ -3,12 +3,8 @@
 Each call opens its own connection, so that no call uses a file that was moved.
 
 SQLite overwrites deleted rows (`secure_delete`), but not copies of rows that it moved to another page. So a thread
-rewrites the file (`VACUUM`) soon after a deletion. The table `upkeep` counts deletions, and those that a rewrite has
-covered.
-
-    StoreError
-    ├── StoreBusy     another process uses the file
-    └── StoreFailed   the file cannot be used
+rewrites the file (`VACUUM`) soon after a deletion. The table `upkeep` counts all deletions, and the
+deletions before the last rewrite.
 """
 
 import logging
@@ -25,7 +21,7 @@ from reflexio_mcp import private_files
 
 
 class StoreError(Exception):
-    """Base of the tree. Messages have no path and end in what to do.
+    """Base of the store's errors. A message contains no path and ends with what to do.
 
     Args:
         reason: a stable word for programs.
@@ -107,12 +103,12 @@ _BY_CODE = {
 
 
 def store_error(error: sqlite3.Error | OSError | OverflowError) -> StoreError:
-    """Translate an error of SQLite or the file system. Its own text may have a path."""
+    """Translate an error of SQLite or the file system. Its own text may contain a path."""
     if isinstance(error, OverflowError):
         return StoreFailed("out_of_range", "A number is larger than 64 bits. Use a smaller one.")
     if isinstance(error, OSError):
         return StoreFailed(*_CANNOT_OPEN)
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without what extended codes add
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # extended codes add higher bits
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreBusy(*_BUSY)
     return StoreFailed(*_BY_CODE.get(code, _OTHER))
@@ -278,7 +274,7 @@ class Database:
             os.close(private_files.create(path))
         with closing(self._connect()) as connection:
             version = check(connection)
-            # Only after the check: another program's file stays as it is.
+            # The check comes first, because another program's file must not be changed.
             private_files.restrict(path)
             if version < SCHEMA_VERSION:
                 migrate(connection)
@@ -290,7 +286,7 @@ class Database:
         return _id_of(self._path)
 
     def _connect(self) -> sqlite3.Connection:
-        # A file that was removed is not made anew here.
+        # This mode does not create a removed file again.
         name = IN_MEMORY if self._in_memory else f"{Path(self._path).absolute().as_uri()}?mode=rw"
         connection = sqlite3.connect(
             name, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False, uri=True

@@ -1,6 +1,6 @@
 """The routes, their bodies and their answers.
 
-Only this package's client calls them. The store learns nothing: it has no profiles, playbooks and outcomes.
+Only this package's client calls them. The store learns nothing: it has no profiles, playbooks or outcomes.
 """
 
 import json
@@ -113,7 +113,7 @@ _AMONG: Final = "IN (SELECT value FROM json_each(?))"
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route. `answer` takes a connection, the body and the epoch second of the call."""
+    """`answer` takes a connection, the body and the epoch second of the call."""
 
     body: type[BaseModel]
     answer: Answer

@@ -94,14 +94,12 @@ def _user(caller: Caller) -> AuthenticatedUser:
 
 
 class Everybody(AuthenticationBackend):
-    """Accepts every request."""
-
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, AuthenticatedUser]:
         return AuthCredentials(), _user(Caller())
 
 
 class HttpApp:
-    """A server for both protocol eras. `client` replaces the configured backend.
+    """Serves clients with and without sessions. `client` replaces the configured backend.
 
     Raises:
         ConfigurationError: the configuration would leave the server open, or cannot work.
@@ -143,7 +141,7 @@ class HttpApp:
                 *(self.sign_in.metadata_routes() if self.sign_in else ()),
                 *(Route(path, self._no_sign_in, methods=["GET", "POST"]) for path in SIGN_IN_PATHS),
             ],
-            # It is outside the handler of refusals, so that pages of allowed origins can read them.
+            # CORS is outside the handler of refusals, so that pages of allowed origins can read refusals.
             middleware=[
                 Middleware(
                     CORSMiddleware,
@@ -182,7 +180,6 @@ class HttpApp:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Lifespan of the app."""
         async with self._runtime.open(), self._manager.run():
             yield
         if self.sign_in is not None:
@@ -219,7 +216,7 @@ class HttpApp:
     async def _admit(self, transport: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         caller = _caller(scope)
         method = scope["method"]
-        headers = dict(reversed(scope["headers"]))  # of two, the SDK reads the first
+        headers = dict(reversed(scope["headers"]))  # the SDK reads the first of two equal headers
         in_session = b"mcp-session-id" in headers or scope["path"] == MESSAGES_PATH
         if self.stopping and (not in_session or method == "GET"):
             raise Refusal(503, "This server is stopping; try again.", AGAIN)
@@ -326,7 +323,7 @@ def _log_refusal(scope: Scope, status: int, seconds: float) -> None:
 
 def _sign_in(settings: Settings, server: ReflexioServer) -> "SignIn | None":
     if settings.oauth_issuer:
-        from reflexio_mcp.http.oauth import SignIn  # heavy imports
+        from reflexio_mcp.http.oauth import SignIn  # it is slow to import
 
         return SignIn(settings, server.permissions)
     if settings.oauth_audience or settings.oauth_client_id or settings.oauth_client_secret:

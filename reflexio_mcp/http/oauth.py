@@ -34,7 +34,7 @@ TYPES: Final = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 
 FRESH_SECONDS: Final = 300.0
 STALE_SECONDS: Final = 3600.0
-"""Keys are refreshed after the first time, and used until the second if that fails."""
+"""Keys are refreshed after `FRESH_SECONDS`; if that fails, they are used until `STALE_SECONDS`."""
 
 ASK_AGAIN_SECONDS: Final = 10.0
 """Minimum time between fetches, whatever key ids callers invent."""
@@ -69,8 +69,6 @@ class _Invalid(Exception):
 
 
 class _Claims(BaseModel):
-    """The checked claims of a JWT or an introspection."""
-
     model_config = ConfigDict(strict=True)
 
     iss: str
@@ -174,7 +172,7 @@ class SignIn:
             raise Refusal(503, text, {"retry-after": "10"}, error="temporarily_unavailable") from None
 
     async def trouble(self) -> str:
-        """Why tokens cannot be checked, to follow the authorization server's name; empty if they can."""
+        """Return why tokens cannot be checked, as words after the authorization server's name; empty if they can."""
         try:
             keys = await self._known_keys()
             if self._settings.oauth_client_id:

@@ -29,7 +29,7 @@ _DEFAULTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where a machine has configuration files. Tests can try any system."""
+    """Finds the configuration files of a machine. Tests can try any system."""
 
     system: System
     home: Path
@@ -103,12 +103,12 @@ class Client:
         return path.exists() or _has_folder(path, layout)
 
     def file(self, layout: Layout) -> Path:
-        """Its first existing file, or else the first with an existing folder."""
+        """Return the first existing file, or else the first file in an existing folder."""
         return max(self.paths(layout), key=lambda path: (os.path.lexists(path), _has_folder(path, layout)))
 
     @property
     def token(self) -> str:
-        """The reference to a shared server's token; empty if the client has none."""
+        """The reference to a shared server's token; empty if the client supports no reference."""
         reference = "" if self.plain_headers else self.reference
         return reference.replace("reflexio-api-key", "reflexio-mcp-token").replace(KEY, BEARER)
 
@@ -208,7 +208,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
     Client(
         "opencode",
         "OpenCode",
-        # On every system.
+        # The folder is the same on every system.
         ("XDG_CONFIG_HOME/opencode/opencode.json", "XDG_CONFIG_HOME/opencode/opencode.jsonc"),
         section=("mcp",),
         extra={"type": "local", "enabled": True},

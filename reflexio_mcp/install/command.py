@@ -58,11 +58,6 @@ class Request:
 
 
 def run_install(request: Request) -> int:
-    """Install into a client's configuration and return the exit code.
-
-    Raises:
-        ConfigurationError: the client is unknown, or the server would refuse a value.
-    """
     return _say(_install, request)
 
 
@@ -149,14 +144,13 @@ def _server(request: Request, remote: str) -> Server:
 def _account() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # depends on the system and on Python
+    except (OSError, KeyError, ImportError):  # the error depends on the system and on Python
         raise ConfigurationError(
             "The name of your account is not known: add --user-id, or --every-user for all users."
         ) from None
 
 
 def _about(client: Client, server: Server) -> list[str]:
-    """Describe the server, and where its key or token comes from."""
     if server.remote:
         token = f'not written. {client.title} needs "headers": {{"Authorization": "Bearer ..."}} in its file.'
         if not server.with_token:
@@ -187,7 +181,7 @@ def _settings(env: Mapping[str, str]) -> str:
 def _change(
     client: Client, layout: Layout, path: Path, name: str, made: dict[str, Any], by_hand: str
 ) -> list[str]:
-    """Add or, if it is empty, remove an entry: by the client's command, or else in its file."""
+    """Write an entry, or remove it if `made` is empty, with the client's command or else in its file."""
     if how := _by_command(client, layout, path, name, made):
         return how
     file = ClientFile.read(client, path)
@@ -220,7 +214,7 @@ def _by_command(client: Client, layout: Layout, path: Path, name: str, made: dic
 def _own_commands(client: Client, layout: Layout, name: str, made: dict[str, Any]) -> list[list[str]]:
     """Return the client's own commands.
 
-    Codex's command cannot write `required`. On Windows they are `cmd` scripts, which change quotes.
+    Codex's command cannot write `required`. On Windows the commands are `cmd` scripts, which change quotes.
     """
     program = {"claude-code": "claude", "vscode": "code"}.get(client.name, client.name)
     found = shutil.which(program, path=layout.env.get("PATH", ""))
@@ -311,7 +305,6 @@ def _address(text: str) -> str:
 
 
 def _listed(layout: Layout, name: str) -> list[str]:
-    """List the clients of this machine, and which have the entry."""
     here = [client for client in CLIENTS if client.is_here(layout)]
     lines = ["Clients found on this machine:" if here else "No client was found on this machine."]
     for client in here:

@@ -164,7 +164,6 @@ def restored(answer: Restored) -> str:
 
 
 def receipt_page(found: PastDeletion, receipt: Receipt) -> str:
-    """Return the page that is handed to the person."""
     sections = {
         "What was deleted": [found.target, _did(receipt), *_excepted(receipt.not_deleted)],
         "When": [moment(found.at), STATUS[found.status].format(gone=found.gone, asked=found.asked)],

@@ -50,7 +50,6 @@ def _page(page: SessionPage | RequestPage, count: int, noun: str, body: Iterator
 
 
 def _heading(page: SessionPage | RequestPage, count: int, noun: str) -> str:
-    """The number of rows and how much was searched."""
     looked, total = page.looked_at, page.total
     known = f" of {total:,}" if total is not None and total > count else ""
     found = (
@@ -99,7 +98,6 @@ def _grouped(page: RequestPage) -> Iterator[str]:
 
 
 def request_row(one: RequestRow) -> str:
-    """A request in one line, with its interactions below."""
     head = row(
         one.request_id,
         f"user {one.user_id}" if one.user_id else "",

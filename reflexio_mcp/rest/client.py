@@ -47,7 +47,7 @@ class ReflexioClient:
         timeout: seconds for an ordinary call with its repeats.
         transport: a `Transport` of `rest.exchange`, an `httpx` transport, or a function that makes one; the network
             if left out.
-        names_address: whether errors name the API's address. Some callers may not know it.
+        names_address: whether errors name the API's address, which some callers must not learn.
 
     Raises:
         BadAddress: the URL or the key cannot work.

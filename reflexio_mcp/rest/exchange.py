@@ -179,7 +179,7 @@ def _refusal(call: Call, url: str, reply: HttpReply, data: JsonObject) -> errors
         reason = str((cast("JsonObject", said) if isinstance(said, dict) else data).get("reason"))
         known = data and reason != "None" and _WORD.fullmatch(reason)
         return errors.ServerFault(f"{status}, {reason}" if known else f"{status}")
-    # It may come from a proxy, which does not know what became of the call.
+    # The refusal may come from a proxy, which does not know what became of the call.
     return errors.Refused(f"{status}", effect="none" if status in _KNOWN_REFUSALS else "unknown")
 
 
@@ -257,7 +257,7 @@ def _json_object(content: bytes) -> JsonObject | None:
 log = logging.getLogger("reflexio_mcp.rest")
 
 MOST_TRIES: Final = 4
-"""Maximum number of tries. Only time limits the waits for a rate limit."""
+"""Maximum number of tries. A try that a rate limit refused does not count."""
 
 _FIRST_BACKOFF: Final = 0.25
 _LONGEST_BACKOFF: Final = 8.0

@@ -45,8 +45,6 @@ class ToolUse(Sent):
 
 
 class Citation(Sent):
-    """A learning that an answer cited."""
-
     kind: Literal["playbook", "profile", "user_playbook", "agent_playbook"]
     real_id: str
     tag: str = ""
@@ -54,8 +52,6 @@ class Citation(Sent):
 
 
 class RetrievedLearning(Sent):
-    """A learning that was retrieved for an answer."""
-
     kind: str
     learning_id: str
 
@@ -119,7 +115,7 @@ class PublishReply(Reply):
 
 
 class StoredInteraction(Read):
-    """One stored interaction. The API returns no images and citations."""
+    """One stored interaction. The API returns no images or citations."""
 
     interaction_id: int
     user_id: str = ""
@@ -200,7 +196,7 @@ class RequestPage(Reply):
 
 
 class WholeRequests(Reply):
-    """As many of the requested ones as have room."""
+    """As many of the requested requests as one reply has room for."""
 
     requests: list[RequestWithInteractions] = []
     looked_up: int
@@ -333,7 +329,7 @@ COMPARED: Final = (
 
 
 def differences(body: PublishBody, stored: RequestWithInteractions) -> list[str]:
-    """Return the arguments in which a stored request differs. The API returns no images and citations."""
+    """Return the arguments in which a stored request differs. The API returns no images or citations."""
     sent_labels = {
         "user_id": body.user_id.strip(),
         "session_id": body.session_id.strip(),

@@ -76,7 +76,7 @@ _LABEL: Final = re.compile(r"[\w.:/@+-]{1,64}")
 
 
 def label(text: str) -> str:
-    """Quote an id or name in our own sentence: a single word, otherwise only its length."""
+    """Return an id or name for our own sentence: a single word, otherwise only its length."""
     return text if _LABEL.fullmatch(text) else f"[{len(text):,} characters, not a name]" if text else ""
 
 
@@ -108,9 +108,7 @@ def as_stored(text: str) -> str:
 
 
 def beginning(text: str, chars: int, start: int = 0) -> tuple[str, int]:
-    """Return at most `chars` visible characters of a text from `start` on, and how many stored ones they
-    represent.
-    """
+    """Return up to `chars` visible characters of a text from `start` on, and how many stored ones they are."""
     shown = visible(text[start : start + chars])
     if len(shown) <= chars:
         return shown, min(chars, len(text) - start)
@@ -133,7 +131,7 @@ def clip(text: str, chars: int) -> str:
 
 
 def shown_name(text: str, chars: int = SHOWN_NAME_CHARS) -> str:
-    """Return a name in one line, as one fact of it."""
+    """Return a name without line breaks and separators of facts."""
     return _BREAKS.sub(_escape, clip(text, chars))
 
 
@@ -217,7 +215,7 @@ class Result(Row):
 
 
 def structured(result: Row) -> dict[str, Any]:
-    """The result as JSON objects, without fields that have their default; its notes come last."""
+    """Return the result as JSON objects, without fields that have their default, and with its notes last."""
     facts = result.model_dump(mode="json", exclude_defaults=True)
     if notes := facts.pop("notes", None):
         facts["notes"] = notes

@@ -72,7 +72,6 @@ WAY_BACK: Final[dict[WayBackState, str]] = {
 }
 
 MOST_REASON: Final = 200
-"""Maximum length of the reason for a deletion."""
 
 ERASE_SOONER: Final = " Repeat the deletion with erase=true to erase the copy sooner."
 
@@ -85,7 +84,7 @@ IDS_CHARS: Final = 2_000
 
 
 class Counts(Row):
-    """How many of each kind; the same in a plan and its receipt."""
+    """Numbers of items by kind, in plans and receipts."""
 
     requests: int = 0
     interactions: int = 0
@@ -114,8 +113,6 @@ class Example(Row):
 
 
 class Change(Row):
-    """The text of a learning before and after a correction."""
-
     before: str
     after: str
 
@@ -186,8 +183,6 @@ class Deletion(Result):
 
 
 class PastDeletion(Row):
-    """One recorded deletion."""
-
     number: int
     at: Moment
     target: str

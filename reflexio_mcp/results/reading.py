@@ -39,7 +39,7 @@ NAMES: Final = 10
 GAPS_SHOWN: Final = 5
 
 SAME_SECONDS: Final = 60
-"""An interaction's own time is shown if it differs by more seconds from the time of its request."""
+"""An interaction's own time is shown if it differs by more than this from the time of its request."""
 
 CutBySize = Annotated[
     bool, Field(description="fewer rows than asked for, because one answer has no room for more")
@@ -182,8 +182,6 @@ def _as_json(values: Sequence[object], chars: int) -> list[str]:
 
 
 class RequestRow(Row):
-    """One stored request."""
-
     request_id: str
     user_id: Annotated[str | None, Field(description="left out if the filter names it")] = None
     created_at: Annotated[Moment, Field(description="when it arrived")]
@@ -209,8 +207,6 @@ class RequestRow(Row):
 
 
 class SessionRequests(Row):
-    """Requests of one session, newest first."""
-
     session_id: str
     not_matching: Annotated[int, Field(description="its requests that were looked at and do not match")] = 0
     requests: list[RequestRow]
@@ -268,8 +264,6 @@ def learning_row(status: str, reason: str | None, *, evaluation_only: bool) -> L
 
 
 class OneRequest(Result, RequestRow):
-    """One stored request with its interactions."""
-
     session_id: str
     learning: Learning
     cursor: Annotated[str | None, Field(description="for its further interactions")] = None
@@ -328,10 +322,10 @@ class RuleWords(Row):
 
 
 class ExplorerState(Row):
-    """What the page has to know of this server before it draws.
+    """What the page needs to know about this server before it draws.
 
     Args:
-        whose: the user it is confined to.
+        whose: the user that the server is confined to.
         where, keeper: where requests are stored, and where recovery copies are, in words.
         rules: what the page says of each finding.
         delete_cap: how many may be deleted in an hour; 0 for any number.
@@ -356,7 +350,7 @@ class ExplorerData(Result):
         sessions: rows of requests.
         looked_at: requests that were read for the rows or findings.
         without_words: the rows have no words yet, because secrets in them cannot be covered so soon.
-        findings: by the rule that finds them, the ids of requests, each with the interactions it stands in.
+        findings: the rules, each with the ids of requests, each with the ids of interactions that have the finding.
         requests: requests as they are stored, for a file.
         looked_up: how many of the ids were looked at before an export was large enough.
     """

@@ -54,7 +54,6 @@ class TaskPrompt:
 
     @property
     def needs(self) -> frozenset[str]:
-        """The tools that it needs."""
         return frozenset(call[1] for call in _CALL.finditer(self.text))
 
     def accepted(self, scoped: bool) -> list[str]:

@@ -74,7 +74,7 @@ class ReflexioServer(MCPServer[App]):
     """The SDK's server with this project's arguments, failures, resources and prompts.
 
     Resources, prompts and completions depend on the caller, so they bypass the SDK's managers. They are imported
-    late.
+    at the first use.
 
     Args:
         client: replaces the configured backend, and is never closed here.
@@ -86,7 +86,6 @@ class ReflexioServer(MCPServer[App]):
     def __init__(self, settings: Settings, client: ReflexioClient | None = None) -> None:
         self._catalog = {tool.name: tool for tool in offered(settings)}
         self.permissions = {spec.name: spec.permission for spec in CATALOG if spec.name in self._catalog}
-        """The permission that each tool needs."""
         self._needed = {spec.name: lack for spec in CATALOG if (lack := spec.lacks(settings))}
         self.runtime = Runtime(settings, lambda: frozenset(self._tools), client)
         super().__init__(

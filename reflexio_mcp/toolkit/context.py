@@ -45,7 +45,6 @@ __all__ = [
 ]
 
 PAGE_KEY: Final = "reflexio-mcp/page"
-"""Key of the pass in `_meta`."""
 
 _PURPOSE: Final = "explorer page"
 
@@ -93,7 +92,7 @@ class App:
         jobs: running deletions, shared by all connections.
         tasks: runs the jobs of this connection. The lifespan waits for it.
         background: runs later work. The end of the lifespan cancels it.
-        trouble: returns why nothing can be deleted now, or nothing. It blocks.
+        trouble: returns why nothing can be deleted now, or an empty text. It blocks.
         where: the backend's address or file, in words.
     """
 
@@ -128,7 +127,7 @@ def scope_of(call: Call) -> Scope:
 
 
 def place_shown(call: Call) -> str:
-    """The backend's address or file; empty for signed-in callers who are no operators."""
+    """The backend's address or file; empty for signed-in callers who are not operators."""
     app = app_of(call)
     return "" if app.settings.oauth_issuer and scope_of(call).user_id else app.where
 
@@ -140,7 +139,6 @@ def answer(result: Result, text: str) -> CallToolResult:
 
 
 def page_pass(call: Call) -> dict[str, Any]:
-    """Return the `_meta` with the page's pass."""
     return {PAGE_KEY: app_of(call).codes(scope_of(call)).make(_PURPOSE, now=time.time())}
 
 
@@ -190,7 +188,7 @@ class ProgressReporter:
 
     @asynccontextmanager
     async def steady(self, words: str = "working") -> AsyncGenerator["ProgressReporter"]:
-        """Send messages without progress, too; `words` describe the work."""
+        """Send messages even without progress; `words` describe the work."""
         self._words = words
         if self._nobody_reads:
             yield self

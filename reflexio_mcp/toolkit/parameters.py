@@ -64,7 +64,7 @@ SENTENCES: Final = 10
 """Number of wrong arguments that a refusal explains."""
 
 NAMES: Final = 8
-"""Number of missing or unknown arguments that it names."""
+"""Number of missing or unknown arguments that a refusal names."""
 
 UNEXPECTED: Final = (
     "Something went wrong inside reflexio-mcp; whether it took effect is not known. "
@@ -100,7 +100,7 @@ PROBLEMS: Final = {
 """Text after the name of an argument, by pydantic's kind of problem."""
 
 _BRANCH = re.compile(r"(list|dict|tuple|literal|function-before)\[.*\]|(constrained-)?int|str|float|bool")
-"""Pydantic's names of union branches in a location; no field is called so."""
+"""Pydantic's names of union branches in a location; no field has such a name."""
 
 
 def describe(error: BaseException, action: Action = "write") -> str:
@@ -216,7 +216,7 @@ Function = TypeVar("Function", bound=Callable[..., Awaitable[CallToolResult]])
 
 
 def alone(check: Callable[[T], object]) -> AfterValidator:
-    """Check an argument with its type, so that the refusal names its place.
+    """Check an argument while pydantic validates it, so that the refusal names it.
 
     Args:
         check: raises `InvalidInput`; a field that begins with a dot is inside the argument.
@@ -281,7 +281,7 @@ async def asked_filter(
     finding: Finding = "",
     evaluation_only: EvaluationOnly = None,
 ) -> TrafficFilter:
-    """Make the filter of a tool with all parameters of the filter. Raises `InvalidInput`."""
+    """Make the filter from the arguments of a tool. Raises `InvalidInput`."""
     scope = scope_of(call)
     return make_filter(
         user_id=scope.user(user_id),
@@ -308,7 +308,7 @@ def filtered(*without: str) -> Callable[[Function], Function]:
     """Add the parameters of the filter to a tool's schema, except some.
 
     If the tool has a parameter `asked`, it receives the resulting filter. Parameters that the tool declares itself
-    are not part of it.
+    are not part of the filter.
     """
 
     def decorate(tool: Function) -> Function:

@@ -27,8 +27,6 @@ from reflexio_mcp.traffic.errors import InvalidInput, Unreadable, refusing
 from reflexio_mcp.traffic.reading.filters import EXPIRED, TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import require_id, untold
 
-__all__ = ["NOT_GIVEN", "SPECS", "finish"]
-
 NOT_GIVEN: Final[Any] = None
 """Default of a list that narrows a deletion. An empty list, or a text such as "null", is refused."""
 
@@ -157,8 +155,8 @@ async def finish(
     """Carry out a prepared deletion if it was agreed to, and return the answer.
 
     Args:
-        tool: its name, for the audit log.
-        wait: answer with the receipt, or at once.
+        tool: the name of the tool, for the audit log.
+        wait: whether to answer with the receipt instead of at once.
     """
     app, scope, planned = app_of(call), scope_of(call), prepared.planned
     verdict = verdict_of(prepared, consent)

@@ -15,8 +15,6 @@ from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_sessions
 
-__all__ = ["SPECS"]
-
 SESSIONS_TOLD: Final = 10
 """Sessions that the model reads of; the page shows all of them."""
 

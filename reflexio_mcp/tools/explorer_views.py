@@ -1,4 +1,4 @@
-"""What the explorer's page asks for, one function a view; imported when a page is open.
+"""The views of the explorer's page, one function each. The module is imported when a page is open.
 
 The answers are for the page, not for the model: whole pages of rows, in structured content alone. Stored text is
 masked, cut and confined as everywhere, and secrets in it are covered until the person uncovers them.
@@ -41,24 +41,22 @@ from reflexio_mcp.traffic.showing import Showing, redacted
 from reflexio_mcp.traffic.tasks import in_heavy_thread
 from reflexio_mcp.traffic.times import iso
 
-__all__ = ["export", "findings", "one_request", "plan", "rows", "rows_by_id"]
-
 IDS_AT_ONCE: Final = 500
-"""Most requests that one call may name."""
+"""Maximum number of requests that one call may name."""
 
 SCREEN_SESSIONS: Final = 20
-"""Sessions on the first page, which comes at once because it is small."""
+"""Sessions on the first page, which is small so that it comes at once."""
 
 REQUEST_CHARS: Final = 64_000
-"""Characters of one request in one answer."""
+"""Maximum length of one request in one answer."""
 
 EXPORT_CHARS: Final = 2_000_000
-"""Stored text after which an export goes on in the next answer."""
+"""Number of characters after which an export continues in the next answer."""
 
 EXPORT_STEP: Final = 50
 
 LEARNINGS_NAMED: Final = 50
-"""Learnings that a plan names one by one."""
+"""Maximum number of learnings that a plan names."""
 
 LEARNING_CHARS: Final = 300
 
@@ -67,7 +65,7 @@ _NO_TEXT: Final = 10**9
 
 
 _words_shown = threading.Event()
-"""Set once what finds secrets has been loaded, if the stored words need it."""
+"""Set once the formats of secrets have been loaded."""
 
 
 def _everything() -> Room:
@@ -81,9 +79,7 @@ async def rows(
 
     Args:
         asked: the filter; a cursor may come without it.
-        limit: most requests on the page.
-        cursor: from the page before.
-        hurried: leave the words out if the formats of secrets have yet to be loaded, which takes a second or more.
+        hurried: leave the words out if loading the formats of secrets would delay them by a second or more.
     """
     scope = scope_of(call)
     waits = hurried and not (scope.masked or _words_shown.is_set())

@@ -22,8 +22,6 @@ from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings import listing
 from reflexio_mcp.traffic.learnings.select import Selection
 
-__all__ = ["SPECS"]
-
 Words = Annotated[str, Field(description="words of the learning")]
 FedBy = Annotated[str, Field(description="fed by this request")]
 

@@ -14,8 +14,6 @@ from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
 from reflexio_mcp.toolkit.spec import LEARNS, ToolSpec
 from reflexio_mcp.traffic.publishing import check_turn, check_turns, finish, publish
 
-__all__ = ["SPECS"]
-
 
 async def publish_interaction(
     call: Call,

@@ -27,8 +27,6 @@ from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import read_request
 
-__all__ = ["SPECS"]
-
 Longest = Annotated[Literal["newest", "longest"], Field(description="longest: the 10 with the most text")]
 MostSessions = Annotated[parameters.Limit | SkipJsonSchema[None], Field(description="sessions at most")]
 FullOrMasked = Annotated[Literal["full", "masked"], Field(description=parameters.MASKED)]
