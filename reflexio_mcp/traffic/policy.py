@@ -51,11 +51,9 @@ class Hold(_Entry):
         return self
 
     def is_over(self, now: float) -> bool:
-        """Whether its end is past."""
         return self.until is not None and parse_time("until", str(self.until), now=now, end=True) < now
 
     def describe(self) -> str:
-        """Its reason and its end, in words."""
         return f"{self.reason}, until {self.until}" if self.until else self.reason
 
 
@@ -77,7 +75,6 @@ class Expiry(_Entry):
         )
 
     def describe(self) -> str:
-        """The requests and the age, in words."""
         named = self.model_dump(exclude={"after"}, exclude_defaults=True)
         return f"{', '.join(f'{name} {value}' for name, value in named.items()) or 'everything'} after {self.after}"
 

@@ -24,7 +24,7 @@ from reflexio_mcp.traffic.tasks import task_group
 __all__ = ["Policy", "check_turn", "check_turns", "finish", "publish"]
 
 BEAT_SECONDS: Final = 10.0
-"""Time between two signs of life: some hosts give up on a call that is silent for less than 60 s."""
+"""Time between two progress messages: some hosts give up on a call that is silent for less than 60 s."""
 
 LOOK_SECONDS: Final = 8.0
 """Time for checking whether a publish arrived if its answer was lost."""
@@ -40,7 +40,7 @@ REPEAT: Final = (
 )
 NOT_LOOKED: Final = (
     "may hold a key: {missing}. Under REFLEXIO_MCP_PUBLISH_SECRETS={policy} nothing is stored that was not "
-    "looked at for keys. Run the server where that package runs, or with REFLEXIO_MCP_PUBLISH_SECRETS=warn."
+    "searched for keys. Run the server where that package runs, or with REFLEXIO_MCP_PUBLISH_SECRETS=warn."
 )
 HOLDS: Final = (
     "holds what looks like a secret ({kind}), {why}. Nothing was stored; publish again without the secret."
@@ -181,7 +181,7 @@ def check_turns(turns: Sequence[Interaction]) -> None:
 
 
 def check_turn(turn: Interaction) -> None:
-    """Refuse a turn that the API would refuse or store wrongly. The refusal names a field of the turn with a dot."""
+    """Refuse an interaction that the API would refuse or store wrongly. The error names its field with a dot."""
     if turn.image_encoding and turn.interacted_image_url:
         raise InvalidInput("", "takes image_encoding or interacted_image_url, not both.")
     if (turn.created_at or 0) > LATEST:

@@ -265,7 +265,7 @@ async def _ask(scope: Scope, look: _Pass, now: float, skip: Callable[..., None],
 def _window(look: _Pass, rule: type[Rule]) -> TrafficFilter:
     """Return the filter for following calls, without what arrives later.
 
-    A rule that needs the newest request of a session gets a beginning instead, because a deletion must name something.
+    A rule that needs whole sessions gets a start instead of an end, because a deletion needs a filter.
     """
     if rule.whole_sessions:
         return replace(look.wanted, start=look.wanted.start or look.oldest, end=None)

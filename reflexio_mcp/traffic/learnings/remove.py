@@ -40,7 +40,7 @@ SESSIONS_AT_ONCE: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class TakenBack:
-    """The outcome for learnings.
+    """What became of learnings.
 
     Args:
         left: learnings that are still stored; `None` if they could not be read.
@@ -128,8 +128,7 @@ async def send(call: Awaitable[object], ids: Sequence[str], sent: set[str]) -> N
 async def update_text(scope: Scope, learning: Learning, text: str) -> None:
     """Change the text of a learning in place; its sources and its quotation stay.
 
-    The API does not confine this to a user, and says that it changed what is not there: the caller looks before and
-    after.
+    The API does not check the user, and reports success for a missing learning, so the caller looks before and after.
     """
     if learning.kind == "profile":
         await scope.client.update_profile(learning.user_id, learning.number, text)

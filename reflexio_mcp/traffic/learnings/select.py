@@ -62,7 +62,7 @@ class Selection:
         return not self.words or words_of(self.words).are_in(texts)
 
     def describe(self, *, words: bool = True) -> str:
-        """Describe the selection, on records without its words, which may come from a deleted learning."""
+        """Describe the selection. Records leave out its words, which may come from a deleted learning."""
         parts: list[str] = []
         if self.learning_ids:
             parts.append(f"{len(self.learning_ids):,} id{'s' * (len(self.learning_ids) != 1)}")
@@ -136,8 +136,8 @@ async def _by_request(scope: Scope, user_id: str, request_id: str) -> Selected:
         # A confined caller cannot tell another user's request from a missing one.
         whose = f" of user {quoted(user_id)}" if item or scope.user_id else ""
         raise NotStored(
-            f"No request {quoted(request_id)}{whose} is stored here. What it taught may still be there: list the "
-            "learnings of its user."
+            f"No request {quoted(request_id)}{whose} is stored here. Learnings from it may still be stored: list "
+            "the learnings of its user."
         )
     interactions = frozenset(one.interaction_id for one in item.interactions)
     sources = {item.request.user_id: Sources(frozenset({request_id}), interactions)}
@@ -159,7 +159,7 @@ async def _by_filter(scope: Scope, wanted: TrafficFilter) -> Selected:
 
 
 def unselected(learnings: Sequence[Learning]) -> Learned:
-    """Learnings that were not selected by their sources."""
+    """Return learnings that were not selected by their sources."""
     return Learned(
         {
             one.learning_id: FedLearning(

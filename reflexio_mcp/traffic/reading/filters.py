@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 MASKED: Final = (
-    "is not offered here: this server hides what is stored, and words that are found would tell it. "
+    "is not offered here: this server hides what is stored, and a search would reveal it. "
     "Use finding or the other filters."
 )
 NO_FILTER_TELLS: Final = (
@@ -98,7 +98,7 @@ class Words:
         return {term for one in self.alternatives for term in one if has(folded, term)}
 
     def place_in(self, text: str) -> int | None:
-        """The first place of one of the words in a text, if it is written exactly so."""
+        """Return the first place of one of the words in a text, if the text has it in this spelling."""
         lowered = text.lower()
         places = [lowered.find(term) for one in self.alternatives for term in one]
         return min((place for place in places if place >= 0), default=None)
@@ -143,7 +143,7 @@ def search(contains: str, finding: str, items: Items) -> Items:
 
 
 def matched(item: RequestWithInteractions, words: Words) -> tuple[Matched | None, int | None]:
-    """Return the first part of a request with one of the words; for a text, its interaction instead."""
+    """Return the part of a request that has one of the words, or the index of the interaction whose text has it."""
     for part, index, text in _texts(item):
         if words.terms_in(text):
             return part, index
@@ -204,8 +204,8 @@ NO_FILTER: Final = "no filter"
 WORDS_NOT_KEPT: Final = "containing words that are not kept"
 ASSUMED_UTC: Final = " (no zone: taken as UTC)"
 PART_OF_SESSIONS: Final = (
-    "{finding} does not go with these filters: it takes a whole session, so leave out source, agent_version, contains, "
-    "evaluation_only and end_time."
+    "{finding} cannot be combined with these filters: it needs whole sessions, so leave out source, agent_version, "
+    "contains, evaluation_only and end_time."
 )
 SOURCE_ACCEPTS: Final = (
     "must be lower-case letters, digits and ._:- (128 characters at most), starting with a letter or digit."
@@ -215,7 +215,7 @@ NOTHING_EXPIRES: Final = (
 )
 
 EXPIRED: Final = "expired"
-"""The finding by which the operator's policy deletes, so that it may stand alone in a deletion."""
+"""The finding of the operator's policy. A deletion needs no other filter with it."""
 
 UNSEEN: Final = "planted-instructions"
 """The finding whose words are never shown, because they address the assistant that reads them."""
@@ -261,7 +261,7 @@ class TrafficFilter:
         return bool(inside or self.end is not None)
 
     def query(self, *, top_k: int, offset: int = 0, end: int | None = None) -> RequestQuery:
-        """The API's part of the filter; `end` replaces the filter's own."""
+        """Return the API's part of the filter; `end` replaces the filter's own end."""
         return RequestQuery(
             user_id=self.user_id or None,
             session_id=self.session_id or None,

@@ -39,7 +39,7 @@ SESSIONS_AT_ONCE: Final = 50
 """Minimum number of sessions per page if a part of the filter is applied here."""
 
 SESSIONS_READ: Final = 200
-"""Most sessions that are read at once for a list of requests."""
+"""Maximum number of sessions that are read at once for a list of requests."""
 
 FILTER_CHARS: Final = 600
 ALTERNATIVES: Final = 5
@@ -189,7 +189,9 @@ async def list_requests(
 
 async def _look_up(scope: Scope, walk: "_Walk", request_id: str) -> RequestPage:
     if walk.wanted.finding in ASKED_FINDINGS:
-        raise InvalidInput("finding", "does not go with request_id here; get_request says where learning is.")
+        raise InvalidInput(
+            "finding", "cannot be combined with request_id here; get_request shows the state of learning."
+        )
     item = await get_stored(scope, request_id)
     found = await walk.wanted.pick_in_thread(scope.owner, [item] if item else [])
     rows = await walk.showing.requests(found)
@@ -221,7 +223,7 @@ class _Walk:
         after = open_cursor(scope, cursor, listing, asked, detail) if cursor else None
         self.wanted = after.filter if after else asked
         self.showing = Showing(scope, self.wanted, after.detail if after else detail)
-        # Filtering here takes more sessions than it shows.
+        # Filtering here reads more sessions than it shows.
         batch = max(SESSIONS_AT_ONCE, sessions) if self.wanted.looks_inside else sessions
         self.place: Cursor | None = None
         self.full = False
@@ -320,7 +322,7 @@ class _Walk:
         return [hint for hint, given in hints.items() if given]
 
     def redacted(self, rows: Sequence[SessionRow | RequestRow]) -> list[str]:
-        """Notes about secrets in the rows."""
+        """Return notes about secrets in the rows."""
         if self.showing.masked or not rows:
             return []
         from reflexio_mcp.traffic.audit.rules.redaction import missing

@@ -1,4 +1,4 @@
-"""Looks up stored requests by id: one that is shown, or a set.
+"""Looks up stored requests by id: one to show, or a set.
 
 The API looks up one id per call. A large set is read in pages of sessions first, and the rest one by one: only a
 look-up by id proves that a request is not stored.
@@ -40,7 +40,6 @@ __all__ = [
 ]
 
 LOOKUPS_AT_ONCE: Final = 8
-"""Maximum number of simultaneous look-ups."""
 
 FEW: Final = 24
 """Largest set that is only looked up one by one."""
@@ -187,7 +186,7 @@ def _place(scope: Scope, cursor: str, item: RequestWithInteractions) -> tuple[in
 def _interactions(
     item: RequestWithInteractions, index: int, begin: int, masked: bool, room: Room, content_chars: int
 ) -> tuple[list[InteractionRow], tuple[int, int] | None]:
-    """Return the interactions that have room from a place on, and the next place."""
+    """Return the interactions after a place that fit into the answer, and the next place."""
     rows: list[InteractionRow] = []
     for number, turn in enumerate(item.interactions[index:], index):
         chars, beside = content_chars, BESIDE_CHARS
@@ -222,7 +221,6 @@ async def read_set(
 
     Args:
         ids: the request ids, each once.
-        take: receives what was found.
         places: filters that together select the whole set; empty if nothing is known about it.
         whole: read all that is stored, if the backend can.
     """

@@ -1,4 +1,4 @@
-"""Reads stored traffic: sessions in the API's order, up to a frozen second, around what cannot be read.
+"""Reads stored sessions in the API's order, up to a fixed second, and leaves out what cannot be read.
 
 The API pages by an offset of sessions, so arrivals shift its pages. A pager finds its place by the last session's own
 key, and can stop and continue inside a session. The service fails to return some of what it stores, such as a request
@@ -38,7 +38,7 @@ SESSIONS_AT_ONCE: Final = 100
 """Sessions per page if all of them are read."""
 
 SETTLE_SECONDS: Final = 1
-"""Seconds after which a second is complete: the API stores a request a little after its time stamp."""
+"""Time after which a second is complete: the API stores a request a little after its time stamp."""
 
 MAX_SETTLE_WAIT: Final = 3.0
 """Longest wait for the newest second to close."""
@@ -86,7 +86,7 @@ class SessionSlice:
 class SessionPager:
     """Reads the sessions that match a filter, inside the caller's scope, newest first.
 
-    It applies only the API's part of the filter, and a finding that the service is asked for.
+    It applies only the API's part of the filter, and a finding that only the service can confirm.
 
     Args:
         after: where an earlier page stopped.
@@ -203,7 +203,7 @@ class SessionPager:
             page = await self._page(offset)
             if offset == 0 or is_known(page):
                 return offset, page
-            # Double steps find a place soon that many deletions have moved.
+            # Doubled steps soon find a place that many deletions have moved.
             offset, step = max(0, offset - step), step * 2
 
     async def _page(self, offset: int) -> RequestPage:

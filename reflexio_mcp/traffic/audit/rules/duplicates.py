@@ -1,4 +1,4 @@
-"""`duplicate`: content that is stored again."""
+"""Finds content that is stored again."""
 
 import hashlib
 import itertools
@@ -118,7 +118,7 @@ def _within_minutes(said: Sequence[_Said]) -> dict[str, StoredRequest]:
 def _grown(
     items: Sequence[RequestWithInteractions], begun: Sequence[Sequence[tuple[int, int]]]
 ) -> dict[str, StoredRequest]:
-    """Requests whose interactions all begin a later request of the session."""
+    """Return requests whose interactions are all repeated at the beginning of a later request."""
     goes: dict[str, StoredRequest] = {}
     whole: dict[int, StoredRequest] = {}
     for item, beginnings in zip(items, begun, strict=True):
@@ -135,7 +135,7 @@ def _grown(
 
 
 def _again(sessions: Sequence[Sequence[_Said]]) -> dict[str, StoredRequest]:
-    """Requests of a user that repeat as a run of three, or as a whole session of two."""
+    """Return requests of a user that repeat three requests in a row, or a whole session of two."""
     ordered = sorted(sessions, key=lambda said: said[0].arrival)
     goes: dict[str, StoredRequest] = {}
     places: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
@@ -163,7 +163,7 @@ def _again(sessions: Sequence[Sequence[_Said]]) -> dict[str, StoredRequest]:
 
 
 def _same(ordered: Sequence[Sequence[_Said]], first: tuple[int, int], again: tuple[int, int]) -> int:
-    """How many requests in a row are equal at two places, without overlap."""
+    """Count the requests in a row that are equal at two places, without overlap."""
     (one, start), (other, behind) = first, again
     end = behind if one == other else len(ordered[one])
     pairs = zip(ordered[one][start:end], ordered[other][behind:], strict=False)
@@ -171,7 +171,7 @@ def _same(ordered: Sequence[Sequence[_Said]], first: tuple[int, int], again: tup
 
 
 def _beginnings(item: RequestWithInteractions) -> list[tuple[int, int]]:
-    """Digest and length of each beginning of a request: no interaction, the first, the first two, up to all."""
+    """Return digest and length of each beginning of a request: no interaction, the first, the first two, up to all."""
     running, chars = hashlib.blake2b(digest_size=8), 0
     found = [(0, 0)]
     for turn in item.interactions:

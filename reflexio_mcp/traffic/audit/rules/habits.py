@@ -218,7 +218,7 @@ class SharedSession(Rule):
 
 
 class UnclearMetadata(Rule):
-    """No source, an id or a time in the source, or one version for everything."""
+    """Requests without a source or with an id or a time in it, and one version for all requests."""
 
     name = "unclear-metadata"
     severity = "low"

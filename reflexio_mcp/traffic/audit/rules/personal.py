@@ -8,8 +8,6 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-__all__ = ["personal_in"]
-
 READ_CHARS: Final = 1_000_000
 CANDIDATES: Final = 500
 

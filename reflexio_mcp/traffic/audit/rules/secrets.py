@@ -27,7 +27,7 @@ __all__ = [
 
 MISSING: Final = (
     "keys are not looked for by the formats of their vendors: the package kingfisher-secret-scanner does not run on "
-    "this platform; passwords, and keys beside their names, are"
+    "this platform; passwords and keys with a name before them are still looked for"
 )
 FORMATS: Final = Path(__file__).with_name("secret_formats.yml")
 
