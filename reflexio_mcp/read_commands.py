@@ -19,15 +19,16 @@ from rich.text import Text
 from reflexio_mcp.backend import open_scope, open_state, place_of
 from reflexio_mcp.render.deletion import WHY, counts
 from reflexio_mcp.render.reading import exported
-from reflexio_mcp.results.archive import Exported, Manifest
 from reflexio_mcp.results.audit import Call, Count, FindingRow, Found, Place
 from reflexio_mcp.results.base import Result, Room, Row, structured
 from reflexio_mcp.results.deletion import Counts, Example, Excepted, Part, PastDeletion
 from reflexio_mcp.results.reading import (
+    Exported,
     InteractionRow,
     LearningPage,
     LearningRow,
     Looked,
+    Manifest,
     RequestPage,
     RequestRow,
     SessionPage,

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from reflexio_mcp.render.blocks import counted, fenced, indented, lines, moment, more, row, sentence
-from reflexio_mcp.results.archive import Exported
 from reflexio_mcp.results.reading import (
+    Exported,
     Gap,
     InteractionRow,
     LearningPage,

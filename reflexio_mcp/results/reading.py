@@ -1,4 +1,4 @@
-"""Results of the reading tools: sessions, requests and learnings."""
+"""Results of the reading tools: sessions, requests, learnings and exports."""
 
 import json
 import re
@@ -13,6 +13,7 @@ from reflexio_mcp.results.base import Moment, Result, Row, at, beginning, clip, 
 __all__ = [
     "ExplorerData",
     "ExplorerState",
+    "Exported",
     "FromRequest",
     "Gap",
     "InteractionRow",
@@ -20,6 +21,7 @@ __all__ = [
     "LearningPage",
     "LearningRow",
     "Looked",
+    "Manifest",
     "Matched",
     "OneRequest",
     "RequestPage",
@@ -366,3 +368,26 @@ class ExplorerData(Result):
     plan: dict[str, Any] | None = None
     requests: list[dict[str, Any]] = []
     looked_up: int = 0
+
+
+class Manifest(Row):
+    """What an archive contains, or would contain: its file `manifest.json`."""
+
+    made_at: Moment
+    backend: str
+    filter: str
+    secrets: str
+    counts: dict[str, int]
+    period: list[Moment] = []
+    sha256: dict[str, str] = {}
+    unreadable: list[Gap] = []
+    left_out: list[str] = []
+
+
+class Exported(Result):
+    """The plan of an export, or where its archive is."""
+
+    archive: Manifest
+    file: str = ""
+    link: str = ""
+    next: str = ""

@@ -8,9 +8,8 @@ from pydantic.json_schema import SkipJsonSchema
 
 from reflexio_mcp.backend import default_store
 from reflexio_mcp.render import reading as text
-from reflexio_mcp.results.archive import Exported
 from reflexio_mcp.results.audit import AuditResult
-from reflexio_mcp.results.reading import OneRequest, RequestPage, SessionPage
+from reflexio_mcp.results.reading import Exported, OneRequest, RequestPage, SessionPage
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import (
     DOWNLOADS_PATH,

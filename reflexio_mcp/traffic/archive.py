@@ -22,9 +22,9 @@ from pydantic import BaseModel
 from reflexio_mcp import private_files
 from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.results.archive import Manifest
 from reflexio_mcp.results.base import at
 from reflexio_mcp.results.deletion import Restored
+from reflexio_mcp.results.reading import Manifest
 from reflexio_mcp.traffic.deletion.restore import Restoring
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
 from reflexio_mcp.traffic.learnings.find import learnings_of_user

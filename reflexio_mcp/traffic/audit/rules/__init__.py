@@ -10,8 +10,8 @@ from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session, Severity
 from reflexio_mcp.traffic.audit.rules.content import PersonalData, PlantedInstructions, Secret
 from reflexio_mcp.traffic.audit.rules.duplicates import Duplicate
-from reflexio_mcp.traffic.audit.rules.expired import Expired
 from reflexio_mcp.traffic.audit.rules.habits import (
+    Expired,
     SharedSession,
     SplitConversation,
     TemporarySession,

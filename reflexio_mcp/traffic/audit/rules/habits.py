@@ -1,4 +1,4 @@
-"""Rules about names and counts, from Reflexio's guide."""
+"""Rules about names and counts, from Reflexio's guide, and about the age that the policy sets."""
 
 import re
 from collections import Counter
@@ -8,8 +8,16 @@ from typing import Final
 from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session
+from reflexio_mcp.traffic.policy import current_policy
 
-__all__ = ["SharedSession", "SplitConversation", "TemporarySession", "TestTraffic", "UnclearMetadata"]
+__all__ = [
+    "Expired",
+    "SharedSession",
+    "SplitConversation",
+    "TemporarySession",
+    "TestTraffic",
+    "UnclearMetadata",
+]
 
 NAME_CHARS: Final = 200
 DAY: Final = 86_400
@@ -301,3 +309,23 @@ class SplitConversation(Rule):
 
 def _goes_on(item: RequestWithInteractions) -> bool:
     return bool(item.interactions) and _GOES_ON.match(item.interactions[0].content) is not None
+
+
+class Expired(Rule):
+    """Requests that the operator's policy lets go after a time."""
+
+    name = "expired"
+    severity = "medium"
+    why = "The operator's policy says that these must go."
+    advice = "reflexio-mcp delete --finding expired --yes in a timer does it regularly."
+    offers = "delete"
+
+    @classmethod
+    def applies(cls) -> bool:
+        return bool(current_policy().expire)
+
+    def look(self, session: Session) -> Iterator[Finding]:
+        policy = current_policy()
+        for item in session.requests:
+            if expiry := policy.expired(item.request, self.now):
+                yield Finding(self.name, item.request, expiry.describe())
