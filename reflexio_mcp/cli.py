@@ -380,8 +380,8 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                     nargs="?",
                     const="",
                     metavar="CHAIN",
-                    help="check that no line was changed or is missing, not even that of CHAIN, the value that a "
-                    "receipt notes",
+                    help="check that no line was changed or is missing, including the line with CHAIN, a value "
+                    "from a receipt",
                 )
             ],
         ),
@@ -427,7 +427,9 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             _later("delete_command", "run_correct"),
             'reflexio-mcp correct profile:b7c1 "Lives at 5 Elm Road" --user-id ada',
             (
-                _argument("learning_id", metavar="LEARNING_ID", help="as `learned` shows it"),
+                _argument(
+                    "learning_id", metavar="LEARNING_ID", help="id of the learning, as `learned` shows it"
+                ),
                 _argument("content", metavar="TEXT", help="the whole new text"),
                 _filter(user_id="the user whose learning it is"),
                 _switch("--erase", "keep no copy of the old text, and remove earlier ones"),
@@ -443,9 +445,12 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             _later("delete_command", "run_receipt"),
             "reflexio-mcp receipt 3 --output ada          writes ada.json and ada.html",
             (
-                _argument("deletion", type=whole_number, metavar="NUMBER", help="of the deletion"),
+                _argument("deletion", type=whole_number, metavar="NUMBER", help="number of the deletion"),
                 _argument(
-                    "--output", required=True, metavar="FILE", help="without an ending; never overwritten"
+                    "--output",
+                    required=True,
+                    metavar="FILE",
+                    help="name of both files, without an ending; they must not exist",
                 ),
             ),
             usage="NUMBER --output FILE ",
@@ -461,7 +466,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                     nargs="?",
                     type=whole_number,
                     metavar="NUMBER",
-                    help="of the deletion; if left out: list them",
+                    help="number of the deletion; if left out: list the deletions",
                 ),
                 _switch("--yes", "restore without asking"),
             ),

@@ -222,8 +222,8 @@ class Settings:
     policy: str = _Kind(_parse_path, "a file path")(
         "deletion",
         "",
-        "TOML file with what nobody may delete (hold) and what has to go after a time (expire). It is read again when "
-        "it changes.",
+        "TOML file that says what nobody may delete (hold) and what must be deleted after a time (expire). It is read "
+        "again when it changes.",
     )
     host: str = _text("http", "127.0.0.1", "Address that the HTTP server binds.")
     port: int = _number(int, 0, 65535)("http", 8765, "Port of the HTTP server.")
@@ -255,9 +255,9 @@ class Settings:
     oauth_client_id: str = _text(
         "http",
         "",
-        "With its secret: access tokens that are not JWTs are checked by asking the authorization server.",
+        "Client id with which the authorization server is asked about access tokens that are not JWTs.",
     )
-    oauth_client_secret: str = _text("http", "", "The secret of that client.", secret=True)
+    oauth_client_secret: str = _text("http", "", "Secret that belongs to the client id.", secret=True)
     state_keys: tuple[str, ...] = _Kind(
         _parse_keys, f"secrets of {STATE_KEY_BYTES} bytes or more, separated by commas"
     )(

@@ -277,12 +277,12 @@ def _named(request: Request) -> tuple[Client | None, str]:
         )
     typed = [option.flag for option in OPTIONS if option.name in request.flags]
     if request.every_user and "--user-id" in typed:
-        raise ConfigurationError("--every-user goes with no --user-id.")
+        raise ConfigurationError("--every-user cannot be combined with --user-id.")
     if request.remote is None:
         return client, ""
     if typed:
         raise ConfigurationError(
-            f"--remote goes with no {' and no '.join(typed)}: that is set where the shared server runs."
+            f"--remote cannot be combined with {' or '.join(typed)}: that is set where the shared server runs."
         )
     return client, _address(request.remote.strip())
 

@@ -78,7 +78,7 @@ def counts(size: Counts) -> str:
         f"{requests} with {interactions}" if requests and interactions else requests or interactions,
         counted(size.learnings, "learning") if size.learnings else "",
         counted(size.session_outcomes, "session outcome") if size.session_outcomes else "",
-        f"{size.only_in_copies:,} that only recovery copies hold" if size.only_in_copies else "",
+        f"{size.only_in_copies:,} that only recovery copies contain" if size.only_in_copies else "",
     ]
     return ", ".join(filter(None, parts)) or "nothing"
 
@@ -149,7 +149,7 @@ def restored(answer: Restored) -> str:
         return lines(past(answer.deletions) or "No deletion is on record.", answer.next)
     if answer.planned:
         return lines(
-            f"Nothing is restored yet. The recovery copy of deletion {answer.number} holds {counts(answer.planned)}:",
+            f"Nothing is restored yet. The copy of deletion {answer.number} contains {counts(answer.planned)}:",
             fenced([*map(_example, answer.examples), *_excepted(answer.not_restored)]),
             answer.remains,
             answer.next,

@@ -134,7 +134,7 @@ class ReflexioClient:
             page = models.RequestPage()
         found = [item for group in page.sessions for item in group.requests]
         if not found:
-            detail = "this request_id is taken, but whether by this request could not be read back"
+            detail = "this request_id is taken, perhaps by this request, which could not be read back"
             raise ConnectionLost(detail, correlation_id=taken.correlation_id)
         return not models.differences(body, found[0])
 

@@ -80,9 +80,9 @@ class Interaction(Sent):
         str, Field(max_length=api_limits.MAX_CONTENT_CHARS, description="the answer an expert would give")
     ] = ""
     tools_used: list[ToolUse] = []
-    citations: Annotated[list[Citation], Field(description="learnings this turn cites")] = []
+    citations: Annotated[list[Citation], Field(description="learnings it cites")] = []
     retrieved_learnings: Annotated[
-        list[RetrievedLearning], Field(description="learnings retrieved for this turn")
+        list[RetrievedLearning], Field(description="learnings retrieved for it")
     ] = []
 
 

@@ -210,7 +210,7 @@ class Row(BaseModel):
 class Result(Row):
     """The result of a tool. Its values are safe to show: redacted, masked, cut, invisible characters escaped."""
 
-    notice: Annotated[str, Field(description="how to take what is stored, if some is shown")] = ""
+    notice: Annotated[str, Field(description="how to treat stored text, if any is shown")] = ""
     notes: Annotated[list[str], Field(description="what else there is to know")] = []
 
 

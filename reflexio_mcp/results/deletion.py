@@ -67,8 +67,8 @@ WAY_BACK: Final[dict[WayBackState, str]] = {
     "none": "No recovery copy is kept, because nothing was deleted.",
     "off": "This cannot be undone: no recovery copy is kept.",
     "erased": "This cannot be undone: no recovery copy is kept, and earlier copies of it are erased too.",
-    "unknown": "Earlier recovery copies may still hold some of it. Repeat the call with erase=true once the state can "
-    "be written again.",
+    "unknown": "Earlier recovery copies may still contain some of it. Repeat the call with erase=true once the state "
+    "can be written again.",
 }
 
 MOST_REASON: Final = 200
@@ -90,7 +90,7 @@ class Counts(Row):
     interactions: int = 0
     learnings: int = 0
     session_outcomes: int = 0
-    only_in_copies: Annotated[int, Field(description="what only recovery copies hold")] = 0
+    only_in_copies: Annotated[int, Field(description="what only recovery copies contain")] = 0
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(**{name: getattr(self, name) + getattr(other, name) for name in Counts.model_fields})
@@ -107,7 +107,7 @@ class Example(Row):
     """One of the first items that a plan shows."""
 
     id: str
-    user_id: Annotated[str, Field(description="left out if all of a plan is of one user")] = ""
+    user_id: Annotated[str, Field(description="left out if the plan has one user")] = ""
     created_at: Moment | None = None
     first_words: str = ""
 
@@ -143,9 +143,9 @@ class Plan(Row):
     examples: list[Example] = []
     not_found: list[str] = []
     not_found_count: int = 0
-    remains: Annotated[list[str], Field(description="what stays, and what is not known")] = []
+    remains: Annotated[list[str], Field(description="what is left, and what is not known")] = []
     way_back: WayBack | None = None
-    confirm: Annotated[str, Field(description="the code that the next call brings")] = ""
+    confirm: Annotated[str, Field(description="the code for the next call")] = ""
     number: Annotated[int, Field(description="of the scheduled deletion")] = 0
     next: str = ""
 

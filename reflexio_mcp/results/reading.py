@@ -196,9 +196,7 @@ class RequestRow(Row):
         int | None, Field(description="left out if all of them are listed below")
     ] = None
     first_words: str = ""
-    matched: Annotated[Matched | None, Field(description="what has the words of contains, if not a text")] = (
-        None
-    )
+    matched: Annotated[Matched | None, Field(description="where contains matched, if not in a text")] = None
     found: Annotated[str, Field(description="the words and what is around them")] = ""
     fingerprint: Annotated[str, Field(description="of the content, if content is hidden")] = ""
     characters: Annotated[int | None, Field(description="of text, if content is hidden")] = None
@@ -296,7 +294,9 @@ class LearningRow(Row):
     from_requests: list[FromRequest] = []
     more_requests: int = 0
     said_in: Annotated[list[str], Field(description="requests with the words that it quotes")] = []
-    interactions_deleted: Annotated[int, Field(description="it came from, and not stored any more")] = 0
+    interactions_deleted: Annotated[
+        int, Field(description="that it came from and that are not stored any more")
+    ] = 0
     interactions_not_looked_up: int = 0
     last_request: Annotated[str, Field(description="the request it names, if it lists no interactions")] = ""
 
@@ -311,7 +311,7 @@ class LearningPage(Result):
     learnings: list[LearningRow]
     users_not_read: int = 0
     unlinked: Annotated[int, Field(description="learnings that do not say what they came from")] = 0
-    learning: Annotated[Learning | None, Field(description="where the learning of the request stands")] = None
+    learning: Annotated[Learning | None, Field(description="the state of learning from the request")] = None
     unreadable: list[Gap] = []
     cursor: str | None = None
 

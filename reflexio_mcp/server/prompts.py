@@ -24,7 +24,8 @@ CONSENT: Final = {
     "ask": "A deletion asks me in a form.",
     "preview": "A deletion shows a plan: show it to me and wait for my yes before you call again with its confirm "
     "code.",
-    "off": "Deletions run at once here and show no plan: before each, tell me what would go and wait for my yes.",
+    "off": "Deletions run at once here and show no plan: before each, tell me what would be deleted and wait for my "
+    "yes.",
 }
 """Words about deletions, by `REFLEXIO_MCP_CONFIRM`."""
 
@@ -122,10 +123,10 @@ PROMPTS: Final = (
     TaskPrompt(
         "review_user_traffic",
         "Review a user's traffic",
-        "What is stored about one user and what should go.",
+        "What is stored about one user and what should be deleted.",
         {"user_id": "the user's id"},
         "Review a user's traffic. First [list_sessions user_id], then [audit_traffic user_id]{learning}. Tell me how "
-        "much there is, from when, what it is about, and what should go; delete nothing. {data}",
+        "much there is, from when, what it is about, and what should be deleted; delete nothing. {data}",
         required="user_id",
         learning=", then list_learnings for what was learned",
     ),

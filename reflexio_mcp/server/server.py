@@ -51,7 +51,7 @@ INSTRUCTIONS: Final = (
 DELETIONS: Final = {
     "auto": "A deletion asks the person in a form or shows a plan: show them the plan and act only after their yes, "
     "even if the request was clear. ",
-    "ask": "A deletion asks the person in a form; where the client shows none, nothing is deleted. ",
+    "ask": "A deletion asks the person in a form; if the client has no forms, nothing is deleted. ",
     "preview": "A deletion shows a plan first: show it to the person and act only after their yes, even if the request "
     "was clear. ",
     "off": "A deletion runs at once and shows no plan: for a few, a clear request is enough; before more, list them "

@@ -190,7 +190,7 @@ def checked(tool: Tool, arguments: dict[str, Any], scope: Scope) -> dict[str, An
         elif isinstance(value, str) and (value or needed) and is_blank(value):
             wrong[name] = "must not be blank"
             if not needed:
-                advice.append("Leave it out to select nothing by it.")
+                advice.append("Leave it out if it should not select anything.")
     if tool.annotations and (tool.annotations.read_only_hint or tool.annotations.destructive_hint):
         given |= {name: _as_stored(scope, given[name]) for name in IDS if name in given}
     if scope.user_id and not given.get("user_id") and "user_id" in tool.fn_metadata.arg_model.model_fields:

@@ -39,7 +39,9 @@ InteractionIds = Annotated[
     list[Annotated[int, BeforeValidator(parameters.no_switch)]],
     Field(min_length=1, description="only these interactions, as get_request shows them"),
 ]
-Everything = Annotated[bool, Field(description="needed without user, session, source, version or time")]
+Everything = Annotated[
+    bool, Field(description="required if no user, session, source, version or time is given")
+]
 IncludeLearned = Annotated[
     bool,
     Field(description="also what was learned from it; with erase and only a user: all of that user's data"),
@@ -122,7 +124,7 @@ async def prepare_set(
     target: Target
     if request_ids is not NOT_GIVEN:
         if everything or wanted.narrows:
-            raise InvalidInput("request_ids", "goes with user_id and no other filter. Nothing was deleted.")
+            raise InvalidInput("request_ids", "can be combined with user_id alone. Nothing was deleted.")
         target = Requests.of(scope, request_ids, wanted.user_id)
     elif not named and not everything:
         raise InvalidInput("The filter", NAMES_NOTHING)
@@ -201,8 +203,8 @@ def _client_of(call: Call) -> str:
 
 LISTED: Final = "Call again with deletion=NUMBER to see what that would put back."
 SHOWN: Final = "To restore it, call again with the same arguments and confirm={code}"
-WRONG_CODE: Final = "confirm does not fit: it is too old, or the recovery copy or the arguments are others."
-NO_DELETION: Final = "goes with deletion; nothing was restored. restore_requests alone lists the deletions."
+WRONG_CODE: Final = "confirm does not fit: it is too old, or the recovery copy or the arguments have changed."
+NO_DELETION: Final = "needs deletion; nothing was restored. restore_requests alone lists the deletions."
 
 
 async def restore_requests(
@@ -210,7 +212,7 @@ async def restore_requests(
     deletion: Annotated[
         int,
         BeforeValidator(parameters.no_switch),
-        Field(ge=0, description="its number, from the receipt; left out: lists them"),
+        Field(ge=0, description="number from the receipt; left out: lists deletions"),
     ] = 0,
     request_ids: Annotated[list[str], Field(min_length=1, description="only these")] = NOT_GIVEN,
     evaluation_only: Annotated[bool, Field(description="never learn from it again")] = False,
@@ -266,7 +268,7 @@ SPECS = (
     ToolSpec(
         restore_requests,
         "Restore deleted requests",
-        "Undo a deletion: list what can be restored, see it, and store it again, what was learned included.",
+        "Undo a deletion: list what can be restored, see it, and store it again, with what was learned.",
         needs=Need(
             lambda settings: settings.recovery_days > 0, "recovery copies (REFLEXIO_MCP_RECOVERY_DAYS)"
         ),

@@ -36,7 +36,9 @@ async def asked_selection(
     """
     wanted = replace(asked, contains="")
     if request_id and wanted.narrows:
-        raise InvalidInput("request_id", "goes with user_id and contains alone; leave the other filters out.")
+        raise InvalidInput(
+            "request_id", "can be combined with user_id and contains alone; leave the other filters out."
+        )
     return Selection(wanted.user_id, (), request_id, wanted, contains)
 
 
@@ -61,7 +63,7 @@ async def list_learnings(
 LearningIds = Annotated[
     list[str], Field(min_length=1, description="as list_learnings shows them; with user_id")
 ]
-AllOfThem = Annotated[bool, Field(description="needed without ids, user or filter")]
+AllOfThem = Annotated[bool, Field(description="required if no ids, user or filter is given")]
 
 NAMES_NOTHING = (
     "must name learning_ids, a user, a request, a session or another filter; nothing was deleted. everything=true "

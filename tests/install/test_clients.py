@@ -171,8 +171,8 @@ def test_what_cannot_be_done_is_said_with_the_way_to_do_it(
         (["cursor"], 1, "Cursor was not found"),
         (["emacs"], 2, ", ".join(NAMED)),
         (["claude-desktop", "--remote", URL], 1, f"add {URL} in the app"),
-        (["cursor", "--remote", URL, "--read-only"], 2, "--remote goes with no --read-only"),
-        (["cursor", "--every-user", "--user-id", "ada"], 2, "--every-user goes with no --user-id"),
+        (["cursor", "--remote", URL, "--read-only"], 2, "--remote cannot be combined with --read-only"),
+        (["cursor", "--every-user", "--user-id", "ada"], 2, "--every-user cannot be combined with --user-id"),
     ):
         assert main(["install", *words]) == code
         assert said in capsys.readouterr().err

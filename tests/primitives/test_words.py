@@ -81,7 +81,7 @@ async def test_where_nobody_is_asked_nothing_promises_a_plan() -> None:
         for said in ("would go first", "confirm code", "in a form"):
             assert said not in promised
         assert "for a few, a clear request is enough" in text
-        assert "tell me what would go and wait for my yes" in text
+        assert "tell me what would be deleted and wait for my yes" in text
 
 
 @pytest.mark.parametrize("confirm", [one for one in POLICIES if one != "off"])
