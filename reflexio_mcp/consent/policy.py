@@ -139,5 +139,5 @@ def _shown(codes: CodeMaker, planned: Planned, mode: Mode, wrong: Misfit | None,
 
 
 def _in_words(sentence: str, planned: Planned) -> str:
-    done = "deleted" if planned.plan.change is None else "changed"
+    done = "changed" if planned.target.text else "deleted"
     return sentence.format(noun=planned.target.noun, done=done)

@@ -10,7 +10,6 @@ from mcp.server.mcpserver.resolve import Resolve
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
-from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from reflexio_mcp.rest.api_limits import is_blank
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MASKED",
+    "NOT_GIVEN",
     "SAID",
     "AgentVersion",
     "AskedFilter",
@@ -239,6 +239,9 @@ def no_switch(value: object) -> object:
     return value
 
 
+NOT_GIVEN: Final[Any] = None
+"""Default of an argument that narrows a deletion. An empty list, or a text such as "null", is refused."""
+
 UserId = Annotated[str, Field()]
 SessionId = Annotated[str, Field()]
 Source = Annotated[str, Field()]
@@ -254,8 +257,7 @@ Contains = Annotated[
 # The values are not listed: audits return them, and a wrong value is answered with the list.
 Finding = Annotated[str, Field(description="a rule of audit_traffic")]
 EvaluationOnly = Annotated[
-    bool | SkipJsonSchema[None],
-    Field(description="true: only requests that are never learned from; false: only others"),
+    bool, Field(description="true: only requests that are never learned from; false: only others")
 ]
 Limit = Annotated[int, Field(ge=1, le=100), BeforeValidator(no_switch)]
 Cursor = Annotated[str, Field(description="from the page before")]
@@ -279,7 +281,7 @@ async def asked_filter(
     end_time: EndTime = "",
     contains: Contains = "",
     finding: Finding = "",
-    evaluation_only: EvaluationOnly = None,
+    evaluation_only: EvaluationOnly = NOT_GIVEN,
 ) -> TrafficFilter:
     """Make the filter from the arguments of a tool. Raises `InvalidInput`."""
     scope = scope_of(call)

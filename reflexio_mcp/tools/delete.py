@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import replace
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import anyio
 from mcp.server.elicitation import ElicitationResult
@@ -17,6 +17,7 @@ from reflexio_mcp.results.base import NOTICE, visible
 from reflexio_mcp.results.deletion import Deletion, Receipt, Restored
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of
+from reflexio_mcp.toolkit.parameters import NOT_GIVEN
 from reflexio_mcp.toolkit.spec import Need, ToolSpec
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
 from reflexio_mcp.traffic.deletion.jobs import last_deletions
@@ -26,10 +27,6 @@ from reflexio_mcp.traffic.deletion.targets import Filtered, Interactions, Reques
 from reflexio_mcp.traffic.errors import InvalidInput, Unreadable, refusing
 from reflexio_mcp.traffic.reading.filters import EXPIRED, TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import require_id, untold
-
-NOT_GIVEN: Final[Any] = None
-"""Default of a list that narrows a deletion. An empty list, or a text such as "null", is refused."""
-
 
 RequestIds = Annotated[
     list[str],
@@ -118,7 +115,9 @@ async def prepare_set(
 ) -> Prepared:
     scope = scope_of(call)
     # The scope's own user is not the caller's choice, so naming it alone narrows nothing.
-    narrows = wanted.finding == EXPIRED or replace(wanted, contains="", finding="").narrows
+    # Some clients fill in false for every switch, so evaluation_only=false alone is no choice either.
+    chosen = replace(wanted, contains="", finding="", evaluation_only=wanted.evaluation_only or None)
+    narrows = wanted.finding == EXPIRED or chosen.narrows
     named = narrows or (wanted.user_id and not scope.user_id)
     whole = wanted.user_id and not wanted.narrows
     target: Target

@@ -14,8 +14,9 @@ from reflexio_mcp.results.deletion import Deletion
 from reflexio_mcp.results.reading import LearningPage
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of
+from reflexio_mcp.toolkit.parameters import NOT_GIVEN
 from reflexio_mcp.toolkit.spec import LEARNS, ToolSpec
-from reflexio_mcp.tools.delete import NOT_GIVEN, finish
+from reflexio_mcp.tools.delete import finish
 from reflexio_mcp.traffic.deletion.plan import Options
 from reflexio_mcp.traffic.deletion.targets import Correction, Learnings
 from reflexio_mcp.traffic.errors import InvalidInput
@@ -83,8 +84,9 @@ async def prepare_learnings(
     scope = scope_of(call)
     ids = () if learning_ids is NOT_GIVEN else tuple(learning_ids)
     selection = replace(asked, user_id=scope.user(asked.user_id), learning_ids=ids)
-    # A finding alone would select everybody's traffic.
-    named = ids or selection.request_id or selection.words or replace(asked.wanted, finding="").narrows
+    # A finding alone, or a switch that a client filled in, would select everybody's traffic.
+    chosen = replace(asked.wanted, finding="", evaluation_only=asked.wanted.evaluation_only or None)
+    named = ids or selection.request_id or selection.words or chosen.narrows
     # The scope's user is not the caller's choice, so naming it narrows nothing.
     if not named and not everything and (scope.user_id or not selection.user_id):
         raise InvalidInput("delete_learnings", NAMES_NOTHING)

@@ -10,7 +10,7 @@ __all__ = ["ACCEPTED", "iso", "lacks_zone", "parse_time"]
 
 ACCEPTED: Final = "ISO 8601 (2026-11-24T10:00:00Z, or 2026-11-24) or an age (30m, 24h, 7d, 2w)"
 
-_AGE = re.compile(r"(\d{1,6})\s*([smhdw])")
+_AGE = re.compile(r"(\d{1,6})\s*([smhdwSHDW])")  # 6M may mean months
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -25,8 +25,8 @@ def parse_time(field: str, text: str, *, now: float, end: bool = False) -> int:
         InvalidInput: not a point in time between the years 1970 and 9999.
     """
     text = text.strip()
-    if age := _AGE.fullmatch(text.lower()):
-        return max(0, int(now) - int(age[1]) * _UNITS[age[2]])
+    if age := _AGE.fullmatch(text):
+        return max(0, int(now) - int(age[1]) * _UNITS[age[2].lower()])
     try:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:

@@ -15,6 +15,8 @@ LISTS = [
     ("delete_request", {"request_id": "r1"}, "interaction_ids"),
     ("delete_learnings", {"user_id": "ada"}, "learning_ids"),
     ("restore_requests", {"deletion": 1}, "request_ids"),
+    ("delete_requests", {"user_id": "ada"}, "evaluation_only"),
+    ("delete_learnings", {"user_id": "ada"}, "evaluation_only"),
 ]
 WORDS = [
     ("delete_requests", {"user_id": "ada"}, name)
@@ -29,7 +31,7 @@ WORDS += [
 @pytest.mark.parametrize(
     ("tool", "arguments", "name"), LISTS, ids=lambda one: one if isinstance(one, str) else ""
 )
-async def test_no_spelling_of_nothing_widens_what_a_list_narrows(
+async def test_no_spelling_of_nothing_widens_what_a_list_or_a_switch_narrows(
     world: World, tool: str, arguments: dict[str, Any], name: str
 ) -> None:
     await world.put("r1", source="ide")
@@ -70,9 +72,11 @@ async def test_a_switch_is_no_number(world: World) -> None:
 async def test_a_deletion_of_everything_has_to_be_asked_for(world: World) -> None:
     await world.put("r1")
     async with world.connect(CONFIRM="off") as caller:
-        for arguments in ({}, {"contains": "words"}, {"finding": "duplicate"}):
+        # Some clients fill in false for every switch.
+        for arguments in ({}, {"contains": "words"}, {"finding": "duplicate"}, {"evaluation_only": False}):
             said = await caller.refused("delete_requests", **arguments)
             assert "nothing was deleted" in said.lower()
+        await caller.refused("delete_learnings", evaluation_only=False)
         await caller.refused("delete_requests", request_ids=["r1"], source="ide")
         await caller.refused("delete_requests", request_ids=["r1"], everything=True)
     assert await world.ids() == {"r1"}

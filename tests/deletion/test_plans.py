@@ -37,7 +37,10 @@ async def test_ids_that_are_not_stored_are_named_and_so_is_how_to_find_ids(world
         plan = await caller.plan("delete_requests", request_ids=["r1", "gone"])
         assert (plan["goes"]["requests"], plan["not_found"], plan["not_found_count"]) == (1, ["gone"], 1)
         nothing = await caller.plan("delete_request", request_id="R1")
+        nobody = await caller.result("delete_requests", user_id="nobody")
     assert nothing["status"] == "not_found"
+    assert "way_back" not in nothing
+    assert "recovery copy" not in text_of(nobody)
     assert "confirm" not in nothing
     assert (
         nothing["next"]

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reflexio_mcp.results.base import Room
+from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading import listing
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_requests, list_sessions
@@ -276,6 +277,11 @@ async def test_the_longest_sessions_come_first_when_asked() -> None:
         assert page.total == 5
         assert page.notes == ["All 5 were compared by their characters of text; these are the longest."]
         assert page.cursor is None
+        newest = await list_sessions(place.scope, TrafficFilter(), limit=3)
+        with pytest.raises(InvalidInput, match="cursor does not go with order=longest"):
+            await list_sessions(
+                place.scope, TrafficFilter(), limit=2, cursor=newest.cursor or "", order="longest"
+            )
 
 
 @pytest.mark.anyio

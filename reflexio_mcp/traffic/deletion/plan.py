@@ -228,7 +228,7 @@ async def make_plan(
     if len({one.user_id for one in items}) == 1:
         shown = [one.model_copy(update={"user_id": ""}) for one in shown]
     secret = "secret" in wanted.finding or any("[redacted" in one.first_words for one in shown)
-    if days and (secret or (wanted.user_id and not wanted.narrows)):
+    if days and items and (secret or (wanted.user_id and not wanted.narrows)):
         remains.append(PREFER_ERASE.format(what="a secret" if secret else "a person's data", days=days))
     items += taught
     times = [one.created_at for one in items[:size] if one.created_at]
@@ -248,7 +248,9 @@ async def make_plan(
         way_back=way_back(
             "erased" if options.erase else kept_form(scope, change) if days else "off",
             kept=f"for {days:,} day{'s' * (days != 1)}",
-        ),
+        )
+        if items
+        else None,
     )
     try:
         with refusing(NOT_COUNTED):

@@ -138,4 +138,5 @@ def _values(wanted: TrafficFilter) -> list[Any]:
 
 def question_of(asked: TrafficFilter) -> list[Any]:
     # An age gives another second on each call, and the cursor has the resolved times.
-    return _values(replace(asked, start=None, end=None))
+    times = [asked.start is not None, asked.end is not None]
+    return _values(replace(asked, start=None, end=None)) + times

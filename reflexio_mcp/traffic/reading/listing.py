@@ -88,6 +88,8 @@ async def list_sessions(
         order: `longest` is one page, without a cursor.
     """
     if order == "longest":
+        if cursor:
+            raise InvalidInput("cursor", "does not go with order=longest, which is one page; leave one out.")
         limit = min(limit, MOST_LONGEST)
     walk = _Walk(scope, "sessions", asked, cursor, detail, limit)
     rows: list[SessionRow] = []
