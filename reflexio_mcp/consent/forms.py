@@ -65,16 +65,12 @@ class Yes(Reply):
 
 
 class Correct(Reply):
-    """An explicit yes to a correction."""
-
     change: bool = Field(
         default=False, strict=True, title="Change", description="Yes changes it. No keeps the old text."
     )
 
 
 class Number(Reply):
-    """The number of items, typed."""
-
     # Strict: otherwise a yes would be 1.
     number: int = Field(strict=True, title="Number", description="Type the number that the question names.")
 
@@ -86,7 +82,6 @@ def form_of(question: Question, *, changes: bool = False) -> type[Reply]:
 
 
 def _can_ask(call: Context[Any, Any]) -> bool:
-    """Whether this client can show a form on this connection."""
     declared = call.client_capabilities
     forms = declared.elicitation if declared else None
     revision = call.protocol_version or ""

@@ -64,8 +64,8 @@ class Verdict:
 
     Args:
         mode: the mode of consent that decided.
-        status: why not; empty if it may.
-        plan: what is shown then.
+        status: why the plan is not carried out; empty if it is.
+        plan: the plan to show then.
         code: the accepted plan code.
     """
 

@@ -175,7 +175,7 @@ class Copies:
         return [Row(*row) for row in rows]
 
     def _named(self, rows: Sequence[Row], names: Iterable[str]) -> tuple[list[Row], set[str]]:
-        """Return the rows with one of these names or fed by their interactions, and all marks of these names."""
+        """Return the rows with one of these names, the learnings from them, and all marks of these names."""
         wanted = self._marks(names)
         for row in rows:
             marks = row.names.split()

@@ -155,7 +155,7 @@ class PostgresqlDatabase(Database):
             self._kept.pop().close()
 
     def _begun(self) -> tuple[psycopg.Cursor[Any], float]:
-        """Begin a transaction on a kept connection; on a new one if the server has ended those meanwhile."""
+        """Begin a transaction on a kept connection, or on a new one if the server has ended the kept ones."""
         with contextlib.suppress(IndexError, psycopg.OperationalError):
             return _begun(self._kept.pop())
         self.close()

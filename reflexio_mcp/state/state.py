@@ -238,7 +238,7 @@ class State:
             counted: how many the hourly cap counts from now on.
             facts: content of the last log line.
             erase: names; `u:alice` means all copies of that user. Every matching copy is erased, whoever made it,
-                with the copied learnings that its interactions fed.
+                with the copied learnings from its interactions.
         """
         with self.database.transaction() as transaction:
             transaction.serialise("copies")

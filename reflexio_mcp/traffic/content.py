@@ -30,7 +30,6 @@ __all__ = [
 ]
 
 WORDS_CHARS: Final = 80
-"""Length of the first words of a text."""
 
 MARK_BYTES: Final = 12
 
@@ -86,7 +85,7 @@ TEXT_FIELDS: Final = (
 
 
 def every_text(turn: Interaction | StoredInteraction) -> Iterator[tuple[str, str]]:
-    """Yield every field and text of a turn in which a secret can be."""
+    """Yield every field and text of an interaction that can contain a secret."""
     for field in TEXT_FIELDS:
         if text := getattr(turn, field):
             yield field, text

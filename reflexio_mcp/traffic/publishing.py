@@ -39,11 +39,11 @@ REPEAT: Final = (
     "“already stored” then means that it had arrived."
 )
 NOT_LOOKED: Final = (
-    "may hold a key: {missing}. Under REFLEXIO_MCP_PUBLISH_SECRETS={policy} nothing is stored that was not "
+    "may contain a key: {missing}. Under REFLEXIO_MCP_PUBLISH_SECRETS={policy} nothing is stored that was not "
     "searched for keys. Run the server where that package runs, or with REFLEXIO_MCP_PUBLISH_SECRETS=warn."
 )
 HOLDS: Final = (
-    "holds what looks like a secret ({kind}), {why}. Nothing was stored; publish again without the secret."
+    "contains what looks like a secret ({kind}), {why}. Nothing was stored; publish again without the secret."
 )
 
 NAMES: Final = ("user_id", "session_id", "source", "agent_version", "request_id", "retrieval_experiment_id")
@@ -144,7 +144,7 @@ def _checked(scope: Scope, draft: PublishBody) -> PublishBody:
     if draft.evaluation_only and draft.force_extraction:
         raise InvalidInput(
             "force_extraction",
-            "cannot go with evaluation_only: such traffic teaches nothing. Nothing was sent.",
+            "cannot be combined with evaluation_only: nothing is learned from such requests. Nothing was sent.",
         )
     if bool(experiment) != bool(arm):
         missing = "retrieval_experiment_arm" if experiment else "retrieval_experiment_id"
@@ -176,7 +176,7 @@ def check_turns(turns: Sequence[Interaction]) -> None:
     learnings = sum(len(turn.retrieved_learnings) for turn in turns)
     if learnings > (most := api_limits.MAX_RETRIEVED_LEARNINGS):
         raise InvalidInput(
-            "interactions", f"carry {learnings:,} retrieved_learnings together; {most:,} at most."
+            "interactions", f"contain {learnings:,} retrieved_learnings together; {most:,} at most."
         )
 
 

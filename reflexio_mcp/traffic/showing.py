@@ -1,4 +1,4 @@
-"""Rows of stored requests and sessions: secrets and keys covered, masked, cut, invisible characters escaped.
+"""Makes rows of stored requests and sessions: secrets are covered, texts cut, invisible characters escaped.
 
 Rows with long texts are made in a worker thread, because looking for secrets takes time.
 """
@@ -32,7 +32,7 @@ EXCERPT_CHARS: Final = 400
 FOUND_WITHIN: Final = 2_000
 FOUND_BEFORE: Final = 25
 FOUND_BEHIND: Final = 45
-"""Where the words that were searched for are shown, and how much text before and after them."""
+"""How far a text is searched for the words of a filter, and how much text is shown before and after them."""
 
 RowT = TypeVar("RowT", RequestRow, SessionRow)
 
@@ -63,12 +63,7 @@ class Showing:
     async def session(
         self, session_id: str, not_matching: int, items: Sequence[RequestWithInteractions]
     ) -> SessionRow:
-        """Return the row of a session.
-
-        Args:
-            not_matching: how many of its requests do not match.
-            items: its matching requests, newest first.
-        """
+        """Return the row of a session. `items` are its matching requests, newest first."""
         [row] = await self._in_thread(items[-1:], lambda: [self._session(session_id, not_matching, items)])
         return row
 

@@ -154,7 +154,7 @@ async def test_what_cannot_be_redacted_is_not_stored(place: str, tmp_path: Path)
         result = await publish(client, [FIXED[place]])
         assert result.is_error
         assert f"interactions[0].{next(reversed(FIXED[place]))}" in text_of(result)
-        assert "holds what looks like a secret" in text_of(result)
+        assert "contains what looks like a secret" in text_of(result)
         assert "cannot be replaced there" in text_of(result)
         assert facts(await call(client, "list_requests"))["returned"] == 0
 
@@ -169,7 +169,7 @@ async def test_a_key_in_an_id_or_a_name_is_seen_too(name: str, tmp_path: Path) -
     async with connected(tmp_path / "none", REFLEXIO_MCP_PUBLISH_SECRETS="redact") as client:
         result = await client.call_tool("publish_interaction", given)
         assert result.is_error
-        assert f"{name} holds what looks like a secret" in text_of(result)
+        assert f"{name} contains what looks like a secret" in text_of(result)
         assert KEY not in text_of(result)
 
 

@@ -116,7 +116,7 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
     (
         "publish_interaction",
         {**GOOD, "evaluation_only": True, "force_extraction": True},
-        ["force_extraction cannot go with evaluation_only", "Nothing was sent."],
+        ["force_extraction cannot be combined with evaluation_only", "Nothing was sent."],
     ),
     ("publish_interaction", {**GOOD, "interactions": [{"content": "x" * 1_000_001}]}, ["1,000,000"]),
     ("delete_requests", {"request_ids": "r1"}, ["request_ids must be a list. Nothing"]),

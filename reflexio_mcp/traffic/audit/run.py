@@ -1,4 +1,4 @@
-"""One pass over a filter's traffic: numbers and findings."""
+"""Audits traffic in one pass: numbers and findings."""
 
 import time
 from collections import Counter
@@ -318,7 +318,7 @@ def _row(
 
 
 def _learning_rows(learned: LearnedChecks, offer: Offer) -> list[FindingRow]:
-    """Return the learnings of the user with the most of them: a call deletes those of one user."""
+    """Return the learnings of the user who has most of them: a call deletes only one user's learnings."""
     rows: list[FindingRow] = []
     for name, found in (("orphaned-learning", learned.orphaned), ("stale-learning", learned.stale)):
         if found:

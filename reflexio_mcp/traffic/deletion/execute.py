@@ -135,7 +135,6 @@ class _Act:
     """One running deletion.
 
     Args:
-        copied: whether a recovery copy was made.
         sent: ids in delete calls that took effect, or that may still do so.
         became: outcomes of planned ids that were not deleted.
         failure: what ended it early.
@@ -312,7 +311,7 @@ class _Act:
                 self.became.setdefault(one.id, became)
 
     async def close(self, taken: TakenBack) -> Receipt:
-        """Record the receipt, erase what has to be erased, and return the receipt."""
+        """Record the receipt and erase copies, in one step."""
         planned, target = self.planned, self.planned.target
         erases = planned.options.erase and self.failure is None and "held" not in self.became.values()
         if not erases:

@@ -49,7 +49,6 @@ class Item:
     unreadable: bool = False
 
     def held_by(self, policy: Policy) -> Hold | None:
-        """Return the hold that keeps it; `None` if it may be deleted."""
         return policy.held_by(self.user_id, self.session_id, self.source)
 
     @property
@@ -61,7 +60,6 @@ _LEARNINGS: Final[dict[str, Any]] = {"profile": UserProfile, "user_playbook": Us
 
 
 def item_of(stored: RequestWithInteractions, turn: StoredInteraction | None = None) -> Item:
-    """Return a request, or one interaction of it, as an item."""
     request, turns = stored.request, [turn] if turn else stored.interactions
     digest = hashlib.sha256()
     add_texts(digest, (f"{request.created_at} {request.arrival}", request.user_id, request.session_id))
@@ -100,7 +98,6 @@ def outcome_item(outcome: SessionOutcome) -> Item:
 
 
 def copied_item(copied: Copied) -> Item:
-    """Return an item that only a recovery copy contains."""
     content = opened(copied)
     item = learning_item(content) if isinstance(content, Learning) else item_of(content)
     return replace(item, only_in_copies=True)

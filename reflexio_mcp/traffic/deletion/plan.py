@@ -64,7 +64,6 @@ USERS_COUNTED: Final = 50
 """Maximum number of users whose learnings are counted if a plan keeps the learnings."""
 
 TEXT_CHARS: Final = 2_000
-"""Limit of the old and of the new text of a learning in a plan."""
 
 NOT_COUNTED: Final = (
     "Nothing was deleted: what is deleted in an hour cannot be counted ({why}). Ask the operator to {advice}."
@@ -95,7 +94,7 @@ SHARED: Final = (
 )
 UNLINKED: Final = "{number:,} learnings of these users do not say what they were learned from; they stay."
 USERS_LEFT: Final = "The learnings of {number:,} further users were not looked at."
-HELD: Final = "A hold of the operator keeps {number:,} of it ({why})."
+HELD: Final = "A hold of the operator keeps {number:,} of these items ({why})."
 SESSIONS_KEPT: Final = "Session outcomes and evaluations stay."
 
 
@@ -115,7 +114,6 @@ class Planned:
     Args:
         items: everything to delete, the newest first, and then the learnings from it.
         size: number of items; learnings count only if there is nothing else.
-        plan: what is shown.
         days: how long the recovery copy is kept; 0 for none.
         stays: sentences about what is not deleted.
         held: number of items that a hold keeps. They are not among the items.
@@ -273,7 +271,8 @@ def over_the_cap(number: int, error: records.CapReached) -> CapReached:
     following = (
         f"There is room for it in {wait} min; do not retry before."
         if number <= error.limit
-        else "Delete a smaller part, or ask the operator to raise REFLEXIO_MCP_DELETE_CAP (cap, for what expires)."
+        else "Delete a smaller part, or ask the operator to raise REFLEXIO_MCP_DELETE_CAP (the policy's cap for "
+        "expired requests)."
     )
     return CapReached(
         f"Nothing was deleted: this would delete or change {number:,} requests, interactions or learnings, and "
@@ -282,7 +281,7 @@ def over_the_cap(number: int, error: records.CapReached) -> CapReached:
 
 
 async def _learned(scope: Scope, sources: Mapping[str, Sources], options: Options) -> Learned | None:
-    """Read learnings. A failure stops only a deletion that includes learnings."""
+    """A failure stops only a deletion that includes learnings."""
     try:
         return await find_learned(
             scope, sources, most_users=None if options.include_learnings else USERS_COUNTED

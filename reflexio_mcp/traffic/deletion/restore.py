@@ -228,7 +228,7 @@ class Restoring:
                 self.back[key] = self.stored[key]
 
     async def _compared(self, requests: Mapping[str, RequestWithInteractions]) -> dict[str, Outcome]:
-        """Return under which ids something is stored, and whether it is the same."""
+        """Return the ids under which a request is stored, and whether it is the same request."""
         found: dict[str, Outcome] = {}
 
         async def take(items: list[RequestWithInteractions]) -> None:
@@ -252,7 +252,7 @@ class Restoring:
         async def take(items: list[RequestWithInteractions]) -> None:
             there.update(str(turn.interaction_id) for one in items for turn in one.interactions)
 
-        # The first name of a copy is that of the request.
+        # The first name of a copy names the request.
         await read_set(self.scope, list({one.names[0][2:]: None for one in single.values()}), take)
         return {key: "already_there" for key, one in single.items() if one.id in there}
 

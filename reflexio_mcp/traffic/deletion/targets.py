@@ -76,7 +76,7 @@ _NO_SOURCES: Final = Sources(frozenset(), frozenset())
 
 @dataclass
 class Selected:
-    """The selection of a target.
+    """The selected items, and what a plan says about them.
 
     Args:
         openings: the beginnings of the first items, by their ids.
@@ -95,7 +95,6 @@ class Selected:
     _newest: list[RequestWithInteractions] = field(default_factory=list[RequestWithInteractions])
 
     def add(self, requests: Sequence[RequestWithInteractions]) -> None:
-        """Add requests, and keep the beginnings of the newest."""
         self.items += map(item_of, requests)
         self._newest = nlargest(EXAMPLES, [*self._newest, *requests], key=place_of)
         self.openings = {one.request.request_id: opening(one, OPENING_CHARS) for one in self._newest}
@@ -337,7 +336,6 @@ class Correction(Target):
         return f"the text of {self.selection.learning_ids[0]} of user {self.selection.user_id}"
 
     async def read(self, scope: Scope) -> Learning | None:
-        """Read the learning; `None` if it is not stored."""
         return next(iter((await select_learnings(scope, self.selection)).learned.learnings), None)
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:

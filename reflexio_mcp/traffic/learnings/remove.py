@@ -29,7 +29,6 @@ ROUNDS: Final = 4
 """Number of attempts: a merge can restore a learning."""
 
 WAIT_SECONDS: Final = 60.0
-"""Longest wait for the end of learning."""
 
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 5.0
@@ -166,7 +165,6 @@ async def _wait(scope: Scope, users: Sequence[str], until: float, progress: Prog
 
 
 async def _is_learned_from(scope: Scope, user_id: str) -> bool:
-    """Whether learning from a user's requests is active."""
     newest = await _newest_learnable(scope, user_id)
     if newest is None:
         # Reflexio drops extractions from deleted requests.
@@ -179,7 +177,6 @@ async def _is_learned_from(scope: Scope, user_id: str) -> bool:
 
 
 async def _newest_learnable(scope: Scope, user_id: str) -> RequestWithInteractions | None:
-    """Return the user's newest request that can be learned from."""
     pager = SessionPager(scope, TrafficFilter(user_id=user_id), batch=SESSIONS_AT_ONCE)
     best: RequestWithInteractions | None = None
     async with aclosing(pager.slices()) as slices:

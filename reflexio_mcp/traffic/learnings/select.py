@@ -98,7 +98,7 @@ async def select_learnings(scope: Scope, selection: Selection) -> Selected:
     """Find the selected learnings.
 
     Raises:
-        InvalidInput: it selects by nothing, or by ids without a user.
+        InvalidInput: the selection is empty, or names ids without a user.
         NotStored: the request is not stored, or not visible to this caller.
         Unreadable: the service fails to return the request.
     """
@@ -122,7 +122,7 @@ async def _by_ids(scope: Scope, user_id: str, selection: Selection) -> Selected:
     if not user_id:
         raise InvalidInput("user_id", "is needed with ids of learnings: whose they are; nothing was done.")
     if selection.by_requests or selection.words:
-        raise InvalidInput("learning_ids", "cannot go with a filter; give one of them.")
+        raise InvalidInput("learning_ids", "cannot be combined with a filter; give one of them.")
     wanted = dict.fromkeys(require_id("learning_ids", one) for one in selection.learning_ids)
     # The API deletes any id, so only this user's learnings are selected.
     found = unselected([one for one in await learnings_of_user(scope, user_id) if one.learning_id in wanted])

@@ -246,7 +246,7 @@ class TrafficFilter:
 
     @property
     def looks_inside(self) -> bool:
-        """Whether a part of it is applied here, not by the API."""
+        """Whether a part of the filter is applied here, not by the API."""
         return bool(self.agent_version or self.contains or self.finding or self.evaluation_only is not None)
 
     @property
@@ -256,7 +256,7 @@ class TrafficFilter:
 
     @property
     def may_leave_out_newest(self) -> bool:
-        """Whether it may leave out the newest requests of a selected session."""
+        """Whether the filter may leave out the newest requests of a selected session."""
         inside = self.source or self.agent_version or self.contains or self.evaluation_only is not None
         return bool(inside or self.end is not None)
 

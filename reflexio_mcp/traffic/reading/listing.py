@@ -211,8 +211,6 @@ async def _look_up(scope: Scope, walk: "_Walk", request_id: str) -> RequestPage:
 
 
 class _Walk:
-    """Reads stored traffic for one page."""
-
     def __init__(
         self,
         scope: Scope,

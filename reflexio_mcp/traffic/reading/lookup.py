@@ -48,7 +48,7 @@ SAMPLE: Final = 16
 """Ids that are looked up first to find the sessions of a set."""
 
 SPARE_ROWS: Final = 2_000
-"""Other requests that pages may contain, beyond four times the set, before single look-ups take over."""
+"""Number of other requests, beyond four times the set, after which single look-ups are cheaper."""
 
 WHOLE_AT_ONCE: Final = 500
 

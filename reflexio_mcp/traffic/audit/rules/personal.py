@@ -1,4 +1,4 @@
-"""Numbers and addresses that identify a person, checked by libraries.
+"""Finds numbers and addresses that identify a person, checked by libraries.
 
 python-stdnum and phonenumbers are imported for the first text that may contain one.
 """

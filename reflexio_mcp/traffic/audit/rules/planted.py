@@ -1,4 +1,4 @@
-"""Instructions for an assistant that are planted in a text."""
+"""Finds instructions for an assistant that are planted in a text."""
 
 import re
 from typing import Final
@@ -11,7 +11,7 @@ NEAR_CHARS: Final = 400
 """Words about attacks excuse quotations up to this distance after them."""
 
 PASTED_CHARS: Final = 400
-"""A shorter text of a person was typed."""
+"""A shorter text of a person counts as typed, not pasted."""
 
 _FOREIGN: Final = frozenset(
     [
