@@ -201,7 +201,7 @@ def _filter(**help_of: str) -> Add:
 
 def _settings(arguments: Namespace) -> Settings:
     settings = load(flags=arguments.flags)
-    # A line for each call is for an operator of a server.
+    # Only the operator of a server needs a line for each call.
     quiet = arguments.command != "serve" and settings.log_level == "INFO"
     log_to_stderr("WARNING" if quiet else settings.log_level)
     policy_at(settings.policy)  # An unusable policy is an error at startup.

@@ -1,4 +1,4 @@
-"""`reflexio-mcp explore`: the explorer in a browser of this machine, without an assistant.
+"""`reflexio-mcp explore`: the explorer in a browser of this machine.
 
 A small window hosts the page and passes its calls to a server in this process. Only the browser that opened the
 address can call the server: the token of the address works once, for a key that the window keeps in its tab. The

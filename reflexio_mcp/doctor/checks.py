@@ -155,7 +155,6 @@ async def _store(setup: Setup) -> Finding | None:
 
 
 async def _state(setup: Setup) -> Finding | None:
-    """Check that a deletion could be recorded."""
     from reflexio_mcp.tools.catalog import deletes
 
     if not setup.settings.state and not deletes(setup.settings):

@@ -47,7 +47,7 @@ REFUSED_SECONDS: Final = 5.0
 MOST_REMEMBERED: Final = 10_000
 MOST_ASKING: Final = 64
 PEER_SHARE: Final = 8
-"""Simultaneous introspections, in all and per address: invented tokens lock out nobody else."""
+"""Limits of simultaneous introspections, in all and per address: invented tokens lock out nobody else."""
 
 LEEWAY_SECONDS: Final = 30
 
@@ -278,7 +278,7 @@ class SignIn:
     async def _asked(self, token: str) -> Json:
         await self._known_keys()
         endpoint = _address_in(self._metadata, "introspection_endpoint")
-        # Encoded as in a form (RFC 6749, 2.3.1).
+        # RFC 6749, 2.3.1 encodes both as in a form.
         secret = (quote_plus(self._settings.oauth_client_id), quote_plus(self._settings.oauth_client_secret))
         with self._asking.hold(peer.get()) as taken:
             if not taken:

@@ -63,7 +63,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """One client.
+    """A client, and how its configuration file describes a server.
 
     Args:
         places: its files, best first, for `Layout.paths`.
@@ -235,11 +235,11 @@ CLIENTS: Final[tuple[Client, ...]] = (
     Client(
         "continue",
         "Continue",
-        # It reads every file of this folder, one per server.
+        # Continue reads every file of this folder, one per server.
         ("~/.continue/mcpServers/reflexio.json",),
         note="The file refers to a secret of Continue: put REFLEXIO_API_KEY=... into ~/.continue/.env.",
         reference="${{ secrets.REFLEXIO_API_KEY }}",
-        # JSON files use `http`; `streamable-http` is the word of its YAML.
+        # JSON files use `http`; YAML files use `streamable-http`.
         remote={"type": "http"},
         plain_headers=True,
     ),

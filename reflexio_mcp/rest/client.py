@@ -272,7 +272,6 @@ class ReflexioClient:
                 return found
 
     async def whoami(self) -> models.WhoAmI:
-        """Ask which organisation the key belongs to."""
         return await self._get(models.WhoAmI, "/api/whoami", "success", "org_id")
 
     async def health(self) -> models.HealthReply:

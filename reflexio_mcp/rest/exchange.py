@@ -129,7 +129,6 @@ class Answer:
 
 
 def read_answer(call: Call, url: str, reply: HttpReply) -> Answer:
-    """Return the answer in a reply, or raise its error."""
     status, headers, content = reply
     data = _json_object(content)
     correlation_id = headers.get("x-correlation-id", "")

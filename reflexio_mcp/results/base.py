@@ -131,7 +131,7 @@ def clip(text: str, chars: int) -> str:
 
 
 def shown_name(text: str, chars: int = SHOWN_NAME_CHARS) -> str:
-    """Return a name without line breaks and separators of facts."""
+    """Return a name in one line, with separators of facts escaped."""
     return _BREAKS.sub(_escape, clip(text, chars))
 
 
@@ -223,7 +223,7 @@ def structured(result: Row) -> dict[str, Any]:
 
 
 class Room:
-    """How many characters still fit into an answer, as text and as structured content."""
+    """The characters that still fit into an answer, as text and as structured content."""
 
     def __init__(
         self, text: int = TEXT_CHARS - OVERHEAD, structured: int = STRUCTURED_CHARS - OVERHEAD

@@ -51,7 +51,7 @@ Matched = Literal["tool data", "image address", "request_id", "session_id", "use
 
 
 class Looked(Row):
-    """What a list was made from: the filter, and how much was read."""
+    """The filter of a list, and how much was read for it."""
 
     filter: Annotated[str, Field(description="the filter as it was understood")] = ""
     requests: Annotated[int | None, Field(description="requests read to apply the filter")] = None
@@ -302,7 +302,7 @@ class LearningRow(Row):
 
 
 class LearningPage(Result):
-    """Learnings, current ones first, then by last change."""
+    """Learnings, last changed first, the current learnings before all others."""
 
     of: Annotated[str, Field(description="what the learnings were selected by")]
     returned: int

@@ -37,7 +37,7 @@ _CALL: Final = re.compile(r"\[(\w+)([^\]]*)\]")
 
 @dataclass(frozen=True, slots=True)
 class TaskPrompt:
-    """One prompt.
+    """A task for the model, with its calls.
 
     Args:
         arguments: the description of each.

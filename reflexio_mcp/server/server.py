@@ -230,7 +230,7 @@ def _explained(tool: Tool, error: TrafficError | ToolError) -> str:
         return str(error)
     known = isinstance(cause, ReflexioError | TrafficError | TimeoutError)
     if isinstance(error, UnexpectedToolError) and not known:
-        # Only type and place: the message may contain stored text.
+        # The message may contain stored text, so it is not logged.
         place = traceback.extract_tb(cause.__traceback__)[-1]
         logger.error(
             "tool %s failed: %s at %s:%s", tool.name, type(cause).__name__, place.filename, place.lineno

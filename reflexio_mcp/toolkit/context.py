@@ -65,10 +65,9 @@ logger = logging.getLogger("reflexio_mcp")
 
 
 class Downloads(dict[tuple[str, str], BinaryIO]):
-    """Files that their owners can fetch for a while, by owner and token. Whoever takes one removes and closes it."""
+    """Files that their owners can fetch for a while, by owner and token. A fetched file is removed and closed."""
 
     def offer(self, owner: str, file: BinaryIO, tasks: TaskGroup) -> str:
-        """Keep a file and return its token."""
         key = owner, secrets.token_urlsafe(32)
         self[key] = file
         tasks.start_soon(self._expire, key)
@@ -158,7 +157,6 @@ class PageNotes:
         self._notes: defaultdict[str, list[str]] = defaultdict(list)
 
     def add(self, owner: str, done: str) -> None:
-        """Note something, such as `3 requests were deleted`."""
         notes = self._notes[owner]
         notes.append(done)
         del notes[:-NOTES_KEPT]

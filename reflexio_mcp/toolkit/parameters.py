@@ -179,7 +179,7 @@ def checked(tool: Tool, arguments: dict[str, Any], scope: Scope) -> dict[str, An
             advice.append("user_id is fixed by the configuration.")
         advice.append(f"It takes {', '.join(accepted) or 'no arguments'}.")
     for name, value in given.items():
-        # Length first: later steps take time for each character.
+        # The length is checked first, because later steps take time for each character.
         texts = cast("list[Any]", value) if isinstance(value, list) else [value]
         longest = max((len(text) for text in texts if isinstance(text, str)), default=0)
         # A fixed user is filled in below, even if it is required.

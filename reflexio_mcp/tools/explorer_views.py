@@ -214,7 +214,6 @@ def _found_in(
 
 
 async def one_request(call: Call, request_id: str, cursor: str, *, uncovered: bool) -> ExplorerData:
-    """Return one request with its interactions and the state of its learning."""
     room = Room(_NO_TEXT, 2 * REQUEST_CHARS)
     found = await read_request(scope_of(call), request_id, cursor, covered=not uncovered, room=room)
     return ExplorerData(notice=NOTICE, view="request", one=found)

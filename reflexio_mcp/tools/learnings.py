@@ -24,7 +24,7 @@ from reflexio_mcp.traffic.learnings import listing
 from reflexio_mcp.traffic.learnings.select import Selection
 
 Words = Annotated[str, Field(description="words of the learning")]
-FedBy = Annotated[str, Field(description="fed by this request")]
+FedBy = Annotated[str, Field(description="learned from this request")]
 
 
 async def asked_selection(
@@ -137,8 +137,8 @@ SPECS = (
     ToolSpec(
         list_learnings,
         "List learnings",
-        "See what was learned: profiles and playbooks of a user, or those that a request, session or filter fed, "
-        "with the turns they came from.",
+        "See what was learned: profiles and playbooks of a user, or those from a request, session or filter, with the "
+        "interactions they came from.",
         read_only=True,
         needs=LEARNS,
     ),
@@ -152,8 +152,7 @@ SPECS = (
     ToolSpec(
         delete_learnings,
         "Delete learnings",
-        "Forget what was learned and keep the requests: by ids, or all that a request, session or filter "
-        "fed.",
+        "Forget what was learned and keep the requests: by ids, or all from a request, session or filter.",
         destructive=True,
         needs=LEARNS,
     ),

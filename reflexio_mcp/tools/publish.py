@@ -82,7 +82,7 @@ SPECS = (
     ToolSpec(
         publish_interaction,
         "Publish interactions",
-        "Remember: store turns of a conversation as one request of a session.",
+        "Remember: store interactions of a conversation as one request of a session.",
         idempotent=False,
         adds=True,
     ),
