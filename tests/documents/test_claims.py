@@ -192,7 +192,7 @@ async def test_the_story_of_the_examples_is_what_the_server_does(
     async with Client(ReflexioServer(Settings(store=":memory:", confirm="preview"))) as client:
         while not isinstance(step := story.next_call(results), str):
             result = await client.call_tool(*step)
-            results.append(
-                json.dumps(result.structured_content) if form == "structured" else result.content[0].text
-            )
+            [text] = result.content
+            assert text.type == "text"
+            results.append(json.dumps(result.structured_content) if form == "structured" else text.text)
     story.check(step)

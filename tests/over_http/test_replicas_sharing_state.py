@@ -179,7 +179,7 @@ async def test_a_held_session_is_deleted_by_no_replica_page_command_or_timer(
     policy.write_text(HOLD + EXPIRE, encoding="utf-8")
     options = {"REFLEXIO_MCP_POLICY": str(policy), "REFLEXIO_MCP_DELETE_CAP": "0"}
     async with (
-        sharing(tmp_path, 1, postgres_url, **options) as (world, _, three),
+        sharing(tmp_path, 1, postgres_url, clocks=(), **options) as (world, _, three),
         served(world) as backend,
     ):
         world.clock.now = 1_000_000_000
