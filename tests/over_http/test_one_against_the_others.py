@@ -100,7 +100,7 @@ class Mallory:
                 self.make_up_tokens,
             ):
                 tasks.start_soon(doing)
-            for _ in range(10):
+            for _ in range(60):
                 tasks.start_soon(self.audit)
 
     async def send(self, content: bytes, headers: dict[str, str]) -> None:
