@@ -381,41 +381,16 @@ def test_what_the_unit_says_to_install_is_there() -> None:
     assert unit()["EnvironmentFile"][0] in [place for _, place in said]
 
 
-@needs_systemd
-def test_systemd_takes_the_unit_and_finds_it_confined(tmp_path: Path) -> None:
+def verified(folder: Path, *names: str) -> list[str]:
+    """Copy units for a program that exists here, let systemd verify them, and return their paths."""
     assert ANALYZE
-    program = tmp_path / "reflexio-mcp"
+    program = folder / "reflexio-mcp"
     program.write_text("#!/bin/sh\n", encoding="utf-8")
     program.chmod(0o755)
-    text = UNIT.read_text(encoding="utf-8").replace(unit_command()[0], str(program))
-    copy = tmp_path / UNIT.name
-    copy.write_text(text, encoding="utf-8")
-    done = subprocess.run(
-        [ANALYZE, "verify", "--man=no", str(copy)],
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-        timeout=WAIT,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    # 1.5 of 10: what is left is the network, which it needs.
-    judged = [ANALYZE, "security", "--offline=true", "--threshold=15", str(copy)]
-    done = subprocess.run(judged, capture_output=True, encoding="utf-8", check=False, timeout=WAIT)
-    assert done.returncode == 0, done.stdout[-300:]
-
-
-@needs_systemd
-def test_systemd_takes_the_timer_and_what_it_starts(tmp_path: Path) -> None:
-    assert ANALYZE
-    program = tmp_path / "reflexio-mcp"
-    program.write_text("#!/bin/sh\n", encoding="utf-8")
-    program.chmod(0o755)
-    copies: list[str] = []
-    for kind in ("service", "timer"):
-        text = UNIT.with_name(f"reflexio-mcp-expire.{kind}").read_text(encoding="utf-8")
-        copy = tmp_path / f"reflexio-mcp-expire.{kind}"
-        copy.write_text(text.replace("/opt/reflexio-mcp/bin/reflexio-mcp", str(program)), encoding="utf-8")
-        copies.append(str(copy))
+    for name in names:
+        text = UNIT.with_name(name).read_text(encoding="utf-8")
+        (folder / name).write_text(text.replace(unit_command()[0], str(program)), encoding="utf-8")
+    copies = [str(folder / name) for name in names]
     done = subprocess.run(
         [ANALYZE, "verify", "--man=no", *copies],
         capture_output=True,
@@ -424,7 +399,23 @@ def test_systemd_takes_the_timer_and_what_it_starts(tmp_path: Path) -> None:
         timeout=WAIT,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    [words] = re.findall(r"^ExecStart=\S+ (.*)$", Path(copies[0]).read_text("utf-8"), re.MULTILINE)
+    return copies
+
+
+@needs_systemd
+def test_systemd_takes_the_unit_and_finds_it_confined(tmp_path: Path) -> None:
+    assert ANALYZE
+    [copy] = verified(tmp_path, UNIT.name)
+    # 1.5 of 10: what is left is the network, which it needs.
+    judged = [ANALYZE, "security", "--offline=true", "--threshold=15", copy]
+    done = subprocess.run(judged, capture_output=True, encoding="utf-8", check=False, timeout=WAIT)
+    assert done.returncode == 0, done.stdout[-300:]
+
+
+@needs_systemd
+def test_systemd_takes_the_timer_and_what_it_starts(tmp_path: Path) -> None:
+    service, _ = verified(tmp_path, "reflexio-mcp-expire.service", "reflexio-mcp-expire.timer")
+    [words] = re.findall(r"^ExecStart=\S+ (.*)$", Path(service).read_text("utf-8"), re.MULTILINE)
     assert parse(words.split()).filter == {"finding": "expired"}
 
 
