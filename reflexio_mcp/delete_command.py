@@ -1,7 +1,6 @@
 """Commands with a plan, a question and a receipt; `receipt` writes a stored receipt to files."""
 
 import json
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable
@@ -186,8 +185,7 @@ def run_receipt(arguments: Namespace, settings: Settings) -> int:
         raise ConfigurationError(f"{taken[0]} exists already. Give another --output.")
     for path, text in files.items():
         try:
-            with os.fdopen(private_files.create(path), "w", encoding="utf-8") as file:
-                file.write(text)
+            private_files.write_new(path, text.encode())
         except OSError as error:
             raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from None
         sys.stdout.write(f"{path}\n")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-__all__ = ["create", "keep_secret", "make_folder", "restrict"]
+__all__ = ["create", "keep_secret", "make_folder", "restrict", "write_new"]
 
 _POSIX: Final = os.name != "nt"
 _MAX_SECRET_BYTES: Final = 1000
@@ -28,6 +28,12 @@ def make_folder(path: Path) -> None:
 def create(path: Path) -> int:
     """Create a private file and return its descriptor, which the caller closes."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a new private file. Raises `FileExistsError` instead of replacing one."""
+    with os.fdopen(create(path), "wb") as file:
+        file.write(content)
 
 
 def restrict(path: Path) -> None:
@@ -55,8 +61,7 @@ def keep_secret(path: Path, make: Callable[[], bytes], is_whole: Callable[[bytes
             path.unlink(missing_ok=True)
         # A hard link appears with its whole content, and fails if another process was first.
         draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-        with os.fdopen(create(draft), "wb") as file:
-            file.write(make())
+        write_new(draft, make())
         try:
             with contextlib.suppress(FileExistsError):
                 os.link(draft, path)

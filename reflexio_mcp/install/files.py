@@ -123,8 +123,7 @@ class ClientFile:
         backup = self.path.with_name(f"{self.path.name}.{stamp}.bak")
         try:
             # No earlier backup or link is overwritten.
-            with os.fdopen(private_files.create(backup), "wb") as file:
-                file.write(self.raw)
+            private_files.write_new(backup, self.raw)
             backup.chmod(mode)
         except OSError as error:
             raise InstallError(f"No backup could be written to {backup}: {error.strerror}.") from None
