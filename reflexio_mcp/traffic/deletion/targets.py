@@ -374,7 +374,7 @@ async def _taught_by(scope: Scope, learnings: Sequence[Learning], how: str = "")
 
     # Without interactions, a learning names only the last request of its window, or a run that is no request.
     last = {one.last_request_id for one in learnings if not one.interaction_ids}
-    await read_set(scope, [*last], take)
+    await read_set(scope, [one for one in last if one], take)
     if requests:
         named = few(list(requests), scope.shown_id)
         rest = [f"{len(requests) - len(named):,} more"] * (len(requests) > len(named))
