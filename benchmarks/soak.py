@@ -11,6 +11,7 @@ import re
 import sqlite3
 import sys
 import tempfile
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -238,9 +239,10 @@ def grown(first: list[dict[str, float]], last: list[dict[str, float]], clients: 
 
 def not_kept(path: Path, book: Book) -> list[str]:
     """What is stored otherwise than it was acknowledged, as sentences."""
-    store = sqlite3.connect(path)
-    stored = dict(store.execute("SELECT request_id, count(*) FROM requests GROUP BY request_id").fetchall())
-    store.close()
+    with closing(sqlite3.connect(path)) as store:
+        stored = dict(
+            store.execute("SELECT request_id, count(*) FROM requests GROUP BY request_id").fetchall()
+        )
     expected = dict.fromkeys(book.acknowledged.keys() - book.deleted, 1)
     return [
         f"{one} is stored {stored.get(one, 0)} times and not {expected.get(one, 0)}."

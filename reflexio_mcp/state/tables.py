@@ -7,6 +7,7 @@ import contextlib
 import os
 import threading
 import time
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -212,7 +213,10 @@ class SqliteDatabase(Database):
     def _connected(self, connect: Callable[..., "sqlite3.Connection"]) -> "sqlite3.Connection":
         path = self._path()
         if path is None:
-            self._memory = self._memory or connect(":memory:", isolation_level=None, check_same_thread=False)
+            if self._memory is None:
+                self._memory = connect(":memory:", isolation_level=None, check_same_thread=False)
+                # A thread that nobody waits for may open it again after `close`.
+                weakref.finalize(self, self._memory.close)
             return self._memory
         if not self._made:
             if (folder := self._old_copies()) and folder.is_dir() and any(folder.iterdir()):

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
 import anyio
@@ -42,7 +42,8 @@ async def test_what_was_acknowledged_is_stored_once_and_errors_are_worth_another
     assert not ledger.wrong, ledger.wrong[:5]
     assert ledger.calls >= CALLS
     print(f"\n{ledger.calls} calls, {len(ledger.acknowledged)} publishes; retried: {dict(ledger.failures)}")  # noqa: T201
-    store = sqlite3.connect(tmp_path / "store.db")
-    stored = dict(store.execute("SELECT request_id, count(*) FROM requests GROUP BY request_id").fetchall())
-    store.close()
+    with closing(sqlite3.connect(tmp_path / "store.db")) as store:
+        stored = dict(
+            store.execute("SELECT request_id, count(*) FROM requests GROUP BY request_id").fetchall()
+        )
     assert {stored.get(one) for one in ledger.acknowledged} == {1}

@@ -5,6 +5,7 @@ import os
 import signal
 import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -108,18 +109,17 @@ async def test_a_scheduled_deletion_is_finished_before_the_process_is_gone(
         for number in range(3):
             await session.call("publish_interaction", turn(number))
         # While somebody else holds the file, the deletion cannot be done before the end is asked for.
-        holder = sqlite3.connect(env["REFLEXIO_MCP_STORE"], isolation_level=None)
-        holder.execute("BEGIN IMMEDIATE")
-        scheduled = await session.call("delete_session", {"session_id": "s", "wait_for_response": False})
-        assert not scheduled.get("isError"), scheduled
-        seen = await session.call("get_request", {"request_id": "s-0"})
-        assert not seen.get("isError"), seen
-        if ending == "interrupt":
-            session.process.send_signal(signal.SIGINT)
-        else:
-            await session.close_input()
-        holder.execute("ROLLBACK")
-        holder.close()
+        with closing(sqlite3.connect(env["REFLEXIO_MCP_STORE"], isolation_level=None)) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            scheduled = await session.call("delete_session", {"session_id": "s", "wait_for_response": False})
+            assert not scheduled.get("isError"), scheduled
+            seen = await session.call("get_request", {"request_id": "s-0"})
+            assert not seen.get("isError"), seen
+            if ending == "interrupt":
+                session.process.send_signal(signal.SIGINT)
+            else:
+                await session.close_input()
+            holder.execute("ROLLBACK")
         await session.exit_code()
     async with open_session(MODERN, env=env, command=SERVER) as session:
         listed = await session.call("list_requests", {"session_id": "s"})

@@ -50,6 +50,25 @@ def test_a_file_that_is_removed_under_a_running_server_is_not_made_anew_in_silen
     assert not path.exists()
 
 
+def test_a_state_in_memory_that_is_used_after_its_end_leaves_no_connection_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connections: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+    monkeypatch.setattr(
+        "sqlite3.connect", lambda *given, **named: connections.append(one := connect(*given, **named)) or one
+    )
+    state = opened(None)
+    state.check()
+    state.database.close()
+    state.check()
+    del state
+    assert len(connections) == 2
+    for one in connections:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            one.execute("SELECT 1")
+
+
 def test_what_cannot_be_read_is_not_taken_for_empty(path: Path) -> None:
     deleted(opened(path), OPERATOR, copied())
     whole = path.read_bytes()
