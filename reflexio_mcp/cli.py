@@ -20,7 +20,7 @@ from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.results.deletion import MOST_REASON
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, add_flags, load
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
-from reflexio_mcp.traffic.policy import policy_at, use_policy
+from reflexio_mcp.traffic.scope import policy_at, use_policy
 
 TRANSPORTS: Final = ("stdio", "http", "sse", "streamable-http")
 

@@ -10,11 +10,13 @@ import os
 import queue
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final
 
-__all__ = ["StderrHandler", "event", "flush", "log_to_stderr"]
+__all__ = ["StderrHandler", "call_named", "event", "flush", "log_to_stderr", "named_call"]
 
 EVENTS: Final = logging.getLogger("reflexio_mcp.events")
 
@@ -25,6 +27,22 @@ GATHER_SECONDS: Final = 0.05
 """Lines are written together: waking a thread costs more than a line."""
 
 FLUSH_SECONDS: Final = 1.0
+
+_call: ContextVar[Mapping[str, str] | None] = ContextVar("reflexio_mcp_call", default=None)
+
+
+@contextmanager
+def named_call(caller: str, call_id: str) -> Generator[None]:
+    """Name the call to the audit log, inside this context and tasks started there."""
+    token = _call.set({"caller": caller, "call_id": call_id})
+    try:
+        yield
+    finally:
+        _call.reset(token)
+
+
+def call_named() -> Mapping[str, str]:
+    return _call.get() or {}
 
 
 def log_to_stderr(level: str) -> None:

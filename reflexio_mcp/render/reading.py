@@ -32,25 +32,25 @@ CUT_BY_SIZE: Final = ", cut by size"
 
 
 def session_page(page: SessionPage) -> str:
-    return _page(page, len(page.sessions), "session", map(_session, page.sessions))
+    return _page(page, "session", map(_session, page.sessions))
 
 
 def request_page(page: RequestPage) -> str:
-    return _page(page, len(page.requests), "request", _grouped(page))
+    return _page(page, "request", _grouped(page))
 
 
-def _page(page: SessionPage | RequestPage, count: int, noun: str, body: Iterator[str]) -> str:
+def _page(page: SessionPage | RequestPage, noun: str, body: Iterator[str]) -> str:
     return lines(
-        _heading(page, count, noun),
+        _heading(page, noun),
         fenced(body),
         page.notes,
         gap_lines(page.unreadable),
-        more(page.cursor) or ("That is all." if page.looked_at.complete and count else ""),
+        more(page.cursor) or ("That is all." if page.looked_at.complete and page.returned else ""),
     )
 
 
-def _heading(page: SessionPage | RequestPage, count: int, noun: str) -> str:
-    looked, total = page.looked_at, page.total
+def _heading(page: SessionPage | RequestPage, noun: str) -> str:
+    looked, count, total = page.looked_at, page.returned, page.total
     known = f" of {total:,}" if total is not None and total > count else ""
     found = (
         f"{count:,}{known} {noun}{'' if count == 1 and not known else 's'}" if count else f"No {noun} matches"

@@ -1,14 +1,12 @@
-"""Limits of the Reflexio API, measured against `reflexio-ai` 0.2.32, and checks of what is sent to it."""
+"""Limits of the Reflexio API, measured against `reflexio-ai` 0.2.32, and checks of its address and key."""
 
 import contextlib
 import ipaddress
-import json
 import re
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
-from reflexio_mcp.rest.errors import BadAddress, NotSent
+from reflexio_mcp.rest.errors import BadAddress
 
 MAX_BODY_BYTES: Final = 10 * 1024 * 1024
 """The server resets the connection on a larger request body, so such a body is never sent."""
@@ -97,27 +95,3 @@ def image_url_fault(url: str) -> str | None:
     if parts.scheme != "data" and host in CLOUD_METADATA_HOSTS:
         return "must not point at a cloud metadata service"
     return None
-
-
-def encoded(body: dict[str, Any]) -> bytes:
-    try:
-        text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except (ValueError, TypeError, RecursionError):
-        raise NotSent("the body holds something that JSON cannot say, such as NaN") from None
-    return sendable(text).encode()
-
-
-def sendable(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise NotSent("a text holds half of a surrogate pair, which is no character") from None
-    return text
-
-
-def iso_time(epoch: int) -> str:
-    # Always with an offset: the server fails on a mix of zones.
-    try:
-        return datetime.fromtimestamp(epoch, UTC).isoformat()
-    except (ValueError, OverflowError, OSError):
-        raise NotSent("a time is out of range") from None

@@ -1,8 +1,10 @@
 """The typed client of the API."""
 
+import json
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from random import random
 from typing import Any, Final, Literal, Self, TypeVar
 
@@ -10,7 +12,7 @@ import anyio
 
 import reflexio_mcp
 from reflexio_mcp.rest import api_limits, models
-from reflexio_mcp.rest.api_limits import check_api_key, check_base_url, encoded, iso_time, sendable
+from reflexio_mcp.rest.api_limits import check_api_key, check_base_url
 from reflexio_mcp.rest.errors import (
     AlreadyExists,
     BodyTooLarge,
@@ -368,3 +370,27 @@ class ReflexioClient:
             clock=self._clock,
             jitter=self._jitter,
         )
+
+
+def encoded(body: dict[str, Any]) -> bytes:
+    try:
+        text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (ValueError, TypeError, RecursionError):
+        raise NotSent("the body holds something that JSON cannot say, such as NaN") from None
+    return sendable(text).encode()
+
+
+def sendable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise NotSent("a text holds half of a surrogate pair, which is no character") from None
+    return text
+
+
+def iso_time(epoch: int) -> str:
+    # Always with an offset: the server fails on a mix of zones.
+    try:
+        return datetime.fromtimestamp(epoch, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        raise NotSent("a time is out of range") from None

@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from reflexio_mcp.backend import fingerprints_of, open_client
@@ -15,8 +16,7 @@ from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.spec import Permission
 from reflexio_mcp.traffic.content import add_texts
 from reflexio_mcp.traffic.errors import TrafficError
-from reflexio_mcp.traffic.policy import policy_at
-from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.scope import Scope, policy_at
 
 __all__ = ["Caller", "NoCaller", "Quota", "Scopes", "current_caller", "holder_of", "person"]
 
@@ -77,9 +77,17 @@ class Scopes:
     """
 
     def __init__(self, settings: Settings, client: ReflexioClient | None) -> None:
-        self._fingerprints = fingerprints_of(settings)
         self._settings = settings
+        self._names_callers = settings.many_callers
         self.policy = policy_at(settings.policy)
+        self._scope = partial(
+            Scope,
+            masked=settings.mask,
+            learns=not settings.embedded,
+            exact=settings.embedded,
+            policy=self.policy,
+            fingerprints=fingerprints_of(settings),
+        )
         self._given = client
         self._client = client
 
@@ -91,7 +99,7 @@ class Scopes:
 
     def local_caller(self) -> Caller:
         """The caller of an anonymous message. Raises `NoCaller` if callers must be named."""
-        if self._settings.many_callers:
+        if self._names_callers:
             raise NoCaller("This call does not say whose it is; nothing was done.")
         return Caller(user_id=self._settings.user_id)
 
@@ -100,17 +108,7 @@ class Scopes:
         return self.of(current_caller.get() or self.local_caller())
 
     def of(self, caller: Caller) -> Scope:
-        settings = self._settings
-        return Scope(
-            self.client,
-            caller.user_id or settings.user_id,
-            caller.owner,
-            masked=settings.mask,
-            learns=not settings.embedded,
-            exact=settings.embedded,
-            policy=self.policy,
-            fingerprints=self._fingerprints,
-        )
+        return self._scope(self.client, caller.user_id or self._settings.user_id, caller.owner)
 
     async def aclose(self) -> None:
         """Close the client unless it was passed in. The next call opens another."""

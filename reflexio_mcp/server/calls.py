@@ -17,12 +17,11 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import INTERNAL_ERROR
 from opentelemetry import trace
 
-from reflexio_mcp.logs import event
+from reflexio_mcp.logs import event, named_call
 from reflexio_mcp.rest.exchange import correlation_ids
 from reflexio_mcp.server.callers import Caller, Quota, current_caller
 from reflexio_mcp.server.runtime import Runtime
-from reflexio_mcp.state.state import named_call
-from reflexio_mcp.traffic.policy import use_policy
+from reflexio_mcp.traffic.scope import use_policy
 
 __all__ = ["CallLimiter", "Ctx", "caller_of", "counted"]
 

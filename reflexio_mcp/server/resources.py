@@ -15,7 +15,7 @@ from reflexio_mcp.explorer.document import document, uri
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.toolkit.context import Call, app_of, scope_of
 from reflexio_mcp.toolkit.parameters import describe
-from reflexio_mcp.traffic.errors import InvalidInput, NotStored, TrafficError
+from reflexio_mcp.traffic.errors import InvalidInput, NotStored, TrafficError, require_id
 
 __all__ = ["RESOURCES", "TEMPLATES", "listed", "read", "templates"]
 
@@ -128,7 +128,7 @@ async def _text(call: Call, name: str, id_: str) -> str:
     from reflexio_mcp.render.reading import one_request, request_page
     from reflexio_mcp.traffic.reading.filters import make_filter
     from reflexio_mcp.traffic.reading.listing import list_requests
-    from reflexio_mcp.traffic.reading.lookup import read_request, require_id
+    from reflexio_mcp.traffic.reading.lookup import read_request
 
     scope = scope_of(call)
     stored = scope.stored_id(id_)

@@ -6,9 +6,8 @@ erasure, last log line). Locks are always taken in this order: cap, copies, log.
 
 import json
 import uuid
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
@@ -17,6 +16,7 @@ import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 
+from reflexio_mcp.logs import call_named
 from reflexio_mcp.state.copies import DAY, Copies, Keys
 from reflexio_mcp.state.records import (
     CapReached,
@@ -30,7 +30,7 @@ from reflexio_mcp.state.records import (
 )
 from reflexio_mcp.state.tables import Database, StateUnusable, Transaction
 
-__all__ = ["AuditLog", "State", "in_thread", "named_call"]
+__all__ = ["AuditLog", "State", "in_thread"]
 
 HOUR: Final = 3_600.0
 
@@ -58,7 +58,6 @@ Parameters = ParamSpec("Parameters")
 T = TypeVar("T")
 
 _threads: RunVar[anyio.CapacityLimiter] = RunVar("reflexio_mcp_state_threads")
-_call: ContextVar[Mapping[str, str] | None] = ContextVar("reflexio_mcp_audited_call", default=None)
 
 
 async def in_thread(
@@ -70,16 +69,6 @@ async def in_thread(
     except LookupError:
         _threads.set(limiter := anyio.CapacityLimiter(THREADS))
     return await anyio.to_thread.run_sync(partial(call, *arguments, **named), limiter=limiter)
-
-
-@contextmanager
-def named_call(caller: str, call_id: str) -> Generator[None]:
-    """Name the call in all log lines from this context and tasks started there."""
-    token = _call.set({"caller": caller, "call_id": call_id})
-    try:
-        yield
-    finally:
-        _call.reset(token)
 
 
 class Entry(NamedTuple):
@@ -116,7 +105,7 @@ class AuditLog:
         transaction.serialise("log")
         last = transaction.execute("SELECT chain FROM main.log ORDER BY id DESC LIMIT 1")
         time = datetime.fromtimestamp(transaction.now, UTC).isoformat(timespec="seconds")
-        line = json.dumps({"time": time, **(_call.get() or {}), **facts})
+        line = json.dumps({"time": time, **call_named(), **facts})
         chain = self._keys.mark("log", last[0][0] if last else "", line)
         transaction.execute("INSERT INTO main.log (line, chain) VALUES (?, ?)", line, chain)
         return chain

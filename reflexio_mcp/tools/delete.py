@@ -24,9 +24,9 @@ from reflexio_mcp.traffic.deletion.jobs import last_deletions
 from reflexio_mcp.traffic.deletion.plan import Options
 from reflexio_mcp.traffic.deletion.restore import AWAY, Undo, plan_restore, restore
 from reflexio_mcp.traffic.deletion.targets import Filtered, Interactions, Requests, Target, User
-from reflexio_mcp.traffic.errors import InvalidInput, Unreadable, refusing
+from reflexio_mcp.traffic.errors import InvalidInput, Unreadable, refusing, require_id
 from reflexio_mcp.traffic.reading.filters import EXPIRED, TrafficFilter
-from reflexio_mcp.traffic.reading.lookup import require_id, untold
+from reflexio_mcp.traffic.reading.lookup import untold
 
 RequestIds = Annotated[
     list[str],

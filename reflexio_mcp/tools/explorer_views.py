@@ -29,12 +29,12 @@ from reflexio_mcp.traffic.audit.rules import (
 )
 from reflexio_mcp.traffic.deletion.plan import Options
 from reflexio_mcp.traffic.deletion.targets import Requests
-from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.errors import InvalidInput, require_id
 from reflexio_mcp.traffic.learnings.find import FedLearning, Learned, find_interactions
 from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_requests
-from reflexio_mcp.traffic.reading.lookup import read_request, read_set, require_id
+from reflexio_mcp.traffic.reading.lookup import read_request, read_set
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import Showing, redacted

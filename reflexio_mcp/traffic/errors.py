@@ -18,6 +18,7 @@ __all__ = [
     "Unreadable",
     "quoted",
     "refusing",
+    "require_id",
 ]
 
 
@@ -42,6 +43,13 @@ class InvalidInput(TrafficError):
         super().__init__(f"{field} {problem}")
         self.field = field
         self.problem = problem
+
+
+def require_id(field: str, text: str) -> str:
+    """Return an id without surrounding blanks; refuse an empty one."""
+    if not (text := text.strip()):
+        raise InvalidInput(field, "must not be blank.")
+    return text
 
 
 class NotStored(TrafficError):

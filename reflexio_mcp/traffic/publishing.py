@@ -15,9 +15,9 @@ from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply, Unr
 from reflexio_mcp.results.base import shown_id
 from reflexio_mcp.results.publishing import Finished, Stored, stored
 from reflexio_mcp.traffic.content import texts_of
-from reflexio_mcp.traffic.errors import InvalidInput, NotStored, OutcomeUnclear, quoted
+from reflexio_mcp.traffic.errors import InvalidInput, NotStored, OutcomeUnclear, quoted, require_id
 from reflexio_mcp.traffic.reading.filters import check_source
-from reflexio_mcp.traffic.reading.lookup import find_request, learning_status, require_id
+from reflexio_mcp.traffic.reading.lookup import find_request, learning_status
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import task_group
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from reflexio_mcp.state.state import State, named_call
+from reflexio_mcp.logs import named_call
+from reflexio_mcp.state.state import State
 from tests.state.conftest import OPERATOR, Place, deletion, ended
 
 

@@ -13,8 +13,7 @@ import pytest
 
 from reflexio_mcp.embedded_store import database
 from reflexio_mcp.embedded_store.app import EmbeddedStore
-from reflexio_mcp.rest.api_limits import encoded
-from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.rest.client import ReflexioClient, encoded
 from reflexio_mcp.rest.exchange import Call
 from reflexio_mcp.rest.models import Citation, Interaction, PublishBody, RequestQuery, ToolUse
 

@@ -35,10 +35,9 @@ from reflexio_mcp.traffic.deletion.targets import EXAMPLES, Correction, Filtered
 from reflexio_mcp.traffic.errors import CapReached, refusing
 from reflexio_mcp.traffic.learnings.find import Learned, find_learned
 from reflexio_mcp.traffic.learnings.records import Sources
-from reflexio_mcp.traffic.policy import Policy
 from reflexio_mcp.traffic.reading.filters import UNSEEN, TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress
-from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.scope import Policy, Scope
 
 __all__ = [
     "CODE_SECONDS",

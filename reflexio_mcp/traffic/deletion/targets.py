@@ -12,12 +12,12 @@ from reflexio_mcp.results.deletion import few
 from reflexio_mcp.state.records import Copied
 from reflexio_mcp.traffic.content import opening, place_of, texts_of
 from reflexio_mcp.traffic.deletion.items import Item, item_of, learning_item, opened, outcome_item
-from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.errors import InvalidInput, require_id
 from reflexio_mcp.traffic.learnings.find import Learned, find_interactions, learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings, unselected
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.lookup import Progress, get_stored, read_set, require_id
+from reflexio_mcp.traffic.reading.lookup import Progress, get_stored, read_set
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 

@@ -7,11 +7,11 @@ from typing import Final
 
 from reflexio_mcp.rest.models import LearningStatus
 from reflexio_mcp.results.reading import Gap
-from reflexio_mcp.traffic.errors import InvalidInput, NotStored, quoted
+from reflexio_mcp.traffic.errors import InvalidInput, NotStored, quoted, require_id
 from reflexio_mcp.traffic.learnings.find import FedLearning, Learned, find_learned, learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.reading.filters import WORDS_NOT_KEPT, TrafficFilter, words_of
-from reflexio_mcp.traffic.reading.lookup import get_stored, learning_status, require_id
+from reflexio_mcp.traffic.reading.lookup import get_stored, learning_status
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 

@@ -18,7 +18,7 @@ from reflexio_mcp.rest.models import (
 )
 from reflexio_mcp.results.base import NOTICE, Room, beginning
 from reflexio_mcp.results.reading import InteractionRow, OneRequest, interaction_row, learning_row
-from reflexio_mcp.traffic.errors import InvalidInput, NotStored, Unreadable, quoted
+from reflexio_mcp.traffic.errors import InvalidInput, NotStored, Unreadable, quoted, require_id
 from reflexio_mcp.traffic.reading.cursors import read_place, write_place
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.paging import SessionPager, unreadable_request
@@ -35,7 +35,6 @@ __all__ = [
     "learning_status",
     "read_request",
     "read_set",
-    "require_id",
     "untold",
 ]
 
@@ -69,13 +68,6 @@ Take = Callable[[list[RequestWithInteractions]], Awaitable[None]]
 
 async def untold(what: str, done: int, total: int | None) -> None:
     pass
-
-
-def require_id(field: str, text: str) -> str:
-    """Return an id without surrounding blanks; refuse an empty one."""
-    if not (text := text.strip()):
-        raise InvalidInput(field, "must not be blank.")
-    return text
 
 
 async def find_request(scope: Scope, request_id: str) -> RequestWithInteractions | None:
