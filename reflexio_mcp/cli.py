@@ -44,7 +44,7 @@ FILTER: Final = {
     "agent_version": "requests of this agent version",
     "start_time": "stored at or after this time: ISO 8601 (UTC without a zone), or an age such as 24h or 7d",
     "end_time": "stored at or before this time",
-    "contains": "with all these words, also inside longer words; quote a phrase; X OR Y",
+    "contains": "requests with all these words, also inside longer words; quote a phrase; X OR Y",
     "finding": "requests with this finding of the audit, such as probable-secret or duplicate",
     "evaluation_only": "requests that are never learned from",
 }
@@ -252,7 +252,7 @@ READ: Final = _later("read_commands", "run_read_command")
 CLIENT: Final = (
     _argument("client", nargs="?", default="", metavar="CLIENT", help="if left out: list the clients"),
     _argument("--name", default="reflexio", help="name of the entry (default: %(default)s)"),
-    _argument("--remote", metavar="URL", help="address of a shared server, for an entry that reaches it"),
+    _argument("--remote", metavar="URL", help="address of a shared server to connect to"),
     _switch("--dry-run", "show the entry and write nothing"),
 )
 JSON: Final = _switch("--json", "print JSON")
@@ -286,7 +286,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 _switch("--replace", "overwrite an entry of the same name and drop its settings"),
                 _switch(
                     "--with-key",
-                    "refer to a key (with --remote: to a token) in a variable that is not set here",
+                    "name the variable of a key (with --remote: of a token) that is not set here",
                 ),
             ),
             LOCAL,
@@ -365,7 +365,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                     "--output",
                     metavar="FILE.zip",
                     required=True,
-                    help="a new file, which only you can read; secrets are in it",
+                    help="a new file that only you can read; it contains secrets",
                 ),
                 _switch("--redact", "replace what looks like a secret by its kind"),
             ),
@@ -395,7 +395,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             (*WHERE, "read_only"),
         ),
         "delete": Command(
-            "delete stored requests: show the plan, ask, and say what is gone",
+            "delete stored requests: show the plan, ask, and say what was deleted",
             _later("delete_command", "run_delete"),
             "reflexio-mcp delete --source ci.e2e --start-time 24h\n"
             "reflexio-mcp delete --source ci.e2e --start-time 1h --yes      in CI, after the tests\n"
@@ -450,7 +450,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                     "--output",
                     required=True,
                     metavar="FILE",
-                    help="name of both files, without an ending; they must not exist",
+                    help="name of both new files, without an ending",
                 ),
             ),
             usage="NUMBER --output FILE ",
@@ -475,7 +475,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
     },
     "Store": {
         "import": Command(
-            "store the requests of an export again; what is stored already stays",
+            "store the requests of an export again, except those that are still stored",
             _later("delete_command", "run_import"),
             "reflexio-mcp import ada.zip",
             (

@@ -236,9 +236,9 @@ class Settings:
     )
     allowed_hosts: tuple[str, ...] = _Kind(
         _parse_words, "host names, separated by commas; name:* for any port"
-    )("http", (), "Host headers that are answered, besides loopback.")
+    )("http", (), "Host headers that the server answers, besides loopback.")
     allowed_origins: tuple[str, ...] = _Kind(_parse_words, "origins, separated by commas")(
-        "http", (), "Browser origins that are answered, besides loopback."
+        "http", (), "Browser origins that the server answers, besides loopback."
     )
     unsafe_no_auth: bool = _switch(
         "http",
@@ -263,7 +263,7 @@ class Settings:
     )(
         "http",
         (),
-        "Secrets that replicas share, the newest first. They seal what one replica begins and another finishes.",
+        "Secrets that replicas share, the newest first. They seal data that one replica writes and another reads.",
         secret=True,
     )
     state: str = _Kind(
@@ -293,7 +293,9 @@ class Settings:
         "http", 1800, "Seconds without a request after which a session at /mcp is closed."
     )
     stop_timeout: float = _number(float, 0.1, 600)(
-        "http", 10, "Seconds that running calls may take after SIGTERM. Then they are told to try again."
+        "http",
+        10,
+        "Seconds that running calls may take after SIGTERM. Then their callers are told to try again.",
     )
 
     @property

@@ -143,7 +143,8 @@ def _places(client: Client) -> str:
 def usage() -> str:
     """Every command with its own arguments and examples; the filter once."""
     _, parsers = build_parser()
-    said = ["## The filter", "", "Lists, the audit and deletions take it; all parts of it have to fit.", ""]
+    what = "Lists, the audit and deletions take this filter. A request must match all its parts."
+    said = ["## The filter", "", what, ""]
     said += [f"- `--{name.replace('_', '-')}`: {about}" for name, about in FILTER.items()]
     for title, commands in COMMANDS.items():
         said += ["", f"## {title}"]

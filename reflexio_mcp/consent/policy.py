@@ -18,7 +18,7 @@ Mode = Literal["off", "preview", "ask"]
 
 CALL_AGAIN: Final = (
     "Show this to the person. After their yes, call again with the same arguments and this code as confirm. It works "
-    "once, for 24 hours, while the set stays as it is."
+    "once, within 24 hours, if the set has not changed."
 )
 NOT_AGAIN: Final = (
     "Do not repeat the call unless the person asks for it. If no question was shown, the operator can set "

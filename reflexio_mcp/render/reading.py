@@ -176,7 +176,7 @@ def _gap(gap: Gap) -> str:
 
 _SOURCES = {
     "recorded": "",
-    "reconstructed": "source inferred from the last request that it can come from",
+    "reconstructed": "source inferred: the last request that it can come from",
     "not_known": "source not known",
 }
 

@@ -18,7 +18,7 @@ USUAL_ROLES: Final = frozenset(
 )
 
 KEPT: Final = (
-    "It holds what looks like a secret ({kinds}), which will come back in later prompts. Take it back with "
+    "It contains what looks like a secret ({kinds}), which can reappear in later prompts. Take it back with "
     "delete_request request_id={request_id}, and replace the secret."
 )
 REPLACED: Final = "Secrets were replaced before it was stored: {kinds}."

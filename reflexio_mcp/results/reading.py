@@ -248,7 +248,7 @@ _MEANS: Final = {
     "still_learning": "Reflexio is still learning from it. get_request shows how it went.",
     "done": "Reflexio has learned from it.",
     "not_tracked": "Reflexio does not say what is learned from it.",
-    "embedded_store": "This store does not learn; an assistant finds it again by searching.",
+    "embedded_store": "This store does not learn; an assistant finds the request by searching.",
     "failed": "Nothing was learned from it: it failed.",
     "unknown": "The service does not say what was learned from it.",
 }

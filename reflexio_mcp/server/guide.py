@@ -21,7 +21,7 @@ class Field:
 
 
 MODEL: Final = (
-    "Interaction: one turn, who spoke and what was said.",
+    "Interaction: one message, who spoke and what was said.",
     (
         "Request: the interactions of one publish, usually a question and its answer. It has an id, a user, a"
         " source and an agent version. Requests are what is listed, read and deleted."
@@ -39,14 +39,14 @@ WORKFLOW: Final = (
     "Publish each question with its answer, under the session_id of the conversation.",
     "Look: list_sessions, list_requests, get_request.",
     "Check: audit_traffic names what was sent wrong, and the call that cleans it up.",
-    "Take back: {deletes}, and the receipt says what is gone and what is left.",
+    "Take back: {deletes}, and the receipt says what was deleted and what was not.",
 )
 
 DELETES: Final = {
     "auto": "a delete_ tool asks the person in a form, or shows a plan and acts with its confirm code after their yes",
     "ask": "a delete_ tool asks the person in a form, and then acts",
-    "preview": "a delete_ tool shows a plan, the person agrees, the same call with its confirm code acts",
-    "off": "a delete_ tool acts at once and shows no plan, so ask the person before more than a few go",
+    "preview": "a delete_ tool shows a plan; once the person agrees, the same call with its confirm code acts",
+    "off": "a delete_ tool acts at once and shows no plan, so ask the person before you delete more than a few",
 }
 """How a deletion works, by `REFLEXIO_MCP_CONFIRM`."""
 
@@ -56,7 +56,7 @@ LEARNING_STEPS: Final = (
         "then learns from it at once."
     ),
     (
-        "See what was learned, and from what: list_learnings. Put one right with correct_learning. Take it back with "
+        "See what was learned, and from what: list_learnings. Correct a learning with correct_learning. Delete it with "
         "delete_learnings, or with include_learnings together with its requests."
     ),
 )
@@ -78,7 +78,7 @@ CHOICE_OF_LEARNING: Final = (
     "the next step needs what is learned", "force_extraction=true and wait_for_response=true",
 )  # fmt: skip
 
-NOT_LEARNING: Final = "This store learns nothing. What is said here of learning is for a Reflexio that does."
+NOT_LEARNING: Final = "This store learns nothing. Advice about learning here is for a Reflexio that learns."
 
 WAITING: Final = (
     "wait_for_response defaults to false for a publish: learning takes a while, and the conversation goes on without "
@@ -88,13 +88,13 @@ WAITING: Final = (
 
 FIELDS: Final = (
     Field("user_id", "any text but blank",
-          "Whose memory it is. One stable id a person; never a shared account such as `default`."),
+          "Whose memory it is. One stable id for each person; never a shared account such as `default`."),
     Field("session_id", "any text but blank",
-          "One conversation of one user, the same id from its first turn to its last. Sessions are shared across "
-          "users, so make the id unique: a uuid, or the chat's own id."),
-    Field("interactions", f"1 to {api_limits.MAX_INTERACTIONS:,} turns, {api_limits.MAX_CONTENT_CHARS:,} characters "
-          f"each, {api_limits.MAX_BODY_BYTES // 2**20} MiB in all",
-          "What was said since the last publish, question and answer together, each turn once."),
+          "One conversation of one user, the same id from its first interaction to its last. Sessions are shared "
+          "across users, so make the id unique: a uuid, or the chat's own id."),
+    Field("interactions", f"1 to {api_limits.MAX_INTERACTIONS:,} interactions, {api_limits.MAX_CONTENT_CHARS:,} "
+          f"characters each, {api_limits.MAX_BODY_BYTES // 2**20} MiB in all",
+          "What was said since the last publish, question and answer together, each interaction once."),
     Field("source", f"empty, or {api_limits.SOURCE_PATTERN.pattern}",
           "Which integration sent it: one constant word such as `ide` or `support-chat`. No dates, no ids."),
     Field("agent_version", f"up to {api_limits.MAX_AGENT_VERSION_CHARS:,} characters; empty is stored as "
@@ -111,14 +111,15 @@ FIELDS: Final = (
     Field("evaluation_only", "true or false",
           "True for tests, demos, staging and shadow traffic: it is stored and never learned from."),
     Field("session_finished", "true or false",
-          "True with the last publish of a conversation: what was waiting for more of it is learned from now.", True),
+          "True with the last publish of a conversation: requests that waited for more of it are learned from now.",
+          True),
     Field("override_learning_stall", "true or false",
           "True tries to learn although the service has paused because its model refused the key or account.",
           True),
     Field("retrieval_experiment_id", "any text, with retrieval_experiment_arm",
           "The experiment that compares answers with and without what was learned.", True),
     Field("retrieval_experiment_arm", "treatment or holdout",
-          "treatment where the agent was given what was learned, holdout where it was not.", True),
+          "treatment if the agent was given what was learned, holdout if it was not.", True),
 )  # fmt: skip
 
 

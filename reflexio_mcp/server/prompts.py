@@ -84,11 +84,11 @@ PROMPTS: Final = (
     TaskPrompt(
         "audit_my_memory",
         "Audit my memory",
-        "What is wrong with what was sent to memory, and what to clean up.",
+        "Find what is wrong in what was sent to memory, and what to clean up.",
         {"start_time": AGE},
         "Audit my memory. First [audit_traffic start_time]. Tell me the findings, the gravest first: how many, why "
-        "each matters, what to send differently. {consent} For those I want cleaned up make the call that the finding "
-        "names in `next`. {report} {data}",
+        "each matters, what to send differently. {consent} For each finding that I want cleaned up, make the "
+        "call in its `next`. {report} {data}",
     ),
     TaskPrompt(
         "clean_up_test_run",
@@ -103,17 +103,17 @@ PROMPTS: Final = (
     TaskPrompt(
         "forget_conversation",
         "Forget a conversation",
-        "Delete one session and say what survives.",
+        "Delete one session, and say what is not deleted.",
         {"session_id": "the conversation's session id"},
         "Forget a conversation. {consent} Tell me if other users have a part in it. Now [delete_session session_id]. "
-        "{report} Say what survives{learning}.",
+        "{report} Say what is not deleted{learning}.",
         required="session_id",
-        learning=": what was already learned from it stays unless include_learnings=true removes it",
+        learning=": what was already learned from it is kept, unless include_learnings=true deletes it",
     ),
     TaskPrompt(
         "investigate_time_window",
         "Investigate a time window",
-        "Who sent what between two points in time, and what is odd about it.",
+        "Find out who sent what between two points in time, and what is odd about it.",
         {"start_time": AGE, "end_time": "as start_time"},
         "Find out what happened in memory in a time window. First [audit_traffic start_time end_time] for the numbers "
         "and findings, then [list_sessions start_time end_time], then list_requests or get_request for what stands "
@@ -123,7 +123,7 @@ PROMPTS: Final = (
     TaskPrompt(
         "review_user_traffic",
         "Review a user's traffic",
-        "What is stored about one user and what should be deleted.",
+        "See what is stored about one user, and what should be deleted.",
         {"user_id": "the user's id"},
         "Review a user's traffic. First [list_sessions user_id], then [audit_traffic user_id]{learning}. Tell me how "
         "much there is, from when, what it is about, and what should be deleted; delete nothing. {data}",
@@ -133,14 +133,15 @@ PROMPTS: Final = (
     TaskPrompt(
         "prepare_erasure_request",
         "Prepare an erasure request",
-        "Everything of one user: find, consent, receipt, what survives.",
+        "Erase everything of one user: find it, get consent, and report the receipt and what is not erased.",
         {"user_id": "the user's id"},
         "Prepare a user's erasure request. Find: [list_sessions user_id detail=masked]; follow the cursor and count. "
         "Consent: {consent} Delete: [delete_requests user_id], with erase=true{learning}. Receipt: {report} Then "
-        "[list_requests user_id detail=masked] must find nothing. What survives: say so from the receipt. Say that the "
-        "data is no longer listed or searchable, not that it is erased: the receipt names what no call can remove.",
+        "[list_requests user_id detail=masked]: it must find nothing. Say what the receipt names as not deleted. "
+        "Say that the data is no longer listed or searchable, not that it is erased: the receipt names what no call "
+        "can remove.",
         required="user_id",
-        learning=" and include_learnings=true: both together take requests, learnings in every state and session "
+        learning=" and include_learnings=true: both together delete requests, learnings in every state and session "
         "outcomes, and what arrives meanwhile; list_learnings, if it is offered, must find nothing either",
     ),
 )

@@ -33,7 +33,7 @@ RESOURCES: Final = (
         uri="reflexio://guide",
         name="guide",
         title="Guide",
-        description="What is stored, the way through the tools, and how to choose ids, source, version and flags.",
+        description="What is stored, how to use the tools, and how to choose ids, source, version and flags.",
         mime_type=TEXT,
     ),
 )
@@ -50,7 +50,7 @@ TEMPLATES: Final = (
         uri_template="reflexio://requests/{request_id}",
         name="request",
         title="Request",
-        description="One stored request and where its learning stands.",
+        description="One stored request and the state of its learning.",
         mime_type=TEXT,
     ),
 )
@@ -66,7 +66,7 @@ TOOLS_OF: Final = {
 PAGE_META: Final[dict[str, Any]] = {"ui": {"csp": {}, "prefersBorder": False}}
 """The explorer's page loads nothing from any domain."""
 
-MORE: Final = "Go on with list_requests: the same session_id, detail and that cursor."
+MORE: Final = "Continue with list_requests: the same session_id and detail, and that cursor."
 
 
 def listed(tools: frozenset[str]) -> list[Resource]:

@@ -82,7 +82,7 @@ SPECS = (
     ToolSpec(
         explorer_data,
         "Data of the explorer",
-        "For the page of explore_traffic alone.",
+        "Only for the page of explore_traffic.",
         read_only=True,
         opened_by="explore_traffic",
     ),

@@ -145,7 +145,7 @@ SPECS = (
     ToolSpec(
         correct_learning,
         "Correct a learning",
-        "Put right what was learned wrongly or is out of date, such as an address: a new text for one learning.",
+        "Correct one learning that is wrong or out of date, such as an address, with a new text.",
         destructive=True,
         needs=LEARNS,
     ),

@@ -89,7 +89,7 @@ SPECS = (
     ToolSpec(
         finish_session,
         "Finish a session",
-        "Say that a conversation has had its last turn, so that what it taught is learned now.",
+        "Say that a conversation is over, so that what it teaches is learned now.",
         adds=True,
         needs=LEARNS,
     ),

@@ -147,7 +147,7 @@ SPECS = (
     ToolSpec(
         list_sessions,
         "List sessions",
-        "See remembered conversations: a row each with user, size, times, sources, first words.",
+        "See remembered conversations: one row each, with user, size, times, sources, first words.",
         read_only=True,
     ),
     ToolSpec(
@@ -165,7 +165,7 @@ SPECS = (
     ToolSpec(
         audit_traffic,
         "Audit traffic",
-        "How many requests there are, whose and since when, and what is wrong with them: findings (probable-secret, "
+        "See how many requests there are, whose they are, and what is wrong with them: findings (probable-secret, "
         "possible-secret, planted-instructions, personal-data, duplicate, test-traffic, learning-waiting, ...), each "
         "with the call that shows it and the one that cleans up. Shows no content.",
         read_only=True,

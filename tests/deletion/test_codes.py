@@ -13,7 +13,7 @@ async def test_a_plan_says_how_long_its_code_lasts(world: World) -> None:
     await world.put("r1")
     async with world.connect() as caller:
         plan = await caller.plan("delete_request", request_id="r1")
-    assert "It works once, for 24 hours" in plan["next"]
+    assert "It works once, within 24 hours" in plan["next"]
 
 
 async def test_a_code_works_in_another_process_with_the_same_state(world: World) -> None:

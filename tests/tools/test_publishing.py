@@ -136,4 +136,4 @@ async def test_what_teaches_nothing_is_not_said_to_have_added_nothing(connect: C
         usual = text_of(await client.call_tool("publish_interaction", {**CALL, "request_id": "r2"}))
     assert "Nothing is learned from it: it is for evaluation only." in silent
     assert "Added" not in silent
-    assert "This store does not learn; an assistant finds it again by searching." in usual
+    assert "This store does not learn; an assistant finds the request by searching." in usual

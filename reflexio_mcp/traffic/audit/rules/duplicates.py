@@ -46,9 +46,7 @@ class Duplicate(Rule):
     name = "duplicate"
     severity = "medium"
     why = "A conversation that is stored twice counts twice in what is learned."
-    advice = (
-        "Repeat a failed publish with the same request_id, publish each turn once, import a history once."
-    )
+    advice = "Repeat a failed publish with the same request_id, publish each interaction once, import a history once."
     offers = "delete"
 
     def __init__(self, now: float | None = None) -> None:

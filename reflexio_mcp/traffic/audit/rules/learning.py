@@ -71,7 +71,7 @@ class StaleLearning(Rule):
     name = "stale-learning"
     severity = "low"
     why = "People change, and what was true of them long ago is still told to assistants as a fact."
-    advice = "Delete what no longer holds; what still does is learned again."
+    advice = "Delete learnings that are out of date; what is still true is learned again."
     offers = "delete"
     selects = False
 
