@@ -212,7 +212,7 @@ def _target(arguments: Namespace, settings: Settings, scope: Scope) -> Target:
     ):
         raise ConfigurationError(
             "Which requests? Add their ids, or a filter such as --source, --session-id or --start-time. All requests "
-            "of a user, or all that --contains, --finding or --evaluation-only selects, take --everything."
+            "of a user, or all that --contains, --finding or --evaluation-only selects, need --everything."
         )
     wanted = filter_of(typed, settings)
     whole_user = wanted.user_id and not wanted.narrows

@@ -203,7 +203,7 @@ async def _key(setup: Setup) -> Finding | None:
     if not usable:
         return problem("key-malformed", "REFLEXIO_API_KEY is not a key.")
     if re.match(r"http://(?!(localhost|127\.[\d.]+|\[::1\])(:\d+)?(/|$))", url):
-        return problem("key-sent-in-clear", "The key goes over plain http to another machine.")
+        return problem("key-sent-in-clear", "The key is sent to another machine over plain http.")
     return ok("a key is set")
 
 

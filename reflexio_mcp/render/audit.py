@@ -41,7 +41,7 @@ def audit_text(audit: AuditResult) -> str:
 def _left_out(audit: AuditResult) -> str:
     return sentence(
         f"Not all: {audit.left_out}." if audit.left_out else "",
-        f"Go on with audit_traffic cursor={audit.cursor}" if audit.cursor else "",
+        f"Continue with audit_traffic cursor={audit.cursor}" if audit.cursor else "",
         f"The service could not return {counted(audit.unreadable, 'place')} of it."
         if audit.unreadable
         else "",

@@ -65,11 +65,11 @@ def check_base_url(url: str) -> str:
             "REFLEXIO_URL must be a URL such as https://www.reflexio.ai or http://localhost:8061"
         )
     if "@" in parts.netloc:
-        raise BadAddress("REFLEXIO_URL must not hold credentials; the key belongs in REFLEXIO_API_KEY")
+        raise BadAddress("REFLEXIO_URL must not contain credentials; the key belongs in REFLEXIO_API_KEY")
     if parts.query or parts.fragment or "?" in text or "#" in text:
-        raise BadAddress("REFLEXIO_URL must not hold a query or a fragment")
+        raise BadAddress("REFLEXIO_URL must not contain a query or a fragment")
     if not text.isascii() or any(character <= " " or character in '\x7f"<>\\^`{|}' for character in text):
-        raise BadAddress("REFLEXIO_URL holds characters that cannot stand in a URL")
+        raise BadAddress("REFLEXIO_URL contains characters that a URL cannot have")
     return text.rstrip("/")
 
 
@@ -77,7 +77,7 @@ def check_api_key(key: str | None) -> str | None:
     """Return the key without surrounding blanks, or `None` for an empty key. Raises `BadAddress`."""
     text = (key or "").strip()
     if any(not "!" <= character <= "~" for character in text):
-        raise BadAddress("REFLEXIO_API_KEY holds blanks or characters that cannot stand in a header")
+        raise BadAddress("REFLEXIO_API_KEY contains blanks or characters that a header cannot have")
     return text or None
 
 

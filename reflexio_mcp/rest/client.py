@@ -376,7 +376,7 @@ def encoded(body: dict[str, Any]) -> bytes:
     try:
         text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (ValueError, TypeError, RecursionError):
-        raise NotSent("the body holds something that JSON cannot say, such as NaN") from None
+        raise NotSent("the body contains a value that JSON does not have, such as NaN") from None
     return sendable(text).encode()
 
 
@@ -384,7 +384,7 @@ def sendable(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise NotSent("a text holds half of a surrogate pair, which is no character") from None
+        raise NotSent("a text contains half of a surrogate pair, which is no character") from None
     return text
 
 

@@ -48,7 +48,7 @@ class FindingRow(Row):
     advice: str
     places: list[Place] = []
     show: Annotated[Call | None, Field(description="shows what was found")] = None
-    act: Annotated[Call | None, Field(description="only after the person has seen what it takes")] = None
+    act: Annotated[Call | None, Field(description="only after the person has seen what it deletes")] = None
 
 
 class NotLooked(Row):

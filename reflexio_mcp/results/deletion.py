@@ -189,7 +189,7 @@ class PastDeletion(Row):
     status: Literal["running", "unfinished", "complete", "incomplete"]
     asked: int
     gone: int
-    copied: Annotated[Counts | None, Field(description="what its recovery copy holds")] = None
+    copied: Annotated[Counts | None, Field(description="what its recovery copy contains")] = None
     until: Annotated[Moment | None, Field(description="how long that copy is kept")] = None
     receipt: Receipt | None = None
 

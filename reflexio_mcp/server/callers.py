@@ -100,7 +100,7 @@ class Scopes:
     def local_caller(self) -> Caller:
         """The caller of an anonymous message. Raises `NoCaller` if callers must be named."""
         if self._names_callers:
-            raise NoCaller("This call does not say whose it is; nothing was done.")
+            raise NoCaller("This call names no caller; nothing was done.")
         return Caller(user_id=self._settings.user_id)
 
     def current(self) -> Scope:

@@ -102,7 +102,7 @@ FIELDS: Final = (
           "Which agent answered: change it with every change of prompt or model, so that versions can be compared."),
     Field("request_id", "any text but blank; made when left out",
           "Leave it out, or give your own to repeat a publish safely: the same id is never stored twice."),
-    Field("wait_for_response", f"true or false; the service holds at most {api_limits.PUBLISH_WAIT_SECONDS} s",
+    Field("wait_for_response", f"true or false; the service waits at most {api_limits.PUBLISH_WAIT_SECONDS} s",
           "True only when the next step needs what is learned from it."),
     Field("skip_aggregation", "true or false",
           "True keeps it out of what is learned across users."),

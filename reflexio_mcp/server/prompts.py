@@ -88,7 +88,7 @@ PROMPTS: Final = (
         {"start_time": AGE},
         "Audit my memory. First [audit_traffic start_time]. Tell me the findings, the gravest first: how many, why "
         "each matters, what to send differently. {consent} For each finding that I want cleaned up, make the "
-        "call in its `next`. {report} {data}",
+        "deleting call that the audit gives. {report} {data}",
     ),
     TaskPrompt(
         "clean_up_test_run",

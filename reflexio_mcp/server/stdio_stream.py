@@ -23,7 +23,7 @@ __all__ = ["Answers", "StdioStream", "mended"]
 
 NO_MESSAGE: Final = (
     'This is no JSON-RPC 2.0 request: jsonrpc must be "2.0", method a string and params an object; batches are not '
-    "taken. Nothing was done."
+    "accepted. Nothing was done."
 )
 
 # Pairs and other escapes are matched to be skipped; group 1 is half a surrogate pair.

@@ -19,7 +19,7 @@ SESSIONS_TOLD: Final = 10
 """Sessions that the model reads of; the page shows all of them."""
 
 NO_PAGE: Final = "This client does not say that it shows pages: the person sees only what you tell them."
-GO_ON: Final = "These are the newest; list_sessions goes on."
+GO_ON: Final = "These are the newest; continue with list_sessions."
 
 
 @parameters.filtered()

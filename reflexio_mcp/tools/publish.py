@@ -17,23 +17,23 @@ from reflexio_mcp.traffic.publishing import check_turn, check_turns, finish, pub
 
 async def publish_interaction(
     call: Call,
-    user_id: Annotated[str, Field(description="whose memory; the same in every session; unknown: ask")],
+    user_id: Annotated[str, Field(description="the person's stable id; ask if you do not know it")],
     session_id: Annotated[
         str, Field(description="the conversation; the same for all its requests; new: a uuid")
     ],
     interactions: Annotated[
         list[Annotated[Interaction, parameters.alone(check_turn)]],
-        Field(description="the turns, oldest first"),
+        Field(description="oldest first"),
         parameters.alone(check_turns),
     ],
-    source: Annotated[str, Field(description="where it comes from: a-z 0-9 . _ : -")] = "",
+    source: Annotated[str, Field(description="the app that sends it: a-z 0-9 . _ : -")] = "",
     agent_version: Annotated[
         str,
         Field(description="your agent's; default agent-v0", max_length=api_limits.MAX_AGENT_VERSION_CHARS),
     ] = "",
     wait_for_response: Annotated[bool, Field(description="wait until learned from")] = False,
     skip_aggregation: Annotated[bool, Field(description="keep out of what is learned across users")] = False,
-    force_extraction: Annotated[bool, Field(description="learn now, do not wait for more turns")] = False,
+    force_extraction: Annotated[bool, Field(description="learn now, without waiting for more")] = False,
     evaluation_only: Annotated[bool, Field(description="store, never learn")] = False,
     session_finished: Annotated[bool, Field(description="last of its session: learn now")] = False,
     override_learning_stall: Annotated[bool, Field(description="learn although learning stalled")] = False,

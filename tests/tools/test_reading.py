@@ -72,7 +72,7 @@ async def test_times_of_the_filter_are_resolved_and_a_missing_zone_is_said(
         text, _ = await call(
             client, "list_requests", start_time="2026-01-02", end_time="2036-01-02T00:00:00Z"
         )
-        assert "from 2026-01-02T00:00:00Z (no zone: taken as UTC)" in text
+        assert "from 2026-01-02T00:00:00Z (no zone: read as UTC)" in text
 
 
 async def test_evaluation_only_selects_what_is_never_learned_from_or_the_rest(connect: Connect) -> None:

@@ -202,7 +202,7 @@ def _fold(text: str) -> str:
 
 NO_FILTER: Final = "no filter"
 WORDS_NOT_KEPT: Final = "containing words that are not kept"
-ASSUMED_UTC: Final = " (no zone: taken as UTC)"
+ASSUMED_UTC: Final = " (no zone: read as UTC)"
 PART_OF_SESSIONS: Final = (
     "{finding} cannot be combined with these filters: it needs whole sessions, so leave out source, agent_version, "
     "contains, evaluation_only and end_time."

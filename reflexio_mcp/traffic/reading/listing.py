@@ -53,8 +53,8 @@ USER_COUNTED: Final = (
 REDACTED: Final = "Secrets are replaced here; get_request shows a request as it is stored."
 CASE: Final = "Ids are case-sensitive."
 WORDS: Final = (
-    "contains looks in texts and ids for all of its words in one request; put OR between alternatives. source and "
-    "agent_version are filters of their own."
+    "contains finds requests with all of these words in their texts and ids; put OR between alternatives. It does not "
+    "search source and agent_version, which are filters of their own."
 )
 NAMES: Final = "source and agent_version match whole names; audit_traffic lists those in use."
 NOTHING_YET: Final = "Nothing matches among the requests that were looked through so far."
@@ -89,7 +89,9 @@ async def list_sessions(
     """
     if order == "longest":
         if cursor:
-            raise InvalidInput("cursor", "does not go with order=longest, which is one page; leave one out.")
+            raise InvalidInput(
+                "cursor", "cannot be combined with order=longest, which is one page; leave one out."
+            )
         limit = min(limit, MOST_LONGEST)
     walk = _Walk(scope, "sessions", asked, cursor, detail, limit)
     rows: list[SessionRow] = []

@@ -269,7 +269,7 @@ class SplitConversation(Rule):
 
     name = "split-conversation"
     severity = "medium"
-    why = "Learning sees single turns without their context and learns little from them."
+    why = "Learning sees single requests without their context and learns little from them."
     advice = "Keep one session_id for the whole conversation."
     selects = False
 
@@ -312,12 +312,12 @@ def _goes_on(item: RequestWithInteractions) -> bool:
 
 
 class Expired(Rule):
-    """Requests that the operator's policy lets go after a time."""
+    """Requests that the operator's policy lets expire."""
 
     name = "expired"
     severity = "medium"
-    why = "The operator's policy says that these must go."
-    advice = "reflexio-mcp delete --finding expired --yes in a timer does it regularly."
+    why = "The operator's policy says that these must be deleted."
+    advice = "Run reflexio-mcp delete --finding expired --yes regularly, as in a timer."
     offers = "delete"
 
     @classmethod

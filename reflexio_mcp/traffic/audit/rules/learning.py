@@ -70,7 +70,7 @@ class StaleLearning(Rule):
 
     name = "stale-learning"
     severity = "low"
-    why = "People change, and what was true of them long ago is still told to assistants as a fact."
+    why = "People change, and what was true of them long ago is still given to assistants as a fact."
     advice = "Delete learnings that are out of date; what is still true is learned again."
     offers = "delete"
     selects = False
@@ -128,11 +128,11 @@ class LearningChecks:
                 await for_each(newest, one_request, at_once=AT_ONCE)
         except ReflexioError:
             if not self.asked:
-                return "the service did not say where learning stands"
+                return "the service did not report the state of learning"
         if untracked and untracked == self.asked:
             return NO_LEARNING
         return (
-            f"the service told of {self.asked:,} of {len(newest):,} requests"
+            f"the service answered about {self.asked:,} of {len(newest):,} requests"
             if self.asked < len(newest)
             else ""
         )
