@@ -169,7 +169,11 @@ def put_back(connection: sqlite3.Connection, item: models.RequestWithInteraction
 
     Its interactions keep their ids if these are free. A new `arrival` invalidates earlier plans.
     """
-    turns = [turn.model_dump() for turn in item.interactions]
+    request, turns = item.request, [turn.model_dump() for turn in item.interactions]
+    times = [request.created_at, *(turn.created_at for turn in item.interactions)]
+    names = (request.request_id, request.user_id, request.session_id)
+    if not all(one.strip() for one in names) or min(times) < 0 or max(times) > LAST_EPOCH_SECOND:
+        raise _not_stored()
     ids = [turn.interaction_id for turn in item.interactions]
     taken = connection.execute(
         f"SELECT 1 FROM interactions WHERE interaction_id {_AMONG} LIMIT 1",  # noqa: S608
@@ -179,10 +183,14 @@ def put_back(connection: sqlite3.Connection, item: models.RequestWithInteraction
         for turn in turns:
             turn["interaction_id"] = None
     try:
-        added = _insert(connection, item.request.model_dump(), turns)
+        added = _insert(connection, request.model_dump(), turns)
     except (sqlite3.IntegrityError, OverflowError):
-        raise Refusal(422, [{"loc": ["body"], "msg": "not a request as it is stored"}]) from None
-    return {"success": True} if added else _taken(item.request.request_id)
+        raise _not_stored() from None
+    return {"success": True} if added else _taken(request.request_id)
+
+
+def _not_stored() -> Refusal:
+    return Refusal(422, [{"loc": ["body"], "msg": "not a request as it is stored"}])
 
 
 def _insert(connection: sqlite3.Connection, request: Json, turns: Iterable[Json]) -> bool:

@@ -5,6 +5,7 @@ session outcome. The embedded store adds images and citations.
 """
 
 import hashlib
+import json
 import os
 import shutil
 import time
@@ -20,6 +21,7 @@ import anyio.to_thread
 from pydantic import BaseModel
 
 from reflexio_mcp import private_files
+from reflexio_mcp.rest.api_limits import MAX_REPLY_BYTES
 from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import at
@@ -43,6 +45,8 @@ SESSIONS_AT_ONCE: Final = 10
 """Sessions in memory at a time."""
 
 IMPORTED_AT_ONCE: Final = 50
+
+FILES: Final = ("requests.jsonl", "learnings.jsonl", "outcomes.jsonl")
 
 REPEATED: Final = {"request": {"arrival", "whole"}, "interactions": {"__all__": {"user_id", "request_id"}}}
 """Fields that are ours, or that repeat the request."""
@@ -75,6 +79,7 @@ To put the requests back: reflexio-mcp import FILE
 """
 
 NOT_AN_EXPORT: Final = "is not an export of reflexio-mcp, or is damaged; nothing was imported."
+CHANGED: Final = "has another {name} than its manifest says (SHA-256); nothing was imported."
 NOT_YOURS: Final = "has requests of other users than REFLEXIO_USER_ID; nothing was imported."
 NOT_BACK: Final = {
     True: "Learnings and session outcomes do not come back: the embedded store has none.",
@@ -219,14 +224,30 @@ def requests_in(path: Path, user_id: str) -> list[bytes]:
         InvalidInput: it cannot be imported.
     """
     try:
-        with zipfile.ZipFile(path) as archive, archive.open("requests.jsonl") as lines:
-            found = [(_request(line).request, line) for line in lines]
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError):
+        with zipfile.ZipFile(path) as archive:
+            _check(archive)
+            with archive.open("requests.jsonl") as lines:
+                # No request is larger than an answer with it.
+                read = iter(partial(lines.readline, MAX_REPLY_BYTES), b"")
+                found = [(_request(line).request, line) for line in read]
+    except InvalidInput:
+        raise
+    except Exception:  # noqa: BLE001 - a damaged archive fails in a dozen ways
         raise InvalidInput("FILE", NOT_AN_EXPORT) from None
     if user_id and any(request.user_id != user_id for request, _ in found):
         raise InvalidInput("FILE", NOT_YOURS)
     found.reverse()  # In the file, the newest request of a session comes first.
     return [line for _, line in sorted(found, key=lambda one: one[0].created_at)]
+
+
+def _check(archive: zipfile.ZipFile) -> None:
+    """Refuse an archive whose files are not those that its manifest names."""
+    with archive.open("manifest.json") as file:
+        promised = json.loads(file.read(MAX_REPLY_BYTES))["sha256"]
+    for name in FILES:
+        with archive.open(name) as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != promised[name]:
+                raise InvalidInput("FILE", CHANGED.format(name=name))
 
 
 async def import_requests(scope: Scope, lines: Sequence[bytes]) -> Restored:

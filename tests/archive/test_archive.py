@@ -226,3 +226,58 @@ async def test_an_import_stays_inside_its_user_and_takes_only_exports(
     monkeypatch.setattr("builtins.input", lambda _: "")
     assert await command("import", str(path), "--store", str(new)) == 1
     assert not new.exists()
+
+
+def rewritten(path: Path, name: str, change: Any) -> None:
+    """Change one file of an archive."""
+    with zipfile.ZipFile(path) as archive:
+        files = {one: archive.read(one) for one in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for one, text in files.items():
+            archive.writestr(one, change(text) if one == name else text)
+
+
+async def test_an_archive_that_its_manifest_does_not_describe_is_not_imported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, new = tmp_path / "out.zip", tmp_path / "b.db"
+    assert await command("export", "--store", await filled(tmp_path / "a.db"), "--output", str(path)) == 0
+    whole = path.read_bytes()
+    for name, change, said in (
+        (
+            "requests.jsonl",
+            lambda text: text.replace(b"I say", b"He said"),
+            "has another requests.jsonl than",
+        ),
+        ("learnings.jsonl", lambda text: text + b"{}", "has another learnings.jsonl than"),
+        ("manifest.json", lambda _: b"{}", "is not an export"),
+    ):
+        path.write_bytes(whole)
+        rewritten(path, name, change)
+        assert await command("import", str(path), "--store", str(new), "--yes") == 2
+        assert said in capsys.readouterr().err
+    encrypted = bytearray(whole)
+    for header, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        encrypted[encrypted.index(header) + flags] |= 1
+    path.write_bytes(encrypted)
+    assert await command("import", str(path), "--store", str(new), "--yes") == 2
+    assert "is not an export" in capsys.readouterr().err
+    assert not new.exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"created_at": 10**17}, {"created_at": -(10**15)}, {"user_id": ""}, {"session_id": " "}],
+    ids=str,
+)
+async def test_what_no_store_would_have_is_not_put_into_one(
+    tmp_path: Path, wrong: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = EmbeddedStore(str(tmp_path / "a.db"))
+    request = {"request_id": "r", "user_id": "ada", "session_id": "s", "created_at": 1} | wrong
+    line = json.dumps({"request": request, "interactions": [{"interaction_id": 1, "content": "x"}]})
+    async with ReflexioClient("http://store", transport=store) as client:
+        done = await import_requests(Scope(client, exact=True), [line.encode()])
+        assert [one.why for one in done.not_restored] == ["not_restorable"]
+    assert await command("sessions", "--store", str(tmp_path / "a.db")) == 0
+    assert "Nothing was found" in capsys.readouterr().out
