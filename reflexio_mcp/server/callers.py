@@ -27,7 +27,7 @@ class Caller:
 
     Args:
         user_id: the user that the caller is confined to; empty for every user.
-        owner: owns cursors and recovery copies; empty for the operator.
+        owner: owns cursors, codes and the hourly cap; empty for the operator.
         name: identifies the caller in logs and owns its sessions.
         account: identifies the caller in limits, whatever user it is confined to.
         permissions: for somebody who signed in; `None` for everything.
@@ -48,7 +48,7 @@ current_caller: Final[ContextVar[Caller | None]] = ContextVar("reflexio_mcp_call
 def holder_of(token: str, user_id: str) -> Caller:
     """Return the holder of an operator's token, confined to `user_id` unless it is empty."""
     name = _stand_in("caller", token)
-    return Caller(user_id, "", name, name)
+    return Caller(user_id, _stand_in("user", user_id) if user_id else "", name, name)
 
 
 def person(

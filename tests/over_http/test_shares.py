@@ -99,6 +99,19 @@ async def test_heavy_calls_have_a_share_of_their_own_and_light_calls_go_on(backe
         backend.release.set()
 
 
+async def test_a_caller_who_may_delete_no_more_does_not_stop_another(backend: TenantBackend) -> None:
+    tokens = (*TWO, "ann:another-token-of-ann")
+    more = {"auth_token": tokens, "delete_cap": 1, "store": ":memory:"}
+    async with serving(settings(backend, **more), tokens=tokens) as served:
+        refused: list[bool] = []
+        for number, token in enumerate((ANN, ANN, "another-token-of-ann", BOB)):
+            stored = {"session_id": "s", "interactions": turns("x"), "request_id": f"r{number}"}
+            await post(served, "publish_interaction", stored, token=token)
+            done = await post(served, "delete_request", {"request_id": f"r{number}"}, token=token)
+            refused.append("an hour are allowed" in done.text)
+    assert refused == [False, True, True, False]
+
+
 @pytest.mark.parametrize(
     "way", [{"mode": "auto"}, {"mode": "legacy"}, {"sse": True}], ids=["2026", "2025", "sse"]
 )
