@@ -34,9 +34,11 @@ WORDS += [
 async def test_no_spelling_of_nothing_widens_what_a_list_or_a_switch_narrows(
     world: World, tool: str, arguments: dict[str, Any], name: str
 ) -> None:
+    await world.put("r0")
     await world.put("r1", source="ide")
     await world.learn("p", "r1")
     async with world.connect(CONFIRM="off") as caller:
+        assert (await caller.receipt("delete_request", request_id="r0"))["number"] == 1
         for nothing in NOTHING:
             result = await caller.result(tool, **arguments, **{name: nothing})
             assert result.is_error, (tool, name, nothing)

@@ -146,6 +146,19 @@ async def test_an_erasure_that_failed_does_not_say_that_earlier_copies_are_erase
     assert await copied(world) == {}
 
 
+async def test_the_erasure_of_a_person_reaches_a_copy_that_was_made_after_its_plan(world: World) -> None:
+    await world.put("r1")
+    async with world.connect(CONFIRM="off") as one, world.connect(CONFIRM="off") as other:
+
+        async def arrive_and_go() -> None:
+            await world.put("r2")
+            await other.receipt("delete_request", request_id="r2")
+
+        world.backend.before["/api/clear_user_data"] = [arrive_and_go]
+        await one.receipt("delete_requests", user_id="ada", include_learnings=True, erase=True)
+    assert await copied(world) == {}
+
+
 async def test_interactions_whose_deletion_had_to_be_repeated_are_put_back_once(world: World) -> None:
     turns = [Interaction(content=f"turn {number}") for number in range(4)]
     body = PublishBody(user_id="ada", session_id="s", request_id="r1", interaction_data_list=turns)
