@@ -7,8 +7,10 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import anyio
+import httpx
 import pytest
 from mcp import Client
 
@@ -23,10 +25,14 @@ from reflexio_mcp.rest.api_limits import MAX_BODY_BYTES
 from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.server.calls import MOST_HEAVY
 from reflexio_mcp.server.server import ReflexioServer
+from reflexio_mcp.server.stdio_stream import ANSWER_SECONDS
 from reflexio_mcp.settings import STATE_KEY_BYTES, Settings
 from reflexio_mcp.state.postgresql import SILENT_SECONDS
+from reflexio_mcp.state.state import RECORD_SECONDS
+from reflexio_mcp.toolkit.context import DOWNLOAD_SECONDS
 from reflexio_mcp.traffic.learnings.remove import WAIT_SECONDS
 from tests.documents.test_documents import FENCE, ROOT, blocks, text_of
+from tests.support.serving import modern_call, serving_process
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MIB = 1024 * 1024
@@ -70,6 +76,13 @@ NUMBERS = (
 )
 """What the sentences with numbers say, from the code where it has the number; tests of their own run the others."""
 
+IN_WORDS = {
+    "the server waits ten seconds for calls that still run": ANSWER_SECONDS == 10,
+    "which works once, for five minutes": DOWNLOAD_SECONDS == 5 * 60,
+    "A receipt is kept for a week": RECORD_SECONDS == 7 * 24 * 3600,
+}
+"""Numbers that a page has in words."""
+
 PROMISES = {
     '"Deleted" is said only after reading again': "test_a_service_that_claims_to_delete_and_does_not_is_not_believed",
     "A plan comes before every deletion": "test_every_tool_that_deletes_asks",
@@ -91,6 +104,31 @@ PROMISES = {
     "Copies that cannot be read stop the erasure": "test_copies_that_cannot_be_read_stop_an_erasure_before_anything_is_deleted",
     "the same call again deletes what is left": "test_a_kill_at_any_step_loses_nothing_that_was_promised",
     "Deleted content is overwritten in the store": "test_each_way_of_deleting_leaves_nothing_in_any_file",
+    "only tools that change nothing can be called": "test_a_read_only_server_offers_and_runs_reading_tools_alone",
+    "shows what only those tools would show": "test_one_allowed_tool_brings_along_nothing_that_tells_more",
+    "words cannot be searched": "test_under_the_mask_words_cannot_be_tried_out",
+    "equal contents have equal fingerprints": "test_equal_contents_have_equal_fingerprints_and_others_do_not",
+    "are shown as escapes": "test_a_character_that_hides_is_written_as_an_escape",
+    "`get_request` shows a request in full": "test_secrets_are_replaced_in_lists_and_shown_in_a_request",
+    "never stored words, keys or tokens": "test_nothing_that_was_sent_is_in_the_log_of_http",
+    "Redirects are not followed": "test_a_read_that_fails_changes_nothing_and_a_deletion_may_have_taken_effect",
+    "`--verify` finds a changed or missing line": "test_a_line_that_was_changed_or_taken_out_is_found",
+    "every copy of its request is removed": "test_erasing_one_interaction_drops_every_copy_of_its_request_and_the_plan_says_so",
+    "an id is never stored twice": "test_publishing_the_same_id_again_stores_nothing_twice_and_says_so",
+    "Words are found in any order and case": "test_contains_is_all_of_its_words_in_any_order_and_case",
+    "templates are completed from recent traffic": "test_values_come_from_recent_traffic_newest_first_and_by_their_beginning",
+    "A client that drops `_meta` asks you in its form": "test_a_plan_without_the_page_does_not_replace_the_form",
+    "Stored text is shown as text": "test_stored_text_is_shown_as_text_and_never_as_markup_or_control",
+    "If you close the page, a deletion that has begun": "test_a_reload_does_not_end_it_and_the_end_of_the_page_does",
+    "if the client left a reference unfilled": "test_a_reference_that_a_client_did_not_fill_in_stops_the_start",
+    "if you misspell a variable": "test_a_misspelt_variable_stops_the_start_and_names_the_right_one",
+    "While files are in it, nothing can be deleted": "test_recovery_copies_of_an_earlier_version_are_named_and_not_passed_over",
+    "the older version cannot open the store": "test_a_file_of_a_newer_version_is_left_alone_and_says_to_upgrade",
+    "Each person then sees their own memory": "test_two_people_sign_in_and_each_has_their_own_memory",
+    "so a revoked token works that much longer": "test_a_revoked_token_works_no_longer_than_an_answer_is_remembered",
+    "PgBouncer works with": "test_replicas_may_share_a_pooler",
+    "deletions are refused with the reason": "test_a_database_that_restarts_is_refused_meanwhile_and_used_again_afterwards",
+    "Running calls have `--stop-timeout` seconds": "test_a_call_that_outlasts_the_bound_is_told_to_try_again",
 }  # fmt: skip
 """What the README and the pages on safety promise, with the test that runs it."""
 
@@ -123,9 +161,33 @@ def test_each_number_on_the_pages_is_what_the_code_says() -> None:
 
 def test_each_claim_is_on_a_page_and_its_test_exists() -> None:
     pages = "\n".join(map(prose, PAGES))
-    assert [one for one in (*NUMBERS, *PROMISES) if one not in pages] == []
+    assert [one for one in (*NUMBERS, *IN_WORDS, *PROMISES) if one not in pages] == []
+    assert all(IN_WORDS.values())
     tests = "\n".join(map(text_of, (ROOT / "tests").rglob("test_*.py")))
     assert [name for name in PROMISES.values() if f"def {name}(" not in tests] == []
+
+
+@pytest.mark.ci
+@pytest.mark.anyio
+async def test_a_shared_server_writes_what_its_page_shows(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "shared-server.md"
+    (_, *said), shown = (one.text.splitlines() for one in blocks(page) if one.language == "text")
+    unset: dict[str, Any] = {"REFLEXIO_MCP_AUTH_TOKEN": "", "REFLEXIO_MCP_STORE": ""}
+    async with (
+        serving_process(tmp_path, **unset, XDG_DATA_HOME=str(tmp_path)) as served,
+        httpx.AsyncClient() as web,
+    ):
+        headers, body = modern_call("list_requests", {})
+        token = (tmp_path / "reflexio-mcp" / "http-token").read_text(encoding="utf-8").strip()
+        for given in ({"authorization": f"Bearer {token}"}, {}):
+            await web.post(f"{served.url}/mcp", json=body, headers=headers | given)
+        await served.terminate()
+        written = served.stderr().splitlines()
+    told = [line for line in written if not line.startswith("{")]
+    home, port = "/home/you/.local/share", "8765"
+    assert [line.replace(str(tmp_path), home).replace(str(served.port), port) for line in told] == said
+    events = {line["event"]: list(line) for line in map(json.loads, written[len(told) :])}
+    assert [list(line) for line in map(json.loads, shown)] == [events["call"], events["refused"]]
 
 
 ELSEWHERE = {"--url", "--remote", "--live", "serve", "explore"}
@@ -141,7 +203,7 @@ STORED = {"e2e-1": "ci.e2e", "0b9f3c1e-6f0e-4c53-9a31-0f6d1c8f2a77": "chat"}
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty home with a started Cursor, a policy, and a store with two requests."""
+    """A home with started clients, a policy, and a store with two requests."""
 
     async def fill() -> None:
         async with open_client(Settings(store=str(store))) as backend:
@@ -153,7 +215,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 await backend.publish(body, minted=False)
 
     store, policy = tmp_path / "store.db", tmp_path / "policy.toml"
-    (tmp_path / ".cursor").mkdir()
+    for folder in (".cursor", ".codex", ".gemini", ".config/Code/User"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / ".claude.json").write_text("{}", encoding="utf-8")
     (policy_block,) = [one for one in blocks(ROOT / "docs" / "policy.md") if one.language == "toml"]
     policy.write_text(policy_block.text, encoding="utf-8")
     for name, value in {
@@ -168,17 +232,31 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     anyio.run(fill)
 
 
-def commands() -> list[list[str]]:
+def runs_elsewhere(words: list[str]) -> bool:
+    return "install" not in words and bool(set(words) & ELSEWHERE)
+
+
+def commands() -> list[str]:
     lines = [line for one in blocks(*PAGES) if one.language == "bash" for line in one.text.splitlines()]
-    found = [shlex.split(line.split(" | ")[0], comments=True) for line in lines]
-    ours = [words[1:] for words in found if words and words[0].endswith("reflexio-mcp")]
-    return [words for words in ours if not set(words) & ELSEWHERE]
+    lines += [
+        line
+        for page in PAGES
+        for line in re.findall(r"`([^`\n]*reflexio-mcp [a-z]+ [^`\n]+)`", text_of(page))
+    ]
+    ours = [re.sub(r"\b(NAME|CLIENT)\b", "cursor", line.split(" | ")[0]) for line in lines]
+    return sorted({line for line in ours if COMMAND.match(line) and not runs_elsewhere(shlex.split(line))})
 
 
-@pytest.mark.parametrize("words", commands(), ids=" ".join)
+COMMAND = re.compile(r"(REFLEXIO_\w+=\S+ )*\S*reflexio-mcp( |$)")
+
+
+@pytest.mark.parametrize("line", commands())
 @pytest.mark.usefixtures("home")
-def test_each_command_of_the_pages_runs(words: list[str]) -> None:
-    assert (main(words) == 0) is not " ".join(words).startswith(FAIL_HERE), words
+def test_each_command_of_the_pages_runs(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = shlex.split(line, comments=True)
+    while "=" in words[0]:
+        monkeypatch.setenv(*words.pop(0).split("=", 1))
+    assert (main(words[1:]) == 0) is not " ".join(words[1:]).startswith(FAIL_HERE), words
 
 
 @pytest.mark.anyio
