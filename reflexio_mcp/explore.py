@@ -160,7 +160,7 @@ class _Window:
         page_pass: Any = {PAGE_KEY: call.meta[PAGE_KEY]} if PAGE_KEY in call.meta else None
         token = call.meta.get("progressToken")
 
-        async def told(progress: float, total: float | None, message: str | None) -> None:
+        async def report(progress: float, total: float | None, message: str | None) -> None:
             if token is not None and message:
                 self._progress[str(token)] = message
 
@@ -168,7 +168,7 @@ class _Window:
         try:
             # `call_tool` would check each row against the output schema, which takes as long as to make it.
             result = await self._client.session.send_request(
-                CallToolRequest(params=params), CallToolResult, progress_callback=told
+                CallToolRequest(params=params), CallToolResult, progress_callback=report
             )
         except Exception as error:  # noqa: BLE001 - the page shows whatever the protocol raises
             return JSONResponse({"error": str(error)})

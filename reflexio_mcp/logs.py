@@ -98,14 +98,14 @@ class StderrHandler(logging.Handler):
             time.sleep(0.001)
 
     def _write_all(self) -> None:
-        told = 0
+        reported = 0
         while True:
             lines = [self._lines.get()]
             time.sleep(GATHER_SECONDS)
             lines += [self._lines.get() for _ in range(self._lines.qsize())]
             self._write(lines)
-            if lost := self._lost - told:
-                told += lost
+            if lost := self._lost - reported:
+                reported += lost
                 self._write([f"{lost:,} lines were lost: nobody read stderr."])
             for _ in lines:
                 self._lines.task_done()

@@ -202,10 +202,12 @@ class SignIn:
             error="insufficient_scope",
         )
 
-    def _person(self, told: Json) -> Caller:
+    def _person(self, token_claims: Json) -> Caller:
         try:
             # Some authorization servers send null for an absent claim.
-            claims = _Claims.model_validate({name: one for name, one in told.items() if one is not None})
+            claims = _Claims.model_validate(
+                {name: one for name, one in token_claims.items() if one is not None}
+            )
         except ValidationError as error:
             names = ", ".join(sorted({str(one["loc"][0]) for one in error.errors()}))
             raise _Invalid(f"The token is not accepted because of its {names}.") from None
@@ -214,7 +216,7 @@ class SignIn:
         if not in_time or not for_us:
             raise _Invalid
         name = self._settings.oauth_user_claim
-        user = told.get(name)
+        user = token_claims.get(name)
         # Removing blanks would merge two persons.
         if (
             not isinstance(user, str)
@@ -223,7 +225,7 @@ class SignIn:
         ):
             raise _Invalid(f"The token names no user in its claim {name}.")
         # An unverified address may belong to somebody else.
-        if name == "email" and told.get("email_verified") not in (None, True, "true"):
+        if name == "email" and token_claims.get("email_verified") not in (None, True, "true"):
             raise _Invalid("The token names an e-mail address that is not verified.")
         scopes = claims.scopes
         permissions = frozenset(one for one in Permission if f"{PREFIX}{one}" in scopes)

@@ -155,8 +155,8 @@ def explained(error: ReflexioError, action: Action = "write") -> str:
     return quoting(explain(error, action), error.said)
 
 
-def quoting(told: str, said: str) -> str:
-    return f"{told}\n{fence(f'Reflexio said: {shown_name(said, SAID_CHARS)}')}" if said else told
+def quoting(text: str, said: str) -> str:
+    return f"{text}\n{fence(f'Reflexio said: {shown_name(said, SAID_CHARS)}')}" if said else text
 
 
 _OPENING: Final = "<<stored text "

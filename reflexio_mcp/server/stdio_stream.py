@@ -56,7 +56,7 @@ class Answers(ObjectSendStream[SessionMessage]):
         if isinstance(message, types.JSONRPCRequest):
             self._unanswered.add(message.id)
         elif isinstance(message, types.JSONRPCNotification) and message.method == "notifications/cancelled":
-            self._settle((message.params or {}).get("requestId"))
+            self._answered((message.params or {}).get("requestId"))
 
     async def wait(self) -> None:
         """Wait at most `ANSWER_SECONDS` for all answers."""
@@ -73,9 +73,9 @@ class Answers(ObjectSendStream[SessionMessage]):
             await self._inner.send(item)
         finally:
             if isinstance(item.message, types.JSONRPCResponse | types.JSONRPCError):
-                self._settle(item.message.id)
+                self._answered(item.message.id)
 
-    def _settle(self, id_: Any) -> None:
+    def _answered(self, id_: Any) -> None:
         if isinstance(id_, str | int):
             self._unanswered.discard(id_)
         if not self._unanswered:

@@ -1,6 +1,6 @@
 """Recovery copies of deleted requests and learnings, each a sealed row.
 
-Rows are found by keyed marks of account, user and names. A caller that changes rows holds the lock "copies".
+Rows are found by keyed tags of account, user and names. A caller that changes rows holds the lock "copies".
 """
 
 import json
@@ -47,12 +47,12 @@ class Keys:
             for one in self._secrets()
         ]
 
-    def marks(self, *parts: str) -> list[str]:
+    def tags(self, *parts: str) -> list[str]:
         text = json.dumps(parts).encode()
         return [digest(key, text, "sha256").hex()[:32] for key, _ in self._keys]
 
-    def mark(self, *parts: str) -> str:
-        return self.marks(*parts)[0]
+    def tag(self, *parts: str) -> str:
+        return self.tags(*parts)[0]
 
     def seal(self, text: str, place: str) -> bytes:
         """Encrypt a text so that only the same `place` opens it."""
@@ -73,7 +73,7 @@ class Keys:
 
 
 class Row(NamedTuple):
-    """A copy without its content. `names` are marks with their kind, such as `r:`."""
+    """A copy without its content. `names` are tags with their kind, such as `r:`."""
 
     id: int
     deletion: int
@@ -131,28 +131,28 @@ class Copies:
     ) -> set[tuple[str, str]]:
         keys = self._keys
         erased = self._erased(transaction.execute, owner, began, copies)
-        account, until = keys.mark("account", owner.account), began + self.days * DAY
+        account, until = keys.tag("account", owner.account), began + self.days * DAY
         for copy in copies:
             if (copy.kind, copy.id) in erased:
                 continue
-            names = " ".join(name[:2] + keys.mark("name", name) for name in _names(copy))
-            user = keys.mark("user", copy.user)
+            names = " ".join(name[:2] + keys.tag("name", name) for name in _names(copy))
+            user = keys.tag("user", copy.user)
             row = Row(0, number, transaction.now, until, account, user, copy.kind, names)
             content = json.dumps([copy.id, copy.user, copy.names, copy.content])
             transaction.execute(
                 "INSERT INTO main.copies (deletion, at, until, account, user_id, kind, names, sealing_key, sealed) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 *row[1:],
-                keys.mark("key"),
+                keys.tag("key"),
                 keys.seal(content, row.place),
             )
         return erased
 
     def erase(self, transaction: Transaction, owner: Owner, names: Collection[str]) -> tuple[int, str]:
-        """Remove all copies with one of these names; return their number and all marks of these names."""
-        rows, marks = self._named(self._visible(transaction, owner), names)
+        """Remove all copies with one of these names; return their number and all tags of these names."""
+        rows, tags = self._named(self._visible(transaction, owner), names)
         transaction.execute_many("DELETE FROM main.copies WHERE id = ?", [(row.id,) for row in rows])
-        return len(rows), " ".join(marks)
+        return len(rows), " ".join(tags)
 
     def _rows(self, owner: Owner) -> list[Row]:
         with self._database.transaction(writes=False) as transaction:
@@ -161,26 +161,26 @@ class Copies:
     def _visible(self, transaction: Transaction, owner: Owner) -> list[Row]:
         keys, now = self._keys, transaction.now
         unknown = "SELECT 1 FROM main.copies WHERE sealing_key NOT IN ? AND until > ?"
-        if transaction.execute(unknown, keys.marks("key"), now):
+        if transaction.execute(unknown, keys.tags("key"), now):
             # One of the owner's copies may be among them.
             raise StateUnusable(NO_KEY, KEY_ADVICE)
         rows = transaction.execute(
             "SELECT id, deletion, at, until, account, user_id, kind, names FROM main.copies "
             "WHERE until > ? AND account IN ? AND (? OR user_id IN ?) ORDER BY id",
             now,
-            keys.marks("account", owner.account),
+            keys.tags("account", owner.account),
             not owner.user,
-            keys.marks("user", owner.user),
+            keys.tags("user", owner.user),
         )
         return [Row(*row) for row in rows]
 
     def _named(self, rows: Sequence[Row], names: Iterable[str]) -> tuple[list[Row], set[str]]:
-        """Return the rows with one of these names, the learnings from them, and all marks of these names."""
-        wanted = self._marks(names)
+        """Return the rows with one of these names, the learnings from them, and all tags of these names."""
+        wanted = self._tags(names)
         for row in rows:
-            marks = row.names.split()
-            if row.kind in ("request", "interaction") and not wanted.isdisjoint(marks):
-                wanted.update(mark for mark in marks if mark.startswith("i:"))
+            tags = row.names.split()
+            if row.kind in ("request", "interaction") and not wanted.isdisjoint(tags):
+                wanted.update(tag for tag in tags if tag.startswith("i:"))
         return [row for row in rows if not wanted.isdisjoint(row.names.split())], wanted
 
     def _erased(
@@ -191,18 +191,18 @@ class Copies:
             "SELECT user_id, erased_names FROM main.deletions "
             "WHERE finished >= ? AND account IN ? AND erased_names != ''",
             at,
-            keys.marks("account", owner.account),
+            keys.tags("account", owner.account),
         )
         return {
             (copy.kind, copy.id)
             for user, names in erasures
             for copy in copies
-            if user in (*keys.marks("user", ""), *keys.marks("user", copy.user))
-            and not self._marks(_names(copy)).isdisjoint(names.split())
+            if user in (*keys.tags("user", ""), *keys.tags("user", copy.user))
+            and not self._tags(_names(copy)).isdisjoint(names.split())
         }
 
-    def _marks(self, names: Iterable[str]) -> set[str]:
-        return {name[:2] + mark for name in names for mark in self._keys.marks("name", name)}
+    def _tags(self, names: Iterable[str]) -> set[str]:
+        return {name[:2] + tag for name in names for tag in self._keys.tags("name", name)}
 
 
 def _names(copy: Copied) -> Sequence[str]:

@@ -24,7 +24,7 @@ __all__ = ["SERVERS", "PostgresqlDatabase"]
 SERVERS: Final = "reflexio_mcp_server"
 """The role of the servers."""
 
-SILENT_SECONDS: Final = 15.0
+REPLY_SECONDS: Final = 15.0
 """How long a call waits for an answer."""
 
 CONNECTION: Final = {
@@ -100,7 +100,7 @@ class _Connection(psycopg.Connection[Any]):
         return super().wait(self._bounded(gen), *arguments, **named)
 
     def _bounded(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        over = time.monotonic() + SILENT_SECONDS
+        over = time.monotonic() + REPLY_SECONDS
         try:
             wanted = next(gen)
             while True:

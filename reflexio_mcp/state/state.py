@@ -106,7 +106,7 @@ class AuditLog:
         last = transaction.execute("SELECT chain FROM main.log ORDER BY id DESC LIMIT 1")
         time = datetime.fromtimestamp(transaction.now, UTC).isoformat(timespec="seconds")
         line = json.dumps({"time": time, **call_named(), **facts})
-        chain = self._keys.mark("log", last[0][0] if last else "", line)
+        chain = self._keys.tag("log", last[0][0] if last else "", line)
         transaction.execute("INSERT INTO main.log (line, chain) VALUES (?, ?)", line, chain)
         return chain
 
@@ -124,7 +124,7 @@ class AuditLog:
         lines, wrong, last = 0, None, ""
         for entry in self.entries():
             lines += 1
-            if wrong is None and entry.chain not in self._keys.marks("log", last, entry.line):
+            if wrong is None and entry.chain not in self._keys.tags("log", last, entry.line):
                 wrong = entry.number
             last = entry.chain
             missing.discard(last)
@@ -169,7 +169,7 @@ class State:
             CapReached, CodeUsed: nothing was recorded.
         """
         keys = self._keys
-        codes = keys.marks("code", owner.account, intention.code or uuid.uuid4().hex)
+        codes = keys.tags("code", owner.account, intention.code or uuid.uuid4().hex)
         words = [intention.target, intention.number, intention.planned]
         with self.database.transaction() as transaction:
             transaction.serialise("cap")
@@ -180,9 +180,9 @@ class State:
                 "INSERT INTO main.deletions (at, account, user_id, caller, code, counted, intention) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
                 transaction.now,
-                keys.mark("account", owner.account),
-                keys.mark("user", owner.user),
-                keys.mark("caller", owner.account, owner.caller),
+                keys.tag("account", owner.account),
+                keys.tag("user", owner.user),
+                keys.tag("caller", owner.account, owner.caller),
                 codes[0],
                 intention.number,
                 keys.seal(json.dumps(words), f"intention {codes[0]}"),
@@ -258,8 +258,8 @@ class State:
         rows = self.database.read(
             "SELECT id, at, gone, finished, outcome, chain, code, intention, receipt FROM main.deletions "
             "WHERE account IN ? AND user_id IN ? AND ? IN (0, id) ORDER BY id DESC LIMIT ?",
-            keys.marks("account", owner.account),
-            keys.marks("user", owner.user),
+            keys.tags("account", owner.account),
+            keys.tags("user", owner.user),
             number,
             most,
         )
@@ -300,7 +300,7 @@ class State:
             return None
         recent = transaction.execute(
             "SELECT at, counted FROM main.deletions WHERE caller IN ? AND at > ? ORDER BY at, id",
-            self._keys.marks("caller", owner.account, owner.caller),
+            self._keys.tags("caller", owner.account, owner.caller),
             transaction.now - HOUR,
         )
         room = left = max(0, self.limit - sum(counted for _, counted in recent))

@@ -75,7 +75,7 @@ CREATE TABLE {schema}log (
     chain text NOT NULL
 )
 """
-"""Users, accounts, callers, names and plan codes are keyed marks. Content is sealed."""
+"""Users, accounts, callers, names and plan codes are keyed tags. Content is sealed."""
 
 WAIT_SECONDS: Final = 10.0
 """Maximum wait for another process."""

@@ -31,7 +31,7 @@ __all__ = [
 
 WORDS_CHARS: Final = 80
 
-MARK_BYTES: Final = 12
+TAG_BYTES: Final = 12
 
 _WORD = re.compile(r"\S")
 _COVERED = re.compile(r"\[redacted: .* ([A-Za-z0-9_-]{20,})\]")
@@ -146,8 +146,8 @@ class Fingerprints:
     def cover(self, kind: str, text: str) -> str:
         """Seal an id that contains a key. Nobody can read it, and `uncover` gives it back."""
         raw = text.encode("utf-8", "surrogatepass")
-        mark = self._digest(raw)[:MARK_BYTES]
-        sealed = base64.urlsafe_b64encode(mark + self._mixed(mark, raw)).rstrip(b"=").decode()
+        tag = self._digest(raw)[:TAG_BYTES]
+        sealed = base64.urlsafe_b64encode(tag + self._mixed(tag, raw)).rstrip(b"=").decode()
         return f"[redacted: {kind} {sealed}]"
 
     def uncover(self, shown: str) -> str:
@@ -155,16 +155,16 @@ class Fingerprints:
         if not (match := _COVERED.fullmatch(shown)):
             return shown
         sealed = base64.urlsafe_b64decode(match[1] + "=" * (-len(match[1]) % 4))
-        mark, raw = sealed[:MARK_BYTES], self._mixed(sealed[:MARK_BYTES], sealed[MARK_BYTES:])
-        return raw.decode("utf-8", "surrogatepass") if self._digest(raw)[:MARK_BYTES] == mark else shown
+        tag, raw = sealed[:TAG_BYTES], self._mixed(sealed[:TAG_BYTES], sealed[TAG_BYTES:])
+        return raw.decode("utf-8", "surrogatepass") if self._digest(raw)[:TAG_BYTES] == tag else shown
 
     def _digest(self, data: bytes) -> bytes:
         if not self._key:
             self._key = hashlib.sha256(b"reflexio-mcp fingerprint\0" + self._secret()).digest()
         return hmac.new(self._key, data, hashlib.sha256).digest()
 
-    def _mixed(self, mark: bytes, data: bytes) -> bytes:
-        stream = hashlib.shake_256(b"reflexio-mcp cover\0" + self._digest(mark)).digest(len(data))
+    def _mixed(self, tag: bytes, data: bytes) -> bytes:
+        stream = hashlib.shake_256(b"reflexio-mcp cover\0" + self._digest(tag)).digest(len(data))
         return bytes(one ^ other for one, other in zip(data, stream, strict=True))
 
 

@@ -27,7 +27,7 @@ from reflexio_mcp.server.calls import MOST_HEAVY
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.server.stdio_stream import ANSWER_SECONDS
 from reflexio_mcp.settings import STATE_KEY_BYTES, Settings
-from reflexio_mcp.state.postgresql import SILENT_SECONDS
+from reflexio_mcp.state.postgresql import REPLY_SECONDS
 from reflexio_mcp.state.state import RECORD_SECONDS
 from reflexio_mcp.toolkit.context import DOWNLOAD_SECONDS
 from reflexio_mcp.traffic.learnings.remove import WAIT_SECONDS
@@ -71,7 +71,7 @@ NUMBERS = (
     f"{SHARE_BYTES // MIB} MiB; one body at most {MOST_BYTES // MIB} MiB, a publish {MAX_BODY_BYTES // MIB} MiB",
     f"is used for {REMEMBER_SECONDS:.0f} seconds",
     f"({STATE_KEY_BYTES} bytes or more each)",
-    f"A wait ends after {SILENT_SECONDS:.0f} seconds",
+    f"A wait ends after {REPLY_SECONDS:.0f} seconds",
     f"`--stop-timeout` seconds ({BY_DEFAULT.stop_timeout})",
 )
 """What the sentences with numbers say, from the code where it has the number; tests of their own run the others."""

@@ -93,7 +93,7 @@ def test_one_connection_serves_many_transactions_until_the_server_ends_it(
 
 def test_a_database_that_says_nothing_is_given_up(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     state.check()
-    monkeypatch.setattr(postgresql, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(postgresql, "REPLY_SECONDS", 0.5)
     with ExitStack() as stack:
 
         def use() -> None:

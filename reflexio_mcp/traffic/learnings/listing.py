@@ -103,7 +103,7 @@ def _row(item: FedLearning, found: FoundInteractions, scope: Scope, *, names_use
     places = defaultdict[str, list[int]](list)
     for request_id, place, _ in stored:
         places[request_id].append(place)
-    saying = dict.fromkeys(name for name, _, one in stored if _is_quoted(one, learning.quote))
+    quoting = dict.fromkeys(name for name, _, one in stored if _is_quoted(one, learning.quote))
     missing = len(learning.interaction_ids) - len(stored)
 
     def shown(text: str, most: int) -> str:
@@ -124,7 +124,7 @@ def _row(item: FedLearning, found: FoundInteractions, scope: Scope, *, names_use
             for name, numbers in list(places.items())[:REQUESTS_NAMED]
         ],
         more_requests=max(0, len(places) - REQUESTS_NAMED),
-        said_in=[scope.shown_id(name) for name in list(saying)[:REQUESTS_NAMED]],
+        said_in=[scope.shown_id(name) for name in list(quoting)[:REQUESTS_NAMED]],
         interactions_deleted=missing if found.everything else 0,
         interactions_not_looked_up=0 if found.everything else missing,
         last_request="" if learning.interaction_ids else scope.shown_id(learning.last_request_id),

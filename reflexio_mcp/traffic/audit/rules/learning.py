@@ -111,16 +111,16 @@ class LearningChecks:
             nonlocal untracked
             request = entry[2]
             try:
-                told = await scope.client.learning_status(request.request_id)
+                state = await scope.client.learning_status(request.request_id)
             except NotFound:
                 self.asked += 1
                 return
             self.asked += 1
-            untracked += told.status == "not_tracked"
-            if told.status == "failed":
-                self.findings.append(Finding("learning-failed", request, told.reason or ""))
-            elif told.status in ("pending", "deferred"):
-                self.findings.append(Finding("learning-waiting", request, told.reason or told.status))
+            untracked += state.status == "not_tracked"
+            if state.status == "failed":
+                self.findings.append(Finding("learning-failed", request, state.reason or ""))
+            elif state.status in ("pending", "deferred"):
+                self.findings.append(Finding("learning-waiting", request, state.reason or state.status))
 
         newest = sorted(self._newest, reverse=True)
         try:

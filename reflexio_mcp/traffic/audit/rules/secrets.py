@@ -1,4 +1,4 @@
-"""Finds secrets in a text: vendor formats, values beside a name, and passwords in a sentence.
+"""Finds secrets in a text: vendor formats, values after a name, and passwords in a sentence.
 
 Kingfisher finds the formats, in this process and without a network. Its rules are compiled for the first text that
 may contain a key.
@@ -99,20 +99,20 @@ def secrets_by_format(text: str) -> Iterator[Secret]:
 
 
 SCANNED_CHARS: Final = 1_000_000
-PASSWORD, KEY, CODE = "password", "key beside its name", "PIN or door code"
+PASSWORD, KEY, CODE = "password", "named key", "PIN or door code"
 
 
 def find_secrets(text: str) -> list[Secret]:
     """Return the secrets in the first million characters, in order and without overlap."""
     text = text[:SCANNED_CHARS]
     found: list[Secret] = []
-    every = (*secrets_by_format(text), *_by_form(text), *_beside_names(text))
+    every = (*secrets_by_format(text), *_by_form(text), *_after_names(text))
     for one in sorted(every, key=lambda one: (one.start, -one.end)):
         if one.kind != CODE and _is_placeholder(text[one.start : min(one.end, one.start + 200)]):
             one = replace(one, probable=False)
         if found and one.start < found[-1].end:
             last = found.pop()
-            # A format says more than the name beside it.
+            # A format says more than the name before the secret.
             kind = one.kind if last.kind in (PASSWORD, KEY) else last.kind
             one = Secret(last.start, max(last.end, one.end), kind, last.probable or one.probable)
         found.append(one)
@@ -145,7 +145,7 @@ def _by_form(text: str) -> Iterator[Secret]:
             yield Secret(*match.span("value"), "what looks like a key", probable=False)
 
 
-# --- beside a name, or in a sentence: words for a password | words for a code of digits | words between them and the
+# --- after a name, or in a sentence: words for a password | words for a code of digits | words between them and the
 # secret. `-`: a blank, a hyphen or nothing.
 _TABLE: Final = """
     password passphrase pass-code passwd pwd pass-word pass-phrase wifi-key | pin pass-code door-code gate-code alarm-code access-code entry-code security-code unlock-code lock-code garage-code keypad-code lockbox-code safe-code lock-combination safe-combination | is was are to to-be is-now should-be will-be
@@ -215,7 +215,7 @@ _DIGITS = re.compile(
 _PHRASE = re.compile(r"\s{0,3}(?P<value>[a-z]{3,9}(?:[ ,]{1,2}[a-z]{3,9}){11,23})")
 
 
-def _beside_names(text: str) -> Iterator[Secret]:
+def _after_names(text: str) -> Iterator[Secret]:
     behind = 0
     # `İ` is longer in lower case and would shift all later places.
     for name in _NAME.finditer(text.replace("\u0130", "I").lower()):
@@ -252,17 +252,22 @@ def _places(text: str, end: int) -> Iterator[tuple[int, str]]:
 def _judged(text: str, name: "re.Match[str]", match: "re.Match[str]", between: str) -> Secret | None:
     """Return the value of a name, or a later word, if it is a secret."""
     kind = PASSWORD if name["password"] else KEY
-    told = between in ("", "is") or (between in ":：" and not match["quote"])
+    in_sentence = between in ("", "is") or (between in ":：" and not match["quote"])
     whole = match["value"].strip("{}")
     value = whole.rstrip(".)]}?!:*&")
     if whole.startswith("!", len(value)) and any(map(str.isdigit, value)):
         value += "!"  # `Tulip2024!`: many passwords end so, few sentences do
     start = text.index(value, match.start("value"))
-    if _is_machine_made(value) or (kind == PASSWORD and _is_password(value, told=told)):
+    if _is_machine_made(value) or (kind == PASSWORD and _is_password(value, in_sentence=in_sentence)):
         return Secret(start, start + len(value), kind)
-    if kind == PASSWORD and not told and {":", "="} & set(between) and re.fullmatch("[A-Za-z]{6,20}", value):
+    if (
+        kind == PASSWORD
+        and not in_sentence
+        and {":", "="} & set(between)
+        and re.fullmatch("[A-Za-z]{6,20}", value)
+    ):
         return None if _is_placeholder(value) else Secret(start, start + len(value), kind, probable=False)
-    later = None if told else _LATER_WORD.match(text, match.end("value"))
+    later = None if in_sentence else _LATER_WORD.match(text, match.end("value"))
     return Secret(*later.span("value"), kind) if later and _is_machine_made(later["value"]) else None
 
 
@@ -308,24 +313,24 @@ def _is_machine_made(value: str) -> bool:
     """Whether a value looks generated: a key or a token."""
     if len(value) < 12 or not value.isascii() or len(set(value)) < 9:
         return False
-    turns = sum(one.isupper() != other.isupper() for one, other in itertools.pairwise(value))
+    changes = sum(one.isupper() != other.isupper() for one, other in itertools.pairwise(value))
     readable = any(form.fullmatch(value) for form in (_IDENTIFIER, _PUBLIC)) or _CODE.search(value)
-    if turns <= 0.4 * len(value) and (readable or not any(map(str.isdigit, value))):
+    if changes <= 0.4 * len(value) and (readable or not any(map(str.isdigit, value))):
         return False
     digits, letters = sum(map(str.isdigit, value)), len("".join(_WORD.findall(value)))
     in_words = digits < 0.1 * len(value) and letters > 0.6 * len(value)
     return not in_words and not _is_placeholder(value)
 
 
-def _is_password(value: str, *, told: bool = False) -> bool:
+def _is_password(value: str, *, in_sentence: bool = False) -> bool:
     """Whether a person may have chosen it; in a sentence `Sunflower42` is no identifier."""
     digit = any(map(str.isdigit, value))
     sign = any(not letter.isalnum() and letter not in "-_./:,'’" for letter in value[:80])
     if not (digit or sign) or not 4 < len(value) <= 80:
         return False
     if value.isdigit() or len(value) == 5:
-        return told and value.isdigit()
-    if _CODE.search(value) or _PUBLIC.fullmatch(value) or (not told and _IDENTIFIER.fullmatch(value)):
+        return in_sentence and value.isdigit()
+    if _CODE.search(value) or _PUBLIC.fullmatch(value) or (not in_sentence and _IDENTIFIER.fullmatch(value)):
         return False
     cases = any(map(str.isupper, value)) + any(map(str.islower, value))
     return digit + sign + cases >= 2 and any(map(str.isalpha, value)) and not _is_placeholder(value)
