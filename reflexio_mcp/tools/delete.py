@@ -200,7 +200,7 @@ def _client_of(call: Call) -> str:
     return visible(f"{info.name} {info.version}")[:200]
 
 
-LISTED: Final = "Call again with deletion=NUMBER to see what that would put back."
+LISTED: Final = "Call again with deletion=NUMBER to see what would be restored."
 SHOWN: Final = "To restore it, call again with the same arguments and confirm={code}"
 WRONG_CODE: Final = "confirm does not fit: it is too old, or the recovery copy or the arguments have changed."
 NO_DELETION: Final = "needs deletion; nothing was restored. restore_requests alone lists the deletions."
