@@ -278,7 +278,7 @@ async def test_the_longest_sessions_come_first_when_asked() -> None:
         assert page.notes == ["All 5 were compared by their characters of text; these are the longest."]
         assert page.cursor is None
         newest = await list_sessions(place.scope, TrafficFilter(), limit=3)
-        with pytest.raises(InvalidInput, match="cursor does not go with order=longest"):
+        with pytest.raises(InvalidInput, match="cursor cannot be combined with order=longest"):
             await list_sessions(
                 place.scope, TrafficFilter(), limit=2, cursor=newest.cursor or "", order="longest"
             )
