@@ -353,8 +353,6 @@ class ExplorerData(Result):
         looked_at: requests that were read for the rows or findings.
         without_words: the rows have no words yet, because secrets in them cannot be covered so soon.
         findings: the rules, each with the ids of requests, each with the ids of interactions that have the finding.
-        requests: requests as they are stored, for a file.
-        looked_up: how many of the ids were looked at before an export was large enough.
     """
 
     view: str
@@ -366,8 +364,6 @@ class ExplorerData(Result):
     findings: dict[str, dict[str, list[int]]] = {}
     one: OneRequest | None = None
     plan: dict[str, Any] | None = None
-    requests: list[dict[str, Any]] = []
-    looked_up: int = 0
 
 
 class Manifest(Row):

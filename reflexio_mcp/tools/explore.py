@@ -41,7 +41,7 @@ async def explore_traffic(
 async def explorer_data(
     call: Call,
     asked: TrafficFilter,
-    view: Literal["rows", "findings", "request", "plan", "export"],
+    view: Literal["rows", "findings", "request", "plan"],
     request_id: str = "",
     request_ids: list[str] | SkipJsonSchema[None] = None,
     erase: bool = False,
@@ -61,8 +61,6 @@ async def explorer_data(
             data = await explorer_views.one_request(call, request_id, cursor, uncovered=uncovered)
         case "plan":
             data = await explorer_views.plan(call, request_ids or [], erase=erase)
-        case "export":
-            data = await explorer_views.export(call, request_ids or [])
         case "findings":
             data = await explorer_views.findings(call, asked, limit, cursor)
     result = answer(data, f"Data for the explorer page: {view}.")

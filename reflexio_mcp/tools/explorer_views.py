@@ -37,9 +37,8 @@ from reflexio_mcp.traffic.reading.listing import list_requests
 from reflexio_mcp.traffic.reading.lookup import read_request, read_set
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
-from reflexio_mcp.traffic.showing import Showing, redacted
+from reflexio_mcp.traffic.showing import Showing
 from reflexio_mcp.traffic.tasks import in_heavy_thread
-from reflexio_mcp.traffic.times import iso
 
 IDS_AT_ONCE: Final = 500
 """Maximum number of requests that one call may name."""
@@ -49,11 +48,6 @@ SCREEN_SESSIONS: Final = 20
 
 REQUEST_CHARS: Final = 64_000
 """Maximum length of one request in one answer."""
-
-EXPORT_CHARS: Final = 2_000_000
-"""Number of characters after which an export continues in the next answer."""
-
-EXPORT_STEP: Final = 50
 
 LEARNINGS_NAMED: Final = 50
 """Maximum number of learnings that a plan names."""
@@ -264,30 +258,3 @@ async def _named(scope: Scope, learnings: Sequence[FedLearning]) -> list[dict[st
         }
 
     return await anyio.to_thread.run_sync(lambda: [row(one) for one in learnings])
-
-
-async def export(call: Call, request_ids: Sequence[str]) -> ExplorerData:
-    """Return requests as they are stored, for a file, with secrets covered."""
-    if scope_of(call).masked:
-        raise InvalidInput("view", "export is not possible here: this server hides what is stored.")
-    ids = _ids(request_ids)
-    requests: list[dict[str, Any]] = []
-    chars = looked_up = 0
-    for start in range(0, len(ids), EXPORT_STEP):
-        step = ids[start : start + EXPORT_STEP]
-        found = await _read(scope_of(call), step)
-        for one in step:
-            if item := found.get(one):
-                kept = await redacted(scope_of(call), item)
-                requests.append(_exported(kept))
-                chars += sum(len(turn.content) for turn in kept.interactions)
-        looked_up += len(step)
-        if chars > EXPORT_CHARS:
-            break
-    return ExplorerData(notice=NOTICE, view="export", requests=requests, looked_up=looked_up)
-
-
-def _exported(item: RequestWithInteractions) -> dict[str, Any]:
-    request = item.request.model_dump(mode="json", exclude_none=True, exclude={"arrival", "whole"})
-    turns = [turn.model_dump(mode="json", exclude_defaults=True) for turn in item.interactions]
-    return {**request, "created_at": iso(item.request.created_at), "interactions": turns}

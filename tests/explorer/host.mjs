@@ -114,7 +114,7 @@ class Relay {
  * Returns what a test needs: `view` (the frame), `page`, `bridge`, `messages` to the model, `calls`, `problems`.
  */
 export async function explore(browser, client, {
-  input = {}, width = 1280, height = 720, theme = "light", context = {}, capabilities = {}, intercept, media = {},
+  input = {}, width = 1280, height = 720, theme = "light", context = {}, intercept, media = {},
 } = {}) {
   const { tools } = await client.listTools();
   const tool = tools.find((one) => one.name === "explore_traffic");
@@ -140,11 +140,10 @@ export async function explore(browser, client, {
 
   const calls = [];
   const messages = [];
-  const files = [];
   const sizes = [];
   const bridge = new AppBridge(
     null, { name: "explorer-host", version: "1" },
-    { serverTools: {}, message: { text: {} }, updateModelContext: { text: {} }, downloadFile: {}, ...capabilities },
+    { serverTools: {}, message: { text: {} }, updateModelContext: { text: {} } },
     {
       hostContext: {
         theme, displayMode: "inline", availableDisplayModes: ["inline", "fullscreen"], timeZone: "UTC",
@@ -168,7 +167,6 @@ export async function explore(browser, client, {
   };
   bridge.onmessage = async () => { problems.push("the page spoke for the person"); return {}; };
   bridge.onupdatemodelcontext = async ({ content }) => { messages.push(content[0].text); return {}; };
-  bridge.ondownloadfile = async ({ contents }) => { files.push(contents[0].resource); return {}; };
   bridge.onrequestdisplaymode = async ({ mode }) => { bridge.sendHostContextChange({ displayMode: mode }); return { mode }; };
   bridge.onsizechange = (size) => sizes.push(size);
   const relay = new Relay(page);
@@ -185,7 +183,7 @@ export async function explore(browser, client, {
   const told = await client.callTool({ name: "explore_traffic", arguments: input });
   await bridge.sendToolResult(told);
   const view = page.frame({ url: VIEW_URL });
-  return { page, view, bridge, relay, calls, messages, files, sizes, problems, result: told, resource, tool, looked, context: made };
+  return { page, view, bridge, relay, calls, messages, sizes, problems, result: told, resource, tool, looked, context: made };
 }
 
 /** Wait until the page has read everything. */
@@ -226,7 +224,7 @@ export async function command(browser, ...flags) {
       if (found) resolve(found[0]);
     });
   });
-  const context = await browser.newContext({ viewport: { width: 1280, height: 720 }, acceptDownloads: true });
+  const context = await browser.newContext({ viewport: { width: 1280, height: 720 } });
   context.setDefaultTimeout(PATIENCE_MS);
   const page = await context.newPage();
   const problems = [];
@@ -238,5 +236,5 @@ export async function command(browser, ...flags) {
   await page.waitForSelector("#view:not([hidden])");
   const view = page.frame({ url: /\/page$/ }) ?? await page.waitForEvent("framenavigated").then((frame) => frame);
   await settled(view);
-  return { view, page, context, address, ended, problems };
+  return { view, page, context, address, ended, problems, pid: child.pid };
 }

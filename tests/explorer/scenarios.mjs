@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 
+import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { connect as dial, createServer } from "node:net";
 
@@ -54,6 +55,19 @@ async function boxOf(locator) {
   }
 }
 
+/** Export what is shown as a person does; returns the requests in the archive that the page names. */
+async function exported(view) {
+  await view.locator("#export").click();
+  await button(view, "Export").click();
+  await view.locator("#sheet-title", { hasText: /exported$/ }).waitFor();
+  const archive = await view.locator("#sheet .mono").textContent();
+  assert.match(await sheet(view).textContent(), /What looks like a secret is replaced by its kind/);
+  await button(view, "Close").click();
+  const [python] = JSON.parse(process.env.SERVER);
+  const read = "import sys, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read('requests.jsonl'))";
+  return execFileSync(python, ["-c", read, archive], { encoding: "utf8" }).trim().split("\n").map((line) => JSON.parse(line));
+}
+
 async function selectSession(view, words) {
   await view.locator(".body .session", { hasText: words }).first().locator(".check input").click();
   await view.locator("#actions").waitFor();
@@ -69,7 +83,19 @@ export async function looksDeletesAndUndoes(browser) {
   assert.equal(await view.locator(".body .request").count(), 4);
   await view.locator(".body .request").first().click();
   await bubble(view, "Noted.").first().waitFor();
-  assert.match(await view.locator("#conversation header").textContent(), /Notes of the stand-up.*maria\.keller, jonas.*standup-5f0c2a9be1d4/);
+  const conversation = view.locator("#conversation");
+  assert.match(await conversation.locator("header").textContent(), /Notes of the stand-up.*maria\.keller, jonas.*standup-5f0c2a9be1d4/);
+  assert.deepEqual(
+    await conversation.locator(".said-in > .topline .facts").evaluateAll((those) => those.map((one) => one.textContent.split(" · ")[0])),
+    ["maria.keller", "jonas", "maria.keller", "maria.keller"], "from the first to the last, with who it was",
+  );
+  await it.looked();
+  assert.equal(await conversation.locator("summary", { hasText: "shared session" }).count(), 1, "what all have in common is said once");
+  for (const [words, title] of [["Delete…", "Delete 4 requests"], ["Delete request…", "Delete 1 request"]]) {
+    await conversation.locator("button", { hasText: words }).first().click();
+    await button(view, title).waitFor();
+    await button(view, "Keep them").click();
+  }
 
   await selectSession(view, "2 users");
   assert.match(await view.locator("#selected").textContent(), /^4 requests in 1 session, 2 users$/);
@@ -99,6 +125,15 @@ export async function looksDeletesAndUndoes(browser) {
   assert.equal((await stored()).structuredContent.returned, 4);
   await until(view, /^398 requests in 99 sessions$/);
   await comesTo(() => assert.equal(it.messages.at(-1), "In the explorer, the person restored 4 requests."));
+
+  await bubble(view, "Noted.").first().locator("button", { hasText: "Delete interaction" }).click();
+  await button(view, "Delete it").click();
+  await view.locator("#sheet-title", { hasText: "Interaction deleted" }).waitFor();
+  await button(view, "Undo").click();
+  await view.locator("#sheet-title", { hasText: "is back" }).waitFor();
+  await button(view, "Close").click();
+  // It comes back as a request of its own.
+  await until(view, /^399 requests in 99 sessions$/);
   await it.done();
 }
 
@@ -159,7 +194,18 @@ export async function keepsTheSelectionAndTheWayBackInSight(browser) {
 export async function filtersAndBrushes(browser) {
   const it = await opened(browser);
   const { view } = it;
+  const hues = () => view.locator(".legend .key").evaluateAll((those) =>
+    those.map((one) => `${one.textContent} ${getComputedStyle(one.firstElementChild).backgroundColor}`));
+  const before = await hues();
+  // Words of an answer are shown where they stand, and the list is at its top again.
+  await view.evaluate(() => { document.getElementById("grid").scrollTop = 2_000; });
+  await view.locator("#words").fill("slower third");
+  await until(view, /^\d+ of 398 requests in \d+ sessions?$/);
+  assert.equal(await view.evaluate(() => document.getElementById("grid").scrollTop), 0);
+  assert.deepEqual(await view.locator(".words").nth(1).locator("mark").allTextContents(), ["slower", "third"]);
+  assert.deepEqual(await hues(), before, "a source keeps its hue");
   await view.locator("#words").fill("label printer");
+  await view.locator(".words mark", { hasText: "label" }).first().waitFor();
   await until(view, /^\d+ of 398 requests in \d+ sessions?$/);
   const withWords = Number((await summary(view)).split(" ")[0]);
   const inPart = await view.locator(".badge", { hasText: /^\d+ of \d+$/ }).allTextContents();
@@ -314,14 +360,13 @@ export async function hidesEverythingUnderTheMask(browser) {
   await sessions(view).first().click();
   await bubble(view, "characters").first().waitFor();
   assert.doesNotMatch(await view.locator("body").textContent(), /Lisbon|invoice|stand-up|AKIA/);
-  await view.locator("#all").click();
-  await view.locator("#actions").waitFor();
   assert.ok(await view.locator("#export").isHidden());
   await it.done();
 }
 
 export async function offersNoDeletionWhereNoneIsOffered(browser) {
   const it = await opened(browser, { client: { env: { REFLEXIO_MCP_READ_ONLY: "1" } } });
+  assert.match(await it.view.locator("#where").textContent(), / · read only$/);
   await selectSession(it.view, "2 users");
   assert.ok(await it.view.locator("#actions").isVisible());
   assert.ok(await it.view.locator("#delete").isHidden());
@@ -370,9 +415,8 @@ export async function leavesInPlaceWhatIsInUseWhenMoreArrives(browser) {
   await view.locator(".body .session", { hasText: "eval-bot" }).click();
   await bubble(view, "Lisbon.").nth(1).waitFor();
   await selectSession(view, "2 users");
-  await view.locator("#export").click();
-  await until(view, /^4 requests saved\.$/);
-  await view.locator("#conversation header .small").focus();
+  await view.locator("#conversation header .small").click();
+  await until(view, /^Copied\.$/);
   const inUse = () => view.evaluate(() => [String(getSelection()), document.activeElement.textContent]);
   await view.evaluate(() => getSelection().selectAllChildren(document.querySelector(".bubble .text")));
   const before = await inUse();
@@ -381,7 +425,7 @@ export async function leavesInPlaceWhatIsInUseWhenMoreArrives(browser) {
   some.resolve();
   await found("probable secret");
   assert.deepEqual(await inUse(), before);
-  assert.equal(await summary(view), "4 requests saved.");
+  assert.equal(await summary(view), "Copied.");
 
   // A button of the mouse that is down stays on what is under it.
   const { x, y } = await boxOf(view.locator(".body .session", { hasText: "aws key" }).locator(".check input"));
@@ -417,6 +461,7 @@ export async function saysWhatCameOfItWhoeverListens(browser) {
   // Closed while it runs, it goes on, and the page says what came of it.
   await agree("aws key");
   await view.locator("#sheet-title", { hasText: "Deleting 1 request" }).waitFor();
+  assert.match(await sheet(view).textContent(), /You can close this sheet\. Keep the window open\./);
   assert.deepEqual(await axe(view), []);
   await button(view, "Close").click();
   await deleted.promise;
@@ -434,22 +479,22 @@ export async function saysWhatCameOfItWhoeverListens(browser) {
   await it.done();
 }
 
-export async function exportsWhatIsSelected(browser) {
+export async function exportsWhatTheFilterShows(browser) {
   const it = await opened(browser);
-  await selectSession(it.view, "2 users");
-  await it.view.locator("#export").click();
-  await until(it.view, /^4 requests saved\.$/);
-  const [file] = it.files;
-  const lines = file.text.trim().split("\n").map((line) => JSON.parse(line));
-  assert.equal(file.uri, "file:///requests.jsonl");
-  assert.deepEqual(lines.map((one) => one.session_id), Array(4).fill("standup-5f0c2a9be1d4"));
-  assert.match(lines[0].interactions[0].content, /stand-up/);
+  const { view } = it;
+  await it.looked();
+  await finding(view, "probable secret").click();
+  await until(view, /^1 of 398 requests in 1 session$/);
+  await view.locator("#export").click();
+  await view.locator("#sheet-title", { hasText: "Export 1 request" }).waitFor();
+  assert.match(await sheet(view).textContent(), /The filter is: finding probable secret\..*interactions2/);
+  assert.deepEqual(await axe(view), []);
+  await button(view, "Close").click();
+  assert.deepEqual(it.calls.filter(({ name }) => name === "export_data").map((one) => one.arguments.redact), [undefined], "a look writes nothing");
+  const [one, ...others] = await exported(view);
+  assert.deepEqual([one.request.request_id, others], ["req-secret-1", []]);
+  assert.match(one.interactions[0].content, /aws_access_key_id = \[redacted/);
   await it.done();
-  // A host that saves no files is not asked to.
-  const other = await opened(browser, { capabilities: { downloadFile: undefined } });
-  await selectSession(other.view, "2 users");
-  assert.ok(await other.view.locator("#export").isHidden());
-  await other.done();
 }
 
 export async function worksByKeyboardAlone(browser) {
@@ -520,6 +565,15 @@ export async function asksTheHostsFormToo(browser) {
   await declined.view.locator("#sheet-title", { hasText: "Nothing was deleted" }).waitFor();
   assert.equal(asked, 1);
   await declined.done();
+  // Where no form can be shown, that is said before a number is typed, and the cap before Delete is pressed.
+  const formless = await opened(browser, { client: { env: { ...ask, REFLEXIO_MCP_DELETE_CAP: "5" } } });
+  await selectSession(formless.view, "2 users");
+  await formless.view.locator("#delete").click();
+  await formless.view.locator("#sheet-title", { hasText: "Nothing can be deleted here" }).waitFor();
+  await button(formless.view, "Close").click();
+  await formless.view.locator("#all").click();
+  await formless.view.locator("#selected", { hasText: /, 5 an hour may be deleted$/ }).waitFor();
+  await formless.done();
   const agreed = await opened(browser, { client: { env: ask, forms: forms({ action: "accept", content: { number: 4 } }) } });
   await selectSession(agreed.view, "2 users");
   await agreed.view.locator("#delete").click();
@@ -1078,7 +1132,7 @@ export async function readsAVeryLongTurn(browser) {
 
 
 /** Open, badges, filter, brush, expand, uncover, learnings, take back, select, export, plan, confirm, receipt, undo. */
-async function wholeJob({ view, page, told = async () => {}, exported }) {
+async function wholeJob({ view, page, told = async () => {} }) {
   await until(view, /^5 requests in 3 sessions$/);
   const row = (words) => view.locator(".body .session", { hasText: words });
   await row("I live at 12 Secret Lane").locator(".badge", { hasText: "probable secret" }).waitFor();
@@ -1134,8 +1188,8 @@ async function wholeJob({ view, page, told = async () => {}, exported }) {
 
   await row("I live at 12 Secret Lane").locator(".check input").click();
   await view.locator("#selected", { hasText: "3 requests in 1 session" }).waitFor();
-  const lines = (await exported()).trim().split("\n").map((line) => JSON.parse(line));
-  assert.equal(lines.length, 3);
+  const lines = await exported(view);
+  assert.deepEqual(new Set(lines.map((one) => one.request.session_id)).size, 2);
   assert.ok(!JSON.stringify(lines).includes("AKIA"), "what is covered stays covered in the file");
   await view.locator("#delete").click();
   const playbook = view.locator("label.option", { hasText: "Answer in metric units" });
@@ -1163,11 +1217,6 @@ export async function doesTheWholeJobOnARealServer(browser) {
   await wholeJob({
     view, page: it.page,
     told: (message) => comesTo(() => assert.equal(it.messages.at(-1), message)),
-    exported: async () => {
-      await view.locator("#export").click();
-      await until(view, /^3 requests saved\.$/);
-      return it.files.at(-1).text;
-    },
   });
   await it.done();
 }
@@ -1175,14 +1224,7 @@ export async function doesTheWholeJobOnARealServer(browser) {
 export async function doesTheWholeJobWithoutAnAssistant(browser) {
   const it = await command(browser);
   const { view, page } = it;
-  await wholeJob({
-    view, page,
-    exported: async () => {
-      const saving = page.waitForEvent("download");
-      await view.locator("#export").click();
-      return readFileSync(await (await saving).path(), "utf8");
-    },
-  });
+  await wholeJob({ view, page });
   assert.deepEqual(it.problems, []);
   await page.close();
   assert.equal(await it.ended, 0);
@@ -1214,10 +1256,7 @@ export async function worksWithoutAnAssistant(browser) {
   await view.locator("#reset").click();
   await until(view, /^398 requests in 99 sessions$/);
   await selectSession(view, "2 users");
-  const saving = page.waitForEvent("download");
-  await view.locator("#export").click();
-  const file = readFileSync(await (await saving).path(), "utf8");
-  assert.equal(file.trim().split("\n").length, 4);
+  assert.equal((await exported(view)).length, 398);
   await view.locator("#delete").click();
   await view.locator(".typed input").fill("4");
   await button(view, "Delete 4 requests").click();
@@ -1289,30 +1328,44 @@ export async function holdsASessionOfManyRequests(browser) {
   await client.close();
 }
 
-/** Milliseconds of processor time that each task of the page takes while something is done. */
-async function tasksOf(browser, page, work) {
-  await browser.startTracing(page, { categories: ["disabled-by-default-devtools.timeline", "__metadata"] });
-  const result = await work();
+/** When each task of a page's processes began, and its milliseconds of processor time, while something is done; and its marks. */
+async function traced(browser, page, work) {
+  await browser.startTracing(page, { categories: ["disabled-by-default-devtools.timeline", "blink.user_timing", "__metadata"] });
+  await work();
   const { traceEvents } = JSON.parse((await browser.stopTracing()).toString());
   const main = new Set(traceEvents.filter((one) => one.args?.name === "CrRendererMain").map((one) => `${one.pid} ${one.tid}`));
-  const tasks = traceEvents.filter((one) => one.name === "RunTask" && main.has(`${one.pid} ${one.tid}`)).map((one) => (one.tdur ?? 0) / 1_000);
-  return { result, tasks };
+  return {
+    tasks: traceEvents.filter((one) => one.name === "RunTask" && main.has(`${one.pid} ${one.tid}`)).map((one) => ({ at: one.ts, took: (one.tdur ?? 0) / 1_000 })),
+    mark: (name) => traceEvents.find((one) => one.name === `explorer-${name}`).ts,
+  };
 }
+
+const total = (tasks) => tasks.reduce((sum, one) => sum + one.took, 0);
 
 /** Prints what a page with 10,000 requests takes whose server is warm, beside the time of a fixed piece of work. */
 export async function isQuickWithManyRequests(browser) {
   const it = await command(browser);
   const { page } = it;
-  await until(it.view, /^10,000 requests in 2,000 sessions$/);
-  const { result: view, tasks } = await tasksOf(browser, page, async () => {
+  let { view } = it;
+  // Milliseconds of processor time, which the system counts in hundredths of a second.
+  const spent = () => {
+    const [user, system] = readFileSync(`/proc/${it.pid}/stat`, "utf8").split(") ")[1].split(" ").slice(11);
+    return (Number(user) + Number(system)) * 10;
+  };
+  await until(view, /^10,000 requests in 2,000 sessions$/);
+  // Until it has looked for the findings, too.
+  for (let last = 0; spent() - last > 30; await page.waitForTimeout(500)) last = spent();
+  let server = spent();
+  const opening = await traced(browser, page, async () => {
     await page.reload();
     await page.waitForSelector("#view:not([hidden])");
-    const frame = page.frame({ url: /\/page$/ }) ?? await page.waitForEvent("framenavigated").then((one) => one);
-    await until(frame, /^10,000 requests in 2,000 sessions$/);
-    return frame;
+    view = page.frame({ url: /\/page$/ }) ?? await page.waitForEvent("framenavigated").then((one) => one);
+    await until(view, /requests in/);
+    server = spent() - server;
+    await until(view, /^10,000 requests in 2,000 sessions$/);
   });
   const changes = [["source", "=slack"], ["user", "=user-3"], ["user", ""], ["source", ""]];
-  const { tasks: changing } = await tasksOf(browser, page, () => view.evaluate(async (those) => {
+  const changing = await traced(browser, page, () => view.evaluate(async (those) => {
     for (const [id, value] of those) {
       const select = document.getElementById(id);
       select.value = value;
@@ -1320,19 +1373,19 @@ export async function isQuickWithManyRequests(browser) {
       await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
     }
   }, changes));
-  const { first, whole, unit } = await view.evaluate(() => {
-    const loops = Array.from({ length: 15 }, () => {
-      const before = performance.now();
-      Array.from({ length: 60_000 }, (_, at) => (at * 7919) % 60_013).sort((a, b) => a - b);
-      return performance.now() - before;
-    });
-    const [[asks], usable] = ["asks", "usable"].map((name) => performance.getEntriesByName(`explorer-${name}`).map((one) => one.startTime));
-    return { first: usable[0] - asks, whole: performance.getEntriesByName("explorer-whole").at(-1).startTime - asks, unit: Math.min(...loops) };
-  });
-  const figures = { first, whole, frame: Math.max(...tasks), filter: changing.reduce((sum, one) => sum + one, 0) / changes.length, unit };
+  const unit = await view.evaluate(() => Math.min(...Array.from({ length: 15 }, () => {
+    const before = performance.now();
+    Array.from({ length: 60_000 }, (_, at) => (at * 7919) % 60_013).sort((a, b) => a - b);
+    return performance.now() - before;
+  })));
+  const [asks, usable] = [opening.mark("asks"), opening.mark("usable")];
+  const first = server + total(opening.tasks.filter((one) => one.at >= asks && one.at <= usable));
+  const figures = {
+    first, elapsed: (usable - asks) / 1_000, frame: Math.max(...opening.tasks.map((one) => one.took)), filter: total(changing.tasks) / changes.length, unit,
+  };
   console.error(JSON.stringify(figures));
-  // A unit takes about 20 ms: so these are 80 ms for a frame, of which 50 are the aim, and 100 ms for a filter.
-  assert.ok(figures.frame < 4 * unit && figures.filter < 5 * unit && first < whole / 15, JSON.stringify(figures));
+  // A unit takes about 20 ms: so these are 300 ms for the first rows, 50 ms for a frame, and 100 ms for a filter.
+  assert.ok(first < 15 * unit && figures.frame < 2.5 * unit && figures.filter < 5 * unit, JSON.stringify(figures));
   await page.close();
   await it.ended;
 }
@@ -1360,7 +1413,9 @@ export async function pictures(browser) {
     return result;
   };
   const draw = async (name, width, theme, doing) => {
-    const it = await explore(browser, client, { width, height: 760, theme, intercept });
+    // In the face that many hosts have, if this machine has it.
+    const context = { styles: { variables: { "--font-sans": "Inter, system-ui, sans-serif" } } };
+    const it = await explore(browser, client, { width, height: 760, theme, intercept, context, media: { viewport: { width, height: 760 }, deviceScaleFactor: 2 } });
     await settled(it.view);
     await it.looked();
     await doing(it.view);
@@ -1375,8 +1430,10 @@ export async function pictures(browser) {
     await bubble(view).first().waitFor();
     await view.evaluate(() => document.activeElement.blur());
   };
-  await draw("explorer", 1280, "light", () => {});
-  await draw("explorer-conversation", 1280, "light", read("2 users"));
+  for (const [theme, mode] of [["light", ""], ["dark", "-dark"]]) {
+    await draw(`explorer${mode}`, 1280, theme, () => {});
+    await draw(`explorer-conversation${mode}`, 1280, theme, read("2 users"));
+  }
   await draw("explorer-secret", 1280, "dark", async (view) => {
     await read("The deploy fails")(view);
     await view.locator(".finding summary").click();

@@ -67,6 +67,24 @@ _TALK = (
     ("Please always use the metric system.", "Metric from now on."),
     ("Compare the two vendors for the label printer.", "The second is cheaper and slower by a third."),
 )
+_STAND_UP = (
+    ("maria.keller", "Notes of the stand-up: the import job is late again.", "Noted."),
+    (
+        "jonas",
+        "Notes of the stand-up, from me: the vendor sent the file at nine, not at six.",
+        "Noted. So the job was waiting for the vendor.",
+    ),
+    (
+        "maria.keller",
+        "When an import is late, tell me first which step is waiting.",
+        "I will: the waiting step first, then the rest.",
+    ),
+    (
+        "maria.keller",
+        "Who looks after the nightly import while I am away?",
+        "Jonas does, from Thursday until you are back.",
+    ),
+)
 _USERS = ("maria.keller", "jonas", "user-42", "ops-rotation", "priya.n")
 _SOURCES = {"web_app": 60, "slack": 22, "ci_assistant": 12, "mobile": 6}
 
@@ -99,14 +117,14 @@ def team(now: int | None = None, seed: int = 7) -> list[Request]:
                 )
             )
     shared = "standup-" + "5f0c2a9be1d4"
-    for index, user in enumerate(("maria.keller", "jonas", "maria.keller", "maria.keller")):
+    for index, (user, said, answer) in enumerate(_STAND_UP):
         made.append(
             Request(
                 f"req-shared-{index}",
                 shared,
                 user,
                 now - 5_400 + index * 90,
-                (("User", "Notes of the stand-up: the import job is late again."), ("Assistant", "Noted.")),
+                (("User", said), ("Assistant", answer)),
                 "slack",
                 "assistant-2.1",
             )

@@ -39,7 +39,7 @@ SCENARIOS: list[tuple[str, str, dict[str, str]]] = [
     ("showsRowsBeforeTheirWords", "the team", {}),
     ("saysWhatCameOfItWhoeverListens", "team", {}),
     ("takesBackAndCorrectsWhatWasLearned", "team", WITH_COPIES),
-    ("exportsWhatIsSelected", "the team", {}),
+    ("exportsWhatTheFilterShows", "the team", {}),
     ("undoesTenThousand", "ten thousand", WITH_COPIES),
     ("isQuickWithManyRequests", "ten thousand", {}),
     ("worksByKeyboardAlone", "team", {}),

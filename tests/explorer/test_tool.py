@@ -139,7 +139,6 @@ async def test_secrets_are_covered_until_they_are_asked_for(tmp_path: Path) -> N
         for view, given in (
             ("rows", {}),
             ("request", {"request_id": "r1"}),
-            ("export", {"request_ids": ["r1"]}),
         ):
             assert "AKIA" not in str(await ask(client, view, **given)), view
         assert "AKIA" in str(await ask(client, "request", request_id="r1", uncovered=True))
@@ -152,15 +151,6 @@ async def test_under_the_mask_the_page_gets_no_stored_word(tmp_path: Path) -> No
         plan = await ask(client, "plan", request_ids=["r1"])
         assert "peanuts" not in str((rows, request, plan))
         assert rows["state"]["masked"] is True
-        export = await client.call_tool("explorer_data", {"view": "export", "request_ids": ["r1"]})
-        assert export.is_error
-        assert "hides" in text_of(export)
-
-
-async def test_an_export_has_nothing_of_the_stores_own(tmp_path: Path) -> None:
-    async with served(tmp_path, talk("r1")) as client:
-        [request] = (await ask(client, "export", request_ids=["r1"]))["requests"]
-    assert not {"arrival", "whole"} & request.keys()
 
 
 async def test_nothing_outside_the_scope_reaches_the_page(tmp_path: Path) -> None:
@@ -170,7 +160,6 @@ async def test_nothing_outside_the_scope_reaches_the_page(tmp_path: Path) -> Non
         assert "theirs" not in str(await ask(client, "rows", request_ids=["mine", "theirs"]))
         assert "theirs" not in str(await ask(client, "findings"))
         assert (await ask(client, "plan", request_ids=["theirs"]))["plan"]["plan"]["goes"] == {}
-        assert "requests" not in (await ask(client, "export", request_ids=["theirs"]))
         refused = await client.call_tool("explorer_data", {"view": "request", "request_id": "theirs"})
         assert refused.is_error
 

@@ -86,7 +86,6 @@ SURFACES: dict[str, Look] = {
     "explore_traffic": tool("explore_traffic"),
     "restore_requests": tool("restore_requests"),
     "the page's request": tool("explorer_data", view="request", request_id="THIS", uncovered=True),
-    "the page's export": tool("explorer_data", view="export", request_ids=["THIS"]),
     "a session": lambda client, _: client.read_resource("reflexio://sessions/s-7"),
     "a request": lambda client, request: client.read_resource(f"reflexio://requests/{request}"),
     "a completion": typed,

@@ -26,6 +26,11 @@ export class Conversation {
     /** The request that was opened; it is scrolled to. */
     this.request = "";
     this.shown = SHOWN;
+    /** Whether the session is of several users. */
+    this.several = false;
+    /** Findings that every request of the session has: they are told once. @type {Set<string>} */
+    this.shared = new Set();
+    this.told = el("div");
     /** @type {Learning[]} */
     this.learnings = [];
     this.cursor = "";
@@ -92,7 +97,9 @@ export class Conversation {
   /** Draw a request again, where it is shown. @param {string} id */
   refresh(id) {
     const before = this.part(id);
-    const row = before && this.page.reading.index.ofSession(this.session).find((one) => one.id === id);
+    const rows = before ? this.page.reading.index.ofSession(this.session) : [];
+    const row = rows.find((one) => one.id === id);
+    this.share(rows);
     if (before && row) before.replaceWith(this.said(row));
   }
 
@@ -106,12 +113,22 @@ export class Conversation {
     if (this.session && !this.place.querySelector(".said-in")) this.draw();
   }
 
+  /** Find out what the requests have in common. @param {Row[]} rows */
+  share(rows) {
+    const [first] = rows;
+    if (!first) return;
+    this.several = rows.some((row) => row.user !== first.user);
+    this.shared = new Set([...first.findings.keys()].filter((rule) => rows.every((row) => row.findings.get(rule)?.length === 0)));
+    fill(this.told, ...this.findings(first, (_, rule) => this.shared.has(rule)));
+  }
+
   goTo() {
     if (this.request) this.part(this.request)?.scrollIntoView({ block: "nearest" });
   }
 
   draw() {
     this.place.hidden = !this.session;
+    byId("page").classList.toggle("reading", Boolean(this.session));
     if (!this.session) {
       fill(this.place);
       return;
@@ -121,6 +138,7 @@ export class Conversation {
     const known = new Set(shown.map((row) => row.id));
     // What comes from no request that is here stands at the end.
     const others = this.learnings.filter((one) => !requestsOf(one).some((id) => known.has(id)));
+    this.share(rows);
     const left = rows.length - shown.length;
     fill(
       this.place,
@@ -149,7 +167,8 @@ export class Conversation {
         el("p", { class: "facts" },
           ...users.slice(0, 3).flatMap((user, at) => [at > 0 && ", ", stored(shortened(user))]), users.length > 3 && ` and ${users.length - 3} more`,
           ` · ${counted(rows.length, "request")} · session `, stored(shortened(this.session, 28), "mono"),
-          el("button", { class: "link small", type: "button", onclick: () => void doing.copy(this.session) }, "Copy session id"))),
+          el("button", { class: "link small", type: "button", onclick: () => void doing.copy(this.session) }, "Copy session id")),
+        this.told),
       el("div", { class: "buttons" },
         rows.length > 0 && reading.can("delete_requests") && el("button", { class: "plain", type: "button", onclick: () => void sheet.remove(rows) }, "Delete…"),
         el("button", { class: "quiet-button", type: "button", onclick: () => this.close() }, "Close")));
@@ -172,12 +191,12 @@ export class Conversation {
     return el(
       "div", { role: "group", class: `said-in${row.id === this.request ? " opened" : ""}`, "data-id": row.id, "aria-label": `Request of ${clock.moment(row.at)}` },
       el("div", { class: "topline" },
-        el("p", { class: "facts", title: clock.exact(row.at) }, [clock.moment(row.at), row.source, row.version].filter(Boolean).join(" · ")),
+        el("p", { class: "facts", title: clock.exact(row.at) }, this.several && stored(shortened(row.user)), this.several && " · ", [clock.moment(row.at), row.source, row.version].filter(Boolean).join(" · ")),
         el("span", { class: "buttons" },
           el("button", { class: "link small", type: "button", title: row.id, onclick: () => void doing.copy(row.id) }, "Copy request id"),
           reading.can("delete_requests") && el("button", { class: "link small", type: "button", onclick: () => void sheet.remove([row]) }, "Delete request…"))),
       // What is not found in one of these interactions is told of the request.
-      ...this.findings(row, (turns) => !turns.some((id) => placed.has(id))),
+      ...this.findings(row, (turns, rule) => !turns.some((id) => placed.has(id)) && !this.shared.has(rule)),
       detail.state === "loading" && el("p", { class: "quiet" }, row.words || "Reading."),
       detail.state === "failed" && el("p", { class: "note", role: "alert" }, detail.note),
       detail.state === "failed" && more("Try again"),
@@ -188,9 +207,9 @@ export class Conversation {
     );
   }
 
-  /** Findings by name, each opening to its reason. @param {Row} row @param {(turns: number[]) => boolean} wanted */
+  /** Findings by name, each opening to its reason. @param {Row} row @param {(turns: number[], rule: string) => boolean} wanted */
   findings(row, wanted) {
-    return [...row.findings].filter(([, turns]) => wanted(turns)).map(([rule]) => {
+    return [...row.findings].filter(([rule, turns]) => wanted(turns, rule)).map(([rule]) => {
       const { why, grave } = this.page.reading.rule(rule);
       return el("details", { class: `finding${grave ? " warn" : ""}` }, el("summary", {}, ruleWords(rule)), el("p", {}, why));
     });

@@ -1,9 +1,9 @@
-/** What a person does with what is stored: delete it, take it back, correct it, undo that, save it. */
+/** What a person does with what is stored: delete it, take it back, correct it, undo that, export it. */
 
 import { el } from "./dom.js";
 import { counted, DAY_MS, number } from "./format.js";
 import { messageOf, textOf } from "./host.js";
-import { IDS_AT_ONCE } from "./reading.js";
+import { asked } from "./reading.js";
 import { countedIn, wordsFor } from "./sheet.js";
 
 /** @typedef {import("./rows.js").Row} Row */
@@ -56,7 +56,7 @@ export class Doing {
     void conversation.reload();
     this.page.render();
     const deleted = receipt?.deleted.requests ?? 0;
-    if (deleted) void host.tell(`In the explorer, the person deleted ${counted(deleted, "request")}.`);
+    if (deleted) host.tell(`In the explorer, the person deleted ${counted(deleted, "request")}.`);
   }
 
   /** How many of some requests are stored now. @param {Row[]} rows */
@@ -134,7 +134,7 @@ export class Doing {
       }
     }
     await this.afterUndo(rows);
-    if (back.requests || back.learnings) void host.tell(`In the explorer, the person restored ${countedIn(back)}.`);
+    if (back.requests || back.learnings) host.tell(`In the explorer, the person restored ${countedIn(back)}.`);
     /** @type {{why: string, count: number}[]} */
     const left = ended.flatMap((done) => done.not_restored ?? []).filter((one) => one.why !== "already_there");
     const whole = !problem && !left.length;
@@ -151,7 +151,7 @@ export class Doing {
     const { reading } = this.page;
     try {
       if (rows.length) await reading.refresh(idsOf(rows));
-      else await reading.read(reading.baseAsked());
+      else await reading.read();
       await reading.lookForFindings();
     } catch (error) {
       reading.problem = messageOf(error);
@@ -171,8 +171,8 @@ export class Doing {
       await reading.refresh([row.id]);
       this.page.render();
       await conversation.reload();
-      void host.tell("In the explorer, the person deleted 1 interaction.");
-    }, [row]);
+      host.tell("In the explorer, the person deleted 1 interaction.");
+    });
   }
 
   /** @param {Learning} learning */
@@ -208,7 +208,7 @@ export class Doing {
   /** Show what was learned anew, and tell the model what the person did. @param {string} did */
   async learnedAnew(did) {
     await this.page.conversation.reload();
-    void this.page.host.tell(`In the explorer, the person ${did}.`);
+    this.page.host.tell(`In the explorer, the person ${did}.`);
   }
 
   /** Call a tool that deletes with what the person has just agreed to. @param {string} tool @param {Record<string, any>} given */
@@ -218,24 +218,14 @@ export class Doing {
     return confirm ? this.page.host.call(tool, { ...given, confirm }) : shown;
   }
 
-  /** @param {Row[]} rows */
-  async export(rows) {
-    const { host, reading } = this.page;
-    /** @type {string[]} */
-    const lines = [];
-    try {
-      for (let at = 0; at < rows.length; ) {
-        const some = idsOf(rows.slice(at, at + IDS_AT_ONCE));
-        const answer = await reading.ask("export", { request_ids: some });
-        for (const one of answer.requests ?? []) lines.push(JSON.stringify(one));
-        at += Math.max(answer.looked_up ?? some.length, 1);
-        this.page.say(`Reading ${number(Math.min(at, rows.length))} of ${counted(rows.length, "request")}.`);
-      }
-      const saved = await host.save("requests.jsonl", "application/jsonl", `${lines.join("\n")}\n`);
-      this.page.say(saved ? `${counted(lines.length, "request")} saved.` : "The file was not saved.");
-    } catch (error) {
-      this.page.say(messageOf(error));
-    }
+  /** Export what the filter shows. @param {boolean | undefined} redact `undefined` only counts it @param {(message: string) => void} onprogress */
+  async exported(redact, onprogress) {
+    const { filter, host } = this.page;
+    const { words: contains, finding } = filter;
+    const given = { ...asked(filter), ...(contains ? { contains } : {}), ...(finding ? { finding } : {}) };
+    const result = await host.call("export_data", redact === undefined ? given : { ...given, redact }, onprogress);
+    if (result.isError) throw new Error(textOf(result));
+    return result.structuredContent;
   }
 
   /** @param {string} text */
@@ -244,11 +234,13 @@ export class Doing {
       await navigator.clipboard.writeText(text);
     } catch {
       // Where the frame may not use the clipboard, the old way still works on a click.
+      const button = /** @type {HTMLElement} */ (document.activeElement);
       const area = el("textarea", { ".value": text, class: "spoken" });
       document.body.append(area);
       area.select();
       document.execCommand("copy");
       area.remove();
+      button.focus();
     }
     this.page.say("Copied.");
   }

@@ -131,6 +131,7 @@ export class Head {
     summary.classList.toggle("spoken", Boolean(problem) && !all && !saying);
     byId("again").hidden = !problem || !all;
     byId("undo").hidden = !saying || !undoing;
+    byId("export").hidden = Boolean(saying || problem) || !all || !reading.can("export_data");
     byId("further").hidden = !reading.cursor || loading !== "" || reading.searching || Boolean(problem);
   }
 
@@ -146,7 +147,7 @@ export class Head {
     if (waiting) fill(empty, ...Array.from({ length: 12 }, () => el("div", { class: "ghost" })));
     else if (reading.problem)
       fill(empty, el("strong", {}, "Nothing could be read."), el("span", {}, reading.problem),
-        el("button", { class: "plain", type: "button", onclick: () => void reading.read(reading.server ? reading.baseAsked() : {}) }, "Try again"));
+        el("button", { class: "plain", type: "button", onclick: () => void reading.read() }, "Try again"));
     else if (!reading.index.rows.size && !reading.cursor && byId("reset").hidden)
       fill(empty, el("strong", {}, `Nothing is stored${reading.server?.whose ? ` for user ${reading.server.whose}` : ""}.`), el("span", {}, "What your assistant sends to memory appears here."));
     else
@@ -154,7 +155,7 @@ export class Head {
         el("button", { class: "plain", type: "button", onclick: () => byId("reset").click() }, "Reset the filter"));
   }
 
-  /** The filter in words. */
+  /** The filter in words, or nothing. */
   described() {
     const { filter, clock } = this.page;
     const { words, user, session, source, version, finding } = filter;
@@ -162,12 +163,12 @@ export class Head {
       words && `words “${words}”`,
       ...Object.entries({ user, session, source, version, finding: ruleWords(finding) }).map(([name, value]) => value && `${name} ${shortened(value)}`),
       filter.start !== null && `from ${clock.moment(filter.start)}`, filter.end !== null && `until ${clock.moment(filter.end)}`,
-    ];
-    return `The filter is: ${parts.filter(Boolean).join(", ")}.`;
+    ].filter(Boolean);
+    return parts.length ? `The filter is: ${parts.join(", ")}.` : "";
   }
 
   actions() {
-    const { host, matched, reading, selected } = this.page;
+    const { matched, reading, selected } = this.page;
     const rows = this.page.chosen();
     const sessions = new Set(rows.map((row) => row.session)).size;
     const users = new Set(rows.map((row) => row.user)).size;
@@ -182,7 +183,6 @@ export class Head {
     ].filter(Boolean).join(", ");
     byId("unhide").hidden = unseen === 0;
     byId("delete").hidden = !reading.can("delete_requests");
-    byId("export").hidden = !host.capabilities.downloadFile || !reading.can("list_requests") || (reading.server?.masked ?? false);
     const all = /** @type {HTMLInputElement} */ (byId("all"));
     const on = matched.rows.filter((row) => selected.has(row.id)).length;
     all.checked = on > 0 && on === matched.rows.length;

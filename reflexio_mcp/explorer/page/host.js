@@ -11,7 +11,7 @@
  *   containerDimensions?: {height?: number, maxHeight?: number, width?: number, maxWidth?: number},
  *   safeAreaInsets?: {top: number, right: number, bottom: number, left: number}, place?: string}} HostContext
  *   `place` is what the address of the host says
- * @typedef {{serverTools?: object, downloadFile?: object, updateModelContext?: object, experimental?: Record<string, object>}} Capabilities
+ * @typedef {{serverTools?: object, updateModelContext?: object, experimental?: Record<string, object>}} Capabilities
  * @typedef {{resolve: (value: any) => void, reject: (error: Error) => void}} Waiting
  * @typedef {(message: string) => void} OnProgress
  */
@@ -102,13 +102,10 @@ export class Host {
   }
 
   /** Tell the model something, without speaking for the person. Hosts may drop it: nothing waits for it. @param {string} text */
-  async tell(text) {
-    if (!this.capabilities.updateModelContext) return;
-    try {
-      await this.request("ui/update-model-context", { content: [{ type: "text", text }] });
-    } catch {
-      // The server says it again with the next tool result.
-    }
+  tell(text) {
+    const told = { content: [{ type: "text", text }] };
+    // The server says it again with the next tool result.
+    if (this.capabilities.updateModelContext) this.request("ui/update-model-context", told).catch(() => {});
   }
 
   /** Let a host that has an address keep a place of the page in it. @param {string} place */
@@ -116,22 +113,10 @@ export class Host {
     if (this.capabilities.experimental?.[PLACE_KEY]) this.notify(PLACE_KEY, { place });
   }
 
-  /** Let the host save a file. Returns whether it did. @param {string} name @param {string} mimeType @param {string} text */
-  async save(name, mimeType, text) {
-    const resource = { uri: `file:///${name}`, mimeType, text };
-    const result = await this.request("ui/download-file", { contents: [{ type: "resource", resource }] });
-    return !result.isError;
-  }
-
   /** @param {"inline" | "fullscreen"} mode */
   async show(mode) {
     const answer = await this.request("ui/request-display-mode", { mode });
     this.merge({ displayMode: answer.mode });
-  }
-
-  /** @param {number} width @param {number} height pixels */
-  resized(width, height) {
-    this.notify("ui/notifications/size-changed", { width, height });
   }
 
   /** @param {string} method @param {object} params @returns {Promise<any>} */

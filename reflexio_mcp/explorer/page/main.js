@@ -113,13 +113,11 @@ export class Page {
   /** Read a session beside the list. @param {string} session @param {string} [request] */
   open(session, request = "") {
     void this.conversation.show(session, request);
-    this.layOut();
     this.conversation.goTo();
     this.remember();
   }
 
   closed() {
-    this.layOut();
     this.table.focus();
     this.remember();
   }
@@ -133,10 +131,6 @@ export class Page {
   /** Words that are looked for, in lower case. */
   marks() {
     return this.filter.words.toLowerCase().split(/\s+/).map((word) => word.replaceAll('"', "")).filter((word) => word && word !== "or");
-  }
-
-  layOut() {
-    byId("page").classList.toggle("reading", Boolean(this.conversation.session));
   }
 
   /** @param {Row[]} rows @param {boolean} on */
@@ -160,7 +154,7 @@ export class Page {
   }
 
   listen() {
-    const { reading, doing, host } = this;
+    const { reading, host } = this;
     const words = /** @type {HTMLInputElement} */ (byId("words"));
     let due = 0;
     words.addEventListener("input", () => {
@@ -192,8 +186,8 @@ export class Page {
     /** @type {[string, () => unknown][]} */
     const clicks = [
       ["undo", () => this.undoing?.()], ["past", () => this.sheet.past()], ["unhide", () => byId("reset").click()],
-      ["again", () => reading.read(reading.baseAsked())], ["clear", () => this.select(this.chosen(), false)],
-      ["delete", () => this.sheet.remove(this.chosen())], ["export", () => doing.export(this.chosen())],
+      ["again", () => reading.read()], ["clear", () => this.select(this.chosen(), false)],
+      ["delete", () => this.sheet.remove(this.chosen())], ["export", () => this.sheet.export()],
       ["further", () => reading.further()],
     ];
     for (const [id, does] of clicks) byId(id).addEventListener("click", () => void does());
@@ -259,22 +253,17 @@ export class Page {
     // Some hosts read the document's height instead of the message.
     root.style.height = height;
     document.body.style.height = height;
-    if (height) this.host.resized(root.clientWidth, Number.parseFloat(height));
+    if (height) this.host.notify("ui/notifications/size-changed", { width: root.clientWidth, height: Number.parseFloat(height) });
     this.render(true);
-  }
-
-  /** What is looked at, as text. */
-  placed() {
-    const place = new URLSearchParams();
-    for (const [name, value] of Object.entries(this.filter)) if (value) place.set(name, String(value));
-    if (this.period) place.set("period", String(this.period));
-    if (this.conversation.session) place.set("open", this.conversation.session);
-    return String(place) || "all=1";
   }
 
   /** Keep what is looked at in the address, if the host has one. */
   remember() {
-    this.host.remember(this.placed());
+    const place = new URLSearchParams();
+    for (const [name, value] of Object.entries(this.filter)) if (value) place.set(name, String(value));
+    if (this.period) place.set("period", String(this.period));
+    if (this.conversation.session) place.set("open", this.conversation.session);
+    this.host.remember(String(place) || "all=1");
   }
 
   /** The address of the host has changed. @param {string} place */
@@ -291,11 +280,8 @@ export class Page {
     this.period = Number(place.get("period")) || null;
     this.showWords();
     const session = place.get("open") ?? "";
-    if (session !== this.conversation.session) {
-      if (session) void this.conversation.show(session);
-      else this.conversation.close();
-      this.layOut();
-    }
+    if (session && session !== this.conversation.session) void this.conversation.show(session);
+    else if (!session) this.conversation.close();
   }
 }
 

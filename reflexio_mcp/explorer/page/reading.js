@@ -18,7 +18,7 @@ const PAGE = 1_000;
 /** Requests that are loaded before the page asks whether to go on. */
 const STRETCH = 10_000;
 /** Ids in one question about requests by id. */
-export const IDS_AT_ONCE = 500;
+const IDS_AT_ONCE = 500;
 /** Rows and findings arrive a page at a time, and are drawn no more often than this. */
 const REDRAW_MS = 1_000;
 export class Reading {
@@ -56,12 +56,8 @@ export class Reading {
     return this.page.host.ask("explorer_data", { view, ...given });
   }
 
-  baseAsked() {
-    return asked(this.index.base);
-  }
-
   /** Read everything anew under a filter. @param {Record<string, any>} given as a tool takes it */
-  async read(given) {
+  async read(given = asked(this.index.base)) {
     const turn = ++this.turn;
     const before = this.index;
     this.index = new Index();
@@ -147,7 +143,7 @@ export class Reading {
     let seen = 0;
     let drawn = performance.now();
     do {
-      const answer = await this.ask("findings", { ...(cursor ? { cursor } : this.baseAsked()), limit: PAGE });
+      const answer = await this.ask("findings", { ...(cursor ? { cursor } : asked(this.index.base)), limit: PAGE });
       if (turn !== this.turn) return;
       for (const [rule, places] of Object.entries(answer.findings ?? {})) {
         for (const id of this.index.note(rule, /** @type {Record<string, number[]>} */ (places))) this.page.conversation.refresh(id);
@@ -182,7 +178,7 @@ export class Reading {
       let looked = 0;
       do {
         const answer = await this.ask("rows", {
-          ...(cursor ? { cursor } : { ...this.baseAsked(), contains: words }), limit: PAGE,
+          ...(cursor ? { cursor } : { ...asked(this.index.base), contains: words }), limit: PAGE,
         });
         if (late()) return;
         for (const row of this.index.add(rowsOf(answer))) found.add(row.id);

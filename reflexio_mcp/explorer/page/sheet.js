@@ -223,7 +223,7 @@ export class Sheet {
     close.focus();
   }
 
-  /** A button that puts recovery copies back, where there are any. @param {any[]} receipts @param {Row[]} rows that an undo may bring back */
+  /** A button that puts recovery copies back, where there are any. @param {any[]} receipts @param {Row[]} [rows] all that an undo may bring back */
   wayBack(receipts, rows) {
     const numbers = receipts.filter((one) => one.way_back?.until).map((one) => one.number);
     if (!numbers.length || !this.page.reading.can("restore_requests")) return null;
@@ -284,6 +284,29 @@ export class Sheet {
     this.put(title, [rows.length ? el("ul", {}, ...rows) : el("p", {}, "Nothing that was deleted can be put back.")], [this.closing("Close")]);
   }
 
+  /** Say what an export of what the filter shows would hold, or write it and say where it is. @param {boolean} [redact] */
+  async export(redact) {
+    const { doing, head } = this.page;
+    const said = el("p", { class: "quiet", role: "status" }, "Looking up what is stored.");
+    this.put("Export", [said], [this.closing("Close")]);
+    const done = await this.answer("Export", doing.exported(redact, (message) => {
+      said.textContent = message;
+    }));
+    if (!done) return;
+    const { archive: { counts, unreadable = [], left_out = [], secrets }, file, link, next } = done;
+    const what = counted(counts.requests ?? 0, "request");
+    const beside = [
+      el("ul", {}, ...Object.entries(counts).map(([name, count]) => el("li", {}, el("span", {}, name), el("span", {}, number(count))))),
+      ...[...(unreadable.length ? ["Not all of it could be read."] : []), ...left_out].map((text) => el("p", { class: "quiet" }, text)),
+    ];
+    const box = el("input", { type: "checkbox", ".checked": true });
+    if (redact === undefined) {
+      const option = el("label", { class: "option" }, box, "Leave out what looks like a secret");
+      const go = this.button("Export", () => void this.export(box.checked));
+      this.put(`Export ${what}`, [el("p", {}, head.described() || "Everything that is stored."), option, ...beside], [this.closing("Close"), go]);
+    } else this.put(`${what} exported`, [stored(file || link, "mono"), next && el("p", {}, next), el("p", {}, secrets), ...beside], [this.closing("Close")]);
+  }
+
   /** @param {Row[]} rows @param {string} status @param {any} plan */
   refused(rows, status, plan) {
     this.put(
@@ -295,11 +318,10 @@ export class Sheet {
 
   /**
    * Ask about one thing, act, and say what came of it.
-   * @param {Small} asked @param {() => Promise<ToolResult>} act
-   * @param {(changed: number) => Promise<void>} acted @param {Row[]} [rows] that an undo may bring back
+   * @param {Small} asked @param {() => Promise<ToolResult>} act @param {(changed: number) => Promise<void>} acted
    */
-  small(asked, act, acted, rows = []) {
-    const final = el("button", { class: "final", type: "button", onclick: () => void this.carryOut(asked, act, acted, rows) }, asked.final);
+  small(asked, act, acted) {
+    const final = el("button", { class: "final", type: "button", onclick: () => void this.carryOut(asked, act, acted) }, asked.final);
     const keep = this.closing(asked.keep);
     const words = (/** @type {string} */ text) => el("p", { class: "text", dir: "auto" }, text);
     this.put(asked.title, [
@@ -309,8 +331,8 @@ export class Sheet {
     keep.focus();
   }
 
-  /** @param {Small} asked @param {() => Promise<ToolResult>} act @param {(changed: number) => Promise<void>} acted @param {Row[]} [rows] */
-  async carryOut(asked, act, acted, rows = []) {
+  /** @param {Small} asked @param {() => Promise<ToolResult>} act @param {(changed: number) => Promise<void>} acted */
+  async carryOut(asked, act, acted) {
     const turn = ++this.turn;
     this.put(asked.title, [el("progress", { "aria-label": "Progress" }), el("p", { class: "quiet" }, STAY)], [this.closing("Close")]);
     try {
@@ -319,7 +341,7 @@ export class Sheet {
       const changed = receipt.corrected || receipt.deleted?.learnings || receipt.deleted?.interactions || 0;
       const [head = ""] = textOf(result).split("\n");
       if (changed) await acted(changed);
-      const back = this.wayBack([receipt], rows);
+      const back = this.wayBack([receipt]);
       this.page.say(head, back ? () => back.click() : undefined);
       if (turn !== this.turn) return;
       if (result.isError) this.failed("It failed", new Error(textOf(result)));

@@ -33,18 +33,6 @@ async function call(params) {
   return result;
 }
 
-/** Save a file, as a browser does. @param {any} params */
-function save(params) {
-  for (const { resource } of params.contents ?? []) {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([resource.text], { type: resource.mimeType }));
-    link.download = resource.uri.split("/").pop();
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-  }
-  return {};
-}
-
 /** @param {any} input */
 function serve(input) {
   addEventListener("message", async (event) => {
@@ -56,7 +44,7 @@ function serve(input) {
           send({ id, result: {
             protocolVersion: params.protocolVersion,
             hostInfo: { name: "reflexio-mcp explore", version: "1" },
-            hostCapabilities: { serverTools: {}, downloadFile: {}, experimental: { "reflexio-mcp/place": {} } },
+            hostCapabilities: { serverTools: {}, experimental: { "reflexio-mcp/place": {} } },
             hostContext: { displayMode: "fullscreen", availableDisplayModes: ["fullscreen"], place: location.hash.slice(1) },
           } });
           return;
@@ -68,9 +56,6 @@ function serve(input) {
           return;
         case "tools/call":
           send({ id, result: await call(params) });
-          return;
-        case "ui/download-file":
-          send({ id, result: save(params) });
           return;
       }
       if (id !== undefined && method) send({ id, error: { code: -32601, message: "Not here." } });
