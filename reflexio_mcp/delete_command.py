@@ -217,7 +217,7 @@ def _target(arguments: Namespace, settings: Settings, scope: Scope) -> Target:
     wanted = filter_of(typed, settings)
     whole_user = wanted.user_id and not wanted.narrows
     if whole_user and arguments.erase and arguments.include_learnings and scope.learns:
-        return User(wanted.user_id)
+        return User(wanted)
     return Filtered(wanted, everything=not wanted.narrows and not wanted.user_id)
 
 

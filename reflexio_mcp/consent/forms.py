@@ -23,8 +23,6 @@ from reflexio_mcp.toolkit.context import Call, ProgressReporter, app_of, from_pa
 from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan
 from reflexio_mcp.traffic.deletion.targets import Target
 
-__all__ = ["Prepared", "Reply", "asking", "form_of", "prepare", "verdict_of"]
-
 FORMS: Final = "2025-06-18"
 """The first revision with forms. Earlier clients get none, whatever they declare."""
 
@@ -112,10 +110,12 @@ async def prepare(call: Call, target: Target, options: Options, confirm: str) ->
 
 def asking(
     prepared_by: Callable[..., Awaitable[Prepared]],
-) -> Callable[..., Awaitable[Verdict | Elicit[Reply]]]:
+) -> Callable[..., Awaitable[Verdict | Reply | Elicit[Reply]]]:
     """Return the resolver of the verdict, which asks the question first if necessary."""
 
-    async def ask(call: Call, prepared: Annotated[Prepared, Resolve(prepared_by)]) -> Verdict | Elicit[Reply]:
+    async def ask(
+        call: Call, prepared: Annotated[Prepared, Resolve(prepared_by)]
+    ) -> Verdict | Reply | Elicit[Reply]:
         first, planned = prepared.first, prepared.planned
         if isinstance(first, Verdict):
             return first
@@ -125,17 +125,13 @@ def asking(
         if (call.protocol_version or "") >= MULTI_ROUND:
             return Elicit(message, form)
         async with prepared.reporter.steady("waiting for the person's answer"):
-            return _settled(
-                planned,
-                first,
-                await _ask_now(call, message, form),
-            )
+            return await _ask_now(call, message, form)
 
     return ask
 
 
-async def _ask_now(call: Context[Any, Any], message: str, form: type[Reply]) -> Reply | None:
-    """Ask over an open connection, before 2026-07-28; `None` without a usable answer."""
+async def _ask_now(call: Context[Any, Any], message: str, form: type[Reply]) -> Reply:
+    """Ask over an open connection, before 2026-07-28. An answer that is not usable is empty."""
     # `Context.elicit` always sends `mode`, which 2025-06-18 does not list.
     params = ElicitRequestFormParams.model_construct(
         mode="form" if (call.protocol_version or "") >= FORM_MODES else None,
@@ -146,18 +142,12 @@ async def _ask_now(call: Context[Any, Any], message: str, form: type[Reply]) -> 
     try:
         answer = await call.session.send_request(ElicitRequest(params=params), ElicitResult, metadata=related)
     except (MCPError, ValueError):
-        return None
-    return form.model_validate(answer.content) if answer.action == "accept" else None
+        return Reply()
+    return form.model_validate(answer.content) if answer.action == "accept" else Reply()
 
 
 def verdict_of(prepared: Prepared, consent: ElicitationResult[Reply]) -> Verdict:
-    given: object = consent.data if isinstance(consent, AcceptedElicitation) else None
-    if isinstance(given, Verdict):
-        return given
-    assert isinstance(prepared.first, Question)
-    return _settled(prepared.planned, prepared.first, given if isinstance(given, Reply) else None)
-
-
-def _settled(planned: Planned, question: Question, reply: Reply | None) -> Verdict:
-    typed = next(iter(reply.model_dump().values()), None) if reply else None
-    return answered(planned, question, typed)
+    if isinstance(first := prepared.first, Verdict):
+        return first
+    reply = consent.data if isinstance(consent, AcceptedElicitation) else Reply()
+    return answered(prepared.planned, first, next(iter(reply.model_dump().values()), None))

@@ -10,9 +10,7 @@ from typing import Final, Literal
 
 from reflexio_mcp.results.deletion import Plan, PlanStatus
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.traffic.deletion.plan import CodeMaker, Misfit, Planned
-
-__all__ = ["Question", "Verdict", "answered", "number_to_type", "refused", "weigh"]
+from reflexio_mcp.traffic.deletion.plan import CodeMaker, Planned
 
 Mode = Literal["off", "preview", "ask"]
 
@@ -27,6 +25,13 @@ NOT_AGAIN: Final = (
 
 SAID: Final[dict[PlanStatus, tuple[str, str]]] = {
     "planned": ("Nothing is {done} yet. This would be {done}:", CALL_AGAIN),
+    "changed": (
+        (
+            "Nothing was {done}: confirm does not fit. It is older than 24 hours, or was not given out here for this "
+            "set and these options, or the set has changed since. Now this would be {done}:"
+        ),
+        "Call again without confirm.",
+    ),
     "scheduled": ("Scheduled, not yet done. This will be {done}:", "The receipt will be in get_status."),
     "not_found": (
         "Nothing was {done}, because it was not found:",
@@ -50,12 +55,6 @@ SAID: Final[dict[PlanStatus, tuple[str, str]]] = {
     ),
 }
 """First and last sentence of a plan that is not carried out."""
-
-WRONG_CODE: Final[dict[Misfit, str]] = {
-    "unknown": "confirm is not a code that was given out here",
-    "old": "confirm is too old",
-    "other": "confirm was given for another set, for other options, or the set has changed since",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +91,12 @@ def weigh(
         mode = settings.confirm
     elif askable:
         mode = "ask"
-    if not planned.size and planned.held:
-        return refused(planned, mode, "held")
     if not planned.size:
-        return refused(planned, mode, "not_found")
-    wrong = codes.check(code, planned.bound, now=now) if code else None
+        return refused(planned, mode, "held" if planned.held else "not_found")
+    wrong = bool(code) and not codes.check(code, planned.bound, now=now)
     if wrong or (mode == "preview" and not code):
-        return _shown(codes, planned, mode, wrong, now)
+        made = codes.make(planned.bound, now=now) if mode == "preview" else ""
+        return refused(planned, mode, "changed" if wrong else "planned", made)
     if mode != "ask":
         return Verdict(mode, code=code)
     return Question(number_to_type(settings, planned)) if askable else refused(planned, mode, "cannot_ask")
@@ -106,38 +104,25 @@ def weigh(
 
 def number_to_type(settings: Settings, planned: Planned) -> int | None:
     """Return the number that a person must type; `None` if a yes is enough."""
-    typed = planned.size > settings.confirm_above or planned.users > 1 or planned.target.everything
+    typed = planned.size > settings.confirm_above or len(planned.plan.users) > 1 or planned.target.everything
     return planned.size if typed else None
 
 
 def answered(planned: Planned, question: Question, reply: bool | int | None) -> Verdict:
     """Decide by a person's answer, which is `None` if it is not usable."""
-    if reply is None or (question.number is None and reply is not True):
-        return refused(planned, "ask", "declined")
-    if question.number not in (None, reply):
-        return refused(planned, "ask", "wrong_number")
-    return Verdict("ask")
+    if reply == (True if question.number is None else question.number):
+        return Verdict("ask")
+    mistyped = reply is not None and question.number is not None
+    return refused(planned, "ask", "wrong_number" if mistyped else "declined")
 
 
-def refused(planned: Planned, mode: Mode, status: PlanStatus) -> Verdict:
+def refused(planned: Planned, mode: Mode, status: PlanStatus, confirm: str = "") -> Verdict:
+    """Return the verdict that the plan is only shown. `confirm` is the code that would carry it out."""
     why, following = SAID[status]
-    said = {"why": _in_words(why, planned), "next": following}
-    return Verdict(mode, status, planned.plan.model_copy(update=said))
-
-
-def _shown(codes: CodeMaker, planned: Planned, mode: Mode, wrong: Misfit | None, now: float) -> Verdict:
-    """Return the verdict that the plan must be shown first."""
-    why, following = SAID["planned"]
-    if wrong:
-        why = f"Nothing was {{done}}: {WRONG_CODE[wrong]}. Now this would be {{done}}:"
-    if mode == "preview":
-        said = {"confirm": codes.make(planned.bound, now=now), "next": following}
-    else:
-        said = {"next": "Call again without confirm."}
-    plan = planned.plan.model_copy(update={"why": _in_words(why, planned), **said})
-    return Verdict(mode, "changed" if wrong else "planned", plan)
-
-
-def _in_words(sentence: str, planned: Planned) -> str:
     done = "changed" if planned.target.text else "deleted"
-    return sentence.format(noun=planned.target.noun, done=done)
+    said = {
+        "why": why.format(noun=planned.target.noun, done=done),
+        "next": CALL_AGAIN if confirm else following,
+        "confirm": confirm,
+    }
+    return Verdict(mode, status, planned.plan.model_copy(update=said))

@@ -29,7 +29,6 @@ QUESTION_TEXT_CHARS: Final = 500
 
 WHY: Final[dict[Outcome, str]] = {
     "still_present": "still stored",
-    "not_allowed": "not deleted, because the service does not allow it",
     "changed": "changed since the plan, and left alone",
     "unknown": "not known, because reading again failed",
     "gone_before": "gone already",

@@ -44,7 +44,6 @@ Status = Literal[PlanStatus, "complete", "incomplete"]
 
 Outcome = Literal[
     "still_present",
-    "not_allowed",
     "changed",
     "unknown",
     "gone_before",
@@ -74,6 +73,7 @@ WAY_BACK: Final[dict[WayBackState, str]] = {
 MOST_REASON: Final = 200
 
 ERASE_SOONER: Final = " Repeat the deletion with erase=true to erase the copy sooner."
+PREFER_ERASE: Final = " To be rid of a secret or of a person's data for good, pass erase=true instead."
 
 NAMED: Final = 10
 """Maximum number of users and sessions that a plan names."""
@@ -107,7 +107,7 @@ class Example(Row):
     """One of the first items that a plan shows."""
 
     id: str
-    user_id: Annotated[str, Field(description="left out if the plan has one user")] = ""
+    user_id: str
     created_at: Moment | None = None
     first_words: str = ""
 
@@ -211,7 +211,7 @@ class Restored(Result):
 
 def way_back(state: WayBackState, *, kept: str = "", number: int = 0, until: Moment | None = None) -> WayBack:
     named = f" deletion={number}" if number else ""
-    erase = ERASE_SOONER if number else ""
+    erase = ERASE_SOONER if number else PREFER_ERASE
     sentence = WAY_BACK[state].format(kept=kept, number=named, erase=erase)
     return WayBack(state=state, sentence=sentence, until=until)
 

@@ -147,7 +147,7 @@ def from_page(call: Call) -> bool:
     given = (meta or {}).get(PAGE_KEY)
     if not isinstance(given, str):
         return False
-    return app_of(call).codes(scope_of(call)).check(given, _PURPOSE, now=time.time()) is None
+    return app_of(call).codes(scope_of(call)).check(given, _PURPOSE, now=time.time())
 
 
 class PageNotes:

@@ -128,7 +128,7 @@ async def prepare_set(
     elif not named and not everything:
         raise InvalidInput("The filter", NAMES_NOTHING)
     elif whole and options.erase and options.include_learnings and scope.learns:
-        target = User(wanted.user_id)
+        target = User(wanted)
     else:
         target = Filtered(wanted, everything=everything and not wanted.narrows and not named)
     return await prepare(call, target, options, confirm)
@@ -232,7 +232,7 @@ async def restore_requests(
     async with reporter.steady("restoring"):
         plan, bound = await plan_restore(scope, state, owner, undo)
         now = time.time()
-        if codes.check(confirm, bound, now=now) and app.settings.confirm != "off":
+        if app.settings.confirm != "off" and not codes.check(confirm, bound, now=now):
             code = codes.make(bound, now=now)
             wrong = [WRONG_CODE] if confirm else []
             shown = {"confirm": code, "next": SHOWN.format(code=code), "remains": [*plan.remains, *wrong]}

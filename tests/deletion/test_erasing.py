@@ -129,7 +129,8 @@ async def test_copies_that_cannot_be_read_stop_an_erasure_before_anything_is_del
         monkeypatch.setattr(Copies, "read", broken)
         said = await caller.refused("delete_request", request_id="r1", erase=True)
     assert said == (
-        "Nothing was deleted: recovery copies cannot be read now (the disk is full). Ask the operator to make room."
+        "Nothing was deleted: the state of this server cannot be used now (the disk is full). Ask the operator to make "
+        "room."
     )
     assert await world.ids() == {"r1"}
 

@@ -41,6 +41,16 @@ async def test_the_chosen_interactions_go_and_the_request_stays(world: World) ->
     assert await words(world) == {"r1": ["goodbye"]}
 
 
+async def test_the_plan_of_interactions_counts_the_learnings_that_go_with_them(world: World) -> None:
+    first, *_ = await talk(world)
+    await world.learn("p", "r1")
+    async with world.connect() as caller:
+        arguments = {"request_id": "r1", "interaction_ids": [first], "include_learnings": True}
+        plan = await caller.plan("delete_request", **arguments)
+        receipt = await caller.receipt("delete_request", **arguments, confirm=plan["confirm"])
+    assert plan["goes"] == receipt["deleted"] == {"interactions": 1, "learnings": 1}
+
+
 async def test_deleted_interactions_come_back_as_requests_of_their_own_and_not_twice(world: World) -> None:
     _, second, _ = await talk(world)
     async with world.connect(CONFIRM="off") as caller:

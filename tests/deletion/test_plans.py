@@ -65,8 +65,18 @@ async def test_secrets_are_covered_in_plan_and_question_and_the_plan_recommends_
         result = await caller.result("delete_request", request_id="r1")
         erased = await caller.plan("delete_request", request_id="r1", erase=True)
     assert "hunter2" not in text_of(result) + str(result.structured_content)
-    assert "To be rid of a secret for good, pass erase=true" in text_of(result)
-    assert not any("pass erase=true" in one for one in erased["remains"])
+    assert "To be rid of a secret or of a person's data for good, pass erase=true" in text_of(result)
+    assert "pass erase=true" not in str(erased)
+
+
+async def test_a_plan_for_duplicates_names_the_requests_that_stay(world: World) -> None:
+    for one in ("r1", "r2", "r3"):
+        await world.put(one, text="Book a table for two at seven")
+    await world.put("r4", text="And a taxi to the station")
+    async with world.connect() as caller:
+        plan = await caller.plan("delete_requests", session_id="s", finding="duplicate")
+    assert [one["id"] for one in plan["examples"]] == ["r3", "r2"]
+    assert "Each of these repeats a request that stays: r1." in plan["remains"]
 
 
 async def test_a_mask_keeps_all_stored_words_out(world: World) -> None:

@@ -106,22 +106,6 @@ async def test_an_erasure_that_a_restore_overtook_says_which_learnings_are_store
     assert any("1 of these were restored by another call" in one for one in receipt["remains"])
 
 
-async def test_two_restores_at_once_store_a_playbook_once(world: World) -> None:
-    await world.put("r1")
-    await world.learn(7, "r1", content="offer tea")
-    async with world.connect(CONFIRM="off") as one, world.connect(CONFIRM="off") as other:
-        done = await one.receipt("delete_request", request_id="r1", include_learnings=True)
-        others: list[dict[str, Any]] = []
-
-        async def restore_too() -> None:
-            others.append(await other.call("restore_requests", deletion=done["number"]))
-
-        world.backend.before["/api/add_user_playbook"] = [restore_too]
-        restored = await one.call("restore_requests", deletion=done["number"])
-    assert [known.content for known in world.backend.playbooks.values()] == ["offer tea"]
-    assert {answer["status"] for answer in (restored, *others)} == {"complete"}
-
-
 async def test_a_deletion_whose_copy_another_call_erased_does_not_say_that_one_is_kept(world: World) -> None:
     await world.put("r1")
     async with world.connect(CONFIRM="off") as one, world.connect(CONFIRM="off") as other:

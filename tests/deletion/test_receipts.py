@@ -65,12 +65,13 @@ async def test_after_a_lost_answer_what_is_still_there_may_yet_be_deleted(world:
     assert again["status"] == "complete"
 
 
-async def test_a_service_that_does_not_allow_it_is_named_as_the_reason(world: World) -> None:
+async def test_a_receipt_says_that_the_service_does_not_allow_it(world: World) -> None:
     await world.put("r1")
     world.backend.failing[BY_IDS] = (0, 403)
     async with world.connect(CONFIRM="off") as caller:
         receipt = await caller.receipt("delete_request", request_id="r1")
-    assert receipt["not_deleted"] == [refused("not_allowed", 1, ["r1"])]
+    assert receipt["not_deleted"] == [refused("still_present", 1, ["r1"])]
+    assert any("It ended early: " in one and "403" in one for one in receipt["remains"])
 
 
 async def test_what_cannot_be_read_again_is_not_known(world: World) -> None:

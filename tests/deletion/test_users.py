@@ -94,13 +94,6 @@ async def test_a_person_without_anything_is_not_found(world: World) -> None:
     assert answer["status"] == "not_found"
 
 
-async def test_a_plan_for_all_of_a_person_without_erase_recommends_it(world: World) -> None:
-    await stocked(world)
-    async with world.connect() as caller:
-        plan = await caller.plan("delete_requests", user_id="ada")
-    assert any("To be rid of a person's data for good, pass erase=true" in one for one in plan["remains"])
-
-
 async def test_somebody_confined_to_a_user_deletes_their_own_part_of_a_session(world: World) -> None:
     await stocked(world)
     async with world.connect(REFLEXIO_USER_ID="ada", CONFIRM="off") as caller:

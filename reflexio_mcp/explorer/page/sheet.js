@@ -398,7 +398,6 @@ function lead(why) {
 /** What became of what was not deleted, or not restored. @type {Record<string, string>} */
 const WORDS = {
   still_present: "still stored",
-  not_allowed: "not allowed by the service",
   changed: "changed since, left alone",
   unknown: "not known, because reading again failed",
   gone_before: "already gone",

@@ -2,8 +2,8 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from reflexio_mcp.rest.models import (
@@ -20,6 +20,7 @@ from reflexio_mcp.traffic.content import add_texts, turn_digest
 from reflexio_mcp.traffic.learnings.records import Learning, Sources, learning_of
 from reflexio_mcp.traffic.scope import Hold, Policy
 
+Content = RequestWithInteractions | Learning
 Kind = Literal["request", "interaction", "profile", "user_playbook", "session_outcome"]
 
 
@@ -32,7 +33,6 @@ class Item:
         created_at: epoch seconds.
         request_id: the request itself, or the request of an interaction; empty for other kinds.
         source: the source of the request, or of the requests that taught the learning.
-        only_in_copies: only a recovery copy contains it.
         unreadable: the service fails to return it, so only its id is known.
     """
 
@@ -45,7 +45,6 @@ class Item:
     request_id: str = ""
     interaction_ids: tuple[int, ...] = ()
     source: str = ""
-    only_in_copies: bool = False
     unreadable: bool = False
 
     def held_by(self, policy: Policy) -> Hold | None:
@@ -53,10 +52,10 @@ class Item:
 
     @property
     def is_learning(self) -> bool:
-        return self.kind in _LEARNINGS
+        return self.kind in LEARNINGS
 
 
-_LEARNINGS: Final[dict[str, Any]] = {"profile": UserProfile, "user_playbook": UserPlaybook}
+LEARNINGS: Final[dict[str, Any]] = {"profile": UserProfile, "user_playbook": UserPlaybook}
 
 
 def item_of(stored: RequestWithInteractions, turn: StoredInteraction | None = None) -> Item:
@@ -97,20 +96,16 @@ def outcome_item(outcome: SessionOutcome) -> Item:
     return Item("session_outcome", name, outcome.user_id, said, at, outcome.session_id)
 
 
-def copied_item(copied: Copied) -> Item:
-    content = opened(copied)
-    item = learning_item(content) if isinstance(content, Learning) else item_of(content)
-    return replace(item, only_in_copies=True)
+def item_for(content: Content) -> Item:
+    return learning_item(content) if isinstance(content, Learning) else item_of(content)
 
 
-def counts_of(items: Iterable[Item]) -> Counts:
-    counted: Counter[str] = Counter()
+def counts_of(items: Iterable[Item], copied: Sequence[Item] = ()) -> Counts:
+    """Count items. `copied` are those that only recovery copies contain."""
+    counted: Counter[str] = Counter(only_in_copies=len(copied))
     for item in items:
-        if item.only_in_copies:
-            counted["only_in_copies"] += 1
-        else:
-            counted[item.kind] += 1
-            counted["interaction"] += len(item.interaction_ids) if item.kind == "request" else 0
+        counted[item.kind] += 1
+        counted["interaction"] += len(item.interaction_ids) if item.kind == "request" else 0
     return kinds_counted(counted)
 
 
@@ -118,7 +113,7 @@ def kinds_counted(kinds: Mapping[str, int]) -> Counts:
     return Counts(
         requests=kinds.get("request", 0),
         interactions=kinds.get("interaction", 0),
-        learnings=sum(kinds.get(one, 0) for one in _LEARNINGS),
+        learnings=sum(kinds.get(one, 0) for one in LEARNINGS),
         session_outcomes=kinds.get("session_outcome", 0),
         only_in_copies=kinds.get("only_in_copies", 0),
     )
@@ -169,7 +164,7 @@ def copy_of_learning(learning: Learning, corrected: Learning | None = None) -> C
     return Copied(learning.kind, learning.learning_id, learning.user_id, names, content)
 
 
-def opened(copied: Copied) -> RequestWithInteractions | Learning:
-    if model := _LEARNINGS.get(copied.kind):
+def opened(copied: Copied) -> Content:
+    if model := LEARNINGS.get(copied.kind):
         return learning_of(model.model_validate_json(copied.content))
     return RequestWithInteractions.model_validate_json(copied.content)

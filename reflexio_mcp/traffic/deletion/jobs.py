@@ -19,8 +19,6 @@ from reflexio_mcp.traffic.errors import Stopping, TrafficError
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["Job", "Jobs", "last_deletions"]
-
 STOPPING: Final = "This server is stopping; nothing was deleted. Try again in a moment."
 
 LOOK_SECONDS: Final = 20.0

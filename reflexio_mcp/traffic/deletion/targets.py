@@ -1,38 +1,32 @@
 """Targets of deletions. Each kind selects its items and names itself."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from heapq import nlargest
 from typing import ClassVar, Final
 
+import anyio.to_thread
+
 from reflexio_mcp.rest.api_limits import MAX_DELETE_IDS
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.results.deletion import few
+from reflexio_mcp.results.base import clip
+from reflexio_mcp.results.deletion import Change, few
 from reflexio_mcp.state.records import Copied
+from reflexio_mcp.traffic.audit.rules import findings_in
+from reflexio_mcp.traffic.audit.rules.duplicates import Duplicate
 from reflexio_mcp.traffic.content import opening, place_of, texts_of
-from reflexio_mcp.traffic.deletion.items import Item, item_of, learning_item, opened, outcome_item
+from reflexio_mcp.traffic.deletion.items import LEARNINGS, Item, item_of, learning_item, opened, outcome_item
 from reflexio_mcp.traffic.errors import InvalidInput, require_id
-from reflexio_mcp.traffic.learnings.find import Learned, find_interactions, learnings_of_user
+from reflexio_mcp.traffic.learnings.find import Learned, find_interactions, find_learned, learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings, unselected
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress, get_stored, read_set
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
-
-__all__ = [
-    "EXAMPLES",
-    "OPENING_CHARS",
-    "Correction",
-    "Filtered",
-    "Interactions",
-    "Learnings",
-    "Requests",
-    "Selected",
-    "Target",
-    "User",
-]
+from reflexio_mcp.traffic.tasks import in_heavy_thread
 
 EXAMPLES: Final = 5
 """Number of items whose first words a plan shows."""
@@ -43,6 +37,10 @@ OPENING_CHARS: Final = 2_000
 MOST_CHARS: Final = 50_000
 """Limit of a learning's new text."""
 
+TEXT_CHARS: Final = 2_000
+"""Limit of each shown text of a correction."""
+
+REPEATED: Final = "Each of these repeats a request that stays: {ids}."
 OTHERS_STAY: Final = "The request stays, with {number:,} other interactions."
 UNREADABLE_SESSIONS: Final = (
     "Reflexio fails to return a part of what is stored. This set does not include that part."
@@ -74,6 +72,13 @@ TEACHES_NO_MORE: Final = (
 _NO_SOURCES: Final = Sources(frozenset(), frozenset())
 
 
+def covered(text: str) -> str:
+    """Return a text with its secrets redacted."""
+    from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
+
+    return redact(text)
+
+
 @dataclass
 class Selected:
     """The selected items, and what a plan says about them.
@@ -84,6 +89,8 @@ class Selected:
         learned: the learnings, if the target selects learnings.
         sources: the requests that select the learnings, by user.
         remains: sentences about what is not deleted or not known.
+        copy_names: the names of its recovery copies; `None` if all copies must be read.
+        means: whether the target includes the content of a recovery copy.
     """
 
     items: list[Item] = field(default_factory=list[Item])
@@ -92,6 +99,9 @@ class Selected:
     learned: Learned | None = None
     sources: Mapping[str, Sources] = field(default_factory=dict[str, Sources])
     remains: list[str] = field(default_factory=list[str])
+    change: Change | None = None
+    copy_names: list[str] | None = None
+    means: Callable[[Copied], bool] = lambda copied: True
     _newest: list[RequestWithInteractions] = field(default_factory=list[RequestWithInteractions])
 
     def add(self, requests: Sequence[RequestWithInteractions]) -> None:
@@ -121,13 +131,10 @@ class Target(ABC):
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         pass
 
-    def copy_names(self) -> list[str] | None:
-        """Return the names of its recovery copies; `None` if all copies must be read."""
-        return None
-
-    @abstractmethod
-    def means(self, copied: Copied, selected: Selected) -> bool:
-        """Whether the target includes the content of a recovery copy."""
+    async def learned(self, scope: Scope, selected: Selected) -> Learned:
+        """Read the learnings to delete again. Those of the plan stay included."""
+        before = selected.learned
+        return await find_learned(scope, selected.sources, before=before.fed if before else None)
 
 
 @dataclass(frozen=True)
@@ -158,7 +165,10 @@ class Requests(Target):
         return f"{one} of user {self.user_id}" if self.user_id else one
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
-        selected = Selected()
+        selected = Selected(
+            copy_names=[f"r:{one}" for one in self.ids],
+            means=lambda copied: copied.kind not in LEARNINGS and self.user_id in ("", copied.user),
+        )
 
         async def take(found: list[RequestWithInteractions]) -> None:
             selected.add([one for one in found if self.user_id in ("", one.request.user_id)])
@@ -167,12 +177,6 @@ class Requests(Target):
         there = {one.id for one in selected.items}
         selected.not_found = [one for one in self.ids if one not in there]
         return selected
-
-    def copy_names(self) -> list[str]:
-        return [f"r:{one}" for one in self.ids]
-
-    def means(self, copied: Copied, selected: Selected) -> bool:
-        return copied.kind in ("request", "interaction") and self.user_id in ("", copied.user)
 
 
 @dataclass(frozen=True)
@@ -190,25 +194,16 @@ class Interactions(Target):
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         stored = await get_stored(scope, self.request_id)
         turns = {one.interaction_id: one for one in stored.interactions} if stored else {}
-        selected = Selected(not_found=[str(one) for one in self.ids if one not in turns])
         chosen = [turns[one] for one in self.ids if one in turns]
-        if stored and chosen:
-            left = len(turns) - len(chosen)
-            selected.items = [item_of(stored, turn) for turn in chosen]
-            selected.openings = {
-                str(turn.interaction_id): "".join(texts_of(turn))[:OPENING_CHARS]
-                for turn in chosen[:EXAMPLES]
-            }
-            selected.remains = [OTHERS_STAY.format(number=left)]
-        return selected
-
-    def copy_names(self) -> list[str]:
-        return [f"i:{one}" for one in self.ids]
-
-    def means(self, copied: Copied, selected: Selected) -> bool:
-        missing = {f"i:{one}" for one in selected.not_found}
-        ours = copied.kind in ("request", "interaction") and f"r:{self.request_id}" in copied.names
-        return ours and not missing.isdisjoint(copied.names)
+        missing = [str(one) for one in self.ids if one not in turns]
+        return Selected(
+            [item_of(stored, turn) for turn in chosen] if stored else [],
+            {str(one.interaction_id): "".join(texts_of(one))[:OPENING_CHARS] for one in chosen[:EXAMPLES]},
+            missing,
+            remains=[OTHERS_STAY.format(number=len(turns) - len(chosen))] if chosen else [],
+            copy_names=[f"i:{one}" for one in missing],
+            means=lambda copied: copied.kind not in LEARNINGS and f"r:{self.request_id}" in copied.names,
+        )
 
 
 @dataclass(frozen=True)
@@ -222,50 +217,60 @@ class Filtered(Target):
         return self.wanted.describe(words=words) if self.wanted != TrafficFilter() else "every request"
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
-        selected, pager = Selected(), SessionPager(scope, self.wanted)
+        selected, pager = Selected(means=self._means), SessionPager(scope, self.wanted)
+        repeated: dict[str, None] = {}
         async for part in pager.slices():
-            selected.add(await self.wanted.pick_in_thread(scope.owner, part.requests))
+            picked = await self.wanted.pick_in_thread(scope.owner, part.requests)
+            selected.add(picked)
+            if picked and self.wanted.finding == Duplicate.name:
+                repeats = partial(self._repeated, part.requests, picked)
+                repeated |= dict.fromkeys(await in_heavy_thread(scope.owner, repeats))
             await progress("requests looked up", pager.requests_seen, None)
-        selected.remains = [UNREADABLE_SESSIONS] if pager.gaps else []
+        if repeated:
+            selected.remains.append(REPEATED.format(ids=_few(scope, repeated)))
+        selected.remains += [UNREADABLE_SESSIONS] * bool(pager.gaps)
         return selected
 
-    def means(self, copied: Copied, selected: Selected) -> bool:
+    def _repeated(
+        self, requests: Sequence[RequestWithInteractions], picked: Sequence[RequestWithInteractions]
+    ) -> list[str]:
+        """Return the requests that stay, which the picked ones repeat."""
+        matching = [one for one in requests if self.wanted.matches_request(one.request)]
+        going = {one.request.request_id for one in picked}
+        return [one.repeats for one in findings_in(matching, [Duplicate]) if one.request.request_id in going]
+
+    def _means(self, copied: Copied) -> bool:
         content = opened(copied)
         return isinstance(content, RequestWithInteractions) and bool(self.wanted.pick([content]))
 
 
 @dataclass(frozen=True)
-class User(Target):
-    """Everything of one user that the API can delete: requests, learnings and session outcomes.
+class User(Filtered):
+    """Everything of the user of a filter that the API can delete: requests, learnings and session outcomes.
 
     Unlike other targets, a user includes what arrives after the plan.
     """
 
-    user_id: str
+    everything: bool = True
 
     noun: ClassVar[str] = "record"
-    everything = True
 
     def name(self, *, words: bool = True) -> str:
-        return f"everything of user {self.user_id}"
+        return f"everything of {super().name(words=words)}"
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
-        selected = await Filtered(TrafficFilter(user_id=self.user_id)).select(scope, progress)
-        selected.learned = await self.learned(scope)
+        user_id = self.wanted.user_id
+        selected = await super().select(scope, progress)
+        selected.learned = await self.learned(scope, selected)
         selected.items += map(learning_item, selected.learned.learnings)
-        outcomes = await scope.client.get_session_outcomes(self.user_id)
-        selected.items += [outcome_item(one) for one in outcomes if one.user_id == self.user_id]
+        outcomes = await scope.client.get_session_outcomes(user_id)
+        selected.items += [outcome_item(one) for one in outcomes if one.user_id == user_id]
         selected.remains = [*OF_USER]
+        selected.copy_names, selected.means = [f"u:{user_id}"], lambda copied: copied.user == user_id
         return selected
 
-    async def learned(self, scope: Scope) -> Learned:
-        return unselected(await learnings_of_user(scope, self.user_id))
-
-    def copy_names(self) -> list[str]:
-        return [f"u:{self.user_id}"]
-
-    def means(self, copied: Copied, selected: Selected) -> bool:
-        return copied.user == self.user_id
+    async def learned(self, scope: Scope, selected: Selected) -> Learned:
+        return unselected(await learnings_of_user(scope, self.wanted.user_id))
 
 
 @dataclass(frozen=True)
@@ -283,24 +288,25 @@ class Learnings(Target):
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         found = await select_learnings(scope, self.selection)
         learnings = found.learned.learnings
+        sources = {one.user_id: _NO_SOURCES for one in learnings} | dict(found.sources)
+
+        def means(copied: Copied) -> bool:
+            content = opened(copied)
+            return isinstance(content, Learning) and self.selection.chooses(content, sources)
+
         return Selected(
             [learning_item(one) for one in learnings],
             {one.learning_id: one.content[:OPENING_CHARS] for one in learnings[:EXAMPLES]},
             list(found.not_found),
             found.learned,
-            {one.user_id: _NO_SOURCES for one in learnings} | dict(found.sources),
+            sources,
             [
                 *([await _taught_by(scope, learnings, IN_ONE_PLAN)] if learnings else []),
                 *([UNREADABLE_SESSIONS] if found.gaps else []),
             ],
+            copy_names=[f"l:{one}" for one in self.selection.learning_ids] or None,
+            means=means,
         )
-
-    def copy_names(self) -> list[str] | None:
-        return [f"l:{one}" for one in self.selection.learning_ids] or None
-
-    def means(self, copied: Copied, selected: Selected) -> bool:
-        content = opened(copied)
-        return isinstance(content, Learning) and self.selection.chooses(content, selected.sources)
 
 
 @dataclass(frozen=True)
@@ -322,13 +328,11 @@ class Correction(Target):
         Raises:
             InvalidInput: an argument cannot be used.
         """
-        from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
-
         if not text.strip():
             raise InvalidInput("content", "must not be blank; delete_learnings deletes a learning.")
         if len(text) > MOST_CHARS:
             raise InvalidInput("content", f"takes {MOST_CHARS:,} characters at most.")
-        if not secrets and redact(text) != text:
+        if not secrets and covered(text) != text:
             raise InvalidInput("content", "contains a secret, which this server does not store.")
         return cls(Selection(scope.user(user_id), (require_id("learning_id", learning_id),)), text)
 
@@ -341,23 +345,30 @@ class Correction(Target):
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         learning = await self.read(scope)
         if learning is None:
-            return Selected(not_found=[*self.selection.learning_ids], learned=Learned())
+            return Selected(not_found=[*self.selection.learning_ids], learned=Learned(), copy_names=[])
         if learning.state != "current":
             raise InvalidInput("learning_id", NOT_CURRENT.format(state=learning.state))
         if learning.content == self.text:
             raise InvalidInput("content", "is what this learning says already; nothing was changed.")
         return Selected(
             [learning_item(learning)],
-            {learning.learning_id: learning.content},
             learned=Learned(),
+            copy_names=[],
             remains=[await _taught_by(scope, [learning]), *([QUOTE_STAYS] if learning.quote else [])],
+            change=Change(before=await _shown(scope, learning.content), after=await _shown(scope, self.text)),
         )
 
-    def copy_names(self) -> list[str]:
-        return [f"l:{one}" for one in self.selection.learning_ids]
 
-    def means(self, copied: Copied, selected: Selected) -> bool:
-        return False
+async def _shown(scope: Scope, text: str) -> str:
+    if scope.masked:
+        return f"({len(text):,} characters)"
+    return clip(await anyio.to_thread.run_sync(covered, text), TEXT_CHARS)
+
+
+def _few(scope: Scope, ids: Collection[str]) -> str:
+    named = few(list(ids), scope.shown_id)
+    rest = [f"{len(ids) - len(named):,} more"] * (len(ids) > len(named))
+    return ", ".join([*named, *rest])
 
 
 async def _taught_by(scope: Scope, learnings: Sequence[Learning], how: str = "") -> str:
@@ -376,7 +387,5 @@ async def _taught_by(scope: Scope, learnings: Sequence[Learning], how: str = "")
     last = {one.last_request_id for one in learnings if not one.interaction_ids}
     await read_set(scope, [one for one in last if one], take)
     if requests:
-        named = few(list(requests), scope.shown_id)
-        rest = [f"{len(requests) - len(named):,} more"] * (len(requests) > len(named))
-        return TEACHES_AGAIN.format(ids=", ".join([*named, *rest]), how=how)
+        return TEACHES_AGAIN.format(ids=_few(scope, requests), how=how)
     return TEACHES_NO_MORE if known and not last else MAY_TEACH_AGAIN

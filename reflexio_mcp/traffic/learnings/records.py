@@ -1,14 +1,13 @@
 """Learnings of both kinds."""
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from reflexio_mcp.rest.models import UserPlaybook, UserProfile
 from reflexio_mcp.traffic.content import add_texts
 
-__all__ = ["HowKnown", "Kind", "Learning", "Sources", "ids_of", "learning_of"]
+__all__ = ["HowKnown", "Kind", "Learning", "Sources", "learning_of"]
 
 Kind = Literal["profile", "user_playbook"]
 
@@ -86,7 +85,3 @@ def learning_of(row: UserProfile | UserPlaybook) -> Learning:
         last_request_id,
         row,
     )
-
-
-def ids_of(learnings: Iterable[Learning], kind: Kind) -> list[str]:
-    return sorted(one.number for one in learnings if one.kind == kind)

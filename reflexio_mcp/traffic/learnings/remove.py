@@ -16,7 +16,7 @@ from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.errors import TrafficError
 from reflexio_mcp.traffic.learnings.find import USERS_AT_ONCE, Learned
-from reflexio_mcp.traffic.learnings.records import Kind, Learning, ids_of
+from reflexio_mcp.traffic.learnings.records import Kind, Learning
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress, learning_status
 from reflexio_mcp.traffic.reading.paging import SessionPager
@@ -84,7 +84,7 @@ async def take_back(
                 break
             seen |= found.fed.keys()
             await keep(found.learnings)
-            await delete_by_id(scope, found.learnings, sent)
+            await delete_by_id(scope, list(found.fed), sent)
             if busy:
                 break
     except (ReflexioError, TrafficError) as error:
@@ -96,7 +96,7 @@ async def take_back(
     return TakenBack(frozenset(seen - left.fed.keys()), left, busy, failure, frozenset(sent))
 
 
-async def delete_by_id(scope: Scope, learnings: Sequence[Learning], sent: set[str]) -> None:
+async def delete_by_id(scope: Scope, learning_ids: Sequence[str], sent: set[str]) -> None:
     """Delete learnings by id. The API does not check the user, so the caller has checked the owners.
 
     Args:
@@ -107,7 +107,7 @@ async def delete_by_id(scope: Scope, learnings: Sequence[Learning], sent: set[st
         ("user_playbook", scope.client.delete_user_playbooks),
     )
     for kind, delete in calls:
-        ids = ids_of(learnings, kind)
+        ids = sorted(one.removeprefix(f"{kind}:") for one in learning_ids if one.startswith(f"{kind}:"))
         for start in range(0, len(ids), MAX_DELETE_IDS):
             batch = ids[start : start + MAX_DELETE_IDS]
             await send(delete(batch), [f"{kind}:{one}" for one in batch], sent)
