@@ -59,9 +59,9 @@ Outcome = Literal[
 WayBackState = Literal["whole", "words", "text", "none", "off", "erased", "unknown"]
 
 WAY_BACK: Final[dict[WayBackState, str]] = {
-    "whole": "A recovery copy is kept {kept}; restore_requests{number} puts it back as it was.{erase}",
+    "whole": "A recovery copy is kept {kept}; restore_requests{number} puts it back as it was.",
     "words": "A recovery copy is kept {kept}; restore_requests{number} puts it back with a new time and without base64 "
-    "images and citations.{erase}",
+    "images and citations.",
     "text": "The old text is kept {kept}; restore_requests{number} puts it back.",
     "none": "No recovery copy is kept, because nothing was deleted.",
     "off": "This cannot be undone: no recovery copy is kept.",
@@ -71,9 +71,6 @@ WAY_BACK: Final[dict[WayBackState, str]] = {
 }
 
 MOST_REASON: Final = 200
-
-ERASE_SOONER: Final = " Repeat the deletion with erase=true to erase the copy sooner."
-PREFER_ERASE: Final = " To be rid of a secret or of a person's data for good, pass erase=true instead."
 
 NAMED: Final = 10
 """Maximum number of users and sessions that a plan names."""
@@ -211,8 +208,7 @@ class Restored(Result):
 
 def way_back(state: WayBackState, *, kept: str = "", number: int = 0, until: Moment | None = None) -> WayBack:
     named = f" deletion={number}" if number else ""
-    erase = ERASE_SOONER if number else PREFER_ERASE
-    sentence = WAY_BACK[state].format(kept=kept, number=named, erase=erase)
+    sentence = WAY_BACK[state].format(kept=kept, number=named)
     return WayBack(state=state, sentence=sentence, until=until)
 
 

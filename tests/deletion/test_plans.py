@@ -65,8 +65,8 @@ async def test_secrets_are_covered_in_plan_and_question_and_the_plan_recommends_
         result = await caller.result("delete_request", request_id="r1")
         erased = await caller.plan("delete_request", request_id="r1", erase=True)
     assert "hunter2" not in text_of(result) + str(result.structured_content)
-    assert "To be rid of a secret or of a person's data for good, pass erase=true" in text_of(result)
-    assert "pass erase=true" not in str(erased)
+    assert "For a secret or a person's data, erase=true is better" in text_of(result)
+    assert "erase=true" not in str(erased)
 
 
 async def test_a_plan_for_duplicates_names_the_requests_that_stay(world: World) -> None:

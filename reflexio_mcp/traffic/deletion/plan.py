@@ -62,6 +62,7 @@ IN_COPIES: Final = (
 ALL_OF_REQUEST: Final = (
     "Every recovery copy of this request is erased, also of interactions that stay stored."
 )
+PREFER_ERASE: Final = "For a secret or a person's data, erase=true is better: it keeps no recovery copy, and erases earlier ones."
 LEARNED_UNKNOWN: Final = "What was learned from it could not be read."
 NOTHING_LEARNED: Final = "Nothing was learned from it."
 NOTHING_KNOWN: Final = "No learning is known to come from it."
@@ -177,6 +178,7 @@ async def make_plan(
         UNREADABLE: sum(one.unreadable for one in stored),
         ALL_OF_REQUEST: options.erase and target.noun == "interaction",
         IN_COPIES: len(copied) - len(erased),
+        PREFER_ERASE: days if counted else 0,
     }
     items = [*stored, *taught]
     times = [one.created_at for one in counted if one.created_at]
