@@ -62,7 +62,9 @@ IN_COPIES: Final = (
 ALL_OF_REQUEST: Final = (
     "Every recovery copy of this request is erased, also of interactions that stay stored."
 )
-PREFER_ERASE: Final = "For a secret or a person's data, erase=true is better: it keeps no recovery copy, and erases earlier ones."
+PREFER_ERASE: Final = (
+    "For a secret or a person's data, erase=true is better: it keeps no copy, and erases earlier copies."
+)
 LEARNED_UNKNOWN: Final = "What was learned from it could not be read."
 NOTHING_LEARNED: Final = "Nothing was learned from it."
 NOTHING_KNOWN: Final = "No learning is known to come from it."
