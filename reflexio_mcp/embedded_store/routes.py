@@ -48,10 +48,10 @@ class Publish(models.PublishBody):
     def _consistent(self) -> Self:
         if self.evaluation_only and self.force_extraction:
             raise ValueError("evaluation_only cannot be combined with force_extraction")
-        for turn in self.interaction_data_list:
-            if turn.user_action != "none" and not turn.user_action_description:
+        for interaction in self.interaction_data_list:
+            if interaction.user_action != "none" and not interaction.user_action_description:
                 raise ValueError("user_action requires a user_action_description")
-            if turn.interacted_image_url and turn.image_encoding:
+            if interaction.interacted_image_url and interaction.image_encoding:
                 raise ValueError("interacted_image_url and image_encoding cannot both be set")
         return self
 
@@ -143,11 +143,13 @@ def _route(method: str, path: str, body: type[BaseModel] = Body, change: Change 
 @_route("POST", "/api/publish_interaction", Publish, "adds")
 def publish(connection: sqlite3.Connection, body: Publish, now: int) -> Json:
     version = body.agent_version or DEFAULT_AGENT_VERSION
-    turns = [turn.model_dump() for turn in body.interaction_data_list]
-    for turn in turns:
-        sent = turn["created_at"]
-        turn["created_at"] = now if sent is None else min(max(sent, 0), LAST_EPOCH_SECOND)
-    if not _insert(connection, body.model_dump() | {"created_at": now, "agent_version": version}, turns):
+    interactions = [one.model_dump() for one in body.interaction_data_list]
+    for interaction in interactions:
+        sent = interaction["created_at"]
+        interaction["created_at"] = now if sent is None else min(max(sent, 0), LAST_EPOCH_SECOND)
+    if not _insert(
+        connection, body.model_dump() | {"created_at": now, "agent_version": version}, interactions
+    ):
         return _taken(body.request_id)
     learning = models.unlearned(evaluation_only=body.evaluation_only)
     return {
@@ -169,21 +171,21 @@ def put_back(connection: sqlite3.Connection, item: models.RequestWithInteraction
 
     Its interactions keep their ids if these are free. A new `arrival` invalidates earlier plans.
     """
-    request, turns = item.request, [turn.model_dump() for turn in item.interactions]
-    times = [request.created_at, *(turn.created_at for turn in item.interactions)]
+    request, interactions = item.request, [one.model_dump() for one in item.interactions]
+    times = [request.created_at, *(one.created_at for one in item.interactions)]
     names = (request.request_id, request.user_id, request.session_id)
     if not all(one.strip() for one in names) or min(times) < 0 or max(times) > LAST_EPOCH_SECOND:
         raise _not_stored()
-    ids = [turn.interaction_id for turn in item.interactions]
+    ids = [one.interaction_id for one in item.interactions]
     taken = connection.execute(
         f"SELECT 1 FROM interactions WHERE interaction_id {_AMONG} LIMIT 1",  # noqa: S608
         [json.dumps(ids)],
     ).fetchone()
     if taken or max(ids, default=0) > LARGEST_ID:
-        for turn in turns:
-            turn["interaction_id"] = None
+        for interaction in interactions:
+            interaction["interaction_id"] = None
     try:
-        added = _insert(connection, request.model_dump(), turns)
+        added = _insert(connection, request.model_dump(), interactions)
     except (sqlite3.IntegrityError, OverflowError):
         raise _not_stored() from None
     return {"success": True} if added else _taken(request.request_id)
@@ -193,7 +195,7 @@ def _not_stored() -> Refusal:
     return Refusal(422, [{"loc": ["body"], "msg": "not a request as it is stored"}])
 
 
-def _insert(connection: sqlite3.Connection, request: Json, turns: Iterable[Json]) -> bool:
+def _insert(connection: sqlite3.Connection, request: Json, interactions: Iterable[Json]) -> bool:
     """Store a request with its interactions, unless its id is taken."""
     added = connection.execute(
         "INSERT INTO requests (request_id, session_id, user_id, created_at, source, agent_version, evaluation_only)"
@@ -204,7 +206,7 @@ def _insert(connection: sqlite3.Connection, request: Json, turns: Iterable[Json]
     if not added.rowcount:
         return False
     names = _WHOLE.split(", ")
-    rows = [{"interaction_id": None, **turn, "request": added.lastrowid} for turn in turns]
+    rows = [{"interaction_id": None, **one, "request": added.lastrowid} for one in interactions]
     for row in rows:
         row.update({name: json.dumps(row[name] or []) for name in _LISTS})
         row["image_encoding"] = row["image_encoding"] or ""
@@ -296,20 +298,24 @@ def read_whole(connection: sqlite3.Connection, body: RequestIds, now: int) -> Js
 def _with_interactions(
     connection: sqlite3.Connection, requests: Sequence[sqlite3.Row], columns: str
 ) -> list[Json]:
-    turns: dict[int, list[Json]] = defaultdict(list)
+    interactions: dict[int, list[Json]] = defaultdict(list)
     rows = connection.execute(
         f"SELECT {columns} FROM interactions WHERE request {_AMONG} ORDER BY created_at, interaction_id",  # noqa: S608
         [json.dumps([request["arrival"] for request in requests])],
     )
     for row in rows:
-        turn = dict(row)
-        turn.update({name: json.loads(turn[name] or "null") for name in _LISTS if name in turn})
-        turns[turn.pop("request")].append(turn)
+        interaction = dict(row)
+        interaction.update(
+            {name: json.loads(interaction[name] or "null") for name in _LISTS if name in interaction}
+        )
+        interactions[interaction.pop("request")].append(interaction)
     items: list[Json] = []
     for row in requests:
         request = dict(row) | {"evaluation_only": bool(row["evaluation_only"])}
         whose = {"user_id": request["user_id"], "request_id": request["request_id"]}
-        items.append({"request": request, "interactions": [turn | whose for turn in turns[row["arrival"]]]})
+        items.append(
+            {"request": request, "interactions": [one | whose for one in interactions[row["arrival"]]]}
+        )
     return items
 
 

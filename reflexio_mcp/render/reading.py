@@ -118,25 +118,25 @@ def request_row(one: RequestRow) -> str:
     left = one.interactions_left_out
     return lines(
         head,
-        [indented(_interaction(turn)) for turn in one.interactions],
+        [indented(_interaction(interaction)) for interaction in one.interactions],
         f"  … {counted(left, 'more interaction')}: see get_request" if left else "",
     )
 
 
-def _interaction(turn: InteractionRow) -> str:
-    content = turn.content
-    if turn.characters is not None:
-        begins = f", from {turn.content_from:,}" if turn.content_from else ""
-        content += f"{'… ' if content else ''}[{turn.characters:,} characters{begins}]"
-    head = row(f"{turn.interaction_id} {turn.role}", moment(turn.created_at))
+def _interaction(interaction: InteractionRow) -> str:
+    content = interaction.content
+    if interaction.characters is not None:
+        begins = f", from {interaction.content_from:,}" if interaction.content_from else ""
+        content += f"{'… ' if content else ''}[{interaction.characters:,} characters{begins}]"
+    head = row(f"{interaction.interaction_id} {interaction.role}", moment(interaction.created_at))
     beside = {
-        "user_action": [turn.user_action],
-        "user_action_description": [turn.user_action_description],
-        "interacted_image_url": [turn.interacted_image_url],
-        "shadow_content": [turn.shadow_content],
-        "expert_content": [turn.expert_content],
-        "tools_used": turn.tools_used,
-        "retrieved_learnings": turn.retrieved_learnings,
+        "user_action": [interaction.user_action],
+        "user_action_description": [interaction.user_action_description],
+        "interacted_image_url": [interaction.interacted_image_url],
+        "shadow_content": [interaction.shadow_content],
+        "expert_content": [interaction.expert_content],
+        "tools_used": interaction.tools_used,
+        "retrieved_learnings": interaction.retrieved_learnings,
     }
     return lines(
         _hanging(f"{head}: {content}".rstrip()),

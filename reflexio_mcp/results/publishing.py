@@ -73,7 +73,7 @@ def stored(
         secrets: the kinds of secrets that were found in it, and whether they were `replaced`.
         read_back: it was seen in the store after the call.
     """
-    turns = body.interaction_data_list
+    interactions = body.interaction_data_list
     unusual = [role for role in dict.fromkeys(roles) if role.strip().lower() not in USUAL_ROLES]
     learned = reply.learning_status == "done" and reply.learning_reason != NOT_APPLICABLE
     request_id = shown_id(body.request_id)
@@ -81,7 +81,11 @@ def stored(
     if secrets:
         sentence = REPLACED if replaced else KEPT
         said.append(sentence.format(kinds=", ".join(secrets), request_id=request_id))
-    if reply.already_stored and read_back and any(turn.image_encoding or turn.citations for turn in turns):
+    if (
+        reply.already_stored
+        and read_back
+        and any(one.image_encoding or one.citations for one in interactions)
+    ):
         said.append(NOT_COMPARED)
     return Stored(
         notice=NOTICE if reply.warnings or unusual else "",
@@ -89,7 +93,7 @@ def stored(
         request_id=request_id,
         session_id=shown_id(body.session_id),
         user_id=shown_id(body.user_id),
-        interactions=len(turns),
+        interactions=len(interactions),
         agent_version=shown_name(body.agent_version or api_limits.DEFAULT_AGENT_VERSION),
         read_back=read_back,
         learning=learning_row(

@@ -34,7 +34,7 @@ class LearnedChecks:
     _stored: "array[int]" = field(default_factory=lambda: array("q"))
 
     def note(self, item: RequestWithInteractions) -> None:
-        self._stored.extend(turn.interaction_id for turn in item.interactions)
+        self._stored.extend(one.interaction_id for one in item.interactions)
 
     async def read(self, scope: Scope, users: Sequence[str], now: float, *, whole: bool) -> str:
         """Read what was learned from these users, and return whose learnings were not read, or nothing.

@@ -19,12 +19,12 @@ def _texts(
     """Yield every text with its request, interaction and field, without roles of one word."""
     for item in items:
         stop_if_cancelled()
-        for turn in item.interactions:
-            for field, text in every_text(turn):
+        for interaction in item.interactions:
+            for field, text in every_text(interaction):
                 if len(text) > LONG_CHARS:
                     stop_if_cancelled()
                 if field != "role" or not text.isalpha():
-                    yield item, turn, field, text
+                    yield item, interaction, field, text
 
 
 class Secret(Rule):
@@ -49,12 +49,12 @@ class Secret(Rule):
         from reflexio_mcp.traffic.audit.rules.secrets import find_secrets
 
         answers = {
-            turn.interaction_id
-            for turn, asked in zip(item.interactions, asked_for(item.interactions), strict=True)
+            interaction.interaction_id
+            for interaction, asked in zip(item.interactions, asked_for(item.interactions), strict=True)
             if asked
         }
-        for _, turn, field, text in _texts([item]):
-            answer = field == "content" and turn.interaction_id in answers
+        for _, interaction, field, text in _texts([item]):
+            answer = field == "content" and interaction.interaction_id in answers
             found = secrets_in_answer(text) if answer else find_secrets(text)
             hidden = [(one.start, one.end) for one in found]
             if found:
@@ -63,7 +63,7 @@ class Secret(Rule):
                 name = "probable-secret" if one.probable else "possible-secret"
                 place = (one.start, one.end)
                 around = excerpt(text, place, one.kind, hidden) if field == "content" else f"in {field}"
-                yield Finding(name, item.request, one.kind, turn.interaction_id, around)
+                yield Finding(name, item.request, one.kind, interaction.interaction_id, around)
         request = item.request
         named = (
             request.request_id,
@@ -88,10 +88,10 @@ class PlantedInstructions(Rule):
     def look(self, session: Session) -> Iterator[Finding]:
         from reflexio_mcp.traffic.audit.rules.planted import is_foreign, planted_in
 
-        for item, turn, field, text in _texts(session.requests):
+        for item, interaction, field, text in _texts(session.requests):
             # The text is not shown: it was written for whoever reads it.
-            if kind := planted_in(text, foreign=is_foreign(turn.role) or field == "tools_used"):
-                yield Finding(self.name, item.request, kind, turn.interaction_id)
+            if kind := planted_in(text, foreign=is_foreign(interaction.role) or field == "tools_used"):
+                yield Finding(self.name, item.request, kind, interaction.interaction_id)
 
 
 class PersonalData(Rule):
@@ -107,7 +107,7 @@ class PersonalData(Rule):
         from reflexio_mcp.traffic.audit.rules.personal import personal_in
         from reflexio_mcp.traffic.audit.rules.secrets import find_secrets
 
-        for item, turn, field, text in _texts(session.requests):
+        for item, interaction, field, text in _texts(session.requests):
             # Tool names, roles and image addresses identify nobody.
             if field in ("role", "interacted_image_url") or not (found := list(personal_in(text))):
                 continue
@@ -115,4 +115,4 @@ class PersonalData(Rule):
             hidden += ((one.start, one.end) for one in find_secrets(text))
             for start, end, kind in found:
                 around = excerpt(text, (start, end), kind, hidden)
-                yield Finding(self.name, item.request, kind, turn.interaction_id, around)
+                yield Finding(self.name, item.request, kind, interaction.interaction_id, around)

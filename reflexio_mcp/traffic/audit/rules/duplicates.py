@@ -172,16 +172,19 @@ def _beginnings(item: RequestWithInteractions) -> list[tuple[int, int]]:
     """Return digest and length of each beginning of a request: no interaction, the first, the first two, up to all."""
     running, chars = hashlib.blake2b(digest_size=8), 0
     found = [(0, 0)]
-    for turn in item.interactions:
-        content = _content(turn)
+    for interaction in item.interactions:
+        content = _content(interaction)
         chars += len(content)
-        running.update(f"{turn.role.lower()}\0{content}\0".encode("utf-8", "replace"))
+        running.update(f"{interaction.role.lower()}\0{content}\0".encode("utf-8", "replace"))
         found.append((int.from_bytes(running.digest(), "big"), chars))
     return found
 
 
-def _content(turn: StoredInteraction) -> str:
+def _content(interaction: StoredInteraction) -> str:
     """What makes interactions equal: letters and digits, image, action, and tool data."""
-    text = "".join(filter(str.isalnum, "\0".join(texts_of(turn)).casefold()))
-    others = (turn.interacted_image_url, "" if turn.user_action == "none" else turn.user_action)
-    return text + "".join(others) + (repr(turn.tools_used) if turn.tools_used else "")
+    text = "".join(filter(str.isalnum, "\0".join(texts_of(interaction)).casefold()))
+    others = (
+        interaction.interacted_image_url,
+        "" if interaction.user_action == "none" else interaction.user_action,
+    )
+    return text + "".join(others) + (repr(interaction.tools_used) if interaction.tools_used else "")

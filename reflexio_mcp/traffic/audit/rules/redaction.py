@@ -73,16 +73,16 @@ def _without(text: str, secrets: Sequence[Secret]) -> str:
     return "".join((*kept, text[behind:]))
 
 
-def asked_for(turns: Sequence[Interaction | StoredInteraction]) -> list[bool]:
+def asked_for(interactions: Sequence[Interaction | StoredInteraction]) -> list[bool]:
     """Whether each interaction answers a question for a password or a PIN in one word."""
     return [
         bool(
             before
-            and before.role.lower() != turn.role.lower()
-            and _ONE_WORD.fullmatch(turn.content)
+            and before.role.lower() != interaction.role.lower()
+            and _ONE_WORD.fullmatch(interaction.content)
             and _ASKS.search(before.content[-160:])
         )
-        for before, turn in zip((None, *turns), turns, strict=False)
+        for before, interaction in zip((None, *interactions), interactions, strict=False)
     ]
 
 
@@ -91,34 +91,37 @@ def secrets_in_answer(text: str) -> list[Secret]:
     return [Secret(start, len(text.rstrip()), PASSWORD)]
 
 
-def secrets_of_turn(turn: Interaction | StoredInteraction, asked: bool) -> list[tuple[str, str]]:
+def secrets_of_turn(interaction: Interaction | StoredInteraction, asked: bool) -> list[tuple[str, str]]:
     return [
         (field, one.kind)
-        for field, text in every_text(turn)
+        for field, text in every_text(interaction)
         for one in (secrets_in_answer(text) if asked and field == "content" else find_secrets(text))
     ]
 
 
-def redact_turns(turns: Sequence[Turn], chars: int | None = None) -> list[Turn]:
+def redact_turns(interactions: Sequence[Turn], chars: int | None = None) -> list[Turn]:
     """Redact the interactions of a request, one-word answers included. `chars` limits each text."""
-    return [redact_turn(turn, chars, asked) for turn, asked in zip(turns, asked_for(turns), strict=True)]
+    return [
+        redact_turn(interaction, chars, asked)
+        for interaction, asked in zip(interactions, asked_for(interactions), strict=True)
+    ]
 
 
-def redact_turn(turn: Turn, chars: int | None = None, asked: bool = False) -> Turn:
+def redact_turn(interaction: Turn, chars: int | None = None, asked: bool = False) -> Turn:
     update: dict[str, Any] = {
-        name: redact_value(text, chars) for name in TEXT_FIELDS if (text := getattr(turn, name))
+        name: redact_value(text, chars) for name in TEXT_FIELDS if (text := getattr(interaction, name))
     }
     if asked:
-        update["content"] = _without(turn.content, secrets_in_answer(turn.content))
+        update["content"] = _without(interaction.content, secrets_in_answer(interaction.content))
     for name in ("tools_used", "retrieved_learnings", "citations"):
-        if held := getattr(turn, name, None):
+        if held := getattr(interaction, name, None):
             update[name] = [
                 redact_value(cast("dict[str, Any]", one), chars)
                 if isinstance(one, dict)
                 else one.model_copy(update=cast("dict[str, Any]", redact_value(dict(one), chars)))
                 for one in held
             ]
-    return turn.model_copy(update=update)
+    return interaction.model_copy(update=update)
 
 
 def redact_value(value: object, chars: int | None = None, name: str = "") -> Any:
@@ -170,11 +173,13 @@ def missing() -> list[str]:
     return [] if available() else [f"{MISSING[0].upper()}{MISSING[1:]}."]
 
 
-async def looked(owner: str, turns: Iterable[Interaction | StoredInteraction], look: Callable[[], T]) -> T:
+async def looked(
+    owner: str, interactions: Iterable[Interaction | StoredInteraction], look: Callable[[], T]
+) -> T:
     """Call `look` in a worker thread if these interactions are long, as heavy work of `owner` if they are very long."""
     chars, quick = 0, True
-    for turn in turns:
-        for _, text in every_text(turn):
+    for interaction in interactions:
+        for _, text in every_text(interaction):
             chars += len(text)
             quick = quick and chars <= QUICK_CHARS and not could_be_a_key(text)
             if chars > LIGHT_CHARS:
