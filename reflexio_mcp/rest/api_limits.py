@@ -1,7 +1,5 @@
 """Limits of the Reflexio API, measured against `reflexio-ai` 0.2.32, and checks of its address and key."""
 
-import contextlib
-import ipaddress
 import re
 from typing import Final
 from urllib.parse import urlsplit
@@ -21,7 +19,6 @@ MAX_ACTION_DESCRIPTION_CHARS: Final = 10_000
 MAX_IMAGE_URL_CHARS: Final = 2048
 MAX_IMAGE_BASE64_CHARS: Final = 15_000_000
 MAX_AGENT_VERSION_CHARS: Final = 1000
-MAX_RETRIEVED_LEARNINGS: Final = 1000
 MAX_DELETE_IDS: Final = 10_000
 
 MAX_TOP_K: Final = 2**63 - 1
@@ -35,9 +32,6 @@ DEFAULT_AGENT_VERSION: Final = "agent-v0"
 PUBLISHES_PER_MINUTE: Final = 60
 PUBLISH_WAIT_SECONDS: Final = 240
 """How long the server waits for extraction before it answers."""
-
-CLOUD_METADATA_HOSTS: Final = ("169.254.169.254", "metadata.google.internal", "fd00:ec2::254")
-"""The server refuses image URLs on these hosts."""
 
 _BLANK_LETTERS: Final = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
@@ -79,19 +73,3 @@ def check_api_key(key: str | None) -> str | None:
     if any(not "!" <= character <= "~" for character in text):
         raise BadAddress("REFLEXIO_API_KEY contains blanks or characters that a header cannot have")
     return text or None
-
-
-def image_url_fault(url: str) -> str | None:
-    """Return why the API refuses the URL of an image, or `None`."""
-    try:
-        parts = urlsplit(url)
-        host = (parts.hostname or "").lower()
-    except ValueError:
-        return "is not a URL"
-    if parts.scheme not in {"http", "https", "data"}:
-        return "must be an http, https or data URL"
-    with contextlib.suppress(ValueError):
-        host = str(ipaddress.ip_address(host))
-    if parts.scheme != "data" and host in CLOUD_METADATA_HOSTS:
-        return "must not point at a cloud metadata service"
-    return None

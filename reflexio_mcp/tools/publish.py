@@ -10,9 +10,9 @@ from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.results.publishing import Finished, Stored
 from reflexio_mcp.toolkit import parameters
-from reflexio_mcp.toolkit.context import Call, answer, app_of, scope_of
+from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of
 from reflexio_mcp.toolkit.spec import LEARNS, ToolSpec
-from reflexio_mcp.traffic.publishing import check_turn, check_turns, finish, publish
+from reflexio_mcp.traffic.publishing import check_turn, finish, publish
 
 
 async def publish_interaction(
@@ -23,8 +23,7 @@ async def publish_interaction(
     ],
     interactions: Annotated[
         list[Annotated[Interaction, parameters.alone(check_turn)]],
-        Field(description="oldest first"),
-        parameters.alone(check_turns),
+        Field(description="oldest first", min_length=1, max_length=api_limits.MAX_INTERACTIONS),
     ],
     source: Annotated[str, Field(description="the app that sends it: a-z 0-9 . _ : -")] = "",
     agent_version: Annotated[
@@ -42,10 +41,6 @@ async def publish_interaction(
     request_id: Annotated[str, Field(description="your own id makes a repeat safe")] = "",
 ) -> Annotated[CallToolResult, Stored]:
     settings = app_of(call).settings
-
-    async def beat(seconds: float) -> None:
-        await call.report_progress(seconds, None, f"stored or storing; learning for {seconds:.0f} s")
-
     draft = PublishBody(
         user_id=user_id,
         session_id=session_id,
@@ -61,13 +56,13 @@ async def publish_interaction(
         retrieval_experiment_id=retrieval_experiment_id,
         retrieval_experiment_arm=retrieval_experiment_arm,
     )
-    done = await publish(
-        scope_of(call),
-        draft,
-        policy=settings.publish_secrets,
-        wait_seconds=settings.wait_timeout if wait_for_response else None,
-        beat=beat,
-    )
+    async with ProgressReporter(call).steady("stored or storing; learning"):
+        done = await publish(
+            scope_of(call),
+            draft,
+            policy=settings.publish_secrets,
+            wait_seconds=settings.wait_timeout if wait_for_response else None,
+        )
     return answer(done, text.stored(done))
 
 

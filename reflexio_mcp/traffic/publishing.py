@@ -2,14 +2,11 @@
 
 import base64
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final, Literal
 
 import anyio
 
-from reflexio_mcp.rest import api_limits
-from reflexio_mcp.rest.api_limits import image_url_fault
 from reflexio_mcp.rest.errors import AlreadyExists, OutcomeUnknown, ReflexioError, explain
 from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply, UnreadableRequest, differences
 from reflexio_mcp.results.base import shown_id
@@ -19,20 +16,14 @@ from reflexio_mcp.traffic.errors import InvalidInput, NotStored, OutcomeUnclear,
 from reflexio_mcp.traffic.reading.filters import check_source
 from reflexio_mcp.traffic.reading.lookup import find_request, learning_status
 from reflexio_mcp.traffic.scope import Scope
-from reflexio_mcp.traffic.tasks import task_group
 
-__all__ = ["Policy", "check_turn", "check_turns", "finish", "publish"]
-
-BEAT_SECONDS: Final = 10.0
-"""Time between two progress messages: some hosts give up on a call that is silent for less than 60 s."""
+__all__ = ["Policy", "check_turn", "finish", "publish"]
 
 LOOK_SECONDS: Final = 8.0
 """Time for checking whether a publish arrived if its answer was lost."""
 
 LATEST: Final = 9_999_999_999
 """A second in the year 2286. A later time was counted in milliseconds."""
-
-ARMS: Final = ("treatment", "holdout")
 
 REPEAT: Final = (
     "Repeat the call with request_id={request_id} and the same content: it cannot be stored twice, and "
@@ -55,18 +46,13 @@ FIXED: Final = ("interacted_image_url", "citations.real_id", "citations.kind", "
 Policy = Literal["warn", "redact", "refuse"]
 """What to do with secrets: `redact` replaces each by its kind, if that is possible."""
 
-Beat = Callable[[float], Awaitable[None]]
 
-
-async def publish(
-    scope: Scope, draft: PublishBody, *, policy: Policy, wait_seconds: float | None, beat: Beat
-) -> Stored:
+async def publish(scope: Scope, draft: PublishBody, *, policy: Policy, wait_seconds: float | None) -> Stored:
     """Store one request of a session.
 
     Args:
         draft: an empty request id is filled in, so that a lost reply can be repeated without storing anything twice.
         wait_seconds: how long to wait for what is learned from it; `None` does not wait.
-        beat: called every 10 s while waiting.
 
     Raises:
         InvalidInput: the API would refuse it, or the policy refuses its secrets; nothing was sent.
@@ -83,13 +69,7 @@ async def publish(
     if policy == "redact" and secrets:
         body = await looked(scope.owner, draft.interaction_data_list, lambda: _without_secrets(body))
     try:
-        if wait_seconds is None:
-            reply, read_back = await _publish(scope, body, minted, None)
-        else:
-            async with task_group() as tasks:
-                tasks.start_soon(_beat_until_cancelled, beat)
-                reply, read_back = await _publish(scope, body, minted, wait_seconds)
-                tasks.cancel_scope.cancel()
+        reply, read_back = await _publish(scope, body, minted, wait_seconds)
     except ReflexioError as failure:
         if failure.effect == "unknown":
             text = f"{explain(failure)} {REPEAT.format(request_id=body.request_id)}"
@@ -137,22 +117,12 @@ def _checked(scope: Scope, draft: PublishBody) -> PublishBody:
     session = require_id("session_id", draft.session_id)
     source = draft.source.strip()
     check_source("source", source)
-    check_turns(draft.interaction_data_list)
-    experiment = (draft.retrieval_experiment_id or "").strip()
-    arm = (draft.retrieval_experiment_arm or "").strip()
     request_id = draft.request_id.strip()
     if draft.evaluation_only and draft.force_extraction:
         raise InvalidInput(
             "force_extraction",
             "cannot be combined with evaluation_only: nothing is learned from such requests. Nothing was sent.",
         )
-    if bool(experiment) != bool(arm):
-        missing = "retrieval_experiment_arm" if experiment else "retrieval_experiment_id"
-        raise InvalidInput(
-            missing, "is needed too: give both of an experiment, or neither. Nothing was sent."
-        )
-    if arm and arm not in ARMS:
-        raise InvalidInput("retrieval_experiment_arm", f"takes {' or '.join(ARMS)}. Nothing was sent.")
     if draft.request_id and not request_id:
         raise InvalidInput(
             "request_id", "must not be blank; leave it out to have one made. Nothing was sent."
@@ -164,34 +134,23 @@ def _checked(scope: Scope, draft: PublishBody) -> PublishBody:
             "request_id": request_id or str(uuid.uuid4()),
             "source": source,
             "agent_version": draft.agent_version.strip(),
-            "retrieval_experiment_id": experiment or None,
-            "retrieval_experiment_arm": arm or None,
+            "retrieval_experiment_id": draft.retrieval_experiment_id or None,
+            "retrieval_experiment_arm": draft.retrieval_experiment_arm or None,
         }
     )
 
 
-def check_turns(turns: Sequence[Interaction]) -> None:
-    if not 1 <= len(turns) <= api_limits.MAX_INTERACTIONS:
-        raise InvalidInput("interactions", f"takes 1 to {api_limits.MAX_INTERACTIONS:,} turns.")
-    learnings = sum(len(turn.retrieved_learnings) for turn in turns)
-    if learnings > (most := api_limits.MAX_RETRIEVED_LEARNINGS):
-        raise InvalidInput(
-            "interactions", f"contain {learnings:,} retrieved_learnings together; {most:,} at most."
-        )
-
-
 def check_turn(turn: Interaction) -> None:
-    """Refuse an interaction that the API would refuse or store wrongly. The error names its field with a dot."""
-    if turn.image_encoding and turn.interacted_image_url:
-        raise InvalidInput("", "takes image_encoding or interacted_image_url, not both.")
+    """Refuse an interaction that the API would drop, store wrongly, or refuse without saying what it lacks.
+
+    The error names its field with a dot.
+    """
     if (turn.created_at or 0) > LATEST:
         raise InvalidInput(".created_at", "takes seconds since 1970, not milliseconds.")
     if turn.user_action != "none" and not turn.user_action_description.strip():
         raise InvalidInput(".user_action_description", f"must say what the {turn.user_action} was.")
     if turn.image_encoding and not _is_base64(turn.image_encoding):
         raise InvalidInput(".image_encoding", "must be base64, without a data: prefix and line breaks.")
-    if turn.interacted_image_url and (fault := image_url_fault(turn.interacted_image_url)):
-        raise InvalidInput(".interacted_image_url", f"{fault}.")
     beside = turn.image_encoding or turn.interacted_image_url or turn.tools_used
     if not beside and not any(text.strip() for text in texts_of(turn)):
         raise InvalidInput("", "is empty; give content, an action, an image or tools_used.")
@@ -267,10 +226,3 @@ async def _learned(scope: Scope, request_id: str) -> PublishReply:
             learning_status="still_learning", learning_reason=status.reason if status else None
         )
     return PublishReply(learning_status=status.status, learning_reason=status.reason)
-
-
-async def _beat_until_cancelled(beat: Beat) -> None:
-    started = anyio.current_time()
-    while True:
-        await beat(anyio.current_time() - started)
-        await anyio.sleep(BEAT_SECONDS)

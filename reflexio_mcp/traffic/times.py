@@ -6,7 +6,7 @@ from typing import Final
 
 from reflexio_mcp.traffic.errors import InvalidInput
 
-__all__ = ["ACCEPTED", "iso", "lacks_zone", "parse_time"]
+__all__ = ["ACCEPTED", "iso", "parse_time"]
 
 ACCEPTED: Final = "ISO 8601 (2026-11-24T10:00:00Z, or 2026-11-24) or an age (30m, 24h, 7d, 2w)"
 
@@ -39,14 +39,6 @@ def parse_time(field: str, text: str, *, now: float, end: bool = False) -> int:
     if seconds < 0:
         raise InvalidInput(field, f"must be {ACCEPTED}, not before 1970.")
     return seconds
-
-
-def lacks_zone(text: str) -> bool:
-    """Return whether a valid text is a point in time without a zone, and not an age."""
-    try:
-        return datetime.fromisoformat(text.strip()).tzinfo is None
-    except ValueError:
-        return False
 
 
 def _is_date(text: str) -> bool:

@@ -4,7 +4,7 @@ import anyio
 import httpx
 import pytest
 
-from tests.deletion.support import World, text_of
+from tests.deletion.support import text_of
 from tests.support.real_learning import Corner
 
 pytestmark = [pytest.mark.anyio]
@@ -124,18 +124,6 @@ async def test_a_session_that_is_not_there_cannot_be_finished(corner: Corner) ->
     async with corner.connect() as caller:
         said = await caller.refused("finish_session", user_id=corner.name("ada"), session_id="none")
     assert "nothing was finished" in said
-
-
-async def test_half_an_experiment_is_refused(world: World) -> None:
-    one = {"user_id": "ada", "session_id": "s", "interactions": TURNS}
-    async with world.connect() as caller:
-        said = await caller.refused("publish_interaction", **one, retrieval_experiment_id="e")
-        assert "retrieval_experiment_arm" in said
-        said = await caller.refused(
-            "publish_interaction", **one, retrieval_experiment_id="e", retrieval_experiment_arm="a"
-        )
-    assert "treatment or holdout" in said
-    assert not await world.ids()
 
 
 async def test_the_embedded_store_says_that_it_does_not_learn_and_offers_none_of_it() -> None:

@@ -13,6 +13,7 @@ from reflexio_mcp.rest.errors import ConnectionLost
 from reflexio_mcp.rest.models import LearningStatus, PublishBody, PublishReply
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
+from reflexio_mcp.toolkit import context
 from reflexio_mcp.traffic import publishing
 from tests.support.embedded import Embedded, embedded
 from tests.support.facts import text_of
@@ -53,13 +54,13 @@ class SlowToLearn(ReflexioClient):
 async def test_a_wait_beats_and_ends_below_the_clients_timeout_with_stored_still_learning(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(publishing, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(context, "SILENCE_SECONDS", 0)
     beats: list[float] = []
 
     async def on_progress(progress: float, total: float | None, message: str | None) -> None:
         beats.append(progress)
 
-    settings = load({"REFLEXIO_MCP_WAIT_TIMEOUT": "1"})
+    settings = load({"REFLEXIO_MCP_WAIT_TIMEOUT": "3"})
     async with embedded() as place, Client(ReflexioServer(settings, client=SlowToLearn(place))) as client:
         with anyio.fail_after(60):
             result = await client.call_tool("publish_interaction", ARGUMENTS, progress_callback=on_progress)
@@ -68,7 +69,7 @@ async def test_a_wait_beats_and_ends_below_the_clients_timeout_with_stored_still
     assert result.structured_content["learning"]["status"] == "still_learning"
     assert "still learning from it" in text_of(result)
     assert "r1" in text_of(result)
-    assert len(beats) >= 5
+    assert len(beats) >= 2
     assert beats == sorted(beats)
 
 
@@ -137,7 +138,7 @@ async def test_a_lost_answer_that_cannot_be_looked_up_names_the_minted_id_to_rep
 
 
 def test_the_defaults_beat_at_least_every_fifteen_seconds_and_end_below_sixty() -> None:
-    assert publishing.BEAT_SECONDS <= 15
+    assert context.SILENCE_SECONDS + 1 <= 15
     assert load({}).wait_timeout + publishing.LOOK_SECONDS < 60
 
 

@@ -20,12 +20,12 @@ Listing = Literal["sessions", "requests", "audit"]
 YEAR_10000: Final = 253_402_300_800
 """The largest second that Python can write as a date; no offset is larger."""
 
-_VERSION: Final = 6
+_VERSION: Final = 7
 _MAX_CURSOR_CHARS: Final = 20_000
 _MAX_CHARS: Final = 200_000
 
 _Count = Annotated[int, Field(ge=0, lt=YEAR_10000)]
-_Filter = tuple[str, str, str, str, _Count | None, _Count | None, str, str, bool | None]
+_Filter = tuple[str, str, str, str, _Count | None, _Count | None, str, str, bool | None, str]
 _Place = tuple[_Count, _Count, _Count, str, _Count, _Count, str, str, _Count]
 
 
@@ -101,7 +101,7 @@ class Cursor:
 
     def encode(self, scope: Scope, asked: TrafficFilter) -> str:
         _, _, *place = astuple(self)
-        return write_place(self.listing, scope, question_of(asked), [_values(self.filter), place])
+        return write_place(self.listing, scope, question_of(asked), [astuple(self.filter), place])
 
 
 def open_cursor(
@@ -132,11 +132,7 @@ def open_cursor(
     return cursor
 
 
-def _values(wanted: TrafficFilter) -> list[Any]:
-    return list(astuple(wanted)[:-1])  # without how its times were written
-
-
 def question_of(asked: TrafficFilter) -> list[Any]:
     # An age gives another second on each call, and the cursor has the resolved times.
     times = [asked.start is not None, asked.end is not None]
-    return _values(replace(asked, start=None, end=None)) + times
+    return [*astuple(replace(asked, start=None, end=None)), *times]

@@ -9,7 +9,7 @@ import re
 import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from operator import contains
@@ -21,12 +21,12 @@ from reflexio_mcp.rest.api_limits import SOURCE_PATTERN
 from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, StoredRequest
 from reflexio_mcp.results.base import label
 from reflexio_mcp.results.reading import Matched
-from reflexio_mcp.traffic.audit.rules import ASKED, ASKED_FINDINGS, FINDINGS, RULES, WHOLE_SESSIONS, select
+from reflexio_mcp.traffic.audit.rules import ASKED, ASKED_FINDINGS, FINDINGS, WHOLE_SESSIONS, select
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.scope import current_policy
 from reflexio_mcp.traffic.tasks import in_heavy_thread
-from reflexio_mcp.traffic.times import iso, lacks_zone, parse_time
+from reflexio_mcp.traffic.times import iso, parse_time
 
 __all__ = [
     "EXPIRED",
@@ -47,9 +47,6 @@ __all__ = [
 MASKED: Final = (
     "is not offered here: this server hides what is stored, and a search would reveal it. "
     "Use finding or the other filters."
-)
-NO_FILTER_TELLS: Final = (
-    "cannot be {finding}: no filter selects it. An audit names the requests with this finding."
 )
 
 OR: Final = "OR"
@@ -123,8 +120,6 @@ def check_search(contains: str, finding: str, *, masked: bool = False) -> None:
     if contains and not words_of(contains):
         raise InvalidInput("contains", "has no word in it.")
     if finding and finding not in FINDINGS:
-        if any(finding in rule.names() for rule in RULES):
-            raise InvalidInput("finding", NO_FILTER_TELLS.format(finding=finding))
         raise InvalidInput("finding", f"must be one of {', '.join(FINDINGS)}.")
 
 
@@ -187,10 +182,7 @@ def _tool_texts(value: object) -> Iterator[str]:
 def _begins_part(folded: str, term: str) -> bool:
     if len(term) < UUID_CHARS and _UUID.fullmatch(folded):
         return False
-    place = folded.find(term)
-    while place > 0 and folded[place - 1].isalnum():
-        place = folded.find(term, place + 1)
-    return place >= 0
+    return re.search(rf"(?<![^\W_]){re.escape(term)}", folded) is not None
 
 
 def _fold(text: str) -> str:
@@ -202,7 +194,6 @@ def _fold(text: str) -> str:
 
 NO_FILTER: Final = "no filter"
 WORDS_NOT_KEPT: Final = "containing words that are not kept"
-ASSUMED_UTC: Final = " (no zone: read as UTC)"
 PART_OF_SESSIONS: Final = (
     "{finding} cannot be combined with these filters: it needs whole sessions, so leave out source, agent_version, "
     "contains, evaluation_only and end_time."
@@ -237,8 +228,13 @@ class TrafficFilter:
     contains: str = ""
     finding: str = ""
     evaluation_only: bool | None = None
-    assumed_utc: bool = field(default=False, compare=False)
-    """Whether a time was given without a zone."""
+    request_id: str = ""
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The ids and names that a request needs to have, by its fields."""
+        fields = ("request_id", "user_id", "session_id", "source", "agent_version")
+        return {field: name for field in fields if (name := getattr(self, field))}
 
     @property
     def narrows(self) -> bool:
@@ -263,6 +259,7 @@ class TrafficFilter:
     def query(self, *, top_k: int, offset: int = 0, end: int | None = None) -> RequestQuery:
         """Return the API's part of the filter; `end` replaces the filter's own end."""
         return RequestQuery(
+            request_id=self.request_id or None,
             user_id=self.user_id or None,
             session_id=self.session_id or None,
             source=self.source or None,
@@ -287,10 +284,7 @@ class TrafficFilter:
 
     def matches_request(self, request: StoredRequest) -> bool:
         return (
-            (not self.user_id or request.user_id == self.user_id)
-            and (not self.session_id or request.session_id == self.session_id)
-            and (not self.source or request.source == self.source)
-            and (not self.agent_version or request.agent_version == self.agent_version)
+            all(getattr(request, field) == name for field, name in self.names.items())
             and (self.start is None or request.created_at >= self.start)
             and (self.end is None or request.created_at <= self.end)
             and (self.evaluation_only is None or request.evaluation_only is self.evaluation_only)
@@ -304,18 +298,14 @@ class TrafficFilter:
             most: how many alternatives of `contains` are named.
             plain: name only what is safe outside a fence.
         """
-        names = {
-            "user": self.user_id,
-            "session": self.session_id,
-            "source": self.source,
-            "agent version": self.agent_version,
-        }
-        zone = ASSUMED_UTC if self.assumed_utc else ""
-        parts = [f"{name} {label(value) if plain else value}" for name, value in names.items() if value]
+        parts = [
+            f"{field.removesuffix('_id').replace('_', ' ')} {label(name) if plain else name}"
+            for field, name in self.names.items()
+        ]
         if self.start is not None:
-            parts.append(f"from {iso(self.start)}{zone}")
+            parts.append(f"from {iso(self.start)}")
         if self.end is not None:
-            parts.append(f"until {iso(self.end)}{zone}")
+            parts.append(f"until {iso(self.end)}")
         if self.evaluation_only is not None:
             parts.append("for evaluation only" if self.evaluation_only else "not for evaluation only")
         if self.finding:
@@ -365,7 +355,6 @@ def make_filter(
         contains=contains.strip(),
         finding=finding.strip(),
         evaluation_only=evaluation_only,
-        assumed_utc=any(lacks_zone(one) for one in (start_time, end_time) if one),
     )
     check_source("source", made.source)
     if made.start is not None and made.end is not None and made.end < made.start:

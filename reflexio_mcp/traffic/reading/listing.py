@@ -17,12 +17,10 @@ from reflexio_mcp.results.reading import (
     SessionRequests,
     SessionRow,
 )
-from reflexio_mcp.traffic.audit.rules import ASKED_FINDINGS
 from reflexio_mcp.traffic.content import content_chars
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import Cursor, open_cursor
 from reflexio_mcp.traffic.reading.filters import NO_FILTER, TrafficFilter
-from reflexio_mcp.traffic.reading.lookup import get_stored
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import Showing
@@ -47,9 +45,6 @@ ALTERNATIVES: Final = 5
 HEAD_CHARS: Final = 60
 
 PART_COUNTED: Final = "Only matching requests are counted; delete_session deletes the whole session."
-USER_COUNTED: Final = (
-    "Only this user's requests are counted; without user_id, delete_session deletes those of others too."
-)
 REDACTED: Final = "Secrets are replaced here; get_request shows a request as it is stored."
 CASE: Final = "Ids are case-sensitive."
 WORDS: Final = (
@@ -126,14 +121,11 @@ async def list_sessions(
         await take(part, matching, others)
     if order == "longest":
         walk.place, walk.full = None, walk.total is None or len(rows) < walk.total
-    counted = []
-    if rows and walk.wanted.counts_part_of_sessions:
-        counted = [PART_COUNTED]
-    elif rows and walk.wanted.user_id and not scope.user_id:
-        counted = [USER_COUNTED]
+    others = walk.wanted.counts_part_of_sessions or (walk.wanted.user_id and not scope.user_id)
+    notes = [PART_COUNTED] if rows and others else []
     if rows and order == "longest" and walk.total:
-        counted.append(COMPARED.format(walk.total))
-    return SessionPage(sessions=rows, **walk.facts(rows, *counted))
+        notes.append(COMPARED.format(walk.total))
+    return SessionPage(sessions=rows, **walk.facts(rows, *notes))
 
 
 async def list_requests(
@@ -153,9 +145,8 @@ async def list_requests(
         request_id: only this request, if it passes the filter.
         room: how much fits into the answer.
     """
+    asked = replace(asked, request_id=request_id.strip())
     walk = _Walk(scope, "requests", asked, cursor, detail, min(limit, most_sessions or SESSIONS_READ))
-    if request_id := request_id.strip():
-        return await _look_up(scope, walk, request_id)
     groups: dict[str, list[RequestRow]] = {}
     not_matching: Counter[str] = Counter()
     left, space = limit, room()
@@ -189,27 +180,6 @@ async def list_requests(
         for one, rows in groups.items()
     ]
     return RequestPage(sessions=sessions, **walk.facts([row for rows in groups.values() for row in rows]))
-
-
-async def _look_up(scope: Scope, walk: "_Walk", request_id: str) -> RequestPage:
-    if walk.wanted.finding in ASKED_FINDINGS:
-        raise InvalidInput(
-            "finding", "cannot be combined with request_id here; get_request shows the state of learning."
-        )
-    item = await get_stored(scope, request_id)
-    found = await walk.wanted.pick_in_thread(scope.owner, [item] if item else [])
-    rows = await walk.showing.requests(found)
-    stored = f"Request {label(request_id)} is {'stored and does not match' if item else 'not stored'}."
-    return RequestPage(
-        looked_at=Looked(filter=_in_words(walk.wanted), complete=True),
-        returned=len(rows),
-        total=len(rows),
-        sessions=[
-            SessionRequests(session_id=scope.shown_id(one.request.session_id), requests=rows) for one in found
-        ],
-        notice=NOTICE if rows else "",
-        notes=walk.redacted(rows) if rows else [stored],
-    )
 
 
 class _Walk:
@@ -304,7 +274,7 @@ class _Walk:
             "total": self.total,
             "unreadable": list(gaps[:GAPS_SHOWN]),
             "cursor": cursor,
-            "notes": [*self._nothing(rows), *([UNREADABLE] if gaps else []), *self.redacted(rows), *notes],
+            "notes": [*self._nothing(rows), *([UNREADABLE] if gaps else []), *self._redacted(rows), *notes],
         }
 
     def _nothing(self, rows: Sequence[object]) -> list[str]:
@@ -319,11 +289,11 @@ class _Walk:
         hints = {
             WORDS: wanted.contains,
             NAMES: wanted.source or wanted.agent_version,
-            CASE: wanted.user_id or wanted.session_id,
+            CASE: wanted.request_id or wanted.user_id or wanted.session_id,
         }
         return [hint for hint, given in hints.items() if given]
 
-    def redacted(self, rows: Sequence[SessionRow | RequestRow]) -> list[str]:
+    def _redacted(self, rows: Sequence[SessionRow | RequestRow]) -> list[str]:
         """Return notes about secrets in the rows."""
         if self.showing.masked or not rows:
             return []
