@@ -64,9 +64,7 @@ async def test_a_part_says_of_how_many_and_a_whole_list_says_so(connect: Connect
         assert text.endswith("That is all.")
 
 
-async def test_times_of_the_filter_are_resolved_and_said_in_utc(
-    connect: Connect, clock: Clock
-) -> None:
+async def test_times_of_the_filter_are_resolved_and_said_in_utc(connect: Connect, clock: Clock) -> None:
     async with connect() as client:
         await put(client, "r1")
         text, _ = await call(

@@ -11,7 +11,7 @@ from reflexio_mcp.rest.models import RequestPage, RequestQuery, RequestWithInter
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_requests, list_sessions
-from reflexio_mcp.traffic.reading.lookup import find_request, get_request, read_set
+from reflexio_mcp.traffic.reading.lookup import find_request, read_request, read_set
 from reflexio_mcp.traffic.scope import Scope
 from tests.support.embedded import Clock, Embedded
 
@@ -76,7 +76,7 @@ async def test_a_look_up_by_id_finds_the_scopes_requests_alone(everybody: Scope,
     assert await find_request(ada, "r0")
     assert await find_request(ada, "r1") is None
     with pytest.raises(NotStored):
-        await get_request(ada, "r1")
+        await read_request(ada, "r1")
 
 
 async def test_lists_hold_the_scopes_requests_alone(everybody: Scope, ada: Scope) -> None:

@@ -30,7 +30,6 @@ __all__ = [
     "Progress",
     "Take",
     "find_request",
-    "get_request",
     "get_stored",
     "learning_status",
     "read_request",
@@ -42,9 +41,6 @@ LOOKUPS_AT_ONCE: Final = 8
 
 FEW: Final = 24
 """Largest set that is only looked up one by one."""
-
-SAMPLE: Final = 16
-"""Ids that are looked up first to find the sessions of a set."""
 
 SPARE_ROWS: Final = 2_000
 """Number of other requests, beyond four times the set, after which single look-ups are cheaper."""
@@ -104,24 +100,6 @@ async def learning_status(scope: Scope, request_id: str) -> LearningStatus | Non
         return None
 
 
-async def get_request(scope: Scope, request_id: str) -> tuple[RequestWithInteractions, LearningStatus | None]:
-    """Return a request and the state of its learning.
-
-    Raises:
-        InvalidInput: the id is blank.
-        NotStored: nothing with that id is visible to this caller.
-        Unreadable: the service fails to return it.
-    """
-    request_id = require_id("request_id", request_id)
-    item = await get_stored(scope, request_id)
-    if item is None:
-        whose = f" for user {quoted(scope.user_id)}" if scope.user_id else ""
-        raise NotStored(f"No request {quoted(request_id)} is stored{whose}. List requests to find their ids.")
-    if not scope.learns:
-        return item, unlearned(evaluation_only=item.request.evaluation_only)
-    return item, await learning_status(scope, request_id)
-
-
 async def read_request(
     scope: Scope,
     request_id: str,
@@ -132,16 +110,29 @@ async def read_request(
     room: Room | None = None,
     content_chars: int = CONTENT_CHARS,
 ) -> OneRequest:
-    """Return a request as it is shown, in parts if it is long. Raises as `get_request` does.
+    """Return a request as it is shown, in parts if it is long.
 
     Args:
-        cursor: from the part before; `InvalidInput` if it belongs to another request.
+        cursor: from the part before.
         detail: `masked` shows who spoke and how much instead of content.
         covered: replace secrets.
         content_chars: limit of one content in this part.
+
+    Raises:
+        InvalidInput: the id is blank, or the cursor belongs to another request.
+        NotStored: nothing with that id is visible to this caller.
+        Unreadable: the service fails to return it.
     """
-    stored, learning = await get_request(scope, request_id)
+    request_id = require_id("request_id", request_id)
+    stored = await get_stored(scope, request_id)
+    if stored is None:
+        whose = f" for user {quoted(scope.user_id)}" if scope.user_id else ""
+        raise NotStored(f"No request {quoted(request_id)} is stored{whose}. List requests to find their ids.")
     request = stored.request
+    if scope.learns:
+        learning = await learning_status(scope, request_id)
+    else:
+        learning = unlearned(evaluation_only=request.evaluation_only)
     showing = Showing(
         scope, TrafficFilter(), detail="masked" if detail == "masked" else "summary", uncovered=True
     )
@@ -231,16 +222,8 @@ async def read_set(
 
     async def look(request_id: str) -> None:
         if item := await find_request(scope, request_id):
-            if not isinstance(item, UnreadableRequest):
-                times.append(item.request.created_at)
             await found([item])
-        left.pop(request_id, None)
 
-    times: list[int] = []
-    if len(left) > FEW and not places:
-        await for_each(list(left)[:: max(1, len(left) // SAMPLE)], look, at_once=LOOKUPS_AT_ONCE)
-        if times:
-            places = [TrafficFilter(user_id=scope.user_id, start=min(times), end=max(times))]
     if len(left) > FEW and len(places) * 4 <= len(left):
         await _read_places(scope, places, left, found)
     await for_each(list(left), look, at_once=LOOKUPS_AT_ONCE)

@@ -10,7 +10,6 @@ import uuid
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Final
 
 import anyio
@@ -43,27 +42,10 @@ SETTLE_SECONDS: Final = 1
 MAX_SETTLE_WAIT: Final = 3.0
 """Longest wait for the newest second to close."""
 
-IDLE_PAGES: Final = 3
-"""Pages without a new session before the pager stops."""
-
 MOST_FAILURES: Final = 100
 
 _MARK: Final = "\0gap "
 """Prefix of the id that represents an unreadable session. No stored id begins so."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Gap:
-    """Something stored that could not be read.
-
-    Args:
-        first, last: it arrived between these seconds; `None` if unknown.
-        session: it is a whole session, whose newest request arrived in that time.
-    """
-
-    first: int | None
-    last: int | None
-    session: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,21 +89,14 @@ class SessionPager:
         self._batch = batch
         self._frozen = after.frozen if after else None
         self._clock = 0.0
-        self._gaps: dict[str, _Gap] = {}
+        self._gaps: dict[str, Gap] = {}
         self._named: frozenset[str] | None = None
         self.requests_seen = 0
         self.on_last_page = False
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
-        return tuple(
-            Gap(
-                first=None if one.first is None else at(one.first),
-                last=None if one.last is None else at(one.last),
-                whole_session=one.session,
-            )
-            for one in self._gaps.values()
-        )
+        return tuple(self._gaps.values())
 
     async def settle(self) -> bool:
         """Return whether a cursor may be given.
@@ -159,15 +134,8 @@ class SessionPager:
             self._named = await self._ask()
         offset, page = await self._start()
         seen: set[str] = set()
-        met: set[str] = set()
-        idle = 0
         while True:
             self.on_last_page = not page.has_more
-            known = len(met)
-            met.update(group.session_id for group in page.sessions)
-            idle = 0 if len(met) > known else idle + 1
-            if idle > known // self._batch + IDLE_PAGES:
-                raise NotTheApi("its pages repeat themselves instead of going on", effect="none")
             for index, group in enumerate(page.sessions):
                 if group.session_id in seen or not (rows := self._visible(group)):
                     continue
@@ -180,8 +148,12 @@ class SessionPager:
             if not page.has_more or not page.sessions:
                 return
             # Pages overlap by one session, which shows whether a deletion has shifted them.
-            last = page.sessions[-1].session_id
-            offset, page = await self._back_to(offset + len(page.sessions) - 1, partial(_has, last))
+            shown = _ids(page)
+            offset, page = await self._back_to(
+                offset + len(shown) - 1, lambda page, last=shown[-1]: last in _ids(page)
+            )
+            if _ids(page) == shown:
+                raise NotTheApi("its pages repeat themselves instead of going on", effect="none")
 
     async def _start(self) -> tuple[int, RequestPage]:
         if after := self._after:
@@ -211,8 +183,8 @@ class SessionPager:
         page, gaps = await _read_page(self._scope, query)
         for name, gap in gaps.items():
             # Only the earlier of two overlapping pages knows the session before a gap.
-            known = self._gaps.get(name)
-            self._gaps[name] = replace(gap, last=known.last) if known else gap
+            known = self._gaps.get(name, gap)
+            self._gaps[name] = gap.model_copy(update={"last": known.last})
         return page
 
     async def _ask(self) -> frozenset[str]:
@@ -260,8 +232,8 @@ class SessionPager:
         return found.whole if (found.newest, found.session_id) < (after.newest, after.session_id) else []
 
 
-def _has(session_id: str, page: RequestPage) -> bool:
-    return any(group.session_id == session_id for group in page.sessions)
+def _ids(page: RequestPage) -> list[str]:
+    return [group.session_id for group in page.sessions]
 
 
 def _newest(group: SessionGroup) -> int:
@@ -272,7 +244,7 @@ def _key(group: SessionGroup) -> tuple[int, str]:
     return _newest(group), group.session_id
 
 
-async def _read_page(scope: Scope, query: RequestQuery) -> tuple[RequestPage, dict[str, _Gap]]:
+async def _read_page(scope: Scope, query: RequestQuery) -> tuple[RequestPage, dict[str, Gap]]:
     """Return a page and its gaps. An unreadable session keeps its place, without requests."""
     try:
         return await scope.client.get_requests(query), {}
@@ -318,7 +290,7 @@ class _Reader:
     def __init__(self, scope: Scope) -> None:
         self._client = scope.client
         self._failures_left = MOST_FAILURES
-        self.gaps: dict[str, _Gap] = {}
+        self.gaps: dict[str, Gap] = {}
 
     async def attempt(self, query: RequestQuery) -> RequestPage | None:
         try:
@@ -358,30 +330,24 @@ class _Reader:
         page = await self.attempt(query.model_copy(update={"start_time": first, "end_time": last}))
         if page is not None:
             return [item for group in page.sessions for item in group.requests]
-        # The API accepts no period of a single second, so the second before is included.
-        if last - first <= 1:
-            self._note(first, last)
+        # The API accepts no period of a single second, so the smallest part has two or three.
+        if last - first <= 2:
+            self.gaps[f"{first}"] = Gap(first=at(first), last=at(last))
             return []
         middle = (first + last) // 2
         return await self._span(query, middle + 1, last) + await self._span(query, first, middle)
 
-    def _note(self, first: int, last: int) -> None:
-        later = self.gaps.get(f"{last + 1}")
-        if later and later.first == later.last:
-            # An unreadable second makes the request for the second after it fail too.
-            del self.gaps[f"{last + 1}"]
-            last += 1
-        self.gaps[f"{first}"] = _Gap(first, last, session=False)
 
-
-def _gaps_between(sessions: list[SessionGroup], query: RequestQuery) -> dict[str, _Gap]:
+def _gaps_between(sessions: list[SessionGroup], query: RequestQuery) -> dict[str, Gap]:
     """Return the unreadable sessions, each between the times of its neighbours."""
-    gaps: dict[str, _Gap] = {}
+    gaps: dict[str, Gap] = {}
     last = query.end_time
     for place, group in enumerate(sessions):
         if group.session_id.startswith(_MARK):
-            later = (_newest(one) for one in sessions[place + 1 :] if one.requests)
-            gaps[group.session_id] = _Gap(next(later, query.start_time), last)
+            first = next((_newest(one) for one in sessions[place + 1 :] if one.requests), query.start_time)
+            times = {"first": first, "last": last}
+            known = {name: at(time) for name, time in times.items() if time is not None}
+            gaps[group.session_id] = Gap(**known, whole_session=True)
         elif group.requests:
             last = _newest(group)
     return gaps
