@@ -51,7 +51,10 @@ def default_store() -> Path:
 
 
 def place_of(settings: Settings) -> str:
-    return (settings.store or str(default_store())) if settings.embedded else settings.base_url
+    """The file of the embedded store, or the URL of Reflexio."""
+    if not settings.embedded or settings.store == ":memory:":
+        return settings.base_url or settings.store
+    return str(Path(settings.store or default_store()).resolve())
 
 
 def _folder(settings: Settings) -> Path | None:
@@ -126,7 +129,7 @@ def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioCl
     def store() -> "EmbeddedStore":
         from reflexio_mcp.embedded_store.app import EmbeddedStore
 
-        return EmbeddedStore(settings.store or str(default_store()))
+        return EmbeddedStore(place_of(settings))
 
     return ReflexioClient(EMBEDDED_URL, timeout=settings.timeout, transport=store)
 
@@ -155,9 +158,4 @@ async def open_scope(settings: Settings) -> AsyncGenerator[Scope]:
 async def owner_of(scope: Scope, settings: Settings) -> Owner:
     """The owner of deletions and recovery copies: the organisation, whichever key it uses."""
     identity = await scope.client.whoami()
-    return Owner(f"{_backend(settings)}\0{identity.org_id}", scope.user_id, scope.caller)
-
-
-def _backend(settings: Settings) -> str:
-    place = place_of(settings)
-    return str(Path(place).resolve()) if settings.embedded and place != ":memory:" else place
+    return Owner(f"{place_of(settings)}\0{identity.org_id}", scope.user_id, scope.caller)

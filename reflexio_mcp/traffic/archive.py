@@ -142,7 +142,7 @@ class Export:
             manifest = Manifest(
                 made_at=at(time.time()),
                 backend=self._backend,
-                filter=self._wanted.describe(plain=True),
+                filter=self._wanted.describe(plain=True) or "no filter",
                 secrets=SECRETS[self._redact],
                 counts={**self._counts, "users": len(self._users), "sessions": len(self._sessions)},
                 period=list(map(at, self._period)),

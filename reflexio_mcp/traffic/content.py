@@ -23,7 +23,6 @@ __all__ = [
     "leaves",
     "opening",
     "place_of",
-    "stored_texts",
     "texts_of",
     "texts_within",
     "turn_digest",
@@ -33,7 +32,6 @@ WORDS_CHARS: Final = 80
 
 TAG_BYTES: Final = 12
 
-_WORD = re.compile(r"\S")
 _COVERED = re.compile(r"\[redacted: .* ([A-Za-z0-9_-]{20,})\]")
 
 
@@ -73,12 +71,6 @@ def texts_within(value: object) -> Iterator[str]:
             yield f"{name}: {one}" if name else one
 
 
-def stored_texts(turn: StoredInteraction) -> Iterator[str]:
-    yield from filter(None, texts_of(turn))
-    for used in turn.tools_used:
-        yield from texts_within(used.get("tool_data"))
-
-
 TEXT_FIELDS: Final = (
     "content", "user_action_description", "shadow_content", "expert_content", "interacted_image_url", "role",
 )  # fmt: skip
@@ -104,18 +96,11 @@ def content_chars(item: RequestWithInteractions) -> int:
     return sum(len(text) for turn in item.interactions for text in texts_of(turn))
 
 
-def content_digest(item: RequestWithInteractions) -> bytes:
+def turn_digest(turn: StoredInteraction) -> str:
     """A digest without a key, so it is never shown."""
     digest = hashlib.sha256()
-    for turn in item.interactions:
-        add_texts(digest, (turn.role, *texts_of(turn)))
-    return digest.digest()
-
-
-def turn_digest(turn: StoredInteraction) -> str:
-    """Like `content_digest`, it is never shown."""
-    digest = hashlib.sha256()
-    add_texts(digest, (turn.role, *stored_texts(turn)))
+    used = (text for one in turn.tools_used for text in texts_within(one.get("tool_data")))
+    add_texts(digest, (turn.role, *filter(None, texts_of(turn)), *used))
     return digest.hexdigest()
 
 
@@ -141,7 +126,8 @@ class Fingerprints:
         self._key = b""
 
     def of(self, item: RequestWithInteractions) -> str:
-        return self._digest(content_digest(item)).hex()[:10]
+        turns = "".join(map(turn_digest, item.interactions))
+        return self._digest(turns.encode()).hex()[:10]
 
     def cover(self, kind: str, text: str) -> str:
         """Seal an id that contains a key. Nobody can read it, and `uncover` gives it back."""
@@ -170,11 +156,8 @@ class Fingerprints:
 
 def opening(item: RequestWithInteractions, chars: int) -> str:
     """Return at most `chars` characters of a request's first text, from its first word on."""
-    for turn in item.interactions:
-        for text in (turn.content, turn.user_action_description, turn.expert_content, turn.shadow_content):
-            if begins := _WORD.search(text):
-                return text[begins.start() : begins.start() + chars]
-    return ""
+    texts = (text for turn in item.interactions for text in texts_of(turn))
+    return next((text.lstrip()[:chars] for text in texts if text and not text.isspace()), "")
 
 
 def in_brief(text: str) -> str:

@@ -34,7 +34,7 @@ FOUND_BEFORE: Final = 25
 FOUND_BEHIND: Final = 45
 """How far a text is searched for the words of a filter, and how much text is shown before and after them."""
 
-RowT = TypeVar("RowT", RequestRow, SessionRow)
+T = TypeVar("T")
 
 
 class Showing:
@@ -64,12 +64,9 @@ class Showing:
         self, session_id: str, not_matching: int, items: Sequence[RequestWithInteractions]
     ) -> SessionRow:
         """Return the row of a session. `items` are its matching requests, newest first."""
-        [row] = await self._in_thread(items[-1:], lambda: [self._session(session_id, not_matching, items)])
-        return row
+        return await self._in_thread(items[-1:], lambda: self._session(session_id, not_matching, items))
 
-    async def _in_thread(
-        self, items: Sequence[RequestWithInteractions], look: Callable[[], list[RowT]]
-    ) -> list[RowT]:
+    async def _in_thread(self, items: Sequence[RequestWithInteractions], look: Callable[[], T]) -> T:
         if self.masked or self._uncovered:
             return look()
         from reflexio_mcp.traffic.audit.rules.redaction import looked

@@ -38,7 +38,8 @@ async def test_an_empty_store_is_told_from_a_filter_that_matches_nothing(connect
         assert page["notes"][0] == "Nothing is stored."
         await put(client, "r1")
         text, page = await call(client, tool, user_id="Ada")
-        assert "Nothing is stored for user Ada. Ids are case-sensitive." in text
+        assert "matches (user Ada).\n" in text
+        assert "Ids are case-sensitive." in text
         text, page = await call(client, tool, contains="absent", source="ide")
         assert "matches (" in text.splitlines()[0]
         assert "source ide, containing “absent”" in text

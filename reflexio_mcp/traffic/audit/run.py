@@ -17,7 +17,7 @@ from reflexio_mcp.traffic.audit.rules import ASKED, FINDINGS, RULES, LearningChe
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session
 from reflexio_mcp.traffic.audit.rules.learning import NO_LEARNING
 from reflexio_mcp.traffic.reading.cursors import Cursor
-from reflexio_mcp.traffic.reading.filters import NO_FILTER, TrafficFilter
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress, untold
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
 from reflexio_mcp.traffic.scope import Scope
@@ -192,10 +192,9 @@ async def run_audit(
     ]
     rows += _learning_rows(look.learned, offer)
     known = {row.finding for row in rows} | {name for names in not_looked.values() for name in names}
-    about = wanted.describe(words=not scope.masked)
     result = AuditResult(
         notice=NOTICE,
-        filter="" if about == NO_FILTER else shown_name(about, 200),
+        filter=shown_name(wanted.describe(words=not scope.masked), 200),
         traffic=_traffic(look, without_key, masked=scope.masked),
         findings=rows,
         not_looked_for=[*(NotLooked(findings=names, reason=why) for why, names in not_looked.items()), NEVER],

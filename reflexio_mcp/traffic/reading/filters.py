@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from operator import contains
-from typing import Final, cast
+from typing import Final
 
 import anyio.to_thread
 
@@ -22,7 +22,7 @@ from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, Stor
 from reflexio_mcp.results.base import label
 from reflexio_mcp.results.reading import Matched
 from reflexio_mcp.traffic.audit.rules import ASKED, ASKED_FINDINGS, FINDINGS, WHOLE_SESSIONS, select
-from reflexio_mcp.traffic.content import texts_of
+from reflexio_mcp.traffic.content import leaves, texts_of
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.scope import current_policy
 from reflexio_mcp.traffic.tasks import in_heavy_thread
@@ -31,7 +31,6 @@ from reflexio_mcp.traffic.times import iso, parse_time
 __all__ = [
     "EXPIRED",
     "FINDINGS",
-    "NO_FILTER",
     "UNSEEN",
     "WORDS_NOT_KEPT",
     "TrafficFilter",
@@ -40,7 +39,6 @@ __all__ = [
     "check_source",
     "make_filter",
     "matched",
-    "search",
     "words_of",
 ]
 
@@ -73,11 +71,9 @@ class Words:
     def __bool__(self) -> bool:
         return bool(self.alternatives)
 
-    def described(self, most: int | None = None) -> str:
-        """Quote the words as they are understood, at most `most` alternatives."""
-        named = [" and ".join(f"“{word}”" for word in one.values()) for one in self.alternatives[:most]]
-        others = len(self.alternatives) - len(named)
-        return " or ".join([*named, *([f"{others} more"] if others else [])])
+    def described(self) -> str:
+        """Quote the words as they are understood."""
+        return " or ".join(" and ".join(f"“{word}”" for word in one.values()) for one in self.alternatives)
 
     def are_in(self, texts: Iterable[str], ids: Iterable[str] = ()) -> bool:
         """Whether these texts and ids together contain all words of one alternative."""
@@ -123,20 +119,6 @@ def check_search(contains: str, finding: str, *, masked: bool = False) -> None:
         raise InvalidInput("finding", f"must be one of {', '.join(FINDINGS)}.")
 
 
-def search(contains: str, finding: str, items: Items) -> Items:
-    """Return the requests of one session, newest first, that have the finding and the words."""
-    if finding:
-        items = select(finding, items)
-    if not contains:
-        return items
-    words = words_of(contains)
-    return [
-        item
-        for item in items
-        if words.are_in((text for _, _, text in _texts(item)), (text for _, text in _ids(item)))
-    ]
-
-
 def matched(item: RequestWithInteractions, words: Words) -> tuple[Matched | None, int | None]:
     """Return the part of a request that has one of the words, or the index of the interaction whose text has it."""
     for part, index, text in _texts(item):
@@ -167,16 +149,7 @@ def _ids(item: RequestWithInteractions) -> Iterator[tuple[Matched, str]]:
 
 
 def _tool_texts(value: object) -> Iterator[str]:
-    left = [value]
-    while left:  # no recursion: tool data may be nested deeper than Python calls
-        one = left.pop()
-        if isinstance(one, dict):
-            for name, field in cast("dict[object, object]", one).items():
-                left += (name, field)
-        elif isinstance(one, list):
-            left += cast("list[object]", one)
-        elif one is not None:
-            yield str(one)
+    return (f"{name} {one}" for name, one in leaves(value) if one is not None)
 
 
 def _begins_part(folded: str, term: str) -> bool:
@@ -192,7 +165,6 @@ def _fold(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-NO_FILTER: Final = "no filter"
 WORDS_NOT_KEPT: Final = "containing words that are not kept"
 PART_OF_SESSIONS: Final = (
     "{finding} cannot be combined with these filters: it needs whole sessions, so leave out source, agent_version, "
@@ -272,7 +244,16 @@ class TrafficFilter:
     def pick(self, items: Sequence[RequestWithInteractions]) -> list[RequestWithInteractions]:
         """Return the requests of one session, newest first, that pass the filter."""
         picked = [item for item in items if self.matches_request(item.request)]
-        return list(search(self.contains, self.finding, picked)) if self.contains or self.finding else picked
+        if self.finding:
+            picked = select(self.finding, picked)
+        if not self.contains:
+            return list(picked)
+        words = words_of(self.contains)
+        return [
+            item
+            for item in picked
+            if words.are_in((text for _, _, text in _texts(item)), (text for _, text in _ids(item)))
+        ]
 
     async def pick_in_thread(
         self, owner: str, items: Sequence[RequestWithInteractions]
@@ -290,12 +271,11 @@ class TrafficFilter:
             and (self.evaluation_only is None or request.evaluation_only is self.evaluation_only)
         )
 
-    def describe(self, *, words: bool = True, most: int | None = None, plain: bool = False) -> str:
-        """Describe the filter in words.
+    def describe(self, *, words: bool = True, plain: bool = False) -> str:
+        """Describe the filter in words; empty if it selects everything.
 
         Args:
             words: include the words of `contains`. A record that outlives a deletion must not have them.
-            most: how many alternatives of `contains` are named.
             plain: name only what is safe outside a fence.
         """
         parts = [
@@ -313,8 +293,8 @@ class TrafficFilter:
             stays = " of a request that stays" if self.finding == "duplicate" else ""
             parts.append(f"found as {self.finding}{stays}{among}")
         if self.contains:
-            parts.append(f"containing {words_of(self.contains).described(most)}" if words else WORDS_NOT_KEPT)
-        return ", ".join(parts) or NO_FILTER
+            parts.append(f"containing {words_of(self.contains).described()}" if words else WORDS_NOT_KEPT)
+        return ", ".join(parts)
 
 
 def check_source(field: str, source: str) -> None:

@@ -1,13 +1,12 @@
 """Lists of sessions and of requests, in pages that say whether they are complete."""
 
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.results.base import NOTICE, Room, at, label, shown_name
+from reflexio_mcp.results.base import NOTICE, Room, at, shown_name
 from reflexio_mcp.results.reading import (
     GAPS_SHOWN,
     Looked,
@@ -20,7 +19,7 @@ from reflexio_mcp.results.reading import (
 from reflexio_mcp.traffic.content import content_chars
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import Cursor, open_cursor
-from reflexio_mcp.traffic.reading.filters import NO_FILTER, TrafficFilter
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import Showing
@@ -40,7 +39,6 @@ SESSIONS_READ: Final = 200
 """Maximum number of sessions that are read at once for a list of requests."""
 
 FILTER_CHARS: Final = 600
-ALTERNATIVES: Final = 5
 
 HEAD_CHARS: Final = 60
 
@@ -147,14 +145,12 @@ async def list_requests(
     """
     asked = replace(asked, request_id=request_id.strip())
     walk = _Walk(scope, "requests", asked, cursor, detail, min(limit, most_sessions or SESSIONS_READ))
-    groups: dict[str, list[RequestRow]] = {}
-    not_matching: Counter[str] = Counter()
+    groups: list[SessionRequests] = []
     left, space = limit, room()
 
     def begin() -> Take:
         nonlocal left, space
         groups.clear()
-        not_matching.clear()
         left, space = limit, room()
         return take
 
@@ -162,7 +158,6 @@ async def list_requests(
         nonlocal left
         if len(groups) == most_sessions:
             return 0
-        not_matching[part.session_id] = others
         rows: list[RequestRow] = []
         for row in await walk.showing.requests(matching[:left]):
             if not space.take(row, 0 if rows else len(part.session_id) + HEAD_CHARS):
@@ -170,16 +165,13 @@ async def list_requests(
                 break
             rows.append(row)
         if rows:
-            groups[part.session_id] = rows
+            shown = scope.shown_id(part.session_id)
+            groups.append(SessionRequests(session_id=shown, not_matching=others, requests=rows))
         left -= len(rows)
         return len(rows)
 
     await walk.fill(begin)
-    sessions = [
-        SessionRequests(session_id=scope.shown_id(one), not_matching=not_matching[one], requests=rows)
-        for one, rows in groups.items()
-    ]
-    return RequestPage(sessions=sessions, **walk.facts([row for rows in groups.values() for row in rows]))
+    return RequestPage(sessions=groups, **walk.facts([row for group in groups for row in group.requests]))
 
 
 class _Walk:
@@ -264,7 +256,7 @@ class _Walk:
         return {
             "notice": NOTICE if rows else "",
             "looked_at": Looked(
-                filter=_in_words(self.wanted),
+                filter=shown_name(self.wanted.describe(plain=True), FILTER_CHARS),
                 requests=self._looked if inside else None,
                 back_to=None if complete or self._oldest is None or not inside else at(self._oldest),
                 complete=complete,
@@ -283,9 +275,8 @@ class _Walk:
             return []
         if self.full:
             return [NOTHING_YET]
-        if not (self._looked or wanted.looks_inside or wanted.narrows or self._pager.gaps):
-            whose = f" for user {label(wanted.user_id)}. {CASE}" if wanted.user_id else "."
-            return [f"Nothing is stored{whose}"]
+        if wanted == TrafficFilter() and not self._pager.gaps:
+            return ["Nothing is stored."]
         hints = {
             WORDS: wanted.contains,
             NAMES: wanted.source or wanted.agent_version,
@@ -300,8 +291,3 @@ class _Walk:
         from reflexio_mcp.traffic.audit.rules.redaction import missing
 
         return [*missing(), *([REDACTED] if any(row.redacted for row in rows) else [])]
-
-
-def _in_words(wanted: TrafficFilter) -> str:
-    described = wanted.describe(most=ALTERNATIVES, plain=True)
-    return "" if described == NO_FILTER else shown_name(described, FILTER_CHARS)
