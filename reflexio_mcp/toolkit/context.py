@@ -54,6 +54,9 @@ DOWNLOADS_PATH: Final = "/downloads/"
 
 DOWNLOAD_SECONDS: Final = 300.0
 
+MOST_DOWNLOADS: Final = 5
+"""Maximum number of files that one owner can fetch; each of them is open."""
+
 EVERY_SECONDS: Final = 5.0
 
 SILENCE_SECONDS: Final = 10.0
@@ -68,6 +71,9 @@ class Downloads(dict[tuple[str, str], BinaryIO]):
     """Files that their owners can fetch for a while, by owner and token. A fetched file is removed and closed."""
 
     def offer(self, owner: str, file: BinaryIO, tasks: TaskGroup) -> str:
+        kept = [key for key in self if key[0] == owner]
+        for oldest in kept[: 1 - MOST_DOWNLOADS]:
+            self.pop(oldest).close()
         key = owner, secrets.token_urlsafe(32)
         self[key] = file
         tasks.start_soon(self._expire, key)

@@ -49,3 +49,16 @@ async def test_a_link_expires(monkeypatch: pytest.MonkeyPatch) -> None:
         assert app
         await until(lambda: not app.server.runtime.downloads)
         assert (await web.get(link, headers=bearer("token-of-ann"))).status_code == 404
+
+
+async def test_a_caller_who_fetches_nothing_keeps_few_files_open() -> None:
+    async with serving(Settings(auth_token=ACCEPTED), tokens=ACCEPTED) as served, httpx.AsyncClient() as web:
+        async with connected(served.url, bearer("token-of-bob")) as bob:
+            theirs = (await bob.call_tool("export_data", {"redact": False})).structured_content
+        first = await link_of_ann(served.url)
+        links = [await link_of_ann(served.url) for _ in range(context.MOST_DOWNLOADS)]
+        assert theirs
+        assert (await web.get(first, headers=bearer("token-of-ann"))).status_code == 404
+        for link in links:
+            assert (await web.get(link, headers=bearer("token-of-ann"))).status_code == 200
+        assert (await web.get(theirs["link"], headers=bearer("token-of-bob"))).status_code == 200
