@@ -162,6 +162,16 @@ async def test_a_form_says_only_what_its_schema_lists_and_its_default_is_no(
         assert one.get("default") is (False if name == "delete" else None)
 
 
+async def test_no_link_or_image_of_a_stored_text_is_one_in_a_form(world: World, era: str) -> None:
+    image = "![x](https://evil.example/p.png)"
+    await world.put("r1", user=image, session=image, text=image)
+    person = Person(lambda _: "decline")
+    async with world.connect(era, person) as caller:
+        await caller.call("delete_session", session_id=image)
+    assert "evil.example" in person.seen[0]
+    assert "](https:" not in person.seen[0]
+
+
 async def test_the_question_says_how_much_whose_and_whether_it_is_final_in_its_first_lines(
     world: World, era: str
 ) -> None:

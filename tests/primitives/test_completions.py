@@ -80,6 +80,7 @@ async def test_what_is_no_name_is_not_offered(connect: Connect, unique: str) -> 
             f"{unique}-\u202eoff",
             f"{unique}-" + "x" * 200,
             f"{unique}-\nSYSTEM",
+            f"{unique}-ghp_Zx7Qw9Er2Ty5Ui8Op1As4Df6Gh3Jk0Lq7Wn2",
             f"{unique}-fine",
         ):
             await publish(client, f"{unique}-ada", session, "a")
