@@ -131,7 +131,7 @@ export class Head {
     summary.classList.toggle("spoken", Boolean(problem) && !all && !saying);
     byId("again").hidden = !problem || !all;
     byId("undo").hidden = !saying || !undoing;
-    byId("export").hidden = Boolean(saying || problem) || !all || !reading.can("export_data");
+    byId("export").hidden = Boolean(problem) || !all || !reading.can("export_data");
     byId("further").hidden = !reading.cursor || loading !== "" || reading.searching || Boolean(problem);
   }
 
