@@ -30,7 +30,7 @@ from reflexio_mcp.traffic.audit.rules import (
 from reflexio_mcp.traffic.deletion.plan import Options
 from reflexio_mcp.traffic.deletion.targets import Requests
 from reflexio_mcp.traffic.errors import InvalidInput, require_id
-from reflexio_mcp.traffic.learnings.find import FedLearning, Learned, find_interactions
+from reflexio_mcp.traffic.learnings.find import Learned, LinkedLearning, find_interactions
 from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_requests
@@ -231,21 +231,21 @@ async def plan(call: Call, request_ids: Sequence[str], *, erase: bool) -> Explor
     facts = {
         "plan": structured(shown.model_copy(update={"examples": []})),  # the page has the words
         "learnings": learned.count,
-        "learned": await _named(scope, list(learned.fed.values())[:LEARNINGS_NAMED]),
+        "learned": await _named(scope, list(learned.linked.values())[:LEARNINGS_NAMED]),
         "type": number_to_type(app.settings, planned),
         "refused": first.status == "cannot_ask" if isinstance(first, Verdict) else False,
     }
     return ExplorerData(notice=NOTICE, view="plan", plan=facts)
 
 
-async def _named(scope: Scope, learnings: Sequence[FedLearning]) -> list[dict[str, Any]]:
+async def _named(scope: Scope, learnings: Sequence[LinkedLearning]) -> list[dict[str, Any]]:
     """Return learnings, each with the requests outside the set that it also came from."""
     others = defaultdict[str, set[int]](set)
     for one in learnings:
         others[one.learning.user_id] |= one.others
     found = {user: await find_interactions(scope, user, ids) for user, ids in others.items() if ids}
 
-    def row(one: FedLearning) -> dict[str, Any]:
+    def row(one: LinkedLearning) -> dict[str, Any]:
         from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
 
         learning = one.learning

@@ -24,7 +24,7 @@ from reflexio_mcp.traffic.learnings import listing
 from reflexio_mcp.traffic.learnings.select import Selection
 
 Words = Annotated[str, Field(description="words of the learning")]
-FedBy = Annotated[str, Field(description="learned from this request")]
+LearnedFrom = Annotated[str, Field(description="learned from this request")]
 
 
 async def asked_selection(
@@ -51,7 +51,7 @@ AskedSelection = Annotated[Selection, Resolve(asked_selection)]
 async def list_learnings(
     call: Call,
     selection: AskedSelection,
-    request_id: FedBy = "",
+    request_id: LearnedFrom = "",
     contains: Words = "",
     limit: parameters.Limit = 20,
     cursor: parameters.Cursor = "",
@@ -100,7 +100,7 @@ async def delete_learnings(
     prepared: Annotated[Prepared, Resolve(prepare_learnings)],
     consent: Annotated[ElicitationResult[Reply], Resolve(asking(prepare_learnings))],
     learning_ids: LearningIds = NOT_GIVEN,
-    request_id: FedBy = "",
+    request_id: LearnedFrom = "",
     contains: Words = "",
     everything: AllOfThem = False,
     confirm: parameters.Confirm = "",

@@ -203,7 +203,7 @@ class Export:
         sources = Sources(frozenset(self._requests), frozenset(self._turns))
         for user_id in self._users:
             found = await learnings_of_user(self._scope, user_id)
-            chosen = [one for one in found if not self._wanted.narrows or sources.fed(one)]
+            chosen = [one for one in found if not self._wanted.narrows or sources.link_of(one)]
             await write([one.row for one in chosen if one.row])
 
     async def _read_outcomes(self, write: Write) -> None:

@@ -210,7 +210,7 @@ async def test_the_same_call_takes_the_learnings_that_an_interrupted_deletion_ha
     arguments: dict[str, Any] = {name: value, "include_learnings": True}
     async with world.connect(CONFIRM="off") as caller:
         with monkeypatch.context() as patch:
-            patch.setattr(execute._Act, "take_back", killed)
+            patch.setattr(execute._Act, "delete_learnings", killed)
             await caller.refused(tool, **arguments)
         assert await world.ids() == set()
         assert world.backend.profiles

@@ -27,7 +27,13 @@ from reflexio_mcp.traffic.deletion.targets import Correction, User
 from reflexio_mcp.traffic.errors import CodeSpent, NotRecorded, TrafficError, refusing
 from reflexio_mcp.traffic.learnings.find import Learned
 from reflexio_mcp.traffic.learnings.records import Learning
-from reflexio_mcp.traffic.learnings.remove import TakenBack, send, take_back, update_text, wait_for_learning
+from reflexio_mcp.traffic.learnings.remove import (
+    DeletedLearnings,
+    delete_learnings,
+    send,
+    update_text,
+    wait_for_learning,
+)
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress, read_set
 from reflexio_mcp.traffic.scope import Scope
@@ -122,7 +128,7 @@ async def carry_out(scope: Scope, planned: Planned, state: State, number: int, p
         await act.correct(planned.target)
     else:
         await act.delete()
-        await act.take_back()
+        await act.delete_learnings()
         await act.read_again()
     return await act.close()
 
@@ -146,7 +152,7 @@ class _Act:
     copied: bool = False
     sent: set[str] = field(default_factory=set[str])
     noted: defaultdict[Outcome, set[str]] = field(default_factory=lambda: defaultdict(set))
-    taken: TakenBack = field(default_factory=TakenBack)
+    deleted: DeletedLearnings = field(default_factory=DeletedLearnings)
     failure: ReflexioError | TrafficError | None = None
     arrived: int = 0
 
@@ -195,7 +201,7 @@ class _Act:
         with self._noting_failure():
             # Learning that runs now can still replace the learning.
             busy = await wait_for_learning(self.scope, [item.user_id], self.progress)
-            self.taken = TakenBack(still_learning=busy)
+            self.deleted = DeletedLearnings(still_learning=busy)
             before = await target.read(self.scope)
             if before and before.digest == item.digest and not self._hold([item]):
                 after = replace(before, content=target.text)
@@ -252,7 +258,7 @@ class _Act:
         await read_set(self.scope, ids, take, places=places, whole=whole, progress=self.progress)
         return found
 
-    async def take_back(self) -> None:
+    async def delete_learnings(self) -> None:
         planned = self.planned
         if not planned.takes_learnings or (isinstance(planned.target, User) and self.noted["held"]):
             return
@@ -261,20 +267,22 @@ class _Act:
             await self._keep([copy_of_learning(one) for one in learnings])
 
         users = sorted({one.user_id for one in planned.items})
-        taken = self.taken = await take_back(self.scope, users, self._look, keep, progress=self.progress)
-        self.failure = self.failure or taken.failure
-        self.sent |= taken.sent
-        if taken.left is None:
+        deleted = self.deleted = await delete_learnings(
+            self.scope, users, self._look, keep, progress=self.progress
+        )
+        self.failure = self.failure or deleted.failure
+        self.sent |= deleted.sent
+        if deleted.left is None:
             self.noted["unknown"].update(planned.learnings)
 
     async def _look(self) -> Learned:
         """Read the learnings that may be deleted."""
         found = await self.planned.target.learned(self.scope, self.planned.selected)
         held = self._hold(map(learning_item, found.learnings))
-        fed = {key: one for key, one in found.fed.items() if key not in held}
+        linked = {key: one for key, one in found.linked.items() if key not in held}
         self.noted["changed"] |= found.changed
-        self.noted["still_present"] = set(fed)
-        return replace(found, fed=fed)
+        self.noted["still_present"] = set(linked)
+        return replace(found, linked=linked)
 
     async def read_again(self) -> None:
         """Read what is stored of the planned items, even after an early end."""
@@ -307,8 +315,8 @@ class _Act:
         if not erases:
             became |= {one.id: "still_present" for one in planned.copied}
         left = any(why != "gone_before" for why in became.values())
-        complete = not (left or self.failure or self.taken.still_learning or self.arrived)
-        lost = self.taken.still_learning or not became.keys().isdisjoint(planned.learnings)
+        complete = not (left or self.failure or self.deleted.still_learning or self.arrived)
+        lost = self.deleted.still_learning or not became.keys().isdisjoint(planned.learnings)
         missing: dict[str, Outcome] = dict.fromkeys(planned.selected.not_found, "not_found")
         corrects = planned.plan.change is not None
         receipt = Receipt(
@@ -362,8 +370,8 @@ class _Act:
         said = {
             MAY_STILL_GO: uncertain if self.failure else 0,
             ARRIVED: self.arrived,
-            STILL_LEARNING: len(self.taken.still_learning),
-            CAME_UP: len(self.taken.gone.difference(self.planned.learnings)),
+            STILL_LEARNING: len(self.deleted.still_learning),
+            CAME_UP: len(self.deleted.gone.difference(self.planned.learnings)),
         }
         sentences = [sentence.format(number=number) for sentence, number in said.items() if number]
         if self.failure is None:

@@ -267,7 +267,7 @@ def _about_learnings(learned: Learned | None, target: Target, *, goes: bool, fou
     return {
         NOTHING_KNOWN if learned.learns else NOTHING_LEARNED: requests and found and not learned.count,
         LEARNINGS_STAY: 0 if goes else learned.count,
-        SHARED: sum(bool(one.others) for one in learned.fed.values()) if goes and requests else 0,
+        SHARED: sum(bool(one.others) for one in learned.linked.values()) if goes and requests else 0,
         UNLINKED: learned.unlinked,
         USERS_LEFT: learned.users_left_out,
         SESSIONS_KEPT: learned.learns and requests,

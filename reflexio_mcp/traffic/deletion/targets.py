@@ -134,7 +134,7 @@ class Target(ABC):
     async def learned(self, scope: Scope, selected: Selected) -> Learned:
         """Read the learnings to delete again. Those of the plan stay included."""
         before = selected.learned
-        return await find_learned(scope, selected.sources, before=before.fed if before else None)
+        return await find_learned(scope, selected.sources, before=before.linked if before else None)
 
 
 @dataclass(frozen=True)

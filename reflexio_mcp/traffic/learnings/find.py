@@ -17,9 +17,9 @@ from reflexio_mcp.traffic.tasks import for_each
 
 __all__ = [
     "USERS_AT_ONCE",
-    "FedLearning",
     "FoundInteractions",
     "Learned",
+    "LinkedLearning",
     "find_interactions",
     "find_learned",
     "learnings_of_user",
@@ -32,7 +32,7 @@ MOST_REQUESTS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class FedLearning:
+class LinkedLearning:
     """A learning from a set of requests. `others` are its sources outside the set, stored or not."""
 
     learning: Learning
@@ -45,13 +45,13 @@ class Learned:
     """The learnings from a set of requests.
 
     Args:
-        fed: the learnings, by their `learning_id`.
+        linked: the learnings, by their `learning_id`.
         unlinked: how many learnings of these users do not name their sources.
         users_left_out: how many users were not read.
-        changed: learnings that an earlier reading found and whose text has changed. They are not in `fed`.
+        changed: learnings that an earlier reading found and whose text has changed. They are not in `linked`.
     """
 
-    fed: Mapping[str, FedLearning] = field(default_factory=dict[str, FedLearning])
+    linked: Mapping[str, LinkedLearning] = field(default_factory=dict[str, LinkedLearning])
     unlinked: int = 0
     users_left_out: int = 0
     learns: bool = True
@@ -59,11 +59,11 @@ class Learned:
 
     @property
     def count(self) -> int:
-        return len(self.fed)
+        return len(self.linked)
 
     @property
     def learnings(self) -> list[Learning]:
-        return [one.learning for one in self.fed.values()]
+        return [one.learning for one in self.linked.values()]
 
 
 async def learnings_of_user(scope: Scope, user_id: str) -> list[Learning]:
@@ -78,7 +78,7 @@ async def find_learned(
     scope: Scope,
     sources_by_user: Mapping[str, Sources],
     *,
-    before: Mapping[str, FedLearning] | None = None,
+    before: Mapping[str, LinkedLearning] | None = None,
     most_users: int | None = None,
 ) -> Learned:
     """Find all learnings from a set of requests.
@@ -92,7 +92,7 @@ async def find_learned(
     users = sorted(sources_by_user, key=lambda user: -len(sources_by_user[user].request_ids))
     chosen = users if most_users is None else users[:most_users]
     known = before or {}
-    fed: dict[str, FedLearning] = {}
+    linked: dict[str, LinkedLearning] = {}
     unlinked = 0
     changed: set[str] = set()
 
@@ -102,16 +102,18 @@ async def find_learned(
         for one in await learnings_of_user(scope, user_id):
             found = known.get(one.learning_id)
             if found and found.learning.digest == one.digest:
-                fed[one.learning_id] = replace(found, learning=one)
-            elif how := sources.fed(one):
-                fed[one.learning_id] = FedLearning(one, how, one.interaction_ids - sources.interaction_ids)
+                linked[one.learning_id] = replace(found, learning=one)
+            elif how := sources.link_of(one):
+                linked[one.learning_id] = LinkedLearning(
+                    one, how, one.interaction_ids - sources.interaction_ids
+                )
             elif found:
                 changed.add(one.learning_id)
             elif not one.interaction_ids:
                 unlinked += 1
 
     await for_each(chosen, read, at_once=USERS_AT_ONCE)
-    return Learned(fed, unlinked, len(users) - len(chosen), changed=frozenset(changed))
+    return Learned(linked, unlinked, len(users) - len(chosen), changed=frozenset(changed))
 
 
 Places = dict[int, tuple[str, int, StoredInteraction]]

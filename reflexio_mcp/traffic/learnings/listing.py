@@ -11,7 +11,7 @@ from reflexio_mcp.rest.models import StoredInteraction
 from reflexio_mcp.results.base import NOTICE, Room, at, clip, shown_name
 from reflexio_mcp.results.reading import GAPS_SHOWN, FromRequest, LearningPage, LearningRow, learning_row
 from reflexio_mcp.traffic.content import texts_of
-from reflexio_mcp.traffic.learnings.find import FedLearning, FoundInteractions, find_interactions
+from reflexio_mcp.traffic.learnings.find import FoundInteractions, LinkedLearning, find_interactions
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings
 from reflexio_mcp.traffic.reading.cursors import question_of, read_place, write_place
 from reflexio_mcp.traffic.scope import Scope
@@ -44,7 +44,7 @@ async def list_learnings(scope: Scope, selection: Selection, *, limit: int, curs
     after = str(read_place(cursor, "learnings", scope, question)) if cursor else ""
     selected = await select_learnings(scope, selection)
     learned, status = selected.learned, selected.status
-    left = sorted((one for one in learned.fed.values() if _place(one) > after), key=_place)
+    left = sorted((one for one in learned.linked.values() if _place(one) > after), key=_place)
     page = left[:limit]
     wanted = defaultdict[str, set[int]](set)
     for one in page:
@@ -76,14 +76,14 @@ async def list_learnings(scope: Scope, selection: Selection, *, limit: int, curs
     )
 
 
-def _place(item: FedLearning) -> str:
+def _place(item: LinkedLearning) -> str:
     """The sort key of a learning."""
     one = item.learning
     return f"{one.state != 'current':d} {10**12 - one.changed_at:013} {one.learning_id}"
 
 
 def _rows(
-    scope: Scope, selection: Selection, page: Sequence[FedLearning], found: Mapping[str, FoundInteractions]
+    scope: Scope, selection: Selection, page: Sequence[LinkedLearning], found: Mapping[str, FoundInteractions]
 ) -> list[LearningRow]:
     room = Room()
     rows: list[LearningRow] = []
@@ -95,7 +95,7 @@ def _rows(
     return rows
 
 
-def _row(item: FedLearning, found: FoundInteractions, scope: Scope, *, names_user: bool) -> LearningRow:
+def _row(item: LinkedLearning, found: FoundInteractions, scope: Scope, *, names_user: bool) -> LearningRow:
     from reflexio_mcp.traffic.audit.rules.redaction import redact
 
     learning = item.learning

@@ -58,7 +58,7 @@ class Sources:
     request_ids: frozenset[str]
     interaction_ids: frozenset[int]
 
-    def fed(self, learning: Learning) -> HowKnown | None:
+    def link_of(self, learning: Learning) -> HowKnown | None:
         """How a learning is linked to these requests; `None` if it is not."""
         if learning.interaction_ids:
             return None if self.interaction_ids.isdisjoint(learning.interaction_ids) else "recorded"

@@ -23,7 +23,7 @@ from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
 
-__all__ = ["TakenBack", "delete_by_id", "send", "take_back", "update_text", "wait_for_learning"]
+__all__ = ["DeletedLearnings", "delete_by_id", "delete_learnings", "send", "update_text", "wait_for_learning"]
 
 ROUNDS: Final = 4
 """Number of attempts: a merge can restore a learning."""
@@ -38,7 +38,7 @@ SESSIONS_AT_ONCE: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class TakenBack:
+class DeletedLearnings:
     """What became of learnings.
 
     Args:
@@ -54,7 +54,7 @@ class TakenBack:
     sent: frozenset[str] = frozenset()
 
 
-async def take_back(
+async def delete_learnings(
     scope: Scope,
     users: Sequence[str],
     look: Callable[[], Awaitable[Learned]],
@@ -62,7 +62,7 @@ async def take_back(
     *,
     progress: Progress,
     seconds: float = WAIT_SECONDS,
-) -> TakenBack:
+) -> DeletedLearnings:
     """Delete learnings and check that they are gone. Failures of the service are returned, not raised.
 
     Args:
@@ -82,9 +82,9 @@ async def take_back(
             if not found.count:
                 left = found
                 break
-            seen |= found.fed.keys()
+            seen |= found.linked.keys()
             await keep(found.learnings)
-            await delete_by_id(scope, list(found.fed), sent)
+            await delete_by_id(scope, list(found.linked), sent)
             if busy:
                 break
     except (ReflexioError, TrafficError) as error:
@@ -92,8 +92,8 @@ async def take_back(
     try:
         left = left or await look()
     except ReflexioError as error:
-        return TakenBack(frozenset(), None, busy, failure or error, frozenset(sent))
-    return TakenBack(frozenset(seen - left.fed.keys()), left, busy, failure, frozenset(sent))
+        return DeletedLearnings(frozenset(), None, busy, failure or error, frozenset(sent))
+    return DeletedLearnings(frozenset(seen - left.linked.keys()), left, busy, failure, frozenset(sent))
 
 
 async def delete_by_id(scope: Scope, learning_ids: Sequence[str], sent: set[str]) -> None:

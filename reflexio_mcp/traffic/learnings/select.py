@@ -8,7 +8,7 @@ from typing import Final
 from reflexio_mcp.rest.models import LearningStatus
 from reflexio_mcp.results.reading import Gap
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, quoted, require_id
-from reflexio_mcp.traffic.learnings.find import FedLearning, Learned, find_learned, learnings_of_user
+from reflexio_mcp.traffic.learnings.find import Learned, LinkedLearning, find_learned, learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.reading.filters import WORDS_NOT_KEPT, TrafficFilter, words_of
 from reflexio_mcp.traffic.reading.lookup import get_stored, learning_status
@@ -48,7 +48,7 @@ class Selection:
         """Whether a learning in a recovery copy is selected. `sources` are the selected requests, by user."""
         if self.by_requests:
             of_user = sources.get(learning.user_id)
-            meant = of_user is not None and of_user.fed(learning) is not None
+            meant = of_user is not None and of_user.link_of(learning) is not None
         else:
             meant = learning.user_id == self.user_id
         return (
@@ -114,8 +114,8 @@ async def select_learnings(scope: Scope, selection: Selection) -> Selected:
     else:
         raise InvalidInput("The call", NAMES_NOTHING)
     learned = selected.learned
-    fed = {name: one for name, one in learned.fed.items() if selection.says(one.learning)}
-    return replace(selected, learned=replace(learned, fed=fed))
+    linked = {name: one for name, one in learned.linked.items() if selection.says(one.learning)}
+    return replace(selected, learned=replace(learned, linked=linked))
 
 
 async def _by_ids(scope: Scope, user_id: str, selection: Selection) -> Selected:
@@ -126,7 +126,7 @@ async def _by_ids(scope: Scope, user_id: str, selection: Selection) -> Selected:
     wanted = dict.fromkeys(require_id("learning_ids", one) for one in selection.learning_ids)
     # The API deletes any id, so only this user's learnings are selected.
     found = unselected([one for one in await learnings_of_user(scope, user_id) if one.learning_id in wanted])
-    return Selected(found, not_found=tuple(one for one in wanted if one not in found.fed))
+    return Selected(found, not_found=tuple(one for one in wanted if one not in found.linked))
 
 
 async def _by_request(scope: Scope, user_id: str, request_id: str) -> Selected:
@@ -162,7 +162,7 @@ def unselected(learnings: Sequence[Learning]) -> Learned:
     """Return learnings that were not selected by their sources."""
     return Learned(
         {
-            one.learning_id: FedLearning(
+            one.learning_id: LinkedLearning(
                 one, "recorded" if one.interaction_ids else "not_known", one.interaction_ids
             )
             for one in learnings

@@ -15,8 +15,8 @@ def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(remove, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(remove, "LONGEST_PAUSE", 0.01)
-    assert remove.take_back.__kwdefaults__
-    monkeypatch.setitem(remove.take_back.__kwdefaults__, "seconds", 0.3)
+    assert remove.delete_learnings.__kwdefaults__
+    monkeypatch.setitem(remove.delete_learnings.__kwdefaults__, "seconds", 0.3)
 
 
 async def two(world: World) -> None:
