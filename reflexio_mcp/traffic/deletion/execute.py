@@ -167,19 +167,15 @@ class _Act:
         target, items = self.planned.target, self.planned.stored
         with self._noting_failure():
             if isinstance(target, User):
-                await self._clear(target)
+                ids = [one.id for one in self.planned.items]
+                if self._hold((await target.select(self.scope, self.progress)).items):
+                    self.noted["held"].update(ids)  # one call would delete the held items too
+                else:
+                    await send(self.scope.client.clear_user_data(target.wanted.user_id), ids, self.sent)
                 return
             for start in range(0, len(items), BATCH):
                 await self._delete(items[start : start + BATCH])
                 await self.progress(f"{target.noun}s deleted", start + BATCH, len(items))
-
-    async def _clear(self, target: User) -> None:
-        everything = (await target.select(self.scope, self.progress)).items
-        ids = [one.id for one in self.planned.items]
-        if self._hold(everything):
-            self.noted["held"].update(ids)  # one call would delete the held items too
-        else:
-            await send(self.scope.client.clear_user_data(target.wanted.user_id), ids, self.sent)
 
     async def _delete(self, batch: Sequence[Item]) -> None:
         """Read items again, copy the unchanged ones, and delete them."""

@@ -287,10 +287,14 @@ def _free(items: Sequence[Item], policy: Policy, held: Counter[str], *, whole: b
 
 def _only_in_copies(selected: Selected, state: State, owner: Owner) -> list[Item]:
     """Return the items of a target that only recovery copies contain."""
-    copies = state.copies.read(owner, names=selected.copy_names)
-    held = {one.id: one for one in (item_for(opened(copied)) for copied in copies if selected.means(copied))}
     stored = {one.id for one in selected.items}
-    return [one for one in held.values() if one.id not in stored]
+    found: dict[str, Item] = {}
+    for copied in state.copies.read(owner, names=selected.copy_names):
+        content = opened(copied)
+        item = item_for(content)
+        if item.id not in stored and selected.means(copied, content):
+            found[item.id] = item
+    return list(found.values())
 
 
 def named(target: Target, *, words: bool = True) -> str:

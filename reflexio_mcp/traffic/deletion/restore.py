@@ -152,7 +152,6 @@ class Restoring:
         copies: the copies so far, without content.
         became: what became of each id that is not back.
         back: what is back, as it is stored now, by the id in the copy.
-        met: the ids of interactions that were found stored.
         turns: the ids that restored interactions have now, by the ids that they had.
     """
 
@@ -163,7 +162,6 @@ class Restoring:
     back: dict[str, Item] = field(default_factory=dict[str, Item])
     copies: dict[str, Copied] = field(default_factory=dict[str, Copied])
     turns: dict[int, int] = field(default_factory=dict[int, int])
-    met: set[int] = field(default_factory=set[int])
     turns_lost: int = 0
     remains: list[str] = field(default_factory=list[str])
     stopped: bool = False
@@ -197,13 +195,11 @@ class Restoring:
     async def requests(self, requests: Mapping[str, RequestWithInteractions]) -> None:
         """Store the missing requests, and read them again."""
         self.became |= dict.fromkeys(requests, "left")
+        # An interaction whose deletion failed is still in its request.
         single = {key: one for key in requests if (one := self.copies.get(key)) and one.kind == "interaction"}
-        # The first name of a copy names the request, which still has an interaction whose deletion failed.
-        whole = [one.names[0][2:] for one in single.values()]
         with self._stopping():
-            for key, item in (await self._stored(requests, whole)).items():
+            for key, item in (await self._stored(requests, single)).items():
                 self.became[key] = "already_there" if item else "id_taken"
-            self.became |= {key: "already_there" for key, one in single.items() if int(one.id) in self.met}
             for key, one in requests.items():
                 if self.became[key] == "left":
                     self.became[key] = await self._store(one)
@@ -219,14 +215,16 @@ class Restoring:
             del self.became[key]
 
     async def _stored(
-        self, requests: Mapping[str, RequestWithInteractions], others: Iterable[str] = ()
+        self, requests: Mapping[str, RequestWithInteractions], single: Mapping[str, Copied] | None = None
     ) -> dict[str, Item | None]:
-        """Return what is stored under these ids; `None` for another request. Note the interactions of `others` too."""
+        """Return which of these requests and `single` interactions are stored; `None` for another request."""
+        single = single or {}
         found: dict[str, Item | None] = {}
 
         async def take(items: list[RequestWithInteractions]) -> None:
             for stored in items:
-                self.met |= {turn.interaction_id for turn in stored.interactions}
+                there = {str(turn.interaction_id) for turn in stored.interactions}
+                found.update((key, item_of(stored)) for key, one in single.items() if one.id in there)
                 if restored := requests.get(key := stored.request.request_id):
                     before, now = _said(restored), _said(stored)
                     same = list(before.values()) == list(now.values())
@@ -234,7 +232,9 @@ class Restoring:
                     # Restored interactions have new ids.
                     self.turns |= dict(zip(before, now, strict=True)) if same else {}
 
-        await read_set(self.scope, [*{**dict.fromkeys(requests), **dict.fromkeys(others)}], take, whole=True)
+        # The first name of a copy names the request.
+        ids = dict.fromkeys([*requests, *(one.names[0][2:] for one in single.values())])
+        await read_set(self.scope, list(ids), take, whole=True)
         return found
 
     async def _store(self, item: RequestWithInteractions) -> Outcome:
@@ -279,7 +279,7 @@ class Restoring:
     async def _of_user(self, user_id: str, learnings: Mapping[str, Learning]) -> None:
         before = await learnings_of_user(self.scope, user_id)
         ids, texts = {one.learning_id: one for one in before}, {one.digest for one in before}
-        missing: list[Any] = []
+        missing: defaultdict[str, list[Any]] = defaultdict(list)
         for key, one in learnings.items():
             there, row = ids.get(key), one.row
             if one.digest in texts:  # a restored playbook has another id
@@ -288,7 +288,7 @@ class Restoring:
                 self.became[key] = "not_restorable"
             elif there is None and row:
                 turns = [self.turns.get(turn, turn) for turn in row.source_interaction_ids]
-                missing.append(row.model_copy(update={"source_interaction_ids": turns}))
+                missing[one.kind].append(row.model_copy(update={"source_interaction_ids": turns}))
             elif there is None or f"t:{there.digest}" not in self.copies[key].names:
                 self.became[key] = "id_taken"
             elif learning_item(one).held_by(self.scope.policy.now()):
@@ -296,9 +296,9 @@ class Restoring:
             else:  # the corrected text gives way
                 await update_text(self.scope, one, one.content)
         with self._stopping():  # what fails may have taken effect
-            if profiles := [row for row in missing if isinstance(row, UserProfile)]:
+            if profiles := missing["profile"]:
                 await self.scope.client.add_profiles(profiles)
-            if playbooks := [row for row in missing if not isinstance(row, UserProfile)]:
+            if playbooks := missing["user_playbook"]:
                 await self.scope.client.add_user_playbooks(playbooks)
         after = {one.digest: learning_item(one) for one in await learnings_of_user(self.scope, user_id)}
         left = {key: one.digest for key, one in learnings.items() if self.became[key] == "left"}
@@ -309,10 +309,10 @@ class Restoring:
         gone = [key for key in keys if key in self.back or self.became[key] == "unknown"]
         if not gone:
             return
-        learned = [one.id for key in gone if (one := self.back.get(key)) and one.is_learning]
+        out = [self.back.pop(key, None) for key in gone]
+        learned = [one.id for one in out if one and one.is_learning]
         requests = [key for key in gone if self.copies[key].kind not in LEARNINGS]
         self.became |= dict.fromkeys(gone, "not_restorable")
-        self.back = {key: one for key, one in self.back.items() if key not in gone}
         with self._stopping():
             if requests:
                 await self.scope.client.delete_requests_by_ids(requests)

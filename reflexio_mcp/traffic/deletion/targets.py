@@ -17,7 +17,7 @@ from reflexio_mcp.state.records import Copied
 from reflexio_mcp.traffic.audit.rules import findings_in
 from reflexio_mcp.traffic.audit.rules.duplicates import Duplicate
 from reflexio_mcp.traffic.content import opening, place_of, texts_of
-from reflexio_mcp.traffic.deletion.items import LEARNINGS, Item, item_of, learning_item, opened, outcome_item
+from reflexio_mcp.traffic.deletion.items import Content, Item, item_of, learning_item, outcome_item
 from reflexio_mcp.traffic.errors import InvalidInput, require_id
 from reflexio_mcp.traffic.learnings.find import Learned, find_interactions, find_learned, learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
@@ -101,7 +101,7 @@ class Selected:
     remains: list[str] = field(default_factory=list[str])
     change: Change | None = None
     copy_names: list[str] | None = None
-    means: Callable[[Copied], bool] = lambda copied: True
+    means: Callable[[Copied, Content], bool] = lambda copied, content: True
     _newest: list[RequestWithInteractions] = field(default_factory=list[RequestWithInteractions])
 
     def add(self, requests: Sequence[RequestWithInteractions]) -> None:
@@ -167,7 +167,9 @@ class Requests(Target):
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         selected = Selected(
             copy_names=[f"r:{one}" for one in self.ids],
-            means=lambda copied: copied.kind not in LEARNINGS and self.user_id in ("", copied.user),
+            means=lambda copied, content: (
+                isinstance(content, RequestWithInteractions) and self.user_id in ("", copied.user)
+            ),
         )
 
         async def take(found: list[RequestWithInteractions]) -> None:
@@ -202,7 +204,9 @@ class Interactions(Target):
             missing,
             remains=[OTHERS_STAY.format(number=len(turns) - len(chosen))] if chosen else [],
             copy_names=[f"i:{one}" for one in missing],
-            means=lambda copied: copied.kind not in LEARNINGS and f"r:{self.request_id}" in copied.names,
+            means=lambda copied, content: (
+                isinstance(content, RequestWithInteractions) and f"r:{self.request_id}" in copied.names
+            ),
         )
 
 
@@ -217,31 +221,26 @@ class Filtered(Target):
         return self.wanted.describe(words=words) if self.wanted != TrafficFilter() else "every request"
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
-        selected, pager = Selected(means=self._means), SessionPager(scope, self.wanted)
+        pager = SessionPager(scope, self.wanted)
+        selected = Selected(
+            means=lambda copied, content: (
+                isinstance(content, RequestWithInteractions) and bool(self.wanted.pick([content]))
+            )
+        )
         repeated: dict[str, None] = {}
         async for part in pager.slices():
             picked = await self.wanted.pick_in_thread(scope.owner, part.requests)
             selected.add(picked)
             if picked and self.wanted.finding == Duplicate.name:
-                repeats = partial(self._repeated, part.requests, picked)
-                repeated |= dict.fromkeys(await in_heavy_thread(scope.owner, repeats))
+                going = {one.request.request_id for one in picked}
+                look = partial(findings_in, part.requests, [Duplicate])
+                found = await in_heavy_thread(scope.owner, look)
+                repeated |= {one.repeats: None for one in found if one.request.request_id in going}
             await progress("requests looked up", pager.requests_seen, None)
         if repeated:
             selected.remains.append(REPEATED.format(ids=_few(scope, repeated)))
         selected.remains += [UNREADABLE_SESSIONS] * bool(pager.gaps)
         return selected
-
-    def _repeated(
-        self, requests: Sequence[RequestWithInteractions], picked: Sequence[RequestWithInteractions]
-    ) -> list[str]:
-        """Return the requests that stay, which the picked ones repeat."""
-        matching = [one for one in requests if self.wanted.matches_request(one.request)]
-        going = {one.request.request_id for one in picked}
-        return [one.repeats for one in findings_in(matching, [Duplicate]) if one.request.request_id in going]
-
-    def _means(self, copied: Copied) -> bool:
-        content = opened(copied)
-        return isinstance(content, RequestWithInteractions) and bool(self.wanted.pick([content]))
 
 
 @dataclass(frozen=True)
@@ -266,7 +265,7 @@ class User(Filtered):
         outcomes = await scope.client.get_session_outcomes(user_id)
         selected.items += [outcome_item(one) for one in outcomes if one.user_id == user_id]
         selected.remains = [*OF_USER]
-        selected.copy_names, selected.means = [f"u:{user_id}"], lambda copied: copied.user == user_id
+        selected.copy_names, selected.means = [f"u:{user_id}"], lambda copied, content: True
         return selected
 
     async def learned(self, scope: Scope, selected: Selected) -> Learned:
@@ -290,10 +289,6 @@ class Learnings(Target):
         learnings = found.learned.learnings
         sources = {one.user_id: _NO_SOURCES for one in learnings} | dict(found.sources)
 
-        def means(copied: Copied) -> bool:
-            content = opened(copied)
-            return isinstance(content, Learning) and self.selection.chooses(content, sources)
-
         return Selected(
             [learning_item(one) for one in learnings],
             {one.learning_id: one.content[:OPENING_CHARS] for one in learnings[:EXAMPLES]},
@@ -305,7 +300,9 @@ class Learnings(Target):
                 *([UNREADABLE_SESSIONS] if found.gaps else []),
             ],
             copy_names=[f"l:{one}" for one in self.selection.learning_ids] or None,
-            means=means,
+            means=lambda copied, content: (
+                isinstance(content, Learning) and self.selection.chooses(content, sources)
+            ),
         )
 
 
