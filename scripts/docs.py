@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import plugin
 import published
 from bootstrap import ROOT
+from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 
 from benchmarks.counting import SEEN_BUDGET, per_tool
 from reflexio_mcp.cli import COMMANDS, FILTER, build_parser
@@ -29,9 +30,11 @@ from reflexio_mcp.server.prompts import PROMPTS
 from reflexio_mcp.server.resources import RESOURCES, TEMPLATES
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import GROUPS, OPTIONS, Settings
+from reflexio_mcp.tools.catalog import CATALOG
 
 DOCUMENTS = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+SCHEMAS = "reflexio_mcp/results/schemas.json"
 COMMAND = published.command(published.SOURCE)
 FOR_ONE = {"REFLEXIO_USER_ID": "your-user-id"}
 
@@ -189,6 +192,17 @@ def resources() -> str:
     return "\n".join(rows) + "\n"
 
 
+def output_schemas() -> str:
+    """The output schema of each result, as the SDK derives it from its model."""
+    models = {spec.result.__name__: spec.result for spec in CATALOG}
+    schemas = {
+        name: FuncMetadata(arg_model=ArgModelBase, output_model=model).output_schema
+        for name, model in models.items()
+    }
+    lines = (f"{json.dumps(name)}: {json.dumps(schema)}" for name, schema in schemas.items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "options": options,
     "prompts": prompts,
@@ -200,6 +214,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
 }
 
 FILES: dict[str, Callable[[], str]] = {
+    SCHEMAS: output_schemas,
     "server.json": lambda: published.as_text(published.server_json()),
     "packaging/mcpb/manifest.json": lambda: published.as_text(published.bundle_manifest()),
     **plugin.FILES,
@@ -227,6 +242,7 @@ def stale() -> dict[Path, str]:
 
 
 if __name__ == "__main__":
+    (ROOT / SCHEMAS).write_text(output_schemas(), encoding="utf-8")  # the tools, which pages list, need it
     for path, text in stale().items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -40,7 +40,7 @@ def _only_fields(schema: dict[str, Any]) -> None:
 
 
 class Reply(BaseModel):
-    model_config = ConfigDict(json_schema_extra=_only_fields)
+    model_config = ConfigDict(json_schema_extra=_only_fields, defer_build=True)
 
     @model_validator(mode="wrap")
     @classmethod

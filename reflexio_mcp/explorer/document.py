@@ -8,10 +8,12 @@ import base64
 import functools
 import hashlib
 import re
-from importlib.resources import files
+from pathlib import Path
 from typing import Final
 
 __all__ = ["URI_PREFIX", "document", "shell", "uri"]
+
+HERE: Final = Path(__file__).parent
 
 URI_PREFIX: Final = "ui://reflexio-mcp/explorer-"
 
@@ -37,7 +39,7 @@ SHELL_POLICY: Final = (
 
 
 def _read(folder: str, name: str) -> str:
-    return (files("reflexio_mcp.explorer") / folder / name).read_text(encoding="utf-8")
+    return (HERE / folder / name).read_text(encoding="utf-8")
 
 
 def _module(folder: str, name: str) -> str:
@@ -72,5 +74,8 @@ def shell() -> tuple[str, str]:
 
 @functools.cache
 def uri() -> str:
-    """The resource's address, with a hash of the page: hosts cache a page by its address."""
-    return URI_PREFIX + hashlib.sha256(document().encode()).hexdigest()[:16]
+    """The resource's address, with a hash of the page's files: hosts cache a page by its address."""
+    digest = hashlib.sha256()
+    for path in sorted((HERE / "page").iterdir()):
+        digest.update(path.read_bytes())
+    return URI_PREFIX + digest.hexdigest()[:16]

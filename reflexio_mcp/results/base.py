@@ -204,7 +204,7 @@ def at(seconds: float) -> Moment:
 class Row(BaseModel):
     """A part of a result. A field that every row needs has no default; an empty field is left out."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Result(Row):

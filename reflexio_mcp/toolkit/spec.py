@@ -1,13 +1,17 @@
 """Declares tools, and keeps their schemas small."""
 
+import functools
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, cast
+from pathlib import Path
+from typing import Any, Final, cast, get_args
 
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 
+from reflexio_mcp.results.base import Result
 from reflexio_mcp.settings import Settings
 
 __all__ = ["LEARNS", "Need", "Permission", "ToolSpec", "build"]
@@ -42,8 +46,8 @@ class ToolSpec:
     """The declaration of a tool.
 
     Args:
-        fn: the function, with the tool's name and parameters. It returns `Annotated[CallToolResult, Model]`: the SDK
-            derives the output schema and checks every result.
+        fn: the function, with the tool's name and parameters. It returns `Annotated[CallToolResult, Model]`: the
+            output schema follows from the model, and the SDK checks every result.
         description: what the model reads.
         read_only, destructive, idempotent: MCP's hints.
         adds: it only adds to what is stored, so `Permission.PUBLISH` is enough.
@@ -66,6 +70,10 @@ class ToolSpec:
     @property
     def name(self) -> str:
         return self.fn.__name__
+
+    @property
+    def result(self) -> type[Result]:
+        return get_args(self.fn.__annotations__["return"])[1]
 
     @property
     def permission(self) -> Permission:
@@ -103,11 +111,22 @@ def build(
             open_world_hint=False,
         ),
         meta=_app_meta(spec, page),
+        structured_output=False,
     )
+    # The SDK would derive the schema at every start, which would take as long as all our imports.
+    tool.fn_metadata.output_model = spec.result
+    tool.fn_metadata.output_schema = _output_schemas()[spec.result.__name__]
     # The arguments of the page's tool are private: in the list, they would cost tokens in every conversation.
     page_only: Schema = {"type": "object", "properties": {}}
     tool.parameters = page_only if spec.opened_by else _published(tool.parameters, without)
     return tool
+
+
+@functools.cache
+def _output_schemas() -> dict[str, Schema]:
+    """The output schemas by the name of their model; `scripts/docs.py` derives them."""
+    path = Path(__file__).parent.parent / "results" / "schemas.json"
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _app_meta(spec: ToolSpec, page: str) -> dict[str, Any] | None:

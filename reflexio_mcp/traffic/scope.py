@@ -2,7 +2,6 @@
 
 import logging
 import time
-import tomllib
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -147,6 +146,8 @@ class PolicyFile:
     def _read(self) -> Policy:
         if self._path is None:
             return Policy()
+        import tomllib  # few operators have a policy
+
         try:
             return Policy.model_validate(tomllib.loads(self._path.read_text(encoding="utf-8")))
         except ValidationError as error:

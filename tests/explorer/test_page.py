@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import anyio.to_thread
 import pytest
 
 from reflexio_mcp.embedded_store.app import EmbeddedStore
+from reflexio_mcp.explorer import document as explorer
 from reflexio_mcp.explorer.document import MODULES, document, uri
 from tests.explorer.conftest import NodeTools, Play
 from tests.explorer.stocking import Request, many, team, write
@@ -159,5 +161,9 @@ def test_the_document_is_small_and_reaches_nothing() -> None:
         assert unsafe not in made
 
 
-def test_the_address_follows_the_content() -> None:
-    assert uri() == "ui://reflexio-mcp/explorer-" + hashlib.sha256(document().encode()).hexdigest()[:16]
+def test_the_address_follows_the_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = shutil.copytree(explorer.HERE / "page", tmp_path / "page")
+    monkeypatch.setattr(explorer, "HERE", tmp_path)
+    assert uri.__wrapped__() == uri()
+    (page / "main.js").write_text("// another page", encoding="utf-8")
+    assert uri.__wrapped__() != uri()
