@@ -132,45 +132,50 @@ def as_name(text: str) -> str:
 
 
 def interaction_row(
-    turn: StoredInteraction,
+    interaction: StoredInteraction,
     chars: int,
     *,
     arrived: int,
     begin: int = 0,
-    beside: int | None = None,
+    other_chars: int | None = None,
     masked: bool = False,
 ) -> InteractionRow:
     """Return one interaction, its content cut to `chars` from `begin` on.
 
     Args:
         arrived: when its request arrived.
-        beside: limit of each other text; `chars` if left out.
+        other_chars: limit of each other text; `chars` if left out.
         masked: show who spoke and how much instead of texts.
     """
-    apart = turn.created_at and abs(turn.created_at - arrived) > SAME_SECONDS
-    action = turn.user_action if turn.user_action != "none" else ""
+    apart = interaction.created_at and abs(interaction.created_at - arrived) > SAME_SECONDS
+    action = interaction.user_action if interaction.user_action != "none" else ""
     row = InteractionRow(
-        interaction_id=turn.interaction_id,
-        role=shown_name(as_name(turn.role) if masked else turn.role),
-        created_at=at(turn.created_at) if apart else None,
+        interaction_id=interaction.interaction_id,
+        role=shown_name(as_name(interaction.role) if masked else interaction.role),
+        created_at=at(interaction.created_at) if apart else None,
         user_action=shown_name(as_name(action) if masked else action),
     )
     if masked:
-        texts = (turn.content, turn.user_action_description, turn.shadow_content, turn.expert_content)
+        texts = (
+            interaction.content,
+            interaction.user_action_description,
+            interaction.shadow_content,
+            interaction.expert_content,
+        )
         return row.model_copy(update={"characters": sum(map(len, texts))})
-    content, used = beginning(turn.content, chars, begin)
-    other = chars if beside is None else beside
+    content, used = beginning(interaction.content, chars, begin)
+    other = chars if other_chars is None else other_chars
     return row.model_copy(
         update={
             "content": content,
             "content_from": begin,
-            "characters": len(turn.content) if used < len(turn.content) else None,
-            "user_action_description": clip(turn.user_action_description, other),
-            "interacted_image_url": shown_name(turn.interacted_image_url, other),
-            "shadow_content": clip(turn.shadow_content, other),
-            "expert_content": clip(turn.expert_content, other),
-            "tools_used": _as_json(turn.tools_used, other),
-            "retrieved_learnings": _as_json(turn.retrieved_learnings, other),
+            "characters": len(interaction.content) if used < len(interaction.content) else None,
+            "user_action_description": clip(interaction.user_action_description, other),
+            "interacted_image_url": shown_name(interaction.interacted_image_url, other),
+            "shadow_content": clip(interaction.shadow_content, other),
+            "expert_content": clip(interaction.expert_content, other),
+            "tools_used": _as_json(interaction.tools_used, other),
+            "retrieved_learnings": _as_json(interaction.retrieved_learnings, other),
         }
     )
 

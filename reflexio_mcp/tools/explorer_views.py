@@ -254,7 +254,7 @@ async def _named(scope: Scope, learnings: Sequence[LinkedLearning]) -> list[dict
             "learning_id": scope.shown_id(learning.learning_id),
             "user_id": "" if scope.user_id else scope.shown_id(learning.user_id),
             "content": "" if scope.masked else visible(clip(redact(learning.content), LEARNING_CHARS)),
-            "kept": sorted({scope.shown_id(places[turn][0]) for turn in one.others if turn in places}),
+            "kept": sorted({scope.shown_id(places[id_][0]) for id_ in one.others if id_ in places}),
         }
 
     return await anyio.to_thread.run_sync(lambda: [row(one) for one in learnings])

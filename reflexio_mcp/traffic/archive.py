@@ -115,7 +115,7 @@ class Export:
         self._users = {wanted.user_id} - {""}
         self._sessions = set[str]()
         self._requests = set[str]()
-        self._turns = set[int]()
+        self._interactions = set[int]()
         self._period: tuple[int, ...] = ()
 
     async def write(self, file: BinaryIO) -> Manifest:
@@ -189,18 +189,18 @@ class Export:
                     await take(items)
 
     def _meet(self, item: RequestWithInteractions) -> None:
-        request, turns = item.request, item.interactions
+        request, interactions = item.request, item.interactions
         self._users.add(request.user_id)
         self._sessions.add(request.session_id)
-        self._counts["interactions"] += len(turns)
+        self._counts["interactions"] += len(interactions)
         times = (*self._period, request.created_at)
         self._period = min(times), max(times)
         if self._wanted.narrows:
             self._requests.add(request.request_id)
-            self._turns.update(turn.interaction_id for turn in turns)
+            self._interactions.update(one.interaction_id for one in interactions)
 
     async def _read_learnings(self, write: Write) -> None:
-        sources = Sources(frozenset(self._requests), frozenset(self._turns))
+        sources = Sources(frozenset(self._requests), frozenset(self._interactions))
         for user_id in self._users:
             found = await learnings_of_user(self._scope, user_id)
             chosen = [one for one in found if not self._wanted.narrows or sources.link_of(one)]

@@ -20,12 +20,12 @@ __all__ = [
     "content_chars",
     "every_text",
     "in_brief",
+    "interaction_digest",
     "leaves",
     "opening",
     "place_of",
     "texts_of",
     "texts_within",
-    "turn_digest",
 ]
 
 WORDS_CHARS: Final = 80
@@ -38,12 +38,17 @@ _COVERED = re.compile(r"\[redacted: .* ([A-Za-z0-9_-]{20,})\]")
 def place_of(item: RequestWithInteractions) -> tuple[int, int, str]:
     """Return what orders a request in its session: its second, its order of arrival in that second, its id."""
     # Interaction ids grow with arrival.
-    arrival = min((turn.interaction_id for turn in item.interactions), default=0)
+    arrival = min((one.interaction_id for one in item.interactions), default=0)
     return item.request.created_at, arrival, item.request.request_id
 
 
-def texts_of(turn: Interaction | StoredInteraction) -> tuple[str, str, str, str]:
-    return turn.content, turn.user_action_description, turn.shadow_content, turn.expert_content
+def texts_of(interaction: Interaction | StoredInteraction) -> tuple[str, str, str, str]:
+    return (
+        interaction.content,
+        interaction.user_action_description,
+        interaction.shadow_content,
+        interaction.expert_content,
+    )
 
 
 def leaves(value: object) -> Iterator[tuple[str, object]]:
@@ -76,31 +81,31 @@ TEXT_FIELDS: Final = (
 )  # fmt: skip
 
 
-def every_text(turn: Interaction | StoredInteraction) -> Iterator[tuple[str, str]]:
+def every_text(interaction: Interaction | StoredInteraction) -> Iterator[tuple[str, str]]:
     """Yield every field and text of an interaction that can contain a secret."""
     for field in TEXT_FIELDS:
-        if text := getattr(turn, field):
+        if text := getattr(interaction, field):
             yield field, text
-    for used in turn.tools_used:
+    for used in interaction.tools_used:
         fields = used if isinstance(used, dict) else dict(used)
         yield from (("tools_used", text) for text in texts_within(fields))
-    for one in turn.retrieved_learnings:
+    for one in interaction.retrieved_learnings:
         for name, value in (one if isinstance(one, dict) else dict(one)).items():
             yield from ((f"retrieved_learnings.{name}", text) for text in texts_within(value))
-    if isinstance(turn, Interaction):  # the service gives no citations back
-        for cited in turn.citations:
+    if isinstance(interaction, Interaction):  # the service gives no citations back
+        for cited in interaction.citations:
             yield from ((f"citations.{name}", text) for name, text in cited)
 
 
 def content_chars(item: RequestWithInteractions) -> int:
-    return sum(len(text) for turn in item.interactions for text in texts_of(turn))
+    return sum(len(text) for interaction in item.interactions for text in texts_of(interaction))
 
 
-def turn_digest(turn: StoredInteraction) -> str:
+def interaction_digest(interaction: StoredInteraction) -> str:
     """A digest without a key, so it is never shown."""
     digest = hashlib.sha256()
-    used = (text for one in turn.tools_used for text in texts_within(one.get("tool_data")))
-    add_texts(digest, (turn.role, *filter(None, texts_of(turn)), *used))
+    used = (text for one in interaction.tools_used for text in texts_within(one.get("tool_data")))
+    add_texts(digest, (interaction.role, *filter(None, texts_of(interaction)), *used))
     return digest.hexdigest()
 
 
@@ -126,8 +131,8 @@ class Fingerprints:
         self._key = b""
 
     def of(self, item: RequestWithInteractions) -> str:
-        turns = "".join(map(turn_digest, item.interactions))
-        return self._digest(turns.encode()).hex()[:10]
+        digests = "".join(map(interaction_digest, item.interactions))
+        return self._digest(digests.encode()).hex()[:10]
 
     def cover(self, kind: str, text: str) -> str:
         """Seal an id that contains a key. Nobody can read it, and `uncover` gives it back."""
@@ -156,7 +161,7 @@ class Fingerprints:
 
 def opening(item: RequestWithInteractions, chars: int) -> str:
     """Return at most `chars` characters of a request's first text, from its first word on."""
-    texts = (text for turn in item.interactions for text in texts_of(turn))
+    texts = (text for interaction in item.interactions for text in texts_of(interaction))
     return next((text.lstrip()[:chars] for text in texts if text and not text.isspace()), "")
 
 

@@ -16,7 +16,7 @@ from reflexio_mcp.rest.models import (
 )
 from reflexio_mcp.results.deletion import Counts
 from reflexio_mcp.state.records import Copied
-from reflexio_mcp.traffic.content import add_texts, turn_digest
+from reflexio_mcp.traffic.content import add_texts, interaction_digest
 from reflexio_mcp.traffic.learnings.records import Learning, Sources, learning_of
 from reflexio_mcp.traffic.scope import Hold, Policy
 
@@ -58,21 +58,21 @@ class Item:
 LEARNINGS: Final[dict[str, Any]] = {"profile": UserProfile, "user_playbook": UserPlaybook}
 
 
-def item_of(stored: RequestWithInteractions, turn: StoredInteraction | None = None) -> Item:
-    request, turns = stored.request, [turn] if turn else stored.interactions
+def item_of(stored: RequestWithInteractions, interaction: StoredInteraction | None = None) -> Item:
+    request, interactions = stored.request, [interaction] if interaction else stored.interactions
     digest = hashlib.sha256()
     add_texts(digest, (f"{request.created_at} {request.arrival}", request.user_id, request.session_id))
-    for one in turns:
-        add_texts(digest, (str(one.interaction_id), turn_digest(one)))
+    for one in interactions:
+        add_texts(digest, (str(one.interaction_id), interaction_digest(one)))
     return Item(
-        "interaction" if turn else "request",
-        str(turn.interaction_id) if turn else request.request_id,
+        "interaction" if interaction else "request",
+        str(interaction.interaction_id) if interaction else request.request_id,
         request.user_id,
         digest.hexdigest(),
         request.created_at,
         request.session_id,
         request.request_id,
-        tuple(one.interaction_id for one in turns),
+        tuple(one.interaction_id for one in interactions),
         request.source,
         unreadable=isinstance(stored, UnreadableRequest),
     )
@@ -127,7 +127,7 @@ def sources_of(items: Iterable[Item]) -> dict[str, Sources]:
     return {
         user: Sources(
             frozenset(one.id for one in of_user if one.kind == "request"),
-            frozenset(turn for one in of_user for turn in one.interaction_ids),
+            frozenset(id_ for one in of_user for id_ in one.interaction_ids),
         )
         for user, of_user in by_user.items()
     }
@@ -139,18 +139,18 @@ def names_of(item: Item) -> list[str]:
     return [f"l:{item.id}", f"t:{item.digest}"]
 
 
-def copy_of(stored: RequestWithInteractions, turn: StoredInteraction | None = None) -> Copied:
+def copy_of(stored: RequestWithInteractions, interaction: StoredInteraction | None = None) -> Copied:
     """Return the recovery copy of a request, or of one interaction of it.
 
     The API cannot add an interaction to a request, so an interaction is restored as its own request. The id of that
     request depends only on the interaction, so that nothing is restored twice.
     """
-    item, kept = item_of(stored, turn), stored
+    item, kept = item_of(stored, interaction), stored
     names = names_of(item)
-    if turn:
+    if interaction:
         own = f"{item.request_id}-turn-{item.id}"
         request = stored.request.model_copy(update={"request_id": own})
-        kept = RequestWithInteractions(request=request, interactions=[turn])
+        kept = RequestWithInteractions(request=request, interactions=[interaction])
         names.append(f"r:{own}")
     return Copied(item.kind, item.id, item.user_id, names, kept.model_dump_json())
 

@@ -24,7 +24,7 @@ from reflexio_mcp.results.base import NOTICE
 from reflexio_mcp.results.deletion import Counts, Outcome, Restored, excepted
 from reflexio_mcp.state.records import Copied, Owner
 from reflexio_mcp.state.state import State, in_thread
-from reflexio_mcp.traffic.content import opening, texts_of, turn_digest
+from reflexio_mcp.traffic.content import interaction_digest, opening, texts_of
 from reflexio_mcp.traffic.deletion.items import (
     LEARNINGS,
     Content,
@@ -325,7 +325,7 @@ def _said(item: RequestWithInteractions) -> dict[int, object]:
     whose = (item.request.user_id, item.request.session_id)
     turns = [turn for turn in item.interactions if _turn(turn)]
     said: dict[int, object] = {0: whose}
-    return said | {turn.interaction_id: (turn_digest(turn), turn.user_action) for turn in turns}
+    return said | {turn.interaction_id: (interaction_digest(turn), turn.user_action) for turn in turns}
 
 
 def _turn(stored: StoredInteraction) -> Interaction | None:

@@ -131,15 +131,15 @@ def matched(item: RequestWithInteractions, words: Words) -> tuple[Matched | None
 
 
 def _texts(item: RequestWithInteractions) -> Iterator[tuple[Matched | None, int | None, str]]:
-    for index, turn in enumerate(item.interactions):
-        for text in texts_of(turn):
+    for index, interaction in enumerate(item.interactions):
+        for text in texts_of(interaction):
             if text:
                 yield None, index, text
-    for turn in item.interactions:
-        for text in _tool_texts([*turn.tools_used, *turn.retrieved_learnings]):
+    for interaction in item.interactions:
+        for text in _tool_texts([*interaction.tools_used, *interaction.retrieved_learnings]):
             yield "tool data", None, text
-        if turn.interacted_image_url:
-            yield "image address", None, turn.interacted_image_url
+        if interaction.interacted_image_url:
+            yield "image address", None, interaction.interacted_image_url
 
 
 def _ids(item: RequestWithInteractions) -> Iterator[tuple[Matched, str]]:

@@ -50,7 +50,7 @@ WHOLE_AT_ONCE: Final = 500
 CONTENT_CHARS: Final = 64_000
 """Limit of one content in one answer."""
 
-BESIDE_CHARS: Final = 2_000
+OTHER_CHARS: Final = 2_000
 """Limit of each other text."""
 
 LEAST_CHARS: Final = 100
@@ -171,21 +171,26 @@ def _interactions(
 ) -> tuple[list[InteractionRow], tuple[int, int] | None]:
     """Return the interactions after a place that fit into the answer, and the next place."""
     rows: list[InteractionRow] = []
-    for number, turn in enumerate(item.interactions[index:], index):
-        chars, beside = content_chars, BESIDE_CHARS
+    for number, interaction in enumerate(item.interactions[index:], index):
+        chars, other_chars = content_chars, OTHER_CHARS
         while True:
             row = interaction_row(
-                turn, chars, arrived=item.request.created_at, begin=begin, beside=beside, masked=masked
+                interaction,
+                chars,
+                arrived=item.request.created_at,
+                begin=begin,
+                other_chars=other_chars,
+                masked=masked,
             )
             # The first one is cut until it fits.
             if room.fits(row) or not room.empty or chars <= LEAST_CHARS:
                 break
-            chars, beside = chars * 3 // 4, max(LEAST_CHARS, min(beside, chars // 4))
+            chars, other_chars = chars * 3 // 4, max(LEAST_CHARS, min(other_chars, chars // 4))
         if not room.take(row):
             return rows, (number, begin)
         rows.append(row)
-        end = begin + beginning(turn.content, chars, begin)[1]
-        if not masked and end < len(turn.content):
+        end = begin + beginning(interaction.content, chars, begin)[1]
+        if not masked and end < len(interaction.content):
             return rows, (number, end)
         begin = 0
     return rows, None
