@@ -116,7 +116,8 @@ class StdioStream(ObjectReceiveStream[SessionMessage | Exception]):
                 errors = again.errors(include_url=False, include_context=False)
         # Some errors concern the whole message and contain it.
         parts = [cast("dict[str, Any]", one["input"]) for one in errors if isinstance(one["input"], dict)]
-        message = next((one for one in parts if isinstance(one.get("id"), str | int)), None)
+        # An id is no boolean, which Python counts as an integer.
+        message = next((one for one in parts if type(one.get("id")) in (str, int)), None)
         if message is None:
             return None  # no request is known, so no answer is due
         error = types.ErrorData(code=types.INVALID_REQUEST, message=NO_MESSAGE)

@@ -95,6 +95,7 @@ BROKEN_LINES: list[tuple[str, Any]] = [
 WITHOUT_AN_ANSWER = [
     '{"jsonrpc":"2.0","method":"notifications/x","params":5}',
     '{"jsonrpc":"2.0","id":[],"method":"ping","params":5}',
+    '{"jsonrpc":"2.0","id":true,"method":7}',
     "hello",
     "{",
     "[]",
