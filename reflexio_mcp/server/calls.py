@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Final, TypeAlias
+from weakref import WeakValueDictionary
 
 import anyio
 from mcp.server.apps import EXTENSION_ID
@@ -33,6 +34,9 @@ WORK: Final = frozenset({"tools/call", "resources/read", "prompts/get", "complet
 HEAVY: Final = frozenset({"audit_traffic", "export_data"})
 MOST_HEAVY: Final = 4
 """Maximum number of simultaneous heavy calls per caller, so that light calls never wait behind them."""
+
+REFUSAL_SECONDS: Final = 0.1
+"""Time between two refusals of one caller: a caller that asks again at once would keep the event loop busy."""
 
 BUSY: Final = (
     "Busy: {most} calls of yours are running already; nothing was done. Try again when one has returned."
@@ -64,6 +68,7 @@ class CallLimiter:
         self._most = runtime.settings.max_in_flight
         self._running = Quota(self._most)
         self._heavy = Quota(MOST_HEAVY)
+        self._refusing = WeakValueDictionary[str, anyio.Lock]()
         self._cancel_scopes: set[anyio.CancelScope] = set()
         self._stopping = False
         self._idle = anyio.Event()
@@ -130,6 +135,8 @@ class CallLimiter:
         with quota.hold(caller.account) as taken:
             # A client over stdio has no other callers to disturb.
             if not taken and ctx.request is not None:
+                async with self._refusing.setdefault(caller.account, anyio.Lock()):
+                    await anyio.sleep(REFUSAL_SECONDS)
                 return "busy", _refused(ctx, BUSY.format(most=most))
             scope = anyio.CancelScope()
             self._cancel_scopes.add(scope)

@@ -3,7 +3,6 @@
 An anyio task group would wrap the failure in an `ExceptionGroup`.
 """
 
-import sys
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -17,9 +16,6 @@ from anyio.lowlevel import RunVar
 __all__ = ["for_each", "in_heavy_thread", "task_group"]
 
 HEAVY_THREADS: Final = 2
-
-SWITCH_SECONDS: Final = 0.0005
-"""How long a heavy thread may keep Python's lock from another. By default, light calls wait 5 ms again and again."""
 
 T = TypeVar("T")
 Shares = weakref.WeakValueDictionary[str, anyio.Lock]
@@ -37,7 +33,6 @@ async def in_heavy_thread(owner: str, work: Callable[[], T]) -> T:
     except LookupError:
         threads, shares = anyio.CapacityLimiter(HEAVY_THREADS), Shares()
         _heavy.set((threads, shares))
-        sys.setswitchinterval(SWITCH_SECONDS)
     share = shares.setdefault(owner, anyio.Lock())
     async with share:
         return await anyio.to_thread.run_sync(work, limiter=threads)

@@ -16,7 +16,7 @@ from mcp.types import JSONRPCRequest
 
 from reflexio_mcp.http import bodies
 from reflexio_mcp.http.app import SESSIONS_EACH
-from reflexio_mcp.server.calls import MOST_HEAVY
+from reflexio_mcp.server.calls import MOST_HEAVY, REFUSAL_SECONDS
 from reflexio_mcp.settings import Settings
 from tests.support.serving import (
     AUTHORIZED,
@@ -92,7 +92,15 @@ async def test_heavy_calls_have_a_share_of_their_own_and_light_calls_go_on(backe
             tasks.start_soon(audit)
         await until(lambda: backend.holding == MOST_HEAVY)
         backend.held = ""
-        assert is_busy(await post(served, "audit_traffic", token=ANN))
+        began = anyio.current_time()
+
+        async def refused() -> None:
+            assert is_busy(await post(served, "audit_traffic", token=ANN))
+
+        async with anyio.create_task_group() as too_many:
+            for _ in range(3):
+                too_many.start_soon(refused)
+        assert anyio.current_time() - began >= 3 * REFUSAL_SECONDS  # one after another
         for token in (ANN, BOB):
             assert not is_busy(await post(served, "list_requests", token=token))
         assert not is_busy(await post(served, "audit_traffic", token=BOB))

@@ -1,7 +1,6 @@
 """Rules about content. Each imports its patterns at first use, because they compile slowly."""
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session, excerpt, stop_if_cancelled
@@ -9,22 +8,40 @@ from reflexio_mcp.traffic.content import every_text
 
 __all__ = ["PersonalData", "PlantedInstructions", "Secret"]
 
-LONG_CHARS: Final = 10_000
-"""In a longer text, the rule first checks for cancellation."""
+Place = tuple[str, int, int, str]
+"""Finding, start, end and kind."""
 
 
-def _texts(
-    items: Sequence[RequestWithInteractions],
-) -> Iterator[tuple[RequestWithInteractions, StoredInteraction, str, str]]:
-    """Yield every text with its request, interaction and field, without roles of one word."""
-    for item in items:
-        stop_if_cancelled()
-        for interaction in item.interactions:
-            for field, text in every_text(interaction):
-                if len(text) > LONG_CHARS:
-                    stop_if_cancelled()
-                if field != "role" or not text.isalpha():
-                    yield item, interaction, field, text
+def _findings(
+    item: RequestWithInteractions, places: Callable[[StoredInteraction, str, str], Iterable[Place]]
+) -> Iterator[Finding]:
+    """Yield the first place of each kind in a request.
+
+    Args:
+        places: returns the places in a text of an interaction; it also gets the field of the text.
+    """
+    known: set[tuple[str, str]] = set()
+    for interaction in item.interactions:
+        for field, text in every_text(interaction):
+            if field == "role" and text.isalpha():
+                continue
+            stop_if_cancelled()
+            hidden: list[tuple[int, int]] = []
+            for name, start, end, kind in places(interaction, field, text):
+                if (name, kind) not in known:
+                    known.add((name, kind))
+                    hidden = hidden or _hidden(text)
+                    around = excerpt(text, (start, end), kind, hidden)
+                    yield Finding(name, item.request, kind, interaction.interaction_id, around)
+
+
+def _hidden(text: str) -> list[tuple[int, int]]:
+    """Return the places of secrets and personal data, which no finding shows."""
+    from reflexio_mcp.traffic.audit.rules.personal import personal_in
+    from reflexio_mcp.traffic.audit.rules.secrets import find_secrets
+
+    secrets = [(one.start, one.end) for one in find_secrets(text)]
+    return [*secrets, *((start, end) for start, end, _ in personal_in(text))]
 
 
 class Secret(Rule):
@@ -44,26 +61,22 @@ class Secret(Rule):
             yield from probable or found
 
     def _found(self, item: RequestWithInteractions) -> Iterator[Finding]:
-        from reflexio_mcp.traffic.audit.rules.personal import personal_in
         from reflexio_mcp.traffic.audit.rules.redaction import asked_for, secret_in_name, secrets_in_answer
         from reflexio_mcp.traffic.audit.rules.secrets import find_secrets
 
+        asked = asked_for(item.interactions)
         answers = {
             interaction.interaction_id
-            for interaction, asked in zip(item.interactions, asked_for(item.interactions), strict=True)
-            if asked
+            for interaction, is_ in zip(item.interactions, asked, strict=True)
+            if is_
         }
-        for _, interaction, field, text in _texts([item]):
+
+        def places(interaction: StoredInteraction, field: str, text: str) -> Iterator[Place]:
             answer = field == "content" and interaction.interaction_id in answers
-            found = secrets_in_answer(text) if answer else find_secrets(text)
-            hidden = [(one.start, one.end) for one in found]
-            if found:
-                hidden += ((start, end) for start, end, _ in personal_in(text))
-            for one in found:
-                name = "probable-secret" if one.probable else "possible-secret"
-                place = (one.start, one.end)
-                around = excerpt(text, place, one.kind, hidden) if field == "content" else f"in {field}"
-                yield Finding(name, item.request, one.kind, interaction.interaction_id, around)
+            for one in secrets_in_answer(text) if answer else find_secrets(text):
+                yield "probable-secret" if one.probable else "possible-secret", one.start, one.end, one.kind
+
+        yield from _findings(item, places)
         request = item.request
         named = (
             request.request_id,
@@ -88,10 +101,12 @@ class PlantedInstructions(Rule):
     def look(self, session: Session) -> Iterator[Finding]:
         from reflexio_mcp.traffic.audit.rules.planted import is_foreign, planted_in
 
-        for item, interaction, field, text in _texts(session.requests):
-            # The text is not shown: it was written for whoever reads it.
-            if kind := planted_in(text, foreign=is_foreign(interaction.role) or field == "tools_used"):
-                yield Finding(self.name, item.request, kind, interaction.interaction_id)
+        def places(interaction: StoredInteraction, field: str, text: str) -> Iterator[Place]:
+            if found := planted_in(text, foreign=is_foreign(interaction.role) or field == "tools_used"):
+                yield self.name, *found
+
+        for item in session.requests:
+            yield from _findings(item, places)
 
 
 class PersonalData(Rule):
@@ -105,14 +120,11 @@ class PersonalData(Rule):
 
     def look(self, session: Session) -> Iterator[Finding]:
         from reflexio_mcp.traffic.audit.rules.personal import personal_in
-        from reflexio_mcp.traffic.audit.rules.secrets import find_secrets
 
-        for item, interaction, field, text in _texts(session.requests):
+        def places(interaction: StoredInteraction, field: str, text: str) -> Iterator[Place]:
             # Tool names, roles and image addresses identify nobody.
-            if field in ("role", "interacted_image_url") or not (found := list(personal_in(text))):
-                continue
-            hidden = [(start, end) for start, end, _ in found]
-            hidden += ((one.start, one.end) for one in find_secrets(text))
-            for start, end, kind in found:
-                around = excerpt(text, (start, end), kind, hidden)
-                yield Finding(self.name, item.request, kind, interaction.interaction_id, around)
+            if field not in ("role", "interacted_image_url"):
+                yield from ((self.name, *one) for one in personal_in(text))
+
+        for item in session.requests:
+            yield from _findings(item, places)

@@ -1,6 +1,7 @@
 """Finds instructions for an assistant that are planted in a text."""
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 __all__ = ["is_foreign", "planted_in"]
@@ -8,31 +9,12 @@ __all__ = ["is_foreign", "planted_in"]
 READ_CHARS: Final = 1_000_000
 
 NEAR_CHARS: Final = 400
-"""Words about attacks excuse quotations up to this distance after them."""
+"""Words about attacks excuse signs up to this distance after them."""
 
 PASTED_CHARS: Final = 400
 """A shorter text of a person counts as typed, not pasted."""
 
-_FOREIGN: Final = frozenset(
-    [
-        "tool",
-        "function",
-        "tool_result",
-        "tool-result",
-        "tool_response",
-        "observation",
-        "document",
-        "retrieval",
-        "retriever",
-        "web",
-        "browser",
-        "search",
-        "context",
-        "webpage",
-        "environment",
-        "ipython",
-    ]
-)
+_FOREIGN: Final = frozenset(["tool", "function", "tool_result", "observation", "document", "web", "context"])
 
 _ASSISTANT = (
     r"(?:(?:ai |virtual |helpful )?assistants?|ai(?: (?:agents?|models?|systems?|readers?))?|llms?|language models?"
@@ -51,15 +33,13 @@ _SIGNALS: Final = (
             rf"\b(?:ign\w{{1,3}}re?|disregard|forget|overrid\w|bypass|neglect|discard|do not (?:follow|obey)|stop following)(?:ing)?\b"
             rf"[^.\n]{{0,30}}?\b(?:pr\w{{2,5}}ous(?:ly)?|prior|above|earlier|preceding|system|original|initial|your|all|any|former"
             rf"|given|current|these|safety)\b[^.\n]{{0,30}}?\b{_INSTRUCTIONS}\b"
-            r"|\bforget (?:everything|all) (?:above|before|you)|\bnew (?:system )?(?:instructions?|prompt|directive|persona)s?\s?[:!]"
             r"|(?:ignorier|vergiss|missacht)\w{0,4}\b[^.\n]{0,40}?(?:anweisung|instruktion|befehl|regeln|vorgaben)"
             r"|(?:ignore[zr]?|oublie[zr]?)\b[^.\n]{0,40}?(?:instructions|consignes|directives)\b[^.\n]{0,12}?(?:précédent|antérieur|ci-dessus)"
             r"|(?:ignor[ae]|olvid[ae])\w{0,2}\b[^.\n]{0,40}?(?:instrucciones|órdenes|reglas|indicaciones)"
             r"|(?:ignor[ea]|esque[çc])\w{0,3}\b[^.\n]{0,40}?(?:instruções|ordens|regras)"
             r"|(?:ignor[ai]|dimentica)\w{0,3}\b[^.\n]{0,40}?(?:istruzioni|regole)"
-            r"|(?:negeer|vergeet)\b[^.\n]{0,40}?(?:instructies|opdrachten)|(?:z?ignoruj|zapomnij)\w{0,4}\b[^.\n]{0,40}?(?:instrukcj|poleceni)"
             r"|(?:игнорир|забудь)\w{0,5}\b[^.\n]{0,40}?(?:инструкци|указани|команд)"
-            r"|(?:忽略|无视|無視|忘记|忘記)[^。\n]{0,20}?(?:指令|指示|说明|提示)|指示を無視|지시를? ?무시"
+            r"|(?:忽略|无视|無視|忘记|忘記)[^。\n]{0,20}?(?:指令|指示|说明|提示)|指示を無視"
         ),
     ),
     (
@@ -88,13 +68,6 @@ _SIGNALS: Final = (
             r"|\byour (?:new|real|only|actual) (?:task|goal|objective|job|role|instructions?) (?:is|are)\b|\bfrom now on,? you\b|\byou are now (?:an? |the |in )"
         ),
     ),
-    (
-        "secrecy",
-        re.compile(
-            r"\b(?:do not|don't|never|without) (?:tell|inform|mention|reveal|show|alert|notify|disclos)\w*[^.\n]{0,30}?\b(?:the )?(?:user|human|person|anyone|him|her|this)\b"
-            r"|\bwithout the user'?s? (?:knowledge|noticing|consent)|\bkeep this (?:from|hidden|secret)"
-        ),
-    ),
 )
 _ACTS = re.compile(
     r"\b(?:send|forward|e?mail|transfer|share|upload)\b[^.\n]{0,80}?\bto\b[^.\n]{0,40}?@[\w-]+\.\w"
@@ -104,13 +77,12 @@ _ACTS = re.compile(
 _DISCUSSES = re.compile(
     r"prompt[ -]injection|jailbreak|red[ -]team|adversarial|\battacks?\b|\battackers?\b|\bmalicious\b|\bfor example\b|\be\.g\.|such as|guardrail|system prompt of"
 )
-_QUOTED = re.compile(r"[“`«「]")
 _TAGGED = re.compile("[\U000e0020-\U000e007e]{8,}")
 _DOCUMENT = re.compile(r"<(?:document|page|webpage|context|search_result|email|file)\b|(?:^|\n)> |\n\n|:\n")
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
 _HINTS = re.compile(
-    r"instr|ignor|disreg|forget|system|assistant|\bai\b|llm|model|agent|bot|claude|gpt|you are|before|task|message|prompt|user|tell"
-    r"|overrid|bypass|anweis|регуля|инстр|указан|指|지시|istruz|instru|orden|olvid|oubli|negeer|vergeet|zapom"
+    r"instr|ignor|disreg|forget|system|assistant|\bai\b|llm|model|agent|bot|claude|gpt|you are|before|task|message|prompt"
+    r"|overrid|bypass|anweis|инстр|указан|指|istruz|olvid|oubli"
 )
 
 
@@ -119,35 +91,36 @@ def is_foreign(role: str) -> bool:
     return role.lower() in _FOREIGN
 
 
-def planted_in(text: str, *, foreign: bool) -> str:
-    """Return the kind of a planted instruction; empty for none.
+def planted_in(text: str, *, foreign: bool) -> tuple[int, int, str] | None:
+    """Return start, end and kind of a planted instruction.
 
     Args:
         foreign: the text comes from a tool or page, so that one sign is enough. A person's own text must look pasted
             and have two different signs.
     """
     text = text[:READ_CHARS]
-    if _TAGGED.search(text):
-        return "hidden text"
-    low = _UNSEEN.sub("", text).lower().replace("’", "'")
+    if tagged := _TAGGED.search(text):
+        return *tagged.span(), "hidden text"
+    # `İ` is longer in lower case and would shift all later places.
+    low = _UNSEEN.sub("", text).replace("\u0130", "I").lower().replace("’", "'")
     if not foreign and len(low) < PASTED_CHARS and not _DOCUMENT.search(low):
-        return ""
-    if foreign and _ACTS.search(low):
-        return "order"
-    if not _HINTS.search(low):
-        return ""
-    found: list[str] = []
-    for kind, pattern in _SIGNALS:
+        return None
+    signs = list(_signs(low, foreign=foreign))
+    if len(signs) < (1 if foreign else 2):
+        return None
+    start, end, kind = signs[0]
+    if len(low) < len(text):
+        seen = [place for place, letter in enumerate(text) if not _UNSEEN.match(letter)]
+        start, end = seen[start], seen[end - 1] + 1
+    return start, end, kind
+
+
+def _signs(low: str, *, foreign: bool) -> Iterator[tuple[int, int, str]]:
+    if foreign and (act := _ACTS.search(low)):
+        yield *act.span(), "order"
+    for kind, pattern in _SIGNALS if _HINTS.search(low) else ():
         for match in pattern.finditer(low):
-            if not _is_discussed(low, match.start()):
-                found.append(kind)
+            # A text about attacks only quotes them.
+            if not _DISCUSSES.search(low, max(0, match.start() - NEAR_CHARS), match.start()):
+                yield *match.span(), kind
                 break
-    if foreign and found and found != ["secrecy"]:
-        return found[0]
-    return found[0] if len(found) > 1 else ""
-
-
-def _is_discussed(low: str, place: int) -> bool:
-    """Whether a text only quotes instructions, or is about attacks."""
-    before = low[max(0, place - NEAR_CHARS) : place]
-    return bool(_DISCUSSES.search(before) or _QUOTED.search(before[-3:]))

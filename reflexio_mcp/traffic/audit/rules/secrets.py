@@ -192,6 +192,9 @@ _NAME = re.compile(
     r"|(?P<key>secret|token|(?:api|access|private|license)[ _.-]?key|credential|authorization|bearer"
     r"|(?<![a-z])(?:auth|basic)(?![a-z])|[_.-]key|key(?=\d?[\"'`\])= :])|_pat(?![a-z]))"
 )
+_KEY_WORDS: Final = "_pat auth basic bearer creds credential identified key mnemonic pass pw recovery secret securestring seed token"
+_IN_NAMES: Final = {word.split("-")[0] for word in PASSWORDS | CODES | {*_KEY_WORDS.split()}}
+"""Each name contains one of these, which a text is searched for much faster than for names."""
 _SEPARATOR = re.compile(
     r"[\w.-]{0,40}+(?:\[\w{0,20}\])?[\"'`\\\])*]{0,4}"  # the rest of the name
     r"(?P<between>[ \t]{0,12}(?:[:=]{1,3}>?|!=|=>|->|,(?=[ ]?[\"'])|\||[ ]-[ ]|\|\||：)[ \t\r\n]{0,8}|[ \t]{1,4}(?=[\"'])|>)"
@@ -218,7 +221,8 @@ _PHRASE = re.compile(r"\s{0,3}(?P<value>[a-z]{3,9}(?:[ ,]{1,2}[a-z]{3,9}){11,23}
 def _after_names(text: str) -> Iterator[Secret]:
     behind = 0
     # `İ` is longer in lower case and would shift all later places.
-    for name in _NAME.finditer(text.replace("\u0130", "I").lower()):
+    low = text.replace("\u0130", "I").lower()
+    for name in _NAME.finditer(low) if any(part in low for part in _IN_NAMES) else ():
         # The search continues after a name, so that no name hides another.
         if name.start() >= behind and (found := _named(text, name)):
             behind = found.end
