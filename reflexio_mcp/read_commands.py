@@ -5,6 +5,7 @@ import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -36,11 +37,10 @@ from reflexio_mcp.results.reading import (
     SessionRow,
 )
 from reflexio_mcp.settings import ConfigurationError, Settings
-from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.traffic.archive import Export, save
 from reflexio_mcp.traffic.audit.calls import Offer
 from reflexio_mcp.traffic.audit.run import run_audit
-from reflexio_mcp.traffic.errors import TrafficError
+from reflexio_mcp.traffic.errors import TrafficError, refusing
 from reflexio_mcp.traffic.learnings.listing import list_learnings
 from reflexio_mcp.traffic.learnings.select import Selection
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
@@ -57,6 +57,7 @@ COMMANDS: Final = {
 
 PAGE_ROWS: Final = 100
 ANOTHER: Final = "Name another store with --store, or a Reflexio with --url or REFLEXIO_API_KEY."
+LOG_AWAY: Final = "The audit log cannot be read: {why}. To mend that, {advice}."
 SQLITE: Final = b"SQLite format 3\0"
 UNBOUNDED: Final = 100_000
 """Width of a table that is not printed to a terminal, so that nothing is wrapped."""
@@ -194,17 +195,12 @@ def run_tools(arguments: Namespace, settings: Settings) -> int:
 
 def run_log_command(arguments: Namespace, settings: Settings) -> int:
     state = open_state(settings)
-    try:
+    with closing(state.database), refusing(LOG_AWAY, TrafficError):
         if arguments.verify is None:
             for entry in state.log.entries():
                 print(entry.line)
             return 0
         found = state.log.verify(arguments.verify)
-    except StateUnusable as error:
-        said = f"The audit log cannot be read: {error.strerror}. To mend that, {error.advice}."
-        raise TrafficError(said) from None
-    finally:
-        state.database.close()
     if found.wrong is not None:
         print(f"Line {found.wrong} was changed, or a line before it is missing.")
     if found.missing:

@@ -1,4 +1,4 @@
-"""Imports go one way, and a stdio server does not pay at every start for what few calls need."""
+"""Imports go one way, a stdio server starts without what few calls need, and a call goes through few files."""
 
 import ast
 import graphlib
@@ -8,10 +8,15 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import FrameType
 
+import anyio
 import pytest
+from mcp import Client
 
 import reflexio_mcp
+from reflexio_mcp.server.server import ReflexioServer
+from reflexio_mcp.settings import Settings
 
 PACKAGE = Path(reflexio_mcp.__file__).parent
 ROOT = PACKAGE.parent
@@ -119,3 +124,31 @@ def test_every_library_that_is_imported_is_declared() -> None:
     libraries = {modules.get(name, name) for name in named}
     imported = {name.split(".")[0] for found in GRAPH.values() for name in found}
     assert imported - libraries - named - {"reflexio_mcp", *sys.stdlib_module_names} == set()
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize(
+    ("tool", "arguments", "most"),
+    [("list_requests", {}, 25), ("delete_session", {"session_id": "s", "user_id": "ada"}, 35)],
+)
+def test_a_call_goes_through_few_files(tool: str, arguments: dict[str, str], most: int) -> None:
+    seen: set[str] = set()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(str(PACKAGE)):
+            seen.add(frame.f_code.co_filename)
+
+    async def call() -> None:
+        async with Client(ReflexioServer(Settings(store=":memory:"))) as client:
+            stored = {"user_id": "ada", "session_id": "s", "interactions": [{"content": "words"}]}
+            await client.call_tool("publish_interaction", stored)
+            await client.call_tool(tool, arguments)  # What only the first call does is not counted.
+            sys.setprofile(note)
+            try:
+                result = await client.call_tool(tool, arguments)
+            finally:
+                sys.setprofile(None)
+            assert not result.is_error
+
+    anyio.run(call)
+    assert 10 < len(seen) <= most, sorted(seen)

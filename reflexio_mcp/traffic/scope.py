@@ -70,16 +70,19 @@ class Expiry(_Entry):
     agent_version: str = ""
     evaluation_only: bool | None = None
 
+    @property
+    def named(self) -> dict[str, object]:
+        return self.model_dump(exclude={"after"}, exclude_defaults=True)
+
     def covers(self, request: StoredRequest, now: float) -> bool:
         """Whether a request has these names and is old enough."""
-        named = self.model_dump(exclude={"after"}, exclude_defaults=True)
         return request.created_at <= parse_time("after", self.after, now=now) and all(
-            getattr(request, name) == value for name, value in named.items()
+            getattr(request, name) == value for name, value in self.named.items()
         )
 
     def describe(self) -> str:
-        named = self.model_dump(exclude={"after"}, exclude_defaults=True)
-        return f"{', '.join(f'{name} {value}' for name, value in named.items()) or 'everything'} after {self.after}"
+        named = ", ".join(f"{name} {value}" for name, value in self.named.items())
+        return f"{named or 'everything'} after {self.after}"
 
 
 class Policy(_Entry):

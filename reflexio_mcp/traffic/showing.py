@@ -148,20 +148,17 @@ class Showing:
 
     def _around(self, item: RequestWithInteractions, index: int) -> str:
         """Return the first matching word in an interaction, with the text around it."""
-        from reflexio_mcp.traffic.audit.rules.redaction import asked_for
+        from reflexio_mcp.traffic.audit.rules.redaction import asked_for, redact_turn
 
         assert self._words
-        texts = texts_of(item.interactions[index])
+        turn = item.interactions[index]
         if not self._uncovered:
-            # The answer to a question for a password is itself a secret.
-            shown = texts[1:] if asked_for(item.interactions)[index] else texts
-            texts = tuple(map(_beginning, shown))
-        for text in texts:
+            turn = redact_turn(turn, LOOKED_CHARS, asked_for(item.interactions)[index])
+        for text in texts_of(turn):
             place = self._words.place_in(text[:FOUND_WITHIN])
             if place is not None:
-                begin, end = max(0, place - FOUND_BEFORE), min(FOUND_WITHIN, place + FOUND_BEHIND)
-                before = text[begin:place].partition(" ")[2] if begin else text[:place]
-                around = " ".join((before + text[place:end]).split())
+                begin, end = max(0, place - FOUND_BEFORE), place + FOUND_BEHIND
+                around = " ".join(text[begin:end].split())
                 return f"{'…' * (begin > 0)}{around}{'…' * (end < len(text))}"
         return ""
 
