@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final
 
-__all__ = ["StderrHandler", "call_named", "event", "flush", "log_to_stderr", "named_call"]
+__all__ = ["StderrHandler", "audited_call", "event", "flush", "log_to_stderr", "named_call"]
 
 EVENTS: Final = logging.getLogger("reflexio_mcp.events")
 
@@ -28,21 +28,18 @@ GATHER_SECONDS: Final = 0.05
 
 FLUSH_SECONDS: Final = 1.0
 
-_call: ContextVar[Mapping[str, str] | None] = ContextVar("reflexio_mcp_call", default=None)
+audited_call: ContextVar[Mapping[str, str] | None] = ContextVar("reflexio_mcp_call", default=None)
+"""Names the call to the audit log."""
 
 
 @contextmanager
 def named_call(caller: str, call_id: str) -> Generator[None]:
-    """Name the call to the audit log, inside this context and tasks started there."""
-    token = _call.set({"caller": caller, "call_id": call_id})
+    """Name the call inside this context and tasks started there."""
+    token = audited_call.set({"caller": caller, "call_id": call_id})
     try:
         yield
     finally:
-        _call.reset(token)
-
-
-def call_named() -> Mapping[str, str]:
-    return _call.get() or {}
+        audited_call.reset(token)
 
 
 def log_to_stderr(level: str) -> None:

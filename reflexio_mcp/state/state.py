@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 
-from reflexio_mcp.logs import call_named
+from reflexio_mcp.logs import audited_call
 from reflexio_mcp.state.copies import DAY, Copies, Keys
 from reflexio_mcp.state.records import (
     CapReached,
@@ -105,7 +105,7 @@ class AuditLog:
         transaction.serialise("log")
         last = transaction.execute("SELECT chain FROM main.log ORDER BY id DESC LIMIT 1")
         time = datetime.fromtimestamp(transaction.now, UTC).isoformat(timespec="seconds")
-        line = json.dumps({"time": time, **call_named(), **facts})
+        line = json.dumps({"time": time, **(audited_call.get() or {}), **facts})
         chain = self._keys.tag("log", last[0][0] if last else "", line)
         transaction.execute("INSERT INTO main.log (line, chain) VALUES (?, ?)", line, chain)
         return chain

@@ -113,25 +113,18 @@ def _without_secrets(body: PublishBody) -> PublishBody:
 
 def _checked(scope: Scope, draft: PublishBody) -> PublishBody:
     """Return the request as it is sent. Refuse what the API would refuse or store wrongly."""
-    user = require_id("user_id", scope.user(draft.user_id))
-    session = require_id("session_id", draft.session_id)
     source = draft.source.strip()
     check_source("source", source)
-    request_id = draft.request_id.strip()
     if draft.evaluation_only and draft.force_extraction:
         raise InvalidInput(
             "force_extraction",
             "cannot be combined with evaluation_only: nothing is learned from such requests. Nothing was sent.",
         )
-    if draft.request_id and not request_id:
-        raise InvalidInput(
-            "request_id", "must not be blank; leave it out to have one made. Nothing was sent."
-        )
     return draft.model_copy(
         update={
-            "user_id": user,
-            "session_id": session,
-            "request_id": request_id or str(uuid.uuid4()),
+            "user_id": scope.user(draft.user_id),
+            "session_id": draft.session_id.strip(),
+            "request_id": draft.request_id.strip() or str(uuid.uuid4()),
             "source": source,
             "agent_version": draft.agent_version.strip(),
             "retrieval_experiment_id": draft.retrieval_experiment_id or None,
