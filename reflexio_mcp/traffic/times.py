@@ -1,7 +1,7 @@
 """Points in time as people and models write them."""
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from reflexio_mcp.traffic.errors import InvalidInput
@@ -9,6 +9,9 @@ from reflexio_mcp.traffic.errors import InvalidInput
 __all__ = ["ACCEPTED", "iso", "parse_time"]
 
 ACCEPTED: Final = "ISO 8601 (2026-11-24T10:00:00Z, or 2026-11-24) or an age (30m, 24h, 7d, 2w)"
+
+DATE_CHARS: Final = 10
+"""Length of 2026-11-24, the longest way to write a date without a time of day."""
 
 _AGE = re.compile(r"(\d{1,6})\s*([smhdwSHDW])")  # 6M may mean months
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -31,7 +34,7 @@ def parse_time(field: str, text: str, *, now: float, end: bool = False) -> int:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
-        if end and _is_date(text):
+        if end and len(text) <= DATE_CHARS:
             moment += timedelta(days=1, seconds=-1)
         seconds = int(moment.timestamp())
     except (ValueError, OverflowError):
@@ -41,17 +44,6 @@ def parse_time(field: str, text: str, *, now: float, end: bool = False) -> int:
     return seconds
 
 
-def _is_date(text: str) -> bool:
-    try:
-        date.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
-
-
 def iso(seconds: float) -> str:
-    """Return epoch seconds as ISO 8601 in UTC. A value beyond the calendar comes back as a number."""
-    try:
-        return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (ValueError, OverflowError, OSError):
-        return str(int(seconds))
+    """Return epoch seconds as ISO 8601 in UTC."""
+    return f"{datetime.fromtimestamp(int(seconds), UTC):%Y-%m-%dT%H:%M:%SZ}"
