@@ -1,10 +1,10 @@
-"""Concurrent work that raises its first failure, and threads for heavy work.
+"""Concurrent work that raises its first failure, threads for heavy work, and calls whose effect is noted.
 
 An anyio task group would wrap the failure in an `ExceptionGroup`.
 """
 
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar, cast
 
@@ -13,7 +13,9 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 from anyio.lowlevel import RunVar
 
-__all__ = ["for_each", "in_heavy_thread", "task_group"]
+from reflexio_mcp.rest.errors import ReflexioError
+
+__all__ = ["for_each", "in_heavy_thread", "send", "task_group"]
 
 HEAVY_THREADS: Final = 2
 
@@ -89,3 +91,14 @@ async def for_each(items: Iterable[T], act: Callable[[T], Awaitable[None]], *, a
             raise error
         finally:
             del error
+
+
+async def send(call: Awaitable[object], ids: Sequence[str], sent: set[str]) -> None:
+    """Make a call that deletes or changes something. `sent` receives its ids, unless it had no effect."""
+    sent.update(ids)
+    try:
+        await call
+    except ReflexioError as error:
+        if error.effect == "none":
+            sent.difference_update(ids)
+        raise

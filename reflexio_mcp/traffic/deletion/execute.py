@@ -30,14 +30,13 @@ from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.learnings.remove import (
     DeletedLearnings,
     delete_learnings,
-    send,
     update_text,
     wait_for_learning,
 )
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress, read_set
 from reflexio_mcp.traffic.scope import Scope
-from reflexio_mcp.traffic.times import iso
+from reflexio_mcp.traffic.tasks import send
 
 BATCH: Final = 500
 
@@ -390,7 +389,7 @@ class _Act:
             return way_back("erased")
         return way_back(
             kept_form(self.scope, planned.plan.change),
-            kept=f"until {iso(until)}",
+            kept=f"until {at(until):%Y-%m-%dT%H:%M:%SZ}",
             number=self.number,
             until=at(until),
         )

@@ -21,9 +21,9 @@ from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress, learning_status
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
-from reflexio_mcp.traffic.tasks import for_each
+from reflexio_mcp.traffic.tasks import for_each, send
 
-__all__ = ["DeletedLearnings", "delete_by_id", "delete_learnings", "send", "update_text", "wait_for_learning"]
+__all__ = ["DeletedLearnings", "delete_by_id", "delete_learnings", "update_text", "wait_for_learning"]
 
 ROUNDS: Final = 4
 """Number of attempts: a merge can restore a learning."""
@@ -111,17 +111,6 @@ async def delete_by_id(scope: Scope, learning_ids: Sequence[str], sent: set[str]
         for start in range(0, len(ids), MAX_DELETE_IDS):
             batch = ids[start : start + MAX_DELETE_IDS]
             await send(delete(batch), [f"{kind}:{one}" for one in batch], sent)
-
-
-async def send(call: Awaitable[object], ids: Sequence[str], sent: set[str]) -> None:
-    """Make a call that deletes or changes something. `sent` receives its ids, unless it had no effect."""
-    sent.update(ids)
-    try:
-        await call
-    except ReflexioError as error:
-        if error.effect == "none":
-            sent.difference_update(ids)
-        raise
 
 
 async def update_text(scope: Scope, learning: Learning, text: str) -> None:
