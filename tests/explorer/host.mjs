@@ -153,8 +153,9 @@ export async function explore(browser, client, {
   );
   bridge.oncalltool = async (params) => {
     calls.push(params);
-    const answered = intercept && await intercept(params, () => client.callTool(params));
-    return answered ?? await client.callTool(params);
+    const forward = () => client.callTool(params, { timeout: 4 * PATIENCE_MS });
+    const answered = intercept && await intercept(params, forward);
+    return answered ?? await forward();
   };
   /** Wait until the page has looked for everything that it looks for of itself, and has drawn what was found. */
   const looked = async () => {

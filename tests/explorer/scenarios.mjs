@@ -679,7 +679,7 @@ export async function fitsEveryWidth(browser) {
     await button(it.view, "Delete 4 requests").waitFor();
     const wide = await it.view.evaluate(() => {
       const right = document.documentElement.clientWidth;
-      return [document.documentElement, document.getElementById("grid"), ...document.querySelectorAll("#sheet, #page > *, .actions *, .filters *:not(.spoken)")]
+      return [document.documentElement, document.getElementById("grid"), ...document.querySelectorAll("#sheet, #page > *, .place > *, .actions *, .filters *:not(.spoken)")]
         .filter((one) => one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).overflow === "visible" && one.clientWidth
           || one.getBoundingClientRect().right > right + 1)
         .map((one) => `${one.tagName} ${one.id || one.className}`);

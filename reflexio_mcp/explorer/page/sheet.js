@@ -296,12 +296,12 @@ export class Sheet {
     const { archive: { counts, unreadable = [], left_out = [], secrets }, file, link, next } = done;
     const what = counted(counts.requests ?? 0, "request");
     const beside = [
-      el("ul", {}, ...Object.entries(counts).map(([name, count]) => el("li", {}, el("span", {}, name), el("span", {}, number(count))))),
+      el("ul", {}, ...Object.entries(counts).filter(([, count]) => count).map(([name, count]) => el("li", {}, el("span", {}, name), el("span", {}, number(count))))),
       ...[...(unreadable.length ? ["Not all of it could be read."] : []), ...left_out].map((text) => el("p", { class: "quiet" }, text)),
     ];
     const box = el("input", { type: "checkbox", ".checked": true });
     if (redact === undefined) {
-      const option = el("label", { class: "option" }, box, "Leave out what looks like a secret");
+      const option = el("label", { class: "option" }, box, el("span", {}, "Leave out what looks like a secret", el("span", { class: "facts" }, "Personal data is in it in any case: keep the file private.")));
       const go = this.button("Export", () => void this.export(box.checked));
       this.put(`Export ${what}`, [el("p", {}, head.described() || "Everything that is stored."), option, ...beside], [this.closing("Close"), go]);
     } else this.put(`${what} exported`, [stored(file || link, "mono"), next && el("p", {}, next), el("p", {}, secrets), ...beside], [this.closing("Close")]);
