@@ -80,9 +80,9 @@ def _most(what: str, counts: list[Count]) -> str:
 def _finding(one: FindingRow) -> list[str]:
     unit = "learning" if one.finding in ("orphaned-learning", "stale-learning") else "request"
     kinds = ", ".join(f"{kind.name} {kind.count:,}" for kind in one.kinds)
-    places = f", {counted(sum(kind.count for kind in one.kinds), 'place')} ({kinds})" if kinds else ""
+    kinds = f" ({kinds})" if kinds else ""
     return [
-        f"{one.severity}: {one.finding}, {counted(one.count, unit)}{places}",
+        f"{one.severity}: {one.finding}, {counted(one.count, unit)}{kinds}",
         f"  {sentence(one.why, one.advice)}",
         *(f"  - {_place(place)}" for place in one.places),
         f"  show: {_call(one.show)}" if one.show else "",

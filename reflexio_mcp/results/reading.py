@@ -56,7 +56,7 @@ class Looked(Row):
     filter: Annotated[str, Field(description="the filter as it was understood")] = ""
     requests: Annotated[int | None, Field(description="requests read to apply the filter")] = None
     back_to: Annotated[Moment | None, Field(description="nothing older was looked at")] = None
-    complete: Annotated[bool, Field(description="true: nothing else matches; false: see cursor, unreadable")]
+    complete: Annotated[bool, Field(description="true: nothing else matches")]
 
 
 class Gap(Row):

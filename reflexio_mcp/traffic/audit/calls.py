@@ -11,7 +11,7 @@ from reflexio_mcp.traffic.times import iso
 
 __all__ = ["Offer", "calls_about", "can_be_given"]
 
-IDS_CHARS: Final = 800
+IDS_GIVEN: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,7 @@ def calls_about(
     show = _call(offer, "get_request", {"request_id": ids[0], "detail": "masked"})
     if not deletes:
         return show, None
-    chosen = _fitting(ids)
-    act = _call(offer, "delete_requests", {"request_ids": chosen}) if chosen else None
-    return show, act or _call(offer, "delete_request", {"request_id": ids[0]})
+    return show, _call(offer, "delete_requests", {"request_ids": [*ids[:IDS_GIVEN]]})
 
 
 def can_be_given(*values: str) -> bool:
@@ -70,14 +68,3 @@ def _given(wanted: TrafficFilter, offer: Offer) -> dict[str, Any]:
         "contains": wanted.contains,
     }
     return {name: value for name, value in given.items() if value}
-
-
-def _fitting(ids: Sequence[str]) -> list[str]:
-    chosen: list[str] = []
-    room = IDS_CHARS
-    for one in ids:
-        room -= len(one) + 4
-        if room < 0:
-            break
-        chosen.append(one)
-    return chosen

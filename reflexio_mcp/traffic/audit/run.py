@@ -55,7 +55,7 @@ class _Gathered:
     last_id: str = ""
 
     def add(self, one: Finding) -> None:
-        if one.kind and (one.kind in self.kinds or len(self.kinds) < NAMES_KEPT):
+        if one.kind:
             self.kinds[one.kind] += 1
         if one.request.request_id == self.last_id:
             return

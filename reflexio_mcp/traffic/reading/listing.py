@@ -59,7 +59,7 @@ UNREADABLE: Final = (
 Order = Literal["newest", "longest"]
 
 MOST_LONGEST: Final = 10
-COMPARED: Final = "All {:,} were compared by their characters of text; these are the longest."
+COMPARED: Final = "These are the longest of all {:,}, by characters of text."
 Requests = Sequence[RequestWithInteractions]
 Take = Callable[[SessionSlice, Requests, int], Awaitable[int]]
 """Makes rows of matching requests and returns how many fitted. The number counts the session's other requests."""
