@@ -12,7 +12,7 @@ from reflexio_mcp.results.publishing import Finished, Stored
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of
 from reflexio_mcp.toolkit.spec import LEARNS, ToolSpec
-from reflexio_mcp.traffic.publishing import check_turn, finish, publish
+from reflexio_mcp.traffic.publishing import check_interaction, finish, publish
 
 
 async def publish_interaction(
@@ -22,7 +22,7 @@ async def publish_interaction(
         str, Field(description="the conversation; the same for all its requests; new: a uuid")
     ],
     interactions: Annotated[
-        list[Annotated[Interaction, parameters.alone(check_turn)]],
+        list[Annotated[Interaction, parameters.alone(check_interaction)]],
         Field(description="oldest first", min_length=1, max_length=api_limits.MAX_INTERACTIONS),
     ],
     source: Annotated[str, Field(description="the app that sends it: a-z 0-9 . _ : -")] = "",

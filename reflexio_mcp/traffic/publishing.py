@@ -17,7 +17,7 @@ from reflexio_mcp.traffic.reading.filters import check_source
 from reflexio_mcp.traffic.reading.lookup import find_request, learning_status
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["Policy", "check_turn", "finish", "publish"]
+__all__ = ["Policy", "check_interaction", "finish", "publish"]
 
 LOOK_SECONDS: Final = 8.0
 """Time for checking whether a publish arrived if its answer was lost."""
@@ -75,7 +75,7 @@ async def publish(scope: Scope, draft: PublishBody, *, policy: Policy, wait_seco
             text = f"{explain(failure)} {REPEAT.format(request_id=body.request_id)}"
             raise OutcomeUnclear(text) from failure
         raise
-    roles = [without_key(turn.role) for turn in body.interaction_data_list]
+    roles = [without_key(interaction.role) for interaction in body.interaction_data_list]
     return stored(body, reply, roles, secrets, missing(), read_back=read_back, replaced=policy == "redact")
 
 
@@ -85,16 +85,16 @@ def _secrets(draft: PublishBody, policy: Policy) -> list[str]:
     Raises:
         InvalidInput: secrets are refused, or are in fields where they cannot be replaced.
     """
-    from reflexio_mcp.traffic.audit.rules.redaction import asked_for, secret_in_name, secrets_of_turn
+    from reflexio_mcp.traffic.audit.rules.redaction import asked_for, secret_in_name, secrets_of_interaction
 
-    turns = draft.interaction_data_list
+    interactions = draft.interaction_data_list
     kinds: dict[str, None] = {}
     refused: dict[str, str] = {}
     for name in NAMES:
         if kind := secret_in_name(getattr(draft, name) or ""):
             refused[name] = f"{kind} in an id or a name"
-    for index, (turn, asked) in enumerate(zip(turns, asked_for(turns), strict=True)):
-        for field, kind in secrets_of_turn(turn, asked):
+    for index, (interaction, asked) in enumerate(zip(interactions, asked_for(interactions), strict=True)):
+        for field, kind in secrets_of_interaction(interaction, asked):
             kinds[kind] = None
             if policy == "refuse" or field.startswith(FIXED):
                 refused.setdefault(f"interactions[{index}].{field}", kind)
@@ -106,9 +106,9 @@ def _secrets(draft: PublishBody, policy: Policy) -> list[str]:
 
 
 def _without_secrets(body: PublishBody) -> PublishBody:
-    from reflexio_mcp.traffic.audit.rules.redaction import redact_turns
+    from reflexio_mcp.traffic.audit.rules.redaction import redact_interactions
 
-    return body.model_copy(update={"interaction_data_list": redact_turns(body.interaction_data_list)})
+    return body.model_copy(update={"interaction_data_list": redact_interactions(body.interaction_data_list)})
 
 
 def _checked(scope: Scope, draft: PublishBody) -> PublishBody:
@@ -133,19 +133,19 @@ def _checked(scope: Scope, draft: PublishBody) -> PublishBody:
     )
 
 
-def check_turn(turn: Interaction) -> None:
+def check_interaction(interaction: Interaction) -> None:
     """Refuse an interaction that the API would drop, store wrongly, or refuse without saying what it lacks.
 
     The error names its field with a dot.
     """
-    if (turn.created_at or 0) > LATEST:
+    if (interaction.created_at or 0) > LATEST:
         raise InvalidInput(".created_at", "takes seconds since 1970, not milliseconds.")
-    if turn.user_action != "none" and not turn.user_action_description.strip():
-        raise InvalidInput(".user_action_description", f"must say what the {turn.user_action} was.")
-    if turn.image_encoding and not _is_base64(turn.image_encoding):
+    if interaction.user_action != "none" and not interaction.user_action_description.strip():
+        raise InvalidInput(".user_action_description", f"must say what the {interaction.user_action} was.")
+    if interaction.image_encoding and not _is_base64(interaction.image_encoding):
         raise InvalidInput(".image_encoding", "must be base64, without a data: prefix and line breaks.")
-    beside = turn.image_encoding or turn.interacted_image_url or turn.tools_used
-    if not beside and not any(text.strip() for text in texts_of(turn)):
+    other = interaction.image_encoding or interaction.interacted_image_url or interaction.tools_used
+    if not other and not any(text.strip() for text in texts_of(interaction)):
         raise InvalidInput("", "is empty; give content, an action, an image or tools_used.")
 
 

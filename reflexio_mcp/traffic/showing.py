@@ -71,8 +71,8 @@ class Showing:
             return look()
         from reflexio_mcp.traffic.audit.rules.redaction import looked
 
-        turns = (turn for item in items for turn in item.interactions)
-        return await looked(self._scope.owner, turns, look)
+        interactions = (interaction for item in items for interaction in item.interactions)
+        return await looked(self._scope.owner, interactions, look)
 
     def request(self, item: RequestWithInteractions) -> RequestRow:
         request, wanted = item.request, self._wanted
@@ -100,7 +100,7 @@ class Showing:
                 "interaction_count": count,
                 "fingerprint": self.masked.of(item),
                 "characters": content_chars(item),
-                "roles": self._names(turn.role for turn in item.interactions)[:NAMES],
+                "roles": self._names(interaction.role for interaction in item.interactions)[:NAMES],
             }
         if self._full:
             return self._interactions(item) | self._found(item)
@@ -119,16 +119,16 @@ class Showing:
 
     def _interactions(self, item: RequestWithInteractions) -> dict[str, Any]:
         """Return as many interactions of a request as one answer has room for."""
-        from reflexio_mcp.traffic.audit.rules.redaction import asked_for, redact_turn
+        from reflexio_mcp.traffic.audit.rules.redaction import asked_for, redact_interaction
 
         room, rows, covered = Room(), list[InteractionRow](), False
-        for turn, asked in zip(item.interactions, asked_for(item.interactions), strict=True):
-            safe = turn if self._uncovered else redact_turn(turn, LOOKED_CHARS, asked)
+        for interaction, asked in zip(item.interactions, asked_for(item.interactions), strict=True):
+            safe = interaction if self._uncovered else redact_interaction(interaction, LOOKED_CHARS, asked)
             row = interaction_row(safe, EXCERPT_CHARS, arrived=item.request.created_at)
             if not room.take(row):
                 break
             rows.append(row)
-            covered |= safe != turn
+            covered |= safe != interaction
         left = len(item.interactions) - len(rows)
         return {
             "interaction_count": len(item.interactions) if left else None,
@@ -148,13 +148,13 @@ class Showing:
 
     def _around(self, item: RequestWithInteractions, index: int) -> str:
         """Return the first matching word in an interaction, with the text around it."""
-        from reflexio_mcp.traffic.audit.rules.redaction import asked_for, redact_turn
+        from reflexio_mcp.traffic.audit.rules.redaction import asked_for, redact_interaction
 
         assert self._words
-        turn = item.interactions[index]
+        interaction = item.interactions[index]
         if not self._uncovered:
-            turn = redact_turn(turn, LOOKED_CHARS, asked_for(item.interactions)[index])
-        for text in texts_of(turn):
+            interaction = redact_interaction(interaction, LOOKED_CHARS, asked_for(item.interactions)[index])
+        for text in texts_of(interaction):
             place = self._words.place_in(text[:FOUND_WITHIN])
             if place is not None:
                 begin, end = max(0, place - FOUND_BEFORE), place + FOUND_BEHIND
@@ -192,13 +192,15 @@ class Showing:
 
 async def redacted(scope: Scope, item: RequestWithInteractions) -> RequestWithInteractions:
     """Return a request with its secrets replaced by their kinds, also in its ids and names."""
-    from reflexio_mcp.traffic.audit.rules.redaction import looked, redact_turns, redact_value
+    from reflexio_mcp.traffic.audit.rules.redaction import looked, redact_interactions, redact_value
 
-    request, turns = item.request, item.interactions
+    request, interactions = item.request, item.interactions
     return item.model_copy(
         update={
             "request": request.model_copy(update=redact_value(request.model_dump(exclude_unset=True))),
-            "interactions": await looked(scope.owner, turns, lambda: redact_turns(turns)),
+            "interactions": await looked(
+                scope.owner, interactions, lambda: redact_interactions(interactions)
+            ),
         }
     )
 

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.scanning import HOSTILE
 from reflexio_mcp.traffic.audit.rules import select
-from reflexio_mcp.traffic.audit.rules.redaction import redact, redact_turns, without_key
+from reflexio_mcp.traffic.audit.rules.redaction import redact, redact_interactions, without_key
 from reflexio_mcp.traffic.audit.rules.secrets import find_secrets
 from tests.audit.stored import GITHUB_TOKEN, request
 
@@ -82,8 +82,8 @@ def test_what_may_be_an_example_is_possible_and_not_probable(text: str) -> None:
 def test_a_bare_answer_to_a_question_for_a_password_is_covered() -> None:
     item = request("r", "Sonnenblume", roles=["User"])
     asked = request("q", "What is your wifi password?", "sunflower", roles=["Assistant", "User"])
-    assert redact_turns(item.interactions)[0].content == "Sonnenblume"
-    assert redact_turns(asked.interactions)[1].content == "[redacted: password]"
+    assert redact_interactions(item.interactions)[0].content == "Sonnenblume"
+    assert redact_interactions(asked.interactions)[1].content == "[redacted: password]"
     assert select("probable-secret", [asked]) == [asked]
 
 
@@ -94,7 +94,7 @@ def test_what_a_tool_was_given_is_judged_beside_its_name() -> None:
             "tools_used": [{"tool_name": "login", "tool_data": {"password": "h8#Kq2pLx9", "user": "ada"}}]
         }
     )
-    (covered,) = redact_turns([turn])
+    (covered,) = redact_interactions([turn])
     assert covered.tools_used[0]["tool_data"] == {"password": "[redacted: password]", "user": "ada"}
 
 

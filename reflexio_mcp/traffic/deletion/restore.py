@@ -60,7 +60,7 @@ ERASED: Final = (
     "{number:,} of these were erased for good while they were restored. They were deleted again, unless the restore "
     "ended early."
 )
-TURNS_LOST: Final = (
+INTERACTIONS_LOST: Final = (
     "{number:,} interactions cannot be stored again: nothing but an image or a citation was in them."
 )
 STOPPED: Final = "It ended early: {why}"
@@ -152,7 +152,7 @@ class Restoring:
         copies: the copies so far, without content.
         became: what became of each id that is not back.
         back: what is back, as it is stored now, by the id in the copy.
-        turns: the ids that restored interactions have now, by the ids that they had.
+        interactions: the ids that restored interactions have now, by the ids that they had.
     """
 
     scope: Scope
@@ -161,14 +161,14 @@ class Restoring:
     became: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
     back: dict[str, Item] = field(default_factory=dict[str, Item])
     copies: dict[str, Copied] = field(default_factory=dict[str, Copied])
-    turns: dict[int, int] = field(default_factory=dict[int, int])
-    turns_lost: int = 0
+    interactions: dict[int, int] = field(default_factory=dict[int, int])
+    interactions_lost: int = 0
     remains: list[str] = field(default_factory=list[str])
     stopped: bool = False
 
     def receipt(self, number: int = 0) -> Restored:
-        if self.turns_lost:
-            self.remains.append(TURNS_LOST.format(number=self.turns_lost))
+        if self.interactions_lost:
+            self.remains.append(INTERACTIONS_LOST.format(number=self.interactions_lost))
         unfinished = self.stopped or not {"left", "unknown"}.isdisjoint(self.became.values())
         return Restored(
             notice=NOTICE if self.became else "",
@@ -223,14 +223,14 @@ class Restoring:
 
         async def take(items: list[RequestWithInteractions]) -> None:
             for stored in items:
-                there = {str(turn.interaction_id) for turn in stored.interactions}
+                there = {str(one.interaction_id) for one in stored.interactions}
                 found.update((key, item_of(stored)) for key, one in single.items() if one.id in there)
                 if restored := requests.get(key := stored.request.request_id):
                     before, now = _said(restored), _said(stored)
                     same = list(before.values()) == list(now.values())
                     found[key] = item_of(stored) if same else None
                     # Restored interactions have new ids.
-                    self.turns |= dict(zip(before, now, strict=True)) if same else {}
+                    self.interactions |= dict(zip(before, now, strict=True)) if same else {}
 
         # The first name of a copy names the request.
         ids = dict.fromkeys([*requests, *(one.names[0][2:] for one in single.values())])
@@ -245,13 +245,13 @@ class Restoring:
         request = item.request.model_copy(
             update={"evaluation_only": self.evaluation_only or item.request.evaluation_only}
         )
-        turns = [turn for stored in item.interactions if (turn := _turn(stored))]
+        interactions = [one for stored in item.interactions if (one := _published(stored))]
         try:
             if self.scope.exact and request.whole:
                 await self.scope.client.put_back(item.model_copy(update={"request": request}))
-            elif turns:
-                self.turns_lost += len(item.interactions) - len(turns)
-                whole = {**request.model_dump(), "interaction_data_list": turns}
+            elif interactions:
+                self.interactions_lost += len(item.interactions) - len(interactions)
+                whole = {**request.model_dump(), "interaction_data_list": interactions}
                 body = PublishBody.model_validate(whole, extra="ignore")
                 await self.scope.client.publish(body, minted=False, timeout=min(seconds, PUBLISH_SECONDS))
             else:
@@ -287,8 +287,8 @@ class Restoring:
             elif isinstance(row, UserProfile) and 0 < row.expiration_timestamp <= time.time():
                 self.became[key] = "not_restorable"
             elif there is None and row:
-                turns = [self.turns.get(turn, turn) for turn in row.source_interaction_ids]
-                missing[one.kind].append(row.model_copy(update={"source_interaction_ids": turns}))
+                sources = [self.interactions.get(id_, id_) for id_ in row.source_interaction_ids]
+                missing[one.kind].append(row.model_copy(update={"source_interaction_ids": sources}))
             elif there is None or f"t:{there.digest}" not in self.copies[key].names:
                 self.became[key] = "id_taken"
             elif learning_item(one).held_by(self.scope.policy.now()):
@@ -323,12 +323,12 @@ class Restoring:
 def _said(item: RequestWithInteractions) -> dict[int, object]:
     """Return the content that a restore preserves, by interaction id."""
     whose = (item.request.user_id, item.request.session_id)
-    turns = [turn for turn in item.interactions if _turn(turn)]
+    interactions = [one for one in item.interactions if _published(one)]
     said: dict[int, object] = {0: whose}
-    return said | {turn.interaction_id: (interaction_digest(turn), turn.user_action) for turn in turns}
+    return said | {one.interaction_id: (interaction_digest(one), one.user_action) for one in interactions}
 
 
-def _turn(stored: StoredInteraction) -> Interaction | None:
+def _published(stored: StoredInteraction) -> Interaction | None:
     """Return an interaction for publishing again; `None` if it only had an image."""
     said = any(text.strip() for text in texts_of(stored))
     if not (said or stored.interacted_image_url or stored.tools_used):

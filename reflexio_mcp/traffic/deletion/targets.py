@@ -195,14 +195,14 @@ class Interactions(Target):
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         stored = await get_stored(scope, self.request_id)
-        turns = {one.interaction_id: one for one in stored.interactions} if stored else {}
-        chosen = [turns[one] for one in self.ids if one in turns]
-        missing = [str(one) for one in self.ids if one not in turns]
+        interactions = {one.interaction_id: one for one in stored.interactions} if stored else {}
+        chosen = [interactions[one] for one in self.ids if one in interactions]
+        missing = [str(one) for one in self.ids if one not in interactions]
         return Selected(
-            [item_of(stored, turn) for turn in chosen] if stored else [],
+            [item_of(stored, interaction) for interaction in chosen] if stored else [],
             {str(one.interaction_id): "".join(texts_of(one))[:OPENING_CHARS] for one in chosen[:EXAMPLES]},
             missing,
-            remains=[OTHERS_STAY.format(number=len(turns) - len(chosen))] if chosen else [],
+            remains=[OTHERS_STAY.format(number=len(interactions) - len(chosen))] if chosen else [],
             copy_names=[f"i:{one}" for one in missing],
             means=lambda copied, content: (
                 isinstance(content, RequestWithInteractions) and f"r:{self.request_id}" in copied.names

@@ -29,12 +29,12 @@ __all__ = [
     "looked",
     "missing",
     "redact",
-    "redact_turn",
-    "redact_turns",
+    "redact_interaction",
+    "redact_interactions",
     "redact_value",
     "secret_in_name",
     "secrets_in_answer",
-    "secrets_of_turn",
+    "secrets_of_interaction",
     "without_end",
     "without_key",
 ]
@@ -55,7 +55,7 @@ _ASKS = re.compile(
 _ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[a-z0-9_.:/-]{0,60}")
 """A uuid or lower-case name is no key."""
 
-Turn = TypeVar("Turn", Interaction, StoredInteraction)
+AnyInteraction = TypeVar("AnyInteraction", Interaction, StoredInteraction)
 T = TypeVar("T")
 
 
@@ -91,7 +91,9 @@ def secrets_in_answer(text: str) -> list[Secret]:
     return [Secret(start, len(text.rstrip()), PASSWORD)]
 
 
-def secrets_of_turn(interaction: Interaction | StoredInteraction, asked: bool) -> list[tuple[str, str]]:
+def secrets_of_interaction(
+    interaction: Interaction | StoredInteraction, asked: bool
+) -> list[tuple[str, str]]:
     return [
         (field, one.kind)
         for field, text in every_text(interaction)
@@ -99,15 +101,19 @@ def secrets_of_turn(interaction: Interaction | StoredInteraction, asked: bool) -
     ]
 
 
-def redact_turns(interactions: Sequence[Turn], chars: int | None = None) -> list[Turn]:
+def redact_interactions(
+    interactions: Sequence[AnyInteraction], chars: int | None = None
+) -> list[AnyInteraction]:
     """Redact the interactions of a request, one-word answers included. `chars` limits each text."""
     return [
-        redact_turn(interaction, chars, asked)
+        redact_interaction(interaction, chars, asked)
         for interaction, asked in zip(interactions, asked_for(interactions), strict=True)
     ]
 
 
-def redact_turn(interaction: Turn, chars: int | None = None, asked: bool = False) -> Turn:
+def redact_interaction(
+    interaction: AnyInteraction, chars: int | None = None, asked: bool = False
+) -> AnyInteraction:
     update: dict[str, Any] = {
         name: redact_value(text, chars) for name in TEXT_FIELDS if (text := getattr(interaction, name))
     }
