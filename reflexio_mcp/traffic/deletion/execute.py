@@ -108,7 +108,7 @@ async def begin(planned: Planned, origin: Origin, state: State) -> int:
         },
     )
     try:
-        with recording(len(planned.items)):
+        with recording(intention.number):
             return await in_thread(state.begin, planned.owner, intention)
     except CodeUsed as error:
         raise CodeSpent(CODE_USED.format(number=error.number)) from None
