@@ -1,13 +1,15 @@
 """The least that carries a tool call to Reflexio over HTTP: the SDK, and one REST call whose reply is returned."""
 
 import os
+import signal
 import sys
 from typing import Any
 
 import httpx
 from mcp.server import MCPServer
 
-server = MCPServer("forwarder")
+# A line for each call, formatted for a terminal, would take longer than the call.
+server = MCPServer("forwarder", log_level="WARNING")
 _clients: list[httpx.AsyncClient] = []
 
 
@@ -32,11 +34,14 @@ async def publish_interaction(user_id: str, session_id: str, interactions: list[
 
 async def _forward(route: str, body: dict[str, Any]) -> str:
     if not _clients:
-        _clients.append(httpx.AsyncClient(base_url=os.environ["REFLEXIO_URL"]))
+        _clients.append(httpx.AsyncClient(base_url=os.environ["REFLEXIO_URL"], timeout=60))
     reply = (await _clients[0].post(route, json=body)).raise_for_status()
     reply.json()
     return reply.text
 
 
 if __name__ == "__main__":
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(0)
+    )  # uvicorn raises the signal again when it has stopped
     server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[1]))

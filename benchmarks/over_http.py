@@ -22,7 +22,7 @@ from benchmarks.figures import Figure
 from scripts.serving import serving
 
 TARGET = 1 / 0.6
-CLIENTS, CALLS, ROUNDS = 16, 1_000, 3
+CLIENTS, CALLS, ROUNDS = 16, 96, 5
 TOKEN = "benchmark-token"
 HERE = Path(__file__).parent
 OURS = (sys.executable, "-m", "reflexio_mcp", "serve", "--transport", "http", "--port")
@@ -76,7 +76,7 @@ async def _compare(ours: str, forwarder: str) -> list[Figure]:
     for tool, arguments in JOBS.items():
         rates: dict[str, list[float]] = {ours: [], forwarder: []}
         for url in rates:
-            await _load(url, tool, arguments, 100)
+            await _load(url, tool, arguments, CLIENTS)
         for _ in range(ROUNDS):
             for url, measured in rates.items():
                 begun = time.perf_counter()

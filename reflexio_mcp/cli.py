@@ -17,10 +17,7 @@ from reflexio_mcp import __version__
 from reflexio_mcp.logs import log_to_stderr
 from reflexio_mcp.rest.api_limits import is_blank
 from reflexio_mcp.rest.errors import ReflexioError, explain
-from reflexio_mcp.results.deletion import MOST_REASON
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, add_flags, load
-from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
-from reflexio_mcp.traffic.scope import policy_at, use_policy
 
 TRANSPORTS: Final = ("stdio", "http", "sse", "streamable-http")
 
@@ -69,6 +66,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Stored text may have characters that an older terminal lacks. `serve` has its own stream.
         reconfigure(errors="backslashreplace")
     arguments = parse(argv)
+    if arguments.command == "serve":
+        gc.disable()  # Imports make no garbage; tune_collector turns collection on.
+    from reflexio_mcp.traffic.errors import (
+        InvalidInput,
+        TrafficError,
+    )  # with pydantic, which --help does without
+
     try:
         code = arguments.run(arguments)
         sys.stdout.flush()
@@ -85,6 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _said(error: Exception, command: str) -> str:
+    from reflexio_mcp.traffic.errors import InvalidInput
+
     if isinstance(error, ReflexioError):
         return explain(error, "write" if command in ("delete", "correct", "restore", "import") else "read")
     if isinstance(error, InvalidInput) and error.field in FILTER:
@@ -171,6 +177,8 @@ def _text(text: str) -> str:
 
 
 def _reason(text: str) -> str:
+    from reflexio_mcp.results.deletion import MOST_REASON
+
     if len(text) > MOST_REASON:
         raise ArgumentTypeError(f"takes {MOST_REASON} characters at most")
     return text
@@ -200,6 +208,8 @@ def _filter(**help_of: str) -> Add:
 
 
 def _settings(arguments: Namespace) -> Settings:
+    from reflexio_mcp.traffic.scope import policy_at
+
     settings = load(flags=arguments.flags)
     # Only the operator of a server needs a line for each call.
     quiet = arguments.command != "serve" and settings.log_level == "INFO"
@@ -212,6 +222,8 @@ def _later(module: str, function: str) -> Callable[[Namespace], int]:
     """Import the module only when its command runs."""
 
     def run(arguments: Namespace) -> int:
+        from reflexio_mcp.traffic.scope import policy_at, use_policy
+
         settings = _settings(arguments)
         with use_policy(policy_at(settings.policy)):
             return getattr(import_module(f"reflexio_mcp.{module}"), function)(arguments, settings)
@@ -235,7 +247,6 @@ def _run_doctor(arguments: Namespace) -> int:
 
 def _serve(arguments: Namespace) -> int:
     settings = _settings(arguments)
-    gc.disable()  # Imports make no garbage; tune_collector turns collection on.
     if arguments.transport != "stdio":
         from reflexio_mcp.http import serve as serve_http
 

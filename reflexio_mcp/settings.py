@@ -140,6 +140,8 @@ _switch: Final = _Kind(_parse_switch, "1 or 0")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
+    """The configuration of one process."""
+
     url: str = _Kind(_parse_url, "an http or https URL without credentials, such as http://localhost:8061")(
         "reflexio",
         "",

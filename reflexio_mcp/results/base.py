@@ -59,7 +59,8 @@ _LINK: Final = (
 )
 """Characters that make Markdown and HTML links. As escapes, they make no link."""
 
-_HIDDEN: Final = re.compile(f"{_INVISIBLE.pattern}|{_LINK}")
+# `re` compiles these two at their first use, which takes as long as the rest of this module.
+_HIDDEN: Final = f"{_INVISIBLE.pattern}|{_LINK}"
 
 _APART: Final = r"[\t\n]|(?<= )·(?= )"
 """Characters that end a line or a fact of an answer."""
@@ -70,7 +71,7 @@ _SIGNS: Final = "\t\n·(:<"
 
 # Both expressions match a run of backslashes at once, so that many backslashes take linear time.
 _ESCAPED = re.compile(r"(\\+)(?:u([0-9a-f]{4})|U([0-9a-f]{8}))?")
-_ID_PARTS = re.compile(rf"(\\*)({_HIDDEN.pattern}|{_APART}|u[0-9a-f]{{4}}|U[0-9a-f]{{8}})|\\+")
+_ID_PARTS: Final = rf"(\\*)({_HIDDEN}|{_APART}|u[0-9a-f]{{4}}|U[0-9a-f]{{8}})|\\+"
 
 _LABEL: Final = re.compile(r"[\w.:/@+-]{1,64}")
 
@@ -82,7 +83,7 @@ def label(text: str) -> str:
 
 def visible(text: str) -> str:
     """Escape each character that hides, reorders, breaks a line or makes a link."""
-    return _HIDDEN.sub(_escape, text)
+    return re.sub(_HIDDEN, _escape, text)
 
 
 def _escape(character: re.Match[str] | str) -> str:
@@ -140,7 +141,7 @@ def shown_id(text: str) -> str:
 
     A backslash before an escape is doubled, so that no two ids look the same.
     """
-    shown = _ID_PARTS.sub(_id_part, text[: SHOWN_ID_CHARS + 1])
+    shown = re.sub(_ID_PARTS, _id_part, text[: SHOWN_ID_CHARS + 1])
     return shown if len(text) <= SHOWN_ID_CHARS else f"{shown[:SHOWN_ID_CHARS]}… [{len(text):,} characters]"
 
 
