@@ -10,6 +10,7 @@ from benchmarks.figures import Figure
 KEY = "ghp_" + "8sKq2pLx9Zr4TbWm8Yc1f7Kq2pLx9Zr4TbWm"
 HOSTILE = {
     "names": "pw=" * 33_000,
+    "names as values": "pwd:" * 25_000,
     "sentences": "password is " * 8_000,
     "addresses": "://a:" * 20_000,
     "one long word": "token " + "a." * 50_000,

@@ -19,8 +19,6 @@ from reflexio_mcp.state.tables import StateUnusable, nothing_can_be_deleted
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.scope import policy_at
 
-__all__ = ["Finding", "Setup", "examine", "note", "ok", "problem"]
-
 OLDEST_TESTED: Final = (0, 2, 32)
 CALL_SECONDS = 8.0
 

@@ -15,16 +15,6 @@ from reflexio_mcp import private_files
 from reflexio_mcp.backend import default_store
 from reflexio_mcp.settings import ConfigurationError, Settings
 
-__all__ = [
-    "SHORT_TOKEN",
-    "Tokens",
-    "bearer_tokens",
-    "is_loopback",
-    "peer",
-    "token_file",
-    "transport_security",
-]
-
 peer: Final[ContextVar[str]] = ContextVar("reflexio_mcp_peer", default="")
 
 SHORT_TOKEN: Final = 16

@@ -40,8 +40,6 @@ from reflexio_mcp.toolkit.context import DOWNLOADS_PATH
 if TYPE_CHECKING:
     from reflexio_mcp.http.oauth import SignIn
 
-__all__ = ["MCP_PATH", "SESSIONS_EACH", "HttpApp"]
-
 MCP_PATH: Final = "/mcp"
 SSE_PATH: Final = "/sse"
 MESSAGES_PATH: Final = "/messages/"

@@ -17,8 +17,6 @@ from starlette.types import Message, Receive
 from reflexio_mcp.http.refusal import AGAIN, Refusal
 from reflexio_mcp.rest.api_limits import MAX_BODY_BYTES
 
-__all__ = ["MOST_BYTES", "PUBLISH_BYTES", "Bodies", "Body"]
-
 OPENING_BYTES: Final = 64 * 1024
 """Maximum size of a request that opens a session, which keeps part of it."""
 

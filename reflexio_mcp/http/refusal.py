@@ -5,8 +5,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-__all__ = ["AGAIN", "Refusal", "answer_refusal"]
-
 AGAIN: Final = {"retry-after": "5"}
 
 

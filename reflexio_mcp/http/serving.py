@@ -20,8 +20,6 @@ from reflexio_mcp.logs import event, flush
 from reflexio_mcp.server.runtime import tune_collector
 from reflexio_mcp.settings import ConfigurationError, Settings
 
-__all__ = ["serve", "uvicorn_server"]
-
 DRAIN_SECONDS: Final = 60.0
 """Longest wait for running deletions, after the time for calls."""
 

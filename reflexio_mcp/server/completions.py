@@ -14,8 +14,6 @@ from reflexio_mcp.server.prompts import PROMPTS
 from reflexio_mcp.server.resources import templates
 from reflexio_mcp.toolkit.context import App
 
-__all__ = ["complete"]
-
 LOOK_SECONDS: Final = 1.0
 SESSIONS_LOOKED_AT: Final = 50
 MOST_VALUES: Final = 100

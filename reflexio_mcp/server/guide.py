@@ -7,8 +7,6 @@ from reflexio_mcp.rest import api_limits
 from reflexio_mcp.settings import Confirm
 from reflexio_mcp.traffic.audit.rules import RULES
 
-__all__ = ["FIELDS", "guide"]
-
 
 @dataclass(frozen=True, slots=True)
 class Field:

@@ -13,8 +13,6 @@ from reflexio_mcp.results.base import visible
 from reflexio_mcp.toolkit.context import Call, app_of, scope_of
 from reflexio_mcp.traffic.errors import quoted
 
-__all__ = ["PROMPTS", "TaskPrompt", "get", "listed"]
-
 VALUE_CHARS: Final = 512
 
 REPORT: Final = "Report what the receipt says, and name each id that is left."

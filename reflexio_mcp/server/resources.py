@@ -17,8 +17,6 @@ from reflexio_mcp.toolkit.context import Call, app_of, scope_of
 from reflexio_mcp.toolkit.parameters import describe
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, TrafficError, require_id
 
-__all__ = ["RESOURCES", "TEMPLATES", "listed", "read", "templates"]
-
 TEXT: Final = "text/plain"
 
 RESOURCES: Final = (

@@ -19,8 +19,6 @@ from pydantic import ValidationError
 if TYPE_CHECKING:
     from reflexio_mcp.server.sdk import ReadStream, WriteStream
 
-__all__ = ["Answers", "StdioStream", "mended"]
-
 NO_MESSAGE: Final = (
     'This is no JSON-RPC 2.0 request: jsonrpc must be "2.0", method a string and params an object; batches are not '
     "accepted. Nothing was done."

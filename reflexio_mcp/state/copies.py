@@ -17,8 +17,6 @@ from reflexio_mcp.state.tables import Database, StateUnusable, Transaction
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-__all__ = ["Copies", "Keys"]
-
 DAY: Final = 86_400.0
 
 NONCE_BYTES: Final = 12

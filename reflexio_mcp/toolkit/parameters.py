@@ -64,7 +64,7 @@ SENTENCES: Final = 10
 """Number of wrong arguments that a refusal explains."""
 
 NAMES: Final = 8
-"""Number of missing or unknown arguments that a refusal names."""
+"""Number of unknown arguments that a refusal names."""
 
 UNEXPECTED: Final = (
     "Something went wrong inside reflexio-mcp; whether it took effect is not known. "
@@ -76,6 +76,7 @@ SAID: Final = "said"
 
 PROBLEMS: Final = {
     SAID: "{said}",
+    "missing": " is required.",
     "extra_forbidden": " is not a field here.",
     "literal_error": " must be {expected}.",
     "string_too_long": " takes {max_length:,} characters at most.",
@@ -129,19 +130,10 @@ def _sentences(error: ValidationError) -> list[str]:
         for one in error.errors(include_url=False, include_context=True, include_input=False)
         if one["type"] != "none_required"
     ]
-    missing = [_field(one["loc"]) for one in problems if one["type"] == "missing"]
-    sentences = [_required(missing)] if missing else []
-    sentences += [_sentence(one) for one in problems if one["type"] != "missing"]
+    sentences = [_sentence(one) for one in problems]
     if (left := len(sentences) - SENTENCES) > 0:
         sentences[SENTENCES:] = [f"{left:,} more {'is' if left == 1 else 'are'} wrong."]
     return sentences
-
-
-def _required(names: list[str]) -> str:
-    named = names[:NAMES] + ([f"{len(names) - NAMES:,} more"] if len(names) > NAMES else [])
-    if len(named) == 1:
-        return f"{named[0]} is required."
-    return f"{', '.join(named[:-1])} and {named[-1]} are required."
 
 
 def _sentence(problem: "ErrorDetails") -> str:

@@ -66,12 +66,14 @@ async def get_status(call: Call) -> Annotated[CallToolResult, Status]:
 
 async def _backend(app: App, scope: Scope, where: str) -> Backend:
     kind = "embedded store" if app.settings.embedded else "Reflexio"
+    identity, problem, said = None, "", ""
     try:
         identity = await scope.client.whoami()
     except ReflexioError as error:
         # For a file that is no store, only its own words say what to do.
-        said = shown_name(error.said, SAID_CHARS)
-        return Backend(kind=kind, where=where, reachable=False, problem=explain(error, "read"), said=said)
+        problem, said = explain(error, "read"), shown_name(error.said, SAID_CHARS)
+    if identity is None:
+        return Backend(kind=kind, where=where, reachable=False, problem=problem, said=said)
     return Backend(
         kind=kind,
         where=where,

@@ -34,7 +34,11 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
     ("list_requests", {"cursor": "eJwDAAAAAAE"}, ["cursor", "start again without it"]),
     ("list_sessions", {"cursor": "no cursor"}, ["cursor", "start again without it"]),
     ("get_request", {}, ["request_id is required"]),
-    ("publish_interaction", {}, ["user_id, session_id and interactions are required. Nothing"]),
+    (
+        "publish_interaction",
+        {},
+        ["user_id is required. session_id is required. interactions is required. Nothing"],
+    ),
     (
         "publish_interaction",
         {"user_id": "ada", "interactions": "words", "wait_for_response": "perhaps"},

@@ -14,8 +14,6 @@ from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
 
-__all__ = ["LearnedChecks"]
-
 SECONDS: Final = 8.0
 
 AT_ONCE: Final = 6

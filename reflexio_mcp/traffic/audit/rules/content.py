@@ -6,8 +6,6 @@ from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session, excerpt, stop_if_cancelled
 from reflexio_mcp.traffic.content import every_text
 
-__all__ = ["PersonalData", "PlantedInstructions", "Secret"]
-
 Place = tuple[str, int, int, str]
 """Finding, start, end and kind."""
 

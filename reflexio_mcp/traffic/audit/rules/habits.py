@@ -10,15 +10,6 @@ from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session
 from reflexio_mcp.traffic.scope import current_policy
 
-__all__ = [
-    "Expired",
-    "SharedSession",
-    "SplitConversation",
-    "TemporarySession",
-    "TestTraffic",
-    "UnclearMetadata",
-]
-
 NAME_CHARS: Final = 200
 DAY: Final = 86_400
 

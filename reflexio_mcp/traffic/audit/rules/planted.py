@@ -4,8 +4,6 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["is_foreign", "planted_in"]
-
 READ_CHARS: Final = 1_000_000
 
 NEAR_CHARS: Final = 400

@@ -14,17 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-__all__ = [
-    "MISSING",
-    "PASSWORD",
-    "PASSWORD_WORDS",
-    "Secret",
-    "available",
-    "could_be_a_key",
-    "find_secrets",
-    "secrets_by_format",
-]
-
 MISSING: Final = (
     "keys are not looked for by the formats of their vendors: the package kingfisher-secret-scanner does not run on "
     "this platform; passwords and keys with a name before them are still looked for"
@@ -314,7 +303,8 @@ def _is_placeholder(value: str) -> bool:
 
 
 def _is_machine_made(value: str) -> bool:
-    """Whether a value looks generated: a key or a token."""
+    """Whether a value looks generated: a key or a token. Its first 200 characters show that."""
+    value = value[:200]
     if len(value) < 12 or not value.isascii() or len(set(value)) < 9:
         return False
     changes = sum(one.isupper() != other.isupper() for one, other in itertools.pairwise(value))
@@ -328,9 +318,11 @@ def _is_machine_made(value: str) -> bool:
 
 def _is_password(value: str, *, in_sentence: bool = False) -> bool:
     """Whether a person may have chosen it; in a sentence `Sunflower42` is no identifier."""
+    if not 4 < len(value) <= 80:
+        return False
     digit = any(map(str.isdigit, value))
-    sign = any(not letter.isalnum() and letter not in "-_./:,'’" for letter in value[:80])
-    if not (digit or sign) or not 4 < len(value) <= 80:
+    sign = any(not letter.isalnum() and letter not in "-_./:,'’" for letter in value)
+    if not (digit or sign):
         return False
     if value.isdigit() or len(value) == 5:
         return in_sentence and value.isdigit()
