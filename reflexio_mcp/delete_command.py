@@ -105,6 +105,8 @@ def _carry_out(
     planned = _run(plan, settings, caller)
     screen = Screen(settings)
     screen.show(planned.plan)
+    if planned.size > (shown := len(planned.plan.examples)) > 0:
+        screen.say(f"(the first {shown:,} of {planned.size:,})")
     if planned.size:
         _show_way_back(screen, planned.plan.way_back, planned.days)
     if not planned.size and planned.held:

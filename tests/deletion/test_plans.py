@@ -65,7 +65,7 @@ async def test_secrets_are_covered_in_plan_and_question_and_the_plan_recommends_
         result = await caller.result("delete_request", request_id="r1")
         erased = await caller.plan("delete_request", request_id="r1", erase=True)
     assert "hunter2" not in text_of(result) + str(result.structured_content)
-    assert "For a secret or a person's data, erase=true is better" in text_of(result)
+    assert "If a secret or personal data must not stay in a copy: erase=true" in text_of(result)
     assert "erase=true" not in str(erased)
 
 

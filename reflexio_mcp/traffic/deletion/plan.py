@@ -63,7 +63,7 @@ ALL_OF_REQUEST: Final = (
     "Every recovery copy of this request is erased, also of interactions that stay stored."
 )
 PREFER_ERASE: Final = (
-    "For a secret or a person's data, erase=true is better: it keeps no copy, and erases earlier copies."
+    "If a secret or personal data must not stay in a copy: erase=true keeps none, and erases earlier ones."
 )
 LEARNED_UNKNOWN: Final = "What was learned from it could not be read."
 NOTHING_LEARNED: Final = "Nothing was learned from it."
