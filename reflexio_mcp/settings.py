@@ -82,6 +82,13 @@ def _parse_words(text: str) -> tuple[str, ...]:
     return words
 
 
+def _parse_tokens(text: str) -> tuple[str, ...]:
+    tokens = _parse_words(text)
+    if len(tokens) > len(text.strip(", ").split(",")):
+        raise ValueError  # `USER TOKEN`, which would let whoever knows the name in
+    return tokens
+
+
 def _parse_keys(text: str) -> tuple[str, ...]:
     keys = _parse_words(text)
     if min(len(key.encode()) for key in keys) < STATE_KEY_BYTES:
@@ -229,7 +236,7 @@ class Settings:
     )
     host: str = _text("http", "127.0.0.1", "Address that the HTTP server binds.")
     port: int = _number(int, 0, 65535)("http", 8765, "Port of the HTTP server.")
-    auth_token: tuple[str, ...] = _Kind(_parse_words, "bearer tokens or USER:TOKEN, separated by commas")(
+    auth_token: tuple[str, ...] = _Kind(_parse_tokens, "bearer tokens or USER:TOKEN, separated by commas")(
         "http",
         (),
         "Tokens that HTTP callers must send; several allow rotation. USER:TOKEN confines its holder to that user. If "

@@ -41,6 +41,7 @@ def test_a_flag_wins_over_its_variable() -> None:
         ("REFLEXIO_MCP_PERSONAL_DATA", "0", False),
         ("REFLEXIO_MCP_LOG_LEVEL", "debug", "DEBUG"),
         ("REFLEXIO_MCP_TOOLS", "list_requests, get_request", ("list_requests", "get_request")),
+        ("REFLEXIO_MCP_AUTH_TOKEN", "ada:one, two,", ("ada:one", "two")),
         ("REFLEXIO_MCP_TIMEOUT", "2.5", 2.5),
         ("REFLEXIO_MCP_STORE", ":memory:", ":memory:"),
         ("REFLEXIO_MCP_OAUTH_ISSUER", "https://id.example/", "https://id.example/"),
@@ -90,6 +91,7 @@ def test_a_wrong_value_is_one_sentence_with_the_flag_and_the_variable(variable: 
         ("REFLEXIO_MCP_CONFIRM", "canary"),
         ("REFLEXIO_MCP_STATE", "mysql://canary"),
         ("REFLEXIO_MCP_STATE_KEYS", "canary"),
+        ("REFLEXIO_MCP_AUTH_TOKEN", "ada canary"),
         ("REFLEXIO_MCP_CANARY_", "canary"),
     ],
 )

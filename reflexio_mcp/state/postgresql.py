@@ -30,6 +30,7 @@ REPLY_SECONDS: Final = 15.0
 CONNECTION: Final = {
     "connect_timeout": "5",
     "application_name": "reflexio-mcp",
+    "client_encoding": "UTF8",  # a database without an encoding gives bytes instead of text
     "keepalives_idle": "10",
     "keepalives_interval": "5",
     "keepalives_count": "3",

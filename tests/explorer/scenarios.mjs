@@ -460,7 +460,7 @@ export async function saysWhatCameOfItWhoeverListens(browser) {
   };
   // Closed while it runs, it goes on, and the page says what came of it.
   await agree("aws key");
-  await view.locator("#sheet-title", { hasText: "Deleting 1 request" }).waitFor();
+  await view.locator("#sheet-title", { hasText: "Delete 1 request" }).waitFor();
   assert.match(await sheet(view).textContent(), /You can close this sheet\. Keep the window open\./);
   assert.deepEqual(await axe(view), []);
   await button(view, "Close").click();

@@ -162,7 +162,7 @@ export class Sheet {
     const total = found.plan.goes.requests;
     const bar = el("progress", { max: total, "aria-label": "Progress" });
     const said = el("p", { role: "status" }, "Looking up what is stored now.");
-    this.put(`Deleting ${counted(total, "request")}`, [said, bar, el("p", { class: "quiet" }, STAY)], [this.closing("Close")]);
+    this.put(`Delete ${counted(total, "request")}`, [said, bar, el("p", { class: "quiet" }, STAY)], [this.closing("Close")]);
     let done;
     try {
       done = await doing.act(rows, found, choice, (message) => {
