@@ -244,7 +244,7 @@ def test_an_interrupted_deletion_says_so_and_the_same_command_finishes_it(
     carry_out = delete_command.carry_out
 
     async def interrupted(*arguments: Any) -> Any:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         return await carry_out(*arguments)
 
     with monkeypatch.context() as once:

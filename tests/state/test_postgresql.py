@@ -65,6 +65,18 @@ def begun(database: Database) -> Iterator[int]:
         transaction.execute("SELECT 1")
 
 
+def test_a_database_without_an_encoding_is_used_as_any_other(
+    postgres: PostgresServer, opened: Callable[[str], State]
+) -> None:
+    postgres.sql("CREATE DATABASE plain ENCODING SQL_ASCII TEMPLATE template0")
+    try:
+        first = opened(postgres.url("plain"))
+        number = first.begin(OPERATOR, deletion())
+        assert opened(postgres.url("plain")).begin(OPERATOR, deletion()) == number + 1
+    finally:
+        postgres.sql("DROP DATABASE plain WITH (FORCE)")
+
+
 def test_a_database_that_restarts_is_refused_meanwhile_and_used_again_afterwards(
     postgres: PostgresServer, state: State, caplog: pytest.LogCaptureFixture
 ) -> None:
