@@ -378,7 +378,7 @@ async def test_made_up_tokens_from_one_address_lock_out_nobody_else(issuer: Issu
 async def test_an_open_stream_ends_with_its_token(issuer: Issuer) -> None:
     async with serving(signing_in(issuer), tokens=()) as served, httpx.AsyncClient(timeout=60) as http:
         # The leeway for clocks lets a token in that has just ended; a stream is not kept open on it.
-        headers = {"authorization": f"Bearer {issuer.token(exp=int(time.time()) + 1)}"}
+        headers = {"authorization": f"Bearer {issuer.token(exp=int(time.time()) + 2)}"}
         with anyio.fail_after(60):
             async with http.stream("GET", f"{served.url}/sse", headers=headers) as stream:
                 assert [chunk async for chunk in stream.aiter_bytes()]
