@@ -104,7 +104,6 @@ def _setups_of_clients(layout: Layout, tell: Callable[[Finding], None]) -> Itera
             continue
         for name, entry in entries.items():
             if is_ours(client, entry):
-                found_any = True
                 setup, findings = _setup_of(client, entry, layout)
             elif name.startswith("reflexio"):
                 setup, findings = (
@@ -113,6 +112,7 @@ def _setups_of_clients(layout: Layout, tell: Callable[[Finding], None]) -> Itera
                 )
             else:
                 continue
+            found_any = True
             for found in findings:
                 tell(found._replace(check="clients", where=client.title))
             if setup:

@@ -211,7 +211,9 @@ def test_other_servers_of_a_client_are_not_spoken_of(machine: Machine) -> None:
     )
     assert machine.problems() == set()
     machine.client(".cursor/mcp.json", {"mcpServers": {"reflexio": {"url": "https://memory.example/mcp"}}})
-    assert any("shared server" in one["what"] for one in machine.examined()["findings"])
+    findings = machine.examined()["findings"]
+    assert any("shared server" in one["what"] for one in findings)
+    assert "no-client" not in [one.get("name") for one in findings]
 
 
 def test_the_same_settings_are_examined_once(machine: Machine) -> None:
