@@ -15,7 +15,6 @@ HOSTILE = {
     "addresses": "://a:" * 20_000,
     "one long word": "token " + "a." * 50_000,
     "values in quotes": '"aB1dE2fG3hI4jK5lM6nO7" ' * 4_000,
-    "one sign": "_" * 100_000,
     "Chinese": "密码" * 50_000,
 }
 """Texts of 100,000 characters that could take a search far longer than other texts."""
@@ -38,7 +37,7 @@ def measure() -> list[Figure]:
     pages = "\n".join(path.read_text(encoding="utf-8") for path in sorted(Path("docs").glob("*.md")))
     million = (pages * (1_000_000 // len(pages) + 1))[:1_000_000]
     spent = {name: _seconds(text) for name, text in HOSTILE.items()}
-    worst = max(spent, key=lambda name: spent[name])
+    worst = max(spent, key=spent.__getitem__)
     return [
         Figure("the first text with a key", first, 1.2, "s", "in a new process"),
         Figure("a million characters of documentation", _seconds(million), 1.0, "s", "this project's pages"),
