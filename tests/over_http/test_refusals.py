@@ -298,6 +298,7 @@ def test_a_configuration_that_would_leave_the_server_open_stops_the_start(case: 
         Settings(user_id="ada", auth_token=("bob:t",)),
         Settings(auth_token=("ada:t", "bob:t")),
         Settings(auth_token=("ada:",)),
+        Settings(auth_token=("ada:t;bob:u",)),
         Settings(auth_token=(":t",)),
     ],
 )
