@@ -68,10 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     if arguments.command == "serve":
         gc.disable()  # Imports make no garbage; tune_collector turns collection on.
-    from reflexio_mcp.traffic.errors import (
-        InvalidInput,
-        TrafficError,
-    )  # with pydantic, which --help does without
+    # These import pydantic, which --help does without.
+    from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
 
     try:
         code = arguments.run(arguments)

@@ -83,10 +83,9 @@ def _parse_words(text: str) -> tuple[str, ...]:
 
 
 def _parse_tokens(text: str) -> tuple[str, ...]:
-    tokens = _parse_words(text)
-    if len(tokens) > len(text.strip(", ").split(",")):
+    if any(len(entry.split()) > 1 for entry in text.split(",")):
         raise ValueError  # `USER TOKEN`, which would let whoever knows the name in
-    return tokens
+    return _parse_words(text)
 
 
 def _parse_keys(text: str) -> tuple[str, ...]:

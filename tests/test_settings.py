@@ -92,6 +92,7 @@ def test_a_wrong_value_is_one_sentence_with_the_flag_and_the_variable(variable: 
         ("REFLEXIO_MCP_STATE", "mysql://canary"),
         ("REFLEXIO_MCP_STATE_KEYS", "canary"),
         ("REFLEXIO_MCP_AUTH_TOKEN", "ada canary"),
+        ("REFLEXIO_MCP_AUTH_TOKEN", "ada:one,,bob canary"),
         ("REFLEXIO_MCP_CANARY_", "canary"),
     ],
 )

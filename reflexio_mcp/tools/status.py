@@ -72,6 +72,7 @@ async def _backend(app: App, scope: Scope, where: str) -> Backend:
     except ReflexioError as error:
         # For a file that is no store, only its own words say what to do.
         problem, said = explain(error, "read"), shown_name(error.said, SAID_CHARS)
+    # Not in the handler: pydantic builds the model at its first use, and would keep the error alive.
     if identity is None:
         return Backend(kind=kind, where=where, reachable=False, problem=problem, said=said)
     return Backend(
