@@ -6,17 +6,22 @@ from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session, excerpt, stop_if_cancelled
 from reflexio_mcp.traffic.content import every_text
 
+Span = tuple[int, int]
+
 Place = tuple[str, int, int, str]
 """Finding, start, end and kind."""
 
 
 def _findings(
-    item: RequestWithInteractions, places: Callable[[StoredInteraction, str, str], Iterable[Place]]
+    item: RequestWithInteractions,
+    places: Callable[[StoredInteraction, str, str], Iterable[Place]],
+    *others: Callable[[str], Iterable[Span]],
 ) -> Iterator[Finding]:
     """Yield the first place of each kind in a request.
 
     Args:
         places: returns the places in a text of an interaction; it also gets the field of the text.
+        others: find what else no finding shows, in a text with a place.
     """
     known: set[tuple[str, str]] = set()
     for interaction in item.interactions:
@@ -24,22 +29,28 @@ def _findings(
             if field == "role" and text.isalpha():
                 continue
             stop_if_cancelled()
-            hidden: list[tuple[int, int]] = []
-            for name, start, end, kind in places(interaction, field, text):
+            found = list(places(interaction, field, text))
+            hidden: list[Span] = []
+            for name, start, end, kind in found:
                 if (name, kind) not in known:
                     known.add((name, kind))
-                    hidden = hidden or _hidden(text)
+                    if not hidden:
+                        hidden = [(one[1], one[2]) for one in found]
+                        hidden += (span for search in others for span in search(text))
                     around = excerpt(text, (start, end), kind, hidden)
                     yield Finding(name, item.request, kind, interaction.interaction_id, around)
 
 
-def _hidden(text: str) -> list[tuple[int, int]]:
-    """Return the places of secrets and personal data, which no finding shows."""
-    from reflexio_mcp.traffic.audit.rules.personal import personal_in
+def _secrets(text: str) -> Iterator[Span]:
     from reflexio_mcp.traffic.audit.rules.secrets import find_secrets
 
-    secrets = [(one.start, one.end) for one in find_secrets(text)]
-    return [*secrets, *((start, end) for start, end, _ in personal_in(text))]
+    yield from ((one.start, one.end) for one in find_secrets(text))
+
+
+def _personal_data(text: str) -> Iterator[Span]:
+    from reflexio_mcp.traffic.audit.rules.personal import personal_in
+
+    yield from ((start, end) for start, end, _ in personal_in(text))
 
 
 class Secret(Rule):
@@ -74,7 +85,7 @@ class Secret(Rule):
             for one in secrets_in_answer(text) if answer else find_secrets(text):
                 yield "probable-secret" if one.probable else "possible-secret", one.start, one.end, one.kind
 
-        yield from _findings(item, places)
+        yield from _findings(item, places, _personal_data)
         request = item.request
         named = (
             request.request_id,
@@ -104,7 +115,7 @@ class PlantedInstructions(Rule):
                 yield self.name, *found
 
         for item in session.requests:
-            yield from _findings(item, places)
+            yield from _findings(item, places, _secrets, _personal_data)
 
 
 class PersonalData(Rule):
@@ -125,4 +136,4 @@ class PersonalData(Rule):
                 yield from ((self.name, *one) for one in personal_in(text))
 
         for item in session.requests:
-            yield from _findings(item, places)
+            yield from _findings(item, places, _secrets)
