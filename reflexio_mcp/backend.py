@@ -13,7 +13,8 @@ from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import SqliteDatabase, StateUnusable
 from reflexio_mcp.traffic.content import Fingerprints
-from reflexio_mcp.traffic.scope import Scope, policy_at
+from reflexio_mcp.traffic.policy import policy_at
+from reflexio_mcp.traffic.scope import Scope
 
 if TYPE_CHECKING:
     from reflexio_mcp.embedded_store.app import EmbeddedStore

@@ -206,7 +206,7 @@ def _filter(**help_of: str) -> Add:
 
 
 def _settings(arguments: Namespace) -> Settings:
-    from reflexio_mcp.traffic.scope import policy_at
+    from reflexio_mcp.traffic.policy import policy_at
 
     settings = load(flags=arguments.flags)
     # Only the operator of a server needs a line for each call.
@@ -220,7 +220,7 @@ def _later(module: str, function: str) -> Callable[[Namespace], int]:
     """Import the module only when its command runs."""
 
     def run(arguments: Namespace) -> int:
-        from reflexio_mcp.traffic.scope import policy_at, use_policy
+        from reflexio_mcp.traffic.policy import policy_at, use_policy
 
         settings = _settings(arguments)
         with use_policy(policy_at(settings.policy)):

@@ -29,9 +29,10 @@ from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan
 from reflexio_mcp.traffic.deletion.restore import Undo, plan_restore, restore
 from reflexio_mcp.traffic.deletion.targets import Correction, Filtered, Requests, Target, User
 from reflexio_mcp.traffic.errors import NotStored
+from reflexio_mcp.traffic.policy import current_policy
 from reflexio_mcp.traffic.reading.filters import EXPIRED
 from reflexio_mcp.traffic.reading.lookup import untold
-from reflexio_mcp.traffic.scope import Scope, current_policy
+from reflexio_mcp.traffic.scope import Scope
 
 RESTORE_SECONDS: Final = 3600.0
 

@@ -17,7 +17,7 @@ from reflexio_mcp.rest.errors import BadAddress, NotAuthorized, ReflexioError, e
 from reflexio_mcp.settings import HOSTED_URL, ConfigurationError, Settings, load
 from reflexio_mcp.state.tables import StateUnusable, nothing_can_be_deleted
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.scope import policy_at
+from reflexio_mcp.traffic.policy import policy_at
 
 OLDEST_TESTED: Final = (0, 2, 32)
 CALL_SECONDS = 8.0

@@ -16,7 +16,8 @@ from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.spec import Permission
 from reflexio_mcp.traffic.content import add_texts
 from reflexio_mcp.traffic.errors import TrafficError
-from reflexio_mcp.traffic.scope import Scope, policy_at
+from reflexio_mcp.traffic.policy import policy_at
+from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["Caller", "NoCaller", "Quota", "Scopes", "current_caller", "holder_of", "person"]
 

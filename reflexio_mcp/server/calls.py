@@ -22,7 +22,7 @@ from reflexio_mcp.logs import event, named_call
 from reflexio_mcp.rest.exchange import correlation_ids
 from reflexio_mcp.server.callers import Caller, Quota, current_caller
 from reflexio_mcp.server.runtime import Runtime
-from reflexio_mcp.traffic.scope import use_policy
+from reflexio_mcp.traffic.policy import use_policy
 
 __all__ = ["CallLimiter", "Ctx", "caller_of", "counted"]
 

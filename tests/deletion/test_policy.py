@@ -12,7 +12,7 @@ from reflexio_mcp.cli import main
 from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.scope import PolicyFile
+from reflexio_mcp.traffic.policy import PolicyFile
 from tests.deletion.support import BY_IDS, World
 
 pytestmark = pytest.mark.anyio

@@ -18,7 +18,7 @@ from reflexio_mcp.results.deletion import Counts
 from reflexio_mcp.state.records import Copied
 from reflexio_mcp.traffic.content import add_texts, interaction_digest
 from reflexio_mcp.traffic.learnings.records import Learning, Sources, learning_of
-from reflexio_mcp.traffic.scope import Hold, Policy
+from reflexio_mcp.traffic.policy import Hold, Policy
 
 Content = RequestWithInteractions | Learning
 Kind = Literal["request", "interaction", "profile", "user_playbook", "session_outcome"]

@@ -37,9 +37,10 @@ from reflexio_mcp.traffic.deletion.targets import EXAMPLES, Filtered, Selected, 
 from reflexio_mcp.traffic.errors import CapReached, refusing
 from reflexio_mcp.traffic.learnings.find import Learned, find_learned
 from reflexio_mcp.traffic.learnings.records import Sources
+from reflexio_mcp.traffic.policy import Policy
 from reflexio_mcp.traffic.reading.filters import UNSEEN
 from reflexio_mcp.traffic.reading.lookup import Progress
-from reflexio_mcp.traffic.scope import Policy, Scope
+from reflexio_mcp.traffic.scope import Scope
 
 CODE_SECONDS: Final = 86_400
 

@@ -24,7 +24,7 @@ from reflexio_mcp.results.reading import Matched
 from reflexio_mcp.traffic.audit.rules import ASKED, ASKED_FINDINGS, FINDINGS, WHOLE_SESSIONS, select
 from reflexio_mcp.traffic.content import leaves, texts_of
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.scope import current_policy
+from reflexio_mcp.traffic.policy import current_policy
 from reflexio_mcp.traffic.tasks import in_heavy_thread
 from reflexio_mcp.traffic.times import iso, parse_time
 

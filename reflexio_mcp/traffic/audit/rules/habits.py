@@ -8,7 +8,7 @@ from typing import Final
 from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session
-from reflexio_mcp.traffic.scope import current_policy
+from reflexio_mcp.traffic.policy import current_policy
 
 NAME_CHARS: Final = 200
 DAY: Final = 86_400
