@@ -24,11 +24,9 @@ __all__ = [
     "fingerprints_of",
     "local_key",
     "open_client",
-    "open_scope",
     "open_state",
     "owner_of",
     "place_of",
-    "state_file",
 ]
 
 EMBEDDED_URL: Final = "http://embedded.reflexio.invalid"

@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final
 
-__all__ = ["StderrHandler", "audited_call", "event", "flush", "log_to_stderr", "named_call"]
+__all__ = ["audited_call", "event", "flush", "named_call"]
 
 EVENTS: Final = logging.getLogger("reflexio_mcp.events")
 

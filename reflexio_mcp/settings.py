@@ -16,12 +16,11 @@ from urllib.parse import urlsplit
 from reflexio_mcp.rest.api_limits import SOURCE_PATTERN, is_blank
 
 __all__ = [
-    "GROUPS",
+    "HOSTED_URL",
     "OPTIONS",
     "ConfigurationError",
-    "Option",
+    "Confirm",
     "Settings",
-    "add_flags",
     "is_reference",
     "load",
     "parse_flags",

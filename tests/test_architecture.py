@@ -63,6 +63,33 @@ def test_no_room_imports_itself_by_way_of_others() -> None:
     graphlib.TopologicalSorter(rooms).prepare()
 
 
+def test_a_module_lists_in_all_what_other_folders_use_by_name_and_nothing_else() -> None:
+    used: dict[str, set[str]] = {name: set() for name in MODULES}
+    listed: dict[str, set[str]] = {name: set() for name in MODULES}
+    for name, path in MODULES.items():
+        modules: dict[str, str] = {}
+        uses: set[tuple[str, str]] = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):  # Breadth first: an import before its uses.
+            match node:
+                case ast.Assign(targets=[ast.Name("__all__")], value=names):
+                    listed[name] = set(ast.literal_eval(names))
+                case ast.ImportFrom(module=str(module), names=names):
+                    uses |= {(module, alias.name) for alias in names}
+                    modules |= {alias.asname or alias.name: f"{module}.{alias.name}" for alias in names}
+                case ast.Attribute(ast.Name(module), attribute) if module in modules:
+                    uses.add((modules[module], attribute))
+                case _:
+                    pass
+        for module, one in uses:
+            if (
+                module in MODULES
+                and f"{module}.{one}" not in MODULES
+                and MODULES[module].parent != path.parent
+            ):
+                used[module].add(one)
+    assert listed == used
+
+
 @pytest.mark.parametrize("room", ["rest", "state", "traffic", "results", "render", "install"])
 def test_the_inner_rooms_know_neither_the_sdk_nor_a_web_server(room: str) -> None:
     found = {

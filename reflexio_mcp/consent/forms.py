@@ -23,6 +23,8 @@ from reflexio_mcp.toolkit.context import Call, ProgressReporter, app_of, from_pa
 from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan
 from reflexio_mcp.traffic.deletion.targets import Target
 
+__all__ = ["Prepared", "Reply", "asking", "prepare", "verdict_of"]
+
 FORMS: Final = "2025-06-18"
 """The first revision with forms. Earlier clients get none, whatever they declare."""
 

@@ -12,6 +12,8 @@ from reflexio_mcp.results.deletion import Plan, PlanStatus
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.traffic.deletion.plan import CodeMaker, Planned
 
+__all__ = ["Question", "Verdict", "number_to_type", "refused"]
+
 Mode = Literal["off", "preview", "ask"]
 
 CALL_AGAIN: Final = (

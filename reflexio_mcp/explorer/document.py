@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-__all__ = ["URI_PREFIX", "document", "shell", "uri"]
+__all__ = ["document", "shell", "uri"]
 
 HERE: Final = Path(__file__).parent
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-__all__ = ["CLIENTS", "KEY", "Client", "Layout", "System"]
+__all__ = ["CLIENTS", "KEY", "Client", "Layout"]
 
 KEY: Final = "REFLEXIO_API_KEY"
 BEARER: Final = "REFLEXIO_MCP_AUTH_TOKEN"

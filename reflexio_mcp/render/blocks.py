@@ -5,17 +5,7 @@ from typing import Final
 
 from reflexio_mcp.results.base import TEXT_CHARS, Moment, fence
 
-__all__ = [
-    "counted",
-    "fenced",
-    "indented",
-    "lines",
-    "moment",
-    "more",
-    "named",
-    "row",
-    "sentence",
-]
+__all__ = ["counted"]
 
 IDS_NAMED: Final = 20
 """Number of ids that a list names; the rest is counted."""

@@ -19,7 +19,7 @@ from reflexio_mcp.results.deletion import (
     Restored,
 )
 
-__all__ = ["counts", "deletion", "past", "question", "receipt_page", "restored", "undo_in_words"]
+__all__ = ["WHY", "counts", "deletion", "question", "receipt_page", "restored", "undo_in_words"]
 
 QUESTION_NAMES: Final = 5
 QUESTION_EXAMPLES: Final = 3

@@ -17,15 +17,7 @@ from reflexio_mcp.results.reading import (
     SessionRow,
 )
 
-__all__ = [
-    "exported",
-    "gap_lines",
-    "learning_page",
-    "one_request",
-    "request_page",
-    "request_row",
-    "session_page",
-]
+__all__ = ["exported", "learning_page", "one_request", "request_page", "session_page"]
 
 
 CUT_BY_SIZE: Final = ", cut by size"

@@ -6,6 +6,21 @@ from urllib.parse import urlsplit
 
 from reflexio_mcp.rest.errors import BadAddress
 
+__all__ = [
+    "DEFAULT_AGENT_VERSION",
+    "MAX_AGENT_VERSION_CHARS",
+    "MAX_BODY_BYTES",
+    "MAX_CONTENT_CHARS",
+    "MAX_DELETE_IDS",
+    "MAX_INTERACTIONS",
+    "MAX_REPLY_BYTES",
+    "PUBLISHES_PER_MINUTE",
+    "PUBLISH_WAIT_SECONDS",
+    "SOURCE_PATTERN",
+    "check_api_key",
+    "is_blank",
+]
+
 MAX_BODY_BYTES: Final = 10 * 1024 * 1024
 """The server resets the connection on a larger request body, so such a body is never sent."""
 

@@ -23,6 +23,22 @@ ReflexioError
 
 from typing import Any, Literal
 
+__all__ = [
+    "Action",
+    "AlreadyExists",
+    "BadAddress",
+    "InvalidBody",
+    "NotAuthorized",
+    "NotFound",
+    "NotSent",
+    "NotTheApi",
+    "OutcomeUnknown",
+    "ReflexioError",
+    "ReplyTooLarge",
+    "ServerFault",
+    "explain",
+]
+
 Effect = Literal["none", "unknown"]
 
 Action = Literal["read", "write"]

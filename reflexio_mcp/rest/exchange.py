@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from reflexio_mcp.rest import api_limits, errors, models
 
-__all__ = ["MOST_TRIES", "Sender", "Transport"]
+__all__ = ["Call", "HttpReply", "correlation_ids"]
 
 JsonObject: TypeAlias = dict[str, Any]
 Kind: TypeAlias = Literal["read", "publish", "delete"]

@@ -7,6 +7,25 @@ from pydantic.json_schema import SkipJsonSchema
 
 from reflexio_mcp.rest import api_limits
 
+__all__ = [
+    "Interaction",
+    "LearningStatus",
+    "PublishBody",
+    "PublishReply",
+    "RequestPage",
+    "RequestQuery",
+    "RequestWithInteractions",
+    "SessionGroup",
+    "SessionOutcome",
+    "StoredInteraction",
+    "StoredRequest",
+    "UnreadableRequest",
+    "UserPlaybook",
+    "UserProfile",
+    "differences",
+    "unlearned",
+]
+
 UserAction = Literal["click", "scroll", "type", "none"]
 
 

@@ -11,7 +11,7 @@ import httpx
 from reflexio_mcp.rest import api_limits, errors
 from reflexio_mcp.rest.exchange import Call, HttpReply
 
-__all__ = ["HttpTransport", "new_client", "trust"]
+__all__ = ["new_client"]
 
 _CONNECT_SECONDS: Final = 10.0
 _REASONS: Final = {

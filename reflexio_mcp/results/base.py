@@ -13,7 +13,6 @@ from reflexio_mcp.rest.errors import Action, ReflexioError, explain
 __all__ = [
     "NOTICE",
     "SAID_CHARS",
-    "SHOWN_ID_CHARS",
     "STRUCTURED_CHARS",
     "TEXT_CHARS",
     "Moment",

@@ -11,13 +11,14 @@ from reflexio_mcp.rest.models import StoredInteraction
 from reflexio_mcp.results.base import Moment, Result, Row, at, beginning, clip, label, shown_name
 
 __all__ = [
+    "GAPS_SHOWN",
+    "NAMES",
     "ExplorerData",
     "ExplorerState",
     "Exported",
     "FromRequest",
     "Gap",
     "InteractionRow",
-    "Learning",
     "LearningPage",
     "LearningRow",
     "Looked",

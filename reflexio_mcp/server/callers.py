@@ -19,7 +19,7 @@ from reflexio_mcp.traffic.errors import TrafficError
 from reflexio_mcp.traffic.policy import policy_at
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["Caller", "NoCaller", "Quota", "Scopes", "current_caller", "holder_of", "person"]
+__all__ = ["Caller", "Quota", "holder_of", "person"]
 
 
 @dataclass(frozen=True, slots=True)

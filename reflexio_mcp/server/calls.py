@@ -24,7 +24,7 @@ from reflexio_mcp.server.callers import Caller, Quota, current_caller
 from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.traffic.policy import use_policy
 
-__all__ = ["CallLimiter", "Ctx", "caller_of", "counted"]
+__all__ = ["counted"]
 
 Ctx: TypeAlias = ServerRequestContext[Any, Any]
 

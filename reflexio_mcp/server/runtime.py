@@ -24,7 +24,7 @@ from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.deletion.plan import CodeMaker
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["FormSealing", "Runtime", "tune_collector"]
+__all__ = ["tune_collector"]
 
 logger = logging.getLogger("reflexio_mcp")
 

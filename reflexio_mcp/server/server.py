@@ -31,7 +31,7 @@ from reflexio_mcp.toolkit.parameters import checked, describe
 from reflexio_mcp.tools.catalog import CATALOG, offered
 from reflexio_mcp.traffic.errors import TrafficError, quoted
 
-__all__ = ["ICON", "INSTRUCTIONS", "NAME", "TITLE", "ReflexioServer"]
+__all__ = ["ReflexioServer"]
 
 NAME: Final = "reflexio-mcp"
 TITLE: Final = "Reflexio memory"

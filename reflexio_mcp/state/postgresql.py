@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from reflexio_mcp.state.tables import OTHER_VERSION, TABLES, VERSION, Database, StateUnusable, Transaction
 
-__all__ = ["SERVERS", "PostgresqlDatabase"]
+__all__ = ["PostgresqlDatabase"]
 
 SERVERS: Final = "reflexio_mcp_server"
 """The role of the servers."""

@@ -5,17 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-__all__ = [
-    "CapReached",
-    "CodeUsed",
-    "Copied",
-    "Deletion",
-    "Finished",
-    "Intention",
-    "Outcome",
-    "Owner",
-    "RecoveryCopy",
-]
+__all__ = ["CapReached", "CodeUsed", "Copied", "Deletion", "Intention", "Owner", "RecoveryCopy"]
 
 Outcome = Literal["complete", "incomplete"]
 

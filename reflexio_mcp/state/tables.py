@@ -19,16 +19,7 @@ from reflexio_mcp import private_files
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = [
-    "OTHER_VERSION",
-    "TABLES",
-    "VERSION",
-    "Database",
-    "SqliteDatabase",
-    "StateUnusable",
-    "Transaction",
-    "nothing_can_be_deleted",
-]
+__all__ = ["SqliteDatabase", "StateUnusable", "nothing_can_be_deleted"]
 
 VERSION: Final = 12
 

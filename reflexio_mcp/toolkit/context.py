@@ -29,7 +29,6 @@ from reflexio_mcp.traffic.tasks import task_group
 
 __all__ = [
     "DOWNLOADS_PATH",
-    "DOWNLOAD_SECONDS",
     "PAGE_KEY",
     "App",
     "Call",

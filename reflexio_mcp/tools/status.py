@@ -21,7 +21,7 @@ from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.deletion.jobs import last_deletions
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["SPECS"]
+__all__ = ["get_status"]
 
 UNREADABLE: Final = "Earlier deletions cannot be read."
 

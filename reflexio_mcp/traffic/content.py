@@ -25,7 +25,6 @@ __all__ = [
     "opening",
     "place_of",
     "texts_of",
-    "texts_within",
 ]
 
 WORDS_CHARS: Final = 80

@@ -12,7 +12,6 @@ __all__ = [
     "InvalidInput",
     "NotRecorded",
     "NotStored",
-    "OutcomeUnclear",
     "Stopping",
     "TrafficError",
     "Unreadable",

@@ -16,7 +16,7 @@ from reflexio_mcp.rest.models import StoredRequest
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.times import parse_time
 
-__all__ = ["Expiry", "Hold", "Policy", "PolicyFile", "current_policy", "policy_at", "use_policy"]
+__all__ = ["Hold", "Policy", "current_policy", "policy_at", "use_policy"]
 
 UNUSABLE: Final = "cannot be used: {why}."
 STILL_OLD: Final = "{why} The policy from before the change is in force."

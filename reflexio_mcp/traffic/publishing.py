@@ -17,7 +17,7 @@ from reflexio_mcp.traffic.reading.filters import check_source
 from reflexio_mcp.traffic.reading.lookup import find_request, learning_status
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["Policy", "check_interaction", "finish", "publish"]
+__all__ = ["check_interaction", "finish", "publish"]
 
 LOOK_SECONDS: Final = 8.0
 """Time for checking whether a publish arrived if its answer was lost."""

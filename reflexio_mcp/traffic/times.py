@@ -6,7 +6,7 @@ from typing import Final
 
 from reflexio_mcp.traffic.errors import InvalidInput
 
-__all__ = ["ACCEPTED", "iso", "parse_time"]
+__all__ = ["iso", "parse_time"]
 
 ACCEPTED: Final = "ISO 8601 (2026-11-24T10:00:00Z, or 2026-11-24) or an age (30m, 24h, 7d, 2w)"
 

@@ -9,7 +9,7 @@ from reflexio_mcp.traffic.audit.rules import rule_of
 from reflexio_mcp.traffic.reading.filters import UNSEEN, TrafficFilter
 from reflexio_mcp.traffic.times import iso
 
-__all__ = ["Offer", "calls_about", "can_be_given"]
+__all__ = ["Offer"]
 
 IDS_GIVEN: Final = 15
 

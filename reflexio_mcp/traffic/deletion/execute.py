@@ -38,6 +38,8 @@ from reflexio_mcp.traffic.reading.lookup import Progress, read_set
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import send
 
+__all__ = ["Origin", "begin", "carry_out"]
+
 BATCH: Final = 500
 
 REASONS: Final[tuple[Outcome, ...]] = ("held", "changed", "unknown", "still_present")

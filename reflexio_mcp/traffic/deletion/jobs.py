@@ -19,6 +19,8 @@ from reflexio_mcp.traffic.errors import Stopping, TrafficError
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
 
+__all__ = ["Jobs", "last_deletions"]
+
 STOPPING: Final = "This server is stopping; nothing was deleted. Try again in a moment."
 
 LOOK_SECONDS: Final = 20.0

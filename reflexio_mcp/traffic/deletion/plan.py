@@ -42,6 +42,8 @@ from reflexio_mcp.traffic.reading.filters import UNSEEN
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.scope import Scope
 
+__all__ = ["CodeMaker", "Options", "Planned", "make_plan"]
+
 CODE_SECONDS: Final = 86_400
 
 _CODE = re.compile(r"(\d{10})-([A-Z2-7]{16})")

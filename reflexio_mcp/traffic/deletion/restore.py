@@ -44,6 +44,8 @@ from reflexio_mcp.traffic.learnings.remove import delete_by_id, update_text
 from reflexio_mcp.traffic.reading.lookup import Progress, read_set
 from reflexio_mcp.traffic.scope import Scope
 
+__all__ = ["AWAY", "Restoring", "Undo", "plan_restore", "restore"]
+
 BATCH: Final = 50
 
 PUBLISH_SECONDS: Final = 90.0

@@ -15,15 +15,7 @@ from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
 
-__all__ = [
-    "USERS_AT_ONCE",
-    "FoundInteractions",
-    "Learned",
-    "LinkedLearning",
-    "find_interactions",
-    "find_learned",
-    "learnings_of_user",
-]
+__all__ = ["Learned", "LinkedLearning", "find_interactions", "find_learned", "learnings_of_user"]
 
 USERS_AT_ONCE: Final = 4
 

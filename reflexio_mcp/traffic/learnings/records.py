@@ -7,7 +7,7 @@ from typing import Literal
 from reflexio_mcp.rest.models import UserPlaybook, UserProfile
 from reflexio_mcp.traffic.content import add_texts
 
-__all__ = ["HowKnown", "Kind", "Learning", "Sources", "learning_of"]
+__all__ = ["Learning", "Sources", "learning_of"]
 
 Kind = Literal["profile", "user_playbook"]
 

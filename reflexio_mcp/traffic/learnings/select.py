@@ -15,7 +15,7 @@ from reflexio_mcp.traffic.reading.lookup import get_stored, learning_status
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["Selected", "Selection", "select_learnings", "unselected"]
+__all__ = ["Selection", "select_learnings", "unselected"]
 
 MOST_USERS: Final = 50
 """Maximum number of users per call: the API limits calls a minute."""

@@ -13,7 +13,7 @@ from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, check_search
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["Cursor", "Listing", "open_cursor", "question_of", "read_place", "write_place"]
+__all__ = ["Cursor", "open_cursor", "question_of", "read_place", "write_place"]
 
 Listing = Literal["sessions", "requests", "audit"]
 

@@ -30,12 +30,9 @@ from reflexio_mcp.traffic.times import iso, parse_time
 
 __all__ = [
     "EXPIRED",
-    "FINDINGS",
     "UNSEEN",
     "WORDS_NOT_KEPT",
     "TrafficFilter",
-    "Words",
-    "check_search",
     "check_source",
     "make_filter",
     "matched",

@@ -24,7 +24,7 @@ from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import Showing
 
-__all__ = ["Order", "list_requests", "list_sessions"]
+__all__ = ["list_requests", "list_sessions"]
 
 LOOK_LIMIT: Final = 10_000
 """Maximum number of requests that one call reads before it returns a cursor."""

@@ -26,16 +26,7 @@ from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import Showing, redacted
 from reflexio_mcp.traffic.tasks import for_each
 
-__all__ = [
-    "Progress",
-    "Take",
-    "find_request",
-    "get_stored",
-    "learning_status",
-    "read_request",
-    "read_set",
-    "untold",
-]
+__all__ = ["Progress", "find_request", "get_stored", "learning_status", "read_request", "read_set", "untold"]
 
 LOOKUPS_AT_ONCE: Final = 8
 

@@ -31,7 +31,7 @@ from reflexio_mcp.traffic.reading.cursors import Cursor, Listing
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["SessionPager", "SessionSlice", "unreadable_request"]
+__all__ = ["SessionPager", "SessionSlice"]
 
 SESSIONS_AT_ONCE: Final = 100
 """Sessions per page if all of them are read."""

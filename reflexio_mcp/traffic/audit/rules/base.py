@@ -8,7 +8,7 @@ import anyio.from_thread
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
 
-__all__ = ["Finding", "Rule", "Session", "Severity", "excerpt", "stop_if_cancelled"]
+__all__ = ["Finding", "Rule", "Session"]
 
 Severity = Literal["high", "medium", "low"]
 

@@ -12,15 +12,7 @@ from reflexio_mcp.traffic.audit.rules.base import Finding, Rule
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
 
-__all__ = [
-    "ASKED",
-    "NO_LEARNING",
-    "LearningChecks",
-    "LearningFailed",
-    "LearningWaiting",
-    "OrphanedLearning",
-    "StaleLearning",
-]
+__all__ = ["NO_LEARNING"]
 
 ASKED: Final = 60
 """Number of newest requests that the service is asked about; it answers 120 a minute."""

@@ -33,7 +33,6 @@ __all__ = [
     "redact_interactions",
     "redact_value",
     "secret_in_name",
-    "secrets_in_answer",
     "secrets_of_interaction",
     "without_end",
     "without_key",
