@@ -23,10 +23,10 @@ __all__ = [
     "default_store",
     "fingerprints_of",
     "local_key",
+    "location_of",
     "open_client",
     "open_state",
     "owner_of",
-    "place_of",
 ]
 
 EMBEDDED_URL: Final = "http://embedded.reflexio.invalid"
@@ -49,7 +49,7 @@ def default_store() -> Path:
     return Path(platformdirs.user_data_dir("reflexio-mcp", appauthor=False)) / "store.db"
 
 
-def place_of(settings: Settings) -> str:
+def location_of(settings: Settings) -> str:
     """The file of the embedded store, or the URL of Reflexio."""
     if not settings.embedded or settings.store == ":memory:":
         return settings.base_url or settings.store
@@ -128,7 +128,7 @@ def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioCl
     def store() -> "EmbeddedStore":
         from reflexio_mcp.embedded_store.app import EmbeddedStore
 
-        return EmbeddedStore(place_of(settings))
+        return EmbeddedStore(location_of(settings))
 
     return ReflexioClient(EMBEDDED_URL, timeout=settings.timeout, transport=store)
 
@@ -157,4 +157,4 @@ async def open_scope(settings: Settings) -> AsyncGenerator[Scope]:
 async def owner_of(scope: Scope, settings: Settings) -> Owner:
     """The owner of deletions and recovery copies: the organisation, whichever key it uses."""
     identity = await scope.client.whoami()
-    return Owner(f"{place_of(settings)}\0{identity.org_id}", scope.user_id, scope.caller)
+    return Owner(f"{location_of(settings)}\0{identity.org_id}", scope.user_id, scope.caller)

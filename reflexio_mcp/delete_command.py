@@ -31,7 +31,7 @@ from reflexio_mcp.traffic.deletion.targets import Correction, Filtered, Requests
 from reflexio_mcp.traffic.errors import NotStored
 from reflexio_mcp.traffic.policy import current_policy
 from reflexio_mcp.traffic.reading.filters import EXPIRED
-from reflexio_mcp.traffic.reading.lookup import untold
+from reflexio_mcp.traffic.reading.lookup import no_progress
 from reflexio_mcp.traffic.scope import Scope
 
 RESTORE_SECONDS: Final = 3600.0
@@ -93,13 +93,13 @@ def _carry_out(
     verb: str,
 ) -> int:
     def plan(scope: Scope, state: State, owner: Owner) -> Awaitable[Planned]:
-        return make_plan(scope, target(scope), options, state, owner, progress=untold)
+        return make_plan(scope, target(scope), options, state, owner, progress=no_progress)
 
     async def act(scope: Scope, state: State, owner: Owner) -> Receipt:
         mode = "off" if arguments.yes else "ask"
         origin = Origin(tool, f"reflexio-mcp {arguments.command} {__version__}", mode)
         number = await begin(planned, origin, state)
-        return await carry_out(scope, planned, state, number, untold)
+        return await carry_out(scope, planned, state, number, no_progress)
 
     # Expiry is not counted with the calls of people.
     caller = EXPIRED if arguments.filter.get("finding") == EXPIRED else ""
@@ -151,7 +151,7 @@ def run_restore(arguments: Namespace, settings: Settings) -> int:
     if not arguments.yes and not _agreed("Restore", None):
         screen.say("Nothing was restored.")
         return 1
-    done = _run(partial(restore, undo=undo, seconds=RESTORE_SECONDS, progress=untold), settings)
+    done = _run(partial(restore, undo=undo, seconds=RESTORE_SECONDS, progress=no_progress), settings)
     return _show_restored(screen, done)
 
 

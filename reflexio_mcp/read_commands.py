@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reflexio_mcp.backend import open_scope, open_state, place_of
+from reflexio_mcp.backend import location_of, open_scope, open_state
 from reflexio_mcp.render.deletion import WHY, counts
 from reflexio_mcp.render.reading import exported
 from reflexio_mcp.results.audit import Call, Count, FindingRow, Found, Place
@@ -96,7 +96,7 @@ Page = TypeVar("Page", SessionPage, RequestPage, LearningPage)
 
 def check_store(settings: Settings) -> None:
     """Refuse an unreadable store before the embedded store would create the file."""
-    path = place_of(settings)
+    path = location_of(settings)
     if not settings.embedded or path == ":memory:":
         return
     try:
@@ -176,7 +176,7 @@ def run_export(arguments: Namespace, settings: Settings) -> int:
     async def run() -> Manifest:
         async with open_scope(settings) as scope:
             wanted = filter_of(arguments.filter, settings)
-            return await Export(scope, wanted, place_of(settings), arguments.redact).write(file)
+            return await Export(scope, wanted, location_of(settings), arguments.redact).write(file)
 
     with TemporaryFile() as file:
         manifest = anyio.run(run)
@@ -216,7 +216,7 @@ class Screen:
         width = None if sys.stdout.isatty() else UNBOUNDED
         self._console = Console(width=width, markup=False, highlight=False, emoji=False)
         store = "the embedded store" if settings.embedded else "Reflexio"
-        self.say(f"In {store} at {place_of(settings)}\n", "dim")
+        self.say(f"In {store} at {location_of(settings)}\n", "dim")
 
     def say(self, text: str, style: str = "") -> None:
         self._console.print(Text(text, style), soft_wrap=True)

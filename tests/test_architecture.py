@@ -69,9 +69,8 @@ def test_a_module_lists_in_all_what_other_folders_use_by_name_and_nothing_else()
     for name, path in MODULES.items():
         modules: dict[str, str] = {}
         uses: set[tuple[str, str]] = set()
-        for node in ast.walk(
-            ast.parse(path.read_text(encoding="utf-8"))
-        ):  # Breadth first: an import before its uses.
+        # Breadth first, so an import comes before its uses.
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
                 case ast.Assign(targets=[ast.Name("__all__")], value=names):
                     listed[name] = set(ast.literal_eval(names))

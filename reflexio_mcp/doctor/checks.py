@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple
 import anyio
 import anyio.to_thread
 
-from reflexio_mcp.backend import open_client, open_state, place_of
+from reflexio_mcp.backend import location_of, open_client, open_state
 from reflexio_mcp.install.entry import visible
 from reflexio_mcp.rest.api_limits import check_api_key
 from reflexio_mcp.rest.client import ReflexioClient
@@ -121,7 +121,7 @@ async def _settings(setup: Setup) -> Finding:
     who = "who signs in sees their own memory" if settings.oauth_issuer else "every user is visible"
     if settings.user_id:
         who = f"confined to the user {visible('REFLEXIO_USER_ID', settings.user_id)}"
-    place = settings.base_url or f"the file {visible('REFLEXIO_MCP_STORE', place_of(settings))}"
+    place = settings.base_url or f"the file {visible('REFLEXIO_MCP_STORE', location_of(settings))}"
     return ok(f"uses {place}; {who}{'; read-only' if settings.read_only else ''}")
 
 
@@ -138,7 +138,7 @@ async def _policy(setup: Setup) -> Finding | None:
 async def _store(setup: Setup) -> Finding | None:
     if not setup.settings.embedded:
         return None
-    path = place_of(setup.settings)
+    path = location_of(setup.settings)
     name = visible("REFLEXIO_MCP_STORE", path)
     if path == ":memory:":
         return note("nothing is kept: the store is in memory")

@@ -13,7 +13,7 @@ from typing import Final
 import anyio
 import uvicorn
 
-from reflexio_mcp.backend import place_of
+from reflexio_mcp.backend import location_of
 from reflexio_mcp.http.access import SHORT_TOKEN, bearer_tokens
 from reflexio_mcp.http.app import MCP_PATH, HttpApp
 from reflexio_mcp.logs import event, flush
@@ -150,7 +150,7 @@ def _announce(settings: Settings, listener: socket.socket, kept_in: Path | None)
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     _say(f"serving http://{shown}:{port}{MCP_PATH} (and /sse); stop with SIGTERM or Ctrl-C")
-    where = f"the embedded store at {place_of(settings)}" if settings.embedded else place_of(settings)
+    where = f"the embedded store at {location_of(settings)}" if settings.embedded else location_of(settings)
     _say(f"memory: {where}")
     if settings.oauth_issuer:
         _say(f"people sign in at {settings.oauth_issuer}")

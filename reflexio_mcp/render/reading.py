@@ -6,7 +6,6 @@ from typing import Final
 from reflexio_mcp.render.blocks import counted, fenced, indented, lines, moment, more, row, sentence
 from reflexio_mcp.results.reading import (
     Exported,
-    Gap,
     InteractionRow,
     LearningPage,
     LearningRow,
@@ -15,6 +14,7 @@ from reflexio_mcp.results.reading import (
     RequestRow,
     SessionPage,
     SessionRow,
+    UnreadablePart,
 )
 
 __all__ = ["exported", "learning_page", "one_request", "request_page", "session_page"]
@@ -36,7 +36,7 @@ def _page(page: SessionPage | RequestPage, noun: str, body: Iterator[str]) -> st
         _heading(page, noun),
         fenced(body),
         page.notes,
-        gap_lines(page.unreadable),
+        unreadable_lines(page.unreadable),
         more(page.cursor) or ("That is all." if page.looked_at.complete and page.returned else ""),
     )
 
@@ -154,14 +154,14 @@ def one_request(found: OneRequest) -> str:
     )
 
 
-def gap_lines(gaps: Sequence[Gap]) -> list[str]:
-    return [f"Reflexio fails to return {_gap(one)}." for one in gaps]
+def unreadable_lines(parts: Sequence[UnreadablePart]) -> list[str]:
+    return [f"Reflexio fails to return {_described(one)}." for one in parts]
 
 
-def _gap(gap: Gap) -> str:
-    what = "a session whose newest request arrived" if gap.whole_session else "what arrived"
+def _described(part: UnreadablePart) -> str:
+    what = "a session whose newest request arrived" if part.whole_session else "what arrived"
     times = row(
-        f"from {moment(gap.first)}" if gap.first else "", f"until {moment(gap.last)}" if gap.last else ""
+        f"from {moment(part.first)}" if part.first else "", f"until {moment(part.last)}" if part.last else ""
     )
     return f"{what} {times.replace(' · ', ' ') or 'at an unknown time'}"
 
@@ -184,7 +184,7 @@ def learning_page(page: LearningPage) -> str:
         fenced([found, *map(_learning, page.learnings)]),
         f"Learning from this request: {page.learning.means}" if page.learning else "",
         page.notes,
-        gap_lines(page.unreadable),
+        unreadable_lines(page.unreadable),
         more(page.cursor),
     )
 
@@ -233,7 +233,7 @@ def exported(done: Exported) -> str:
         f"They arrived from {moment(one.period[0])} until {moment(one.period[1])}." if one.period else "",
         one.secrets,
         one.left_out,
-        gap_lines(one.unreadable),
+        unreadable_lines(one.unreadable),
         f"It is written to {done.file}" if done.file else "",
         done.next,
     )

@@ -11,13 +11,12 @@ from reflexio_mcp.rest.models import StoredInteraction
 from reflexio_mcp.results.base import Moment, Result, Row, at, beginning, clip, label, shown_name
 
 __all__ = [
-    "GAPS_SHOWN",
     "NAMES",
+    "UNREADABLE_SHOWN",
     "ExplorerData",
     "ExplorerState",
     "Exported",
     "FromRequest",
-    "Gap",
     "InteractionRow",
     "LearningPage",
     "LearningRow",
@@ -31,6 +30,7 @@ __all__ = [
     "SessionPage",
     "SessionRequests",
     "SessionRow",
+    "UnreadablePart",
     "as_name",
     "interaction_row",
     "learning_row",
@@ -39,7 +39,7 @@ __all__ = [
 NAMES: Final = 10
 """Maximum number of users, sources, versions or tools in one row."""
 
-GAPS_SHOWN: Final = 5
+UNREADABLE_SHOWN: Final = 5
 
 SAME_SECONDS: Final = 60
 """An interaction's own time is shown if it differs by more than this from the time of its request."""
@@ -60,7 +60,7 @@ class Looked(Row):
     complete: Annotated[bool, Field(description="true: nothing else matches")]
 
 
-class Gap(Row):
+class UnreadablePart(Row):
     """The time of something that the service fails to return."""
 
     first: Moment | None = None
@@ -102,7 +102,7 @@ class SessionPage(Result):
     cut_by_size: CutBySize = False
     total: Annotated[int | None, Field(description="sessions in all pages, if known")] = None
     sessions: list[SessionRow]
-    unreadable: list[Gap] = []
+    unreadable: list[UnreadablePart] = []
     cursor: Annotated[str | None, Field(description="for the next page")] = None
 
 
@@ -226,7 +226,7 @@ class RequestPage(Result):
     cut_by_size: CutBySize = False
     total: Annotated[int | None, Field(description="requests in all pages, if known")] = None
     sessions: list[SessionRequests]
-    unreadable: list[Gap] = []
+    unreadable: list[UnreadablePart] = []
     cursor: Annotated[str | None, Field(description="for the next page")] = None
 
     @property
@@ -318,7 +318,7 @@ class LearningPage(Result):
     users_not_read: int = 0
     unlinked: Annotated[int, Field(description="learnings that do not say what they came from")] = 0
     learning: Annotated[Learning | None, Field(description="the state of learning from the request")] = None
-    unreadable: list[Gap] = []
+    unreadable: list[UnreadablePart] = []
     cursor: str | None = None
 
 
@@ -382,7 +382,7 @@ class Manifest(Row):
     counts: dict[str, int]
     period: list[Moment] = []
     sha256: dict[str, str] = {}
-    unreadable: list[Gap] = []
+    unreadable: list[UnreadablePart] = []
     left_out: list[str] = []
 
 

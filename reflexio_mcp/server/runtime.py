@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 from mcp.server.request_state import AESGCMRequestStateCodec
 
-from reflexio_mcp.backend import local_key, open_state, owner_of, place_of
+from reflexio_mcp.backend import local_key, location_of, open_state, owner_of
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.callers import Scopes
 from reflexio_mcp.settings import Settings
@@ -62,7 +62,7 @@ class Runtime:
 
     def codes(self, scope: Scope) -> CodeMaker:
         """The maker of plan codes for this scope."""
-        bound_to = f"{place_of(self.settings)}\0{scope.owner}"
+        bound_to = f"{location_of(self.settings)}\0{scope.owner}"
         digest = hashlib.sha256(bound_to.encode("utf-8", "surrogatepass")).hexdigest()
         return CodeMaker(self.keys[0], digest, *self.keys[1:])
 
@@ -98,7 +98,7 @@ class Runtime:
                     background,
                     self.trouble,
                     self.downloads,
-                    where=place_of(self.settings),
+                    where=location_of(self.settings),
                     over_stdio=self.over_stdio,
                 )
                 try:

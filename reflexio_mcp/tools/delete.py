@@ -26,7 +26,7 @@ from reflexio_mcp.traffic.deletion.restore import AWAY, Undo, plan_restore, rest
 from reflexio_mcp.traffic.deletion.targets import Filtered, Interactions, Requests, Target, User
 from reflexio_mcp.traffic.errors import InvalidInput, Unreadable, refusing, require_id
 from reflexio_mcp.traffic.reading.filters import EXPIRED, TrafficFilter
-from reflexio_mcp.traffic.reading.lookup import untold
+from reflexio_mcp.traffic.reading.lookup import no_progress
 
 RequestIds = Annotated[
     list[str],
@@ -166,7 +166,7 @@ async def finish(
     origin = Origin(tool, _client_of(call), verdict.mode, verdict.code)
 
     async def work(number: int) -> Receipt:
-        progress = prepared.reporter if wait else untold
+        progress = prepared.reporter if wait else no_progress
         return await carry_out(scope, planned, app.state, number, progress)
 
     job = await app.jobs.start(app.tasks, lambda: begin(planned, origin, app.state), work)

@@ -15,7 +15,7 @@ from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_sessions
 
-SESSIONS_TOLD: Final = 10
+SESSIONS_LISTED: Final = 10
 """Sessions that the model reads of; the page shows all of them."""
 
 NO_PAGE: Final = "This client does not say that it shows pages: the person sees only what you tell them."
@@ -27,7 +27,7 @@ async def explore_traffic(
     call: Call, asked: TrafficFilter, detail: parameters.ListDetail = "summary"
 ) -> Annotated[CallToolResult, SessionPage]:
     async with ProgressReporter(call).steady("looking through"):
-        page = await list_sessions(scope_of(call), asked, limit=SESSIONS_TOLD, detail=detail)
+        page = await list_sessions(scope_of(call), asked, limit=SESSIONS_LISTED, detail=detail)
     # Without a session a connection of 2025 does not say again what its client can.
     shows_none = call.client_capabilities is not None and not client_supports_apps(call)
     notes = [*page.notes, *([GO_ON] if page.cursor else []), *([NO_PAGE] if shows_none else [])]

@@ -184,7 +184,7 @@ async def findings(call: Call, asked: TrafficFilter, limit: int, cursor: str) ->
     pager = SessionPager(scope, wanted, after=after)
     found: dict[str, dict[str, list[int]]] = defaultdict(dict)
     following = None
-    async for part in pager.slices():
+    async for part in pager.parts():
         shown = await in_heavy_thread(scope.owner, partial(_found_in, scope, wanted, part.requests))
         for name, places in shown.items():
             found[name] |= places

@@ -147,7 +147,7 @@ class Export:
                 counts={**self._counts, "users": len(self._users), "sessions": len(self._sessions)},
                 period=list(map(at, self._period)),
                 sha256=digests,
-                unreadable=list(pager.gaps),
+                unreadable=list(pager.unreadable),
                 left_out=left_out,
             )
             archive.writestr("manifest.json", manifest.model_dump_json(indent=1))
@@ -180,8 +180,8 @@ class Export:
                 self._meet(item)
             await write(items)
 
-        async with aclosing(pager.slices()) as slices:
-            async for part in slices:
+        async with aclosing(pager.parts()) as parts:
+            async for part in parts:
                 items = await self._wanted.pick_in_thread(self._scope.owner, part.requests)
                 if self._scope.exact:
                     await read_set(self._scope, [one.request.request_id for one in items], take, whole=True)

@@ -23,7 +23,7 @@ __all__ = [
     "interaction_digest",
     "leaves",
     "opening",
-    "place_of",
+    "order_of",
     "texts_of",
 ]
 
@@ -34,7 +34,7 @@ TAG_BYTES: Final = 12
 _COVERED = re.compile(r"\[redacted: .* ([A-Za-z0-9_-]{20,})\]")
 
 
-def place_of(item: RequestWithInteractions) -> tuple[int, int, str]:
+def order_of(item: RequestWithInteractions) -> tuple[int, int, str]:
     """Return what orders a request in its session: its second, its order of arrival in that second, its id."""
     # Interaction ids grow with arrival.
     arrival = min((one.interaction_id for one in item.interactions), default=0)

@@ -20,7 +20,7 @@ from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
 from reflexio_mcp.traffic.reading.listing import list_requests
-from reflexio_mcp.traffic.reading.lookup import untold
+from reflexio_mcp.traffic.reading.lookup import no_progress
 from reflexio_mcp.traffic.scope import Scope
 from tests.audit.stored import GITHUB_TOKEN, audit, found, request, store
 
@@ -164,7 +164,7 @@ async def test_what_the_service_says_of_learning_is_a_filter(
     async with store(*items) as client:
         scope = Scope(client=client)
         page = await list_requests(scope, wanted, limit=20)
-        selected = await Filtered(wanted).select(scope, untold)
+        selected = await Filtered(wanted).select(scope, no_progress)
     assert [row.request_id for one in page.sessions for row in one.requests] == [request_id]
     assert [one.id for one in selected.items] == [request_id]
     assert page.total == 1

@@ -59,7 +59,7 @@ async def test_deleted_interactions_come_back_as_requests_of_their_own_and_not_t
         again = await caller.restored(done["number"])
     assert back["restored"] == {"requests": 1, "interactions": 1}
     assert again["not_restored"][0]["why"] == "already_there"
-    assert await words(world) == {"r1": ["hello", "goodbye"], f"r1-turn-{second}": ["my address"]}
+    assert await words(world) == {"r1": ["hello", "goodbye"], f"r1-interaction-{second}": ["my address"]}
 
 
 async def test_erasing_one_interaction_drops_every_copy_of_its_request_and_the_plan_says_so(
@@ -99,4 +99,4 @@ async def test_interactions_whose_deletion_failed_are_not_stored_a_second_time(w
         back = await caller.restored(done["number"])
     assert back["restored"] == {"requests": 1, "interactions": 1}
     assert (back["not_restored"][0]["why"], back["not_restored"][0]["count"]) == ("already_there", 2)
-    assert await words(world) == {f"r1-turn-{first}": ["hello"], "r1": ["my address", "goodbye"]}
+    assert await words(world) == {f"r1-interaction-{first}": ["hello"], "r1": ["my address", "goodbye"]}

@@ -6,7 +6,7 @@ import pytest
 
 from reflexio_mcp.rest.models import RequestPage
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.reading.cursors import Cursor, Listing, open_cursor, read_place, write_place
+from reflexio_mcp.traffic.reading.cursors import Cursor, Listing, decode_cursor, encode_cursor, open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
@@ -91,10 +91,10 @@ async def test_what_is_no_cursor_is_refused_in_one_sentence(text: str) -> None:
 
 async def test_a_place_belongs_to_one_question() -> None:
     async with embedded() as place:
-        text = write_place("request", place.scope, "r1", [3, 800])
-        assert read_place(text, "request", place.scope, "r1") == [3, 800]
+        text = encode_cursor("request", place.scope, "r1", [3, 800])
+        assert decode_cursor(text, "request", place.scope, "r1") == [3, 800]
         with pytest.raises(InvalidInput, match="belongs to another call"):
-            read_place(text, "request", place.scope, "r2")
+            decode_cursor(text, "request", place.scope, "r2")
 
 
 async def test_many_deletions_before_the_place_are_walked_back_in_few_calls(
@@ -115,7 +115,7 @@ async def test_many_deletions_before_the_place_are_walked_back_in_few_calls(
 
         pager = SessionPager(place.scope, TrafficFilter(), batch=1)
         seen: list[str] = []
-        async for part in pager.slices():
+        async for part in pager.parts():
             seen += [item.request.request_id for item in part.requests]
             if len(seen) == 60:
                 for one in seen:

@@ -18,8 +18,8 @@ from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session
 from reflexio_mcp.traffic.audit.rules.learning import NO_LEARNING
 from reflexio_mcp.traffic.reading.cursors import Cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.lookup import Progress, untold
-from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
+from reflexio_mcp.traffic.reading.lookup import Progress, no_progress
+from reflexio_mcp.traffic.reading.paging import SessionPager, SessionPart
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import in_heavy_thread
 from reflexio_mcp.traffic.times import iso
@@ -85,11 +85,11 @@ class _Pass:
     found: dict[str, _Gathered] = field(default_factory=dict[str, _Gathered])
     learning: LearningChecks = field(default_factory=LearningChecks)
     learned: LearnedChecks = field(default_factory=LearnedChecks)
-    last: SessionSlice | None = None
+    last: SessionPart | None = None
 
-    def look_at(self, slices: Sequence[SessionSlice]) -> int:
+    def look_at(self, parts: Sequence[SessionPart]) -> int:
         """Look at sessions until the time is over, but at least at one; return how many."""
-        for number, one in enumerate(slices, 1):
+        for number, one in enumerate(parts, 1):
             self.last = one
             if items := self.wanted.pick(one.whole):
                 self.sessions += 1
@@ -102,7 +102,7 @@ class _Pass:
                     self.add(rule.look(session))
             if time.monotonic() >= self.until:
                 return number
-        return len(slices)
+        return len(parts)
 
     def finish(self) -> None:
         for rule in self.rules:
@@ -134,7 +134,7 @@ async def run_audit(
     *,
     offer: Offer,
     after: Cursor | None = None,
-    progress: Progress = untold,
+    progress: Progress = no_progress,
     personal: bool = True,
 ) -> AuditResult:
     """Audit everything a filter selects, in one pass and bounded memory.
@@ -202,7 +202,7 @@ async def run_audit(
             name for rule in RULES if rule.applies() for name in rule.names() if name not in known
         ],
         left_out=left_out,
-        unreadable=len(pager.gaps),
+        unreadable=len(pager.unreadable),
         cursor=pager.cursor("audit", look.last, None).encode(scope, asked) if stopped and look.last else "",
     )
     return _fitted(result)
@@ -227,8 +227,8 @@ def _fitted(result: AuditResult) -> AuditResult:
 
 async def _read(scope: Scope, pager: SessionPager, look: _Pass, progress: Progress) -> bool:
     """Look at all sessions. Return whether the time ended first."""
-    waiting: list[SessionSlice] = []
-    async for one in pager.slices():
+    waiting: list[SessionPart] = []
+    async for one in pager.parts():
         if time.monotonic() >= look.until and look.last:
             return True
         waiting.append(one)

@@ -43,7 +43,7 @@ __all__ = ["Origin", "begin", "carry_out"]
 BATCH: Final = 500
 
 REASONS: Final[tuple[Outcome, ...]] = ("held", "changed", "unknown", "still_present")
-"""Why an item was not deleted, the most telling one first."""
+"""Why an item was not deleted, the most important first."""
 
 NO_COPY_OF_UNREADABLE: Final = (
     "Nothing was deleted: Reflexio fails to return {number:,} of these requests, so no recovery copy can contain "
@@ -239,20 +239,20 @@ class _Act:
 
         async def take(requests: list[RequestWithInteractions]) -> None:
             for stored in requests:
-                for turn in stored.interactions if single else [None]:
-                    item = item_of(stored, turn)
+                for interaction in stored.interactions if single else [None]:
+                    item = item_of(stored, interaction)
                     before = planned.get(item.id)
                     if before and item.digest == before.digest:
-                        found[item.id] = copy_of(stored, turn)
+                        found[item.id] = copy_of(stored, interaction)
                     elif before:
                         self.noted["changed"].add(item.id)
 
         times = [one.created_at for one in items if not one.unreadable]
         users = {one.user_id for one in items}
         user = users.pop() if len(users) == 1 else ""
-        places = [TrafficFilter(user, start=min(times), end=max(times))] if times else []
+        filters = [TrafficFilter(user, start=min(times), end=max(times))] if times else []
         ids = list({one.request_id: None for one in items})
-        await read_set(self.scope, ids, take, places=places, whole=whole, progress=self.progress)
+        await read_set(self.scope, ids, take, filters=filters, whole=whole, progress=self.progress)
         return found
 
     async def delete_learnings(self) -> None:

@@ -148,7 +148,7 @@ def copy_of(stored: RequestWithInteractions, interaction: StoredInteraction | No
     item, kept = item_of(stored, interaction), stored
     names = names_of(item)
     if interaction:
-        own = f"{item.request_id}-turn-{item.id}"
+        own = f"{item.request_id}-interaction-{item.id}"
         request = stored.request.model_copy(update={"request_id": own})
         kept = RequestWithInteractions(request=request, interactions=[interaction])
         names.append(f"r:{own}")

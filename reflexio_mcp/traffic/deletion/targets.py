@@ -16,7 +16,7 @@ from reflexio_mcp.results.deletion import Change, few
 from reflexio_mcp.state.records import Copied
 from reflexio_mcp.traffic.audit.rules import findings_in
 from reflexio_mcp.traffic.audit.rules.duplicates import Duplicate
-from reflexio_mcp.traffic.content import opening, place_of, texts_of
+from reflexio_mcp.traffic.content import opening, order_of, texts_of
 from reflexio_mcp.traffic.deletion.items import Content, Item, item_of, learning_item, outcome_item
 from reflexio_mcp.traffic.errors import InvalidInput, require_id
 from reflexio_mcp.traffic.learnings.find import Learned, find_interactions, find_learned, learnings_of_user
@@ -108,7 +108,7 @@ class Selected:
 
     def add(self, requests: Sequence[RequestWithInteractions]) -> None:
         self.items += map(item_of, requests)
-        self._newest = nlargest(EXAMPLES, [*self._newest, *requests], key=place_of)
+        self._newest = nlargest(EXAMPLES, [*self._newest, *requests], key=order_of)
         self.openings = {one.request.request_id: opening(one, OPENING_CHARS) for one in self._newest}
 
 
@@ -230,7 +230,7 @@ class Filtered(Target):
             )
         )
         repeated: dict[str, None] = {}
-        async for part in pager.slices():
+        async for part in pager.parts():
             picked = await self.wanted.pick_in_thread(scope.owner, part.requests)
             selected.add(picked)
             if picked and self.wanted.finding == Duplicate.name:
@@ -241,7 +241,7 @@ class Filtered(Target):
             await progress("requests looked up", pager.requests_seen, None)
         if repeated:
             selected.remains.append(REPEATED.format(ids=_few(scope, repeated)))
-        selected.remains += [UNREADABLE_SESSIONS] * bool(pager.gaps)
+        selected.remains += [UNREADABLE_SESSIONS] * bool(pager.unreadable)
         return selected
 
 
@@ -299,7 +299,7 @@ class Learnings(Target):
             sources,
             [
                 *([await _taught_by(scope, learnings, IN_ONE_PLAN)] if learnings else []),
-                *([UNREADABLE_SESSIONS] if found.gaps else []),
+                *([UNREADABLE_SESSIONS] if found.unreadable else []),
             ],
             copy_names=[f"l:{one}" for one in self.selection.learning_ids] or None,
             means=lambda copied, content: (

@@ -129,8 +129,8 @@ async def find_interactions(scope: Scope, user_id: str, wanted: Collection[int])
     found = FoundInteractions()
     left = set(wanted)
     pager = SessionPager(scope, TrafficFilter(user_id=user_id))
-    async with aclosing(pager.slices()) as slices:
-        while left and found.everything and (part := await anext(slices, None)):
+    async with aclosing(pager.parts()) as parts:
+        while left and found.everything and (part := await anext(parts, None)):
             for item in part.requests:
                 for place, one in enumerate(item.interactions, 1):
                     if one.interaction_id in left:
@@ -138,5 +138,5 @@ async def find_interactions(scope: Scope, user_id: str, wanted: Collection[int])
             left -= found.places.keys()
             found.everything = pager.requests_seen < MOST_REQUESTS
     # Unreadable requests may contain some of them.
-    found.everything = not left or (found.everything and not pager.gaps)
+    found.everything = not left or (found.everything and not pager.unreadable)
     return found

@@ -9,11 +9,17 @@ import anyio.to_thread
 
 from reflexio_mcp.rest.models import StoredInteraction
 from reflexio_mcp.results.base import NOTICE, Room, at, clip, shown_name
-from reflexio_mcp.results.reading import GAPS_SHOWN, FromRequest, LearningPage, LearningRow, learning_row
+from reflexio_mcp.results.reading import (
+    UNREADABLE_SHOWN,
+    FromRequest,
+    LearningPage,
+    LearningRow,
+    learning_row,
+)
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.learnings.find import FoundInteractions, LinkedLearning, find_interactions
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings
-from reflexio_mcp.traffic.reading.cursors import question_of, read_place, write_place
+from reflexio_mcp.traffic.reading.cursors import decode_cursor, encode_cursor, question_of
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["list_learnings"]
@@ -41,10 +47,10 @@ async def list_learnings(scope: Scope, selection: Selection, *, limit: int, curs
         TrafficError: as `select_learnings`, or the cursor belongs to another list.
     """
     question = [selection.user_id, selection.request_id, selection.words, question_of(selection.wanted)]
-    after = str(read_place(cursor, "learnings", scope, question)) if cursor else ""
+    after = str(decode_cursor(cursor, "learnings", scope, question)) if cursor else ""
     selected = await select_learnings(scope, selection)
     learned, status = selected.learned, selected.status
-    left = sorted((one for one in learned.linked.values() if _place(one) > after), key=_place)
+    left = sorted((one for one in learned.linked.values() if _key(one) > after), key=_key)
     page = left[:limit]
     wanted = defaultdict[str, set[int]](set)
     for one in page:
@@ -57,7 +63,7 @@ async def list_learnings(scope: Scope, selection: Selection, *, limit: int, curs
         for text, number in ((USERS_NOT_READ, learned.users_left_out), (UNLINKED, learned.unlinked))
         if number
     ]
-    unknown = not learned.count and (doubts or selected.gaps)
+    unknown = not learned.count and (doubts or selected.unreadable)
     return LearningPage(
         notice=NOTICE if rows else "",
         of=shown_name(" ".join(selection.describe().split()), QUOTE_CHARS),
@@ -70,13 +76,13 @@ async def list_learnings(scope: Scope, selection: Selection, *, limit: int, curs
         learning=learning_row(status.status, status.reason, evaluation_only=False)
         if status and status.status != "done"
         else None,
-        unreadable=list(selected.gaps[:GAPS_SHOWN]),
-        cursor=write_place("learnings", scope, question, _place(page[len(rows) - 1])) if more else None,
+        unreadable=list(selected.unreadable[:UNREADABLE_SHOWN]),
+        cursor=encode_cursor("learnings", scope, question, _key(page[len(rows) - 1])) if more else None,
         notes=[*([NOT_KNOWN] if unknown else []), *doubts, NOT_LISTED],
     )
 
 
-def _place(item: LinkedLearning) -> str:
+def _key(item: LinkedLearning) -> str:
     """The sort key of a learning."""
     one = item.learning
     return f"{one.state != 'current':d} {10**12 - one.changed_at:013} {one.learning_id}"

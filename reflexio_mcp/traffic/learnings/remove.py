@@ -168,8 +168,8 @@ async def _is_learned_from(scope: Scope, user_id: str) -> bool:
 async def _newest_learnable(scope: Scope, user_id: str) -> RequestWithInteractions | None:
     pager = SessionPager(scope, TrafficFilter(user_id=user_id), batch=SESSIONS_AT_ONCE)
     best: RequestWithInteractions | None = None
-    async with aclosing(pager.slices()) as slices:
-        async for part in slices:
+    async with aclosing(pager.parts()) as parts:
+        async for part in parts:
             # Sessions are ordered by newest request, so older ones have no newer request.
             if best and part.newest < best.request.created_at:
                 break

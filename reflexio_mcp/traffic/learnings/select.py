@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from reflexio_mcp.rest.models import LearningStatus
-from reflexio_mcp.results.reading import Gap
+from reflexio_mcp.results.reading import UnreadablePart
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, quoted, require_id
 from reflexio_mcp.traffic.learnings.find import Learned, LinkedLearning, find_learned, learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
@@ -84,14 +84,14 @@ class Selected:
     Args:
         sources: the selected requests, by user.
         status: the state of learning from the one selected request.
-        gaps: selected requests that the service could not return.
+        unreadable: selected requests that the service could not return.
     """
 
     learned: Learned
     sources: Mapping[str, Sources] = field(default_factory=dict[str, Sources])
     not_found: tuple[str, ...] = ()
     status: LearningStatus | None = None
-    gaps: tuple[Gap, ...] = ()
+    unreadable: tuple[UnreadablePart, ...] = ()
 
 
 async def select_learnings(scope: Scope, selection: Selection) -> Selected:
@@ -149,13 +149,15 @@ async def _by_filter(scope: Scope, wanted: TrafficFilter) -> Selected:
     requests = defaultdict[str, set[str]](set)
     interactions = defaultdict[str, set[int]](set)
     pager = SessionPager(scope, wanted)
-    async for part in pager.slices():
+    async for part in pager.parts():
         for item in await wanted.pick_in_thread(scope.owner, part.requests):
             user = item.request.user_id
             requests[user].add(item.request.request_id)
             interactions[user].update(one.interaction_id for one in item.interactions)
     sources = {user: Sources(frozenset(ids), frozenset(interactions[user])) for user, ids in requests.items()}
-    return Selected(await find_learned(scope, sources, most_users=MOST_USERS), sources, gaps=pager.gaps)
+    return Selected(
+        await find_learned(scope, sources, most_users=MOST_USERS), sources, unreadable=pager.unreadable
+    )
 
 
 def unselected(learnings: Sequence[Learning]) -> Learned:

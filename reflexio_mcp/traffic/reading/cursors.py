@@ -1,4 +1,4 @@
-"""Cursors: a place in a list as text, bound to the list, its caller and its question, valid in any process."""
+"""Cursors: positions in lists as text, bound to the list, its caller and its question, valid in any process."""
 
 import base64
 import functools
@@ -13,7 +13,7 @@ from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, check_search
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["Cursor", "open_cursor", "question_of", "read_place", "write_place"]
+__all__ = ["Cursor", "decode_cursor", "encode_cursor", "open_cursor", "question_of"]
 
 Listing = Literal["sessions", "requests", "audit"]
 
@@ -26,23 +26,23 @@ _MAX_CHARS: Final = 200_000
 
 _Count = Annotated[int, Field(ge=0, lt=YEAR_10000)]
 _Filter = tuple[str, str, str, str, _Count | None, _Count | None, str, str, bool | None, str]
-_Place = tuple[_Count, _Count, _Count, str, _Count, _Count, str, str, _Count]
+_Position = tuple[_Count, _Count, _Count, str, _Count, _Count, str, str, _Count]
 
 
 @functools.cache
-def _reader() -> TypeAdapter[tuple[_Filter, _Place]]:
-    return TypeAdapter(tuple[_Filter, _Place])  # built late: a server starts faster
+def _reader() -> TypeAdapter[tuple[_Filter, _Position]]:
+    return TypeAdapter(tuple[_Filter, _Position])  # built late: a server starts faster
 
 
-def write_place(listing: str, scope: Scope, question: object, place: object) -> str:
-    """Write a place in a list as text for the caller. `place` is JSON values."""
-    data = [_VERSION, listing, scope.owner, _digest(question), place]
+def encode_cursor(listing: str, scope: Scope, question: object, position: object) -> str:
+    """Return a cursor for a position in a list. `position` is JSON values."""
+    data = [_VERSION, listing, scope.owner, _digest(question), position]
     raw = json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()
     return base64.urlsafe_b64encode(zlib.compress(raw, 9)).rstrip(b"=").decode()
 
 
-def read_place(text: str, listing: str, scope: Scope, *questions: object) -> Any:
-    """Read a place that `write_place` wrote for one of these questions, or for any if none is given.
+def decode_cursor(text: str, listing: str, scope: Scope, *questions: object) -> Any:
+    """Return the position of a cursor that was given for one of these questions, or for any question if none is given.
 
     Raises:
         InvalidInput: no cursor of this list, caller and question.
@@ -52,7 +52,7 @@ def read_place(text: str, listing: str, scope: Scope, *questions: object) -> Any
             raise ValueError
         packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         raw = zlib.decompressobj().decompress(packed, _MAX_CHARS)
-        version, kind, owner, digest, place = json.loads(raw)
+        version, kind, owner, digest, position = json.loads(raw)
         if [version, kind, owner] != [_VERSION, listing, scope.owner]:
             raise ValueError
     except (ValueError, TypeError, zlib.error, RecursionError):
@@ -61,7 +61,7 @@ def read_place(text: str, listing: str, scope: Scope, *questions: object) -> Any
         raise InvalidInput(
             "cursor", "belongs to another call; repeat its arguments or start again without it."
         )
-    return place
+    return position
 
 
 def _digest(question: object) -> int:
@@ -79,10 +79,10 @@ class Cursor:
     Args:
         filter: the filter with its times resolved, so that an age means the same on every page.
         frozen: the newest second of the list; later arrivals are left out of every page.
-        offset: the last session's place in the API's list when the page was made. It is a hint, checked against
+        offset: the last session's position in the API's list when the page was made. It is a hint, checked against
             `newest`.
         newest, session_id: the last session's newest request and its id.
-        created_at, arrival, request_id: the last request, as `content.place_of` orders them; an empty id means the
+        created_at, arrival, request_id: the last request, as `content.order_of` orders them; an empty id means the
             whole session.
         shown: rows on this page and the earlier ones.
     """
@@ -100,8 +100,8 @@ class Cursor:
     shown: int = 0
 
     def encode(self, scope: Scope, asked: TrafficFilter) -> str:
-        _, _, *place = astuple(self)
-        return write_place(self.listing, scope, question_of(asked), [astuple(self.filter), place])
+        _, _, *position = astuple(self)
+        return encode_cursor(self.listing, scope, question_of(asked), [astuple(self.filter), position])
 
 
 def open_cursor(
@@ -116,9 +116,9 @@ def open_cursor(
         InvalidInput: no cursor of this server, list, caller, filter and detail.
     """
     questions = [] if asked == TrafficFilter(user_id=scope.user_id) else [question_of(asked)]
-    place = read_place(text, listing, scope, *questions)
+    position = decode_cursor(text, listing, scope, *questions)
     try:
-        values, fields = _reader().validate_json(json.dumps(place), strict=True)
+        values, fields = _reader().validate_json(json.dumps(position), strict=True)
         wanted = TrafficFilter(*values)
         # A forged cursor could search for anything.
         check_search(wanted.contains, wanted.finding, masked=scope.masked)

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import NOTICE, Room, at, shown_name
 from reflexio_mcp.results.reading import (
-    GAPS_SHOWN,
+    UNREADABLE_SHOWN,
     Looked,
     RequestPage,
     RequestRow,
@@ -20,7 +20,7 @@ from reflexio_mcp.traffic.content import content_chars
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import Cursor, open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.paging import SessionPager, SessionSlice
+from reflexio_mcp.traffic.reading.paging import SessionPager, SessionPart
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import Showing
 
@@ -61,7 +61,7 @@ Order = Literal["newest", "longest"]
 MOST_LONGEST: Final = 10
 COMPARED: Final = "These are the longest of all {:,}, by characters of text."
 Requests = Sequence[RequestWithInteractions]
-Take = Callable[[SessionSlice, Requests, int], Awaitable[int]]
+Take = Callable[[SessionPart, Requests, int], Awaitable[int]]
 """Makes rows of matching requests and returns how many fitted. The number counts the session's other requests."""
 
 
@@ -88,7 +88,7 @@ async def list_sessions(
         limit = min(limit, MOST_LONGEST)
     walk = _Walk(scope, "sessions", asked, cursor, detail, limit)
     rows: list[SessionRow] = []
-    longest: list[tuple[int, SessionSlice, Requests, int]] = []
+    longest: list[tuple[int, SessionPart, Requests, int]] = []
     room = Room()
 
     def begin() -> Take:
@@ -98,7 +98,7 @@ async def list_sessions(
         room = Room()
         return take if order == "newest" else compare
 
-    async def take(part: SessionSlice, matching: Requests, others: int) -> int:
+    async def take(part: SessionPart, matching: Requests, others: int) -> int:
         if len(rows) == limit:
             return 0
         row = await walk.showing.session(part.session_id, others, matching)
@@ -108,7 +108,7 @@ async def list_sessions(
         rows.append(row)
         return len(matching)
 
-    async def compare(part: SessionSlice, matching: Requests, others: int) -> int:
+    async def compare(part: SessionPart, matching: Requests, others: int) -> int:
         longest.append((sum(map(content_chars, matching)), part, matching, others))
         longest.sort(key=lambda one: one[0], reverse=True)
         del longest[limit:]
@@ -118,7 +118,7 @@ async def list_sessions(
     for _, part, matching, others in longest:
         await take(part, matching, others)
     if order == "longest":
-        walk.place, walk.full = None, walk.total is None or len(rows) < walk.total
+        walk.cursor, walk.full = None, walk.total is None or len(rows) < walk.total
     others = walk.wanted.counts_part_of_sessions or (walk.wanted.user_id and not scope.user_id)
     notes = [PART_COUNTED] if rows and others else []
     if rows and order == "longest" and walk.total:
@@ -154,7 +154,7 @@ async def list_requests(
         left, space = limit, room()
         return take
 
-    async def take(part: SessionSlice, matching: Requests, others: int) -> int:
+    async def take(part: SessionPart, matching: Requests, others: int) -> int:
         nonlocal left
         if len(groups) == most_sessions:
             return 0
@@ -189,7 +189,7 @@ class _Walk:
         self.showing = Showing(scope, self.wanted, after.detail if after else detail)
         # Filtering here reads more sessions than it shows.
         batch = max(SESSIONS_AT_ONCE, sessions) if self.wanted.looks_inside else sessions
-        self.place: Cursor | None = None
+        self.cursor: Cursor | None = None
         self.full = False
         self.cut_by_size = False
         self.total: int | None = None
@@ -205,18 +205,18 @@ class _Walk:
         """Read until the page is full, a limit is reached, or everything was read.
 
         Args:
-            begin: called first, and again if the page starts again because its newest second was not closed.
+            begin: called first, and again if the page starts again because its newest second was not complete.
         """
         await self._look(begin())
-        while self.full and not await self._pager.settle():
+        while self.full and not await self._pager.ready_for_cursor():
             await self._look(begin())
 
     async def _look(self, take: Take) -> None:
-        self.place, self.full, self.total, self._looked, self._oldest = None, False, None, 0, None
+        self.cursor, self.full, self.total, self._looked, self._oldest = None, False, None, 0, None
         self.cut_by_size = False
         rows = self._before
         until = time.monotonic() + LOOK_SECONDS
-        async for part in self._pager.slices():
+        async for part in self._pager.parts():
             late = self._looked >= LOOK_LIMIT or time.monotonic() >= until
             if self.wanted.looks_inside and late and self._looked:
                 self.full = True
@@ -240,19 +240,19 @@ class _Walk:
             if taken < len(matching):
                 self.full = True
                 if taken:
-                    self.place = self._pager.cursor(self._listing, part, matching[taken - 1])
+                    self.cursor = self._pager.cursor(self._listing, part, matching[taken - 1])
             else:
-                self.place = self._pager.cursor(self._listing, part, None)
-        self.total = None if self._pager.gaps else rows
+                self.cursor = self._pager.cursor(self._listing, part, None)
+        self.total = None if self._pager.unreadable else rows
 
     def facts(self, rows: Sequence[SessionRow | RequestRow], *notes: str) -> dict[str, Any]:
-        gaps = self._pager.gaps
-        complete = not (self.full or gaps)
+        unreadable = self._pager.unreadable
+        complete = not (self.full or unreadable)
         inside = self.wanted.looks_inside
         cursor = None
-        if self.full and self.place:
-            place = replace(self.place, detail=self.showing.detail, shown=self._before + len(rows))
-            cursor = place.encode(self._scope, self._asked)
+        if self.full and self.cursor:
+            last = replace(self.cursor, detail=self.showing.detail, shown=self._before + len(rows))
+            cursor = last.encode(self._scope, self._asked)
         return {
             "notice": NOTICE if rows else "",
             "looked_at": Looked(
@@ -264,9 +264,14 @@ class _Walk:
             "returned": len(rows),
             "cut_by_size": self.cut_by_size,
             "total": self.total,
-            "unreadable": list(gaps[:GAPS_SHOWN]),
+            "unreadable": list(unreadable[:UNREADABLE_SHOWN]),
             "cursor": cursor,
-            "notes": [*self._nothing(rows), *([UNREADABLE] if gaps else []), *self._redacted(rows), *notes],
+            "notes": [
+                *self._nothing(rows),
+                *([UNREADABLE] if unreadable else []),
+                *self._redacted(rows),
+                *notes,
+            ],
         }
 
     def _nothing(self, rows: Sequence[object]) -> list[str]:
@@ -275,7 +280,7 @@ class _Walk:
             return []
         if self.full:
             return [NOTHING_YET]
-        if wanted == TrafficFilter() and not self._pager.gaps:
+        if wanted == TrafficFilter() and not self._pager.unreadable:
             return ["Nothing is stored."]
         hints = {
             WORDS: wanted.contains,

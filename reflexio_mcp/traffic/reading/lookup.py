@@ -19,14 +19,22 @@ from reflexio_mcp.rest.models import (
 from reflexio_mcp.results.base import NOTICE, Room, beginning
 from reflexio_mcp.results.reading import InteractionRow, OneRequest, interaction_row, learning_row
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, Unreadable, quoted, require_id
-from reflexio_mcp.traffic.reading.cursors import read_place, write_place
+from reflexio_mcp.traffic.reading.cursors import decode_cursor, encode_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.paging import SessionPager, unreadable_request
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import Showing, redacted
 from reflexio_mcp.traffic.tasks import for_each
 
-__all__ = ["Progress", "find_request", "get_stored", "learning_status", "read_request", "read_set", "untold"]
+__all__ = [
+    "Progress",
+    "find_request",
+    "get_stored",
+    "learning_status",
+    "no_progress",
+    "read_request",
+    "read_set",
+]
 
 LOOKUPS_AT_ONCE: Final = 8
 
@@ -53,7 +61,7 @@ Take = Callable[[list[RequestWithInteractions]], Awaitable[None]]
 """Receives the found requests in small batches, each request once."""
 
 
-async def untold(what: str, done: int, total: int | None) -> None:
+async def no_progress(what: str, done: int, total: int | None) -> None:
     pass
 
 
@@ -128,8 +136,8 @@ async def read_request(
         scope, TrafficFilter(), detail="masked" if detail == "masked" else "summary", uncovered=True
     )
     item = await redacted(scope, stored) if covered and not showing.masked else stored
-    place = _place(scope, cursor, item)
-    rows, following = _interactions(item, *place, bool(showing.masked), room or Room(), content_chars)
+    position = _position(scope, cursor, item)
+    rows, following = _interactions(item, *position, bool(showing.masked), room or Room(), content_chars)
     row = showing.request(stored).model_copy(
         update={"first_words": "", "interactions": rows, "redacted": item != stored}
     )
@@ -142,15 +150,15 @@ async def read_request(
             learning.reason if learning else None,
             evaluation_only=request.evaluation_only,
         ),
-        cursor=write_place("request", scope, request.request_id, list(following)) if following else None,
+        cursor=encode_cursor("request", scope, request.request_id, list(following)) if following else None,
     )
 
 
-def _place(scope: Scope, cursor: str, item: RequestWithInteractions) -> tuple[int, int]:
+def _position(scope: Scope, cursor: str, item: RequestWithInteractions) -> tuple[int, int]:
     """Read a cursor: the interaction, and the character of its content."""
     if not cursor:
         return 0, 0
-    match read_place(cursor, "request", scope, item.request.request_id):
+    match decode_cursor(cursor, "request", scope, item.request.request_id):
         case [int(index), int(begin)] if 0 <= index < len(item.interactions) and begin >= 0:
             return index, begin
         case _:
@@ -160,7 +168,7 @@ def _place(scope: Scope, cursor: str, item: RequestWithInteractions) -> tuple[in
 def _interactions(
     item: RequestWithInteractions, index: int, begin: int, masked: bool, room: Room, content_chars: int
 ) -> tuple[list[InteractionRow], tuple[int, int] | None]:
-    """Return the interactions after a place that fit into the answer, and the next place."""
+    """Return the interactions from a position on that fit into the answer, and the next position."""
     rows: list[InteractionRow] = []
     for number, interaction in enumerate(item.interactions[index:], index):
         chars, other_chars = content_chars, OTHER_CHARS
@@ -192,15 +200,15 @@ async def read_set(
     ids: Sequence[str],
     take: Take,
     *,
-    places: Sequence[TrafficFilter] = (),
+    filters: Sequence[TrafficFilter] = (),
     whole: bool = False,
-    progress: Progress = untold,
+    progress: Progress = no_progress,
 ) -> None:
     """Read those of `ids` that are stored and visible to this caller.
 
     Args:
         ids: the request ids, each once.
-        places: filters that together select the whole set; empty if nothing is known about it.
+        filters: they together select the whole set; empty if nothing is known about it.
         whole: read all that is stored, if the backend can.
     """
     if whole and scope.exact:
@@ -220,23 +228,23 @@ async def read_set(
         if item := await find_request(scope, request_id):
             await found([item])
 
-    if len(left) > FEW and len(places) * 4 <= len(left):
-        await _read_places(scope, places, left, found)
+    if len(left) > FEW and len(filters) * 4 <= len(left):
+        await _read_filters(scope, filters, left, found)
     await for_each(list(left), look, at_once=LOOKUPS_AT_ONCE)
 
 
-async def _read_places(
+async def _read_filters(
     scope: Scope,
-    places: Sequence[TrafficFilter],
+    filters: Sequence[TrafficFilter],
     left: dict[str, None],
     found: Callable[[Sequence[RequestWithInteractions]], Awaitable[None]],
 ) -> None:
-    """Read the places until all is found, or until they contain too many other requests."""
+    """Read what the filters select until all is found, or until it contains too many other requests."""
     budget = 4 * len(left) + SPARE_ROWS
-    for where in places:
+    for where in filters:
         pager = SessionPager(scope, where)
-        async with aclosing(pager.slices()) as slices:
-            async for part in slices:
+        async with aclosing(pager.parts()) as parts:
+            async for part in parts:
                 await found(part.requests)
                 if not left or pager.requests_seen > budget:
                     return

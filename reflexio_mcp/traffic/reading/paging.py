@@ -1,8 +1,8 @@
 """Reads stored sessions in the API's order, up to a fixed second, and leaves out what cannot be read.
 
-The API pages by an offset of sessions, so arrivals shift its pages. A pager finds its place by the last session's own
-key, and can stop and continue inside a session. The service fails to return some of what it stores, such as a request
-with deeply nested `tool_data`. A page that fails is read in ever smaller parts until only a gap is left.
+The API pages by an offset of sessions, so arrivals shift its pages. A pager finds its position by the key of the last
+session, and can stop and continue inside a session. The service fails to return some of what it stores, such as a
+request with deeply nested `tool_data`. A page that fails is read in ever smaller parts.
 """
 
 import time
@@ -23,38 +23,38 @@ from reflexio_mcp.rest.models import (
     UnreadableRequest,
 )
 from reflexio_mcp.results.base import at
-from reflexio_mcp.results.reading import Gap
+from reflexio_mcp.results.reading import UnreadablePart
 from reflexio_mcp.traffic.audit.rules import ASKED_FINDINGS, LearningChecks
-from reflexio_mcp.traffic.content import place_of
+from reflexio_mcp.traffic.content import order_of
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import Cursor, Listing
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["SessionPager", "SessionSlice"]
+__all__ = ["SessionPager", "SessionPart"]
 
 SESSIONS_AT_ONCE: Final = 100
 """Sessions per page if all of them are read."""
 
-SETTLE_SECONDS: Final = 1
-"""Time after which a second is complete: the API stores a request a little after its time stamp."""
+COMPLETE_AFTER_SECONDS: Final = 1
+"""Seconds after which a second is complete: the API stores a request a little after its time stamp."""
 
-MAX_SETTLE_WAIT: Final = 3.0
-"""Longest wait for the newest second to close."""
+LONGEST_WAIT: Final = 3.0
+"""Longest wait for the newest second to be complete, in seconds."""
 
 MOST_FAILURES: Final = 100
 
-_MARK: Final = "\0gap "
-"""Prefix of the id that represents an unreadable session. No stored id begins so."""
+_UNREADABLE: Final = "\0unreadable "
+"""Prefix of the id that stands for an unreadable session. No stored id has it."""
 
 
 @dataclass(frozen=True, slots=True)
-class SessionSlice:
+class SessionPart:
     """The rest of one session that a pager still has to show, newest first.
 
     Args:
         newest: the session's newest request that matches the API's part of the filter, epoch seconds.
-        offset: its place in the API's list when it was read.
+        offset: its position in the API's list when it was read.
         whole: includes the requests of earlier pages, because some findings need the whole session.
     """
 
@@ -89,47 +89,45 @@ class SessionPager:
         self._batch = batch
         self._frozen = after.frozen if after else None
         self._clock = 0.0
-        self._gaps: dict[str, Gap] = {}
+        self._unreadable: dict[str, UnreadablePart] = {}
         self._named: frozenset[str] | None = None
         self.requests_seen = 0
         self.on_last_page = False
 
     @property
-    def gaps(self) -> tuple[Gap, ...]:
-        return tuple(self._gaps.values())
+    def unreadable(self) -> tuple[UnreadablePart, ...]:
+        return tuple(self._unreadable.values())
 
-    async def settle(self) -> bool:
+    async def ready_for_cursor(self) -> bool:
         """Return whether a cursor may be given.
 
-        If not, first wait until the newest second is closed; `slices()` then starts again.
+        If not, first wait until the newest second is complete; `parts()` then starts again.
         """
         if self._after or self._frozen is None:
             return True
-        closed = self._frozen + SETTLE_SECONDS + 1
-        if self._clock >= closed:
+        complete = self._frozen + COMPLETE_AFTER_SECONDS + 1
+        if self._clock >= complete:
             return True
-        await anyio.sleep(min(closed - self._clock, MAX_SETTLE_WAIT))
-        self._clock = float(closed)
+        await anyio.sleep(min(complete - self._clock, LONGEST_WAIT))
+        self._clock = float(complete)
         return False
 
-    def cursor(
-        self, listing: Listing, session_slice: SessionSlice, last: RequestWithInteractions | None
-    ) -> Cursor:
+    def cursor(self, listing: Listing, part: SessionPart, last: RequestWithInteractions | None) -> Cursor:
         assert self._frozen is not None
         return Cursor(
             listing,
             self._filter,
             self._frozen,
-            session_slice.offset,
-            session_slice.newest,
-            session_slice.session_id,
-            *(place_of(last) if last else (0, 0, "")),
+            part.offset,
+            part.newest,
+            part.session_id,
+            *(order_of(last) if last else (0, 0, "")),
         )
 
-    async def slices(self) -> AsyncGenerator[SessionSlice]:
+    async def parts(self) -> AsyncGenerator[SessionPart]:
         """Yield the rest of each session, newest first."""
         self.requests_seen = 0
-        self._gaps.clear()
+        self._unreadable.clear()
         if self._filter.finding in ASKED_FINDINGS and self._named is None:
             self._named = await self._ask()
         offset, page = await self._start()
@@ -140,7 +138,7 @@ class SessionPager:
                 if group.session_id in seen or not (rows := self._visible(group)):
                     continue
                 seen.add(group.session_id)
-                found = SessionSlice(group.session_id, rows[0].request.created_at, offset + index, rows, rows)
+                found = SessionPart(group.session_id, rows[0].request.created_at, offset + index, rows, rows)
                 left = self._left(found)
                 self.requests_seen += len(left)
                 if left:
@@ -175,16 +173,16 @@ class SessionPager:
             page = await self._page(offset)
             if offset == 0 or is_known(page):
                 return offset, page
-            # Doubled steps soon find a place that many deletions have moved.
+            # Doubled steps soon find a session that many deletions have moved.
             offset, step = max(0, offset - step), step * 2
 
     async def _page(self, offset: int) -> RequestPage:
         query = self._filter.query(top_k=self._batch + 1, offset=offset, end=self._frozen)
-        page, gaps = await _read_page(self._scope, query)
-        for name, gap in gaps.items():
-            # Only the earlier of two overlapping pages knows the session before a gap.
-            known = self._gaps.get(name, gap)
-            self._gaps[name] = gap.model_copy(update={"last": known.last})
+        page, unreadable = await _read_page(self._scope, query)
+        for name, part in unreadable.items():
+            # Only the earlier of two overlapping pages knows the session before an unreadable part.
+            known = self._unreadable.get(name, part)
+            self._unreadable[name] = part.model_copy(update={"last": known.last})
         return page
 
     async def _ask(self) -> frozenset[str]:
@@ -194,8 +192,8 @@ class SessionPager:
             InvalidInput: the service did not answer for all of them.
         """
         checks, wanted = LearningChecks(), replace(self._filter, finding="")
-        async with aclosing(SessionPager(self._scope, wanted).slices()) as slices:
-            async for part in slices:
+        async with aclosing(SessionPager(self._scope, wanted).parts()) as parts:
+            async for part in parts:
                 if checks.has_newer_than(part.newest):
                     break
                 for item in part.requests:
@@ -217,10 +215,10 @@ class SessionPager:
             and (self._frozen is None or item.request.created_at <= self._frozen)
             and (self._named is None or item.request.request_id in self._named)
         ]
-        rows.sort(key=place_of, reverse=True)
+        rows.sort(key=order_of, reverse=True)
         return rows
 
-    def _left(self, found: SessionSlice) -> list[RequestWithInteractions]:
+    def _left(self, found: SessionPart) -> list[RequestWithInteractions]:
         after = self._after
         if after is None:
             return found.whole
@@ -228,7 +226,7 @@ class SessionPager:
             if not after.request_id:
                 return []
             shown = (after.created_at, after.arrival, after.request_id)
-            return [item for item in found.whole if place_of(item) < shown]
+            return [item for item in found.whole if order_of(item) < shown]
         return found.whole if (found.newest, found.session_id) < (after.newest, after.session_id) else []
 
 
@@ -244,16 +242,16 @@ def _key(group: SessionGroup) -> tuple[int, str]:
     return _newest(group), group.session_id
 
 
-async def _read_page(scope: Scope, query: RequestQuery) -> tuple[RequestPage, dict[str, Gap]]:
-    """Return a page and its gaps. An unreadable session keeps its place, without requests."""
+async def _read_page(scope: Scope, query: RequestQuery) -> tuple[RequestPage, dict[str, UnreadablePart]]:
+    """Return a page and its unreadable parts. An unreadable session keeps its position, without requests."""
     try:
         return await scope.client.get_requests(query), {}
     except (ServerFault, ReplyTooLarge) as error:
         if not _is_about_data(error) or not await _answers(scope, query):
             raise
     reader = _Reader(scope)
-    page = await reader.parts(query)
-    return page, reader.gaps | _gaps_between(page.sessions, query)
+    page = await reader.halves(query)
+    return page, reader.unreadable | _unreadable_between(page.sessions, query)
 
 
 async def unreadable_request(
@@ -290,7 +288,7 @@ class _Reader:
     def __init__(self, scope: Scope) -> None:
         self._client = scope.client
         self._failures_left = MOST_FAILURES
-        self.gaps: dict[str, Gap] = {}
+        self.unreadable: dict[str, UnreadablePart] = {}
 
     async def attempt(self, query: RequestQuery) -> RequestPage | None:
         try:
@@ -301,17 +299,17 @@ class _Reader:
                 raise
             return None
 
-    async def parts(self, query: RequestQuery) -> RequestPage:
+    async def halves(self, query: RequestQuery) -> RequestPage:
         """Read a failing page in two parts."""
         if query.top_k == 1:
             return await self._session(query)
         half = query.top_k // 2
         newer_query = query.model_copy(update={"top_k": half})
-        newer = await self.attempt(newer_query) or await self.parts(newer_query)
+        newer = await self.attempt(newer_query) or await self.halves(newer_query)
         if not newer.has_more:
             return newer
         older_query = query.model_copy(update={"top_k": query.top_k - half, "offset": query.offset + half})
-        older = await self.attempt(older_query) or await self.parts(older_query)
+        older = await self.attempt(older_query) or await self.halves(older_query)
         return RequestPage(
             sessions=newer.sessions + older.sessions,
             has_more=older.has_more,
@@ -320,7 +318,9 @@ class _Reader:
 
     async def _session(self, query: RequestQuery) -> RequestPage:
         if not query.session_id:
-            return RequestPage(sessions=[SessionGroup(session_id=f"{_MARK}{query.offset}")], has_more=True)
+            return RequestPage(
+                sessions=[SessionGroup(session_id=f"{_UNREADABLE}{query.offset}")], has_more=True
+            )
         # One session is left; its requests are told apart by time.
         latest = query.end_time if query.end_time is not None else int(time.time()) + 1
         requests = await self._span(query, query.start_time or 0, latest)
@@ -332,22 +332,22 @@ class _Reader:
             return [item for group in page.sessions for item in group.requests]
         # The API accepts no period of a single second, so the smallest part has two or three.
         if last - first <= 2:
-            self.gaps[f"{first}"] = Gap(first=at(first), last=at(last))
+            self.unreadable[f"{first}"] = UnreadablePart(first=at(first), last=at(last))
             return []
         middle = (first + last) // 2
         return await self._span(query, middle + 1, last) + await self._span(query, first, middle)
 
 
-def _gaps_between(sessions: list[SessionGroup], query: RequestQuery) -> dict[str, Gap]:
+def _unreadable_between(sessions: list[SessionGroup], query: RequestQuery) -> dict[str, UnreadablePart]:
     """Return the unreadable sessions, each between the times of its neighbours."""
-    gaps: dict[str, Gap] = {}
+    unreadable: dict[str, UnreadablePart] = {}
     last = query.end_time
-    for place, group in enumerate(sessions):
-        if group.session_id.startswith(_MARK):
-            first = next((_newest(one) for one in sessions[place + 1 :] if one.requests), query.start_time)
+    for index, group in enumerate(sessions):
+        if group.session_id.startswith(_UNREADABLE):
+            first = next((_newest(one) for one in sessions[index + 1 :] if one.requests), query.start_time)
             times = {"first": first, "last": last}
             known = {name: at(time) for name, time in times.items() if time is not None}
-            gaps[group.session_id] = Gap(**known, whole_session=True)
+            unreadable[group.session_id] = UnreadablePart(**known, whole_session=True)
         elif group.requests:
             last = _newest(group)
-    return gaps
+    return unreadable

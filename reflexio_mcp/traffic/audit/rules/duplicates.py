@@ -9,7 +9,7 @@ from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session
-from reflexio_mcp.traffic.content import place_of, texts_of
+from reflexio_mcp.traffic.content import order_of, texts_of
 
 __all__ = ["Duplicate"]
 
@@ -58,7 +58,7 @@ class Duplicate(Rule):
         for items in _by_user(session.requests):
             begun = [_beginnings(item) for item in items]
             said = [
-                _Said(one.request, *all_of[-1], place_of(one))
+                _Said(one.request, *all_of[-1], order_of(one))
                 for one, all_of in zip(items, begun, strict=True)
             ]
             goes = {**_within_minutes(said), **_grown(items, begun)}
