@@ -380,7 +380,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             ),
         ),
         "log": Command(
-            "print the audit log: a JSON line before each deletion and one after it",
+            "print the audit log: a JSON line before and after each deletion, and one after each restore",
             _later("read_commands", "run_log_command"),
             "reflexio-mcp log | jq .outcome\nreflexio-mcp log --verify",
             [

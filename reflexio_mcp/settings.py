@@ -192,7 +192,8 @@ class Settings:
     personal_data: bool = _switch(
         "behaviour",
         True,
-        "Look for personal data in audits: payment cards, IBANs, phone numbers and the like.",
+        "With 0 or --no-personal-data, audits leave out personal data: payment cards, IBANs, phone numbers and the "
+        "like.",
     )
     publish_secrets: PublishSecrets = _one_of(PublishSecrets)(
         "behaviour",

@@ -228,6 +228,17 @@ def test_a_receipt_is_written_for_the_person_and_never_over_a_file(run: Run, tmp
     assert not (tmp_path / "e2e.json").exists()
 
 
+def test_an_operator_finds_the_receipt_of_a_person_and_a_person_never_anothers(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for user, exit_code in (("ada", 0), ("bob", 1), ("", 0)):
+        monkeypatch.setenv("REFLEXIO_USER_ID", user)
+        if user == "ada":
+            run("delete", "e2e-1", "--yes")
+        assert run("receipt", "1", "--output", str(tmp_path / f"of-{user}"))[0] == exit_code
+    assert sorted(path.name for path in tmp_path.glob("of-*.json")) == ["of-.json", "of-ada.json"]
+
+
 def test_a_deletion_that_is_not_on_record_has_no_receipt(run: Run, tmp_path: Path) -> None:
     code, said = run("receipt", "7", "--output", str(tmp_path / "e2e"))
     assert (code, "Deletion 7 has no receipt on record" in said) == (1, True)

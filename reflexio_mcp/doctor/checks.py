@@ -19,7 +19,6 @@ from reflexio_mcp.state.tables import StateUnusable, nothing_can_be_deleted
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.policy import policy_at
 
-OLDEST_TESTED: Final = (0, 2, 32)
 CALL_SECONDS = 8.0
 
 Status = Literal["ok", "note", "warning", "failure"]
@@ -63,7 +62,6 @@ PROBLEMS: Final = {
         "Have it renewed, or name the issuer's certificate file in SSL_CERT_FILE."),
     "storage-not-configured": Problem(
         "failure", "What is published would be lost.", "Finish setting up the Reflexio server."),
-    "server-older": Problem("warning", "Calls that it does not know will fail.", "Upgrade the Reflexio server."),
     "store-not-usable": Problem(
         "failure", "Nothing can be stored, read or deleted.",
         "Name another file in REFLEXIO_MCP_STORE, or change the permissions."),
@@ -118,7 +116,13 @@ async def _settings(setup: Setup) -> Finding:
 
     settings = setup.settings = load(setup.env)
     offered(settings)
-    who = "who signs in sees their own memory" if settings.oauth_issuer else "every user is visible"
+    confined = [":" in token for token in settings.auth_token]
+    kinds = {
+        "people who sign in see their own memory": bool(settings.oauth_issuer),
+        "a token with a user sees that user alone": any(confined),
+        "a token without a user sees every user": not all(confined),
+    }
+    who = "; ".join(kind for kind, used in kinds.items() if used) or "every user is visible"
     if settings.user_id:
         who = f"confined to the user {visible('REFLEXIO_USER_ID', settings.user_id)}"
     place = settings.base_url or f"the file {visible('REFLEXIO_MCP_STORE', location_of(settings))}"
@@ -216,10 +220,6 @@ async def _backend(setup: Setup) -> Finding | None:
         version = (await client.version()).server_version
     if not me.storage_configured:
         return problem("storage-not-configured", "The server has no storage yet.")
-    # A development server says 0.0.0-dev, and so does the released one.
-    found = re.match(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})$", version)
-    if found and (0, 0, 0) < tuple(map(int, found.groups())) < OLDEST_TESTED:
-        return problem("server-older", f"The server has version {version}, older than any that was tested.")
     return ok(f"accepted as {me.org_id or 'the only organisation'}; server version {version[:40]!a}")
 
 

@@ -68,6 +68,7 @@ NO_SIGN_IN: Final = (
     "This server has no sign-in: give the client its bearer token, as the header Authorization: Bearer TOKEN. The "
     "operator has it: it is REFLEXIO_MCP_AUTH_TOKEN, or in the file that the server names when it starts."
 )
+NOT_OURS: Final = "This token is not one of this server's. Ask its operator for yours."
 ASKS_FOR_NONE: Final = "This server has no sign-in and asks for no token: connect without one."
 
 _SHARED_HEADERS: Final = (
@@ -204,12 +205,15 @@ class HttpApp:
         backend = Everybody() if self.settings.unsafe_no_auth else BearerAuthBackend(self)
         return AuthenticationMiddleware(required, backend=backend)
 
-    async def verify_token(self, token: str) -> AccessToken | None:
+    async def verify_token(self, token: str) -> AccessToken:
         """Return the caller of a token; raise a `Refusal` that says more than "401"."""
         user = self._tokens.user_of(token)
         if user is not None:
             return _user(holder_of(token, user)).access_token
-        return _user(await self.sign_in.caller(token)).access_token if self.sign_in else None
+        if self.sign_in:
+            return _user(await self.sign_in.caller(token)).access_token
+        challenge = {"www-authenticate": 'Bearer error="invalid_token"'}
+        raise Refusal(401, NOT_OURS, challenge, error="invalid_token")
 
     async def _admit(self, transport: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         caller = _caller(scope)

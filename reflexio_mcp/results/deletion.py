@@ -66,8 +66,8 @@ WAY_BACK: Final[dict[WayBackState, str]] = {
     "none": "No recovery copy is kept, because nothing was deleted.",
     "off": "This cannot be undone: no recovery copy is kept.",
     "erased": "This cannot be undone: no recovery copy is kept, and earlier copies of it are erased too.",
-    "unknown": "Earlier recovery copies may still contain some of it. Repeat the call with erase=true once the state "
-    "can be written again.",
+    "unknown": "Earlier recovery copies may still contain some of it. Repeat the deletion with erase once the "
+    "state can be written again.",
 }
 
 MOST_REASON: Final = 200
@@ -183,7 +183,7 @@ class PastDeletion(Row):
     number: int
     at: Moment
     target: str
-    status: Literal["running", "unfinished", "complete", "incomplete"]
+    status: Literal["running", "unfinished", "complete", "incomplete", "restored"]
     asked: int
     gone: int
     copied: Annotated[Counts | None, Field(description="what its recovery copy contains")] = None

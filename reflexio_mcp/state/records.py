@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 __all__ = ["CapReached", "CodeUsed", "Copied", "Deletion", "Intention", "Owner", "RecoveryCopy"]
 
-Outcome = Literal["complete", "incomplete"]
+Outcome = Literal["complete", "incomplete", "restored"]
 
 
 @dataclass(frozen=True, slots=True)

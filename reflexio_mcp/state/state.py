@@ -207,6 +207,19 @@ class State:
         with self.database.transaction() as transaction:
             self.log.add(transaction, {"event": "held", "target": target, "held": held})
 
+    def note_restored(self, owner: Owner, number: int, *, all_of_it: bool, facts: Mapping[str, Any]) -> None:
+        """Write a restore to the log, and mark its deletion if all of that is back."""
+        keys = self._keys
+        with self.database.transaction() as transaction:
+            self.log.add(transaction, {"event": "restored", "deletion": number, **facts})
+            transaction.execute(
+                "UPDATE main.deletions SET outcome = 'restored' WHERE ? AND id = ? AND (? OR user_id IN ?)",
+                all_of_it,
+                number,
+                not owner.user,
+                keys.tags("user", owner.user),
+            )
+
     def finish(
         self,
         owner: Owner,
@@ -253,12 +266,17 @@ class State:
         return Finished(erased, chain)
 
     def last(self, owner: Owner, most: int = 20, number: int = 0) -> list[Deletion]:
-        """Return the deletions of this account and user, the newest first; only one if it has a `number`."""
+        """Return the deletions of this account and user, the newest first.
+
+        Args:
+            number: only this deletion; an owner without a user finds it whoever made it.
+        """
         keys = self._keys
         rows = self.database.read(
             "SELECT id, at, gone, finished, outcome, chain, code, intention, receipt FROM main.deletions "
-            "WHERE account IN ? AND user_id IN ? AND ? IN (0, id) ORDER BY id DESC LIMIT ?",
+            "WHERE account IN ? AND (? OR user_id IN ?) AND ? IN (0, id) ORDER BY id DESC LIMIT ?",
             keys.tags("account", owner.account),
+            bool(number) and not owner.user,
             keys.tags("user", owner.user),
             number,
             most,

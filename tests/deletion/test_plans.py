@@ -65,8 +65,8 @@ async def test_secrets_are_covered_in_plan_and_question_and_the_plan_recommends_
         result = await caller.result("delete_request", request_id="r1")
         erased = await caller.plan("delete_request", request_id="r1", erase=True)
     assert "hunter2" not in text_of(result) + str(result.structured_content)
-    assert "If a secret or personal data must not stay in a copy: erase=true" in text_of(result)
-    assert "erase=true" not in str(erased)
+    assert "If a secret or personal data must not stay in a copy, delete with erase" in text_of(result)
+    assert "with erase" not in str(erased)
 
 
 async def test_a_plan_for_duplicates_names_the_requests_that_stay(world: World) -> None:
@@ -116,7 +116,7 @@ async def test_learnings_that_stay_and_that_others_fed_are_counted(world: World)
     async with world.connect() as caller:
         stay = await caller.plan("delete_request", request_id="r1")
         go = await caller.plan("delete_request", request_id="r1", include_learnings=True)
-    assert "What was learned from it stays (2); include_learnings=true deletes it too." in stay["remains"]
+    assert "What was learned from it stays (2) unless you include learnings." in stay["remains"]
     assert "learnings" not in stay["goes"]
     assert go["goes"]["learnings"] == 2
     assert any("1 of the learnings came from other interactions too" in one for one in go["remains"])

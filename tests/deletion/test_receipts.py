@@ -156,7 +156,7 @@ async def test_requests_that_the_service_cannot_return_are_named_and_go_only_wit
         plan = await caller.plan("delete_request", request_id="r1")
         assert any("Reflexio fails to return 1 of these requests" in one for one in plan["remains"])
         said = await caller.refused("delete_request", request_id="r1", confirm=plan["confirm"])
-        assert said.endswith("Pass erase=true to delete them without a copy.")
+        assert said.endswith("Delete them with erase, which keeps no copy.")
         receipt = await caller.confirmed("delete_request", request_id="r1", erase=True)
     world.backend.unreturned.clear()
     assert receipt["deleted"]["requests"] == 1

@@ -1,5 +1,6 @@
 """Undoing a deletion: what can be restored is listed, shown, and stored again as far as that is possible."""
 
+import json
 from typing import Any
 
 import pytest
@@ -70,6 +71,30 @@ async def test_only_some_requests_can_be_restored_and_never_learned_from_again(w
         shown = await caller.call("get_request", request_id="r1")
     assert await world.ids() == {"r1"}
     assert shown["evaluation_only"] is True
+
+
+async def test_a_restore_is_in_the_audit_log_and_its_deletion_is_marked_once_all_of_it_is_back(
+    world: World,
+) -> None:
+    for one in ("r1", "r2"):
+        await world.put(one)
+    server = world.server(CONFIRM="off")
+    async with world.connect(server=server) as caller:
+        number = (await caller.receipt("delete_session", session_id="s"))["number"]
+        await caller.restored(number, request_ids=["r1"])
+        part = await caller.call("restore_requests")
+        await caller.restored(number)
+        whole = await caller.call("restore_requests")
+        said = text_of(await caller.result("restore_requests"))
+    assert [one["deletions"][0]["status"] for one in (part, whole)] == ["complete", "restored"]
+    assert "restored since" in said
+    lines = [json.loads(entry.line) for entry in server.runtime.state.log.entries()]
+    assert [one["event"] for one in lines] == ["begin", "end", "restored", "restored"]
+    assert [one["ids"] for one in lines[2:]] == [["r1"], ["r2"]]
+    assert {(one["deletion"], one["tool"], one["outcome"]) for one in lines[2:]} == {
+        (number, "restore_requests", "complete")
+    }
+    assert all(one["call_id"] for one in lines)
 
 
 async def test_what_is_stored_under_the_id_by_now_stays(world: World) -> None:

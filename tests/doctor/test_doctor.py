@@ -34,6 +34,23 @@ def test_nothing_is_wrong_with_a_client_that_is_set_up(machine: Machine) -> None
 
 
 @pytest.mark.parametrize(
+    ("tokens", "confined", "everybody"),
+    [
+        ("ada:" + "a" * 32, True, False),
+        ("a" * 32, False, True),
+        ("ada:" + "a" * 32 + "," + "b" * 32, True, True),
+    ],
+)
+def test_what_each_kind_of_token_sees_is_said(
+    tokens: str, confined: bool, everybody: bool, machine: Machine
+) -> None:
+    machine.set("REFLEXIO_MCP_AUTH_TOKEN", tokens)
+    said = machine.said()[1]
+    assert ("a token with a user sees that user alone" in said) == confined
+    assert ("a token without a user sees every user" in said) == everybody
+
+
+@pytest.mark.parametrize(
     ("name", "variables"),
     [
         ("configuration-invalid", {"REFLEXIO_URL": f"http://jo:{KEY}@127.0.0.1:1"}),
@@ -100,7 +117,6 @@ NO_STORAGE = (200, {"success": True, "org_id": "a", "storage_configured": False}
         ("not-authorized", lambda: api({"GET /api/whoami": (403, {"detail": "Suspicious user agent"})})),
         ("key-refused", lambda: api({"GET /api/whoami": (401, {"detail": "Invalid API key"})})),
         ("storage-not-configured", lambda: api({"GET /api/whoami": NO_STORAGE})),
-        ("server-older", lambda: api({"GET /meta/version": (200, {"server_version": "0.2.1"})})),
     ],
 )  # fmt: skip
 def test_a_broken_server_is_recognised(

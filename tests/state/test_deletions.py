@@ -95,6 +95,27 @@ def test_deletions_are_listed_for_their_account_and_user_alone(place: Place) -> 
     assert state.last(Owner("account", "alice", "another key of alice"))
 
 
+def test_an_operator_finds_any_deletion_by_its_number_and_a_person_only_their_own(place: Place) -> None:
+    state = place.process()
+    number = state.begin(ALICE, deletion())
+    bob, elsewhere = Owner("account", "bob"), Owner("another account")
+    found = [
+        [one.number for one in state.last(who, number=number)] for who in (ALICE, OPERATOR, bob, elsewhere)
+    ]
+    assert found == [[number], [number], [], []]
+
+
+def test_a_deletion_is_marked_as_restored_by_whoever_owns_it_and_by_an_operator(place: Place) -> None:
+    state = place.process()
+    numbers = [deleted(state, owner, copied()) for owner in (OPERATOR, ALICE)]
+    for who in (ALICE, OPERATOR):
+        for number in numbers:
+            state.note_restored(who, number, all_of_it=who is OPERATOR or number == numbers[0], facts={})
+        if who is ALICE:  # a part of what the operator deleted
+            assert state.last(OPERATOR)[0].outcome == "complete"
+    assert {state.last(owner)[0].outcome for owner in (OPERATOR, ALICE)} == {"restored"}
+
+
 def test_a_record_is_kept_for_a_week_or_as_long_as_its_copies(place: Place) -> None:
     state = place.process(days=30)
     copy = deleted(state, OPERATOR, copied())

@@ -288,7 +288,7 @@ async def test_nothing_goes_without_the_recovery_copy_that_was_promised(
         result = await client.call_tool("delete_request", {"request_id": "deep"})
         assert result.is_error
         assert "no recovery copy can contain" in text_of(result)
-        assert "erase=true" in text_of(result)
+        assert "with erase" in text_of(result)
         assert await service.is_stored("deep")
         _, found = await call(client, "delete_request", request_id="deep", erase=True)
         assert found["receipt"]["deleted"]["requests"] == 1

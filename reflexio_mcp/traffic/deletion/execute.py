@@ -47,14 +47,14 @@ REASONS: Final[tuple[Outcome, ...]] = ("held", "changed", "unknown", "still_pres
 
 NO_COPY_OF_UNREADABLE: Final = (
     "Nothing was deleted: Reflexio fails to return {number:,} of these requests, so no recovery copy can contain "
-    "them. Pass erase=true to delete them without a copy."
+    "them. Delete them with erase, which keeps no copy."
 )
 CODE_USED: Final = (
     "Nothing was deleted: confirm was used already, for deletion {number}. get_status shows its receipt. Call without "
     "confirm for a new plan."
 )
 NO_COPY: Final = (
-    "a recovery copy cannot be written ({why}). Ask the operator to {advice}, or pass erase=true."
+    "a recovery copy cannot be written ({why}). Ask the operator to {advice}, or delete with erase."
 )
 ENDED_EARLY: Final = "It ended early: {why}"
 MAY_STILL_GO: Final = (

@@ -129,7 +129,7 @@ async def last_deletions(
 async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None, running: bool) -> PastDeletion:
     gone = one.gone
     if one.finished is not None:
-        status = "complete" if one.outcome == "complete" else "incomplete"
+        status = one.outcome or "incomplete"
     elif running:
         status = "running"
     else:

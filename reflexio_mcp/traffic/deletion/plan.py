@@ -56,22 +56,23 @@ STATE_AWAY: Final = (
 )
 UNREADABLE: Final = (
     "Reflexio fails to return {number:,} of these requests. What they contain is not known, and no recovery copy can "
-    "contain them, so deleting them needs erase=true."
+    "contain them, so they can be deleted only with erase."
 )
 IN_COPIES: Final = (
     "Recovery copies still contain what is not stored any more ({number:,}). A restore without a number lists it, and "
-    "erase=true erases it."
+    "a deletion with erase removes it."
 )
 ALL_OF_REQUEST: Final = (
     "Every recovery copy of this request is erased, also of interactions that stay stored."
 )
 PREFER_ERASE: Final = (
-    "If a secret or personal data must not stay in a copy: erase=true keeps none, and erases earlier ones."
+    "If a secret or personal data must not stay in a copy, delete with erase: it keeps none and "
+    "removes earlier ones."
 )
 LEARNED_UNKNOWN: Final = "What was learned from it could not be read."
 NOTHING_LEARNED: Final = "Nothing was learned from it."
 NOTHING_KNOWN: Final = "No learning is known to come from it."
-LEARNINGS_STAY: Final = "What was learned from it stays ({number:,}); include_learnings=true deletes it too."
+LEARNINGS_STAY: Final = "What was learned from it stays ({number:,}) unless you include learnings."
 SHARED: Final = (
     "{number:,} of the learnings came from other interactions too, and can be learned again from those."
 )

@@ -142,7 +142,16 @@ async def restore(
     await act.learnings(learnings)
     erased = await in_thread(state.copies.erased_since, owner, began, list(act.copies.values()))
     await act.take_out(key for key, one in act.copies.items() if (one.kind, one.id) in erased)
-    return act.receipt(undo.number)
+    done = act.receipt(undo.number)
+    facts = {
+        "tool": "restore_requests",
+        "outcome": done.status,
+        "ids": [*act.back],
+        "not_restored": act.became,
+    }
+    all_of_it = not undo.ids and set(act.became.values()) <= {"already_there"}
+    await in_thread(state.note_restored, owner, undo.number, all_of_it=all_of_it, facts=facts)
+    return done
 
 
 @dataclass

@@ -52,7 +52,7 @@ class OrphanedLearning(Rule):
     name = "orphaned-learning"
     severity = "medium"
     why = "What was deleted is still recalled, in the words that were learned from it."
-    advice = "Delete with include_learnings=true."
+    advice = "Include learnings when you delete requests."
     offers = "delete"
     selects = False
 
