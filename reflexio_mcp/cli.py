@@ -41,7 +41,7 @@ FILTER: Final = {
     "agent_version": "requests of this agent version",
     "start_time": "stored at or after this time: ISO 8601 (UTC without a zone), or an age such as 24h or 7d",
     "end_time": "stored at or before this time",
-    "contains": "requests with all these words, also inside longer words; quote a phrase; X OR Y",
+    "contains": "requests with all these words, also inside longer words; quote a phrase, put OR between alternatives",
     "finding": "requests with this finding of the audit, such as probable-secret or duplicate",
     "evaluation_only": "requests that are never learned from",
 }
@@ -259,13 +259,21 @@ def _serve(arguments: Namespace) -> int:
 READ: Final = _later("read_commands", "run_read_command")
 
 CLIENT: Final = (
-    _argument("client", nargs="?", default="", metavar="CLIENT", help="if left out: list the clients"),
+    _argument(
+        "client",
+        nargs="?",
+        default="",
+        metavar="CLIENT",
+        help="name of the client; if left out, list the clients",
+    ),
     _argument("--name", default="reflexio", help="name of the entry (default: %(default)s)"),
     _argument("--remote", metavar="URL", help="address of a shared server to connect to"),
     _switch("--dry-run", "show the entry and write nothing"),
 )
 JSON: Final = _switch("--json", "print JSON")
-REASON: Final = _argument("--reason", type=_reason, default="", metavar="TEXT", help="why, for the record")
+REASON: Final = _argument(
+    "--reason", type=_reason, default="", metavar="TEXT", help="the reason, for the receipt and the audit log"
+)
 PAGE: Final = (
     _argument(
         "--limit",
@@ -289,13 +297,13 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             "reflexio-mcp install claude-code --remote https://memory.example/mcp",
             (
                 *CLIENT,
-                _switch("--every-user", "show every user's data; if left out: your account is the user"),
+                _switch("--every-user", "show every user's data; if left out, your account is the user"),
                 _argument("--print", dest="show", action="store_true", help="print the entry to paste"),
                 _switch("--create", "write the file even if the client was not found"),
                 _switch("--replace", "overwrite an entry of the same name and drop its settings"),
                 _switch(
                     "--with-key",
-                    "name the variable of a key (with --remote: of a token) that is not set here",
+                    "refer to the variable of a key (with --remote, of a token) although it is not set here",
                 ),
             ),
             LOCAL,
@@ -355,7 +363,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             "list what was learned, and from which requests",
             READ,
             "reflexio-mcp learned --user-id ada\nreflexio-mcp learned --session-id trip --all",
-            (_filter(**FILTER, request_id="learned from this request"), *PAGE),
+            (_filter(**FILTER, request_id="learnings from this request"), *PAGE),
         ),
         "audit": Command(
             "find secrets, duplicates, test traffic and more",
@@ -376,7 +384,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                     required=True,
                     help="a new file that only you can read; it contains secrets",
                 ),
-                _switch("--redact", "replace what looks like a secret by its kind"),
+                _switch("--redact", "replace what looks like a secret with its kind"),
             ),
         ),
         "log": Command(
@@ -414,7 +422,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                     "request_ids",
                     nargs="*",
                     metavar="REQUEST_ID",
-                    help="instead of a filter: ids; put -- before an id that begins with a dash",
+                    help="ids instead of a filter; put -- before an id that begins with a dash",
                 ),
                 _filter(**FILTER),
                 _switch(
@@ -422,7 +430,8 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 ),
                 _switch("--erase", "keep no recovery copy, and remove earlier ones"),
                 _switch(
-                    "--everything", "all requests of --user-id, or all that --contains or --finding selects"
+                    "--everything",
+                    "needed if the filter is empty or has only --user-id, --contains, --finding or --evaluation-only",
                 ),
                 REASON,
                 _switch("--yes", "delete without asking"),

@@ -127,8 +127,8 @@ CLIENTS: Final[tuple[Client, ...]] = (
             "windows:LOCALAPPDATA/Packages/Claude_*/LocalCache/Roaming/Claude/claude_desktop_config.json",
             "config/Claude/claude_desktop_config.json",
         ),
-        note="Claude Desktop passes nothing of your environment on, so the file contains the key itself, in place of "
-        "your-api-key, and is readable by you alone. The .mcpb bundle keeps it in the system's key store instead.",
+        note="Claude Desktop does not pass your environment on, so the file contains the key itself, in place of "
+        "your-api-key. Only you can read the file. The .mcpb bundle keeps the key in the system's key store instead.",
         key="file",
         url_key="",
     ),

@@ -84,7 +84,7 @@ PROMPTS: Final = (
         "Audit my memory",
         "Find what is wrong in what was sent to memory, and what to clean up.",
         {"start_time": AGE},
-        "Audit my memory. First [audit_traffic start_time]. Tell me the findings, the gravest first: how many, why "
+        "Audit my memory. First [audit_traffic start_time]. Tell me the findings, worst first: how many, why "
         "each matters, what to send differently. {consent} For each finding that I want cleaned up, make the "
         "deleting call that the audit gives. {report} {data}",
     ),
