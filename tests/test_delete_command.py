@@ -179,7 +179,7 @@ def test_the_hourly_cap_holds(run: Run, store: str, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_deletion_is_listed_and_restored(run: Run, store: str) -> None:
-    assert "No deletion is on record." in run("restore")[1]
+    assert "No deletion of yours is on record." in run("restore")[1]
     code, said = run("delete", "--source", "ci.e2e", "--yes")
     assert "To undo: reflexio-mcp restore 1" in said
     assert "3 requests" in run("restore")[1]
