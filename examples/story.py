@@ -1,7 +1,7 @@
 """What the scripted model of every example does, so that an example runs without a network or a key.
 
-It stores an interaction, asks for the session's deletion, confirms it with the code of the plan that it was shown, looks
-again, and reports. A real model decides the same by itself: give its name to an example on the command line.
+It stores an interaction, asks for the session's deletion, confirms it with the code of the plan that it was shown,
+looks again, and reports. A real model decides the same by itself: give its name to an example on the command line.
 """
 
 import os
