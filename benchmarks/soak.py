@@ -25,7 +25,7 @@ from benchmarks.over_http import loopback_store
 from tests.support.load import Ledger, LoadClient
 from tests.support.postgres_server import PostgresServer, postgres_server, programs
 from tests.support.replicas import HOST, NGINX, behind_nginx, replicas
-from tests.support.serving import Served, turns
+from tests.support.serving import Served, interactions
 from tests.support.stdio import SERVER
 
 CLIENTS = 64
@@ -96,7 +96,7 @@ class Person(LoadClient):
             self._sessions[newest] = []
         request_id = f"{self._name}-{next(self._numbers)}"
         text = f"{request_id} asks for a table of {self._random.random()} and a summary. " * 5
-        given = {"session_id": newest, "request_id": request_id, "interactions": turns(text, "Noted.")}
+        given = {"session_id": newest, "request_id": request_id, "interactions": interactions(text, "Noted.")}
         answer = await self._call(http, "publish_interaction", given)
         self._expect(answer.get("request_id") == request_id, "publish", answer)
         self._book.acknowledged[request_id] = text.strip()

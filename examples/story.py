@@ -23,8 +23,8 @@ def next_call(results: list[str]) -> tuple[str, dict[str, Any]] | str:
     """The scripted model's next tool call, or its last words, from the results it has been given so far."""
     match len(results):
         case 0:
-            turns = [{"role": "User", "content": "I cannot eat peanuts."}]
-            return "publish_interaction", {**WHO, "interactions": turns, "source": "example"}
+            interactions = [{"role": "User", "content": "I cannot eat peanuts."}]
+            return "publish_interaction", {**WHO, "interactions": interactions, "source": "example"}
         case 1:
             return "delete_session", {"session_id": WHO["session_id"]}
         case 2:

@@ -127,8 +127,8 @@ class Job:
         return steps[len(results)] if len(results) < len(steps) else None
 
     def _request(self, session: str, said: str) -> dict[str, Any]:
-        turns = [{"role": "User", "content": said}]
-        return {"user_id": "ada", "session_id": session, "interactions": turns}
+        interactions = [{"role": "User", "content": said}]
+        return {"user_id": "ada", "session_id": session, "interactions": interactions}
 
     def run(self, machine: Machine, *command: str | Path, store: Path | None = None, **known: Any) -> str:
         """Run a host that does the job with a model at a new address, and judge the outcome.

@@ -9,7 +9,7 @@ import pytest
 
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit import context
-from tests.support.serving import bearer, connected, serving, turns, until
+from tests.support.serving import bearer, connected, interactions, serving, until
 
 pytestmark = pytest.mark.anyio
 
@@ -19,7 +19,7 @@ WAYS: list[dict[str, Any]] = [{"mode": "auto"}, {"mode": "legacy"}, {"sse": True
 
 async def link_of_ann(url: str, **way: Any) -> str:
     async with connected(url, bearer("token-of-ann"), **way) as ann:
-        given = {"session_id": "s", "interactions": turns("quince jam")}
+        given = {"session_id": "s", "interactions": interactions("quince jam")}
         assert not (await ann.call_tool("publish_interaction", given)).is_error
         done = await ann.call_tool("export_data", {"redact": False})
         assert done.structured_content

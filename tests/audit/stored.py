@@ -29,15 +29,15 @@ GITHUB_TOKEN = "ghp_" + "aB3dE5fG7hI9jK1lM3nO5pQ7rS9tU1vW3xY5"
 def request(
     request_id: str, *texts: str, at: int = 1_000_000, roles: Sequence[str] = (), **more: Any
 ) -> RequestWithInteractions:
-    """A stored request whose turns a person and an assistant said in turn."""
+    """A stored request of which a person and an assistant said every other interaction."""
     named = [*roles, *(("User", "Assistant")[index % 2] for index in range(len(roles), len(texts)))]
-    turns = [
+    interactions = [
         StoredInteraction(interaction_id=at + index, role=role, content=text)
         for index, (role, text) in enumerate(zip(named, texts, strict=False))
     ]
     fields = {"user_id": "ada", "session_id": "s", "source": "ide", "agent_version": "2.1", **more}
     return RequestWithInteractions(
-        request=StoredRequest(request_id=request_id, created_at=at, **fields), interactions=turns
+        request=StoredRequest(request_id=request_id, created_at=at, **fields), interactions=interactions
     )
 
 
@@ -51,13 +51,16 @@ async def store(*items: RequestWithInteractions) -> AsyncGenerator[ReflexioClien
     try:
         for item in items:
             one = item.request
-            turns = [Interaction(role=turn.role, content=turn.content) for turn in item.interactions]
+            interactions = [
+                Interaction(role=interaction.role, content=interaction.content)
+                for interaction in item.interactions
+            ]
             await client.publish(
                 PublishBody(
                     user_id=one.user_id,
                     session_id=one.session_id,
                     request_id=one.request_id,
-                    interaction_data_list=turns,
+                    interaction_data_list=interactions,
                     source=one.source,
                     agent_version=one.agent_version,
                     evaluation_only=one.evaluation_only,

@@ -49,7 +49,7 @@ def test_the_same_question_on_another_day_with_another_answer_or_user_stays() ->
     assert not select("duplicate", [request("d", "yes"), request("c", "yes")])
 
 
-def test_a_publish_that_repeats_all_turns_so_far_replaces_the_earlier_ones() -> None:
+def test_a_publish_that_repeats_all_interactions_so_far_replaces_the_earlier_ones() -> None:
     first = request("a", ASKED)
     then = request("b", ASKED, ANSWER, at=1_000_100)
     last = request("c", ASKED, ANSWER, "And the plug?", at=1_000_200)

@@ -75,7 +75,7 @@ def test_one_version_for_months_says_nothing() -> None:
     assert not looked(UnclearMetadata(), requests("1.0", "1.1"))
 
 
-def test_a_session_for_each_turn_is_one_conversation_if_the_turns_go_on() -> None:
+def test_a_session_for_each_interaction_is_one_conversation_if_they_continue_each_other() -> None:
     def sessions(text: str) -> list[list[RequestWithInteractions]]:
         return [
             [request(f"r{index}", text, "Fine.", session_id=f"s{index}", at=9_000_000 - 60 * index)]

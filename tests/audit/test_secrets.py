@@ -89,12 +89,12 @@ def test_a_bare_answer_to_a_question_for_a_password_is_covered() -> None:
 
 def test_what_a_tool_was_given_is_judged_beside_its_name() -> None:
     item = request("r", "ok")
-    turn = item.interactions[0].model_copy(
+    interaction = item.interactions[0].model_copy(
         update={
             "tools_used": [{"tool_name": "login", "tool_data": {"password": "h8#Kq2pLx9", "user": "ada"}}]
         }
     )
-    (covered,) = redact_interactions([turn])
+    (covered,) = redact_interactions([interaction])
     assert covered.tools_used[0]["tool_data"] == {"password": "[redacted: password]", "user": "ada"}
 
 

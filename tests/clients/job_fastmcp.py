@@ -19,8 +19,8 @@ async def main(way, url, token):
 
         names = [tool.name for tool in await client.list_tools()]
         assert "publish_interaction" in names, names
-        turns = [{"role": "User", "content": "hello"}]
-        stored = await call("publish_interaction", user_id="u", session_id=way, interactions=turns)
+        interactions = [{"role": "User", "content": "hello"}]
+        stored = await call("publish_interaction", user_id="u", session_id=way, interactions=interactions)
         listed = await call("list_requests", session_id=way, detail="full")
         assert listed.sessions[0].requests[0].request_id == stored.request_id, listed
         assert listed.sessions[0].requests[0].interactions[0].content == "hello", listed

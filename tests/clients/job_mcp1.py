@@ -31,8 +31,8 @@ async def main(way, url, token):
 
         names = [tool.name for tool in (await session.list_tools()).tools]
         assert "publish_interaction" in names, names
-        turns = [{"role": "User", "content": "hello"}]
-        stored = await call("publish_interaction", user_id="u", session_id=way, interactions=turns)
+        interactions = [{"role": "User", "content": "hello"}]
+        stored = await call("publish_interaction", user_id="u", session_id=way, interactions=interactions)
         listed = await call("list_requests", session_id=way)
         assert stored["request_id"] in str(listed), listed
         assert "hello" in str(await call("get_request", request_id=stored["request_id"]))

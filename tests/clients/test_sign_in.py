@@ -28,7 +28,7 @@ from mcp.shared.auth import (
 )
 
 from tests.clients.test_other_clients import NODE, NODE_MODULES
-from tests.support.serving import Served, free_port, modern_call, serving_process, turns
+from tests.support.serving import Served, free_port, interactions, modern_call, serving_process
 
 pytestmark = [pytest.mark.anyio, pytest.mark.ci]
 
@@ -170,7 +170,7 @@ async def test_two_people_sign_in_and_each_has_their_own_memory(tmp_path: Path) 
     ann, bob = Person("ann"), Person("bob")
     async with place(tmp_path) as there, ann.client(there.url) as of_ann, bob.client(there.url) as of_bob:
         stored = await done(
-            of_ann, "publish_interaction", user_id="ann", session_id="s", interactions=turns("of ann")
+            of_ann, "publish_interaction", user_id="ann", session_id="s", interactions=interactions("of ann")
         )
         assert stored["user_id"] == "ann"
         assert "of ann" in str(await done(of_ann, "list_requests"))
@@ -178,7 +178,7 @@ async def test_two_people_sign_in_and_each_has_their_own_memory(tmp_path: Path) 
         for tool, arguments in (
             ("get_request", {"request_id": stored["request_id"]}),
             ("list_requests", {"user_id": "ann"}),
-            ("publish_interaction", {"user_id": "ann", "session_id": "s", "interactions": turns("x")}),
+            ("publish_interaction", {"user_id": "ann", "session_id": "s", "interactions": interactions("x")}),
             ("delete_session", {"session_id": "s", "user_id": "ann"}),
         ):
             assert (await of_bob.call_tool(tool, arguments)).is_error, tool
@@ -225,7 +225,9 @@ async def test_more_is_asked_for_when_it_is_needed(tmp_path: Path) -> None:
     ann = Person("ann")
     async with place(tmp_path) as there:
         async with ann.client(there.url) as client:
-            await done(client, "publish_interaction", user_id="ann", session_id="s", interactions=turns("x"))
+            await done(
+                client, "publish_interaction", user_id="ann", session_id="s", interactions=interactions("x")
+            )
         narrow = Person("ann", information=ann.information)
         address = await _authorize(there, narrow, "memory:read")
         token = await _exchange(there, narrow, address)

@@ -33,7 +33,7 @@ async def test_a_request_id_that_exists_stores_nothing_whoever_repeats_it(api: A
         assert again.status_code == 200
         assert again.json()["success"] is False
         assert again.json()["message"] == f"request_id {mine!r} already exists"
-    assert [turn["content"] for turn in (await api.request(mine))["interactions"]] == ["first"]
+    assert [interaction["content"] for interaction in (await api.request(mine))["interactions"]] == ["first"]
 
 
 async def test_a_request_id_is_free_again_after_deletion(api: Api) -> None:
@@ -41,7 +41,7 @@ async def test_a_request_id_is_free_again_after_deletion(api: Api) -> None:
     await api.publish("first", request_id=mine)
     await api.delete("delete_request", request_id=mine)
     await api.publish("second", request_id=mine)
-    assert [turn["content"] for turn in (await api.request(mine))["interactions"]] == ["second"]
+    assert [interaction["content"] for interaction in (await api.request(mine))["interactions"]] == ["second"]
 
 
 async def test_ids_are_stored_without_the_space_around_them(api: Api) -> None:
@@ -94,9 +94,9 @@ async def test_what_an_interaction_says_comes_back(api: Api) -> None:
         "retrieved_learnings": [{"kind": "profile", "learning_id": "p1"}],
     }
     reply = await api.publish(interaction_data_list=[sent])
-    ((turn),) = (await api.request(reply["request_id"]))["interactions"]
-    assert turn.pop("interaction_id") > 0
-    assert turn == {**sent, "user_id": api.user, "request_id": reply["request_id"]}
+    ((interaction),) = (await api.request(reply["request_id"]))["interactions"]
+    assert interaction.pop("interaction_id") > 0
+    assert interaction == {**sent, "user_id": api.user, "request_id": reply["request_id"]}
 
 
 async def test_images_and_citations_are_taken_and_do_not_come_back(api: Api) -> None:
@@ -106,9 +106,11 @@ async def test_images_and_citations_are_taken_and_do_not_come_back(api: Api) -> 
             {"citations": [{"kind": "playbook", "real_id": "1", "tag": "t", "title": "T"}]},
         ]
     )
-    turns = (await api.request(reply["request_id"]))["interactions"]
-    assert len(turns) == 2
-    assert all({"image_encoding", "citations", "embedding"}.isdisjoint(turn) for turn in turns)
+    interactions = (await api.request(reply["request_id"]))["interactions"]
+    assert len(interactions) == 2
+    assert all(
+        {"image_encoding", "citations", "embedding"}.isdisjoint(interaction) for interaction in interactions
+    )
 
 
 async def test_interactions_come_back_oldest_first_then_as_sent(api: Api) -> None:
@@ -116,8 +118,8 @@ async def test_interactions_come_back_oldest_first_then_as_sent(api: Api) -> Non
     reply = await api.publish(
         interaction_data_list=[{"content": text, "created_at": second} for text, second in sent]
     )
-    turns = (await api.request(reply["request_id"]))["interactions"]
-    assert [turn["content"] for turn in turns] == ["a", "c", "b"]
+    interactions = (await api.request(reply["request_id"]))["interactions"]
+    assert [interaction["content"] for interaction in interactions] == ["a", "c", "b"]
 
 
 @pytest.mark.parametrize(
@@ -138,8 +140,8 @@ async def test_an_empty_interaction_is_dropped_with_a_warning(real_api: Api) -> 
     assert reply["warnings"] == [
         "skipped 3 empty interaction(s) that carried no content, at index(es) 0, 2, 3"
     ]
-    turns = (await real_api.request(reply["request_id"]))["interactions"]
-    assert [turn["content"] for turn in turns] == ["kept"]
+    interactions = (await real_api.request(reply["request_id"]))["interactions"]
+    assert [interaction["content"] for interaction in interactions] == ["kept"]
 
 
 @pytest.mark.parametrize("count", [0, api_limits.MAX_INTERACTIONS + 1])

@@ -354,7 +354,9 @@ class World:
         """The interaction ids of stored requests."""
         page = await self.rest.get_requests(RequestQuery(top_k=500))
         items = {item.request.request_id: item for group in page.sessions for item in group.requests}
-        return tuple(turn.interaction_id for one in request_ids for turn in items[one].interactions)
+        return tuple(
+            interaction.interaction_id for one in request_ids for interaction in items[one].interactions
+        )
 
     async def learn(
         self,

@@ -29,8 +29,10 @@ class Machine:
     async def fill(self) -> None:
         async with Client(self.server):
             for one in IDS:
-                turns = [Interaction(content=f"words of {one}")]
-                body = PublishBody(user_id="ada", session_id="s", request_id=one, interaction_data_list=turns)
+                interactions = [Interaction(content=f"words of {one}")]
+                body = PublishBody(
+                    user_id="ada", session_id="s", request_id=one, interaction_data_list=interactions
+                )
                 await self.server.runtime.scopes.client.publish(body, minted=False)
 
     def delete(self, how: str, step: int) -> int | None:

@@ -22,7 +22,7 @@ async def talk(world: World) -> tuple[int, ...]:
 async def words(world: World) -> dict[str, list[str]]:
     page = await world.rest.get_requests(RequestQuery(top_k=500))
     return {
-        one.request.request_id: [turn.content for turn in one.interactions]
+        one.request.request_id: [interaction.content for interaction in one.interactions]
         for group in page.sessions
         for one in group.requests
     }

@@ -144,8 +144,8 @@ async def test_the_erasure_of_a_person_reaches_a_copy_that_was_made_after_its_pl
 
 
 async def test_interactions_whose_deletion_had_to_be_repeated_are_put_back_once(world: World) -> None:
-    turns = [Interaction(content=f"turn {number}") for number in range(4)]
-    body = PublishBody(user_id="ada", session_id="s", request_id="r1", interaction_data_list=turns)
+    interactions = [Interaction(content=f"turn {number}") for number in range(4)]
+    body = PublishBody(user_id="ada", session_id="s", request_id="r1", interaction_data_list=interactions)
     await world.rest.publish(body, minted=False)
     ids = list((await world.interactions("r1"))[:3])
     async with world.connect(CONFIRM="off") as caller:
@@ -158,6 +158,9 @@ async def test_interactions_whose_deletion_had_to_be_repeated_are_put_back_once(
             await caller.call("restore_requests", deletion=receipt["number"])
     page = await world.rest.get_requests(RequestQuery(top_k=500))
     stored = [
-        turn.content for group in page.sessions for item in group.requests for turn in item.interactions
+        interaction.content
+        for group in page.sessions
+        for item in group.requests
+        for interaction in item.interactions
     ]
     assert sorted(stored) == [f"turn {number}" for number in range(4)]

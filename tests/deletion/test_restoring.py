@@ -169,8 +169,8 @@ async def test_a_long_conversation_comes_back_in_its_order(world: World) -> None
 
 
 async def test_a_restore_counts_the_interactions_that_it_could_store(world: World) -> None:
-    turns = [Interaction(content="words"), Interaction(image_encoding="aGVsbG8=")]
-    body = PublishBody(user_id="ada", session_id="s", request_id="r1", interaction_data_list=turns)
+    interactions = [Interaction(content="words"), Interaction(image_encoding="aGVsbG8=")]
+    body = PublishBody(user_id="ada", session_id="s", request_id="r1", interaction_data_list=interactions)
     await world.rest.publish(body, minted=False)
     async with world.connect(CONFIRM="off") as caller:
         number = (await caller.receipt("delete_request", request_id="r1"))["number"]

@@ -85,8 +85,10 @@ async def solve(folder: Path, task: Task) -> None:
         receipt = await ask(folder, "delete_requests", request_ids=ids, confirm=code_of(plan))
         assert receipt["receipt"]["deleted"]["requests"] == len(ids)
     if task.adds:
-        turns = [{"content": "I am allergic to peanuts."}]
-        await ask(folder, "publish_interaction", user_id="eve", session_id="kitchen", interactions=turns)
+        interactions = [{"content": "I am allergic to peanuts."}]
+        await ask(
+            folder, "publish_interaction", user_id="eve", session_id="kitchen", interactions=interactions
+        )
     bridge.answer(folder, ANSWERS[task.name])
 
 

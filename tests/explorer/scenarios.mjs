@@ -310,13 +310,13 @@ export async function coversSecrets(browser) {
   await it.looked();
   await view.locator(".body .session", { hasText: "ops-rotation" }).filter({ hasText: "aws key" }).click();
   // The finding is named where it stands, and says why it matters.
-  const marked = view.locator("#conversation .bubble.marked");
-  await marked.locator("summary", { hasText: "probable secret" }).click();
-  await marked.locator("details p", { hasText: "comes back in later prompts" }).waitFor();
-  assert.equal(await marked.count(), 1);
+  const grave = view.locator("#conversation .bubble.grave");
+  await grave.locator("summary", { hasText: "probable secret" }).click();
+  await grave.locator("details p", { hasText: "comes back in later prompts" }).waitFor();
+  assert.equal(await grave.count(), 1);
   assert.doesNotMatch(await view.locator("body").textContent(), /AKIA/);
   assert.deepEqual(await axe(view), []);
-  await marked.locator(".chip").click();
+  await grave.locator(".chip").click();
   await bubble(view, "AKIAQ3EGUZ7TV4KJ9XLP").waitFor();
   assert.doesNotMatch(await view.locator("#grid").textContent(), /AKIA/, "one is shown, where it was asked for");
   await it.done();
@@ -1114,7 +1114,7 @@ export async function showsHostileTextAsText(browser) {
   await it.done();
 }
 
-export async function readsAVeryLongTurn(browser) {
+export async function readsAVeryLongInteraction(browser) {
   const it = await opened(browser);
   const { view } = it;
   await sessions(view).first().click();

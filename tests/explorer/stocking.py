@@ -15,13 +15,13 @@ DAY = 86_400
 
 @dataclass(frozen=True)
 class Request:
-    """One stored request. `at` is epoch seconds; turns are (role, content)."""
+    """One stored request. `at` is epoch seconds; interactions are (role, content)."""
 
     id: str
     session: str
     user: str
     at: int
-    turns: tuple[tuple[str, str], ...]
+    interactions: tuple[tuple[str, str], ...]
     source: str = ""
     version: str = "agent-v0"
     evaluation: bool = False
@@ -38,7 +38,7 @@ def write(path: Path, requests: Iterable[Request]) -> None:
                 "evaluation_only) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (one.id, one.session, one.user, one.at, one.source, one.version, int(one.evaluation)),
             )
-            for role, content in one.turns:
+            for role, content in one.interactions:
                 connection.execute(
                     "INSERT INTO interactions (request, created_at, role, content, user_action, "
                     "user_action_description, interacted_image_url, shadow_content, expert_content, tools_used, "
@@ -102,15 +102,17 @@ def team(now: int | None = None, seed: int = 7) -> list[Request]:
         begun = now - back
         # Most of it in working hours.
         begun -= (begun % DAY) - chance.randrange(7 * 3_600, 18 * 3_600) if back > DAY else 0
-        for turn in range(chance.choice((1, 1, 2, 2, 3, 4, 6, 9))):
+        for interaction in range(chance.choice((1, 1, 2, 2, 3, 4, 6, 9))):
             number += 1
             asked, answered = chance.choice(_TALK)
             made.append(
                 Request(
                     f"req-{number:04d}-{chance.getrandbits(32):08x}",
-                    f"chat-{session:03d}-{chance.getrandbits(48):012x}" if turn == 0 else made[-1].session,
+                    f"chat-{session:03d}-{chance.getrandbits(48):012x}"
+                    if interaction == 0
+                    else made[-1].session,
                     user,
-                    min(begun + turn * chance.randrange(40, 400), now - 5),
+                    min(begun + interaction * chance.randrange(40, 400), now - 5),
                     (("User", asked), ("Assistant", answered)),
                     source,
                     chance.choice(("assistant-2.1", "assistant-2.1", "assistant-2.0")),
@@ -221,7 +223,7 @@ def hostile(now: int | None = None) -> list[Request]:
 
 
 def long_turn() -> list[Request]:
-    """One turn of a million characters."""
+    """One interaction of a million characters."""
     text = "\n".join(f"line {number}: nothing of note happened here" for number in range(25_000))[:1_000_000]
     return [Request("long", "long", "ann", int(time.time()) - 60, (("User", text),))]
 

@@ -56,7 +56,7 @@ SCENARIOS: list[tuple[str, str, dict[str, str]]] = [
     ("keepsStillUnderReducedMotion", "the team", {}),
     ("readsFromRightToLeft", "scripts", {}),
     ("showsHostileTextAsText", "hostile", {}),
-    ("readsAVeryLongTurn", "long", {}),
+    ("readsAVeryLongInteraction", "long", {}),
     ("saysThatNothingIsStored", "empty", {}),
     ("holdsASessionOfManyRequests", "empty", {}),
 ]

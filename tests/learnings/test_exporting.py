@@ -50,14 +50,14 @@ async def test_an_export_is_what_the_api_returns_and_goes_into_an_embedded_store
         said = f"I like the {('rye', 'oat')[number]} bread"
         corner.learn(said.lower(), profile=f"{said}.", quote=said, playbook=f"Offer {number}")
         await corner.say(f"learned{number}", said, session=f"s{number}", force_extraction=True)
-    turns = await corner.interactions("learned0")
+    interactions = await corner.interactions("learned0")
     added = [
         UserProfile(
             profile_id=corner.name(f"p{number}"),
             user_id=corner.name("ada"),
             content=f"Profile {number}",
             generated_from_request_id=corner.name("learned0"),
-            source_interaction_ids=turns,
+            source_interaction_ids=interactions,
             last_modified_timestamp=int(time.time()),
         )
         for number in range(LEARNINGS - 2 * LEARNED)
@@ -70,9 +70,9 @@ async def test_an_export_is_what_the_api_returns_and_goes_into_an_embedded_store
         async with ReflexioClient(corner.server.url, transport=live_transport) as rest:
             own = Corner(corner.server, rest, corner.tag)
             for number in range(start, min(start + 50, REQUESTS)):
-                turn = Interaction(content=f"“{number}” 🍞\n\u2028", tools_used=[tool])
+                interaction = Interaction(content=f"“{number}” 🍞\n\u2028", tools_used=[tool])
                 session = f"s{number % (REQUESTS // 10)}"
-                await own.say(f"r{number}", turn, "ok", session=session, evaluation_only=True)
+                await own.say(f"r{number}", interaction, "ok", session=session, evaluation_only=True)
 
     await for_each(range(0, REQUESTS, 50), say, at_once=1)
     outcome = {"outcome": "success", "label": "done", "value": 1.5, "metadata": {"k": "v"}}
@@ -85,9 +85,9 @@ async def test_an_export_is_what_the_api_returns_and_goes_into_an_embedded_store
 
     sessions = await returned(corner, "get_requests", "sessions", top_k=10_000)
     requests = [one for group in sessions for one in group["requests"]]
-    for turn in (turn for one in requests for turn in one["interactions"]):
-        assert turn.pop("user_id") == corner.name("ada")
-        del turn["request_id"]
+    for interaction in (interaction for one in requests for interaction in one["interactions"]):
+        assert interaction.pop("user_id") == corner.name("ada")
+        del interaction["request_id"]
     assert len(requests) == REQUESTS + LEARNED
     assert as_text(lines(first, "requests")) == as_text(requests)
     every = {"status_filter": EVERY_STATUS}

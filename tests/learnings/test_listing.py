@@ -154,7 +154,7 @@ async def test_what_a_request_fed_that_cannot_be_returned_is_not_said_to_be_noth
         assert len(result.structured_content["unreadable"]) == 1
         assert "No learning of" not in text_of(result)
         assert "Whether anything was learned is not known." in text_of(result)
-        # Its turns are not known to be gone.
+        # Its interactions are not known to be gone.
         [learned] = (await caller.call("list_learnings", user_id="ada"))["learnings"]
         assert "interactions_deleted" not in learned
         assert learned["interactions_not_looked_up"] == 1

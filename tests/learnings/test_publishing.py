@@ -9,7 +9,7 @@ from tests.support.real_learning import Corner
 
 pytestmark = [pytest.mark.anyio]
 
-TURNS = [{"role": "User", "content": "I live at 12 Secret Lane"}]
+INTERACTIONS = [{"role": "User", "content": "I live at 12 Secret Lane"}]
 
 
 def request(corner: Corner, name: str, **more: object) -> dict[str, object]:
@@ -17,7 +17,7 @@ def request(corner: Corner, name: str, **more: object) -> dict[str, object]:
         "user_id": corner.name("ada"),
         "session_id": corner.name("s"),
         "request_id": corner.name(name),
-        "interactions": TURNS,
+        "interactions": INTERACTIONS,
         **more,
     }
 

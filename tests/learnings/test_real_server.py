@@ -27,8 +27,8 @@ async def test_what_was_learned_goes_with_its_request_and_comes_back_with_it(cor
         assert not [*await corner.profiles(), *await corner.playbooks()]
         done = await caller.restored(receipt["number"], evaluation_only=True)
         assert done["restored"] == plan["goes"]
-    turns = await corner.interactions("a")
-    assert await corner.profiles() == [before.model_copy(update={"source_interaction_ids": turns})]
+    interactions = await corner.interactions("a")
+    assert await corner.profiles() == [before.model_copy(update={"source_interaction_ids": interactions})]
     [again] = await corner.playbooks()
     assert again.user_playbook_id != playbook.user_playbook_id
     assert again.content == playbook.content

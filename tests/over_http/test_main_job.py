@@ -7,7 +7,7 @@ import pytest
 from mcp.types import ElicitRequestParams, ElicitResult
 
 from reflexio_mcp.settings import Settings
-from tests.support.serving import connected, serving, turns
+from tests.support.serving import connected, interactions, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +30,7 @@ async def test_every_step_of_the_main_job_works(way: dict[str, Any], sessions: A
         stored = structured(
             await client.call_tool(
                 "publish_interaction",
-                {"user_id": "u", "session_id": "s", "interactions": turns("short answers")},
+                {"user_id": "u", "session_id": "s", "interactions": interactions("short answers")},
             )
         )
         listed = structured(await client.call_tool("list_requests", {"session_id": "s"}))
@@ -60,7 +60,7 @@ async def test_the_person_is_asked_through_the_clients_form(way: dict[str, Any])
         connected(served.url, served.headers, elicitation_callback=agree, **way) as client,
     ):
         await client.call_tool(
-            "publish_interaction", {"user_id": "u", "session_id": "s", "interactions": turns("x")}
+            "publish_interaction", {"user_id": "u", "session_id": "s", "interactions": interactions("x")}
         )
         done = structured(await client.call_tool("delete_session", {"session_id": "s"}))
         assert done["receipt"]["deleted"]["requests"] == 1
@@ -76,7 +76,7 @@ async def test_without_sessions_a_client_of_2025_is_given_the_plans_code_instead
         connected(served.url, served.headers, mode="legacy", elicitation_callback=never) as client,
     ):
         await client.call_tool(
-            "publish_interaction", {"user_id": "u", "session_id": "s", "interactions": turns("x")}
+            "publish_interaction", {"user_id": "u", "session_id": "s", "interactions": interactions("x")}
         )
         plan = structured(await client.call_tool("delete_session", {"session_id": "s"}))
         assert plan["plan"]["confirm"]

@@ -18,12 +18,12 @@ from reflexio_mcp.http.bodies import MOST_BYTES, OPENING_BYTES
 from tests.support.serving import (
     Served,
     bearer,
+    interactions,
     legacy_initialize,
     message_of,
     modern_call,
     post,
     serving_process,
-    turns,
     until,
 )
 from tests.support.stdio import SERVER
@@ -138,7 +138,7 @@ class Mallory:
         """Publish on many streams at once; every message is answered before its call begins."""
         headers, _ = legacy_initialize()
         headers |= self._headers
-        given = {"session_id": "s", "interactions": turns("\N{GRINNING FACE}" + "x" * 9 * MOST_BYTES)}
+        given = {"session_id": "s", "interactions": interactions("\N{GRINNING FACE}" + "x" * 9 * MOST_BYTES)}
         call = {"method": "tools/call", "params": {"name": "publish_interaction", "arguments": given}}
         content = json.dumps({"jsonrpc": "2.0", "id": 2, **call}, ensure_ascii=False).encode()
 
@@ -191,7 +191,7 @@ async def test_the_others_are_answered_and_memory_stays_bounded(tmp_path: Path) 
             for number in range(50 if name == "mallory" else 10):
                 given = {
                     "session_id": f"{name}-{number}",
-                    "interactions": turns("What is it? " * 200, "A test."),
+                    "interactions": interactions("What is it? " * 200, "A test."),
                 }
                 await post(served, "publish_interaction", given, token=token)
         await p99(served)

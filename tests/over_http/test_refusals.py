@@ -19,12 +19,12 @@ from tests.support.serving import (
     TOKEN,
     Served,
     events,
+    interactions,
     legacy_initialize,
     message_of,
     modern_call,
     post,
     serving,
-    turns,
 )
 
 pytestmark = pytest.mark.anyio
@@ -108,7 +108,7 @@ async def test_the_page_of_an_allowed_origin_can_read_answers_and_refusals(http:
 async def test_only_a_publish_may_be_larger_than_a_mebibyte(
     served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
-    large = {"user_id": "u", "session_id": "s", "interactions": turns(*["x" * 900_000] * 2)}
+    large = {"user_id": "u", "session_id": "s", "interactions": interactions(*["x" * 900_000] * 2)}
     assert not message_of(await post(served, "publish_interaction", large))["result"].get("isError")
     for tool, arguments in (
         ("list_requests", {"contains": "x" * bodies.MOST_BYTES}),
@@ -167,7 +167,7 @@ async def test_a_body_that_is_no_message_is_refused_and_the_server_goes_on(
 
 async def test_many_texts_with_punctuation_are_one_value_each(served: Served) -> None:
     text = '{"a": [1, 2, 3], "b": "c"}, ' * 20_000
-    stored = {"user_id": "u", "session_id": "s", "interactions": turns(text)}
+    stored = {"user_id": "u", "session_id": "s", "interactions": interactions(text)}
     assert not message_of(await post(served, "publish_interaction", stored))["result"].get("isError")
 
 
@@ -311,8 +311,8 @@ def test_tokens_that_contradict_each_other_stop_the_start(settings: Settings) ->
 
 def test_a_message_of_the_wire_stays_below_the_bound_on_values() -> None:
     ids = {"request_ids": [f"r{number}" for number in range(10_000)]}
-    interactions = {"interactions": turns(*["x"] * 1000)}
-    for arguments in (ids, interactions):
+    given = {"interactions": interactions(*["x"] * 1000)}
+    for arguments in (ids, given):
         _, body = modern_call("x", arguments)
         content = json.dumps(body).encode()
         assert len(bodies._PUNCTUATION.findall(content)) < bodies.MOST_VALUES

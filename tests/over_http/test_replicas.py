@@ -12,7 +12,7 @@ import pytest
 from mcp.types import ElicitRequestParams, ElicitResult
 
 from tests.support.replicas import HOST, NGINX, behind_nginx, replicas
-from tests.support.serving import AUTHORIZED, Served, connected, modern_call, turns
+from tests.support.serving import AUTHORIZED, Served, connected, interactions, modern_call
 
 pytestmark = [
     pytest.mark.anyio,
@@ -49,7 +49,7 @@ async def fill(served: Served, number: int = 3) -> None:
             "user_id": "u",
             "session_id": f"s{index}",
             "request_id": f"r{index}",
-            "interactions": turns("x"),
+            "interactions": interactions("x"),
         }
         assert not (await post(served, "publish_interaction", given)).get("isError")
 
@@ -110,7 +110,7 @@ async def test_the_main_job_works_behind_nginx_as_the_example_has_it(
                 "user_id": "u",
                 "session_id": "s",
                 "request_id": f"r{number}",
-                "interactions": turns("x"),
+                "interactions": interactions("x"),
             }
             assert not (await client.call_tool("publish_interaction", given)).is_error
         for number in range(4):

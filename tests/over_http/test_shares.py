@@ -23,12 +23,12 @@ from tests.support.serving import (
     bearer,
     connected,
     events,
+    interactions,
     legacy_initialize,
     message_of,
     modern_call,
     post,
     serving,
-    turns,
     until,
 )
 from tests.support.tenants import TenantBackend, tenant_backend
@@ -113,7 +113,7 @@ async def test_a_caller_who_may_delete_no_more_does_not_stop_another(backend: Te
     async with serving(settings(backend, **more), tokens=tokens) as served:
         refused: list[bool] = []
         for number, token in enumerate((ANN, ANN, "another-token-of-ann", BOB)):
-            stored = {"session_id": "s", "interactions": turns("x"), "request_id": f"r{number}"}
+            stored = {"session_id": "s", "interactions": interactions("x"), "request_id": f"r{number}"}
             await post(served, "publish_interaction", stored, token=token)
             done = await post(served, "delete_request", {"request_id": f"r{number}"}, token=token)
             refused.append("an hour are allowed" in done.text)
@@ -127,7 +127,7 @@ async def test_a_body_counts_until_its_call_is_over(
     backend: TenantBackend, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bodies, "SHARE_BYTES", 150_000)
-    given = {"session_id": "s", "interactions": turns("x" * 100_000)}
+    given = {"session_id": "s", "interactions": interactions("x" * 100_000)}
     async with serving(settings(backend), tokens=TWO) as served, anyio.create_task_group() as tasks:
 
         async def publish() -> None:
@@ -161,7 +161,7 @@ async def test_a_session_does_not_keep_what_its_last_call_was_sent(backend: Tena
             "method": "tools/call",
             "params": {
                 "name": "publish_interaction",
-                "arguments": {"session_id": "s", "interactions": turns("canary")},
+                "arguments": {"session_id": "s", "interactions": interactions("canary")},
             },
         }
         content = json.dumps(call)
@@ -233,7 +233,7 @@ async def test_a_caller_that_goes_away_ends_its_rest_call_but_no_deletion_that_h
 ) -> None:
     caplog.set_level(logging.INFO, "reflexio_mcp")
     async with serving(settings(backend), tokens=TWO) as served:
-        stored = {"session_id": "s", "interactions": turns("x"), "request_id": "r"}
+        stored = {"session_id": "s", "interactions": interactions("x"), "request_id": "r"}
         await post(served, "publish_interaction", stored, token=ANN)
 
         async def leave(held: str, tool: str, arguments: dict[str, Any]) -> None:

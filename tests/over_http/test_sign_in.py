@@ -14,11 +14,11 @@ from tests.support.serving import (
     Served,
     bearer,
     connected,
+    interactions,
     message_of,
     modern_call,
     post,
     serving,
-    turns,
 )
 
 pytestmark = pytest.mark.anyio
@@ -133,7 +133,7 @@ async def test_the_page_of_a_browser_reads_for_what_to_sign_in(issuer: Issuer) -
 async def test_an_operator_sees_everybody_and_a_token_of_the_operator_stays_valid(issuer: Issuer) -> None:
     async with serving_people(issuer, TOKEN, "ann:token-of-ann") as served:
         for name in ("ann", "bob"):
-            given = {"session_id": "s", "user_id": name, "interactions": turns(f"of {name}")}
+            given = {"session_id": "s", "user_id": name, "interactions": interactions(f"of {name}")}
             await post(served, "publish_interaction", given, token=issuer.token(name))
         for token, seen in (
             (issuer.token("ann"), "ann"),
@@ -148,7 +148,7 @@ async def test_an_operator_sees_everybody_and_a_token_of_the_operator_stays_vali
 
 async def test_the_user_is_the_claim_that_the_operator_names(issuer: Issuer) -> None:
     async with serving_people(issuer, oauth_user_claim="email") as served:
-        given = {"session_id": "s", "interactions": turns("hello")}
+        given = {"session_id": "s", "interactions": interactions("hello")}
         token = issuer.token("0815", email="ann@example.org")
         stored = message_of(await post(served, "publish_interaction", given, token=token))
         assert stored["result"]["structuredContent"]["user_id"] == "ann@example.org"

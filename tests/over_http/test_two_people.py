@@ -13,7 +13,7 @@ from mcp.types import PromptReference
 
 from reflexio_mcp.settings import Settings
 from tests.support.issuer import AUDIENCE, issuing
-from tests.support.serving import bearer, connected, message_of, modern_call, post, serving, turns
+from tests.support.serving import bearer, connected, interactions, message_of, modern_call, post, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -51,7 +51,7 @@ async def done(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
 
 
 async def publish(client: Client, session: str, word: str) -> str:
-    given = {"session_id": session, "source": word, "interactions": turns(f"{word} jam")}
+    given = {"session_id": session, "source": word, "interactions": interactions(f"{word} jam")}
     return (await done(client, "publish_interaction", **given))["request_id"]
 
 
@@ -138,7 +138,7 @@ async def test_a_cursor_leads_nobody_else_on(people: tuple[Client, Client]) -> N
 
 async def test_nobody_else_can_publish_in_a_name(people: tuple[Client, Client]) -> None:
     ann, bob = people
-    given = {"session_id": "s", "user_id": "ann", "interactions": turns("pear")}
+    given = {"session_id": "s", "user_id": "ann", "interactions": interactions("pear")}
     assert (await bob.call_tool("publish_interaction", given)).is_error
     assert not (await done(ann, "list_requests")).get("sessions")
 
@@ -147,7 +147,7 @@ async def test_nobody_else_uses_an_open_session_or_confirms_a_plan() -> None:
     accepted = ("ann:token-of-ann", "bob:token-of-bob")
     settings = Settings(confirm="preview", auth_token=accepted)
     async with serving(settings, tokens=accepted) as served:
-        stored = {"session_id": "s", "request_id": "r", "interactions": turns(MARK)}
+        stored = {"session_id": "s", "request_id": "r", "interactions": interactions(MARK)}
         await post(served, "publish_interaction", stored, token="token-of-ann")
         plan = message_of(await post(served, "delete_request", {"request_id": "r"}, token="token-of-ann"))
         code = re.search(r"[0-9A-Z]{4}-[0-9A-Z-]+", str(plan))

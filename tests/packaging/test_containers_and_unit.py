@@ -31,9 +31,9 @@ from tests.support.serving import (
     WAIT,
     Served,
     free_port,
+    interactions,
     modern_call,
     serving_process,
-    turns,
     until_healthy,
 )
 
@@ -470,7 +470,7 @@ async def test_the_units_command_runs_with_nothing_writable_but_its_data_and_wit
         given = {
             "user_id": "ada",
             "session_id": "s",
-            "interactions": turns("the key is AKIAQ3EGRIPLM2ZXCVBN"),
+            "interactions": interactions("the key is AKIAQ3EGRIPLM2ZXCVBN"),
         }
         headers, body = modern_call("publish_interaction", given)
         headers["authorization"] = f"Bearer {token}"

@@ -79,12 +79,12 @@ async def call(client: Client, tool: str, **arguments: Any) -> CallToolResult:
 
 async def publish(client: Client, user: str, session: str, *texts: str, **more: Any) -> str:
     """Store one request and return its id."""
-    turns = [
+    interactions = [
         {"role": "User" if index % 2 == 0 else "Assistant", "content": text}
         for index, text in enumerate(texts)
     ]
     done = await call(
-        client, "publish_interaction", user_id=user, session_id=session, interactions=turns, **more
+        client, "publish_interaction", user_id=user, session_id=session, interactions=interactions, **more
     )
     return facts(done)["request_id"]
 

@@ -22,9 +22,9 @@ async def test_faults_that_need_no_time_are_found_on_every_backend(
         "fine": {"content": "Where did I buy the cable?"},
     }
     async with connect(REFLEXIO_USER_ID=unique) as client:
-        for name, turn in traffic.items():
+        for name, interaction in traffic.items():
             await call(
-                client, "publish_interaction", session_id=f"s-{unique}", interactions=[turn],
+                client, "publish_interaction", session_id=f"s-{unique}", interactions=[interaction],
                 request_id=f"{name}-{unique}", source="ide", agent_version="1",
             )  # fmt: skip
         for name, more in (("trial", {}), ("evaluated", {"evaluation_only": True})):

@@ -22,7 +22,7 @@ LONG_ROLE = f"{WORD} " * 12
 
 async def store_private(client: Client, unique: str, request: str) -> None:
     """One request with a private word in everything that is content, and in what only looks like a name."""
-    turns = [
+    interactions = [
         {
             "role": LONG_ROLE,
             "content": f"The code is {WORD}.",
@@ -42,7 +42,7 @@ async def store_private(client: Client, unique: str, request: str) -> None:
         user_id=f"ada-{unique}",
         session_id=f"s-{unique}",
         request_id=request,
-        interactions=turns,
+        interactions=interactions,
         agent_version=f"{WORD} is my favourite version of all the many agents",
     )
 
@@ -95,7 +95,7 @@ async def test_a_masked_detail_shows_ids_times_roles_sizes_and_a_fingerprint(
         assert (
             row["fingerprint"] == facts(one)["fingerprint"] == facts(sessions)["sessions"][0]["fingerprint"]
         )
-        assert [turn["role"] for turn in facts(one)["interactions"]][1] == "Assistant"
+        assert [interaction["role"] for interaction in facts(one)["interactions"]][1] == "Assistant"
         assert row["fingerprint"] in text_of(listed)
 
 

@@ -54,8 +54,10 @@ async def test_audit_my_memory_ends_with_nothing_left_to_find(connect: Connect, 
             "Noted.",
         )
         for text in (long_turn, long_turn):
-            turns = [{"content": part} for part in text]
-            await call(client, "publish_interaction", session_id=f"s-{unique}", interactions=turns, **scope)
+            interactions = [{"content": part} for part in text]
+            await call(
+                client, "publish_interaction", session_id=f"s-{unique}", interactions=interactions, **scope
+            )
         text = await prompt_text(client, "audit_my_memory")
         (audit,) = await follow(client, text)
         # A server that learns also says that it waits for more of the conversation; that is no mess to clean up.
@@ -101,8 +103,10 @@ async def test_investigate_a_time_window_tells_much_and_changes_nothing(
 ) -> None:
     async with connect(REFLEXIO_USER_ID=unique, REFLEXIO_MCP_CONFIRM="off") as client:
         for index in range(2):
-            turns = [{"content": f"question {index} of {unique}"}]
-            await call(client, "publish_interaction", session_id=f"w{index}-{unique}", interactions=turns)
+            interactions = [{"content": f"question {index} of {unique}"}]
+            await call(
+                client, "publish_interaction", session_id=f"w{index}-{unique}", interactions=interactions
+            )
         text = await prompt_text(client, "investigate_time_window", start_time="1h")
         audit, sessions = await follow(client, text)
         assert facts(audit)["traffic"]["requests"] == 2

@@ -10,7 +10,7 @@ from tests.support.stdio import MODERN, REVISIONS, Revision, RpcError, StdioSess
 
 pytestmark = pytest.mark.anyio
 
-TURNS = [
+INTERACTIONS = [
     {"role": "User", "content": "I cannot eat peanuts.", "user_action": "none"},
     {"role": "Assistant", "content": "Noted.", "tools_used": [{"tool_name": "note", "tool_data": {"n": 1}}]},
 ]
@@ -20,7 +20,7 @@ def publish(request_id: str, session_id: str) -> dict[str, Any]:
     return {
         "user_id": "ann",
         "session_id": session_id,
-        "interactions": TURNS,
+        "interactions": INTERACTIONS,
         "source": "wire-test",
         "request_id": request_id,
     }

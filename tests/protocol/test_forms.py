@@ -50,8 +50,8 @@ async def test_a_form_on_the_wire_says_what_its_revision_lists_and_nothing_else(
     env = environment(tmp_path, REFLEXIO_MCP_STORE=":memory:")
     async with open_session(revision, env=env, capabilities={"elicitation": {}}) as session:
         for number in range(count):
-            turns = [{"content": f"Water rose number {number}."}]
-            given = {"user_id": "ann", "session_id": "s", "interactions": turns}
+            interactions = [{"content": f"Water rose number {number}."}]
+            given = {"user_id": "ann", "session_id": "s", "interactions": interactions}
             assert not (await session.call("publish_interaction", given)).get("isError")
         asked = await session.send("tools/call", {"name": "delete_session", "arguments": {"session_id": "s"}})
         if revision == MODERN:

@@ -29,8 +29,8 @@ async def process(folder: Path, *, runs: Any = main, **env: str) -> AsyncIterato
 
 
 async def fill(session: StdioSession) -> None:
-    turns = [{"content": "Water."}]
-    given = {"user_id": "ann", "session_id": "s", "request_id": "r", "interactions": turns}
+    interactions = [{"content": "Water."}]
+    given = {"user_id": "ann", "session_id": "s", "request_id": "r", "interactions": interactions}
     assert not (await session.call("publish_interaction", given)).get("isError")
 
 

@@ -28,7 +28,7 @@ from tests.support.stdio import (
 pytestmark = pytest.mark.anyio
 
 
-def turn(number: int, session_id: str = "s") -> dict[str, Any]:
+def small_publish(number: int, session_id: str = "s") -> dict[str, Any]:
     """The arguments of one small publish."""
     return {
         "user_id": "u",
@@ -40,7 +40,7 @@ def turn(number: int, session_id: str = "s") -> dict[str, Any]:
 
 def params(session_id: str, number: int = 0) -> dict[str, Any]:
     """The parameters of a `tools/call` that publishes it."""
-    return {"name": "publish_interaction", "arguments": turn(number, session_id)}
+    return {"name": "publish_interaction", "arguments": small_publish(number, session_id)}
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ async def test_end_of_input_ends_the_process_with_exit_code_0(
     revision: Revision, env: dict[str, str]
 ) -> None:
     async with open_session(revision, env=env, command=SERVER) as session:
-        await session.call("publish_interaction", turn(1))
+        await session.call("publish_interaction", small_publish(1))
         assert await session.end_input() == 0
         assert "Traceback" not in session.stderr()
 
@@ -107,7 +107,7 @@ async def test_a_scheduled_deletion_is_finished_before_the_process_is_gone(
         pytest.skip("Windows has no SIGINT for another process")
     async with open_session(MODERN, env=env, command=SERVER) as session:
         for number in range(3):
-            await session.call("publish_interaction", turn(number))
+            await session.call("publish_interaction", small_publish(number))
         # While somebody else holds the file, the deletion cannot be done before the end is asked for.
         with closing(sqlite3.connect(env["REFLEXIO_MCP_STORE"], isolation_level=None)) as holder:
             holder.execute("BEGIN IMMEDIATE")
@@ -146,7 +146,7 @@ async def test_a_line_that_is_no_request_is_refused_under_its_id(session: StdioS
 async def test_an_answer_that_cannot_be_read_ends_the_question_it_belongs_to(tmp_path: Path) -> None:
     env = environment(tmp_path, REFLEXIO_MCP_STORE=":memory:")
     async with open_session("2025-11-25", env=env, capabilities={"elicitation": {}}) as session:
-        await session.call("publish_interaction", turn(1))
+        await session.call("publish_interaction", small_publish(1))
         for content in ("[true]", "7"):
             asked = len(session.requests)
             number = await session.send(
@@ -167,7 +167,7 @@ async def test_half_a_character_is_stored_as_a_replacement_instead_of_losing_the
     for number, content in enumerate(
         ("cut \ud83d", "\ude00 cut", "\ud83d\ude00 whole, and \\ud83d spelled out")
     ):
-        arguments = turn(number, "half") | {"interactions": [{"content": content}]}
+        arguments = small_publish(number, "half") | {"interactions": [{"content": content}]}
         assert not (await session.call("publish_interaction", arguments)).get("isError")
     stored = [await session.call("get_request", {"request_id": f"half-{number}"}) for number in range(3)]
     contents = [one["structuredContent"]["interactions"][0]["content"] for one in stored]
@@ -177,11 +177,11 @@ async def test_half_a_character_is_stored_as_a_replacement_instead_of_losing_the
 @pytest.mark.ci
 async def test_a_line_of_many_megabytes_is_answered_and_the_session_lives_on(session: StdioSession) -> None:
     turns = [{"content": "x", "image_encoding": "A" * 11_000_000}]
-    refused = await session.call("publish_interaction", turn(0, "long") | {"interactions": turns})
+    refused = await session.call("publish_interaction", small_publish(0, "long") | {"interactions": turns})
     assert refused["isError"]
     assert "10 MiB" in refused["content"][0]["text"]
     turns = [{"content": "word " * 199_999} for _ in range(5)]
-    assert not (await session.call("publish_interaction", turn(1, "long") | {"interactions": turns})).get(
+    assert not (await session.call("publish_interaction", small_publish(1, "long") | {"interactions": turns})).get(
         "isError"
     )
     shown = await session.call("get_request", {"request_id": "long-1"})
@@ -217,13 +217,13 @@ async def test_stray_prints_while_tools_run_stay_off_the_wire(tmp_path: Path, en
     library.mkdir()
     (library / "sitecustomize.py").write_text(STRAY, encoding="utf-8")
     async with open_session(MODERN, env=env | {"PYTHONPATH": str(library)}, command=SERVER) as session:
-        await session.call("publish_interaction", turn(0))
+        await session.call("publish_interaction", small_publish(0))
         (tmp_path / "talk").touch()
         number = 0
         with anyio.fail_after(60):
             while not (tmp_path / "talked").exists():
                 number += 1
-                await session.call("publish_interaction", turn(number))
+                await session.call("publish_interaction", small_publish(number))
         # Each message since has been parsed and checked: none was torn or strange.
         assert await session.end_input() == 0
         logged = session.stderr()
@@ -236,13 +236,13 @@ async def test_two_processes_share_one_store_at_the_same_time(env: dict[str, str
         open_session("2025-06-18", env=env) as first,
         open_session(MODERN, env=env) as second,
     ):
-        await first.call("publish_interaction", turn(0, "early"))
+        await first.call("publish_interaction", small_publish(0, "early"))
         seen = await second.call("get_request", {"request_id": "early-0"})
         assert not seen.get("isError"), seen
 
         async def publish_all(session: Any, session_id: str) -> None:
             for number in range(25):
-                result = await session.call("publish_interaction", turn(number, session_id))
+                result = await session.call("publish_interaction", small_publish(number, session_id))
                 assert not result.get("isError"), result
 
         async with anyio.create_task_group() as tasks:
@@ -278,7 +278,7 @@ async def test_what_was_acknowledged_before_a_kill_is_there_after_a_restart(env:
     async with open_session(MODERN, env=env) as session:
         sent = {
             await session.send(
-                "tools/call", {"name": "publish_interaction", "arguments": turn(number)}
+                "tools/call", {"name": "publish_interaction", "arguments": small_publish(number)}
             ): number
             for number in range(in_flight)
         }
@@ -287,7 +287,7 @@ async def test_what_was_acknowledged_before_a_kill_is_there_after_a_restart(env:
             request_id = next(waiting)
             result = await session.reply(request_id)
             assert not result.get("isError"), result
-            acknowledged.append(turn(sent[request_id])["request_id"])
+            acknowledged.append(small_publish(sent[request_id])["request_id"])
         session.process.kill()
         # What the pipe still held was acknowledged as well.
         for request_id in waiting:
@@ -295,7 +295,7 @@ async def test_what_was_acknowledged_before_a_kill_is_there_after_a_restart(env:
                 await session.reply(request_id)
             except ServerEndedError:
                 break
-            acknowledged.append(turn(sent[request_id])["request_id"])
+            acknowledged.append(small_publish(sent[request_id])["request_id"])
         assert await session.exit_code() == (1 if os.name == "nt" else -9)
     assert 40 <= len(acknowledged) < in_flight, "the kill has to come in the middle"
     async with open_session(MODERN, env=env) as session:

@@ -80,13 +80,13 @@ class Memory:
         labels = {
             name: sent[name] for name in ("request_id", "user_id", "session_id", "source") if name in sent
         }
-        # The real service drops a turn that says nothing.
-        turns = [
-            {"interaction_id": number, **turn}
-            for number, turn in enumerate(sent["interaction_data_list"])
-            if set(turn) - {"role"}
+        # The real service drops an interaction that says nothing.
+        interactions = [
+            {"interaction_id": number, **interaction}
+            for number, interaction in enumerate(sent["interaction_data_list"])
+            if set(interaction) - {"role"}
         ]
-        found = {"request": {"agent_version": "agent-v0", **labels}, "interactions": turns}
+        found = {"request": {"agent_version": "agent-v0", **labels}, "interactions": interactions}
         group = {"session_id": sent["session_id"], "requests": [found]}
         return httpx.Response(200, json={"success": True, "sessions": [group]})
 

@@ -57,9 +57,9 @@ async def _publish(path: str, prefix: str, count: int) -> None:
     async with ReflexioClient("http://store", transport=EmbeddedStore(path)) as client:
         for number in range(count):
             request_id = f"{prefix}-{number}"
-            turns = [Interaction(content=f"content of {request_id}")]
+            interactions = [Interaction(content=f"content of {request_id}")]
             body = PublishBody(
-                user_id=prefix, session_id="s", request_id=request_id, interaction_data_list=turns
+                user_id=prefix, session_id="s", request_id=request_id, interaction_data_list=interactions
             )
             await client.publish(body, minted=False)
             print(request_id, flush=True)  # noqa: T201

@@ -37,7 +37,7 @@ def found_in_files(folder: Path, *words: str) -> list[str]:
 
 async def publish(client: ReflexioClient, secret: str) -> int:
     """Publish a request with the secret in every text and return the id of its interaction."""
-    turn = Interaction(
+    interaction = Interaction(
         content=f"content-{secret}-" + "x" * 5000 + secret,
         user_action_description=f"action-{secret}",
         tools_used=[ToolUse(tool_name="t", tool_data={"a": f"tool-{secret}"})],
@@ -45,7 +45,7 @@ async def publish(client: ReflexioClient, secret: str) -> int:
         image_encoding=f"image{secret}" * 40,
     )
     names: dict[str, Any] = {name: f"{name}-{secret}" for name in ("user_id", "session_id", "request_id")}
-    await client.publish(PublishBody(**names, interaction_data_list=[turn]), minted=True)
+    await client.publish(PublishBody(**names, interaction_data_list=[interaction]), minted=True)
     page = await client.get_requests(RequestQuery(user_id=names["user_id"]))
     return page.sessions[0].requests[0].interactions[0].interaction_id
 

@@ -30,8 +30,8 @@ def client_of(path: Path, **options: Any) -> ReflexioClient:
     )
 
 
-def body(request_id: str, *turns: Interaction) -> PublishBody:
-    content = list(turns) or [Interaction(content=f"content of {request_id}")]
+def body(request_id: str, *interactions: Interaction) -> PublishBody:
+    content = list(interactions) or [Interaction(content=f"content of {request_id}")]
     return PublishBody(user_id="u", session_id="s", request_id=request_id, interaction_data_list=content)
 
 
@@ -270,11 +270,11 @@ async def test_publishes_at_once_are_all_stored_and_one_id_once(client: Reflexio
 async def test_a_request_is_put_back_exactly_and_under_another_number(client: ReflexioClient) -> None:
     tool = ToolUse(tool_name="look", tool_data={"z": [1, 2.5, None, "ö"], "a": {}}, status="success")
     citation = Citation(kind="profile", real_id="p1", tag="t", title="likes dots")
-    turns = [
+    interactions = [
         Interaction(content="What is on it? \u202e 😀", image_encoding="aGk=", created_at=12),
         Interaction(role="Assistant", created_at=11, tools_used=[tool], citations=[citation]),
     ]
-    await client.publish(body("rich", *turns), minted=False)
+    await client.publish(body("rich", *interactions), minted=False)
     await publish(client, "other")
     [before] = (await client.read_whole(["unknown", "rich"])).requests
     assert before.interactions[1].image_encoding == "aGk="
@@ -393,10 +393,10 @@ async def test_a_page_of_a_large_store_is_found_by_an_index(path: Path) -> None:
 
 
 async def test_a_session_of_thousands_comes_whole(client: ReflexioClient) -> None:
-    turns = [Interaction(content=f"turn {number}") for number in range(1000)]
+    interactions = [Interaction(content=f"turn {number}") for number in range(1000)]
     for number in range(3):
-        await client.publish(body(f"r{number}", *turns), minted=True)
+        await client.publish(body(f"r{number}", *interactions), minted=True)
     [group] = (await client.get_requests(RequestQuery())).sessions
-    assert [[turn.content for turn in item.interactions] for item in group.requests] == [
-        [turn.content for turn in turns]
+    assert [[interaction.content for interaction in item.interactions] for item in group.requests] == [
+        [interaction.content for interaction in interactions]
     ] * 3

@@ -45,7 +45,7 @@ class Embedded:
         source: str = "",
         version: str = "",
         text: str = "words",
-        turns: int = 1,
+        interactions: int = 1,
         evaluation_only: bool = False,
     ) -> None:
         """Store one request at the clock's present."""
@@ -53,7 +53,7 @@ class Embedded:
             user_id=user,
             session_id=session,
             request_id=request_id,
-            interaction_data_list=[Interaction(content=text) for _ in range(turns)],
+            interaction_data_list=[Interaction(content=text) for _ in range(interactions)],
             source=source,
             agent_version=version,
             evaluation_only=evaluation_only,

@@ -10,7 +10,7 @@ import anyio
 import httpx
 
 from tests.support.replicas import HOST
-from tests.support.serving import BOTH, JSON, TOKEN, message_of, modern_request, turns
+from tests.support.serving import BOTH, JSON, TOKEN, interactions, message_of, modern_request
 
 RETRYABLE = ("try again", "Try again", "retry", "Retry", "repeat", "Repeat")
 GATEWAY = frozenset({502, 503, 504})
@@ -77,7 +77,7 @@ class LoadClient:
             "user_id": self._name,
             "session_id": self._name,
             "request_id": request_id,
-            "interactions": turns(text),
+            "interactions": interactions(text),
         }
         answer = await self._call(http, "publish_interaction", given)
         if answer.get("request_id") != request_id:

@@ -63,14 +63,14 @@ class Corner:
     async def say(
         self,
         request_id: str,
-        *turns: str | Interaction,
+        *interactions: str | Interaction,
         user: str = "ada",
         session: str = "s",
         wait: bool | None = None,
         **options: Any,
     ) -> PublishReply:
         """Publish a request of these turns. One that closes its window is learned from when this returns."""
-        spoken = [Interaction(content=one) if isinstance(one, str) else one for one in turns]
+        spoken = [Interaction(content=one) if isinstance(one, str) else one for one in interactions]
         body = PublishBody(
             user_id=self.name(user),
             session_id=self.name(session),
@@ -101,7 +101,9 @@ class Corner:
         for one in request_ids:
             page = await self.rest.get_requests(RequestQuery(request_id=self.name(one)))
             for group in page.sessions:
-                found += [turn.interaction_id for item in group.requests for turn in item.interactions]
+                found += [
+                    interaction.interaction_id for item in group.requests for interaction in item.interactions
+                ]
         return found
 
     async def ask(self, route: str, body: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -217,7 +217,7 @@ async def connected(
         yield await stack.enter_async_context(client)
 
 
-def turns(*texts: str) -> list[dict[str, Any]]:
+def interactions(*texts: str) -> list[dict[str, Any]]:
     """Interactions of a publish."""
     return [{"role": "User", "content": text} for text in texts]
 

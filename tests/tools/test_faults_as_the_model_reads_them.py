@@ -135,10 +135,10 @@ async def test_a_deletion_that_fails_in_the_act_claims_only_what_it_saw(
         "http://store", api_key=KEY, transport=httpx.MockTransport(reply), sleep=time.sleep, clock=time.clock
     )
     async with Client(ReflexioServer(load({"REFLEXIO_MCP_CONFIRM": "off"}), client=rest)) as client:
-        turns = [{"content": "words"}]
+        interactions = [{"content": "words"}]
         await client.call_tool(
             "publish_interaction",
-            {"user_id": "ada", "session_id": "s", "interactions": turns, "request_id": "r1"},
+            {"user_id": "ada", "session_id": "s", "interactions": interactions, "request_id": "r1"},
         )
         result = await client.call_tool("delete_request", {"request_id": "r1"})
     await store.aclose()

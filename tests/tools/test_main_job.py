@@ -42,11 +42,17 @@ def facts(result: CallToolResult) -> dict[str, Any]:
 async def publish(
     client: Client, request_id: str, session: str = "s1", text: str = "hello", **more: Any
 ) -> None:
-    turns = [{"content": text}, {"role": "Assistant", "content": "noted"}]
+    interactions = [{"content": text}, {"role": "Assistant", "content": "noted"}]
     stored = await call(
         client,
         "publish_interaction",
-        **{"user_id": "ada", "session_id": session, "interactions": turns, "request_id": request_id, **more},
+        **{
+            "user_id": "ada",
+            "session_id": session,
+            "interactions": interactions,
+            "request_id": request_id,
+            **more,
+        },
     )
     assert facts(stored)["status"] == "stored"
 
@@ -68,7 +74,7 @@ async def test_published_requests_are_listed_inspected_and_gone_after_a_confirme
         listed = facts(await call(client, "list_requests", session_id="s1"))
         assert [one["request_id"] for one in listed["sessions"][0]["requests"]] == ["r1", "r0"]
         one = facts(await call(client, "get_request", request_id="r1"))
-        assert [turn["content"] for turn in one["interactions"]] == ["words 1", "noted"]
+        assert [interaction["content"] for interaction in one["interactions"]] == ["words 1", "noted"]
         assert one["learning"]["status"] == "not_tracked"
 
         plan = facts(await call(client, "delete_request", request_id="r1"))
@@ -124,7 +130,7 @@ async def test_publishing_the_same_id_again_stores_nothing_twice_and_says_so(con
 
 
 async def test_every_field_of_an_interaction_can_be_published_and_read_back(connect: Connect) -> None:
-    turn = {
+    interaction = {
         "role": "Buyer",
         "content": "look",
         "created_at": START,
@@ -139,10 +145,10 @@ async def test_every_field_of_an_interaction_can_be_published_and_read_back(conn
     }
     image = {"role": "User", "image_encoding": "aGVsbG8="}
     async with connect() as client:
-        await publish(client, "r1", interactions=[turn, image])
+        await publish(client, "r1", interactions=[interaction, image])
         shown = facts(await call(client, "get_request", request_id="r1"))["interactions"]
         for key in ("role", "content", "user_action", "user_action_description", "interacted_image_url"):
-            assert shown[0][key] == turn[key]
+            assert shown[0][key] == interaction[key]
         assert (shown[0]["shadow_content"], shown[0]["expert_content"]) == ("shadow words", "expert words")
         assert '"item":3' in shown[0]["tools_used"][0]
         assert "p1" in shown[0]["retrieved_learnings"][0]
@@ -208,8 +214,8 @@ async def test_a_key_in_an_id_or_a_name_is_covered_and_the_id_can_still_be_used(
             "agent_version": KEY,
             "request_id": f"r-{KEY}",
         }
-        turns = [{"role": KEY, "content": "x"}]
-        await call(client, "publish_interaction", **names, interactions=turns)
+        interactions = [{"role": KEY, "content": "x"}]
+        await call(client, "publish_interaction", **names, interactions=interactions)
         for tool, more in (
             ("list_sessions", {}),
             ("list_requests", {}),
@@ -301,13 +307,13 @@ async def test_contains_folds_what_nobody_sees_or_tells_apart(
 
 
 async def test_contains_looks_into_everything_that_get_request_would_show(connect: Connect) -> None:
-    turn = {
+    interaction = {
         "content": "look",
         "interacted_image_url": "https://example.com/cart.png",
         "tools_used": [{"tool_name": "login", "tool_data": {"deep": [{"password": "Hunter2"}]}}],
     }
     async with connect() as client:
-        await publish(client, "r1", interactions=[turn])
+        await publish(client, "r1", interactions=[interaction])
         for words in ("hunter2", "LOGIN", "cart.png", "password"):
             assert facts(await call(client, "list_requests", contains=words))["returned"] == 1, words
         assert facts(await call(client, "list_requests", contains="hunter3"))["returned"] == 0

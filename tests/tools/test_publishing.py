@@ -11,8 +11,13 @@ from tests.tools.conftest import Connect
 
 pytestmark = pytest.mark.anyio
 
-TURN: dict[str, Any] = {"role": "User", "content": "The meeting is on Monday."}
-CALL: dict[str, Any] = {"user_id": "ada", "session_id": "s", "interactions": [TURN], "request_id": "r1"}
+INTERACTION: dict[str, Any] = {"role": "User", "content": "The meeting is on Monday."}
+CALL: dict[str, Any] = {
+    "user_id": "ada",
+    "session_id": "s",
+    "interactions": [INTERACTION],
+    "request_id": "r1",
+}
 
 
 async def test_repeating_a_call_with_an_own_id_adds_nothing_and_says_so(connect: Connect) -> None:
@@ -32,8 +37,8 @@ async def test_repeating_a_call_with_an_own_id_adds_nothing_and_says_so(connect:
 @pytest.mark.parametrize(
     "other",
     [
-        {"interactions": [{**TURN, "content": "The meeting is on Tuesday."}]},
-        {"interactions": [TURN, TURN]},
+        {"interactions": [{**INTERACTION, "content": "The meeting is on Tuesday."}]},
+        {"interactions": [INTERACTION, INTERACTION]},
         {"user_id": "bob"},
         {"session_id": "t"},
         {"source": "ide"},
@@ -80,10 +85,10 @@ async def test_an_id_of_another_user_is_not_told_from_one_with_other_content(con
 
 
 async def test_what_cannot_be_read_back_is_not_said_to_be_the_same(connect: Connect) -> None:
-    turn = {**TURN, "image_encoding": "aGVsbG8="}
+    interaction = {**INTERACTION, "image_encoding": "aGVsbG8="}
     async with connect() as client:
-        await client.call_tool("publish_interaction", CALL | {"interactions": [turn]})
-        again = await client.call_tool("publish_interaction", CALL | {"interactions": [turn]})
+        await client.call_tool("publish_interaction", CALL | {"interactions": [interaction]})
+        again = await client.call_tool("publish_interaction", CALL | {"interactions": [interaction]})
     assert "Images and citations cannot be read back and were not compared." in text_of(again)
 
 
@@ -91,7 +96,7 @@ async def test_what_cannot_be_read_back_is_not_said_to_be_the_same(connect: Conn
 async def test_an_image_that_is_no_base64_is_refused(connect: Connect, text: str) -> None:
     async with connect() as client:
         result = await client.call_tool(
-            "publish_interaction", CALL | {"interactions": [{**TURN, "image_encoding": text}]}
+            "publish_interaction", CALL | {"interactions": [{**INTERACTION, "image_encoding": text}]}
         )
         listed = await client.call_tool("list_requests", {})
     assert result.is_error
@@ -100,11 +105,11 @@ async def test_an_image_that_is_no_base64_is_refused(connect: Connect, text: str
 
 
 async def test_a_role_that_no_agent_has_is_stored_and_pointed_out(connect: Connect) -> None:
-    turns = [{**TURN, "role": role} for role in ("banana", "User", "assistant", "System")]
+    interactions = [{**INTERACTION, "role": role} for role in ("banana", "User", "assistant", "System")]
     async with connect() as client:
-        result = await client.call_tool("publish_interaction", CALL | {"interactions": turns})
+        result = await client.call_tool("publish_interaction", CALL | {"interactions": interactions})
         usual = await client.call_tool(
-            "publish_interaction", CALL | {"request_id": "r2", "interactions": turns[1:]}
+            "publish_interaction", CALL | {"request_id": "r2", "interactions": interactions[1:]}
         )
     assert (result.structured_content or {})["unusual_roles"] == ["banana"]
     assert "Unusual roles; the usual ones are User and Assistant:" in text_of(result)
@@ -124,8 +129,8 @@ async def test_the_version_that_stands_in_for_a_missing_one_is_said(connect: Con
 
 async def test_an_empty_role_is_shown_as_one(connect: Connect) -> None:
     async with connect() as client:
-        turns = [{"role": "", "content": "Off to Lisbon."}]
-        result = await client.call_tool("publish_interaction", {**CALL, "interactions": turns})
+        interactions = [{"role": "", "content": "Off to Lisbon."}]
+        result = await client.call_tool("publish_interaction", {**CALL, "interactions": interactions})
     assert (result.structured_content or {})["unusual_roles"] == ["(empty)"]
     assert "\n(empty)\n" in text_of(result)
 

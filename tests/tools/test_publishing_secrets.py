@@ -16,10 +16,10 @@ from tests.primitives.conftest import call, facts, text_of
 pytestmark = pytest.mark.anyio
 
 KEY = "ghp_" + "x9Kq2LmV7tRb4ZsWc8NpJ5hYd3FgA6eUo1Ti"
-TURNS = [{"content": f"Use {KEY} for the deploy"}, {"role": "Assistant", "content": "Done."}]
+INTERACTIONS = [{"content": f"Use {KEY} for the deploy"}, {"role": "Assistant", "content": "Done."}]
 
 
-IN_A_TURN = {
+IN_AN_INTERACTION = {
     "user action": {"user_action": "click", "user_action_description": f"pasted {KEY}"},
     "argument of a tool": {"tools_used": [{"tool_name": "curl", "tool_data": {"args": ["-H", f"x: {KEY}"]}}]},
     "argument by its name": {
@@ -52,10 +52,10 @@ async def connected(folder: Path, **env: str) -> AsyncGenerator[Client]:
         yield client
 
 
-async def publish(client: Client, turns: list[dict[str, Any]] = TURNS) -> Any:
+async def publish(client: Client, interactions: list[dict[str, Any]] = INTERACTIONS) -> Any:
     return await client.call_tool(
         "publish_interaction",
-        {"user_id": "ada", "session_id": "s", "interactions": turns, "request_id": "r1"},
+        {"user_id": "ada", "session_id": "s", "interactions": interactions, "request_id": "r1"},
     )
 
 
@@ -80,7 +80,9 @@ async def test_a_secret_is_redacted_before_it_is_stored_where_that_is_set(tmp_pa
     async with connected(tmp_path, REFLEXIO_MCP_PUBLISH_SECRETS="redact") as client:
         given = {"headers": [f"token {KEY}"], "auth": {"password": "Tr0ub4dor&3x9"}}
         used = [{"tool_name": "deploy", "tool_data": given}]
-        result = await publish(client, [*TURNS, {"role": "Assistant", "content": "ok", "tools_used": used}])
+        result = await publish(
+            client, [*INTERACTIONS, {"role": "Assistant", "content": "ok", "tools_used": used}]
+        )
         assert "Secrets were replaced before it was stored: github-pat, password" in text_of(result)
     raw = b"".join([await file.read_bytes() async for file in anyio.Path(tmp_path).iterdir()])
     assert KEY.encode() not in raw
@@ -123,26 +125,26 @@ async def test_what_holds_no_secret_is_said_nothing_about(tmp_path: Path) -> Non
         assert "secrets" not in facts(await publish(client, [{"content": "The roses need water."}]))
 
 
-@pytest.mark.parametrize("place", [*IN_A_TURN, *FIXED])
+@pytest.mark.parametrize("place", [*IN_AN_INTERACTION, *FIXED])
 async def test_a_secret_is_seen_wherever_it_stands_in_a_turn(place: str, tmp_path: Path) -> None:
-    turn = {**IN_A_TURN, **FIXED}[place]
+    interaction = {**IN_AN_INTERACTION, **FIXED}[place]
     async with connected(tmp_path) as client:
-        said = facts(await publish(client, [turn]))
+        said = facts(await publish(client, [interaction]))
         assert said["status"] == "stored"
         assert said["secrets"]
         assert KEY not in str(said)
     async with connected(tmp_path / "none", REFLEXIO_MCP_PUBLISH_SECRETS="refuse") as client:
-        result = await publish(client, [turn])
+        result = await publish(client, [interaction])
         assert result.is_error
         assert "Nothing was stored" in text_of(result)
         assert KEY not in text_of(result)
         assert facts(await call(client, "list_requests"))["returned"] == 0
 
 
-@pytest.mark.parametrize("place", IN_A_TURN)
+@pytest.mark.parametrize("place", IN_AN_INTERACTION)
 async def test_a_secret_is_redacted_wherever_it_stands_in_a_turn(place: str, tmp_path: Path) -> None:
     async with connected(tmp_path, REFLEXIO_MCP_PUBLISH_SECRETS="redact") as client:
-        assert facts(await publish(client, [IN_A_TURN[place]]))["status"] == "stored"
+        assert facts(await publish(client, [IN_AN_INTERACTION[place]]))["status"] == "stored"
     raw = b"".join([await file.read_bytes() async for file in anyio.Path(tmp_path).iterdir()])
     assert KEY.encode() not in raw
     assert b"Tr0ub4dor" not in raw
@@ -173,12 +175,12 @@ async def test_a_key_in_an_id_or_a_name_is_seen_too(name: str, tmp_path: Path) -
         assert KEY not in text_of(result)
 
 
-@pytest.mark.parametrize("place", [*IN_A_TURN, "id of a retrieved learning"])
+@pytest.mark.parametrize("place", [*IN_AN_INTERACTION, "id of a retrieved learning"])
 async def test_what_publishing_sees_an_audit_finds_and_a_list_redacts(place: str, tmp_path: Path) -> None:
     if place == "cited title":
         pytest.skip("the service gives no citations back")
     async with connected(tmp_path) as client:
-        await publish(client, [{**IN_A_TURN, **FIXED}[place]])
+        await publish(client, [{**IN_AN_INTERACTION, **FIXED}[place]])
         found = facts(await call(client, "list_requests", finding="probable-secret", detail="full"))
         assert found["returned"] == 1
         assert KEY not in str(found)

@@ -154,7 +154,7 @@ async def test_long_content_is_read_to_its_end(connect: Connect) -> None:
             )
             assert len(text) <= 9_000
             assert len(json.dumps(found, ensure_ascii=False, separators=(",", ":"))) <= 12_000
-            read += "".join(turn["content"] for turn in found["interactions"])
+            read += "".join(interaction["content"] for interaction in found["interactions"])
             if not (cursor := found.get("cursor", "")):
                 break
         assert read == long + "second"
@@ -171,8 +171,11 @@ async def test_a_cursor_of_another_request_is_refused(connect: Connect) -> None:
 
 async def test_an_interaction_shows_when_it_was_said_if_that_was_at_another_time(connect: Connect) -> None:
     async with connect() as client:
-        turns = [{"content": "old", "created_at": 1_700_000_000}, {"content": "new", "created_at": START}]
-        await put(client, "r1", interactions=turns)
+        interactions = [
+            {"content": "old", "created_at": 1_700_000_000},
+            {"content": "new", "created_at": START},
+        ]
+        await put(client, "r1", interactions=interactions)
         text, found = await call(client, "get_request", request_id="r1")
         old, new = found["interactions"]
         assert old["created_at"] == "2023-11-14T22:13:20Z"
@@ -201,9 +204,13 @@ async def test_no_answer_is_longer_than_its_budget_however_much_is_stored(
     async with connect() as client:
         for number in range(40):
             clock.now += 1
-            turns = [{"content": 'x\n"\\' * 2_000} for _ in range(12)]
+            interactions = [{"content": 'x\n"\\' * 2_000} for _ in range(12)]
             await put(
-                client, f"r{number}", session=f"s{number}", source=f"source-{number}", interactions=turns
+                client,
+                f"r{number}",
+                session=f"s{number}",
+                source=f"source-{number}",
+                interactions=interactions,
             )
         await put(client, "hidden", "\u202e" * 20_000)
         await put(client, "i" * 4_000, session="d" * 4_000, user_id="u" * 4_000)

@@ -17,9 +17,15 @@ pytestmark = pytest.mark.anyio
 KEY = "ghp_" + "Zx7Qw9Er2Ty5Ui8Op1As4Df6Gh3Jk0Lq7Wn2"
 
 
-def request(*turns: str | dict[str, Any], **fields: Any) -> RequestWithInteractions:
-    contents: list[dict[str, Any]] = [turn if isinstance(turn, dict) else {"content": turn} for turn in turns]
-    made = [StoredInteraction(interaction_id=number, **turn) for number, turn in enumerate(contents, 1)]
+def request(*interactions: str | dict[str, Any], **fields: Any) -> RequestWithInteractions:
+    contents: list[dict[str, Any]] = [
+        interaction if isinstance(interaction, dict) else {"content": interaction}
+        for interaction in interactions
+    ]
+    made = [
+        StoredInteraction(interaction_id=number, **interaction)
+        for number, interaction in enumerate(contents, 1)
+    ]
     given: dict[str, Any] = {"request_id": "r1", "user_id": "ada", "session_id": "s1", "created_at": START}
     return RequestWithInteractions(request=StoredRequest(**given | fields), interactions=made)
 
@@ -57,9 +63,11 @@ async def test_a_secret_in_the_first_words_is_replaced_and_the_row_says_so(place
 )
 @pytest.mark.parametrize("detail", ["summary", "full"])
 async def test_no_list_shows_a_secret_or_a_part_of_it(
-    place: Embedded, turns: tuple[Any, ...], words: str, detail: str
+    place: Embedded, interactions: tuple[Any, ...], words: str, detail: str
 ) -> None:
-    rows = await Showing(place.scope, TrafficFilter(contains=words), detail).requests([request(*turns)])
+    rows = await Showing(place.scope, TrafficFilter(contains=words), detail).requests(
+        [request(*interactions)]
+    )
     text = rows[0].model_dump_json()
     assert KEY[:8] not in text
     assert "Tr0ub" not in text

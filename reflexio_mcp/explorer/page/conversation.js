@@ -5,7 +5,7 @@ import { counted, number, ruleWords, shortened } from "./format.js";
 import { messageOf } from "./host.js";
 
 /** @typedef {import("./rows.js").Row} Row */
-/** @typedef {import("./reading.js").Turn} Turn */
+/** @typedef {import("./reading.js").Interaction} Interaction */
 /**
  * @typedef {{learning_id: string, state?: string, changed_at?: string, user_id?: string, content?: string, characters?: number,
  *   trigger?: string, quotes?: string, from_requests?: {request_id: string, interactions: number[]}[], more_requests?: number}} Learning
@@ -28,9 +28,9 @@ export class Conversation {
     this.shown = SHOWN;
     /** Whether the session is of several users. */
     this.several = false;
-    /** Findings that every request of the session has: they are told once. @type {Set<string>} */
+    /** Findings that every request of the session has: they are shown once. @type {Set<string>} */
     this.shared = new Set();
-    this.told = el("div");
+    this.common = el("div");
     /** @type {Learning[]} */
     this.learnings = [];
     this.cursor = "";
@@ -74,20 +74,20 @@ export class Conversation {
   }
 
   async more() {
-    const turn = ++this.asked;
+    const generation = ++this.asked;
     const { session } = this;
     const { reading, host } = this.page;
     if (!reading.can("list_learnings") || !session) return;
     try {
       const answer = await host.ask("list_learnings", { session_id: session, limit: 50, ...(this.cursor ? { cursor: this.cursor } : {}) });
-      if (turn !== this.asked) return;
+      if (generation !== this.asked) return;
       this.learnings.push(...(answer.learnings ?? []));
       this.cursor = answer.cursor ?? "";
       this.remark = remarkOn(answer, this.learnings.length);
       this.failed = false;
       this.page.light(this.learnings.flatMap((one) => requestsOf(one)));
     } catch (error) {
-      if (turn !== this.asked) return;
+      if (generation !== this.asked) return;
       this.remark = `What was learned is not known. ${messageOf(error)}`;
       this.failed = true;
     }
@@ -119,7 +119,7 @@ export class Conversation {
     if (!first) return;
     this.several = rows.some((row) => row.user !== first.user);
     this.shared = new Set([...first.findings.keys()].filter((rule) => rows.every((row) => row.findings.get(rule)?.length === 0)));
-    fill(this.told, ...this.findings(first, (_, rule) => this.shared.has(rule)));
+    fill(this.common, ...this.findings(first, (_, rule) => this.shared.has(rule)));
   }
 
   goTo() {
@@ -136,7 +136,7 @@ export class Conversation {
     const rows = this.page.reading.index.ofSession(this.session).reverse();
     const shown = rows.slice(0, Math.max(this.shown, rows.findIndex((row) => row.id === this.request) + 1));
     const known = new Set(shown.map((row) => row.id));
-    // What comes from no request that is here stands at the end.
+    // Learnings of other requests come last.
     const others = this.learnings.filter((one) => !requestsOf(one).some((id) => known.has(id)));
     this.share(rows);
     const left = rows.length - shown.length;
@@ -168,7 +168,7 @@ export class Conversation {
           ...users.slice(0, 3).flatMap((user, at) => [at > 0 && ", ", stored(shortened(user))]), users.length > 3 && ` and ${users.length - 3} more`,
           ` · ${counted(rows.length, "request")} · session `, stored(shortened(this.session, 28), "mono"),
           el("button", { class: "link small", type: "button", onclick: () => void doing.copy(this.session) }, "Copy session id")),
-        this.told),
+        this.common),
       el("div", { class: "buttons" },
         rows.length > 0 && reading.can("delete_requests") && el("button", { class: "plain", type: "button", onclick: () => void sheet.remove(rows) }, "Delete…"),
         el("button", { class: "quiet-button", type: "button", onclick: () => this.close() }, "Close")));
@@ -180,14 +180,14 @@ export class Conversation {
     const detail = reading.detail(row);
     const more = (/** @type {string} */ text) => el("button", { class: "link", type: "button", onclick: () => void reading.readOn(row) }, text);
     const learned = this.learnings.filter((one) => requestsOf(one)[0] === row.id);
-    const lastTurn = (/** @type {Learning} */ one) => Math.max(...(one.from_requests?.[0].interactions ?? []));
-    const beside = new Set();
-    const bubbles = detail.turns.flatMap((turn, at) => {
-      const here = learned.filter((one) => lastTurn(one) === at + 1);
-      for (const one of here) beside.add(one);
-      return [this.bubble(row, turn), ...here.map((one) => this.card(one))];
+    const lastInteraction = (/** @type {Learning} */ one) => Math.max(...(one.from_requests?.[0].interactions ?? []));
+    const shown = new Set();
+    const bubbles = detail.interactions.flatMap((interaction, at) => {
+      const here = learned.filter((one) => lastInteraction(one) === at + 1);
+      for (const one of here) shown.add(one);
+      return [this.bubble(row, interaction), ...here.map((one) => this.card(one))];
     });
-    const placed = new Set(detail.turns.map((turn) => turn.id));
+    const placed = new Set(detail.interactions.map((interaction) => interaction.id));
     return el(
       "div", { role: "group", class: `said-in${row.id === this.request ? " opened" : ""}`, "data-id": row.id, "aria-label": `Request of ${clock.moment(row.at)}` },
       el("div", { class: "topline" },
@@ -195,53 +195,53 @@ export class Conversation {
         el("span", { class: "buttons" },
           el("button", { class: "link small", type: "button", title: row.id, onclick: () => void doing.copy(row.id) }, "Copy request id"),
           reading.can("delete_requests") && el("button", { class: "link small", type: "button", onclick: () => void sheet.remove([row]) }, "Delete request…"))),
-      // What is not found in one of these interactions is told of the request.
-      ...this.findings(row, (turns, rule) => !turns.some((id) => placed.has(id)) && !this.shared.has(rule)),
+      // Other findings are about the request, or about an interaction that is not loaded yet.
+      ...this.findings(row, (ids, rule) => !ids.some((id) => placed.has(id)) && !this.shared.has(rule)),
       detail.state === "loading" && el("p", { class: "quiet" }, row.words || "Reading."),
       detail.state === "failed" && el("p", { class: "note", role: "alert" }, detail.note),
       detail.state === "failed" && more("Try again"),
       ...bubbles,
       detail.cursor && detail.state === "ready" && more("Read on"),
-      ...learned.filter((one) => !beside.has(one)).map((one) => this.card(one)),
+      ...learned.filter((one) => !shown.has(one)).map((one) => this.card(one)),
       detail.state === "ready" && detail.note && el("p", { class: "facts" }, detail.note),
     );
   }
 
-  /** Findings by name, each opening to its reason. @param {Row} row @param {(turns: number[], rule: string) => boolean} wanted */
+  /** Findings by name, each opening to its reason. @param {Row} row @param {(ids: number[], rule: string) => boolean} wanted */
   findings(row, wanted) {
-    return [...row.findings].filter(([rule, turns]) => wanted(turns, rule)).map(([rule]) => {
+    return [...row.findings].filter(([rule, ids]) => wanted(ids, rule)).map(([rule]) => {
       const { why, grave } = this.page.reading.rule(rule);
       return el("details", { class: `finding${grave ? " warn" : ""}` }, el("summary", {}, ruleWords(rule)), el("p", {}, why));
     });
   }
 
-  /** @param {Row} row @param {Turn} turn */
-  bubble(row, turn) {
+  /** @param {Row} row @param {Interaction} interaction */
+  bubble(row, interaction) {
     const { doing, reading } = this.page;
-    const removable = turn.id > 0 && reading.can("delete_request") && !reading.server?.masked;
-    const own = turn.role.toLowerCase() === "user";
-    const found = this.findings(row, (turns) => turns.includes(turn.id));
+    const removable = interaction.id > 0 && reading.can("delete_request") && !reading.server?.masked;
+    const own = interaction.role.toLowerCase() === "user";
+    const found = this.findings(row, (ids) => ids.includes(interaction.id));
     const grave = found.some((one) => one.classList.contains("warn"));
-    const text = el("div", { class: "text", dir: "auto" }, ...this.chipped(row, turn));
+    const text = el("div", { class: "text", dir: "auto" }, ...this.chipped(row, interaction));
     return el(
-      "div", { class: `bubble${own ? " own" : ""}${grave ? " marked" : ""}` },
-      el("p", { class: "facts" }, stored(turn.role),
-        removable && el("button", { class: "link small", type: "button", onclick: () => void doing.deleteTurn(row, turn) }, "Delete interaction…")),
-      text, this.fold(turn, text),
-      ...turn.beside.map(([name, value]) => el("p", { class: "facts" }, `${name} `, stored(value))),
+      "div", { class: `bubble${own ? " own" : ""}${grave ? " grave" : ""}` },
+      el("p", { class: "facts" }, stored(interaction.role),
+        removable && el("button", { class: "link small", type: "button", onclick: () => void doing.deleteInteraction(row, interaction) }, "Delete interaction…")),
+      text, this.fold(interaction, text),
+      ...interaction.extra.map(([name, value]) => el("p", { class: "facts" }, `${name} `, stored(value))),
       ...found,
     );
   }
 
-  /** A button that shows the whole of a long text. @param {Turn} turn @param {HTMLElement} text */
-  fold(turn, text) {
-    if (turn.text.length <= FOLD_CHARS && turn.text.split("\n", FOLD_LINES + 1).length <= FOLD_LINES) return null;
+  /** A button that shows the whole of a long text. @param {Interaction} interaction @param {HTMLElement} text */
+  fold(interaction, text) {
+    if (interaction.text.length <= FOLD_CHARS && interaction.text.split("\n", FOLD_LINES + 1).length <= FOLD_LINES) return null;
     const button = el("button", { class: "link small", type: "button", onclick: () => {
-      if (!this.unfolded.delete(turn.id)) this.unfolded.add(turn.id);
+      if (!this.unfolded.delete(interaction.id)) this.unfolded.add(interaction.id);
       fold();
     } });
     const fold = () => {
-      const whole = this.unfolded.has(turn.id);
+      const whole = this.unfolded.has(interaction.id);
       text.classList.toggle("folded", !whole);
       button.textContent = whole ? "Show less" : "Show all";
       button.setAttribute("aria-expanded", String(whole));
@@ -250,15 +250,15 @@ export class Conversation {
     return button;
   }
 
-  /** A text whose covered places are buttons that show one of them each. @param {Row} row @param {Turn} turn */
-  chipped(row, turn) {
-    const pieces = aroundSecrets(turn.text);
+  /** A text whose covered places are buttons that show one of them each. @param {Row} row @param {Interaction} interaction */
+  chipped(row, interaction) {
+    const pieces = aroundSecrets(interaction.text);
     const parts = pieces.filter((_, at) => at % 2 === 0);
     return pieces.map((piece, at) => {
       if (at % 2 === 0) return piece;
       const chip = el("button", { class: "chip", type: "button", title: "Show this one", onclick: async () => {
         try {
-          chip.textContent = hiddenIn(parts, (at - 1) / 2, await this.page.reading.whole(row, turn));
+          chip.textContent = hiddenIn(parts, (at - 1) / 2, await this.page.reading.whole(row, interaction));
           chip.disabled = true;
         } catch (error) {
           chip.title = messageOf(error);
@@ -294,7 +294,7 @@ export class Conversation {
 }
 
 /**
- * What stands in a text where a part of it is covered.
+ * Return a covered part of a text.
  * @param {string[]} parts what is around the covered places, in order
  * @param {number} at which place
  * @param {string} whole the text with nothing covered

@@ -28,7 +28,7 @@ export class Doing {
   async act(rows, found, choice, onprogress) {
     const { host } = this.page;
     const chosen = found.learned.filter((/** @type {any} */ one) => choice.learned.has(one.learning_id));
-    // All of it goes in one deletion, so that an undo brings it back linked to its requests.
+    // One deletion takes everything, so that an undo restores learnings linked to their requests.
     const every = chosen.length > 0 && chosen.length === found.learnings;
     const given = { request_ids: idsOf(rows), ...(every ? { include_learnings: true } : {}), ...(choice.erase ? { erase: true } : {}) };
     let { confirm } = found.plan;
@@ -105,19 +105,19 @@ export class Doing {
     /** @type {any[]} */
     const ended = [];
     let problem = "";
-    const told = (now = "") => {
+    const report = (now = "") => {
       const [, running = "0"] = /: ([\d,]+)/.exec(now) ?? [];
       if (total) onprogress(`${number(back.requests + Number(running.replaceAll(",", "")))} of ${counted(total, "request")} are back.`);
     };
     for (const deletion of numbers) {
       const before = back.requests;
       try {
-        for (let more = true; more; told()) {
+        for (let more = true; more; report()) {
           let result = await host.call("restore_requests", { deletion });
           const { planned: { requests: most = 0 } = {}, confirm } = result.structuredContent ?? {};
           total ||= most;
           // The person has just seen what was deleted.
-          if (confirm) result = await host.call("restore_requests", { deletion, confirm }, told);
+          if (confirm) result = await host.call("restore_requests", { deletion, confirm }, report);
           if (result.isError) throw new Error(textOf(result));
           const done = result.structuredContent ?? {};
           const { requests = 0, learnings = 0 } = done.restored ?? {};
@@ -160,13 +160,13 @@ export class Doing {
     this.page.render();
   }
 
-  /** @param {Row} row @param {import("./reading.js").Turn} turn */
-  deleteTurn(row, turn) {
+  /** @param {Row} row @param {import("./reading.js").Interaction} interaction */
+  deleteInteraction(row, interaction) {
     const { host, reading, sheet, conversation } = this.page;
     sheet.small({
-      title: "Delete an interaction", words: turn.text, note: "The rest of its request stays.",
+      title: "Delete an interaction", words: interaction.text, note: "The rest of its request stays.",
       keep: "Keep it", final: "Delete it", done: "Interaction deleted",
-    }, () => this.agreed("delete_request", { request_id: row.id, interaction_ids: [turn.id] }), async () => {
+    }, () => this.agreed("delete_request", { request_id: row.id, interaction_ids: [interaction.id] }), async () => {
       reading.details.delete(row.id);
       await reading.refresh([row.id]);
       this.page.render();

@@ -60,7 +60,7 @@ function kept(children) {
   return those;
 }
 
-/** Stored words or an id, kept apart from the direction of what stands around it.
+/** Stored words or an id, isolated from the direction of the text around it.
  * @param {string} text @param {string} [class_] */
 export function stored(text, class_) {
   return el("bdi", { class: class_ }, text);

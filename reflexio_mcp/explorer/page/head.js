@@ -1,4 +1,4 @@
-/** What stands around the table: whose it is, what was found, the filters, the summary, and the bar of action. */
+/** What surrounds the table: whose it is, what was found, the filters, the summary, and the bar of action. */
 
 import { byId, el, fill, renew, stored } from "./dom.js";
 import { counted, DAY_MS, number, ruleWords, shortened } from "./format.js";
@@ -106,7 +106,7 @@ export class Head {
   }
 
   summary() {
-    const { reading, matched, saying, undoing, clock } = this.page;
+    const { reading, matched, notice, undoing, clock } = this.page;
     const { loading, problem } = reading;
     const all = reading.index.rows.size;
     let text = "";
@@ -125,12 +125,12 @@ export class Head {
       }
     }
     const summary = byId("summary");
-    summary.textContent = saying || text;
+    summary.textContent = notice || text;
     summary.classList.toggle("note", Boolean(problem));
-    // Where there is no row, the same words stand in their place.
-    summary.classList.toggle("spoken", Boolean(problem) && !all && !saying);
+    // Without rows, the list shows the same words.
+    summary.classList.toggle("spoken", Boolean(problem) && !all && !notice);
     byId("again").hidden = !problem || !all;
-    byId("undo").hidden = !saying || !undoing;
+    byId("undo").hidden = !notice || !undoing;
     byId("export").hidden = Boolean(problem) || !all || !reading.can("export_data");
     byId("further").hidden = !reading.cursor || loading !== "" || reading.searching || Boolean(problem);
   }

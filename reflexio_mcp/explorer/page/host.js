@@ -103,9 +103,9 @@ export class Host {
 
   /** Tell the model something, without speaking for the person. Hosts may drop it: nothing waits for it. @param {string} text */
   tell(text) {
-    const told = { content: [{ type: "text", text }] };
+    const update = { content: [{ type: "text", text }] };
     // The server says it again with the next tool result.
-    if (this.capabilities.updateModelContext) this.request("ui/update-model-context", told).catch(() => {});
+    if (this.capabilities.updateModelContext) this.request("ui/update-model-context", update).catch(() => {});
   }
 
   /** Let a host that has an address keep a place of the page in it. @param {string} place */

@@ -1,4 +1,4 @@
-/** The page: what is there, what was made of it, is it gone. */
+/** The page: connects the client, the stored requests and the parts that show them. */
 
 import { Conversation } from "./conversation.js";
 import { Doing } from "./doing.js";
@@ -36,8 +36,8 @@ export class Page {
     /** Ids of requests that what is read about was learned from. @type {Set<string>} */
     this.lit = new Set();
     /** What was done last, until the next thing is. */
-    this.saying = "";
-    /** Undoes what `saying` tells. @type {(() => void) | undefined} */
+    this.notice = "";
+    /** Undoes what `notice` reports. @type {(() => void) | undefined} */
     this.undoing = undefined;
     /** Those with a hue of their own, the most frequent first. @type {string[]} */
     this.sources = [];
@@ -110,7 +110,7 @@ export class Page {
     else this.render();
   }
 
-  /** Read a session beside the list. @param {string} session @param {string} [request] */
+  /** Read a session next to the list. @param {string} session @param {string} [request] */
   open(session, request = "") {
     void this.conversation.show(session, request);
     this.conversation.goTo();
@@ -128,8 +128,8 @@ export class Page {
     this.table.refresh();
   }
 
-  /** Words that are looked for, in lower case. */
-  marks() {
+  /** The searched words, in lower case. */
+  searchedWords() {
     return this.filter.words.toLowerCase().split(/\s+/).map((word) => word.replaceAll('"', "")).filter((word) => word && word !== "or");
   }
 
@@ -205,19 +205,19 @@ export class Page {
       event.preventDefault();
     });
     this.sheet.dialog.addEventListener("close", () => {
-      // What had the focus may be gone, as the bar of action is after a deletion.
+      // The focused element may be gone, such as the bar of action after a deletion.
       if (!document.activeElement || document.activeElement === document.body) this.table.focus();
     });
   }
 
   /** Say something in the summary, which screen readers read out. @param {string} text @param {() => void} [undo] */
   say(text, undo) {
-    this.saying = text;
+    this.notice = text;
     this.undoing = undo;
     this.head.summary();
   }
 
-  /** @param {boolean} [keep] go on saying what was said, where nothing new was done */
+  /** @param {boolean} [keep] keep the notice, because nothing new was done */
   render(keep = false) {
     const { index } = this.reading;
     this.matched = index.match(this.filter);
@@ -226,7 +226,7 @@ export class Page {
       const fresh = [...index.sources].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).map(([name]) => name).filter((name) => !this.sources.includes(name));
       this.sources = [...this.sources, ...fresh].slice(0, HUES);
     }
-    if (!keep) this.saying = "";
+    if (!keep) this.notice = "";
     this.head.draw();
     this.timeline.show();
     this.table.relay();

@@ -1,4 +1,4 @@
-/** What is stored, as far as it was read: rows, findings, turns, and where their learning stands. */
+/** What is stored, as far as it was read: rows, findings, interactions, and the state of their learning. */
 
 import { counted } from "./format.js";
 import { messageOf } from "./host.js";
@@ -6,8 +6,8 @@ import { Index, rowsOf } from "./rows.js";
 
 /** @typedef {import("./rows.js").Row} Row */
 /** @typedef {import("./rows.js").Filter} Filter */
-/** @typedef {{id: number, role: string, text: string, beside: [string, string][]}} Turn */
-/** @typedef {{state: "loading" | "ready" | "failed", turns: Turn[], note: string, cursor: string}} Detail */
+/** @typedef {{id: number, role: string, text: string, extra: [string, string][]}} Interaction */
+/** @typedef {{state: "loading" | "ready" | "failed", interactions: Interaction[], note: string, cursor: string}} Detail */
 /**
  * @typedef {{whose: string, where: string, keeper: string, masked: boolean, recovery_days: number, delete_cap: number,
  *   tools: string[], rules: Record<string, {why: string, grave: boolean}>,
@@ -37,7 +37,7 @@ export class Reading {
     this.problem = "";
     this.cursor = "";
     /** Grows with each new reading, so that answers to an earlier one are dropped. */
-    this.turn = 0;
+    this.generation = 0;
     this.budget = STRETCH;
   }
 
@@ -58,7 +58,7 @@ export class Reading {
 
   /** Read everything anew under a filter. @param {Record<string, any>} given as a tool takes it */
   async read(given = asked(this.index.base)) {
-    const turn = ++this.turn;
+    const generation = ++this.generation;
     const before = this.index;
     this.index = new Index();
     this.cursor = "";
@@ -68,8 +68,8 @@ export class Reading {
     this.searching = false;
     this.details.clear();
     this.page.render();
-    await this.readPages(turn, given, true);
-    if (turn !== this.turn || !this.problem || this.index.rows.size) return;
+    await this.readPages(generation, given, true);
+    if (generation !== this.generation || !this.problem || this.index.rows.size) return;
     // What was known before is better than nothing.
     this.index = before;
     this.page.render();
@@ -80,11 +80,11 @@ export class Reading {
     this.budget += STRETCH;
     this.loading = "more";
     this.page.render();
-    void this.readPages(this.turn, {}, false);
+    void this.readPages(this.generation, {}, false);
   }
 
-  /** @param {number} turn @param {Record<string, any>} given @param {boolean} first */
-  async readPages(turn, given, first) {
+  /** @param {number} generation @param {Record<string, any>} given @param {boolean} first */
+  async readPages(generation, given, first) {
     // At first, rows whose words are still covered are better than none.
     let hurried = first && !this.server;
     let drawn = -REDRAW_MS;
@@ -94,10 +94,10 @@ export class Reading {
         const answer = await this.ask("rows", {
           ...(this.cursor ? { cursor: this.cursor } : given), limit: started ? FIRST_PAGE : PAGE, ...(hurried ? { hurried } : {}),
         });
-        if (turn !== this.turn) return;
+        if (generation !== this.generation) return;
         if (answer.state && (hurried || !this.index.rows.size)) this.begin(answer.state);
         // Where the page was last time may need other rows.
-        if (turn !== this.turn) return;
+        if (generation !== this.generation) return;
         this.index.add(rowsOf(answer));
         hurried = false;
         if (answer.without_words) this.loading = "words";
@@ -116,9 +116,9 @@ export class Reading {
       this.loading = "";
       this.page.render();
       performance.mark("explorer-whole");
-      await this.lookForFindings(turn);
+      await this.lookForFindings(generation);
     } catch (error) {
-      if (turn !== this.turn) return;
+      if (generation !== this.generation) return;
       this.loading = "";
       this.problem = messageOf(error);
       this.page.render();
@@ -138,13 +138,13 @@ export class Reading {
   }
 
   /** The findings of the requests that are here, after the table is drawn. */
-  async lookForFindings(turn = this.turn) {
+  async lookForFindings(generation = this.generation) {
     let cursor = "";
     let seen = 0;
     let drawn = performance.now();
     do {
       const answer = await this.ask("findings", { ...(cursor ? { cursor } : asked(this.index.base)), limit: PAGE });
-      if (turn !== this.turn) return;
+      if (generation !== this.generation) return;
       for (const [rule, places] of Object.entries(answer.findings ?? {})) {
         for (const id of this.index.note(rule, /** @type {Record<string, number[]>} */ (places))) this.page.conversation.refresh(id);
       }
@@ -158,7 +158,7 @@ export class Reading {
 
   /** Let the server look for the words. */
   async lookForWords() {
-    const { turn } = this;
+    const { generation } = this;
     const { words } = this.page.filter;
     for (const row of this.index.rows.values()) row.passage = "";
     if (!words) {
@@ -172,7 +172,7 @@ export class Reading {
     this.index.found ??= found;
     this.searching = true;
     this.page.render();
-    const late = () => turn !== this.turn || words !== this.page.filter.words;
+    const late = () => generation !== this.generation || words !== this.page.filter.words;
     try {
       let cursor = "";
       let looked = 0;
@@ -200,7 +200,7 @@ export class Reading {
   detail(row) {
     let detail = this.details.get(row.id);
     if (!detail) {
-      detail = { state: "loading", turns: [], note: "", cursor: "" };
+      detail = { state: "loading", interactions: [], note: "", cursor: "" };
       this.details.set(row.id, detail);
       void this.readOn(row);
     }
@@ -210,7 +210,7 @@ export class Reading {
   /** @param {Row} row */
   async readOn(row) {
     const detail = this.details.get(row.id);
-    // What is not kept any more, as after everything was read anew, is begun anew.
+    // Everything may have been read again meanwhile.
     if (!detail) return void this.detail(row);
     if (detail.state === "failed") {
       detail.state = "loading";
@@ -220,10 +220,10 @@ export class Reading {
       const answer = await this.ask("request", { request_id: row.id, ...(detail.cursor ? { cursor: detail.cursor } : {}) });
       if (this.details.get(row.id) !== detail) return;
       const { interactions, learning, cursor } = answer.one;
-      for (const turn of interactions ?? []) {
-        const last = detail.turns[detail.turns.length - 1];
-        if (turn.content_from && last) last.text += turn.content ?? "";
-        else detail.turns.push(turnOf(turn));
+      for (const interaction of interactions ?? []) {
+        const last = detail.interactions[detail.interactions.length - 1];
+        if (interaction.content_from && last) last.text += interaction.content ?? "";
+        else detail.interactions.push(interactionOf(interaction));
       }
       detail.cursor = cursor ?? "";
       detail.state = "ready";
@@ -235,15 +235,15 @@ export class Reading {
     this.page.conversation.refresh(row.id);
   }
 
-  /** The text of an interaction with its secrets. @param {Row} row @param {Turn} turn */
-  async whole(row, turn) {
+  /** The text of an interaction with its secrets. @param {Row} row @param {Interaction} interaction */
+  async whole(row, interaction) {
     let text = "";
     let cursor = "";
     do {
       const { one } = await this.ask("request", { request_id: row.id, uncovered: true, ...(cursor ? { cursor } : {}) });
-      for (const part of one.interactions ?? []) if (part.interaction_id === turn.id) text += part.content ?? "";
+      for (const part of one.interactions ?? []) if (part.interaction_id === interaction.id) text += part.content ?? "";
       cursor = one.cursor ?? "";
-    } while (cursor && text.length < turn.text.length);
+    } while (cursor && text.length < interaction.text.length);
     return text;
   }
 
@@ -273,21 +273,21 @@ export function asked(filter) {
 }
 
 /** @type {[string, string][]} */
-const BESIDE = [
+const EXTRA = [
   ["user_action", "Action"], ["user_action_description", "What was done"], ["interacted_image_url", "Image"],
   ["shadow_content", "Shadow answer"], ["expert_content", "Expert answer"], ["tools_used", "Tool"],
   ["retrieved_learnings", "Recalled"],
 ];
 
-/** @param {any} turn @returns {Turn} */
-function turnOf(turn) {
+/** @param {any} interaction @returns {Interaction} */
+function interactionOf(interaction) {
   /** @type {[string, string][]} */
-  const beside = [];
-  for (const [key, name] of BESIDE) {
-    for (const value of [turn[key] ?? []].flat()) beside.push([name, String(value)]);
+  const extra = [];
+  for (const [key, name] of EXTRA) {
+    for (const value of [interaction[key] ?? []].flat()) extra.push([name, String(value)]);
   }
-  const text = turn.content ?? (turn.characters === undefined ? "" : counted(turn.characters, "character"));
-  return { id: Number(turn.interaction_id ?? 0), role: String(turn.role ?? "User"), text, beside };
+  const text = interaction.content ?? (interaction.characters === undefined ? "" : counted(interaction.characters, "character"));
+  return { id: Number(interaction.interaction_id ?? 0), role: String(interaction.role ?? "User"), text, extra };
 }
 
 /** @param {{status: string, reason?: string}} learning */

@@ -1,9 +1,9 @@
 /** What the page knows of the stored requests, and which of them match. No element is touched here. */
 
 /**
- * @typedef {{id: string, session: string, user: string, at: number, source: string, version: string, turns: number,
+ * @typedef {{id: string, session: string, user: string, at: number, source: string, version: string, interactions: number,
  *   words: string, passage: string, evaluation: boolean, secret: boolean, findings: Map<string, number[]>}} Row
- *   `passage` is what stands around the words that are looked for; `findings` are rules with the interactions they found
+ *   `passage` is the text around the searched words; `findings` are rules with the interactions they found
  * @typedef {{words: string, user: string, session: string, source: string, version: string, finding: string,
  *   start: number | null, end: number | null}} Filter times in milliseconds, both inclusive
  * @typedef {{id: string, rows: Row[], total: number, users: string[], sources: string[], last: number}} Session `rows` are those that match, newest first; `total` counts all of them
@@ -159,7 +159,7 @@ export function rowsOf(answer) {
     for (const one of session.requests) {
       rows.push({
         id: one.request_id, session: session.session_id, user: one.user_id ?? "", at: Date.parse(one.created_at),
-        source: one.source ?? "", version: one.agent_version ?? "", turns: one.interaction_count ?? 0,
+        source: one.source ?? "", version: one.agent_version ?? "", interactions: one.interaction_count ?? 0,
         words: one.first_words ?? "", passage: one.found ?? "", evaluation: one.evaluation_only === true,
         secret: one.redacted === true, findings: new Map(),
       });

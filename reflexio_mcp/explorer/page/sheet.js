@@ -7,7 +7,7 @@ import { messageOf, textOf } from "./host.js";
 /** @typedef {import("./rows.js").Row} Row */
 /** @typedef {import("./host.js").ToolResult} ToolResult */
 /** @typedef {import("./dom.js").Child} Child */
-/** @typedef {{learning_id: string, user_id: string, content: string, kept: string[]}} Fed `kept`: requests that stay and fed it too */
+/** @typedef {{learning_id: string, user_id: string, content: string, kept: string[]}} Linked `kept`: its other requests, which stay */
 /** @typedef {{erase: boolean, learned: Set<string>}} Choice `learned` are ids of learnings that go too */
 /** @typedef {{title: string, notes: string[], again: boolean}} Undone `again` says whether another try may bring more */
 /** @typedef {{result: ToolResult, receipts: any[]}} Done one receipt for the requests, and those of learnings that were chosen */
@@ -25,10 +25,10 @@ export class Sheet {
     const dialog = /** @type {HTMLDialogElement} */ (byId("sheet"));
     this.dialog = dialog;
     /** Grows with each opening, so that an answer to an earlier one is not shown in a later one. */
-    this.turn = 0;
+    this.generation = 0;
     dialog.addEventListener("close", () => {
       // It may be open again by now.
-      if (!dialog.open) this.turn += 1;
+      if (!dialog.open) this.generation += 1;
     });
   }
 
@@ -54,15 +54,15 @@ export class Sheet {
   }
 
   /**
-   * Wait for an answer. Returns nothing if it failed, which is told, or if the sheet shows something else by then.
+   * Wait for an answer. Returns nothing if it failed, which the sheet shows, or if the sheet shows something else by then.
    * @template T @param {string} title @param {Promise<T>} asked @returns {Promise<T | undefined>}
    */
   async answer(title, asked) {
-    const turn = ++this.turn;
+    const generation = ++this.generation;
     const answer = await asked.catch((error) => {
-      if (turn === this.turn) this.failed(title, error);
+      if (generation === this.generation) this.failed(title, error);
     });
-    return turn === this.turn ? answer ?? undefined : undefined;
+    return generation === this.generation ? answer ?? undefined : undefined;
   }
 
   /** Plan, ask, act and show the receipt. @param {Row[]} rows */
@@ -120,7 +120,7 @@ export class Sheet {
   /** What was learned, each with its own box. @param {any} found @param {Choice} choice */
   learned(found, choice) {
     const { reading } = this.page;
-    /** @type {{learned: Fed[]}} */
+    /** @type {{learned: Linked[]}} */
     const { learned } = found;
     /** @type {string[]} */
     const said = (found.plan.remains ?? []).map(forPeople).filter(Boolean);
@@ -157,7 +157,7 @@ export class Sheet {
 
   /** @param {Row[]} rows @param {any} found @param {Choice} choice */
   async act(rows, found, choice) {
-    const { turn } = this;
+    const { generation } = this;
     const { doing } = this.page;
     const total = found.plan.goes.requests;
     const bar = el("progress", { max: total, "aria-label": "Progress" });
@@ -171,7 +171,7 @@ export class Sheet {
         if (reached) bar.value = Number(reached.replaceAll(",", ""));
       });
     } catch (error) {
-      if (turn === this.turn) this.unknown(rows, messageOf(error));
+      if (generation === this.generation) this.unknown(rows, messageOf(error));
       await doing.done(rows, null);
       this.page.say("The deletion was not answered.");
       return;
@@ -180,7 +180,7 @@ export class Sheet {
     const answer = result.structuredContent;
     if (result.isError || !answer) {
       // Its words say whether anything was deleted.
-      if (turn === this.turn) this.failed("The deletion failed", new Error(textOf(result)));
+      if (generation === this.generation) this.failed("The deletion failed", new Error(textOf(result)));
       await doing.done(rows, null);
       this.page.say(textOf(result));
       return;
@@ -192,7 +192,7 @@ export class Sheet {
       receipt ? `${counted(receipt.deleted.requests ?? 0, "request")} deleted.` : "Nothing was deleted.",
       back ? () => back.click() : undefined,
     );
-    if (turn !== this.turn) return;
+    if (generation !== this.generation) return;
     if (receipt) this.receipt(rows, receipts);
     else this.refused(rows, answer.status, plan);
   }
@@ -241,29 +241,29 @@ export class Sheet {
 
   /** Say what is stored now. @param {Row[]} rows */
   async look(rows) {
-    const turn = ++this.turn;
+    const generation = ++this.generation;
     try {
       const there = await this.page.doing.look(rows);
-      if (turn !== this.turn) return;
+      if (generation !== this.generation) return;
       const again = there > 0 && this.button("Look again", () => void this.look(rows));
       this.put(
         there ? `${number(there)} of ${counted(rows.length, "request")} ${there === 1 ? "is" : "are"} still stored` : `${number(rows.length)} deleted`,
         [el("p", {}, there ? "A deletion that goes on may still take more." : "None of them is stored any more.")], [again, this.closing("Close")],
       );
     } catch (error) {
-      if (turn === this.turn) this.unknown(rows, messageOf(error));
+      if (generation === this.generation) this.unknown(rows, messageOf(error));
     }
   }
 
   /** Undo deletions before the person's eyes. @param {number[]} numbers @param {Row[]} [rows] that were deleted, if they are known */
   async putBack(numbers, rows = []) {
-    const turn = ++this.turn;
+    const generation = ++this.generation;
     const said = el("p", { role: "status" }, "Putting it back.");
     this.put("Putting it back", [said, el("progress", { "aria-label": "Progress" }), el("p", { class: "quiet" }, STAY)], [this.closing("Close")]);
     const done = await this.page.doing.undo(numbers, rows, (text) => {
       said.textContent = text;
     });
-    if (turn !== this.turn) return;
+    if (generation !== this.generation) return;
     const close = this.closing("Close");
     this.put(done.title, done.notes.map((one) => el("p", {}, one)), [done.again && this.button("Go on", () => void this.putBack(numbers, rows)), close]);
     close.focus();
@@ -284,7 +284,7 @@ export class Sheet {
     this.put(title, [rows.length ? el("ul", {}, ...rows) : el("p", {}, "Nothing that was deleted can be put back.")], [this.closing("Close")]);
   }
 
-  /** Say what an export of what the filter shows would hold, or write it and say where it is. @param {boolean} [redact] */
+  /** Say what an export of what the filter shows would contain, or write it and say where it is. @param {boolean} [redact] */
   async export(redact) {
     const { doing, head } = this.page;
     const said = el("p", { class: "quiet", role: "status" }, "Looking up what is stored.");
@@ -295,7 +295,7 @@ export class Sheet {
     if (!done) return;
     const { archive: { counts, unreadable = [], left_out = [], secrets }, file, link, next } = done;
     const what = counted(counts.requests ?? 0, "request");
-    const beside = [
+    const extra = [
       el("ul", {}, ...Object.entries(counts).filter(([, count]) => count).map(([name, count]) => el("li", {}, el("span", {}, name), el("span", {}, number(count))))),
       ...[...(unreadable.length ? ["Not all of it could be read."] : []), ...left_out].map((text) => el("p", { class: "quiet" }, text)),
     ];
@@ -303,8 +303,8 @@ export class Sheet {
     if (redact === undefined) {
       const option = el("label", { class: "option" }, box, el("span", {}, "Leave out what looks like a secret", el("span", { class: "facts" }, "Personal data is in it in any case: keep the file private.")));
       const go = this.button("Export", () => void this.export(box.checked));
-      this.put(`Export ${what}`, [el("p", {}, head.described() || "Everything that is stored."), option, ...beside], [this.closing("Close"), go]);
-    } else this.put(`${what} exported`, [stored(file || link, "mono"), next && el("p", {}, next), el("p", {}, secrets), ...beside], [this.closing("Close")]);
+      this.put(`Export ${what}`, [el("p", {}, head.described() || "Everything that is stored."), option, ...extra], [this.closing("Close"), go]);
+    } else this.put(`${what} exported`, [stored(file || link, "mono"), next && el("p", {}, next), el("p", {}, secrets), ...extra], [this.closing("Close")]);
   }
 
   /** @param {Row[]} rows @param {string} status @param {any} plan */
@@ -333,7 +333,7 @@ export class Sheet {
 
   /** @param {Small} asked @param {() => Promise<ToolResult>} act @param {(changed: number) => Promise<void>} acted */
   async carryOut(asked, act, acted) {
-    const turn = ++this.turn;
+    const generation = ++this.generation;
     this.put(asked.title, [el("progress", { "aria-label": "Progress" }), el("p", { class: "quiet" }, STAY)], [this.closing("Close")]);
     try {
       const result = await act();
@@ -343,11 +343,11 @@ export class Sheet {
       if (changed) await acted(changed);
       const back = this.wayBack([receipt]);
       this.page.say(head, back ? () => back.click() : undefined);
-      if (turn !== this.turn) return;
+      if (generation !== this.generation) return;
       if (result.isError) this.failed("It failed", new Error(textOf(result)));
       else this.put(changed ? asked.done : "Nothing was changed", [el("p", {}, head), ...this.after([receipt])], [back, this.closing("Close")]);
     } catch (error) {
-      if (turn === this.turn) this.failed("Not known whether it was done", error);
+      if (generation === this.generation) this.failed("Not known whether it was done", error);
     }
   }
 
@@ -383,7 +383,7 @@ export class Sheet {
     const state = receipts[0]?.way_back?.state;
     return [
       ...[...said].map((one) => el("p", {}, one)),
-      state === "unknown" ? el("p", { class: "note" }, "Earlier copies may still hold some of it.")
+      state === "unknown" ? el("p", { class: "note" }, "Earlier copies may still contain a part of it.")
         : state && state !== "none" && el("p", {}, this.page.doing.kept(state === "erased")),
       receipts.some((one) => one.next) && el("p", { class: "note" }, "It is not finished: delete the rest again."),
     ];
@@ -409,7 +409,7 @@ const WORDS = {
   left: "not restored yet",
 };
 
-/** How much a copy holds, or an undo brought back. @param {{requests?: number, learnings?: number}} counts */
+/** How much a copy contains, or an undo restored. @param {{requests?: number, learnings?: number}} counts */
 export function countedIn({ requests = 0, learnings = 0 }) {
   return requests || !learnings ? counted(requests, "request") : counted(learnings, "learning");
 }
@@ -419,7 +419,7 @@ export function wordsFor(why) {
   return WORDS[why] ?? why.replaceAll("_", " ");
 }
 
-/** What goes, by session and user, somebody else's first. @param {Row[]} rows */
+/** What would be deleted, by session and user, that of other users first. @param {Row[]} rows */
 function listed(rows) {
   /** @type {Map<string, {session: string, user: string, count: number, words: string}>} */
   const groups = new Map();

@@ -8,7 +8,7 @@ import { counted, number, ruleWords, shortened } from "./format.js";
 /** @typedef {{kind: "session", key: string, session: Session} | {kind: "request", key: string, row: Row}} Line */
 
 const OVERSCAN = 8;
-/** Characters of badges that fit beside each other. */
+/** Characters of badges that fit next to each other. */
 const BADGE_CHARS = 16;
 
 export class Table {
@@ -154,15 +154,15 @@ export class Table {
     const fold = el("span", { class: "fold", "aria-hidden": "true" });
     set(row, { "aria-level": session ? 1 : 2, "aria-expanded": session ? String(this.open.has(line.key)) : null });
     row.classList.toggle("lit", !session && lit.has(first.id));
-    spoken(row, clock.when(at), users || first.user, first.words, counted(session ? rows.length : first.turns, session ? "request" : "turn"), badges);
+    spoken(row, clock.when(at), users || first.user, first.words, counted(session ? rows.length : first.interactions, session ? "request" : "interaction"), badges);
     renew(
       row, ...(session ? [box, fold] : [fold, box]),
       el("div", { role: "gridcell", class: "when", title: clock.exact(at) }, clock.when(at)),
       el("div", { role: "gridcell", class: "user" }, users ? el("span", { class: "note" }, users) : idOf(first.user)),
-      wordsOf(rows.find((one) => one.passage) ?? first, this.page.marks()),
+      wordsOf(rows.find((one) => one.passage) ?? first, this.page.searchedWords()),
       session
         ? el("div", { role: "gridcell", class: "count" }, number(rows.length), el("span", { class: "unit" }, rows.length === 1 ? " request" : " requests"))
-        : el("div", { role: "gridcell", class: "count turns" }, counted(first.turns, "turn")),
+        : el("div", { role: "gridcell", class: "count interactions" }, counted(first.interactions, "interaction")),
       el("div", { role: "gridcell", class: "source" }, stored(session ? session.sources[0] ?? "" : first.source),
         session && session.sources.length > 1 && ` +${session.sources.length - 1}`),
       el("div", { role: "gridcell", class: "badges" }, ...badges),
@@ -183,12 +183,12 @@ export class Table {
     if (session && session.rows.length < session.total)
       badge(`${number(session.rows.length)} of ${number(session.total)}`, "", "Only these match the filter.");
     /** @param {string[]} rules */
-    const told = (rules) => rules.map((rule) => `${ruleWords(rule)}: ${number(found.get(rule) ?? 0)}`).join("\n");
+    const counts = (rules) => rules.map((rule) => `${ruleWords(rule)}: ${number(found.get(rule) ?? 0)}`).join("\n");
     const rules = [...found.keys()].sort((a, b) => Number(grave(b)) - Number(grave(a)));
     // One that is grave is named, however many others there are.
     const named = rules.length === 1 || grave(rules[0]) ? rules.splice(0, 1) : [];
-    for (const rule of named) badge(ruleWords(rule), grave(rule) ? "warn" : "", told([rule]));
-    if (rules.length) badge(counted(rules.length, named.length ? "other finding" : "finding"), "", told(rules));
+    for (const rule of named) badge(ruleWords(rule), grave(rule) ? "warn" : "", counts([rule]));
+    if (rules.length) badge(counted(rules.length, named.length ? "other finding" : "finding"), "", counts(rules));
     const evaluation = rows.filter((row) => row.evaluation).length;
     if (evaluation) badge(evaluation === rows.length ? "evaluation" : `${number(evaluation)} evaluation`);
     // What is grave is seen first; where there is no room, the rest is counted.
@@ -358,12 +358,12 @@ function idOf(id) {
   return made;
 }
 
-/** @param {Row} row @param {string[]} marks words that are looked for, in lower case */
-function wordsOf(row, marks) {
+/** @param {Row} row @param {string[]} searched in lower case */
+function wordsOf(row, searched) {
   const text = row.passage || row.words;
   // Its own direction, so that what does not fit is left out at the end in a right-to-left text too.
-  if (text) return el("div", { role: "gridcell", class: "words", dir: "auto" }, ...withChips(text, (piece) => marked(piece, marks)));
-  return el("div", { role: "gridcell", class: "words" }, el("span", { class: "quiet" }, row.turns ? "covered" : "no text"));
+  if (text) return el("div", { role: "gridcell", class: "words", dir: "auto" }, ...withChips(text, (piece) => marked(piece, searched)));
+  return el("div", { role: "gridcell", class: "words" }, el("span", { class: "quiet" }, row.interactions ? "covered" : "no text"));
 }
 
 /** A text with some words of it marked. @param {string} text @param {string[]} words in lower case */

@@ -1,4 +1,4 @@
-/** Requests by day or hour, stacked by source; a stretch of it narrows the period. */
+/** Requests by day or hour, stacked by source; a part of it narrows the period. */
 
 import { byId, drawn, el, fill, set } from "./dom.js";
 import { counted, DAY_MS, HOUR_MS, number } from "./format.js";
@@ -137,7 +137,7 @@ export class Timeline {
   /** @param {number} index */
   say(index) {
     this.said.textContent = this.words(index);
-    this.area.classList.toggle("told", index >= 0);
+    this.area.classList.toggle("pointed", index >= 0);
     this.area.style.setProperty("--at", `${((Math.max(index, 0) + 0.5) * 100) / this.bars.length}%`);
   }
 
@@ -177,7 +177,7 @@ export class Timeline {
         if (on >= 0) return;
         this.from = this.to = anchor;
       }
-      this.tell();
+      this.apply();
     }), ended);
     // The finger scrolls what is around the page.
     this.area.addEventListener("pointercancel", ending(() => {
@@ -200,10 +200,10 @@ export class Timeline {
     else this.to = Math.min(this.bars.length - 1, Math.max(index, this.from));
     this.brushed();
     this.say(isFirst ? this.from : this.to);
-    this.tell();
+    this.apply();
   }
 
-  tell() {
+  apply() {
     const whole = this.from === 0 && this.to === this.bars.length - 1;
     this.page.change(whole ? { start: null, end: null } : { start: this.bars[this.from].start, end: this.bars[this.to].end - 1000 });
   }
