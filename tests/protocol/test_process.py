@@ -181,9 +181,9 @@ async def test_a_line_of_many_megabytes_is_answered_and_the_session_lives_on(ses
     assert refused["isError"]
     assert "10 MiB" in refused["content"][0]["text"]
     turns = [{"content": "word " * 199_999} for _ in range(5)]
-    assert not (await session.call("publish_interaction", small_publish(1, "long") | {"interactions": turns})).get(
-        "isError"
-    )
+    assert not (
+        await session.call("publish_interaction", small_publish(1, "long") | {"interactions": turns})
+    ).get("isError")
     shown = await session.call("get_request", {"request_id": "long-1"})
     assert len(shown["content"][0]["text"]) < 10_000
 
