@@ -50,7 +50,7 @@ async def test_a_secret_in_the_first_words_is_replaced_and_the_row_says_so(place
 
 
 @pytest.mark.parametrize(
-    ("turns", "words"),
+    ("interactions", "words"),
     [
         # A secret of which the cut would leave the beginning.
         ((f"{'word ' * 75}{KEY}",), ""),
