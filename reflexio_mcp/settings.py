@@ -192,8 +192,8 @@ class Settings:
     personal_data: bool = _switch(
         "behaviour",
         True,
-        "With 0 or --no-personal-data, audits leave out personal data: payment cards, IBANs, phone numbers and the "
-        "like.",
+        "Leave personal data (payment cards, IBANs, phone numbers and the like) out of audits, with 0 or with "
+        "--no-personal-data.",
     )
     publish_secrets: PublishSecrets = _one_of(PublishSecrets)(
         "behaviour",

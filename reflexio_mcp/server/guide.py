@@ -24,7 +24,7 @@ MODEL: Final = (
         "Request: the interactions of one publish, usually a question and its answer. It has an id, a user, a"
         " source and an agent version. Requests are what is listed, read and deleted."
     ),
-    "Session: one conversation, all requests with the same session_id. The id is shared by all users.",
+    "Session: one conversation, all requests with the same session_id. All users share these ids.",
 )
 
 LEARNING: Final = (
@@ -36,7 +36,7 @@ LEARNING: Final = (
 WORKFLOW: Final = (
     "Publish each question with its answer, under the session_id of the conversation.",
     "Look: list_sessions, list_requests, get_request.",
-    "Check: audit_traffic names what was sent wrong, and the call that cleans it up.",
+    "Check: audit_traffic says what is wrong in what was sent, and names the call that cleans it up.",
     "Take back: {deletes}, and the receipt says what was deleted and what was not.",
 )
 
@@ -130,7 +130,7 @@ def guide(*, learns: bool, confirm: Confirm) -> str:
     """
     steps = (*WORKFLOW, *(LEARNING_STEPS if learns else ()))
     lines = [
-        "How to publish so that what is learned is right and what went wrong can be taken back.",
+        "How to publish so that Reflexio learns the right things and a mistake can be taken back.",
         "",
         "What is stored",
         *MODEL,

@@ -78,7 +78,9 @@ Each line of the first three files is one JSON object.
 To put the requests back: reflexio-mcp import FILE
 """
 
-NOT_AN_EXPORT: Final = "is not an export of reflexio-mcp, or is damaged; nothing was imported."
+NOT_AN_EXPORT: Final = (
+    "is not an export of reflexio-mcp, is damaged, or does not exist; nothing was imported."
+)
 CHANGED: Final = "has another {name} than its manifest says (SHA-256); nothing was imported."
 NOT_YOURS: Final = "has requests of other users than REFLEXIO_USER_ID; nothing was imported."
 NOT_BACK: Final = {
