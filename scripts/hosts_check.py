@@ -19,7 +19,6 @@ from pathlib import Path
 
 import bootstrap
 import node_tools
-import plugin
 from bootstrap import ROOT, SetupError
 from hosts_machine import FOLDER, TOKEN, Failed, Job, Machine, Served, Terminal
 from hosts_model import Step, serving_model
@@ -67,7 +66,6 @@ def claude_code(machine: Machine, served: Served) -> list[str]:
     machine.install("claude-code")
     lines.append(_claude_print(machine, Job("claude-form", "unseen")))
     machine.install_remote("claude-code", served, "--name", "over-mcp")
-    machine.expect(machine.run(machine.bin / "claude", "mcp", "get", "over-mcp"), r"Status: .*Connected")
     return [*lines, _claude_print(machine, Job("claude-remote"), "over-mcp", served.store)]
 
 
@@ -132,10 +130,8 @@ def gemini(machine: Machine, served: Served) -> list[str]:
     machine.install("gemini")
     program = machine.bin / "gemini"
     how = ["-p", "Do the job.", "-m", "gemini-2.5-flash", "--approval-mode", "yolo"]
-    done = Job("gemini").run(
-        machine, program, *how, env=lambda url: {"GEMINI_API_KEY": "none", "GOOGLE_GEMINI_BASE_URL": url}
-    )
-    return [done]
+    to = {"GEMINI_API_KEY": "none"}
+    return [Job("gemini").run(machine, program, *how, env=lambda url: to | {"GOOGLE_GEMINI_BASE_URL": url})]
 
 
 def opencode(machine: Machine, served: Served) -> list[str]:
@@ -153,9 +149,8 @@ def opencode(machine: Machine, served: Served) -> list[str]:
         config |= {"permission": {"*": "allow"}, "provider": {"loopback": provider}}
         machine.write(path, json.loads((machine.home / path).read_text(encoding="utf-8")) | config)
 
-    run = [machine.bin / "opencode", "run", "Do the job."]
     machine.install("opencode")
-    return [Job("opencode").run(machine, *run, before=use)]
+    return [Job("opencode").run(machine, machine.bin / "opencode", "run", "Do the job.", before=use)]
 
 
 def copilot(machine: Machine, served: Served) -> list[str]:
@@ -189,9 +184,9 @@ def cline(machine: Machine, served: Served) -> list[str]:
 def plugins(machine: Machine, served: Served) -> list[str]:
     """Claude Code, Codex and Gemini CLI take the plugin and the extension of this repository."""
     claude, codex_cli, gemini_cli = (machine.bin / name for name in ("claude", "codex", "gemini"))
-    for place in (ROOT, ROOT / plugin.FOLDER):
+    for place in (ROOT, ROOT / "packaging" / "plugin"):
         machine.expect(machine.run(claude, "plugin", "validate", place), "Validation passed")
-    machine.run(claude, "plugin", "install", plugin.NAME, "--marketplace", ROOT, "--config", "user_id=ada")
+    machine.run(claude, "plugin", "install", "reflexio", "--marketplace", ROOT, "--config", "user_id=ada")
     entry = machine.expect(machine.run(claude, "mcp", "list"), "plugin:reflexio:reflexio: .*--user-id ada")
     machine.run(codex_cli, "plugin", "marketplace", "add", ROOT)
     machine.expect(machine.run(codex_cli, "plugin", "add", "reflexio@reflexio-mcp"), "Added plugin")

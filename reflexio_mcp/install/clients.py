@@ -201,6 +201,8 @@ CLIENTS: Final[tuple[Client, ...]] = (
         "cline",
         "Cline",
         ("~/.cline/data/settings/cline_mcp_settings.json",),
+        # Without it, a server that starts in more than three seconds is left out.
+        extra={"timeout": 60},
         reference="${env:REFLEXIO_API_KEY}",
         remote={"type": "streamableHttp"},
         plain_headers=True,

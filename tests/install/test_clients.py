@@ -68,6 +68,8 @@ def test_the_entry_starts_this_program_for_this_account_and_nothing_else_changes
     if home.client.name == "codex":
         assert "# the big one" in home.text
         assert home.entries["reflexio"]["required"] is True
+    if home.client.name == "cline":  # it waits three seconds for a server, unless told otherwise
+        assert home.entries["reflexio"]["timeout"] == 60
 
 
 def test_taking_it_out_leaves_what_was_there(home: Home) -> None:

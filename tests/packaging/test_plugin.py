@@ -33,6 +33,14 @@ def test_without_a_user_id_the_server_does_not_start(name: str) -> None:
     assert load({}, {"user_id": "ada"}).user_id == "ada"
 
 
+def test_who_has_no_uv_is_told_before_and_after_it_is_installed() -> None:
+    (listed,) = read(ROOT / ".claude-plugin" / "marketplace.json")["plugins"]
+    for shown in (listed, read(ROOT / "gemini-extension.json")):
+        assert "needs uv" in shown["description"]
+    for path in (PLUGIN / "GEMINI.md", *PLUGIN.glob("skills/*/SKILL.md")):
+        assert "uv is not installed" in path.read_text(encoding="utf-8")
+
+
 def test_the_extension_has_its_context() -> None:
     assert DATA.rstrip(".").split(": ")[1] in (
         ROOT / read(ROOT / "gemini-extension.json")["contextFileName"]
