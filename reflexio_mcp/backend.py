@@ -39,7 +39,7 @@ NO_POSTGRES: Final = (
 )
 NO_KEY: Final = (
     "the key of the state cannot be kept in a file",
-    "let this server write fingerprint.key beside the store's file, or in its data folder if there is no store file",
+    "let this server write fingerprint.key next to the store's file, or in its data folder if there is no store file",
 )
 
 

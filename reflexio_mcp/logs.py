@@ -1,7 +1,7 @@
 """The log on stderr: one JSON object per call and refusal, and warnings as text.
 
-It has no content, arguments or keys. Of a library's record only the place is kept, because its text may repeat what
-was sent or stored.
+It has no content, arguments or keys. The text of a library's record is dropped, because it may repeat what was sent or
+stored.
 """
 
 import json

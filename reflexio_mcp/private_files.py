@@ -79,7 +79,7 @@ def _read_secret(path: Path) -> bytes | None:
     except OSError as error:
         if error.errno == errno.ELOOP:  # a link
             return b""
-        raise  # The file may be readable later, and what its key seals with it.
+        raise  # The file may be readable later. A new key could not open what this one sealed.
     with os.fdopen(descriptor, "rb") as file:
         about = os.fstat(file.fileno())
         return file.read(_MAX_SECRET_BYTES) if _is_ours(about) and _is_private(about) else b""

@@ -26,7 +26,7 @@ from reflexio_mcp.traffic.deletion.targets import Target
 __all__ = ["Prepared", "Reply", "asking", "prepare", "verdict_of"]
 
 FORMS: Final = "2025-06-18"
-"""The first revision with forms. Earlier clients get none, whatever they declare."""
+"""The first revision with forms. Earlier clients get no form, whatever they declare."""
 
 FORM_MODES: Final = "2025-11-25"
 """From this revision on, a form declares its mode."""
@@ -47,7 +47,7 @@ class Reply(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _take_any_answer(cls, value: Any, validate: Any) -> "Reply":
-        """Treat an unusable answer as none: the SDK would end the call, and nobody would see the plan."""
+        """Treat an unusable answer as missing. The SDK would end the call, and nobody would see the plan."""
         try:
             return validate(value)
         except ValidationError:
@@ -57,8 +57,8 @@ class Reply(BaseModel):
 class Yes(Reply):
     """An explicit yes. An unanswered form agrees to nothing."""
 
-    # Clients with a list preselect an answer, so the default is no. Strict: a word or number that resembles a yes is
-    # no answer.
+    # Clients with a list preselect an answer, so the default is no. Without `strict`, a word or number that resembles
+    # a yes would count.
     delete: bool = Field(
         default=False, strict=True, title="Delete", description="Yes deletes. No keeps everything."
     )
@@ -71,7 +71,7 @@ class Correct(Reply):
 
 
 class Number(Reply):
-    # Strict: otherwise a yes would be 1.
+    # Without `strict`, a yes would be 1.
     number: int = Field(strict=True, title="Number", description="Type the number that the question names.")
 
 

@@ -235,7 +235,7 @@ CHECKS: Final[dict[str, Callable[[Setup], Awaitable[Finding | None]]]] = {
 """The checks in order. A check that does not apply returns `None`."""
 
 
-async def examine(setup: Setup, tell: Callable[[Finding], None]) -> None:
+async def examine(setup: Setup, add: Callable[[Finding], None]) -> None:
     """Run checks up to the first failure, and report each finding."""
     for name, check in CHECKS.items():
         try:
@@ -245,7 +245,7 @@ async def examine(setup: Setup, tell: Callable[[Finding], None]) -> None:
         except ReflexioError as error:
             found = _failed_call(error, has_key=bool(setup.settings.api_key))
         if found is not None:
-            tell(found._replace(check=name, where=setup.where))
+            add(found._replace(check=name, where=setup.where))
         if found is not None and found.status == "failure":
             return
 

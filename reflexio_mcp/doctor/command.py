@@ -33,7 +33,7 @@ class Report:
     as_json: bool = False
     findings: list[Finding] = field(default_factory=list[Finding])
 
-    def tell(self, found: Finding) -> None:
+    def add(self, found: Finding) -> None:
         heading = "" if any(one.where == found.where for one in self.findings[-1:]) else f"\n{found.where}\n"
         self.findings.append(found)
         if not self.as_json:
@@ -85,22 +85,22 @@ def run_doctor(flags: Mapping[str, str], *, as_json: bool = False) -> int:
 
 async def _examine_all(env: Mapping[str, str], report: Report) -> None:
     examined: dict[object, str] = {}
-    for setup in itertools.chain([Setup("This shell", env)], _setups_of_clients(Layout.here(), report.tell)):
+    for setup in itertools.chain([Setup("This shell", env)], _setups_of_clients(Layout.here(), report.add)):
         given = frozenset(pair for pair in setup.env.items() if pair[0].startswith("REFLEXIO") and pair[1])
         same = examined.setdefault((given, setup.key_unknown), setup.where)
         if same == setup.where:
-            await examine(setup, report.tell)
+            await examine(setup, report.add)
         else:
-            report.tell(ok(f"the same settings as {same}")._replace(check="settings", where=setup.where))
+            report.add(ok(f"the same settings as {same}")._replace(check="settings", where=setup.where))
 
 
-def _setups_of_clients(layout: Layout, tell: Callable[[Finding], None]) -> Iterator[Setup]:
+def _setups_of_clients(layout: Layout, add: Callable[[Finding], None]) -> Iterator[Setup]:
     found_any = False
     for client in CLIENTS:
         try:
             entries = ClientFile.read(client, client.file(layout)).entries
         except InstallError as error:
-            tell(problem("client-file-unreadable", str(error))._replace(check="clients", where=client.title))
+            add(problem("client-file-unreadable", str(error))._replace(check="clients", where=client.title))
             continue
         for name, entry in entries.items():
             if is_ours(client, entry):
@@ -114,12 +114,12 @@ def _setups_of_clients(layout: Layout, tell: Callable[[Finding], None]) -> Itera
                 continue
             found_any = True
             for found in findings:
-                tell(found._replace(check="clients", where=client.title))
+                add(found._replace(check="clients", where=client.title))
             if setup:
                 yield setup
     if not found_any:
         missing = problem("no-client", "No client on this machine starts this server.")
-        tell(missing._replace(check="clients", where="Clients"))
+        add(missing._replace(check="clients", where="Clients"))
 
 
 def _setup_of(client: Client, entry: Mapping[str, Any], layout: Layout) -> tuple[Setup, list[Finding]]:

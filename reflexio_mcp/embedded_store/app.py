@@ -93,7 +93,7 @@ class EmbeddedStore:
         except StoreBusy as error:
             return 503, {"detail": {"reason": error.reason, "message": error.message}}
         except StoreFailed as error:
-            # `changed` is the store's own field; a server does not promise to roll back.
+            # `changed` is the store's own field; a server may not roll back.
             unchanged = {"changed": False} if error.unchanged else {}
             return 200, {"success": False, **unchanged, "message": error.message}
         except Exception as error:  # noqa: BLE001 - a server answers so too

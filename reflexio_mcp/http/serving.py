@@ -27,7 +27,7 @@ KEEP_ALIVE_SECONDS: Final = 65
 """Longer than a proxy's usual 60 s, so that no proxy uses a closing connection."""
 
 SWITCH_SECONDS: Final = 0.0005
-"""Thread switch interval, for the embedded store and audits beside the event loop."""
+"""Thread switch interval, for the embedded store and audits in other threads than the event loop."""
 
 BACKLOG: Final = 2048
 

@@ -50,7 +50,7 @@ class Layout:
         return Path(named).expanduser() if named else self.home / _DEFAULTS[name]
 
     def paths(self, place: str) -> list[Path]:
-        """Return the paths of a place such as `windows:APPDATA/Zed/settings.json`; none on other systems."""
+        """Return the paths of a place such as `windows:APPDATA/Zed/settings.json`; empty on other systems."""
         system, _, place = place.rpartition(":")
         start, _, rest = place.partition("/")
         if system not in ("", self.system):

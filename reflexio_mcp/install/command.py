@@ -234,7 +234,7 @@ def _uninstall(request: Request, layout: Layout) -> list[str]:
             f"your team's shared server, name its address with --remote; else take it out of {file.path} by hand."
         )
     if request.dry_run:
-        return [f"{request.name} would be taken out of {file.path}."]
+        return [f"{request.name} would be removed from {file.path}."]
     how = _change(client, layout, file.path, request.name, {}, f"Take {request.name} out of it by hand.")
     return [
         f"Removed {request.name} from {client.title}: {file.path}",

@@ -1,1 +1,1 @@
-"""Results as compact text and as structured content that carry the same facts."""
+"""Results as compact text."""

@@ -11,7 +11,7 @@ IDS_NAMED: Final = 20
 """Number of ids that a list names; the rest is counted."""
 
 FENCE_CHARS: Final = TEXT_CHARS - 600
-"""Limit of stored text in one answer; the rest is ours."""
+"""Limit of stored text in one answer; the rest is for our own words."""
 
 CUT: Final = "… the rest is left out here: it is too long for one answer."
 

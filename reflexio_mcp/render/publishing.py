@@ -1,5 +1,3 @@
-"""The result of a publish, as text."""
-
 from reflexio_mcp.render.blocks import counted, fenced, lines, sentence
 from reflexio_mcp.results.publishing import Finished, Stored
 

@@ -121,7 +121,7 @@ def _interaction(interaction: InteractionRow) -> str:
         begins = f", from {interaction.content_from:,}" if interaction.content_from else ""
         content += f"{'… ' if content else ''}[{interaction.characters:,} characters{begins}]"
     head = row(f"{interaction.interaction_id} {interaction.role}", moment(interaction.created_at))
-    beside = {
+    other = {
         "user_action": [interaction.user_action],
         "user_action_description": [interaction.user_action_description],
         "interacted_image_url": [interaction.interacted_image_url],
@@ -132,7 +132,7 @@ def _interaction(interaction: InteractionRow) -> str:
     }
     return lines(
         _hanging(f"{head}: {content}".rstrip()),
-        [f"  {_hanging(f'{name}: {text}')}" for name, texts in beside.items() for text in texts if text],
+        [f"  {_hanging(f'{name}: {text}')}" for name, texts in other.items() for text in texts if text],
     )
 
 

@@ -1,5 +1,3 @@
-"""The status of the server, as text."""
-
 from reflexio_mcp.render.blocks import lines, sentence
 from reflexio_mcp.render.deletion import past
 from reflexio_mcp.results.base import quoting

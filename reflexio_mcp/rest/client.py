@@ -1,5 +1,3 @@
-"""The typed client of the API."""
-
 import json
 import sys
 import time
@@ -37,7 +35,7 @@ EVERY_STATUS: Final = (None, "pending", "archived", "archive_in_progress", "merg
 OUTCOMES_AT_ONCE: Final = 1_000
 
 _LARGEST_NUMBER: Final = api_limits.MAX_TOP_K // 2
-"""The server fails beyond 64 bits, and adds one to see whether there is more."""
+"""The server adds one to see whether there is more, and fails beyond 64 bits."""
 
 
 class ReflexioClient:
@@ -119,17 +117,17 @@ class ReflexioClient:
                 timeout=timeout,
             )
         except AlreadyExists as error:
-            taken = error
+            refusal = error
         else:
             reply.request_id = reply.request_id or body.request_id
             return reply
-        if minted or (taken.effect == "unknown" and await self._is_stored(body, taken)):
+        if minted or (refusal.effect == "unknown" and await self._is_stored(body, refusal)):
             reply = models.PublishReply(request_id=body.request_id, already_stored=True)
-            reply.correlation_id = taken.correlation_id
+            reply.correlation_id = refusal.correlation_id
             return reply
-        raise AlreadyExists(status=taken.status, correlation_id=taken.correlation_id, effect="none")
+        raise AlreadyExists(status=refusal.status, correlation_id=refusal.correlation_id, effect="none")
 
-    async def _is_stored(self, body: models.PublishBody, taken: AlreadyExists) -> bool:
+    async def _is_stored(self, body: models.PublishBody, refusal: AlreadyExists) -> bool:
         try:
             page = await self.get_requests(models.RequestQuery(request_id=body.request_id))
         except ReflexioError:
@@ -137,7 +135,7 @@ class ReflexioClient:
         found = [item for group in page.sessions for item in group.requests]
         if not found:
             detail = "this request_id is taken, perhaps by this request, which could not be read back"
-            raise ConnectionLost(detail, correlation_id=taken.correlation_id)
+            raise ConnectionLost(detail, correlation_id=refusal.correlation_id)
         return not models.differences(body, found[0])
 
     async def get_requests(self, query: models.RequestQuery, *, repeat: bool = True) -> models.RequestPage:
@@ -353,7 +351,7 @@ class ReflexioClient:
             raise
 
     def _open(self) -> Sender:
-        # The embedded store is an ASGI app too, so it can be called.
+        # The embedded store can be called too, because it is an ASGI app.
         makes_one = callable(self._transport) and not hasattr(self._transport, "exchange")
         transport: Any = self._transport() if makes_one else self._transport
         if not hasattr(transport, "exchange"):

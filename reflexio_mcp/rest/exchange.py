@@ -328,7 +328,7 @@ class Sender:
             if isinstance(found, Answer):
                 return replace(found, repeated=unknown)
             faults += not isinstance(found, errors.RateLimited)
-            # After a 500, servers close the connection, or time runs out. The 500 says more than that.
+            # The try after a 500 often loses its connection or its time. The 500 says more than that.
             answered = found if isinstance(found, errors.ServerFault) else answered
             # The server may have closed the idle connection before the first try, so that try is always repeated.
             tries = MOST_TRIES if call.repeat or isinstance(found, errors.ConnectionLost) else 1

@@ -134,7 +134,7 @@ class PublishReply(Reply):
 
 
 class StoredInteraction(Read):
-    """One stored interaction. The API returns no images or citations."""
+    """The API returns no images or citations."""
 
     interaction_id: int
     user_id: str = ""
@@ -205,7 +205,7 @@ class RequestQuery(Sent):
 
 
 class RequestPage(Reply):
-    """Sessions by their newest matching request; requests newest first."""
+    """Sessions and their requests, both newest first."""
 
     sessions: list[SessionGroup] = []
     has_more: bool = False
@@ -278,7 +278,7 @@ def unlearned(*, evaluation_only: bool) -> LearningStatus:
 
 
 class UserProfile(Read):
-    """A profile of a user. It lists every interaction of the windows that it was learned from."""
+    """Lists every interaction of the windows that it was learned from."""
 
     profile_id: str
     user_id: str = ""
@@ -298,7 +298,7 @@ class UserProfile(Read):
 
 
 class UserPlaybook(Read):
-    """A playbook of a user. It lists the interactions that it cites."""
+    """Lists the interactions that it cites."""
 
     user_playbook_id: int
     user_id: str | None = None

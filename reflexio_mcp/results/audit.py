@@ -1,5 +1,3 @@
-"""The result of an audit."""
-
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -24,7 +22,7 @@ class Call(Row):
 
 
 class Place(Row):
-    """Where something was found. `around` is the text beside it, with the finding covered."""
+    """Where something was found. `around` is the text around it, with the finding covered."""
 
     request_id: str = ""
     session_id: str = ""

@@ -1,5 +1,3 @@
-"""Results of publishing."""
-
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 

@@ -1,5 +1,3 @@
-"""The result of `get_status`."""
-
 from typing import Annotated
 
 from pydantic import Field

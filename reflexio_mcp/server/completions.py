@@ -27,7 +27,7 @@ FIELDS: Final = ("session_id", "source", "user_id", "agent_version", "request_id
 
 
 async def complete(app: App, params: types.CompleteRequestParams) -> types.CompleteResult:
-    """Return values that begin with the typed text; none if the backend is slow or down."""
+    """Return values that begin with the typed text; no values if the backend is slow or down."""
     field, typed = params.argument.name, params.argument.value.casefold()
     page, scope = RequestPage(), app.scope()
     if field in FIELDS and _is_offered(params.ref, app.tools):
@@ -44,7 +44,7 @@ async def complete(app: App, params: types.CompleteRequestParams) -> types.Compl
 
 
 def _is_offered(ref: types.PromptReference | types.ResourceTemplateReference, tools: frozenset[str]) -> bool:
-    # Who may not list traffic sees no ids here.
+    # A caller who may not list traffic sees no ids here.
     if not tools & {"list_sessions", "list_requests"}:
         return False
     if isinstance(ref, types.ResourceTemplateReference):

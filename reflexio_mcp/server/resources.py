@@ -1,6 +1,6 @@
 """Resources: the status, the guide, the explorer's page, and a session or a request by its address.
 
-The tools' own functions render stored text, so it is fenced, cut and scoped alike.
+The tools' own functions render stored text, so it is fenced, cut and scoped in the same way.
 """
 
 from typing import Any, Final
@@ -90,7 +90,7 @@ async def read(call: Call, address: str) -> ReadResourceContents:
     """Return the resource at an address.
 
     Raises:
-        ResourceNotFoundError: this caller can see none there.
+        ResourceNotFoundError: this caller can see no resource there.
         ResourceError: the resource could not be read; the text says why.
     """
     tools = app_of(call).tools

@@ -32,7 +32,7 @@ logger = logging.getLogger("reflexio_mcp")
 def tune_collector() -> None:
     """Collect garbage less often, and skip what was loaded at the start.
 
-    With Python's defaults it took two thirds of the time of reading a page.
+    With Python's defaults, collection takes two thirds of the time of reading a page.
     """
     gc.freeze()
     gc.set_threshold(5_000, 10, 10)
@@ -61,7 +61,6 @@ class Runtime:
         self._shared: App | None = None
 
     def codes(self, scope: Scope) -> CodeMaker:
-        """The maker of plan codes for this scope."""
         bound_to = f"{location_of(self.settings)}\0{scope.owner}"
         digest = hashlib.sha256(bound_to.encode("utf-8", "surrogatepass")).hexdigest()
         return CodeMaker(self.keys[0], digest, *self.keys[1:])

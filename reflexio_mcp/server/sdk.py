@@ -1,6 +1,6 @@
 """The only place with private names of the MCP SDK.
 
-They are checked at the start: otherwise a release that renames one could switch a limit off silently.
+They are checked at the start: otherwise a release that renames one could switch a limit off unnoticed.
 """
 
 from collections.abc import Mapping

@@ -25,7 +25,7 @@ READ_AT_ONCE: Final = 20
 CHANGED: Final = "a row of the state was changed, or moved from another place"
 NO_KEY: Final = "some recovery copies are sealed with a key that this server does not have"
 KEY_ADVICE: Final = (
-    "put the key back (in REFLEXIO_MCP_STATE_KEYS, or the file fingerprint.key beside state.db), or delete the rows "
+    "put the key back (in REFLEXIO_MCP_STATE_KEYS, or the file fingerprint.key next to state.db), or delete the rows "
     "of the table copies that it sealed"
 )
 
@@ -52,18 +52,18 @@ class Keys:
     def tag(self, *parts: str) -> str:
         return self.tags(*parts)[0]
 
-    def seal(self, text: str, place: str) -> bytes:
-        """Encrypt a text so that only the same `place` opens it."""
+    def seal(self, text: str, row: str) -> bytes:
+        """Encrypt a text so that only the same `row` opens it."""
         nonce, content = os.urandom(NONCE_BYTES), text.encode("utf-8", "surrogatepass")
-        return nonce + self._keys[0][1].encrypt(nonce, content, place.encode())
+        return nonce + self._keys[0][1].encrypt(nonce, content, row.encode())
 
-    def open(self, sealed: bytes, place: str) -> str:
+    def open(self, sealed: bytes, row: str) -> str:
         """Decrypt a text. Raises `StateUnusable` if it was changed or moved, or its key is missing."""
         from cryptography.exceptions import InvalidTag
 
         for _, key in self._keys:
             try:
-                content = key.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], place.encode())
+                content = key.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], row.encode())
                 return content.decode("utf-8", "surrogatepass")
             except (InvalidTag, ValueError):
                 continue
@@ -83,7 +83,7 @@ class Row(NamedTuple):
     names: str
 
     @property
-    def place(self) -> str:
+    def identity(self) -> str:
         return f"copy {self.deletion} {self.account} {self.user} {self.kind}"
 
 
@@ -117,7 +117,7 @@ class Copies:
             select = "SELECT id, sealed FROM main.copies WHERE id IN ? ORDER BY id"
             for number, sealed in self._database.read(select, list(batch)):
                 row = batch[number]
-                item, user, its_names, content = json.loads(self._keys.open(sealed, row.place))
+                item, user, its_names, content = json.loads(self._keys.open(sealed, row.identity))
                 yield Copied(row.kind, item, user, its_names, content)
 
     def erased_since(self, owner: Owner, at: float, copies: Sequence[Copied]) -> set[tuple[str, str]]:
@@ -142,7 +142,7 @@ class Copies:
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 *row[1:],
                 keys.tag("key"),
-                keys.seal(content, row.place),
+                keys.seal(content, row.identity),
             )
         return erased
 

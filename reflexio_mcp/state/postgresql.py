@@ -22,7 +22,6 @@ from reflexio_mcp.state.tables import OTHER_VERSION, TABLES, VERSION, Database, 
 __all__ = ["PostgresqlDatabase"]
 
 SERVERS: Final = "reflexio_mcp_server"
-"""The role of the servers."""
 
 REPLY_SECONDS: Final = 15.0
 """How long a call waits for an answer."""
@@ -95,7 +94,7 @@ REFUSED: Final = {
 
 
 class _Connection(psycopg.Connection[Any]):
-    """A connection that gives up on a silent server."""
+    """A connection that gives up on a server that does not answer."""
 
     def wait(self, gen: Generator[Any, Any, Any], *arguments: Any, **named: Any) -> Any:
         return super().wait(self._bounded(gen), *arguments, **named)

@@ -34,7 +34,7 @@ class Intention:
     Args:
         target: what is deleted, in words.
         number: how many the hourly cap counts.
-        planned: returned as `Deletion.planned`.
+        planned: ids of the requests, one per line.
         facts: content of the first log line.
     """
 
@@ -75,7 +75,7 @@ class Finished(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """One request or learning as it was.
+    """One request or learning.
 
     Args:
         names: names by which an erasure finds the copy: `r:…` for requests, `i:…` for interactions, and `l:…` and

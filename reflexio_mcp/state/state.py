@@ -203,12 +203,12 @@ class State:
             return self.copies.keep(transaction, owner, number, began, copies)
 
     def note_held(self, target: str, held: Sequence[str]) -> None:
-        """Write to the log that holds kept something from a deletion, or all of it."""
+        """Write to the log that holds kept items from a deletion."""
         with self.database.transaction() as transaction:
             self.log.add(transaction, {"event": "held", "target": target, "held": held})
 
     def note_restored(self, owner: Owner, number: int, *, all_of_it: bool, facts: Mapping[str, Any]) -> None:
-        """Write a restore to the log, and mark its deletion if all of that is back."""
+        """Write a restore to the log. If everything is back, record that its deletion was undone."""
         keys = self._keys
         with self.database.transaction() as transaction:
             self.log.add(transaction, {"event": "restored", "deletion": number, **facts})

@@ -72,7 +72,7 @@ WAIT_SECONDS: Final = 10.0
 """Maximum wait for another process."""
 
 ADVICE: Final = (
-    "check state.db beside the store's file, or in the server's data folder if there is no store file, and that its "
+    "check state.db next to the store's file, or in the server's data folder if there is no store file, and that its "
     "folder can be written and has room; a removed file is made anew when the server starts again"
 )
 OTHER_VERSION: Final = (
@@ -216,7 +216,7 @@ class SqliteDatabase(Database):
             with contextlib.suppress(FileExistsError):
                 os.close(private_files.create(path))
             private_files.restrict(path)
-        # A removed file is not recreated: its cap and copies would be lost silently.
+        # A removed file is not recreated: its cap and copies would be lost without notice.
         address = f"{path.absolute().as_uri()}?mode=rw"
         return connect(address, uri=True, isolation_level=None, timeout=WAIT_SECONDS)
 

@@ -54,7 +54,7 @@ DOWNLOADS_PATH: Final = "/downloads/"
 DOWNLOAD_SECONDS: Final = 300.0
 
 MOST_DOWNLOADS: Final = 5
-"""Maximum number of files that one owner can fetch; each of them is open."""
+"""Maximum number of open files that one owner can fetch."""
 
 EVERY_SECONDS: Final = 5.0
 
@@ -178,7 +178,7 @@ class ProgressReporter:
         self._sent = 0
         self._last = anyio.current_time()
         self._words = "working"
-        # A caller in memory asks by callback, which leaves no trace.
+        # A client in this process asks with a callback, which the request does not show.
         context = call.request_context
         in_memory = context.request is None and not app_of(call).over_stdio
         self._nobody_reads = not (in_memory or "progress_token" in (context.meta or {}))

@@ -1,1 +1,1 @@
-"""The MCP face: each tool a thin function with its description, schemas and hints."""
+"""Each tool is a thin function with its description, schemas and hints."""

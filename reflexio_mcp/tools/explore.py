@@ -16,7 +16,7 @@ from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_sessions
 
 SESSIONS_LISTED: Final = 10
-"""Sessions that the model reads of; the page shows all of them."""
+"""Number of sessions in the text for the model. The page shows all."""
 
 NO_PAGE: Final = "This client does not say that it shows pages: the person sees only what you tell them."
 GO_ON: Final = "These are the newest; continue with list_sessions."
@@ -28,7 +28,7 @@ async def explore_traffic(
 ) -> Annotated[CallToolResult, SessionPage]:
     async with ProgressReporter(call).steady("looking through"):
         page = await list_sessions(scope_of(call), asked, limit=SESSIONS_LISTED, detail=detail)
-    # Without a session a connection of 2025 does not say again what its client can.
+    # Without a session, the capabilities of a client of 2025 are not known here.
     shows_none = call.client_capabilities is not None and not client_supports_apps(call)
     notes = [*page.notes, *([GO_ON] if page.cursor else []), *([NO_PAGE] if shows_none else [])]
     page = page.model_copy(update={"notes": notes, "cursor": None})

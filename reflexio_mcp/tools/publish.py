@@ -1,5 +1,3 @@
-"""Storing traffic."""
-
 from typing import Annotated
 
 from mcp.types import CallToolResult

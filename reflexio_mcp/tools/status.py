@@ -1,5 +1,3 @@
-"""The status of the server."""
-
 import time
 from typing import Annotated, Final
 
@@ -44,7 +42,7 @@ async def get_status(call: Call) -> Annotated[CallToolResult, Status]:
     problem, deletions = await anyio.to_thread.run_sync(app.trouble), list[PastDeletion]()
     try:
         deletions = await last_deletions(scope, app.state, await app.owner(scope), app.jobs)
-    except (StateUnusable, ReflexioError):  # the problem, or the backend's, says why
+    except (StateUnusable, ReflexioError):  # a `problem` says why
         problem = " ".join(filter(None, [UNREADABLE, problem]))
     found = Status(
         notice=NOTICE if deletions or backend.said else "",
@@ -70,7 +68,7 @@ async def _backend(app: App, scope: Scope, where: str) -> Backend:
     try:
         identity = await scope.client.whoami()
     except ReflexioError as error:
-        # For a file that is no store, only its own words say what to do.
+        # If the file is not a store, only the store's own words say what to do.
         problem, said = explain(error, "read"), shown_name(error.said, SAID_CHARS)
     # Not in the handler: pydantic builds the model at its first use, and would keep the error alive.
     if identity is None:

@@ -245,15 +245,15 @@ def requests_in(path: Path, user_id: str) -> list[bytes]:
 def _check(archive: zipfile.ZipFile) -> None:
     """Refuse an archive whose files are not those that its manifest names."""
     with archive.open("manifest.json") as file:
-        promised = json.loads(file.read(MAX_REPLY_BYTES))["sha256"]
+        expected = json.loads(file.read(MAX_REPLY_BYTES))["sha256"]
     for name in FILES:
         with archive.open(name) as file:
-            if hashlib.file_digest(cast("Any", file), "sha256").hexdigest() != promised[name]:
+            if hashlib.file_digest(cast("Any", file), "sha256").hexdigest() != expected[name]:
                 raise InvalidInput("FILE", CHANGED.format(name=name))
 
 
 async def import_requests(scope: Scope, lines: Sequence[bytes]) -> Restored:
-    """Store requests, the first one first. What is stored already stays as it is."""
+    """Store requests in this order. A request that is stored already does not change."""
     act = Restoring(scope)
     for start in range(0, len(lines), IMPORTED_AT_ONCE):
         items = map(_request, lines[start : start + IMPORTED_AT_ONCE])
@@ -265,5 +265,5 @@ async def import_requests(scope: Scope, lines: Sequence[bytes]) -> Restored:
 
 def _request(line: bytes) -> RequestWithInteractions:
     item = RequestWithInteractions.model_validate_json(line)
-    item.request.whole = True  # the embedded store takes it with its time and ids
+    item.request.whole = True  # the embedded store then keeps its time and ids
     return item

@@ -51,7 +51,7 @@ def texts_of(interaction: Interaction | StoredInteraction) -> tuple[str, str, st
 
 
 def leaves(value: object) -> Iterator[tuple[str, object]]:
-    """Yield each value of a tool call with its name. A long name is a value too: it may be a key."""
+    """Yield each value of a tool call with its name. A long name is a value too, because it may be an API key."""
     left: list[tuple[str, object]] = [("", value)]
     while left:  # no recursion: values may be nested deeper than Python calls
         name, one = left.pop()

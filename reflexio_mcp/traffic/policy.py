@@ -93,7 +93,7 @@ class Policy(_Entry):
     cap: Annotated[int, Field(ge=1)] = 10_000
 
     def held_by(self, user_id: str, session_id: str = "", source: str = "") -> Hold | None:
-        """Return the hold that keeps what has these names; `None` if it may be deleted."""
+        """Return the hold on data with these names; `None` if it may be deleted."""
         now = time.time()
         return next(
             (

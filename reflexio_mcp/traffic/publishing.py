@@ -187,7 +187,7 @@ async def _publish(
         try:
             wait = wait_seconds is not None
             return await scope.client.publish(body, minted=minted, wait=wait, timeout=wait_seconds), False
-        except AlreadyExists as taken:
+        except AlreadyExists as refusal:
             # Hosts repeat calls that they saw fail, so a repeat with the same id must be safe.
             item = await find_request(scope, body.request_id)
             readable = item is not None and not isinstance(item, UnreadableRequest)
@@ -196,7 +196,7 @@ async def _publish(
                 learned = await _learned(scope, body.request_id)
                 return learned.model_copy(update={"already_stored": True}), True
             # A request that this caller cannot see, or that nobody can read, is not described.
-            taken.detail = f"by a request that differs in {', '.join(differ)}" if differ else ""
+            refusal.detail = f"by a request that differs in {', '.join(differ)}" if differ else ""
             raise
         except ReflexioError as error:
             if error.effect == "none":

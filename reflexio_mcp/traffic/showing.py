@@ -142,7 +142,7 @@ class Showing:
         if not self._words:
             return {}
         part, index = matched(item, self._words)
-        if index is None or self._full or self._words.place_in(first_words) is not None:
+        if index is None or self._full or self._words.index_in(first_words) is not None:
             return {"matched": part}
         return {"matched": part, "found": visible(self._around(item, index))}
 
@@ -155,9 +155,9 @@ class Showing:
         if not self._uncovered:
             interaction = redact_interaction(interaction, LOOKED_CHARS, asked_for(item.interactions)[index])
         for text in texts_of(interaction):
-            place = self._words.place_in(text[:FOUND_WITHIN])
-            if place is not None:
-                begin, end = max(0, place - FOUND_BEFORE), place + FOUND_BEHIND
+            start = self._words.index_in(text[:FOUND_WITHIN])
+            if start is not None:
+                begin, end = max(0, start - FOUND_BEFORE), start + FOUND_BEHIND
                 around = " ".join(text[begin:end].split())
                 return f"{'…' * (begin > 0)}{around}{'…' * (end < len(text))}"
         return ""

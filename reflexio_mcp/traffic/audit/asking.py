@@ -35,7 +35,7 @@ class LearnedChecks:
         self._stored.extend(one.interaction_id for one in item.interactions)
 
     async def read(self, scope: Scope, users: Sequence[str], now: float, *, whole: bool) -> str:
-        """Read what was learned from these users, and return whose learnings were not read, or nothing.
+        """Read what was learned from these users. Return whose learnings were not read; empty if all were.
 
         Args:
             whole: the audit saw everything stored, so a missing source is deleted.

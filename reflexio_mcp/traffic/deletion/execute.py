@@ -140,7 +140,7 @@ class _Act:
 
     Args:
         sent: ids in delete calls that took effect, or that may still do so.
-        noted: ids of what a hold keeps, was changed since the plan, is stored, or could not be read again.
+        noted: ids of items, by the reason why they may not be deleted.
         failure: what ended it early.
         arrived: number of the user's stored items that were not planned.
     """
@@ -216,7 +216,7 @@ class _Act:
                 self.noted["still_present" if now.digest == item.digest else "changed"].add(item.id)
 
     def _hold(self, items: Iterable[Item]) -> set[str]:
-        """Return the ids of what a hold keeps now, and note it: the plan may be older than the hold."""
+        """Note and return the ids of items that a hold keeps. The plan may be older than the hold."""
         policy = self.scope.policy.now()
         held = {one.id for one in items if one.held_by(policy)}
         self.noted["held"] |= held.intersection(one.id for one in self.planned.items)

@@ -113,7 +113,7 @@ class Jobs:
 async def last_deletions(
     scope: Scope, state: State, owner: Owner, jobs: Jobs | None = None, *, number: int = 0
 ) -> list[PastDeletion]:
-    """Return the last deletions of an owner and what can be restored, the newest first; only one if it has a `number`.
+    """Return the last deletions of an owner, newest first, with what can be restored; only deletion `number` if given.
 
     Raises `StateUnusable`.
     """

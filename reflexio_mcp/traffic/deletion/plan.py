@@ -97,7 +97,7 @@ class Planned:
 
     Args:
         items: everything stored that is deleted, the newest first, and then the learnings from it.
-        copied: what only recovery copies contain, and is erased there.
+        copied: items that only recovery copies contain, and that are erased there.
         size: number of both; learnings count only if there is nothing else.
         days: how long the recovery copy is kept; 0 for none.
         held: number of items that a hold keeps. They are not among the items.
@@ -264,7 +264,7 @@ async def _learned(scope: Scope, sources: Mapping[str, Sources], options: Option
 
 
 def _about_learnings(learned: Learned | None, target: Target, *, goes: bool, found: bool) -> dict[str, int]:
-    """Return sentences about the learnings, each with its number; 0 if it is not said."""
+    """Return sentences about the learnings, each with its number; 0 leaves it out."""
     if learned is None:
         return {LEARNED_UNKNOWN: 1}
     requests = target.noun in ("request", "interaction")
@@ -279,7 +279,7 @@ def _about_learnings(learned: Learned | None, target: Target, *, goes: bool, fou
 
 
 def _free(items: Sequence[Item], policy: Policy, held: Counter[str], *, whole: bool) -> list[Item]:
-    """Return what no hold keeps, and count what is kept, by its reason.
+    """Return the items that no hold keeps, and count the others by the reason of the hold.
 
     Args:
         whole: one call of the API deletes everything, so a hold on a part keeps all of it.

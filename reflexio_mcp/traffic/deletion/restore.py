@@ -161,8 +161,8 @@ class Restoring:
     Args:
         until: when to stop, in monotonic seconds.
         copies: the copies so far, without content.
-        became: what became of each id that is not back.
-        back: what is back, as it is stored now, by the id in the copy.
+        became: the outcome of each id that is not back.
+        back: the restored items as they are stored now, by the id in the copy.
         interactions: the ids that restored interactions have now, by the ids that they had.
     """
 
@@ -304,9 +304,9 @@ class Restoring:
                 self.became[key] = "id_taken"
             elif learning_item(one).held_by(self.scope.policy.now()):
                 self.became[key] = "held"
-            else:  # the corrected text gives way
+            else:  # the old text replaces the corrected one
                 await update_text(self.scope, one, one.content)
-        with self._stopping():  # what fails may have taken effect
+        with self._stopping():  # a failed call may have taken effect
             if profiles := missing["profile"]:
                 await self.scope.client.add_profiles(profiles)
             if playbooks := missing["user_playbook"]:

@@ -134,7 +134,7 @@ class Target(ABC):
         pass
 
     async def learned(self, scope: Scope, selected: Selected) -> Learned:
-        """Read the learnings to delete again. Those of the plan stay included."""
+        """Read again which learnings to delete. Those of the plan stay included."""
         before = selected.learned
         return await find_learned(scope, selected.sources, before=before.linked if before else None)
 
@@ -247,7 +247,7 @@ class Filtered(Target):
 
 @dataclass(frozen=True)
 class User(Filtered):
-    """Everything of the user of a filter that the API can delete: requests, learnings and session outcomes.
+    """What the API can delete of the filter's user: requests, learnings and session outcomes.
 
     Unlike other targets, a user includes what arrives after the plan.
     """

@@ -116,7 +116,7 @@ class FoundInteractions:
     """Where interactions of a user are stored.
 
     Args:
-        places: the request of each interaction and its place there, from 1.
+        places: the request of each interaction, its number there from 1, and the interaction.
         everything: all of the user's traffic was read, so a missing interaction is deleted.
     """
 

@@ -83,7 +83,6 @@ async def list_learnings(scope: Scope, selection: Selection, *, limit: int, curs
 
 
 def _key(item: LinkedLearning) -> str:
-    """The sort key of a learning."""
     one = item.learning
     return f"{one.state != 'current':d} {10**12 - one.changed_at:013} {one.learning_id}"
 

@@ -1,5 +1,3 @@
-"""Learnings of both kinds."""
-
 import hashlib
 from dataclasses import dataclass, field
 from typing import Literal

@@ -87,11 +87,11 @@ class Words:
         has = _begins_part if is_id else contains
         return {term for one in self.alternatives for term in one if has(folded, term)}
 
-    def place_in(self, text: str) -> int | None:
-        """Return the first place of one of the words in a text, if the text has it in this spelling."""
+    def index_in(self, text: str) -> int | None:
+        """Return the index of the first of these words in a text; `None` if none is spelled like this."""
         lowered = text.lower()
-        places = [lowered.find(term) for one in self.alternatives for term in one]
-        return min((place for place in places if place >= 0), default=None)
+        found = [lowered.find(term) for one in self.alternatives for term in one]
+        return min((index for index in found if index >= 0), default=None)
 
 
 @functools.lru_cache(maxsize=64)

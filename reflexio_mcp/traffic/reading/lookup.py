@@ -47,10 +47,10 @@ SPARE_ROWS: Final = 2_000
 WHOLE_AT_ONCE: Final = 500
 
 CONTENT_CHARS: Final = 64_000
-"""Limit of one content in one answer."""
+"""Limit of one interaction's content in one answer."""
 
 OTHER_CHARS: Final = 2_000
-"""Limit of each other text."""
+"""Limit of each of its other texts."""
 
 LEAST_CHARS: Final = 100
 
@@ -181,7 +181,7 @@ def _interactions(
                 other_chars=other_chars,
                 masked=masked,
             )
-            # The first one is cut until it fits.
+            # The first interaction is cut until it fits.
             if room.fits(row) or not room.empty or chars <= LEAST_CHARS:
                 break
             chars, other_chars = chars * 3 // 4, max(LEAST_CHARS, min(other_chars, chars // 4))
@@ -208,7 +208,7 @@ async def read_set(
 
     Args:
         ids: the request ids, each once.
-        filters: they together select the whole set; empty if nothing is known about it.
+        filters: together they select the whole set; empty if no filter is known.
         whole: read all that is stored, if the backend can.
     """
     if whole and scope.exact:

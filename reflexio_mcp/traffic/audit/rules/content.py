@@ -21,7 +21,7 @@ def _findings(
 
     Args:
         places: returns the places in a text of an interaction; it also gets the field of the text.
-        others: find what else no finding shows, in a text with a place.
+        others: find the other parts of such a text that no finding may show.
     """
     known: set[tuple[str, str]] = set()
     for interaction in item.interactions:

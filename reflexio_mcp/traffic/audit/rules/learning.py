@@ -90,7 +90,7 @@ class LearningChecks:
             heapq.heappushpop(self._newest, entry)
 
     def has_newer_than(self, second: int) -> bool:
-        """Whether requests this old need not be noted."""
+        """Whether enough newer requests are noted, so that requests this old are not asked about."""
         return len(self._newest) == ASKED and self._newest[0][0] > second
 
     async def ask(self, scope: Scope) -> str:
