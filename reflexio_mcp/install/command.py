@@ -162,7 +162,7 @@ def _about(client: Client, server: Server) -> list[str]:
     url = server.env.get("REFLEXIO_URL", HOSTED_URL if KEY in server.env else "")
     store = visible_all(server.env).get("REFLEXIO_MCP_STORE", default_store())
     lines = [
-        f"It uses: {url} (not tried; reflexio-mcp doctor does)" if url else f"It uses: the file {store}",
+        f"It uses: {url} (not tried: run reflexio-mcp doctor)" if url else f"It uses: the file {store}",
         f"Settings: {_settings(server.env)}",
     ]
     if USER not in server.env:
