@@ -89,15 +89,13 @@ class Rule:
 def excerpt(text: str, place: tuple[int, int], kind: str, hidden: Sequence[tuple[int, int]]) -> str:
     """Return the text around a place. Its kind replaces it, and `hidden` places are covered."""
     start, end = place
+    first, last = max(0, start - AROUND_CHARS), end + AROUND_CHARS
+    covered = {at for begin, stop in hidden for at in range(max(first, begin), min(last, stop))}
 
-    def shown(first: int, last: int) -> str:
-        return "".join(
-            "·" if any(begin <= at < stop for begin, stop in hidden) else text[at]
-            for at in range(first, last)
-        )
+    def shown(part: slice) -> str:
+        return "".join("·" if at in covered else text[at] for at in range(*part.indices(len(text))))
 
-    before = shown(max(0, start - AROUND_CHARS), start)
-    behind = shown(end, min(len(text), end + AROUND_CHARS))
+    before, behind = shown(slice(first, start)), shown(slice(end, last))
     return " ".join(f"{before}[{kind}]{behind}".split())
 
 

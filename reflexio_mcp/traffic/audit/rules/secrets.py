@@ -11,6 +11,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from operator import ne
 from pathlib import Path
 from typing import Final
 
@@ -97,7 +98,8 @@ def find_secrets(text: str) -> list[Secret]:
     found: list[Secret] = []
     every = (*secrets_by_format(text), *_by_form(text), *_after_names(text))
     for one in sorted(every, key=lambda one: (one.start, -one.end)):
-        if one.kind != CODE and _is_placeholder(text[one.start : min(one.end, one.start + 200)]):
+        judged = one.kind in (PASSWORD, KEY, CODE) or not one.probable
+        if not judged and _is_placeholder(text[one.start : min(one.end, one.start + 200)]):
             one = replace(one, probable=False)
         if found and one.start < found[-1].end:
             last = found.pop()
@@ -130,7 +132,7 @@ def _by_form(text: str) -> Iterator[Secret]:
     for match in _LONG_WORD.finditer(text):
         before = text[max(0, match.start() - 34) : match.start()].rpartition("\n")[2]
         public = _CHECKSUM_ID_OR_PATH.fullmatch(match["value"]) or _PUBLIC.fullmatch(match["value"])
-        if not (public or _NO_SECRET.search(before)) and _is_machine_made(match["value"]):
+        if not (public or _NO_SECRET.search(before.lower())) and _is_machine_made(match["value"]):
             yield Secret(*match.span("value"), "what looks like a key", probable=False)
 
 
@@ -193,7 +195,7 @@ _IS = re.compile(
     rf"(?=[{_LETTER}'’:：{''.join(one[0] for one in _IS_SIGNS)}])"  # most places end here
     rf"(?:{_IS_WORDS}|{_words(_IS_SIGNS)}|['’]s(?![{_LETTER}])|[:：])[ \t:]{{0,3}}"
 )
-_PART_OF_VALUE: Final = rf"[^\s{_QUOTES}<>,;|&\\\u0590-\uffff]"
+_PART_OF_VALUE: Final = rf"[^\t-\r\x1c-\x20\x85\xa0{_QUOTES}<>,;|&\\\u0590-\uffff]"
 _VALUE = re.compile(
     rf"(?P<quote>[{_QUOTES}\\]{{0,4}})(?:(?:String|string|new)\b[ (\"]{{0,3}})?[ ]?(?![\w-]{{1,40}}=[\w-])"
     rf"(?P<value>(?:{_PART_OF_VALUE}{{1,300}}|&(?!\w{{1,20}}=)|\\(?![nrt\"'])){{1,3}})"
@@ -226,7 +228,7 @@ def _named(text: str, name: "re.Match[str]") -> Secret | None:
                 return Secret(*match.span("value"), CODE if name["code"] else "seed phrase")
         elif (match := _VALUE.match(text, place)) and (found := _judged(text, name, match, between)):
             before = text[max(0, name.start() - 30) : match.start("value")].rpartition("\n")[2]
-            return None if _NO_SECRET.search(before) else found
+            return None if _NO_SECRET.search(before.lower()) else found
     return None
 
 
@@ -266,9 +268,9 @@ def _judged(text: str, name: "re.Match[str]", match: "re.Match[str]", between: s
 
 # --- what a value looks like
 
-_SHOWS_A_PLACE = re.compile(r"x{4,}|\*{3,}|\.\.\.|…|^<|\$\{|\$\(|\{\{|\}\}|%\(|%[A-Z_]{2,40}%|^\$|^enc[\[(]")
-_PLACEHOLDER = re.compile(
-    r"(?i)example|sample|placeholder|change[-_ ]?(?:me|it|this)|dummy|redacted|masked|hidden|todo|fixme"
+_SHOWS_A_PLACE = re.compile(r"xxxx|\*\*\*|\.\.\.|…|\$\{|\$\(|\{\{|\}\}|%\(|%[A-Z_]{2,40}%")
+_PLACEHOLDER = re.compile(  # in lower case, which is much faster than `(?i)`
+    r"example|sample|placeholder|change[-_ ]?(?:me|it|this)|dummy|redacted|masked|hidden|todo|fixme"
     r"|your[-_ ]?(?:api|key|token|secret|pass|client|own|access|auth|\w{0,12}here)"
     r"|^(?:my|your|the|a|some|our|new|old|test|fake|mock|insert|replace|enter|put|use|set|get)[-_.]"
     r"|^(?:pass|password|passwd|passphrase|pw|pwd|secret|user|username|token|admin|root|postgres|test|guest|key|apikey"
@@ -287,19 +289,24 @@ _IDENTIFIER = re.compile(
 _PUBLIC = re.compile(  # a version, a checksum, a package or an e-mail address
     r"(?i)v?\d{1,4}\.\d{1,4}(?:\.\d{1,6})?(?:[-+.].*)?|(?:sha-?\d{1,3}|md5)[-:].+|[@\w/-]+@v?\d+\.\d.*|[\w.+-]+@[\w-]+\.[\w.-]+"
 )
-_NO_SECRET = re.compile(
-    r"(?i)public|keyboard|key[ _-]?(?:stone|note|word|frame|path|file|name|id\b|type|size|len|code|store)"
+_NO_SECRET = re.compile(  # in lower case
+    r"public|keyboard|key[ _-]?(?:stone|note|word|frame|path|file|name|id\b|type|size|len|code|store)"
     r"|(?:primary|foreign|host|cache|sort|partition|object|row|dict|index|message|idempotency|publishable)[ _-]?key"
     r"|(?:page|next|continuation|cancell?ation|sync|cursor)[ _-]?token|tokens|token[ _-]?(?:count|limit|type|url)"
     r"|hash|digest|checksum|integrity|fingerprint|signature|author(?!i)|secret[_-]?(?:name|id|arn|ref)|bypass|compass"
     r"|(?:id|ids|uuid|sha\d*|md5|etag|commit|version|ur[il]|src|href|image|base64|path|file|nonce|salt|name|cursor|h1)[\"'`]?[ \t=:>,]{0,4}[\"'`]?$"
 )
 _WORD = re.compile(r"[a-zA-Z]?[a-z]{3,}")
+_SIGN = re.compile(r"[^\w./:,'’-]")
 
 
 def _is_placeholder(value: str) -> bool:
     """Whether a value only shows where a secret belongs: `your_api_key`, `${TOKEN}`."""
-    return bool(_PLACEHOLDER.search(value) or _SHOWS_A_PLACE.search(value)) or len(set(value)) <= 3
+    return (
+        len(set(value)) <= 3
+        or value.startswith(("<", "$", "enc[", "enc("))
+        or bool(_SHOWS_A_PLACE.search(value) or _PLACEHOLDER.search(value.lower()))
+    )
 
 
 def _is_machine_made(value: str) -> bool:
@@ -307,12 +314,13 @@ def _is_machine_made(value: str) -> bool:
     value = value[:200]
     if len(value) < 12 or not value.isascii() or len(set(value)) < 9:
         return False
-    changes = sum(one.isupper() != other.isupper() for one, other in itertools.pairwise(value))
-    readable = any(form.fullmatch(value) for form in (_IDENTIFIER, _PUBLIC)) or _CODE.search(value)
-    if changes <= 0.4 * len(value) and (readable or not any(map(str.isdigit, value))):
+    capitals = [*map(str.isupper, value)]
+    digits = sum(map(str.isdigit, value))
+    if sum(map(ne, capitals, capitals[1:])) <= 0.4 * len(value) and (
+        not digits or _CODE.search(value) or any(form.fullmatch(value) for form in (_IDENTIFIER, _PUBLIC))
+    ):
         return False
-    digits, letters = sum(map(str.isdigit, value)), len("".join(_WORD.findall(value)))
-    in_words = digits < 0.1 * len(value) and letters > 0.6 * len(value)
+    in_words = digits < 0.1 * len(value) and len("".join(_WORD.findall(value))) > 0.6 * len(value)
     return not in_words and not _is_placeholder(value)
 
 
@@ -321,7 +329,7 @@ def _is_password(value: str, *, in_sentence: bool = False) -> bool:
     if not 4 < len(value) <= 80:
         return False
     digit = any(map(str.isdigit, value))
-    sign = any(not letter.isalnum() and letter not in "-_./:,'’" for letter in value)
+    sign = _SIGN.search(value) is not None
     if not (digit or sign):
         return False
     if value.isdigit() or len(value) == 5:
