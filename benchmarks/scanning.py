@@ -12,8 +12,8 @@ HOSTILE = {
     "names": "pw=" * 33_000,
     "names as values": "pwd:" * 25_000,
     "sentences": "password is " * 8_000,
-    "addresses": "://a:" * 20_000,
-    "one long word": "token " + "a." * 50_000,
+    "passwords": "pw=aB3!x7 " * 10_000,
+    "keys": f"Bearer {KEY[4:]} " * 2_200,
     "values in quotes": '"aB1dE2fG3hI4jK5lM6nO7" ' * 4_000,
     "Chinese": "密码" * 50_000,
 }

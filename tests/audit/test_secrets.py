@@ -5,7 +5,7 @@ import time
 import pytest
 
 from benchmarks.scanning import HOSTILE
-from reflexio_mcp.traffic.audit.rules import select
+from reflexio_mcp.traffic.audit.rules import RULES, findings_in, select
 from reflexio_mcp.traffic.audit.rules.redaction import redact, redact_interactions, without_key
 from reflexio_mcp.traffic.audit.rules.secrets import find_secrets
 from tests.audit.stored import GITHUB_TOKEN, request
@@ -34,6 +34,10 @@ from tests.audit.stored import GITHUB_TOKEN, request
         ),
         ("curl -u deploy:yqDVtkqPECriaLRi https://ci.internal", "yqDVtkqPECriaLRi"),
         ("The PIN for the garage at my mother's is 6604.", "6604"),
+        (
+            "post to https://flow.tines.com/webhook/4j55coiuyiladq9ydaoo4oan89u56vkm/u37txygi11dou8u2",
+            "https://flow.tines.com/webhook/4j55coiuyiladq9ydaoo4oan89u56vkm/u37txygi11dou8u2",
+        ),
         ("वाईफाई का पासवर्ड Suraj@2024 है", "Suraj@2024"),
     ],
 )
@@ -70,6 +74,10 @@ def test_what_only_looks_like_a_secret_is_none(text: str) -> None:
     [
         "postgres://user:password@localhost/shop",  # a placeholder in an address
         '{"password": "swordfish"}',  # a plain word
+        '{"password": "hunter22"}',  # a plain word and digits
+        'The default password is "centipede".',  # a plain word in quotes
+        '{"token": "mlm9iqkm"}',  # too short to look generated
+        "ada:$apr1$FaPYZHMz$jYiw5.ExmVKeLbjex5Jvr34uA/",  # a password as a file of users holds it
         "aio_cQD77DF9SgsYbgWcxJbpLOlR5emX",  # random, and no name says what it is
     ],
 )
@@ -104,11 +112,25 @@ def test_an_id_that_is_a_key_is_not_shown() -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
-def test_a_hostile_text_takes_no_longer_than_any_other(text: str) -> None:
+def test_an_audit_of_a_hostile_text_takes_no_longer_than_of_others(text: str) -> None:
     find_secrets(GITHUB_TOKEN)  # loads the scanner
+    assert _audit_seconds(text) < 2.5  # half a second on an idle machine
+
+
+@pytest.mark.ci
+def test_a_text_full_of_passwords_costs_a_few_times_what_the_same_length_of_plain_text_costs() -> None:
+    find_secrets(GITHUB_TOKEN)
+    plain = min(
+        _audit_seconds("The train to Lisbon leaves at 7 from platform 12. " * 2_000) for _ in range(3)
+    )
+    worst = max(min(_audit_seconds(text) for _ in range(3)) for text in HOSTILE.values())
+    assert worst < 14 * plain
+
+
+def _audit_seconds(text: str) -> float:
     began = time.process_time()
-    find_secrets(text)
-    assert time.process_time() - began < 2.5  # half a second on an idle machine
+    findings_in([request("r", text)], RULES)
+    return time.process_time() - began
 
 
 @pytest.mark.ci

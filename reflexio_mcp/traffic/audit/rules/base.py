@@ -86,17 +86,10 @@ class Rule:
         yield from ()
 
 
-def excerpt(text: str, place: tuple[int, int], kind: str, hidden: Sequence[tuple[int, int]]) -> str:
-    """Return the text around a place. Its kind replaces it, and `hidden` places are covered."""
-    start, end = place
-    first, last = max(0, start - AROUND_CHARS), end + AROUND_CHARS
-    covered = {at for begin, stop in hidden for at in range(max(first, begin), min(last, stop))}
-
-    def shown(part: slice) -> str:
-        return "".join("·" if at in covered else text[at] for at in range(*part.indices(len(text))))
-
-    before, behind = shown(slice(first, start)), shown(slice(end, last))
-    return " ".join(f"{before}[{kind}]{behind}".split())
+def excerpt(letters: Sequence[str], start: int, end: int, kind: str) -> str:
+    """Return the letters around a place, with its kind instead of it."""
+    before, behind = letters[max(0, start - AROUND_CHARS) : start], letters[end : end + AROUND_CHARS]
+    return " ".join("".join((*before, f"[{kind}]", *behind)).split())
 
 
 def stop_if_cancelled() -> None:

@@ -1,5 +1,6 @@
 """Rules about content. Each imports its patterns at first use, because they compile slowly."""
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
@@ -30,27 +31,29 @@ def _findings(
                 continue
             stop_if_cancelled()
             found = list(places(interaction, field, text))
-            hidden: list[Span] = []
+            letters: list[str] = []
             for name, start, end, kind in found:
                 if (name, kind) not in known:
                     known.add((name, kind))
-                    if not hidden:
-                        hidden = [(one[1], one[2]) for one in found]
-                        hidden += (span for search in others for span in search(text))
-                    around = excerpt(text, (start, end), kind, hidden)
+                    if not letters:
+                        letters = list(text)
+                        searches = (search(text) for search in others)
+                        for begin, stop in itertools.chain((one[1:3] for one in found), *searches):
+                            letters[begin:stop] = "·" * (stop - begin)
+                    around = excerpt(letters, start, end, kind)
                     yield Finding(name, item.request, kind, interaction.interaction_id, around)
 
 
 def _secrets(text: str) -> Iterator[Span]:
     from reflexio_mcp.traffic.audit.rules.secrets import find_secrets
 
-    yield from ((one.start, one.end) for one in find_secrets(text))
+    return ((one.start, one.end) for one in find_secrets(text))
 
 
 def _personal_data(text: str) -> Iterator[Span]:
     from reflexio_mcp.traffic.audit.rules.personal import personal_in
 
-    yield from ((start, end) for start, end, _ in personal_in(text))
+    return (one[:2] for one in personal_in(text))
 
 
 class Secret(Rule):
@@ -73,12 +76,8 @@ class Secret(Rule):
         from reflexio_mcp.traffic.audit.rules.redaction import asked_for, secret_in_name, secrets_in_answer
         from reflexio_mcp.traffic.audit.rules.secrets import find_secrets
 
-        asked = asked_for(item.interactions)
-        answers = {
-            interaction.interaction_id
-            for interaction, is_ in zip(item.interactions, asked, strict=True)
-            if is_
-        }
+        asked = itertools.compress(item.interactions, asked_for(item.interactions))
+        answers = {interaction.interaction_id for interaction in asked}
 
         def places(interaction: StoredInteraction, field: str, text: str) -> Iterator[Place]:
             answer = field == "content" and interaction.interaction_id in answers

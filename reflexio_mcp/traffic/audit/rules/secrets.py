@@ -96,10 +96,10 @@ def find_secrets(text: str) -> list[Secret]:
     """Return the secrets in the first million characters, in order and without overlap."""
     text = text[:SCANNED_CHARS]
     found: list[Secret] = []
-    every = (*secrets_by_format(text), *_by_form(text), *_after_names(text))
+    every = [*secrets_by_format(text), *_by_form(text), *_after_names(text)]
     for one in sorted(every, key=lambda one: (one.start, -one.end)):
-        judged = one.kind in (PASSWORD, KEY, CODE) or not one.probable
-        if not judged and _is_placeholder(text[one.start : min(one.end, one.start + 200)]):
+        by_form = one.probable and one.kind not in (PASSWORD, KEY, CODE)
+        if by_form and _is_placeholder(text[one.start : one.end][:200]):
             one = replace(one, probable=False)
         if found and one.start < found[-1].end:
             last = found.pop()
@@ -253,15 +253,17 @@ def _judged(text: str, name: "re.Match[str]", match: "re.Match[str]", between: s
     if whole.startswith("!", len(value)) and any(map(str.isdigit, value)):
         value += "!"  # `Tulip2024!`: many passwords end so, few sentences do
     start = text.index(value, match.start("value"))
-    if _is_machine_made(value) or (kind == PASSWORD and _is_password(value, in_sentence=in_sentence)):
-        return Secret(start, start + len(value), kind)
-    if (
-        kind == PASSWORD
-        and not in_sentence
-        and {":", "="} & set(between)
-        and re.fullmatch("[A-Za-z]{6,20}", value)
+    sure = _is_machine_made(value) or (kind == PASSWORD and _is_password(value, in_sentence=in_sentence))
+    clear = match["quote"] and between == "is" if in_sentence else {":", "="} & set(between)
+    if sure or (
+        clear
+        and (
+            _is_password(value) and any(map(str.isdigit, value))
+            if kind == KEY
+            else _PLAIN.fullmatch(value) and not _is_placeholder(value)
+        )
     ):
-        return None if _is_placeholder(value) else Secret(start, start + len(value), kind, probable=False)
+        return Secret(start, start + len(value), kind, sure)
     later = None if in_sentence else _LATER_WORD.match(text, match.end("value"))
     return Secret(*later.span("value"), kind) if later and _is_machine_made(later["value"]) else None
 
@@ -297,6 +299,7 @@ _NO_SECRET = re.compile(  # in lower case
     r"|(?:id|ids|uuid|sha\d*|md5|etag|commit|version|ur[il]|src|href|image|base64|path|file|nonce|salt|name|cursor|h1)[\"'`]?[ \t=:>,]{0,4}[\"'`]?$"
 )
 _WORD = re.compile(r"[a-zA-Z]?[a-z]{3,}")
+_PLAIN = re.compile(r"(?=.{6,20}$)[A-Za-z]+\d{0,4}")
 _SIGN = re.compile(r"[^\w./:,'’-]")
 
 
