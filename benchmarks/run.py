@@ -1,13 +1,13 @@
 """Print each figure beside its target: `python3 scripts/bench.py [NAME ...]`.
 
-The figures are ratios within one run, so that the machine matters little. `--strict` exits 1 if a target is not met.
+The figures are ratios within one run, so that the machine matters little. Exits 1 if a target is not met.
 """
 
 import argparse
 import importlib
 import sys
 
-from benchmarks.figures import Figure, told
+from benchmarks.figures import told
 
 BENCHMARKS = {
     "starting": "start and memory against a bare SDK server",
@@ -20,17 +20,16 @@ BENCHMARKS = {
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; default: all")
-    parser.add_argument("--strict", action="store_true", help="exit 1 if a target is not met")
     options = parser.parse_args()
     if unknown := set(options.names) - BENCHMARKS.keys():
         parser.error(f"no benchmark named {', '.join(sorted(unknown))}: there are {', '.join(BENCHMARKS)}")
-    figures: list[Figure] = []
+    met = True
     for name in options.names or BENCHMARKS:
         print(f"{name}: {BENCHMARKS[name]} ...", flush=True)
         for figure in importlib.import_module(f"benchmarks.{name}").measure():
             print(told(figure), flush=True)
-            figures.append(figure)
-    return 1 if options.strict and not all(figure.met for figure in figures) else 0
+            met &= figure.met
+    return 0 if met else 1
 
 
 if __name__ == "__main__":

@@ -51,9 +51,9 @@ connection that is kept open."""
 
 @dataclass
 class Book(Ledger):
-    """A ledger that also knows when each answer came and after how many seconds, and which requests are deleted."""
+    """A ledger that also knows after how many seconds each answer came, and which requests are deleted."""
 
-    timed: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
+    timed: list[float] = field(default_factory=list[float])
     deleted: set[str] = field(default_factory=set[str])
     until: float = math.inf
 
@@ -172,8 +172,7 @@ class Person(LoadClient):
     ) -> dict[str, Any]:
         began = anyio.current_time()
         answer = await super()._ask(http, method, name, params)
-        over = anyio.current_time()
-        self._book.timed.append((over, over - began))
+        self._book.timed.append(anyio.current_time() - began)
         return answer
 
     def _expect(self, true: bool, what: str, answer: object) -> None:
@@ -224,7 +223,7 @@ async def soak(
                     await anyio.sleep(seconds / PARTS / SAMPLES_A_PART)
                     samples.append([held(served) for served in three])
                 parts.append([_medians(each) for each in zip(*samples, strict=True)])
-                waits = [took for _, took in book.timed[begun:]]
+                waits = book.timed[begun:]
                 told.append(_line(part + 1, waits, parts[-1]))
             book.until = 0
         wrong = [*book.wrong[:10], *grown(parts[0], parts[-1], clients)]

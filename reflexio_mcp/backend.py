@@ -3,30 +3,30 @@
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reflexio_mcp import private_files
-from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import SqliteDatabase, StateUnusable
-from reflexio_mcp.traffic.content import Fingerprints
-from reflexio_mcp.traffic.policy import policy_at
-from reflexio_mcp.traffic.scope import Scope
 
+# Imported by the first call, so that a server starts without them.
 if TYPE_CHECKING:
     from reflexio_mcp.embedded_store.app import EmbeddedStore
+    from reflexio_mcp.rest.client import ReflexioClient
+    from reflexio_mcp.traffic.scope import Scope
 
 __all__ = [
     "default_store",
-    "fingerprints_of",
     "local_key",
     "location_of",
     "open_client",
     "open_state",
     "owner_of",
+    "scopes_of",
 ]
 
 EMBEDDED_URL: Final = "http://embedded.reflexio.invalid"
@@ -114,8 +114,10 @@ def open_state(settings: Settings) -> State:
     return State(database, keys, limit=settings.delete_cap, days=settings.recovery_days)
 
 
-def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioClient:
+def open_client(settings: Settings, *, api_key: str | None = None) -> "ReflexioClient":
     """Make a client of the backend. Its first call opens it. `api_key` replaces the configured key."""
+    from reflexio_mcp.rest.client import ReflexioClient
+
     if not settings.embedded:
         key = settings.api_key if api_key is None else api_key
         return ReflexioClient(
@@ -133,28 +135,33 @@ def open_client(settings: Settings, *, api_key: str | None = None) -> ReflexioCl
     return ReflexioClient(EMBEDDED_URL, timeout=settings.timeout, transport=store)
 
 
-def fingerprints_of(settings: Settings) -> Fingerprints:
-    """Make the fingerprints of a configuration. They read no key before the first use."""
+def scopes_of(settings: Settings) -> "partial[Scope]":
+    """Make scopes of this configuration, each from a client and the user that it is confined to."""
+    from reflexio_mcp.traffic.content import Fingerprints
+    from reflexio_mcp.traffic.policy import policy_at
+    from reflexio_mcp.traffic.scope import Scope
+
     key = (*settings.state_keys, settings.api_key)[0]
-    return Fingerprints(lambda: key.encode() or local_key(settings) or secrets.token_bytes(_KEY_BYTES))
+    return partial(
+        Scope,
+        masked=settings.mask,
+        learns=not settings.embedded,
+        exact=settings.embedded,
+        policy=policy_at(settings.policy),
+        fingerprints=Fingerprints(
+            lambda: key.encode() or local_key(settings) or secrets.token_bytes(_KEY_BYTES)
+        ),
+    )
 
 
 @asynccontextmanager
-async def open_scope(settings: Settings) -> AsyncGenerator[Scope]:
+async def open_scope(settings: Settings) -> AsyncGenerator["Scope"]:
     """The scope of a command: everything that the configuration reaches."""
     async with open_client(settings) as client:
-        yield Scope(
-            client,
-            settings.user_id,
-            masked=settings.mask,
-            learns=not settings.embedded,
-            exact=settings.embedded,
-            policy=policy_at(settings.policy),
-            fingerprints=fingerprints_of(settings),
-        )
+        yield scopes_of(settings)(client, settings.user_id)
 
 
-async def owner_of(scope: Scope, settings: Settings) -> Owner:
+async def owner_of(scope: "Scope", settings: Settings) -> Owner:
     """The owner of deletions and recovery copies: the organisation, whichever key it uses."""
     identity = await scope.client.whoami()
     return Owner(f"{location_of(settings)}\0{identity.org_id}", scope.user_id, scope.caller)

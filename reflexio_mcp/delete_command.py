@@ -24,9 +24,8 @@ from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State
 from reflexio_mcp.traffic.archive import NOT_BACK, import_requests, requests_in
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
-from reflexio_mcp.traffic.deletion.jobs import last_deletions
 from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan
-from reflexio_mcp.traffic.deletion.restore import Undo, plan_restore, restore
+from reflexio_mcp.traffic.deletion.restore import Undo, last_deletions, plan_restore, restore
 from reflexio_mcp.traffic.deletion.targets import Correction, Filtered, Requests, Target, User
 from reflexio_mcp.traffic.errors import NotStored
 from reflexio_mcp.traffic.policy import current_policy

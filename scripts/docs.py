@@ -5,7 +5,6 @@ manifest are made whole. Needs the `test` group: `.venv/bin/python scripts/docs.
 """
 
 import argparse
-import asyncio
 import base64
 import json
 import re
@@ -13,6 +12,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlencode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -20,7 +20,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import plugin
 import published
 from bootstrap import ROOT
-from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 
 from benchmarks.counting import SEEN_BUDGET, per_tool
 from reflexio_mcp.cli import COMMANDS, FILTER, build_parser
@@ -28,13 +27,12 @@ from reflexio_mcp.install.clients import CLIENTS, Client, Layout, System
 from reflexio_mcp.install.entry import Server, entry, snippet
 from reflexio_mcp.server.prompts import PROMPTS
 from reflexio_mcp.server.resources import RESOURCES, TEMPLATES
-from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import GROUPS, OPTIONS, Settings
-from reflexio_mcp.tools.catalog import CATALOG
+from reflexio_mcp.tools.catalog import CATALOG, made, offered
 
 DOCUMENTS = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
-SCHEMAS = "reflexio_mcp/results/schemas.json"
+SCHEMAS = "reflexio_mcp/tools/schemas.json"
 COMMAND = published.command(published.SOURCE)
 FOR_ONE = {"REFLEXIO_USER_ID": "your-user-id"}
 
@@ -63,8 +61,7 @@ def _options(group: str) -> str:
 def listed() -> tuple[dict[str, object], ...]:
     """The tools as `tools/list` gives them where all are offered with every parameter."""
     everything = Settings(url="http://localhost:8061", recovery_days=7)
-    tools = asyncio.run(ReflexioServer(everything).list_tools())
-    return tuple(tool.model_dump(by_alias=True, exclude_none=True, mode="json") for tool in tools)
+    return tuple(tool.model_dump(by_alias=True, exclude_none=True) for tool in offered(everything))
 
 
 def tools() -> str:
@@ -192,15 +189,45 @@ def resources() -> str:
     return "\n".join(rows) + "\n"
 
 
-def output_schemas() -> str:
-    """The output schema of each result, as the SDK derives it from its model."""
-    models = {spec.result.__name__: spec.result for spec in CATALOG}
-    schemas = {
-        name: FuncMetadata(arg_model=ArgModelBase, output_model=model).output_schema
-        for name, model in models.items()
-    }
-    lines = (f"{json.dumps(name)}: {json.dumps(schema)}" for name, schema in schemas.items())
-    return "{\n" + ",\n".join(lines) + "\n}\n"
+def schemas() -> str:
+    """The schemas of each tool, as the SDK derives them from its function."""
+    found: dict[str, Any] = {}
+    for spec in CATALOG:
+        tool = made(spec.name)
+        given: dict[str, Any] = {"type": "object", "properties": {}}
+        if not spec.opened_by:  # the page's arguments would cost tokens in every conversation
+            given |= small(tool.parameters, tool.parameters)
+            given["additionalProperties"] = False
+        found[spec.name] = {"inputSchema": given, "outputSchema": tool.output_schema}
+    return json.dumps(found, indent=1) + "\n"
+
+
+SAYS_LITTLE = {
+    "$defs",
+    "title",
+    "maxLength",
+    "minLength",
+    "maxItems",
+    "minItems",
+    "minimum",
+    "additionalProperties",
+}
+"""Keywords that cost tokens in every listing; a refusal explains violations."""
+
+
+def small(node: Any, whole: dict[str, Any]) -> Any:
+    """A part of a schema without references, empty defaults and what is in `SAYS_LITTLE`."""
+    if isinstance(node, list):
+        return [small(item, whole) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if reference := node.get("$ref"):
+        node = whole["$defs"][reference.rpartition("/")[2]] | {"description": ""}
+    left_out = SAYS_LITTLE | {key for key in ("default", "description") if not node.get(key)}
+    found = {key: small(value, whole) for key, value in node.items() if key not in left_out}
+    if "properties" in node:  # their names may be anything
+        found["properties"] = {name: small(one, whole) for name, one in node["properties"].items()}
+    return found
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -214,7 +241,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
 }
 
 FILES: dict[str, Callable[[], str]] = {
-    SCHEMAS: output_schemas,
+    SCHEMAS: schemas,
     "server.json": lambda: published.as_text(published.server_json()),
     "packaging/mcpb/manifest.json": lambda: published.as_text(published.bundle_manifest()),
     **plugin.FILES,
@@ -242,7 +269,7 @@ def stale() -> dict[Path, str]:
 
 
 if __name__ == "__main__":
-    (ROOT / SCHEMAS).write_text(output_schemas(), encoding="utf-8")  # the tools, which pages list, need it
+    (ROOT / SCHEMAS).write_text(schemas(), encoding="utf-8")  # the tools, which pages list, need it
     for path, text in stale().items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

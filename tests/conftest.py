@@ -1,6 +1,5 @@
 """Fixtures shared by all tests."""
 
-import functools
 import gc
 import importlib.util
 import itertools
@@ -22,7 +21,6 @@ from jsonschema import Draft202012Validator
 
 from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.server.runtime import tune_collector
-from reflexio_mcp.tools import catalog
 from scripts import reflexio_server
 from scripts.serving import free_port
 from tests.support.postgres_server import PostgresServer, postgres_server
@@ -45,12 +43,11 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def schemas_are_made_once() -> Iterator[None]:
-    """Making the tools' schemas, and checking each in a client, is most of what a server in this process costs.
+def schemas_are_checked_once() -> Iterator[None]:
+    """Checking the schemas in each client would be most of what a server in this process costs.
 
-    Every server still has tools of its own, and every client checks each answer against the schema.
+    Every client still checks each answer against the schema.
     """
-    made = functools.cache(catalog.build)
     check_schema = Draft202012Validator.check_schema
     good: set[str] = set()
 
@@ -61,7 +58,6 @@ def schemas_are_made_once() -> Iterator[None]:
             good.add(text)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(catalog, "build", lambda spec, **options: made(spec, **options).model_copy())
         patch.setattr(Draft202012Validator, "check_schema", check_once)
         yield
 

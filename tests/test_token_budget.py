@@ -12,7 +12,7 @@ def tools() -> list[dict[str, object]]:
     """Everything that can be offered, as a model sees it."""
     settings = Settings(recovery_days=1, url="https://reflexio.example")
     return [
-        {"name": tool.name, "description": tool.description, "inputSchema": tool.parameters}
+        {"name": tool.name, "description": tool.description, "inputSchema": tool.input_schema}
         for tool in offered(settings)
     ]
 

@@ -24,7 +24,7 @@ from reflexio_mcp.rest.errors import BadAddress
 from reflexio_mcp.rest.transport import new_client
 from reflexio_mcp.server.callers import Caller, Quota, person
 from reflexio_mcp.settings import ConfigurationError, Settings
-from reflexio_mcp.toolkit.spec import Permission
+from reflexio_mcp.tools.catalog import Permission
 
 __all__ = ["SignIn"]
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from reflexio_mcp.results.base import TEXT_CHARS, Moment, fence
 
-__all__ = ["counted"]
+__all__ = ["counted", "undo_in_words"]
 
 IDS_NAMED: Final = 20
 """Number of ids that a list names; the rest is counted."""
@@ -72,3 +72,9 @@ def named(ids: Sequence[str], count: int | None = None, most: int = IDS_NAMED) -
 def more(cursor: str | None) -> str:
     """How to continue a list; empty at its end."""
     return f"There is more: repeat this call with cursor={cursor}" if cursor else ""
+
+
+def undo_in_words(recovery_days: int) -> str:
+    if not recovery_days:
+        return "Deletions are final."
+    return f"Deletions can be undone with restore_requests for {counted(recovery_days, 'day')}."

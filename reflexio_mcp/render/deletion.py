@@ -19,7 +19,7 @@ from reflexio_mcp.results.deletion import (
     Restored,
 )
 
-__all__ = ["WHY", "counts", "deletion", "question", "receipt_page", "restored", "undo_in_words"]
+__all__ = ["WHY", "counts", "deletion", "question", "receipt_page", "restored"]
 
 QUESTION_NAMES: Final = 5
 QUESTION_EXAMPLES: Final = 3
@@ -62,12 +62,6 @@ RECEIPT_PAGE: Final = """<!DOCTYPE html>
 {sections}
 </html>
 """
-
-
-def undo_in_words(recovery_days: int) -> str:
-    if not recovery_days:
-        return "Deletions are final."
-    return f"Deletions can be undone with restore_requests for {counted(recovery_days, 'day')}."
 
 
 def counts(size: Counts) -> str:

@@ -7,17 +7,18 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import partial
-from typing import Final
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Final
 
-from reflexio_mcp.backend import fingerprints_of, open_client
-from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.backend import open_client, scopes_of
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.toolkit.spec import Permission
-from reflexio_mcp.traffic.content import add_texts
+from reflexio_mcp.tools.catalog import Permission
 from reflexio_mcp.traffic.errors import TrafficError
 from reflexio_mcp.traffic.policy import policy_at
-from reflexio_mcp.traffic.scope import Scope
+
+if TYPE_CHECKING:
+    from reflexio_mcp.rest.client import ReflexioClient
+    from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["Caller", "Quota", "holder_of", "person"]
 
@@ -60,6 +61,8 @@ def person(
 
 
 def _stand_in(purpose: str, *parts: str) -> str:
+    from reflexio_mcp.traffic.content import add_texts
+
     # Recovery copies contain it, so it depends on no key and no process.
     digest = hashlib.sha256(b"reflexio-mcp")
     add_texts(digest, (purpose, *parts))
@@ -77,23 +80,19 @@ class Scopes:
         client: replaces the configured backend, and is never closed here.
     """
 
-    def __init__(self, settings: Settings, client: ReflexioClient | None) -> None:
+    def __init__(self, settings: Settings, client: "ReflexioClient | None") -> None:
         self._settings = settings
         self._names_callers = settings.many_callers
         self.policy = policy_at(settings.policy)
-        self._scope = partial(
-            Scope,
-            masked=settings.mask,
-            learns=not settings.embedded,
-            exact=settings.embedded,
-            policy=self.policy,
-            fingerprints=fingerprints_of(settings),
-        )
         self._given = client
         self._client = client
 
+    @cached_property
+    def _scope(self) -> "partial[Scope]":
+        return scopes_of(self._settings)
+
     @property
-    def client(self) -> ReflexioClient:
+    def client(self) -> "ReflexioClient":
         if self._client is None:
             self._client = open_client(self._settings)
         return self._client
@@ -104,11 +103,11 @@ class Scopes:
             raise NoCaller("This call names no caller; nothing was done.")
         return Caller(user_id=self._settings.user_id)
 
-    def current(self) -> Scope:
+    def current(self) -> "Scope":
         """The scope of the current call. Raises `NoCaller`."""
         return self.of(current_caller.get() or self.local_caller())
 
-    def of(self, caller: Caller) -> Scope:
+    def of(self, caller: Caller) -> "Scope":
         return self._scope(self.client, caller.user_id or self._settings.user_id, caller.owner)
 
     async def aclose(self) -> None:

@@ -19,7 +19,6 @@ from mcp.types import INTERNAL_ERROR
 from opentelemetry import trace
 
 from reflexio_mcp.logs import event, named_call
-from reflexio_mcp.rest.exchange import correlation_ids
 from reflexio_mcp.server.callers import Caller, Quota, current_caller
 from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.traffic.policy import use_policy
@@ -94,6 +93,8 @@ class CallLimiter:
         return {**result, "capabilities": {**result["capabilities"], "extensions": {EXTENSION_ID: {}}}}
 
     async def _logged(self, ctx: Ctx, call_next: CallNext, caller: Caller) -> HandlerResult:
+        from reflexio_mcp.rest.exchange import correlation_ids  # no start needs it
+
         call_id, began, outcome = secrets.token_hex(8), time.perf_counter(), "cancelled"
         policy = self._runtime.scopes.policy
         with correlation_ids() as ids, named_call(caller.name, call_id), use_policy(policy):

@@ -7,22 +7,25 @@ import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
 from mcp.server.request_state import AESGCMRequestStateCodec
 
 from reflexio_mcp.backend import local_key, location_of, open_state, owner_of
-from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.callers import Scopes
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.tables import StateUnusable, nothing_can_be_deleted
 from reflexio_mcp.toolkit.context import App, Downloads, PageNotes
 from reflexio_mcp.tools.catalog import deletes
 from reflexio_mcp.traffic.deletion.jobs import Jobs
-from reflexio_mcp.traffic.deletion.plan import CodeMaker
-from reflexio_mcp.traffic.scope import Scope
+
+if TYPE_CHECKING:
+    from reflexio_mcp.rest.client import ReflexioClient
+    from reflexio_mcp.state.records import Owner
+    from reflexio_mcp.traffic.deletion.plan import CodeMaker
+    from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["tune_collector"]
 
@@ -48,7 +51,7 @@ class Runtime:
     """
 
     def __init__(
-        self, settings: Settings, tools: Callable[[], frozenset[str]], client: ReflexioClient | None = None
+        self, settings: Settings, tools: Callable[[], frozenset[str]], client: "ReflexioClient | None" = None
     ) -> None:
         self.settings = settings
         self.state = open_state(settings)
@@ -60,12 +63,14 @@ class Runtime:
         self._tools = tools
         self._shared: App | None = None
 
-    def codes(self, scope: Scope) -> CodeMaker:
+    def codes(self, scope: "Scope") -> "CodeMaker":
+        from reflexio_mcp.traffic.deletion.plan import CodeMaker
+
         bound_to = f"{location_of(self.settings)}\0{scope.owner}"
         digest = hashlib.sha256(bound_to.encode("utf-8", "surrogatepass")).hexdigest()
         return CodeMaker(self.keys[0], digest, *self.keys[1:])
 
-    async def owner(self, scope: Scope) -> Owner:
+    async def owner(self, scope: "Scope") -> "Owner":
         return await owner_of(scope, self.settings)
 
     @cached_property

@@ -4,20 +4,17 @@ import logging
 import re
 import traceback
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from mcp import types
 from mcp.server.apps import Apps
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
-from mcp.server.mcpserver.tools import Tool
 from mcp.server.request_state import RequestStateSecurity
 from mcp.server.stdio import stdio_server
 
 from reflexio_mcp import __version__
-from reflexio_mcp.render.blocks import counted
-from reflexio_mcp.render.deletion import undo_in_words
-from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.render.blocks import counted, undo_in_words
 from reflexio_mcp.rest.errors import Action, ReflexioError
 from reflexio_mcp.results.base import outside_fences
 from reflexio_mcp.server.callers import current_caller
@@ -27,9 +24,11 @@ from reflexio_mcp.server.sdk import add_outside_sealing, check, lowlevel
 from reflexio_mcp.server.stdio_stream import Answers, StdioStream
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.context import App, from_page
-from reflexio_mcp.toolkit.parameters import checked, describe
-from reflexio_mcp.tools.catalog import CATALOG, offered
+from reflexio_mcp.tools.catalog import CATALOG, made, offered
 from reflexio_mcp.traffic.errors import TrafficError, quoted
+
+if TYPE_CHECKING:
+    from reflexio_mcp.rest.client import ReflexioClient
 
 __all__ = ["ReflexioServer"]
 
@@ -83,7 +82,7 @@ class ReflexioServer(MCPServer[App]):
         ConfigurationError: the settings name an unknown tool, or the installed SDK cannot be used.
     """
 
-    def __init__(self, settings: Settings, client: ReflexioClient | None = None) -> None:
+    def __init__(self, settings: Settings, client: "ReflexioClient | None" = None) -> None:
         self._catalog = {tool.name: tool for tool in offered(settings)}
         self.permissions = {spec.name: spec.permission for spec in CATALOG if spec.name in self._catalog}
         self._needed = {spec.name: lack for spec in CATALOG if (lack := spec.lacks(settings))}
@@ -95,7 +94,6 @@ class ReflexioServer(MCPServer[App]):
             icons=[ICON],
             version=__version__,
             instructions=_instructions(settings),
-            tools=list(self._catalog.values()),
             lifespan=lambda _: self.runtime.open(),
             subscriptions=False,
             extensions=[Apps()] if "explore_traffic" in self._catalog else [],
@@ -109,7 +107,7 @@ class ReflexioServer(MCPServer[App]):
         lowlevel(self).add_request_handler("completion/complete", types.CompleteRequestParams, self._complete)
 
     @property
-    def _tools(self) -> Mapping[str, Tool]:
+    def _tools(self) -> Mapping[str, types.Tool]:
         caller = current_caller.get()
         if caller is None or caller.permissions is None:
             return self._catalog
@@ -122,8 +120,7 @@ class ReflexioServer(MCPServer[App]):
         return f"{caller.name if caller else ''}\0{self.runtime.codes(self.runtime.scopes.current()).scope}"
 
     async def list_tools(self) -> list[types.Tool]:
-        tools = self._tools
-        return [tool for tool in await super().list_tools() if tool.name in tools]
+        return [*self._tools.values()]
 
     async def run_stdio_async(self) -> None:
         self.runtime.over_stdio = True
@@ -137,12 +134,16 @@ class ReflexioServer(MCPServer[App]):
         self, name: str, arguments: dict[str, Any], context: Any = None
     ) -> types.CallToolResult | types.InputRequiredResult:
         """Answer a call. A failure becomes one or two sentences."""
+        from reflexio_mcp.toolkit.parameters import checked  # no start needs what a call needs
+
         tool = self._tools.get(name)
         if tool is None:
             return _failed(self._why_not_offered(name))
+        function = made(name)
         try:
-            given = checked(tool, arguments, self.runtime.scopes.current())
-            result = await super().call_tool(name, given, context)
+            fields = function.fn_metadata.arg_model.model_fields
+            given = checked(tool, fields, arguments, self.runtime.scopes.current())
+            result = await function.run(given, context, convert_result=True)
         except (TrafficError, ToolError) as error:
             result = _failed(_explained(tool, error))
         if isinstance(result, types.InputRequiredResult):
@@ -168,7 +169,7 @@ class ReflexioServer(MCPServer[App]):
         missing = [name for name in named if name not in tools and name not in self._needed]
         return NOT_OFFERED.format(", ".join(missing)) if missing else ""
 
-    def _page_note(self, tool: Tool, result: types.CallToolResult, context: Any) -> str:
+    def _page_note(self, tool: types.Tool, result: types.CallToolResult, context: Any) -> str:
         """Note what a call of the explorer's page did; tell the model with the next result that it reads."""
         notes, owner = self.runtime.page_notes, self.runtime.scopes.current().owner
         if context is None:
@@ -224,7 +225,9 @@ def _instructions(settings: Settings) -> str:
     return INSTRUCTIONS.format(deletions=deletions)
 
 
-def _explained(tool: Tool, error: TrafficError | ToolError) -> str:
+def _explained(tool: types.Tool, error: TrafficError | ToolError) -> str:
+    from reflexio_mcp.toolkit.parameters import describe
+
     cause = error.__cause__ if isinstance(error, ToolError) else error
     if cause is None:
         return str(error)

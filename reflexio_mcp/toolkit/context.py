@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias, cast
 
 import anyio
 from anyio.abc import TaskGroup
@@ -19,13 +19,15 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent
 
 from reflexio_mcp.results.base import Result, structured
-from reflexio_mcp.settings import Settings
-from reflexio_mcp.state.records import Owner
-from reflexio_mcp.state.state import State
-from reflexio_mcp.traffic.deletion.jobs import Jobs
-from reflexio_mcp.traffic.deletion.plan import CodeMaker
-from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import task_group
+
+if TYPE_CHECKING:
+    from reflexio_mcp.settings import Settings
+    from reflexio_mcp.state.records import Owner
+    from reflexio_mcp.state.state import State
+    from reflexio_mcp.traffic.deletion.jobs import Jobs
+    from reflexio_mcp.traffic.deletion.plan import CodeMaker
+    from reflexio_mcp.traffic.scope import Scope
 
 __all__ = [
     "DOWNLOADS_PATH",
@@ -100,13 +102,13 @@ class App:
         where: the backend's address or file, in words.
     """
 
-    settings: Settings
+    settings: "Settings"
     offered: Callable[[], frozenset[str]]
-    scope: Callable[[], Scope]
-    codes: Callable[[Scope], CodeMaker]
-    owner: Callable[[Scope], Awaitable[Owner]]
-    state: State
-    jobs: Jobs
+    scope: Callable[[], "Scope"]
+    codes: "Callable[[Scope], CodeMaker]"
+    owner: "Callable[[Scope], Awaitable[Owner]]"
+    state: "State"
+    jobs: "Jobs"
     tasks: TaskGroup
     background: TaskGroup
     trouble: Callable[[], str]
@@ -126,7 +128,7 @@ def app_of(call: Call) -> App:
     return call.request_context.lifespan_context
 
 
-def scope_of(call: Call) -> Scope:
+def scope_of(call: Call) -> "Scope":
     return app_of(call).scope()
 
 

@@ -3,12 +3,11 @@
 import functools
 import inspect
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, cast
 
 from mcp.server.mcpserver.resolve import Resolve
-from mcp.server.mcpserver.tools import Tool
-from mcp.types import CallToolResult
+from mcp.types import CallToolResult, Tool
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
@@ -143,14 +142,17 @@ def _field(location: tuple[int | str, ...]) -> str:
     return name[:120] or "arguments"
 
 
-def checked(tool: Tool, arguments: dict[str, Any], scope: Scope) -> dict[str, Any]:
+def checked(tool: Tool, fields: Collection[str], arguments: dict[str, Any], scope: Scope) -> dict[str, Any]:
     """Prepare arguments: no nulls, ids as they are stored, the scope's user filled in.
+
+    Args:
+        fields: the parameters of its function.
 
     Raises:
         InvalidInput: an argument is unknown, blank or too long; nothing was done.
     """
     # The tool of the page lists no arguments.
-    accepted = list(tool.parameters["properties"] or tool.fn_metadata.arg_model.model_fields)
+    accepted = list(tool.input_schema["properties"] or fields)
     given = {name: value for name, value in arguments.items() if value is not None and name in accepted}
     wrong: dict[str, str] = {}
     advice: list[str] = []
@@ -166,7 +168,7 @@ def checked(tool: Tool, arguments: dict[str, Any], scope: Scope) -> dict[str, An
         texts = cast("list[Any]", value) if isinstance(value, list) else [value]
         longest = max((len(text) for text in texts if isinstance(text, str)), default=0)
         # A fixed user is filled in below, even if it is required.
-        needed = name in tool.parameters.get("required", ()) and not (name == "user_id" and scope.user_id)
+        needed = name in tool.input_schema.get("required", ()) and not (name == "user_id" and scope.user_id)
         if name != "cursor" and longest > MAX_ARGUMENT_CHARS:
             wrong[name] = f"takes {MAX_ARGUMENT_CHARS:,} characters at most"
         # Clients send empty text for absent values. Blanks were meant as a value, and would select everything.
@@ -176,7 +178,7 @@ def checked(tool: Tool, arguments: dict[str, Any], scope: Scope) -> dict[str, An
                 advice.append("Leave it out if it should not select anything.")
     if tool.annotations and (tool.annotations.read_only_hint or tool.annotations.destructive_hint):
         given |= {name: _as_stored(scope, given[name]) for name in IDS if name in given}
-    if scope.user_id and not given.get("user_id") and "user_id" in tool.fn_metadata.arg_model.model_fields:
+    if scope.user_id and not given.get("user_id") and "user_id" in fields:
         given["user_id"] = scope.user_id
     if wrong:
         (field, problem), *more = wrong.items()

@@ -1,21 +1,226 @@
-"""The tools, and which of them are offered."""
+"""The tools as a model sees them, and which of them are offered.
 
+The first call of a tool imports its function. All functions and what they need take as long as the rest of a start.
+"""
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+from mcp import types
 from mcp.server.mcpserver.tools import Tool
 
 from reflexio_mcp.explorer.document import uri
 from reflexio_mcp.settings import ConfigurationError, Settings
-from reflexio_mcp.toolkit.spec import ToolSpec, build
-from reflexio_mcp.tools import delete, explore, learnings, publish, read, status
 
-__all__ = ["CATALOG", "deletes", "offered"]
+__all__ = ["CATALOG", "Permission", "deletes", "made", "offered"]
 
-CATALOG: tuple[ToolSpec, ...] = (
-    *publish.SPECS,
-    *read.SPECS,
-    *explore.SPECS,
-    *delete.SPECS,
-    *learnings.SPECS,
-    *status.SPECS,
+Schema = dict[str, Any]
+
+
+class Permission(StrEnum):
+    """Permissions of somebody who signed in; the OAuth scope is `memory:` and this word."""
+
+    READ = "read"
+    PUBLISH = "publish"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something that a tool needs of the configuration, and its name for a caller."""
+
+    met: Callable[[Settings], bool]
+    named: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """The declaration of a tool.
+
+    Args:
+        module: the module in this folder with the function of this name, whose parameters are the tool's. It returns
+            `Annotated[CallToolResult, Model]`: the output schema follows from the model, and the SDK checks every
+            result.
+        description: what the model reads.
+        read_only, destructive, idempotent: MCP's hints.
+        adds: it only adds to what is stored, so `Permission.PUBLISH` is enough.
+        needs: what the configuration must have.
+        opens_page: hosts with apps open the explorer's page for its results.
+        opened_by: the tool whose page alone calls this one.
+    """
+
+    module: str
+    name: str
+    title: str
+    description: str
+    read_only: bool = False
+    destructive: bool = False
+    idempotent: bool = True
+    adds: bool = False
+    needs: Need | None = None
+    opens_page: bool = False
+    opened_by: str = ""
+
+    @property
+    def permission(self) -> Permission:
+        """The permission that a caller needs: the highest, unless the declaration allows less."""
+        return Permission.READ if self.read_only else Permission.PUBLISH if self.adds else Permission.DELETE
+
+    def offered(self, settings: Settings) -> bool:
+        named = not settings.tools or (self.opened_by or self.name) in settings.tools
+        return named and (self.read_only or not settings.read_only) and not self.lacks(settings)
+
+    def lacks(self, settings: Settings) -> str:
+        """Name what the tool needs and this configuration does not have; empty for nothing."""
+        return "" if self.needs is None or self.needs.met(settings) else self.needs.named
+
+
+LEARNS: Final = Need(
+    lambda settings: not settings.embedded,
+    "a Reflexio that learns (REFLEXIO_URL); the embedded store does not",
+)
+
+CATALOG: Final = (
+    ToolSpec(
+        "publish",
+        "publish_interaction",
+        "Publish interactions",
+        "Remember: store interactions of a conversation as one request of a session.",
+        idempotent=False,
+        adds=True,
+    ),
+    ToolSpec(
+        "publish",
+        "finish_session",
+        "Finish a session",
+        "Say that a conversation is over, so that what it teaches is learned now.",
+        adds=True,
+        needs=LEARNS,
+    ),
+    ToolSpec(
+        "read",
+        "list_sessions",
+        "List sessions",
+        "See remembered conversations: one row each, with user, size, times, sources, first words.",
+        read_only=True,
+    ),
+    ToolSpec(
+        "read",
+        "list_requests",
+        "List requests",
+        "See what was sent to memory: stored requests grouped by session, newest first.",
+        read_only=True,
+    ),
+    ToolSpec(
+        "read",
+        "get_request",
+        "Get a request",
+        "Read one stored request with its interactions and the state of its learning.",
+        read_only=True,
+    ),
+    ToolSpec(
+        "read",
+        "audit_traffic",
+        "Audit traffic",
+        "See how many requests there are, whose they are, and what is wrong with them: findings (probable-secret, "
+        "possible-secret, planted-instructions, personal-data, duplicate, test-traffic, learning-waiting, ...), each "
+        "with the call that shows it and the one that cleans up. Shows no content.",
+        read_only=True,
+    ),
+    ToolSpec(
+        "read",
+        "export_data",
+        "Export data",
+        "Give the person a copy of everything that is remembered about a user, or of what the filter selects, as one "
+        "ZIP file: requests, learnings and session outcomes. Shows a plan first.",
+        read_only=True,
+        needs=Need(lambda settings: not settings.mask, "a server that shows stored content"),
+    ),
+    ToolSpec(
+        "explore",
+        "explore_traffic",
+        "Explore traffic",
+        "Show the person a page of what is remembered, to look through, select and delete themselves; "
+        "you get the newest sessions.",
+        read_only=True,
+        opens_page=True,
+    ),
+    ToolSpec(
+        "explore",
+        "explorer_data",
+        "Data of the explorer",
+        "Only for the page of explore_traffic.",
+        read_only=True,
+        opened_by="explore_traffic",
+    ),
+    ToolSpec(
+        "delete",
+        "delete_request",
+        "Delete a request",
+        "Forget one stored request, then check that it is gone.",
+        destructive=True,
+    ),
+    ToolSpec(
+        "delete",
+        "delete_session",
+        "Delete a session",
+        "Forget a conversation: all stored requests of a session.",
+        destructive=True,
+    ),
+    ToolSpec(
+        "delete",
+        "delete_requests",
+        "Delete many requests",
+        "Clean up: forget a set of stored requests, by ids or by filter.",
+        destructive=True,
+    ),
+    ToolSpec(
+        "delete",
+        "restore_requests",
+        "Restore deleted requests",
+        "Undo a deletion: list what can be restored, see it, and store it again, with what was learned.",
+        needs=Need(
+            lambda settings: settings.recovery_days > 0, "recovery copies (REFLEXIO_MCP_RECOVERY_DAYS)"
+        ),
+    ),
+    ToolSpec(
+        "learnings",
+        "list_learnings",
+        "List learnings",
+        "See what was learned: profiles and playbooks of a user, or those from a request, session or filter, with the "
+        "interactions they came from.",
+        read_only=True,
+        needs=LEARNS,
+    ),
+    ToolSpec(
+        "learnings",
+        "correct_learning",
+        "Correct a learning",
+        "Correct one learning that is wrong or out of date, such as an address, with a new text.",
+        destructive=True,
+        needs=LEARNS,
+    ),
+    ToolSpec(
+        "learnings",
+        "delete_learnings",
+        "Delete learnings",
+        "Forget what was learned and keep the requests: by ids, or all from a request, session or filter.",
+        destructive=True,
+        needs=LEARNS,
+    ),
+    ToolSpec(
+        "status",
+        "get_status",
+        "Status",
+        "See where memory is stored, whether it answers, whose it is, the limits and the last deletions.",
+        read_only=True,
+    ),
 )
 """All tools, in the order of listings."""
 
@@ -40,7 +245,7 @@ def deletes(settings: Settings) -> bool:
     return any(spec.destructive and spec.offered(settings) for spec in CATALOG)
 
 
-def offered(settings: Settings) -> list[Tool]:
+def offered(settings: Settings) -> list[types.Tool]:
     """Return the offered tools; other tools cannot be called.
 
     Raises:
@@ -54,11 +259,51 @@ def offered(settings: Settings) -> list[Tool]:
                 f"--tools / REFLEXIO_MCP_TOOLS: name {number} of {len(settings.tools)} is no tool. "
                 f"The tools are {', '.join(names)}."
             )
-    chosen = [spec for spec in CATALOG if spec.offered(settings)]
     # Parameters that the operator fixed, or that mean nothing here, are in no schema.
     without = OF_LEARNING if settings.embedded else frozenset[str]()
     if settings.user_id:
         without |= {"user_id"}
-    page = uri() if any(spec.opens_page for spec in chosen) else ""
     consent = AT_ONCE if settings.confirm == "off" else PLAN_FIRST
-    return [build(spec, without=without, page=page, consent=consent) for spec in chosen]
+    return [_listed(spec, without, consent) for spec in CATALOG if spec.offered(settings)]
+
+
+@functools.cache
+def made(name: str) -> Tool:
+    """Make the SDK's tool of this name, with all parameters. The first time, its function is imported."""
+    spec = next(one for one in CATALOG if one.name == name)
+    function = getattr(import_module(f"reflexio_mcp.tools.{spec.module}"), name)
+    return Tool.from_function(function, description=spec.description)
+
+
+def _listed(spec: ToolSpec, without: frozenset[str], consent: str) -> types.Tool:
+    schemas = _schemas()[spec.name]
+    accepted = dict(schemas["inputSchema"])
+    accepted |= {
+        "properties": {name: one for name, one in accepted["properties"].items() if name not in without}
+    }
+    if "required" in accepted:
+        accepted["required"] = [name for name in accepted["required"] if name not in without]
+    meta = {"ui": {"visibility": ["app"]}} if spec.opened_by else None
+    if spec.opens_page:
+        meta = {"ui": {"resourceUri": uri()}}
+    return types.Tool(
+        name=spec.name,
+        title=spec.title,
+        description=f"{spec.description} {consent}" if spec.destructive else spec.description,
+        input_schema=accepted,
+        output_schema=schemas["outputSchema"],
+        annotations=types.ToolAnnotations(
+            read_only_hint=spec.read_only,
+            # MCP gives these hints no meaning for tools that only read.
+            destructive_hint=None if spec.read_only else spec.destructive,
+            idempotent_hint=None if spec.read_only else spec.idempotent,
+            open_world_hint=False,
+        ),
+        _meta=meta,
+    )
+
+
+@functools.cache
+def _schemas() -> dict[str, dict[str, Schema]]:
+    """The schemas of all tools with all parameters, by name; `scripts/docs.py` derives them from the functions."""
+    return json.loads(Path(__file__).with_name("schemas.json").read_text(encoding="utf-8"))

@@ -18,11 +18,9 @@ from reflexio_mcp.results.deletion import Deletion, Receipt, Restored
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of
 from reflexio_mcp.toolkit.parameters import NOT_GIVEN
-from reflexio_mcp.toolkit.spec import Need, ToolSpec
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
-from reflexio_mcp.traffic.deletion.jobs import last_deletions
 from reflexio_mcp.traffic.deletion.plan import Options
-from reflexio_mcp.traffic.deletion.restore import AWAY, Undo, plan_restore, restore
+from reflexio_mcp.traffic.deletion.restore import AWAY, Undo, last_deletions, plan_restore, restore
 from reflexio_mcp.traffic.deletion.targets import Filtered, Interactions, Requests, Target, User
 from reflexio_mcp.traffic.errors import InvalidInput, Unreadable, refusing, require_id
 from reflexio_mcp.traffic.reading.filters import EXPIRED, TrafficFilter
@@ -243,33 +241,3 @@ async def restore_requests(
 
 def _restored(done: Restored) -> CallToolResult:
     return answer(done, restored(done))
-
-
-SPECS = (
-    ToolSpec(
-        delete_request,
-        "Delete a request",
-        "Forget one stored request, then check that it is gone.",
-        destructive=True,
-    ),
-    ToolSpec(
-        delete_session,
-        "Delete a session",
-        "Forget a conversation: all stored requests of a session.",
-        destructive=True,
-    ),
-    ToolSpec(
-        delete_requests,
-        "Delete many requests",
-        "Clean up: forget a set of stored requests, by ids or by filter.",
-        destructive=True,
-    ),
-    ToolSpec(
-        restore_requests,
-        "Restore deleted requests",
-        "Undo a deletion: list what can be restored, see it, and store it again, with what was learned.",
-        needs=Need(
-            lambda settings: settings.recovery_days > 0, "recovery copies (REFLEXIO_MCP_RECOVERY_DAYS)"
-        ),
-    ),
-)

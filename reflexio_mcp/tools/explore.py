@@ -11,7 +11,6 @@ from reflexio_mcp.render import reading as text
 from reflexio_mcp.results.reading import ExplorerData, SessionPage
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, page_pass, scope_of
-from reflexio_mcp.toolkit.spec import ToolSpec
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_sessions
 
@@ -66,22 +65,3 @@ async def explorer_data(
     result = answer(data, f"Data for the explorer page: {view}.")
     result.meta = page_pass(call)
     return result
-
-
-SPECS = (
-    ToolSpec(
-        explore_traffic,
-        "Explore traffic",
-        "Show the person a page of what is remembered, to look through, select and delete themselves; "
-        "you get the newest sessions.",
-        read_only=True,
-        opens_page=True,
-    ),
-    ToolSpec(
-        explorer_data,
-        "Data of the explorer",
-        "Only for the page of explore_traffic.",
-        read_only=True,
-        opened_by="explore_traffic",
-    ),
-)

@@ -15,7 +15,6 @@ from reflexio_mcp.results.reading import LearningPage
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of
 from reflexio_mcp.toolkit.parameters import NOT_GIVEN
-from reflexio_mcp.toolkit.spec import LEARNS, ToolSpec
 from reflexio_mcp.tools.delete import finish
 from reflexio_mcp.traffic.deletion.plan import Options
 from reflexio_mcp.traffic.deletion.targets import Correction, Learnings
@@ -131,29 +130,3 @@ async def correct_learning(
     reason: parameters.Reason = "",
 ) -> Annotated[CallToolResult, Deletion]:
     return await finish(call, "correct_learning", prepared, consent, wait=True)
-
-
-SPECS = (
-    ToolSpec(
-        list_learnings,
-        "List learnings",
-        "See what was learned: profiles and playbooks of a user, or those from a request, session or filter, with the "
-        "interactions they came from.",
-        read_only=True,
-        needs=LEARNS,
-    ),
-    ToolSpec(
-        correct_learning,
-        "Correct a learning",
-        "Correct one learning that is wrong or out of date, such as an address, with a new text.",
-        destructive=True,
-        needs=LEARNS,
-    ),
-    ToolSpec(
-        delete_learnings,
-        "Delete learnings",
-        "Forget what was learned and keep the requests: by ids, or all from a request, session or filter.",
-        destructive=True,
-        needs=LEARNS,
-    ),
-)

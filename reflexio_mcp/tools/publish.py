@@ -9,7 +9,6 @@ from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.results.publishing import Finished, Stored
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of
-from reflexio_mcp.toolkit.spec import LEARNS, ToolSpec
 from reflexio_mcp.traffic.publishing import check_interaction, finish, publish
 
 
@@ -69,21 +68,3 @@ async def finish_session(
 ) -> Annotated[CallToolResult, Finished]:
     done = await finish(scope_of(call), user_id, session_id)
     return answer(done, text.finished(done))
-
-
-SPECS = (
-    ToolSpec(
-        publish_interaction,
-        "Publish interactions",
-        "Remember: store interactions of a conversation as one request of a session.",
-        idempotent=False,
-        adds=True,
-    ),
-    ToolSpec(
-        finish_session,
-        "Finish a session",
-        "Say that a conversation is over, so that what it teaches is learned now.",
-        adds=True,
-        needs=LEARNS,
-    ),
-)

@@ -20,7 +20,6 @@ from reflexio_mcp.toolkit.context import (
     place_shown,
     scope_of,
 )
-from reflexio_mcp.toolkit.spec import Need, ToolSpec
 from reflexio_mcp.traffic.reading import listing
 from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
@@ -141,41 +140,3 @@ async def export_data(
         link = f"{base}{DOWNLOADS_PATH}{app.downloads.offer(scope.owner, file, app.background)}"
         done = Exported(archive=archive, link=link, next=FETCH.format(link=link))
     return answer(done, text.exported(done))
-
-
-SPECS = (
-    ToolSpec(
-        list_sessions,
-        "List sessions",
-        "See remembered conversations: one row each, with user, size, times, sources, first words.",
-        read_only=True,
-    ),
-    ToolSpec(
-        list_requests,
-        "List requests",
-        "See what was sent to memory: stored requests grouped by session, newest first.",
-        read_only=True,
-    ),
-    ToolSpec(
-        get_request,
-        "Get a request",
-        "Read one stored request with its interactions and the state of its learning.",
-        read_only=True,
-    ),
-    ToolSpec(
-        audit_traffic,
-        "Audit traffic",
-        "See how many requests there are, whose they are, and what is wrong with them: findings (probable-secret, "
-        "possible-secret, planted-instructions, personal-data, duplicate, test-traffic, learning-waiting, ...), each "
-        "with the call that shows it and the one that cleans up. Shows no content.",
-        read_only=True,
-    ),
-    ToolSpec(
-        export_data,
-        "Export data",
-        "Give the person a copy of everything that is remembered about a user, or of what the filter selects, as one "
-        "ZIP file: requests, learnings and session outcomes. Shows a plan first.",
-        read_only=True,
-        needs=Need(lambda settings: not settings.mask, "a server that shows stored content"),
-    ),
-)

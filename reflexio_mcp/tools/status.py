@@ -6,7 +6,7 @@ from mcp.types import CallToolResult
 
 from reflexio_mcp import __version__
 from reflexio_mcp.render import status as text
-from reflexio_mcp.render.deletion import undo_in_words
+from reflexio_mcp.render.blocks import undo_in_words
 from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.results.base import NOTICE, SAID_CHARS, label, shown_id, shown_name
@@ -15,8 +15,7 @@ from reflexio_mcp.results.status import Backend, Limits, Policy, Status
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.toolkit.context import App, Call, answer, app_of, place_shown, scope_of
-from reflexio_mcp.toolkit.spec import ToolSpec
-from reflexio_mcp.traffic.deletion.jobs import last_deletions
+from reflexio_mcp.traffic.deletion.restore import last_deletions
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["get_status"]
@@ -114,13 +113,3 @@ def _policy(settings: Settings, scope: Scope) -> Policy:
             "undo": undo_in_words(settings.recovery_days),
         }
     )
-
-
-SPECS = (
-    ToolSpec(
-        get_status,
-        "Status",
-        "See where memory is stored, whether it answers, whose it is, the limits and the last deletions.",
-        read_only=True,
-    ),
-)

@@ -8,13 +8,15 @@ from contextvars import ContextVar
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from reflexio_mcp.rest.models import StoredRequest
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.times import parse_time
+
+if TYPE_CHECKING:
+    from reflexio_mcp.rest.models import StoredRequest
 
 __all__ = ["Hold", "Policy", "current_policy", "policy_at", "use_policy"]
 
@@ -27,7 +29,7 @@ logger = logging.getLogger("reflexio_mcp")
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Hold(_Entry):
@@ -70,7 +72,7 @@ class Expiry(_Entry):
     def named(self) -> dict[str, object]:
         return self.model_dump(exclude={"after"}, exclude_defaults=True)
 
-    def covers(self, request: StoredRequest, now: float) -> bool:
+    def covers(self, request: "StoredRequest", now: float) -> bool:
         """Whether a request has these names and is old enough."""
         return request.created_at <= parse_time("after", self.after, now=now) and all(
             getattr(request, name) == value for name, value in self.named.items()
@@ -105,7 +107,7 @@ class Policy(_Entry):
             None,
         )
 
-    def expired(self, request: StoredRequest, now: float) -> Expiry | None:
+    def expired(self, request: "StoredRequest", now: float) -> Expiry | None:
         """Return the rule by which a request has expired; `None` if it has not."""
         return next((one for one in self.expire if one.covers(request, now)), None)
 

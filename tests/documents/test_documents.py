@@ -175,7 +175,7 @@ def calls_of(page: str, *, learning: bool = False) -> list[dict[str, Any]]:
 def test_each_call_fits_its_tool(page: str) -> None:
     tools = {tool.name: tool for tool in offered(Settings(url="http://127.0.0.1:1", recovery_days=7))}
     for call in calls_of(page, learning=True):
-        schema = tools[call["tool"]].parameters
+        schema = tools[call["tool"]].input_schema
         jsonschema.validate(call["arguments"], schema)
         assert call["arguments"].keys() <= schema["properties"].keys()
 

@@ -132,4 +132,4 @@ async def test_the_embedded_store_says_that_it_does_not_learn_and_offers_none_of
 
     tools = {tool.name: tool for tool in offered(load({}))}
     assert "finish_session" not in tools
-    assert "session_finished" not in tools["publish_interaction"].parameters["properties"]
+    assert "session_finished" not in tools["publish_interaction"].input_schema["properties"]

@@ -61,7 +61,7 @@ async def test_the_guide_names_every_argument_limit_and_rule(connect: Connect) -
 async def test_the_guide_of_a_backend_that_learns_has_its_arguments_and_steps_too() -> None:
     settings = load({"REFLEXIO_URL": "http://127.0.0.1:1"})
     (tool,) = [one for one in offered(settings) if one.name == "publish_interaction"]
-    assert {field.name for field in FIELDS} == set(tool.parameters["properties"])
+    assert {field.name for field in FIELDS} == set(tool.input_schema["properties"])
     tools = {one.name for one in offered(settings)}
     text, plain = guide(learns=True, confirm="auto"), guide(learns=False, confirm="auto")
     assert len(text) <= TEXT_CHARS

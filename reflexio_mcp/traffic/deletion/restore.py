@@ -1,4 +1,4 @@
-"""Restores a recovery copy: first the requests, then the learnings from them."""
+"""Lists deletions, and restores a recovery copy: first the requests, then the learnings from them."""
 
 import hashlib
 import math
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final
 
+import anyio
 from pydantic import ValidationError
 
 from reflexio_mcp.rest.errors import AlreadyExists, InvalidBody, NotSent, ReflexioError, explain
@@ -20,9 +21,9 @@ from reflexio_mcp.rest.models import (
     StoredInteraction,
     UserProfile,
 )
-from reflexio_mcp.results.base import NOTICE
-from reflexio_mcp.results.deletion import Counts, Outcome, Restored, excepted
-from reflexio_mcp.state.records import Copied, Owner
+from reflexio_mcp.results.base import NOTICE, at, shown_name
+from reflexio_mcp.results.deletion import Counts, Outcome, PastDeletion, Receipt, Restored, excepted
+from reflexio_mcp.state.records import Copied, Deletion, Owner, RecoveryCopy
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.traffic.content import interaction_digest, opening, texts_of
 from reflexio_mcp.traffic.deletion.items import (
@@ -32,9 +33,11 @@ from reflexio_mcp.traffic.deletion.items import (
     counts_of,
     item_for,
     item_of,
+    kinds_counted,
     learning_item,
     opened,
 )
+from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.deletion.plan import examples
 from reflexio_mcp.traffic.deletion.targets import EXAMPLES, OPENING_CHARS
 from reflexio_mcp.traffic.errors import NotStored, Unreadable, refusing
@@ -44,12 +47,19 @@ from reflexio_mcp.traffic.learnings.remove import delete_by_id, update_text
 from reflexio_mcp.traffic.reading.lookup import Progress, read_set
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["AWAY", "Restoring", "Undo", "plan_restore", "restore"]
+__all__ = ["AWAY", "Restoring", "Undo", "last_deletions", "plan_restore", "restore"]
 
 BATCH: Final = 50
 
 PUBLISH_SECONDS: Final = 90.0
 """Time limit of storing one request, longer than a rate limit of a minute."""
+
+LOOK_SECONDS: Final = 20.0
+"""Seconds for counting what is left of an interrupted deletion."""
+
+MOST: Final = 10
+RECEIPTS: Final = 3
+"""Maximum number of shown deletions, and of shown receipts."""
 
 AWAY: Final = (
     "Recovery copies cannot be read now ({why}); nothing was restored. Ask the operator to {advice}."
@@ -67,6 +77,60 @@ INTERACTIONS_LOST: Final = (
 )
 STOPPED: Final = "It ended early: {why}"
 AGAIN: Final = "Call again with the same arguments: what is back already stays, and the rest is restored."
+
+
+async def last_deletions(
+    scope: Scope, state: State, owner: Owner, jobs: Jobs | None = None, *, number: int = 0
+) -> list[PastDeletion]:
+    """Return the last deletions of an owner, newest first, with what can be restored; only deletion `number` if given.
+
+    Raises `StateUnusable`.
+    """
+    jobs = jobs or Jobs()
+    running = jobs.running
+    deletions = await in_thread(state.last, owner, MOST, number)
+    running |= jobs.running
+    copies = {one.deletion: one for one in await in_thread(state.copies.listed, owner)}
+    past = [await _past(scope, one, copies.get(one.number), one.number in running) for one in deletions]
+    return past[:RECEIPTS] + [one.model_copy(update={"receipt": None}) for one in past[RECEIPTS:]]
+
+
+async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None, running: bool) -> PastDeletion:
+    gone = one.gone
+    if one.finished is not None:
+        status = one.outcome or "incomplete"
+    elif running:
+        status = "running"
+    else:
+        status, gone = "unfinished", max(gone, await _gone(scope, [*filter(None, one.planned.split("\n"))]))
+    return PastDeletion(
+        number=one.number,
+        at=at(one.at),
+        target=shown_name(one.target),
+        status=status,
+        asked=one.asked,
+        gone=gone,
+        copied=kinds_counted(copy.counts) if copy else None,
+        until=at(copy.until) if copy else None,
+        receipt=Receipt.model_validate_json(one.receipt).model_copy(update={"log": one.chain})
+        if one.receipt
+        else None,
+    )
+
+
+async def _gone(scope: Scope, ids: list[str]) -> int:
+    """Count the requests of an interrupted deletion that are gone; 0 if they cannot be read in time."""
+    stored: list[str] = []
+
+    async def take(items: list[RequestWithInteractions]) -> None:
+        stored.extend(one.request.request_id for one in items)
+
+    try:
+        with anyio.fail_after(LOOK_SECONDS):
+            await read_set(scope, ids, take)
+    except (ReflexioError, TimeoutError):
+        return 0
+    return len(ids) - len(stored)
 
 
 @dataclass(frozen=True)
