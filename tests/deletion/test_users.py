@@ -67,7 +67,7 @@ async def test_what_a_clearing_leaves_is_said(world: World) -> None:
         receipt = await caller.receipt("delete_requests", **ALL_OF_ADA)
     assert receipt["status"] == "incomplete"
     assert receipt["not_deleted"] == [{"why": "still_present", "count": 1, "ids": ["outcome:shared"]}]
-    assert any("questions of Reflexio to people with their answers" in one for one in receipt["remains"])
+    assert any("Reflexio's questions to people with their answers" in one for one in receipt["remains"])
 
 
 async def test_a_clearing_after_which_nothing_can_be_read_has_a_receipt_that_claims_nothing(

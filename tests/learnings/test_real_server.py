@@ -78,7 +78,7 @@ async def test_a_question_to_people_outlives_the_erasure_of_a_person_and_the_rec
         everything = {"user_id": corner.name("ada"), "include_learnings": True, "erase": True}
         receipt = await caller.receipt("delete_requests", **everything)
     assert receipt["status"] == "complete"
-    assert any("questions of Reflexio to people with their answers" in one for one in receipt["remains"])
+    assert any("Reflexio's questions to people with their answers" in one for one in receipt["remains"])
     kept = (await corner.ask("pending_tool_calls"))["pending_tool_calls"]
     assert [one["result"] for one in kept if one["user_id"] == corner.name("ada")] == [
         {"answer": "5 Elm Road"}

@@ -73,7 +73,7 @@ ERASED: Final = (
     "ended early."
 )
 INTERACTIONS_LOST: Final = (
-    "{number:,} interactions cannot be stored again: nothing but an image or a citation was in them."
+    "{number:,} interactions cannot be stored again: they contain only an image or a citation."
 )
 STOPPED: Final = "It ended early: {why}"
 AGAIN: Final = "Call again with the same arguments: what is back already stays, and the rest is restored."

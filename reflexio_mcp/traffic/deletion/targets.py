@@ -50,14 +50,14 @@ UNREADABLE_SESSIONS: Final = (
 OF_USER: Final = (
     "What other users stored stays, even if it mentions this user.",
     (
-        "Agent playbooks, session evaluations, questions of Reflexio to people with their answers, and its logs of "
-        "its runs stay: no call deletes them."
+        "Agent playbooks, session evaluations, Reflexio's questions to people with their answers, and the logs "
+        "of its runs stay: no call deletes them."
     ),
 )
 NOT_CURRENT: Final = (
     "names a learning that is {state}; only a current one can be corrected. Nothing was changed."
 )
-QUOTE_STAYS: Final = "The passage that it was learned from stays stored with it, in the original words."
+QUOTE_STAYS: Final = "The passage that it was learned from is still stored with it, in the original words."
 TEACHES_AGAIN: Final = (
     "What it was learned from is still stored (request {ids}), so Reflexio can learn the old text again. To prevent "
     "that, delete these requests too{how}."
@@ -65,7 +65,7 @@ TEACHES_AGAIN: Final = (
 IN_ONE_PLAN: Final = ": delete_requests with request_ids and include_learnings=true deletes both in one plan"
 MAY_TEACH_AGAIN: Final = (
     "It is not known whether what it was learned from is still stored. "
-    "From that, Reflexio can learn the old text again."
+    "If it is, Reflexio can learn the old text from it again."
 )
 TEACHES_NO_MORE: Final = (
     "Nothing that it was learned from is stored, so it cannot be learned from that again."

@@ -120,7 +120,9 @@ async def select_learnings(scope: Scope, selection: Selection) -> Selected:
 
 async def _by_ids(scope: Scope, user_id: str, selection: Selection) -> Selected:
     if not user_id:
-        raise InvalidInput("user_id", "is needed with ids of learnings: whose they are; nothing was done.")
+        raise InvalidInput(
+            "user_id", "is needed with ids of learnings, to say whose they are; nothing was done."
+        )
     if selection.by_requests or selection.words:
         raise InvalidInput("learning_ids", "cannot be combined with a filter; give one of them.")
     wanted = dict.fromkeys(require_id("learning_ids", one) for one in selection.learning_ids)

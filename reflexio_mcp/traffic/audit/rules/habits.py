@@ -267,7 +267,7 @@ class Expired(Rule):
     name = "expired"
     severity = "medium"
     why = "The operator's policy says that these must be deleted."
-    advice = "Run reflexio-mcp delete --finding expired --yes regularly, as in a timer."
+    advice = "Run reflexio-mcp delete --finding expired --yes regularly, for example in a timer."
     offers = "delete"
 
     @classmethod
