@@ -100,7 +100,6 @@ def _carry_out(
         number = await begin(planned, origin, state)
         return await carry_out(scope, planned, state, number, no_progress)
 
-    # Expiry is not counted with the calls of people.
     caller = EXPIRED if arguments.filter.get("finding") == EXPIRED else ""
     planned = _run(plan, settings, caller)
     screen = Screen(settings)

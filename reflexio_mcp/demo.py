@@ -142,6 +142,6 @@ class _Steps:
         assert plan
         done = Deletion.model_validate(await self.call(tool, **arguments, confirm=plan.confirm))
         self.check(
-            done.receipt is not None and done.status == "complete" and done.receipt.deleted == plan.goes,
+            done.receipt is not None and done.status == "complete" and done.receipt.deleted == plan.selected,
             "the receipt says deleted, for exactly that",
         )

@@ -64,7 +64,7 @@ UNBOUNDED: Final = 100_000
 
 HIDDEN: Final = {"status", "notice", "notes", "cursor", "way_back", "confirm", "next"}
 LABELS: Final = {
-    "goes": "would be deleted",
+    "selected": "would be deleted",
     "show": "see them",
     "act": "delete them",
     "of": "learnings of",

@@ -231,11 +231,11 @@ def _uninstall(request: Request, layout: Layout) -> list[str]:
     if not is_ours(client, old, remote):
         raise InstallError(
             f"{request.name} in {client.title} is not a server that install wrote, so it was left alone. If it is "
-            f"your team's shared server, name its address with --remote; else take it out of {file.path} by hand."
+            f"your team's shared server, name its address with --remote; else remove it from {file.path} by hand."
         )
     if request.dry_run:
         return [f"{request.name} would be removed from {file.path}."]
-    how = _change(client, layout, file.path, request.name, {}, f"Take {request.name} out of it by hand.")
+    how = _change(client, layout, file.path, request.name, {}, f"Remove {request.name} from it by hand.")
     return [
         f"Removed {request.name} from {client.title}: {file.path}",
         *how,

@@ -85,13 +85,13 @@ def deletion(answer: Deletion) -> str:
 
 
 def plan(plan: Plan) -> str:
-    goes = plan.goes != Counts()
+    selects = plan.selected != Counts()
     missing = f"not found: {named(plan.not_found, plan.not_found_count)}" if plan.not_found else ""
     shown = len(plan.examples)
-    total = plan.goes.requests or plan.goes.interactions or plan.goes.learnings
+    total = plan.selected.requests or plan.selected.interactions or plan.selected.learnings
     body = lines(
         plan.target,
-        f"{counts(plan.goes)}, {_span(plan)}" if goes else "",
+        f"{counts(plan.selected)}, {_span(plan)}" if selects else "",
         _parts("users", plan.users),
         _parts("sessions", plan.sessions),
         [] if plan.change else [_example(one) for one in plan.examples],
@@ -218,7 +218,7 @@ def question(plan: Plan, noun: str, number: int | None, fingerprint: str) -> str
             f"Fingerprint of this change: {fingerprint}",
         )
     return lines(
-        f"Delete {counts(plan.goes)} {users}? {undo}",
+        f"Delete {counts(plan.selected)} {users}? {undo}",
         "" if number is None else f"To delete, type the number of {noun}s: {number}",
         f"{_quoted(plan.target)}, {_span(plan)}",
         f"Users: {_names(plan.users)}" if len(plan.users) > 1 else "",

@@ -131,7 +131,7 @@ class Plan(Row):
 
     why: Annotated[str, Field(description="that nothing is deleted, and why")]
     target: str
-    goes: Counts
+    selected: Counts
     change: Annotated[Change | None, Field(description="the learning stays, with another text")] = None
     users: list[Part] = []
     sessions: list[Part] = []

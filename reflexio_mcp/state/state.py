@@ -52,7 +52,7 @@ ATTEMPTS: Final = (
     "DELETE FROM main.copies WHERE false",
     "INSERT INTO main.log (line, chain) SELECT chain, chain FROM main.log WHERE false",
 )
-"""Statements that need every right, tried before a deletion."""
+"""Statements that together need every right, tried before a deletion."""
 
 Parameters = ParamSpec("Parameters")
 T = TypeVar("T")
@@ -91,7 +91,7 @@ class Verified(NamedTuple):
 
 
 class AuditLog:
-    """Two lines for each deletion, one before it and one after it, and one if a hold kept something.
+    """A line before and after each deletion, and lines about restores and holds.
 
     A chain value is a keyed digest of the line and of the previous chain value, so a changed or removed line is
     found. Receipts contain chain values, so a truncated log is found too.

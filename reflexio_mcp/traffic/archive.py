@@ -179,7 +179,7 @@ class Export:
     async def _read_requests(self, pager: SessionPager, write: Write) -> None:
         async def take(items: list[RequestWithInteractions]) -> None:
             for item in items:
-                self._meet(item)
+                self._count(item)
             await write(items)
 
         async with aclosing(pager.parts()) as parts:
@@ -190,7 +190,7 @@ class Export:
                 else:
                     await take(items)
 
-    def _meet(self, item: RequestWithInteractions) -> None:
+    def _count(self, item: RequestWithInteractions) -> None:
         request, interactions = item.request, item.interactions
         self._users.add(request.user_id)
         self._sessions.add(request.session_id)

@@ -99,9 +99,9 @@ def _secrets(draft: PublishBody, policy: Policy) -> list[str]:
             if policy == "refuse" or field.startswith(FIXED):
                 refused.setdefault(f"interactions[{index}].{field}", kind)
     if refused and policy != "warn":
-        place, kind = next(iter(refused.items()))
+        field, kind = next(iter(refused.items()))
         why = "which this server does not store" if policy == "refuse" else "which cannot be replaced there"
-        raise InvalidInput(place, HOLDS.format(kind=kind, why=why))
+        raise InvalidInput(field, HOLDS.format(kind=kind, why=why))
     return list(kinds | {refused[name]: None for name in NAMES if name in refused})
 
 

@@ -24,7 +24,7 @@ from reflexio_mcp.traffic.scope import Scope
 __all__ = ["Showing", "redacted"]
 
 LOOKED_CHARS: Final = 4_000
-"""A text is searched beyond its shown beginning, because part of a secret may not be recognized."""
+"""A text is searched beyond its shown beginning, because a cut secret may not be recognized."""
 
 EXCERPT_CHARS: Final = 400
 """Limit of one text in a list with `detail="full"`."""

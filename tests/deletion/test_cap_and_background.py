@@ -42,7 +42,7 @@ async def test_a_deletion_that_is_not_waited_for_leaves_its_receipt_in_the_statu
     async with world.connect(CONFIRM="off") as caller:
         answer = await caller.call("delete_request", request_id="r1", wait_for_response=False)
         assert answer["status"] == "scheduled"
-        assert answer["plan"]["goes"]["requests"] == 1
+        assert answer["plan"]["selected"]["requests"] == 1
         with anyio.fail_after(60):
             while True:
                 [past] = (await caller.call("get_status"))["deletions"]

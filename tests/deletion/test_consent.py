@@ -131,7 +131,7 @@ async def test_what_is_no_clear_yes_and_not_the_number_deletes_nothing_and_shows
         await world.put(user, user=user)
     async with world.connect(era, Person(lambda _: content)) as caller:
         facts = await caller.call("delete_session", session_id="s")
-    assert (facts["status"], facts["plan"]["goes"]["requests"]) == (status, len(users))
+    assert (facts["status"], facts["plan"]["selected"]["requests"]) == (status, len(users))
     assert await world.ids(session_id="s") == set(users)
 
 

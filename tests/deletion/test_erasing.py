@@ -40,9 +40,9 @@ async def test_what_only_a_copy_holds_is_planned_counted_and_erased(world: World
         )
     async with world.connect() as caller:
         plan = await caller.plan("delete_session", session_id="s", erase=True)
-        assert plan["goes"] == {"requests": 1, "interactions": 1, "only_in_copies": 1}
+        assert plan["selected"] == {"requests": 1, "interactions": 1, "only_in_copies": 1}
         receipt = await caller.receipt("delete_session", session_id="s", erase=True, confirm=plan["confirm"])
-    assert receipt["deleted"] == plan["goes"]
+    assert receipt["deleted"] == plan["selected"]
     assert await copied(world) == {}
 
 

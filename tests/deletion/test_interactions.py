@@ -33,7 +33,7 @@ async def test_the_chosen_interactions_go_and_the_request_stays(world: World) ->
     async with world.connect() as caller:
         arguments = {"request_id": "r1", "interaction_ids": [first, second, 999]}
         plan = await caller.plan("delete_request", **arguments)
-        assert plan["goes"] == {"interactions": 2}
+        assert plan["selected"] == {"interactions": 2}
         assert plan["not_found"] == ["999"]
         assert "The request stays, with 1 other interactions." in plan["remains"]
         receipt = await caller.receipt("delete_request", **arguments, confirm=plan["confirm"])
@@ -48,7 +48,7 @@ async def test_the_plan_of_interactions_counts_the_learnings_that_go_with_them(w
         arguments = {"request_id": "r1", "interaction_ids": [first], "include_learnings": True}
         plan = await caller.plan("delete_request", **arguments)
         receipt = await caller.receipt("delete_request", **arguments, confirm=plan["confirm"])
-    assert plan["goes"] == receipt["deleted"] == {"interactions": 1, "learnings": 1}
+    assert plan["selected"] == receipt["deleted"] == {"interactions": 1, "learnings": 1}
 
 
 async def test_deleted_interactions_come_back_as_requests_of_their_own_and_not_twice(world: World) -> None:

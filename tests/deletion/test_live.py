@@ -51,11 +51,11 @@ async def test_a_session_is_deleted_restored_and_erased(caller: Caller) -> None:
     await publish(caller, tag, "two", "bob")
     session = {"session_id": f"s-{tag}"}
     plan = await caller.plan("delete_session", **session)
-    assert plan["goes"] == {"requests": 2, "interactions": 4}
+    assert plan["selected"] == {"requests": 2, "interactions": 4}
     receipt = await caller.receipt("delete_session", **session, confirm=plan["confirm"])
-    assert (receipt["status"], receipt["deleted"]) == ("complete", plan["goes"])
+    assert (receipt["status"], receipt["deleted"]) == ("complete", plan["selected"])
     done = await caller.restored(receipt["number"])
-    assert (done["status"], done["restored"]) == ("complete", plan["goes"])
+    assert (done["status"], done["restored"]) == ("complete", plan["selected"])
     erased = await caller.confirmed("delete_session", **session, erase=True)
     assert (erased["status"], erased["way_back"]["state"]) == ("complete", "erased")
     assert "no recovery copy" in await caller.refused("restore_requests", deletion=receipt["number"])

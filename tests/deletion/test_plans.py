@@ -15,7 +15,7 @@ async def test_a_plan_counts_everything_shows_the_first_and_deletes_nothing(worl
     assert result.structured_content
     assert result.structured_content["status"] == "planned"
     plan = result.structured_content["plan"]
-    assert plan["goes"] == {"requests": 7, "interactions": 7}
+    assert plan["selected"] == {"requests": 7, "interactions": 7}
     assert plan["users"] == [{"name": "ada", "count": 6}, {"name": "bob", "count": 1}]
     assert [one["id"] for one in plan["examples"]] == ["r6", "r5", "r4", "r3", "r2"]
     assert plan["examples"][0]["first_words"] == "word 6"
@@ -35,7 +35,7 @@ async def test_ids_that_are_not_stored_are_named_and_so_is_how_to_find_ids(world
     await world.put("r1")
     async with world.connect() as caller:
         plan = await caller.plan("delete_requests", request_ids=["r1", "gone"])
-        assert (plan["goes"]["requests"], plan["not_found"], plan["not_found_count"]) == (1, ["gone"], 1)
+        assert (plan["selected"]["requests"], plan["not_found"], plan["not_found_count"]) == (1, ["gone"], 1)
         nothing = await caller.plan("delete_request", request_id="R1")
         nobody = await caller.result("delete_requests", user_id="nobody")
     assert nothing["status"] == "not_found"
@@ -117,8 +117,8 @@ async def test_learnings_that_stay_and_that_others_fed_are_counted(world: World)
         stay = await caller.plan("delete_request", request_id="r1")
         go = await caller.plan("delete_request", request_id="r1", include_learnings=True)
     assert "What was learned from it stays (2) unless you include learnings." in stay["remains"]
-    assert "learnings" not in stay["goes"]
-    assert go["goes"]["learnings"] == 2
+    assert "learnings" not in stay["selected"]
+    assert go["selected"]["learnings"] == 2
     assert any("1 of the learnings came from other interactions too" in one for one in go["remains"])
 
 
@@ -149,7 +149,7 @@ async def test_a_key_in_an_id_is_covered_in_plan_receipt_status_and_restore(worl
         [listed] = (await caller.call("list_requests"))["sessions"][0]["requests"]
         arguments = {"request_ids": [listed["request_id"], f"missing {key}"]}
         plan = await caller.plan("delete_requests", **arguments)
-        assert plan["goes"]["requests"] == 1
+        assert plan["selected"]["requests"] == 1
         one = await caller.plan("delete_request", request_id=key)
         receipt = await caller.receipt("delete_requests", **arguments, confirm=plan["confirm"])
         restore = await caller.call("restore_requests", deletion=receipt["number"])

@@ -64,7 +64,7 @@ async def test_of_everything_all_but_what_is_held_goes(world: World, tmp_path: P
     await stock(world)
     async with world.connect(POLICY=write(tmp_path / "policy.toml", HOLD)) as caller:
         plan = await caller.plan("delete_requests", everything=True)
-        assert plan["goes"]["requests"] == 2
+        assert plan["selected"]["requests"] == 2
         receipt = await caller.receipt("delete_requests", everything=True, confirm=plan["confirm"])
     assert receipt["deleted"]["requests"] == 2
     assert any(WHY in one for one in receipt["remains"])

@@ -25,8 +25,8 @@ async def test_plan_and_receipt_count_the_same_things_and_add_up(world: World) -
         result = await caller.result("delete_session", **arguments, confirm=plan["confirm"])
     assert result.structured_content
     receipt = result.structured_content["receipt"]
-    assert receipt["planned"] == receipt["deleted"] == plan["goes"]
-    assert plan["goes"] == {"requests": 3, "interactions": 3, "learnings": 1}
+    assert receipt["planned"] == receipt["deleted"] == plan["selected"]
+    assert plan["selected"] == {"requests": 3, "interactions": 3, "learnings": 1}
     assert "not_deleted" not in receipt
     assert text_of(result).startswith(
         f"Deletion {receipt['number']}: 3 requests with 3 interactions, 1 learning deleted; checked by reading again."

@@ -1006,7 +1006,7 @@ export async function takesBackAndCorrectsWhatWasLearned(browser) {
     { learning_id: "profile:2", content: "Key [redacted: password].", from_requests: [{ request_id: "req-shared-0", interactions: [1] }] },
   ].map((one) => ({ state: "current", user_id: "maria.keller", ...one }));
   const given = [];
-  const plan = { goes: { learnings: 1 }, confirm: "C1" };
+  const plan = { selected: { learnings: 1 }, confirm: "C1" };
   const receipt = { number: 98, deleted: { learnings: 1 }, way_back: { state: "whole", until: new Date(Date.now() + 1e8).toISOString() } };
   const answer = (structuredContent, text = "Done.") => ({ content: [{ type: "text", text }], structuredContent });
   // The embedded store learns nothing: what a server that learns says is put in.
@@ -1020,7 +1020,7 @@ export async function takesBackAndCorrectsWhatWasLearned(browser) {
       return answer({ status: "complete", receipt: { ...receipt, deleted: {}, corrected: 1 } });
     }
     if (name === "correct_learning")
-      return answer({ status: "planned", plan: { ...plan, goes: {}, change: { before: learned[0].content, after: asked.content } } });
+      return answer({ status: "planned", plan: { ...plan, selected: {}, change: { before: learned[0].content, after: asked.content } } });
     if (asked.deletion === 98) return answer(asked.confirm ? { restored: { learnings: 1 } } : { planned: { learnings: 1 }, confirm: "C2" });
     const result = await forward();
     result.structuredContent?.state?.tools.push("list_learnings", "delete_learnings", "correct_learning");

@@ -159,7 +159,7 @@ async def test_nothing_outside_the_scope_reaches_the_page(tmp_path: Path) -> Non
         assert "theirs" not in str(await ask(client, "rows"))
         assert "theirs" not in str(await ask(client, "rows", request_ids=["mine", "theirs"]))
         assert "theirs" not in str(await ask(client, "findings"))
-        assert (await ask(client, "plan", request_ids=["theirs"]))["plan"]["plan"]["goes"] == {}
+        assert (await ask(client, "plan", request_ids=["theirs"]))["plan"]["plan"]["selected"] == {}
         refused = await client.call_tool("explorer_data", {"view": "request", "request_id": "theirs"})
         assert refused.is_error
 

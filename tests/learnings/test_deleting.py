@@ -46,10 +46,10 @@ async def test_learnings_are_deleted_and_their_requests_stay(world: World, how: 
     arguments, stays = SELECTIONS[how]
     async with world.connect() as caller:
         plan = await caller.plan("delete_learnings", **arguments)
-        assert plan["goes"] == {"learnings": 3 - len(stays)}
+        assert plan["selected"] == {"learnings": 3 - len(stays)}
         [taught] = [one for one in plan["remains"] if "learn the old text again" in one]
         receipt = await caller.receipt("delete_learnings", **arguments, confirm=plan["confirm"])
-    assert (receipt["status"], receipt["deleted"]) == ("complete", plan["goes"])
+    assert (receipt["status"], receipt["deleted"]) == ("complete", plan["selected"])
     assert taught in receipt["remains"]
     assert left(world) == stays
     assert await world.ids() == {"r1", "r2"}

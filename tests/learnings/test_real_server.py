@@ -21,12 +21,12 @@ async def test_what_was_learned_goes_with_its_request_and_comes_back_with_it(cor
     async with corner.connect(CONFIRM="preview") as caller:
         wanted = {"request_id": corner.name("a"), "include_learnings": True}
         plan = await caller.plan("delete_request", **wanted)
-        assert plan["goes"] == {"requests": 1, "interactions": 1, "learnings": 2}
+        assert plan["selected"] == {"requests": 1, "interactions": 1, "learnings": 2}
         receipt = await caller.receipt("delete_request", **wanted, confirm=plan["confirm"])
-        assert (receipt["status"], receipt["deleted"]) == ("complete", plan["goes"])
+        assert (receipt["status"], receipt["deleted"]) == ("complete", plan["selected"])
         assert not [*await corner.profiles(), *await corner.playbooks()]
         done = await caller.restored(receipt["number"], evaluation_only=True)
-        assert done["restored"] == plan["goes"]
+        assert done["restored"] == plan["selected"]
     interactions = await corner.interactions("a")
     assert await corner.profiles() == [before.model_copy(update={"source_interaction_ids": interactions})]
     [again] = await corner.playbooks()

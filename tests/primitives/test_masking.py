@@ -126,7 +126,7 @@ async def test_an_entry_is_found_planned_and_deleted_without_being_seen(
             assert finding["act"]["tool"] == "delete_requests"
             wanted = finding["act"]["arguments"]
         seen.append(await call(client, "delete_requests", **wanted))
-        assert facts(seen[-1])["plan"]["goes"]["requests"] == 1
+        assert facts(seen[-1])["plan"]["selected"]["requests"] == 1
         seen.append(
             await call(client, "delete_requests", **wanted, confirm=facts(seen[-1])["plan"]["confirm"])
         )

@@ -44,7 +44,7 @@ async def drive(session: StdioSession) -> set[str]:
         """Plan, then act with the plan's code, and return the receipt."""
         plan = (await call(tool, **arguments))["plan"]
         receipt: dict[str, Any] = (await call(tool, **arguments, confirm=plan["confirm"]))["receipt"]
-        assert receipt["planned"] == receipt["deleted"] == plan["goes"]
+        assert receipt["planned"] == receipt["deleted"] == plan["selected"]
         return receipt
 
     for request_id, session_id in (("r1", "trip"), ("r2", "trip"), ("r3", "work"), ("r4", "work")):

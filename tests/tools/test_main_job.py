@@ -78,7 +78,7 @@ async def test_published_requests_are_listed_inspected_and_gone_after_a_confirme
         assert one["learning"]["status"] == "not_tracked"
 
         plan = facts(await call(client, "delete_request", request_id="r1"))
-        assert (plan["status"], plan["plan"]["goes"]["requests"]) == ("planned", 1)
+        assert (plan["status"], plan["plan"]["selected"]["requests"]) == ("planned", 1)
         assert facts(await call(client, "get_request", request_id="r1"))["request_id"] == "r1"
         done = facts(await call(client, "delete_request", request_id="r1", confirm=plan["plan"]["confirm"]))
         assert (done["status"], done["receipt"]["deleted"]["requests"]) == ("complete", 1)
@@ -235,7 +235,7 @@ async def test_a_key_in_an_id_or_a_name_is_covered_and_the_id_can_still_be_used(
         address = f"reflexio://requests/{quote(row['request_id'], safe='')}"
         assert (await client.read_resource(address)).contents
         plan = facts(await call(client, "delete_request", request_id=row["request_id"]))
-        assert plan["plan"]["goes"]["requests"] == 1
+        assert plan["plan"]["selected"]["requests"] == 1
 
 
 async def test_an_id_works_in_the_address_of_a_request_as_it_is_shown(connect: Connect) -> None:

@@ -260,7 +260,7 @@ async def test_a_set_with_it_and_others_goes_as_planned(service: Service) -> Non
     async with service.server() as client:
         wanted = ["deep", names[0], names[5]]
         _, found = await call(client, "delete_requests", request_ids=wanted)
-        assert found["plan"]["goes"]["requests"] == 3
+        assert found["plan"]["selected"]["requests"] == 3
         _, found = await call(client, "delete_requests", request_ids=wanted, confirm=found["plan"]["confirm"])
         assert found["receipt"]["deleted"]["requests"] == 3
     assert not await service.is_stored("deep")
@@ -270,7 +270,7 @@ async def test_a_filter_does_not_take_what_could_not_be_looked_at(service: Servi
     names = await stock(service)
     async with service.server() as client:
         _, found = await call(client, "delete_requests", user_id=service.user)
-        assert found["plan"]["goes"]["requests"] == 5
+        assert found["plan"]["selected"]["requests"] == 5
         assert found["plan"]["remains"]
         _, found = await call(
             client, "delete_requests", user_id=service.user, confirm=found["plan"]["confirm"]

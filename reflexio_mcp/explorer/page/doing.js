@@ -35,7 +35,7 @@ export class Doing {
     let result = every || !confirm ? await host.call("delete_requests", given, onprogress) : null;
     const { plan } = result?.structuredContent ?? {};
     // What is planned with it is what the person has agreed to, or nothing is deleted.
-    if (every) confirm = plan?.goes.requests === found.plan.goes.requests && plan?.goes.learnings === found.learnings ? plan.confirm : "";
+    if (every) confirm = plan?.selected.requests === found.plan.selected.requests && plan?.selected.learnings === found.learnings ? plan.confirm : "";
     if (confirm) result = await host.call("delete_requests", { ...given, confirm }, onprogress);
     if (!result) throw new Error("The deletion was not asked for.");
     const { receipt } = result.structuredContent ?? {};

@@ -72,7 +72,7 @@ export class Sheet {
       this.put(title, [el("p", { class: "quiet", role: "status" }, "Looking up what would go.")], [this.closing("Keep them")]);
     const found = await this.answer(title, this.page.doing.plan(rows, choice));
     if (!found) return;
-    if (!found.plan.goes.requests) {
+    if (!found.plan.selected.requests) {
       this.put("Nothing to delete", [el("p", {}, "None of these requests is stored any more.")], [this.closing("Close")]);
       await this.page.doing.done(rows, { deleted: {} });
       return;
@@ -87,7 +87,7 @@ export class Sheet {
   /** @param {Row[]} rows @param {any} found @param {Choice} choice */
   ask(rows, found, choice) {
     const { plan, type } = found;
-    const title = `Delete ${counted(plan.goes.requests, "request")}`;
+    const title = `Delete ${counted(plan.selected.requests, "request")}`;
     const act = el("button", { class: "final", type: "button", onclick: () => void this.act(rows, found, choice) }, title);
     const keep = this.closing("Keep them");
     const input = el("input", { type: "text", inputmode: "numeric", autocomplete: "off", "aria-label": `Type ${type} to delete` });
@@ -159,7 +159,7 @@ export class Sheet {
   async act(rows, found, choice) {
     const { generation } = this;
     const { doing } = this.page;
-    const total = found.plan.goes.requests;
+    const total = found.plan.selected.requests;
     const bar = el("progress", { max: total, "aria-label": "Progress" });
     const said = el("p", { role: "status" }, "Looking up what is stored now.");
     this.put(`Delete ${counted(total, "request")}`, [said, bar, el("p", { class: "quiet" }, STAY)], [this.closing("Close")]);

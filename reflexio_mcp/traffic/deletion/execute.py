@@ -318,7 +318,7 @@ class _Act:
         corrects = planned.plan.change is not None
         receipt = Receipt(
             number=self.number,
-            planned=planned.plan.goes,
+            planned=planned.plan.selected,
             deleted=counts_of([] if corrects else done, erased),
             reason=planned.options.reason,
             change=planned.plan.change,

@@ -180,7 +180,7 @@ async def make_plan(
     shown = await examples(scope, first, {} if scope.masked or planted else selected.openings)
     kept = [HELD.format(number=number, why=why) for why, number in held.items()]
     said = {
-        **_about_learnings(learned, target, goes=options.include_learnings, found=bool(stored)),
+        **_about_learnings(learned, target, included=options.include_learnings, found=bool(stored)),
         UNREADABLE: sum(one.unreadable for one in stored),
         ALL_OF_REQUEST: options.erase and target.noun == "interaction",
         IN_COPIES: len(copied) - len(erased),
@@ -191,7 +191,7 @@ async def make_plan(
     plan = Plan(
         why="",
         target=named(target),
-        goes=counts_of(items, erased),
+        selected=counts_of(items, erased),
         change=selected.change,
         users=parts((one.user_id for one in counted), scope.shown_id),
         sessions=parts((one.session_id for one in counted if one.session_id), scope.shown_id),
@@ -263,15 +263,17 @@ async def _learned(scope: Scope, sources: Mapping[str, Sources], options: Option
         return None
 
 
-def _about_learnings(learned: Learned | None, target: Target, *, goes: bool, found: bool) -> dict[str, int]:
+def _about_learnings(
+    learned: Learned | None, target: Target, *, included: bool, found: bool
+) -> dict[str, int]:
     """Return sentences about the learnings, each with its number; 0 leaves it out."""
     if learned is None:
         return {LEARNED_UNKNOWN: 1}
     requests = target.noun in ("request", "interaction")
     return {
         NOTHING_KNOWN if learned.learns else NOTHING_LEARNED: requests and found and not learned.count,
-        LEARNINGS_STAY: 0 if goes else learned.count,
-        SHARED: sum(bool(one.others) for one in learned.linked.values()) if goes and requests else 0,
+        LEARNINGS_STAY: 0 if included else learned.count,
+        SHARED: sum(bool(one.others) for one in learned.linked.values()) if included and requests else 0,
         UNLINKED: learned.unlinked,
         USERS_LEFT: learned.users_left_out,
         SESSIONS_KEPT: learned.learns and requests,
