@@ -37,7 +37,7 @@ def transport_security(settings: Settings, public: str = "") -> TransportSecurit
     named = [*settings.allowed_hosts, *([public] if public else [])]
     here = ["127.0.0.1", "localhost", "[::1]"]
     if is_loopback(settings.host):
-        here.append(f"[{settings.host.strip('[]')}]" if ":" in settings.host else settings.host)
+        here.append(settings.host)
     elif not named:
         raise ConfigurationError(
             "The address of --host / REFLEXIO_MCP_HOST can be reached from elsewhere: name the hosts that clients use "

@@ -49,7 +49,7 @@ SIGN_IN_PATHS: Final = ("/register", "/authorize", "/token", "/.well-known/{rest
 
 WITHOUT_SESSIONS: Final = b"2026-07-28"
 SESSIONS_EACH: Final = 20
-"""Maximum number of sessions, and of streams at /sse, per caller if callers are distinguished."""
+"""Maximum number of sessions, and of streams and downloads, per caller if callers are distinguished."""
 
 READY_SECONDS: Final = 2.0
 """Lifetime of an answer of `/ready`, so that probes do not load the backend."""
@@ -70,11 +70,6 @@ NO_SIGN_IN: Final = (
 )
 NOT_OURS: Final = "This token is not one of this server's. Ask its operator for yours."
 ASKS_FOR_NONE: Final = "This server has no sign-in and asks for no token: connect without one."
-
-_SHARED_HEADERS: Final = (
-    "authorization", "content-type", "accept", "last-event-id", "mcp-session-id", "mcp-protocol-version", "mcp-method",
-    "mcp-name",
-)  # fmt: skip
 
 METHODS: Final = ("GET", "POST", "DELETE")
 
@@ -133,7 +128,11 @@ class HttpApp:
             routes=[
                 Route("/health", self._health),
                 Route(READY_PATH, self._readiness),
-                Route(MCP_PATH, self._protected(self._manager.handle_request), methods=METHODS),
+                Route(
+                    MCP_PATH,
+                    self._protected(self._manager.handle_request),
+                    methods=METHODS if settings.keeps_sessions else ["POST"],  # a stream would stay silent
+                ),
                 Route(SSE_PATH, self._protected(self._sse_stream), methods=["GET"]),
                 Route(MESSAGES_PATH, self._protected(self._sse.handle_post_message), methods=["POST"]),
                 Route(f"{DOWNLOADS_PATH}{{token}}", self._protected(self._download), methods=["GET"]),
@@ -146,18 +145,14 @@ class HttpApp:
                     CORSMiddleware,
                     allow_origin_regex=".*",  # the Origin was checked before
                     allow_methods=METHODS,
-                    allow_headers=_SHARED_HEADERS,
+                    allow_headers=("*",),
                     expose_headers=("mcp-session-id", "mcp-protocol-version", "www-authenticate"),
                 )
             ],
             exception_handlers={Refusal: answer_refusal},
-            lifespan=lambda _: self.running(),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         began, started = time.perf_counter(), False
         peer.set((scope.get("client") or ("",))[0])
 
@@ -250,7 +245,7 @@ class HttpApp:
             await send(message)
 
         quota = contextlib.nullcontext(True)
-        if scope["path"] == SSE_PATH:
+        if scope["path"] != MCP_PATH:  # a session has one stream
             quota = self._sse_streams.hold(caller.account)
         ended = anyio.CancelScope(deadline=anyio.current_time() + caller.expires_at - time.time())
         with quota as taken:

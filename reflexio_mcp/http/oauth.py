@@ -41,8 +41,7 @@ ASK_AGAIN_SECONDS: Final = 10.0
 
 FETCH_SECONDS: Final = 8.0
 REMEMBER_SECONDS: Final = 15.0
-REFUSED_SECONDS: Final = 5.0
-"""How long an accepted and a refused introspection are remembered."""
+"""How long an introspection is remembered."""
 
 MOST_REMEMBERED: Final = 10_000
 MOST_ASKING: Final = 64
@@ -269,10 +268,9 @@ class SignIn:
         until, reply = self._remembered.get(digest, (0.0, {}))
         if self._clock() >= until:
             reply = await self._asked(token)
-            seconds = REMEMBER_SECONDS if reply.get("active") is True else REFUSED_SECONDS
             if len(self._remembered) >= MOST_REMEMBERED:
                 self._remembered.clear()
-            self._remembered[digest] = (self._clock() + seconds, reply)
+            self._remembered[digest] = (self._clock() + REMEMBER_SECONDS, reply)
         if reply.get("active") is not True:
             raise _Invalid
         return {"iss": self._issuer, **reply}

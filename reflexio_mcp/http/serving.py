@@ -152,8 +152,6 @@ def _announce(settings: Settings, listener: socket.socket, kept_in: Path | None)
     _say(f"serving http://{shown}:{port}{MCP_PATH} (and /sse); stop with SIGTERM or Ctrl-C")
     where = f"the embedded store at {location_of(settings)}" if settings.embedded else location_of(settings)
     _say(f"memory: {where}")
-    if settings.oauth_issuer:
-        _say(f"people sign in at {settings.oauth_issuer}")
     if kept_in is not None:
         _say(f"the bearer token that clients need is in {kept_in}")
     if settings.unsafe_no_auth:

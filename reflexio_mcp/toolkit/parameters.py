@@ -47,8 +47,8 @@ __all__ = [
 
 IDS: Final = ("user_id", "session_id", "request_id", "request_ids", "learning_ids")
 
-MAX_ARGUMENT_CHARS: Final = 50_000
-"""Limit of one id, name or search. A cursor contains a filter and has its own limit."""
+MAX_ARGUMENT_CHARS: Final = 1000
+"""Limit of one id, name or search. A cursor and a new text have their own limits."""
 
 SENTENCES: Final = 10
 """Number of wrong arguments that a refusal explains."""
@@ -169,7 +169,7 @@ def checked(tool: Tool, fields: Collection[str], arguments: dict[str, Any], scop
         longest = max((len(text) for text in texts if isinstance(text, str)), default=0)
         # A fixed user is filled in below, even if it is required.
         needed = name in tool.input_schema.get("required", ()) and not (name == "user_id" and scope.user_id)
-        if name != "cursor" and longest > MAX_ARGUMENT_CHARS:
+        if name not in ("cursor", "content") and longest > MAX_ARGUMENT_CHARS:
             wrong[name] = f"takes {MAX_ARGUMENT_CHARS:,} characters at most"
         # Clients send empty text for absent values. Blanks were meant as a value, and would select everything.
         elif isinstance(value, str) and (value or needed) and is_blank(value):

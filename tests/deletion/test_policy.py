@@ -13,6 +13,7 @@ from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.policy import PolicyFile
+from tests.audit.stored import GITHUB_TOKEN
 from tests.deletion.support import BY_IDS, World
 
 pytestmark = pytest.mark.anyio
@@ -58,6 +59,16 @@ async def test_what_a_hold_keeps_is_deleted_by_no_tool_and_the_log_says_so(
     assert await world.ids() == {"held", "free", "bobs"}
     [line] = [json.loads(entry.line) for entry in server.runtime.state.log.entries()]
     assert (line["event"], WHY in line["held"][0]) == ("held", True)
+
+
+async def test_the_log_line_of_a_hold_contains_no_key(world: World, tmp_path: Path) -> None:
+    await world.put("held", session="miller", agent_version=GITHUB_TOKEN)
+    server = world.server(POLICY=write(tmp_path / "policy.toml", HOLD))
+    async with world.connect(server=server) as caller:
+        await caller.call("delete_requests", agent_version=GITHUB_TOKEN)
+    [entry] = server.runtime.state.log.entries()
+    assert "[redacted: " in entry.line
+    assert GITHUB_TOKEN not in entry.line
 
 
 async def test_of_everything_all_but_what_is_held_goes(world: World, tmp_path: Path) -> None:

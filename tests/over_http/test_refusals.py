@@ -16,6 +16,7 @@ from reflexio_mcp.http.app import HttpApp
 from reflexio_mcp.settings import ConfigurationError, Settings
 from tests.support.serving import (
     AUTHORIZED,
+    BOTH,
     TOKEN,
     Served,
     events,
@@ -211,6 +212,12 @@ async def test_streams_are_opened_by_get_alone(served: Served, http: httpx.Async
         ("POST", "/health"),
     ):
         assert (await http.request(method, f"{served.url}{path}", headers=AUTHORIZED)).status_code == 405
+
+
+async def test_without_sessions_no_stream_is_opened_that_stays_silent(http: httpx.AsyncClient) -> None:
+    async with serving(Settings(sessions="none")) as served:
+        headers = AUTHORIZED | {"accept": BOTH}
+        assert (await http.get(f"{served.url}/mcp", headers=headers)).status_code == 405
 
 
 async def test_no_log_repeats_what_was_sent(

@@ -195,6 +195,9 @@ async def test_no_caller_takes_every_session_and_stream(backend: TenantBackend) 
         for opened in (open_session, open_stream):
             assert [await opened(ANN) for _ in range(SESSIONS_EACH + 1)] == [200] * SESSIONS_EACH + [503]
             assert await opened(BOB) == 200
+        export = f"{served.url}/downloads/none"
+        assert (await http.get(export, headers=bearer(ANN))).status_code == 503
+        assert (await http.get(export, headers=bearer(BOB))).status_code == 404
         assert (await post(served, "list_sessions", token=ANN)).status_code == 200
 
 

@@ -19,7 +19,6 @@ from reflexio_mcp.http.oauth import (
     ASK_AGAIN_SECONDS,
     FRESH_SECONDS,
     PEER_SHARE,
-    REFUSED_SECONDS,
     REMEMBER_SECONDS,
     STALE_SECONDS,
     SignIn,
@@ -349,7 +348,7 @@ async def test_a_refused_token_is_remembered_for_a_short_time(issuer: Issuer) ->
             assert await status_of(sign_in, "made-up") == 401
         assert issuer.asked["/ask"] == 1
         issuer.tokens["made-up"] = {"active": True, **issuer.claims("ann")}
-        clock.now += REFUSED_SECONDS
+        clock.now += REMEMBER_SECONDS
         assert await status_of(sign_in, "made-up") == 200
 
 

@@ -213,13 +213,13 @@ async def test_no_answer_is_longer_than_its_budget_however_much_is_stored(
                 interactions=interactions,
             )
         await put(client, "hidden", "\u202e" * 20_000)
-        await put(client, "i" * 4_000, session="d" * 4_000, user_id="u" * 4_000)
+        await put(client, "i" * 1_000, session="d" * 1_000, user_id="u" * 1_000)
         clock.now += 60
         for tool, arguments in (
             ("list_requests", {"detail": "full", "limit": 100}),
             ("list_requests", {"limit": 100, "contains": "x"}),
             ("list_sessions", {"limit": 100}),
-            ("list_requests", {"source": "none", "contains": "x" * 5_000}),
+            ("list_requests", {"source": "none", "contains": "x" * 1_000}),
             ("get_request", {"request_id": "r3"}),
             ("get_request", {"request_id": "hidden"}),
             ("get_request", {"request_id": "r3", "detail": "masked"}),

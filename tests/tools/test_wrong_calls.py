@@ -115,7 +115,7 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
         ["interactions[1].created_at takes seconds since 1970, not milliseconds."],
     ),
     *(
-        (tool, {**given, name: "\\" * 50_001}, [f"{name} takes 50,000 characters at most; nothing was done."])
+        (tool, {**given, name: "\\" * 1_001}, [f"{name} takes 1,000 characters at most; nothing was done."])
         for tool, name, given in (
             ("get_request", "request_id", {}),
             ("delete_session", "session_id", {}),
@@ -129,15 +129,15 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
     (
         "delete_requests",
         {"request_ids": ["r", "\\" * 120_000]},
-        ["request_ids takes 50,000 characters at most"],
+        ["request_ids takes 1,000 characters at most"],
     ),
     ("list_requests", {"limit": 0, "detail": "all"}, ["detail must be 'summary'", "limit must be 1 or more"]),
     ("list_requests", {"finding": "odd"}, ["finding must be one of"]),
     (
         "list_requests",
-        {"sorce": "ide", "user_id": " ", "session_id": "x" * 50_001},
+        {"sorce": "ide", "user_id": " ", "session_id": "x" * 1_001},
         [
-            "list_requests has no argument 'sorce'; user_id must not be blank; session_id takes 50,000 characters",
+            "list_requests has no argument 'sorce'; user_id must not be blank; session_id takes 1,000 characters",
             "at most; nothing was done. It takes user_id,",
         ],
     ),

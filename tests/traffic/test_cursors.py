@@ -69,6 +69,9 @@ async def test_a_made_up_cursor_cannot_widen_a_scope_or_look_for_words_under_the
             )
         opened = open_cursor(ada, made(ada, TrafficFilter()), "requests", TrafficFilter(user_id="ada"))
         assert opened.filter.user_id == "ada"
+        many_words = TrafficFilter(user_id="ada", contains="x " * 1000)
+        with pytest.raises(InvalidInput, match=NOT_OURS):
+            open_cursor(ada, made(ada, many_words), "requests", TrafficFilter(user_id="ada"))
         masked = Scope(place.client, masked=True)
         with pytest.raises(InvalidInput, match=NOT_OURS):
             open_cursor(masked, made(masked, TrafficFilter(contains="x")), "requests", TrafficFilter())

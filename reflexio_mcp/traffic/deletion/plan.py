@@ -214,7 +214,7 @@ async def make_plan(
     )
     with recording(len(items) + len(erased)):
         if kept:
-            await in_thread(state.note_held, target.name(words=False), kept)
+            await in_thread(state.note_held, named(target, words=False), kept)
         await in_thread(state.check_room, owner, len(items) + len(erased))
     options = replace(options, reason=shown_name(covered(options.reason)))
     return Planned(target, options, selected, items, erased, len(counted), plan, owner, days, held.total())

@@ -1,0 +1,29 @@
+"""No stored text and no search takes the time that other callers need."""
+
+import time
+
+import pytest
+
+from reflexio_mcp.traffic.audit.rules.redaction import secret_in_name
+from reflexio_mcp.traffic.reading.filters import words_of
+
+MARKS = "\u0301\u0328"
+"""Two marks that Unicode puts into another order."""
+
+
+def test_many_marks_in_a_row_are_searched_quickly() -> None:
+    words, text = words_of("cafe\u0301"), "a" + MARKS * 30_000 + " Caf\u00e9"
+    began = time.perf_counter()
+    assert words.are_in([text])
+    assert time.perf_counter() - began < 3
+
+
+@pytest.mark.parametrize("word", ["cafe\u0301", "\u304b\u3099", "\u1112\u1161\u11ab"])
+def test_a_word_is_found_wherever_it_stands_in_a_long_text(word: str) -> None:
+    assert all(words_of(word).are_in(["é" * 10 + " x" * place + f" {word} end"]) for place in range(480, 520))
+
+
+def test_a_very_long_id_is_looked_through_quickly() -> None:
+    began = time.perf_counter()
+    secret_in_name("password is " * 20_000)
+    assert time.perf_counter() - began < 1
