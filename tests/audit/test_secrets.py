@@ -35,8 +35,8 @@ from tests.audit.stored import GITHUB_TOKEN, request
         ("curl -u deploy:yqDVtkqPECriaLRi https://ci.internal", "yqDVtkqPECriaLRi"),
         ("The PIN for the garage at my mother's is 6604.", "6604"),
         (
-            "post to https://flow.tines.com/webhook/4j55coiuyiladq9ydaoo4oan89u56vkm/u37txygi11dou8u2",
-            "https://flow.tines.com/webhook/4j55coiuyiladq9ydaoo4oan89u56vkm/u37txygi11dou8u2",
+            "post to https://flow.tines.com/webhook/4j55coiuyiladq9ydaoo4oan89u56vkm/u37txygi11dou8u2ttwe4rl63ax4lnw9",
+            "https://flow.tines.com/webhook/4j55coiuyiladq9ydaoo4oan89u56vkm/u37txygi11dou8u2ttwe4rl63ax4lnw9",
         ),
         ("वाईफाई का पासवर्ड Suraj@2024 है", "Suraj@2024"),
     ],
