@@ -1,14 +1,15 @@
 """How much the audit's rules find, and what they find wrongly, on published data (`quality_sets.py`).
 
-    python3 benchmarks/audit_quality.py FOLDER ["made with" | "held out" | "never seen"]
+    python3 benchmarks/audit_quality.py FOLDER ["made with" | "held out" | "seen once" | "never seen"]
 
 FOLDER has checkouts of the repositories that `quality_sets.py` names; what is missing is left out. Prints one row a set,
 as `docs/audit-rules.md` has them.
 """
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import quality_sets
 from quality_sets import Part, Sample
@@ -22,29 +23,25 @@ from reflexio_mcp.traffic.audit.rules.secrets import find_secrets
 CONVERSATIONS = 400
 
 
-def secrets(samples: Iterable[Sample]) -> Iterator[str]:
-    """A row a set: how many texts have a probable secret, and how many a probable or possible one."""
-    counts: dict[str, list[int]] = {}
+def found(samples: Iterable[Sample], rule: str, look: Callable[[Sample], tuple[bool, ...]]) -> Iterator[str]:
+    """A row a set: in how many texts the rule finds something; for secrets, something probable, and anything."""
+    sets: dict[str, list[tuple[bool, ...]]] = {}
     for sample in samples:
-        found = find_secrets(sample.text)
+        seen = look(sample)
         for name in (sample.source, "all of these"):
-            row = counts.setdefault(f"{name}, {'secrets' if sample.wanted else 'others'}", [0, 0, 0])
-            row[0] += 1
-            row[1] += any(one.probable for one in found)
-            row[2] += bool(found)
-    for name, (count, probable, possible) in sorted(counts.items()):
-        yield f"| secret: {name} | {_share(probable, count)} | {_share(possible, count)} |"
+            sets.setdefault(f"{name}, {'wanted' if sample.wanted else 'others'}", []).append(seen)
+    for name, each in sorted(sets.items()):
+        shares = [_share(sum(column), len(each)) for column in zip(*each, strict=True)]
+        yield f"| {rule}: {name} | {' | '.join(shares)} |"
 
 
-def planted(samples: Iterable[Sample]) -> Iterator[str]:
-    """A row a set: how many texts have planted instructions."""
-    counts: dict[str, list[int]] = {}
-    for sample in samples:
-        row = counts.setdefault(f"{sample.source}, {'attacks' if sample.wanted else 'others'}", [0, 0])
-        row[0] += 1
-        row[1] += bool(planted_in(sample.text, foreign=sample.foreign))
-    for name, (count, found) in sorted(counts.items()):
-        yield f"| planted-instructions: {name} | {_share(found, count)} | |"
+def secret(sample: Sample) -> tuple[bool, bool]:
+    places = find_secrets(sample.text)
+    return any(one.probable for one in places), bool(places)
+
+
+def planted(sample: Sample) -> tuple[bool]:
+    return (bool(planted_in(sample.text, foreign=sample.foreign)),)
 
 
 def duplicates(dialogues: Iterable[list[str]]) -> Iterator[str]:
@@ -102,9 +99,7 @@ def _share(part: int, whole: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="How much the audit's rules find on published data.")
     parser.add_argument("folder", type=Path)
-    parser.add_argument(
-        "part", choices=["made with", "held out", "never seen"], default="made with", nargs="?"
-    )
+    parser.add_argument("part", choices=get_args(Part), default="made with", nargs="?")
     given = parser.parse_args()
     print("| rule and set | found (probable) | probable or possible |\n|---|---|---|")
     print(*rows(given.folder, given.part), sep="\n")
@@ -112,12 +107,12 @@ def main() -> None:
 
 def rows(folder: Path, part: Part) -> Iterator[str]:
     """All rows of one part of the data."""
-    yield from secrets(quality_sets.fixtures(folder, part))
-    yield from secrets(quality_sets.told(part))
+    yield from found(quality_sets.fixtures(folder, part), "secret", secret)
+    yield from found(quality_sets.told(part), "secret", secret)
     others = [*quality_sets.pages(folder, part), *quality_sets.talk(folder, part)]
-    yield from secrets(others)
-    yield from planted(quality_sets.planted(folder, part))
-    yield from planted(others)
+    yield from found(others, "secret", secret)
+    yield from found(quality_sets.planted(folder, part), "planted-instructions", planted)
+    yield from found(others, "planted-instructions", planted)
     yield from duplicates(quality_sets.dialogues(folder, part))
 
 

