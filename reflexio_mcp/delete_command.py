@@ -181,8 +181,6 @@ def run_receipt(arguments: Namespace, settings: Settings) -> int:
         + "\n",
         Path(f"{arguments.output}.html"): receipt_page(found[0], found[0].receipt),
     }
-    if taken := [path for path in files if path.exists()]:
-        raise ConfigurationError(f"{taken[0]} exists already. Give another --output.")
     for path, text in files.items():
         try:
             private_files.write_new(path, text.encode())

@@ -96,7 +96,7 @@ class Copies:
     def listed(self, owner: Owner) -> list[RecoveryCopy]:
         found: dict[int, RecoveryCopy] = {}
         for row in reversed(self._rows(owner)):
-            copy = found.setdefault(row.deletion, RecoveryCopy(row.deletion, row.at, row.until, Counter()))
+            copy = found.setdefault(row.deletion, RecoveryCopy(row.deletion, row.until, Counter()))
             copy.counts[row.kind] += 1
         return list(found.values())
 

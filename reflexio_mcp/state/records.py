@@ -94,7 +94,6 @@ class RecoveryCopy:
     """What one deletion removed and a restore can put back, counted by kind."""
 
     deletion: int
-    at: float
     until: float
     counts: Counter[str]
 
