@@ -114,15 +114,14 @@ def open_state(settings: Settings) -> State:
     return State(database, keys, limit=settings.delete_cap, days=settings.recovery_days)
 
 
-def open_client(settings: Settings, *, api_key: str | None = None) -> "ReflexioClient":
-    """Make a client of the backend. Its first call opens it. `api_key` replaces the configured key."""
+def open_client(settings: Settings) -> "ReflexioClient":
+    """Make a client of the backend. Its first call opens it."""
     from reflexio_mcp.rest.client import ReflexioClient
 
     if not settings.embedded:
-        key = settings.api_key if api_key is None else api_key
         return ReflexioClient(
             settings.base_url,
-            api_key=key or None,
+            api_key=settings.api_key or None,
             timeout=settings.timeout,
             names_address=not settings.oauth_issuer,
         )

@@ -172,8 +172,6 @@ class ReflexioServer(MCPServer[App]):
     def _page_note(self, tool: types.Tool, result: types.CallToolResult, context: Any) -> str:
         """Note what a call of the explorer's page did; tell the model with the next result that it reads."""
         notes, owner = self.runtime.page_notes, self.runtime.scopes.current().owner
-        if context is None:
-            return ""
         if not from_page(context):
             return "" if tool.name == PAGE_DATA or result.is_error else notes.take(owner)
         facts: dict[str, Any] = result.structured_content or {}

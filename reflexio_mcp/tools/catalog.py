@@ -271,8 +271,7 @@ def offered(settings: Settings) -> list[types.Tool]:
 def made(name: str) -> Tool:
     """Make the SDK's tool of this name, with all parameters. The first time, its function is imported."""
     spec = next(one for one in CATALOG if one.name == name)
-    function = getattr(import_module(f"reflexio_mcp.tools.{spec.module}"), name)
-    return Tool.from_function(function, description=spec.description)
+    return Tool.from_function(getattr(import_module(f"reflexio_mcp.tools.{spec.module}"), name))
 
 
 def _listed(spec: ToolSpec, without: frozenset[str], consent: str) -> types.Tool:
