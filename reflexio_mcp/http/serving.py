@@ -19,6 +19,7 @@ from reflexio_mcp.http.app import MCP_PATH, HttpApp
 from reflexio_mcp.logs import event, flush
 from reflexio_mcp.server.runtime import tune_collector
 from reflexio_mcp.settings import ConfigurationError, Settings
+from reflexio_mcp.tools.catalog import made
 
 DRAIN_SECONDS: Final = 60.0
 """Longest wait for running deletions, after the time for calls."""
@@ -84,6 +85,8 @@ def serve(settings: Settings) -> int:
             "longer one"
         )
     app = HttpApp(settings, tokens)
+    for name in app.server.permissions:
+        made(name)  # nobody waits while somebody's first call imports its function
     tune_collector()
     listener = _listen(settings)
     sys.setswitchinterval(SWITCH_SECONDS)

@@ -141,8 +141,9 @@ class ReflexioServer(MCPServer[App]):
             return _failed(self._why_not_offered(name))
         function = made(name)
         try:
-            fields = function.fn_metadata.arg_model.model_fields
-            given = checked(tool, fields, arguments, self.runtime.scopes.current())
+            given = checked(
+                tool, function.fn_metadata.arg_model.model_fields, arguments, self.runtime.scopes.current()
+            )
             result = await function.run(given, context, convert_result=True)
         except (TrafficError, ToolError) as error:
             result = _failed(_explained(tool, error))

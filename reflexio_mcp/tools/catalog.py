@@ -20,8 +20,6 @@ from reflexio_mcp.settings import ConfigurationError, Settings
 
 __all__ = ["CATALOG", "Permission", "deletes", "made", "offered"]
 
-Schema = dict[str, Any]
-
 
 class Permission(StrEnum):
     """Permissions of somebody who signed in; the OAuth scope is `memory:` and this word."""
@@ -224,10 +222,6 @@ CATALOG: Final = (
 )
 """All tools, in the order of listings."""
 
-
-PLAN_FIRST = "Shows a plan first."
-AT_ONCE = "Acts at once and shows no plan."
-
 OF_LEARNING = frozenset(
     {
         "include_learnings",
@@ -263,7 +257,7 @@ def offered(settings: Settings) -> list[types.Tool]:
     without = OF_LEARNING if settings.embedded else frozenset[str]()
     if settings.user_id:
         without |= {"user_id"}
-    consent = AT_ONCE if settings.confirm == "off" else PLAN_FIRST
+    consent = "Acts at once and shows no plan." if settings.confirm == "off" else "Shows a plan first."
     return [_listed(spec, without, consent) for spec in CATALOG if spec.offered(settings)]
 
 
@@ -303,6 +297,6 @@ def _listed(spec: ToolSpec, without: frozenset[str], consent: str) -> types.Tool
 
 
 @functools.cache
-def _schemas() -> dict[str, dict[str, Schema]]:
+def _schemas() -> dict[str, dict[str, Any]]:
     """The schemas of all tools with all parameters, by name; `scripts/docs.py` derives them from the functions."""
     return json.loads(Path(__file__).with_name("schemas.json").read_text(encoding="utf-8"))
