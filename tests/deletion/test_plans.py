@@ -108,7 +108,7 @@ async def test_plan_and_receipt_say_the_same_of_the_way_back(
     assert ("until" in receipt["way_back"]) is (state == "words")
 
 
-async def test_learnings_that_stay_and_that_others_fed_are_counted(world: World) -> None:
+async def test_learnings_that_stay_and_that_have_other_sources_are_counted(world: World) -> None:
     await world.put("r1")
     await world.put("r2")
     await world.learn("p", "r1", "r2")

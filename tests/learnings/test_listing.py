@@ -42,7 +42,7 @@ def ids(facts: dict) -> list[str]:
         ({"finding": "test-traffic", "user_id": "bob"}, []),
     ],
 )
-async def test_learnings_are_found_by_user_by_what_fed_them_and_by_words(
+async def test_learnings_are_found_by_user_by_source_and_by_words(
     world: World, arguments: dict[str, str], found: list[str]
 ) -> None:
     await some(world)
@@ -137,7 +137,7 @@ async def test_the_embedded_store_does_not_offer_it() -> None:
 
 
 @pytest.mark.parametrize("later", range(4))
-async def test_what_a_request_fed_that_cannot_be_returned_is_not_said_to_be_nothing(
+async def test_learnings_from_a_request_that_cannot_be_returned_are_not_said_to_be_none(
     world: World, monkeypatch: pytest.MonkeyPatch, later: int
 ) -> None:
     # Which seconds are asked for together depends on when it is asked.

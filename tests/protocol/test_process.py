@@ -176,13 +176,15 @@ async def test_half_a_character_is_stored_as_a_replacement_instead_of_losing_the
 
 @pytest.mark.ci
 async def test_a_line_of_many_megabytes_is_answered_and_the_session_lives_on(session: StdioSession) -> None:
-    turns = [{"content": "x", "image_encoding": "A" * 11_000_000}]
-    refused = await session.call("publish_interaction", small_publish(0, "long") | {"interactions": turns})
+    interactions = [{"content": "x", "image_encoding": "A" * 11_000_000}]
+    refused = await session.call(
+        "publish_interaction", small_publish(0, "long") | {"interactions": interactions}
+    )
     assert refused["isError"]
     assert "10 MiB" in refused["content"][0]["text"]
-    turns = [{"content": "word " * 199_999} for _ in range(5)]
+    interactions = [{"content": "word " * 199_999} for _ in range(5)]
     assert not (
-        await session.call("publish_interaction", small_publish(1, "long") | {"interactions": turns})
+        await session.call("publish_interaction", small_publish(1, "long") | {"interactions": interactions})
     ).get("isError")
     shown = await session.call("get_request", {"request_id": "long-1"})
     assert len(shown["content"][0]["text"]) < 10_000

@@ -147,12 +147,12 @@ async def test_a_callers_id_that_is_taken_is_an_error_at_the_first_try() -> None
     assert service.writes == 1
 
 
-OTHER_TURNS = {"interaction_data_list": [Interaction(content="a")]}
+OTHER_INTERACTIONS = {"interaction_data_list": [Interaction(content="a")]}
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"user_id": "v"}, {"source": "x"}, {"evaluation_only": True}, OTHER_TURNS],
+    [{"user_id": "v"}, {"source": "x"}, {"evaluation_only": True}, OTHER_INTERACTIONS],
     ids=lambda change: next(iter(change)),
 )
 async def test_a_callers_id_of_a_different_request_is_an_error_after_a_lost_reply(

@@ -64,7 +64,7 @@ def test_the_erasure_of_a_user_reaches_nobody_else(state: State) -> None:
     assert ids(state, OPERATOR) == ["r1"]
 
 
-def test_an_erasure_of_a_request_reaches_the_learnings_that_its_interactions_fed(state: State) -> None:
+def test_an_erasure_of_a_request_reaches_the_learnings_from_its_interactions(state: State) -> None:
     # Put back, an interaction has a new id; only the copy still knows the old one.
     deleted(state, OPERATOR, copied("r1"))
     deleted(state, OPERATOR, learned("p1", source="r1"), learned("p2", source="r2"))
@@ -73,7 +73,7 @@ def test_an_erasure_of_a_request_reaches_the_learnings_that_its_interactions_fed
     assert ids(state, OPERATOR) == ["p2"]
 
 
-def test_an_erasure_of_a_learning_leaves_the_requests_that_fed_it(state: State) -> None:
+def test_an_erasure_of_a_learning_leaves_the_requests_that_it_came_from(state: State) -> None:
     deleted(state, OPERATOR, copied("r1"), learned("p1", source="r1"))
     deleted(state, OPERATOR, erase=("l:p1",))
     assert ids(state, OPERATOR) == ["r1"]

@@ -69,7 +69,7 @@ class Corner:
         wait: bool | None = None,
         **options: Any,
     ) -> PublishReply:
-        """Publish a request of these turns. One that closes its window is learned from when this returns."""
+        """Publish a request of these interactions. One that closes its window is learned from when this returns."""
         spoken = [Interaction(content=one) if isinstance(one, str) else one for one in interactions]
         body = PublishBody(
             user_id=self.name(user),

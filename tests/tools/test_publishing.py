@@ -44,7 +44,7 @@ async def test_repeating_a_call_with_an_own_id_adds_nothing_and_says_so(connect:
         {"source": "ide"},
         {"evaluation_only": True},
     ],
-    ids=["words", "turns", "user", "session", "source", "evaluation"],
+    ids=["words", "interactions", "user", "session", "source", "evaluation"],
 )
 async def test_an_own_id_that_holds_something_else_is_an_error(
     connect: Connect, other: dict[str, Any]
@@ -137,8 +137,8 @@ async def test_an_empty_role_is_shown_as_one(connect: Connect) -> None:
 
 async def test_what_teaches_nothing_is_not_said_to_have_added_nothing(connect: Connect) -> None:
     async with connect() as client:
-        silent = text_of(await client.call_tool("publish_interaction", {**CALL, "evaluation_only": True}))
+        answered = text_of(await client.call_tool("publish_interaction", {**CALL, "evaluation_only": True}))
         usual = text_of(await client.call_tool("publish_interaction", {**CALL, "request_id": "r2"}))
-    assert "Nothing is learned from it: it is for evaluation only." in silent
-    assert "Added" not in silent
+    assert "Nothing is learned from it: it is for evaluation only." in answered
+    assert "Added" not in answered
     assert "This store does not learn; an assistant finds the request by searching." in usual

@@ -362,12 +362,12 @@ function idOf(id) {
 function wordsOf(row, searched) {
   const text = row.passage || row.words;
   // Its own direction, so that what does not fit is left out at the end in a right-to-left text too.
-  if (text) return el("div", { role: "gridcell", class: "words", dir: "auto" }, ...withChips(text, (piece) => marked(piece, searched)));
+  if (text) return el("div", { role: "gridcell", class: "words", dir: "auto" }, ...withChips(text, (piece) => highlighted(piece, searched)));
   return el("div", { role: "gridcell", class: "words" }, el("span", { class: "quiet" }, row.interactions ? "covered" : "no text"));
 }
 
-/** A text with some words of it marked. @param {string} text @param {string[]} words in lower case */
-function marked(text, words) {
+/** A text with some words of it highlighted. @param {string} text @param {string[]} words in lower case */
+function highlighted(text, words) {
   if (!words.length) return [text];
   const pattern = words.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("|");
   return text.split(new RegExp(`(${pattern})`, "gi")).map((part, at) => (at % 2 ? el("mark", {}, part) : part));

@@ -1,5 +1,5 @@
 /**
- * The host of the page in a browser of this machine. It hands the page's calls to the server beside it, which it proves
+ * The host of the page in a browser of this machine. It hands the page's calls to the server next to it, which it proves
  * with a key that the one-time token of the address was exchanged for. Stored text goes through it and is never drawn by it.
  */
 

@@ -41,7 +41,7 @@ _SIGNALS: Final = (
         ),
     ),
     (
-        "template mark",
+        "template marker",
         re.compile(
             r"<\|(?:im_start|start_header_id|system|user|assistant|endoftext|eot_id)\|>|\[/?inst\]|<</?sys>>"
             r"|(?:^|\n)\s{0,4}#{2,4}\s?\(?(?:system(?:[ _](?:message|prompt|override))?|instructions?)\)?\s?:?(?=[\s)])"
