@@ -1,6 +1,6 @@
 """The tools as a model sees them, and which of them are offered.
 
-The first call of a tool imports its function. All functions and what they need take as long as the rest of a start.
+The first call of a tool imports its function: importing all of them would double the time of a start.
 """
 
 import functools

@@ -161,7 +161,7 @@ def without_end(covered: str, text: str) -> str:
 
 
 def secret_in_name(name: str) -> str:
-    """Return the kind of key that an id or name is, or nothing."""
+    """Return the kind of key that an id or name is; empty for no key."""
     if _ID.fullmatch(name) and "sk-" not in name:
         return ""
     return next((one.kind for one in find_secrets(name[:QUICK_CHARS]) if one.probable), "")
