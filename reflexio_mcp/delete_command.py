@@ -246,7 +246,8 @@ def _agreed(verb: str, number: int | None) -> bool:
 def _show_restored(screen: Screen, done: Restored) -> int:
     screen.say("\nThe receipt, from reading again:")
     screen.show(done)
-    return 0 if done.status == "complete" else 1
+    failed = any(one.why != "already_there" for one in done.not_restored)
+    return 1 if failed or done.status != "complete" else 0
 
 
 def _show_way_back(screen: Screen, way_back: WayBack | None, days: int, number: str = "NUMBER") -> None:

@@ -6,6 +6,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -111,7 +112,7 @@ def check_store(settings: Settings) -> None:
 
 
 def filter_of(typed: dict[str, Any], settings: Settings) -> TrafficFilter:
-    user_id = typed.get("user_id", settings.user_id)
+    user_id = typed.get("user_id", settings.user_id).strip()
     if settings.user_id not in ("", user_id):
         raise ConfigurationError(
             f"REFLEXIO_USER_ID confines this configuration to {settings.user_id}; --user-id cannot name anybody else."
@@ -137,7 +138,6 @@ def run_read_command(arguments: Namespace, settings: Settings) -> int:
 async def _ask(arguments: Namespace, settings: Settings) -> Result:
     command, typed = arguments.command, dict(arguments.filter)
     request_id = typed.pop("request_id", "")
-    words = typed.pop("contains", "") if command == "learned" else ""
     asked = filter_of(typed, settings)
     async with open_scope(settings) as scope:
         if command == "show":
@@ -153,7 +153,7 @@ async def _ask(arguments: Namespace, settings: Settings) -> Result:
             return await _pages(partial(list_requests, scope, asked), most)
         if not scope.learns:
             raise TrafficError("The embedded store does not learn. Set REFLEXIO_URL or REFLEXIO_API_KEY.")
-        chosen = Selection(asked.user_id, (), request_id, asked, words)
+        chosen = Selection(asked.user_id, (), request_id, replace(asked, contains=""), asked.contains)
         return await _pages(partial(list_learnings, scope, chosen), most)
 
 

@@ -110,20 +110,13 @@ def describe(error: BaseException, action: Action = "write") -> str:
 
 def invalid_arguments(error: ValidationError) -> str:
     """Describe wrong arguments: each field and what it accepts, never its value."""
-    return f"{' '.join(_sentences(error))} Nothing was sent."
-
-
-def _sentences(error: ValidationError) -> list[str]:
     # For pydantic, an optional value is a union, whose other branch only says that it is not null.
     problems = [
         one
         for one in error.errors(include_url=False, include_context=True, include_input=False)
         if one["type"] != "none_required"
     ]
-    sentences = [_sentence(one) for one in problems]
-    if (left := len(sentences) - SENTENCES) > 0:
-        sentences[SENTENCES:] = [f"{left:,} more {'is' if left == 1 else 'are'} wrong."]
-    return sentences
+    return f"{' '.join(map(_sentence, problems[:SENTENCES]))} Nothing was sent."
 
 
 def _sentence(problem: "ErrorDetails") -> str:
@@ -149,17 +142,16 @@ def checked(tool: Tool, fields: Collection[str], arguments: dict[str, Any], scop
         fields: the parameters of its function.
 
     Raises:
-        InvalidInput: an argument is unknown, blank or too long; nothing was done.
+        TrafficError: an argument is unknown, blank or too long; nothing was done.
     """
     # The tool of the page lists no arguments.
     accepted = list(tool.input_schema["properties"] or fields)
     given = {name: value for name, value in arguments.items() if value is not None and name in accepted}
-    wrong: dict[str, str] = {}
+    wrong: list[str] = []
     advice: list[str] = []
     if unknown := sorted(set(arguments).difference(accepted)):
         names = ", ".join(repr(name[:60]) for name in unknown[:NAMES])
-        more = f" and {len(unknown) - NAMES:,} more" if len(unknown) > NAMES else ""
-        wrong[tool.name] = f"has no argument {names}{more}"
+        wrong.append(f"{tool.name} has no argument {names}")
         if "user_id" in unknown and scope.user_id:
             advice.append("user_id is fixed by the configuration.")
         advice.append(f"It takes {', '.join(accepted) or 'no arguments'}.")
@@ -170,10 +162,10 @@ def checked(tool: Tool, fields: Collection[str], arguments: dict[str, Any], scop
         # A fixed user is filled in below, even if it is required.
         needed = name in tool.input_schema.get("required", ()) and not (name == "user_id" and scope.user_id)
         if name not in ("cursor", "content") and longest > MAX_ARGUMENT_CHARS:
-            wrong[name] = f"takes {MAX_ARGUMENT_CHARS:,} characters at most"
+            wrong.append(f"{name} takes {MAX_ARGUMENT_CHARS:,} characters at most")
         # Clients send empty text for absent values. Blanks were meant as a value, and would select everything.
         elif isinstance(value, str) and (value or needed) and is_blank(value):
-            wrong[name] = "must not be blank"
+            wrong.append(f"{name} must not be blank")
             if not needed:
                 advice.append("Leave it out if it should not select anything.")
     if tool.annotations and (tool.annotations.read_only_hint or tool.annotations.destructive_hint):
@@ -181,9 +173,7 @@ def checked(tool: Tool, fields: Collection[str], arguments: dict[str, Any], scop
     if scope.user_id and not given.get("user_id") and "user_id" in fields:
         given["user_id"] = scope.user_id
     if wrong:
-        (field, problem), *more = wrong.items()
-        faults = "; ".join([problem, *(f"{name} {what}" for name, what in more)])
-        raise InvalidInput(field, " ".join([f"{faults}; nothing was done.", *dict.fromkeys(advice)]))
+        raise TrafficError(" ".join([f"{'; '.join(wrong)}; nothing was done.", *dict.fromkeys(advice)]))
     return given
 
 

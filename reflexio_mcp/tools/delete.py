@@ -208,8 +208,8 @@ async def restore_requests(
     call: Call,
     deletion: Annotated[
         int,
-        BeforeValidator(parameters.no_switch),
         Field(ge=0, description="number from the receipt; left out: lists deletions"),
+        BeforeValidator(parameters.no_switch),
     ] = 0,
     request_ids: Annotated[list[str], Field(min_length=1, description="only these")] = NOT_GIVEN,
     evaluation_only: Annotated[bool, Field(description="never learn from it again")] = False,

@@ -29,17 +29,8 @@ LearnedFrom = Annotated[str, Field(description="learned from this request")]
 async def asked_selection(
     call: Call, asked: parameters.AskedFilter, request_id: str, contains: str
 ) -> Selection:
-    """The learnings that a call's arguments select; `contains` is words of the learning, not of its requests.
-
-    Raises:
-        InvalidInput: one of them cannot be used.
-    """
-    wanted = replace(asked, contains="")
-    if request_id and wanted.narrows:
-        raise InvalidInput(
-            "request_id", "can be combined with user_id and contains alone; leave the other filters out."
-        )
-    return Selection(wanted.user_id, (), request_id, wanted, contains)
+    """The learnings that a call's arguments select; `contains` is words of the learning, not of its requests."""
+    return Selection(asked.user_id, (), request_id, replace(asked, contains=""), contains)
 
 
 AskedSelection = Annotated[Selection, Resolve(asked_selection)]
@@ -82,7 +73,7 @@ async def prepare_learnings(
 ) -> Prepared:
     scope = scope_of(call)
     ids = () if learning_ids is NOT_GIVEN else tuple(learning_ids)
-    selection = replace(asked, user_id=scope.user(asked.user_id), learning_ids=ids)
+    selection = replace(asked, learning_ids=ids)
     # A finding alone, or a switch that a client filled in, would select everybody's traffic.
     chosen = replace(asked.wanted, finding="", evaluation_only=asked.wanted.evaluation_only or None)
     named = ids or selection.request_id or selection.words or chosen.narrows

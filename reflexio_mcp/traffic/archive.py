@@ -24,7 +24,7 @@ from reflexio_mcp import private_files
 from reflexio_mcp.rest.api_limits import MAX_REPLY_BYTES
 from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.results.base import at
+from reflexio_mcp.results.base import at, visible
 from reflexio_mcp.results.deletion import Restored
 from reflexio_mcp.results.reading import Manifest
 from reflexio_mcp.traffic.deletion.restore import Restoring
@@ -144,7 +144,7 @@ class Export:
             manifest = Manifest(
                 made_at=at(time.time()),
                 backend=self._backend,
-                filter=self._wanted.describe(plain=True) or "no filter",
+                filter=visible(self._wanted.describe(words=not self._redact, plain=True)) or "no filter",
                 secrets=SECRETS[self._redact],
                 counts={**self._counts, "users": len(self._users), "sessions": len(self._sessions)},
                 period=list(map(at, self._period)),
@@ -234,6 +234,8 @@ def requests_in(path: Path, user_id: str) -> list[bytes]:
                 found = [(_request(line).request, line) for line in read]
     except InvalidInput:
         raise
+    except OSError as error:
+        raise InvalidInput("FILE", f"cannot be read: {error.strerror}; nothing was imported.") from None
     except Exception:  # noqa: BLE001 - a damaged archive fails in a dozen ways
         raise InvalidInput("FILE", NOT_AN_EXPORT) from None
     if user_id and any(request.user_id != user_id for request, _ in found):

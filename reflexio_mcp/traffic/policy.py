@@ -5,12 +5,12 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, ValidationError, model_validator
 
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.times import parse_time
@@ -23,7 +23,8 @@ __all__ = ["Hold", "Policy", "current_policy", "policy_at", "use_policy"]
 UNUSABLE: Final = "cannot be used: {why}."
 STILL_OLD: Final = "{why} The policy from before the change is in force."
 
-Name = Annotated[str, Field(pattern=r"\S")]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+"""Reflexio stores no blanks around a name, and an empty name would cover everything."""
 
 logger = logging.getLogger("reflexio_mcp")
 
@@ -43,7 +44,7 @@ class Hold(_Entry):
     sessions: frozenset[Name] = frozenset()
     sources: frozenset[Name] = frozenset()
     reason: Annotated[str, Field(pattern=r"^[^\n]*\S[^\n]*$", max_length=200)]
-    until: date | None = None
+    until: Annotated[date, Strict()] | None = None
 
     @model_validator(mode="after")
     def _names_something(self) -> "Hold":
@@ -52,7 +53,7 @@ class Hold(_Entry):
         return self
 
     def is_over(self, now: float) -> bool:
-        return self.until is not None and parse_time("until", str(self.until), now=now, end=True) < now
+        return self.until is not None and self.until < datetime.fromtimestamp(now, UTC).date()
 
     def describe(self) -> str:
         return f"{self.reason}, until {self.until}" if self.until else self.reason
@@ -62,10 +63,10 @@ class Expiry(_Entry):
     """Requests that expire, and at what age. The fields have the names of the filter."""
 
     after: Annotated[str, Field(pattern=r"^[1-9]\d{0,5}[smhd]$")]
-    user_id: str = ""
-    session_id: str = ""
-    source: str = ""
-    agent_version: str = ""
+    user_id: Name = ""
+    session_id: Name = ""
+    source: Name = ""
+    agent_version: Name = ""
     evaluation_only: bool | None = None
 
     @property
@@ -156,7 +157,7 @@ class PolicyFile:
             why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         except (OSError, ValueError) as error:
             why = (error.strerror if isinstance(error, OSError) else str(error)) or "it cannot be read"
-        raise InvalidInput("REFLEXIO_MCP_POLICY", UNUSABLE.format(why=why.rstrip(".")))
+        raise InvalidInput("REFLEXIO_MCP_POLICY", UNUSABLE.format(why=why))
 
 
 policy_at = cache(PolicyFile)

@@ -8,7 +8,7 @@ from reflexio_mcp.traffic.errors import InvalidInput
 
 __all__ = ["iso", "parse_time"]
 
-ACCEPTED: Final = "ISO 8601 (2026-11-24T10:00:00Z, or 2026-11-24) or an age (30m, 24h, 7d, 2w)"
+ACCEPTED: Final = "ISO 8601 since 1970 (2026-11-24T10:00:00Z, or 2026-11-24) or an age (30m, 24h, 7d, 2w)"
 
 DATE_CHARS: Final = 10
 """Length of 2026-11-24, the longest way to write a date without a time of day."""
@@ -36,11 +36,11 @@ def parse_time(field: str, text: str, *, now: float, end: bool = False) -> int:
             moment = moment.replace(tzinfo=UTC)
         if end and len(text) <= DATE_CHARS:
             moment += timedelta(days=1, seconds=-1)
-        seconds = int(moment.timestamp())
+        seconds = int(moment.astimezone(UTC).timestamp())  # fails after the year 9999
+        if seconds < 0:
+            raise ValueError
     except (ValueError, OverflowError):
         raise InvalidInput(field, f"must be {ACCEPTED}.") from None
-    if seconds < 0:
-        raise InvalidInput(field, f"must be {ACCEPTED}, not before 1970.")
     return seconds
 
 

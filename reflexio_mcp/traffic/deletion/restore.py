@@ -40,7 +40,7 @@ from reflexio_mcp.traffic.deletion.items import (
 from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.deletion.plan import examples
 from reflexio_mcp.traffic.deletion.targets import EXAMPLES, OPENING_CHARS
-from reflexio_mcp.traffic.errors import NotStored, Unreadable, refusing
+from reflexio_mcp.traffic.errors import NotStored, Unreadable, quoted, refusing
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.learnings.remove import delete_by_id, update_text
@@ -65,7 +65,7 @@ AWAY: Final = (
     "Recovery copies cannot be read now ({why}); nothing was restored. Ask the operator to {advice}."
 )
 NO_COPY: Final = (
-    "Deletion {number} has no recovery copy that you can restore. A restore without a number lists those that "
+    "Deletion {number} has no recovery copy{of} that you can restore. A restore without a number lists those that "
     "have one."
 )
 ERASED: Final = (
@@ -163,19 +163,23 @@ async def _opened(state: State, owner: Owner, undo: Undo) -> AsyncIterator[dict[
             contents = [(one, opened(one)) for one in copies]
             yield {item_for(content).id: (one, content) for one, content in contents}
     if not found:
-        raise NotStored(NO_COPY.format(number=undo.number))
+        raise NotStored(NO_COPY.format(number=undo.number, of=" of these requests" if undo.ids else ""))
 
 
 async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> tuple[Restored, str]:
     """Return what a restore would put back, and what its code is bound to. Raises as `_opened` does."""
     counts, first = Counts(), list[RequestWithInteractions]()
     bound = hashlib.sha256(repr((undo.number, sorted(undo.ids), undo.evaluation_only)).encode())
+    missing = {f"r:{one}" for one in undo.ids}
     async for batch in _opened(state, owner, undo):
+        missing.difference_update(*(copied.names for copied, _ in batch.values()))
         contents = [content for _, content in batch.values()]
         counts += counts_of(map(item_for, contents))
         requests = [one for one in contents if isinstance(one, RequestWithInteractions)]
         first += requests[: EXAMPLES - len(first)]
         bound.update("\0".join(batch).encode("utf-8", "surrogatepass"))
+    if missing:
+        raise NotStored(NO_COPY.format(number=undo.number, of=f" of request {quoted(min(missing)[2:])}"))
     openings = {} if scope.masked else {one.request.request_id: opening(one, OPENING_CHARS) for one in first}
     return Restored(
         notice=NOTICE,

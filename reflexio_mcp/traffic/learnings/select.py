@@ -98,13 +98,17 @@ async def select_learnings(scope: Scope, selection: Selection) -> Selected:
     """Find the selected learnings.
 
     Raises:
-        InvalidInput: the selection is empty, or names ids without a user.
+        InvalidInput: the selection is empty or contradicts itself, or names ids without a user.
         NotStored: the request is not stored, or not visible to this caller.
         Unreadable: the service fails to return the request.
     """
     user_id = scope.user(selection.user_id)
     if selection.learning_ids:
         return await _by_ids(scope, user_id, selection)
+    if selection.request_id and selection.wanted.narrows:
+        raise InvalidInput(
+            "request_id", "can be combined with user_id and contains alone; leave out the rest."
+        )
     if selection.request_id:
         selected = await _by_request(scope, user_id, selection.request_id)
     elif selection.by_requests:
