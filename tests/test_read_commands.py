@@ -240,6 +240,14 @@ def test_all_learnings_are_all_across_pages_each_once(run: Run) -> None:
     assert facts(run, "learned", "--request-id", "a")["total"] == 1
 
 
+@pytest.mark.usefixtures("learned")
+def test_a_filter_of_learnings_that_would_have_no_effect_is_refused(run: Run) -> None:
+    assert "leave out the rest" in run("learned", "--request-id", "a", "--session-id", "t", code=2)
+    assert "--contains is not offered here" in run(
+        "learned", "--user-id", "ada", "--contains", "Lisbon", "--mask", code=2
+    )
+
+
 def test_a_store_that_does_not_learn_says_so(run: Run) -> None:
     assert "does not learn" in run("learned", "--user-id", "ada", code=1)
 

@@ -1,5 +1,7 @@
 """The tool list is paid for in every conversation: it has to stay small, and findable by everyday words."""
 
+import json
+
 import pytest
 
 from benchmarks.counting import SEEN_BUDGET, count, per_tool
@@ -26,6 +28,10 @@ def test_tools_are_found_by_the_words_people_use(tools: list[dict[str, object]])
     said = " ".join(f"{tool['name']} {tool['description']}" for tool in tools).lower()
     missing = [word for word in ("forget", "remember", "clean up", "conversation") if word not in said]
     assert not missing
+
+
+def test_a_number_that_may_not_be_negative_is_no_unknown_keyword(tools: list[dict[str, object]]) -> None:
+    assert '"ge"' not in json.dumps(tools)
 
 
 def test_a_text_is_counted_as_the_encoding_does() -> None:

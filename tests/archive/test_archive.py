@@ -127,6 +127,9 @@ async def test_redact_leaves_secrets_out_wherever_they_are(world: World, tmp_pat
     assert not any(KEY.encode() in content(tmp_path / "safe.zip", one) for one in files)
     assert lines(tmp_path / "safe.zip", "learnings")[0]["content"] == "my key is [redacted: openai-key]"
     assert lines(tmp_path / "safe.zip", "requests")[0]["request"]["request_id"] == "a"
+    manifest = await exported(world, tmp_path / "found.zip", redact=True, contains=KEY)
+    assert (manifest["counts"]["requests"], KEY in json.dumps(manifest)) == (1, False)
+    assert "\\u202e" in (await exported(world, tmp_path / "none.zip", contains="\u202eno"))["filter"]
 
 
 async def test_a_filter_selects_the_learnings_and_outcomes_of_its_requests(
@@ -219,13 +222,32 @@ async def test_an_import_stays_inside_its_user_and_takes_only_exports(
     assert await command("export", "--store", await filled(tmp_path / "a.db"), "--output", str(path)) == 0
     (tmp_path / "no.zip").write_bytes(path.read_bytes()[:-100])
     monkeypatch.setenv("REFLEXIO_USER_ID", "ada")
-    for file, said in ((path, "other users"), (tmp_path / "no.zip", "is not an export")):
+    for file, said in (
+        (path, "other users"),
+        (tmp_path / "no.zip", "is not an export"),
+        (tmp_path / "none.zip", "No such file"),
+    ):
         assert await command("import", str(file), "--store", str(new), "--yes") == 2
         assert said in capsys.readouterr().err
     monkeypatch.delenv("REFLEXIO_USER_ID")
     monkeypatch.setattr("builtins.input", lambda _: "")
     assert await command("import", str(path), "--store", str(new)) == 1
     assert not new.exists()
+
+
+async def test_an_import_that_leaves_a_request_out_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, taken = tmp_path / "out.zip", tmp_path / "b.db"
+    assert await command("export", "--store", await filled(tmp_path / "a.db"), "--output", str(path)) == 0
+    async with ReflexioClient("http://store", transport=EmbeddedStore(str(taken))) as client:
+        other = Interaction(content="other words")
+        body = PublishBody(
+            user_id="ada", session_id="s", request_id=min(names(path)), interaction_data_list=[other]
+        )
+        await client.publish(body, minted=False)
+    assert await command("import", str(path), "--store", str(taken), "--yes") == 1
+    assert "1 not restored, because something else is stored under this id" in capsys.readouterr().out
 
 
 def rewritten(path: Path, name: str, change: Any) -> None:

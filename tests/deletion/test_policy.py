@@ -143,7 +143,10 @@ async def test_an_error_on_change_keeps_the_old_policy_and_the_status_says_so(
         ('[[hold]]\nreason = "x"\n', "a hold names users, sessions or sources"),
         ('[[hold]]\nusers = ["ada"]\n', "hold.0.reason"),
         ('[[hold]]\nusers = [" "]\nreason = "x"\n', "hold.0.users"),
+        ('[[hold]]\nusers = ["ada"]\nreason = "x"\nuntil = 0\n', "hold.0.until"),
         ('[[expire]]\nafter = "7 days"\n', "expire.0.after"),
+        ('[[expire]]\nafter = "7d"\nsource = ""\n', "expire.0.source"),
+        ('[[expire]]\nafter = "7d"\nuser_id = " "\n', "expire.0.user_id"),
         ('[[expire]]\nafter = "7d"\nsorce = "ci"\n', "expire.0.sorce"),
     ],
 )
@@ -158,8 +161,14 @@ def test_an_error_in_the_file_stops_the_start_with_one_sentence(
 def test_a_file_that_is_not_there_stops_the_start_and_a_hold_ends_with_its_last_day(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="No such file"):
         PolicyFile(str(tmp_path / "none.toml"))
-    policy = PolicyFile(write(tmp_path / "policy.toml", HOLD.replace("2099", "2001"))).now()
-    assert policy.held_by("ada", "miller") is None
+    for year in ("2001", "1901"):
+        policy = PolicyFile(write(tmp_path / "policy.toml", HOLD.replace("2099", year))).now()
+        assert policy.held_by("ada", "miller") is None
+
+
+def test_a_hold_keeps_a_name_that_was_written_with_blanks_around_it(tmp_path: Path) -> None:
+    policy = PolicyFile(write(tmp_path / "policy.toml", HOLD.replace("miller", " miller "))).now()
+    assert policy.held_by("ada", "miller")
 
 
 EXPIRE = 'cap = 2\n[[expire]]\nsource = "staging_eval"\nafter = "7d"\n'

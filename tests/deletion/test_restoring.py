@@ -190,7 +190,10 @@ async def test_a_restore_of_some_requests_plans_only_what_they_taught(world: Wor
         done = await caller.restored(number, request_ids=["r1"])
         assert plan["planned"] == done["restored"] == {"requests": 1, "interactions": 1, "learnings": 1}
         said = await caller.refused("restore_requests", deletion=number, request_ids=["r3"])
-    assert "no recovery copy" in said
+        one = await caller.refused("restore_requests", deletion=number, request_ids=["r2", "r3"])
+    assert "no recovery copy of these requests" in said
+    assert "no recovery copy of request 'r3'" in one
+    assert await world.ids() == {"r1"}
 
 
 async def test_learnings_whose_storing_lost_its_answer_are_restored(world: World) -> None:

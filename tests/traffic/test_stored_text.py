@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reflexio_mcp.results.base import SHOWN_ID_CHARS, as_stored, clip, fence, label, shown_id, visible
+from reflexio_mcp.traffic.reading.filters import words_of
 
 HIDING = {
     "right-to-left override": "\u202e",
@@ -135,3 +136,10 @@ def test_no_text_takes_more_than_linear_time(
     function: Callable[[str], object], text: Callable[[int], str]
 ) -> None:
     assert growth(function, text) < 12
+
+
+def test_a_search_for_many_words_takes_time_for_each_word_once() -> None:
+    def search(text: str) -> bool:
+        return words_of(text).are_in([], ["an-id"] * 20)
+
+    assert growth(search, lambda size: " ".join(f"w{number}" for number in range(size // 50))) < 12

@@ -49,7 +49,20 @@ def test_a_bare_date_that_ends_a_period_means_its_last_second_however_it_is_writ
 
 
 @pytest.mark.parametrize(
-    "text", ["yesterday", "7 days", "-3d", "1969-12-31", "2026-13-01", "12", "9999999d", "d", "∞", "6M"]
+    "text",
+    [
+        "yesterday",
+        "7 days",
+        "-3d",
+        "1969-12-31",
+        "9999-12-31T23:00:00-12:00",
+        "2026-13-01",
+        "12",
+        "9999999d",
+        "d",
+        "∞",
+        "6M",
+    ],
 )
 def test_what_is_no_time_is_refused_with_what_is_taken(text: str) -> None:
     with pytest.raises(InvalidInput, match="start_time must be ISO 8601"):
