@@ -247,7 +247,7 @@ def _show_restored(screen: Screen, done: Restored) -> int:
     screen.say("\nThe receipt, from reading again:")
     screen.show(done)
     failed = any(one.why != "already_there" for one in done.not_restored)
-    return 1 if failed or done.status != "complete" else 0
+    return int(failed or done.status != "complete")
 
 
 def _show_way_back(screen: Screen, way_back: WayBack | None, days: int, number: str = "NUMBER") -> None:

@@ -50,11 +50,8 @@ IDS: Final = ("user_id", "session_id", "request_id", "request_ids", "learning_id
 MAX_ARGUMENT_CHARS: Final = 1000
 """Limit of one id, name or search. A cursor and a new text have their own limits."""
 
-SENTENCES: Final = 10
-"""Number of wrong arguments that a refusal explains."""
-
-NAMES: Final = 8
-"""Number of unknown arguments that a refusal names."""
+MOST_WRONG: Final = 10
+"""Number of wrong arguments that a refusal names."""
 
 UNEXPECTED: Final = (
     "Something went wrong inside reflexio-mcp; whether it took effect is not known. "
@@ -116,7 +113,7 @@ def invalid_arguments(error: ValidationError) -> str:
         for one in error.errors(include_url=False, include_context=True, include_input=False)
         if one["type"] != "none_required"
     ]
-    return f"{' '.join(map(_sentence, problems[:SENTENCES]))} Nothing was sent."
+    return f"{' '.join(map(_sentence, problems[:MOST_WRONG]))} Nothing was sent."
 
 
 def _sentence(problem: "ErrorDetails") -> str:
@@ -150,7 +147,7 @@ def checked(tool: Tool, fields: Collection[str], arguments: dict[str, Any], scop
     wrong: list[str] = []
     advice: list[str] = []
     if unknown := sorted(set(arguments).difference(accepted)):
-        names = ", ".join(repr(name[:60]) for name in unknown[:NAMES])
+        names = ", ".join(repr(name[:60]) for name in unknown[:MOST_WRONG])
         wrong.append(f"{tool.name} has no argument {names}")
         if "user_id" in unknown and scope.user_id:
             advice.append("user_id is fixed by the configuration.")

@@ -1,7 +1,6 @@
 """The operator's policy file: what nobody may delete, and what expires."""
 
 import logging
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -24,7 +23,7 @@ UNUSABLE: Final = "cannot be used: {why}."
 STILL_OLD: Final = "{why} The policy from before the change is in force."
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-"""Reflexio stores no blanks around a name, and an empty name would cover everything."""
+"""An empty name would cover everything."""
 
 logger = logging.getLogger("reflexio_mcp")
 
@@ -52,8 +51,9 @@ class Hold(_Entry):
             raise ValueError("a hold names users, sessions or sources")
         return self
 
-    def is_over(self, now: float) -> bool:
-        return self.until is not None and self.until < datetime.fromtimestamp(now, UTC).date()
+    @property
+    def is_over(self) -> bool:
+        return self.until is not None and self.until < datetime.now(UTC).date()
 
     def describe(self) -> str:
         return f"{self.reason}, until {self.until}" if self.until else self.reason
@@ -97,13 +97,12 @@ class Policy(_Entry):
 
     def held_by(self, user_id: str, session_id: str = "", source: str = "") -> Hold | None:
         """Return the hold on data with these names; `None` if it may be deleted."""
-        now = time.time()
         return next(
             (
                 one
                 for one in self.hold
                 if (user_id in one.users or session_id in one.sessions or source in one.sources)
-                and not one.is_over(now)
+                and not one.is_over
             ),
             None,
         )

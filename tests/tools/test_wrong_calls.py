@@ -139,8 +139,8 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
     ("get_request", {"id": "r1"}, ["no argument 'id'; nothing was done. It takes request_id"]),
     (
         "list_requests",
-        {f"a{number}": 1 for number in range(9)},
-        ["'a0', ", "'a7'; nothing was done."],
+        {f"a{number}": 1 for number in range(11)},
+        ["'a0', ", "'a8'; nothing was done."],
     ),
     (
         "publish_interaction",
