@@ -60,7 +60,7 @@ def _folder(settings: Settings) -> Path | None:
     """The folder of the embedded store, of the state and of the key; `None` in memory."""
     if settings.store == ":memory:":
         return None
-    return Path(settings.store).parent if settings.store else default_store().parent
+    return Path(settings.store or default_store()).resolve().parent
 
 
 def state_file(settings: Settings) -> Path | None:
@@ -74,9 +74,11 @@ def local_key(settings: Settings) -> bytes | None:
     """
     if (folder := _folder(settings)) is None:
         return None
+    path = folder / "fingerprint.key"
+    private_files.restrict(path)  # another key would open no recovery copy
     try:
         return private_files.keep_secret(
-            folder / "fingerprint.key",
+            path,
             make=lambda: secrets.token_bytes(_KEY_BYTES),
             is_whole=lambda found: len(found) == _KEY_BYTES,
         )

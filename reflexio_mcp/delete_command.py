@@ -4,6 +4,7 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,8 @@ from reflexio_mcp.results.base import structured
 from reflexio_mcp.results.deletion import Receipt, Restored, WayBack
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.state.records import Owner
-from reflexio_mcp.state.state import State
+from reflexio_mcp.state.state import State, in_thread
+from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.traffic.archive import NOT_BACK, import_requests, requests_in
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
 from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan
@@ -224,6 +226,8 @@ def _run(work: Work[Done], settings: Settings, caller: str = "") -> Done:
     async def run() -> Done:
         state = open_state(settings)
         try:
+            with suppress(StateUnusable):  # the work says it
+                await in_thread(state.prune)
             async with open_scope(settings) as scope:
                 owner = await owner_of(scope, settings)
                 return await work(scope, state, replace(owner, caller=caller))

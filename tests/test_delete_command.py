@@ -4,8 +4,10 @@ import io
 import json
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +178,15 @@ def test_the_hourly_cap_holds(run: Run, store: str, monkeypatch: pytest.MonkeyPa
     code, said = run("delete", "--source", "ci.e2e", "--yes")
     assert (code, "REFLEXIO_MCP_DELETE_CAP" in said) == (1, True)
     assert left(store) == ALL
+
+
+def test_an_erasure_that_finds_nothing_leaves_no_copy_whose_days_are_over(run: Run, store: str) -> None:
+    run("delete", "e2e-1", "--yes")
+    with closing(sqlite3.connect(Path(store).with_name("state.db"))) as state, state:
+        state.execute("UPDATE copies SET until = 0")
+    assert "Nothing was found" in run("delete", "e2e-1", "--erase", "--yes")[1]
+    with closing(sqlite3.connect(Path(store).with_name("state.db"))) as state:
+        assert state.execute("SELECT count(*) FROM copies").fetchone() == (0,)
 
 
 def test_a_deletion_is_listed_and_restored(run: Run, store: str) -> None:

@@ -192,7 +192,7 @@ def _copy(one: PastDeletion) -> str:
 
 
 def _did(receipt: Receipt) -> str:
-    return "a correction" if receipt.change else f"{counts(receipt.deleted)} deleted"
+    return "a correction" if receipt.corrected else f"{counts(receipt.deleted)} deleted"
 
 
 def question(plan: Plan, noun: str, number: int | None, fingerprint: str) -> str:

@@ -93,12 +93,13 @@ class Copies:
         self._database = database
         self._keys = keys
 
-    def listed(self, owner: Owner) -> list[RecoveryCopy]:
+    def listed(self, owner: Owner) -> dict[int, RecoveryCopy]:
+        """Return what can be restored, by the number of its deletion, the newest first."""
         found: dict[int, RecoveryCopy] = {}
         for row in reversed(self._rows(owner)):
-            copy = found.setdefault(row.deletion, RecoveryCopy(row.deletion, row.until, Counter()))
+            copy = found.setdefault(row.deletion, RecoveryCopy(row.until, Counter()))
             copy.counts[row.kind] += 1
-        return list(found.values())
+        return found
 
     def read(
         self, owner: Owner, *, deletion: int | None = None, names: Collection[str] | None = None
@@ -120,15 +121,30 @@ class Copies:
                 item, user, its_names, content = json.loads(self._keys.open(sealed, row.identity))
                 yield Copied(row.kind, item, user, its_names, content)
 
-    def erased_since(self, owner: Owner, at: float, copies: Sequence[Copied]) -> set[tuple[str, str]]:
+    def erased_since(
+        self, owner: Owner, at: float, copies: Sequence[Copied], read: Callable[..., list[Any]] | None = None
+    ) -> set[tuple[str, str]]:
         """Return the kind and id of copies that another deletion has erased since `at`, by the state's clock."""
-        return self._erased(self._database.read, owner, at, copies)
+        keys = self._keys
+        erasures = (read or self._database.read)(
+            "SELECT user_id, erased_names FROM main.deletions "
+            "WHERE finished >= ? AND account IN ? AND erased_names != ''",
+            at,
+            keys.tags("account", owner.account),
+        )
+        return {
+            (copy.kind, copy.id)
+            for user, names in erasures
+            for copy in copies
+            if user in (*keys.tags("user", ""), *keys.tags("user", copy.user))
+            and not self._tags(_names(copy)).isdisjoint(names.split())
+        }
 
     def keep(
         self, transaction: Transaction, owner: Owner, number: int, began: float, copies: Sequence[Copied]
     ) -> set[tuple[str, str]]:
         keys = self._keys
-        erased = self._erased(transaction.execute, owner, began, copies)
+        erased = self.erased_since(owner, began, copies, transaction.execute)
         account, until = keys.tag("account", owner.account), began + self.days * DAY
         for copy in copies:
             if (copy.kind, copy.id) in erased:
@@ -173,31 +189,14 @@ class Copies:
         return [Row(*row) for row in rows]
 
     def _named(self, rows: Sequence[Row], names: Iterable[str]) -> tuple[list[Row], set[str]]:
-        """Return the rows with one of these names, the learnings from them, and all tags of these names."""
+        """Return the rows with one of these names, their earlier texts and learnings, and all tags of these names."""
         wanted = self._tags(names)
-        for row in rows:
+        for row in reversed(rows):
             tags = row.names.split()
-            if row.kind in ("request", "interaction") and not wanted.isdisjoint(tags):
-                wanted.update(tag for tag in tags if tag.startswith("i:"))
+            if not wanted.isdisjoint(tags):
+                followed = "i:" if row.kind in ("request", "interaction") else ("l:", "t:")
+                wanted.update(tag for tag in tags if tag.startswith(followed))
         return [row for row in rows if not wanted.isdisjoint(row.names.split())], wanted
-
-    def _erased(
-        self, read: Callable[..., list[Any]], owner: Owner, at: float, copies: Sequence[Copied]
-    ) -> set[tuple[str, str]]:
-        keys = self._keys
-        erasures = read(
-            "SELECT user_id, erased_names FROM main.deletions "
-            "WHERE finished >= ? AND account IN ? AND erased_names != ''",
-            at,
-            keys.tags("account", owner.account),
-        )
-        return {
-            (copy.kind, copy.id)
-            for user, names in erasures
-            for copy in copies
-            if user in (*keys.tags("user", ""), *keys.tags("user", copy.user))
-            and not self._tags(_names(copy)).isdisjoint(names.split())
-        }
 
     def _tags(self, names: Iterable[str]) -> set[str]:
         return {name[:2] + tag for name in names for tag in self._keys.tags("name", name)}

@@ -34,7 +34,7 @@ class Intention:
     Args:
         target: what is deleted, in words.
         number: how many the hourly cap counts.
-        planned: ids of the requests, one per line.
+        planned: ids of the requests.
         facts: content of the first log line.
     """
 
@@ -42,7 +42,7 @@ class Intention:
     target: str
     number: int
     code: str = ""
-    planned: str = ""
+    planned: Sequence[str] = ()
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -62,15 +62,8 @@ class Deletion(NamedTuple):
     chain: str
     target: str
     asked: int
-    planned: str
+    planned: list[str]
     receipt: str
-
-
-class Finished(NamedTuple):
-    """The number of erased copies, and the chain value of the last log line."""
-
-    erased: int
-    chain: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +86,6 @@ class Copied:
 class RecoveryCopy:
     """What one deletion removed and a restore can put back, counted by kind."""
 
-    deletion: int
     until: float
     counts: Counter[str]
 

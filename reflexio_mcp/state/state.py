@@ -23,7 +23,6 @@ from reflexio_mcp.state.records import (
     CodeUsed,
     Copied,
     Deletion,
-    Finished,
     Intention,
     Outcome,
     Owner,
@@ -41,6 +40,8 @@ LINES_AT_ONCE: Final = 500
 
 THREADS: Final = 8
 """Separate threads, so that other work does not delay a deletion."""
+
+OVER: Final = "DELETE FROM main.copies WHERE until <= ?"
 
 RECORD_GONE: Final = (
     "the record of this deletion is gone",
@@ -199,8 +200,7 @@ class State:
         """
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
-            began, *_ = _record(transaction, number)
-            return self.copies.keep(transaction, owner, number, began, copies)
+            return self.copies.keep(transaction, owner, number, _began(transaction, number), copies)
 
     def note_held(self, target: str, held: Sequence[str]) -> None:
         """Write to the log that holds kept items from a deletion."""
@@ -231,10 +231,10 @@ class State:
         receipt: str,
         facts: Mapping[str, Any],
         erase: Collection[str] = (),
-    ) -> Finished:
+    ) -> str:
         """Record the end of a deletion, erase copies and write the last log line, in one step.
 
-        A repeated call changes nothing.
+        Copies whose days are over go too.
 
         Args:
             counted: how many the hourly cap counts from now on.
@@ -244,26 +244,24 @@ class State:
         """
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
-            _, finished, erased, chain = _record(transaction, number)
-            if finished is not None:
-                return Finished(erased, chain)
+            _began(transaction, number)
+            transaction.execute(OVER, transaction.now)
             erased, names = self.copies.erase(transaction, owner, erase) if erase else (0, "")
             line = {"event": "end", "deletion": number, "outcome": outcome, "copies_erased": erased}
             chain = self.log.add(transaction, line | dict(facts))
             transaction.execute(
-                "UPDATE main.deletions SET finished = ?, outcome = ?, counted = ?, gone = ?, receipt = ?, erased = ?, "
+                "UPDATE main.deletions SET finished = ?, outcome = ?, counted = ?, gone = ?, receipt = ?, "
                 "erased_names = ?, chain = ? WHERE id = ?",
                 transaction.now,
                 outcome,
                 counted,
                 gone,
                 self._keys.seal(receipt, f"receipt {number}"),
-                erased,
                 names,
                 chain,
                 number,
             )
-        return Finished(erased, chain)
+        return chain
 
     def last(self, owner: Owner, most: int = 20, number: int = 0) -> list[Deletion]:
         """Return the deletions of this account and user, the newest first.
@@ -300,7 +298,7 @@ class State:
     def prune(self) -> None:
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
-            transaction.execute("DELETE FROM main.copies WHERE until <= ?", transaction.now)
+            transaction.execute(OVER, transaction.now)
             transaction.execute(
                 "DELETE FROM main.deletions WHERE at <= ? AND id NOT IN (SELECT deletion FROM main.copies)",
                 transaction.now - RECORD_SECONDS,
@@ -332,8 +330,8 @@ class State:
         return room
 
 
-def _record(transaction: Transaction, number: int) -> tuple[float, float | None, int, str]:
-    rows = transaction.execute("SELECT at, finished, erased, chain FROM main.deletions WHERE id = ?", number)
+def _began(transaction: Transaction, number: int) -> float:
+    rows = transaction.execute("SELECT at FROM main.deletions WHERE id = ?", number)
     if not rows:
         raise StateUnusable(*RECORD_GONE)
-    return rows[0]
+    return rows[0][0]

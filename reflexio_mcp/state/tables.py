@@ -40,7 +40,6 @@ CREATE TABLE {schema}deletions (
     finished double precision,
     outcome text NOT NULL DEFAULT '',
     receipt {bytes},
-    erased bigint NOT NULL DEFAULT 0,
     erased_names text NOT NULL DEFAULT '',
     chain text NOT NULL DEFAULT ''
 );

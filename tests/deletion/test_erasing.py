@@ -142,16 +142,19 @@ async def test_a_receipt_that_cannot_be_recorded_does_not_claim_an_erasure(
     from reflexio_mcp.state.tables import StateUnusable
 
     await world.put("r1")
+    await world.put("r2")
 
     def broken(*_: object, **__: object) -> None:
         raise StateUnusable("the disk is full", "make room")
 
-    monkeypatch.setattr(State, "finish", broken)
     async with world.connect(CONFIRM="off") as caller:
-        result = await caller.result("delete_request", request_id="r1", erase=True)
+        await caller.receipt("delete_request", request_id="r2")
+        monkeypatch.setattr(State, "finish", broken)
+        result = await caller.result("delete_requests", request_ids=["r1", "r2"], erase=True)
     assert result.structured_content
     receipt = result.structured_content["receipt"]
-    assert receipt["deleted"]["requests"] == 1
+    assert receipt["deleted"] == {"requests": 1, "interactions": 1}
+    assert receipt["not_deleted"] == [{"why": "unknown", "count": 1, "ids": ["r2"]}]
     assert receipt["way_back"]["state"] == "unknown"
     assert "The receipt could not be recorded: the disk is full." in text_of(result)
     assert receipt["next"]

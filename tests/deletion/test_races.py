@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
-from reflexio_mcp.state.records import Finished
 from reflexio_mcp.state.state import State
 from reflexio_mcp.traffic.deletion import execute
 from tests.deletion.support import BY_IDS, Caller, World
@@ -94,7 +93,7 @@ async def test_an_erasure_that_a_restore_overtook_says_which_learnings_are_store
     async with world.connect(CONFIRM="off") as caller:
         finishing = State.finish
 
-        def restored_first(self: State, *arguments: Any, **named: Any) -> Finished:
+        def restored_first(self: State, *arguments: Any, **named: Any) -> str:
             world.backend.playbooks[8] = learned
             return finishing(self, *arguments, **named)
 

@@ -181,7 +181,7 @@ async def test_learnings_that_the_same_call_cannot_find_again_are_said_to_need_a
 async def test_a_deletion_that_ended_without_its_receipt_does_not_run(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await world.put("r1")
+    await world.put("r\n1")
 
     async def broken(*_: object) -> None:
         raise ValueError
@@ -189,7 +189,7 @@ async def test_a_deletion_that_ended_without_its_receipt_does_not_run(
     async with world.connect(CONFIRM="off") as caller:
         with monkeypatch.context() as patch:
             patch.setattr(execute._Act, "close", broken)
-            await caller.refused("delete_request", request_id="r1")
+            await caller.refused("delete_request", request_id="r\n1")
         [past] = (await caller.call("get_status"))["deletions"]
     assert (past["status"], past["gone"]) == ("unfinished", 1)
 

@@ -79,6 +79,18 @@ async def test_an_erasing_correction_leaves_no_copy_of_the_old_text(world: World
         assert "has no recovery copy" in await caller.refused("restore_requests", deletion=first["number"])
 
 
+async def test_a_recorded_receipt_has_neither_text_so_a_later_erasure_leaves_neither(world: World) -> None:
+    await known(world)
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("correct_learning", **ASKED)
+        assert receipt["change"] == {"before": OLD, "after": NEW}
+        erased = await caller.receipt("delete_requests", user_id="ada", include_learnings=True, erase=True)
+        assert erased["status"] == "complete"
+        status = await caller.result("get_status")
+    assert "a correction" in text_of(status)
+    assert "Road" not in json.dumps(status.structured_content)
+
+
 @pytest.mark.parametrize("changes", [{"content": "Lives in Rome"}, {"erase": True}])
 async def test_a_code_does_not_fit_another_text_or_other_options(
     world: World, changes: dict[str, Any]

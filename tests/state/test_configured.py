@@ -32,6 +32,22 @@ def test_processes_of_one_user_share_a_file_beside_the_store_and_its_key(tmp_pat
         open_state(settings).copies.listed(OPERATOR)
 
 
+def test_a_key_that_others_could_read_is_made_private_and_opens_the_copies(tmp_path: Path) -> None:
+    settings = load({"REFLEXIO_MCP_STORE": str(tmp_path / "store.db")})
+    deleted(open_state(settings), OPERATOR, copied())
+    (tmp_path / "fingerprint.key").chmod(0o644)
+    assert [one.id for one in open_state(settings).copies.read(OPERATOR)] == ["r1"]
+    assert (tmp_path / "fingerprint.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_store_that_is_reached_by_a_link_has_one_state(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "link.db").symlink_to(tmp_path / "store.db")
+    deleted(open_state(load({"REFLEXIO_MCP_STORE": str(tmp_path / "store.db")})), OPERATOR, copied())
+    linked = load({"REFLEXIO_MCP_STORE": str(tmp_path / "other" / "link.db")})
+    assert list(open_state(linked).copies.listed(OPERATOR)) == [1]
+
+
 def test_a_store_in_memory_has_a_state_in_memory(tmp_path: Path) -> None:
     state = open_state(load({"REFLEXIO_MCP_STORE": ":memory:"}))
     with closing(state.database):

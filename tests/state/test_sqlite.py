@@ -110,7 +110,7 @@ def test_a_state_in_memory_is_one_for_its_whole_process() -> None:
     state = opened(None)
     with closing(state.database):
         number = deleted(state, OPERATOR, copied())
-        assert [one.deletion for one in state.copies.listed(OPERATOR)] == [number]
+        assert list(state.copies.listed(OPERATOR)) == [number]
 
 
 def test_the_file_of_an_earlier_version_goes_on_and_that_of_a_newer_one_is_left_alone(path: Path) -> None:

@@ -99,7 +99,7 @@ async def begin(planned: Planned, origin: Origin, state: State) -> int:
         named(planned.target, words=False),
         len(planned.items) + len(planned.copied),
         origin.code,
-        planned="\n".join(one.id for one in planned.stored if one.kind == "request"),
+        planned=[one.id for one in planned.stored if one.kind == "request"],
         facts={
             "client": origin.client,
             "consent": origin.consent,
@@ -332,21 +332,29 @@ class _Act:
         names += [f"u:{target.wanted.user_id}"] if isinstance(target, User) else []
         facts = receipt.model_dump(include={"corrected", "deleted"}, exclude_defaults=True)
         try:
-            finished = await in_thread(
+            chain = await in_thread(
                 self.state.finish,
                 planned.owner,
                 self.number,
                 outcome="complete" if complete else "incomplete",
                 counted=len(self.sent) + len(erased),
                 gone=len(done) + len(erased),
-                receipt=receipt.model_dump_json(exclude_defaults=True),
+                # Later erasures do not reach the texts of a correction here.
+                receipt=receipt.model_dump_json(exclude_defaults=True, exclude={"change"}),
                 facts=facts | {"not_deleted": became},
                 erase=names if erases else [],
             )
         except StateUnusable as error:
             undo = way_back("unknown") if erases else receipt.way_back
-            return _with(receipt, NOT_CLOSED.format(why=error.strerror), way_back=undo)
-        receipt = receipt.model_copy(update={"log": finished.chain})
+            became |= {one.id: "unknown" for one in erased}
+            return _with(
+                receipt,
+                NOT_CLOSED.format(why=error.strerror),
+                way_back=undo,
+                deleted=receipt.deleted.model_copy(update={"only_in_copies": 0}),
+                not_deleted=excepted(became | missing, self.scope.shown_id),
+            )
+        receipt = receipt.model_copy(update={"log": chain})
         if erases and (back := await self._back_again(became)):
             return _with(receipt, RESTORED_MEANWHILE.format(number=back))
         return receipt
@@ -386,14 +394,13 @@ class _Act:
             copies = await in_thread(self.state.copies.listed, planned.owner)
         except StateUnusable:
             return way_back("unknown")
-        until = next((one.until for one in copies if one.deletion == self.number), None)
-        if until is None:  # another call has erased them meanwhile
+        if not (copy := copies.get(self.number)):  # another call has erased them meanwhile
             return way_back("erased")
         return way_back(
             kept_form(self.scope, planned.plan.change),
-            kept=f"until {at(until):%Y-%m-%dT%H:%M:%SZ}",
+            kept=f"until {at(copy.until):%Y-%m-%dT%H:%M:%SZ}",
             number=self.number,
-            until=at(until),
+            until=at(copy.until),
         )
 
 

@@ -90,7 +90,7 @@ async def last_deletions(
     running = jobs.running
     deletions = await in_thread(state.last, owner, MOST, number)
     running |= jobs.running
-    copies = {one.deletion: one for one in await in_thread(state.copies.listed, owner)}
+    copies = await in_thread(state.copies.listed, owner)
     past = [await _past(scope, one, copies.get(one.number), one.number in running) for one in deletions]
     return past[:RECEIPTS] + [one.model_copy(update={"receipt": None}) for one in past[RECEIPTS:]]
 
@@ -102,7 +102,7 @@ async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None, running:
     elif running:
         status = "running"
     else:
-        status, gone = "unfinished", max(gone, await _gone(scope, [*filter(None, one.planned.split("\n"))]))
+        status, gone = "unfinished", max(gone, await _gone(scope, one.planned))
     return PastDeletion(
         number=one.number,
         at=at(one.at),
