@@ -107,7 +107,7 @@ class Narrow(Room):
         super().__init__()
         self.left = rows
 
-    def take(self, row: object, beside: int = 0) -> bool:
+    def take(self, row: object, extra: int = 0) -> bool:
         self.left -= 1
         return self.left >= 0
 
