@@ -56,8 +56,6 @@ def _in_a_process(what: str, store: Path) -> dict[str, Any]:
 
 
 async def _pass(what: str, store: str) -> int:
-    import httpx
-
     from reflexio_mcp.embedded_store.app import EmbeddedStore
     from reflexio_mcp.rest.client import ReflexioClient
     from reflexio_mcp.rest.models import RequestQuery
@@ -68,9 +66,7 @@ async def _pass(what: str, store: str) -> int:
     from reflexio_mcp.traffic.scope import Scope
 
     app = EmbeddedStore(store)
-    client = ReflexioClient(
-        "http://store.invalid", timeout=600, transport=lambda: httpx.ASGITransport(app=app)
-    )
+    client = ReflexioClient("http://store.invalid", timeout=600, transport=app)
     try:
         if what == "audit":
             run.AUDIT_SECONDS = 3600.0  # of all of it, however long it takes

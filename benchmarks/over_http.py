@@ -61,8 +61,8 @@ def measure() -> list[Figure]:
 @contextmanager
 def loopback_store(path: Path) -> Iterator[str]:
     """The embedded store behind HTTP, as the Reflexio that a server forwards to."""
-    command = [sys.executable, str(HERE / "loopback_store.py"), str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    command = [sys.executable, "-m", "benchmarks.loopback_store", str(path)]
+    with subprocess.Popen(command, cwd=HERE.parent, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout
             yield f"http://127.0.0.1:{int(process.stdout.readline())}"

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import httpx
-
 from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery, ToolUse
@@ -283,7 +281,7 @@ async def plant(path: Path, rows: list[Row], *, now: Callable[[], float] = time.
     """Fill a new store, each request at its own time."""
     present, age = now(), 0
     store = EmbeddedStore(str(path), clock=lambda: present - age)
-    async with ReflexioClient("http://store", transport=httpx.ASGITransport(app=store)) as client:
+    async with ReflexioClient("http://store", transport=store) as client:
         for row in sorted(rows, key=lambda one: one.age, reverse=True):
             age = row.age
             await client.publish(publish_body(row), minted=False)
@@ -293,7 +291,7 @@ async def plant(path: Path, rows: list[Row], *, now: Callable[[], float] = time.
 async def stored(path: Path) -> set[str]:
     """The request ids of a store."""
     store = EmbeddedStore(str(path))
-    async with ReflexioClient("http://store", transport=httpx.ASGITransport(app=store)) as client:
+    async with ReflexioClient("http://store", transport=store) as client:
         found = await request_ids(client)
     await store.aclose()
     return found

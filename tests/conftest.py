@@ -19,13 +19,13 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
-from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.server.runtime import tune_collector
 from scripts import reflexio_server
 from scripts.serving import free_port
 from tests.support.postgres_server import PostgresServer, postgres_server
 from tests.support.real_learning import LearningReflexio
 from tests.support.scripted_model import ScriptedModel
+from tests.support.store_app import StoreApp
 
 # httpx asks for sniffio at every request. Where it is not installed, pytest's import hook makes that a long search.
 if importlib.util.find_spec("sniffio") is None:
@@ -136,15 +136,15 @@ def _loggers() -> list[logging.Logger]:
 
 
 @pytest.fixture
-async def store_app(tmp_path: Path) -> AsyncIterator[EmbeddedStore]:
+async def store_app(tmp_path: Path) -> AsyncIterator[StoreApp]:
     """An embedded store on a file of its own."""
-    app = EmbeddedStore(str(tmp_path / "store.db"))
+    app = StoreApp(str(tmp_path / "store.db"))
     yield app
     await app.aclose()
 
 
 @pytest.fixture
-async def store_client(store_app: EmbeddedStore) -> AsyncIterator[httpx.AsyncClient]:
+async def store_client(store_app: StoreApp) -> AsyncIterator[httpx.AsyncClient]:
     """Raw HTTP to `store_app`."""
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app=store_app),

@@ -1,23 +1,19 @@
 """The embedded store: the API's routes over one SQLite file, for the client in this process.
 
-    client = ReflexioClient(url, transport=EmbeddedStore(path))
-
-It is also an ASGI app, for tests and tools that use HTTP.
+client = ReflexioClient(url, transport=EmbeddedStore(path))
 """
 
 import json
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import Final
-from urllib.parse import parse_qsl
 
 import anyio
 import anyio.to_thread
 from pydantic import ValidationError
-from starlette.types import Receive, Scope, Send
 
 from reflexio_mcp.embedded_store.database import BUSY_SECONDS, Database, StoreBusy, StoreFailed
 from reflexio_mcp.embedded_store.routes import ROUTES, Json, Refusal
@@ -38,22 +34,14 @@ class EmbeddedStore:
         self._clock = clock
 
     async def exchange(self, call: Call, seconds: float) -> HttpReply:
-        return await self._reply(call.method, call.route, call.params, call.content or b"")
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            raise RuntimeError(f"the store answers HTTP only, not {scope['type']}")
-        content, more = b"", True
-        while more:
-            message = await receive()
-            content += message.get("body", b"")
-            more = message.get("more_body", False)
-        query = dict(parse_qsl(scope["query_string"].decode()))
-        reply = await self._reply(scope["method"], scope["path"], query, content)
-        headers = {**reply.headers, "content-length": str(len(reply.content))}
-        encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": reply.status, "headers": encoded})
-        await send({"type": "http.response.body", "body": reply.content})
+        # A call finishes even if its caller is cancelled.
+        status, body = await anyio.to_thread.run_sync(self._answer, call)
+        headers = {
+            "date": formatdate(int(self._clock()), usegmt=True),
+            "content-type": "application/json",
+            "x-correlation-id": secrets.token_hex(4),
+        }
+        return HttpReply(status, headers, json.dumps(body).encode())
 
     async def aclose(self) -> None:
         with anyio.CancelScope(shield=True):
@@ -62,22 +50,12 @@ class EmbeddedStore:
     def close(self) -> None:
         self._database.close()
 
-    async def _reply(self, method: str, path: str, query: Mapping[str, str], content: bytes) -> HttpReply:
-        # A call finishes even if its caller is cancelled.
-        status, body = await anyio.to_thread.run_sync(self._answer, method, path, query, content)
-        headers = {
-            "date": formatdate(int(self._clock()), usegmt=True),
-            "content-type": "application/json",
-            "x-correlation-id": secrets.token_hex(4),
-        }
-        return HttpReply(status, headers, json.dumps(body).encode())
-
-    def _answer(self, method: str, path: str, query: Mapping[str, str], content: bytes) -> tuple[int, Json]:
-        route = ROUTES.get((method, path))
+    def _answer(self, call: Call) -> tuple[int, Json]:
+        route = ROUTES.get((call.method, call.route))
         if route is None:
             return 404, {"detail": "Not Found"}
         try:
-            body = route.body.model_validate(json.loads(content) if content else dict(query))
+            body = route.body.model_validate(json.loads(call.content) if call.content else dict(call.params))
         except ValidationError as error:
             found = error.errors(include_url=False, include_context=False, include_input=False)
             return 422, {"detail": [{**one, "loc": ["body", *one["loc"]]} for one in found]}
@@ -97,5 +75,5 @@ class EmbeddedStore:
             unchanged = {"changed": False} if error.unchanged else {}
             return 200, {"success": False, **unchanged, "message": error.message}
         except Exception as error:  # noqa: BLE001 - a server answers so too
-            logger.error("%s %s failed: %s", method, path, type(error).__name__)
+            logger.error("%s %s failed: %s", call.method, call.route, type(error).__name__)
             return 500, {"detail": "Internal Server Error"}

@@ -19,6 +19,7 @@ from reflexio_mcp.install.entry import (
     PLACEHOLDER,
     QUESTIONS,
     Server,
+    command_of,
     entry,
     find_launch,
     is_ours,
@@ -194,16 +195,10 @@ def _change(
 
 
 def _by_command(client: Client, layout: Layout, path: Path, name: str, made: dict[str, Any]) -> list[str]:
-    """Run Claude Code's own commands; return nothing if the file is wrong afterwards.
-
-    On Windows they are `cmd` scripts, which change quotes.
-    """
-    claude = shutil.which("claude", path=layout.env.get("PATH", ""))
-    if client.name != "claude-code" or not claude or layout.system == "windows":
+    """Run the client's own commands; return nothing if the file is wrong afterwards."""
+    commands = _own_commands(client, layout, name, made)
+    if not commands:
         return []
-    commands = [[claude, "mcp", "remove", "--scope", "user", name]]
-    if made:
-        commands.append([claude, "mcp", "add-json", "--scope", "user", name, json.dumps(made)])
     backup = ClientFile.read(client, path).back_up()
     for words in commands:
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
@@ -214,6 +209,32 @@ def _by_command(client: Client, layout: Layout, path: Path, name: str, made: dic
     if any(held.get(key) != made.get(key) for key in ("command", "args", "env", client.url_key)):
         return []
     return [f"Written by: {' '.join(commands[-1][:3])}", *_backed_up(backup)]
+
+
+def _own_commands(client: Client, layout: Layout, name: str, made: dict[str, Any]) -> list[list[str]]:
+    """Return the client's own commands.
+
+    Codex's command cannot write `required`. On Windows the commands are `cmd` scripts, which change quotes.
+    """
+    program = {"claude-code": "claude", "vscode": "code"}.get(client.name, client.name)
+    found = shutil.which(program, path=layout.env.get("PATH", ""))
+    if not found or layout.system == "windows":
+        return []
+    remove = [found, "mcp", "remove", "--scope", "user", name]
+    match client.name:
+        case "claude-code":
+            add = [found, "mcp", "add-json", "--scope", "user", name, json.dumps(made)]
+            return [remove, add] if made else [remove]
+        case "vscode" if made:
+            return [[found, "--add-mcp", json.dumps({"name": name, **made, "inputs": questions(made)})]]
+        case "gemini" | "qwen" if "command" in made:
+            variables = [word for pair in made.get("env", {}).items() for word in ("-e", "=".join(pair))]
+            command, *arguments = command_of(made)
+            return [[found, "mcp", "add", "--scope", "user", *variables, name, command, "--", *arguments]]
+        case "gemini" | "qwen" if not made:
+            return [remove]
+        case _:
+            return []
 
 
 def _backed_up(backup: Path | None) -> list[str]:

@@ -6,7 +6,6 @@ from typing import Any
 
 import httpx
 
-from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import (
     Interaction,
@@ -20,6 +19,7 @@ from reflexio_mcp.traffic.audit.calls import Offer
 from reflexio_mcp.traffic.audit.run import run_audit
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.scope import Scope
+from tests.support.store_app import StoreApp
 
 TOOLS = frozenset({"list_requests", "get_request", "delete_requests", "finish_session", "list_learnings"})
 
@@ -44,7 +44,7 @@ def request(
 @asynccontextmanager
 async def store(*items: RequestWithInteractions) -> AsyncGenerator[ReflexioClient]:
     """A client of an embedded store with these requests, in this order."""
-    app = EmbeddedStore(":memory:")
+    app = StoreApp(":memory:")
     client = ReflexioClient(
         "http://store.invalid", timeout=30, transport=lambda: httpx.ASGITransport(app=app)
     )

@@ -22,8 +22,8 @@ import anyio
 import httpx
 import pytest
 
-from reflexio_mcp.embedded_store.app import EmbeddedStore
 from tests.contract.calls import Api
+from tests.support.store_app import StoreApp
 
 AGENT = {"user-agent": "reflexio-mcp-tests/0"}
 
@@ -76,7 +76,7 @@ async def api(
             yield real
         return
     clock = Clock()
-    store = EmbeddedStore(str(tmp_path / "store.db"), clock=clock)
+    store = StoreApp(str(tmp_path / "store.db"), clock=clock)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app=store), base_url="http://store", headers=AGENT
     ) as client:

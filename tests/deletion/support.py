@@ -13,13 +13,13 @@ from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitRequestParams, ElicitResult, TextContent
 
-from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from tests.rest.helpers import FakeTime
 from tests.support.embedded import Clock
+from tests.support.store_app import StoreApp
 
 URL = "http://reflexio.test"
 BY_IDS = "/api/delete_requests_by_ids"
@@ -61,7 +61,7 @@ class Backend:
         calls: how often each route was called.
     """
 
-    store: EmbeddedStore
+    store: StoreApp
     profiles: dict[str, "Known"] = field(default_factory=dict)
     playbooks: dict[int, "Known"] = field(default_factory=dict)
     learning: list[dict[str, str]] = field(default_factory=list)
@@ -227,7 +227,7 @@ async def _body(receive: Any) -> bytes:
             return body
 
 
-async def _asked(store: EmbeddedStore, scope: Any, body: bytes) -> dict[str, Any]:
+async def _asked(store: StoreApp, scope: Any, body: bytes) -> dict[str, Any]:
     """What the store itself answers."""
     answer = b""
 
@@ -297,7 +297,7 @@ class World:
 
     def __init__(self, path: str, folder: Path) -> None:
         self.clock = Clock()
-        self.store = EmbeddedStore(path, clock=self.clock)
+        self.store = StoreApp(path, clock=self.clock)
         self.backend = Backend(self.store)
         self.folder = folder
         self.rest = self.client()

@@ -18,9 +18,9 @@ from urllib.parse import unquote, urlsplit
 import anyio.to_thread
 import pytest
 
-from reflexio_mcp.embedded_store.app import EmbeddedStore
 from tests.explorer.conftest import Play
 from tests.explorer.stocking import team, write
+from tests.support.store_app import StoreApp
 from tests.support.tenants import tenant_backend
 
 pytestmark = pytest.mark.ci
@@ -193,7 +193,7 @@ def test_a_person_does_the_whole_job_in_it(play: Play) -> None:
 async def test_it_works_over_a_reflexio_elsewhere_that_wants_a_key(play: Play, tmp_path: Path) -> None:
     async with tenant_backend() as elsewhere:
         write(tmp_path / "elsewhere.db", team())
-        elsewhere.stores["its-key"] = EmbeddedStore(str(tmp_path / "elsewhere.db"))
+        elsewhere.stores["its-key"] = StoreApp(str(tmp_path / "elsewhere.db"))
         given = {
             "REFLEXIO_URL": elsewhere.url,
             "REFLEXIO_API_KEY": "its-key",

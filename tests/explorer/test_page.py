@@ -12,11 +12,11 @@ from pathlib import Path
 import anyio.to_thread
 import pytest
 
-from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.explorer import document as explorer
 from reflexio_mcp.explorer.document import MODULES, document, uri
 from tests.explorer.conftest import NodeTools, Play
 from tests.explorer.stocking import Request, many, team, write
+from tests.support.store_app import StoreApp
 from tests.support.tenants import tenant_backend
 
 pytestmark = pytest.mark.ci
@@ -82,7 +82,7 @@ async def test_a_backend_that_goes_away_is_told_of(
 ) -> None:
     async with tenant_backend() as backend:
         write(tmp_path / "backend.db", stored)
-        backend.stores["its-key"] = EmbeddedStore(str(tmp_path / "backend.db"))
+        backend.stores["its-key"] = StoreApp(str(tmp_path / "backend.db"))
         given = {"BACKEND": backend.url, "REFLEXIO_API_KEY": "its-key", **WITH_COPIES}
         await anyio.to_thread.run_sync(partial(play, name, "", **given))
 

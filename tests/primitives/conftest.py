@@ -12,10 +12,10 @@ import pytest
 from mcp.client.client import Client
 from mcp.types import CallToolResult
 
-from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
+from tests.support.store_app import StoreApp
 
 STORE = "http://store"
 """The embedded store's address. Any other one is the real server's."""
@@ -43,7 +43,7 @@ def backend(
         url: str = request.getfixturevalue("reflexio_url")
         yield lambda: ReflexioClient(url, transport=live_transport)
         return
-    store = EmbeddedStore(":memory:")
+    store = StoreApp(":memory:")
     yield lambda: ReflexioClient(STORE, transport=lambda: httpx.ASGITransport(app=store))
     store.close()
 

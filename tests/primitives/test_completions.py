@@ -9,10 +9,10 @@ import pytest
 from mcp.client.client import Client
 from mcp.types import PromptReference, ResourceTemplateReference
 
-from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import RequestPage, RequestQuery
 from tests.primitives.conftest import Connect, connecting, publish
+from tests.support.store_app import StoreApp
 
 pytestmark = pytest.mark.anyio
 
@@ -109,7 +109,7 @@ class Slow(httpx.AsyncBaseTransport):
     """A store that answers when it is let."""
 
     def __init__(self) -> None:
-        self.store = EmbeddedStore(":memory:")
+        self.store = StoreApp(":memory:")
         self.inner = httpx.ASGITransport(app=self.store)
         self.open = anyio.Event()
         self.dead = False

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.traffic.scope import Scope
+from tests.support.store_app import StoreApp
 
 START = 1_790_000_000
 """Where the clock stands first, epoch seconds."""
@@ -65,7 +65,7 @@ class Embedded:
 async def embedded(path: str = ":memory:") -> AsyncGenerator[Embedded]:
     """An embedded store for one test."""
     clock = Clock()
-    store = EmbeddedStore(path, clock=clock)
+    store = StoreApp(path, clock=clock)
     client = ReflexioClient("http://store", transport=httpx.ASGITransport(app=store))
     try:
         yield Embedded(client, clock)

@@ -10,7 +10,7 @@ import anyio
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
-from reflexio_mcp.embedded_store.app import EmbeddedStore
+from tests.support.store_app import StoreApp
 
 
 @dataclass
@@ -28,7 +28,7 @@ class TenantBackend:
     url: str = ""
     calls: Counter[str] = field(default_factory=Counter[str])
     headers: dict[str, str] = field(default_factory=dict[str, str])
-    stores: dict[str, EmbeddedStore] = field(default_factory=dict[str, EmbeddedStore])
+    stores: dict[str, StoreApp] = field(default_factory=dict[str, StoreApp])
     held: str = ""
     refused: str = "made-up"
     holding: int = 0
@@ -46,7 +46,7 @@ class TenantBackend:
         if self.held and scope["path"].endswith(self.held):
             receive = await self._hold(receive)
         if (store := self.stores.get(key)) is None:
-            store = self.stores[key] = EmbeddedStore(":memory:")
+            store = self.stores[key] = StoreApp(":memory:")
         await store(scope, receive, send)
 
     async def _hold(self, receive: Receive) -> Receive:

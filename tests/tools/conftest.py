@@ -8,11 +8,11 @@ import httpx
 import pytest
 from mcp.client.client import Client
 
-from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from tests.support.embedded import Clock
+from tests.support.store_app import StoreApp
 
 ERAS = ("2026-07-28", "legacy")
 
@@ -31,14 +31,14 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(clock: Clock) -> Iterator[EmbeddedStore]:
-    app = EmbeddedStore(":memory:", clock=clock)
+def store(clock: Clock) -> Iterator[StoreApp]:
+    app = StoreApp(":memory:", clock=clock)
     yield app
     app.close()
 
 
 @pytest.fixture
-def connect(era: str, store: EmbeddedStore) -> Connect:
+def connect(era: str, store: StoreApp) -> Connect:
     """Connects to a server over a store in memory; keyword arguments are environment variables."""
 
     @asynccontextmanager

@@ -11,7 +11,6 @@ import pytest
 from mcp.client.client import Client
 from mcp.types import CallToolResult
 
-from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.server.server import ReflexioServer
@@ -20,6 +19,7 @@ from tests.primitives.conftest import outside_the_fence
 from tests.rest.helpers import KEY, PAYLOAD, FakeTime, client_over
 from tests.rest.test_faults import FAULTS, Fault
 from tests.support.facts import text_of
+from tests.support.store_app import StoreApp
 
 pytestmark = pytest.mark.anyio
 
@@ -122,7 +122,7 @@ async def test_the_status_says_that_the_service_is_not_reachable_and_why(
 async def test_a_deletion_that_fails_in_the_act_claims_only_what_it_saw(
     fault: Fault, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = EmbeddedStore(":memory:")
+    store = StoreApp(":memory:")
     inner = httpx.ASGITransport(app=store)
 
     async def reply(request: httpx.Request) -> httpx.Response:

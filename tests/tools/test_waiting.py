@@ -7,7 +7,6 @@ import anyio
 import pytest
 from mcp.client.client import Client
 
-from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ConnectionLost
 from reflexio_mcp.rest.models import LearningStatus, PublishBody, PublishReply
@@ -17,6 +16,7 @@ from reflexio_mcp.toolkit import context
 from reflexio_mcp.traffic import publishing
 from tests.support.embedded import Embedded, embedded
 from tests.support.facts import text_of
+from tests.support.store_app import StoreApp
 
 pytestmark = pytest.mark.anyio
 
@@ -143,7 +143,7 @@ def test_the_defaults_beat_at_least_every_fifteen_seconds_and_end_below_sixty() 
 
 
 async def test_a_refusal_while_waiting_is_the_same_sentence_as_without() -> None:
-    store = EmbeddedStore(":memory:")
+    store = StoreApp(":memory:")
     async with embedded() as place:
         await place.put("r1", text="other words")
         async with Client(ReflexioServer(load({}), client=place.client)) as client:

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import RequestPage, RequestQuery, RequestWithInteractions
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored
@@ -14,6 +13,7 @@ from reflexio_mcp.traffic.reading.listing import list_requests, list_sessions
 from reflexio_mcp.traffic.reading.lookup import find_request, read_request, read_set
 from reflexio_mcp.traffic.scope import Scope
 from tests.support.embedded import Clock, Embedded
+from tests.support.store_app import StoreApp
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +29,7 @@ class Careless(ReflexioClient):
 async def place() -> AsyncIterator[Embedded]:
     """Such a service, which holds one session of two users."""
     clock = Clock()
-    store = EmbeddedStore(":memory:", clock=clock)
+    store = StoreApp(":memory:", clock=clock)
     client = Careless("http://store", transport=lambda: httpx.ASGITransport(app=store))
     place = Embedded(client, clock)
     for number in range(6):

@@ -9,13 +9,13 @@ import httpx
 import pytest
 from mcp.client.client import Client
 
-from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from tests.rest.helpers import FakeTime
 from tests.support.embedded import Clock
 from tests.support.facts import text_of
+from tests.support.store_app import StoreApp
 
 pytestmark = pytest.mark.anyio
 
@@ -80,7 +80,7 @@ class Service:
 async def failing_store() -> AsyncGenerator[Service]:
     """The embedded store, which answers 500 as the real server does."""
     clock = Clock()
-    store = EmbeddedStore(":memory:", clock=clock)
+    store = StoreApp(":memory:", clock=clock)
     inner = httpx.ASGITransport(app=store)
     service: Service
 
