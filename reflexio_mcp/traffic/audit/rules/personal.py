@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 READ_CHARS: Final = 1_000_000
-CANDIDATES: Final = 500
+CANDIDATES: Final = 200
 
 WORD_CHARS: Final = 50
 

@@ -98,8 +98,8 @@ def find_secrets(text: str) -> list[Secret]:
     found: list[Secret] = []
     every = [*secrets_by_format(text), *_by_form(text), *_after_names(text)]
     for one in sorted(every, key=lambda one: (one.start, -one.end)):
-        by_form = one.probable and one.kind not in (PASSWORD, KEY, CODE)
-        if by_form and _is_placeholder(text[one.start : one.end][:200]):
+        judged = one.kind in (PASSWORD, KEY, CODE)
+        if not judged and _is_placeholder(text[one.start : one.end][:200]):
             one = replace(one, probable=False)
         if found and one.start < found[-1].end:
             last = found.pop()
@@ -221,14 +221,17 @@ def _after_names(text: str) -> Iterator[Secret]:
 
 
 def _named(text: str, name: "re.Match[str]") -> Secret | None:
+    behind = 0
     for place, between in _places(text, name.end()):
         if name["code"] or name["phrase"]:
             match = (_DIGITS if name["code"] else _PHRASE).match(text, place)
             if match and (between or len(match["value"]) > 3):
                 return Secret(*match.span("value"), CODE if name["code"] else "seed phrase")
-        elif (match := _VALUE.match(text, place)) and (found := _judged(text, name, match, between)):
-            before = text[max(0, name.start() - 30) : match.start("value")].rpartition("\n")[2]
-            return None if _NO_SECRET.search(before.lower()) else found
+        elif place >= behind and (match := _VALUE.match(text, place)):
+            behind = match.end()
+            if found := _judged(text, name, match, between):
+                before = text[max(0, name.start() - 30) : match.start("value")].rpartition("\n")[2]
+                return None if _NO_SECRET.search(before.lower()) else found
     return None
 
 
@@ -250,7 +253,7 @@ def _judged(text: str, name: "re.Match[str]", match: "re.Match[str]", between: s
     in_sentence = between in ("", "is") or (between in ":：" and not match["quote"])
     whole = match["value"].strip("{}")
     value = whole.rstrip(".)]}?!:*&")
-    if whole.startswith("!", len(value)) and any(map(str.isdigit, value)):
+    if whole.startswith("!", len(value)) and re.search(r"\d", value):
         value += "!"  # `Tulip2024!`: many passwords end so, few sentences do
     start = text.index(value, match.start("value"))
     sure = _is_machine_made(value) or (kind == PASSWORD and _is_password(value, in_sentence=in_sentence))
@@ -258,7 +261,7 @@ def _judged(text: str, name: "re.Match[str]", match: "re.Match[str]", between: s
     if sure or (
         clear
         and (
-            _is_password(value) and any(map(str.isdigit, value))
+            _is_password(value) and re.search(r"\d", value)
             if kind == KEY
             else _PLAIN.fullmatch(value) and not _is_placeholder(value)
         )
