@@ -98,8 +98,7 @@ def find_secrets(text: str) -> list[Secret]:
     found: list[Secret] = []
     every = [*secrets_by_format(text), *_by_form(text), *_after_names(text)]
     for one in sorted(every, key=lambda one: (one.start, -one.end)):
-        judged = one.kind in (PASSWORD, KEY, CODE)
-        if not judged and _is_placeholder(text[one.start : one.end][:200]):
+        if one.kind not in (PASSWORD, KEY, CODE) and _is_placeholder(text[one.start : one.end][:200]):
             one = replace(one, probable=False)
         if found and one.start < found[-1].end:
             last = found.pop()
