@@ -17,7 +17,6 @@ from reflexio_mcp.settings import ConfigurationError, Settings
 
 peer: Final[ContextVar[str]] = ContextVar("reflexio_mcp_peer", default="")
 
-SHORT_TOKEN: Final = 16
 _MADE_BYTES: Final = 32
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^/\s@?#*:]+)(:\d+|:\*)?")
 _ORIGIN: Final = re.compile(rf"[A-Za-z][A-Za-z0-9+.-]*://{_HOST.pattern}")
@@ -91,11 +90,6 @@ class Tokens:
             raise ConfigurationError(
                 "REFLEXIO_MCP_AUTH_TOKEN names one token twice; each user needs their own."
             )
-
-    @property
-    def short(self) -> bool:
-        """Whether a token is short enough to be guessed."""
-        return any(len(token) < SHORT_TOKEN for token in self._users)
 
     def user_of(self, given: str) -> str | None:
         """Return the user of a token, empty for every user; `None` if it is not accepted.

@@ -65,11 +65,10 @@ LAST_WORDS_SECONDS: Final = 0.05
 """Time for the last answers to reach their streams."""
 
 NO_SIGN_IN: Final = (
-    "This server has no sign-in: give the client its bearer token, as the header Authorization: Bearer TOKEN. The "
-    "operator has it: it is REFLEXIO_MCP_AUTH_TOKEN, or in the file that the server names when it starts."
+    "This server has no sign-in. Unless it asks for no token, give the client one as the header Authorization: Bearer "
+    "TOKEN. The operator has it: it is REFLEXIO_MCP_AUTH_TOKEN, or in the file that the server names when it starts."
 )
 NOT_OURS: Final = "This token is not one of this server's. Ask its operator for yours."
-ASKS_FOR_NONE: Final = "This server has no sign-in and asks for no token: connect without one."
 
 METHODS: Final = ("GET", "POST", "DELETE")
 
@@ -146,7 +145,7 @@ class HttpApp:
                     allow_origin_regex=".*",  # the Origin was checked before
                     allow_methods=METHODS,
                     allow_headers=("*",),
-                    expose_headers=("mcp-session-id", "mcp-protocol-version", "www-authenticate"),
+                    expose_headers=("mcp-session-id", "www-authenticate"),
                 )
             ],
             exception_handlers={Refusal: answer_refusal},
@@ -293,8 +292,8 @@ class HttpApp:
         return PlainTextResponse(text, status, {"cache-control": "no-store"})
 
     async def _no_sign_in(self, _request: Request) -> Response:
-        text = ASKS_FOR_NONE if self.settings.unsafe_no_auth else NO_SIGN_IN
-        if self.sign_in is not None:
+        text = NO_SIGN_IN
+        if self.sign_in:
             text = f"This server issues no tokens: sign in at {self.settings.oauth_issuer}."
         raise Refusal(404, text, error="access_denied")
 

@@ -12,9 +12,10 @@ from typing import Final
 
 import anyio
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from reflexio_mcp.backend import location_of
-from reflexio_mcp.http.access import SHORT_TOKEN, bearer_tokens
+from reflexio_mcp.http.access import bearer_tokens
 from reflexio_mcp.http.app import MCP_PATH, HttpApp
 from reflexio_mcp.logs import event, flush
 from reflexio_mcp.server.runtime import tune_collector
@@ -31,6 +32,19 @@ SWITCH_SECONDS: Final = 0.0005
 """Thread switch interval, for the embedded store and audits in other threads than the event loop."""
 
 BACKLOG: Final = 2048
+
+MOST_LINES: Final = 2000
+"""Limit of what is read at once from a connection."""
+
+
+class _Protocol(H11Protocol):
+    """Closes a connection on which a body comes in tiny chunks, each of which costs as much time as a large one."""
+
+    def data_received(self, data: bytes) -> None:
+        if data.count(b"\r\n") > MOST_LINES:
+            self.transport.close()
+        else:
+            super().data_received(data)
 
 
 class _Server(uvicorn.Server):
@@ -79,11 +93,6 @@ def serve(settings: Settings) -> int:
         ConfigurationError: the configuration would leave the server open, or cannot work.
     """
     tokens, kept_in = bearer_tokens(settings)
-    if tokens.short:
-        _say(
-            f"a token of REFLEXIO_MCP_AUTH_TOKEN has less than {SHORT_TOKEN} characters and may be guessed; make a "
-            "longer one"
-        )
     app = HttpApp(settings, tokens)
     for name in app.server.permissions:
         made(name)  # nobody waits while somebody's first call imports its function
@@ -97,7 +106,7 @@ def serve(settings: Settings) -> int:
 def uvicorn_server(app: HttpApp) -> _Server:
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=_Protocol,
         ws="none",
         lifespan="off",
         log_config=None,

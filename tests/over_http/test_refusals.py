@@ -203,6 +203,20 @@ def half_a_request(length: int = 100) -> bytes:
     return f"POST /mcp HTTP/1.1\r\nhost: localhost\r\n{fields}content-length: {length}\r\n\r\n".encode()
 
 
+async def test_a_body_in_tiny_chunks_ends_its_connection(served: Served) -> None:
+    head = half_a_request().partition(b"content-length")[0] + b"transfer-encoding: chunked\r\n\r\n"
+    for size, chunks in ((1, 20_000), (4_096, 200)):
+        chunk = b"%x\r\n%b\r\n" % (size, b" " * size)
+        async with await anyio.connect_tcp("127.0.0.1", served.port) as stream:
+            with suppress(anyio.BrokenResourceError):
+                await stream.send(head + chunk * chunks + b"0\r\n\r\n")
+            if size == 1:
+                with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                    await stream.receive()
+            else:
+                assert b" 400 " in await stream.receive()
+
+
 async def test_streams_are_opened_by_get_alone(served: Served, http: httpx.AsyncClient) -> None:
     for method, path in (
         ("HEAD", "/sse"),
