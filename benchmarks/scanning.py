@@ -17,7 +17,7 @@ HOSTILE = {
     "names as values": "pwd:" * 25_000,
     "sentences": "password is " * 8_000,
     "passwords": "pw=aB3!x7 " * 10_000,
-    "keys": f"Bearer {KEY[4:]} " * 2_200,
+    "names and addresses": "token{://@" * 10_000,
     "Chinese": "密码" * 50_000,
 }
 """Texts of 100,000 characters that could take a search far longer than other texts."""
