@@ -141,7 +141,7 @@ def run_restore(arguments: Namespace, settings: Settings) -> int:
         found = _run(last_deletions, settings)
         screen.show(Restored(status="listed", deletions=found))
         if not found:
-            screen.say("No deletion of yours is on record. `reflexio-mcp log` shows everybody's.")
+            screen.say("No deletion is on record.")
         return 0
     _check_allowed(arguments, settings, "restore_requests")
     undo = Undo(arguments.deletion)

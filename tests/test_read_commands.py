@@ -263,7 +263,7 @@ def test_the_log_has_a_line_before_and_after_each_deletion_and_shows_what_was_ch
         return code, said.out + said.err
 
     state = backend.open_state(Settings(store=str(store)))
-    noted = ended(state, OPERATOR, state.begin(OPERATOR, deletion())).chain
+    noted = ended(state, OPERATOR, state.begin(OPERATOR, deletion()))
     lines = [json.loads(line) for line in log()[1].splitlines()]
     assert [(one["event"], one.get("outcome")) for one in lines] == [("begin", None), ("end", "complete")]
     assert log("--verify", noted) == (0, "2 lines, none changed or missing.\n")

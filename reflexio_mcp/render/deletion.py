@@ -140,7 +140,7 @@ def receipt(receipt: Receipt) -> str:
 
 def restored(answer: Restored) -> str:
     if answer.status == "listed":
-        return lines(past(answer.deletions) or "No deletion of yours is on record.", answer.next)
+        return lines(past(answer.deletions) or "No deletion is on record.", answer.next)
     if answer.planned:
         return lines(
             f"Nothing is restored yet. The copy of deletion {answer.number} contains {counts(answer.planned)}:",

@@ -264,17 +264,17 @@ class State:
         return chain
 
     def last(self, owner: Owner, most: int = 20, number: int = 0) -> list[Deletion]:
-        """Return the deletions of this account and user, the newest first.
+        """Return the deletions of this account and user, or of every user, the newest first.
 
         Args:
-            number: only this deletion; an owner without a user finds it whoever made it.
+            number: only this deletion.
         """
         keys = self._keys
         rows = self.database.read(
             "SELECT id, at, gone, finished, outcome, chain, code, intention, receipt FROM main.deletions "
             "WHERE account IN ? AND (? OR user_id IN ?) AND ? IN (0, id) ORDER BY id DESC LIMIT ?",
             keys.tags("account", owner.account),
-            bool(number) and not owner.user,
+            not owner.user,
             keys.tags("user", owner.user),
             number,
             most,

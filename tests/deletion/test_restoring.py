@@ -224,3 +224,17 @@ async def test_a_request_id_chooses_no_request_whose_interaction_has_that_number
     assert "no recovery copy" in said
     assert erased["status"] == "not_found"
     assert both["receipt"]["not_deleted"] == [{"why": "not_found", "count": 1, "ids": [str(number)]}]
+
+
+async def test_the_requests_to_choose_from_are_shown_and_it_is_said_when_there_are_more(world: World) -> None:
+    for number in range(52):
+        await world.put(f"r{number}")
+    async with world.connect(CONFIRM="off") as caller:
+        number = (await caller.receipt("delete_session", session_id="s"))["number"]
+    async with world.connect() as caller:
+        plan = await caller.call("restore_requests", deletion=number)
+        some = await caller.call("restore_requests", deletion=number, request_ids=["r1", "r51"])
+    assert len(plan["examples"]) == 50
+    assert plan["remains"] == ["The 50 oldest of 52 requests are shown. The audit log has the ids of all."]
+    assert [one["id"] for one in some["examples"]] == ["r1", "r51"]
+    assert "remains" not in some

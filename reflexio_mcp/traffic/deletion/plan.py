@@ -69,6 +69,7 @@ PREFER_ERASE: Final = (
     "If a secret or personal data must not stay in a copy, delete with erase: it keeps none and "
     "removes earlier ones."
 )
+EXPORTS_STAY: Final = "Files that were exported before stay where they are."
 LEARNED_UNKNOWN: Final = "What was learned from it could not be read."
 NOTHING_LEARNED: Final = "Nothing was learned from it."
 NOTHING_KNOWN: Final = "No learning is known to come from it."
@@ -183,6 +184,7 @@ async def make_plan(
         **_about_learnings(learned, target, included=options.include_learnings, found=bool(stored)),
         UNREADABLE: sum(one.unreadable for one in stored),
         ALL_OF_REQUEST: options.erase and target.noun == "interaction",
+        EXPORTS_STAY: options.erase,
         IN_COPIES: len(copied) - len(erased),
         PREFER_ERASE: days if counted else 0,
     }

@@ -39,7 +39,7 @@ from reflexio_mcp.traffic.deletion.items import (
 )
 from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.deletion.plan import examples
-from reflexio_mcp.traffic.deletion.targets import EXAMPLES, OPENING_CHARS
+from reflexio_mcp.traffic.deletion.targets import OPENING_CHARS
 from reflexio_mcp.traffic.errors import NotStored, Unreadable, quoted, refusing
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning
@@ -61,6 +61,9 @@ MOST: Final = 10
 RECEIPTS: Final = 3
 """Maximum number of shown deletions, and of shown receipts."""
 
+SHOWN: Final = 50
+"""Maximum number of requests that are shown before a restore, so that some of them can be chosen."""
+
 AWAY: Final = (
     "Recovery copies cannot be read now ({why}); nothing was restored. Ask the operator to {advice}."
 )
@@ -72,6 +75,7 @@ ERASED: Final = (
     "{number:,} of these were erased for good while they were restored. They were deleted again, unless the restore "
     "ended early."
 )
+MORE: Final = "The {shown} oldest of {all:,} requests are shown. The audit log has the ids of all."
 INTERACTIONS_LOST: Final = (
     "{number:,} interactions cannot be stored again: they contain only an image or a citation."
 )
@@ -176,7 +180,7 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
         contents = [content for _, content in batch.values()]
         counts += counts_of(map(item_for, contents))
         requests = [one for one in contents if isinstance(one, RequestWithInteractions)]
-        first += requests[: EXAMPLES - len(first)]
+        first += requests[: SHOWN - len(first)]
         bound.update("\0".join(batch).encode("utf-8", "surrogatepass"))
     if missing:
         raise NotStored(NO_COPY.format(number=undo.number, of=f" of request {quoted(min(missing)[2:])}"))
@@ -186,6 +190,7 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
         status="planned",
         number=undo.number,
         planned=counts,
+        remains=[MORE.format(shown=SHOWN, all=counts.requests)] * (counts.requests > SHOWN),
         examples=await examples(scope, [item_of(one) for one in first], openings),
     ), bound.hexdigest()
 
