@@ -238,3 +238,14 @@ async def test_the_requests_to_choose_from_are_shown_and_it_is_said_when_there_a
     assert plan["remains"] == ["The 50 oldest of 52 requests are shown. The audit log has the ids of all."]
     assert [one["id"] for one in some["examples"]] == ["r1", "r51"]
     assert "remains" not in some
+
+
+async def test_a_receipt_promises_no_copy_that_was_erased_since(world: World) -> None:
+    await world.put("r1")
+    async with world.connect(CONFIRM="off") as caller:
+        before = await caller.receipt("delete_request", request_id="r1")
+        await caller.receipt("delete_request", request_id="r1", erase=True)
+        past = (await caller.call("get_status"))["deletions"]
+    [since] = [one["receipt"] for one in past if one["number"] == before["number"]]
+    assert "A recovery copy is kept until" in before["way_back"]["sentence"]
+    assert since["way_back"]["sentence"] == "This cannot be undone: no recovery copy is kept."

@@ -22,7 +22,7 @@ from reflexio_mcp.rest.models import (
     UserProfile,
 )
 from reflexio_mcp.results.base import NOTICE, at, shown_name
-from reflexio_mcp.results.deletion import Counts, Outcome, PastDeletion, Receipt, Restored, excepted
+from reflexio_mcp.results.deletion import Counts, Outcome, PastDeletion, Receipt, Restored, excepted, way_back
 from reflexio_mcp.state.records import Copied, Deletion, Owner, RecoveryCopy
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.traffic.content import interaction_digest, opening, texts_of
@@ -116,9 +116,15 @@ async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None, running:
         gone=gone,
         copied=kinds_counted(copy.counts) if copy else None,
         until=at(copy.until) if copy else None,
-        receipt=Receipt.model_validate_json(one.receipt).model_copy(update={"log": one.chain})
-        if one.receipt
-        else None,
+        receipt=_receipt(one, copy) if one.receipt else None,
+    )
+
+
+def _receipt(one: Deletion, copy: RecoveryCopy | None) -> Receipt:
+    receipt = Receipt.model_validate_json(one.receipt)
+    gone = receipt.way_back and receipt.way_back.until and copy is None
+    return receipt.model_copy(
+        update={"log": one.chain, "way_back": way_back("off") if gone else receipt.way_back}
     )
 
 
