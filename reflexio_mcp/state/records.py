@@ -50,12 +50,14 @@ class Deletion(NamedTuple):
     """A recorded deletion.
 
     Args:
+        own: the owner made it, or sees every user.
         gone: how many were deleted so far.
         finished: `None` if it still runs, or if it ended early.
     """
 
     number: int
     at: float
+    own: bool
     gone: int
     finished: float | None
     outcome: Outcome | Literal[""]

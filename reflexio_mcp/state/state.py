@@ -6,7 +6,7 @@ erasure, last log line). Locks are always taken in this order: cap, copies, log.
 
 import json
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -263,30 +263,36 @@ class State:
             )
         return chain
 
-    def last(self, owner: Owner, most: int = 20, number: int = 0) -> list[Deletion]:
+    def last(
+        self, owner: Owner, most: int = 20, number: int = 0, copied: Iterable[int] = ()
+    ) -> list[Deletion]:
         """Return the deletions of this account and user, or of every user, the newest first.
 
         Args:
             number: only this deletion.
+            copied: deletions of others that removed data of this user.
         """
-        keys = self._keys
+        keys, users = self._keys, self._keys.tags("user", owner.user)
         rows = self.database.read(
-            "SELECT id, at, gone, finished, outcome, chain, code, intention, receipt FROM main.deletions "
-            "WHERE account IN ? AND (? OR user_id IN ?) AND ? IN (0, id) ORDER BY id DESC LIMIT ?",
+            "SELECT id, at, user_id, gone, finished, outcome, chain, code, intention, receipt FROM main.deletions "
+            "WHERE account IN ? AND (? OR user_id IN ? OR id IN ?) AND ? IN (0, id) ORDER BY id DESC LIMIT ?",
             keys.tags("account", owner.account),
             not owner.user,
-            keys.tags("user", owner.user),
+            users,
+            [0, *copied],
             number,
             most,
         )
         return [
             Deletion(
                 number,
+                when,
+                not owner.user or user in users,
                 *facts,
                 *json.loads(keys.open(intention, f"intention {code}")),
                 receipt=keys.open(receipt, f"receipt {number}") if receipt else "",
             )
-            for number, *facts, code, intention, receipt in rows
+            for number, when, user, *facts, code, intention, receipt in rows
         ]
 
     def check(self) -> None:

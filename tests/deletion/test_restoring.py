@@ -249,3 +249,27 @@ async def test_a_receipt_promises_no_copy_that_was_erased_since(world: World) ->
     [since] = [one["receipt"] for one in past if one["number"] == before["number"]]
     assert "A recovery copy is kept until" in before["way_back"]["sentence"]
     assert since["way_back"]["sentence"] == "This cannot be undone: no recovery copy is kept."
+
+
+async def test_a_person_can_undo_what_an_operator_deleted_of_theirs_and_sees_nothing_else_of_it(
+    world: World,
+) -> None:
+    await world.put("r1")
+    await world.put("r2", user="bob", session="s-of-bob")
+    async with world.connect(CONFIRM="off") as operator:
+        number = (await operator.receipt("delete_requests", request_ids=["r1", "r2"], reason="a clean-up"))[
+            "number"
+        ]
+    async with world.connect(CONFIRM="off", REFLEXIO_USER_ID="ada") as ada:
+        listed = await ada.call("restore_requests")
+        said = text_of(await ada.result("restore_requests"))
+        await ada.restored(number)
+    [past] = listed["deletions"]
+    assert past["number"] == number
+    assert past["copied"]["requests"] == 1
+    assert "receipt" not in past
+    assert "deleted by an operator" in said
+    assert "bob" not in str(listed)
+    assert "clean-up" not in str(listed)
+    async with world.connect(CONFIRM="off", REFLEXIO_USER_ID="eve") as eve:
+        assert "deletions" not in await eve.call("restore_requests")

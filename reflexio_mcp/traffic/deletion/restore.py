@@ -75,6 +75,7 @@ ERASED: Final = (
     "{number:,} of these were erased for good while they were restored. They were deleted again, unless the restore "
     "ended early."
 )
+OF_OPERATOR: Final = "deleted by an operator"
 MORE: Final = "The {shown} oldest of {all:,} requests are shown. The audit log has the ids of all."
 INTERACTIONS_LOST: Final = (
     "{number:,} interactions cannot be stored again: they contain only an image or a citation."
@@ -92,10 +93,17 @@ async def last_deletions(
     """
     jobs = jobs or Jobs()
     running = jobs.running
-    deletions = await in_thread(state.last, owner, MOST, number)
+    copied = await in_thread(state.copies.listed, owner) if owner.user else ()
+    deletions = await in_thread(state.last, owner, MOST, number, copied)
     running |= jobs.running
-    copies = await in_thread(state.copies.listed, owner)
-    past = [await _past(scope, one, copies.get(one.number), one.number in running) for one in deletions]
+    copies = await in_thread(state.copies.listed, owner)  # also those of deletions that ended meanwhile
+    past: list[PastDeletion] = []
+    for one in deletions:
+        copy = copies.get(one.number)
+        if one.own:
+            past.append(await _past(scope, one, copy, one.number in running))
+        elif copy:
+            past.append(_of_operator(one, copy))
     return past[:RECEIPTS] + [one.model_copy(update={"receipt": None}) for one in past[RECEIPTS:]]
 
 
@@ -117,6 +125,21 @@ async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None, running:
         copied=kinds_counted(copy.counts) if copy else None,
         until=at(copy.until) if copy else None,
         receipt=_receipt(one, copy) if one.receipt else None,
+    )
+
+
+def _of_operator(one: Deletion, copy: RecoveryCopy) -> PastDeletion:
+    """Show a user what an operator deleted of theirs, and nothing else of that deletion."""
+    number = copy.counts.total()
+    return PastDeletion(
+        number=one.number,
+        at=at(one.at),
+        target=OF_OPERATOR,
+        status=one.outcome or "incomplete",
+        asked=number,
+        gone=number,
+        copied=kinds_counted(copy.counts),
+        until=at(copy.until),
     )
 
 
