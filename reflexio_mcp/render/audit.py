@@ -54,7 +54,6 @@ def _not_looked_for(audit: AuditResult) -> str:
 
 
 def _numbers(traffic: Found) -> list[str]:
-    asked = traffic.learning_asked
     return [
         row(
             counted(traffic.interactions, "interaction"),
@@ -66,9 +65,8 @@ def _numbers(traffic: Found) -> list[str]:
         _most("users", traffic.by_user),
         _most("sources", traffic.by_source),
         _most("agent versions", traffic.by_agent_version),
-        f"learning of the {asked:,} newest requests: {traffic.learning_waiting:,} waiting, "
-        f"{traffic.learning_failed:,} failed"
-        if asked
+        f"learning was looked up for the {traffic.learning_asked:,} newest requests"
+        if traffic.learning_asked
         else "",
     ]
 

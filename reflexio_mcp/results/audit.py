@@ -70,8 +70,6 @@ class Found(Row):
     by_source: list[Count] = []
     by_agent_version: list[Count] = []
     learning_asked: int = 0
-    learning_waiting: int = 0
-    learning_failed: int = 0
 
 
 class AuditResult(Result):

@@ -354,8 +354,6 @@ def _traffic(look: _Pass, named: Callable[[str], str], *, masked: bool) -> Found
             for name, count in counts.most_common(NAMES)
         ]
 
-    waiting = look.found.get("learning-waiting")
-    failed = look.found.get("learning-failed")
     return Found(
         requests=look.requests,
         interactions=look.interactions,
@@ -368,6 +366,4 @@ def _traffic(look: _Pass, named: Callable[[str], str], *, masked: bool) -> Found
         by_source=most(look.sources),
         by_agent_version=most(look.versions),
         learning_asked=look.learning.asked,
-        learning_waiting=waiting.count if waiting else 0,
-        learning_failed=failed.count if failed else 0,
     )

@@ -93,21 +93,22 @@ async def last_deletions(
     """
     jobs = jobs or Jobs()
     running = jobs.running
-    copied = await in_thread(state.copies.listed, owner) if owner.user else ()
-    deletions = await in_thread(state.last, owner, MOST, number, copied)
+    copies = await in_thread(state.copies.listed, owner)
+    deletions = await in_thread(state.last, owner, MOST, number, copies)
     running |= jobs.running
     copies = await in_thread(state.copies.listed, owner)  # also those of deletions that ended meanwhile
-    past: list[PastDeletion] = []
-    for one in deletions:
-        copy = copies.get(one.number)
-        if one.own:
-            past.append(await _past(scope, one, copy, one.number in running))
-        elif copy:
-            past.append(_of_operator(one, copy))
+    past = [
+        await _past(scope, one, copies.get(one.number), one.number in running)
+        for one in deletions
+        if one.own or one.number in copies
+    ]
     return past[:RECEIPTS] + [one.model_copy(update={"receipt": None}) for one in past[RECEIPTS:]]
 
 
 async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None, running: bool) -> PastDeletion:
+    if copy and not one.own:  # nothing else of that deletion is shown
+        number = copy.counts.total()
+        one = one._replace(target=OF_OPERATOR, asked=number, gone=number, planned=[], receipt="")
     gone = one.gone
     if one.finished is not None:
         status = one.outcome or "incomplete"
@@ -125,21 +126,6 @@ async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None, running:
         copied=kinds_counted(copy.counts) if copy else None,
         until=at(copy.until) if copy else None,
         receipt=_receipt(one, copy) if one.receipt else None,
-    )
-
-
-def _of_operator(one: Deletion, copy: RecoveryCopy) -> PastDeletion:
-    """Show a user what an operator deleted of theirs, and nothing else of that deletion."""
-    number = copy.counts.total()
-    return PastDeletion(
-        number=one.number,
-        at=at(one.at),
-        target=OF_OPERATOR,
-        status=one.outcome or "incomplete",
-        asked=number,
-        gone=number,
-        copied=kinds_counted(copy.counts),
-        until=at(copy.until),
     )
 
 
