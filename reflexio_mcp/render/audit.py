@@ -65,9 +65,6 @@ def _numbers(traffic: Found) -> list[str]:
         _most("users", traffic.by_user),
         _most("sources", traffic.by_source),
         _most("agent versions", traffic.by_agent_version),
-        f"learning was looked up for the {traffic.learning_asked:,} newest requests"
-        if traffic.learning_asked
-        else "",
     ]
 
 

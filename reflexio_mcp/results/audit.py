@@ -69,7 +69,6 @@ class Found(Row):
     by_user: list[Count] = []
     by_source: list[Count] = []
     by_agent_version: list[Count] = []
-    learning_asked: int = 0
 
 
 class AuditResult(Result):

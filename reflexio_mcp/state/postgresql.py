@@ -132,6 +132,7 @@ class PostgresqlDatabase(Database):
             raise StateUnusable(UNREADABLE, ADVICE) from None
         self._made = False
         self._kept: list[psycopg.Connection[Any]] = []
+        self._closed = False
 
     @contextlib.contextmanager
     def transaction(self, *, writes: bool = True) -> Generator[Transaction]:
@@ -147,10 +148,16 @@ class PostgresqlDatabase(Database):
                 self._made = True
                 self._kept.append(cursor.connection)
                 unless_kept.pop_all()
+                if self._closed:  # a call that nobody waited for ends later
+                    self.close()
         except psycopg.Error as error:
             raise _unusable(error) from None
 
     def close(self) -> None:
+        self._closed = True
+        self._end_kept()
+
+    def _end_kept(self) -> None:
         while self._kept:
             self._kept.pop().close()
 
@@ -158,7 +165,7 @@ class PostgresqlDatabase(Database):
         """Begin a transaction on a kept connection, or on a new one if the server has ended the kept ones."""
         with contextlib.suppress(IndexError, psycopg.OperationalError):
             return _begun(self._kept.pop())
-        self.close()
+        self._end_kept()
         # Behind PgBouncer, another client may have prepared a statement with the same name.
         return _begun(_Connection.connect(self._conninfo, prepare_threshold=None))
 

@@ -272,7 +272,8 @@ class State:
             number: only this deletion.
             copied: deletions of others that removed data of this user.
         """
-        keys, users = self._keys, self._keys.tags("user", owner.user)
+        keys = self._keys
+        users = keys.tags("user", owner.user)
         rows = self.database.read(
             "SELECT id, at, user_id, gone, finished, outcome, chain, code, intention, receipt FROM main.deletions "
             "WHERE account IN ? AND (? OR user_id IN ? OR id IN ?) AND ? IN (0, id) ORDER BY id DESC LIMIT ?",

@@ -103,6 +103,16 @@ def test_one_connection_serves_many_transactions_until_the_server_ends_it(
     assert state.begin(OPERATOR, deletion())
 
 
+def test_a_transaction_that_ends_after_the_database_was_closed_leaves_no_connection_open(
+    postgres_url: str,
+) -> None:
+    database = PostgresqlDatabase(postgres_url)
+    with database.transaction() as transaction:
+        database.close()
+        connection = transaction._cursor.connection  # pyright: ignore[reportPrivateUsage]
+    assert connection.closed
+
+
 def test_a_database_that_says_nothing_is_given_up(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     state.check()
     monkeypatch.setattr(postgresql, "REPLY_SECONDS", 0.5)

@@ -365,5 +365,4 @@ def _traffic(look: _Pass, named: Callable[[str], str], *, masked: bool) -> Found
         by_user=most(look.users),
         by_source=most(look.sources),
         by_agent_version=most(look.versions),
-        learning_asked=look.learning.asked,
     )

@@ -76,7 +76,7 @@ ERASED: Final = (
     "ended early."
 )
 OF_OPERATOR: Final = "deleted by an operator"
-MORE: Final = "The {shown} oldest of {all:,} requests are shown. The audit log has the ids of all."
+MORE: Final = f"The {SHOWN} oldest of {{number:,}} requests are shown. The audit log has the ids of all."
 INTERACTIONS_LOST: Final = (
     "{number:,} interactions cannot be stored again: they contain only an image or a citation."
 )
@@ -110,7 +110,7 @@ async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None, running:
         number = copy.counts.total()
         one = one._replace(target=OF_OPERATOR, asked=number, gone=number, planned=[], receipt="")
     gone = one.gone
-    if one.finished is not None:
+    if one.finished:
         status = one.outcome or "incomplete"
     elif running:
         status = "running"
@@ -131,10 +131,10 @@ async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None, running:
 
 def _receipt(one: Deletion, copy: RecoveryCopy | None) -> Receipt:
     receipt = Receipt.model_validate_json(one.receipt)
-    gone = receipt.way_back and receipt.way_back.until and copy is None
-    return receipt.model_copy(
-        update={"log": one.chain, "way_back": way_back("off") if gone else receipt.way_back}
-    )
+    undo = receipt.way_back
+    if undo and undo.until and not copy:
+        undo = way_back("off")
+    return receipt.model_copy(update={"log": one.chain, "way_back": undo})
 
 
 async def _gone(scope: Scope, ids: list[str]) -> int:
@@ -205,7 +205,7 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
         status="planned",
         number=undo.number,
         planned=counts,
-        remains=[MORE.format(shown=SHOWN, all=counts.requests)] * (counts.requests > SHOWN),
+        remains=[MORE.format(number=counts.requests)] * (counts.requests > SHOWN),
         examples=await examples(scope, [item_of(one) for one in first], openings),
     ), bound.hexdigest()
 
