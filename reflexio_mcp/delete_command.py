@@ -226,7 +226,7 @@ def _run(work: Work[Done], settings: Settings, caller: str = "") -> Done:
     async def run() -> Done:
         state = open_state(settings)
         try:
-            with suppress(StateUnusable):  # the work says it
+            with suppress(StateUnusable):  # `work` reports it
                 await in_thread(state.prune)
             async with open_scope(settings) as scope:
                 owner = await owner_of(scope, settings)

@@ -83,7 +83,7 @@ def _parse_words(text: str) -> tuple[str, ...]:
 
 def _parse_tokens(text: str) -> tuple[str, ...]:
     if any(len(entry.split()) > 1 for entry in text.split(",")):
-        raise ValueError  # `USER TOKEN`, which would let whoever knows the name in
+        raise ValueError  # in `USER TOKEN`, the name alone would be a token
     return _parse_words(text)
 
 

@@ -15,7 +15,7 @@ from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import Settings
 
 DRAIN_SECONDS: Final = 60.0
-"""Longest wait for deletions after a signal. The end of input waits without limit."""
+"""Longest wait for deletions after a signal. After the end of input, no limit applies."""
 
 LAST_WORDS_SECONDS: Final = 1.0
 

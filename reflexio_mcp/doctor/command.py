@@ -123,7 +123,7 @@ def _setups_of_clients(layout: Layout, add: Callable[[Finding], None]) -> Iterat
 
 
 def _setup_of(client: Client, entry: Mapping[str, Any], layout: Layout) -> tuple[Setup, list[Finding]]:
-    """Return an entry's settings if the client is started from this shell, and findings on the entry."""
+    """Return an entry's settings for a client started from this shell, and findings on the entry."""
     command = command_of(entry)[0]
     if shutil.which(command, path=layout.env.get("PATH", "")):
         findings = [ok(f"starts {command}")]

@@ -21,7 +21,7 @@ MODULES: Final = (
     *("format", "dom", "host", "rows", "timeline", "reading"),
     *("table", "conversation", "sheet", "doing", "head", "main"),
 )
-"""In the order of imports."""
+"""Imports determine the order."""
 
 _IMPORT = re.compile(r"^import \{[^}]*\} from \"\./[a-z]+\.js\";\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(async function|function|class|const) )", re.MULTILINE)

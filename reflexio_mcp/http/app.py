@@ -130,7 +130,7 @@ class HttpApp:
                 Route(
                     MCP_PATH,
                     self._protected(self._manager.handle_request),
-                    methods=METHODS if settings.keeps_sessions else ["POST"],  # a stream would stay silent
+                    methods=METHODS if settings.keeps_sessions else ["POST"],  # a stream would remain empty
                 ),
                 Route(SSE_PATH, self._protected(self._sse_stream), methods=["GET"]),
                 Route(MESSAGES_PATH, self._protected(self._sse.handle_post_message), methods=["POST"]),
@@ -228,7 +228,7 @@ class HttpApp:
             async with self._bodies.read(receive, caller.account, opens_session=opens) as body:
                 if self.sign_in and caller.permissions is not None:
                     self.sign_in.check_tool(body.tool, caller)
-                if scope["path"] == MESSAGES_PATH:  # it is answered before its call has begun
+                if scope["path"] == MESSAGES_PATH:  # the POST is answered before its call begins
                     counted.set(functools.partial(self._bodies.count, caller.account, body.size))
                 await transport(scope, body.replay, send)
 

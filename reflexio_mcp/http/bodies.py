@@ -1,6 +1,6 @@
 """Reads bodies within bounds of size, time and number of values.
 
-The bounds come before the event loop parses a body: a million keys would block other callers for seconds.
+The bounds apply before the event loop parses a body: a million keys would block other callers for seconds.
 """
 
 import json
@@ -42,7 +42,7 @@ class Body:
         self._replayed = False
 
     async def replay(self) -> Message:
-        """Return the body, then what the connection gives."""
+        """Return the body, then the connection's messages."""
         if self._replayed:
             return await self._receive()
         self._replayed = True
@@ -73,7 +73,7 @@ class Bodies:
 
     @contextmanager
     def count(self, account: str, size: int) -> Generator[None]:
-        """Count so many bytes during the block."""
+        """Count `size` bytes during the block."""
         self._held[account] += size
         try:
             yield

@@ -29,12 +29,12 @@ KEEP_ALIVE_SECONDS: Final = 65
 """Longer than a proxy's usual 60 s, so that no proxy uses a closing connection."""
 
 SWITCH_SECONDS: Final = 0.0005
-"""Thread switch interval, for the embedded store and audits in other threads than the event loop."""
+"""Thread switch interval, because the embedded store and audits run outside the event loop's thread."""
 
 BACKLOG: Final = 2048
 
 MOST_LINES: Final = 2000
-"""Limit of what is read at once from a connection."""
+"""Maximum number of lines in one read from a connection."""
 
 
 class _Protocol(H11Protocol):

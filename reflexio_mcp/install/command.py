@@ -38,7 +38,7 @@ USER: Final = "REFLEXIO_USER_ID"
 _ADDRESS: Final = re.compile(
     r"(https://|http://(?=(localhost|127\.0\.0\.1|\[::1\])([:/]|$)))((?![@?#])[!-~])+"
 )
-"""Other characters than visible ASCII could deceive in a terminal or file."""
+"""Characters other than visible ASCII could deceive in a terminal or file."""
 
 
 @dataclass(frozen=True, slots=True)

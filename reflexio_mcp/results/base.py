@@ -108,7 +108,7 @@ def as_stored(text: str) -> str:
 
 
 def beginning(text: str, chars: int, start: int = 0) -> tuple[str, int]:
-    """Return up to `chars` visible characters of a text from `start` on, and how many stored ones they are."""
+    """Return up to `chars` visible characters from `start`, and the number of stored characters they show."""
     shown = visible(text[start : start + chars])
     if len(shown) <= chars:
         return shown, min(chars, len(text) - start)

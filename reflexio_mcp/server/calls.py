@@ -93,7 +93,7 @@ class CallLimiter:
         return {**result, "capabilities": {**result["capabilities"], "extensions": {EXTENSION_ID: {}}}}
 
     async def _logged(self, ctx: Ctx, call_next: CallNext, caller: Caller) -> HandlerResult:
-        from reflexio_mcp.rest.exchange import correlation_ids  # no start needs it
+        from reflexio_mcp.rest.exchange import correlation_ids  # not needed at startup
 
         call_id, began, outcome = secrets.token_hex(8), time.perf_counter(), "cancelled"
         policy = self._runtime.scopes.policy

@@ -53,7 +53,7 @@ def _is_offered(ref: types.PromptReference | types.ResourceTemplateReference, to
 
 
 def _is_name(field: str, value: str) -> bool:
-    """Whether lists show a value unchanged, and it is no sentence."""
+    """Whether lists show a value unchanged, and it is not a sentence."""
     from reflexio_mcp.traffic.audit.rules.redaction import secret_in_name
 
     if not 0 < len(value) <= VALUE_CHARS or len(value.split()) > VALUE_WORDS:

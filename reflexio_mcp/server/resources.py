@@ -59,7 +59,7 @@ TOOLS_OF: Final = {
     "session": {"list_requests"},
     "request": {"get_request"},
 }
-"""A resource needs one of these tools, because it shows the same."""
+"""A caller sees a resource only with one of these tools."""
 
 PAGE_META: Final[dict[str, Any]] = {"ui": {"csp": {}, "prefersBorder": False}}
 """The explorer's page loads nothing from any domain."""

@@ -43,7 +43,7 @@ def tune_collector() -> None:
 
 
 class Runtime:
-    """Shared by the connections of one server.
+    """State shared by the connections of one server.
 
     Args:
         tools: returns the names of the caller's tools.
@@ -133,7 +133,7 @@ class Runtime:
 class FormSealing:
     """Seals the state of an open form, which the client holds, with keys that outlast the process.
 
-    The keys are read with the first form, so that a start writes no file.
+    The keys are read with the first form, so that startup writes no file.
     """
 
     def __init__(self, runtime: Runtime) -> None:

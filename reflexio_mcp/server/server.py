@@ -134,7 +134,7 @@ class ReflexioServer(MCPServer[App]):
         self, name: str, arguments: dict[str, Any], context: Any = None
     ) -> types.CallToolResult | types.InputRequiredResult:
         """Answer a call. A failure becomes one or two sentences."""
-        from reflexio_mcp.toolkit.parameters import checked  # no start needs what a call needs
+        from reflexio_mcp.toolkit.parameters import checked  # not needed at startup
 
         tool = self._tools.get(name)
         if tool is None:

@@ -1,10 +1,10 @@
 """Standard input and output, so that every call gets an answer.
 
 The SDK drops a line that it cannot parse, and the client would wait in vain. Half a character and a byte order mark
-are repaired; another line that is no message is refused under its id.
+are repaired; any other invalid line is refused with its id.
 
-At the end of input the SDK cancels running calls. A script that pipes its calls in closes its end early, so the end
-is delayed until all calls are answered.
+At the end of input the SDK cancels running calls. A script that pipes its calls in closes its end early, so
+cancelling waits up to `ANSWER_SECONDS` for answers.
 """
 
 import re
@@ -81,7 +81,7 @@ class Answers(ObjectSendStream[SessionMessage]):
 
 
 class StdioStream(ObjectReceiveStream[SessionMessage | Exception]):
-    """Incoming messages. The end of input waits for all answers."""
+    """Incoming messages. Their end is delayed until calls are answered."""
 
     def __init__(self, inner: "ReadStream[SessionMessage | Exception]", answers: Answers) -> None:
         self._inner = inner
@@ -114,7 +114,7 @@ class StdioStream(ObjectReceiveStream[SessionMessage | Exception]):
                 errors = again.errors(include_url=False, include_context=False)
         # Some errors concern the whole message and contain it.
         parts = [cast("dict[str, Any]", one["input"]) for one in errors if isinstance(one["input"], dict)]
-        # An id is no boolean, which Python counts as an integer.
+        # Booleans are not ids, but Python counts them as integers.
         message = next((one for one in parts if type(one.get("id")) in (str, int)), None)
         if message is None:
             return None  # no request is known, so no answer is due

@@ -180,7 +180,7 @@ class ProgressReporter:
         self._sent = 0
         self._last = anyio.current_time()
         self._words = "working"
-        # A client in this process asks with a callback, which the request does not show.
+        # An in-process client asks for progress with a callback that the request does not show.
         context = call.request_context
         in_memory = context.request is None and not app_of(call).over_stdio
         self._nobody_reads = not (in_memory or "progress_token" in (context.meta or {}))

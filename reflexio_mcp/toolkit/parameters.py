@@ -279,7 +279,7 @@ FILTER: Final = tuple(inspect.signature(asked_filter, eval_str=True).parameters.
 
 
 def filtered(*without: str) -> Callable[[Function], Function]:
-    """Add the parameters of the filter to a tool's schema, except some.
+    """Add the filter's parameters except `without` to a tool's schema.
 
     If the tool has a parameter `asked`, it receives the resulting filter. Parameters that the tool declares itself
     are not part of the filter.

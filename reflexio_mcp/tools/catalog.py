@@ -1,6 +1,6 @@
 """The tools as a model sees them, and which of them are offered.
 
-The first call of a tool imports its function: importing all of them would double the time of a start.
+The first call of a tool imports its function: importing all of them would double the startup time.
 """
 
 import functools
@@ -50,7 +50,7 @@ class ToolSpec:
         adds: it only adds to what is stored, so `Permission.PUBLISH` is enough.
         needs: what the configuration must have.
         opens_page: hosts with apps open the explorer's page for its results.
-        opened_by: the tool whose page alone calls this one.
+        opened_by: the only tool whose page calls this tool.
     """
 
     module: str
@@ -243,7 +243,7 @@ def offered(settings: Settings) -> list[types.Tool]:
     """Return the offered tools; other tools cannot be called.
 
     Raises:
-        ConfigurationError: unknown name of a tool.
+        ConfigurationError: a tool's name is unknown.
     """
     names = [spec.name for spec in CATALOG if not spec.opened_by]
     for number, name in enumerate(settings.tools, 1):

@@ -89,7 +89,7 @@ async def audit_traffic(
 ) -> Annotated[CallToolResult, AuditResult]:
     from reflexio_mcp.render.audit import audit_text
     from reflexio_mcp.traffic.audit.calls import Offer
-    from reflexio_mcp.traffic.audit.run import run_audit  # what an audit needs, few servers need
+    from reflexio_mcp.traffic.audit.run import run_audit  # needed for audits only
 
     scope = scope_of(call)
     settings = app_of(call).settings
