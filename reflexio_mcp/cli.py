@@ -416,7 +416,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             _later("delete_command", "run_delete"),
             "reflexio-mcp delete --source ci.e2e --start-time 24h\n"
             "reflexio-mcp delete --source ci.e2e --start-time 1h --yes      in CI, after the tests\n"
-            "reflexio-mcp delete --finding expired --yes     in a timer: what the policy lets expire",
+            "reflexio-mcp delete --finding expired --yes     in a timer, for what the policy lets expire",
             (
                 _argument(
                     "request_ids",

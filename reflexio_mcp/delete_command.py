@@ -128,7 +128,7 @@ def _carry_out(
             "\nInterrupted. Some requests may be deleted; the same command again deletes the rest.\n"
         )
         raise
-    screen.say("\nThe receipt, from reading again:")
+    screen.say("\nThe receipt, made by reading again:")
     screen.show(receipt)
     _show_way_back(screen, receipt.way_back, planned.days, str(receipt.number))
     return 1 if receipt.next or receipt.not_deleted or planned.plan.not_found else 0
@@ -198,7 +198,7 @@ def _check_allowed(arguments: Namespace, settings: Settings, tool: str) -> None:
             f"REFLEXIO_MCP_READ_ONLY or REFLEXIO_MCP_TOOLS does not allow {tool} here. Unset it first."
         )
     if settings.confirm == "ask" and arguments.yes:
-        raise ConfigurationError("REFLEXIO_MCP_CONFIRM=ask wants a person's answer. Leave out --yes.")
+        raise ConfigurationError("REFLEXIO_MCP_CONFIRM=ask needs a person's answer. Leave out --yes.")
 
 
 def _target(arguments: Namespace, settings: Settings, scope: Scope) -> Target:
@@ -248,7 +248,7 @@ def _agreed(verb: str, number: int | None) -> bool:
 
 
 def _show_restored(screen: Screen, done: Restored) -> int:
-    screen.say("\nThe receipt, from reading again:")
+    screen.say("\nThe receipt, made by reading again:")
     screen.show(done)
     failed = any(one.why != "already_there" for one in done.not_restored)
     return int(failed or done.status != "complete")

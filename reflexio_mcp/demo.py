@@ -69,7 +69,9 @@ async def _main_job(steps: "_Steps", settings: Settings) -> None:
         steps.begin("List the sessions")
         page = SessionPage.model_validate(await steps.call("list_sessions", start_time="1h"))
         counts = {one.session_id: one.requests for one in page.sessions}
-        steps.check(counts.get(trip) == 2 and counts.get(work) == 1, "one has two requests, the other one")
+        steps.check(
+            counts.get(trip) == 2 and counts.get(work) == 1, "one has two requests, the other has one"
+        )
 
         steps.begin("Filter by time: the last hour, then everything older than a day")
         await steps.list({first, second}, session_id=trip, start_time="1h")

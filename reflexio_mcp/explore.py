@@ -151,7 +151,7 @@ class _Window:
     async def _open(self, request: Request) -> Response:
         opening = _Opening.model_validate_json(await request.body())
         if self._key or not _same(opening.token, self._token):
-            return PlainTextResponse("This token is not valid, or no longer.", 401)
+            return PlainTextResponse("This token is not valid, or not any more.", 401)
         self._key = secrets.token_urlsafe(32)
         return JSONResponse({"key": self._key, "input": self._wanted})
 

@@ -58,7 +58,7 @@ COMMANDS: Final = {
 
 PAGE_ROWS: Final = 100
 ANOTHER: Final = "Name another store with --store, or a Reflexio with --url or REFLEXIO_API_KEY."
-LOG_AWAY: Final = "The audit log cannot be read: {why}. To mend that, {advice}."
+LOG_AWAY: Final = "The audit log cannot be read: {why}. To fix this, {advice}."
 SQLITE: Final = b"SQLite format 3\0"
 UNBOUNDED: Final = 100_000
 """Width of a table that is not printed to a terminal, so that nothing is wrapped."""

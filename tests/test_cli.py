@@ -114,7 +114,7 @@ def test_the_tools_that_a_configuration_offers_are_listed(capsys: pytest.Capture
     assert main(["tools", "--tools", "list_requests"]) == 0
     assert capsys.readouterr().out.startswith("list_requests\n")
     assert main(["tools", "--tools", "list_requests,erase_all"]) == 2
-    assert "name 2 of 2 is no tool" in capsys.readouterr().err
+    assert "name 2 of 2 is not a tool" in capsys.readouterr().err
 
 
 @POSIX

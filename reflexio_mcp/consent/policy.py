@@ -29,7 +29,7 @@ SAID: Final[dict[PlanStatus, tuple[str, str]]] = {
     "planned": ("Nothing is {done} yet. This would be {done}:", CALL_AGAIN),
     "changed": (
         (
-            "Nothing was {done}: confirm does not fit. It is older than 24 hours, or was not given out here for this "
+            "Nothing was {done}: confirm does not match. It is older than 24 hours, or was not given out here for this "
             "set and these options, or the set has changed since. Now this would be {done}:"
         ),
         "Call again without confirm.",

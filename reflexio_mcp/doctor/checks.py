@@ -53,7 +53,7 @@ PROBLEMS: Final = {
     "key-missing": Problem("failure", "The server answers nobody without a key.", _KEY_FROM_ACCOUNT),
     "key-refused": Problem("failure", "The server does not know this key, or it was revoked.", _KEY_FROM_ACCOUNT),
     "key-malformed": Problem(
-        "failure", "No key looks like that: it contains blanks or quotes, begins with Bearer, or is an example.",
+        "failure", "This is not a key: it contains blanks or quotes, begins with Bearer, or is an example.",
         "Set REFLEXIO_API_KEY to the bare key from your Reflexio account."),
     "key-sent-in-clear": Problem(
         "warning", "Anyone on the network path can read it.", "Use an https address in REFLEXIO_URL."),

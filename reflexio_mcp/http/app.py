@@ -68,7 +68,7 @@ NO_SIGN_IN: Final = (
     "This server has no sign-in. Unless it asks for no token, give the client one as the header Authorization: Bearer "
     "TOKEN. The operator has it: it is REFLEXIO_MCP_AUTH_TOKEN, or in the file that the server names when it starts."
 )
-NOT_OURS: Final = "This token is not one of this server's. Ask its operator for yours."
+NOT_OURS: Final = "This server does not know this token. Ask its operator for yours."
 
 METHODS: Final = ("GET", "POST", "DELETE")
 
@@ -217,7 +217,7 @@ class HttpApp:
         if self.stopping and (not in_session or method == "GET"):
             raise Refusal(503, "This server is stopping; try again.", AGAIN)
         if method == "HEAD":
-            raise Refusal(405, "This address takes no HEAD.")
+            raise Refusal(405, "This address does not accept HEAD.")
         if method == "GET":
             await self._stream(caller, transport, scope, receive, send)
         elif method == "DELETE":

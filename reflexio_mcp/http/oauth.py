@@ -166,7 +166,7 @@ class SignIn:
         except _Unreachable as error:
             text = (
                 f"The sign-in service {error}, so the token cannot be checked; try again in a moment, and tell the "
-                "operator of this server if it stays so."
+                "operator of this server if this continues."
             )
             raise Refusal(503, text, {"retry-after": "10"}, error="temporarily_unavailable") from None
 
@@ -331,11 +331,9 @@ class SignIn:
         except (TimeoutError, httpx.TransportError):
             raise _Unreachable(AWAY) from None
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError):
-            raise _Unreachable(f"gives no answer that can be read at {url}") from None
+            raise _Unreachable(f"gives an unreadable answer at {url}") from None
         if not isinstance(found, dict):
-            raise _Unreachable(
-                f"answers {response.status_code} at {url}, without the JSON object that is due"
-            )
+            raise _Unreachable(f"answers {response.status_code} at {url}, without the expected JSON object")
         return cast("Json", found)
 
 

@@ -291,7 +291,7 @@ def _address(text: str) -> str:
     """Check a shared server's address. A refusal does not repeat it: it may have a password."""
     refused = ConfigurationError(
         "--remote takes the https address at which clients reach the server, as in https://memory.example/mcp; "
-        "http is accepted for this machine alone, and nothing that ends with /sse."
+        "http is accepted for this machine alone. An address that ends with /sse is not accepted."
     )
     try:
         parts = urlsplit(text)

@@ -132,7 +132,7 @@ class Plan(Row):
     why: Annotated[str, Field(description="that nothing is deleted, and why")]
     target: str
     selected: Counts
-    change: Annotated[Change | None, Field(description="the learning stays, with another text")] = None
+    change: Annotated[Change | None, Field(description="the learning stays and has another text")] = None
     users: list[Part] = []
     sessions: list[Part] = []
     first: Moment | None = None

@@ -180,7 +180,7 @@ def get(call: Call, name: str, arguments: Mapping[str, str]) -> GetPromptResult:
 def _fault(prompt: TaskPrompt, given: Mapping[str, str], accepted: list[str]) -> str:
     takes = ", ".join(accepted) or "no arguments"
     if unknown := sorted(given.keys() - set(accepted)):
-        return f"{unknown[0][:60]!r} is no argument of {prompt.name}; it takes {takes}."
+        return f"{unknown[0][:60]!r} is not an argument of {prompt.name}; it takes {takes}."
     if any(len(value) > VALUE_CHARS for value in given.values()):
         return f"An argument takes {VALUE_CHARS} characters at most."
     if prompt.required in accepted and not given.get(prompt.required):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from reflexio_mcp.server.sdk import ReadStream, WriteStream
 
 NO_MESSAGE: Final = (
-    'This is no JSON-RPC 2.0 request: jsonrpc must be "2.0", method a string and params an object; batches are not '
+    'This is not a JSON-RPC 2.0 request: jsonrpc must be "2.0", method a string and params an object; batches are not '
     "accepted. Nothing was done."
 )
 

@@ -107,7 +107,7 @@ class StateUnusable(OSError):
 
 
 def nothing_can_be_deleted(error: StateUnusable) -> str:
-    return f"Nothing can be deleted now: {error.strerror}. To mend that, {error.advice}."
+    return f"Nothing can be deleted now: {error.strerror}. To fix this, {error.advice}."
 
 
 class Transaction:

@@ -250,7 +250,7 @@ def offered(settings: Settings) -> list[types.Tool]:
         if name not in names:
             # The name may be a misplaced key, so it is not repeated.
             raise ConfigurationError(
-                f"--tools / REFLEXIO_MCP_TOOLS: name {number} of {len(settings.tools)} is no tool. "
+                f"--tools / REFLEXIO_MCP_TOOLS: name {number} of {len(settings.tools)} is not a tool. "
                 f"The tools are {', '.join(names)}."
             )
     # Parameters that the operator fixed, or that mean nothing here, are in no schema.

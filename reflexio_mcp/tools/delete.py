@@ -44,7 +44,7 @@ IncludeLearned = Annotated[
 
 NAMES_NOTHING: Final = (
     "must name at least one of user_id, session_id, source, agent_version, start_time or end_time; nothing was "
-    "deleted. everything=true deletes all there is, or all that contains or finding selects."
+    "deleted. everything=true deletes everything, or all that the arguments contains and finding select."
 )
 
 
@@ -200,8 +200,10 @@ def _client_of(call: Call) -> str:
 
 LISTED: Final = "Call again with deletion=NUMBER to see what would be restored."
 SHOWN: Final = "To restore it, call again with the same arguments and confirm={code}"
-WRONG_CODE: Final = "confirm does not fit: it is too old, or the recovery copy or the arguments have changed."
-NO_DELETION: Final = "needs deletion; nothing was restored. restore_requests alone lists the deletions."
+WRONG_CODE: Final = "confirm does not match: it is too old, or the copy or the arguments have changed."
+NO_DELETION: Final = (
+    "needs the argument deletion. Call without arguments to list deletions; nothing was restored."
+)
 
 
 async def restore_requests(

@@ -53,7 +53,7 @@ async def publish_interaction(
         retrieval_experiment_id=retrieval_experiment_id,
         retrieval_experiment_arm=retrieval_experiment_arm,
     )
-    async with ProgressReporter(call).steady("stored or storing; learning"):
+    async with ProgressReporter(call).steady("storing and learning"):
         done = await publish(
             scope_of(call),
             draft,

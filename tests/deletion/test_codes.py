@@ -70,7 +70,7 @@ async def test_a_code_is_bound_to(world: World, changed: str) -> None:
         code = (await caller.plan("delete_requests", request_ids=["r1"]))["confirm"]
         facts = await caller.call("delete_requests", **CHANGES[changed], confirm=code)
     assert facts["status"] == "changed"
-    assert "confirm does not fit" in facts["plan"]["why"]
+    assert "confirm does not match" in facts["plan"]["why"]
     assert await world.ids() == {"r1", "r2"}
 
 

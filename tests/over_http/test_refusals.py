@@ -65,7 +65,7 @@ async def test_no_token_or_a_wrong_one_is_refused_everywhere(
         assert reply.status_code == 401
         assert reply.headers["www-authenticate"].startswith("Bearer")
         wrong = authorization.startswith("Bearer ")
-        assert ("not one of this server's" in reply.json()["error_description"]) == wrong
+        assert ("does not know this token" in reply.json()["error_description"]) == wrong
     assert [one["status"] for one in events(caplog, "refused")] == [401] * 3
     ours = [one.getMessage() for one in caplog.records if one.name.startswith(("reflexio_mcp", "mcp"))]
     assert TOKEN[:-1] not in str(ours)
