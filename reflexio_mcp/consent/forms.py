@@ -133,7 +133,7 @@ def asking(
 
 
 async def _ask_now(call: Context[Any, Any], message: str, form: type[Reply]) -> Reply:
-    """Ask over an open connection, before 2026-07-28. An answer that is not usable is empty."""
+    """Ask over an open connection, in revisions before 2026-07-28. An unusable answer is empty."""
     # `Context.elicit` always sends `mode`, which 2025-06-18 does not list.
     params = ElicitRequestFormParams.model_construct(
         mode="form" if (call.protocol_version or "") >= FORM_MODES else None,

@@ -71,9 +71,9 @@ class EmbeddedStore:
         except StoreBusy as error:
             return 503, {"detail": {"reason": error.reason, "message": error.message}}
         except StoreFailed as error:
-            # `changed` is the store's own field; a server may not roll back.
+            # `changed` is the store's own field; servers do not always roll back.
             unchanged = {"changed": False} if error.unchanged else {}
             return 200, {"success": False, **unchanged, "message": error.message}
-        except Exception as error:  # noqa: BLE001 - a server answers so too
+        except Exception as error:  # noqa: BLE001 - a server answers the same
             logger.error("%s %s failed: %s", call.method, call.route, type(error).__name__)
             return 500, {"detail": "Internal Server Error"}

@@ -279,7 +279,7 @@ class Database:
             if version < SCHEMA_VERSION:
                 migrate(connection)
             with suppress(sqlite3.OperationalError):
-                # Earlier versions kept a log next to the file, and may still be running.
+                # Earlier versions used a write-ahead log, and may still be running.
                 connection.execute("PRAGMA journal_mode = DELETE")
             if _rewrite_is_due(connection):
                 self._rewrite_soon()

@@ -93,7 +93,7 @@ WHOLE_BYTES: Final = 1024 * 1024
 """Limit of one `read_whole`, unless a single request is larger."""
 
 LAST_EPOCH_SECOND: Final = 253402300799
-"""The API moves the time of an interaction into this range instead of refusing it."""
+"""The API replaces a later time of an interaction by this instead of refusing it."""
 
 LARGEST_ID: Final = 2**53
 """SQLite adds nothing after the largest id of 64 bits, so no imported id comes near it."""

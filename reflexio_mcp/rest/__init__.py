@@ -1,1 +1,1 @@
-"""The typed client for Reflexio's REST API. Knows HTTP and the contract, nothing of MCP."""
+"""The typed client for Reflexio's REST API, which knows nothing of MCP."""

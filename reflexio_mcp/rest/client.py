@@ -168,7 +168,7 @@ class ReflexioClient:
         return page
 
     async def read_whole(self, request_ids: Sequence[str]) -> models.WholeRequests:
-        """Read the first of these requests completely. Only the embedded store can."""
+        """Read complete requests, as many as fit one reply. Only the embedded store can."""
         sent = {"request_ids": request_ids}
         return await self._post(models.WholeRequests, "/embedded/read_whole", sent, "looked_up")
 
@@ -351,7 +351,7 @@ class ReflexioClient:
             raise
 
     def _open(self) -> Sender:
-        # The embedded store can be called too, because it is an ASGI app.
+        # A transport with `exchange` is no factory, even if it is callable.
         makes_one = callable(self._transport) and not hasattr(self._transport, "exchange")
         transport: Any = self._transport() if makes_one else self._transport
         if not hasattr(transport, "exchange"):

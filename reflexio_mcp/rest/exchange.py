@@ -328,9 +328,9 @@ class Sender:
             if isinstance(found, Answer):
                 return replace(found, repeated=unknown)
             faults += not isinstance(found, errors.RateLimited)
-            # The try after a 500 often loses its connection or its time. The 500 says more than that.
+            # The try after a 500 often loses its connection or times out. The 500 says more.
             answered = found if isinstance(found, errors.ServerFault) else answered
-            # The server may have closed the idle connection before the first try, so that try is always repeated.
+            # The server may close an idle connection before a try, so a lost connection is always retried.
             tries = MOST_TRIES if call.repeat or isinstance(found, errors.ConnectionLost) else 1
             wait = self._backoff(attempt, found.wait)
             if not _may_pass(found, call) or faults >= tries or wait >= deadline - self._clock():

@@ -231,7 +231,7 @@ class DeleteReply(Reply):
 
 
 class SessionOutcome(Read):
-    """How a session ended; an export has its other fields too."""
+    """How a session ended. Unknown fields are kept for exports."""
 
     model_config = ConfigDict(extra="allow", defer_build=True)
 
@@ -250,7 +250,7 @@ class Operation(Read):
     """A run, started by an operator, that generates learnings anew.
 
     Args:
-        processed_user_ids: users whose traffic was finished.
+        processed_user_ids: users that the run has finished.
         request_params: `user_id` is the only user; without it the run covers all users.
     """
 

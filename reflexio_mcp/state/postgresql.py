@@ -1,7 +1,8 @@
 # The driver is an optional dependency, so types are not checked strictly. pyright: basic, reportMissingImports=false
 """A PostgreSQL database that replicas share.
 
-A connection is kept for the next transaction: opening one costs more than ten transactions. Every wait has an end.
+A connection is kept for the next transaction: opening one costs more than ten transactions.
+Every wait is limited.
 
 `python3 -m reflexio_mcp.state.postgresql` makes the tables with the role that owns them, and lets the servers use them.
 """
@@ -35,7 +36,7 @@ CONNECTION: Final = {
     "keepalives_count": "3",
     "tcp_user_timeout": "15000",
 }
-"""Parameters of a connection that the URL does not set."""
+"""Defaults for parameters that the URL does not set."""
 
 NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::double precision"
 # Settings last for one transaction, because of poolers. Temporary tables come last, so that none shadows a table of
@@ -148,7 +149,7 @@ class PostgresqlDatabase(Database):
                 self._made = True
                 self._kept.append(cursor.connection)
                 unless_kept.pop_all()
-                if self._closed:  # a call that nobody waited for ends later
+                if self._closed:  # this call outlasted `close`
                     self.close()
         except psycopg.Error as error:
             raise _unusable(error) from None

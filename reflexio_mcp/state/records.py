@@ -18,7 +18,7 @@ class Owner:
     account.
 
     Args:
-        account: the backend and the organisation, not the API key: keys are exchanged, copies stay.
+        account: the backend and the organisation, not the API key: keys change, copies stay.
         caller: whose hourly cap counts.
     """
 
@@ -33,7 +33,7 @@ class Intention:
 
     Args:
         target: what is deleted, in words.
-        number: how many the hourly cap counts.
+        number: items that the hourly cap counts.
         planned: ids of the requests.
         facts: content of the first log line.
     """
@@ -52,7 +52,7 @@ class Deletion(NamedTuple):
     Args:
         own: the owner made it, or sees every user.
         gone: how many were deleted so far.
-        finished: `None` if it still runs, or if it ended early.
+        finished: `None` until its end is recorded.
     """
 
     number: int

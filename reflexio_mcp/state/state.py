@@ -153,7 +153,7 @@ class State:
         self.log = AuditLog(database, self._keys)
 
     def now(self) -> float:
-        """The time by the clock of the state. Every erasure that is not on record by then has a later time."""
+        """The time by the clock of the state. Every erasure recorded after this call has a later time."""
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
             return transaction.now
@@ -203,7 +203,7 @@ class State:
             return self.copies.keep(transaction, owner, number, _began(transaction, number), copies)
 
     def note_held(self, target: str, held: Sequence[str]) -> None:
-        """Write to the log that holds kept items from a deletion."""
+        """Log how many items each hold kept from a deletion."""
         with self.database.transaction() as transaction:
             self.log.add(transaction, {"event": "held", "target": target, "held": held})
 
@@ -234,7 +234,7 @@ class State:
     ) -> str:
         """Record the end of a deletion, erase copies and write the last log line, in one step.
 
-        Copies whose days are over go too.
+        Expired copies are erased too.
 
         Args:
             counted: how many the hourly cap counts from now on.

@@ -24,7 +24,7 @@ __all__ = ["SqliteDatabase", "StateUnusable", "nothing_can_be_deleted"]
 VERSION: Final = 12
 
 WEEK_OLD: Final = 4
-"""Older files have only deletions of the last week, so they are emptied."""
+"""Files up to this version record only one week, so they are emptied."""
 
 TABLES: Final = """
 CREATE TABLE {schema}deletions (
@@ -131,14 +131,14 @@ class Transaction:
 
     def serialise(self, subject: str) -> None:
         """Block other transactions on this subject until this one ends."""
-        # A SQLite transaction that writes locks the whole file.
+        # A write transaction of SQLite locks the whole file.
 
     def _translated(self, sql: str) -> Any:
         return sql
 
 
 class Database(ABC):
-    """A database that all processes of one state share; it blocks."""
+    """A database that all processes of one state share. Calls block."""
 
     @abstractmethod
     def transaction(self, *, writes: bool = True) -> AbstractContextManager[Transaction]:

@@ -229,7 +229,7 @@ def requests_in(path: Path, user_id: str) -> list[bytes]:
         with zipfile.ZipFile(path) as archive:
             _check(archive)
             with archive.open("requests.jsonl") as lines:
-                # No request is larger than an answer with it.
+                # No request exceeds the limit of an answer.
                 read = iter(partial(lines.readline, MAX_REPLY_BYTES), b"")
                 found = [(_request(line).request, line) for line in read]
     except InvalidInput:

@@ -56,7 +56,7 @@ class NotStored(TrafficError):
 
 
 class Unreadable(TrafficError):
-    """It is stored, but the service fails to return it."""
+    """Stored data cannot be read."""
 
 
 class CapReached(TrafficError):

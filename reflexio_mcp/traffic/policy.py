@@ -36,7 +36,7 @@ class Hold(_Entry):
     """Users, sessions and sources whose data nobody may delete.
 
     Args:
-        until: the last day of the hold, or its last second; `None` for no end.
+        until: the last day of the hold; `None` for no end.
     """
 
     users: frozenset[Name] = frozenset()

@@ -19,7 +19,7 @@ class Scope:
         caller: names somebody who signed in; empty for everybody else.
         masked: stored content is not shown, and must not be found out by searching for words.
         learns: whether the backend learns from what is stored; the embedded store does not.
-        exact: whether all that is stored of a request can be read and restored. Only the embedded store can.
+        exact: whether a request can be read and restored completely, which only the embedded store allows.
         policy: what the operator keeps from deletion.
     """
 
@@ -53,7 +53,7 @@ class Scope:
         return self.user_id or asked
 
     def shown_id(self, stored: str) -> str:
-        """Return an id as lists show it. A key in it is sealed; `stored_id` turns it back."""
+        """Return an id as lists show it. A key in it is sealed; `stored_id` unseals it."""
         from reflexio_mcp.traffic.audit.rules.redaction import secret_in_name  # compiles patterns
 
         kind = secret_in_name(stored)

@@ -26,7 +26,7 @@ _heavy: RunVar[tuple[anyio.CapacityLimiter, Shares]] = RunVar("reflexio_mcp_heav
 
 
 async def in_heavy_thread(owner: str, work: Callable[[], T]) -> T:
-    """Run work that searches much text in one of the few threads for it, one at a time for each owner.
+    """Run a long search in one of a few threads, one at a time for each owner.
 
     Light work has other threads and never waits for these.
     """

@@ -32,7 +32,7 @@ class Item:
         digest: differs if something else is stored under the same id later.
         created_at: epoch seconds.
         request_id: the request itself, or the request of an interaction; empty for other kinds.
-        source: the source of the request, or of the requests that taught the learning.
+        source: the source of the request, or of the requests that a learning came from.
         unreadable: the service fails to return it, so only its id is known.
     """
 

@@ -55,7 +55,7 @@ class Jobs:
             tasks: waits for its tasks before the process exits.
 
         Raises:
-            Stopping: the server starts nothing any more.
+            Stopping: the server starts no more deletions.
         """
         if self.closed:
             raise Stopping(STOPPING)

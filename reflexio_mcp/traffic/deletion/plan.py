@@ -117,7 +117,7 @@ class Planned:
 
     @property
     def stored(self) -> list[Item]:
-        """The stored requests and interactions in order of arrival, in which a restore gives them new times."""
+        """The stored requests and interactions in order of arrival, in which they are restored."""
         stored = [one for one in self.items if one.request_id]
         return sorted(stored, key=lambda one: (one.created_at, one.interaction_ids))
 

@@ -316,7 +316,7 @@ class Restoring:
     async def _stored(
         self, requests: Mapping[str, RequestWithInteractions], single: Mapping[str, Copied] | None = None
     ) -> dict[str, Item | None]:
-        """Return which of these requests and `single` interactions are stored; `None` for another request."""
+        """Return the stored requests and `single` interactions; `None` if another request has the id."""
         single = single or {}
         found: dict[str, Item | None] = {}
 

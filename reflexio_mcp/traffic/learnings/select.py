@@ -18,7 +18,7 @@ from reflexio_mcp.traffic.scope import Scope
 __all__ = ["Selection", "select_learnings", "unselected"]
 
 MOST_USERS: Final = 50
-"""Maximum number of users per call: the API limits calls a minute."""
+"""Maximum number of users per call: the API limits calls per minute."""
 
 NAMES_NOTHING: Final = "needs user_id, request_id, session_id or another filter of requests."
 

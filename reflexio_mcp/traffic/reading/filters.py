@@ -57,7 +57,7 @@ _INVISIBLE: Final = re.compile(
 )
 
 _PIECE: Final = re.compile(r"(?s).{1,1000}\S{0,100}[^\w\s]{0,30}")
-"""It ends with a word, if that is near."""
+"""A piece ends after a word, if possible."""
 
 MOST_CONTAINS: Final = 1000
 """Each word takes time in every text."""
@@ -168,7 +168,7 @@ def _begins_part(folded: str, term: str) -> bool:
 def _fold(text: str) -> str:
     """Remove differences that readers do not see: invisible characters, case, line breaks."""
     if not text.isascii():
-        # Many marks in a row take quadratic time, in which Python does nothing else.
+        # Normalizing many combining marks takes quadratic time and blocks all threads.
         text = "".join(
             unicodedata.normalize("NFKC", piece) for piece in _PIECE.findall(_INVISIBLE.sub("", text))
         )

@@ -62,7 +62,7 @@ MOST_LONGEST: Final = 10
 COMPARED: Final = "These are the longest of all {:,}, by characters of text."
 Requests = Sequence[RequestWithInteractions]
 Take = Callable[[SessionPart, Requests, int], Awaitable[int]]
-"""Makes rows of matching requests and returns how many fitted. The number counts the session's other requests."""
+"""Takes a part, its matching requests and the number of other requests; returns how many rows fitted."""
 
 
 async def list_sessions(

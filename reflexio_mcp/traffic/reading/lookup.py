@@ -50,7 +50,7 @@ CONTENT_CHARS: Final = 64_000
 """Limit of one interaction's content in one answer."""
 
 OTHER_CHARS: Final = 2_000
-"""Limit of each of its other texts."""
+"""Limit of an interaction's other texts."""
 
 LEAST_CHARS: Final = 100
 

@@ -48,7 +48,7 @@ class Rule:
 
     Class attributes:
         name: the rule, and its finding unless `findings` names several.
-        why, advice: why it matters; what to do outside of memory.
+        why, advice: why it matters; what to do besides deleting.
         offers: whether its requests may be deleted, or are only shown.
         selects: the finding is a filter, because one session shows it or the service is asked.
         asked: the service reports it for single requests.

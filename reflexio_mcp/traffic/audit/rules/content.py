@@ -57,7 +57,7 @@ def _personal_data(text: str) -> Iterator[Span]:
 
 
 class Secret(Rule):
-    """Keys, tokens and passwords. A request with only probable secrets is probable."""
+    """Keys, tokens and passwords. A probable secret hides a request's possible ones."""
 
     name = "secret"
     findings = ("probable-secret", "possible-secret")

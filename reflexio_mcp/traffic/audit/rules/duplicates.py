@@ -39,8 +39,8 @@ class Duplicate(Rule):
     """The same content of a user in a session within 30 minutes; a publish that repeats all interactions so far; a
     session, or three requests in a row, stored again under any session id.
 
-    Content means letters and digits. The first copy stays; of growing publishes, the longest. A request that teaches
-    is never replaced by an `evaluation_only` one.
+    Content means letters and digits. The first copy stays; of growing publishes, the longest. An
+    `evaluation_only` request never replaces one that is learned from.
     """
 
     name = "duplicate"

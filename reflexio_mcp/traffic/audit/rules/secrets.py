@@ -253,7 +253,7 @@ def _judged(text: str, name: "re.Match[str]", match: "re.Match[str]", between: s
     whole = match["value"].strip("{}")
     value = whole.rstrip(".)]}?!:*&")
     if whole.startswith("!", len(value)) and re.search(r"\d", value):
-        value += "!"  # `Tulip2024!`: many passwords end so, few sentences do
+        value += "!"  # `Tulip2024!`: passwords often end like this, sentences rarely
     start = text.index(value, match.start("value"))
     sure = _is_machine_made(value) or (kind == PASSWORD and _is_password(value, in_sentence=in_sentence))
     clear = match["quote"] and between == "is" if in_sentence else {":", "="} & set(between)
