@@ -201,9 +201,7 @@ def _client_of(call: Call) -> str:
 LISTED: Final = "Call again with deletion=NUMBER to see what would be restored."
 SHOWN: Final = "To restore it, call again with the same arguments and confirm={code}"
 WRONG_CODE: Final = "confirm does not match: it is too old, or the copy or the arguments have changed."
-NO_DELETION: Final = (
-    "needs the argument deletion. Call without arguments to list deletions; nothing was restored."
-)
+NO_DELETION: Final = "needs the argument deletion; nothing was restored. Without it, deletions are listed."
 
 
 async def restore_requests(

@@ -54,7 +54,7 @@ REPEATED: Final = {"request": {"arrival", "whole"}, "interactions": {"__all__": 
 SECRETS: Final = {
     None: "Secrets and personal data are in it as they are stored; redact replaces what looks like a secret.",
     False: "Secrets and personal data are in it as they are stored: keep it private.",
-    True: "What looks like a secret is replaced by its kind. Personal data and other secrets are in it.",
+    True: "What looks like a secret is replaced by its kind. Personal data and unrecognized secrets are in it.",
 }
 NO_LEARNINGS: Final = "The embedded store does not learn: it has no learnings and no session outcomes."
 NOT_RETURNED: Final = (
@@ -65,7 +65,7 @@ UNREAD: Final = "Not all {name} could be read. {why}"
 NOT_WRITTEN: Final = "{path} cannot be written: {why}. An export never replaces a file."
 
 README: Final = """\
-What was remembered on {one.made_at:%Y-%m-%d at %H:%M} UTC, exported by reflexio-mcp.
+What was in memory on {one.made_at:%Y-%m-%d at %H:%M} UTC, exported by reflexio-mcp.
 
 requests.jsonl   what was said: requests with their interactions
 learnings.jsonl  what was learned from it: profiles and playbooks, with the ids of their source interactions
@@ -85,8 +85,8 @@ CHANGED: Final = "has another {name} than its manifest says (SHA-256); nothing w
 NOT_YOURS: Final = "has requests of other users than REFLEXIO_USER_ID; nothing was imported."
 NOT_BACK: Final = {
     True: "Learnings and session outcomes do not come back: the embedded store has none.",
-    False: "Reflexio takes 60 a minute, and learns from them again. Times, images, citations, learnings and session "
-    "outcomes do not come back.",
+    False: "Reflexio stores 60 requests a minute, and learns from them again. Times, images, citations, learnings "
+    "and session outcomes do not come back.",
 }
 
 

@@ -83,7 +83,7 @@ async def test_a_learning_that_a_merge_brings_back_is_deleted_too_and_can_be_res
     world.backend.before["/api/delete_profiles_by_ids"] = [merge]
     async with world.connect(CONFIRM="off") as caller:
         receipt = await caller.receipt("delete_request", request_id="r1", include_learnings=True)
-        assert "1 more learnings came up meanwhile and were deleted too." in receipt["remains"]
+        assert "1 more learnings appeared meanwhile and were deleted too." in receipt["remains"]
         assert left(world) == {"q"}
         done = await caller.restored(receipt["number"])
     assert merged

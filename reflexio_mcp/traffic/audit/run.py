@@ -171,7 +171,7 @@ async def run_audit(
     await in_heavy_thread(scope.owner, look.finish)
     left_out = ""
     if stopped and look.last:
-        left_out = f"sessions whose last request is from {iso(look.last.newest)} or before; the time was over"
+        left_out = f"sessions whose last request is from {iso(look.last.newest)} or before; the time limit was reached"
     if not whole:
         skip(PART, "duplicate in other sessions")
     for rule in rules:

@@ -64,7 +64,7 @@ MAY_STILL_GO: Final = (
 STILL_LEARNING: Final = (
     "Reflexio was still learning from {number:,} of the users: what it learns can contain the old text again."
 )
-CAME_UP: Final = "{number:,} more learnings came up meanwhile and were deleted too."
+CAME_UP: Final = "{number:,} more learnings appeared meanwhile and were deleted too."
 ARRIVED: Final = "More of this user's data arrived meanwhile and is stored ({number:,})."
 RESTORED_MEANWHILE: Final = "{number:,} of these were restored by another call meanwhile and are stored."
 NOT_CLOSED: Final = "The receipt could not be recorded: {why}."

@@ -118,7 +118,7 @@ def check_search(contains: str, finding: str, *, masked: bool = False) -> None:
         raise InvalidInput("contains", MASKED)
     # A forged cursor may contain more words than an argument.
     if contains and not (len(contains) <= MOST_CONTAINS and words_of(contains)):
-        raise InvalidInput("contains", "has no word in it, or too many.")
+        raise InvalidInput("contains", "has no word in it, or is too long.")
     if finding and finding not in FINDINGS:
         raise InvalidInput("finding", f"must be one of {', '.join(FINDINGS)}.")
 
@@ -185,7 +185,7 @@ SOURCE_ACCEPTS: Final = (
     "must be lower-case letters, digits and ._:- (128 characters at most), starting with a letter or digit."
 )
 NOTHING_EXPIRES: Final = (
-    "cannot be expired here: the operator's policy (REFLEXIO_MCP_POLICY) lets nothing expire."
+    "cannot be “expired” here: the operator's policy (REFLEXIO_MCP_POLICY) lets nothing expire."
 )
 
 EXPIRED: Final = "expired"

@@ -151,7 +151,7 @@ class SessionPager:
                 offset + len(shown) - 1, lambda page, last=shown[-1]: last in _ids(page)
             )
             if _ids(page) == shown:
-                raise NotTheApi("its pages repeat themselves instead of going on", effect="none")
+                raise NotTheApi("it sends the same page again", effect="none")
 
     async def _start(self) -> tuple[int, RequestPage]:
         if after := self._after:
