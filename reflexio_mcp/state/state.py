@@ -208,12 +208,14 @@ class State:
             self.log.add(transaction, {"event": "held", "target": target, "held": held})
 
     def note_restored(self, owner: Owner, number: int, *, all_of_it: bool, facts: Mapping[str, Any]) -> None:
-        """Write a restore to the log. If everything is back, record that its deletion was undone."""
+        """Write a restore to the log. If everything is back, and nothing of other users is left, record
+        that its deletion was undone."""
         keys = self._keys
         with self.database.transaction() as transaction:
             self.log.add(transaction, {"event": "restored", "deletion": number, **facts})
             transaction.execute(
-                "UPDATE main.deletions SET outcome = 'restored' WHERE ? AND id = ? AND (? OR user_id IN ?)",
+                "UPDATE main.deletions SET outcome = 'restored' WHERE ? AND id = ? AND NOT EXISTS "
+                "(SELECT 1 FROM main.copies WHERE deletion = deletions.id AND NOT (? OR user_id IN ?))",
                 all_of_it,
                 number,
                 not owner.user,

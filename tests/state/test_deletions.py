@@ -94,15 +94,17 @@ def test_an_operator_finds_any_deletion_by_its_number_and_a_person_only_their_ow
     assert found == [[number], [number], [], []]
 
 
-def test_a_deletion_is_marked_as_restored_by_whoever_owns_it_and_by_an_operator(place: Place) -> None:
+def test_a_deletion_is_marked_as_restored_once_nothing_of_other_users_is_left(place: Place) -> None:
     state = place.process()
-    numbers = [deleted(state, owner, copied()) for owner in (OPERATOR, ALICE)]
-    for who in (ALICE, OPERATOR):
-        for number in numbers:
-            state.note_restored(who, number, all_of_it=who is OPERATOR or number == numbers[0], facts={})
-        if who is ALICE:  # a part of what the operator deleted
-            assert [one.outcome for one in state.last(OPERATOR)] == ["complete"] * 2
-    assert {one.outcome for one in state.last(OPERATOR)} == {"restored"}
+    shared = deleted(state, OPERATOR, copied(), copied("r2", user="bob"))
+    of_alice = deleted(state, OPERATOR, copied())
+    for number in (shared, of_alice):
+        state.note_restored(ALICE, number, all_of_it=True, facts={})
+    assert [one.outcome for one in state.last(OPERATOR)] == ["restored", "complete"]
+    state.note_restored(OPERATOR, shared, all_of_it=False, facts={})
+    assert state.last(OPERATOR, number=shared)[0].outcome == "complete"
+    state.note_restored(OPERATOR, shared, all_of_it=True, facts={})
+    assert state.last(OPERATOR, number=shared)[0].outcome == "restored"
 
 
 def test_a_record_is_kept_for_a_week_or_as_long_as_its_copies(place: Place) -> None:
