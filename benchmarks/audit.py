@@ -56,7 +56,8 @@ def _in_a_process(what: str, store: Path) -> dict[str, Any]:
 
 
 async def _pass(what: str, store: str) -> int:
-    from reflexio_mcp.embedded_store.app import EmbeddedStore
+    import httpx
+
     from reflexio_mcp.rest.client import ReflexioClient
     from reflexio_mcp.rest.models import RequestQuery
     from reflexio_mcp.traffic.audit import run
@@ -64,9 +65,12 @@ async def _pass(what: str, store: str) -> int:
     from reflexio_mcp.traffic.audit.run import run_audit
     from reflexio_mcp.traffic.reading.filters import TrafficFilter
     from reflexio_mcp.traffic.scope import Scope
+    from tests.support.store_app import StoreApp
 
-    app = EmbeddedStore(store)
-    client = ReflexioClient("http://store.invalid", timeout=600, transport=app)
+    app = StoreApp(store)
+    client = ReflexioClient(
+        "http://store.invalid", timeout=600, transport=lambda: httpx.ASGITransport(app=app)
+    )
     try:
         if what == "audit":
             run.AUDIT_SECONDS = 3600.0  # of all of it, however long it takes
