@@ -6,7 +6,7 @@ erasure, last log line). Locks are always taken in this order: cap, copies, log.
 
 import json
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -208,8 +208,7 @@ class State:
             self.log.add(transaction, {"event": "held", "target": target, "held": held})
 
     def note_restored(self, owner: Owner, number: int, *, all_of_it: bool, facts: Mapping[str, Any]) -> None:
-        """Write a restore to the log. If everything is back, and nothing of other users is left, record
-        that its deletion was undone."""
+        """Log a restore. Record that its deletion was undone, once all of it is back for every user."""
         keys = self._keys
         with self.database.transaction() as transaction:
             self.log.add(transaction, {"event": "restored", "deletion": number, **facts})
@@ -265,24 +264,24 @@ class State:
             )
         return chain
 
-    def last(
-        self, owner: Owner, most: int = 20, number: int = 0, copied: Iterable[int] = ()
-    ) -> list[Deletion]:
+    def last(self, owner: Owner, most: int = 20, number: int = 0) -> list[Deletion]:
         """Return the deletions of this account and user, or of every user, the newest first.
+
+        A user's deletions include those by an operator that left copies of the user's data.
 
         Args:
             number: only this deletion.
-            copied: deletions of others that removed data of this user.
         """
         keys = self._keys
         users = keys.tags("user", owner.user)
         rows = self.database.read(
             "SELECT id, at, user_id, gone, finished, outcome, chain, code, intention, receipt FROM main.deletions "
-            "WHERE account IN ? AND (? OR user_id IN ? OR id IN ?) AND ? IN (0, id) ORDER BY id DESC LIMIT ?",
+            "WHERE account IN ? AND (? OR user_id IN ? OR id IN (SELECT deletion FROM main.copies WHERE user_id IN ?)) "
+            "AND ? IN (0, id) ORDER BY id DESC LIMIT ?",
             keys.tags("account", owner.account),
             not owner.user,
             users,
-            [0, *copied],
+            users,
             number,
             most,
         )

@@ -1,6 +1,6 @@
 """The tools as a model sees them, and which of them are offered.
 
-The first call of a tool imports its function: importing all of them would double the startup time.
+The first call of a tool imports its function: importing all of them makes a start take a fifth longer.
 """
 
 import functools

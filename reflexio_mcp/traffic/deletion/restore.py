@@ -93,10 +93,9 @@ async def last_deletions(
     """
     jobs = jobs or Jobs()
     running = jobs.running
-    copies = await in_thread(state.copies.listed, owner)
-    deletions = await in_thread(state.last, owner, MOST, number, copies)
+    deletions = await in_thread(state.last, owner, MOST, number)
     running |= jobs.running
-    copies = await in_thread(state.copies.listed, owner)  # also those of deletions that ended meanwhile
+    copies = await in_thread(state.copies.listed, owner)
     past = [
         await _past(scope, one, copies.get(one.number), one.number in running)
         for one in deletions
