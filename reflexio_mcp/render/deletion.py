@@ -46,7 +46,7 @@ STATUS: Final = {
     "with learnings whose requests are stored or in a recovery copy",
     "complete": "complete",
     "incomplete": "incomplete",
-    "restored": "restored since",
+    "restored": "its recovery copy was restored",
 }
 
 

@@ -14,6 +14,7 @@ from reflexio_mcp.rest.exchange import Call, HttpReply
 __all__ = ["new_client"]
 
 _CONNECT_SECONDS: Final = 10.0
+_MOST_IDLE: Final = 20
 _REASONS: Final = {
     "certificate": "its TLS certificate could not be verified",
     "ssl": "no TLS there",
@@ -27,7 +28,9 @@ _REASONS: Final = {
 
 
 class HttpTransport:
-    """One connection pool; `inner` replaces the network.
+    """A client for each call under way: httpx looks at all connections of a client several times a call.
+
+    `inner` replaces the network.
 
     Raises:
         BadAddress: the environment's proxy or certificate settings cannot be used.
@@ -45,14 +48,17 @@ class HttpTransport:
         if api_key:
             headers["authorization"] = f"Bearer {api_key}"
         self._base_url = base_url
-        self._http = new_client(transport=inner, headers=headers)
+        self._new_client = functools.partial(new_client, transport=inner, headers=headers)
+        self._idle = [self._new_client()]
 
     async def aclose(self) -> None:
-        await self._http.aclose()
+        while self._idle:
+            await self._idle.pop().aclose()
 
     async def exchange(self, call: Call, seconds: float) -> HttpReply:
+        http = self._idle.pop() if self._idle else self._new_client()
         try:
-            async with self._http.stream(
+            async with http.stream(
                 call.method,
                 f"{self._base_url}{call.route}",
                 content=call.content,
@@ -65,13 +71,16 @@ class HttpTransport:
             raise errors.BadAddress("REFLEXIO_URL is not a URL") from None
         except httpx.HTTPError as error:
             raise self._translated(error) from None
+        finally:
+            if len(self._idle) < _MOST_IDLE:
+                self._idle.append(http)
+            else:
+                await http.aclose()
 
     def _translated(self, error: httpx.HTTPError) -> errors.ReflexioError:
         if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
             return errors.BadAddress("the call cannot be written as HTTP")
-        if isinstance(
-            error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError
-        ):
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
             return errors.Unreachable(f"{self._base_url}: {_why_unreachable(error)}")
         return errors.TimedOut() if isinstance(error, httpx.TimeoutException) else errors.ConnectionLost()
 
@@ -97,8 +106,6 @@ async def _content(response: httpx.Response) -> bytes:
 def _why_unreachable(error: httpx.HTTPError) -> str:
     if isinstance(error, httpx.ProxyError):
         return "the proxy refused"
-    if isinstance(error, httpx.PoolTimeout):
-        return "all connections are in use"
     if isinstance(error, httpx.ConnectTimeout):
         return "no connection in time"
     text = str(error).lower()

@@ -186,7 +186,7 @@ class PastDeletion(Row):
     status: Literal["running", "unfinished", "complete", "incomplete", "restored"]
     asked: int
     gone: int
-    copied: Annotated[Counts | None, Field(description="what its recovery copy contains")] = None
+    copied: Annotated[Counts | None, Field(description="what its recovery copy contains now")] = None
     until: Annotated[Moment | None, Field(description="how long that copy is kept")] = None
     receipt: Receipt | None = None
 

@@ -87,7 +87,7 @@ async def test_a_restore_is_in_the_audit_log_and_its_deletion_is_marked_once_all
         whole = await caller.call("restore_requests")
         said = text_of(await caller.result("restore_requests"))
     assert [one["deletions"][0]["status"] for one in (part, whole)] == ["complete", "restored"]
-    assert "restored since" in said
+    assert "its recovery copy was restored" in said
     lines = [json.loads(entry.line) for entry in server.runtime.state.log.entries()]
     assert [one["event"] for one in lines] == ["begin", "end", "restored", "restored"]
     assert [one["ids"] for one in lines[2:]] == [["r1"], ["r2"]]
@@ -240,15 +240,20 @@ async def test_the_requests_to_choose_from_are_shown_and_it_is_said_when_there_a
     assert "remains" not in some
 
 
-async def test_a_receipt_promises_no_copy_that_was_erased_since(world: World) -> None:
+async def test_a_past_deletion_says_what_its_copy_contains_now(world: World) -> None:
     await world.put("r1")
+    await world.put("r2")
     async with world.connect(CONFIRM="off") as caller:
-        before = await caller.receipt("delete_request", request_id="r1")
-        await caller.receipt("delete_request", request_id="r1", erase=True)
-        past = (await caller.call("get_status"))["deletions"]
-    [since] = [one["receipt"] for one in past if one["number"] == before["number"]]
+        before = await caller.receipt("delete_requests", request_ids=["r1", "r2"])
+        copied: list[object] = []
+        for one in ("r1", "r2"):
+            await caller.receipt("delete_request", request_id=one, erase=True)
+            past = (await caller.call("get_status"))["deletions"]
+            [since] = [one for one in past if one["number"] == before["number"]]
+            assert "way_back" not in since["receipt"]
+            copied.append(since.get("copied"))
     assert "A recovery copy is kept until" in before["way_back"]["sentence"]
-    assert since["way_back"]["sentence"] == "This cannot be undone: no recovery copy is kept."
+    assert copied == [{"requests": 1}, None]
 
 
 async def test_a_person_can_undo_what_an_operator_deleted_of_theirs_and_sees_nothing_else_of_it(

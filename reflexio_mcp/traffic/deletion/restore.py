@@ -22,7 +22,7 @@ from reflexio_mcp.rest.models import (
     UserProfile,
 )
 from reflexio_mcp.results.base import NOTICE, at, shown_name
-from reflexio_mcp.results.deletion import Counts, Outcome, PastDeletion, Receipt, Restored, excepted, way_back
+from reflexio_mcp.results.deletion import Counts, Outcome, PastDeletion, Receipt, Restored, excepted
 from reflexio_mcp.state.records import Copied, Deletion, Owner, RecoveryCopy
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.traffic.content import interaction_digest, opening, texts_of
@@ -124,16 +124,14 @@ async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None, running:
         gone=gone,
         copied=kinds_counted(copy.counts) if copy else None,
         until=at(copy.until) if copy else None,
-        receipt=_receipt(one, copy) if one.receipt else None,
+        receipt=_receipt(one) if one.receipt else None,
     )
 
 
-def _receipt(one: Deletion, copy: RecoveryCopy | None) -> Receipt:
+def _receipt(one: Deletion) -> Receipt:
     receipt = Receipt.model_validate_json(one.receipt)
-    undo = receipt.way_back
-    if undo and undo.until and not copy:
-        undo = way_back("off")
-    return receipt.model_copy(update={"log": one.chain, "way_back": undo})
+    # Its recovery copy may have changed since.
+    return receipt.model_copy(update={"log": one.chain, "way_back": None})
 
 
 async def _gone(scope: Scope, ids: list[str]) -> int:
