@@ -303,7 +303,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 _switch("--replace", "overwrite an entry of the same name and drop its settings"),
                 _switch(
                     "--with-key",
-                    "refer to the variable of a key (with --remote, of a token) although it is not set here",
+                    "refer to the variable of the key (with --remote: of the token) even if it is not set here",
                 ),
             ),
             LOCAL,

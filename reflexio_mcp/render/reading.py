@@ -168,7 +168,7 @@ def _described(part: UnreadablePart) -> str:
 
 _SOURCES = {
     "recorded": "",
-    "reconstructed": "source inferred: the last request that it can have come from",
+    "reconstructed": "source inferred: probably the last request before it",
     "not_known": "source not known",
 }
 

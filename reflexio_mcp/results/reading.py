@@ -323,7 +323,7 @@ class LearningPage(Result):
 
 
 class RuleWords(Row):
-    """Why a finding matters, and whether it is a grave one."""
+    """What the page says about a rule."""
 
     why: str
     grave: bool
@@ -336,7 +336,7 @@ class ExplorerState(Row):
         whose: the user that the server is confined to.
         where, keeper: where requests are stored, and where recovery copies are, in words.
         rules: what the page says of each finding.
-        delete_cap: how many may be deleted in an hour; 0 for any number.
+        delete_cap: maximum number of deletions in an hour; 0 means no limit.
         filter: the filter that the page was opened with, its times in epoch seconds.
     """
 
@@ -358,7 +358,7 @@ class ExplorerData(Result):
         sessions: rows of requests.
         looked_at: requests that were read for the rows or findings.
         without_words: the rows have no words yet, because secrets in them cannot be covered so soon.
-        findings: the rules, each with the ids of requests, each with the ids of interactions that have the finding.
+        findings: by rule and request id, the ids of the interactions that have the finding.
     """
 
     view: str

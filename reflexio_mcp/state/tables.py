@@ -71,8 +71,8 @@ WAIT_SECONDS: Final = 10.0
 """Maximum wait for another process."""
 
 ADVICE: Final = (
-    "check state.db next to the store's file, or in the server's data folder if there is no store file, and that its "
-    "folder can be written and has room; a removed file is made anew when the server starts again"
+    "check state.db (next to the store's file, or in the server's data folder), and that its folder can be written and "
+    "has room. The next start makes a removed file anew"
 )
 OTHER_VERSION: Final = (
     "the state was made by another version of reflexio-mcp",

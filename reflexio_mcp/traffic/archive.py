@@ -81,7 +81,7 @@ To put the requests back: reflexio-mcp import FILE
 NOT_AN_EXPORT: Final = (
     "is not an export of reflexio-mcp, is damaged, or does not exist; nothing was imported."
 )
-CHANGED: Final = "has another {name} than its manifest says (SHA-256); nothing was imported."
+CHANGED: Final = "has a {name} that does not match the SHA-256 in its manifest; nothing was imported."
 NOT_YOURS: Final = "has requests of other users than REFLEXIO_USER_ID; nothing was imported."
 NOT_BACK: Final = {
     True: "Learnings and session outcomes do not come back: the embedded store has none.",

@@ -30,8 +30,8 @@ REPEAT: Final = (
     "“already stored” then means that it had arrived."
 )
 NOT_LOOKED: Final = (
-    "may contain a key: {missing}. Under REFLEXIO_MCP_PUBLISH_SECRETS={policy} nothing is stored that was not "
-    "searched for keys. Run the server where that package runs, or with REFLEXIO_MCP_PUBLISH_SECRETS=warn."
+    "may contain a key: {missing}. With REFLEXIO_MCP_PUBLISH_SECRETS={policy}, text is stored only after a search "
+    "for keys. Run the server where that package runs, or with REFLEXIO_MCP_PUBLISH_SECRETS=warn."
 )
 HOLDS: Final = (
     "contains what looks like a secret ({kind}), {why}. Nothing was stored; publish again without the secret."

@@ -269,9 +269,9 @@ async def test_an_archive_that_its_manifest_does_not_describe_is_not_imported(
         (
             "requests.jsonl",
             lambda text: text.replace(b"I say", b"He said"),
-            "has another requests.jsonl than",
+            "has a requests.jsonl that does not match",
         ),
-        ("learnings.jsonl", lambda text: text + b"{}", "has another learnings.jsonl than"),
+        ("learnings.jsonl", lambda text: text + b"{}", "has a learnings.jsonl that does not match"),
         ("manifest.json", lambda _: b"{}", "is not an export"),
     ):
         path.write_bytes(whole)

@@ -57,7 +57,7 @@ async def test_after_a_lost_answer_what_is_still_there_may_yet_be_deleted(world:
     world.backend.failing[BY_IDS] = (0, 503)
     async with world.connect(CONFIRM="off") as caller:
         receipt = await caller.receipt("delete_request", request_id="r1")
-        assert any("1 that are still there may yet be deleted" in one for one in receipt["remains"])
+        assert any("1 items are still stored and may disappear" in one for one in receipt["remains"])
         # It may be needed: the copy is kept.
         assert receipt["way_back"]["state"] == "words"
         world.backend.failing.clear()

@@ -137,4 +137,4 @@ async def test_what_only_copies_held_is_not_said_to_be_in_a_call_that_lost_its_a
         await caller.receipt("delete_request", request_id="r1")
         world.backend.failing["/api/clear_user_data"] = (0, 500)
         receipt = await caller.receipt("delete_requests", user_id="ada", include_learnings=True, erase=True)
-    assert any(one.startswith("1 that are still there may yet be deleted") for one in receipt["remains"])
+    assert any(one.startswith("1 items are still stored and may disappear") for one in receipt["remains"])

@@ -14,7 +14,7 @@ from tests.support.embedded import START, embedded
 
 pytestmark = pytest.mark.anyio
 
-NOT_OURS = "is not one that this call gave"
+NOT_OURS = "is not a cursor of this call"
 
 
 def made(scope: Scope, wanted: TrafficFilter, **place: Any) -> str:

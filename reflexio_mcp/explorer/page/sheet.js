@@ -297,7 +297,7 @@ export class Sheet {
     const what = counted(counts.requests ?? 0, "request");
     const extra = [
       el("ul", {}, ...Object.entries(counts).filter(([, count]) => count).map(([name, count]) => el("li", {}, el("span", {}, name), el("span", {}, number(count))))),
-      ...[...(unreadable.length ? ["Not all of it could be read."] : []), ...left_out].map((text) => el("p", { class: "quiet" }, text)),
+      ...[...(unreadable.length ? ["Some requests could not be read."] : []), ...left_out].map((text) => el("p", { class: "quiet" }, text)),
     ];
     const box = el("input", { type: "checkbox", ".checked": true });
     if (redact === undefined) {

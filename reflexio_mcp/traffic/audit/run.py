@@ -255,7 +255,10 @@ async def _ask(scope: Scope, look: _Pass, now: float, skip: Callable[..., None],
     if part:
         skip(PART, "orphaned-learning")
     elif not whose:
-        skip("users without a stored request are not seen; list_learnings shows a user's", "their learnings")
+        skip(
+            "users without a stored request are not seen; list_learnings with user_id shows their learnings",
+            "their learnings",
+        )
     users = [whose] if whose else [user for user, _ in look.users.most_common()]
     if reason := await look.learned.read(scope, users, now, whole=not part):
         skip(reason, *(() if part else ("orphaned-learning",)), "stale-learning")

@@ -58,8 +58,8 @@ NO_COPY: Final = (
 )
 ENDED_EARLY: Final = "It ended early: {why}"
 MAY_STILL_GO: Final = (
-    "{number:,} that are still there may yet be deleted: the answer to a delete call was lost. Look again before you "
-    "count on them."
+    "{number:,} items are still stored and may disappear: the answer to a delete call was lost. Look again before you "
+    "rely on them."
 )
 STILL_LEARNING: Final = (
     "Reflexio was still learning from {number:,} of the users: what it learns can contain the old text again."

@@ -69,7 +69,7 @@ def _digest(question: object) -> int:
 
 
 def _spoiled() -> InvalidInput:
-    return InvalidInput("cursor", "is not one that this call gave; start again without it.")
+    return InvalidInput("cursor", "is not a cursor of this call; start again without it.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ WORDS: Final = (
 NAMES: Final = "source and agent_version match whole names; audit_traffic lists those in use."
 NOTHING_YET: Final = "Nothing matches among the requests that were looked through so far."
 UNREADABLE: Final = (
-    "Not all of it could be read. list_requests with its session_id shows what else such a session has. "
+    "Some requests could not be read. list_requests with the session_id shows the other requests of that session. "
     "delete_request deletes a request that cannot be shown, if you know its id."
 )
 

@@ -162,7 +162,7 @@ def _position(scope: Scope, cursor: str, item: RequestWithInteractions) -> tuple
         case [int(index), int(begin)] if 0 <= index < len(item.interactions) and begin >= 0:
             return index, begin
         case _:
-            raise InvalidInput("cursor", "is not one that this request gave; start again without it.")
+            raise InvalidInput("cursor", "is not a cursor of this request; start again without it.")
 
 
 def _interactions(
