@@ -172,4 +172,4 @@ async def test_the_status_says_why_a_store_or_its_record_cannot_be_used(tmp_path
     assert result.structured_content["backend"]["said"].startswith("The store file is not a database")
     assert "notice" in result.structured_content
     assert "Reflexio said: The store file is not a database" in text_of(result)
-    assert "check state.db next to the store's file" in text_of(result)
+    assert "check state.db (next to the store's file" in text_of(result)
