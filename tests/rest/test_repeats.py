@@ -21,7 +21,8 @@ from reflexio_mcp.rest.errors import (
 )
 from reflexio_mcp.rest.models import Interaction, RequestQuery
 from tests.rest.helpers import FakeTime, body, client_over
-from tests.support.wire import Reaction, response, serve
+from tests.support.serving import until
+from tests.support.wire import Reaction, answering, response, serve
 
 pytestmark = pytest.mark.anyio
 
@@ -182,6 +183,20 @@ async def test_a_connection_that_the_server_closed_while_idle_is_replaced_unnoti
     ):
         for _ in range(3):
             assert (await client.health()).status == "healthy"
+
+
+async def test_calls_in_turn_share_a_connection_and_calls_at_once_leave_few_open() -> None:
+    async with (
+        serve(answering(200, b'{"status": "healthy"}')) as server,
+        ReflexioClient(server.url) as client,
+    ):
+        for _ in range(3):
+            await client.health()
+        assert len(server.connections) == 1
+        async with anyio.create_task_group() as group:
+            for _ in range(30):
+                group.start_soon(client.health)
+        await until(lambda: len(server.connections) <= 20)
 
 
 Act = Callable[[ReflexioClient], Any]

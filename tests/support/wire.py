@@ -48,23 +48,23 @@ def answering(status: int, body: bytes, headers: Mapping[str, str] | None = None
 
 @dataclass
 class WireServer:
-    """What `serve` yields: the address, and what has arrived so far."""
+    """What `serve` yields: the address, what has arrived so far, and the open connections."""
 
     url: str
     received: list[Received] = field(default_factory=list[Received])
+    connections: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])
 
 
 @contextlib.asynccontextmanager
 async def serve(script: Script) -> AsyncIterator[WireServer]:
     """Serve a script on a free port of 127.0.0.1."""
     over = asyncio.Event()
-    connections: set[asyncio.Task[Any]] = set()
     server = WireServer("")
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        connections.add(task)
+        server.connections.add(task)
         try:
             while (received := await _read(reader)) is not None:
                 server.received.append(received)
@@ -84,7 +84,7 @@ async def serve(script: Script) -> AsyncIterator[WireServer]:
         except (ConnectionError, asyncio.CancelledError):
             pass
         finally:
-            connections.discard(task)
+            server.connections.discard(task)
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
@@ -96,9 +96,9 @@ async def serve(script: Script) -> AsyncIterator[WireServer]:
     finally:
         over.set()
         listener.close()
-        for task in list(connections):
+        for task in list(server.connections):
             task.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
+        await asyncio.gather(*server.connections, return_exceptions=True)
 
 
 async def _read(reader: asyncio.StreamReader) -> Received | None:
