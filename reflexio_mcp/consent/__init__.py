@@ -1,1 +1,1 @@
-"""Who is asked before something is deleted, and how."""
+"""Asks a person before a deletion."""

@@ -1,7 +1,7 @@
 """Asks a person through the client's form, in every protocol revision that has forms.
 
 The resolvers of one call share one `Prepared`, so the set that was asked about is the set that is deleted. From
-2026-07-28 on, the question travels in the result, and the repeated call plans again. Its question contains the
+2026-07-28 on, the question travels in the result, and the repeated call plans again. The question contains the
 fingerprint of the selection, and an answer to a different question is not accepted.
 """
 
@@ -66,7 +66,7 @@ class Yes(Reply):
 
 class Correct(Reply):
     change: bool = Field(
-        default=False, strict=True, title="Change", description="Yes changes it. No keeps the old text."
+        default=False, strict=True, title="Change", description="Yes changes the text. No keeps the old text."
     )
 
 

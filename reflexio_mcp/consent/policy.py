@@ -29,14 +29,14 @@ SAID: Final[dict[PlanStatus, tuple[str, str]]] = {
     "planned": ("Nothing is {done} yet. This would be {done}:", CALL_AGAIN),
     "changed": (
         (
-            "Nothing was {done}: confirm does not match. It is older than 24 hours, or was not given out here for this "
-            "set and these options, or the set has changed since. Now this would be {done}:"
+            "Nothing was {done}: confirm does not match. It is older than 24 hours, is not from this plan, or the set "
+            "has changed. Now this would be {done}:"
         ),
         "Call again without confirm.",
     ),
     "scheduled": ("Scheduled, not yet done. This will be {done}:", "The receipt will be in get_status."),
     "not_found": (
-        "Nothing was {done}, because it was not found:",
+        "Nothing was {done}, because nothing was found:",
         "Find ids with list_requests, get_request or list_learnings; ids are case-sensitive.",
     ),
     "held": (
@@ -44,7 +44,7 @@ SAID: Final[dict[PlanStatus, tuple[str, str]]] = {
         "Only the operator can end a hold, in the file of REFLEXIO_MCP_POLICY.",
     ),
     "declined": (
-        "Nothing was {done}: it was declined, or the client could not show the question. This would have been {done}:",
+        "Nothing was {done}: the question was declined or could not be shown. This would have been {done}:",
         NOT_AGAIN,
     ),
     "wrong_number": (

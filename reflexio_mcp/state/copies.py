@@ -22,7 +22,7 @@ DAY: Final = 86_400.0
 NONCE_BYTES: Final = 12
 READ_AT_ONCE: Final = 20
 
-CHANGED: Final = "a row of the state was changed, or moved from another place"
+CHANGED: Final = "a row of the state was changed or moved"
 NO_KEY: Final = "some recovery copies are sealed with a key that this server does not have"
 KEY_ADVICE: Final = (
     "put the key back (in REFLEXIO_MCP_STATE_KEYS, or the file fingerprint.key next to state.db), or delete the rows "
@@ -94,7 +94,7 @@ class Copies:
         self._keys = keys
 
     def listed(self, owner: Owner) -> dict[int, RecoveryCopy]:
-        """Return what can be restored, by the number of its deletion, the newest first."""
+        """Return recovery copies by the number of their deletion, the newest first."""
         found: dict[int, RecoveryCopy] = {}
         for row in reversed(self._rows(owner)):
             copy = found.setdefault(row.deletion, RecoveryCopy(row.until, Counter()))
@@ -189,7 +189,7 @@ class Copies:
         return [Row(*row) for row in rows]
 
     def _named(self, rows: Sequence[Row], names: Iterable[str]) -> tuple[list[Row], set[str]]:
-        """Return the rows with one of these names, their earlier texts and learnings, and all tags of these names."""
+        """Return rows with one of these names, rows of their learnings and earlier texts, and the tags of the names."""
         wanted = self._tags(names)
         for row in reversed(rows):
             tags = row.names.split()

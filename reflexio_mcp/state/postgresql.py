@@ -39,7 +39,7 @@ CONNECTION: Final = {
 """Defaults for parameters that the URL does not set."""
 
 NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::double precision"
-# Settings last for one transaction, because of poolers. Temporary tables come last, so that none shadows a table of
+# Settings last for one transaction, because of poolers. Temporary tables come last, so they cannot shadow tables of
 # the state. A record is on disk before a deletion acts on it.
 BEGIN: Final = (
     f"{NOW}, set_config('search_path', 'pg_catalog, pg_temp', true), set_config('statement_timeout', '10000', true), "

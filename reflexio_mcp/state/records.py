@@ -19,7 +19,7 @@ class Owner:
 
     Args:
         account: the backend and the organisation, not the API key: keys change, copies stay.
-        caller: whose hourly cap counts.
+        caller: the caller whose hourly cap counts.
     """
 
     account: str
@@ -50,8 +50,8 @@ class Deletion(NamedTuple):
     """A recorded deletion.
 
     Args:
-        own: the owner made it, or sees every user.
-        gone: how many were deleted so far.
+        own: the owner made the deletion, or sees every user.
+        gone: number of items deleted so far.
         finished: `None` until its end is recorded.
     """
 
@@ -96,7 +96,7 @@ class CapReached(Exception):
     """The deletion is larger than the hourly cap allows; nothing was recorded.
 
     Args:
-        room: how many may be deleted now.
+        room: number of items that may be deleted now.
         wait: seconds until the deletion fits.
     """
 

@@ -159,7 +159,7 @@ class State:
             return transaction.now
 
     def check_room(self, owner: Owner, number: int = 0) -> int | None:
-        """Return how many may be deleted now, or `None` for no cap. Raises `CapReached` if `number` is larger."""
+        """Return how many items may be deleted now, or `None` for no cap. Raises `CapReached` if `number` is larger."""
         with self.database.transaction(writes=False) as transaction:
             return self._check_room(transaction, owner, number)
 
@@ -193,7 +193,7 @@ class State:
         return number
 
     def keep(self, owner: Owner, number: int, copies: Sequence[Copied]) -> set[tuple[str, str]]:
-        """Keep copies before they are deleted.
+        """Keep copies of items before a deletion.
 
         Returns:
             The kind and id of copies that are not kept, because another deletion erased them since this one began.
@@ -238,7 +238,7 @@ class State:
         Expired copies are erased too.
 
         Args:
-            counted: how many the hourly cap counts from now on.
+            counted: number of items that the hourly cap counts from now on.
             facts: content of the last log line.
             erase: names; `u:alice` means all copies of that user. Every matching copy is erased, whoever made it,
                 with the copied learnings from its interactions.

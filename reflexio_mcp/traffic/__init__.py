@@ -1,4 +1,4 @@
-"""Everything done with stored requests, in async functions that know nothing of MCP.
+"""Async functions for stored requests, independent of MCP.
 
 Every function may raise `ReflexioError` as the client does.
 """

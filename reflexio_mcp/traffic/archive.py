@@ -49,12 +49,12 @@ IMPORTED_AT_ONCE: Final = 50
 FILES: Final = ("requests.jsonl", "learnings.jsonl", "outcomes.jsonl")
 
 REPEATED: Final = {"request": {"arrival", "whole"}, "interactions": {"__all__": {"user_id", "request_id"}}}
-"""Fields that are ours, or that repeat the request."""
+"""Fields that the API lacks, or that repeat the request."""
 
 SECRETS: Final = {
-    None: "Secrets and personal data are in it as they are stored; redact replaces what looks like a secret.",
-    False: "Secrets and personal data are in it as they are stored: keep it private.",
-    True: "What looks like a secret is replaced by its kind. Personal data and unrecognized secrets are in it.",
+    None: "Secrets and personal data are exported as stored; redact replaces recognized secrets.",
+    False: "Secrets and personal data are exported as stored: keep the file private.",
+    True: "Recognized secrets are replaced by their kinds. Other secrets and personal data are exported as stored.",
 }
 NO_LEARNINGS: Final = "The embedded store does not learn: it has no learnings and no session outcomes."
 NOT_RETURNED: Final = (
@@ -65,12 +65,12 @@ UNREAD: Final = "Not all {name} could be read. {why}"
 NOT_WRITTEN: Final = "{path} cannot be written: {why}. An export never replaces a file."
 
 README: Final = """\
-What was in memory on {one.made_at:%Y-%m-%d at %H:%M} UTC, exported by reflexio-mcp.
+Export of the memory on {one.made_at:%Y-%m-%d at %H:%M} UTC, made by reflexio-mcp.
 
-requests.jsonl   what was said: requests with their interactions
-learnings.jsonl  what was learned from it: profiles and playbooks, with the ids of their source interactions
+requests.jsonl   requests with their interactions
+learnings.jsonl  learned profiles and playbooks, with the ids of their source interactions
 outcomes.jsonl   how sessions ended
-manifest.json    where it comes from, the filter, counts, period, what is missing, and the SHA-256 of each file
+manifest.json    the source, filter, counts, period and missing parts of this export, and the SHA-256 of each file
 
 Each line of the first three files is one JSON object.
 {one.secrets}
@@ -105,7 +105,7 @@ class Export:
 
     Args:
         backend: its address or file, in words.
-        redact: replace what looks like a secret; `None` for the plan of an export.
+        redact: replace recognized secrets; `None` for the plan of an export.
     """
 
     def __init__(self, scope: Scope, wanted: TrafficFilter, backend: str, redact: bool | None) -> None:
@@ -223,7 +223,7 @@ def requests_in(path: Path, user_id: str) -> list[bytes]:
         user_id: refuse requests of other users; empty for every user.
 
     Raises:
-        InvalidInput: it cannot be imported.
+        InvalidInput: the archive cannot be imported.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -245,7 +245,7 @@ def requests_in(path: Path, user_id: str) -> list[bytes]:
 
 
 def _check(archive: zipfile.ZipFile) -> None:
-    """Refuse an archive whose files are not those that its manifest names."""
+    """Refuse an archive whose files do not match its manifest."""
     with archive.open("manifest.json") as file:
         expected = json.loads(file.read(MAX_REPLY_BYTES))["sha256"]
     for name in FILES:

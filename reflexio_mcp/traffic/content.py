@@ -35,7 +35,7 @@ _COVERED = re.compile(r"\[redacted: .* ([A-Za-z0-9_-]{20,})\]")
 
 
 def order_of(item: RequestWithInteractions) -> tuple[int, int, str]:
-    """Return what orders a request in its session: its second, its order of arrival in that second, its id."""
+    """Return the sort key of a request in its session: second, order of arrival in that second, id."""
     # Interaction ids grow with arrival.
     arrival = min((one.interaction_id for one in item.interactions), default=0)
     return item.request.created_at, arrival, item.request.request_id
@@ -91,7 +91,7 @@ def every_text(interaction: Interaction | StoredInteraction) -> Iterator[tuple[s
     for one in interaction.retrieved_learnings:
         for name, value in (one if isinstance(one, dict) else dict(one)).items():
             yield from ((f"retrieved_learnings.{name}", text) for text in texts_within(value))
-    if isinstance(interaction, Interaction):  # the service gives no citations back
+    if isinstance(interaction, Interaction):  # the service returns no citations
         for cited in interaction.citations:
             yield from ((f"citations.{name}", text) for name, text in cited)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Hold", "Policy", "current_policy", "policy_at", "use_policy"]
 
 UNUSABLE: Final = "cannot be used: {why}."
-STILL_OLD: Final = "{why} The policy from before the change is in force."
+STILL_OLD: Final = "{why} The previous policy stays in force."
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 """An empty name would cover everything."""
@@ -88,7 +88,7 @@ class Policy(_Entry):
     """What the file says.
 
     Args:
-        cap: how many the command `delete --finding expired` deletes in an hour at most.
+        cap: most requests that the command `delete --finding expired` deletes in an hour.
     """
 
     hold: tuple[Hold, ...] = ()
@@ -137,7 +137,7 @@ class PolicyFile:
         return self._policy
 
     def _look(self) -> tuple[int, int, int] | None:
-        """Return what differs when the file has changed."""
+        """Return a value that changes with the file."""
         try:
             found = self._path.stat() if self._path else None
         except OSError:
@@ -167,7 +167,7 @@ _used: ContextVar[PolicyFile | None] = ContextVar("reflexio_mcp_policy", default
 
 @contextmanager
 def use_policy(policy: PolicyFile) -> Generator[None]:
-    """Let this policy say what has expired, inside this context and in tasks and threads started there."""
+    """Use this policy for expiry in this context, and in tasks and threads started there."""
     token = _used.set(policy)
     try:
         yield
@@ -176,5 +176,5 @@ def use_policy(policy: PolicyFile) -> Generator[None]:
 
 
 def current_policy() -> Policy:
-    """Return the policy that says what has expired here."""
+    """Return the policy of this context."""
     return used.now() if (used := _used.get()) else Policy()

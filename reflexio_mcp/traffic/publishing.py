@@ -1,4 +1,4 @@
-"""Stores one request, safely repeatable, and waits for what is learned from it."""
+"""Stores one request, which is safe to repeat, and waits until Reflexio has learned from it."""
 
 import base64
 import uuid
@@ -23,7 +23,7 @@ LOOK_SECONDS: Final = 8.0
 """Time for checking whether a publish arrived if its answer was lost."""
 
 LATEST: Final = 9_999_999_999
-"""A second in the year 2286. A later time was counted in milliseconds."""
+"""The year 2286. A later time must be in milliseconds."""
 
 REPEAT: Final = (
     "Repeat the call with request_id={request_id} and the same content: it cannot be stored twice, and "
@@ -52,11 +52,11 @@ async def publish(scope: Scope, draft: PublishBody, *, policy: Policy, wait_seco
 
     Args:
         draft: an empty request id is filled in, so that a lost reply can be repeated without storing anything twice.
-        wait_seconds: how long to wait for what is learned from it; `None` does not wait.
+        wait_seconds: how long to wait for learning; `None` does not wait.
 
     Raises:
-        InvalidInput: the API would refuse it, or the policy refuses its secrets; nothing was sent.
-        OutcomeUnclear: it may be stored; names the request id to repeat it with.
+        InvalidInput: the API would refuse the request, or the policy refuses its secrets; nothing was sent.
+        OutcomeUnclear: the request may be stored. The error names the id for a repeat.
         ReflexioError: nothing was stored.
     """
     # These compile patterns that few servers need.
@@ -136,7 +136,7 @@ def _checked(scope: Scope, draft: PublishBody) -> PublishBody:
 def check_interaction(interaction: Interaction) -> None:
     """Refuse an interaction that the API would drop, store wrongly, or refuse without saying what it lacks.
 
-    The error names its field with a dot.
+    The field in the error begins with a dot, or is empty.
     """
     if (interaction.created_at or 0) > LATEST:
         raise InvalidInput(".created_at", "takes seconds since 1970, not milliseconds.")

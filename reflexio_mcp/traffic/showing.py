@@ -41,7 +41,7 @@ class Showing:
     """How the rows of one answer are shown.
 
     Args:
-        wanted: the filter. Rows leave out what it fixes, and show the words it searches for.
+        wanted: the filter. Rows leave out its fixed fields, and show the words that it searches for.
         detail: `full` shows interactions, `summary` the first words, `masked` fingerprints instead of content.
         uncovered: show secrets in texts. Keys in ids and names are always covered.
     """

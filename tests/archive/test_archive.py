@@ -108,7 +108,7 @@ async def test_an_export_is_a_new_file_that_only_its_owner_can_read(
     assert await command(*words) == 0
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     said, before = capsys.readouterr().out, path.read_bytes()
-    assert "Secrets and personal data are in it" in said
+    assert "Secrets and personal data are exported as stored" in said
     assert {one["request"]["user_id"] for one in lines(path, "requests")} == {"bob"}
     assert await command(*words) == 1
     assert path.read_bytes() == before
@@ -174,7 +174,7 @@ async def test_a_model_gets_a_plan_first_and_the_file_when_the_person_has_decide
     async with world.connect() as caller:
         plan = await caller.call("export_data", user_id="ada")
         assert plan["archive"]["counts"]["requests"] == 1
-        assert "Secrets and personal data are in it" in plan["archive"]["secrets"]
+        assert "Secrets and personal data are exported as stored" in plan["archive"]["secrets"]
         assert "file" not in plan
         assert not archives(data_folder)
         done = await caller.call("export_data", user_id="ada", redact=True)

@@ -35,7 +35,7 @@ async def test_what_only_a_copy_holds_is_planned_counted_and_erased(world: World
         await caller.receipt("delete_request", request_id="r1")
         nothing = await caller.plan("delete_request", request_id="r1")
         assert any(
-            "Recovery copies still contain what is not stored any more (1)" in one
+            "Recovery copies still contain items that are not stored any more (1)" in one
             for one in nothing["remains"]
         )
     async with world.connect() as caller:

@@ -76,7 +76,7 @@ async def test_a_plan_for_duplicates_names_the_requests_that_stay(world: World) 
     async with world.connect() as caller:
         plan = await caller.plan("delete_requests", session_id="s", finding="duplicate")
     assert [one["id"] for one in plan["examples"]] == ["r3", "r2"]
-    assert "Each of these repeats a request that stays: r1." in plan["remains"]
+    assert "Each of these requests repeats a request that stays: r1." in plan["remains"]
 
 
 async def test_a_mask_keeps_all_stored_words_out(world: World) -> None:
@@ -116,10 +116,10 @@ async def test_learnings_that_stay_and_that_have_other_sources_are_counted(world
     async with world.connect() as caller:
         stay = await caller.plan("delete_request", request_id="r1")
         go = await caller.plan("delete_request", request_id="r1", include_learnings=True)
-    assert "What was learned from it stays (2) unless you include learnings." in stay["remains"]
+    assert "The learnings from this selection stay (2) unless you include them." in stay["remains"]
     assert "learnings" not in stay["selected"]
     assert go["selected"]["learnings"] == 2
-    assert any("1 of the learnings came from other interactions too" in one for one in go["remains"])
+    assert any("1 of the learnings also came from other interactions" in one for one in go["remains"])
 
 
 async def test_a_plan_whose_learnings_cannot_be_read_says_so_or_stops(world: World) -> None:
@@ -127,7 +127,7 @@ async def test_a_plan_whose_learnings_cannot_be_read_says_so_or_stops(world: Wor
     world.backend.failing["/api/get_profiles"] = (0, 500)
     async with world.connect() as caller:
         plan = await caller.plan("delete_request", request_id="r1")
-        assert "What was learned from it could not be read." in plan["remains"]
+        assert "The learnings from this selection could not be read." in plan["remains"]
         await caller.refused("delete_request", request_id="r1", include_learnings=True)
 
 

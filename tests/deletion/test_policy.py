@@ -131,7 +131,7 @@ async def test_an_error_on_change_keeps_the_old_policy_and_the_status_says_so(
         assert (await caller.call("delete_session", session_id="miller"))["status"] == "held"
         problem = (await caller.call("get_status"))["policy"]["policy_problem"]
         assert "hold.0.sesions" in problem
-        assert "The policy from before the change is in force." in problem
+        assert "The previous policy stays in force." in problem
         write(path, "")
         assert (await caller.call("delete_session", session_id="miller"))["status"] == "complete"
 

@@ -49,7 +49,7 @@ async def test_a_lost_answer_to_a_deletion_that_took_effect_is_still_a_deletion(
     async with world.connect(CONFIRM="off") as caller:
         receipt = await caller.receipt("delete_request", request_id="r1")
     assert receipt["deleted"]["requests"] == 1
-    assert any(one.startswith("It ended early:") for one in receipt["remains"])
+    assert any(one.startswith("The call ended early:") for one in receipt["remains"])
 
 
 async def test_after_a_lost_answer_what_is_still_there_may_yet_be_deleted(world: World) -> None:
@@ -71,7 +71,7 @@ async def test_a_receipt_says_that_the_service_does_not_allow_it(world: World) -
     async with world.connect(CONFIRM="off") as caller:
         receipt = await caller.receipt("delete_request", request_id="r1")
     assert receipt["not_deleted"] == [refused("still_present", 1, ["r1"])]
-    assert any("It ended early: " in one and "403" in one for one in receipt["remains"])
+    assert any("The call ended early: " in one and "403" in one for one in receipt["remains"])
 
 
 async def test_what_cannot_be_read_again_is_not_known(world: World) -> None:

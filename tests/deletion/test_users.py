@@ -22,7 +22,7 @@ async def test_all_that_the_service_can_delete_of_a_person_goes_and_nothing_of_o
     async with world.connect() as caller:
         plan = await caller.plan("delete_requests", **ALL_OF_ADA)
         assert plan["selected"] == {"requests": 2, "interactions": 2, "learnings": 1, "session_outcomes": 1}
-        assert any("What other users stored stays" in one for one in plan["remains"])
+        assert any("Data of other users stays" in one for one in plan["remains"])
         receipt = await caller.receipt("delete_requests", **ALL_OF_ADA, confirm=plan["confirm"])
     assert (receipt["status"], receipt["deleted"]) == ("complete", plan["selected"])
     assert await world.ids() == {"r3"}

@@ -61,7 +61,7 @@ async function exported(view) {
   await button(view, "Export").click();
   await view.locator("#sheet-title", { hasText: /exported$/ }).waitFor();
   const archive = await view.locator("#sheet .mono").textContent();
-  assert.match(await sheet(view).textContent(), /What looks like a secret is replaced by its kind/);
+  assert.match(await sheet(view).textContent(), /Recognized secrets are replaced by their kinds/);
   await button(view, "Close").click();
   const [python] = JSON.parse(process.env.SERVER);
   const read = "import sys, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read('requests.jsonl'))";
@@ -938,7 +938,7 @@ export async function saysHowFarItCameWhenItIsCutOff(browser) {
   backend.cutAfter("/api/delete_requests_by_ids", 1);
   await view.locator("#sheet .final").click();
   await view.locator("#sheet-title", { hasText: /^Not known whether [\d,]+ were deleted$/ }).waitFor();
-  assert.match(await sheet(view).textContent(), /It ended early: /);
+  assert.match(await sheet(view).textContent(), /The call ended early: /);
   assert.deepEqual(await axe(view), []);
   await button(view, "Close").click();
   // Which rows are gone could not be looked up: the page says so, and does it when there is an answer again.

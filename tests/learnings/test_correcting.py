@@ -113,7 +113,7 @@ async def test_nobody_corrects_a_learning_of_another_user_or_one_that_is_not_the
             answer = await caller.call("correct_learning", learning_id=learning_id, content=NEW)
             assert (answer["status"], answer["plan"]["not_found"]) == ("not_found", [learning_id])
             # Nothing would change, so no copy of it is promised.
-            assert answer["plan"]["why"] == "Nothing was changed, because it was not found:"
+            assert answer["plan"]["why"] == "Nothing was changed, because nothing was found:"
             assert "way_back" not in answer["plan"]
     assert not world.backend.calls["/api/update_user_playbook"]
     assert world.backend.profiles["q"].content == "likes coffee"
@@ -129,7 +129,7 @@ async def test_what_cannot_be_a_correction_is_refused(world: World) -> None:
             ({"content": OLD}, "says already"),
             ({"content": f"The token is {token}"}, "contains a secret"),
             ({"learning_id": "profile:old"}, "is superseded"),
-            ({"user_id": ""}, "user_id is needed"),
+            ({"user_id": ""}, "user_id is required"),
         ):
             assert said in await caller.refused("correct_learning", **ASKED | changes)
     assert world.backend.profiles["p"].content == OLD

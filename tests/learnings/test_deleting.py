@@ -130,7 +130,7 @@ async def test_a_plan_for_learnings_names_the_stored_requests_that_taught_them_a
     asked = {"user_id": "ada", "learning_ids": ["profile:late"]}
     async with world.connect(CONFIRM="off") as caller:
         first = await caller.receipt("delete_learnings", **asked)
-        [said] = [one for one in first["remains"] if "learned from" in one]
+        [said] = [one for one in first["remains"] if "Source interactions" in one]
         assert "(request r3, r1)" in said
         assert "delete_requests with request_ids and include_learnings=true deletes both in one plan" in said
         await caller.restored(first["number"])
@@ -149,7 +149,5 @@ async def test_a_receipt_says_whether_a_kept_conversation_can_teach_a_learning_a
     await world.rest.delete_requests_by_ids(["r1"])
     async with world.connect(CONFIRM="off") as caller:
         receipt = await caller.receipt("delete_learnings", user_id="ada")
-    said = (
-        "cannot be learned from that again" if linked else "It is not known whether what it was learned from"
-    )
+    said = "No source interactions are stored" if linked else "It is not known whether source interactions"
     assert any(said in one for one in receipt["remains"])

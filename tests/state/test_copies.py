@@ -160,7 +160,7 @@ def test_a_row_that_was_moved_or_made_up_is_never_handed_out(place: Place, colum
     place.sql(
         f"UPDATE main.copies SET {column} = (SELECT {column} FROM main.copies WHERE id = 2) WHERE id = 1"
     )
-    with pytest.raises(StateUnusable, match="was changed, or moved from another place"):
+    with pytest.raises(StateUnusable, match="was changed or moved"):
         ids(state, OPERATOR)
 
 

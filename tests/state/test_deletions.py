@@ -148,7 +148,7 @@ def test_a_receipt_that_was_moved_to_another_deletion_is_not_shown(place: Place)
         first,
         second,
     )
-    with pytest.raises(StateUnusable, match="was changed, or moved"):
+    with pytest.raises(StateUnusable, match="was changed or moved"):
         state.last(ALICE)
 
 

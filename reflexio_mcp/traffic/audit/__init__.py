@@ -1,1 +1,1 @@
-"""Audits: one streaming pass from stored traffic to findings and the calls that follow."""
+"""Audits: one pass over stored traffic that returns findings and follow-up calls."""

@@ -1,4 +1,4 @@
-"""`orphaned-learning` and `stale-learning`, for which learnings are read after the pass."""
+"""Finds `orphaned-learning` and `stale-learning` in learnings that are read after the requests."""
 
 from array import array
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class LearnedChecks:
         self._stored.extend(one.interaction_id for one in item.interactions)
 
     async def read(self, scope: Scope, users: Sequence[str], now: float, *, whole: bool) -> str:
-        """Read what was learned from these users. Return whose learnings were not read; empty if all were.
+        """Read what was learned from these users. Return how many users were read; empty if all were read.
 
         Args:
             whole: the audit saw everything stored, so a missing source is deleted.

@@ -1,4 +1,4 @@
-"""The calls that follow a finding: one that shows it, and one that acts on it."""
+"""Follow-up calls that show a finding or act on it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Offer:
 def calls_about(
     finding: str, ids: Sequence[str], wanted: TrafficFilter, offer: Offer, *, selected: bool
 ) -> tuple[Call | None, Call | None]:
-    """Return the calls that show and delete a finding; `None` without a tool for it.
+    """Return the calls that show and delete a finding; `None` if the tool is not offered.
 
     Args:
         ids: requests with the finding.

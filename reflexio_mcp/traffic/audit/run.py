@@ -88,7 +88,7 @@ class _Pass:
     last: SessionPart | None = None
 
     def look_at(self, parts: Sequence[SessionPart]) -> int:
-        """Look at sessions until the time is over, but at least at one; return how many."""
+        """Look at sessions until the time is over, but at least at one session; return their number."""
         for number, one in enumerate(parts, 1):
             self.last = one
             if items := self.wanted.pick(one.whole):
@@ -141,7 +141,7 @@ async def run_audit(
 
     Args:
         asked: the filter; the filter of `after` replaces it.
-        offer: tools that following calls may name.
+        offer: tools that follow-up calls may name.
         personal: look for personal data.
     """
     now = time.time()
@@ -257,7 +257,7 @@ async def _ask(scope: Scope, look: _Pass, now: float, skip: Callable[..., None],
     elif not whose:
         skip(
             "users without a stored request are not seen; list_learnings with user_id shows their learnings",
-            "their learnings",
+            "learnings of other users",
         )
     users = [whose] if whose else [user for user, _ in look.users.most_common()]
     if reason := await look.learned.read(scope, users, now, whole=not part):
@@ -265,9 +265,9 @@ async def _ask(scope: Scope, look: _Pass, now: float, skip: Callable[..., None],
 
 
 def _window(look: _Pass, rule: type[Rule]) -> TrafficFilter:
-    """Return the filter for following calls, without what arrives later.
+    """Return the filter for follow-up calls, which leaves out later arrivals.
 
-    A rule that needs whole sessions gets a start instead of an end, because a deletion needs a filter.
+    A rule that needs whole sessions gets a start time instead of an end time, because a deletion needs a filter.
     """
     if rule.whole_sessions:
         return replace(look.wanted, start=look.wanted.start or look.oldest, end=None)

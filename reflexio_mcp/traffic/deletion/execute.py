@@ -56,13 +56,13 @@ CODE_USED: Final = (
 NO_COPY: Final = (
     "a recovery copy cannot be written ({why}). Ask the operator to {advice}, or delete with erase."
 )
-ENDED_EARLY: Final = "It ended early: {why}"
+ENDED_EARLY: Final = "The call ended early: {why}"
 MAY_STILL_GO: Final = (
     "{number:,} items are still stored and may disappear: the answer to a delete call was lost. Look again before you "
     "rely on them."
 )
 STILL_LEARNING: Final = (
-    "Reflexio was still learning from {number:,} of the users: what it learns can contain the old text again."
+    "Reflexio was still learning from {number:,} of the users: new learnings can contain the old text again."
 )
 CAME_UP: Final = "{number:,} more learnings appeared meanwhile and were deleted too."
 ARRIVED: Final = "More of this user's data arrived meanwhile and is stored ({number:,})."
@@ -141,7 +141,7 @@ class _Act:
     Args:
         sent: ids in delete calls that took effect, or that may still do so.
         noted: ids of items, by the reason why they may not be deleted.
-        failure: what ended it early.
+        failure: the error that ended it early.
         arrived: number of the user's stored items that were not planned.
     """
 
@@ -339,7 +339,7 @@ class _Act:
                 outcome="complete" if complete else "incomplete",
                 counted=len(self.sent) + len(erased),
                 gone=len(done) + len(erased),
-                # Later erasures do not reach the texts of a correction here.
+                # A later erasure could not remove the texts of a correction from the receipt.
                 receipt=receipt.model_dump_json(exclude_defaults=True, exclude={"change"}),
                 facts=facts | {"not_deleted": became},
                 erase=names if erases else [],

@@ -101,7 +101,7 @@ def item_for(content: Content) -> Item:
 
 
 def counts_of(items: Iterable[Item], copied: Sequence[Item] = ()) -> Counts:
-    """Count items. Only recovery copies contain the `copied` ones."""
+    """Count items. Only recovery copies contain the `copied` items."""
     counted: Counter[str] = Counter(only_in_copies=len(copied))
     for item in items:
         counted[item.kind] += 1

@@ -1,7 +1,7 @@
-"""Plans deletions: what would be deleted, what was learned from it, and whether it can be undone.
+"""Plans deletions: the items, the learnings from them, and whether the deletion can be undone.
 
-A code confirms a plan in a second call. A secret key binds the code to the exact set and options, to the caller's scope
-and to the time of the plan, so a code that somebody wrote into a conversation never fits. A code works once.
+A code confirms a plan once, in a second call. A secret key binds the code to the set, the options, the caller's scope
+and the time of the plan. A code that somebody wrote into a conversation never fits.
 """
 
 import base64
@@ -59,25 +59,25 @@ UNREADABLE: Final = (
     "contain them, so they can be deleted only with erase."
 )
 IN_COPIES: Final = (
-    "Recovery copies still contain what is not stored any more ({number:,}). A restore without a number lists it, and "
-    "a deletion with erase removes it."
+    "Recovery copies still contain items that are not stored any more ({number:,}). A restore without a number lists "
+    "them, and a deletion with erase removes them."
 )
 ALL_OF_REQUEST: Final = (
     "Every recovery copy of this request is erased, also of interactions that stay stored."
 )
 PREFER_ERASE: Final = (
-    "If a secret or personal data must not stay in a copy, delete with erase: it keeps none and "
-    "removes earlier ones."
+    "If a secret or personal data must not stay in a copy, delete with erase: it keeps no copy and "
+    "removes earlier copies."
 )
-EXPORTS_STAY: Final = "Files that were exported before stay where they are."
-LEARNED_UNKNOWN: Final = "What was learned from it could not be read."
-NOTHING_LEARNED: Final = "Nothing was learned from it."
-NOTHING_KNOWN: Final = "No learning is known to come from it."
-LEARNINGS_STAY: Final = "What was learned from it stays ({number:,}) unless you include learnings."
+EXPORTS_STAY: Final = "Earlier exports are not deleted."
+LEARNED_UNKNOWN: Final = "The learnings from this selection could not be read."
+NOTHING_LEARNED: Final = "Nothing was learned from this selection."
+NOTHING_KNOWN: Final = "No learning from this selection is known."
+LEARNINGS_STAY: Final = "The learnings from this selection stay ({number:,}) unless you include them."
 SHARED: Final = (
-    "{number:,} of the learnings came from other interactions too, and can be learned again from those."
+    "{number:,} of the learnings also came from other interactions, and can be learned from them again."
 )
-UNLINKED: Final = "{number:,} learnings of these users do not say what they were learned from; they stay."
+UNLINKED: Final = "{number:,} learnings of these users do not name their source interactions; they stay."
 USERS_LEFT: Final = "The learnings of {number:,} further users were not looked at."
 HELD: Final = "A hold of the operator keeps {number:,} of these items ({why})."
 SESSIONS_KEPT: Final = "Session outcomes and evaluations stay."
@@ -97,10 +97,10 @@ class Planned:
     """A deletion that could be carried out.
 
     Args:
-        items: everything stored that is deleted, the newest first, and then the learnings from it.
+        items: stored items to delete, the newest first, and then the learnings from them.
         copied: items that only recovery copies contain, and that are erased there.
-        size: number of both; learnings count only if there is nothing else.
-        days: how long the recovery copy is kept; 0 for none.
+        size: number of all items; learnings count only if there is nothing else.
+        days: how long the recovery copy is kept; 0 for no copy.
         held: number of items that a hold keeps. They are not among the items.
     """
 
@@ -117,7 +117,7 @@ class Planned:
 
     @property
     def stored(self) -> list[Item]:
-        """The stored requests and interactions in order of arrival, in which they are restored."""
+        """The stored requests and interactions in order of arrival, which is the order of a restore."""
         stored = [one for one in self.items if one.request_id]
         return sorted(stored, key=lambda one: (one.created_at, one.interaction_ids))
 
@@ -235,7 +235,7 @@ def kept_form(scope: Scope, change: Change | None) -> WayBackState:
 
 @contextmanager
 def recording(number: int) -> Generator[None]:
-    """Turn a failure to record so many deletions into a refusal."""
+    """Turn a full cap or an unusable state into a refusal."""
     try:
         with refusing(STATE_AWAY):
             yield

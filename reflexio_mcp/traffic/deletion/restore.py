@@ -68,8 +68,8 @@ AWAY: Final = (
     "Recovery copies cannot be read now ({why}); nothing was restored. Ask the operator to {advice}."
 )
 NO_COPY: Final = (
-    "Deletion {number} has no recovery copy{of} that you can restore. A restore without a number lists those that "
-    "have one."
+    "Deletion {number} has no recovery copy{of} that you can restore. A restore without a number lists the "
+    "deletions that have a copy."
 )
 ERASED: Final = (
     "{number:,} of these were erased for good while they were restored. They were deleted again, unless the restore "
@@ -80,8 +80,8 @@ MORE: Final = f"The {SHOWN} oldest of {{number:,}} requests are shown. The audit
 INTERACTIONS_LOST: Final = (
     "{number:,} interactions cannot be stored again: they contain only an image or a citation."
 )
-STOPPED: Final = "It ended early: {why}"
-AGAIN: Final = "Call again with the same arguments: what is back already stays, and the rest is restored."
+STOPPED: Final = "The call ended early: {why}"
+AGAIN: Final = "Call again with the same arguments to restore the rest; restored items stay."
 
 
 async def last_deletions(

@@ -42,13 +42,13 @@ MOST_CHARS: Final = 50_000
 TEXT_CHARS: Final = 2_000
 """Limit of each shown text of a correction."""
 
-REPEATED: Final = "Each of these repeats a request that stays: {ids}."
+REPEATED: Final = "Each of these requests repeats a request that stays: {ids}."
 OTHERS_STAY: Final = "The request stays, with {number:,} other interactions."
 UNREADABLE_SESSIONS: Final = (
     "Reflexio fails to return a part of what is stored. This set does not include that part."
 )
 OF_USER: Final = (
-    "What other users stored stays, even if it mentions this user.",
+    "Data of other users stays, even if it mentions this user.",
     (
         "Agent playbooks, session evaluations, Reflexio's questions to people with their answers, and the logs "
         "of its runs stay: no call deletes them."
@@ -57,18 +57,18 @@ OF_USER: Final = (
 NOT_CURRENT: Final = (
     "names a learning that is {state}; only a current one can be corrected. Nothing was changed."
 )
-QUOTE_STAYS: Final = "The passage that it was learned from is still stored with it, in the original words."
+QUOTE_STAYS: Final = "The learning still contains the passage that it came from, in the original words."
 TEACHES_AGAIN: Final = (
-    "What it was learned from is still stored (request {ids}), so Reflexio can learn the old text again. To prevent "
+    "Source interactions are still stored (request {ids}), so Reflexio can learn the old text again. To prevent "
     "that, delete these requests too{how}."
 )
 IN_ONE_PLAN: Final = ": delete_requests with request_ids and include_learnings=true deletes both in one plan"
 MAY_TEACH_AGAIN: Final = (
-    "It is not known whether what it was learned from is still stored. "
-    "If it is, Reflexio can learn the old text from it again."
+    "It is not known whether source interactions are still stored. "
+    "If so, Reflexio can learn the old text again."
 )
 TEACHES_NO_MORE: Final = (
-    "Nothing that it was learned from is stored, so it cannot be learned from that again."
+    "No source interactions are stored any more, so Reflexio cannot learn the old text from them again."
 )
 
 _NO_SOURCES: Final = Sources(frozenset(), frozenset())
@@ -116,7 +116,7 @@ class Target(ABC):
     """What a call wants deleted.
 
     Args:
-        noun: what is counted.
+        noun: the word for one item.
         everything: all that is stored is selected, so a person must type the number.
         text: the new text of a learning that is corrected instead of deleted.
     """
@@ -134,7 +134,7 @@ class Target(ABC):
         pass
 
     async def learned(self, scope: Scope, selected: Selected) -> Learned:
-        """Read again which learnings to delete. Those of the plan stay included."""
+        """Read again which learnings to delete. Learnings of the plan stay included."""
         before = selected.learned
         return await find_learned(scope, selected.sources, before=before.linked if before else None)
 

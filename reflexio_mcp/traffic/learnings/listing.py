@@ -26,11 +26,11 @@ __all__ = ["list_learnings"]
 
 NOT_LISTED: Final = (
     "Agent playbooks and expired profiles are not listed here. A merged or superseded learning was replaced by another "
-    "one and is kept for a while."
+    "learning and is kept for a while."
 )
 NOT_KNOWN: Final = "Whether anything was learned is not known."
 USERS_NOT_READ: Final = "The learnings of {:,} more users were not read."
-UNLINKED: Final = "Learnings that do not say what they came from are not listed: {:,}."
+UNLINKED: Final = "Learnings that do not name their source interactions are not listed: {:,}."
 
 CONTENT_CHARS: Final = 1_000
 QUOTE_CHARS: Final = 300

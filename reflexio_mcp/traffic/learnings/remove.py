@@ -39,7 +39,7 @@ SESSIONS_AT_ONCE: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class DeletedLearnings:
-    """What became of learnings.
+    """The result of deleting learnings.
 
     Args:
         left: learnings that are still stored; `None` if they could not be read.
@@ -67,7 +67,7 @@ async def delete_learnings(
 
     Args:
         look: reads the learnings to delete.
-        keep: keeps recovery copies of what is deleted next.
+        keep: keeps recovery copies of the learnings before they are deleted.
         seconds: longest wait for the end of learning; then the learnings are deleted anyway.
     """
     until = anyio.current_time() + seconds

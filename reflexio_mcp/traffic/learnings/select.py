@@ -107,7 +107,7 @@ async def select_learnings(scope: Scope, selection: Selection) -> Selected:
         return await _by_ids(scope, user_id, selection)
     if selection.request_id and selection.wanted.narrows:
         raise InvalidInput(
-            "request_id", "can be combined with user_id and contains alone; leave out the rest."
+            "request_id", "can only be combined with user_id and contains; leave out the rest."
         )
     if selection.request_id:
         selected = await _by_request(scope, user_id, selection.request_id)
@@ -124,9 +124,7 @@ async def select_learnings(scope: Scope, selection: Selection) -> Selected:
 
 async def _by_ids(scope: Scope, user_id: str, selection: Selection) -> Selected:
     if not user_id:
-        raise InvalidInput(
-            "user_id", "is needed with ids of learnings, to say whose they are; nothing was done."
-        )
+        raise InvalidInput("user_id", "is required with learning_ids; nothing was done.")
     if selection.by_requests or selection.words:
         raise InvalidInput("learning_ids", "cannot be combined with a filter; give one of them.")
     wanted = dict.fromkeys(require_id("learning_ids", one) for one in selection.learning_ids)

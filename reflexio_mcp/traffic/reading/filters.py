@@ -1,7 +1,7 @@
 """One filter for lists, audits and deletions, with its search in texts.
 
-`flight hotel OR "night train"` finds texts that have both of the first two words, or the phrase, in any order and case
-and inside longer words. In an id, a word counts if a part of the id begins with it.
+`flight hotel OR "night train"` finds texts with both of the first two words, or with the phrase. Order and case do not
+matter, and a word may be inside a longer word. In an id, a word counts if a part of the id begins with it.
 """
 
 import functools
@@ -60,7 +60,7 @@ _PIECE: Final = re.compile(r"(?s).{1,1000}\S{0,100}[^\w\s]{0,30}")
 """A piece ends after a word, if possible."""
 
 MOST_CONTAINS: Final = 1000
-"""Each word takes time in every text."""
+"""Most characters of `contains`: each word takes time in every text."""
 
 Items = Sequence[RequestWithInteractions]
 
@@ -94,7 +94,7 @@ class Words:
         return {term for one in self.alternatives for term in one if has(folded, term)}
 
     def index_in(self, text: str) -> int | None:
-        """Return the index of the first of these words in a text; `None` if none is spelled like this."""
+        """Return the index of the first of these words in a text; `None` if no word is spelled like this."""
         lowered = text.lower()
         found = [lowered.find(term) for one in self.alternatives for term in one]
         return min((index for index in found if index >= 0), default=None)

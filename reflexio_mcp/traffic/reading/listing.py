@@ -49,7 +49,7 @@ WORDS: Final = (
     "contains finds requests with all of these words in their texts and ids; put OR between alternatives. It does not "
     "search source and agent_version, which are filters of their own."
 )
-NAMES: Final = "source and agent_version match whole names; audit_traffic lists those in use."
+NAMES: Final = "source and agent_version match complete names; audit_traffic lists the names in use."
 NOTHING_YET: Final = "Nothing matches among the requests that were looked through so far."
 UNREADABLE: Final = (
     "Some requests could not be read. list_requests with the session_id shows the other requests of that session. "

@@ -112,8 +112,8 @@ async def read_request(
     """Return a request as it is shown, in parts if it is long.
 
     Args:
-        cursor: from the part before.
-        detail: `masked` shows who spoke and how much instead of content.
+        cursor: from the previous part.
+        detail: `masked` shows roles and lengths instead of content.
         covered: replace secrets.
         content_chars: limit of one content in this part.
 
@@ -204,12 +204,12 @@ async def read_set(
     whole: bool = False,
     progress: Progress = no_progress,
 ) -> None:
-    """Read those of `ids` that are stored and visible to this caller.
+    """Read the requests that are stored and visible to this caller.
 
     Args:
         ids: the request ids, each once.
         filters: together they select the whole set; empty if no filter is known.
-        whole: read all that is stored, if the backend can.
+        whole: read every field, if the backend can.
     """
     if whole and scope.exact:
         await _read_whole(scope, ids, take, progress)

@@ -321,7 +321,7 @@ class _Reader:
             return RequestPage(
                 sessions=[SessionGroup(session_id=f"{_UNREADABLE}{query.offset}")], has_more=True
             )
-        # One session is left; its requests are told apart by time.
+        # One session is left; its requests are separated by time.
         latest = query.end_time if query.end_time is not None else int(time.time()) + 1
         requests = await self._span(query, query.start_time or 0, latest)
         return RequestPage(sessions=[SessionGroup(session_id=query.session_id, requests=requests)])

@@ -62,7 +62,7 @@ _BY_FINDING: Final = {name: rule for rule in RULES for name in rule.names()}
 FINDINGS: Final = tuple(name for name, rule in _BY_FINDING.items() if rule.selects)
 
 ASKED_FINDINGS: Final = frozenset(name for name, rule in _BY_FINDING.items() if rule.asked)
-"""Findings of the service. A pager yields only their requests, so `select` keeps all."""
+"""Findings that only the service knows. A pager has already filtered by them."""
 
 WHOLE_SESSIONS: Final = frozenset(name for name, rule in _BY_FINDING.items() if rule.whole_sessions)
 
@@ -70,7 +70,6 @@ Items = Sequence[RequestWithInteractions]
 
 
 def rule_of(finding: str) -> type[Rule]:
-    """Return the rule of a finding; `KeyError` for an unknown one."""
     return _BY_FINDING[finding]
 
 

@@ -28,10 +28,10 @@ class Finding:
     """A finding in one request.
 
     Args:
-        kind: what was found, such as the kind of a key, never the key.
-        around: a few characters around it, with the finding covered.
-        repeats: the request with the same content, which stays.
-        alone: one session shows it, so that the filter selects it.
+        kind: the kind of a key or number, never its text.
+        around: a few nearby characters, with the finding covered.
+        repeats: the kept request with the same content.
+        alone: its session alone shows the finding, so a filter can select it.
     """
 
     name: str
@@ -44,15 +44,15 @@ class Finding:
 
 
 class Rule:
-    """A rule. One object sees all sessions of an audit, or one session if it filters.
+    """An audit uses one object for all sessions. A filter makes a new object for each session.
 
     Class attributes:
         name: the rule, and its finding unless `findings` names several.
         why, advice: why it matters; what to do besides deleting.
         offers: whether its requests may be deleted, or are only shown.
-        selects: the finding is a filter, because one session shows it or the service is asked.
-        asked: the service reports it for single requests.
-        whole_sessions: it needs the newest request of a session.
+        selects: the finding can be used as a filter.
+        asked: the service reports the finding.
+        whole_sessions: the rule needs the newest request of a session.
     """
 
     name: ClassVar[str]
@@ -87,12 +87,11 @@ class Rule:
 
 
 def excerpt(letters: Sequence[str], start: int, end: int, kind: str) -> str:
-    """Return the letters around a place, with its kind instead of it."""
+    """Return the text around a match, which is replaced by its kind."""
     before, behind = letters[max(0, start - AROUND_CHARS) : start], letters[end : end + AROUND_CHARS]
     return " ".join("".join((*before, f"[{kind}]", *behind)).split())
 
 
 def stop_if_cancelled() -> None:
-    """Raise if the call of this worker thread was cancelled."""
     with contextlib.suppress(RuntimeError):  # not a worker thread of anyio
         anyio.from_thread.check_cancelled()

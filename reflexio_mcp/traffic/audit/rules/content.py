@@ -18,11 +18,11 @@ def _findings(
     places: Callable[[StoredInteraction, str, str], Iterable[Place]],
     *others: Callable[[str], Iterable[Span]],
 ) -> Iterator[Finding]:
-    """Yield the first place of each kind in a request.
+    """Yield the first match of each kind in a request.
 
     Args:
-        places: returns the places in a text of an interaction; it also gets the field of the text.
-        others: find the other parts of such a text that no finding may show.
+        places: returns the matches in a text of an interaction; also receives the field of the text.
+        others: find other parts of the text that no finding may show.
     """
     known: set[tuple[str, str]] = set()
     for interaction in item.interactions:
@@ -57,12 +57,12 @@ def _personal_data(text: str) -> Iterator[Span]:
 
 
 class Secret(Rule):
-    """Keys, tokens and passwords. A probable secret hides a request's possible ones."""
+    """Keys, tokens and passwords. A request with a probable secret does not report possible secrets."""
 
     name = "secret"
     findings = ("probable-secret", "possible-secret")
     severity = "high"
-    why = "It comes back in later prompts until it is deleted."
+    why = "A stored secret comes back in later prompts until it is deleted."
     advice = "Revoke a key at its issuer and change a password; strip credentials before publishing."
     offers = "delete"
 
@@ -102,8 +102,8 @@ class PlantedInstructions(Rule):
 
     name = "planted-instructions"
     severity = "high"
-    why = "A model that recalls it may follow it."
-    advice = "Publish what was said, not pages and tool results from outside."
+    why = "A model that recalls the text may follow its instructions."
+    advice = "Publish the conversation itself, not web pages and tool results."
     offers = "delete"
 
     def look(self, session: Session) -> Iterator[Finding]:
@@ -122,15 +122,15 @@ class PersonalData(Rule):
 
     name = "personal-data"
     severity = "medium"
-    why = "It identifies a person, and whoever may read the memory can find it."
-    advice = "Strip what the assistant does not need before publishing; names, addresses and health are not looked for."
+    why = "Personal data identifies a person to everybody who can read the memory."
+    advice = "Before publishing, remove data that the assistant does not need. Names, addresses and health are not looked for."
     offers = "look"
 
     def look(self, session: Session) -> Iterator[Finding]:
         from reflexio_mcp.traffic.audit.rules.personal import personal_in
 
         def places(interaction: StoredInteraction, field: str, text: str) -> Iterator[Place]:
-            # Tool names, roles and image addresses identify nobody.
+            # Roles and image addresses identify nobody.
             if field not in ("role", "interacted_image_url"):
                 yield from ((self.name, *one) for one in personal_in(text))
 

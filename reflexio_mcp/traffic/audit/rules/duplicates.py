@@ -19,7 +19,7 @@ LEAST_CHARS: Final = 15
 """A shorter request, such as `yes, go on`, is not a duplicate by itself."""
 
 RUN: Final = 3
-"""Length of a repeated run that is not coincidence."""
+"""Number of repeated requests in a row that is no coincidence."""
 
 PLACES_TRIED: Final = 8
 
@@ -36,16 +36,19 @@ class _Said:
 
 
 class Duplicate(Rule):
-    """The same content of a user in a session within 30 minutes; a publish that repeats all interactions so far; a
-    session, or three requests in a row, stored again under any session id.
+    """Finds three kinds of repetition by a user.
 
-    Content means letters and digits. The first copy stays; of growing publishes, the longest. An
-    `evaluation_only` request never replaces one that is learned from.
+    - A session has the same content twice within 30 minutes.
+    - A publish repeats all interactions so far.
+    - A session, or three requests in a row, is stored again under any session id.
+
+    Content means letters and digits. The first copy stays, or the longest of growing publishes. An
+    `evaluation_only` request never replaces a request that is learned from.
     """
 
     name = "duplicate"
     severity = "medium"
-    why = "A conversation that is stored twice counts twice in what is learned."
+    why = "Reflexio learns twice from a conversation that is stored twice."
     advice = "Repeat a failed publish with the same request_id, publish each interaction once, import a history once."
     offers = "delete"
 
@@ -133,7 +136,7 @@ def _grown(
 
 
 def _again(sessions: Sequence[Sequence[_Said]]) -> dict[str, StoredRequest]:
-    """Return requests of a user that repeat three requests in a row, or a whole session of two."""
+    """Return requests of a user that repeat three requests in a row, or a session of two requests."""
     ordered = sorted(sessions, key=lambda said: said[0].arrival)
     goes: dict[str, StoredRequest] = {}
     places: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
@@ -161,7 +164,7 @@ def _again(sessions: Sequence[Sequence[_Said]]) -> dict[str, StoredRequest]:
 
 
 def _same(ordered: Sequence[Sequence[_Said]], first: tuple[int, int], again: tuple[int, int]) -> int:
-    """Count the requests in a row that are equal at two places, without overlap."""
+    """Count the requests in a row that are equal at two positions, without overlap."""
     (one, start), (other, behind) = first, again
     end = behind if one == other else len(ordered[one])
     pairs = zip(ordered[one][start:end], ordered[other][behind:], strict=False)
@@ -181,7 +184,7 @@ def _beginnings(item: RequestWithInteractions) -> list[tuple[int, int]]:
 
 
 def _content(interaction: StoredInteraction) -> str:
-    """What makes interactions equal: letters and digits, image, action, and tool data."""
+    """Return the parts that equal interactions share: letters and digits, image, action, and tool data."""
     text = "".join(filter(str.isalnum, "\0".join(texts_of(interaction)).casefold()))
     others = (
         interaction.interacted_image_url,

@@ -107,7 +107,7 @@ def _is_id(word: str) -> bool:
 
 
 def _says_test(name: str) -> bool:
-    """Whether a word for tests ends a name, ignoring ids and confirming words."""
+    """Whether a name ends with a test word, ignoring ids and words such as `agent` after it."""
     parts = _words(name)
     for index, part in enumerate(parts):
         stem = part if part == "e2e" else part.rstrip("0123456789")
@@ -122,8 +122,8 @@ class TestTraffic(Rule):
 
     name = "test-traffic"
     severity = "medium"
-    why = "It teaches production what was only tried out."
-    advice = "Publish it with evaluation_only=true."
+    why = "Reflexio learns from tests as if they were real conversations."
+    advice = "Publish tests with evaluation_only=true."
     offers = "delete"
 
     def look(self, session: Session) -> Iterator[Finding]:
@@ -139,7 +139,7 @@ class TestTraffic(Rule):
             if not request.evaluation_only:
                 kind = next((field for field, name in named.items() if _says_test(name)), "")
                 if kind:
-                    yield Finding(self.name, request, f"{kind} says so")
+                    yield Finding(self.name, request, f"test word in the {kind}")
 
 
 class TemporarySession(Rule):
@@ -147,7 +147,7 @@ class TemporarySession(Rule):
 
     name = "temporary-session"
     severity = "low"
-    why = "What was meant to be thrown away is still recalled."
+    why = "Assistants still recall a session that was meant to be temporary."
     advice = "Delete a scratch session when it is over, or publish it with evaluation_only=true."
     offers = "delete"
     whole_sessions = True
@@ -266,7 +266,7 @@ class Expired(Rule):
 
     name = "expired"
     severity = "medium"
-    why = "The operator's policy says that these must be deleted."
+    why = "The operator's policy says that these requests must be deleted."
     advice = "Run reflexio-mcp delete --finding expired --yes regularly, for example in a timer."
     offers = "delete"
 

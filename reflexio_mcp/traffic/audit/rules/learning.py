@@ -29,7 +29,7 @@ class LearningWaiting(Rule):
 
     name = "learning-waiting"
     severity = "low"
-    why = "Nothing is learned from them until the window is full, the session is finished or six hours have passed."
+    why = "Reflexio learns nothing from these requests until the window is full, the session is finished or six hours have passed."
     advice = "Call finish_session when a conversation is over."
     asked = True
 
@@ -39,10 +39,8 @@ class LearningFailed(Rule):
 
     name = "learning-failed"
     severity = "medium"
-    why = "Nothing was learned from them, and nothing will be unless they are sent again."
-    advice = (
-        "See the reason with get_request; publish again with force_extraction=true once its cause is gone."
-    )
+    why = "Reflexio learns nothing from these requests unless they are sent again."
+    advice = "See the reason with get_request, resolve it, and publish again with force_extraction=true."
     asked = True
 
 
@@ -51,7 +49,7 @@ class OrphanedLearning(Rule):
 
     name = "orphaned-learning"
     severity = "medium"
-    why = "What was deleted is still recalled, in the words that were learned from it."
+    why = "Assistants still recall deleted content from these learnings."
     advice = "Include learnings when you delete requests."
     offers = "delete"
     selects = False
@@ -62,8 +60,8 @@ class StaleLearning(Rule):
 
     name = "stale-learning"
     severity = "low"
-    why = "People change, and what was true of them long ago is still given to assistants as a fact."
-    advice = "Delete learnings that are out of date; what is still true is learned again."
+    why = "People change, but assistants still receive an old learning as a fact."
+    advice = "Delete outdated learnings; facts that are still true are learned again."
     offers = "delete"
     selects = False
 
@@ -94,7 +92,7 @@ class LearningChecks:
         return len(self._newest) == ASKED and self._newest[0][0] > second
 
     async def ask(self, scope: Scope) -> str:
-        """Ask about the newest requests. Return why answers are missing, or nothing."""
+        """Ask about the newest requests. Return why answers are missing; empty if all arrived."""
         if not scope.learns:
             return NO_LEARNING
         untracked = 0

@@ -138,7 +138,7 @@ _DATE = re.compile(r"(?:\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}[./-]\d{1,2}[./-]\d
 
 
 def personal_in(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield start, end and kind of each place that identifies a person."""
+    """Yield start, end and kind of each text that identifies a person."""
     text = text[:READ_CHARS]
     if "@" in text:
         for match in _some(_EMAIL, text):
@@ -178,7 +178,7 @@ def _is_card(number: str, before: str) -> str:
 
 def _is_iban(number: str, before: str) -> str:
     compact = re.sub("[ -]", "", number)
-    # The next text may look like a part of it. Bank lists are outdated; check digits suffice.
+    # The next text may look like a part of the IBAN. Bank lists are outdated; check digits suffice.
     lengths = range(15, min(34, len(compact)) + 1)
     return "iban" if any(_is_valid("iban", compact[:one], check_country=False) for one in lengths) else ""
 

@@ -99,7 +99,7 @@ def planted_in(text: str, *, foreign: bool) -> tuple[int, int, str] | None:
     text = text[:READ_CHARS]
     if tagged := _TAGGED.search(text):
         return *tagged.span(), "hidden text"
-    # `İ` is longer in lower case and would shift all later places.
+    # `İ` is longer in lower case and would shift all later positions.
     low = _UNSEEN.sub("", text).replace("\u0130", "I").lower().replace("’", "'")
     if not foreign and len(low) < PASTED_CHARS and not _DOCUMENT.search(low):
         return None
@@ -118,7 +118,7 @@ def _signs(low: str, *, foreign: bool) -> Iterator[tuple[int, int, str]]:
         yield *act.span(), "order"
     for kind, pattern in _SIGNALS if _HINTS.search(low) else ():
         for match in pattern.finditer(low):
-            # A text about attacks only quotes them.
+            # A text about attacks may quote an instruction.
             if not _DISCUSSES.search(low, max(0, match.start() - NEAR_CHARS), match.start()):
                 yield *match.span(), kind
                 break

@@ -130,7 +130,7 @@ def redact_interaction(
 
 
 def redact_value(value: object, chars: int | None = None, name: str = "") -> Any:
-    """Redact a value of a tool call; its `name` helps to judge it."""
+    """Redact a value of a tool call; its `name` helps to recognize a secret."""
     if isinstance(value, str):
         text = value if chars is None else value[:chars]
         called = f"{name}: {text}" if name else text
@@ -161,7 +161,7 @@ def without_end(covered: str, text: str) -> str:
 
 
 def secret_in_name(name: str) -> str:
-    """Return the kind of key that an id or name is; empty for no key."""
+    """Return the kind of an id or name that is a key; empty if it is not."""
     if _ID.fullmatch(name) and "sk-" not in name:
         return ""
     return next((one.kind for one in find_secrets(name[:QUICK_CHARS]) if one.probable), "")

@@ -132,7 +132,7 @@ def _by_form(text: str) -> Iterator[Secret]:
         before = text[max(0, match.start() - 34) : match.start()].rpartition("\n")[2]
         public = _CHECKSUM_ID_OR_PATH.fullmatch(match["value"]) or _PUBLIC.fullmatch(match["value"])
         if not (public or _NO_SECRET.search(before.lower())) and _is_machine_made(match["value"]):
-            yield Secret(*match.span("value"), "what looks like a key", probable=False)
+            yield Secret(*match.span("value"), "possible key", probable=False)
 
 
 # --- after a name, or in a sentence: words for a password | words for a code of digits | words between them and the
@@ -184,14 +184,14 @@ _NAME = re.compile(
 )
 _KEY_WORDS: Final = "_pat auth basic bearer creds credential identified key mnemonic pass pw recovery secret securestring seed token"
 _IN_NAMES: Final = {word.split("-")[0] for word in PASSWORDS | CODES | {*_KEY_WORDS.split()}}
-"""Each name contains one of these, which a text is searched for much faster than for names."""
+"""Each name contains one of these words. Searching a text for them is much faster than for names."""
 _SEPARATOR = re.compile(
     r"[\w.-]{0,40}+(?:\[\w{0,20}\])?[\"'`\\\])*]{0,4}"  # the rest of the name
     r"(?P<between>[ \t]{0,12}(?:[:=]{1,3}>?|!=|=>|->|,(?=[ ]?[\"'])|\||[ ]-[ ]|\|\||：)[ \t\r\n]{0,8}|[ \t]{1,4}(?=[\"'])|>)"
 )
 _CLAUSE = re.compile(r"[^\n.?!;=,：。]{0,50}")
 _IS = re.compile(
-    rf"(?=[{_LETTER}'’:：{''.join(one[0] for one in _IS_SIGNS)}])"  # most places end here
+    rf"(?=[{_LETTER}'’:：{''.join(one[0] for one in _IS_SIGNS)}])"  # most searches end here
     rf"(?:{_IS_WORDS}|{_words(_IS_SIGNS)}|['’]s(?![{_LETTER}])|[:：])[ \t:]{{0,3}}"
 )
 _PART_OF_VALUE: Final = rf"[^\t-\r\x1c-\x20\x85\xa0{_QUOTES}<>,;|&\\\u0590-\uffff]"
@@ -210,7 +210,7 @@ _PHRASE = re.compile(r"\s{0,3}(?P<value>[a-z]{3,9}(?:[ ,]{1,2}[a-z]{3,9}){11,23}
 
 def _after_names(text: str) -> Iterator[Secret]:
     behind = 0
-    # `İ` is longer in lower case and would shift all later places.
+    # `İ` is longer in lower case and would shift all later positions.
     low = text.replace("\u0130", "I").lower()
     for name in _NAME.finditer(low) if any(part in low for part in _IN_NAMES) else ():
         # The search continues after a name, so that no name hides another.
@@ -330,7 +330,7 @@ def _is_machine_made(value: str) -> bool:
 
 
 def _is_password(value: str, *, in_sentence: bool = False) -> bool:
-    """Whether a person may have chosen it; in a sentence `Sunflower42` is no identifier."""
+    """Whether a person may have chosen a value as a password. In a sentence, `Sunflower42` is no identifier."""
     if not 4 < len(value) <= 80:
         return False
     digit = any(map(str.isdigit, value))
