@@ -110,7 +110,7 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
         words.insert(0, "serve")
     found, unknown = top.parse_known_args(words)
     if unknown:
-        word = unknown[0].partition("=")[0]  # the rest may be a key
+        word = unknown[0].partition("=")[0]  # the value may be a key
         kind = "unknown option" if word.startswith("-") else "unexpected argument"
         commands[found.command].error(f"{kind} `{word}`")
     typed = vars(found).copy()

@@ -111,7 +111,7 @@ def _carry_out(
     if planned.size:
         _show_way_back(screen, planned.plan.way_back, planned.days)
     if not planned.size and planned.held:
-        screen.say("Nothing was deleted: a hold keeps all of it.")
+        screen.say("Nothing was deleted: a hold keeps the entire selection.")
         return 0 if caller else 1
     if not planned.size:
         screen.say("Nothing was found, and nothing was deleted.")

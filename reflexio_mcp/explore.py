@@ -1,8 +1,8 @@
 """`reflexio-mcp explore`: the explorer in a browser of this machine.
 
 A small window hosts the page and passes its calls to a server in this process. Only the browser that opened the
-address can call the server: the token of the address works once, for a key that the window keeps in its tab. The
-command ends when the page is closed.
+address can call the server: the address has a token for one use, and the window gets a key for it. The command ends
+when the page is closed.
 """
 
 import json
@@ -128,7 +128,7 @@ class _Window:
         self.server.should_exit = True
 
     def _guarded(self, answer: Answer, *, opened: bool = False) -> Answer:
-        """Answer only this window; if `opened`, only with the key that it got for its token."""
+        """Answer only this window; if `opened`, only with its key."""
 
         async def check(request: Request) -> Response:
             headers = request.headers
@@ -151,7 +151,7 @@ class _Window:
     async def _open(self, request: Request) -> Response:
         opening = _Opening.model_validate_json(await request.body())
         if self._key or not _same(opening.token, self._token):
-            return PlainTextResponse("This token is not valid, or not any more.", 401)
+            return PlainTextResponse("This token is unknown or was used.", 401)
         self._key = secrets.token_urlsafe(32)
         return JSONResponse({"key": self._key, "input": self._wanted})
 

@@ -18,7 +18,7 @@ _POSIX: Final = os.name != "nt"
 _MAX_SECRET_BYTES: Final = 1000
 _BINARY: Final = getattr(os, "O_BINARY", 0)
 _ONLY_A_FILE: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | _BINARY
-"""Follows no link, and does not block on a pipe."""
+"""Flags to follow no link and not block on a pipe."""
 
 
 def make_folder(path: Path) -> None:
@@ -79,7 +79,7 @@ def _read_secret(path: Path) -> bytes | None:
     except OSError as error:
         if error.errno == errno.ELOOP:  # a link
             return b""
-        raise  # The file may be readable later. A new key could not open what this one sealed.
+        raise  # The file may be readable later. A new key could not open what the old key sealed.
     with os.fdopen(descriptor, "rb") as file:
         about = os.fstat(file.fileno())
         return file.read(_MAX_SECRET_BYTES) if _is_ours(about) and _is_private(about) else b""

@@ -317,7 +317,7 @@ class Settings:
 
     @property
     def keeps_sessions(self) -> bool:
-        """Whether a client of 2025 has a session at `/mcp`, bound to this process."""
+        """Whether a client of protocol 2025 has a session at `/mcp`, bound to this process."""
         return self.sessions == "keep" or (self.sessions == "auto" and not self.state_keys)
 
     @property

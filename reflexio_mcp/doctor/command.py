@@ -28,7 +28,7 @@ _VARIABLE: Final = re.compile(r"(?<![\w.])[A-Z_]\w+")
 
 @dataclass(slots=True)
 class Report:
-    """The findings. A person sees each at once."""
+    """The findings. A person sees each immediately."""
 
     as_json: bool = False
     findings: list[Finding] = field(default_factory=list[Finding])

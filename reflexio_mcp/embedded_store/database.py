@@ -270,7 +270,7 @@ class Database:
         path = Path(os.path.realpath(self._path))
         private_files.make_folder(path.parent)
         with suppress(FileExistsError):
-            # SQLite would make it with wider permissions.
+            # SQLite would make the file with wider permissions.
             os.close(private_files.create(path))
         with closing(self._connect()) as connection:
             version = check(connection)

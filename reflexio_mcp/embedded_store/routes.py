@@ -266,7 +266,7 @@ def get_requests(connection: sqlite3.Connection, query: GetRequests, now: int) -
 
 
 def _condition(query: GetRequests) -> tuple[str, list[str | int]]:
-    # In the API, an empty id does not filter, and an empty source selects requests without one.
+    # In the API, an empty id does not filter, and an empty source selects requests without a source.
     terms: dict[str, str | int | None] = {
         "user_id = ?": query.user_id or None,
         "request_id = ?": query.request_id or None,

@@ -1,4 +1,4 @@
-"""The page as one document, with a policy without network access.
+"""The page as one document, whose policy forbids network access.
 
 A host shows it in a frame, and passes it the results of tools. The modules in `page/` are joined in the order of
 their imports, without `import` lines and the word `export`.

@@ -23,10 +23,10 @@ _ORIGIN: Final = re.compile(rf"[A-Za-z][A-Za-z0-9+.-]*://{_HOST.pattern}")
 
 
 def transport_security(settings: Settings, public: str = "") -> TransportSecuritySettings:
-    """Return the accepted hosts and origins: this machine's, and those that the operator names.
+    """Return the accepted hosts and origins: this machine's and the operator's.
 
     Args:
-        public: the host that a sign-in names.
+        public: this server's public host, if people sign in.
 
     Raises:
         ConfigurationError: a value is wrong, or the server's own host is not named.
@@ -66,7 +66,7 @@ def _check(values: Iterable[str], pattern: re.Pattern[str], option: str, form: s
 
 
 def _with_ports(names: Iterable[str]) -> list[str]:
-    """Add every port to a name without one, because proxies differ."""
+    """Accept any port after a name without a port, because proxies differ."""
     lower = [name.lower() for name in names]
     return [*lower, *(f"{name}:*" for name in lower if not re.search(r":[^/\]]+$", name))]
 

@@ -18,7 +18,7 @@ from reflexio_mcp.http.refusal import AGAIN, Refusal
 from reflexio_mcp.rest.api_limits import MAX_BODY_BYTES
 
 OPENING_BYTES: Final = 64 * 1024
-"""Maximum size of a request that opens a session, which keeps part of it."""
+"""Maximum size of a request that opens a session: the session keeps part of it."""
 
 MOST_BYTES: Final = 1024 * 1024
 PUBLISH_BYTES: Final = MAX_BODY_BYTES + 64 * 1024
@@ -122,7 +122,7 @@ class Bodies:
             if len(content) > most:
                 raise _too_large(most)
             if self._held[account] > SHARE_BYTES:
-                raise Refusal(503, "Too much of yours is being sent at once; try again in a moment.", AGAIN)
+                raise Refusal(503, "Your calls send too much data at once; try again in a moment.", AGAIN)
 
 
 def _too_large(most: int) -> Refusal:

@@ -95,7 +95,7 @@ def serve(settings: Settings) -> int:
     tokens, kept_in = bearer_tokens(settings)
     app = HttpApp(settings, tokens)
     for name in app.server.permissions:
-        made(name)  # nobody waits while somebody's first call imports its function
+        made(name)  # otherwise calls would wait for its import
     tune_collector()
     listener = _listen(settings)
     sys.setswitchinterval(SWITCH_SECONDS)

@@ -185,7 +185,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         note="The file names REFLEXIO_API_KEY; set it where the client is started.",
         section=("mcp_servers",),
         format="toml",
-        # Without it, `codex exec` may start before the server.
+        # Without `required`, `codex exec` may start before the server.
         extra={"required": True},
         remote={"required": True},
         key="forward",
@@ -201,7 +201,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         "cline",
         "Cline",
         ("~/.cline/data/settings/cline_mcp_settings.json",),
-        # Without it, a server that starts in more than three seconds is left out.
+        # Without `timeout`, Cline drops a server that needs three seconds to start.
         extra={"timeout": 60},
         reference="${env:REFLEXIO_API_KEY}",
         remote={"type": "streamableHttp"},

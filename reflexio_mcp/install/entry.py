@@ -46,7 +46,7 @@ def find_launch(python: str = sys.executable, prefix: str = sys.prefix) -> tuple
     """Return the command for this installation; a client may have no PATH."""
     if re.search(r"[/\\](archive|environments|builds)-v|[/\\]\.cache[/\\]pipx[/\\]", prefix):
         raise InstallError(
-            "This copy runs from a cache that may be emptied, so a client could not rely on it. Install it to stay, "
+            "This copy runs from a cache that may be emptied, so a client could not rely on it. Install it for good, "
             f"with `uv tool install` and what you gave to uvx, and run `{COMMAND} install` again."
         )
     script = Path(python).parent / (COMMAND + (".exe" if os.name == "nt" else ""))

@@ -28,7 +28,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def moment(at: Moment | None) -> str:
-    """Return a point in time as ISO 8601; empty for none."""
+    """Return a point in time as ISO 8601; empty for `None`."""
     return at.strftime("%Y-%m-%dT%H:%M:%SZ") if at else ""
 
 

@@ -200,7 +200,7 @@ def question(plan: Plan, noun: str, number: int | None, fingerprint: str) -> str
 
     Args:
         noun: what is counted.
-        number: what has to be typed; `None` for a yes.
+        number: the number to type; `None` if a yes is enough.
         fingerprint: distinguishes this selection from others.
     """
     users = (

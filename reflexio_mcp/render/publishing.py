@@ -34,7 +34,7 @@ def stored(done: Stored) -> str:
 
 def finished(done: Finished) -> str:
     return lines(
-        "Finished: Reflexio now learns from what waited for more, if there is anything to learn.",
+        "Finished: Reflexio now learns from the requests that waited, if there is anything to learn.",
         fenced(f"session {done.session_id} of user {done.user_id}"),
-        "What was learned is shown by list_learnings with this session_id, in a moment.",
+        "In a moment, list_learnings with this session_id shows what was learned.",
     )

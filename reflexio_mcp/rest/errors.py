@@ -125,7 +125,7 @@ class ReplyTooLarge(OutcomeUnknown):
 
 class NotTheApi(ReflexioError):
     effect = "unknown"
-    happened = "what answered is not the Reflexio API"
+    happened = "the answer is not from the Reflexio API"
     next_step = "check that REFLEXIO_URL is the API's address, without a page's path"
 
 

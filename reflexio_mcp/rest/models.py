@@ -278,7 +278,7 @@ def unlearned(*, evaluation_only: bool) -> LearningStatus:
 
 
 class UserProfile(Read):
-    """Lists every interaction of the windows that it was learned from."""
+    """A profile, with every interaction of the windows that it was learned from."""
 
     profile_id: str
     user_id: str = ""
@@ -298,7 +298,7 @@ class UserProfile(Read):
 
 
 class UserPlaybook(Read):
-    """Lists the interactions that it cites."""
+    """A user playbook, with the interactions that it cites."""
 
     user_playbook_id: int
     user_id: str | None = None
@@ -317,7 +317,7 @@ class UserPlaybook(Read):
 
 
 class FinalizeReply(Reply):
-    """Whether there was a session to end. Learning goes on after the reply."""
+    """Whether there was a session to end. Learning continues after the reply."""
 
     accepted: bool = False
 
@@ -367,5 +367,5 @@ def _words(one: Interaction | StoredInteraction) -> list[str]:
 
 
 def _says_something(one: Interaction) -> bool:
-    """Whether the server stores an interaction. It drops one with only a role and a time."""
+    """Whether the server stores an interaction. It drops an interaction with only a role and a time."""
     return bool(one.model_dump(exclude_defaults=True, exclude={"role", "created_at"}))

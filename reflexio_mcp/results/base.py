@@ -237,7 +237,7 @@ class Room:
         return text <= self._text and json <= self._structured
 
     def take(self, row: Row, extra: int = 0) -> bool:
-        """Reserve room for a row and `extra` more characters, if they fit or are the first."""
+        """Reserve room for a row and `extra` more characters, if they fit or the answer is empty."""
         text, json = (size + extra for size in _sizes(row))
         if not self.empty and (text > self._text or json > self._structured):
             return False

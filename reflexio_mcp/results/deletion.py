@@ -152,7 +152,7 @@ class Excepted(Row):
 
     why: Outcome
     count: int
-    ids: Annotated[list[str], Field(description="the first of them")] = []
+    ids: Annotated[list[str], Field(description="the first ids")] = []
 
 
 class Receipt(Row):

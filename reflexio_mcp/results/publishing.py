@@ -29,15 +29,13 @@ MOST_NAMED: Final = 10
 
 
 class Stored(Result):
-    """One request was stored."""
-
     status: Literal["stored", "already_stored"]
     request_id: str
     session_id: str
     user_id: str
     interactions: int
     agent_version: str
-    read_back: Annotated[bool, Field(description="it was seen in the store after the call")] = False
+    read_back: Annotated[bool, Field(description="the request was found in the store after the call")] = False
     learning: Learning | None = None
     profiles_added: int | None = None
     playbooks_added: int | None = None
@@ -48,8 +46,6 @@ class Stored(Result):
 
 
 class Finished(Result):
-    """A session has ended."""
-
     user_id: str
     session_id: str
 
@@ -69,7 +65,7 @@ def stored(
     Args:
         roles: the roles of its interactions, keys covered.
         secrets: the kinds of secrets that were found in it, and whether they were `replaced`.
-        read_back: it was seen in the store after the call.
+        read_back: the request was found in the store after the call.
     """
     interactions = body.interaction_data_list
     unusual = [role for role in dict.fromkeys(roles) if role.strip().lower() not in USUAL_ROLES]

@@ -61,7 +61,7 @@ class Looked(Row):
 
 
 class UnreadablePart(Row):
-    """The time of something that the service fails to return."""
+    """The time of a session or request that the service fails to return."""
 
     first: Moment | None = None
     last: Moment | None = None
@@ -81,7 +81,7 @@ class SessionRow(Row):
     interactions: int
     characters: Annotated[int, Field(description="of text in the matching requests")]
     first: Annotated[Moment, Field(description="arrival of its oldest matching request")]
-    last: Annotated[Moment | None, Field(description="arrival of its newest one; left out if the same")] = (
+    last: Annotated[Moment | None, Field(description="arrival of its newest matching request, if later")] = (
         None
     )
     sources: list[str] = []
@@ -203,7 +203,7 @@ class RequestRow(Row):
     ] = None
     first_words: str = ""
     matched: Annotated[Matched | None, Field(description="where contains matched, if not in a text")] = None
-    found: Annotated[str, Field(description="the words and what is around them")] = ""
+    found: Annotated[str, Field(description="the words and the text around them")] = ""
     fingerprint: Annotated[str, Field(description="of the content, if content is hidden")] = ""
     characters: Annotated[int | None, Field(description="of text, if content is hidden")] = None
     roles: Annotated[list[str], Field(description="if content is hidden")] = []
@@ -255,7 +255,7 @@ _MEANS: Final = {
     "done": "Reflexio has learned from it.",
     "not_tracked": "Reflexio does not say what is learned from it.",
     "embedded_store": "This store does not learn; an assistant finds the request by searching.",
-    "failed": "Nothing was learned from it: it failed.",
+    "failed": "Nothing was learned from it: learning failed.",
     "unknown": "The service does not say what was learned from it.",
 }
 

@@ -30,7 +30,7 @@ class Policy(Row):
     ] = None
     publish_secrets: str = ""
     recovery_days: Annotated[
-        float, Field(description="how long a recovery copy is kept; left out for none")
+        float, Field(description="how long a recovery copy is kept; left out if there are no copies")
     ] = 0
     undo: str = ""
     masked: Annotated[bool, Field(description="stored content is hidden")] = False
@@ -58,5 +58,5 @@ class Status(Result):
     scope: Annotated[str, Field(description="the user whose memory this is, or `every user`")]
     policy: Policy
     limits: Limits
-    deletions: Annotated[list[PastDeletion], Field(description="the last ones")] = []
+    deletions: Annotated[list[PastDeletion], Field(description="the last deletions")] = []
     problem: Annotated[str, Field(description="why nothing can be deleted now")] = ""

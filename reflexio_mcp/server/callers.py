@@ -63,7 +63,7 @@ def person(
 def _stand_in(purpose: str, *parts: str) -> str:
     from reflexio_mcp.traffic.content import add_texts
 
-    # Recovery copies contain it, so it depends on no key and no process.
+    # Recovery copies contain this id, so it depends on no key and no process.
     digest = hashlib.sha256(b"reflexio-mcp")
     add_texts(digest, (purpose, *parts))
     return digest.hexdigest()[:16]
@@ -132,7 +132,7 @@ class Quota:
 
     @contextmanager
     def hold(self, account: str) -> Generator[bool]:
-        """Count one more for `account` during the block; yields whether it is allowed."""
+        """Count a use by `account` during the block; yields whether it is allowed."""
         if self._held[account] >= self._each or (self._all is not None and self._held.total() >= self._all):
             yield False
             return

@@ -36,7 +36,7 @@ LEARNING: Final = (
 WORKFLOW: Final = (
     "Publish each question with its answer, under the session_id of the conversation.",
     "Look: list_sessions, list_requests, get_request.",
-    "Check: audit_traffic says what is wrong in what was sent, and names the call that cleans it up.",
+    "Check: audit_traffic says what is wrong with stored requests, and names the call that cleans them up.",
     "Take back: {deletes}, and the receipt says what was deleted and what was not.",
 )
 

@@ -53,7 +53,7 @@ def limit_sessions(manager: "StreamableHTTPSessionManager", each: int) -> None:
         raise _missing("StreamableHTTPSessionManager._session_owners and ._admit_session")
     held = cast("Mapping[str, Mapping[str, Any]]", owners)
 
-    # The SDK counts and registers in this one step, so openings that come together are counted too.
+    # The SDK counts and registers in this one step, so simultaneous openings are counted too.
     def admit_within_limit(requestor: Any) -> Any:
         full = sum(one["subject"] == requestor["subject"] for one in held.values()) >= each
         return None if full else admit(requestor)

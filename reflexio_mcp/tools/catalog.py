@@ -31,7 +31,7 @@ class Permission(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Something that a tool needs of the configuration, and its name for a caller."""
+    """A condition on the configuration, and its name for a caller."""
 
     met: Callable[[Settings], bool]
     named: str

@@ -72,7 +72,7 @@ async def rows(
     """Return a page of requests, newest session first. The first page includes the state of the server.
 
     Args:
-        asked: the filter; a cursor may come without it.
+        asked: the filter; empty if the cursor contains it.
         hurried: leave the words out if loading the formats of secrets would delay them by a second or more.
     """
     scope = scope_of(call)
@@ -229,7 +229,8 @@ async def plan(call: Call, request_ids: Sequence[str], *, erase: bool) -> Explor
     shown = planned.plan if isinstance(first, Question) else first.plan or planned.plan
     learned = planned.selected.learned if planned.selected.learned and scope.learns else Learned()
     facts = {
-        "plan": structured(shown.model_copy(update={"examples": []})),  # the page has the words
+        # The page shows the first words itself.
+        "plan": structured(shown.model_copy(update={"examples": []})),
         "learnings": learned.count,
         "learned": await _named(scope, list(learned.linked.values())[:LEARNINGS_NAMED]),
         "type": number_to_type(app.settings, planned),

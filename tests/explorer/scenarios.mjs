@@ -340,7 +340,7 @@ export async function showsRowsBeforeTheirWords(browser) {
   const client = await connect();
   const it = await explore(browser, client, { intercept });
   const { view } = it;
-  await until(view, /^Reading on: words are shown once secrets in them can be covered/);
+  await until(view, /^Reading on: words appear once their secrets can be covered/);
   const words = () => view.locator(".body .session .words").first().textContent();
   await comesTo(async () => assert.equal(await words(), "covered"));
   assert.ok(await sessions(view).count() > 5);
@@ -971,7 +971,7 @@ export async function goesOnWithAnUndoThatWasCutOff(browser) {
   assert.ok(back > 0 && back <= 120, `${back} are back`);
   assert.deepEqual(await axe(view), []);
   backend.mend();
-  await button(view, "Go on").click();
+  await button(view, "Continue").click();
   await view.locator("#sheet-title", { hasText: /^300 requests are back$/ }).waitFor({ timeout: 2 * PATIENCE_MS });
   await button(view, "Close").click();
   await until(view, /^300 requests in 60 sessions$/);

@@ -80,14 +80,14 @@ async def test_where_nobody_is_asked_nothing_promises_a_plan() -> None:
         assert " plan" not in promised
         for said in ("would go first", "confirm code", "in a form"):
             assert said not in promised
-        assert "for a few, a clear request is enough" in text
+        assert "a clear wish is enough for a few requests" in text
         assert "tell me what would be deleted and wait for my yes" in text
 
 
 @pytest.mark.parametrize("confirm", [one for one in POLICIES if one != "off"])
 async def test_a_clear_request_is_enough_only_where_the_operator_says_so(confirm: Confirm) -> None:
     text = await words(REFLEXIO_MCP_CONFIRM=confirm)
-    assert "a clear request is enough" not in text
+    assert "a clear wish is enough" not in text
     assert "at once" not in text
 
 

@@ -9,10 +9,10 @@ import { messageOf } from "./host.js";
 /**
  * @typedef {{learning_id: string, state?: string, changed_at?: string, user_id?: string, content?: string, characters?: number,
  *   trigger?: string, quotes?: string, from_requests?: {request_id: string, interactions: number[]}[], more_requests?: number}} Learning
- *   as `list_learnings` gives it: `characters` where the content is hidden, interactions counted from 1
+ *   as `list_learnings` returns it: `characters` if the content is hidden, interactions counted from 1
  */
 
-/** Requests that are shown before the page asks whether to go on. */
+/** Requests shown until the person asks for more. */
 const SHOWN = 10;
 const FOLD_LINES = 12;
 const FOLD_CHARS = 900;
@@ -23,10 +23,10 @@ export class Conversation {
     this.page = page;
     this.place = byId("conversation");
     this.session = "";
-    /** The request that was opened; it is scrolled to. */
+    /** The opened request, to which the page scrolls. */
     this.request = "";
     this.shown = SHOWN;
-    /** Whether the session is of several users. */
+    /** Whether the session has several users. */
     this.several = false;
     /** Findings that every request of the session has: they are shown once. @type {Set<string>} */
     this.shared = new Set();
@@ -37,12 +37,12 @@ export class Conversation {
     this.remark = "";
     this.failed = false;
     this.asked = 0;
-    /** Long texts that are shown whole, by their interaction. @type {Set<number>} */
+    /** Ids of interactions whose long text is shown in full. @type {Set<number>} */
     this.unfolded = new Set();
     this.draw();
   }
 
-  /** Show a session, from one of its requests on if one is named. @param {string} session @param {string} [request] */
+  /** Show a session, and scroll to a request if its id is given. @param {string} session @param {string} [request] */
   async show(session, request = "") {
     this.request = request;
     if (session !== this.session) {
@@ -64,7 +64,7 @@ export class Conversation {
     this.page.closed();
   }
 
-  /** Read again what was learned, and draw everything anew. */
+  /** Read the learnings again and draw the session. */
   async reload() {
     this.learnings = [];
     this.cursor = "";
@@ -94,7 +94,7 @@ export class Conversation {
     this.draw();
   }
 
-  /** Draw a request again, where it is shown. @param {string} id */
+  /** Draw a request again if it is shown. @param {string} id */
   refresh(id) {
     const before = this.part(id);
     const rows = before ? this.page.reading.index.ofSession(this.session) : [];
@@ -108,7 +108,7 @@ export class Conversation {
     return [...this.place.querySelectorAll(".said-in")].find((one) => one.getAttribute("data-id") === id);
   }
 
-  /** Draw what could not be drawn before its rows were read. */
+  /** Draw the session if it was opened before its rows were read. */
   fillIn() {
     if (this.session && !this.place.querySelector(".said-in")) this.draw();
   }
@@ -157,7 +157,7 @@ export class Conversation {
     );
   }
 
-  /** The name of the session, whose it is, and what can be done with all of it. @param {Row[]} rows the first on top */
+  /** The session's name, users and buttons. @param {Row[]} rows oldest first */
   head(rows) {
     const { doing, reading, sheet } = this.page;
     const users = [...new Set(rows.map((row) => row.user))];
@@ -233,7 +233,7 @@ export class Conversation {
     );
   }
 
-  /** A button that shows the whole of a long text. @param {Interaction} interaction @param {HTMLElement} text */
+  /** A button that shows a long text in full. @param {Interaction} interaction @param {HTMLElement} text */
   fold(interaction, text) {
     if (interaction.text.length <= FOLD_CHARS && interaction.text.split("\n", FOLD_LINES + 1).length <= FOLD_LINES) return null;
     const button = el("button", { class: "link small", type: "button", onclick: () => {
@@ -250,13 +250,13 @@ export class Conversation {
     return button;
   }
 
-  /** A text whose covered places are buttons that show one of them each. @param {Row} row @param {Interaction} interaction */
+  /** A text in which each covered secret is a button that shows it. @param {Row} row @param {Interaction} interaction */
   chipped(row, interaction) {
     const pieces = aroundSecrets(interaction.text);
     const parts = pieces.filter((_, at) => at % 2 === 0);
     return pieces.map((piece, at) => {
       if (at % 2 === 0) return piece;
-      const chip = el("button", { class: "chip", type: "button", title: "Show this one", onclick: async () => {
+      const chip = el("button", { class: "chip", type: "button", title: "Show this secret", onclick: async () => {
         try {
           chip.textContent = hiddenIn(parts, (at - 1) / 2, await this.page.reading.whole(row, interaction));
           chip.disabled = true;
@@ -278,7 +278,7 @@ export class Conversation {
       from > 0 && `from ${counted(from, "request")}`,
     ];
     const { doing, reading } = this.page;
-    // What is covered or cut here would be lost with the correction.
+    // A correction would lose covered or cut text.
     const whole = one.state === "current" && one.content && !/\[redacted|…$/.test(one.content);
     return el(
       "article", { class: "card" },
@@ -295,8 +295,8 @@ export class Conversation {
 
 /**
  * Return a covered part of a text.
- * @param {string[]} parts what is around the covered places, in order
- * @param {number} at which place
+ * @param {string[]} parts the texts around the covered parts, in order
+ * @param {number} at number of the covered part
  * @param {string} whole the text with nothing covered
  */
 function hiddenIn(parts, at, whole) {
@@ -318,11 +318,11 @@ function remarkOn(answer, count) {
   if (!count) {
     parts.push(unsure ? "Whether anything was learned from it is not known." : "No profile or user playbook was learned from it.");
   }
-  if (answer.learning) parts.push("More may be learned from it: it is not through yet.");
+  if (answer.learning) parts.push("More may be learned from it: learning is not finished yet.");
   if (answer.users_not_read) parts.push(`The learnings of ${counted(answer.users_not_read, "more user")} were not read.`);
   if (answer.unlinked) {
     const which = answer.unlinked === 1 ? "does not say what it was" : "do not say what they were";
-    parts.push(`${counted(answer.unlinked, "more learning")} there ${which} learned from.`);
+    parts.push(`${counted(answer.unlinked, "more learning")} ${which} learned from.`);
   }
   return parts.join(" ");
 }

@@ -1,4 +1,4 @@
-/** What a person does with what is stored: delete it, take it back, correct it, undo that, export it. */
+/** What a person does with stored data: delete, take back, correct, undo, export. */
 
 import { el } from "./dom.js";
 import { counted, DAY_MS, number } from "./format.js";
@@ -28,13 +28,13 @@ export class Doing {
   async act(rows, found, choice, onprogress) {
     const { host } = this.page;
     const chosen = found.learned.filter((/** @type {any} */ one) => choice.learned.has(one.learning_id));
-    // One deletion takes everything, so that an undo restores learnings linked to their requests.
+    // All chosen learnings are part of one deletion, so that an undo restores them linked to their requests.
     const every = chosen.length > 0 && chosen.length === found.learnings;
     const given = { request_ids: idsOf(rows), ...(every ? { include_learnings: true } : {}), ...(choice.erase ? { erase: true } : {}) };
     let { confirm } = found.plan;
     let result = every || !confirm ? await host.call("delete_requests", given, onprogress) : null;
     const { plan } = result?.structuredContent ?? {};
-    // What is planned with it is what the person has agreed to, or nothing is deleted.
+    // If the plan differs from the plan that the person agreed to, nothing is deleted.
     if (every) confirm = plan?.selected.requests === found.plan.selected.requests && plan?.selected.learnings === found.learnings ? plan.confirm : "";
     if (confirm) result = await host.call("delete_requests", { ...given, confirm }, onprogress);
     if (!result) throw new Error("The deletion was not asked for.");
@@ -43,7 +43,7 @@ export class Doing {
     return { result, receipts: [receipt, ...await this.deleteLearnings(rest, choice.erase)] };
   }
 
-  /** Show what a deletion has left. @param {Row[]} rows @param {any} receipt */
+  /** Show what is left after a deletion. @param {Row[]} rows @param {any} receipt */
   async done(rows, receipt) {
     const { conversation, host, reading } = this.page;
     if (receipt && !receipt.next) reading.index.remove(idsOf(rows));
@@ -59,7 +59,7 @@ export class Doing {
     if (deleted) host.tell(`In the explorer, the person deleted ${counted(deleted, "request")}.`);
   }
 
-  /** How many of some requests are stored now. @param {Row[]} rows */
+  /** Count the requests that are still stored. @param {Row[]} rows */
   async look(rows) {
     const { reading } = this.page;
     await reading.refresh(idsOf(rows));
@@ -68,7 +68,7 @@ export class Doing {
     return rows.filter((row) => reading.index.rows.has(row.id)).length;
   }
 
-  /** Delete learnings with requests that are gone by now. @param {{learning_id: string, user_id: string}[]} chosen @param {boolean} erase */
+  /** Delete learnings whose requests are deleted already. @param {{learning_id: string, user_id: string}[]} chosen @param {boolean} erase */
   async deleteLearnings(chosen, erase) {
     const receipts = [];
     for (const user of new Set(chosen.map((one) => one.user_id))) {
@@ -85,7 +85,7 @@ export class Doing {
     return receipts;
   }
 
-  /** Whether there will be a way back, in a sentence. */
+  /** Say whether the deletion can be undone. */
   kept(erase = false) {
     const { keeper = "", recovery_days = 0 } = this.page.reading.server ?? {};
     if (!recovery_days || erase) return "This cannot be undone.";
@@ -93,7 +93,7 @@ export class Doing {
   }
 
   /**
-   * Put back what deletions took. One call puts back as much as its time allows, so it is called until nothing is left.
+   * Undo deletions. One call restores as much as its time allows, so it is repeated until nothing is left.
    * @param {number[]} numbers of the deletions @param {Row[]} rows that were deleted, as far as they are known
    * @param {(text: string) => void} onprogress
    * @returns {Promise<import("./sheet.js").Undone>}
@@ -121,7 +121,7 @@ export class Doing {
           if (result.isError) throw new Error(textOf(result));
           const done = result.structuredContent ?? {};
           const { requests = 0, learnings = 0 } = done.restored ?? {};
-          // What an earlier call has put back is back, too.
+          // Requests that an earlier call restored count too.
           const there = (done.not_restored ?? []).find((/** @type {any} */ one) => one.why === "already_there")?.count ?? 0;
           back.requests = before + Math.min(most, requests + there);
           back.learnings += learnings;
@@ -180,12 +180,12 @@ export class Doing {
     const given = { learning_ids: [learning.learning_id], ...ofUser(learning.user_id) };
     this.page.sheet.small({
       title: "Take back what was learned", words: learning.content ?? learning.learning_id,
-      note: "The requests stay. While they are stored it can be learned from them again.",
+      note: "The requests stay, so Reflexio may learn the same from them again.",
       keep: "Keep it", final: "Take it back", done: "Taken back",
     }, () => this.agreed("delete_learnings", given), (deleted) => this.learnedAnew(`took back ${counted(deleted, "learning")}`));
   }
 
-  /** Put another text in the place of what was learned: ask for it, show the difference, act. @param {Learning} learning */
+  /** Ask for a new text of a learning, show the difference, and store it. @param {Learning} learning */
   correct(learning) {
     const { host, sheet } = this.page;
     const title = "Correct what was learned";
@@ -199,13 +199,13 @@ export class Doing {
         keep: "Keep the old text", final: "Correct it", done: "Corrected",
       };
       const acted = () => this.learnedAnew("corrected 1 learning");
-      // Where the host's own form has asked, it is done.
+      // If the host's own form asked, the correction is done.
       if (!plan?.confirm) await sheet.carryOut(asked, async () => planned, acted);
       else sheet.small(asked, () => host.call("correct_learning", { ...given, confirm: plan.confirm }), acted);
     });
   }
 
-  /** Show what was learned anew, and tell the model what the person did. @param {string} did */
+  /** Read the learnings again, and tell the model what the person did. @param {string} did */
   async learnedAnew(did) {
     await this.page.conversation.reload();
     this.page.host.tell(`In the explorer, the person ${did}.`);
@@ -233,7 +233,7 @@ export class Doing {
     try {
       await navigator.clipboard.writeText(text);
     } catch {
-      // Where the frame may not use the clipboard, the old way still works on a click.
+      // If the frame may not use the clipboard, the old way still works on a click.
       const button = /** @type {HTMLElement} */ (document.activeElement);
       const area = el("textarea", { ".value": text, class: "spoken" });
       document.body.append(area);
@@ -251,7 +251,7 @@ function idsOf(rows) {
   return rows.map((row) => row.id);
 }
 
-/** A user as a tool takes it; where the server is for one user, it names nobody. @param {string} [user] */
+/** The `user_id` argument of a tool; empty if the server is for one user. @param {string} [user] */
 function ofUser(user) {
   return user ? { user_id: user } : {};
 }

@@ -1,4 +1,4 @@
-/** Elements, made without markup: whatever is stored becomes text and nothing else. */
+/** Elements, made without markup: stored content becomes text and nothing else. */
 
 /**
  * @typedef {Node | string | number | false | null | undefined} Child
@@ -29,14 +29,14 @@ export function set(made, given) {
   }
 }
 
-/** Put other children in. @param {Element} parent @param {...Child} children */
+/** Replace an element's children. @param {Element} parent @param {...Child} children */
 export function fill(parent, ...children) {
   parent.replaceChildren(...kept(children));
 }
 
 /**
- * Put other children in, but leave those in place that would read the same: one may be under a finger or be selected.
- * For children without handlers of their own.
+ * Replace an element's children, except equal ones: a finger may be on them, or they may be selected.
+ * The children must have no handlers.
  * @param {Element} parent @param {...Child} children
  */
 export function renew(parent, ...children) {
@@ -68,17 +68,17 @@ export function stored(text, class_) {
 
 const REDACTED = /\[redacted(?:: ([^\]\n]{1,60}))?\]/;
 
-/** What a text says, and between it what kind of secret is covered there: the odd ones. @param {string} text */
+/** Split a text at covered secrets. Every second piece is the kind of a secret. @param {string} text */
 export function aroundSecrets(text) {
   return text.split(REDACTED).map((piece, at) => (at % 2 ? (piece || "covered").replaceAll("-", " ") : piece));
 }
 
-/** A text with chips where secrets are covered. @param {string} text @param {(piece: string) => Child[]} [show] what is around them */
+/** A text with a chip for each covered secret. @param {string} text @param {(piece: string) => Child[]} [show] makes the other pieces */
 export function withChips(text, show = (piece) => [piece]) {
   return aroundSecrets(text).flatMap((piece, at) => (at % 2 ? [el("span", { class: "chip" }, piece)] : show(piece)));
 }
 
-/** The element with that id. @param {string} id @returns {HTMLElement} */
+/** The element with an id. @param {string} id @returns {HTMLElement} */
 export function byId(id) {
   const found = document.getElementById(id);
   if (!found) throw new Error(`no element ${id}`);

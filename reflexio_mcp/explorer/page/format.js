@@ -16,9 +16,9 @@ export function counted(value, noun) {
 export const DAY_MS = 86_400_000;
 export const HOUR_MS = 3_600_000;
 
-/** Times in the zone of the person who looks; milliseconds since the epoch everywhere. */
+/** Shows times in the person's zone. All times are milliseconds since the epoch. */
 export class Clock {
-  /** @param {string} [timeZone] IANA name; the browser's where the host names none */
+  /** @param {string} [timeZone] IANA name; the browser's zone if left out */
   constructor(timeZone) {
     this.timeZone = timeZone;
     /** @param {Intl.DateTimeFormatOptions} options */
@@ -36,7 +36,7 @@ export class Clock {
     this.fullDay = style({ weekday: "short", day: "numeric", month: "short" });
     this.withYear = style({ day: "numeric", month: "short", year: "numeric" });
     this.whole = style({ dateStyle: "full", timeStyle: "long" });
-    /** Of each hour since the epoch. @type {Map<number, number>} */
+    /** Offset from UTC in each hour since the epoch. @type {Map<number, number>} */
     this.offsets = new Map();
     this.today = this.dayStart(Date.now());
   }
@@ -90,7 +90,7 @@ export class Clock {
   }
 }
 
-/** An id whose middle is left out where it is long; letters of one user-visible character stay together.
+/** An id, without its middle if it is long. No user-visible character is split.
  * @param {string} id @param {number} [most] characters */
 export function shortened(id, most = 20) {
   if (id.length <= most) return id;
@@ -100,7 +100,7 @@ export function shortened(id, most = 20) {
   return `${letters.slice(0, most - tail - 1).join("")}…${letters.slice(-tail).join("")}`;
 }
 
-/** What the server says, without the sentences that speak of arguments and tools. @param {string} text */
+/** A text of the server without its sentences about arguments and tools. @param {string} text */
 export function forPeople(text) {
   const sentences = text.split(/(?<=[.:;]) (?=[A-Z\d])/);
   return sentences.filter((one) => !/\b[a-z]+(_[a-z]+)+\b|\b[a-z_]+=\w/.test(one)).join(" ");

@@ -1,17 +1,17 @@
-/** What surrounds the table: whose it is, what was found, the filters, the summary, and the bar of action. */
+/** The parts around the table: the user, the findings, the filters, the summary, and the bar of actions. */
 
 import { byId, el, fill, renew, stored } from "./dom.js";
 import { counted, DAY_MS, number, ruleWords, shortened } from "./format.js";
 import { NO_FILTER } from "./rows.js";
 
 /** @typedef {import("./rows.js").Filter} Filter */
-/** Choices a list offers; whoever is beyond them is found by words. */
+/** Maximum number of choices in a list. */
 const CHOICES = 200;
 
 /** @type {[string, number | null][]} */
 const PERIODS = [["24 hours", DAY_MS], ["7 days", 7 * DAY_MS], ["30 days", 30 * DAY_MS], ["All", null]];
 
-/** Of findings that are counted by requests. @type {Record<string, string>} */
+/** Plural names of findings that are counted by requests. @type {Record<string, string>} */
 const PLURALS = {
   "probable-secret": "probable secrets", "possible-secret": "possible secrets", duplicate: "duplicates",
   "shared-session": "in shared sessions", "split-conversation": "in split conversations", "temporary-session": "in temporary sessions",
@@ -21,7 +21,7 @@ export class Head {
   /** @param {import("./main.js").Page} page */
   constructor(page) {
     this.page = page;
-    // One button each, not a new one at every drawing: it may be under a finger.
+    // The buttons are made once: a finger may be on one while the page is drawn again.
     this.chips = PERIODS.map(([name, length]) => {
       const count = el("span", { class: "quiet" });
       const chip = el("button", { type: "button", onclick: () =>
@@ -54,7 +54,7 @@ export class Head {
     byId("fullscreen").textContent = full ? "Smaller" : "Full screen";
   }
 
-  /** What was found, the gravest first, each a click away from its requests. */
+  /** Draw a button for each finding, gravest first. */
   strip() {
     const { matched, reading, filter } = this.page;
     const counts = [...matched.counts.finding].filter(([rule, times]) => times > 0 || rule === filter.finding);
@@ -83,7 +83,7 @@ export class Head {
       );
       select.value = value && `=${value}`;
       select.classList.toggle("set", Boolean(value));
-      // Once it is there it stays, or the row would move with each choice.
+      // A list that was shown stays, so that the row does not move with each choice.
       const pinned = name === "user" && Boolean(reading.server?.whose);
       if (value || (counts.length && !pinned)) /** @type {HTMLElement} */ (select.parentElement).hidden = false;
     }
@@ -117,7 +117,7 @@ export class Head {
       const { rows, sessions } = matched;
       text = `${rows.length === all ? counted(all, "request") : `${number(rows.length)} of ${counted(all, "request")}`} in ${counted(sessions.length, "session")}`;
       if (loading === "more") text += ", reading on";
-      if (loading === "words") text = "Reading on: words are shown once secrets in them can be covered.";
+      if (loading === "words") text = "Reading on: words appear once their secrets can be covered.";
       if (!loading && reading.cursor) {
         let oldest = Infinity;
         for (const row of reading.index.rows.values()) oldest = Math.min(oldest, row.at);

@@ -10,7 +10,7 @@
  *   displayMode?: string, availableDisplayModes?: string[], timeZone?: string,
  *   containerDimensions?: {height?: number, maxHeight?: number, width?: number, maxWidth?: number},
  *   safeAreaInsets?: {top: number, right: number, bottom: number, left: number}, place?: string}} HostContext
- *   `place` is what the address of the host says
+ *   `place` is the part of the host's address that names a view of the page
  * @typedef {{serverTools?: object, updateModelContext?: object, experimental?: Record<string, object>}} Capabilities
  * @typedef {{resolve: (value: any) => void, reject: (error: Error) => void}} Waiting
  * @typedef {(message: string) => void} OnProgress
@@ -24,7 +24,7 @@ const PAGE_KEY = "reflexio-mcp/page";
 /** A host that has not answered the first message by now shows no apps. */
 const ANSWER_MS = 10_000;
 
-/** Key under which a host that has an address says that it keeps a place of the page there. */
+/** Key with which a host offers to keep the page's view in its address. */
 const PLACE_KEY = "reflexio-mcp/place";
 
 /** @param {ToolResult} result */
@@ -51,7 +51,7 @@ export class Host {
     this.capabilities = {};
     /** @type {HostContext} */
     this.context = {};
-    /** Proof that this page was given its data by the server; sent back with every call. */
+    /** Proof that the server gave this page its data. Every call returns it. */
     this.pass = "";
     /** @type {(input: Record<string, any>) => void} */
     this.oninput = () => {};
@@ -62,7 +62,7 @@ export class Host {
     window.addEventListener("message", (event) => this.receive(event));
   }
 
-  /** Introduce this page. Rejects when nobody answers. */
+  /** Introduce this page. Rejects if the host does not answer. */
   async connect() {
     const asked = this.request("ui/initialize", {
       protocolVersion: PROTOCOL,
@@ -70,7 +70,7 @@ export class Host {
       appCapabilities: { availableDisplayModes: ["inline", "fullscreen"] },
     });
     const late = new Promise((_, reject) => {
-      setTimeout(() => reject(new Error("Nobody answers this page.")), ANSWER_MS);
+      setTimeout(() => reject(new Error("No host answers this page.")), ANSWER_MS);
     });
     const answer = await Promise.race([asked, late]);
     this.capabilities = answer.hostCapabilities ?? {};
@@ -94,21 +94,21 @@ export class Host {
     }
   }
 
-  /** Call a tool that only reads; throws what it says if it fails. @param {string} name @param {Record<string, any>} given */
+  /** Call a tool that only reads. Throws its text if it fails. @param {string} name @param {Record<string, any>} given */
   async ask(name, given) {
     const result = await this.call(name, given);
     if (result.isError) throw new Error(textOf(result) || "The server could not answer.");
     return result.structuredContent ?? {};
   }
 
-  /** Tell the model something, without speaking for the person. Hosts may drop it: nothing waits for it. @param {string} text */
+  /** Tell the model something, without speaking for the person. Hosts may drop the message. @param {string} text */
   tell(text) {
     const update = { content: [{ type: "text", text }] };
-    // The server says it again with the next tool result.
+    // The server repeats the message with the next tool result.
     if (this.capabilities.updateModelContext) this.request("ui/update-model-context", update).catch(() => {});
   }
 
-  /** Let a host that has an address keep a place of the page in it. @param {string} place */
+  /** Let the host keep the page's view in its address. @param {string} place */
   remember(place) {
     if (this.capabilities.experimental?.[PLACE_KEY]) this.notify(PLACE_KEY, { place });
   }
@@ -142,7 +142,7 @@ export class Host {
   /** @param {MessageEvent} event */
   receive(event) {
     const message = event.data;
-    // The frame's parent alone is the host: other windows can send messages as well.
+    // Only the frame's parent is the host, but other windows can send messages too.
     if (event.source !== this.target || message?.jsonrpc !== "2.0") return;
     if (message.method === undefined) {
       const waiting = this.waiting.get(message.id);

@@ -15,7 +15,7 @@ import { HUES, Timeline } from "./timeline.js";
 /** @typedef {import("./rows.js").Row} Row */
 /** @typedef {import("./rows.js").Filter} Filter */
 
-/** What of the tool's arguments the server narrows by; words and findings are looked for among the rest. */
+/** The tool's arguments that limit which requests the page reads. */
 const BASE = ["user_id", "session_id", "source", "agent_version", "start_time", "end_time"];
 const INLINE_HEIGHT = 680;
 
@@ -33,13 +33,13 @@ export class Page {
     this.selected = new Set();
     /** Whether rows can be selected: only if something can be done with them. */
     this.selectable = true;
-    /** Ids of requests that what is read about was learned from. @type {Set<string>} */
+    /** Ids of requests that the shown learnings came from. @type {Set<string>} */
     this.lit = new Set();
-    /** What was done last, until the next thing is. */
+    /** The message about the last action. */
     this.notice = "";
     /** Undoes what `notice` reports. @type {(() => void) | undefined} */
     this.undoing = undefined;
-    /** Those with a hue of their own, the most frequent first. @type {string[]} */
+    /** Sources with their own hue, most frequent first. @type {string[]} */
     this.sources = [];
     this.begun = false;
     this.reading = new Reading(this);
@@ -73,7 +73,7 @@ export class Page {
     await this.reading.read(Object.fromEntries(Object.entries(given).filter(([name]) => BASE.includes(name))));
   }
 
-  /** Take on what the server says of itself with the first rows. */
+  /** Apply the server's state, which comes with the first rows. */
   begin() {
     const { reading } = this;
     this.selectable = reading.can("delete_requests") || reading.can("list_requests");
@@ -85,7 +85,7 @@ export class Page {
     this.filter = { ...reading.index.base, words: this.filter.words, finding: this.filter.finding };
     this.opening = this.filter;
     if (this.host.context.place) this.goTo(this.host.context.place);
-    // Less was read than is looked at now.
+    // The view in the address needs requests that were not read.
     if (!reading.index.covers(this.filter)) void reading.read(asked(this.filter));
     else if (this.filter.words) void reading.lookForWords();
   }
@@ -100,11 +100,11 @@ export class Page {
     this.remember();
   }
 
-  /** Show what the filter lets through. @param {Filter} before */
+  /** Show the requests that match the filter. @param {Filter} before */
   applied(before) {
     const { reading, filter } = this;
     const narrows = /** @type {const} */ (["user", "session", "source", "version", "start", "end"]).some((name) => filter[name] !== before[name]);
-    // What is not all here is asked of the server again, with the filter.
+    // If not all matching requests were read, ask the server again with the filter.
     if (!(reading.index.complete && reading.index.covers(filter)) && reading.server && narrows) void reading.read(asked(filter));
     else if (filter.words !== before.words) void reading.lookForWords();
     else this.render();
@@ -122,7 +122,7 @@ export class Page {
     this.remember();
   }
 
-  /** Show which requests something was learned from. @param {string[]} ids */
+  /** Highlight the requests that learnings came from. @param {string[]} ids */
   light(ids) {
     this.lit = new Set(ids);
     this.table.refresh();
@@ -148,7 +148,7 @@ export class Page {
     return [...this.selected].flatMap((id) => this.reading.index.rows.get(id) ?? []);
   }
 
-  /** Take out of the selection what is not stored any more. */
+  /** Deselect requests that are not stored any more. */
   forgetGone() {
     for (const id of this.selected) if (!this.reading.index.rows.has(id)) this.selected.delete(id);
   }
@@ -222,7 +222,7 @@ export class Page {
     const { index } = this.reading;
     this.matched = index.match(this.filter);
     if (this.sources.length < HUES) {
-      // A source keeps its hue, whatever comes later.
+      // A source keeps its hue when further rows arrive.
       const fresh = [...index.sources].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).map(([name]) => name).filter((name) => !this.sources.includes(name));
       this.sources = [...this.sources, ...fresh].slice(0, HUES);
     }
@@ -237,7 +237,7 @@ export class Page {
     /** @type {HTMLInputElement} */ (byId("words")).value = this.filter.words;
   }
 
-  /** Take on the host's colours, fonts, zone and size. @param {import("./host.js").HostContext} context */
+  /** Apply the host's colours, fonts, zone and size. @param {import("./host.js").HostContext} context */
   dress(context) {
     const root = document.documentElement;
     if (context.theme) root.dataset.theme = context.theme;
@@ -257,7 +257,7 @@ export class Page {
     this.render(true);
   }
 
-  /** Keep what is looked at in the address, if the host has one. */
+  /** Keep the view in the address, if the host has an address. */
   remember() {
     const place = new URLSearchParams();
     for (const [name, value] of Object.entries(this.filter)) if (value) place.set(name, String(value));
@@ -273,7 +273,7 @@ export class Page {
     this.applied(before);
   }
 
-  /** Go to a place that the address names; none is where the page was opened. @param {string} text */
+  /** Show the view that an address names. An empty address names the first view. @param {string} text */
   goTo(text) {
     const place = new URLSearchParams(text);
     this.filter = text ? filterOf(place) : this.opening;

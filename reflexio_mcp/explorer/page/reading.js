@@ -1,4 +1,4 @@
-/** What is stored, as far as it was read: rows, findings, interactions, and the state of their learning. */
+/** The stored data that was read: rows, findings, interactions, and the state of learning. */
 
 import { counted } from "./format.js";
 import { messageOf } from "./host.js";
@@ -15,11 +15,11 @@ import { Index, rowsOf } from "./rows.js";
  */
 const FIRST_PAGE = 100;
 const PAGE = 1_000;
-/** Requests that are loaded before the page asks whether to go on. */
+/** Requests loaded until the person asks for more. */
 const STRETCH = 10_000;
-/** Ids in one question about requests by id. */
+/** Maximum number of ids in one call. */
 const IDS_AT_ONCE = 500;
-/** Rows and findings arrive a page at a time, and are drawn no more often than this. */
+/** Minimum time between two drawings while pages arrive. */
 const REDRAW_MS = 1_000;
 export class Reading {
   /** @param {import("./main.js").Page} page */
@@ -36,7 +36,7 @@ export class Reading {
     this.searching = false;
     this.problem = "";
     this.cursor = "";
-    /** Grows with each new reading, so that answers to an earlier one are dropped. */
+    /** Grows with each new reading, so that answers to an earlier reading are dropped. */
     this.generation = 0;
     this.budget = STRETCH;
   }
@@ -46,7 +46,7 @@ export class Reading {
     return this.server?.tools.includes(tool) ?? false;
   }
 
-  /** Why a finding matters, and whether it is a grave one. @param {string} name */
+  /** Why a finding matters, and whether it is grave. @param {string} name */
   rule(name) {
     return this.server?.rules[name] ?? { why: "", grave: false };
   }
@@ -70,12 +70,12 @@ export class Reading {
     this.page.render();
     await this.readPages(generation, given, true);
     if (generation !== this.generation || !this.problem || this.index.rows.size) return;
-    // What was known before is better than nothing.
+    // Earlier rows are better than no rows.
     this.index = before;
     this.page.render();
   }
 
-  /** Read another stretch of what there is. */
+  /** Read further requests. */
   further() {
     this.budget += STRETCH;
     this.loading = "more";
@@ -85,7 +85,7 @@ export class Reading {
 
   /** @param {number} generation @param {Record<string, any>} given @param {boolean} first */
   async readPages(generation, given, first) {
-    // At first, rows whose words are still covered are better than none.
+    // At first, rows without words are better than no rows.
     let hurried = first && !this.server;
     let drawn = -REDRAW_MS;
     try {
@@ -96,7 +96,7 @@ export class Reading {
         });
         if (generation !== this.generation) return;
         if (answer.state && (hurried || !this.index.rows.size)) this.begin(answer.state);
-        // Where the page was last time may need other rows.
+        // The view in the address may have started another reading.
         if (generation !== this.generation) return;
         this.index.add(rowsOf(answer));
         hurried = false;
@@ -137,7 +137,7 @@ export class Reading {
     this.page.begin();
   }
 
-  /** The findings of the requests that are here, after the table is drawn. */
+  /** Read the findings of the requests that were read. */
   async lookForFindings(generation = this.generation) {
     let cursor = "";
     let seen = 0;
@@ -168,7 +168,7 @@ export class Reading {
       return;
     }
     const found = new Set();
-    // Until it is known, nothing is said to match; what was found for other words stays.
+    // Until the answer comes, the matches of earlier words stay, or nothing matches.
     this.index.found ??= found;
     this.searching = true;
     this.page.render();
@@ -196,7 +196,7 @@ export class Reading {
     this.page.render();
   }
 
-  /** What was said in a request; begins to load it. @param {Row} row @returns {Detail} */
+  /** Return the interactions of a request, and load them if necessary. @param {Row} row @returns {Detail} */
   detail(row) {
     let detail = this.details.get(row.id);
     if (!detail) {
@@ -210,7 +210,7 @@ export class Reading {
   /** @param {Row} row */
   async readOn(row) {
     const detail = this.details.get(row.id);
-    // Everything may have been read again meanwhile.
+    // Another reading may have dropped the request meanwhile.
     if (!detail) return void this.detail(row);
     if (detail.state === "failed") {
       detail.state = "loading";
@@ -247,7 +247,7 @@ export class Reading {
     return text;
   }
 
-  /** Read some requests again, and drop those that are gone. @param {string[]} ids */
+  /** Read requests again, and drop requests that are gone. @param {string[]} ids */
   async refresh(ids) {
     for (let at = 0; at < ids.length; at += IDS_AT_ONCE) {
       const some = ids.slice(at, at + IDS_AT_ONCE);

@@ -1,12 +1,12 @@
-/** What the page knows of the stored requests, and which of them match. No element is touched here. */
+/** The requests that the page has read, and which of them match. This module touches no element. */
 
 /**
  * @typedef {{id: string, session: string, user: string, at: number, source: string, version: string, interactions: number,
  *   words: string, passage: string, evaluation: boolean, secret: boolean, findings: Map<string, number[]>}} Row
- *   `passage` is the text around the searched words; `findings` are rules with the interactions they found
+ *   `passage` is the text around the searched words; `findings` are rules with the ids of interactions
  * @typedef {{words: string, user: string, session: string, source: string, version: string, finding: string,
  *   start: number | null, end: number | null}} Filter times in milliseconds, both inclusive
- * @typedef {{id: string, rows: Row[], total: number, users: string[], sources: string[], last: number}} Session `rows` are those that match, newest first; `total` counts all of them
+ * @typedef {{id: string, rows: Row[], total: number, users: string[], sources: string[], last: number}} Session `rows` match, newest first; `total` counts all its requests
  */
 
 /** @type {Readonly<Filter>} */
@@ -23,14 +23,14 @@ export class Index {
   constructor() {
     /** @type {Map<string, Row>} */
     this.rows = new Map();
-    /** How many requests of each session are stored, as far as was looked. @type {Map<string, number>} */
+    /** Number of requests that were read of each session. @type {Map<string, number>} */
     this.totals = new Map();
-    /** How many requests each source has sent. @type {Map<string, number>} */
+    /** Number of requests that were read of each source. @type {Map<string, number>} */
     this.sources = new Map();
-    /** The filter the server applied to all of it. @type {Filter} */
+    /** The filter with which all rows were read. @type {Filter} */
     this.base = { ...NO_FILTER };
     this.complete = false;
-    /** Requests that match the words, or `null` where no words are looked for. @type {Set<string> | null} */
+    /** Requests that match the words, or `null` without words. @type {Set<string> | null} */
     this.found = null;
   }
 
@@ -48,7 +48,7 @@ export class Index {
     return rows;
   }
 
-  /** Keep where a rule finds something; returns of which requests it was not known. @param {string} rule @param {Record<string, number[]>} places by request */
+  /** Keep a rule's findings; returns the requests for which they are new. @param {string} rule @param {Record<string, number[]>} places by request */
   note(rule, places) {
     const fresh = Object.keys(places).filter((id) => this.rows.get(id)?.findings.has(rule) === false);
     for (const id of fresh) this.rows.get(id)?.findings.set(rule, places[id]);
@@ -76,7 +76,7 @@ export class Index {
     this.sources.set(source, (this.sources.get(source) ?? 0) + by);
   }
 
-  /** Whether all that a filter can match is here, once all of it is read. @param {Filter} filter */
+  /** Whether the rows, once all were read, contain all matches of a filter. @param {Filter} filter */
   covers(filter) {
     const { base } = this;
     if (base.start !== null && (filter.start === null || filter.start < base.start)) return false;
@@ -87,7 +87,7 @@ export class Index {
   }
 
   /**
-   * What matches: sessions, counts of each choice, and the rows without the period for the timeline.
+   * Return matching sessions and rows, counts of each choice, and matching rows of any time for the timeline.
    * @param {Filter} filter
    */
   match(filter) {

@@ -8,10 +8,10 @@ import { messageOf, textOf } from "./host.js";
 /** @typedef {import("./host.js").ToolResult} ToolResult */
 /** @typedef {import("./dom.js").Child} Child */
 /** @typedef {{learning_id: string, user_id: string, content: string, kept: string[]}} Linked `kept`: its other requests, which stay */
-/** @typedef {{erase: boolean, learned: Set<string>}} Choice `learned` are ids of learnings that go too */
+/** @typedef {{erase: boolean, learned: Set<string>}} Choice `learned` are ids of learnings to delete too */
 /** @typedef {{title: string, notes: string[], again: boolean}} Undone `again` says whether another try may bring more */
-/** @typedef {{result: ToolResult, receipts: any[]}} Done one receipt for the requests, and those of learnings that were chosen */
-/** @typedef {{title: string, words: string, note: string, keep: string, final: string, done: string, after?: string}} Small `after` is what `words` become */
+/** @typedef {{result: ToolResult, receipts: any[]}} Done a receipt for the requests, and receipts for the chosen learnings */
+/** @typedef {{title: string, words: string, note: string, keep: string, final: string, done: string, after?: string}} Small `after` is the new text, `words` the old */
 
 const LISTED = 10;
 const STAY = "You can close this sheet. Keep the window open.";
@@ -24,10 +24,10 @@ export class Sheet {
     this.page = page;
     const dialog = /** @type {HTMLDialogElement} */ (byId("sheet"));
     this.dialog = dialog;
-    /** Grows with each opening, so that an answer to an earlier one is not shown in a later one. */
+    /** Grows with each opening, so that an answer to an earlier opening is not shown. */
     this.generation = 0;
     dialog.addEventListener("close", () => {
-      // It may be open again by now.
+      // The sheet may be open again.
       if (!dialog.open) this.generation += 1;
     });
   }
@@ -54,7 +54,7 @@ export class Sheet {
   }
 
   /**
-   * Wait for an answer. Returns nothing if it failed, which the sheet shows, or if the sheet shows something else by then.
+   * Wait for an answer. Returns nothing if the call failed or the sheet shows something else now.
    * @template T @param {string} title @param {Promise<T>} asked @returns {Promise<T | undefined>}
    */
   async answer(title, asked) {
@@ -69,7 +69,7 @@ export class Sheet {
   async remove(rows, /** @type {Choice} */ choice = { erase: false, learned: new Set() }) {
     const title = `Delete ${counted(rows.length, "request")}`;
     if (!this.dialog.open)
-      this.put(title, [el("p", { class: "quiet", role: "status" }, "Looking up what would go.")], [this.closing("Keep them")]);
+      this.put(title, [el("p", { class: "quiet", role: "status" }, "Looking up what would be deleted.")], [this.closing("Keep them")]);
     const found = await this.answer(title, this.page.doing.plan(rows, choice));
     if (!found) return;
     if (!found.plan.selected.requests) {
@@ -102,7 +102,7 @@ export class Sheet {
       });
     }
     const planAgain = () => {
-      // The button acts on the plan that is shown, which is not what was just asked for.
+      // The button would act on the plan that is shown, but another plan was just asked for.
       act.disabled = true;
       input.disabled = true;
       void this.remove(rows, choice);
@@ -117,7 +117,7 @@ export class Sheet {
     keep.focus();
   }
 
-  /** What was learned, each with its own box. @param {any} found @param {Choice} choice */
+  /** The learnings from the requests, each with a checkbox. @param {any} found @param {Choice} choice */
   learned(found, choice) {
     const { reading } = this.page;
     /** @type {{learned: Linked[]}} */
@@ -125,7 +125,7 @@ export class Sheet {
     /** @type {string[]} */
     const said = (found.plan.remains ?? []).map(forPeople).filter(Boolean);
     const more = found.learnings - learned.length;
-    if (more > 0) said.unshift(`${number(more)} more that were learned from it stay.`);
+    if (more > 0) said.unshift(`${counted(more, "more learning")} from it ${more === 1 ? "stays" : "stay"}.`);
     if (reading.can("list_learnings") && !learned.length && !said.length) said.push("Nothing was learned from it.");
     const boxes = learned.map((one) => {
       const box = el("input", { type: "checkbox", ".checked": choice.learned.has(one.learning_id), onchange: () => {
@@ -141,7 +141,7 @@ export class Sheet {
       boxes.length > 0 && el("h3", {}, "Also take back what was learned from it"), ...boxes, ...said.map((one) => el("p", { class: "quiet" }, one)));
   }
 
-  /** Whether there is a way back, and the choice to have none. @param {Row[]} rows @param {any} found @param {Choice} choice @param {() => void} planAgain */
+  /** Whether the deletion can be undone, and the choice to keep no copy. @param {Row[]} rows @param {any} found @param {Choice} choice @param {() => void} planAgain */
   truth(rows, found, choice, planAgain) {
     const secret = rows.some((row) => row.secret || SECRETS.some((rule) => row.findings.has(rule)));
     const box = el("input", { type: "checkbox", ".checked": choice.erase, onchange: () => {
@@ -150,9 +150,9 @@ export class Sheet {
     } });
     return el("div", {},
       el("p", { class: "truth" }, this.page.doing.kept(choice.erase),
-        found.plan.way_back?.state === "words" && " It comes back with a new time, and without images and citations."),
+        found.plan.way_back?.state === "words" && " Restored requests have a new time, and no images and citations."),
       (this.page.reading.server?.recovery_days ?? 0) > 0 && el("label", { class: "option" }, box, el("span", {}, "Keep no copy",
-        secret && el("span", { class: "facts" }, "There is a secret in this, and a copy would keep it."))));
+        secret && el("span", { class: "facts" }, "The requests contain a secret, and a copy would keep it."))));
   }
 
   /** @param {Row[]} rows @param {any} found @param {Choice} choice */
@@ -179,7 +179,7 @@ export class Sheet {
     const { result, receipts } = done;
     const answer = result.structuredContent;
     if (result.isError || !answer) {
-      // Its words say whether anything was deleted.
+      // The answer says whether anything was deleted.
       if (generation === this.generation) this.failed("The deletion failed", new Error(textOf(result)));
       await doing.done(rows, null);
       this.page.say(textOf(result));
@@ -223,7 +223,7 @@ export class Sheet {
     close.focus();
   }
 
-  /** A button that puts recovery copies back, where there are any. @param {any[]} receipts @param {Row[]} [rows] all that an undo may bring back */
+  /** A button that restores recovery copies, if there are any. @param {any[]} receipts @param {Row[]} [rows] all that an undo may restore */
   wayBack(receipts, rows) {
     const numbers = receipts.filter((one) => one.way_back?.until).map((one) => one.number);
     if (!numbers.length || !this.page.reading.can("restore_requests")) return null;
@@ -248,14 +248,14 @@ export class Sheet {
       const again = there > 0 && this.button("Look again", () => void this.look(rows));
       this.put(
         there ? `${number(there)} of ${counted(rows.length, "request")} ${there === 1 ? "is" : "are"} still stored` : `${number(rows.length)} deleted`,
-        [el("p", {}, there ? "A deletion that goes on may still take more." : "None of them is stored any more.")], [again, this.closing("Close")],
+        [el("p", {}, there ? "A running deletion may still delete more." : "None of them is stored any more.")], [again, this.closing("Close")],
       );
     } catch (error) {
       if (generation === this.generation) this.unknown(rows, messageOf(error));
     }
   }
 
-  /** Undo deletions before the person's eyes. @param {number[]} numbers @param {Row[]} [rows] that were deleted, if they are known */
+  /** Undo deletions and show the progress. @param {number[]} numbers @param {Row[]} [rows] that were deleted, if they are known */
   async putBack(numbers, rows = []) {
     const generation = ++this.generation;
     const said = el("p", { role: "status" }, "Putting it back.");
@@ -265,7 +265,7 @@ export class Sheet {
     });
     if (generation !== this.generation) return;
     const close = this.closing("Close");
-    this.put(done.title, done.notes.map((one) => el("p", {}, one)), [done.again && this.button("Go on", () => void this.putBack(numbers, rows)), close]);
+    this.put(done.title, done.notes.map((one) => el("p", {}, one)), [done.again && this.button("Continue", () => void this.putBack(numbers, rows)), close]);
     close.focus();
   }
 
@@ -284,7 +284,7 @@ export class Sheet {
     this.put(title, [rows.length ? el("ul", {}, ...rows) : el("p", {}, "Nothing that was deleted can be put back.")], [this.closing("Close")]);
   }
 
-  /** Say what an export of what the filter shows would contain, or write it and say where it is. @param {boolean} [redact] */
+  /** Show what an export would contain, or write it and name the file. @param {boolean} [redact] */
   async export(redact) {
     const { doing, head } = this.page;
     const said = el("p", { class: "quiet", role: "status" }, "Looking up what is stored.");
@@ -301,7 +301,7 @@ export class Sheet {
     ];
     const box = el("input", { type: "checkbox", ".checked": true });
     if (redact === undefined) {
-      const option = el("label", { class: "option" }, box, el("span", {}, "Leave out what looks like a secret", el("span", { class: "facts" }, "Personal data is in it in any case: keep the file private.")));
+      const option = el("label", { class: "option" }, box, el("span", {}, "Leave out what looks like a secret", el("span", { class: "facts" }, "The file contains personal data in any case: keep it private.")));
       const go = this.button("Export", () => void this.export(box.checked));
       this.put(`Export ${what}`, [el("p", {}, head.described() || "Everything that is stored."), option, ...extra], [this.closing("Close"), go]);
     } else this.put(`${what} exported`, [stored(file || link, "mono"), next && el("p", {}, next), el("p", {}, secrets), ...extra], [this.closing("Close")]);
@@ -317,7 +317,7 @@ export class Sheet {
   }
 
   /**
-   * Ask about one thing, act, and say what came of it.
+   * Ask about one item, act, and show the result.
    * @param {Small} asked @param {() => Promise<ToolResult>} act @param {(changed: number) => Promise<void>} acted
    */
   small(asked, act, acted) {
@@ -351,7 +351,7 @@ export class Sheet {
     }
   }
 
-  /** Ask for a new text of something. @param {string} title @param {string} before @param {(after: string) => Promise<void>} then */
+  /** Ask for a new text. @param {string} title @param {string} before @param {(after: string) => Promise<void>} then */
   edit(title, before, then) {
     const area = el("textarea", { "aria-label": "The new text", ".value": before });
     const go = this.button("Show the change", () => {
@@ -377,15 +377,15 @@ export class Sheet {
     this.put(title, [el("p", { class: "note", role: "alert" }, forPeople(said) || said)], [this.closing("Close")]);
   }
 
-  /** What receipts say besides what was deleted. @param {any[]} receipts */
+  /** The other sentences of receipts. @param {any[]} receipts */
   after(receipts) {
     const said = new Set(receipts.flatMap((one) => (one.remains ?? []).map(forPeople).filter(Boolean)));
     const state = receipts[0]?.way_back?.state;
     return [
       ...[...said].map((one) => el("p", {}, one)),
-      state === "unknown" ? el("p", { class: "note" }, "Earlier copies may still contain a part of it.")
+      state === "unknown" ? el("p", { class: "note" }, "Earlier copies may still contain some of the deleted data.")
         : state && state !== "none" && el("p", {}, this.page.doing.kept(state === "erased")),
-      receipts.some((one) => one.next) && el("p", { class: "note" }, "It is not finished: delete the rest again."),
+      receipts.some((one) => one.next) && el("p", { class: "note" }, "The deletion is not finished: delete again to finish it."),
     ];
   }
 }
@@ -395,7 +395,7 @@ function lead(why) {
   return why.replace(/\. [^.]*:$/, ".").replace(/:$/, ".");
 }
 
-/** What became of what was not deleted, or not restored. @type {Record<string, string>} */
+/** Why items were not deleted, or not restored. @type {Record<string, string>} */
 const WORDS = {
   still_present: "still stored",
   changed: "changed since, left alone",
@@ -409,7 +409,7 @@ const WORDS = {
   left: "not restored yet",
 };
 
-/** How much a copy contains, or an undo restored. @param {{requests?: number, learnings?: number}} counts */
+/** Count the requests, or else the learnings. @param {{requests?: number, learnings?: number}} counts */
 export function countedIn({ requests = 0, learnings = 0 }) {
   return requests || !learnings ? counted(requests, "request") : counted(learnings, "learning");
 }
@@ -419,7 +419,7 @@ export function wordsFor(why) {
   return WORDS[why] ?? why.replaceAll("_", " ");
 }
 
-/** What would be deleted, by session and user, that of other users first. @param {Row[]} rows */
+/** List requests to delete by session and user; the user with most of them comes last. @param {Row[]} rows */
 function listed(rows) {
   /** @type {Map<string, {session: string, user: string, count: number, words: string}>} */
   const groups = new Map();

@@ -1,4 +1,4 @@
-/** The table: sessions and their requests, drawn only where they are seen. */
+/** The table: sessions and their requests. Only visible lines are drawn. */
 
 import { byId, el, renew, set, stored, withChips } from "./dom.js";
 import { counted, number, ruleWords, shortened } from "./format.js";
@@ -8,7 +8,7 @@ import { counted, number, ruleWords, shortened } from "./format.js";
 /** @typedef {{kind: "session", key: string, session: Session} | {kind: "request", key: string, row: Row}} Line */
 
 const OVERSCAN = 8;
-/** Characters of badges that fit next to each other. */
+/** Maximum number of characters in the badges of a row. */
 const BADGE_CHARS = 16;
 
 export class Table {
@@ -19,15 +19,15 @@ export class Table {
     this.body = byId("body");
     /** @type {Line[]} */
     this.lines = [];
-    /** Where a line is among `lines`. @type {Map<string, number>} */
+    /** Index of each line in `lines`. @type {Map<string, number>} */
     this.at = new Map();
     /** @type {Set<string>} */
     this.open = new Set();
     /** @type {Map<string, HTMLElement>} */
     this.drawn = new Map();
-    /** The line that has, or would get, the focus. */
+    /** The line that has the focus, or gets it next. */
     this.current = "";
-    /** The line whose box was clicked last: with the Shift key a click goes from there. */
+    /** The line whose box was clicked last: a click with Shift selects from there. */
     this.anchor = "";
     this.rowHeight = 36;
     let due = 0;
@@ -46,14 +46,14 @@ export class Table {
     });
   }
 
-  /** Work out the lines anew and draw those that are seen. */
+  /** Make the lines again and draw the visible lines. */
   relay() {
     this.lines = [];
     for (const session of this.page.matched.sessions) {
       const key = `s ${session.id}`;
       this.lines.push({ kind: "session", key, session });
       if (!this.open.has(key)) continue;
-      // As it was said, the first on top.
+      // A conversation reads from the oldest request down.
       for (const row of session.rows.toReversed()) this.lines.push({ kind: "request", key: `r ${row.id}`, row });
     }
     this.at = new Map(this.lines.map((line, at) => [line.key, at]));
@@ -71,7 +71,7 @@ export class Table {
     this.scroller.setAttribute("aria-rowcount", String(this.lines.length + 1));
   }
 
-  /** Say anew what the rows that are drawn say. What reads the same stays in place. */
+  /** Update the drawn rows. */
   refresh() {
     for (const [key, one] of this.drawn) {
       const line = this.lineOf(key);
@@ -99,7 +99,7 @@ export class Table {
       one.remove();
       this.drawn.delete(key);
     }
-    // In the order of the lines, so that a screen reader reads them in it.
+    // The elements have the order of the lines, for screen readers.
     /** @type {Element | null} */
     let next = this.body.firstElementChild;
     /** @param {number} at */
@@ -185,13 +185,13 @@ export class Table {
     /** @param {string[]} rules */
     const counts = (rules) => rules.map((rule) => `${ruleWords(rule)}: ${number(found.get(rule) ?? 0)}`).join("\n");
     const rules = [...found.keys()].sort((a, b) => Number(grave(b)) - Number(grave(a)));
-    // One that is grave is named, however many others there are.
+    // A grave finding is always named.
     const named = rules.length === 1 || grave(rules[0]) ? rules.splice(0, 1) : [];
     for (const rule of named) badge(ruleWords(rule), grave(rule) ? "warn" : "", counts([rule]));
     if (rules.length) badge(counted(rules.length, named.length ? "other finding" : "finding"), "", counts(rules));
     const evaluation = rows.filter((row) => row.evaluation).length;
     if (evaluation) badge(evaluation === rows.length ? "evaluation" : `${number(evaluation)} evaluation`);
-    // What is grave is seen first; where there is no room, the rest is counted.
+    // Grave badges come first. If there is no room, the others are counted.
     made.sort((a, b) => Number(b.classList.contains("warn")) - Number(a.classList.contains("warn")));
     const said = made.map((one) => one.textContent ?? "");
     if (said.join("").length <= BADGE_CHARS || made.length < 2) return made;
@@ -217,7 +217,7 @@ export class Table {
     this.relay();
   }
 
-  /** Show what was said in a line; a click on a session that is open closes it. @param {Line} line */
+  /** Show the conversation of a line; a click on an open session closes it. @param {Line} line */
   enter(line) {
     const open = line.kind === "session" && this.open.has(line.key);
     if (line.kind === "session") this.toggle(line.key, !open);
@@ -299,14 +299,14 @@ export class Table {
     return above;
   }
 
-  /** Select a line, or take it out. @param {Line} line */
+  /** Select or deselect a line. @param {Line} line */
   choose(line) {
     if (!this.page.selectable) return;
     const rows = rowsIn(line);
     this.page.select(rows, !rows.every((row) => this.page.selected.has(row.id)));
   }
 
-  /** Select every line between two, as the last one is not yet. @param {number} from @param {Line} last */
+  /** Select all lines between two. @param {number} from @param {Line} last */
   chooseFrom(from, last) {
     const to = this.at.get(last.key) ?? from;
     const lines = this.lines.slice(Math.min(from, to), Math.max(from, to) + 1);
@@ -325,7 +325,7 @@ export class Table {
       event.preventDefault();
       const from = event.shiftKey ? this.at.get(this.anchor) : undefined;
       this.anchor = line.key;
-      // After the click, or the browser puts the box back to what it was.
+      // Later, because the browser resets the box after the click.
       setTimeout(() => (from === undefined ? this.choose(line) : this.chooseFrom(from, line)));
     } else if (!String(getSelection())) this.enter(line);
   }
@@ -342,7 +342,7 @@ function lineOf(target) {
 }
 
 /**
- * What a screen reader says of a row that has the focus; of itself it would begin with the box and its long id.
+ * Set what a screen reader says of a row. By default it would begin with the box and its long id.
  * @param {HTMLElement} row
  * @param {string} when @param {string} user @param {string} words @param {string} size @param {HTMLElement[]} badges
  */
@@ -361,12 +361,12 @@ function idOf(id) {
 /** @param {Row} row @param {string[]} searched in lower case */
 function wordsOf(row, searched) {
   const text = row.passage || row.words;
-  // Its own direction, so that what does not fit is left out at the end in a right-to-left text too.
+  // With its own direction, a right-to-left text is cut at its end too.
   if (text) return el("div", { role: "gridcell", class: "words", dir: "auto" }, ...withChips(text, (piece) => highlighted(piece, searched)));
   return el("div", { role: "gridcell", class: "words" }, el("span", { class: "quiet" }, row.interactions ? "covered" : "no text"));
 }
 
-/** A text with some words of it highlighted. @param {string} text @param {string[]} words in lower case */
+/** A text with words highlighted. @param {string} text @param {string[]} words in lower case */
 function highlighted(text, words) {
   if (!words.length) return [text];
   const pattern = words.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("|");

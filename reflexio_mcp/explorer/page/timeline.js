@@ -1,4 +1,4 @@
-/** Requests by day or hour, stacked by source; a part of it narrows the period. */
+/** A bar chart of requests by day or hour and source. Selecting bars sets the period. */
 
 import { byId, drawn, el, fill, set } from "./dom.js";
 import { counted, DAY_MS, HOUR_MS, number } from "./format.js";
@@ -12,7 +12,7 @@ export const HUES = 5;
 
 const HEIGHT = 64;
 const MOST_BARS = 120;
-/** However short the time: a bar as wide as the page says nothing. */
+/** Minimum number of bars of an hour: a single wide bar would say nothing. */
 const FEWEST_HOURS = 24;
 
 export class Timeline {
@@ -25,7 +25,7 @@ export class Timeline {
     /** Indexes of the first and last bar inside the period. */
     this.from = 0;
     this.to = 0;
-    /** Whether a pointer is being drawn along the time, rather than down the page. */
+    /** Whether a pointer is dragged along the bars, not down the page. */
     this.stroking = false;
     this.plot = drawn("svg", { class: "plot", preserveAspectRatio: "none", "aria-hidden": "true" });
     this.shade = el("div", { class: "shade" });
@@ -41,7 +41,7 @@ export class Timeline {
     this.area.addEventListener("pointerdown", (event) => this.drag(event));
     this.area.addEventListener("pointermove", (event) => this.say(this.barAt(event.clientX)));
     this.area.addEventListener("pointerleave", () => this.say(-1));
-    // A quick stroke would go on as a fling, though nothing scrolls here, and swallow the tap that comes after it.
+    // Otherwise the browser treats a quick stroke as a fling and swallows the next tap.
     this.area.addEventListener("touchmove", (event) => {
       if (this.stroking) event.preventDefault();
     }, { passive: false });
@@ -56,7 +56,7 @@ export class Timeline {
     return made;
   }
 
-  /** Show what matches but for the period. */
+  /** Show the requests that match, whatever the period. */
   show() {
     const { clock, sources } = this.page;
     const { start, end } = this.page.filter;
@@ -179,7 +179,7 @@ export class Timeline {
       }
       this.apply();
     }), ended);
-    // The finger scrolls what is around the page.
+    // The finger scrolls the host instead.
     this.area.addEventListener("pointercancel", ending(() => {
       [this.from, this.to] = [from, to];
       this.brushed();

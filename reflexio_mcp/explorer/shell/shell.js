@@ -1,6 +1,6 @@
 /**
- * The host of the page in a browser of this machine. It hands the page's calls to the server next to it, which it proves
- * with a key that the one-time token of the address was exchanged for. Stored text goes through it and is never drawn by it.
+ * The host of the page in a browser of this machine. It passes the page's calls to the local server, with a key that it
+ * got for the one-time token of the address. It draws no stored text.
  */
 
 const view = /** @type {HTMLIFrameElement} */ (document.getElementById("view"));
@@ -67,12 +67,12 @@ function serve(input) {
 
 addEventListener("popstate", () => send({ method: "reflexio-mcp/place", params: { place: location.hash.slice(1) } }));
 
-/** The key and the first filter: for the token of the address, or from this tab when the page is reloaded. */
+/** Return the key and the first filter: for the token of the address, or from this tab after a reload. */
 async function unlock() {
   const after = location.hash.slice(1);
-  // A place in the page names what it says; a token does not.
+  // The address of a view contains an equals sign; a token does not.
   const token = after.includes("=") ? "" : after;
-  // The token has done its work once it is read: it stays neither in the address nor in the history.
+  // The token is removed from the address and the history.
   if (token) history.replaceState(null, "", "/");
   const opened = token ? await post("/open", { token }) : null;
   if (opened?.ok) sessionStorage.setItem("opened", await opened.text());
@@ -89,14 +89,14 @@ async function open() {
   serve(opened.input);
   view.hidden = false;
   view.src = "/page";
-  // Held open for as long as this page is: the server ends with it.
+  // This call stays open as long as the page: its end stops the server.
   const alive = await post("/alive", {});
   const reader = alive.body?.pipeThrough(new TextDecoderStream()).getReader();
   let said = "";
   for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) {
     const lines = (said + part.value).split("\n");
     said = lines.pop() ?? "";
-    // Each line says how far the calls that are under way have come.
+    // Each line contains the progress of running calls.
     for (const [token, message] of lines.flatMap((line) => Object.entries(JSON.parse(line))))
       send({ method: "notifications/progress", params: { progressToken: Number(token), message } });
   }
