@@ -54,7 +54,7 @@ Outcome = Literal[
     "not_restorable",
     "left",
 ]
-"""Why something was not deleted, or not restored."""
+"""Why an item was not deleted, or not restored."""
 
 WayBackState = Literal["whole", "words", "text", "none", "off", "erased", "unknown"]
 

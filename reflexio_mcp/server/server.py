@@ -163,7 +163,7 @@ class ReflexioServer(MCPServer[App]):
         return f"There is no tool {quoted(name)} here; nothing was done. {reason}{others}"
 
     def _missing_tools(self, result: types.CallToolResult) -> str:
-        """Return a note on the tools that a result recommends and its reader does not have; empty for none."""
+        """Return a note on tools that a result recommends and its reader does not have; empty without such tools."""
         text = "\n".join(one.text for one in result.content if isinstance(one, types.TextContent))
         tools = self._tools
         named = dict.fromkeys(TOOL_NAMES.findall(outside_fences(text)))

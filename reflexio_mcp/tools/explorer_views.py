@@ -108,7 +108,7 @@ async def rows(
 def _state(call: Call, wanted: TrafficFilter) -> ExplorerState:
     app, scope = app_of(call), scope_of(call)
     settings = app.settings
-    # Over stdio the server runs where the person sits.
+    # Over stdio the server runs on the person's computer.
     here = "this computer" if call.headers is None else "the server"
     return ExplorerState(
         whose=visible(scope.user_id),
