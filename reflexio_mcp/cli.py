@@ -486,9 +486,10 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                     metavar="NUMBER",
                     help="number of the deletion; if left out: list the deletions",
                 ),
+                _argument("request_ids", nargs="*", metavar="REQUEST_ID", help="only these requests"),
                 _switch("--yes", "restore without asking"),
             ),
-            usage="[NUMBER] ",
+            usage="[NUMBER [REQUEST_ID ...]] ",
         ),
     },
     "Store": {

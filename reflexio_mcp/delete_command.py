@@ -138,14 +138,13 @@ def run_restore(arguments: Namespace, settings: Settings) -> int:
     check_store(settings)
     screen = Screen(settings)
     if arguments.deletion is None:
-        found = _run(last_deletions, settings)
+        found = _run(partial(last_deletions, restorable=True), settings)
         screen.show(Restored(status="listed", deletions=found))
         if not found:
-            screen.say("No deletion is on record.")
+            screen.say("No deletion can be undone.")
         return 0
     _check_allowed(arguments, settings, "restore_requests")
-    undo = Undo(arguments.deletion)
-
+    undo = Undo(arguments.deletion, frozenset(arguments.request_ids))
     planned, _ = _run(partial(plan_restore, undo=undo), settings)
     screen.show(planned)
     if not arguments.yes and not _agreed("Restore", None):

@@ -46,6 +46,7 @@ STATUS: Final = {
     "with learnings whose requests are stored or in a recovery copy",
     "complete": "complete",
     "incomplete": "incomplete",
+    "partly_restored": "some of it was restored",
     "restored": "its recovery copy was restored",
 }
 
@@ -140,10 +141,10 @@ def receipt(receipt: Receipt) -> str:
 
 def restored(answer: Restored) -> str:
     if answer.status == "listed":
-        return lines(past(answer.deletions) or "No deletion is on record.", answer.next)
+        return lines(past(answer.deletions) or "No deletion can be undone.", answer.next)
     if answer.planned:
         return lines(
-            f"Nothing is restored yet. The copy of deletion {answer.number} contains {counts(answer.planned)}:",
+            f"Nothing is restored yet. From the copy of deletion {answer.number}: {counts(answer.planned)}.",
             fenced([*map(_example, answer.examples), *_excepted(answer.not_restored)]),
             answer.remains,
             answer.next,

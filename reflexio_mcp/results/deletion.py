@@ -183,7 +183,7 @@ class PastDeletion(Row):
     number: int
     at: Moment
     target: str
-    status: Literal["running", "unfinished", "complete", "incomplete", "restored"]
+    status: Literal["running", "unfinished", "complete", "incomplete", "partly_restored", "restored"]
     asked: int
     gone: int
     copied: Annotated[Counts | None, Field(description="what its recovery copy contains now")] = None

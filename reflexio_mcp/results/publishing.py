@@ -17,7 +17,7 @@ USUAL_ROLES: Final = frozenset(
 
 KEPT: Final = (
     "It contains what looks like a secret ({kinds}), which can reappear in later prompts. Take it back with "
-    "delete_request request_id={request_id}, and replace the secret."
+    "delete_request request_id={request_id} erase=true, and replace the secret."
 )
 REPLACED: Final = "Secrets were replaced before it was stored: {kinds}."
 NOT_COMPARED: Final = "Images and citations cannot be read back and were not compared."

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 __all__ = ["CapReached", "CodeUsed", "Copied", "Deletion", "Intention", "Owner", "RecoveryCopy"]
 
-Outcome = Literal["complete", "incomplete", "restored"]
+Outcome = Literal["complete", "incomplete", "partly_restored", "restored"]
 
 
 @dataclass(frozen=True, slots=True)

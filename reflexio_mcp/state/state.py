@@ -207,18 +207,22 @@ class State:
         with self.database.transaction() as transaction:
             self.log.add(transaction, {"event": "held", "target": target, "held": held})
 
-    def note_restored(self, owner: Owner, number: int, *, all_of_it: bool, facts: Mapping[str, Any]) -> None:
-        """Log a restore. Record that its deletion was undone, once all of it is back for every user."""
+    def note_restored(
+        self, owner: Owner, number: int, *, some_of_it: bool, all_of_it: bool, facts: Mapping[str, Any]
+    ) -> None:
+        """Log a restore, and record it in its deletion. All of it must be back for every user."""
         keys = self._keys
         with self.database.transaction() as transaction:
             self.log.add(transaction, {"event": "restored", "deletion": number, **facts})
             transaction.execute(
-                "UPDATE main.deletions SET outcome = 'restored' WHERE ? AND id = ? AND NOT EXISTS "
-                "(SELECT 1 FROM main.copies WHERE deletion = deletions.id AND NOT (? OR user_id IN ?))",
+                "UPDATE main.deletions SET outcome = CASE WHEN ? AND NOT EXISTS "
+                "(SELECT 1 FROM main.copies WHERE deletion = deletions.id AND NOT (? OR user_id IN ?)) "
+                "THEN 'restored' ELSE 'partly_restored' END WHERE ? AND id = ? AND outcome != 'restored'",
                 all_of_it,
-                number,
                 not owner.user,
                 keys.tags("user", owner.user),
+                some_of_it or all_of_it,
+                number,
             )
 
     def finish(
@@ -264,25 +268,26 @@ class State:
             )
         return chain
 
-    def last(self, owner: Owner, most: int = 20, number: int = 0) -> list[Deletion]:
+    def last(self, owner: Owner, most: int = 20, numbers: Collection[int] | None = None) -> list[Deletion]:
         """Return the deletions of this account and user, or of every user, the newest first.
 
         A user's deletions include those by an operator that left copies of the user's data.
 
         Args:
-            number: only this deletion.
+            numbers: only these deletions.
         """
         keys = self._keys
         users = keys.tags("user", owner.user)
         rows = self.database.read(
             "SELECT id, at, user_id, gone, finished, outcome, chain, code, intention, receipt FROM main.deletions "
             "WHERE account IN ? AND (? OR user_id IN ? OR id IN (SELECT deletion FROM main.copies WHERE user_id IN ?)) "
-            "AND ? IN (0, id) ORDER BY id DESC LIMIT ?",
+            "AND (? OR id IN ?) ORDER BY id DESC LIMIT ?",
             keys.tags("account", owner.account),
             not owner.user,
             users,
             users,
-            number,
+            numbers is None,
+            [0, *(numbers or ())],  # a list in SQL cannot be empty
             most,
         )
         return [

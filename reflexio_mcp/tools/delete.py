@@ -198,7 +198,10 @@ def _client_of(call: Call) -> str:
     return visible(f"{info.name} {info.version}")[:200]
 
 
-LISTED: Final = "Call again with deletion=NUMBER to see what would be restored."
+LISTED: Final = (
+    "These are the last deletions that can be undone, at most 50. Call again with deletion=NUMBER to see what would be "
+    "restored."
+)
 SHOWN: Final = "To restore it, call again with the same arguments and confirm={code}"
 WRONG_CODE: Final = "confirm does not match: it is too old, or the copy or the arguments have changed."
 NO_DELETION: Final = "needs the argument deletion; nothing was restored. Without it, deletions are listed."
@@ -221,8 +224,8 @@ async def restore_requests(
         if request_ids is not NOT_GIVEN:
             raise InvalidInput("request_ids", NO_DELETION)
         with refusing(AWAY, kind=Unreadable):
-            there = await last_deletions(scope, state, owner, app.jobs)
-        said = LISTED if any(one.copied for one in there) else ""
+            there = await last_deletions(scope, state, owner, app.jobs, restorable=True)
+        said = LISTED if there else ""
         return _restored(Restored(notice=NOTICE, status="listed", deletions=there, next=said))
     ids = [] if request_ids is NOT_GIVEN else [scope.stored_id(one) for one in request_ids]
     undo = Undo(deletion, frozenset(ids), evaluation_only)

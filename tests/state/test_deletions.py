@@ -89,7 +89,7 @@ def test_an_operator_finds_any_deletion_by_its_number_and_a_person_only_their_ow
     number = state.begin(ALICE, deletion())
     bob, elsewhere = Owner("account", "bob"), Owner("another account")
     found = [
-        [one.number for one in state.last(who, number=number)] for who in (ALICE, OPERATOR, bob, elsewhere)
+        [one.number for one in state.last(who, numbers=[number])] for who in (ALICE, OPERATOR, bob, elsewhere)
     ]
     assert found == [[number], [number], [], []]
 
@@ -99,12 +99,13 @@ def test_a_deletion_is_marked_as_restored_once_nothing_of_other_users_is_left(pl
     shared = deleted(state, OPERATOR, copied(), copied("r2", user="bob"))
     of_alice = deleted(state, OPERATOR, copied())
     for number in (shared, of_alice):
-        state.note_restored(ALICE, number, all_of_it=True, facts={})
-    assert [one.outcome for one in state.last(OPERATOR)] == ["restored", "complete"]
-    state.note_restored(OPERATOR, shared, all_of_it=False, facts={})
-    assert state.last(OPERATOR, number=shared)[0].outcome == "complete"
-    state.note_restored(OPERATOR, shared, all_of_it=True, facts={})
-    assert state.last(OPERATOR, number=shared)[0].outcome == "restored"
+        state.note_restored(ALICE, number, some_of_it=True, all_of_it=True, facts={})
+    assert [one.outcome for one in state.last(OPERATOR)] == ["restored", "partly_restored"]
+    state.note_restored(OPERATOR, shared, some_of_it=True, all_of_it=True, facts={})
+    state.note_restored(OPERATOR, shared, some_of_it=True, all_of_it=False, facts={})
+    untouched = deleted(state, OPERATOR, copied("r3"))
+    state.note_restored(OPERATOR, untouched, some_of_it=False, all_of_it=False, facts={})
+    assert [one.outcome for one in state.last(OPERATOR)] == ["complete", "restored", "restored"]
 
 
 def test_a_record_is_kept_for_a_week_or_as_long_as_its_copies(place: Place) -> None:

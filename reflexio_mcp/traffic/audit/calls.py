@@ -32,11 +32,12 @@ def calls_about(
     """
     rule = rule_of(finding)
     deletes = rule.offers == "delete" and finding != "possible-secret"
+    erased = {"erase": True} if finding == "probable-secret" else {}
     if selected and rule.selects:
         arguments = {**_given(wanted, offer), "finding": finding}
         hidden = {"detail": "masked"} if finding == UNSEEN else {}
         show = _call(offer, "list_requests", {**arguments, **hidden})
-        act = _call(offer, "delete_requests", arguments) if deletes else None
+        act = _call(offer, "delete_requests", {**arguments, **erased}) if deletes else None
         if show:
             return show, act
     if not ids:
@@ -44,7 +45,7 @@ def calls_about(
     show = _call(offer, "get_request", {"request_id": ids[0], "detail": "masked"})
     if not deletes:
         return show, None
-    return show, _call(offer, "delete_requests", {"request_ids": [*ids[:IDS_GIVEN]]})
+    return show, _call(offer, "delete_requests", {"request_ids": [*ids[:IDS_GIVEN]], **erased})
 
 
 def can_be_given(*values: str) -> bool:

@@ -62,7 +62,7 @@ RECEIPTS: Final = 3
 """Maximum number of shown deletions, and of shown receipts."""
 
 SHOWN: Final = 50
-"""Maximum number of requests that are shown before a restore, so that some of them can be chosen."""
+"""Maximum number of deletions to choose from, and of requests in the plan of a restore."""
 
 AWAY: Final = (
     "Recovery copies cannot be read now ({why}); nothing was restored. Ask the operator to {advice}."
@@ -85,17 +85,26 @@ AGAIN: Final = "Call again with the same arguments to restore the rest; restored
 
 
 async def last_deletions(
-    scope: Scope, state: State, owner: Owner, jobs: Jobs | None = None, *, number: int = 0
+    scope: Scope,
+    state: State,
+    owner: Owner,
+    jobs: Jobs | None = None,
+    *,
+    number: int = 0,
+    restorable: bool = False,
 ) -> list[PastDeletion]:
-    """Return the last deletions of an owner, newest first, with what can be restored; only deletion `number` if given.
+    """Return the last deletions of an owner, newest first, with what can be restored. Raises `StateUnusable`.
 
-    Raises `StateUnusable`.
+    Args:
+        number: only this deletion.
+        restorable: only deletions with a recovery copy.
     """
     jobs = jobs or Jobs()
     running = jobs.running
-    deletions = await in_thread(state.last, owner, MOST, number)
-    running |= jobs.running
     copies = await in_thread(state.copies.listed, owner)
+    numbers = [number] if number else copies if restorable else None
+    deletions = await in_thread(state.last, owner, SHOWN if restorable else MOST, numbers)
+    running |= jobs.running
     past = [
         await _past(scope, one, copies.get(one.number), one.number in running)
         for one in deletions
@@ -235,7 +244,14 @@ async def restore(
         "not_restored": act.became,
     }
     all_of_it = not undo.ids and set(act.became.values()) <= {"already_there"}
-    await in_thread(state.note_restored, owner, undo.number, all_of_it=all_of_it, facts=facts)
+    await in_thread(
+        state.note_restored,
+        owner,
+        undo.number,
+        some_of_it=bool(act.back),
+        all_of_it=all_of_it,
+        facts=facts,
+    )
     return done
 
 
