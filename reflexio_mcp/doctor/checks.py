@@ -253,7 +253,7 @@ async def examine(setup: Setup, add: Callable[[Finding], None]) -> None:
 def _failed_call(error: ReflexioError, *, has_key: bool) -> Finding:
     """Describe a failed call in the same words as for a model."""
     what, _, do = explain(error, "read").partition(". ")
-    if isinstance(error, NotAuthorized) and "User-Agent" not in error.detail:
+    if isinstance(error, NotAuthorized):
         return problem("key-refused" if has_key else "key-missing", f"{what}.")
     if "certificate" in error.detail:
         return problem("certificate-not-trusted", f"{what}.")

@@ -34,19 +34,16 @@ EVERY_STATUS: Final = (None, "pending", "archived", "archive_in_progress", "merg
 
 OUTCOMES_AT_ONCE: Final = 1_000
 
-_LARGEST_NUMBER: Final = api_limits.MAX_TOP_K // 2
-"""The server adds one to see whether there is more, and fails beyond 64 bits."""
-
 
 class ReflexioClient:
-    """Async client over one connection pool, which the first call opens.
+    """Async client whose first call opens connections.
 
     Every method raises only errors of `reflexio_mcp.rest.errors`.
 
     Args:
         timeout: seconds for an ordinary call with its repeats.
-        transport: a `Transport` of `rest.exchange`, an `httpx` transport, or a function that makes one; the network
-            if left out.
+        transport: an `httpx` transport, or a function that makes a `Transport` of `rest.exchange`; the network if
+            left out.
         names_address: whether errors name the API's address, which some callers must not learn.
 
     Raises:
@@ -144,14 +141,8 @@ class ReflexioClient:
         The server accepts no period of a single second, so the second before is asked for too and dropped here.
         """
         start, end = query.start_time, query.end_time
-        if query.top_k < 1 or query.offset < 0:
-            raise NotSent("top_k must be at least 1, and offset at least 0")
-        if start is not None and end is not None and end < start:
-            raise NotSent("end_time must not be before start_time")
         single = start is not None and start == end
         sent = query.model_dump(exclude_none=True, exclude={"start_time", "end_time"})
-        sent["top_k"] = min(query.top_k, _LARGEST_NUMBER)
-        sent["offset"] = min(query.offset, _LARGEST_NUMBER)
         if start is not None and not (single and start == 0):
             sent["start_time"] = iso_time(start - 1 if single else start)
         if end is not None:
@@ -351,11 +342,9 @@ class ReflexioClient:
             raise
 
     def _open(self) -> Sender:
-        # A transport with `exchange` is no factory, even if it is callable.
-        makes_one = callable(self._transport) and not hasattr(self._transport, "exchange")
-        transport: Any = self._transport() if makes_one else self._transport
+        transport = self._transport() if callable(self._transport) else self._transport
         if not hasattr(transport, "exchange"):
-            # A store in this process does not need httpx.
+            # The embedded store does not need httpx.
             from reflexio_mcp.rest.transport import HttpTransport
 
             agent = f"reflexio-mcp/{reflexio_mcp.__version__}"

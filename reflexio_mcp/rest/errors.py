@@ -13,7 +13,7 @@ ReflexioError
 ├── NotTheApi            a redirect, no such route, or other JSON
 └── Refused
     ├── InvalidBody      422
-    ├── NotAuthorized    401, 403: the key, or the User-Agent
+    ├── NotAuthorized    401, 403: the key
     ├── NotFound         404 for an id
     ├── AlreadyExists    a publish whose `request_id` is taken
     ├── RateLimited      429

@@ -162,10 +162,7 @@ def _refusal(call: Call, url: str, reply: HttpReply, data: JsonObject) -> errors
     if status == 422:
         return errors.InvalidBody(_invalid_fields(said) or "422")
     if status in {401, 403}:
-        about_agent = isinstance(said, str) and "user agent" in said.lower()
-        return errors.NotAuthorized(
-            f"{status}, it does not accept the User-Agent" if about_agent else f"{status}"
-        )
+        return errors.NotAuthorized(f"{status}")
     if status == 404 and call.by_id and isinstance(said, str) and said != "Not Found":
         return errors.NotFound()
     if status in {404, 405}:

@@ -45,9 +45,7 @@ def request(
 async def store(*items: RequestWithInteractions) -> AsyncGenerator[ReflexioClient]:
     """A client of an embedded store with these requests, in this order."""
     app = StoreApp(":memory:")
-    client = ReflexioClient(
-        "http://store.invalid", timeout=30, transport=lambda: httpx.ASGITransport(app=app)
-    )
+    client = ReflexioClient("http://store.invalid", timeout=30, transport=httpx.ASGITransport(app=app))
     try:
         for item in items:
             one = item.request

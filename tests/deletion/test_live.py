@@ -25,7 +25,7 @@ async def caller(
         "REFLEXIO_MCP_STORE": str(tmp_path / "store.db"),
         "REFLEXIO_MCP_CONFIRM": "preview",
     }
-    async with ReflexioClient(reflexio_url, transport=live_transport) as rest:
+    async with ReflexioClient(reflexio_url, transport=live_transport()) as rest:
         server = ReflexioServer(load(variables), client=rest)
         async with Client(server, raise_exceptions=True) as client:
             yield Caller(client)

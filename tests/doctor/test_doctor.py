@@ -114,7 +114,6 @@ NO_STORAGE = (200, {"success": True, "org_id": "a", "storage_configured": False}
         ("not-the-api", redirecting),
         ("not-the-api", lambda: api(everywhere=(200, HTML))),
         ("server-fault", lambda: api({"GET /api/whoami": (500, "Internal Server Error")})),
-        ("not-authorized", lambda: api({"GET /api/whoami": (403, {"detail": "Suspicious user agent"})})),
         ("key-refused", lambda: api({"GET /api/whoami": (401, {"detail": "Invalid API key"})})),
         ("storage-not-configured", lambda: api({"GET /api/whoami": NO_STORAGE})),
     ],

@@ -15,7 +15,7 @@ from tests.support.real_learning import Corner, LearningReflexio
 async def corner(
     learning_reflexio: LearningReflexio, live_transport: Callable[[], httpx.AsyncHTTPTransport]
 ) -> AsyncIterator[Corner]:
-    async with ReflexioClient(learning_reflexio.url, transport=live_transport) as rest:
+    async with ReflexioClient(learning_reflexio.url, transport=live_transport()) as rest:
         yield Corner(learning_reflexio, rest)
     learning_reflexio.model.forget_script()
 

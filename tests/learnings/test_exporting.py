@@ -67,7 +67,7 @@ async def test_an_export_is_what_the_api_returns_and_goes_into_an_embedded_store
 
     async def say(start: int) -> None:
         # The server takes 60 publishes a minute from one address.
-        async with ReflexioClient(corner.server.url, transport=live_transport) as rest:
+        async with ReflexioClient(corner.server.url, transport=live_transport()) as rest:
             own = Corner(corner.server, rest, corner.tag)
             for number in range(start, min(start + 50, REQUESTS)):
                 interaction = Interaction(content=f"“{number}” 🍞\n\u2028", tools_used=[tool])

@@ -41,10 +41,10 @@ def backend(
     """Makes clients of one store."""
     if request.param == "real":
         url: str = request.getfixturevalue("reflexio_url")
-        yield lambda: ReflexioClient(url, transport=live_transport)
+        yield lambda: ReflexioClient(url, transport=live_transport())
         return
     store = StoreApp(":memory:")
-    yield lambda: ReflexioClient(STORE, transport=lambda: httpx.ASGITransport(app=store))
+    yield lambda: ReflexioClient(STORE, transport=httpx.ASGITransport(app=store))
     store.close()
 
 

@@ -115,8 +115,6 @@ async def test_what_cannot_be_sent_is_refused_before_it_is_sent() -> None:
             client.publish(not_a_number, minted=True),
             client.learning_status(half),
             client.get_requests(RequestQuery(user_id=half)),
-            client.get_requests(RequestQuery(start_time=2, end_time=1)),
-            client.get_requests(RequestQuery(top_k=0)),
             client.delete_requests_by_ids([]),
             client.delete_requests_by_ids(["id"] * 10_001),
             client.delete_user_playbooks(["not a number"]),
@@ -126,12 +124,11 @@ async def test_what_cannot_be_sent_is_refused_before_it_is_sent() -> None:
     assert recorder.requests == []
 
 
-async def test_times_are_sent_with_an_offset_and_numbers_as_large_as_the_server_takes() -> None:
+async def test_times_are_sent_with_an_offset() -> None:
     recorder = Recorder(EMPTY_PAGE)
     async with client_over(recorder) as client:
-        await client.get_requests(RequestQuery(user_id="u", start_time=0, end_time=86_400, offset=2**80))
-    assert recorder.sent.pop("offset") < 2**63
-    assert recorder.sent | {"offset": 0} == {
+        await client.get_requests(RequestQuery(user_id="u", start_time=0, end_time=86_400))
+    assert recorder.sent == {
         "user_id": "u",
         "start_time": "1970-01-01T00:00:00+00:00",
         "end_time": "1970-01-02T00:00:00+00:00",

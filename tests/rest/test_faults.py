@@ -79,12 +79,11 @@ FIELDS = {
 }
 OVERLOAD = {"detail": {"reason": "admission_timeout", "request_id": "r-1", "message": TRACE}}
 BACKSTOP = {"detail": "Request timeout", "reason": "backstop_timeout"}
-AGENT = {"detail": "Forbidden: Suspicious user agent"}
 FAILED = {"success": False, "message": f"StorageError: disk full\nStack trace:\n{TRACE}"}
 REDIRECT = f"https://user:pw@login.test/{KEY}?next={KEY}"
 
 FAULTS = [
-    fault("refused user agent", 403, AGENT, NotAuthorized, "403, it does not accept the User-Agent"),
+    fault("forbidden", 403, {"detail": f"not with {KEY}"}, NotAuthorized, "403"),
     fault("refused key", 401, {"detail": f"bad key {KEY}"}, NotAuthorized, "401"),
     fault("refused fields", 422, FIELDS, InvalidBody, "source, interaction_data_list.0"),
     fault("bad request", 400, {"detail": PAYLOAD}, Refused, "400"),

@@ -30,7 +30,7 @@ async def place() -> AsyncIterator[Embedded]:
     """Such a service, which holds one session of two users."""
     clock = Clock()
     store = StoreApp(":memory:", clock=clock)
-    client = Careless("http://store", transport=lambda: httpx.ASGITransport(app=store))
+    client = Careless("http://store", transport=httpx.ASGITransport(app=store))
     place = Embedded(client, clock)
     for number in range(6):
         clock.now += 60

@@ -58,8 +58,7 @@ LOOK_SECONDS: Final = 20.0
 """Seconds for counting what is left of an interrupted deletion."""
 
 MOST: Final = 10
-RECEIPTS: Final = 3
-"""Maximum number of shown deletions, and of shown receipts."""
+"""Maximum number of last deletions, and of receipts in a longer list."""
 
 SHOWN: Final = 50
 """Maximum number of deletions to choose from, and of requests in the plan of a restore."""
@@ -110,7 +109,7 @@ async def last_deletions(
         for one in deletions
         if one.own or one.number in copies
     ]
-    return past[:RECEIPTS] + [one.model_copy(update={"receipt": None}) for one in past[RECEIPTS:]]
+    return past[:MOST] + [one.model_copy(update={"receipt": None}) for one in past[MOST:]]
 
 
 async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None, running: bool) -> PastDeletion:
