@@ -36,8 +36,6 @@ MAX_IMAGE_BASE64_CHARS: Final = 15_000_000
 MAX_AGENT_VERSION_CHARS: Final = 1000
 MAX_DELETE_IDS: Final = 10_000
 
-MAX_TOP_K: Final = 2**63 - 1
-
 SOURCE_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9._:-]{0,127}")
 """A `source` that is not empty matches this in full."""
 

@@ -342,7 +342,7 @@ class ReflexioClient:
             raise
 
     def _open(self) -> Sender:
-        transport = self._transport() if callable(self._transport) else self._transport
+        transport: Any = self._transport() if callable(self._transport) else self._transport
         if not hasattr(transport, "exchange"):
             # The embedded store does not need httpx.
             from reflexio_mcp.rest.transport import HttpTransport
