@@ -135,15 +135,15 @@ class _Steps:
 
     async def list(self, expected: set[str], **arguments: Any) -> None:
         page = RequestPage.model_validate(await self.call("list_requests", **arguments))
-        self.check({one.request_id for one in page.requests} == expected, f"this lists {len(expected)}")
+        self.check({one.request_id for one in page.requests} == expected, "the list is as expected")
 
     async def delete(self, expected: set[str], tool: str, **arguments: Any) -> None:
         plan = Deletion.model_validate(await self.call(tool, **arguments)).plan
         named = {one.id for one in plan.examples} if plan else set[str]()
-        self.check(named == expected, f"the plan names {len(expected)} and nothing is deleted yet")
+        self.check(named == expected, "the plan names the right requests and nothing is deleted yet")
         assert plan
         done = Deletion.model_validate(await self.call(tool, **arguments, confirm=plan.confirm))
         self.check(
             done.receipt is not None and done.status == "complete" and done.receipt.deleted == plan.selected,
-            "the receipt says deleted, for exactly that",
+            "the receipt agrees with the plan",
         )

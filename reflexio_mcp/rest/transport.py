@@ -92,7 +92,7 @@ async def _content(response: httpx.Response) -> bytes:
         NotTheApi: its encoding was not asked for. Two layers of gzip turn kilobytes into gigabytes.
     """
     if response.headers.get("content-encoding", "identity").lower() not in {"identity", "gzip"}:
-        detail = "its answer is encoded in a way that was not asked for"
+        detail = "its encoding was not asked for"
         raise errors.NotTheApi(detail, status=response.status_code)
     content = bytearray()
     async for piece in response.aiter_bytes():

@@ -176,7 +176,7 @@ class Copies:
         keys, now = self._keys, transaction.now
         unknown = "SELECT 1 FROM main.copies WHERE sealing_key NOT IN ? AND until > ?"
         if transaction.execute(unknown, keys.tags("key"), now):
-            # One of the owner's copies may be among them.
+            # A row with an unknown key may be the owner's.
             raise StateUnusable(NO_KEY, KEY_ADVICE)
         rows = transaction.execute(
             "SELECT id, deletion, at, until, account, user_id, kind, names FROM main.copies "

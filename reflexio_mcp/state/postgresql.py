@@ -40,7 +40,7 @@ CONNECTION: Final = {
 
 NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::double precision"
 # Settings last for one transaction, because of poolers. Temporary tables come last, so they cannot shadow tables of
-# the state. A record is on disk before a deletion acts on it.
+# the state. A record is on disk before anything is deleted.
 BEGIN: Final = (
     f"{NOW}, set_config('search_path', 'pg_catalog, pg_temp', true), set_config('statement_timeout', '10000', true), "
     "set_config('lock_timeout', '10000', true), set_config('idle_in_transaction_session_timeout', '30000', true), "

@@ -210,7 +210,7 @@ class State:
     def note_restored(
         self, owner: Owner, number: int, *, some_of_it: bool, all_of_it: bool, facts: Mapping[str, Any]
     ) -> None:
-        """Log a restore, and record it in its deletion. All of it must be back for every user."""
+        """Log a restore, and record in its deletion whether everything is back, for every user."""
         keys = self._keys
         with self.database.transaction() as transaction:
             self.log.add(transaction, {"event": "restored", "deletion": number, **facts})

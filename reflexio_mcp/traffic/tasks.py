@@ -49,8 +49,7 @@ async def task_group() -> AsyncGenerator[TaskGroup]:
             yield tasks
     except ExceptionGroup as group:
         error = _first(group)
-    # Raised outside the group's own handler: the two errors would keep each other alive, with all frames in their
-    # tracebacks.
+    # Inside the group's handler, the two errors would keep each other alive, with all frames in their tracebacks.
     if error is not None:
         try:
             raise error
