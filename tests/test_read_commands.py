@@ -268,7 +268,7 @@ def test_the_log_has_a_line_before_and_after_each_deletion_and_shows_what_was_ch
     assert [(one["event"], one.get("outcome")) for one in lines] == [("begin", None), ("end", "complete")]
     assert log("--verify", noted) == (0, "2 lines, none changed or missing.\n")
     code, said = log("--verify", "0" * 32)
-    assert (code, "the end of the log was cut off" in said) == (1, True)
+    assert (code, "its end was cut off" in said) == (1, True)
     with closing(sqlite3.connect(tmp_path / "state.db")) as file, file:
         file.execute("UPDATE log SET line = replace(line, 'r1', 'r2') WHERE id = 1")
     code, said = log("--verify")

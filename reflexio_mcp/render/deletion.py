@@ -73,7 +73,7 @@ def counts(size: Counts) -> str:
         f"{requests} with {interactions}" if requests and interactions else requests or interactions,
         counted(size.learnings, "learning") if size.learnings else "",
         counted(size.session_outcomes, "session outcome") if size.session_outcomes else "",
-        f"{size.only_in_copies:,} that only recovery copies contain" if size.only_in_copies else "",
+        f"{counted(size.only_in_copies, 'item')} only in recovery copies" if size.only_in_copies else "",
     ]
     return ", ".join(filter(None, parts)) or "nothing"
 

@@ -238,7 +238,7 @@ Detail = Annotated[Literal["summary", "full", "masked"], Field(description=MASKE
 ListDetail = Annotated[Literal["summary", "masked"], Field(description=MASKED)]
 Confirm = Annotated[str, Field(description="code from this call's plan")]
 IncludeLearnings = Annotated[bool, Field(description="also what was learned from it")]
-Erase = Annotated[bool, Field(description="keep no recovery copy")]
+Erase = Annotated[bool, Field(description="keep no recovery copy, remove earlier ones")]
 Reason = Annotated[str, Field(max_length=MOST_REASON, description="why, for the record")]
 WaitForReceipt = Annotated[bool, Field(description="false: return at once, receipt in get_status")]
 

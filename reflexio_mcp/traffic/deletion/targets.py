@@ -43,7 +43,7 @@ TEXT_CHARS: Final = 2_000
 """Limit of each shown text of a correction."""
 
 REPEATED: Final = "Each of these requests repeats a request that stays: {ids}."
-OTHERS_STAY: Final = "The request stays, with {number:,} other interactions."
+OTHERS_STAY: Final = "The request stays. Interactions left in it: {number:,}."
 UNREADABLE_SESSIONS: Final = (
     "Reflexio fails to return a part of what is stored. This set does not include that part."
 )
