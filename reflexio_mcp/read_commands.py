@@ -204,7 +204,9 @@ def run_log_command(arguments: Namespace, settings: Settings) -> int:
     if found.wrong is not None:
         print(f"Line {found.wrong} was changed, or a line before it is missing.")
     if found.missing:
-        print("The log lacks a line that a receipt or --verify names: its end was cut off, or the value was mistyped.")
+        print(
+            "The log lacks a line that a receipt or --verify names: its end was cut off, or the value was mistyped."
+        )
     if found.wrong is not None or found.missing:
         return 1
     print(f"{found.lines:,} lines, none changed or missing.")

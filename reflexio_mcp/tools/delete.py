@@ -199,8 +199,8 @@ def _client_of(call: Call) -> str:
 
 
 LISTED: Final = (
-    "These are the last deletions that can be undone, at most 50. Call again with deletion=NUMBER to see what would be "
-    "restored."
+    "The last deletions with a recovery copy are listed, at most 50. Call again with deletion=NUMBER to see what would "
+    "be restored."
 )
 SHOWN: Final = "To restore it, call again with the same arguments and confirm={code}"
 WRONG_CODE: Final = "confirm does not match: it is too old, or the copy or the arguments have changed."
