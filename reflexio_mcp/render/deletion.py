@@ -144,8 +144,8 @@ def restored(answer: Restored) -> str:
         return lines(past(answer.deletions) or "No deletion can be undone.", answer.next)
     if answer.planned:
         return lines(
-            f"Nothing is restored yet. From the copy of deletion {answer.number}: {counts(answer.planned)}. What is stored "
-            "already stays as it is.",
+            f"Nothing is restored yet. From the copy of deletion {answer.number}: {counts(answer.planned)}. "
+            "What is stored already stays as it is.",
             fenced([*map(_example, answer.examples), *_excepted(answer.not_restored)]),
             answer.remains,
             answer.next,
