@@ -121,7 +121,7 @@ BUSY_SECONDS: Final = 10.0
 """Maximum wait for another process."""
 
 REWRITE_SECONDS: Final = 0.5
-"""Delay of a rewrite, which covers all deletions of that time."""
+"""Delay of a rewrite, so that it covers several deletions."""
 
 REWRITE_SHARE: Final = 0.05
 """Maximum share of time for rewriting a large file."""

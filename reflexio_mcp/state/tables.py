@@ -205,7 +205,7 @@ class SqliteDatabase(Database):
         if path is None:
             if self._memory is None:
                 self._memory = connect(":memory:", isolation_level=None, check_same_thread=False)
-                # A thread that nobody waits for may open it again after `close`.
+                # A thread that nobody waits for may open the database after `close`.
                 weakref.finalize(self, self._memory.close)
             return self._memory
         if not self._made:

@@ -54,7 +54,7 @@ MOST_WRONG: Final = 10
 """Number of wrong arguments that a refusal names."""
 
 UNEXPECTED: Final = (
-    "Something went wrong inside reflexio-mcp; whether it took effect is not known. "
+    "Something went wrong inside reflexio-mcp; whether the call took effect is not known. "
     "Look at what is stored before you repeat it, and see the server's log."
 )
 

@@ -44,7 +44,7 @@ IncludeLearned = Annotated[
 
 NAMES_NOTHING: Final = (
     "must name at least one of user_id, session_id, source, agent_version, start_time or end_time; nothing was "
-    "deleted. everything=true deletes everything, or all that the arguments contains and finding select."
+    "deleted. everything=true deletes everything, or all that “contains” and “finding” select."
 )
 
 
@@ -202,7 +202,7 @@ LISTED: Final = (
     "The last deletions with a recovery copy are listed, at most 50. Call again with deletion=NUMBER to see what would "
     "be restored."
 )
-SHOWN: Final = "To restore it, call again with the same arguments and confirm={code}"
+SHOWN: Final = "To restore the copy, call again with the same arguments and confirm={code}"
 WRONG_CODE: Final = "confirm does not match: it is too old, or the copy or the arguments have changed."
 NO_DELETION: Final = "needs the argument deletion; nothing was restored. Without it, deletions are listed."
 

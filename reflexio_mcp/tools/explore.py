@@ -18,7 +18,7 @@ SESSIONS_LISTED: Final = 10
 """Number of sessions in the text for the model. The page shows all."""
 
 NO_PAGE: Final = "This client does not say that it shows pages: the person sees only what you tell them."
-GO_ON: Final = "These are the newest; continue with list_sessions."
+GO_ON: Final = "These are the newest sessions; continue with list_sessions."
 
 
 @parameters.filtered()

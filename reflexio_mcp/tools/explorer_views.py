@@ -78,7 +78,7 @@ async def rows(
     scope = scope_of(call)
     waits = hurried and not (scope.masked or _words_shown.is_set())
     wanted = open_cursor(scope, cursor, "requests", asked).filter if cursor else asked
-    # A list leaves out what its filter names; the page keeps the rows of several filters together.
+    # Rows lack the names in their filter; the page keeps rows of several filters together.
     named = {name: value for name, value in _names(scope, wanted).items() if value and name != "session_id"}
     page = await list_requests(
         scope,

@@ -109,7 +109,7 @@ ASK: Final = (
     "Nothing is written. Ask the person, and call again with the same filter and redact=true or false."
 )
 FETCH: Final = (
-    "Within five minutes, one fetch with the Authorization of this connection gets it: "
+    "Within five minutes, one fetch with the Authorization of this connection gets the file: "
     "curl -OJ -H 'Authorization: Bearer TOKEN' {link}"
 )
 

@@ -13,11 +13,11 @@ async def test_more_than_an_hour_may_have_is_refused_before_anybody_is_asked(wor
         await world.put(f"r{number}")
     async with world.connect(CONFIRM="off", DELETE_CAP="3") as caller:
         said = await caller.refused("delete_session", session_id="s")
-        assert said.startswith("Nothing was deleted: this would delete or change 4 requests")
+        assert said.startswith("Nothing was deleted: the call would delete or change 4 requests")
         assert "3 an hour are allowed (3 left now)" in said
         await caller.receipt("delete_requests", request_ids=["r0", "r1"])
         said = await caller.refused("delete_requests", request_ids=["r2", "r3"])
-    assert "There is room for it in 60 min; do not retry before." in said or "61 min" in said
+    assert "There is room in 60 min; do not retry before." in said or "61 min" in said
     assert await world.ids(session_id="s") == {"r2", "r3"}
 
 

@@ -39,7 +39,7 @@ async def test_what_is_erased_while_a_restore_runs_is_not_left_stored(world: Wor
         restored = await one.call("restore_requests", deletion=done["number"])
     assert [receipt["way_back"]["state"] for receipt in receipts] == ["erased"]
     assert restored["restored"]["requests"] == 2
-    assert any("1 of these were erased for good" in one for one in restored["remains"])
+    assert any("1 items were erased for good" in one for one in restored["remains"])
     assert await world.ids() == {"r0", "r2"}
     assert await copied(world) == {done["number"]: {"requests": 2}}
 
@@ -77,7 +77,7 @@ async def test_an_erasure_that_a_restore_overtook_says_what_is_stored(
             patch.setattr(execute._Act, "close", restored_first)
             receipt = await other.receipt("delete_request", request_id="r1", erase=True)
         assert receipt["status"] == "incomplete"
-        assert any("1 of these were restored by another call" in one for one in receipt["remains"])
+        assert any("1 items were restored by another call" in one for one in receipt["remains"])
         again = await other.receipt("delete_request", request_id="r1", erase=True)
     assert again["status"] == "complete"
     assert await world.ids() == set()
@@ -102,7 +102,7 @@ async def test_an_erasure_that_a_restore_overtook_says_which_learnings_are_store
             patch.setattr(State, "finish", restored_first)
             receipt = await caller.receipt("delete_request", **erase)
     assert (receipt["status"], receipt["deleted"]["learnings"]) == ("incomplete", 1)
-    assert any("1 of these were restored by another call" in one for one in receipt["remains"])
+    assert any("1 items were restored by another call" in one for one in receipt["remains"])
 
 
 async def test_a_deletion_whose_copy_another_call_erased_does_not_say_that_one_is_kept(world: World) -> None:

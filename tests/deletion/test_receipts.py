@@ -40,7 +40,7 @@ async def test_a_service_that_claims_to_delete_and_does_not_is_not_believed(worl
         receipt = await caller.receipt("delete_request", request_id="r1")
     assert (receipt["status"], receipt["deleted"]) == ("incomplete", {})
     assert receipt["not_deleted"] == [refused("still_present", 1, ["r1"])]
-    assert receipt["next"] == "Call again with the same arguments to finish it."
+    assert receipt["next"] == "Call again with the same arguments to finish."
 
 
 async def test_a_lost_answer_to_a_deletion_that_took_effect_is_still_a_deletion(world: World) -> None:

@@ -275,7 +275,7 @@ async def test_the_longest_sessions_come_first_when_asked() -> None:
         page = await list_sessions(place.scope, TrafficFilter(), limit=2, order="longest")
         assert [row.session_id for row in page.sessions] == ["s2", "s4"]
         assert page.total == 5
-        assert page.notes == ["These are the longest of all 5, by characters of text."]
+        assert page.notes == ["These are the longest of all 5 sessions, by characters of text."]
         assert page.cursor is None
         newest = await list_sessions(place.scope, TrafficFilter(), limit=3)
         with pytest.raises(InvalidInput, match="cursor cannot be combined with order=longest"):

@@ -66,9 +66,9 @@ STILL_LEARNING: Final = (
 )
 CAME_UP: Final = "{number:,} more learnings appeared meanwhile and were deleted too."
 ARRIVED: Final = "More of this user's data arrived meanwhile and is stored ({number:,})."
-RESTORED_MEANWHILE: Final = "{number:,} of these were restored by another call meanwhile and are stored."
+RESTORED_MEANWHILE: Final = "{number:,} items were restored by another call meanwhile and are stored."
 NOT_CLOSED: Final = "The receipt could not be recorded: {why}."
-AGAIN: Final = "Call again with the same arguments to finish it."
+AGAIN: Final = "Call again with the same arguments to finish."
 NOT_FOUND_AGAIN: Final = (
     "That call may not find learnings whose requests are gone: look with list_learnings in some minutes, and pass "
     "their ids to delete_learnings."

@@ -77,7 +77,7 @@ LEARNINGS_STAY: Final = "The learnings from this selection stay ({number:,}) unl
 SHARED: Final = (
     "{number:,} of the learnings also came from other interactions, and can be learned from them again."
 )
-UNLINKED: Final = "{number:,} learnings of these users do not name their source interactions; they stay."
+UNLINKED: Final = "{number:,} learnings of users in this selection name no source interactions; they stay."
 USERS_LEFT: Final = "The learnings of {number:,} further users were not looked at."
 HELD: Final = "A hold of the operator keeps {number:,} of these items ({why})."
 SESSIONS_KEPT: Final = "Session outcomes and evaluations stay."
@@ -242,13 +242,13 @@ def recording(number: int) -> Generator[None]:
     except records.CapReached as error:
         wait = max(1, round(error.wait / 60 + 0.5))
         following = (
-            f"There is room for it in {wait} min; do not retry before."
+            f"There is room in {wait} min; do not retry before."
             if number <= error.limit
             else "Delete a smaller part, or ask the operator to raise REFLEXIO_MCP_DELETE_CAP (the policy's cap for "
             "expired requests)."
         )
         raise CapReached(
-            f"Nothing was deleted: this would delete or change {number:,} requests, interactions or learnings, and "
+            f"Nothing was deleted: the call would delete or change {number:,} requests, interactions or learnings, and "
             f"{error.limit:,} an hour are allowed ({error.room:,} left now). {following}"
         ) from None
 

@@ -71,7 +71,7 @@ NO_COPY: Final = (
     "deletions that have a copy."
 )
 ERASED: Final = (
-    "{number:,} of these were erased for good while they were restored. They were deleted again, unless the restore "
+    "{number:,} items were erased for good while they were restored. They were deleted again, unless the restore "
     "ended early."
 )
 OF_OPERATOR: Final = "deleted by an operator"

@@ -59,7 +59,7 @@ UNREADABLE: Final = (
 Order = Literal["newest", "longest"]
 
 MOST_LONGEST: Final = 10
-COMPARED: Final = "These are the longest of all {:,}, by characters of text."
+COMPARED: Final = "These are the longest of all {:,} sessions, by characters of text."
 Requests = Sequence[RequestWithInteractions]
 Take = Callable[[SessionPart, Requests, int], Awaitable[int]]
 """Takes a part, its matching requests and the number of other requests; returns how many rows fitted."""

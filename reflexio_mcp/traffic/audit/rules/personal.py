@@ -178,7 +178,7 @@ def _is_card(number: str, before: str) -> str:
 
 def _is_iban(number: str, before: str) -> str:
     compact = re.sub("[ -]", "", number)
-    # The next text may look like a part of the IBAN. Bank lists are outdated; check digits suffice.
+    # Text after an IBAN may look like a part of it. stdnum's bank lists are outdated; check digits suffice.
     lengths = range(15, min(34, len(compact)) + 1)
     return "iban" if any(_is_valid("iban", compact[:one], check_country=False) for one in lengths) else ""
 

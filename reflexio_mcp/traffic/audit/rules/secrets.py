@@ -330,7 +330,7 @@ def _is_machine_made(value: str) -> bool:
 
 
 def _is_password(value: str, *, in_sentence: bool = False) -> bool:
-    """Whether a person may have chosen a value as a password. In a sentence, `Sunflower42` is no identifier."""
+    """Whether a person may have chosen a value as a password. Outside sentences, `Sunflower42` is an identifier."""
     if not 4 < len(value) <= 80:
         return False
     digit = any(map(str.isdigit, value))
