@@ -75,7 +75,7 @@ def local_key(settings: Settings) -> bytes | None:
     if (folder := _folder(settings)) is None:
         return None
     path = folder / "fingerprint.key"
-    private_files.restrict(path)  # another key would open no recovery copy
+    private_files.restrict(path)  # or keep_secret would replace the key of the recovery copies
     try:
         return private_files.keep_secret(
             path,

@@ -1,7 +1,7 @@
 """`reflexio-mcp explore`: the explorer in a browser of this machine.
 
 A small window hosts the page and passes its calls to a server in this process. Only the browser that opened the
-address can call the server: the address has a token for one use, and the window gets a key for it. The command ends
+address can call the server: the window exchanges the one-time token in the address for a key. The command ends
 when the page is closed.
 """
 

@@ -65,7 +65,7 @@ LAST_WORDS_SECONDS: Final = 0.05
 """Time for the last answers to reach their streams."""
 
 NO_SIGN_IN: Final = (
-    "This server has no sign-in. Unless it asks for no token, give the client one as the header Authorization: Bearer "
+    "This server has no sign-in. If it asks for a token, give the client one as the header Authorization: Bearer "
     "TOKEN. The operator has it: it is REFLEXIO_MCP_AUTH_TOKEN, or in the file that the server names when it starts."
 )
 NOT_OURS: Final = "This server does not know this token. Ask its operator for yours."

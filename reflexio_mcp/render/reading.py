@@ -230,10 +230,12 @@ def exported(done: Exported) -> str:
     return lines(
         f"In the archive of {one.filter}:",
         row(*(f"{name}: {count:,}" for name, count in one.counts.items())),
-        f"They arrived from {moment(one.period[0])} until {moment(one.period[1])}." if one.period else "",
+        f"The requests arrived from {moment(one.period[0])} until {moment(one.period[1])}."
+        if one.period
+        else "",
         one.secrets,
         one.left_out,
         unreadable_lines(one.unreadable),
-        f"It is written to {done.file}" if done.file else "",
+        f"The archive is at {done.file}" if done.file else "",
         done.next,
     )

@@ -22,7 +22,7 @@ class Call(Row):
 
 
 class Place(Row):
-    """The place of a finding. `around` is the text around it, with the finding covered."""
+    """The place of a finding. `around` is the text around it, with the finding redacted."""
 
     request_id: str = ""
     session_id: str = ""

@@ -66,8 +66,8 @@ WAY_BACK: Final[dict[WayBackState, str]] = {
     "none": "No recovery copy is kept, because nothing was deleted.",
     "off": "This cannot be undone: no recovery copy is kept.",
     "erased": "This cannot be undone: no recovery copy is kept, and earlier copies of it are erased too.",
-    "unknown": "Earlier recovery copies may still contain some of it. Repeat the deletion with erase once the "
-    "state can be written again.",
+    "unknown": "Earlier recovery copies may still contain some of what was deleted. Repeat the deletion with erase "
+    "once the state can be written again.",
 }
 
 MOST_REASON: Final = 200
@@ -156,7 +156,7 @@ class Excepted(Row):
 
 
 class Receipt(Row):
-    """What a deletion did, read again afterwards. The changed items and `not_deleted` add up to `planned`."""
+    """What a deletion did, read again afterwards. `planned` is `deleted` or `corrected`, plus `not_deleted`."""
 
     number: int
     planned: Counts

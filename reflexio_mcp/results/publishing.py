@@ -16,8 +16,8 @@ USUAL_ROLES: Final = frozenset(
 )
 
 KEPT: Final = (
-    "It contains what looks like a secret ({kinds}), which can reappear in later prompts. Take it back with "
-    "delete_request request_id={request_id} erase=true, and replace the secret."
+    "The request contains what looks like a secret ({kinds}), which can reappear in later prompts. Take it back "
+    "with delete_request request_id={request_id} erase=true, and replace the secret."
 )
 REPLACED: Final = "Secrets were replaced before it was stored: {kinds}."
 NOT_COMPARED: Final = "Images and citations cannot be read back and were not compared."
@@ -63,7 +63,7 @@ def stored(
     """Make the result of a publish.
 
     Args:
-        roles: the roles of its interactions, keys covered.
+        roles: the roles of its interactions, keys redacted.
         secrets: the kinds of secrets that were found in it, and whether they were `replaced`.
         read_back: the request was found in the store after the call.
     """

@@ -357,7 +357,7 @@ class ExplorerData(Result):
     Args:
         sessions: rows of requests.
         looked_at: requests that were read for the rows or findings.
-        without_words: the rows have no words yet, because secrets in them cannot be covered so soon.
+        without_words: the rows have no words yet, because the formats of secrets are not loaded yet.
         findings: by rule and request id, the ids of the interactions that have the finding.
     """
 

@@ -46,7 +46,7 @@ STOPPED: Final = (
     "Look at what is stored, then try again."
 )
 FORM_IS_OVER: Final = (
-    "Nothing was done: the form that this answers has expired, or was for another call, caller, configuration or "
+    "Nothing was done: the answered form has expired, or was for another call, caller, configuration or "
     "process. Make the call again without requestState and inputResponses, and the person is asked again."
 )
 SECONDS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)

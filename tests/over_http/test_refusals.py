@@ -285,7 +285,7 @@ async def test_without_tokens_everybody_is_answered() -> None:
     ):
         headers, body = modern_call("get_status", {})
         assert (await http.post(f"{served.url}/mcp", headers=headers, json=body)).status_code == 200
-        assert "asks for no token" in (await http.get(f"{served.url}/register")).text
+        assert "asks for a token" in (await http.get(f"{served.url}/register")).text
 
 
 async def test_readiness_follows_the_backend(http: httpx.AsyncClient) -> None:

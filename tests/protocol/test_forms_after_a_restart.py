@@ -106,7 +106,7 @@ async def test_nobody_else_can_use_an_open_form_and_what_to_do_is_said(tmp_path:
         with pytest.raises(RpcError) as refused:
             await answer(second, given, **changed)
         assert refused.value.code == -32602
-        assert refused.value.message.startswith("Nothing was done: the form that this answers has expired")
+        assert refused.value.message.startswith("Nothing was done: the answered form has expired")
         assert "the person is asked again" in refused.value.message
         assert await left(second) == 1
 

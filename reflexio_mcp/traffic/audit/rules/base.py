@@ -29,7 +29,7 @@ class Finding:
 
     Args:
         kind: the kind of a key or number, never its text.
-        around: a few nearby characters, with the finding covered.
+        around: a few nearby characters, with the finding redacted.
         repeats: the kept request with the same content.
         alone: its session alone shows the finding, so a filter can select it.
     """
