@@ -397,8 +397,8 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                     nargs="?",
                     const="",
                     metavar="CHAIN",
-                    help="check that no line was changed or is missing, including the line with CHAIN, a value "
-                    "from a receipt",
+                    help="check that no line was changed or is missing; with CHAIN, a receipt's log value, "
+                    "find its line too",
                 )
             ],
         ),

@@ -156,7 +156,7 @@ class Settings:
     api_key: str = _text(
         "reflexio",
         "",
-        "API key, sent as a bearer token. The open-source server ignores it.",
+        "API key, sent as a bearer token. The open-source server may need none.",
         env="REFLEXIO_API_KEY",
         secret=True,
     )

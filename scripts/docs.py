@@ -76,8 +76,8 @@ def tools() -> str:
     rows.append(f"| **{len(costs)} tools** | | | **{sum(costs.values())}** |")
     return (
         "\n".join(rows)
-        + "\n\nTokens (`cl100k_base`) are those of name, description and input schema, which a model is given in every "
-        f"conversation: {SEEN_BUDGET:,} at most for all tools. `restore_requests` is left out if "
+        + "\n\n*Tokens* counts name, description and input schema (`cl100k_base`), which a model is given in every "
+        f"conversation. The limit for all tools is {SEEN_BUDGET:,}. `restore_requests` is left out if "
         "`REFLEXIO_MCP_RECOVERY_DAYS` is 0.\n"
     )
 

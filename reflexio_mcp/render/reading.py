@@ -168,7 +168,7 @@ def _described(part: UnreadablePart) -> str:
 
 _SOURCES = {
     "recorded": "",
-    "reconstructed": "source inferred: probably the last request before it",
+    "reconstructed": "source inferred: probably the last request before the learning",
     "not_known": "source not known",
 }
 

@@ -59,9 +59,9 @@ Outcome = Literal[
 WayBackState = Literal["whole", "words", "text", "none", "off", "erased", "unknown"]
 
 WAY_BACK: Final[dict[WayBackState, str]] = {
-    "whole": "A recovery copy is kept {kept}; restore_requests{number} puts it back as it was.",
-    "words": "A recovery copy is kept {kept}; restore_requests{number} puts it back with a new time and without base64 "
-    "images and citations.",
+    "whole": "A recovery copy is kept {kept}; restore_requests{number} undoes the deletion.",
+    "words": "A recovery copy is kept {kept}; restore_requests{number} undoes the deletion, with a new time and "
+    "without base64 images and citations.",
     "text": "The old text is kept {kept}; restore_requests{number} puts it back.",
     "none": "No recovery copy is kept, because nothing was deleted.",
     "off": "This cannot be undone: no recovery copy is kept.",

@@ -71,7 +71,7 @@ NUMBERS = (
     f"{SHARE_BYTES // MIB} MiB; one body at most {MOST_BYTES // MIB} MiB, a publish {MAX_BODY_BYTES // MIB} MiB",
     f"is used for {REMEMBER_SECONDS:.0f} seconds",
     f"({STATE_KEY_BYTES} bytes or more each)",
-    f"A wait ends after {REPLY_SECONDS:.0f} seconds",
+    f"The server waits {REPLY_SECONDS:.0f} seconds at most",
     f"`--stop-timeout` seconds ({BY_DEFAULT.stop_timeout})",
 )
 """What the sentences with numbers say, from the code where it has the number; tests of their own run the others."""
@@ -107,7 +107,7 @@ PROMISES = {
     "the same call again deletes what is left": "test_a_kill_at_any_step_loses_nothing_that_was_promised",
     "Deleted content is overwritten in the store": "test_each_way_of_deleting_leaves_nothing_in_any_file",
     "only tools that change nothing can be called": "test_a_read_only_server_offers_and_runs_reading_tools_alone",
-    "shows what only those tools would show": "test_one_allowed_tool_brings_along_nothing_that_tells_more",
+    "shows what only other tools would show": "test_one_allowed_tool_brings_along_nothing_that_tells_more",
     "words cannot be searched": "test_under_the_mask_words_cannot_be_tried_out",
     "equal contents have equal fingerprints": "test_equal_contents_have_equal_fingerprints_and_others_do_not",
     "are shown as escapes": "test_a_character_that_hides_is_written_as_an_escape",

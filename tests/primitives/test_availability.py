@@ -75,7 +75,7 @@ async def test_an_answer_that_names_a_tool_which_is_left_out_says_so(connect: Co
         await publish(client, f"ada-{unique}", session, "list_requests and delete_requests", "two")
         plan = await call(client, "delete_session", session_id=session)
         said = "Not offered here: restore_requests. The operator decides that"
-        assert "restore_requests puts it back" in text_of(plan)
+        assert "restore_requests undoes the deletion" in text_of(plan)
         assert said in text_of(plan)
         assert said in str(facts(plan)["notes"])
 
