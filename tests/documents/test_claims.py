@@ -136,8 +136,8 @@ PROMISES = {
 
 
 def seen_by_hand() -> list[str]:
-    """What no machine runs: sections and claims, each with a day and a command."""
-    table = text_of(ROOT / "CONTRIBUTING.md").split("## What no machine runs")[1].split("\n## ")[0]
+    """What the tests of the pages leave out: sections and claims, each with a day and a command."""
+    table = text_of(ROOT / "CONTRIBUTING.md").split("## How pages are checked")[1].split("\n## ")[0]
     return re.findall(r"^\| (.+?) \| \d{4}-\d\d-\d\d \| .+ \|$", table, re.MULTILINE)
 
 
