@@ -125,7 +125,7 @@ def _carry_out(
         receipt = _run(act, settings, caller)
     except KeyboardInterrupt:
         sys.stderr.write(
-            "\nInterrupted. Some requests may be deleted; the same command again deletes the rest.\n"
+            "\nInterrupted. The deletion or change may be partly done; the same command again finishes it.\n"
         )
         raise
     screen.say("\nThe receipt, made by reading again:")
@@ -237,7 +237,7 @@ def _run(work: Work[Done], settings: Settings, caller: str = "") -> Done:
 
 
 def _agreed(verb: str, number: int | None) -> bool:
-    question = f"{verb}? [y/N] " if number is None else f"Type {number:,} to {verb.lower()} them: "
+    question = f"{verb}? [y/N] " if number is None else f"Type {number:,} to {verb.lower()}: "
     try:
         answer = input(f"\n{question}").strip().lower()
     except EOFError:

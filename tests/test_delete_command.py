@@ -101,7 +101,7 @@ def test_if_nobody_can_answer_it_names_the_flag(run: Run, store: str) -> None:
 )
 def test_of_several_users_the_number_is_typed(run: Run, store: str, answer: str, gone: set[str]) -> None:
     code, said = run("delete", "--source", "ci.e2e", typed=f"{answer}\n")
-    assert "Type 3 to delete them" in said
+    assert "Type 3 to delete: " in said
     assert code == (0 if gone else 1)
     assert left(store) == ALL - gone
 

@@ -57,8 +57,8 @@ class Reply(BaseModel):
 class Yes(Reply):
     """An explicit yes. An unanswered form agrees to nothing."""
 
-    # Clients with a list preselect an answer, so the default is no. Without `strict`, a word or number that resembles
-    # a yes would count.
+    # Clients that show a list preselect an answer, so the default is no. Without `strict`, a word or number that
+    # resembles a yes would count.
     delete: bool = Field(
         default=False, strict=True, title="Delete", description="Yes deletes. No keeps everything."
     )

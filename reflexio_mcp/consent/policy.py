@@ -40,7 +40,7 @@ SAID: Final[dict[PlanStatus, tuple[str, str]]] = {
         "Find ids with list_requests, get_request or list_learnings; ids are case-sensitive.",
     ),
     "held": (
-        "Nothing was {done}: a hold of the operator's policy keeps all of it:",
+        "Nothing was {done}: a hold of the operator's policy keeps the entire selection:",
         "Only the operator can end a hold, in the file of REFLEXIO_MCP_POLICY.",
     ),
     "declined": (

@@ -136,7 +136,9 @@ def _setup_of(client: Client, entry: Mapping[str, Any], layout: Layout) -> tuple
     key = written.get(KEY, "")
     unset = bool(key) and not env[KEY]
     if unset and _VARIABLE.search(key):
-        findings.append(problem("client-key-not-set", f"It refers to {KEY}, which is not set here."))
+        findings.append(
+            problem("client-key-not-set", f"The entry fills {KEY} from a variable that is not set here.")
+        )
     return Setup(client.title, env, key_unknown=unset), findings
 
 

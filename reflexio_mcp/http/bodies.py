@@ -85,7 +85,7 @@ class Bodies:
         """Read a body and count it during the block.
 
         Raises:
-            Refusal: it is too large (413) or slow (408), or the account has too many (503).
+            Refusal: it is too large (413) or slow (408), or the account sends too much at once (503).
         """
         content = bytearray()
         try:

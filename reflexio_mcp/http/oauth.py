@@ -1,6 +1,7 @@
 """Sign-in: an OAuth 2.1 resource server for the tokens of one authorization server.
 
-It issues no tokens. The rules: MCP authorization (2025-11-25), RFC 6750, 7519, 7662, 8414, 8725, 9068 and 9728.
+This server issues no tokens. The rules: MCP authorization (2025-11-25), RFC 6750, 7519, 7662, 8414, 8725, 9068
+and 9728.
 """
 
 import hashlib
@@ -289,7 +290,7 @@ class SignIn:
         age = self._clock() - self._found_at
         if not again and (age < FRESH_SECONDS or (age < STALE_SECONDS and self._fetching.locked())):
             return self._keys
-        async with self._fetching:  # all share one fetch
+        async with self._fetching:  # all callers share one fetch
             if self._clock() - self._fetched_at >= ASK_AGAIN_SECONDS:
                 try:
                     with anyio.fail_after(FETCH_SECONDS):

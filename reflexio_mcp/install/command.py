@@ -157,17 +157,19 @@ def _about(client: Client, server: Server) -> list[str]:
             token = "none, as people sign in. For a bearer token add --with-key."  # noqa: S105
         elif client.token or client.key == "forward":
             token = client.note.replace(KEY, BEARER)
-        return [f"It connects to: {server.remote} (not tried)", f"Token: {token}"]
+        return [f"Shared server: {server.remote} (not tried)", f"Token: {token}"]
     from reflexio_mcp.backend import default_store
 
     url = server.env.get("REFLEXIO_URL", HOSTED_URL if KEY in server.env else "")
     store = visible_all(server.env).get("REFLEXIO_MCP_STORE", default_store())
     lines = [
-        f"It uses: {url} (not tried: run reflexio-mcp doctor)" if url else f"It uses: the file {store}",
+        f"The server uses: {url} (not tried: run reflexio-mcp doctor)"
+        if url
+        else f"The server uses: the file {store}",
         f"Settings: {_settings(server.env)}",
     ]
     if USER not in server.env:
-        lines.append("It shows every user's data; --user-id confines it to one user.")
+        lines.append("The server shows every user's data; --user-id confines it to one user.")
     if KEY in server.env:
         lines.append(f"Key: {client.note}")
     return lines

@@ -42,7 +42,7 @@ def _left_out(audit: AuditResult) -> str:
     return sentence(
         f"Not all: {audit.left_out}." if audit.left_out else "",
         f"Continue with audit_traffic cursor={audit.cursor}" if audit.cursor else "",
-        f"The service could not return {counted(audit.unreadable, 'place')} of the traffic."
+        f"The service could not return {counted(audit.unreadable, 'part')} of the traffic."
         if audit.unreadable
         else "",
     )

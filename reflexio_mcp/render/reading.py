@@ -145,7 +145,7 @@ def one_request(found: OneRequest) -> str:
     shown = found.interactions
     return lines(
         fenced(lines(f"session {found.session_id}", request_row(found))),
-        f"Learning: {found.learning.means}",
+        f"Learning from this request: {found.learning.means}",
         found.notes,
         f"{len(shown):,} of {counted(found.interaction_count, 'interaction')} are shown here."
         if found.cursor and found.interaction_count
@@ -228,7 +228,7 @@ def _below(text: str) -> str:
 def exported(done: Exported) -> str:
     one = done.archive
     return lines(
-        f"In the archive of {one.filter}:",
+        f"In the archive ({one.filter}):",
         row(*(f"{name}: {count:,}" for name, count in one.counts.items())),
         f"The requests arrived from {moment(one.period[0])} until {moment(one.period[1])}."
         if one.period

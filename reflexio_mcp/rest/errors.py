@@ -193,6 +193,6 @@ def explain(error: ReflexioError, action: Action = "write") -> str:
     elif error.effect == "none":
         second = f"Nothing was changed; {next_step}"
     else:
-        unknown = "Whether it took effect is not known"
+        unknown = "Whether the call took effect is not known"
         second = f"{unknown}; {next_step}, and look at what is stored before you repeat it"
     return f"{first[0].upper()}{first[1:]}. {second[0].upper()}{second[1:]}."

@@ -83,5 +83,5 @@ class AuditResult(Result):
         list[str], Field(description="findings that were looked for in the stored requests, not in learnings")
     ] = []
     left_out: Annotated[str, Field(description="traffic that was not looked at")] = ""
-    unreadable: Annotated[int, Field(description="places that the service could not return")] = 0
+    unreadable: Annotated[int, Field(description="parts that the service could not return")] = 0
     cursor: Annotated[str, Field(description="audits the rest")] = ""

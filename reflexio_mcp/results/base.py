@@ -58,7 +58,7 @@ _LINK: Final = (
 )
 """Characters that make Markdown and HTML links. As escapes, they make no link."""
 
-# `re` compiles these two at their first use, which takes as long as the rest of this module.
+# `re` compiles `_HIDDEN` and `_ID_PARTS` at their first use, which takes as long as the rest of this module.
 _HIDDEN: Final = f"{_INVISIBLE.pattern}|{_LINK}"
 
 _APART: Final = r"[\t\n]|(?<= )·(?= )"

@@ -323,7 +323,7 @@ class LearningPage(Result):
 
 
 class RuleWords(Row):
-    """What the page says about a rule."""
+    """What the explorer's page says about a rule."""
 
     why: str
     grave: bool

@@ -117,7 +117,7 @@ class Runtime:
             self.state.database.close()
 
     def trouble(self) -> str:
-        """Return why nothing can be deleted now; empty if deletions are possible. It blocks."""
+        """Return why nothing can be deleted now; empty if deletions are possible. The call blocks."""
         try:
             if deletes(self.settings):
                 self.state.check()

@@ -151,7 +151,7 @@ def checked(tool: Tool, fields: Collection[str], arguments: dict[str, Any], scop
         wrong.append(f"{tool.name} has no argument {names}")
         if "user_id" in unknown and scope.user_id:
             advice.append("user_id is fixed by the configuration.")
-        advice.append(f"It takes {', '.join(accepted) or 'no arguments'}.")
+        advice.append(f"Accepted arguments: {', '.join(accepted) or 'none'}.")
     for name, value in given.items():
         # The length is checked first, because later steps take time for each character.
         texts = cast("list[Any]", value) if isinstance(value, list) else [value]
@@ -164,7 +164,7 @@ def checked(tool: Tool, fields: Collection[str], arguments: dict[str, Any], scop
         elif isinstance(value, str) and (value or needed) and is_blank(value):
             wrong.append(f"{name} must not be blank")
             if not needed:
-                advice.append("Leave it out if it should not select anything.")
+                advice.append("Leave out an argument that should select nothing.")
     if tool.annotations and (tool.annotations.read_only_hint or tool.annotations.destructive_hint):
         given |= {name: _as_stored(scope, given[name]) for name in IDS if name in given}
     if scope.user_id and not given.get("user_id") and "user_id" in fields:

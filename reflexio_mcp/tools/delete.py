@@ -204,7 +204,7 @@ LISTED: Final = (
 )
 SHOWN: Final = "To restore the copy, call again with the same arguments and confirm={code}"
 WRONG_CODE: Final = "confirm does not match: it is too old, or the copy or the arguments have changed."
-NO_DELETION: Final = "needs the argument deletion; nothing was restored. Without it, deletions are listed."
+NO_DELETION: Final = "needs the argument deletion; nothing was restored. Without both, deletions are listed."
 
 
 async def restore_requests(

@@ -1,7 +1,7 @@
 """Exports stored data as one ZIP archive, and puts the requests of an archive back.
 
-Each line of its files is one object as the API returns it: a request with its interactions, a profile, a playbook or a
-session outcome. The embedded store adds images and citations.
+Each line of a `.jsonl` file is one object as the API returns it: a request with its interactions, a profile, a playbook
+or a session outcome. The embedded store adds images and citations.
 """
 
 import hashlib

@@ -51,7 +51,7 @@ async def publish(scope: Scope, draft: PublishBody, *, policy: Policy, wait_seco
     """Store one request of a session.
 
     Args:
-        draft: an empty request id is filled in, so that a lost reply can be repeated without storing anything twice.
+        draft: an empty request id is filled in, so that the call can be repeated without storing anything twice.
         wait_seconds: how long to wait for learning; `None` does not wait.
 
     Raises:
@@ -202,7 +202,7 @@ async def _publish(
             if error.effect == "none":
                 raise
             failure = error
-    # The wait ended, or the answer was lost. The service stores before it learns, but only a look-up shows it.
+    # The wait ended, or the answer was lost. The service stores before it learns, so a look-up may find the request.
     with anyio.move_on_after(LOOK_SECONDS), suppress(ReflexioError):
         if await find_request(scope, body.request_id) is not None:
             return await _learned(scope, body.request_id), True

@@ -53,7 +53,7 @@ class Scope:
         return self.user_id or asked
 
     def shown_id(self, stored: str) -> str:
-        """Return an id as lists show it. A key in it is sealed; `stored_id` unseals it."""
+        """Return an id as lists show it. An id that contains a key is sealed; `stored_id` unseals it."""
         from reflexio_mcp.traffic.audit.rules.redaction import secret_in_name  # compiles patterns
 
         kind = secret_in_name(stored)

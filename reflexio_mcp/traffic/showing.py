@@ -1,4 +1,4 @@
-"""Makes rows of stored requests and sessions: secrets are covered, texts cut, invisible characters escaped.
+"""Makes rows of stored requests and sessions: secrets are redacted, texts cut, invisible characters escaped.
 
 Rows with long texts are made in a worker thread, because looking for secrets takes time.
 """
@@ -43,7 +43,7 @@ class Showing:
     Args:
         wanted: the filter. Rows leave out its fixed fields, and show the words that it searches for.
         detail: `full` shows interactions, `summary` the first words, `masked` fingerprints instead of content.
-        uncovered: show secrets in texts. Keys in ids and names are always covered.
+        uncovered: show secrets in texts. Keys in ids and names are never shown.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Showing:
         return [self._name(value) for value, _ in Counter(filter(None, values)).most_common()]
 
     def _first_words(self, item: RequestWithInteractions) -> tuple[str, bool]:
-        """Return the first words of a request, and whether a secret in them was covered."""
+        """Return the first words of a request, and whether a secret in them was redacted."""
         text = opening(item, LOOKED_CHARS + 1)
         safe = text if self._uncovered else _beginning(text)
         return in_brief(safe), not text.startswith(safe)

@@ -13,7 +13,7 @@ def kinds(base: type[ReflexioError] = ReflexioError) -> list[type[ReflexioError]
 def test_every_error_says_what_happened_what_changed_and_what_to_do(kind: type[ReflexioError]) -> None:
     happened, next_step = explain(kind("some detail", correlation_id="abc123")).split(". ")
     assert "(some detail; correlation id abc123)" in happened
-    changed = {"none": "Nothing was changed; ", "unknown": "Whether it took effect is not known; "}
+    changed = {"none": "Nothing was changed; ", "unknown": "Whether the call took effect is not known; "}
     assert next_step.startswith(changed[kind.effect])
     assert len(next_step) > len(changed[kind.effect]) + 5
     assert next_step.endswith(".")

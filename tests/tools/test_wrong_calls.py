@@ -133,10 +133,10 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
         {"sorce": "ide", "user_id": " ", "session_id": "x" * 1_001},
         [
             "list_requests has no argument 'sorce'; user_id must not be blank; session_id takes 1,000 characters",
-            "at most; nothing was done. It takes user_id,",
+            "at most; nothing was done. Accepted arguments: user_id,",
         ],
     ),
-    ("get_request", {"id": "r1"}, ["no argument 'id'; nothing was done. It takes request_id"]),
+    ("get_request", {"id": "r1"}, ["no argument 'id'; nothing was done. Accepted arguments: request_id"]),
     (
         "list_requests",
         {f"a{number}": 1 for number in range(11)},

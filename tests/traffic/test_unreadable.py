@@ -190,7 +190,7 @@ async def test_an_audit_looks_at_the_rest_and_says_first_what_it_could_not_read(
         text, found = await call(client, "audit_traffic", user_id=service.user, start_time="2020-01-01")
     assert found["traffic"]["requests"] == 5
     assert found["unreadable"] == 1
-    assert "could not return 1 place of the traffic" in text.splitlines()[1]
+    assert "could not return 1 part of the traffic" in text.splitlines()[1]
 
 
 async def test_it_cannot_be_shown_but_the_answer_says_that_it_is_there(service: Service) -> None:

@@ -1,7 +1,7 @@
 """Plans deletions: the items, the learnings from them, and whether the deletion can be undone.
 
 A code confirms a plan once, in a second call. A secret key binds the code to the set, the options, the caller's scope
-and the time of the plan. A code that somebody wrote into a conversation never fits.
+and the time of the plan. An invented code never fits.
 """
 
 import base64
@@ -244,8 +244,8 @@ def recording(number: int) -> Generator[None]:
         following = (
             f"There is room in {wait} min; do not retry before."
             if number <= error.limit
-            else "Delete a smaller part, or ask the operator to raise REFLEXIO_MCP_DELETE_CAP (the policy's cap for "
-            "expired requests)."
+            else "Delete a smaller part, or ask the operator to raise REFLEXIO_MCP_DELETE_CAP, or for expired "
+            "requests the policy's cap."
         )
         raise CapReached(
             f"Nothing was deleted: the call would delete or change {number:,} requests, interactions or learnings, and "

@@ -62,7 +62,7 @@ MOST_LONGEST: Final = 10
 COMPARED: Final = "These are the longest of all {:,} sessions, by characters of text."
 Requests = Sequence[RequestWithInteractions]
 Take = Callable[[SessionPart, Requests, int], Awaitable[int]]
-"""Takes a part, its matching requests and the number of other requests; returns how many rows fitted."""
+"""Takes a part, its matching requests and the number of other requests; returns how many matching requests fitted."""
 
 
 async def list_sessions(
@@ -221,7 +221,7 @@ class _Walk:
             if self.wanted.looks_inside and late and self._looked:
                 self.full = True
                 return
-            # Requests that were already sent are counted; nothing more is read for the count.
+            # Requests that are already read are counted; nothing more is read for the count.
             if self.full and not self._pager.on_last_page:
                 return
             # Some findings need the whole session, which an earlier page may have shown in part.

@@ -239,7 +239,7 @@ async def _read_filters(
     left: dict[str, None],
     found: Callable[[Sequence[RequestWithInteractions]], Awaitable[None]],
 ) -> None:
-    """Read what the filters select until all is found, or until it contains too many other requests."""
+    """Read what the filters select until the set is found, or too many other requests were read."""
     budget = 4 * len(left) + SPARE_ROWS
     for where in filters:
         pager = SessionPager(scope, where)

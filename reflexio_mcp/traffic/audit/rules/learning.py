@@ -29,7 +29,7 @@ class LearningWaiting(Rule):
 
     name = "learning-waiting"
     severity = "low"
-    why = "Reflexio learns nothing from these requests until the window is full, the session is finished or six hours have passed."
+    why = "Reflexio learns nothing from these requests until a window of about ten interactions is full, the session is finished or six hours have passed."
     advice = "Call finish_session when a conversation is over."
     asked = True
 
