@@ -1,7 +1,7 @@
 """`reflexio-mcp demo`: shows and checks the main job on a terminal.
 
 An SDK client calls the tools of a server in this process. The demo works on a throw-away store, or on the configured
-Reflexio as a user whose sessions it deletes again.
+Reflexio, from which it deletes its sessions again.
 """
 
 import secrets
@@ -70,7 +70,7 @@ async def _main_job(steps: "_Steps", settings: Settings) -> None:
         page = SessionPage.model_validate(await steps.call("list_sessions", start_time="1h"))
         counts = {one.session_id: one.requests for one in page.sessions}
         steps.check(
-            counts.get(trip) == 2 and counts.get(work) == 1, "one has two requests, the other has one"
+            counts.get(trip) == 2 and counts.get(work) == 1, "one session has two requests, the other has one"
         )
 
         steps.begin("Filter by time: the last hour, then everything older than a day")
@@ -82,7 +82,7 @@ async def _main_job(steps: "_Steps", settings: Settings) -> None:
 
         steps.begin("Inspect one request")
         found = OneRequest.model_validate(await steps.call("get_request", request_id=first))
-        steps.check([one.content for one in found.interactions] == [WISH], "its words are there")
+        steps.check([one.content for one in found.interactions] == [WISH], "the published text is there")
 
         steps.begin("Delete that request: the plan first, then with its code")
         await steps.delete({first}, "delete_request", request_id=first)

@@ -166,7 +166,7 @@ class _Window:
 
         params = CallToolRequestParams(name=call.name, arguments=call.arguments, _meta=page_pass)
         try:
-            # `call_tool` would check each row against the output schema, which takes as long as making it.
+            # `call_tool` would check each row against the output schema, which takes as long as making the row.
             result = await self._client.session.send_request(
                 CallToolRequest(params=params), CallToolResult, progress_callback=report
             )

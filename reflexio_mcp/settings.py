@@ -198,7 +198,7 @@ class Settings:
     publish_secrets: PublishSecrets = _one_of(PublishSecrets)(
         "behaviour",
         "warn",
-        "What happens to a request that contains a secret. warn: it is stored, and the answer says so. redact: it is "
+        "What happens to a request that contains a secret. warn: it is stored, and the answer warns. redact: it is "
         "stored without the secret. refuse: it is not stored.",
     )
     log_level: LogLevel = _one_of(LogLevel)(

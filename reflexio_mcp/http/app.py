@@ -76,7 +76,7 @@ logger = logging.getLogger("reflexio_mcp.http")
 
 
 class CallerToken(AccessToken):
-    """An accepted token. The SDK binds a session to the token that opened it."""
+    """An accepted token. The SDK binds a session to the token's client and subject."""
 
     caller: Any
 

@@ -100,7 +100,7 @@ def plan(plan: Plan) -> str:
         f"(the first {shown:,} of {total:,})" if total > shown > 0 else "",
         missing,
     )
-    scheduled = f"It is deletion {plan.number}." if plan.number else ""
+    scheduled = f"This is deletion {plan.number}." if plan.number else ""
     return lines(
         plan.why,
         fenced(body),

@@ -65,7 +65,7 @@ WAY_BACK: Final[dict[WayBackState, str]] = {
     "text": "The old text is kept {kept}; restore_requests{number} puts it back.",
     "none": "No recovery copy is kept, because nothing was deleted.",
     "off": "This cannot be undone: no recovery copy is kept.",
-    "erased": "This cannot be undone: no recovery copy is kept, and earlier copies of it are erased too.",
+    "erased": "This cannot be undone: no recovery copy is kept, and earlier copies of the same data are erased too.",
     "unknown": "Earlier recovery copies may still contain some of what was deleted. Repeat the deletion with erase "
     "once the state can be written again.",
 }
@@ -118,7 +118,7 @@ class WayBack(Row):
     """Whether the deletion can be undone.
 
     Args:
-        state: `whole` and `words` can be undone, the latter without times, base64 images and citations.
+        state: `whole`, `words` and `text` can be undone, `words` without times, base64 images and citations.
     """
 
     state: WayBackState
@@ -156,7 +156,8 @@ class Excepted(Row):
 
 
 class Receipt(Row):
-    """What a deletion did, read again afterwards. `planned` is `deleted` or `corrected`, plus `not_deleted`."""
+    """What a deletion did, read again afterwards. `planned` is `deleted` or `corrected`, plus `not_deleted` except
+    `not_found`."""
 
     number: int
     planned: Counts

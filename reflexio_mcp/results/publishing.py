@@ -19,7 +19,7 @@ KEPT: Final = (
     "The request contains what looks like a secret ({kinds}), which can reappear in later prompts. Take it back "
     "with delete_request request_id={request_id} erase=true, and replace the secret."
 )
-REPLACED: Final = "Secrets were replaced before it was stored: {kinds}."
+REPLACED: Final = "Secrets were replaced before the request was stored: {kinds}."
 NOT_COMPARED: Final = "Images and citations cannot be read back and were not compared."
 
 WARNING_CHARS: Final = 300

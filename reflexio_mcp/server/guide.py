@@ -24,7 +24,7 @@ MODEL: Final = (
         "Request: the interactions of one publish, usually a question and its answer. It has an id, a user, a"
         " source and an agent version. Requests are what is listed, read and deleted."
     ),
-    "Session: one conversation, all requests with the same session_id. All users share these ids.",
+    "Session: one conversation, all requests with the same session_id, of any user.",
 )
 
 LEARNING: Final = (

@@ -64,7 +64,7 @@ TOOLS_OF: Final = {
 PAGE_META: Final[dict[str, Any]] = {"ui": {"csp": {}, "prefersBorder": False}}
 """The explorer's page loads nothing from any domain."""
 
-MORE: Final = "Continue with list_requests: the same session_id and detail, and that cursor."
+MORE: Final = "Continue with list_requests: the same session_id, and that cursor."
 
 
 def listed(tools: frozenset[str]) -> list[Resource]:

@@ -86,7 +86,7 @@ REFUSED: Final = {
     "password authentication failed": "it refuses this server's role or password",
     "pg_hba.conf": "it does not let this server in",
     "certificate": "its certificate, or the file of issuers that the URL names, cannot be used",
-    "does not exist": "its role or database does not exist",
+    "does not exist": "the role or database in its URL does not exist",
     "SSL": "it does not speak TLS as the URL asks",
     "too many": "it has no free connection",
     "invalid ": "a parameter of its URL has a wrong value",

@@ -171,7 +171,7 @@ class PageNotes:
     def take(self, owner: str) -> str:
         """Return the notes as one sentence, once; empty if there are none."""
         notes = self._notes.pop(owner, [])
-        return f"Since then, {' and '.join(notes)} in the explorer." if notes else ""
+        return f"Since your last call, {' and '.join(notes)} in the explorer." if notes else ""
 
 
 class ProgressReporter:

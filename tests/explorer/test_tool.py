@@ -250,7 +250,7 @@ async def test_the_model_is_told_once_what_was_done_in_the_page(tmp_path: Path) 
         await client.call_tool("explorer_data", {"view": "rows"}, meta=pass_)
         told = await client.call_tool("list_sessions", {})
         again = await client.call_tool("list_sessions", {})
-        said = "Since then, 1 request was deleted in the explorer."
+        said = "Since your last call, 1 request was deleted in the explorer."
         assert text_of(told).endswith(said)
         assert told.structured_content
         assert said in told.structured_content["notes"]

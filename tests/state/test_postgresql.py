@@ -226,7 +226,7 @@ def test_the_documented_rights_are_enough_and_no_line_can_be_backdated_read_or_c
     [
         ({"password": "mistyped"}, "it refuses this server's role or password"),
         ({"role": "nobody"}, "it refuses this server's role or password"),
-        ({"database": "elsewhere"}, "its role or database does not exist"),
+        ({"database": "elsewhere"}, "the role or database in its URL does not exist"),
         ({"sslmode": "require"}, "it does not speak TLS as the URL asks"),
         ({"target_session_attrs": "canary"}, "a parameter of its URL has a wrong value"),
     ],

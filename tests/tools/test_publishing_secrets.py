@@ -83,7 +83,7 @@ async def test_a_secret_is_redacted_before_it_is_stored_where_that_is_set(tmp_pa
         result = await publish(
             client, [*INTERACTIONS, {"role": "Assistant", "content": "ok", "tools_used": used}]
         )
-        assert "Secrets were replaced before it was stored: github-pat, password" in text_of(result)
+        assert "Secrets were replaced before the request was stored: github-pat, password" in text_of(result)
     raw = b"".join([await file.read_bytes() async for file in anyio.Path(tmp_path).iterdir()])
     assert KEY.encode() not in raw
     assert b"Tr0ub4dor" not in raw

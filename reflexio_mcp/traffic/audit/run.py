@@ -42,7 +42,7 @@ NEVER: Final = NotLooked(
     findings=["names of people", "passports", "postal addresses", "health"],
     reason="no rule finds them reliably",
 )
-PART: Final = "a filter or a cursor leaves out a part of the traffic"
+PART: Final = "a filter, a cursor or the time limit leaves out a part of the traffic"
 
 
 @dataclass

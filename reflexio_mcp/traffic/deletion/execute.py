@@ -119,8 +119,8 @@ async def begin(planned: Planned, origin: Origin, state: State) -> int:
 async def carry_out(scope: Scope, planned: Planned, state: State, number: int, progress: Progress) -> Receipt:
     """Delete or correct what a plan names, and read again what is stored.
 
-    Requests are deleted by id, and only if they are unchanged: a call for a whole session would include later
-    arrivals. Learnings come last, after learning has ended.
+    Except for a whole user, requests are deleted by id, and only if they are unchanged: a call for a whole session
+    would include later arrivals. Learnings come last, after learning has ended.
 
     Failures do not raise: the receipt says what is gone and what is not.
     """
@@ -140,7 +140,7 @@ class _Act:
 
     Args:
         sent: ids in delete calls that took effect, or that may still do so.
-        noted: ids of items, by the reason why they may not be deleted.
+        noted: ids of items that are perhaps not deleted, by the reason.
         failure: the error that ended it early.
         arrived: number of the user's stored items that were not planned.
     """
@@ -196,7 +196,7 @@ class _Act:
         """Change the text of a learning if nobody has changed it since the plan, and read it again."""
         [item] = self.planned.items
         with self._noting_failure():
-            # Learning that runs now can still replace the learning.
+            # An extraction that runs now can still replace the learning.
             busy = await wait_for_learning(self.scope, [item.user_id], self.progress)
             self.deleted = DeletedLearnings(still_learning=busy)
             before = await target.read(self.scope)

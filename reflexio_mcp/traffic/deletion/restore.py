@@ -440,7 +440,7 @@ def _said(item: RequestWithInteractions) -> dict[int, object]:
 
 
 def _published(stored: StoredInteraction) -> Interaction | None:
-    """Return an interaction for publishing again; `None` if it only had an image."""
+    """Return an interaction for publishing again; `None` if it only had an image or a citation."""
     said = any(text.strip() for text in texts_of(stored))
     if not (said or stored.interacted_image_url or stored.tools_used):
         return None

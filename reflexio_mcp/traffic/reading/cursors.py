@@ -18,7 +18,7 @@ __all__ = ["Cursor", "decode_cursor", "encode_cursor", "open_cursor", "question_
 Listing = Literal["sessions", "requests", "audit"]
 
 YEAR_10000: Final = 253_402_300_800
-"""The largest second that Python can write as a date; no offset is larger."""
+"""The first second that Python cannot write as a date; every offset is smaller."""
 
 _VERSION: Final = 7
 _MAX_CURSOR_CHARS: Final = 20_000
@@ -59,7 +59,7 @@ def decode_cursor(text: str, listing: str, scope: Scope, *questions: object) -> 
         raise _spoiled() from None
     if questions and digest not in map(_digest, questions):
         raise InvalidInput(
-            "cursor", "belongs to another call; repeat its arguments or start again without it."
+            "cursor", "belongs to another call; repeat its arguments, or leave the cursor out."
         )
     return position
 
@@ -126,9 +126,7 @@ def open_cursor(
     except (InvalidInput, ValueError, TypeError):
         raise _spoiled() from None
     if detail not in ("summary", cursor.detail):
-        raise InvalidInput(
-            "cursor", f"belongs to detail={cursor.detail}; leave detail out or start again without it."
-        )
+        raise InvalidInput("cursor", f"belongs to detail={cursor.detail}; leave out detail or the cursor.")
     return cursor
 
 

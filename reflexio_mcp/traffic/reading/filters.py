@@ -94,7 +94,7 @@ class Words:
         return {term for one in self.alternatives for term in one if has(folded, term)}
 
     def index_in(self, text: str) -> int | None:
-        """Return the index of the first of these words in a text; `None` if no word is spelled like this."""
+        """Return the index of the first of these words in a text; `None` if the text spells them in another way."""
         lowered = text.lower()
         found = [lowered.find(term) for one in self.alternatives for term in one]
         return min((index for index in found if index >= 0), default=None)

@@ -180,7 +180,7 @@ class UnclearMetadata(Rule):
 
     name = "unclear-metadata"
     severity = "low"
-    why = "Nobody can filter, compare or clean up by such names."
+    why = "Nobody can filter, compare or clean up by an unclear source or version."
     advice = "Send one constant source for an integration and the released agent_version; ids belong in session_id."
 
     def __init__(self, now: float | None = None) -> None:

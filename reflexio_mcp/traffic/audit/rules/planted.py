@@ -71,7 +71,7 @@ _ACTS = re.compile(
     r"\b(?:send|forward|e?mail|transfer|share|upload)\b[^.\n]{0,80}?\bto\b[^.\n]{0,40}?@[\w-]+\.\w"
     r"|\bplease (?:\w+ ){1,3}my (?:\w+ ){0,3}(?:account|password|policy|address|contacts|history|records|files)\b"
 )
-"""Orders that count only in tool data."""
+"""Orders that count only in foreign text."""
 _DISCUSSES = re.compile(
     r"prompt[ -]injection|jailbreak|red[ -]team|adversarial|\battacks?\b|\battackers?\b|\bmalicious\b|\bfor example\b|\be\.g\.|such as|guardrail|system prompt of"
 )

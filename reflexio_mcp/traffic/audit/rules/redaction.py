@@ -1,4 +1,4 @@
-"""Covers the secrets that the rule `secret` finds.
+"""Redacts the secrets that the rule `secret` finds.
 
 Long texts take time: call these functions in a worker thread, or through `looked`.
 """
