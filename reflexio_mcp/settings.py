@@ -219,7 +219,7 @@ class Settings:
         1000,
         "How many requests, interactions, learnings and session outcomes may be deleted in an hour; 0 is no cap. All "
         "your processes on this computer count together, or all that share REFLEXIO_MCP_STATE. Each person who signs "
-        "in or has a token is counted separately.",
+        "in or has a token of their own is counted separately.",
     )
     recovery_days: int = _number(int, 0, 3650)(
         "deletion",

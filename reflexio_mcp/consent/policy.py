@@ -18,7 +18,7 @@ Mode = Literal["off", "preview", "ask"]
 
 CALL_AGAIN: Final = (
     "Show this to the person. After their yes, call again with the same arguments and this code as confirm. It works "
-    "once, within 24 hours, if the set has not changed."
+    "once, within 24 hours, if the selection has not changed."
 )
 NOT_AGAIN: Final = (
     "Do not repeat the call unless the person asks for it. If no question was shown, the operator can set "
@@ -29,8 +29,8 @@ SAID: Final[dict[PlanStatus, tuple[str, str]]] = {
     "planned": ("Nothing is {done} yet. This would be {done}:", CALL_AGAIN),
     "changed": (
         (
-            "Nothing was {done}: confirm does not match. It is older than 24 hours, is not from this plan, or the set "
-            "has changed. Now this would be {done}:"
+            "Nothing was {done}: confirm does not match. It is older than 24 hours, is not from this plan, or the "
+            "selection has changed. Now this would be {done}:"
         ),
         "Call again without confirm.",
     ),

@@ -45,7 +45,7 @@ SSE_PATH: Final = "/sse"
 MESSAGES_PATH: Final = "/messages/"
 READY_PATH: Final = "/ready"
 SIGN_IN_PATHS: Final = ("/register", "/authorize", "/token", "/.well-known/{rest:path}")
-"""Paths that OAuth clients without a token request."""
+"""Paths that OAuth clients ask for if they have no token."""
 
 WITHOUT_SESSIONS: Final = b"2026-07-28"
 SESSIONS_EACH: Final = 20

@@ -83,7 +83,7 @@ def _install(request: Request, layout: Layout) -> list[str]:
     if remote and not client.url_key:
         raise InstallError(
             f"{client.title} takes no shared server from its file: add {remote} in the app, under Customize, "
-            "Connectors. The app reaches it from the internet, and people sign in."
+            "Connectors. That server must be reachable from the internet, and have a sign-in."
         )
     if not client.is_here(layout) and not request.create:
         raise InstallError(

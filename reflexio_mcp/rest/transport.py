@@ -28,7 +28,7 @@ _REASONS: Final = {
 
 
 class HttpTransport:
-    """A client for each call under way: httpx looks at all connections of a client several times a call.
+    """Has one httpx client for each running call, as httpx looks at all connections of a client several times a call.
 
     `inner` replaces the network.
 

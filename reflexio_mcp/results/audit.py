@@ -72,7 +72,7 @@ class Found(Row):
 
 
 class AuditResult(Result):
-    """An audit: numbers, findings and what was not searched, without stored content."""
+    """An audit: numbers, findings, the text around them, and what was not searched."""
 
     filter: str = ""
     traffic: Found

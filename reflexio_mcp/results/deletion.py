@@ -156,7 +156,7 @@ class Excepted(Row):
 
 
 class Receipt(Row):
-    """What a deletion did, read again afterwards. `planned` is `deleted` or `corrected`, plus `not_deleted` except
+    """What a deletion did, as a read afterwards shows. `planned` is `deleted` or `corrected`, plus `not_deleted` except
     `not_found`."""
 
     number: int

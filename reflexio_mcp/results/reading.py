@@ -107,7 +107,7 @@ class SessionPage(Result):
 
 
 class InteractionRow(Row):
-    """One interaction. `characters` is the full length of a content that is cut."""
+    """One interaction. `characters` is the full length of a content that is cut, or of all texts that are hidden."""
 
     interaction_id: int
     role: str

@@ -55,7 +55,7 @@ SECONDS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60
 counted: Final[ContextVar[Callable[[], AbstractContextManager[None]]]] = ContextVar(
     "reflexio_mcp_counted", default=nullcontext
 )
-"""Counts the body of the call while it runs, unless its transport does."""
+"""Counts the body of the call while it runs, unless the transport counts it."""
 
 
 class CallLimiter:

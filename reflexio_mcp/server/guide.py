@@ -81,7 +81,7 @@ NOT_LEARNING: Final = "This store learns nothing. Advice about learning here is 
 WAITING: Final = (
     "wait_for_response defaults to false for a publish: learning takes a while, and the conversation goes on without "
     "it. It defaults to true for a deletion, because the receipt says whether it worked. Pass false there when the "
-    "set is large and the host gives up early; the receipt is then in get_status."
+    "selection is large and the host gives up early; the receipt is then in get_status."
 )
 
 FIELDS: Final = (

@@ -23,7 +23,7 @@ __all__ = ["limit_sessions", "lowlevel"]
 
 
 def check(server: MCPServer[Any]) -> None:
-    """Check all private names; raise `ConfigurationError` if the SDK lacks one."""
+    """Check the private names that every server uses; raise `ConfigurationError` if the SDK lacks one."""
     if not isinstance(getattr(server, "_lowlevel_server", None), Server):
         raise _missing("MCPServer._lowlevel_server")
     if not any(isinstance(one, RequestStateBoundary) for one in server.middleware):

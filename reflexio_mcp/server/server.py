@@ -61,8 +61,8 @@ DELETIONS: Final = {
 RECEIPT: Final = "Report what the receipt says. {undo} "
 
 NOT_OFFERED: Final = (
-    "Not offered here: {}. The operator decides that, with REFLEXIO_MCP_TOOLS or REFLEXIO_MCP_READ_ONLY, or your "
-    "sign-in."
+    "Not offered here: {}. The operator decides that, with REFLEXIO_MCP_TOOLS or REFLEXIO_MCP_READ_ONLY, or the "
+    "permissions of your sign-in."
 )
 TOOL_NAMES: Final = re.compile(rf"\b(?:{'|'.join(spec.name for spec in CATALOG)})\b")
 

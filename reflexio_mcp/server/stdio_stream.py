@@ -1,4 +1,4 @@
-"""Standard input and output, so that every call gets an answer.
+"""Wraps standard input and output so that every call gets an answer.
 
 The SDK drops a line that it cannot parse, and the client would wait in vain. Half a character and a byte order mark
 are repaired; any other invalid line is refused with its id.

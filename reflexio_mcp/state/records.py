@@ -70,7 +70,7 @@ class Deletion(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """One request or learning.
+    """One request, interaction or learning.
 
     Args:
         names: names by which an erasure finds the copy: `r:…` for requests, `i:…` for interactions, and `l:…` and

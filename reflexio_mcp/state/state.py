@@ -53,7 +53,7 @@ ATTEMPTS: Final = (
     "DELETE FROM main.copies WHERE false",
     "INSERT INTO main.log (line, chain) SELECT chain, chain FROM main.log WHERE false",
 )
-"""Statements that together need every right, tried before a deletion."""
+"""Statements that together need every right of this server."""
 
 Parameters = ParamSpec("Parameters")
 T = TypeVar("T")

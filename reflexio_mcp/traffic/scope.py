@@ -16,7 +16,7 @@ class Scope:
     """A client and the user it is confined to; an empty `user_id` means every user.
 
     Args:
-        caller: names somebody who signed in; empty for everybody else.
+        caller: names somebody with a sign-in or a token of their own; empty for everybody else.
         masked: stored content is not shown, and must not be found out by searching for words.
         learns: whether the backend learns from what is stored; the embedded store does not.
         exact: whether a request can be read and restored completely, which only the embedded store allows.
