@@ -47,7 +47,7 @@ def find_launch(python: str = sys.executable, prefix: str = sys.prefix) -> tuple
     if re.search(r"[/\\](archive|environments|builds)-v|[/\\]\.cache[/\\]pipx[/\\]", prefix):
         raise InstallError(
             "This copy runs from a cache that may be emptied, so a client could not rely on it. Install it for good, "
-            f"with `uv tool install` and what you gave to uvx, and run `{COMMAND} install` again."
+            f"with `uv tool install` or `pipx install`, and run `{COMMAND} install` again."
         )
     script = Path(python).parent / (COMMAND + (".exe" if os.name == "nt" else ""))
     if script.is_file():

@@ -40,7 +40,7 @@ def audit_text(audit: AuditResult) -> str:
 
 def _left_out(audit: AuditResult) -> str:
     return sentence(
-        f"Not all: {audit.left_out}." if audit.left_out else "",
+        f"Not audited: {audit.left_out}." if audit.left_out else "",
         f"Continue with audit_traffic cursor={audit.cursor}" if audit.cursor else "",
         f"The service could not return {counted(audit.unreadable, 'part')} of the traffic."
         if audit.unreadable

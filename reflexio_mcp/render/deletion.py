@@ -43,7 +43,7 @@ WHY: Final[dict[Outcome, str]] = {
 STATUS: Final = {
     "running": "running",
     "unfinished": "not finished: at least {gone:,} of {asked:,} are gone; the same call again deletes what is left, "
-    "and finds only learnings whose requests are stored or in a recovery copy",
+    "but cannot find learnings whose requests are neither stored nor in a recovery copy",
     "complete": "complete",
     "incomplete": "incomplete",
     "partly_restored": "some of it was restored",

@@ -36,7 +36,9 @@ def _policy(policy: Policy) -> str:
         decided = ["read-only: nothing can be stored or deleted here"]
     else:
         cap = (
-            f"at most {policy.delete_cap:,} deletions an hour" if policy.delete_cap else "no cap on deletions"
+            f"at most {policy.delete_cap:,} items deleted an hour"
+            if policy.delete_cap
+            else "no cap on deletions"
         )
         decided = [
             f"confirm {policy.confirm}: {policy.confirm_means}",

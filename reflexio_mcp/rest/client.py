@@ -96,7 +96,7 @@ class ReflexioClient:
             wait: ask the server to answer after extraction.
 
         Returns:
-            The reply. If an earlier try had arrived, only `already_stored` is set.
+            The reply. If an earlier try had arrived: `already_stored`, and the ids of request and call.
 
         Raises:
             AlreadyExists: the caller's `request_id` names another request; nothing was stored.

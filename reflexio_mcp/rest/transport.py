@@ -1,4 +1,4 @@
-"""Calls over HTTP. Only this module imports `httpx`, at the first call."""
+"""Calls over HTTP. Stdio and the commands import this module, and so `httpx`, at the first call."""
 
 import functools
 import os

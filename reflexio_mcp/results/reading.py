@@ -336,7 +336,7 @@ class ExplorerState(Row):
         whose: the user that the server is confined to.
         where, keeper: where requests are stored, and where recovery copies are, in words.
         rules: what the page says of each finding.
-        delete_cap: maximum number of deletions in an hour; 0 means no limit.
+        delete_cap: maximum number of items deleted in an hour; 0 means no limit.
         filter: the filter that the page was opened with, its times in epoch seconds.
     """
 

@@ -26,7 +26,7 @@ class Policy(Row):
     confirm: str = ""
     confirm_means: str = ""
     delete_cap: Annotated[
-        int | None, Field(description="most deletions an hour; left out if there is no cap")
+        int | None, Field(description="most items deleted an hour; left out if there is no cap")
     ] = None
     publish_secrets: str = ""
     recovery_days: Annotated[

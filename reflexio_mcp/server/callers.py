@@ -63,7 +63,7 @@ def person(
 def _stand_in(purpose: str, *parts: str) -> str:
     from reflexio_mcp.traffic.content import add_texts
 
-    # Recovery copies contain this id, so it depends on no key and no process.
+    # The state contains this id, so it depends on no key and no process.
     digest = hashlib.sha256(b"reflexio-mcp")
     add_texts(digest, (purpose, *parts))
     return digest.hexdigest()[:16]

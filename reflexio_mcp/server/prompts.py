@@ -72,7 +72,7 @@ def _written(tool: str, words: list[str], given: Mapping[str, str]) -> str:
         if value := fixed or given.get(name):
             arguments[name] = value
     if tool == "delete_requests" and not arguments:
-        arguments["everything"] = True  # no schema has the user that the operator fixed
+        arguments["everything"] = True  # tools have no user_id if the operator fixed the user
     return f"call {tool} {json.dumps(arguments, ensure_ascii=False)}"
 
 

@@ -26,7 +26,7 @@ CHANGED: Final = "a row of the state was changed or moved"
 NO_KEY: Final = "some recovery copies are sealed with a key that this server does not have"
 KEY_ADVICE: Final = (
     "put the key back (in REFLEXIO_MCP_STATE_KEYS, or the file fingerprint.key next to state.db), or delete the rows "
-    "of the table copies that it sealed"
+    "of the table copies that were sealed with that key"
 )
 
 
@@ -189,7 +189,9 @@ class Copies:
         return [Row(*row) for row in rows]
 
     def _named(self, rows: Sequence[Row], names: Iterable[str]) -> tuple[list[Row], set[str]]:
-        """Return rows with one of these names, rows of their learnings and earlier texts, and the tags of the names."""
+        """Return rows with one of these names, rows of the learnings from them with earlier texts, and the tags of the
+        names.
+        """
         wanted = self._tags(names)
         for row in reversed(rows):
             tags = row.names.split()

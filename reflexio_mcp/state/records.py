@@ -51,7 +51,7 @@ class Deletion(NamedTuple):
 
     Args:
         own: the owner made the deletion, or sees every user.
-        gone: number of items deleted so far.
+        gone: number of deleted items; 0 until the end is recorded.
         finished: `None` until its end is recorded.
     """
 

@@ -139,7 +139,7 @@ class State:
 
     Args:
         secrets: returns the keys, the newest first.
-        limit: deletions per hour and caller; 0 for no cap.
+        limit: items deleted per hour and caller; 0 for no cap.
         days: how long a recovery copy is kept.
     """
 
