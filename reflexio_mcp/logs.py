@@ -29,7 +29,7 @@ GATHER_SECONDS: Final = 0.05
 FLUSH_SECONDS: Final = 1.0
 
 audited_call: ContextVar[Mapping[str, str] | None] = ContextVar("reflexio_mcp_call", default=None)
-"""Names the call to the audit log."""
+"""The caller and id of the current call, for lines of the audit log."""
 
 
 @contextmanager

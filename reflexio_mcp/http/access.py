@@ -60,8 +60,8 @@ def is_loopback(host: str) -> bool:
 def _check(values: Iterable[str], pattern: re.Pattern[str], option: str, form: str) -> None:
     if not all(pattern.fullmatch(value) for value in values):
         raise ConfigurationError(
-            f"--allowed-{option} / REFLEXIO_MCP_ALLOWED_{option.upper()} takes whole {option} as in {form}; only a "
-            "port may be left open, as in name:*."
+            f"--allowed-{option} / REFLEXIO_MCP_ALLOWED_{option.upper()} takes full {option} as in {form}; only the "
+            "port can be a wildcard, as in name:*."
         )
 
 

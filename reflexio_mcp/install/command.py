@@ -101,7 +101,7 @@ def _install(request: Request, layout: Layout) -> list[str]:
         had = f" ({_settings(settings_of(client, found))})" if is_ours(client, found) else ""
         raise InstallError(
             f"{client.title} already has a different entry named {request.name}{had}. It was left alone: {file.path}. "
-            f"Choose another name with --name, or add --replace to write this one in its place "
+            f"Choose another name with --name, or add --replace to overwrite that entry "
             f"({_settings(server.env)})."
         )
     pasted = snippet(client, server, request.name)

@@ -145,7 +145,7 @@ def restored(answer: Restored) -> str:
     if answer.planned:
         return lines(
             f"Nothing is restored yet. From the copy of deletion {answer.number}: {counts(answer.planned)}. "
-            "What is stored already stays as it is.",
+            "Items that are still stored stay as they are.",
             fenced([*map(_example, answer.examples), *_excepted(answer.not_restored)]),
             answer.remains,
             answer.next,

@@ -201,7 +201,7 @@ class ReflexioClient:
         return reply.operation_status
 
     async def finalize_session(self, user_id: str, session_id: str) -> models.FinalizeReply:
-        """End a session of a user, so that its waiting requests are learned from now."""
+        """End a session of a user, so that Reflexio learns from its waiting requests."""
         sent = {"user_id": user_id, "session_id": session_id}
         return await self._post(models.FinalizeReply, "/api/finalize_session", sent, "accepted")
 

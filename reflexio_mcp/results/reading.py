@@ -250,7 +250,7 @@ _MEANS: Final = {
     "covered": "Reflexio has read it, whether or not there was anything to learn.",
     "deferred": "Nothing is learned from it yet.",
     "pending": "Nothing is learned from it yet.",
-    "processing": "It is being learned from now.",
+    "processing": "Reflexio is learning from it.",
     "still_learning": "Reflexio is still learning from it. get_request shows how it went.",
     "done": "Reflexio has learned from it.",
     "not_tracked": "Reflexio does not say what is learned from it.",

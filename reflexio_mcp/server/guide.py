@@ -44,7 +44,7 @@ DELETES: Final = {
     "auto": "a delete_ tool asks the person in a form, or shows a plan and acts with its confirm code after their yes",
     "ask": "a delete_ tool asks the person in a form, and then acts",
     "preview": "a delete_ tool shows a plan; once the person agrees, the same call with its confirm code acts",
-    "off": "a delete_ tool acts at once and shows no plan, so ask the person before you delete more than a few",
+    "off": "a delete_ tool acts at once and shows no plan, so ask the person before deleting more than a few requests",
 }
 """How a deletion works, by `REFLEXIO_MCP_CONFIRM`."""
 
@@ -109,7 +109,7 @@ FIELDS: Final = (
     Field("evaluation_only", "true or false",
           "True for tests, demos, staging and shadow traffic: it is stored and never learned from."),
     Field("session_finished", "true or false",
-          "True with the last publish of a conversation: requests that waited for more of it are learned from now.",
+          "True with the last publish of a conversation: its waiting requests are then learned from.",
           True),
     Field("override_learning_stall", "true or false",
           "True tries to learn although the service has paused because its model refused the key or account.",

@@ -189,9 +189,7 @@ class Copies:
         return [Row(*row) for row in rows]
 
     def _named(self, rows: Sequence[Row], names: Iterable[str]) -> tuple[list[Row], set[str]]:
-        """Return rows with one of these names, rows of the learnings from them with earlier texts, and the tags of the
-        names.
-        """
+        """Return rows with one of these names, rows of learnings from them and of their earlier texts, and all tags."""
         wanted = self._tags(names)
         for row in reversed(rows):
             tags = row.names.split()
