@@ -90,7 +90,7 @@ async def _main_job(steps: "_Steps", settings: Settings) -> None:
         steps.begin("Delete the session, with what is left in it")
         await steps.delete({second}, "delete_session", session_id=trip)
 
-        steps.begin("Prove that both are gone, and nothing else")
+        steps.begin("Prove that both requests are gone, and nothing else")
         await steps.list(set(), session_id=trip)
         await steps.list({third}, session_id=work)
     finally:

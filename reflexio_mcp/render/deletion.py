@@ -25,7 +25,7 @@ QUESTION_NAMES: Final = 5
 QUESTION_EXAMPLES: Final = 3
 QUESTION_NAME_CHARS: Final = 60
 QUESTION_TEXT_CHARS: Final = 500
-"""Limit of a form: some clients show three lines."""
+"""Limit of each text in a form: some clients show three lines."""
 
 WHY: Final[dict[Outcome, str]] = {
     "still_present": "still stored",

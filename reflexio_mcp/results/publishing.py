@@ -16,8 +16,8 @@ USUAL_ROLES: Final = frozenset(
 )
 
 KEPT: Final = (
-    "The request contains what looks like a secret ({kinds}), which can reappear in later prompts. Take it back "
-    "with delete_request request_id={request_id} erase=true, and replace the secret."
+    "The request contains what looks like a secret ({kinds}), which can reappear in later prompts. Delete the "
+    "request with delete_request request_id={request_id} erase=true, and change the secret."
 )
 REPLACED: Final = "Secrets were replaced before the request was stored: {kinds}."
 NOT_COMPARED: Final = "Images and citations cannot be read back and were not compared."

@@ -159,7 +159,7 @@ class ReflexioServer(MCPServer[App]):
             reason = f"It needs {needed}. "
         elif TOOL_NAMES.fullmatch(name):
             reason = f"{NOT_OFFERED.format(name)} "
-        others = f"The tools are {names}." if names else "You may call none."
+        others = f"The tools are {names}." if names else "You may call no tools."
         return f"There is no tool {quoted(name)} here; nothing was done. {reason}{others}"
 
     def _missing_tools(self, result: types.CallToolResult) -> str:

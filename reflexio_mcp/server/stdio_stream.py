@@ -3,7 +3,7 @@
 The SDK drops a line that it cannot parse, and the client would wait in vain. Half a character and a byte order mark
 are repaired; any other invalid line is refused with its id.
 
-At the end of input the SDK cancels running calls. A script that pipes its calls in closes its end early, so
+At the end of input the SDK cancels running calls. A script that pipes calls into the server closes its end early, so
 cancelling waits up to `ANSWER_SECONDS` for answers.
 """
 

@@ -189,7 +189,9 @@ class Copies:
         return [Row(*row) for row in rows]
 
     def _named(self, rows: Sequence[Row], names: Iterable[str]) -> tuple[list[Row], set[str]]:
-        """Return rows with one of these names, rows of learnings from them and of their earlier texts, and all tags."""
+        """Return rows with one of these names, rows of learnings from them and of earlier texts of these, and
+        the tags that were searched for.
+        """
         wanted = self._tags(names)
         for row in reversed(rows):
             tags = row.names.split()

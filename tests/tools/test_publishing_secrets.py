@@ -70,7 +70,7 @@ async def test_a_secret_is_stored_and_the_reply_says_its_kind_and_how_to_take_it
         assert said["status"] == "stored"
         assert said["secrets"] == ["github-pat"]
         [note] = said["notes"]
-        assert "Take it back with delete_request request_id=r1" in note
+        assert "Delete the request with delete_request request_id=r1" in note
         assert note in text_of(result)
         assert KEY not in text_of(result)
         await call(client, "delete_request", request_id="r1")
