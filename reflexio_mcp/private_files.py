@@ -67,7 +67,7 @@ def keep_secret(path: Path, make: Callable[[], bytes], is_whole: Callable[[bytes
                 os.link(draft, path)
         finally:
             draft.unlink()
-    raise OSError(0, "it keeps changing")
+    raise OSError(0, "the file keeps changing")
 
 
 def _read_secret(path: Path) -> bytes | None:

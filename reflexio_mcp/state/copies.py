@@ -189,8 +189,9 @@ class Copies:
         return [Row(*row) for row in rows]
 
     def _named(self, rows: Sequence[Row], names: Iterable[str]) -> tuple[list[Row], set[str]]:
-        """Return rows with one of these names, rows of learnings from them and of earlier texts of these, and
-        the tags that were searched for.
+        """Return the rows that an erasure of these names removes, and the tags of all names that it follows.
+
+        A request leads to the learnings from its interactions, and a learning to its earlier texts.
         """
         wanted = self._tags(names)
         for row in reversed(rows):
