@@ -76,7 +76,7 @@ def run_explore(arguments: Namespace, settings: Settings) -> int:
 async def _serve(settings: Settings, wanted: dict[str, Any]) -> None:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    listener.listen()  # A browser that is faster than the server waits.
+    listener.listen()  # A browser that connects too early waits.
     async with Client(ReflexioServer(settings)) as client:
         window = _Window(client, wanted, listener.getsockname()[1])
         print(f"The explorer is at {window.address}")

@@ -238,8 +238,8 @@ class Settings:
     auth_token: tuple[str, ...] = _Kind(_parse_tokens, "bearer tokens or USER:TOKEN, separated by commas")(
         "http",
         (),
-        "Tokens that HTTP callers must send; several allow rotation. USER:TOKEN confines its holder to that user. If "
-        "not set: a token is generated and kept in a file.",
+        "Accepted tokens; each HTTP caller sends one. Several allow rotation. USER:TOKEN confines its holder to that "
+        "user. If not set: a token is generated and kept in a file.",
         secret=True,
     )
     allowed_hosts: tuple[str, ...] = _Kind(

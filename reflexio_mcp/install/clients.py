@@ -173,7 +173,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
             "macos:~/.config/zed/settings.json",
             "linux:XDG_CONFIG_HOME/zed/settings.json",
         ),
-        note="Zed gives the server its own environment: set REFLEXIO_API_KEY where the client is started.",
+        note="The server inherits Zed's environment: set REFLEXIO_API_KEY where the client is started.",
         section=("context_servers",),
         extra={"source": "custom"},
         key="inherit",

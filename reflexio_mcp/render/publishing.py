@@ -25,7 +25,7 @@ def stored(done: Stored) -> str:
         if done.unusual_roles
         else "",
         sentence(
-            f"Learning: {done.learning.means}" if done.learning else "",
+            f"Learning from this request: {done.learning.means}" if done.learning else "",
             f"Added {' and '.join(added)}." if added else "",
         ),
         f"The service warns:\n{fenced(done.warnings)}" if done.warnings else "",

@@ -9,7 +9,7 @@ __all__ = ["Backend", "Limits", "Policy", "Status"]
 
 
 class Backend(Row):
-    """Where memory is stored, and whether it answers."""
+    """The backend, and whether it can be reached."""
 
     kind: str
     where: str = ""

@@ -171,7 +171,7 @@ class ReflexioServer(MCPServer[App]):
         return NOT_OFFERED.format(", ".join(missing)) if missing else ""
 
     def _page_note(self, tool: types.Tool, result: types.CallToolResult, context: Any) -> str:
-        """Note what a call of the explorer's page did; tell the model with the next result that it reads."""
+        """Note what a call of the explorer's page did; add the note to the next result that the model reads."""
         notes, owner = self.runtime.page_notes, self.runtime.scopes.current().owner
         if not from_page(context):
             return "" if tool.name == PAGE_DATA or result.is_error else notes.take(owner)
