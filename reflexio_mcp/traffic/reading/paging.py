@@ -54,7 +54,7 @@ class SessionPart:
 
     Args:
         newest: the session's newest request that matches the API's part of the filter, epoch seconds.
-        offset: its position in the API's list when it was read.
+        offset: the session's position in the API's list when it was read.
         whole: includes the requests of earlier pages, because some findings need the whole session.
     """
 
