@@ -49,7 +49,8 @@ def run_delete(arguments: Namespace, settings: Settings) -> int:
     """Show the plan, ask, delete, and show the receipt.
 
     Returns:
-        0 if all chosen items were deleted; 1 if an item was left or gone before, or nobody agreed.
+        0 if all chosen items were deleted; 1 if an item is still stored or had been deleted before, or nobody
+        agreed.
     """
     _check_allowed(arguments, settings, "delete_requests")
     if not arguments.erase:  # Recovery copies to erase may exist without a store.

@@ -202,7 +202,9 @@ class RequestRow(Row):
         int | None, Field(description="left out if all of them are listed below")
     ] = None
     first_words: str = ""
-    matched: Annotated[Matched | None, Field(description="the part that the filter contains matched, if it is not a text")] = None
+    matched: Annotated[
+        Matched | None, Field(description="the part that `contains` matched, if it is not a text")
+    ] = None
     found: Annotated[str, Field(description="the words and the text around them")] = ""
     fingerprint: Annotated[str, Field(description="of the content, if content is hidden")] = ""
     characters: Annotated[int | None, Field(description="of text, if content is hidden")] = None

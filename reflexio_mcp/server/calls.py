@@ -187,7 +187,7 @@ def _outcome(result: HandlerResult) -> str:
 
 
 def _refused(ctx: Ctx, text: str) -> HandlerResult:
-    """Refuse a call in words that the model can read; raise `MCPError` if the result has no room for them."""
+    """Refuse a call in words that the model can read; raise `MCPError` if it is not a tool call."""
     if ctx.method != "tools/call":
         raise MCPError(INTERNAL_ERROR, text)
     result: dict[str, Any] = {"content": [{"type": "text", "text": text}], "isError": True}
