@@ -209,7 +209,7 @@ def _learning(one: LearningRow) -> str:
                 _SOURCES[one.source],
                 f"from {'; '.join(sources)}{others}" if sources else "",
                 f"the words quoted are in {', '.join(one.said_in)}" if one.said_in else "",
-                f"its interactions that are no longer stored: {gone:,}" if gone else "",
+                f"source interactions that are no longer stored: {gone:,}" if gone else "",
                 f"{counted(unread, 'interaction')} not looked up" if unread else "",
                 f"names request {one.last_request}" if one.last_request else "",
             )

@@ -24,7 +24,7 @@ RESOURCES: Final = (
         uri="reflexio://status",
         name="status",
         title="Status",
-        description="The backend and whether it can be reached, whose memory it is, the deletion policy.",
+        description="The backend and whether it can be reached, the user in scope, the deletion policy.",
         mime_type=TEXT,
     ),
     Resource(
