@@ -355,7 +355,7 @@ def _check(settings: Settings) -> None:
     if settings.unsafe_no_auth or settings.user_id:
         raise ConfigurationError(
             f"{issuer} contradicts --unsafe-no-auth / REFLEXIO_MCP_UNSAFE_NO_AUTH and --user-id / REFLEXIO_USER_ID: "
-            f"the person who signs in decides whose memory is used. Unset {issuer}, or the settings that it contradicts."
+            f"the person who signs in decides whose memory is used. Unset {issuer}, or the settings it contradicts."
         )
 
 
