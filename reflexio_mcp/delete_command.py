@@ -129,7 +129,7 @@ def _carry_out(
             "\nInterrupted. The deletion or change may be partly done; the same command again finishes it.\n"
         )
         raise
-    screen.say("\nThe receipt, from what is stored now:")
+    screen.say("\nThe receipt, checked by reading again:")
     screen.show(receipt)
     _show_way_back(screen, receipt.way_back, planned.days, str(receipt.number))
     return 1 if receipt.next or receipt.not_deleted or planned.plan.not_found else 0
@@ -248,7 +248,7 @@ def _agreed(verb: str, number: int | None) -> bool:
 
 
 def _show_restored(screen: Screen, done: Restored) -> int:
-    screen.say("\nThe receipt, from what is stored now:")
+    screen.say("\nThe receipt, checked by reading again:")
     screen.show(done)
     failed = any(one.why != "already_there" for one in done.not_restored)
     return int(failed or done.status != "complete")

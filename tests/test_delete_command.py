@@ -76,7 +76,7 @@ def test_a_yes_deletes_and_the_receipt_says_what_is_gone(run: Run, store: str, a
     code, said = run("delete", "e2e-1", typed=f"{answer}\n")
     assert code == 0
     assert "Words of e2e-1." in said
-    receipt = said.partition("The receipt, from what is stored now:\n")[2]
+    receipt = said.partition("The receipt, checked by reading again:\n")[2]
     assert receipt.startswith(
         "number: 1\nplanned: 1 request with 1 interaction\ndeleted: 1 request with 1 interaction\n"
     )

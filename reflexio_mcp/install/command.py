@@ -316,7 +316,7 @@ def _listed(layout: Layout, name: str) -> list[str]:
         lines.append(f"  {client.name:16}{client.title:20}{has_it}".rstrip())
     return [
         *lines,
-        f"Others that install knows: {', '.join(client.name for client in CLIENTS if client not in here)}.",
+        f"Other clients that you can name: {', '.join(client.name for client in CLIENTS if client not in here)}.",
         "For any other client: reflexio-mcp install --print",
         "Next: reflexio-mcp install NAME, or uninstall NAME; --create for a client that was not found.",
     ]

@@ -101,7 +101,7 @@ FIELDS: Final = (
     Field("request_id", "any text but blank; made when left out",
           "Leave it out, or give your own to repeat a publish safely: the same id is never stored twice."),
     Field("wait_for_response", f"true or false; the service waits at most {api_limits.PUBLISH_WAIT_SECONDS} s",
-          "True only when the next step needs what is learned from it."),
+          "True only when the next step needs what is learned from this request."),
     Field("skip_aggregation", "true or false",
           "True keeps it out of what is learned across users."),
     Field("force_extraction", "true or false; not with evaluation_only",
