@@ -268,26 +268,29 @@ class State:
             )
         return chain
 
-    def last(self, owner: Owner, most: int = 20, numbers: Collection[int] | None = None) -> list[Deletion]:
+    def last(
+        self, owner: Owner, most: int = 20, number: int = 0, *, restorable: bool = False
+    ) -> list[Deletion]:
         """Return the deletions of this account and user, or of every user, the newest first.
 
         A user's deletions include those by an operator that left copies of the user's data.
 
         Args:
-            numbers: only these deletions.
+            number: only this deletion.
+            restorable: only deletions that left copies.
         """
         keys = self._keys
         users = keys.tags("user", owner.user)
         rows = self.database.read(
             "SELECT id, at, user_id, gone, finished, outcome, chain, code, intention, receipt FROM main.deletions "
             "WHERE account IN ? AND (? OR user_id IN ? OR id IN (SELECT deletion FROM main.copies WHERE user_id IN ?)) "
-            "AND (? OR id IN ?) ORDER BY id DESC LIMIT ?",
+            "AND ? IN (0, id) AND (? OR id IN (SELECT deletion FROM main.copies)) ORDER BY id DESC LIMIT ?",
             keys.tags("account", owner.account),
             not owner.user,
             users,
             users,
-            numbers is None,
-            [0, *(numbers or ())],  # a list in SQL cannot be empty
+            number,
+            not restorable,
             most,
         )
         return [

@@ -89,7 +89,7 @@ def test_an_operator_finds_any_deletion_by_its_number_and_a_person_only_their_ow
     number = state.begin(ALICE, deletion())
     bob, elsewhere = Owner("account", "bob"), Owner("another account")
     found = [
-        [one.number for one in state.last(who, numbers=[number])] for who in (ALICE, OPERATOR, bob, elsewhere)
+        [one.number for one in state.last(who, number=number)] for who in (ALICE, OPERATOR, bob, elsewhere)
     ]
     assert found == [[number], [number], [], []]
 

@@ -100,14 +100,14 @@ async def last_deletions(
     """
     jobs = jobs or Jobs()
     running = jobs.running
-    copies = await in_thread(state.copies.listed, owner)
-    numbers = [number] if number else copies if restorable else None
-    deletions = await in_thread(state.last, owner, SHOWN if restorable else MOST, numbers)
+    most = SHOWN if restorable else MOST
+    deletions = await in_thread(state.last, owner, most, number, restorable=restorable)
     running |= jobs.running
+    copies = await in_thread(state.copies.listed, owner)  # also those of deletions that ended meanwhile
     past = [
         await _past(scope, one, copies.get(one.number), one.number in running)
         for one in deletions
-        if one.own or one.number in copies
+        if one.number in copies or (one.own and not restorable)
     ]
     return past[:MOST] + [one.model_copy(update={"receipt": None}) for one in past[MOST:]]
 
