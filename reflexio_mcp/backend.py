@@ -70,7 +70,7 @@ def state_file(settings: Settings) -> Path | None:
 def local_key(settings: Settings) -> bytes | None:
     """Return the secret that all processes of this user on this machine share; `None` if no file can be kept.
 
-    It is the key of fingerprints and plan codes if the operator has set none.
+    It seals the local state. If the operator has set no key, it also makes fingerprints and plan codes.
     """
     if (folder := _folder(settings)) is None:
         return None
@@ -163,6 +163,6 @@ async def open_scope(settings: Settings) -> AsyncGenerator["Scope"]:
 
 
 async def owner_of(scope: "Scope", settings: Settings) -> Owner:
-    """The owner of deletions and recovery copies: the organisation, whichever key it uses."""
+    """Return the owner of deletions and recovery copies: the organisation (not its key), the user and the caller."""
     identity = await scope.client.whoami()
     return Owner(f"{location_of(settings)}\0{identity.org_id}", scope.user_id, scope.caller)

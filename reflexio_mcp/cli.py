@@ -39,7 +39,7 @@ FILTER: Final = {
     "session_id": "requests of this session",
     "source": "requests from this source",
     "agent_version": "requests of this agent version",
-    "start_time": "stored at or after this time: ISO 8601 (UTC without a zone), or an age such as 24h or 7d",
+    "start_time": "stored at or after this time: ISO 8601 (UTC if no zone is given), or an age such as 24h or 7d",
     "end_time": "stored at or before this time",
     "contains": "requests with all these words, also inside longer words; quote a phrase, put OR between alternatives",
     "finding": "requests with this finding of the audit, such as probable-secret or duplicate",
@@ -297,7 +297,10 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             "reflexio-mcp install claude-code --remote https://memory.example/mcp",
             (
                 *CLIENT,
-                _switch("--every-user", "show every user's data; if left out, your account is the user"),
+                _switch(
+                    "--every-user",
+                    "show every user's data; else only that of --user-id or of your login name",
+                ),
                 _argument("--print", dest="show", action="store_true", help="print the entry to paste"),
                 _switch("--create", "write the file even if the client was not found"),
                 _switch("--replace", "overwrite an entry of the same name and drop its settings"),
@@ -431,7 +434,8 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 _switch("--erase", "keep no recovery copy, and remove earlier ones"),
                 _switch(
                     "--everything",
-                    "needed if the filter is empty or has only --user-id, --contains, --finding or --evaluation-only",
+                    "needed if the filter is empty or has only --user-id, --contains, --finding (except expired) or "
+                    "--evaluation-only",
                 ),
                 REASON,
                 _switch("--yes", "delete without asking"),

@@ -49,8 +49,8 @@ def run_delete(arguments: Namespace, settings: Settings) -> int:
     """Show the plan, ask, delete, and show the receipt.
 
     Returns:
-        0 if all chosen items were deleted; 1 if an item is still stored or had been deleted before, or nobody
-        agreed.
+        1 if nobody agreed, an id was not found, a chosen item was not deleted, or the receipt says to call again; else
+        0, also if nothing matched, a hold keeps all that expired, or this is a dry run.
     """
     _check_allowed(arguments, settings, "delete_requests")
     if not arguments.erase:  # Recovery copies to erase may exist without a store.
@@ -142,7 +142,7 @@ def run_restore(arguments: Namespace, settings: Settings) -> int:
         found = _run(partial(last_deletions, restorable=True), settings)
         screen.show(Restored(status="listed", deletions=found))
         if not found:
-            screen.say("No deletion can be undone.")
+            screen.say("No deletion has a recovery copy.")
         return 0
     _check_allowed(arguments, settings, "restore_requests")
     undo = Undo(arguments.deletion, frozenset(arguments.request_ids))

@@ -95,7 +95,7 @@ async def _main_job(steps: "_Steps", settings: Settings) -> None:
         await steps.list({third}, session_id=work)
     finally:
         if not settings.embedded:
-            steps.begin("Leave nothing behind")
+            steps.begin("Delete the demo's sessions")
             for session_id in (trip, work):
                 plan = await steps.call("delete_session", session_id=session_id)
                 if code := plan["plan"].get("confirm"):

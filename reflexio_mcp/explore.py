@@ -128,7 +128,7 @@ class _Window:
         self.server.should_exit = True
 
     def _guarded(self, answer: Answer, *, opened: bool = False) -> Answer:
-        """Answer only this window, and if `opened`, only requests with the window's key."""
+        """Refuse other hosts and origins and, if `opened`, requests without the window's key."""
 
         async def check(request: Request) -> Response:
             headers = request.headers

@@ -122,7 +122,6 @@ def flush() -> None:
 
 
 def event(kind: str, level: int = logging.INFO, /, **facts: Any) -> None:
-    """Write one line, without empty facts."""
     stamp = f"{datetime.now(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
     shown = {name: value for name, value in facts.items() if value not in ("", None)}
     EVENTS.log(level, json.dumps({"time": stamp, "event": kind} | shown, separators=(",", ":")))

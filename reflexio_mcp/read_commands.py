@@ -167,7 +167,6 @@ async def _pages(read: Callable[..., Awaitable[Page]], most: int) -> Page:
 
 
 def run_export(arguments: Namespace, settings: Settings) -> int:
-    """Write what is stored to a new file."""
     check_store(settings)
     if settings.mask:
         raise ConfigurationError("REFLEXIO_MCP_MASK hides what is stored, so nothing is exported.")

@@ -179,7 +179,7 @@ class Settings:
     )
     read_only: bool = _switch("behaviour", False, "Offer only the tools that read.")
     tools: tuple[str, ...] = _Kind(_parse_words, "tool names, separated by commas")(
-        "behaviour", (), "Offer only these tools. Other tools cannot be called."
+        "behaviour", (), "Offer only these tools."
     )
     source: str = _Kind(
         _matching(SOURCE_PATTERN.pattern),
@@ -212,20 +212,22 @@ class Settings:
         "preview. off: nobody; deletions run at once.",
     )
     confirm_above: int = _number(int, 0, 10_000)(
-        "deletion", 25, "Above this number of requests, the person types the number instead of answering yes."
+        "deletion",
+        25,
+        "Above this number of items, and for several users or everything, the person types the number instead of yes.",
     )
     delete_cap: int = _number(int, 0, 10_000_000)(
         "deletion",
         1000,
-        "How many requests, interactions, learnings and session outcomes may be deleted in an hour; 0 is no cap. All "
+        "How many items may be deleted in an hour; 0 is no cap. All "
         "your processes on this computer count together, or all that share REFLEXIO_MCP_STATE. Each person who signs "
         "in or has a token of their own is counted separately.",
     )
     recovery_days: int = _number(int, 0, 3650)(
         "deletion",
         7,
-        "Days to keep a recovery copy of what is deleted, for restore_requests; 0 keeps no copies. A deletion with "
-        "erase keeps no copy, and removes earlier copies of the same requests and learnings.",
+        "Days to keep a recovery copy for restore_requests; 0 keeps no copies. A deletion with "
+        "erase keeps no copy, and removes earlier copies of the same items.",
     )
     policy: str = _Kind(_parse_path, "a file path")(
         "deletion",
@@ -239,7 +241,7 @@ class Settings:
         "http",
         (),
         "Accepted tokens; each HTTP caller sends one. Several allow rotation. USER:TOKEN confines its holder to that "
-        "user. If not set: a token is generated and kept in a file.",
+        "user. If not set, and without sign-in: a token is generated and kept in a file.",
         secret=True,
     )
     allowed_hosts: tuple[str, ...] = _Kind(

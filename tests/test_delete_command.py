@@ -190,7 +190,7 @@ def test_an_erasure_that_finds_nothing_leaves_no_copy_whose_days_are_over(run: R
 
 
 def test_a_deletion_is_listed_and_restored(run: Run, store: str) -> None:
-    assert "No deletion can be undone." in run("restore")[1]
+    assert "No deletion has a recovery copy." in run("restore")[1]
     code, said = run("delete", "--source", "ci.e2e", "--yes")
     assert "To undo: reflexio-mcp restore 1" in said
     assert "3 requests" in run("restore")[1]

@@ -1,7 +1,7 @@
 """Decides whether a deletion may be carried out: by the operator's mode, a plan code, or a person's answer.
 
 Only a person's answer to a form is a person's consent. A `confirm` code proves that a plan was shown to the caller,
-not that a person agreed, so it does not replace the question if a person can be asked.
+not that a person agreed. If a person can be asked, only the mode `preview` accepts it.
 """
 
 import time
@@ -56,7 +56,7 @@ SAID: Final[dict[PlanStatus, tuple[str, str]]] = {
         "Use a client that shows forms, or ask the operator to set REFLEXIO_MCP_CONFIRM=auto or preview.",
     ),
 }
-"""First and last sentence of a plan that is not carried out."""
+"""First and last sentence of a plan that is shown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ class StoreBusy(StoreError):
 
 
 class StoreFailed(StoreError):
-    """The file cannot be used. A repeat does not help."""
+    """The message says what must change before a repeat."""
 
 
 def not_a_store() -> StoreFailed:

@@ -129,7 +129,6 @@ class SignIn:
 
     @property
     def host(self) -> str:
-        """This server's public host, without its port."""
         parts = urlsplit(self._settings.oauth_audience)
         return parts.netloc.removesuffix(f":{parts.port}")
 

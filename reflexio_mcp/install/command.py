@@ -101,8 +101,7 @@ def _install(request: Request, layout: Layout) -> list[str]:
         had = f" ({_settings(settings_of(client, found))})" if is_ours(client, found) else ""
         raise InstallError(
             f"{client.title} already has a different entry named {request.name}{had}. It was left alone: {file.path}. "
-            f"Choose another name with --name, or add --replace to overwrite that entry "
-            f"({_settings(server.env)})."
+            f"Choose another name with --name, or add --replace to overwrite that entry with {_settings(server.env)}."
         )
     pasted = snippet(client, server, request.name)
     if request.dry_run:
@@ -188,7 +187,9 @@ def _change(
         return how
     file = ClientFile.read(client, path)
     if file.has_comments:
-        raise InstallError(f"{path} has comments, which would be lost, so it was not changed. {by_hand}")
+        raise InstallError(
+            f"{path} has comments or trailing commas, which would be lost, so it was not changed. {by_hand}"
+        )
     file.put(name, made)
     if client.key == "prompt":
         others = [one for one in file.document.get("inputs", []) if one.get("id") not in QUESTIONS]
@@ -268,7 +269,6 @@ def _uninstall(request: Request, layout: Layout) -> list[str]:
 
 
 def _named(request: Request) -> tuple[Client | None, str]:
-    """Return the typed client and address, checked."""
     if not re.fullmatch(r"[\w-]{1,60}", request.name, re.ASCII):
         raise ConfigurationError("--name takes letters, digits, - and _.")
     client = next((one for one in CLIENTS if one.name == request.client.lower()), None)

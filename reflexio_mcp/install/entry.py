@@ -1,4 +1,4 @@
-"""Writes and reads a client's entry."""
+"""Makes and reads this server's entry in a client's file."""
 
 import json
 import os
@@ -134,7 +134,6 @@ def snippet(client: Client | None, server: Server, name: str = "reflexio") -> st
 
 
 def questions(made: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the questions that an entry refers to."""
     text = json.dumps(made)
     return [
         {"type": "promptString", "id": id_, "description": about, "password": True}

@@ -23,7 +23,7 @@ Table = MutableMapping[str, Any]
 
 
 class InstallError(Exception):
-    """Says what is wrong and what to do. Nothing was written."""
+    """Says what is wrong and what to do. The client's file was not changed."""
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class ClientFile:
     Args:
         raw: its bytes; `None` without a file.
         document: its content. A TOML document keeps its comments and layout.
-        has_comments: it is JSON with comments, which writing would lose.
+        has_comments: it is JSON with comments or trailing commas, which writing would lose.
     """
 
     client: Client

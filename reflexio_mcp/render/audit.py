@@ -59,7 +59,9 @@ def _numbers(traffic: Found) -> list[str]:
             counted(traffic.interactions, "interaction"),
             counted(traffic.sessions, "session"),
             counted(traffic.users, "user"),
-            f"{traffic.evaluation_only:,} for evaluation only" if traffic.evaluation_only else "",
+            f"{counted(traffic.evaluation_only, 'request')} for evaluation only"
+            if traffic.evaluation_only
+            else "",
             f"{moment(traffic.oldest)} to {moment(traffic.newest)}" if traffic.oldest else "",
         ),
         _most("users", traffic.by_user),

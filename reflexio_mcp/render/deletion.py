@@ -25,7 +25,7 @@ QUESTION_NAMES: Final = 5
 QUESTION_EXAMPLES: Final = 3
 QUESTION_NAME_CHARS: Final = 60
 QUESTION_TEXT_CHARS: Final = 500
-"""Limit of each text in a form: some clients show three lines."""
+"""Limit of the old and the new text of a correction: some clients show three lines."""
 
 WHY: Final[dict[Outcome, str]] = {
     "still_present": "still stored",
@@ -141,11 +141,11 @@ def receipt(receipt: Receipt) -> str:
 
 def restored(answer: Restored) -> str:
     if answer.status == "listed":
-        return lines(past(answer.deletions) or "No deletion can be undone.", answer.next)
+        return lines(past(answer.deletions) or "No deletion has a recovery copy.", answer.next)
     if answer.planned:
         return lines(
             f"Nothing is restored yet. From the copy of deletion {answer.number}: {counts(answer.planned)}. "
-            "Items that are still stored stay as they are.",
+            "Items that are still stored stay as they are, except corrected learnings.",
             fenced([*map(_example, answer.examples), *_excepted(answer.not_restored)]),
             answer.remains,
             answer.next,
@@ -205,8 +205,9 @@ def question(plan: Plan, noun: str, number: int | None, fingerprint: str) -> str
         number: the number to type; `None` if a yes is enough.
         fingerprint: distinguishes this selection from others.
     """
+    number_of_users = sum(one.names for one in plan.users)
     users = (
-        f"of user {_quoted(plan.users[0].name)}" if len(plan.users) == 1 else f"of {len(plan.users):,} USERS"
+        f"of user {_quoted(plan.users[0].name)}" if number_of_users == 1 else f"of {number_of_users:,} USERS"
     )
     words = [_quoted(one.first_words, 80) for one in plan.examples if one.first_words][:QUESTION_EXAMPLES]
     undo = plan.way_back.sentence if plan.way_back else ""
@@ -232,8 +233,9 @@ def question(plan: Plan, noun: str, number: int | None, fingerprint: str) -> str
 
 
 def _names(parts: Sequence[Part]) -> str:
+    more = sum(one.names for one in parts[QUESTION_NAMES:])
     return ", ".join(f"{_quoted(one.name)} ({one.count:,})" for one in parts[:QUESTION_NAMES]) + (
-        f" and {len(parts) - QUESTION_NAMES:,} more" if len(parts) > QUESTION_NAMES else ""
+        f" and {more:,} more" if more else ""
     )
 
 

@@ -83,7 +83,7 @@ def _grouped(page: RequestPage) -> Iterator[str]:
     for session in page.sessions:
         others = session.not_matching
         yield f"session {session.session_id}" + (
-            f" ({counted(others, 'other')} not matching)" if others else ""
+            f" ({counted(others, 'request')} not matching)" if others else ""
         )
         for one in session.requests:
             yield indented(request_row(one))
@@ -159,7 +159,7 @@ def unreadable_lines(parts: Sequence[UnreadablePart]) -> list[str]:
 
 
 def _described(part: UnreadablePart) -> str:
-    what = "a session whose newest request arrived" if part.whole_session else "what arrived"
+    what = "a session whose newest request arrived" if part.whole_session else "requests that arrived"
     times = row(
         f"from {moment(part.first)}" if part.first else "", f"until {moment(part.last)}" if part.last else ""
     )

@@ -99,7 +99,7 @@ class ReflexioClient:
             The reply. If an earlier try had arrived: `already_stored`, and the ids of request and call.
 
         Raises:
-            AlreadyExists: the caller's `request_id` names another request; nothing was stored.
+            AlreadyExists: the caller's `request_id` is taken, perhaps by an equal request; nothing was stored.
             ConnectionLost: the reply was lost, and the request could not be read back.
         """
         if timeout is None:
@@ -206,7 +206,7 @@ class ReflexioClient:
         return await self._post(models.FinalizeReply, "/api/finalize_session", sent, "accepted")
 
     async def get_profiles(self, user_id: str) -> list[models.UserProfile]:
-        """Read a user's profiles of every status, last modified first. The server leaves out expired ones."""
+        """Read a user's profiles of every status, last modified first, except those past their expiry."""
         # By default the server returns 30.
         sent = {"user_id": user_id, "top_k": None, "status_filter": EVERY_STATUS}
         return await self._list(models.UserProfile, "/api/get_profiles", sent, "user_profiles")

@@ -62,7 +62,7 @@ class Call:
     """One call of the API.
 
     Args:
-        required: keys that every 2xx of this API has.
+        required: keys that every 2xx reply to this call has.
         by_id: a 404 means an unknown id, not an unknown route.
     """
 
@@ -91,7 +91,7 @@ class Answer:
     """A successful reply in this API's JSON.
 
     Args:
-        repeated: an earlier try got no reply and may have taken effect.
+        repeated: an earlier try may have taken effect.
     """
 
     url: str
@@ -365,7 +365,7 @@ class Sender:
 
 
 def _may_pass(error: errors.ReflexioError, call: Call) -> bool:
-    # A publish has a `request_id` and a deletion names ids, so neither is done twice.
+    # Requests have ids, so none is stored or deleted twice. A learning may be added twice.
     if isinstance(error, errors.ServerFault):
         return error.status in _GATEWAY_FAULTS or (error.status == 500 and call.kind == "read")
     return isinstance(error, errors.RateLimited | errors.ConnectionLost | errors.Unreachable)

@@ -76,7 +76,7 @@ class RetrievedLearning(Sent):
 
 
 class Interaction(Sent):
-    """One interaction to publish. At least one content field is not empty."""
+    """One interaction to publish, with a text, an action, an image or a tool use."""
 
     role: Annotated[str, Field(max_length=api_limits.MAX_ROLE_CHARS, description="User or Assistant")] = (
         "User"
@@ -109,7 +109,7 @@ class PublishBody(Sent):
     user_id: str
     session_id: str
     request_id: str
-    """Always set, so that a publish can be repeated safely."""
+    """Set before it is sent, so that the publish can be repeated safely."""
     interaction_data_list: list[Interaction]
     source: str = ""
     agent_version: str = ""
@@ -134,7 +134,7 @@ class PublishReply(Reply):
 
 
 class StoredInteraction(Read):
-    """The API returns no images or citations."""
+    """The API does not return `image_encoding` and `citations`."""
 
     interaction_id: int
     user_id: str = ""
@@ -166,7 +166,7 @@ class StoredRequest(Read):
     retrieval_experiment_id: str | None = None
     retrieval_experiment_arm: str | None = None
     arrival: int | None = None
-    """Set by the embedded store. A restored request gets another number."""
+    """Serial number in the embedded store. A restored request gets another."""
     whole: bool = False
     """Everything stored was read, so that it can be restored exactly."""
 
@@ -348,7 +348,7 @@ COMPARED: Final = (
 
 
 def differences(body: PublishBody, stored: RequestWithInteractions) -> list[str]:
-    """Return the arguments in which a stored request differs. The API returns no images or citations."""
+    """Return the arguments in which a stored request differs: labels, and `COMPARED` fields of interactions."""
     sent_labels = {
         "user_id": body.user_id.strip(),
         "session_id": body.session_id.strip(),

@@ -46,7 +46,7 @@ class FindingRow(Row):
     advice: str
     places: list[Place] = []
     show: Annotated[Call | None, Field(description="shows what was found")] = None
-    act: Annotated[Call | None, Field(description="only after the person has seen what it deletes")] = None
+    act: Annotated[Call | None, Field(description="make it only after the person has seen its effect")] = None
 
 
 class NotLooked(Row):

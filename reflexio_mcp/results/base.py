@@ -208,7 +208,7 @@ class Row(BaseModel):
 
 
 class Result(Row):
-    """The result of a tool. Its values are safe to show: redacted, masked, cut, invisible characters escaped."""
+    """The result of a tool, ready to show: masked, cut and escaped. Only get_request and the page show secrets."""
 
     notice: Annotated[str, Field(description="how to treat stored text, if any is shown")] = ""
     notes: Annotated[list[str], Field(description="what else there is to know")] = []

@@ -66,8 +66,7 @@ WAY_BACK: Final[dict[WayBackState, str]] = {
     "none": "No recovery copy is kept, because nothing was deleted.",
     "off": "This cannot be undone: no recovery copy is kept.",
     "erased": "This cannot be undone: no recovery copy is kept, and earlier copies of the same data are erased too.",
-    "unknown": "Earlier recovery copies may still contain some of what was deleted. Repeat the deletion with erase "
-    "once the state can be written again.",
+    "unknown": "Recovery copies may still contain some of what was deleted; restore_requests lists them.",
 }
 
 MOST_REASON: Final = 200
@@ -94,10 +93,11 @@ class Counts(Row):
 
 
 class Part(Row):
-    """The part of a set that belongs to one user or session."""
+    """The part of a set that belongs to one user or session, or to all others."""
 
     name: str
     count: int
+    names: Annotated[int, Field(description="how many users or sessions these are")] = 1
 
 
 class Example(Row):
@@ -132,7 +132,7 @@ class Plan(Row):
     why: Annotated[str, Field(description="that nothing is deleted, and why")]
     target: str
     selected: Counts
-    change: Annotated[Change | None, Field(description="the learning stays and has another text")] = None
+    change: Annotated[Change | None, Field(description="a correction: the old and the new text")] = None
     users: list[Part] = []
     sessions: list[Part] = []
     first: Moment | None = None
@@ -217,7 +217,7 @@ def parts(names: Iterable[str], shown: Callable[[str], str]) -> list[Part]:
     counts = Counter(names).most_common()
     named = [Part(name=shown_name(shown(name)) or "(none)", count=count) for name, count in counts[:NAMED]]
     if rest := sum(count for _, count in counts[NAMED:]):
-        named.append(Part(name="(others)", count=rest))
+        named.append(Part(name="(others)", count=rest, names=len(counts) - NAMED))
     return named
 
 

@@ -114,7 +114,9 @@ class InteractionRow(Row):
     created_at: Annotated[Moment | None, Field(description="if it differs from that of the request")] = None
     content: str = ""
     content_from: Annotated[int, Field(description="the content begins at this character")] = 0
-    characters: Annotated[int | None, Field(description="of the content, if it is cut or hidden")] = None
+    characters: Annotated[
+        int | None, Field(description="of the content if it is cut, of all texts if they are hidden")
+    ] = None
     user_action: str = ""
     user_action_description: str = ""
     interacted_image_url: str = ""
@@ -239,7 +241,7 @@ class RequestPage(Result):
 class Learning(Row):
     """The state of learning from a request."""
 
-    status: Annotated[str, Field(description="the service's word; `unknown` if it has none")]
+    status: Annotated[str, Field(description="the service's word, `nothing`, `still_learning` or `unknown`")]
     reason: str = ""
     means: Annotated[str, Field(description="the same in a sentence")]
 

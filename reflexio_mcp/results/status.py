@@ -30,7 +30,7 @@ class Policy(Row):
     ] = None
     publish_secrets: str = ""
     recovery_days: Annotated[
-        float, Field(description="how long a recovery copy is kept; left out if there are no copies")
+        float, Field(description="how long a recovery copy is kept; left out if none is made")
     ] = 0
     undo: str = ""
     masked: Annotated[bool, Field(description="stored content is hidden")] = False

@@ -1,4 +1,4 @@
-"""Completions of session ids, sources, users and agent versions, from the newest sessions."""
+"""Completions of ids, sources, users and agent versions, from the newest sessions."""
 
 from contextlib import suppress
 from typing import Final

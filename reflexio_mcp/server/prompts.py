@@ -112,7 +112,7 @@ PROMPTS: Final = (
         "investigate_time_window",
         "Investigate a time window",
         "Find out who sent what between two points in time, and what is odd about it.",
-        {"start_time": AGE, "end_time": "as start_time"},
+        {"start_time": AGE, "end_time": AGE},
         "Find out what happened in memory in a time window. First [audit_traffic start_time end_time] for the numbers "
         "and findings, then [list_sessions start_time end_time], then list_requests or get_request for what stands "
         "out. Tell me who sent what, what is odd about it, and what you would delete; delete nothing. {data}",

@@ -1,7 +1,7 @@
 """Wraps standard input and output so that every call gets an answer.
 
 The SDK drops a line that it cannot parse, and the client would wait in vain. Half a character and a byte order mark
-are repaired; any other invalid line is refused with its id.
+are repaired; any other invalid object is refused if it has an id.
 
 At the end of input the SDK cancels running calls. A script that pipes calls into the server closes its end early, so
 cancelling waits up to `ANSWER_SECONDS` for answers.

@@ -163,7 +163,7 @@ class Copies:
         return erased
 
     def erase(self, transaction: Transaction, owner: Owner, names: Collection[str]) -> tuple[int, str]:
-        """Remove all copies with one of these names; return their number and all tags of these names."""
+        """Remove the copies that `_named` finds; return their number and the tags of all names it follows."""
         rows, tags = self._named(self._visible(transaction, owner), names)
         transaction.execute_many("DELETE FROM main.copies WHERE id = ?", [(row.id,) for row in rows])
         return len(rows), " ".join(tags)

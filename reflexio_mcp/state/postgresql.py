@@ -73,7 +73,7 @@ GRANT: Final = (
 )
 
 ADVICE: Final = (
-    "look at the state database and its log, or correct REFLEXIO_MCP_STATE; python3 -m reflexio_mcp.state.postgresql, "
+    "look at PostgreSQL and its server log, or correct REFLEXIO_MCP_STATE; python3 -m reflexio_mcp.state.postgresql, "
     "with the URL of the role that owns the schema reflexio_mcp, makes the tables and lets "
     f"{SERVERS} use them"
 )

@@ -53,7 +53,7 @@ ATTEMPTS: Final = (
     "DELETE FROM main.copies WHERE false",
     "INSERT INTO main.log (line, chain) SELECT chain, chain FROM main.log WHERE false",
 )
-"""Statements that together need every right of this server."""
+"""Statements that need a right on each table."""
 
 Parameters = ParamSpec("Parameters")
 T = TypeVar("T")
@@ -306,7 +306,7 @@ class State:
         ]
 
     def check(self) -> None:
-        """Raise `StateUnusable` if a deletion could not be recorded now."""
+        """Raise `StateUnusable` if the state cannot be written now."""
         with self.database.transaction() as transaction:
             for attempt in ATTEMPTS:
                 transaction.execute(attempt)

@@ -72,7 +72,7 @@ WAIT_SECONDS: Final = 10.0
 
 ADVICE: Final = (
     "check state.db (next to the store's file, or in the server's data folder), and that its folder can be written and "
-    "has room. The next start creates a removed file again"
+    "has room; the next start creates a removed file again"
 )
 OTHER_VERSION: Final = (
     "the state was made by another version of reflexio-mcp",

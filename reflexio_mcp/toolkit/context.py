@@ -96,7 +96,7 @@ class App:
         offered: the names of the tools that the caller may use.
         owner: returns the owner of a scope's deletions and recovery copies; it asks the backend.
         jobs: running deletions, shared by all connections.
-        tasks: runs the jobs of this connection. The lifespan waits for it.
+        tasks: runs the jobs. The lifespan waits for them.
         background: runs later work. The end of the lifespan cancels it.
         trouble: returns why nothing can be deleted now, or an empty text. It blocks.
         where: the backend's address or file, in words.
@@ -133,7 +133,7 @@ def scope_of(call: Call) -> "Scope":
 
 
 def place_shown(call: Call) -> str:
-    """The backend's address or file; empty for signed-in callers who are not operators."""
+    """The backend's address or file; if people can sign in, only for callers who see every user."""
     app = app_of(call)
     return "" if app.settings.oauth_issuer and scope_of(call).user_id else app.where
 

@@ -133,7 +133,7 @@ def _field(location: tuple[int | str, ...]) -> str:
 
 
 def checked(tool: Tool, fields: Collection[str], arguments: dict[str, Any], scope: Scope) -> dict[str, Any]:
-    """Prepare arguments: no nulls, ids as they are stored, the scope's user filled in.
+    """Prepare arguments: drop nulls, unescape and unseal ids that select, fill in the scope's user.
 
     Args:
         fields: the parameters of its function.
@@ -164,7 +164,7 @@ def checked(tool: Tool, fields: Collection[str], arguments: dict[str, Any], scop
         elif isinstance(value, str) and (value or needed) and is_blank(value):
             wrong.append(f"{name} must not be blank")
             if not needed:
-                advice.append("Leave out an argument that should select nothing.")
+                advice.append("Leave out an argument that should not filter.")
     if tool.annotations and (tool.annotations.read_only_hint or tool.annotations.destructive_hint):
         given |= {name: _as_stored(scope, given[name]) for name in IDS if name in given}
     if scope.user_id and not given.get("user_id") and "user_id" in fields:

@@ -128,7 +128,7 @@ CATALOG: Final = (
         "Audit traffic",
         "See how many requests there are, whose they are, and what is wrong with them: findings (probable-secret, "
         "possible-secret, planted-instructions, personal-data, duplicate, test-traffic, learning-waiting, ...), each "
-        "with the call that shows it and the one that cleans up. Shows no content.",
+        "with the call that shows it and the one that cleans up. Shows only a few characters around a finding.",
         read_only=True,
     ),
     ToolSpec(
@@ -235,7 +235,6 @@ OF_LEARNING = frozenset(
 
 
 def deletes(settings: Settings) -> bool:
-    """Whether a deleting tool is offered."""
     return any(spec.destructive and spec.offered(settings) for spec in CATALOG)
 
 

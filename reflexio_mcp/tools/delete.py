@@ -35,7 +35,7 @@ InteractionIds = Annotated[
     Field(min_length=1, description="only these interactions, as get_request shows them"),
 ]
 Everything = Annotated[
-    bool, Field(description="required if no user, session, source, version or time is given")
+    bool, Field(description="required if no ids, user, session, source, version or time are given")
 ]
 IncludeLearned = Annotated[
     bool,

@@ -27,7 +27,7 @@ async def explore_traffic(
 ) -> Annotated[CallToolResult, SessionPage]:
     async with ProgressReporter(call).steady("looking through"):
         page = await list_sessions(scope_of(call), asked, limit=SESSIONS_LISTED, detail=detail)
-    # Without a session, the capabilities of a client of protocol 2025 are not known.
+    # Without an MCP session, the capabilities of a client of protocol 2025 are not known.
     shows_none = call.client_capabilities is not None and not client_supports_apps(call)
     notes = [*page.notes, *([GO_ON] if page.cursor else []), *([NO_PAGE] if shows_none else [])]
     page = page.model_copy(update={"notes": notes, "cursor": None})

@@ -46,8 +46,8 @@ IDS_AT_ONCE: Final = 500
 SCREEN_SESSIONS: Final = 20
 """Sessions on the first page, which is small so that it comes at once."""
 
-REQUEST_CHARS: Final = 64_000
-"""Maximum length of one request in one answer."""
+REQUEST_CHARS: Final = 128_000
+"""Maximum length of one request as JSON in one answer."""
 
 LEARNINGS_NAMED: Final = 50
 """Maximum number of learnings that a plan names."""
@@ -208,7 +208,7 @@ def _found_in(
 
 
 async def one_request(call: Call, request_id: str, cursor: str, *, uncovered: bool) -> ExplorerData:
-    room = Room(_NO_TEXT, 2 * REQUEST_CHARS)
+    room = Room(_NO_TEXT, REQUEST_CHARS)
     found = await read_request(scope_of(call), request_id, cursor, covered=not uncovered, room=room)
     return ExplorerData(notice=NOTICE, view="request", one=found)
 
@@ -217,8 +217,9 @@ async def plan(call: Call, request_ids: Sequence[str], *, erase: bool) -> Explor
     """Return what a deletion of these requests would delete; nothing is deleted yet.
 
     Returns:
-        `plan`, as the tools that delete show it; `type`, the number that the person types, or `None`; `learnings`, the
-        number of learnings that came from the requests, and `learned`, the first of these learnings.
+        `plan`, as the tools that delete show it, without examples; `type`, the number that the person types, or `None`;
+        `learnings`, the number of learnings that came from the requests; `learned`, a list of the first; `refused`,
+        whether nobody can be asked.
     """
     app, scope = app_of(call), scope_of(call)
     if "delete_requests" not in app.tools:

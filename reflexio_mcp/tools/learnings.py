@@ -52,13 +52,13 @@ async def list_learnings(
 
 
 LearningIds = Annotated[
-    list[str], Field(min_length=1, description="as list_learnings shows them; with user_id")
+    list[str], Field(min_length=1, description="as list_learnings shows them; needs user_id")
 ]
-AllOfThem = Annotated[bool, Field(description="required if no ids, user or filter is given")]
+AllOfThem = Annotated[bool, Field(description="required if no ids, user or filter except finding is given")]
 
 NAMES_NOTHING = (
-    "must name learning_ids, a user, a request, a session or another filter; nothing was deleted. everything=true "
-    "deletes all that was learned about the user of this server."
+    "must name learning_ids, a user, a request, a session or a filter other than finding; nothing was deleted. "
+    "everything=true deletes what “finding” selects, or all learnings of the user of this server."
 )
 
 
@@ -113,7 +113,7 @@ async def correct_learning(
     call: Call,
     prepared: Annotated[Prepared, Resolve(prepare_correction)],
     consent: Annotated[ElicitationResult[Reply], Resolve(asking(prepare_correction))],
-    learning_id: Annotated[str, Field(description="as list_learnings shows it; with user_id")],
+    learning_id: Annotated[str, Field(description="as list_learnings shows it; needs user_id")],
     content: Annotated[str, Field(description="the whole new text")],
     user_id: parameters.UserId = "",
     confirm: parameters.Confirm = "",

@@ -25,7 +25,7 @@ async def publish_interaction(
     source: Annotated[str, Field(description="the app that sends it: a-z 0-9 . _ : -")] = "",
     agent_version: Annotated[
         str,
-        Field(description="your agent's; default agent-v0", max_length=api_limits.MAX_AGENT_VERSION_CHARS),
+        Field(description="your agent's", max_length=api_limits.MAX_AGENT_VERSION_CHARS),
     ] = "",
     wait_for_response: Annotated[bool, Field(description="wait until learned from")] = False,
     skip_aggregation: Annotated[bool, Field(description="keep out of what is learned across users")] = False,

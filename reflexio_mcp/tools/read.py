@@ -103,7 +103,7 @@ async def audit_traffic(
 
 
 Redact = Annotated[
-    bool | SkipJsonSchema[None], Field(description="replace what looks like a secret; not given: a plan")
+    bool | SkipJsonSchema[None], Field(description="replace what looks like a secret; leave out for a plan")
 ]
 ASK: Final = (
     "Nothing is written. Ask the person, and call again with the same filter and redact=true or false."

@@ -78,9 +78,7 @@ Each line of the first three files is one JSON object.
 To put the requests back: reflexio-mcp import FILE
 """
 
-NOT_AN_EXPORT: Final = (
-    "is not an export of reflexio-mcp, is damaged, or does not exist; nothing was imported."
-)
+NOT_AN_EXPORT: Final = "is not an export of reflexio-mcp, or is damaged; nothing was imported."
 CHANGED: Final = "has a {name} that does not match the SHA-256 in its manifest; nothing was imported."
 NOT_YOURS: Final = "has requests of other users than REFLEXIO_USER_ID; nothing was imported."
 NOT_BACK: Final = {

@@ -68,7 +68,7 @@ class CodeSpent(TrafficError):
 
 
 class NotRecorded(TrafficError):
-    """A record that a deletion needs could not be written; nothing was deleted."""
+    """The state failed, or no copy can be made; the items were not deleted."""
 
 
 class Stopping(TrafficError):
@@ -76,7 +76,7 @@ class Stopping(TrafficError):
 
 
 class OutcomeUnclear(TrafficError):
-    """The answer to a publish was lost, and the request could not be looked up. It may be stored."""
+    """The answer to a publish was lost, and the request was not found. It may be stored."""
 
 
 @contextmanager

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Hold", "Policy", "current_policy", "policy_at", "use_policy"]
 
-UNUSABLE: Final = "cannot be used: {why}."
 STILL_OLD: Final = "{why} The previous policy stays in force."
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -88,7 +87,7 @@ class Policy(_Entry):
     """What the file says.
 
     Args:
-        cap: most requests that the command `delete --finding expired` deletes in an hour.
+        cap: maximum number of requests that `delete --finding expired` deletes in an hour.
     """
 
     hold: tuple[Hold, ...] = ()
@@ -156,7 +155,7 @@ class PolicyFile:
             why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         except (OSError, ValueError) as error:
             why = (error.strerror if isinstance(error, OSError) else str(error)) or "it cannot be read"
-        raise InvalidInput("REFLEXIO_MCP_POLICY", UNUSABLE.format(why=why))
+        raise InvalidInput("REFLEXIO_MCP_POLICY", f"cannot be used: {why}.")
 
 
 policy_at = cache(PolicyFile)
@@ -176,5 +175,4 @@ def use_policy(policy: PolicyFile) -> Generator[None]:
 
 
 def current_policy() -> Policy:
-    """Return the policy of this context."""
     return used.now() if (used := _used.get()) else Policy()

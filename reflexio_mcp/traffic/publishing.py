@@ -23,7 +23,7 @@ LOOK_SECONDS: Final = 8.0
 """Time for checking whether a publish arrived if its answer was lost."""
 
 LATEST: Final = 9_999_999_999
-"""The year 2286. A later time must be in milliseconds."""
+"""The year 2286. A larger number is taken for milliseconds and refused."""
 
 REPEAT: Final = (
     "Repeat the call with request_id={request_id} and the same content: it cannot be stored twice, and "
@@ -44,7 +44,7 @@ FIXED: Final = ("interacted_image_url", "citations.real_id", "citations.kind", "
 """Fields whose text cannot be replaced, because it is an address or an id."""
 
 Policy = Literal["warn", "redact", "refuse"]
-"""What to do with secrets: `redact` replaces each by its kind, if that is possible."""
+"""What to do with secrets: `redact` replaces each by its kind, or refuses if that is not possible."""
 
 
 async def publish(scope: Scope, draft: PublishBody, *, policy: Policy, wait_seconds: float | None) -> Stored:

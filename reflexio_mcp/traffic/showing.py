@@ -112,7 +112,7 @@ class Showing:
         return [self._name(value) for value, _ in Counter(filter(None, values)).most_common()]
 
     def _first_words(self, item: RequestWithInteractions) -> tuple[str, bool]:
-        """Return the first words of a request, and whether a secret in them was redacted."""
+        """Return the first words of a request, and whether a secret in or soon after them was redacted."""
         text = opening(item, LOOKED_CHARS + 1)
         safe = text if self._uncovered else _beginning(text)
         return in_brief(safe), not text.startswith(safe)

@@ -45,5 +45,4 @@ def parse_time(field: str, text: str, *, now: float, end: bool = False) -> int:
 
 
 def iso(seconds: float) -> str:
-    """Return epoch seconds as ISO 8601 in UTC."""
     return f"{datetime.fromtimestamp(int(seconds), UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -192,6 +192,16 @@ async def test_the_question_says_how_much_whose_and_whether_it_is_final_in_its_f
     assert len(message) < 2_000
 
 
+async def test_the_question_counts_users_and_sessions_that_it_does_not_name(world: World, era: str) -> None:
+    for number in range(15):
+        await world.put(f"r{number}", user=f"user-{number}", session=f"trip-{number}")
+    person = Person(lambda _: "decline")
+    async with world.connect(era, person) as caller:
+        await caller.call("delete_requests", everything=True)
+    assert "of 15 USERS?" in person.seen[0]
+    assert person.seen[0].count(" and 10 more") == 2
+
+
 async def test_a_yes_to_one_set_is_not_a_yes_to_another(world: World) -> None:
     """2026-07-28 repeats the call with the answer: what arrived in between was not in the question."""
     await world.put("r1")

@@ -76,7 +76,7 @@ async def test_a_plan_for_duplicates_names_the_requests_that_stay(world: World) 
     async with world.connect() as caller:
         plan = await caller.plan("delete_requests", session_id="s", finding="duplicate")
     assert [one["id"] for one in plan["examples"]] == ["r3", "r2"]
-    assert "Each of these requests repeats a request that stays: r1." in plan["remains"]
+    assert "The selected requests repeat these, which stay: r1." in plan["remains"]
 
 
 async def test_a_mask_keeps_all_stored_words_out(world: World) -> None:

@@ -91,7 +91,7 @@ async def test_requests_of_the_same_session_that_do_not_match_are_counted(connec
         await put(client, "r2", "a flight")
         text, page = await call(client, "list_requests", contains="hotel")
         assert page["sessions"][0]["not_matching"] == 1
-        assert "session s1 (1 other not matching)" in text
+        assert "session s1 (1 request not matching)" in text
         text, page = await call(client, "list_sessions", contains="hotel")
         assert page["sessions"][0]["requests"] == page["sessions"][0]["not_matching"] == 1
         assert "1 request of 2" in text

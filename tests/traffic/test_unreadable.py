@@ -181,7 +181,7 @@ async def test_a_list_of_its_session_shows_what_else_is_in_it(service: Service) 
     # The API takes no period of a single second: what arrived in the second after it goes with it.
     assert ids(found) in ([names[3]], [])
     assert found["unreadable"][0]["first"] <= found["unreadable"][0]["last"]
-    assert "Reflexio fails to return what arrived" in text
+    assert "Reflexio fails to return requests that arrived" in text
 
 
 async def test_an_audit_looks_at_the_rest_and_says_first_what_it_could_not_read(service: Service) -> None:
@@ -199,7 +199,7 @@ async def test_it_cannot_be_shown_but_the_answer_says_that_it_is_there(service: 
         result = await client.call_tool("get_request", {"request_id": "deep"})
         assert result.is_error
         assert "is stored, but Reflexio fails to return it" in text_of(result)
-        assert "Deleting it works without showing it." in text_of(result)
+        assert "It can be deleted with erase." in text_of(result)
         result = await client.call_tool("get_request", {"request_id": "not there"})
         assert "No request" in text_of(result)
 

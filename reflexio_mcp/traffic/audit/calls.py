@@ -23,7 +23,7 @@ class Offer:
 def calls_about(
     finding: str, ids: Sequence[str], wanted: TrafficFilter, offer: Offer, *, selected: bool
 ) -> tuple[Call | None, Call | None]:
-    """Return the calls that show and delete a finding; `None` if the tool is not offered.
+    """Return the calls that show and delete a finding; `None` for a call that is not possible.
 
     Args:
         ids: requests with the finding.

@@ -248,7 +248,9 @@ async def _ask(scope: Scope, look: _Pass, now: float, skip: Callable[..., None],
         skip(reason, "learning-failed", "learning-waiting")
     elif look.learning.more:
         skip(
-            f"the service was asked about the {ASKED} newest requests", "learning-failed", "learning-waiting"
+            f"the service was only asked about the {ASKED} newest requests",
+            "learning-failed",
+            "learning-waiting",
         )
     look.add(look.learning.findings)
     whose = look.wanted.user_id or scope.user_id
@@ -320,7 +322,7 @@ def _row(
 
 
 def _learning_rows(learned: LearnedChecks, offer: Offer) -> list[FindingRow]:
-    """Return the learnings of the user who has most of them: a call deletes only one user's learnings."""
+    """Count all learnings, but name those of the user who has most: a call deletes only one user's learnings."""
     rows: list[FindingRow] = []
     for name, found in (("orphaned-learning", learned.orphaned), ("stale-learning", learned.stale)):
         if found:

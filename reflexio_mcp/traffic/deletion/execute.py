@@ -54,12 +54,11 @@ CODE_USED: Final = (
     "confirm for a new plan."
 )
 NO_COPY: Final = (
-    "a recovery copy cannot be written ({why}). Ask the operator to {advice}, or delete with erase."
+    "a recovery copy cannot be written ({why}). Repeat the call with erase, or ask the operator to {advice}."
 )
-ENDED_EARLY: Final = "The call ended early: {why}"
 MAY_STILL_GO: Final = (
-    "{number:,} items are still stored and may disappear: the answer to a delete call was lost. Look again before you "
-    "rely on them."
+    "{number:,} items are still stored and may disappear or change: the answer to a call was lost. Look again before "
+    "you rely on them."
 )
 STILL_LEARNING: Final = (
     "Reflexio was still learning from {number:,} of the users: new learnings can contain the old text again."
@@ -313,9 +312,9 @@ class _Act:
             became |= {one.id: "still_present" for one in planned.copied}
         left = any(why != "gone_before" for why in became.values())
         complete = not (left or self.failure or self.deleted.still_learning or self.arrived)
-        lost = self.deleted.still_learning or not became.keys().isdisjoint(planned.learnings)
         missing: dict[str, Outcome] = dict.fromkeys(planned.selected.not_found, "not_found")
         corrects = planned.plan.change is not None
+        lost = self.deleted.still_learning or not became.keys().isdisjoint(planned.learnings)
         receipt = Receipt(
             number=self.number,
             planned=planned.plan.selected,
@@ -326,7 +325,7 @@ class _Act:
             not_deleted=excepted(became | missing, self.scope.shown_id),
             remains=[*planned.plan.remains, *self._remains(became)],
             way_back=await self._way_back(erases=erases),
-            next="" if complete else f"{AGAIN} {NOT_FOUND_AGAIN}" if lost else AGAIN,
+            next="" if complete else f"{AGAIN} {NOT_FOUND_AGAIN}" if lost and not corrects else AGAIN,
         )
         names = [name for one in (*planned.items, *planned.copied) for name in names_of(one)]
         names += [f"u:{target.wanted.user_id}"] if isinstance(target, User) else []
@@ -382,7 +381,7 @@ class _Act:
         if self.failure is None:
             return sentences
         why = explain(self.failure, "read") if isinstance(self.failure, ReflexioError) else self.failure
-        return [ENDED_EARLY.format(why=why), *sentences]
+        return [f"The call ended early: {why}", *sentences]
 
     async def _way_back(self, *, erases: bool) -> WayBack:
         planned = self.planned

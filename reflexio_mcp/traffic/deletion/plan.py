@@ -59,8 +59,8 @@ UNREADABLE: Final = (
     "contain them, so they can be deleted only with erase."
 )
 IN_COPIES: Final = (
-    "Recovery copies still contain items that are not stored any more ({number:,}). A restore without a number lists "
-    "them, and a deletion with erase removes them."
+    "Recovery copies still contain items that are not stored any more ({number:,}). restore_requests lists the "
+    "deletions, and a deletion with erase removes the items."
 )
 ALL_OF_REQUEST: Final = (
     "Every recovery copy of this request is erased, also of interactions that stay stored."
@@ -99,7 +99,7 @@ class Planned:
     Args:
         items: stored items to delete, the newest first, and then the learnings from them.
         copied: items that only recovery copies contain, and that are erased there.
-        size: number of all items; learnings count only if there is nothing else.
+        size: number of items; learnings count only for a whole user or if there is nothing else.
         days: how long the recovery copy is kept; 0 for no copy.
         held: number of items that a hold keeps. They are not among the items.
     """

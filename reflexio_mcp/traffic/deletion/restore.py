@@ -55,7 +55,7 @@ PUBLISH_SECONDS: Final = 90.0
 """Time limit of storing one request, longer than a rate limit of a minute."""
 
 LOOK_SECONDS: Final = 20.0
-"""Seconds for counting what is left of an interrupted deletion."""
+"""Time limit of counting what an interrupted deletion deleted."""
 
 MOST: Final = 10
 """Maximum number of last deletions, and of receipts in a longer list."""
@@ -74,12 +74,10 @@ ERASED: Final = (
     "{number:,} items were erased for good while they were restored. They were deleted again, unless the restore "
     "ended early."
 )
-OF_OPERATOR: Final = "deleted by an operator"
 MORE: Final = f"The {SHOWN} oldest of {{number:,}} requests are shown. The audit log has the ids of all."
 INTERACTIONS_LOST: Final = (
-    "{number:,} interactions cannot be stored again: they contain only an image or a citation."
+    "{number:,} interactions cannot be stored again: they contain only an image or a citation, or too much."
 )
-STOPPED: Final = "The call ended early: {why}"
 AGAIN: Final = "Call again with the same arguments to restore the rest; restored items stay."
 
 
@@ -115,7 +113,7 @@ async def last_deletions(
 async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None, running: bool) -> PastDeletion:
     if copy and not one.own:  # nothing else of that deletion is shown
         number = copy.counts.total()
-        one = one._replace(target=OF_OPERATOR, asked=number, gone=number, planned=[], receipt="")
+        one = one._replace(target="deleted by an operator", asked=number, gone=number, planned=[], receipt="")
     gone = one.gone
     if one.finished:
         status = one.outcome or "incomplete"
@@ -218,7 +216,7 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
 async def restore(
     scope: Scope, state: State, owner: Owner, undo: Undo, *, seconds: float, progress: Progress
 ) -> Restored:
-    """Restore a recovery copy under the same ids. Nothing stored is overwritten.
+    """Restore a recovery copy. Only the text of a corrected learning is overwritten.
 
     The call ends after `seconds` and names what is left; a repeated call continues. Raises as `_opened` does.
     """
@@ -293,7 +291,7 @@ class Restoring:
 
     def _stop(self, error: ReflexioError) -> None:
         self.stopped = True
-        self.remains.append(STOPPED.format(why=explain(error, "read")))
+        self.remains.append(f"The call ended early: {explain(error, 'read')}")
 
     @contextmanager
     def _stopping(self) -> Generator[None]:
@@ -304,7 +302,6 @@ class Restoring:
             self._stop(error)
 
     async def requests(self, requests: Mapping[str, RequestWithInteractions]) -> None:
-        """Store the missing requests, and read them again."""
         self.became |= dict.fromkeys(requests, "left")
         # An interaction whose deletion failed is still in its request.
         single = {key: one for key in requests if (one := self.copies.get(key)) and one.kind == "interaction"}
@@ -377,7 +374,6 @@ class Restoring:
         return "unknown"
 
     async def learnings(self, learnings: Mapping[str, Learning]) -> None:
-        """Store the missing learnings."""
         self.became |= dict.fromkeys(learnings, "left")
         by_user: defaultdict[str, dict[str, Learning]] = defaultdict(dict)
         for key, one in learnings.items():
@@ -440,7 +436,7 @@ def _said(item: RequestWithInteractions) -> dict[int, object]:
 
 
 def _published(stored: StoredInteraction) -> Interaction | None:
-    """Return an interaction for publishing again; `None` if it only had an image or a citation."""
+    """Return an interaction for publishing again; `None` if that is not possible."""
     said = any(text.strip() for text in texts_of(stored))
     if not (said or stored.interacted_image_url or stored.tools_used):
         return None

@@ -42,7 +42,7 @@ MOST_CHARS: Final = 50_000
 TEXT_CHARS: Final = 2_000
 """Limit of each shown text of a correction."""
 
-REPEATED: Final = "Each of these requests repeats a request that stays: {ids}."
+REPEATED: Final = "The selected requests repeat these, which stay: {ids}."
 OTHERS_STAY: Final = "The request stays. Interactions left in it: {number:,}."
 UNREADABLE_SESSIONS: Final = (
     "Reflexio fails to return a part of what is stored. This set does not include that part."
@@ -117,7 +117,7 @@ class Target(ABC):
 
     Args:
         noun: the word for one item.
-        everything: all that is stored is selected, so a person must type the number.
+        everything: a `User`, or a set that no filter narrows, so a person must type the number of items.
         text: the new text of a learning that is corrected instead of deleted.
     """
 
@@ -134,7 +134,7 @@ class Target(ABC):
         pass
 
     async def learned(self, scope: Scope, selected: Selected) -> Learned:
-        """Read again which learnings to delete. Learnings of the plan stay included."""
+        """Read again which learnings to delete. Unchanged learnings of the plan stay included."""
         before = selected.learned
         return await find_learned(scope, selected.sources, before=before.linked if before else None)
 

@@ -40,7 +40,7 @@ class Learned:
         linked: the learnings, by their `learning_id`.
         unlinked: how many learnings of these users do not name their sources.
         users_left_out: how many users were not read.
-        changed: learnings that an earlier reading found and whose text has changed. They are not in `linked`.
+        changed: learnings of an earlier reading that have another text and none of these sources now; not in `linked`.
     """
 
     linked: Mapping[str, LinkedLearning] = field(default_factory=dict[str, LinkedLearning])
@@ -117,7 +117,7 @@ class FoundInteractions:
 
     Args:
         places: the request of each interaction, its number there from 1, and the interaction.
-        everything: all of the user's traffic was read, so a missing interaction is deleted.
+        everything: a wanted interaction that is missing here is not stored.
     """
 
     places: Places = field(default_factory=Places)

@@ -30,7 +30,7 @@ class Selection:
     Args:
         learning_ids: `profile:…` or `user_playbook:…`; they need a user.
         request_id: selects the learnings from this request.
-        wanted: selects the learnings from its requests, or all of a user if it names only the user.
+        wanted: selects the learnings from its requests, if it names more than a user.
         words: words of the learning itself.
     """
 
@@ -165,7 +165,7 @@ async def _by_filter(scope: Scope, wanted: TrafficFilter) -> Selected:
 
 
 def unselected(learnings: Sequence[Learning]) -> Learned:
-    """Return learnings that were not selected by their sources."""
+    """Wrap learnings that were selected by user or id, not by their sources."""
     return Learned(
         {
             one.learning_id: LinkedLearning(

@@ -45,7 +45,7 @@ def decode_cursor(text: str, listing: str, scope: Scope, *questions: object) -> 
     """Return the position of a cursor that was given for one of these questions, or for any question if none is given.
 
     Raises:
-        InvalidInput: no cursor of this list, caller and question.
+        InvalidInput: not a cursor of this list, caller and question.
     """
     try:
         if len(text) > _MAX_CURSOR_CHARS:
@@ -113,7 +113,7 @@ def open_cursor(
         asked, detail: either the same as in the first call, or the default.
 
     Raises:
-        InvalidInput: no cursor of this server, list, caller, filter and detail.
+        InvalidInput: not a cursor of this list, caller, filter and detail.
     """
     questions = [] if asked == TrafficFilter(user_id=scope.user_id) else [question_of(asked)]
     position = decode_cursor(text, listing, scope, *questions)

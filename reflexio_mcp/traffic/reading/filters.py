@@ -1,7 +1,7 @@
 """One filter for lists, audits and deletions, with its search in texts.
 
-`flight hotel OR "night train"` finds texts with both of the first two words, or with the phrase. Order and case do not
-matter, and a word may be inside a longer word. In an id, a word counts if a part of the id begins with it.
+`flight hotel OR "night train"` finds requests with both of the first two words, or with the phrase. Order and case do
+not matter, and a word may be inside a longer word. In an id, a word counts if a part of the id begins with it.
 """
 
 import functools
@@ -176,7 +176,7 @@ def _fold(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-WORDS_NOT_KEPT: Final = "containing words that are not kept"
+WORDS_NOT_KEPT: Final = "containing words (not recorded)"
 PART_OF_SESSIONS: Final = (
     "{finding} cannot be combined with these filters: it needs whole sessions, so leave out source, agent_version, "
     "contains, evaluation_only and end_time."
@@ -199,7 +199,7 @@ UNSEEN: Final = "planted-instructions"
 class TrafficFilter:
     """Selects requests. Empty strings and `None` do not filter; times are inclusive epoch seconds.
 
-    The API filters by user, session, source and time. Everything else is applied here while paging.
+    The API filters by id, source and time. Everything else is applied here while paging.
     """
 
     user_id: str = ""

@@ -27,13 +27,13 @@ from reflexio_mcp.traffic.showing import Showing
 __all__ = ["list_requests", "list_sessions"]
 
 LOOK_LIMIT: Final = 10_000
-"""Maximum number of requests that one call reads before it returns a cursor."""
+"""Maximum number of requests that one call reads if a part of the filter is applied here."""
 
 LOOK_SECONDS: Final = 20.0
-"""Time limit of one call. Clients give up after 60 s."""
+"""Time limit of such a call. Clients give up after 60 s."""
 
 SESSIONS_AT_ONCE: Final = 50
-"""Minimum number of sessions per page if a part of the filter is applied here."""
+"""Minimum number of sessions read at once if a part of the filter is applied here."""
 
 SESSIONS_READ: Final = 200
 """Maximum number of sessions that are read at once for a list of requests."""
@@ -290,7 +290,6 @@ class _Walk:
         return [hint for hint, given in hints.items() if given]
 
     def _redacted(self, rows: Sequence[SessionRow | RequestRow]) -> list[str]:
-        """Return notes about secrets in the rows."""
         if self.showing.masked or not rows:
             return []
         from reflexio_mcp.traffic.audit.rules.redaction import missing

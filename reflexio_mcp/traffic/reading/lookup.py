@@ -86,7 +86,7 @@ async def get_stored(scope: Scope, request_id: str) -> RequestWithInteractions |
     if isinstance(item, UnreadableRequest):
         raise Unreadable(
             f"Request {quoted(request_id)} is stored, but Reflexio fails to return it, so it cannot be shown. "
-            "Deleting it works without showing it."
+            "It can be deleted with erase."
         )
     return item
 

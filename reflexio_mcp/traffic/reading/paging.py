@@ -101,7 +101,7 @@ class SessionPager:
     async def ready_for_cursor(self) -> bool:
         """Return whether a cursor may be given.
 
-        If not, first wait until the newest second is complete; `parts()` then starts again.
+        If not, this method waited until the newest second was complete, and the caller calls `parts()` again.
         """
         if self._after or self._frozen is None:
             return True
@@ -167,7 +167,7 @@ class SessionPager:
         return 0, page
 
     async def _back_to(self, offset: int, is_known: Callable[[RequestPage], bool]) -> tuple[int, RequestPage]:
-        """Return the page at an offset, or the nearest earlier page that is known."""
+        """Return the page at an offset or an earlier one: the first that `is_known` accepts, or page 0."""
         step = self._batch
         while True:
             page = await self._page(offset)
@@ -259,7 +259,7 @@ async def unreadable_request(
 ) -> UnreadableRequest | None:
     """Find out whether a look-up failed because of what is stored under the id.
 
-    If so, the same look-up succeeds for another id, or another user if it names a user.
+    If so, the same look-up succeeds for another id, and for another user if it names one.
     """
     assert query.request_id is not None
     other_id = query.model_copy(update={"request_id": str(uuid.uuid4())})

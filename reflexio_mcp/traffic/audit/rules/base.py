@@ -31,7 +31,7 @@ class Finding:
         kind: the kind of a key or number, never its text.
         around: a few nearby characters, with the finding redacted.
         repeats: the kept request with the same content.
-        alone: its session alone shows the finding, so a filter can select it.
+        alone: no other session was compared, so a filter can select the finding.
     """
 
     name: str
@@ -75,7 +75,6 @@ class Rule:
 
     @classmethod
     def applies(cls) -> bool:
-        """Whether there is anything to look for."""
         return True
 
     def look(self, session: Session) -> Iterator[Finding]:

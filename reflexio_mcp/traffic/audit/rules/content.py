@@ -123,7 +123,7 @@ class PersonalData(Rule):
     name = "personal-data"
     severity = "medium"
     why = "Personal data identifies a person to everybody who can read the memory."
-    advice = "Before publishing, remove data that the assistant does not need. Names, addresses and health are not looked for."
+    advice = "Before publishing, remove data that the assistant does not need. Names, postal addresses and health are not looked for."
     offers = "look"
 
     def look(self, session: Session) -> Iterator[Finding]:

@@ -39,11 +39,11 @@ class Duplicate(Rule):
     """Finds three kinds of repetition by a user.
 
     - A session has the same content twice within 30 minutes.
-    - A publish repeats all interactions so far.
-    - A session, or three requests in a row, is stored again under any session id.
+    - A publish begins with all interactions of an earlier one.
+    - A session of two requests, or three in a row, is stored again under any session id.
 
-    Content means letters and digits. The first copy stays, or the longest of growing publishes. An
-    `evaluation_only` request never replaces a request that is learned from.
+    Content means role, letters, digits, images, actions and tool data. The first copy stays, or the longest of growing
+    publishes. An `evaluation_only` request never replaces a request that is learned from.
     """
 
     name = "duplicate"

@@ -92,7 +92,7 @@ class LearningChecks:
         return len(self._newest) == ASKED and self._newest[0][0] > second
 
     async def ask(self, scope: Scope) -> str:
-        """Ask about the newest requests. Return why answers are missing; empty if all arrived."""
+        """Ask about the newest requests. Return why findings may be missing; empty if they are complete."""
         if not scope.learns:
             return NO_LEARNING
         untracked = 0

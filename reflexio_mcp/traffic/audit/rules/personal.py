@@ -1,6 +1,6 @@
-"""Finds numbers and addresses that identify a person, checked by libraries.
+"""Finds e-mail addresses and, checked by libraries, numbers that identify a person.
 
-python-stdnum and phonenumbers are imported for the first text that may contain one.
+python-stdnum and phonenumbers are imported for the first text that may contain such a number.
 """
 
 import importlib

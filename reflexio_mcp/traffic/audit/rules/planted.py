@@ -10,7 +10,7 @@ NEAR_CHARS: Final = 400
 """Words about attacks excuse signs up to this distance after them."""
 
 PASTED_CHARS: Final = 400
-"""A shorter text of a person counts as typed, not pasted."""
+"""A shorter text of a person counts as typed, unless it matches `_DOCUMENT`."""
 
 _FOREIGN: Final = frozenset(["tool", "function", "tool_result", "observation", "document", "web", "context"])
 
@@ -85,7 +85,6 @@ _HINTS = re.compile(
 
 
 def is_foreign(role: str) -> bool:
-    """Whether the role is a tool or page."""
     return role.lower() in _FOREIGN
 
 
@@ -93,8 +92,8 @@ def planted_in(text: str, *, foreign: bool) -> tuple[int, int, str] | None:
     """Return start, end and kind of a planted instruction.
 
     Args:
-        foreign: the text comes from a tool or page, so that one sign is enough. A person's own text must look pasted
-            and have two different signs.
+        foreign: the text comes from a tool or page, so that one sign is enough. A person's own text must have hidden
+            text, or look pasted and have two different signs.
     """
     text = text[:READ_CHARS]
     if tagged := _TAGGED.search(text):

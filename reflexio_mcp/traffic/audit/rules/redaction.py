@@ -103,7 +103,7 @@ def secrets_of_interaction(
 def redact_interactions(
     interactions: Sequence[AnyInteraction], chars: int | None = None
 ) -> list[AnyInteraction]:
-    """Redact the interactions of a request, one-word answers included. `chars` limits each text."""
+    """Redact the interactions of a request, one-word answers included. If a secret is found, a text is cut to `chars`."""
     return [
         redact_interaction(interaction, chars, asked)
         for interaction, asked in zip(interactions, asked_for(interactions), strict=True)
@@ -130,7 +130,7 @@ def redact_interaction(
 
 
 def redact_value(value: object, chars: int | None = None, name: str = "") -> Any:
-    """Redact a value of a tool call; its `name` helps to recognize a secret."""
+    """Redact a text or nested value; its `name` helps to recognize a secret."""
     if isinstance(value, str):
         text = value if chars is None else value[:chars]
         called = f"{name}: {text}" if name else text
@@ -181,7 +181,7 @@ def missing() -> list[str]:
 async def looked(
     owner: str, interactions: Iterable[Interaction | StoredInteraction], look: Callable[[], T]
 ) -> T:
-    """Call `look` in a worker thread if these interactions are long, as heavy work of `owner` if they are very long."""
+    """Call `look` in a worker thread for long or key-like texts, as heavy work of `owner` for very long ones."""
     chars, quick = 0, True
     for interaction in interactions:
         for _, text in every_text(interaction):
