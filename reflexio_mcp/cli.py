@@ -1,7 +1,7 @@
 """The command line.
 
-Exit codes: 0 done, 1 something failed or was refused, 2 the command line or the configuration is wrong (`doctor`: a
-failure was found), 130 Ctrl-C, 141 the reader of the output ended first.
+Exit codes: 0 done, 1 something failed or was refused, 2 the command line or the configuration is wrong (`doctor`: 1
+warnings, 2 a failure), 130 Ctrl-C, 141 the reader of the output ended first.
 """
 
 import gc
@@ -431,7 +431,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 _switch(
                     "--include-learnings", "also delete what was learned from them, on a Reflexio that learns"
                 ),
-                _switch("--erase", "keep no recovery copy, and remove earlier ones"),
+                _switch("--erase", "keep no recovery copy of them, new or earlier"),
                 _switch(
                     "--everything",
                     "needed if the filter is empty or has only --user-id, --contains, --finding (except expired) or "

@@ -37,9 +37,7 @@ from reflexio_mcp.traffic.scope import Scope
 
 RESTORE_SECONDS: Final = 3600.0
 
-NO_RECEIPT: Final = (
-    "Deletion {number} has no receipt on record. `reflexio-mcp restore` lists recent deletions."
-)
+NO_RECEIPT: Final = "Deletion {number} has no receipt on record. `reflexio-mcp log` lists all deletions."
 
 Done = TypeVar("Done")
 Work = Callable[[Scope, State, Owner], Awaitable[Done]]
@@ -49,7 +47,7 @@ def run_delete(arguments: Namespace, settings: Settings) -> int:
     """Show the plan, ask, delete, and show the receipt.
 
     Returns:
-        1 if nobody agreed, an id was not found, a chosen item was not deleted, or the receipt says to call again; else
+        1 if nobody agreed, an id was not found, a planned item was not deleted, or the receipt says to call again; else
         0, also if nothing matched, a hold keeps all that expired, or this is a dry run.
     """
     _check_allowed(arguments, settings, "delete_requests")

@@ -27,7 +27,6 @@ class _StepError(Exception):
 
 
 def run_demo(arguments: Namespace, settings: Settings) -> int:
-    """Return 0 if every step succeeded."""
     if not arguments.live:
         settings = Settings(store=":memory:")
     elif settings.embedded:

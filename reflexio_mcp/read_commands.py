@@ -65,7 +65,6 @@ UNBOUNDED: Final = 100_000
 
 HIDDEN: Final = {"status", "notice", "notes", "cursor", "way_back", "confirm", "next"}
 LABELS: Final = {
-    "selected": "would be deleted",
     "show": "see them",
     "act": "delete them",
     "of": "learnings of",
@@ -201,7 +200,7 @@ def run_log_command(arguments: Namespace, settings: Settings) -> int:
             return 0
         found = state.log.verify(arguments.verify)
     if found.wrong is not None:
-        print(f"Line {found.wrong} was changed, or a line before it is missing.")
+        print(f"Row {found.wrong} of the log's table was changed, or a row before it is missing.")
     if found.missing:
         print(
             "The log lacks a line that a receipt or --verify names: its end was cut off, or the value was mistyped."

@@ -34,7 +34,7 @@ Sessions = Literal["auto", "keep", "none"]
 PublishSecrets = Literal["warn", "redact", "refuse"]
 
 STATE_KEY_BYTES: Final = 32
-"""Minimum length of a state key, from which the SDK derives an AES-256 key."""
+"""Minimum length of a state key."""
 
 GROUPS: Final = {
     "reflexio": "Where the data is",
@@ -170,12 +170,12 @@ class Settings:
         "reflexio", "", "File of the embedded store, or :memory:. If not set: store.db in your data folder."
     )
     timeout: float = _number(float, 1, 600)(
-        "reflexio", 30, "Seconds that one call to Reflexio may take, including retries."
+        "reflexio", 30, "Seconds for one call to Reflexio, including retries."
     )
     wait_timeout: float = _number(float, 1, 240)(
         "reflexio",
         45,
-        "Seconds that a publish with wait_for_response waits for learning. Most clients give up after 60.",
+        "Seconds that a publish may wait for learning, and that a restore may take. Most clients give up after 60.",
     )
     read_only: bool = _switch("behaviour", False, "Offer only the tools that read.")
     tools: tuple[str, ...] = _Kind(_parse_words, "tool names, separated by commas")(
@@ -214,7 +214,7 @@ class Settings:
     confirm_above: int = _number(int, 0, 10_000)(
         "deletion",
         25,
-        "Above this number of items, and for several users or everything, the person types the number instead of yes.",
+        "Above this number of items, or for several users or everything, the person types the number instead of yes.",
     )
     delete_cap: int = _number(int, 0, 10_000_000)(
         "deletion",
@@ -232,8 +232,8 @@ class Settings:
     policy: str = _Kind(_parse_path, "a file path")(
         "deletion",
         "",
-        "TOML file that says what nobody may delete (hold) and what must be deleted after a time (expire). It is read "
-        "again when it changes.",
+        "TOML file that says what nobody may delete (hold) and what "
+        "`delete --finding expired` deletes (expire). It is read again when it changes.",
     )
     host: str = _text("http", "127.0.0.1", "Address that the HTTP server binds.")
     port: int = _number(int, 0, 65535)("http", 8765, "Port of the HTTP server.")
@@ -267,7 +267,7 @@ class Settings:
         "",
         "Client id with which the authorization server is asked about access tokens that are not JWTs.",
     )
-    oauth_client_secret: str = _text("http", "", "Secret that belongs to the client id.", secret=True)
+    oauth_client_secret: str = _text("http", "", "Secret of the client id.", secret=True)
     state_keys: tuple[str, ...] = _Kind(
         _parse_keys, f"secrets of {STATE_KEY_BYTES} bytes or more, separated by commas"
     )(
@@ -294,10 +294,10 @@ class Settings:
         "keys are set, otherwise keep.",
     )
     max_in_flight: int = _number(int, 1, 10_000)(
-        "http", 64, "Calls of one caller that may run at the same time. The next call is told to try again."
+        "http", 64, "Calls of one caller that may run at once. The next call is told to try again."
     )
     max_sessions: int = _number(int, 1, 100_000)(
-        "http", 1000, "Sessions at /mcp, and streams at /sse, that may be open at the same time."
+        "http", 1000, "Sessions at /mcp, and streams at /sse, that may be open at once."
     )
     session_idle: float = _number(float, 1, 604_800)(
         "http", 1800, "Seconds without a request after which a session at /mcp is closed."
@@ -305,7 +305,7 @@ class Settings:
     stop_timeout: float = _number(float, 0.1, 600)(
         "http",
         10,
-        "Seconds that running calls may take after SIGTERM. Then their callers are told to try again.",
+        "Seconds for running calls after SIGTERM. Then callers are told to try again; deletions get up to 60 more.",
     )
 
     @property

@@ -272,7 +272,7 @@ def test_the_log_has_a_line_before_and_after_each_deletion_and_shows_what_was_ch
     with closing(sqlite3.connect(tmp_path / "state.db")) as file, file:
         file.execute("UPDATE log SET line = replace(line, 'r1', 'r2') WHERE id = 1")
     code, said = log("--verify")
-    assert (code, "Line 1 was changed" in said) == (1, True)
+    assert (code, "Row 1 of the log's table was changed" in said) == (1, True)
     (tmp_path / "state.db").write_bytes(b"x" * 4096)
     code, said = log()
     assert (code, said.startswith("reflexio-mcp: The audit log cannot be read: ")) == (1, True)

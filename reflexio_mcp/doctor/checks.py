@@ -103,11 +103,10 @@ class Setup:
 
     where: str
     env: Mapping[str, str]
-    key_unknown: bool = False  # the client has a key that is not visible here
+    key_unknown: bool = False  # the entry refers to a key that is not visible here
     settings: Settings = field(default_factory=Settings)
 
     def client(self) -> ReflexioClient:
-        """A client of the backend with a short timeout."""
         return open_client(replace(self.settings, timeout=min(self.settings.timeout, CALL_SECONDS)))
 
 
@@ -192,7 +191,7 @@ async def _key(setup: Setup) -> Finding | None:
     if not url:
         return None
     if setup.key_unknown:
-        return note("only the client knows the key, so access is not checked")
+        return note("the key is not known here, so access is not checked")
     if not key:
         if url == HOSTED_URL:
             return problem("key-missing", "REFLEXIO_API_KEY is not set, and the hosted service needs it.")

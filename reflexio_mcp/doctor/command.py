@@ -51,7 +51,6 @@ class Report:
 
     @property
     def next_step(self) -> str:
-        """The first thing to do; may be empty."""
         ranked = [*self.of("failure"), *self.of("warning"), *self.of("note")]
         return next((one.do for one in ranked if one.do), "")
 

@@ -55,7 +55,7 @@ def not_a_store() -> StoreFailed:
 def file_changed() -> StoreFailed:
     return StoreFailed(
         "file_changed",
-        "The store file was moved, replaced or removed while in use; the next call uses the file that is there now."
+        "The store file was moved, replaced or removed while in use; the next call uses or makes the file at that path."
         " Look at what it contains first. Stop the server before you move its file.",
     )
 
@@ -64,7 +64,7 @@ def written_elsewhere() -> StoreFailed:
     return StoreFailed(
         "file_changed",
         "The store file was moved, replaced or removed during this call, which changed the old file; the next call"
-        " uses the file that is there now. Stop the server before you move its file.",
+        " uses or makes the file at that path. Stop the server before you move its file.",
         unchanged=False,
     )
 

@@ -83,7 +83,7 @@ class Tokens:
         # With two colons a comma is missing, and one person's token would be part of another's name.
         if any(not token or (colon and not user) or ":" in user for user, colon, token in parts):
             raise ConfigurationError(
-                "REFLEXIO_MCP_AUTH_TOKEN takes TOKEN or USER:TOKEN, separated by commas and with one colon at most."
+                "REFLEXIO_MCP_AUTH_TOKEN takes TOKEN or USER:TOKEN, separated by commas, each with one colon at most."
             )
         self._users = {token.encode(): user for user, _, token in parts}
         if len(self._users) < len(parts):

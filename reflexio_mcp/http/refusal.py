@@ -29,7 +29,7 @@ class Refusal(HTTPException):
 
 
 async def answer_refusal(_request: Request, refused: Exception) -> JSONResponse:
-    """Answer and close the connection, whose body may be unread."""
+    """Answer, and close the connection, because the request's body may be unread."""
     assert isinstance(refused, Refusal)
     headers = {"connection": "close", **(refused.headers or {})}
     body = {"error": refused.error, "error_description": refused.detail}

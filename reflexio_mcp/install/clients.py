@@ -127,7 +127,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
             "windows:LOCALAPPDATA/Packages/Claude_*/LocalCache/Roaming/Claude/claude_desktop_config.json",
             "config/Claude/claude_desktop_config.json",
         ),
-        note="Claude Desktop does not pass your environment on, so the file contains the key itself, in place of "
+        note="Claude Desktop does not pass your environment on, so the file must contain the key itself, in place of "
         "your-api-key. Only you can read the file. The .mcpb bundle keeps the key in the system's key store instead.",
         key="file",
         url_key="",

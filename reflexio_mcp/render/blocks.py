@@ -33,7 +33,6 @@ def moment(at: Moment | None) -> str:
 
 
 def sentence(*parts: str) -> str:
-    """Join non-empty sentences."""
     return " ".join(part for part in parts if part)
 
 

@@ -51,8 +51,6 @@ STATUS: Final = {
 }
 
 
-CHECKED: Final = "After the deletion, what is stored was read again. This receipt says what was found then."
-
 RECEIPT_PAGE: Final = """<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
@@ -114,18 +112,12 @@ def plan(plan: Plan) -> str:
 
 def receipt(receipt: Receipt) -> str:
     all_of_it = "" if receipt.deleted == receipt.planned else f", of {counts(receipt.planned)} planned"
-    said = (
-        f"Deletion {receipt.number}: {counts(receipt.deleted)} deleted{all_of_it}; checked by reading again."
-    )
+    said = f"Deletion {receipt.number}: {counts(receipt.deleted)} deleted{all_of_it}"
     if receipt.change:
-        did = (
-            "the learning has the new text"
-            if receipt.corrected
-            else "the learning does not have the new text"
-        )
-        said = f"Correction, on record as deletion {receipt.number}: {did}; checked by reading again."
+        has = "has" if receipt.corrected else "may have" if _unknown(receipt.not_deleted) else "does not have"
+        said = f"Correction, on record as deletion {receipt.number}: the learning {has} the new text"
     return lines(
-        said,
+        f"{said}; {_checked(receipt.not_deleted)}",
         fenced(
             [
                 f"reason: {receipt.reason}" * bool(receipt.reason),
@@ -152,11 +144,19 @@ def restored(answer: Restored) -> str:
         )
     return lines(
         f"{counts(answer.restored or Counts())} restored from the copy of deletion {answer.number}, which is kept; "
-        "checked by reading again.",
+        + _checked(answer.not_restored),
         fenced(_excepted(answer.not_restored)),
         answer.remains,
         answer.next,
     )
+
+
+def _unknown(excepted: Iterable[Excepted]) -> bool:
+    return any(one.why == "unknown" for one in excepted)
+
+
+def _checked(excepted: Iterable[Excepted]) -> str:
+    return "not everything could be read again." if _unknown(excepted) else "checked by reading again."
 
 
 def receipt_page(found: PastDeletion, receipt: Receipt) -> str:
@@ -165,7 +165,10 @@ def receipt_page(found: PastDeletion, receipt: Receipt) -> str:
         "When": [moment(found.at), STATUS[found.status].format(gone=found.gone, asked=found.asked)],
         "Why": [receipt.reason],
         "What remains": [*receipt.remains, f"Kept for an undo: {_copy(found)}."],
-        "How it was checked": [CHECKED, f"Value of the audit log: {receipt.log}"],
+        "How it was checked": [
+            "After the deletion, what is stored was read again. This receipt says what was found.",
+            f"Value of the audit log: {receipt.log}",
+        ],
     }
     return RECEIPT_PAGE.format(
         number=found.number,

@@ -211,7 +211,7 @@ def _learning(one: LearningRow) -> str:
                 f"the words quoted are in {', '.join(one.said_in)}" if one.said_in else "",
                 f"source interactions that are no longer stored: {gone:,}" if gone else "",
                 f"{counted(unread, 'interaction')} not looked up" if unread else "",
-                f"names request {one.last_request}" if one.last_request else "",
+                f"last request before it: {one.last_request}" if one.last_request else "",
             )
         ),
     )

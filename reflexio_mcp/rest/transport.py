@@ -17,13 +17,12 @@ _CONNECT_SECONDS: Final = 10.0
 _MOST_IDLE: Final = 20
 _REASONS: Final = {
     "certificate": "its TLS certificate could not be verified",
-    "ssl": "no TLS there",
+    "ssl": "the TLS handshake failed",
     "name or service": "the host name is not known",
     "name resolution": "the host name is not known",
     "getaddrinfo": "the host name is not known",
     "nodename": "the host name is not known",
     "refused": "connection refused",
-    "all connection attempts": "connection refused",
 }
 
 

@@ -80,7 +80,7 @@ class AuditResult(Result):
     findings_left_out: int = 0
     not_looked_for: list[NotLooked] = []
     not_found_in_requests: Annotated[
-        list[str], Field(description="findings that were looked for in the stored requests, not in learnings")
+        list[str], Field(description="rules that found nothing in what they look at: requests, or learnings")
     ] = []
     left_out: Annotated[str, Field(description="traffic that was not looked at")] = ""
     unreadable: Annotated[int, Field(description="parts that the service could not return")] = 0

@@ -133,7 +133,7 @@ class Runtime:
 class FormSealing:
     """Seals the state of an open form, which the client holds, with keys that outlast the process.
 
-    The keys are read with the first form, so that startup writes no file.
+    The keys are read with the first form, so that startup makes no key file.
     """
 
     def __init__(self, runtime: Runtime) -> None:

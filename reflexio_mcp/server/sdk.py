@@ -43,7 +43,7 @@ def add_outside_sealing(server: MCPServer[Any], middleware: ServerMiddleware[Any
 
 
 def limit_sessions(manager: "StreamableHTTPSessionManager", each: int) -> None:
-    """Let one account have `each` sessions of Streamable HTTP; the SDK's own limit counts all together.
+    """Let one account have `each` sessions of Streamable HTTP; the SDK's own limit counts those of all accounts.
 
     Raises:
         ConfigurationError: the installed SDK admits sessions in another way, so no account could be limited.

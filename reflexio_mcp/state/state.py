@@ -82,7 +82,7 @@ class Verified(NamedTuple):
     """The result of a check of the log.
 
     Args:
-        wrong: the first line that does not fit the line before it.
+        wrong: the row of the first line that does not fit the line before it.
         missing: chain values of receipts that no line has.
     """
 

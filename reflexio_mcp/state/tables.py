@@ -65,7 +65,7 @@ CREATE TABLE {schema}log (
     chain text NOT NULL
 )
 """
-"""Users, accounts, callers, names and plan codes are keyed tags. Content is sealed."""
+"""Users, accounts, callers, names and plan codes are keyed tags, and content is sealed; only `log.line` is readable."""
 
 WAIT_SECONDS: Final = 10.0
 """Maximum wait for another process."""

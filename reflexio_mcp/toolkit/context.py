@@ -1,7 +1,8 @@
 """The context of a tool: scope, settings, running work, progress and the page.
 
 The explorer's page receives a pass in the `_meta` of its results, which hosts hide from the model, and returns it
-with every call. A person's decision in the page then counts as consent, and the model is told afterwards.
+with every call. In the mode `auto`, a person's decision in the page counts as consent. The model is told
+afterwards.
 """
 
 import logging

@@ -223,7 +223,7 @@ EndTime = Annotated[str, Field(description="as start_time; both inclusive")]
 Contains = Annotated[
     str,
     Field(
-        description='all these words, also inside longer ones; "a phrase"; this OR that; in texts and ids, not sources'
+        description='all these words, even in longer ones (ids: where parts begin); "a phrase"; a OR b; not in sources'
     ),
 ]
 # The values are not listed: audits return them, and a wrong value is answered with the list.
@@ -238,7 +238,7 @@ Detail = Annotated[Literal["summary", "full", "masked"], Field(description=MASKE
 ListDetail = Annotated[Literal["summary", "masked"], Field(description=MASKED)]
 Confirm = Annotated[str, Field(description="code from this call's plan")]
 IncludeLearnings = Annotated[bool, Field(description="also what was learned from it")]
-Erase = Annotated[bool, Field(description="keep no recovery copy, remove earlier ones")]
+Erase = Annotated[bool, Field(description="keep no recovery copy of it, new or earlier")]
 Reason = Annotated[str, Field(max_length=MOST_REASON, description="why, for the record")]
 WaitForReceipt = Annotated[bool, Field(description="false: return at once, receipt in get_status")]
 

@@ -42,7 +42,7 @@ class ToolSpec:
     """The declaration of a tool.
 
     Args:
-        module: the module in this folder with the function of this name, whose parameters are the tool's. It returns
+        module: the module in this folder with the function `name`. Its parameters are the tool's, and it returns
             `Annotated[CallToolResult, Model]`: the output schema follows from the model, and the SDK checks every
             result.
         description: what the model reads.

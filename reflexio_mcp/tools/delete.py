@@ -43,8 +43,8 @@ IncludeLearned = Annotated[
 ]
 
 NAMES_NOTHING: Final = (
-    "must name at least one of user_id, session_id, source, agent_version, start_time or end_time; nothing was "
-    "deleted. everything=true deletes everything, or all that “contains” and “finding” select."
+    "must name at least one of session_id, source, agent_version, start_time, end_time or (if not fixed) user_id; "
+    "nothing was deleted. everything=true deletes all that you can see, or all that “contains” and “finding” select."
 )
 
 

@@ -61,8 +61,6 @@ NOT_RETURNED: Final = (
     "Reflexio's API does not return images, citations and expired profiles. Agent playbooks, evaluations, run records "
     "and logs of Reflexio are not exported."
 )
-UNREAD: Final = "Not all {name} could be read. {why}"
-NOT_WRITTEN: Final = "{path} cannot be written: {why}. An export never replaces a file."
 
 README: Final = """\
 Export of the memory on {one.made_at:%Y-%m-%d at %H:%M} UTC, made by reflexio-mcp.
@@ -95,7 +93,9 @@ def save(archive: BinaryIO, path: Path) -> None:
         with archive, os.fdopen(private_files.create(path), "wb") as file:
             shutil.copyfileobj(archive, file)
     except OSError as error:
-        raise TrafficError(NOT_WRITTEN.format(path=path, why=error.strerror)) from None
+        raise TrafficError(
+            f"{path} cannot be written: {error.strerror}. An export never replaces a file."
+        ) from None
 
 
 class Export:
@@ -137,7 +137,7 @@ class Export:
                     except ReflexioError as error:
                         if name == "requests":
                             raise
-                        left_out.append(UNREAD.format(name=name, why=explain(error, "read")))
+                        left_out.append(f"Not all {name} could be read. {explain(error, 'read')}")
                     digests[f"{name}.jsonl"] = digest.hexdigest()
             manifest = Manifest(
                 made_at=at(time.time()),

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, ValidationError, model_validator
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Hold", "Policy", "current_policy", "policy_at", "use_policy"]
 
-STILL_OLD: Final = "{why} The previous policy stays in force."
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 """An empty name would cover everything."""
@@ -131,7 +130,7 @@ class PolicyFile:
             try:
                 self._policy, self.problem = self._read(), ""
             except InvalidInput as error:
-                self.problem = STILL_OLD.format(why=error)
+                self.problem = f"{error} The previous policy stays in force."
                 logger.warning("%s", self.problem)
         return self._policy
 

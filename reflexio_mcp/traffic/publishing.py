@@ -1,4 +1,4 @@
-"""Stores one request, which is safe to repeat, and waits until Reflexio has learned from it."""
+"""Stores one request, and waits until Reflexio has learned from it."""
 
 import base64
 import uuid
@@ -51,7 +51,7 @@ async def publish(scope: Scope, draft: PublishBody, *, policy: Policy, wait_seco
     """Store one request of a session.
 
     Args:
-        draft: an empty request id is filled in, so that the call can be repeated without storing anything twice.
+        draft: an empty request id is made here; only a repeat with the same id stores nothing twice.
         wait_seconds: how long to wait for learning; `None` does not wait.
 
     Raises:

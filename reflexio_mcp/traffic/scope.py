@@ -34,7 +34,7 @@ class Scope:
 
     @property
     def owner(self) -> str:
-        """The owner of jobs and codes: the caller and the user."""
+        """The owner of codes, cursors, downloads and heavy work: the caller and the user."""
         return f"{self.caller}/{self.user_id}"
 
     def user(self, asked: str) -> str:

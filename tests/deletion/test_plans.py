@@ -65,8 +65,8 @@ async def test_secrets_are_covered_in_plan_and_question_and_the_plan_recommends_
         result = await caller.result("delete_request", request_id="r1")
         erased = await caller.plan("delete_request", request_id="r1", erase=True)
     assert "hunter2" not in text_of(result) + str(result.structured_content)
-    assert "If a secret or personal data must not stay in a copy, delete with erase" in text_of(result)
-    assert "with erase" not in str(erased)
+    assert "If a secret or personal data must not stay in a copy, use erase" in text_of(result)
+    assert "use erase" not in str(erased)
 
 
 async def test_a_plan_for_duplicates_names_the_requests_that_stay(world: World) -> None:

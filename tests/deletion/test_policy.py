@@ -55,7 +55,7 @@ async def test_what_a_hold_keeps_is_deleted_by_no_tool_and_the_log_says_so(
     async with world.connect(server=server) as caller:
         answer = await caller.call(tool, **arguments)
     assert answer["status"] == "held"
-    assert f"A hold of the operator keeps 1 of these items {WHY}." in answer["plan"]["remains"]
+    assert f"Not included, because a hold of the operator keeps them {WHY}: 1." in answer["plan"]["remains"]
     assert await world.ids() == {"held", "free", "bobs"}
     [line] = [json.loads(entry.line) for entry in server.runtime.state.log.entries()]
     assert (line["event"], WHY in line["held"][0]) == ("held", True)

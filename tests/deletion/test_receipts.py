@@ -82,9 +82,12 @@ async def test_what_cannot_be_read_again_is_not_known(world: World) -> None:
 
     world.backend.before[BY_IDS] = [then_fail]
     async with world.connect(CONFIRM="off") as caller:
-        receipt = await caller.receipt("delete_request", request_id="r1")
-    assert (receipt["status"], receipt["deleted"]) == ("incomplete", {})
-    assert receipt["not_deleted"] == [refused("unknown", 1, ["r1"])]
+        result = await caller.result("delete_request", request_id="r1")
+    assert result.structured_content
+    assert result.structured_content["status"] == "incomplete"
+    receipt = result.structured_content["receipt"]
+    assert (receipt["deleted"], receipt["not_deleted"]) == ({}, [refused("unknown", 1, ["r1"])])
+    assert "not everything could be read again" in text_of(result)
 
 
 async def test_nothing_is_deleted_if_what_is_there_cannot_be_read_first(world: World) -> None:

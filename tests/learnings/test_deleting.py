@@ -97,7 +97,7 @@ async def test_unfinished_learning_is_not_called_complete(world: World) -> None:
     async with world.connect(CONFIRM="off") as caller:
         receipt = await caller.receipt("delete_request", request_id="r1", include_learnings=True)
     assert receipt["status"] == "incomplete"
-    assert any("Reflexio was still learning from 1 of the users" in one for one in receipt["remains"])
+    assert any("Reflexio may still be learning from 1 of the users" in one for one in receipt["remains"])
 
 
 async def test_what_of_the_learnings_is_still_there_is_named(world: World) -> None:

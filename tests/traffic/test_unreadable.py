@@ -153,7 +153,7 @@ async def test_lists_go_round_it_and_say_so(service: Service) -> None:
         text, found = await call(client, "list_sessions", user_id=service.user)
         assert found["returned"] == 5
         assert "total" not in found
-        assert "delete_request deletes a request that cannot be shown" in text
+        assert "delete_request with its id and erase deletes a request that cannot be shown" in text
 
 
 async def test_pages_lead_past_it(service: Service) -> None:

@@ -61,12 +61,11 @@ MAY_STILL_GO: Final = (
     "you rely on them."
 )
 STILL_LEARNING: Final = (
-    "Reflexio was still learning from {number:,} of the users: new learnings can contain the old text again."
+    "Reflexio may still be learning from {number:,} of the users; new learnings can contain the old text."
 )
 CAME_UP: Final = "{number:,} more learnings appeared meanwhile and were deleted too."
 ARRIVED: Final = "More of this user's data arrived meanwhile and is stored ({number:,})."
 RESTORED_MEANWHILE: Final = "{number:,} items were restored by another call meanwhile and are stored."
-NOT_CLOSED: Final = "The receipt could not be recorded: {why}."
 AGAIN: Final = "Call again with the same arguments to finish."
 NOT_FOUND_AGAIN: Final = (
     "That call may not find learnings whose requests are gone: look with list_learnings in some minutes, and pass "
@@ -272,7 +271,6 @@ class _Act:
             self.noted["unknown"].update(planned.learnings)
 
     async def _look(self) -> Learned:
-        """Read the learnings that may be deleted."""
         found = await self.planned.target.learned(self.scope, self.planned.selected)
         held = self._hold(map(learning_item, found.learnings))
         linked = {key: one for key, one in found.linked.items() if key not in held}
@@ -348,7 +346,7 @@ class _Act:
             became |= {one.id: "unknown" for one in erased}
             return _with(
                 receipt,
-                NOT_CLOSED.format(why=error.strerror),
+                f"The receipt could not be recorded: {error.strerror}.",
                 way_back=undo,
                 deleted=receipt.deleted.model_copy(update={"only_in_copies": 0}),
                 not_deleted=excepted(became | missing, self.scope.shown_id),

@@ -52,7 +52,7 @@ class Jobs:
         """Record and start a deletion, and return at once.
 
         Args:
-            tasks: waits for its tasks before the process exits.
+            tasks: the group that runs the deletion. The process waits for the group before it exits.
 
         Raises:
             Stopping: the server starts no more deletions.

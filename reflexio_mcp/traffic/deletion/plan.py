@@ -66,7 +66,7 @@ ALL_OF_REQUEST: Final = (
     "Every recovery copy of this request is erased, also of interactions that stay stored."
 )
 PREFER_ERASE: Final = (
-    "If a secret or personal data must not stay in a copy, delete with erase: it keeps no copy and "
+    "If a secret or personal data must not stay in a copy, use erase: it keeps no copy and "
     "removes earlier copies."
 )
 EXPORTS_STAY: Final = "Earlier exports are not deleted."
@@ -75,11 +75,11 @@ NOTHING_LEARNED: Final = "Nothing was learned from this selection."
 NOTHING_KNOWN: Final = "No learning from this selection is known."
 LEARNINGS_STAY: Final = "The learnings from this selection stay ({number:,}) unless you include them."
 SHARED: Final = (
-    "{number:,} of the learnings also came from other interactions, and can be learned from them again."
+    "{number:,} of the learnings also came from other interactions; if stored, these can teach them again."
 )
 UNLINKED: Final = "{number:,} learnings of users in this selection name no source interactions; they stay."
 USERS_LEFT: Final = "The learnings of {number:,} further users were not looked at."
-HELD: Final = "A hold of the operator keeps {number:,} of these items ({why})."
+HELD: Final = "Not included, because a hold of the operator keeps them ({why}): {number:,}."
 SESSIONS_KEPT: Final = "Session outcomes and evaluations stay."
 
 
@@ -268,7 +268,7 @@ async def _learned(scope: Scope, sources: Mapping[str, Sources], options: Option
 def _about_learnings(
     learned: Learned | None, target: Target, *, included: bool, found: bool
 ) -> dict[str, int]:
-    """Return sentences about the learnings, each with its number; 0 leaves it out."""
+    """Return sentences about the learnings, each with its number. A sentence with 0 is not shown."""
     if learned is None:
         return {LEARNED_UNKNOWN: 1}
     requests = target.noun in ("request", "interaction")

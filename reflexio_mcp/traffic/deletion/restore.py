@@ -64,7 +64,7 @@ SHOWN: Final = 50
 """Maximum number of deletions to choose from, and of requests in the plan of a restore."""
 
 AWAY: Final = (
-    "Recovery copies cannot be read now ({why}); nothing was restored. Ask the operator to {advice}."
+    "Recovery copies cannot be read now ({why}); nothing more was restored. Ask the operator to {advice}."
 )
 NO_COPY: Final = (
     "Deletion {number} has no recovery copy{of} that you can restore. A restore without a number lists the "

@@ -91,7 +91,7 @@ class Selected:
         learned: the learnings, if the target selects learnings.
         sources: the requests that select the learnings, by user.
         remains: sentences about what is not deleted or not known.
-        copy_names: the names of its recovery copies; `None` if all copies must be read.
+        copy_names: the names of existing recovery copies of the target; `None` if all copies must be read.
         means: whether the target includes the content of a recovery copy.
     """
 
@@ -371,7 +371,7 @@ def _few(scope: Scope, ids: Collection[str]) -> str:
 
 
 async def _taught_by(scope: Scope, learnings: Sequence[Learning], how: str = "") -> str:
-    """Say in a sentence whether the sources of learnings are stored, and `how` both are deleted."""
+    """Return a sentence about whether the sources of learnings are stored; `how` says how to delete them too."""
     requests, known = dict[str, None](), True
     for user_id in {one.user_id for one in learnings}:
         sources = [one.interaction_ids for one in learnings if one.user_id == user_id]

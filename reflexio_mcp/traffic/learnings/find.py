@@ -125,7 +125,6 @@ class FoundInteractions:
 
 
 async def find_interactions(scope: Scope, user_id: str, wanted: Collection[int]) -> FoundInteractions:
-    """Look for interactions of a user, newest sessions first."""
     found = FoundInteractions()
     left = set(wanted)
     pager = SessionPager(scope, TrafficFilter(user_id=user_id))

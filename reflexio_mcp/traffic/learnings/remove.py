@@ -43,7 +43,7 @@ class DeletedLearnings:
 
     Args:
         left: learnings that are still stored; `None` if they could not be read.
-        still_learning: users with active learning after the wait. New learnings can contain the deleted text again.
+        still_learning: users whose learning was active or not checked. New learnings can contain the deleted text.
         sent: ids in delete calls that took effect or may still do so.
     """
 
@@ -116,7 +116,7 @@ async def delete_by_id(scope: Scope, learning_ids: Sequence[str], sent: set[str]
 async def update_text(scope: Scope, learning: Learning, text: str) -> None:
     """Change the text of a learning in place; its sources and its quotation stay.
 
-    The API does not check the user, and reports success for a missing learning, so the caller looks before and after.
+    The API does not check a playbook's user, and a missing one is a success, so the caller looks before and after.
     """
     if learning.kind == "profile":
         await scope.client.update_profile(learning.user_id, learning.number, text)
@@ -125,7 +125,7 @@ async def update_text(scope: Scope, learning: Learning, text: str) -> None:
 
 
 async def wait_for_learning(scope: Scope, users: Sequence[str], progress: Progress) -> frozenset[str]:
-    """Wait a while for the end of learning; return users for whom it continues."""
+    """Wait a while for the end of learning; return users for whom it continues or was not checked."""
     return await _wait(scope, users, anyio.current_time() + WAIT_SECONDS, progress)
 
 

@@ -287,7 +287,7 @@ class TrafficFilter:
 
         Args:
             words: include the words of `contains`. A record that outlives a deletion must not have them.
-            plain: name only what is safe outside a fence.
+            plain: make ids and names safe outside a fence.
         """
         parts = [
             f"{field.removesuffix('_id').replace('_', ' ')} {label(name) if plain else name}"

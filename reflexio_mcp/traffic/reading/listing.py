@@ -30,7 +30,7 @@ LOOK_LIMIT: Final = 10_000
 """Maximum number of requests that one call reads if a part of the filter is applied here."""
 
 LOOK_SECONDS: Final = 20.0
-"""Time limit of such a call. Clients give up after 60 s."""
+"""Time limit of a call that applies a part of the filter here. Clients give up after 60 s."""
 
 SESSIONS_AT_ONCE: Final = 50
 """Minimum number of sessions read at once if a part of the filter is applied here."""
@@ -53,7 +53,7 @@ NAMES: Final = "source and agent_version match complete names; audit_traffic lis
 NOTHING_YET: Final = "Nothing matches among the requests that were looked through so far."
 UNREADABLE: Final = (
     "Some requests could not be read. list_requests with the session_id shows the other requests of that session. "
-    "delete_request deletes a request that cannot be shown, if you know its id."
+    "delete_request with its id and erase deletes a request that cannot be shown."
 )
 
 Order = Literal["newest", "longest"]

@@ -25,11 +25,11 @@ NO_LEARNING: Final = "this store does not learn"
 
 
 class LearningWaiting(Rule):
-    """Requests that wait for more of the conversation."""
+    """Requests from which nothing is learned yet."""
 
     name = "learning-waiting"
     severity = "low"
-    why = "Reflexio learns nothing from these requests until a window of about ten interactions is full, the session is finished or six hours have passed."
+    why = "Reflexio has not learned from these requests yet. It waits until a window of about ten interactions is full, the session is finished or six hours have passed."
     advice = "Call finish_session when a conversation is over."
     asked = True
 
@@ -61,7 +61,7 @@ class StaleLearning(Rule):
     name = "stale-learning"
     severity = "low"
     why = "People change, but assistants still receive an old learning as a fact."
-    advice = "Delete outdated learnings; facts that are still true are learned again."
+    advice = "Delete only learnings that are outdated: a deleted fact may not be learned again."
     offers = "delete"
     selects = False
 
