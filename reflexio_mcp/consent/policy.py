@@ -1,7 +1,7 @@
 """Decides whether a deletion may be carried out: by the operator's mode, a plan code, or a person's answer.
 
 Only a person's answer to a form is a person's consent. A `confirm` code proves that a plan was shown to the caller,
-not that a person agreed. If a person can be asked, only the mode `preview` accepts it.
+not that a person agreed. If a person can be asked, only the mode `preview` accepts a code.
 """
 
 import time

@@ -168,7 +168,7 @@ class StoredRequest(Read):
     arrival: int | None = None
     """Serial number in the embedded store. A restored request gets another."""
     whole: bool = False
-    """Everything stored was read, so that it can be restored exactly."""
+    """All stored fields were read, so that the request can be restored exactly."""
 
 
 class RequestWithInteractions(Read):

@@ -32,7 +32,7 @@ class Caller:
         owner: owns cursors, codes and the hourly cap; empty for the operator.
         name: identifies the caller in logs and owns its sessions.
         account: identifies the caller in limits, whatever user it is confined to.
-        permissions: for somebody who signed in; `None` for everything.
+        permissions: what a person who signed in may do; `None` allows everything.
         expires_at: epoch seconds at which the token, and open streams with it, end.
     """
 
@@ -63,7 +63,7 @@ def person(
 def _stand_in(purpose: str, *parts: str) -> str:
     from reflexio_mcp.traffic.content import add_texts
 
-    # The state contains this id, so it depends on no key and no process.
+    # The state contains this id, so the id depends on no key and no process.
     digest = hashlib.sha256(b"reflexio-mcp")
     add_texts(digest, (purpose, *parts))
     return digest.hexdigest()[:16]

@@ -111,7 +111,7 @@ async def read(call: Call, address: str) -> ReadResourceContents:
 
 
 async def _text(call: Call, name: str, id_: str) -> str:
-    # Few connections read resources, so these are imported late.
+    # Few connections read resources, so their modules are imported late.
     if not name:
         raise NotStored("There is no such resource; resources/list and resources/templates/list name them.")
     if name == "guide":

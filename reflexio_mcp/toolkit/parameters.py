@@ -136,7 +136,7 @@ def checked(tool: Tool, fields: Collection[str], arguments: dict[str, Any], scop
     """Prepare arguments: drop nulls, unescape and unseal ids that select, fill in the scope's user.
 
     Args:
-        fields: the parameters of its function.
+        fields: the parameters of the tool's function.
 
     Raises:
         TrafficError: an argument is unknown, blank or too long; nothing was done.

@@ -218,8 +218,8 @@ async def plan(call: Call, request_ids: Sequence[str], *, erase: bool) -> Explor
 
     Returns:
         `plan`, as the tools that delete show it, without examples; `type`, the number that the person types, or `None`;
-        `learnings`, the number of learnings that came from the requests; `learned`, a list of the first; `refused`,
-        whether nobody can be asked.
+        `learnings`, the number of learnings that came from the requests; `learned`, a list of the first learnings;
+        `refused`, whether nobody can be asked.
     """
     app, scope = app_of(call), scope_of(call)
     if "delete_requests" not in app.tools:

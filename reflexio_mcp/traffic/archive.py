@@ -265,5 +265,5 @@ async def import_requests(scope: Scope, lines: Sequence[bytes]) -> Restored:
 
 def _request(line: bytes) -> RequestWithInteractions:
     item = RequestWithInteractions.model_validate_json(line)
-    item.request.whole = True  # the embedded store then keeps its time and ids
+    item.request.whole = True  # the embedded store then keeps the request's time and ids
     return item

@@ -94,7 +94,7 @@ class Policy(_Entry):
     cap: Annotated[int, Field(ge=1)] = 10_000
 
     def held_by(self, user_id: str, session_id: str = "", source: str = "") -> Hold | None:
-        """Return the hold on data with these names; `None` if it may be deleted."""
+        """Return the hold on data with these names; `None` if the data may be deleted."""
         return next(
             (
                 one

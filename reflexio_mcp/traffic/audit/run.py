@@ -209,7 +209,6 @@ async def run_audit(
 
 
 def _fitted(result: AuditResult) -> AuditResult:
-    """Drop places, then findings, until the result fits."""
     for places in (PLACES, 1, 0):
         rows = [row.model_copy(update={"places": row.places[:places]}) for row in result.findings]
         smaller = result.model_copy(update={"findings": rows})

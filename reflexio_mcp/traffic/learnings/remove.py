@@ -116,7 +116,7 @@ async def delete_by_id(scope: Scope, learning_ids: Sequence[str], sent: set[str]
 async def update_text(scope: Scope, learning: Learning, text: str) -> None:
     """Change the text of a learning in place; its sources and its quotation stay.
 
-    The API does not check a playbook's user, and a missing one is a success, so the caller looks before and after.
+    The API does not check a playbook's user, or that the playbook exists, so the caller looks before and after.
     """
     if learning.kind == "profile":
         await scope.client.update_profile(learning.user_id, learning.number, text)

@@ -30,7 +30,7 @@ class Selection:
     Args:
         learning_ids: `profile:…` or `user_playbook:…`; they need a user.
         request_id: selects the learnings from this request.
-        wanted: selects the learnings from its requests, if it names more than a user.
+        wanted: if it filters by anything besides the user, it selects the learnings from its requests.
         words: words of the learning itself.
     """
 

@@ -81,7 +81,7 @@ class Cursor:
         frozen: the newest second of the list; later arrivals are left out of every page.
         offset: the last session's position in the API's list when the page was made. It is a hint, checked against
             `newest`.
-        newest, session_id: the last session's newest request and its id.
+        newest, session_id: the time of the last session's newest request, and the session's id.
         created_at, arrival, request_id: the last request, as `content.order_of` orders them; an empty id means the
             whole session.
         shown: rows on this page and the earlier ones.

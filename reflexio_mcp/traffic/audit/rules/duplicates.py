@@ -40,7 +40,7 @@ class Duplicate(Rule):
 
     - A session has the same content twice within 30 minutes.
     - A publish begins with all interactions of an earlier publish of its session.
-    - A session of two requests, or three in a row, is stored again under any session id.
+    - A session of two requests, or a run of three requests, is stored again under any session id.
 
     Content means role, letters, digits, images, actions and tool data. The first copy stays, or the longest of growing
     publishes. An `evaluation_only` request never replaces a request that is learned from.
