@@ -72,8 +72,8 @@ logger = logging.getLogger("reflexio_mcp")
 class ReflexioServer(MCPServer[App]):
     """The SDK's server with this project's arguments, failures, resources and prompts.
 
-    Resources, prompts and completions depend on the caller, so they bypass the SDK's managers. They are imported
-    at the first use.
+    Resources, prompts and completions depend on the caller, so they bypass the SDK's managers. Their modules are
+    imported at the first use.
 
     Args:
         client: replaces the configured backend, and is never closed here.

@@ -95,11 +95,11 @@ class App:
 
     Args:
         offered: the names of the tools that the caller may use.
-        owner: returns the owner of a scope's deletions and recovery copies; it asks the backend.
+        owner: asks the backend for the owner of a scope's deletions and recovery copies.
         jobs: running deletions, shared by all connections.
         tasks: runs the jobs. The lifespan waits for them.
         background: runs later work. The end of the lifespan cancels it.
-        trouble: returns why nothing can be deleted now, or an empty text. It blocks.
+        trouble: returns why nothing can be deleted now, or an empty text. The call blocks.
         where: the backend's address or file, in words.
     """
 

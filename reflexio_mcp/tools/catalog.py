@@ -75,7 +75,7 @@ class ToolSpec:
         return named and (self.read_only or not settings.read_only) and not self.lacks(settings)
 
     def lacks(self, settings: Settings) -> str:
-        """Name what the tool needs and this configuration does not have; empty for nothing."""
+        """Name what the tool needs and this configuration does not have; empty if nothing is missing."""
         return "" if self.needs is None or self.needs.met(settings) else self.needs.named
 
 

@@ -51,7 +51,7 @@ async def publish(scope: Scope, draft: PublishBody, *, policy: Policy, wait_seco
     """Store one request of a session.
 
     Args:
-        draft: an id is made for an empty `request_id`; only a repeat with the same id stores nothing twice.
+        draft: an id is made for an empty `request_id`; a repeat without that id stores a second request.
         wait_seconds: how long to wait for learning; `None` does not wait.
 
     Raises:

@@ -136,6 +136,6 @@ async def find_interactions(scope: Scope, user_id: str, wanted: Collection[int])
                         found.places[one.interaction_id] = (item.request.request_id, place, one)
             left -= found.places.keys()
             found.everything = pager.requests_seen < MOST_REQUESTS
-    # Unreadable requests may contain some of them.
+    # Unreadable requests may contain some of `left`.
     found.everything = not left or (found.everything and not pager.unreadable)
     return found

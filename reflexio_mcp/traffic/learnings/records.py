@@ -45,7 +45,7 @@ class Learning:
 
     @property
     def digest(self) -> str:
-        """Changes with the text, which can be edited under the same id."""
+        """A digest of the texts, which can be edited under the same id."""
         digest = hashlib.sha256()
         add_texts(digest, (self.user_id, self.content, self.trigger, self.quote))
         return digest.hexdigest()

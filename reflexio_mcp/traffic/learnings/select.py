@@ -165,7 +165,7 @@ async def _by_filter(scope: Scope, wanted: TrafficFilter) -> Selected:
 
 
 def unselected(learnings: Sequence[Learning]) -> Learned:
-    """Wrap learnings that were selected by user or id, not by their sources."""
+    """Wrap learnings that were not selected by their sources."""
     return Learned(
         {
             one.learning_id: LinkedLearning(
