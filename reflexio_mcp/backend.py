@@ -137,7 +137,7 @@ def open_client(settings: Settings) -> "ReflexioClient":
 
 
 def scopes_of(settings: Settings) -> "partial[Scope]":
-    """Make scopes of this configuration, each from a client and the user that it is confined to."""
+    """Make scopes of this configuration, each from a client and the user of the scope."""
     from reflexio_mcp.traffic.content import Fingerprints
     from reflexio_mcp.traffic.policy import policy_at
     from reflexio_mcp.traffic.scope import Scope

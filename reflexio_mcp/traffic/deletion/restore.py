@@ -346,7 +346,7 @@ class Restoring:
         return found
 
     async def _store(self, item: RequestWithInteractions) -> Outcome:
-        """Store one request. The outcome is `unknown` until it is read again."""
+        """Store one request. The outcome is `unknown` until the request is read again."""
         if self.stopped or (seconds := self.until - time.monotonic()) <= 0:
             self.stopped = True
             return "left"

@@ -34,7 +34,7 @@ from reflexio_mcp.traffic.scope import Scope
 __all__ = ["SessionPager", "SessionPart"]
 
 SESSIONS_AT_ONCE: Final = 100
-"""Sessions per page if all of them are read."""
+"""Sessions per page for callers that read every session."""
 
 COMPLETE_AFTER_SECONDS: Final = 1
 """Seconds after which a second is complete: the API stores a request a little after its time stamp."""

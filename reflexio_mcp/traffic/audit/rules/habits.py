@@ -176,7 +176,7 @@ class SharedSession(Rule):
 
 
 class UnclearMetadata(Rule):
-    """Requests without a source or with an id or a time in it, and one version for all requests."""
+    """Requests without a source or with an id or a time in the source, and one version for all requests."""
 
     name = "unclear-metadata"
     severity = "low"

@@ -70,7 +70,7 @@ def could_be_a_key(text: str) -> bool:
 
 
 def secrets_by_format(text: str) -> Iterator[Secret]:
-    """Yield secrets in a known format, and private keys, even if they are cut off."""
+    """Yield secrets in a known format, and whole or cut private keys."""
     for match in _PEM.finditer(text) if "PRIVATE KEY" in text else ():
         if _PEM_LINE.search(match["body"]):
             yield Secret(*match.span(), "private-key")
