@@ -49,7 +49,7 @@ class ToolSpec:
         read_only, destructive, idempotent: MCP's hints.
         adds: it only adds to what is stored, so `Permission.PUBLISH` is enough.
         needs: what the configuration must have.
-        opens_page: hosts with apps open the explorer's page for its results.
+        opens_page: hosts with apps open the explorer's page for this tool's results.
         opened_by: the only tool whose page calls this tool.
     """
 
