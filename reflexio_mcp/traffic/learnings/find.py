@@ -40,7 +40,7 @@ class Learned:
         linked: the learnings, by their `learning_id`.
         unlinked: how many learnings of these users do not name their sources.
         users_left_out: how many users were not read.
-        changed: learnings of an earlier reading that now have another text and are not from these requests; not in `linked`.
+        changed: learnings of an earlier reading, now with another text and not from these requests; not in `linked`.
     """
 
     linked: Mapping[str, LinkedLearning] = field(default_factory=dict[str, LinkedLearning])
