@@ -42,7 +42,7 @@ def encode_cursor(listing: str, scope: Scope, question: object, position: object
 
 
 def decode_cursor(text: str, listing: str, scope: Scope, *questions: object) -> Any:
-    """Return the position of a cursor that was given for one of these questions, or for any question if none is given.
+    """Return the position of a cursor that was made for one of these questions; for any question if `questions` is empty.
 
     Raises:
         InvalidInput: not a cursor of this list, caller and question.
@@ -82,8 +82,8 @@ class Cursor:
         offset: the last session's position in the API's list when the page was made. It is a hint, checked against
             `newest`.
         newest, session_id: the time of the last session's newest request, and the session's id.
-        created_at, arrival, request_id: the last request, as `content.order_of` orders them; an empty id means the
-            whole session.
+        created_at, arrival, request_id: the last shown request's sort key, from `content.order_of`; an empty id means
+            the whole session.
         shown: rows on this page and the earlier ones.
     """
 
