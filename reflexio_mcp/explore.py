@@ -109,7 +109,7 @@ class _Window:
         self.address = f"http://{self._host}/#{self._token}"
         routes = [
             Route("/", self._guarded(_html(*shell()))),
-            # The page has its own policy. This one keeps it out of other frames.
+            # The page has its own policy. This header keeps the page out of other frames.
             Route("/page", self._guarded(_html(document(), "sandbox allow-scripts; frame-ancestors 'self'"))),
             Route("/open", self._guarded(self._open), methods=["POST"]),
             Route("/call", self._guarded(self._call, opened=True), methods=["POST"]),

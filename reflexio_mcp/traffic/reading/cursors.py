@@ -42,7 +42,7 @@ def encode_cursor(listing: str, scope: Scope, question: object, position: object
 
 
 def decode_cursor(text: str, listing: str, scope: Scope, *questions: object) -> Any:
-    """Return the position of a cursor that was made for one of these questions; for any question if `questions` is empty.
+    """Return the position of a cursor that was made for one of these questions; if there are none, for any question.
 
     Raises:
         InvalidInput: not a cursor of this list, caller and question.
