@@ -66,7 +66,7 @@ class Verdict:
     Args:
         mode: the mode of consent that decided.
         status: why the plan is not carried out; empty if it is.
-        plan: the plan to show then.
+        plan: the plan to show if it is not carried out.
         code: the accepted plan code.
     """
 

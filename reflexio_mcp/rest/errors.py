@@ -49,7 +49,7 @@ class ReflexioError(Exception):
 
     Args:
         detail: one line that is safe to show: no key, no payload, no words of the service.
-        effect: whether the call may have changed anything, if it differs from the effect of the class.
+        effect: whether the call may have changed anything; `None` for the effect of the class.
         said: the service's own words in one line. They may come from anybody, so they are shown in a fence.
     """
 
