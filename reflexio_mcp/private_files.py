@@ -50,7 +50,7 @@ def restrict(path: Path) -> None:
 def keep_secret(path: Path, make: Callable[[], bytes], is_whole: Callable[[bytes], bool]) -> bytes:
     """Return the secret in a file, which the first process makes and all share.
 
-    A file that others could read, or without a whole secret, is replaced.
+    A file that other users could read, or without a whole secret, is replaced.
     """
     make_folder(path.parent)
     for _ in range(3):

@@ -81,7 +81,7 @@ class Runtime:
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[App]:
-        """Open the lifespan of a connection, or share an open one."""
+        """Open the lifespan of a connection, or share an open lifespan."""
         if self._shared is not None:
             yield self._shared
             return

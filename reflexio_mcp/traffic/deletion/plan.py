@@ -286,7 +286,7 @@ def _free(items: Sequence[Item], policy: Policy, held: Counter[str], *, whole: b
     """Return the items that no hold keeps, and count the others by the reason of the hold.
 
     Args:
-        whole: one call of the API deletes everything, so a hold on a part keeps all of it.
+        whole: one call of the API deletes everything, so a hold on one item keeps all.
     """
     holds = [(one, one.held_by(policy)) for one in items]
     held.update(hold.describe() for _, hold in holds if hold)

@@ -259,7 +259,7 @@ async def unreadable_request(
 ) -> UnreadableRequest | None:
     """Find out whether a look-up failed because of what is stored under the id.
 
-    If so, the same look-up succeeds for another id, and for another user if it names one.
+    If so, the same look-up succeeds for another id and, if it names a user, for another user.
     """
     assert query.request_id is not None
     other_id = query.model_copy(update={"request_id": str(uuid.uuid4())})
