@@ -377,7 +377,7 @@ class ExplorerData(Result):
 
 
 class Manifest(Row):
-    """What an archive contains, or would contain: its file `manifest.json`."""
+    """The content of `manifest.json` in an archive, made or planned."""
 
     made_at: Moment
     backend: str
