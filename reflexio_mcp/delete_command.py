@@ -28,7 +28,7 @@ from reflexio_mcp.traffic.archive import NOT_BACK, import_requests, requests_in
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
 from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan
 from reflexio_mcp.traffic.deletion.restore import Undo, last_deletions, plan_restore, restore
-from reflexio_mcp.traffic.deletion.targets import Correction, Filtered, Requests, Target, User
+from reflexio_mcp.traffic.deletion.targets import Correction, Filtered, Requests, Target
 from reflexio_mcp.traffic.errors import NotStored
 from reflexio_mcp.traffic.policy import current_policy
 from reflexio_mcp.traffic.reading.filters import EXPIRED
@@ -214,10 +214,8 @@ def _target(arguments: Namespace, settings: Settings, scope: Scope) -> Target:
             "of a user, or all that --contains, --finding or --evaluation-only selects, need --everything."
         )
     wanted = filter_of(typed, settings)
-    whole_user = wanted.user_id and not wanted.narrows
-    if whole_user and arguments.erase and arguments.include_learnings and scope.learns:
-        return User(wanted)
-    return Filtered(wanted, everything=not wanted.narrows and not wanted.user_id)
+    all_of_user = arguments.erase and arguments.include_learnings
+    return Filtered.of(scope, wanted, all_of_user=all_of_user, everything=not wanted.user_id)
 
 
 def _run(work: Work[Done], settings: Settings, caller: str = "") -> Done:

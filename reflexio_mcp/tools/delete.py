@@ -21,7 +21,7 @@ from reflexio_mcp.toolkit.parameters import NOT_GIVEN
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
 from reflexio_mcp.traffic.deletion.plan import Options
 from reflexio_mcp.traffic.deletion.restore import AWAY, Undo, last_deletions, plan_restore, restore
-from reflexio_mcp.traffic.deletion.targets import Filtered, Interactions, Requests, Target, User
+from reflexio_mcp.traffic.deletion.targets import Filtered, Interactions, Requests, Target
 from reflexio_mcp.traffic.errors import InvalidInput, Unreadable, refusing, require_id
 from reflexio_mcp.traffic.reading.filters import EXPIRED, TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import no_progress
@@ -117,7 +117,6 @@ async def prepare_set(
     chosen = replace(wanted, contains="", finding="", evaluation_only=wanted.evaluation_only or None)
     narrows = wanted.finding == EXPIRED or chosen.narrows
     named = narrows or (wanted.user_id and not scope.user_id)
-    whole = wanted.user_id and not wanted.narrows
     target: Target
     if request_ids is not NOT_GIVEN:
         if everything or wanted.narrows:
@@ -125,10 +124,9 @@ async def prepare_set(
         target = Requests.of(scope, request_ids, wanted.user_id)
     elif not named and not everything:
         raise InvalidInput("The filter", NAMES_NOTHING)
-    elif whole and options.erase and options.include_learnings and scope.learns:
-        target = User(wanted)
     else:
-        target = Filtered(wanted, everything=everything and not wanted.narrows and not named)
+        all_of_user = options.erase and options.include_learnings
+        target = Filtered.of(scope, wanted, all_of_user=all_of_user, everything=everything and not named)
     return await prepare(call, target, options, confirm)
 
 

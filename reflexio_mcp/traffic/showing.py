@@ -32,7 +32,7 @@ EXCERPT_CHARS: Final = 400
 FOUND_WITHIN: Final = 2_000
 FOUND_BEFORE: Final = 25
 FOUND_BEHIND: Final = 45
-"""How far an excerpt looks for the words of a filter, and how much text it shows before and after them."""
+"""How far an excerpt looks for the words of a filter, and how much text it shows around them."""
 
 T = TypeVar("T")
 

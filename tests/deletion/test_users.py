@@ -30,6 +30,16 @@ async def test_all_that_the_service_can_delete_of_a_person_goes_and_nothing_of_o
     assert set(world.backend.outcomes) == {"other"}
 
 
+@pytest.mark.parametrize("part", [{"session_id": "shared"}, {"contains": "r1"}, {"end_time": "2100-01-01"}])
+async def test_a_filter_beside_the_user_does_not_select_the_whole_person(
+    world: World, part: dict[str, str]
+) -> None:
+    await stocked(world)
+    async with world.connect() as caller:
+        plan = await caller.plan("delete_requests", **ALL_OF_ADA, **part)
+    assert "session_outcomes" not in plan["selected"]
+
+
 async def test_what_arrives_while_a_person_is_erased_goes_too(world: World) -> None:
     await stocked(world)
 

@@ -120,7 +120,6 @@ def kinds_counted(kinds: Mapping[str, int]) -> Counts:
 
 
 def sources_of(items: Iterable[Item]) -> dict[str, Sources]:
-    """Return items as sources of learnings, by user."""
     by_user: defaultdict[str, list[Item]] = defaultdict(list)
     for item in items:
         by_user[item.user_id].append(item)

@@ -219,6 +219,13 @@ class Filtered(Target):
     wanted: TrafficFilter
     everything: bool = False
 
+    @classmethod
+    def of(cls, scope: Scope, wanted: TrafficFilter, *, all_of_user: bool, everything: bool) -> "Filtered":
+        """With `all_of_user`, a user alone selects all data of the user."""
+        if all_of_user and scope.learns and wanted.user_id and not wanted.narrows:
+            return User(wanted)
+        return cls(wanted, everything and not wanted.narrows)
+
     def name(self, *, words: bool = True) -> str:
         return self.wanted.describe(words=words) if self.wanted != TrafficFilter() else "every request"
 

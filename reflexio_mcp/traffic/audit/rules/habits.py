@@ -107,7 +107,7 @@ def _is_id(word: str) -> bool:
 
 
 def _says_test(name: str) -> bool:
-    """Whether a name ends with a test word, but not as in `ab-test`. Ids and words such as `agent` may follow."""
+    """Whether a name ends with a test word, except as in `ab-test`. Ids and words such as `agent` may follow."""
     parts = _words(name)
     for index, part in enumerate(parts):
         stem = part if part == "e2e" else part.rstrip("0123456789")
