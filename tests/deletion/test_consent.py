@@ -219,6 +219,25 @@ async def test_a_yes_to_one_set_is_not_a_yes_to_another(world: World) -> None:
     assert receipt["deleted"]["requests"] == 2
 
 
+async def test_a_yes_to_one_set_is_not_a_yes_to_another_that_looks_the_same(world: World) -> None:
+    await world.put("r1")
+    asked: list[str] = []
+
+    async def meanwhile(context: Any, params: Any) -> Any:
+        if not asked:
+            await world.rest.delete_requests_by_ids(["r1"])
+            world.clock.now -= 1
+            await world.put("r2")
+        asked.append(params.message)
+        return await agreeing()(context, params)
+
+    async with world.connect("2026-07-28", meanwhile) as caller:
+        receipt = await caller.receipt("delete_session", session_id="s")
+    first, second = (one.rpartition("Fingerprint") for one in asked)
+    assert (first[0] == second[0], first[2] == second[2]) == (True, False)
+    assert receipt["deleted"]["requests"] == 1
+
+
 async def test_what_arrives_while_the_person_thinks_stays(world: World) -> None:
     """Before 2026-07-28 the call waits for the answer and deletes what the question was about."""
     await world.put("r1")
