@@ -28,7 +28,7 @@ from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import in_heavy_thread
 
-__all__ = ["Correction", "Filtered", "Interactions", "Learnings", "Requests", "Target", "User"]
+__all__ = ["Correction", "Filtered", "Interactions", "Learnings", "Requests", "Target"]
 
 EXAMPLES: Final = 5
 """Number of items whose first words a plan shows."""
