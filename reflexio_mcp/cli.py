@@ -41,7 +41,7 @@ FILTER: Final = {
     "agent_version": "requests of this agent version",
     "start_time": "stored at or after this time: ISO 8601 (UTC if no zone is given), or an age such as 24h or 7d",
     "end_time": "stored at or before this time",
-    "contains": "requests with all these words, also inside longer words; quote a phrase, put OR between alternatives",
+    "contains": "requests with all these words, also inside longer words; '\"two words\"' is a phrase; a OR b",
     "finding": "requests with this finding of the audit, such as probable-secret or duplicate",
     "evaluation_only": "requests that are never learned from",
 }

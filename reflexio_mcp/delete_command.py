@@ -37,7 +37,6 @@ from reflexio_mcp.traffic.scope import Scope
 
 RESTORE_SECONDS: Final = 3600.0
 
-NO_RECEIPT: Final = "Deletion {number} has no receipt on record. `reflexio-mcp log` lists all deletions."
 
 Done = TypeVar("Done")
 Work = Callable[[Scope, State, Owner], Awaitable[Done]]
@@ -124,10 +123,10 @@ def _carry_out(
         receipt = _run(act, settings, caller)
     except KeyboardInterrupt:
         sys.stderr.write(
-            "\nInterrupted. The deletion or change may be partly done; the same command again finishes it.\n"
+            "\nInterrupted, perhaps partly done; the same command again finishes it, except learnings without a copy.\n"
         )
         raise
-    screen.say("\nThe receipt, checked by reading again:")
+    screen.say("\nThe receipt:")
     screen.show(receipt)
     _show_way_back(screen, receipt.way_back, planned.days, str(receipt.number))
     return 1 if receipt.next or receipt.not_deleted or planned.plan.not_found else 0
@@ -175,7 +174,9 @@ def run_receipt(arguments: Namespace, settings: Settings) -> int:
     check_store(settings)
     found = _run(partial(last_deletions, number=arguments.deletion), settings)
     if not found or not found[0].receipt:
-        raise NotStored(NO_RECEIPT.format(number=arguments.deletion))
+        raise NotStored(
+            f"Deletion {arguments.deletion} has no receipt on record. `reflexio-mcp log` lists all deletions."
+        )
     files = {
         Path(f"{arguments.output}.json"): json.dumps(structured(found[0]), indent=2, ensure_ascii=False)
         + "\n",
@@ -244,7 +245,7 @@ def _agreed(verb: str, number: int | None) -> bool:
 
 
 def _show_restored(screen: Screen, done: Restored) -> int:
-    screen.say("\nThe receipt, checked by reading again:")
+    screen.say("\nThe receipt:")
     screen.show(done)
     failed = any(one.why != "already_there" for one in done.not_restored)
     return int(failed or done.status != "complete")
@@ -255,6 +256,8 @@ def _show_way_back(screen: Screen, way_back: WayBack | None, days: int, number: 
         kept = (
             f"until {way_back.until:%Y-%m-%d %H:%M} UTC" if way_back.until else f"for {counted(days, 'day')}"
         )
-        screen.say(f"A recovery copy is kept {kept}. To undo: reflexio-mcp restore {number}")
+        screen.say(
+            f"A recovery copy is kept {kept}. To undo, with the same --url or --store: reflexio-mcp restore {number}"
+        )
     elif way_back:
         screen.say(way_back.sentence)

@@ -200,7 +200,7 @@ def run_log_command(arguments: Namespace, settings: Settings) -> int:
             return 0
         found = state.log.verify(arguments.verify)
     if found.wrong is not None:
-        print(f"Row {found.wrong} of the log's table was changed, or a row before it is missing.")
+        print(f"Row {found.wrong} of the log's table was changed, a row before it is missing, or its key is.")
     if found.missing:
         print(
             "The log lacks a line that a receipt or --verify names: its end was cut off, or the value was mistyped."

@@ -76,7 +76,7 @@ def test_a_yes_deletes_and_the_receipt_says_what_is_gone(run: Run, store: str, a
     code, said = run("delete", "e2e-1", typed=f"{answer}\n")
     assert code == 0
     assert "Words of e2e-1." in said
-    receipt = said.partition("The receipt, checked by reading again:\n")[2]
+    receipt = said.partition("The receipt:\n")[2]
     assert receipt.startswith(
         "number: 1\nplanned: 1 request with 1 interaction\ndeleted: 1 request with 1 interaction\n"
     )
@@ -192,7 +192,7 @@ def test_an_erasure_that_finds_nothing_leaves_no_copy_whose_days_are_over(run: R
 def test_a_deletion_is_listed_and_restored(run: Run, store: str) -> None:
     assert "No deletion has a recovery copy." in run("restore")[1]
     code, said = run("delete", "--source", "ci.e2e", "--yes")
-    assert "To undo: reflexio-mcp restore 1" in said
+    assert "To undo, with the same --url or --store: reflexio-mcp restore 1" in said
     assert "3 requests" in run("restore")[1]
     code, said = run("restore", "1", typed="no\n")
     assert (code, "Nothing was restored." in said) == (1, True)

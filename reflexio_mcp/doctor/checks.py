@@ -79,7 +79,8 @@ PROBLEMS: Final = {
     "client-key-not-set": Problem(
         "warning", "Started from this shell, the server would have no key.",
         "Set the variable where the client is started."),
-    "no-client": Problem("note", "No client has this server yet.", "Run `reflexio-mcp install`."),
+    "no-client": Problem(
+        "note", "No client's file names this server.", "Without a plugin or bundle, run `reflexio-mcp install`."),
 }
 # fmt: on
 

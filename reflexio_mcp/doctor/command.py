@@ -117,7 +117,9 @@ def _setups_of_clients(layout: Layout, add: Callable[[Finding], None]) -> Iterat
             if setup:
                 yield setup
     if not found_any:
-        missing = problem("no-client", "No client on this machine starts this server.")
+        missing = problem(
+            "no-client", "No client's file names this server; plugins and bundles are not looked at."
+        )
         add(missing._replace(check="clients", where="Clients"))
 
 

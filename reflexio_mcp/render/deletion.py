@@ -112,7 +112,8 @@ def plan(plan: Plan) -> str:
 
 def receipt(receipt: Receipt) -> str:
     all_of_it = "" if receipt.deleted == receipt.planned else f", of {counts(receipt.planned)} planned"
-    said = f"Deletion {receipt.number}: {counts(receipt.deleted)} deleted{all_of_it}"
+    known = "known to be " * _unknown(receipt.not_deleted)
+    said = f"Deletion {receipt.number}: {counts(receipt.deleted)} {known}deleted{all_of_it}"
     if receipt.change:
         has = "has" if receipt.corrected else "may have" if _unknown(receipt.not_deleted) else "does not have"
         said = f"Correction, on record as deletion {receipt.number}: the learning {has} the new text"
@@ -166,7 +167,7 @@ def receipt_page(found: PastDeletion, receipt: Receipt) -> str:
         "Why": [receipt.reason],
         "What remains": [*receipt.remains, f"Kept for an undo: {_copy(found)}."],
         "How it was checked": [
-            "After the deletion, what is stored was read again. This receipt says what was found.",
+            "After the deletion, what is stored was read again, except what is “not known”.",
             f"Value of the audit log: {receipt.log}",
         ],
     }

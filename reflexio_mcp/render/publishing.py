@@ -7,7 +7,7 @@ LEADS = {
     ("stored", False): "Stored",
     ("stored", True): "Stored and read back",
     ("already_stored", True): "Already stored by an earlier call, nothing added",
-    ("already_stored", False): "Already stored by an earlier call, nothing added",
+    ("already_stored", False): "Stored",
 }
 
 

@@ -20,7 +20,6 @@ KEPT: Final = (
     "request with delete_request request_id={request_id} erase=true, and change the secret."
 )
 REPLACED: Final = "Secrets were replaced before the request was stored: {kinds}."
-NOT_COMPARED: Final = "Images and citations cannot be read back and were not compared."
 
 WARNING_CHARS: Final = 300
 ROLE_CHARS: Final = 60
@@ -80,7 +79,7 @@ def stored(
         and read_back
         and any(one.image_encoding or one.citations for one in interactions)
     ):
-        said.append(NOT_COMPARED)
+        said.append("Images and citations cannot be read back and were not compared.")
     return Stored(
         notice=NOTICE if reply.warnings or unusual else "",
         status="already_stored" if reply.already_stored else "stored",

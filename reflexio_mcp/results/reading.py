@@ -256,6 +256,7 @@ _MEANS: Final = {
     "pending": "Nothing is learned from it yet.",
     "processing": "Reflexio is learning from it.",
     "still_learning": "Reflexio is still learning from it. get_request shows how it went.",
+    "inputs_erased": "Its interactions are deleted. Whether it was learned from is not known.",
     "done": "Reflexio has learned from it.",
     "not_tracked": "Reflexio does not say what is learned from it.",
     "embedded_store": "This store does not learn; an assistant finds the request by searching.",

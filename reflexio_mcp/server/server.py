@@ -201,7 +201,7 @@ class ReflexioServer(MCPServer[App]):
     async def list_prompts(self) -> list[types.Prompt]:
         from reflexio_mcp.server.prompts import listed
 
-        return listed(frozenset(self._tools), scoped=bool(self.runtime.settings.user_id))
+        return listed(frozenset(self._tools), scoped=bool(self.runtime.scopes.current().user_id))
 
     async def get_prompt(
         self, name: str, arguments: Mapping[str, Any] | None = None, context: Any = None

@@ -17,9 +17,6 @@ from reflexio_mcp.traffic.reading.listing import list_sessions
 SESSIONS_LISTED: Final = 10
 """Number of sessions in the text for the model. The page shows all."""
 
-NO_PAGE: Final = "This client does not say that it shows pages: the person sees only what you tell them."
-GO_ON: Final = "These are the newest sessions; continue with list_sessions."
-
 
 @parameters.filtered()
 async def explore_traffic(
@@ -29,7 +26,11 @@ async def explore_traffic(
         page = await list_sessions(scope_of(call), asked, limit=SESSIONS_LISTED, detail=detail)
     # Without an MCP session, the capabilities of a client of protocol 2025 are not known.
     shows_none = call.client_capabilities is not None and not client_supports_apps(call)
-    notes = [*page.notes, *([GO_ON] if page.cursor else []), *([NO_PAGE] if shows_none else [])]
+    notes = [*page.notes]
+    if page.cursor:
+        notes.append("These are the newest sessions; continue with list_sessions.")
+    if shows_none:
+        notes.append("This client does not say that it shows pages: the person sees only what you tell them.")
     page = page.model_copy(update={"notes": notes, "cursor": None})
     result = answer(page, text.session_page(page))
     result.meta = page_pass(call)

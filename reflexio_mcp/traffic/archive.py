@@ -59,7 +59,7 @@ SECRETS: Final = {
 NO_LEARNINGS: Final = "The embedded store does not learn: it has no learnings and no session outcomes."
 NOT_RETURNED: Final = (
     "Reflexio's API does not return images, citations and expired profiles. Agent playbooks, evaluations, run records "
-    "and logs of Reflexio are not exported."
+    "and logs of Reflexio are not exported, nor, without user_id, learnings of users without an exported request."
 )
 
 README: Final = """\

@@ -124,7 +124,6 @@ class PolicyFile:
         self.problem = ""
 
     def now(self) -> Policy:
-        """Return the policy that is in force."""
         if (stamp := self._look()) != self._stamp:
             self._stamp = stamp
             try:

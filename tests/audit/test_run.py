@@ -58,8 +58,9 @@ async def test_a_place_shows_no_other_secret_and_no_number_of_a_person() -> None
 async def test_what_the_call_selects_is_what_the_audit_counted() -> None:
     items = [request(f"r{index}", f"number {index}", session_id=f"s{index}") for index in range(5)]
     items.append(request("bad", f"key {GITHUB_TOKEN}", session_id="s2"))
+    items.append(request("trial", f"key {GITHUB_TOKEN}", session_id="s3", evaluation_only=True))
     async with store(*items) as client:
-        row = found(await audit(client), "probable-secret")
+        row = found(await audit(client, TrafficFilter(evaluation_only=False)), "probable-secret")
         assert row
         assert row.show
         wanted = make_filter(**row.show.arguments)

@@ -116,7 +116,7 @@ async def test_learnings_that_stay_and_that_have_other_sources_are_counted(world
     async with world.connect() as caller:
         stay = await caller.plan("delete_request", request_id="r1")
         go = await caller.plan("delete_request", request_id="r1", include_learnings=True)
-    assert "The learnings from this selection stay (2) unless you include them." in stay["remains"]
+    assert "The learnings from this selection stay (2) unless this call includes them." in stay["remains"]
     assert "learnings" not in stay["selected"]
     assert go["selected"]["learnings"] == 2
     assert any("1 of the learnings also came from other interactions" in one for one in go["remains"])

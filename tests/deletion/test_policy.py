@@ -101,6 +101,21 @@ async def test_a_hold_on_a_user_or_a_source_keeps_its_learnings_too(
     assert world.backend.profiles["p"].content == "likes tea"
 
 
+async def test_a_hold_on_what_only_a_copy_contains_keeps_the_whole_user_from_erasure(
+    world: World, tmp_path: Path
+) -> None:
+    await stock(world)
+    path = tmp_path / "policy.toml"
+    server = world.server(CONFIRM="off", POLICY=write(path, ""))
+    async with world.connect(server=server) as caller:
+        deletion = await caller.receipt("delete_request", request_id="held")
+        write(path, HOLD)
+        answer = await caller.call("delete_requests", user_id="ada", include_learnings=True, erase=True)
+        assert (answer["status"], await world.ids()) == ("held", {"free", "bobs"})
+        await caller.restored(deletion["number"])
+    assert await world.ids() == {"held", "free", "bobs"}
+
+
 async def test_a_hold_that_comes_after_the_plan_is_kept_while_it_is_carried_out(
     world: World, tmp_path: Path
 ) -> None:

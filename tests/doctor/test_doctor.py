@@ -22,7 +22,7 @@ HTML = "<html><body>Welcome</body></html>"
 def test_a_new_machine_is_well_but_for_a_client(machine: Machine) -> None:
     report = machine.examined()
     assert [one["name"] for one in report["findings"] if "name" in one] == ["no-client"]
-    assert (report["exit_code"], report["next"][:4]) == (0, "Run ")
+    assert (report["exit_code"], report["next"][-9:]) == (0, "install`.")
     assert not default_store().exists()
 
 

@@ -3,8 +3,10 @@
 import assert from "node:assert/strict";
 
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect as dial, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 
 import { axe, command, connect, explore, PATIENCE_MS, settled } from "./host.mjs";
 
@@ -610,6 +612,23 @@ export async function saysWhenTheSetHasChanged(browser) {
   await button(view, "Delete 3 requests").click();
   await view.locator("#sheet-title", { hasText: "3 deleted" }).waitFor();
   await it.done();
+}
+
+export async function leavesWhatAHoldKeeps(browser) {
+  const folder = mkdtempSync(join(tmpdir(), "hold-"));
+  const policy = join(folder, "policy.toml");
+  writeFileSync(policy, '[[hold]]\nusers = ["jonas", "priya.n"]\nreason = "audit"\n');
+  const it = await opened(browser, { client: { env: { REFLEXIO_MCP_POLICY: policy } } });
+  const { view } = it;
+  const before = await summary(view);
+  await view.locator(".body .session", { hasText: "jonas" }).first().locator(".check input").click();
+  await view.locator("#delete").click();
+  await view.locator("#sheet-title", { hasText: "Nothing to delete" }).waitFor();
+  assert.match(await sheet(view).textContent(), /a hold of the operator's policy keeps the entire selection\./);
+  await button(view, "Close").click();
+  assert.equal(await summary(view), before);
+  await it.done();
+  rmSync(folder, { recursive: true });
 }
 
 export async function saysWhenTheHostRefuses(browser) {

@@ -47,6 +47,7 @@ SCENARIOS: list[tuple[str, str, dict[str, str]]] = [
     ("worksByKeyboardAlone", "team", {}),
     ("asksTheHostsFormToo", "team", {}),
     ("saysWhenTheSetHasChanged", "team", {}),
+    ("leavesWhatAHoldKeeps", "team", {}),
     ("saysWhenTheHostRefuses", "team", {}),
     ("takesOnTheHostsLooks", "the team", {}),
     ("fitsEveryWidth", "the team", {}),

@@ -45,6 +45,15 @@ async def test_the_plan_shows_both_texts_and_its_code_changes_this_one(world: Wo
     assert (before.content, after.interactions) == ("Ship to Oak Road", (1,))
 
 
+async def test_a_correction_beside_running_learning_is_looked_at_later_not_repeated(world: World) -> None:
+    await known(world)
+    world.backend.learning = [{"status": "processing", "reason": "extracting"}] * 1_000
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("correct_learning", **ASKED)
+    assert (receipt["status"], receipt["corrected"]) == ("incomplete", 1)
+    assert receipt["next"] == "Look again in some minutes."
+
+
 async def test_a_playbook_is_corrected_and_comes_back(world: World) -> None:
     await known(world)
     asked = {"user_id": "ada", "learning_id": "user_playbook:7", "content": "Ship to Elm Road"}

@@ -46,7 +46,7 @@ export class Doing {
   /** Show what is left after a deletion. @param {Row[]} rows @param {any} receipt */
   async done(rows, receipt) {
     const { conversation, host, reading } = this.page;
-    if (receipt && !receipt.next) reading.index.remove(idsOf(rows));
+    if (receipt && !receipt.next && receipt.deleted.requests === rows.length) reading.index.remove(idsOf(rows));
     else {
       await reading.refresh(idsOf(rows)).catch((error) => {
         reading.problem = messageOf(error);

@@ -73,8 +73,9 @@ export class Sheet {
     const found = await this.answer(title, this.page.doing.plan(rows, choice));
     if (!found) return;
     if (!found.plan.selected.requests) {
-      this.put("Nothing to delete", [el("p", {}, "None of these requests is stored any more.")], [this.closing("Close")]);
-      await this.page.doing.done(rows, { deleted: {} });
+      const gone = found.plan.not_found_count === rows.length;
+      this.put("Nothing to delete", [el("p", {}, gone ? "None of these requests is stored any more." : lead(found.plan.why))], [this.closing("Close")]);
+      await this.page.doing.done(rows, null);
       return;
     }
     if (found.refused) {
@@ -189,7 +190,7 @@ export class Sheet {
     if (receipt) await doing.done(rows, receipt);
     const back = receipt && this.wayBack(receipts, rows);
     this.page.say(
-      receipt ? `${counted(receipt.deleted.requests ?? 0, "request")} deleted.` : "Nothing was deleted.",
+      !receipt ? "Nothing was deleted." : notKnown(receipt) ? "Not known whether all was deleted." : `${counted(receipt.deleted.requests ?? 0, "request")} deleted.`,
       back ? () => back.click() : undefined,
     );
     if (generation !== this.generation) return;
@@ -204,7 +205,7 @@ export class Sheet {
     const left = receipts.flatMap((one) => one.not_deleted ?? []);
     const learnings = receipts.reduce((sum, one) => sum + (one.deleted.learnings ?? 0), 0);
     const { requests: deleted = 0 } = receipt.deleted;
-    const unknown = (receipt.not_deleted ?? []).find((/** @type {{why: string}} */ one) => one.why === "unknown")?.count ?? 0;
+    const unknown = notKnown(receipt);
     const title = !deleted && unknown
       ? `Not known whether ${number(unknown)} ${unknown === 1 ? "was" : "were"} deleted`
       : `${number(deleted)} deleted${unknown ? "" : ", checked by reading again"}`;
@@ -345,7 +346,7 @@ export class Sheet {
       this.page.say(head, back ? () => back.click() : undefined);
       if (generation !== this.generation) return;
       if (result.isError) this.failed("It failed", new Error(textOf(result)));
-      else this.put(changed ? asked.done : "Nothing was changed", [el("p", {}, head), ...this.after([receipt])], [back, this.closing("Close")]);
+      else this.put(changed ? asked.done : notKnown(receipt) ? "Not known whether it was done" : "Nothing was changed", [el("p", {}, head), ...this.after([receipt])], [back, this.closing("Close")]);
     } catch (error) {
       if (generation === this.generation) this.failed("Not known whether it was done", error);
     }
@@ -385,7 +386,7 @@ export class Sheet {
       ...[...said].map((one) => el("p", {}, one)),
       state === "unknown" ? el("p", { class: "note" }, "Earlier copies may still contain some of the deleted data.")
         : state && state !== "none" && el("p", {}, this.page.doing.kept(state === "erased")),
-      receipts.some((one) => one.next) && el("p", { class: "note" }, "The deletion is not finished: delete again to finish it."),
+      receipts.some((one) => one.next) && el("p", { class: "note" }, "This is not finished: look again in some minutes."),
     ];
   }
 }
@@ -409,9 +410,15 @@ const WORDS = {
   left: "not restored yet",
 };
 
-/** Count the requests, or else the learnings. @param {{requests?: number, learnings?: number}} counts */
-export function countedIn({ requests = 0, learnings = 0 }) {
-  return requests || !learnings ? counted(requests, "request") : counted(learnings, "learning");
+/** How many items may be deleted or not, because reading again failed. @param {any} receipt @returns {number} */
+function notKnown(receipt) {
+  return (receipt.not_deleted ?? []).find((/** @type {{why: string}} */ one) => one.why === "unknown")?.count ?? 0;
+}
+
+/** Count the requests, or else the learnings or interactions. @param {{requests?: number, learnings?: number, interactions?: number}} counts */
+export function countedIn({ requests = 0, learnings = 0, interactions = 0 }) {
+  if (requests) return counted(requests, "request");
+  return interactions ? counted(interactions, "interaction") : counted(learnings, "learning");
 }
 
 /** @param {string} why */

@@ -67,5 +67,6 @@ def _given(wanted: TrafficFilter, offer: Offer) -> dict[str, Any]:
         "start_time": iso(wanted.start) if wanted.start is not None else "",
         "end_time": iso(wanted.end) if wanted.end is not None else "",
         "contains": wanted.contains,
+        "evaluation_only": wanted.evaluation_only,
     }
-    return {name: value for name, value in given.items() if value}
+    return {name: value for name, value in given.items() if value not in ("", None)}

@@ -42,7 +42,7 @@ NEVER: Final = NotLooked(
     findings=["names of people", "passports", "postal addresses", "health"],
     reason="no rule finds them reliably",
 )
-PART: Final = "a filter, a cursor or the time limit leaves out a part of the traffic"
+PART: Final = "a filter, a cursor, the time limit or an unreadable request leaves out a part of the traffic"
 
 
 @dataclass
@@ -177,9 +177,8 @@ async def run_audit(
     for rule in rules:
         if rule.left_out:
             skip(rule.left_out, rule.name)
-    await _ask(
-        scope, look, now, skip, part=narrow or not whole or wanted.start is not None or wanted.end is not None
-    )
+    timed = wanted.start is not None or wanted.end is not None
+    await _ask(scope, look, now, skip, part=narrow or not whole or timed or bool(pager.unreadable))
     from reflexio_mcp.traffic.audit.rules.redaction import MISSING, available, without_key
 
     if not available():

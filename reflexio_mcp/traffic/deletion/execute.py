@@ -65,7 +65,6 @@ STILL_LEARNING: Final = (
 )
 CAME_UP: Final = "{number:,} more learnings appeared meanwhile and were deleted too."
 ARRIVED: Final = "More of this user's data arrived meanwhile and is stored ({number:,})."
-RESTORED_MEANWHILE: Final = "{number:,} items were restored by another call meanwhile and are stored."
 AGAIN: Final = "Call again with the same arguments to finish."
 NOT_FOUND_AGAIN: Final = (
     "That call may not find learnings whose requests are gone: look with list_learnings in some minutes, and pass "
@@ -313,6 +312,9 @@ class _Act:
         missing: dict[str, Outcome] = dict.fromkeys(planned.selected.not_found, "not_found")
         corrects = planned.plan.change is not None
         lost = self.deleted.still_learning or not became.keys().isdisjoint(planned.learnings)
+        again = f"{AGAIN} {NOT_FOUND_AGAIN}" if lost else AGAIN
+        if corrects:
+            again = "Look again in some minutes." if done else AGAIN
         receipt = Receipt(
             number=self.number,
             planned=planned.plan.selected,
@@ -323,7 +325,7 @@ class _Act:
             not_deleted=excepted(became | missing, self.scope.shown_id),
             remains=[*planned.plan.remains, *self._remains(became)],
             way_back=await self._way_back(erases=erases),
-            next="" if complete else f"{AGAIN} {NOT_FOUND_AGAIN}" if lost and not corrects else AGAIN,
+            next="" if complete else again,
         )
         names = [name for one in (*planned.items, *planned.copied) for name in names_of(one)]
         names += [f"u:{target.wanted.user_id}"] if isinstance(target, User) else []
@@ -353,7 +355,7 @@ class _Act:
             )
         receipt = receipt.model_copy(update={"log": chain})
         if erases and (back := await self._back_again(became)):
-            return _with(receipt, RESTORED_MEANWHILE.format(number=back))
+            return _with(receipt, f"{back:,} items were restored by another call meanwhile and are stored.")
         return receipt
 
     async def _back_again(self, became: Mapping[str, Outcome]) -> int:

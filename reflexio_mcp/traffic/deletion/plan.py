@@ -73,7 +73,7 @@ EXPORTS_STAY: Final = "Earlier exports are not deleted."
 LEARNED_UNKNOWN: Final = "The learnings from this selection could not be read."
 NOTHING_LEARNED: Final = "Nothing was learned from this selection."
 NOTHING_KNOWN: Final = "No learning from this selection is known."
-LEARNINGS_STAY: Final = "The learnings from this selection stay ({number:,}) unless you include them."
+LEARNINGS_STAY: Final = "The learnings from this selection stay ({number:,}) unless this call includes them."
 SHARED: Final = (
     "{number:,} of the learnings also came from other interactions; if stored, these can teach them again."
 )
@@ -164,6 +164,8 @@ async def make_plan(
     if options.erase or takes_taught or selected.not_found or not stored:
         with refusing(STATE_AWAY):
             copied = free(await in_thread(_only_in_copies, selected, state, owner))
+    if held and isinstance(target, User):  # erasing a user erases every copy
+        stored = []
     if selected.learned is None:
         # Copies name the sources of learnings that an unfinished deletion has left.
         selected.sources = sources_of([*stored, *(copied if takes_taught else ())])

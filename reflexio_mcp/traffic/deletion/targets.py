@@ -43,7 +43,6 @@ TEXT_CHARS: Final = 2_000
 """Limit of each shown text of a correction."""
 
 REPEATED: Final = "The selected requests repeat these, which stay: {ids}."
-OTHERS_STAY: Final = "The request stays. Interactions left in it: {number:,}."
 UNREADABLE_SESSIONS: Final = (
     "Reflexio fails to return a part of what is stored. This set does not include that part."
 )
@@ -200,11 +199,15 @@ class Interactions(Target):
         interactions = {one.interaction_id: one for one in stored.interactions} if stored else {}
         chosen = [interactions[one] for one in self.ids if one in interactions]
         missing = [str(one) for one in self.ids if one not in interactions]
+        left = len(interactions) - len(chosen)
         return Selected(
             [item_of(stored, interaction) for interaction in chosen] if stored else [],
             {str(one.interaction_id): "".join(texts_of(one))[:OPENING_CHARS] for one in chosen[:EXAMPLES]},
             missing,
-            remains=[OTHERS_STAY.format(number=len(interactions) - len(chosen))] if chosen else [],
+            remains=[
+                f"The request stays. Interactions left in it: {left:,}. An undo makes requests from the others."
+            ]
+            * bool(chosen),
             copy_names=[f"i:{one}" for one in missing],
             means=lambda copied, content: (
                 isinstance(content, RequestWithInteractions) and f"r:{self.request_id}" in copied.names

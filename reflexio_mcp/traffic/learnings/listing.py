@@ -28,7 +28,6 @@ NOT_LISTED: Final = (
     "Agent playbooks and expired profiles are not listed here. A merged or superseded learning was replaced by another "
     "learning and is kept for a while."
 )
-NOT_KNOWN: Final = "Whether anything was learned is not known."
 USERS_NOT_READ: Final = "The learnings of {:,} more users were not read."
 UNLINKED: Final = "Learnings that do not name their source interactions are not listed: {:,}."
 
@@ -78,7 +77,7 @@ async def list_learnings(scope: Scope, selection: Selection, *, limit: int, curs
         else None,
         unreadable=list(selected.unreadable[:UNREADABLE_SHOWN]),
         cursor=encode_cursor("learnings", scope, question, _key(page[len(rows) - 1])) if more else None,
-        notes=[*([NOT_KNOWN] if unknown else []), *doubts, NOT_LISTED],
+        notes=[*(["Whether anything was learned is not known."] if unknown else []), *doubts, NOT_LISTED],
     )
 
 

@@ -39,8 +39,8 @@ class LearningFailed(Rule):
 
     name = "learning-failed"
     severity = "medium"
-    why = "Reflexio learns nothing from these requests unless they are sent again."
-    advice = "See the reason with get_request, resolve it, and publish again with force_extraction=true."
+    why = "Reflexio learns nothing from these requests, and later requests of the user may wait behind them."
+    advice = "See the reason with get_request, and resolve it in Reflexio. Publishing again would store duplicates."
     asked = True
 
 
