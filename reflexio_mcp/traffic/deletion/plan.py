@@ -157,15 +157,15 @@ async def make_plan(
     """
     selected = await target.select(scope, progress)
     held = Counter[str]()
-    free = partial(_free, policy=scope.policy.now(), held=held, whole=isinstance(target, User))
+    free = partial(_free, policy=scope.policy.now(), held=held)
     stored = sorted(free(selected.items), key=_age, reverse=True)
     takes_taught = options.include_learnings and selected.learned is None
     copied: list[Item] = []
     if options.erase or takes_taught or selected.not_found or not stored:
         with refusing(STATE_AWAY):
             copied = free(await in_thread(_only_in_copies, selected, state, owner))
-    if held and isinstance(target, User):  # erasing a user erases every copy
-        stored = []
+    if held and isinstance(target, User):  # one call deletes everything of a user, and every copy
+        stored, copied = [], []
     if selected.learned is None:
         # Copies name the sources of learnings that an unfinished deletion has left.
         selected.sources = sources_of([*stored, *(copied if takes_taught else ())])
@@ -284,15 +284,11 @@ def _about_learnings(
     }
 
 
-def _free(items: Sequence[Item], policy: Policy, held: Counter[str], *, whole: bool) -> list[Item]:
-    """Return the items that no hold keeps, and count the others by the reason of the hold.
-
-    Args:
-        whole: one call of the API deletes everything, so a hold on one item keeps all.
-    """
+def _free(items: Sequence[Item], policy: Policy, held: Counter[str]) -> list[Item]:
+    """Return the items that no hold keeps, and count the others by the reason of the hold."""
     holds = [(one, one.held_by(policy)) for one in items]
     held.update(hold.describe() for _, hold in holds if hold)
-    return [] if whole and held else [one for one, hold in holds if not hold]
+    return [one for one, hold in holds if not hold]
 
 
 def _only_in_copies(selected: Selected, state: State, owner: Owner) -> list[Item]:
