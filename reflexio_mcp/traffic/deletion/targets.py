@@ -205,7 +205,7 @@ class Interactions(Target):
             {str(one.interaction_id): "".join(texts_of(one))[:OPENING_CHARS] for one in chosen[:EXAMPLES]},
             missing,
             remains=[
-                f"The request stays. Interactions left in it: {left:,}. An undo makes requests from the others."
+                f"The request stays. Interactions left in it: {left:,}. An undo makes requests of deleted interactions."
             ]
             * bool(chosen),
             copy_names=[f"i:{one}" for one in missing],
