@@ -37,7 +37,6 @@ from reflexio_mcp.traffic.scope import Scope
 
 RESTORE_SECONDS: Final = 3600.0
 
-
 Done = TypeVar("Done")
 Work = Callable[[Scope, State, Owner], Awaitable[Done]]
 

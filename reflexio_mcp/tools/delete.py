@@ -199,6 +199,8 @@ def _client_of(call: Call) -> str:
 LISTED: Final = (
     "The last deletions with a recovery copy are listed, at most 50. Call again with deletion=NUMBER to {do}."
 )
+WRONG_CODE: Final = "confirm does not match: it is too old, or the copy or the arguments have changed."
+NO_DELETION: Final = "needs the argument deletion; nothing was restored. Without both, deletions are listed."
 
 
 async def restore_requests(
@@ -216,15 +218,11 @@ async def restore_requests(
     state, codes, owner = app.state, app.codes(scope), await app.owner(scope)
     if not deletion:
         if request_ids is not NOT_GIVEN:
-            raise InvalidInput(
-                "request_ids",
-                "needs the argument deletion; nothing was restored. Without both, deletions are listed.",
-            )
+            raise InvalidInput("request_ids", NO_DELETION)
         with refusing(AWAY, kind=Unreadable):
             there = await last_deletions(scope, state, owner, app.jobs, restorable=True)
-        said = (
-            LISTED.format(do="restore" if app.settings.confirm == "off" else "see the plan") if there else ""
-        )
+        do = "restore" if app.settings.confirm == "off" else "see the plan"
+        said = LISTED.format(do=do) if there else ""
         return _restored(Restored(notice=NOTICE, status="listed", deletions=there, next=said))
     ids = [] if request_ids is NOT_GIVEN else [scope.stored_id(one) for one in request_ids]
     undo = Undo(deletion, frozenset(ids), evaluation_only)
@@ -234,16 +232,9 @@ async def restore_requests(
         now = time.time()
         if app.settings.confirm != "off" and not codes.check(confirm, bound, now=now):
             code = codes.make(bound, now=now)
-            wrong = (
-                ["confirm does not match: it is too old, or the copy or the arguments have changed."]
-                if confirm
-                else []
-            )
-            shown = {
-                "confirm": code,
-                "next": f"To restore the copy, call again with the same arguments and confirm={code}",
-                "remains": [*plan.remains, *wrong],
-            }
+            wrong = [WRONG_CODE] if confirm else []
+            following = f"To restore the copy, call again with the same arguments and confirm={code}"
+            shown = {"confirm": code, "next": following, "remains": [*plan.remains, *wrong]}
             return _restored(plan.model_copy(update=shown))
         done = await restore(scope, state, owner, undo, seconds=app.settings.wait_timeout, progress=reporter)
     return _restored(done)
