@@ -2,9 +2,11 @@
 
 import functools
 import os
+import socket
 import ssl
 import sys
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Any, Final, cast
 
 import httpx
 
@@ -15,15 +17,13 @@ __all__ = ["new_client"]
 
 _CONNECT_SECONDS: Final = 10.0
 _MOST_IDLE: Final = 20
-_REASONS: Final = {
-    "certificate": "its TLS certificate could not be verified",
-    "ssl": "the TLS handshake failed",
-    "name or service": "the host name is not known",
-    "name resolution": "the host name is not known",
-    "getaddrinfo": "the host name is not known",
-    "nodename": "the host name is not known",
-    "refused": "connection refused",
-}
+_REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
+    (ssl.SSLCertVerificationError, "its TLS certificate could not be verified"),
+    (ssl.SSLError, "the TLS handshake failed"),
+    (socket.gaierror, "the host name is not known"),
+    (ConnectionRefusedError, "connection refused"),
+)
+"""What the causes of a failed connection mean. A class stands before the classes that it extends."""
 
 
 class HttpTransport:
@@ -107,8 +107,21 @@ def _why_unreachable(error: httpx.HTTPError) -> str:
         return "the proxy refused"
     if isinstance(error, httpx.ConnectTimeout):
         return "no connection in time"
-    text = str(error).lower()
-    return next((reason for sign, reason in _REASONS.items() if sign in text), "no connection")
+    causes = list(_causes(error))
+    for kind, reason in _REASONS:
+        if any(isinstance(cause, kind) for cause in causes):
+            return reason
+    return "no connection"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what led to it. Each address of a host can fail in its own way."""
+    yield error
+    if isinstance(error, BaseExceptionGroup):
+        for part in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from _causes(part)
+    if earlier := error.__cause__ or error.__context__:
+        yield from _causes(earlier)
 
 
 def _call_headers(call: Call) -> dict[str, str]:

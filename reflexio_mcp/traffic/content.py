@@ -9,9 +9,12 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from reflexio_mcp.rest.models import Interaction, RequestWithInteractions, StoredInteraction
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 __all__ = [
     "TEXT_FIELDS",
@@ -28,8 +31,6 @@ __all__ = [
 ]
 
 WORDS_CHARS: Final = 80
-
-TAG_BYTES: Final = 12
 
 _COVERED = re.compile(r"\[redacted: .* ([A-Za-z0-9_-]{20,})\]")
 
@@ -127,35 +128,45 @@ class Fingerprints:
 
     def __init__(self, secret: Callable[[], bytes] = lambda: secrets.token_bytes(32)) -> None:
         self._secret = secret
-        self._key = b""
+        self._secret_bytes = b""
 
     def of(self, item: RequestWithInteractions) -> str:
         digests = "".join(map(interaction_digest, item.interactions))
         return self._digest(digests.encode()).hex()[:10]
 
     def cover(self, kind: str, text: str) -> str:
-        """Seal an id that contains a key. Nobody can read it, and `uncover` gives it back."""
-        raw = text.encode("utf-8", "surrogatepass")
-        tag = self._digest(raw)[:TAG_BYTES]
-        sealed = base64.urlsafe_b64encode(tag + self._mixed(tag, raw)).rstrip(b"=").decode()
-        return f"[redacted: {kind} {sealed}]"
+        """Seal an id that contains a key. Nobody can read it, and `uncover` gives it back.
+
+        The same id is always sealed to the same text, so that a list can be compared with an earlier one.
+        """
+        sealed = self._cipher().encrypt(text.encode("utf-8", "surrogatepass"), None)
+        return f"[redacted: {kind} {base64.urlsafe_b64encode(sealed).rstrip(b'=').decode()}]"
 
     def uncover(self, shown: str) -> str:
         """Return the id that `cover` sealed, and any other text unchanged."""
         if not (match := _COVERED.fullmatch(shown)):
             return shown
+        from cryptography.exceptions import InvalidTag  # few calls name a sealed id
+
         sealed = base64.urlsafe_b64decode(match[1] + "=" * (-len(match[1]) % 4))
-        tag, raw = sealed[:TAG_BYTES], self._mixed(sealed[:TAG_BYTES], sealed[TAG_BYTES:])
-        return raw.decode("utf-8", "surrogatepass") if self._digest(raw)[:TAG_BYTES] == tag else shown
+        try:
+            return self._cipher().decrypt(sealed, None).decode("utf-8", "surrogatepass")
+        except (InvalidTag, ValueError):
+            return shown
 
     def _digest(self, data: bytes) -> bytes:
-        if not self._key:
-            self._key = hashlib.sha256(b"reflexio-mcp fingerprint\0" + self._secret()).digest()
-        return hmac.new(self._key, data, hashlib.sha256).digest()
+        return hmac.new(self._key(b"fingerprint"), data, hashlib.sha256).digest()
 
-    def _mixed(self, tag: bytes, data: bytes) -> bytes:
-        stream = hashlib.shake_256(b"reflexio-mcp cover\0" + self._digest(tag)).digest(len(data))
-        return bytes(one ^ other for one, other in zip(data, stream, strict=True))
+    def _cipher(self) -> "AESSIV":
+        from cryptography.hazmat.primitives.ciphers.aead import AESSIV  # few stored ids contain a key
+
+        return AESSIV(self._key(b"cover"))
+
+    def _key(self, purpose: bytes) -> bytes:
+        """Return the key of a purpose, 32 bytes."""
+        if not self._secret_bytes:
+            self._secret_bytes = self._secret()
+        return hashlib.sha256(b"reflexio-mcp " + purpose + b"\0" + self._secret_bytes).digest()
 
 
 def opening(item: RequestWithInteractions, chars: int) -> str:

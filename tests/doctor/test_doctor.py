@@ -248,5 +248,7 @@ def test_a_person_reads_each_problem_with_its_reason_and_ends_with_the_next_step
     code, said = machine.said("--url", "http://127.0.0.1:1")
     assert code == 2
     assert "REFLEXIO_API_KEY = ***" in said
-    assert "FAILURE  backend    Reflexio could not be reached (http://127.0.0.1:1: no connection)." in said
+    assert (
+        "FAILURE  backend    Reflexio could not be reached (http://127.0.0.1:1: connection refused)." in said
+    )
     assert said.splitlines()[-1].startswith("failures: 1, warnings: 0. Next: Check that the server runs")

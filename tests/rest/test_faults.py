@@ -174,7 +174,7 @@ async def test_a_closed_port_is_unreachable_and_nothing_has_changed() -> None:
         with pytest.raises(Unreachable) as caught:
             await client.publish(body(), minted=True)
     assert explain(caught.value) == (
-        f"Reflexio could not be reached ({url}: no connection). "
+        f"Reflexio could not be reached ({url}: connection refused). "
         "Nothing was changed; check that the server runs and that REFLEXIO_URL is right, then try again."
     )
 
