@@ -1,9 +1,9 @@
 """Lists of sessions and of requests, in pages that say whether they are complete."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import NOTICE, Room, at, shown_name
@@ -61,8 +61,99 @@ Order = Literal["newest", "longest"]
 MOST_LONGEST: Final = 10
 COMPARED: Final = "These are the longest of all {:,} sessions, by characters of text."
 Requests = Sequence[RequestWithInteractions]
-Take = Callable[[SessionPart, Requests, int], Awaitable[int]]
-"""Takes a part, its matching requests and the number of other requests; returns how many matching requests fitted."""
+
+
+class _Rows(Protocol):
+    """Collects the rows of one page."""
+
+    cut_by_size: bool
+
+    async def take(self, part: SessionPart, matching: Requests, others: int) -> int:
+        """Add the matching requests of a part; return how many of them fitted.
+
+        Args:
+            others: how many requests of the part do not match.
+        """
+        ...
+
+
+Collector = TypeVar("Collector", bound=_Rows)
+
+
+class _SessionRows:
+    """A row for each session, up to `limit` rows."""
+
+    def __init__(self, showing: Showing, limit: int) -> None:
+        self.rows: list[SessionRow] = []
+        self.cut_by_size = False
+        self._showing = showing
+        self._limit = limit
+        self._room = Room()
+
+    async def take(self, part: SessionPart, matching: Requests, others: int) -> int:
+        if len(self.rows) == self._limit:
+            return 0
+        row = await self._showing.session(part.session_id, others, matching)
+        if not self._room.take(row):
+            self.cut_by_size = True
+            return 0
+        self.rows.append(row)
+        return len(matching)
+
+
+class _LongestSessions:
+    """The `limit` sessions with the most text."""
+
+    def __init__(self, limit: int) -> None:
+        self.cut_by_size = False
+        self._limit = limit
+        self._longest: list[tuple[int, SessionPart, Requests, int]] = []
+
+    async def take(self, part: SessionPart, matching: Requests, others: int) -> int:
+        self._longest.append((sum(map(content_chars, matching)), part, matching, others))
+        self._longest.sort(key=lambda session: session[0], reverse=True)
+        del self._longest[self._limit :]
+        return len(matching)
+
+    async def shown(self, showing: Showing) -> _SessionRows:
+        page = _SessionRows(showing, self._limit)
+        for _, part, matching, others in self._longest:
+            await page.take(part, matching, others)
+        return page
+
+
+class _RequestRows:
+    """A row for each request, up to `limit` rows of `most_sessions`, grouped by session."""
+
+    def __init__(self, scope: Scope, showing: Showing, room: Room, limit: int, most: int | None) -> None:
+        self.sessions: list[SessionRequests] = []
+        self.cut_by_size = False
+        self._scope = scope
+        self._showing = showing
+        self._room = room
+        self._left = limit
+        self._most_sessions = most
+
+    @property
+    def rows(self) -> list[RequestRow]:
+        return [row for session in self.sessions for row in session.requests]
+
+    async def take(self, part: SessionPart, matching: Requests, others: int) -> int:
+        if len(self.sessions) == self._most_sessions:
+            return 0
+        rows: list[RequestRow] = []
+        for row in await self._showing.requests(matching[: self._left]):
+            # The first row of a session needs room for the session's heading.
+            heading_chars = 0 if rows else len(part.session_id) + HEAD_CHARS
+            if not self._room.take(row, heading_chars):
+                self.cut_by_size = True
+                break
+            rows.append(row)
+        if rows:
+            session_id = self._scope.shown_id(part.session_id)
+            self.sessions.append(SessionRequests(session_id=session_id, not_matching=others, requests=rows))
+        self._left -= len(rows)
+        return len(rows)
 
 
 async def list_sessions(
@@ -80,50 +171,30 @@ async def list_sessions(
         asked: the filter of the call; the filter of a cursor replaces it.
         order: `longest` is one page, without a cursor.
     """
+    if order == "longest" and cursor:
+        raise InvalidInput(
+            "cursor", "cannot be combined with order=longest, which is one page; leave one out."
+        )
     if order == "longest":
-        if cursor:
-            raise InvalidInput(
-                "cursor", "cannot be combined with order=longest, which is one page; leave one out."
-            )
-        limit = min(limit, MOST_LONGEST)
+        return await _longest_sessions(scope, asked, min(limit, MOST_LONGEST), detail)
     walk = _Walk(scope, "sessions", asked, cursor, detail, limit)
-    rows: list[SessionRow] = []
-    longest: list[tuple[int, SessionPart, Requests, int]] = []
-    room = Room()
+    page = await walk.fill(lambda: _SessionRows(walk.showing, limit))
+    return SessionPage(sessions=page.rows, **walk.facts(page.rows, page, *_about_parts(walk, page.rows)))
 
-    def begin() -> Take:
-        nonlocal room
-        rows.clear()
-        longest.clear()
-        room = Room()
-        return take if order == "newest" else compare
 
-    async def take(part: SessionPart, matching: Requests, others: int) -> int:
-        if len(rows) == limit:
-            return 0
-        row = await walk.showing.session(part.session_id, others, matching)
-        if not room.take(row):
-            walk.cut_by_size = True
-            return 0
-        rows.append(row)
-        return len(matching)
-
-    async def compare(part: SessionPart, matching: Requests, others: int) -> int:
-        longest.append((sum(map(content_chars, matching)), part, matching, others))
-        longest.sort(key=lambda one: one[0], reverse=True)
-        del longest[limit:]
-        return len(matching)
-
-    await walk.fill(begin)
-    for _, part, matching, others in longest:
-        await take(part, matching, others)
-    if order == "longest":
-        walk.cursor, walk.full = None, walk.total is None or len(rows) < walk.total
-    others = walk.wanted.counts_part_of_sessions or (walk.wanted.user_id and not scope.user_id)
-    notes = [PART_COUNTED] if rows and others else []
-    if rows and order == "longest" and walk.total:
+async def _longest_sessions(scope: Scope, asked: TrafficFilter, limit: int, detail: str) -> SessionPage:
+    walk = _Walk(scope, "sessions", asked, "", detail, limit)
+    longest = await walk.fill(lambda: _LongestSessions(limit))
+    page = await longest.shown(walk.showing)
+    walk.end_without_cursor(len(page.rows))
+    notes = _about_parts(walk, page.rows)
+    if page.rows and walk.total:
         notes.append(COMPARED.format(walk.total))
-    return SessionPage(sessions=rows, **walk.facts(rows, *notes))
+    return SessionPage(sessions=page.rows, **walk.facts(page.rows, page, *notes))
+
+
+def _about_parts(walk: "_Walk", rows: Sequence[SessionRow]) -> list[str]:
+    return [PART_COUNTED] if rows and walk.counts_part_of_sessions else []
 
 
 async def list_requests(
@@ -145,36 +216,13 @@ async def list_requests(
     """
     asked = replace(asked, request_id=request_id.strip())
     walk = _Walk(scope, "requests", asked, cursor, detail, min(limit, most_sessions or SESSIONS_READ))
-    groups: list[SessionRequests] = []
-    left, space = limit, room()
-
-    def begin() -> Take:
-        nonlocal left, space
-        groups.clear()
-        left, space = limit, room()
-        return take
-
-    async def take(part: SessionPart, matching: Requests, others: int) -> int:
-        nonlocal left
-        if len(groups) == most_sessions:
-            return 0
-        rows: list[RequestRow] = []
-        for row in await walk.showing.requests(matching[:left]):
-            if not space.take(row, 0 if rows else len(part.session_id) + HEAD_CHARS):
-                walk.cut_by_size = True
-                break
-            rows.append(row)
-        if rows:
-            shown = scope.shown_id(part.session_id)
-            groups.append(SessionRequests(session_id=shown, not_matching=others, requests=rows))
-        left -= len(rows)
-        return len(rows)
-
-    await walk.fill(begin)
-    return RequestPage(sessions=groups, **walk.facts([row for group in groups for row in group.requests]))
+    page = await walk.fill(lambda: _RequestRows(scope, walk.showing, room(), limit, most_sessions))
+    return RequestPage(sessions=page.sessions, **walk.facts(page.rows, page))
 
 
 class _Walk:
+    """Reads sessions for one page, and says how complete the page is."""
+
     def __init__(
         self,
         scope: Scope,
@@ -189,40 +237,53 @@ class _Walk:
         self.showing = Showing(scope, self.wanted, after.detail if after else detail)
         # Filtering here reads more sessions than it shows.
         batch = max(SESSIONS_AT_ONCE, sessions) if self.wanted.looks_inside else sessions
-        self.cursor: Cursor | None = None
-        self.full = False
-        self.cut_by_size = False
         self.total: int | None = None
         self._pager = SessionPager(scope, self.wanted, after=after, batch=batch)
         self._scope = scope
         self._listing: Literal["sessions", "requests"] = listing
         self._asked = asked
         self._before = after.shown if after else 0
+        self._full = False
+        self._cursor: Cursor | None = None
         self._looked = 0
         self._oldest: int | None = None
 
-    async def fill(self, begin: Callable[[], Take]) -> None:
+    @property
+    def counts_part_of_sessions(self) -> bool:
+        """Whether a deletion of a listed session also deletes requests that are not counted."""
+        names_user = bool(self.wanted.user_id and not self._scope.user_id)
+        return self.wanted.counts_part_of_sessions or names_user
+
+    async def fill(self, collector: Callable[[], Collector]) -> Collector:
         """Read until the page is full, a limit is reached, or everything was read.
 
         Args:
-            begin: called first, and again if the page starts again because its newest second was not complete.
+            collector: makes an empty page; called again if the page starts again because its newest second was not
+                complete.
         """
-        await self._look(begin())
-        while self.full and not await self._pager.ready_for_cursor():
-            await self._look(begin())
+        page = collector()
+        await self._look(page)
+        while self._full and not await self._pager.ready_for_cursor():
+            page = collector()
+            await self._look(page)
+        return page
 
-    async def _look(self, take: Take) -> None:
-        self.cursor, self.full, self.total, self._looked, self._oldest = None, False, None, 0, None
-        self.cut_by_size = False
+    def end_without_cursor(self, shown: int) -> None:
+        """Say that nothing continues a page of the longest sessions."""
+        self._cursor = None
+        self._full = self.total is None or shown < self.total
+
+    async def _look(self, page: _Rows) -> None:
+        self._cursor, self._full, self.total, self._looked, self._oldest = None, False, None, 0, None
         rows = self._before
         until = time.monotonic() + LOOK_SECONDS
         async for part in self._pager.parts():
             late = self._looked >= LOOK_LIMIT or time.monotonic() >= until
             if self.wanted.looks_inside and late and self._looked:
-                self.full = True
+                self._full = True
                 return
             # Requests that are already read are counted; nothing more is read for the count.
-            if self.full and not self._pager.on_last_page:
+            if self._full and not self._pager.on_last_page:
                 return
             # Some findings need the whole session, which an earlier page may have shown in part.
             left = {id(item) for item in part.requests}
@@ -231,27 +292,31 @@ class _Walk:
                 for item in await self.wanted.pick_in_thread(self._scope.owner, part.whole)
                 if id(item) in left
             ]
-            rows += len(matching) if self._listing == "requests" else bool(matching)
-            if self.full:
+            if self._listing == "requests":
+                rows += len(matching)
+            elif matching:
+                rows += 1
+            if self._full:
                 continue
             self._looked += len(part.requests)
             self._oldest = min(self._oldest or part.newest, part.requests[-1].request.created_at)
-            taken = await take(part, matching, len(part.requests) - len(matching)) if matching else 0
+            taken = await page.take(part, matching, len(part.requests) - len(matching)) if matching else 0
             if taken < len(matching):
-                self.full = True
+                self._full = True
                 if taken:
-                    self.cursor = self._pager.cursor(self._listing, part, matching[taken - 1])
+                    self._cursor = self._pager.cursor(self._listing, part, matching[taken - 1])
             else:
-                self.cursor = self._pager.cursor(self._listing, part, None)
+                self._cursor = self._pager.cursor(self._listing, part, None)
         self.total = None if self._pager.unreadable else rows
 
-    def facts(self, rows: Sequence[SessionRow | RequestRow], *notes: str) -> dict[str, Any]:
+    def facts(self, rows: Sequence[SessionRow | RequestRow], page: _Rows, *notes: str) -> dict[str, Any]:
+        """Return the fields that pages of sessions and of requests share."""
         unreadable = self._pager.unreadable
-        complete = not (self.full or unreadable)
+        complete = not (self._full or unreadable)
         inside = self.wanted.looks_inside
         cursor = None
-        if self.full and self.cursor:
-            last = replace(self.cursor, detail=self.showing.detail, shown=self._before + len(rows))
+        if self._full and self._cursor:
+            last = replace(self._cursor, detail=self.showing.detail, shown=self._before + len(rows))
             cursor = last.encode(self._scope, self._asked)
         return {
             "notice": NOTICE if rows else "",
@@ -262,7 +327,7 @@ class _Walk:
                 complete=complete,
             ),
             "returned": len(rows),
-            "cut_by_size": self.cut_by_size,
+            "cut_by_size": page.cut_by_size,
             "total": self.total,
             "unreadable": list(unreadable[:UNREADABLE_SHOWN]),
             "cursor": cursor,
@@ -278,7 +343,7 @@ class _Walk:
         wanted = self.wanted
         if rows or self._before:
             return []
-        if self.full:
+        if self._full:
             return [NOTHING_YET]
         if wanted == TrafficFilter() and not self._pager.unreadable:
             return ["Nothing is stored."]
