@@ -1,4 +1,7 @@
-"""Lint, format, types, lock files and the Dockerfile, each in its own process: `python3 scripts/check.py`."""
+"""Lint, format, types, lock files, workflows and the Dockerfile, each in its own process.
+
+`python3 scripts/check.py`
+"""
 
 import subprocess
 import sys
@@ -29,6 +32,7 @@ def main() -> int:
         "types": [python, "-m", "pyright", "--pythonpath", python],
         "lock files": [python, "scripts/lock.py", "--check"],
     }
+    checks["workflows"] = [str(program.with_name("zizmor")), "--offline", "--quiet", ".github"]
     if sys.platform != "win32":  # hadolint has no package there
         checks["Dockerfile"] = [str(program.with_name("hadolint")), "packaging/docker/Dockerfile"]
     with ThreadPoolExecutor(len(checks)) as beside:

@@ -1,8 +1,9 @@
 """Prove that everything that would be published agrees: `python3 scripts/release_check.py`.
 
-Builds the source archive, the wheel from it, and the bundle into `dist/`, installs the wheel alone and runs it, starts
-what the bundle says, and compares their tools. With `--release`, this version must have its dated entry in the
-changelog. That pages and registry entry follow from the code is tested with the package.
+Builds the source archive, the wheel from it, and the bundle into `dist/`, installs the wheel alone and runs it, writes
+its software bill of materials, starts what the bundle says, and compares their tools. With `--release`, this version
+must have its dated entry in the changelog. That pages and registry entry follow from the code is tested with the
+package.
 """
 
 import argparse
@@ -31,6 +32,7 @@ VERSION = (
 DIST = ROOT / "dist"
 WHEEL = DIST / f"reflexio_mcp-{VERSION}-py3-none-any.whl"
 BUNDLE = DIST / f"reflexio-mcp-{VERSION}.mcpb"
+MATERIALS = DIST / f"reflexio-mcp-{VERSION}.cdx.json"
 MCPB = "@anthropic-ai/mcpb@2.1.2"
 
 LIST_TOOLS = """
@@ -99,7 +101,7 @@ def check_changelog() -> None:
 
 
 def check_wheel(python: Path) -> None:
-    """The wheel holds the package alone, and works where nothing else is installed."""
+    """The wheel holds the package alone, works where nothing else is installed, and its materials are listed."""
     with zipfile.ZipFile(WHEEL) as inside:
         names = inside.namelist()
     folders = {name.split("/")[0] for name in names}
@@ -114,6 +116,20 @@ def check_wheel(python: Path) -> None:
         agree("--version of the wheel", run(command, "--version").strip(), f"reflexio-mcp {VERSION}")
         agree("tools of the wheel", tools_of(python, command), tools_of_the_manifest())
         run(command, "demo")
+        run(
+            python,
+            "-m",
+            "cyclonedx_py",
+            "environment",
+            inner,
+            "--output-reproducible",
+            "--output-file",
+            MATERIALS,
+        )
+    materials = json.loads(MATERIALS.read_text(encoding="utf-8"))["components"]
+    versions = {material["name"]: material["version"] for material in materials}
+    agree("reflexio-mcp in the bill of materials", versions.get("reflexio-mcp"), VERSION)
+    agree("mcp, httpx and pydantic in it", {"mcp", "httpx", "pydantic"} <= versions.keys(), True)
 
 
 def check_bundle(python: Path) -> None:
