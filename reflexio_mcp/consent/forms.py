@@ -5,19 +5,21 @@ The resolvers of one call share one `Prepared`, so the set that was asked about 
 fingerprint of the selection, and an answer to a different question is not accepted.
 """
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
+import anyio
 from mcp.server.elicitation import AcceptedElicitation, ElicitationResult, render_elicitation_schema
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.resolve import Elicit, Resolve
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
 from mcp.types import ElicitRequest, ElicitRequestFormParams, ElicitResult
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from reflexio_mcp.consent.policy import Question, Verdict, answered, weigh
+from reflexio_mcp.consent.policy import Question, Verdict, answered, refused, weigh
 from reflexio_mcp.render.deletion import question
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, app_of, from_page, scope_of
 from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan
@@ -33,6 +35,12 @@ FORM_MODES: Final = "2025-11-25"
 
 MULTI_ROUND: Final = "2026-07-28"
 """From this revision on, a question travels in the result, and the client repeats the call."""
+
+ANSWER_SECONDS: Final = 600.0
+"""How long a form waits for its answer. The SDK seals a form that travels in a result for as long."""
+
+TIMES_SENT: Final = 2
+"""How often a form is sent to a client that sends it back without content."""
 
 
 def _only_fields(schema: dict[str, Any]) -> None:
@@ -70,9 +78,24 @@ class Correct(Reply):
     )
 
 
+def _whole(value: object) -> object:
+    """Return the number of `"5"` and `5.0`, which clients send for 5."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,15}\s*", value):
+        return int(value)
+    return value
+
+
 class Number(Reply):
     # Without `strict`, a yes would be 1.
-    number: int = Field(strict=True, title="Number", description="Type the number that the question names.")
+    number: Annotated[int, BeforeValidator(_whole)] = Field(
+        strict=True, title="Number", description="Type the number that the question names."
+    )
+
+
+class Unanswered(Reply):
+    """Nobody answered the form in time."""
 
 
 def form_of(question: Question, *, changes: bool = False) -> type[Reply]:
@@ -115,7 +138,7 @@ def asking(
 ) -> Callable[..., Awaitable[Verdict | Reply | Elicit[Reply]]]:
     """Return the resolver of the verdict, which asks the question first if necessary."""
 
-    async def ask(
+    async def consent(
         call: Call, prepared: Annotated[Prepared, Resolve(prepared_by)]
     ) -> Verdict | Reply | Elicit[Reply]:
         first, planned = prepared.first, prepared.planned
@@ -129,7 +152,7 @@ def asking(
         async with prepared.reporter.steady("waiting for the person's answer"):
             return await _ask_now(call, message, form)
 
-    return ask
+    return consent
 
 
 async def _ask_now(call: Context[Any, Any], message: str, form: type[Reply]) -> Reply:
@@ -141,15 +164,26 @@ async def _ask_now(call: Context[Any, Any], message: str, form: type[Reply]) -> 
         requested_schema=render_elicitation_schema(form),
     )
     related = ServerMessageMetadata(related_request_id=call.request_id)
-    try:
-        answer = await call.session.send_request(ElicitRequest(params=params), ElicitResult, metadata=related)
-    except (MCPError, ValueError):
+    with anyio.move_on_after(ANSWER_SECONDS):
+        for _ in range(TIMES_SENT):
+            try:
+                answer = await call.session.send_request(
+                    ElicitRequest(params=params), ElicitResult, metadata=related
+                )
+            except (MCPError, ValueError):
+                return Reply()
+            if answer.action != "accept":
+                return Reply()
+            if answer.content is not None:
+                return form.model_validate(answer.content)
         return Reply()
-    return form.model_validate(answer.content) if answer.action == "accept" else Reply()
+    return Unanswered()
 
 
 def verdict_of(prepared: Prepared, consent: ElicitationResult[Reply]) -> Verdict:
     if isinstance(first := prepared.first, Verdict):
         return first
     reply = consent.data if isinstance(consent, AcceptedElicitation) else Reply()
+    if isinstance(reply, Unanswered):
+        return refused(prepared.planned, "ask", "unanswered")
     return answered(prepared.planned, first, next(iter(reply.model_dump().values()), None))

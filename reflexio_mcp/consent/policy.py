@@ -47,6 +47,10 @@ SAID: Final[dict[PlanStatus, tuple[str, str]]] = {
         "Nothing was {done}: the question was declined or could not be shown. This would have been {done}:",
         NOT_AGAIN,
     ),
+    "unanswered": (
+        "Nothing was {done}: nobody answered the question within ten minutes. This would have been {done}:",
+        "Call again to be asked again.",
+    ),
     "wrong_number": (
         "Nothing was {done}: the number that was typed is not the number of {noun}s. This would have been {done}:",
         "Call again to be asked again.",

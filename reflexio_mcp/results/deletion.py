@@ -36,6 +36,7 @@ PlanStatus = Literal[
     "changed",
     "not_found",
     "declined",
+    "unanswered",
     "wrong_number",
     "cannot_ask",
     "held",

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 from weakref import WeakValueDictionary
 
 import anyio
@@ -78,6 +78,7 @@ class CallLimiter:
         try:
             with counted.get()():
                 if ctx.request_id is not None and ctx.method in WORK:
+                    _drop_empty_answers(ctx.params)
                     return await self._logged(ctx, call_next, caller)
                 result = await call_next(ctx)
                 return self._with_apps(result) if ctx.method == "initialize" else result
@@ -177,6 +178,17 @@ def caller_of(ctx: Ctx) -> Caller | None:
     """The caller of the HTTP request; `None` over stdio."""
     scope: dict[str, Any] = getattr(ctx.request, "scope", {})
     return getattr(getattr(scope.get("user"), "access_token", None), "caller", None)
+
+
+def _drop_empty_answers(params: object) -> None:
+    """Drop forms that came back without content, so that they are shown again; the SDK would end the call."""
+    given = cast("dict[str, Any]", params).get("inputResponses") if isinstance(params, dict) else None
+    if not isinstance(given, dict):
+        return
+    answers = cast("dict[str, Any]", given)
+    for key, answer in list(answers.items()):
+        if isinstance(answer, dict) and answer == {"action": "accept"}:
+            del answers[key]
 
 
 def _outcome(result: HandlerResult) -> str:

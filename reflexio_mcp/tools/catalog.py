@@ -264,7 +264,11 @@ def offered(settings: Settings) -> list[types.Tool]:
 def made(name: str) -> Tool:
     """Make the SDK's tool of this name, with all parameters. The first time, its function is imported."""
     spec = next(one for one in CATALOG if one.name == name)
-    return Tool.from_function(getattr(import_module(f"reflexio_mcp.tools.{spec.module}"), name))
+    tool = Tool.from_function(getattr(import_module(f"reflexio_mcp.tools.{spec.module}"), name))
+    for plan in tool.resolver_plans.values():
+        # A client sees this key beside the question; the SDK's own is the path of a Python function.
+        plan.wire_key = plan.fn.__name__
+    return tool
 
 
 def _listed(spec: ToolSpec, without: frozenset[str], consent: str) -> types.Tool:

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import anyio
 import pytest
+from mcp.types import ElicitResult
 
+from reflexio_mcp.consent import forms
 from tests.deletion.support import Person, World, agreeing, text_of
 
 pytestmark = pytest.mark.anyio
@@ -118,6 +121,7 @@ async def test_a_large_set_needs_its_number_typed(world: World, era: str, count:
         (("ada", "bob"), {}, "declined"),
         (("ada", "bob"), {"number": "two"}, "declined"),
         (("ada", "bob"), {"number": True}, "declined"),
+        (("ada", "bob"), {"number": 2.5}, "declined"),
         (("ada", "bob"), {"delete": True}, "declined"),
         (("ada",), {}, "declined"),
         (("ada",), {"delete": "yes"}, "declined"),
@@ -133,6 +137,42 @@ async def test_what_is_no_clear_yes_and_not_the_number_deletes_nothing_and_shows
         facts = await caller.call("delete_session", session_id="s")
     assert (facts["status"], facts["plan"]["selected"]["requests"]) == (status, len(users))
     assert await world.ids(session_id="s") == set(users)
+
+
+@pytest.mark.parametrize("typed", ["2", " 2 ", 2.0, 2])
+async def test_a_number_counts_however_the_client_writes_it(world: World, era: str, typed: object) -> None:
+    for user in ("ada", "bob"):
+        await world.put(user, user=user)
+    async with world.connect(era, Person(lambda _: {"number": typed})) as caller:
+        facts = await caller.call("delete_session", session_id="s")
+    assert facts["status"] == "complete"
+    assert await world.ids(session_id="s") == set()
+
+
+async def test_a_form_that_comes_back_without_content_is_shown_again(world: World, era: str) -> None:
+    await world.put("r1")
+    replies = iter(["nothing", {"delete": True}])
+    person = Person(lambda _: next(replies))
+    async with world.connect(era, person) as caller:
+        facts = await caller.call("delete_request", request_id="r1")
+    assert (facts["status"], len(person.seen)) == ("complete", 2)
+
+
+async def test_a_form_that_nobody_answers_ends_and_says_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forms, "ANSWER_SECONDS", 0.05)
+    await world.put("r1")
+
+    async def away(context: object, params: object) -> ElicitResult:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with world.connect("legacy", away) as caller:
+        facts = await caller.call("delete_request", request_id="r1")
+    assert facts["status"] == "unanswered"
+    assert "nobody answered the question within ten minutes" in facts["plan"]["why"]
+    assert await world.ids() == {"r1"}
 
 
 @pytest.mark.parametrize("answer", ["nothing", "broken"])
