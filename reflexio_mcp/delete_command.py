@@ -16,10 +16,10 @@ from reflexio_mcp import __version__, private_files
 from reflexio_mcp.backend import open_scope, open_state, owner_of
 from reflexio_mcp.consent.policy import number_to_type
 from reflexio_mcp.read_commands import Screen, check_store, filter_of
-from reflexio_mcp.render.blocks import counted
 from reflexio_mcp.render.deletion import receipt_page
+from reflexio_mcp.render.words import SHELL
 from reflexio_mcp.results.base import structured
-from reflexio_mcp.results.deletion import Receipt, Restored, WayBack
+from reflexio_mcp.results.deletion import Receipt, Restored
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State, in_thread
@@ -103,10 +103,10 @@ def _carry_out(
     planned = _run(plan, settings, caller)
     screen = Screen(settings)
     screen.show(planned.plan)
+    screen.say(SHELL.say(planned.plan.facts))
     if planned.size > (shown := len(planned.plan.examples)) > 0:
         screen.say(f"(the first {shown:,} of {planned.size:,})")
-    if planned.size:
-        _show_way_back(screen, planned.plan.way_back, planned.days)
+    screen.say(SHELL.undo(planned.plan.way_back))
     if not planned.size and planned.held:
         screen.say("Nothing was deleted: a hold keeps the entire selection.")
         return 0 if caller else 1
@@ -127,7 +127,8 @@ def _carry_out(
         raise
     screen.say("\nThe receipt:")
     screen.show(receipt)
-    _show_way_back(screen, receipt.way_back, planned.days, str(receipt.number))
+    screen.say(SHELL.say(receipt.facts))
+    screen.say(SHELL.undo(receipt.way_back, receipt.number))
     return 1 if receipt.next or receipt.not_deleted or planned.plan.not_found else 0
 
 
@@ -248,15 +249,3 @@ def _show_restored(screen: Screen, done: Restored) -> int:
     screen.show(done)
     failed = any(one.why != "already_there" for one in done.not_restored)
     return int(failed or done.status != "complete")
-
-
-def _show_way_back(screen: Screen, way_back: WayBack | None, days: int, number: str = "NUMBER") -> None:
-    if way_back and way_back.state in ("whole", "words", "text"):
-        kept = (
-            f"until {way_back.until:%Y-%m-%d %H:%M} UTC" if way_back.until else f"for {counted(days, 'day')}"
-        )
-        screen.say(
-            f"A recovery copy is kept {kept}. To undo, with the same --url or --store: reflexio-mcp restore {number}"
-        )
-    elif way_back:
-        screen.say(way_back.sentence)

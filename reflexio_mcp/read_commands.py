@@ -63,7 +63,7 @@ SQLITE: Final = b"SQLite format 3\0"
 UNBOUNDED: Final = 100_000
 """Width of a table that is not printed to a terminal, so that nothing is wrapped."""
 
-HIDDEN: Final = {"status", "notice", "notes", "cursor", "way_back", "confirm", "next"}
+HIDDEN: Final = {"status", "notice", "notes", "text", "facts", "cursor", "way_back", "confirm", "next"}
 LABELS: Final = {
     "show": "see them",
     "act": "delete them",
@@ -219,7 +219,8 @@ class Screen:
         self.say(f"In {store} at {location_of(settings)}\n", "dim")
 
     def say(self, text: str, style: str = "") -> None:
-        self._console.print(Text(text, style), soft_wrap=True)
+        if text:
+            self._console.print(Text(text, style), soft_wrap=True)
 
     def show(self, row: Row) -> None:
         """Print the non-empty fields of a row: some lists as tables, the rest as lines."""

@@ -25,6 +25,7 @@ from benchmarks.counting import SEEN_BUDGET, per_tool
 from reflexio_mcp.cli import COMMANDS, FILTER, build_parser
 from reflexio_mcp.install.clients import CLIENTS, Client, Layout, System
 from reflexio_mcp.install.entry import Server, entry, snippet
+from reflexio_mcp.results.facts import FactCode
 from reflexio_mcp.server.prompts import PROMPTS
 from reflexio_mcp.server.resources import RESOURCES, TEMPLATES
 from reflexio_mcp.settings import GROUPS, OPTIONS, Settings
@@ -80,6 +81,26 @@ def tools() -> str:
         f"conversation. The limit for all tools is {SEEN_BUDGET:,}. `restore_requests` is left out if "
         "`REFLEXIO_MCP_RECOVERY_DAYS` is 0.\n"
     )
+
+
+ABOUT_FACTS = """Plans and receipts have `facts`: what else you have to know. A program reads the code, a model reads \
+`text`. A fact has a `number`, `names` and a time, `until`, where the table says so:
+
+```json
+{"code": "on_hold", "number": 2, "names": ["Miller case"], "until": "2027-03-01T00:00:00Z"}
+```
+
+A code keeps its meaning in later versions. They can have more codes, so a program passes over codes that it does not \
+know.
+
+| Code | What it says |
+|---|---|
+"""
+
+
+def facts() -> str:
+    """The codes of facts with what they mean."""
+    return ABOUT_FACTS + "".join(f"| `{code}` | {code.meaning} |\n" for code in FactCode)
 
 
 def clients() -> str:
@@ -235,6 +256,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "prompts": prompts,
     "resources": resources,
     "tools": tools,
+    "facts": facts,
     "clients": clients,
     "one-line": one_line,
     "usage": usage,

@@ -18,7 +18,7 @@ HERE: Final = Path(__file__).parent
 URI_PREFIX: Final = "ui://reflexio-mcp/explorer-"
 
 MODULES: Final = (
-    *("format", "dom", "host", "rows", "timeline", "reading"),
+    *("format", "dom", "words", "host", "rows", "timeline", "reading"),
     *("table", "conversation", "sheet", "doing", "head", "main"),
 )
 """Imports determine the order."""

@@ -1,11 +1,12 @@
 """Building blocks of texts."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from reflexio_mcp.results.base import TEXT_CHARS, Moment, fence
 
-__all__ = ["counted", "undo_in_words"]
+__all__ = ["Told", "counted", "undo_in_words"]
 
 IDS_NAMED: Final = 20
 """Number of ids that a list names; the rest is counted."""
@@ -66,6 +67,45 @@ def named(ids: Sequence[str], count: int | None = None, most: int = IDS_NAMED) -
     if rest <= 0:
         return listed
     return f"{listed} and {rest:,} more" if listed else f"{rest:,}"
+
+
+@dataclass(frozen=True)
+class Told:
+    """An answer in words for a model, from which both of its forms are made.
+
+    Args:
+        said: our own sentences before the stored text.
+        stored: text that is not ours, without a fence.
+        then: our own sentences after it.
+        confirm: the code for the next call.
+    """
+
+    said: str = ""
+    stored: str | Iterable[str] = ""
+    then: str = ""
+    confirm: str = ""
+
+    @property
+    def text(self) -> str:
+        """The text form."""
+        code = f"confirm={self.confirm}" if self.confirm else ""
+        return lines(self.said, fenced(self.stored), self.then, code)
+
+    @property
+    def own(self) -> str:
+        """Our own sentences, for the structured form, which has the stored text and the code as fields."""
+        return " ".join(lines(self.said, self.then).split("\n"))
+
+
+def quoted(text: str, chars: int | None = None) -> str:
+    """Put stored text into quotation marks, on one line.
+
+    Args:
+        chars: limit of characters; `None` for the whole text.
+    """
+    # A quotation mark in the text would end our quotation.
+    flat = " ".join(text.split()).replace("”", "'").replace("“", "'")
+    return f"“{flat if chars is None or len(flat) <= chars else f'{flat[: chars - 1]}…'}”"
 
 
 def more(cursor: str | None) -> str:

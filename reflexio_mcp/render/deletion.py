@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Final
 
-from reflexio_mcp.render.blocks import counted, fenced, lines, moment, named, row, sentence
+from reflexio_mcp.render.blocks import Told, counted, fenced, lines, moment, named, quoted, row, sentence
+from reflexio_mcp.render.words import ANYBODY, Words, named_in_fence
 from reflexio_mcp.results.deletion import (
     Change,
     Counts,
@@ -76,14 +77,14 @@ def counts(size: Counts) -> str:
     return ", ".join(filter(None, parts)) or "nothing"
 
 
-def deletion(answer: Deletion) -> str:
+def deletion(answer: Deletion, words: Words) -> Told:
     if answer.receipt:
-        return receipt(answer.receipt)
+        return receipt(answer.receipt, words)
     assert answer.plan
-    return plan(answer.plan)
+    return plan(answer.plan, words)
 
 
-def plan(plan: Plan) -> str:
+def plan(plan: Plan, words: Words) -> Told:
     selects = plan.selected != Counts()
     missing = f"not found: {named(plan.not_found, plan.not_found_count)}" if plan.not_found else ""
     shown = len(plan.examples)
@@ -97,38 +98,34 @@ def plan(plan: Plan) -> str:
         _change(plan.change),
         f"(the first {shown:,} of {total:,})" if total > shown > 0 else "",
         missing,
+        named_in_fence(plan.facts),
     )
     scheduled = f"This is deletion {plan.number}." if plan.number else ""
-    return lines(
-        plan.why,
-        fenced(body),
-        plan.remains,
-        plan.way_back.sentence if plan.way_back else "",
-        scheduled,
-        plan.next,
-        f"confirm={plan.confirm}" if plan.confirm else "",
-    )
+    then = lines(plan.remains, words.say(plan.facts), words.undo(plan.way_back), scheduled, plan.next)
+    return Told(plan.why, body, then, plan.confirm)
 
 
-def receipt(receipt: Receipt) -> str:
+def receipt(receipt: Receipt, words: Words) -> Told:
     all_of_it = "" if receipt.deleted == receipt.planned else f", of {counts(receipt.planned)} planned"
     known = "known to be " * _unknown(receipt.not_deleted)
     said = f"Deletion {receipt.number}: {counts(receipt.deleted)} {known}deleted{all_of_it}"
     if receipt.change:
         has = "has" if receipt.corrected else "may have" if _unknown(receipt.not_deleted) else "does not have"
         said = f"Correction, on record as deletion {receipt.number}: the learning {has} the new text"
-    return lines(
+    return Told(
         f"{said}; {_checked(receipt.not_deleted)}",
-        fenced(
-            [
-                f"reason: {receipt.reason}" * bool(receipt.reason),
-                _change(receipt.change),
-                *_excepted(receipt.not_deleted),
-            ]
+        [
+            f"reason: {receipt.reason}" if receipt.reason else "",
+            _change(receipt.change),
+            *_excepted(receipt.not_deleted),
+            *named_in_fence(receipt.facts),
+        ],
+        lines(
+            receipt.remains,
+            words.say(receipt.facts),
+            words.undo(receipt.way_back, receipt.number),
+            receipt.next,
         ),
-        receipt.remains,
-        receipt.way_back.sentence if receipt.way_back else "",
-        receipt.next,
     )
 
 
@@ -165,7 +162,11 @@ def receipt_page(found: PastDeletion, receipt: Receipt) -> str:
         "What was deleted": [found.target, _did(receipt), *_excepted(receipt.not_deleted)],
         "When": [moment(found.at), STATUS[found.status].format(gone=found.gone, asked=found.asked)],
         "Why": [receipt.reason],
-        "What remains": [*receipt.remains, f"Kept for an undo: {_copy(found)}."],
+        "What remains": [
+            *receipt.remains,
+            *map(ANYBODY.of, receipt.facts),
+            f"Kept for an undo: {_copy(found)}.",
+        ],
         "How it was checked": [
             "After the deletion, what is stored was read again, except what is “not known”.",
             f"Value of the audit log: {receipt.log}",
@@ -211,42 +212,39 @@ def question(plan: Plan, noun: str, number: int | None, fingerprint: str) -> str
     """
     number_of_users = sum(one.names for one in plan.users)
     users = (
-        f"of user {_quoted(plan.users[0].name)}" if number_of_users == 1 else f"of {number_of_users:,} USERS"
+        f"of user {quoted(plan.users[0].name, QUESTION_NAME_CHARS)}"
+        if number_of_users == 1
+        else f"of {number_of_users:,} USERS"
     )
-    words = [_quoted(one.first_words, 80) for one in plan.examples if one.first_words][:QUESTION_EXAMPLES]
-    undo = plan.way_back.sentence if plan.way_back else ""
+    words = [quoted(one.first_words, 80) for one in plan.examples if one.first_words][:QUESTION_EXAMPLES]
+    undo = ANYBODY.undo(plan.way_back)
+    remains = sentence(*plan.remains, *map(ANYBODY.of, plan.facts))
     if change := plan.change:
         return lines(
             f"Change what was learned {users}? {undo}",
             "" if number is None else f"To change it, type the number of {noun}s: {number}",
-            f"Now (stored text): {_quoted(change.before, QUESTION_TEXT_CHARS)}",
-            f"New: {_quoted(change.after, QUESTION_TEXT_CHARS)}",
-            sentence(*plan.remains),
+            f"Now (stored text): {quoted(change.before, QUESTION_TEXT_CHARS)}",
+            f"New: {quoted(change.after, QUESTION_TEXT_CHARS)}",
+            remains,
             f"Fingerprint of this change: {fingerprint}",
         )
     return lines(
         f"Delete {counts(plan.selected)} {users}? {undo}",
         "" if number is None else f"To delete, type the number of {noun}s: {number}",
-        f"{_quoted(plan.target)}, {_span(plan)}",
+        f"{quoted(plan.target, QUESTION_NAME_CHARS)}, {_span(plan)}",
         f"Users: {_names(plan.users)}" if len(plan.users) > 1 else "",
         f"Sessions: {_names(plan.sessions)}" if plan.sessions else "",
         f"First words (stored text): {', '.join(words)}" if words else "",
-        sentence(*plan.remains),
+        remains,
         f"Fingerprint of this selection: {fingerprint}",
     )
 
 
 def _names(parts: Sequence[Part]) -> str:
     more = sum(one.names for one in parts[QUESTION_NAMES:])
-    return ", ".join(f"{_quoted(one.name)} ({one.count:,})" for one in parts[:QUESTION_NAMES]) + (
-        f" and {more:,} more" if more else ""
-    )
-
-
-def _quoted(text: str, chars: int = QUESTION_NAME_CHARS) -> str:
-    # A quotation mark in the text would end our quotation.
-    flat = " ".join(text.split()).replace("”", "'").replace("“", "'")
-    return f"“{flat if len(flat) <= chars else f'{flat[: chars - 1]}…'}”"
+    return ", ".join(
+        f"{quoted(one.name, QUESTION_NAME_CHARS)} ({one.count:,})" for one in parts[:QUESTION_NAMES]
+    ) + (f" and {more:,} more" if more else "")
 
 
 def _parts(name: str, parts: Sequence[Part]) -> str:

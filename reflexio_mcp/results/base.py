@@ -212,13 +212,15 @@ class Result(Row):
 
     notice: Annotated[str, Field(description="how to treat stored text, if any is shown")] = ""
     notes: Annotated[list[str], Field(description="what else there is to know")] = []
+    text: Annotated[str, Field(description="what this means, and what to do next")] = ""
 
 
 def structured(result: Row) -> dict[str, Any]:
-    """Return the result as JSON objects, without fields that have their default, and with its notes last."""
+    """Return the result as JSON objects, without fields that have their default, with notes and text last."""
     facts = result.model_dump(mode="json", exclude_defaults=True)
-    if notes := facts.pop("notes", None):
-        facts["notes"] = notes
+    for name in ("notes", "text"):
+        if name in facts:
+            facts[name] = facts.pop(name)
     return facts
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from reflexio_mcp.results.base import Moment, Result, Row, shown_name
+from reflexio_mcp.results.facts import Fact
 
 __all__ = [
     "MOST_REASON",
@@ -27,7 +28,6 @@ __all__ = [
     "excepted",
     "few",
     "parts",
-    "way_back",
 ]
 
 PlanStatus = Literal[
@@ -58,17 +58,6 @@ Outcome = Literal[
 """Why an item was not deleted, or not restored."""
 
 WayBackState = Literal["whole", "words", "text", "none", "off", "erased", "unknown"]
-
-WAY_BACK: Final[dict[WayBackState, str]] = {
-    "whole": "A recovery copy is kept {kept}; restore_requests{number} undoes the deletion.",
-    "words": "A recovery copy is kept {kept}; restore_requests{number} undoes the deletion, with a new time and "
-    "without base64 images and citations.",
-    "text": "The old text is kept {kept}; restore_requests{number} puts it back.",
-    "none": "No recovery copy is kept, because nothing was deleted.",
-    "off": "This cannot be undone: no recovery copy is kept.",
-    "erased": "This cannot be undone: no recovery copy is kept, and earlier copies of the same data are erased too.",
-    "unknown": "Recovery copies may still contain some of what was deleted; restore_requests lists them.",
-}
 
 MOST_REASON: Final = 200
 
@@ -120,10 +109,12 @@ class WayBack(Row):
 
     Args:
         state: `whole`, `words` and `text` can be undone, `words` without times, base64 images and citations.
+        days: how long the copy of a plan will be kept.
+        until: how long an existing copy is kept.
     """
 
     state: WayBackState
-    sentence: str
+    days: int = 0
     until: Moment | None = None
 
 
@@ -141,6 +132,7 @@ class Plan(Row):
     examples: list[Example] = []
     not_found: list[str] = []
     not_found_count: int = 0
+    facts: list[Fact] = []
     remains: Annotated[list[str], Field(description="what is left, and what is not known")] = []
     way_back: WayBack | None = None
     confirm: Annotated[str, Field(description="the code for the next call")] = ""
@@ -167,6 +159,7 @@ class Receipt(Row):
     change: Change | None = None
     corrected: Annotated[int, Field(description="learnings that have the new text")] = 0
     not_deleted: list[Excepted] = []
+    facts: list[Fact] = []
     remains: Annotated[list[str], Field(description="what is left, and what went wrong")] = []
     way_back: WayBack | None = None
     log: Annotated[str, Field(description="the value of the audit log's chain after this deletion")] = ""
@@ -206,12 +199,6 @@ class Restored(Result):
     remains: list[str] = []
     confirm: str = ""
     next: str = ""
-
-
-def way_back(state: WayBackState, *, kept: str = "", number: int = 0, until: Moment | None = None) -> WayBack:
-    named = f" deletion={number}" if number else ""
-    sentence = WAY_BACK[state].format(kept=kept, number=named)
-    return WayBack(state=state, sentence=sentence, until=until)
 
 
 def parts(names: Iterable[str], shown: Callable[[str], str]) -> list[Part]:

@@ -19,6 +19,7 @@ from anyio.abc import TaskGroup
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent
 
+from reflexio_mcp.render.blocks import Told
 from reflexio_mcp.results.base import Result, structured
 from reflexio_mcp.traffic.tasks import task_group
 
@@ -139,9 +140,15 @@ def place_shown(call: Call) -> str:
     return "" if app.settings.oauth_issuer and scope_of(call).user_id else app.where
 
 
-def answer(result: Result, text: str) -> CallToolResult:
+def answer(result: Result, told: Told | str) -> CallToolResult:
+    """Return both forms of an answer. The structured form has our own sentences of the text form in `text`."""
+    if isinstance(told, str):
+        text, own = told, ""
+    else:
+        text, own = told.text, told.own
     return CallToolResult(
-        content=[TextContent(type="text", text=text)], structured_content=structured(result)
+        content=[TextContent(type="text", text=text)],
+        structured_content=structured(result.model_copy(update={"text": own})),
     )
 
 

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field
 from reflexio_mcp.consent.forms import Prepared, Reply, asking, prepare, verdict_of
 from reflexio_mcp.consent.policy import refused
 from reflexio_mcp.render.deletion import deletion, restored
+from reflexio_mcp.render.words import words_for_model
 from reflexio_mcp.results.base import NOTICE, visible
 from reflexio_mcp.results.deletion import Deletion, Receipt, Restored
 from reflexio_mcp.toolkit import parameters
@@ -158,7 +159,7 @@ async def finish(
     app, scope, planned = app_of(call), scope_of(call), prepared.planned
     verdict = verdict_of(prepared, consent)
     if verdict.status:
-        return _answer(Deletion(notice=NOTICE, status=verdict.status, plan=verdict.plan))
+        return _answer(call, Deletion(notice=NOTICE, status=verdict.status, plan=verdict.plan))
     origin = Origin(tool, _client_of(call), verdict.mode, verdict.code)
 
     async def work(number: int) -> Receipt:
@@ -170,7 +171,8 @@ async def finish(
         plan = refused(planned, verdict.mode, "scheduled").plan
         assert plan
         return _answer(
-            Deletion(notice=NOTICE, status="scheduled", plan=plan.model_copy(update={"number": job.number}))
+            call,
+            Deletion(notice=NOTICE, status="scheduled", plan=plan.model_copy(update={"number": job.number})),
         )
     # The job continues if the caller leaves or the server stops.
     with anyio.CancelScope(shield=True):
@@ -181,11 +183,11 @@ async def finish(
     receipt = job.receipt
     shows = receipt.reason or receipt.change or receipt.not_deleted
     status = "incomplete" if receipt.next else "complete"
-    return _answer(Deletion(notice=NOTICE if shows else "", status=status, receipt=receipt))
+    return _answer(call, Deletion(notice=NOTICE if shows else "", status=status, receipt=receipt))
 
 
-def _answer(done: Deletion) -> CallToolResult:
-    return answer(done, deletion(done))
+def _answer(call: Call, done: Deletion) -> CallToolResult:
+    return answer(done, deletion(done, words_for_model(app_of(call).tools)))
 
 
 def _client_of(call: Call) -> str:

@@ -89,7 +89,7 @@ async def test_a_mask_keeps_all_stored_words_out(world: World) -> None:
 @pytest.mark.parametrize(
     ("days", "erase", "state", "said"),
     [
-        ("", False, "words", "A recovery copy is kept for 7 days"),
+        ("", False, "words", "A recovery copy is kept"),
         ("0", False, "off", "This cannot be undone: no recovery copy is kept."),
         ("7", True, "erased", "This cannot be undone: no recovery copy is kept"),
     ],
@@ -99,13 +99,16 @@ async def test_plan_and_receipt_say_the_same_of_the_way_back(
 ) -> None:
     await world.put("r1")
     async with world.connect(**({"RECOVERY_DAYS": days} if days else {})) as caller:
-        plan = await caller.plan("delete_request", request_id="r1", erase=erase)
-        receipt = await caller.receipt(
-            "delete_request", request_id="r1", erase=erase, confirm=plan["confirm"]
-        )
+        planned = await caller.call("delete_request", request_id="r1", erase=erase)
+        plan = planned["plan"]
+        done = await caller.call("delete_request", request_id="r1", erase=erase, confirm=plan["confirm"])
+        receipt = done["receipt"]
     assert (plan["way_back"]["state"], receipt["way_back"]["state"]) == (state, state)
-    assert said in plan["way_back"]["sentence"]
-    assert ("until" in receipt["way_back"]) is (state == "words")
+    assert said in planned["text"]
+    assert said in done["text"]
+    assert (plan["way_back"].get("days"), "until" in receipt["way_back"]) == (
+        (7, True) if state == "words" else (None, False)
+    )
 
 
 async def test_learnings_that_stay_and_that_have_other_sources_are_counted(world: World) -> None:

@@ -15,11 +15,12 @@ from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.policy import PolicyFile
 from tests.audit.stored import GITHUB_TOKEN
 from tests.deletion.support import BY_IDS, World
+from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
 
 HOLD = '[[hold]]\nsessions = ["miller"]\nreason = "Miller case"\nuntil = 2099-03-01\n'
-WHY = "(Miller case, until 2099-03-01)"
+HELD_ONE = {"code": "on_hold", "number": 1, "names": ["Miller case"], "until": "2099-03-01T00:00:00Z"}
 
 
 def write(path: Path, text: str) -> str:
@@ -55,10 +56,11 @@ async def test_what_a_hold_keeps_is_deleted_by_no_tool_and_the_log_says_so(
     async with world.connect(server=server) as caller:
         answer = await caller.call(tool, **arguments)
     assert answer["status"] == "held"
-    assert f"Not included, because a hold of the operator keeps them {WHY}: 1." in answer["plan"]["remains"]
+    assert fact_of(answer["plan"], "on_hold") == HELD_ONE
+    assert "1 item is left out: a hold of the operator keeps it." in answer["text"]
     assert await world.ids() == {"held", "free", "bobs"}
     [line] = [json.loads(entry.line) for entry in server.runtime.state.log.entries()]
-    assert (line["event"], WHY in line["held"][0]) == ("held", True)
+    assert (line["event"], line["held"]) == ("held", ["Miller case, until 2099-03-01: 1"])
 
 
 async def test_the_log_line_of_a_hold_contains_no_key(world: World, tmp_path: Path) -> None:
@@ -78,7 +80,7 @@ async def test_of_everything_all_but_what_is_held_goes(world: World, tmp_path: P
         assert plan["selected"]["requests"] == 2
         receipt = await caller.receipt("delete_requests", everything=True, confirm=plan["confirm"])
     assert receipt["deleted"]["requests"] == 2
-    assert any(WHY in one for one in receipt["remains"])
+    assert fact_of(receipt, "on_hold") == HELD_ONE
     assert await world.ids() == {"held"}
 
 
@@ -243,7 +245,7 @@ def test_the_command_for_a_timer_deletes_within_a_limit_of_its_own(
     words = ["delete", "--finding", "expired", "--yes", "--store", store, "--policy", policy]
     anyio.run(put, "held", "a", "b")
     assert main([*words, "--dry-run"]) == 0
-    assert WHY in capsys.readouterr().out
+    assert "1 item is left out, on hold: “Miller case”, until 2099-03-01." in capsys.readouterr().out
     anyio.run(put, "p")
     person = ["delete", "--yes", "--store", store, "--policy", policy]
     assert main([*person, "p"]) == 0

@@ -67,17 +67,20 @@ async def test_the_guide_goes_with_what_it_explains(connect: Connect) -> None:
                 await client.read_resource(uri)
 
 
-async def test_an_answer_that_names_a_tool_which_is_left_out_says_so(connect: Connect, unique: str) -> None:
+async def test_a_plan_names_no_tool_that_is_left_out(connect: Connect, unique: str) -> None:
     session = f"s-{unique}"
-    async with connect(
-        REFLEXIO_MCP_TOOLS="publish_interaction,delete_session,get_request", REFLEXIO_MCP_CONFIRM="preview"
-    ) as client:
-        await publish(client, f"ada-{unique}", session, "list_requests and delete_requests", "two")
-        plan = await call(client, "delete_session", session_id=session)
-        said = "Not offered here: restore_requests. The operator decides that"
-        assert "restore_requests undoes the deletion" in text_of(plan)
-        assert said in text_of(plan)
-        assert said in str(facts(plan)["notes"])
+    for tools, named in (("delete_session", False), ("delete_session,restore_requests", True)):
+        async with connect(
+            REFLEXIO_MCP_TOOLS=f"publish_interaction,{tools}", REFLEXIO_MCP_CONFIRM="preview"
+        ) as client:
+            await publish(client, f"ada-{unique}", session, "list_requests and delete_requests", "two")
+            plan = await call(client, "delete_session", session_id=session)
+            assert "A recovery copy is kept" in text_of(plan)
+            assert ("restore_requests" in text_of(plan), "restore_requests" in facts(plan)["text"]) == (
+                named,
+                named,
+            )
+            assert "ot offered" not in text_of(plan)
 
 
 async def test_nothing_is_said_where_all_tools_are_offered_or_stored_text_names_one(

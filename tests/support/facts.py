@@ -1,4 +1,6 @@
-"""What a result says to a host that shows its text."""
+"""What a result says to a host: its text, and its facts."""
+
+from typing import Any
 
 import mcp.types
 from mcp.types import CallToolResult
@@ -7,3 +9,8 @@ from mcp.types import CallToolResult
 def text_of(result: CallToolResult) -> str:
     """The text a host would show."""
     return "\n".join(block.text for block in result.content if isinstance(block, mcp.types.TextContent))
+
+
+def fact_of(row: dict[str, Any], code: str) -> dict[str, Any] | None:
+    """The fact of a plan, a receipt or a restore that has this code."""
+    return next((fact for fact in row.get("facts", []) if fact["code"] == code), None)

@@ -209,7 +209,7 @@ async def test_it_is_deleted_by_id_after_a_plan_that_says_what_is_not_known(serv
     async with service.server() as client:
         text, found = await call(client, "delete_request", request_id="deep")
         assert "Reflexio fails to return 1 of these requests" in text
-        assert "What they contain is not known" in text
+        assert "What they contain is unknown" in text
         assert "1970" not in text
         assert await service.is_stored("deep")
         text, found = await call(
@@ -246,7 +246,7 @@ async def test_where_no_user_is_named_it_is_stepped_round_too(service: Service) 
         result = await client.call_tool("get_request", {"request_id": "deep"})
         assert "is stored, but Reflexio fails to return it" in text_of(result)
         text, found = await call(client, "delete_requests", request_ids=["deep", names[0]])
-        assert "What they contain is not known" in text
+        assert "What they contain is unknown" in text
         again = {"request_ids": ["deep", names[0]], "confirm": found["plan"]["confirm"]}
         text, found = await call(client, "delete_requests", **again)
         assert found["receipt"]["deleted"]["requests"] == 2

@@ -3,6 +3,7 @@
 import { byId, el, fill, stored, withChips } from "./dom.js";
 import { counted, forPeople, number, shortened } from "./format.js";
 import { messageOf, textOf } from "./host.js";
+import { told } from "./words.js";
 
 /** @typedef {import("./rows.js").Row} Row */
 /** @typedef {import("./host.js").ToolResult} ToolResult */
@@ -124,10 +125,11 @@ export class Sheet {
     /** @type {{learned: Linked[]}} */
     const { learned } = found;
     /** @type {string[]} */
-    const said = (found.plan.remains ?? []).map(forPeople).filter(Boolean);
+    const remains = (found.plan.remains ?? []).map(forPeople).filter(Boolean);
+    const said = [...remains.map((one) => [one]), ...told(found.plan.facts ?? [])];
     const more = found.learnings - learned.length;
-    if (more > 0) said.unshift(`${counted(more, "more learning")} from it ${more === 1 ? "stays" : "stay"}.`);
-    if (reading.can("list_learnings") && !learned.length && !said.length) said.push("Nothing was learned from it.");
+    if (more > 0) said.unshift([`${counted(more, "more learning")} from it ${more === 1 ? "stays" : "stay"}.`]);
+    if (reading.can("list_learnings") && !learned.length && !said.length) said.push(["Nothing was learned from it."]);
     const boxes = learned.map((one) => {
       const box = el("input", { type: "checkbox", ".checked": choice.learned.has(one.learning_id), onchange: () => {
         if (box.checked) choice.learned.add(one.learning_id);
@@ -139,7 +141,7 @@ export class Sheet {
           ...others.flatMap((words, at) => [at ? ", “" : ": “", ...withChips(words), "”"]))));
     });
     return (boxes.length > 0 || said.length > 0) && el("div", { class: "learned" },
-      boxes.length > 0 && el("h3", {}, "Also take back what was learned from it"), ...boxes, ...said.map((one) => el("p", { class: "quiet" }, one)));
+      boxes.length > 0 && el("h3", {}, "Also take back what was learned from it"), ...boxes, ...said.map((one) => el("p", { class: "quiet" }, ...one)));
   }
 
   /** Whether the deletion can be undone, and the choice to keep no copy. @param {Row[]} rows @param {any} found @param {Choice} choice @param {() => void} planAgain */
@@ -384,6 +386,7 @@ export class Sheet {
     const state = receipts[0]?.way_back?.state;
     return [
       ...[...said].map((one) => el("p", {}, one)),
+      ...told(receipts.flatMap((one) => one.facts ?? [])).map((one) => el("p", {}, ...one)),
       state === "unknown" ? el("p", { class: "note" }, "Earlier copies may still contain some of the deleted data.")
         : state && state !== "none" && el("p", {}, this.page.doing.kept(state === "erased")),
       receipts.some((one) => one.next) && el("p", { class: "note" }, "This is not finished: look again in some minutes."),

@@ -9,7 +9,7 @@ from typing import Any, Final
 from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import at
-from reflexio_mcp.results.deletion import Outcome, Receipt, WayBack, excepted, way_back
+from reflexio_mcp.results.deletion import Outcome, Receipt, WayBack, excepted
 from reflexio_mcp.state.records import CodeUsed, Copied, Intention
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
@@ -323,6 +323,7 @@ class _Act:
             change=planned.plan.change,
             corrected=len(done) if corrects else 0,
             not_deleted=excepted(became | missing, self.scope.shown_id),
+            facts=planned.plan.facts,
             remains=[*planned.plan.remains, *self._remains(became)],
             way_back=await self._way_back(erases=erases),
             next="" if complete else again,
@@ -344,7 +345,7 @@ class _Act:
                 erase=names if erases else [],
             )
         except StateUnusable as error:
-            undo = way_back("unknown") if erases else receipt.way_back
+            undo = WayBack(state="unknown") if erases else receipt.way_back
             became |= {one.id: "unknown" for one in erased}
             return _with(
                 receipt,
@@ -386,21 +387,16 @@ class _Act:
     async def _way_back(self, *, erases: bool) -> WayBack:
         planned = self.planned
         if planned.options.erase:
-            return way_back("erased" if erases else "unknown")
+            return WayBack(state="erased" if erases else "unknown")
         if not self.copied:
-            return way_back("none" if planned.days else "off")
+            return WayBack(state="none" if planned.days else "off")
         try:
             copies = await in_thread(self.state.copies.listed, planned.owner)
         except StateUnusable:
-            return way_back("unknown")
+            return WayBack(state="unknown")
         if not (copy := copies.get(self.number)):  # another call has erased them meanwhile
-            return way_back("erased")
-        return way_back(
-            kept_form(self.scope, planned.plan.change),
-            kept=f"until {at(copy.until):%Y-%m-%dT%H:%M:%SZ}",
-            number=self.number,
-            until=at(copy.until),
-        )
+            return WayBack(state="erased")
+        return WayBack(state=kept_form(self.scope, planned.plan.change), until=at(copy.until))
 
 
 def _with(receipt: Receipt, sentence: str, **changed: Any) -> Receipt:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import Final
 
@@ -19,7 +20,8 @@ import anyio.to_thread
 
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.results.base import at, shown_name, visible
-from reflexio_mcp.results.deletion import Change, Example, Plan, WayBackState, few, parts, way_back
+from reflexio_mcp.results.deletion import Change, Example, Plan, WayBack, WayBackState, few, parts
+from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.state import records
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State, in_thread
@@ -37,7 +39,7 @@ from reflexio_mcp.traffic.deletion.targets import EXAMPLES, Filtered, Selected, 
 from reflexio_mcp.traffic.errors import CapReached, refusing
 from reflexio_mcp.traffic.learnings.find import Learned, find_learned
 from reflexio_mcp.traffic.learnings.records import Sources
-from reflexio_mcp.traffic.policy import Policy
+from reflexio_mcp.traffic.policy import Hold, Policy
 from reflexio_mcp.traffic.reading.filters import UNSEEN
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.scope import Scope
@@ -54,22 +56,6 @@ USERS_COUNTED: Final = 50
 STATE_AWAY: Final = (
     "Nothing was deleted: the state of this server cannot be used now ({why}). Ask the operator to {advice}."
 )
-UNREADABLE: Final = (
-    "Reflexio fails to return {number:,} of these requests. What they contain is not known, and no recovery copy can "
-    "contain them, so they can be deleted only with erase."
-)
-IN_COPIES: Final = (
-    "Recovery copies still contain items that are not stored any more ({number:,}). restore_requests lists the "
-    "deletions, and a deletion with erase removes the items."
-)
-ALL_OF_REQUEST: Final = (
-    "Every recovery copy of this request is erased, also of interactions that stay stored."
-)
-PREFER_ERASE: Final = (
-    "If a secret or personal data must not stay in a copy, use erase: it keeps no copy and "
-    "removes earlier copies."
-)
-EXPORTS_STAY: Final = "Earlier exports are not deleted."
 LEARNED_UNKNOWN: Final = "The learnings from this selection could not be read."
 NOTHING_LEARNED: Final = "Nothing was learned from this selection."
 NOTHING_KNOWN: Final = "No learning from this selection is known."
@@ -79,7 +65,6 @@ SHARED: Final = (
 )
 UNLINKED: Final = "{number:,} learnings of users in this selection name no source interactions; they stay."
 USERS_LEFT: Final = "The learnings of {number:,} further users were not looked at."
-HELD: Final = "Not included, because a hold of the operator keeps them ({why}): {number:,}."
 SESSIONS_KEPT: Final = "Session outcomes and evaluations stay."
 
 
@@ -156,7 +141,7 @@ async def make_plan(
         ReflexioError: what is stored cannot be read.
     """
     selected = await target.select(scope, progress)
-    held = Counter[str]()
+    held = Counter[Hold]()
     free = partial(_free, policy=scope.policy.now(), held=held)
     stored = sorted(free(selected.items), key=_age, reverse=True)
     takes_taught = options.include_learnings and selected.learned is None
@@ -181,15 +166,19 @@ async def make_plan(
     planted = isinstance(target, Filtered) and target.wanted.finding == UNSEEN
     first = [one for one in counted if one.id in selected.openings] or counted[:EXAMPLES]
     shown = await examples(scope, first, {} if scope.masked or planted else selected.openings)
-    kept = [HELD.format(number=number, why=why) for why, number in held.items()]
-    said = {
-        **_about_learnings(learned, target, included=options.include_learnings, found=bool(stored)),
-        UNREADABLE: sum(one.unreadable for one in stored),
-        ALL_OF_REQUEST: options.erase and target.noun == "interaction",
-        EXPORTS_STAY: options.erase,
-        IN_COPIES: len(copied) - len(erased),
-        PREFER_ERASE: days if counted else 0,
-    }
+    said = _about_learnings(learned, target, included=options.include_learnings, found=bool(stored))
+    facts: list[Fact] = []
+    if unreadable := sum(one.unreadable for one in stored):
+        facts.append(Fact(code=FactCode.UNREADABLE, number=unreadable))
+    if options.erase and target.noun == "interaction":
+        facts.append(Fact(code=FactCode.COPIES_OF_REQUEST_GO))
+    if options.erase:
+        facts.append(Fact(code=FactCode.EXPORTS_STAY))
+    if only_in_copies := len(copied) - len(erased):
+        facts.append(Fact(code=FactCode.ONLY_IN_COPIES, number=only_in_copies))
+    if days and counted:
+        facts.append(Fact(code=FactCode.COPY_HAS_SECRETS))
+    facts += [_held_fact(hold, number) for hold, number in held.items()]
     items = [*stored, *taught]
     times = [one.created_at for one in counted if one.created_at]
     plan = Plan(
@@ -204,20 +193,16 @@ async def make_plan(
         examples=shown,
         not_found=few(selected.not_found, scope.shown_id),
         not_found_count=len(selected.not_found),
+        facts=facts,
         remains=[
             *selected.remains,
             *(sentence.format(number=number) for sentence, number in said.items() if number),
-            *kept,
         ],
-        way_back=way_back(
-            "erased" if options.erase else kept_form(scope, selected.change) if days else "off",
-            kept=f"for {days:,} day{'s' * (days != 1)}",
-        )
-        if counted
-        else None,
+        way_back=_way_back(scope, selected.change, options, days) if counted else None,
     )
     with recording(len(items) + len(erased)):
-        if kept:
+        if held:
+            kept = [f"{hold.describe()}: {number:,}" for hold, number in held.items()]
             await in_thread(state.note_held, named(target, words=False), kept)
         await in_thread(state.check_room, owner, len(items) + len(erased))
     options = replace(options, reason=shown_name(covered(options.reason)))
@@ -226,6 +211,17 @@ async def make_plan(
 
 def _age(item: Item) -> int:
     return item.created_at
+
+
+def _held_fact(hold: Hold, number: int) -> Fact:
+    until = datetime.combine(hold.until, datetime.min.time(), UTC) if hold.until else None
+    return Fact(code=FactCode.ON_HOLD, number=number, names=[shown_name(hold.reason)], until=until)
+
+
+def _way_back(scope: Scope, change: Change | None, options: Options, days: int) -> WayBack:
+    if options.erase:
+        return WayBack(state="erased")
+    return WayBack(state=kept_form(scope, change), days=days) if days else WayBack(state="off")
 
 
 def kept_form(scope: Scope, change: Change | None) -> WayBackState:
@@ -284,10 +280,10 @@ def _about_learnings(
     }
 
 
-def _free(items: Sequence[Item], policy: Policy, held: Counter[str]) -> list[Item]:
-    """Return the items that no hold keeps, and count the others by the reason of the hold."""
+def _free(items: Sequence[Item], policy: Policy, held: Counter[Hold]) -> list[Item]:
+    """Return the items that no hold keeps, and count the others by hold."""
     holds = [(one, one.held_by(policy)) for one in items]
-    held.update(hold.describe() for _, hold in holds if hold)
+    held.update(hold for _, hold in holds if hold)
     return [one for one, hold in holds if not hold]
 
 

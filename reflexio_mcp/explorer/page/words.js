@@ -1,0 +1,36 @@
+/** The words of facts for the person at the page. Stored names become elements, never part of a sentence. */
+
+import { stored } from "./dom.js";
+import { counted } from "./format.js";
+
+/** @typedef {import("./dom.js").Child} Child */
+/** @typedef {{code: string, number?: number, names?: string[], until?: string}} Fact as in `results/facts.py` */
+
+const lastDay = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeZone: "UTC" });
+
+/** What the page says of each fact; `null` where it has a control or a sentence of its own. @type {Record<string, ((fact: Fact) => Child[]) | null>} */
+const FACTS = {
+  on_hold: (fact) => [
+    `${counted(fact.number ?? 0, "item")} ${fact.number === 1 ? "is" : "are"} on hold and ${fact.number === 1 ? "stays" : "stay"}: `, ...names(fact), fact.until ? `, until ${lastDay.format(Date.parse(fact.until))}.` : ".",
+  ],
+  unreadable: (fact) => [`${counted(fact.number ?? 0, "request")} cannot be read, so no copy can contain ${fact.number === 1 ? "it" : "them"}. Without a copy, ${fact.number === 1 ? "it" : "they"} can be deleted.`],
+  copy_has_secrets: null,
+  only_in_copies: (fact) => [`Earlier copies still contain ${counted(fact.number ?? 0, "item")} that ${fact.number === 1 ? "is" : "are"} not stored any more.`],
+  copies_of_request_go: () => ["All earlier copies of this request are erased, also of interactions that stay."],
+  exports_stay: () => ["Earlier exports are not deleted."],
+};
+
+/** Paragraphs about facts, without those that the page shows in another way. A fact that is given twice is said once.
+ * @param {Fact[]} facts @returns {Child[][]} */
+export function told(facts) {
+  const once = new Map(facts.map((fact) => [JSON.stringify(fact), fact]));
+  return [...once.values()].flatMap((fact) => {
+    const say = FACTS[fact.code];
+    return say ? [say(fact)] : [];
+  });
+}
+
+/** The names of a fact, separated by commas. @param {Fact} fact @returns {Child[]} */
+function names({ names: all = [] }) {
+  return all.flatMap((name, at) => [at > 0 && ", ", stored(name)]);
+}
