@@ -74,7 +74,7 @@ async def _pass(what: str, store: str) -> int:
     try:
         if what == "audit":
             run.AUDIT_SECONDS = 3600.0  # of all of it, however long it takes
-            everything = TrafficFilter(start=0)
+            everything = TrafficFilter(start_time=0)
             return (await run_audit(Scope(client), everything, offer=Offer(frozenset()))).traffic.requests
         seen = offset = 0
         while True:

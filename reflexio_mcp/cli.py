@@ -18,6 +18,7 @@ from reflexio_mcp.logs import log_to_stderr
 from reflexio_mcp.rest.api_limits import is_blank
 from reflexio_mcp.rest.errors import ReflexioError, explain
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, add_flags, load
+from reflexio_mcp.traffic.filter_fields import FILTER_FIELDS
 
 TRANSPORTS: Final = ("stdio", "http", "sse", "streamable-http")
 
@@ -34,17 +35,10 @@ reflexio-mcp is waiting for an MCP client on standard input. A client starts it 
 Ctrl-C ends it.
 """
 
-FILTER: Final = {
-    "user_id": "requests of this user",
-    "session_id": "requests of this session",
-    "source": "requests from this source",
-    "agent_version": "requests of this agent version",
-    "start_time": "stored at or after this time: ISO 8601 (UTC if no zone is given), or an age such as 24h or 7d",
-    "end_time": "stored at or before this time",
-    "contains": "requests with all these words, also inside longer words; '\"two words\"' is a phrase; a OR b",
-    "finding": "requests with this finding of the audit, such as probable-secret or duplicate",
-    "evaluation_only": "requests that are never learned from",
-}
+FILTER: Final = {field.name: field.option_help for field in FILTER_FIELDS}
+"""What the help says about each option of the filter."""
+
+SWITCHES: Final = frozenset(field.name for field in FILTER_FIELDS if field.kind == "switch")
 
 Add = Callable[[ArgumentParser], object]
 
@@ -195,7 +189,7 @@ def _filter(**help_of: str) -> Add:
         section = parser.add_argument_group("Which requests")
         for name, about in help_of.items():
             given: dict[str, Any] = {"metavar": name.upper(), "type": _text}
-            if name == "evaluation_only":
+            if name in SWITCHES:
                 given = {"action": "store_true"}
             section.add_argument(f"--{name.replace('_', '-')}", dest=f"filter_{name}", help=about, **given)
 

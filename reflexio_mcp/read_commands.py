@@ -116,7 +116,7 @@ def filter_of(typed: dict[str, Any], settings: Settings) -> TrafficFilter:
         raise ConfigurationError(
             f"REFLEXIO_USER_ID confines this configuration to {settings.user_id}; --user-id cannot name anybody else."
         )
-    return make_filter(**typed | {"user_id": user_id}, masked=settings.mask)
+    return make_filter(typed | {"user_id": user_id}, masked=settings.mask)
 
 
 def run_read_command(arguments: Namespace, settings: Settings) -> int:

@@ -132,7 +132,7 @@ async def _text(call: Call, name: str, id_: str) -> str:
     stored = scope.stored_id(id_)
     if name == "request":
         return one_request(await read_request(scope, stored))
-    wanted = make_filter(user_id=scope.user_id, session_id=require_id("session_id", stored))
+    wanted = make_filter({"user_id": scope.user_id, "session_id": require_id("session_id", stored)})
     page = await list_requests(scope, wanted, limit=100, detail="full")
     if not (page.returned or page.unreadable):
         raise NotStored("No such session is stored. Find sessions with list_sessions.")

@@ -3,7 +3,7 @@
 import functools
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, cast
 
 from mcp.server.mcpserver.resolve import Resolve
@@ -17,6 +17,7 @@ from reflexio_mcp.results.base import explained, quoting
 from reflexio_mcp.results.deletion import MOST_REASON
 from reflexio_mcp.toolkit.context import Call, scope_of
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
+from reflexio_mcp.traffic.filter_fields import FILTER_FIELDS, FilterField
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
 from reflexio_mcp.traffic.scope import Scope
 
@@ -216,21 +217,6 @@ NOT_GIVEN: Final[Any] = None
 
 UserId = Annotated[str, Field()]
 SessionId = Annotated[str, Field()]
-Source = Annotated[str, Field()]
-AgentVersion = Annotated[str, Field()]
-StartTime = Annotated[str, Field(description="ISO 8601 (no zone: UTC) or age: 30m, 24h, 7d")]
-EndTime = Annotated[str, Field(description="as start_time; both inclusive")]
-Contains = Annotated[
-    str,
-    Field(
-        description='all these words, even in longer ones (ids: where parts begin); "a phrase"; a OR b; not in sources'
-    ),
-]
-# The values are not listed: audits return them, and a wrong value is answered with the list.
-Finding = Annotated[str, Field(description="a rule of audit_traffic")]
-EvaluationOnly = Annotated[
-    bool, Field(description="true: only requests that are never learned from; false: only others")
-]
 Limit = Annotated[int, Field(ge=1, le=100), BeforeValidator(no_switch)]
 Cursor = Annotated[str, Field(description="from the page before")]
 MASKED: Final = "masked: fingerprints, no text"
@@ -243,39 +229,40 @@ Reason = Annotated[str, Field(max_length=MOST_REASON, description="why, for the 
 WaitForReceipt = Annotated[bool, Field(description="false: return at once, receipt in get_status")]
 
 
-async def asked_filter(
-    call: Call,
-    user_id: UserId = "",
-    session_id: SessionId = "",
-    source: Source = "",
-    agent_version: AgentVersion = "",
-    start_time: StartTime = "",
-    end_time: EndTime = "",
-    contains: Contains = "",
-    finding: Finding = "",
-    evaluation_only: EvaluationOnly = NOT_GIVEN,
-) -> TrafficFilter:
-    """Make the filter from the arguments of a tool. Raises `InvalidInput`."""
-    scope = scope_of(call)
-    return make_filter(
-        user_id=scope.user(user_id),
-        session_id=session_id,
-        source=source,
-        agent_version=agent_version,
-        start_time=start_time,
-        end_time=end_time,
-        contains=contains,
-        finding=finding,
-        evaluation_only=evaluation_only,
-        masked=scope.masked,
+def _parameter(field: FilterField) -> inspect.Parameter:
+    """The parameter of a tool for a field of the filter."""
+    described = Field(description=field.description or None)
+    if field.kind == "switch":
+        annotation, default = Annotated[bool, described], NOT_GIVEN
+    else:
+        annotation, default = Annotated[str, described], ""
+    return inspect.Parameter(
+        field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
     )
 
 
+FILTER_PARAMETERS: Final = tuple(_parameter(field) for field in FILTER_FIELDS)
+
+
+def _sign(function: Callable[..., Any], parameters: Sequence[inspect.Parameter], returns: Any) -> None:
+    """Give a function that accepts any argument the signature that the SDK reads."""
+    function.__annotations__ = {one.name: one.annotation for one in parameters} | {"return": returns}
+    function.__dict__["__signature__"] = inspect.Signature(parameters, return_annotation=returns)
+
+
+CALL: Final = inspect.Parameter("call", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Call)
+
+
+async def asked_filter(call: Call, **given: Any) -> TrafficFilter:
+    """Make the filter from the arguments of a tool. Raises `InvalidInput`."""
+    scope = scope_of(call)
+    return make_filter(given | {"user_id": scope.user(given.get("user_id", ""))}, masked=scope.masked)
+
+
+_sign(asked_filter, [CALL, *FILTER_PARAMETERS], TrafficFilter)
+
 AskedFilter = Annotated[TrafficFilter, Resolve(asked_filter)]
 """The filter for resolvers of a `filtered` tool; the model does not see it."""
-
-
-FILTER: Final = tuple(inspect.signature(asked_filter, eval_str=True).parameters.values())[1:]
 
 
 def filtered(*without: str) -> Callable[[Function], Function]:
@@ -283,13 +270,20 @@ def filtered(*without: str) -> Callable[[Function], Function]:
 
     If the tool has a parameter `asked`, it receives the resulting filter. Parameters that the tool declares itself
     are not part of the filter.
+
+    The SDK's resolvers alone do not suffice. They take their arguments from the tool's signature, so that each tool
+    would repeat all nine parameters, and a resolver refuses a tool that leaves one out. A resolver of a tool, in turn,
+    runs before the tool, so it needs `AskedFilter`.
     """
 
     def decorate(tool: Function) -> Function:
         own = inspect.signature(tool, eval_str=True)
-        flat = [one for one in FILTER if one.name not in (*without, *own.parameters)]
-        call, *others = (one for one in own.parameters.values() if one.name != "asked")
-        seen = [call, *flat, *others]
+        flat = [one for one in FILTER_PARAMETERS if one.name not in (*without, *own.parameters)]
+        others = [
+            one.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for one in own.parameters.values()
+            if one.name not in ("call", "asked")
+        ]
 
         @functools.wraps(tool)
         async def flat_tool(call: Call, **arguments: Any) -> CallToolResult:
@@ -298,11 +292,7 @@ def filtered(*without: str) -> Callable[[Function], Function]:
                 arguments["asked"] = await asked_filter(call, **given)
             return await tool(call, **arguments)
 
-        hints = {one.name: one.annotation for one in seen} | {"return": own.return_annotation}
-        flat_tool.__annotations__ = hints
-        flat_tool.__dict__["__signature__"] = own.replace(
-            parameters=[seen[0], *(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in seen[1:])]
-        )
+        _sign(flat_tool, [CALL, *flat, *others], own.return_annotation)
         return cast("Function", flat_tool)
 
     return decorate

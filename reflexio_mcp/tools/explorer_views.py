@@ -127,8 +127,8 @@ def _state(call: Call, wanted: TrafficFilter) -> ExplorerState:
         },
         filter={
             **_names(scope, wanted),
-            "start": wanted.start,
-            "end": wanted.end,
+            "start": wanted.start_time,
+            "end": wanted.end_time,
         },
     )
 

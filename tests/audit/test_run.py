@@ -63,7 +63,7 @@ async def test_what_the_call_selects_is_what_the_audit_counted() -> None:
         row = found(await audit(client, TrafficFilter(evaluation_only=False)), "probable-secret")
         assert row
         assert row.show
-        wanted = make_filter(**row.show.arguments)
+        wanted = make_filter(row.show.arguments)
         page = await client.get_requests(wanted.query(top_k=100))
     picked = [one.request.request_id for group in page.sessions for one in wanted.pick(group.requests)]
     assert picked == ["bad"]
@@ -161,7 +161,7 @@ async def test_what_the_service_says_of_learning_is_a_filter(
 
     monkeypatch.setattr(ReflexioClient, "learning_status", learning_status)
     items = [request(name, f"number {name}", session_id=f"s{name}") for name in said]
-    wanted = make_filter(finding=finding)
+    wanted = make_filter({"finding": finding})
     async with store(*items) as client:
         scope = Scope(client=client)
         page = await list_requests(scope, wanted, limit=20)
@@ -176,7 +176,7 @@ async def test_a_store_that_does_not_learn_has_no_requests_that_wait() -> None:
     async with store(request("r1", "hello there")) as client:
         with pytest.raises(InvalidInput, match="does not learn"):
             await list_requests(
-                Scope(client=client, learns=False), make_filter(finding="learning-waiting"), limit=20
+                Scope(client=client, learns=False), make_filter({"finding": "learning-waiting"}), limit=20
             )
 
 

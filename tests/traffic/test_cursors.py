@@ -33,8 +33,8 @@ async def test_a_cursor_of_another_list_filter_or_detail_is_refused() -> None:
             ("requests", TrafficFilter(user_id="ben"), "summary"),
             ("requests", TrafficFilter(user_id="ada", source="ide"), "summary"),
             ("requests", TrafficFilter(user_id="ada", evaluation_only=True), "summary"),
-            ("requests", TrafficFilter(user_id="ada", start=START), "summary"),
-            ("requests", TrafficFilter(user_id="ada", end=START), "summary"),
+            ("requests", TrafficFilter(user_id="ada", start_time=START), "summary"),
+            ("requests", TrafficFilter(user_id="ada", end_time=START), "summary"),
             ("requests", ada, "full"),
         )
         for listing, asked, detail in wrong:

@@ -51,11 +51,11 @@ filters = st.builds(
     session_id=st.sampled_from(["", "", "s2"]),
     source=st.sampled_from(["", "", "ide"]),
     agent_version=st.sampled_from(["", "", "v2"]),
-    start=st.none() | st.integers(START, START + 12),
-    end=st.none() | st.integers(START, START + 14),
+    start_time=st.none() | st.integers(START, START + 12),
+    end_time=st.none() | st.integers(START, START + 14),
     contains=st.sampled_from(["", "", "APPLES"]),
     evaluation_only=st.sampled_from([None, None, True, False]),
-).filter(lambda one: one.start is None or one.end is None or one.start <= one.end)
+).filter(lambda one: one.start_time is None or one.end_time is None or one.start_time <= one.end_time)
 
 
 def matches(row: Stored, wanted: TrafficFilter) -> bool:
@@ -74,8 +74,8 @@ def plain_reading(stored: list[Stored], wanted: TrafficFilter) -> list[tuple[str
         if (not wanted.user_id or row.user == wanted.user_id)
         and (not wanted.session_id or row.session == wanted.session_id)
         and (not wanted.source or row.source == wanted.source)
-        and (wanted.start is None or row.at >= wanted.start)
-        and (wanted.end is None or row.at <= wanted.end)
+        and (wanted.start_time is None or row.at >= wanted.start_time)
+        and (wanted.end_time is None or row.at <= wanted.end_time)
     ]
     newest = {row.session: max(r.at for r in by_api if r.session == row.session) for row in by_api}
     found: list[tuple[str, list[str]]] = []

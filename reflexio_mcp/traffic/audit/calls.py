@@ -7,7 +7,6 @@ from typing import Any, Final
 from reflexio_mcp.results.audit import Call
 from reflexio_mcp.traffic.audit.rules import rule_of
 from reflexio_mcp.traffic.reading.filters import UNSEEN, TrafficFilter
-from reflexio_mcp.traffic.times import iso
 
 __all__ = ["Offer"]
 
@@ -59,14 +58,7 @@ def _call(offer: Offer, tool: str, arguments: dict[str, Any]) -> Call | None:
 
 
 def _given(wanted: TrafficFilter, offer: Offer) -> dict[str, Any]:
-    given = {
-        "user_id": wanted.user_id if offer.takes_user else "",
-        "session_id": wanted.session_id,
-        "source": wanted.source,
-        "agent_version": wanted.agent_version,
-        "start_time": iso(wanted.start) if wanted.start is not None else "",
-        "end_time": iso(wanted.end) if wanted.end is not None else "",
-        "contains": wanted.contains,
-        "evaluation_only": wanted.evaluation_only,
-    }
-    return {name: value for name, value in given.items() if value not in ("", None)}
+    given = wanted.arguments()
+    if not offer.takes_user:
+        given.pop("user_id", None)
+    return dict(given)

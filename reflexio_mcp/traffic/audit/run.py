@@ -177,7 +177,7 @@ async def run_audit(
     for rule in rules:
         if rule.left_out:
             skip(rule.left_out, rule.name)
-    timed = wanted.start is not None or wanted.end is not None
+    timed = wanted.start_time is not None or wanted.end_time is not None
     await _ask(scope, look, now, skip, part=narrow or not whole or timed or bool(pager.unreadable))
     from reflexio_mcp.traffic.audit.rules.redaction import MISSING, available, without_key
 
@@ -270,8 +270,8 @@ def _window(look: _Pass, rule: type[Rule]) -> TrafficFilter:
     A rule that needs whole sessions gets a start time instead of an end time, because a deletion needs a filter.
     """
     if rule.whole_sessions:
-        return replace(look.wanted, start=look.wanted.start or look.oldest, end=None)
-    return replace(look.wanted, end=look.newest)
+        return replace(look.wanted, start_time=look.wanted.start_time or look.oldest, end_time=None)
+    return replace(look.wanted, end_time=look.newest)
 
 
 def _row(

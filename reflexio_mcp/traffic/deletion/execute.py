@@ -247,7 +247,7 @@ class _Act:
         times = [one.created_at for one in items if not one.unreadable]
         users = {one.user_id for one in items}
         user = users.pop() if len(users) == 1 else ""
-        filters = [TrafficFilter(user, start=min(times), end=max(times))] if times else []
+        filters = [TrafficFilter(user, start_time=min(times), end_time=max(times))] if times else []
         ids = list({one.request_id: None for one in items})
         await read_set(self.scope, ids, take, filters=filters, whole=whole, progress=self.progress)
         return found

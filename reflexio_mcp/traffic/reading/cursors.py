@@ -4,7 +4,7 @@ import base64
 import functools
 import json
 import zlib
-from dataclasses import astuple, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, TypeAdapter
@@ -20,18 +20,17 @@ Listing = Literal["sessions", "requests", "audit"]
 YEAR_10000: Final = 253_402_300_800
 """The first second that Python cannot write as a date; every offset is smaller."""
 
-_VERSION: Final = 7
+_VERSION: Final = 8
 _MAX_CURSOR_CHARS: Final = 20_000
 _MAX_CHARS: Final = 200_000
 
 _Count = Annotated[int, Field(ge=0, lt=YEAR_10000)]
-_Filter = tuple[str, str, str, str, _Count | None, _Count | None, str, str, bool | None, str]
 _Position = tuple[_Count, _Count, _Count, str, _Count, _Count, str, str, _Count]
 
 
 @functools.cache
-def _reader() -> TypeAdapter[tuple[_Filter, _Position]]:
-    return TypeAdapter(tuple[_Filter, _Position])  # built late: a server starts faster
+def _reader() -> TypeAdapter[tuple[TrafficFilter, _Position]]:
+    return TypeAdapter(tuple[TrafficFilter, _Position])  # built late: a server starts faster
 
 
 def encode_cursor(listing: str, scope: Scope, question: object, position: object) -> str:
@@ -101,7 +100,7 @@ class Cursor:
 
     def encode(self, scope: Scope, asked: TrafficFilter) -> str:
         _, _, *position = astuple(self)
-        return encode_cursor(self.listing, scope, question_of(asked), [astuple(self.filter), position])
+        return encode_cursor(self.listing, scope, question_of(asked), [_given(self.filter), position])
 
 
 def open_cursor(
@@ -118,8 +117,11 @@ def open_cursor(
     questions = [] if asked == TrafficFilter(user_id=scope.user_id) else [question_of(asked)]
     position = decode_cursor(text, listing, scope, *questions)
     try:
-        values, fields = _reader().validate_json(json.dumps(position), strict=True)
-        wanted = TrafficFilter(*values)
+        wanted, fields = _reader().validate_json(json.dumps(position), strict=True)
+        if not all(
+            0 <= second < YEAR_10000 for second in (wanted.start_time, wanted.end_time) if second is not None
+        ):
+            raise ValueError
         # A forged cursor could search for anything.
         check_search(wanted.contains, wanted.finding, masked=scope.masked)
         cursor = Cursor(listing, replace(wanted, user_id=scope.user(wanted.user_id)), *fields)
@@ -132,5 +134,9 @@ def open_cursor(
 
 def question_of(asked: TrafficFilter) -> list[Any]:
     # An age gives another second on each call, and the cursor has the resolved times.
-    times = [asked.start is not None, asked.end is not None]
-    return [*astuple(replace(asked, start=None, end=None)), *times]
+    times = [asked.start_time is not None, asked.end_time is not None]
+    return [*astuple(replace(asked, start_time=None, end_time=None)), *times]
+
+
+def _given(wanted: TrafficFilter) -> dict[str, Any]:
+    return {name: value for name, value in asdict(wanted).items() if value not in (None, "")}

@@ -8,12 +8,12 @@ import functools
 import re
 import time
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from operator import contains
-from typing import Final
+from typing import Any, Final
 
 import anyio.to_thread
 
@@ -24,6 +24,7 @@ from reflexio_mcp.results.reading import Matched
 from reflexio_mcp.traffic.audit.rules import ASKED, ASKED_FINDINGS, FINDINGS, WHOLE_SESSIONS, select
 from reflexio_mcp.traffic.content import leaves, texts_of
 from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.filter_fields import FILTER_FIELDS
 from reflexio_mcp.traffic.policy import current_policy
 from reflexio_mcp.traffic.tasks import in_heavy_thread
 from reflexio_mcp.traffic.times import iso, parse_time
@@ -197,7 +198,9 @@ UNSEEN: Final = "planted-instructions"
 
 @dataclass(frozen=True, slots=True)
 class TrafficFilter:
-    """Selects requests. Empty strings and `None` do not filter; times are inclusive epoch seconds.
+    """Selects requests by `FILTER_FIELDS`, or one by `request_id`.
+
+    Empty strings and `None` do not filter; times are inclusive epoch seconds.
 
     The API filters by id, source and time. Everything else is applied here while paging.
     """
@@ -206,8 +209,8 @@ class TrafficFilter:
     session_id: str = ""
     source: str = ""
     agent_version: str = ""
-    start: int | None = None
-    end: int | None = None
+    start_time: int | None = None
+    end_time: int | None = None
     contains: str = ""
     finding: str = ""
     evaluation_only: bool | None = None
@@ -216,8 +219,19 @@ class TrafficFilter:
     @property
     def names(self) -> dict[str, str]:
         """The ids and names that a request needs to have, by its fields."""
-        fields = ("request_id", "user_id", "session_id", "source", "agent_version")
+        fields = ("request_id", *(field.name for field in FILTER_FIELDS if field.kind == "name"))
         return {field: name for field in fields if (name := getattr(self, field))}
+
+    def arguments(self) -> dict[str, str | bool]:
+        """Return the arguments of a call with this filter, the times in ISO 8601. `request_id` is not among them."""
+        given: dict[str, str | bool] = {}
+        for field in FILTER_FIELDS:
+            value = getattr(self, field.name)
+            if field.kind == "time" and value is not None:
+                given[field.name] = iso(value)
+            elif value not in (None, ""):
+                given[field.name] = value
+        return given
 
     @property
     def narrows(self) -> bool:
@@ -231,13 +245,13 @@ class TrafficFilter:
     @property
     def counts_part_of_sessions(self) -> bool:
         """Whether the API may leave out requests of a selected session."""
-        return bool(self.source or self.start is not None or self.end is not None)
+        return bool(self.source or self.start_time is not None or self.end_time is not None)
 
     @property
     def may_leave_out_newest(self) -> bool:
         """Whether the filter may leave out the newest requests of a selected session."""
         inside = self.source or self.agent_version or self.contains or self.evaluation_only is not None
-        return bool(inside or self.end is not None)
+        return bool(inside or self.end_time is not None)
 
     def query(self, *, top_k: int, offset: int = 0, end: int | None = None) -> RequestQuery:
         """Return the API's part of the filter; `end` replaces the filter's own end."""
@@ -246,8 +260,8 @@ class TrafficFilter:
             user_id=self.user_id or None,
             session_id=self.session_id or None,
             source=self.source or None,
-            start_time=self.start,
-            end_time=self.end if end is None else end,
+            start_time=self.start_time,
+            end_time=self.end_time if end is None else end,
             top_k=top_k,
             offset=offset,
         )
@@ -277,8 +291,8 @@ class TrafficFilter:
     def matches_request(self, request: StoredRequest) -> bool:
         return (
             all(getattr(request, field) == name for field, name in self.names.items())
-            and (self.start is None or request.created_at >= self.start)
-            and (self.end is None or request.created_at <= self.end)
+            and (self.start_time is None or request.created_at >= self.start_time)
+            and (self.end_time is None or request.created_at <= self.end_time)
             and (self.evaluation_only is None or request.evaluation_only is self.evaluation_only)
         )
 
@@ -293,10 +307,10 @@ class TrafficFilter:
             f"{field.removesuffix('_id').replace('_', ' ')} {label(name) if plain else name}"
             for field, name in self.names.items()
         ]
-        if self.start is not None:
-            parts.append(f"from {iso(self.start)}")
-        if self.end is not None:
-            parts.append(f"until {iso(self.end)}")
+        if self.start_time is not None:
+            parts.append(f"from {iso(self.start_time)}")
+        if self.end_time is not None:
+            parts.append(f"until {iso(self.end_time)}")
         if self.evaluation_only is not None:
             parts.append("for evaluation only" if self.evaluation_only else "not for evaluation only")
         if self.finding:
@@ -313,44 +327,34 @@ def check_source(field: str, source: str) -> None:
         raise InvalidInput(field, SOURCE_ACCEPTS)
 
 
-def make_filter(
-    *,
-    user_id: str = "",
-    session_id: str = "",
-    source: str = "",
-    agent_version: str = "",
-    start_time: str = "",
-    end_time: str = "",
-    contains: str = "",
-    finding: str = "",
-    evaluation_only: bool | None = None,
-    masked: bool = False,
-) -> TrafficFilter:
+def make_filter(given: Mapping[str, str | bool | None], *, masked: bool = False) -> TrafficFilter:
     """Check arguments and make the filter that they mean.
 
     Args:
-        user_id: as `Scope.user` returns it.
+        given: by the names of `FILTER_FIELDS`; missing, `None` and blank ones do not filter. `user_id` is as
+            `Scope.user` returns it.
         masked: this server hides what is stored.
 
     Raises:
         InvalidInput: an argument cannot be used.
     """
     now = time.time()
-    made = TrafficFilter(
-        user_id=user_id,
-        session_id=session_id.strip(),
-        source=source.strip(),
-        agent_version=agent_version.strip(),
-        start=parse_time("start_time", start_time, now=now) if start_time.strip() else None,
-        end=parse_time("end_time", end_time, now=now, end=True) if end_time.strip() else None,
-        contains=contains.strip(),
-        finding=finding.strip(),
-        evaluation_only=evaluation_only,
-    )
+    values: dict[str, Any] = {}
+    for field in FILTER_FIELDS:
+        value = given.get(field.name)
+        if isinstance(value, str):
+            value = value.strip()
+        if value in (None, ""):
+            continue
+        if field.kind == "time":
+            values[field.name] = parse_time(field.name, str(value), now=now, end=field.name == "end_time")
+        else:
+            values[field.name] = value
+    made = TrafficFilter(**values)
     check_source("source", made.source)
-    if made.start is not None and made.end is not None and made.end < made.start:
+    if made.start_time is not None and made.end_time is not None and made.end_time < made.start_time:
         raise InvalidInput(
-            "end_time", f"({iso(made.end)}) must not be before start_time ({iso(made.start)})."
+            "end_time", f"({iso(made.end_time)}) must not be before start_time ({iso(made.start_time)})."
         )
     check_search(made.contains, made.finding, masked=masked)
     if made.finding == EXPIRED and not current_policy().expire:
