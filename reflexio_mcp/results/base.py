@@ -11,10 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from reflexio_mcp.rest.errors import Action, ReflexioError, explain
 
 __all__ = [
+    "JOINERS",
     "NOTICE",
     "SAID_CHARS",
     "STRUCTURED_CHARS",
     "TEXT_CHARS",
+    "WITHOUT_GLYPH",
     "Moment",
     "Result",
     "Room",
@@ -42,21 +44,30 @@ SAID_CHARS: Final = 800
 SHOWN_ID_CHARS: Final = 512
 """Limit of an id. A request with a longer id can still be selected by session, source or time."""
 
-# Control characters except tab and newline, surrogates, line separators, soft hyphen, bidirectional marks, zero-width
-# characters (except the joiners of emoji and scripts), interlinear marks, tags.
-_INVISIBLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
-    "\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
+# The inside of a set in a regular expression, as are the next two.
+WITHOUT_GLYPH: Final = (
+    "\xad\u034f\u061c\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e0fff"
 )
+"""Characters that nobody sees: soft hyphen, bidirectional marks, zero-width characters, tags, some selectors."""
+
+JOINERS: Final = "\u200c\u200d\ufe00-\ufe0f"
+"""Characters that only shape emoji and letters. They are shown as they are, and a search ignores them."""
+
+_MISLEADING: Final = (
+    "\x00-\x08\x0b-\x1f\x7f-\x9f\u115f\u1160\u17b4\u17b5\u2028\u2029\u3164\uffa0\ufff0-\ufffb\ud800-\udfff"
+)
+"""Control characters except tab and newline, line separators, blank letters, interlinear marks, surrogates."""
+
+_INVISIBLE = re.compile(f"[{WITHOUT_GLYPH}{_MISLEADING}]")
+
 _LINK: Final = (
     r"(?<=\])\("  # [text](address)
-    r"|(?<=\]):(?=\s*<?\S{0,40}?(?://|&|\\))"  # [name]: address
-    r"|<(?=[A-Za-z][A-Za-z0-9+.-]*:)"  # <address>
-    r"|<(?=[A-Za-z][A-Za-z0-9-]*[\s/][^<>=]*+=[^<>]*?(?://|&))"  # <img src="address">
+    r"|(?<=\]):(?=\s*<?\S{0,40}?(?://|[:&\\]))"  # [name]: address
+    r"|<(?=[A-Za-z/!?])"  # <address>, a tag with any attributes, a comment
     r"|(?<=\]\([Hh][Tt][Tt][Pp]):|(?<=\]\([Hh][Tt][Tt][Pp][Ss]):"
     r"|(?<=<[Hh][Tt][Tt][Pp]):|(?<=<[Hh][Tt][Tt][Pp][Ss]):"
 )
-"""Characters that make Markdown and HTML links. As escapes, they make no link."""
+"""Characters that open links of Markdown and tags of HTML. As escapes, they open nothing."""
 
 # `re` compiles `_HIDDEN` and `_ID_PARTS` at their first use, which takes as long as the rest of this module.
 _HIDDEN: Final = f"{_INVISIBLE.pattern}|{_LINK}"

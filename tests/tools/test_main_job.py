@@ -1,14 +1,15 @@
 """The main job through the tools, in both protocol eras."""
 
 import json
-import re
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from typing import Any, cast
 from urllib.parse import quote
 
 import anyio
 import jsonschema
 import pytest
+from markdown_it import MarkdownIt
 from mcp.client.client import Client
 from mcp.types import CallToolResult
 
@@ -251,19 +252,43 @@ LINKS = (
     "[x](&#104;ttps://evil.example)",
     "![x][y]\n\n[y]: https://evil.example/p.png",
     "<https://evil.example/p>",
+    "![x][y]\n\n[y]: https:evil.example/p.png",
+    "![x][y]\n\n[y]: \\\\evil.example/p.png",
+    "![x][y]\n\n[y]:\n  &#104;ttps:evil.example/p.png",
     '<img src="https://evil.example/p.png">',
+    "<img src=https:evil.example/p.png>",
+    "<img src=\\\\evil.example/p.png>",
+    '<img src="/\t/evil.example/p.png">',
+    "<img src='/\n/evil.example/p.png'>",
+    "<details open ontoggle=location='evil.example'>",
+    "</p><svg/onload=location='evil.example'>",
+    "<!-- evil.example",
+    "<?evil.example",
 )
+
+
+class Opened(HTMLParser):
+    """What a browser would fetch, run or hide in a text that a host shows as Markdown."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(MarkdownIt("commonmark").render(text))
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [f"{tag} {name}={value}" for name, value in attrs if "evil" in f"{value}"]
+
+    def handle_comment(self, data: str) -> None:
+        self.found.append(data)
+
+    def handle_pi(self, data: str) -> None:
+        self.found.append(data)
 
 
 @pytest.mark.parametrize("link", LINKS)
 async def test_no_link_or_image_of_a_stored_text_is_one_in_an_answer(connect: Connect, link: str) -> None:
-    from markdown_it import MarkdownIt
-
-    def linked(text: str) -> bool:
-        html = MarkdownIt("commonmark").render(text)
-        return "evil.example" in "".join(re.findall(r"<(?:img|a)\b[^>]*>", html))
-
-    assert linked(link)
+    assert Opened(link).found
     async with connect() as client:
         await publish(client, link, link, interactions=[{"content": f"{link}\n\n{link}"}])
         for tool, more in (
@@ -273,8 +298,8 @@ async def test_no_link_or_image_of_a_stored_text_is_one_in_an_answer(connect: Co
             ("delete_session", {"session_id": link}),
         ):
             shown = await call(client, tool, **more)
-            assert not linked(text_of(shown))
-            assert not any(linked(text) for text in leaves(facts(shown)))
+            assert Opened(text_of(shown)).found == []
+            assert [text for text in leaves(facts(shown)) if Opened(text).found] == []
 
 
 def leaves(value: Any) -> Iterator[str]:

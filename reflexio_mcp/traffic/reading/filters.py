@@ -19,7 +19,7 @@ import anyio.to_thread
 
 from reflexio_mcp.rest.api_limits import SOURCE_PATTERN
 from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, StoredRequest
-from reflexio_mcp.results.base import label
+from reflexio_mcp.results.base import JOINERS, WITHOUT_GLYPH, label
 from reflexio_mcp.results.reading import Matched
 from reflexio_mcp.traffic.audit.rules import ASKED, ASKED_FINDINGS, FINDINGS, WHOLE_SESSIONS, select
 from reflexio_mcp.traffic.content import leaves, texts_of
@@ -53,9 +53,7 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 UUID_CHARS: Final = 8
 """Shorter words are not searched in UUIDs, where they occur by chance."""
 
-_INVISIBLE: Final = re.compile(
-    "[\xad\u034f\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]"
-)
+_UNSEEN: Final = re.compile(f"[{WITHOUT_GLYPH}{JOINERS}]")
 
 _PIECE: Final = re.compile(r"(?s).{1,1000}\S{0,100}[^\w\s]{0,30}")
 """A piece ends after a word, if possible."""
@@ -171,7 +169,7 @@ def _fold(text: str) -> str:
     if not text.isascii():
         # Normalizing many combining marks takes quadratic time and blocks all threads.
         text = "".join(
-            unicodedata.normalize("NFKC", piece) for piece in _PIECE.findall(_INVISIBLE.sub("", text))
+            unicodedata.normalize("NFKC", piece) for piece in _PIECE.findall(_UNSEEN.sub("", text))
         )
         text = text.casefold().replace("i\u0307", "i")
     return " ".join(text.lower().split())

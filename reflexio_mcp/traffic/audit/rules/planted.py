@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from reflexio_mcp.results.base import JOINERS, WITHOUT_GLYPH
+
 READ_CHARS: Final = 1_000_000
 
 NEAR_CHARS: Final = 400
@@ -77,7 +79,7 @@ _DISCUSSES = re.compile(
 )
 _TAGGED = re.compile("[\U000e0020-\U000e007e]{8,}")
 _DOCUMENT = re.compile(r"<(?:document|page|webpage|context|search_result|email|file)\b|(?:^|\n)> |\n\n|:\n")
-_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
+_UNSEEN = re.compile(f"[{WITHOUT_GLYPH}{JOINERS}]")
 _HINTS = re.compile(
     r"instr|ignor|disreg|forget|system|assistant|\bai\b|llm|model|agent|bot|claude|gpt|you are|before|task|message|prompt"
     r"|overrid|bypass|anweis|инстр|указан|指|istruz|olvid|oubli"
