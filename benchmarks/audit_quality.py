@@ -17,7 +17,7 @@ from quality_sets import Part, Sample
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
 from reflexio_mcp.traffic.audit.rules.base import Session
 from reflexio_mcp.traffic.audit.rules.duplicates import Duplicate
-from reflexio_mcp.traffic.audit.rules.planted import planted_in
+from reflexio_mcp.traffic.audit.rules.injection import passages_in
 from reflexio_mcp.traffic.audit.rules.secrets import find_secrets
 
 CONVERSATIONS = 400
@@ -40,8 +40,9 @@ def secret(sample: Sample) -> tuple[bool, bool]:
     return any(one.probable for one in places), bool(places)
 
 
-def planted(sample: Sample) -> tuple[bool]:
-    return (bool(planted_in(sample.text, foreign=sample.foreign)),)
+def injected(sample: Sample) -> tuple[bool, bool]:
+    places = list(passages_in(sample.text))
+    return any(place.probable for place in places), bool(places)
 
 
 def duplicates(dialogues: Iterable[list[str]]) -> Iterator[str]:
@@ -111,8 +112,8 @@ def rows(folder: Path, part: Part) -> Iterator[str]:
     yield from found(quality_sets.told(part), "secret", secret)
     others = [*quality_sets.pages(folder, part), *quality_sets.talk(folder, part)]
     yield from found(others, "secret", secret)
-    yield from found(quality_sets.planted(folder, part), "planted-instructions", planted)
-    yield from found(others, "planted-instructions", planted)
+    yield from found(quality_sets.planted(folder, part), "prompt-injection", injected)
+    yield from found(others, "prompt-injection", injected)
     yield from duplicates(quality_sets.dialogues(folder, part))
 
 

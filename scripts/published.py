@@ -24,7 +24,7 @@ LONG_DESCRIPTION = """\
 Ask your assistant what it stored about you in Reflexio, its memory service, and have it taken back.
 
 - **See**: sessions, requests, their full text, what was learned from them and where learning stands.
-- **Audit**: secrets, duplicates, test traffic, planted instructions and more, each with the call that cleans it up.
+- **Audit**: secrets, duplicates, test traffic, prompt injection and more, each with the call that cleans it up.
 - **Take back**: a request, a session, a chosen set or everything of one user. You see a plan first, you agree, and you
   get a receipt from reading again.
 

@@ -127,7 +127,7 @@ CATALOG: Final = (
         "audit_traffic",
         "Audit traffic",
         "See how many requests there are, whose they are, and what is wrong with them: findings (probable-secret, "
-        "possible-secret, planted-instructions, personal-data, duplicate, test-traffic, learning-waiting, ...), each "
+        "possible-secret, prompt-injection, personal-data, duplicate, test-traffic, learning-waiting, ...), each "
         "with the call that shows it and the one that cleans up. Shows only a few characters around a finding.",
         read_only=True,
     ),

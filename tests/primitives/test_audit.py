@@ -38,7 +38,7 @@ async def test_faults_that_need_no_time_are_found_on_every_backend(
     assert found == {
         "duplicate": {f"twice-2-{unique}"},
         "probable-secret": {f"secret-{unique}"},
-        "planted-instructions": {f"planted-{unique}"},
+        "prompt-injection": {f"planted-{unique}"},
         "test-traffic": {f"trial-{unique}"},
     }
     assert said["traffic"]["requests"] == 7

@@ -57,7 +57,7 @@ SURFACES: list[tuple[str, dict[str, Any]]] = [
     ("list_requests", {}),
     ("list_requests", {"detail": "full"}),
     ("list_requests", {"detail": "masked"}),
-    ("delete_requests", {"finding": "planted-instructions"}),
+    ("delete_requests", {"finding": "prompt-injection"}),
 ]
 
 

@@ -120,9 +120,7 @@ async def test_an_entry_is_found_planned_and_deleted_without_being_seen(
             wanted = {"request_ids": [largest["request_id"]]}
         else:
             seen.append(await call(client, "audit_traffic", user_id=user))
-            (finding,) = [
-                one for one in facts(seen[0])["findings"] if one["finding"] == "planted-instructions"
-            ]
+            (finding,) = [one for one in facts(seen[0])["findings"] if one["finding"] == "prompt-injection"]
             assert finding["act"]["tool"] == "delete_requests"
             wanted = finding["act"]["arguments"]
         seen.append(await call(client, "delete_requests", **wanted))

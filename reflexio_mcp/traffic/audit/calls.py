@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from reflexio_mcp.results.audit import Call
-from reflexio_mcp.traffic.audit.rules import rule_of
-from reflexio_mcp.traffic.reading.filters import UNSEEN, TrafficFilter
+from reflexio_mcp.traffic.audit.rules import offers_deletion, rule_of
+from reflexio_mcp.traffic.reading.filters import INJECTIONS, TrafficFilter
 
 __all__ = ["Offer"]
 
@@ -30,11 +30,11 @@ def calls_about(
         selected: a filter selects exactly these requests.
     """
     rule = rule_of(finding)
-    deletes = rule.offers == "delete" and finding != "possible-secret"
+    deletes = offers_deletion(finding)
     erased = {"erase": True} if finding == "probable-secret" else {}
     if selected and rule.selects:
         arguments = {**_given(wanted, offer), "finding": finding}
-        hidden = {"detail": "masked"} if finding == UNSEEN else {}
+        hidden = {"detail": "masked"} if finding in INJECTIONS else {}
         show = _call(offer, "list_requests", {**arguments, **hidden})
         act = _call(offer, "delete_requests", {**arguments, **erased}) if deletes else None
         if show:

@@ -35,6 +35,10 @@ IDS_KEPT: Final = 500
 """Maximum number of ids per finding; all are counted."""
 
 PLACES: Final = 3
+
+AROUND_CHARS: Final = 260
+"""Limit of the words around a finding; a passage of prompt injection is the longest."""
+
 NAMES: Final = 10
 NAMES_KEPT: Final = 20_000
 
@@ -309,7 +313,7 @@ def _row(
                 created_at=at(one.request.created_at),
                 interaction_id=one.interaction_id,
                 kind=shown_name(one.kind, 80) if len(gathered.kinds) > 1 else "",
-                around="" if masked else shown_name(one.around, 120),
+                around="" if masked else shown_name(one.around, AROUND_CHARS),
                 repeats=shown_id(one.repeats),
             )
             for one in gathered.places

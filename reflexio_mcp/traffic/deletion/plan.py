@@ -40,7 +40,7 @@ from reflexio_mcp.traffic.errors import CapReached, refusing
 from reflexio_mcp.traffic.learnings.find import Learned, find_learned
 from reflexio_mcp.traffic.learnings.records import Sources
 from reflexio_mcp.traffic.policy import Hold, Policy
-from reflexio_mcp.traffic.reading.filters import UNSEEN
+from reflexio_mcp.traffic.reading.filters import INJECTIONS
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.scope import Scope
 
@@ -163,7 +163,7 @@ async def make_plan(
     selected.not_found = [one for one in selected.not_found if f"{target.noun[0]}:{one}" not in found]
     days = 0 if options.erase else state.copies.days
     # Planted words address the assistant that reads the plan.
-    planted = isinstance(target, Filtered) and target.wanted.finding == UNSEEN
+    planted = isinstance(target, Filtered) and target.wanted.finding in INJECTIONS
     first = [one for one in counted if one.id in selected.openings] or counted[:EXAMPLES]
     shown = await examples(scope, first, {} if scope.masked or planted else selected.openings)
     said = _about_learnings(learned, target, included=options.include_learnings, found=bool(stored))

@@ -31,7 +31,7 @@ from reflexio_mcp.traffic.times import iso, parse_time
 
 __all__ = [
     "EXPIRED",
-    "UNSEEN",
+    "INJECTIONS",
     "WORDS_NOT_KEPT",
     "TrafficFilter",
     "check_source",
@@ -190,8 +190,8 @@ NOTHING_EXPIRES: Final = (
 EXPIRED: Final = "expired"
 """The finding of the operator's policy. A deletion needs no other filter with it."""
 
-UNSEEN: Final = "planted-instructions"
-"""The finding whose words are never shown, because they address the assistant that reads them."""
+INJECTIONS: Final = frozenset(["prompt-injection", "possible-prompt-injection"])
+"""The findings whose first words are never shown, because they address the assistant that reads them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session, Severity
-from reflexio_mcp.traffic.audit.rules.content import PersonalData, PlantedInstructions, Secret
+from reflexio_mcp.traffic.audit.rules.content import PersonalData, PromptInjection, Secret
 from reflexio_mcp.traffic.audit.rules.duplicates import Duplicate
 from reflexio_mcp.traffic.audit.rules.habits import (
     Expired,
@@ -35,6 +35,7 @@ __all__ = [
     "WHOLE_SESSIONS",
     "LearningChecks",
     "findings_in",
+    "offers_deletion",
     "rule_of",
     "select",
     "severity_of",
@@ -42,7 +43,7 @@ __all__ = [
 
 RULES: Final[tuple[type[Rule], ...]] = (
     Secret,
-    PlantedInstructions,
+    PromptInjection,
     PersonalData,
     Duplicate,
     Expired,
@@ -81,7 +82,14 @@ def findings_in(items: Items, rules: Sequence[type[Rule]]) -> list[Finding]:
 
 
 def severity_of(finding: str) -> Severity:
-    return "medium" if finding == "possible-secret" else rule_of(finding).severity
+    rule = rule_of(finding)
+    return "medium" if finding == rule.possible else rule.severity
+
+
+def offers_deletion(finding: str) -> bool:
+    """Whether an audit may offer to delete the requests with a finding; of others, somebody has to judge each."""
+    rule = rule_of(finding)
+    return rule.offers == "delete" and finding != rule.possible
 
 
 def select(finding: str, items: Items) -> Items:

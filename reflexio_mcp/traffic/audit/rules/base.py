@@ -29,7 +29,7 @@ class Finding:
 
     Args:
         kind: the kind of a key or number, never its text.
-        around: a few nearby characters, with the finding redacted.
+        around: a few nearby characters, with the finding redacted; the words of a prompt injection.
         repeats: the kept request with the same content.
         alone: no other session was compared, so a filter can select the finding.
     """
@@ -49,6 +49,7 @@ class Rule:
     Class attributes:
         name: the rule, and its finding unless `findings` names several.
         why, advice: why it matters; what to do besides deleting.
+        possible: the finding that somebody has to judge: it is less severe, and its requests are only shown.
         offers: whether its requests may be deleted, or are only shown.
         selects: the finding can be used as a filter.
         asked: the service reports the finding.
@@ -57,6 +58,7 @@ class Rule:
 
     name: ClassVar[str]
     findings: ClassVar[tuple[str, ...]] = ()
+    possible: ClassVar[str] = ""
     severity: ClassVar[Severity] = "medium"
     why: ClassVar[str]
     advice: ClassVar[str]

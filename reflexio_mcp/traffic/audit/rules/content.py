@@ -2,10 +2,14 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session, excerpt, stop_if_cancelled
 from reflexio_mcp.traffic.content import every_text
+
+if TYPE_CHECKING:
+    from reflexio_mcp.traffic.audit.rules.injection import Passage
 
 Span = tuple[int, int]
 
@@ -56,11 +60,37 @@ def _personal_data(text: str) -> Iterator[Span]:
     return (one[:2] for one in personal_in(text))
 
 
+COVERED: Final = "[covered]"
+
+PASSAGE_CHARS: Final = 220
+
+
+def passage_as_data(text: str, passage: "Passage") -> str:
+    """Return the words of a passage in one line, with dots for blanks, so that nobody takes them for an order to follow.
+
+    Secrets and personal data are covered. A long passage begins with its strongest sentence.
+    """
+    from reflexio_mcp.traffic.audit.rules.injection import strongest_sentence
+
+    start = passage.start
+    if passage.end - start > PASSAGE_CHARS:
+        start = strongest_sentence(text, passage)
+    shown = text[start : passage.end]
+    spans = sorted([*_secrets(shown), *_personal_data(shown)], reverse=True)
+    for begin, end in spans:
+        shown = f"{shown[:begin]}{COVERED}{shown[end:]}"
+    words = " ".join(shown.split())
+    if len(words) > PASSAGE_CHARS:
+        words = f"{words[:PASSAGE_CHARS]}…"
+    return words.replace(" ", "·")
+
+
 class Secret(Rule):
     """Keys, tokens and passwords. A request with a probable secret does not report possible secrets."""
 
     name = "secret"
     findings = ("probable-secret", "possible-secret")
+    possible = "possible-secret"
     severity = "high"
     why = "A stored secret comes back in later prompts until it is deleted."
     advice = "Revoke a key at its issuer and change a password; strip credentials before publishing."
@@ -97,24 +127,38 @@ class Secret(Rule):
             yield Finding("probable-secret", request, f"{kind} in an id or a name")
 
 
-class PlantedInstructions(Rule):
-    """Orders to an assistant, chat template markers and hidden text."""
+class PromptInjection(Rule):
+    """Passages with the signs of orders to an assistant. A request that has a probable one reports no possible ones."""
 
-    name = "planted-instructions"
+    name = "prompt-injection"
+    findings = ("prompt-injection", "possible-prompt-injection")
+    possible = "possible-prompt-injection"
     severity = "high"
     why = "A model that recalls the text may follow its instructions."
     advice = "Publish the conversation itself, not web pages and tool results."
     offers = "delete"
 
     def look(self, session: Session) -> Iterator[Finding]:
-        from reflexio_mcp.traffic.audit.rules.planted import is_foreign, planted_in
-
-        def places(interaction: StoredInteraction, field: str, text: str) -> Iterator[Place]:
-            if found := planted_in(text, foreign=is_foreign(interaction.role) or field == "tools_used"):
-                yield self.name, *found
-
         for item in session.requests:
-            yield from _findings(item, places, _secrets, _personal_data)
+            found = list(self._found(item))
+            probable = [one for one in found if one.name == "prompt-injection"]
+            yield from probable or found
+
+    def _found(self, item: RequestWithInteractions) -> Iterator[Finding]:
+        from reflexio_mcp.traffic.audit.rules.injection import passages_in
+
+        for interaction in item.interactions:
+            for field, text in every_text(interaction):
+                if field == "role":
+                    continue
+                stop_if_cancelled()
+                # An assistant often repeats or explains what it read.
+                answer = interaction.role.casefold() == "assistant" and field == "content"
+                for passage in passages_in(text):
+                    if passage.probable or not answer:
+                        name = "prompt-injection" if passage.probable else self.possible
+                        shown = passage_as_data(text, passage)
+                        yield Finding(name, item.request, passage.signs[0], interaction.interaction_id, shown)
 
 
 class PersonalData(Rule):
