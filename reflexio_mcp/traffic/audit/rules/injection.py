@@ -13,8 +13,6 @@ from typing import Final, Literal
 
 from reflexio_mcp.results.base import JOINERS, WITHOUT_GLYPH
 
-__all__ = ["POSSIBLE", "PROBABLE", "Passage", "passages_in", "strongest_sentence"]
-
 READ_CHARS: Final = 1_000_000
 SENTENCE_CHARS: Final = 300
 """A longer sentence is read in parts of this length."""
