@@ -153,12 +153,9 @@ def test_the_pages_are_short() -> None:
     def words(*paths: Path) -> int:
         return sum(len(text_of(path).split()) for path in paths)
 
-    assert words(ROOT / "README.md") <= 900
+    assert words(ROOT / "README.md") <= 1_000
     assert words(ROOT / "CHANGELOG.md") <= 700
-    # The codes of facts are for programs, and are looked up rather than read.
-    codes = re.search(r"### Facts\n.*?<!-- end -->", text_of(ROOT / "docs/tools.md"), re.DOTALL)
-    assert codes
-    assert words(*(ROOT / "docs").glob("*.md")) - len(codes[0].split()) <= 12_000
+    assert words(*(ROOT / "docs").glob("*.md")) <= 14_000
 
 
 def test_the_links_of_the_readme_work_on_the_package_index() -> None:
