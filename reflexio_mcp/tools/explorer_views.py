@@ -30,7 +30,9 @@ from reflexio_mcp.traffic.audit.rules import (
 from reflexio_mcp.traffic.deletion.plan import Options
 from reflexio_mcp.traffic.deletion.targets import Requests
 from reflexio_mcp.traffic.errors import InvalidInput, require_id
-from reflexio_mcp.traffic.learnings.find import Learned, LinkedLearning, find_interactions
+from reflexio_mcp.traffic.learnings.evidence import Evidence
+from reflexio_mcp.traffic.learnings.find import Learned, LinkedLearning, find_evidence
+from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_requests
@@ -242,21 +244,25 @@ async def plan(call: Call, request_ids: Sequence[str], *, erase: bool) -> Explor
 
 async def _named(scope: Scope, learnings: Sequence[LinkedLearning]) -> list[dict[str, Any]]:
     """Return learnings, each with the requests outside the set that it also came from."""
-    others = defaultdict[str, set[int]](set)
+    of_users = defaultdict[str, list[Learning]](list)
     for one in learnings:
-        others[one.learning.user_id] |= one.others
-    found = {user: await find_interactions(scope, user, ids) for user, ids in others.items() if ids}
+        of_users[one.learning.user_id].append(one.learning)
+    evidence: dict[str, Evidence] = {}
+    for user_id, several in of_users.items():
+        evidence |= await find_evidence(scope, user_id, several)
 
     def row(one: LinkedLearning) -> dict[str, Any]:
         from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
 
         learning = one.learning
-        places = found[learning.user_id].places if one.others else {}
+        turns = evidence[learning.learning_id].possible_turns
         return {
             "learning_id": scope.shown_id(learning.learning_id),
             "user_id": "" if scope.user_id else scope.shown_id(learning.user_id),
             "content": "" if scope.masked else visible(clip(redact(learning.content), LEARNING_CHARS)),
-            "kept": sorted({scope.shown_id(places[id_][0]) for id_ in one.others if id_ in places}),
+            "kept": sorted(
+                {scope.shown_id(turn.request_id) for turn in turns if turn.interaction_id in one.others}
+            ),
         }
 
     return await anyio.to_thread.run_sync(lambda: [row(one) for one in learnings])

@@ -131,11 +131,24 @@ async def test_a_plan_for_learnings_names_the_stored_requests_that_taught_them_a
     async with world.connect(CONFIRM="off") as caller:
         first = await caller.receipt("delete_learnings", **asked)
         [said] = [one for one in first["remains"] if "Source interactions" in one]
-        assert "(request r3, r1)" in said
+        assert "(request r1, r3)" in said
         assert "delete_requests with request_ids and include_learnings=true deletes both in one plan" in said
         await caller.restored(first["number"])
         both = await caller.receipt("delete_requests", request_ids=["r1", "r3"], include_learnings=True)
         assert both["deleted"] == {"requests": 2, "interactions": 2, "learnings": 3}
+
+
+async def test_of_a_window_only_the_requests_that_a_learning_quotes_are_named_as_its_teachers(
+    world: World,
+) -> None:
+    await world.put("r1", text="I cannot eat peanuts")
+    await world.put("r2", text="What is the weather?")
+    await world.put("r3", text="No peanuts in the cake, please")
+    quote = "I cannot eat peanuts\n\nNo peanuts in the cake please!"
+    await world.learn("p", "r1", "r2", "r3", content="no peanuts", quote=quote)
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_learnings", user_id="ada", learning_ids=["profile:p"])
+    assert any("still stored (request r1, r3)" in one for one in receipt["remains"])
 
 
 @pytest.mark.parametrize("linked", [True, False])

@@ -6,6 +6,7 @@ import pytest
 
 from reflexio_mcp.traffic.reading import paging
 from tests.deletion.support import Known, World, text_of
+from tests.learnings.rows import merged
 
 pytestmark = pytest.mark.anyio
 
@@ -168,3 +169,14 @@ async def test_the_request_that_has_the_quoted_words_is_named(world: World) -> N
         [learned] = (await caller.call("list_learnings", user_id="ada"))["learnings"]
     assert [one["request_id"] for one in learned["from_requests"]] == ["a", "b"]
     assert learned["said_in"] == ["a"]
+
+
+async def test_every_request_that_a_merged_learning_quotes_is_named(world: World) -> None:
+    await world.put("a", text="I live in Lisbon")
+    await world.put("b", text="What is the weather?")
+    await world.put("c", text="I moved to Porto")
+    quote = merged("I moved to Porto", merged("I live in Lisbon", "I was born in Faro"))
+    await world.learn("p", "a", "b", "c", quote=quote)
+    async with world.connect() as caller:
+        [learned] = (await caller.call("list_learnings", user_id="ada"))["learnings"]
+    assert learned["said_in"] == ["a", "c"]

@@ -19,7 +19,7 @@ from reflexio_mcp.traffic.audit.rules.duplicates import Duplicate
 from reflexio_mcp.traffic.content import opening, order_of, texts_of
 from reflexio_mcp.traffic.deletion.items import Content, Item, item_of, learning_item, outcome_item
 from reflexio_mcp.traffic.errors import InvalidInput, require_id
-from reflexio_mcp.traffic.learnings.find import Learned, find_interactions, find_learned, learnings_of_user
+from reflexio_mcp.traffic.learnings.find import Learned, find_evidence, find_learned, learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings, unselected
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
@@ -384,10 +384,10 @@ async def _taught_by(scope: Scope, learnings: Sequence[Learning], how: str = "")
     """Return a sentence about whether the sources of learnings are stored; `how` says how to delete them too."""
     requests, known = dict[str, None](), True
     for user_id in {one.user_id for one in learnings}:
-        sources = [one.interaction_ids for one in learnings if one.user_id == user_id]
-        found = await find_interactions(scope, user_id, frozenset[int]().union(*sources))
-        requests |= dict.fromkeys(place[0] for place in found.places.values())
-        known = known and found.everything
+        found = await find_evidence(scope, user_id, [one for one in learnings if one.user_id == user_id])
+        for evidence in found.values():
+            requests |= dict.fromkeys(turn.request_id for turn in evidence.possible_turns)
+            known = known and not evidence.unread
 
     async def take(items: Sequence[RequestWithInteractions]) -> None:
         requests.update(dict.fromkeys(one.request.request_id for one in items))

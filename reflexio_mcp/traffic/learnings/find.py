@@ -3,19 +3,27 @@
 Only a user's own profiles and playbooks are found. Agent playbooks come from many users' traffic.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from reflexio_mcp.rest.models import StoredInteraction
+import anyio.to_thread
+
+from reflexio_mcp.traffic.learnings.evidence import Evidence, Turn, Turns, evidence_of
 from reflexio_mcp.traffic.learnings.records import HowKnown, Learning, Sources, learning_of
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
 
-__all__ = ["Learned", "LinkedLearning", "find_interactions", "find_learned", "learnings_of_user"]
+__all__ = [
+    "Learned",
+    "LinkedLearning",
+    "find_evidence",
+    "find_learned",
+    "learnings_of_user",
+]
 
 USERS_AT_ONCE: Final = 4
 
@@ -108,34 +116,30 @@ async def find_learned(
     return Learned(linked, unlinked, len(users) - len(chosen), changed=frozenset(changed))
 
 
-Places = dict[int, tuple[str, int, StoredInteraction]]
-
-
-@dataclass
-class FoundInteractions:
-    """Where interactions of a user are stored.
-
-    Args:
-        places: the request of each interaction, its number there from 1, and the interaction.
-        everything: a wanted interaction that is missing here is not stored.
-    """
-
-    places: Places = field(default_factory=Places)
-    everything: bool = True
-
-
-async def find_interactions(scope: Scope, user_id: str, wanted: Collection[int]) -> FoundInteractions:
-    found = FoundInteractions()
+async def find_interactions(scope: Scope, user_id: str, wanted: Collection[int]) -> Turns:
+    """Find where interactions of a user are stored."""
+    found: dict[int, Turn] = {}
+    everything = True
     left = set(wanted)
     pager = SessionPager(scope, TrafficFilter(user_id=user_id))
     async with aclosing(pager.parts()) as parts:
-        while left and found.everything and (part := await anext(parts, None)):
+        while left and everything and (part := await anext(parts, None)):
             for item in part.requests:
                 for place, one in enumerate(item.interactions, 1):
                     if one.interaction_id in left:
-                        found.places[one.interaction_id] = (item.request.request_id, place, one)
-            left -= found.places.keys()
-            found.everything = pager.requests_seen < MOST_REQUESTS
+                        found[one.interaction_id] = Turn(item.request, place, one)
+            left -= found.keys()
+            everything = pager.requests_seen < MOST_REQUESTS
     # Unreadable requests may contain some of `left`.
-    found.everything = not left or (found.everything and not pager.unreadable)
-    return found
+    return Turns(found, everything=not left or (everything and not pager.unreadable))
+
+
+async def find_evidence(scope: Scope, user_id: str, learnings: Sequence[Learning]) -> Mapping[str, Evidence]:
+    """Return the evidence of learnings of a user, by `learning_id`."""
+    listed = frozenset[int]().union(*(one.interaction_ids for one in learnings))
+    turns = await find_interactions(scope, user_id, listed)
+
+    def search() -> dict[str, Evidence]:
+        return {one.learning_id: evidence_of(one, turns) for one in learnings}
+
+    return await anyio.to_thread.run_sync(search)

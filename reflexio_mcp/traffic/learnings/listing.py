@@ -1,13 +1,11 @@
 """Pages of learnings, with the requests and interactions of each."""
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import anyio.to_thread
 
-from reflexio_mcp.rest.models import StoredInteraction
 from reflexio_mcp.results.base import NOTICE, Room, at, clip, shown_name
 from reflexio_mcp.results.reading import (
     UNREADABLE_SHOWN,
@@ -16,8 +14,8 @@ from reflexio_mcp.results.reading import (
     LearningRow,
     learning_row,
 )
-from reflexio_mcp.traffic.content import texts_of
-from reflexio_mcp.traffic.learnings.find import FoundInteractions, LinkedLearning, find_interactions
+from reflexio_mcp.traffic.learnings.evidence import Turns, evidence_of
+from reflexio_mcp.traffic.learnings.find import LinkedLearning, find_interactions
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings
 from reflexio_mcp.traffic.reading.cursors import decode_cursor, encode_cursor, question_of
 from reflexio_mcp.traffic.scope import Scope
@@ -34,9 +32,6 @@ UNLINKED: Final = "Learnings that do not name their source interactions are not 
 CONTENT_CHARS: Final = 1_000
 QUOTE_CHARS: Final = 300
 REQUESTS_NAMED: Final = 5
-
-LEAST_QUOTED: Final = 8
-"""Minimum number of letters of a passage that is searched in interactions."""
 
 
 async def list_learnings(scope: Scope, selection: Selection, *, limit: int, cursor: str = "") -> LearningPage:
@@ -87,7 +82,7 @@ def _key(item: LinkedLearning) -> str:
 
 
 def _rows(
-    scope: Scope, selection: Selection, page: Sequence[LinkedLearning], found: Mapping[str, FoundInteractions]
+    scope: Scope, selection: Selection, page: Sequence[LinkedLearning], found: Mapping[str, Turns]
 ) -> list[LearningRow]:
     room = Room()
     rows: list[LearningRow] = []
@@ -99,16 +94,15 @@ def _rows(
     return rows
 
 
-def _row(item: LinkedLearning, found: FoundInteractions, scope: Scope, *, names_user: bool) -> LearningRow:
+def _row(item: LinkedLearning, found: Turns, scope: Scope, *, names_user: bool) -> LearningRow:
     from reflexio_mcp.traffic.audit.rules.redaction import redact
 
     learning = item.learning
-    stored = [found.places[one] for one in sorted(learning.interaction_ids) if one in found.places]
+    evidence = evidence_of(learning, found)
     places = defaultdict[str, list[int]](list)
-    for request_id, place, _ in stored:
-        places[request_id].append(place)
-    quoting = dict.fromkeys(name for name, _, one in stored if _is_quoted(one, learning.quote))
-    missing = len(learning.interaction_ids) - len(stored)
+    for turn in evidence.listed:
+        places[turn.request_id].append(turn.place)
+    quoting = dict.fromkeys(turn.request_id for turn in evidence.quoted_turns)
 
     def shown(text: str, most: int) -> str:
         return "" if scope.masked else clip(redact(text), most)
@@ -129,18 +123,7 @@ def _row(item: LinkedLearning, found: FoundInteractions, scope: Scope, *, names_
         ],
         more_requests=max(0, len(places) - REQUESTS_NAMED),
         said_in=[scope.shown_id(name) for name in list(quoting)[:REQUESTS_NAMED]],
-        interactions_deleted=missing if found.everything else 0,
-        interactions_not_looked_up=0 if found.everything else missing,
+        interactions_deleted=len(evidence.gone),
+        interactions_not_looked_up=len(evidence.unread),
         last_request="" if learning.interaction_ids else scope.shown_id(learning.last_request_id),
     )
-
-
-def _is_quoted(interaction: StoredInteraction, quote: str) -> bool:
-    """Whether an interaction contains a passage of a quotation. Blank lines separate passages."""
-    said = _letters(" ".join(texts_of(interaction)))
-    passages = (_letters(one) for one in re.split(r"\n\s*\n", quote))
-    return any(len(one) >= LEAST_QUOTED and one in said for one in passages)
-
-
-def _letters(text: str) -> str:
-    return "".join(re.findall(r"[^\W_]+", text.casefold()))

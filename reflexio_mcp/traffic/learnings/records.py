@@ -44,6 +44,11 @@ class Learning:
         return f"{self.kind}:{self.number}"
 
     @property
+    def is_replaced(self) -> bool:
+        """Whether another learning took its place."""
+        return self.state in {"merged", "superseded"}
+
+    @property
     def digest(self) -> str:
         """A digest of the texts, which can be edited under the same id."""
         digest = hashlib.sha256()

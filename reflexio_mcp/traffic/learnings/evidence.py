@@ -1,0 +1,302 @@
+"""Which stored interactions a learning quotes.
+
+Reflexio learns from a window of interactions, and a learning lists them all. What it quotes shows which of them
+taught it. A playbook quotes whole interactions, joined by blank lines. A profile quotes what the model wrote, which
+the service does not check, and a merged profile has the quotes of all its predecessors.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+from reflexio_mcp.rest.models import StoredInteraction, StoredRequest
+from reflexio_mcp.traffic.learnings.records import Learning
+
+__all__ = ["Evidence"]
+
+NEAR: Final = 0.85
+"""Minimum similarity of a quote and the most similar part of an interaction (`benchmarks/quotes.py`)."""
+
+LEAST_NEAR_CHARS: Final = 12
+"""A shorter quote is like parts of too many interactions."""
+
+MOST_COMPARED: Final = 50_000_000
+"""Maximum product of the lengths of a learning's quotes and of its interactions: repetitive ones take a second."""
+
+_PREFIX: Final = "Original source evidence values (separate excerpts):"
+_SEPARATOR: Final = re.compile(r"\s*--- Separate source evidence value ---\s*")
+_BLANK_LINES: Final = re.compile(r"\n\s*\n")
+_BLANKS: Final = re.compile(r"\s+")
+_NO_LETTERS: Final = re.compile(r"[\W_]+")
+_PLAIN: Final = str.maketrans(
+    dict.fromkeys("“”„‟«»", '"') | dict.fromkeys("‘’‚‛`´", "'") | dict.fromkeys("‐‑‒–—", "-")  # noqa: RUF001
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """A stored interaction with its request.
+
+    Args:
+        place: its number in the request, from 1.
+    """
+
+    request: StoredRequest
+    place: int
+    interaction: StoredInteraction
+
+    @property
+    def interaction_id(self) -> int:
+        return self.interaction.interaction_id
+
+    @property
+    def request_id(self) -> str:
+        return self.request.request_id
+
+    @property
+    def session_id(self) -> str:
+        return self.request.session_id
+
+    @property
+    def role(self) -> str:
+        return self.interaction.role
+
+    @property
+    def said_at(self) -> int:
+        """Epoch seconds."""
+        return self.interaction.created_at
+
+    @cached_property
+    def text(self) -> str:
+        """Everything that can be quoted of it, normalized."""
+        return normalized("\n".join(_quotable(self.interaction)))
+
+    @cached_property
+    def letters(self) -> str:
+        return _letters(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """Interactions of a user that were looked up.
+
+    Args:
+        by_id: those that were found.
+        everything: whether one that is missing here is not stored. Else it may not have been reached.
+    """
+
+    by_id: Mapping[int, Turn] = field(default_factory=dict[int, Turn])
+    everything: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Words that a learning quotes.
+
+    Args:
+        turns: every interaction that contains them, or the most similar ones. Nothing shows which of several is meant.
+        near: the interactions have similar words.
+    """
+
+    words: str
+    turns: tuple[Turn, ...] = ()
+    near: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a learning quotes, and the interactions of its windows.
+
+    Args:
+        listed: the stored ones that it lists, by id.
+        gone: ids that are not stored any more.
+        unread: ids that were not found, but may be stored.
+    """
+
+    passages: tuple[Passage, ...] = ()
+    listed: tuple[Turn, ...] = ()
+    gone: frozenset[int] = frozenset()
+    unread: frozenset[int] = frozenset()
+
+    @property
+    def quoted(self) -> frozenset[int]:
+        """The ids of the interactions that it quotes."""
+        return frozenset(turn.interaction_id for passage in self.passages for turn in passage.turns)
+
+    @property
+    def quoted_turns(self) -> tuple[Turn, ...]:
+        quoted = self.quoted
+        return tuple(turn for turn in self.listed if turn.interaction_id in quoted)
+
+    @property
+    def window_only(self) -> frozenset[int]:
+        """The ids of stored interactions that it lists and does not quote."""
+        return frozenset(turn.interaction_id for turn in self.listed) - self.quoted
+
+    @property
+    def unresolved(self) -> tuple[Passage, ...]:
+        """What it quotes and no interaction says that was found."""
+        return tuple(passage for passage in self.passages if not passage.turns)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it came from what it quotes and from nothing else."""
+        return bool(self.quoted) and not self.unresolved and not self.unread
+
+    @property
+    def possible_turns(self) -> tuple[Turn, ...]:
+        """The interactions that it may have come from: those that it quotes, or all listed ones if that is not sure.
+
+        Interactions in `unread` are missing here.
+        """
+        return self.quoted_turns if self.is_complete else self.listed
+
+
+def evidence_of(learning: Learning, turns: Turns) -> Evidence:
+    """Find what a learning quotes in the interactions that it lists."""
+    found = {one: turns.by_id[one] for one in sorted(learning.interaction_ids) if one in turns.by_id}
+    missing = learning.interaction_ids - found.keys()
+    listed = tuple(found.values())
+    can_compare = len(learning.quote) * sum(len(turn.text) for turn in listed) <= MOST_COMPARED
+    compared = listed if can_compare else ()
+    return Evidence(
+        tuple(passage for quote in quotes_of(learning) for passage in _passages(quote, listed, compared)),
+        listed,
+        gone=missing if turns.everything else frozenset(),
+        unread=frozenset() if turns.everything else missing,
+    )
+
+
+def quotes_of(learning: Learning) -> list[str]:
+    """Take the quotes of a learning apart. A profile that was merged more than once has the prefix more than once."""
+    parts = (_without_prefix(part) for part in _SEPARATOR.split(learning.quote))
+    return [part for part in parts if part]
+
+
+def normalized(text: str) -> str:
+    """Make texts comparable that differ in case, blanks, and the form of quotation marks and dashes."""
+    plain = unicodedata.normalize("NFKC", text).translate(_PLAIN).casefold()
+    return _BLANKS.sub(" ", plain).strip()
+
+
+def paragraphs_of(text: str) -> list[str]:
+    return [one for one in _BLANK_LINES.split(text) if one.strip()]
+
+
+def _without_prefix(part: str) -> str:
+    part = part.strip()
+    while part.startswith(_PREFIX):
+        part = part.removeprefix(_PREFIX).strip()
+    return part
+
+
+def _quotable(interaction: StoredInteraction) -> Iterator[str]:
+    """Yield the texts of an interaction in the order and the form in which Reflexio quotes them."""
+    for tool in interaction.tools_used:
+        yield f"[used tool: {tool.get('tool_name')}({json.dumps(tool.get('tool_data'))})]"
+    yield interaction.content
+    yield interaction.expert_content
+    if interaction.user_action != "none":
+        yield f"{interaction.user_action} {interaction.user_action_description}"
+    yield interaction.shadow_content
+
+
+def _passages(quote: str, turns: Sequence[Turn], compared: Sequence[Turn]) -> Iterator[Passage]:
+    """Yield the longest runs of paragraphs that one interaction contains.
+
+    An interaction can have blank lines, so a blank line is not always the border of a passage.
+
+    Args:
+        compared: where words that no interaction contains may be similar.
+    """
+    paragraphs = paragraphs_of(quote)
+    start = 0
+    while start < len(paragraphs):
+        end = start + 1
+        words = normalized(paragraphs[start])
+        holders = _holders(words, turns)
+        while holders and end < len(paragraphs):
+            words = f"{words} {normalized(paragraphs[end])}"
+            if not (narrower := _holders(words, holders)):
+                break
+            holders, end = narrower, end + 1
+        text = "\n\n".join(paragraphs[start:end])
+        start = end
+        if holders:
+            yield Passage(text, tuple(holders))
+        else:
+            similar = _near(text, compared)
+            yield Passage(text, similar, near=bool(similar))
+
+
+def _holders(words: str, turns: Sequence[Turn]) -> list[Turn]:
+    return [turn for turn in turns if _contains(turn.text, words)]
+
+
+def _contains(text: str, words: str) -> bool:
+    """Whether a text contains whole words: "tea" is not in "team"."""
+    return _end_of(words, text) >= 0
+
+
+def _end_of(
+    words: str, text: str, start: int = 0, *, open_left: bool = False, open_right: bool = False
+) -> int:
+    """Return where whole words end in a text, -1 if it does not contain them. An open end may be inside a word."""
+    at = text.find(words, start)
+    while words and at >= 0:
+        end = at + len(words)
+        left = open_left or not _joined(text[at - 1 : at], words[0])
+        if left and (open_right or not _joined(words[-1], text[end : end + 1])):
+            return end
+        at = text.find(words, at + 1)
+    return -1
+
+
+def _joined(left: str, right: str) -> bool:
+    """Whether two characters stand in one word. Scripts without case are left out: many write without blanks."""
+    return all(one.islower() or one.isdigit() for one in (left, right))
+
+
+def _near(quote: str, turns: Sequence[Turn]) -> tuple[Turn, ...]:
+    """Return the interactions that a quote which is not exact means; none if no interaction is similar enough."""
+    words = normalized(quote)
+    letters = _letters(words)
+    if len(letters) < LEAST_NEAR_CHARS:
+        return ()
+    with_gaps = tuple(turn for turn in turns if _contains_parts(turn.text, words.split("...")))
+    if with_gaps:
+        return with_gaps
+    scores = [similarity(letters, turn.letters) for turn in turns]
+    best = max(scores, default=0.0)
+    if best < NEAR:
+        return ()
+    return tuple(turn for turn, score in zip(turns, scores, strict=True) if score == best)
+
+
+def _contains_parts(text: str, parts: Sequence[str]) -> bool:
+    """Whether a text contains all parts of a quote, in this order, where three dots stand for what was left out."""
+    end = 0
+    last = len(parts) - 1
+    for number, part in enumerate(one.strip() for one in parts):
+        if part:
+            end = _end_of(part, text, end, open_left=number > 0, open_right=number < last)
+        if end < 0:
+            return False
+    return last > 0
+
+
+def similarity(quote: str, said: str) -> float:
+    """Compare letters of a quote with the most similar part of a text: 1 is equal, 0 has nothing in common."""
+    from rapidfuzz import fuzz  # most quotes are exact
+
+    # A part of the quote that a short text says is not enough.
+    compare = fuzz.partial_ratio if len(quote) <= len(said) else fuzz.ratio
+    return compare(quote, said, score_cutoff=NEAR * 100) / 100
+
+
+def _letters(text: str) -> str:
+    return _NO_LETTERS.sub(" ", text).strip()

@@ -1,0 +1,96 @@
+"""What replaced a learning, from the stored rows alone: Reflexio returns no record of it.
+
+A learning that replaces another one lists its interactions and has its quotes. Reflexio keeps replaced learnings for a
+while, and gives a playbook a new id whenever it is learned again.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import cache
+
+from reflexio_mcp.traffic.learnings.evidence import normalized, paragraphs_of, quotes_of
+from reflexio_mcp.traffic.learnings.records import Learning
+
+__all__: list[str] = []
+
+
+class Lineage:
+    """Which learnings of a user replaced which.
+
+    Args:
+        learnings: all profiles and playbooks of the user, whatever their state.
+    """
+
+    def __init__(self, learnings: Iterable[Learning]) -> None:
+        self._all = sorted(learnings, key=_order)
+        self._by_interaction: dict[int, list[Learning]] = defaultdict(list)
+        for one in self._all:
+            for interaction_id in one.interaction_ids:
+                self._by_interaction[interaction_id].append(one)
+        self._quotes = cache(_quotes)
+
+    def successors(self, learning: Learning) -> list[Learning]:
+        """Return the learnings that have taken a learning in, the earliest first: the first one replaced it.
+
+        If the learning quotes nothing, this is a guess.
+        """
+        if not learning.interaction_ids:
+            return []
+        candidates = self._by_interaction[min(learning.interaction_ids)]
+        return [one for one in candidates if self._takes_in(one, learning)]
+
+    def predecessors(self, learning: Learning) -> list[Learning]:
+        """Return the replaced learnings that a learning has taken in, the latest first."""
+        candidates = {
+            one.learning_id: one
+            for interaction_id in learning.interaction_ids
+            for one in self._by_interaction[interaction_id]
+            if one.is_replaced
+        }
+        taken_in = [one for one in candidates.values() if self._takes_in(learning, one)]
+        return sorted(taken_in, key=_order, reverse=True)
+
+    def current(self, learning: Learning) -> list[Learning]:
+        """Return the current learnings that a replaced one has become: its id is no longer the one in use."""
+        return [one for one in self.successors(learning) if one.state == "current"]
+
+    def newest(self, learnings: Iterable[Learning]) -> list[Learning]:
+        """Leave out the learnings that another of these has taken in. Two that have the same are both left."""
+        given = list(learnings)
+        return [
+            one
+            for one in given
+            if not any(self._takes_in(other, one) and not self._takes_in(one, other) for other in given)
+        ]
+
+    def _takes_in(self, later: Learning, earlier: Learning) -> bool:
+        return (
+            later.kind == earlier.kind
+            and later.number != earlier.number
+            and _is_later(later, earlier)
+            and bool(earlier.interaction_ids)
+            and earlier.interaction_ids <= later.interaction_ids
+            and self._quotes(earlier) <= self._quotes(later)
+        )
+
+
+def _order(learning: Learning) -> tuple[int, str]:
+    """Order learnings of one kind by when they were made."""
+    made = int(learning.number) if learning.kind == "user_playbook" else learning.changed_at
+    return made, learning.number
+
+
+def _is_later(learning: Learning, earlier: Learning) -> bool:
+    # The time of a playbook is that of the first one in its chain, and its ids grow.
+    if learning.kind == "user_playbook":
+        return int(learning.number) > int(earlier.number)
+    # A replaced profile has the second in which it was replaced. A run does not replace its own profiles.
+    return learning.changed_at >= earlier.changed_at and learning.last_request_id != earlier.last_request_id
+
+
+def _quotes(learning: Learning) -> frozenset[str]:
+    quotes = quotes_of(learning)
+    if learning.kind == "user_playbook":
+        # Playbooks are united without marks between their quotes.
+        quotes = [paragraph for quote in quotes for paragraph in paragraphs_of(quote)]
+    return frozenset(map(normalized, quotes))
