@@ -113,7 +113,7 @@ def named_in_fence(facts: Iterable[Fact]) -> list[str]:
 
 ANYBODY: Final = Words(
     facts={
-        FactCode.ON_HOLD: "{number:item} {number:is|are} left out, on hold: {names}{until:, until %Y-%m-%d}.",
+        FactCode.ON_HOLD: "{number:item} {number:is|are} left out, on hold: {names}{until:, through %Y-%m-%d UTC}.",
         FactCode.UNREADABLE: (
             "Reflexio fails to return {number} of these requests. What they contain is unknown, and no recovery copy "
             "can contain them."

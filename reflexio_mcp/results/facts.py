@@ -32,7 +32,7 @@ class FactCode(StrEnum):
     # What a plan selects
     ON_HOLD = (
         "on_hold",
-        "`number` items are left out, because a hold keeps them; `names`: its reason; `until`: its last day",
+        "`number` items are left out, because a hold keeps them; `names`: its reason; `until`: the end of its last day",
     )
     UNREADABLE = (
         "unreadable",

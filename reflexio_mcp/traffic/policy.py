@@ -1,29 +1,68 @@
 """The operator's policy file: what nobody may delete, and what expires."""
 
 import logging
+import re
+import time
+import unicodedata
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.times import parse_time
 
 if TYPE_CHECKING:
     from reflexio_mcp.rest.models import StoredRequest
 
 __all__ = ["Hold", "Policy", "current_policy", "policy_at", "use_policy"]
 
+logger = logging.getLogger("reflexio_mcp")
+
+SETTLED_SECONDS: Final = 1.0
+"""A file that was changed less than this ago may be read while it is being written."""
+
+LONGEST_WAIT: Final = 10.0
+"""Seconds that a start waits for the file to settle."""
+
+_AGE: Final = re.compile(r"([1-9]\d{0,5})(s|min|h|d)")
+_UNITS: Final = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
+
+AGE_ACCEPTED: Final = (
+    "takes a number and s, min, h or d, such as 30min or 7d; m is refused, as it can mean months"
+)
+AGE_ALONE: Final = (
+    "an expiry names a user_id, session_id, source, agent_version or evaluation_only: an age alone selects everything "
+    "of everybody"
+)
+EMPTY: Final = "the file says nothing; for a policy without holds and expiry, write hold = []"
+
+
+def _compared(name: str) -> str:
+    """Return the one spelling in which names are compared: “é” can be stored as one character or as two."""
+    return unicodedata.normalize("NFC", name).strip()
+
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 """An empty name would cover everything."""
 
-logger = logging.getLogger("reflexio_mcp")
+HeldName = Annotated[Name, AfterValidator(_compared)]
+
+Line = Annotated[str, Field(pattern=r"^[^\n]*\S[^\n]*$", max_length=200)]
 
 
 class _Entry(BaseModel):
@@ -34,14 +73,16 @@ class Hold(_Entry):
     """Users, sessions and sources whose data nobody may delete.
 
     Args:
-        until: the last day of the hold; `None` for no end.
+        until: the last day of the hold, in UTC; `None` for no end.
+        contact: whom to ask about the hold.
     """
 
-    users: frozenset[Name] = frozenset()
-    sessions: frozenset[Name] = frozenset()
-    sources: frozenset[Name] = frozenset()
-    reason: Annotated[str, Field(pattern=r"^[^\n]*\S[^\n]*$", max_length=200)]
+    users: frozenset[HeldName] = frozenset()
+    sessions: frozenset[HeldName] = frozenset()
+    sources: frozenset[HeldName] = frozenset()
+    reason: Line
     until: Annotated[date, Strict()] | None = None
+    contact: Line | None = None
 
     @model_validator(mode="after")
     def _names_something(self) -> "Hold":
@@ -53,33 +94,58 @@ class Hold(_Entry):
     def is_over(self) -> bool:
         return self.until is not None and self.until < datetime.now(UTC).date()
 
+    def covers(self, user_id: str, session_id: str, source: str) -> bool:
+        return (
+            _compared(user_id) in self.users
+            or _compared(session_id) in self.sessions
+            or _compared(source) in self.sources
+        )
+
     def describe(self) -> str:
-        return f"{self.reason}, until {self.until}" if self.until else self.reason
+        return f"{self.reason}, through {self.until} UTC" if self.until else self.reason
 
 
 class Expiry(_Entry):
     """Requests that expire, and at what age. The fields have the names of the filter."""
 
-    after: Annotated[str, Field(pattern=r"^[1-9]\d{0,5}[smhd]$")]
+    after: str
     user_id: Name = ""
     session_id: Name = ""
     source: Name = ""
     agent_version: Name = ""
-    evaluation_only: bool | None = None
+    evaluation_only: Annotated[bool, Strict()] | None = None
+
+    @field_validator("after")
+    @classmethod
+    def _is_an_age(cls, after: str) -> str:
+        if not _AGE.fullmatch(after):
+            raise ValueError(AGE_ACCEPTED)
+        return after
+
+    @model_validator(mode="after")
+    def _names_something(self) -> "Expiry":
+        if not self.named:
+            raise ValueError(AGE_ALONE)
+        return self
 
     @property
     def named(self) -> dict[str, object]:
         return self.model_dump(exclude={"after"}, exclude_defaults=True)
 
+    @property
+    def seconds(self) -> int:
+        unit = self.after.lstrip("0123456789")
+        return int(self.after.removesuffix(unit)) * _UNITS[unit]
+
     def covers(self, request: "StoredRequest", now: float) -> bool:
         """Whether a request has these names and is old enough."""
-        return request.created_at <= parse_time("after", self.after, now=now) and all(
+        return request.created_at <= now - self.seconds and all(
             getattr(request, name) == value for name, value in self.named.items()
         )
 
     def describe(self) -> str:
         named = ", ".join(f"{name} {value}" for name, value in self.named.items())
-        return f"{named or 'everything'} after {self.after}"
+        return f"{named} after {self.after}"
 
 
 class Policy(_Entry):
@@ -87,22 +153,22 @@ class Policy(_Entry):
 
     Args:
         cap: maximum number of requests that `delete --finding expired` deletes in an hour.
+        contact: whom to ask about holds that name nobody themselves.
     """
 
     hold: tuple[Hold, ...] = ()
     expire: tuple[Expiry, ...] = ()
-    cap: Annotated[int, Field(ge=1)] = 10_000
+    cap: Annotated[int, Strict(), Field(ge=1)] = 10_000
+    contact: Line | None = None
+
+    @property
+    def says_nothing(self) -> bool:
+        return not self.model_fields_set
 
     def held_by(self, user_id: str, session_id: str = "", source: str = "") -> Hold | None:
         """Return the hold on data with these names; `None` if the data may be deleted."""
         return next(
-            (
-                one
-                for one in self.hold
-                if (user_id in one.users or session_id in one.sessions or source in one.sources)
-                and not one.is_over
-            ),
-            None,
+            (one for one in self.hold if one.covers(user_id, session_id, source) and not one.is_over), None
         )
 
     def expired(self, request: "StoredRequest", now: float) -> Expiry | None:
@@ -110,49 +176,99 @@ class Policy(_Entry):
         return next((one for one in self.expire if one.covers(request, now)), None)
 
 
+class _Stamp(NamedTuple):
+    """A value that changes with the file."""
+
+    changed_at: float
+    size: int
+    inode: int
+
+
 class PolicyFile:
-    """A policy that is read again when its file changes. If the new file is wrong, the old policy stays in force.
+    """A policy that is read again when its file changes.
+
+    If the new file is wrong or says nothing, the old policy stays in force. A file that was changed a moment ago may be
+    half written: until it settles, the old policy stays in force and new holds keep what they name already.
 
     Raises:
         InvalidInput: the file cannot be used at the start.
     """
 
     def __init__(self, path: str) -> None:
-        self._path = Path(path) if path else None
-        self._stamp = self._look()
-        self._policy = self._read()
+        self.path = Path(path) if path else None
         self.problem = ""
+        self._stamp, self._seen_at = self._look(), time.monotonic()
+        self._wait_until_settled()
+        self._policy = self._read()
+        self._next: Policy | None = None
 
     def now(self) -> Policy:
-        if (stamp := self._look()) != self._stamp:
-            self._stamp = stamp
-            try:
-                self._policy, self.problem = self._read(), ""
-            except InvalidInput as error:
-                self.problem = f"{error} The previous policy stays in force."
-                logger.warning("%s", self.problem)
+        stamp = self._look()
+        if stamp != self._stamp:
+            self._next = self._read_again()
+            self._note(stamp)
+        if self._next is None:
+            return self._policy
+        if not self._is_settled():
+            return self._policy.model_copy(update={"hold": (*self._policy.hold, *self._next.hold)})
+        if self._policy.hold and not self._next.hold:
+            logger.warning(
+                "REFLEXIO_MCP_POLICY: the file has no holds any more; %d were lifted.", len(self._policy.hold)
+            )
+        self._policy, self._next, self.problem = self._next, None, ""
         return self._policy
 
-    def _look(self) -> tuple[int, int, int] | None:
-        """Return a value that changes with the file."""
+    def _wait_until_settled(self) -> None:
+        until = time.monotonic() + LONGEST_WAIT
+        while not self._is_settled():
+            if time.monotonic() > until:
+                raise InvalidInput("REFLEXIO_MCP_POLICY", "cannot be used: the file changes all the time.")
+            time.sleep(SETTLED_SECONDS / 20)
+            self._note(self._look())
+
+    def _look(self) -> _Stamp | None:
         try:
-            found = self._path.stat() if self._path else None
+            found = self.path.stat() if self.path else None
         except OSError:
             return None
-        return (found.st_mtime_ns, found.st_size, found.st_ino) if found else None
+        return _Stamp(found.st_mtime, found.st_size, found.st_ino) if found else None
+
+    def _note(self, stamp: _Stamp | None) -> None:
+        if stamp != self._stamp:
+            self._stamp, self._seen_at = stamp, time.monotonic()
+
+    def _is_settled(self) -> bool:
+        """Whether the file is old enough; by its time, or since it was first seen if that time is in the future."""
+        return (
+            self._stamp is None
+            or time.time() - self._stamp.changed_at >= SETTLED_SECONDS
+            or time.monotonic() - self._seen_at >= SETTLED_SECONDS
+        )
+
+    def _read_again(self) -> Policy | None:
+        try:
+            return self._read()
+        except InvalidInput as error:
+            self.problem = f"{error} The previous policy stays in force."
+            logger.warning("%s", self.problem)
+        return None
 
     def _read(self) -> Policy:
-        if self._path is None:
+        if self.path is None:
             return Policy()
         import tomllib  # few operators have a policy
 
         try:
-            return Policy.model_validate(tomllib.loads(self._path.read_text(encoding="utf-8")))
+            policy = Policy.model_validate(tomllib.loads(self.path.read_text(encoding="utf-8")))
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            why = f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
         except (OSError, ValueError) as error:
             why = (error.strerror if isinstance(error, OSError) else str(error)) or "it cannot be read"
+        else:
+            if not policy.says_nothing:
+                return policy
+            why = EMPTY
         raise InvalidInput("REFLEXIO_MCP_POLICY", f"cannot be used: {why}.")
 
 

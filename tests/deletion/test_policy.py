@@ -3,7 +3,9 @@
 import json
 import os
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +22,9 @@ from tests.support.facts import fact_of
 pytestmark = pytest.mark.anyio
 
 HOLD = '[[hold]]\nsessions = ["miller"]\nreason = "Miller case"\nuntil = 2099-03-01\n'
-HELD_ONE = {"code": "on_hold", "number": 1, "names": ["Miller case"], "until": "2099-03-01T00:00:00Z"}
+HELD_ONE = {"code": "on_hold", "number": 1, "names": ["Miller case"], "until": "2099-03-01T23:59:59Z"}
+
+NO_HOLDS = "hold = []\n"
 
 
 def write(path: Path, text: str) -> str:
@@ -60,7 +64,7 @@ async def test_what_a_hold_keeps_is_deleted_by_no_tool_and_the_log_says_so(
     assert "1 item is left out: a hold of the operator keeps it." in answer["text"]
     assert await world.ids() == {"held", "free", "bobs"}
     [line] = [json.loads(entry.line) for entry in server.runtime.state.log.entries()]
-    assert (line["event"], line["held"]) == ("held", ["Miller case, until 2099-03-01: 1"])
+    assert (line["event"], line["held"]) == ("held", ["Miller case, through 2099-03-01 UTC: 1"])
 
 
 async def test_the_log_line_of_a_hold_contains_no_key(world: World, tmp_path: Path) -> None:
@@ -108,7 +112,7 @@ async def test_a_hold_on_what_only_a_copy_contains_keeps_the_whole_user_from_era
 ) -> None:
     await stock(world)
     path = tmp_path / "policy.toml"
-    server = world.server(CONFIRM="off", POLICY=write(path, ""))
+    server = world.server(CONFIRM="off", POLICY=write(path, NO_HOLDS))
     async with world.connect(server=server) as caller:
         deletion = await caller.receipt("delete_request", request_id="held")
         write(path, HOLD)
@@ -127,7 +131,7 @@ async def test_a_hold_that_comes_after_the_plan_is_kept_while_it_is_carried_out(
     async def hold() -> None:
         write(path, HOLD)
 
-    async with world.connect(POLICY=write(path, "")) as caller:
+    async with world.connect(POLICY=write(path, NO_HOLDS)) as caller:
         plan = await caller.plan("delete_requests", user_id="ada")
         world.backend.before["/api/get_user_playbooks"] = [hold]
         receipt = await caller.receipt("delete_requests", user_id="ada", confirm=plan["confirm"])
@@ -143,14 +147,73 @@ async def test_an_error_on_change_keeps_the_old_policy_and_the_status_says_so(
     path = tmp_path / "policy.toml"
     async with world.connect(CONFIRM="off", POLICY=write(path, HOLD)) as caller:
         status = await caller.call("get_status")
-        assert status["policy"]["holds"] == ["miller (Miller case, until 2099-03-01)"]
+        assert status["policy"]["holds"] == ["miller (Miller case, through 2099-03-01 UTC)"]
         write(path, '[[hold]]\nsesions = ["miller"]\nreason = "x"\n')
         assert (await caller.call("delete_session", session_id="miller"))["status"] == "held"
         problem = (await caller.call("get_status"))["policy"]["policy_problem"]
         assert "hold.0.sesions" in problem
         assert "The previous policy stays in force." in problem
-        write(path, "")
+        write(path, NO_HOLDS)
         assert (await caller.call("delete_session", session_id="miller"))["status"] == "complete"
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        ("", "the file says nothing"),
+        ("# being written\n", "the file says nothing"),
+        (HOLD[:-12], "cannot be used"),
+        (HOLD[:20], "cannot be used"),
+    ],
+)
+async def test_a_file_that_is_read_while_it_is_written_lifts_no_hold_and_the_status_names_it(
+    world: World, tmp_path: Path, left: str, said: str
+) -> None:
+    await stock(world)
+    path = tmp_path / "policy.toml"
+    async with world.connect(CONFIRM="off", POLICY=write(path, HOLD)) as caller:
+        write(path, left)
+        answer = await caller.call("delete_request", request_id="held", erase=True)
+        assert (answer["status"], await world.ids()) == ("held", {"held", "free", "bobs"})
+        problem = (await caller.call("get_status"))["policy"]["policy_problem"]
+        assert said in problem
+        assert "The previous policy stays in force." in problem
+        write(path, HOLD)
+        assert "policy_problem" not in (await caller.call("get_status"))["policy"]
+
+
+def test_of_a_file_that_changed_a_moment_ago_the_holds_of_both_versions_keep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file can be cut between two entries, and is then no error."""
+    path = tmp_path / "policy.toml"
+    file = PolicyFile(write(path, HOLD))
+    clock = [time.monotonic()]
+    monkeypatch.setattr("reflexio_mcp.traffic.policy.time.monotonic", lambda: clock[0])
+    path.write_text(HOLD.replace("miller", "smith"), encoding="utf-8")
+    assert file.now().held_by("ada", "miller")
+    assert file.now().held_by("ada", "smith")
+    clock[0] += 1
+    assert file.now().held_by("ada", "miller") is None
+    assert file.now().held_by("ada", "smith")
+    path.write_text(NO_HOLDS, encoding="utf-8")
+    assert file.now().held_by("ada", "smith")
+    assert "no holds any more" not in caplog.text
+    clock[0] += 1
+    assert file.now().held_by("ada", "smith") is None
+    assert "the file has no holds any more; 1 were lifted" in caplog.text
+
+
+def test_a_start_waits_until_the_file_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text("", encoding="utf-8")
+
+    def written(seconds: float) -> None:
+        path.write_text(HOLD, encoding="utf-8")
+        os.utime(path, (1, 1))
+
+    monkeypatch.setattr("reflexio_mcp.traffic.policy.time.sleep", written)
+    assert PolicyFile(str(path)).now().held_by("ada", "miller")
 
 
 @pytest.mark.parametrize(
@@ -161,7 +224,11 @@ async def test_an_error_on_change_keeps_the_old_policy_and_the_status_says_so(
         ('[[hold]]\nusers = ["ada"]\n', "hold.0.reason"),
         ('[[hold]]\nusers = [" "]\nreason = "x"\n', "hold.0.users"),
         ('[[hold]]\nusers = ["ada"]\nreason = "x"\nuntil = 0\n', "hold.0.until"),
-        ('[[expire]]\nafter = "7 days"\n', "expire.0.after"),
+        ("", "the file says nothing"),
+        ("# all holds are over\n", "the file says nothing"),
+        ('[[expire]]\nafter = "7d"\n', "an age alone selects everything of everybody"),
+        ('[[expire]]\nafter = "7 days"\nsource = "ci"\n', "expire.0.after"),
+        ('[[expire]]\nafter = "1m"\nsource = "ci"\n', "such as 30min or 7d; m is refused"),
         ('[[expire]]\nafter = "7d"\nsource = ""\n', "expire.0.source"),
         ('[[expire]]\nafter = "7d"\nuser_id = " "\n', "expire.0.user_id"),
         ('[[expire]]\nafter = "7d"\nsorce = "ci"\n', "expire.0.sorce"),
@@ -186,6 +253,30 @@ def test_a_file_that_is_not_there_stops_the_start_and_a_hold_ends_with_its_last_
 def test_a_hold_keeps_a_name_that_was_written_with_blanks_around_it(tmp_path: Path) -> None:
     policy = PolicyFile(write(tmp_path / "policy.toml", HOLD.replace("miller", " miller "))).now()
     assert policy.held_by("ada", "miller")
+
+
+@pytest.mark.parametrize(("written", "stored"), [("Jos\u00e9", "Jose\u0301"), ("Jose\u0301", "Jos\u00e9")])
+async def test_a_hold_keeps_a_name_in_either_spelling_of_its_accents(
+    world: World, tmp_path: Path, written: str, stored: str
+) -> None:
+    await world.put("held", user=stored)
+    policy = write(tmp_path / "policy.toml", f'[[hold]]\nusers = ["{written}"]\nreason = "audit"\n')
+    async with world.connect(CONFIRM="off", POLICY=policy) as caller:
+        assert (await caller.call("delete_request", request_id="held"))["status"] == "held"
+
+
+def test_a_hold_ends_with_its_last_day_by_universal_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [hold] = PolicyFile(write(tmp_path / "policy.toml", HOLD)).now().hold
+    last = datetime(2099, 3, 1, 23, 59, 59, tzinfo=UTC)
+    for moment, is_over in ((last, False), (last + timedelta(seconds=1), True)):
+        monkeypatch.setattr(
+            "reflexio_mcp.traffic.policy.datetime",
+            SimpleNamespace(now=lambda zone, at=moment: at.astimezone(zone)),
+        )
+        assert hold.is_over is is_over
+    assert hold.describe() == "Miller case, through 2099-03-01 UTC"
 
 
 EXPIRE = 'cap = 2\n[[expire]]\nsource = "staging_eval"\nafter = "7d"\n'
@@ -245,7 +336,7 @@ def test_the_command_for_a_timer_deletes_within_a_limit_of_its_own(
     words = ["delete", "--finding", "expired", "--yes", "--store", store, "--policy", policy]
     anyio.run(put, "held", "a", "b")
     assert main([*words, "--dry-run"]) == 0
-    assert "1 item is left out, on hold: “Miller case”, until 2099-03-01." in capsys.readouterr().out
+    assert "1 item is left out, on hold: “Miller case”, through 2099-03-01 UTC." in capsys.readouterr().out
     anyio.run(put, "p")
     person = ["delete", "--yes", "--store", store, "--policy", policy]
     assert main([*person, "p"]) == 0

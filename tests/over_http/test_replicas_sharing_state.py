@@ -170,7 +170,7 @@ PAGE = "reflexio-mcp/page"
 TIMER = Path(__file__).parents[2] / "packaging" / "systemd" / "reflexio-mcp-expire.service"
 
 HOLD = '[[hold]]\nsessions = ["miller"]\nreason = "Miller case"\n'
-EXPIRE = '[[expire]]\nafter = "7d"\n'
+EXPIRE = '[[expire]]\nuser_id = "ada"\nafter = "7d"\n'
 
 
 async def test_a_held_session_is_deleted_by_no_replica_page_command_or_timer(

@@ -92,7 +92,7 @@ def test_numbers_agree_with_their_words() -> None:
             Fact(code=FactCode.ON_HOLD, number=number, names=["a", "b"], until=at(1_800_000_000))
         )
 
-    assert said(1) == "1 item is left out, on hold: “a”, “b”, until 2027-01-15."
+    assert said(1) == "1 item is left out, on hold: “a”, “b”, through 2027-01-15 UTC."
     assert said(2_000).startswith("2,000 items are left out")
     assert (
         ANYBODY.of(Fact(code=FactCode.ON_HOLD, number=0, names=["a"]))

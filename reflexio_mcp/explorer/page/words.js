@@ -11,7 +11,7 @@ const lastDay = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeZone
 /** What the page says of each fact; `null` where it has a control or a sentence of its own. @type {Record<string, ((fact: Fact) => Child[]) | null>} */
 const FACTS = {
   on_hold: (fact) => [
-    `${counted(fact.number ?? 0, "item")} ${fact.number === 1 ? "is" : "are"} on hold and ${fact.number === 1 ? "stays" : "stay"}: `, ...names(fact), fact.until ? `, until ${lastDay.format(Date.parse(fact.until))}.` : ".",
+    `${counted(fact.number ?? 0, "item")} ${fact.number === 1 ? "is" : "are"} on hold and ${fact.number === 1 ? "stays" : "stay"}: `, ...names(fact), fact.until ? `, through ${lastDay.format(Date.parse(fact.until))} UTC.` : ".",
   ],
   unreadable: (fact) => [`${counted(fact.number ?? 0, "request")} cannot be read, so no copy can contain ${fact.number === 1 ? "it" : "them"}. Without a copy, ${fact.number === 1 ? "it" : "they"} can be deleted.`],
   copy_has_secrets: null,

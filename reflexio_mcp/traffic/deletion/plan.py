@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from functools import cached_property, partial
 from typing import Final
 
@@ -214,7 +214,7 @@ def _age(item: Item) -> int:
 
 
 def _held_fact(hold: Hold, number: int) -> Fact:
-    until = datetime.combine(hold.until, datetime.min.time(), UTC) if hold.until else None
+    until = datetime.combine(hold.until, time(23, 59, 59), UTC) if hold.until else None
     return Fact(code=FactCode.ON_HOLD, number=number, names=[shown_name(hold.reason)], until=until)
 
 
