@@ -1,17 +1,17 @@
-"""The plugin for Claude Code and Codex and the extension for Gemini CLI, made from the prompts of the server.
+"""The plugin for Claude Code and Codex and the extension for Gemini CLI, made from the skills of the server.
 
 `scripts/docs.py` writes what `FILES` makes; `scripts/hosts_check.py plugins` tries it with the real clients.
 """
 
-import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import published
 from published import USER_ID, as_text
 
 from reflexio_mcp import __version__
-from reflexio_mcp.server.prompts import PROMPTS
+from reflexio_mcp.server.skills import SKILLS, Skill
 
 NAME = "reflexio"
 FOLDER = "packaging/plugin"
@@ -22,32 +22,10 @@ MISSING = (
     "(https://docs.astral.sh/uv/). "
 )
 
-FIND = (
-    "If no conversation is named, call list_requests with words for `contains`, show me what matches and ask what to "
-    "delete; for a single request call delete_request in place of delete_session. "
-)
-SKILLS = {
-    "what-do-you-remember": (
-        "review_user_traffic",
-        "the person asks what you remember or stored about them",
-        "",
-    ),
-    "forget-something": ("forget_conversation", "the person asks you to forget something", FIND),
-    "clean-up-test-run": ("clean_up_test_run", "a test run or an experiment left requests in memory", ""),
-}
-"""Each skill with the prompt that it is made from, when to use it, and what comes before the prompt's text."""
 
-
-def skill(name: str) -> str:
-    """A skill as a file: the prompt, with a description in place of each argument."""
-    prompt_name, when, first = SKILLS[name]
-    prompt = next(one for one in PROMPTS if one.name == prompt_name)
-    asked = {one: f"<{prompt.arguments[one]}>" for one in prompt.accepted(scoped=True)}
-    text = MISSING + first + prompt.write(asked, confirm="auto", learns=True)
-    if asked:
-        text += " Replace what is in angle brackets; leave out what you do not know, and ask me if nothing is left."
-    description = json.dumps(f"{prompt.description} Use when {when}.")
-    return f"---\nname: {name}\ndescription: {description}\n---\n\n{text}\n"
+def skill_file(skill: Skill) -> str:
+    """A skill for somebody whose server may not have started."""
+    return skill.file(confirm="auto", learns=True, first=MISSING)
 
 
 def identity() -> dict[str, Any]:
@@ -104,7 +82,7 @@ def gemini_extension() -> dict[str, Any]:
 
 def gemini_context() -> str:
     """What Gemini CLI reads in every session."""
-    tasks = ", ".join(f"/{prompt}" for prompt, *_ in SKILLS.values())
+    tasks = ", ".join(f"/{prompt}" for prompt in (skill.prompt_name for skill in SKILLS))
     return (
         "The reflexio tools show, audit and delete what was sent to Reflexio, the person's memory service. Use them "
         f"when the person asks what you remember, or to forget something. {MISSING}Prompts for it: {tasks}. "
@@ -124,5 +102,5 @@ FILES: dict[str, Callable[[], str]] = {
     f"{FOLDER}/GEMINI.md": gemini_context,
     f"{FOLDER}/.claude-plugin/plugin.json": lambda: as_text(claude_plugin()),
     f"{FOLDER}/.codex-plugin/plugin.json": lambda: as_text(codex_plugin()),
-    **{f"{FOLDER}/skills/{name}/SKILL.md": lambda name=name: skill(name) for name in SKILLS},
+    **{f"{FOLDER}/skills/{skill.name}/SKILL.md": partial(skill_file, skill) for skill in SKILLS},
 }

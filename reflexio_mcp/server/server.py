@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from mcp import types
 from mcp.server.apps import Apps
+from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.request_state import RequestStateSecurity
@@ -21,6 +22,7 @@ from reflexio_mcp.server.callers import current_caller
 from reflexio_mcp.server.calls import CallLimiter, Ctx, caller_of
 from reflexio_mcp.server.runtime import FormSealing, Runtime
 from reflexio_mcp.server.sdk import add_outside_sealing, check, lowlevel
+from reflexio_mcp.server.skills import MARKDOWN, Skill, Skills
 from reflexio_mcp.server.stdio_stream import Answers, StdioStream
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.context import App, from_page
@@ -87,6 +89,7 @@ class ReflexioServer(MCPServer[App]):
         self.permissions = {spec.name: spec.permission for spec in CATALOG if spec.name in self._catalog}
         self._needed = {spec.name: lack for spec in CATALOG if (lack := spec.lacks(settings))}
         self.runtime = Runtime(settings, lambda: frozenset(self._tools), client)
+        self._skills = Skills(lambda: frozenset(self._tools), self._skill_file)
         super().__init__(
             NAME,
             title=TITLE,
@@ -96,7 +99,7 @@ class ReflexioServer(MCPServer[App]):
             instructions=_instructions(settings),
             lifespan=lambda _: self.runtime.open(),
             subscriptions=False,
-            extensions=[Apps()] if "explore_traffic" in self._catalog else [],
+            extensions=[self._skills, *([Apps()] if "explore_traffic" in self._catalog else [])],
             request_state_security=RequestStateSecurity(
                 codec=FormSealing(self.runtime), bind_principal=self._principal
             ),
@@ -186,7 +189,7 @@ class ReflexioServer(MCPServer[App]):
     async def list_resources(self) -> list[types.Resource]:
         from reflexio_mcp.server.resources import listed
 
-        return listed(frozenset(self._tools))
+        return [*listed(frozenset(self._tools)), *self._skills.files()]
 
     async def list_resource_templates(self) -> list[types.ResourceTemplate]:
         from reflexio_mcp.server.resources import templates
@@ -196,7 +199,13 @@ class ReflexioServer(MCPServer[App]):
     async def read_resource(self, uri: Any, context: Any = None) -> Any:
         from reflexio_mcp.server.resources import read
 
+        if (skill := self._skills.read(str(uri))) is not None:
+            return [ReadResourceContents(content=skill, mime_type=MARKDOWN)]
         return [await read(context, str(uri))]
+
+    def _skill_file(self, skill: Skill) -> str:
+        scope = self.runtime.scopes.current()
+        return skill.file(confirm=self.runtime.settings.confirm, learns=scope.learns)
 
     async def list_prompts(self) -> list[types.Prompt]:
         from reflexio_mcp.server.prompts import listed

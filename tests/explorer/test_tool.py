@@ -53,9 +53,14 @@ def text_of(result: CallToolResult) -> str:
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
-async def test_apps_are_declared_on_the_wire_in_every_revision(tmp_path: Path, revision: Revision) -> None:
+async def test_apps_and_skills_are_declared_on_the_wire_in_every_revision(
+    tmp_path: Path, revision: Revision
+) -> None:
     async with open_session(revision, env=environment(tmp_path)) as session:
-        assert session.opening["capabilities"]["extensions"] == {"io.modelcontextprotocol/ui": {}}
+        declared = session.opening["capabilities"]["extensions"]
+        assert declared.pop("io.modelcontextprotocol/ui") == {}
+        # The extension for skills is made for the revision that has extensions.
+        assert declared == ({"io.modelcontextprotocol/skills": {}} if revision == MODERN else {})
         tools = {tool["name"]: tool for tool in await session.list_tools()}
         assert tools["explore_traffic"]["_meta"] == {"ui": {"resourceUri": uri()}}
         assert tools["explorer_data"]["_meta"] == {"ui": {"visibility": ["app"]}}

@@ -27,7 +27,7 @@ async def test_every_primitive_answers_as_its_schema_says(tmp_path: Path, revisi
         resources = (await session.request("resources/list"))["resources"]
         templates = (await session.request("resources/templates/list"))["resourceTemplates"]
         prompts = (await session.request("prompts/list"))["prompts"]
-        assert (len(resources), len(templates), len(prompts)) == (3, 2, 6)
+        assert (len(resources), len(templates), len(prompts)) == (6, 2, 6)
         for uri in [one["uri"] for one in resources] + ["reflexio://sessions/s1", "reflexio://requests/r1"]:
             (content,) = (await session.request("resources/read", {"uri": uri}))["contents"]
             assert content["text"]

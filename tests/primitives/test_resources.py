@@ -20,9 +20,10 @@ pytestmark = pytest.mark.anyio
 
 async def test_every_resource_is_listed(connect: Connect) -> None:
     async with connect() as client:
-        status, guide, page = [str(one.uri) for one in (await client.list_resources()).resources]
+        status, guide, page, *skills = [str(one.uri) for one in (await client.list_resources()).resources]
         assert (status, guide) == ("reflexio://status", "reflexio://guide")
         assert page.startswith("ui://reflexio-mcp/explorer-")
+        assert "skill://clean-up-test-run/SKILL.md" in skills
         templates = (await client.list_resource_templates()).resource_templates
         assert [one.uri_template for one in templates] == [
             "reflexio://sessions/{session_id}",
