@@ -21,12 +21,15 @@ from rich.text import Text
 from reflexio_mcp.backend import location_of, open_scope, open_state
 from reflexio_mcp.render.deletion import WHY, counts
 from reflexio_mcp.render.reading import exported
+from reflexio_mcp.render.words import SHELL
 from reflexio_mcp.results.audit import Call, Count, FindingRow, Found, Place
-from reflexio_mcp.results.base import Result, Room, Row, structured
+from reflexio_mcp.results.base import Room, Row, structured
 from reflexio_mcp.results.deletion import Counts, Example, Excepted, Part, PastDeletion
+from reflexio_mcp.results.facts import Fact, Result
 from reflexio_mcp.results.reading import (
     Exported,
     InteractionRow,
+    Learning,
     LearningPage,
     LearningRow,
     Looked,
@@ -129,6 +132,7 @@ def run_read_command(arguments: Namespace, settings: Settings) -> int:
         screen.show(result)
         if getattr(result, "returned", None) == 0:
             screen.say("Nothing was found.")
+        screen.say(SHELL.say(result.facts))
         if isinstance(result, (SessionPage, RequestPage, LearningPage)) and result.cursor:
             screen.say("There are more: add --all, or a larger --limit.", "dim")
     return 0
@@ -275,6 +279,8 @@ def _words(value: object) -> str:
             return value.filter or "none"
         case Excepted():
             return f"{value.count:,} {WHY[value.why]} ({_words(value.ids)})"
+        case Learning():
+            return SHELL.of(Fact(code=value.means))
         case Call():
             return _command(value)
         case Row():

@@ -79,7 +79,10 @@ def test_sessions_are_a_table_with_whole_ids(run: Run, store: str) -> None:
     assert lines[2:4] == ["filter: source ci.e2e", "returned: 3"]
     assert re.split(" {2,}", lines[4])[:3] == ["first", "session id", "users"]
     assert all(re.match(r"\S+ \S+Z  session-\d+  ", line) for line in lines[5:8])
-    assert lines[8:] == ["There are more: add --all, or a larger --limit."]
+    assert lines[8:] == [
+        "Only matching requests are counted; deleting a session deletes all of its requests.",
+        "There are more: add --all, or a larger --limit.",
+    ]
 
 
 def test_all_is_all_across_pages_each_once(run: Run) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from reflexio_mcp.results.base import TEXT_CHARS, Moment, fence
 
-__all__ = ["Told", "counted", "undo_in_words"]
+__all__ = ["Told", "sentence", "undo_in_words"]
 
 IDS_NAMED: Final = 20
 """Number of ids that a list names; the rest is counted."""
@@ -78,22 +78,24 @@ class Told:
         stored: text that is not ours, without a fence.
         then: our own sentences after it.
         confirm: the code for the next call.
+        cursor: the cursor for the next page.
     """
 
     said: str = ""
     stored: str | Iterable[str] = ""
     then: str = ""
     confirm: str = ""
+    cursor: str | None = None
 
     @property
     def text(self) -> str:
         """The text form."""
         code = f"confirm={self.confirm}" if self.confirm else ""
-        return lines(self.said, fenced(self.stored), self.then, code)
+        return lines(self.said, fenced(self.stored), self.then, code, more(self.cursor))
 
     @property
     def own(self) -> str:
-        """Our own sentences, for the structured form, which has the stored text and the code as fields."""
+        """Our own sentences, for the structured form, which has stored text, code and cursor as fields."""
         return " ".join(lines(self.said, self.then).split("\n"))
 
 

@@ -1,40 +1,47 @@
-from reflexio_mcp.render.blocks import counted, fenced, lines, sentence
+from reflexio_mcp.render.blocks import Told, counted, lines, row, sentence
+from reflexio_mcp.render.words import Words
+from reflexio_mcp.results.facts import Fact
 from reflexio_mcp.results.publishing import Finished, Stored
+from reflexio_mcp.results.reading import Learning
 
 __all__ = ["finished", "stored"]
 
-LEADS = {
-    ("stored", False): "Stored",
-    ("stored", True): "Stored and read back",
-    ("already_stored", True): "Already stored by an earlier call, nothing added",
-    ("already_stored", False): "Stored",
-}
 
-
-def stored(done: Stored) -> str:
+def stored(done: Stored, words: Words) -> Told:
     added = [
         counted(number, noun)
         for number, noun in ((done.profiles_added, "profile"), (done.playbooks_added, "playbook"))
         if number is not None
     ]
-    return lines(
-        f"{LEADS[done.status, done.read_back]}: {counted(done.interactions, 'interaction')} of user {done.user_id} in "
-        f"session {done.session_id}, agent version {done.agent_version}. request_id={done.request_id}",
-        done.notes,
-        f"Unusual roles; the usual ones are User and Assistant:\n{fenced(', '.join(done.unusual_roles))}"
-        if done.unusual_roles
-        else "",
-        sentence(
-            f"Learning from this request: {done.learning.means}" if done.learning else "",
-            f"Added {' and '.join(added)}." if added else "",
+    return Told(
+        f"{_lead(done)}: {counted(done.interactions, 'interaction')}.",
+        [
+            f"request_id={done.request_id}",
+            row(f"user {done.user_id}", f"session {done.session_id}", f"agent version {done.agent_version}"),
+            f"unusual roles: {', '.join(done.unusual_roles)}" if done.unusual_roles else "",
+            *(f"the service warns: {warning}" for warning in done.warnings),
+        ],
+        lines(
+            words.say(done.facts),
+            f"Kinds of secrets: {', '.join(done.secrets)}." if done.secrets else "",
+            "The usual roles are User and Assistant." if done.unusual_roles else "",
+            sentence(
+                learning(done.learning, words) if done.learning else "",
+                f"Added {' and '.join(added)}." if added else "",
+            ),
         ),
-        f"The service warns:\n{fenced(done.warnings)}" if done.warnings else "",
     )
 
 
-def finished(done: Finished) -> str:
-    return lines(
-        "Finished: Reflexio now learns from the requests that waited, if there is anything to learn.",
-        fenced(f"session {done.session_id} of user {done.user_id}"),
-        "In a moment, list_learnings with this session_id shows what was learned.",
-    )
+def _lead(done: Stored) -> str:
+    if done.status == "already_stored" and done.read_back:
+        return "Already stored by an earlier call, nothing added"
+    return "Stored and read back" if done.read_back else "Stored"
+
+
+def learning(state: Learning, words: Words) -> str:
+    return f"Learning from this request: {words.of(Fact(code=state.means))}"
+
+
+def finished(done: Finished, words: Words) -> Told:
+    return Told("Finished.", f"session {done.session_id} of user {done.user_id}", words.say(done.facts))

@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from reflexio_mcp.render.blocks import counted, fenced, indented, lines, moment, more, row, sentence
+from reflexio_mcp.render.blocks import Told, counted, indented, lines, moment, row, sentence
+from reflexio_mcp.render.publishing import learning
+from reflexio_mcp.render.words import Words
 from reflexio_mcp.results.reading import (
     Exported,
     InteractionRow,
@@ -23,21 +25,25 @@ __all__ = ["exported", "learning_page", "one_request", "request_page", "session_
 CUT_BY_SIZE: Final = ", cut by size"
 
 
-def session_page(page: SessionPage) -> str:
-    return _page(page, "session", map(_session, page.sessions))
+def session_page(page: SessionPage, words: Words) -> Told:
+    return _page(page, "session", map(_session, page.sessions), words)
 
 
-def request_page(page: RequestPage) -> str:
-    return _page(page, "request", _grouped(page))
+def request_page(page: RequestPage, words: Words) -> Told:
+    return _page(page, "request", _grouped(page), words)
 
 
-def _page(page: SessionPage | RequestPage, noun: str, body: Iterator[str]) -> str:
-    return lines(
+def _page(page: SessionPage | RequestPage, noun: str, body: Iterator[str], words: Words) -> Told:
+    all_shown = page.looked_at.complete and page.returned
+    return Told(
         _heading(page, noun),
-        fenced(body),
-        page.notes,
-        unreadable_lines(page.unreadable),
-        more(page.cursor) or ("That is all." if page.looked_at.complete and page.returned else ""),
+        body,
+        lines(
+            words.say(page.facts),
+            unreadable_lines(page.unreadable),
+            "That is all." if all_shown and not page.cursor else "",
+        ),
+        cursor=page.cursor,
     )
 
 
@@ -141,16 +147,18 @@ def _hanging(text: str) -> str:
     return text.replace("\n", "\n      ")
 
 
-def one_request(found: OneRequest) -> str:
+def one_request(found: OneRequest, words: Words) -> Told:
     shown = found.interactions
-    return lines(
-        fenced(lines(f"session {found.session_id}", request_row(found))),
-        f"Learning from this request: {found.learning.means}",
-        found.notes,
-        f"{len(shown):,} of {counted(found.interaction_count, 'interaction')} are shown here."
-        if found.cursor and found.interaction_count
-        else "",
-        more(found.cursor),
+    return Told(
+        stored=lines(f"session {found.session_id}", request_row(found)),
+        then=lines(
+            learning(found.learning, words),
+            words.say(found.facts),
+            f"{len(shown):,} of {counted(found.interaction_count, 'interaction')} are shown here."
+            if found.cursor and found.interaction_count
+            else "",
+        ),
+        cursor=found.cursor,
     )
 
 
@@ -173,19 +181,23 @@ _SOURCES = {
 }
 
 
-def learning_page(page: LearningPage) -> str:
+def learning_page(page: LearningPage, words: Words) -> Told:
+    cut = CUT_BY_SIZE if page.cut_by_size else ""
     if page.total:
-        cut = CUT_BY_SIZE if page.cut_by_size else ""
-        found = f"{counted(page.total, 'learning')} of {page.of}, {page.returned:,} here{cut}:"
+        found = f"{counted(page.total, 'learning')}, {page.returned:,} here{cut}."
+    elif page.unreadable or page.unlinked or page.users_not_read:
+        found = "No learning is known."
     else:
-        unsure = page.unreadable or page.unlinked or page.users_not_read
-        found = f"Learnings of {page.of}: not known." if unsure else f"No learning of {page.of}."
-    return lines(
-        fenced([found, *map(_learning, page.learnings)]),
-        f"Learning from this request: {page.learning.means}" if page.learning else "",
-        page.notes,
-        unreadable_lines(page.unreadable),
-        more(page.cursor),
+        found = "No learning."
+    return Told(
+        found,
+        [f"of {page.of}", *map(_learning, page.learnings)],
+        lines(
+            learning(page.learning, words) if page.learning else "",
+            words.say(page.facts),
+            unreadable_lines(page.unreadable),
+        ),
+        cursor=page.cursor,
     )
 
 
@@ -218,7 +230,8 @@ def _learning(one: LearningRow) -> str:
 
 
 def _numbers(places: list[int]) -> str:
-    return f"interaction{'s' * (len(places) != 1)} {', '.join(map(str, places))}"
+    noun = "interaction" if len(places) == 1 else "interactions"
+    return f"{noun} {', '.join(map(str, places))}"
 
 
 def _below(text: str) -> str:

@@ -15,7 +15,6 @@ def status(found: Status) -> str:
         _limits(found.limits),
         f"last deletions:\n{past(found.deletions)}" if found.deletions else "",
         found.problem,
-        found.notes,
     )
 
 

@@ -12,17 +12,19 @@ A sentence is a format string:
 - `{kept}` is how long a recovery copy is kept: until a time, or for a number of days.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
 from reflexio_mcp.render.blocks import counted, lines, moment, quoted, sentence
+from reflexio_mcp.render.room_words import RoomWords
+from reflexio_mcp.render.words_of_reading import READING
 from reflexio_mcp.results.base import Moment
 from reflexio_mcp.results.deletion import WayBack, WayBackState
 from reflexio_mcp.results.facts import Fact, FactCode
 
-__all__ = ["SHELL", "words_for_model"]
+__all__ = ["SHELL", "Words", "words_for_model"]
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,17 @@ def named_in_fence(facts: Iterable[Fact]) -> list[str]:
     return named
 
 
+ROOMS: Final = (READING,)
+"""Rooms with a file of their own."""
+
+
+def _of_rooms(table: Callable[[RoomWords], Mapping[FactCode, str]]) -> dict[FactCode, str]:
+    return {code: said for room in ROOMS for code, said in table(room).items()}
+
+
 ANYBODY: Final = Words(
     facts={
+        **_of_rooms(lambda room: room.anybody),
         FactCode.ON_HOLD: "{number:item} {number:is|are} left out, on hold: {names}{until:, through %Y-%m-%d UTC}.",
         FactCode.UNREADABLE: (
             "Reflexio fails to return {number} of these requests. What they contain is unknown, and no recovery copy "
@@ -147,6 +158,7 @@ _UNREADABLE: Final = (
 
 _MODEL: Final = Words(
     facts={
+        **_of_rooms(lambda room: room.model),
         FactCode.ON_HOLD: "{number:item} {number:is|are} left out: a hold of the operator keeps {number:it|them}.",
         FactCode.UNREADABLE: _UNREADABLE.format("erase=true"),
         FactCode.COPY_HAS_SECRETS: (
@@ -182,8 +194,14 @@ _WITH_TOOLS: Final[Mapping[tuple[str, ...], Words]] = {
 }
 """Sentences that name tools, by these tools; a model reads them only if it has all of them."""
 
+_TOOL_WORDS: Final = (
+    *_WITH_TOOLS.items(),
+    *((tools, Words(facts, {})) for room in ROOMS for tools, facts in room.with_tools.items()),
+)
+
 SHELL: Final = Words(
     facts={
+        **_of_rooms(lambda room: room.in_shell),
         FactCode.UNREADABLE: _UNREADABLE.format("--erase"),
         FactCode.COPY_HAS_SECRETS: (
             "If a secret or personal data must not stay in a copy, add --erase: it keeps no copy and removes earlier "
@@ -204,7 +222,7 @@ SHELL: Final = Words(
 @cache
 def _model(tools: frozenset[str]) -> Words:
     words = _MODEL.over(ANYBODY)
-    for needed, more in _WITH_TOOLS.items():
+    for needed, more in _TOOL_WORDS:
         if tools.issuperset(needed):
             words = more.over(words)
     return words

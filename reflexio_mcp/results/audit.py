@@ -2,7 +2,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from reflexio_mcp.results.base import Moment, Result, Row
+from reflexio_mcp.results.base import Moment, Row
+from reflexio_mcp.results.facts import Result
 
 __all__ = ["AuditResult", "Call", "Count", "FindingRow", "Found", "NotLooked", "Place"]
 

@@ -4,9 +4,9 @@ import re
 import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, cast
+from typing import Any, Final, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from reflexio_mcp.rest.errors import Action, ReflexioError, explain
 
@@ -18,7 +18,6 @@ __all__ = [
     "TEXT_CHARS",
     "WITHOUT_GLYPH",
     "Moment",
-    "Result",
     "Room",
     "Row",
     "as_stored",
@@ -218,18 +217,10 @@ class Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
-class Result(Row):
-    """The result of a tool, ready to show: masked, cut and escaped. Only get_request and the page show secrets."""
-
-    notice: Annotated[str, Field(description="how to treat stored text, if any is shown")] = ""
-    notes: Annotated[list[str], Field(description="what else there is to know")] = []
-    text: Annotated[str, Field(description="what this means, and what to do next")] = ""
-
-
 def structured(result: Row) -> dict[str, Any]:
-    """Return the result as JSON objects, without fields that have their default, with notes and text last."""
+    """Return the result as JSON objects, without fields that have their default, with facts and text last."""
     facts = result.model_dump(mode="json", exclude_defaults=True)
-    for name in ("notes", "text"):
+    for name in ("facts", "text"):
         if name in facts:
             facts[name] = facts.pop(name)
     return facts

@@ -6,8 +6,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from reflexio_mcp.results.base import Moment, Result, Row, shown_name
-from reflexio_mcp.results.facts import Fact
+from reflexio_mcp.results.base import Moment, Row, shown_name
+from reflexio_mcp.results.facts import Fact, Result
 
 __all__ = [
     "MOST_REASON",

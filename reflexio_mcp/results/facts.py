@@ -11,7 +11,7 @@ from pydantic import Field, WithJsonSchema
 
 from reflexio_mcp.results.base import Moment, Row
 
-__all__ = ["Fact", "FactCode"]
+__all__ = ["Fact", "FactCode", "Result"]
 
 
 class FactCode(StrEnum):
@@ -54,6 +54,82 @@ class FactCode(StrEnum):
     )
     EXPORTS_STAY = "exports_stay", "earlier exports are not deleted"
 
+    # Lists
+    NOTHING_STORED = "nothing_stored", "nothing is stored"
+    NOTHING_FOUND_YET = (
+        "nothing_found_yet",
+        "nothing matches among the requests that were looked through so far",
+    )
+    ALL_WORDS_NEEDED = "all_words_needed", "advice: `contains` finds requests with all of its words"
+    WHOLE_NAMES_NEEDED = "whole_names_needed", "advice: `source` and `agent_version` are complete names"
+    CASE_MATTERS = "case_matters", "advice: upper and lower case differ in ids"
+    PART_COUNTED = (
+        "part_counted",
+        "only matching requests are counted; deleting a session deletes all of its requests",
+    )
+    LONGEST_OF = "longest_of", "the longest of all `number` sessions are listed"
+    MORE_SESSIONS = "more_sessions", "only the newest sessions are listed"
+    PARTS_UNREADABLE = "parts_unreadable", "Reflexio fails to return some of the requests"
+    SECRETS_COVERED = "secrets_covered", "secrets are replaced in this answer"
+    FORMATS_NOT_KNOWN = (
+        "formats_not_known",
+        "keys are not looked for by the formats of their vendors: a package does not run on this platform",
+    )
+    NO_PAGE_SHOWN = "no_page_shown", "the client does not say that it shows pages, so the person may see none"
+
+    # Lists of learnings
+    KINDS_NOT_LISTED = "kinds_not_listed", "agent playbooks and expired profiles are not listed"
+    LEARNINGS_NOT_LISTED = (
+        "learnings_not_listed",
+        "`number` learnings that name no source interactions are not listed",
+    )
+    USERS_NOT_READ = "users_not_read", "the learnings of `number` more users were not read"
+    LEARNED_NOT_KNOWN = "learned_not_known", "whether anything was learned is not known"
+
+    # What is learned from a request
+    LEARNING_WAITS = "learning_waits", "nothing is learned yet: Reflexio waits for more of the conversation"
+    LEARNING_NOT_BEGUN = "learning_not_begun", "nothing is learned yet"
+    LEARNING_RUNS = "learning_runs", "Reflexio is learning"
+    LEARNING_DONE = "learning_done", "Reflexio has learned"
+    LEARNING_COVERED = (
+        "learning_covered",
+        "Reflexio has read the request, whether or not there was anything to learn",
+    )
+    LEARNING_FAILED = "learning_failed", "nothing was learned, because learning failed"
+    LEARNING_EXCLUDED = "learning_excluded", "nothing is learned, because the request is for evaluation only"
+    LEARNING_POINTLESS = (
+        "learning_pointless",
+        "nothing is learned, because nothing in the request can be learned from",
+    )
+    LEARNING_INPUT_GONE = (
+        "learning_input_gone",
+        "the interactions are deleted, and whether they were learned from is not known",
+    )
+    LEARNING_NOT_TRACKED = "learning_not_tracked", "Reflexio does not say what is learned"
+    LEARNING_UNKNOWN = (
+        "learning_unknown",
+        "the service gave no answer, or one that this version does not know",
+    )
+    STORE_DOES_NOT_LEARN = "store_does_not_learn", "this store does not learn"
+
+    # What a person did in the explorer since the last call
+    DELETED_IN_PAGE = "deleted_in_page", "the person deleted `number` requests"
+    RESTORED_IN_PAGE = "restored_in_page", "the person restored `number` requests"
+    LEARNINGS_DELETED_IN_PAGE = "learnings_deleted_in_page", "the person deleted `number` learnings"
+    LEARNINGS_RESTORED_IN_PAGE = "learnings_restored_in_page", "the person restored `number` learnings"
+
+    # Publishing
+    STORED_SECRETS = (
+        "stored_secrets",
+        "the request contains what looks like a secret; `secrets` has the kinds",
+    )
+    REPLACED_SECRETS = "replaced_secrets", "secrets were replaced before the request was stored"
+    IMAGES_NOT_COMPARED = (
+        "images_not_compared",
+        "images and citations were not compared, because they cannot be read back",
+    )
+    SESSION_FINISHED = "session_finished", "Reflexio now learns from the requests of the session that waited"
+
 
 class Fact(Row):
     """Something that a reader has to know.
@@ -68,3 +144,11 @@ class Fact(Row):
     number: int | None = None
     names: Annotated[list[str], Field(description="stored names")] = []
     until: Moment | None = None
+
+
+class Result(Row):
+    """The result of a tool, ready to show: masked, cut and escaped. Only get_request and the page show secrets."""
+
+    notice: Annotated[str, Field(description="how to treat stored text, if any is shown")] = ""
+    facts: list[Fact] = []
+    text: Annotated[str, Field(description="what this means, and what to do next")] = ""

@@ -5,7 +5,8 @@ from pydantic import Field
 
 from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.models import PublishBody, PublishReply
-from reflexio_mcp.results.base import NOTICE, Result, shown_id, shown_name
+from reflexio_mcp.results.base import NOTICE, shown_id, shown_name
+from reflexio_mcp.results.facts import Fact, FactCode, Result
 from reflexio_mcp.results.reading import NOT_APPLICABLE, Learning, learning_row
 
 __all__ = ["Finished", "Stored", "stored"]
@@ -14,12 +15,6 @@ USUAL_ROLES: Final = frozenset(
     {"user", "human", "customer", "person", "client", "assistant", "agent", "ai", "bot", "model"}
     | {"system", "developer", "tool", "function"}
 )
-
-KEPT: Final = (
-    "The request contains what looks like a secret ({kinds}), which can reappear in later prompts. Delete the "
-    "request with delete_request request_id={request_id} erase=true, and change the secret."
-)
-REPLACED: Final = "Secrets were replaced before the request was stored: {kinds}."
 
 WARNING_CHARS: Final = 300
 ROLE_CHARS: Final = 60
@@ -54,7 +49,7 @@ def stored(
     reply: PublishReply,
     roles: Sequence[str],
     secrets: Sequence[str],
-    notes: Sequence[str],
+    missing: Sequence[Fact],
     *,
     read_back: bool,
     replaced: bool,
@@ -64,26 +59,22 @@ def stored(
     Args:
         roles: the roles of its interactions, keys redacted.
         secrets: the kinds of secrets that were found in it, and whether they were `replaced`.
+        missing: what was not looked for in it.
         read_back: the request was found in the store after the call.
     """
     interactions = body.interaction_data_list
     unusual = [role for role in dict.fromkeys(roles) if role.strip().lower() not in USUAL_ROLES]
     learned = reply.learning_status == "done" and reply.learning_reason != NOT_APPLICABLE
-    request_id = shown_id(body.request_id)
-    said = [*notes]
+    facts = [*missing]
     if secrets:
-        sentence = REPLACED if replaced else KEPT
-        said.append(sentence.format(kinds=", ".join(secrets), request_id=request_id))
-    if (
-        reply.already_stored
-        and read_back
-        and any(one.image_encoding or one.citations for one in interactions)
-    ):
-        said.append("Images and citations cannot be read back and were not compared.")
+        facts.append(Fact(code=FactCode.REPLACED_SECRETS if replaced else FactCode.STORED_SECRETS))
+    has_images = any(one.image_encoding or one.citations for one in interactions)
+    if reply.already_stored and read_back and has_images:
+        facts.append(Fact(code=FactCode.IMAGES_NOT_COMPARED))
     return Stored(
         notice=NOTICE if reply.warnings or unusual else "",
         status="already_stored" if reply.already_stored else "stored",
-        request_id=request_id,
+        request_id=shown_id(body.request_id),
         session_id=shown_id(body.session_id),
         user_id=shown_id(body.user_id),
         interactions=len(interactions),
@@ -100,5 +91,5 @@ def stored(
         secrets_replaced=bool(secrets) and replaced,
         unusual_roles=[shown_name(role, ROLE_CHARS).strip() or "(empty)" for role in unusual[:MOST_NAMED]],
         warnings=[shown_name(warning, WARNING_CHARS) for warning in reply.warnings[:MOST_NAMED]],
-        notes=said,
+        facts=facts,
     )

@@ -5,10 +5,11 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from reflexio_mcp.rest.models import StoredInteraction
-from reflexio_mcp.results.base import Moment, Result, Row, at, beginning, clip, label, shown_name
+from reflexio_mcp.results.base import Moment, Row, at, beginning, clip, label, shown_name
+from reflexio_mcp.results.facts import FactCode, Result
 
 __all__ = [
     "NAMES",
@@ -18,6 +19,7 @@ __all__ = [
     "Exported",
     "FromRequest",
     "InteractionRow",
+    "Learning",
     "LearningPage",
     "LearningRow",
     "Looked",
@@ -243,34 +245,33 @@ class Learning(Row):
 
     status: Annotated[str, Field(description="the service's word, `nothing`, `still_learning` or `unknown`")]
     reason: str = ""
-    means: Annotated[str, Field(description="the same in a sentence")]
+    means: Annotated[FactCode, WithJsonSchema({"type": "string", "description": "a code of docs/tools.md"})]
 
 
 NOT_APPLICABLE: Final = "not_applicable"
 
-_MEANS: Final = {
-    "waiting_for_window": "Nothing is learned from it yet: Reflexio waits for more of the conversation, usually 10 "
-    "interactions. finish_session learns now.",
-    "covered": "Reflexio has read it, whether or not there was anything to learn.",
-    "deferred": "Nothing is learned from it yet.",
-    "pending": "Nothing is learned from it yet.",
-    "processing": "Reflexio is learning from it.",
-    "still_learning": "Reflexio is still learning from it. get_request shows how it went.",
-    "inputs_erased": "Its interactions are deleted. Whether it was learned from is not known.",
-    "done": "Reflexio has learned from it.",
-    "not_tracked": "Reflexio does not say what is learned from it.",
-    "embedded_store": "This store does not learn; an assistant finds the request by searching.",
-    "failed": "Nothing was learned from it: learning failed.",
-    "unknown": "The service does not say what was learned from it.",
+_MEANINGS: Final = {
+    "waiting_for_window": FactCode.LEARNING_WAITS,
+    "covered": FactCode.LEARNING_COVERED,
+    "deferred": FactCode.LEARNING_NOT_BEGUN,
+    "pending": FactCode.LEARNING_NOT_BEGUN,
+    "processing": FactCode.LEARNING_RUNS,
+    "still_learning": FactCode.LEARNING_RUNS,
+    "inputs_erased": FactCode.LEARNING_INPUT_GONE,
+    "done": FactCode.LEARNING_DONE,
+    "not_tracked": FactCode.LEARNING_NOT_TRACKED,
+    "embedded_store": FactCode.STORE_DOES_NOT_LEARN,
+    "failed": FactCode.LEARNING_FAILED,
 }
+"""By the service's word for a reason, or else for a status."""
 
 
 def learning_row(status: str, reason: str | None, *, evaluation_only: bool) -> Learning:
     if reason == NOT_APPLICABLE:
-        why = "it is for evaluation only" if evaluation_only else "nothing in it can be learned from"
-        return Learning(status="nothing", reason=NOT_APPLICABLE, means=f"Nothing is learned from it: {why}.")
+        means = FactCode.LEARNING_EXCLUDED if evaluation_only else FactCode.LEARNING_POINTLESS
+        return Learning(status="nothing", reason=NOT_APPLICABLE, means=means)
     known, why = label(status or "unknown"), label(reason or "")
-    means = _MEANS.get(why) or _MEANS.get(known) or f"Reflexio says: {known}."
+    means = _MEANINGS.get(why) or _MEANINGS.get(known) or FactCode.LEARNING_UNKNOWN
     return Learning(status=known, reason=why, means=means)
 
 

@@ -2,8 +2,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from reflexio_mcp.results.base import Result, Row
+from reflexio_mcp.results.base import Row
 from reflexio_mcp.results.deletion import PastDeletion
+from reflexio_mcp.results.facts import Result
 
 __all__ = ["Backend", "Limits", "Policy", "Status"]
 

@@ -13,7 +13,7 @@ from mcp.types import Resource, ResourceTemplate, TextContent
 
 from reflexio_mcp.explorer.document import document, uri
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.toolkit.context import Call, app_of, scope_of
+from reflexio_mcp.toolkit.context import Call, app_of, scope_of, words_of
 from reflexio_mcp.toolkit.parameters import describe
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, TrafficError, require_id
 
@@ -131,9 +131,10 @@ async def _text(call: Call, name: str, id_: str) -> str:
     scope = scope_of(call)
     stored = scope.stored_id(id_)
     if name == "request":
-        return one_request(await read_request(scope, stored))
+        return one_request(await read_request(scope, stored), words_of(call)).text
     wanted = make_filter({"user_id": scope.user_id, "session_id": require_id("session_id", stored)})
     page = await list_requests(scope, wanted, limit=100, detail="full")
     if not (page.returned or page.unreadable):
         raise NotStored("No such session is stored. Find sessions with list_sessions.")
-    return f"{request_page(page)}\n{MORE}" if page.cursor else request_page(page)
+    shown = request_page(page, words_of(call)).text
+    return f"{shown}\n{MORE}" if page.cursor else shown

@@ -15,9 +15,11 @@ from mcp.server.request_state import RequestStateSecurity
 from mcp.server.stdio import stdio_server
 
 from reflexio_mcp import __version__
-from reflexio_mcp.render.blocks import counted, undo_in_words
+from reflexio_mcp.render.blocks import sentence, undo_in_words
+from reflexio_mcp.render.words import Words, words_for_model
 from reflexio_mcp.rest.errors import Action, ReflexioError
-from reflexio_mcp.results.base import outside_fences
+from reflexio_mcp.results.base import outside_fences, structured
+from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.server.callers import current_caller
 from reflexio_mcp.server.calls import CallLimiter, Ctx, caller_of
 from reflexio_mcp.server.runtime import FormSealing, Runtime
@@ -152,8 +154,12 @@ class ReflexioServer(MCPServer[App]):
             result = _failed(_explained(tool, error))
         if isinstance(result, types.InputRequiredResult):
             return result
-        notes = [self._page_note(tool, result, context), self._missing_tools(result)]
-        return _noted(result, [note for note in notes if note])
+        result = _told(result, self._from_page(tool, result, context), words_for_model(self._tools))
+        if note := self._missing_tools(result):
+            return result.model_copy(
+                update={"content": [*result.content, types.TextContent(type="text", text=note)]}
+            )
+        return result
 
     def _why_not_offered(self, name: str) -> str:
         names = ", ".join(one for one in self._tools if one != PAGE_DATA)
@@ -173,18 +179,23 @@ class ReflexioServer(MCPServer[App]):
         missing = [name for name in named if name not in tools and name not in self._needed]
         return NOT_OFFERED.format(", ".join(missing)) if missing else ""
 
-    def _page_note(self, tool: types.Tool, result: types.CallToolResult, context: Any) -> str:
-        """Note what a call of the explorer's page did; add the note to the next result that the model reads."""
+    def _from_page(self, tool: types.Tool, result: types.CallToolResult, context: Any) -> list[Fact]:
+        """Note what a call of the explorer's page did; return the facts for the next result that the model reads."""
         notes, owner = self.runtime.page_notes, self.runtime.scopes.current().owner
         if not from_page(context):
-            return "" if tool.name == PAGE_DATA or result.is_error else notes.take(owner)
-        facts: dict[str, Any] = result.structured_content or {}
-        done = {"deleted": facts.get("receipt", {}).get("deleted", {}), "restored": facts.get("restored", {})}
-        for verb, counts in done.items():
-            for noun in ("request", "learning"):
-                if count := counts.get(f"{noun}s", 0):
-                    notes.add(owner, f"{counted(count, noun)} {'was' if count == 1 else 'were'} {verb}")
-        return ""
+            return [] if tool.name == PAGE_DATA or result.is_error else notes.take(owner)
+        done: dict[str, Any] = result.structured_content or {}
+        deleted, restored = done.get("receipt", {}).get("deleted", {}), done.get("restored", {})
+        numbers = {
+            FactCode.DELETED_IN_PAGE: deleted.get("requests", 0),
+            FactCode.LEARNINGS_DELETED_IN_PAGE: deleted.get("learnings", 0),
+            FactCode.RESTORED_IN_PAGE: restored.get("requests", 0),
+            FactCode.LEARNINGS_RESTORED_IN_PAGE: restored.get("learnings", 0),
+        }
+        for code, number in numbers.items():
+            if number:
+                notes.add(owner, code, number)
+        return []
 
     async def list_resources(self) -> list[types.Resource]:
         from reflexio_mcp.server.resources import listed
@@ -251,14 +262,19 @@ def _explained(tool: types.Tool, error: TrafficError | ToolError) -> str:
     return describe(cause, action)
 
 
-def _noted(result: types.CallToolResult, notes: list[str]) -> types.CallToolResult:
-    if not notes:
+def _told(result: types.CallToolResult, facts: list[Fact], words: Words) -> types.CallToolResult:
+    """Add facts to both forms of a result."""
+    if not facts or result.structured_content is None:
         return result
-    facts = result.structured_content
-    if facts is not None:
-        facts = {**facts, "notes": [*facts.get("notes", []), *notes]}
-    content = [*result.content, types.TextContent(type="text", text=" ".join(notes))]
-    return result.model_copy(update={"content": content, "structured_content": facts})
+    said = words.say(facts)
+    form = result.structured_content
+    form = {
+        **form,
+        "facts": [*form.get("facts", []), *map(structured, facts)],
+        "text": sentence(form.get("text", ""), *map(words.of, facts)),
+    }
+    content = [*result.content, types.TextContent(type="text", text=said)]
+    return result.model_copy(update={"content": content, "structured_content": form})
 
 
 def _failed(text: str) -> types.CallToolResult:

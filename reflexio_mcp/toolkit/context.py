@@ -8,7 +8,7 @@ afterwards.
 import logging
 import secrets
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,7 +20,9 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent
 
 from reflexio_mcp.render.blocks import Told
-from reflexio_mcp.results.base import Result, structured
+from reflexio_mcp.render.words import Words, words_for_model
+from reflexio_mcp.results.base import structured
+from reflexio_mcp.results.facts import Fact, FactCode, Result
 from reflexio_mcp.traffic.tasks import task_group
 
 if TYPE_CHECKING:
@@ -45,13 +47,12 @@ __all__ = [
     "page_pass",
     "place_shown",
     "scope_of",
+    "words_of",
 ]
 
 PAGE_KEY: Final = "reflexio-mcp/page"
 
 _PURPOSE: Final = "explorer page"
-
-NOTES_KEPT: Final = 20
 
 DOWNLOADS_PATH: Final = "/downloads/"
 
@@ -140,6 +141,11 @@ def place_shown(call: Call) -> str:
     return "" if app.settings.oauth_issuer and scope_of(call).user_id else app.where
 
 
+def words_of(call: Call) -> Words:
+    """The words for the model that makes this call, with the names of tools that it has."""
+    return words_for_model(app_of(call).tools)
+
+
 def answer(result: Result, told: Told | str) -> CallToolResult:
     """Return both forms of an answer. The structured form has our own sentences of the text form in `text`."""
     if isinstance(told, str):
@@ -166,20 +172,18 @@ def from_page(call: Call) -> bool:
 
 
 class PageNotes:
-    """Notes on what people did in the page since the last answer to the model, by the scope's owner."""
+    """What people did in the page since the last answer to the model, by the scope's owner."""
 
     def __init__(self) -> None:
-        self._notes: defaultdict[str, list[str]] = defaultdict(list)
+        self._numbers: defaultdict[str, Counter[FactCode]] = defaultdict(Counter)
 
-    def add(self, owner: str, done: str) -> None:
-        notes = self._notes[owner]
-        notes.append(done)
-        del notes[:-NOTES_KEPT]
+    def add(self, owner: str, code: FactCode, number: int) -> None:
+        self._numbers[owner][code] += number
 
-    def take(self, owner: str) -> str:
-        """Return the notes as one sentence, once; empty if there are none."""
-        notes = self._notes.pop(owner, [])
-        return f"Since your last call, {' and '.join(notes)} in the explorer." if notes else ""
+    def take(self, owner: str) -> list[Fact]:
+        """Return the facts, once."""
+        numbers = self._numbers.pop(owner, Counter[FactCode]())
+        return [Fact(code=code, number=number) for code, number in numbers.items()]
 
 
 class ProgressReporter:

@@ -8,9 +8,10 @@ from pydantic import BeforeValidator, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from reflexio_mcp.render import reading as text
+from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import ExplorerData, SessionPage
 from reflexio_mcp.toolkit import parameters
-from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, page_pass, scope_of
+from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, page_pass, scope_of, words_of
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_sessions
 
@@ -26,13 +27,13 @@ async def explore_traffic(
         page = await list_sessions(scope_of(call), asked, limit=SESSIONS_LISTED, detail=detail)
     # Without an MCP session, the capabilities of a client of protocol 2025 are not known.
     shows_none = call.client_capabilities is not None and not client_supports_apps(call)
-    notes = [*page.notes]
+    facts = [*page.facts]
     if page.cursor:
-        notes.append("These are the newest sessions; continue with list_sessions.")
+        facts.append(Fact(code=FactCode.MORE_SESSIONS))
     if shows_none:
-        notes.append("This client does not say that it shows pages: the person sees only what you tell them.")
-    page = page.model_copy(update={"notes": notes, "cursor": None})
-    result = answer(page, text.session_page(page))
+        facts.append(Fact(code=FactCode.NO_PAGE_SHOWN))
+    page = page.model_copy(update={"facts": facts, "cursor": None})
+    result = answer(page, text.session_page(page, words_of(call)))
     result.meta = page_pass(call)
     return result
 

@@ -13,7 +13,7 @@ from reflexio_mcp.render import reading as text
 from reflexio_mcp.results.deletion import Deletion
 from reflexio_mcp.results.reading import LearningPage
 from reflexio_mcp.toolkit import parameters
-from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of
+from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of, words_of
 from reflexio_mcp.toolkit.parameters import NOT_GIVEN
 from reflexio_mcp.tools.delete import finish
 from reflexio_mcp.traffic.deletion.plan import Options
@@ -48,7 +48,7 @@ async def list_learnings(
 ) -> Annotated[CallToolResult, LearningPage]:
     async with ProgressReporter(call).steady("looking through"):
         page = await listing.list_learnings(scope_of(call), selection, limit=limit, cursor=cursor)
-    return answer(page, text.learning_page(page))
+    return answer(page, text.learning_page(page, words_of(call)))
 
 
 LearningIds = Annotated[

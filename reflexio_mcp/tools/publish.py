@@ -8,7 +8,7 @@ from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.results.publishing import Finished, Stored
 from reflexio_mcp.toolkit import parameters
-from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of
+from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of, words_of
 from reflexio_mcp.traffic.publishing import check_interaction, finish, publish
 
 
@@ -60,11 +60,11 @@ async def publish_interaction(
             policy=settings.publish_secrets,
             wait_seconds=settings.wait_timeout if wait_for_response else None,
         )
-    return answer(done, text.stored(done))
+    return answer(done, text.stored(done, words_of(call)))
 
 
 async def finish_session(
     call: Call, user_id: parameters.UserId, session_id: parameters.SessionId
 ) -> Annotated[CallToolResult, Finished]:
     done = await finish(scope_of(call), user_id, session_id)
-    return answer(done, text.finished(done))
+    return answer(done, text.finished(done, words_of(call)))

@@ -19,6 +19,7 @@ from reflexio_mcp.toolkit.context import (
     app_of,
     place_shown,
     scope_of,
+    words_of,
 )
 from reflexio_mcp.traffic.reading import listing
 from reflexio_mcp.traffic.reading.cursors import open_cursor
@@ -48,7 +49,7 @@ async def list_sessions(
             detail=detail,
             order=order,
         )
-    return answer(page, text.session_page(page))
+    return answer(page, text.session_page(page, words_of(call)))
 
 
 @parameters.filtered()
@@ -71,14 +72,14 @@ async def list_requests(
             detail=detail,
             most_sessions=top_k,
         )
-    return answer(page, text.request_page(page))
+    return answer(page, text.request_page(page, words_of(call)))
 
 
 async def get_request(
     call: Call, request_id: str, detail: FullOrMasked = "full", cursor: parameters.Cursor = ""
 ) -> Annotated[CallToolResult, OneRequest]:
     found = await read_request(scope_of(call), request_id, cursor, detail=detail)
-    return answer(found, text.one_request(found))
+    return answer(found, text.one_request(found, words_of(call)))
 
 
 @parameters.filtered("finding")

@@ -10,6 +10,7 @@ import anyio
 from reflexio_mcp.rest.errors import AlreadyExists, OutcomeUnknown, ReflexioError, explain
 from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply, UnreadableRequest, differences
 from reflexio_mcp.results.base import shown_id
+from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.publishing import Finished, Stored, stored
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, OutcomeUnclear, quoted, require_id
@@ -170,7 +171,11 @@ async def finish(scope: Scope, user_id: str, session_id: str) -> Finished:
         raise NotStored(
             f"User {quoted(user)} has no session {quoted(session)}; nothing was finished. Find it with list_sessions."
         )
-    return Finished(user_id=shown_id(user), session_id=shown_id(session))
+    return Finished(
+        user_id=shown_id(user),
+        session_id=shown_id(session),
+        facts=[Fact(code=FactCode.SESSION_FINISHED)],
+    )
 
 
 async def _publish(

@@ -114,8 +114,11 @@ async def test_the_model_reads_what_list_sessions_says(tmp_path: Path, mode: str
         listed = await client.call_tool("list_sessions", {"user_id": "ann"})
         no_page = "This client does not say that it shows pages: the person sees only what you tell them."
         assert listed.structured_content
-        notes = [*listed.structured_content.get("notes", []), no_page]
-        assert explored.structured_content == {**listed.structured_content, "notes": notes}
+        assert explored.structured_content
+        facts = [*listed.structured_content.get("facts", []), {"code": "no_page_shown"}]
+        said = explored.structured_content["text"]
+        assert no_page in said
+        assert explored.structured_content == {**listed.structured_content, "facts": facts, "text": said}
         assert no_page in text_of(explored)
         masked = await client.call_tool("explore_traffic", {"detail": "masked"})
         assert "peanuts" in text_of(explored)
@@ -255,8 +258,9 @@ async def test_the_model_is_told_once_what_was_done_in_the_page(tmp_path: Path) 
         await client.call_tool("explorer_data", {"view": "rows"}, meta=pass_)
         told = await client.call_tool("list_sessions", {})
         again = await client.call_tool("list_sessions", {})
-        said = "Since your last call, 1 request was deleted in the explorer."
+        said = "1 request was deleted in the explorer since the last call."
         assert text_of(told).endswith(said)
         assert told.structured_content
-        assert said in told.structured_content["notes"]
+        assert {"code": "deleted_in_page", "number": 1} in told.structured_content["facts"]
+        assert said in told.structured_content["text"]
         assert "explorer" not in text_of(again)

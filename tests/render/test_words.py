@@ -8,7 +8,7 @@ import pytest
 
 from reflexio_mcp.cli import build_parser
 from reflexio_mcp.explorer import document
-from reflexio_mcp.render.words import _WITH_TOOLS, ANYBODY, SHELL, Words, named_in_fence, words_for_model
+from reflexio_mcp.render.words import _TOOL_WORDS, ANYBODY, SHELL, Words, named_in_fence, words_for_model
 from reflexio_mcp.results.base import at
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.settings import OPTIONS
@@ -58,7 +58,7 @@ def test_what_anybody_and_the_page_may_read_names_no_tool_argument_option_or_set
 
 
 def test_a_model_is_told_only_of_tools_that_it_has() -> None:
-    named = sorted({tool for needed in _WITH_TOOLS for tool in needed})
+    named = sorted({tool for needed, _ in _TOOL_WORDS for tool in needed})
     assert named
     for some in chain.from_iterable(combinations(named, size) for size in range(len(named) + 1)):
         said = " ".join(sentences(words_for_model(some)))
@@ -66,7 +66,7 @@ def test_a_model_is_told_only_of_tools_that_it_has() -> None:
 
 
 def test_a_sentence_that_stands_under_tools_names_each_of_them() -> None:
-    for needed, words in _WITH_TOOLS.items():
+    for needed, words in _TOOL_WORDS:
         assert set(TOOL.findall(" ".join(sentences(words)))) == set(needed)
 
 

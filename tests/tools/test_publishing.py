@@ -28,9 +28,7 @@ async def test_repeating_a_call_with_an_own_id_adds_nothing_and_says_so(connect:
     assert (first.structured_content or {})["status"] == "stored"
     assert not again.is_error
     assert (again.structured_content or {})["status"] == "already_stored"
-    assert text_of(again).startswith(
-        "Already stored by an earlier call, nothing added: 1 interaction of user ada"
-    )
+    assert text_of(again).startswith("Already stored by an earlier call, nothing added: 1 interaction.\n")
     assert (listed.structured_content or {})["returned"] == 1
 
 
@@ -112,7 +110,8 @@ async def test_a_role_that_no_agent_has_is_stored_and_pointed_out(connect: Conne
             "publish_interaction", CALL | {"request_id": "r2", "interactions": interactions[1:]}
         )
     assert (result.structured_content or {})["unusual_roles"] == ["banana"]
-    assert "Unusual roles; the usual ones are User and Assistant:" in text_of(result)
+    assert "unusual roles: banana\n" in text_of(result)
+    assert "The usual roles are User and Assistant." in text_of(result)
     assert "unusual_roles" not in (usual.structured_content or {})
 
 
@@ -132,7 +131,7 @@ async def test_an_empty_role_is_shown_as_one(connect: Connect) -> None:
         interactions = [{"role": "", "content": "Off to Lisbon."}]
         result = await client.call_tool("publish_interaction", {**CALL, "interactions": interactions})
     assert (result.structured_content or {})["unusual_roles"] == ["(empty)"]
-    assert "\n(empty)\n" in text_of(result)
+    assert "unusual roles: (empty)\n" in text_of(result)
 
 
 async def test_what_teaches_nothing_is_not_said_to_have_added_nothing(connect: Connect) -> None:

@@ -69,9 +69,10 @@ async def test_a_secret_is_stored_and_the_reply_says_its_kind_and_how_to_take_it
         said = facts(result)
         assert said["status"] == "stored"
         assert said["secrets"] == ["github-pat"]
-        [note] = said["notes"]
-        assert "Delete the request with delete_request request_id=r1" in note
-        assert note in text_of(result)
+        assert said["facts"] == [{"code": "stored_secrets"}]
+        for form in (said["text"], text_of(result)):
+            assert "Delete it with delete_request, this request_id and erase=true" in form
+            assert "Kinds of secrets: github-pat." in form
         assert KEY not in text_of(result)
         await call(client, "delete_request", request_id="r1")
 
@@ -83,7 +84,8 @@ async def test_a_secret_is_redacted_before_it_is_stored_where_that_is_set(tmp_pa
         result = await publish(
             client, [*INTERACTIONS, {"role": "Assistant", "content": "ok", "tools_used": used}]
         )
-        assert "Secrets were replaced before the request was stored: github-pat, password" in text_of(result)
+        assert "Secrets were replaced before the request was stored." in text_of(result)
+        assert "Kinds of secrets: github-pat, password." in text_of(result)
     raw = b"".join([await file.read_bytes() async for file in anyio.Path(tmp_path).iterdir()])
     assert KEY.encode() not in raw
     assert b"Tr0ub4dor" not in raw

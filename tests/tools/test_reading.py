@@ -35,7 +35,7 @@ async def test_an_empty_store_is_told_from_a_filter_that_matches_nothing(connect
     async with connect() as client:
         text, page = await call(client, tool)
         assert "Nothing is stored." in text
-        assert page["notes"][0] == "Nothing is stored."
+        assert page["facts"][0] == {"code": "nothing_stored"}
         await put(client, "r1")
         text, page = await call(client, tool, user_id="Ada")
         assert "matches (user Ada).\n" in text

@@ -13,9 +13,10 @@ import pytest
 from mcp.types import CallToolResult
 
 from reflexio_mcp.render.reading import learning_page
+from reflexio_mcp.render.words import words_for_model
 from reflexio_mcp.results.base import NOTICE, at, structured
+from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import FromRequest, LearningPage, LearningRow
-from reflexio_mcp.traffic.learnings.listing import NOT_LISTED, UNLINKED
 from tests.support.embedded import Clock
 from tests.support.facts import text_of
 from tests.tools.conftest import Connect
@@ -126,9 +127,13 @@ def test_learnings_read_as_their_snapshot_says() -> None:
         learnings=rows,
         unlinked=1,
         cursor="eNCURSORCURSORCURSORCURSOR",
-        notes=[UNLINKED.format(1), NOT_LISTED],
+        facts=[
+            Fact(code=FactCode.LEARNINGS_NOT_LISTED, number=1),
+            Fact(code=FactCode.KINDS_NOT_LISTED),
+        ],
     )
-    check("learnings", learning_page(page), structured(page))
+    told = learning_page(page, words_for_model(["list_learnings"]))
+    check("learnings", told.text, structured(page.model_copy(update={"text": told.own})))
 
 
 def check(kind: str, text: str, facts: dict[str, Any] | None) -> None:

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reflexio_mcp.results.base import Room
+from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading import listing
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
@@ -256,7 +257,7 @@ async def test_a_search_that_reaches_its_limit_says_how_far_it_looked_and_goes_o
         assert page.returned == 0
         assert not page.looked_at.complete
         assert page.looked_at.requests == 4
-        assert page.notes == ["Nothing matches among the requests that were looked through so far."]
+        assert page.facts == [Fact(code=FactCode.NOTHING_FOUND_YET)]
         pages = 1
         while page.cursor:
             page = await list_requests(place.scope, wanted, limit=5, cursor=page.cursor)
@@ -275,7 +276,7 @@ async def test_the_longest_sessions_come_first_when_asked() -> None:
         page = await list_sessions(place.scope, TrafficFilter(), limit=2, order="longest")
         assert [row.session_id for row in page.sessions] == ["s2", "s4"]
         assert page.total == 5
-        assert page.notes == ["These are the longest of all 5 sessions, by characters of text."]
+        assert page.facts == [Fact(code=FactCode.LONGEST_OF, number=5)]
         assert page.cursor is None
         newest = await list_sessions(place.scope, TrafficFilter(), limit=3)
         with pytest.raises(InvalidInput, match="cursor cannot be combined with order=longest"):

@@ -7,6 +7,7 @@ from typing import Final
 import anyio.to_thread
 
 from reflexio_mcp.results.base import NOTICE, Room, at, clip, shown_name
+from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import (
     UNREADABLE_SHOWN,
     FromRequest,
@@ -21,13 +22,6 @@ from reflexio_mcp.traffic.reading.cursors import decode_cursor, encode_cursor, q
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["list_learnings"]
-
-NOT_LISTED: Final = (
-    "Agent playbooks and expired profiles are not listed here. A merged or superseded learning was replaced by another "
-    "learning and is kept for a while."
-)
-USERS_NOT_READ: Final = "The learnings of {:,} more users were not read."
-UNLINKED: Final = "Learnings that do not name their source interactions are not listed: {:,}."
 
 CONTENT_CHARS: Final = 1_000
 QUOTE_CHARS: Final = 300
@@ -52,12 +46,13 @@ async def list_learnings(scope: Scope, selection: Selection, *, limit: int, curs
     found = {user: await find_interactions(scope, user, ids) for user, ids in wanted.items()}
     rows = await anyio.to_thread.run_sync(_rows, scope, selection, page, found)
     more = len(rows) < len(left)
-    doubts = [
-        text.format(number)
-        for text, number in ((USERS_NOT_READ, learned.users_left_out), (UNLINKED, learned.unlinked))
-        if number
-    ]
-    unknown = not learned.count and (doubts or selected.unreadable)
+    doubts: list[Fact] = []
+    if learned.users_left_out:
+        doubts.append(Fact(code=FactCode.USERS_NOT_READ, number=learned.users_left_out))
+    if learned.unlinked:
+        doubts.append(Fact(code=FactCode.LEARNINGS_NOT_LISTED, number=learned.unlinked))
+    if not learned.count and (doubts or selected.unreadable):
+        doubts.insert(0, Fact(code=FactCode.LEARNED_NOT_KNOWN))
     return LearningPage(
         notice=NOTICE if rows else "",
         of=shown_name(" ".join(selection.describe().split()), QUOTE_CHARS),
@@ -72,7 +67,7 @@ async def list_learnings(scope: Scope, selection: Selection, *, limit: int, curs
         else None,
         unreadable=list(selected.unreadable[:UNREADABLE_SHOWN]),
         cursor=encode_cursor("learnings", scope, question, _key(page[len(rows) - 1])) if more else None,
-        notes=[*(["Whether anything was learned is not known."] if unknown else []), *doubts, NOT_LISTED],
+        facts=[*doubts, Fact(code=FactCode.KINDS_NOT_LISTED)],
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, Protocol, TypeVar
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import NOTICE, Room, at, shown_name
+from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import (
     UNREADABLE_SHOWN,
     Looked,
@@ -42,24 +43,9 @@ FILTER_CHARS: Final = 600
 
 HEAD_CHARS: Final = 60
 
-PART_COUNTED: Final = "Only matching requests are counted; delete_session deletes the whole session."
-REDACTED: Final = "Secrets are replaced here; get_request shows a request as it is stored."
-CASE: Final = "Ids are case-sensitive."
-WORDS: Final = (
-    "contains finds requests with all of these words in their texts and ids; put OR between alternatives. It does not "
-    "search source and agent_version, which are filters of their own."
-)
-NAMES: Final = "source and agent_version match complete names; audit_traffic lists the names in use."
-NOTHING_YET: Final = "Nothing matches among the requests that were looked through so far."
-UNREADABLE: Final = (
-    "Some requests could not be read. list_requests with the session_id shows the other requests of that session. "
-    "delete_request with its id and erase deletes a request that cannot be shown."
-)
-
 Order = Literal["newest", "longest"]
 
 MOST_LONGEST: Final = 10
-COMPARED: Final = "These are the longest of all {:,} sessions, by characters of text."
 Requests = Sequence[RequestWithInteractions]
 
 
@@ -179,7 +165,7 @@ async def list_sessions(
         return await _longest_sessions(scope, asked, min(limit, MOST_LONGEST), detail)
     walk = _Walk(scope, "sessions", asked, cursor, detail, limit)
     page = await walk.fill(lambda: _SessionRows(walk.showing, limit))
-    return SessionPage(sessions=page.rows, **walk.facts(page.rows, page, *_about_parts(walk, page.rows)))
+    return SessionPage(sessions=page.rows, **walk.fields(page.rows, page, *_about_parts(walk, page.rows)))
 
 
 async def _longest_sessions(scope: Scope, asked: TrafficFilter, limit: int, detail: str) -> SessionPage:
@@ -187,14 +173,14 @@ async def _longest_sessions(scope: Scope, asked: TrafficFilter, limit: int, deta
     longest = await walk.fill(lambda: _LongestSessions(limit))
     page = await longest.shown(walk.showing)
     walk.end_without_cursor(len(page.rows))
-    notes = _about_parts(walk, page.rows)
+    facts = _about_parts(walk, page.rows)
     if page.rows and walk.total:
-        notes.append(COMPARED.format(walk.total))
-    return SessionPage(sessions=page.rows, **walk.facts(page.rows, page, *notes))
+        facts.append(Fact(code=FactCode.LONGEST_OF, number=walk.total))
+    return SessionPage(sessions=page.rows, **walk.fields(page.rows, page, *facts))
 
 
-def _about_parts(walk: "_Walk", rows: Sequence[SessionRow]) -> list[str]:
-    return [PART_COUNTED] if rows and walk.counts_part_of_sessions else []
+def _about_parts(walk: "_Walk", rows: Sequence[SessionRow]) -> list[Fact]:
+    return [Fact(code=FactCode.PART_COUNTED)] if rows and walk.counts_part_of_sessions else []
 
 
 async def list_requests(
@@ -217,7 +203,7 @@ async def list_requests(
     asked = replace(asked, request_id=request_id.strip())
     walk = _Walk(scope, "requests", asked, cursor, detail, min(limit, most_sessions or SESSIONS_READ))
     page = await walk.fill(lambda: _RequestRows(scope, walk.showing, room(), limit, most_sessions))
-    return RequestPage(sessions=page.sessions, **walk.facts(page.rows, page))
+    return RequestPage(sessions=page.sessions, **walk.fields(page.rows, page))
 
 
 class _Walk:
@@ -309,7 +295,7 @@ class _Walk:
                 self._cursor = self._pager.cursor(self._listing, part, None)
         self.total = None if self._pager.unreadable else rows
 
-    def facts(self, rows: Sequence[SessionRow | RequestRow], page: _Rows, *notes: str) -> dict[str, Any]:
+    def fields(self, rows: Sequence[SessionRow | RequestRow], page: _Rows, *facts: Fact) -> dict[str, Any]:
         """Return the fields that pages of sessions and of requests share."""
         unreadable = self._pager.unreadable
         complete = not (self._full or unreadable)
@@ -331,32 +317,40 @@ class _Walk:
             "total": self.total,
             "unreadable": list(unreadable[:UNREADABLE_SHOWN]),
             "cursor": cursor,
-            "notes": [
-                *self._nothing(rows),
-                *([UNREADABLE] if unreadable else []),
-                *self._redacted(rows),
-                *notes,
+            "facts": [
+                *self._about_nothing(rows),
+                *self._about_unreadable(),
+                *self._about_secrets(rows),
+                *facts,
             ],
         }
 
-    def _nothing(self, rows: Sequence[object]) -> list[str]:
+    def _about_nothing(self, rows: Sequence[object]) -> list[Fact]:
         wanted = self.wanted
         if rows or self._before:
             return []
         if self._full:
-            return [NOTHING_YET]
+            return [Fact(code=FactCode.NOTHING_FOUND_YET)]
         if wanted == TrafficFilter() and not self._pager.unreadable:
-            return ["Nothing is stored."]
-        hints = {
-            WORDS: wanted.contains,
-            NAMES: wanted.source or wanted.agent_version,
-            CASE: wanted.request_id or wanted.user_id or wanted.session_id,
-        }
-        return [hint for hint, given in hints.items() if given]
+            return [Fact(code=FactCode.NOTHING_STORED)]
+        hints: list[Fact] = []
+        if wanted.contains:
+            hints.append(Fact(code=FactCode.ALL_WORDS_NEEDED))
+        if wanted.source or wanted.agent_version:
+            hints.append(Fact(code=FactCode.WHOLE_NAMES_NEEDED))
+        if wanted.request_id or wanted.user_id or wanted.session_id:
+            hints.append(Fact(code=FactCode.CASE_MATTERS))
+        return hints
 
-    def _redacted(self, rows: Sequence[SessionRow | RequestRow]) -> list[str]:
+    def _about_unreadable(self) -> list[Fact]:
+        return [Fact(code=FactCode.PARTS_UNREADABLE)] if self._pager.unreadable else []
+
+    def _about_secrets(self, rows: Sequence[SessionRow | RequestRow]) -> list[Fact]:
         if self.showing.masked or not rows:
             return []
         from reflexio_mcp.traffic.audit.rules.redaction import missing
 
-        return [*missing(), *([REDACTED] if any(row.redacted for row in rows) else [])]
+        facts = missing()
+        if any(row.redacted for row in rows):
+            facts.append(Fact(code=FactCode.SECRETS_COVERED))
+        return facts

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar, cast
 import anyio.to_thread
 
 from reflexio_mcp.rest.models import Interaction, StoredInteraction
+from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.traffic.audit.rules.secrets import (
     MISSING,
     PASSWORD,
@@ -173,9 +174,9 @@ def without_key(name: str) -> str:
     return f"[redacted: {kind}]" if kind else name
 
 
-def missing() -> list[str]:
-    """Return a note if keys are not looked for by their formats."""
-    return [] if available() else [f"{MISSING[0].upper()}{MISSING[1:]}."]
+def missing() -> list[Fact]:
+    """Return a fact if keys are not looked for by their formats."""
+    return [] if available() else [Fact(code=FactCode.FORMATS_NOT_KNOWN)]
 
 
 async def looked(
