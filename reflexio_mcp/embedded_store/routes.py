@@ -378,11 +378,24 @@ _route("GET", "/api/whoami")(
 _route("GET", "/meta/version")(
     _always({"server_version": f"embedded-{__version__}", "api_version": "v1", "min_client_version": "0.1.0"})
 )
-for _path, _name in {
-    "/api/get_profiles": "user_profiles",
-    "/api/get_user_playbooks": "user_playbooks",
-    "/api/get_session_outcomes": "session_outcomes",
-}.items():
-    _route("POST", _path)(_always({"success": True, _name: []}))
-for _path in ("/api/delete_profiles_by_ids", "/api/delete_user_playbooks_by_ids"):
+for _method, _path, _name in (
+    ("POST", "/api/get_profiles", "user_profiles"),
+    ("GET", "/api/get_all_profiles", "user_profiles"),
+    ("POST", "/api/get_user_playbooks", "user_playbooks"),
+    ("POST", "/api/get_agent_playbooks", "agent_playbooks"),
+    ("POST", "/api/get_session_outcomes", "session_outcomes"),
+    ("POST", "/api/get_playbook_application_stats", "stats"),
+    (
+        "POST",
+        "/api/get_retrieved_learning_evaluation_results",
+        "results",
+    ),
+    ("GET", "/api/pending_tool_calls", "pending_tool_calls"),
+):
+    _route(_method, _path)(_always({"success": True, _name: []}))
+for _path in (
+    "/api/delete_profiles_by_ids",
+    "/api/delete_user_playbooks_by_ids",
+    "/api/delete_agent_playbooks_by_ids",
+):
     _route("DELETE", _path)(_always(_deleted(0)))

@@ -32,7 +32,14 @@ T = TypeVar("T")
 
 EVERY_STATUS: Final = (None, "pending", "archived", "archive_in_progress", "merged", "superseded", "expired")
 
+EVERY_ROW: Final = 1_000_000_000
+"""More rows than a list can have. The API has lists without pages that return 100 rows if no limit is sent."""
+
 OUTCOMES_AT_ONCE: Final = 1_000
+VERDICTS_AT_ONCE: Final = 1_000
+QUESTIONS_AT_ONCE: Final = 500
+SESSIONS_OF_OUTCOMES: Final = 100
+"""The largest numbers that these calls take."""
 
 
 class ReflexioClient:
@@ -211,10 +218,24 @@ class ReflexioClient:
         sent = {"user_id": user_id, "top_k": None, "status_filter": EVERY_STATUS}
         return await self._list(models.UserProfile, "/api/get_profiles", sent, "user_profiles")
 
+    async def get_all_profiles(
+        self, user_id: str, *, created_since: int | None = None
+    ) -> list[models.UserProfile]:
+        """Read a user's profiles, also those past their expiry that the service has not marked as expired yet.
+
+        No other call returns these. The API allows 30 of these calls a minute.
+
+        Args:
+            created_since: epoch seconds; only profiles that were first stored since then.
+        """
+        params = {"user_id": sendable(user_id), "limit": str(EVERY_ROW)}
+        if created_since is not None:
+            params |= {"date_field": "created_at", "start_time": str(created_since)}
+        return await self._get_list(models.UserProfile, "/api/get_all_profiles", params, "user_profiles")
+
     async def get_user_playbooks(self, user_id: str) -> list[models.UserPlaybook]:
         """Read a user's playbooks of every status, newest first."""
-        # By default the server returns 100, and it has no pages.
-        sent = {"user_id": user_id, "limit": 1_000_000_000, "status_filter": EVERY_STATUS}
+        sent = {"user_id": user_id, "limit": EVERY_ROW, "status_filter": EVERY_STATUS}
         return await self._list(models.UserPlaybook, "/api/get_user_playbooks", sent, "user_playbooks")
 
     async def delete_profiles(self, profile_ids: list[str]) -> models.DeleteReply:
@@ -251,16 +272,94 @@ class ReflexioClient:
         sent = {"user_id": user_id}
         return await self._post(models.DeleteReply, "/api/clear_user_data", sent, kind="delete")
 
-    async def get_session_outcomes(self, user_id: str) -> list[models.SessionOutcome]:
+    async def get_session_outcomes(
+        self, user_id: str = "", *, session_ids: Sequence[str] = ()
+    ) -> list[models.SessionOutcome]:
+        """Read how sessions ended: those of a user, up to 100 by their ids, or both. 60 calls a minute are allowed.
+
+        Without a user, the outcome of a session can be any user's.
+        """
+        if not user_id and not session_ids:
+            raise NotSent("the outcomes of sessions need a user or sessions")
+        if len(session_ids) > SESSIONS_OF_OUTCOMES:
+            raise NotSent(f"session_ids takes {SESSIONS_OF_OUTCOMES} ids, and {len(session_ids)} were given")
+        asked: dict[str, Any] = {"user_id": user_id} if user_id else {}
+        asked |= {"session_ids": list(session_ids)} if session_ids else {}
         found: list[models.SessionOutcome] = []
         while True:
-            sent = {"user_id": user_id, "top_k": OUTCOMES_AT_ONCE, "offset": len(found)}
+            sent = {**asked, "top_k": OUTCOMES_AT_ONCE, "offset": len(found)}
             page = await self._list(
                 models.SessionOutcome, "/api/get_session_outcomes", sent, "session_outcomes"
             )
             found += page
             if len(page) < OUTCOMES_AT_ONCE:
                 return found
+
+    async def get_agent_playbooks(
+        self, *, agent_playbook_id: int | None = None
+    ) -> list[models.AgentPlaybook]:
+        """Read the current shared rules, or one of any status. 120 calls a minute are allowed.
+
+        A hosted service bills each rule that is returned.
+        """
+        sent: dict[str, Any] = {"limit": EVERY_ROW}
+        if agent_playbook_id is not None:
+            sent |= {"agent_playbook_id": agent_playbook_id, "status_filter": EVERY_STATUS}
+        return await self._list(models.AgentPlaybook, "/api/get_agent_playbooks", sent, "agent_playbooks")
+
+    async def agent_playbook_sources(self, agent_playbook_id: int) -> models.AgentPlaybookSources:
+        """Read which user playbooks a shared rule was made from, whosoever they are."""
+        sent = {"kind": "agent_playbook", "id": str(agent_playbook_id)}
+        return await self._post(
+            models.AgentPlaybookSources, "/api/get_learning_provenance", sent, "provenance_status"
+        )
+
+    async def set_agent_playbook_status(
+        self, agent_playbook_id: int, status: models.Approval
+    ) -> models.DeleteReply:
+        """Approve or reject a shared rule, or make it pending. An unknown id is an error."""
+        sent = {"agent_playbook_id": agent_playbook_id, "playbook_status": status}
+        return await self._delete("/api/update_agent_playbook_status", sent, method="PUT")
+
+    async def delete_agent_playbooks(self, agent_playbook_ids: list[int]) -> models.DeleteReply:
+        """Delete up to 10,000 shared rules. Unknown ids are skipped, and counted as deleted."""
+        return await self._delete_ids(
+            "/api/delete_agent_playbooks_by_ids", "agent_playbook_ids", agent_playbook_ids
+        )
+
+    async def get_application_stats(self, *, days: int) -> list[models.ApplicationStat]:
+        """Read how often answers of the last days cited each learning of the organization.
+
+        Deleted learnings are counted, deleted interactions are not.
+        """
+        sent = {"days_back": days}
+        return await self._list(models.ApplicationStat, "/api/get_playbook_application_stats", sent, "stats")
+
+    async def get_verdicts(
+        self, user_id: str, *, session_id: str = ""
+    ) -> tuple[list[models.RetrievedLearningVerdict], bool]:
+        """Read how Reflexio judged the learnings that were retrieved for a user's answers.
+
+        Returns:
+            At most 1,000 verdicts, and whether these are all.
+        """
+        sent: dict[str, Any] = {"user_id": user_id, "limit": VERDICTS_AT_ONCE}
+        sent |= {"session_id": session_id} if session_id else {}
+        route = "/api/get_retrieved_learning_evaluation_results"
+        found = await self._list(models.RetrievedLearningVerdict, route, sent, "results")
+        return found, len(found) < VERDICTS_AT_ONCE
+
+    async def get_pending_questions(self) -> tuple[list[models.PendingQuestion], bool]:
+        """Read the questions that Reflexio asked people, of all users.
+
+        Returns:
+            At most 500 questions, and whether these are all.
+        """
+        params = {"limit": str(QUESTIONS_AT_ONCE)}
+        found = await self._get_list(
+            models.PendingQuestion, "/api/pending_tool_calls", params, "pending_tool_calls"
+        )
+        return found, len(found) < QUESTIONS_AT_ONCE
 
     async def whoami(self) -> models.WhoAmI:
         return await self._get(models.WhoAmI, "/api/whoami", "success", "org_id")
@@ -322,6 +421,12 @@ class ReflexioClient:
 
     async def _list(self, model: type[ReadT], route: str, sent: dict[str, Any], name: str) -> list[ReadT]:
         call = Call("POST", route, "read", self._timeout, encoded(sent), required=("success", name))
+        return await self._send(call, lambda answer: answer.parsed_list(model, name))
+
+    async def _get_list(
+        self, model: type[ReadT], route: str, params: dict[str, str], name: str
+    ) -> list[ReadT]:
+        call = Call("GET", route, "read", self._timeout, params=params, required=(name,))
         return await self._send(call, lambda answer: answer.parsed_list(model, name))
 
     async def _send(self, call: Call, read: Callable[[Answer], T]) -> T:

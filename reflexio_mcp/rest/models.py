@@ -314,6 +314,92 @@ class UserPlaybook(Read):
     agent_version: str = ""
     playbook_name: str = ""
     tags: list[str] = []
+    reader_angle: str | None = None
+    """Never returned. A restored playbook needs one, or its next repetition is stored beside it."""
+
+
+Approval = Literal["pending", "approved", "rejected"]
+
+
+class AgentPlaybook(Read):
+    """A rule that Reflexio made from playbooks of several users and serves to everybody.
+
+    Args:
+        playbook_status: whether a person approved it. Pending rules are served too.
+        status: `None` for a current one, as in `UserProfile`.
+    """
+
+    agent_playbook_id: int
+    agent_version: str = ""
+    playbook_name: str = ""
+    created_at: int = 0
+    content: str = ""
+    trigger: str = ""
+    rationale: str = ""
+    playbook_status: Approval = "pending"
+    status: str | None = None
+    tags: list[str] = []
+
+
+class SourcePlaybook(Read):
+    """A user playbook that a shared rule was made from, with its interactions that are stored."""
+
+    user_playbook: UserPlaybook
+    source_interaction_ids: list[int] = []
+
+
+class AgentPlaybookSources(Reply):
+    """What a shared rule was made from.
+
+    Args:
+        provenance_status: `exact` although the sources of a deleted user are missing; `unavailable` if the service
+            recorded no sources or all are deleted.
+    """
+
+    provenance_status: Literal["exact", "best_effort", "unavailable"] = "unavailable"
+    source_user_playbooks: list[SourcePlaybook] = []
+
+
+class ApplicationStat(Read):
+    """How often answers cited a learning. `kind` is `playbook` for an old citation of either kind of playbook."""
+
+    kind: str
+    real_id: str
+    title: str = ""
+    applied_count: int = 0
+    last_applied_at: int | None = None
+    last_interaction_id: int | None = None
+
+
+class RetrievedLearningVerdict(Read):
+    """How Reflexio judged one learning that was retrieved for one interaction.
+
+    It stays when the interaction and the learning are deleted.
+    """
+
+    kind: str
+    learning_id: str
+    user_id: str = ""
+    session_id: str = ""
+    interaction_id: int | None = None
+    is_relevant: bool | None = None
+    relevance_reason: str = ""
+    impact: str | None = None
+    impact_reason: str = ""
+    diagnosis: dict[str, Any] | None = None
+    created_at: int = 0
+
+
+class PendingQuestion(Read):
+    """A question that Reflexio asked a person, with the answer. Unknown fields are kept for exports."""
+
+    model_config = ConfigDict(extra="allow", defer_build=True)
+
+    id: str
+    user_id: str = ""
+    status: str = ""
+    question_text: str = ""
+    result: dict[str, Any] | None = None
 
 
 class FinalizeReply(Reply):

@@ -105,9 +105,24 @@ async def test_a_user_of_whom_nothing_was_learned_has_empty_lists(api: Api) -> N
         ("get_profiles", "user_profiles"),
         ("get_user_playbooks", "user_playbooks"),
         ("get_session_outcomes", "session_outcomes"),
+        ("get_retrieved_learning_evaluation_results", "results"),
     ):
         reply = (await api.client.post(f"/api/{route}", json={"user_id": api.user, "top_k": 5})).json()
         assert (reply["success"], reply[name]) == (True, [])
+    everybodys = (await api.client.get("/api/get_all_profiles", params={"user_id": api.user})).json()
+    assert (everybodys["success"], everybodys["user_profiles"]) == (True, [])
     for route, ids in (("delete_profiles_by_ids", {"profile_ids": [fresh()]}),
                        ("delete_user_playbooks_by_ids", {"user_playbook_ids": [999_999_999]})):  # fmt: skip
         assert (await api.delete(route, **ids))["deleted_count"] == 0
+
+
+async def test_what_belongs_to_no_user_is_listed_for_everybody(api: Api) -> None:
+    for route, asked, name in (
+        ("get_agent_playbooks", {"limit": 5}, "agent_playbooks"),
+        ("get_playbook_application_stats", {"days_back": 1}, "stats"),
+    ):
+        reply = (await api.client.post(f"/api/{route}", json=asked)).json()
+        assert reply["success"]
+        assert isinstance(reply[name], list)
+    questions = (await api.client.get("/api/pending_tool_calls", params={"limit": 500})).json()
+    assert isinstance(questions["pending_tool_calls"], list)

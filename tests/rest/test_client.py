@@ -196,6 +196,71 @@ async def test_learnings_of_another_shape_are_no_empty_list(items: object) -> No
             await client.get_profiles("u")
 
 
+async def test_profiles_past_their_expiry_are_asked_for_by_user_and_by_when_they_were_first_stored() -> None:
+    recorder = Recorder({"success": True, "user_profiles": [{"profile_id": "p", "expiration_timestamp": 7}]})
+    async with client_over(recorder) as client:
+        [found] = await client.get_all_profiles("a & b", created_since=1_000)
+        asked = dict(recorder.requests[-1].url.params)
+        await client.get_all_profiles("u")
+    assert (found.profile_id, found.expiration_timestamp) == ("p", 7)
+    assert int(asked.pop("limit")) > 1_000_000
+    assert asked == {"user_id": "a & b", "date_field": "created_at", "start_time": "1000"}
+    assert dict(recorder.requests[-1].url.params).keys() == {"user_id", "limit"}
+
+
+async def test_shared_rules_are_listed_traced_judged_and_deleted_by_their_number() -> None:
+    source = {"user_playbook": {"user_playbook_id": 3, "user_id": "ada"}, "source_interaction_ids": [8]}
+    recorder = Recorder(
+        {
+            "success": True,
+            "agent_playbooks": [{"agent_playbook_id": 5, "playbook_status": "approved"}],
+            "provenance_status": "exact",
+            "source_user_playbooks": [source],
+        }
+    )
+    async with client_over(recorder) as client:
+        [rule] = await client.get_agent_playbooks()
+        assert "status_filter" not in recorder.sent
+        await client.get_agent_playbooks(agent_playbook_id=5)
+        assert {None, "superseded"} <= set(recorder.sent["status_filter"])
+        sources = await client.agent_playbook_sources(5)
+        assert recorder.sent == {"kind": "agent_playbook", "id": "5"}
+        await client.set_agent_playbook_status(5, "rejected")
+        assert recorder.sent == {"agent_playbook_id": 5, "playbook_status": "rejected"}
+        await client.delete_agent_playbooks([5])
+        assert recorder.sent == {"agent_playbook_ids": [5]}
+    assert (rule.agent_playbook_id, rule.playbook_status) == (5, "approved")
+    assert [one.user_playbook.user_id for one in sources.source_user_playbooks] == ["ada"]
+
+
+async def test_a_list_that_the_api_cuts_says_that_it_was_cut() -> None:
+    verdict = {"kind": "profile", "learning_id": "p", "is_relevant": None}
+    question = {"id": "q", "question_text": "Where?", "tool_name": "ask_human"}
+    recorder = Recorder(
+        {"success": True, "results": [verdict] * 1_000, "pending_tool_calls": [question] * 499}
+    )
+    async with client_over(recorder) as client:
+        verdicts, all_of_them = await client.get_verdicts("u", session_id="s")
+        assert recorder.sent == {"user_id": "u", "session_id": "s", "limit": 1_000}
+        assert (len(verdicts), all_of_them) == (1_000, False)
+        questions, all_of_them = await client.get_pending_questions()
+    assert (len(questions), all_of_them) == (499, True)
+    assert questions[0].model_dump()["tool_name"] == "ask_human"
+
+
+async def test_outcomes_are_never_asked_for_without_a_user_or_sessions() -> None:
+    recorder = Recorder({"success": True, "session_outcomes": [{"session_id": "s"}]})
+    async with client_over(recorder) as client:
+        with pytest.raises(NotSent):
+            await client.get_session_outcomes("")
+        with pytest.raises(NotSent):
+            await client.get_session_outcomes(session_ids=["s"] * 101)
+        assert not recorder.requests
+        await client.get_session_outcomes(session_ids=["s"])
+        assert "user_id" not in recorder.sent
+        assert recorder.sent["session_ids"] == ["s"]
+
+
 async def test_a_closed_client_sends_nothing_and_may_be_closed_again() -> None:
     recorder = Recorder({"success": True})
     client = client_over(recorder)
