@@ -125,6 +125,8 @@ ANYBODY: Final = Words(
     facts={
         **_of_rooms(lambda room: room.anybody),
         FactCode.ON_HOLD: "{number:item} {number:is|are} left out, on hold: {names}{until:, through %Y-%m-%d UTC}.",
+        FactCode.HOLD_FILE: "The operator sets holds in the file {names}.",
+        FactCode.HOLD_CONTACT: "About the hold, ask {names}.",
         FactCode.UNREADABLE: (
             "Reflexio fails to return {number} of these requests. What they contain is unknown, and no recovery copy "
             "can contain them."
@@ -160,6 +162,8 @@ _MODEL: Final = Words(
     facts={
         **_of_rooms(lambda room: room.model),
         FactCode.ON_HOLD: "{number:item} {number:is|are} left out: a hold of the operator keeps {number:it|them}.",
+        FactCode.HOLD_FILE: "",
+        FactCode.HOLD_CONTACT: "",
         FactCode.UNREADABLE: _UNREADABLE.format("erase=true"),
         FactCode.COPY_HAS_SECRETS: (
             "If a secret or personal data must not stay in a copy, use erase: it keeps no copy and removes earlier "

@@ -34,6 +34,8 @@ class FactCode(StrEnum):
         "on_hold",
         "`number` items are left out, because a hold keeps them; `names`: its reason; `until`: the end of its last day",
     )
+    HOLD_FILE = "hold_file", "`names`: the operator's file that sets the hold"
+    HOLD_CONTACT = "hold_contact", "`names`: whom to ask about the hold"
     UNREADABLE = (
         "unreadable",
         "Reflexio fails to return `number` of the requests, so no recovery copy can contain them",

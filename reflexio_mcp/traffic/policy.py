@@ -165,6 +165,11 @@ class Policy(_Entry):
     def says_nothing(self) -> bool:
         return not self.model_fields_set
 
+    @property
+    def holds_requests(self) -> bool:
+        """Whether a hold keeps some requests of a user and not others."""
+        return any((one.sessions or one.sources) and not one.is_over for one in self.hold)
+
     def held_by(self, user_id: str, session_id: str = "", source: str = "") -> Hold | None:
         """Return the hold on data with these names; `None` if the data may be deleted."""
         return next(

@@ -107,6 +107,112 @@ async def test_a_hold_on_a_user_or_a_source_keeps_its_learnings_too(
     assert world.backend.profiles["p"].content == "likes tea"
 
 
+ON_A_REQUEST = {
+    "sessions": '[[hold]]\nsessions = ["miller"]\nreason = "Miller case"\n',
+    "sources": '[[hold]]\nsources = ["chat"]\nreason = "Miller case"\n',
+}
+
+ON_LEARNINGS: list[tuple[str, dict[str, Any]]] = [
+    ("delete_learnings", {"user_id": "ada"}),
+    ("delete_learnings", {"user_id": "ada", "learning_ids": ["profile:p"]}),
+    ("delete_learnings", {"user_id": "ada", "learning_ids": ["profile:p"], "erase": True}),
+    ("correct_learning", {"user_id": "ada", "learning_id": "profile:p", "content": "likes coffee"}),
+]
+
+
+async def learned_from_a_held_request(world: World) -> None:
+    """A learning from the window of a held request and of a later one, which it names."""
+    await world.put("held", session="miller", source="chat")
+    await world.put("later", session="other", source="other")
+    await world.learn("p", "held", "later", content="likes tea")
+    await world.put("bobs", user="bob", session="bobs")
+
+
+@pytest.mark.parametrize("kind", ON_A_REQUEST)
+@pytest.mark.parametrize(("tool", "arguments"), ON_LEARNINGS)
+async def test_a_hold_on_any_request_that_a_learning_came_from_keeps_the_learning(
+    world: World, tmp_path: Path, kind: str, tool: str, arguments: dict[str, Any]
+) -> None:
+    await learned_from_a_held_request(world)
+    policy = write(tmp_path / "policy.toml", ON_A_REQUEST[kind])
+    async with world.connect(CONFIRM="off", POLICY=policy) as caller:
+        answer = await caller.call(tool, **arguments)
+    assert answer["status"] == "held"
+    assert world.backend.profiles["p"].content == "likes tea"
+
+
+async def test_a_deletion_with_learnings_leaves_those_of_a_held_request(world: World, tmp_path: Path) -> None:
+    await learned_from_a_held_request(world)
+    await world.learn("q", "later", content="lives in Bern")
+    policy = write(tmp_path / "policy.toml", ON_A_REQUEST["sessions"])
+    async with world.connect(CONFIRM="off", POLICY=policy) as caller:
+        receipt = await caller.receipt("delete_request", request_id="later", include_learnings=True)
+    assert (receipt["deleted"]["requests"], receipt["deleted"]["learnings"]) == (1, 1)
+    assert set(world.backend.profiles) == {"p"}
+
+
+@pytest.mark.parametrize("requests_alone", [True, False])
+async def test_a_learning_whose_held_request_only_a_copy_contains_is_kept(
+    world: World, tmp_path: Path, requests_alone: bool
+) -> None:
+    await learned_from_a_held_request(world)
+    path = tmp_path / "policy.toml"
+    async with world.connect(CONFIRM="off", POLICY=write(path, NO_HOLDS)) as caller:
+        await caller.receipt("delete_request", request_id="held")
+        write(path, ON_A_REQUEST["sessions"])
+        if requests_alone:
+            await caller.receipt("delete_request", request_id="later", include_learnings=True)
+        else:
+            arguments = {"user_id": "ada", "include_learnings": True, "erase": True}
+            assert (await caller.call("delete_requests", **arguments))["status"] == "held"
+    assert set(world.backend.profiles) == {"p"}
+
+
+async def test_a_hold_that_comes_after_the_plan_keeps_the_learnings_of_its_requests(
+    world: World, tmp_path: Path
+) -> None:
+    await learned_from_a_held_request(world)
+    path = tmp_path / "policy.toml"
+    async with world.connect(POLICY=write(path, NO_HOLDS)) as caller:
+        arguments: dict[str, Any] = {"user_id": "ada", "learning_ids": ["profile:p"]}
+        plan = await caller.plan("delete_learnings", **arguments)
+
+        async def hold() -> None:
+            write(path, ON_A_REQUEST["sessions"])
+
+        world.backend.before["/api/learning_status"] = [hold]
+        receipt = await caller.receipt("delete_learnings", **arguments, confirm=plan["confirm"])
+    assert receipt["not_deleted"] == [{"why": "held", "count": 1, "ids": ["profile:p"]}]
+    assert set(world.backend.profiles) == {"p"}
+
+
+async def test_learnings_are_not_deleted_while_it_is_not_known_what_they_came_from(
+    world: World, tmp_path: Path
+) -> None:
+    await learned_from_a_held_request(world)
+    world.backend.unreturned.add("held")
+    policy = write(tmp_path / "policy.toml", ON_A_REQUEST["sessions"])
+    async with world.connect(CONFIRM="off", POLICY=policy) as caller:
+        said = await caller.refused("delete_learnings", user_id="ada", learning_ids=["profile:p"])
+    assert "it is not known whether a hold keeps them" in said
+    assert set(world.backend.profiles) == {"p"}
+
+
+async def test_a_refusal_names_the_file_and_whom_to_ask(world: World, tmp_path: Path) -> None:
+    await stock(world)
+    path = tmp_path / "policy.toml"
+    for text, whom in (
+        (HOLD, None),
+        (f'contact = "legal@example.com"\n{HOLD}', "legal@example.com"),
+        (f'contact = "legal@example.com"\n{HOLD}contact = "Ms. Miller"\n', "Ms. Miller"),
+    ):
+        async with world.connect(CONFIRM="off", POLICY=write(path, text)) as caller:
+            answer = await caller.call("delete_request", request_id="held")
+        assert fact_of(answer["plan"], "hold_file") == {"code": "hold_file", "names": [str(path)]}
+        asked = {"code": "hold_contact", "names": [whom]} if whom else None
+        assert fact_of(answer["plan"], "hold_contact") == asked
+
+
 async def test_a_hold_on_what_only_a_copy_contains_keeps_the_whole_user_from_erasure(
     world: World, tmp_path: Path
 ) -> None:

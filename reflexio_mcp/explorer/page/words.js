@@ -13,6 +13,8 @@ const FACTS = {
   on_hold: (fact) => [
     `${counted(fact.number ?? 0, "item")} ${fact.number === 1 ? "is" : "are"} on hold and ${fact.number === 1 ? "stays" : "stay"}: `, ...names(fact), fact.until ? `, through ${lastDay.format(Date.parse(fact.until))} UTC.` : ".",
   ],
+  hold_file: (fact) => ["The operator sets holds in the file ", ...names(fact), "."],
+  hold_contact: (fact) => ["About the hold, ask ", ...names(fact), "."],
   unreadable: (fact) => [`${counted(fact.number ?? 0, "request")} cannot be read, so no copy can contain ${fact.number === 1 ? "it" : "them"}. Without a copy, ${fact.number === 1 ? "it" : "they"} can be deleted.`],
   copy_has_secrets: null,
   only_in_copies: (fact) => [`Earlier copies still contain ${counted(fact.number ?? 0, "item")} that ${fact.number === 1 ? "is" : "are"} not stored any more.`],

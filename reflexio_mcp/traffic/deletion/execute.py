@@ -1,7 +1,7 @@
 """Carries out a plan: record, look, copy, delete by id, read again, record."""
 
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -13,6 +13,7 @@ from reflexio_mcp.results.deletion import Outcome, Receipt, WayBack, excepted
 from reflexio_mcp.state.records import CodeUsed, Copied, Intention
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
+from reflexio_mcp.traffic.deletion.holds import holds_on
 from reflexio_mcp.traffic.deletion.items import (
     Item,
     copy_of,
@@ -166,7 +167,7 @@ class _Act:
         with self._noting_failure():
             if isinstance(target, User):
                 ids = [one.id for one in self.planned.items]
-                if self._hold((await target.select(self.scope, self.progress)).items):
+                if await self._hold((await target.select(self.scope, self.progress)).items):
                     self.noted["held"].update(ids)  # one call would delete the held items too
                 else:
                     await send(self.scope.client.clear_user_data(target.wanted.user_id), ids, self.sent)
@@ -177,7 +178,7 @@ class _Act:
 
     async def _delete(self, batch: Sequence[Item]) -> None:
         """Read items again, copy the unchanged ones, and delete them."""
-        held = self._hold(batch)
+        held = await self._hold(batch)
         batch = [one for one in batch if one.id not in held]
         stored = await self._stored(batch, whole=self.planned.days > 0)
         erased = await self._keep([stored[one.id] for one in batch if one.id in stored])
@@ -197,7 +198,7 @@ class _Act:
             busy = await wait_for_learning(self.scope, [item.user_id], self.progress)
             self.deleted = DeletedLearnings(still_learning=busy)
             before = await target.read(self.scope)
-            if before and before.digest == item.digest and not self._hold([item]):
+            if before and before.digest == item.digest and not await self._hold([item]):
                 after = replace(before, content=target.text)
                 if not await self._keep([copy_of_learning(before, after)]):
                     await send(update_text(self.scope, before, target.text), [item.id], self.sent)
@@ -212,10 +213,9 @@ class _Act:
             else:
                 self.noted["still_present" if now.digest == item.digest else "changed"].add(item.id)
 
-    def _hold(self, items: Iterable[Item]) -> set[str]:
+    async def _hold(self, items: Sequence[Item]) -> set[str]:
         """Note and return the ids of items that a hold keeps. The plan may be older than the hold."""
-        policy = self.scope.policy.now()
-        held = {one.id for one in items if one.held_by(policy)}
+        held = set(await holds_on(self.scope, items, self.state, self.planned.owner))
         self.noted["held"] |= held.intersection(one.id for one in self.planned.items)
         return held
 
@@ -271,7 +271,7 @@ class _Act:
 
     async def _look(self) -> Learned:
         found = await self.planned.target.learned(self.scope, self.planned.selected)
-        held = self._hold(map(learning_item, found.learnings))
+        held = await self._hold(list(map(learning_item, found.learnings)))
         linked = {key: one for key, one in found.linked.items() if key not in held}
         self.noted["changed"] |= found.changed
         self.noted["still_present"] = set(linked)
@@ -363,7 +363,7 @@ class _Act:
         """Count the erased items that are stored: a restore may have read their copies before the erasure."""
         planned = self.planned
         known = self.noted["still_present"].union(became)
-        with suppress(ReflexioError):
+        with suppress(ReflexioError, TrafficError):
             if planned.takes_learnings:
                 await self._look()
             requests = [one for one in (*planned.items, *planned.copied) if one.request_id]

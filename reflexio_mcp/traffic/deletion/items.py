@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from reflexio_mcp.rest.models import (
@@ -32,7 +32,7 @@ class Item:
         digest: differs if something else is stored under the same id later.
         created_at: epoch seconds.
         request_id: the request itself, or the request of an interaction; empty for other kinds.
-        source: the source of the request, or of the requests that a learning came from.
+        source: the source of the request, or of the last request that a learning came from.
         unreadable: the service fails to return it, so only its id is known.
     """
 
@@ -46,8 +46,10 @@ class Item:
     interaction_ids: tuple[int, ...] = ()
     source: str = ""
     unreadable: bool = False
+    learning: Learning | None = field(default=None, compare=False, repr=False)
 
     def held_by(self, policy: Policy) -> Hold | None:
+        """Return the hold on the item's own names. `holds_on` also looks at what a learning came from."""
         return policy.held_by(self.user_id, self.session_id, self.source)
 
     @property
@@ -87,6 +89,7 @@ def learning_item(learning: Learning) -> Item:
         learning.digest,
         learning.changed_at,
         source=source,
+        learning=learning,
     )
 
 

@@ -9,11 +9,11 @@ import hashlib
 import hmac
 import re
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Final
 
 import anyio.to_thread
@@ -26,6 +26,7 @@ from reflexio_mcp.state import records
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.traffic.content import add_texts, in_brief
+from reflexio_mcp.traffic.deletion.holds import holds_on
 from reflexio_mcp.traffic.deletion.items import (
     Item,
     counts_of,
@@ -39,7 +40,7 @@ from reflexio_mcp.traffic.deletion.targets import EXAMPLES, Filtered, Selected, 
 from reflexio_mcp.traffic.errors import CapReached, refusing
 from reflexio_mcp.traffic.learnings.find import Learned, find_learned
 from reflexio_mcp.traffic.learnings.records import Sources
-from reflexio_mcp.traffic.policy import Hold, Policy
+from reflexio_mcp.traffic.policy import Hold
 from reflexio_mcp.traffic.reading.filters import INJECTIONS
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.scope import Scope
@@ -47,6 +48,9 @@ from reflexio_mcp.traffic.scope import Scope
 __all__ = ["CodeMaker", "Options", "Planned", "make_plan"]
 
 CODE_SECONDS: Final = 86_400
+
+PATH_CHARS: Final = 1_000
+"""Limit of a file's path."""
 
 _CODE = re.compile(r"(\d{10})-([A-Z2-7]{16})")
 
@@ -142,13 +146,19 @@ async def make_plan(
     """
     selected = await target.select(scope, progress)
     held = Counter[Hold]()
-    free = partial(_free, policy=scope.policy.now(), held=held)
-    stored = sorted(free(selected.items), key=_age, reverse=True)
+
+    async def free(items: Sequence[Item]) -> list[Item]:
+        holds = await holds_on(scope, items, state, owner)
+        held.update(holds.values())
+        return [one for one in items if one.id not in holds]
+
+    stored = sorted(await free(selected.items), key=_age, reverse=True)
     takes_taught = options.include_learnings and selected.learned is None
     copied: list[Item] = []
     if options.erase or takes_taught or selected.not_found or not stored:
         with refusing(STATE_AWAY):
-            copied = free(await in_thread(_only_in_copies, selected, state, owner))
+            copied = await in_thread(_only_in_copies, selected, state, owner)
+        copied = await free(copied)
     if held and isinstance(target, User):  # one call deletes everything of a user, and every copy
         stored, copied = [], []
     if selected.learned is None:
@@ -156,7 +166,7 @@ async def make_plan(
         selected.sources = sources_of([*stored, *(copied if takes_taught else ())])
         selected.learned = await _learned(scope, selected.sources, options)
     learned = selected.learned
-    taught = free(list(map(learning_item, learned.learnings))) if learned and takes_taught else []
+    taught = await free(list(map(learning_item, learned.learnings))) if learned and takes_taught else []
     erased = copied if options.erase else []
     counted = sorted([*stored, *erased], key=_age, reverse=True) or taught
     found = {name for one in erased for name in names_of(one)}
@@ -179,6 +189,7 @@ async def make_plan(
     if days and counted:
         facts.append(Fact(code=FactCode.COPY_HAS_SECRETS))
     facts += [_held_fact(hold, number) for hold, number in held.items()]
+    facts += _about_holds(scope, held)
     items = [*stored, *taught]
     times = [one.created_at for one in counted if one.created_at]
     plan = Plan(
@@ -216,6 +227,19 @@ def _age(item: Item) -> int:
 def _held_fact(hold: Hold, number: int) -> Fact:
     until = datetime.combine(hold.until, time(23, 59, 59), UTC) if hold.until else None
     return Fact(code=FactCode.ON_HOLD, number=number, names=[shown_name(hold.reason)], until=until)
+
+
+def _about_holds(scope: Scope, held: Collection[Hold]) -> list[Fact]:
+    """Return where the holds are set, and whom to ask. Callers of a shared server see only the file's name."""
+    policy = scope.policy
+    if not held or not policy.path:
+        return []
+    file = policy.path.name if scope.caller else str(policy.path)
+    contacts = {contact: None for hold in held if (contact := hold.contact or policy.now().contact)}
+    facts = [Fact(code=FactCode.HOLD_FILE, names=[shown_name(file, PATH_CHARS)])]
+    if contacts:
+        facts.append(Fact(code=FactCode.HOLD_CONTACT, names=list(map(shown_name, contacts))))
+    return facts
 
 
 def _way_back(scope: Scope, change: Change | None, options: Options, days: int) -> WayBack:
@@ -278,13 +302,6 @@ def _about_learnings(
         USERS_LEFT: learned.users_left_out,
         SESSIONS_KEPT: learned.learns and requests,
     }
-
-
-def _free(items: Sequence[Item], policy: Policy, held: Counter[Hold]) -> list[Item]:
-    """Return the items that no hold keeps, and count the others by hold."""
-    holds = [(one, one.held_by(policy)) for one in items]
-    held.update(hold for _, hold in holds if hold)
-    return [one for one, hold in holds if not hold]
 
 
 def _only_in_copies(selected: Selected, state: State, owner: Owner) -> list[Item]:
