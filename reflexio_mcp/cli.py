@@ -81,8 +81,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _said(error: Exception, command: str) -> str:
-    from reflexio_mcp.traffic.errors import InvalidInput
+    from reflexio_mcp.traffic.errors import CapReached, InvalidInput
 
+    if isinstance(error, CapReached) and error.never_fits:
+        return f"{error.said} Repeat the command with --delete-cap NUMBER, or --delete-cap 0 for no cap."
     if isinstance(error, ReflexioError):
         return explain(error, "write" if command in ("delete", "correct", "restore", "import") else "read")
     if isinstance(error, InvalidInput) and error.field in FILTER:
@@ -435,7 +437,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 _switch("--yes", "delete without asking"),
                 _switch("--dry-run", "show the plan and delete nothing"),
             ),
-            (*WHERE, "recovery_days"),
+            (*WHERE, "recovery_days", "delete_cap"),
             "[REQUEST_ID ...] ",
         ),
         "correct": Command(
@@ -453,7 +455,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 _switch("--yes", "change it without asking"),
                 _switch("--dry-run", "show the difference and change nothing"),
             ),
-            (*WHERE, "recovery_days"),
+            (*WHERE, "recovery_days", "delete_cap"),
             "LEARNING_ID TEXT ",
         ),
         "receipt": Command(

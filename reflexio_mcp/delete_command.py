@@ -55,6 +55,10 @@ def run_delete(arguments: Namespace, settings: Settings) -> int:
     options = Options(arguments.include_learnings, arguments.erase, arguments.reason)
     if arguments.filter.get("finding") == EXPIRED:
         # Expiry has a cap of its own.
+        if "delete_cap" in arguments.flags:
+            raise ConfigurationError(
+                "For what has expired, `cap` in the policy file counts; leave out --delete-cap."
+            )
         settings = replace(settings, delete_cap=current_policy().cap)
     return _carry_out(
         arguments, settings, "delete_requests", partial(_target, arguments, settings), options, "Delete"

@@ -176,8 +176,27 @@ def test_a_confined_configuration_deletes_of_its_user_alone(
 def test_the_hourly_cap_holds(run: Run, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REFLEXIO_MCP_DELETE_CAP", "2")
     code, said = run("delete", "--source", "ci.e2e", "--yes")
-    assert (code, "REFLEXIO_MCP_DELETE_CAP" in said) == (1, True)
+    assert (code, "2 an hour are allowed (2 left now)" in said) == (1, True)
     assert left(store) == ALL
+
+
+def test_a_person_at_the_command_line_raises_the_cap_with_an_option(
+    run: Run, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REFLEXIO_MCP_DELETE_CAP", "1")
+    words = ("delete", "--everything", "--yes")
+    code, said = run(*words)
+    assert (code, left(store)) == (1, ALL)
+    assert "Repeat the command with --delete-cap NUMBER, or --delete-cap 0 for no cap." in said
+    assert "operator" not in said
+    code, said = run(*words, "--delete-cap", "0")
+    assert (code, left(store)) == (0, set()), said
+
+
+def test_what_has_expired_has_the_cap_of_the_policy_alone(run: Run, store: str) -> None:
+    code, said = run("delete", "--finding", "expired", "--yes", "--delete-cap", "5")
+    assert (code, left(store)) == (2, ALL)
+    assert "`cap` in the policy file counts" in said
 
 
 def test_an_erasure_that_finds_nothing_leaves_no_copy_whose_days_are_over(run: Run, store: str) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from reflexio_mcp.install.clients import BEARER, CLIENTS, KEY, Client, Layout
 from reflexio_mcp.install.entry import (
+    NAME,
     PLACEHOLDER,
     QUESTIONS,
     Server,
@@ -23,6 +24,7 @@ from reflexio_mcp.install.entry import (
     entry,
     find_launch,
     is_ours,
+    is_shared_server,
     questions,
     settings_of,
     snippet,
@@ -47,7 +49,7 @@ class Request:
 
     client: str = ""
     flags: Mapping[str, str] = field(default_factory=dict[str, str])
-    name: str = "reflexio"
+    name: str = NAME
     every_user: bool = False
     dry_run: bool = False
     show: bool = False
@@ -252,7 +254,7 @@ def _uninstall(request: Request, layout: Layout) -> list[str]:
     old = file.entries.get(request.name)
     if old is None:
         return [f"{client.title} has no server named {request.name}: there is nothing to remove."]
-    if not is_ours(client, old, remote):
+    if not (is_ours(client, old, remote) or (not remote and is_shared_server(client, request.name, old))):
         raise InstallError(
             f"{request.name} in {client.title} is not a server that install wrote, so it was left alone. If it is "
             f"your team's shared server, name its address with --remote; else remove it from {file.path} by hand."

@@ -15,6 +15,9 @@ from reflexio_mcp.settings import HOSTED_URL, OPTIONS, is_reference, parse_flags
 
 __all__ = ["command_of", "is_ours", "settings_of", "visible"]
 
+NAME: Final = "reflexio"
+"""The usual name of an entry."""
+
 COMMAND: Final = "reflexio-mcp"
 PLACEHOLDER: Final = "your-api-key"
 
@@ -105,6 +108,18 @@ def is_ours(client: Client, entry: Mapping[str, Any], remote: str = "") -> bool:
     if remote:
         return entry.get(client.url_key) == remote
     return _end_of_program(command_of(entry)) > 0
+
+
+def is_shared_server(client: Client, name: str, held: Mapping[str, Any]) -> bool:
+    """Whether an entry is just as `install --remote` writes it, and has the usual name or refers to our token."""
+    address = held.get(client.url_key) if client.url_key else None
+    if not isinstance(address, str):
+        return False
+    plain, with_token = (entry(client, Server(remote=address, with_token=one)) for one in (False, True))
+    forms = [plain] if name == NAME else []
+    if with_token != plain:
+        forms.append(with_token)
+    return dict(held) in forms
 
 
 def _end_of_program(words: Sequence[str]) -> int:

@@ -23,12 +23,12 @@ from pydantic import BaseModel
 from reflexio_mcp import private_files
 from reflexio_mcp.rest.api_limits import MAX_REPLY_BYTES
 from reflexio_mcp.rest.errors import ReflexioError, explain
-from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
 from reflexio_mcp.results.base import at, visible
 from reflexio_mcp.results.deletion import Restored
 from reflexio_mcp.results.reading import Manifest
 from reflexio_mcp.traffic.deletion.restore import Restoring
-from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
+from reflexio_mcp.traffic.errors import InvalidInput, TrafficError, quoted
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Sources
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
@@ -79,6 +79,9 @@ To put the requests back: reflexio-mcp import FILE
 NOT_AN_EXPORT: Final = "is not an export of reflexio-mcp, or is damaged; nothing was imported."
 CHANGED: Final = "has a {name} that does not match the SHA-256 in its manifest; nothing was imported."
 NOT_YOURS: Final = "has requests of other users than REFLEXIO_USER_ID; nothing was imported."
+REPEATED_REQUEST: Final = "has two requests with the id {name}; nothing was imported."
+REPEATED_INTERACTION: Final = "has two interactions with the id {name}; nothing was imported."
+BLANKS: Final = "has a user whose name begins or ends with a blank, {name}; nothing was imported."
 NOT_BACK: Final = {
     True: "Learnings and session outcomes do not come back: the embedded store has none.",
     False: "Reflexio stores 60 requests a minute, and learns from them again. Times, images, citations, learnings "
@@ -229,7 +232,8 @@ def requests_in(path: Path, user_id: str) -> list[bytes]:
             with archive.open("requests.jsonl") as lines:
                 # No request exceeds the limit of an answer.
                 read = iter(partial(lines.readline, MAX_REPLY_BYTES), b"")
-                found = [(_request(line).request, line) for line in read]
+                ids = _Ids()
+                found = [(ids.checked(_request(line)), line) for line in read]
     except InvalidInput:
         raise
     except OSError as error:
@@ -240,6 +244,27 @@ def requests_in(path: Path, user_id: str) -> list[bytes]:
         raise InvalidInput("FILE", NOT_YOURS)
     found.reverse()  # In the file, the newest request of a session comes first.
     return [line for _, line in sorted(found, key=lambda one: one[0].created_at)]
+
+
+class _Ids:
+    """Refuses what a store cannot hold as it is written: an id that comes twice, and blanks around a user's name."""
+
+    def __init__(self) -> None:
+        self._requests = set[str]()
+        self._interactions = set[int]()
+
+    def checked(self, item: RequestWithInteractions) -> StoredRequest:
+        request = item.request
+        if request.user_id != request.user_id.strip():
+            raise InvalidInput("FILE", BLANKS.format(name=quoted(request.user_id)))
+        if request.request_id in self._requests:
+            raise InvalidInput("FILE", REPEATED_REQUEST.format(name=quoted(request.request_id)))
+        self._requests.add(request.request_id)
+        for one in item.interactions:
+            if one.interaction_id in self._interactions:
+                raise InvalidInput("FILE", REPEATED_INTERACTION.format(name=one.interaction_id))
+            self._interactions.add(one.interaction_id)
+        return request
 
 
 def _check(archive: zipfile.ZipFile) -> None:

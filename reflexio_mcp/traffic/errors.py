@@ -60,7 +60,18 @@ class Unreadable(TrafficError):
 
 
 class CapReached(TrafficError):
-    """The deletion is larger than the hourly cap allows; nothing was deleted."""
+    """The deletion is larger than the hourly cap allows; nothing was deleted.
+
+    Args:
+        said: how much is allowed, and how much was asked for.
+        never_fits: waiting does not help.
+        advice: what a caller who is not the operator can do.
+    """
+
+    def __init__(self, said: str, advice: str, *, never_fits: bool) -> None:
+        super().__init__(f"{said} {advice}")
+        self.said = said
+        self.never_fits = never_fits
 
 
 class CodeSpent(TrafficError):

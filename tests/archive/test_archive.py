@@ -1,5 +1,6 @@
 """An export holds what is stored, in a new file of its owner's; an import puts it back as it was."""
 
+import hashlib
 import json
 import stat
 import zipfile
@@ -213,6 +214,66 @@ async def test_reflexio_gets_requests_that_it_lacks_the_oldest_first(world: Worl
     arrived = sorted(items, key=lambda one: one.interactions[0].interaction_id)
     said = [one.interactions[0].content for one in arrived[1:]]
     assert said == [f"I say {number}\u2028🍞" for number in range(1, 12)]
+
+
+async def test_reflexio_gets_requests_of_one_second_in_the_order_of_their_arrival(
+    world: World, tmp_path: Path
+) -> None:
+    store, path = tmp_path / "a.db", tmp_path / "out.zip"
+    async with ReflexioClient(
+        "http://store", transport=EmbeddedStore(str(store), clock=lambda: 1e9)
+    ) as client:
+        for name in ("first", "second", "third"):
+            said = Interaction(content=f"I say {name}")
+            body = PublishBody(user_id="ada", session_id="s", request_id=name, interaction_data_list=[said])
+            await client.publish(body, minted=False)
+    assert await command("export", "--store", str(store), "--output", str(path)) == 0
+    await import_requests(Scope(world.rest), requests_in(path, ""))
+    [first], [second], [third] = [await world.interactions(one) for one in ("first", "second", "third")]
+    assert first < second < third
+
+
+def archive_of(path: Path, *rows: tuple[str, str, list[int]]) -> Path:
+    """Write an archive whose requests have this id, this user and these interactions."""
+    text = b"".join(
+        json.dumps(
+            {
+                "request": {"request_id": request_id, "user_id": user, "session_id": "s", "created_at": 1},
+                "interactions": [{"interaction_id": one, "content": f"words {one}"} for one in interactions],
+            }
+        ).encode()
+        + b"\n"
+        for request_id, user, interactions in rows
+    )
+    files = {"requests.jsonl": text, "learnings.jsonl": b"", "outcomes.jsonl": b""}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+        sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        archive.writestr("manifest.json", json.dumps({"sha256": sums}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([("r", "ada", [1]), ("r", "ada", [2])], "has two requests with the id"),
+        ([("r", "ada", [1]), ("q", "ada", [1])], "has two interactions with the id 1;"),
+        ([("r", "ada", [1, 1])], "has two interactions with the id 1;"),
+        ([("r", " ada", [1])], "has a user whose name begins or ends with a blank"),
+        ([("r", "ada\u00a0", [1])], "has a user whose name begins or ends with a blank"),
+    ],
+    ids=str,
+)
+async def test_an_archive_with_an_id_twice_or_blanks_around_a_name_is_refused_in_a_sentence(
+    tmp_path: Path, rows: list[tuple[str, str, list[int]]], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, new = archive_of(tmp_path / "out.zip", *rows), tmp_path / "b.db"
+    assert await command("import", str(path), "--store", str(new), "--yes") == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "nothing was imported" in error
+    assert not new.exists()
 
 
 async def test_an_import_stays_inside_its_user_and_takes_only_exports(

@@ -37,6 +37,20 @@ async def test_the_cap_counts_in_every_process_and_what_was_not_deleted_is_given
     assert await world.ids(session_id="s") == {"r1", "r2"}
 
 
+async def test_the_cap_counts_what_was_sent_and_may_still_be_deleted(world: World) -> None:
+    """Nothing is gone, but the service may carry out the call whose answer was lost."""
+    for number in range(3):
+        await world.put(f"r{number}")
+    async with world.connect(CONFIRM="off", DELETE_CAP="2") as caller:
+        world.backend.failing[BY_IDS] = (0, 503)
+        receipt = await caller.receipt("delete_request", request_id="r0")
+        assert (receipt["deleted"].get("requests", 0), receipt["status"]) == (0, "incomplete")
+        world.backend.failing.clear()
+        said = await caller.refused("delete_requests", request_ids=["r1", "r2"])
+    assert "2 an hour are allowed (1 left now)" in said
+    assert await world.ids(session_id="s") == {"r0", "r1", "r2"}
+
+
 async def test_a_deletion_that_is_not_waited_for_leaves_its_receipt_in_the_status(world: World) -> None:
     await world.put("r1")
     async with world.connect(CONFIRM="off") as caller:

@@ -1,7 +1,10 @@
 """A plan says what would go, what stays and whether there is a way back, before anything is deleted."""
 
+from typing import Any
+
 import pytest
 
+from tests.audit.stored import GITHUB_TOKEN
 from tests.deletion.support import World, text_of
 
 pytestmark = pytest.mark.anyio
@@ -159,3 +162,52 @@ async def test_a_key_in_an_id_is_covered_in_plan_receipt_status_and_restore(worl
         status = await caller.call("get_status")
     for said in (listed, plan, one, receipt, restore, status):
         assert key not in str(said)
+
+
+NARROWED: list[dict[str, Any]] = [
+    {"user_id": "ada"},
+    {"session_id": "one"},
+    {"source": "ci"},
+    {"agent_version": "v1"},
+    {"start_time": "2001-09-09T01:46:46Z"},
+    {"end_time": "2001-09-09T01:46:44Z"},
+    {"contains": "apples"},
+    {"evaluation_only": True},
+]
+
+
+@pytest.mark.parametrize("asked", NARROWED, ids=str)
+async def test_the_call_of_a_narrowed_audit_deletes_nothing_that_the_audit_left_out(
+    world: World, asked: dict[str, Any]
+) -> None:
+    """Both requests have the finding, and differ in each field of the filter."""
+
+    async def put_inside() -> None:
+        await world.put(
+            "inside", user="ada", session="one", source="ci", agent_version="v1", evaluation_only=True,
+            text=f"apples {GITHUB_TOKEN}",
+        )  # fmt: skip
+
+    async def put_outside() -> None:
+        await world.put(
+            "outside",
+            user="bob",
+            session="two",
+            source="chat",
+            agent_version="v2",
+            text=f"pears {GITHUB_TOKEN}",
+        )
+
+    world.clock.now = 1_000_000_003
+    # A call reaches no further than the newest request that the audit saw.
+    order = [put_inside, put_outside] if "end_time" in asked else [put_outside, put_inside]
+    for put in order:
+        await put()
+        world.clock.now += 1
+    async with world.connect(CONFIRM="off") as caller:
+        audit = await caller.call("audit_traffic", **asked)
+        [found] = [one for one in audit["findings"] if one["finding"] == "probable-secret"]
+        assert found["count"] == 1
+        call = found["act"]
+        await caller.receipt(call["tool"], **call["arguments"])
+    assert await world.ids() == {"outside"}

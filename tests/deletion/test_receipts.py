@@ -124,6 +124,31 @@ async def test_what_somebody_else_deleted_or_replaced_since_the_plan_is_not_clai
     assert await world.ids() == {"r1"}
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (True, "1 request with 1 interaction deleted, of 2 requests with 2 interactions planned;"),
+        (False, "2 requests with 2 interactions deleted;"),
+    ],
+)
+async def test_a_receipt_says_how_many_were_planned_if_fewer_are_gone(
+    world: World, changes: bool, said: str
+) -> None:
+    await world.put("r0")
+    await world.put("r1")
+    async with world.connect() as caller:
+
+        async def meanwhile() -> None:
+            if changes:
+                await world.rest.delete_requests_by_ids(["r1"])
+                await world.put("r1", text="another one")
+
+        plan = await caller.plan("delete_session", session_id="s")
+        world.backend.before["/api/get_profiles"] = [meanwhile]
+        answer = await caller.result("delete_session", session_id="s", confirm=plan["confirm"])
+    assert said in text_of(answer)
+
+
 async def test_after_an_early_end_every_planned_id_is_read_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ from tests.install.support import KEY, NAMED, OWN, Home
 HomeOf = Callable[[str], Home]
 
 URL = "https://memory.example/mcp"
+OTHER_URL = "https://other.example/mcp"
 TOKEN = "s3cret-bearer"
 
 
@@ -122,9 +123,30 @@ def test_a_shared_server_is_added_by_its_address_with_at_most_a_reference_to_the
     refers = any(word in home.text for word in ("REFLEXIO_MCP_AUTH_TOKEN", "${input:reflexio-mcp-token}"))
     assert refers is (name not in ("zed", "cline", "continue"))
     assert TOKEN not in home.text + capsys.readouterr().out
-    assert (home.install(), home.uninstall()) == (1, 1), "another server of the same name"
+    assert (home.install(), home.uninstall("--remote", OTHER_URL)) == (1, 1), (
+        "another server of the same name"
+    )
     assert home.uninstall("--remote", URL) == 0
     assert "reflexio" not in home.entries
+
+
+@pytest.mark.parametrize("name", [name for name in NAMED if name != "claude-desktop"])
+@pytest.mark.parametrize("with_token", [False, True])
+def test_a_shared_server_that_install_added_is_removed_by_its_name(
+    name: str, with_token: bool, home_of: HomeOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = home_of(name)
+    if with_token:
+        monkeypatch.setenv("REFLEXIO_MCP_AUTH_TOKEN", TOKEN)
+    assert (home.install("--remote", URL), home.uninstall()) == (0, 0)
+    assert "reflexio" not in home.entries
+
+
+def test_another_server_that_has_an_address_is_not_removed_by_its_name(home_of: HomeOf) -> None:
+    home = home_of("cursor")
+    assert home.install("--remote", URL, "--name", "tickets") == 0
+    assert home.uninstall("--name", "tickets") == 1
+    assert "tickets" in home.entries
 
 
 @pytest.mark.parametrize(

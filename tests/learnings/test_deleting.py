@@ -121,6 +121,21 @@ async def test_a_learning_whose_text_changed_since_the_plan_is_left_alone(world:
     assert "p" in left(world)
 
 
+async def test_a_learning_whose_text_changes_while_the_plan_is_carried_out_is_left_alone(
+    world: World,
+) -> None:
+    await two(world)
+
+    async def edit() -> None:
+        await world.learn("p", "r1", content="likes nothing")
+
+    async with world.connect(CONFIRM="off") as caller:
+        world.backend.before["/api/learning_status"] = [edit]
+        receipt = await caller.receipt("delete_learnings", user_id="ada", learning_ids=["profile:p"])
+    assert receipt["not_deleted"] == [{"why": "changed", "count": 1, "ids": ["profile:p"]}]
+    assert world.backend.profiles["p"].content == "likes nothing"
+
+
 async def test_a_plan_for_learnings_names_the_stored_requests_that_taught_them_and_a_plan_for_both(
     world: World,
 ) -> None:

@@ -271,7 +271,9 @@ def recording(number: int) -> Generator[None]:
         )
         raise CapReached(
             f"Nothing was deleted: the call would delete or change {number:,} requests, interactions or learnings, and "
-            f"{error.limit:,} an hour are allowed ({error.room:,} left now). {following}"
+            f"{error.limit:,} an hour are allowed ({error.room:,} left now).",
+            following,
+            never_fits=number > error.limit,
         ) from None
 
 
