@@ -205,11 +205,23 @@ def _settings(arguments: Namespace) -> Settings:
     from reflexio_mcp.traffic.policy import policy_at
 
     settings = load(flags=arguments.flags)
+    if arguments.command != "serve" and "store" in arguments.flags and "url" not in arguments.flags:
+        _check_one_memory(settings)
     # Only the operator of a server needs a line for each call.
     quiet = arguments.command != "serve" and settings.log_level == "INFO"
     log_to_stderr("WARNING" if quiet else settings.log_level)
     policy_at(settings.policy)  # An unusable policy is an error at startup.
     return settings
+
+
+def _check_one_memory(settings: Settings) -> None:
+    """Refuse a typed --store if a variable names another memory, which the command would use instead."""
+    if not settings.embedded:
+        variable = "REFLEXIO_URL" if settings.url else "REFLEXIO_API_KEY"
+        raise ConfigurationError(
+            f"--store names the embedded store, but {variable} is set and names another memory. Unset {variable}, or "
+            "add --url to use that one."
+        )
 
 
 def _later(module: str, function: str) -> Callable[[Namespace], int]:

@@ -217,6 +217,7 @@ def run_log_command(arguments: Namespace, settings: Settings) -> int:
 
 class Screen:
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         width = None if sys.stdout.isatty() else UNBOUNDED
         self._console = Console(width=width, markup=False, highlight=False, emoji=False)
         store = "the embedded store" if settings.embedded else "Reflexio"
@@ -251,7 +252,7 @@ class Screen:
             elif name == "remains":
                 self.say("\n".join(parts))
             else:
-                self.say(f"{LABELS.get(name, name.replace('_', ' '))}: {_words(value)}")
+                self.say(f"{LABELS.get(name, name.replace('_', ' '))}: {self._words(value)}")
 
     def _table(self, rows: Sequence[Row], columns: Sequence[str]) -> None:
         table = Table(box=None, pad_edge=False, header_style="bold")
@@ -259,44 +260,58 @@ class Screen:
         for name in shown:
             table.add_column(name.replace("_", " "), overflow="fold")
         for row in rows:
-            table.add_row(*(Text(_words(getattr(row, name))) for name in shown))  # `Text` prevents markup
+            table.add_row(
+                *(Text(self._words(getattr(row, name))) for name in shown)
+            )  # `Text` prevents markup
         self._console.print(table)
 
+    def _words(self, value: object) -> str:
+        match value:
+            case None:
+                return ""
+            case datetime():
+                return f"{value:%Y-%m-%d %H:%M:%S}Z"
+            case list():
+                return ", ".join(map(self._words, cast("list[object]", value)))
+            case Count() | Part():
+                return f"{value.name} ({value.count:,})"
+            case Counts():
+                return counts(value)
+            case Looked():
+                return value.filter or "none"
+            case Excepted():
+                return f"{value.count:,} {WHY[value.why]} ({self._words(value.ids)})"
+            case Learning():
+                return SHELL.of(Fact(code=value.means))
+            case Call():
+                return _command(value, self._settings)
+            case Row():
+                return " · ".join(self._words(part) for _, part in value if part)
+            case _:
+                return str(value)
 
-def _words(value: object) -> str:
-    match value:
-        case None:
-            return ""
-        case datetime():
-            return f"{value:%Y-%m-%d %H:%M:%S}Z"
-        case list():
-            return ", ".join(map(_words, cast("list[object]", value)))
-        case Count() | Part():
-            return f"{value.name} ({value.count:,})"
-        case Counts():
-            return counts(value)
-        case Looked():
-            return value.filter or "none"
-        case Excepted():
-            return f"{value.count:,} {WHY[value.why]} ({_words(value.ids)})"
-        case Learning():
-            return SHELL.of(Fact(code=value.means))
-        case Call():
-            return _command(value)
-        case Row():
-            return " · ".join(_words(part) for _, part in value if part)
-        case _:
-            return str(value)
 
-
-def _command(call: Call) -> str:
-    words = ["reflexio-mcp", COMMANDS[call.tool]]
-    for name, value in call.arguments.items():
+def _command(call: Call, settings: Settings) -> str:
+    """Return the command for a call. It works in any shell, whatever memory and user that shell's settings name."""
+    command, arguments = COMMANDS[call.tool], dict(call.arguments)
+    if settings.user_id and command != "show":
+        arguments["user_id"] = settings.user_id
+    words, ids = ["reflexio-mcp", command], list[str]()
+    for name, value in arguments.items():
         flag = f"--{name.replace('_', '-')}"
         if name in ("request_id", "request_ids"):
-            words += [value] if isinstance(value, str) else value
+            ids += [value] if isinstance(value, str) else value
         elif value is True:
             words.append(flag)
         elif name != "detail":  # Commands show a request as it is stored.
-            words += [flag, str(value)]
-    return shlex.join(words)
+            words += [flag, str(value)] if not str(value).startswith("-") else [f"{flag}={value}"]
+    where = {
+        "--url": settings.base_url,
+        "--store": location_of(settings) if settings.embedded else settings.store,
+        "--policy": settings.policy,
+    }
+    for flag, place in where.items():
+        words += [flag, place] if place else []
+    # After a double dash, an id that begins with a dash is no option.
+    words += ["--"] if any(one.startswith("-") for one in ids) else []
+    return shlex.join([*words, *ids])

@@ -1,6 +1,7 @@
 """Commands that show what is stored without an assistant: tables for people, JSON for programs."""
 
 import json
+import os
 import re
 import shlex
 import sqlite3
@@ -16,8 +17,11 @@ import pytest
 from reflexio_mcp import backend
 from reflexio_mcp.backend import open_client
 from reflexio_mcp.cli import main, parse
-from reflexio_mcp.rest.models import Interaction, PublishBody
-from reflexio_mcp.settings import Settings
+from reflexio_mcp.read_commands import Screen
+from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
+from reflexio_mcp.results.audit import Call, FindingRow
+from reflexio_mcp.settings import Settings, load
+from tests.audit.stored import GITHUB_TOKEN
 from tests.deletion.support import URL, World
 from tests.state.conftest import OPERATOR, deletion, ended
 
@@ -182,6 +186,62 @@ def test_an_audit_names_what_it_found_and_the_commands_that_follow(run: Run) -> 
     [show] = [words for words in followed if words.startswith("requests") and "test-traffic" in words]
     assert len(ids(facts(run, *shlex.split(show), "--all"))) == 22
     assert facts(run, "audit", "--session-id", "long")["traffic"]["requests"] == 1
+
+
+def test_a_command_of_an_audit_works_in_a_shell_that_names_another_memory_and_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, theirs = str(tmp_path / "mine.db"), str(tmp_path / "theirs.db")
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[[hold]]\nusers = ["eve"]\nreason = "audit"\n', encoding="utf-8")
+    os.utime(policy, (1, 1))
+
+    async def fill() -> None:
+        for store in (mine, theirs):
+            async with open_client(Settings(store=store)) as client:
+                for user in ("ada", "bob"):
+                    said = Interaction(content=f"the key is {GITHUB_TOKEN}")
+                    body = PublishBody(
+                        user_id=user,
+                        session_id=f"of-{user}",
+                        request_id=f"-{user}",
+                        interaction_data_list=[said],
+                    )
+                    await client.publish(body, minted=False)
+
+    async def left(store: str) -> set[str]:
+        async with open_client(Settings(store=store)) as client:
+            page = await client.get_requests(RequestQuery(top_k=10))
+        return {one.request.request_id for group in page.sessions for one in group.requests}
+
+    anyio.run(fill)
+    monkeypatch.setenv("REFLEXIO_USER_ID", "ada")
+    assert main(["audit", "--store", mine, "--policy", str(policy)]) == 0
+    said = capsys.readouterr().out
+    [typed] = [line.split("reflexio-mcp ")[1] for line in said.splitlines() if "reflexio-mcp delete" in line]
+    assert f"--policy {policy}" in typed
+    monkeypatch.delenv("REFLEXIO_USER_ID")
+    monkeypatch.setenv("REFLEXIO_MCP_STORE", theirs)
+    assert main([*shlex.split(typed), "--yes"]) == 0
+    assert (anyio.run(left, mine), anyio.run(left, theirs)) == ({"-bob"}, {"-ada", "-bob"})
+
+
+def test_a_command_of_an_audit_names_the_address_of_the_reflexio(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen(load({}, {"url": "https://reflexio.example", "user_id": "ada"}))
+    screen.show(
+        FindingRow.model_construct(act=Call(tool="delete_requests", arguments={"request_ids": ["-1", "2"]}))
+    )
+    command = "reflexio-mcp delete --user-id ada --url https://reflexio.example -- -1 2"
+    assert command in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("variable", ["REFLEXIO_URL", "REFLEXIO_API_KEY"])
+def test_a_typed_store_is_refused_where_a_variable_names_another_memory(
+    run: Run, store: str, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "http://127.0.0.1:9" if variable == "REFLEXIO_URL" else "some-key")
+    for words in (["audit"], ["delete", "request-1", "--yes"]):
+        assert f"Unset {variable}" in run(*words, "--store", store, code=2)
 
 
 def test_looking_changes_nothing(run: Run, store: str) -> None:
