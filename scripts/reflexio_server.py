@@ -5,10 +5,11 @@
 Tests start it, with or without the address of an OpenAI-compatible endpoint: without one it learns nothing.
 
 It has an environment of its own: `.cache/reflexio-server`, or the folder that `REFLEXIO_SERVER_CACHE` names. It needs
-Python 3.12 or newer somewhere on the machine, which uv finds, and some 400 MB. The packages come from
-`requirements/reflexio-server.txt`. To renew that file, resolve the new version with `uv pip compile --universal
---python-version 3.12 --override EXCLUDED`, where EXCLUDED names each of torch, sentence-transformers, transformers,
-hdbscan, onnxruntime, braintrust, gepa, xlsxwriter and einops with the marker `python_version < "3"`.
+Python 3.12 or newer somewhere on the machine, which uv finds, and some 600 MB. The packages come from
+`requirements/reflexio-server.txt`. To renew that file, resolve the new version, with scikit-learn and cloudpickle, with
+`uv pip compile --universal --python-version 3.12 --override EXCLUDED`, where EXCLUDED names each of torch,
+sentence-transformers, transformers, onnxruntime, braintrust, gepa, xlsxwriter and einops with the marker
+`python_version < "3"`.
 """
 
 import contextlib
@@ -60,7 +61,7 @@ def install() -> Path:
     if python := installed():
         return python
     folder = cache_folder()
-    print(f"Installing the Reflexio server into {folder} (400 MB, once) ...", file=sys.stderr, flush=True)
+    print(f"Installing the Reflexio server into {folder} (600 MB, once) ...", file=sys.stderr, flush=True)
     try:
         python = bootstrap.environment(folder, PACKAGES, "--no-deps", python=">=3.12")
     except bootstrap.SetupError as error:

@@ -123,6 +123,19 @@ def test_a_replaced_learning_that_quotes_what_is_deleted_goes_though_it_also_quo
     assert goes(learned(middle), case)
 
 
+def test_a_profile_that_got_its_time_a_second_after_its_successor_is_followed() -> None:
+    middle = NEW | {"status": "superseded", "last_modified_timestamp": 21}
+    lineage = Lineage(map(learned, [NEWEST, middle, OLD]))
+    assert [one.number for one in lineage.successors(learned(OLD))] == ["new", "newest"]
+    assert [one.number for one in lineage.current(learned(middle))] == ["newest"]
+
+
+def test_an_older_profile_that_has_more_is_no_successor() -> None:
+    older = NEW | {"last_modified_timestamp": 10}
+    younger = OLD | {"last_modified_timestamp": 1_000}
+    assert not Lineage(map(learned, [older, younger])).successors(learned(younger))
+
+
 def test_two_chains_that_were_merged_both_come_back() -> None:
     cat = profile("cat", [3], "It has a cat in it", status="superseded", at=10)
     both = profile(
@@ -179,7 +192,7 @@ def families(draw: st.DrawFn) -> list[Row]:
                 playbook(number, sorted(ids), "\n\n".join(dict.fromkeys(quotes)) or None, status=status)
             )
         else:
-            time += draw(st.integers(0, 1))
+            time += draw(st.sampled_from([0, 100]))
             run = draw(st.sampled_from(["", "run"]))
             rows.append(
                 profile(

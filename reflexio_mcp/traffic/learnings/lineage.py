@@ -7,11 +7,15 @@ while, and gives a playbook a new id whenever it is learned again.
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cache
+from typing import Final
 
 from reflexio_mcp.traffic.learnings.evidence import normalized, paragraphs_of, quotes_of
 from reflexio_mcp.traffic.learnings.records import Learning
 
 __all__: list[str] = []
+
+LONGEST_WRITE: Final = 30
+"""Seconds between the time of a new profile and the time that the profile it replaces gets afterwards: seen was one."""
 
 
 class Lineage:
@@ -22,9 +26,8 @@ class Lineage:
     """
 
     def __init__(self, learnings: Iterable[Learning]) -> None:
-        self._all = sorted(learnings, key=_order)
         self._by_interaction: dict[int, list[Learning]] = defaultdict(list)
-        for one in self._all:
+        for one in learnings:
             for interaction_id in one.interaction_ids:
                 self._by_interaction[interaction_id].append(one)
         self._quotes = cache(_quotes)
@@ -37,7 +40,7 @@ class Lineage:
         if not learning.interaction_ids:
             return []
         candidates = self._by_interaction[min(learning.interaction_ids)]
-        return [one for one in candidates if self._takes_in(one, learning)]
+        return sorted((one for one in candidates if self._takes_in(one, learning)), key=self._order)
 
     def predecessors(self, learning: Learning) -> list[Learning]:
         """Return the replaced learnings that a learning has taken in, the latest first."""
@@ -48,7 +51,7 @@ class Lineage:
             if one.is_replaced
         }
         taken_in = [one for one in candidates.values() if self._takes_in(learning, one)]
-        return sorted(taken_in, key=_order, reverse=True)
+        return sorted(taken_in, key=self._order, reverse=True)
 
     def current(self, learning: Learning) -> list[Learning]:
         """Return the current learnings that a replaced one has become: its id is no longer the one in use."""
@@ -63,6 +66,11 @@ class Lineage:
             if not any(self._takes_in(other, one) and not self._takes_in(one, other) for other in given)
         ]
 
+    def _order(self, learning: Learning) -> tuple[int, int, int]:
+        """Order the learnings of a chain: the later ones have all that the earlier ones have."""
+        made = int(learning.number) if learning.kind == "user_playbook" else learning.changed_at
+        return len(learning.interaction_ids), len(self._quotes(learning)), made
+
     def _takes_in(self, later: Learning, earlier: Learning) -> bool:
         return (
             later.kind == earlier.kind
@@ -74,18 +82,15 @@ class Lineage:
         )
 
 
-def _order(learning: Learning) -> tuple[int, str]:
-    """Order learnings of one kind by when they were made."""
-    made = int(learning.number) if learning.kind == "user_playbook" else learning.changed_at
-    return made, learning.number
-
-
 def _is_later(learning: Learning, earlier: Learning) -> bool:
     # The time of a playbook is that of the first one in its chain, and its ids grow.
     if learning.kind == "user_playbook":
         return int(learning.number) > int(earlier.number)
     # A replaced profile has the second in which it was replaced. A run does not replace its own profiles.
-    return learning.changed_at >= earlier.changed_at and learning.last_request_id != earlier.last_request_id
+    return (
+        learning.changed_at >= earlier.changed_at - LONGEST_WRITE
+        and learning.last_request_id != earlier.last_request_id
+    )
 
 
 def _quotes(learning: Learning) -> frozenset[str]:
