@@ -77,13 +77,24 @@ LABELS: Final = {
 BLOCKS: Final = (Found, FindingRow, InteractionRow, LearningRow)
 
 TABLES: Final[dict[type[Row], Sequence[str]]] = {
-    SessionRow: ("first", "last", "session_id", "users", "requests", "sources", "first_words", "fingerprint"),
+    SessionRow: (
+        "first",
+        "last",
+        "session_id",
+        "users",
+        "requests",
+        "sources",
+        "held",
+        "first_words",
+        "fingerprint",
+    ),
     RequestRow: (
         "created_at",
         "request_id",
         "session_id",
         "user_id",
         "source",
+        "held",
         "interaction_count",
         "found",
         "first_words",

@@ -8,6 +8,7 @@ from reflexio_mcp.render.publishing import learning
 from reflexio_mcp.render.words import Words
 from reflexio_mcp.results.reading import (
     Exported,
+    Held,
     InteractionRow,
     LearningPage,
     LearningRow,
@@ -75,9 +76,14 @@ def _session(one: SessionRow) -> str:
         _named("source", one.sources),
         _named("agent", one.agent_versions),
         f"{one.evaluation_only:,} for evaluation only" if one.evaluation_only else "",
+        *map(_held, one.held),
         f"fingerprint {one.fingerprint}" if one.fingerprint else "",
     )
     return lines(head, f"  “{one.first_words}”" if one.first_words else "")
+
+
+def _held(hold: Held) -> str:
+    return f"on hold: {hold.reason}" + (f", through {hold.until:%Y-%m-%d} UTC" if hold.until else "")
 
 
 def _named(noun: str, names: Sequence[str], more_names: int = 0) -> str:
@@ -103,6 +109,7 @@ def request_row(one: RequestRow) -> str:
         f"source {one.source}" if one.source else "",
         f"agent {one.agent_version}" if one.agent_version else "",
         "for evaluation only" if one.evaluation_only else "",
+        _held(one.held) if one.held else "",
         f"experiment {one.retrieval_experiment_id}" if one.retrieval_experiment_id else "",
         f"arm {one.retrieval_experiment_arm}" if one.retrieval_experiment_arm else "",
         counted(one.interaction_count, "interaction") if one.interaction_count is not None else "",
@@ -209,6 +216,7 @@ def _learning(one: LearningRow) -> str:
         row(
             one.learning_id,
             one.state,
+            _held(one.held) if one.held else "",
             moment(one.changed_at),
             f"user {one.user_id}" if one.user_id else "",
             counted(one.characters, "character") if one.characters is not None else "",

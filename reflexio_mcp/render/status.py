@@ -51,6 +51,7 @@ def _policy(policy: Policy) -> str:
     missing = policy.secrets_not_looked_for
     return sentence(
         f"policy: {'; '.join(decided)}.",
+        policy.holds_set,
         policy.undo,
         policy.policy_problem,
         f"Secrets: {missing}." if missing else "",

@@ -18,6 +18,7 @@ __all__ = [
     "ExplorerState",
     "Exported",
     "FromRequest",
+    "Held",
     "InteractionRow",
     "Learning",
     "LearningPage",
@@ -70,6 +71,13 @@ class UnreadablePart(Row):
     whole_session: Annotated[bool, Field(description="a session whose newest request arrived then")] = False
 
 
+class Held(Row):
+    """A hold of the operator: what it keeps can be neither deleted nor corrected."""
+
+    reason: str
+    until: Annotated[Moment | None, Field(description="the end of its last day")] = None
+
+
 class SessionRow(Row):
     """One session, counting only requests that match the filter."""
 
@@ -89,6 +97,7 @@ class SessionRow(Row):
     sources: list[str] = []
     agent_versions: list[str] = []
     evaluation_only: Annotated[int, Field(description="requests that are never learned from")] = 0
+    held: Annotated[list[Held], Field(description="the holds on its matching requests")] = []
     first_words: str = ""
     fingerprint: Annotated[str, Field(description="of its oldest matching request, if content is hidden")] = (
         ""
@@ -200,6 +209,7 @@ class RequestRow(Row):
     source: str = ""
     agent_version: str = ""
     evaluation_only: bool = False
+    held: Annotated[Held | None, Field(description="the hold on this request")] = None
     retrieval_experiment_id: str = ""
     retrieval_experiment_arm: str = ""
     interaction_count: Annotated[
@@ -293,6 +303,9 @@ class LearningRow(Row):
 
     learning_id: str
     state: str
+    held: Annotated[
+        Held | None, Field(description="the hold on it, or on a stored request that it came from")
+    ] = None
     changed_at: Moment | None = None
     user_id: Annotated[str | None, Field(description="left out if the call names the user")] = None
     content: str = ""

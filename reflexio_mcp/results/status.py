@@ -38,6 +38,7 @@ class Policy(Row):
     secrets_not_looked_for: str = ""
     shared_state: str = ""
     holds: Annotated[list[str], Field(description="what nobody may delete, and why")] = []
+    holds_set: Annotated[str, Field(description="that holds exist, who sets them, and whom to ask")] = ""
     expires: Annotated[list[str], Field(description="what the finding `expired` selects")] = []
     policy_problem: str = ""
 

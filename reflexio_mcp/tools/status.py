@@ -26,6 +26,14 @@ DELETES: Final = (
     "250,000 rows, and learnings that were replaced 90 days ago. A deployment can have an age limit, too."
 )
 
+HOLDS_SET: Final = (
+    "Nobody can delete or correct what is on hold, or learnings from it; lists mark it. Only the operator sets holds, "
+    "in the file {file}."
+)
+NO_POLICY: Final = "The operator can put data on hold (REFLEXIO_MCP_POLICY); nothing is on hold here."
+
+PATH_CHARS: Final = 1_000
+
 CONFIRM_MEANS: Final = {
     "auto": "a person is asked if the client has forms; otherwise a plan's code is enough",
     "ask": "a person is asked; if the client has no forms, nothing is deleted",
@@ -81,6 +89,16 @@ async def _backend(app: App, scope: Scope, where: str) -> Backend:
     )
 
 
+def _holds_set(scope: Scope, contact: str | None) -> str:
+    path = scope.policy.path
+    if path is None:
+        return NO_POLICY
+    # Callers of a shared server see only the file's name, as in a plan.
+    file = shown_name(path.name if scope.caller else str(path), PATH_CHARS)
+    ask = f" About a hold, ask {shown_name(contact)}." if contact else ""
+    return f"{HOLDS_SET.format(file=file)}{ask}"
+
+
 def _policy(settings: Settings, scope: Scope) -> Policy:
     from reflexio_mcp.traffic.audit.rules import redaction as secrets  # its patterns take a while to compile
 
@@ -93,6 +111,7 @@ def _policy(settings: Settings, scope: Scope) -> Policy:
             f"{'the caller' if scope.user_id else shown_name(', '.join(names))} ({why})"
             for names, why in named
         ],
+        holds_set=_holds_set(scope, file.contact),
         expires=[] if scope.user_id else [shown_name(one.describe()) for one in file.expire],
         policy_problem=scope.policy.problem,
         read_only=settings.read_only,

@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, date, datetime
+from datetime import time as time_of_day
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
@@ -38,6 +39,8 @@ SETTLED_SECONDS: Final = 1.0
 
 LONGEST_WAIT: Final = 10.0
 """Seconds that a start waits for the file to settle."""
+
+LAST_SECOND: Final = time_of_day(23, 59, 59)
 
 _AGE: Final = re.compile(r"([1-9]\d{0,5})(s|min|h|d)")
 _UNITS: Final = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
@@ -100,6 +103,11 @@ class Hold(_Entry):
             or _compared(session_id) in self.sessions
             or _compared(source) in self.sources
         )
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """The last second of the last day."""
+        return datetime.combine(self.until, LAST_SECOND, UTC) if self.until else None
 
     def describe(self) -> str:
         return f"{self.reason}, through {self.until} UTC" if self.until else self.reason

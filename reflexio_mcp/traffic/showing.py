@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
-from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
 from reflexio_mcp.results.base import Room, at, shown_name, visible
 from reflexio_mcp.results.reading import (
     NAMES,
+    Held,
     InteractionRow,
     RequestRow,
     SessionRow,
@@ -18,10 +19,11 @@ from reflexio_mcp.results.reading import (
     interaction_row,
 )
 from reflexio_mcp.traffic.content import content_chars, in_brief, opening, texts_of
+from reflexio_mcp.traffic.policy import Hold
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, matched, words_of
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["Showing", "redacted"]
+__all__ = ["Showing", "held_row", "redacted"]
 
 LOOKED_CHARS: Final = 4_000
 """A text is searched beyond its shown beginning, because a cut secret may not be recognized."""
@@ -83,6 +85,7 @@ class Showing:
             source="" if wanted.source else self._name(request.source),
             agent_version="" if wanted.agent_version else self._name(request.agent_version),
             evaluation_only=request.evaluation_only,
+            held=next(iter(self._holds([request])), None),
             retrieval_experiment_id=self._name(request.retrieval_experiment_id or ""),
             retrieval_experiment_arm=self._name(request.retrieval_experiment_arm or ""),
             **self._content(item),
@@ -92,6 +95,12 @@ class Showing:
         from reflexio_mcp.traffic.audit.rules.redaction import without_key
 
         return shown_name(without_key(as_name(text) if self.masked else text))
+
+    def _holds(self, requests: Iterable[StoredRequest]) -> list[Held]:
+        """Return the holds on requests, each once."""
+        policy = self._scope.policy.now()
+        holds = (policy.held_by(one.user_id, one.session_id, one.source) for one in requests)
+        return list(map(held_row, dict.fromkeys(one for one in holds if one)))
 
     def _content(self, item: RequestWithInteractions) -> dict[str, Any]:
         count = len(item.interactions)
@@ -184,10 +193,15 @@ class Showing:
             sources=[] if self._wanted.source else sources[:NAMES],
             agent_versions=[] if self._wanted.agent_version else versions[:NAMES],
             evaluation_only=sum(request.evaluation_only for request in requests),
+            held=self._holds(requests)[:NAMES],
             first_words=visible(said),
             fingerprint=self.masked.of(items[-1]) if self.masked else "",
             redacted=covered,
         )
+
+
+def held_row(hold: Hold) -> Held:
+    return Held(reason=shown_name(hold.reason), until=hold.ends_at)
 
 
 async def redacted(scope: Scope, item: RequestWithInteractions) -> RequestWithInteractions:

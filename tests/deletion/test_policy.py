@@ -16,7 +16,7 @@ from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.policy import PolicyFile
 from tests.audit.stored import GITHUB_TOKEN
-from tests.deletion.support import BY_IDS, World
+from tests.deletion.support import BY_IDS, World, text_of
 from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
@@ -196,6 +196,54 @@ async def test_learnings_are_not_deleted_while_it_is_not_known_what_they_came_fr
         said = await caller.refused("delete_learnings", user_id="ada", learning_ids=["profile:p"])
     assert "it is not known whether a hold keeps them" in said
     assert set(world.backend.profiles) == {"p"}
+
+
+ON_HOLD = {"reason": "Miller case", "until": "2099-03-01T23:59:59Z"}
+
+
+async def test_lists_and_a_request_show_what_is_on_hold_and_until_when(world: World, tmp_path: Path) -> None:
+    await stock(world)
+    async with world.connect(POLICY=write(tmp_path / "policy.toml", HOLD)) as caller:
+        listed = await caller.call("list_requests")
+        held = {one["request_id"]: one.get("held") for part in listed["sessions"] for one in part["requests"]}
+        assert held == {"held": ON_HOLD, "free": None, "bobs": None}
+        sessions = (await caller.call("list_sessions"))["sessions"]
+        assert {one["session_id"]: one.get("held") for one in sessions} == {
+            "miller": [ON_HOLD],
+            "other": None,
+            "bobs": None,
+        }
+        result = await caller.result("get_request", request_id="held")
+        assert result.structured_content
+        assert result.structured_content["held"] == ON_HOLD
+        assert "on hold: Miller case, through 2099-03-01 UTC" in text_of(result)
+
+
+@pytest.mark.parametrize(
+    ("text", "whom"), [("", ""), ('contact = "legal@example.com"\n', "legal@example.com")]
+)
+async def test_the_status_says_that_holds_exist_who_sets_them_and_whom_to_ask(
+    world: World, tmp_path: Path, text: str, whom: str
+) -> None:
+    path = tmp_path / "policy.toml"
+    async with world.connect(POLICY=write(path, text + HOLD)) as caller:
+        said = (await caller.call("get_status"))["policy"]["holds_set"]
+    assert f"Only the operator sets holds, in the file {path}." in said
+    assert ("ask legal@example.com" in said) is bool(whom)
+    async with world.connect() as caller:
+        said = (await caller.call("get_status"))["policy"]["holds_set"]
+    assert said == "The operator can put data on hold (REFLEXIO_MCP_POLICY); nothing is on hold here."
+
+
+async def test_a_list_shows_which_learnings_are_on_hold(world: World, tmp_path: Path) -> None:
+    await learned_from_a_held_request(world)
+    await world.learn("q", "later", content="lives in Bern")
+    async with world.connect(POLICY=write(tmp_path / "policy.toml", HOLD)) as caller:
+        listed = (await caller.call("list_learnings", user_id="ada"))["learnings"]
+    assert {one["learning_id"]: one.get("held") for one in listed} == {
+        "profile:p": ON_HOLD,
+        "profile:q": None,
+    }
 
 
 async def test_a_refusal_names_the_file_and_whom_to_ask(world: World, tmp_path: Path) -> None:

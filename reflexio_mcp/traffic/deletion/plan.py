@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, time
 from functools import cached_property
 from typing import Final
 
@@ -225,8 +224,7 @@ def _age(item: Item) -> int:
 
 
 def _held_fact(hold: Hold, number: int) -> Fact:
-    until = datetime.combine(hold.until, time(23, 59, 59), UTC) if hold.until else None
-    return Fact(code=FactCode.ON_HOLD, number=number, names=[shown_name(hold.reason)], until=until)
+    return Fact(code=FactCode.ON_HOLD, number=number, names=[shown_name(hold.reason)], until=hold.ends_at)
 
 
 def _about_holds(scope: Scope, held: Collection[Hold]) -> list[Fact]:

@@ -20,6 +20,7 @@ from reflexio_mcp.traffic.learnings.find import LinkedLearning, find_interaction
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings
 from reflexio_mcp.traffic.reading.cursors import decode_cursor, encode_cursor, question_of
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.showing import held_row
 
 __all__ = ["list_learnings"]
 
@@ -99,12 +100,18 @@ def _row(item: LinkedLearning, found: Turns, scope: Scope, *, names_user: bool) 
         places[turn.request_id].append(turn.place)
     quoting = dict.fromkeys(turn.request_id for turn in evidence.quoted_turns)
 
+    policy = scope.policy.now()
+    sources = [turn.request for turn in evidence.listed]
+    holds = (policy.held_by(one.user_id, one.session_id, one.source) for one in sources)
+    hold = policy.held_by(learning.user_id) or next(filter(None, holds), None)
+
     def shown(text: str, most: int) -> str:
         return "" if scope.masked else clip(redact(text), most)
 
     return LearningRow(
         learning_id=scope.shown_id(learning.learning_id),
         state=shown_name(learning.state),
+        held=held_row(hold) if hold else None,
         changed_at=at(learning.changed_at) if learning.changed_at else None,
         user_id=None if names_user else scope.shown_id(learning.user_id),
         content=shown(learning.content, CONTENT_CHARS),
