@@ -399,7 +399,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             ),
         ),
         "log": Command(
-            "print the audit log: a JSON line before and after a deletion, after a restore, and if a hold applies",
+            "print the audit log: a JSON line before and after a deletion or a restore, and if a hold applies",
             _later("read_commands", "run_log_command"),
             "reflexio-mcp log | jq .outcome\nreflexio-mcp log --verify",
             [

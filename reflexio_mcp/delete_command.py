@@ -18,18 +18,22 @@ from reflexio_mcp.consent.policy import number_to_type
 from reflexio_mcp.read_commands import Screen, check_store, filter_of
 from reflexio_mcp.render.deletion import receipt_page
 from reflexio_mcp.render.words import SHELL
+from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.results.base import structured
 from reflexio_mcp.results.deletion import Receipt, Restored
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
+from reflexio_mcp.tools.catalog import deletes
 from reflexio_mcp.traffic.archive import NOT_BACK, import_requests, requests_in
+from reflexio_mcp.traffic.deletion.erasures import take_out_waiting
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
+from reflexio_mcp.traffic.deletion.past import last_deletions
 from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan
-from reflexio_mcp.traffic.deletion.restore import Undo, last_deletions, plan_restore, restore
+from reflexio_mcp.traffic.deletion.restore import Undo, begin_restore, plan_restore, restore
 from reflexio_mcp.traffic.deletion.targets import Correction, Filtered, Requests, Target
-from reflexio_mcp.traffic.errors import NotStored
+from reflexio_mcp.traffic.errors import NotStored, TrafficError
 from reflexio_mcp.traffic.policy import current_policy
 from reflexio_mcp.traffic.reading.filters import EXPIRED
 from reflexio_mcp.traffic.reading.lookup import no_progress
@@ -146,13 +150,26 @@ def run_restore(arguments: Namespace, settings: Settings) -> int:
             screen.say("No deletion has a recovery copy.")
         return 0
     _check_allowed(arguments, settings, "restore_requests")
-    undo = Undo(arguments.deletion, frozenset(arguments.request_ids))
-    planned, _ = _run(partial(plan_restore, undo=undo), settings)
-    screen.show(planned)
+    undo = Undo(arguments.deletion, frozenset(arguments.request_ids), seconds=RESTORE_SECONDS)
+    planned = _run(partial(plan_restore, undo=undo), settings)
+
+    async def act(scope: Scope, state: State, owner: Owner) -> Restored:
+        mode = "off" if arguments.yes else "ask"
+        origin = Origin("restore_requests", f"reflexio-mcp {arguments.command} {__version__}", mode)
+        number = await begin_restore(planned, origin, state)
+        return await restore(scope, state, planned, number, no_progress)
+
+    screen.show(planned.plan)
     if not arguments.yes and not _agreed("Restore", None):
         screen.say("Nothing was restored.")
         return 1
-    done = _run(partial(restore, undo=undo, seconds=RESTORE_SECONDS, progress=no_progress), settings)
+    try:
+        done = _run(act, settings)
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            "\nInterrupted, perhaps partly done; the same command again restores what is left.\n"
+        )
+        raise
     return _show_restored(screen, done)
 
 
@@ -231,11 +248,26 @@ def _run(work: Work[Done], settings: Settings, caller: str = "") -> Done:
                 await in_thread(state.prune)
             async with open_scope(settings) as scope:
                 owner = await owner_of(scope, settings)
+                await _take_out(scope, state, owner, settings)
                 return await work(scope, state, replace(owner, caller=caller))
         finally:
             state.database.close()
 
     return anyio.run(run)
+
+
+async def _take_out(scope: Scope, state: State, owner: Owner, settings: Settings) -> None:
+    """Delete again what an interrupted restore has stored although it was erased for good."""
+    if not deletes(settings):
+        return
+    with suppress(StateUnusable, ReflexioError, TrafficError):  # the next command tries again
+        taken = await take_out_waiting(scope, state, owner)
+        if taken.gone:
+            number = len({one.id for one in taken.gone})
+            sys.stderr.write(
+                "reflexio-mcp: deleted again, because a restore had stored it although it was erased for good: "
+                f"{number:,}.\n"
+            )
 
 
 def _agreed(verb: str, number: int | None) -> bool:
@@ -251,5 +283,5 @@ def _agreed(verb: str, number: int | None) -> bool:
 def _show_restored(screen: Screen, done: Restored) -> int:
     screen.say("\nThe receipt:")
     screen.show(done)
-    failed = any(one.why != "already_there" for one in done.not_restored)
+    failed = any(one.why not in ("already_there", "erased") for one in done.not_restored)
     return int(failed or done.status != "complete")

@@ -38,6 +38,7 @@ WHY: Final[dict[Outcome, str]] = {
     "already_there": "stored already",
     "id_taken": "not restored, because something else is stored under this id",
     "not_restorable": "cannot be stored again",
+    "erased": "erased for good meanwhile, so not restored",
     "left": "not restored yet",
 }
 
@@ -50,6 +51,16 @@ STATUS: Final = {
     "partly_restored": "some of it was restored",
     "restored": "its recovery copy was restored",
 }
+
+STATUS_OF_RESTORE: Final = {
+    "running": "running",
+    "unfinished": "not finished, so some of it may be stored; the same call again restores what is left",
+    "complete": "complete: {gone:,} of {asked:,} items were stored, the others were there or were erased meanwhile",
+    "incomplete": "incomplete: {gone:,} of {asked:,} items were stored",
+}
+MAY_RETURN: Final = (
+    "a restore can still store {number:,} of the erased items again; they are deleted when it does"
+)
 
 
 RECEIPT_PAGE: Final = """<!DOCTYPE html>
@@ -187,9 +198,13 @@ def past(deletions: Sequence[PastDeletion]) -> str:
 
 
 def _past(one: PastDeletion) -> str:
-    status = STATUS[one.status].format(gone=one.gone, asked=one.asked)
+    statuses = STATUS_OF_RESTORE if one.restores else STATUS
+    status = statuses[one.status].format(gone=one.gone, asked=one.asked)
+    if one.restores:
+        return row(f"restore {one.number}", moment(one.at), one.target, status)
     did = _did(one.receipt) if one.receipt else ""
-    return row(f"deletion {one.number}", moment(one.at), one.target, status, did, _copy(one))
+    returns = MAY_RETURN.format(number=one.may_return) if one.may_return else ""
+    return row(f"deletion {one.number}", moment(one.at), one.target, status, did, returns, _copy(one))
 
 
 def _copy(one: PastDeletion) -> str:

@@ -53,6 +53,7 @@ Outcome = Literal[
     "already_there",
     "id_taken",
     "not_restorable",
+    "erased",
     "left",
 ]
 """Why an item was not deleted, or not restored."""
@@ -175,12 +176,16 @@ class Deletion(Result):
 
 
 class PastDeletion(Row):
+    """A deletion, a correction or a restore."""
+
     number: int
     at: Moment
     target: str
     status: Literal["running", "unfinished", "complete", "incomplete", "partly_restored", "restored"]
+    restores: Annotated[int, Field(description="a restore: the deletion whose copy it stores")] = 0
     asked: int
-    gone: int
+    gone: Annotated[int, Field(description="items that were deleted, or restored")]
+    may_return: Annotated[int, Field(description="erased items that a restore can still store again")] = 0
     copied: Annotated[Counts | None, Field(description="what its recovery copy contains now")] = None
     until: Annotated[Moment | None, Field(description="how long that copy is kept")] = None
     receipt: Receipt | None = None

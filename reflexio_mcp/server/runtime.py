@@ -5,17 +5,18 @@ import hashlib
 import logging
 import secrets
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.to_thread
 from mcp.server.request_state import AESGCMRequestStateCodec
 
 from reflexio_mcp.backend import local_key, location_of, open_state, owner_of
-from reflexio_mcp.server.callers import Scopes
+from reflexio_mcp.server.callers import Caller, Scopes
 from reflexio_mcp.settings import Settings
+from reflexio_mcp.state.state import in_thread
 from reflexio_mcp.state.tables import StateUnusable, nothing_can_be_deleted
 from reflexio_mcp.toolkit.context import App, Downloads, PageNotes
 from reflexio_mcp.tools.catalog import deletes
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
     from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["tune_collector"]
+
+PAUSE_SECONDS: Final = 30.0
+LONGEST_PAUSE_SECONDS: Final = 600.0
+"""Seconds between two looks for what must go. Each look that finds nothing doubles the pause."""
+
+DELETED_AGAIN: Final = (
+    "Items that a restore had stored again although they were erased for good were deleted again: {number:,}."
+)
 
 logger = logging.getLogger("reflexio_mcp")
 
@@ -90,6 +99,7 @@ class Runtime:
             async with anyio.create_task_group() as tasks, anyio.create_task_group() as background:
                 background.start_soon(self.state.keep_pruned)
                 background.start_soon(self._say_trouble)
+                background.start_soon(self._keep_taking_out)
                 self._shared = App(
                     self.settings,
                     self._tools,
@@ -124,6 +134,32 @@ class Runtime:
         except StateUnusable as error:
             return nothing_can_be_deleted(error)
         return ""
+
+    async def _keep_taking_out(self) -> None:
+        """Delete again what an interrupted restore has stored although it was erased for good."""
+        pause = PAUSE_SECONDS
+        while deletes(self.settings):
+            gone = 0
+            with suppress(StateUnusable):
+                if await in_thread(self.state.must_go.any):
+                    gone = await self._take_out()
+            if gone:
+                logger.warning("%s", DELETED_AGAIN.format(number=gone))
+            pause = PAUSE_SECONDS if gone else min(pause * 2, LONGEST_PAUSE_SECONDS)
+            await anyio.sleep(pause)
+
+    async def _take_out(self) -> int:
+        """Return how many items were deleted again; 0 also if they could not be looked for."""
+        from reflexio_mcp.rest.errors import ReflexioError  # hardly any start needs these
+        from reflexio_mcp.traffic.deletion.erasures import take_out_waiting
+        from reflexio_mcp.traffic.errors import TrafficError
+
+        try:
+            scope = self.scopes.of(Caller())
+            taken = await take_out_waiting(scope, self.state, await self.owner(scope))
+        except (ReflexioError, TrafficError):
+            return 0
+        return len({one.id for one in taken.gone})
 
     async def _say_trouble(self) -> None:
         if said := await anyio.to_thread.run_sync(self.trouble, abandon_on_cancel=True):

@@ -114,22 +114,31 @@ class Copies:
             rows, _ = self._named(rows, names)
         rows = [row for row in rows if deletion in (None, row.deletion)]
         for start in range(0, len(rows), READ_AT_ONCE):
-            batch = {row.id: row for row in rows[start : start + READ_AT_ONCE]}
-            select = "SELECT id, sealed FROM main.copies WHERE id IN ? ORDER BY id"
-            for number, sealed in self._database.read(select, list(batch)):
-                row = batch[number]
-                item, user, its_names, content = json.loads(self._keys.open(sealed, row.identity))
-                yield Copied(row.kind, item, user, its_names, content)
+            for _, copied in self._opened(self._database.read, rows[start : start + READ_AT_ONCE]):
+                yield copied
 
-    def erased_since(
-        self, owner: Owner, at: float, copies: Sequence[Copied], read: Callable[..., list[Any]] | None = None
+    def opened(self, transaction: Transaction, rows: Sequence[Row]) -> Iterator[tuple[Row, Copied]]:
+        """Open the copies of rows."""
+        for start in range(0, len(rows), READ_AT_ONCE):
+            yield from self._opened(transaction.execute, rows[start : start + READ_AT_ONCE])
+
+    def _opened(self, read: Callable[..., list[Any]], rows: Sequence[Row]) -> Iterator[tuple[Row, Copied]]:
+        batch = {row.id: row for row in rows}
+        select = "SELECT id, sealed FROM main.copies WHERE id IN ? ORDER BY id"
+        for number, sealed in read(select, list(batch)):
+            row = batch[number]
+            item, user, its_names, content = json.loads(self._keys.open(sealed, row.identity))
+            yield row, Copied(row.kind, item, user, its_names, content)
+
+    def _erased_since(
+        self, transaction: Transaction, owner: Owner, begun: int, copies: Sequence[Copied]
     ) -> set[tuple[str, str]]:
-        """Return the kind and id of copies that another deletion has erased since `at`, by the state's clock."""
+        """Return the kind and id of copies that a deletion has erased after the log line `begun`."""
         keys = self._keys
-        erasures = (read or self._database.read)(
+        erasures = transaction.execute(
             "SELECT user_id, erased_names FROM main.deletions "
-            "WHERE finished >= ? AND account IN ? AND erased_names != ''",
-            at,
+            "WHERE ended > ? AND account IN ? AND erased_names != ''",
+            begun,
             keys.tags("account", owner.account),
         )
         return {
@@ -137,14 +146,21 @@ class Copies:
             for user, names in erasures
             for copy in copies
             if user in (*keys.tags("user", ""), *keys.tags("user", copy.user))
-            and not self._tags(_names(copy)).isdisjoint(names.split())
+            and not self.tags(_names(copy)).isdisjoint(names.split())
         }
 
     def keep(
-        self, transaction: Transaction, owner: Owner, number: int, began: float, copies: Sequence[Copied]
+        self,
+        transaction: Transaction,
+        owner: Owner,
+        number: int,
+        began: float,
+        begun: int,
+        copies: Sequence[Copied],
     ) -> set[tuple[str, str]]:
+        """Keep copies for a deletion that began at the time `began` with the log line `begun`."""
         keys = self._keys
-        erased = self.erased_since(owner, began, copies, transaction.execute)
+        erased = self._erased_since(transaction, owner, begun, copies)
         account, until = keys.tag("account", owner.account), began + self.days * DAY
         for copy in copies:
             if (copy.kind, copy.id) in erased:
@@ -162,11 +178,14 @@ class Copies:
             )
         return erased
 
-    def erase(self, transaction: Transaction, owner: Owner, names: Collection[str]) -> tuple[int, str]:
-        """Remove the copies that `_named` finds; return their number and the tags of all names it follows."""
-        rows, tags = self._named(self._visible(transaction, owner), names)
+    def named(
+        self, transaction: Transaction, owner: Owner, names: Collection[str]
+    ) -> tuple[list[Row], set[str]]:
+        """Return what `_named` finds of the owner's copies."""
+        return self._named(self._visible(transaction, owner), names)
+
+    def remove(self, transaction: Transaction, rows: Sequence[Row]) -> None:
         transaction.execute_many("DELETE FROM main.copies WHERE id = ?", [(row.id,) for row in rows])
-        return len(rows), " ".join(tags)
 
     def _rows(self, owner: Owner) -> list[Row]:
         with self._database.transaction(writes=False) as transaction:
@@ -193,7 +212,7 @@ class Copies:
 
         A request leads to the learnings from its interactions, and a learning to its earlier texts.
         """
-        wanted = self._tags(names)
+        wanted = self.tags(names)
         for row in reversed(rows):
             tags = row.names.split()
             if not wanted.isdisjoint(tags):
@@ -201,7 +220,8 @@ class Copies:
                 wanted.update(tag for tag in tags if tag.startswith(followed))
         return [row for row in rows if not wanted.isdisjoint(row.names.split())], wanted
 
-    def _tags(self, names: Iterable[str]) -> set[str]:
+    def tags(self, names: Iterable[str]) -> set[str]:
+        """Return the tags that names may have in a row, each with the kind of its name."""
         return {name[:2] + tag for name in names for tag in self._keys.tags("name", name)}
 
 

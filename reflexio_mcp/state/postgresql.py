@@ -68,7 +68,8 @@ MAKE_TABLES: Final = (
 # Servers can add log lines. They cannot choose a time or number, or read or change a line.
 GRANT: Final = (
     f"GRANT USAGE ON SCHEMA reflexio_mcp TO {SERVERS};"
-    f"GRANT SELECT, INSERT, UPDATE, DELETE ON reflexio_mcp.deletions, reflexio_mcp.copies TO {SERVERS};"
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON reflexio_mcp.deletions, reflexio_mcp.copies, reflexio_mcp.must_go "
+    f"TO {SERVERS};"
     f"GRANT SELECT (id, chain), INSERT (line, chain) ON reflexio_mcp.log TO {SERVERS}"
 )
 

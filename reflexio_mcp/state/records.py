@@ -5,7 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-__all__ = ["CapReached", "CodeUsed", "Copied", "Deletion", "Intention", "Owner", "RecoveryCopy"]
+__all__ = [
+    "CapReached",
+    "CodeUsed",
+    "Copied",
+    "Deletion",
+    "Intention",
+    "MustGo",
+    "Owner",
+    "RecoveryCopy",
+    "RestoreIntention",
+]
 
 Outcome = Literal["complete", "incomplete", "partly_restored", "restored"]
 
@@ -46,13 +56,32 @@ class Intention:
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-class Deletion(NamedTuple):
-    """A recorded deletion.
+@dataclass(frozen=True, slots=True)
+class RestoreIntention:
+    """A restore that is about to begin.
 
     Args:
-        own: the owner made the deletion, or sees every user.
-        gone: number of deleted items; 0 until the end is recorded.
+        deletion: the number of the deletion whose copy is restored.
+        number: items of the copy.
+        seconds: the longest time in which it stores anything.
+        facts: content of the first log line.
+    """
+
+    deletion: int
+    number: int
+    seconds: float
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+class Deletion(NamedTuple):
+    """A recorded deletion, correction or restore.
+
+    Args:
+        own: the owner made it, or sees every user.
+        gone: number of items that were deleted, or restored; 0 until the end is recorded.
         finished: `None` until its end is recorded.
+        restores: the number of the deletion whose copy is restored; 0 if this is no restore.
+        may_return: number of erased items that a restore may have stored again, and that still have to be looked for.
     """
 
     number: int
@@ -62,6 +91,8 @@ class Deletion(NamedTuple):
     finished: float | None
     outcome: Outcome | Literal[""]
     chain: str
+    restores: int
+    may_return: int
     target: str
     asked: int
     planned: list[str]
@@ -73,8 +104,8 @@ class Copied:
     """One request, interaction or learning.
 
     Args:
-        names: names by which an erasure finds the copy: `r:…` for requests, `i:…` for interactions, and `l:…` and
-            `t:…` for the id and the text of a learning.
+        names: names by which an erasure finds the copy: `r:…` for requests, `i:…` for interactions, `l:…` for the id of
+            a learning and `t:…` for texts.
     """
 
     kind: str
@@ -82,6 +113,35 @@ class Copied:
     user: str
     names: Sequence[str]
     content: str
+
+    @property
+    def restored_id(self) -> str:
+        """The id under which it is restored: a learning has its own, an interaction becomes a request."""
+        if self.kind not in ("request", "interaction"):
+            return self.id
+        return [name for name in self.names if name.startswith("r:")][-1][2:]
+
+
+@dataclass(frozen=True, slots=True)
+class MustGo:
+    """An item that an erasure named and that a restore may have stored again.
+
+    Args:
+        number: of this record.
+        restore: number of the restore.
+        erasure: number of the deletion that erased the item.
+        kind: the kind of its recovery copy.
+        id: the id under which it is restored.
+        texts: keyed tags of its text. Something else that is stored under the id by now stays.
+    """
+
+    number: int
+    restore: int
+    erasure: int
+    kind: str
+    id: str
+    user: str
+    texts: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

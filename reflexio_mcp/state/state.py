@@ -1,7 +1,8 @@
-"""The state: cap, deletions, recovery copies and audit log.
+"""The state: cap, deletions, restores, recovery copies and audit log.
 
 A deletion begins with one transaction (cap, plan code, record, first log line) and ends with another one (receipt,
-erasure, last log line). Locks are always taken in this order: cap, copies, log.
+erasure, last log line). A restore is recorded like a deletion, so that an erasure beside it knows of it. Locks are
+always taken in this order: cap, copies, log.
 """
 
 import json
@@ -10,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Final, Literal, NamedTuple, ParamSpec, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -18,14 +19,17 @@ from anyio.lowlevel import RunVar
 
 from reflexio_mcp.logs import audited_call
 from reflexio_mcp.state.copies import DAY, Copies, Keys
+from reflexio_mcp.state.must_go import MustGoNotes
 from reflexio_mcp.state.records import (
     CapReached,
     CodeUsed,
     Copied,
     Deletion,
     Intention,
+    MustGo,
     Outcome,
     Owner,
+    RestoreIntention,
 )
 from reflexio_mcp.state.tables import Database, StateUnusable, Transaction
 
@@ -51,6 +55,7 @@ RECORD_GONE: Final = (
 ATTEMPTS: Final = (
     "UPDATE main.deletions SET gone = gone WHERE false",
     "DELETE FROM main.copies WHERE false",
+    "DELETE FROM main.must_go WHERE false",
     "INSERT INTO main.log (line, chain) SELECT chain, chain FROM main.log WHERE false",
 )
 """Statements that need a right on each table."""
@@ -78,6 +83,18 @@ class Entry(NamedTuple):
     chain: str
 
 
+class Ended(NamedTuple):
+    """The recorded end of a deletion.
+
+    Args:
+        chain: of its last log line.
+        may_return: number of erased items that a restore may have stored again, or may still store.
+    """
+
+    chain: str
+    may_return: int
+
+
 class Verified(NamedTuple):
     """The result of a check of the log.
 
@@ -92,7 +109,7 @@ class Verified(NamedTuple):
 
 
 class AuditLog:
-    """A line before and after each deletion, and lines about restores and holds.
+    """A line before and after each deletion and restore, and lines about holds and what was erased again.
 
     A chain value is a keyed digest of the line and of the previous chain value, so a changed or removed line is
     found. Receipts contain chain values, so a truncated log is found too.
@@ -150,13 +167,8 @@ class State:
         self.database = database
         self._keys = Keys(secrets)
         self.copies = Copies(database, self._keys, days)
+        self.must_go = MustGoNotes(database, self._keys, self.copies)
         self.log = AuditLog(database, self._keys)
-
-    def now(self) -> float:
-        """The time by the clock of the state. Every erasure recorded after this call has a later time."""
-        with self.database.transaction() as transaction:
-            transaction.serialise("copies")
-            return transaction.now
 
     def check_room(self, owner: Owner, number: int = 0) -> int | None:
         """Return how many items may be deleted now, or `None` for no cap. Raises `CapReached` if `number` is larger."""
@@ -169,28 +181,60 @@ class State:
         Raises:
             CapReached, CodeUsed: nothing was recorded.
         """
-        keys = self._keys
-        codes = keys.tags("code", owner.account, intention.code or uuid.uuid4().hex)
+        codes = self._keys.tags("code", owner.account, intention.code or uuid.uuid4().hex)
         words = [intention.target, intention.number, intention.planned]
         with self.database.transaction() as transaction:
             transaction.serialise("cap")
             if used := transaction.execute("SELECT id FROM main.deletions WHERE code IN ?", codes):
                 raise CodeUsed(used[0][0])
             self._check_room(transaction, owner, intention.number)
-            ((number,),) = transaction.execute(
-                "INSERT INTO main.deletions (at, account, user_id, caller, code, counted, intention) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
-                transaction.now,
-                keys.tag("account", owner.account),
-                keys.tag("user", owner.user),
-                keys.tag("caller", owner.account, owner.caller),
-                codes[0],
-                intention.number,
-                keys.seal(json.dumps(words), f"intention {codes[0]}"),
-            )
+            number = self._insert(transaction, owner, codes[0], words, counted=intention.number)
             line = {"event": "begin", "deletion": number, "tool": intention.tool}
-            self.log.add(transaction, line | dict(intention.facts))
+            self._begin(transaction, number, line | dict(intention.facts))
         return number
+
+    def begin_restore(self, owner: Owner, intention: RestoreIntention) -> int:
+        """Record a restore before it reads its copies. Return its number.
+
+        An erasure either has removed those copies by then, or finds this record.
+        """
+        code = self._keys.tag("code", owner.account, uuid.uuid4().hex)
+        words = [f"restore of deletion {intention.deletion}", intention.number, list[str]()]
+        with self.database.transaction() as transaction:
+            transaction.serialise("copies")
+            number = self._insert(transaction, owner, code, words, counted=0)
+            transaction.execute(
+                "UPDATE main.deletions SET restores = ?, stores_until = ? WHERE id = ?",
+                intention.deletion,
+                transaction.now + intention.seconds,
+                number,
+            )
+            line = {"event": "restoring", "deletion": intention.deletion, "restore": number}
+            self._begin(transaction, number, line | dict(intention.facts))
+        return number
+
+    def _insert(
+        self, transaction: Transaction, owner: Owner, code: str, words: Sequence[Any], counted: int
+    ) -> int:
+        keys = self._keys
+        ((number,),) = transaction.execute(
+            "INSERT INTO main.deletions (at, account, user_id, caller, code, counted, intention) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
+            transaction.now,
+            keys.tag("account", owner.account),
+            keys.tag("user", owner.user),
+            keys.tag("caller", owner.account, owner.caller),
+            code,
+            counted,
+            keys.seal(json.dumps(words), f"intention {code}"),
+        )
+        return number
+
+    def _begin(self, transaction: Transaction, number: int, line: Mapping[str, Any]) -> None:
+        self.log.add(transaction, line)
+        transaction.execute(
+            "UPDATE main.deletions SET begun = (SELECT max(id) FROM main.log) WHERE id = ?", number
+        )
 
     def keep(self, owner: Owner, number: int, copies: Sequence[Copied]) -> set[tuple[str, str]]:
         """Keep copies of items before a deletion.
@@ -200,20 +244,73 @@ class State:
         """
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
-            return self.copies.keep(transaction, owner, number, _began(transaction, number), copies)
+            began, begun = _began(transaction, number)
+            return self.copies.keep(transaction, owner, number, began, begun, copies)
 
     def note_held(self, target: str, held: Sequence[str]) -> None:
         """Log how many items each hold kept from a deletion."""
         with self.database.transaction() as transaction:
             self.log.add(transaction, {"event": "held", "target": target, "held": held})
 
-    def note_restored(
-        self, owner: Owner, number: int, *, some_of_it: bool, all_of_it: bool, facts: Mapping[str, Any]
-    ) -> None:
-        """Log a restore, and record in its deletion whether everything is back, for every user."""
+    def note_taken_out(self, looked: Sequence[MustGo], gone: Sequence[MustGo]) -> None:
+        """Log what was deleted again, and settle the notes whose items are not stored."""
+        with self.database.transaction() as transaction:
+            transaction.serialise("copies")
+            settled = self.must_go.settle(transaction, {one.number for one in looked})
+            if gone or settled:
+                line = {
+                    "event": "erased_again",
+                    "restores": sorted({one.restore for one in looked}),
+                    "ids": sorted({one.id for one in gone}),
+                    "settled": sorted(settled),
+                }
+                self.log.add(transaction, line)
+
+    def finish_restore(
+        self,
+        owner: Owner,
+        number: int,
+        *,
+        outcome: Literal["complete", "incomplete"],
+        back: int,
+        all_of_it: bool,
+        facts: Mapping[str, Any],
+        looked: Collection[int] | None,
+    ) -> bool:
+        """Record the end of a restore, unless an erasure has left notes after which it has to look first.
+
+        The record of its deletion says whether everything is back, for every user.
+
+        Args:
+            number: of the restore.
+            back: number of items that it has stored.
+            all_of_it: whether all that its deletion removed is stored.
+            facts: content of the last log line.
+            looked: numbers of the notes whose items are not stored. `None` if that is not known, or if something may
+                still be stored; then erasures go on to reckon with this restore.
+
+        Returns:
+            Whether the end is recorded.
+        """
         keys = self._keys
         with self.database.transaction() as transaction:
-            self.log.add(transaction, {"event": "restored", "deletion": number, **facts})
+            transaction.serialise("copies")
+            _began(transaction, number)
+            if looked is not None and self.must_go.unlooked(transaction, number, looked):
+                return False
+            ((deletion,),) = transaction.execute("SELECT restores FROM main.deletions WHERE id = ?", number)
+            line = {"event": "restored", "deletion": deletion, "restore": number, "outcome": outcome}
+            chain = self.log.add(transaction, line | dict(facts))
+            transaction.execute(
+                "UPDATE main.deletions SET finished = ?, outcome = ?, gone = ?, chain = ?, "
+                "ended = (SELECT max(id) FROM main.log) WHERE id = ?",
+                transaction.now if looked is not None else None,
+                outcome,
+                back,
+                chain,
+                number,
+            )
+            self.must_go.settle(transaction, looked or ())
             transaction.execute(
                 "UPDATE main.deletions SET outcome = CASE WHEN ? AND NOT EXISTS "
                 "(SELECT 1 FROM main.copies WHERE deletion = deletions.id AND NOT (? OR user_id IN ?)) "
@@ -221,9 +318,10 @@ class State:
                 all_of_it,
                 not owner.user,
                 keys.tags("user", owner.user),
-                some_of_it or all_of_it,
-                number,
+                back > 0 or all_of_it,
+                deletion,
             )
+        return True
 
     def finish(
         self,
@@ -236,7 +334,7 @@ class State:
         receipt: str,
         facts: Mapping[str, Any],
         erase: Collection[str] = (),
-    ) -> str:
+    ) -> Ended:
         """Record the end of a deletion, erase copies and write the last log line, in one step.
 
         Expired copies are erased too.
@@ -249,24 +347,28 @@ class State:
         """
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
-            _began(transaction, number)
+            _, begun = _began(transaction, number)
             transaction.execute(OVER, transaction.now)
-            erased, names = self.copies.erase(transaction, owner, erase) if erase else (0, "")
-            line = {"event": "end", "deletion": number, "outcome": outcome, "copies_erased": erased}
+            rows, names = self.copies.named(transaction, owner, erase) if erase else ([], set[str]())
+            may_return = self.must_go.add(transaction, number, begun, rows)
+            self.copies.remove(transaction, rows)
+            line = {"event": "end", "deletion": number, "outcome": outcome, "copies_erased": len(rows)}
+            if may_return:
+                line |= {"outcome": "incomplete", "may_return": may_return}
             chain = self.log.add(transaction, line | dict(facts))
             transaction.execute(
                 "UPDATE main.deletions SET finished = ?, outcome = ?, counted = ?, gone = ?, receipt = ?, "
-                "erased_names = ?, chain = ? WHERE id = ?",
+                "erased_names = ?, chain = ?, ended = (SELECT max(id) FROM main.log) WHERE id = ?",
                 transaction.now,
                 outcome,
                 counted,
                 gone,
                 self._keys.seal(receipt, f"receipt {number}"),
-                names,
+                " ".join(names),
                 chain,
                 number,
             )
-        return chain
+        return Ended(chain, may_return)
 
     def last(
         self, owner: Owner, most: int = 20, number: int = 0, *, restorable: bool = False
@@ -282,7 +384,9 @@ class State:
         keys = self._keys
         users = keys.tags("user", owner.user)
         rows = self.database.read(
-            "SELECT id, at, user_id, gone, finished, outcome, chain, code, intention, receipt FROM main.deletions "
+            "SELECT id, at, user_id, gone, finished, outcome, chain, restores, "
+            "(SELECT count(*) FROM main.must_go WHERE erasure = deletions.id AND settled IS NULL), "
+            "code, intention, receipt FROM main.deletions "
             "WHERE account IN ? AND (? OR user_id IN ? OR id IN (SELECT deletion FROM main.copies WHERE user_id IN ?)) "
             "AND ? IN (0, id) AND (? OR id IN (SELECT deletion FROM main.copies)) ORDER BY id DESC LIMIT ?",
             keys.tags("account", owner.account),
@@ -316,8 +420,13 @@ class State:
             transaction.serialise("copies")
             transaction.execute(OVER, transaction.now)
             transaction.execute(
-                "DELETE FROM main.deletions WHERE at <= ? AND id NOT IN (SELECT deletion FROM main.copies)",
+                "DELETE FROM main.deletions WHERE at <= ? AND id NOT IN (SELECT deletion FROM main.copies) "
+                "AND id NOT IN (SELECT restore FROM main.must_go WHERE settled IS NULL)",
                 transaction.now - RECORD_SECONDS,
+            )
+            transaction.execute(
+                "DELETE FROM main.must_go WHERE settled IS NOT NULL "
+                "AND restore NOT IN (SELECT id FROM main.deletions)"
             )
 
     async def keep_pruned(self) -> None:
@@ -346,8 +455,9 @@ class State:
         return room
 
 
-def _began(transaction: Transaction, number: int) -> float:
-    rows = transaction.execute("SELECT at FROM main.deletions WHERE id = ?", number)
+def _began(transaction: Transaction, number: int) -> tuple[float, int]:
+    """Return the time at which a job began, and its first log line. Raises `StateUnusable` if its record is gone."""
+    rows = transaction.execute("SELECT at, begun FROM main.deletions WHERE id = ?", number)
     if not rows:
         raise StateUnusable(*RECORD_GONE)
-    return rows[0][0]
+    return rows[0]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SqliteDatabase", "StateUnusable", "nothing_can_be_deleted"]
 
-VERSION: Final = 12
+VERSION: Final = 13
 
 WEEK_OLD: Final = 4
 """Files up to this version record only one week, so they are emptied."""
@@ -41,7 +41,11 @@ CREATE TABLE {schema}deletions (
     outcome text NOT NULL DEFAULT '',
     receipt {bytes},
     erased_names text NOT NULL DEFAULT '',
-    chain text NOT NULL DEFAULT ''
+    chain text NOT NULL DEFAULT '',
+    begun bigint NOT NULL DEFAULT 0,
+    ended bigint NOT NULL DEFAULT 0,
+    restores bigint NOT NULL DEFAULT 0,
+    stores_until double precision
 );
 CREATE INDEX deletions_by_caller ON {schema}deletions (caller, at);
 CREATE TABLE {schema}copies (
@@ -58,6 +62,18 @@ CREATE TABLE {schema}copies (
 );
 CREATE INDEX copies_by_account ON {schema}copies (account, id);
 CREATE INDEX copies_by_deletion ON {schema}copies (deletion);
+CREATE TABLE {schema}must_go (
+    id {identity},
+    restore bigint NOT NULL,
+    erasure bigint NOT NULL,
+    account text NOT NULL,
+    user_id text NOT NULL,
+    sealing_key text NOT NULL,
+    sealed {bytes} NOT NULL,
+    settled double precision
+);
+CREATE INDEX must_go_by_restore ON {schema}must_go (restore);
+CREATE INDEX must_go_by_erasure ON {schema}must_go (erasure);
 CREATE TABLE {schema}log (
     id {identity},
     at double precision NOT NULL DEFAULT ({now}),
@@ -65,7 +81,12 @@ CREATE TABLE {schema}log (
     chain text NOT NULL
 )
 """
-"""Users, accounts, callers, names and plan codes are keyed tags, and content is sealed; only `log.line` is readable."""
+"""Users, accounts, callers, names and plan codes are keyed tags, and content is sealed; only `log.line` is readable.
+
+`deletions` has restores, too: `restores` is the deletion whose copy is restored, 0 for a deletion. `begun` and `ended`
+are the numbers of their log lines, which tell the order of two jobs whatever the clock does. `finished` is NULL as long
+as a restore may store something, which it does until `stores_until` at the longest.
+"""
 
 WAIT_SECONDS: Final = 10.0
 """Maximum wait for another process."""

@@ -4,7 +4,6 @@ import time
 from dataclasses import replace
 from typing import Annotated, Final
 
-import anyio
 from mcp.server.elicitation import ElicitationResult
 from mcp.server.mcpserver.resolve import Resolve
 from mcp.types import CallToolResult
@@ -20,8 +19,9 @@ from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of
 from reflexio_mcp.toolkit.parameters import NOT_GIVEN
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
+from reflexio_mcp.traffic.deletion.past import last_deletions
 from reflexio_mcp.traffic.deletion.plan import Options
-from reflexio_mcp.traffic.deletion.restore import AWAY, Undo, last_deletions, plan_restore, restore
+from reflexio_mcp.traffic.deletion.restore import AWAY, Undo, begin_restore, plan_restore, restore
 from reflexio_mcp.traffic.deletion.targets import Filtered, Interactions, Requests, Target
 from reflexio_mcp.traffic.errors import InvalidInput, Unreadable, refusing, require_id
 from reflexio_mcp.traffic.reading.filters import EXPIRED, TrafficFilter
@@ -174,13 +174,8 @@ async def finish(
             call,
             Deletion(notice=NOTICE, status="scheduled", plan=plan.model_copy(update={"number": job.number})),
         )
-    # The job continues if the caller leaves or the server stops.
-    with anyio.CancelScope(shield=True):
-        async with prepared.reporter.steady("deleting"):
-            await job.finished.wait()
-    if job.receipt is None:
-        raise job.error or TimeoutError
-    receipt = job.receipt
+    async with prepared.reporter.steady("deleting"):
+        receipt = await job.outcome()
     shows = receipt.reason or receipt.change or receipt.not_deleted
     status = "incomplete" if receipt.next else "complete"
     return _answer(call, Deletion(notice=NOTICE if shows else "", status=status, receipt=receipt))
@@ -227,19 +222,24 @@ async def restore_requests(
         said = LISTED.format(do=do) if there else ""
         return _restored(Restored(notice=NOTICE, status="listed", deletions=there, next=said))
     ids = [] if request_ids is NOT_GIVEN else [scope.stored_id(one) for one in request_ids]
-    undo = Undo(deletion, frozenset(ids), evaluation_only)
+    undo = Undo(deletion, frozenset(ids), evaluation_only, app.settings.wait_timeout)
     reporter = ProgressReporter(call)
     async with reporter.steady("restoring"):
-        plan, bound = await plan_restore(scope, state, owner, undo)
+        planned = await plan_restore(scope, state, owner, undo)
         now = time.time()
-        if app.settings.confirm != "off" and not codes.check(confirm, bound, now=now):
-            code = codes.make(bound, now=now)
+        if app.settings.confirm != "off" and not codes.check(confirm, planned.bound, now=now):
+            code = codes.make(planned.bound, now=now)
             wrong = [WRONG_CODE] if confirm else []
             following = f"To restore the copy, call again with the same arguments and confirm={code}"
-            shown = {"confirm": code, "next": following, "remains": [*plan.remains, *wrong]}
-            return _restored(plan.model_copy(update=shown))
-        done = await restore(scope, state, owner, undo, seconds=app.settings.wait_timeout, progress=reporter)
-    return _restored(done)
+            shown = {"confirm": code, "next": following, "remains": [*planned.plan.remains, *wrong]}
+            return _restored(planned.plan.model_copy(update=shown))
+        origin = Origin("restore_requests", _client_of(call), app.settings.confirm, confirm)
+
+        async def work(number: int) -> Restored:
+            return await restore(scope, state, planned, number, reporter)
+
+        job = await app.jobs.start(app.tasks, lambda: begin_restore(planned, origin, state), work)
+        return _restored(await job.outcome())
 
 
 def _restored(done: Restored) -> CallToolResult:

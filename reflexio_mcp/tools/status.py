@@ -14,7 +14,7 @@ from reflexio_mcp.results.status import Backend, Limits, Policy, Status
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.toolkit.context import App, Call, answer, app_of, place_shown, scope_of
-from reflexio_mcp.traffic.deletion.restore import last_deletions
+from reflexio_mcp.traffic.deletion.past import last_deletions
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["get_status"]

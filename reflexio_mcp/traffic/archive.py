@@ -27,7 +27,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
 from reflexio_mcp.results.base import at, visible
 from reflexio_mcp.results.deletion import Restored
 from reflexio_mcp.results.reading import Manifest
-from reflexio_mcp.traffic.deletion.restore import Restoring
+from reflexio_mcp.traffic.deletion.restore import Storing
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError, quoted
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Sources
@@ -279,13 +279,13 @@ def _check(archive: zipfile.ZipFile) -> None:
 
 async def import_requests(scope: Scope, lines: Sequence[bytes]) -> Restored:
     """Store requests in this order. A request that is stored already does not change."""
-    act = Restoring(scope)
+    act = Storing(scope)
     for start in range(0, len(lines), IMPORTED_AT_ONCE):
         items = map(_request, lines[start : start + IMPORTED_AT_ONCE])
         await act.requests({item.request.request_id: item for item in items})
         if act.stopped:
             break
-    return act.receipt()
+    return act.result()
 
 
 def _request(line: bytes) -> RequestWithInteractions:

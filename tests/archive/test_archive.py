@@ -207,7 +207,7 @@ async def test_reflexio_gets_requests_that_it_lacks_the_oldest_first(world: Worl
     assert await command("export", "--store", await filled(tmp_path / "a.db"), "--output", str(path)) == 0
     await world.put("r0", text="another request")
     done = await import_requests(Scope(world.rest), requests_in(path, ""))
-    assert (done.status, done.restored and done.restored.requests) == ("complete", 11)
+    assert (done.status, done.restored and done.restored.requests) == ("incomplete", 11)
     assert [(one.why, one.ids) for one in done.not_restored] == [("id_taken", ["r0"])]
     page = await world.rest.get_requests(RequestQuery(top_k=50))
     items = [item for group in page.sessions for item in group.requests]

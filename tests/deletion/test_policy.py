@@ -2,21 +2,24 @@
 
 import json
 import os
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import anyio
 import pytest
 
 from reflexio_mcp.cli import main
 from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.policy import PolicyFile
 from tests.audit.stored import GITHUB_TOKEN
-from tests.deletion.support import BY_IDS, World, text_of
+from tests.deletion.support import BY_IDS, Person, World, agreeing, text_of
 from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
@@ -292,6 +295,82 @@ async def test_a_hold_that_comes_after_the_plan_is_kept_while_it_is_carried_out(
     assert receipt["not_deleted"] == [{"why": "held", "count": 1, "ids": ["held"]}]
     assert await world.ids() == {"held", "bobs"}
     assert world.backend.calls[BY_IDS] == 1
+
+
+ERASURES: list[tuple[str, dict[str, Any]]] = [
+    ("delete_request", {"request_id": "held"}),
+    ("delete_session", {"session_id": "miller"}),
+    ("delete_requests", {"user_id": "ada", "include_learnings": True}),
+]
+
+
+@pytest.mark.parametrize(("tool", "arguments"), ERASURES)
+async def test_a_hold_that_is_set_while_the_question_is_open_keeps_what_only_copies_contain(
+    world: World, tmp_path: Path, tool: str, arguments: dict[str, Any]
+) -> None:
+    await stock(world)
+    path = tmp_path / "policy.toml"
+    agrees = agreeing()
+
+    def holding(message: str) -> dict[str, Any] | str:
+        write(path, HOLD)
+        number = re.search(r"type the number of records: (\d+)", message)
+        return {"number": int(number[1])} if number else agrees.answers(message)
+
+    server = world.server(POLICY=write(path, NO_HOLDS), CONFIRM="ask")
+    async with world.connect(server=server, person=agrees) as caller:
+        deletion = await caller.receipt("delete_request", request_id="held")
+    async with world.connect(server=server, person=Person(holding), era="legacy") as caller:
+        receipt = await caller.receipt(tool, **arguments, erase=True)
+        assert receipt["status"] == "incomplete"
+        assert "No recovery copy was erased, because a hold keeps 1 of them." in receipt["remains"]
+        assert "held" in [one["why"] for one in receipt["not_deleted"]]
+        assert receipt["way_back"]["state"] == "unknown"
+        await caller.restored(deletion["number"])
+    assert {"held", "bobs"} <= await world.ids()
+    # One call would delete everything of the user.
+    assert world.backend.calls["/api/clear_user_data"] == 0
+
+
+async def test_a_hold_keeps_the_copy_of_an_earlier_request_with_the_id_of_one_that_is_erased(
+    world: World, tmp_path: Path
+) -> None:
+    await stock(world)
+    path = tmp_path / "policy.toml"
+    async with world.connect(CONFIRM="off", POLICY=write(path, NO_HOLDS)) as caller:
+        deletion = await caller.receipt("delete_request", request_id="held")
+        await world.put("held", session="another")
+        write(path, HOLD)
+        receipt = await caller.receipt("delete_request", request_id="held", erase=True)
+        assert (receipt["status"], receipt["deleted"]["requests"]) == ("incomplete", 1)
+        await caller.restored(deletion["number"])
+    assert await world.ids(session_id="miller") == {"held"}
+
+
+def test_a_hold_that_is_set_while_a_command_asks_keeps_what_only_copies_contain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, store = tmp_path / "policy.toml", str(tmp_path / "store.db")
+    given = ["--store", store, "--policy", write(path, NO_HOLDS)]
+
+    async def fill() -> None:
+        async with ReflexioClient("http://x", transport=lambda: EmbeddedStore(store)) as client:
+            interactions = [Interaction(content="words")]
+            body = PublishBody(
+                user_id="ada", session_id="miller", request_id="held", interaction_data_list=interactions
+            )
+            await client.publish(body, minted=False)
+
+    def answer(_: str) -> str:
+        write(path, HOLD)
+        return "y"
+
+    anyio.run(fill)
+    assert main(["delete", "held", "--yes", *given]) == 0
+    monkeypatch.setattr("builtins.input", answer)
+    assert main(["delete", "held", "--erase", *given]) == 1
+    assert "because a hold keeps 1 of them" in capsys.readouterr().out
+    assert main(["restore", "1", "--yes", *given]) == 0
 
 
 async def test_an_error_on_change_keeps_the_old_policy_and_the_status_says_so(

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
-from reflexio_mcp.state.state import State
 from reflexio_mcp.traffic.deletion import execute
 from tests.deletion.support import BY_IDS, Caller, World
 
@@ -38,8 +37,8 @@ async def test_what_is_erased_while_a_restore_runs_is_not_left_stored(world: Wor
         receipts = erasing(world, other, "/api/publish_interaction")
         restored = await one.call("restore_requests", deletion=done["number"])
     assert [receipt["way_back"]["state"] for receipt in receipts] == ["erased"]
-    assert restored["restored"]["requests"] == 2
-    assert any("1 items were erased for good" in one for one in restored["remains"])
+    assert (restored["status"], restored["restored"]["requests"]) == ("complete", 2)
+    assert restored["not_restored"] == [{"why": "erased", "count": 1, "ids": ["r1"]}]
     assert await world.ids() == {"r0", "r2"}
     assert await copied(world) == {done["number"]: {"requests": 2}}
 
@@ -61,12 +60,16 @@ async def test_what_it_had_taught_is_not_left_stored_either(world: World) -> Non
     assert await world.ids() == {"r2"}
 
 
-async def test_an_erasure_that_a_restore_overtook_says_what_is_stored(
+async def test_an_erasure_that_a_restore_overtook_deletes_what_was_restored(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.put("r1")
+    await world.put("r2")
+    await world.learn("p1", "r1", content="likes tea")
+    await world.learn(7, "r1", content="offer tea")
+    await world.learn("p2", "r2", content="likes coffee")
     async with world.connect(CONFIRM="off") as one, world.connect(CONFIRM="off") as other:
-        done = await one.receipt("delete_request", request_id="r1")
+        done = await one.receipt("delete_session", session_id="s", include_learnings=True)
         closing = execute._Act.close
 
         async def restored_first(self: Any, *arguments: Any) -> Any:
@@ -76,33 +79,11 @@ async def test_an_erasure_that_a_restore_overtook_says_what_is_stored(
         with monkeypatch.context() as patch:
             patch.setattr(execute._Act, "close", restored_first)
             receipt = await other.receipt("delete_request", request_id="r1", erase=True)
-        assert receipt["status"] == "incomplete"
-        assert any("1 items were restored by another call" in one for one in receipt["remains"])
-        again = await other.receipt("delete_request", request_id="r1", erase=True)
-    assert again["status"] == "complete"
-    assert await world.ids() == set()
-    assert await copied(world) == {}
-
-
-async def test_an_erasure_that_a_restore_overtook_says_which_learnings_are_stored(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await world.put("r1")
-    await world.learn(7, "r1", content="offer tea")
-    erase: dict[str, Any] = {"request_id": "r1", "include_learnings": True, "erase": True}
-    async with world.connect(CONFIRM="off") as caller:
-        finishing = State.finish
-
-        def restored_first(self: State, *arguments: Any, **named: Any) -> str:
-            world.backend.playbooks[8] = learned
-            return finishing(self, *arguments, **named)
-
-        learned = world.backend.playbooks[7]
-        with monkeypatch.context() as patch:
-            patch.setattr(State, "finish", restored_first)
-            receipt = await caller.receipt("delete_request", **erase)
-    assert (receipt["status"], receipt["deleted"]["learnings"]) == ("incomplete", 1)
-    assert any("1 items were restored by another call" in one for one in receipt["remains"])
+    assert receipt["status"] == "complete"
+    assert any("3 items that were erased for good" in one for one in receipt["remains"])
+    assert await world.ids() == {"r2"}
+    assert (set(world.backend.profiles), set(world.backend.playbooks)) == ({"p2"}, set())
+    assert await copied(world) == {done["number"]: {"requests": 1, "learnings": 1}}
 
 
 async def test_a_deletion_whose_copy_another_call_erased_does_not_say_that_one_is_kept(world: World) -> None:

@@ -88,11 +88,11 @@ async def test_a_restore_is_in_the_audit_log_and_its_deletion_is_marked_once_all
     assert [one["deletions"][0]["status"] for one in (part, whole)] == ["partly_restored", "restored"]
     assert "its recovery copy was restored" in said
     lines = [json.loads(entry.line) for entry in server.runtime.state.log.entries()]
-    assert [one["event"] for one in lines] == ["begin", "end", "restored", "restored"]
-    assert [one["ids"] for one in lines[2:]] == [["r1"], ["r2"]]
-    assert {(one["deletion"], one["tool"], one["outcome"]) for one in lines[2:]} == {
-        (number, "restore_requests", "complete")
-    }
+    assert [one["event"] for one in lines[2:]] == ["restoring", "restored", "restoring", "restored"]
+    assert [one["ids"] for one in lines[2:]] == [["r1"], ["r1"], ["r1", "r2"], ["r2"]]
+    assert {(one["deletion"], one["tool"]) for one in lines[2:]} == {(number, "restore_requests")}
+    assert lines[2]["restore"] == lines[3]["restore"] != lines[4]["restore"]
+    assert [one["outcome"] for one in lines[3::2]] == ["complete", "complete"]
     assert all(one["call_id"] for one in lines)
 
 

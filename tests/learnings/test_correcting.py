@@ -79,6 +79,17 @@ async def test_the_old_text_comes_back_only_in_place_of_the_text_that_took_its_p
     assert world.backend.profiles["p"].content == OLD
 
 
+async def test_the_old_text_comes_back_also_if_another_learning_has_it(world: World) -> None:
+    await known(world)
+    await world.learn("same", "r1", content=OLD, quote="I live at 1 Oak Road")
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("correct_learning", **ASKED)
+        assert world.backend.profiles["p"].content == NEW
+        done = await caller.restored(receipt["number"])
+    assert (done["status"], done["restored"]) == ("complete", {"learnings": 1})
+    assert world.backend.profiles["p"].content == world.backend.profiles["same"].content == OLD
+
+
 async def test_an_erasing_correction_leaves_no_copy_of_the_old_text(world: World) -> None:
     await known(world)
     async with world.connect(CONFIRM="off") as caller:

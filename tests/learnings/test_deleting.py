@@ -121,17 +121,31 @@ async def test_a_learning_whose_text_changed_since_the_plan_is_left_alone(world:
     assert "p" in left(world)
 
 
-async def test_a_learning_whose_text_changes_while_the_plan_is_carried_out_is_left_alone(
-    world: World,
+@pytest.mark.parametrize("source", ["r1", "r3"])
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("delete_learnings", {"user_id": "ada", "learning_ids": ["profile:p"]}),
+        ("delete_request", {"request_id": "r1", "include_learnings": True}),
+    ],
+)
+async def test_a_learning_that_is_edited_between_the_plan_and_the_second_reading_stays(
+    world: World, tool: str, arguments: dict[str, Any], source: str
 ) -> None:
+    """It is not what was agreed to, whether it still names the same sources or not."""
     await two(world)
+    await world.put("r3")
+    sources = await world.interactions(source)
 
     async def edit() -> None:
-        await world.learn("p", "r1", content="likes nothing")
+        edited = world.backend.profiles["p"]._replace(content="likes nothing", interactions=sources)
+        world.backend.profiles["p"] = edited
 
-    async with world.connect(CONFIRM="off") as caller:
-        world.backend.before["/api/learning_status"] = [edit]
-        receipt = await caller.receipt("delete_learnings", user_id="ada", learning_ids=["profile:p"])
+    async with world.connect() as caller:
+        plan = await caller.plan(tool, **arguments)
+        world.backend.before["/api/get_operation_status"] = [edit]
+        receipt = await caller.receipt(tool, **arguments, confirm=plan["confirm"])
+    assert receipt["status"] == "incomplete"
     assert receipt["not_deleted"] == [{"why": "changed", "count": 1, "ids": ["profile:p"]}]
     assert world.backend.profiles["p"].content == "likes nothing"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reflexio_mcp.state.records import Copied, Intention, Owner
+from reflexio_mcp.state.records import Copied, Intention, Owner, RestoreIntention
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import Database, SqliteDatabase
 
@@ -43,7 +43,7 @@ class Place:
             return database.read(statement)
 
     def pass_time(self, seconds: float) -> None:
-        self.sql("UPDATE main.deletions SET at = at - ?", seconds)
+        self.sql("UPDATE main.deletions SET at = at - ?, stores_until = stores_until - ?", seconds, seconds)
         self.sql("UPDATE main.copies SET at = at - ?, until = until - ?", seconds, seconds)
 
 
@@ -51,8 +51,13 @@ def deletion(number: int = 1, code: str = "") -> Intention:
     return Intention("delete_requests", "some requests", number, code, facts={"request_ids": ["r1"]})
 
 
+def restoring(of: int, number: int = 1, seconds: float = 45) -> RestoreIntention:
+    return RestoreIntention(of, number, seconds, {"ids": ["r1"]})
+
+
 def copied(request_id: str = "r1", user: str = "alice", text: str = "some words") -> Copied:
-    return Copied("request", request_id, user, [f"r:{request_id}", f"i:of {request_id}"], text)
+    names = [f"r:{request_id}", f"i:of {request_id}", f"t:{text} of {request_id}"]
+    return Copied("request", request_id, user, names, text)
 
 
 def learned(learning_id: str = "p1", source: str = "r1", user: str = "alice") -> Copied:
@@ -70,6 +75,11 @@ def deleted(state: State, owner: Owner, *copies: Copied, erase: tuple[str, ...] 
 def ended(state: State, owner: Owner, number: int, counted: int = 1, **named: Any) -> Any:
     named = {"outcome": "complete", "gone": counted, "receipt": "a receipt", "facts": {}} | named
     return state.finish(owner, number, counted=counted, **named)
+
+
+def restored(state: State, owner: Owner, number: int, back: int = 1, **named: Any) -> bool:
+    named = {"outcome": "complete", "all_of_it": False, "facts": {}, "looked": ()} | named
+    return state.finish_restore(owner, number, back=back, **named)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.ci)])

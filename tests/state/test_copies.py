@@ -135,16 +135,6 @@ def test_the_erasure_of_a_user_does_not_stop_a_deletion_of_another_user(state: S
     assert not state.keep(OPERATOR, running, [copied("r1", "bob")])
 
 
-def test_a_restore_is_told_what_was_erased_while_it_ran(state: State) -> None:
-    deleted(state, ALICE, copied("r1"), copied("r2"))
-    deleted(state, OPERATOR, erase=("r:r0",))
-    began = state.now()
-    read = list(state.copies.read(ALICE))
-    assert not state.copies.erased_since(ALICE, began, read)
-    deleted(state, OPERATOR, erase=("r:r1",))
-    assert state.copies.erased_since(ALICE, began, read) == {("request", "r1")}
-
-
 def test_any_text_comes_back_as_it_was(state: State) -> None:
     odd = Copied("request", "r\ud800\0", "al\0ice", ["r:r\ud800\0"], "text \ud83d \0 \U0001f600")
     deleted(state, OPERATOR, odd)

@@ -4,7 +4,18 @@ import pytest
 
 from reflexio_mcp.state.records import CapReached, CodeUsed, Intention, Owner
 from reflexio_mcp.state.tables import StateUnusable
-from tests.state.conftest import ALICE, OPERATOR, Place, copied, deleted, deletion, ended, learned
+from tests.state.conftest import (
+    ALICE,
+    OPERATOR,
+    Place,
+    copied,
+    deleted,
+    deletion,
+    ended,
+    learned,
+    restored,
+    restoring,
+)
 
 
 def test_the_cap_counts_what_every_process_deletes_for_an_hour(place: Place) -> None:
@@ -66,7 +77,7 @@ def test_a_record_is_there_before_anything_is_deleted_and_has_the_receipt_afterw
     assert (record.number, record.target) == (number, "session s\ud800\0")
     assert (record.asked, record.gone, record.planned) == (2, 0, ["r1", "r\n2"])
     assert (record.outcome, record.finished, record.receipt) == ("", None, "")
-    chain = ended(
+    chain, _ = ended(
         one, OPERATOR, number, 2, receipt="2 requests are gone \ud800", facts={"counts": {"deleted": 2}}
     )
     [record] = another.last(OPERATOR)
@@ -98,14 +109,22 @@ def test_a_deletion_is_marked_as_restored_once_nothing_of_other_users_is_left(pl
     state = place.process()
     shared = deleted(state, OPERATOR, copied(), copied("r2", user="bob"))
     of_alice = deleted(state, OPERATOR, copied())
-    for number in (shared, of_alice):
-        state.note_restored(ALICE, number, some_of_it=True, all_of_it=True, facts={})
-    assert [one.outcome for one in state.last(OPERATOR)] == ["restored", "partly_restored"]
-    state.note_restored(OPERATOR, shared, some_of_it=True, all_of_it=True, facts={})
-    state.note_restored(OPERATOR, shared, some_of_it=True, all_of_it=False, facts={})
     untouched = deleted(state, OPERATOR, copied("r3"))
-    state.note_restored(OPERATOR, untouched, some_of_it=False, all_of_it=False, facts={})
-    assert [one.outcome for one in state.last(OPERATOR)] == ["complete", "restored", "restored"]
+
+    def restore(owner: Owner, number: int, back: int = 1, *, all_of_it: bool = False) -> None:
+        begun = state.begin_restore(owner, restoring(number))
+        assert restored(state, owner, begun, back, all_of_it=all_of_it)
+
+    def outcomes() -> list[str]:
+        return [one.outcome for one in state.last(OPERATOR) if not one.restores]
+
+    restore(ALICE, shared, all_of_it=True)
+    restore(ALICE, of_alice, all_of_it=True)
+    assert outcomes() == ["complete", "restored", "partly_restored"]
+    restore(OPERATOR, shared, all_of_it=True)
+    restore(OPERATOR, shared)
+    restore(OPERATOR, untouched, back=0)
+    assert outcomes() == ["complete", "restored", "restored"]
 
 
 def test_a_record_is_kept_for_a_week_or_as_long_as_its_copies(place: Place) -> None:

@@ -50,7 +50,7 @@ def test_a_line_that_was_changed_or_taken_out_is_found(
 
 
 def test_an_end_that_was_cut_off_is_found_by_what_a_receipt_noted(place: Place, state: State) -> None:
-    noted = ended(state, OPERATOR, state.begin(OPERATOR, deletion()))
+    noted, _ = ended(state, OPERATOR, state.begin(OPERATOR, deletion()))
     place.sql("DELETE FROM main.log WHERE id = 2")
     assert state.log.verify().missing == {noted}
     place.sql("DELETE FROM main.deletions")

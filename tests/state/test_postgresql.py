@@ -84,7 +84,7 @@ def test_a_database_that_restarts_is_refused_meanwhile_and_used_again_afterwards
     state.begin(OPERATOR, deletion())
     postgres.stop()
     try:
-        assert refusal(state.now).strerror == "the state database: it does not answer"
+        assert refusal(state.prune).strerror == "the state database: it does not answer"
     finally:
         postgres.start()
     assert state.check_room(OPERATOR) == 99
@@ -247,7 +247,7 @@ def test_why_a_connection_is_refused_is_said_without_names_or_secrets(
 
 def test_nobody_listens_at_the_address(opened: Callable[[str], State]) -> None:
     state = opened(f"postgresql://a:secret@127.0.0.1:{free_port()}/x")
-    assert refusal(state.now).strerror == "the state database: it does not answer"
+    assert refusal(state.prune).strerror == "the state database: it does not answer"
 
 
 def test_a_url_that_cannot_be_read_is_not_repeated() -> None:

@@ -14,7 +14,17 @@ import pytest
 from reflexio_mcp.state import tables
 from reflexio_mcp.state.records import CapReached, CodeUsed
 from reflexio_mcp.state.tables import Transaction
-from tests.state.conftest import ALICE, OPERATOR, Place, copied, deleted, deletion, ended, learned
+from tests.state.conftest import (
+    ALICE,
+    OPERATOR,
+    Place,
+    copied,
+    deleted,
+    deletion,
+    ended,
+    learned,
+    restoring,
+)
 
 _fork = pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
 
@@ -169,23 +179,24 @@ def test_a_kill_between_copy_and_end_leaves_the_copy_and_the_record(place: Place
     assert [one.id for one in state.copies.read(ALICE, deletion=record.number)] == ["r1"]
 
 
-def test_a_restore_takes_its_time_after_an_erasure_that_is_not_on_record_yet(place: Place) -> None:
+def test_a_restore_begins_after_an_erasure_that_is_not_on_record_yet(place: Place) -> None:
     eraser, restorer = place.process(), place.process()
-    deleted(eraser, OPERATOR, copied())
+    deletion_of_copy = deleted(eraser, OPERATOR, copied())
     number = eraser.begin(OPERATOR, deletion())
-    began: list[float] = []
-    too_early: list[float] = []
-    restore = threading.Thread(target=lambda: began.append(restorer.now()))
-    erase = eraser.copies.erase
+    began: list[int] = []
+    too_early: list[int] = []
+    restore = threading.Thread(
+        target=lambda: began.append(restorer.begin_restore(OPERATOR, restoring(deletion_of_copy)))
+    )
+    remove = eraser.copies.remove
 
-    def erasing(*arguments: Any) -> Any:
-        done = erase(*arguments)
+    def removing(*arguments: Any) -> None:
+        remove(*arguments)
         restore.start()
         restore.join(0.2)
-        too_early.extend(began)  # it would read copies that are erased at an earlier time than this
-        return done
+        too_early.extend(began)  # it would read copies that are erased, and the erasure would not know of it
 
-    eraser.copies.erase = erasing  # type: ignore[method-assign]
+    eraser.copies.remove = removing  # type: ignore[method-assign]
     ended(eraser, OPERATOR, number, erase=["r:r1"])
     restore.join()
     assert not too_early

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -13,15 +13,18 @@ from reflexio_mcp.results.deletion import Outcome, Receipt, WayBack, excepted
 from reflexio_mcp.state.records import CodeUsed, Copied, Intention
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
+from reflexio_mcp.traffic.deletion.erasures import take_out_waiting
 from reflexio_mcp.traffic.deletion.holds import holds_on
 from reflexio_mcp.traffic.deletion.items import (
     Item,
     copy_of,
     copy_of_learning,
     counts_of,
+    item_for,
     item_of,
     learning_item,
     names_of,
+    opened,
 )
 from reflexio_mcp.traffic.deletion.plan import Planned, kept_form, named, recording
 from reflexio_mcp.traffic.deletion.targets import Correction, User
@@ -57,6 +60,7 @@ CODE_USED: Final = (
 NO_COPY: Final = (
     "a recovery copy cannot be written ({why}). Repeat the call with erase, or ask the operator to {advice}."
 )
+COPIES_AWAY: Final = "the state of this server cannot be used now ({why}). Ask the operator to {advice}."
 MAY_STILL_GO: Final = (
     "{number:,} items are still stored and may disappear or change: the answer to a call was lost. Look again before "
     "you rely on them."
@@ -67,6 +71,15 @@ STILL_LEARNING: Final = (
 CAME_UP: Final = "{number:,} more learnings appeared meanwhile and were deleted too."
 ARRIVED: Final = "More of this user's data arrived meanwhile and is stored ({number:,})."
 AGAIN: Final = "Call again with the same arguments to finish."
+HELD_COPIES: Final = "No recovery copy was erased, because a hold keeps {number:,} of them."
+TAKEN_OUT: Final = (
+    "{number:,} items that were erased for good and that a restore had stored again were deleted."
+)
+MAY_RETURN: Final = (
+    "A restore of the same copy is running or was interrupted, and can store {number:,} of the erased items again. "
+    "They are deleted as soon as that is seen."
+)
+LOOK_AT_STATUS: Final = "get_status says when nothing of it can return any more."
 NOT_FOUND_AGAIN: Final = (
     "That call may not find learnings whose requests are gone: look with list_learnings in some minutes, and pass "
     "their ids to delete_learnings."
@@ -167,7 +180,8 @@ class _Act:
         with self._noting_failure():
             if isinstance(target, User):
                 ids = [one.id for one in self.planned.items]
-                if await self._hold((await target.select(self.scope, self.progress)).items):
+                held = await self._hold((await target.select(self.scope, self.progress)).items)
+                if held or await self._held_copies():
                     self.noted["held"].update(ids)  # one call would delete the held items too
                 else:
                     await send(self.scope.client.clear_user_data(target.wanted.user_id), ids, self.sent)
@@ -218,6 +232,30 @@ class _Act:
         held = set(await holds_on(self.scope, items, self.state, self.planned.owner))
         self.noted["held"] |= held.intersection(one.id for one in self.planned.items)
         return held
+
+    @property
+    def _erased_names(self) -> list[str]:
+        """The names of the copies that an erasure removes."""
+        planned, target = self.planned, self.planned.target
+        names = [name for one in (*planned.items, *planned.copied) for name in names_of(one)]
+        return [*names, f"u:{target.wanted.user_id}"] if isinstance(target, User) else names
+
+    async def _held_copies(self) -> int:
+        """Count the copies that this erasure removes and that a hold keeps. The hold may be newer than the plan."""
+        planned = self.planned
+        if not planned.options.erase or not self.scope.policy.now().hold:
+            return 0
+
+        def copied() -> list[Item]:
+            copies = self.state.copies.read(planned.owner, names=self._erased_names)
+            return [item_for(opened(one)) for one in copies]
+
+        with refusing(COPIES_AWAY):
+            items = await in_thread(copied)
+        held = await holds_on(self.scope, items, self.state, planned.owner)
+        # Something else may be stored under the id of a copy, so only items of the copies are noted.
+        self.noted["held"].update(one.id for one in planned.copied if one.id in held)
+        return len(held)
 
     async def _keep(self, copies: Sequence[Copied]) -> set[str]:
         """Keep recovery copies, and return the ids that another call has erased meanwhile."""
@@ -300,14 +338,19 @@ class _Act:
 
     async def close(self) -> Receipt:
         """Record the receipt and erase copies, in one step."""
-        planned, target = self.planned, self.planned.target
-        erases = planned.options.erase and not (self.failure or self.noted["held"])
+        planned = self.planned
+        held_copies = 0
+        with self._noting_failure():
+            held_copies = await self._held_copies()
+        erases = planned.options.erase and not (self.failure or self.noted["held"] or held_copies)
         erased = planned.copied if erases else ()
         became: dict[str, Outcome] = {one.id: why for one in planned.items if (why := self._became(one))}
         done = [one for one in planned.items if one.id not in became]
         if not erases:
-            became |= {one.id: "still_present" for one in planned.copied}
-        left = any(why != "gone_before" for why in became.values())
+            became |= {
+                one.id: "held" if one.id in self.noted["held"] else "still_present" for one in planned.copied
+            }
+        left = held_copies or any(why != "gone_before" for why in became.values())
         complete = not (left or self.failure or self.deleted.still_learning or self.arrived)
         missing: dict[str, Outcome] = dict.fromkeys(planned.selected.not_found, "not_found")
         corrects = planned.plan.change is not None
@@ -324,15 +367,13 @@ class _Act:
             corrected=len(done) if corrects else 0,
             not_deleted=excepted(became | missing, self.scope.shown_id),
             facts=planned.plan.facts,
-            remains=[*planned.plan.remains, *self._remains(became)],
+            remains=[*planned.plan.remains, *self._remains(became, held_copies)],
             way_back=await self._way_back(erases=erases),
             next="" if complete else again,
         )
-        names = [name for one in (*planned.items, *planned.copied) for name in names_of(one)]
-        names += [f"u:{target.wanted.user_id}"] if isinstance(target, User) else []
         facts = receipt.model_dump(include={"corrected", "deleted"}, exclude_defaults=True)
         try:
-            chain = await in_thread(
+            ended = await in_thread(
                 self.state.finish,
                 planned.owner,
                 self.number,
@@ -342,7 +383,7 @@ class _Act:
                 # A later erasure could not remove the texts of a correction from the receipt.
                 receipt=receipt.model_dump_json(exclude_defaults=True, exclude={"change"}),
                 facts=facts | {"not_deleted": became},
-                erase=names if erases else [],
+                erase=self._erased_names if erases else [],
             )
         except StateUnusable as error:
             undo = WayBack(state="unknown") if erases else receipt.way_back
@@ -354,29 +395,30 @@ class _Act:
                 deleted=receipt.deleted.model_copy(update={"only_in_copies": 0}),
                 not_deleted=excepted(became | missing, self.scope.shown_id),
             )
-        receipt = receipt.model_copy(update={"log": chain})
-        if erases and (back := await self._back_again(became)):
-            return _with(receipt, f"{back:,} items were restored by another call meanwhile and are stored.")
+        return await self._look_after_restores(receipt.model_copy(update={"log": ended.chain}))
+
+    async def _look_after_restores(self, receipt: Receipt) -> Receipt:
+        """Delete again what restores have stored although this or an earlier erasure had named it."""
+        owner, state = self.planned.owner, self.state
+        with self._noting_failure(), refusing(COPIES_AWAY):
+            taken = await take_out_waiting(self.scope, state, owner)
+            if taken.gone:
+                again = TAKEN_OUT.format(number=len({one.id for one in taken.gone}))
+                receipt = receipt.model_copy(update={"remains": [*receipt.remains, again]})
+        with self._noting_failure(), refusing(COPIES_AWAY):
+            waiting = await in_thread(state.must_go.waiting, owner)
+            if left := {one.id for one in waiting if one.erasure == self.number}:
+                return _with(receipt, MAY_RETURN.format(number=len(left)), next=LOOK_AT_STATUS)
         return receipt
 
-    async def _back_again(self, became: Mapping[str, Outcome]) -> int:
-        """Count the erased items that are stored: a restore may have read their copies before the erasure."""
-        planned = self.planned
-        known = self.noted["still_present"].union(became)
-        with suppress(ReflexioError, TrafficError):
-            if planned.takes_learnings:
-                await self._look()
-            requests = [one for one in (*planned.items, *planned.copied) if one.request_id]
-            self.noted["still_present"].update(await self._stored(requests))
-        return len((self.noted["still_present"] | self.noted["changed"]) - known)
-
-    def _remains(self, became: Mapping[str, Outcome]) -> list[str]:
+    def _remains(self, became: Mapping[str, Outcome], held_copies: int) -> list[str]:
         uncertain = sum(became.get(one) == "still_present" for one in self.sent)
         said = {
             MAY_STILL_GO: uncertain if self.failure else 0,
             ARRIVED: self.arrived,
             STILL_LEARNING: len(self.deleted.still_learning),
             CAME_UP: len(self.deleted.gone.difference(self.planned.learnings)),
+            HELD_COPIES: held_copies,
         }
         sentences = [sentence.format(number=number) for sentence, number in said.items() if number]
         if self.failure is None:
@@ -400,4 +442,5 @@ class _Act:
 
 
 def _with(receipt: Receipt, sentence: str, **changed: Any) -> Receipt:
-    return receipt.model_copy(update={"remains": [*receipt.remains, sentence], "next": AGAIN, **changed})
+    update = {"remains": [*receipt.remains, sentence], "next": AGAIN, **changed}
+    return receipt.model_copy(update=update)

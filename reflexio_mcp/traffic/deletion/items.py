@@ -3,10 +3,14 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from pydantic import ValidationError
+
 from reflexio_mcp.rest.models import (
+    Interaction,
     RequestWithInteractions,
     SessionOutcome,
     StoredInteraction,
@@ -16,7 +20,7 @@ from reflexio_mcp.rest.models import (
 )
 from reflexio_mcp.results.deletion import Counts
 from reflexio_mcp.state.records import Copied
-from reflexio_mcp.traffic.content import add_texts, interaction_digest
+from reflexio_mcp.traffic.content import add_texts, interaction_digest, texts_of
 from reflexio_mcp.traffic.learnings.records import Learning, Sources, learning_of
 from reflexio_mcp.traffic.policy import Hold, Policy
 
@@ -154,6 +158,7 @@ def copy_of(stored: RequestWithInteractions, interaction: StoredInteraction | No
         request = stored.request.model_copy(update={"request_id": own})
         kept = RequestWithInteractions(request=request, interactions=[interaction])
         names.append(f"r:{own}")
+    names.append(f"t:{said_digest(kept)}")
     return Copied(item.kind, item.id, item.user_id, names, kept.model_dump_json())
 
 
@@ -164,6 +169,27 @@ def copy_of_learning(learning: Learning, corrected: Learning | None = None) -> C
     names += [f"i:{one}" for one in sorted(learning.interaction_ids)] or [f"r:{learning.last_request_id}"]
     content = learning.row.model_dump_json() if learning.row else "{}"
     return Copied(learning.kind, learning.learning_id, learning.user_id, names, content)
+
+
+def publishable(stored: StoredInteraction) -> Interaction | None:
+    """Return an interaction for publishing again; `None` if that is not possible."""
+    said = any(text.strip() for text in texts_of(stored))
+    if not (said or stored.interacted_image_url or stored.tools_used):
+        return None
+    with suppress(ValidationError):
+        whole = stored.model_dump(exclude={"citations", "image_encoding"})
+        return Interaction.model_validate(whole, extra="ignore")
+    return None
+
+
+def said_digest(stored: RequestWithInteractions) -> str:
+    """A digest of what a restore of a request preserves: whose it is, and what was said in which order."""
+    digest = hashlib.sha256()
+    add_texts(digest, (stored.request.user_id, stored.request.session_id))
+    for one in stored.interactions:
+        if publishable(one):
+            add_texts(digest, (interaction_digest(one), one.user_action))
+    return digest.hexdigest()
 
 
 def opened(copied: Copied) -> Content:

@@ -1,158 +1,81 @@
-"""Lists deletions, and restores a recovery copy: first the requests, then the learnings from them."""
+"""Restores a recovery copy: first the requests, then the learnings from them.
+
+A restore is a recorded job, like a deletion. It looks after each item whether an erasure has named it meanwhile.
+"""
 
 import hashlib
 import math
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Generator, Iterable, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, Final
-
-import anyio
-from pydantic import ValidationError
+from typing import Any, Final, Literal
 
 from reflexio_mcp.rest.errors import AlreadyExists, InvalidBody, NotSent, ReflexioError, explain
-from reflexio_mcp.rest.models import (
-    Interaction,
-    PublishBody,
-    RequestWithInteractions,
-    StoredInteraction,
-    UserProfile,
-)
-from reflexio_mcp.results.base import NOTICE, at, shown_name
-from reflexio_mcp.results.deletion import Counts, Outcome, PastDeletion, Receipt, Restored, excepted
-from reflexio_mcp.state.records import Copied, Deletion, Owner, RecoveryCopy
+from reflexio_mcp.rest.models import PublishBody, RequestWithInteractions, UserProfile
+from reflexio_mcp.results.base import NOTICE
+from reflexio_mcp.results.deletion import Counts, Outcome, Restored, excepted
+from reflexio_mcp.state.records import Copied, Owner, RestoreIntention
 from reflexio_mcp.state.state import State, in_thread
-from reflexio_mcp.traffic.content import interaction_digest, opening, texts_of
+from reflexio_mcp.state.tables import StateUnusable
+from reflexio_mcp.traffic.content import opening
+from reflexio_mcp.traffic.deletion.erasures import Erasures
+from reflexio_mcp.traffic.deletion.execute import Origin
+from reflexio_mcp.traffic.deletion.holds import holds_on
 from reflexio_mcp.traffic.deletion.items import (
-    LEARNINGS,
     Content,
     Item,
     counts_of,
     item_for,
     item_of,
-    kinds_counted,
     learning_item,
     opened,
+    publishable,
+    said_digest,
 )
-from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.deletion.plan import examples
 from reflexio_mcp.traffic.deletion.targets import OPENING_CHARS
-from reflexio_mcp.traffic.errors import NotStored, Unreadable, quoted, refusing
+from reflexio_mcp.traffic.errors import NotStored, TrafficError, Unreadable, quoted, refusing
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning
-from reflexio_mcp.traffic.learnings.remove import delete_by_id, update_text
+from reflexio_mcp.traffic.learnings.remove import update_text
 from reflexio_mcp.traffic.reading.lookup import Progress, read_set
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["AWAY", "Restoring", "Undo", "last_deletions", "plan_restore", "restore"]
+__all__ = ["AWAY", "Storing", "Undo", "begin_restore", "plan_restore", "restore"]
 
 BATCH: Final = 50
 
 PUBLISH_SECONDS: Final = 90.0
 """Time limit of storing one request, longer than a rate limit of a minute."""
 
-LOOK_SECONDS: Final = 20.0
-"""Time limit of counting what an interrupted deletion deleted."""
-
-MOST: Final = 10
-"""Maximum number of last deletions, and of receipts in a longer list."""
+SPARE_SECONDS: Final = 2 * PUBLISH_SECONDS
+"""How long after its time limit a restore may store something: a request, and learnings."""
 
 SHOWN: Final = 50
-"""Maximum number of deletions to choose from, and of requests in the plan of a restore."""
+"""Maximum number of requests in the plan of a restore."""
 
 AWAY: Final = (
     "Recovery copies cannot be read now ({why}); nothing more was restored. Ask the operator to {advice}."
 )
+NOT_BEGUN: Final = (
+    "Nothing was restored: the state of this server cannot be used now ({why}). Ask the operator to {advice}."
+)
+NOT_RECORDED: Final = "The end of this restore could not be recorded: {why}."
 NO_COPY: Final = (
     "Deletion {number} has no recovery copy{of} that you can restore. A restore without a number lists the "
     "deletions that have a copy."
-)
-ERASED: Final = (
-    "{number:,} items were erased for good while they were restored. They were deleted again, unless the restore "
-    "ended early."
 )
 MORE: Final = f"The {SHOWN} oldest of {{number:,}} requests are shown. The audit log has the ids of all."
 INTERACTIONS_LOST: Final = (
     "{number:,} interactions cannot be stored again: they contain only an image or a citation, or too much."
 )
+HELD: Final = (
+    "{number:,} items are stored again although they were erased for good, because a hold keeps them."
+)
 AGAIN: Final = "Call again with the same arguments to restore the rest; restored items stay."
-
-
-async def last_deletions(
-    scope: Scope,
-    state: State,
-    owner: Owner,
-    jobs: Jobs | None = None,
-    *,
-    number: int = 0,
-    restorable: bool = False,
-) -> list[PastDeletion]:
-    """Return the last deletions of an owner, newest first, with what can be restored. Raises `StateUnusable`.
-
-    Args:
-        number: only this deletion.
-        restorable: only deletions with a recovery copy.
-    """
-    jobs = jobs or Jobs()
-    running = jobs.running
-    most = SHOWN if restorable else MOST
-    deletions = await in_thread(state.last, owner, most, number, restorable=restorable)
-    running |= jobs.running
-    copies = await in_thread(state.copies.listed, owner)  # also those of deletions that ended meanwhile
-    past = [
-        await _past(scope, one, copies.get(one.number), one.number in running)
-        for one in deletions
-        if one.number in copies or (one.own and not restorable)
-    ]
-    return past[:MOST] + [one.model_copy(update={"receipt": None}) for one in past[MOST:]]
-
-
-async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None, running: bool) -> PastDeletion:
-    if copy and not one.own:  # nothing else of that deletion is shown
-        number = copy.counts.total()
-        one = one._replace(target="deleted by an operator", asked=number, gone=number, planned=[], receipt="")
-    gone = one.gone
-    if one.finished:
-        status = one.outcome or "incomplete"
-    elif running:
-        status = "running"
-    else:
-        status, gone = "unfinished", max(gone, await _gone(scope, one.planned))
-    return PastDeletion(
-        number=one.number,
-        at=at(one.at),
-        target=shown_name(one.target),
-        status=status,
-        asked=one.asked,
-        gone=gone,
-        copied=kinds_counted(copy.counts) if copy else None,
-        until=at(copy.until) if copy else None,
-        receipt=_receipt(one) if one.receipt else None,
-    )
-
-
-def _receipt(one: Deletion) -> Receipt:
-    receipt = Receipt.model_validate_json(one.receipt)
-    # Its recovery copy may have changed since.
-    return receipt.model_copy(update={"log": one.chain, "way_back": None})
-
-
-async def _gone(scope: Scope, ids: list[str]) -> int:
-    """Count the requests of an interrupted deletion that are gone; 0 if they cannot be read in time."""
-    stored: list[str] = []
-
-    async def take(items: list[RequestWithInteractions]) -> None:
-        stored.extend(one.request.request_id for one in items)
-
-    try:
-        with anyio.fail_after(LOOK_SECONDS):
-            await read_set(scope, ids, take)
-    except (ReflexioError, TimeoutError):
-        return 0
-    return len(ids) - len(stored)
 
 
 @dataclass(frozen=True)
@@ -162,35 +85,53 @@ class Undo:
     Args:
         ids: only these requests and the learnings from them; all if empty.
         evaluation_only: store them so that nothing is learned from them again.
+        seconds: time limit. A restore that it ends names what is left, and a repeated one continues.
     """
 
     number: int
     ids: frozenset[str] = frozenset()
     evaluation_only: bool = False
+    seconds: float = math.inf
+
+
+@dataclass(frozen=True)
+class PlannedRestore:
+    """A restore that could be carried out.
+
+    Args:
+        ids: the items, by the ids under which they are restored.
+        bound: what a code for the plan is bound to.
+    """
+
+    undo: Undo
+    owner: Owner
+    plan: Restored
+    ids: Sequence[str]
+    bound: str
 
 
 async def _opened(state: State, owner: Owner, undo: Undo) -> AsyncIterator[dict[str, tuple[Copied, Content]]]:
     """Open the copies of a deletion in batches, by the ids under which they are restored, the oldest first.
 
     Raises:
-        NotStored: there are no copies.
         Unreadable: they cannot be read.
     """
     names = [f"r:{one}" for one in undo.ids] or None
     reading = state.copies.read(owner, deletion=undo.number, names=names)
-    found = False
     with refusing(AWAY, kind=Unreadable):
         while copies := await in_thread(lambda: list(islice(reading, BATCH))):
-            found = True
             contents = [(one, opened(one)) for one in copies]
             yield {item_for(content).id: (one, content) for one, content in contents}
-    if not found:
-        raise NotStored(NO_COPY.format(number=undo.number, of=" of these requests" if undo.ids else ""))
 
 
-async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> tuple[Restored, str]:
-    """Return what a restore would put back, and what its code is bound to. Raises as `_opened` does."""
-    counts, first = Counts(), list[RequestWithInteractions]()
+async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> PlannedRestore:
+    """Look up what a restore would put back.
+
+    Raises:
+        NotStored: there is no copy of it.
+        Unreadable: the copies cannot be read.
+    """
+    ids, counts, first = list[str](), Counts(), list[RequestWithInteractions]()
     bound = hashlib.sha256(repr((undo.number, sorted(undo.ids), undo.evaluation_only)).encode())
     missing = {f"r:{one}" for one in undo.ids}
     async for batch in _opened(state, owner, undo):
@@ -200,88 +141,97 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
         requests = [one for one in contents if isinstance(one, RequestWithInteractions)]
         first += requests[: SHOWN - len(first)]
         bound.update("\0".join(batch).encode("utf-8", "surrogatepass"))
+        ids += batch
+    if not ids:
+        raise NotStored(NO_COPY.format(number=undo.number, of=" of these requests" if undo.ids else ""))
     if missing:
         raise NotStored(NO_COPY.format(number=undo.number, of=f" of request {quoted(min(missing)[2:])}"))
     openings = {} if scope.masked else {one.request.request_id: opening(one, OPENING_CHARS) for one in first}
-    return Restored(
+    plan = Restored(
         notice=NOTICE,
         status="planned",
         number=undo.number,
         planned=counts,
-        remains=[MORE.format(number=counts.requests)] * (counts.requests > SHOWN),
+        remains=[MORE.format(number=counts.requests)] if counts.requests > SHOWN else [],
         examples=await examples(scope, [item_of(one) for one in first], openings),
-    ), bound.hexdigest()
+    )
+    return PlannedRestore(undo, owner, plan, list(dict.fromkeys(ids)), bound.hexdigest())
+
+
+async def begin_restore(planned: PlannedRestore, origin: Origin, state: State) -> int:
+    """Record a restore; return its number. Raises `NotRecorded`: nothing was restored."""
+    intention = RestoreIntention(
+        planned.undo.number,
+        len(planned.ids),
+        planned.undo.seconds + SPARE_SECONDS,
+        {
+            "tool": origin.tool,
+            "client": origin.client,
+            "consent": origin.consent,
+            "user_id": planned.owner.user,
+            "ids": planned.ids,
+        },
+    )
+    with refusing(NOT_BEGUN):
+        return await in_thread(state.begin_restore, planned.owner, intention)
 
 
 async def restore(
-    scope: Scope, state: State, owner: Owner, undo: Undo, *, seconds: float, progress: Progress
+    scope: Scope, state: State, planned: PlannedRestore, number: int, progress: Progress
 ) -> Restored:
-    """Restore a recovery copy. Only the text of a corrected learning is overwritten.
+    """Carry out a recorded restore. Only the text of a corrected learning is overwritten.
 
-    The call ends after `seconds` and names what is left; a repeated call continues. Raises as `_opened` does.
+    Failures do not raise: the result says what is restored and what is not.
+
+    Args:
+        number: of the restore, from `begin_restore`.
     """
-    began = await in_thread(state.now)
-    act = Restoring(scope, undo.evaluation_only, time.monotonic() + seconds)
-    learnings: dict[str, Learning] = {}
-    async for batch in _opened(state, owner, undo):
-        act.copies |= {key: replace(copied, content="") for key, (copied, _) in batch.items()}
-        learnings |= {key: one for key, (_, one) in batch.items() if isinstance(one, Learning)}
-        await act.requests(
-            {key: one for key, (_, one) in batch.items() if isinstance(one, RequestWithInteractions)}
-        )
-        await progress("requests restored", len(act.back), None)
-    await act.learnings(learnings)
-    erased = await in_thread(state.copies.erased_since, owner, began, list(act.copies.values()))
-    await act.take_out(key for key, one in act.copies.items() if (one.kind, one.id) in erased)
-    done = act.receipt(undo.number)
-    facts = {
-        "tool": "restore_requests",
-        "outcome": done.status,
-        "ids": [*act.back],
-        "not_restored": act.became,
-    }
-    all_of_it = not undo.ids and set(act.became.values()) <= {"already_there"}
-    await in_thread(
-        state.note_restored,
-        owner,
-        undo.number,
-        some_of_it=bool(act.back),
-        all_of_it=all_of_it,
-        facts=facts,
-    )
-    return done
+    act = _Restore(scope, state, planned, number, progress)
+    await act.run()
+    return await act.close()
 
 
 @dataclass
-class Restoring:
-    """One running restore.
+class Storing:
+    """Stores requests and learnings that are not stored, and reads again.
 
     Args:
         until: when to stop, in monotonic seconds.
-        copies: the copies so far, without content.
+        erasures: erasures that may run beside it; `None` if nothing comes from a recovery copy.
         became: the outcome of each id that is not back.
         back: the restored items as they are stored now, by the id in the copy.
         interactions: the ids that restored interactions have now, by the ids that they had.
+        left_out: ids that an erasure has named.
+        stopped: nothing more is stored.
+        uncertain: something that was sent may still be stored later, or it was not looked whether it was erased.
     """
 
     scope: Scope
     evaluation_only: bool = False
     until: float = math.inf
+    erasures: Erasures | None = None
     became: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
     back: dict[str, Item] = field(default_factory=dict[str, Item])
-    copies: dict[str, Copied] = field(default_factory=dict[str, Copied])
     interactions: dict[int, int] = field(default_factory=dict[int, int])
     interactions_lost: int = 0
+    left_out: set[str] = field(default_factory=set[str])
     remains: list[str] = field(default_factory=list[str])
     stopped: bool = False
+    uncertain: bool = False
 
-    def receipt(self, number: int = 0) -> Restored:
+    @property
+    def outcome(self) -> Literal["complete", "incomplete"]:
+        """`complete` if everything is stored now that can be stored and was not erased meanwhile."""
+        done = set(self.became.values()) <= {"already_there", "not_restorable", "erased"}
+        return "complete" if done and not self.stopped else "incomplete"
+
+    def result(self, number: int = 0) -> Restored:
         if self.interactions_lost:
             self.remains.append(INTERACTIONS_LOST.format(number=self.interactions_lost))
         unfinished = self.stopped or not {"left", "unknown"}.isdisjoint(self.became.values())
         return Restored(
             notice=NOTICE if self.became else "",
-            status="incomplete" if unfinished else "complete",
+            status=self.outcome,
             number=number,
             restored=counts_of(self.back.values()),
             not_restored=excepted(self.became, self.scope.shown_id),
@@ -289,56 +239,91 @@ class Restoring:
             next=AGAIN if unfinished else "",
         )
 
-    def _stop(self, error: ReflexioError) -> None:
-        self.stopped = True
-        self.remains.append(f"The call ended early: {explain(error, 'read')}")
-
     @contextmanager
-    def _stopping(self) -> Generator[None]:
+    def stopping(self) -> Generator[None]:
         """Let a failure end the restore early."""
         try:
             yield
-        except ReflexioError as error:
+        except (ReflexioError, TrafficError) as error:
             self._stop(error)
 
-    async def requests(self, requests: Mapping[str, RequestWithInteractions]) -> None:
+    def _stop(self, error: ReflexioError | TrafficError) -> None:
+        self.stopped = True
+        why = explain(error, "read") if isinstance(error, ReflexioError) else str(error)
+        self.uncertain = self.uncertain or not isinstance(error, ReflexioError) or error.effect != "none"
+        self.remains.append(f"The call ended early: {why}")
+
+    async def look_for_erasures(self, stored: Sequence[str] = ()) -> None:
+        """Leave out what was erased meanwhile, and take out what was stored of it. Raises as reading does.
+
+        Args:
+            stored: ids that have been stored since the last look.
+        """
+        if self.erasures is None:
+            return
+        before = self.uncertain
+        self.uncertain = True
+        with refusing(AWAY, kind=Unreadable):
+            self.left_out = await self.erasures.look(stored)
+        self.uncertain = before
+        for key in self.left_out & (self.became.keys() | self.back.keys()):
+            self.back.pop(key, None)
+            self.became[key] = "erased"
+
+    async def requests(
+        self, requests: Mapping[str, RequestWithInteractions], single: Mapping[str, Copied] | None = None
+    ) -> None:
+        """Store requests.
+
+        Args:
+            single: copies of interactions among them. Each becomes a request, unless it is still in its old one.
+        """
         self.became |= dict.fromkeys(requests, "left")
-        # An interaction whose deletion failed is still in its request.
-        single = {key: one for key in requests if (one := self.copies.get(key)) and one.kind == "interaction"}
-        with self._stopping():
-            for key, item in (await self._stored(requests, single)).items():
+        with self.stopping():
+            await self.look_for_erasures()
+            for key, item in (await self._stored(requests, single or {})).items():
                 self.became[key] = "already_there" if item else "id_taken"
             for key, one in requests.items():
-                if self.became[key] == "left":
+                if self.became[key] == "left" and key not in self.left_out:
                     self.became[key] = await self._store(one)
-        sent = {key: one for key, one in requests.items() if self.became[key] == "unknown"}
-        with self._stopping():
-            stored = await self._stored(sent)
-            self.became |= {key: "id_taken" if key in stored else "left" for key in sent}
-            self._is_back({key: item for key, item in stored.items() if item})
+                    await self.look_for_erasures([key])
+        with self.stopping():
+            await self._read_again(requests)
+            await self.look_for_erasures()
 
-    def _is_back(self, items: Mapping[str, Item]) -> None:
-        self.back |= items
-        for key in items:
-            del self.became[key]
+    async def _read_again(self, requests: Mapping[str, RequestWithInteractions]) -> None:
+        """Say what became of the requests that were sent, and of those whose id was taken."""
+        sent = {key: one for key, one in requests.items() if self.became[key] in ("unknown", "id_taken")}
+        stored = await self._stored(sent, {})
+        for key in sent:
+            item, was_sent = stored.get(key), self.became[key] == "unknown"
+            if item and was_sent:
+                self._is_back(key, item)
+            elif item:  # somebody else has stored the same a moment ago
+                self.became[key] = "already_there"
+            elif was_sent:
+                self.became[key] = "id_taken" if key in stored else "left"
+
+    def _is_back(self, key: str, item: Item) -> None:
+        self.back[key] = item
+        del self.became[key]
 
     async def _stored(
-        self, requests: Mapping[str, RequestWithInteractions], single: Mapping[str, Copied] | None = None
+        self, requests: Mapping[str, RequestWithInteractions], single: Mapping[str, Copied]
     ) -> dict[str, Item | None]:
-        """Return the stored requests and `single` interactions; `None` if another request has the id."""
-        single = single or {}
+        """Return the stored requests and `single` interactions; `None` if something else has the id."""
         found: dict[str, Item | None] = {}
 
         async def take(items: list[RequestWithInteractions]) -> None:
             for stored in items:
                 there = {str(one.interaction_id) for one in stored.interactions}
                 found.update((key, item_of(stored)) for key, one in single.items() if one.id in there)
-                if restored := requests.get(key := stored.request.request_id):
-                    before, now = _said(restored), _said(stored)
-                    same = list(before.values()) == list(now.values())
+                key = stored.request.request_id
+                if restored := requests.get(key):
+                    same = said_digest(restored) == said_digest(stored)
                     found[key] = item_of(stored) if same else None
-                    # Restored interactions have new ids.
-                    self.interactions |= dict(zip(before, now, strict=True)) if same else {}
+                    if same:  # restored interactions have new ids
+                        self.interactions |= dict(zip(_spoken(restored), _spoken(stored), strict=True))
 
         # The first name of a copy names the request.
         ids = dict.fromkeys([*requests, *(one.names[0][2:] for one in single.values())])
@@ -353,7 +338,7 @@ class Restoring:
         request = item.request.model_copy(
             update={"evaluation_only": self.evaluation_only or item.request.evaluation_only}
         )
-        interactions = [one for stored in item.interactions if (one := _published(stored))]
+        interactions = [one for stored in item.interactions if (one := publishable(stored))]
         try:
             if self.scope.exact and request.whole:
                 await self.scope.client.put_back(item.model_copy(update={"request": request}))
@@ -364,7 +349,7 @@ class Restoring:
                 await self.scope.client.publish(body, minted=False, timeout=min(seconds, PUBLISH_SECONDS))
             else:
                 return "not_restorable"
-        except AlreadyExists:  # another user has this id, or it was stored a moment ago
+        except AlreadyExists:
             return "id_taken"
         except (NotSent, InvalidBody):  # only this request is refused
             return "not_restorable"
@@ -373,73 +358,147 @@ class Restoring:
             return "left" if error.effect == "none" else "unknown"
         return "unknown"
 
-    async def learnings(self, learnings: Mapping[str, Learning]) -> None:
+    async def learnings(self, learnings: Mapping[str, Learning], copies: Mapping[str, Copied]) -> None:
+        """Store learnings, and put the old text of corrected ones back."""
         self.became |= dict.fromkeys(learnings, "left")
         by_user: defaultdict[str, dict[str, Learning]] = defaultdict(dict)
         for key, one in learnings.items():
             by_user[one.user_id][key] = one
-        with self._stopping():
+        with self.stopping():
             for user_id, of_user in by_user.items():
-                if not self.stopped:
-                    await self._of_user(user_id, of_user)
+                if self.stopped:
+                    return
+                await self.look_for_erasures()
+                left = {key: one for key, one in of_user.items() if key not in self.left_out}
+                await self._of_user(user_id, left, copies)
+                await self.look_for_erasures(list(left))
 
-    async def _of_user(self, user_id: str, learnings: Mapping[str, Learning]) -> None:
-        before = await learnings_of_user(self.scope, user_id)
-        ids, texts = {one.learning_id: one for one in before}, {one.digest for one in before}
-        missing: defaultdict[str, list[Any]] = defaultdict(list)
+    async def _of_user(
+        self, user_id: str, learnings: Mapping[str, Learning], copies: Mapping[str, Copied]
+    ) -> None:
+        before = {one.learning_id: one for one in await learnings_of_user(self.scope, user_id)}
+        missing, corrected = dict[str, Learning](), dict[str, Learning]()
         for key, one in learnings.items():
-            there, row = ids.get(key), one.row
-            if one.digest in texts:  # a restored playbook has another id
-                self.became[key] = "already_there"
-            elif isinstance(row, UserProfile) and 0 < row.expiration_timestamp <= time.time():
-                self.became[key] = "not_restorable"
-            elif there is None and row:
-                sources = [self.interactions.get(id_, id_) for id_ in row.source_interaction_ids]
-                missing[one.kind].append(row.model_copy(update={"source_interaction_ids": sources}))
-            elif there is None or f"t:{there.digest}" not in self.copies[key].names:
-                self.became[key] = "id_taken"
-            elif learning_item(one).held_by(self.scope.policy.now()):
+            there = before.get(key)
+            if there and there.digest != one.digest and f"t:{there.digest}" in copies[key].names:
+                corrected[key] = one
+            elif why := self._why_not(one, before):
+                self.became[key] = why
+            else:
+                missing[key] = one
+        held = await self._held(list(map(learning_item, corrected.values())))
+        for key, one in corrected.items():
+            if one.learning_id in held:
                 self.became[key] = "held"
-            else:  # the old text replaces the corrected one
+            else:
                 await update_text(self.scope, one, one.content)
-        with self._stopping():  # a failed call may have taken effect
-            if profiles := missing["profile"]:
-                await self.scope.client.add_profiles(profiles)
-            if playbooks := missing["user_playbook"]:
-                await self.scope.client.add_user_playbooks(playbooks)
-        after = {one.digest: learning_item(one) for one in await learnings_of_user(self.scope, user_id)}
-        left = {key: one.digest for key, one in learnings.items() if self.became[key] == "left"}
-        self._is_back({key: after[text] for key, text in left.items() if text in after})
+        with self.stopping():  # a failed call may have taken effect
+            await self._add(list(missing.values()))
+        after = {one.learning_id: one for one in await learnings_of_user(self.scope, user_id)}
+        added = [one for key, one in after.items() if key not in before]
+        for key, one in (missing | corrected).items():
+            # A restored playbook has another id.
+            candidates = [after[key]] if key in after else added
+            same = [found for found in candidates if found.digest == one.digest]
+            if same and self.became[key] == "left":
+                self._is_back(key, learning_item(same[0]))
 
-    async def take_out(self, keys: Iterable[str]) -> None:
-        """Delete restored items that another call has erased meanwhile."""
-        gone = [key for key in keys if key in self.back or self.became[key] == "unknown"]
-        if not gone:
-            return
-        out = [self.back.pop(key, None) for key in gone]
-        learned = [one.id for one in out if one and one.is_learning]
-        requests = [key for key in gone if self.copies[key].kind not in LEARNINGS]
-        self.became |= dict.fromkeys(gone, "not_restorable")
-        with self._stopping():
-            if requests:
-                await self.scope.client.delete_requests_by_ids(requests)
-            await delete_by_id(self.scope, learned, set())
-        self.remains.append(ERASED.format(number=len(gone)))
+    async def _held(self, items: Sequence[Item]) -> Collection[str]:
+        """Return the ids of corrected learnings that a hold keeps as they are."""
+        if not items or self.erasures is None:
+            return ()
+        return await holds_on(self.scope, items, self.erasures.state, self.erasures.owner)
 
-
-def _said(item: RequestWithInteractions) -> dict[int, object]:
-    """Return the content that a restore preserves, by interaction id."""
-    whose = (item.request.user_id, item.request.session_id)
-    interactions = [one for one in item.interactions if _published(one)]
-    said: dict[int, object] = {0: whose}
-    return said | {one.interaction_id: (interaction_digest(one), one.user_action) for one in interactions}
-
-
-def _published(stored: StoredInteraction) -> Interaction | None:
-    """Return an interaction for publishing again; `None` if that is not possible."""
-    said = any(text.strip() for text in texts_of(stored))
-    if not (said or stored.interacted_image_url or stored.tools_used):
+    def _why_not(self, one: Learning, before: Mapping[str, Learning]) -> Outcome | None:
+        """Return why a learning is not stored again; `None` if it is missing and can be stored."""
+        there = before.get(one.learning_id)
+        if there:
+            return "already_there" if there.digest == one.digest else "id_taken"
+        if one.kind == "user_playbook" and any(one.digest == other.digest for other in before.values()):
+            return "already_there"  # a restored playbook has another id
+        if isinstance(one.row, UserProfile) and 0 < one.row.expiration_timestamp <= time.time():
+            return "not_restorable"
         return None
-    with suppress(ValidationError):
-        whole = stored.model_dump(exclude={"citations", "image_encoding"})
-        return Interaction.model_validate(whole, extra="ignore")
+
+    async def _add(self, learnings: Sequence[Learning]) -> None:
+        rows: defaultdict[str, list[Any]] = defaultdict(list)
+        for one in learnings:
+            if one.row:
+                sources = [self.interactions.get(id_, id_) for id_ in one.row.source_interaction_ids]
+                rows[one.kind].append(one.row.model_copy(update={"source_interaction_ids": sources}))
+        if profiles := rows["profile"]:
+            await self.scope.client.add_profiles(profiles)
+        if playbooks := rows["user_playbook"]:
+            await self.scope.client.add_user_playbooks(playbooks)
+
+
+def _spoken(item: RequestWithInteractions) -> list[int]:
+    """Return the ids of the interactions that a restore preserves."""
+    return [one.interaction_id for one in item.interactions if publishable(one)]
+
+
+class _Restore:
+    """One recorded restore of a recovery copy."""
+
+    def __init__(
+        self, scope: Scope, state: State, planned: PlannedRestore, number: int, progress: Progress
+    ) -> None:
+        self.state = state
+        self.planned = planned
+        self.number = number
+        self.progress = progress
+        undo = planned.undo
+        self.erasures = Erasures(scope, state, planned.owner, number)
+        self.storing = Storing(scope, undo.evaluation_only, time.monotonic() + undo.seconds, self.erasures)
+        self.storing.became |= dict.fromkeys(planned.ids, "left")
+
+    async def run(self) -> None:
+        storing = self.storing
+        copies, learnings = dict[str, Copied](), dict[str, Learning]()
+        opened_batches = _opened(self.state, self.planned.owner, self.planned.undo)
+        with storing.stopping():
+            async for batch in opened_batches:
+                copies |= {key: replace(copied, content="") for key, (copied, _) in batch.items()}
+                learnings |= {key: one for key, (_, one) in batch.items() if isinstance(one, Learning)}
+                requests = {
+                    key: one for key, (_, one) in batch.items() if isinstance(one, RequestWithInteractions)
+                }
+                single = {key: copies[key] for key in requests if copies[key].kind == "interaction"}
+                await storing.requests(requests, single)
+                await self.progress("requests restored", len(storing.back), None)
+            # The others were erased between the plan and the first look.
+            storing.became |= {key: "erased" for key in self.planned.ids if key not in copies}
+            if not storing.stopped:
+                await storing.learnings(learnings, copies)
+
+    async def close(self) -> Restored:
+        """Record the end, and return what was restored even if that fails."""
+        storing = self.storing
+        try:
+            while not await self._finished():
+                with storing.stopping():
+                    await storing.look_for_erasures()
+        except StateUnusable as error:
+            storing.stopped = True
+            storing.remains.append(NOT_RECORDED.format(why=error.strerror))
+        if self.erasures.held:
+            storing.remains.append(HELD.format(number=len(self.erasures.held)))
+        return storing.result(self.planned.undo.number)
+
+    async def _finished(self) -> bool:
+        storing = self.storing
+        certain = not storing.uncertain and not self.erasures.held
+        return await in_thread(
+            self.state.finish_restore,
+            self.planned.owner,
+            self.number,
+            outcome=storing.outcome,
+            back=len(storing.back),
+            all_of_it=not self.planned.undo.ids and set(storing.became.values()) <= {"already_there"},
+            facts={
+                "tool": "restore_requests",
+                "ids": [*storing.back],
+                "not_restored": storing.became,
+            },
+            looked=self.erasures.looked if certain else None,
+        )

@@ -48,7 +48,7 @@ class Learned:
         linked: the learnings, by their `learning_id`.
         unlinked: how many learnings of these users do not name their sources.
         users_left_out: how many users were not read.
-        changed: learnings of an earlier reading, now with another text and not from these requests; not in `linked`.
+        changed: learnings of an earlier reading, now with another text; not in `linked`.
     """
 
     linked: Mapping[str, LinkedLearning] = field(default_factory=dict[str, LinkedLearning])
@@ -84,7 +84,7 @@ async def find_learned(
     """Find all learnings from a set of requests.
 
     Args:
-        before: an earlier result. Its learnings stay included while they have the same text or these sources.
+        before: an earlier result. Its learnings stay included while they have the same text.
         most_users: how many users are read, those with the most requests first.
     """
     if not scope.learns:
@@ -101,14 +101,14 @@ async def find_learned(
         sources = sources_by_user[user_id]
         for one in await learnings_of_user(scope, user_id):
             found = known.get(one.learning_id)
-            if found and found.learning.digest == one.digest:
+            if found and found.learning.digest != one.digest:
+                changed.add(one.learning_id)
+            elif found:
                 linked[one.learning_id] = replace(found, learning=one)
             elif how := sources.link_of(one):
                 linked[one.learning_id] = LinkedLearning(
                     one, how, one.interaction_ids - sources.interaction_ids
                 )
-            elif found:
-                changed.add(one.learning_id)
             elif not one.interaction_ids:
                 unlinked += 1
 

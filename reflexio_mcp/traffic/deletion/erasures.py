@@ -1,0 +1,146 @@
+"""Deletes again what a restore has stored although an erasure had named it.
+
+An erasure that meets a restore leaves notes in the state (`state/must_go.py`). The restore looks after each item; the
+next deletion, the next command and a running server look, too, in case the restore has died.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.state.records import MustGo, Owner
+from reflexio_mcp.state.state import State, in_thread
+from reflexio_mcp.traffic.deletion.holds import holds_on
+from reflexio_mcp.traffic.deletion.items import LEARNINGS, Item, item_of, learning_item, said_digest
+from reflexio_mcp.traffic.learnings.find import learnings_of_user
+from reflexio_mcp.traffic.learnings.remove import delete_by_id
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.lookup import read_set
+from reflexio_mcp.traffic.scope import Scope
+
+__all__ = ["take_out_waiting"]
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOut:
+    """What came of notes.
+
+    Args:
+        gone: their items were stored again, and were deleted again.
+        absent: their items are not stored.
+        held: their items are stored again, and a hold keeps them.
+    """
+
+    gone: Sequence[MustGo] = ()
+    absent: Sequence[MustGo] = ()
+    held: Sequence[MustGo] = ()
+
+
+async def take_out(scope: Scope, state: State, owner: Owner, notes: Sequence[MustGo]) -> TakenOut:
+    """Delete the items of notes that are stored with the text that was erased, and read again.
+
+    Raises:
+        ReflexioError, TrafficError, StateUnusable: some of them may still be stored. The notes stay.
+    """
+    found = await _stored(scope, state, notes)
+    holds = await holds_on(scope, list(found.values()), state, owner)
+    held = {number for number, item in found.items() if item.id in holds}
+    going = [item for number, item in found.items() if number not in held]
+    if going:
+        await _delete(scope, going)
+        there = await _stored(scope, state, [one for one in notes if one.number in found])
+    else:
+        there = found
+    absent = [one for one in notes if one.number not in there]
+    gone = [one for one in absent if one.number in found]
+    await in_thread(state.note_taken_out, absent, gone)
+    return TakenOut(gone, absent, [one for one in notes if one.number in held and one.number in there])
+
+
+async def take_out_waiting(scope: Scope, state: State, owner: Owner) -> TakenOut:
+    """Carry out the notes of all restores, as far as the owner sees them. Raises as `take_out` does."""
+    waiting = await in_thread(state.must_go.waiting, owner)
+    return await take_out(scope, state, owner, waiting) if waiting else TakenOut()
+
+
+async def _stored(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict[int, Item]:
+    """Return the stored items that notes mean, by the numbers of the notes."""
+    learned = [one for one in notes if one.kind in LEARNINGS]
+    requested = [one for one in notes if one.kind not in LEARNINGS]
+    return await _requests(scope, state, requested) | await _learnings(scope, state, learned)
+
+
+async def _requests(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict[int, Item]:
+    found: dict[int, Item] = {}
+    meant: defaultdict[str, list[MustGo]] = defaultdict(list)
+    for one in notes:
+        meant[one.id].append(one)
+
+    async def take(requests: list[RequestWithInteractions]) -> None:
+        for stored in requests:
+            item, digest = item_of(stored), said_digest(stored)
+            same = [one for one in meant[item.id] if state.must_go.has_text(one, digest)]
+            found.update({one.number: item for one in same})
+
+    filters = [TrafficFilter(user) for user in sorted({one.user for one in notes})]
+    await read_set(scope, list(meant), take, filters=filters, whole=True)
+    return found
+
+
+async def _learnings(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict[int, Item]:
+    found: dict[int, Item] = {}
+    for user in sorted({one.user for one in notes}):
+        of_user = [one for one in notes if one.user == user]
+        for learning in await learnings_of_user(scope, user):
+            for one in of_user:
+                # A restored playbook has another id.
+                same = one.id == learning.learning_id or one.kind == learning.kind == "user_playbook"
+                if same and state.must_go.has_text(one, learning.digest):
+                    found[one.number] = learning_item(learning)
+    return found
+
+
+async def _delete(scope: Scope, items: Iterable[Item]) -> None:
+    ids = {one.id: one for one in items}
+    requests = [one.id for one in ids.values() if not one.is_learning]
+    if requests:
+        await scope.client.delete_requests_by_ids(requests)
+    await delete_by_id(scope, [one.id for one in ids.values() if one.is_learning], set())
+
+
+@dataclass
+class Erasures:
+    """The erasures beside one running restore.
+
+    Args:
+        looked: the numbers of the notes whose items are not stored.
+        held: the ids that a hold keeps although an erasure named them.
+    """
+
+    scope: Scope
+    state: State
+    owner: Owner
+    restore: int
+    looked: set[int] = field(default_factory=set[int])
+    held: set[str] = field(default_factory=set[str])
+
+    async def look(self, stored: Collection[str] = ()) -> set[str]:
+        """Take out what erasures have named.
+
+        Args:
+            stored: ids that the restore has stored since the last look, as they are in the copy.
+
+        Returns:
+            The ids that the restore has to leave out, as they are in the copy.
+
+        Raises:
+            ReflexioError, TrafficError, StateUnusable: what was stored may have been erased.
+        """
+        notes = await in_thread(self.state.must_go.waiting, self.owner, self.restore)
+        fresh = [one for one in notes if one.number not in self.looked or one.id in stored]
+        if fresh:
+            taken = await take_out(self.scope, self.state, self.owner, fresh)
+            self.looked |= {one.number for one in taken.absent}
+            self.held |= {one.id for one in taken.held}
+        return {one.id for one in notes if one.restore == self.restore} - self.held

@@ -1,0 +1,105 @@
+"""Lists deletions and restores, with what can be restored."""
+
+from typing import Final
+
+import anyio
+
+from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.results.base import at, shown_name
+from reflexio_mcp.results.deletion import PastDeletion, Receipt
+from reflexio_mcp.state.records import Deletion, Owner, RecoveryCopy
+from reflexio_mcp.state.state import State, in_thread
+from reflexio_mcp.traffic.deletion.items import kinds_counted
+from reflexio_mcp.traffic.deletion.jobs import Jobs
+from reflexio_mcp.traffic.reading.lookup import read_set
+from reflexio_mcp.traffic.scope import Scope
+
+__all__ = ["last_deletions"]
+
+LOOK_SECONDS: Final = 20.0
+"""Time limit of counting what an interrupted deletion deleted."""
+
+MOST: Final = 10
+"""Maximum number of last deletions, and of receipts in a longer list."""
+
+SHOWN: Final = 50
+"""Maximum number of deletions to choose from."""
+
+
+async def last_deletions(
+    scope: Scope,
+    state: State,
+    owner: Owner,
+    jobs: Jobs | None = None,
+    *,
+    number: int = 0,
+    restorable: bool = False,
+) -> list[PastDeletion]:
+    """Return the last deletions and restores of an owner, newest first. Raises `StateUnusable`.
+
+    Args:
+        number: only this deletion.
+        restorable: only deletions with a recovery copy that can be restored.
+    """
+    jobs = jobs or Jobs()
+    running = jobs.running
+    most = SHOWN if restorable else MOST
+    deletions = await in_thread(state.last, owner, most, number, restorable=restorable)
+    running |= jobs.running
+    copies = await in_thread(state.copies.listed, owner)  # also those of deletions that ended meanwhile
+    past = [
+        await _past(scope, one, copies.get(one.number), one.number in running)
+        for one in deletions
+        if one.number in copies or (one.own and not restorable)
+    ]
+    return past[:MOST] + [one.model_copy(update={"receipt": None}) for one in past[MOST:]]
+
+
+async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None, running: bool) -> PastDeletion:
+    if copy and not one.own:  # nothing else of that deletion is shown
+        number = copy.counts.total()
+        one = one._replace(target="deleted by an operator", asked=number, gone=number, planned=[], receipt="")
+    gone = one.gone
+    if one.may_return:
+        status = "incomplete"
+    elif one.outcome:
+        status = one.outcome
+    elif running:
+        status = "running"
+    else:
+        status, gone = "unfinished", max(gone, await _gone(scope, one.planned))
+    return PastDeletion(
+        number=one.number,
+        at=at(one.at),
+        target=shown_name(one.target),
+        status=status,
+        restores=one.restores,
+        may_return=one.may_return,
+        asked=one.asked,
+        gone=gone,
+        copied=kinds_counted(copy.counts) if copy else None,
+        until=at(copy.until) if copy else None,
+        receipt=_receipt(one) if one.receipt else None,
+    )
+
+
+def _receipt(one: Deletion) -> Receipt:
+    receipt = Receipt.model_validate_json(one.receipt)
+    # Its recovery copy may have changed since.
+    return receipt.model_copy(update={"log": one.chain, "way_back": None})
+
+
+async def _gone(scope: Scope, ids: list[str]) -> int:
+    """Count the requests of an interrupted deletion that are gone; 0 if they cannot be read in time."""
+    stored: list[str] = []
+
+    async def take(items: list[RequestWithInteractions]) -> None:
+        stored.extend(one.request.request_id for one in items)
+
+    try:
+        with anyio.fail_after(LOOK_SECONDS):
+            await read_set(scope, ids, take)
+    except (ReflexioError, TimeoutError):
+        return 0
+    return len(ids) - len(stored)

@@ -1,0 +1,177 @@
+"""Restores are recorded, and an erasure beside one leaves a note of what must go."""
+
+import json
+
+import pytest
+
+from reflexio_mcp.state.records import MustGo, Owner
+from reflexio_mcp.state.state import State
+from tests.state.conftest import (
+    ALICE,
+    KEY,
+    OPERATOR,
+    Place,
+    copied,
+    deleted,
+    deletion,
+    ended,
+    learned,
+    restored,
+    restoring,
+)
+
+
+def erased(state: State, *names: str) -> int:
+    return deleted(state, OPERATOR, erase=names)
+
+
+def named(state: State, owner: Owner = OPERATOR, restore: int = 0) -> list[tuple[int, str]]:
+    return [(one.restore, one.id) for one in state.must_go.waiting(owner, restore)]
+
+
+def test_a_restore_is_on_record_before_and_after_it(place: Place) -> None:
+    state = place.process(limit=1)
+    number = deleted(state, ALICE, copied())
+    restore = state.begin_restore(ALICE, restoring(number, 3))
+    [running, _] = state.last(ALICE)
+    assert (running.number, running.restores, running.asked, running.outcome) == (restore, number, 3, "")
+    assert running.target == f"restore of deletion {number}"
+    assert [one.number for one in state.last(ALICE, restorable=True)] == [number]
+    assert restored(state, ALICE, restore, back=2, outcome="incomplete")
+    [over, _] = place.process().last(ALICE)
+    assert (over.outcome, over.gone, bool(over.finished)) == ("incomplete", 2, True)
+    begin, end = [json.loads(entry.line) for entry in state.log.entries()][-2:]
+    assert (begin["event"], begin["deletion"], begin["restore"]) == ("restoring", number, restore)
+    assert (end["event"], end["restore"], end["outcome"]) == ("restored", restore, "incomplete")
+    assert state.log.verify().wrong is None
+
+
+def test_an_erasure_beside_a_restore_leaves_a_note_of_what_it_named_and_of_nothing_else(place: Place) -> None:
+    state, other = place.process(), place.process()
+    number = deleted(state, ALICE, copied("r1"), copied("r2"), learned("profile:p", source="r1"))
+    elsewhere = deleted(state, ALICE, copied("r1", text="another copy"))
+    restore = state.begin_restore(ALICE, restoring(number))
+    erasure = erased(other, "r:r1", "i:of r1")
+    assert named(state) == named(other) == [(restore, "r1"), (restore, "profile:p")]
+    note = state.must_go.waiting(OPERATOR)[0]
+    assert (note.erasure, note.kind, note.user) == (erasure, "request", "alice")
+    assert state.must_go.has_text(note, "some words of r1")
+    assert not state.must_go.has_text(note, "some other words")
+    assert [one.id for one in state.copies.read(ALICE)] == ["r2"]
+    assert not named(state, Owner("account", "bob"))
+    assert not named(state, Owner("another account"))
+    assert elsewhere not in [one.restore for one in state.must_go.waiting(OPERATOR)]
+    record = next(one for one in state.last(OPERATOR) if one.number == erasure)
+    assert record.may_return == 2
+    line = [json.loads(entry.line) for entry in state.log.entries()][-1]
+    assert (line["event"], line["outcome"], line["may_return"]) == ("end", "incomplete", 2)
+
+
+def test_a_note_contains_no_text_and_no_name_without_the_key(place: Place) -> None:
+    state = place.process()
+    number = deleted(state, ALICE, copied("canary-id", "canary-user", "canary words"))
+    state.begin_restore(OPERATOR, restoring(number))
+    erased(state, "r:canary-id")
+    assert len(state.must_go.waiting(OPERATOR)) == 1
+    assert "canary" not in repr(place.rows("SELECT * FROM main.must_go"))
+    assert not place.process(keys=(b"another key of the same length !",)).must_go.waiting(OPERATOR)
+    newer = place.process(keys=(b"another key of the same length !", KEY))
+    [note] = newer.must_go.waiting(OPERATOR)
+    assert newer.must_go.has_text(note, "canary words of canary-id")
+
+
+def test_a_restore_does_not_end_before_it_has_looked_after_every_note(state: State) -> None:
+    number = deleted(state, ALICE, copied("r1"), copied("r2"))
+    restore = state.begin_restore(ALICE, restoring(number))
+    erasure = erased(state, "r:r1")
+    assert not restored(state, ALICE, restore)
+    [note] = state.must_go.waiting(ALICE, restore)
+    state.note_taken_out([note], [note])
+    assert [one.number for one in state.must_go.waiting(ALICE, restore)] == [note.number], (
+        "it may still store it"
+    )
+    erased(state, "r:r2")
+    assert not restored(state, ALICE, restore, looked={note.number})
+    looked = {one.number for one in state.must_go.waiting(ALICE, restore)}
+    assert restored(state, ALICE, restore, looked=looked)
+    assert not state.must_go.waiting(ALICE)
+    assert not state.must_go.any()
+    assert next(one for one in state.last(OPERATOR) if one.number == erasure).may_return == 0
+
+
+@pytest.mark.parametrize("clock", [-60, 0, 60])
+def test_a_restore_that_died_leaves_notes_open_as_long_as_it_could_store_something(
+    place: Place, clock: int
+) -> None:
+    state = place.process()
+    number = deleted(state, ALICE, copied())
+    restore = state.begin_restore(ALICE, restoring(number, seconds=300))
+    place.pass_time(clock)  # the clock of this machine steps
+    erasure = erased(state, "r:r1")
+    notes = state.must_go.waiting(OPERATOR)
+    assert [one.id for one in notes] == ["r1"]
+    state.note_taken_out(notes, notes)
+    assert state.must_go.any()
+    place.pass_time(600)
+    state.note_taken_out(notes, [])
+    assert not state.must_go.any()
+    lines = [json.loads(entry.line) for entry in state.log.entries() if "erased_again" in entry.line]
+    assert [(one["restores"], one["ids"], one["settled"]) for one in lines] == [
+        ([restore], ["r1"], []),
+        ([restore], [], [erasure]),
+    ]
+
+
+def test_an_erasure_reckons_with_restores_that_ran_since_it_began_and_with_no_earlier_ones(
+    place: Place,
+) -> None:
+    state = place.process()
+    number = deleted(state, ALICE, copied())
+    before = state.begin_restore(ALICE, restoring(number))
+    assert restored(state, ALICE, before)
+    erasure = state.begin(OPERATOR, deletion())
+    meanwhile = state.begin_restore(ALICE, restoring(number))
+    place.pass_time(60)
+    assert restored(state, ALICE, meanwhile)
+    ended(state, OPERATOR, erasure, erase=["r:r1"])
+    notes = state.must_go.waiting(OPERATOR)
+    assert [one.restore for one in notes] == [meanwhile]
+    state.note_taken_out(notes, notes)
+    assert not state.must_go.any(), "a restore that has ended stores nothing more"
+
+
+def test_a_restore_whose_last_answer_was_lost_is_reckoned_with(state: State) -> None:
+    number = deleted(state, ALICE, copied())
+    restore = state.begin_restore(ALICE, restoring(number))
+    assert restored(state, ALICE, restore, outcome="incomplete", looked=None)
+    assert state.last(ALICE)[0].outcome == "incomplete"
+    erased(state, "r:r1")
+    assert named(state) == [(restore, "r1")]
+
+
+@pytest.mark.parametrize("seconds", [-60, 60])
+def test_a_deletion_that_runs_beside_an_erasure_keeps_no_copy_of_it_whatever_the_clock_does(
+    place: Place, seconds: int
+) -> None:
+    state = place.process()
+    running = state.begin(ALICE, deletion())
+    place.sql("UPDATE main.deletions SET at = at + ?", seconds)
+    erased(state, "r:r1")
+    place.sql("UPDATE main.deletions SET finished = finished - ?", seconds)
+    assert state.keep(ALICE, running, [copied("r1"), copied("r2")]) == {("request", "r1")}
+
+
+def test_notes_and_their_restores_are_kept_until_they_are_settled(place: Place) -> None:
+    state = place.process()
+    number = deleted(state, ALICE, copied())
+    state.begin_restore(ALICE, restoring(number))
+    erased(state, "r:r1")
+    place.pass_time(30 * 86_400)
+    state.prune()
+    notes: list[MustGo] = state.must_go.waiting(OPERATOR)
+    assert len(notes) == 1
+    state.note_taken_out(notes, [])
+    state.prune()
+    state.prune()
+    assert not place.rows("SELECT id FROM main.must_go")
+    assert not state.last(OPERATOR)
