@@ -192,7 +192,7 @@ class Policy(_Entry):
 class _Stamp(NamedTuple):
     """A value that changes with the file."""
 
-    changed_at: float
+    changed_ns: int
     size: int
     inode: int
 
@@ -210,51 +210,56 @@ class PolicyFile:
     def __init__(self, path: str) -> None:
         self.path = Path(path) if path else None
         self.problem = ""
-        self._stamp, self._seen_at = self._look(), time.monotonic()
-        self._wait_until_settled()
-        self._policy = self._read()
-        self._next: Policy | None = None
+        self._seen: _Stamp | None = self._look()
+        self._seen_at = time.monotonic()
+        settled = self._read_settled()
+        self._stamp: _Stamp | None = settled[0]
+        self._policy: Policy = settled[1]
 
     def now(self) -> Policy:
         stamp = self._look()
-        if stamp != self._stamp:
-            self._next = self._read_again()
-            self._note(stamp)
-        if self._next is None:
+        if stamp == self._stamp:
             return self._policy
-        if not self._is_settled():
-            return self._policy.model_copy(update={"hold": (*self._policy.hold, *self._next.hold)})
-        if self._policy.hold and not self._next.hold:
+        found = self._read_again()
+        settled = self._is_settled(stamp) and self._look() == stamp
+        if found is None:
+            self._stamp = stamp if settled else self._stamp
+            return self._policy
+        if not settled:
+            return self._policy.model_copy(update={"hold": (*self._policy.hold, *found.hold)})
+        if self._policy.hold and not found.hold:
             logger.warning(
                 "REFLEXIO_MCP_POLICY: the file has no holds any more; %d were lifted.", len(self._policy.hold)
             )
-        self._policy, self._next, self.problem = self._next, None, ""
-        return self._policy
+        self._policy, self._stamp, self.problem = found, stamp, ""
+        return found
 
-    def _wait_until_settled(self) -> None:
+    def _read_settled(self) -> tuple[_Stamp | None, Policy]:
         until = time.monotonic() + LONGEST_WAIT
-        while not self._is_settled():
+        while True:
+            stamp = self._look()
+            if self._is_settled(stamp):
+                found = self._read()
+                if self._look() == stamp:
+                    return stamp, found
             if time.monotonic() > until:
                 raise InvalidInput("REFLEXIO_MCP_POLICY", "cannot be used: the file changes all the time.")
             time.sleep(SETTLED_SECONDS / 20)
-            self._note(self._look())
 
     def _look(self) -> _Stamp | None:
         try:
             found = self.path.stat() if self.path else None
         except OSError:
             return None
-        return _Stamp(found.st_mtime, found.st_size, found.st_ino) if found else None
+        return _Stamp(found.st_mtime_ns, found.st_size, found.st_ino) if found else None
 
-    def _note(self, stamp: _Stamp | None) -> None:
-        if stamp != self._stamp:
-            self._stamp, self._seen_at = stamp, time.monotonic()
-
-    def _is_settled(self) -> bool:
+    def _is_settled(self, stamp: _Stamp | None) -> bool:
         """Whether the file is old enough; by its time, or since it was first seen if that time is in the future."""
+        if stamp != self._seen:
+            self._seen, self._seen_at = stamp, time.monotonic()
         return (
-            self._stamp is None
-            or time.time() - self._stamp.changed_at >= SETTLED_SECONDS
+            stamp is None
+            or time.time() - stamp.changed_ns / 1e9 >= SETTLED_SECONDS
             or time.monotonic() - self._seen_at >= SETTLED_SECONDS
         )
 
@@ -262,8 +267,10 @@ class PolicyFile:
         try:
             return self._read()
         except InvalidInput as error:
-            self.problem = f"{error} The previous policy stays in force."
-            logger.warning("%s", self.problem)
+            problem = f"{error} The previous policy stays in force."
+            if problem != self.problem:
+                logger.warning("%s", problem)
+            self.problem = problem
         return None
 
     def _read(self) -> Policy:
@@ -272,12 +279,14 @@ class PolicyFile:
         import tomllib  # few operators have a policy
 
         try:
-            policy = Policy.model_validate(tomllib.loads(self.path.read_text(encoding="utf-8")))
+            policy = Policy.model_validate(tomllib.loads(self.path.read_text(encoding="utf-8-sig")))
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             why = f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
         except (OSError, ValueError) as error:
             why = (error.strerror if isinstance(error, OSError) else str(error)) or "it cannot be read"
+        except RecursionError:
+            why = "it is nested too deeply"
         else:
             if not policy.says_nothing:
                 return policy

@@ -457,6 +457,7 @@ def test_a_start_waits_until_the_file_is_written(tmp_path: Path, monkeypatch: py
         ('[[hold]]\nusers = ["ada"]\n', "hold.0.reason"),
         ('[[hold]]\nusers = [" "]\nreason = "x"\n', "hold.0.users"),
         ('[[hold]]\nusers = ["ada"]\nreason = "x"\nuntil = 0\n', "hold.0.until"),
+        (f"hold = {'[' * 100_000}", "it is nested too deeply"),
         ("", "the file says nothing"),
         ("# all holds are over\n", "the file says nothing"),
         ('[[expire]]\nafter = "7d"\n', "an age alone selects everything of everybody"),
