@@ -1,17 +1,19 @@
 """Opens the backend: Reflexio at a URL, or the embedded store in this process."""
 
+import os
 import secrets
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reflexio_mcp import private_files
 from reflexio_mcp.settings import ConfigurationError, Settings
+from reflexio_mcp.state.keys import WrongKey
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State
-from reflexio_mcp.state.tables import SqliteDatabase, StateUnusable
+from reflexio_mcp.state.tables import SqliteDatabase, StateUnusable, holds_sealed
 
 # Imported by the first call, so that a server starts without them.
 if TYPE_CHECKING:
@@ -21,11 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "default_store",
-    "local_key",
     "location_of",
     "open_client",
     "open_state",
     "owner_of",
+    "process_key",
+    "refuse_wrong_keys",
     "scopes_of",
 ]
 
@@ -37,9 +40,26 @@ NO_POSTGRES: Final = (
     "REFLEXIO_MCP_STATE needs the extra `postgres`, which is not installed: in a clone "
     'uv tool install ".[postgres]" or pip install ".[postgres]", from PyPI reflexio-mcp[postgres].'
 )
+_KEY_FILE: Final = "fingerprint.key"
+_STATE_FILE: Final = "state.db"
+
 NO_KEY: Final = (
     "the key of the state cannot be kept in a file",
     "let this server write fingerprint.key next to the store's file, or in its data folder if there is no store file",
+)
+KEY_GONE: Final = (
+    "the file fingerprint.key is not next to state.db, which it has sealed",
+    (
+        "put it back from a backup; if it is lost, remove state.db and state.end, with all recovery copies, receipts "
+        "and the audit log"
+    ),
+)
+KEY_CUT: Final = (
+    "the file fingerprint.key has {size:,} bytes instead of {whole}",
+    (
+        "put the whole key back from a backup; if it is lost, remove it together with state.db and state.end, with all "
+        "recovery copies, receipts and the audit log"
+    ),
 )
 
 
@@ -64,26 +84,54 @@ def _folder(settings: Settings) -> Path | None:
 
 
 def state_file(settings: Settings) -> Path | None:
-    return folder / "state.db" if (folder := _folder(settings)) else None
+    return folder / _STATE_FILE if (folder := _folder(settings)) else None
 
 
 def local_key(settings: Settings) -> bytes | None:
-    """Return the secret that all processes of this user on this machine share; `None` if no file can be kept.
+    """Return the secret that all processes of this user on this machine share; `None` for a store in memory.
 
-    It seals the local state. If the operator has set no key, it also makes fingerprints and plan codes.
+    It seals the local state, so a file that is there is never replaced, and none is made beside a sealed state. If the
+    operator has set no key, it also makes fingerprints and plan codes.
+
+    Raises `WrongKey` if the file cannot be used, and `StateUnusable` if it cannot be made.
     """
     if (folder := _folder(settings)) is None:
         return None
-    path = folder / "fingerprint.key"
-    private_files.restrict(path)  # or keep_secret would replace the key of the recovery copies
+    path = folder / _KEY_FILE
+    if not path.is_symlink():
+        private_files.restrict(path)
     try:
-        return private_files.keep_secret(
-            path,
-            make=lambda: secrets.token_bytes(_KEY_BYTES),
-            is_whole=lambda found: len(found) == _KEY_BYTES,
-        )
+        if (found := private_files.read_secret(path)) is None:
+            if holds_sealed(folder / _STATE_FILE):
+                raise WrongKey(*KEY_GONE)
+            private_files.make_secret(path, secrets.token_bytes(_KEY_BYTES))
+            found = private_files.read_secret(path) or b""
+    except WrongKey:
+        raise
+    except private_files.UnusableSecret as error:
+        raise WrongKey(f"the file {_KEY_FILE} next to state.db {error.problem}", error.advice) from None
     except OSError:
-        return None
+        raise StateUnusable(*NO_KEY) from None
+    key = _without_line_end(found)
+    if len(key) != _KEY_BYTES:
+        problem, advice = KEY_CUT
+        raise WrongKey(problem.format(size=len(found), whole=_KEY_BYTES), advice)
+    return key
+
+
+def _without_line_end(found: bytes) -> bytes:
+    """Remove a line end that an editor or a shell has added. The key itself may end with any byte."""
+    if len(found) > _KEY_BYTES and found[_KEY_BYTES:] in (b"\n", b"\r\n"):
+        return found[:_KEY_BYTES]
+    return found
+
+
+def process_key(settings: Settings) -> bytes:
+    """Return the local key, or a random one if there is none that can be used: what it makes ends with the process."""
+    try:
+        return local_key(settings) or secrets.token_bytes(_KEY_BYTES)
+    except StateUnusable:
+        return secrets.token_bytes(_KEY_BYTES)
 
 
 def open_state(settings: Settings) -> State:
@@ -107,13 +155,29 @@ def open_state(settings: Settings) -> State:
     def keys() -> list[bytes]:
         if settings.state:
             return [key.encode() for key in settings.state_keys]
-        if key := local_key(settings):
-            return [key]
-        if state_file(settings) is None:
-            return [secrets.token_bytes(_KEY_BYTES)]
-        raise StateUnusable(*NO_KEY)
+        return [local_key(settings) or secrets.token_bytes(_KEY_BYTES)]
 
-    return State(database, keys, limit=settings.delete_cap, days=settings.recovery_days)
+    return State(
+        database, keys, limit=settings.delete_cap, days=settings.recovery_days, folder=_folder(settings)
+    )
+
+
+def refuse_wrong_keys(settings: Settings) -> None:
+    """Raise `WrongKey` if the key file cannot be used, or if the keys of this server are not those of the state.
+
+    A state that cannot be reached is no reason to stop: reading and publishing go on without it.
+    """
+    folder = _folder(settings)
+    try:
+        if not settings.state and folder and os.path.lexists(folder / _KEY_FILE):
+            local_key(settings)
+        if settings.state or (folder and (folder / _STATE_FILE).exists()):
+            with closing(open_state(settings).database) as database, database.transaction(writes=False):
+                pass
+    except WrongKey:
+        raise
+    except StateUnusable:
+        return
 
 
 def open_client(settings: Settings) -> "ReflexioClient":
@@ -149,9 +213,7 @@ def scopes_of(settings: Settings) -> "partial[Scope]":
         learns=not settings.embedded,
         exact=settings.embedded,
         policy=policy_at(settings.policy),
-        fingerprints=Fingerprints(
-            lambda: key.encode() or local_key(settings) or secrets.token_bytes(_KEY_BYTES)
-        ),
+        fingerprints=Fingerprints(lambda: key.encode() or process_key(settings)),
     )
 
 
@@ -163,6 +225,14 @@ async def open_scope(settings: Settings) -> AsyncGenerator["Scope"]:
 
 
 async def owner_of(scope: "Scope", settings: Settings) -> Owner:
-    """Return the owner of deletions and recovery copies: the organisation (not its key), the user and the caller."""
+    """Return the owner of deletions and recovery copies: the organisation (not its key), the user and the caller.
+
+    The embedded store is known by its random id, so that its copies move with it, and another file at the same place
+    does not get them.
+    """
     identity = await scope.client.whoami()
-    return Owner(f"{location_of(settings)}\0{identity.org_id}", scope.user_id, scope.caller)
+    account = f"{location_of(settings)}\0{identity.org_id}"
+    if not settings.embedded:
+        return Owner(account, scope.user_id, scope.caller)
+    earlier = account if identity.store_had_no_id else ""
+    return Owner(f"embedded\0{identity.store_id}", scope.user_id, scope.caller, earlier)

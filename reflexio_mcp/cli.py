@@ -11,7 +11,7 @@ from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace, Raw
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from reflexio_mcp import __version__
 from reflexio_mcp.logs import log_to_stderr
@@ -63,14 +63,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command == "serve":
         gc.disable()  # Imports make no garbage; tune_collector turns collection on.
     # These import pydantic, which --help does without.
+    from reflexio_mcp.results.base import visible
+    from reflexio_mcp.state.keys import WrongKey
+    from reflexio_mcp.state.tables import StateUnusable, state_unusable
     from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
 
     try:
         code = arguments.run(arguments)
         sys.stdout.flush()
     except (ConfigurationError, TrafficError, ReflexioError) as error:
-        sys.stderr.write(f"reflexio-mcp: {_said(error, arguments.command)}\n")
+        sys.stderr.write(f"reflexio-mcp: {visible(_said(error, arguments.command))}\n")
         return 2 if isinstance(error, (ConfigurationError, InvalidInput)) else 1
+    except StateUnusable as error:
+        sys.stderr.write(f"reflexio-mcp: {state_unusable(error)}\n")
+        return 2 if isinstance(error, WrongKey) else 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -119,9 +125,17 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
     return found
 
 
+class Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        from reflexio_mcp.results.base import visible  # imports pydantic
+
+        # What was typed may have been pasted, and an escape sequence could do anything to the terminal.
+        super().error(visible(message))
+
+
 def build_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     shared: dict[str, Any] = {"formatter_class": RawDescriptionHelpFormatter, "allow_abbrev": False}
-    top = ArgumentParser(
+    top = Parser(
         prog="reflexio-mcp",
         usage="reflexio-mcp [COMMAND] [OPTIONS]",
         description="An MCP server to inspect, audit and delete what your AI assistant stored in Reflexio.\n"
@@ -252,7 +266,12 @@ def _run_doctor(arguments: Namespace) -> int:
 
 
 def _serve(arguments: Namespace) -> int:
+    from reflexio_mcp.backend import refuse_wrong_keys
+    from reflexio_mcp.tools.catalog import deletes
+
     settings = _settings(arguments)
+    if settings.state or deletes(settings):
+        refuse_wrong_keys(settings)
     if arguments.transport != "stdio":
         from reflexio_mcp.http import serve as serve_http
 

@@ -15,7 +15,7 @@ import anyio
 from reflexio_mcp import __version__, private_files
 from reflexio_mcp.backend import open_scope, open_state, owner_of
 from reflexio_mcp.consent.policy import number_to_type
-from reflexio_mcp.read_commands import Screen, check_store, filter_of
+from reflexio_mcp.read_commands import Screen, check_new_file, check_store, filter_of
 from reflexio_mcp.render.deletion import receipt_page
 from reflexio_mcp.render.words import SHELL
 from reflexio_mcp.rest.errors import ReflexioError
@@ -30,7 +30,7 @@ from reflexio_mcp.traffic.archive import NOT_BACK, import_requests, requests_in
 from reflexio_mcp.traffic.deletion.erasures import take_out_waiting
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
 from reflexio_mcp.traffic.deletion.past import last_deletions
-from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan
+from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan, sealed_copies
 from reflexio_mcp.traffic.deletion.restore import Undo, begin_restore, plan_restore, restore
 from reflexio_mcp.traffic.deletion.targets import Correction, Filtered, Requests, Target
 from reflexio_mcp.traffic.errors import NotStored, TrafficError
@@ -144,10 +144,11 @@ def run_restore(arguments: Namespace, settings: Settings) -> int:
     check_store(settings)
     screen = Screen(settings)
     if arguments.deletion is None:
-        found = _run(partial(last_deletions, restorable=True), settings)
-        screen.show(Restored(status="listed", deletions=found))
-        if not found:
+        listed = _run(_restorable, settings)
+        screen.show(listed)
+        if not listed.deletions:
             screen.say("No deletion has a recovery copy.")
+        screen.say(SHELL.say(listed.facts))
         return 0
     _check_allowed(arguments, settings, "restore_requests")
     undo = Undo(arguments.deletion, frozenset(arguments.request_ids), seconds=RESTORE_SECONDS)
@@ -171,6 +172,11 @@ def run_restore(arguments: Namespace, settings: Settings) -> int:
         )
         raise
     return _show_restored(screen, done)
+
+
+async def _restorable(scope: Scope, state: State, owner: Owner) -> Restored:
+    found = await last_deletions(scope, state, owner, restorable=True)
+    return Restored(status="listed", deletions=found, facts=await sealed_copies(state))
 
 
 def run_import(arguments: Namespace, settings: Settings) -> int:
@@ -203,11 +209,13 @@ def run_receipt(arguments: Namespace, settings: Settings) -> int:
         + "\n",
         Path(f"{arguments.output}.html"): receipt_page(found[0], found[0].receipt),
     }
+    for path in files:
+        check_new_file(path)
     for path, text in files.items():
         try:
             private_files.write_new(path, text.encode())
         except OSError as error:
-            raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from None
+            raise TrafficError(f"{path} cannot be written: {error.strerror}.") from None
         sys.stdout.write(f"{path}\n")
     return 0
 

@@ -4,7 +4,6 @@ Windows has no permission bits: there the user's data folder protects these file
 """
 
 import contextlib
-import errno
 import os
 import secrets
 import stat
@@ -47,42 +46,75 @@ def restrict(path: Path) -> None:
             path.chmod(stat.S_IMODE(about.st_mode) & 0o700)
 
 
+class UnusableSecret(OSError):
+    """A file that is there and protects no secret of this user.
+
+    Args:
+        problem: how it goes on after the file's name.
+        advice: what a person has to do.
+    """
+
+    def __init__(self, problem: str, advice: str) -> None:
+        super().__init__(0, problem)
+        self.problem = problem
+        self.advice = advice
+
+
+def read_secret(path: Path) -> bytes | None:
+    """Return the content of a private file; `None` without a file.
+
+    Raises `UnusableSecret` for a link, for what is no file, and for a file of another user or that others can read.
+    """
+    try:
+        about = path.lstat()
+        if stat.S_ISLNK(about.st_mode):
+            raise UnusableSecret("is a link", "put the file itself in its place")
+        if not stat.S_ISREG(about.st_mode):
+            raise UnusableSecret("is not a file", "move it away and put the file back")
+        if not _is_ours(about):
+            raise UnusableSecret(
+                "belongs to another user",
+                "run this as that user, or make the user of this server its only owner (chown, and chmod 600)",
+            )
+        descriptor = os.open(path, os.O_RDONLY | _ONLY_A_FILE)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        about = os.fstat(file.fileno())
+        if not (_is_ours(about) and _is_private(about)):
+            raise UnusableSecret("can be read by other users", "give it the permissions 600")
+        return file.read(_MAX_SECRET_BYTES)
+
+
+def make_secret(path: Path, content: bytes) -> None:
+    """Make a private file with a secret, unless another process was first."""
+    make_folder(path.parent)
+    # A hard link appears with its whole content, and fails if another process was first.
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    write_new(draft, content)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink()
+
+
 def keep_secret(path: Path, make: Callable[[], bytes], is_whole: Callable[[bytes], bool]) -> bytes:
-    """Return the secret in a file, which the first process makes and all share.
+    """Return a secret that can be replaced, from a file which the first process makes and all share.
 
     A file that other users could read, or without a whole secret, is replaced.
     """
-    make_folder(path.parent)
     for _ in range(3):
-        found = _read_secret(path)
+        try:
+            found = read_secret(path)
+        except UnusableSecret:
+            found = b""
         if found is not None:
             if is_whole(found):
                 return found
             path.unlink(missing_ok=True)
-        # A hard link appears with its whole content, and fails if another process was first.
-        draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-        write_new(draft, make())
-        try:
-            with contextlib.suppress(FileExistsError):
-                os.link(draft, path)
-        finally:
-            draft.unlink()
+        make_secret(path, make())
     raise OSError(0, "the file keeps changing")
-
-
-def _read_secret(path: Path) -> bytes | None:
-    """Return a private file's content: `None` without a file, empty if it is not private."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | _ONLY_A_FILE)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        if error.errno == errno.ELOOP:  # a link
-            return b""
-        raise  # The file may be readable later. A new key could not open what the old key sealed.
-    with os.fdopen(descriptor, "rb") as file:
-        about = os.fstat(file.fileno())
-        return file.read(_MAX_SECRET_BYTES) if _is_ours(about) and _is_private(about) else b""
 
 
 def _is_ours(about: os.stat_result) -> bool:

@@ -1,6 +1,7 @@
 """The read-only commands. They print results as tables or as JSON."""
 
 import json
+import os
 import shlex
 import sys
 from argparse import Namespace
@@ -23,7 +24,7 @@ from reflexio_mcp.render.deletion import WHY, counts
 from reflexio_mcp.render.reading import exported
 from reflexio_mcp.render.words import SHELL
 from reflexio_mcp.results.audit import Call, Count, FindingRow, Found, Place
-from reflexio_mcp.results.base import Room, Row, structured
+from reflexio_mcp.results.base import Room, Row, structured, visible
 from reflexio_mcp.results.deletion import Counts, Example, Excepted, Part, PastDeletion
 from reflexio_mcp.results.facts import Fact, Result
 from reflexio_mcp.results.reading import (
@@ -41,6 +42,7 @@ from reflexio_mcp.results.reading import (
     SessionRow,
 )
 from reflexio_mcp.settings import ConfigurationError, Settings
+from reflexio_mcp.state.log import Verified
 from reflexio_mcp.traffic.archive import Export, save
 from reflexio_mcp.traffic.audit.calls import Offer
 from reflexio_mcp.traffic.audit.run import run_audit
@@ -62,6 +64,7 @@ COMMANDS: Final = {
 PAGE_ROWS: Final = 100
 ANOTHER: Final = "Name another store with --store, or a Reflexio with --url or REFLEXIO_API_KEY."
 LOG_AWAY: Final = "The audit log cannot be read: {why}. To fix this, {advice}."
+NOT_SHOWN: Final = "Not shown: whether somebody who has the key wrote lines, or the whole log, anew."
 SQLITE: Final = b"SQLite format 3\0"
 UNBOUNDED: Final = 100_000
 """Width of a table that is not printed to a terminal, so that nothing is wrapped."""
@@ -185,6 +188,7 @@ def run_export(arguments: Namespace, settings: Settings) -> int:
     if settings.mask:
         raise ConfigurationError("REFLEXIO_MCP_MASK hides what is stored, so nothing is exported.")
     path = Path(arguments.output)
+    check_new_file(path)
 
     async def run() -> Manifest:
         async with open_scope(settings) as scope:
@@ -214,29 +218,71 @@ def run_log_command(arguments: Namespace, settings: Settings) -> int:
                 print(entry.line)
             return 0
         found = state.log.verify(arguments.verify)
+    print("\n".join(_verified(found)))
+    return 0 if found.sound else 1
+
+
+def _verified(found: Verified) -> list[str]:
+    """Say what a check of the log found, what it shows, and what it cannot show."""
+    said: list[str] = []
     if found.wrong is not None:
-        print(f"Row {found.wrong} of the log's table was changed, a row before it is missing, or its key is.")
+        said.append(
+            f"Row {found.wrong} of the log's table or the row before it was changed, a row between them is missing, or "
+            "the key of a row is."
+        )
     if found.missing:
-        print(
+        said.append(
             "The log lacks a line that a receipt or --verify names: its end was cut off, or the value was mistyped."
         )
-    if found.wrong is not None or found.missing:
-        return 1
-    print(f"{found.lines:,} lines, none changed or missing.")
-    return 0
+    if found.end == "gone":
+        said.append(
+            "The log lacks the line that this machine noted as its last one: the end was cut off, or the state was "
+            "removed, emptied or restored from a backup."
+        )
+    if found.end == "damaged":
+        said.append("The file in which this machine notes the last line was changed or is damaged.")
+    said += [
+        f"Row {number} says that lines before it were missing when it was written." for number in found.cut
+    ]
+    if found.sound:
+        said.append(f"{found.lines:,} lines, none changed or missing.")
+        said.append(
+            "The last line that this machine has noted is there."
+            if found.end == "there"
+            else "This machine has noted no last line: what was cut off at the end is found by receipts alone."
+        )
+    if found.older:
+        said.append(
+            f"{found.older:,} lines of an earlier version do not show whether the time of the row before was changed."
+        )
+    return [*said, NOT_SHOWN]
+
+
+class Pipe(Console):
+    def on_broken_pipe(self) -> None:
+        # The command line ends with the exit code for this. The library's own would say that something failed.
+        raise BrokenPipeError
+
+
+def check_new_file(path: Path) -> None:
+    """Refuse a file that exists, or a folder that does not, before anything is read or written."""
+    if os.path.lexists(path):
+        raise ConfigurationError(f"{path} exists, and no file is replaced. Name another one.")
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"{path} cannot be written: its folder does not exist. Make it first.")
 
 
 class Screen:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         width = None if sys.stdout.isatty() else UNBOUNDED
-        self._console = Console(width=width, markup=False, highlight=False, emoji=False)
+        self._console = Pipe(width=width, markup=False, highlight=False, emoji=False)
         store = "the embedded store" if settings.embedded else "Reflexio"
         self.say(f"In {store} at {location_of(settings)}\n", "dim")
 
     def say(self, text: str, style: str = "") -> None:
         if text:
-            self._console.print(Text(text, style), soft_wrap=True)
+            self._console.print(Text(visible(text), style), soft_wrap=True)
 
     def show(self, row: Row) -> None:
         """Print the non-empty fields of a row: some lists as tables, the rest as lines."""

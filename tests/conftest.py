@@ -8,6 +8,7 @@ import logging
 import os
 import random
 import re
+import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -30,6 +31,10 @@ from tests.support.store_app import StoreApp
 # httpx asks for sniffio at every request. Where it is not installed, pytest's import hook makes that a long search.
 if importlib.util.find_spec("sniffio") is None:
     sys.modules["sniffio"] = None  # type: ignore[assignment]
+
+
+# A shell starts what it runs in the background without Ctrl-C, and the processes of the tests would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,37 @@ def test_a_wrong_word_is_named_and_what_may_be_a_key_is_not_repeated(
     assert "canary" not in told
 
 
+ESCAPE = "\x1b]0;title\x07\x1b[31m"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [f"--{ESCAPE}"],
+        ["sessions", ESCAPE],
+        ["sessions", f"--{ESCAPE}=value"],
+        ["sessions", "--limit", ESCAPE],
+        ["sessions", "--store", f"/nothing/{ESCAPE}"],
+        ["requests", "--agent-version", ESCAPE],
+        ["export", "--output", f"/nothing/{ESCAPE}.zip"],
+        ["doctor", "--agent-version", ESCAPE],
+        ["doctor", "--user-id", ESCAPE, "--json"],
+    ],
+)
+def test_an_escape_sequence_that_was_typed_does_not_reach_the_terminal(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REFLEXIO_MCP_STORE", str(tmp_path / "store.db"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "store.db").touch()
+    with suppress(SystemExit):
+        main(words)
+    said = capsys.readouterr()
+    assert said.out + said.err
+    assert "\x1b" not in said.out + said.err
+    assert "\x07" not in said.out + said.err
+
+
 def test_an_id_that_begins_with_a_dash_goes_behind_two_dashes() -> None:
     typed = parse(["delete", "--", "--yes"])
     assert (typed.request_ids, typed.yes) == (["--yes"], False)
@@ -119,11 +151,13 @@ def test_the_tools_that_a_configuration_offers_are_listed(capsys: pytest.Capture
 
 @POSIX
 @pytest.mark.ci
-def test_a_reader_that_goes_away_makes_no_traceback(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["tools", "requests --all", "sessions --json", "restore"])
+def test_a_reader_that_goes_away_makes_no_traceback(tmp_path: Path, command: str) -> None:
+    (tmp_path / "store.db").touch()
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
-        [sys.executable, "-m", "reflexio_mcp", "tools"],
+        [sys.executable, "-m", "reflexio_mcp", *command.split(), "--store", str(tmp_path / "store.db")],
         env=environment(tmp_path), stdout=write, stderr=subprocess.PIPE, encoding="utf-8", timeout=60,
     )  # fmt: skip
     os.close(write)

@@ -15,10 +15,12 @@ import anyio
 import pytest
 
 from reflexio_mcp import delete_command
-from reflexio_mcp.backend import open_client
+from reflexio_mcp.backend import open_client, open_state
 from reflexio_mcp.cli import main
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
 from reflexio_mcp.settings import Settings
+from reflexio_mcp.state.records import Owner
+from tests.state.conftest import copied, deletion
 
 Run = Callable[..., tuple[int, str]]
 
@@ -202,7 +204,7 @@ def test_what_has_expired_has_the_cap_of_the_policy_alone(run: Run, store: str) 
 def test_an_erasure_that_finds_nothing_leaves_no_copy_whose_days_are_over(run: Run, store: str) -> None:
     run("delete", "e2e-1", "--yes")
     with closing(sqlite3.connect(Path(store).with_name("state.db"))) as state, state:
-        state.execute("UPDATE copies SET until = 0")
+        state.execute("UPDATE copies SET until = 0, seen_until = 0")
     assert "Nothing was found" in run("delete", "e2e-1", "--erase", "--yes")[1]
     with closing(sqlite3.connect(Path(store).with_name("state.db"))) as state:
         assert state.execute("SELECT count(*) FROM copies").fetchone() == (0,)
@@ -253,7 +255,7 @@ def test_a_receipt_is_written_for_the_person_and_never_over_a_file(run: Run, tmp
     if os.name != "nt":
         assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("e2e.*")} == {0o600}
     code, said = run(*words)
-    assert (code, f"{tmp_path / 'e2e.json'} cannot be written: File exists." in said) == (2, True)
+    assert (code, f"{tmp_path / 'e2e.json'} exists, and no file is replaced" in said) == (2, True)
     assert (tmp_path / "e2e.html").read_text("utf-8") == page
 
 
@@ -298,3 +300,140 @@ def test_an_interrupted_deletion_says_so_and_the_same_command_finishes_it(
 def test_a_store_that_does_not_learn_has_nothing_to_correct(run: Run, store: str) -> None:
     code, said = run("correct", "profile:p", "A new text", "--user-id", "ada")
     assert (code, "does not learn" in said) == (2, True)
+
+
+def filled(store: Path, *request_ids: str) -> None:
+    async def fill() -> None:
+        async with open_client(Settings(store=str(store))) as client:
+            for one in request_ids:
+                body = PublishBody(
+                    user_id="bob", session_id="of-bob", request_id=one,
+                    interaction_data_list=[Interaction(content=f"Words of {one}.")],
+                )  # fmt: skip
+                await client.publish(body, minted=False)
+
+    anyio.run(fill)
+
+
+def test_a_new_store_beside_an_old_state_leaves_the_copies_of_the_old_one_alone(run: Run, store: str) -> None:
+    run("delete", "e2e-1", "--yes")
+    old = Path(store).rename(Path(store).with_name("old.db"))
+    filled(Path(store), "new-1", "e2e-1")
+    for erased in ("new-1", "e2e-1"):
+        assert run("delete", erased, "--erase", "--yes")[0] == 0
+    assert "No deletion has a recovery copy." in run("restore")[1]
+    old.replace(store)
+    assert run("restore", "1", "--yes")[0] == 0
+    assert left(store) == ALL
+
+
+def test_an_imported_request_with_the_number_of_a_deleted_interaction_leaves_its_copy_alone(
+    run: Run, store: str, tmp_path: Path
+) -> None:
+    run("delete", "e2e-1", "--yes")
+    elsewhere, archive = tmp_path / "elsewhere" / "store.db", tmp_path / "bob.zip"
+    filled(elsewhere, "imported")
+    assert run("export", "--store", str(elsewhere), "--output", str(archive))[0] == 0
+    assert run("import", str(archive), "--yes")[0] == 0
+    with closing(sqlite3.connect(store)) as file:
+        numbers = (
+            "SELECT interaction_id FROM interactions JOIN requests ON arrival = request WHERE request_id = ?"
+        )
+        assert file.execute(numbers, ["imported"]).fetchone() == (1,), "the number that e2e-1 had"
+    assert run("delete", "imported", "--erase", "--yes")[0] == 0
+    assert run("restore", "1", "--yes")[0] == 0
+    assert left(store) == ALL
+
+
+def test_copies_move_with_their_store(run: Run, store: str, tmp_path: Path) -> None:
+    run("delete", "e2e-1", "--yes")
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for name in ("store.db", "state.db", "state.end", "fingerprint.key"):
+        Path(store).with_name(name).rename(moved / name)
+    assert run("restore", "1", "--yes", "--store", str(moved / "store.db"))[0] == 0
+    assert left(str(moved / "store.db")) == ALL
+
+
+def test_a_store_without_an_id_goes_on_with_the_copies_of_its_place(run: Run, store: str) -> None:
+    account = Owner(f"{store}\0embedded", caller="")
+    state = open_state(Settings(store=store))
+    state.keep(account, state.begin(account, deletion()), [copied("earlier")])
+    state.database.close()
+    with closing(sqlite3.connect(store)) as file:
+        file.executescript("DROP TABLE identity; PRAGMA user_version = 1")
+    assert "1 request" in run("restore")[1]
+    with closing(sqlite3.connect(store)) as file:
+        assert file.execute("SELECT length(id), had_none FROM identity").fetchone() == (32, 1)
+
+
+def test_a_receipt_neither_replaces_a_file_nor_makes_a_folder(run: Run, tmp_path: Path) -> None:
+    run("delete", "e2e-1", "--yes")
+    (tmp_path / "there.html").write_text("mine")
+    code, said = run("receipt", "1", "--output", str(tmp_path / "there"))
+    assert (code, "exists, and no file is replaced" in said) == (2, True)
+    assert not (tmp_path / "there.json").exists()
+    code, said = run("receipt", "1", "--output", str(tmp_path / "missing" / "there"))
+    assert (code, "its folder does not exist" in said) == (2, True)
+
+
+def test_copies_that_another_key_has_sealed_are_named_and_stop_nothing(run: Run, store: str) -> None:
+    for one in ("e2e-1", "e2e-2"):
+        run("delete", one, "--yes")
+    with closing(sqlite3.connect(Path(store).with_name("state.db"))) as state, state:
+        state.execute("UPDATE copies SET sealing_key = 'another', account = 'another' WHERE deletion = 1")
+    sealed = "1 recovery copies are sealed with a key that this server does not have"
+    code, said = run("restore")
+    assert (code, sealed in said, "e2e-2" in said) == (0, True, True)
+    code, said = run("restore", "1", "--yes")
+    assert (code, "sealed with a key that this server does not have" in said) == (1, True)
+    assert "put the key back" in said
+    code, said = run("delete", "e2e-3", "--erase", "--yes")
+    assert (code, said.count(sealed)) == (0, 2), "the plan and the receipt"
+    assert run("restore", "2", "--yes")[0] == 0
+    assert left(store) == ALL - {"e2e-1", "e2e-3"}
+
+
+def test_a_command_that_finds_another_key_says_what_to_do_and_shows_no_traceback(
+    run: Run, store: str
+) -> None:
+    run("delete", "e2e-1", "--yes")
+    key = Path(store).with_name("fingerprint.key")
+    before = key.read_bytes()
+    key.write_bytes(before[::-1])
+    for words in (
+        ["restore"],
+        ["restore", "1", "--yes"],
+        ["receipt", "1", "--output", "x"],
+        ["log", "--verify"],
+    ):
+        code, said = run(*words)
+        assert code in (1, 2)
+        assert "sealed with a key that this server does not have" in said
+        assert "put the key back" in said
+        assert "Traceback" not in said
+    assert run("delete", "e2e-2", "--yes")[0] == 1
+    assert left(store) == ALL - {"e2e-1"}, "a plan does not promise a copy that could not be read"
+    assert run("log")[0] == 0, "the lines can be read without the key"
+    key.write_bytes(before)
+    assert run("restore", "1", "--yes")[0] == 0
+    assert left(store) == ALL
+
+
+@pytest.mark.parametrize("time", [10**15, -(10**15)])
+def test_a_time_that_no_calendar_has_fails_neither_a_list_nor_a_deletion(
+    run: Run, store: str, time: int
+) -> None:
+    with closing(sqlite3.connect(store)) as file, file:
+        for table in ("requests", "interactions"):
+            file.execute(f"UPDATE {table} SET created_at = ? WHERE rowid = 1", [time])
+    for words, shown in {
+        "requests --all": "e2e-1",
+        "sessions": "of-ada",
+        "audit": "",
+        "show e2e-1": "e2e-1",
+    }.items():
+        code, said = run(*words.split())
+        assert (code, shown in said) == (0, True)
+    assert run("delete", "e2e-1", "--yes")[0] == 0
+    assert left(store) == ALL - {"e2e-1"}

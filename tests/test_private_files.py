@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from reflexio_mcp import private_files
-from reflexio_mcp.backend import local_key
+from reflexio_mcp.backend import local_key, process_key
 from reflexio_mcp.settings import Settings
+from reflexio_mcp.state.tables import StateUnusable
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permission bits")
 
@@ -88,4 +89,6 @@ def test_the_key_of_fingerprints_outlives_the_process_unless_no_file_can_be_kept
     assert len(local_key(settings) or b"") == 32
     (tmp_path / "file").touch()
     nowhere = Settings(store=str(tmp_path / "file" / "store.db"))
-    assert local_key(nowhere) is None
+    with pytest.raises(StateUnusable, match="cannot be kept in a file"):
+        local_key(nowhere)
+    assert len(process_key(nowhere)) == 32

@@ -315,6 +315,15 @@ def test_a_store_that_does_not_learn_says_so(run: Run) -> None:
     assert "does not learn" in run("learned", "--user-id", "ada", code=1)
 
 
+def test_an_export_neither_replaces_a_file_nor_makes_a_folder(run: Run, tmp_path: Path) -> None:
+    there, nowhere = tmp_path / "there.zip", tmp_path / "missing" / "file.zip"
+    there.write_text("mine")
+    assert "exists, and no file is replaced" in run("export", "--output", str(there), code=2)
+    assert "its folder does not exist" in run("export", "--output", str(nowhere), code=2)
+    assert not nowhere.parent.exists()
+    assert there.read_text() == "mine"
+
+
 def test_the_log_has_a_line_before_and_after_each_deletion_and_shows_what_was_changed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -326,16 +335,31 @@ def test_the_log_has_a_line_before_and_after_each_deletion_and_shows_what_was_ch
         return code, said.out + said.err
 
     state = backend.open_state(Settings(store=str(store)))
-    noted = ended(state, OPERATOR, state.begin(OPERATOR, deletion()))
+    noted = ended(state, OPERATOR, state.begin(OPERATOR, deletion())).chain
     lines = [json.loads(line) for line in log()[1].splitlines()]
     assert [(one["event"], one.get("outcome")) for one in lines] == [("begin", None), ("end", "complete")]
-    assert log("--verify", noted) == (0, "2 lines, none changed or missing.\n")
+    code, said = log("--verify", noted)
+    assert code == 0
+    for part in (
+        "2 lines, none changed or missing.",
+        "this machine has noted is there",
+        "Not shown: whether",
+    ):
+        assert part in said
     code, said = log("--verify", "0" * 32)
     assert (code, "its end was cut off" in said) == (1, True)
     with closing(sqlite3.connect(tmp_path / "state.db")) as file, file:
         file.execute("UPDATE log SET line = replace(line, 'r1', 'r2') WHERE id = 1")
     code, said = log("--verify")
-    assert (code, "Row 1 of the log's table was changed" in said) == (1, True)
+    assert (code, "Row 1 of the log's table or the row before it was changed" in said) == (1, True)
+    with closing(sqlite3.connect(tmp_path / "state.db")) as file, file:
+        file.execute("DELETE FROM log")
+    code, said = log("--verify")
+    assert (code, "lacks the line that this machine noted as its last one" in said) == (1, True)
+    (tmp_path / "state.end").write_text("[]")
+    assert "was changed or is damaged" in log("--verify")[1]
+    (tmp_path / "state.end").unlink()
+    ended(state, OPERATOR, state.begin(OPERATOR, deletion()))
     (tmp_path / "state.db").write_bytes(b"x" * 4096)
     code, said = log()
     assert (code, said.startswith("reflexio-mcp: The audit log cannot be read: ")) == (1, True)

@@ -2,19 +2,20 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple
 
 import anyio
 import anyio.to_thread
 
-from reflexio_mcp.backend import location_of, open_client, open_state
+from reflexio_mcp.backend import location_of, open_client, open_state, refuse_wrong_keys
 from reflexio_mcp.install.entry import visible
 from reflexio_mcp.rest.api_limits import check_api_key
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import BadAddress, NotAuthorized, ReflexioError, explain
 from reflexio_mcp.settings import HOSTED_URL, ConfigurationError, Settings, load
+from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import StateUnusable, nothing_can_be_deleted
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.policy import policy_at
@@ -68,6 +69,12 @@ PROBLEMS: Final = {
     "state-not-usable": Problem(
         "failure", "A deletion that cannot be recorded and counted is not carried out.",
         "Let the server write to the folder of the store, or correct REFLEXIO_MCP_STATE."),
+    "log-cut": Problem(
+        "warning", "The end of the log was cut off, or the state was removed, emptied or restored from a backup.",
+        "Run `reflexio-mcp log --verify`, and find out who writes to the state."),
+    "copies-unreadable": Problem(
+        "warning", "They can be neither restored nor erased; they are removed when their days are over.",
+        "Put the key back in REFLEXIO_MCP_STATE_KEYS, or remove the copies as docs/shared-server.md says."),
     "sign-in-fails": Problem(
         "failure", "Access tokens cannot be checked, so nobody can sign in.",
         "Compare REFLEXIO_MCP_OAUTH_ISSUER, the client id and its secret with the authorization server."),
@@ -162,15 +169,25 @@ async def _state(setup: Setup) -> Finding | None:
     if not setup.settings.state and not deletes(setup.settings):
         return None
     try:
+        await anyio.to_thread.run_sync(refuse_wrong_keys, setup.settings)
         state = open_state(setup.settings)
-        try:
-            await anyio.to_thread.run_sync(state.check)
-        finally:
-            state.database.close()
+        with closing(state.database):
+            return await anyio.to_thread.run_sync(_of_state, state)
     except ConfigurationError as error:
         return problem("state-not-usable", str(error))
     except StateUnusable as error:
         return problem("state-not-usable", nothing_can_be_deleted(error))
+
+
+def _of_state(state: State) -> Finding:
+    state.check()
+    if state.log.is_cut():
+        return problem("log-cut", "The audit log lacks the line that this machine noted as its last one.")
+    if number := state.copies.unreadable():
+        return problem(
+            "copies-unreadable",
+            f"{number:,} recovery copies are sealed with a key that this server does not have.",
+        )
     return ok("deletions can be recorded")
 
 

@@ -18,6 +18,7 @@ from reflexio_mcp.doctor.checks import Finding, Setup, examine, note, ok, proble
 from reflexio_mcp.install.clients import CLIENTS, KEY, Client, Layout
 from reflexio_mcp.install.entry import command_of, is_ours, settings_of, visible
 from reflexio_mcp.install.files import ClientFile, InstallError
+from reflexio_mcp.results.base import visible as escaped
 from reflexio_mcp.settings import OPTIONS, is_reference
 
 __all__ = ["run_doctor"]
@@ -40,7 +41,7 @@ class Report:
             label = found.status.upper() if found.status in ("warning", "failure") else found.status
             lines = [f"{heading}  {label:8} {found.check:10} {found.what}"]
             lines += [f"{'':22}{text}" for text in (found.why, found.do) if text]
-            print("\n".join(lines), flush=True)
+            print(escaped("\n".join(lines)), flush=True)
 
     def of(self, status: str) -> list[Finding]:
         return [one for one in self.findings if one.status == status]
@@ -62,7 +63,7 @@ def run_doctor(flags: Mapping[str, str], *, as_json: bool = False) -> int:
     env = os.environ | {one.env: flags[one.name] for one in OPTIONS if one.name in flags}
     values = {one.env: visible(one.env, env[one.env]) for one in OPTIONS if env.get(one.env)}
     if not as_json:
-        print("\n".join([f"reflexio-mcp {__version__} doctor", *map(" = ".join, values.items())]))
+        print(escaped("\n".join([f"reflexio-mcp {__version__} doctor", *map(" = ".join, values.items())])))
     anyio.run(_examine_all, env, report)
     if as_json:
         document = {

@@ -9,6 +9,7 @@ deletions before the last rewrite.
 
 import logging
 import os
+import secrets
 import sqlite3
 import threading
 import time
@@ -139,7 +140,7 @@ PRAGMA trusted_schema = OFF;
 
 APPLICATION_ID: Final = 0x52464C58
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 _VERSION_1 = """
 CREATE TABLE requests (
@@ -344,7 +345,15 @@ def _create(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
-MIGRATIONS: Final[dict[int, Callable[[sqlite3.Connection], None]]] = {0: _create}
+def _identify(connection: sqlite3.Connection) -> None:
+    """Give the store a random id. `had_none`: there may be recovery copies that do not name the store."""
+    connection.execute("CREATE TABLE identity (id TEXT NOT NULL, had_none INTEGER NOT NULL)")
+    connection.execute(
+        "INSERT INTO identity VALUES (?, EXISTS (SELECT 1 FROM sqlite_sequence))", [secrets.token_hex(16)]
+    )
+
+
+MIGRATIONS: Final[dict[int, Callable[[sqlite3.Connection], None]]] = {0: _create, 1: _identify}
 
 
 def check(connection: sqlite3.Connection) -> int:

@@ -92,9 +92,6 @@ STORAGE: Final[Json] = {"storage_type": "sqlite", "storage_label": "embedded sto
 WHOLE_BYTES: Final = 1024 * 1024
 """Limit of one `read_whole`, unless a single request is larger."""
 
-LAST_EPOCH_SECOND: Final = 253402300799
-"""The API replaces a later time of an interaction by this instead of refusing it."""
-
 LARGEST_ID: Final = 2**53
 """SQLite adds nothing after the largest id of 64 bits, so no imported id comes near it."""
 
@@ -146,7 +143,7 @@ def publish(connection: sqlite3.Connection, body: Publish, now: int) -> Json:
     interactions = [one.model_dump() for one in body.interaction_data_list]
     for interaction in interactions:
         sent = interaction["created_at"]
-        interaction["created_at"] = now if sent is None else min(max(sent, 0), LAST_EPOCH_SECOND)
+        interaction["created_at"] = now if sent is None else min(max(sent, 0), api_limits.LAST_EPOCH_SECOND)
     if not _insert(
         connection, body.model_dump() | {"created_at": now, "agent_version": version}, interactions
     ):
@@ -174,7 +171,7 @@ def put_back(connection: sqlite3.Connection, item: models.RequestWithInteraction
     request, interactions = item.request, [one.model_dump() for one in item.interactions]
     times = [request.created_at, *(one.created_at for one in item.interactions)]
     names = (request.request_id, request.user_id, request.session_id)
-    if not all(one.strip() for one in names) or min(times) < 0 or max(times) > LAST_EPOCH_SECOND:
+    if not all(one.strip() for one in names) or min(times) < 0 or max(times) > api_limits.LAST_EPOCH_SECOND:
         raise _not_stored()
     ids = [one.interaction_id for one in item.interactions]
     taken = connection.execute(
@@ -372,9 +369,13 @@ def _always(body: Json) -> Answer:
     return answer
 
 
-_route("GET", "/api/whoami")(
-    _always({"success": True, "org_id": "embedded", **STORAGE, "storage_configured": True})
-)
+@_route("GET", "/api/whoami")
+def whoami(connection: sqlite3.Connection, body: Body, now: int) -> Json:
+    store_id, had_none = connection.execute("SELECT id, had_none FROM identity").fetchone()
+    about = {"store_id": store_id, "store_had_no_id": bool(had_none), "storage_configured": True}
+    return {"success": True, "org_id": "embedded", **STORAGE, **about}
+
+
 _route("GET", "/meta/version")(
     _always({"server_version": f"embedded-{__version__}", "api_version": "v1", "min_client_version": "0.1.0"})
 )

@@ -142,7 +142,8 @@ def receipt(receipt: Receipt, words: Words) -> Told:
 
 def restored(answer: Restored) -> str:
     if answer.status == "listed":
-        return lines(past(answer.deletions) or "No deletion has a recovery copy.", answer.next)
+        said = map(ANYBODY.of, answer.facts)
+        return lines(past(answer.deletions) or "No deletion has a recovery copy.", *said, answer.next)
     if answer.planned:
         return lines(
             f"Nothing is restored yet. From the copy of deletion {answer.number}: {counts(answer.planned)}. "

@@ -139,6 +139,10 @@ ANYBODY: Final = Words(
             "Every recovery copy of this request is erased, also of interactions that stay stored."
         ),
         FactCode.EXPORTS_STAY: "Earlier exports are not deleted.",
+        FactCode.COPIES_SEALED: (
+            "{number} recovery copies are sealed with a key that this server does not have. They were not looked at, "
+            "and stay until their days are over."
+        ),
     },
     way_back={
         "whole": "You can undo this {kept}.",

@@ -1,6 +1,7 @@
 """Limits of the Reflexio API, measured against `reflexio-ai` 0.2.32, and checks of its address and key."""
 
 import re
+from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -8,6 +9,7 @@ from reflexio_mcp.rest.errors import BadAddress
 
 __all__ = [
     "DEFAULT_AGENT_VERSION",
+    "LAST_EPOCH_SECOND",
     "MAX_AGENT_VERSION_CHARS",
     "MAX_BODY_BYTES",
     "MAX_CONTENT_CHARS",
@@ -18,6 +20,7 @@ __all__ = [
     "PUBLISH_WAIT_SECONDS",
     "SOURCE_PATTERN",
     "check_api_key",
+    "date_of",
     "is_blank",
 ]
 
@@ -86,3 +89,15 @@ def check_api_key(key: str | None) -> str | None:
     if any(not "!" <= character <= "~" for character in text):
         raise BadAddress("REFLEXIO_API_KEY contains blanks or characters that a header cannot have")
     return text or None
+
+
+LAST_EPOCH_SECOND: Final = 253402300799
+"""The end of the year 9999. The API replaces a later time of an interaction by this instead of refusing it."""
+
+_FIRST_EPOCH_SECOND: Final = -62135596800
+"""The beginning of the year 1."""
+
+
+def date_of(epoch: float) -> datetime:
+    """Return a time of the service, or the nearest that a calendar has, so that one row does not fail a list."""
+    return datetime.fromtimestamp(int(max(_FIRST_EPOCH_SECOND, min(epoch, LAST_EPOCH_SECOND))), UTC)

@@ -2,7 +2,6 @@ import json
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
 from random import random
 from typing import Any, Final, Literal, Self, TypeVar
 
@@ -482,4 +481,4 @@ def sendable(text: str) -> str:
 
 def iso_time(epoch: int) -> str:
     # Always with an offset: the server fails on a mix of zones.
-    return datetime.fromtimestamp(epoch, UTC).isoformat()
+    return api_limits.date_of(epoch).isoformat()

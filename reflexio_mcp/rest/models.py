@@ -409,7 +409,11 @@ class FinalizeReply(Reply):
 
 
 class WhoAmI(Reply):
+    """Who calls. `store_id` and `store_had_no_id` are the embedded store's own."""
+
     org_id: str = ""
+    store_id: str = ""
+    store_had_no_id: bool = False
     storage_type: str = ""
     storage_configured: bool = True
 

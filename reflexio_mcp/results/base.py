@@ -3,11 +3,12 @@
 import re
 import secrets
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, cast
 
 from pydantic import BaseModel, ConfigDict
 
+from reflexio_mcp.rest.api_limits import date_of
 from reflexio_mcp.rest.errors import Action, ReflexioError, explain
 
 __all__ = [
@@ -208,7 +209,7 @@ Moment = datetime
 
 
 def at(seconds: float) -> Moment:
-    return datetime.fromtimestamp(int(seconds), UTC)
+    return date_of(seconds)
 
 
 class Row(BaseModel):

@@ -196,6 +196,7 @@ class Restored(Result):
 
     status: Literal["listed", "planned", "complete", "incomplete"]
     deletions: list[PastDeletion] = []
+    facts: list[Fact] = []
     number: int = 0
     planned: Counts | None = None
     restored: Counts | None = None

@@ -55,6 +55,10 @@ class FactCode(StrEnum):
         "every recovery copy of the request is erased, also of interactions that stay stored",
     )
     EXPORTS_STAY = "exports_stay", "earlier exports are not deleted"
+    COPIES_SEALED = (
+        "copies_sealed",
+        "`number` recovery copies, of any user, are sealed with a key that this server does not have",
+    )
 
     # Lists
     NOTHING_STORED = "nothing_stored", "nothing is stored"

@@ -3,7 +3,6 @@
 import gc
 import hashlib
 import logging
-import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import cached_property
@@ -13,7 +12,7 @@ import anyio
 import anyio.to_thread
 from mcp.server.request_state import AESGCMRequestStateCodec
 
-from reflexio_mcp.backend import local_key, location_of, open_state, owner_of
+from reflexio_mcp.backend import location_of, open_state, owner_of, process_key
 from reflexio_mcp.server.callers import Caller, Scopes
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.state import in_thread
@@ -86,7 +85,7 @@ class Runtime:
     def keys(self) -> list[bytes]:
         """The secrets of codes and forms, the newest first."""
         keys = [key.encode() for key in self.settings.state_keys or (self.settings.api_key,) if key]
-        return keys or [local_key(self.settings) or secrets.token_bytes(32)]
+        return keys or [process_key(self.settings)]
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[App]:

@@ -1,73 +1,24 @@
 """Recovery copies of deleted requests and learnings, each a sealed row.
 
 Rows are found by keyed tags of account, user and names. A caller that changes rows holds the lock "copies".
+
+A copy is over when the server's clock says so and the state has also seen the days.
 """
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from functools import cached_property
-from hmac import digest
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from reflexio_mcp.state.days import DAY, days_seen
+from reflexio_mcp.state.keys import Keys
 from reflexio_mcp.state.records import Copied, Owner, RecoveryCopy
-from reflexio_mcp.state.tables import Database, StateUnusable, Transaction
+from reflexio_mcp.state.tables import Database, Transaction
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-DAY: Final = 86_400.0
-
-NONCE_BYTES: Final = 12
 READ_AT_ONCE: Final = 20
 
-CHANGED: Final = "a row of the state was changed or moved"
-NO_KEY: Final = "some recovery copies are sealed with a key that this server does not have"
-KEY_ADVICE: Final = (
-    "put the key back (in REFLEXIO_MCP_STATE_KEYS, or the file fingerprint.key next to state.db), or delete the rows "
-    "of the table copies that were sealed with that key"
-)
-
-
-class Keys:
-    """Secrets that the database does not have, the newest first. Older secrets open and find existing rows."""
-
-    def __init__(self, secrets: Callable[[], Sequence[bytes]]) -> None:
-        self._secrets = secrets
-
-    @cached_property
-    def _keys(self) -> list[tuple[bytes, "AESGCM"]]:
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-        return [
-            (digest(one, b"reflexio-mcp mark", "sha256"), AESGCM(digest(one, b"reflexio-mcp seal", "sha256")))
-            for one in self._secrets()
-        ]
-
-    def tags(self, *parts: str) -> list[str]:
-        text = json.dumps(parts).encode()
-        return [digest(key, text, "sha256").hex()[:32] for key, _ in self._keys]
-
-    def tag(self, *parts: str) -> str:
-        return self.tags(*parts)[0]
-
-    def seal(self, text: str, row: str) -> bytes:
-        """Encrypt a text so that only the same `row` opens it."""
-        nonce, content = os.urandom(NONCE_BYTES), text.encode("utf-8", "surrogatepass")
-        return nonce + self._keys[0][1].encrypt(nonce, content, row.encode())
-
-    def open(self, sealed: bytes, row: str) -> str:
-        """Decrypt a text. Raises `StateUnusable` if it was changed or moved, or its key is missing."""
-        from cryptography.exceptions import InvalidTag
-
-        for _, key in self._keys:
-            try:
-                content = key.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], row.encode())
-                return content.decode("utf-8", "surrogatepass")
-            except (InvalidTag, ValueError):
-                continue
-        raise StateUnusable(CHANGED, "find out who writes to the state")
+REQUESTS: Final = ("request", "interaction")
+"""The kinds of copies of requests. The other kinds are learnings."""
 
 
 class Row(NamedTuple):
@@ -77,6 +28,7 @@ class Row(NamedTuple):
     deletion: int
     at: float
     until: float
+    seen_until: int
     account: str
     user: str
     kind: str
@@ -85,6 +37,15 @@ class Row(NamedTuple):
     @property
     def identity(self) -> str:
         return f"copy {self.deletion} {self.account} {self.user} {self.kind}"
+
+    @property
+    def found_by(self) -> list[str]:
+        """The names by which an erasure finds the copy.
+
+        The interactions of a request only lead to learnings: another store can have other interactions with the
+        same numbers.
+        """
+        return _finding(self.kind, self.names.split())
 
 
 class Copies:
@@ -139,14 +100,14 @@ class Copies:
             "SELECT user_id, erased_names FROM main.deletions "
             "WHERE ended > ? AND account IN ? AND erased_names != ''",
             begun,
-            keys.tags("account", owner.account),
+            keys.accounts(owner),
         )
         return {
             (copy.kind, copy.id)
             for user, names in erasures
             for copy in copies
             if user in (*keys.tags("user", ""), *keys.tags("user", copy.user))
-            and not self.tags(_names(copy)).isdisjoint(names.split())
+            and not self.tags(_finding(copy.kind, _names(copy))).isdisjoint(names.split())
         }
 
     def keep(
@@ -156,9 +117,10 @@ class Copies:
         number: int,
         began: float,
         begun: int,
+        seen: int,
         copies: Sequence[Copied],
     ) -> set[tuple[str, str]]:
-        """Keep copies for a deletion that began at the time `began` with the log line `begun`."""
+        """Keep copies for a deletion that began at the time `began`, with the log line `begun`, after `seen` days."""
         keys = self._keys
         erased = self._erased_since(transaction, owner, begun, copies)
         account, until = keys.tag("account", owner.account), began + self.days * DAY
@@ -167,13 +129,13 @@ class Copies:
                 continue
             names = " ".join(name[:2] + keys.tag("name", name) for name in _names(copy))
             user = keys.tag("user", copy.user)
-            row = Row(0, number, transaction.now, until, account, user, copy.kind, names)
+            row = Row(0, number, transaction.now, until, seen + self.days, account, user, copy.kind, names)
             content = json.dumps([copy.id, copy.user, copy.names, copy.content])
             transaction.execute(
-                "INSERT INTO main.copies (deletion, at, until, account, user_id, kind, names, sealing_key, sealed) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO main.copies (deletion, at, until, seen_until, account, user_id, kind, names, "
+                "sealing_key, sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 *row[1:],
-                keys.tag("key"),
+                keys.checks[0],
                 keys.seal(content, row.identity),
             )
         return erased
@@ -187,21 +149,43 @@ class Copies:
     def remove(self, transaction: Transaction, rows: Sequence[Row]) -> None:
         transaction.execute_many("DELETE FROM main.copies WHERE id = ?", [(row.id,) for row in rows])
 
+    def expire(self, transaction: Transaction) -> None:
+        """Remove the copies whose days are over."""
+        transaction.execute(
+            "DELETE FROM main.copies WHERE until <= ? AND seen_until <= ?",
+            transaction.now,
+            days_seen(transaction),
+        )
+
+    def unreadable(self, deletion: int = 0) -> int:
+        """Count the copies, of whatever owner, that are sealed with a key that this server does not have.
+
+        Args:
+            deletion: count the copies of this deletion alone.
+        """
+        with self._database.transaction(writes=False) as transaction:
+            [(number,)] = transaction.execute(
+                "SELECT count(*) FROM main.copies "
+                "WHERE sealing_key NOT IN ? AND ? IN (0, deletion) AND (until > ? OR seen_until > ?)",
+                self._keys.checks,
+                deletion,
+                transaction.now,
+                days_seen(transaction),
+            )
+        return number
+
     def _rows(self, owner: Owner) -> list[Row]:
         with self._database.transaction(writes=False) as transaction:
             return self._visible(transaction, owner)
 
     def _visible(self, transaction: Transaction, owner: Owner) -> list[Row]:
-        keys, now = self._keys, transaction.now
-        unknown = "SELECT 1 FROM main.copies WHERE sealing_key NOT IN ? AND until > ?"
-        if transaction.execute(unknown, keys.tags("key"), now):
-            # A row with an unknown key may be the owner's.
-            raise StateUnusable(NO_KEY, KEY_ADVICE)
+        keys = self._keys
         rows = transaction.execute(
-            "SELECT id, deletion, at, until, account, user_id, kind, names FROM main.copies "
-            "WHERE until > ? AND account IN ? AND (? OR user_id IN ?) ORDER BY id",
-            now,
-            keys.tags("account", owner.account),
+            "SELECT id, deletion, at, until, seen_until, account, user_id, kind, names FROM main.copies "
+            "WHERE (until > ? OR seen_until > ?) AND account IN ? AND (? OR user_id IN ?) ORDER BY id",
+            transaction.now,
+            days_seen(transaction),
+            keys.accounts(owner),
             not owner.user,
             keys.tags("user", owner.user),
         )
@@ -214,16 +198,25 @@ class Copies:
         """
         wanted = self.tags(names)
         for row in reversed(rows):
-            tags = row.names.split()
-            if not wanted.isdisjoint(tags):
-                followed = "i:" if row.kind in ("request", "interaction") else ("l:", "t:")
-                wanted.update(tag for tag in tags if tag.startswith(followed))
-        return [row for row in rows if not wanted.isdisjoint(row.names.split())], wanted
+            if not wanted.isdisjoint(row.found_by):
+                followed = "i:" if row.kind in REQUESTS else ("l:", "t:")
+                wanted.update(tag for tag in row.names.split() if tag.startswith(followed))
+        return [row for row in rows if not wanted.isdisjoint(row.found_by)], wanted
 
     def tags(self, names: Iterable[str]) -> set[str]:
         """Return the tags that names may have in a row, each with the kind of its name."""
-        return {name[:2] + tag for name in names for tag in self._keys.tags("name", name)}
+        every = {name: None for one in names for name in (one, _earlier(one))}
+        return {name[:2] + tag for name in every for tag in self._keys.tags("name", name)}
 
 
 def _names(copy: Copied) -> Sequence[str]:
     return [*copy.names, f"u:{copy.user}"]
+
+
+def _finding(kind: str, names: Sequence[str]) -> list[str]:
+    return [name for name in names if kind not in REQUESTS or not name.startswith("i:")]
+
+
+def _earlier(name: str) -> str:
+    """Return the name that an interaction had before version 13 of the state, without its user."""
+    return f"i:{name.rpartition('/')[2]}" if name.startswith("i:") else name

@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from reflexio_mcp.state.copies import Copies, Keys, Row
+from reflexio_mcp.state.copies import Copies, Row
+from reflexio_mcp.state.keys import Keys
 from reflexio_mcp.state.records import MustGo, Owner
 from reflexio_mcp.state.tables import Database, Transaction
 
@@ -56,7 +57,7 @@ class MustGoNotes:
                     erasure,
                     row.account,
                     row.user,
-                    self._keys.tag("key"),
+                    self._keys.checks[0],
                     self._keys.seal(content, _identity(restore, erasure)),
                 )
         return number
@@ -68,10 +69,10 @@ class MustGoNotes:
             "SELECT id, restore, erasure, sealed FROM main.must_go WHERE (settled IS NULL OR restore = ?) "
             "AND account IN ? AND (? OR user_id IN ?) AND sealing_key IN ? ORDER BY id",
             restore,
-            keys.tags("account", owner.account),
+            keys.accounts(owner),
             not owner.user,
             keys.tags("user", owner.user),
-            keys.tags("key"),
+            keys.checks,
         )
         found: list[MustGo] = []
         for number, of, erasure, sealed in rows:

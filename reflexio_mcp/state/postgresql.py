@@ -8,6 +8,7 @@ Every wait is limited.
 """
 
 import contextlib
+import hashlib
 import os
 import re
 import sys
@@ -18,7 +19,7 @@ from typing import Any, Final
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from reflexio_mcp.state.tables import OTHER_VERSION, TABLES, VERSION, Database, StateUnusable, Transaction
+from reflexio_mcp.state.tables import OTHER_VERSION, VERSION, Database, StateUnusable, Transaction, statements
 
 __all__ = ["PostgresqlDatabase"]
 
@@ -56,21 +57,21 @@ MAKE_SCHEMA: Final = (
     "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'reflexio_mcp') THEN "
     "CREATE SCHEMA reflexio_mcp; END IF; END $$"
 )
-MAKE_TABLES: Final = (
-    TABLES.format(
-        schema="reflexio_mcp.",
-        identity="bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
-        bytes="bytea",
-        now="extract(epoch FROM clock_timestamp())::double precision",
-    )
-    + f";COMMENT ON TABLE reflexio_mcp.deletions IS '{VERSION}'"
-)
+ENGINE: Final = {
+    "schema": "reflexio_mcp.",
+    "identity": "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+    "bytes": "bytea",
+    "now": "extract(epoch FROM clock_timestamp())::double precision",
+}
+NOTE_VERSION: Final = f"COMMENT ON TABLE reflexio_mcp.deletions IS '{VERSION}'"
 # Servers can add log lines. They cannot choose a time or number, or read or change a line.
 GRANT: Final = (
     f"GRANT USAGE ON SCHEMA reflexio_mcp TO {SERVERS};"
     "GRANT SELECT, INSERT, UPDATE, DELETE ON reflexio_mcp.deletions, reflexio_mcp.copies, reflexio_mcp.must_go "
     f"TO {SERVERS};"
-    f"GRANT SELECT (id, chain), INSERT (line, chain) ON reflexio_mcp.log TO {SERVERS}"
+    f"GRANT SELECT, INSERT, UPDATE ON reflexio_mcp.keys TO {SERVERS};"
+    f"GRANT SELECT, INSERT ON reflexio_mcp.days TO {SERVERS};"
+    f"GRANT SELECT (id, at, chain), INSERT (line, chain) ON reflexio_mcp.log TO {SERVERS}"
 )
 
 ADVICE: Final = (
@@ -129,9 +130,12 @@ class PostgresqlDatabase(Database):
 
     def __init__(self, url: str) -> None:
         try:
-            self._conninfo = make_conninfo("", **(CONNECTION | conninfo_to_dict(url)))
+            given = conninfo_to_dict(url)
+            self._conninfo = make_conninfo("", **(CONNECTION | given))
         except psycopg.ProgrammingError:
             raise StateUnusable(UNREADABLE, ADVICE) from None
+        address = repr([given.get(part) for part in ("host", "port", "dbname")])
+        self.name = f"state-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
         self._made = False
         self._kept: list[psycopg.Connection[Any]] = []
         self._closed = False
@@ -185,11 +189,14 @@ def _begun(connection: psycopg.Connection[Any]) -> tuple[psycopg.Cursor[Any], fl
 def _make_tables(transaction: Transaction) -> None:
     transaction.serialise("tables")
     found = transaction.execute(FOUND_VERSION)
+    if found == [(str(VERSION),)]:
+        return
     if not found:
-        for statement in (MAKE_SCHEMA, *MAKE_TABLES.split(";")):
-            transaction.execute(statement)
-    elif found != [(str(VERSION),)]:
+        transaction.execute(MAKE_SCHEMA)
+    elif not str(found[0][0]).isdecimal():
         raise StateUnusable(*OTHER_VERSION)
+    for statement in (*statements(int(found[0][0]) if found else 0, ENGINE), NOTE_VERSION):
+        transaction.execute(statement)
 
 
 def _unusable(error: psycopg.Error) -> StateUnusable:

@@ -28,13 +28,16 @@ class Owner:
     account.
 
     Args:
-        account: the backend and the organisation, not the API key: keys change, copies stay.
+        account: the backend and the organisation, not the API key: keys change, copies stay. For the embedded store,
+            the random id of its file: another file at the same place has other requests under the same numbers.
         caller: the caller whose hourly cap counts.
+        earlier_account: the account in records of a version that did not know the id of this store.
     """
 
     account: str
     user: str = ""
     caller: str = ""
+    earlier_account: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +107,8 @@ class Copied:
     """One request, interaction or learning.
 
     Args:
-        names: names by which an erasure finds the copy: `r:…` for requests, `i:…` for interactions, `l:…` for the id of
-            a learning and `t:…` for texts.
+        names: names by which an erasure finds the copy: `r:…` for requests, `l:…` for the id of a learning and
+            `t:…` for texts. `i:USER/…`, an interaction, leads from a request to the learnings from it.
     """
 
     kind: str

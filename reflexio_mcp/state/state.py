@@ -7,18 +7,20 @@ always taken in this order: cap, copies, log.
 
 import json
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, ParamSpec, TypeVar
 
 import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 
-from reflexio_mcp.logs import audited_call
-from reflexio_mcp.state.copies import DAY, Copies, Keys
+from reflexio_mcp.state.copies import Copies
+from reflexio_mcp.state.days import DAY, days_seen, note_day
+from reflexio_mcp.state.keys import KeyedDatabase, Keys
+from reflexio_mcp.state.log import AuditLog
 from reflexio_mcp.state.must_go import MustGoNotes
 from reflexio_mcp.state.records import (
     CapReached,
@@ -37,15 +39,11 @@ __all__ = ["State", "in_thread"]
 
 HOUR: Final = 3_600.0
 
-RECORD_SECONDS: Final = 7 * DAY
+RECORD_DAYS: Final = 7
 """How long a deletion is recorded, unless its copies last longer."""
-
-LINES_AT_ONCE: Final = 500
 
 THREADS: Final = 8
 """Separate threads, so that other work does not delay a deletion."""
-
-OVER: Final = "DELETE FROM main.copies WHERE until <= ?"
 
 RECORD_GONE: Final = (
     "the record of this deletion is gone",
@@ -77,12 +75,6 @@ async def in_thread(
     return await anyio.to_thread.run_sync(partial(call, *arguments, **named), limiter=limiter)
 
 
-class Entry(NamedTuple):
-    number: int
-    line: str
-    chain: str
-
-
 class Ended(NamedTuple):
     """The recorded end of a deletion.
 
@@ -95,60 +87,6 @@ class Ended(NamedTuple):
     may_return: int
 
 
-class Verified(NamedTuple):
-    """The result of a check of the log.
-
-    Args:
-        wrong: the row of the first line that does not fit the line before it.
-        missing: chain values of receipts that no line has.
-    """
-
-    lines: int
-    wrong: int | None
-    missing: set[str]
-
-
-class AuditLog:
-    """A line before and after each deletion and restore, and lines about holds and what was erased again.
-
-    A chain value is a keyed digest of the line and of the previous chain value, so a changed or removed line is
-    found. Receipts contain chain values, so a truncated log is found too.
-    """
-
-    def __init__(self, database: Database, keys: Keys) -> None:
-        self._database = database
-        self._keys = keys
-
-    def add(self, transaction: Transaction, facts: Mapping[str, Any]) -> str:
-        transaction.serialise("log")
-        last = transaction.execute("SELECT chain FROM main.log ORDER BY id DESC LIMIT 1")
-        time = datetime.fromtimestamp(transaction.now, UTC).isoformat(timespec="seconds")
-        line = json.dumps({"time": time, **(audited_call.get() or {}), **facts})
-        chain = self._keys.tag("log", last[0][0] if last else "", line)
-        transaction.execute("INSERT INTO main.log (line, chain) VALUES (?, ?)", line, chain)
-        return chain
-
-    def entries(self) -> Iterator[Entry]:
-        select = "SELECT id, line, chain FROM main.log WHERE id > ? ORDER BY id LIMIT ?"
-        number = 0
-        while rows := self._database.read(select, number, LINES_AT_ONCE):
-            yield from (Entry(*row) for row in rows)
-            number = rows[-1][0]
-
-    def verify(self, noted: str = "") -> Verified:
-        """Look for changed and removed lines. `noted` is a chain value from a receipt, or empty."""
-        ends = self._database.read("SELECT chain FROM main.deletions")
-        missing = {noted, *(chain for (chain,) in ends)} - {""}
-        lines, wrong, last = 0, None, ""
-        for entry in self.entries():
-            lines += 1
-            if wrong is None and entry.chain not in self._keys.tags("log", last, entry.line):
-                wrong = entry.number
-            last = entry.chain
-            missing.discard(last)
-        return Verified(lines, wrong, missing)
-
-
 class State:
     """The state that all processes with this database share. Its methods block: use `in_thread`.
 
@@ -158,17 +96,24 @@ class State:
         secrets: returns the keys, the newest first.
         limit: items deleted per hour and caller; 0 for no cap.
         days: how long a recovery copy is kept.
+        folder: where the end of the audit log is noted, outside the database; `None` for nowhere.
     """
 
     def __init__(
-        self, database: Database, secrets: Callable[[], Sequence[bytes]], *, limit: int, days: int
+        self,
+        database: Database,
+        secrets: Callable[[], Sequence[bytes]],
+        *,
+        limit: int,
+        days: int,
+        folder: Path | None = None,
     ) -> None:
         self.limit = limit
-        self.database = database
         self._keys = Keys(secrets)
-        self.copies = Copies(database, self._keys, days)
-        self.must_go = MustGoNotes(database, self._keys, self.copies)
-        self.log = AuditLog(database, self._keys)
+        self.database = KeyedDatabase(database, self._keys)
+        self.copies = Copies(self.database, self._keys, days)
+        self.must_go = MustGoNotes(self.database, self._keys, self.copies)
+        self.log = AuditLog(self.database, self._keys, folder)
 
     def check_room(self, owner: Owner, number: int = 0) -> int | None:
         """Return how many items may be deleted now, or `None` for no cap. Raises `CapReached` if `number` is larger."""
@@ -184,6 +129,7 @@ class State:
         codes = self._keys.tags("code", owner.account, intention.code or uuid.uuid4().hex)
         words = [intention.target, intention.number, intention.planned]
         with self.database.transaction() as transaction:
+            self._keys.note_first(transaction)
             transaction.serialise("cap")
             if used := transaction.execute("SELECT id FROM main.deletions WHERE code IN ?", codes):
                 raise CodeUsed(used[0][0])
@@ -217,10 +163,12 @@ class State:
         self, transaction: Transaction, owner: Owner, code: str, words: Sequence[Any], counted: int
     ) -> int:
         keys = self._keys
+        note_day(transaction)
         ((number,),) = transaction.execute(
-            "INSERT INTO main.deletions (at, account, user_id, caller, code, counted, intention) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
+            "INSERT INTO main.deletions (at, seen, account, user_id, caller, code, counted, intention) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
             transaction.now,
+            days_seen(transaction),
             keys.tag("account", owner.account),
             keys.tag("user", owner.user),
             keys.tag("caller", owner.account, owner.caller),
@@ -244,8 +192,8 @@ class State:
         """
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
-            began, begun = _began(transaction, number)
-            return self.copies.keep(transaction, owner, number, began, begun, copies)
+            job = _began(transaction, number)
+            return self.copies.keep(transaction, owner, number, job.at, job.begun, job.seen, copies)
 
     def note_held(self, target: str, held: Sequence[str]) -> None:
         """Log how many items each hold kept from a deletion."""
@@ -347,8 +295,8 @@ class State:
         """
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
-            _, begun = _began(transaction, number)
-            transaction.execute(OVER, transaction.now)
+            begun = _began(transaction, number).begun
+            self.copies.expire(transaction)
             rows, names = self.copies.named(transaction, owner, erase) if erase else ([], set[str]())
             may_return = self.must_go.add(transaction, number, begun, rows)
             self.copies.remove(transaction, rows)
@@ -389,7 +337,7 @@ class State:
             "code, intention, receipt FROM main.deletions "
             "WHERE account IN ? AND (? OR user_id IN ? OR id IN (SELECT deletion FROM main.copies WHERE user_id IN ?)) "
             "AND ? IN (0, id) AND (? OR id IN (SELECT deletion FROM main.copies)) ORDER BY id DESC LIMIT ?",
-            keys.tags("account", owner.account),
+            self._keys.accounts(owner),
             not owner.user,
             users,
             users,
@@ -418,11 +366,14 @@ class State:
     def prune(self) -> None:
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
-            transaction.execute(OVER, transaction.now)
+            note_day(transaction)
+            self.copies.expire(transaction)
             transaction.execute(
-                "DELETE FROM main.deletions WHERE at <= ? AND id NOT IN (SELECT deletion FROM main.copies) "
+                "DELETE FROM main.deletions WHERE at <= ? AND seen <= ? "
+                "AND id NOT IN (SELECT deletion FROM main.copies) "
                 "AND id NOT IN (SELECT restore FROM main.must_go WHERE settled IS NULL)",
-                transaction.now - RECORD_SECONDS,
+                transaction.now - RECORD_DAYS * DAY,
+                days_seen(transaction) - RECORD_DAYS,
             )
             transaction.execute(
                 "DELETE FROM main.must_go WHERE settled IS NOT NULL "
@@ -455,9 +406,17 @@ class State:
         return room
 
 
-def _began(transaction: Transaction, number: int) -> tuple[float, int]:
-    """Return the time at which a job began, and its first log line. Raises `StateUnusable` if its record is gone."""
-    rows = transaction.execute("SELECT at, begun FROM main.deletions WHERE id = ?", number)
+class Began(NamedTuple):
+    """When a job began: the time, its first log line, and how many days the state had seen."""
+
+    at: float
+    begun: int
+    seen: int
+
+
+def _began(transaction: Transaction, number: int) -> Began:
+    """Return when a job began. Raises `StateUnusable` if its record is gone."""
+    rows = transaction.execute("SELECT at, begun, seen FROM main.deletions WHERE id = ?", number)
     if not rows:
         raise StateUnusable(*RECORD_GONE)
-    return rows[0]
+    return Began(*rows[0])

@@ -9,7 +9,7 @@ import threading
 import time
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,12 +19,10 @@ from reflexio_mcp import private_files
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["SqliteDatabase", "StateUnusable", "nothing_can_be_deleted"]
+__all__ = ["SqliteDatabase", "StateUnusable", "holds_sealed", "nothing_can_be_deleted", "state_unusable"]
 
-VERSION: Final = 13
-
-WEEK_OLD: Final = 4
-"""Files up to this version record only one week, so they are emptied."""
+FIRST_VERSION: Final = 12
+"""The oldest version that can be upgraded."""
 
 TABLES: Final = """
 CREATE TABLE {schema}deletions (
@@ -41,11 +39,7 @@ CREATE TABLE {schema}deletions (
     outcome text NOT NULL DEFAULT '',
     receipt {bytes},
     erased_names text NOT NULL DEFAULT '',
-    chain text NOT NULL DEFAULT '',
-    begun bigint NOT NULL DEFAULT 0,
-    ended bigint NOT NULL DEFAULT 0,
-    restores bigint NOT NULL DEFAULT 0,
-    stores_until double precision
+    chain text NOT NULL DEFAULT ''
 );
 CREATE INDEX deletions_by_caller ON {schema}deletions (caller, at);
 CREATE TABLE {schema}copies (
@@ -62,18 +56,6 @@ CREATE TABLE {schema}copies (
 );
 CREATE INDEX copies_by_account ON {schema}copies (account, id);
 CREATE INDEX copies_by_deletion ON {schema}copies (deletion);
-CREATE TABLE {schema}must_go (
-    id {identity},
-    restore bigint NOT NULL,
-    erasure bigint NOT NULL,
-    account text NOT NULL,
-    user_id text NOT NULL,
-    sealing_key text NOT NULL,
-    sealed {bytes} NOT NULL,
-    settled double precision
-);
-CREATE INDEX must_go_by_restore ON {schema}must_go (restore);
-CREATE INDEX must_go_by_erasure ON {schema}must_go (erasure);
 CREATE TABLE {schema}log (
     id {identity},
     at double precision NOT NULL DEFAULT ({now}),
@@ -81,12 +63,49 @@ CREATE TABLE {schema}log (
     chain text NOT NULL
 )
 """
-"""Users, accounts, callers, names and plan codes are keyed tags, and content is sealed; only `log.line` is readable.
+"""The tables of `FIRST_VERSION`. Users, accounts, callers, names and plan codes are keyed tags, and content is sealed;
+only `log.line` is readable."""
+
+UPGRADES: Final = (
+    """
+    ALTER TABLE {schema}deletions ADD COLUMN begun bigint NOT NULL DEFAULT 0;
+    ALTER TABLE {schema}deletions ADD COLUMN ended bigint NOT NULL DEFAULT 0;
+    ALTER TABLE {schema}deletions ADD COLUMN restores bigint NOT NULL DEFAULT 0;
+    ALTER TABLE {schema}deletions ADD COLUMN stores_until double precision;
+    CREATE TABLE {schema}must_go (
+        id {identity},
+        restore bigint NOT NULL,
+        erasure bigint NOT NULL,
+        account text NOT NULL,
+        user_id text NOT NULL,
+        sealing_key text NOT NULL,
+        sealed {bytes} NOT NULL,
+        settled double precision
+    );
+    CREATE INDEX must_go_by_restore ON {schema}must_go (restore);
+    CREATE INDEX must_go_by_erasure ON {schema}must_go (erasure)
+    """,
+    """
+    CREATE TABLE {schema}keys (key text PRIMARY KEY, at double precision NOT NULL);
+    CREATE TABLE {schema}days (day bigint PRIMARY KEY);
+    ALTER TABLE {schema}deletions ADD COLUMN seen bigint NOT NULL DEFAULT 0;
+    ALTER TABLE {schema}copies ADD COLUMN seen_until bigint NOT NULL DEFAULT 0
+    """,
+)
+"""What each later version adds. Columns need a default, because servers of an earlier version may still be writing.
 
 `deletions` has restores, too: `restores` is the deletion whose copy is restored, 0 for a deletion. `begun` and `ended`
 are the numbers of their log lines, which tell the order of two jobs whatever the clock does. `finished` is NULL as long
 as a restore may store something, which it does until `stores_until` at the longest.
+
+`keys` has a known value under each key, and when a server began to seal with it. `days` are the days on which the state
+was in use, by number since 1970. `seen` and `seen_until` count these days.
 """
+
+VERSION: Final = FIRST_VERSION + len(UPGRADES)
+
+APPLICATION_ID: Final = 0x52465354
+"""Marks a SQLite file as a state, since version 14."""
 
 WAIT_SECONDS: Final = 10.0
 """Maximum wait for another process."""
@@ -104,12 +123,31 @@ OLD_COPIES: Final = (
     "restore what is needed with the earlier version, and remove the folder",
 )
 
-SQLITE_TABLES: Final = "DROP TABLE IF EXISTS jobs; DROP TABLE IF EXISTS deletions;" + TABLES.format(
-    schema="",
-    identity="INTEGER PRIMARY KEY AUTOINCREMENT",
-    bytes="blob",
-    now="(julianday('now') - 2440587.5) * 86400.0",
+NOT_OURS: Final = (
+    "the file state.db was made by another program, or by an early version of reflexio-mcp, and was left alone",
+    "move it to another folder, or name another file in REFLEXIO_MCP_STORE; a new state.db is made next to the store",
 )
+
+SQLITE: Final = {
+    "schema": "",
+    "identity": "INTEGER PRIMARY KEY AUTOINCREMENT",
+    "bytes": "blob",
+    "now": "(julianday('now') - 2440587.5) * 86400.0",
+}
+SQLITE_HEADER: Final = b"SQLite format 3\0"
+SQLITE_HEADER_BYTES: Final = 100
+
+
+def statements(found: int, engine: Mapping[str, str]) -> list[str]:
+    """Return the statements that make the tables (`found` is 0), or bring them from version `found` to `VERSION`.
+
+    Raises `StateUnusable` for a version that cannot be upgraded.
+    """
+    if found and not FIRST_VERSION <= found <= VERSION:
+        raise StateUnusable(*OTHER_VERSION)
+    steps = UPGRADES[found - FIRST_VERSION :] if found else (TABLES, *UPGRADES)
+    return [statement for step in steps for statement in step.format(**engine).split(";")]
+
 
 Value = str | float | bytes | None
 
@@ -127,6 +165,10 @@ class StateUnusable(OSError):
         self.advice = advice
 
 
+def state_unusable(error: StateUnusable) -> str:
+    return f"The state cannot be used: {error.strerror}. To fix this, {error.advice}."
+
+
 def nothing_can_be_deleted(error: StateUnusable) -> str:
     return f"Nothing can be deleted now: {error.strerror}. To fix this, {error.advice}."
 
@@ -136,6 +178,8 @@ class Transaction:
 
     def __init__(self, cursor: Any, now: float) -> None:
         self.now = now
+        self.afterwards: list[Callable[[], None]] = []
+        """Called by `KeyedDatabase` when the statements have taken effect."""
         self._cursor = cursor
 
     def execute(self, sql: str, *parameters: Value | list[str] | list[int]) -> list[Any]:
@@ -159,7 +203,9 @@ class Transaction:
 
 
 class Database(ABC):
-    """A database that all processes of one state share. Calls block."""
+    """A database that all processes of one state share. Calls block. `name` tells it from others of this machine."""
+
+    name: str = "state"
 
     @abstractmethod
     def transaction(self, *, writes: bool = True) -> AbstractContextManager[Transaction]:
@@ -203,6 +249,7 @@ class SqliteDatabase(Database):
                     transaction = Transaction(connection, time.time())
                     if not self._made:
                         _make_tables(transaction)
+                        self._restrict()
                     yield transaction
                     connection.commit()
                     self._made = True
@@ -221,6 +268,10 @@ class SqliteDatabase(Database):
                 self._memory.close()
                 self._memory, self._made = None, False
 
+    def _restrict(self) -> None:
+        if path := self._path():
+            private_files.restrict(path)
+
     def _connected(self, connect: Callable[..., "sqlite3.Connection"]) -> "sqlite3.Connection":
         path = self._path()
         if path is None:
@@ -235,16 +286,60 @@ class SqliteDatabase(Database):
             private_files.make_folder(path.parent)
             with contextlib.suppress(FileExistsError):
                 os.close(private_files.create(path))
-            private_files.restrict(path)
+            _check_ours(path)
         # A removed file is not recreated: its cap and copies would be lost without notice.
         address = f"{path.absolute().as_uri()}?mode=rw"
         return connect(address, uri=True, isolation_level=None, timeout=WAIT_SECONDS)
 
 
+def _check_ours(path: Path) -> None:
+    """Refuse the file of another program. SQLite would change its journal or its permissions by opening it."""
+    with path.open("rb") as file:
+        header = file.read(SQLITE_HEADER_BYTES)
+    if not header.startswith(SQLITE_HEADER):  # made a moment ago, or SQLite says that it is no database
+        return
+    version, application = (int.from_bytes(header[start : start + 4]) for start in (60, 68))
+    if application != APPLICATION_ID and (application, version) != (0, FIRST_VERSION):
+        raise StateUnusable(*NOT_OURS)
+
+
 def _make_tables(transaction: Transaction) -> None:
     ((version,),) = transaction.execute("PRAGMA user_version")
-    if WEEK_OLD < version != VERSION:
-        raise StateUnusable(*OTHER_VERSION)
+    ((application,),) = transaction.execute("PRAGMA application_id")
+    if application != APPLICATION_ID and version == FIRST_VERSION and not _is_first(transaction):
+        raise StateUnusable(*NOT_OURS)
+    for statement in statements(version, SQLITE):
+        transaction.execute(statement)
     if version != VERSION:
-        for statement in (*SQLITE_TABLES.split(";"), f"PRAGMA user_version = {VERSION}"):
-            transaction.execute(statement)
+        transaction.execute(f"PRAGMA user_version = {VERSION}")
+        transaction.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def _is_first(transaction: Transaction) -> bool:
+    """Whether the tables are those of `FIRST_VERSION`, whose files have no mark."""
+    made = transaction.execute(
+        "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    )
+    wanted = [part for part in TABLES.format(**SQLITE).split(";") if "CREATE TABLE" in part]
+    return sorted(sql for (sql,) in made) == sorted(part.strip() for part in wanted)
+
+
+def holds_sealed(path: Path) -> bool:
+    """Whether a state file has anything that its key has sealed. An unreadable file counts as such."""
+    import sqlite3
+
+    try:
+        if not path.stat().st_size:
+            return False
+    except FileNotFoundError:
+        return False
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
+            made = {name for (name,) in file.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+            return any(
+                file.execute(f"SELECT EXISTS (SELECT 1 FROM {table})").fetchone()[0]  # noqa: S608
+                for table in ("keys", "copies", "deletions")
+                if table in made
+            )
+    except sqlite3.Error:
+        return True

@@ -20,7 +20,7 @@ from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of,
 from reflexio_mcp.toolkit.parameters import NOT_GIVEN
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
 from reflexio_mcp.traffic.deletion.past import last_deletions
-from reflexio_mcp.traffic.deletion.plan import Options
+from reflexio_mcp.traffic.deletion.plan import Options, sealed_copies
 from reflexio_mcp.traffic.deletion.restore import AWAY, Undo, begin_restore, plan_restore, restore
 from reflexio_mcp.traffic.deletion.targets import Filtered, Interactions, Requests, Target
 from reflexio_mcp.traffic.errors import InvalidInput, Unreadable, refusing, require_id
@@ -218,9 +218,10 @@ async def restore_requests(
             raise InvalidInput("request_ids", NO_DELETION)
         with refusing(AWAY, kind=Unreadable):
             there = await last_deletions(scope, state, owner, app.jobs, restorable=True)
+            sealed = await sealed_copies(state)
         do = "restore" if app.settings.confirm == "off" else "see the plan"
         said = LISTED.format(do=do) if there else ""
-        return _restored(Restored(notice=NOTICE, status="listed", deletions=there, next=said))
+        return _restored(Restored(notice=NOTICE, status="listed", deletions=there, facts=sealed, next=said))
     ids = [] if request_ids is NOT_GIVEN else [scope.stored_id(one) for one in request_ids]
     undo = Undo(deletion, frozenset(ids), evaluation_only, app.settings.wait_timeout)
     reporter = ProgressReporter(call)

@@ -6,6 +6,7 @@ from mcp.types import CallToolResult
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
+from reflexio_mcp import private_files
 from reflexio_mcp.backend import default_store
 from reflexio_mcp.render import reading as text
 from reflexio_mcp.results.audit import AuditResult
@@ -133,6 +134,7 @@ async def export_data(
         done = Exported(archive=archive, next=ASK)
     elif call.headers is None:
         path = default_store().with_name(f"export-{uuid4().hex[:8]}.zip")
+        private_files.make_folder(path.parent)
         save(file, path)
         done = Exported(archive=archive, file=str(path))
     else:

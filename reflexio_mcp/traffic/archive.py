@@ -91,7 +91,6 @@ NOT_BACK: Final = {
 
 def save(archive: BinaryIO, path: Path) -> None:
     """Close an archive and save it in a new file that only its owner can read."""
-    private_files.make_folder(path.parent)
     try:
         with archive, os.fdopen(private_files.create(path), "wb") as file:
             shutil.copyfileobj(archive, file)

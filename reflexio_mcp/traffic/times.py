@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from reflexio_mcp.rest.api_limits import date_of
 from reflexio_mcp.traffic.errors import InvalidInput
 
 __all__ = ["iso", "parse_time"]
@@ -45,4 +46,4 @@ def parse_time(field: str, text: str, *, now: float, end: bool = False) -> int:
 
 
 def iso(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(int(seconds), UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{date_of(seconds):%Y-%m-%dT%H:%M:%SZ}"

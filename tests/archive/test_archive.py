@@ -111,9 +111,9 @@ async def test_an_export_is_a_new_file_that_only_its_owner_can_read(
     said, before = capsys.readouterr().out, path.read_bytes()
     assert "Secrets and personal data are exported as stored" in said
     assert {one["request"]["user_id"] for one in lines(path, "requests")} == {"bob"}
-    assert await command(*words) == 1
+    assert await command(*words) == 2
     assert path.read_bytes() == before
-    assert "never replaces a file" in capsys.readouterr().err
+    assert "no file is replaced" in capsys.readouterr().err
 
 
 async def test_redact_leaves_secrets_out_wherever_they_are(world: World, tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from reflexio_mcp.backend import default_store
+from reflexio_mcp.backend import default_store, open_state
 from reflexio_mcp.doctor import checks
+from reflexio_mcp.settings import Settings
 from tests.doctor.conftest import KEY, Machine
 from tests.doctor.servers import api, certificate, free_port, raw
+from tests.state.conftest import OPERATOR, copied, deleted
 from tests.support.issuer import AUDIENCE, issuing
 
 HTML = "<html><body>Welcome</body></html>"
@@ -167,6 +169,43 @@ def test_a_folder_that_is_a_file_is_recognised(machine: Machine) -> None:
     (machine.home / "file").touch()
     machine.set("REFLEXIO_MCP_STORE", str(machine.home / "file" / "x.db"))
     assert machine.problems() == {"state-not-usable"}
+
+
+def test_a_key_that_is_not_the_one_of_the_state_is_recognised(machine: Machine) -> None:
+    state = open_state(Settings())
+    deleted(state, OPERATOR, copied())
+    state.database.close()
+    key = default_store().with_name("fingerprint.key")
+    whole = key.read_bytes()
+    for found in (whole[::-1], whole[:31], None):
+        key.unlink(missing_ok=True)
+        if found:
+            key.write_bytes(found)
+        assert machine.problems() == {"state-not-usable"}
+        assert (key.read_bytes() if key.exists() else None) == found, "it is not replaced"
+    key.write_bytes(whole)
+    assert not machine.problems()
+
+
+@pytest.mark.parametrize(
+    ("damage", "name"),
+    [
+        ("DELETE FROM log WHERE id = 2", "log-cut"),
+        ("UPDATE copies SET sealing_key = 'another'", "copies-unreadable"),
+    ],
+)
+def test_lines_that_are_missing_and_copies_that_cannot_be_read_are_recognised(
+    machine: Machine, damage: str, name: str
+) -> None:
+    state = open_state(Settings())
+    deleted(state, OPERATOR, copied())
+    state.database.close()
+    assert not machine.problems()
+    with closing(sqlite3.connect(default_store().with_name("state.db"))) as file, file:
+        file.execute(damage)
+    report = machine.examined()
+    assert {one["name"] for one in report["findings"] if "name" in one} == {name, "no-client"}
+    assert report["exit_code"] == 1
 
 
 def test_a_sign_in_that_cannot_work_is_recognised(machine: Machine) -> None:

@@ -28,7 +28,7 @@ from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.server.stdio_stream import ANSWER_SECONDS
 from reflexio_mcp.settings import STATE_KEY_BYTES, Settings
 from reflexio_mcp.state.postgresql import REPLY_SECONDS
-from reflexio_mcp.state.state import RECORD_SECONDS
+from reflexio_mcp.state.state import RECORD_DAYS
 from reflexio_mcp.toolkit.context import DOWNLOAD_SECONDS
 from reflexio_mcp.traffic.learnings.remove import WAIT_SECONDS
 from tests.documents.test_documents import FENCE, ROOT, blocks, text_of
@@ -79,7 +79,7 @@ NUMBERS = (
 IN_WORDS = {
     "the server waits ten seconds for calls that still run": ANSWER_SECONDS == 10,
     "which works once, for five minutes": DOWNLOAD_SECONDS == 5 * 60,
-    "A receipt is kept for a week": RECORD_SECONDS == 7 * 24 * 3600,
+    "A receipt is kept for a week": RECORD_DAYS == 7,
 }
 """Numbers that a page has in words."""
 
@@ -107,7 +107,7 @@ PROMISES = {
     "a deletion planned on one is confirmed on another": "test_a_deletion_is_confirmed_at_another_replica_by_its_code",
     "the earlier policy stays in force": "test_an_error_on_change_keeps_the_old_policy_and_the_status_says_so",
     "No tool, page or command deletes or corrects what a hold keeps": "test_what_a_hold_keeps_is_deleted_by_no_tool_and_the_log_says_so",
-    "Copies that cannot be read stop the erasure": "test_copies_that_cannot_be_read_stop_an_erasure_before_anything_is_deleted",
+    "A state that cannot be read stops the erasure": "test_copies_that_cannot_be_read_stop_an_erasure_before_anything_is_deleted",
     "the same call again deletes what is left": "test_a_kill_at_any_step_loses_nothing_that_was_promised",
     "Deleted content is overwritten in the store": "test_each_way_of_deleting_leaves_nothing_in_any_file",
     "only tools that change nothing can be called": "test_a_read_only_server_offers_and_runs_reading_tools_alone",
@@ -119,6 +119,13 @@ PROMISES = {
     "never stored words, keys or tokens": "test_nothing_that_was_sent_is_in_the_log_of_http",
     "Redirects are not followed": "test_a_read_that_fails_changes_nothing_and_a_deletion_may_have_taken_effect",
     "`--verify` finds a changed or missing line": "test_a_line_that_was_changed_or_taken_out_is_found",
+    "So an end that was cut off is found": "test_lines_that_are_cut_off_at_the_end_are_found_and_never_forgotten",
+    "a state that was emptied, removed": "test_a_state_that_was_removed_or_emptied_is_noticed",
+    "it never replaces a key": "test_a_key_file_that_cannot_be_used_is_an_error_and_is_never_replaced",
+    "can neither restore nor erase older copies": "test_a_new_store_beside_an_old_state_leaves_the_copies_of_the_old_one_alone",
+    "so is a `state.db` of another program": "test_a_file_of_another_program_is_refused_and_left_as_it_is",
+    "so that a wrong clock removes nothing": "test_a_clock_that_is_ahead_for_a_moment_removes_no_copy_and_no_record",
+    "with which the last one seals does not start": "test_a_server_with_another_key_is_refused_and_troubles_nobody",
     "every copy of its request is removed": "test_erasing_one_interaction_drops_every_copy_of_its_request_and_the_plan_says_so",
     "an id is never stored twice": "test_publishing_the_same_id_again_stores_nothing_twice_and_says_so",
     "Words are found in any order and case": "test_contains_is_all_of_its_words_in_any_order_and_case",

@@ -10,7 +10,7 @@ import pytest
 
 from reflexio_mcp.state.records import Copied, Intention, Owner, RestoreIntention
 from reflexio_mcp.state.state import State
-from reflexio_mcp.state.tables import Database, SqliteDatabase
+from reflexio_mcp.state.tables import FIRST_VERSION, Database, SqliteDatabase
 
 KEY = b"Zk3v9Qw7xR2mT8pL5nJ4hB6cF1dS0aGy"
 OPERATOR = Owner("account", caller="key of the operator")
@@ -23,15 +23,17 @@ class Place:
 
     Args:
         database: opens it once more.
+        folder: where the end of the log is noted.
     """
 
     database: Callable[[], Database]
+    folder: Path
     opened: ExitStack = field(default_factory=ExitStack)
 
     def process(self, *, limit: int = 100, days: int = 7, keys: tuple[bytes, ...] = (KEY,)) -> State:
         database = self.database()
         self.opened.callback(database.close)
-        return State(database, lambda: keys, limit=limit, days=days)
+        return State(database, lambda: keys, limit=limit, days=days, folder=self.folder)
 
     def sql(self, statement: str, *parameters: float) -> None:
         """Do to the tables what the state itself never does."""
@@ -42,9 +44,36 @@ class Place:
         with closing(self.database()) as database:
             return database.read(statement)
 
-    def pass_time(self, seconds: float) -> None:
+    def advance_clock(self, seconds: float) -> None:
         self.sql("UPDATE main.deletions SET at = at - ?, stores_until = stores_until - ?", seconds, seconds)
         self.sql("UPDATE main.copies SET at = at - ?, until = until - ?", seconds, seconds)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let the state see the time pass."""
+        self.advance_clock(seconds)
+        days = int(seconds // 86_400)
+        self.sql("UPDATE main.deletions SET seen = seen - ?", days)
+        self.sql("UPDATE main.copies SET seen_until = seen_until - ?", days)
+
+    def make_first(self) -> None:
+        """Turn the tables into those of version 12, the oldest that is upgraded."""
+        with closing(self.database()) as database, database.transaction() as transaction:
+            for statement in (
+                "DROP TABLE main.keys",
+                "DROP TABLE main.days",
+                "DROP TABLE main.must_go",
+                *(
+                    f"ALTER TABLE main.deletions DROP COLUMN {column}"
+                    for column in ("begun", "ended", "restores", "stores_until", "seen")
+                ),
+                "ALTER TABLE main.copies DROP COLUMN seen_until",
+                *(
+                    ("PRAGMA application_id = 0", f"PRAGMA user_version = {FIRST_VERSION}")
+                    if isinstance(database, SqliteDatabase)
+                    else (f"COMMENT ON TABLE main.deletions IS '{FIRST_VERSION}'",)
+                ),
+            ):
+                transaction.execute(statement)
 
 
 def deletion(number: int = 1, code: str = "") -> Intention:
@@ -85,13 +114,13 @@ def restored(state: State, owner: Owner, number: int, back: int = 1, **named: An
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.ci)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     if request.param == "sqlite":
-        place = Place(lambda: SqliteDatabase(lambda: tmp_path / "state.db"))
+        place = Place(lambda: SqliteDatabase(lambda: tmp_path / "state.db"), tmp_path)
     else:
         url: str = request.getfixturevalue("postgres_url")
         # Imported only if psycopg is installed.
         from reflexio_mcp.state.postgresql import PostgresqlDatabase
 
-        place = Place(lambda: PostgresqlDatabase(url))
+        place = Place(lambda: PostgresqlDatabase(url), tmp_path)
     with place.opened:
         yield place
 

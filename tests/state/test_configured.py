@@ -1,16 +1,19 @@
 """What the settings say of the state, what is refused, and what is never shown."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from reflexio_mcp.backend import open_state
+from reflexio_mcp.backend import local_key, open_state, process_key
+from reflexio_mcp.cli import main
 from reflexio_mcp.settings import ConfigurationError, load
 from reflexio_mcp.state.tables import StateUnusable
-from tests.state.conftest import KEY, OPERATOR, copied, deleted
+from tests.state.conftest import KEY, OPERATOR, copied, deleted, deletion
 from tests.support.stdio import environment
 
 URL = "postgresql://somebody:canary@db.example/memory?sslmode=verify-full"
@@ -25,11 +28,98 @@ def test_recovery_copies_are_kept_for_seven_days_unless_the_operator_says_otherw
 def test_processes_of_one_user_share_a_file_beside_the_store_and_its_key(tmp_path: Path) -> None:
     settings = load({"REFLEXIO_MCP_STORE": str(tmp_path / "store.db")})
     deleted(open_state(settings), OPERATOR, copied())
-    assert {path.name for path in tmp_path.iterdir()} == {"state.db", "fingerprint.key"}
+    assert {path.name for path in tmp_path.iterdir()} == {"state.db", "state.end", "fingerprint.key"}
     assert [one.id for one in open_state(settings).copies.read(OPERATOR)] == ["r1"]
-    (tmp_path / "fingerprint.key").unlink()
-    with pytest.raises(StateUnusable, match="sealed with a key that this server does not have"):
-        open_state(settings).copies.listed(OPERATOR)
+
+
+def gone(path: Path) -> None:
+    path.unlink()
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:31])
+
+
+def linked(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+def anothers(path: Path) -> None:
+    os.chown(path, 1234, 1234)
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def identity(path: Path) -> tuple[int, ...]:
+    """Tells a file from any other that could take its place; empty without a file."""
+    if not os.path.lexists(path):
+        return ()
+    found = path.lstat()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_uid, found.st_mode
+
+
+DAMAGES: dict[Callable[[Path], None], tuple[str, str]] = {
+    gone: ("is not next to state.db", "put it back from a backup"),
+    cut_off: ("has 31 bytes instead of 32", "put the whole key back"),
+    linked: ("is a link", "put the file itself in its place"),
+    a_folder: ("is not a file", "put the file back"),
+    anothers: (
+        "belongs to another user",
+        "run this as that user, or make the user of this server its only owner",
+    ),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such owners and permissions")
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_key_file_that_cannot_be_used_is_an_error_and_is_never_replaced(
+    tmp_path: Path, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    if damage is anothers and os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    settings = load({"REFLEXIO_MCP_STORE": str(tmp_path / "store.db")})
+    deleted(open_state(settings), OPERATOR, copied())
+    path = tmp_path / "fingerprint.key"
+    key = path.read_bytes()
+    damage(path)
+    before = identity(path)
+    state, (problem, advice) = open_state(settings), DAMAGES[damage]
+    for use in (
+        lambda: state.copies.listed(OPERATOR),
+        lambda: state.begin(OPERATOR, deletion()),
+        state.log.verify,
+        lambda: local_key(settings),
+    ):
+        with pytest.raises(StateUnusable, match=problem) as refused:
+            use()
+        assert advice in refused.value.advice
+    assert process_key(settings) != key
+    assert main(["serve", "--store", str(tmp_path / "store.db")]) == 2
+    assert problem in capsys.readouterr().err
+    assert identity(path) == before
+    path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
+    path.write_bytes(key)
+    assert list(state.copies.listed(OPERATOR)) == [1], "the key that is put back is used at once"
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_line_end_after_the_key_is_not_part_of_it(tmp_path: Path, end: bytes) -> None:
+    settings = load({"REFLEXIO_MCP_STORE": str(tmp_path / "store.db")})
+    deleted(open_state(settings), OPERATOR, copied())
+    with (tmp_path / "fingerprint.key").open("ab") as file:
+        file.write(end)
+    assert list(open_state(settings).copies.listed(OPERATOR)) == [1]
+
+
+def test_beside_an_unreadable_state_no_key_is_made(tmp_path: Path) -> None:
+    (tmp_path / "state.db").write_bytes(b"damaged" * 1000)
+    with pytest.raises(StateUnusable):
+        local_key(load({"REFLEXIO_MCP_STORE": str(tmp_path / "store.db")}))
+    assert not (tmp_path / "fingerprint.key").exists()
 
 
 def test_a_key_that_others_could_read_is_made_private_and_opens_the_copies(tmp_path: Path) -> None:

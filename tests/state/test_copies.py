@@ -162,3 +162,66 @@ def test_the_record_of_a_deletion_that_is_gone_stops_it(place: Place) -> None:
         state.keep(OPERATOR, number, [copied()])
     with pytest.raises(StateUnusable, match="the record of this deletion is gone"):
         ended(state, OPERATOR, number)
+
+
+def test_a_clock_that_is_ahead_for_a_moment_removes_no_copy_and_no_record(place: Place) -> None:
+    state = place.process()
+    number = deleted(state, OPERATOR, copied())
+    place.advance_clock(31 * 86_400)
+    for use in (state.prune, lambda: deleted(state, ALICE, copied("r2", "bob"))):
+        use()
+        assert ids(state, ALICE) == ["r1"]
+        assert [one.number for one in state.last(OPERATOR, number=number)] == [number]
+    # The days have to be seen, too.
+    for day in range(1, 8):
+        assert ids(state, ALICE) == ["r1"]
+        place.sql(f"INSERT INTO main.days (day) VALUES ({day})")
+    state.prune()
+    assert not ids(state, ALICE)
+    assert not place.rows(f"SELECT id FROM main.copies WHERE deletion = {number}")
+    assert not state.last(OPERATOR, number=number)
+
+
+def test_a_copy_is_not_over_before_the_clock_says_so(place: Place) -> None:
+    state = place.process()
+    deleted(state, OPERATOR, copied())
+    for day in range(1, 30):
+        place.sql(f"INSERT INTO main.days (day) VALUES ({day})")
+    state.prune()
+    assert ids(state, OPERATOR) == ["r1"]
+
+
+def test_an_interaction_of_another_request_with_the_same_number_keeps_its_copy(state: State) -> None:
+    of_ada = Copied("request", "r1", "ada", ["r:r1", "i:ada/1"], "words of ada")
+    learned_of_ada = Copied("profile", "p1", "ada", ["l:p1", "t:what", "i:ada/1"], "learned from ada")
+    deleted(state, OPERATOR, of_ada, learned_of_ada)
+    deleted(state, OPERATOR, erase=("r:r2", "i:bob/1"))
+    assert ids(state, OPERATOR) == ["r1", "p1"]
+    deleted(state, OPERATOR, erase=("r:r1", "i:ada/1"))
+    assert not ids(state, OPERATOR)
+
+
+def test_copies_that_version_12_made_are_found_by_their_request_and_by_the_numbers_of_interactions(
+    state: State,
+) -> None:
+    request = Copied("request", "r1", "ada", ["r:r1", "i:1"], "words")
+    deleted(state, OPERATOR, request, Copied("profile", "p1", "ada", ["l:p1", "t:what", "i:1"], "learned"))
+    deleted(state, OPERATOR, Copied("profile", "p2", "ada", ["l:p2", "t:what 2", "i:2"], "learned"))
+    deleted(state, OPERATOR, erase=("r:r1", "i:ada/1"))
+    assert ids(state, OPERATOR) == ["p2"]
+    deleted(state, OPERATOR, erase=("r:r2", "i:ada/2"))
+    assert not ids(state, OPERATOR)
+
+
+def test_the_copies_of_a_store_are_found_under_its_id_and_under_the_place_where_it_had_none(
+    place: Place,
+) -> None:
+    state = place.process()
+    deleted(state, Owner("the file\0embedded"), copied("r1"))
+    upgraded = Owner("embedded\0its id", earlier_account="the file\0embedded")
+    another = Owner("embedded\0another id")
+    deleted(state, upgraded, copied("r2"))
+    deleted(state, another, copied("r1"))
+    assert (ids(state, upgraded), ids(state, another)) == (["r1", "r2"], ["r1"])
+    deleted(state, another, erase=("r:r1", "r:r2"))
+    assert (ids(state, upgraded), ids(state, another)) == (["r1", "r2"], [])

@@ -5,8 +5,10 @@ import json
 import pytest
 
 from reflexio_mcp.logs import named_call
+from reflexio_mcp.state.keys import KeyedDatabase, Keys
+from reflexio_mcp.state.log import CUT, AuditLog
 from reflexio_mcp.state.state import State
-from tests.state.conftest import OPERATOR, Place, deletion, ended
+from tests.state.conftest import KEY, OPERATOR, Place, deletion, ended
 
 
 def test_a_deletion_has_a_line_before_it_and_one_after_it(state: State) -> None:
@@ -34,6 +36,7 @@ def test_a_deletion_has_a_line_before_it_and_one_after_it(state: State) -> None:
         ("UPDATE main.log SET line = replace(line, 'begin', 'begun') WHERE id = 3", 3),
         ("DELETE FROM main.log WHERE id = 2", 3),
         ("DELETE FROM main.log WHERE id = 1", 2),
+        ("UPDATE main.log SET at = at + 0.001 WHERE id = 2", 3),
         ("UPDATE main.log SET chain = (SELECT chain FROM main.log WHERE id = 1) WHERE id = 2", 2),
     ],
 )
@@ -42,7 +45,7 @@ def test_a_line_that_was_changed_or_taken_out_is_found(
 ) -> None:
     for _ in range(3):
         ended(state, OPERATOR, state.begin(OPERATOR, deletion()))
-    assert state.log.verify() == state.log.verify(noted=state.last(OPERATOR)[0].chain)
+    assert state.log.verify() == state.log.verify(state.last(OPERATOR)[0].chain)
     assert state.log.verify().wrong is None
     assert state.log.verify().lines == 6
     place.sql(statement)
@@ -62,13 +65,84 @@ def test_an_end_that_was_cut_off_is_found_by_what_a_receipt_noted(place: Place, 
 
 def test_a_line_cannot_be_made_up_without_the_key(place: Place, state: State) -> None:
     state.begin(OPERATOR, deletion())
-    other = place.process(keys=(b"a key that somebody made up, long",))
-    other.begin(OPERATOR, deletion())
+    made_up = Keys(lambda: [b"a key that somebody made up, long"])
+    with state.database.transaction() as transaction:
+        AuditLog(KeyedDatabase(place.database(), made_up), made_up).add(transaction, {"event": "end"})
     assert state.log.verify().wrong == 2
 
 
 def test_a_long_log_is_read_to_its_end(state: State) -> None:
     numbers = [state.begin(OPERATOR, deletion()) for _ in range(7)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("reflexio_mcp.state.state.LINES_AT_ONCE", 3)
+        patch.setattr("reflexio_mcp.state.log.LINES_AT_ONCE", 3)
         assert [json.loads(entry.line)["deletion"] for entry in state.log.entries()] == numbers
+
+
+@pytest.mark.parametrize("rows", ["id > 2", "id > 0", "id = 4"])
+def test_lines_that_are_cut_off_at_the_end_are_found_and_never_forgotten(place: Place, rows: str) -> None:
+    state = place.process()
+    for _ in range(2):
+        ended(state, OPERATOR, state.begin(OPERATOR, deletion()))
+    assert state.log.verify().end == "there"
+    place.sql(f"DELETE FROM main.log WHERE {rows}")
+    place.sql("DELETE FROM main.deletions")
+    assert state.log.is_cut()
+    assert (state.log.verify().end, state.log.verify().sound) == ("gone", False)
+    # The next line says so in the log itself.
+    place.process().begin(OPERATOR, deletion())
+    found = state.log.verify()
+    assert (found.end, found.wrong, len(found.cut), found.sound) == ("there", None, 1, False)
+    cut = [json.loads(entry.line) for entry in state.log.entries() if entry.number in found.cut]
+    assert (cut[0]["event"], cut[0]["last_line"]) == (CUT, 4)
+
+
+@pytest.mark.parametrize("change", ["at = at + 0.001", "chain = 'x'", "line = '{}', chain = 'x'"])
+def test_a_column_of_the_last_line_that_was_changed_is_found(place: Place, change: str) -> None:
+    state = place.process()
+    state.begin(OPERATOR, deletion())
+    place.sql(f"UPDATE main.log SET {change}")
+    assert not state.log.verify().sound
+    assert state.log.is_cut()
+
+
+@pytest.mark.parametrize("content", ["", "{}", '[1, 2, "x", "y"]', "[0]"])
+def test_a_noted_end_that_was_changed_is_named(place: Place, content: str) -> None:
+    state = place.process()
+    state.begin(OPERATOR, deletion())
+    [file] = place.folder.glob("*.end")
+    file.write_text(content)
+    assert (state.log.verify().end, state.log.verify().sound) == ("damaged", False)
+
+
+def test_a_machine_that_has_noted_nothing_says_so(place: Place) -> None:
+    state = place.process()
+    state.begin(OPERATOR, deletion())
+    [file] = place.folder.glob("*.end")
+    file.unlink()
+    assert (state.log.verify().end, state.log.is_cut()) == ("none", False)
+
+
+def test_an_end_that_cannot_be_noted_stops_no_deletion(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = place.process()
+    place.folder = place.folder / "file"
+    place.folder.touch()
+    ended(place.process(), OPERATOR, state.begin(OPERATOR, deletion()))
+    assert state.log.verify().lines == 2
+    assert "the end of the audit log cannot be noted" in caplog.text
+
+
+def test_lines_of_version_12_are_verified_and_counted(place: Place) -> None:
+    state, keys = place.process(), Keys(lambda: [KEY])
+    state.check()
+    last = ""
+    for line in ("one", "two"):
+        chain = keys.tag("log", last, line)
+        place.sql(f"INSERT INTO main.log (line, chain) VALUES ('{line}', '{chain}')")
+        last = chain
+    state.begin(OPERATOR, deletion())
+    found = state.log.verify()
+    assert (found.lines, found.older, found.sound) == (3, 2, True)
+    place.sql("UPDATE main.log SET line = 'changed' WHERE id = 2")
+    assert state.log.verify().wrong == 2

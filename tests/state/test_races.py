@@ -126,13 +126,13 @@ def test_a_kill_while_a_deletion_begins_leaves_all_of_the_beginning_or_nothing(p
     killed = 0
     for statements in range(30):
         process = place.process(limit=5)
-        before = len(state.last(OPERATOR))
         if not killed_after(statements, lambda process=process: process.begin(OPERATOR, deletion(1, "code"))):
             break
         killed += 1
-        assert len(state.last(OPERATOR)) == before == 0
-        assert state.check_room(OPERATOR) == 5
-        assert state.log.verify().lines == 0
+        found = len(state.last(OPERATOR)), state.check_room(OPERATOR), state.log.verify().lines
+        if found == (1, 4, 1):  # killed before the end of the log was noted
+            break
+        assert found == (0, 5, 0)
     assert killed > 3
     assert len(state.last(OPERATOR)) == 1
     assert state.check_room(OPERATOR) == 4
@@ -155,10 +155,13 @@ def test_a_kill_while_a_deletion_ends_leaves_what_the_same_call_finishes(place: 
         ):
             break
         killed += 1
+        if not state.copies.listed(ALICE):  # killed before the end of the log was noted
+            break
         assert state.last(OPERATOR)[0].finished is None
         assert [one.id for one in state.copies.read(ALICE)] == ["r1", "p1"], "all copies or none"
         assert state.log.verify().lines == lines
     assert killed > 3
+    assert state.last(OPERATOR)[0].finished
     assert not state.copies.listed(ALICE)
     assert state.log.verify().lines == lines + 1
 

@@ -113,20 +113,46 @@ def test_a_state_in_memory_is_one_for_its_whole_process() -> None:
         assert list(state.copies.listed(OPERATOR)) == [number]
 
 
-def test_the_file_of_an_earlier_version_goes_on_and_that_of_a_newer_one_is_left_alone(path: Path) -> None:
+@pytest.mark.parametrize("version", [0, 4, 12, 13])
+def test_a_file_of_another_program_is_refused_and_left_as_it_is(path: Path, version: int) -> None:
     path.parent.mkdir()
-    with closing(sqlite3.connect(path)) as old:
-        old.executescript(
-            "CREATE TABLE deletions (id INTEGER PRIMARY KEY, owner TEXT); CREATE TABLE jobs (id INTEGER PRIMARY KEY);"
-            "INSERT INTO deletions VALUES (7, 'somebody'); PRAGMA user_version = 4"
+    with closing(sqlite3.connect(path)) as other:
+        other.executescript(
+            "CREATE TABLE deletions (id INTEGER PRIMARY KEY); CREATE TABLE jobs (id INTEGER PRIMARY KEY);"
+            f"INSERT INTO deletions VALUES (7); PRAGMA user_version = {version}"
         )
-    assert not opened(path).last(OPERATOR)
+    path.chmod(0o644)
+    before = path.read_bytes()
+    for _ in range(2):
+        with pytest.raises(StateUnusable, match="made by another program") as refused:
+            opened(path).begin(OPERATOR, deletion())
+        assert "move it to another folder" in refused.value.advice
+    assert path.read_bytes() == before
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert [one.name for one in path.parent.iterdir()] == ["state.db"]
+
+
+def test_the_file_of_a_newer_version_is_left_alone(path: Path) -> None:
     opened(path).begin(OPERATOR, deletion())
-    assert rows(path, "SELECT name FROM sqlite_schema WHERE name = 'jobs'") == []
     with closing(sqlite3.connect(path)) as newer:
         newer.execute(f"PRAGMA user_version = {VERSION + 1}")
     with pytest.raises(StateUnusable, match="was made by another version"):
         opened(path).begin(OPERATOR, deletion())
+
+
+@pytest.mark.parametrize("removed", [True, False])
+def test_a_state_that_was_removed_or_emptied_is_noticed(path: Path, removed: bool) -> None:
+    def process() -> State:
+        return State(SqliteDatabase(lambda: path), lambda: [KEY], limit=100, days=7, folder=path.parent)
+
+    deleted(process(), OPERATOR, copied())
+    if removed:
+        path.unlink()
+    else:
+        path.write_bytes(b"")
+    assert process().log.verify().end == "gone"
+    process().begin(OPERATOR, deletion())
+    assert process().log.verify().cut == [1]
 
 
 def test_recovery_copies_of_an_earlier_version_are_named_and_not_passed_over(

@@ -20,6 +20,7 @@ const FACTS = {
   only_in_copies: (fact) => [`Earlier copies still contain ${counted(fact.number ?? 0, "item")} that ${fact.number === 1 ? "is" : "are"} not stored any more.`],
   copies_of_request_go: () => ["All earlier copies of this request are erased, also of interactions that stay."],
   exports_stay: () => ["Earlier exports are not deleted."],
+  copies_sealed: (fact) => [`${counted(fact.number ?? 0, "item")} in recovery copies cannot be read with the key of this server, and stay there.`],
   // The page shows lists, and what is learned from a request, in its own way.
   nothing_stored: null,
   nothing_found_yet: null,

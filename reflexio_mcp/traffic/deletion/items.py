@@ -141,8 +141,15 @@ def sources_of(items: Iterable[Item]) -> dict[str, Sources]:
 
 def names_of(item: Item) -> list[str]:
     if item.request_id:
-        return [f"r:{item.request_id}", *(f"i:{one}" for one in item.interaction_ids)]
+        return [
+            f"r:{item.request_id}",
+            *(interaction_name(item.user_id, one) for one in item.interaction_ids),
+        ]
     return [f"l:{item.id}", f"t:{item.digest}"]
+
+
+def interaction_name(user_id: str, interaction_id: int) -> str:
+    return f"i:{user_id}/{interaction_id}"
 
 
 def copy_of(stored: RequestWithInteractions, interaction: StoredInteraction | None = None) -> Copied:
@@ -166,7 +173,8 @@ def copy_of_learning(learning: Learning, corrected: Learning | None = None) -> C
     """Return the recovery copy of a learning; its sources are names of the copy, too."""
     names = names_of(learning_item(learning))
     names += [f"t:{corrected.digest}"] if corrected else []
-    names += [f"i:{one}" for one in sorted(learning.interaction_ids)] or [f"r:{learning.last_request_id}"]
+    sources = [interaction_name(learning.user_id, one) for one in sorted(learning.interaction_ids)]
+    names += sources or [f"r:{learning.last_request_id}"]
     content = learning.row.model_dump_json() if learning.row else "{}"
     return Copied(learning.kind, learning.learning_id, learning.user_id, names, content)
 

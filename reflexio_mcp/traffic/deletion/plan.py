@@ -31,7 +31,6 @@ from reflexio_mcp.traffic.deletion.items import (
     counts_of,
     item_for,
     learning_item,
-    names_of,
     opened,
     sources_of,
 )
@@ -44,7 +43,7 @@ from reflexio_mcp.traffic.reading.filters import INJECTIONS
 from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["CodeMaker", "Options", "Planned", "make_plan"]
+__all__ = ["CodeMaker", "Options", "Planned", "make_plan", "sealed_copies"]
 
 CODE_SECONDS: Final = 86_400
 
@@ -168,8 +167,10 @@ async def make_plan(
     taught = await free(list(map(learning_item, learned.learnings))) if learned and takes_taught else []
     erased = copied if options.erase else []
     counted = sorted([*stored, *erased], key=_age, reverse=True) or taught
-    found = {name for one in erased for name in names_of(one)}
-    selected.not_found = [one for one in selected.not_found if f"{target.noun[0]}:{one}" not in found]
+    found = {one.id for one in erased}
+    if target.noun == "interaction":  # a copy of its request has it, too
+        found = {str(number) for one in erased for number in one.interaction_ids}
+    selected.not_found = [one for one in selected.not_found if one not in found]
     days = 0 if options.erase else state.copies.days
     # Planted words address the assistant that reads the plan.
     planted = isinstance(target, Filtered) and target.wanted.finding in INJECTIONS
@@ -183,6 +184,8 @@ async def make_plan(
         facts.append(Fact(code=FactCode.COPIES_OF_REQUEST_GO))
     if options.erase:
         facts.append(Fact(code=FactCode.EXPORTS_STAY))
+        with refusing(STATE_AWAY):
+            facts += await sealed_copies(state)
     if only_in_copies := len(copied) - len(erased):
         facts.append(Fact(code=FactCode.ONLY_IN_COPIES, number=only_in_copies))
     if days and counted:
@@ -217,6 +220,12 @@ async def make_plan(
         await in_thread(state.check_room, owner, len(items) + len(erased))
     options = replace(options, reason=shown_name(covered(options.reason)))
     return Planned(target, options, selected, items, erased, len(counted), plan, owner, days, held.total())
+
+
+async def sealed_copies(state: State) -> list[Fact]:
+    """Name the copies, of whatever owner, that no server with these keys can read. Raises `StateUnusable`."""
+    number = await in_thread(state.copies.unreadable)
+    return [Fact(code=FactCode.COPIES_SEALED, number=number)] if number else []
 
 
 def _age(item: Item) -> int:

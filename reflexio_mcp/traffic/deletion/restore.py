@@ -17,6 +17,7 @@ from reflexio_mcp.rest.errors import AlreadyExists, InvalidBody, NotSent, Reflex
 from reflexio_mcp.rest.models import PublishBody, RequestWithInteractions, UserProfile
 from reflexio_mcp.results.base import NOTICE
 from reflexio_mcp.results.deletion import Counts, Outcome, Restored, excepted
+from reflexio_mcp.state.keys import KEY_ADVICE, NO_KEY
 from reflexio_mcp.state.records import Copied, Owner, RestoreIntention
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
@@ -143,6 +144,9 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
         bound.update("\0".join(batch).encode("utf-8", "surrogatepass"))
         ids += batch
     if not ids:
+        with refusing(AWAY, kind=Unreadable):
+            if await in_thread(state.copies.unreadable, undo.number):
+                raise StateUnusable(NO_KEY, KEY_ADVICE)
         raise NotStored(NO_COPY.format(number=undo.number, of=" of these requests" if undo.ids else ""))
     if missing:
         raise NotStored(NO_COPY.format(number=undo.number, of=f" of request {quoted(min(missing)[2:])}"))

@@ -208,9 +208,10 @@ class Interactions(Target):
                 f"The request stays. Interactions left in it: {left:,}. An undo makes requests of deleted interactions."
             ]
             * bool(chosen),
-            copy_names=[f"i:{one}" for one in missing],
+            copy_names=[f"r:{self.request_id}"] if missing else [],
             means=lambda copied, content: (
-                isinstance(content, RequestWithInteractions) and f"r:{self.request_id}" in copied.names
+                isinstance(content, RequestWithInteractions)
+                and any(str(one.interaction_id) in missing for one in content.interactions)
             ),
         )
 

@@ -1,0 +1,175 @@
+"""The keys that seal the state, and the check that a server has the right ones."""
+
+import json
+import os
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from hmac import digest
+from typing import TYPE_CHECKING, Final
+
+from reflexio_mcp.state.records import Owner
+from reflexio_mcp.state.tables import Database, StateUnusable, Transaction
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+__all__ = ["KEY_ADVICE", "NO_KEY", "WrongKey"]
+
+NONCE_BYTES: Final = 12
+
+CHANGED: Final = "a row of the state was changed or moved"
+NO_KEY: Final = "they are sealed with a key that this server does not have"
+KEY_ADVICE: Final = (
+    "put the key back (in REFLEXIO_MCP_STATE_KEYS, or the file fingerprint.key next to state.db), or remove what it "
+    "has sealed, as docs/shared-server.md says"
+)
+OTHER_KEY: Final = "the state is sealed with a key that this server does not have"
+
+
+class WrongKey(StateUnusable):
+    """The keys of this server are not those of the state, or its key file cannot be used."""
+
+
+class Keys:
+    """Secrets that the database does not have, the newest first. Older secrets open and find existing rows."""
+
+    def __init__(self, secrets: Callable[[], Sequence[bytes]]) -> None:
+        self._secrets = secrets
+
+    @cached_property
+    def _given(self) -> Sequence[bytes]:
+        return self._secrets()
+
+    @cached_property
+    def _marks(self) -> list[bytes]:
+        return [digest(one, b"reflexio-mcp mark", "sha256") for one in self._given]
+
+    @cached_property
+    def _seals(self) -> list["AESGCM"]:
+        # Imported late, because a tag does not need it and it takes a while.
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        return [AESGCM(digest(one, b"reflexio-mcp seal", "sha256")) for one in self._given]
+
+    def tags(self, *parts: str | float) -> list[str]:
+        text = json.dumps(parts).encode()
+        return [digest(key, text, "sha256").hex()[:32] for key in self._marks]
+
+    def tag(self, *parts: str | float) -> str:
+        return self.tags(*parts)[0]
+
+    @property
+    def checks(self) -> list[str]:
+        """A known value under each key, the newest first."""
+        return self.tags("key")
+
+    def accounts(self, owner: Owner) -> list[str]:
+        """Return the tags of an owner's account, also under the name that earlier versions gave it."""
+        names = [owner.account, *([owner.earlier_account] if owner.earlier_account else [])]
+        return [tag for name in names for tag in self.tags("account", name)]
+
+    def seal(self, text: str, row: str) -> bytes:
+        """Encrypt a text so that only the same `row` opens it."""
+        nonce, content = os.urandom(NONCE_BYTES), text.encode("utf-8", "surrogatepass")
+        return nonce + self._seals[0].encrypt(nonce, content, row.encode())
+
+    def open(self, sealed: bytes, row: str) -> str:
+        """Decrypt a text. Raises `StateUnusable` if it was changed or moved, or its key is missing."""
+        from cryptography.exceptions import InvalidTag
+
+        for key in self._seals:
+            try:
+                content = key.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], row.encode())
+                return content.decode("utf-8", "surrogatepass")
+            except (InvalidTag, ValueError):
+                continue
+        raise StateUnusable(CHANGED, "find out who writes to the state")
+
+    def compare(self, transaction: Transaction) -> bool:
+        """Compare the keys with those of the state; return whether it has any.
+
+        Raises:
+            WrongKey: this server does not have the key with which the last server to start seals, so it could not
+                read what the others write, nor they what it writes.
+        """
+        noted = _noted(transaction)
+        if not noted and not _any_sealed(transaction):
+            return False
+        right = noted in self.checks if noted else self._sealed_some(transaction)
+        if not right:
+            raise WrongKey(OTHER_KEY, KEY_ADVICE)
+        if noted != self.checks[0]:
+            self._note(transaction)
+        return True
+
+    def note_first(self, transaction: Transaction) -> None:
+        """Note the key of the first server that seals anything."""
+        if not _noted(transaction):
+            self._note(transaction)
+
+    def _note(self, transaction: Transaction) -> None:
+        transaction.execute(
+            "INSERT INTO main.keys (key, at) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET at = excluded.at",
+            self.checks[0],
+            max(transaction.now, _last_noted(transaction) + NEXT),
+        )
+
+    def _sealed_some(self, transaction: Transaction) -> bool:
+        """Whether a version that noted no keys has sealed anything with one of these keys."""
+        if transaction.execute("SELECT 1 FROM main.copies WHERE sealing_key IN ? LIMIT 1", self.checks):
+            return True
+        for code, intention in transaction.execute("SELECT code, intention FROM main.deletions"):
+            try:
+                self.open(intention, f"intention {code}")
+            except StateUnusable:
+                continue
+            return True
+        return False
+
+
+NEXT: Final = 0.001
+"""Seconds by which a key is newer than the one before, even if the clock was set back."""
+
+
+def _noted(transaction: Transaction) -> str:
+    """Return the known value under the key that was noted last; empty if none was."""
+    rows = transaction.execute("SELECT key FROM main.keys ORDER BY at DESC LIMIT 1")
+    return rows[0][0] if rows else ""
+
+
+def _last_noted(transaction: Transaction) -> float:
+    return transaction.execute("SELECT max(at) FROM main.keys")[0][0] or 0.0
+
+
+def _any_sealed(transaction: Transaction) -> bool:
+    tables = ("copies", "deletions")
+    return any(transaction.execute(f"SELECT 1 FROM main.{table} LIMIT 1") for table in tables)  # noqa: S608
+
+
+class KeyedDatabase(Database):
+    """A database that is used only after the keys were compared with those of the state.
+
+    Calls that a transaction has in `afterwards` run when it has taken effect.
+
+    Args:
+        database: the same database without the comparison, for what needs no key.
+    """
+
+    def __init__(self, database: Database, keys: Keys) -> None:
+        self.name = database.name
+        self.unkeyed = database
+        self._keys = keys
+        self._compared = False
+
+    @contextmanager
+    def transaction(self, *, writes: bool = True) -> Generator[Transaction]:
+        with self.unkeyed.transaction(writes=writes or not self._compared) as transaction:
+            compared = self._compared or self._keys.compare(transaction)
+            yield transaction
+        self._compared = compared
+        for call in transaction.afterwards:
+            call()
+
+    def close(self) -> None:
+        self.unkeyed.close()

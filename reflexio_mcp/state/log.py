@@ -1,0 +1,204 @@
+"""The audit log: a line before and after each deletion, and lines about restores and holds.
+
+The chain value of a line is a keyed digest of the line, its number in order, and all columns of the line before it. So
+a changed or removed line is found. The last line is noted in a second place, a file of this machine, so lines that are
+cut off at the end are found too, and so is a log that was emptied or removed. Receipts contain chain values as well.
+"""
+
+import json
+import logging
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+from reflexio_mcp import private_files
+from reflexio_mcp.logs import audited_call
+from reflexio_mcp.state.keys import KeyedDatabase, Keys
+from reflexio_mcp.state.tables import Transaction
+
+__all__ = ["Verified"]
+
+LINES_AT_ONCE: Final = 500
+
+CUT: Final = "log_cut"
+"""The event of a line that says that earlier lines are gone."""
+
+logger = logging.getLogger("reflexio_mcp")
+
+
+class Entry(NamedTuple):
+    number: int
+    at: float
+    line: str
+    chain: str
+
+
+NOTHING: Final = Entry(0, 0.0, "", "")
+
+
+class End(NamedTuple):
+    """The last line of a log, as a file notes it. `number` is 0 if the file was changed or is damaged."""
+
+    number: int
+    at: float
+    chain: str
+
+
+DAMAGED: Final = End(0, 0.0, "")
+
+
+class Verified(NamedTuple):
+    """The result of a check of the log.
+
+    Args:
+        wrong: the row of the first line that does not fit the line before it.
+        missing: chain values of receipts that no line has.
+        end: whether the log has the line that this machine noted as its last one. `none`: nothing was noted.
+        cut: rows that say that lines before them are gone.
+        older: lines of earlier versions, which do not cover the columns of the line before them.
+    """
+
+    lines: int
+    wrong: int | None
+    missing: set[str]
+    end: Literal["there", "gone", "damaged", "none"]
+    cut: list[int]
+    older: int
+
+    @property
+    def sound(self) -> bool:
+        return self.wrong is None and not (self.missing or self.cut) and self.end in ("there", "none")
+
+
+class AuditLog:
+    """The lines in a database.
+
+    Args:
+        folder: has the file that notes the last line; `None` for no such file.
+    """
+
+    def __init__(self, database: KeyedDatabase, keys: Keys, folder: Path | None = None) -> None:
+        self._database = database
+        self._keys = keys
+        self._file = folder / f"{database.name}.end" if folder else None
+
+    def add(self, transaction: Transaction, facts: Mapping[str, Any]) -> str:
+        transaction.serialise("log")
+        noted = self._noted()
+        if noted and not _has(transaction, noted):
+            self._add(transaction, {"event": CUT, "last_line": noted.number, "value": noted.chain})
+        transaction.afterwards.append(self._note)
+        return self._add(transaction, {**(audited_call.get() or {}), **facts})
+
+    def _add(self, transaction: Transaction, facts: Mapping[str, Any]) -> str:
+        last = _last(transaction)
+        time = datetime.fromtimestamp(transaction.now, UTC).isoformat(timespec="seconds")
+        line = json.dumps({"time": time, **facts})
+        chain = self._keys.tag(*_chained(last, line))
+        transaction.execute("INSERT INTO main.log (line, chain) VALUES (?, ?)", line, chain)
+        return chain
+
+    def entries(self) -> Iterator[Entry]:
+        """Read the lines. This needs no key."""
+        select = "SELECT id, at, line, chain FROM main.log WHERE id > ? ORDER BY id LIMIT ?"
+        number = 0
+        while rows := self._database.unkeyed.read(select, number, LINES_AT_ONCE):
+            yield from (Entry(*row) for row in rows)
+            number = rows[-1][0]
+
+    def verify(self, receipt: str = "") -> Verified:
+        """Look for changed and removed lines. `receipt` is a chain value from a receipt, or empty."""
+        noted = self._noted()
+        ends = self._database.read("SELECT chain FROM main.deletions")
+        missing = {receipt, *(chain for (chain,) in ends)} - {""}
+        lines, older, wrong, last = 0, 0, None, NOTHING
+        cut, there = list[int](), False
+        for entry in self.entries():
+            lines += 1
+            if entry.chain in self._keys.tags("log", last.chain, entry.line):
+                older += 1
+            elif entry.chain not in self._keys.tags(
+                *_chained(End(last.number, last.at, last.chain), entry.line)
+            ):
+                wrong = wrong or entry.number
+            if _event(entry.line) == CUT:
+                cut.append(entry.number)
+            there = there or noted == End(entry.number, entry.at, entry.chain)
+            missing.discard(entry.chain)
+            last = entry
+        if noted is None:
+            end = "none"
+        elif noted == DAMAGED:
+            end = "damaged"
+        else:
+            end = "there" if there else "gone"
+        return Verified(lines, wrong, missing, end, cut, older)
+
+    def is_cut(self) -> bool:
+        """Whether the log lacks the line that this machine noted as its last one."""
+        noted = self._noted()
+        with self._database.transaction(writes=False) as transaction:
+            return noted is not None and not _has(transaction, noted)
+
+    def _noted(self) -> End | None:
+        if self._file is None:
+            return None
+        try:
+            number, at, chain, seal = json.loads(self._file.read_text(encoding="utf-8"))
+            sealed = seal in self._keys.tags("end of the log", number, at, chain)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError, TypeError):
+            return DAMAGED
+        return End(number, at, chain) if sealed else DAMAGED
+
+    def _note(self) -> None:
+        """Note the last line. A line that cannot be noted is in the log all the same."""
+        if self._file is None:
+            return
+        try:
+            with self._database.transaction() as transaction:
+                transaction.serialise("log")
+                last = _last(transaction)
+                text = json.dumps([*last, self._keys.tag("end of the log", *last)])
+                _replace(self._file, text.encode())
+        except OSError:  # of the file, or of the state
+            logger.warning("the end of the audit log cannot be noted in %s", self._file.name)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    private_files.make_folder(path.parent)
+    try:
+        with os.fdopen(private_files.create(draft), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _last(transaction: Transaction) -> End:
+    rows = transaction.execute("SELECT id, at, chain FROM main.log ORDER BY id DESC LIMIT 1")
+    return End(*rows[0]) if rows else End(0, 0.0, "")
+
+
+def _has(transaction: Transaction, end: End) -> bool:
+    return transaction.execute("SELECT at, chain FROM main.log WHERE id = ?", end.number) == [
+        (end.at, end.chain)
+    ]
+
+
+def _chained(before: End, line: str) -> tuple[str | float, ...]:
+    return ("log line", before.number, before.at, before.chain, line)
+
+
+def _event(line: str) -> object:
+    try:
+        return json.loads(line)["event"]
+    except (ValueError, TypeError, KeyError):
+        return None

@@ -1,0 +1,107 @@
+"""The keys of the state: which server may use it, and what another key has sealed."""
+
+import pytest
+
+from reflexio_mcp.state.keys import WrongKey
+from reflexio_mcp.state.state import State
+from tests.state.conftest import ALICE, KEY, OPERATOR, Place, copied, deleted, deletion, ended
+
+NEW = b"a new key, which is just as long"
+WRONG = b"the key of some other state, long"
+
+
+def test_a_server_with_another_key_is_refused_and_troubles_nobody(place: Place) -> None:
+    state = place.process()
+    number = deleted(state, OPERATOR, copied())
+    wrong = place.process(keys=(WRONG,))
+    for use in (
+        lambda: wrong.begin(OPERATOR, deletion()),
+        lambda: wrong.check_room(OPERATOR, 1),
+        lambda: wrong.keep(OPERATOR, number, [copied("r2")]),
+        lambda: wrong.copies.listed(OPERATOR),
+        lambda: list(wrong.copies.read(OPERATOR, deletion=number)),
+        lambda: wrong.last(OPERATOR),
+        lambda: wrong.log.verify(),
+        lambda: wrong.note_held("everything", ["a hold"]),
+        wrong.check,
+        wrong.prune,
+    ):
+        with pytest.raises(WrongKey, match="sealed with a key that this server does not have") as refused:
+            use()
+        assert "REFLEXIO_MCP_STATE_KEYS" in refused.value.advice
+    assert [one.id for one in place.process().copies.read(OPERATOR)] == ["r1"]
+    assert state.log.verify().sound
+    assert len(list(wrong.log.entries())) == 2, "the lines can be read without a key"
+
+
+def test_the_first_server_of_an_empty_state_decides_on_its_key(place: Place) -> None:
+    unused = place.process(keys=(WRONG,))
+    unused.check()
+    place.process().begin(OPERATOR, deletion())
+    for one in (unused, place.process(keys=(WRONG,))):
+        with pytest.raises(WrongKey):
+            one.check()
+
+
+def test_keys_are_exchanged_one_server_after_the_other(place: Place) -> None:
+    def works(*servers: State) -> None:
+        for one in servers:
+            number = deleted(one, ALICE, copied())
+            for other in servers:
+                assert number in other.copies.listed(ALICE)
+                assert other.last(ALICE)
+
+    old = [place.process() for _ in range(2)]
+    works(*old)
+    both = [place.process(keys=(KEY, NEW)) for _ in range(2)]
+    works(*old, *both)
+    moved = place.process(keys=(NEW, KEY))
+    works(moved, both[1])
+    with pytest.raises(WrongKey):
+        place.process().check()
+    works(place.process(keys=(KEY, NEW)), moved, place.process(keys=(NEW, KEY)))
+    assert place.process(keys=(NEW,)).copies.listed(ALICE)
+
+
+def test_what_another_key_has_sealed_is_skipped_and_counted(place: Place) -> None:
+    running = place.process()
+    mine = deleted(running, OPERATOR, copied())
+    moved = place.process(keys=(NEW, KEY))
+    others = deleted(moved, OPERATOR, copied("r2"), copied("r3"))
+    assert list(running.copies.listed(OPERATOR)) == [mine]
+    assert [one.id for one in running.copies.read(OPERATOR)] == ["r1"]
+    assert [one.number for one in running.last(OPERATOR)] == [mine]
+    assert (running.copies.unreadable(), running.copies.unreadable(others)) == (2, 2)
+    assert running.copies.unreadable(mine) == moved.copies.unreadable() == 0
+    deleted(running, OPERATOR, erase=("r:r1", "r:r2"))
+    assert [one.id for one in moved.copies.read(OPERATOR)] == ["r2", "r3"]
+
+
+def test_the_tables_of_version_12_go_on_with_what_they_have(place: Place) -> None:
+    first = place.process()
+    number = deleted(first, OPERATOR, copied())
+    running = first.begin(OPERATOR, deletion(code="code"))
+    place.make_first()
+    with pytest.raises(WrongKey):
+        place.process(keys=(WRONG,)).check()
+    upgraded = place.process(keys=(NEW, KEY))
+    assert [one.number for one in upgraded.last(OPERATOR)] == [running, number]
+    assert [one.id for one in upgraded.copies.read(OPERATOR, deletion=number)] == ["r1"]
+    assert upgraded.log.verify().sound
+    ended(upgraded, OPERATOR, running, erase=("r:r1",))
+    assert not upgraded.copies.listed(OPERATOR)
+    with pytest.raises(WrongKey):
+        place.process().check()
+
+
+def test_a_state_of_version_12_in_which_a_wrong_key_has_sealed_something_is_used_with_the_right_one(
+    place: Place,
+) -> None:
+    deleted(place.process(), OPERATOR, copied())
+    place.make_first()
+    upgraded = place.process(keys=(WRONG, KEY))
+    deleted(upgraded, OPERATOR, copied("r2"))
+    place.make_first()
+    right = place.process()
+    assert [one.id for one in right.copies.read(OPERATOR)] == ["r1"]
+    assert right.copies.unreadable() == 1
