@@ -2,7 +2,9 @@
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mcp.client.client import Client
@@ -10,7 +12,7 @@ from mcp.client.client import Client
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
-from tests.deletion.crashing import delete
+from tests.deletion.crashing import delete, restore
 from tests.deletion.support import Caller
 from tests.support.forked import context
 
@@ -37,8 +39,11 @@ class Machine:
 
     def delete(self, how: str, step: int) -> int | None:
         # Forked from a process that has imported everything: a start costs a second, and there are dozens.
-        arguments = (self.folder, os.environ["XDG_DATA_HOME"], bool(how), step)
-        process = context.Process(target=delete, args=arguments)
+        return self.run(delete, bool(how), step)
+
+    def run(self, work: Callable[..., None], *arguments: Any) -> int | None:
+        given = (self.folder, os.environ["XDG_DATA_HOME"], *arguments)
+        process = context.Process(target=work, args=given)
         process.start()
         process.join()
         return process.exitcode
@@ -78,3 +83,33 @@ async def test_a_kill_at_any_step_loses_nothing_that_was_promised(
             if how:
                 listed = await caller.call("restore_requests")
                 assert not any("copied" in one for one in listed.get("deletions", [])), step
+
+
+async def test_a_restore_that_is_killed_at_any_step_brings_nothing_back_that_was_erased_beside_it(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    async def deleted(name: str) -> tuple[Machine, int]:
+        machine = Machine(tmp_path_factory.mktemp(name))
+        await machine.fill()
+        async with Client(machine.server) as client:
+            receipt = await Caller(client).receipt("delete_session", session_id="s")
+        return machine, receipt["number"]
+
+    counting, number = await deleted("counting")
+    assert counting.run(restore, number, "r2", 0) == 0
+    steps = int((counting.folder / "steps").read_text(encoding="utf-8"))
+    assert steps > 20
+    for step in range(1, steps + 1):
+        machine, number = await deleted(f"step{step}")
+        assert machine.run(restore, number, "r2", step) == -signal.SIGKILL
+        erased = (machine.folder / "erased").exists()
+        async with Client(machine.server) as client:
+            caller = Caller(client)
+            again = await caller.call("restore_requests", deletion=number)
+            assert again["status"] == "complete", step
+            wanted = {"r0", "r1", "r3"} if erased else set(IDS)
+            assert await machine.stored() == wanted, step
+            past = {one["number"]: one for one in (await caller.call("get_status"))["deletions"]}
+            restores = [one["status"] for one in past.values() if one.get("restores")]
+            assert restores[0] == "complete", step
+            assert set(restores[1:]) <= {"unfinished", "complete"}, step

@@ -123,6 +123,43 @@ async def test_the_receipt_of_a_call_that_was_cancelled_over_stdio_is_in_the_sta
         assert await session.end_input() == 0
 
 
+@pytest.mark.parametrize("ends", ["cancelled", "SIGTERM"])
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_a_restore_goes_on_and_leaves_out_what_is_erased_whatever_happens_to_its_call(
+    tmp_path: Path, revision: Revision, ends: str
+) -> None:
+    async with (
+        held(tmp_path) as backend,
+        open_session(revision, env=backend.env(tmp_path)) as session,
+        open_session(revision, env=backend.env(tmp_path)) as other,
+    ):
+        backend.world.backend.before.clear()
+        deletion = (await session.call(CALL["name"], CALL["arguments"]))["structuredContent"]["receipt"]
+        backend.world.backend.before["/api/publish_interaction"] = [backend.hold]
+        arguments = {"deletion": deletion["number"]}
+        call = await session.send("tools/call", {"name": "restore_requests", "arguments": arguments})
+        with anyio.fail_after(60):
+            await backend.deleting.wait()
+        erasure = {"request_id": "r0", "erase": True}
+        receipt = (await other.call("delete_request", erasure))["structuredContent"]["receipt"]
+        assert receipt["deleted"] == {"only_in_copies": 1}
+        assert receipt["next"], "it is not over yet"
+        if ends == "cancelled":
+            await session.notify("notifications/cancelled", {"requestId": call, "reason": "tired of waiting"})
+        else:
+            session.process.send_signal(signal.SIGTERM)
+        backend.release.set()
+        statuses, past = ["running"], list[dict[str, Any]]()
+        with anyio.fail_after(60):
+            while statuses[:2] != ["complete", "complete"]:
+                past = (await other.call("get_status"))["structuredContent"]["deletions"]
+                statuses = [one["status"] for one in past]
+        assert await backend.world.ids() == {"r1", "r2"}
+        assert [one.get("restores", 0) for one in past] == [0, deletion["number"], 0]
+        if ends == "SIGTERM":
+            assert await session.exit_code() == 0
+
+
 async def test_a_stopping_shared_server_gives_the_receipt_of_a_deletion_that_outlasts_the_bound(
     tmp_path: Path,
 ) -> None:
