@@ -1,56 +1,50 @@
 """Audits as text: first what was not searched, then findings, then what was not found."""
 
 import json
+from typing import Final
 
-from reflexio_mcp.render.blocks import counted, fenced, lines, moment, row, sentence
+from reflexio_mcp.render.blocks import Told, counted, lines, moment, row, sentence
+from reflexio_mcp.render.words import Words
 from reflexio_mcp.results.audit import AuditResult, Call, Count, FindingRow, Found, Place
+from reflexio_mcp.results.facts import Fact, FactCode
 
 __all__ = ["audit_text"]
 
 
-def audit_text(audit: AuditResult) -> str:
+BEFORE: Final = frozenset({FactCode.REST_NOT_AUDITED, FactCode.PARTS_NOT_AUDITED})
+"""Facts that stand before the findings: what was not searched."""
+
+
+def audit_text(audit: AuditResult, words: Words) -> Told:
     traffic = audit.traffic
     about = f"looked at: {audit.filter}" if audit.filter else ""
-    if not traffic.requests and not audit.findings:
-        return lines(
-            _left_out(audit),
-            "Nothing to audit.",
-            fenced(about),
-            "" if audit.left_out else "Try other filters or an earlier start_time.",
-            _not_looked_for(audit),
-        )
-    whole = "" if audit.left_out or audit.unreadable or traffic.requests == 1 else "all "
-    count = len(audit.findings) + audit.findings_left_out
-    return lines(
-        f"Audit of {whole}{counted(traffic.requests, 'request')}: {counted(count, 'finding')}.",
-        _left_out(audit),
-        _not_looked_for(audit),
-        fenced([about, *_numbers(traffic), *(line for one in audit.findings for line in _finding(one))]),
-        f"{counted(audit.findings_left_out, 'finding')} left out: audit a shorter time or one user."
-        if audit.findings_left_out
-        else "",
-        f"Looked for in the stored requests and not found: {', '.join(audit.not_found_in_requests)}."
-        if audit.not_found_in_requests
-        else "",
-        "Show the person what was found before anything is deleted."
-        if any(one.act for one in audit.findings)
+    left_out = [fact for fact in audit.facts if fact.code in BEFORE]
+    if traffic.requests or audit.findings:
+        whole = "" if left_out or traffic.requests == 1 else "all "
+        count = len(audit.findings) + audit.findings_left_out
+        heading = f"Audit of {whole}{counted(traffic.requests, 'request')}: {counted(count, 'finding')}."
+    else:
+        heading = "Nothing to audit."
+    return Told(
+        lines(heading, words.say(left_out), _not_looked_for(audit, words)),
+        [about, *_numbers(traffic), *(line for one in audit.findings for line in _finding(one))],
+        lines(
+            words.say(fact for fact in audit.facts if fact.code not in BEFORE),
+            words.say([Fact(code=FactCode.FINDINGS_LEFT_OUT, number=audit.findings_left_out)])
+            if audit.findings_left_out
+            else "",
+        ),
+        cursor=audit.cursor,
+        values=f"Looked for in the stored requests and not found: {', '.join(audit.not_found_in_requests)}."
+        if audit.not_found_in_requests and traffic.requests
         else "",
     )
 
 
-def _left_out(audit: AuditResult) -> str:
-    return sentence(
-        f"Not audited: {audit.left_out}." if audit.left_out else "",
-        f"Continue with audit_traffic cursor={audit.cursor}" if audit.cursor else "",
-        f"The service could not return {counted(audit.unreadable, 'part')} of the traffic."
-        if audit.unreadable
-        else "",
-    )
-
-
-def _not_looked_for(audit: AuditResult) -> str:
-    parts = [f"{', '.join(one.findings)} ({one.reason})" for one in audit.not_looked_for]
-    return f"Not looked for: {'; '.join(parts)}." if parts else ""
+def _not_looked_for(audit: AuditResult, words: Words) -> list[str]:
+    return [
+        f"Not looked for: {', '.join(one.findings)}. {words.of(one.because)}" for one in audit.not_looked_for
+    ]
 
 
 def _numbers(traffic: Found) -> list[str]:

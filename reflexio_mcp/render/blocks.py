@@ -77,6 +77,7 @@ class Told:
         said: our own sentences before the stored text.
         stored: text that is not ours, without a fence.
         then: our own sentences after it.
+        values: our own lines that only repeat fields of the structured form. They stand before `then`.
         confirm: the code for the next call.
         cursor: the cursor for the next page.
     """
@@ -86,12 +87,13 @@ class Told:
     then: str = ""
     confirm: str = ""
     cursor: str | None = None
+    values: str = ""
 
     @property
     def text(self) -> str:
         """The text form."""
         code = f"confirm={self.confirm}" if self.confirm else ""
-        return lines(self.said, fenced(self.stored), self.then, code, more(self.cursor))
+        return lines(self.said, fenced(self.stored), self.values, self.then, code, more(self.cursor))
 
     @property
     def own(self) -> str:

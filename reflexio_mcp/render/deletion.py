@@ -143,7 +143,7 @@ def receipt(receipt: Receipt, words: Words) -> Told:
 def restored(answer: Restored) -> str:
     if answer.status == "listed":
         said = map(ANYBODY.of, answer.facts)
-        return lines(past(answer.deletions) or "No deletion has a recovery copy.", *said, answer.next)
+        return lines(fenced(past(answer.deletions)) or "No deletion has a recovery copy.", *said, answer.next)
     if answer.planned:
         return lines(
             f"Nothing is restored yet. From the copy of deletion {answer.number}: {counts(answer.planned)}. "
@@ -194,8 +194,8 @@ def receipt_page(found: PastDeletion, receipt: Receipt) -> str:
     )
 
 
-def past(deletions: Sequence[PastDeletion]) -> str:
-    return fenced(_past(one) for one in deletions)
+def past(deletions: Sequence[PastDeletion]) -> list[str]:
+    return [_past(one) for one in deletions]
 
 
 def _past(one: PastDeletion) -> str:

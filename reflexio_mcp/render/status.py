@@ -1,20 +1,28 @@
-from reflexio_mcp.render.blocks import lines, sentence
+from reflexio_mcp.render.blocks import Told, lines, sentence
 from reflexio_mcp.render.deletion import past
-from reflexio_mcp.results.base import quoting
+from reflexio_mcp.render.words import Words, named_in_fence
 from reflexio_mcp.results.status import Backend, Limits, Policy, Status
 
 __all__ = ["status"]
 
 
-def status(found: Status) -> str:
-    return lines(
-        f"reflexio-mcp {found.version}",
-        _backend(found.backend),
-        f"scope: {found.scope}",
-        _policy(found.policy),
-        _limits(found.limits),
-        f"last deletions:\n{past(found.deletions)}" if found.deletions else "",
-        found.problem,
+def status(found: Status, words: Words) -> Told:
+    return Told(
+        stored=[
+            f"scope: {found.scope}",
+            f"Reflexio said: {found.backend.said}" if found.backend.said else "",
+            *_policy_names(found.policy),
+            *named_in_fence(found.facts),
+            "last deletions:" if found.deletions else "",
+            *past(found.deletions),
+        ],
+        values=lines(
+            f"reflexio-mcp {found.version}",
+            _backend(found.backend),
+            _policy(found.policy),
+            _limits(found.limits),
+        ),
+        then=lines(words.say(found.facts), found.problem),
     )
 
 
@@ -25,9 +33,7 @@ def _backend(backend: Backend) -> str:
         f"storage {backend.storage}" if backend.storage else "",
     ]
     state = "reachable" if backend.reachable else f"NOT reachable: {backend.problem}"
-    return lines(
-        quoting(f"backend: {', '.join(filter(None, known))}; {state}", backend.said), backend.deletes
-    )
+    return f"backend: {', '.join(filter(None, known))}; {state}"
 
 
 def _policy(policy: Policy) -> str:
@@ -40,22 +46,21 @@ def _policy(policy: Policy) -> str:
             else "no cap on deletions"
         )
         decided = [
-            f"confirm {policy.confirm}: {policy.confirm_means}",
+            f"confirm {policy.confirm}",
             cap,
             f"secrets in what is published: {policy.publish_secrets}",
         ]
-    decided += ["stored content is hidden"] if policy.masked else []
-    decided += [f"state in {policy.shared_state}"] if policy.shared_state else []
-    decided += [f"kept by a hold: {one}" for one in policy.holds]
-    decided += [f"expires: {one}" for one in policy.expires]
-    missing = policy.secrets_not_looked_for
-    return sentence(
-        f"policy: {'; '.join(decided)}.",
-        policy.holds_set,
-        policy.undo,
-        policy.policy_problem,
-        f"Secrets: {missing}." if missing else "",
-    )
+    if policy.masked:
+        decided.append("stored content is hidden")
+    if policy.shared_state:
+        decided.append(f"state in {policy.shared_state}")
+    return sentence(f"policy: {'; '.join(decided)}.", policy.policy_problem)
+
+
+def _policy_names(policy: Policy) -> list[str]:
+    """What the operator wrote, which is shown in the fence."""
+    held = [f"kept by a hold: {hold}" for hold in policy.holds]
+    return [*held, *(f"expires: {rule}" for rule in policy.expires)]
 
 
 def _limits(limits: Limits) -> str:

@@ -19,6 +19,7 @@ from typing import Final
 
 from reflexio_mcp.render.blocks import counted, lines, moment, quoted, sentence
 from reflexio_mcp.render.room_words import RoomWords
+from reflexio_mcp.render.words_of_audit import AUDIT, REFUSALS, STATUS
 from reflexio_mcp.render.words_of_reading import READING
 from reflexio_mcp.results.base import Moment
 from reflexio_mcp.results.deletion import WayBack, WayBackState
@@ -113,7 +114,7 @@ def named_in_fence(facts: Iterable[Fact]) -> list[str]:
     return named
 
 
-ROOMS: Final = (READING,)
+ROOMS: Final = (READING, AUDIT, STATUS, REFUSALS)
 """Rooms with a file of their own."""
 
 

@@ -3,7 +3,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from reflexio_mcp.results.base import Moment, Row
-from reflexio_mcp.results.facts import Result
+from reflexio_mcp.results.facts import Fact, Result
 
 __all__ = ["AuditResult", "Call", "Count", "FindingRow", "Found", "NotLooked", "Place"]
 
@@ -54,7 +54,7 @@ class NotLooked(Row):
     """Findings that were not fully searched for, and why."""
 
     findings: list[str]
-    reason: str
+    because: Fact
 
 
 class Found(Row):
@@ -83,6 +83,4 @@ class AuditResult(Result):
     not_found_in_requests: Annotated[
         list[str], Field(description="rules that found nothing in what they look at: requests, or learnings")
     ] = []
-    left_out: Annotated[str, Field(description="traffic that was not looked at")] = ""
-    unreadable: Annotated[int, Field(description="parts that the service could not return")] = 0
     cursor: Annotated[str, Field(description="audits the rest")] = ""

@@ -118,6 +118,59 @@ class FactCode(StrEnum):
     )
     STORE_DOES_NOT_LEARN = "store_does_not_learn", "this store does not learn"
 
+    # Audits: why something was not looked for, and what to do
+    NO_RULE = "no_rule", "no rule finds it reliably"
+    PART_LEFT_OUT = (
+        "part_left_out",
+        "a filter, a cursor, the time limit or an unreadable request leaves out a part of the traffic",
+    )
+    RULE_OFF = "rule_off", "the operator has switched the rule off"
+    FEW_COMPARED = "few_compared", "only `number` requests are compared across sessions"
+    NEWEST_ASKED = "newest_asked", "the service was only asked about the `number` newest requests"
+    SERVICE_SILENT = "service_silent", "the service did not say how far learning is"
+    NOT_ANSWERED = "not_answered", "the service did not say how far learning from `number` requests is"
+    NO_LEARNING_HERE = "no_learning_here", "this store does not learn"
+    ONLY_STORED_USERS = "only_stored_users", "users without a stored request are not seen"
+    REST_NOT_AUDITED = (
+        "rest_not_audited",
+        "the time limit was reached; sessions whose last request is from `until` or before were not looked at",
+    )
+    PARTS_NOT_AUDITED = "parts_not_audited", "the service could not return `number` parts of the traffic"
+    FINDINGS_LEFT_OUT = "findings_left_out", "`number` findings have no room in the answer"
+    OTHER_FILTER = "other_filter", "advice: try other filters, or an earlier start"
+    SHOW_FINDINGS = "show_findings", "advice: show the person what was found before anything is deleted"
+
+    # The status
+    ASKS_OR_PLANS = (
+        "asks_or_plans",
+        "a person is asked if the client has forms; otherwise a plan's code is enough",
+    )
+    ASKS = "asks", "a person is asked; if the client has no forms, nothing is deleted"
+    PLANS = "plans", "a plan's code is enough"
+    ACTS_AT_ONCE = "acts_at_once", "nobody is asked, and no plan is shown"
+    CAN_UNDO = "can_undo", "deletions can be undone for `number` days"
+    CANNOT_UNDO = "cannot_undo", "deletions are final"
+    DELETES_ITSELF = (
+        "deletes_itself",
+        "Reflexio itself deletes: the oldest rows, and learnings that were replaced",
+    )
+    HOLDS_SET = (
+        "holds_set",
+        "nobody can delete or correct what is on hold; `names`: the operator's policy file",
+    )
+    ASK_ABOUT_HOLD = "ask_about_hold", "advice: ask somebody about a hold; `names`: whom"
+    NO_HOLDS = "no_holds", "the operator has no policy, so nothing is on hold"
+    RECORDS_UNREADABLE = "records_unreadable", "earlier deletions cannot be read"
+
+    # What to do after a refusal
+    FIND_SESSION = "find_session", "advice: look for the session in a list"
+    FIND_REQUEST = "find_request", "advice: look for the request in a list"
+    ERASE_UNREADABLE = (
+        "erase_unreadable",
+        "advice: what cannot be read can be deleted without a recovery copy",
+    )
+    LIST_LEARNINGS = "list_learnings", "advice: learnings from it may still be stored; list those of its user"
+
     # What a person did in the explorer since the last call
     DELETED_IN_PAGE = "deleted_in_page", "the person deleted `number` requests"
     RESTORED_IN_PAGE = "restored_in_page", "the person restored `number` requests"

@@ -15,7 +15,6 @@ class Backend(Row):
     kind: str
     where: str = ""
     reachable: bool
-    deletes: Annotated[str, Field(description="what it deletes by itself")] = ""
     organization: str = ""
     storage: str = ""
     problem: Annotated[str, Field(description="why it is not reachable, and what to do")] = ""
@@ -25,7 +24,6 @@ class Backend(Row):
 class Policy(Row):
     read_only: Annotated[bool, Field(description="nothing can be stored or deleted here")] = False
     confirm: str = ""
-    confirm_means: str = ""
     delete_cap: Annotated[
         int | None, Field(description="most items deleted an hour; left out if there is no cap")
     ] = None
@@ -33,12 +31,9 @@ class Policy(Row):
     recovery_days: Annotated[
         float, Field(description="how long a recovery copy is kept; left out if none is made")
     ] = 0
-    undo: str = ""
     masked: Annotated[bool, Field(description="stored content is hidden")] = False
-    secrets_not_looked_for: str = ""
     shared_state: str = ""
     holds: Annotated[list[str], Field(description="what nobody may delete, and why")] = []
-    holds_set: Annotated[str, Field(description="that holds exist, who sets them, and whom to ask")] = ""
     expires: Annotated[list[str], Field(description="what the finding `expired` selects")] = []
     policy_problem: str = ""
 

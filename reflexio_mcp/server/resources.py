@@ -13,6 +13,7 @@ from mcp.types import Resource, ResourceTemplate, TextContent
 
 from reflexio_mcp.explorer.document import document, uri
 from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.toolkit.context import Call, app_of, scope_of, words_of
 from reflexio_mcp.toolkit.parameters import describe
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, TrafficError, require_id
@@ -105,9 +106,9 @@ async def read(call: Call, address: str) -> ReadResourceContents:
     try:
         return ReadResourceContents(content=await _text(call, name, id_), mime_type=TEXT)
     except (NotStored, InvalidInput) as error:
-        raise ResourceNotFoundError(str(error)) from None
+        raise ResourceNotFoundError(describe(error, words_of(call), "read")) from None
     except (ReflexioError, TrafficError) as error:
-        raise ResourceError(describe(error, "read")) from None
+        raise ResourceError(describe(error, words_of(call), "read")) from None
 
 
 async def _text(call: Call, name: str, id_: str) -> str:
@@ -135,6 +136,6 @@ async def _text(call: Call, name: str, id_: str) -> str:
     wanted = make_filter({"user_id": scope.user_id, "session_id": require_id("session_id", stored)})
     page = await list_requests(scope, wanted, limit=100, detail="full")
     if not (page.returned or page.unreadable):
-        raise NotStored("No such session is stored. Find sessions with list_sessions.")
+        raise NotStored("No such session is stored.", Fact(code=FactCode.FIND_SESSION))
     shown = request_page(page, words_of(call)).text
     return f"{shown}\n{MORE}" if page.cursor else shown

@@ -1,7 +1,6 @@
 """The server, which connects all parts."""
 
 import logging
-import re
 import traceback
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -18,7 +17,7 @@ from reflexio_mcp import __version__
 from reflexio_mcp.render.blocks import sentence, undo_in_words
 from reflexio_mcp.render.words import Words, words_for_model
 from reflexio_mcp.rest.errors import Action, ReflexioError
-from reflexio_mcp.results.base import outside_fences, structured
+from reflexio_mcp.results.base import structured
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.server.callers import current_caller
 from reflexio_mcp.server.calls import CallLimiter, Ctx, caller_of
@@ -68,8 +67,6 @@ NOT_OFFERED: Final = (
     "Not offered here: {}. The operator decides that, with REFLEXIO_MCP_TOOLS or REFLEXIO_MCP_READ_ONLY, or the "
     "permissions of your sign-in."
 )
-TOOL_NAMES: Final = re.compile(rf"\b(?:{'|'.join(spec.name for spec in CATALOG)})\b")
-
 logger = logging.getLogger("reflexio_mcp")
 
 
@@ -151,33 +148,20 @@ class ReflexioServer(MCPServer[App]):
             )
             result = await function.run(given, context, convert_result=True)
         except (TrafficError, ToolError) as error:
-            result = _failed(_explained(tool, error))
+            result = _failed(_explained(tool, error, words_for_model(self._tools)))
         if isinstance(result, types.InputRequiredResult):
             return result
-        result = _told(result, self._from_page(tool, result, context), words_for_model(self._tools))
-        if note := self._missing_tools(result):
-            return result.model_copy(
-                update={"content": [*result.content, types.TextContent(type="text", text=note)]}
-            )
-        return result
+        return _told(result, self._from_page(tool, result, context), words_for_model(self._tools))
 
     def _why_not_offered(self, name: str) -> str:
         names = ", ".join(one for one in self._tools if one != PAGE_DATA)
         reason = ""
         if needed := self._needed.get(name):
             reason = f"It needs {needed}. "
-        elif TOOL_NAMES.fullmatch(name):
+        elif any(spec.name == name for spec in CATALOG):
             reason = f"{NOT_OFFERED.format(name)} "
         others = f"The tools are {names}." if names else "You may call no tools."
         return f"There is no tool {quoted(name)} here; nothing was done. {reason}{others}"
-
-    def _missing_tools(self, result: types.CallToolResult) -> str:
-        """Return a note on tools that a result recommends and its reader does not have; empty without such tools."""
-        text = "\n".join(one.text for one in result.content if isinstance(one, types.TextContent))
-        tools = self._tools
-        named = dict.fromkeys(TOOL_NAMES.findall(outside_fences(text)))
-        missing = [name for name in named if name not in tools and name not in self._needed]
-        return NOT_OFFERED.format(", ".join(missing)) if missing else ""
 
     def _from_page(self, tool: types.Tool, result: types.CallToolResult, context: Any) -> list[Fact]:
         """Note what a call of the explorer's page did; return the facts for the next result that the model reads."""
@@ -244,7 +228,7 @@ def _instructions(settings: Settings) -> str:
     return INSTRUCTIONS.format(deletions=deletions)
 
 
-def _explained(tool: types.Tool, error: TrafficError | ToolError) -> str:
+def _explained(tool: types.Tool, error: TrafficError | ToolError, words: Words) -> str:
     from reflexio_mcp.toolkit.parameters import describe
 
     cause = error.__cause__ if isinstance(error, ToolError) else error
@@ -259,7 +243,7 @@ def _explained(tool: types.Tool, error: TrafficError | ToolError) -> str:
         )
     read_only = tool.annotations is not None and tool.annotations.read_only_hint
     action: Action = "read" if read_only else "write"
-    return describe(cause, action)
+    return describe(cause, words, action)
 
 
 def _told(result: types.CallToolResult, facts: list[Fact], words: Words) -> types.CallToolResult:

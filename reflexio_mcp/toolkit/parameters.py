@@ -11,6 +11,8 @@ from mcp.types import CallToolResult, Tool
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
+from reflexio_mcp.render.blocks import sentence
+from reflexio_mcp.render.words import Words
 from reflexio_mcp.rest.api_limits import is_blank
 from reflexio_mcp.rest.errors import Action, ReflexioError
 from reflexio_mcp.results.base import explained, quoting
@@ -92,13 +94,19 @@ _BRANCH = re.compile(r"(list|dict|tuple|literal|function-before)\[.*\]|(constrai
 """Pydantic's names of union branches in a location; no field has such a name."""
 
 
-def describe(error: BaseException, action: Action = "write") -> str:
-    """Describe any failure in words that are safe to show; `action` says whether the call could change anything."""
+def describe(error: BaseException, words: Words, action: Action = "write") -> str:
+    """Describe any failure in words that are safe to show.
+
+    Args:
+        words: those of the reader.
+        action: whether the call could change anything.
+    """
     if isinstance(error, ReflexioError):
         return explained(error, action)
     if isinstance(error, TrafficError):
         cause = error.__cause__
-        return quoting(str(error), cause.said) if isinstance(cause, ReflexioError) else str(error)
+        said = sentence(str(error), words.of(error.advice) if error.advice else "")
+        return quoting(said, cause.said) if isinstance(cause, ReflexioError) else said
     if isinstance(error, ValidationError):
         return invalid_arguments(error)
     if isinstance(error, TimeoutError):

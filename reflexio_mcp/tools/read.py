@@ -101,7 +101,7 @@ async def audit_traffic(
         found = await run_audit(
             scope, asked, offer=offer, after=after, progress=reporter, personal=settings.personal_data
         )
-    return answer(found, audit_text(found))
+    return answer(found, audit_text(found, words_of(call)))
 
 
 Redact = Annotated[

@@ -1,9 +1,10 @@
-"""Refusals, as sentences that a model can act on."""
+"""Refusals: what happened, and advice in the words of each reader."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
 
 from reflexio_mcp.results.base import label
+from reflexio_mcp.results.facts import Fact
 from reflexio_mcp.state.tables import StateUnusable
 
 __all__ = [
@@ -28,7 +29,16 @@ def quoted(text: str) -> str:
 
 
 class TrafficError(Exception):
-    """Base class. The text says what happened, whether anything changed, and what to do next."""
+    """Base class.
+
+    Args:
+        happened: what happened and whether anything changed. It names arguments, and no tool or command.
+        advice: what to do next; each reader has own words for it.
+    """
+
+    def __init__(self, happened: str = "", advice: Fact | None = None) -> None:
+        super().__init__(happened)
+        self.advice = advice
 
 
 class InvalidInput(TrafficError):
@@ -38,8 +48,8 @@ class InvalidInput(TrafficError):
         problem: what the argument accepts, or what is wrong, without the value itself.
     """
 
-    def __init__(self, field: str, problem: str) -> None:
-        super().__init__(f"{field} {problem}")
+    def __init__(self, field: str, problem: str, advice: Fact | None = None) -> None:
+        super().__init__(f"{field} {problem}", advice)
         self.field = field
         self.problem = problem
 

@@ -9,7 +9,7 @@ import anyio
 
 from reflexio_mcp.rest.errors import AlreadyExists, OutcomeUnknown, ReflexioError, explain
 from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply, UnreadableRequest, differences
-from reflexio_mcp.results.base import shown_id
+from reflexio_mcp.results.base import label, shown_id
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.publishing import Finished, Stored, stored
 from reflexio_mcp.traffic.content import texts_of
@@ -27,8 +27,8 @@ LATEST: Final = 9_999_999_999
 """The year 2286. A larger number is taken for milliseconds and refused."""
 
 REPEAT: Final = (
-    "Repeat the call with request_id={request_id} and the same content: it cannot be stored twice, and "
-    "“already stored” then means that it had arrived."
+    "Repeat the call with {id} and the same content: it cannot be stored twice, and “already stored” then means that "
+    "it had arrived."
 )
 NOT_LOOKED: Final = (
     "may contain a key: {missing}. With REFLEXIO_MCP_PUBLISH_SECRETS={policy}, text is stored only after a search "
@@ -73,7 +73,10 @@ async def publish(scope: Scope, draft: PublishBody, *, policy: Policy, wait_seco
         reply, read_back = await _publish(scope, body, minted, wait_seconds)
     except ReflexioError as failure:
         if failure.effect == "unknown":
-            text = f"{explain(failure)} {REPEAT.format(request_id=body.request_id)}"
+            # A caller's own id may be a sentence, and the caller knows it.
+            is_word = label(body.request_id) == body.request_id
+            id_ = f"request_id={body.request_id}" if is_word else "the same request_id"
+            text = f"{explain(failure)} {REPEAT.format(id=id_)}"
             raise OutcomeUnclear(text) from failure
         raise
     roles = [without_key(interaction.role) for interaction in body.interaction_data_list]
@@ -169,7 +172,8 @@ async def finish(scope: Scope, user_id: str, session_id: str) -> Finished:
     reply = await scope.client.finalize_session(user, session)
     if not reply.accepted:
         raise NotStored(
-            f"User {quoted(user)} has no session {quoted(session)}; nothing was finished. Find it with list_sessions."
+            f"User {quoted(user)} has no session {quoted(session)}; nothing was finished.",
+            Fact(code=FactCode.FIND_SESSION),
         )
     return Finished(
         user_id=shown_id(user),

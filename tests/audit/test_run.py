@@ -8,9 +8,11 @@ import anyio
 import pytest
 
 from reflexio_mcp.render.audit import audit_text
+from reflexio_mcp.render.words import words_for_model
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import LearningStatus
 from reflexio_mcp.results.base import STRUCTURED_CHARS, TEXT_CHARS
+from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.traffic.audit import run
 from reflexio_mcp.traffic.audit.rules.base import Finding, Session
 from reflexio_mcp.traffic.audit.rules.habits import SharedSession
@@ -22,7 +24,9 @@ from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
 from reflexio_mcp.traffic.reading.listing import list_requests
 from reflexio_mcp.traffic.reading.lookup import no_progress
 from reflexio_mcp.traffic.scope import Scope
-from tests.audit.stored import GITHUB_TOKEN, audit, found, request, store
+from tests.audit.stored import GITHUB_TOKEN, TOOLS, audit, found, request, store
+
+EVERYTHING = words_for_model(TOOLS)
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +45,7 @@ async def test_a_finding_says_what_where_why_and_shows_before_it_deletes() -> No
     assert row.act.tool == "delete_requests"
     assert row.act.arguments["finding"] == "probable-secret"
     assert "Revoke" in row.advice
-    text = audit_text(result)
+    text = audit_text(result, EVERYTHING).text
     assert GITHUB_TOKEN not in text
     assert text.index("show: list_requests") < text.index("then: delete_requests")
 
@@ -105,7 +109,7 @@ async def test_what_a_filter_leaves_out_is_said_before_nothing_found() -> None:
         "health",
     } <= not_looked
     assert not not_looked & set(result.not_found_in_requests)
-    text = audit_text(result)
+    text = audit_text(result, EVERYTHING).text
     assert text.index("Not looked for") < text.index("Looked for in the stored requests")
 
 
@@ -115,7 +119,8 @@ async def test_an_audit_whose_time_is_over_goes_on_from_its_cursor(monkeypatch: 
         monkeypatch.setattr(run, "AUDIT_SECONDS", 0.0)
         first = await audit(client)
         assert first.traffic.requests == 1
-        assert "or before" in first.left_out
+        assert first.facts[0].code == FactCode.REST_NOT_AUDITED
+        assert first.facts[0].until
         monkeypatch.undo()
         scope = Scope(client=client, learns=False)
         after = open_cursor(scope, first.cursor, "audit", TrafficFilter())
@@ -174,10 +179,11 @@ async def test_what_the_service_says_of_learning_is_a_filter(
 
 async def test_a_store_that_does_not_learn_has_no_requests_that_wait() -> None:
     async with store(request("r1", "hello there")) as client:
-        with pytest.raises(InvalidInput, match="does not learn"):
+        with pytest.raises(InvalidInput, match="cannot be learning-waiting now") as refusal:
             await list_requests(
                 Scope(client=client, learns=False), make_filter({"finding": "learning-waiting"}), limit=20
             )
+    assert refusal.value.advice == Fact(code=FactCode.NO_LEARNING_HERE)
 
 
 async def test_an_answer_fits_however_much_is_found() -> None:
@@ -189,7 +195,7 @@ async def test_an_answer_fits_however_much_is_found() -> None:
     async with store(*items) as client:
         result = await audit(client)
     assert len(result.model_dump_json(exclude_defaults=True)) <= STRUCTURED_CHARS
-    assert len(audit_text(result)) <= TEXT_CHARS + 1_500
+    assert len(audit_text(result, EVERYTHING).text) <= TEXT_CHARS + 1_500
 
 
 async def test_audits_leave_the_threads_of_other_calls_free(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,7 +249,7 @@ async def test_very_long_texts_of_one_caller_delay_no_other_search() -> None:
 async def test_no_request_says_so() -> None:
     async with store() as client:
         result = await audit(client)
-    assert "Nothing to audit" in audit_text(result)
+    assert "Nothing to audit" in audit_text(result, EVERYTHING).text
 
 
 def test_declaring_the_rules_loads_nothing_that_looks() -> None:

@@ -9,6 +9,7 @@ import anyio
 
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.scope import Scope
@@ -34,8 +35,8 @@ class LearnedChecks:
     def note(self, item: RequestWithInteractions) -> None:
         self._stored.extend(one.interaction_id for one in item.interactions)
 
-    async def read(self, scope: Scope, users: Sequence[str], now: float, *, whole: bool) -> str:
-        """Read what was learned from these users. Return how many users were read; empty if all were read.
+    async def read(self, scope: Scope, users: Sequence[str], now: float, *, whole: bool) -> Fact | None:
+        """Read what was learned from these users. Return how many users were not read; `None` if all were read.
 
         Args:
             whole: the audit saw everything stored, so a missing source is deleted.
@@ -59,4 +60,5 @@ class LearnedChecks:
 
         with anyio.move_on_after(SECONDS):
             await for_each(users[:USERS_READ], one_user, at_once=AT_ONCE)
-        return f"learnings of {read:,} of {len(users):,} users were read" if read < len(users) else ""
+        left = len(users) - read
+        return Fact(code=FactCode.USERS_NOT_READ, number=left) if left else None

@@ -10,19 +10,18 @@ from typing import Final
 from reflexio_mcp.rest.models import StoredRequest
 from reflexio_mcp.results.audit import AuditResult, Call, Count, FindingRow, Found, NotLooked, Place
 from reflexio_mcp.results.base import NOTICE, STRUCTURED_CHARS, at, shown_id, shown_name
+from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import as_name
 from reflexio_mcp.traffic.audit.asking import LearnedChecks
 from reflexio_mcp.traffic.audit.calls import Offer, calls_about, can_be_given
 from reflexio_mcp.traffic.audit.rules import ASKED, FINDINGS, RULES, LearningChecks, rule_of, severity_of
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session
-from reflexio_mcp.traffic.audit.rules.learning import NO_LEARNING
 from reflexio_mcp.traffic.reading.cursors import Cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress, no_progress
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionPart
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import in_heavy_thread
-from reflexio_mcp.traffic.times import iso
 
 __all__ = ["run_audit"]
 
@@ -35,6 +34,8 @@ IDS_KEPT: Final = 500
 """Maximum number of ids per finding; all are counted."""
 
 PLACES: Final = 3
+WORDS_CHARS: Final = 1_500
+"""Space that the structured form reserves for our own sentences."""
 
 AROUND_CHARS: Final = 260
 """Limit of the words around a finding; a passage of prompt injection is the longest."""
@@ -44,9 +45,9 @@ NAMES_KEPT: Final = 20_000
 
 NEVER: Final = NotLooked(
     findings=["names of people", "passports", "postal addresses", "health"],
-    reason="no rule finds them reliably",
+    because=Fact(code=FactCode.NO_RULE),
 )
-PART: Final = "a filter, a cursor, the time limit or an unreadable request leaves out a part of the traffic"
+PART: Final = Fact(code=FactCode.PART_LEFT_OUT)
 
 
 @dataclass
@@ -150,10 +151,12 @@ async def run_audit(
     """
     now = time.time()
     wanted = after.filter if after else asked
-    not_looked: dict[str, list[str]] = {}
+    not_looked: dict[FactCode, NotLooked] = {}
 
-    def skip(reason: str, *names: str) -> None:
-        not_looked.setdefault(reason, []).extend(names)
+    def skip(reason: Fact, *names: str) -> None:
+        known = not_looked.get(reason.code)
+        findings = [*known.findings, *names] if known else [*names]
+        not_looked[reason.code] = NotLooked(findings=findings, because=reason)
 
     narrow = bool(wanted.looks_inside or wanted.source or wanted.session_id)
     rules: list[Rule] = []
@@ -161,7 +164,7 @@ async def run_audit(
         if not made.applies():
             continue
         if made.name == "personal-data" and not personal:
-            skip("REFLEXIO_MCP_PERSONAL_DATA=0", made.name)
+            skip(Fact(code=FactCode.RULE_OFF), made.name)
         elif (made.whole_sessions and (wanted.may_leave_out_newest or after)) or (
             made.name == "split-conversation" and narrow
         ):
@@ -173,9 +176,11 @@ async def run_audit(
     stopped = await _read(scope, pager, look, progress)
     whole = not stopped and after is None
     await in_heavy_thread(scope.owner, look.finish)
-    left_out = ""
+    facts: list[Fact] = []
     if stopped and look.last:
-        left_out = f"sessions whose last request is from {iso(look.last.newest)} or before; the time limit was reached"
+        facts.append(Fact(code=FactCode.REST_NOT_AUDITED, until=at(look.last.newest)))
+    if pager.unreadable:
+        facts.append(Fact(code=FactCode.PARTS_NOT_AUDITED, number=len(pager.unreadable)))
     if not whole:
         skip(PART, "duplicate in other sessions")
     for rule in rules:
@@ -183,10 +188,10 @@ async def run_audit(
             skip(rule.left_out, rule.name)
     timed = wanted.start_time is not None or wanted.end_time is not None
     await _ask(scope, look, now, skip, part=narrow or not whole or timed or bool(pager.unreadable))
-    from reflexio_mcp.traffic.audit.rules.redaction import MISSING, available, without_key
+    from reflexio_mcp.traffic.audit.rules.redaction import missing, without_key
 
-    if not available():
-        skip(MISSING, "probable-secret", "possible-secret")
+    for fact in missing():
+        skip(fact, "probable-secret", "possible-secret")
     rows = [
         _row(name, look.found[name], _window(look, rule), offer, masked=scope.masked, named=without_key)
         for rule in RULES
@@ -194,18 +199,23 @@ async def run_audit(
         if name in look.found
     ]
     rows += _learning_rows(look.learned, offer)
-    known = {row.finding for row in rows} | {name for names in not_looked.values() for name in names}
+    known = {row.finding for row in rows} | {
+        name for skipped in not_looked.values() for name in skipped.findings
+    }
+    if not look.requests and not rows and not stopped:
+        facts.append(Fact(code=FactCode.OTHER_FILTER))
+    if any(row.act for row in rows):
+        facts.append(Fact(code=FactCode.SHOW_FINDINGS))
     result = AuditResult(
         notice=NOTICE,
         filter=shown_name(wanted.describe(words=not scope.masked), 200),
         traffic=_traffic(look, without_key, masked=scope.masked),
         findings=rows,
-        not_looked_for=[*(NotLooked(findings=names, reason=why) for why, names in not_looked.items()), NEVER],
+        not_looked_for=[*not_looked.values(), NEVER],
         not_found_in_requests=[
             name for rule in RULES if rule.applies() for name in rule.names() if name not in known
         ],
-        left_out=left_out,
-        unreadable=len(pager.unreadable),
+        facts=facts,
         cursor=pager.cursor("audit", look.last, None).encode(scope, asked) if stopped and look.last else "",
     )
     return _fitted(result)
@@ -215,11 +225,11 @@ def _fitted(result: AuditResult) -> AuditResult:
     for places in (PLACES, 1, 0):
         rows = [row.model_copy(update={"places": row.places[:places]}) for row in result.findings]
         smaller = result.model_copy(update={"findings": rows})
-        if len(smaller.model_dump_json(exclude_defaults=True)) <= STRUCTURED_CHARS - 500:
+        if len(smaller.model_dump_json(exclude_defaults=True)) <= STRUCTURED_CHARS - WORDS_CHARS:
             return smaller
         result = smaller
     kept = len(result.findings)
-    while kept and len(result.model_dump_json(exclude_defaults=True)) > STRUCTURED_CHARS - 500:
+    while kept and len(result.model_dump_json(exclude_defaults=True)) > STRUCTURED_CHARS - WORDS_CHARS:
         kept -= 1
         result = result.model_copy(
             update={"findings": result.findings[:kept], "findings_left_out": result.findings_left_out + 1}
@@ -244,25 +254,24 @@ async def _read(scope: Scope, pager: SessionPager, look: _Pass, progress: Progre
 
 async def _ask(scope: Scope, look: _Pass, now: float, skip: Callable[..., None], *, part: bool) -> None:
     if not scope.learns:
-        skip(NO_LEARNING, "learning-failed", "learning-waiting", "orphaned-learning", "stale-learning")
+        skip(
+            Fact(code=FactCode.NO_LEARNING_HERE),
+            "learning-failed",
+            "learning-waiting",
+            "orphaned-learning",
+            "stale-learning",
+        )
         return
     if reason := await look.learning.ask(scope):
         skip(reason, "learning-failed", "learning-waiting")
     elif look.learning.more:
-        skip(
-            f"the service was only asked about the {ASKED} newest requests",
-            "learning-failed",
-            "learning-waiting",
-        )
+        skip(Fact(code=FactCode.NEWEST_ASKED, number=ASKED), "learning-failed", "learning-waiting")
     look.add(look.learning.findings)
     whose = look.wanted.user_id or scope.user_id
     if part:
         skip(PART, "orphaned-learning")
     elif not whose:
-        skip(
-            "users without a stored request are not seen; list_learnings with user_id shows their learnings",
-            "learnings of other users",
-        )
+        skip(Fact(code=FactCode.ONLY_STORED_USERS), "learnings of other users")
     users = [whose] if whose else [user for user, _ in look.users.most_common()]
     if reason := await look.learned.read(scope, users, now, whole=not part):
         skip(reason, *(() if part else ("orphaned-learning",)), "stale-learning")

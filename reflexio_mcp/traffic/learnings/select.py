@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from reflexio_mcp.rest.models import LearningStatus
+from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import UnreadablePart
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, quoted, require_id
 from reflexio_mcp.traffic.learnings.find import Learned, LinkedLearning, find_learned, learnings_of_user
@@ -65,7 +66,7 @@ class Selection:
         """Describe the selection. Records leave out its words, which may come from a deleted learning."""
         parts: list[str] = []
         if self.learning_ids:
-            parts.append(f"{len(self.learning_ids):,} id{'s' * (len(self.learning_ids) != 1)}")
+            parts.append(f"{len(self.learning_ids):,} {'id' if len(self.learning_ids) == 1 else 'ids'}")
         if self.request_id:
             parts.append(f"request {self.request_id}")
         elif self.by_requests:
@@ -140,8 +141,7 @@ async def _by_request(scope: Scope, user_id: str, request_id: str) -> Selected:
         # A confined caller cannot tell another user's request from a missing one.
         whose = f" of user {quoted(user_id)}" if item or scope.user_id else ""
         raise NotStored(
-            f"No request {quoted(request_id)}{whose} is stored here. Learnings from it may still be stored: list "
-            "the learnings of its user."
+            f"No request {quoted(request_id)}{whose} is stored here.", Fact(code=FactCode.LIST_LEARNINGS)
         )
     interactions = frozenset(one.interaction_id for one in item.interactions)
     sources = {item.request.user_id: Sources(frozenset({request_id}), interactions)}

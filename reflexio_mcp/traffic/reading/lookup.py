@@ -17,6 +17,7 @@ from reflexio_mcp.rest.models import (
     unlearned,
 )
 from reflexio_mcp.results.base import NOTICE, Room, beginning
+from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import InteractionRow, OneRequest, interaction_row, learning_row
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, Unreadable, quoted, require_id
 from reflexio_mcp.traffic.reading.cursors import decode_cursor, encode_cursor
@@ -85,8 +86,8 @@ async def get_stored(scope: Scope, request_id: str) -> RequestWithInteractions |
     item = await find_request(scope, request_id)
     if isinstance(item, UnreadableRequest):
         raise Unreadable(
-            f"Request {quoted(request_id)} is stored, but Reflexio fails to return it, so it cannot be shown. "
-            "It can be deleted with erase."
+            f"Request {quoted(request_id)} is stored, but Reflexio fails to return it, so it cannot be shown.",
+            Fact(code=FactCode.ERASE_UNREADABLE),
         )
     return item
 
@@ -126,7 +127,9 @@ async def read_request(
     stored = await get_stored(scope, request_id)
     if stored is None:
         whose = f" for user {quoted(scope.user_id)}" if scope.user_id else ""
-        raise NotStored(f"No request {quoted(request_id)} is stored{whose}. List requests to find their ids.")
+        raise NotStored(
+            f"No request {quoted(request_id)} is stored{whose}.", Fact(code=FactCode.FIND_REQUEST)
+        )
     request = stored.request
     if scope.learns:
         learning = await learning_status(scope, request_id)

@@ -200,7 +200,7 @@ class SessionPager:
                     if wanted.matches_request(item.request):
                         checks.note(item.request)
         if problem := await checks.ask(self._scope):
-            raise InvalidInput("finding", f"cannot be {self._filter.finding} now: {problem}.")
+            raise InvalidInput("finding", f"cannot be {self._filter.finding} now.", advice=problem)
         found = (one for one in checks.findings if one.name == self._filter.finding)
         return frozenset(one.request.request_id for one in found)
 

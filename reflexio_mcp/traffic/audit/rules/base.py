@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 import anyio.from_thread
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
+from reflexio_mcp.results.facts import Fact
 
 __all__ = ["Finding", "Rule", "Session"]
 
@@ -69,7 +70,7 @@ class Rule:
 
     def __init__(self, now: float | None = None) -> None:
         self.now = time.time() if now is None else now
-        self.left_out = ""
+        self.left_out: Fact | None = None
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
+from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session
 from reflexio_mcp.traffic.content import order_of, texts_of
 
@@ -49,7 +50,9 @@ class Duplicate(Rule):
     name = "duplicate"
     severity = "medium"
     why = "Reflexio learns twice from a conversation that is stored twice."
-    advice = "Repeat a failed publish with the same request_id, publish each interaction once, import a history once."
+    advice = (
+        "Repeat a failed publish under the same id, publish each interaction once, import a history once."
+    )
     offers = "delete"
 
     def __init__(self, now: float | None = None) -> None:
@@ -70,7 +73,7 @@ class Duplicate(Rule):
             yield from self._findings([item.request for item in items], goes, alone=True)
             rest = [one for one in said if one.request.request_id not in goes]
             if self._kept + len(rest) > REQUESTS_KEPT:
-                self.left_out = f"only {REQUESTS_KEPT:,} requests are compared across sessions"
+                self.left_out = Fact(code=FactCode.FEW_COMPARED, number=REQUESTS_KEPT)
             elif rest:
                 self._kept += len(rest)
                 self._sessions[rest[0].request.user_id].append(rest)

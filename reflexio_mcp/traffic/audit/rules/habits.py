@@ -123,7 +123,7 @@ class TestTraffic(Rule):
     name = "test-traffic"
     severity = "medium"
     why = "Reflexio learns from tests as if they were real conversations."
-    advice = "Publish tests with evaluation_only=true."
+    advice = "Publish tests for evaluation only."
     offers = "delete"
 
     def look(self, session: Session) -> Iterator[Finding]:
@@ -148,7 +148,7 @@ class TemporarySession(Rule):
     name = "temporary-session"
     severity = "low"
     why = "Assistants still recall a session that was meant to be temporary."
-    advice = "Delete a scratch session when it is over, or publish it with evaluation_only=true."
+    advice = "Delete a scratch session when it is over, or publish it for evaluation only."
     offers = "delete"
     whole_sessions = True
 
@@ -181,7 +181,7 @@ class UnclearMetadata(Rule):
     name = "unclear-metadata"
     severity = "low"
     why = "Nobody can filter, compare or clean up by an unclear source or version."
-    advice = "Send one constant source for an integration and the released agent_version; ids belong in session_id."
+    advice = "Send one constant source for an integration and the released version of the agent; ids belong in the session's id."
 
     def __init__(self, now: float | None = None) -> None:
         super().__init__(now)
@@ -220,7 +220,7 @@ class SplitConversation(Rule):
     name = "split-conversation"
     severity = "medium"
     why = "Learning sees single requests without their context and learns little from them."
-    advice = "Keep one session_id for the whole conversation."
+    advice = "Keep one session for the whole conversation."
     selects = False
 
     def __init__(self, now: float | None = None) -> None:
@@ -267,7 +267,7 @@ class Expired(Rule):
     name = "expired"
     severity = "medium"
     why = "The operator's policy says that these requests must be deleted."
-    advice = "Run reflexio-mcp delete --finding expired --yes regularly, for example in a timer."
+    advice = "The operator can let a timer delete what has expired."
     offers = "delete"
 
     @classmethod

@@ -8,11 +8,10 @@ import anyio
 
 from reflexio_mcp.rest.errors import NotFound, ReflexioError
 from reflexio_mcp.rest.models import StoredRequest
+from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
-
-__all__ = ["NO_LEARNING"]
 
 ASKED: Final = 60
 """Number of newest requests that the service is asked about; it answers 120 a minute."""
@@ -21,8 +20,6 @@ SECONDS: Final = 8.0
 
 AT_ONCE: Final = 6
 
-NO_LEARNING: Final = "this store does not learn"
-
 
 class LearningWaiting(Rule):
     """Requests from which nothing is learned yet."""
@@ -30,7 +27,7 @@ class LearningWaiting(Rule):
     name = "learning-waiting"
     severity = "low"
     why = "Reflexio has not learned from these requests yet. It waits until a window of about ten interactions is full, the session is finished or six hours have passed."
-    advice = "Call finish_session when a conversation is over."
+    advice = "Say when a conversation is over, so that it is learned from at once."
     asked = True
 
 
@@ -40,7 +37,7 @@ class LearningFailed(Rule):
     name = "learning-failed"
     severity = "medium"
     why = "Reflexio learns nothing from these requests, and later requests of the user may wait behind them."
-    advice = "See the reason with get_request, and resolve it in Reflexio. Publishing again would store duplicates."
+    advice = "Each request shows the reason: resolve it in Reflexio. Publishing again would store duplicates."
     asked = True
 
 
@@ -91,10 +88,10 @@ class LearningChecks:
         """Whether enough newer requests are noted, so that requests this old are not asked about."""
         return len(self._newest) == ASKED and self._newest[0][0] > second
 
-    async def ask(self, scope: Scope) -> str:
-        """Ask about the newest requests. Return why findings may be missing; empty if they are complete."""
+    async def ask(self, scope: Scope) -> Fact | None:
+        """Ask about the newest requests. Return why findings may be missing; `None` if they are complete."""
         if not scope.learns:
-            return NO_LEARNING
+            return Fact(code=FactCode.NO_LEARNING_HERE)
         untracked = 0
 
         async def one_request(entry: tuple[int, str, StoredRequest]) -> None:
@@ -118,11 +115,8 @@ class LearningChecks:
                 await for_each(newest, one_request, at_once=AT_ONCE)
         except ReflexioError:
             if not self.asked:
-                return "the service did not report the state of learning"
+                return Fact(code=FactCode.SERVICE_SILENT)
         if untracked and untracked == self.asked:
-            return NO_LEARNING
-        return (
-            f"the service answered about {self.asked:,} of {len(newest):,} requests"
-            if self.asked < len(newest)
-            else ""
-        )
+            return Fact(code=FactCode.NO_LEARNING_HERE)
+        left = len(newest) - self.asked
+        return Fact(code=FactCode.NOT_ANSWERED, number=left) if left else None

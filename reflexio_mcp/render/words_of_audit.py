@@ -1,0 +1,116 @@
+"""The words of audits, of the status and of refusals."""
+
+from typing import Final
+
+from reflexio_mcp.render.room_words import RoomWords
+from reflexio_mcp.results.facts import FactCode
+
+AUDIT: Final = RoomWords(
+    anybody={
+        FactCode.NO_RULE: "No rule finds them reliably.",
+        FactCode.PART_LEFT_OUT: (
+            "A filter, a cursor, the time limit or an unreadable request leaves out a part of the traffic."
+        ),
+        FactCode.RULE_OFF: "The operator has switched this off.",
+        FactCode.FEW_COMPARED: "Only {number:request} {number:is|are} compared across sessions.",
+        FactCode.NEWEST_ASKED: "The service was only asked about the {number:newest request}.",
+        FactCode.SERVICE_SILENT: "The service did not report the state of learning.",
+        FactCode.NOT_ANSWERED: "The service did not report the state of learning of {number:request}.",
+        FactCode.NO_LEARNING_HERE: "This store does not learn.",
+        FactCode.ONLY_STORED_USERS: "Users without a stored request are not seen.",
+        FactCode.REST_NOT_AUDITED: (
+            "Not audited: sessions whose last request is from {until} or before; the time limit was reached."
+        ),
+        FactCode.PARTS_NOT_AUDITED: "The service could not return {number:part} of the traffic.",
+        FactCode.FINDINGS_LEFT_OUT: (
+            "{number:finding} {number:is|are} left out here: audit a shorter time or one user."
+        ),
+        FactCode.OTHER_FILTER: "Try other filters or an earlier start.",
+        FactCode.SHOW_FINDINGS: "Look at what was found before anything is deleted.",
+    },
+    model={
+        FactCode.RULE_OFF: "The operator has switched this off (REFLEXIO_MCP_PERSONAL_DATA=0).",
+        FactCode.OTHER_FILTER: "Try other filters or an earlier start_time.",
+        FactCode.SHOW_FINDINGS: "Show the person what was found before anything is deleted.",
+    },
+    with_tools={
+        ("list_learnings",): {
+            FactCode.ONLY_STORED_USERS: (
+                "Users without a stored request are not seen; list_learnings with user_id shows their learnings."
+            ),
+        },
+    },
+    in_shell={
+        FactCode.RULE_OFF: "REFLEXIO_MCP_PERSONAL_DATA=0 switches this off.",
+        FactCode.OTHER_FILTER: "Try other filters or an earlier --start-time.",
+        FactCode.ONLY_STORED_USERS: (
+            "Users without a stored request are not seen; `reflexio-mcp learned --user-id` shows their learnings."
+        ),
+    },
+)
+
+STATUS: Final = RoomWords(
+    anybody={
+        FactCode.ASKS_OR_PLANS: (
+            "Before a deletion, a person is asked if the client has forms; otherwise a plan's code is enough."
+        ),
+        FactCode.ASKS: "Before a deletion, a person is asked; if the client has no forms, nothing is deleted.",
+        FactCode.PLANS: "For a deletion, a plan's code is enough.",
+        FactCode.ACTS_AT_ONCE: "A deletion asks nobody and shows no plan.",
+        FactCode.CAN_UNDO: "Deletions can be undone for {number:day}.",
+        FactCode.CANNOT_UNDO: "Deletions are final.",
+        FactCode.DELETES_ITSELF: (
+            "Unless it is set up otherwise, Reflexio itself deletes once a day: the oldest fifth of a table that has "
+            "reached 250,000 rows, and learnings that were replaced 90 days ago. A deployment can have an age limit, "
+            "too."
+        ),
+        FactCode.RECORDS_UNREADABLE: "Earlier deletions cannot be read.",
+        FactCode.HOLDS_SET: (
+            "Nobody can delete or correct what is on hold, or learnings from it; lists mark it. Only the operator sets "
+            "holds, in the policy file."
+        ),
+        FactCode.ASK_ABOUT_HOLD: "The operator names somebody whom you can ask about a hold.",
+        FactCode.NO_HOLDS: "Nothing is on hold here: the operator has no policy.",
+    },
+    model={
+        FactCode.NO_HOLDS: "The operator can put data on hold (REFLEXIO_MCP_POLICY); nothing is on hold here.",
+    },
+    with_tools={
+        ("restore_requests",): {
+            FactCode.CAN_UNDO: "Deletions can be undone with restore_requests for {number:day}.",
+        },
+    },
+    in_shell={
+        FactCode.NO_HOLDS: "Nothing is on hold here; REFLEXIO_MCP_POLICY can put data on hold.",
+        FactCode.CAN_UNDO: "Deletions can be undone with `reflexio-mcp restore` for {number:day}.",
+    },
+)
+
+REFUSALS: Final = RoomWords(
+    anybody={
+        FactCode.FIND_SESSION: "Look for it in a list of sessions.",
+        FactCode.FIND_REQUEST: "Look for it in a list of requests.",
+        FactCode.ERASE_UNREADABLE: "It can only be deleted without a recovery copy.",
+        FactCode.LIST_LEARNINGS: "Learnings from it may still be stored, under its user.",
+    },
+    model={
+        FactCode.ERASE_UNREADABLE: "It can be deleted with erase.",
+    },
+    with_tools={
+        ("list_sessions",): {FactCode.FIND_SESSION: "Find it with list_sessions."},
+        ("list_requests",): {FactCode.FIND_REQUEST: "Find its id with list_requests."},
+        ("list_learnings",): {
+            FactCode.LIST_LEARNINGS: (
+                "Learnings from it may still be stored: list_learnings with its user_id shows them."
+            ),
+        },
+    },
+    in_shell={
+        FactCode.FIND_SESSION: "Find it with `reflexio-mcp sessions`.",
+        FactCode.FIND_REQUEST: "Find its id with `reflexio-mcp requests`.",
+        FactCode.ERASE_UNREADABLE: "It can be deleted with --erase.",
+        FactCode.LIST_LEARNINGS: (
+            "Learnings from it may still be stored: `reflexio-mcp learned --user-id` shows those of its user."
+        ),
+    },
+)
