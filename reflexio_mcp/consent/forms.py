@@ -24,6 +24,7 @@ from reflexio_mcp.render.deletion import question
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, app_of, from_page, scope_of
 from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan
 from reflexio_mcp.traffic.deletion.targets import Target
+from reflexio_mcp.traffic.turns import aside
 
 __all__ = ["Prepared", "Reply", "asking", "prepare", "verdict_of"]
 
@@ -149,7 +150,7 @@ def asking(
         message = question(planned.plan, planned.target.noun, first.number, fingerprint)
         if (call.protocol_version or "") >= MULTI_ROUND:
             return Elicit(message, form)
-        async with prepared.reporter.steady("waiting for the person's answer"):
+        async with aside(), prepared.reporter.steady("waiting for the person's answer"):
             return await _ask_now(call, message, form)
 
     return consent

@@ -16,7 +16,7 @@ import anyio.to_thread
 from pydantic import ValidationError
 
 from reflexio_mcp.embedded_store.database import BUSY_SECONDS, Database, StoreBusy, StoreFailed
-from reflexio_mcp.embedded_store.routes import ROUTES, Json, Refusal
+from reflexio_mcp.embedded_store.routes import ROUTES, GetRequests, Json, Refusal
 from reflexio_mcp.rest.exchange import Call, HttpReply
 
 __all__ = ["EmbeddedStore"]
@@ -41,7 +41,7 @@ class EmbeddedStore:
             "content-type": "application/json",
             "x-correlation-id": secrets.token_hex(4),
         }
-        return HttpReply(status, headers, json.dumps(body).encode())
+        return HttpReply(status, headers, body)
 
     async def aclose(self) -> None:
         with anyio.CancelScope(shield=True):
@@ -56,6 +56,8 @@ class EmbeddedStore:
             return 404, {"detail": "Not Found"}
         try:
             body = route.body.model_validate(json.loads(call.content) if call.content else dict(call.params))
+            if isinstance(body, GetRequests):
+                body.most_bytes = call.most_reply
         except ValidationError as error:
             found = error.errors(include_url=False, include_context=False, include_input=False)
             return 422, {"detail": [{**one, "loc": ["body", *one["loc"]]} for one in found]}

@@ -6,10 +6,11 @@ Only this package's client calls them. The store learns nothing: it has no profi
 import json
 import sqlite3
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -66,6 +67,7 @@ class GetRequests(Body):
     top_k: Annotated[int, Field(gt=0)] = 30
     offset: Annotated[int, Field(ge=0)] = 0
     count: Literal["sessions", "requests"] | None = None
+    most_bytes: int | None = None
 
 
 class RequestId(Body):
@@ -104,6 +106,12 @@ _WHOLE: Final = f"{_LISTED}, citations, image_encoding"
 _READ_WHOLE: Final = (
     f"{_LISTED}, nullif(citations, '[]') citations, nullif(image_encoding, '') image_encoding"
 )
+
+_LENGTH: Final = "octet_length" if sqlite3.sqlite_version_info >= (3, 43) else "length"
+_SIZE: Final = " + ".join(
+    f"{_LENGTH}({name})" for name in ("content", "shadow_content", "expert_content", "tools_used")
+)
+"""Bytes of an interaction. `octet_length` reads no text."""
 
 _AMONG: Final = "IN (SELECT value FROM json_each(?))"
 
@@ -233,18 +241,25 @@ def learning_status(connection: sqlite3.Connection, body: RequestId, now: int) -
 def get_requests(connection: sqlite3.Connection, query: GetRequests, now: int) -> Json:
     condition, values = _condition(query)
     # The index has this order: the first row of a session is its newest, and the scan stops after the last session.
-    rows = connection.execute(
+    named = connection.execute(
         f"SELECT DISTINCT session_id FROM requests WHERE {condition}"  # noqa: S608
         " ORDER BY created_at DESC, session_id DESC LIMIT ? OFFSET ?",
         [*values, query.top_k, query.offset],
     )
-    page: dict[str, list[Json]] = {session_id: [] for (session_id,) in rows}
+    page: dict[str, list[Json]] = {session_id: [] for (session_id,) in named}
     found = connection.execute(
         f"SELECT * FROM requests INDEXED BY requests_by_session WHERE session_id {_AMONG}"  # noqa: S608
         f" AND {condition} ORDER BY created_at DESC, arrival DESC",
         [json.dumps(list(page)), *values],
     )
-    items = _with_interactions(connection, found.fetchall(), _LISTED)
+    rows = found.fetchall()
+    full = len(page) == query.top_k
+    if query.most_bytes is not None:
+        fitting = _fitting(connection, list(page), rows, query.most_bytes)
+        full = full or fitting < len(page)
+        page = dict(list(page.items())[:fitting])
+        rows = [row for row in rows if row["session_id"] in page]
+    items = _with_interactions(connection, rows, _LISTED)
     for item in items:
         page[item["request"]["session_id"]].append(item)
     counted: Json = {}
@@ -256,10 +271,26 @@ def get_requests(connection: sqlite3.Connection, query: GetRequests, now: int) -
         "success": True,
         "sessions": [{"session_id": name, "requests": requests} for name, requests in page.items()],
         # The API reports more after any full page, even the last one.
-        "has_more": len(page) == query.top_k,
+        "has_more": full,
         **counted,
         "msg": f"Found {len(items)} request(s) in {len(page)} session(s)",
     }
+
+
+def _fitting(
+    connection: sqlite3.Connection, sessions: Sequence[str], requests: Sequence[sqlite3.Row], most: int
+) -> int:
+    """Return how many of the first sessions fit into a page. Pages overlap by one, so at least two are returned."""
+    sizes = dict[int, int](
+        connection.execute(
+            f"SELECT request, sum({_SIZE}) FROM interactions WHERE request {_AMONG} GROUP BY request",  # noqa: S608
+            [json.dumps([request["arrival"] for request in requests])],
+        ).fetchall()
+    )
+    of_session = Counter[str]()
+    for request in requests:
+        of_session[request["session_id"]] += sizes.get(request["arrival"], 0)
+    return max(2, sum(total <= most for total in accumulate(of_session[one] for one in sessions)))
 
 
 def _condition(query: GetRequests) -> tuple[str, list[str | int]]:

@@ -25,17 +25,19 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reflexio_mcp.http.access import Tokens, peer, transport_security
-from reflexio_mcp.http.bodies import PUBLISH_BYTES, Bodies
+from reflexio_mcp.http.answers import CountedAnswers, counting
+from reflexio_mcp.http.bodies import LIGHT_BYTES, PUBLISH_BYTES, Bodies, Body
 from reflexio_mcp.http.refusal import AGAIN, Refusal, answer_refusal
 from reflexio_mcp.logs import event
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.server.callers import Caller, Quota, holder_of
-from reflexio_mcp.server.calls import counted
+from reflexio_mcp.server.calls import BUSY, counted
 from reflexio_mcp.server.sdk import limit_sessions, lowlevel
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.toolkit.context import DOWNLOADS_PATH
+from reflexio_mcp.traffic.turns import Turns
 
 if TYPE_CHECKING:
     from reflexio_mcp.http.oauth import SignIn
@@ -116,6 +118,7 @@ class HttpApp:
         )
         self._sse = SseServerTransport(MESSAGES_PATH, max_request_body_size=PUBLISH_BYTES)
         self._bodies = Bodies()
+        self._turns = Turns(settings.max_in_flight)
         each = min(SESSIONS_EACH, settings.max_sessions) if settings.many_callers else settings.max_sessions
         limit_sessions(self._manager, each)
         self._sse_streams = Quota(each, settings.max_sessions)
@@ -225,12 +228,32 @@ class HttpApp:
         else:
             modern = headers.get(b"mcp-protocol-version") == WITHOUT_SESSIONS
             opens = self.settings.keeps_sessions and not in_session and not modern
-            async with self._bodies.read(receive, caller.account, opens_session=opens) as body:
-                if self.sign_in and caller.permissions is not None:
-                    self.sign_in.check_tool(body.tool, caller)
-                if scope["path"] == MESSAGES_PATH:  # the POST is answered before its call begins
-                    counted.set(functools.partial(self._bodies.count, caller.account, body.size))
-                await transport(scope, body.replay, send)
+            declared = headers.get(b"content-length", b"")
+            size = int(declared) if declared.isdigit() else None
+            reading = self._bodies.read(receive, caller.account, opens_session=opens, declared=size)
+            async with reading as body:
+                await self._answer(transport, caller, body, scope, send)
+
+    async def _answer(self, transport: ASGIApp, caller: Caller, body: Body, scope: Scope, send: Send) -> None:
+        """Wait for the caller's turn, check the body and pass it on."""
+        async with self._turns.take(caller.account, notice=body.is_notice) as turn:
+            if turn.refused and body.size > LIGHT_BYTES:
+                raise Refusal(503, BUSY.format(most=self.settings.max_in_flight), AGAIN)
+            await body.check()
+            if self.sign_in and caller.permissions is not None:
+                self.sign_in.check_tool(body.tool, caller)
+            if scope["path"] == MESSAGES_PATH:  # the POST is answered before its call begins
+                counted.set(functools.partial(self._begun, caller.account, body.size))
+            else:
+                turn.until_over.push(body.kept.pop_all())
+            await transport(scope, body.replay, counting(self._turns, caller.account, send))
+
+    @contextlib.asynccontextmanager
+    async def _begun(self, account: str, size: int) -> AsyncGenerator[None]:
+        """Wait for the turn of a call over SSE."""
+        async with self._turns.take(account) as turn:
+            self._bodies.count(account, size, turn.until_over)
+            yield
 
     async def _stream(
         self, caller: Caller, transport: ASGIApp, scope: Scope, receive: Receive, send: Send
@@ -264,7 +287,8 @@ class HttpApp:
     async def _sse_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         low = lowlevel(self.server)
         async with self._sse.connect_sse(scope, receive, send) as (incoming, outgoing):
-            await low.run(incoming, outgoing, low.create_initialization_options())
+            answers = CountedAnswers(outgoing, self._turns, _caller(scope).account)
+            await low.run(incoming, answers, low.create_initialization_options())
 
     async def _download(self, scope: Scope, receive: Receive, send: Send) -> None:
         key = self._runtime.scopes.of(_caller(scope)).owner, scope["path_params"]["token"]

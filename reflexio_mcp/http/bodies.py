@@ -5,13 +5,15 @@ The bounds apply before the event loop parses a body: a million keys would block
 
 import json
 import re
-from collections import Counter
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections import Counter, deque
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack, asynccontextmanager
 from functools import cached_property
 from typing import Any, Final, cast
+from weakref import WeakValueDictionary
 
 import anyio
+import anyio.to_thread
 from starlette.types import Message, Receive
 
 from reflexio_mcp.http.refusal import AGAIN, Refusal
@@ -19,6 +21,15 @@ from reflexio_mcp.rest.api_limits import MAX_BODY_BYTES
 
 OPENING_BYTES: Final = 64 * 1024
 """Maximum size of a request that opens a session: the session keeps part of it."""
+
+LIGHT_BYTES: Final = 64 * 1024
+"""The rest of a larger body is read only when the account has room for it."""
+
+LARGE_BYTES: Final = 20 * 1024 * 1024
+"""Maximum for one account of larger bodies that arrive or are worked on; further ones wait."""
+
+NOTICE_BYTES: Final = 4 * 1024
+"""Maximum size of a message that may overtake the calls of its account."""
 
 MOST_BYTES: Final = 1024 * 1024
 PUBLISH_BYTES: Final = MAX_BODY_BYTES + 64 * 1024
@@ -36,10 +47,13 @@ _LARGE: Final = "publish_interaction"
 
 
 class Body:
-    def __init__(self, content: bytes, receive: Receive) -> None:
+    """A complete body. `kept` is what the account holds for it until its call is over."""
+
+    def __init__(self, content: bytes, receive: Receive, kept: ExitStack) -> None:
         self._content = content
         self._receive = receive
         self._replayed = False
+        self.kept = kept
 
     async def replay(self) -> Message:
         """Return the body, then the connection's messages."""
@@ -52,17 +66,69 @@ class Body:
     def size(self) -> int:
         return len(self._content)
 
+    @property
+    def is_notice(self) -> bool:
+        """Whether it is a short message other than a call: a notification, or an answer to a question."""
+        return self.size <= NOTICE_BYTES and not {"method", "id"} <= self._message.keys()
+
     @cached_property
     def tool(self) -> str:
         """The called tool; empty for other messages."""
-        try:
-            sent: Any = json.loads(self._content)
-        except (ValueError, RecursionError):
-            return ""
-        message = cast("dict[str, Any]", sent) if isinstance(sent, dict) else {}
+        message = self._message
         params: Any = message.get("params") if message.get("method") == "tools/call" else None
         name: Any = cast("dict[str, Any]", params).get("name") if isinstance(params, dict) else None
         return name if isinstance(name, str) else ""
+
+    async def check(self) -> None:
+        """Raise a `Refusal` if the body has too many values, or is too large for what it is (413)."""
+        if self.size > LIGHT_BYTES:
+            await anyio.to_thread.run_sync(self._check)
+        else:
+            self._check()
+
+    @property
+    def _message(self) -> dict[str, Any]:
+        try:
+            sent: Any = json.loads(self._content)
+        except (ValueError, RecursionError):
+            return {}
+        return cast("dict[str, Any]", sent) if isinstance(sent, dict) else {}
+
+    def _check(self) -> None:
+        if any(number > MOST_VALUES for number, _ in enumerate(_PUNCTUATION.finditer(self._content))):
+            raise Refusal(413, f"The body has more than {MOST_VALUES:,} values.")
+        if self.size > MOST_BYTES and self.tool != _LARGE:
+            raise _too_large(MOST_BYTES)
+
+
+class _Room:
+    """Bytes of large bodies that one account may still hold. Who needs more waits, in order."""
+
+    def __init__(self) -> None:
+        self._free = LARGE_BYTES
+        self._waiting: deque[tuple[int, anyio.Event]] = deque()
+
+    async def take(self, size: int) -> None:
+        if not self._waiting and size <= self._free:
+            self._free -= size
+            return
+        mine = size, anyio.Event()
+        self._waiting.append(mine)
+        try:
+            await mine[1].wait()
+        except BaseException:
+            if mine in self._waiting:
+                self._waiting.remove(mine)
+            else:
+                self.give_back(size)
+            raise
+
+    def give_back(self, size: int) -> None:
+        self._free += size
+        while self._waiting and self._waiting[0][0] <= self._free:
+            size, event = self._waiting.popleft()
+            self._free -= size
+            event.set()
 
 
 class Bodies:
@@ -70,59 +136,84 @@ class Bodies:
 
     def __init__(self) -> None:
         self._held: Counter[str] = Counter()
+        self._rooms = WeakValueDictionary[str, _Room]()
 
-    @contextmanager
-    def count(self, account: str, size: int) -> Generator[None]:
-        """Count `size` bytes during the block."""
+    def count(self, account: str, size: int, until: ExitStack) -> None:
+        """Count `size` bytes until the stack is closed."""
         self._held[account] += size
-        try:
-            yield
-        finally:
-            self._drop(account, size)
+        until.callback(self._drop, account, size)
 
     @asynccontextmanager
-    async def read(self, receive: Receive, account: str, *, opens_session: bool) -> AsyncGenerator[Body]:
-        """Read a body and count it during the block.
+    async def read(
+        self, receive: Receive, account: str, *, opens_session: bool, declared: int | None
+    ) -> AsyncGenerator[Body]:
+        """Read a body and count it during the block, or longer if `kept` is taken over.
+
+        Args:
+            declared: its size, if the client says it.
 
         Raises:
             Refusal: it is too large (413) or slow (408), or the account sends too much at once (503).
         """
-        content = bytearray()
-        try:
-            with anyio.move_on_after(BODY_SECONDS) as limit:
-                await self._arrive(
-                    receive, content, account, OPENING_BYTES if opens_session else PUBLISH_BYTES
-                )
-            if limit.cancelled_caught:
-                raise Refusal(408, "The body did not arrive in time; nothing was done.")
-            if any(number > MOST_VALUES for number, _ in enumerate(_PUNCTUATION.finditer(content))):
-                raise Refusal(413, f"The body has more than {MOST_VALUES:,} values.")
-            body = Body(bytes(content), receive)
-            if len(content) > MOST_BYTES and body.tool != _LARGE:
-                raise _too_large(MOST_BYTES)
-            yield body
-        finally:
-            self._drop(account, len(content))
+        most = OPENING_BYTES if opens_session else PUBLISH_BYTES
+        with ExitStack() as kept:
+            arriving = _Arriving(receive, most)
+            kept.callback(lambda: self._drop(account, arriving.counted))
+            await self._arrive(arriving, account, LIGHT_BYTES)
+            if arriving.more:
+                size = most if declared is None else min(declared, most)
+                room = self._rooms.setdefault(account, _Room())
+                await room.take(size)
+                kept.callback(room.give_back, size)
+                await self._arrive(arriving, account, most)
+            yield Body(bytes(arriving.content), receive, kept)
 
     def _drop(self, account: str, size: int) -> None:
         self._held[account] -= size
         if not self._held[account]:
             del self._held[account]
 
-    async def _arrive(self, receive: Receive, content: bytearray, account: str, most: int) -> None:
-        more = True
-        while more:
-            message = await receive()
-            chunk: bytes = message.get("body", b"")
-            more = message.get("more_body", False)  # absent after a disconnect
-            content += chunk
-            self._held[account] += len(chunk)
-            if len(content) > MOST_BYTES and content.find(_LARGE.encode(), 0, MOST_BYTES) < 0:
+    async def _arrive(self, arriving: "_Arriving", account: str, pause: int) -> None:
+        """Read until the body is complete or longer than `pause`."""
+        with anyio.move_on_after(BODY_SECONDS) as limit:
+            while arriving.more and len(arriving.content) <= pause:
+                piece = await arriving.next_piece()
+                arriving.counted += piece
+                self._held[account] += piece
+                arriving.check()
+                if self._held[account] > SHARE_BYTES:
+                    raise Refusal(503, "Your calls send too much data at once; try again in a moment.", AGAIN)
+        if limit.cancelled_caught:
+            raise Refusal(408, "The body did not arrive in time; nothing was done.")
+
+
+class _Arriving:
+    """A body that arrives. `most` is its maximum size."""
+
+    def __init__(self, receive: Receive, most: int) -> None:
+        self.content = bytearray()
+        self.counted = 0
+        self.more = True
+        self._looked = False
+        self._receive = receive
+        self._most = most
+
+    async def next_piece(self) -> int:
+        """Read a piece and return its size."""
+        message = await self._receive()
+        piece: bytes = message.get("body", b"")
+        self.more = message.get("more_body", False)  # absent after a disconnect
+        self.content += piece
+        return len(piece)
+
+    def check(self) -> None:
+        """Raise a `Refusal` if the body is too large (413)."""
+        if len(self.content) > MOST_BYTES and not self._looked:
+            self._looked = True
+            if self.content.find(_LARGE.encode(), 0, MOST_BYTES) < 0:
                 raise _too_large(MOST_BYTES)
-            if len(content) > most:
-                raise _too_large(most)
-            if self._held[account] > SHARE_BYTES:
-                raise Refusal(503, "Your calls send too much data at once; try again in a moment.", AGAIN)
+        if len(self.content) > self._most:
+            raise _too_large(self._most)
 
 
 def _too_large(most: int) -> Refusal:

@@ -1,8 +1,10 @@
 """Runs the app, and stops it so that every call gets an answer."""
 
+import asyncio
 import os
 import signal
 import socket
+import struct
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -33,18 +35,49 @@ SWITCH_SECONDS: Final = 0.0005
 
 BACKLOG: Final = 2048
 
+UNREAD_SECONDS: Final = 60.0
+"""How long a client may leave an answer unread."""
+
 MOST_LINES: Final = 2000
 """Maximum number of lines in one read from a connection."""
 
 
 class _Protocol(H11Protocol):
-    """Closes a connection on which a body comes in tiny chunks, each of which costs as much time as a large one."""
+    """Closes connections that would cost the others.
+
+    A body comes in tiny chunks, each of which takes as much time as a large one, or a client does not read its answer.
+    """
+
+    _unread: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
         if data.count(b"\r\n") > MOST_LINES:
             self.transport.close()
         else:
             super().data_received(data)
+
+    def pause_writing(self) -> None:
+        self._unread = self.loop.call_later(UNREAD_SECONDS, self._give_up)
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._forget_unread()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_unread()
+        super().connection_lost(exc)
+
+    def _give_up(self) -> None:
+        # Otherwise the kernel would keep what is not read.
+        connection = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    def _forget_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
 
 class _Server(uvicorn.Server):

@@ -21,7 +21,7 @@ from reflexio_mcp.rest.errors import (
     ReflexioError,
     Unreachable,
 )
-from reflexio_mcp.rest.exchange import Answer, Call, Kind, Sender
+from reflexio_mcp.rest.exchange import Answer, Call, Kind, Sender, in_thread_if
 
 __all__ = ["ReflexioClient"]
 
@@ -148,14 +148,21 @@ class ReflexioClient:
         """
         start, end = query.start_time, query.end_time
         single = start is not None and start == end
-        sent = query.model_dump(exclude_none=True, exclude={"start_time", "end_time"})
+        sent = query.model_dump(exclude_none=True, exclude={"start_time", "end_time", "most_bytes"})
         if start is not None and not (single and start == 0):
             sent["start_time"] = iso_time(start - 1 if single else start)
         if end is not None:
             sent["end_time"] = iso_time(end)
         if single:
             sent.pop("count", None)
-        page = await self._post(models.RequestPage, "/api/get_requests", sent, "sessions", repeat=repeat)
+        page = await self._post(
+            models.RequestPage,
+            "/api/get_requests",
+            sent,
+            "sessions",
+            repeat=repeat,
+            most_reply=query.most_bytes,
+        )
         if single:
             for group in page.sessions:
                 group.requests = [item for item in group.requests if item.request.created_at == start]
@@ -415,7 +422,8 @@ class ReflexioClient:
         **options: Any,
     ) -> ReplyT:
         options = {"timeout": self._timeout, **options}
-        call = Call("POST", route, kind, content=encoded(sent), required=("success", *required), **options)
+        content = await in_thread_if(kind == "publish", lambda: encoded(sent))
+        call = Call("POST", route, kind, content=content, required=("success", *required), **options)
         return await self._send(call, lambda answer: answer.parsed(model))
 
     async def _list(self, model: type[ReadT], route: str, sent: dict[str, Any], name: str) -> list[ReadT]:
@@ -437,7 +445,8 @@ class ReflexioClient:
         if self._sender is None:
             self._sender = self._open()
         try:
-            return read(await self._sender.send(call))
+            answer = await self._sender.send(call)
+            return await in_thread_if(answer.is_long, lambda: read(answer))
         except ReflexioError as error:
             if call.kind == "read":
                 error.effect = "none"

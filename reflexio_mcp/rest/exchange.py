@@ -13,15 +13,22 @@ from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import anyio
+import anyio.to_thread
 from pydantic import ValidationError
 
 from reflexio_mcp.rest import api_limits, errors, models
 
-__all__ = ["Call", "HttpReply", "correlation_ids"]
+__all__ = ["Call", "HttpReply", "correlation_ids", "in_thread_if"]
 
 JsonObject: TypeAlias = dict[str, Any]
 Kind: TypeAlias = Literal["read", "publish", "delete"]
 ReadT = TypeVar("ReadT", bound=models.Read)
+
+T = TypeVar("T")
+
+LONG_BYTES: Final = 32 * 1024
+LONG_REQUESTS: Final = 20
+"""Replies with more are read in a thread, so that the event loop answers others meanwhile."""
 
 LONGEST_LINE: Final = 200
 _LONGEST_READ: Final = 10_000
@@ -64,6 +71,7 @@ class Call:
     Args:
         required: keys that every 2xx reply to this call has.
         by_id: a 404 means an unknown id, not an unknown route.
+        most_reply: longest reply in bytes, if less than the client's limit; a longer one is `ReplyTooLarge`.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -76,14 +84,32 @@ class Call:
     by_id: bool = False
     repeat: bool = True
     most_bytes: int = api_limits.MAX_BODY_BYTES
+    most_reply: int | None = None
 
 
 class HttpReply(NamedTuple):
-    """A complete reply. `headers` ignores case, or has names in lower case."""
+    """A complete reply. `headers` ignores case, or has names in lower case.
+
+    Args:
+        content: JSON text, or the object that a store in this process would write as JSON.
+    """
 
     status: int
     headers: Mapping[str, str]
-    content: bytes
+    content: bytes | JsonObject
+
+    @property
+    def size(self) -> int:
+        """The bytes of a JSON text; 0 for an object."""
+        return len(self.content) if isinstance(self.content, bytes) else 0
+
+    @property
+    def is_long(self) -> bool:
+        """Whether reading it takes so long that the event loop must not do it."""
+        if isinstance(self.content, bytes):
+            return self.size > LONG_BYTES
+        groups: list[JsonObject] = self.content.get("sessions", [])
+        return sum(len(group["requests"]) for group in groups) > LONG_REQUESTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +118,8 @@ class Answer:
 
     Args:
         repeated: an earlier try may have taken effect.
+        size: the bytes of the reply over HTTP.
+        is_long: the event loop must not convert it.
     """
 
     url: str
@@ -99,6 +127,8 @@ class Answer:
     correlation_id: str | None
     server_time: float | None
     repeated: bool = False
+    size: int = 0
+    is_long: bool = False
 
     def parsed(self, model: type[ReadT]) -> ReadT:
         """Return the answer as a model, or raise `NotTheApi` if it has another shape."""
@@ -107,6 +137,7 @@ class Answer:
             "server_time": self.server_time,
             "repeated": self.repeated,
             "already_stored": False,
+            "size": self.size,
         }
         return self._validated(model, {**self.data, **ours})
 
@@ -128,6 +159,11 @@ class Answer:
         return errors.NotTheApi(detail, correlation_id=self.correlation_id)
 
 
+async def in_thread_if(is_long: bool, work: Callable[[], T]) -> T:
+    """Do long work in a thread. Short work is faster without one."""
+    return await anyio.to_thread.run_sync(work) if is_long else work()
+
+
 def read_answer(call: Call, url: str, reply: HttpReply) -> Answer:
     status, headers, content = reply
     data = _json_object(content)
@@ -142,7 +178,8 @@ def read_answer(call: Call, url: str, reply: HttpReply) -> Answer:
     elif missing := [name for name in call.required if data.get(name) is None]:
         error = errors.NotTheApi(f"{url} answered {status} with JSON that lacks {', '.join(missing)}")
     else:
-        return Answer(url, data, known_id, _http_time(headers.get("date", "")))
+        time = _http_time(headers.get("date", ""))
+        return Answer(url, data, known_id, time, size=reply.size, is_long=reply.is_long)
     error.status, error.correlation_id = status, known_id
     asked = headers.get("retry-after", "").strip()
     error.wait = float(asked) if re.fullmatch(r"\d{1,9}", asked) else None
@@ -242,7 +279,9 @@ def _redirect_target(location: str) -> str:
     return f", a redirect to {parts.scheme}://{host}" if known else ""
 
 
-def _json_object(content: bytes) -> JsonObject | None:
+def _json_object(content: bytes | JsonObject) -> JsonObject | None:
+    if isinstance(content, dict):
+        return content
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):
@@ -351,7 +390,8 @@ class Sender:
         try:
             with anyio.fail_after(seconds):
                 reply = await self._transport.exchange(call, seconds)
-            return read_answer(call, f"{self._base_url}{call.route}", reply)
+            url = f"{self._base_url}{call.route}"
+            return await in_thread_if(reply.is_long, lambda: read_answer(call, url, reply))
         except TimeoutError:
             return errors.TimedOut(f"within {call.timeout:g} s")
         except errors.ReflexioError as error:

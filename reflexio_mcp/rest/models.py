@@ -202,6 +202,8 @@ class RequestQuery(Sent):
     offset: int = 0
     count: Literal["sessions", "requests"] | None = None
     """Asks the embedded store for a total, which the API does not have."""
+    most_bytes: int | None = None
+    """The embedded store returns as many sessions, two at least. Over HTTP, a longer reply is `ReplyTooLarge`."""
 
 
 class RequestPage(Reply):
@@ -212,6 +214,8 @@ class RequestPage(Reply):
     total: int | None = None
     server_time: float | None = None
     """Set by the client from the `Date` header, in epoch seconds."""
+    size: int = 0
+    """Set by the client: the bytes of the reply over HTTP."""
 
 
 class WholeRequests(Reply):

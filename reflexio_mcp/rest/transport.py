@@ -65,7 +65,8 @@ class HttpTransport:
                 headers=_call_headers(call),
                 timeout=httpx.Timeout(seconds, connect=min(_CONNECT_SECONDS, seconds * 0.9)),
             ) as response:
-                return HttpReply(response.status_code, response.headers, await _content(response))
+                content = await _content(response, call.most_reply or api_limits.MAX_REPLY_BYTES)
+                return HttpReply(response.status_code, response.headers, content)
         except httpx.InvalidURL:
             raise errors.BadAddress("REFLEXIO_URL is not a URL") from None
         except httpx.HTTPError as error:
@@ -84,8 +85,8 @@ class HttpTransport:
         return errors.TimedOut() if isinstance(error, httpx.TimeoutException) else errors.ConnectionLost()
 
 
-async def _content(response: httpx.Response) -> bytes:
-    """Read and decode a body, up to a limit.
+async def _content(response: httpx.Response, most: int) -> bytes:
+    """Read and decode a body of `most` bytes.
 
     Raises:
         NotTheApi: its encoding was not asked for. Two layers of gzip turn kilobytes into gigabytes.
@@ -96,8 +97,8 @@ async def _content(response: httpx.Response) -> bytes:
     content = bytearray()
     async for piece in response.aiter_bytes():
         content += piece
-        if len(content) > api_limits.MAX_REPLY_BYTES:
-            limit = f"more than {api_limits.MAX_REPLY_BYTES // 2**20} MiB"
+        if len(content) > most:
+            limit = f"more than {most // 2**20} MiB"
             raise errors.ReplyTooLarge(limit, status=response.status_code)
     return bytes(content)
 

@@ -119,19 +119,17 @@ def as_stored(text: str) -> str:
 
 def beginning(text: str, chars: int, start: int = 0) -> tuple[str, int]:
     """Return up to `chars` visible characters from `start`, and the number of stored characters they show."""
-    shown = visible(text[start : start + chars])
-    if len(shown) <= chars:
-        return shown, min(chars, len(text) - start)
-    low, high = 0, chars
-    while low < high:
-        middle = (low + high + 1) // 2
-        if len(visible(text[start : start + middle])) <= chars:
-            low = middle
-        else:
-            high = middle - 1
+    part = text[start : start + chars]
+    used, longer = len(part), 0
+    for found in re.finditer(_HIDDEN, part):
+        if found.start() + longer >= chars:
+            break
+        longer += len(_escape(found)) - len(found[0])
+        fits = found.end() + longer <= chars
+        used = min(len(part), chars - longer) if fits else found.start()
     # At least one character, so that paging makes progress.
-    used = max(low, 1)
-    return visible(text[start : start + used]), used
+    used = max(used, min(1, len(part)))
+    return visible(part[:used]), used
 
 
 def clip(text: str, chars: int) -> str:

@@ -6,7 +6,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Final, TypeAlias, cast
 from weakref import WeakValueDictionary
@@ -19,26 +19,23 @@ from mcp.types import INTERNAL_ERROR
 from opentelemetry import trace
 
 from reflexio_mcp.logs import event, named_call
-from reflexio_mcp.server.callers import Caller, Quota, current_caller
+from reflexio_mcp.server.callers import Caller, current_caller
 from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.traffic.policy import use_policy
+from reflexio_mcp.traffic.turns import current_turn
 
-__all__ = ["counted"]
+__all__ = ["BUSY", "counted"]
 
 Ctx: TypeAlias = ServerRequestContext[Any, Any]
 
 WORK: Final = frozenset({"tools/call", "resources/read", "prompts/get", "completion/complete"})
 """Methods that are limited, logged, and waited for when the server stops."""
 
-HEAVY: Final = frozenset({"audit_traffic", "export_data"})
-MOST_HEAVY: Final = 4
-"""Maximum number of simultaneous heavy calls per caller, so that light calls never wait behind them."""
-
 REFUSAL_SECONDS: Final = 0.1
 """Time between two refusals of one caller: a caller that asks again at once would keep the event loop busy."""
 
 BUSY: Final = (
-    "Busy: {most} calls of yours are running already; nothing was done. Try again when one has returned."
+    "Busy: {most} calls of yours wait or run already; nothing was done. Try again when one has returned."
 )
 STOPPING: Final = "This server is stopping; nothing was done. Try again in a moment."
 STOPPED: Final = (
@@ -52,10 +49,10 @@ FORM_IS_OVER: Final = (
 SECONDS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 
-counted: Final[ContextVar[Callable[[], AbstractContextManager[None]]]] = ContextVar(
+counted: Final[ContextVar[Callable[[], AbstractAsyncContextManager[None]]]] = ContextVar(
     "reflexio_mcp_counted", default=nullcontext
 )
-"""Counts the body of the call while it runs, unless the transport counts it."""
+"""Waits for the turn of the call and counts its body, unless the transport does."""
 
 
 class CallLimiter:
@@ -65,8 +62,6 @@ class CallLimiter:
         self._runtime = runtime
         self._tools = tools
         self._most = runtime.settings.max_in_flight
-        self._running = Quota(self._most)
-        self._heavy = Quota(MOST_HEAVY)
         self._refusing = WeakValueDictionary[str, anyio.Lock]()
         self._cancel_scopes: set[anyio.CancelScope] = set()
         self._stopping = False
@@ -76,16 +71,25 @@ class CallLimiter:
         caller = caller_of(ctx) or self._runtime.scopes.local_caller()
         token = current_caller.set(caller)
         try:
-            with counted.get()():
-                if ctx.request_id is not None and ctx.method in WORK:
-                    _drop_empty_answers(ctx.params)
-                    return await self._logged(ctx, call_next, caller)
-                result = await call_next(ctx)
-                return self._with_apps(result) if ctx.method == "initialize" else result
+            async with counted.get()():
+                turn = current_turn()
+                async with turn.used() if turn else nullcontext():
+                    try:
+                        return await self._answered(ctx, call_next, caller)
+                    finally:
+                        if turn:
+                            turn.give_up()  # the client may take long to read the answer
         finally:
             current_caller.reset(token)
             if ctx.request is not None and ctx.method in WORK and isinstance(ctx.params, dict):
                 ctx.params.clear()  # the SDK keeps the last message of a session until the next one
+
+    async def _answered(self, ctx: Ctx, call_next: CallNext, caller: Caller) -> HandlerResult:
+        if ctx.request_id is not None and ctx.method in WORK:
+            _drop_empty_answers(ctx.params)
+            return await self._logged(ctx, call_next, caller)
+        result = await call_next(ctx)
+        return self._with_apps(result) if ctx.method == "initialize" else result
 
     def _with_apps(self, result: HandlerResult) -> HandlerResult:
         # The SDK drops extensions from this reply before revision 2026-07-28.
@@ -132,24 +136,20 @@ class CallLimiter:
     async def _limited(self, ctx: Ctx, call_next: CallNext, caller: Caller) -> tuple[str, HandlerResult]:
         if self._stopping:
             return "stopping", _refused(ctx, STOPPING)
-        heavy = self._tool_of(ctx) in HEAVY
-        quota, most = (self._heavy, MOST_HEAVY) if heavy else (self._running, self._most)
-        with quota.hold(caller.account) as taken:
-            # A client over stdio has no other callers to disturb.
-            if not taken and ctx.request is not None:
-                async with self._refusing.setdefault(caller.account, anyio.Lock()):
-                    await anyio.sleep(REFUSAL_SECONDS)
-                return "busy", _refused(ctx, BUSY.format(most=most))
-            scope = anyio.CancelScope()
-            self._cancel_scopes.add(scope)
-            try:
-                with scope:
-                    result = await call_next(ctx)
-                    return _outcome(result), result
-            finally:
-                self._cancel_scopes.discard(scope)
-                if not self._cancel_scopes:
-                    self._idle.set()
+        if (turn := current_turn()) and turn.refused:
+            async with self._refusing.setdefault(caller.account, anyio.Lock()):
+                await anyio.sleep(REFUSAL_SECONDS)
+            return "busy", _refused(ctx, BUSY.format(most=self._most))
+        scope = anyio.CancelScope()
+        self._cancel_scopes.add(scope)
+        try:
+            with scope:
+                result = await call_next(ctx)
+                return _outcome(result), result
+        finally:
+            self._cancel_scopes.discard(scope)
+            if not self._cancel_scopes:
+                self._idle.set()
         return "stopped", _refused(ctx, STOPPED)
 
     def refuse_new(self) -> None:

@@ -1,18 +1,19 @@
 """Completions of ids, sources, users and agent versions, from the newest sessions."""
 
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Final
 
 import anyio
 from mcp import types
 
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.rest.models import RequestPage, RequestQuery
 from reflexio_mcp.results.base import shown_id
 from reflexio_mcp.results.reading import as_name
 from reflexio_mcp.server.prompts import PROMPTS
 from reflexio_mcp.server.resources import templates
 from reflexio_mcp.toolkit.context import App
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.paging import SessionPager
 
 LOOK_SECONDS: Final = 1.0
 SESSIONS_LOOKED_AT: Final = 50
@@ -29,13 +30,17 @@ FIELDS: Final = ("session_id", "source", "user_id", "agent_version", "request_id
 async def complete(app: App, params: types.CompleteRequestParams) -> types.CompleteResult:
     """Return values that begin with the typed text; no values if the backend is slow or down."""
     field, typed = params.argument.name, params.argument.value.casefold()
-    page, scope = RequestPage(), app.scope()
+    scope, seen = app.scope(), dict[str, None]()
     if field in FIELDS and _is_offered(params.ref, app.tools):
-        query = RequestQuery(user_id=scope.user_id or None, top_k=SESSIONS_LOOKED_AT)
+        pager = SessionPager(scope, TrafficFilter(user_id=scope.user_id), batch=SESSIONS_LOOKED_AT)
         with anyio.move_on_after(LOOK_SECONDS), suppress(ReflexioError):
-            page = await scope.client.get_requests(query)
-    requests = [item.request for group in page.sessions for item in group.requests]
-    seen = dict.fromkeys(getattr(one, field) for one in requests if scope.covers(one.user_id))
+            async with aclosing(pager.parts()) as parts:
+                left = SESSIONS_LOOKED_AT
+                async for part in parts:
+                    seen |= dict.fromkeys(getattr(item.request, field) for item in part.requests)
+                    left -= 1
+                    if not left:
+                        break
     values = [one for one in seen if one.casefold().startswith(typed) and _is_name(field, one)]
     found = types.Completion(
         values=values[:MOST_VALUES], total=len(values), has_more=len(values) > MOST_VALUES

@@ -148,11 +148,14 @@ def _names(scope: Scope, wanted: TrafficFilter) -> dict[str, str]:
 async def rows_by_id(call: Call, request_ids: Sequence[str]) -> ExplorerData:
     """Return the rows of these requests, without those that are not stored."""
     scope = scope_of(call)
-    found = list((await _read(scope, _ids(request_ids))).values())
-    shown = await Showing(scope, TrafficFilter()).requests(found)
+    showing = Showing(scope, TrafficFilter())
     groups: dict[str, list[RequestRow]] = {}
-    for item, row in zip(found, shown, strict=True):
-        groups.setdefault(scope.shown_id(item.request.session_id), []).append(row)
+
+    async def take(found: list[RequestWithInteractions]) -> None:
+        for item, row in zip(found, await showing.requests(found), strict=True):
+            groups.setdefault(scope.shown_id(item.request.session_id), []).append(row)
+
+    await read_set(scope, _ids(request_ids), take)
     sessions = [SessionRequests(session_id=one, requests=rows) for one, rows in groups.items()]
     return ExplorerData(notice=NOTICE, view="rows", sessions=sessions)
 
@@ -162,16 +165,6 @@ def _ids(request_ids: Sequence[str]) -> list[str]:
     if not 1 <= len(ids) <= IDS_AT_ONCE:
         raise InvalidInput("request_ids", f"takes 1 to {IDS_AT_ONCE} ids here.")
     return ids
-
-
-async def _read(scope: Scope, ids: Sequence[str]) -> dict[str, RequestWithInteractions]:
-    found: dict[str, RequestWithInteractions] = {}
-
-    async def take(items: list[RequestWithInteractions]) -> None:
-        found.update((item.request.request_id, item) for item in items)
-
-    await read_set(scope, ids, take)
-    return found
 
 
 async def findings(call: Call, asked: TrafficFilter, limit: int, cursor: str) -> ExplorerData:

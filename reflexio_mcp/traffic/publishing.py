@@ -2,7 +2,7 @@
 
 import base64
 import uuid
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Final, Literal
 
 import anyio
@@ -17,6 +17,7 @@ from reflexio_mcp.traffic.errors import InvalidInput, NotStored, OutcomeUnclear,
 from reflexio_mcp.traffic.reading.filters import check_source
 from reflexio_mcp.traffic.reading.lookup import find_request, learning_status
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.turns import aside
 
 __all__ = ["check_interaction", "finish", "publish"]
 
@@ -70,7 +71,8 @@ async def publish(scope: Scope, draft: PublishBody, *, policy: Policy, wait_seco
     if policy == "redact" and secrets:
         body = await looked(scope.owner, draft.interaction_data_list, lambda: _without_secrets(body))
     try:
-        reply, read_back = await _publish(scope, body, minted, wait_seconds)
+        async with nullcontext() if wait_seconds is None else aside():
+            reply, read_back = await _publish(scope, body, minted, wait_seconds)
     except ReflexioError as failure:
         if failure.effect == "unknown":
             # A caller's own id may be a sentence, and the caller knows it.

@@ -19,11 +19,10 @@ from reflexio_mcp.cli import main
 from reflexio_mcp.http.app import SESSIONS_EACH
 from reflexio_mcp.http.bodies import MOST_BYTES, SHARE_BYTES
 from reflexio_mcp.http.oauth import REMEMBER_SECONDS
-from reflexio_mcp.http.serving import DRAIN_SECONDS
+from reflexio_mcp.http.serving import DRAIN_SECONDS, UNREAD_SECONDS
 from reflexio_mcp.install.clients import CLIENTS
 from reflexio_mcp.rest.api_limits import MAX_BODY_BYTES
 from reflexio_mcp.rest.models import Interaction, PublishBody
-from reflexio_mcp.server.calls import MOST_HEAVY
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.server.stdio_stream import ANSWER_SECONDS
 from reflexio_mcp.settings import STATE_KEY_BYTES, Settings
@@ -31,6 +30,7 @@ from reflexio_mcp.state.postgresql import REPLY_SECONDS
 from reflexio_mcp.state.state import RECORD_DAYS
 from reflexio_mcp.toolkit.context import DOWNLOAD_SECONDS
 from reflexio_mcp.traffic.learnings.remove import WAIT_SECONDS
+from reflexio_mcp.traffic.turns import UNREAD_BYTES
 from tests.documents.test_documents import FENCE, ROOT, blocks, text_of
 from tests.support.serving import modern_call, serving_process
 
@@ -66,7 +66,9 @@ NUMBERS = (
     f"for at most {DRAIN_SECONDS:.0f} seconds",
     f"waits up to {WAIT_SECONDS:.0f} seconds",
     f"binds {BY_DEFAULT.host}",
-    f"({BY_DEFAULT.max_in_flight}), and {MOST_HEAVY} audits",
+    f"({BY_DEFAULT.max_in_flight}); they take turns",
+    f"{UNREAD_BYTES // MIB} MiB; then calls wait",
+    f"after {UNREAD_SECONDS:.0f} seconds its connection is closed",
     f"{SESSIONS_EACH} of each; all callers together `--max-sessions` ({BY_DEFAULT.max_sessions:,})",
     f"{SHARE_BYTES // MIB} MiB; one body at most {MOST_BYTES // MIB} MiB, a publish {MAX_BODY_BYTES // MIB} MiB",
     f"is used for {REMEMBER_SECONDS:.0f} seconds",

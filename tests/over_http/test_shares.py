@@ -1,4 +1,4 @@
-"""One caller cannot stop the others: what each may have at a time of calls, heavy calls, sessions and streams."""
+"""One caller cannot stop the others: calls take turns, and each caller has a share of calls, sessions and streams."""
 
 import gc
 import json
@@ -6,20 +6,27 @@ import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from errno import ECONNRESET
+from socket import SO_ERROR, SO_RCVBUF, SOL_SOCKET, create_server, socket
 from typing import Any
 
 import anyio
 import anyio.abc
 import httpx
 import pytest
-from mcp.types import JSONRPCRequest
+import uvicorn
+from mcp.types import ElicitResult, JSONRPCRequest
 
 from reflexio_mcp.http import bodies
+from reflexio_mcp.http import serving as serving_module
+from reflexio_mcp.http.answers import PIECE_BYTES, counting
 from reflexio_mcp.http.app import SESSIONS_EACH
-from reflexio_mcp.server.calls import MOST_HEAVY, REFUSAL_SECONDS
+from reflexio_mcp.server.calls import REFUSAL_SECONDS
 from reflexio_mcp.settings import Settings
+from reflexio_mcp.traffic import turns
 from tests.support.serving import (
     AUTHORIZED,
+    Served,
     bearer,
     connected,
     events,
@@ -54,6 +61,16 @@ def settings(backend: TenantBackend, **more: Any) -> Settings:
     return Settings(**options | more)
 
 
+def waiting(served: Served) -> list[int]:
+    """How many calls of each caller wait or run."""
+    assert served.app
+    return [one.calls for one in served.app._turns._accounts.values() if one.calls]
+
+
+async def post_for(served: Served, tool: str, arguments: dict[str, Any]) -> None:
+    await post(served, tool, arguments, token=ANN)
+
+
 def is_busy(reply: httpx.Response) -> bool:
     result = message_of(reply)["result"]
     return bool(result.get("isError")) and "Busy" in result["content"][0]["text"]
@@ -72,39 +89,177 @@ async def test_a_caller_with_too_many_calls_is_told_so_and_another_is_not_counte
 
         tasks.start_soon(call)
         tasks.start_soon(call)
-        await until(lambda: backend.holding == 2)
-        assert is_busy(await post(served, "list_sessions", token=ANN))
-        assert not is_busy(await post(served, "list_sessions", token=BOB))
-        backend.held = ""
-        backend.release.set()
-    assert [line["outcome"] for line in events(caplog, "call")] == ["busy", "ok", "ok", "ok"]
-
-
-async def test_heavy_calls_have_a_share_of_their_own_and_light_calls_go_on(backend: TenantBackend) -> None:
-    async with serving(settings(backend), tokens=TWO) as served, anyio.create_task_group() as tasks:
-        await post(served, "get_status", token=ANN)
-        backend.held = LISTED
-
-        async def audit() -> None:
-            await post(served, "audit_traffic", token=ANN)
-
-        for _ in range(MOST_HEAVY):
-            tasks.start_soon(audit)
-        await until(lambda: backend.holding == MOST_HEAVY)
-        backend.held = ""
+        await until(lambda: waiting(served) == [2])
         began = anyio.current_time()
 
         async def refused() -> None:
-            assert is_busy(await post(served, "audit_traffic", token=ANN))
+            assert is_busy(await post(served, "list_sessions", token=ANN))
 
         async with anyio.create_task_group() as too_many:
             for _ in range(3):
                 too_many.start_soon(refused)
         assert anyio.current_time() - began >= 3 * REFUSAL_SECONDS  # one after another
-        for token in (ANN, BOB):
-            assert not is_busy(await post(served, "list_requests", token=token))
-        assert not is_busy(await post(served, "audit_traffic", token=BOB))
+        assert not is_busy(await post(served, "list_sessions", token=BOB))
+        backend.held = ""
         backend.release.set()
+    assert [line["outcome"] for line in events(caplog, "call")] == ["busy"] * 3 + ["ok"] * 3
+
+
+async def test_calls_of_one_caller_take_turns_and_another_does_not_wait_for_them(
+    backend: TenantBackend,
+) -> None:
+    done: list[str] = []
+    async with serving(settings(backend), tokens=TWO) as served, anyio.create_task_group() as tasks:
+
+        async def audit(number: int) -> None:
+            await post(served, "audit_traffic", token=ANN)
+            done.append(f"ann {number}")
+
+        backend.held = LISTED
+        for number in range(3):
+            tasks.start_soon(audit, number)
+            await until(lambda: waiting(served) == [number + 1])  # noqa: B023
+        backend.held = ""
+        assert backend.holding == 1
+        await post(served, "list_requests", token=BOB)
+        done.append("bob")
+        backend.release.set()
+    assert done == ["bob", "ann 0", "ann 1", "ann 2"]
+
+
+async def test_a_call_has_no_turn_while_a_person_answers_its_form(backend: TenantBackend) -> None:
+    answers = anyio.Event()
+
+    async def think(_context: object, _params: object) -> ElicitResult:
+        asked.set()
+        await answers.wait()
+        return ElicitResult(action="accept", content={"delete": True})
+
+    asked = anyio.Event()
+    stored = {"session_id": "s", "interactions": interactions("x"), "request_id": "r"}
+    one = settings(backend, confirm="auto")
+    async with serving(one, tokens=TWO) as served, anyio.create_task_group() as tasks:
+        await post(served, "publish_interaction", stored, token=ANN)
+
+        async def delete() -> None:
+            client = connected(served.url, bearer(ANN), mode="legacy", elicitation_callback=think)
+            async with client as person:
+                await person.call_tool("delete_request", {"request_id": "r"})
+
+        tasks.start_soon(delete)
+        await asked.wait()
+        with anyio.fail_after(10):
+            listed = await post(served, "list_requests", token=ANN)
+        assert "r" in listed.text
+        answers.set()
+
+
+async def test_a_publish_has_no_turn_while_it_waits_for_learning(backend: TenantBackend) -> None:
+    stored = {"session_id": "s", "interactions": interactions("x"), "wait_for_response": True}
+    async with serving(settings(backend), tokens=TWO) as served, anyio.create_task_group() as tasks:
+        backend.held = PUBLISH
+        tasks.start_soon(post_for, served, "publish_interaction", stored)
+        await until(lambda: backend.holding == 1)
+        with anyio.fail_after(10):
+            await post(served, "list_requests", token=ANN)
+        backend.release.set()
+
+
+async def test_a_cancellation_overtakes_the_calls_that_wait(backend: TenantBackend) -> None:
+    headers, body = legacy_initialize()
+    headers |= bearer(ANN)
+    async with serving(settings(backend), tokens=TWO) as served, httpx.AsyncClient(timeout=60) as http:
+
+        async def send(**message: Any) -> httpx.Response:
+            return await http.post(f"{served.url}/mcp", headers=headers, json={"jsonrpc": "2.0", **message})
+
+        opened = await http.post(f"{served.url}/mcp", headers=headers, json=body)
+        headers["mcp-session-id"] = opened.headers["mcp-session-id"]
+        await send(method="notifications/initialized")
+        backend.held = READ
+        async with anyio.create_task_group() as tasks:
+
+            async def call() -> None:
+                await send(id=2, method="tools/call", params={"name": "get_status", "arguments": {}})
+
+            tasks.start_soon(call)
+            await until(lambda: backend.holding == 1)
+            await send(method="notifications/cancelled", params={"requestId": 2})
+            await until(lambda: backend.ended == 1)
+            tasks.cancel_scope.cancel()
+
+
+async def test_calls_wait_while_their_caller_does_not_read_answers() -> None:
+    """A client that asks on and on, and reads nothing, fills its connections and no more."""
+    taking, taken, read = turns.Turns(64), list[str](), anyio.Event()
+
+    async def unread(_message: object) -> None:
+        await read.wait()
+
+    async def call(account: str) -> None:
+        async with taking.take(account):
+            taken.append(account)
+
+    async with anyio.create_task_group() as tasks:
+        answer = {"type": "http.response.body", "body": b"x" * (turns.UNREAD_BYTES + 1)}
+        send: Any = counting(taking, "ann", unread)
+        tasks.start_soon(send, answer)
+        await anyio.wait_all_tasks_blocked()
+        for account in ("ann", "bob"):
+            tasks.start_soon(call, account)
+        await anyio.wait_all_tasks_blocked()
+        assert taken == ["bob"]
+        read.set()
+    assert taken == ["bob", "ann"]
+
+
+async def test_an_answer_is_sent_in_pieces_and_complete() -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    body = bytes(range(256)) * 1000
+    await counting(turns.Turns(1), "ann", send)({"type": "http.response.body", "body": body})
+    assert b"".join(one["body"] for one in sent) == body
+    assert [one.get("more_body", False) for one in sent] == [True, True, True, False]
+    assert max(len(one["body"]) for one in sent) == PIECE_BYTES
+
+
+async def test_a_connection_whose_client_reads_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving_module, "UNREAD_SECONDS", 0.2)
+
+    async def long_answer(_scope: object, _receive: object, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(400):
+            await send({"type": "http.response.body", "body": b"x" * PIECE_BYTES, "more_body": True})
+
+    with create_server(("127.0.0.1", 0)) as listener:
+        protocol: Any = serving_module._Protocol
+        server = uvicorn.Server(uvicorn.Config(long_answer, http=protocol, lifespan="off", log_config=None))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.serve, [listener])
+            await until(lambda: server.started)
+            with socket() as client:
+                client.setsockopt(SOL_SOCKET, SO_RCVBUF, 2048)
+                client.connect(listener.getsockname())
+                client.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+                await until(lambda: client.getsockopt(SOL_SOCKET, SO_ERROR) == ECONNRESET)
+            server.should_exit = True
+
+
+async def test_large_publishes_that_arrive_together_wait_for_each_other(backend: TenantBackend) -> None:
+    given = {"session_id": "s", "interactions": interactions("x" * 9_000_000)}
+    replies: list[int] = []
+    async with serving(settings(backend), tokens=TWO) as served, anyio.create_task_group() as tasks:
+
+        async def publish() -> None:
+            reply = await post(served, "publish_interaction", given, token=ANN)
+            replies.append(reply.status_code)
+
+        for _ in range(5):
+            tasks.start_soon(publish)
+    assert replies == [200] * 5
 
 
 async def test_a_caller_who_may_delete_no_more_does_not_stop_another(backend: TenantBackend) -> None:
@@ -256,7 +411,7 @@ async def test_a_caller_that_goes_away_ends_its_rest_call_but_no_deletion_that_h
         await until(lambda: backend.ended == 1)
         backend.release = anyio.Event()
         await leave(DELETE, "delete_session", {"session_id": "s"})
-        await post(served, "list_sessions", token=ANN)
+        await post(served, "list_sessions", token=BOB)
         assert backend.ended == 1
         backend.release.set()
         await until(lambda: "delete_session" in str(events(caplog, "call")))

@@ -1,5 +1,6 @@
 """The embedded store as an ASGI app, for tests that serve it or change what it answers."""
 
+import json
 from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Scope, Send
@@ -19,7 +20,8 @@ class StoreApp(EmbeddedStore):
         query = dict(parse_qsl(scope["query_string"].decode()))
         call = Call(scope["method"], scope["path"], "read", timeout=30, content=content, params=query)
         reply = await self.exchange(call, call.timeout)
-        headers = {**reply.headers, "content-length": str(len(reply.content))}
+        written = json.dumps(reply.content).encode()
+        headers = {**reply.headers, "content-length": str(len(written))}
         encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": reply.status, "headers": encoded})
-        await send({"type": "http.response.body", "body": reply.content})
+        await send({"type": "http.response.body", "body": written})

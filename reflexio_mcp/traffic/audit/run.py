@@ -16,12 +16,14 @@ from reflexio_mcp.traffic.audit.asking import LearnedChecks
 from reflexio_mcp.traffic.audit.calls import Offer, calls_about, can_be_given
 from reflexio_mcp.traffic.audit.rules import ASKED, FINDINGS, RULES, LearningChecks, rule_of, severity_of
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session
+from reflexio_mcp.traffic.content import content_chars
 from reflexio_mcp.traffic.reading.cursors import Cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress, no_progress
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionPart
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import in_heavy_thread
+from reflexio_mcp.traffic.turns import let_others
 
 __all__ = ["run_audit"]
 
@@ -29,6 +31,7 @@ AUDIT_SECONDS: Final = 35.0
 """Clients give up after 60 s; a cursor continues the audit."""
 
 REQUESTS_A_LOOK: Final = 100
+CHARS_A_LOOK: Final = 2_000_000
 
 IDS_KEPT: Final = 500
 """Maximum number of ids per finding; all are counted."""
@@ -240,15 +243,19 @@ def _fitted(result: AuditResult) -> AuditResult:
 async def _read(scope: Scope, pager: SessionPager, look: _Pass, progress: Progress) -> bool:
     """Look at all sessions. Return whether the time ended first."""
     waiting: list[SessionPart] = []
+    requests = chars = 0
     async for one in pager.parts():
         if time.monotonic() >= look.until and look.last:
             return True
         waiting.append(one)
-        if sum(len(each.requests) for each in waiting) >= REQUESTS_A_LOOK:
-            batch, waiting = waiting, []
+        requests += len(one.requests)
+        chars += sum(map(content_chars, one.requests))
+        if requests >= REQUESTS_A_LOOK or chars >= CHARS_A_LOOK:
+            batch, waiting, requests, chars = waiting, [], 0, 0
             if await in_heavy_thread(scope.owner, partial(look.look_at, batch)) < len(batch):
                 return True
             await progress("requests looked at", look.requests, None)
+            await let_others()
     return bool(waiting) and await in_heavy_thread(scope.owner, partial(look.look_at, waiting)) < len(waiting)
 
 

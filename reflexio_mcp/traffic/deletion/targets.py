@@ -16,7 +16,7 @@ from reflexio_mcp.results.deletion import Change, few
 from reflexio_mcp.state.records import Copied
 from reflexio_mcp.traffic.audit.rules import findings_in
 from reflexio_mcp.traffic.audit.rules.duplicates import Duplicate
-from reflexio_mcp.traffic.content import opening, order_of, texts_of
+from reflexio_mcp.traffic.content import content_chars, opening, order_of, texts_of
 from reflexio_mcp.traffic.deletion.items import Content, Item, item_of, learning_item, outcome_item
 from reflexio_mcp.traffic.errors import InvalidInput, require_id
 from reflexio_mcp.traffic.learnings.find import Learned, find_evidence, find_learned, learnings_of_user
@@ -32,6 +32,9 @@ __all__ = ["Correction", "Filtered", "Interactions", "Learnings", "Requests", "T
 
 EXAMPLES: Final = 5
 """Number of items whose first words a plan shows."""
+
+LIGHT_CHARS: Final = 50_000
+"""Requests with more text are added in a thread."""
 
 OPENING_CHARS: Final = 2_000
 """Length of text that is searched for secrets before its first words are shown."""
@@ -105,7 +108,13 @@ class Selected:
     means: Callable[[Copied, Content], bool] = lambda copied, content: True
     _newest: list[RequestWithInteractions] = field(default_factory=list[RequestWithInteractions])
 
-    def add(self, requests: Sequence[RequestWithInteractions]) -> None:
+    async def add(self, scope: Scope, requests: Sequence[RequestWithInteractions]) -> None:
+        if sum(map(content_chars, requests)) > LIGHT_CHARS:
+            await in_heavy_thread(scope.owner, partial(self._add, requests))
+        else:
+            self._add(requests)
+
+    def _add(self, requests: Sequence[RequestWithInteractions]) -> None:
         self.items += map(item_of, requests)
         self._newest = nlargest(EXAMPLES, [*self._newest, *requests], key=order_of)
         self.openings = {one.request.request_id: opening(one, OPENING_CHARS) for one in self._newest}
@@ -174,7 +183,7 @@ class Requests(Target):
         )
 
         async def take(found: list[RequestWithInteractions]) -> None:
-            selected.add([one for one in found if self.user_id in ("", one.request.user_id)])
+            await selected.add(scope, [one for one in found if self.user_id in ("", one.request.user_id)])
 
         await read_set(scope, self.ids, take, progress=progress)
         there = {one.id for one in selected.items}
@@ -243,7 +252,7 @@ class Filtered(Target):
         repeated: dict[str, None] = {}
         async for part in pager.parts():
             picked = await self.wanted.pick_in_thread(scope.owner, part.requests)
-            selected.add(picked)
+            await selected.add(scope, picked)
             if picked and self.wanted.finding == Duplicate.name:
                 going = {one.request.request_id for one in picked}
                 look = partial(findings_in, part.requests, [Duplicate])

@@ -6,9 +6,11 @@ look-up by id proves that a request is not stored.
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Final
 
 from reflexio_mcp.rest.errors import NotFound, ServerFault
+from reflexio_mcp.rest.exchange import in_thread_if
 from reflexio_mcp.rest.models import (
     LearningStatus,
     RequestQuery,
@@ -19,6 +21,7 @@ from reflexio_mcp.rest.models import (
 from reflexio_mcp.results.base import NOTICE, Room, beginning
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import InteractionRow, OneRequest, interaction_row, learning_row
+from reflexio_mcp.traffic.content import content_chars as text_chars
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, Unreadable, quoted, require_id
 from reflexio_mcp.traffic.reading.cursors import decode_cursor, encode_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
@@ -54,6 +57,9 @@ OTHER_CHARS: Final = 2_000
 """Limit of an interaction's other texts."""
 
 LEAST_CHARS: Final = 100
+
+THREAD_CHARS: Final = 10_000
+"""A request with more text is shown in a thread."""
 
 Progress = Callable[[str, int, int | None], Awaitable[None]]
 """Receives the activity, how much is done, and the total (`None` if unknown)."""
@@ -140,7 +146,8 @@ async def read_request(
     )
     item = await redacted(scope, stored) if covered and not showing.masked else stored
     position = _position(scope, cursor, item)
-    rows, following = _interactions(item, *position, bool(showing.masked), room or Room(), content_chars)
+    show = partial(_interactions, item, *position, bool(showing.masked), room or Room(), content_chars)
+    rows, following = await in_thread_if(text_chars(item) > THREAD_CHARS, show)
     row = showing.request(stored).model_copy(
         update={"first_words": "", "interactions": rows, "redacted": item != stored}
     )
@@ -233,7 +240,8 @@ async def read_set(
 
     if len(left) > FEW and len(filters) * 4 <= len(left):
         await _read_filters(scope, filters, left, found)
-    await for_each(list(left), look, at_once=LOOKUPS_AT_ONCE)
+    # A store in this process is no faster with several at once.
+    await for_each(list(left), look, at_once=1 if scope.exact else LOOKUPS_AT_ONCE)
 
 
 async def _read_filters(

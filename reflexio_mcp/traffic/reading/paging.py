@@ -1,8 +1,9 @@
 """Reads stored sessions in the API's order, up to a fixed second, and leaves out what cannot be read.
 
 The API pages by an offset of sessions, so arrivals shift its pages. A pager finds its position by the key of the last
-session, and can stop and continue inside a session. The service fails to return some of what it stores, such as a
-request with deeply nested `tool_data`. A page that fails is read in ever smaller parts.
+session, and can stop and continue inside a session. If sessions are long, a page has few. The service fails to return
+some of what it stores, such as a request with deeply nested `tool_data`. A page that fails is read in ever smaller
+parts.
 """
 
 import time
@@ -44,6 +45,9 @@ LONGEST_WAIT: Final = 3.0
 
 MOST_FAILURES: Final = 100
 
+PAGE_BYTES: Final = 2 * 1024 * 1024
+"""Maximum size of a page of more than two sessions."""
+
 _UNREADABLE: Final = "\0unreadable "
 """Prefix of the id that stands for an unreadable session. No stored id has it."""
 
@@ -72,7 +76,7 @@ class SessionPager:
 
     Args:
         after: where an earlier page stopped.
-        batch: sessions per page.
+        batch: most sessions per page.
     """
 
     def __init__(
@@ -86,7 +90,7 @@ class SessionPager:
         self._scope = scope
         self._filter = wanted
         self._after = after
-        self._batch = batch
+        self._batch = self._most = batch
         self._frozen = after.frozen if after else None
         self._clock = 0.0
         self._unreadable: dict[str, UnreadablePart] = {}
@@ -147,6 +151,7 @@ class SessionPager:
                 return
             # Pages overlap by one session, which shows whether a deletion has shifted them.
             shown = _ids(page)
+            page.sessions.clear()  # otherwise two pages would be in memory
             offset, page = await self._back_to(
                 offset + len(shown) - 1, lambda page, last=shown[-1]: last in _ids(page)
             )
@@ -177,13 +182,30 @@ class SessionPager:
             offset, step = max(0, offset - step), step * 2
 
     async def _page(self, offset: int) -> RequestPage:
-        query = self._filter.query(top_k=self._batch + 1, offset=offset, end=self._frozen)
-        page, unreadable = await _read_page(self._scope, query)
+        page, unreadable = await self._read(offset)
+        # The next page has as many sessions of this weight as fit.
+        weight = page.size // max(1, len(page.sessions))
+        fitting = PAGE_BYTES // max(1, weight) - 1
+        self._batch = max(1, min(self._most, fitting, self._batch * 4))
         for name, part in unreadable.items():
             # Only the earlier of two overlapping pages knows the session before an unreadable part.
             known = self._unreadable.get(name, part)
             self._unreadable[name] = part.model_copy(update={"last": known.last})
         return page
+
+    async def _read(self, offset: int) -> tuple[RequestPage, dict[str, UnreadablePart]]:
+        """Read a page with fewer sessions until it fits; two sessions may be longer."""
+        while True:
+            query = self._filter.query(top_k=self._batch + 1, offset=offset, end=self._frozen)
+            light = query.model_copy(update={"most_bytes": PAGE_BYTES})
+            try:
+                return await self._scope.client.get_requests(light), {}
+            except ReplyTooLarge:
+                if self._batch == 1:
+                    return await _read_page(self._scope, query)
+                self._batch = max(1, self._batch // 4)
+            except ServerFault as error:
+                return await _read_in_parts(self._scope, query, error)
 
     async def _ask(self) -> frozenset[str]:
         """Return the newest matching requests for which the service confirms the finding.
@@ -247,8 +269,15 @@ async def _read_page(scope: Scope, query: RequestQuery) -> tuple[RequestPage, di
     try:
         return await scope.client.get_requests(query), {}
     except (ServerFault, ReplyTooLarge) as error:
-        if not _is_about_data(error) or not await _answers(scope, query):
-            raise
+        return await _read_in_parts(scope, query, error)
+
+
+async def _read_in_parts(
+    scope: Scope, query: RequestQuery, error: ReflexioError
+) -> tuple[RequestPage, dict[str, UnreadablePart]]:
+    """Read a page that failed in smaller parts. Raises `error` if it is not about what is stored."""
+    if not _is_about_data(error) or not await _answers(scope, query):
+        raise error
     reader = _Reader(scope)
     page = await reader.halves(query)
     return page, reader.unreadable | _unreadable_between(page.sessions, query)

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from reflexio_mcp.traffic.content import find_all
+
 READ_CHARS: Final = 1_000_000
 CANDIDATES: Final = 200
 
@@ -134,6 +136,7 @@ _REGIONS: Final = [
     "RU",
     "TR",
 ]
+_DIGIT = re.compile(r"\d")
 _DATE = re.compile(r"(?:\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}[./-]\d{1,2}[./-]\d{1,2})(?: .*)?")
 
 
@@ -144,7 +147,7 @@ def personal_in(text: str) -> Iterator[tuple[int, int, str]]:
         for match in _some(_EMAIL, text):
             if not _NOBODY.fullmatch(match["box"]):
                 yield *match.span(), "e-mail"
-    if any(map(str.isdigit, text)):
+    if any(find_all(_DIGIT, text)):
         for pattern, judge in (
             (_CARD, _is_card),
             (_IBAN, _is_iban),
@@ -157,7 +160,7 @@ def personal_in(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _some(pattern: "re.Pattern[str]", text: str) -> "Iterator[re.Match[str]]":
-    for number, match in enumerate(pattern.finditer(text)):
+    for number, match in enumerate(find_all(pattern, text)):
         if number >= CANDIDATES:
             return
         yield match

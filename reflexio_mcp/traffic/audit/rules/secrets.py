@@ -15,6 +15,8 @@ from operator import ne
 from pathlib import Path
 from typing import Final
 
+from reflexio_mcp.traffic.content import find_all
+
 MISSING: Final = (
     "keys are not looked for by the formats of their vendors: the package kingfisher-secret-scanner does not run on "
     "this platform; passwords and keys with a name before them are still looked for"
@@ -66,7 +68,7 @@ def _scanner() -> "Callable[[bytes], Iterable[tuple[int, int, str]]]":
 
 def could_be_a_key(text: str) -> bool:
     """Whether a text needs the scanner, which loads slowly."""
-    return _COULD_BE_A_KEY.search(text) is not None
+    return any(find_all(_COULD_BE_A_KEY, text))
 
 
 def secrets_by_format(text: str) -> Iterator[Secret]:
@@ -123,12 +125,12 @@ _CHECKSUM_ID_OR_PATH = re.compile(r"[^A-Z]+|[^a-z]+|(?=.*/).*\..*")
 
 
 def _by_form(text: str) -> Iterator[Secret]:
-    for match in _ADDRESS.finditer(text):
+    for match in find_all(_ADDRESS, text):
         yield Secret(*match.span("value"), "password in an address")
-    for match in _OPTION.finditer(text):
+    for match in find_all(_OPTION, text):
         if _is_password(match["value"]) or (match["user"] and not _is_placeholder(match["value"])):
             yield Secret(*match.span("value"), PASSWORD)
-    for match in _LONG_WORD.finditer(text):
+    for match in find_all(_LONG_WORD, text):
         before = text[max(0, match.start() - 34) : match.start()].rpartition("\n")[2]
         public = _CHECKSUM_ID_OR_PATH.fullmatch(match["value"]) or _PUBLIC.fullmatch(match["value"])
         if not (public or _NO_SECRET.search(before.lower())) and _is_machine_made(match["value"]):
@@ -212,7 +214,7 @@ def _after_names(text: str) -> Iterator[Secret]:
     behind = 0
     # `İ` is longer in lower case and would shift all later positions.
     low = text.replace("\u0130", "I").lower()
-    for name in _NAME.finditer(low) if any(part in low for part in _IN_NAMES) else ():
+    for name in find_all(_NAME, low) if any(part in low for part in _IN_NAMES) else ():
         # The search continues after a name, so that no name hides another.
         if name.start() >= behind and (found := _named(text, name)):
             behind = found.end

@@ -1,0 +1,168 @@
+"""Turns: the calls of one account are worked on one after another, so they alternate with the calls of others.
+
+A call gives up its turn while it waits for a person who answers a form, or for Reflexio while it learns. A long call
+lets waiting calls of its account go first from time to time.
+"""
+
+from collections.abc import AsyncGenerator, Generator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from typing import Final
+from weakref import WeakValueDictionary
+
+import anyio
+
+__all__ = ["Turns", "aside", "current_turn", "let_others"]
+
+MOST_PAUSED: Final = 3
+"""Long calls of one account that let others go first at a time: each keeps what it has read."""
+
+UNREAD_BYTES: Final = 16 * 1024 * 1024
+"""While clients of an account have not read so much of their answers, its calls wait."""
+
+
+class _Account:
+    """What the calls of one account share."""
+
+    def __init__(self) -> None:
+        self.turn = anyio.Semaphore(1)
+        self.notice = anyio.Semaphore(1)
+        self.calls = 0
+        self.paused = 0
+        self.unread = 0
+        self.was_read = anyio.Event()
+
+
+class Turn:
+    """The turn of one call. It lasts while somebody uses it, and can be given up before."""
+
+    def __init__(self, account: _Account, *, notice: bool = False, refused: bool = False) -> None:
+        self.refused = refused
+        """Too many calls of the account wait or run. The call is answered so, and needs no turn."""
+        self.until_over = ExitStack()
+        """What the account holds for this call; closed when nobody uses the turn any more."""
+        self.has = False
+        self._account = account
+        self._notice = notice
+        self._users = 0
+
+    @asynccontextmanager
+    async def used(self) -> AsyncGenerator[None]:
+        """Keep the turn during the block. A turn that is over is taken again."""
+        self._users += 1
+        try:
+            if self._users == 1 and not self.refused:
+                if not self._notice:
+                    self._account.calls += 1
+                    self.until_over.callback(self._uncount)
+                await self._take()
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                self.give_up()
+                self.until_over.close()
+
+    def give_up(self) -> None:
+        if self.has:
+            self.has = False
+            self._line.release()
+
+    async def resume(self) -> None:
+        """Take the turn again after it was given up, unless the call is over."""
+        if not self._users:
+            return
+        await self._take()
+        if not self._users:
+            self.give_up()
+
+    async def pause(self) -> None:
+        """Give up the turn and wait for the next, unless too many calls of the account do so already."""
+        if not self.has or self._account.paused >= MOST_PAUSED:
+            return
+        self._account.paused += 1
+        try:
+            self.give_up()
+            await self.resume()
+        finally:
+            self._account.paused -= 1
+
+    @property
+    def _line(self) -> anyio.Semaphore:
+        return self._account.notice if self._notice else self._account.turn
+
+    async def _take(self) -> None:
+        await self._line.acquire()
+        self.has = True
+        while self._account.unread > UNREAD_BYTES:
+            self._account.was_read = anyio.Event()
+            await self._account.was_read.wait()
+
+    def _uncount(self) -> None:
+        self._account.calls -= 1
+
+
+_current: Final[ContextVar[Turn | None]] = ContextVar("reflexio_mcp_turn", default=None)
+
+
+def current_turn() -> Turn | None:
+    """The turn of the current call; `None` over stdio, where only one person calls."""
+    return _current.get()
+
+
+class Turns:
+    """The turns of all accounts.
+
+    Args:
+        most: calls of one account that may wait or run at once; further calls are refused.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._accounts = WeakValueDictionary[str, _Account]()
+
+    @asynccontextmanager
+    async def take(self, account: str, *, notice: bool = False) -> AsyncGenerator[Turn]:
+        """Wait for a turn of an account, which lasts during the block.
+
+        Args:
+            notice: a short message that is no call, such as a cancellation. It does not wait for calls.
+        """
+        shared = self._accounts.setdefault(account, _Account())
+        turn = Turn(shared, notice=notice, refused=not notice and shared.calls >= self._most)
+        token = _current.set(turn)
+        try:
+            async with turn.used():
+                yield turn
+        finally:
+            _current.reset(token)
+
+    @contextmanager
+    def unread(self, account: str, size: int) -> Generator[None]:
+        """Count `size` bytes of an answer during the block, in which the client reads it."""
+        shared = self._accounts.setdefault(account, _Account())
+        shared.unread += size
+        try:
+            yield
+        finally:
+            shared.unread -= size
+            shared.was_read.set()
+
+
+@asynccontextmanager
+async def aside() -> AsyncGenerator[None]:
+    """Let other calls of the account have the turn during the block. After an error the call goes on without it."""
+    turn = _current.get()
+    if turn is None or not turn.has:
+        yield
+        return
+    turn.give_up()
+    yield
+    await turn.resume()
+
+
+async def let_others() -> None:
+    """Let calls of the account that wait have the turn first."""
+    turn = _current.get()
+    if turn is not None:
+        await turn.pause()
