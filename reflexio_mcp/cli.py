@@ -87,19 +87,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _said(error: Exception, command: str) -> str:
-    from reflexio_mcp.render.blocks import sentence
-    from reflexio_mcp.render.words import SHELL
-    from reflexio_mcp.traffic.errors import CapReached, InvalidInput, TrafficError
+    from reflexio_mcp.render.words import SHELL, refusal
+    from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
 
-    if isinstance(error, CapReached) and error.never_fits:
-        return f"{error.said} Repeat the command with --delete-cap NUMBER, or --delete-cap 0 for no cap."
     if isinstance(error, ReflexioError):
         return explain(error, "write" if command in ("delete", "correct", "restore", "import") else "read")
     happened = str(error)
     if isinstance(error, InvalidInput) and error.field in FILTER:
         happened = f"--{error.field.replace('_', '-')} {error.problem}"
-    advice = error.advice if isinstance(error, TrafficError) else None
-    return sentence(happened, SHELL.of(advice) if advice else "")
+    return refusal([happened, *error.facts], SHELL).said if isinstance(error, TrafficError) else happened
 
 
 def parse(argv: Sequence[str] | None = None) -> Namespace:

@@ -115,12 +115,11 @@ def _carry_out(
     if planned.size > (shown := len(planned.plan.examples)) > 0:
         screen.say(f"(the first {shown:,} of {planned.size:,})")
     screen.say(SHELL.undo(planned.plan.way_back))
-    if not planned.size and planned.held:
-        screen.say("Nothing was deleted: a hold keeps the entire selection.")
-        return 0 if caller else 1
     if not planned.size:
-        screen.say("Nothing was found, and nothing was deleted.")
-        return 1 if planned.plan.not_found else 0
+        status = "held" if planned.held else "not_found"
+        screen.say(SHELL.status(status, corrects=planned.plan.corrects))
+        failed = planned.plan.not_found or (planned.held and not caller)
+        return 1 if failed else 0
     if arguments.dry_run:
         return 0
     if not arguments.yes and not _agreed(verb, number_to_type(settings, planned)):
@@ -137,7 +136,7 @@ def _carry_out(
     screen.show(receipt)
     screen.say(SHELL.say(receipt.facts))
     screen.say(SHELL.undo(receipt.way_back, receipt.number))
-    return 1 if receipt.next or receipt.not_deleted or planned.plan.not_found else 0
+    return 1 if not receipt.finished or receipt.not_deleted or planned.plan.not_found else 0
 
 
 def run_restore(arguments: Namespace, settings: Settings) -> int:
@@ -161,6 +160,7 @@ def run_restore(arguments: Namespace, settings: Settings) -> int:
         return await restore(scope, state, planned, number, no_progress)
 
     screen.show(planned.plan)
+    screen.say(SHELL.say(planned.plan.facts))
     if not arguments.yes and not _agreed("Restore", None):
         screen.say("Nothing was restored.")
         return 1
@@ -291,5 +291,6 @@ def _agreed(verb: str, number: int | None) -> bool:
 def _show_restored(screen: Screen, done: Restored) -> int:
     screen.say("\nThe receipt:")
     screen.show(done)
+    screen.say(SHELL.say(done.facts))
     failed = any(one.why not in ("already_there", "erased") for one in done.not_restored)
     return int(failed or done.status != "complete")

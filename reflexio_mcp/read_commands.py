@@ -69,7 +69,18 @@ SQLITE: Final = b"SQLite format 3\0"
 UNBOUNDED: Final = 100_000
 """Width of a table that is not printed to a terminal, so that nothing is wrapped."""
 
-HIDDEN: Final = {"status", "notice", "notes", "text", "facts", "cursor", "way_back", "confirm", "next"}
+HIDDEN: Final = {
+    "status",
+    "notice",
+    "notes",
+    "text",
+    "facts",
+    "cursor",
+    "way_back",
+    "confirm",
+    "next",
+    "corrects",
+}
 LABELS: Final = {
     "show": "see them",
     "act": "delete them",
@@ -306,8 +317,6 @@ class Screen:
                     if part is not value:
                         self.say("")
                     self.show(part)
-            elif name == "remains":
-                self.say("\n".join(parts))
             else:
                 self.say(f"{LABELS.get(name, name.replace('_', ' '))}: {self._words(value)}")
 

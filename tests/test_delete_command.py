@@ -178,7 +178,7 @@ def test_a_confined_configuration_deletes_of_its_user_alone(
 def test_the_hourly_cap_holds(run: Run, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REFLEXIO_MCP_DELETE_CAP", "2")
     code, said = run("delete", "--source", "ci.e2e", "--yes")
-    assert (code, "2 an hour are allowed (2 left now)" in said) == (1, True)
+    assert (code, "2 an hour are allowed. 2 are left now." in said) == (1, True)
     assert left(store) == ALL
 
 

@@ -6,7 +6,7 @@ not that a person agreed. If a person can be asked, only the mode `preview` acce
 
 import time
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 from reflexio_mcp.results.deletion import Plan, PlanStatus
 from reflexio_mcp.settings import Settings
@@ -15,52 +15,6 @@ from reflexio_mcp.traffic.deletion.plan import CodeMaker, Planned
 __all__ = ["Question", "Verdict", "number_to_type", "refused"]
 
 Mode = Literal["off", "preview", "ask"]
-
-CALL_AGAIN: Final = (
-    "Show this to the person. After their yes, call again with the same arguments and this code as confirm. It works "
-    "once, within 24 hours, if the selection has not changed."
-)
-NOT_AGAIN: Final = (
-    "Do not repeat the call unless the person asks for it. If no question was shown, the operator can set "
-    "REFLEXIO_MCP_CONFIRM=preview, and a plan's code is then enough."
-)
-
-SAID: Final[dict[PlanStatus, tuple[str, str]]] = {
-    "planned": ("Nothing is {done} yet. This would be {done}:", CALL_AGAIN),
-    "changed": (
-        (
-            "Nothing was {done}: confirm does not match. It is older than 24 hours, is not from this plan, or the "
-            "selection has changed. Now this would be {done}:"
-        ),
-        "Call again without confirm.",
-    ),
-    "scheduled": ("Scheduled, not yet done. This will be {done}:", "The receipt will be in get_status."),
-    "not_found": (
-        "Nothing was {done}, because nothing was found:",
-        "Find ids with list_requests, get_request or list_learnings; ids are case-sensitive.",
-    ),
-    "held": (
-        "Nothing was {done}: a hold of the operator's policy keeps the entire selection:",
-        "Only the operator can end a hold, in the file of REFLEXIO_MCP_POLICY.",
-    ),
-    "declined": (
-        "Nothing was {done}: the question was declined or could not be shown. This would have been {done}:",
-        NOT_AGAIN,
-    ),
-    "unanswered": (
-        "Nothing was {done}: nobody answered the question within ten minutes. This would have been {done}:",
-        "Call again to be asked again.",
-    ),
-    "wrong_number": (
-        "Nothing was {done}: the number that was typed is not the number of {noun}s. This would have been {done}:",
-        "Call again to be asked again.",
-    ),
-    "cannot_ask": (
-        "Nothing was {done}: a person must agree, and this client cannot show the question. This would be {done}:",
-        "Use a client that shows forms, or ask the operator to set REFLEXIO_MCP_CONFIRM=auto or preview.",
-    ),
-}
-"""First and last sentence of a plan that is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +78,4 @@ def answered(planned: Planned, question: Question, reply: bool | int | None) -> 
 
 def refused(planned: Planned, mode: Mode, status: PlanStatus, confirm: str = "") -> Verdict:
     """Return the verdict that the plan is only shown. `confirm` is the code that would carry it out."""
-    why, following = SAID[status]
-    done = "changed" if planned.target.text else "deleted"
-    said = {
-        "why": why.format(noun=planned.target.noun, done=done),
-        "next": CALL_AGAIN if confirm else following,
-        "confirm": confirm,
-    }
-    return Verdict(mode, status, planned.plan.model_copy(update=said))
+    return Verdict(mode, status, planned.plan.model_copy(update={"confirm": confirm}))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Final
 
-from reflexio_mcp.render.blocks import Told, counted, fenced, lines, moment, named, quoted, row, sentence
+from reflexio_mcp.render.blocks import Told, counted, lines, moment, named, quoted, row, sentence
 from reflexio_mcp.render.words import ANYBODY, Words, named_in_fence
 from reflexio_mcp.results.deletion import (
     Change,
@@ -16,6 +16,7 @@ from reflexio_mcp.results.deletion import (
     Part,
     PastDeletion,
     Plan,
+    PlanStatus,
     Receipt,
     Restored,
 )
@@ -41,26 +42,6 @@ WHY: Final[dict[Outcome, str]] = {
     "erased": "erased for good meanwhile, so not restored",
     "left": "not restored yet",
 }
-
-STATUS: Final = {
-    "running": "running",
-    "unfinished": "not finished: at least {gone:,} of {asked:,} are gone; the same call again deletes what is left, "
-    "but cannot find learnings whose requests are neither stored nor in a recovery copy",
-    "complete": "complete",
-    "incomplete": "incomplete",
-    "partly_restored": "some of it was restored",
-    "restored": "its recovery copy was restored",
-}
-
-STATUS_OF_RESTORE: Final = {
-    "running": "running",
-    "unfinished": "not finished, so some of it may be stored; the same call again restores what is left",
-    "complete": "complete: {gone:,} of {asked:,} items were stored, the others were there or were erased meanwhile",
-    "incomplete": "incomplete: {gone:,} of {asked:,} items were stored",
-}
-MAY_RETURN: Final = (
-    "a restore can still store {number:,} of the erased items again; they are deleted when it does"
-)
 
 
 RECEIPT_PAGE: Final = """<!DOCTYPE html>
@@ -92,10 +73,11 @@ def deletion(answer: Deletion, words: Words) -> Told:
     if answer.receipt:
         return receipt(answer.receipt, words)
     assert answer.plan
-    return plan(answer.plan, words)
+    assert answer.status not in ("complete", "incomplete")
+    return plan(answer.plan, answer.status, words)
 
 
-def plan(plan: Plan, words: Words) -> Told:
+def plan(plan: Plan, status: PlanStatus, words: Words) -> Told:
     selects = plan.selected != Counts()
     missing = f"not found: {named(plan.not_found, plan.not_found_count)}" if plan.not_found else ""
     shown = len(plan.examples)
@@ -112,14 +94,16 @@ def plan(plan: Plan, words: Words) -> Told:
         named_in_fence(plan.facts),
     )
     scheduled = f"This is deletion {plan.number}." if plan.number else ""
-    then = lines(plan.remains, words.say(plan.facts), words.undo(plan.way_back), scheduled, plan.next)
-    return Told(plan.why, body, then, plan.confirm)
+    # A code makes a call possible, whatever came of the one before.
+    next_step = words.next_steps["planned" if plan.confirm else status]
+    then = lines(words.say(plan.facts), words.undo(plan.way_back), scheduled, next_step)
+    return Told(words.status(status, corrects=plan.corrects), body, then, plan.confirm)
 
 
 def receipt(receipt: Receipt, words: Words) -> Told:
     all_of_it = "" if receipt.deleted == receipt.planned else f", of {counts(receipt.planned)} planned"
-    known = "known to be " * _unknown(receipt.not_deleted)
-    said = f"Deletion {receipt.number}: {counts(receipt.deleted)} {known}deleted{all_of_it}"
+    deleted = "known to be deleted" if _unknown(receipt.not_deleted) else "deleted"
+    said = f"Deletion {receipt.number}: {counts(receipt.deleted)} {deleted}{all_of_it}"
     if receipt.change:
         has = "has" if receipt.corrected else "may have" if _unknown(receipt.not_deleted) else "does not have"
         said = f"Correction, on record as deletion {receipt.number}: the learning {has} the new text"
@@ -132,32 +116,31 @@ def receipt(receipt: Receipt, words: Words) -> Told:
             *named_in_fence(receipt.facts),
         ],
         lines(
-            receipt.remains,
             words.say(receipt.facts),
             words.undo(receipt.way_back, receipt.number),
-            receipt.next,
         ),
     )
 
 
-def restored(answer: Restored) -> str:
+def restored(answer: Restored, words: Words) -> Told:
+    then = words.say(answer.facts)
     if answer.status == "listed":
-        said = map(ANYBODY.of, answer.facts)
-        return lines(fenced(past(answer.deletions)) or "No deletion has a recovery copy.", *said, answer.next)
+        if not answer.deletions:
+            return Told("No deletion has a recovery copy.", then=then)
+        return Told("", past(answer.deletions, words), then)
     if answer.planned:
-        return lines(
+        return Told(
             f"Nothing is restored yet. From the copy of deletion {answer.number}: {counts(answer.planned)}. "
             "Items that are still stored stay as they are, except corrected learnings.",
-            fenced([*map(_example, answer.examples), *_excepted(answer.not_restored)]),
-            answer.remains,
-            answer.next,
+            [*map(_example, answer.examples), *_excepted(answer.not_restored)],
+            then,
+            answer.confirm,
         )
-    return lines(
+    return Told(
         f"{counts(answer.restored or Counts())} restored from the copy of deletion {answer.number}, which is kept; "
         + _checked(answer.not_restored),
-        fenced(_excepted(answer.not_restored)),
-        answer.remains,
-        answer.next,
+        [*_excepted(answer.not_restored), *named_in_fence(answer.facts)],
+        then,
     )
 
 
@@ -172,10 +155,9 @@ def _checked(excepted: Iterable[Excepted]) -> str:
 def receipt_page(found: PastDeletion, receipt: Receipt) -> str:
     sections = {
         "What was deleted": [found.target, _did(receipt), *_excepted(receipt.not_deleted)],
-        "When": [moment(found.at), STATUS[found.status].format(gone=found.gone, asked=found.asked)],
+        "When": [moment(found.at), _outcome(found, ANYBODY)],
         "Why": [receipt.reason],
         "What remains": [
-            *receipt.remains,
             *map(ANYBODY.of, receipt.facts),
             f"Kept for an undo: {_copy(found)}.",
         ],
@@ -194,18 +176,29 @@ def receipt_page(found: PastDeletion, receipt: Receipt) -> str:
     )
 
 
-def past(deletions: Sequence[PastDeletion]) -> list[str]:
-    return [_past(one) for one in deletions]
+def past(deletions: Sequence[PastDeletion], words: Words) -> list[str]:
+    """Return a line for each deletion, for a fence."""
+    return [_past(deletion, words) for deletion in deletions]
 
 
-def _past(one: PastDeletion) -> str:
-    statuses = STATUS_OF_RESTORE if one.restores else STATUS
-    status = statuses[one.status].format(gone=one.gone, asked=one.asked)
-    if one.restores:
-        return row(f"restore {one.number}", moment(one.at), one.target, status)
-    did = _did(one.receipt) if one.receipt else ""
-    returns = MAY_RETURN.format(number=one.may_return) if one.may_return else ""
-    return row(f"deletion {one.number}", moment(one.at), one.target, status, did, returns, _copy(one))
+def _past(deletion: PastDeletion, words: Words) -> str:
+    if deletion.restores:
+        named = f"restore {deletion.number}"
+        return row(named, moment(deletion.at), deletion.target, _outcome(deletion, words))
+    return row(
+        f"deletion {deletion.number}",
+        moment(deletion.at),
+        deletion.target,
+        _outcome(deletion, words),
+        _did(deletion.receipt) if deletion.receipt else "",
+        words.may_return(deletion.may_return),
+        _copy(deletion),
+    )
+
+
+def _outcome(deletion: PastDeletion, words: Words) -> str:
+    table = words.restores if deletion.restores else words.deletions
+    return table[deletion.status].format(gone=deletion.gone, asked=deletion.asked)
 
 
 def _copy(one: PastDeletion) -> str:
@@ -234,7 +227,7 @@ def question(plan: Plan, noun: str, number: int | None, fingerprint: str) -> str
     )
     words = [quoted(one.first_words, 80) for one in plan.examples if one.first_words][:QUESTION_EXAMPLES]
     undo = ANYBODY.undo(plan.way_back)
-    remains = sentence(*plan.remains, *map(ANYBODY.of, plan.facts))
+    remains = sentence(*map(ANYBODY.of, plan.facts))
     if change := plan.change:
         return lines(
             f"Change what was learned {users}? {undo}",

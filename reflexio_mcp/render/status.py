@@ -14,7 +14,7 @@ def status(found: Status, words: Words) -> Told:
             *_policy_names(found.policy),
             *named_in_fence(found.facts),
             "last deletions:" if found.deletions else "",
-            *past(found.deletions),
+            *past(found.deletions, words),
         ],
         values=lines(
             f"reflexio-mcp {found.version}",

@@ -1,13 +1,14 @@
 """Results of plans, deletions and restores."""
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import Field
 
 from reflexio_mcp.results.base import Moment, Row, shown_name
-from reflexio_mcp.results.facts import Fact, Result
+from reflexio_mcp.results.facts import Fact, FactCode, Result
 
 __all__ = [
     "MOST_REASON",
@@ -19,6 +20,7 @@ __all__ = [
     "Outcome",
     "Part",
     "PastDeletion",
+    "PastStatus",
     "Plan",
     "PlanStatus",
     "Receipt",
@@ -28,6 +30,7 @@ __all__ = [
     "excepted",
     "few",
     "parts",
+    "recorded_receipt",
 ]
 
 PlanStatus = Literal[
@@ -58,9 +61,16 @@ Outcome = Literal[
 ]
 """Why an item was not deleted, or not restored."""
 
+PastStatus = Literal["running", "unfinished", "complete", "incomplete", "partly_restored", "restored"]
+
 WayBackState = Literal["whole", "words", "text", "none", "off", "erased", "unknown"]
 
 MOST_REASON: Final = 200
+
+CODES: Final = frozenset(FactCode)
+
+UNFINISHED: Final = frozenset((FactCode.REPEAT_CALL, FactCode.LOOK_LATER, FactCode.MAY_RETURN))
+"""Codes which say that a deletion has more to do."""
 
 NAMED: Final = 10
 """Maximum number of users and sessions that a plan names."""
@@ -119,12 +129,15 @@ class WayBack(Row):
     until: Moment | None = None
 
 
+Facts = Annotated[list[Fact], Field(description="what else there is to know")]
+
+
 class Plan(Row):
     """The plan of a deletion. Nothing is deleted yet."""
 
-    why: Annotated[str, Field(description="that nothing is deleted, and why")]
     target: str
     selected: Counts
+    corrects: Annotated[bool, Field(description="a correction: nothing is deleted")] = False
     change: Annotated[Change | None, Field(description="a correction: the old and the new text")] = None
     users: list[Part] = []
     sessions: list[Part] = []
@@ -133,12 +146,10 @@ class Plan(Row):
     examples: list[Example] = []
     not_found: list[str] = []
     not_found_count: int = 0
-    facts: list[Fact] = []
-    remains: Annotated[list[str], Field(description="what is left, and what is not known")] = []
+    facts: Facts = []
     way_back: WayBack | None = None
     confirm: Annotated[str, Field(description="the code for the next call")] = ""
     number: Annotated[int, Field(description="of the scheduled deletion")] = 0
-    next: str = ""
 
 
 class Excepted(Row):
@@ -160,11 +171,14 @@ class Receipt(Row):
     change: Change | None = None
     corrected: Annotated[int, Field(description="learnings that have the new text")] = 0
     not_deleted: list[Excepted] = []
-    facts: list[Fact] = []
-    remains: Annotated[list[str], Field(description="what is left, and what went wrong")] = []
+    facts: Facts = []
     way_back: WayBack | None = None
     log: Annotated[str, Field(description="the value of the audit log's chain after this deletion")] = ""
-    next: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do, as far as is known."""
+        return not any(fact.code in UNFINISHED for fact in self.facts)
 
 
 class Deletion(Result):
@@ -181,7 +195,7 @@ class PastDeletion(Row):
     number: int
     at: Moment
     target: str
-    status: Literal["running", "unfinished", "complete", "incomplete", "partly_restored", "restored"]
+    status: PastStatus
     restores: Annotated[int, Field(description="a restore: the deletion whose copy it stores")] = 0
     asked: int
     gone: Annotated[int, Field(description="items that were deleted, or restored")]
@@ -196,15 +210,36 @@ class Restored(Result):
 
     status: Literal["listed", "planned", "complete", "incomplete"]
     deletions: list[PastDeletion] = []
-    facts: list[Fact] = []
     number: int = 0
     planned: Counts | None = None
     restored: Counts | None = None
     not_restored: list[Excepted] = []
     examples: list[Example] = []
-    remains: list[str] = []
     confirm: str = ""
-    next: str = ""
+
+
+def recorded_receipt(text: str) -> Receipt | None:
+    """Read a receipt on record, which an earlier or a later version may have written.
+
+    Fields that this version does not have are left out. What an earlier version said in words becomes names of a fact,
+    and of codes and reasons that are unknown here, a fact has the number. `None` for what is no receipt at all.
+    """
+    try:
+        record = json.loads(text)
+        said = [*record.pop("remains", ()), *filter(None, [record.pop("next", "")])]
+        facts, reasons = record.pop("facts", []), record.pop("not_deleted", [])
+        known = [fact for fact in facts if fact["code"] in CODES]
+        excepted = [row for row in reasons if row["why"] in get_args(Outcome)]
+        if unknown := len(facts) - len(known) + len(reasons) - len(excepted):
+            known.append({"code": FactCode.SAID_BY_NEWER_VERSION, "number": unknown})
+        if said:
+            known.append(
+                {"code": FactCode.SAID_BY_EARLIER_VERSION, "names": [shown_name(one, 1_000) for one in said]}
+            )
+        record.pop("way_back", None)  # its recovery copy may have changed since
+        return Receipt.model_validate(record | {"facts": known, "not_deleted": excepted}, extra="ignore")
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
 
 
 def parts(names: Iterable[str], shown: Callable[[str], str]) -> list[Part]:

@@ -29,23 +29,72 @@ class FactCode(StrEnum):
         member.meaning = meaning
         return member
 
-    # What a plan selects
+    # What a plan selects, and what it leaves
     ON_HOLD = (
         "on_hold",
         "`number` items are left out, because a hold keeps them; `names`: its reason; `until`: the end of its last day",
     )
     HOLD_FILE = "hold_file", "`names`: the operator's file that sets the hold"
     HOLD_CONTACT = "hold_contact", "`names`: whom to ask about the hold"
+    PART_UNREAD = (
+        "part_unread",
+        "Reflexio fails to return a part of what is stored; the set does not include it",
+    )
     UNREADABLE = (
         "unreadable",
         "Reflexio fails to return `number` of the requests, so no recovery copy can contain them",
     )
+    REPEATED_REQUESTS_STAY = (
+        "repeated_requests_stay",
+        "`number` requests that the selected ones repeat stay; `names`: the first ids",
+    )
+    INTERACTIONS_STAY = (
+        "interactions_stay",
+        "the request stays, with `number` interactions; an undo makes requests of deleted ones",
+    )
+    OTHER_USERS_STAY = "other_users_stay", "data of other users stays, even if it mentions this user"
+    OTHER_RECORDS_STAY = (
+        "other_records_stay",
+        "agent playbooks, session evaluations, questions to people and logs stay, because no call deletes them",
+    )
+    OUTCOMES_STAY = "outcomes_stay", "session outcomes and evaluations stay"
+
+    # Learnings of a plan
+    LEARNINGS_UNREAD = "learnings_unread", "the learnings from this selection could not be read"
+    NOTHING_LEARNED = (
+        "nothing_learned",
+        "nothing was learned from this selection, because this store does not learn",
+    )
+    NO_LEARNING_KNOWN = "no_learning_known", "no learning from this selection is known"
+    LEARNINGS_STAY = "learnings_stay", "`number` learnings from this selection stay"
+    LEARNINGS_SHARED = (
+        "learnings_shared",
+        "`number` of the learnings also came from other interactions, which can teach them again",
+    )
+    LEARNINGS_UNLINKED = (
+        "learnings_unlinked",
+        "`number` learnings of these users name no source interactions; they stay",
+    )
+    USERS_NOT_LOOKED_AT = "users_not_looked_at", "the learnings of `number` further users were not looked at"
+    SOURCES_STAY = (
+        "sources_stay",
+        "`number` requests that taught the learning are stored, so it can be learned again; `names`: the first ids",
+    )
+    SOURCES_IN_ONE_PLAN = "sources_in_one_plan", "advice: one plan can delete learnings and their requests"
+    SOURCES_UNKNOWN = (
+        "sources_unknown",
+        "it is unknown whether interactions that taught the learning are stored",
+    )
+    SOURCES_GONE = (
+        "sources_gone",
+        "no interaction that taught the learning is stored, so they cannot teach it again",
+    )
+    QUOTE_STAYS = (
+        "quote_stays",
+        "a corrected learning still has the passage that it came from, in the original words",
+    )
 
     # Recovery copies and exports
-    COPY_HAS_SECRETS = (
-        "copy_has_secrets",
-        "the recovery copy contains secrets and personal data of what is deleted",
-    )
     ONLY_IN_COPIES = (
         "only_in_copies",
         "recovery copies contain `number` selected items that are not stored any more",
@@ -188,12 +237,134 @@ class FactCode(StrEnum):
         "images and citations were not compared, because they cannot be read back",
     )
     SESSION_FINISHED = "session_finished", "Reflexio now learns from the requests of the session that waited"
+    # What happened during a deletion
+    ENDED_EARLY = "ended_early", "the work ended before it was complete; the next facts say why"
+    MAY_STILL_GO = (
+        "may_still_go",
+        "`number` items are stored and may still disappear or change: an answer was lost",
+    )
+    ARRIVED = "arrived", "`number` items of this user arrived meanwhile and are stored"
+    STILL_LEARNING = "still_learning", "Reflexio may still be learning from `number` of the users"
+    LEARNINGS_APPEARED = (
+        "learnings_appeared",
+        "`number` more learnings appeared meanwhile and were deleted too",
+    )
+    NOT_RECORDED = "not_recorded", "the receipt could not be recorded; `names`: why"
+    COPIES_ON_HOLD = "copies_on_hold", "no recovery copy was erased, because a hold keeps `number` of them"
+    DELETED_AGAIN = "deleted_again", "`number` erased items that a restore had stored again were deleted"
+    MAY_RETURN = (
+        "may_return",
+        "a restore beside this can store `number` of the erased items again, until it is seen",
+    )
+    REPEAT_CALL = "repeat_call", "advice: the same call again does the rest"
+    LEARNINGS_MAY_BE_MISSED = (
+        "learnings_may_be_missed",
+        "advice: that call may not find learnings whose requests are gone",
+    )
+    LOOK_LATER = "look_later", "advice: look again in some minutes"
+
+    # What happened during a restore
+    REQUESTS_NOT_SHOWN = "requests_not_shown", "only the oldest of `number` requests are shown"
+    WRONG_CODE = (
+        "wrong_code",
+        "`confirm` does not match: it is too old, or the copy or the arguments have changed",
+    )
+    ERASED_BUT_ON_HOLD = (
+        "erased_but_on_hold",
+        "`number` erased items are stored again, because a hold keeps them",
+    )
+    RESTORE_NOT_RECORDED = (
+        "restore_not_recorded",
+        "the end of the restore could not be recorded; `names`: why",
+    )
+    INTERACTIONS_LOST = "interactions_lost", "`number` interactions cannot be stored again"
+    CONFIRM_RESTORE = "confirm_restore", "advice: the same call with `confirm` restores the copy"
+    RESTORE_REST = "restore_rest", "advice: the same call again restores the rest"
+    CHOOSE_DELETION = "choose_deletion", "advice: name one of the listed deletions"
+
+    # Why nothing was deleted or restored
+    NOTHING_DELETED = "nothing_deleted", "nothing was deleted; the next fact says why"
+    NOTHING_RESTORED = "nothing_restored", "nothing was restored; the next fact says why"
+    OVER_THE_CAP = "over_the_cap", "the call would delete or change `number` items"
+    CAP = "cap", "`number` items an hour may be deleted or changed"
+    ROOM_LEFT = "room_left", "`number` items of this hour's cap are left"
+    ROOM_IN_MINUTES = "room_in_minutes", "advice: there is room in `number` minutes"
+    DELETE_LESS = "delete_less", "advice: delete a smaller part"
+    CODE_USED = "code_used", "the plan code was used for deletion `number`"
+    UNREADABLE_NEED_ERASURE = (
+        "unreadable_need_erasure",
+        "no recovery copy can contain `number` of the requests; they can be erased",
+    )
+    NO_COPY = "no_copy", "deletion `number` has no recovery copy"
+    NO_COPY_OF_REQUESTS = (
+        "no_copy_of_requests",
+        "deletion `number` has no recovery copy of these requests; `names`: the first id without one",
+    )
+    LIST_COPIES = "list_copies", "advice: a restore without a number lists the deletions that have a copy"
+    COPIES_UNREADABLE = (
+        "copies_unreadable",
+        "recovery copies cannot be read; nothing more was restored; `names`: why",
+    )
+    HOLDS_UNKNOWN = (
+        "holds_unknown",
+        "it is unknown whether a hold keeps what was learned; the next fact says why",
+    )
+    STATE_UNUSABLE = "state_unusable", "this server's state cannot be used; `names`: why"
+    MEND_STATE = "mend_state", "advice: what the operator can do; `names`: how"
+    STOPPING = "stopping", "nothing was changed: the server is stopping"
+
+    # Why a call failed, and what to do about it; `names`: the address, the status or the correlation id
+    NOT_SENT = "not_sent", "the call was not sent to Reflexio"
+    BAD_ADDRESS = "bad_address", "the connection to Reflexio is not set up right"
+    TOO_LARGE = "too_large", "the request is too large for Reflexio"
+    CLOSED = "closed", "the connection to Reflexio is closed here"
+    UNREACHABLE = "unreachable", "Reflexio could not be reached"
+    NO_ANSWER = "no_answer", "Reflexio's answer did not arrive"
+    TIMED_OUT = "timed_out", "Reflexio did not answer in time"
+    CONNECTION_LOST = "connection_lost", "the connection broke before the answer was complete"
+    ANSWER_TOO_LARGE = "answer_too_large", "Reflexio's answer is too large to read"
+    NOT_THE_API = "not_the_api", "the answer is not from the Reflexio API"
+    REFUSED = "refused", "Reflexio refused the call"
+    ARGUMENTS_REFUSED = "arguments_refused", "Reflexio does not accept the arguments"
+    ACCESS_REFUSED = "access_refused", "Reflexio refused access"
+    UNKNOWN_ID = "unknown_id", "Reflexio does not know the id"
+    ID_TAKEN = "id_taken", "the request_id is taken"
+    RATE_LIMITED = "rate_limited", "Reflexio's rate limit is reached"
+    OPERATION_FAILED = "operation_failed", "Reflexio reported that the operation failed"
+    SERVER_FAULT = "server_fault", "Reflexio had an internal error"
+    CALL_FAILED = "call_failed", "the call to Reflexio failed"
+    NO_COPY_WRITTEN = "no_copy_written", "a recovery copy cannot be written; `names`: why"
+    TRY_AGAIN = "try_again", "advice: try again"
+    TRY_LATER = "try_later", "advice: try again later"
+    TRY_IN_SECONDS = "try_in_seconds", "advice: try again in `number` seconds"
+    CORRECT_ARGUMENTS = "correct_arguments", "advice: correct the arguments and try again"
+    CORRECT_SETTINGS = (
+        "correct_settings",
+        "advice: correct the address, the key or the proxy, and start again",
+    )
+    CHECK_SERVER = "check_server", "advice: check that Reflexio runs and that its address is right"
+    CHECK_ADDRESS = "check_address", "advice: check that the address is the API's"
+    CHECK_KEY = "check_key", "advice: check the key, and that it belongs to the address"
+    CHECK_ID = "check_id", "advice: check the id"
+    CHOOSE_ID = "choose_id", "advice: choose another request_id, or leave it out"
+    SPLIT_REQUEST = "split_request", "advice: split the request, or send images by URL"
+    ASK_FOR_LESS = "ask_for_less", "advice: use a narrower filter or a smaller limit"
+    READ_SERVER_LOG = "read_server_log", "advice: try again later, or look at Reflexio's log"
+    ERASE_OR_MEND = "erase_or_mend", "advice: erase instead, or mend the state; `names`: how"
+
+    # Receipts that another version recorded
+    SAID_BY_EARLIER_VERSION = "said_by_earlier_version", "`names`: what an earlier version recorded in words"
+    SAID_BY_NEWER_VERSION = (
+        "said_by_newer_version",
+        "a newer version recorded `number` facts that this one does not know",
+    )
 
 
 class Fact(Row):
     """Something that a reader has to know.
 
     Args:
+        number: 0 is a number, too; `None` if the code has none.
         names: stored names, as results show them. Only `render/` puts them into a text, in a fence or in quotation
             marks.
     """

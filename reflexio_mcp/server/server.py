@@ -28,7 +28,7 @@ from reflexio_mcp.server.stdio_stream import Answers, StdioStream
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.context import App, from_page
 from reflexio_mcp.tools.catalog import CATALOG, made, offered
-from reflexio_mcp.traffic.errors import TrafficError, quoted
+from reflexio_mcp.traffic.errors import TrafficError, facts_of, quoted
 
 if TYPE_CHECKING:
     from reflexio_mcp.rest.client import ReflexioClient
@@ -43,6 +43,9 @@ ICON: Final = types.Icon(
 )
 
 PAGE_DATA: Final = "explorer_data"
+
+FACTS_KEY: Final = "reflexio-mcp/facts"
+"""Key of `_meta` with the facts of a failure, for the explorer's page."""
 
 INSTRUCTIONS: Final = (
     "See and clean up what was sent to Reflexio, the memory service. Find things with list_sessions or "
@@ -149,6 +152,8 @@ class ReflexioServer(MCPServer[App]):
             result = await function.run(given, context, convert_result=True)
         except (TrafficError, ToolError) as error:
             result = _failed(_explained(tool, error, words_for_model(self._tools)))
+            if from_page(context):
+                result = result.model_copy(update={"meta": {FACTS_KEY: _facts_of(error)}})
         if isinstance(result, types.InputRequiredResult):
             return result
         return _told(result, self._from_page(tool, result, context), words_for_model(self._tools))
@@ -244,6 +249,13 @@ def _explained(tool: types.Tool, error: TrafficError | ToolError, words: Words) 
     read_only = tool.annotations is not None and tool.annotations.read_only_hint
     action: Action = "read" if read_only else "write"
     return describe(cause, words, action)
+
+
+def _facts_of(error: TrafficError | ToolError) -> list[dict[str, Any]]:
+    """Return the facts of a failure, which the explorer's page has words for."""
+    cause = error.__cause__ if isinstance(error, ToolError) else error
+    facts = facts_of(cause) if isinstance(cause, ReflexioError | TrafficError) else []
+    return [fact.model_dump(mode="json", exclude_defaults=True) for fact in facts]
 
 
 def _told(result: types.CallToolResult, facts: list[Fact], words: Words) -> types.CallToolResult:

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from reflexio_mcp.state.days import DAY, days_seen
 from reflexio_mcp.state.keys import Keys
-from reflexio_mcp.state.records import Copied, Owner, RecoveryCopy
+from reflexio_mcp.state.records import Copied, Name, Owner, RecoveryCopy
 from reflexio_mcp.state.tables import Database, Transaction
 
 READ_AT_ONCE: Final = 20
@@ -63,16 +63,25 @@ class Copies:
         return found
 
     def read(
-        self, owner: Owner, *, deletion: int | None = None, names: Collection[str] | None = None
+        self,
+        owner: Owner,
+        *,
+        deletion: int | None = None,
+        names: Collection[str] | None = None,
+        having: Collection[str] | None = None,
     ) -> Iterator[Copied]:
         """Read copies, the oldest first.
 
         Args:
             names: only copies that an erasure of these names would remove.
+            having: only copies that have one of these names, also requests by the names of their interactions.
         """
         rows = self._rows(owner)
         if names is not None:
             rows, _ = self._named(rows, names)
+        if having is not None:
+            tags = self.tags(having)
+            rows = [row for row in rows if not tags.isdisjoint(row.names.split())]
         rows = [row for row in rows if deletion in (None, row.deletion)]
         for start in range(0, len(rows), READ_AT_ONCE):
             for _, copied in self._opened(self._database.read, rows[start : start + READ_AT_ONCE]):
@@ -89,7 +98,7 @@ class Copies:
         for number, sealed in read(select, list(batch)):
             row = batch[number]
             item, user, its_names, content = json.loads(self._keys.open(sealed, row.identity))
-            yield row, Copied(row.kind, item, user, its_names, content)
+            yield row, Copied(row.kind, item, user, [Name(name) for name in its_names], content)
 
     def _erased_since(
         self, transaction: Transaction, owner: Owner, begun: int, copies: Sequence[Copied]

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 __all__ = [
     "CapReached",
@@ -12,10 +12,23 @@ __all__ = [
     "Deletion",
     "Intention",
     "MustGo",
+    "Name",
     "Owner",
     "RecoveryCopy",
     "RestoreIntention",
 ]
+
+NameKind = Literal["request", "interaction", "learning", "text", "user"]
+
+_LETTERS: Final[dict[NameKind, str]] = {
+    "request": "r",
+    "interaction": "i",
+    "learning": "l",
+    "text": "t",
+    "user": "u",
+}
+
+_KINDS: Final[dict[str, NameKind]] = {letter: kind for kind, letter in _LETTERS.items()}
 
 Outcome = Literal["complete", "incomplete", "partly_restored", "restored"]
 
@@ -102,19 +115,40 @@ class Deletion(NamedTuple):
     receipt: str
 
 
+class Name(str):
+    """A name by which an erasure finds recovery copies, in the form in which the state stores it: `r:trip-1`.
+
+    A `text` is the digest of a learning's text.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, kind: NameKind, id_: str | int) -> "Name":
+        return cls(f"{_LETTERS[kind]}:{id_}")
+
+    @property
+    def kind(self) -> NameKind:
+        return _KINDS[self.partition(":")[0]]
+
+    @property
+    def id(self) -> str:
+        return self.partition(":")[2]
+
+
 @dataclass(frozen=True, slots=True)
 class Copied:
     """One request, interaction or learning.
 
     Args:
-        names: names by which an erasure finds the copy: `r:…` for requests, `l:…` for the id of a learning and
-            `t:…` for texts. `i:USER/…`, an interaction, leads from a request to the learnings from it.
+        names: names by which an erasure finds the copy. The first is of the item itself, or of an interaction's
+            request. An interaction, `i:USER/…`, leads from a request to the learnings from it.
     """
 
     kind: str
     id: str
     user: str
-    names: Sequence[str]
+    names: Sequence[Name]
     content: str
 
     @property
@@ -122,7 +156,7 @@ class Copied:
         """The id under which it is restored: a learning has its own, an interaction becomes a request."""
         if self.kind not in ("request", "interaction"):
             return self.id
-        return [name for name in self.names if name.startswith("r:")][-1][2:]
+        return [name.id for name in self.names if name.kind == "request"][-1]
 
 
 @dataclass(frozen=True, slots=True)

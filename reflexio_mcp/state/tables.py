@@ -162,6 +162,7 @@ class StateUnusable(OSError):
 
     def __init__(self, problem: str, advice: str) -> None:
         super().__init__(0, problem)
+        self.problem = problem
         self.advice = advice
 
 

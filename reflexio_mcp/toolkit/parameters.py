@@ -11,8 +11,7 @@ from mcp.types import CallToolResult, Tool
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from reflexio_mcp.render.blocks import sentence
-from reflexio_mcp.render.words import Words
+from reflexio_mcp.render.words import Words, refusal
 from reflexio_mcp.rest.api_limits import is_blank
 from reflexio_mcp.rest.errors import Action, ReflexioError
 from reflexio_mcp.results.base import explained, quoting
@@ -105,7 +104,7 @@ def describe(error: BaseException, words: Words, action: Action = "write") -> st
         return explained(error, action)
     if isinstance(error, TrafficError):
         cause = error.__cause__
-        said = sentence(str(error), words.of(error.advice) if error.advice else "")
+        said = refusal([str(error), *error.facts], words).text
         return quoting(said, cause.said) if isinstance(cause, ReflexioError) else said
     if isinstance(error, ValidationError):
         return invalid_arguments(error)

@@ -15,15 +15,16 @@ from reflexio_mcp.render.deletion import deletion, restored
 from reflexio_mcp.render.words import words_for_model
 from reflexio_mcp.results.base import NOTICE, visible
 from reflexio_mcp.results.deletion import Deletion, Receipt, Restored
+from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of
 from reflexio_mcp.toolkit.parameters import NOT_GIVEN
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
 from reflexio_mcp.traffic.deletion.past import last_deletions
 from reflexio_mcp.traffic.deletion.plan import Options, sealed_copies
-from reflexio_mcp.traffic.deletion.restore import AWAY, Undo, begin_restore, plan_restore, restore
+from reflexio_mcp.traffic.deletion.restore import Undo, begin_restore, plan_restore, restore
 from reflexio_mcp.traffic.deletion.targets import Filtered, Interactions, Requests, Target
-from reflexio_mcp.traffic.errors import InvalidInput, Unreadable, refusing, require_id
+from reflexio_mcp.traffic.errors import InvalidInput, Unreadable, needing_state, require_id
 from reflexio_mcp.traffic.reading.filters import EXPIRED, TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import no_progress
 
@@ -177,7 +178,7 @@ async def finish(
     async with prepared.reporter.steady("deleting"):
         receipt = await job.outcome()
     shows = receipt.reason or receipt.change or receipt.not_deleted
-    status = "incomplete" if receipt.next else "complete"
+    status = "complete" if receipt.finished else "incomplete"
     return _answer(call, Deletion(notice=NOTICE if shows else "", status=status, receipt=receipt))
 
 
@@ -193,10 +194,6 @@ def _client_of(call: Call) -> str:
     return visible(f"{info.name} {info.version}")[:200]
 
 
-LISTED: Final = (
-    "The last deletions with a recovery copy are listed, at most 50. Call again with deletion=NUMBER to {do}."
-)
-WRONG_CODE: Final = "confirm does not match: it is too old, or the copy or the arguments have changed."
 NO_DELETION: Final = "needs the argument deletion; nothing was restored. Without both, deletions are listed."
 
 
@@ -216,12 +213,11 @@ async def restore_requests(
     if not deletion:
         if request_ids is not NOT_GIVEN:
             raise InvalidInput("request_ids", NO_DELETION)
-        with refusing(AWAY, kind=Unreadable):
+        with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
             there = await last_deletions(scope, state, owner, app.jobs, restorable=True)
             sealed = await sealed_copies(state)
-        do = "restore" if app.settings.confirm == "off" else "see the plan"
-        said = LISTED.format(do=do) if there else ""
-        return _restored(Restored(notice=NOTICE, status="listed", deletions=there, facts=sealed, next=said))
+        facts = [*sealed, Fact(code=FactCode.CHOOSE_DELETION)] if there else sealed
+        return _restored(call, Restored(notice=NOTICE, status="listed", deletions=there, facts=facts))
     ids = [] if request_ids is NOT_GIVEN else [scope.stored_id(one) for one in request_ids]
     undo = Undo(deletion, frozenset(ids), evaluation_only, app.settings.wait_timeout)
     reporter = ProgressReporter(call)
@@ -230,18 +226,19 @@ async def restore_requests(
         now = time.time()
         if app.settings.confirm != "off" and not codes.check(confirm, planned.bound, now=now):
             code = codes.make(planned.bound, now=now)
-            wrong = [WRONG_CODE] if confirm else []
-            following = f"To restore the copy, call again with the same arguments and confirm={code}"
-            shown = {"confirm": code, "next": following, "remains": [*planned.plan.remains, *wrong]}
-            return _restored(planned.plan.model_copy(update=shown))
+            facts = [*planned.plan.facts]
+            if confirm:
+                facts.append(Fact(code=FactCode.WRONG_CODE))
+            facts.append(Fact(code=FactCode.CONFIRM_RESTORE))
+            return _restored(call, planned.plan.model_copy(update={"confirm": code, "facts": facts}))
         origin = Origin("restore_requests", _client_of(call), app.settings.confirm, confirm)
 
         async def work(number: int) -> Restored:
             return await restore(scope, state, planned, number, reporter)
 
         job = await app.jobs.start(app.tasks, lambda: begin_restore(planned, origin, state), work)
-        return _restored(await job.outcome())
+        return _restored(call, await job.outcome())
 
 
-def _restored(done: Restored) -> CallToolResult:
-    return answer(done, restored(done))
+def _restored(call: Call, done: Restored) -> CallToolResult:
+    return answer(done, restored(done, words_for_model(app_of(call).tools)))

@@ -214,7 +214,7 @@ async def plan(call: Call, request_ids: Sequence[str], *, erase: bool) -> Explor
     Returns:
         `plan`, as the tools that delete show it, without examples; `type`, the number that the person types, or `None`;
         `learnings`, the number of learnings that came from the requests; `learned`, a list of the first learnings;
-        `refused`, whether nobody can be asked.
+        `refused`, whether nobody can be asked; `status`, why nothing can be deleted.
     """
     app, scope = app_of(call), scope_of(call)
     if "delete_requests" not in app.tools:
@@ -226,6 +226,7 @@ async def plan(call: Call, request_ids: Sequence[str], *, erase: bool) -> Explor
     learned = planned.selected.learned if planned.selected.learned and scope.learns else Learned()
     facts = {
         # The page shows the first words itself.
+        "status": first.status if isinstance(first, Verdict) else "planned",
         "plan": structured(shown.model_copy(update={"examples": []})),
         "learnings": learned.count,
         "learned": await _named(scope, list(learned.linked.values())[:LEARNINGS_NAMED]),

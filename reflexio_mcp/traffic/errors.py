@@ -1,10 +1,13 @@
-"""Refusals: what happened, and advice in the words of each reader."""
+"""Refusals, as facts, or as a sentence with advice in the words of each reader."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Final
 
-from reflexio_mcp.results.base import label
-from reflexio_mcp.results.facts import Fact
+from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.results.base import label, shown_name
+from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.results.failures import failure_facts
 from reflexio_mcp.state.tables import StateUnusable
 
 __all__ = [
@@ -16,10 +19,15 @@ __all__ = [
     "Stopping",
     "TrafficError",
     "Unreadable",
+    "facts_of",
+    "needing_state",
     "quoted",
     "refusing",
     "require_id",
 ]
+
+
+ADVICE_CHARS: Final = 400
 
 
 def quoted(text: str) -> str:
@@ -29,16 +37,15 @@ def quoted(text: str) -> str:
 
 
 class TrafficError(Exception):
-    """Base class.
+    """Base class. It says what happened, whether anything changed, and what to do next.
 
     Args:
-        happened: what happened and whether anything changed. It names arguments, and no tool or command.
-        advice: what to do next; each reader has own words for it.
+        said: facts, or a sentence before them. A sentence names arguments, and no tool or command.
     """
 
-    def __init__(self, happened: str = "", advice: Fact | None = None) -> None:
-        super().__init__(happened)
-        self.advice = advice
+    def __init__(self, *said: Fact | str | None) -> None:
+        super().__init__(*(one for one in said if isinstance(one, str)))
+        self.facts = [one for one in said if isinstance(one, Fact)]
 
 
 class InvalidInput(TrafficError):
@@ -70,18 +77,7 @@ class Unreadable(TrafficError):
 
 
 class CapReached(TrafficError):
-    """The deletion is larger than the hourly cap allows; nothing was deleted.
-
-    Args:
-        said: how much is allowed, and how much was asked for.
-        never_fits: waiting does not help.
-        advice: what a caller who is not the operator can do.
-    """
-
-    def __init__(self, said: str, advice: str, *, never_fits: bool) -> None:
-        super().__init__(f"{said} {advice}")
-        self.said = said
-        self.never_fits = never_fits
+    """The deletion is larger than the hourly cap allows; nothing was deleted."""
 
 
 class CodeSpent(TrafficError):
@@ -98,6 +94,33 @@ class Stopping(TrafficError):
 
 class OutcomeUnclear(TrafficError):
     """The answer to a publish was lost, and the request was not found. It may be stored."""
+
+
+@contextmanager
+def needing_state(
+    *happened: FactCode, advice: FactCode = FactCode.MEND_STATE, kind: type[TrafficError] = NotRecorded
+) -> Generator[None]:
+    """Turn a failure to read or write the state into a refusal.
+
+    Args:
+        happened: what happened. The last fact gets the reason.
+        advice: what to do about it. The fact gets what the state itself advises.
+    """
+    try:
+        yield
+    except StateUnusable as error:
+        *first, last = happened
+        why, mending = shown_name(error.problem), shown_name(error.advice, ADVICE_CHARS)
+        raise kind(
+            *(Fact(code=code) for code in first),
+            Fact(code=last, names=[why]),
+            Fact(code=advice, names=[mending]),
+        ) from error
+
+
+def facts_of(error: ReflexioError | TrafficError) -> list[Fact]:
+    """Return what happened and what to do about it."""
+    return failure_facts(error) if isinstance(error, ReflexioError) else error.facts
 
 
 @contextmanager

@@ -183,7 +183,7 @@ async def test_a_store_that_does_not_learn_has_no_requests_that_wait() -> None:
             await list_requests(
                 Scope(client=client, learns=False), make_filter({"finding": "learning-waiting"}), limit=20
             )
-    assert refusal.value.advice == Fact(code=FactCode.NO_LEARNING_HERE)
+    assert refusal.value.facts[0] == Fact(code=FactCode.NO_LEARNING_HERE)
 
 
 async def test_an_answer_fits_however_much_is_found() -> None:

@@ -416,9 +416,9 @@ class Caller:
         return result
 
     async def plan(self, tool: str, **arguments: Any) -> dict[str, Any]:
-        """The plan that a deletion shows, with the status of the answer."""
+        """The plan that a deletion shows, with the status and the text of the answer."""
         answer = await self.call(tool, **arguments)
-        return answer["plan"] | {"status": answer["status"]}
+        return answer["plan"] | {"status": answer["status"], "text": answer["text"]}
 
     async def confirmed(self, tool: str, **arguments: Any) -> dict[str, Any]:
         """Plan, then act with the plan's code; the receipt, with the status of the answer."""
@@ -426,9 +426,9 @@ class Caller:
         return await self.receipt(tool, **arguments, confirm=plan["confirm"])
 
     async def receipt(self, tool: str, **arguments: Any) -> dict[str, Any]:
-        """The receipt of a deletion that is carried out, with the status of the answer."""
+        """The receipt of a deletion that is carried out, with the status and the text of the answer."""
         answer = await self.call(tool, **arguments)
-        return answer["receipt"] | {"status": answer["status"]}
+        return answer["receipt"] | {"status": answer["status"], "text": answer["text"]}
 
     async def restored(self, deletion: int, **arguments: Any) -> dict[str, Any]:
         """Plan a restore, then carry it out."""

@@ -13,11 +13,13 @@ async def test_more_than_an_hour_may_have_is_refused_before_anybody_is_asked(wor
         await world.put(f"r{number}")
     async with world.connect(CONFIRM="off", DELETE_CAP="3") as caller:
         said = await caller.refused("delete_session", session_id="s")
-        assert said.startswith("Nothing was deleted: the call would delete or change 4 requests")
-        assert "3 an hour are allowed (3 left now)" in said
+        assert said.startswith(
+            "Nothing was deleted. This would delete or change 4 items. 3 an hour are allowed."
+        )
+        assert "3 are left now." in said
         await caller.receipt("delete_requests", request_ids=["r0", "r1"])
         said = await caller.refused("delete_requests", request_ids=["r2", "r3"])
-    assert "There is room in 60 min; do not retry before." in said or "61 min" in said
+    assert "There is room in 60 minutes; do not retry before." in said or "61 minutes" in said
     assert await world.ids(session_id="s") == {"r2", "r3"}
 
 
@@ -47,7 +49,7 @@ async def test_the_cap_counts_what_was_sent_and_may_still_be_deleted(world: Worl
         assert (receipt["deleted"].get("requests", 0), receipt["status"]) == (0, "incomplete")
         world.backend.failing.clear()
         said = await caller.refused("delete_requests", request_ids=["r1", "r2"])
-    assert "2 an hour are allowed (1 left now)" in said
+    assert "2 an hour are allowed. 1 is left now." in said
     assert await world.ids(session_id="s") == {"r0", "r1", "r2"}
 
 

@@ -13,7 +13,7 @@ async def test_a_plan_says_how_long_its_code_lasts(world: World) -> None:
     await world.put("r1")
     async with world.connect() as caller:
         plan = await caller.plan("delete_request", request_id="r1")
-    assert "It works once, within 24 hours" in plan["next"]
+    assert "It works once, within 24 hours" in plan["text"]
 
 
 async def test_a_code_works_in_another_process_with_the_same_state(world: World) -> None:
@@ -70,7 +70,7 @@ async def test_a_code_is_bound_to(world: World, changed: str) -> None:
         code = (await caller.plan("delete_requests", request_ids=["r1"]))["confirm"]
         facts = await caller.call("delete_requests", **CHANGES[changed], confirm=code)
     assert facts["status"] == "changed"
-    assert "confirm does not match" in facts["plan"]["why"]
+    assert "confirm does not match" in facts["text"]
     assert await world.ids() == {"r1", "r2"}
 
 
@@ -119,5 +119,5 @@ async def test_an_old_code_does_not_work_any_more(world: World, monkeypatch: pyt
         now = policy.time.time()
         monkeypatch.setattr(policy.time, "time", lambda: now + 86_401)
         facts = await caller.call("delete_request", request_id="r1", confirm=code)
-    assert "older than 24 hours" in facts["plan"]["why"]
+    assert "older than 24 hours" in facts["text"]
     assert await world.ids() == {"r1"}

@@ -36,7 +36,7 @@ async def test_the_chosen_interactions_go_and_the_request_stays(world: World) ->
         plan = await caller.plan("delete_request", **arguments)
         assert plan["selected"] == {"interactions": 2}
         assert plan["not_found"] == ["999"]
-        assert any("Interactions left in it: 1." in one for one in plan["remains"])
+        assert "The request stays, with 1 interaction." in plan["text"]
         receipt = await caller.receipt("delete_request", **arguments, confirm=plan["confirm"])
     assert receipt["deleted"] == {"interactions": 2}
     assert await words(world) == {"r1": ["goodbye"]}

@@ -6,6 +6,7 @@ import pytest
 
 from tests.audit.stored import GITHUB_TOKEN
 from tests.deletion.support import World, text_of
+from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
 
@@ -45,10 +46,7 @@ async def test_ids_that_are_not_stored_are_named_and_so_is_how_to_find_ids(world
     assert "way_back" not in nothing
     assert "recovery copy" not in text_of(nobody)
     assert "confirm" not in nothing
-    assert (
-        nothing["next"]
-        == "Find ids with list_requests, get_request or list_learnings; ids are case-sensitive."
-    )
+    assert "Ids are case-sensitive; list_requests and list_learnings show them." in nothing["text"]
 
 
 async def test_ids_with_a_user_take_that_users_requests_alone(world: World) -> None:
@@ -68,7 +66,7 @@ async def test_secrets_are_covered_in_plan_and_question_and_the_plan_recommends_
         result = await caller.result("delete_request", request_id="r1")
         erased = await caller.plan("delete_request", request_id="r1", erase=True)
     assert "hunter2" not in text_of(result) + str(result.structured_content)
-    assert "If a secret or personal data must not stay in a copy, use erase" in text_of(result)
+    assert "For a secret or personal data, use erase: it keeps no copy" in text_of(result)
     assert "use erase" not in str(erased)
 
 
@@ -79,7 +77,11 @@ async def test_a_plan_for_duplicates_names_the_requests_that_stay(world: World) 
     async with world.connect() as caller:
         plan = await caller.plan("delete_requests", session_id="s", finding="duplicate")
     assert [one["id"] for one in plan["examples"]] == ["r3", "r2"]
-    assert "The selected requests repeat these, which stay: r1." in plan["remains"]
+    assert fact_of(plan, "repeated_requests_stay") == {
+        "code": "repeated_requests_stay",
+        "number": 1,
+        "names": ["r1"],
+    }
 
 
 async def test_a_mask_keeps_all_stored_words_out(world: World) -> None:
@@ -122,10 +124,10 @@ async def test_learnings_that_stay_and_that_have_other_sources_are_counted(world
     async with world.connect() as caller:
         stay = await caller.plan("delete_request", request_id="r1")
         go = await caller.plan("delete_request", request_id="r1", include_learnings=True)
-    assert "The learnings from this selection stay (2) unless this call includes them." in stay["remains"]
+    assert "2 learnings from this selection stay, unless this call includes them." in stay["text"]
     assert "learnings" not in stay["selected"]
     assert go["selected"]["learnings"] == 2
-    assert any("1 of the learnings also came from other interactions" in one for one in go["remains"])
+    assert "1 learning also came from other interactions" in go["text"]
 
 
 async def test_a_plan_whose_learnings_cannot_be_read_says_so_or_stops(world: World) -> None:
@@ -133,7 +135,7 @@ async def test_a_plan_whose_learnings_cannot_be_read_says_so_or_stops(world: Wor
     world.backend.failing["/api/get_profiles"] = (0, 500)
     async with world.connect() as caller:
         plan = await caller.plan("delete_request", request_id="r1")
-        assert "The learnings from this selection could not be read." in plan["remains"]
+        assert "What was learned from this selection could not be read." in plan["text"]
         await caller.refused("delete_request", request_id="r1", include_learnings=True)
 
 

@@ -197,7 +197,7 @@ async def test_learnings_are_not_deleted_while_it_is_not_known_what_they_came_fr
     policy = write(tmp_path / "policy.toml", ON_A_REQUEST["sessions"])
     async with world.connect(CONFIRM="off", POLICY=policy) as caller:
         said = await caller.refused("delete_learnings", user_id="ada", learning_ids=["profile:p"])
-    assert "it is not known whether a hold keeps them" in said
+    assert "It is unknown whether a hold keeps these learnings." in said
     assert set(world.backend.profiles) == {"p"}
 
 
@@ -326,7 +326,7 @@ async def test_a_hold_that_is_set_while_the_question_is_open_keeps_what_only_cop
     async with world.connect(server=server, person=Person(holding), era="legacy") as caller:
         receipt = await caller.receipt(tool, **arguments, erase=True)
         assert receipt["status"] == "incomplete"
-        assert "No recovery copy was erased, because a hold keeps 1 of them." in receipt["remains"]
+        assert fact_of(receipt, "copies_on_hold") == {"code": "copies_on_hold", "number": 1}
         assert "held" in [one["why"] for one in receipt["not_deleted"]]
         assert receipt["way_back"]["state"] == "unknown"
         await caller.restored(deletion["number"])
@@ -582,4 +582,4 @@ def test_the_command_for_a_timer_deletes_within_a_limit_of_its_own(
     assert main(words) == 0  # nothing but what is held
     anyio.run(put, "c", "d")
     assert main(words) == 1
-    assert "2 an hour are allowed (0 left now)" in capsys.readouterr().err
+    assert "2 an hour are allowed. 0 are left now." in capsys.readouterr().err

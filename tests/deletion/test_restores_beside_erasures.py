@@ -12,6 +12,7 @@ from reflexio_mcp.state import tables
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.traffic.deletion.restore import Storing
 from tests.deletion.support import World, text_of
+from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
 
@@ -65,7 +66,7 @@ async def died_after_storing_r1(world: World, monkeypatch: pytest.MonkeyPatch, n
         done = await caller.call("restore_requests", deletion=number)
     assert receipts[0]["deleted"] == {"only_in_copies": 1}
     assert receipts[0]["status"] == "incomplete"
-    assert "was interrupted, and can store 1 of the erased items again" in str(receipts[0]["remains"])
+    assert fact_of(receipts[0], "may_return") == {"code": "may_return", "number": 1}
     return done
 
 
@@ -76,7 +77,7 @@ async def test_what_an_interrupted_restore_stored_of_an_erasure_is_deleted_by_th
     done = await died_after_storing_r1(world, monkeypatch, number)
     assert done["status"] == "incomplete"
     assert done["restored"]["requests"] == 2, "it says what it has stored"
-    assert "The end of this restore could not be recorded: the file is locked." in done["remains"]
+    assert (fact_of(done, "restore_not_recorded") or {})["names"] == ["the file is locked"]
     assert await world.ids() == {"r0", "r1"}
     found = await past(world)
     restore, erasure = found[number + 1], found[number + 2]
@@ -86,10 +87,7 @@ async def test_what_an_interrupted_restore_stored_of_an_erasure_is_deleted_by_th
     monkeypatch.setattr(Runtime, "_keep_taking_out", nothing)
     async with world.connect(CONFIRM="off") as caller:
         receipt = await caller.receipt("delete_request", request_id="other")
-    assert (
-        "1 items that were erased for good and that a restore had stored again were deleted."
-        in receipt["remains"]
-    )
+    assert fact_of(receipt, "deleted_again") == {"code": "deleted_again", "number": 1}
     assert await world.ids() == {"r0"}
 
 
@@ -127,7 +125,7 @@ async def test_a_read_only_server_deletes_nothing_for_others_and_shows_what_is_l
     await died_after_storing_r1(world, monkeypatch, number)
     async with world.connect(READ_ONLY="1") as caller:
         said = text_of(await caller.result("get_status"))
-    assert "a restore can still store 1 of the erased items again" in said
+    assert "a restore can still store 1 erased item again" in said
     assert f"restore of deletion {number}" in said
     assert await world.ids() == {"r0", "r1"}
 
@@ -212,9 +210,9 @@ async def test_a_state_that_fails_during_a_restore_does_not_hide_what_was_restor
         done = await caller.call("restore_requests", deletion=number)
         monkeypatch.undo()
         again = await caller.call("restore_requests", deletion=number)
-    assert (done["status"], bool(done["next"])) == ("incomplete", True)
+    assert (done["status"], bool(done["text"])) == ("incomplete", True)
     assert done["restored"]["requests"] == (3 if fails == "finish_restore" else 2)
-    assert any("the file is locked" in one for one in done["remains"])
+    assert "the file is locked" in str(done["facts"])
     assert again["status"] == "complete"
     assert await world.ids() == {"r0", "r1", "r2"}
 

@@ -7,6 +7,7 @@ import pytest
 
 from reflexio_mcp.rest.models import Interaction, PublishBody
 from tests.deletion.support import World, text_of
+from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
 
@@ -56,7 +57,7 @@ async def test_a_code_for_one_restore_does_not_fit_another(world: World) -> None
         code = (await caller.call("restore_requests", deletion=first["number"]))["confirm"]
         facts = await caller.call("restore_requests", deletion=second["number"], confirm=code)
     assert facts["status"] == "planned"
-    assert facts["remains"]
+    assert fact_of(facts, "wrong_code")
     assert await world.ids() == set()
 
 
@@ -133,7 +134,7 @@ async def test_a_rate_limit_ends_a_restore_and_a_repeat_goes_on(world: World) ->
         done = await caller.restored(number)
         assert (done["status"], done["restored"]["requests"]) == ("incomplete", 2)
         assert done["not_restored"][0]["why"] == "left"
-        assert done["next"].startswith("Call again")
+        assert fact_of(done, "restore_rest")
         world.backend.failing.clear()
         done = await caller.restored(number)
     assert (done["status"], done["restored"]["requests"]) == ("complete", 3)
@@ -191,7 +192,7 @@ async def test_a_restore_of_some_requests_plans_only_what_they_taught(world: Wor
         said = await caller.refused("restore_requests", deletion=number, request_ids=["r3"])
         one = await caller.refused("restore_requests", deletion=number, request_ids=["r2", "r3"])
     assert "no recovery copy of these requests" in said
-    assert "no recovery copy of request 'r3'" in one
+    assert "no copy of requests (1): r3" in one
     assert await world.ids() == {"r1"}
 
 
@@ -234,9 +235,9 @@ async def test_the_requests_to_choose_from_are_shown_and_it_is_said_when_there_a
         plan = await caller.call("restore_requests", deletion=number)
         some = await caller.call("restore_requests", deletion=number, request_ids=["r1", "r51"])
     assert len(plan["examples"]) == 50
-    assert plan["remains"] == ["The 50 oldest of 52 requests are shown. The audit log has the ids of all."]
+    assert fact_of(plan, "requests_not_shown") == {"code": "requests_not_shown", "number": 52}
     assert [one["id"] for one in some["examples"]] == ["r1", "r51"]
-    assert "remains" not in some
+    assert not fact_of(some, "requests_not_shown")
 
 
 async def test_a_past_deletion_says_what_its_copy_contains_now(world: World) -> None:

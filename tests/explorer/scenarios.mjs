@@ -624,7 +624,7 @@ export async function leavesWhatAHoldKeeps(browser) {
   await view.locator(".body .session", { hasText: "jonas" }).first().locator(".check input").click();
   await view.locator("#delete").click();
   await view.locator("#sheet-title", { hasText: "Nothing to delete" }).waitFor();
-  assert.match(await sheet(view).textContent(), /a hold of the operator's policy keeps the entire selection\./);
+  assert.match(await sheet(view).textContent(), /a hold keeps all of it\./);
   await button(view, "Close").click();
   assert.equal(await summary(view), before);
   await it.done();
@@ -1427,7 +1427,7 @@ export async function pictures(browser) {
     const result = await forward();
     result.structuredContent?.state?.tools.push("list_learnings", "delete_learnings", "correct_learning");
     const planned = result.structuredContent?.plan;
-    if (planned) planned.plan.remains = [];
+    if (planned) planned.plan.facts = [];
     if (planned) Object.assign(planned, { learnings: 2, learned: [
       { ...learned[0], kept: [] }, { ...learned[1], kept: ["req-secret-1"] },
     ] });

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.deletion.support import Person, World, text_of
+from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
 
@@ -34,12 +35,12 @@ async def test_the_plan_shows_both_texts_and_its_code_changes_this_one(world: Wo
     async with world.connect() as caller:
         plan = await caller.plan("correct_learning", **ASKED)
         assert plan["change"] == {"before": OLD, "after": NEW}
-        assert plan["why"] == "Nothing is changed yet. This would be changed:"
+        assert plan["text"].startswith("Nothing is changed yet: this is the plan.")
         assert world.backend.profiles["p"].content == OLD
         receipt = await caller.receipt("correct_learning", **ASKED, confirm=plan["confirm"])
         listed = await caller.call("list_learnings", user_id="ada", contains="elm")
     assert (receipt["status"], receipt["corrected"], receipt["deleted"]) == ("complete", 1, {})
-    assert any("(request r1), so Reflexio can learn the old text again" in one for one in receipt["remains"])
+    assert fact_of(receipt, "sources_stay") == {"code": "sources_stay", "number": 1, "names": ["r1"]}
     assert [one["content"] for one in listed["learnings"]] == [NEW]
     before, after = world.backend.playbooks[7], world.backend.profiles["p"]
     assert (before.content, after.interactions) == ("Ship to Oak Road", (1,))
@@ -51,7 +52,7 @@ async def test_a_correction_beside_running_learning_is_looked_at_later_not_repea
     async with world.connect(CONFIRM="off") as caller:
         receipt = await caller.receipt("correct_learning", **ASKED)
     assert (receipt["status"], receipt["corrected"]) == ("incomplete", 1)
-    assert receipt["next"] == "Look again in some minutes."
+    assert fact_of(receipt, "look_later")
 
 
 async def test_a_playbook_is_corrected_and_comes_back(world: World) -> None:
@@ -133,7 +134,7 @@ async def test_nobody_corrects_a_learning_of_another_user_or_one_that_is_not_the
             answer = await caller.call("correct_learning", learning_id=learning_id, content=NEW)
             assert (answer["status"], answer["plan"]["not_found"]) == ("not_found", [learning_id])
             # Nothing would change, so no copy of it is promised.
-            assert answer["plan"]["why"] == "Nothing was changed, because nothing was found:"
+            assert answer["text"].startswith("Nothing was changed, because nothing was found.")
             assert "way_back" not in answer["plan"]
     assert not world.backend.calls["/api/update_user_playbook"]
     assert world.backend.profiles["q"].content == "likes coffee"

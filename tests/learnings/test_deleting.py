@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.deletion.support import World
+from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
 
@@ -47,10 +48,10 @@ async def test_learnings_are_deleted_and_their_requests_stay(world: World, how: 
     async with world.connect() as caller:
         plan = await caller.plan("delete_learnings", **arguments)
         assert plan["selected"] == {"learnings": 3 - len(stays)}
-        [taught] = [one for one in plan["remains"] if "learn the old text again" in one]
+        taught = fact_of(plan, "sources_stay")
         receipt = await caller.receipt("delete_learnings", **arguments, confirm=plan["confirm"])
     assert (receipt["status"], receipt["deleted"]) == ("complete", plan["selected"])
-    assert taught in receipt["remains"]
+    assert fact_of(receipt, "sources_stay") == taught
     assert left(world) == stays
     assert await world.ids() == {"r1", "r2"}
 
@@ -83,7 +84,7 @@ async def test_a_learning_that_a_merge_brings_back_is_deleted_too_and_can_be_res
     world.backend.before["/api/delete_profiles_by_ids"] = [merge]
     async with world.connect(CONFIRM="off") as caller:
         receipt = await caller.receipt("delete_request", request_id="r1", include_learnings=True)
-        assert "1 more learnings appeared meanwhile and were deleted too." in receipt["remains"]
+        assert "1 more learning appeared meanwhile and was deleted too." in receipt["text"]
         assert left(world) == {"q"}
         done = await caller.restored(receipt["number"])
     assert merged
@@ -97,7 +98,7 @@ async def test_unfinished_learning_is_not_called_complete(world: World) -> None:
     async with world.connect(CONFIRM="off") as caller:
         receipt = await caller.receipt("delete_request", request_id="r1", include_learnings=True)
     assert receipt["status"] == "incomplete"
-    assert any("Reflexio may still be learning from 1 of the users" in one for one in receipt["remains"])
+    assert "Reflexio may still be learning from 1 user" in receipt["text"]
 
 
 async def test_what_of_the_learnings_is_still_there_is_named(world: World) -> None:
@@ -159,9 +160,9 @@ async def test_a_plan_for_learnings_names_the_stored_requests_that_taught_them_a
     asked = {"user_id": "ada", "learning_ids": ["profile:late"]}
     async with world.connect(CONFIRM="off") as caller:
         first = await caller.receipt("delete_learnings", **asked)
-        [said] = [one for one in first["remains"] if "Source interactions" in one]
-        assert "(request r1, r3)" in said
-        assert "delete_requests with request_ids and include_learnings=true deletes both in one plan" in said
+        assert (fact_of(first, "sources_stay") or {})["names"] == ["r1", "r3"]
+        both_in_one = "delete_requests with request_ids and include_learnings=true deletes both in one plan"
+        assert both_in_one in first["text"]
         await caller.restored(first["number"])
         both = await caller.receipt("delete_requests", request_ids=["r1", "r3"], include_learnings=True)
         assert both["deleted"] == {"requests": 2, "interactions": 2, "learnings": 3}
@@ -177,7 +178,7 @@ async def test_of_a_window_only_the_requests_that_a_learning_quotes_are_named_as
     await world.learn("p", "r1", "r2", "r3", content="no peanuts", quote=quote)
     async with world.connect(CONFIRM="off") as caller:
         receipt = await caller.receipt("delete_learnings", user_id="ada", learning_ids=["profile:p"])
-    assert any("still stored (request r1, r3)" in one for one in receipt["remains"])
+    assert (fact_of(receipt, "sources_stay") or {})["names"] == ["r1", "r3"]
 
 
 @pytest.mark.parametrize("linked", [True, False])
@@ -191,5 +192,5 @@ async def test_a_receipt_says_whether_a_kept_conversation_can_teach_a_learning_a
     await world.rest.delete_requests_by_ids(["r1"])
     async with world.connect(CONFIRM="off") as caller:
         receipt = await caller.receipt("delete_learnings", user_id="ada")
-    said = "No source interactions are stored" if linked else "It is not known whether source interactions"
-    assert any(said in one for one in receipt["remains"])
+    said = "No source interactions are stored" if linked else "It is unknown whether source interactions"
+    assert said in receipt["text"]

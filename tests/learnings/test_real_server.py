@@ -9,6 +9,7 @@ import anyio.to_thread
 import pytest
 
 from reflexio_mcp.cli import main
+from tests.support.facts import fact_of
 from tests.support.real_learning import Corner
 
 pytestmark = [pytest.mark.anyio, pytest.mark.live]
@@ -43,7 +44,7 @@ async def test_a_learning_deleted_alone_is_learned_again_and_with_the_request_th
     async with corner.connect() as caller:
         asked = {"user_id": corner.name("ada"), "learning_ids": [f"profile:{before.profile_id}"]}
         receipt = await caller.receipt("delete_learnings", **asked)
-        assert any(f"still stored (request {corner.name('a')})" in one for one in receipt["remains"])
+        assert (fact_of(receipt, "sources_stay") or {})["names"] == [corner.name("a")]
         await corner.say("b", "What is the weather?", force_extraction=True)
         assert [one.content for one in await corner.profiles()] == [before.content]
         await caller.receipt("delete_requests", request_ids=[corner.name("a")], include_learnings=True)
@@ -78,7 +79,7 @@ async def test_a_question_to_people_outlives_the_erasure_of_a_person_and_the_rec
         everything = {"user_id": corner.name("ada"), "include_learnings": True, "erase": True}
         receipt = await caller.receipt("delete_requests", **everything)
     assert receipt["status"] == "complete"
-    assert any("Reflexio's questions to people with their answers" in one for one in receipt["remains"])
+    assert "Reflexio's questions to people with their answers" in receipt["text"]
     kept = (await corner.ask("pending_tool_calls"))["pending_tool_calls"]
     assert [one["result"] for one in kept if one["user_id"] == corner.name("ada")] == [
         {"answer": "5 Elm Road"}
@@ -103,7 +104,7 @@ async def test_a_corrected_text_is_what_is_recalled_and_its_conversation_can_tea
                 "correct_learning", user_id=corner.name("ada"), learning_id=learning_id, content=content
             )
             assert (receipt["status"], receipt["corrected"]) == ("complete", 1)
-        assert any("can learn the old text again" in one for one in receipt["remains"])
+        assert "can learn the old text again" in receipt["text"]
         [after] = await corner.profiles()
         kept = {"content", "last_modified_timestamp"}
         assert after.content == new
@@ -132,7 +133,7 @@ async def test_a_corrected_text_stays_once_its_conversation_is_deleted_and_its_c
             learning_id=f"profile:{before.profile_id}",
             content="Lives at 5 Elm Road",
         )
-        assert not any("learn the old text again" in one for one in receipt["remains"])
+        assert not fact_of(receipt, "sources_stay")
         await corner.say("b", "What is the weather?", force_extraction=True)
         assert [one.content for one in await corner.profiles()] == ["Lives at 5 Elm Road"]
         assert (await caller.restored(receipt["number"]))["restored"] == {"learnings": 1}

@@ -1,8 +1,10 @@
 """Each fact has words for each reader, and no reader is told of what it cannot use."""
 
 import re
+from dataclasses import fields
 from itertools import chain, combinations
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -10,6 +12,7 @@ from reflexio_mcp.cli import build_parser
 from reflexio_mcp.explorer import document
 from reflexio_mcp.render.words import _TOOL_WORDS, ANYBODY, SHELL, Words, named_in_fence, words_for_model
 from reflexio_mcp.results.base import at
+from reflexio_mcp.results.deletion import Outcome, PastStatus, PlanStatus, WayBackState
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.settings import OPTIONS
 from reflexio_mcp.tools.catalog import CATALOG
@@ -27,7 +30,8 @@ TABLES = {
 
 
 def sentences(words: Words) -> list[str]:
-    return [*words.facts.values(), *words.way_back.values(), words.restore, words.restore_number]
+    tables = [getattr(words, table.name) for table in fields(words)]
+    return [sentence for table in tables for sentence in table.values()]
 
 
 def without_fields(sentence: str) -> str:
@@ -37,18 +41,27 @@ def without_fields(sentence: str) -> str:
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 def test_every_code_has_words(table: Words) -> None:
     assert set(table.facts) == set(FactCode)
-    assert set(table.way_back) == set(ANYBODY.way_back)
+    assert set(table.statuses) == set(table.next_steps) == set(get_args(PlanStatus))
+    assert set(table.deletions) == set(table.restores) == set(get_args(PastStatus))
+    assert set(table.way_back) == set(get_args(WayBackState))
+    assert set(table.copies) == {"plan", "deletion"}
 
 
 def test_every_code_has_an_entry_in_the_words_of_the_page() -> None:
-    entries = PAGE.partition("FACTS = {")[2].partition("\n};")[0]
-    assert sorted(re.findall(r"^  (\w+):", entries, re.MULTILINE)) == sorted(FactCode)
+    def entries(table: str) -> list[str]:
+        inside = PAGE.partition(f"{table} = {{")[2].partition("\n};")[0]
+        return sorted(re.findall(r"^  (\w+):", inside, re.MULTILINE))
+
+    assert entries("FACTS") == sorted(FactCode)
+    assert entries("STATUSES") == sorted(get_args(PlanStatus))
+    assert entries("OUTCOMES") == sorted(get_args(Outcome))
 
 
 def test_what_anybody_and_the_page_may_read_names_no_tool_argument_option_or_setting() -> None:
     for sentence in map(without_fields, sentences(ANYBODY)):
         assert not re.search(r"\w+_\w+|--\w|\w=|`|\berase\b(?!d)|\bconfirm\b", sentence), sentence
-    for text in re.findall(r'"[^"\n]*"|`[^`\n]*`', PAGE):
+    sentences_of_page = PAGE.partition("FACTS = {")[2].partition("/** Facts that say")[0]
+    for text in re.findall(r'"[^"\n]*"|`[^`\n]*`', sentences_of_page):
         assert not re.search(r"\w+_\w+\b(?!\()|--\w|\w=\w|\berase\b(?!d)", re.sub(r"\$\{.*?\}", "", text)), (
             text
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reflexio_mcp.state.records import Copied, Intention, Owner, RestoreIntention
+from reflexio_mcp.state.records import Copied, Intention, Name, Owner, RestoreIntention
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import FIRST_VERSION, Database, SqliteDatabase
 
@@ -85,12 +85,18 @@ def restoring(of: int, number: int = 1, seconds: float = 45) -> RestoreIntention
 
 
 def copied(request_id: str = "r1", user: str = "alice", text: str = "some words") -> Copied:
-    names = [f"r:{request_id}", f"i:of {request_id}", f"t:{text} of {request_id}"]
+    names = [Name(f"r:{request_id}"), Name(f"i:of {request_id}"), Name(f"t:{text} of {request_id}")]
     return Copied("request", request_id, user, names, text)
 
 
 def learned(learning_id: str = "p1", source: str = "r1", user: str = "alice") -> Copied:
-    return Copied("profile", learning_id, user, [f"l:{learning_id}", f"i:of {source}"], "what was learned")
+    return Copied(
+        "profile",
+        learning_id,
+        user,
+        [Name.of("learning", learning_id), Name.of("interaction", f"of {source}")],
+        "what was learned",
+    )
 
 
 def deleted(state: State, owner: Owner, *copies: Copied, erase: tuple[str, ...] = ()) -> int:

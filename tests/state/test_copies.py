@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import pytest
 
-from reflexio_mcp.state.records import Copied, Owner
+from reflexio_mcp.state.records import Copied, Name, Owner
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import StateUnusable
 from tests.state.conftest import ALICE, OPERATOR, Place, copied, deleted, deletion, ended, learned
@@ -67,8 +67,14 @@ def test_an_erasure_leaves_no_copy_whose_days_are_over_either(place: Place) -> N
 
 
 def test_an_erasure_of_a_learning_reaches_the_texts_it_had_before_under_another_id(state: State) -> None:
-    first = Copied("user_playbook", "1", "alice", ["l:1", "t:old", "i:1"], "the old text")
-    corrected = Copied("user_playbook", "2", "alice", ["l:2", "t:old", "t:new", "i:1"], "the old text")
+    first = Copied("user_playbook", "1", "alice", [Name("l:1"), Name("t:old"), Name("i:1")], "the old text")
+    corrected = Copied(
+        "user_playbook",
+        "2",
+        "alice",
+        [Name("l:2"), Name("t:old"), Name("t:new"), Name("i:1")],
+        "the old text",
+    )
     deleted(state, OPERATOR, first)
     deleted(state, OPERATOR, corrected)
     deleted(state, OPERATOR, erase=("l:2", "t:new"))
@@ -136,7 +142,7 @@ def test_the_erasure_of_a_user_does_not_stop_a_deletion_of_another_user(state: S
 
 
 def test_any_text_comes_back_as_it_was(state: State) -> None:
-    odd = Copied("request", "r\ud800\0", "al\0ice", ["r:r\ud800\0"], "text \ud83d \0 \U0001f600")
+    odd = Copied("request", "r\ud800\0", "al\0ice", [Name("r:r\ud800\0")], "text \ud83d \0 \U0001f600")
     deleted(state, OPERATOR, odd)
     [read] = state.copies.read(OPERATOR, names=["r:r\ud800\0"])
     assert (read.id, read.user, read.content) == (odd.id, odd.user, odd.content)
@@ -192,8 +198,10 @@ def test_a_copy_is_not_over_before_the_clock_says_so(place: Place) -> None:
 
 
 def test_an_interaction_of_another_request_with_the_same_number_keeps_its_copy(state: State) -> None:
-    of_ada = Copied("request", "r1", "ada", ["r:r1", "i:ada/1"], "words of ada")
-    learned_of_ada = Copied("profile", "p1", "ada", ["l:p1", "t:what", "i:ada/1"], "learned from ada")
+    of_ada = Copied("request", "r1", "ada", [Name("r:r1"), Name("i:ada/1")], "words of ada")
+    learned_of_ada = Copied(
+        "profile", "p1", "ada", [Name("l:p1"), Name("t:what"), Name("i:ada/1")], "learned from ada"
+    )
     deleted(state, OPERATOR, of_ada, learned_of_ada)
     deleted(state, OPERATOR, erase=("r:r2", "i:bob/1"))
     assert ids(state, OPERATOR) == ["r1", "p1"]
@@ -204,9 +212,18 @@ def test_an_interaction_of_another_request_with_the_same_number_keeps_its_copy(s
 def test_copies_that_version_12_made_are_found_by_their_request_and_by_the_numbers_of_interactions(
     state: State,
 ) -> None:
-    request = Copied("request", "r1", "ada", ["r:r1", "i:1"], "words")
-    deleted(state, OPERATOR, request, Copied("profile", "p1", "ada", ["l:p1", "t:what", "i:1"], "learned"))
-    deleted(state, OPERATOR, Copied("profile", "p2", "ada", ["l:p2", "t:what 2", "i:2"], "learned"))
+    request = Copied("request", "r1", "ada", [Name("r:r1"), Name("i:1")], "words")
+    deleted(
+        state,
+        OPERATOR,
+        request,
+        Copied("profile", "p1", "ada", [Name("l:p1"), Name("t:what"), Name("i:1")], "learned"),
+    )
+    deleted(
+        state,
+        OPERATOR,
+        Copied("profile", "p2", "ada", [Name("l:p2"), Name("t:what 2"), Name("i:2")], "learned"),
+    )
     deleted(state, OPERATOR, erase=("r:r1", "i:ada/1"))
     assert ids(state, OPERATOR) == ["p2"]
     deleted(state, OPERATOR, erase=("r:r2", "i:ada/2"))

@@ -2,10 +2,12 @@
 
 import { el } from "./dom.js";
 import { counted, DAY_MS, number } from "./format.js";
-import { messageOf, textOf } from "./host.js";
+import { Failure, messageOf, saidBy } from "./host.js";
 import { asked } from "./reading.js";
-import { countedIn, wordsFor } from "./sheet.js";
+import { countedIn } from "./sheet.js";
+import { finished, told, wordsFor } from "./words.js";
 
+/** @typedef {import("./dom.js").Child} Child */
 /** @typedef {import("./rows.js").Row} Row */
 /** @typedef {import("./conversation.js").Learning} Learning */
 export class Doing {
@@ -39,14 +41,14 @@ export class Doing {
     if (confirm) result = await host.call("delete_requests", { ...given, confirm }, onprogress);
     if (!result) throw new Error("The deletion was not asked for.");
     const { receipt } = result.structuredContent ?? {};
-    const rest = every || !receipt || receipt.next ? [] : chosen;
+    const rest = every || !receipt || !finished(receipt) ? [] : chosen;
     return { result, receipts: [receipt, ...await this.deleteLearnings(rest, choice.erase)] };
   }
 
   /** Show what is left after a deletion. @param {Row[]} rows @param {any} receipt */
   async done(rows, receipt) {
     const { conversation, host, reading } = this.page;
-    if (receipt && !receipt.next && receipt.deleted.requests === rows.length) reading.index.remove(idsOf(rows));
+    if (receipt && finished(receipt) && receipt.deleted.requests === rows.length) reading.index.remove(idsOf(rows));
     else {
       await reading.refresh(idsOf(rows)).catch((error) => {
         reading.problem = messageOf(error);
@@ -77,9 +79,9 @@ export class Doing {
       const failed = { deleted: {}, not_deleted: [{ why: "still_present", count: learning_ids.length, ids: learning_ids }] };
       try {
         const result = await this.agreed("delete_learnings", given);
-        receipts.push(result.structuredContent?.receipt ?? { ...failed, remains: [textOf(result).split("\n")[0]] });
+        receipts.push(result.structuredContent?.receipt ?? { ...failed, failure: new Failure(result) });
       } catch (error) {
-        receipts.push({ deleted: {}, not_deleted: [{ ...failed.not_deleted[0], why: "unknown" }], remains: [messageOf(error)] });
+        receipts.push({ deleted: {}, not_deleted: [{ ...failed.not_deleted[0], why: "unknown" }], failure: error });
       }
     }
     return receipts;
@@ -104,7 +106,8 @@ export class Doing {
     let total = 0;
     /** @type {any[]} */
     const ended = [];
-    let problem = "";
+    /** @type {Child[]} */
+    let problem = [];
     const report = (now = "") => {
       const [, running = "0"] = /: ([\d,]+)/.exec(now) ?? [];
       if (total) onprogress(`${number(back.requests + Number(running.replaceAll(",", "")))} of ${counted(total, "request")} are back.`);
@@ -118,7 +121,7 @@ export class Doing {
           total ||= most;
           // The person has just seen what was deleted.
           if (confirm) result = await host.call("restore_requests", { deletion, confirm }, report);
-          if (result.isError) throw new Error(textOf(result));
+          if (result.isError) throw new Failure(result);
           const done = result.structuredContent ?? {};
           const { requests = 0, learnings = 0 } = done.restored ?? {};
           // Requests that an earlier call restored count too.
@@ -129,7 +132,7 @@ export class Doing {
           if (!more) ended.push(done);
         }
       } catch (error) {
-        problem = messageOf(error);
+        problem = saidBy(error);
         break;
       }
     }
@@ -137,12 +140,12 @@ export class Doing {
     if (back.requests || back.learnings) host.tell(`In the explorer, the person restored ${countedIn(back)}.`);
     /** @type {{why: string, count: number}[]} */
     const left = ended.flatMap((done) => done.not_restored ?? []).filter((one) => one.why !== "already_there");
-    const whole = !problem && !left.length;
+    const whole = !problem.length && !left.length;
     const what = countedIn(back);
     return {
       title: whole ? `${what} ${back.requests + back.learnings === 1 ? "is" : "are"} back` : `${number(back.requests)} of ${counted(total, "request")} are back`,
-      notes: [problem, ...left.map((one) => `${number(one.count)} ${wordsFor(one.why)}.`), ...ended.flatMap((done) => done.remains ?? [])].filter(Boolean),
-      again: Boolean(problem) || left.some((one) => one.why === "left"),
+      notes: [problem, ...left.map((one) => [`${number(one.count)} ${wordsFor(one.why)}.`]), ...told(ended.flatMap((done) => done.facts ?? []))].filter((said) => said.length),
+      again: problem.length > 0 || left.some((one) => one.why === "left"),
     };
   }
 
@@ -193,7 +196,7 @@ export class Doing {
       const given = { learning_id: learning.learning_id, content, ...ofUser(learning.user_id) };
       const planned = await host.call("correct_learning", given);
       const { plan, receipt } = planned.structuredContent ?? {};
-      if (planned.isError || !(plan?.change || receipt)) throw new Error(textOf(planned));
+      if (planned.isError || !(plan?.change || receipt)) throw new Failure(planned);
       const asked = {
         title, words: plan?.change.before ?? "", after: plan?.change.after, note: "The requests stay as they are.",
         keep: "Keep the old text", final: "Correct it", done: "Corrected",
@@ -224,7 +227,7 @@ export class Doing {
     const { words: contains, finding } = filter;
     const given = { ...asked(filter), ...(contains ? { contains } : {}), ...(finding ? { finding } : {}) };
     const result = await host.call("export_data", redact === undefined ? given : { ...given, redact }, onprogress);
-    if (result.isError) throw new Error(textOf(result));
+    if (result.isError) throw new Failure(result);
     return result.structuredContent;
   }
 

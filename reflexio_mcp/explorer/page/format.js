@@ -100,12 +100,6 @@ export function shortened(id, most = 20) {
   return `${letters.slice(0, most - tail - 1).join("")}…${letters.slice(-tail).join("")}`;
 }
 
-/** A text of the server without its sentences about arguments and tools. @param {string} text */
-export function forPeople(text) {
-  const sentences = text.split(/(?<=[.:;]) (?=[A-Z\d])/);
-  return sentences.filter((one) => !/\b[a-z]+(_[a-z]+)+\b|\b[a-z_]+=\w/.test(one)).join(" ");
-}
-
 /** The name of a finding in words. @param {string} rule */
 export function ruleWords(rule) {
   return rule.replaceAll("-", " ");

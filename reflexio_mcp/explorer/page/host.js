@@ -3,6 +3,8 @@
  * specification (revision 2026-01-26, extension `io.modelcontextprotocol/ui`) defines them. No other file knows them.
  */
 
+import { told } from "./words.js";
+
 /**
  * @typedef {{content?: {type: string, text?: string}[], structuredContent?: any, isError?: boolean,
  *   _meta?: Record<string, any>}} ToolResult
@@ -21,6 +23,9 @@ const PROTOCOL = "2026-01-26";
 /** Key of `_meta` under which a call says that this page made it. */
 const PAGE_KEY = "reflexio-mcp/page";
 
+/** Key of `_meta` under which a failure has its facts. */
+const FACTS_KEY = "reflexio-mcp/facts";
+
 /** A host that has not answered the first message by now shows no apps. */
 const ANSWER_MS = 10_000;
 
@@ -35,6 +40,22 @@ export function textOf(result) {
 /** @param {unknown} error */
 export function messageOf(error) {
   return error instanceof Error ? error.message : String(error);
+}
+
+/** A failed call of a tool. Its facts are in `_meta`, since the result of a failure has no structured content. */
+export class Failure extends Error {
+  /** @param {ToolResult} result */
+  constructor(result) {
+    super(textOf(result) || "The server could not answer.");
+    /** @type {import("./words.js").Fact[]} */
+    this.facts = result._meta?.[FACTS_KEY] ?? [];
+  }
+}
+
+/** What happened, for a person: the words of a failure's facts, or the message. @param {unknown} error @returns {import("./dom.js").Child[]} */
+export function saidBy(error) {
+  const said = error instanceof Failure ? told(error.facts) : [];
+  return said.length ? said.flatMap((one) => [...one, " "]) : [messageOf(error)];
 }
 
 export class Host {
@@ -97,7 +118,7 @@ export class Host {
   /** Call a tool that only reads. Throws its text if it fails. @param {string} name @param {Record<string, any>} given */
   async ask(name, given) {
     const result = await this.call(name, given);
-    if (result.isError) throw new Error(textOf(result) || "The server could not answer.");
+    if (result.isError) throw new Failure(result);
     return result.structuredContent ?? {};
   }
 

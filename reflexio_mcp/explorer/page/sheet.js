@@ -1,16 +1,17 @@
 /** The sheet: what would be deleted, the person's yes, the receipt. */
 
 import { byId, el, fill, stored, withChips } from "./dom.js";
-import { counted, forPeople, number, shortened } from "./format.js";
-import { messageOf, textOf } from "./host.js";
-import { told } from "./words.js";
+import { counted, number, shortened } from "./format.js";
+import { Failure, saidBy } from "./host.js";
+import { refusedBecause, told, wordsFor } from "./words.js";
 
 /** @typedef {import("./rows.js").Row} Row */
 /** @typedef {import("./host.js").ToolResult} ToolResult */
 /** @typedef {import("./dom.js").Child} Child */
+/** @typedef {import("./words.js").Fact} Fact */
 /** @typedef {{learning_id: string, user_id: string, content: string, kept: string[]}} Linked `kept`: its other requests, which stay */
 /** @typedef {{erase: boolean, learned: Set<string>}} Choice `learned` are ids of learnings to delete too */
-/** @typedef {{title: string, notes: string[], again: boolean}} Undone `again` says whether another try may bring more */
+/** @typedef {{title: string, notes: Child[][], again: boolean}} Undone `again` says whether another try may bring more */
 /** @typedef {{result: ToolResult, receipts: any[]}} Done a receipt for the requests, and receipts for the chosen learnings */
 /** @typedef {{title: string, words: string, note: string, keep: string, final: string, done: string, after?: string}} Small `after` is the new text, `words` the old */
 
@@ -75,12 +76,12 @@ export class Sheet {
     if (!found) return;
     if (!found.plan.selected.requests) {
       const gone = found.plan.not_found_count === rows.length;
-      this.put("Nothing to delete", [el("p", {}, gone ? "None of these requests is stored any more." : lead(found.plan.why))], [this.closing("Close")]);
+      this.put("Nothing to delete", [el("p", {}, gone ? "None of these requests is stored any more." : refusedBecause(found.status)), ...this.told(found.plan.facts)], [this.closing("Close")]);
       await this.page.doing.done(rows, null);
       return;
     }
     if (found.refused) {
-      this.put("Nothing can be deleted here", [el("p", {}, lead(found.plan.why)), el("p", {}, found.plan.next)], [this.closing("Close")]);
+      this.put("Nothing can be deleted here", [el("p", {}, refusedBecause(found.status))], [this.closing("Close")]);
       return;
     }
     this.ask(rows, found, choice);
@@ -124,9 +125,7 @@ export class Sheet {
     const { reading } = this.page;
     /** @type {{learned: Linked[]}} */
     const { learned } = found;
-    /** @type {string[]} */
-    const remains = (found.plan.remains ?? []).map(forPeople).filter(Boolean);
-    const said = [...remains.map((one) => [one]), ...told(found.plan.facts ?? [])];
+    const said = told(found.plan.facts ?? []);
     const more = found.learnings - learned.length;
     if (more > 0) said.unshift([`${counted(more, "more learning")} from it ${more === 1 ? "stays" : "stay"}.`]);
     if (reading.can("list_learnings") && !learned.length && !said.length) said.push(["Nothing was learned from it."]);
@@ -174,7 +173,7 @@ export class Sheet {
         if (reached) bar.value = Number(reached.replaceAll(",", ""));
       });
     } catch (error) {
-      if (generation === this.generation) this.unknown(rows, messageOf(error));
+      if (generation === this.generation) this.unknown(rows, saidBy(error));
       await doing.done(rows, null);
       this.page.say("The deletion was not answered.");
       return;
@@ -183,9 +182,9 @@ export class Sheet {
     const answer = result.structuredContent;
     if (result.isError || !answer) {
       // The answer says whether anything was deleted.
-      if (generation === this.generation) this.failed("The deletion failed", new Error(textOf(result)));
+      if (generation === this.generation) this.failed("The deletion failed", new Failure(result));
       await doing.done(rows, null);
-      this.page.say(textOf(result));
+      this.page.say("The deletion failed.");
       return;
     }
     const { receipt, plan } = answer;
@@ -203,8 +202,6 @@ export class Sheet {
   /** @param {Row[]} rows @param {any[]} receipts */
   receipt(rows, receipts) {
     const [receipt] = receipts;
-    /** @type {{why: string, count: number, ids?: string[]}[]} */
-    const left = receipts.flatMap((one) => one.not_deleted ?? []);
     const learnings = receipts.reduce((sum, one) => sum + (one.deleted.learnings ?? 0), 0);
     const { requests: deleted = 0 } = receipt.deleted;
     const unknown = notKnown(receipt);
@@ -216,9 +213,7 @@ export class Sheet {
       title,
       [
         learnings > 0 && el("p", {}, `${counted(learnings, "learning")} deleted with ${deleted === 1 ? "it" : "them"}.`),
-        left.length > 0 && el("div", {}, ...left.map((one) =>
-          el("div", {}, el("h3", {}, `${number(one.count)} ${wordsFor(one.why)}`),
-            el("ul", {}, ...(one.ids ?? []).slice(0, LISTED).map((id) => el("li", {}, stored(id, "mono"))))))),
+        ...this.left(receipts),
         ...this.after(receipts),
       ],
       [unknown > 0 && this.button("Look again", () => void this.look(rows)), this.wayBack(receipts, rows), close],
@@ -233,11 +228,11 @@ export class Sheet {
     return this.button("Undo", () => void this.putBack(numbers, rows));
   }
 
-  /** @param {Row[]} rows @param {string} why */
+  /** @param {Row[]} rows @param {Child[]} why */
   unknown(rows, why) {
     this.put(
       `Not known whether ${number(rows.length)} ${rows.length === 1 ? "was" : "were"} deleted`,
-      [el("p", { class: "note", role: "alert" }, forPeople(why) || why)],
+      [el("p", { class: "note", role: "alert" }, ...why)],
       [this.button("Look again", () => void this.look(rows)), this.closing("Close")],
     );
   }
@@ -254,7 +249,7 @@ export class Sheet {
         [el("p", {}, there ? "A running deletion may still delete more." : "None of them is stored any more.")], [again, this.closing("Close")],
       );
     } catch (error) {
-      if (generation === this.generation) this.unknown(rows, messageOf(error));
+      if (generation === this.generation) this.unknown(rows, saidBy(error));
     }
   }
 
@@ -268,7 +263,7 @@ export class Sheet {
     });
     if (generation !== this.generation) return;
     const close = this.closing("Close");
-    this.put(done.title, done.notes.map((one) => el("p", {}, one)), [done.again && this.button("Continue", () => void this.putBack(numbers, rows)), close]);
+    this.put(done.title, done.notes.map((said) => el("p", {}, ...said)), [done.again && this.button("Continue", () => void this.putBack(numbers, rows)), close]);
     close.focus();
   }
 
@@ -314,7 +309,7 @@ export class Sheet {
   refused(rows, status, plan) {
     this.put(
       "Nothing was deleted",
-      [el("p", {}, status === "changed" ? "What is stored has changed since you looked." : lead(plan.why))],
+      [el("p", {}, refusedBecause(status)), ...this.told(plan.facts)],
       [this.closing("Close"), status === "changed" && this.button("Look again", () => void this.remove(rows))],
     );
   }
@@ -342,13 +337,17 @@ export class Sheet {
       const result = await act();
       const receipt = result.structuredContent?.receipt ?? {};
       const changed = receipt.corrected || receipt.deleted?.learnings || receipt.deleted?.interactions || 0;
-      const [head = ""] = textOf(result).split("\n");
+      const unknown = notKnown(receipt) ? "Not known whether it was done" : "Nothing was changed";
+      const title = result.isError ? "It failed" : changed ? asked.done : unknown;
       if (changed) await acted(changed);
       const back = this.wayBack([receipt]);
-      this.page.say(head, back ? () => back.click() : undefined);
+      this.page.say(`${title}.`, back ? () => back.click() : undefined);
       if (generation !== this.generation) return;
-      if (result.isError) this.failed("It failed", new Error(textOf(result)));
-      else this.put(changed ? asked.done : notKnown(receipt) ? "Not known whether it was done" : "Nothing was changed", [el("p", {}, head), ...this.after([receipt])], [back, this.closing("Close")]);
+      if (result.isError) this.failed(title, new Failure(result));
+      else {
+        const why = refusedBecause(result.structuredContent?.status ?? "");
+        this.put(title, [why && el("p", {}, why), ...this.left([receipt]), ...this.after([receipt])], [back, this.closing("Close")]);
+      }
     } catch (error) {
       if (generation === this.generation) this.failed("Not known whether it was done", error);
     }
@@ -376,42 +375,34 @@ export class Sheet {
 
   /** @param {string} title @param {unknown} error */
   failed(title, error) {
-    const said = messageOf(error);
-    this.put(title, [el("p", { class: "note", role: "alert" }, forPeople(said) || said)], [this.closing("Close")]);
+    this.put(title, [el("p", { class: "note", role: "alert" }, ...saidBy(error))], [this.closing("Close")]);
   }
 
-  /** The other sentences of receipts. @param {any[]} receipts */
+  /** What else there is to know, as paragraphs. @param {Fact[]} [facts] */
+  told(facts = []) {
+    return told(facts).map((said) => el("p", {}, ...said));
+  }
+
+  /** What was not deleted, and why. @param {any[]} receipts */
+  left(receipts) {
+    /** @type {{why: string, count: number, ids?: string[]}[]} */
+    const left = receipts.flatMap((one) => one.not_deleted ?? []);
+    return left.map((one) =>
+      el("div", {}, el("h3", {}, `${number(one.count)} ${wordsFor(one.why)}`),
+        el("ul", {}, ...(one.ids ?? []).slice(0, LISTED).map((id) => el("li", {}, stored(id, "mono"))))));
+  }
+
+  /** What else there is to know of receipts. @param {any[]} receipts */
   after(receipts) {
-    const said = new Set(receipts.flatMap((one) => (one.remains ?? []).map(forPeople).filter(Boolean)));
     const state = receipts[0]?.way_back?.state;
     return [
-      ...[...said].map((one) => el("p", {}, one)),
-      ...told(receipts.flatMap((one) => one.facts ?? [])).map((one) => el("p", {}, ...one)),
+      ...this.told(receipts.flatMap((one) => one.facts ?? [])),
+      ...receipts.flatMap((one) => (one.failure ? [el("p", {}, ...saidBy(one.failure))] : [])),
       state === "unknown" ? el("p", { class: "note" }, "Earlier copies may still contain some of the deleted data.")
         : state && state !== "none" && el("p", {}, this.page.doing.kept(state === "erased")),
-      receipts.some((one) => one.next) && el("p", { class: "note" }, "This is not finished: look again in some minutes."),
     ];
   }
 }
-
-/** Why nothing is deleted, without the last sentence, which announces a list. @param {string} why */
-function lead(why) {
-  return why.replace(/\. [^.]*:$/, ".").replace(/:$/, ".");
-}
-
-/** Why items were not deleted, or not restored. @type {Record<string, string>} */
-const WORDS = {
-  still_present: "still stored",
-  changed: "changed since, left alone",
-  unknown: "not known, because reading again failed",
-  gone_before: "already gone",
-  held: "kept by a hold of the operator",
-  not_found: "not found",
-  already_there: "stored already",
-  id_taken: "not restored, because something else has its id",
-  not_restorable: "cannot be stored again",
-  left: "not restored yet",
-};
 
 /** How many items may be deleted or not, because reading again failed. @param {any} receipt @returns {number} */
 function notKnown(receipt) {
@@ -422,11 +413,6 @@ function notKnown(receipt) {
 export function countedIn({ requests = 0, learnings = 0, interactions = 0 }) {
   if (requests) return counted(requests, "request");
   return interactions ? counted(interactions, "interaction") : counted(learnings, "learning");
-}
-
-/** @param {string} why */
-export function wordsFor(why) {
-  return WORDS[why] ?? why.replaceAll("_", " ");
 }
 
 /** List requests to delete by session and user; the user with most of them comes last. @param {Row[]} rows */

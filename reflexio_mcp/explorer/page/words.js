@@ -1,26 +1,118 @@
 /** The words of facts for the person at the page. Stored names become elements, never part of a sentence. */
 
 import { stored } from "./dom.js";
-import { counted } from "./format.js";
+import { counted, number } from "./format.js";
 
 /** @typedef {import("./dom.js").Child} Child */
 /** @typedef {{code: string, number?: number, names?: string[], until?: string}} Fact as in `results/facts.py` */
+/** @typedef {(fact: {count: number, names: Child[], until?: string}) => Child[]} Say `names` are empty or begin with a space, in brackets */
 
 const lastDay = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeZone: "UTC" });
 
-/** What the page says of each fact; `null` where it has a control or a sentence of its own. @type {Record<string, ((fact: Fact) => Child[]) | null>} */
+/** @param {number} count @param {string} one @param {string} more */
+const agree = (count, one, more) => (count === 1 ? one : more);
+
+/** What the page says of each fact; `null` where it has a control or a sentence of its own. @type {Record<string, Say | null>} */
 const FACTS = {
-  on_hold: (fact) => [
-    `${counted(fact.number ?? 0, "item")} ${fact.number === 1 ? "is" : "are"} on hold and ${fact.number === 1 ? "stays" : "stay"}: `, ...names(fact), fact.until ? `, through ${lastDay.format(Date.parse(fact.until))} UTC.` : ".",
-  ],
-  hold_file: (fact) => ["The operator sets holds in the file ", ...names(fact), "."],
-  hold_contact: (fact) => ["About the hold, ask ", ...names(fact), "."],
-  unreadable: (fact) => [`${counted(fact.number ?? 0, "request")} cannot be read, so no copy can contain ${fact.number === 1 ? "it" : "them"}. Without a copy, ${fact.number === 1 ? "it" : "they"} can be deleted.`],
-  copy_has_secrets: null,
-  only_in_copies: (fact) => [`Earlier copies still contain ${counted(fact.number ?? 0, "item")} that ${fact.number === 1 ? "is" : "are"} not stored any more.`],
+  on_hold: ({ count, names, until }) => [`${counted(count, "item")} on hold ${agree(count, "stays", "stay")}`, ...names, until ? `, through ${lastDay.format(Date.parse(until))} UTC.` : "."],
+  hold_file: ({ names }) => ["Your operator sets holds in a file", ...names, "."],
+  hold_contact: ({ names }) => ["About the hold, you can ask", ...names, "."],
+  part_unread: () => ["A part of what is stored cannot be read, and is not included."],
+  unreadable: ({ count }) => [`${counted(count, "request")} cannot be read, so no copy can contain ${agree(count, "it", "them")}. Choose “Keep no copy” to delete ${agree(count, "it", "them")}.`],
+  repeated_requests_stay: ({ names }) => ["They repeat others, which stay", ...names, "."],
+  interactions_stay: null,
+  other_users_stay: () => ["Data of other users stays, even if it mentions this user."],
+  other_records_stay: () => ["Agent playbooks, session evaluations, Reflexio's questions to people with their answers, and the logs of its runs stay."],
+  outcomes_stay: () => ["Session outcomes and evaluations stay."],
+  learnings_unread: () => ["What was learned from it could not be read."],
+  nothing_learned: () => ["Nothing was learned from it."],
+  no_learning_known: () => ["Nothing is known to be learned from it."],
+  learnings_stay: null,
+  learnings_shared: ({ count }) => [`${counted(count, "learning")} also came from other interactions; if stored, these can teach ${agree(count, "it", "them")} again.`],
+  learnings_unlinked: ({ count }) => [`${counted(count, "learning")} may be from it or not, and ${agree(count, "stays", "stay")}.`],
+  users_not_looked_at: ({ count }) => [`The learnings of ${counted(count, "more user")} were not looked at.`],
+  sources_stay: ({ count, names }) => [`It was learned from ${counted(count, "request")} that ${agree(count, "stays", "stay")}`, ...names, `, so Reflexio can learn it again. To prevent that, delete ${agree(count, "it", "them")} too.`],
+  sources_in_one_plan: null,
+  sources_unknown: () => ["It is unknown whether what it was learned from is stored. If so, Reflexio can learn it again."],
+  sources_gone: () => ["What it was learned from is gone, so Reflexio cannot learn it from there again."],
+  quote_stays: () => ["The quote below it keeps the original words."],
+  only_in_copies: ({ count }) => [`Earlier copies still contain ${counted(count, "item")} that ${agree(count, "is", "are")} not stored any more.`],
   copies_of_request_go: () => ["All earlier copies of this request are erased, also of interactions that stay."],
   exports_stay: () => ["Earlier exports are not deleted."],
-  copies_sealed: (fact) => [`${counted(fact.number ?? 0, "item")} in recovery copies cannot be read with the key of this server, and stay there.`],
+  copies_sealed: ({ count }) => [`${counted(count, "item")} in recovery copies cannot be read with the key of this server, and stay there.`],
+  ended_early: () => ["It ended early."],
+  may_still_go: ({ count }) => [`${counted(count, "item")} may still disappear or change, because an answer was lost. Look again before you rely on ${agree(count, "it", "them")}.`],
+  arrived: ({ count }) => [`${counted(count, "more item")} of this user arrived meanwhile and ${agree(count, "is", "are")} stored.`],
+  still_learning: () => ["Reflexio may still be learning from it; something new can contain the old text."],
+  learnings_appeared: ({ count }) => [`${counted(count, "more learning")} appeared meanwhile and ${agree(count, "was", "were")} deleted too.`],
+  not_recorded: ({ names }) => ["The receipt could not be recorded", ...names, "."],
+  copies_on_hold: ({ count }) => [`No copy was erased, because a hold keeps ${number(count)} of them.`],
+  deleted_again: ({ count }) => [`${counted(count, "item")} that came back by an undo ${agree(count, "was", "were")} deleted again.`],
+  may_return: ({ count }) => [`An undo of the same copy can bring ${counted(count, "item")} back; ${agree(count, "it is", "they are")} deleted as soon as that is seen.`],
+  repeat_call: () => ["This is not finished: look again in some minutes."],
+  learnings_may_be_missed: () => ["Something that was learned from it may be left."],
+  look_later: () => ["This is not finished: look again in some minutes."],
+  requests_not_shown: null,
+  wrong_code: null,
+  erased_but_on_hold: ({ count }) => [`${counted(count, "item")} ${agree(count, "is", "are")} stored again although erased for good, because a hold keeps ${agree(count, "it", "them")}.`],
+  restore_not_recorded: ({ names }) => ["The end of this undo could not be recorded", ...names, "."],
+  interactions_lost: ({ count }) => [`${counted(count, "interaction")} cannot come back: only an image or a citation, or too long.`],
+  confirm_restore: null,
+  restore_rest: null,
+  choose_deletion: null,
+  nothing_deleted: () => ["Nothing was deleted."],
+  nothing_restored: () => ["Nothing was put back."],
+  over_the_cap: ({ count }) => [`This would delete or change ${counted(count, "item")}.`],
+  cap: ({ count }) => [`${number(count)} an hour are allowed.`],
+  room_left: ({ count }) => [`${number(count)} ${agree(count, "is", "are")} left now.`],
+  room_in_minutes: ({ count }) => [`There is room in ${counted(count, "minute")}.`],
+  delete_less: () => ["Select fewer, or ask your operator for a higher limit."],
+  code_used: ({ count }) => [`This was done already, as deletion ${number(count)}.`],
+  unreadable_need_erasure: ({ count }) => [`${counted(count, "request")} cannot be read, so no copy can contain ${agree(count, "it", "them")}. Choose “Keep no copy”.`],
+  no_copy: () => ["There is no copy that can be put back."],
+  no_copy_of_requests: ({ names }) => ["There is no copy of these requests", ...names, "."],
+  list_copies: null,
+  copies_unreadable: ({ names }) => ["The copies cannot be read now", ...names, "; nothing more was put back."],
+  holds_unknown: () => ["It is unknown whether a hold keeps what was learned from it."],
+  state_unusable: ({ names }) => ["The server cannot use its records now", ...names, "."],
+  mend_state: ({ names }) => ["What your operator can do", ...names, "."],
+  stopping: () => ["The server is stopping; nothing was changed."],
+  not_sent: ({ names }) => ["The server did not ask Reflexio", ...names, "."],
+  bad_address: ({ names }) => ["The server's connection to Reflexio is not set up right", ...names, "."],
+  too_large: ({ names }) => ["The request is too large for Reflexio", ...names, "."],
+  closed: () => ["The server's connection to Reflexio is closed."],
+  unreachable: ({ names }) => ["The server cannot reach Reflexio", ...names, "."],
+  no_answer: ({ names }) => ["Reflexio's answer did not arrive", ...names, "."],
+  timed_out: ({ names }) => ["Reflexio did not answer in time", ...names, "."],
+  connection_lost: ({ names }) => ["The connection to Reflexio broke", ...names, "."],
+  answer_too_large: ({ names }) => ["Reflexio's answer is too large to read", ...names, "."],
+  not_the_api: ({ names }) => ["The answer is not from Reflexio", ...names, "."],
+  refused: ({ names }) => ["Reflexio refused the call", ...names, "."],
+  arguments_refused: ({ names }) => ["Reflexio does not accept this", ...names, "."],
+  access_refused: ({ names }) => ["Reflexio refused access", ...names, "."],
+  unknown_id: ({ names }) => ["Reflexio does not know this", ...names, "."],
+  id_taken: ({ names }) => ["This id is taken", ...names, "."],
+  rate_limited: ({ names }) => ["Reflexio's rate limit is reached", ...names, "."],
+  operation_failed: ({ names }) => ["Reflexio reported that it failed", ...names, "."],
+  server_fault: ({ names }) => ["Reflexio had an internal error", ...names, "."],
+  call_failed: ({ names }) => ["The call to Reflexio failed", ...names, "."],
+  no_copy_written: ({ names }) => ["A copy cannot be written", ...names, "."],
+  try_again: () => ["Try again."],
+  try_later: () => ["Try again later."],
+  try_in_seconds: ({ count }) => [`Try again in ${counted(count, "second")}.`],
+  correct_arguments: null,
+  correct_settings: () => ["Your operator can correct that."],
+  check_server: () => ["Check that Reflexio is running, then try again."],
+  check_address: () => ["Your operator can correct the address."],
+  check_key: () => ["Your operator can correct the key."],
+  check_id: null,
+  choose_id: null,
+  split_request: null,
+  ask_for_less: () => ["Narrow the filter."],
+  read_server_log: () => ["Try again later."],
+  erase_or_mend: ({ names }) => ["Choose “Keep no copy”, or ask your operator", ...names, "."],
+  said_by_earlier_version: ({ names }) => ["An earlier version recorded", ...names, "."],
+  said_by_newer_version: null,
   // The page shows lists, and what is learned from a request, in its own way.
   no_rule: null,
   part_left_out: null,
@@ -89,17 +181,63 @@ const FACTS = {
   session_finished: null,
 };
 
-/** Paragraphs about facts, without those that the page shows in another way. A fact that is given twice is said once.
+/** Why nothing was deleted, by the status of a plan. @type {Record<string, string>} */
+const STATUSES = {
+  planned: "",
+  scheduled: "",
+  changed: "What is stored has changed since you looked.",
+  not_found: "It is not stored any more.",
+  held: "Nothing was deleted: a hold keeps all of it.",
+  declined: "The question was declined or could not be shown.",
+  unanswered: "Nobody answered the question within ten minutes.",
+  wrong_number: "The number that was typed is not the number in the question.",
+  cannot_ask: "A person must agree, and this window cannot show the question. Your operator can allow it.",
+};
+
+/** Why items were not deleted, or not put back. @type {Record<string, string>} */
+const OUTCOMES = {
+  still_present: "still stored",
+  changed: "changed since, left alone",
+  unknown: "not known, because reading again failed",
+  gone_before: "already gone",
+  held: "kept by a hold",
+  not_found: "not found",
+  already_there: "stored already",
+  id_taken: "not restored, because something else has its id",
+  not_restorable: "cannot be stored again",
+  erased: "erased for good meanwhile",
+  left: "not restored yet",
+};
+
+/** Facts that say that a deletion has more to do. */
+const UNFINISHED = ["repeat_call", "look_later", "may_return"];
+
+/** Whether there is nothing left to do. @param {{facts?: Fact[]}} receipt */
+export function finished({ facts = [] }) {
+  return !facts.some((fact) => UNFINISHED.includes(fact.code));
+}
+
+/** Paragraphs about facts, without those that the page shows in another way. What is said twice is said once.
  * @param {Fact[]} facts @returns {Child[][]} */
 export function told(facts) {
   const once = new Map(facts.map((fact) => [JSON.stringify(fact), fact]));
   return [...once.values()].flatMap((fact) => {
     const say = FACTS[fact.code];
-    return say ? [say(fact)] : [];
+    return say ? [say({ count: fact.number ?? 0, names: named(fact.names ?? []), until: fact.until })] : [];
   });
 }
 
-/** The names of a fact, separated by commas. @param {Fact} fact @returns {Child[]} */
-function names({ names: all = [] }) {
-  return all.flatMap((name, at) => [at > 0 && ", ", stored(name)]);
+/** Names in brackets. @param {string[]} names @returns {Child[]} */
+function named(names) {
+  return names.length ? [" (", ...names.flatMap((name, at) => [at > 0 && ", ", stored(name)]), ")"] : [];
+}
+
+/** @param {string} status */
+export function refusedBecause(status) {
+  return STATUSES[status] ?? "";
+}
+
+/** @param {string} why */
+export function wordsFor(why) {
+  return OUTCOMES[why] ?? "";
 }

@@ -1,16 +1,16 @@
 """Carries out a plan: record, look, copy, delete by id, read again, record."""
 
-from collections import defaultdict
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Container, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
-from reflexio_mcp.rest.errors import ReflexioError, explain
+from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.results.base import at
-from reflexio_mcp.results.deletion import Outcome, Receipt, WayBack, excepted
-from reflexio_mcp.state.records import CodeUsed, Copied, Intention
+from reflexio_mcp.results.base import at, shown_name
+from reflexio_mcp.results.deletion import Excepted, Outcome, Receipt, WayBack, excepted
+from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.state.records import CodeUsed, Copied, Intention, Name
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.traffic.deletion.erasures import take_out_waiting
@@ -28,7 +28,7 @@ from reflexio_mcp.traffic.deletion.items import (
 )
 from reflexio_mcp.traffic.deletion.plan import Planned, kept_form, named, recording
 from reflexio_mcp.traffic.deletion.targets import Correction, User
-from reflexio_mcp.traffic.errors import CodeSpent, NotRecorded, TrafficError, refusing
+from reflexio_mcp.traffic.errors import CodeSpent, NotRecorded, TrafficError, facts_of, needing_state
 from reflexio_mcp.traffic.learnings.find import Learned
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.learnings.remove import (
@@ -45,45 +45,6 @@ from reflexio_mcp.traffic.tasks import send
 __all__ = ["Origin", "begin", "carry_out"]
 
 BATCH: Final = 500
-
-REASONS: Final[tuple[Outcome, ...]] = ("held", "changed", "unknown", "still_present")
-"""Why an item was not deleted, the most important first."""
-
-NO_COPY_OF_UNREADABLE: Final = (
-    "Nothing was deleted: Reflexio fails to return {number:,} of these requests, so no recovery copy can contain "
-    "them. Delete them with erase, which keeps no copy."
-)
-CODE_USED: Final = (
-    "Nothing was deleted: confirm was used already, for deletion {number}. get_status shows its receipt. Call without "
-    "confirm for a new plan."
-)
-NO_COPY: Final = (
-    "a recovery copy cannot be written ({why}). Repeat the call with erase, or ask the operator to {advice}."
-)
-COPIES_AWAY: Final = "the state of this server cannot be used now ({why}). Ask the operator to {advice}."
-MAY_STILL_GO: Final = (
-    "{number:,} items are still stored and may disappear or change: the answer to a call was lost. Look again before "
-    "you rely on them."
-)
-STILL_LEARNING: Final = (
-    "Reflexio may still be learning from {number:,} of the users; new learnings can contain the old text."
-)
-CAME_UP: Final = "{number:,} more learnings appeared meanwhile and were deleted too."
-ARRIVED: Final = "More of this user's data arrived meanwhile and is stored ({number:,})."
-AGAIN: Final = "Call again with the same arguments to finish."
-HELD_COPIES: Final = "No recovery copy was erased, because a hold keeps {number:,} of them."
-TAKEN_OUT: Final = (
-    "{number:,} items that were erased for good and that a restore had stored again were deleted."
-)
-MAY_RETURN: Final = (
-    "A restore of the same copy is running or was interrupted, and can store {number:,} of the erased items again. "
-    "They are deleted as soon as that is seen."
-)
-LOOK_AT_STATUS: Final = "get_status says when nothing of it can return any more."
-NOT_FOUND_AGAIN: Final = (
-    "That call may not find learnings whose requests are gone: look with list_learnings in some minutes, and pass "
-    "their ids to delete_learnings."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +65,10 @@ async def begin(planned: Planned, origin: Origin, state: State) -> int:
     """
     unreadable = sum(one.unreadable for one in planned.items)
     if unreadable and planned.days:
-        raise NotRecorded(NO_COPY_OF_UNREADABLE.format(number=unreadable))
+        raise NotRecorded(
+            Fact(code=FactCode.NOTHING_DELETED),
+            Fact(code=FactCode.UNREADABLE_NEED_ERASURE, number=unreadable),
+        )
     intention = Intention(
         origin.tool,
         named(planned.target, words=False),
@@ -124,7 +88,9 @@ async def begin(planned: Planned, origin: Origin, state: State) -> int:
         with recording(intention.number):
             return await in_thread(state.begin, planned.owner, intention)
     except CodeUsed as error:
-        raise CodeSpent(CODE_USED.format(number=error.number)) from None
+        raise CodeSpent(
+            Fact(code=FactCode.NOTHING_DELETED), Fact(code=FactCode.CODE_USED, number=error.number)
+        ) from None
 
 
 async def carry_out(scope: Scope, planned: Planned, state: State, number: int, progress: Progress) -> Receipt:
@@ -135,7 +101,7 @@ async def carry_out(scope: Scope, planned: Planned, state: State, number: int, p
 
     Failures do not raise: the receipt says what is gone and what is not.
     """
-    act = _Act(scope, planned, state, number, progress)
+    act = _Act(scope, planned, state, number, progress, _Ledger.of(planned))
     if isinstance(planned.target, Correction):
         await act.correct(planned.target)
     else:
@@ -146,12 +112,89 @@ async def carry_out(scope: Scope, planned: Planned, state: State, number: int, p
 
 
 @dataclass
+class _Ledger:
+    """What has become of the planned items.
+
+    Args:
+        outcomes: why an item was not deleted or corrected, by its id; `None` if it was. At first, stored items are
+            `unknown`, and items that only recovery copies contain are `still_present`.
+        sent: ids in calls that took effect, or that may still do so.
+    """
+
+    outcomes: dict[str, Outcome | None]
+    sent: set[str] = field(default_factory=set[str])
+
+    @classmethod
+    def of(cls, planned: Planned) -> "_Ledger":
+        outcomes: dict[str, Outcome | None] = dict.fromkeys([item.id for item in planned.items], "unknown")
+        outcomes.update((item.id, "still_present") for item in planned.copied)
+        return cls(outcomes)
+
+    @property
+    def holds(self) -> bool:
+        """Whether a hold keeps any planned item."""
+        return "held" in self.outcomes.values()
+
+    def hold(self, ids: Iterable[str]) -> None:
+        """Note that holds keep items, which is the most important of all reasons."""
+        self.outcomes.update((item_id, "held") for item_id in ids if item_id in self.outcomes)
+
+    def change(self, ids: Iterable[str]) -> None:
+        """Note that other content is stored under the ids of items."""
+        for item_id in ids:
+            if self.outcomes.get(item_id, "held") != "held":
+                self.outcomes[item_id] = "changed"
+
+    def look(self, ids: Iterable[str], stored: Container[str]) -> None:
+        """Note which items are still stored. A change that was seen before stays noted."""
+        for item_id in ids:
+            if self.outcomes[item_id] in ("held", "changed"):
+                continue
+            if item_id in stored:
+                self.outcomes[item_id] = "still_present"
+            elif item_id in self.sent:
+                self.outcomes[item_id] = None
+            else:
+                self.outcomes[item_id] = "gone_before"
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What a reading found of some items.
+
+    Args:
+        unchanged: the recovery copies of items that are stored unchanged, by their ids.
+        changed: ids under which other content is stored.
+    """
+
+    unchanged: Mapping[str, Copied]
+    changed: frozenset[str]
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """What a deletion has come to.
+
+    Args:
+        held_copies: number of copies that would be erased and that a hold keeps.
+        erased: items that only recovery copies contained, and that are erased there.
+        done: stored items that are deleted or corrected.
+        left: why the other items are not, by their ids.
+    """
+
+    erases: bool
+    held_copies: int
+    erased: Sequence[Item]
+    done: Sequence[Item]
+    left: Mapping[str, Outcome]
+    complete: bool
+
+
+@dataclass
 class _Act:
     """One running deletion.
 
     Args:
-        sent: ids in delete calls that took effect, or that may still do so.
-        noted: ids of items that are perhaps not deleted, by the reason.
         failure: the error that ended it early.
         arrived: number of the user's stored items that were not planned.
     """
@@ -161,9 +204,8 @@ class _Act:
     state: State
     number: int
     progress: Progress
+    ledger: _Ledger
     copied: bool = False
-    sent: set[str] = field(default_factory=set[str])
-    noted: defaultdict[Outcome, set[str]] = field(default_factory=lambda: defaultdict(set))
     deleted: DeletedLearnings = field(default_factory=DeletedLearnings)
     failure: ReflexioError | TrafficError | None = None
     arrived: int = 0
@@ -176,33 +218,42 @@ class _Act:
             self.failure = self.failure or error
 
     async def delete(self) -> None:
-        target, items = self.planned.target, self.planned.stored
         with self._noting_failure():
-            if isinstance(target, User):
-                ids = [one.id for one in self.planned.items]
-                held = await self._hold((await target.select(self.scope, self.progress)).items)
-                if held or await self._held_copies():
-                    self.noted["held"].update(ids)  # one call would delete the held items too
-                else:
-                    await send(self.scope.client.clear_user_data(target.wanted.user_id), ids, self.sent)
-                return
-            for start in range(0, len(items), BATCH):
-                await self._delete(items[start : start + BATCH])
-                await self.progress(f"{target.noun}s deleted", start + BATCH, len(items))
+            if isinstance(self.planned.target, User):
+                await self._delete_user(self.planned.target)
+            else:
+                await self._delete_by_id()
 
-    async def _delete(self, batch: Sequence[Item]) -> None:
+    async def _delete_user(self, target: User) -> None:
+        ids = [item.id for item in self.planned.items]
+        held = await self._hold((await target.select(self.scope, self.progress)).items)
+        if held or await self._held_copies():
+            self.ledger.hold(ids)  # one call would delete the held items too
+        else:
+            await send(self.scope.client.clear_user_data(target.wanted.user_id), ids, self.ledger.sent)
+
+    async def _delete_by_id(self) -> None:
+        items = self.planned.stored
+        for start in range(0, len(items), BATCH):
+            await self._delete_batch(items[start : start + BATCH])
+            await self.progress(f"{self.planned.target.noun}s deleted", start + BATCH, len(items))
+
+    async def _delete_batch(self, batch: Sequence[Item]) -> None:
         """Read items again, copy the unchanged ones, and delete them."""
         held = await self._hold(batch)
-        batch = [one for one in batch if one.id not in held]
-        stored = await self._stored(batch, whole=self.planned.days > 0)
-        erased = await self._keep([stored[one.id] for one in batch if one.id in stored])
-        ids = [one for one in stored if one not in erased]
+        batch = [item for item in batch if item.id not in held]
+        reading = await self._read(batch, whole=self.planned.days > 0)
+        self.ledger.change(reading.changed)
+        erased = await self._keep(
+            [reading.unchanged[item.id] for item in batch if item.id in reading.unchanged]
+        )
+        ids = [item_id for item_id in reading.unchanged if item_id not in erased]
         client = self.scope.client
         if self.planned.target.noun == "request" and ids:
-            await send(client.delete_requests_by_ids(ids), ids, self.sent)
+            await send(client.delete_requests_by_ids(ids), ids, self.ledger.sent)
             return
-        for one in ids:  # the API deletes one interaction per call
-            await send(client.delete_interaction(batch[0].user_id, int(one)), [one], self.sent)
+        for item_id in ids:  # the API deletes one interaction per call
+            await send(client.delete_interaction(batch[0].user_id, int(item_id)), [item_id], self.ledger.sent)
 
     async def correct(self, target: Correction) -> None:
         """Change the text of a learning if nobody has changed it since the plan, and read it again."""
@@ -215,30 +266,38 @@ class _Act:
             if before and before.digest == item.digest and not await self._hold([item]):
                 after = replace(before, content=target.text)
                 if not await self._keep([copy_of_learning(before, after)]):
-                    await send(update_text(self.scope, before, target.text), [item.id], self.sent)
-        self.noted["unknown"] = {item.id}
+                    await send(update_text(self.scope, before, target.text), [item.id], self.ledger.sent)
         with self._noting_failure():
-            now = await target.read(self.scope)
-            self.noted["unknown"].clear()
-            if now is None:
-                self.sent.clear()
-            elif now.content == target.text:
-                self.sent.add(item.id)
-            else:
-                self.noted["still_present" if now.digest == item.digest else "changed"].add(item.id)
+            self._note_correction(item, target, await target.read(self.scope))
+
+    def _note_correction(self, item: Item, target: Correction, now: Learning | None) -> None:
+        """Note what has become of a learning, which is `None` if it is not stored any more."""
+        if now is None:
+            self.ledger.sent.clear()
+            self.ledger.look([item.id], stored=())
+        elif now.content == target.text:
+            self.ledger.sent.add(item.id)
+            self.ledger.look([item.id], stored=())
+        elif now.digest == item.digest:
+            self.ledger.look([item.id], stored=[item.id])
+        else:
+            self.ledger.change([item.id])
 
     async def _hold(self, items: Sequence[Item]) -> set[str]:
         """Note and return the ids of items that a hold keeps. The plan may be older than the hold."""
         held = set(await holds_on(self.scope, items, self.state, self.planned.owner))
-        self.noted["held"] |= held.intersection(one.id for one in self.planned.items)
+        # Something else may be stored under the id of a copy.
+        self.ledger.hold(held.intersection(item.id for item in self.planned.items))
         return held
 
     @property
-    def _erased_names(self) -> list[str]:
+    def _erased_names(self) -> list[Name]:
         """The names of the copies that an erasure removes."""
         planned, target = self.planned, self.planned.target
-        names = [name for one in (*planned.items, *planned.copied) for name in names_of(one)]
-        return [*names, f"u:{target.wanted.user_id}"] if isinstance(target, User) else names
+        names = [name for item in (*planned.items, *planned.copied) for name in names_of(item)]
+        if isinstance(target, User):
+            names.append(Name.of("user", target.wanted.user_id))
+        return names
 
     async def _held_copies(self) -> int:
         """Count the copies that this erasure removes and that a hold keeps. The hold may be newer than the plan."""
@@ -248,29 +307,29 @@ class _Act:
 
         def copied() -> list[Item]:
             copies = self.state.copies.read(planned.owner, names=self._erased_names)
-            return [item_for(opened(one)) for one in copies]
+            return [item_for(opened(copy)) for copy in copies]
 
-        with refusing(COPIES_AWAY):
+        with needing_state(FactCode.STATE_UNUSABLE):
             items = await in_thread(copied)
         held = await holds_on(self.scope, items, self.state, planned.owner)
-        # Something else may be stored under the id of a copy, so only items of the copies are noted.
-        self.noted["held"].update(one.id for one in planned.copied if one.id in held)
+        self.ledger.hold(item.id for item in planned.copied if item.id in held)
         return len(held)
 
     async def _keep(self, copies: Sequence[Copied]) -> set[str]:
         """Keep recovery copies, and return the ids that another call has erased meanwhile."""
         if not self.planned.days or not copies:
             return set()
-        with refusing(NO_COPY):
+        with needing_state(FactCode.NO_COPY_WRITTEN, advice=FactCode.ERASE_OR_MEND):
             erased = await in_thread(self.state.keep, self.planned.owner, self.number, copies)
         self.copied = True
-        return {one for _, one in erased}
+        return {item_id for _, item_id in erased}
 
-    async def _stored(self, items: Sequence[Item], *, whole: bool = False) -> dict[str, Copied]:
-        """Return the items that are stored unchanged: their ids, each with its recovery copy."""
-        planned = {one.id: one for one in items}
+    async def _read(self, items: Sequence[Item], *, whole: bool = False) -> _Reading:
+        """Read requests and interactions again. `whole`: with everything that a recovery copy needs."""
+        planned = {item.id: item for item in items}
         single = self.planned.target.noun == "interaction"
-        found: dict[str, Copied] = {}
+        unchanged: dict[str, Copied] = {}
+        changed: set[str] = set()
 
         async def take(requests: list[RequestWithInteractions]) -> None:
             for stored in requests:
@@ -278,153 +337,176 @@ class _Act:
                     item = item_of(stored, interaction)
                     before = planned.get(item.id)
                     if before and item.digest == before.digest:
-                        found[item.id] = copy_of(stored, interaction)
+                        unchanged[item.id] = copy_of(stored, interaction)
                     elif before:
-                        self.noted["changed"].add(item.id)
+                        changed.add(item.id)
 
-        times = [one.created_at for one in items if not one.unreadable]
-        users = {one.user_id for one in items}
+        times = [item.created_at for item in items if not item.unreadable]
+        users = {item.user_id for item in items}
         user = users.pop() if len(users) == 1 else ""
         filters = [TrafficFilter(user, start_time=min(times), end_time=max(times))] if times else []
-        ids = list({one.request_id: None for one in items})
+        ids = list({item.request_id: None for item in items})
         await read_set(self.scope, ids, take, filters=filters, whole=whole, progress=self.progress)
-        return found
+        return _Reading(unchanged, frozenset(changed))
 
     async def delete_learnings(self) -> None:
         planned = self.planned
-        if not planned.takes_learnings or (isinstance(planned.target, User) and self.noted["held"]):
+        if not planned.takes_learnings or (isinstance(planned.target, User) and self.ledger.holds):
             return
 
         async def keep(learnings: Sequence[Learning]) -> None:
-            await self._keep([copy_of_learning(one) for one in learnings])
+            await self._keep([copy_of_learning(learning) for learning in learnings])
 
-        users = sorted({one.user_id for one in planned.items})
+        users = sorted({item.user_id for item in planned.items})
         deleted = self.deleted = await delete_learnings(
             self.scope, users, self._look, keep, progress=self.progress
         )
         self.failure = self.failure or deleted.failure
-        self.sent |= deleted.sent
-        if deleted.left is None:
-            self.noted["unknown"].update(planned.learnings)
+        self.ledger.sent |= deleted.sent
+        if deleted.left is not None:
+            self.ledger.look(planned.learnings, deleted.left.linked)
 
     async def _look(self) -> Learned:
+        """Read again which learnings to delete, without those that a hold keeps."""
         found = await self.planned.target.learned(self.scope, self.planned.selected)
         held = await self._hold(list(map(learning_item, found.learnings)))
+        self.ledger.change(found.changed)
         linked = {key: one for key, one in found.linked.items() if key not in held}
-        self.noted["changed"] |= found.changed
-        self.noted["still_present"] = set(linked)
         return replace(found, linked=linked)
 
     async def read_again(self) -> None:
         """Read what is stored of the planned items, even after an early end."""
         planned, target = self.planned, self.planned.target
-        unread = {one.id for one in planned.items if not one.is_learning}
-        self.noted["unknown"] |= unread
         with self._noting_failure():
             if isinstance(target, User):
-                stored = {one.id for one in (await target.select(self.scope, self.progress)).items}
-                self.arrived = len(stored.difference(one.id for one in planned.items))
+                ids = [item.id for item in planned.items]  # a merge may have brought learnings back
+                stored = {item.id for item in (await target.select(self.scope, self.progress)).items}
+                self.arrived = len(stored.difference(ids))
+                self.ledger.look(ids, stored)
             else:
-                stored = await self._stored(planned.stored)
-            self.noted["still_present"].update(stored)
-            self.noted["unknown"] -= unread
-
-    def _became(self, one: Item) -> Outcome | None:
-        """Return why an item was not deleted or corrected; `None` if it was."""
-        for why in REASONS:
-            if one.id in self.noted[why]:
-                return why
-        return None if one.id in self.sent else "gone_before"
+                reading = await self._read(planned.stored)
+                self.ledger.change(reading.changed)
+                self.ledger.look([item.id for item in planned.stored], reading.unchanged)
 
     async def close(self) -> Receipt:
         """Record the receipt and erase copies, in one step."""
-        planned = self.planned
+        ending = await self._ending()
+        receipt = await self._receipt(ending)
+        try:
+            chain = await self._record(receipt, ending)
+        except StateUnusable as error:
+            return self._unrecorded(receipt, ending, error)
+        return await self._look_after_restores(receipt.model_copy(update={"log": chain}))
+
+    async def _ending(self) -> _Ending:
+        planned, outcomes = self.planned, self.ledger.outcomes
         held_copies = 0
         with self._noting_failure():
             held_copies = await self._held_copies()
-        erases = planned.options.erase and not (self.failure or self.noted["held"] or held_copies)
-        erased = planned.copied if erases else ()
-        became: dict[str, Outcome] = {one.id: why for one in planned.items if (why := self._became(one))}
-        done = [one for one in planned.items if one.id not in became]
-        if not erases:
-            became |= {
-                one.id: "held" if one.id in self.noted["held"] else "still_present" for one in planned.copied
-            }
-        left = held_copies or any(why != "gone_before" for why in became.values())
-        complete = not (left or self.failure or self.deleted.still_learning or self.arrived)
-        missing: dict[str, Outcome] = dict.fromkeys(planned.selected.not_found, "not_found")
-        corrects = planned.plan.change is not None
-        lost = self.deleted.still_learning or not became.keys().isdisjoint(planned.learnings)
-        again = f"{AGAIN} {NOT_FOUND_AGAIN}" if lost else AGAIN
-        if corrects:
-            again = "Look again in some minutes." if done else AGAIN
-        receipt = Receipt(
+        erases = planned.options.erase and not (self.failure or self.ledger.holds or held_copies)
+        erased: Sequence[Item] = planned.copied if erases else []
+        erased_ids = {item.id for item in erased}
+        left: dict[str, Outcome] = {
+            item_id: why for item_id, why in outcomes.items() if why and item_id not in erased_ids
+        }
+        remains = held_copies or any(why != "gone_before" for why in left.values())
+        return _Ending(
+            erases,
+            held_copies,
+            erased,
+            [item for item in planned.items if outcomes[item.id] is None],
+            left,
+            complete=not (remains or self.failure or self.deleted.still_learning or self.arrived),
+        )
+
+    async def _receipt(self, ending: _Ending) -> Receipt:
+        planned = self.planned
+        corrects = planned.plan.corrects
+        return Receipt(
             number=self.number,
             planned=planned.plan.selected,
-            deleted=counts_of([] if corrects else done, erased),
+            deleted=counts_of([] if corrects else ending.done, ending.erased),
             reason=planned.options.reason,
             change=planned.plan.change,
-            corrected=len(done) if corrects else 0,
-            not_deleted=excepted(became | missing, self.scope.shown_id),
-            facts=planned.plan.facts,
-            remains=[*planned.plan.remains, *self._remains(became, held_copies)],
-            way_back=await self._way_back(erases=erases),
-            next="" if complete else again,
+            corrected=len(ending.done) if corrects else 0,
+            not_deleted=self._excepted(ending.left),
+            facts=[*planned.plan.facts, *self._happened(ending), *self._advice(ending)],
+            way_back=await self._way_back(erases=ending.erases),
         )
+
+    def _excepted(self, left: Mapping[str, Outcome]) -> list[Excepted]:
+        missing: dict[str, Outcome] = dict.fromkeys(self.planned.selected.not_found, "not_found")
+        return excepted({**left, **missing}, self.scope.shown_id)
+
+    async def _record(self, receipt: Receipt, ending: _Ending) -> str:
+        """Record the end of the deletion and return its value of the audit log. Raises `StateUnusable`."""
         facts = receipt.model_dump(include={"corrected", "deleted"}, exclude_defaults=True)
-        try:
-            ended = await in_thread(
-                self.state.finish,
-                planned.owner,
-                self.number,
-                outcome="complete" if complete else "incomplete",
-                counted=len(self.sent) + len(erased),
-                gone=len(done) + len(erased),
-                # A later erasure could not remove the texts of a correction from the receipt.
-                receipt=receipt.model_dump_json(exclude_defaults=True, exclude={"change"}),
-                facts=facts | {"not_deleted": became},
-                erase=self._erased_names if erases else [],
-            )
-        except StateUnusable as error:
-            undo = WayBack(state="unknown") if erases else receipt.way_back
-            became |= {one.id: "unknown" for one in erased}
-            return _with(
-                receipt,
-                f"The receipt could not be recorded: {error.strerror}.",
-                way_back=undo,
-                deleted=receipt.deleted.model_copy(update={"only_in_copies": 0}),
-                not_deleted=excepted(became | missing, self.scope.shown_id),
-            )
-        return await self._look_after_restores(receipt.model_copy(update={"log": ended.chain}))
+        ended = await in_thread(
+            self.state.finish,
+            self.planned.owner,
+            self.number,
+            outcome="complete" if ending.complete else "incomplete",
+            counted=len(self.ledger.sent) + len(ending.erased),
+            gone=len(ending.done) + len(ending.erased),
+            # A later erasure could not remove the texts of a correction from the receipt.
+            receipt=receipt.model_dump_json(exclude_defaults=True, exclude={"change"}),
+            facts=facts | {"not_deleted": ending.left},
+            erase=self._erased_names if ending.erases else [],
+        )
+        return ended.chain
+
+    def _unrecorded(self, receipt: Receipt, ending: _Ending, error: StateUnusable) -> Receipt:
+        """Return the receipt of a deletion whose end could not be recorded: no copy was erased, as far as is known."""
+        unknown: dict[str, Outcome] = {item.id: "unknown" for item in ending.erased}
+        known = receipt.model_copy(
+            update={
+                "way_back": WayBack(state="unknown") if ending.erases else receipt.way_back,
+                "deleted": receipt.deleted.model_copy(update={"only_in_copies": 0}),
+                "not_deleted": self._excepted({**ending.left, **unknown}),
+            }
+        )
+        unrecorded = Fact(code=FactCode.NOT_RECORDED, names=[shown_name(error.problem)])
+        return _with(known, unrecorded, *([Fact(code=FactCode.REPEAT_CALL)] if known.finished else []))
 
     async def _look_after_restores(self, receipt: Receipt) -> Receipt:
         """Delete again what restores have stored although this or an earlier erasure had named it."""
         owner, state = self.planned.owner, self.state
-        with self._noting_failure(), refusing(COPIES_AWAY):
+        with self._noting_failure(), needing_state(FactCode.STATE_UNUSABLE):
             taken = await take_out_waiting(self.scope, state, owner)
-            if taken.gone:
-                again = TAKEN_OUT.format(number=len({one.id for one in taken.gone}))
-                receipt = receipt.model_copy(update={"remains": [*receipt.remains, again]})
-        with self._noting_failure(), refusing(COPIES_AWAY):
+            if again := len({note.id for note in taken.gone}):
+                receipt = _with(receipt, Fact(code=FactCode.DELETED_AGAIN, number=again))
+        with self._noting_failure(), needing_state(FactCode.STATE_UNUSABLE):
             waiting = await in_thread(state.must_go.waiting, owner)
-            if left := {one.id for one in waiting if one.erasure == self.number}:
-                return _with(receipt, MAY_RETURN.format(number=len(left)), next=LOOK_AT_STATUS)
+            if left := len({note.id for note in waiting if note.erasure == self.number}):
+                receipt = _with(receipt, Fact(code=FactCode.MAY_RETURN, number=left))
         return receipt
 
-    def _remains(self, became: Mapping[str, Outcome], held_copies: int) -> list[str]:
-        uncertain = sum(became.get(one) == "still_present" for one in self.sent)
-        said = {
-            MAY_STILL_GO: uncertain if self.failure else 0,
-            ARRIVED: self.arrived,
-            STILL_LEARNING: len(self.deleted.still_learning),
-            CAME_UP: len(self.deleted.gone.difference(self.planned.learnings)),
-            HELD_COPIES: held_copies,
-        }
-        sentences = [sentence.format(number=number) for sentence, number in said.items() if number]
-        if self.failure is None:
-            return sentences
-        why = explain(self.failure, "read") if isinstance(self.failure, ReflexioError) else self.failure
-        return [f"The call ended early: {why}", *sentences]
+    def _happened(self, ending: _Ending) -> list[Fact]:
+        facts: list[Fact] = []
+        if self.failure:
+            facts += [Fact(code=FactCode.ENDED_EARLY), *facts_of(self.failure)]
+            if uncertain := sum(ending.left.get(item_id) == "still_present" for item_id in self.ledger.sent):
+                facts.append(Fact(code=FactCode.MAY_STILL_GO, number=uncertain))
+        if self.arrived:
+            facts.append(Fact(code=FactCode.ARRIVED, number=self.arrived))
+        if busy := len(self.deleted.still_learning):
+            facts.append(Fact(code=FactCode.STILL_LEARNING, number=busy))
+        if appeared := len(self.deleted.gone.difference(self.planned.learnings)):
+            facts.append(Fact(code=FactCode.LEARNINGS_APPEARED, number=appeared))
+        if ending.held_copies:
+            facts.append(Fact(code=FactCode.COPIES_ON_HOLD, number=ending.held_copies))
+        return facts
+
+    def _advice(self, ending: _Ending) -> list[Fact]:
+        if ending.complete:
+            return []
+        if self.planned.plan.corrects and ending.done:
+            return [Fact(code=FactCode.LOOK_LATER)]
+        facts = [Fact(code=FactCode.REPEAT_CALL)]
+        lost = self.deleted.still_learning or not ending.left.keys().isdisjoint(self.planned.learnings)
+        if lost and not self.planned.plan.corrects:
+            facts.append(Fact(code=FactCode.LEARNINGS_MAY_BE_MISSED))
+        return facts
 
     async def _way_back(self, *, erases: bool) -> WayBack:
         planned = self.planned
@@ -441,6 +523,5 @@ class _Act:
         return WayBack(state=kept_form(self.scope, planned.plan.change), until=at(copy.until))
 
 
-def _with(receipt: Receipt, sentence: str, **changed: Any) -> Receipt:
-    update = {"remains": [*receipt.remains, sentence], "next": AGAIN, **changed}
-    return receipt.model_copy(update=update)
+def _with(receipt: Receipt, *facts: Fact) -> Receipt:
+    return receipt.model_copy(update={"facts": [*receipt.facts, *facts]})

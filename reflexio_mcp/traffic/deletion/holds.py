@@ -2,27 +2,18 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.state.records import Owner
+from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.state.records import Name, Owner
 from reflexio_mcp.state.state import State, in_thread
-from reflexio_mcp.traffic.deletion.items import Item, opened
-from reflexio_mcp.traffic.errors import Unreadable, refusing
+from reflexio_mcp.traffic.deletion.items import Item, interaction_name, opened
+from reflexio_mcp.traffic.errors import Unreadable, needing_state
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.policy import Hold
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
-
-COPIES_AWAY: Final = (
-    "Nothing was deleted: recovery copies cannot be read, so it is not known whether a hold keeps these learnings "
-    "({why}). Ask the operator to {advice}."
-)
-SOURCES_UNKNOWN: Final = (
-    "Nothing was deleted: Reflexio fails to return a part of what these learnings may have come from, so it is not "
-    "known whether a hold keeps them."
-)
 
 
 async def holds_on(scope: Scope, items: Sequence[Item], state: State, owner: Owner) -> dict[str, Hold]:
@@ -60,10 +51,10 @@ async def _sources_of(
     scope: Scope, user_id: str, learnings: Sequence[Learning], state: State, owner: Owner
 ) -> AsyncGenerator[RequestWithInteractions]:
     """Yield requests of a user, in recovery copies and stored, until the sources of the learnings are among them."""
-    left = {f"i:{one}" for learning in learnings for one in learning.interaction_ids}
-    left |= {f"r:{one.last_request_id}" for one in learnings if not one.interaction_ids}
-    with refusing(COPIES_AWAY):
-        copies = await in_thread(lambda: [opened(one) for one in state.copies.read(owner, names=left)])
+    left = {interaction_name(user_id, one) for learning in learnings for one in learning.interaction_ids}
+    left |= {Name.of("request", one.last_request_id) for one in learnings if not one.interaction_ids}
+    with needing_state(FactCode.NOTHING_DELETED, FactCode.HOLDS_UNKNOWN, FactCode.STATE_UNUSABLE):
+        copies = await in_thread(lambda: [opened(one) for one in state.copies.read(owner, having=left)])
     for content in copies:
         if isinstance(content, RequestWithInteractions) and content.request.user_id == user_id:
             yield content
@@ -71,8 +62,14 @@ async def _sources_of(
     async with aclosing(pager.parts()) as parts:
         while left and (part := await anext(parts, None)):
             for one in part.requests:
-                left.discard(f"r:{one.request.request_id}")
-                left.difference_update(f"i:{interaction.interaction_id}" for interaction in one.interactions)
+                left.discard(Name.of("request", one.request.request_id))
+                left.difference_update(
+                    interaction_name(user_id, interaction.interaction_id) for interaction in one.interactions
+                )
                 yield one
     if left and pager.unreadable:
-        raise Unreadable(SOURCES_UNKNOWN)
+        raise Unreadable(
+            Fact(code=FactCode.NOTHING_DELETED),
+            Fact(code=FactCode.HOLDS_UNKNOWN),
+            Fact(code=FactCode.PARTS_UNREADABLE),
+        )

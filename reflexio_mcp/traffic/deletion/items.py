@@ -19,7 +19,7 @@ from reflexio_mcp.rest.models import (
     UserProfile,
 )
 from reflexio_mcp.results.deletion import Counts
-from reflexio_mcp.state.records import Copied
+from reflexio_mcp.state.records import Copied, Name
 from reflexio_mcp.traffic.content import add_texts, interaction_digest, texts_of
 from reflexio_mcp.traffic.learnings.records import Learning, Sources, learning_of
 from reflexio_mcp.traffic.policy import Hold, Policy
@@ -139,17 +139,15 @@ def sources_of(items: Iterable[Item]) -> dict[str, Sources]:
     }
 
 
-def names_of(item: Item) -> list[str]:
+def names_of(item: Item) -> list[Name]:
     if item.request_id:
-        return [
-            f"r:{item.request_id}",
-            *(interaction_name(item.user_id, one) for one in item.interaction_ids),
-        ]
-    return [f"l:{item.id}", f"t:{item.digest}"]
+        interactions = [interaction_name(item.user_id, one) for one in item.interaction_ids]
+        return [Name.of("request", item.request_id), *interactions]
+    return [Name.of("learning", item.id), Name.of("text", item.digest)]
 
 
-def interaction_name(user_id: str, interaction_id: int) -> str:
-    return f"i:{user_id}/{interaction_id}"
+def interaction_name(user_id: str, interaction_id: int) -> Name:
+    return Name.of("interaction", f"{user_id}/{interaction_id}")
 
 
 def copy_of(stored: RequestWithInteractions, interaction: StoredInteraction | None = None) -> Copied:
@@ -164,17 +162,18 @@ def copy_of(stored: RequestWithInteractions, interaction: StoredInteraction | No
         own = f"{item.request_id}-interaction-{item.id}"
         request = stored.request.model_copy(update={"request_id": own})
         kept = RequestWithInteractions(request=request, interactions=[interaction])
-        names.append(f"r:{own}")
-    names.append(f"t:{said_digest(kept)}")
+        names.append(Name.of("request", own))
+    names.append(Name.of("text", said_digest(kept)))
     return Copied(item.kind, item.id, item.user_id, names, kept.model_dump_json())
 
 
 def copy_of_learning(learning: Learning, corrected: Learning | None = None) -> Copied:
     """Return the recovery copy of a learning; its sources are names of the copy, too."""
     names = names_of(learning_item(learning))
-    names += [f"t:{corrected.digest}"] if corrected else []
+    if corrected:
+        names.append(Name.of("text", corrected.digest))
     sources = [interaction_name(learning.user_id, one) for one in sorted(learning.interaction_ids)]
-    names += sources or [f"r:{learning.last_request_id}"]
+    names += sources or [Name.of("request", learning.last_request_id)]
     content = learning.row.model_dump_json() if learning.row else "{}"
     return Copied(learning.kind, learning.learning_id, learning.user_id, names, content)
 

@@ -3,17 +3,16 @@
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 
 from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.traffic.errors import Stopping, TrafficError
 
 __all__ = ["Jobs"]
-
-STOPPING: Final = "This server is stopping; nothing was changed. Try again in a moment."
 
 logger = logging.getLogger("reflexio_mcp")
 
@@ -66,7 +65,7 @@ class Jobs:
             Stopping: the server starts no more jobs.
         """
         if self.closed:
-            raise Stopping(STOPPING)
+            raise Stopping(Fact(code=FactCode.STOPPING))
         job: Job[Result] | None = None
         with anyio.CancelScope(shield=True):  # a recorded job must begin
             job = Job(await begin())

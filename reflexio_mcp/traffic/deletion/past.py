@@ -7,7 +7,7 @@ import anyio
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import at, shown_name
-from reflexio_mcp.results.deletion import PastDeletion, Receipt
+from reflexio_mcp.results.deletion import PastDeletion, Receipt, recorded_receipt
 from reflexio_mcp.state.records import Deletion, Owner, RecoveryCopy
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.traffic.deletion.items import kinds_counted
@@ -80,14 +80,13 @@ async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None, running:
         gone=gone,
         copied=kinds_counted(copy.counts) if copy else None,
         until=at(copy.until) if copy else None,
-        receipt=_receipt(one) if one.receipt else None,
+        receipt=_receipt(one),
     )
 
 
-def _receipt(one: Deletion) -> Receipt:
-    receipt = Receipt.model_validate_json(one.receipt)
-    # Its recovery copy may have changed since.
-    return receipt.model_copy(update={"log": one.chain, "way_back": None})
+def _receipt(deletion: Deletion) -> Receipt | None:
+    receipt = recorded_receipt(deletion.receipt) if deletion.receipt else None
+    return receipt and receipt.model_copy(update={"log": deletion.chain})
 
 
 async def _gone(scope: Scope, ids: list[str]) -> int:

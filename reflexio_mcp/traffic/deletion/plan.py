@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import re
 from collections import Counter
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -34,8 +34,13 @@ from reflexio_mcp.traffic.deletion.items import (
     opened,
     sources_of,
 )
+from reflexio_mcp.traffic.deletion.plan_facts import (
+    facts_about_copies,
+    facts_about_holds,
+    facts_about_learnings,
+)
 from reflexio_mcp.traffic.deletion.targets import EXAMPLES, Filtered, Selected, Target, User, covered
-from reflexio_mcp.traffic.errors import CapReached, refusing
+from reflexio_mcp.traffic.errors import CapReached, needing_state
 from reflexio_mcp.traffic.learnings.find import Learned, find_learned
 from reflexio_mcp.traffic.learnings.records import Sources
 from reflexio_mcp.traffic.policy import Hold
@@ -47,27 +52,10 @@ __all__ = ["CodeMaker", "Options", "Planned", "make_plan", "sealed_copies"]
 
 CODE_SECONDS: Final = 86_400
 
-PATH_CHARS: Final = 1_000
-"""Limit of a file's path."""
-
 _CODE = re.compile(r"(\d{10})-([A-Z2-7]{16})")
 
 USERS_COUNTED: Final = 50
 """Maximum number of users whose learnings are counted if a plan keeps the learnings."""
-
-STATE_AWAY: Final = (
-    "Nothing was deleted: the state of this server cannot be used now ({why}). Ask the operator to {advice}."
-)
-LEARNED_UNKNOWN: Final = "The learnings from this selection could not be read."
-NOTHING_LEARNED: Final = "Nothing was learned from this selection."
-NOTHING_KNOWN: Final = "No learning from this selection is known."
-LEARNINGS_STAY: Final = "The learnings from this selection stay ({number:,}) unless this call includes them."
-SHARED: Final = (
-    "{number:,} of the learnings also came from other interactions; if stored, these can teach them again."
-)
-UNLINKED: Final = "{number:,} learnings of users in this selection name no source interactions; they stay."
-USERS_LEFT: Final = "The learnings of {number:,} further users were not looked at."
-SESSIONS_KEPT: Final = "Session outcomes and evaluations stay."
 
 
 @dataclass(frozen=True)
@@ -143,83 +131,144 @@ async def make_plan(
         ReflexioError: what is stored cannot be read.
     """
     selected = await target.select(scope, progress)
-    held = Counter[Hold]()
+    chosen = await _choose(scope, target, options, selected, state, owner)
+    erased_ids = {item.id for item in chosen.erased}
+    if target.noun == "interaction":  # a copy of its request has it, too
+        erased_ids = {str(number) for item in chosen.erased for number in item.interaction_ids}
+    selected.not_found = [item_id for item_id in selected.not_found if item_id not in erased_ids]
+    days = 0 if options.erase else state.copies.days
+    sealed: list[Fact] = []
+    if options.erase:
+        with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
+            sealed = await sealed_copies(state)
+    plan = await _describe(scope, target, options, selected, chosen, days)
+    plan = plan.model_copy(update={"facts": [*plan.facts, *sealed]})
+    with recording(chosen.number):
+        if chosen.held:
+            kept = [f"{hold.describe()}: {number:,}" for hold, number in chosen.held.items()]
+            await in_thread(state.note_held, named(target, words=False), kept)
+        await in_thread(state.check_room, owner, chosen.number)
+    return Planned(
+        target,
+        replace(options, reason=shown_name(covered(options.reason))),
+        selected,
+        [*chosen.stored, *chosen.learnings],
+        chosen.erased,
+        len(chosen.counted),
+        plan,
+        owner,
+        days,
+        chosen.held.total(),
+    )
 
-    async def free(items: Sequence[Item]) -> list[Item]:
-        holds = await holds_on(scope, items, state, owner)
-        held.update(holds.values())
-        return [one for one in items if one.id not in holds]
 
-    stored = sorted(await free(selected.items), key=_age, reverse=True)
+class _Free:
+    """Leaves out items that a hold keeps, and counts them by hold."""
+
+    def __init__(self, scope: Scope, state: State, owner: Owner) -> None:
+        self._scope = scope
+        self._state = state
+        self._owner = owner
+        self.held = Counter[Hold]()
+
+    async def of(self, items: Sequence[Item]) -> list[Item]:
+        holds = await holds_on(self._scope, items, self._state, self._owner)
+        self.held.update(holds.values())
+        return [item for item in items if item.id not in holds]
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What of a selection goes.
+
+    Args:
+        stored: stored items, the newest first.
+        learnings: the learnings from them that go too.
+        copied: items that only recovery copies contain.
+        erased: those of `copied` that are erased.
+        held: how many items each hold keeps.
+    """
+
+    stored: Sequence[Item]
+    learnings: Sequence[Item]
+    copied: Sequence[Item]
+    erased: Sequence[Item]
+    held: Counter[Hold]
+
+    @property
+    def counted(self) -> Sequence[Item]:
+        """The items that a person counts, the newest first; learnings only if there is nothing else."""
+        return sorted([*self.stored, *self.erased], key=_age, reverse=True) or self.learnings
+
+    @property
+    def number(self) -> int:
+        """How many items the hourly cap counts."""
+        return len(self.stored) + len(self.learnings) + len(self.erased)
+
+
+async def _choose(
+    scope: Scope, target: Target, options: Options, selected: Selected, state: State, owner: Owner
+) -> _Chosen:
+    """Find what goes, without what holds keep. The learnings are noted in `selected`."""
+    free = _Free(scope, state, owner)
+    stored = sorted(await free.of(selected.items), key=_age, reverse=True)
     takes_taught = options.include_learnings and selected.learned is None
     copied: list[Item] = []
     if options.erase or takes_taught or selected.not_found or not stored:
-        with refusing(STATE_AWAY):
+        with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
             copied = await in_thread(_only_in_copies, selected, state, owner)
-        copied = await free(copied)
-    if held and isinstance(target, User):  # one call deletes everything of a user, and every copy
+        copied = await free.of(copied)
+    if free.held and isinstance(target, User):  # one call deletes everything of a user, and every copy
         stored, copied = [], []
     if selected.learned is None:
         # Copies name the sources of learnings that an unfinished deletion has left.
-        selected.sources = sources_of([*stored, *(copied if takes_taught else ())])
+        selected.sources = sources_of([*stored, *copied] if takes_taught else stored)
         selected.learned = await _learned(scope, selected.sources, options)
-    learned = selected.learned
-    taught = await free(list(map(learning_item, learned.learnings))) if learned and takes_taught else []
-    erased = copied if options.erase else []
-    counted = sorted([*stored, *erased], key=_age, reverse=True) or taught
-    found = {one.id for one in erased}
-    if target.noun == "interaction":  # a copy of its request has it, too
-        found = {str(number) for one in erased for number in one.interaction_ids}
-    selected.not_found = [one for one in selected.not_found if one not in found]
-    days = 0 if options.erase else state.copies.days
+    taught: list[Item] = []
+    if selected.learned and takes_taught:
+        taught = await free.of(list(map(learning_item, selected.learned.learnings)))
+    return _Chosen(stored, taught, copied, copied if options.erase else [], free.held)
+
+
+async def _describe(
+    scope: Scope, target: Target, options: Options, selected: Selected, chosen: _Chosen, days: int
+) -> Plan:
+    """Make the plan that a caller reads. `days` is how long a recovery copy will be kept."""
+    counted = chosen.counted
+    times = [item.created_at for item in counted if item.created_at]
     # Planted words address the assistant that reads the plan.
     planted = isinstance(target, Filtered) and target.wanted.finding in INJECTIONS
-    first = [one for one in counted if one.id in selected.openings] or counted[:EXAMPLES]
-    shown = await examples(scope, first, {} if scope.masked or planted else selected.openings)
-    said = _about_learnings(learned, target, included=options.include_learnings, found=bool(stored))
-    facts: list[Fact] = []
-    if unreadable := sum(one.unreadable for one in stored):
-        facts.append(Fact(code=FactCode.UNREADABLE, number=unreadable))
-    if options.erase and target.noun == "interaction":
-        facts.append(Fact(code=FactCode.COPIES_OF_REQUEST_GO))
-    if options.erase:
-        facts.append(Fact(code=FactCode.EXPORTS_STAY))
-        with refusing(STATE_AWAY):
-            facts += await sealed_copies(state)
-    if only_in_copies := len(copied) - len(erased):
-        facts.append(Fact(code=FactCode.ONLY_IN_COPIES, number=only_in_copies))
-    if days and counted:
-        facts.append(Fact(code=FactCode.COPY_HAS_SECRETS))
-    facts += [_held_fact(hold, number) for hold, number in held.items()]
-    facts += _about_holds(scope, held)
-    items = [*stored, *taught]
-    times = [one.created_at for one in counted if one.created_at]
-    plan = Plan(
-        why="",
+    first = [item for item in counted if item.id in selected.openings] or counted[:EXAMPLES]
+    return Plan(
         target=named(target),
-        selected=counts_of(items, erased),
+        selected=counts_of([*chosen.stored, *chosen.learnings], chosen.erased),
+        corrects=bool(target.text),
         change=selected.change,
-        users=parts((one.user_id for one in counted), scope.shown_id),
-        sessions=parts((one.session_id for one in counted if one.session_id), scope.shown_id),
+        users=parts((item.user_id for item in counted), scope.shown_id),
+        sessions=parts((item.session_id for item in counted if item.session_id), scope.shown_id),
         first=at(min(times)) if times else None,
         last=at(max(times)) if times else None,
-        examples=shown,
+        examples=await examples(scope, first, {} if scope.masked or planted else selected.openings),
         not_found=few(selected.not_found, scope.shown_id),
         not_found_count=len(selected.not_found),
-        facts=facts,
-        remains=[
-            *selected.remains,
-            *(sentence.format(number=number) for sentence, number in said.items() if number),
+        facts=[
+            *selected.facts,
+            *facts_about_learnings(
+                selected.learned,
+                by_requests=target.noun in ("request", "interaction"),
+                included=options.include_learnings,
+                found=bool(chosen.stored),
+            ),
+            *facts_about_copies(
+                chosen.stored,
+                len(chosen.copied) - len(chosen.erased),
+                erases=options.erase,
+                of_interactions=target.noun == "interaction",
+            ),
+            *facts_about_holds(scope, chosen.held),
         ],
         way_back=_way_back(scope, selected.change, options, days) if counted else None,
     )
-    with recording(len(items) + len(erased)):
-        if held:
-            kept = [f"{hold.describe()}: {number:,}" for hold, number in held.items()]
-            await in_thread(state.note_held, named(target, words=False), kept)
-        await in_thread(state.check_room, owner, len(items) + len(erased))
-    options = replace(options, reason=shown_name(covered(options.reason)))
-    return Planned(target, options, selected, items, erased, len(counted), plan, owner, days, held.total())
 
 
 async def sealed_copies(state: State) -> list[Fact]:
@@ -230,23 +279,6 @@ async def sealed_copies(state: State) -> list[Fact]:
 
 def _age(item: Item) -> int:
     return item.created_at
-
-
-def _held_fact(hold: Hold, number: int) -> Fact:
-    return Fact(code=FactCode.ON_HOLD, number=number, names=[shown_name(hold.reason)], until=hold.ends_at)
-
-
-def _about_holds(scope: Scope, held: Collection[Hold]) -> list[Fact]:
-    """Return where the holds are set, and whom to ask. Callers of a shared server see only the file's name."""
-    policy = scope.policy
-    if not held or not policy.path:
-        return []
-    file = policy.path.name if scope.caller else str(policy.path)
-    contacts = {contact: None for hold in held if (contact := hold.contact or policy.now().contact)}
-    facts = [Fact(code=FactCode.HOLD_FILE, names=[shown_name(file, PATH_CHARS)])]
-    if contacts:
-        facts.append(Fact(code=FactCode.HOLD_CONTACT, names=list(map(shown_name, contacts))))
-    return facts
 
 
 def _way_back(scope: Scope, change: Change | None, options: Options, days: int) -> WayBack:
@@ -266,21 +298,18 @@ def kept_form(scope: Scope, change: Change | None) -> WayBackState:
 def recording(number: int) -> Generator[None]:
     """Turn a full cap or an unusable state into a refusal."""
     try:
-        with refusing(STATE_AWAY):
+        with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
             yield
     except records.CapReached as error:
-        wait = max(1, round(error.wait / 60 + 0.5))
-        following = (
-            f"There is room in {wait} min; do not retry before."
-            if number <= error.limit
-            else "Delete a smaller part, or ask the operator to raise REFLEXIO_MCP_DELETE_CAP, or for expired "
-            "requests the policy's cap."
-        )
+        advice = Fact(code=FactCode.DELETE_LESS)
+        if number <= error.limit:
+            advice = Fact(code=FactCode.ROOM_IN_MINUTES, number=max(1, round(error.wait / 60 + 0.5)))
         raise CapReached(
-            f"Nothing was deleted: the call would delete or change {number:,} requests, interactions or learnings, and "
-            f"{error.limit:,} an hour are allowed ({error.room:,} left now).",
-            following,
-            never_fits=number > error.limit,
+            Fact(code=FactCode.NOTHING_DELETED),
+            Fact(code=FactCode.OVER_THE_CAP, number=number),
+            Fact(code=FactCode.CAP, number=error.limit),
+            Fact(code=FactCode.ROOM_LEFT, number=error.room),
+            advice,
         ) from None
 
 
@@ -294,23 +323,6 @@ async def _learned(scope: Scope, sources: Mapping[str, Sources], options: Option
         if options.include_learnings:
             raise
         return None
-
-
-def _about_learnings(
-    learned: Learned | None, target: Target, *, included: bool, found: bool
-) -> dict[str, int]:
-    """Return sentences about the learnings, each with its number. A sentence with 0 is not shown."""
-    if learned is None:
-        return {LEARNED_UNKNOWN: 1}
-    requests = target.noun in ("request", "interaction")
-    return {
-        NOTHING_KNOWN if learned.learns else NOTHING_LEARNED: requests and found and not learned.count,
-        LEARNINGS_STAY: 0 if included else learned.count,
-        SHARED: sum(bool(one.others) for one in learned.linked.values()) if included and requests else 0,
-        UNLINKED: learned.unlinked,
-        USERS_LEFT: learned.users_left_out,
-        SESSIONS_KEPT: learned.learns and requests,
-    }
 
 
 def _only_in_copies(selected: Selected, state: State, owner: Owner) -> list[Item]:

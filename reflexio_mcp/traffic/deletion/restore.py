@@ -13,12 +13,13 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final, Literal
 
-from reflexio_mcp.rest.errors import AlreadyExists, InvalidBody, NotSent, ReflexioError, explain
+from reflexio_mcp.rest.errors import AlreadyExists, InvalidBody, NotSent, ReflexioError
 from reflexio_mcp.rest.models import PublishBody, RequestWithInteractions, UserProfile
-from reflexio_mcp.results.base import NOTICE
+from reflexio_mcp.results.base import NOTICE, shown_name
 from reflexio_mcp.results.deletion import Counts, Outcome, Restored, excepted
+from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.state.keys import KEY_ADVICE, NO_KEY
-from reflexio_mcp.state.records import Copied, Owner, RestoreIntention
+from reflexio_mcp.state.records import Copied, Name, Owner, RestoreIntention
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.traffic.content import opening
@@ -38,14 +39,14 @@ from reflexio_mcp.traffic.deletion.items import (
 )
 from reflexio_mcp.traffic.deletion.plan import examples
 from reflexio_mcp.traffic.deletion.targets import OPENING_CHARS
-from reflexio_mcp.traffic.errors import NotStored, TrafficError, Unreadable, quoted, refusing
+from reflexio_mcp.traffic.errors import NotStored, TrafficError, Unreadable, facts_of, needing_state
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.learnings.remove import update_text
 from reflexio_mcp.traffic.reading.lookup import Progress, read_set
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["AWAY", "Storing", "Undo", "begin_restore", "plan_restore", "restore"]
+__all__ = ["Storing", "Undo", "begin_restore", "plan_restore", "restore"]
 
 BATCH: Final = 50
 
@@ -57,26 +58,6 @@ SPARE_SECONDS: Final = 2 * PUBLISH_SECONDS
 
 SHOWN: Final = 50
 """Maximum number of requests in the plan of a restore."""
-
-AWAY: Final = (
-    "Recovery copies cannot be read now ({why}); nothing more was restored. Ask the operator to {advice}."
-)
-NOT_BEGUN: Final = (
-    "Nothing was restored: the state of this server cannot be used now ({why}). Ask the operator to {advice}."
-)
-NOT_RECORDED: Final = "The end of this restore could not be recorded: {why}."
-NO_COPY: Final = (
-    "Deletion {number} has no recovery copy{of} that you can restore. A restore without a number lists the "
-    "deletions that have a copy."
-)
-MORE: Final = f"The {SHOWN} oldest of {{number:,}} requests are shown. The audit log has the ids of all."
-INTERACTIONS_LOST: Final = (
-    "{number:,} interactions cannot be stored again: they contain only an image or a citation, or too much."
-)
-HELD: Final = (
-    "{number:,} items are stored again although they were erased for good, because a hold keeps them."
-)
-AGAIN: Final = "Call again with the same arguments to restore the rest; restored items stay."
 
 
 @dataclass(frozen=True)
@@ -117,9 +98,9 @@ async def _opened(state: State, owner: Owner, undo: Undo) -> AsyncIterator[dict[
     Raises:
         Unreadable: they cannot be read.
     """
-    names = [f"r:{one}" for one in undo.ids] or None
+    names = [Name.of("request", request_id) for request_id in undo.ids] or None
     reading = state.copies.read(owner, deletion=undo.number, names=names)
-    with refusing(AWAY, kind=Unreadable):
+    with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
         while copies := await in_thread(lambda: list(islice(reading, BATCH))):
             contents = [(one, opened(one)) for one in copies]
             yield {item_for(content).id: (one, content) for one, content in contents}
@@ -134,7 +115,7 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
     """
     ids, counts, first = list[str](), Counts(), list[RequestWithInteractions]()
     bound = hashlib.sha256(repr((undo.number, sorted(undo.ids), undo.evaluation_only)).encode())
-    missing = {f"r:{one}" for one in undo.ids}
+    missing = {Name.of("request", request_id) for request_id in undo.ids}
     async for batch in _opened(state, owner, undo):
         missing.difference_update(*(copied.names for copied, _ in batch.values()))
         contents = [content for _, content in batch.values()]
@@ -144,19 +125,26 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
         bound.update("\0".join(batch).encode("utf-8", "surrogatepass"))
         ids += batch
     if not ids:
-        with refusing(AWAY, kind=Unreadable):
+        with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
             if await in_thread(state.copies.unreadable, undo.number):
                 raise StateUnusable(NO_KEY, KEY_ADVICE)
-        raise NotStored(NO_COPY.format(number=undo.number, of=" of these requests" if undo.ids else ""))
+        none = FactCode.NO_COPY_OF_REQUESTS if undo.ids else FactCode.NO_COPY
+        raise NotStored(Fact(code=none, number=undo.number), Fact(code=FactCode.LIST_COPIES))
     if missing:
-        raise NotStored(NO_COPY.format(number=undo.number, of=f" of request {quoted(min(missing)[2:])}"))
+        first_missing = scope.shown_id(min(missing).id)
+        raise NotStored(
+            Fact(code=FactCode.NO_COPY_OF_REQUESTS, number=undo.number, names=[first_missing]),
+            Fact(code=FactCode.LIST_COPIES),
+        )
     openings = {} if scope.masked else {one.request.request_id: opening(one, OPENING_CHARS) for one in first}
     plan = Restored(
         notice=NOTICE,
         status="planned",
         number=undo.number,
         planned=counts,
-        remains=[MORE.format(number=counts.requests)] if counts.requests > SHOWN else [],
+        facts=[Fact(code=FactCode.REQUESTS_NOT_SHOWN, number=counts.requests)]
+        if counts.requests > SHOWN
+        else [],
         examples=await examples(scope, [item_of(one) for one in first], openings),
     )
     return PlannedRestore(undo, owner, plan, list(dict.fromkeys(ids)), bound.hexdigest())
@@ -176,7 +164,7 @@ async def begin_restore(planned: PlannedRestore, origin: Origin, state: State) -
             "ids": planned.ids,
         },
     )
-    with refusing(NOT_BEGUN):
+    with needing_state(FactCode.NOTHING_RESTORED, FactCode.STATE_UNUSABLE):
         return await in_thread(state.begin_restore, planned.owner, intention)
 
 
@@ -219,7 +207,7 @@ class Storing:
     interactions: dict[int, int] = field(default_factory=dict[int, int])
     interactions_lost: int = 0
     left_out: set[str] = field(default_factory=set[str])
-    remains: list[str] = field(default_factory=list[str])
+    facts: list[Fact] = field(default_factory=list[Fact])
     stopped: bool = False
     uncertain: bool = False
 
@@ -230,17 +218,18 @@ class Storing:
         return "complete" if done and not self.stopped else "incomplete"
 
     def result(self, number: int = 0) -> Restored:
+        facts = [*self.facts]
         if self.interactions_lost:
-            self.remains.append(INTERACTIONS_LOST.format(number=self.interactions_lost))
-        unfinished = self.stopped or not {"left", "unknown"}.isdisjoint(self.became.values())
+            facts.append(Fact(code=FactCode.INTERACTIONS_LOST, number=self.interactions_lost))
+        if self.stopped or not {"left", "unknown"}.isdisjoint(self.became.values()):
+            facts.append(Fact(code=FactCode.RESTORE_REST))
         return Restored(
             notice=NOTICE if self.became else "",
             status=self.outcome,
             number=number,
             restored=counts_of(self.back.values()),
             not_restored=excepted(self.became, self.scope.shown_id),
-            remains=self.remains,
-            next=AGAIN if unfinished else "",
+            facts=facts,
         )
 
     @contextmanager
@@ -253,9 +242,8 @@ class Storing:
 
     def _stop(self, error: ReflexioError | TrafficError) -> None:
         self.stopped = True
-        why = explain(error, "read") if isinstance(error, ReflexioError) else str(error)
         self.uncertain = self.uncertain or not isinstance(error, ReflexioError) or error.effect != "none"
-        self.remains.append(f"The call ended early: {why}")
+        self.facts += [Fact(code=FactCode.ENDED_EARLY), *facts_of(error)]
 
     async def look_for_erasures(self, stored: Sequence[str] = ()) -> None:
         """Leave out what was erased meanwhile, and take out what was stored of it. Raises as reading does.
@@ -267,7 +255,7 @@ class Storing:
             return
         before = self.uncertain
         self.uncertain = True
-        with refusing(AWAY, kind=Unreadable):
+        with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
             self.left_out = await self.erasures.look(stored)
         self.uncertain = before
         for key in self.left_out & (self.became.keys() | self.back.keys()):
@@ -330,7 +318,7 @@ class Storing:
                         self.interactions |= dict(zip(_spoken(restored), _spoken(stored), strict=True))
 
         # The first name of a copy names the request.
-        ids = dict.fromkeys([*requests, *(one.names[0][2:] for one in single.values())])
+        ids = dict.fromkeys([*requests, *(copy.names[0].id for copy in single.values())])
         await read_set(self.scope, list(ids), take, whole=True)
         return found
 
@@ -384,7 +372,7 @@ class Storing:
         missing, corrected = dict[str, Learning](), dict[str, Learning]()
         for key, one in learnings.items():
             there = before.get(key)
-            if there and there.digest != one.digest and f"t:{there.digest}" in copies[key].names:
+            if there and there.digest != one.digest and Name.of("text", there.digest) in copies[key].names:
                 corrected[key] = one
             elif why := self._why_not(one, before):
                 self.became[key] = why
@@ -484,9 +472,9 @@ class _Restore:
                     await storing.look_for_erasures()
         except StateUnusable as error:
             storing.stopped = True
-            storing.remains.append(NOT_RECORDED.format(why=error.strerror))
-        if self.erasures.held:
-            storing.remains.append(HELD.format(number=len(self.erasures.held)))
+            storing.facts.append(Fact(code=FactCode.RESTORE_NOT_RECORDED, names=[shown_name(error.problem)]))
+        if held := len(self.erasures.held):
+            storing.facts.append(Fact(code=FactCode.ERASED_BUT_ON_HOLD, number=held))
         return storing.result(self.planned.undo.number)
 
     async def _finished(self) -> bool:

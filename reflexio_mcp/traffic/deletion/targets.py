@@ -13,7 +13,8 @@ from reflexio_mcp.rest.api_limits import MAX_DELETE_IDS
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import clip
 from reflexio_mcp.results.deletion import Change, few
-from reflexio_mcp.state.records import Copied
+from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.state.records import Copied, Name
 from reflexio_mcp.traffic.audit.rules import findings_in
 from reflexio_mcp.traffic.audit.rules.duplicates import Duplicate
 from reflexio_mcp.traffic.content import content_chars, opening, order_of, texts_of
@@ -45,34 +46,9 @@ MOST_CHARS: Final = 50_000
 TEXT_CHARS: Final = 2_000
 """Limit of each shown text of a correction."""
 
-REPEATED: Final = "The selected requests repeat these, which stay: {ids}."
-UNREADABLE_SESSIONS: Final = (
-    "Reflexio fails to return a part of what is stored. This set does not include that part."
-)
-OF_USER: Final = (
-    "Data of other users stays, even if it mentions this user.",
-    (
-        "Agent playbooks, session evaluations, Reflexio's questions to people with their answers, and the logs "
-        "of its runs stay: no call deletes them."
-    ),
-)
 NOT_CURRENT: Final = (
     "names a learning that is {state}; only a current one can be corrected. Nothing was changed."
 )
-QUOTE_STAYS: Final = "The learning still contains the passage that it came from, in the original words."
-TEACHES_AGAIN: Final = (
-    "Source interactions are still stored (request {ids}), so Reflexio can learn the old text again. To prevent "
-    "that, delete these requests too{how}."
-)
-IN_ONE_PLAN: Final = ": delete_requests with request_ids and include_learnings=true deletes both in one plan"
-MAY_TEACH_AGAIN: Final = (
-    "It is not known whether source interactions are still stored. "
-    "If so, Reflexio can learn the old text again."
-)
-TEACHES_NO_MORE: Final = (
-    "No source interactions are stored any more, so Reflexio cannot learn the old text from them again."
-)
-
 _NO_SOURCES: Final = Sources(frozenset(), frozenset())
 
 
@@ -92,7 +68,7 @@ class Selected:
         not_found: ids that the caller named and that are not stored.
         learned: the learnings, if the target selects learnings.
         sources: the requests that select the learnings, by user.
-        remains: sentences about what is not deleted or not known.
+        facts: what is not deleted, or not known.
         copy_names: the names of existing recovery copies of the target; `None` if all copies must be read.
         means: whether the target includes the content of a recovery copy.
     """
@@ -102,9 +78,9 @@ class Selected:
     not_found: list[str] = field(default_factory=list[str])
     learned: Learned | None = None
     sources: Mapping[str, Sources] = field(default_factory=dict[str, Sources])
-    remains: list[str] = field(default_factory=list[str])
+    facts: list[Fact] = field(default_factory=list[Fact])
     change: Change | None = None
-    copy_names: list[str] | None = None
+    copy_names: list[Name] | None = None
     means: Callable[[Copied, Content], bool] = lambda copied, content: True
     _newest: list[RequestWithInteractions] = field(default_factory=list[RequestWithInteractions])
 
@@ -176,7 +152,7 @@ class Requests(Target):
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         selected = Selected(
-            copy_names=[f"r:{one}" for one in self.ids],
+            copy_names=[Name.of("request", request_id) for request_id in self.ids],
             means=lambda copied, content: (
                 isinstance(content, RequestWithInteractions) and self.user_id in ("", copied.user)
             ),
@@ -201,23 +177,21 @@ class Interactions(Target):
     noun: ClassVar[str] = "interaction"
 
     def name(self, *, words: bool = True) -> str:
-        return f"{len(self.ids):,} interaction{'s' * (len(self.ids) != 1)} of request {self.request_id}"
+        interactions = "1 interaction" if len(self.ids) == 1 else f"{len(self.ids):,} interactions"
+        return f"{interactions} of request {self.request_id}"
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         stored = await get_stored(scope, self.request_id)
         interactions = {one.interaction_id: one for one in stored.interactions} if stored else {}
         chosen = [interactions[one] for one in self.ids if one in interactions]
         missing = [str(one) for one in self.ids if one not in interactions]
-        left = len(interactions) - len(chosen)
+        stay = Fact(code=FactCode.INTERACTIONS_STAY, number=len(interactions) - len(chosen))
         return Selected(
             [item_of(stored, interaction) for interaction in chosen] if stored else [],
             {str(one.interaction_id): "".join(texts_of(one))[:OPENING_CHARS] for one in chosen[:EXAMPLES]},
             missing,
-            remains=[
-                f"The request stays. Interactions left in it: {left:,}. An undo makes requests of deleted interactions."
-            ]
-            * bool(chosen),
-            copy_names=[f"r:{self.request_id}"] if missing else [],
+            facts=[stay] if chosen else [],
+            copy_names=[Name.of("request", self.request_id)] if missing else [],
             means=lambda copied, content: (
                 isinstance(content, RequestWithInteractions)
                 and any(str(one.interaction_id) in missing for one in content.interactions)
@@ -260,8 +234,9 @@ class Filtered(Target):
                 repeated |= {one.repeats: None for one in found if one.request.request_id in going}
             await progress("requests looked up", pager.requests_seen, None)
         if repeated:
-            selected.remains.append(REPEATED.format(ids=_few(scope, repeated)))
-        selected.remains += [UNREADABLE_SESSIONS] * bool(pager.unreadable)
+            selected.facts.append(_naming(FactCode.REPEATED_REQUESTS_STAY, scope, repeated))
+        if pager.unreadable:
+            selected.facts.append(Fact(code=FactCode.PART_UNREAD))
         return selected
 
 
@@ -286,8 +261,9 @@ class User(Filtered):
         selected.items += map(learning_item, selected.learned.learnings)
         outcomes = await scope.client.get_session_outcomes(user_id)
         selected.items += [outcome_item(one) for one in outcomes if one.user_id == user_id]
-        selected.remains = [*OF_USER]
-        selected.copy_names, selected.means = [f"u:{user_id}"], lambda copied, content: True
+        selected.facts = [Fact(code=FactCode.OTHER_USERS_STAY), Fact(code=FactCode.OTHER_RECORDS_STAY)]
+        selected.copy_names = [Name.of("user", user_id)]
+        selected.means = lambda copied, content: True
         return selected
 
     async def learned(self, scope: Scope, selected: Selected) -> Learned:
@@ -310,18 +286,23 @@ class Learnings(Target):
         found = await select_learnings(scope, self.selection)
         learnings = found.learned.learnings
         sources = {one.user_id: _NO_SOURCES for one in learnings} | dict(found.sources)
-
+        facts: list[Fact] = []
+        if learnings:
+            taught = await _taught_by(scope, learnings)
+            facts.append(taught)
+            if taught.code == FactCode.SOURCES_STAY:
+                facts.append(Fact(code=FactCode.SOURCES_IN_ONE_PLAN))
+        if found.unreadable:
+            facts.append(Fact(code=FactCode.PART_UNREAD))
         return Selected(
             [learning_item(one) for one in learnings],
             {one.learning_id: one.content[:OPENING_CHARS] for one in learnings[:EXAMPLES]},
             list(found.not_found),
             found.learned,
             sources,
-            [
-                *([await _taught_by(scope, learnings, IN_ONE_PLAN)] if learnings else []),
-                *([UNREADABLE_SESSIONS] if found.unreadable else []),
-            ],
-            copy_names=[f"l:{one}" for one in self.selection.learning_ids] or None,
+            facts,
+            copy_names=[Name.of("learning", learning_id) for learning_id in self.selection.learning_ids]
+            or None,
             means=lambda copied, content: (
                 isinstance(content, Learning) and self.selection.chooses(content, sources)
             ),
@@ -369,11 +350,14 @@ class Correction(Target):
             raise InvalidInput("learning_id", NOT_CURRENT.format(state=learning.state))
         if learning.content == self.text:
             raise InvalidInput("content", "is what this learning says already; nothing was changed.")
+        facts = [await _taught_by(scope, [learning])]
+        if learning.quote:
+            facts.append(Fact(code=FactCode.QUOTE_STAYS))
         return Selected(
             [learning_item(learning)],
             learned=Learned(),
             copy_names=[],
-            remains=[await _taught_by(scope, [learning]), *([QUOTE_STAYS] if learning.quote else [])],
+            facts=facts,
             change=Change(before=await _shown(scope, learning.content), after=await _shown(scope, self.text)),
         )
 
@@ -384,14 +368,13 @@ async def _shown(scope: Scope, text: str) -> str:
     return clip(await anyio.to_thread.run_sync(covered, text), TEXT_CHARS)
 
 
-def _few(scope: Scope, ids: Collection[str]) -> str:
-    named = few(list(ids), scope.shown_id)
-    rest = [f"{len(ids) - len(named):,} more"] * (len(ids) > len(named))
-    return ", ".join([*named, *rest])
+def _naming(code: FactCode, scope: Scope, ids: Collection[str]) -> Fact:
+    """Return a fact with the first ids of a set and their number."""
+    return Fact(code=code, number=len(ids), names=few(list(ids), scope.shown_id))
 
 
-async def _taught_by(scope: Scope, learnings: Sequence[Learning], how: str = "") -> str:
-    """Return a sentence about whether the sources of learnings are stored; `how` says how to delete them too."""
+async def _taught_by(scope: Scope, learnings: Sequence[Learning]) -> Fact:
+    """Return whether sources of learnings are stored, and where."""
     requests, known = dict[str, None](), True
     for user_id in {one.user_id for one in learnings}:
         found = await find_evidence(scope, user_id, [one for one in learnings if one.user_id == user_id])
@@ -406,5 +389,5 @@ async def _taught_by(scope: Scope, learnings: Sequence[Learning], how: str = "")
     last = {one.last_request_id for one in learnings if not one.interaction_ids}
     await read_set(scope, [one for one in last if one], take)
     if requests:
-        return TEACHES_AGAIN.format(ids=_few(scope, requests), how=how)
-    return TEACHES_NO_MORE if known and not last else MAY_TEACH_AGAIN
+        return _naming(FactCode.SOURCES_STAY, scope, requests)
+    return Fact(code=FactCode.SOURCES_GONE if known and not last else FactCode.SOURCES_UNKNOWN)
