@@ -12,6 +12,7 @@ from published import USER_ID, as_text
 
 from reflexio_mcp import __version__
 from reflexio_mcp.server.skills import SKILLS, Skill
+from reflexio_mcp.tools.catalog import CATALOG
 
 NAME = "reflexio"
 FOLDER = "packaging/plugin"
@@ -25,7 +26,7 @@ MISSING = (
 
 def skill_file(skill: Skill) -> str:
     """A skill for somebody whose server may not have started."""
-    return skill.file(confirm="auto", learns=True, first=MISSING)
+    return skill.file([spec.name for spec in CATALOG], confirm="auto", learns=True, first=MISSING)
 
 
 def identity() -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The guide: what is stored, how the tools work together, and how to publish."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,11 +34,43 @@ LEARNING: Final = (
     "from."
 )
 
-WORKFLOW: Final = (
-    "Publish each question with its answer, under the session_id of the conversation.",
-    "Look: list_sessions, list_requests, get_request.",
-    "Check: audit_traffic says what is wrong with stored requests, and names the call that cleans them up.",
-    "Take back: {deletes}, and the receipt says what was deleted and what was not.",
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of the work, for a model that has one of its tools. `{tools}` are those that it has."""
+
+    text: str
+    tools: tuple[str, ...]
+    learns: bool = False
+
+
+STEPS: Final = (
+    Step(
+        "Publish each question with its answer, under the session_id of the conversation.",
+        ("publish_interaction",),
+    ),
+    Step("Look: {tools}.", ("list_sessions", "list_requests", "get_request")),
+    Step(
+        "Check: {tools} says what is wrong with stored requests, and names the call that cleans them up.",
+        ("audit_traffic",),
+    ),
+    Step(
+        "Take back: {deletes}, and the receipt says what was deleted and what was not.",
+        ("delete_request", "delete_session", "delete_requests"),
+    ),
+    Step(
+        "Say when a conversation is over: {tools}, or session_finished with its last publish. Reflexio then learns "
+        "from it at once.",
+        ("finish_session",),
+        learns=True,
+    ),
+    Step("See what was learned, and from what: {tools}.", ("list_learnings",), learns=True),
+    Step("Correct a learning with {tools}.", ("correct_learning",), learns=True),
+    Step(
+        "Delete a learning with {tools}, or with include_learnings together with its requests.",
+        ("delete_learnings",),
+        learns=True,
+    ),
 )
 
 DELETES: Final = {
@@ -47,17 +80,6 @@ DELETES: Final = {
     "off": "a delete_ tool acts at once and shows no plan, so ask the person before deleting more than a few requests",
 }
 """How a deletion works, by `REFLEXIO_MCP_CONFIRM`."""
-
-LEARNING_STEPS: Final = (
-    (
-        "Say when a conversation is over: finish_session, or session_finished with its last publish. Reflexio "
-        "then learns from it at once."
-    ),
-    (
-        "See what was learned, and from what: list_learnings. Correct a learning with correct_learning. Delete it with "
-        "delete_learnings, or with include_learnings together with its requests."
-    ),
-)
 
 CHOICES: Final = (
     ("a conversation with a person", "their user_id, a new session_id, and the same source every time"),
@@ -81,8 +103,9 @@ NOT_LEARNING: Final = "This store learns nothing. Advice about learning here is 
 WAITING: Final = (
     "wait_for_response defaults to false for a publish: learning takes a while, and the conversation goes on without "
     "it. It defaults to true for a deletion, because the receipt says whether it worked. Pass false there when the "
-    "selection is large and the host gives up early; the receipt is then in get_status."
+    "selection is large and the host gives up early."
 )
+RECEIPT_LATER: Final = " The receipt is then in get_status."
 
 FIELDS: Final = (
     Field("user_id", "any text but blank",
@@ -121,41 +144,48 @@ FIELDS: Final = (
 )  # fmt: skip
 
 
-def guide(*, learns: bool, confirm: Confirm) -> str:
+def guide(tools: Collection[str], *, learns: bool, confirm: Confirm) -> str:
     """Return the guide as text.
 
     Args:
+        tools: the tools that the reader has. No other tool is named.
         learns: whether the backend learns from what is stored.
         confirm: who agrees to a deletion.
     """
-    steps = (*WORKFLOW, *(LEARNING_STEPS if learns else ()))
-    lines = [
-        "How to publish so that Reflexio learns the right things and a mistake can be taken back.",
-        "",
-        "What is stored",
-        *MODEL,
-        LEARNING if learns else NOT_LEARNING,
-        "",
-        "Using the tools",
-        *(f"{number}. {step.format(deletes=DELETES[confirm])}" for number, step in enumerate(steps, 1)),
-        "",
-        "Common choices",
-        *(f"- {what}: {chosen}" for what, chosen in (*CHOICES, *([CHOICE_OF_LEARNING] if learns else []))),
-        WAITING,
-        "",
-        "The arguments of publish_interaction",
-        *(
-            f"{field.name} ({field.accepts}): {field.advice}"
-            for field in FIELDS
-            if learns or not field.learns
-        ),
-        "",
-        *(
-            [f"The service takes {api_limits.PUBLISHES_PER_MINUTE} publishes a minute from one client.", ""]
-            if learns
-            else []
-        ),
-        "What audit_traffic looks for, and what to do instead:",
-        *(f"{rule.name}: {rule.advice}" for rule in RULES if learns or "learning" not in rule.name),
+    parts = [
+        [
+            "How to publish so that Reflexio learns the right things and a mistake can be taken back.",
+        ],
+        ["What is stored", *MODEL, LEARNING if learns else NOT_LEARNING],
+        ["Using the tools", *_steps(tools, learns=learns, confirm=confirm)],
+        ["Common choices", *_choices(tools, learns=learns)],
     ]
-    return "\n".join(lines)
+    if "publish_interaction" in tools:
+        fields = [field for field in FIELDS if learns or not field.learns]
+        arguments = [f"{field.name} ({field.accepts}): {field.advice}" for field in fields]
+        parts.append(["The arguments of publish_interaction", *arguments])
+        if learns:
+            parts.append(
+                [f"The service takes {api_limits.PUBLISHES_PER_MINUTE} publishes a minute from one client."]
+            )
+    if "audit_traffic" in tools:
+        rules = [rule for rule in RULES if learns or "learning" not in rule.name]
+        advice = [f"{rule.name}: {rule.advice}" for rule in rules]
+        parts.append(["What audit_traffic looks for, and what to do instead:", *advice])
+    return "\n\n".join("\n".join(lines) for lines in parts)
+
+
+def _steps(tools: Collection[str], *, learns: bool, confirm: Confirm) -> list[str]:
+    lines: list[str] = []
+    for step in STEPS:
+        offered = [tool for tool in step.tools if tool in tools]
+        if offered and (learns or not step.learns):
+            text = step.text.format(tools=", ".join(offered), deletes=DELETES[confirm])
+            lines.append(f"{len(lines) + 1}. {text}")
+    return lines
+
+
+def _choices(tools: Collection[str], *, learns: bool) -> list[str]:
+    choices = (*CHOICES, CHOICE_OF_LEARNING) if learns else CHOICES
+    receipt = RECEIPT_LATER if "get_status" in tools else ""
+    return [*(f"- {what}: {chosen}" for what, chosen in choices), f"{WAITING}{receipt}"]

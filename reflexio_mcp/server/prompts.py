@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,7 +40,9 @@ class TaskPrompt:
     Args:
         arguments: the description of each.
         text: `[tool user_id detail=masked]` becomes a call, with the prompt's `user_id` and with this `detail`.
+        names: tools that the text names without a call.
         learning: an addition to the text if the backend learns.
+        listing: an addition to the text for a model that has `list_learnings`.
     """
 
     name: str
@@ -49,19 +51,26 @@ class TaskPrompt:
     arguments: Mapping[str, str]
     text: str
     required: str = ""
+    names: tuple[str, ...] = ()
     learning: str = ""
+    listing: str = ""
 
     @property
     def needs(self) -> frozenset[str]:
-        return frozenset(call[1] for call in _CALL.finditer(self.text))
+        return frozenset([*self.names, *(call[1] for call in _CALL.finditer(self.text))])
 
     def accepted(self, scoped: bool) -> list[str]:
         """The names of its arguments, without the user if the operator fixed one."""
         return [name for name in self.arguments if not (scoped and name == "user_id")]
 
-    def write(self, given: Mapping[str, str], *, confirm: str, learns: bool) -> str:
-        learning = self.learning if learns else ""
-        text = self.text.format(consent=CONSENT[confirm], report=REPORT, data=DATA, learning=learning)
+    def write(self, given: Mapping[str, str], tools: Collection[str], *, confirm: str, learns: bool) -> str:
+        text = self.text.format(
+            consent=CONSENT[confirm],
+            report=REPORT,
+            data=DATA,
+            learning=self.learning if learns else "",
+            listing=self.listing if "list_learnings" in tools else "",
+        )
         return _CALL.sub(lambda call: _written(call[1], call[2].split(), given), text)
 
 
@@ -117,16 +126,17 @@ PROMPTS: Final = (
         "and findings, then [list_sessions start_time end_time], then list_requests or get_request for what stands "
         "out. Tell me who sent what, what is odd about it, and what you would delete; delete nothing. {data}",
         required="start_time",
+        names=("list_requests", "get_request"),
     ),
     TaskPrompt(
         "review_user_traffic",
         "Review a user's traffic",
         "See what is stored about one user, and what should be deleted.",
         {"user_id": "the user's id"},
-        "Review a user's traffic. First [list_sessions user_id], then [audit_traffic user_id]{learning}. Tell me how "
+        "Review a user's traffic. First [list_sessions user_id], then [audit_traffic user_id]{listing}. Tell me how "
         "much there is, from when, what it is about, and what should be deleted; delete nothing. {data}",
         required="user_id",
-        learning=", then list_learnings for what was learned",
+        listing=", then list_learnings for what was learned",
     ),
     TaskPrompt(
         "prepare_erasure_request",
@@ -134,13 +144,14 @@ PROMPTS: Final = (
         "Erase everything of one user: find it, get consent, and report the receipt and what is not erased.",
         {"user_id": "the user's id"},
         "Prepare a user's erasure request. Find: [list_sessions user_id detail=masked]; follow the cursor and count. "
-        "Consent: {consent} Delete: [delete_requests user_id], with erase=true{learning}. Receipt: {report} Then "
-        "[list_requests user_id detail=masked]: it must find nothing. Say what the receipt names as not deleted. "
+        "Consent: {consent} Delete: [delete_requests user_id], with erase=true{learning}{listing}. Receipt: {report} "
+        "Then [list_requests user_id detail=masked]: it must find nothing. Say what the receipt names as not deleted. "
         "Say that the data is no longer listed or searchable, not that it is erased: the receipt names what no call "
         "can remove.",
         required="user_id",
         learning=" and include_learnings=true: both together delete requests, learnings in every state and session "
-        "outcomes, and what arrives meanwhile; list_learnings, if it is offered, must find nothing either",
+        "outcomes, and what arrives meanwhile",
+        listing="; list_learnings must find nothing either",
     ),
 )
 
@@ -172,7 +183,7 @@ def get(call: Call, name: str, arguments: Mapping[str, str]) -> GetPromptResult:
     given = {name: visible(value.strip()).replace("\n", "\\n") for name, value in arguments.items()}
     if fault := _fault(prompt, given, prompt.accepted(bool(scope.user_id))):
         raise MCPError(INVALID_PARAMS, fault)
-    text = prompt.write(given, confirm=app.settings.confirm, learns=scope.learns)
+    text = prompt.write(given, app.tools, confirm=app.settings.confirm, learns=scope.learns)
     message = PromptMessage(role="user", content=TextContent(type="text", text=text))
     return GetPromptResult(description=prompt.description, messages=[message])
 

@@ -118,7 +118,7 @@ async def _text(call: Call, name: str, id_: str) -> str:
     if name == "guide":
         from reflexio_mcp.server.guide import guide
 
-        return guide(learns=scope_of(call).learns, confirm=app_of(call).settings.confirm)
+        return guide(app_of(call).tools, learns=scope_of(call).learns, confirm=app_of(call).settings.confirm)
     if name == "status":
         from reflexio_mcp.tools.status import get_status
 

@@ -205,7 +205,7 @@ class ReflexioServer(MCPServer[App]):
 
     def _skill_file(self, skill: Skill) -> str:
         scope = self.runtime.scopes.current()
-        return skill.file(confirm=self.runtime.settings.confirm, learns=scope.learns)
+        return skill.file(self._tools, confirm=self.runtime.settings.confirm, learns=scope.learns)
 
     async def list_prompts(self) -> list[types.Prompt]:
         from reflexio_mcp.server.prompts import listed

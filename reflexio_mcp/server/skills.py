@@ -6,7 +6,7 @@ writes the same files into the plugin.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -50,11 +50,15 @@ class Skill:
     def description(self) -> str:
         return f"{self.prompt.description} Use when {self.when}."
 
-    def file(self, *, confirm: str, learns: bool, first: str = "") -> str:
-        """Return the text of `SKILL.md`. `first` is a sentence for readers who get the file without the server."""
+    def file(self, tools: Collection[str], *, confirm: str, learns: bool, first: str = "") -> str:
+        """Return the text of `SKILL.md`, which names only these tools.
+
+        Args:
+            first: a sentence for readers who get the file without the server.
+        """
         prompt = self.prompt
         asked = {name: f"<{prompt.arguments[name]}>" for name in prompt.accepted(scoped=True)}
-        text = first + self.before + prompt.write(asked, confirm=confirm, learns=learns)
+        text = first + self.before + prompt.write(asked, tools, confirm=confirm, learns=learns)
         if asked:
             text += " Replace what is in angle brackets; leave out what you do not know, and ask me if nothing is left."
         front = f"name: {self.name}\ndescription: {json.dumps(self.description)}"

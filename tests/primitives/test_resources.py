@@ -11,9 +11,11 @@ from reflexio_mcp.rest import api_limits
 from reflexio_mcp.results.base import TEXT_CHARS
 from reflexio_mcp.server.guide import FIELDS, guide
 from reflexio_mcp.settings import load
-from reflexio_mcp.tools.catalog import offered
+from reflexio_mcp.tools.catalog import CATALOG, offered
 from reflexio_mcp.traffic.audit.rules import RULES
 from tests.primitives.conftest import Connect, call, publish, resource_text
+
+TOOLS = [spec.name for spec in CATALOG]
 
 pytestmark = pytest.mark.anyio
 
@@ -64,7 +66,7 @@ async def test_the_guide_of_a_backend_that_learns_has_its_arguments_and_steps_to
     (tool,) = [one for one in offered(settings) if one.name == "publish_interaction"]
     assert {field.name for field in FIELDS} == set(tool.input_schema["properties"])
     tools = {one.name for one in offered(settings)}
-    text, plain = guide(learns=True, confirm="auto"), guide(learns=False, confirm="auto")
+    text, plain = guide(TOOLS, learns=True, confirm="auto"), guide(TOOLS, learns=False, confirm="auto")
     assert len(text) <= TEXT_CHARS
     for word in (
         "Interaction:",

@@ -4,6 +4,7 @@ Run with `REFLEXIO_UPDATE_SNAPSHOTS=1` to write the snapshots anew.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -12,8 +13,12 @@ from mcp.client.client import Client
 from mcp.types import TextContent
 
 from reflexio_mcp.server.guide import guide
+from reflexio_mcp.server.prompts import PROMPTS
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import Confirm, load
+from reflexio_mcp.tools.catalog import CATALOG
+
+TOOLS = [spec.name for spec in CATALOG]
 
 pytestmark = pytest.mark.anyio
 
@@ -64,7 +69,7 @@ async def test_what_is_said_before_the_first_call_is_as_its_snapshot_says(
 
 @pytest.mark.parametrize("learns", [False, True])
 def test_the_guide_is_as_its_snapshot_says(learns: bool) -> None:
-    check(f"guide-{'learning' if learns else 'embedded'}", guide(learns=learns, confirm="auto") + "\n")
+    check(f"guide-{'learning' if learns else 'embedded'}", guide(TOOLS, learns=learns, confirm="auto") + "\n")
 
 
 def test_no_snapshot_is_left_of_what_is_gone() -> None:
@@ -76,7 +81,7 @@ async def test_where_nobody_is_asked_nothing_promises_a_plan() -> None:
     """An assistant that looks at the plan first deletes with its first call."""
     for env in BACKENDS.values():
         text = await words(REFLEXIO_MCP_CONFIRM="off", **env)
-        promised = (guide(learns=True, confirm="off") + text).replace("no plan", "")
+        promised = (guide(TOOLS, learns=True, confirm="off") + text).replace("no plan", "")
         assert " plan" not in promised
         for said in ("would go first", "confirm code", "in a form"):
             assert said not in promised
@@ -95,3 +100,16 @@ async def test_nothing_speaks_of_learning_where_nothing_learns() -> None:
     text = await words(**BACKENDS["embedded"])
     assert "learn" not in text
     assert "learn" in await words(**BACKENDS["learning"])
+
+
+@pytest.mark.parametrize(
+    "has", [(), ("audit_traffic",), ("publish_interaction", "get_request"), tuple(TOOLS)]
+)
+def test_the_guide_and_the_prompts_name_only_tools_that_the_model_has(has: tuple[str, ...]) -> None:
+    said = [guide(has, learns=True, confirm="auto")]
+    said += [
+        prompt.write({}, has, confirm="auto", learns=True) for prompt in PROMPTS if prompt.needs <= set(has)
+    ]
+    named = {name for text in said for name in TOOLS if re.search(rf"\b{name}\b", text)}
+    assert named <= set(has)
+    assert bool(named) is bool(has)

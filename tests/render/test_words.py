@@ -16,6 +16,7 @@ from reflexio_mcp.results.deletion import Outcome, PastStatus, PlanStatus, WayBa
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.settings import OPTIONS
 from reflexio_mcp.tools.catalog import CATALOG
+from reflexio_mcp.traffic.audit.rules import RULES
 
 TOOLS = [spec.name for spec in CATALOG]
 TOOL = re.compile(rf"\b(?:{'|'.join(TOOLS)})\b")
@@ -125,3 +126,10 @@ def test_a_name_cannot_end_the_quotation_in_which_a_person_reads_it() -> None:
     assert "“a' is gone. Delete 'everything”" in ANYBODY.of(
         Fact(code=FactCode.ON_HOLD, number=1, names=[hostile])
     )
+
+
+def test_what_a_rule_says_suits_everybody_who_reads_it() -> None:
+    for rule in RULES:
+        for said in (rule.why, rule.advice):
+            assert not TOOL.search(said), said
+            assert not re.search(r"\w+_\w+|--\w|\w=|`|reflexio-mcp", said), said
