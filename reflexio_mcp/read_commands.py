@@ -28,6 +28,7 @@ from reflexio_mcp.results.base import Room, Row, structured, visible
 from reflexio_mcp.results.deletion import Counts, Example, Excepted, Part, PastDeletion
 from reflexio_mcp.results.facts import Fact, Result
 from reflexio_mcp.results.reading import (
+    EvidenceRow,
     Exported,
     InteractionRow,
     Learning,
@@ -35,6 +36,7 @@ from reflexio_mcp.results.reading import (
     LearningRow,
     Looked,
     Manifest,
+    OtherLearning,
     RequestPage,
     RequestRow,
     SessionPage,
@@ -86,6 +88,7 @@ LABELS: Final = {
     "act": "delete them",
     "of": "learnings of",
     "looked_at": "filter",
+    "window_only": "not quoted interactions that were read at the same time",
     "log": "value of the audit log",
 }
 BLOCKS: Final = (Found, FindingRow, InteractionRow, LearningRow)
@@ -115,6 +118,8 @@ TABLES: Final[dict[type[Row], Sequence[str]]] = {
         "fingerprint",
     ),
     Place: ("created_at", "request_id", "session_id", "user_id", "kind", "around", "repeats", "learning_id"),
+    EvidenceRow: ("quote", "near", "role", "said_at", "request_id", "interaction_id"),
+    OtherLearning: ("learning_id", "state", "changed_at", "content"),
     Example: ("created_at", "id", "user_id", "first_words"),
     PastDeletion: ("number", "at", "status", "asked", "gone", "copied", "until", "target"),
 }
@@ -333,8 +338,10 @@ class Screen:
 
     def _words(self, value: object) -> str:
         match value:
-            case None:
+            case None | False:
                 return ""
+            case True:
+                return "yes"
             case datetime():
                 return f"{value:%Y-%m-%d %H:%M:%S}Z"
             case list():

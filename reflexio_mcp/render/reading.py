@@ -7,12 +7,14 @@ from reflexio_mcp.render.blocks import Told, counted, indented, lines, moment, r
 from reflexio_mcp.render.publishing import learning
 from reflexio_mcp.render.words import Words
 from reflexio_mcp.results.reading import (
+    EvidenceRow,
     Exported,
     Held,
     InteractionRow,
     LearningPage,
     LearningRow,
     OneRequest,
+    OtherLearning,
     RequestPage,
     RequestRow,
     SessionPage,
@@ -209,37 +211,64 @@ def learning_page(page: LearningPage, words: Words) -> Told:
 
 
 def _learning(one: LearningRow) -> str:
-    sources = [f"{each.request_id} ({_numbers(each.interactions)})" for each in one.from_requests]
-    others = f" and {one.more_requests:,} more requests" if one.more_requests else ""
-    gone, unread = one.interactions_deleted, one.interactions_not_looked_up
+    since = one.known_since if one.known_since != one.changed_at else None
     return lines(
         row(
             one.learning_id,
             one.state,
             _held(one.held) if one.held else "",
-            moment(one.changed_at),
+            f"known since {moment(since)}" if since else "",
+            f"changed {moment(one.changed_at)}" if one.changed_at else "",
             f"user {one.user_id}" if one.user_id else "",
             counted(one.characters, "character") if one.characters is not None else "",
         ),
         _below(one.content),
         _below(f"when: {one.trigger}" if one.trigger else ""),
-        _below(f"quotes: “{one.quotes}”" if one.quotes else ""),
-        _below(
-            row(
-                _SOURCES[one.source],
-                f"from {'; '.join(sources)}{others}" if sources else "",
-                f"the words quoted are in {', '.join(one.said_in)}" if one.said_in else "",
-                f"source interactions that are no longer stored: {gone:,}" if gone else "",
-                f"{counted(unread, 'interaction')} not looked up" if unread else "",
-                f"last request before it: {one.last_request}" if one.last_request else "",
-            )
-        ),
+        map(_below, evidence(one)),
+        _below(f"replaced by {_other(one.replaced_by)}" if one.replaced_by else ""),
+        [_below(f"replaced {_other(other)}") for other in one.replaced],
+        _below(f"replaced {one.more_replaced:,} more" if one.more_replaced else ""),
     )
 
 
-def _numbers(places: list[int]) -> str:
-    noun = "interaction" if len(places) == 1 else "interactions"
-    return f"{noun} {', '.join(map(str, places))}"
+def evidence(one: LearningRow) -> Iterator[str]:
+    """Yield the words that taught a learning, with the place of each, and what is not known of its origin."""
+    for said in one.evidence:
+        words = f"“{said.quote}”" if said.quote else "words"
+        like = " in similar words" if said.near else ""
+        yield f"{words} said{like} by {said.role or 'somebody'} · {_place(said)} · {moment(said.said_at)}"
+    if one.more_evidence:
+        yield f"said in {counted(one.more_evidence, 'more interaction')}"
+    for words in one.quotes_not_found:
+        yield f"quotes what no interaction says: “{words}”"
+    if not one.evidence and not one.interactions_not_looked_up:
+        yield "quotes nothing that is stored"
+    sources = [f"{each.request_id} ({_interactions(each.interaction_ids)})" for each in one.from_requests]
+    others = f" and {counted(one.more_requests, 'more request')}" if one.more_requests else ""
+    gone, unread = one.interactions_deleted, one.interactions_not_looked_up
+    yield row(
+        _SOURCES[one.source],
+        f"may come from {'; '.join(sources)}{others}" if sources else "",
+        f"read at the same time, not quoted: {counted(one.window_only, 'interaction')}"
+        if one.window_only
+        else "",
+        f"source interactions that are no longer stored: {gone:,}" if gone else "",
+        f"{counted(unread, 'interaction')} not looked up" if unread else "",
+        f"last request before it: {one.last_request}" if one.last_request else "",
+    )
+
+
+def _place(said: EvidenceRow) -> str:
+    return f"{said.request_id} interaction {said.interaction_id}"
+
+
+def _other(one: OtherLearning) -> str:
+    return row(one.learning_id, one.state, moment(one.changed_at), f"“{one.content}”" if one.content else "")
+
+
+def _interactions(ids: list[int]) -> str:
+    noun = "interaction" if len(ids) == 1 else "interactions"
+    return f"{noun} {', '.join(map(str, ids))}"
 
 
 def _below(text: str) -> str:

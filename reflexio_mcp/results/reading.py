@@ -14,6 +14,7 @@ from reflexio_mcp.results.facts import FactCode, Result
 __all__ = [
     "NAMES",
     "UNREADABLE_SHOWN",
+    "EvidenceRow",
     "ExplorerData",
     "ExplorerState",
     "Exported",
@@ -27,6 +28,7 @@ __all__ = [
     "Manifest",
     "Matched",
     "OneRequest",
+    "OtherLearning",
     "RequestPage",
     "RequestRow",
     "RuleWords",
@@ -291,39 +293,77 @@ class OneRequest(Result, RequestRow):
     cursor: Annotated[str | None, Field(description="for its further interactions")] = None
 
 
+class EvidenceRow(Row):
+    """Words that a learning quotes, and a stored interaction that says them."""
+
+    quote: Annotated[str, Field(description="left out if content is hidden")] = ""
+    near: Annotated[bool, Field(description="the interaction says it in similar words")] = False
+    request_id: str
+    interaction_id: int
+    role: str = ""
+    said_at: Moment
+
+
 class FromRequest(Row):
-    """A stored request that a learning came from."""
+    """A stored request of the window that a learning came from."""
 
     request_id: str
-    interactions: Annotated[list[int], Field(description="which of its interactions, counted from 1")]
+    interaction_ids: list[int]
+
+
+class OtherLearning(Row):
+    """A learning that replaced another one, or was replaced by it."""
+
+    learning_id: str
+    state: str
+    content: Annotated[str, Field(description="left out if content is hidden")] = ""
+    changed_at: Moment | None = None
 
 
 class LearningRow(Row):
-    """One profile or playbook, with the requests that it came from."""
+    """One profile or playbook, with the words that taught it."""
 
     learning_id: str
     state: str
     held: Annotated[
         Held | None, Field(description="the hold on it, or on a stored request that it came from")
     ] = None
+    known_since: Annotated[
+        Moment | None, Field(description="when it, or the first learning that it replaced, was learned")
+    ] = None
     changed_at: Moment | None = None
     user_id: Annotated[str | None, Field(description="left out if the call names the user")] = None
     content: str = ""
     characters: Annotated[int | None, Field(description="of the content, if content is hidden")] = None
     trigger: str = ""
-    quotes: str = ""
+    evidence: Annotated[list[EvidenceRow], Field(description="the words that taught it")] = []
+    more_evidence: int = 0
+    quotes_not_found: Annotated[
+        list[str], Field(description="words that it quotes and no interaction says that was looked up")
+    ] = []
+    window_only: Annotated[
+        int,
+        Field(description="stored interactions that were read at the same time and that it does not quote"),
+    ] = 0
+    from_requests: Annotated[
+        list[FromRequest],
+        Field(description="what it may have come from, if its evidence does not show it"),
+    ] = []
+    more_requests: int = 0
     source: Annotated[
         Literal["recorded", "reconstructed", "not_known"],
         Field(description="reconstructed: from the last request of the window that it was learned in"),
     ]
-    from_requests: list[FromRequest] = []
-    more_requests: int = 0
-    said_in: Annotated[list[str], Field(description="requests with the words that it quotes")] = []
     interactions_deleted: Annotated[
         int, Field(description="that it came from and that are not stored any more")
     ] = 0
     interactions_not_looked_up: int = 0
     last_request: Annotated[str, Field(description="the request it names, if it lists no interactions")] = ""
+    replaced_by: Annotated[OtherLearning | None, Field(description="what it has become")] = None
+    replaced: Annotated[
+        list[OtherLearning], Field(description="what it took the place of, the latest first")
+    ] = []
+    more_replaced: int = 0
 
 
 class LearningPage(Result):

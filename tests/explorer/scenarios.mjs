@@ -1021,8 +1021,8 @@ export async function undoesTenThousand(browser) {
 /** Take back, correct and undo learnings of one user where the server is for everybody. */
 export async function takesBackAndCorrectsWhatWasLearned(browser) {
   const learned = [
-    { learning_id: "profile:1", content: "Looks after the import job.", from_requests: [{ request_id: "req-shared-0", interactions: [1] }] },
-    { learning_id: "profile:2", content: "Key [redacted: password].", from_requests: [{ request_id: "req-shared-0", interactions: [1] }] },
+    { learning_id: "profile:1", content: "Looks after the import job.", evidence: [{ request_id: "req-shared-0", interaction_id: 1 }] },
+    { learning_id: "profile:2", content: "Key [redacted: password].", evidence: [{ request_id: "req-shared-0", interaction_id: 1 }] },
   ].map((one) => ({ state: "current", user_id: "maria.keller", ...one }));
   const given = [];
   const plan = { selected: { learnings: 1 }, confirm: "C1" };
@@ -1416,9 +1416,9 @@ export async function pictures(browser) {
   const client = await connect();
   const changed_at = new Date().toISOString();
   const learned = [
-    { learning_id: "profile:1", content: "Looks after the nightly import job.", from_requests: [{ request_id: "req-shared-0", interactions: [1] }] },
+    { learning_id: "profile:1", content: "Looks after the nightly import job.", evidence: [{ request_id: "req-shared-0", interaction_id: 1 }] },
     { learning_id: "user_playbook:4", content: "If an import is late, name the step that waits before anything else.", trigger: "a note mentions an import job",
-      from_requests: [{ request_id: "req-shared-2", interactions: [1] }, { request_id: "req-shared-3", interactions: [1] }] },
+      evidence: [{ request_id: "req-shared-2", interaction_id: 1 }, { request_id: "req-shared-3", interaction_id: 1 }] },
   ].map((one) => ({ state: "current", changed_at, user_id: "maria.keller", ...one }));
   // The embedded store learns nothing: what a server that learns says is put in.
   const intercept = async ({ name, arguments: given }, forward) => {

@@ -63,7 +63,8 @@ async def test_each_learning_says_where_it_came_from_and_how_that_is_known(world
         facts = await caller.call("list_learnings", user_id="ada")
         of_request = await caller.call("list_learnings", request_id="a")
     told = {one["learning_id"]: one for one in facts["learnings"]}
-    assert told["profile:lisbon"]["from_requests"] == [{"request_id": "a", "interactions": [1]}]
+    [interaction] = await world.interactions("a")
+    assert told["profile:lisbon"]["from_requests"] == [{"request_id": "a", "interaction_ids": [interaction]}]
     assert told["profile:lisbon"]["source"] == "recorded"
     assert told["profile:lisbon"]["interactions_deleted"] == 1
     assert (told["profile:old"]["source"], told["profile:old"]["last_request"]) == ("not_known", "a")
@@ -161,17 +162,61 @@ async def test_learnings_from_a_request_that_cannot_be_returned_are_not_said_to_
         assert learned["interactions_not_looked_up"] == 1
 
 
-async def test_the_request_that_has_the_quoted_words_is_named(world: World) -> None:
+def said(learned: dict) -> list[tuple[str, str]]:
+    return [(one["quote"], one["request_id"]) for one in learned["evidence"]]
+
+
+async def test_the_words_that_taught_a_learning_are_shown_with_their_place(world: World) -> None:
     await world.put("a", text="I live in Lisbon, near the river")
     await world.put("b", text="What is the weather?")
     await world.learn("p", "a", "b", quote="I live in  LISBON\n\nno such passage")
+    [interaction] = await world.interactions("a")
     async with world.connect() as caller:
-        [learned] = (await caller.call("list_learnings", user_id="ada"))["learnings"]
+        result = await caller.result("list_learnings", user_id="ada")
+    assert result.structured_content
+    [learned] = result.structured_content["learnings"]
+    [words] = learned["evidence"]
+    assert (words["quote"], words["request_id"]) == ("I live in  LISBON", "a")
+    assert (words["interaction_id"], words["role"]) == (interaction, "User")
+    assert "near" not in words
+    assert learned["quotes_not_found"] == ["no such passage"]
+    assert learned["window_only"] == 1
+    # What it quotes is not all stored, so it may come from either.
     assert [one["request_id"] for one in learned["from_requests"]] == ["a", "b"]
-    assert learned["said_in"] == ["a"]
+    assert f"“I live in  LISBON” said by User · a interaction {interaction}" in text_of(result)
 
 
-async def test_every_request_that_a_merged_learning_quotes_is_named(world: World) -> None:
+async def test_a_learning_whose_words_are_all_stored_names_no_other_request_of_its_window(
+    world: World,
+) -> None:
+    await world.put("a", text="I live in Lisbon")
+    await world.put("b", text="Something shorter?")
+    await world.learn("p", "a", "b", quote="I live in Lisbon")
+    async with world.connect() as caller:
+        result = await caller.result("list_learnings", user_id="ada")
+    assert result.structured_content
+    [learned] = result.structured_content["learnings"]
+    assert said(learned) == [("I live in Lisbon", "a")]
+    assert "from_requests" not in learned
+    assert "b" not in {one["request_id"] for one in learned["evidence"]}
+    assert "not quoted: 1 interaction" in text_of(result)
+
+
+async def test_similar_words_are_marked_and_a_learning_without_stored_words_says_so(world: World) -> None:
+    await world.put("a", text="I would never eat peanuts again, they are not for me")
+    await world.learn("p", "a", quote="I would never eat peanuts again; they aren't for me")
+    await world.learn("q", "a", quote="")
+    async with world.connect() as caller:
+        result = await caller.result("list_learnings", user_id="ada")
+    assert result.structured_content
+    told = {one["learning_id"]: one for one in result.structured_content["learnings"]}
+    assert [one["near"] for one in told["profile:p"]["evidence"]] == [True]
+    assert "said in similar words by User" in text_of(result)
+    assert "evidence" not in told["profile:q"]
+    assert "quotes nothing that is stored" in text_of(result)
+
+
+async def test_each_quote_of_a_merged_learning_is_shown_with_its_own_place(world: World) -> None:
     await world.put("a", text="I live in Lisbon")
     await world.put("b", text="What is the weather?")
     await world.put("c", text="I moved to Porto")
@@ -179,4 +224,37 @@ async def test_every_request_that_a_merged_learning_quotes_is_named(world: World
     await world.learn("p", "a", "b", "c", quote=quote)
     async with world.connect() as caller:
         [learned] = (await caller.call("list_learnings", user_id="ada"))["learnings"]
-    assert learned["said_in"] == ["a", "c"]
+    assert said(learned) == [("I moved to Porto", "c"), ("I live in Lisbon", "a")]
+    assert learned["quotes_not_found"] == ["I was born in Faro"]
+
+
+async def test_a_learning_is_shown_with_what_it_replaced_and_a_replaced_one_with_its_successor(
+    world: World,
+) -> None:
+    await world.put("a", text="I cannot eat peanuts")
+    await world.put("b", text="I love peanut butter")
+    await world.learn(
+        "old", "a", content="Cannot eat peanuts", quote="I cannot eat peanuts", status="superseded"
+    )
+    quote = merged("I cannot eat peanuts", "I love peanut butter")
+    await world.learn("new", "a", "b", content="Loves peanuts", quote=quote)
+    # The time of a replaced profile is that of its replacement.
+    async with world.connect() as caller:
+        result = await caller.result("list_learnings", user_id="ada")
+    assert result.structured_content
+    told = {one["learning_id"]: one for one in result.structured_content["learnings"]}
+    assert [one["content"] for one in told["profile:new"]["replaced"]] == ["Cannot eat peanuts"]
+    assert told["profile:old"]["replaced_by"]["content"] == "Loves peanuts"
+    assert "replaced by profile:new" in text_of(result)
+
+
+async def test_hidden_content_leaves_the_place_of_the_words(world: World) -> None:
+    await world.put("a", text="I live in Lisbon")
+    await world.learn("p", "a", quote="I live in Lisbon\n\nno such passage")
+    async with world.connect(MASK="1") as caller:
+        result = await caller.result("list_learnings", user_id="ada")
+    assert result.structured_content
+    [learned] = result.structured_content["learnings"]
+    assert [one["request_id"] for one in learned["evidence"]] == ["a"]
+    assert "Lisbon" not in text_of(result) + str(result.structured_content)
+    assert "no such passage" not in str(result.structured_content)

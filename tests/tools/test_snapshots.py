@@ -16,7 +16,7 @@ from reflexio_mcp.render.reading import learning_page
 from reflexio_mcp.render.words import words_for_model
 from reflexio_mcp.results.base import NOTICE, at, structured
 from reflexio_mcp.results.facts import Fact, FactCode
-from reflexio_mcp.results.reading import FromRequest, LearningPage, LearningRow
+from reflexio_mcp.results.reading import EvidenceRow, FromRequest, LearningPage, LearningRow, OtherLearning
 from tests.support.embedded import Clock
 from tests.support.facts import text_of
 from tests.tools.conftest import Connect
@@ -103,10 +103,19 @@ def test_learnings_read_as_their_snapshot_says() -> None:
             state="current",
             changed_at=at(1_800_000_000),
             content="Cannot eat peanuts.",
-            quotes="I cannot eat peanuts",
+            known_since=at(1_700_000_000),
+            evidence=[
+                EvidenceRow(
+                    quote="I cannot eat peanuts",
+                    request_id="r1",
+                    interaction_id=7,
+                    role="User",
+                    said_at=at(1_700_000_000),
+                )
+            ],
+            window_only=9,
             source="recorded",
-            from_requests=[FromRequest(request_id="r1", interactions=[1, 3])],
-            said_in=["r1"],
+            replaced=[OtherLearning(learning_id="profile-0", state="superseded", content="Avoids nuts.")],
         ),
         LearningRow(
             learning_id="playbook-2",
@@ -114,7 +123,8 @@ def test_learnings_read_as_their_snapshot_says() -> None:
             content="Write letters of three sentences.",
             trigger="a letter is asked for",
             source="reconstructed",
-            from_requests=[FromRequest(request_id="r2", interactions=[1])],
+            quotes_not_found=["three sentences, please"],
+            from_requests=[FromRequest(request_id="r2", interaction_ids=[8])],
             interactions_deleted=2,
         ),
     ]

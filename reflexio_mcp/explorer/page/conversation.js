@@ -8,8 +8,9 @@ import { messageOf } from "./host.js";
 /** @typedef {import("./reading.js").Interaction} Interaction */
 /**
  * @typedef {{learning_id: string, state?: string, changed_at?: string, user_id?: string, content?: string, characters?: number,
- *   trigger?: string, quotes?: string, from_requests?: {request_id: string, interactions: number[]}[], more_requests?: number}} Learning
- *   as `list_learnings` returns it: `characters` if the content is hidden, interactions counted from 1
+ *   trigger?: string, evidence?: {request_id: string, interaction_id: number, quote?: string}[],
+ *   from_requests?: {request_id: string, interaction_ids: number[]}[], more_requests?: number}} Learning
+ *   as `list_learnings` returns it: `characters` if the content is hidden
  */
 
 /** Requests shown until the person asks for more. */
@@ -180,10 +181,9 @@ export class Conversation {
     const detail = reading.detail(row);
     const more = (/** @type {string} */ text) => el("button", { class: "link", type: "button", onclick: () => void reading.readOn(row) }, text);
     const learned = this.learnings.filter((one) => requestsOf(one)[0] === row.id);
-    const lastInteraction = (/** @type {Learning} */ one) => Math.max(...(one.from_requests?.[0].interactions ?? []));
     const shown = new Set();
-    const bubbles = detail.interactions.flatMap((interaction, at) => {
-      const here = learned.filter((one) => lastInteraction(one) === at + 1);
+    const bubbles = detail.interactions.flatMap((interaction) => {
+      const here = learned.filter((one) => lastInteraction(one, row.id) === interaction.id);
       for (const one of here) shown.add(one);
       return [this.bubble(row, interaction), ...here.map((one) => this.card(one))];
     });
@@ -288,7 +288,7 @@ export class Conversation {
           reading.can("delete_learnings") && el("button", { class: "link small", type: "button", onclick: () => void doing.takeBack(one) }, "Take back…"))),
       el("p", { class: "text", dir: "auto" }, one.content ?? (one.characters ? `${number(one.characters)} characters` : "")),
       one.trigger && el("p", { class: "facts" }, "When: ", stored(one.trigger)),
-      one.quotes && el("p", { class: "facts" }, "Quotes: ", stored(one.quotes)),
+      ...[...new Set((one.evidence ?? []).map((each) => each.quote))].map((quote) => quote && el("p", { class: "facts" }, "Quotes: ", stored(quote))),
     );
   }
 }
@@ -308,7 +308,15 @@ function hiddenIn(parts, at, whole) {
 
 /** @param {Learning} one @returns {string[]} */
 function requestsOf(one) {
-  return (one.from_requests ?? []).map((each) => each.request_id);
+  const said = (one.evidence ?? []).map((each) => each.request_id);
+  return [...new Set(said.length ? said : (one.from_requests ?? []).map((each) => each.request_id))];
+}
+
+/** The last interaction of a request that taught a learning. @param {Learning} one @param {string} request */
+function lastInteraction(one, request) {
+  const said = (one.evidence ?? []).flatMap((each) => each.request_id === request ? [each.interaction_id] : []);
+  const read = (one.from_requests ?? []).flatMap((each) => each.request_id === request ? each.interaction_ids : []);
+  return Math.max(...(said.length ? said : read));
 }
 
 /** @param {any} answer @param {number} count */

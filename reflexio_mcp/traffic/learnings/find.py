@@ -49,6 +49,7 @@ class Learned:
         unlinked: how many learnings of these users do not name their sources.
         users_left_out: how many users were not read.
         changed: learnings of an earlier reading, now with another text; not in `linked`.
+        read: all learnings of the users that were read.
     """
 
     linked: Mapping[str, LinkedLearning] = field(default_factory=dict[str, LinkedLearning])
@@ -56,6 +57,7 @@ class Learned:
     users_left_out: int = 0
     learns: bool = True
     changed: frozenset[str] = frozenset()
+    read: tuple[Learning, ...] = ()
 
     @property
     def count(self) -> int:
@@ -95,11 +97,14 @@ async def find_learned(
     linked: dict[str, LinkedLearning] = {}
     unlinked = 0
     changed: set[str] = set()
+    everything: list[Learning] = []
 
     async def read(user_id: str) -> None:
         nonlocal unlinked
         sources = sources_by_user[user_id]
-        for one in await learnings_of_user(scope, user_id):
+        learnings = await learnings_of_user(scope, user_id)
+        everything.extend(learnings)
+        for one in learnings:
             found = known.get(one.learning_id)
             if found and found.learning.digest != one.digest:
                 changed.add(one.learning_id)
@@ -113,7 +118,8 @@ async def find_learned(
                 unlinked += 1
 
     await for_each(chosen, read, at_once=USERS_AT_ONCE)
-    return Learned(linked, unlinked, len(users) - len(chosen), changed=frozenset(changed))
+    left_out = len(users) - len(chosen)
+    return Learned(linked, unlinked, left_out, changed=frozenset(changed), read=tuple(everything))
 
 
 async def find_interactions(scope: Scope, user_id: str, wanted: Collection[int]) -> Turns:

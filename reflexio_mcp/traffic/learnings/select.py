@@ -172,5 +172,6 @@ def unselected(learnings: Sequence[Learning]) -> Learned:
                 one, "recorded" if one.interaction_ids else "not_known", one.interaction_ids
             )
             for one in learnings
-        }
+        },
+        read=tuple(learnings),
     )
