@@ -204,8 +204,11 @@ class SessionPager:
                 if self._batch == 1:
                     return await _read_page(self._scope, query)
                 self._batch = max(1, self._batch // 4)
+                continue
             except ServerFault as error:
-                return await _read_in_parts(self._scope, query, error)
+                if not await _can_be_divided(self._scope, query, error):
+                    raise
+            return await _read_in_parts(self._scope, query)
 
     async def _ask(self) -> frozenset[str]:
         """Return the newest matching requests for which the service confirms the finding.
@@ -269,15 +272,18 @@ async def _read_page(scope: Scope, query: RequestQuery) -> tuple[RequestPage, di
     try:
         return await scope.client.get_requests(query), {}
     except (ServerFault, ReplyTooLarge) as error:
-        return await _read_in_parts(scope, query, error)
+        if not await _can_be_divided(scope, query, error):
+            raise
+    return await _read_in_parts(scope, query)
 
 
-async def _read_in_parts(
-    scope: Scope, query: RequestQuery, error: ReflexioError
-) -> tuple[RequestPage, dict[str, UnreadablePart]]:
-    """Read a page that failed in smaller parts. Raises `error` if it is not about what is stored."""
-    if not _is_about_data(error) or not await _answers(scope, query):
-        raise error
+async def _can_be_divided(scope: Scope, query: RequestQuery, error: ReflexioError) -> bool:
+    """Whether a page failed because of what is stored, so that smaller parts of it may be readable."""
+    return _is_about_data(error) and await _answers(scope, query)
+
+
+async def _read_in_parts(scope: Scope, query: RequestQuery) -> tuple[RequestPage, dict[str, UnreadablePart]]:
+    """Read a page that failed in smaller parts."""
     reader = _Reader(scope)
     page = await reader.halves(query)
     return page, reader.unreadable | _unreadable_between(page.sessions, query)
