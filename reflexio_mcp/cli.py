@@ -458,6 +458,14 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 _switch(
                     "--include-learnings", "also delete what was learned from them, on a Reflexio that learns"
                 ),
+                _argument(
+                    "--learning",
+                    action="append",
+                    default=[],
+                    dest="learning_ids",
+                    metavar="ID",
+                    help="with --include-learnings: this learning goes too, whatever the plan says of it; repeatable",
+                ),
                 _switch("--erase", "keep no recovery copy of them, new or earlier"),
                 _switch(
                     "--everything",

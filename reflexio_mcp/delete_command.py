@@ -56,7 +56,11 @@ def run_delete(arguments: Namespace, settings: Settings) -> int:
     if not arguments.erase:  # Recovery copies to erase may exist without a store.
         check_store(settings)
 
-    options = Options(arguments.include_learnings, arguments.erase, arguments.reason)
+    if arguments.learning_ids and not arguments.include_learnings:
+        raise ConfigurationError("--learning needs --include-learnings.")
+    options = Options(
+        arguments.include_learnings, arguments.erase, arguments.reason, tuple(arguments.learning_ids)
+    )
     if arguments.filter.get("finding") == EXPIRED:
         # Expiry has a cap of its own.
         if "delete_cap" in arguments.flags:

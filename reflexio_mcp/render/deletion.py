@@ -12,6 +12,7 @@ from reflexio_mcp.results.deletion import (
     Deletion,
     Example,
     Excepted,
+    LearningCase,
     Outcome,
     Part,
     PastDeletion,
@@ -19,6 +20,7 @@ from reflexio_mcp.results.deletion import (
     PlanStatus,
     Receipt,
     Restored,
+    TaughtLearning,
 )
 
 __all__ = ["WHY", "counts", "deletion", "question", "receipt_page", "restored"]
@@ -26,6 +28,7 @@ __all__ = ["WHY", "counts", "deletion", "question", "receipt_page", "restored"]
 QUESTION_NAMES: Final = 5
 QUESTION_EXAMPLES: Final = 3
 QUESTION_NAME_CHARS: Final = 60
+QUESTION_LEARNING_CHARS: Final = 80
 QUESTION_TEXT_CHARS: Final = 500
 """Limit of the old and the new text of a correction: some clients show three lines."""
 
@@ -43,6 +46,14 @@ WHY: Final[dict[Outcome, str]] = {
     "left": "not restored yet",
 }
 
+
+CASES: Final[dict[LearningCase, str]] = {
+    "only": "said only here",
+    "replace": "said here, and it replaced what was said elsewhere",
+    "partly": "also said in what stays",
+    "window": "quotes only what stays",
+    "unknown": "quotes nothing that is stored",
+}
 
 RECEIPT_PAGE: Final = """<!DOCTYPE html>
 <html lang="en">
@@ -80,14 +91,16 @@ def deletion(answer: Deletion, words: Words) -> Told:
 def plan(plan: Plan, status: PlanStatus, words: Words) -> Told:
     selects = plan.selected != Counts()
     missing = f"not found: {named(plan.not_found, plan.not_found_count)}" if plan.not_found else ""
-    shown = len(plan.examples)
+    shows_learnings = plan.learnings and not (plan.selected.requests or plan.selected.interactions)
+    shown = 0 if shows_learnings else len(plan.examples)
     total = plan.selected.requests or plan.selected.interactions or plan.selected.learnings
     body = lines(
         plan.target,
         f"{counts(plan.selected)}, {_span(plan)}" if selects else "",
         _parts("users", plan.users),
         _parts("sessions", plan.sessions),
-        [] if plan.change else [_example(one) for one in plan.examples],
+        [] if plan.change or shows_learnings else [_example(one) for one in plan.examples],
+        [_learning(one, gone="goes") for one in plan.learnings],
         _change(plan.change),
         f"(the first {shown:,} of {total:,})" if total > shown > 0 else "",
         missing,
@@ -113,6 +126,7 @@ def receipt(receipt: Receipt, words: Words) -> Told:
             f"reason: {receipt.reason}" if receipt.reason else "",
             _change(receipt.change),
             *_excepted(receipt.not_deleted),
+            *[_learning(one, gone="deleted") for one in receipt.learnings],
             *named_in_fence(receipt.facts),
         ],
         lines(
@@ -244,6 +258,7 @@ def question(plan: Plan, noun: str, number: int | None, fingerprint: str) -> str
         f"Users: {_names(plan.users)}" if len(plan.users) > 1 else "",
         f"Sessions: {_names(plan.sessions)}" if plan.sessions else "",
         f"First words (stored text): {', '.join(words)}" if words else "",
+        *map(_asked, plan.learnings),
         remains,
         f"Fingerprint of this selection: {fingerprint}",
     )
@@ -264,6 +279,33 @@ def _example(one: Example) -> str:
     return "  " + row(
         one.id, one.user_id, moment(one.created_at), f"“{one.first_words}”" if one.first_words else ""
     )
+
+
+def _learning(one: TaughtLearning, *, gone: str) -> str:
+    """Return `goes, only said here: profile:1 “Likes tea”`.
+
+    Args:
+        gone: the word for a learning that goes.
+    """
+    back = "; ".join(f"current again: {earlier.learning_id} “{earlier.content}”" for earlier in one.earlier)
+    why = f", {CASES[one.case]}" if one.case else ""
+    quoted_in = f"quoted in {', '.join(one.quoted_in)}" if one.quoted_in else ""
+    state = gone if one.goes else "stays"
+    return "  " + row(
+        f"{state}{why}", one.learning_id, f"“{one.content}”" if one.content else "", back, quoted_in
+    )
+
+
+def _asked(one: TaughtLearning) -> str:
+    """Return a line of the question about a learning."""
+    text = quoted(one.content, QUESTION_LEARNING_CHARS) if one.content else one.learning_id
+    back = ", ".join(
+        quoted(earlier.content, QUESTION_LEARNING_CHARS) if earlier.content else earlier.learning_id
+        for earlier in one.earlier
+    )
+    why = f" ({CASES[one.case]})" if one.case else ""
+    again = f"; current again: {back}" if back else ""
+    return f"{'Forget' if one.goes else 'Keep'} what was learned{why}: {text}{again}"
 
 
 def _change(change: Change | None) -> str:

@@ -23,6 +23,7 @@ from typing import Final
 from reflexio_mcp.render.blocks import Told, counted, lines, moment, named, quoted, sentence
 from reflexio_mcp.render.room_words import RoomWords
 from reflexio_mcp.render.words_of_audit import AUDIT, REFUSALS, STATUS
+from reflexio_mcp.render.words_of_cases import CASES
 from reflexio_mcp.render.words_of_reading import READING
 from reflexio_mcp.results.base import Moment
 from reflexio_mcp.results.deletion import PastStatus, PlanStatus, WayBack, WayBackState
@@ -152,7 +153,7 @@ def refusal(said: Sequence[Fact | str], words: Words) -> Told:
     )
 
 
-ROOMS: Final = (READING, AUDIT, STATUS, REFUSALS)
+ROOMS: Final = (READING, AUDIT, STATUS, REFUSALS, CASES)
 """Rooms with a file of their own."""
 
 
@@ -188,10 +189,6 @@ ANYBODY: Final = Words(
         FactCode.LEARNINGS_UNREAD: "What was learned from this selection could not be read.",
         FactCode.NOTHING_LEARNED: "Nothing was learned from this selection.",
         FactCode.NO_LEARNING_KNOWN: "No learning from this selection is known.",
-        FactCode.LEARNINGS_STAY: "{number:learning} from this selection {number:stays|stay}.",
-        FactCode.LEARNINGS_SHARED: (
-            "{number:learning} also came from other interactions; if stored, these can teach {number:it|them} again."
-        ),
         FactCode.LEARNINGS_UNLINKED: (
             "{number:learning} of users in this selection {number:names|name} no source interactions and "
             "{number:stays|stay}."
@@ -425,9 +422,6 @@ _MODEL: Final = Words(
         FactCode.HOLD_CONTACT: "",
         FactCode.UNREADABLE: _UNREADABLE.format("erase=true"),
         FactCode.REPEATED_REQUESTS_STAY: "The selected requests repeat {number:other}, which {number:stays|stay}.",
-        FactCode.LEARNINGS_STAY: (
-            "{number:learning} from this selection {number:stays|stay}, unless this call includes {number:it|them}."
-        ),
         FactCode.SOURCES_STAY: (
             "Source interactions are still stored, in {number:request}, so Reflexio can learn the old text again. To "
             "prevent that, delete {number:this request|these requests} too."
@@ -566,9 +560,6 @@ SHELL: Final = Words(
         **_of_rooms(lambda room: room.in_shell),
         **_ADVICE,
         FactCode.UNREADABLE: _UNREADABLE.format("--erase"),
-        FactCode.LEARNINGS_STAY: (
-            "{number:learning} from this selection {number:stays|stay}; --include-learnings deletes {number:it|them}."
-        ),
         FactCode.ONLY_IN_COPIES: (
             "Recovery copies still contain {number:item} that {number:is|are} not stored any more: `reflexio-mcp "
             "restore` lists the deletions, --erase removes {number:it|them}."

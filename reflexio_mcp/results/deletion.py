@@ -15,8 +15,10 @@ __all__ = [
     "Change",
     "Counts",
     "Deletion",
+    "Earlier",
     "Example",
     "Excepted",
+    "LearningCase",
     "Outcome",
     "Part",
     "PastDeletion",
@@ -25,6 +27,7 @@ __all__ = [
     "PlanStatus",
     "Receipt",
     "Restored",
+    "TaughtLearning",
     "WayBack",
     "WayBackState",
     "excepted",
@@ -44,6 +47,9 @@ PlanStatus = Literal[
     "cannot_ask",
     "held",
 ]
+LearningCase = Literal["only", "replace", "partly", "window", "unknown"]
+"""What a deletion means for a learning."""
+
 Status = Literal[PlanStatus, "complete", "incomplete"]
 
 Outcome = Literal[
@@ -110,6 +116,37 @@ class Example(Row):
     first_words: str = ""
 
 
+class Earlier(Row):
+    """A learning that becomes current again, because what replaced it is deleted."""
+
+    learning_id: str
+    content: str = ""
+
+
+class TaughtLearning(Row):
+    """A learning from the selection, and what the deletion means for it.
+
+    Args:
+        goes: whether it is deleted; in a receipt, whether it was.
+    """
+
+    learning_id: str
+    user_id: str
+    case: Annotated[
+        LearningCase | None,
+        Field(
+            description="only: said only in what goes; replace: what it replaced becomes current again; partly: "
+            "also said in what stays; window: quotes only what stays; unknown: quotes nothing that is stored"
+        ),
+    ] = None
+    goes: bool
+    content: str = ""
+    quoted_in: Annotated[
+        list[str], Field(description="requests that stay and quote it; can teach it again")
+    ] = []
+    earlier: Annotated[list[Earlier], Field(description="what becomes current again")] = []
+
+
 class Change(Row):
     before: str
     after: str
@@ -144,6 +181,9 @@ class Plan(Row):
     first: Moment | None = None
     last: Moment | None = None
     examples: list[Example] = []
+    learnings: Annotated[
+        list[TaughtLearning], Field(description="the first of them, those that go first")
+    ] = []
     not_found: list[str] = []
     not_found_count: int = 0
     facts: Facts = []
@@ -171,6 +211,9 @@ class Receipt(Row):
     change: Change | None = None
     corrected: Annotated[int, Field(description="learnings that have the new text")] = 0
     not_deleted: list[Excepted] = []
+    learnings: Annotated[
+        list[TaughtLearning], Field(description="the first of them, those that went first")
+    ] = []
     facts: Facts = []
     way_back: WayBack | None = None
     log: Annotated[str, Field(description="the value of the audit log's chain after this deletion")] = ""

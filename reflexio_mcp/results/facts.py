@@ -66,10 +66,31 @@ class FactCode(StrEnum):
         "nothing was learned from this selection, because this store does not learn",
     )
     NO_LEARNING_KNOWN = "no_learning_known", "no learning from this selection is known"
-    LEARNINGS_STAY = "learnings_stay", "`number` learnings from this selection stay"
-    LEARNINGS_SHARED = (
-        "learnings_shared",
-        "`number` of the learnings also came from other interactions, which can teach them again",
+    LEARNINGS_STAY = (
+        "learnings_stay",
+        "`number` learnings that came from this selection alone stay, because the call does not include learnings",
+    )
+    LEARNINGS_BACK = (
+        "learnings_back",
+        "`number` earlier learnings become current again, because what replaced them goes",
+    )
+    LEARNINGS_PARTLY = "learnings_partly", "`number` learnings are also said in what stays, so they stay"
+    LEARNINGS_WINDOW = (
+        "learnings_window",
+        "`number` learnings that were learned at the same time quote only what stays, so they stay",
+    )
+    LEARNINGS_UNKNOWN = (
+        "learnings_unknown",
+        "`number` learnings may come from this selection and quote nothing that shows it, so they stay",
+    )
+    LEARNINGS_UNDECIDED = (
+        "learnings_undecided",
+        "question: an erasure leaves `number` learnings that may contain what is erased; name those that go too",
+    )
+    LEARNINGS_NOT_SHOWN = "learnings_not_shown", "`number` more of these learnings are not shown"
+    SOURCE_GONE_EARLIER = (
+        "source_gone_earlier",
+        "`number` learnings go because nothing is left that they could come from; what they quote is gone",
     )
     LEARNINGS_UNLINKED = (
         "learnings_unlinked",
@@ -245,6 +266,10 @@ class FactCode(StrEnum):
     )
     ARRIVED = "arrived", "`number` items of this user arrived meanwhile and are stored"
     STILL_LEARNING = "still_learning", "Reflexio may still be learning from `number` of the users"
+    NOT_CURRENT_AGAIN = (
+        "not_current_again",
+        "`number` earlier learnings could not be made current again; `names`: their ids",
+    )
     LEARNINGS_APPEARED = (
         "learnings_appeared",
         "`number` more learnings appeared meanwhile and were deleted too",

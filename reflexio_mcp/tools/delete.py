@@ -50,8 +50,20 @@ NAMES_NOTHING: Final = (
 )
 
 
-async def asked_options(include_learnings: bool, erase: bool, reason: str) -> Options:
-    return Options(include_learnings, erase, reason)
+LearningsToo = Annotated[
+    list[str],
+    Field(min_length=1, description="with include_learnings: these go too, whatever its plan says of them"),
+]
+
+
+async def asked_options(
+    include_learnings: bool, learning_ids: LearningsToo, erase: bool, reason: str
+) -> Options:
+    named = () if learning_ids is NOT_GIVEN else learning_ids
+    if named and not include_learnings:
+        raise InvalidInput("learning_ids", "needs include_learnings=true. Nothing was deleted.")
+    ids = tuple(dict.fromkeys(require_id("learning_ids", one) for one in named))
+    return Options(include_learnings, erase, reason, ids)
 
 
 AskedOptions = Annotated[Options, Resolve(asked_options)]
@@ -75,6 +87,7 @@ async def delete_request(
     interaction_ids: InteractionIds = NOT_GIVEN,
     confirm: parameters.Confirm = "",
     include_learnings: parameters.IncludeLearnings = False,
+    learning_ids: LearningsToo = NOT_GIVEN,
     erase: parameters.Erase = False,
     reason: parameters.Reason = "",
     wait_for_response: parameters.WaitForReceipt = True,
@@ -98,6 +111,7 @@ async def delete_session(
     user_id: Annotated[str, Field(description="only of this user; the rest of the session stays")] = "",
     confirm: parameters.Confirm = "",
     include_learnings: parameters.IncludeLearnings = False,
+    learning_ids: LearningsToo = NOT_GIVEN,
     erase: parameters.Erase = False,
     reason: parameters.Reason = "",
     wait_for_response: parameters.WaitForReceipt = True,
@@ -141,6 +155,7 @@ async def delete_requests(
     everything: Everything = False,
     confirm: parameters.Confirm = "",
     include_learnings: IncludeLearned = False,
+    learning_ids: LearningsToo = NOT_GIVEN,
     erase: parameters.Erase = False,
     reason: parameters.Reason = "",
     wait_for_response: parameters.WaitForReceipt = True,

@@ -30,8 +30,7 @@ from reflexio_mcp.traffic.audit.rules import (
 from reflexio_mcp.traffic.deletion.plan import Options
 from reflexio_mcp.traffic.deletion.targets import Requests
 from reflexio_mcp.traffic.errors import InvalidInput, require_id
-from reflexio_mcp.traffic.learnings.evidence import Evidence
-from reflexio_mcp.traffic.learnings.find import Learned, LinkedLearning, find_evidence
+from reflexio_mcp.traffic.learnings.find import Learned, LinkedLearning
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
@@ -213,7 +212,8 @@ async def plan(call: Call, request_ids: Sequence[str], *, erase: bool) -> Explor
 
     Returns:
         `plan`, as the tools that delete show it, without examples; `type`, the number that the person types, or `None`;
-        `learnings`, the number of learnings that came from the requests; `learned`, a list of the first learnings;
+        `learnings`, the number of learnings that came from these requests alone; `current`, how many of them are in
+        use; `learned`, a list of the first of those;
         `refused`, whether nobody can be asked; `status`, why nothing can be deleted.
     """
     app, scope = app_of(call), scope_of(call)
@@ -228,35 +228,37 @@ async def plan(call: Call, request_ids: Sequence[str], *, erase: bool) -> Explor
         # The page shows the first words itself.
         "status": first.status if isinstance(first, Verdict) else "planned",
         "plan": structured(shown.model_copy(update={"examples": []})),
-        "learnings": learned.count,
-        "learned": await _named(scope, list(learned.linked.values())[:LEARNINGS_NAMED]),
+        "learnings": len(learned.going),
+        "current": len(_current(learned)),
+        "learned": await anyio.to_thread.run_sync(_named, scope, learned),
         "type": number_to_type(app.settings, planned),
         "refused": first.status == "cannot_ask" if isinstance(first, Verdict) else False,
     }
     return ExplorerData(notice=NOTICE, view="plan", plan=facts)
 
 
-async def _named(scope: Scope, learnings: Sequence[LinkedLearning]) -> list[dict[str, Any]]:
-    """Return learnings, each with the requests outside the set that it also came from."""
-    of_users = defaultdict[str, list[Learning]](list)
-    for one in learnings:
-        of_users[one.learning.user_id].append(one.learning)
-    evidence: dict[str, Evidence] = {}
-    for user_id, several in of_users.items():
-        evidence |= await find_evidence(scope, user_id, several)
+def _named(scope: Scope, learned: Learned) -> list[dict[str, Any]]:
+    """Return the first learnings that can go too, each with the requests that stay and quote it."""
+    from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
+
+    def shown(learning: Learning) -> str:
+        return "" if scope.masked else visible(clip(redact(learning.content), LEARNING_CHARS))
 
     def row(one: LinkedLearning) -> dict[str, Any]:
-        from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
-
-        learning = one.learning
-        turns = evidence[learning.learning_id].possible_turns
+        quoting = one.case.evidence.quoted_turns if one.case else ()
         return {
-            "learning_id": scope.shown_id(learning.learning_id),
-            "user_id": "" if scope.user_id else scope.shown_id(learning.user_id),
-            "content": "" if scope.masked else visible(clip(redact(learning.content), LEARNING_CHARS)),
+            "learning_id": scope.shown_id(one.learning.learning_id),
+            "user_id": "" if scope.user_id else scope.shown_id(one.learning.user_id),
+            "content": shown(one.learning),
             "kept": sorted(
-                {scope.shown_id(turn.request_id) for turn in turns if turn.interaction_id in one.others}
+                {scope.shown_id(turn.request_id) for turn in quoting if turn.interaction_id in one.others}
             ),
+            "back": [shown(earlier) for earlier in one.earlier],
         }
 
-    return await anyio.to_thread.run_sync(lambda: [row(one) for one in learnings])
+    return [row(one) for one in _current(learned)[:LEARNINGS_NAMED]]
+
+
+def _current(learned: Learned) -> list[LinkedLearning]:
+    """Return the learnings in use that a deletion of the requests can take with it."""
+    return [one for one in learned.linked.values() if one.goes and one.learning.state == "current"]

@@ -184,6 +184,10 @@ class Policy(_Entry):
             (one for one in self.hold if one.covers(user_id, session_id, source) and not one.is_over), None
         )
 
+    def hold_on(self, request: "StoredRequest") -> Hold | None:
+        """Return the hold on a request; `None` if it may be deleted."""
+        return self.held_by(request.user_id, request.session_id, request.source)
+
     def expired(self, request: "StoredRequest", now: float) -> Expiry | None:
         """Return the rule by which a request has expired; `None` if it has not."""
         return next((one for one in self.expire if one.covers(request, now)), None)

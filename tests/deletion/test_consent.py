@@ -229,7 +229,7 @@ async def test_the_question_says_how_much_whose_and_whether_it_is_final_in_its_f
     assert second == "To delete, type the number of requests: 2"
     assert r"“Flying to Lisbon\u202e in May ' Set 1”" in message
     assert "x" * 100 not in message
-    assert "1 learning from this selection stays." in message
+    assert "1 learning that came from this selection alone stays." in message
     assert len(message) < 2_000
 
 

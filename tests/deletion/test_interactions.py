@@ -44,7 +44,7 @@ async def test_the_chosen_interactions_go_and_the_request_stays(world: World) ->
 
 async def test_the_plan_of_interactions_counts_the_learnings_that_go_with_them(world: World) -> None:
     first, *_ = await talk(world)
-    await world.learn("p", "r1")
+    await world.learn("p", "r1", quote="hello")
     async with world.connect() as caller:
         arguments = {"request_id": "r1", "interaction_ids": [first], "include_learnings": True}
         plan = await caller.plan("delete_request", **arguments)

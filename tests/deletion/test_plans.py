@@ -116,18 +116,20 @@ async def test_plan_and_receipt_say_the_same_of_the_way_back(
     )
 
 
-async def test_learnings_that_stay_and_that_have_other_sources_are_counted(world: World) -> None:
+async def test_learnings_from_the_selection_alone_and_others_are_counted(world: World) -> None:
     await world.put("r1")
     await world.put("r2")
-    await world.learn("p", "r1", "r2")
+    await world.learn("p", "r1", "r2", quote="words")
     await world.learn(7, "r1")
     async with world.connect() as caller:
         stay = await caller.plan("delete_request", request_id="r1")
         go = await caller.plan("delete_request", request_id="r1", include_learnings=True)
-    assert "2 learnings from this selection stay, unless this call includes them." in stay["text"]
+    assert (
+        "1 learning that came from this selection alone stays, unless this call includes it." in stay["text"]
+    )
     assert "learnings" not in stay["selected"]
-    assert go["selected"]["learnings"] == 2
-    assert "1 learning also came from other interactions" in go["text"]
+    assert go["selected"]["learnings"] == 1
+    assert "1 learning is also said in what stays, and stays" in go["text"]
 
 
 async def test_a_plan_whose_learnings_cannot_be_read_says_so_or_stops(world: World) -> None:

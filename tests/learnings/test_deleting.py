@@ -156,7 +156,7 @@ async def test_a_plan_for_learnings_names_the_stored_requests_that_taught_them_a
 ) -> None:
     await two(world)
     await world.put("r3")
-    await world.learn("late", "r1", "r3", content="likes cake")
+    await world.learn("late", "r1", "r3", content="likes cake", quote="words")
     asked = {"user_id": "ada", "learning_ids": ["profile:late"]}
     async with world.connect(CONFIRM="off") as caller:
         first = await caller.receipt("delete_learnings", **asked)

@@ -31,7 +31,7 @@ export class Doing {
     const { host } = this.page;
     const chosen = found.learned.filter((/** @type {any} */ one) => choice.learned.has(one.learning_id));
     // All chosen learnings are part of one deletion, so that an undo restores them linked to their requests.
-    const every = chosen.length > 0 && chosen.length === found.learnings;
+    const every = chosen.length > 0 && chosen.length === found.current;
     const given = { request_ids: idsOf(rows), ...(every ? { include_learnings: true } : {}), ...(choice.erase ? { erase: true } : {}) };
     let { confirm } = found.plan;
     let result = every || !confirm ? await host.call("delete_requests", given, onprogress) : null;

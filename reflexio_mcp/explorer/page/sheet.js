@@ -9,7 +9,7 @@ import { refusedBecause, told, wordsFor } from "./words.js";
 /** @typedef {import("./host.js").ToolResult} ToolResult */
 /** @typedef {import("./dom.js").Child} Child */
 /** @typedef {import("./words.js").Fact} Fact */
-/** @typedef {{learning_id: string, user_id: string, content: string, kept: string[]}} Linked `kept`: its other requests, which stay */
+/** @typedef {{learning_id: string, user_id: string, content: string, kept: string[], back: string[]}} Linked `kept`: requests that stay and quote it; `back`: what becomes current again */
 /** @typedef {{erase: boolean, learned: Set<string>}} Choice `learned` are ids of learnings to delete too */
 /** @typedef {{title: string, notes: Child[][], again: boolean}} Undone `again` says whether another try may bring more */
 /** @typedef {{result: ToolResult, receipts: any[]}} Done a receipt for the requests, and receipts for the chosen learnings */
@@ -126,7 +126,7 @@ export class Sheet {
     /** @type {{learned: Linked[]}} */
     const { learned } = found;
     const said = told(found.plan.facts ?? []);
-    const more = found.learnings - learned.length;
+    const more = found.current - learned.length;
     if (more > 0) said.unshift([`${counted(more, "more learning")} from it ${more === 1 ? "stays" : "stay"}.`]);
     if (reading.can("list_learnings") && !learned.length && !said.length) said.push(["Nothing was learned from it."]);
     const boxes = learned.map((one) => {
@@ -136,7 +136,7 @@ export class Sheet {
       } });
       const others = one.kept.slice(0, 3).map((id) => reading.index.rows.get(id)?.words ?? "").filter(Boolean);
       return el("label", { class: "option" }, box, el("span", {}, stored(one.content || one.learning_id),
-        one.kept.length > 0 && el("span", { class: "facts" }, `Also learned from ${counted(one.kept.length, "request")} that you keep`,
+        one.kept.length > 0 && el("span", { class: "facts" }, `Also said in ${counted(one.kept.length, "request")} that you keep`,
           ...others.flatMap((words, at) => [at ? ", “" : ": “", ...withChips(words), "”"]))));
     });
     return (boxes.length > 0 || said.length > 0) && el("div", { class: "learned" },

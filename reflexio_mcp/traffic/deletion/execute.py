@@ -3,12 +3,20 @@
 from collections.abc import Container, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import at, shown_name
-from reflexio_mcp.results.deletion import Excepted, Outcome, Receipt, WayBack, excepted
+from reflexio_mcp.results.deletion import (
+    Excepted,
+    Outcome,
+    Receipt,
+    TaughtLearning,
+    WayBack,
+    excepted,
+    few,
+)
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.state.records import CodeUsed, Copied, Intention, Name
 from reflexio_mcp.state.state import State, in_thread
@@ -29,11 +37,13 @@ from reflexio_mcp.traffic.deletion.items import (
 from reflexio_mcp.traffic.deletion.plan import Planned, kept_form, named, recording
 from reflexio_mcp.traffic.deletion.targets import Correction, User
 from reflexio_mcp.traffic.errors import CodeSpent, NotRecorded, TrafficError, facts_of, needing_state
-from reflexio_mcp.traffic.learnings.find import Learned
+from reflexio_mcp.traffic.learnings.find import Learned, learnings_of_user
+from reflexio_mcp.traffic.learnings.lineage import Lineage
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.learnings.remove import (
     DeletedLearnings,
     delete_learnings,
+    make_current,
     update_text,
     wait_for_learning,
 )
@@ -45,6 +55,12 @@ from reflexio_mcp.traffic.tasks import send
 __all__ = ["Origin", "begin", "carry_out"]
 
 BATCH: Final = 500
+
+_TEXTS: Final[Mapping[str, Any]] = {
+    "change": True,
+    "learnings": {"__all__": {"content": True, "earlier": {"__all__": {"content"}}}},
+}
+"""The fields of a receipt that contain stored text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +123,7 @@ async def carry_out(scope: Scope, planned: Planned, state: State, number: int, p
     else:
         await act.delete()
         await act.delete_learnings()
+        await act.make_current()
         await act.read_again()
     return await act.close()
 
@@ -197,6 +214,8 @@ class _Act:
     Args:
         failure: the error that ended it early.
         arrived: number of the user's stored items that were not planned.
+        replaced: replaced learnings that become current again, by id.
+        current: the ids of those that are current again now, by the ids that they had.
     """
 
     scope: Scope
@@ -209,6 +228,8 @@ class _Act:
     deleted: DeletedLearnings = field(default_factory=DeletedLearnings)
     failure: ReflexioError | TrafficError | None = None
     arrived: int = 0
+    replaced: dict[str, Learning] = field(default_factory=dict[str, Learning])
+    current: dict[str, str] = field(default_factory=dict[str, str])
 
     @contextmanager
     def _noting_failure(self) -> Generator[None]:
@@ -367,12 +388,42 @@ class _Act:
             self.ledger.look(planned.learnings, deleted.left.linked)
 
     async def _look(self) -> Learned:
-        """Read again which learnings to delete, without those that a hold keeps."""
+        """Read again which learnings to delete, without those that a hold keeps and those that changed."""
         found = await self.planned.target.learned(self.scope, self.planned.selected)
-        held = await self._hold(list(map(learning_item, found.learnings)))
-        self.ledger.change(found.changed)
-        linked = {key: one for key, one in found.linked.items() if key not in held}
+        held = await self._hold(list(map(learning_item, found.going)))
+        linked = {key: one for key, one in found.linked.items() if one.goes and key not in held}
+        stay = found.linked.keys() - linked.keys()
+        self.ledger.change(found.changed | stay.intersection(self.planned.learnings))
+        self.replaced |= found.back_after(linked)
         return replace(found, linked=linked)
+
+    async def make_current(self) -> None:
+        """Make the learnings current again that a deleted one had replaced, and read them again."""
+        users = {one.user_id for one in self.replaced.values()}
+        for user_id in users:
+            with self._noting_failure():
+                await self._make_current(user_id)
+
+    async def _make_current(self, user_id: str) -> None:
+        stored = await learnings_of_user(self.scope, user_id)
+        lineage = Lineage(stored)
+        there = {one.learning_id: one for one in stored}
+        wanted = [
+            one
+            for key, before in self.replaced.items()
+            if (one := there.get(key))
+            and one.is_replaced
+            and one.digest == before.digest
+            and not lineage.current(one)  # else it lives on
+        ]
+        await self._keep([copy_of_learning(one) for one in wanted])
+        with self._noting_failure():  # a call without an answer may have taken effect
+            await make_current(self.scope, wanted)
+        now = [one for one in await learnings_of_user(self.scope, user_id) if one.state == "current"]
+        for before in wanted:
+            same = (one for one in now if one.says_as_much_as(before))
+            if one := next(same, None):
+                self.current[before.learning_id] = one.learning_id
 
     async def read_again(self) -> None:
         """Read what is stored of the planned items, even after an early end."""
@@ -416,7 +467,13 @@ class _Act:
             erased,
             [item for item in planned.items if outcomes[item.id] is None],
             left,
-            complete=not (remains or self.failure or self.deleted.still_learning or self.arrived),
+            complete=not (
+                remains
+                or self.failure
+                or self.deleted.still_learning
+                or self.arrived
+                or self._not_current_again
+            ),
         )
 
     async def _receipt(self, ending: _Ending) -> Receipt:
@@ -430,9 +487,28 @@ class _Act:
             change=planned.plan.change,
             corrected=len(ending.done) if corrects else 0,
             not_deleted=self._excepted(ending.left),
+            learnings=self._learnings(ending),
             facts=[*planned.plan.facts, *self._happened(ending), *self._advice(ending)],
             way_back=await self._way_back(erases=ending.erases),
         )
+
+    def _learnings(self, ending: _Ending) -> list[TaughtLearning]:
+        """Return the learnings of the plan as they are now."""
+        done = {self.scope.shown_id(item.id) for item in ending.done}
+        current = {self.scope.shown_id(key): self.scope.shown_id(one) for key, one in self.current.items()}
+        return [
+            row.model_copy(
+                update={
+                    "goes": row.learning_id in done,
+                    "earlier": [
+                        one.model_copy(update={"learning_id": current[one.learning_id]})
+                        for one in row.earlier
+                        if one.learning_id in current
+                    ],
+                }
+            )
+            for row in self.planned.plan.learnings
+        ]
 
     def _excepted(self, left: Mapping[str, Outcome]) -> list[Excepted]:
         missing: dict[str, Outcome] = dict.fromkeys(self.planned.selected.not_found, "not_found")
@@ -448,8 +524,8 @@ class _Act:
             outcome="complete" if ending.complete else "incomplete",
             counted=len(self.ledger.sent) + len(ending.erased),
             gone=len(ending.done) + len(ending.erased),
-            # A later erasure could not remove the texts of a correction from the receipt.
-            receipt=receipt.model_dump_json(exclude_defaults=True, exclude={"change"}),
+            # A later erasure could not remove texts from the receipt.
+            receipt=receipt.model_dump_json(exclude_defaults=True, exclude=_TEXTS),
             facts=facts | {"not_deleted": ending.left},
             erase=self._erased_names if ending.erases else [],
         )
@@ -481,6 +557,10 @@ class _Act:
                 receipt = _with(receipt, Fact(code=FactCode.MAY_RETURN, number=left))
         return receipt
 
+    @property
+    def _not_current_again(self) -> list[str]:
+        return [key for key in self.replaced if key not in self.current]
+
     def _happened(self, ending: _Ending) -> list[Fact]:
         facts: list[Fact] = []
         if self.failure:
@@ -491,6 +571,9 @@ class _Act:
             facts.append(Fact(code=FactCode.ARRIVED, number=self.arrived))
         if busy := len(self.deleted.still_learning):
             facts.append(Fact(code=FactCode.STILL_LEARNING, number=busy))
+        if missing := self._not_current_again:
+            names = few(missing, self.scope.shown_id)
+            facts.append(Fact(code=FactCode.NOT_CURRENT_AGAIN, number=len(missing), names=names))
         if appeared := len(self.deleted.gone.difference(self.planned.learnings)):
             facts.append(Fact(code=FactCode.LEARNINGS_APPEARED, number=appeared))
         if ending.held_copies:

@@ -1,6 +1,7 @@
 """Which items a hold keeps: an item by its own names, and a learning also by the requests that it came from."""
 
-from collections.abc import AsyncGenerator, Sequence
+import math
+from collections.abc import Sequence
 from contextlib import aclosing
 
 from reflexio_mcp.rest.models import RequestWithInteractions
@@ -9,7 +10,8 @@ from reflexio_mcp.state.records import Name, Owner
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.traffic.deletion.items import Item, interaction_name, opened
 from reflexio_mcp.traffic.errors import Unreadable, needing_state
-from reflexio_mcp.traffic.learnings.records import Learning, Sources
+from reflexio_mcp.traffic.learnings.find import find_evidence, turns_of
+from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.policy import Hold
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.paging import SessionPager
@@ -33,43 +35,65 @@ async def holds_on(scope: Scope, items: Sequence[Item], state: State, owner: Own
         if one.learning and one.id not in held:
             by_user.setdefault(one.user_id, []).append(one.learning)
     for user_id, learnings in by_user.items():
-        async with aclosing(_sources_of(scope, user_id, learnings, state, owner)) as sources:
-            async for source in sources:
-                request = source.request
-                if hold := policy.held_by(request.user_id, request.session_id, request.source):
-                    held |= {one.learning_id: hold for one in learnings if _came_from(one, source)}
+        held |= await _held_by_sources(scope, user_id, learnings, state, owner)
     return held
 
 
-def _came_from(learning: Learning, source: RequestWithInteractions) -> bool:
-    """Whether a learning came from a request: whether any of its interactions was in the learning's window."""
-    interactions = frozenset(one.interaction_id for one in source.interactions)
-    return Sources(frozenset({source.request.request_id}), interactions).link_of(learning) is not None
-
-
-async def _sources_of(
+async def _held_by_sources(
     scope: Scope, user_id: str, learnings: Sequence[Learning], state: State, owner: Owner
-) -> AsyncGenerator[RequestWithInteractions]:
-    """Yield requests of a user, in recovery copies and stored, until the sources of the learnings are among them."""
-    left = {interaction_name(user_id, one) for learning in learnings for one in learning.interaction_ids}
-    left |= {Name.of("request", one.last_request_id) for one in learnings if not one.interaction_ids}
+) -> dict[str, Hold]:
+    """Return the holds on requests that learnings came from, or may have come from."""
+    policy = scope.policy.now()
+    copied = await _copied_requests(user_id, learnings, state, owner)
+    evidence = await find_evidence(scope, user_id, learnings, known=turns_of(copied), most_requests=math.inf)
+    if any(one.unread for one in evidence.values()):
+        raise _unknown()
+    held: dict[str, Hold] = {}
+    for name, found in evidence.items():
+        sources = (turn.request for turn in found.possible_turns)
+        if hold := next(filter(None, map(policy.hold_on, sources)), None):
+            held[name] = hold
+    # A learning that lists no interactions may have come from any request of its user.
+    unlinked = [
+        one.learning_id for one in learnings if not one.interaction_ids and one.learning_id not in held
+    ]
+    if unlinked and (hold := await _first_hold(scope, user_id, copied)):
+        held |= dict.fromkeys(unlinked, hold)
+    return held
+
+
+async def _copied_requests(
+    user_id: str, learnings: Sequence[Learning], state: State, owner: Owner
+) -> list[RequestWithInteractions]:
+    """Return the requests in recovery copies that the learnings may have come from."""
+    names = {interaction_name(user_id, one) for learning in learnings for one in learning.interaction_ids}
+    if not all(one.interaction_ids for one in learnings):
+        names.add(Name.of("user", user_id))
     with needing_state(FactCode.NOTHING_DELETED, FactCode.HOLDS_UNKNOWN, FactCode.STATE_UNUSABLE):
-        copies = await in_thread(lambda: [opened(one) for one in state.copies.read(owner, having=left)])
-    for content in copies:
-        if isinstance(content, RequestWithInteractions) and content.request.user_id == user_id:
-            yield content
+        copies = await in_thread(lambda: [opened(one) for one in state.copies.read(owner, having=names)])
+    return [
+        one for one in copies if isinstance(one, RequestWithInteractions) and one.request.user_id == user_id
+    ]
+
+
+async def _first_hold(scope: Scope, user_id: str, copied: Sequence[RequestWithInteractions]) -> Hold | None:
+    """Return a hold on any request of a user, copied or stored."""
+    policy = scope.policy.now()
+    if hold := next(filter(None, (policy.hold_on(one.request) for one in copied)), None):
+        return hold
     pager = SessionPager(scope, TrafficFilter(user_id=user_id))
     async with aclosing(pager.parts()) as parts:
-        while left and (part := await anext(parts, None)):
-            for one in part.requests:
-                left.discard(Name.of("request", one.request.request_id))
-                left.difference_update(
-                    interaction_name(user_id, interaction.interaction_id) for interaction in one.interactions
-                )
-                yield one
-    if left and pager.unreadable:
-        raise Unreadable(
-            Fact(code=FactCode.NOTHING_DELETED),
-            Fact(code=FactCode.HOLDS_UNKNOWN),
-            Fact(code=FactCode.PARTS_UNREADABLE),
-        )
+        async for part in parts:
+            if hold := next(filter(None, (policy.hold_on(one.request) for one in part.requests)), None):
+                return hold
+    if pager.unreadable:
+        raise _unknown()
+    return None
+
+
+def _unknown() -> Unreadable:
+    return Unreadable(
+        Fact(code=FactCode.NOTHING_DELETED),
+        Fact(code=FactCode.HOLDS_UNKNOWN),
+        Fact(code=FactCode.PARTS_UNREADABLE),
+    )

@@ -18,6 +18,7 @@ from typing import Final
 import anyio.to_thread
 
 from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import at, shown_name, visible
 from reflexio_mcp.results.deletion import Change, Example, Plan, WayBack, WayBackState, few, parts
 from reflexio_mcp.results.facts import Fact, FactCode
@@ -27,6 +28,7 @@ from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.traffic.content import add_texts, in_brief
 from reflexio_mcp.traffic.deletion.holds import holds_on
 from reflexio_mcp.traffic.deletion.items import (
+    Content,
     Item,
     counts_of,
     item_for,
@@ -39,10 +41,11 @@ from reflexio_mcp.traffic.deletion.plan_facts import (
     facts_about_holds,
     facts_about_learnings,
 )
+from reflexio_mcp.traffic.deletion.plan_learnings import case_of, facts_about_cases, learning_rows
 from reflexio_mcp.traffic.deletion.targets import EXAMPLES, Filtered, Selected, Target, User, covered
 from reflexio_mcp.traffic.errors import CapReached, needing_state
-from reflexio_mcp.traffic.learnings.find import Learned, find_learned
-from reflexio_mcp.traffic.learnings.records import Sources
+from reflexio_mcp.traffic.learnings.find import Learned, turns_of
+from reflexio_mcp.traffic.learnings.judged import judge_learned
 from reflexio_mcp.traffic.policy import Hold
 from reflexio_mcp.traffic.reading.filters import INJECTIONS
 from reflexio_mcp.traffic.reading.lookup import Progress
@@ -60,11 +63,16 @@ USERS_COUNTED: Final = 50
 
 @dataclass(frozen=True)
 class Options:
-    """Options of a deletion. `reason` is only recorded, so a code is not bound to it."""
+    """Options of a deletion. `reason` is only recorded, so a code is not bound to it.
+
+    Args:
+        learning_ids: learnings that go with the requests whatever they came from.
+    """
 
     include_learnings: bool = False
     erase: bool = False
     reason: str = field(default="", repr=False)
+    learning_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,15 +109,32 @@ class Planned:
         return [one.id for one in self.items if one.is_learning]
 
     @property
+    def _judged(self) -> dict[str, str]:
+        """What a code binds of each learning that was judged, by id: its text, its case and what comes back."""
+        learned = self.selected.learned or Learned()
+        going = {one.id for one in self.items}
+        return {
+            name: f"{one.learning.digest} {case_of(one)} {name in going} "
+            + " ".join(earlier.digest for earlier in one.earlier)
+            for name, one in learned.linked.items()
+            if one.case
+        }
+
+    @property
     def takes_learnings(self) -> bool:
         return self.options.include_learnings or self.target.noun == "learning"
 
     @cached_property
     def bound(self) -> str:
-        """The content that a code is bound to: the options, and all items with their digests."""
-        options = f"{self.target.noun} {self.options} {len(self.items)}"
-        digests = sorted(f"{one.kind}\0{one.id}\0{one.digest}" for one in (*self.items, *self.copied))
-        text = "\0\0".join([options, self.target.text, *digests])
+        """The content that a code is bound to: the options, all items with their digests, and the learnings.
+
+        Reflexio gives a playbook another id whenever it is learned again, so what a learning says is bound.
+        """
+        judged = self._judged if self.takes_learnings else {}
+        items = [one for one in (*self.items, *self.copied) if one.id not in judged]
+        options = f"{self.target.noun} {self.options} {len(items)}"
+        digests = sorted(f"{one.kind}\0{one.id}\0{one.digest}" for one in items)
+        text = "\0\0".join([options, self.target.text, *digests, *sorted(set(judged.values()))])
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -214,19 +239,23 @@ async def _choose(
     stored = sorted(await free.of(selected.items), key=_age, reverse=True)
     takes_taught = options.include_learnings and selected.learned is None
     copied: list[Item] = []
+    copied_requests: list[RequestWithInteractions] = []
     if options.erase or takes_taught or selected.not_found or not stored:
         with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
-            copied = await in_thread(_only_in_copies, selected, state, owner)
-        copied = await free.of(copied)
+            only_copied = await in_thread(_only_in_copies, selected, state, owner)
+        copied = await free.of(list(map(item_for, only_copied)))
+        copied_requests = [one for one in only_copied if isinstance(one, RequestWithInteractions)]
     if free.held and isinstance(target, User):  # one call deletes everything of a user, and every copy
         stored, copied = [], []
     if selected.learned is None:
         # Copies name the sources of learnings that an unfinished deletion has left.
         selected.sources = sources_of([*stored, *copied] if takes_taught else stored)
-        selected.learned = await _learned(scope, selected.sources, options)
+        selected.named = frozenset(options.learning_ids) if takes_taught else frozenset()
+        selected.learned = await _learned(scope, selected, options, copied_requests)
     taught: list[Item] = []
     if selected.learned and takes_taught:
-        taught = await free.of(list(map(learning_item, selected.learned.learnings)))
+        taught = await free.of(list(map(learning_item, selected.learned.going)))
+        selected.not_found += [one for one in options.learning_ids if one not in selected.learned.linked]
     return _Chosen(stored, taught, copied, copied if options.erase else [], free.held)
 
 
@@ -239,6 +268,11 @@ async def _describe(
     # Planted words address the assistant that reads the plan.
     planted = isinstance(target, Filtered) and target.wanted.finding in INJECTIONS
     first = [item for item in counted if item.id in selected.openings] or counted[:EXAMPLES]
+    going = {item.id for item in (*chosen.stored, *chosen.learnings) if item.is_learning}
+    by_requests = target.noun in ("request", "interaction")
+    judged = selected.learned if selected.learned and (going or options.include_learnings) else None
+    if isinstance(target, User) or target.text:
+        judged = None
     return Plan(
         target=named(target),
         selected=counts_of([*chosen.stored, *chosen.learnings], chosen.erased),
@@ -249,16 +283,18 @@ async def _describe(
         first=at(min(times)) if times else None,
         last=at(max(times)) if times else None,
         examples=await examples(scope, first, {} if scope.masked or planted else selected.openings),
+        learnings=await learning_rows(scope, judged, going, with_texts=not planted) if judged else [],
         not_found=few(selected.not_found, scope.shown_id),
         not_found_count=len(selected.not_found),
         facts=[
             *selected.facts,
             *facts_about_learnings(
                 selected.learned,
-                by_requests=target.noun in ("request", "interaction"),
+                by_requests=by_requests,
                 included=options.include_learnings,
                 found=bool(chosen.stored),
             ),
+            *(facts_about_cases(scope, judged, going, erases=options.erase) if judged else []),
             *facts_about_copies(
                 chosen.stored,
                 len(chosen.copied) - len(chosen.erased),
@@ -313,11 +349,26 @@ def recording(number: int) -> Generator[None]:
         ) from None
 
 
-async def _learned(scope: Scope, sources: Mapping[str, Sources], options: Options) -> Learned | None:
-    """A failure stops only a deletion that includes learnings."""
+async def _learned(
+    scope: Scope, selected: Selected, options: Options, copied: Sequence[RequestWithInteractions]
+) -> Learned | None:
+    """A failure stops only a deletion that includes learnings.
+
+    Args:
+        copied: selected requests that only recovery copies contain.
+    """
     try:
-        return await find_learned(
-            scope, sources, most_users=None if options.include_learnings else USERS_COUNTED
+        return await judge_learned(
+            scope,
+            selected.sources,
+            before=Learned(
+                inside={
+                    user: turns_of(one for one in copied if one.request.user_id == user)
+                    for user in selected.sources
+                }
+            ),
+            named=selected.named,
+            most_users=None if options.include_learnings else USERS_COUNTED,
         )
     except ReflexioError:
         if options.include_learnings:
@@ -325,15 +376,15 @@ async def _learned(scope: Scope, sources: Mapping[str, Sources], options: Option
         return None
 
 
-def _only_in_copies(selected: Selected, state: State, owner: Owner) -> list[Item]:
-    """Return the items of a target that only recovery copies contain."""
+def _only_in_copies(selected: Selected, state: State, owner: Owner) -> list[Content]:
+    """Return what of a target only recovery copies contain."""
     stored = {one.id for one in selected.items}
-    found: dict[str, Item] = {}
+    found: dict[str, Content] = {}
     for copied in state.copies.read(owner, names=selected.copy_names):
         content = opened(copied)
         item = item_for(content)
         if item.id not in stored and selected.means(copied, content):
-            found[item.id] = item
+            found[item.id] = content
     return list(found.values())
 
 

@@ -30,11 +30,8 @@ def facts_about_learnings(
     facts: list[Fact] = []
     if by_requests and found and not learned.count:
         facts.append(Fact(code=FactCode.NO_LEARNING_KNOWN if learned.learns else FactCode.NOTHING_LEARNED))
-    if learned.count and not included:
-        facts.append(Fact(code=FactCode.LEARNINGS_STAY, number=learned.count))
-    shared = sum(bool(one.others) for one in learned.linked.values())
-    if shared and included and by_requests:
-        facts.append(Fact(code=FactCode.LEARNINGS_SHARED, number=shared))
+    if by_requests and not included and (stay := sum(one.state == "current" for one in learned.going)):
+        facts.append(Fact(code=FactCode.LEARNINGS_STAY, number=stay))
     if learned.unlinked:
         facts.append(Fact(code=FactCode.LEARNINGS_UNLINKED, number=learned.unlinked))
     if learned.users_left_out:

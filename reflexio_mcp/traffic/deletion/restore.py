@@ -7,11 +7,11 @@ import hashlib
 import math
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from reflexio_mcp.rest.errors import AlreadyExists, InvalidBody, NotSent, ReflexioError
 from reflexio_mcp.rest.models import PublishBody, RequestWithInteractions, UserProfile
@@ -41,8 +41,8 @@ from reflexio_mcp.traffic.deletion.plan import examples
 from reflexio_mcp.traffic.deletion.targets import OPENING_CHARS
 from reflexio_mcp.traffic.errors import NotStored, TrafficError, Unreadable, facts_of, needing_state
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
-from reflexio_mcp.traffic.learnings.records import Learning
-from reflexio_mcp.traffic.learnings.remove import update_text
+from reflexio_mcp.traffic.learnings.records import Learning, learning_of
+from reflexio_mcp.traffic.learnings.remove import add_learnings, retire, update_text
 from reflexio_mcp.traffic.reading.lookup import Progress, read_set
 from reflexio_mcp.traffic.scope import Scope
 
@@ -369,29 +369,41 @@ class Storing:
         self, user_id: str, learnings: Mapping[str, Learning], copies: Mapping[str, Copied]
     ) -> None:
         before = {one.learning_id: one for one in await learnings_of_user(self.scope, user_id)}
-        missing, corrected = dict[str, Learning](), dict[str, Learning]()
+        missing, corrected, revived = dict[str, Learning](), dict[str, Learning](), dict[str, Learning]()
         for key, one in learnings.items():
             there = before.get(key)
-            if there and there.digest != one.digest and Name.of("text", there.digest) in copies[key].names:
+            if twin := self._revived(one, before.values()):
+                revived[key] = twin
+            elif there and there.digest != one.digest and Name.of("text", there.digest) in copies[key].names:
                 corrected[key] = one
             elif why := self._why_not(one, before):
                 self.became[key] = why
             else:
                 missing[key] = one
-        held = await self._held(list(map(learning_item, corrected.values())))
+        held = await self._held(list(map(learning_item, (*corrected.values(), *revived.values()))))
         for key, one in corrected.items():
             if one.learning_id in held:
                 self.became[key] = "held"
             else:
                 await update_text(self.scope, one, one.content)
+        self.became |= {key: "held" for key, twin in revived.items() if twin.learning_id in held}
+        retired = {key: twin for key, twin in revived.items() if twin.learning_id not in held}
         with self.stopping():  # a failed call may have taken effect
-            await self._add(list(missing.values()))
+            await retire(
+                self.scope, self._as_stored([learnings[key] for key in retired]), list(retired.values())
+            )
+            await add_learnings(self.scope, self._as_stored(missing.values()))
         after = {one.learning_id: one for one in await learnings_of_user(self.scope, user_id)}
         added = [one for key, one in after.items() if key not in before]
-        for key, one in (missing | corrected).items():
+        again = missing | corrected | {key: learnings[key] for key in retired}
+        for key, one in again.items():
             # A restored playbook has another id.
             candidates = [after[key]] if key in after else added
-            same = [found for found in candidates if found.digest == one.digest]
+            same = [
+                found
+                for found in candidates
+                if found.digest == one.digest and found.is_replaced == one.is_replaced
+            ]
             if same and self.became[key] == "left":
                 self._is_back(key, learning_item(same[0]))
 
@@ -400,6 +412,23 @@ class Storing:
         if not items or self.erasures is None:
             return ()
         return await holds_on(self.scope, items, self.erasures.state, self.erasures.owner)
+
+    def _revived(self, one: Learning, stored: Iterable[Learning]) -> Learning | None:
+        """Return the current learning that a deletion has made of a replaced one, whose copy this is."""
+        if not one.is_replaced:
+            return None
+        [listed] = self._as_stored([one])
+        current = (there for there in stored if there.kind == one.kind and there.state == "current")
+        return next(
+            (
+                there
+                for there in current
+                if (one.kind == "user_playbook" or there.number == one.number)
+                and there.digest == one.digest
+                and there.interaction_ids in (one.interaction_ids, listed.interaction_ids)
+            ),
+            None,
+        )
 
     def _why_not(self, one: Learning, before: Mapping[str, Learning]) -> Outcome | None:
         """Return why a learning is not stored again; `None` if it is missing and can be stored."""
@@ -412,16 +441,21 @@ class Storing:
             return "not_restorable"
         return None
 
-    async def _add(self, learnings: Sequence[Learning]) -> None:
-        rows: defaultdict[str, list[Any]] = defaultdict(list)
-        for one in learnings:
-            if one.row:
-                sources = [self.interactions.get(id_, id_) for id_ in one.row.source_interaction_ids]
-                rows[one.kind].append(one.row.model_copy(update={"source_interaction_ids": sources}))
-        if profiles := rows["profile"]:
-            await self.scope.client.add_profiles(profiles)
-        if playbooks := rows["user_playbook"]:
-            await self.scope.client.add_user_playbooks(playbooks)
+    def _as_stored(self, learnings: Iterable[Learning]) -> list[Learning]:
+        """Return learnings with the ids that their interactions have now."""
+        return [
+            learning_of(
+                one.row.model_copy(
+                    update={
+                        "source_interaction_ids": [
+                            self.interactions.get(id_, id_) for id_ in one.row.source_interaction_ids
+                        ]
+                    }
+                )
+            )
+            for one in learnings
+            if one.row
+        ]
 
 
 def _spoken(item: RequestWithInteractions) -> list[int]:

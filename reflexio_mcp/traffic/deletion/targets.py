@@ -21,6 +21,7 @@ from reflexio_mcp.traffic.content import content_chars, opening, order_of, texts
 from reflexio_mcp.traffic.deletion.items import Content, Item, item_of, learning_item, outcome_item
 from reflexio_mcp.traffic.errors import InvalidInput, require_id
 from reflexio_mcp.traffic.learnings.find import Learned, find_evidence, find_learned, learnings_of_user
+from reflexio_mcp.traffic.learnings.judged import judge_learned
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings, unselected
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
@@ -67,6 +68,7 @@ class Selected:
         openings: the beginnings of the first items, by their ids.
         not_found: ids that the caller named and that are not stored.
         learned: the learnings, if the target selects learnings.
+        named: learnings that go with the requests whatever they came from.
         sources: the requests that select the learnings, by user.
         facts: what is not deleted, or not known.
         copy_names: the names of existing recovery copies of the target; `None` if all copies must be read.
@@ -77,6 +79,7 @@ class Selected:
     openings: dict[str, str] = field(default_factory=dict[str, str])
     not_found: list[str] = field(default_factory=list[str])
     learned: Learned | None = None
+    named: frozenset[str] = frozenset()
     sources: Mapping[str, Sources] = field(default_factory=dict[str, Sources])
     facts: list[Fact] = field(default_factory=list[Fact])
     change: Change | None = None
@@ -118,9 +121,8 @@ class Target(ABC):
         pass
 
     async def learned(self, scope: Scope, selected: Selected) -> Learned:
-        """Read again which learnings to delete. Unchanged learnings of the plan stay included."""
-        before = selected.learned
-        return await find_learned(scope, selected.sources, before=before.linked if before else None)
+        """Read again what was learned from the selected requests, and what their deletion means for it."""
+        return await judge_learned(scope, selected.sources, before=selected.learned, named=selected.named)
 
 
 @dataclass(frozen=True)
@@ -283,8 +285,8 @@ class Learnings(Target):
         return f"learnings of {self.selection.describe(words=words)}"
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
-        found = await select_learnings(scope, self.selection)
-        learnings = found.learned.learnings
+        found = await select_learnings(scope, self.selection, judges=True)
+        learnings = found.learned.going
         sources = {one.user_id: _NO_SOURCES for one in learnings} | dict(found.sources)
         facts: list[Fact] = []
         if learnings:
@@ -299,14 +301,20 @@ class Learnings(Target):
             {one.learning_id: one.content[:OPENING_CHARS] for one in learnings[:EXAMPLES]},
             list(found.not_found),
             found.learned,
-            sources,
-            facts,
+            sources=sources,
+            facts=facts,
             copy_names=[Name.of("learning", learning_id) for learning_id in self.selection.learning_ids]
             or None,
             means=lambda copied, content: (
                 isinstance(content, Learning) and self.selection.chooses(content, sources)
             ),
         )
+
+    async def learned(self, scope: Scope, selected: Selected) -> Learned:
+        """Read the learnings again. Unchanged ones of the plan stay included."""
+        if self.selection.by_requests:
+            return self.selection.only(await super().learned(scope, selected))
+        return await find_learned(scope, selected.sources, before=selected.learned)
 
 
 @dataclass(frozen=True)
@@ -379,8 +387,8 @@ async def _taught_by(scope: Scope, learnings: Sequence[Learning]) -> Fact:
     for user_id in {one.user_id for one in learnings}:
         found = await find_evidence(scope, user_id, [one for one in learnings if one.user_id == user_id])
         for evidence in found.values():
-            requests |= dict.fromkeys(turn.request_id for turn in evidence.possible_turns)
-            known = known and not evidence.unread
+            requests |= dict.fromkeys(turn.request_id for turn in evidence.quoted_turns)
+            known = known and not evidence.unread and (evidence.is_complete or not evidence.listed)
 
     async def take(items: Sequence[RequestWithInteractions]) -> None:
         requests.update(dict.fromkeys(one.request.request_id for one in items))

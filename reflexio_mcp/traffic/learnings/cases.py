@@ -8,7 +8,7 @@ from reflexio_mcp.traffic.learnings.evidence import Evidence, Turns, evidence_of
 from reflexio_mcp.traffic.learnings.lineage import Lineage
 from reflexio_mcp.traffic.learnings.records import Learning
 
-__all__: list[str] = []
+__all__ = ["Case", "Only", "Partly", "Replace", "Unknown", "Window"]
 
 
 @dataclass(frozen=True, slots=True)

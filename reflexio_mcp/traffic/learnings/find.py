@@ -3,14 +3,17 @@
 Only a user's own profiles and playbooks are found. Agent playbooks come from many users' traffic.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import anyio.to_thread
 
+from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.traffic.learnings.cases import Case, Replace, goes
 from reflexio_mcp.traffic.learnings.evidence import Evidence, Turn, Turns, evidence_of
+from reflexio_mcp.traffic.learnings.lineage import Lineage
 from reflexio_mcp.traffic.learnings.records import HowKnown, Learning, Sources, learning_of
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.paging import SessionPager
@@ -23,6 +26,7 @@ __all__ = [
     "find_evidence",
     "find_learned",
     "learnings_of_user",
+    "turns_of",
 ]
 
 USERS_AT_ONCE: Final = 4
@@ -33,11 +37,29 @@ MOST_REQUESTS: Final = 5_000
 
 @dataclass(frozen=True, slots=True)
 class LinkedLearning:
-    """A learning from a set of requests. `others` are its sources outside the set, stored or not."""
+    """A learning from a set of requests.
+
+    Args:
+        others: its sources outside the set, stored or not.
+        case: what a deletion of the set means for it; `None` if it was selected in another way.
+        named: the caller has named it, so it goes whatever its case.
+    """
 
     learning: Learning
     how: HowKnown
     others: frozenset[int] = frozenset()
+    case: Case | None = None
+    named: bool = False
+
+    @property
+    def earlier(self) -> tuple[Learning, ...]:
+        """The learnings that it replaced, and that become current again if it is deleted."""
+        return self.case.earlier if isinstance(self.case, Replace) else ()
+
+    @property
+    def goes(self) -> bool:
+        """Whether a deletion of the set deletes it."""
+        return self.case is None or self.named or goes(self.learning, self.case)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +72,7 @@ class Learned:
         users_left_out: how many users were not read.
         changed: learnings of an earlier reading, now with another text; not in `linked`.
         read: all learnings of the users that were read.
+        inside: selected interactions that were read, by user and id.
     """
 
     linked: Mapping[str, LinkedLearning] = field(default_factory=dict[str, LinkedLearning])
@@ -58,6 +81,7 @@ class Learned:
     learns: bool = True
     changed: frozenset[str] = frozenset()
     read: tuple[Learning, ...] = ()
+    inside: Mapping[str, Mapping[int, Turn]] = field(default_factory=dict[str, Mapping[int, Turn]])
 
     @property
     def count(self) -> int:
@@ -66,6 +90,26 @@ class Learned:
     @property
     def learnings(self) -> list[Learning]:
         return [one.learning for one in self.linked.values()]
+
+    def differs_from(self, learning: Learning) -> bool:
+        """Whether a learning had another text in this reading."""
+        found = self.linked.get(learning.learning_id)
+        return found is not None and found.learning.digest != learning.digest
+
+    @property
+    def going(self) -> list[Learning]:
+        """The learnings that a deletion of the set deletes."""
+        return [one.learning for one in self.linked.values() if one.goes]
+
+    def back_after(self, going: Collection[str]) -> dict[str, Learning]:
+        """Return the replaced learnings that become current again if these learnings are deleted, by id."""
+        return {
+            earlier.learning_id: earlier
+            for one in self.linked.values()
+            if one.learning.learning_id in going
+            for earlier in one.earlier
+            if earlier.learning_id not in going
+        }
 
 
 async def learnings_of_user(scope: Scope, user_id: str) -> list[Learning]:
@@ -80,20 +124,20 @@ async def find_learned(
     scope: Scope,
     sources_by_user: Mapping[str, Sources],
     *,
-    before: Mapping[str, LinkedLearning] | None = None,
+    before: Learned | None = None,
     most_users: int | None = None,
 ) -> Learned:
     """Find all learnings from a set of requests.
 
     Args:
-        before: an earlier result. Its learnings stay included while they have the same text.
+        before: an earlier result. Its learnings stay included while they have the same text, also under another id.
         most_users: how many users are read, those with the most requests first.
     """
     if not scope.learns:
         return Learned(learns=False)
     users = sorted(sources_by_user, key=lambda user: -len(sources_by_user[user].request_ids))
     chosen = users if most_users is None else users[:most_users]
-    known = before or {}
+    known = before or Learned()
     linked: dict[str, LinkedLearning] = {}
     unlinked = 0
     changed: set[str] = set()
@@ -104,12 +148,16 @@ async def find_learned(
         sources = sources_by_user[user_id]
         learnings = await learnings_of_user(scope, user_id)
         everything.extend(learnings)
+        lineage = Lineage(learnings)
         for one in learnings:
-            found = known.get(one.learning_id)
-            if found and found.learning.digest != one.digest:
+            found = known.linked.get(one.learning_id)
+            if known.differs_from(one):
                 changed.add(one.learning_id)
             elif found:
                 linked[one.learning_id] = replace(found, learning=one)
+                if one.is_replaced and not found.learning.is_replaced:
+                    renamed = {other.learning_id: other for other in lineage.renamed(one)}
+                    linked.update((name, replace(found, learning=other)) for name, other in renamed.items())
             elif how := sources.link_of(one):
                 linked[one.learning_id] = LinkedLearning(
                     one, how, one.interaction_ids - sources.interaction_ids
@@ -122,7 +170,18 @@ async def find_learned(
     return Learned(linked, unlinked, left_out, changed=frozenset(changed), read=tuple(everything))
 
 
-async def find_interactions(scope: Scope, user_id: str, wanted: Collection[int]) -> Turns:
+def turns_of(requests: Iterable[RequestWithInteractions]) -> dict[int, Turn]:
+    """Return the interactions of requests by id."""
+    return {
+        one.interaction_id: Turn(item.request, place, one)
+        for item in requests
+        for place, one in enumerate(item.interactions, 1)
+    }
+
+
+async def find_interactions(
+    scope: Scope, user_id: str, wanted: Collection[int], *, most_requests: float = MOST_REQUESTS
+) -> Turns:
     """Find where interactions of a user are stored."""
     found: dict[int, Turn] = {}
     everything = True
@@ -130,20 +189,32 @@ async def find_interactions(scope: Scope, user_id: str, wanted: Collection[int])
     pager = SessionPager(scope, TrafficFilter(user_id=user_id))
     async with aclosing(pager.parts()) as parts:
         while left and everything and (part := await anext(parts, None)):
-            for item in part.requests:
-                for place, one in enumerate(item.interactions, 1):
-                    if one.interaction_id in left:
-                        found[one.interaction_id] = Turn(item.request, place, one)
+            found |= {id_: turn for id_, turn in turns_of(part.requests).items() if id_ in left}
             left -= found.keys()
-            everything = pager.requests_seen < MOST_REQUESTS
+            everything = pager.requests_seen < most_requests
     # Unreadable requests may contain some of `left`.
     return Turns(found, everything=not left or (everything and not pager.unreadable))
 
 
-async def find_evidence(scope: Scope, user_id: str, learnings: Sequence[Learning]) -> Mapping[str, Evidence]:
-    """Return the evidence of learnings of a user, by `learning_id`."""
+async def find_evidence(
+    scope: Scope,
+    user_id: str,
+    learnings: Sequence[Learning],
+    *,
+    known: Mapping[int, Turn] | None = None,
+    most_requests: float = MOST_REQUESTS,
+) -> Mapping[str, Evidence]:
+    """Return the evidence of learnings of a user, by `learning_id`.
+
+    Args:
+        known: interactions that may not be stored any more.
+        most_requests: how many requests of the user are read.
+    """
     listed = frozenset[int]().union(*(one.interaction_ids for one in learnings))
-    turns = await find_interactions(scope, user_id, listed)
+    stored = await find_interactions(
+        scope, user_id, listed.difference(known or ()), most_requests=most_requests
+    )
+    turns = Turns({**(known or {}), **stored.by_id}, stored.everything)
 
     def search() -> dict[str, Evidence]:
         return {one.learning_id: evidence_of(one, turns) for one in learnings}

@@ -12,7 +12,7 @@ from typing import Final
 from reflexio_mcp.traffic.learnings.evidence import normalized, paragraphs_of, quotes_of
 from reflexio_mcp.traffic.learnings.records import Learning
 
-__all__: list[str] = []
+__all__ = ["Lineage"]
 
 LONGEST_WRITE: Final = 30
 """Seconds between the time of a new profile and the time that the profile it replaces gets afterwards: seen was one."""
@@ -56,6 +56,11 @@ class Lineage:
     def current(self, learning: Learning) -> list[Learning]:
         """Return the current learnings that a replaced one has become: its id is no longer the one in use."""
         return [one for one in self.successors(learning) if one.state == "current"]
+
+    def renamed(self, learning: Learning) -> list[Learning]:
+        """Return the current learnings that say what a replaced one says: it has only got another id."""
+        said = learning.content, learning.trigger
+        return [one for one in self.current(learning) if said == (one.content, one.trigger)]
 
     def newest(self, learnings: Iterable[Learning]) -> list[Learning]:
         """Leave out the learnings that another of these has taken in. Two that have the same are both left."""

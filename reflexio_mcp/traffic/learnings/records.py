@@ -48,6 +48,10 @@ class Learning:
         """Whether another learning took its place."""
         return self.state in {"merged", "superseded"}
 
+    def says_as_much_as(self, other: "Learning") -> bool:
+        """Whether this is the other learning, perhaps under another id or in another state."""
+        return self.digest == other.digest and self.interaction_ids == other.interaction_ids
+
     @property
     def digest(self) -> str:
         """A digest of the texts, which can be edited under the same id."""

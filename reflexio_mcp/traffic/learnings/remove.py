@@ -4,6 +4,7 @@ A learning that is deleted while Reflexio merges it returns inside the merged le
 extraction per user, so the status of the user's newest request shows whether learning is active.
 """
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -13,17 +14,26 @@ import anyio
 
 from reflexio_mcp.rest.api_limits import MAX_DELETE_IDS
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.rest.models import RequestWithInteractions, UserPlaybook, UserProfile
 from reflexio_mcp.traffic.errors import TrafficError
 from reflexio_mcp.traffic.learnings.find import USERS_AT_ONCE, Learned
-from reflexio_mcp.traffic.learnings.records import Kind, Learning
+from reflexio_mcp.traffic.learnings.records import Kind, Learning, learning_of
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress, learning_status
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each, send
 
-__all__ = ["DeletedLearnings", "delete_by_id", "delete_learnings", "update_text", "wait_for_learning"]
+__all__ = [
+    "DeletedLearnings",
+    "add_learnings",
+    "delete_by_id",
+    "delete_learnings",
+    "make_current",
+    "retire",
+    "update_text",
+    "wait_for_learning",
+]
 
 ROUNDS: Final = 4
 """Number of attempts: a merge can restore a learning."""
@@ -111,6 +121,54 @@ async def delete_by_id(scope: Scope, learning_ids: Sequence[str], sent: set[str]
         for start in range(0, len(ids), MAX_DELETE_IDS):
             batch = ids[start : start + MAX_DELETE_IDS]
             await send(delete(batch), [f"{kind}:{one}" for one in batch], sent)
+
+
+async def add_learnings(scope: Scope, learnings: Sequence[Learning]) -> None:
+    """Store learnings in their states. A profile overwrites the one with its id, a playbook gets a new id."""
+    profiles = [one.row for one in learnings if isinstance(one.row, UserProfile)]
+    # Without this, a repetition of the playbook would be stored beside it.
+    playbooks = [
+        one.row.model_copy(update={"reader_angle": one.row.reader_angle or "correction"})
+        for one in learnings
+        if isinstance(one.row, UserPlaybook)
+    ]
+    if profiles:
+        await scope.client.add_profiles(profiles)
+    if playbooks:
+        await scope.client.add_user_playbooks(playbooks)
+
+
+async def make_current(scope: Scope, learnings: Sequence[Learning]) -> None:
+    """Make replaced learnings current again. A playbook gets another id."""
+    now = int(time.time())
+    current = [
+        learning_of(
+            one.row.model_copy(
+                update={"status": None}
+                | ({"last_modified_timestamp": now} if isinstance(one.row, UserProfile) else {})
+            )
+        )
+        for one in learnings
+        if one.row
+    ]
+    await add_learnings(scope, current)
+    await _drop_playbooks(scope, learnings)
+
+
+async def retire(scope: Scope, learnings: Sequence[Learning], current: Sequence[Learning]) -> None:
+    """Undo `make_current`.
+
+    Args:
+        learnings: as they were before.
+        current: as they are stored now.
+    """
+    await add_learnings(scope, learnings)
+    await _drop_playbooks(scope, current)
+
+
+async def _drop_playbooks(scope: Scope, learnings: Sequence[Learning]) -> None:
+    """Delete playbooks that are stored again under other ids."""
+    await delete_by_id(scope, [one.learning_id for one in learnings if one.kind == "user_playbook"], set())
 
 
 async def update_text(scope: Scope, learning: Learning, text: str) -> None:

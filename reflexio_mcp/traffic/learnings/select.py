@@ -10,6 +10,8 @@ from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import UnreadablePart
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, quoted, require_id
 from reflexio_mcp.traffic.learnings.find import Learned, LinkedLearning, find_learned, learnings_of_user
+from reflexio_mcp.traffic.learnings.judged import judge_learned
+from reflexio_mcp.traffic.learnings.lineage import Lineage
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.reading.filters import WORDS_NOT_KEPT, TrafficFilter, words_of
 from reflexio_mcp.traffic.reading.lookup import get_stored, learning_status
@@ -62,6 +64,11 @@ class Selection:
         texts = (learning.content, learning.trigger, learning.quote)
         return not self.words or words_of(self.words).are_in(texts)
 
+    def only(self, learned: Learned) -> Learned:
+        """Leave out learnings that do not contain the words."""
+        linked = {name: one for name, one in learned.linked.items() if self.says(one.learning)}
+        return replace(learned, linked=linked)
+
     def describe(self, *, words: bool = True) -> str:
         """Describe the selection. Records leave out its words, which may come from a deleted learning."""
         parts: list[str] = []
@@ -95,8 +102,11 @@ class Selected:
     unreadable: tuple[UnreadablePart, ...] = ()
 
 
-async def select_learnings(scope: Scope, selection: Selection) -> Selected:
+async def select_learnings(scope: Scope, selection: Selection, *, judges: bool = False) -> Selected:
     """Find the selected learnings.
+
+    Args:
+        judges: find out what a deletion of the selected requests means for each learning.
 
     Raises:
         InvalidInput: the selection is empty or contradicts itself, or names ids without a user.
@@ -111,16 +121,14 @@ async def select_learnings(scope: Scope, selection: Selection) -> Selected:
             "request_id", "can only be combined with user_id and contains; leave out the rest."
         )
     if selection.request_id:
-        selected = await _by_request(scope, user_id, selection.request_id)
+        selected = await _by_request(scope, user_id, selection.request_id, judges=judges)
     elif selection.by_requests:
-        selected = await _by_filter(scope, selection.wanted)
+        selected = await _by_filter(scope, selection.wanted, judges=judges)
     elif user_id:
         selected = Selected(unselected(await learnings_of_user(scope, user_id)))
     else:
         raise InvalidInput("The call", NAMES_NOTHING)
-    learned = selected.learned
-    linked = {name: one for name, one in learned.linked.items() if selection.says(one.learning)}
-    return replace(selected, learned=replace(learned, linked=linked))
+    return replace(selected, learned=selection.only(selected.learned))
 
 
 async def _by_ids(scope: Scope, user_id: str, selection: Selection) -> Selected:
@@ -130,11 +138,16 @@ async def _by_ids(scope: Scope, user_id: str, selection: Selection) -> Selected:
         raise InvalidInput("learning_ids", "cannot be combined with a filter; give one of them.")
     wanted = dict.fromkeys(require_id("learning_ids", one) for one in selection.learning_ids)
     # The API deletes any id, so only this user's learnings are selected.
-    found = unselected([one for one in await learnings_of_user(scope, user_id) if one.learning_id in wanted])
+    everything = await learnings_of_user(scope, user_id)
+    lineage = Lineage(everything)
+    named = [one for one in everything if one.learning_id in wanted]
+    # The service gives a playbook another id whenever it is learned again.
+    renamed = {later.learning_id: later for one in named if one.is_replaced for later in lineage.renamed(one)}
+    found = unselected([*named, *(one for name, one in renamed.items() if name not in wanted)])
     return Selected(found, not_found=tuple(one for one in wanted if one not in found.linked))
 
 
-async def _by_request(scope: Scope, user_id: str, request_id: str) -> Selected:
+async def _by_request(scope: Scope, user_id: str, request_id: str, *, judges: bool) -> Selected:
     request_id = require_id("request_id", request_id)
     item = await get_stored(scope, request_id)
     if item is None or (user_id and item.request.user_id != user_id):
@@ -145,11 +158,11 @@ async def _by_request(scope: Scope, user_id: str, request_id: str) -> Selected:
         )
     interactions = frozenset(one.interaction_id for one in item.interactions)
     sources = {item.request.user_id: Sources(frozenset({request_id}), interactions)}
-    learned = await find_learned(scope, sources)
+    learned = await (judge_learned if judges else find_learned)(scope, sources)
     return Selected(learned, sources, status=await learning_status(scope, request_id))
 
 
-async def _by_filter(scope: Scope, wanted: TrafficFilter) -> Selected:
+async def _by_filter(scope: Scope, wanted: TrafficFilter, *, judges: bool) -> Selected:
     requests = defaultdict[str, set[str]](set)
     interactions = defaultdict[str, set[int]](set)
     pager = SessionPager(scope, wanted)
@@ -159,9 +172,8 @@ async def _by_filter(scope: Scope, wanted: TrafficFilter) -> Selected:
             requests[user].add(item.request.request_id)
             interactions[user].update(one.interaction_id for one in item.interactions)
     sources = {user: Sources(frozenset(ids), frozenset(interactions[user])) for user, ids in requests.items()}
-    return Selected(
-        await find_learned(scope, sources, most_users=MOST_USERS), sources, unreadable=pager.unreadable
-    )
+    learned = await (judge_learned if judges else find_learned)(scope, sources, most_users=MOST_USERS)
+    return Selected(learned, sources, unreadable=pager.unreadable)
 
 
 def unselected(learnings: Sequence[Learning]) -> Learned:

@@ -1,0 +1,93 @@
+"""The words of what a deletion means for learnings."""
+
+from typing import Final
+
+from reflexio_mcp.render.room_words import RoomWords
+from reflexio_mcp.results.facts import FactCode
+
+CASES: Final = RoomWords(
+    anybody={
+        FactCode.LEARNINGS_STAY: (
+            "{number:learning} that came from this selection alone {number:stays|stay}."
+        ),
+        FactCode.LEARNINGS_BACK: (
+            "{number:earlier learning} {number:becomes|become} current again, because what replaced "
+            "{number:it|them} goes."
+        ),
+        FactCode.LEARNINGS_PARTLY: (
+            "{number:learning} {number:is|are} also said in what stays, and {number:stays|stay}."
+        ),
+        FactCode.LEARNINGS_WINDOW: (
+            "{number:learning} of the same time {number:quotes|quote} only what stays, and {number:stays|stay}."
+        ),
+        FactCode.LEARNINGS_UNKNOWN: (
+            "{number:learning} may come from this selection and {number:quotes|quote} nothing that shows it: "
+            "{number:it stays|they stay}."
+        ),
+        FactCode.LEARNINGS_UNDECIDED: (
+            "Somebody has to decide about {number:learning} that {number:stays|stay}: what is erased may be in "
+            "{number:it|them}."
+        ),
+        FactCode.LEARNINGS_NOT_SHOWN: "{number:more learning} of this selection {number:is|are} not shown.",
+        FactCode.SOURCE_GONE_EARLIER: (
+            "{number:learning} {number:goes|go} because nothing else is left that {number:it|they} could come from. "
+            "What {number:it quotes|they quote} may have been deleted earlier."
+        ),
+        FactCode.NOT_CURRENT_AGAIN: (
+            "{number:earlier learning} could not be made current again. An undo brings back what replaced "
+            "{number:it|them}."
+        ),
+    },
+    model={
+        FactCode.LEARNINGS_STAY: (
+            "{number:learning} that came from this selection alone {number:stays|stay}, unless this call includes "
+            "{number:it|them}."
+        ),
+        FactCode.LEARNINGS_BACK: (
+            "{number:earlier learning} {number:becomes|become} current again, because what replaced {number:it|them} "
+            "goes. If the person wants neither, name {number:it|them} in learning_ids."
+        ),
+        FactCode.LEARNINGS_PARTLY: (
+            "{number:learning} {number:is|are} also said in what stays, and {number:stays|stay}; learning_ids takes "
+            "{number:it|them} too."
+        ),
+        FactCode.LEARNINGS_UNKNOWN: (
+            "{number:learning} may come from this selection and {number:quotes|quote} nothing that shows it: "
+            "{number:it stays|they stay}; learning_ids takes {number:it|them} too."
+        ),
+        FactCode.LEARNINGS_UNDECIDED: (
+            "Ask the person about {number:learning} that {number:stays|stay}: what is erased may be in "
+            "{number:it|them}. Name what goes too in learning_ids."
+        ),
+    },
+    with_tools={
+        ("list_learnings",): {
+            FactCode.LEARNINGS_NOT_SHOWN: (
+                "{number:more learning} of this selection {number:is|are} not shown; list_learnings with the same "
+                "filter lists {number:it|them}."
+            ),
+        },
+    },
+    in_shell={
+        FactCode.LEARNINGS_STAY: (
+            "{number:learning} that came from this selection alone {number:stays|stay}; --include-learnings deletes "
+            "{number:it|them}."
+        ),
+        FactCode.LEARNINGS_BACK: (
+            "{number:earlier learning} {number:becomes|become} current again, because what replaced {number:it|them} "
+            "goes. --learning ID deletes such a learning instead."
+        ),
+        FactCode.LEARNINGS_PARTLY: (
+            "{number:learning} {number:is|are} also said in what stays, and {number:stays|stay}; --learning ID deletes "
+            "such a learning too."
+        ),
+        FactCode.LEARNINGS_UNKNOWN: (
+            "{number:learning} may come from this selection and {number:quotes|quote} nothing that shows it: "
+            "{number:it stays|they stay}; --learning ID deletes such a learning too."
+        ),
+        FactCode.LEARNINGS_NOT_SHOWN: (
+            "{number:more learning} of this selection {number:is|are} not shown; `reflexio-mcp learned` with the same "
+            "filter lists {number:it|them}."
+        ),
+    },
+)

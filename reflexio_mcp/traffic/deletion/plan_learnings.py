@@ -1,0 +1,137 @@
+"""The learnings of a plan: each with its text and what the deletion means for it."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+import anyio.to_thread
+
+from reflexio_mcp.results.base import clip, visible
+from reflexio_mcp.results.deletion import Earlier, LearningCase, TaughtLearning, few
+from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.traffic.deletion.targets import covered
+from reflexio_mcp.traffic.learnings.cases import Case, Only, Partly, Replace, Unknown, Window
+from reflexio_mcp.traffic.learnings.find import Learned, LinkedLearning
+from reflexio_mcp.traffic.learnings.records import Learning
+from reflexio_mcp.traffic.scope import Scope
+
+SHOWN: Final = 20
+"""Maximum number of learnings that a plan shows."""
+
+TEXT_CHARS: Final = 300
+
+NAMES: Final[Mapping[type[Case], LearningCase]] = {
+    Only: "only",
+    Replace: "replace",
+    Partly: "partly",
+    Window: "window",
+    Unknown: "unknown",
+}
+
+
+def case_of(one: LinkedLearning) -> LearningCase | None:
+    return NAMES[type(one.case)] if one.case else None
+
+
+def told(learned: Learned, going: Collection[str]) -> list[LinkedLearning]:
+    """Return the learnings that a reader is told of, in the order of a plan.
+
+    Replaced ones that stay are left out: they are not in use, and a plan names those that come back.
+
+    Args:
+        going: the ids of those that are deleted.
+    """
+    order: list[LearningCase | None] = ["replace", "only", None, "partly", "unknown", "window"]
+    shown = [
+        one
+        for one in learned.linked.values()
+        if one.learning.learning_id in going or one.learning.state == "current"
+    ]
+    return sorted(
+        shown,
+        key=lambda one: (
+            one.learning.learning_id not in going,
+            order.index(case_of(one)),
+            one.learning.is_replaced,
+            -one.learning.changed_at,
+        ),
+    )
+
+
+async def learning_rows(
+    scope: Scope, learned: Learned, going: Collection[str], *, with_texts: bool
+) -> list[TaughtLearning]:
+    """Return the first learnings of a plan.
+
+    Args:
+        with_texts: show their texts, with secrets redacted, unless the scope masks them.
+    """
+    back = learned.back_after(going)
+
+    def shown(learning: Learning) -> str:
+        if scope.masked or not with_texts:
+            return ""
+        return visible(clip(covered(learning.content), TEXT_CHARS))
+
+    def row(one: LinkedLearning) -> TaughtLearning:
+        learning, goes = one.learning, one.learning.learning_id in going
+        inside = learned.inside.get(learning.user_id, {})
+        quoting = one.case.evidence.quoted_turns if one.case else ()
+        requests = dict.fromkeys(turn.request_id for turn in quoting if turn.interaction_id not in inside)
+        return TaughtLearning(
+            learning_id=scope.shown_id(learning.learning_id),
+            user_id=scope.shown_id(learning.user_id),
+            case=case_of(one),
+            goes=goes,
+            content=shown(learning),
+            quoted_in=few(list(requests), scope.shown_id),
+            earlier=[
+                Earlier(learning_id=scope.shown_id(before.learning_id), content=shown(before))
+                for before in one.earlier
+                if goes and before.learning_id in back
+            ],
+        )
+
+    def rows() -> list[TaughtLearning]:
+        return [row(one) for one in told(learned, going)[:SHOWN]]
+
+    return await anyio.to_thread.run_sync(rows)
+
+
+def facts_about_cases(scope: Scope, learned: Learned, going: Collection[str], *, erases: bool) -> list[Fact]:
+    """Return how many learnings stay and why, what becomes current again, and what can teach a deleted one again."""
+    everything = told(learned, going)
+    staying = [one for one in everything if one.learning.learning_id not in going]
+    by_case = Counter(case_of(one) for one in staying)
+    codes: tuple[tuple[FactCode, int], ...] = (
+        (FactCode.LEARNINGS_BACK, len(learned.back_after(going))),
+        (FactCode.SOURCE_GONE_EARLIER, sum(_source_gone(one) for one in everything if one not in staying)),
+        (FactCode.LEARNINGS_PARTLY, by_case["partly"]),
+        (FactCode.LEARNINGS_WINDOW, by_case["window"]),
+        (FactCode.LEARNINGS_UNKNOWN, by_case["unknown"]),
+        (FactCode.LEARNINGS_UNDECIDED, by_case["partly"] + by_case["unknown"] if erases else 0),
+        (FactCode.LEARNINGS_NOT_SHOWN, len(everything) - min(SHOWN, len(everything))),
+    )
+    facts = [Fact(code=code, number=number) for code, number in codes if number]
+    if teaching := _teaching(learned, everything, going):
+        facts.append(
+            Fact(code=FactCode.SOURCES_STAY, number=len(teaching), names=few(teaching, scope.shown_id))
+        )
+    return facts
+
+
+def _source_gone(one: LinkedLearning) -> bool:
+    """Whether a learning goes although nothing shows that it was said in the selection."""
+    return isinstance(one.case, Only) and bool(one.case.evidence.unresolved and one.case.evidence.gone)
+
+
+def _teaching(learned: Learned, everything: Sequence[LinkedLearning], going: Collection[str]) -> list[str]:
+    """Return the requests that stay and quote what is deleted for good."""
+    quoting = (
+        turn
+        for one in everything
+        if one.case and one.learning.learning_id in going and not isinstance(one.case, Replace)
+        for turn in one.case.evidence.quoted_turns
+        if turn.interaction_id not in learned.inside.get(one.learning.user_id, {})
+    )
+    return list(dict.fromkeys(turn.request_id for turn in quoting))

@@ -1,0 +1,120 @@
+"""What was learned from a selection of requests, and what their deletion means for each learning."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from heapq import nlargest
+from typing import Final
+
+import anyio.to_thread
+
+from reflexio_mcp.traffic.learnings.cases import Replace, judge
+from reflexio_mcp.traffic.learnings.evidence import Turn, Turns
+from reflexio_mcp.traffic.learnings.find import (
+    USERS_AT_ONCE,
+    Learned,
+    LinkedLearning,
+    find_interactions,
+    learnings_of_user,
+)
+from reflexio_mcp.traffic.learnings.lineage import Lineage
+from reflexio_mcp.traffic.learnings.records import Learning, Sources
+from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.tasks import for_each
+
+__all__ = ["judge_learned"]
+
+NEWEST: Final = 200
+"""Number of a user's newest selected interactions that are read although no learning lists them yet: a run that learns
+from them may end between the plan and the deletion."""
+
+
+async def judge_learned(
+    scope: Scope,
+    sources_by_user: Mapping[str, Sources],
+    *,
+    before: Learned | None = None,
+    named: Collection[str] = (),
+    most_users: int | None = None,
+) -> Learned:
+    """Find all learnings from a set of requests, and judge what the deletion of the set means for them.
+
+    Args:
+        before: an earlier reading. Its selected interactions may not be stored any more.
+        named: learnings of these users that go whatever they came from.
+        most_users: how many users are read, those with the most requests first.
+    """
+    if not scope.learns:
+        return Learned(learns=False)
+    users = sorted(sources_by_user, key=lambda user: -len(sources_by_user[user].request_ids))
+    chosen = users if most_users is None else users[:most_users]
+    before = before or Learned()
+    linked: dict[str, LinkedLearning] = {}
+    changed: set[str] = set()
+    inside: dict[str, Mapping[int, Turn]] = {}
+    unlinked = 0
+
+    async def read(user_id: str) -> None:
+        nonlocal unlinked
+        sources = sources_by_user[user_id]
+        everything = await learnings_of_user(scope, user_id)
+        changed.update(one.learning_id for one in everything if before.differs_from(one))
+        found = [
+            one
+            for one in everything
+            if (sources.link_of(one) or one.learning_id in named) and one.learning_id not in changed
+        ]
+        unlinked += sum(not one.interaction_ids for one in everything) - sum(
+            not one.interaction_ids for one in found
+        )
+        turns = await _turns(scope, user_id, found, sources, before.inside.get(user_id, {}))
+        inside[user_id] = {id_: turn for id_, turn in turns.by_id.items() if id_ in sources.interaction_ids}
+        judged = await anyio.to_thread.run_sync(_judged, everything, found, turns, sources, named)
+        linked.update((one.learning.learning_id, one) for one in judged)
+
+    await for_each(chosen, read, at_once=USERS_AT_ONCE)
+    return Learned(linked, unlinked, len(users) - len(chosen), changed=frozenset(changed), inside=inside)
+
+
+async def _turns(
+    scope: Scope, user_id: str, found: Sequence[Learning], sources: Sources, known: Mapping[int, Turn]
+) -> Turns:
+    """Return the interactions that learnings list, and the newest selected ones."""
+    listed = frozenset[int]().union(*(one.interaction_ids for one in found))
+    newest = nlargest(NEWEST, sources.interaction_ids)
+    stored = await find_interactions(scope, user_id, listed.union(newest).difference(known))
+    return Turns({**known, **stored.by_id}, stored.everything)
+
+
+def _judged(
+    everything: Sequence[Learning],
+    found: Sequence[Learning],
+    turns: Turns,
+    sources: Sources,
+    named: Collection[str],
+) -> list[LinkedLearning]:
+    lineage = Lineage(everything)
+    judged = [
+        LinkedLearning(
+            one,
+            sources.link_of(one) or "not_known",
+            one.interaction_ids - sources.interaction_ids,
+            judge(one, lineage, turns, sources.interaction_ids),
+            named=one.learning_id in named,
+        )
+        for one in found
+    ]
+    going = {one.learning.learning_id for one in judged if one.goes}
+    return [_without_doubles(one, lineage, going) for one in judged]
+
+
+def _without_doubles(one: LinkedLearning, lineage: Lineage, going: Collection[str]) -> LinkedLearning:
+    """Leave out the earlier learnings that live on in another learning, or that go too."""
+    if not isinstance(one.case, Replace):
+        return one
+    back = tuple(
+        earlier
+        for earlier in one.case.earlier
+        if earlier.learning_id not in going
+        and all(later.learning_id in going for later in lineage.current(earlier))
+    )
+    return replace(one, case=replace(one.case, earlier=back))
