@@ -9,8 +9,9 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol
 
+from reflexio_mcp.matching.words import leaves
 from reflexio_mcp.rest.models import Interaction, RequestWithInteractions, StoredInteraction
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ __all__ = [
     "find_all",
     "in_brief",
     "interaction_digest",
-    "leaves",
     "opening",
     "order_of",
     "texts_of",
@@ -50,24 +50,6 @@ def texts_of(interaction: Interaction | StoredInteraction) -> tuple[str, str, st
         interaction.shadow_content,
         interaction.expert_content,
     )
-
-
-def leaves(value: object) -> Iterator[tuple[str, object]]:
-    """Yield each value of a tool call with its name. A long name is a value too, because it may be an API key."""
-    left: list[tuple[str, object]] = [("", value)]
-    while left:  # no recursion: values may be nested deeper than Python calls
-        name, one = left.pop()
-        if isinstance(one, dict):
-            fields = cast("dict[str, object]", one)
-            left += reversed(fields.items())
-            left += (("", field) for field in fields if len(field) >= LONG_KEY_CHARS)
-        elif isinstance(one, list):
-            left += ((name, each) for each in reversed(cast("list[object]", one)))
-        else:
-            yield name, one
-
-
-LONG_KEY_CHARS: Final = 16
 
 
 def texts_within(value: object) -> Iterator[str]:

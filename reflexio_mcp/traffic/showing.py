@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
+from reflexio_mcp.matching.words import words_of
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
 from reflexio_mcp.results.base import Room, at, shown_name, visible
 from reflexio_mcp.results.reading import (
@@ -20,7 +21,7 @@ from reflexio_mcp.results.reading import (
 )
 from reflexio_mcp.traffic.content import content_chars, in_brief, opening, texts_of
 from reflexio_mcp.traffic.policy import Hold
-from reflexio_mcp.traffic.reading.filters import TrafficFilter, matched, words_of
+from reflexio_mcp.traffic.reading.filters import TrafficFilter, matched
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["Showing", "held_row", "redacted"]

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
+from reflexio_mcp.matching.words import words_of
 from reflexio_mcp.traffic.audit.rules.redaction import secret_in_name
-from reflexio_mcp.traffic.reading.filters import words_of
 
 MARKS = "\u0301\u0328"
 """Two marks that Unicode puts into another order."""

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reflexio_mcp.matching.words import words_of
 from reflexio_mcp.results.base import SHOWN_ID_CHARS, as_stored, clip, fence, label, shown_id, visible
-from reflexio_mcp.traffic.reading.filters import words_of
 
 HIDING = {
     "right-to-left override": "\u202e",

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from reflexio_mcp.matching.words import words_of
 from reflexio_mcp.rest.models import LearningStatus
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import UnreadablePart
@@ -13,7 +14,7 @@ from reflexio_mcp.traffic.learnings.find import Learned, LinkedLearning, find_le
 from reflexio_mcp.traffic.learnings.judged import judge_learned
 from reflexio_mcp.traffic.learnings.lineage import Lineage
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
-from reflexio_mcp.traffic.reading.filters import WORDS_NOT_KEPT, TrafficFilter, words_of
+from reflexio_mcp.traffic.reading.filters import WORDS_NOT_KEPT, TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import get_stored, learning_status
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope

@@ -1,28 +1,20 @@
-"""One filter for lists, audits and deletions, with its search in texts.
+"""One filter for lists, audits and deletions."""
 
-`flight hotel OR "night train"` finds requests with both of the first two words, or with the phrase. Order and case do
-not matter, and a word may be inside a longer word. In an id, a word counts if a part of the id begins with it.
-"""
-
-import functools
-import re
 import time
-import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
-from operator import contains
 from typing import Any, Final
 
 import anyio.to_thread
 
+from reflexio_mcp.matching.words import Words, tool_texts, words_of
 from reflexio_mcp.rest.api_limits import SOURCE_PATTERN
 from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, StoredRequest
-from reflexio_mcp.results.base import JOINERS, WITHOUT_GLYPH, label
+from reflexio_mcp.results.base import label
 from reflexio_mcp.results.reading import Matched
 from reflexio_mcp.traffic.audit.rules import ASKED, ASKED_FINDINGS, FINDINGS, WHOLE_SESSIONS, select
-from reflexio_mcp.traffic.content import leaves, texts_of
+from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.filter_fields import FILTER_FIELDS
 from reflexio_mcp.traffic.policy import current_policy
@@ -37,7 +29,6 @@ __all__ = [
     "check_source",
     "make_filter",
     "matched",
-    "words_of",
 ]
 
 MASKED: Final = (
@@ -45,70 +36,10 @@ MASKED: Final = (
     "Use finding or the other filters."
 )
 
-OR: Final = "OR"
-_TYPED: Final = re.compile(r'"([^"]*)"|(\S+)')
-_AROUND: Final = '([{«„¿¡)]}».,;:!?…。，、；：！？"'  # noqa: RUF001
-
-_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-UUID_CHARS: Final = 8
-"""Shorter words are not searched in UUIDs, where they occur by chance."""
-
-_UNSEEN: Final = re.compile(f"[{WITHOUT_GLYPH}{JOINERS}]")
-
-_PIECE: Final = re.compile(r"(?s).{1,1000}\S{0,100}[^\w\s]{0,30}")
-"""A piece ends after a word, if possible."""
-
 MOST_CONTAINS: Final = 1000
 """Most characters of `contains`: each word takes time in every text."""
 
 Items = Sequence[RequestWithInteractions]
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """Alternatives of words and phrases, each folded and as it was written."""
-
-    alternatives: tuple[dict[str, str], ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.alternatives)
-
-    def described(self) -> str:
-        """Quote the words as they are understood."""
-        return " or ".join(" and ".join(f"“{word}”" for word in one.values()) for one in self.alternatives)
-
-    def are_in(self, texts: Iterable[str], ids: Iterable[str] = ()) -> bool:
-        """Whether these texts and ids together contain all words of one alternative."""
-        left = [set(one) for one in self.alternatives]
-        for found in chain((self.terms_in(one, is_id=True) for one in ids), map(self.terms_in, texts)):
-            for terms in left:
-                terms -= found
-            if not all(left):
-                return True
-        return False
-
-    def terms_in(self, text: str, *, is_id: bool = False) -> set[str]:
-        folded = _fold(text)
-        has = _begins_part if is_id else contains
-        return {term for one in self.alternatives for term in one if has(folded, term)}
-
-    def index_in(self, text: str) -> int | None:
-        """Return the index of the first of these words in a text; `None` if the text spells them in another way."""
-        lowered = text.lower()
-        found = [lowered.find(term) for one in self.alternatives for term in one]
-        return min((index for index in found if index >= 0), default=None)
-
-
-@functools.lru_cache(maxsize=64)
-def words_of(text: str) -> Words:
-    alternatives: list[dict[str, str]] = [{}]
-    for phrase, word in _TYPED.findall(text.replace("“", '"').replace("”", '"')):
-        written = " ".join(phrase.split()) or word.strip(_AROUND) or word
-        if word == OR:
-            alternatives.append({})
-        elif folded := _fold(written):
-            alternatives[-1].setdefault(folded, written)
-    return Words(tuple(one for one in alternatives if one))
 
 
 def check_search(contains: str, finding: str, *, masked: bool = False) -> None:
@@ -139,7 +70,7 @@ def _texts(item: RequestWithInteractions) -> Iterator[tuple[Matched | None, int 
             if text:
                 yield None, index, text
     for interaction in item.interactions:
-        for text in _tool_texts([*interaction.tools_used, *interaction.retrieved_learnings]):
+        for text in tool_texts([*interaction.tools_used, *interaction.retrieved_learnings]):
             yield "tool data", None, text
         if interaction.interacted_image_url:
             yield "image address", None, interaction.interacted_image_url
@@ -149,30 +80,6 @@ def _ids(item: RequestWithInteractions) -> Iterator[tuple[Matched, str]]:
     yield "request_id", item.request.request_id
     yield "session_id", item.request.session_id
     yield "user_id", item.request.user_id
-
-
-def _tool_texts(value: object) -> Iterator[str]:
-    return (f"{name} {one}" for name, one in leaves(value) if one is not None)
-
-
-def _begins_part(folded: str, term: str) -> bool:
-    if len(term) < UUID_CHARS and _UUID.fullmatch(folded):
-        return False
-    place = folded.find(term)
-    while place > 0 and folded[place - 1].isalnum():
-        place = folded.find(term, place + 1)
-    return place >= 0
-
-
-def _fold(text: str) -> str:
-    """Remove differences that readers do not see: invisible characters, case, line breaks."""
-    if not text.isascii():
-        # Normalizing many combining marks takes quadratic time and blocks all threads.
-        text = "".join(
-            unicodedata.normalize("NFKC", piece) for piece in _PIECE.findall(_UNSEEN.sub("", text))
-        )
-        text = text.casefold().replace("i\u0307", "i")
-    return " ".join(text.lower().split())
 
 
 WORDS_NOT_KEPT: Final = "containing words (not recorded)"

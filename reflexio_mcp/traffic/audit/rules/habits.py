@@ -5,74 +5,13 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
+from reflexio_mcp.matching.names import says_test, words_in
 from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session
 from reflexio_mcp.traffic.policy import current_policy
 
-NAME_CHARS: Final = 200
 DAY: Final = 86_400
-
-_SEPARATORS = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z])(?=[A-Z])")
-_TEST: Final = frozenset(
-    [
-        "test",
-        "tests",
-        "testing",
-        "demo",
-        "staging",
-        "sandbox",
-        "e2e",
-        "pytest",
-        "dev",
-        "development",
-        "localhost",
-        "ci",
-        "qa",
-    ]
-)
-_SUBJECTS: Final = frozenset(
-    [
-        "ab",
-        "a",
-        "b",
-        "blood",
-        "split",
-        "speed",
-        "driving",
-        "eye",
-        "covid",
-        "user",
-        "english",
-        "math",
-        "code",
-        "web",
-        "docs",
-        "latest",
-        "product",
-    ]
-)
-
-_CONFIRM: Final = frozenset(
-    [
-        "agent",
-        "api",
-        "app",
-        "bot",
-        "client",
-        "env",
-        "environment",
-        "id",
-        "project",
-        "run",
-        "server",
-        "session",
-        "user",
-        "users",
-        "chat",
-        "conversation",
-    ]
-)
 
 _TEMPORARY: Final = frozenset(
     ["tmp", "temp", "temporary", "scratch", "scratchpad", "throwaway", "ephemeral", "disposable"]
@@ -98,25 +37,6 @@ _GOES_ON = re.compile(
 )
 
 
-def _words(name: str) -> list[str]:
-    return [word.lower() for word in _SEPARATORS.split(name[:NAME_CHARS]) if word]
-
-
-def _is_id(word: str) -> bool:
-    return any(map(str.isdigit, word)) and word != "e2e"
-
-
-def _says_test(name: str) -> bool:
-    """Whether a name ends with a test word, except as in `ab-test`. Ids and words such as `agent` may follow."""
-    parts = _words(name)
-    for index, part in enumerate(parts):
-        stem = part if part == "e2e" else part.rstrip("0123456789")
-        behind = parts[index + 1 :]
-        if stem in _TEST and all(_is_id(one) or one in _CONFIRM for one in behind):
-            return not (index and parts[index - 1] in _SUBJECTS)
-    return False
-
-
 class TestTraffic(Rule):
     """Requests with test, demo or staging in their source, session, user or version."""
 
@@ -137,7 +57,7 @@ class TestTraffic(Rule):
             # A user `test.engineer@corp.example` is a person.
             named["user id"] = "" if "@" in request.user_id else request.user_id
             if not request.evaluation_only:
-                kind = next((field for field, name in named.items() if _says_test(name)), "")
+                kind = next((field for field, name in named.items() if says_test(name)), "")
                 if kind:
                     yield Finding(self.name, request, f"test word in the {kind}")
 
@@ -154,7 +74,7 @@ class TemporarySession(Rule):
 
     def look(self, session: Session) -> Iterator[Finding]:
         newest = session.requests[0].request.created_at
-        first = "".join(_words(session.session_id)[:1])
+        first = "".join(words_in(session.session_id)[:1])
         if newest <= self.now - DAY and first.rstrip("0123456789") in _TEMPORARY:
             for item in session.requests:
                 yield Finding(self.name, item.request)
