@@ -19,6 +19,7 @@ from reflexio_mcp.state.tables import SqliteDatabase, StateUnusable, holds_seale
 if TYPE_CHECKING:
     from reflexio_mcp.embedded_store.app import EmbeddedStore
     from reflexio_mcp.rest.client import ReflexioClient
+    from reflexio_mcp.state.postgresql import PostgresqlDatabase
     from reflexio_mcp.traffic.scope import Scope
 
 __all__ = [
@@ -141,14 +142,7 @@ def open_state(settings: Settings) -> State:
         ConfigurationError: PostgreSQL's driver is not installed, or the URL of the database is unreadable.
     """
     if settings.state:
-        try:
-            from reflexio_mcp.state.postgresql import PostgresqlDatabase
-        except ImportError:
-            raise ConfigurationError(NO_POSTGRES) from None
-        try:
-            database = PostgresqlDatabase(settings.state)
-        except StateUnusable as error:
-            raise ConfigurationError(f"REFLEXIO_MCP_STATE: {error.strerror}.") from None
+        database = open_postgresql(settings.state)
     else:
         database = SqliteDatabase(lambda: state_file(settings), lambda: default_store().parent / "recovery")
 
@@ -160,6 +154,18 @@ def open_state(settings: Settings) -> State:
     return State(
         database, keys, limit=settings.delete_cap, days=settings.recovery_days, folder=_folder(settings)
     )
+
+
+def open_postgresql(url: str) -> "PostgresqlDatabase":
+    """Make the database of shared state. Raises `ConfigurationError` without the driver, or for an unreadable URL."""
+    try:
+        from reflexio_mcp.state.postgresql import PostgresqlDatabase  # the driver is an extra
+    except ImportError:
+        raise ConfigurationError(NO_POSTGRES) from None
+    try:
+        return PostgresqlDatabase(url)
+    except StateUnusable as error:
+        raise ConfigurationError(f"REFLEXIO_MCP_STATE: {error.strerror}.") from None
 
 
 def refuse_wrong_keys(settings: Settings) -> None:

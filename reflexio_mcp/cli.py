@@ -7,8 +7,15 @@ warnings, 2 a failure), 130 Ctrl-C, 141 the reader of the output ended first.
 import gc
 import os
 import sys
-from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Callable, Collection, Sequence
+from argparse import (
+    SUPPRESS,
+    Action,
+    ArgumentParser,
+    ArgumentTypeError,
+    Namespace,
+    RawDescriptionHelpFormatter,
+)
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import Any, Final, NoReturn
@@ -37,6 +44,15 @@ Ctrl-C ends it.
 
 FILTER: Final = {field.name: field.option_help for field in FILTER_FIELDS}
 """What the help says about each option of the filter."""
+
+FILES: Final = {
+    "bash": "_shtab_compgen_files",
+    "zsh": "_files",
+    "fish": "(__fish_complete_path (commandline -ct))",
+}
+"""How each shell completes the name of a file: `shtab.FILE`, without an import that only `completion` needs."""
+
+SHELLS: Final = tuple(FILES)
 
 SWITCHES: Final = frozenset(field.name for field in FILTER_FIELDS if field.kind == "switch")
 
@@ -110,11 +126,15 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
         words = ["--version"] if first == "version" else [*words[1:2], "--help"]
     elif first not in ("-h", "--help", "--version") and first.startswith("-"):
         words.insert(0, "serve")
+    elif not first.startswith("-") and first not in commands:
+        top.error(f"there is no command `{first}`{_did_you_mean(first, commands)}")
     found, unknown = top.parse_known_args(words)
     if unknown:
         word = unknown[0].partition("=")[0]  # the value may be a key
-        kind = "unknown option" if word.startswith("-") else "unexpected argument"
-        commands[found.command].error(f"{kind} `{word}`")
+        parser = commands[found.command]
+        if word.startswith("-"):
+            parser.error(f"unknown option `{word}`{_did_you_mean(word, parser.options)}")
+        parser.error(f"unexpected argument `{word}`")
     typed = vars(found).copy()
     found.flags = {option.name: typed[option.name] for option in OPTIONS if option.name in typed}
     found.filter = {
@@ -125,7 +145,18 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
     return found
 
 
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    import difflib
+
+    similar = difflib.get_close_matches(word, list(known), n=1, cutoff=0.7)
+    return f"; did you mean `{similar[0]}`?" if similar else ""
+
+
 class Parser(ArgumentParser):
+    @property
+    def options(self) -> list[str]:
+        return [name for action in self._actions for name in action.option_strings]
+
     def error(self, message: str) -> NoReturn:
         from reflexio_mcp.results.base import visible  # imports pydantic
 
@@ -133,7 +164,13 @@ class Parser(ArgumentParser):
         super().error(visible(message))
 
 
-def build_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
+def build_parser(commands: str = SUPPRESS) -> tuple[Parser, dict[str, Parser]]:
+    """Return the parser of everything and those of the commands.
+
+    Args:
+        commands: help for the list of commands. The description of `--help` lists them in groups, so it has no such
+            list; a shell needs one.
+    """
     shared: dict[str, Any] = {"formatter_class": RawDescriptionHelpFormatter, "allow_abbrev": False}
     top = Parser(
         prog="reflexio-mcp",
@@ -146,14 +183,15 @@ def build_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
         **shared,
     )
     top.add_argument("--version", action="version", version=f"reflexio-mcp {__version__}")
-    subparsers = top.add_subparsers(dest="command", metavar="COMMAND", help=SUPPRESS)
-    parsers: dict[str, ArgumentParser] = {}
-    for title, commands in COMMANDS.items():
+    subparsers = top.add_subparsers(dest="command", metavar="COMMAND", help=commands, parser_class=Parser)
+    parsers: dict[str, Parser] = {}
+    for title, group in COMMANDS.items():
         top.description = f"{top.description}\n{title}:\n"
-        for name, command in commands.items():
+        for name, command in group.items():
             top.description += f"  {name:12} {command.about}\n"
             parser = parsers[name] = subparsers.add_parser(
                 name,
+                help=command.about,
                 prog=f"reflexio-mcp {name}",
                 usage=f"reflexio-mcp {name} {command.usage}[OPTIONS]",
                 description=f"{command.about[0].upper()}{command.about[1:]}.",
@@ -198,6 +236,33 @@ def whole_number(text: str) -> int:
     if not 1 <= number <= 1_000_000:
         raise ArgumentTypeError("takes a whole number from 1 to 1000000")
     return number
+
+
+class _Said(Action):
+    """Collects what `--user` and `--assistant` say, in the order in which they are typed."""
+
+    def __call__(
+        self,
+        parser: ArgumentParser,
+        namespace: Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        namespace.said = [*(namespace.said or []), (self.const, values)]
+
+
+def _said_by(flag: str, role: str, about: str) -> Add:
+    return _argument(flag, dest="said", action=_Said, const=role, metavar="TEXT", help=about)
+
+
+def _file(*names: str, **options: Any) -> Add:
+    """Add an argument that a shell completes with the names of files."""
+
+    def add(parser: ArgumentParser) -> None:
+        action: Any = parser.add_argument(*names, **options)
+        action.complete = FILES
+
+    return add
 
 
 def _filter(**help_of: str) -> Add:
@@ -283,6 +348,20 @@ def _serve(arguments: Namespace) -> int:
     return serve(settings)
 
 
+def _run_state(arguments: Namespace) -> int:
+    from reflexio_mcp.state_command import run_state
+
+    return run_state(arguments)
+
+
+def _complete(arguments: Namespace) -> int:
+    import shtab
+
+    top, _ = build_parser(commands="what to do")
+    sys.stdout.write(shtab.complete(top, shell=arguments.shell))
+    return 0
+
+
 READ: Final = _later("read_commands", "run_read_command")
 
 CLIENT: Final = (
@@ -360,6 +439,15 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             "reflexio-mcp demo\nreflexio-mcp demo --live --url http://localhost:8061",
             [_switch("--live", "use the configured Reflexio instead of a throw-away store")],
             ("url", "user_id", "timeout"),
+        ),
+        "completion": Command(
+            "print a script with which your shell completes commands and options",
+            _complete,
+            'eval "$(reflexio-mcp completion bash)"          in ~/.bashrc; likewise for zsh in ~/.zshrc\n'
+            "reflexio-mcp completion fish > ~/.config/fish/completions/reflexio-mcp.fish",
+            [_argument("shell", choices=SHELLS, metavar="SHELL", help="bash, zsh or fish")],
+            (),
+            "SHELL ",
         ),
     },
     "Look (nothing is changed)": {
@@ -532,12 +620,42 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
         ),
     },
     "Store": {
+        "publish": Command(
+            "store one request: from a file, from standard input, or as typed",
+            _later("publish_command", "run_publish"),
+            'reflexio-mcp publish --user-id ada --user "I moved to Lisbon." --assistant "Noted."\n'
+            "reflexio-mcp publish talk.json --user-id ada --session-id trip",
+            (
+                _file(
+                    "file",
+                    nargs="?",
+                    default="",
+                    metavar="FILE",
+                    help='a JSON list such as [{"role": "User", "content": "..."}]; - or nothing: standard input',
+                ),
+                _said_by("--user", "User", "what the person said; may be repeated, also between --assistant"),
+                _said_by("--assistant", "Assistant", "what the assistant answered"),
+                _argument("--session-id", type=_text, metavar="ID", help="session (default: a new one)"),
+                _argument(
+                    "--request-id",
+                    type=_text,
+                    metavar="ID",
+                    help="your own id, so that a repeat stores nothing twice",
+                ),
+                _switch("--evaluation-only", "store it, and never learn from it"),
+                _switch("--session-finished", "it is the last of its session: learn now"),
+                _switch("--wait", "wait until Reflexio has learned from it"),
+                JSON,
+            ),
+            (*WHERE, "user_id", "source", "agent_version", "publish_secrets", "wait_timeout"),
+            "[FILE] ",
+        ),
         "import": Command(
             "store the requests of an export again, except those that are still stored",
             _later("delete_command", "run_import"),
             "reflexio-mcp import ada.zip",
             (
-                _argument("file", metavar="FILE", help="a file that `export` wrote"),
+                _file("file", metavar="FILE", help="a file that `export` wrote"),
                 _switch("--yes", "import without asking"),
             ),
             usage="FILE ",
@@ -557,6 +675,24 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 )
             ],
             [option.name for option in OPTIONS],
+        ),
+        "state": Command(
+            "make, check or upgrade the tables that replicas share in PostgreSQL (REFLEXIO_MCP_STATE)",
+            _run_state,
+            "reflexio-mcp state create          with the role that owns the schema\n"
+            "reflexio-mcp state upgrade         the same, before servers of a newer version start\n"
+            "reflexio-mcp state check           with the servers' role and their keys",
+            [
+                _argument(
+                    "action",
+                    choices=("create", "check", "upgrade"),
+                    metavar="create|check|upgrade",
+                    help="create: make the tables and let the servers' role use them; check: say what is missing; "
+                    "upgrade: bring tables of an earlier version up to date, or make them",
+                )
+            ],
+            (),
+            "create|check|upgrade ",
         ),
         "tools": Command(
             "list the tools that this configuration offers",

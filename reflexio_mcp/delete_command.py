@@ -15,7 +15,7 @@ import anyio
 from reflexio_mcp import __version__, private_files
 from reflexio_mcp.backend import open_scope, open_state, owner_of
 from reflexio_mcp.consent.policy import number_to_type
-from reflexio_mcp.read_commands import Screen, check_new_file, check_store, filter_of
+from reflexio_mcp.read_commands import Screen, check_allowed, check_new_file, check_store, filter_of
 from reflexio_mcp.render.deletion import receipt_page
 from reflexio_mcp.render.words import SHELL
 from reflexio_mcp.rest.errors import ReflexioError
@@ -225,10 +225,7 @@ def run_receipt(arguments: Namespace, settings: Settings) -> int:
 
 
 def _check_allowed(arguments: Namespace, settings: Settings, tool: str) -> None:
-    if settings.read_only or (settings.tools and tool not in settings.tools):
-        raise ConfigurationError(
-            f"REFLEXIO_MCP_READ_ONLY or REFLEXIO_MCP_TOOLS does not allow {tool} here. Unset it first."
-        )
+    check_allowed(settings, tool)
     if settings.confirm == "ask" and arguments.yes:
         raise ConfigurationError("REFLEXIO_MCP_CONFIRM=ask needs a person's answer. Leave out --yes.")
 

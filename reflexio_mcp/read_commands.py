@@ -143,6 +143,14 @@ def check_store(settings: Settings) -> None:
         raise ConfigurationError(f"{path} is not a SQLite database. {ANOTHER}")
 
 
+def check_allowed(settings: Settings, tool: str) -> None:
+    """Refuse a command for which this configuration offers no tool."""
+    if settings.read_only or (settings.tools and tool not in settings.tools):
+        raise ConfigurationError(
+            f"REFLEXIO_MCP_READ_ONLY or REFLEXIO_MCP_TOOLS does not allow {tool} here. Unset it first."
+        )
+
+
 def filter_of(typed: dict[str, Any], settings: Settings) -> TrafficFilter:
     user_id = typed.get("user_id", settings.user_id).strip()
     if settings.user_id not in ("", user_id):

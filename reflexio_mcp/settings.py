@@ -415,6 +415,13 @@ def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None =
     return settings
 
 
+def state_url() -> str:
+    """Return `REFLEXIO_MCP_STATE` alone: its tables are made without the keys that the servers need."""
+    option = next(one for one in OPTIONS if one.name == "state")
+    text = os.environ.get(option.env)
+    return _value(option, text) if text else ""
+
+
 def _value(option: Option, text: str) -> Any:
     name = f"{option.flag} / {option.env}" if option.flag else option.env
     accepts = option.kind.accepts

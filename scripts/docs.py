@@ -161,12 +161,20 @@ def _places(client: Client) -> str:
     return ", ".join(f"`{shown}` ({' and '.join(titles)})" for shown, titles in found.items())
 
 
+SHARED_OPTIONS = ("--limit", "--all", "--json")
+"""Options that mean the same in each command that has them."""
+
+
 def usage() -> str:
-    """Every command with its own arguments and examples; the filter once."""
+    """Every command with its own arguments and examples; the filter and shared options once."""
     _, parsers = build_parser()
     what = "Lists, the audit and deletions take this filter. A request must match all its parts."
     said = ["## The filter", "", what, ""]
     said += [f"- `--{name.replace('_', '-')}`: {about}" for name, about in FILTER.items()]
+    said += [
+        "",
+        "Lists also take `--limit N` (default: 20) and `--all`. With `--json`, a command prints JSON.",
+    ]
     for title, commands in COMMANDS.items():
         said += ["", f"## {title}"]
         for name, command in commands.items():
@@ -184,9 +192,11 @@ def _arguments(parser: argparse.ArgumentParser) -> list[str]:
     taken = [action for action in parser._actions if action.dest not in settings]
     filtering = [action for action in taken if action.dest.removeprefix("filter_") in FILTER]
     said_once = filtering if len(filtering) > 1 else []
-    listed = ["- the filter"] if said_once else []
+    shared = [action for action in taken if {*action.option_strings} & {*SHARED_OPTIONS}]
+    names = [*(["the filter"] if said_once else []), *(f"`{action.option_strings[0]}`" for action in shared)]
+    listed = [f"- {', '.join(names)}"] if names else []
     for action in taken:
-        if action not in said_once:
+        if action not in said_once and action not in shared:
             value = f" {action.metavar or action.dest.upper()}" if action.nargs is None else ""
             name = f"{action.option_strings[0]}{value}" if action.option_strings else action.metavar
             listed.append(f"- `{name}`: {(action.help or '') % {'default': action.default}}")

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -42,7 +43,8 @@ def test_a_command_has_help_and_its_examples_work(name: str, capsys: pytest.Capt
     assert ended(["help", name], 0, capsys) == said
     for group in COMMANDS.values():
         for line in group[name].examples.splitlines() if name in group else ():
-            words = shlex.split(re.split(r" {3,}|\|", line)[0])
+            command = re.sub(r'^eval "\$\((.*)\)"', r"\1", re.split(r" {3,}|\||>", line)[0])
+            words = shlex.split(command)
             assert parse(words[words.index("reflexio-mcp") + 1 :]).command == name
 
 
@@ -80,7 +82,9 @@ def test_without_a_command_it_serves(words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["instal"], "invalid choice: 'instal' (choose from"),
+        (["instal"], "there is no command `instal`; did you mean `install`?\n"),
+        (["frobnicate"], "there is no command `frobnicate`\n"),
+        (["sessions", "--limt", "3"], "unknown option `--limt`; did you mean `--limit`?\n"),
         (["--frobnicate"], "reflexio-mcp serve: error: unknown option `--frobnicate`"),
         (["sessions", "--confirm", "off"], "reflexio-mcp sessions: error: unknown option `--confirm`"),
         (["install", "cursor", "codex"], "reflexio-mcp install: error: unexpected argument `codex`"),
@@ -147,6 +151,54 @@ def test_the_tools_that_a_configuration_offers_are_listed(capsys: pytest.Capture
     assert capsys.readouterr().out.startswith("list_requests\n")
     assert main(["tools", "--tools", "list_requests,erase_all"]) == 2
     assert "name 2 of 2 is not a tool" in capsys.readouterr().err
+
+
+COMPLETED = {
+    "bash": """
+source "$1"
+for line in "se" "delete --sour" "state ch" "serve --transport s"; do
+    COMP_WORDS=(reflexio-mcp $line)
+    COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+    _shtab_reflexio_mcp reflexio-mcp "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+    echo "${COMPREPLY[@]}"
+done
+""",
+    "fish": """
+source $argv[1]
+for line in "se" "delete --sour" "state ch" "serve --transport s"
+    complete -C "reflexio-mcp $line" | string split -f 1 \\t | string join " "
+end
+""",
+    "zsh": """
+compdef() { print -l -- ${(k)_shtab_reflexio_mcp_options} $_shtab_reflexio_mcp_delete_options >/dev/null }
+eval "$(cat $1)"
+_shtab_reflexio_mcp_commands_are() { _describe() { print ${(P)${@[-1]}}; }; _shtab_reflexio_mcp_commands }
+[[ "$(_shtab_reflexio_mcp_commands_are)" == *"sessions:"*"state:"* ]] && echo sessions serve
+[[ "$_shtab_reflexio_mcp_delete_options" == *"--source["* ]] && echo --source
+[[ "$_shtab_reflexio_mcp_state_options" == *"create check upgrade"* ]] && echo check
+[[ "$_shtab_reflexio_mcp_serve_options" == *"stdio http sse"* ]] && echo sse streamable-http stdio
+""",
+}
+"""What each shell offers after these words, by its own means."""
+
+
+@POSIX
+@pytest.mark.parametrize("shell", sorted(COMPLETED))
+def test_a_shell_completes_commands_options_and_their_values(
+    shell: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not (program := shutil.which(shell)):
+        pytest.skip(f"{shell} is not installed")
+    assert main(["completion", shell]) == 0
+    (tmp_path / "script").write_text(capsys.readouterr().out, encoding="utf-8")
+    (tmp_path / "try").write_text(COMPLETED[shell], encoding="utf-8")
+    done = subprocess.run(
+        [program, tmp_path / "try", tmp_path / "script"],
+        env=environment(tmp_path), capture_output=True, encoding="utf-8", timeout=60,
+    )  # fmt: skip
+    offered = [sorted(line.split()) for line in done.stdout.splitlines()]
+    assert (offered[:3], done.stderr) == ([["serve", "sessions"], ["--source"], ["check"]], "")
+    assert {"sse", "stdio", "streamable-http"} == set(offered[3])
 
 
 @POSIX

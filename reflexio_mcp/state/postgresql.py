@@ -3,25 +3,21 @@
 
 A connection is kept for the next transaction: opening one costs more than ten transactions.
 Every wait is limited.
-
-`python3 -m reflexio_mcp.state.postgresql` makes the tables with the role that owns them, and lets the servers use them.
 """
 
 import contextlib
 import hashlib
-import os
 import re
-import sys
 import time
 from collections.abc import Generator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from reflexio_mcp.state.tables import OTHER_VERSION, VERSION, Database, StateUnusable, Transaction, statements
 
-__all__ = ["PostgresqlDatabase"]
+__all__ = ["SERVERS", "PostgresqlDatabase", "SetUp"]
 
 SERVERS: Final = "reflexio_mcp_server"
 
@@ -48,6 +44,19 @@ BEGIN: Final = (
     "set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), true)"
 )
 
+ROLES: Final = (
+    "SELECT current_user, EXISTS (SELECT FROM pg_roles WHERE rolname = 'reflexio_mcp_server'), "
+    "has_database_privilege(current_database(), 'CREATE')"
+)
+OWNER: Final = (
+    "SELECT pg_get_userbyid(nspowner), pg_has_role(nspowner, 'USAGE') FROM pg_namespace "
+    "WHERE nspname = 'reflexio_mcp'"
+)
+ELSEWHERE: Final = (
+    "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' "
+    "AND n.nspname <> 'reflexio_mcp' AND c.relname IN ('deletions', 'copies', 'log') "
+    "GROUP BY 1 HAVING count(*) = 3 ORDER BY 1"
+)
 FOUND_VERSION: Final = (
     "SELECT obj_description(c.oid, 'pg_class') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
     "WHERE n.nspname = 'reflexio_mcp' AND c.relname = 'deletions'"
@@ -75,9 +84,8 @@ GRANT: Final = (
 )
 
 ADVICE: Final = (
-    "look at PostgreSQL and its server log, or correct REFLEXIO_MCP_STATE; python3 -m reflexio_mcp.state.postgresql, "
-    "with the URL of the role that owns the schema reflexio_mcp, makes the tables and lets "
-    f"{SERVERS} use them"
+    "look at PostgreSQL and its server log, or correct REFLEXIO_MCP_STATE; `reflexio-mcp state check` says what is "
+    "missing"
 )
 UNREADABLE: Final = (
     "the URL of the state database cannot be read: special characters in it have to be percent-encoded, and its "
@@ -125,6 +133,28 @@ class _PostgresqlTransaction(Transaction):
         return sql.replace("main.", "reflexio_mcp.").replace("?", "%s")
 
 
+class SetUp(NamedTuple):
+    """What a role finds in the database before anything is made.
+
+    Args:
+        role: the role of the URL.
+        has_servers: whether the servers' role exists.
+        may_create: whether the role can create a schema.
+        owner: of the schema; empty if there is no schema.
+        owns: whether the role has the owner's rights.
+        version: of the tables; `None` without tables, empty if they are not marked.
+        elsewhere: other schemas with tables of the same names.
+    """
+
+    role: str
+    has_servers: bool
+    may_create: bool
+    owner: str
+    owns: bool
+    version: str | None
+    elsewhere: list[str]
+
+
 class PostgresqlDatabase(Database):
     """The database at a URL of libpq. Raises `StateUnusable` for an unreadable URL."""
 
@@ -142,16 +172,36 @@ class PostgresqlDatabase(Database):
 
     @contextlib.contextmanager
     def transaction(self, *, writes: bool = True) -> Generator[Transaction]:
+        with self._transaction() as transaction:
+            if not self._made:
+                _make_tables(transaction)
+            yield transaction
+        self._made = True
+
+    def look(self) -> SetUp:
+        """Return what is there, and make nothing."""
+        with self._transaction() as transaction:
+            ((role, has_servers, may_create),) = transaction.execute(ROLES)
+            ((owner, owns),) = transaction.execute(OWNER) or [("", False)]
+            marks = transaction.execute(FOUND_VERSION)
+            version = (marks[0][0] or "") if marks else None
+            elsewhere = [name for (name,) in transaction.execute(ELSEWHERE)]
+            return SetUp(role, has_servers, may_create, owner, owns, version, elsewhere)
+
+    def set_up(self) -> None:
+        """Make the tables or bring them up to date, and let the servers' role use them."""
+        with self.transaction() as transaction:
+            for statement in GRANT.split(";"):
+                transaction.execute(statement)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Generator[Transaction]:
         try:
             with contextlib.ExitStack() as unless_kept:
                 cursor, now = self._begun()
                 unless_kept.callback(cursor.connection.close)
-                transaction = _PostgresqlTransaction(cursor, now)
-                if not self._made:
-                    _make_tables(transaction)
-                yield transaction
+                yield _PostgresqlTransaction(cursor, now)
                 cursor.connection.commit()
-                self._made = True
                 self._kept.append(cursor.connection)
                 unless_kept.pop_all()
                 if self._closed:  # this call outlasted `close`
@@ -207,21 +257,3 @@ def _unusable(error: psycopg.Error) -> StateUnusable:
         said = str(error)
         problem = next((meaning for words, meaning in REFUSED.items() if words in said), "it does not answer")
     return StateUnusable(f"the state database: {problem}", ADVICE)
-
-
-def main() -> None:
-    if not (url := os.environ.get("REFLEXIO_MCP_STATE")):
-        sys.exit(
-            "reflexio-mcp: REFLEXIO_MCP_STATE has to name the database, with the role that owns the tables"
-        )
-    try:
-        with contextlib.closing(PostgresqlDatabase(url)) as database, database.transaction() as transaction:
-            for statement in GRANT.split(";"):
-                transaction.execute(statement)
-    except StateUnusable as error:
-        sys.exit(f"reflexio-mcp: {error.strerror}; {error.advice}")
-    sys.stderr.write(f"reflexio-mcp: the tables are there, and {SERVERS} can use them\n")
-
-
-if __name__ == "__main__":
-    main()

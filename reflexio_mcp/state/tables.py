@@ -19,7 +19,14 @@ from reflexio_mcp import private_files
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["SqliteDatabase", "StateUnusable", "holds_sealed", "nothing_can_be_deleted", "state_unusable"]
+__all__ = [
+    "VERSION",
+    "SqliteDatabase",
+    "StateUnusable",
+    "holds_sealed",
+    "nothing_can_be_deleted",
+    "state_unusable",
+]
 
 FIRST_VERSION: Final = 12
 """The oldest version that can be upgraded."""

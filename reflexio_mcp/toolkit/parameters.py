@@ -44,6 +44,7 @@ __all__ = [
     "checked",
     "describe",
     "filtered",
+    "invalid_arguments",
     "no_switch",
 ]
 

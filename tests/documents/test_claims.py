@@ -210,8 +210,9 @@ ELSEWHERE = {"--url", "--remote", "--live", "serve", "explore"}
 
 FAIL_HERE = (
     "learned", "correct", "import", "restore 3", "receipt 3", "delete --source ci.e2e --start-time 24h",
+    "publish talk.json", "state create", "state upgrade",
 )  # fmt: skip
-"""This store learns nothing, has no third deletion and no archive, and nobody answers the question of a deletion."""
+"""This store learns nothing and is in a file, has no third deletion and no file to read, and nobody answers the question of a deletion."""
 
 STORED = {"e2e-1": "ci.e2e", "0b9f3c1e-6f0e-4c53-9a31-0f6d1c8f2a77": "chat"}
 
@@ -258,7 +259,7 @@ def commands() -> list[str]:
         for page in PAGES
         for line in re.findall(r"`([^`\n]*reflexio-mcp [a-z]+ [^`\n]+)`", text_of(page))
     ]
-    ours = [re.sub(r"\b(NAME|CLIENT)\b", "cursor", line.split(" | ")[0]) for line in lines]
+    ours = [re.sub(r"\b(NAME|CLIENT)\b", "cursor", re.split(r" [|>] ", line)[0]) for line in lines]
     return sorted({line for line in ours if COMMAND.match(line) and not runs_elsewhere(shlex.split(line))})
 
 

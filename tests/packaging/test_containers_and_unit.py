@@ -300,11 +300,11 @@ def test_the_roles_that_compose_makes_are_enough_and_the_replicas_cannot_change_
     )
     assert services["server"]["depends_on"]["tables"]["condition"] == "service_completed_successfully"
     program, *words = services["tables"]["entrypoint"]
-    assert program == "python"
+    assert program == "reflexio-mcp"
 
     def tables(url: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [sys.executable, *words],
+            [sys.executable, "-m", "reflexio_mcp", *words],
             env={"PATH": os.environ["PATH"], "REFLEXIO_MCP_STATE": url},
             capture_output=True,
             encoding="utf-8",
@@ -321,10 +321,10 @@ def test_the_roles_that_compose_makes_are_enough_and_the_replicas_cannot_change_
         )
         assert done.returncode == 0, done.stderr
         refused = tables(server.state)
-        assert (refused.returncode, "insufficient privilege" in refused.stderr) == (1, True)
+        assert (refused.returncode, "belongs to the role reflexio_mcp," in refused.stderr) == (1, True)
         for _ in range(2):  # at each start
             made = tables(owner.state)
-            assert (made.returncode, "reflexio_mcp_server can use them" in made.stderr) == (0, True)
+            assert (made.returncode, "reflexio_mcp_server can use them" in made.stdout) == (0, True)
         state = open_state(server)
         state.check()
         with closing(state.database) as replica:
@@ -338,7 +338,7 @@ def test_the_roles_that_compose_makes_are_enough_and_the_replicas_cannot_change_
         roles = "reflexio_mcp, reflexio_mcp_server"
         for statement in (f"DROP OWNED BY {roles} CASCADE", f"DROP ROLE {roles}"):
             subprocess.run([psql, "-U", USER, "-d", database, "-c", statement], env=env, check=True)
-    assert tables("").returncode == 1
+    assert tables("").returncode == 2
 
 
 def unit() -> dict[str, list[str]]:

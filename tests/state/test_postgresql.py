@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reflexio_mcp.state.state import State
-from reflexio_mcp.state.tables import VERSION, Database, StateUnusable
+from reflexio_mcp.state.tables import FIRST_VERSION, TABLES, VERSION, Database, StateUnusable
 from tests.doctor.servers import certificate
 from tests.state.conftest import ALICE, KEY, OPERATOR, copied, deleted, deletion
 from tests.state.test_races import together
@@ -22,8 +22,9 @@ from tests.support.serving import free_port
 
 pytest.importorskip("psycopg", reason="psycopg is not installed")
 
+from reflexio_mcp.cli import main
 from reflexio_mcp.state import postgresql
-from reflexio_mcp.state.postgresql import SERVERS, PostgresqlDatabase
+from reflexio_mcp.state.postgresql import ENGINE, SERVERS, PostgresqlDatabase
 
 pytestmark = pytest.mark.ci
 
@@ -164,6 +165,75 @@ def test_tables_of_another_version_are_left_alone(
     assert postgres.sql("SELECT count(*) FROM reflexio_mcp.deletions", name_of(postgres_url)) == "1"
 
 
+def state_command(
+    code: int, action: str, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> str:
+    """What `reflexio-mcp state` says; the key is that of the test's states."""
+    monkeypatch.setenv("REFLEXIO_MCP_STATE", url)
+    if action == "check":
+        monkeypatch.setenv("REFLEXIO_MCP_STATE_KEYS", KEY.decode())
+    done = main(["state", action])
+    said = capsys.readouterr()
+    assert (done, "a password" in said.err) == (code, False), said
+    return said.out + said.err
+
+
+def test_what_is_wrong_with_the_database_is_named(
+    postgres: PostgresServer,
+    postgres_url: str,
+    opened: Callable[[str], State],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = name_of(postgres_url)
+
+    def told(code: int, action: str, url: str = postgres_url) -> str:
+        return state_command(code, action, url, monkeypatch, capsys)
+
+    assert "There are no tables. Run `reflexio-mcp state create`" in told(1, "check")
+    postgres.sql("CREATE ROLE other LOGIN PASSWORD 'a password'; CREATE ROLE reflexio_mcp_server", name)
+    try:
+        other = postgres.url(name, "other", "a password")
+        assert "CREATE SCHEMA reflexio_mcp AUTHORIZATION other;" in told(1, "create", other)
+        told(0, "create")
+        assert "belongs to the role postgres, and REFLEXIO_MCP_STATE names other" in told(1, "create", other)
+        opened(postgres_url).begin(OPERATOR, deletion())
+        monkeypatch.setenv("REFLEXIO_MCP_STATE_KEYS", "k" * 32)
+        monkeypatch.setenv("REFLEXIO_MCP_STATE", postgres_url)
+        assert (main(["state", "check"]), "REFLEXIO_MCP_STATE_KEYS" in capsys.readouterr().err) == (2, True)
+        postgres.sql(f"COMMENT ON TABLE reflexio_mcp.deletions IS '{VERSION + 1}'", name)
+        for action in ("create", "upgrade", "check"):
+            assert "made by another version" in told(1, action)
+        postgres.sql("ALTER SCHEMA reflexio_mcp RENAME TO backup", name)
+        assert "The tables are in the schema backup" in told(1, "check")
+        assert "The tables are in the schema backup" in told(1, "create")
+    finally:
+        postgres.sql("DROP OWNED BY other, reflexio_mcp_server; DROP ROLE other, reflexio_mcp_server", name)
+
+
+def test_tables_of_an_earlier_version_are_changed_by_an_upgrade_alone(
+    postgres: PostgresServer,
+    postgres_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = name_of(postgres_url)
+    first = [part.strip() for part in TABLES.format(**ENGINE).split(";")]
+    mark = f"COMMENT ON TABLE reflexio_mcp.deletions IS '{FIRST_VERSION}'"
+    postgres.sql(
+        ";".join(["CREATE SCHEMA reflexio_mcp", *first, mark, "CREATE ROLE reflexio_mcp_server"]), name
+    )
+    try:
+        for action in ("create", "check"):
+            said = state_command(1, action, postgres_url, monkeypatch, capsys)
+            assert f"The tables have version {FIRST_VERSION}" in said
+            assert "state upgrade`" in said
+        assert f"version {VERSION}" in state_command(0, "upgrade", postgres_url, monkeypatch, capsys)
+        assert "Deletions can be recorded." in state_command(0, "check", postgres_url, monkeypatch, capsys)
+    finally:
+        postgres.sql("DROP OWNED BY reflexio_mcp_server; DROP ROLE reflexio_mcp_server", name)
+
+
 def documented(heading: str, secret: str = "a password") -> str:
     """The SQL that docs/shared-server.md gives under a heading."""
     page = DOCUMENTED.read_text(encoding="utf-8")
@@ -175,22 +245,24 @@ def test_the_documented_rights_are_enough_and_no_line_can_be_backdated_read_or_c
     postgres_url: str,
     opened: Callable[[str], State],
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     name = name_of(postgres_url)
     states: list[State] = []
     try:
         postgres.sql(documented("### The owner's role"), name)
-        monkeypatch.setenv("REFLEXIO_MCP_STATE", postgres.url(name, "reflexio_mcp", "a password"))
-        with pytest.raises(SystemExit, match="undefined object"):
-            postgresql.main()
+        url = postgres.url(name, "reflexio_mcp", "a password")
+        assert "CREATE ROLE reflexio_mcp_server LOGIN" in state_command(1, "create", url, monkeypatch, capsys)
         postgres.sql(documented("### The servers' role"), name)
         lesser = opened(postgres.url(name, SERVERS, "a password"))
         states.append(lesser)
         refused = refusal(lesser.check)
         assert "insufficient privilege" in str(refused)
-        assert "python3 -m reflexio_mcp.state.postgresql" in refused.advice
-        for _ in range(2):
-            postgresql.main()
+        assert "`reflexio-mcp state check`" in refused.advice
+        for action in ("create", "upgrade"):
+            assert "can use them" in state_command(0, action, url, monkeypatch, capsys)
+        servers = postgres.url(name, SERVERS, "a password")
+        assert "Deletions can be recorded." in state_command(0, "check", servers, monkeypatch, capsys)
         lesser.check()
         deleted(lesser, ALICE, copied())
         deleted(lesser, OPERATOR, erase=("r:r1",))

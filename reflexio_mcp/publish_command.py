@@ -1,0 +1,91 @@
+"""`reflexio-mcp publish`: stores one request from the command line."""
+
+import json
+import sys
+import uuid
+from argparse import Namespace
+from pathlib import Path
+from typing import Annotated, Final
+
+import anyio
+from pydantic import BaseModel, Field, ValidationError
+
+from reflexio_mcp.backend import open_scope
+from reflexio_mcp.read_commands import Screen, check_allowed
+from reflexio_mcp.render.publishing import stored
+from reflexio_mcp.render.words import SHELL
+from reflexio_mcp.rest.api_limits import MAX_INTERACTIONS
+from reflexio_mcp.rest.models import Interaction, PublishBody
+from reflexio_mcp.results.base import structured
+from reflexio_mcp.results.publishing import Stored
+from reflexio_mcp.settings import ConfigurationError, Settings
+from reflexio_mcp.toolkit.parameters import alone, invalid_arguments
+from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.publishing import check_interaction, publish
+
+STANDARD_INPUT: Final = "-"
+
+
+class _Given(BaseModel):
+    interactions: Annotated[
+        list[Annotated[Interaction, alone(check_interaction)]],
+        Field(min_length=1, max_length=MAX_INTERACTIONS),
+    ]
+
+
+def run_publish(arguments: Namespace, settings: Settings) -> int:
+    """Store what a file, standard input or `--user` and `--assistant` say, as one request."""
+    check_allowed(settings, "publish_interaction")
+    if not settings.user_id:
+        raise ConfigurationError("Whose request is it? Add --user-id.")
+    draft = PublishBody(
+        user_id=settings.user_id,
+        session_id=arguments.session_id or str(uuid.uuid4()),
+        request_id=arguments.request_id or "",
+        interaction_data_list=_interactions(arguments),
+        source=settings.source,
+        agent_version=settings.agent_version,
+        evaluation_only=arguments.evaluation_only,
+        session_finished=arguments.session_finished,
+    )
+
+    async def run() -> Stored:
+        async with open_scope(settings) as scope:
+            seconds = settings.wait_timeout if arguments.wait else None
+            return await publish(scope, draft, policy=settings.publish_secrets, wait_seconds=seconds)
+
+    done = anyio.run(run)
+    if arguments.json:
+        print(json.dumps(structured(done), indent=2, ensure_ascii=False))
+        return 0
+    told = stored(done, SHELL)
+    screen = Screen(settings)
+    for part in (told.said, *told.stored, told.then):
+        screen.say(part)
+    return 0
+
+
+def _interactions(arguments: Namespace) -> list[Interaction]:
+    said: list[tuple[str, str]] = arguments.said or []
+    if said and arguments.file:
+        raise ConfigurationError("Give either a FILE, or --user and --assistant.")
+    typed = [{"role": role, "content": text} for role, text in said]
+    try:
+        return _Given.model_validate({"interactions": typed or _read(arguments.file)}).interactions
+    except ValidationError as error:
+        raise ConfigurationError(invalid_arguments(error)) from None
+
+
+def _read(file: str) -> object:
+    """Return the JSON of a file, of standard input for `-`, or of what is piped in."""
+    if not file and sys.stdin.isatty():
+        raise ConfigurationError('Give a FILE, "-" for standard input, or --user TEXT and --assistant TEXT.')
+    try:
+        text = sys.stdin.read() if file in ("", STANDARD_INPUT) else Path(file).read_text(encoding="utf-8")
+        return json.loads(text)
+    except OSError as error:
+        raise InvalidInput("FILE", f"cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError):
+        raise InvalidInput(
+            "FILE", 'is not JSON in UTF-8, such as [{"role": "User", "content": "..."}].'
+        ) from None

@@ -1,0 +1,120 @@
+"""`reflexio-mcp state`: makes, checks and upgrades the tables that replicas share."""
+
+import sys
+from argparse import Namespace
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from reflexio_mcp.backend import open_postgresql, open_state, state_file
+from reflexio_mcp.results.base import visible
+from reflexio_mcp.settings import ConfigurationError, Settings, load, state_url
+from reflexio_mcp.state.tables import VERSION
+
+if TYPE_CHECKING:
+    from reflexio_mcp.state.postgresql import SetUp
+
+
+def run_state(arguments: Namespace) -> int:
+    """Return 1 with the first problem that was found, and what to do about it."""
+    if arguments.action == "check":
+        return _check(load())
+    url = state_url()
+    if not url:
+        raise ConfigurationError(
+            "REFLEXIO_MCP_STATE has to name the PostgreSQL database. Without it, the state is a file on this computer, "
+            "which is made by itself."
+        )
+    with closing(open_postgresql(url)) as database:
+        found = database.look()
+        if problem := _in_the_way(found, upgrades=arguments.action == "upgrade"):
+            return _fail(problem)
+        database.set_up()
+    print(f"The tables have version {VERSION}, and {_servers()} can use them.")
+    return 0
+
+
+def _check(settings: Settings) -> int:
+    state = open_state(settings)
+    with closing(state.database):
+        if settings.state:
+            with closing(open_postgresql(settings.state)) as database:
+                found = database.look()
+            if problem := _missing(found):
+                return _fail(problem)
+            print(visible(f"role: {found.role}"))
+            print(visible(f"tables: version {found.version}, in the schema reflexio_mcp of {found.owner}"))
+        else:
+            print(f"file: {state_file(settings) or 'none, the state is in memory'}")
+        state.check()
+        if number := state.copies.unreadable():
+            return _fail(
+                f"{number:,} recovery copies are sealed with a key that REFLEXIO_MCP_STATE_KEYS lacks. Put the key "
+                "back, or remove them as docs/shared-server.md says."
+            )
+    print("Deletions can be recorded.")
+    return 0
+
+
+def _missing(found: "SetUp") -> str:
+    """Say what servers lack; empty if nothing."""
+    if found.version is None:
+        if found.elsewhere:
+            return (
+                f"The tables are in the schema {found.elsewhere[0]}, and servers look in reflexio_mcp. Restore the "
+                "backup into the schema reflexio_mcp."
+            )
+        return "There are no tables. Run `reflexio-mcp state create` with the role that owns the schema."
+    if found.version.isdecimal() and int(found.version) < VERSION:
+        return (
+            f"The tables have version {found.version}, and this program needs {VERSION}. Run `reflexio-mcp state "
+            "upgrade` with the role that owns the schema."
+        )
+    return _of_another_version(found) or _without_servers(found)
+
+
+def _in_the_way(found: "SetUp", *, upgrades: bool) -> str:
+    """Say why the tables cannot be made or upgraded with this role; empty if they can."""
+    if found.owner and not found.owns:
+        return (
+            f"The schema reflexio_mcp belongs to the role {found.owner}, and REFLEXIO_MCP_STATE names {found.role}. "
+            "Use the role of the owner."
+        )
+    if not found.owner and not found.may_create:
+        return (
+            f"There is no schema reflexio_mcp, and the role {found.role} cannot create one. As an administrator, run: "
+            f"CREATE SCHEMA reflexio_mcp AUTHORIZATION {found.role};"
+        )
+    if found.version is None:
+        return _missing(found) if found.elsewhere else _without_servers(found)
+    if not upgrades and found.version.isdecimal() and int(found.version) < VERSION:
+        return f"The tables have version {found.version}. After a backup, run `reflexio-mcp state upgrade`."
+    return _of_another_version(found) or _without_servers(found)
+
+
+def _of_another_version(found: "SetUp") -> str:
+    if found.version and found.version.isdecimal() and int(found.version) <= VERSION:
+        return ""
+    return (
+        f"The tables were made by another version of reflexio-mcp ({found.version or 'not marked'}; this program "
+        f"needs {VERSION}). Start that version, or restore a backup."
+    )
+
+
+def _without_servers(found: "SetUp") -> str:
+    if found.has_servers:
+        return ""
+    return (
+        f"There is no role {_servers()}, with which servers connect. As an administrator, run: CREATE ROLE "
+        f"{_servers()} LOGIN PASSWORD '...';"
+    )
+
+
+def _servers() -> str:
+    from reflexio_mcp.state.postgresql import SERVERS  # the driver is an extra
+
+    return SERVERS
+
+
+def _fail(problem: str) -> int:
+    sys.stderr.write(f"reflexio-mcp: {visible(problem)}\n")
+    return 1
