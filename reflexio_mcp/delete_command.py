@@ -119,7 +119,7 @@ def _carry_out(
     if planned.size > (shown := len(planned.plan.examples)) > 0:
         screen.say(f"(the first {shown:,} of {planned.size:,})")
     screen.say(SHELL.undo(planned.plan.way_back))
-    if not planned.size:
+    if planned.is_empty:
         status = "held" if planned.held else "not_found"
         screen.say(SHELL.status(status, corrects=planned.plan.corrects))
         failed = planned.plan.not_found or (planned.held and not caller)

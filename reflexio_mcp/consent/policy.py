@@ -51,7 +51,7 @@ def weigh(
         mode = settings.confirm
     elif askable:
         mode = "ask"
-    if not planned.size:
+    if planned.is_empty:
         return refused(planned, mode, "held" if planned.held else "not_found")
     wrong = bool(code) and not codes.check(code, planned.bound, now=now)
     if wrong or (mode == "preview" and not code):
@@ -65,7 +65,7 @@ def weigh(
 def number_to_type(settings: Settings, planned: Planned) -> int | None:
     """Return the number that a person must type; `None` if a yes is enough."""
     typed = planned.size > settings.confirm_above or len(planned.plan.users) > 1 or planned.target.everything
-    return planned.size if typed else None
+    return planned.size if typed and planned.size else None
 
 
 def answered(planned: Planned, question: Question, reply: bool | int | None) -> Verdict:

@@ -181,7 +181,7 @@ ANYBODY: Final = Words(
         ),
         FactCode.OTHER_USERS_STAY: "Data of other users stays, even if it mentions this user.",
         FactCode.OTHER_RECORDS_STAY: (
-            "Agent playbooks, session evaluations, Reflexio's questions to people with their answers, and the logs of "
+            "Session evaluations, Reflexio's questions to people with their answers, and the logs of "
             "its runs stay: nothing here can delete them."
         ),
         FactCode.OUTCOMES_STAY: "Session outcomes and evaluations stay.",

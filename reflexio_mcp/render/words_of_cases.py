@@ -37,8 +37,31 @@ CASES: Final = RoomWords(
             "{number:earlier learning} could not be made current again. An undo brings back what replaced "
             "{number:it|them}."
         ),
+        FactCode.NOTHING_VISIBLE: (
+            "Nothing of this user can be seen. What cannot be seen, such as a fact that expired, is erased all the same."
+        ),
+        FactCode.SHARED_RULES_REST: (
+            "{number:shared rule} that {number:is|are} served to everybody {number:rests|rest} on playbooks of this "
+            "user and {number:stays|stay}{names:known}."
+        ),
+        FactCode.SHARED_RULES_UNTRACED: (
+            "Reflexio does not say what {number:shared rule} {number:rests|rest} on."
+        ),
+        FactCode.SHARED_RULES_UNREAD: "The shared rules could not be read.",
+        FactCode.SHARED_RULES_RETURN: (
+            "Only the operator can remove shared rules. A rule that is rejected, edited or deleted can be made again "
+            "while the playbooks that it came from are stored, and these while their interactions are."
+        ),
     },
     model={
+        FactCode.NOTHING_VISIBLE: (
+            "Nothing of this user can be seen; check the id. What is stored and cannot be seen, such as a profile that "
+            "expired, is erased all the same."
+        ),
+        FactCode.SHARED_RULES_REST: (
+            "{number:shared rule} that {number:is|are} served to everybody {number:rests|rest} on playbooks of this "
+            "user and {number:stays|stay}."
+        ),
         FactCode.LEARNINGS_STAY: (
             "{number:learning} that came from this selection alone {number:stays|stay}, unless this call includes "
             "{number:it|them}."

@@ -53,9 +53,26 @@ class FactCode(StrEnum):
         "the request stays, with `number` interactions; an undo makes requests of deleted ones",
     )
     OTHER_USERS_STAY = "other_users_stay", "data of other users stays, even if it mentions this user"
+    NOTHING_VISIBLE = (
+        "nothing_visible",
+        "no call returns anything of this user; what is stored and not returned is erased all the same",
+    )
+    SHARED_RULES_REST = (
+        "shared_rules_rest",
+        "`number` shared rules rest on playbooks of this user and stay; `names`: the texts of the newest",
+    )
+    SHARED_RULES_UNTRACED = (
+        "shared_rules_untraced",
+        "the service does not say what `number` shared rules rest on",
+    )
+    SHARED_RULES_UNREAD = "shared_rules_unread", "the shared rules could not be read"
+    SHARED_RULES_RETURN = (
+        "shared_rules_return",
+        "a shared rule that is rejected, edited or deleted can be made again while its playbooks are stored",
+    )
     OTHER_RECORDS_STAY = (
         "other_records_stay",
-        "agent playbooks, session evaluations, questions to people and logs stay, because no call deletes them",
+        "session evaluations, questions to people and logs stay, because no call deletes them",
     )
     OUTCOMES_STAY = "outcomes_stay", "session outcomes and evaluations stay"
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
 
 import httpx
 from mcp.client.client import Client
@@ -38,6 +39,7 @@ class Known(NamedTuple):
     content: str = "what was learned"
     quote: str = ""
     trigger: str = ""
+    expires: int = 0
 
 
 @dataclass
@@ -108,14 +110,29 @@ class Backend:
         handler = getattr(self, path.removeprefix("/api/"), None)
         if handler is None:
             return await self.store(scope, receive, send)
-        return await _reply(send, {"success": True, **handler(json.loads(await _body(receive)))})
+        query = dict(parse_qsl(scope["query_string"].decode()))
+        return await _reply(
+            send, {"success": True, **handler(json.loads(await _body(receive) or b"null") or query)}
+        )
 
     def get_profiles(self, asked: dict[str, Any]) -> dict[str, Any]:
         return {
             "user_profiles": [
                 {"profile_id": one, "generated_from_request_id": known.request_id, **_row(known)}
                 for one, known in self.profiles.items()
-                if known.user == asked["user_id"] and known.status in asked["status_filter"]
+                if known.user == asked["user_id"]
+                and known.status in asked["status_filter"]
+                and not known.expires
+            ]
+        }
+
+    def get_all_profiles(self, asked: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "user_profiles": [
+                {"profile_id": one, "generated_from_request_id": known.request_id, **_row(known)}
+                | {"expiration_timestamp": known.expires}
+                for one, known in self.profiles.items()
+                if known.user == asked["user_id"]
             ]
         }
 
@@ -170,7 +187,11 @@ class Backend:
         }
 
     def get_agent_playbooks(self, asked: dict[str, Any]) -> dict[str, Any]:
-        return {"agent_playbooks": [{"agent_playbook_id": one} for one in self.agent_playbooks]}
+        return {
+            "agent_playbooks": [
+                {"agent_playbook_id": one, "content": f"rule {one}"} for one in self.agent_playbooks
+            ]
+        }
 
     def get_learning_provenance(self, asked: dict[str, Any]) -> dict[str, Any]:
         users = self.agent_playbooks[int(asked["id"])]

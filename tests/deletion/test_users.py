@@ -1,8 +1,11 @@
 """Everything of one person, and the borders of what a confined caller may touch."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.deletion.support import World
+from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
 ALL_OF_ADA = {"user_id": "ada", "include_learnings": True, "erase": True}
@@ -97,11 +100,53 @@ async def test_a_clearing_after_which_nothing_can_be_read_has_a_receipt_that_cla
     assert receipt["way_back"]["state"] == "unknown"
 
 
-async def test_a_person_without_anything_is_not_found(world: World) -> None:
+async def test_of_a_person_without_anything_that_is_returned_the_rest_is_cleared_all_the_same(
+    world: World,
+) -> None:
     await stocked(world)
+    carol = ALL_OF_ADA | {"user_id": "carol"}
+    async with world.connect() as caller:
+        plan = await caller.plan("delete_requests", **carol)
+        assert (plan["status"], plan["selected"]) == ("planned", {})
+        assert "Nothing of this user can be seen; check the id." in plan["text"]
+        assert not world.backend.calls["/api/clear_user_data"]
+        receipt = await caller.receipt("delete_requests", **carol, confirm=plan["confirm"])
+    assert (receipt["status"], receipt["deleted"]) == ("complete", {})
+    assert world.backend.calls["/api/clear_user_data"] == 1
+
+
+async def test_a_profile_past_its_expiry_is_counted_and_goes(world: World) -> None:
+    await world.put("r1")
+    await world.learn("p", "r1", expires=1)
+    await world.rest.delete_requests_by_ids(["r1"])
     async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_requests", **ALL_OF_ADA)
+    assert (receipt["status"], receipt["deleted"]) == ("complete", {"learnings": 1})
+    assert world.backend.profiles == {}
+
+
+async def test_a_hold_on_a_person_of_whom_nothing_is_seen_keeps_what_is_not_seen(
+    world: World, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[[hold]]\nusers = ["carol"]\nreason = "a case"\n', encoding="utf-8")
+    async with world.connect(CONFIRM="off", POLICY=str(policy)) as caller:
         answer = await caller.call("delete_requests", **ALL_OF_ADA | {"user_id": "carol"})
-    assert answer["status"] == "not_found"
+    assert answer["status"] == "held"
+    assert not world.backend.calls["/api/clear_user_data"]
+
+
+async def test_the_shared_rules_that_rest_on_a_person_are_named_in_plan_and_receipt(world: World) -> None:
+    await stocked(world)
+    world.backend.agent_playbooks = {1: ["ada", "bob"], 2: ["bob"], 3: []}
+    async with world.connect() as caller:
+        plan = await caller.plan("delete_requests", **ALL_OF_ADA)
+        receipt = await caller.receipt("delete_requests", **ALL_OF_ADA, confirm=plan["confirm"])
+    for answer in (plan, receipt):
+        rest = fact_of(answer, "shared_rules_rest") or {}
+        assert (rest["number"], rest["names"]) == (1, ["rule 1"])
+        assert (fact_of(answer, "shared_rules_untraced") or {})["number"] == 1
+        assert fact_of(answer, "shared_rules_return")
 
 
 async def test_somebody_confined_to_a_user_deletes_their_own_part_of_a_session(world: World) -> None:

@@ -247,8 +247,8 @@ class _Act:
 
     async def _delete_user(self, target: User) -> None:
         ids = [item.id for item in self.planned.items]
-        held = await self._hold((await target.select(self.scope, self.progress)).items)
-        if held or await self._held_copies():
+        held = await self._hold((await target.stored(self.scope, self.progress)).items)
+        if held or target.hold(self.scope) or await self._held_copies():
             self.ledger.hold(ids)  # one call would delete the held items too
         else:
             await send(self.scope.client.clear_user_data(target.wanted.user_id), ids, self.ledger.sent)
@@ -431,7 +431,7 @@ class _Act:
         with self._noting_failure():
             if isinstance(target, User):
                 ids = [item.id for item in planned.items]  # a merge may have brought learnings back
-                stored = {item.id for item in (await target.select(self.scope, self.progress)).items}
+                stored = {item.id for item in (await target.stored(self.scope, self.progress)).items}
                 self.arrived = len(stored.difference(ids))
                 self.ledger.look(ids, stored)
             else:

@@ -99,6 +99,11 @@ class Planned:
     held: int = 0
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to delete. Of a whole user, something may be stored that no call returns."""
+        return not self.size and (self.held > 0 or not isinstance(self.target, User))
+
+    @property
     def stored(self) -> list[Item]:
         """The stored requests and interactions in order of arrival, which is the order of a restore."""
         stored = [one for one in self.items if one.request_id]
@@ -245,6 +250,8 @@ async def _choose(
             only_copied = await in_thread(_only_in_copies, selected, state, owner)
         copied = await free.of(list(map(item_for, only_copied)))
         copied_requests = [one for one in only_copied if isinstance(one, RequestWithInteractions)]
+    if isinstance(target, User) and not free.held and (hold := target.hold(scope)):
+        free.held[hold] += 1
     if free.held and isinstance(target, User):  # one call deletes everything of a user, and every copy
         stored, copied = [], []
     if selected.learned is None:

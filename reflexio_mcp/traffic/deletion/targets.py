@@ -10,8 +10,9 @@ from typing import ClassVar, Final
 import anyio.to_thread
 
 from reflexio_mcp.rest.api_limits import MAX_DELETE_IDS
+from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.results.base import clip
+from reflexio_mcp.results.base import clip, shown_name
 from reflexio_mcp.results.deletion import Change, few
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.state.records import Copied, Name
@@ -20,10 +21,18 @@ from reflexio_mcp.traffic.audit.rules.duplicates import Duplicate
 from reflexio_mcp.traffic.content import content_chars, opening, order_of, texts_of
 from reflexio_mcp.traffic.deletion.items import Content, Item, item_of, learning_item, outcome_item
 from reflexio_mcp.traffic.errors import InvalidInput, require_id
-from reflexio_mcp.traffic.learnings.find import Learned, find_evidence, find_learned, learnings_of_user
+from reflexio_mcp.traffic.learnings.find import (
+    Learned,
+    expired_profiles,
+    find_evidence,
+    find_learned,
+    learnings_of_user,
+)
 from reflexio_mcp.traffic.learnings.judged import judge_learned
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings, unselected
+from reflexio_mcp.traffic.learnings.shared import read_shared_rules
+from reflexio_mcp.traffic.policy import Hold
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress, get_stored, read_set
 from reflexio_mcp.traffic.reading.paging import SessionPager
@@ -31,6 +40,11 @@ from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import in_heavy_thread
 
 __all__ = ["Correction", "Filtered", "Interactions", "Learnings", "Requests", "Target"]
+
+RULES: Final = 20
+"""Number of shared rules that a plan names."""
+
+RULE_CHARS: Final = 200
 
 EXAMPLES: Final = 5
 """Number of items whose first words a plan shows."""
@@ -246,7 +260,8 @@ class Filtered(Target):
 class User(Filtered):
     """What the API can delete of the filter's user: requests, learnings and session outcomes.
 
-    Unlike other targets, a user includes what arrives after the plan.
+    Unlike other targets, a user includes what arrives after the plan, and what no list shows, such as a profile that
+    expired some time ago.
     """
 
     everything: bool = True
@@ -258,18 +273,35 @@ class User(Filtered):
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         user_id = self.wanted.user_id
+        selected = await self.stored(scope, progress)
+        selected.facts = [
+            *([] if selected.items else [Fact(code=FactCode.NOTHING_VISIBLE)]),
+            Fact(code=FactCode.OTHER_USERS_STAY),
+            *await _shared_rules(scope, user_id),
+            Fact(code=FactCode.OTHER_RECORDS_STAY),
+        ]
+        selected.copy_names = [Name.of("user", user_id)]
+        selected.means = lambda copied, content: True
+        return selected
+
+    def hold(self, scope: Scope) -> Hold | None:
+        """Return the hold on the user, which also keeps what no list shows."""
+        return scope.policy.now().held_by(self.wanted.user_id)
+
+    async def stored(self, scope: Scope, progress: Progress) -> Selected:
+        """Return what is stored of the user, as far as any call returns it."""
+        user_id = self.wanted.user_id
         selected = await super().select(scope, progress)
         selected.learned = await self.learned(scope, selected)
         selected.items += map(learning_item, selected.learned.learnings)
         outcomes = await scope.client.get_session_outcomes(user_id)
         selected.items += [outcome_item(one) for one in outcomes if one.user_id == user_id]
-        selected.facts = [Fact(code=FactCode.OTHER_USERS_STAY), Fact(code=FactCode.OTHER_RECORDS_STAY)]
-        selected.copy_names = [Name.of("user", user_id)]
-        selected.means = lambda copied, content: True
         return selected
 
     async def learned(self, scope: Scope, selected: Selected) -> Learned:
-        return unselected(await learnings_of_user(scope, self.wanted.user_id))
+        user_id = self.wanted.user_id
+        listed = await learnings_of_user(scope, user_id)
+        return unselected([*listed, *await expired_profiles(scope, user_id)])
 
 
 @dataclass(frozen=True)
@@ -368,6 +400,27 @@ class Correction(Target):
             facts=facts,
             change=Change(before=await _shown(scope, learning.content), after=await _shown(scope, self.text)),
         )
+
+
+async def _shared_rules(scope: Scope, user_id: str) -> list[Fact]:
+    """Return which shared rules rest on a user: after an erasure, the service does not know it any more."""
+    try:
+        shared = await read_shared_rules(scope)
+    except ReflexioError:
+        return [Fact(code=FactCode.SHARED_RULES_UNREAD)]
+    facts: list[Fact] = []
+    if rules := shared.of(user_id):
+        texts = [
+            clip(await anyio.to_thread.run_sync(covered, one.row.content), RULE_CHARS)
+            for one in rules[:RULES]
+        ]
+        names = [] if scope.masked else list(map(shown_name, texts))
+        facts.append(Fact(code=FactCode.SHARED_RULES_REST, number=len(rules), names=names))
+    if shared.untraced:
+        facts.append(Fact(code=FactCode.SHARED_RULES_UNTRACED, number=shared.untraced))
+    if facts:
+        facts.append(Fact(code=FactCode.SHARED_RULES_RETURN))
+    return facts
 
 
 async def _shown(scope: Scope, text: str) -> str:

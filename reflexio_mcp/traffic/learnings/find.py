@@ -3,6 +3,7 @@
 Only a user's own profiles and playbooks are found. Agent playbooks come from many users' traffic.
 """
 
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from reflexio_mcp.traffic.tasks import for_each
 __all__ = [
     "Learned",
     "LinkedLearning",
+    "expired_profiles",
     "find_evidence",
     "find_learned",
     "learnings_of_user",
@@ -118,6 +120,16 @@ async def learnings_of_user(scope: Scope, user_id: str) -> list[Learning]:
     # The API deletes by id alone, so other users' learnings stop here.
     learnings = [one for one in map(learning_of, rows) if one.user_id == user_id]
     return sorted(learnings, key=lambda one: (-one.changed_at, one.learning_id))
+
+
+async def expired_profiles(scope: Scope, user_id: str) -> list[Learning]:
+    """Return a user's profiles that are past their expiry and that the service has not removed yet.
+
+    No list of the service shows them, whatever its filter.
+    """
+    rows = await scope.client.get_all_profiles(user_id)
+    learnings = [learning_of(one) for one in rows if 0 < one.expiration_timestamp <= time.time()]
+    return [replace(one, state="expired") for one in learnings if one.user_id == user_id]
 
 
 async def find_learned(
