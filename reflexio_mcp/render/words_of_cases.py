@@ -38,7 +38,7 @@ CASES: Final = RoomWords(
             "{number:it|them}."
         ),
         FactCode.NOTHING_VISIBLE: (
-            "Nothing of this user can be seen. What cannot be seen, such as a fact that expired, is erased all the same."
+            "Nothing of this user can be seen. What cannot be seen, such as an expired fact, is erased all the same."
         ),
         FactCode.SHARED_RULES_REST: (
             "{number:shared rule} that {number:is|are} served to everybody {number:rests|rest} on playbooks of this "
