@@ -487,8 +487,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             "find secrets, duplicates, test traffic and more",
             READ,
             "reflexio-mcp audit --start-time 30d",
-            # An audit looks for every finding.
-            (_filter(**{name: about for name, about in FILTER.items() if name != "finding"}), JSON),
+            (_filter(**FILTER | {"finding": "list all places of this finding"}), JSON),
         ),
         "export": Command(
             "write what is remembered to a ZIP file: requests, learnings and session outcomes",

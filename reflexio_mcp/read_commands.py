@@ -23,7 +23,7 @@ from reflexio_mcp.backend import location_of, open_scope, open_state
 from reflexio_mcp.render.deletion import WHY, counts
 from reflexio_mcp.render.reading import exported
 from reflexio_mcp.render.words import SHELL
-from reflexio_mcp.results.audit import Call, Count, FindingRow, Found, Place
+from reflexio_mcp.results.audit import Call, Count, FindingRow, Found, NotLooked, Place, RuleLimit
 from reflexio_mcp.results.base import Room, Row, structured, visible
 from reflexio_mcp.results.deletion import Counts, Example, Excepted, Part, PastDeletion
 from reflexio_mcp.results.facts import Fact, Result
@@ -47,6 +47,7 @@ from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.state.log import Verified
 from reflexio_mcp.traffic.archive import Export, save
 from reflexio_mcp.traffic.audit.calls import Offer
+from reflexio_mcp.traffic.audit.places import list_places
 from reflexio_mcp.traffic.audit.run import run_audit
 from reflexio_mcp.traffic.errors import TrafficError, refusing
 from reflexio_mcp.traffic.learnings.listing import list_learnings
@@ -59,6 +60,7 @@ COMMANDS: Final = {
     "get_request": "show",
     "list_requests": "requests",
     "list_learnings": "learned",
+    "audit_traffic": "audit",
     "delete_request": "delete",
     "delete_requests": "delete",
 }
@@ -91,6 +93,9 @@ LABELS: Final = {
     "window_only": "not quoted interactions that were read at the same time",
     "log": "value of the audit log",
 }
+LISTED: Final = {"rules", "not_looked_for"}
+"""Lists with a line for each part."""
+
 BLOCKS: Final = (Found, FindingRow, InteractionRow, LearningRow)
 
 TABLES: Final[dict[type[Row], Sequence[str]]] = {
@@ -117,7 +122,19 @@ TABLES: Final[dict[type[Row], Sequence[str]]] = {
         "first_words",
         "fingerprint",
     ),
-    Place: ("created_at", "request_id", "session_id", "user_id", "kind", "around", "repeats", "learning_id"),
+    Place: (
+        "number",
+        "created_at",
+        "request_id",
+        "session_id",
+        "user_id",
+        "role",
+        "points",
+        "kind",
+        "around",
+        "repeats",
+        "learning_id",
+    ),
     EvidenceRow: ("quote", "near", "role", "said_at", "request_id", "interaction_id"),
     OtherLearning: ("learning_id", "state", "changed_at", "content"),
     Example: ("created_at", "id", "user_id", "first_words"),
@@ -186,6 +203,8 @@ async def _ask(arguments: Namespace, settings: Settings) -> Result:
             return await read_request(scope, arguments.request_id, room=room, content_chars=sys.maxsize)
         if command == "audit":
             offer = Offer(frozenset(COMMANDS), takes_user=not scope.user_id)
+            if asked.finding:
+                return await list_places(scope, asked, offer=offer)
             return await run_audit(scope, asked, offer=offer, personal=settings.personal_data)
         most = sys.maxsize if arguments.all else arguments.limit
         if command == "sessions":
@@ -330,6 +349,8 @@ class Screen:
                     if part is not value:
                         self.say("")
                     self.show(part)
+            elif name in LISTED:
+                self.say("\n".join(map(self._words, parts)))
             else:
                 self.say(f"{LABELS.get(name, name.replace('_', ' '))}: {self._words(value)}")
 
@@ -362,6 +383,12 @@ class Screen:
                 return value.filter or "none"
             case Excepted():
                 return f"{value.count:,} {WHY[value.why]} ({self._words(value.ids)})"
+            case Fact():
+                return SHELL.of(value)
+            case NotLooked():
+                return f"not looked for: {', '.join(value.findings)}. {self._words(value.because)}"
+            case RuleLimit():
+                return f"{', '.join(value.findings)}: {self._words(value.limit)}"
             case Learning():
                 return SHELL.of(Fact(code=value.means))
             case Call():

@@ -1,4 +1,4 @@
-"""Audits as text: first what was not searched, then findings, then what was not found."""
+"""Audits as text: first what was not searched, then findings, then what each rule can and cannot know."""
 
 import json
 from typing import Final
@@ -21,8 +21,9 @@ def audit_text(audit: AuditResult, words: Words) -> Told:
     left_out = [fact for fact in audit.facts if fact.code in BEFORE]
     if traffic.requests or audit.findings:
         whole = "" if left_out or traffic.requests == 1 else "all "
-        count = len(audit.findings) + audit.findings_left_out
-        heading = f"Audit of {whole}{counted(traffic.requests, 'request')}: {counted(count, 'finding')}."
+        kinds = len(audit.findings) + audit.findings_left_out
+        count = f": {counted(kinds, 'kind')} of finding" if kinds else ""
+        heading = f"Audit of {whole}{counted(traffic.requests, 'request')}{count}."
     else:
         heading = "Nothing to audit."
     return Told(
@@ -33,12 +34,15 @@ def audit_text(audit: AuditResult, words: Words) -> Told:
             words.say([Fact(code=FactCode.FINDINGS_LEFT_OUT, number=audit.findings_left_out)])
             if audit.findings_left_out
             else "",
+            _limits(audit, words),
         ),
         cursor=audit.cursor,
-        values=f"Looked for in the stored requests and not found: {', '.join(audit.not_found_in_requests)}."
-        if audit.not_found_in_requests and traffic.requests
-        else "",
     )
+
+
+def _limits(audit: AuditResult, words: Words) -> list[str]:
+    known = [f"{', '.join(one.findings)}: {words.of(one.limit)}" for one in audit.rules]
+    return ["What these rules can know:", *known] if known else []
 
 
 def _not_looked_for(audit: AuditResult, words: Words) -> list[str]:
@@ -72,8 +76,10 @@ def _finding(one: FindingRow) -> list[str]:
     unit = "learning" if one.finding in ("orphaned-learning", "stale-learning") else "request"
     kinds = ", ".join(f"{kind.name} {kind.count:,}" for kind in one.kinds)
     kinds = f" ({kinds})" if kinds else ""
+    places = f"{counted(one.place_count, 'place')} in " if one.place_count else ""
+    shown = f"; {len(one.places)} shown" if one.places and len(one.places) < one.count else ""
     return [
-        f"{one.severity}: {one.finding}, {counted(one.count, unit)}{kinds}",
+        f"{one.severity}: {one.finding}, {places}{counted(one.count, unit)}{kinds}{shown}",
         f"  {sentence(one.why, one.advice)}",
         *(f"  - {_place(place)}" for place in one.places),
         f"  show: {_call(one.show)}" if one.show else "",
@@ -83,11 +89,14 @@ def _finding(one: FindingRow) -> list[str]:
 
 def _place(place: Place) -> str:
     return row(
+        str(place.number or ""),
         place.request_id or place.learning_id,
         f"interaction {place.interaction_id}" if place.interaction_id is not None else "",
         f"session {place.session_id}" if place.session_id else "",
         f"user {place.user_id}" if place.user_id else "",
         f"{place.created_at:%Y-%m-%d %H:%M}" if place.created_at else "",
+        place.role,
+        f"{place.points} points" if place.points else "",
         place.kind,
         place.around,
         f"repeats {place.repeats}, which stays" if place.repeats else "",

@@ -5,7 +5,7 @@ from pydantic import Field
 from reflexio_mcp.results.base import Moment, Row
 from reflexio_mcp.results.facts import Fact, Result
 
-__all__ = ["AuditResult", "Call", "Count", "FindingRow", "Found", "NotLooked", "Place"]
+__all__ = ["AuditResult", "Call", "Count", "FindingRow", "Found", "NotLooked", "Place", "RuleLimit"]
 
 
 class Count(Row):
@@ -23,13 +23,19 @@ class Call(Row):
 
 
 class Place(Row):
-    """The place of a finding. `around` is the text around it, with the finding redacted."""
+    """The place of a finding. `around` is the text around it, with the finding redacted.
 
+    The words of a prompt injection have dots for blanks.
+    """
+
+    number: Annotated[int, Field(description="in the list of all places of the finding")] = 0
     request_id: str = ""
     session_id: str = ""
     user_id: str = ""
     created_at: Moment | None = None
     interaction_id: int | None = None
+    role: str = ""
+    points: Annotated[int, Field(description="how suspicious it is, in points")] = 0
     kind: str = ""
     around: str = ""
     repeats: Annotated[str, Field(description="the request with the same content, which stays")] = ""
@@ -42,6 +48,7 @@ class FindingRow(Row):
     finding: str
     severity: Literal["high", "medium", "low"]
     count: Annotated[int, Field(description="requests, or learnings")]
+    place_count: Annotated[int, Field(description="all places, if only this finding was asked for")] = 0
     kinds: list[Count] = []
     why: str
     advice: str
@@ -55,6 +62,13 @@ class NotLooked(Row):
 
     findings: list[str]
     because: Fact
+
+
+class RuleLimit(Row):
+    """A rule that looked, and what it can and cannot know."""
+
+    findings: list[str]
+    limit: Fact
 
 
 class Found(Row):
@@ -73,14 +87,12 @@ class Found(Row):
 
 
 class AuditResult(Result):
-    """An audit: numbers, findings, the text around them, and what was not searched."""
+    """An audit: numbers, findings, the text around them, what was not searched, and what each rule can know."""
 
     filter: str = ""
     traffic: Found
     findings: list[FindingRow] = []
     findings_left_out: int = 0
     not_looked_for: list[NotLooked] = []
-    not_found_in_requests: Annotated[
-        list[str], Field(description="rules that found nothing in what they look at: requests, or learnings")
-    ] = []
-    cursor: Annotated[str, Field(description="audits the rest")] = ""
+    rules: list[RuleLimit] = []
+    cursor: Annotated[str, Field(description="audits the rest, or lists more places")] = ""

@@ -224,6 +224,29 @@ class FactCode(StrEnum):
     )
     PARTS_NOT_AUDITED = "parts_not_audited", "the service could not return `number` parts of the traffic"
     FINDINGS_LEFT_OUT = "findings_left_out", "`number` findings have no room in the answer"
+    LIST_OLDER = "list_older", "advice: the places in the rest are listed with `until` as the end of the time"
+    JUDGE_PASSAGES = (
+        "judge_passages",
+        "advice: somebody has to judge each possible prompt injection before a request is deleted",
+    )
+    JUDGE_SECRETS = "judge_secrets", "advice: somebody has to judge each possible secret by its words"
+    NO_MATCH = "no_match", "nothing has what the rules know, which is no all-clear"
+
+    # What the rules of an audit can and cannot know
+    KNOWS_SECRETS = "knows_secrets", "secrets are found by formats, names before them and sentences"
+    KNOWS_PASSAGES = "knows_passages", "prompt injection is found by signs alone"
+    NO_PASSAGE = "no_passage", "no passage has the signs that the rule knows, which is no all-clear"
+    KNOWS_PERSONAL = "knows_personal", "personal data is found by the form of numbers and addresses"
+    KNOWS_DUPLICATES = "knows_duplicates", "duplicates have the same letters and digits"
+    KNOWS_EXPIRED = "knows_expired", "what expires is what the operator's policy names"
+    KNOWS_NAMES = "knows_names", "the rule reads ids and names, no content"
+    KNOWS_ORDER = "knows_order", "split conversations are guessed from times and first words"
+    KNOWS_SERVICE = "knows_service", "the state of learning is what the service says"
+    KNOWS_LEARNINGS = (
+        "knows_learnings",
+        "learnings are compared by their sources and times, not by what they say",
+    )
+
     OTHER_FILTER = "other_filter", "advice: try other filters, or an earlier start"
     SHOW_FINDINGS = "show_findings", "advice: show the person what was found before anything is deleted"
 

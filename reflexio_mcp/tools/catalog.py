@@ -128,7 +128,7 @@ CATALOG: Final = (
         "Audit traffic",
         "See how many requests there are, whose they are, and what is wrong with them: findings (probable-secret, "
         "possible-secret, prompt-injection, personal-data, duplicate, test-traffic, learning-waiting, ...), each "
-        "with the call that shows it and the one that cleans up. Shows only a few characters around a finding.",
+        "with the call that shows it and the one that cleans up. With finding: all its places, to judge each.",
         read_only=True,
     ),
     ToolSpec(

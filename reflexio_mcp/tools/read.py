@@ -83,24 +83,28 @@ async def get_request(
     return answer(found, text.one_request(found, words_of(call)))
 
 
-@parameters.filtered("finding")
+@parameters.filtered()
 async def audit_traffic(
     call: Call,
     asked: TrafficFilter,
-    cursor: Annotated[str, Field(description="from an audit that did not reach the end")] = "",
+    cursor: parameters.Cursor = "",
 ) -> Annotated[CallToolResult, AuditResult]:
     from reflexio_mcp.render.audit import audit_text
-    from reflexio_mcp.traffic.audit.calls import Offer
-    from reflexio_mcp.traffic.audit.run import run_audit  # needed for audits only
+    from reflexio_mcp.traffic.audit.calls import Offer  # needed for audits only
+    from reflexio_mcp.traffic.audit.places import list_places
+    from reflexio_mcp.traffic.audit.run import run_audit
 
     scope = scope_of(call)
     settings = app_of(call).settings
     offer = Offer(app_of(call).tools, takes_user=not scope.user_id)
-    after = open_cursor(scope, cursor, "audit", asked) if cursor else None
     async with ProgressReporter(call).steady("reading") as reporter:
-        found = await run_audit(
-            scope, asked, offer=offer, after=after, progress=reporter, personal=settings.personal_data
-        )
+        if asked.finding:
+            found = await list_places(scope, asked, offer=offer, cursor=cursor, progress=reporter)
+        else:
+            after = open_cursor(scope, cursor, "audit", asked) if cursor else None
+            found = await run_audit(
+                scope, asked, offer=offer, after=after, progress=reporter, personal=settings.personal_data
+            )
     return answer(found, audit_text(found, words_of(call)))
 
 

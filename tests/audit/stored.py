@@ -21,7 +21,9 @@ from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.scope import Scope
 from tests.support.store_app import StoreApp
 
-TOOLS = frozenset({"list_requests", "get_request", "delete_requests", "finish_session", "list_learnings"})
+TOOLS = frozenset(
+    {"audit_traffic", "list_requests", "get_request", "delete_requests", "finish_session", "list_learnings"}
+)
 
 GITHUB_TOKEN = "ghp_" + "aB3dE5fG7hI9jK1lM3nO5pQ7rS9tU1vW3xY5"
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from reflexio_mcp.results.audit import Call
-from reflexio_mcp.traffic.audit.rules import offers_deletion, rule_of
+from reflexio_mcp.traffic.audit.rules import judgement_of, offers_deletion, rule_of
 from reflexio_mcp.traffic.reading.filters import INJECTIONS, TrafficFilter
 
 __all__ = ["Offer"]
@@ -31,6 +31,8 @@ def calls_about(
     """
     rule = rule_of(finding)
     deletes = offers_deletion(finding)
+    if judgement_of(finding) and "audit_traffic" in offer.tools:
+        return _call(offer, "audit_traffic", {**_given(wanted, offer), "finding": finding}), None
     erased = {"erase": True} if finding == "probable-secret" else {}
     if selected and rule.selects:
         arguments = {**_given(wanted, offer), "finding": finding}

@@ -2,19 +2,36 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
 from reflexio_mcp.rest.models import StoredRequest
-from reflexio_mcp.results.audit import AuditResult, Call, Count, FindingRow, Found, NotLooked, Place
+from reflexio_mcp.results.audit import (
+    AuditResult,
+    Call,
+    Count,
+    FindingRow,
+    Found,
+    NotLooked,
+    Place,
+    RuleLimit,
+)
 from reflexio_mcp.results.base import NOTICE, STRUCTURED_CHARS, at, shown_id, shown_name
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import as_name
 from reflexio_mcp.traffic.audit.asking import LearnedChecks
 from reflexio_mcp.traffic.audit.calls import Offer, calls_about, can_be_given
-from reflexio_mcp.traffic.audit.rules import ASKED, FINDINGS, RULES, LearningChecks, rule_of, severity_of
+from reflexio_mcp.traffic.audit.rules import (
+    ASKED,
+    FINDINGS,
+    RULES,
+    LearningChecks,
+    judgement_of,
+    rule_of,
+    severity_of,
+)
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session
 from reflexio_mcp.traffic.content import content_chars
 from reflexio_mcp.traffic.reading.cursors import Cursor
@@ -36,8 +53,10 @@ CHARS_A_LOOK: Final = 2_000_000
 IDS_KEPT: Final = 500
 """Maximum number of ids per finding; all are counted."""
 
-PLACES: Final = 3
-WORDS_CHARS: Final = 1_500
+PLACES: Final = (50, 20, 10, 5, 3, 1, 0)
+"""Places that an audit shows of each finding: as many as have room."""
+
+WORDS_CHARS: Final = 4_000
 """Space that the structured form reserves for our own sentences."""
 
 AROUND_CHARS: Final = 260
@@ -54,7 +73,9 @@ PART: Final = Fact(code=FactCode.PART_LEFT_OUT)
 
 
 @dataclass
-class _Gathered:
+class Gathered:
+    """What a pass keeps of one finding: numbers, and the first places, one for each request."""
+
     count: int = 0
     ids: list[str] = field(default_factory=list[str])
     places: list[Finding] = field(default_factory=list[Finding])
@@ -70,14 +91,16 @@ class _Gathered:
         self.last_id = one.request.request_id
         self.count += 1
         self.alone &= one.alone
-        if len(self.places) < PLACES:
+        if len(self.places) < PLACES[0]:
             self.places.append(one)
         if len(self.ids) < IDS_KEPT:
             self.ids.append(one.request.request_id)
 
 
 @dataclass
-class _Pass:
+class Pass:
+    """A look at sessions, one after the other, with what was found so far."""
+
     wanted: TrafficFilter
     rules: Sequence[Rule]
     until: float
@@ -90,7 +113,8 @@ class _Pass:
     users: Counter[str] = field(default_factory=Counter[str])
     sources: Counter[str] = field(default_factory=Counter[str])
     versions: Counter[str] = field(default_factory=Counter[str])
-    found: dict[str, _Gathered] = field(default_factory=dict[str, _Gathered])
+    gathered: Callable[[], Gathered] = Gathered
+    found: dict[str, Gathered] = field(default_factory=dict[str, Gathered])
     learning: LearningChecks = field(default_factory=LearningChecks)
     learned: LearnedChecks = field(default_factory=LearnedChecks)
     last: SessionPart | None = None
@@ -118,7 +142,9 @@ class _Pass:
 
     def add(self, findings: Iterable[Finding]) -> None:
         for one in findings:
-            self.found.setdefault(one.name, _Gathered()).add(one)
+            if one.name not in self.found:
+                self.found[one.name] = self.gathered()
+            self.found[one.name].add(one)
 
     def _count(self, request: StoredRequest, interactions: int) -> None:
         self.requests += 1
@@ -174,9 +200,9 @@ async def run_audit(
             skip(PART, made.name)
         else:
             rules.append(made(now))
-    look = _Pass(wanted, rules, time.monotonic() + AUDIT_SECONDS)
+    look = Pass(wanted, rules, time.monotonic() + AUDIT_SECONDS)
     pager = SessionPager(scope, wanted, after=after)
-    stopped = await _read(scope, pager, look, progress)
+    stopped = await look_through(scope, pager, look, progress)
     whole = not stopped and after is None
     await in_heavy_thread(scope.owner, look.finish)
     facts: list[Fact] = []
@@ -202,30 +228,55 @@ async def run_audit(
         if name in look.found
     ]
     rows += _learning_rows(look.learned, offer)
-    known = {row.finding for row in rows} | {
-        name for skipped in not_looked.values() for name in skipped.findings
-    }
+    seen = {row.finding for row in rows}
+    skipped = {name for one in not_looked.values() for name in one.findings}
+    if look.requests and not rows:
+        facts.append(Fact(code=FactCode.NO_MATCH))
     if not look.requests and not rows and not stopped:
         facts.append(Fact(code=FactCode.OTHER_FILTER))
-    if any(row.act for row in rows):
-        facts.append(Fact(code=FactCode.SHOW_FINDINGS))
+    facts += advice_about(rows)
     result = AuditResult(
         notice=NOTICE,
         filter=shown_name(wanted.describe(words=not scope.masked), 200),
-        traffic=_traffic(look, without_key, masked=scope.masked),
+        traffic=found_in(look, without_key, masked=scope.masked),
         findings=rows,
         not_looked_for=[*not_looked.values(), NEVER],
-        not_found_in_requests=[
-            name for rule in RULES if rule.applies() for name in rule.names() if name not in known
-        ],
+        rules=limits_of(
+            [rule for rule in RULES if rule.applies() and not skipped.issuperset({*rule.names()} - seen)],
+            seen,
+        )
+        if look.requests
+        else [],
         facts=facts,
         cursor=pager.cursor("audit", look.last, None).encode(scope, asked) if stopped and look.last else "",
     )
     return _fitted(result)
 
 
+def advice_about(rows: Sequence[FindingRow]) -> list[Fact]:
+    """Return what to do about findings: show them before a deletion, and judge those that are only possible."""
+    facts: list[Fact] = []
+    if any(row.act for row in rows):
+        facts.append(Fact(code=FactCode.SHOW_FINDINGS))
+    judgements = (judgement_of(row.finding) for row in rows)
+    return [*facts, *(Fact(code=code) for code in judgements if code)]
+
+
+def limits_of(rules: Sequence[type[Rule]], found: Collection[str]) -> list[RuleLimit]:
+    """Return what these rules can and cannot know. Rules with the same limit are together.
+
+    Args:
+        found: the findings that were found.
+    """
+    limits: dict[FactCode, list[str]] = {}
+    for rule in rules:
+        names = rule.names()
+        limits.setdefault(rule.limit_of(found=not {*names}.isdisjoint(found)), []).extend(names)
+    return [RuleLimit(findings=names, limit=Fact(code=code)) for code, names in limits.items()]
+
+
 def _fitted(result: AuditResult) -> AuditResult:
-    for places in (PLACES, 1, 0):
+    for places in PLACES:
         rows = [row.model_copy(update={"places": row.places[:places]}) for row in result.findings]
         smaller = result.model_copy(update={"findings": rows})
         if len(smaller.model_dump_json(exclude_defaults=True)) <= STRUCTURED_CHARS - WORDS_CHARS:
@@ -240,7 +291,7 @@ def _fitted(result: AuditResult) -> AuditResult:
     return result
 
 
-async def _read(scope: Scope, pager: SessionPager, look: _Pass, progress: Progress) -> bool:
+async def look_through(scope: Scope, pager: SessionPager, look: Pass, progress: Progress) -> bool:
     """Look at all sessions. Return whether the time ended first."""
     waiting: list[SessionPart] = []
     requests = chars = 0
@@ -259,7 +310,7 @@ async def _read(scope: Scope, pager: SessionPager, look: _Pass, progress: Progre
     return bool(waiting) and await in_heavy_thread(scope.owner, partial(look.look_at, waiting)) < len(waiting)
 
 
-async def _ask(scope: Scope, look: _Pass, now: float, skip: Callable[..., None], *, part: bool) -> None:
+async def _ask(scope: Scope, look: Pass, now: float, skip: Callable[..., None], *, part: bool) -> None:
     if not scope.learns:
         skip(
             Fact(code=FactCode.NO_LEARNING_HERE),
@@ -284,7 +335,7 @@ async def _ask(scope: Scope, look: _Pass, now: float, skip: Callable[..., None],
         skip(reason, *(() if part else ("orphaned-learning",)), "stale-learning")
 
 
-def _window(look: _Pass, rule: type[Rule]) -> TrafficFilter:
+def _window(look: Pass, rule: type[Rule]) -> TrafficFilter:
     """Return the filter for follow-up calls, which leaves out later arrivals.
 
     A rule that needs whole sessions gets a start time instead of an end time, because a deletion needs a filter.
@@ -296,7 +347,7 @@ def _window(look: _Pass, rule: type[Rule]) -> TrafficFilter:
 
 def _row(
     name: str,
-    gathered: _Gathered,
+    gathered: Gathered,
     wanted: TrafficFilter,
     offer: Offer,
     *,
@@ -322,20 +373,35 @@ def _row(
         why=rule.why,
         advice=rule.advice,
         places=[
-            Place(
-                request_id=shown_id(named(one.request.request_id)),
-                session_id=shown_id(named(one.request.session_id)),
-                user_id="" if wanted.user_id else shown_id(named(one.request.user_id)),
-                created_at=at(one.request.created_at),
-                interaction_id=one.interaction_id,
-                kind=shown_name(one.kind, 80) if len(gathered.kinds) > 1 else "",
-                around="" if masked else shown_name(one.around, AROUND_CHARS),
-                repeats=shown_id(one.repeats),
+            place_of(one, named, masked=masked, kinds=gathered.kinds).model_copy(
+                update={
+                    "session_id": shown_id(named(one.request.session_id)),
+                    "user_id": "" if wanted.user_id else shown_id(named(one.request.user_id)),
+                    "created_at": at(one.request.created_at),
+                }
             )
             for one in gathered.places
         ],
         show=show,
         act=act,
+    )
+
+
+def place_of(one: Finding, named: Callable[[str], str], *, masked: bool, kinds: Collection[str]) -> Place:
+    """Return a place without its session, user and time.
+
+    Args:
+        named: covers an id that contains a key.
+        kinds: the kinds of the finding. A single one is not repeated at each place.
+    """
+    return Place(
+        request_id=shown_id(named(one.request.request_id)),
+        interaction_id=one.interaction_id,
+        role=shown_name(one.role, 20),
+        points=one.points,
+        kind=shown_name(one.kind, 80) if len(kinds) > 1 else "",
+        around="" if masked else shown_name(one.around, AROUND_CHARS),
+        repeats=shown_id(one.repeats),
     )
 
 
@@ -361,7 +427,7 @@ def _learning_rows(learned: LearnedChecks, offer: Offer) -> list[FindingRow]:
                     advice=rule.advice,
                     places=[
                         Place(user_id=shown_id(one.user_id), learning_id=shown_id(one.learning_id))
-                        for one in mine[:PLACES]
+                        for one in mine[:NAMES]
                     ],
                     show=show if "list_learnings" in offered else None,
                     act=act if "delete_learnings" in offered else None,
@@ -370,7 +436,9 @@ def _learning_rows(learned: LearnedChecks, offer: Offer) -> list[FindingRow]:
     return rows
 
 
-def _traffic(look: _Pass, named: Callable[[str], str], *, masked: bool) -> Found:
+def found_in(look: Pass, named: Callable[[str], str], *, masked: bool) -> Found:
+    """Return the traffic that a pass looked at, in numbers."""
+
     def most(counts: Counter[str]) -> list[Count]:
         return [
             Count(name=shown_name(named(as_name(name) if masked else name), 60) or "(none)", count=count)

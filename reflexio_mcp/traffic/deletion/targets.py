@@ -16,7 +16,7 @@ from reflexio_mcp.results.base import clip, shown_name
 from reflexio_mcp.results.deletion import Change, few
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.state.records import Copied, Name
-from reflexio_mcp.traffic.audit.rules import findings_in
+from reflexio_mcp.traffic.audit.rules import findings_in, judgement_of
 from reflexio_mcp.traffic.audit.rules.duplicates import Duplicate
 from reflexio_mcp.traffic.content import content_chars, opening, order_of, texts_of
 from reflexio_mcp.traffic.deletion.items import Content, Item, item_of, learning_item, outcome_item
@@ -61,6 +61,10 @@ MOST_CHARS: Final = 50_000
 TEXT_CHARS: Final = 2_000
 """Limit of each shown text of a correction."""
 
+JUDGE_FIRST: Final = (
+    "cannot select what is deleted here: it is only possible. Judge each, and name the requests that go by their ids; "
+    "nothing was deleted."
+)
 NOT_CURRENT: Final = (
     "names a learning that is {state}; only a current one can be corrected. Nothing was changed."
 )
@@ -224,7 +228,13 @@ class Filtered(Target):
 
     @classmethod
     def of(cls, scope: Scope, wanted: TrafficFilter, *, all_of_user: bool, everything: bool) -> "Filtered":
-        """With `all_of_user`, a user alone selects all data of the user."""
+        """Make the target of a filter. With `all_of_user`, a user alone selects all data of the user.
+
+        Raises:
+            InvalidInput: the filter names a finding that somebody has to judge, request by request.
+        """
+        if wanted.finding and (judgement := judgement_of(wanted.finding)):
+            raise InvalidInput("finding", JUDGE_FIRST, advice=Fact(code=judgement))
         if all_of_user and scope.learns and wanted.user_id and not wanted.narrows:
             return User(wanted)
         return cls(wanted, everything and not wanted.narrows)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.results.facts import FactCode
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session, Severity
 from reflexio_mcp.traffic.audit.rules.content import PersonalData, PromptInjection, Secret
 from reflexio_mcp.traffic.audit.rules.duplicates import Duplicate
@@ -35,6 +36,7 @@ __all__ = [
     "WHOLE_SESSIONS",
     "LearningChecks",
     "findings_in",
+    "judgement_of",
     "offers_deletion",
     "rule_of",
     "select",
@@ -86,10 +88,16 @@ def severity_of(finding: str) -> Severity:
     return "medium" if finding == rule.possible else rule.severity
 
 
+def judgement_of(finding: str) -> FactCode | None:
+    """Return how somebody judges the requests with a finding; `None` if the rule is sure of it."""
+    rule = rule_of(finding)
+    return rule.judge if finding == rule.possible else None
+
+
 def offers_deletion(finding: str) -> bool:
     """Whether an audit may offer to delete the requests with a finding; of others, somebody has to judge each."""
     rule = rule_of(finding)
-    return rule.offers == "delete" and finding != rule.possible
+    return rule.offers == "delete" and judgement_of(finding) is None
 
 
 def select(finding: str, items: Items) -> Items:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import anyio.from_thread
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
-from reflexio_mcp.results.facts import Fact
+from reflexio_mcp.results.facts import Fact, FactCode
 
 __all__ = ["Finding", "Rule", "Session"]
 
@@ -31,6 +31,7 @@ class Finding:
     Args:
         kind: the kind of a key or number, never its text.
         around: a few nearby characters, with the finding redacted; the words of a prompt injection.
+        role, points: of a prompt injection: who said it, and how suspicious it is.
         repeats: the kept request with the same content.
         alone: no other session was compared, so a filter can select the finding.
     """
@@ -40,6 +41,8 @@ class Finding:
     kind: str = ""
     interaction_id: int | None = None
     around: str = ""
+    role: str = ""
+    points: int = 0
     repeats: str = ""
     alone: bool = True
 
@@ -50,7 +53,10 @@ class Rule:
     Class attributes:
         name: the rule, and its finding unless `findings` names several.
         why, advice: why it matters; what to do besides deleting.
+        limit: what the rule can and cannot know.
+        limit_if_nothing: the same, if the rule found nothing and that needs other words.
         possible: the finding that somebody has to judge: it is less severe, and its requests are only shown.
+        judge: how to judge it.
         offers: whether its requests may be deleted, or are only shown.
         selects: the finding can be used as a filter.
         asked: the service reports the finding.
@@ -60,9 +66,12 @@ class Rule:
     name: ClassVar[str]
     findings: ClassVar[tuple[str, ...]] = ()
     possible: ClassVar[str] = ""
+    judge: ClassVar[FactCode | None] = None
     severity: ClassVar[Severity] = "medium"
     why: ClassVar[str]
     advice: ClassVar[str]
+    limit: ClassVar[FactCode]
+    limit_if_nothing: ClassVar[FactCode | None] = None
     offers: ClassVar[Literal["delete", "look"]] = "look"
     selects: ClassVar[bool] = True
     asked: ClassVar[bool] = False
@@ -75,6 +84,10 @@ class Rule:
     @classmethod
     def names(cls) -> tuple[str, ...]:
         return cls.findings or (cls.name,)
+
+    @classmethod
+    def limit_of(cls, *, found: bool) -> FactCode:
+        return cls.limit if found or cls.limit_if_nothing is None else cls.limit_if_nothing
 
     @classmethod
     def applies(cls) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
+from reflexio_mcp.results.facts import FactCode
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session, excerpt, stop_if_cancelled
 from reflexio_mcp.traffic.content import every_text
 
@@ -91,7 +92,9 @@ class Secret(Rule):
     name = "secret"
     findings = ("probable-secret", "possible-secret")
     possible = "possible-secret"
+    judge = FactCode.JUDGE_SECRETS
     severity = "high"
+    limit = FactCode.KNOWS_SECRETS
     why = "A stored secret comes back in later prompts until it is deleted."
     advice = "Revoke a key at its issuer and change a password; strip credentials before publishing."
     offers = "delete"
@@ -133,7 +136,10 @@ class PromptInjection(Rule):
     name = "prompt-injection"
     findings = ("prompt-injection", "possible-prompt-injection")
     possible = "possible-prompt-injection"
+    judge = FactCode.JUDGE_PASSAGES
     severity = "high"
+    limit = FactCode.KNOWS_PASSAGES
+    limit_if_nothing = FactCode.NO_PASSAGE
     why = "A model that recalls the text may follow its instructions."
     advice = "Publish the conversation itself, not web pages and tool results."
     offers = "delete"
@@ -158,7 +164,15 @@ class PromptInjection(Rule):
                     if passage.probable or not answer:
                         name = "prompt-injection" if passage.probable else self.possible
                         shown = passage_as_data(text, passage)
-                        yield Finding(name, item.request, passage.signs[0], interaction.interaction_id, shown)
+                        yield Finding(
+                            name,
+                            item.request,
+                            passage.signs[0],
+                            interaction.interaction_id,
+                            shown,
+                            role=interaction.role,
+                            points=passage.points,
+                        )
 
 
 class PersonalData(Rule):
@@ -166,6 +180,7 @@ class PersonalData(Rule):
 
     name = "personal-data"
     severity = "medium"
+    limit = FactCode.KNOWS_PERSONAL
     why = "Personal data identifies a person to everybody who can read the memory."
     advice = "Before publishing, remove data that the assistant does not need. Names, postal addresses and health are not looked for."
     offers = "look"

@@ -52,7 +52,8 @@ class Duplicate(Rule):
 
     name = "duplicate"
     severity = "medium"
-    why = "Reflexio learns twice from a conversation that is stored twice."
+    limit = FactCode.KNOWS_DUPLICATES
+    why = "The same letters and digits of a user again, within 30 minutes or in a row: Reflexio learns from them twice."
     advice = (
         "Repeat a failed publish under the same id, publish each interaction once, import a history once."
     )

@@ -8,6 +8,7 @@ from typing import Final
 from reflexio_mcp.matching.names import says_test, words_in
 from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
+from reflexio_mcp.results.facts import FactCode
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session
 from reflexio_mcp.traffic.policy import current_policy
 
@@ -42,7 +43,8 @@ class TestTraffic(Rule):
 
     name = "test-traffic"
     severity = "medium"
-    why = "Reflexio learns from tests as if they were real conversations."
+    limit = FactCode.KNOWS_NAMES
+    why = "A source, session, user or version says test, demo, staging or development, and Reflexio learns from it as if it were real."
     advice = "Publish tests for evaluation only."
     offers = "delete"
 
@@ -67,6 +69,7 @@ class TemporarySession(Rule):
 
     name = "temporary-session"
     severity = "low"
+    limit = FactCode.KNOWS_NAMES
     why = "Assistants still recall a session that was meant to be temporary."
     advice = "Delete a scratch session when it is over, or publish it for evaluation only."
     offers = "delete"
@@ -85,6 +88,7 @@ class SharedSession(Rule):
 
     name = "shared-session"
     severity = "medium"
+    limit = FactCode.KNOWS_NAMES
     why = "Learning treats a session as one person's, and deleting the session deletes the requests of all its users."
     advice = "Give every user a session id of their own."
 
@@ -100,6 +104,7 @@ class UnclearMetadata(Rule):
 
     name = "unclear-metadata"
     severity = "low"
+    limit = FactCode.KNOWS_NAMES
     why = "Nobody can filter, compare or clean up by an unclear source or version."
     advice = "Send one constant source for an integration and the released version of the agent; ids belong in the session's id."
 
@@ -139,6 +144,7 @@ class SplitConversation(Rule):
 
     name = "split-conversation"
     severity = "medium"
+    limit = FactCode.KNOWS_ORDER
     why = "Learning sees single requests without their context and learns little from them."
     advice = "Keep one session for the whole conversation."
     selects = False
@@ -186,6 +192,7 @@ class Expired(Rule):
 
     name = "expired"
     severity = "medium"
+    limit = FactCode.KNOWS_EXPIRED
     why = "The operator's policy says that these requests must be deleted."
     advice = "The operator can let a timer delete what has expired."
     offers = "delete"

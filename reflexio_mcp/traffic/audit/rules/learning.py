@@ -26,6 +26,7 @@ class LearningWaiting(Rule):
 
     name = "learning-waiting"
     severity = "low"
+    limit = FactCode.KNOWS_SERVICE
     why = "Reflexio has not learned from these requests yet. It waits until a window of about ten interactions is full, the session is finished or six hours have passed."
     advice = "Say when a conversation is over, so that it is learned from at once."
     asked = True
@@ -36,6 +37,7 @@ class LearningFailed(Rule):
 
     name = "learning-failed"
     severity = "medium"
+    limit = FactCode.KNOWS_SERVICE
     why = "Reflexio learns nothing from these requests, and later requests of the user may wait behind them."
     advice = "Each request shows the reason: resolve it in Reflexio. Publishing again would store duplicates."
     asked = True
@@ -46,6 +48,7 @@ class OrphanedLearning(Rule):
 
     name = "orphaned-learning"
     severity = "medium"
+    limit = FactCode.KNOWS_LEARNINGS
     why = "Assistants still recall deleted content from these learnings."
     advice = "Include learnings when you delete requests."
     offers = "delete"
@@ -57,6 +60,7 @@ class StaleLearning(Rule):
 
     name = "stale-learning"
     severity = "low"
+    limit = FactCode.KNOWS_LEARNINGS
     why = "People change, but assistants still receive an old learning as a fact."
     advice = "Delete only learnings that are outdated: a deleted fact may not be learned again."
     offers = "delete"

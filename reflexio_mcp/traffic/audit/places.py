@@ -1,0 +1,180 @@
+"""Lists every place of one finding, for somebody who judges them."""
+
+import functools
+import time
+import zlib
+from bisect import insort
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from reflexio_mcp.results.audit import AuditResult, Count, FindingRow, NotLooked, Place
+from reflexio_mcp.results.base import NOTICE, STRUCTURED_CHARS, TEXT_CHARS, Room, at, shown_name
+from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.traffic.audit import run
+from reflexio_mcp.traffic.audit.calls import Offer, calls_about, can_be_given
+from reflexio_mcp.traffic.audit.rules import rule_of, severity_of
+from reflexio_mcp.traffic.audit.rules.base import Finding
+from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.reading.cursors import decode_cursor, encode_cursor, question_of
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.lookup import Progress, no_progress
+from reflexio_mcp.traffic.reading.paging import SessionPager
+from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.tasks import in_heavy_thread
+
+__all__ = ["list_places"]
+
+LISTING: Final = "places"
+
+PAGE: Final = 50
+
+WORDS_CHARS: Final = 3_500
+"""Space that both forms keep for everything but the places."""
+
+Rank = tuple[int, int, str, int, int]
+"""The most points first, then the newest; then what tells places of one request apart."""
+
+
+def _rank(one: Finding) -> Rank:
+    words = zlib.crc32(f"{one.kind} {one.around}".encode("utf-8", "replace"))
+    request = one.request
+    return -one.points, -request.created_at, request.request_id, one.interaction_id or 0, words
+
+
+@dataclass
+class _Ranked(run.Gathered):
+    """Counts all places in one pass, and keeps those of one page.
+
+    Args:
+        after: the last place of the page before.
+    """
+
+    after: Rank | None = None
+    total: int = 0
+    left: int = 0
+    page: list[Finding] = field(default_factory=list[Finding])
+
+    def add(self, one: Finding) -> None:
+        super().add(one)
+        self.total += 1
+        if self.after is None or _rank(one) > self.after:
+            self.left += 1
+            insort(self.page, one, key=_rank)
+            del self.page[PAGE:]
+
+
+async def list_places(
+    scope: Scope,
+    asked: TrafficFilter,
+    *,
+    offer: Offer,
+    cursor: str = "",
+    progress: Progress = no_progress,
+) -> AuditResult:
+    """List the places of the finding that a filter names, the most suspicious first.
+
+    Unlike an audit, it shows each place in a request, and a cursor continues the list. Each page reads everything.
+
+    Args:
+        offer: tools that follow-up calls may name.
+
+    Raises:
+        InvalidInput: the cursor belongs to another list, or the service does not answer.
+    """
+    from reflexio_mcp.traffic.audit.rules.redaction import without_key
+
+    question = question_of(asked)
+    shown_before, after = _opened(scope, cursor, question)
+    rule = rule_of(asked.finding)
+    inside = replace(asked, finding="")
+    now, until = time.time(), time.monotonic() + run.AUDIT_SECONDS
+    rules = [] if rule.asked else [rule(now)]
+    look = run.Pass(inside, rules, until, gathered=partial(_Ranked, after=after))
+    pager = SessionPager(scope, inside)
+    stopped = await run.look_through(scope, pager, look, progress)
+    await in_heavy_thread(scope.owner, look.finish)
+    facts: list[Fact] = []
+    doubts = [one.left_out for one in rules if one.left_out]
+    if rule.asked:
+        if doubt := await look.learning.ask(scope):
+            doubts.append(doubt)
+        look.add(look.learning.findings)
+    if stopped and look.last:
+        facts += [
+            Fact(code=code, until=at(look.last.newest))
+            for code in (FactCode.REST_NOT_AUDITED, FactCode.LIST_OLDER)
+        ]
+    if pager.unreadable:
+        facts.append(Fact(code=FactCode.PARTS_NOT_AUDITED, number=len(pager.unreadable)))
+    rows: list[FindingRow] = []
+    next_cursor = ""
+    if isinstance(gathered := look.found.get(asked.finding), _Ranked):
+        places = _places(scope, gathered, shown_before, without_key)
+        ids = [one.request.request_id for one in gathered.page[: len(places)]]
+        given = [one for one in dict.fromkeys(ids) if without_key(one) == one and can_be_given(one)]
+        show, act = calls_about(
+            asked.finding, given, inside, offer, selected=gathered.alone and not asked.contains
+        )
+        rows.append(
+            FindingRow(
+                finding=asked.finding,
+                severity=severity_of(asked.finding),
+                count=gathered.count,
+                place_count=gathered.total,
+                kinds=[
+                    Count(name=shown_name(kind, 80), count=many)
+                    for kind, many in gathered.kinds.most_common(run.NAMES)
+                ],
+                why=rule.why,
+                advice=rule.advice,
+                places=places,
+                show=show,
+                act=act,
+            )
+        )
+        if len(places) < gathered.left:
+            position = [shown_before + len(places), *_rank(gathered.page[len(places) - 1])]
+            next_cursor = encode_cursor(LISTING, scope, question, position)
+    return AuditResult(
+        notice=NOTICE,
+        filter=shown_name(asked.describe(words=not scope.masked), 200),
+        traffic=run.found_in(look, without_key, masked=scope.masked),
+        findings=rows,
+        not_looked_for=[NotLooked(findings=[asked.finding], because=doubt) for doubt in doubts],
+        rules=run.limits_of([rule], {row.finding for row in rows}) if look.requests else [],
+        facts=[*facts, *run.advice_about(rows)],
+        cursor=next_cursor,
+    )
+
+
+def _opened(scope: Scope, cursor: str, question: list[Any]) -> tuple[int, Rank | None]:
+    """Return how many places the pages before have shown, and the last of them."""
+    if not cursor:
+        return 0, None
+    try:
+        position = decode_cursor(cursor, LISTING, scope, question)
+        shown, points, time_before, request_id, interaction_id, words = _position().validate_python(position)
+    except ValidationError:
+        raise InvalidInput("cursor", "is not a cursor of this call; start again without it.") from None
+    return shown, (points, time_before, request_id, interaction_id, words)
+
+
+@functools.cache
+def _position() -> TypeAdapter[tuple[int, int, int, str, int, int]]:
+    return TypeAdapter(tuple[int, int, int, str, int, int])  # built late: few calls continue a list
+
+
+def _places(scope: Scope, gathered: _Ranked, shown_before: int, named: Callable[[str], str]) -> list[Place]:
+    room = Room(TEXT_CHARS - WORDS_CHARS, STRUCTURED_CHARS - WORDS_CHARS)
+    places: list[Place] = []
+    for number, one in enumerate(gathered.page, shown_before + 1):
+        place = run.place_of(one, named, masked=scope.masked, kinds=gathered.kinds)
+        place = place.model_copy(update={"number": number})
+        if not room.take(place):
+            break
+        places.append(place)
+    return places
