@@ -1,7 +1,7 @@
 """The page as one document, whose policy forbids network access.
 
 A host shows it in a frame, and passes it the results of tools. The modules in `page/` are joined in the order of
-their imports, without `import` lines and the word `export`.
+their imports, without `import` lines and the word `export`. There is no build step.
 """
 
 import base64
@@ -17,14 +17,25 @@ HERE: Final = Path(__file__).parent
 
 URI_PREFIX: Final = "ui://reflexio-mcp/explorer-"
 
+LIBRARIES: Final = ("preact", "htm")
+"""Modules of others, in `page/vendor/`. Each keeps a scope of its own: its names are short and would meet ours."""
+
 MODULES: Final = (
-    *("format", "dom", "words", "host", "rows", "timeline", "reading"),
-    *("table", "conversation", "sheet", "doing", "head", "main"),
+    *("format", "names", "passages", "rows", "memory", "words", "host", "state", "reading"),
+    *("jobs", "findings", "actions", "view", "timeline", "toolbar", "list"),
+    *("conversation", "learned", "review", "sheets", "toast", "main"),
 )
 """Imports determine the order."""
 
-_IMPORT = re.compile(r"^import \{[^}]*\} from \"\./[a-z]+\.js\";\n", re.MULTILINE)
+_IMPORT = re.compile(r"^import [^;]*? from \"\./(?:vendor/)?[a-z]+\.js\";\n", re.MULTILINE)
+_COMMENT = re.compile(r"^ */\*\*(?:(?!\*/).)*\*/\n|/\*\*(?:(?!\*/).)*\*/ ?", re.MULTILINE | re.DOTALL)
+"""Comments are about types for the most part, and a fifth of the source."""
+
+_NAMED = re.compile(r"export\{([^}]*)\};\s*\Z")
+_DEFAULT = re.compile(r"\bexport default ")
 _EXPORT = re.compile(r"^export (?=(async function|function|class|const) )", re.MULTILINE)
+
+USED: Final = "const { Component, h, render } = preact;"
 
 POLICY: Final = (
     "default-src 'none'; script-src '{script}'; style-src '{style}'; base-uri 'none'; form-action 'none'"
@@ -43,7 +54,17 @@ def _read(folder: str, name: str) -> str:
 
 
 def _module(folder: str, name: str) -> str:
-    return _EXPORT.sub("", _IMPORT.sub("", _read(folder, f"{name}.js")))
+    return _COMMENT.sub("", _EXPORT.sub("", _IMPORT.sub("", _read(folder, f"{name}.js"))))
+
+
+def _library(name: str) -> str:
+    """Return a library's module as a constant of its exports, or as its default export under its own name."""
+    text = _read("page/vendor", f"{name}.js")
+    if named := _NAMED.search(text):
+        pairs = (part.split(" as ") for part in named[1].split(","))
+        exports = ", ".join(f"{public}: {private}" for private, public in pairs)
+        return f"const {name} = (() => {{\n{text[: named.start()]}\nreturn {{{exports}}};\n}})();"
+    return f"const {name} = (() => {{\n{_DEFAULT.sub('return ', text)}\n}})();"
 
 
 def _put_together(template: str, parts: dict[str, str]) -> str:
@@ -58,7 +79,7 @@ def _source(text: str) -> str:
 
 @functools.cache
 def document() -> str:
-    script = "\n" + "\n".join(_module("page", name) for name in MODULES)
+    script = "\n" + "\n".join([*map(_library, LIBRARIES), USED, *(_module("page", name) for name in MODULES)])
     style = _read("page", "page.css")
     policy = POLICY.format(script=_source(script), style=_source(style))
     parts = {"policy": policy, "style": style, "script": script}
@@ -76,6 +97,6 @@ def shell() -> tuple[str, str]:
 def uri() -> str:
     """The resource's address, with a hash of the page's files: hosts cache a page by its address."""
     digest = hashlib.sha256()
-    for path in sorted((HERE / "page").iterdir()):
-        digest.update(path.read_bytes())
+    for path in sorted((HERE / "page").rglob("*")):
+        digest.update(path.read_bytes() if path.is_file() else b"")
     return URI_PREFIX + digest.hexdigest()[:16]

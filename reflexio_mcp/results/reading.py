@@ -16,6 +16,8 @@ __all__ = [
     "UNREADABLE_SHOWN",
     "EvidenceRow",
     "ExplorerData",
+    "ExplorerRow",
+    "ExplorerSession",
     "ExplorerState",
     "Exported",
     "FromRequest",
@@ -230,6 +232,28 @@ class RequestRow(Row):
     redacted: Annotated[bool, Field(description="a secret was replaced in this row")] = False
 
 
+class ExplorerRow(RequestRow):
+    """A row of the explorer's page.
+
+    Args:
+        first_interaction: the smallest id of its interactions: requests of one second came in this order.
+        last_words: the beginning of its last text; empty unless it is its session's newest request on the page.
+        last_role: who said it.
+        restored_from, restored_interaction: the interaction that a restore stored as this request.
+    """
+
+    first_interaction: int = 0
+    last_words: str = ""
+    last_role: str = ""
+    restored_from: str = ""
+    restored_interaction: int = 0
+
+
+class ExplorerSession(Row):
+    session_id: str
+    requests: list[ExplorerRow]
+
+
 class SessionRequests(Row):
     session_id: str
     not_matching: Annotated[int, Field(description="its requests that were looked at and do not match")] = 0
@@ -422,7 +446,7 @@ class ExplorerData(Result):
 
     view: str
     state: ExplorerState | None = None
-    sessions: list[SessionRequests] = []
+    sessions: list[ExplorerSession] = []
     looked_at: int = 0
     cursor: str | None = None
     without_words: bool = False

@@ -6,7 +6,7 @@ masked, cut and confined as everywhere, and secrets in it are covered until the 
 
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -17,7 +17,14 @@ from reflexio_mcp.consent.forms import prepare
 from reflexio_mcp.consent.policy import Question, Verdict, number_to_type
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import NOTICE, Room, clip, shown_name, structured, visible
-from reflexio_mcp.results.reading import ExplorerData, ExplorerState, RequestRow, RuleWords, SessionRequests
+from reflexio_mcp.results.reading import (
+    ExplorerData,
+    ExplorerRow,
+    ExplorerSession,
+    ExplorerState,
+    RequestRow,
+    RuleWords,
+)
 from reflexio_mcp.toolkit.context import Call, app_of, place_shown, scope_of
 from reflexio_mcp.traffic.audit.rules import (
     ASKED_FINDINGS,
@@ -27,6 +34,7 @@ from reflexio_mcp.traffic.audit.rules import (
     rule_of,
     severity_of,
 )
+from reflexio_mcp.traffic.deletion.items import restored_interaction
 from reflexio_mcp.traffic.deletion.plan import Options
 from reflexio_mcp.traffic.deletion.targets import Requests
 from reflexio_mcp.traffic.errors import InvalidInput, require_id
@@ -86,7 +94,7 @@ async def rows(
         asked,
         limit=limit,
         cursor=cursor,
-        detail="masked" if waits else "summary",
+        detail="masked" if waits else "page",
         most_sessions=None if cursor else SCREEN_SESSIONS,
         room=_everything,
     )
@@ -97,13 +105,21 @@ async def rows(
         view="rows",
         state=None if cursor else _state(call, asked),
         sessions=[
-            one.model_copy(update={"requests": [row.model_copy(update=named) for row in one.requests]})
+            ExplorerSession(
+                session_id=one.session_id, requests=[_page_row(row, named) for row in one.requests]
+            )
             for one in page.sessions
         ],
         looked_at=page.looked_at.requests or 0,
         cursor=page.cursor,
         without_words=waits,
     )
+
+
+def _page_row(row: RequestRow, named: Mapping[str, str]) -> ExplorerRow:
+    restored_from, interaction = restored_interaction(row.request_id) or ("", 0)
+    facts = row.__dict__ | named | {"restored_from": restored_from, "restored_interaction": interaction}
+    return ExplorerRow.model_construct(None, **facts)
 
 
 def _state(call: Call, wanted: TrafficFilter) -> ExplorerState:
@@ -147,15 +163,20 @@ def _names(scope: Scope, wanted: TrafficFilter) -> dict[str, str]:
 async def rows_by_id(call: Call, request_ids: Sequence[str]) -> ExplorerData:
     """Return the rows of these requests, without those that are not stored."""
     scope = scope_of(call)
-    showing = Showing(scope, TrafficFilter())
-    groups: dict[str, list[RequestRow]] = {}
+    showing = Showing(scope, TrafficFilter(), "page")
+    groups: dict[str, list[ExplorerRow]] = {}
 
     async def take(found: list[RequestWithInteractions]) -> None:
-        for item, row in zip(found, await showing.requests(found), strict=True):
-            groups.setdefault(scope.shown_id(item.request.session_id), []).append(row)
+        by_session: dict[str, list[RequestWithInteractions]] = {}
+        for item in found:
+            by_session.setdefault(item.request.session_id, []).append(item)
+        for session_id, items in by_session.items():
+            items.sort(key=lambda one: one.request.created_at, reverse=True)
+            rows = [_page_row(row, {}) for row in await showing.requests(items)]
+            groups.setdefault(scope.shown_id(session_id), []).extend(rows)
 
     await read_set(scope, _ids(request_ids), take)
-    sessions = [SessionRequests(session_id=one, requests=rows) for one, rows in groups.items()]
+    sessions = [ExplorerSession(session_id=one, requests=rows) for one, rows in groups.items()]
     return ExplorerData(notice=NOTICE, view="rows", sessions=sessions)
 
 
@@ -212,9 +233,9 @@ async def plan(call: Call, request_ids: Sequence[str], *, erase: bool) -> Explor
 
     Returns:
         `plan`, as the tools that delete show it, without examples; `type`, the number that the person types, or `None`;
-        `learnings`, the number of learnings that came from these requests alone; `current`, how many of them are in
-        use; `learned`, a list of the first of those;
-        `refused`, whether nobody can be asked; `status`, why nothing can be deleted.
+        `learnings`, the number of learnings that go with the requests; `current`, how many linked learnings are in
+        use; `learned`, a list of the first of those, which go first;
+        `status`, why it is not carried out yet.
     """
     app, scope = app_of(call), scope_of(call)
     if "delete_requests" not in app.tools:
@@ -232,13 +253,12 @@ async def plan(call: Call, request_ids: Sequence[str], *, erase: bool) -> Explor
         "current": len(_current(learned)),
         "learned": await anyio.to_thread.run_sync(_named, scope, learned),
         "type": number_to_type(app.settings, planned),
-        "refused": first.status == "cannot_ask" if isinstance(first, Verdict) else False,
     }
     return ExplorerData(notice=NOTICE, view="plan", plan=facts)
 
 
 def _named(scope: Scope, learned: Learned) -> list[dict[str, Any]]:
-    """Return the first learnings that can go too, each with the requests that stay and quote it."""
+    """Return the first learnings in use, each with its case and the requests that stay and quote it."""
     from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
 
     def shown(learning: Learning) -> str:
@@ -250,15 +270,16 @@ def _named(scope: Scope, learned: Learned) -> list[dict[str, Any]]:
             "learning_id": scope.shown_id(one.learning.learning_id),
             "user_id": "" if scope.user_id else scope.shown_id(one.learning.user_id),
             "content": shown(one.learning),
+            "case": type(one.case).__name__.lower() if one.case else "",
             "kept": sorted(
                 {scope.shown_id(turn.request_id) for turn in quoting if turn.interaction_id in one.others}
             ),
             "back": [shown(earlier) for earlier in one.earlier],
         }
 
-    return [row(one) for one in _current(learned)[:LEARNINGS_NAMED]]
+    current = sorted(_current(learned), key=lambda one: not one.goes)
+    return [row(one) for one in current[:LEARNINGS_NAMED]]
 
 
 def _current(learned: Learned) -> list[LinkedLearning]:
-    """Return the learnings in use that a deletion of the requests can take with it."""
-    return [one for one in learned.linked.values() if one.goes and one.learning.state == "current"]
+    return [one for one in learned.linked.values() if one.learning.state == "current"]

@@ -12,6 +12,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
 from reflexio_mcp.results.base import Room, at, shown_name, visible
 from reflexio_mcp.results.reading import (
     NAMES,
+    ExplorerRow,
     Held,
     InteractionRow,
     RequestRow,
@@ -45,7 +46,8 @@ class Showing:
 
     Args:
         wanted: the filter. Rows leave out its fixed fields, and show the words that it searches for.
-        detail: `full` shows interactions, `summary` the first words, `masked` fingerprints instead of content.
+        detail: `full` shows interactions, `summary` the first words, `masked` fingerprints instead of content, `page`
+            what the explorer needs besides a summary.
         uncovered: show secrets in texts. Keys in ids and names are never shown.
     """
 
@@ -61,7 +63,25 @@ class Showing:
         self._words = words_of(wanted.contains) if wanted.contains and not self.masked else None
 
     async def requests(self, items: Sequence[RequestWithInteractions]) -> list[RequestRow]:
+        if self.detail == "page":
+            return await self._in_thread(items, lambda: [*self._page_rows(items)])
         return await self._in_thread(items, lambda: [self.request(item) for item in items])
+
+    def _page_rows(self, items: Sequence[RequestWithInteractions]) -> Iterable[ExplorerRow]:
+        """Yield rows for the explorer. `items` are requests of one session, newest first."""
+        for item in items:
+            facts = {name: value for name, value in self.request(item) if value is not None}
+            facts["first_interaction"] = min((one.interaction_id for one in item.interactions), default=0)
+            if item is items[0] and not self.masked:
+                facts |= self._last_words(item)
+            yield ExplorerRow(**facts)
+
+    def _last_words(self, item: RequestWithInteractions) -> dict[str, str]:
+        for interaction in reversed(item.interactions):
+            if interaction.content.strip():
+                said = in_brief(_beginning(interaction.content[: LOOKED_CHARS + 1]))
+                return {"last_words": visible(said), "last_role": self._name(interaction.role)}
+        return {}
 
     async def session(
         self, session_id: str, not_matching: int, items: Sequence[RequestWithInteractions]

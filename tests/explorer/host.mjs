@@ -190,8 +190,8 @@ export async function explore(browser, client, {
 /** Wait until the page has read everything. */
 export async function settled(view) {
   await view.waitForFunction(() => {
-    const text = document.getElementById("summary").textContent;
-    return (text || document.querySelector(".empty strong")) && !/^Reading|reading on|Looking/.test(text);
+    const text = document.getElementById("summary")?.textContent ?? "";
+    return (text || document.querySelector(".blank .big")) && !/^Reading|reading on|searching|Searching/.test(text);
   });
 }
 

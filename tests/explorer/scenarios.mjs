@@ -11,11 +11,59 @@ import { join } from "node:path";
 import { axe, command, connect, explore, PATIENCE_MS, settled } from "./host.mjs";
 
 const summary = (view) => view.locator("#summary").textContent();
-const sessions = (view) => view.locator(".body .session");
+const rows = (view) => view.locator(".row[data-session]");
+const row = (view, words) => rows(view).filter({ hasText: words });
 const sheet = (view) => view.locator("#sheet");
-const bubble = (view, text) => view.locator("#conversation .bubble", text ? { hasText: text } : {});
-const finding = (view, words) => view.locator("#strip button", { hasText: words });
 const button = (view, text) => view.locator("#sheet button", { hasText: text });
+const turn = (view, text) => view.locator("#conversation .turn[data-interaction]", text ? { hasText: text } : {});
+const toast = (view, text) => view.locator("#toast", { hasText: text });
+const inToast = (view, text) => view.locator("#toast button", { hasText: text });
+const part = (view, name) => view.locator(`.tab[data-part=${name}]`);
+const finding = (view, words) => view.locator(".find", { hasText: words });
+const closed = (view) => view.waitForFunction(() => !document.getElementById("sheet"));
+
+/** Open a conversation by words of its row. */
+async function open(view, words) {
+  await row(view, words).first().locator(".title").click();
+  await turn(view).first().waitFor();
+}
+
+/** Close the conversation, beside the list or in its place. */
+const close = (view) => view.locator('#conversation [aria-label="Close the conversation"]:visible, #conversation [aria-label="Back to the list"]:visible').click();
+
+async function choose(view, words) {
+  await row(view, words).first().locator("input").click();
+  await view.locator(".picked-bar").waitFor();
+}
+
+/** Begin a deletion of what is selected, and type the number if one is asked for. */
+async function askToDelete(view) {
+  await view.locator(".picked-bar .delete").click();
+  await view.locator("#sheet .final").waitFor();
+}
+
+async function typeNumber(view) {
+  const field = view.locator(".typed input");
+  if (await field.count()) await field.fill(/[\d,]+/.exec(await field.getAttribute("aria-label"))[0]);
+}
+
+async function deleteSelected(view) {
+  await askToDelete(view);
+  await typeNumber(view);
+  await view.locator("#sheet .final").click();
+}
+
+async function menu(view, label) {
+  await view.locator(`.drop > button[aria-label="${label}"]:visible`).click();
+}
+
+/** Choose a value of a filter. */
+async function filterBy(view, label, value) {
+  await menu(view, label);
+  await view.locator(".menu .mi", { hasText: value }).first().click();
+}
+
+const clear = (view) => view.locator(".reset").click();
 
 async function opened(browser, options = {}) {
   const client = await connect(options.client);
@@ -31,7 +79,7 @@ async function opened(browser, options = {}) {
 /** Wait until the summary says something. */
 async function until(view, pattern) {
   await view.waitForFunction(
-    ([source]) => new RegExp(source).test(document.getElementById("summary").textContent), [pattern.source],
+    ([source]) => new RegExp(source).test(document.getElementById("summary")?.textContent ?? ""), [pattern.source],
   ).catch(async (error) => { throw new Error(`${error.message} It says: ${await summary(view)}, not ${pattern}`); });
 }
 
@@ -59,83 +107,155 @@ async function boxOf(locator) {
 
 /** Export what is shown as a person does; returns the requests in the archive that the page names. */
 async function exported(view) {
-  await view.locator("#export").click();
-  await button(view, "Export").click();
+  await menu(view, "More");
+  await view.locator(".menu .mi", { hasText: "Export" }).click();
+  await button(view, /^Export$/).click();
   await view.locator("#sheet-title", { hasText: /exported$/ }).waitFor();
-  const archive = await view.locator("#sheet .mono").textContent();
-  assert.match(await sheet(view).textContent(), /Recognized secrets are replaced by their kinds/);
+  const archive = await view.locator("#sheet .file").textContent();
+  assert.match(await sheet(view).textContent(), /What looks like a secret was replaced by its kind/);
   await button(view, "Close").click();
   const [python] = JSON.parse(process.env.SERVER);
   const read = "import sys, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read('requests.jsonl'))";
   return execFileSync(python, ["-c", read, archive], { encoding: "utf8" }).trim().split("\n").map((line) => JSON.parse(line));
 }
 
-async function selectSession(view, words) {
-  await view.locator(".body .session", { hasText: words }).first().locator(".check input").click();
-  await view.locator("#actions").waitFor();
-}
-
 export async function looksDeletesAndUndoes(browser) {
   const it = await opened(browser);
   const { view, client } = it;
-  const before = await summary(view);
-  assert.match(before, /^398 requests in 99 sessions$/);
+  assert.equal(await summary(view), "99 conversations, 796 messages");
+  assert.equal(await view.locator("h1").textContent(), "Memory of 6 people");
 
-  await view.locator(".body .session", { hasText: "2 users" }).click();
-  assert.equal(await view.locator(".body .request").count(), 4);
-  await view.locator(".body .request").first().click();
-  await bubble(view, "Noted.").first().waitFor();
+  await open(view, "Notes of the stand-up");
   const conversation = view.locator("#conversation");
-  assert.match(await conversation.locator("header").textContent(), /Notes of the stand-up.*maria\.keller, jonas.*standup-5f0c2a9be1d4/);
+  assert.match(await conversation.locator("header").textContent(), /Notes of the stand-up.*maria\.keller, jonas.*8 messages.*slack/s);
+  await turn(view).nth(7).waitFor();
   assert.deepEqual(
-    await conversation.locator(".said-in > .topline .facts").evaluateAll((those) => those.map((one) => one.textContent.split(" · ")[0])),
-    ["maria.keller", "jonas", "maria.keller", "maria.keller"], "from the first to the last, with who it was",
+    await conversation.locator(".turn .who b").allTextContents(),
+    ["maria.keller", "Assistant", "jonas", "Assistant", "maria.keller", "Assistant", "maria.keller", "Assistant"], "from the first to the last, with who it was",
   );
   await it.looked();
-  assert.equal(await conversation.locator("summary", { hasText: "shared session" }).count(), 1, "what all have in common is said once");
-  for (const [words, title] of [["Delete…", "Delete 4 requests"], ["Delete request…", "Delete 1 request"]]) {
-    await conversation.locator("button", { hasText: words }).first().click();
-    await button(view, title).waitFor();
-    await button(view, "Keep them").click();
-  }
+  await conversation.locator("header .found", { hasText: "Several people" }).waitFor();
+  assert.equal(await conversation.locator(".found").count(), 1, "what all have in common is said once");
+  assert.doesNotMatch(await conversation.locator(":not(details)").first().evaluate((one) => one.innerText), /standup-5f0c2a9be1d4/, "ids are details for support");
 
-  await selectSession(view, "2 users");
-  assert.match(await view.locator("#selected").textContent(), /^4 requests in 1 session, 2 users$/);
-  await view.locator("#delete").click();
-  await button(view, "Delete 4 requests").waitFor();
-  assert.match(await sheet(view).textContent(), /jonas.*Notes of the stand-up/);
-  assert.match(await sheet(view).textContent(), /A copy is kept on this computer until \d/);
-  assert.doesNotMatch(await sheet(view).textContent(), /=true|_requests/);
-  assert.equal(await view.evaluate(() => document.activeElement.textContent), "Keep them");
-  assert.ok(await button(view, "Delete 4 requests").isDisabled());
-  await view.locator(".typed input").fill("3");
-  assert.ok(await button(view, "Delete 4 requests").isDisabled());
+  await conversation.locator(".delete").click();
+  await view.locator("#sheet .final").waitFor();
+  assert.equal(await view.locator("#sheet-title").textContent(), "Delete 8 messages");
+  assert.match(await sheet(view).textContent(), /Notes of the stand-up.*8 messages: 6 maria\.keller, 2 jonas/);
+  await button(view, "Cancel").click();
+  await closed(view);
+
+  await choose(view, "Notes of the stand-up");
+  assert.equal(await view.locator("#selected").textContent(), "1 conversation selected 8 messages, 2 people");
+  await askToDelete(view);
+  assert.match(await sheet(view).textContent(), /A copy is kept until 8 \w+|A copy is kept until \d/);
+  assert.doesNotMatch(await sheet(view).textContent(), /=true|_requests|request/);
+  assert.equal(await view.evaluate(() => document.activeElement.textContent), "Cancel");
+  const final = view.locator("#sheet .final");
+  assert.equal(await final.textContent(), "Delete 8 messages", "headline, button and number are the same");
+  assert.ok(await final.isDisabled());
   await view.locator(".typed input").fill("4");
-  await button(view, "Delete 4 requests").click();
-  await view.locator("#sheet-title", { hasText: "4 deleted, checked by reading again" }).waitFor();
-  assert.equal(await view.locator(".body .session", { hasText: "2 users" }).count(), 0);
-  const stored = async () =>
-    (await client.callTool({ name: "list_requests", arguments: { session_id: "standup-5f0c2a9be1d4" } }));
-  assert.doesNotMatch(await sheet(view).textContent(), /_requests|Z;/);
-  const told = await stored();
-  assert.equal(told.structuredContent.returned, 0);
-  await comesTo(() => assert.deepEqual(it.messages, ["In the explorer, the person deleted 4 requests."]));
+  assert.ok(await final.isDisabled());
+  await view.locator(".typed input").fill("8");
+  await final.click();
+  await toast(view, "8 messages deleted, checked by reading again.").waitFor();
+  assert.match(await toast(view).textContent(), /A copy is kept until \d/);
+  assert.equal(await row(view, "Notes of the stand-up").count(), 0);
+  const stored = async () => (await client.callTool({ name: "list_requests", arguments: { session_id: "standup-5f0c2a9be1d4" } }));
+  assert.equal((await stored()).structuredContent.returned, 0);
+  await comesTo(() => assert.deepEqual(it.messages, ["In the explorer, the person deleted 8 messages."]));
+  assert.notEqual(await view.evaluate(() => document.activeElement.tagName), "BODY", "the focus is on a row");
 
-  await button(view, "Undo").click();
-  await view.locator("#sheet-title", { hasText: "4 requests are back" }).waitFor();
-  await button(view, "Close").click();
+  await inToast(view, "Undo").click();
+  await toast(view, "8 messages are back.").waitFor();
   assert.equal((await stored()).structuredContent.returned, 4);
-  await until(view, /^398 requests in 99 sessions$/);
-  await comesTo(() => assert.equal(it.messages.at(-1), "In the explorer, the person restored 4 requests."));
+  await until(view, /^99 conversations, 796 messages$/);
+  await comesTo(() => assert.equal(it.messages.at(-1), "In the explorer, the person put back 8 messages."));
+  await inToast(view, "Show").click();
+  await turn(view, "Noted.").first().waitFor();
+  assert.equal(await turn(view).locator(".back").count(), 8, "what came back is marked");
+  await view.locator('[aria-label="Close this notice"]').click();
+  await toast(view).waitFor({ state: "detached" });
+  await it.done();
+}
 
-  await bubble(view, "Noted.").first().locator("button", { hasText: "Delete interaction" }).click();
-  await button(view, "Delete it").click();
-  await view.locator("#sheet-title", { hasText: "Interaction deleted" }).waitFor();
-  await button(view, "Undo").click();
-  await view.locator("#sheet-title", { hasText: "is back" }).waitFor();
-  await button(view, "Close").click();
-  // It comes back as a request of its own.
-  await until(view, /^399 requests in 99 sessions$/);
+/** A message is deleted, and comes back where it was said, marked. */
+export async function putsAMessageBackWhereItWasSaid(browser) {
+  const it = await opened(browser);
+  const { view } = it;
+  await open(view, "Notes of the stand-up");
+  await turn(view).nth(7).waitFor();
+  const said = () => view.locator("#conversation .turn .text").allTextContents();
+  const before = await said();
+  const names = await view.locator("#conversation .tool").evaluateAll((those) => those.map((one) => one.ariaLabel));
+  assert.equal(new Set(names).size, names.length, "no two buttons have one name");
+  await view.evaluate(() => { document.getElementById("conversation").scrollTop = 40; });
+  await turn(view, "Noted. So the job").hover();
+  await turn(view, "Noted. So the job").locator(".tool").click();
+  assert.equal(await view.locator("#sheet-title").textContent(), "Delete 1 message");
+  assert.match(await sheet(view).textContent(), /Keep a copy until.*Keep no copy.*It comes back at its place and is marked “put back”/s);
+  await view.locator("#sheet .final").click();
+  await toast(view, "1 message deleted, checked by reading again.").waitFor();
+  await comesTo(async () => assert.deepEqual(await said(), before.filter((one) => !one.startsWith("Noted. So"))));
+  assert.equal(await view.evaluate(() => document.getElementById("conversation").scrollTop), 40, "nothing scrolls");
+  await inToast(view, "Undo").click();
+  await toast(view, "1 message is back.").waitFor();
+  await comesTo(async () => assert.deepEqual(await said(), before));
+  assert.ok(await turn(view, "Noted. So the job").locator(".back").isVisible());
+  await until(view, /^99 conversations, 796 messages$/);
+  // After a new start the mark is there, too: it does not depend on this window.
+  const again = await explore(browser, it.client);
+  await settled(again.view);
+  await open(again.view, "Notes of the stand-up");
+  await comesTo(async () => assert.deepEqual(await again.view.locator("#conversation .turn:has(.back) .text").allTextContents(), before.filter((one) => one.startsWith("Noted. So"))));
+  await again.context.close();
+  await it.done();
+}
+
+/** Requests of one second are in the order in which they came, whatever their ids. */
+export async function readsOneSecondInItsOrder(browser) {
+  const it = await opened(browser);
+  const { view } = it;
+  await open(view, "question 1 of one second");
+  await turn(view).nth(11).waitFor();
+  assert.deepEqual(
+    await view.locator("#conversation .turn .text").allTextContents(),
+    Array.from({ length: 6 }, (_, at) => [`question ${at + 1} of one second`, `answer ${at + 1}`]).flat(),
+  );
+  assert.match(await row(view, "question 1 of one second").locator(".second").textContent(), /answer 6/);
+  await it.done();
+}
+
+/** A hit is shown in the row, opened at, marked, and the next one follows, also in the next conversation. */
+export async function reachesEveryHit(browser) {
+  const it = await opened(browser);
+  const { view, page } = it;
+  await view.locator("#words").fill("harbour");
+  await until(view, /^2 conversations, 3 hits$/);
+  assert.equal(await row(view, "harbour").first().locator("mark").first().textContent(), "harbour");
+  await row(view, "2 hits").locator(".title").click();
+  const hit = view.locator("#conversation .exchange.hit mark").first();
+  await hit.waitFor();
+  const inSight = () => comesTo(async () => {
+    const box = await hit.boundingBox();
+    const pane = await view.locator("#conversation").boundingBox();
+    assert.ok(box && box.y > pane.y && box.y + box.height < pane.y + pane.height, "the hit is in sight");
+  });
+  await inSight();
+  assert.equal((await view.locator(".hits").textContent()).trim().slice(0, 10), "Hit 1 of 2");
+  assert.equal(await view.locator("#conversation button", { hasText: "earlier question" }).count(), 1);
+  await view.locator('[aria-label="Next hit"]').click();
+  await view.locator(".hits", { hasText: "Hit 2 of 2" }).waitFor();
+  await view.locator("#conversation .exchange.hit", { hasText: "question 38" }).waitFor();
+  await inSight();
+  await view.locator("#conversation").focus();
+  await page.keyboard.press("n");
+  await view.locator("#conversation header", { hasText: "Another harbour" }).waitFor();
+  await page.keyboard.press("p");
+  await view.locator(".hits", { hasText: "Hit 2 of 2" }).waitFor();
+  // Hits are shown as they come, and the search can be stopped.
+  await view.locator('[aria-label="Clear the search"]').click();
+  await until(view, /^101 conversations/);
   await it.done();
 }
 
@@ -144,50 +264,53 @@ export async function keepsTheSelectionAndTheWayBackInSight(browser) {
   const { page, view } = it;
   const focused = () => view.evaluate(() => document.activeElement.id || document.activeElement.tagName);
   await it.looked();
-  await selectSession(view, "2 users");
-  await finding(view, "probable secret").click();
-  await view.locator("#selected", { hasText: "4 requests in 1 session, 2 users, 4 not shown" }).waitFor();
-  await view.locator("#unhide").click();
-  await view.locator("#selected", { hasText: /2 users$/ }).waitFor();
-  await view.locator("#clear").click();
+  await choose(view, "Notes of the stand-up");
+  await filterBy(view, "Warning", "Key or password");
+  await view.locator("#selected", { hasText: "8 messages, 2 people, 4 of them not shown" }).waitFor();
+  await view.locator(".picked-bar button", { hasText: "Show them" }).click();
+  await view.locator("#selected", { hasText: /2 people$/ }).waitFor();
+  await view.locator(".picked-bar button", { hasText: "Clear" }).click();
 
-  // What comes back is found again, in the filter that was set.
-  await finding(view, "probable secret").click();
-  await until(view, /^1 of 398 requests in 1 session$/);
-  await view.locator("#all").click();
-  await view.locator("#delete").click();
-  await button(view, "Delete 1 request").click();
-  await view.locator("#sheet-title", { hasText: "1 deleted" }).waitFor();
-  await button(view, "Close").click();
-  await until(view, /^1 request deleted\.$/);
-  assert.ok(await view.locator("#undo").isVisible());
-  await view.locator("#past").click();
-  await view.locator("#sheet li", { hasText: /^1 request, today \d\d:\d\d · until / }).locator("button").click();
-  await view.locator("#sheet-title", { hasText: "1 request is back" }).waitFor();
-  await button(view, "Close").click();
-  await until(view, /^1 of 398 requests in 1 session$/);
+  // The way back stays, whatever is redrawn, and is in Recently deleted.
+  await filterBy(view, "Warning", "Key or password");
+  await until(view, /^1 of 99 conversations, 2 messages$/);
+  await choose(view, "The deploy fails");
+  await askToDelete(view);
+  assert.match(await sheet(view).textContent(), /The key or password would stay readable in the copy/);
+  assert.equal(await view.locator("#sheet .final").textContent(), "Delete 2 messages for good", "no copy of a secret is kept");
+  await view.locator(".pick", { hasText: "Keep a copy" }).locator("input").check();
+  await view.locator("#sheet .final:enabled", { hasText: /^Delete 2 messages$/ }).click();
+  await toast(view, "2 messages deleted").waitFor();
+  await clear(view);
+  await view.locator("#words").fill("label printer");
+  await until(view, /hits?$/);
+  await view.locator("#words").fill("");
+  await until(view, /^98 conversations/);
+  assert.ok(await inToast(view, "Undo").isVisible());
+  await view.locator('[aria-label="Close this notice"]').click();
+  await view.locator(".past").first().click();
+  await view.locator("#sheet li", { hasText: /^1 question with its answers.*today \d\d:\d\d, can be put back until/ }).locator("button").click();
+  await toast(view, "2 messages are back.").waitFor();
+  await until(view, /^99 conversations, 796 messages$/);
   assert.notEqual(await focused(), "BODY");
-  await view.locator("#reset").click();
-  await until(view, /^398 requests in 99 sessions$/);
 
   // With Shift, a click selects all between; Enter in the field of the number is the button beside it.
-  await sessions(view).nth(1).locator(".check input").click();
-  await sessions(view).nth(3).locator(".check input").click({ modifiers: ["Shift"] });
-  await view.locator("#selected", { hasText: "in 3 sessions" }).waitFor();
-  const chosen = Number.parseInt(await view.locator("#selected").textContent(), 10);
-  await view.locator("#delete").click();
-  await view.locator(".typed input").fill(String(chosen));
+  await rows(view).nth(1).locator("input").click();
+  await rows(view).nth(3).locator("input").click({ modifiers: ["Shift"] });
+  await view.locator("#selected", { hasText: "3 conversations" }).waitFor();
+  const chosen = /(\d+) messages/.exec(await view.locator("#selected").textContent())[1];
+  await askToDelete(view);
+  await view.locator(".typed input").fill(chosen);
   await view.locator(".typed input").press("Enter");
-  await view.locator("#sheet-title", { hasText: `${chosen} deleted` }).waitFor();
-  await button(view, "Close").click();
-  await view.locator("#undo").click();
-  await view.locator("#sheet-title", { hasText: `${chosen} requests are back` }).waitFor();
-  await button(view, "Close").click();
+  await toast(view, `${chosen} messages deleted`).waitFor();
+  await inToast(view, "Undo").click();
+  await toast(view, `${chosen} messages are back.`).waitFor();
 
-  await sessions(view).first().focus();
+  await rows(view).first().locator(".title").focus();
   await page.keyboard.press("?");
   await view.locator("#sheet-title", { hasText: "Keys" }).waitFor();
   await page.keyboard.press("Escape");
+  await closed(view);
   await page.keyboard.press("/");
   assert.equal(await focused(), "words");
   await it.done();
@@ -196,72 +319,41 @@ export async function keepsTheSelectionAndTheWayBackInSight(browser) {
 export async function filtersAndBrushes(browser) {
   const it = await opened(browser);
   const { view } = it;
-  const hues = () => view.locator(".legend .key").evaluateAll((those) =>
-    those.map((one) => `${one.textContent} ${getComputedStyle(one.firstElementChild).backgroundColor}`));
-  const before = await hues();
-  // Words of an answer are shown where they stand, and the list is at its top again.
-  await view.evaluate(() => { document.getElementById("grid").scrollTop = 2_000; });
+  // Words of an answer are shown where they stand.
   await view.locator("#words").fill("slower third");
-  await until(view, /^\d+ of 398 requests in \d+ sessions?$/);
-  assert.equal(await view.evaluate(() => document.getElementById("grid").scrollTop), 0);
-  assert.deepEqual(await view.locator(".words").nth(1).locator("mark").allTextContents(), ["slower", "third"]);
-  assert.deepEqual(await hues(), before, "a source keeps its hue");
-  await view.locator("#words").fill("label printer");
-  await view.locator(".words mark", { hasText: "label" }).first().waitFor();
-  await until(view, /^\d+ of 398 requests in \d+ sessions?$/);
-  const withWords = Number((await summary(view)).split(" ")[0]);
-  const inPart = await view.locator(".badge", { hasText: /^\d+ of \d+$/ }).allTextContents();
-  assert.ok(inPart.length > 0, "sessions that match in part say so");
-  for (const text of inPart) {
-    const [part, whole] = text.split(" of ").map(Number);
-    assert.ok(0 < part && part < whole, text);
-  }
+  await until(view, /^\d+ conversations?, \d+ hits?$/);
+  await comesTo(async () => assert.deepEqual((await rows(view).first().locator("mark").allTextContents()).slice(0, 2), ["slower", "third"]));
+  await view.locator("#words").fill("");
+  await until(view, /^99 conversations, 796 messages$/);
   // What a choice says it leaves is what it leaves.
-  const option = await view.locator("#user option").nth(1).textContent();
-  const [, name, left] = /^(.*) \((\d+)\)$/.exec(option);
-  await view.locator("#user").selectOption({ label: option });
-  await until(view, new RegExp(`^${left} of 398 requests`));
-  assert.ok(Number(left) <= withWords);
-  assert.ok((await view.locator(".body .session .user").allTextContents()).every((user) => user === name));
-  await view.locator("#reset").click();
-  await until(view, /^398 requests in 99 sessions$/);
+  await menu(view, "App");
+  const slack = view.locator(".menu .mi", { hasText: "slack" });
+  const left = Number(await slack.locator(".n").textContent());
+  await slack.click();
+  await until(view, /^\d+ of 99 conversations/);
+  assert.equal(Number(/(\d+) messages/.exec(await summary(view))[1]), 2 * left);
+  await it.looked();
+  await view.locator(".chip.set", { hasText: "App: slack" }).click();
+  await until(view, /^99 conversations, 796 messages$/);
+  await menu(view, "Everyone (6). Whose memory is shown");
+  await view.locator(".menu .mi", { hasText: "jonas" }).click();
+  await until(view, /^\d+ of 99 conversations/);
+  assert.equal(await view.locator("h1").textContent(), "Memory of jonas");
+  assert.ok((await rows(view).locator("> .who").allTextContents()).every((who) => who.includes("jonas")));
+  await clear(view);
+  await until(view, /^99 conversations, 796 messages$/);
 
-  await finding(view, "probable secret").click();
-  await until(view, /^1 of 398 requests in 1 session$/);
-  await view.locator("#all").click();
-  assert.match(await view.locator("#selected").textContent(), /^1 request in 1 session$/);
-  await view.locator("#clear").click();
-  await finding(view, "probable secret").click();
-  await until(view, /^398 requests in 99 sessions$/);
-
-  await view.locator("button", { hasText: "7 days" }).click();
-  await until(view, /^\d+ of 398 requests/);
-  await view.locator("#reset").click();
-  await until(view, /^398 requests/);
-  // By keyboard, then by pointer.
-  const [first] = await view.locator(".handle").all();
+  // By length, by keyboard, by pointer.
+  await menu(view, "When");
+  await view.locator(".menu .chip", { hasText: "7 days" }).click();
+  await until(view, /^\d+ of 99 conversations/);
+  await view.locator('[aria-label="Remove the filter When"]').click();
+  await until(view, /^99 conversations/);
+  await menu(view, "When");
+  const first = view.locator(".handle").first();
   await first.focus();
   for (let times = 0; times < 12; times += 1) await first.press("ArrowRight");
-  const narrowed = Number((await summary(view)).split(" ")[0]);
-  assert.ok(narrowed < 398);
-  assert.match(await view.locator(".brush").textContent(), / to /);
-  assert.match(await first.getAttribute("aria-valuetext"), /^\w{3},? \d+ \w{3}, \d+ requests?/);
-  await view.locator(".brush").click();
-  await until(view, /^398 requests/);
-  const box = await boxOf(view.locator(".area"));
-  await it.page.mouse.move(box.x + box.width * 0.5, box.y + 30);
-  await it.page.mouse.down();
-  await it.page.mouse.move(box.x + box.width * 0.7, box.y + 30, { steps: 4 });
-  await it.page.mouse.up();
-  await until(view, /^\d+ of 398 requests/);
-
-  await view.locator("#reset").click();
-  await view.locator("#words").fill("nothing says this");
-  await view.locator(".empty", { hasText: "Nothing matches." }).waitFor();
-  assert.match(await view.locator(".empty").textContent(), /words “nothing says this”/);
-  assert.ok(await view.locator("#source").isVisible(), "the row of filters stays as it is");
-  await view.locator(".empty button").click();
-  await until(view, /^398 requests/);
+  await until(view, /^\d+ of 99 conversations/);
   await it.done();
 }
 
@@ -270,39 +362,33 @@ export async function saysWhatTheTextSays(browser) {
   const { view, result } = it;
   const { sessions: said } = result.structuredContent;
   assert.ok(said.length >= 5);
-  const rows = await sessions(view).evaluateAll((lines) => lines.map((line) => ({
-    session: line.querySelector("input").getAttribute("aria-label").replace("Select session ", ""),
-    requests: Number.parseInt(line.querySelector(".count").textContent, 10),
-    user: line.querySelector(".user").textContent,
-    words: line.querySelector(".words").textContent,
+  const found = await rows(view).evaluateAll((lines) => lines.map((line) => ({
+    session: line.dataset.session, words: line.querySelector(".title").textContent, user: line.querySelector(":scope > .who").textContent,
   })));
   assert.deepEqual(
-    rows.slice(0, said.length),
-    said.map((one) => ({
-      session: one.session_id, requests: one.requests,
-      user: one.users.length > 1 ? `${one.users.length} users` : one.users[0], words: one.first_words,
-    })),
+    found.slice(0, said.length),
+    said.map((one) => ({ session: one.session_id, words: one.first_words, user: one.users.join(", ") })),
   );
-  for (const one of said) assert.ok(result.content[0].text.includes(one.session_id));
-  assert.equal(await view.locator("#source").inputValue(), "=slack");
+  assert.ok(await view.locator(".chip.set", { hasText: "App: slack" }).isVisible());
   await it.done();
 }
 
 export async function showsOneUserWhereOneIsAskedFor(browser) {
   const it = await opened(browser, { input: { user_id: "jonas" } });
   const { view } = it;
-  assert.match(await summary(view), /^\d+ requests? in \d+ sessions?$/);
-  const users = await view.locator(".body .session .user").allTextContents();
+  assert.match(await summary(view), /^\d+ conversations, \d+ messages$/);
+  const users = await rows(view).locator("> .who").allTextContents();
   assert.ok(users.length && users.every((user) => user === "jonas"), `${users}`);
-  assert.equal(await view.locator("#user").inputValue(), "=jonas");
-  await view.locator("#reset").click();
-  await until(view, /^398 requests in 99 sessions$/);
+  await clear(view);
+  await until(view, /^99 conversations, 796 messages$/);
   await it.done();
   // A server for one user alone names nobody else.
   const confined = await opened(browser, { client: { env: { REFLEXIO_USER_ID: "jonas" } } });
-  assert.equal(await confined.view.locator("#whose").textContent(), "jonas");
-  const own = await confined.view.locator(".body .session .user").allTextContents();
-  assert.ok(own.length && own.every((user) => user === "jonas"), `${own}`);
+  assert.equal(await confined.view.locator("h1").textContent(), "Memory of jonas");
+  assert.ok(await rows(confined.view).count() > 3);
+  await menu(confined.view, "Only jonas. Whose memory is shown");
+  assert.match(await confined.view.locator(".menu").textContent(), /this server is for one person/);
+  assert.doesNotMatch(await confined.view.locator("body").textContent(), /maria|priya/);
   await confined.done();
 }
 
@@ -310,17 +396,66 @@ export async function coversSecrets(browser) {
   const it = await opened(browser);
   const { view } = it;
   await it.looked();
-  await view.locator(".body .session", { hasText: "ops-rotation" }).filter({ hasText: "aws key" }).click();
+  await open(view, "The deploy fails");
   // The finding is named where it stands, and says why it matters.
-  const grave = view.locator("#conversation .bubble.grave");
-  await grave.locator("summary", { hasText: "probable secret" }).click();
+  const grave = view.locator("#conversation .turn.grave");
+  await grave.locator("summary", { hasText: "Key or password" }).click();
   await grave.locator("details p", { hasText: "comes back in later prompts" }).waitFor();
   assert.equal(await grave.count(), 1);
   assert.doesNotMatch(await view.locator("body").textContent(), /AKIA/);
   assert.deepEqual(await axe(view), []);
-  await grave.locator(".chip").click();
-  await bubble(view, "AKIAQ3EGUZ7TV4KJ9XLP").waitFor();
-  assert.doesNotMatch(await view.locator("#grid").textContent(), /AKIA/, "one is shown, where it was asked for");
+  await grave.locator(".covered button").click();
+  await turn(view, "AKIAQ3EGUZ7TV4KJ9XLP").waitFor();
+  assert.doesNotMatch(await view.locator("#list").textContent(), /AKIA/, "one is shown, where it was asked for");
+  // A message with a secret keeps no copy unless that is chosen.
+  await grave.locator(".tool").click();
+  assert.equal(await view.locator("#sheet .final").textContent(), "Delete 1 message for good");
+  await button(view, "Cancel").click();
+  await it.done();
+}
+
+/** One finding at a time, with its passage and why; how far was looked is said. */
+export async function reviewsOneFindingAtATime(browser) {
+  const it = await opened(browser);
+  const { view } = it;
+  await it.looked();
+  await part(view, "review").click();
+  await view.locator(".list", { hasText: "All 796 messages were looked through." }).waitFor();
+  await finding(view, "Key or password").locator(".title").click();
+  await view.locator(".passage", { hasText: "What is wrong with it?" }).waitFor();
+  const body = view.locator(".pane .body");
+  assert.match(await body.textContent(), /A key or password, most likely.*comes back in later prompts.*Change it where it was made/s);
+  assert.deepEqual(await axe(view), []);
+  await body.locator("button", { hasText: "Decide later" }).click();
+  await finding(view, "Key or password").filter({ hasText: "later" }).waitFor();
+  await view.locator('[aria-label="Finding before"]').click();
+  await body.locator("button", { hasText: "Delete 2 messages" }).click();
+  await view.locator("#sheet .final").click();
+  await toast(view, "2 messages deleted").waitFor();
+  assert.equal(await finding(view, "Key or password").count(), 0);
+  await it.done();
+}
+
+/** What is not looked for yet is not said to be none. */
+export async function saysHowFarItLooked(browser) {
+  const later = Promise.withResolvers();
+  const intercept = async (params, forward) => {
+    if (params.arguments.view !== "findings") return undefined;
+    if (!params.arguments.cursor) {
+      const result = await forward();
+      Object.assign(result.structuredContent, { looked_at: 100, cursor: "later" });
+      return result;
+    }
+    await later.promise;
+    return { content: [], structuredContent: { view: "findings", looked_at: 298 } };
+  };
+  const it = await opened(browser, { intercept });
+  const { view } = it;
+  await part(view, "review").click();
+  await view.locator(".list", { hasText: "Still looking: 100 of 398" }).waitFor();
+  assert.equal(await part(view, "review").locator(".n").count(), 0, "no number before all was looked through");
+  later.resolve();
+  await view.locator(".list", { hasText: "All 796 messages were looked through." }).waitFor();
   await it.done();
 }
 
@@ -342,12 +477,12 @@ export async function showsRowsBeforeTheirWords(browser) {
   const client = await connect();
   const it = await explore(browser, client, { intercept });
   const { view } = it;
-  await until(view, /^Reading on: words appear once their secrets can be covered/);
-  const words = () => view.locator(".body .session .words").first().textContent();
-  await comesTo(async () => assert.equal(await words(), "covered"));
-  assert.ok(await sessions(view).count() > 5);
+  await until(view, /^Reading on: words appear once secrets in them can be hidden/);
+  const words = () => rows(view).first().locator(".title").textContent();
+  await comesTo(async () => assert.equal(await words(), "…"));
+  assert.ok(await rows(view).count() > 5);
   later.resolve();
-  await until(view, /^398 requests in 99 sessions$/);
+  await until(view, /^99 conversations/);
   await comesTo(async () => assert.match(await words(), /The deploy fails/));
   assert.deepEqual(it.problems, []);
   await it.context.close();
@@ -357,22 +492,24 @@ export async function showsRowsBeforeTheirWords(browser) {
 export async function hidesEverythingUnderTheMask(browser) {
   const it = await opened(browser, { client: { env: { REFLEXIO_MCP_MASK: "1" } } });
   const { view } = it;
-  assert.match(await view.locator("#cover").textContent(), /Text hidden by this server/);
+  await view.locator(".scope button").click();
+  assert.match(await view.locator(".menu").textContent(), /This server hides all text/);
   assert.ok(await view.locator("#words").isDisabled());
-  await sessions(view).first().click();
-  await bubble(view, "characters").first().waitFor();
+  await rows(view).first().locator(".title").click();
+  await turn(view, "characters").first().waitFor();
   assert.doesNotMatch(await view.locator("body").textContent(), /Lisbon|invoice|stand-up|AKIA/);
-  assert.ok(await view.locator("#export").isHidden());
   await it.done();
 }
 
 export async function offersNoDeletionWhereNoneIsOffered(browser) {
   const it = await opened(browser, { client: { env: { REFLEXIO_MCP_READ_ONLY: "1" } } });
-  assert.match(await it.view.locator("#where").textContent(), / · read only$/);
-  await selectSession(it.view, "2 users");
-  assert.ok(await it.view.locator("#actions").isVisible());
-  assert.ok(await it.view.locator("#delete").isHidden());
-  assert.ok(await it.view.locator("#export").isVisible());
+  const { view } = it;
+  await choose(view, "Notes of the stand-up");
+  assert.equal(await view.locator(".picked-bar .delete").count(), 0);
+  await open(view, "Notes of the stand-up");
+  assert.equal(await view.locator("#conversation :is(.delete, .tool)").count(), 0);
+  await view.locator(".scope button").click();
+  assert.match(await view.locator(".menu").textContent(), /Read only/);
   assert.ok(it.calls.every((call) => call.name === "explorer_data"));
   await it.done();
 }
@@ -381,18 +518,17 @@ export async function readsMoreOnceTheFilterLetsMoreThrough(browser) {
   const it = await opened(browser, { input: { source: "slack" } });
   const { view } = it;
   await view.locator("#words").fill("label printer");
-  await until(view, /^\d+ of \d+ requests? in/);
-  await view.locator("#reset").click();
-  await until(view, /^398 requests in 99 sessions$/);
+  await until(view, /^\d+ conversations?, \d+ hits?$/);
+  await clear(view);
+  await until(view, /^99 conversations, 796 messages$/);
   await it.done();
 }
 
 export async function findsTheWordsItIsOpenedWith(browser) {
   const it = await opened(browser, { input: { contains: "label printer" } });
-  await until(it.view, /^\d+ of 398 requests in \d+ sessions?$/);
+  await until(it.view, /^\d+ conversations, \d+ hits$/);
   assert.equal(await it.view.locator("#words").inputValue(), "label printer");
-  const said = await it.view.evaluate(() => document.querySelectorAll(".body .session").length);
-  assert.ok(said > 0);
+  assert.ok(await rows(it.view).count() > 0);
   await it.done();
 }
 
@@ -403,7 +539,7 @@ export async function leavesInPlaceWhatIsInUseWhenMoreArrives(browser) {
     if (view !== "findings") return undefined;
     if (cursor) {
       await others.promise;
-      return { content: [], structuredContent: { view, findings: { "told-later": { "req-eval-00": [] } } } };
+      return { content: [], structuredContent: { view, findings: { "temporary-session": { "req-eval-00": [] } } } };
     }
     // What comes sooner than this is drawn with what comes next.
     await Promise.all([some.promise, new Promise((resolve) => setTimeout(resolve, 1_100))]);
@@ -413,30 +549,50 @@ export async function leavesInPlaceWhatIsInUseWhenMoreArrives(browser) {
   };
   const it = await opened(browser, { intercept });
   const { view, page } = it;
-  const found = (rule) => finding(view, rule).waitFor();
-  await view.locator(".body .session", { hasText: "eval-bot" }).click();
-  await bubble(view, "Lisbon.").nth(1).waitFor();
-  await selectSession(view, "2 users");
-  await view.locator("#conversation header .small").click();
-  await until(view, /^Copied\.$/);
-  const inUse = () => view.evaluate(() => [String(getSelection()), document.activeElement.textContent]);
-  await view.evaluate(() => getSelection().selectAllChildren(document.querySelector(".bubble .text")));
+  await open(view, "Notes of the stand-up");
+  await turn(view).nth(7).waitFor();
+  await choose(view, "Notes of the stand-up");
+  await view.locator(".support summary").click();
+  await view.locator('[aria-label="Copy the session id"]').click();
+  const inUse = () => view.evaluate(() => [String(getSelection()), document.activeElement.ariaLabel]);
+  await view.evaluate(() => getSelection().selectAllChildren(document.querySelector(".turn .text")));
   const before = await inUse();
-  assert.match(before[0], /Case/);
-  assert.equal(before[1], "Copy session id");
+  assert.match(before[0], /import job/);
+  assert.equal(before[1], "Copy the session id");
   some.resolve();
-  await found("probable secret");
+  await row(view, "The deploy fails").locator(".badge.warn").waitFor();
   assert.deepEqual(await inUse(), before);
-  assert.equal(await summary(view), "Copied.");
 
   // A button of the mouse that is down stays on what is under it.
-  const { x, y } = await boxOf(view.locator(".body .session", { hasText: "aws key" }).locator(".check input"));
+  const { x, y } = await boxOf(row(view, "The deploy fails").locator("input"));
   await page.mouse.move(x + 8, y + 8);
   await page.mouse.down();
   others.resolve();
-  await found("told later");
+  await part(view, "review").locator(".n").waitFor();
   await page.mouse.up();
-  await view.locator("#selected", { hasText: "5 requests in 2 sessions" }).waitFor();
+  await view.locator("#selected", { hasText: "2 conversations selected" }).waitFor();
+  await it.done();
+}
+
+/** What another window deletes goes without a click, and nothing moves. */
+export async function noticesWhatAnotherWindowDeletes(browser) {
+  const it = await opened(browser);
+  const { view, client } = it;
+  await it.looked();
+  await open(view, "Notes of the stand-up");
+  const gone = { session_id: "deploy-help-77aa01" };
+  const plan = await client.callTool({ name: "delete_session", arguments: gone });
+  await client.callTool({ name: "delete_session", arguments: { ...gone, confirm: plan.structuredContent.plan.confirm } });
+  assert.equal(await row(view, "The deploy fails").count(), 1);
+  await view.evaluate(() => window.dispatchEvent(new Event("focus")));
+  await row(view, "The deploy fails").waitFor({ state: "detached" });
+  await until(view, /^98 conversations, 794 messages$/);
+  assert.ok(await turn(view, "Noted.").first().isVisible(), "what is open stays open");
+  const more = { request_id: "req-shared-3" };
+  const one = await client.callTool({ name: "delete_request", arguments: more });
+  await client.callTool({ name: "delete_request", arguments: { ...more, confirm: one.structuredContent.plan.confirm } });
+  await view.locator('[aria-label="Look again"]').click();
+  await turn(view, "Who looks after").waitFor({ state: "detached" });
   await it.done();
 }
 
@@ -450,33 +606,26 @@ export async function saysWhatCameOfItWhoeverListens(browser) {
     return result;
   };
   const it = await opened(browser, { intercept });
-  const { view, client } = it;
+  const { view } = it;
   // A host that asks the person before it passes a message on.
   it.bridge.onupdatemodelcontext = ({ content }) => { it.messages.push(content[0].text); return new Promise(() => {}); };
-  const agree = async (words) => {
-    await selectSession(view, words);
-    await view.locator("#delete").click();
-    await view.locator("#sheet .final").waitFor();
-    if (await view.locator(".typed input").count()) await view.locator(".typed input").fill("4");
-    await view.locator("#sheet .final").click();
-  };
-  // Closed while it runs, it goes on, and the page says what came of it.
-  await agree("aws key");
-  await view.locator("#sheet-title", { hasText: "Delete 1 request" }).waitFor();
-  assert.match(await sheet(view).textContent(), /You can close this sheet\. Keep the window open\./);
+  await choose(view, "The deploy fails");
+  await deleteSelected(view);
+  await toast(view, "Deleting 2 messages").waitFor();
+  assert.match(await toast(view).textContent(), /You can go on working\. Keep this window open\./);
   assert.deepEqual(await axe(view), []);
-  await button(view, "Close").click();
+  // The page can be used meanwhile.
+  await open(view, "Notes of the stand-up");
   await deleted.promise;
   answered.resolve();
-  await until(view, /^1 request deleted\.$/);
-  assert.equal(await view.locator(".body .session", { hasText: "aws key" }).count(), 0);
-  assert.ok(await view.locator("#actions").isHidden());
-  assert.ok(!(await view.evaluate(() => document.getElementById("sheet").open)));
-  await agree("2 users");
-  await view.locator("#sheet-title", { hasText: "4 deleted, checked by reading again" }).waitFor();
-  await button(view, "Close").click();
+  await toast(view, "2 messages deleted").waitFor();
+  assert.equal(await row(view, "The deploy fails").count(), 0);
+  assert.equal(await view.locator(".picked-bar").count(), 0);
+  await choose(view, "Notes of the stand-up");
+  await deleteSelected(view);
+  await toast(view, "8 messages deleted").waitFor();
   await comesTo(() => assert.deepEqual(
-    it.messages, ["In the explorer, the person deleted 1 request.", "In the explorer, the person deleted 4 requests."],
+    it.messages, ["In the explorer, the person deleted 2 messages.", "In the explorer, the person deleted 8 messages."],
   ));
   await it.done();
 }
@@ -485,13 +634,14 @@ export async function exportsWhatTheFilterShows(browser) {
   const it = await opened(browser);
   const { view } = it;
   await it.looked();
-  await finding(view, "probable secret").click();
-  await until(view, /^1 of 398 requests in 1 session$/);
-  await view.locator("#export").click();
-  await view.locator("#sheet-title", { hasText: "Export 1 request" }).waitFor();
-  assert.match(await sheet(view).textContent(), /The filter is: finding probable secret\..*interactions2/);
+  await filterBy(view, "Warning", "Key or password");
+  await until(view, /^1 of 99 conversations/);
+  await menu(view, "More");
+  await view.locator(".menu .mi", { hasText: "Export" }).click();
+  await view.locator("#sheet-title", { hasText: "Export 2 messages" }).waitFor();
+  assert.match(await sheet(view).textContent(), /The filter is: Warning Key or password\..*interactions2/);
   assert.deepEqual(await axe(view), []);
-  await button(view, "Close").click();
+  await button(view, "Cancel").click();
   assert.deepEqual(it.calls.filter(({ name }) => name === "export_data").map((one) => one.arguments.redact), [undefined], "a look writes nothing");
   const [one, ...others] = await exported(view);
   assert.deepEqual([one.request.request_id, others], ["req-secret-1", []]);
@@ -504,54 +654,48 @@ export async function worksByKeyboardAlone(browser) {
   const { page, view } = it;
   const focused = () => view.evaluate(() => {
     const one = document.activeElement;
-    return one.dataset.key ?? one.id ?? one.textContent;
+    return one.closest(".row")?.dataset.session ?? one.id ?? one.textContent;
   });
+  const tabTo = async (what, test) => {
+    for (let steps = 0; !(await view.evaluate(test)); steps += 1) {
+      assert.ok(steps < 40, `${what} is reached by Tab`);
+      await page.keyboard.press("Tab");
+    }
+  };
   await view.locator("#words").focus();
-  let steps = 0;
-  while (!/^s /.test(await focused())) {
-    await page.keyboard.press("Tab");
-    assert.ok((steps += 1) < 30, "the table is reached by Tab");
-  }
+  await tabTo("the list", () => Boolean(document.activeElement.closest(".row")));
   const first = await focused();
   await page.keyboard.press("ArrowDown");
-  assert.notEqual(await focused(), first);
-  assert.match(
-    await view.evaluate(() => document.activeElement.getAttribute("aria-label")),
-    /^(today|yesterday) \d\d:\d\d, .+, .+, \d+ requests?(, .+)?$/,
-  );
-  await page.keyboard.press("ArrowRight");
-  await page.keyboard.press("ArrowRight");
-  assert.match(await focused(), /^r /);
-  await page.keyboard.press("Enter");
-  await bubble(view).first().waitFor();
+  await comesTo(async () => assert.notEqual(await focused(), first));
+  const second = await focused();
   await page.keyboard.press("Space");
-  assert.match(await view.locator("#selected").textContent(), /^1 request in 1 session$/);
+  assert.match(await view.locator("#selected").textContent(), /^1 conversation selected/);
+  await page.keyboard.press("Enter");
+  await turn(view).first().waitFor();
+  assert.equal(await focused(), second);
   await page.keyboard.press("Escape");
-  await bubble(view).first().waitFor({ state: "detached" });
-  assert.match(await focused(), /^r /);
-  await page.keyboard.press("ArrowLeft");
-  assert.match(await focused(), /^s /);
+  await turn(view).first().waitFor({ state: "detached" });
+  assert.equal(await focused(), second);
   await page.keyboard.press("End");
-  const last = await focused();
-  assert.match(last, /^s /);
-  assert.ok(await view.locator(`[data-key="${last}"]`).isVisible());
+  await comesTo(async () => assert.equal(await view.evaluate(() => document.activeElement.closest(".row")?.getAttribute("aria-posinset")), "99"));
   await page.keyboard.press("Home");
-  steps = 0;
-  while ((await focused()) !== "delete") {
-    await page.keyboard.press("Tab");
-    assert.ok((steps += 1) < 60, "Delete is reached by Tab");
+  await comesTo(async () => assert.equal(await focused(), first));
+  await tabTo("Delete", () => document.activeElement.classList.contains("delete"));
+  await page.keyboard.press("Enter");
+  await view.locator("#sheet .final").waitFor();
+  await page.keyboard.press("Escape");
+  await closed(view);
+  assert.ok(await view.evaluate(() => document.activeElement.classList.contains("delete")), "the focus is where it was");
+  await page.keyboard.press("Enter");
+  await view.locator("#sheet .final").waitFor();
+  await tabTo("the number or the button", () => document.activeElement.matches(".typed input, .final"));
+  if (await view.locator(".typed input").count()) {
+    await page.keyboard.type(/\d+/.exec(await view.locator(".typed input").getAttribute("aria-label"))[0]);
+    await tabTo("the button", () => document.activeElement.matches(".final"));
   }
   await page.keyboard.press("Enter");
-  await button(view, "Delete 1 request").waitFor();
-  await page.keyboard.press("Escape");
-  await view.waitForFunction(() => !document.getElementById("sheet").open);
-  assert.equal(await focused(), "delete");
-  await page.keyboard.press("Enter");
-  await button(view, "Delete 1 request").waitFor();
-  await page.keyboard.press("Tab");
-  await page.keyboard.press("Enter");
-  await view.locator("#sheet-title", { hasText: "1 deleted" }).waitFor();
-  await page.keyboard.press("Escape");
+  await toast(view, "deleted, checked by reading again").waitFor();
+  await comesTo(async () => assert.notEqual(await view.evaluate(() => document.activeElement.tagName), "BODY"));
   await it.done();
 }
 
@@ -560,36 +704,31 @@ export async function asksTheHostsFormToo(browser) {
   const forms = (answer) => async () => { asked += 1; return answer; };
   const ask = { REFLEXIO_MCP_CONFIRM: "ask" };
   const declined = await opened(browser, { client: { env: ask, forms: forms({ action: "decline" }) } });
-  await selectSession(declined.view, "2 users");
-  await declined.view.locator("#delete").click();
-  await declined.view.locator(".typed input").fill("4");
-  await button(declined.view, "Delete 4 requests").click();
-  await declined.view.locator("#sheet-title", { hasText: "Nothing was deleted" }).waitFor();
+  await choose(declined.view, "Notes of the stand-up");
+  await deleteSelected(declined.view);
+  await toast(declined.view, "Nothing was deleted").waitFor();
   assert.equal(asked, 1);
   await declined.done();
   // Where no form can be shown, that is said before a number is typed, and the cap before Delete is pressed.
   const formless = await opened(browser, { client: { env: { ...ask, REFLEXIO_MCP_DELETE_CAP: "5" } } });
-  await selectSession(formless.view, "2 users");
-  await formless.view.locator("#delete").click();
+  await choose(formless.view, "Notes of the stand-up");
+  await formless.view.locator(".picked-bar .delete").click();
   await formless.view.locator("#sheet-title", { hasText: "Nothing can be deleted here" }).waitFor();
   await button(formless.view, "Close").click();
-  await formless.view.locator("#all").click();
-  await formless.view.locator("#selected", { hasText: /, 5 an hour may be deleted$/ }).waitFor();
+  await formless.view.locator(".picked-bar button", { hasText: "Select all 99" }).click();
+  await formless.view.locator("#selected", { hasText: /, only 5 an hour may be deleted$/ }).waitFor();
   await formless.done();
   const agreed = await opened(browser, { client: { env: ask, forms: forms({ action: "accept", content: { number: 4 } }) } });
-  await selectSession(agreed.view, "2 users");
-  await agreed.view.locator("#delete").click();
-  await agreed.view.locator(".typed input").fill("4");
-  await button(agreed.view, "Delete 4 requests").click();
-  await agreed.view.locator("#sheet-title", { hasText: "4 deleted" }).waitFor();
+  await choose(agreed.view, "Notes of the stand-up");
+  await deleteSelected(agreed.view);
+  await toast(agreed.view, "8 messages deleted").waitFor();
   assert.equal(asked, 2);
   await agreed.done();
   // In `auto` the yes in the page is enough, though the host could show a form.
   const auto = await opened(browser, { client: { forms: forms({ action: "decline" }) } });
-  await selectSession(auto.view, "ops-rotation");
-  await auto.view.locator("#delete").click();
-  await button(auto.view, "Delete 1 request").click();
-  await auto.view.locator("#sheet-title", { hasText: "1 deleted" }).waitFor();
+  await choose(auto.view, "The deploy fails");
+  await deleteSelected(auto.view);
+  await toast(auto.view, "2 messages deleted").waitFor();
   assert.equal(asked, 2);
   await auto.done();
 }
@@ -597,20 +736,18 @@ export async function asksTheHostsFormToo(browser) {
 export async function saysWhenTheSetHasChanged(browser) {
   const it = await opened(browser);
   const { view, client } = it;
-  await selectSession(view, "2 users");
-  await view.locator("#delete").click();
-  await view.locator(".typed input").fill("4");
+  await choose(view, "Notes of the stand-up");
+  await askToDelete(view);
+  await typeNumber(view);
   const plan = await client.callTool({ name: "delete_request", arguments: { request_id: "req-shared-0" } });
   await client.callTool({ name: "delete_request", arguments: { request_id: "req-shared-0", confirm: plan.structuredContent.plan.confirm } });
-  await button(view, "Delete 4 requests").click();
-  await view.locator("#sheet-title", { hasText: "Nothing was deleted" }).waitFor();
-  assert.match(await sheet(view).textContent(), /has changed since you looked/);
-  await button(view, "Look again").click();
-  await button(view, "Delete 3 requests").waitFor();
-  assert.match(await sheet(view).textContent(), /1 request of your selection is not stored any more/);
-  await view.locator(".typed input").fill("3");
-  await button(view, "Delete 3 requests").click();
-  await view.locator("#sheet-title", { hasText: "3 deleted" }).waitFor();
+  await view.locator("#sheet .final").click();
+  await toast(view, "Nothing was deleted: what is stored has changed since you looked.").waitFor();
+  await view.locator(".picked-bar .delete").click();
+  await view.locator("#sheet .final", { hasText: "Delete 6 messages" }).waitFor();
+  await typeNumber(view);
+  await view.locator("#sheet .final").click();
+  await toast(view, "6 messages deleted").waitFor();
   await it.done();
 }
 
@@ -621,10 +758,10 @@ export async function leavesWhatAHoldKeeps(browser) {
   const it = await opened(browser, { client: { env: { REFLEXIO_MCP_POLICY: policy } } });
   const { view } = it;
   const before = await summary(view);
-  await view.locator(".body .session", { hasText: "jonas" }).first().locator(".check input").click();
-  await view.locator("#delete").click();
+  await rows(view).filter({ has: view.locator("> .who", { hasText: /^jonas$/ }) }).first().locator("input").click();
+  await view.locator(".picked-bar .delete").click();
   await view.locator("#sheet-title", { hasText: "Nothing to delete" }).waitFor();
-  assert.match(await sheet(view).textContent(), /a hold keeps all of it\./);
+  assert.match(await sheet(view).textContent(), /The operator's policy says that all of this is kept for now\./);
   await button(view, "Close").click();
   assert.equal(await summary(view), before);
   await it.done();
@@ -638,17 +775,16 @@ export async function saysWhenTheHostRefuses(browser) {
   };
   const client = await connect();
   const it = await explore(browser, client, { intercept });
-  await it.view.locator(".empty", { hasText: "Nothing could be read." }).waitFor();
-  assert.match(await it.view.locator(".empty").textContent(), /does not allow this call/);
-  assert.ok((await boxOf(it.view.locator("#summary"))).width <= 1, "the same words are seen once");
+  await it.view.locator(".blank", { hasText: "The memory does not answer" }).waitFor();
+  assert.match(await it.view.locator(".blank").textContent(), /does not allow this call/);
   refuse = false;
-  await it.view.locator(".empty button").click();
-  await until(it.view, /^398 requests/);
+  await it.view.locator(".blank button").click();
+  await until(it.view, /^99 conversations/);
   refuse = true;
-  await selectSession(it.view, "2 users");
-  await it.view.locator("#delete").click();
+  await choose(it.view, "Notes of the stand-up");
+  await it.view.locator(".picked-bar .delete").click();
   await it.view.locator("#sheet [role=alert]", { hasText: "does not allow" }).waitFor();
-  assert.ok(await it.view.locator(".body .session", { hasText: "2 users" }).isVisible());
+  assert.ok(await row(it.view, "Notes of the stand-up").isVisible());
   await it.context.close();
   await client.close();
 }
@@ -672,38 +808,46 @@ export async function takesOnTheHostsLooks(browser) {
   await it.done();
 }
 
+/** Elements that hang over the edge of the window. */
+const overhanging = (view) => view.evaluate(() => {
+  const right = document.documentElement.clientWidth;
+  const out = (one) => one.getBoundingClientRect().width > 1 && (one.getBoundingClientRect().right > right + 1 || one.getBoundingClientRect().left < -1);
+  // What its own box cuts off, with an ellipsis, is no wider than the box.
+  const cut = (one) => one && (getComputedStyle(one).overflowX !== "visible" && !out(one) && !one.matches(".app, .main, .list, .pane") || cut(one.parentElement));
+  return [document.documentElement, ...document.querySelectorAll("body *:not(.spoken, .spoken *)")].filter((one) => out(one) && !cut(one.parentElement))
+    .map((one) => `${one.tagName} ${one.id || one.className} ${one.textContent.slice(0, 30)}`);
+});
+
 export async function fitsEveryWidth(browser) {
   const client = await connect();
   // The last three are a small frame, and a window at 200 and 400 % zoom.
-  for (const [width, height] of [[320, 640], [480, 640], [768, 640], [1280, 680], [1920, 640], [360, 320], [640, 360], [320, 180]]) {
+  for (const [width, height] of [[320, 640], [480, 640], [768, 640], [1280, 680], [1440, 640], [360, 480], [640, 360], [320, 225]]) {
     const it = await explore(browser, client, { width, height });
-    await settled(it.view);
+    const { view } = it;
+    await settled(view);
     await it.looked();
-    const [row, area] = [await boxOf(sessions(it.view).first()), await boxOf(it.view.locator("#grid"))];
-    assert.ok(row.y + row.height <= height, `a row is seen at ${width} x ${height}`);
-    if (height === 680) {
-      const controls = await it.view.evaluate(() => ["place", "summary", "filters"].reduce((sum, one) => sum + document.querySelector(`.${one}`).offsetHeight, 0));
-      assert.ok(controls <= height / 5, `controls take ${controls} px`);
-      assert.ok(area.height >= height * 0.6);
-    }
-    const short = await it.view.locator(".body .session :is(.when, .user)").evaluateAll((those) => those
-      .filter((one) => one.scrollWidth > one.clientWidth + 1 && one.clientWidth < 56).map((one) => one.textContent));
-    assert.deepEqual(short, [], `there is room for who and when at ${width}`);
-    await sessions(it.view).first().click();
-    await bubble(it.view).first().waitFor();
-    assert.equal(await sessions(it.view).first().isVisible(), width >= 960, "beside the list, or in its place");
-    await it.view.locator("#conversation button", { hasText: "Close" }).click();
-    await selectSession(it.view, "2 users");
-    await it.view.locator("#delete").click();
-    await button(it.view, "Delete 4 requests").waitFor();
-    const wide = await it.view.evaluate(() => {
-      const right = document.documentElement.clientWidth;
-      return [document.documentElement, document.getElementById("grid"), ...document.querySelectorAll("#sheet, #page > *, .place > *, .actions *, .filters *:not(.spoken)")]
-        .filter((one) => one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).overflow === "visible" && one.clientWidth
-          || one.getBoundingClientRect().right > right + 1)
-        .map((one) => `${one.tagName} ${one.id || one.className}`);
-    });
-    assert.deepEqual(wide, [], `at ${width} x ${height}`);
+    const where = `at ${width} x ${height}`;
+    const first = await boxOf(rows(view).first());
+    assert.ok(first.y + first.height <= height, `a row is seen ${where}`);
+    assert.deepEqual(await overhanging(view), [], `list ${where}`);
+    await open(view, "Notes of the stand-up");
+    assert.equal(await rows(view).first().isVisible(), width >= 960, "beside the list, or in its place");
+    assert.deepEqual(await overhanging(view), [], `conversation ${where}`);
+    await close(view);
+    await choose(view, "Notes of the stand-up");
+    assert.deepEqual(await overhanging(view), [], `selection ${where}`);
+    await askToDelete(view);
+    assert.deepEqual(await overhanging(view), [], `sheet ${where}`);
+    const title = await boxOf(view.locator("#sheet-title"));
+    assert.ok(title.y >= 0 && title.y + title.height < height, `the sheet begins with its title ${where}`);
+    const goes = await boxOf(view.locator("#sheet .goes li").first());
+    assert.ok(goes.y + goes.height <= height, `what goes is seen first ${where}`);
+    await view.locator("#sheet .final").scrollIntoViewIfNeeded();
+    await button(view, "Cancel").click();
+    await part(view, "review").click();
+    await finding(view, "Key or password").locator(".title").click();
+    await view.locator(".judge").waitFor();
+    assert.deepEqual(await overhanging(view), [], `review ${where}`);
     assert.deepEqual(it.problems, []);
     await it.context.close();
   }
@@ -714,24 +858,32 @@ export async function fitsEveryWidth(browser) {
 async function walks(it, where) {
   const { view } = it;
   const found = async (state) => assert.deepEqual(await axe(view), [], `${state}, ${where}`);
-  await found("table");
-  await view.locator(".body .session", { hasText: "2 users" }).click();
-  await bubble(view, "Noted.").first().waitFor();
+  await found("list");
+  await open(view, "Notes of the stand-up");
+  await turn(view, "Noted.").first().waitFor();
   await found("opened");
-  await view.locator("#conversation button", { hasText: "Close" }).click();
-  await selectSession(view, "2 users");
+  await close(view);
+  await choose(view, "Notes of the stand-up");
   await found("selected");
-  await view.locator("#delete").click();
-  await button(view, "Delete 4 requests").waitFor();
+  await askToDelete(view);
   await found("plan");
-  await view.locator(".typed input").fill("4");
+  await typeNumber(view);
   await found("plan, number typed");
-  await button(view, "Keep them").click();
+  await button(view, "Cancel").click();
+  await view.locator(".picked-bar button", { hasText: "Clear" }).click();
+  await view.locator(".scope button").click();
+  await found("menu");
+  await it.page.keyboard.press("Escape");
+  await part(view, "review").click();
+  await finding(view, "Key or password").locator(".title").click();
+  await view.locator(".passage .text").first().waitFor();
+  await found("review");
+  await part(view, "conversations").click();
   await view.locator("#words").fill("nothing says this");
-  await view.locator(".empty", { hasText: "Nothing matches." }).waitFor();
+  await view.locator(".blank", { hasText: "No conversation has “nothing says this”" }).waitFor();
   await found("nothing matches");
-  await view.locator(".empty button").click();
-  await until(view, /^398 requests/);
+  await view.locator(".blank button").click();
+  await until(view, /^99 conversations/);
 }
 
 export async function satisfiesAxe(browser) {
@@ -739,6 +891,7 @@ export async function satisfiesAxe(browser) {
   for (const [theme, width] of [["light", 1280], ["dark", 1280], ["light", 320]]) {
     const it = await explore(browser, client, { theme, width });
     await settled(it.view);
+    await it.looked();
     await walks(it, `${theme}, ${width}`);
     await it.context.close();
   }
@@ -751,25 +904,22 @@ export async function holdsInForcedColours(browser) {
     const it = await explore(browser, client, { theme, width, media: { forcedColors: "active", colorScheme: theme, viewport: { width, height: 720 } } });
     const { view } = it;
     await settled(view);
+    await it.looked();
     assert.ok(await view.evaluate(() => matchMedia("(forced-colors: active)").matches));
-    // What is told by a colour elsewhere is still seen: the pressed chip, the sources, what is selected.
-    const look = async (selector, pseudo, name) => {
+    // What is told by a colour elsewhere is still seen: the pressed chip, what is open, what is selected.
+    const look = async (selector, name) => {
       await view.locator(selector).first().waitFor();
-      return view.evaluate(
-        ([one, part, property]) => getComputedStyle(document.querySelector(one), part)[property], [selector, pseudo, name],
-      );
+      return view.evaluate(([one, property]) => getComputedStyle(document.querySelector(one))[property], [selector, name]);
     };
-    if (width < 768) await view.locator("#more-filters").click();
-    const pressed = (on) => look(`.chips button[aria-pressed="${on}"]`, null, "backgroundColor");
+    if (width < 768) await view.locator(".fold > button").click();
+    else await menu(view, "When");
+    const pressed = (on) => look(`.menu button[aria-pressed="${on}"]`, "backgroundColor");
     assert.notEqual(await pressed(true), await pressed(false));
-    await view.locator(".legend i").first().waitFor();
-    // In one step: a key that is drawn anew between two has no colour any more.
-    const hues = await view.evaluate(() => [...document.querySelectorAll(".legend i")].map((key) => getComputedStyle(key).backgroundColor));
-    assert.equal(new Set(hues).size, hues.length, `${hues}`);
-    await selectSession(view, "2 users");
-    assert.equal(await look(".line.chosen", null, "outlineStyle"), "solid");
-    assert.equal(await look(".body .session:not(.chosen)", null, "outlineStyle"), "none");
-    await view.locator("#clear").click();
+    await it.page.keyboard.press("Escape");
+    await choose(view, "Notes of the stand-up");
+    assert.equal(await look(".row.picked", "outlineStyle"), "solid");
+    assert.equal(await look(".row:not(.picked)", "outlineStyle"), "none");
+    await view.locator(".picked-bar button", { hasText: "Clear" }).click();
     await walks(it, `forced colours, ${width}`);
     assert.deepEqual(it.problems, []);
     await it.context.close();
@@ -782,62 +932,47 @@ export async function worksByTouch(browser) {
     width: 390, height: 720, media: { viewport: { width: 390, height: 720 }, hasTouch: true, isMobile: true },
   });
   const { page, view } = it;
-  // With the findings another filter comes.
   await it.looked();
   assert.ok(await view.evaluate(() => matchMedia("(pointer: coarse)").matches));
-  const small = await view.locator("button:visible, select:visible, .body .session:visible").evaluateAll((those) => those
-    .filter((one) => one.getBoundingClientRect().height < 36).map((one) => one.textContent));
+  const small = await view.locator("button:visible:not(.title)").evaluateAll((those) => those
+    .filter((one) => one.getBoundingClientRect().height < 36).map((one) => one.textContent || one.ariaLabel));
   assert.deepEqual(small, [], "a finger hits it");
-  const row = view.locator(".body .session", { hasText: "2 users" });
-  assert.ok((await boxOf(row)).height >= 44);
+  const meant = row(view, "Notes of the stand-up");
+  assert.ok((await boxOf(meant)).height >= 44);
   // Beside the box is close enough.
-  const box = await boxOf(row.locator(".check input"));
+  const box = await boxOf(meant.locator("input"));
   await page.touchscreen.tap(box.x - 4, box.y + box.height + 8);
-  await view.locator("#selected", { hasText: "4 requests" }).waitFor();
-  await row.tap();
-  await bubble(view).first().waitFor();
+  await view.locator("#selected", { hasText: "8 messages" }).waitFor();
+  await meant.locator(".title").tap();
+  await turn(view).first().waitFor();
   assert.deepEqual(await axe(view), []);
-  await view.locator("#conversation button", { hasText: "Close" }).tap();
-  await view.locator("#more-filters").tap();
+  await view.locator('[aria-label="Back to the list"]').tap();
+  await view.locator(".fold > button").tap();
   // A finger drawn over the timeline narrows the period.
   const area = await boxOf(view.locator(".area"));
   const touches = await it.context.newCDPSession(page);
   const stroke = async (...points) => {
-    for (const [index, [part, y]] of points.entries())
+    for (const [index, [where, y]] of points.entries())
       await touches.send("Input.dispatchTouchEvent", {
-        type: index ? "touchMove" : "touchStart", touchPoints: [{ x: area.x + area.width * part, y: area.y + y }],
+        type: index ? "touchMove" : "touchStart", touchPoints: [{ x: area.x + area.width * where, y: area.y + y }],
       });
     await touches.send("Input.dispatchTouchEvent", { type: "touchEnd", touchPoints: [] });
   };
   await stroke([0.5, 30], [0.55, 30], [0.6, 30], [0.7, 30]);
-  await until(view, /^\d+ of 398 requests/);
+  await until(view, /^\d+ of 99 conversations/);
   // However quick the stroke was, the next tap is a tap.
-  await view.locator(".brush").tap();
-  await until(view, /^398 requests/);
-  // One that goes up or down scrolls what is around the page, and chooses nothing.
-  await view.evaluate(() => {
-    window.cancelled = new Promise((resolve) => addEventListener("pointercancel", resolve, { once: true }));
-  });
-  await stroke([0.5, 60], [0.5, 40], [0.5, 20], [0.5, 0]);
-  await view.evaluate(() => window.cancelled);
-  assert.match(await summary(view), /^398 requests/);
-  assert.ok(await view.locator(".brush").isHidden());
+  await view.locator(".menu .chip", { hasText: "All" }).tap();
+  await until(view, /^99 conversations/);
   await it.done();
 }
 
 export async function keepsStillUnderReducedMotion(browser) {
-  for (const [motion, names] of [["reduce", ["none"]], ["no-preference", ["rise"]]]) {
+  for (const [motion, names] of [["reduce", ["none"]], ["no-preference", ["up"]]]) {
     const it = await opened(browser, { media: { reducedMotion: motion, viewport: { width: 1280, height: 720 } } });
-    await selectSession(it.view, "2 users");
-    await it.view.locator("#delete").click();
-    await button(it.view, "Delete 4 requests").waitFor();
+    await choose(it.view, "Notes of the stand-up");
+    await askToDelete(it.view);
     const moving = await it.view.evaluate(() => [getComputedStyle(document.getElementById("sheet")).animationName]);
     assert.deepEqual(moving, names);
-    if (motion === "reduce") {
-      const changing = await it.view.evaluate(() => [...document.querySelectorAll("*")].flatMap((one) =>
-        [null, "::before", "::after"].map((part) => getComputedStyle(one, part).transitionDuration)).filter((time) => !/^0s(, 0s)*$/.test(time)));
-      assert.deepEqual(changing, []);
-    }
     await it.done();
   }
 }
@@ -846,34 +981,35 @@ export async function readsFromRightToLeft(browser) {
   for (const width of [1280, 320]) {
     const it = await opened(browser, { width });
     const { view } = it;
-    const row = (words) => view.locator(".body .session", { hasText: words });
     await it.looked();
-    const [arabic, latin] = [row("كيف"), row("Plain Latin")];
-    // The columns are where they are in other rows, and a long text begins where it is read from.
-    for (const part of [".when", ".words"]) {
-      const [one, other] = [await boxOf(arabic.locator(part)), await boxOf(latin.locator(part))];
-      assert.equal(Math.round(one.x), Math.round(other.x), part);
+    const [arabic, latin] = [row(view, "كيف"), row(view, "Plain Latin")];
+    // The columns are where they are in other rows, and a text is read in its own direction.
+    for (const name of [".title", "time"]) {
+      const [one, other] = [await boxOf(arabic.locator(name)), await boxOf(latin.locator(name))];
+      assert.ok(Math.abs(name === "time" ? one.x + one.width - other.x - other.width : one.x - other.x) <= 1, name);
     }
-    const style = (name) => arabic.locator(".words").evaluate((one, property) => getComputedStyle(one)[property], name);
-    assert.equal(await style("direction"), "rtl");
-    assert.equal(await style("textAlign"), "left");
+    assert.equal(await arabic.locator(".title").evaluate((one) => getComputedStyle(one).direction), "rtl");
     // Whatever is left out of an id, no character is cut in two.
-    const user = await row("👩‍👩‍👧‍👦").locator(".user").textContent();
+    const user = await row(view, "👩‍👩‍👧‍👦").locator(width > 760 ? "> .who" : ".by").first().textContent();
     assert.match(user, /…/);
     assert.equal(user.replaceAll("👩‍👩‍👧‍👦", ""), "…");
-    await arabic.click();
-    await bubble(view).first().waitFor();
-    assert.equal(await bubble(view).first().locator(".text").evaluate((one) => getComputedStyle(one).direction), "rtl");
+    await arabic.locator(".title").click();
+    await turn(view).first().waitFor();
+    assert.equal(await turn(view).first().locator(".text").evaluate((one) => getComputedStyle(one).direction), "rtl");
     assert.deepEqual(await axe(view), []);
-    await view.locator("#conversation button", { hasText: "Close" }).click();
-    await arabic.locator(".check input").click();
-    await view.locator("#delete").click();
-    await view.locator("#sheet .final").waitFor();
+    await close(view);
+    await arabic.locator("input").click();
+    await askToDelete(view);
     assert.deepEqual(await axe(view), []);
-    const wide = await view.evaluate(() => document.documentElement.scrollWidth <= document.documentElement.clientWidth);
-    assert.ok(wide, "nothing hangs over the edge");
+    assert.deepEqual(await overhanging(view), []);
     await it.done();
   }
+  // A page that is read from right to left keeps to its window, too.
+  const it = await opened(browser);
+  await it.view.evaluate(() => { document.documentElement.dir = "rtl"; });
+  await open(it.view, "Plain Latin");
+  assert.deepEqual(await overhanging(it.view), []);
+  await it.done();
 }
 
 /** A way to the backend that can be cut. */
@@ -910,37 +1046,31 @@ export async function livesThroughABackendThatGoesAway(browser) {
   const backend = await way(process.env.BACKEND);
   const it = await opened(browser, { client: { env: { REFLEXIO_URL: backend.url } } });
   const { view } = it;
-  await until(view, /^398 requests in 99 sessions$/);
+  await until(view, /^99 conversations, 796 messages$/);
   await it.looked();
   backend.cut();
 
   // What is read for the first time says so, and what was known stays.
-  await view.locator(".body .session", { hasText: "ops-rotation" }).filter({ hasText: "aws key" }).click();
-  const failed = view.locator("#conversation [role=alert]");
+  await row(view, "The deploy fails").locator(".title").click();
+  const failed = view.locator("#conversation .problem");
   await failed.waitFor();
   assert.deepEqual(await axe(view), []);
   await view.locator("#words").fill("label printer");
-  await view.locator("#again").waitFor();
-  assert.equal(await view.locator("#summary").getAttribute("class"), "note");
-  assert.equal(await view.locator(".body .session", { hasText: "2 users" }).count(), 1);
-  assert.deepEqual(await axe(view), []);
-  const asked = it.calls.length;
-  await view.locator("#again").click();
-  await comesTo(() => assert.ok(it.calls.length > asked));
-  await view.locator("#again").waitFor();
-  assert.equal(await view.locator(".body .session", { hasText: "2 users" }).count(), 1, "the last known rows are back");
-  await selectSession(view, "2 users");
-  await view.locator("#delete").click();
+  await view.locator(".blank", { hasText: "The memory does not answer" }).waitFor();
+  assert.match(await view.locator(".blank").textContent(), /It was last reached at \d\d:\d\d/);
+  await view.locator("#words").fill("");
+  await row(view, "Notes of the stand-up").waitFor();
+  await choose(view, "Notes of the stand-up");
+  await view.locator(".picked-bar .delete").click();
   await view.locator("#sheet [role=alert]").waitFor();
   assert.deepEqual(await axe(view), []);
   await button(view, "Close").click();
 
   backend.mend();
-  await failed.locator("xpath=..").locator("button", { hasText: "Try again" }).click();
-  await bubble(view, "lacks the permission").waitFor();
-  await view.locator("#again").click();
-  await until(view, /^\d+ of 398 requests in \d+ sessions?$/);
-  assert.ok(await view.locator("#again").isHidden());
+  await failed.locator("button", { hasText: "Try again" }).click();
+  await turn(view, "lacks the permission").waitFor();
+  await view.locator('[aria-label="Look again"]').click();
+  await until(view, /^99 conversations, 796 messages$/);
   await it.done();
   backend.close();
 }
@@ -948,24 +1078,24 @@ export async function livesThroughABackendThatGoesAway(browser) {
 export async function saysHowFarItCameWhenItIsCutOff(browser) {
   const backend = await way(process.env.BACKEND);
   const it = await opened(browser, { client: { env: { REFLEXIO_URL: backend.url, REFLEXIO_MCP_DELETE_CAP: "0" } } });
-  const { view, client } = it;
-  await until(view, /^2,500 requests in 500 sessions$/);
+  const { view } = it;
+  await until(view, /^240 conversations, 2,400 messages$/);
   await it.looked();
-  await view.locator("#all").click();
-  await view.locator("#delete").click();
-  await view.locator(".typed input").fill("2,500");
+  await choose(view, "Note 1195");
+  await view.locator(".picked-bar button", { hasText: "Select all 240" }).click();
+  await askToDelete(view);
+  await typeNumber(view);
   backend.cutAfter("/api/delete_requests_by_ids", 1);
   await view.locator("#sheet .final").click();
-  await view.locator("#sheet-title", { hasText: /^Not known whether [\d,]+ were deleted$/ }).waitFor();
-  assert.match(await sheet(view).textContent(), /The call ended early: /);
+  await toast(view, "The memory stopped answering.").waitFor({ timeout: 2 * PATIENCE_MS });
+  assert.doesNotMatch(await toast(view).textContent(), /[0-9a-f]{8}-|request-\d/, "no ids");
   assert.deepEqual(await axe(view), []);
-  await button(view, "Close").click();
-  // Which rows are gone could not be looked up: the page says so, and does it when there is an answer again.
-  await view.locator("#again").waitFor();
+  assert.ok(await inToast(view, "Undo what is deleted").isVisible());
   backend.mend();
-  await view.locator("#again").click();
-  await until(view, /^2,000 requests in 400 sessions$/);
-  assert.equal(await view.locator("#selected").textContent(), "2,000 requests in 400 sessions, 7 users");
+  await inToast(view, "Go on").click();
+  await toast(view, /deleted, checked by reading again|All of it is deleted/).waitFor({ timeout: 2 * PATIENCE_MS });
+  await view.locator('[aria-label="Look again"]').click();
+  await view.locator(".blank", { hasText: "Nothing is stored yet" }).waitFor();
   await it.done();
   backend.close();
 }
@@ -974,55 +1104,64 @@ export async function goesOnWithAnUndoThatWasCutOff(browser) {
   const backend = await way(process.env.BACKEND);
   const it = await opened(browser, { client: { env: { REFLEXIO_URL: backend.url } } });
   const { view } = it;
-  await until(view, /^300 requests in 60 sessions$/);
+  await until(view, /^60 conversations, 600 messages$/);
   await it.looked();
-  await view.locator("#all").click();
-  await view.locator("#delete").click();
-  await view.locator(".typed input").fill("300");
-  await view.locator("#sheet .final").click();
-  await view.locator("#sheet-title", { hasText: "300 deleted, checked by reading again" }).waitFor();
+  await choose(view, "Note 295");
+  await view.locator(".picked-bar button", { hasText: "Select all 60" }).click();
+  await deleteSelected(view);
+  await toast(view, "600 messages deleted, checked by reading again.").waitFor();
   backend.cutAfter("/api/publish_interaction", 120);
-  await button(view, "Undo").click();
-  const title = view.locator("#sheet-title", { hasText: / of 300 requests are back$/ });
+  await inToast(view, "Undo").click();
   // Each call is tried again before it is given up.
-  await title.waitFor({ timeout: 2 * PATIENCE_MS });
-  const back = Number.parseInt(await title.textContent(), 10);
-  assert.ok(back > 0 && back <= 120, `${back} are back`);
+  await toast(view, / of 600 messages are back/).waitFor({ timeout: 2 * PATIENCE_MS });
+  const said = await toast(view).textContent();
+  assert.match(said, /^The memory stopped answering\. \d+ of 600 messages are back/, "one sentence, said once");
   assert.deepEqual(await axe(view), []);
   backend.mend();
-  await button(view, "Continue").click();
-  await view.locator("#sheet-title", { hasText: /^300 requests are back$/ }).waitFor({ timeout: 2 * PATIENCE_MS });
-  await button(view, "Close").click();
-  await until(view, /^300 requests in 60 sessions$/);
+  await inToast(view, "Go on").click();
+  await toast(view, "600 messages are back.").waitFor({ timeout: 2 * PATIENCE_MS });
+  await until(view, /^60 conversations, 600 messages$/);
+  // One second for all: each conversation is still read in its order.
+  await open(view, "Note 0:");
+  await turn(view).nth(9).waitFor();
+  const notes = await turn(view, "Note").locator(".text").allTextContents();
+  assert.deepEqual(notes.map((one) => Number(/\d+/.exec(one)[0])), [0, 1, 2, 3, 4]);
   await it.done();
   backend.close();
 }
 
-export async function undoesTenThousand(browser) {
+/** All of it at once, in parts, with one consent and one receipt; stopped, gone on with, and undone. */
+export async function deletesTwelveThousandInParts(browser) {
   const it = await command(browser);
   const { view, page } = it;
   const patience = { timeout: 500_000 };
-  await until(view, /^10,000 requests in 2,000 sessions$/);
-  await view.locator("#all").click();
-  await view.locator("#delete").click();
-  await view.locator(".typed input").fill("10,000");
+  await until(view, /^2,000 conversations, 20,000 messages, back to/);
+  await choose(view, "Note 11995");
+  await view.locator("#list").evaluate((one) => { one.scrollTop = 1e9; });
+  await until(view, /^2,400 conversations, 24,000 messages$/);
+  await view.locator(".picked-bar button", { hasText: "Select all 2,400" }).click();
+  await askToDelete(view);
+  assert.equal(await view.locator("#sheet-title").textContent(), "Delete 24,000 messages");
+  await typeNumber(view);
   await view.locator("#sheet .final").click();
-  await view.locator("#sheet-title", { hasText: "10,000 deleted, checked by reading again" }).waitFor(patience);
-  await button(view, "Undo").click();
-  await view.locator("#sheet [role=status]", { hasText: /^[1-9][\d,]* of 10,000 requests are back\.$/ }).waitFor(patience);
-  await view.locator("#sheet-title", { hasText: /^10,000 requests are back$/ }).waitFor(patience);
-  await button(view, "Close").click();
-  await until(view, /^10,000 requests in 2,000 sessions$/);
+  await inToast(view, "Stop").click();
+  await toast(view, /^Stopped\. [\d,]+ messages deleted, [\d,]+ still there\./).waitFor(patience);
+  await inToast(view, "Go on").click();
+  await toast(view, "24,000 messages deleted, checked by reading again.").waitFor(patience);
+  await view.locator(".blank", { hasText: "Nothing is stored yet" }).waitFor();
+  await inToast(view, "Undo").click();
+  await toast(view, "24,000 messages are back.").waitFor(patience);
+  await until(view, /^2,\d00 conversations, 2\d,000 messages/);
   assert.deepEqual(it.problems, []);
   await page.close();
   assert.equal(await it.ended, 0);
 }
 
-/** Take back, correct and undo learnings of one user where the server is for everybody. */
-export async function takesBackAndCorrectsWhatWasLearned(browser) {
+/** Forget, correct and undo learnings of one user where the server is for everybody. */
+export async function forgetsAndCorrectsWhatWasLearned(browser) {
   const learned = [
-    { learning_id: "profile:1", content: "Looks after the import job.", evidence: [{ request_id: "req-shared-0", interaction_id: 1 }] },
-    { learning_id: "profile:2", content: "Key [redacted: password].", evidence: [{ request_id: "req-shared-0", interaction_id: 1 }] },
+    { learning_id: "profile:1", content: "Looks after the import job.", evidence: [{ request_id: "req-shared-0", interaction_id: 1, quote: "the import job is late again" }] },
+    { learning_id: "profile:2", content: "Key [redacted: password].", from_requests: [{ request_id: "req-shared-0", interaction_ids: [1] }] },
   ].map((one) => ({ state: "current", user_id: "maria.keller", ...one }));
   const given = [];
   const plan = { selected: { learnings: 1 }, confirm: "C1" };
@@ -1030,7 +1169,7 @@ export async function takesBackAndCorrectsWhatWasLearned(browser) {
   const answer = (structuredContent, text = "Done.") => ({ content: [{ type: "text", text }], structuredContent });
   // The embedded store learns nothing: what a server that learns says is put in.
   const intercept = async ({ name, arguments: asked }, forward) => {
-    if (name === "list_learnings") return answer({ learnings: asked.session_id.startsWith("standup") ? learned : [] });
+    if (name === "list_learnings") return answer({ learnings: asked.user_id === "maria.keller" ? learned : [] });
     const ours = ["delete_learnings", "correct_learning"].includes(name) || asked.deletion === 98;
     if (ours) given.push([name, asked]);
     if (name === "delete_learnings") return answer(asked.confirm ? { status: "complete", receipt } : { status: "planned", plan });
@@ -1043,75 +1182,91 @@ export async function takesBackAndCorrectsWhatWasLearned(browser) {
     if (asked.deletion === 98) return answer(asked.confirm ? { restored: { learnings: 1 } } : { planned: { learnings: 1 }, confirm: "C2" });
     const result = await forward();
     result.structuredContent?.state?.tools.push("list_learnings", "delete_learnings", "correct_learning");
-    if (result.structuredContent?.plan?.learned) Object.assign(result.structuredContent.plan, { learnings: 2, learned: learned.map((one) => ({ ...one, kept: [] })) });
+    if (result.structuredContent?.plan?.learned) Object.assign(result.structuredContent.plan, { learnings: 1, current: 2, learned: learned.map((one) => ({ ...one, kept: [] })) });
     return result;
   };
   const it = await opened(browser, { intercept });
   const { view } = it;
-  await view.locator(".body .session", { hasText: "2 users" }).click();
-  const cards = view.locator("#conversation .card");
-  const card = cards.filter({ hasText: "import job" });
-  await card.locator("button", { hasText: "Take back" }).click();
-  await button(view, "Take it back").click();
-  await view.locator("#sheet-title", { hasText: "Taken back" }).waitFor();
+  // Where something was learned, the page opens on it.
+  const fact = view.locator(".fact", { hasText: "import job" });
+  await fact.waitFor();
+  assert.equal(await part(view, "learned").getAttribute("aria-current"), "page");
+  await fact.locator(".title").click();
+  const pane = view.locator(".pane .body");
+  assert.match(await pane.textContent(), /Fact about maria\.keller.*The assistant uses it now.*“the import job is late again”/s);
+  assert.deepEqual(await axe(view), []);
+  await pane.locator("button", { hasText: "Open conversation" }).click();
+  const note = view.locator("#conversation .note", { hasText: "import job" });
+  await note.waitFor();
+  assert.equal(await view.locator("#conversation .taught").first().textContent(), "the import job is late again", "the words that taught it are marked");
+  assert.match(await row(view, "Notes of the stand-up").locator(".gist").textContent(), /1 learned/);
+  await note.locator("button", { hasText: "Forget" }).click();
+  assert.match(await sheet(view).textContent(), /Keep a copy until.*Keep no copy/s);
+  await button(view, /^Forget$/).click();
+  await toast(view, "1 learned thing forgotten, checked by reading again.").waitFor();
   const whose = { learning_ids: ["profile:1"], user_id: "maria.keller" };
   assert.deepEqual(given.splice(0), [["delete_learnings", whose], ["delete_learnings", { ...whose, confirm: "C1" }]]);
-  await button(view, "Undo").click();
-  await view.locator("#sheet-title", { hasText: "1 learning is back" }).waitFor();
-  await button(view, "Close").click();
+  await inToast(view, "Undo").click();
+  await toast(view, "1 learned thing is back.").waitFor();
   given.length = 0;
 
-  // What is covered cannot be written anew without being lost.
-  assert.equal(await cards.filter({ hasText: "Key" }).locator("button", { hasText: "Correct" }).count(), 0);
-  await card.locator("button", { hasText: "Correct" }).click();
+  // What is hidden cannot be written anew without being lost.
+  assert.equal(await view.locator("#conversation .note", { hasText: "Key" }).locator("button", { hasText: "Correct" }).count(), 0);
+  await note.locator("button", { hasText: "Correct" }).click();
   assert.equal(await view.locator("#sheet textarea").inputValue(), "Looks after the import job.");
   assert.deepEqual(await axe(view), []);
   await view.locator("#sheet textarea").fill("Hands the import job over.");
-  await button(view, "Show the change").click();
-  await view.locator("#sheet ins", { hasText: "Hands the import job over." }).waitFor();
-  assert.equal(await view.locator("#sheet del").textContent(), "Looks after the import job.");
-  assert.equal(await view.evaluate(() => document.activeElement.textContent), "Keep the old text");
-  assert.match(await sheet(view).textContent(), /A copy is kept on this computer until/);
-  assert.deepEqual(await axe(view), []);
-  await button(view, "Correct it").click();
-  await view.locator("#sheet-title", { hasText: "Corrected" }).waitFor();
+  await button(view, "Save").click();
+  await toast(view, "1 learned thing corrected").waitFor();
   const wanted = { learning_id: "profile:1", content: "Hands the import job over.", user_id: "maria.keller" };
   assert.deepEqual(given.splice(0), [["correct_learning", wanted], ["correct_learning", { ...wanted, confirm: "C1" }]]);
-  await button(view, "Close").click();
-  await cards.filter({ hasText: "Hands the import job over." }).waitFor();
-  await comesTo(() => assert.equal(it.messages.at(-1), "In the explorer, the person corrected 1 learning."));
+  await view.locator("#conversation .note", { hasText: "Hands the import job over." }).waitFor();
+  await comesTo(() => assert.equal(it.messages.at(-1), "In the explorer, the person corrected 1 learned thing."));
 
-  // A part of the learnings goes with the requests, and comes back with them.
-  await selectSession(view, "2 users");
-  await view.locator("#delete").click();
-  await view.locator("label.option", { hasText: "Hands the import job over." }).locator("input").check();
-  await view.locator(".typed input").fill("4");
+  // What was said only here goes with the words, what is not certain stays, and the button counts both.
+  await view.locator("#conversation .delete").click();
+  await view.locator("#sheet .final").waitFor();
+  assert.equal(await view.locator("#sheet .final").textContent(), "Delete 8 messages and 1 learned thing");
+  assert.match(await view.locator(".fate", { hasText: "Hands the import" }).textContent(), /Said only here: “the import job is late again”/);
+  assert.match(await view.locator(".fate", { hasText: "Key" }).textContent(), /Not certain\./);
+  await view.locator(".fate", { hasText: "Key" }).locator("label", { hasText: "Will be forgotten" }).click();
+  await view.locator("#sheet-title", { hasText: "Delete 8 messages and 2 learned things" }).waitFor();
+  await view.locator(".fate", { hasText: "Hands the import" }).locator("label", { hasText: "Kept" }).click();
+  assert.match(await view.locator("#sheet .said").last().textContent(), /1 learned thing stays\. A copy is kept until/);
+  await typeNumber(view);
   await view.locator("#sheet .final").click();
-  await view.locator("#sheet-title", { hasText: "4 deleted, checked by reading again" }).waitFor();
-  assert.match(await sheet(view).textContent(), /1 learning deleted with them/);
-  assert.deepEqual(given.splice(0), [["delete_learnings", whose], ["delete_learnings", { ...whose, confirm: "C1" }]]);
-  await button(view, "Undo").click();
-  await view.locator("#sheet-title", { hasText: "4 requests are back" }).waitFor();
+  await toast(view, "8 messages and 1 learned thing deleted").waitFor();
+  const other = { ...whose, learning_ids: ["profile:2"] };
+  assert.deepEqual(given.splice(0), [["delete_learnings", other], ["delete_learnings", { ...other, confirm: "C1" }]]);
+  await inToast(view, "Undo").click();
+  await toast(view, "8 messages and 1 learned thing are back.").waitFor();
   assert.deepEqual(given, [["restore_requests", { deletion: 98 }], ["restore_requests", { deletion: 98, confirm: "C2" }]]);
-  await button(view, "Close").click();
   await it.done();
 }
 
 export async function showsHostileTextAsText(browser) {
-  const it = await opened(browser);
+  // So high that all rows are drawn.
+  const it = await opened(browser, { height: 1_600 });
   const { view, page } = it;
   const before = page.url();
-  await view.locator("#all").click();
-  const keys = await sessions(view).evaluateAll((rows) => rows.map((row) => row.dataset.key));
-  for (const key of keys) {
-    await view.locator(`[data-key=${JSON.stringify(key)}]`).click();
+  await it.looked();
+  let read = "";
+  for (const session of await rows(view).evaluateAll((those) => those.map((one) => one.dataset.session))) {
+    await view.locator(`.row[data-session=${JSON.stringify(session)}] .title`).click();
     await view.waitForFunction(() => {
-      const parts = [...document.querySelectorAll(".said-in")];
-      return parts.length && parts.every((one) => one.querySelector(".bubble"));
+      const parts = [...document.querySelectorAll(".exchange")];
+      return parts.length && parts.every((one) => one.querySelector(".turn[data-interaction]"));
     });
+    for (const fold = view.locator("#conversation button", { hasText: "Show all" }).first(); await fold.count(); ) await fold.click();
+    read += await view.locator("#conversation").textContent();
   }
-  await view.locator("#delete").click();
-  await view.locator("#sheet .final").waitFor();
+  await view.locator("#words").fill("hacked");
+  await until(view, /hits?/);
+  await view.locator("#words").fill("");
+  await until(view, /^20 conversations/);
+  await rows(view).first().locator("input").click();
+  await view.locator(".picked-bar button", { hasText: "Select all" }).click();
+  await askToDelete(view);
   const state = await view.evaluate(() => ({
     title: document.title,
     hacked: Object.keys(window).filter((name) => name.startsWith("hacked")),
@@ -1122,13 +1277,14 @@ export async function showsHostileTextAsText(browser) {
     background: getComputedStyle(document.body).backgroundColor,
     text: document.body.textContent,
   }));
-  assert.equal(state.title, "Your memory traffic");
+  assert.equal(state.title, "Your memory");
   assert.deepEqual(state.hacked, []);
   assert.deepEqual(state.foreign, []);
   assert.deepEqual(state.attributes, []);
   assert.equal(state.background, "rgb(255, 255, 255)");
-  assert.ok(state.text.includes("\\u003cimg src=x onerror=hacked1=1>"), "markup is shown, and opens nothing");
-  assert.ok(!/[\u202a-\u202e\u2066-\u2069]/.test(state.text), "nothing that reorders is left");
+  assert.ok(read.includes("<img src=x onerror=hacked1=1>"), "markup is shown as it was written");
+  assert.ok(!/[\u202a-\u202e\u2066-\u2069]/.test(state.text + read), "nothing that reorders is left");
+  assert.deepEqual(await overhanging(view), []);
   assert.equal(page.url(), before);
   await it.done();
 }
@@ -1136,114 +1292,100 @@ export async function showsHostileTextAsText(browser) {
 export async function readsAVeryLongInteraction(browser) {
   const it = await opened(browser);
   const { view } = it;
-  await sessions(view).first().click();
-  await bubble(view).first().waitFor();
-  const shown = () => view.evaluate(() => document.querySelector(".bubble .text").textContent.length);
-  assert.ok((await shown()) > 50_000);
-  const before = await shown();
-  await view.locator("button", { hasText: "Read on" }).click();
-  await view.waitForFunction((length) => document.querySelector(".bubble .text").textContent.length > length, before);
-  assert.ok((await boxOf(view.locator(".bubble .text").first())).height <= 240, "it is folded");
+  await rows(view).first().locator(".title").click();
+  await turn(view).first().waitFor();
+  assert.ok((await boxOf(turn(view).locator(".text").first())).height <= 240, "it is folded");
+  const shown = () => view.evaluate(() => document.querySelector(".turn .text").textContent.length);
+  assert.ok((await shown()) < 10_000, "what is folded is not drawn");
   await view.locator("button", { hasText: "Show all" }).click();
-  assert.ok((await boxOf(view.locator(".bubble .text").first())).height > 1_000);
+  assert.ok((await shown()) > 50_000);
+  await view.locator("button", { hasText: "Read on" }).click();
+  await view.locator("#conversation", { hasText: /The first 100,000 of \d{3},\d{3} characters are shown/ }).waitFor();
   await it.done();
 }
 
-
-/** Open, badges, filter, brush, expand, uncover, learnings, take back, select, export, plan, confirm, receipt, undo. */
-async function wholeJob({ view, page, told = async () => {} }) {
-  await until(view, /^5 requests in 3 sessions$/);
-  const row = (words) => view.locator(".body .session", { hasText: words });
-  await row("I live at 12 Secret Lane").locator(".badge", { hasText: "probable secret" }).waitFor();
-  assert.match(await row("An evaluation").locator(".badges").textContent(), /evaluation/);
-  await row("Something new to say").click();
+/** Read, filter, search, forget, select, export, delete, undo: on a server that learns. */
+async function wholeJob({ view, told = async () => {} }) {
+  await part(view, "learned").waitFor();
+  await view.locator(".fact", { hasText: "Lives at 12 Secret Lane" }).waitFor();
+  await part(view, "conversations").click();
+  await until(view, /^3 conversations, \d+ messages$/);
+  const messages = Number(/(\d+) messages/.exec(await summary(view))[1]);
+  await row(view, "I live at 12 Secret Lane").locator(".badge", { hasText: "Key or password" }).waitFor();
+  await row(view, "An evaluation").locator(".badge", { hasText: "Evaluation" }).waitFor();
+  await open(view, "Something new to say");
   await view.locator("#conversation", { hasText: "Waiting to be learned" }).waitFor();
-  await view.locator("#conversation button", { hasText: "Close" }).click();
+  await close(view);
 
-  await view.locator("#source").selectOption("=slack");
-  await until(view, /^1 of 5 requests in 1 session$/);
-  await view.locator("#reset").click();
+  await filterBy(view, "App", "slack");
+  await until(view, /^1 of 3 conversations/);
+  await clear(view);
   await view.locator("#words").fill("deploy fails");
-  await until(view, /^1 of 5 requests in 1 session$/);
+  await until(view, /^1 conversation, 1 hit$/);
   await view.locator("#words").fill("");
-  await until(view, /^5 requests/);
-  const box = await boxOf(view.locator(".area"));
-  await page.mouse.move(box.x + box.width - 16, box.y + 30);
-  await page.mouse.down();
-  await page.mouse.move(box.x + box.width * 0.85, box.y + 30, { steps: 4 });
-  await page.mouse.up();
-  await until(view, /^4 of 5 requests in 2 sessions$/);
+  await until(view, /^3 conversations/);
 
-  await row("I live at 12 Secret Lane").click();
+  await open(view, "I live at 12 Secret Lane");
   const learned = view.locator("#conversation");
-  await learned.locator(".card", { hasText: "Lives at 12 Secret Lane" }).waitFor();
-  await learned.locator(".card", { hasText: "Answer in metric units" }).waitFor();
-  assert.match(await learned.textContent(), /Profile.*from \d requests?/);
-  await view.locator(".body .request.lit").first().waitFor();
-  assert.deepEqual(await axe(view), []);
-  await learned.locator(".bubble .chip").first().waitFor();
-  assert.doesNotMatch(await view.locator("body").textContent(), /AKIA/);
-  const home = learned.locator(".card", { hasText: "Lives at 12 Secret Lane" });
-  const takeBack = async () => {
-    await home.locator("button", { hasText: "Take back" }).click();
-    await button(view, "Keep it").waitFor();
-    assert.equal(await view.evaluate(() => document.activeElement.textContent), "Keep it");
-    assert.match(await sheet(view).textContent(), /A copy is kept on this computer until/);
-    assert.deepEqual(await axe(view), []);
-    await button(view, "Take it back").click();
-    await view.locator("#sheet-title", { hasText: "Taken back" }).waitFor();
-    assert.match(await sheet(view).textContent(), /1 learning deleted; checked by reading again\./);
-  };
-  await takeBack();
-  await button(view, "Undo").click();
-  await view.locator("#sheet-title", { hasText: "1 learning is back" }).waitFor();
-  await button(view, "Close").click();
+  const home = learned.locator(".note", { hasText: "Lives at 12 Secret Lane" });
   await home.waitFor();
-  await told("In the explorer, the person restored 1 learning.");
-  await takeBack();
-  await button(view, "Close").click();
-  await home.waitFor({ state: "detached" });
-  await told("In the explorer, the person took back 1 learning.");
-
-  await row("I live at 12 Secret Lane").locator(".check input").click();
-  await view.locator("#selected", { hasText: "3 requests in 1 session" }).waitFor();
-  const lines = await exported(view);
-  assert.deepEqual(new Set(lines.map((one) => one.request.session_id)).size, 2);
-  assert.ok(!JSON.stringify(lines).includes("AKIA"), "what is covered stays covered in the file");
-  await view.locator("#delete").click();
-  const playbook = view.locator("label.option", { hasText: "Answer in metric units" });
-  await playbook.locator("input").check();
-  assert.match(await sheet(view).textContent(), /A copy is kept on this computer until/);
-  assert.doesNotMatch(await sheet(view).textContent(), /=true|_requests/);
-  await view.locator(".typed input").fill("3");
+  await learned.locator(".note", { hasText: "Answer in metric units" }).waitFor();
+  assert.match(await learned.locator(".taught").first().textContent(), /I live at 12 Secret Lane/);
   assert.deepEqual(await axe(view), []);
+  await learned.locator(".turn .covered").first().waitFor();
+  assert.doesNotMatch(await view.locator("body").textContent(), /AKIA/);
+  const forgotten = async () => {
+    await home.locator("button", { hasText: "Forget" }).click();
+    await button(view, /^Forget$/).waitFor();
+    assert.match(await sheet(view).textContent(), /A copy is kept until/);
+    assert.deepEqual(await axe(view), []);
+    await button(view, /^Forget$/).click();
+    await toast(view, "1 learned thing forgotten, checked by reading again.").waitFor();
+    await home.waitFor({ state: "detached" });
+  };
+  await forgotten();
+  await inToast(view, "Undo").click();
+  await toast(view, "1 learned thing is back.").waitFor();
+  await home.waitFor();
+  await told("In the explorer, the person put back 1 learned thing.");
+  await forgotten();
+  await told("In the explorer, the person had 1 learned thing forgotten.");
+
+  await choose(view, "I live at 12 Secret Lane");
+  const lines = await exported(view);
+  assert.deepEqual(new Set(lines.map((one) => one.request.session_id)).size, 3);
+  assert.ok(!JSON.stringify(lines).includes("AKIA"), "what is hidden stays hidden in the file");
+  await askToDelete(view);
+  const playbook = view.locator(".fate", { hasText: "Answer in metric units" });
+  await playbook.locator("label", { hasText: "Will be forgotten" }).click();
+  await view.locator("#sheet-title", { hasText: /^Delete 6 messages and 1 learned thing$/ }).waitFor();
+  assert.deepEqual(await axe(view), []);
+  await typeNumber(view);
   await view.locator("#sheet .final").click();
-  await view.locator("#sheet-title", { hasText: "3 deleted, checked by reading again" }).waitFor();
-  assert.match(await sheet(view).textContent(), /1 learning deleted with them/);
-  assert.equal(await row("I live at 12 Secret Lane").count(), 0);
-  await told("In the explorer, the person deleted 3 requests.");
-  await button(view, "Undo").click();
-  await view.locator("#sheet-title", { hasText: "3 requests are back" }).waitFor();
-  await button(view, "Close").click();
-  await row("I live at 12 Secret Lane").waitFor();
-  await learned.locator(".card", { hasText: "Answer in metric units" }).waitFor();
-  await told("In the explorer, the person restored 3 requests.");
+  await toast(view, "6 messages and 1 learned thing deleted, checked by reading again.").waitFor();
+  assert.equal(await row(view, "I live at 12 Secret Lane").count(), 0);
+  await told("In the explorer, the person deleted 6 messages and 1 learned thing.");
+  await inToast(view, "Undo").click();
+  await toast(view, "6 messages and 1 learned thing are back.").waitFor();
+  await row(view, "I live at 12 Secret Lane").waitFor();
+  await until(view, new RegExp(`^3 conversations, ${messages} messages$`));
+  await learned.locator(".note", { hasText: "Answer in metric units" }).waitFor();
+  // On a server of its own everything comes back in one second, in the order in which it was said.
+  const said = await learned.locator(".turn.user .text").allTextContents();
+  assert.match(said.join(" | "), /I live at 12 Secret Lane.*The deploy fails.*Thank you/s);
 }
 
 export async function doesTheWholeJobOnARealServer(browser) {
   const it = await opened(browser);
-  const { view, client } = it;
-  await wholeJob({
-    view, page: it.page,
-    told: (message) => comesTo(() => assert.equal(it.messages.at(-1), message)),
-  });
+  const { view } = it;
+  await wholeJob({ view, told: (message) => comesTo(() => assert.equal(it.messages.at(-1), message)) });
   await it.done();
 }
 
 export async function doesTheWholeJobWithoutAnAssistant(browser) {
   const it = await command(browser);
   const { view, page } = it;
-  await wholeJob({ view, page });
+  await wholeJob({ view });
   assert.deepEqual(it.problems, []);
   await page.close();
   assert.equal(await it.ended, 0);
@@ -1254,35 +1396,38 @@ export async function worksWithoutAnAssistant(browser) {
   const { page } = it;
   let { view } = it;
   assert.equal(page.url(), new URL("/", it.address).href, "the token leaves the address");
-  assert.equal(await view.locator("#source").inputValue(), "=slack");
-  await view.locator("#reset").click();
-  await until(view, /^398 requests in 99 sessions$/);
+  await clear(view);
+  await until(view, /^99 conversations, 796 messages$/);
   // What is looked at is in the address: Back goes to what it was, and a reload keeps it.
-  await view.locator("#user").selectOption("=jonas");
-  await until(view, /^\d+ of 398 requests/);
+  await menu(view, "Everyone (6). Whose memory is shown");
+  await view.locator(".menu .mi", { hasText: "jonas" }).click();
+  await until(view, /^\d+ of 99 conversations/);
   const said = await summary(view);
-  await sessions(view).first().click();
-  await bubble(view).first().waitFor();
+  await rows(view).first().locator(".title").click();
+  await turn(view).first().waitFor();
   await comesTo(() => assert.match(page.url(), /#user=jonas&open=/));
+  // Back closes a sheet, and the conversation stays; the next one closes the conversation.
+  await view.locator("#conversation .delete").click();
+  await view.locator("#sheet .final").waitFor();
   await page.goBack();
-  await bubble(view).first().waitFor({ state: "detached" });
+  await closed(view);
+  assert.ok(await turn(view).first().isVisible());
+  await page.goBack();
+  await turn(view).first().waitFor({ state: "detached" });
   assert.equal(await summary(view), said);
   await page.reload();
   await page.waitForSelector("#view:not([hidden])");
   view = page.frame({ url: /\/page$/ }) ?? await page.waitForEvent("framenavigated").then((frame) => frame);
-  await until(view, new RegExp(`^${said.split(" of ")[0]} (of|requests)`));
-  assert.equal(await view.locator("#user").inputValue(), "=jonas");
-  await view.locator("#reset").click();
-  await until(view, /^398 requests in 99 sessions$/);
-  await selectSession(view, "2 users");
+  await view.locator("h1", { hasText: "Memory of jonas" }).waitFor();
+  await until(view, /conversations?, \d+ messages/);
+  await clear(view);
+  await until(view, /^99 conversations, 796 messages$/);
   assert.equal((await exported(view)).length, 398);
-  await view.locator("#delete").click();
-  await view.locator(".typed input").fill("4");
-  await button(view, "Delete 4 requests").click();
-  await view.locator("#sheet-title", { hasText: "4 deleted, checked by reading again" }).waitFor();
-  await button(view, "Undo").click();
-  await view.locator("#sheet-title", { hasText: "4 requests are back" }).waitFor();
-  await button(view, "Close").click();
+  await choose(view, "Notes of the stand-up");
+  await deleteSelected(view);
+  await toast(view, "8 messages deleted, checked by reading again.").waitFor();
+  await inToast(view, "Undo").click();
+  await toast(view, "8 messages are back.").waitFor();
   assert.deepEqual(await axe(view), []);
   // The address is used up.
   const other = await it.context.newPage();
@@ -1297,25 +1442,26 @@ export async function worksWithoutAnAssistant(browser) {
 
 export async function saysThatNothingIsStored(browser) {
   const it = await opened(browser);
-  assert.match(await it.view.locator(".empty").textContent(), /Nothing is stored\./);
+  assert.match(await it.view.locator(".blank").textContent(), /Nothing is stored yet/);
   assert.deepEqual(await axe(it.view), []);
   await it.done();
 }
 
-export async function holdsASessionOfManyRequests(browser) {
-  const [whole, page] = [100_000, 1_000];
+export async function holdsAConversationOfManyRequests(browser) {
+  const [whole, size] = [100_000, 1_000];
   const client = await connect();
   const intercept = async (params, forward) => {
-    const { view, cursor = "0" } = params.arguments;
-    if (view === "findings") return { content: [], structuredContent: { view, looked_at: page } };
+    const { view, cursor = "0", request_id } = params.arguments;
+    if (view === "findings") return { content: [], structuredContent: { view, looked_at: size } };
+    if (view === "request") return { content: [], structuredContent: { view, one: { interactions: [{ interaction_id: 1, role: "User", content: `Said in ${request_id}` }], learning: { status: "done" } } } };
     if (view !== "rows") return undefined;
     const answer = cursor === "0" ? (await forward()).structuredContent : { view };
     const first = Number(cursor);
-    const requests = Array.from({ length: page }, (_, index) => ({
+    const requests = Array.from({ length: size }, (_, index) => ({
       request_id: `r${first + index}`, user_id: "ann", created_at: new Date(1.79e12 - (first + index) * 1000).toISOString(),
       interaction_count: 1, first_words: `Number ${first + index}`,
     }));
-    const next = first + page;
+    const next = first + size;
     return { content: [], structuredContent: {
       ...answer, sessions: [{ session_id: "endless", requests }], ...(next < whole ? { cursor: String(next) } : {}),
     } };
@@ -1323,28 +1469,36 @@ export async function holdsASessionOfManyRequests(browser) {
   const it = await explore(browser, client, { intercept });
   const { view } = it;
   await settled(view);
-  assert.match(await summary(view), /^10,000 requests in 1 session\. There is more: this goes back to /);
+  assert.match(await summary(view), /^1 conversation, 10,000 messages, back to /);
   for (let more = 2; more <= whole / 10_000; more += 1) {
-    await view.locator("#further").click();
-    await until(view, new RegExp(`^${more * 10},000 requests in 1 session(\\.|$)`));
+    await view.locator("button", { hasText: "Read further" }).click();
+    await until(view, new RegExp(`^1 conversation, ${more * 10},000 messages(,|$)`));
   }
-  assert.equal(await summary(view), "100,000 requests in 1 session");
-  await sessions(view).first().click();
-  await view.locator(".body .request").first().waitFor();
-  await view.evaluate(() => { document.getElementById("grid").scrollTop = 1e9; });
-  await view.locator(".request .words", { hasText: /^Number 0$/ }).waitFor();
-  assert.ok(await view.locator(".body .line").count() < 120, "rows are drawn only where they are seen");
-  const made = await view.evaluate(async () => {
-    const [grid, body] = ["grid", "body"].map((id) => document.getElementById(id));
-    const before = new Set(body.children);
-    grid.scrollTop -= 36;
-    await new Promise((resolve) => new MutationObserver(resolve).observe(body, { childList: true }));
-    return [...body.children].filter((row) => !before.has(row)).length;
-  });
-  assert.equal(made, 1, "a row that comes into view is made, and the others stay as they are");
+  await rows(view).first().locator(".title").click();
+  await turn(view, "Said in r99999").waitFor();
+  assert.ok(await view.locator(".exchange").count() <= 12, "requests are drawn as they are asked for");
   assert.deepEqual(it.problems, []);
   await it.context.close();
   await client.close();
+}
+
+export async function drawsOnlyTheRowsInSight(browser) {
+  const it = await opened(browser);
+  const { view } = it;
+  await until(view, /^2,000 conversations, 20,000 messages$/);
+  assert.ok(await rows(view).count() < 60, "rows are drawn only where they are seen");
+  await view.locator("#list").evaluate((one) => { one.scrollTop = 1e9; });
+  await row(view, "Note 0:").waitFor();
+  assert.ok(await rows(view).count() < 60);
+  const made = await view.evaluate(async () => {
+    const list = document.getElementById("list");
+    const before = new Set(list.querySelectorAll(".row"));
+    list.scrollTop -= 52;
+    await new Promise((resolve) => new MutationObserver(resolve).observe(list, { childList: true, subtree: true, attributes: true }));
+    return [...list.querySelectorAll(".row")].filter((one) => !before.has(one)).length;
+  });
+  assert.ok(made <= 2, `${made} rows were made: the others stay as they are`);
+  await it.done();
 }
 
 /** When each task of a page's processes began, and its milliseconds of processor time, while something is done; and its marks. */
@@ -1371,7 +1525,7 @@ export async function isQuickWithManyRequests(browser) {
     const [user, system] = readFileSync(`/proc/${it.pid}/stat`, "utf8").split(") ")[1].split(" ").slice(11);
     return (Number(user) + Number(system)) * 10;
   };
-  await until(view, /^10,000 requests in 2,000 sessions$/);
+  await until(view, /^2,000 conversations, 20,000 messages$/);
   // Until it has looked for the findings, too.
   for (let last = 0; spent() - last > 30; await page.waitForTimeout(500)) last = spent();
   let server = spent();
@@ -1379,19 +1533,20 @@ export async function isQuickWithManyRequests(browser) {
     await page.reload();
     await page.waitForSelector("#view:not([hidden])");
     view = page.frame({ url: /\/page$/ }) ?? await page.waitForEvent("framenavigated").then((one) => one);
-    await until(view, /requests in/);
+    await until(view, /conversations/);
     server = spent() - server;
-    await until(view, /^10,000 requests in 2,000 sessions$/);
+    await until(view, /^2,000 conversations, 20,000 messages$/);
   });
-  const changes = [["source", "=slack"], ["user", "=user-3"], ["user", ""], ["source", ""]];
-  const changing = await traced(browser, page, () => view.evaluate(async (those) => {
-    for (const [id, value] of those) {
-      const select = document.getElementById(id);
-      select.value = value;
-      select.dispatchEvent(new Event("change"));
+  await menu(view, "App");
+  await view.locator(".menu .mi", { hasText: "slack" }).waitFor();
+  const changing = await traced(browser, page, () => view.evaluate(async () => {
+    for (let times = 0; times < 4; times += 1) {
+      (document.querySelector(".menu .mi:nth-of-type(2)") ?? document.querySelector(".chips .chip.set")).click();
+      await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+      if (!document.querySelector(".menu")) document.querySelector('.chips button[aria-label="App"]')?.click();
       await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
     }
-  }, changes));
+  }));
   const unit = await view.evaluate(() => Math.min(...Array.from({ length: 15 }, () => {
     const before = performance.now();
     Array.from({ length: 60_000 }, (_, at) => (at * 7919) % 60_013).sort((a, b) => a - b);
@@ -1400,13 +1555,13 @@ export async function isQuickWithManyRequests(browser) {
   const [asks, usable] = [opening.mark("asks"), opening.mark("usable")];
   const first = server + total(opening.tasks.filter((one) => one.at >= asks && one.at <= usable));
   const figures = {
-    first, elapsed: (usable - asks) / 1_000, frame: Math.max(...opening.tasks.map((one) => one.took)), filter: total(changing.tasks) / changes.length, unit,
+    first, elapsed: (usable - asks) / 1_000, frame: Math.max(...opening.tasks.map((one) => one.took)), filter: total(changing.tasks) / 4, unit,
   };
   console.error(JSON.stringify(figures));
-  // A unit takes 17 ms on an idle machine. The aims there are 300 ms for the first rows, 50 ms for a frame and 100 ms for
-  // a filter; beside other tests, a frame has half as much again.
+  // A unit takes 17 ms on an idle machine. The aims there are 300 ms for the first rows, 100 ms for a task and 100 ms for
+  // a filter; beside other tests, a task has half as much again.
   const slow = Math.max(1, unit / 17);
-  assert.ok(first < 300 * slow && figures.frame < 75 * slow && figures.filter < 100 * slow, JSON.stringify(figures));
+  assert.ok(first < 300 * slow && figures.frame < 100 * slow && figures.filter < 100 * slow, JSON.stringify(figures));
   await page.close();
   await it.ended;
 }
@@ -1416,29 +1571,27 @@ export async function pictures(browser) {
   const client = await connect();
   const changed_at = new Date().toISOString();
   const learned = [
-    { learning_id: "profile:1", content: "Looks after the nightly import job.", evidence: [{ request_id: "req-shared-0", interaction_id: 1 }] },
+    { learning_id: "profile:1", content: "Looks after the nightly import job.", evidence: [{ request_id: "req-shared-0", interaction_id: 1, quote: "the import job is late again" }] },
     { learning_id: "user_playbook:4", content: "If an import is late, name the step that waits before anything else.", trigger: "a note mentions an import job",
-      evidence: [{ request_id: "req-shared-2", interaction_id: 1 }, { request_id: "req-shared-3", interaction_id: 1 }] },
+      evidence: [{ request_id: "req-shared-2", interaction_id: 1, quote: "When an import is late, tell me first which step is waiting." }] },
+    { learning_id: "user_playbook:7", content: "Begin with the short answer.", from_requests: [{ request_id: "req-shared-3", interaction_ids: [1] }] },
   ].map((one) => ({ state: "current", changed_at, user_id: "maria.keller", ...one }));
   // The embedded store learns nothing: what a server that learns says is put in.
   const intercept = async ({ name, arguments: given }, forward) => {
-    if (name === "list_learnings")
-      return { content: [], structuredContent: { learnings: given.session_id.startsWith("standup") ? learned : [] } };
+    if (name === "list_learnings") return { content: [], structuredContent: { learnings: given.user_id === "maria.keller" ? learned : [] } };
     const result = await forward();
     result.structuredContent?.state?.tools.push("list_learnings", "delete_learnings", "correct_learning");
     const planned = result.structuredContent?.plan;
-    if (planned) planned.plan.facts = [];
-    if (planned) Object.assign(planned, { learnings: 2, learned: [
-      { ...learned[0], kept: [] }, { ...learned[1], kept: ["req-secret-1"] },
-    ] });
+    if (planned) Object.assign(planned, { learnings: 2, current: 3, learned: learned.map((one) => ({ ...one, kept: [] })) });
     return result;
   };
   const draw = async (name, width, theme, doing) => {
     // In the face that many hosts have, if this machine has it.
-    const context = { styles: { variables: { "--font-sans": "Inter, system-ui, sans-serif" } } };
+    const context = { styles: { variables: { "--font-sans": 'Inter, "Liberation Sans", system-ui, sans-serif' } } };
     const it = await explore(browser, client, { width, height: 760, theme, intercept, context, media: { viewport: { width, height: 760 }, deviceScaleFactor: 2 } });
     await settled(it.view);
     await it.looked();
+    await part(it.view, "conversations").click();
     await doing(it.view);
     await it.page.mouse.move(2, 2);
     // No condition says that a picture is the last one: let what was opened be read.
@@ -1447,24 +1600,29 @@ export async function pictures(browser) {
     await it.context.close();
   };
   const read = (words) => async (view) => {
-    await view.locator(".body .session", { hasText: words }).first().click();
-    await bubble(view).first().waitFor();
+    await open(view, words);
     await view.evaluate(() => document.activeElement.blur());
   };
   for (const [theme, mode] of [["light", ""], ["dark", "-dark"]]) {
     await draw(`explorer${mode}`, 1280, theme, () => {});
-    await draw(`explorer-conversation${mode}`, 1280, theme, read("2 users"));
+    await draw(`explorer-conversation${mode}`, 1280, theme, read("Notes of the stand-up"));
   }
-  await draw("explorer-secret", 1280, "dark", async (view) => {
-    await read("The deploy fails")(view);
-    await view.locator(".finding summary").click();
+  await draw("explorer-learned", 1280, "light", async (view) => {
+    await part(view, "learned").click();
+    await view.locator(".fact .title").nth(1).click();
+    await view.evaluate(() => document.activeElement.blur());
+  });
+  await draw("explorer-review", 1280, "dark", async (view) => {
+    await part(view, "review").click();
+    await finding(view, "Key or password").locator(".title").click();
+    await view.locator(".passage .text").waitFor();
+    await view.evaluate(() => document.activeElement.blur());
   });
   await draw("explorer-sheet", 1280, "light", async (view) => {
-    await selectSession(view, "2 users");
-    await view.locator("#delete").click();
-    await view.locator("#sheet .final").waitFor();
+    await choose(view, "Notes of the stand-up");
+    await askToDelete(view);
   });
-  await draw("explorer-narrow", 400, "light", (view) => selectSession(view, "2 users"));
-  await draw("explorer-narrow-dark", 400, "dark", read("2 users"));
+  await draw("explorer-narrow", 400, "light", (view) => choose(view, "Notes of the stand-up"));
+  await draw("explorer-narrow-dark", 400, "dark", read("Notes of the stand-up"));
   await client.close();
 }

@@ -228,6 +228,42 @@ def long_turn() -> list[Request]:
     return [Request("long", "long", "ann", int(time.time()) - 60, (("User", text),))]
 
 
+def one_second(now: int | None = None) -> list[Request]:
+    """Six requests of one second, whose ids are in another order than they came in."""
+    now = int(time.time()) if now is None else now
+    return [
+        Request(
+            f"{'fbecad'[place]}-id",
+            "quick",
+            "ann",
+            now - 600,
+            (("User", f"question {place + 1} of one second"), ("Assistant", f"answer {place + 1}")),
+        )
+        for place in range(6)
+    ]
+
+
+def harbours(now: int | None = None) -> list[Request]:
+    """The team's traffic, a conversation of 40 requests in two of which a word stands, and one with the same word."""
+    now = int(time.time()) if now is None else now
+    talk = [
+        Request(
+            f"long-{place:02d}",
+            "long-talk",
+            "ann",
+            now - 9_000 + 60 * place,
+            (
+                ("User", f"question {place}{' about the harbour' if place in (20, 38) else ''}"),
+                ("Assistant", f"answer {place}"),
+            ),
+            "web_app",
+        )
+        for place in range(40)
+    ]
+    other = Request("other", "other-talk", "ann", now - 9_500, (("User", "Another harbour"),), "web_app")
+    return [*team(now), *talk, other]
+
+
 FAMILY = "👩‍👩‍👧‍👦"
 
 
@@ -255,5 +291,8 @@ KINDS: dict[str, Callable[[], list[Request]]] = {
     "hostile": hostile,
     "long": long_turn,
     "scripts": scripts,
+    "one second": one_second,
+    "harbours": harbours,
     "ten thousand": partial(many, 10_000),
+    "twelve thousand": partial(many, 12_000),
 }

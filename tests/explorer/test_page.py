@@ -8,12 +8,13 @@ import shutil
 import subprocess
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import anyio.to_thread
 import pytest
 
 from reflexio_mcp.explorer import document as explorer
-from reflexio_mcp.explorer.document import MODULES, document, uri
+from reflexio_mcp.explorer.document import LIBRARIES, MODULES, document, uri
 from tests.explorer.conftest import NodeTools, Play
 from tests.explorer.stocking import Request, many, team, write
 from tests.support.store_app import StoreApp
@@ -28,11 +29,17 @@ WITH_COPIES = {"REFLEXIO_MCP_RECOVERY_DAYS": "7"}
 
 SCENARIOS: list[tuple[str, str, dict[str, str]]] = [
     ("looksDeletesAndUndoes", "team", WITH_COPIES),
+    ("putsAMessageBackWhereItWasSaid", "team", WITH_COPIES),
+    ("readsOneSecondInItsOrder", "one second", {}),
+    ("reachesEveryHit", "harbours", {}),
     ("keepsTheSelectionAndTheWayBackInSight", "team", WITH_COPIES),
     ("filtersAndBrushes", "the team", {}),
     ("saysWhatTheTextSays", "the team", {}),
     ("showsOneUserWhereOneIsAskedFor", "the team", {}),
-    ("coversSecrets", "the team", {}),
+    ("coversSecrets", "the team", WITH_COPIES),
+    ("reviewsOneFindingAtATime", "team", WITH_COPIES),
+    ("saysHowFarItLooked", "the team", {}),
+    ("noticesWhatAnotherWindowDeletes", "team", {}),
     ("hidesEverythingUnderTheMask", "the team", {}),
     ("offersNoDeletionWhereNoneIsOffered", "the team", {}),
     ("readsMoreOnceTheFilterLetsMoreThrough", "the team", {}),
@@ -40,9 +47,10 @@ SCENARIOS: list[tuple[str, str, dict[str, str]]] = [
     ("leavesInPlaceWhatIsInUseWhenMoreArrives", "the team", {}),
     ("showsRowsBeforeTheirWords", "the team", {}),
     ("saysWhatCameOfItWhoeverListens", "team", {}),
-    ("takesBackAndCorrectsWhatWasLearned", "team", WITH_COPIES),
+    ("forgetsAndCorrectsWhatWasLearned", "team", WITH_COPIES),
     ("exportsWhatTheFilterShows", "the team", {}),
-    ("undoesTenThousand", "ten thousand", WITH_COPIES),
+    ("deletesTwelveThousandInParts", "twelve thousand", WITH_COPIES),
+    ("drawsOnlyTheRowsInSight", "ten thousand", {}),
     ("isQuickWithManyRequests", "ten thousand", {}),
     ("worksByKeyboardAlone", "team", {}),
     ("asksTheHostsFormToo", "team", {}),
@@ -59,7 +67,7 @@ SCENARIOS: list[tuple[str, str, dict[str, str]]] = [
     ("showsHostileTextAsText", "hostile", {}),
     ("readsAVeryLongInteraction", "long", {}),
     ("saysThatNothingIsStored", "empty", {}),
-    ("holdsASessionOfManyRequests", "empty", {}),
+    ("holdsAConversationOfManyRequests", "empty", {}),
 ]
 
 
@@ -73,7 +81,7 @@ def test_a_person_can_rely_on_it(play: Play, name: str, kind: str, variables: di
     ("name", "stored"),
     [
         ("livesThroughABackendThatGoesAway", team()),
-        ("saysHowFarItCameWhenItIsCutOff", many(2_500)),
+        ("saysHowFarItCameWhenItIsCutOff", many(1_200)),
         ("goesOnWithAnUndoThatWasCutOff", many(300)),
     ],
     ids=["while it is read", "in the middle of a deletion", "in the middle of an undo"],
@@ -113,7 +121,7 @@ def test_its_types_hold(node_tools: NodeTools, tmp_path: Path) -> None:
 def test_every_module_is_in_the_document_and_after_those_it_imports() -> None:
     assert {path.stem for path in PAGE.glob("*.js")} == set(MODULES)
     for index, name in enumerate(MODULES):
-        needed = re.findall(r'from "\./(\w+)\.js"', (PAGE / f"{name}.js").read_text(encoding="utf-8"))
+        needed = re.findall(r'from "\./(\w+)\.js";', (PAGE / f"{name}.js").read_text(encoding="utf-8"))
         assert set(needed) <= set(MODULES[:index]), name
 
 
@@ -146,7 +154,7 @@ def test_no_two_modules_share_a_name() -> None:
 
 def test_the_document_is_small_and_reaches_nothing() -> None:
     made = document()
-    assert len(made.encode()) < 200_000
+    assert len(made.encode()) < 225_000
     assert not re.search(r"\{\{(script|style|policy)\}\}", made)
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', made)
     assert policy
@@ -157,9 +165,19 @@ def test_the_document_is_small_and_reaches_nothing() -> None:
         digest = base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode()
         assert f"{directive} 'sha256-{digest}'" in policy[1]
     urls = set(re.findall(r"\b(?:https?|wss?):[^\s\"'`)]+", made))
-    assert urls == {"http://www.w3.org/2000/svg"}
-    for unsafe in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"):
-        assert unsafe not in made
+    assert {urlsplit(one).netloc for one in urls} == {"www.w3.org"}, "names of XML, which nobody asks for"
+    unsafe = ("outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function")
+    for one in unsafe:
+        assert one not in made
+    ours = "".join((PAGE / f"{name}.js").read_text(encoding="utf-8") for name in MODULES)
+    for one in ("innerHTML", "InnerHTML"):
+        # The library sets it for a property that the page never gives.
+        assert one not in ours
+
+
+def test_the_libraries_are_as_their_licences_say() -> None:
+    for name in LIBRARIES:
+        assert (PAGE / "vendor" / f"{name}.LICENSE").read_text(encoding="utf-8").strip()
 
 
 def test_the_address_follows_the_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

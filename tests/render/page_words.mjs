@@ -4,18 +4,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
-globalThis.Node = class {};
-globalThis.document = {
-  createElement: () => Object.assign(new Node(), {
-    said: "",
-    append(...children) { this.said += children.join(""); },
-    removeAttribute() {},
-    setAttribute() {},
-    toString() { return `⟦${this.said}⟧`; },
-  }),
-};
-
 const { told, refusedBecause } = await import(join(process.argv[2], "words.js"));
 const { facts, status } = JSON.parse(readFileSync(0, "utf-8"));
-const paragraphs = told(facts).map((said) => said.filter(Boolean).join(""));
+const paragraphs = told(facts).map((said) => said.map((part) => (typeof part === "string" ? part : `⟦${part.name}⟧`)).join(""));
 console.log([refusedBecause(status), ...paragraphs].filter(Boolean).join("\n"));

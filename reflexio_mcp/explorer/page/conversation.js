@@ -1,336 +1,231 @@
-/** A session read from top to bottom: what was said, what is found in it, and what was learned from it. */
+/** A conversation read from top to bottom: what was said, and beside it what was learned from it. */
 
-import { aroundSecrets, byId, el, fill, stored, withChips } from "./dom.js";
-import { counted, number, ruleWords, shortened } from "./format.js";
-import { messageOf } from "./host.js";
+import {
+  askCorrect, askDeletion, askForget, askMessage, closeConversation, copy, hitsHere, openLearned, reached, showMore, SHOWN, showSecret,
+  toConversation, toggleFold, toHit,
+} from "./actions.js";
+import { originsHere } from "./findings.js";
+import { counted, number, shortened } from "./format.js";
+import { inUse } from "./memory.js";
+import { kindWords, learningWords, ruleWords, SECRETS } from "./names.js";
+import { searchedWords } from "./passages.js";
+import { detailOf, readLearnings, readOn } from "./reading.js";
+import { exchangesOf, messagesIn } from "./rows.js";
+import { can, state } from "./state.js";
+import { Button, html, Icon, IconButton, Stored, Text, View } from "./view.js";
 
 /** @typedef {import("./rows.js").Row} Row */
-/** @typedef {import("./reading.js").Interaction} Interaction */
-/**
- * @typedef {{learning_id: string, state?: string, changed_at?: string, user_id?: string, content?: string, characters?: number,
- *   trigger?: string, evidence?: {request_id: string, interaction_id: number, quote?: string}[],
- *   from_requests?: {request_id: string, interaction_ids: number[]}[], more_requests?: number}} Learning
- *   as `list_learnings` returns it: `characters` if the content is hidden
- */
+/** @typedef {import("./state.js").Interaction} Interaction */
+/** @typedef {import("./memory.js").Learning} Learning */
+/** @typedef {{row: Row, interaction: Interaction, place: number, restored: boolean}} Turn */
 
-/** Requests shown until the person asks for more. */
-const SHOWN = 10;
 const FOLD_LINES = 12;
 const FOLD_CHARS = 900;
+/** Characters of a text that are drawn at once; the rest is drawn when it is asked for. */
+const DRAWN_CHARS = 100_000;
 
-export class Conversation {
-  /** @param {import("./main.js").Page} page */
-  constructor(page) {
-    this.page = page;
-    this.place = byId("conversation");
-    this.session = "";
-    /** The opened request, to which the page scrolls. */
-    this.request = "";
-    this.shown = SHOWN;
-    /** Whether the session has several users. */
-    this.several = false;
-    /** Findings that every request of the session has: they are shown once. @type {Set<string>} */
-    this.shared = new Set();
-    this.common = el("div");
-    /** @type {Learning[]} */
-    this.learnings = [];
-    this.cursor = "";
-    this.remark = "";
-    this.failed = false;
-    this.asked = 0;
-    /** Ids of interactions whose long text is shown in full. @type {Set<number>} */
-    this.unfolded = new Set();
-    this.draw();
+/** @extends {View<{}>} */
+export class Conversation extends View {
+  /** The session that is drawn. @type {string | undefined} */
+  shown = undefined;
+
+  componentDidMount() {
+    this.reach();
   }
 
-  /** Show a session, and scroll to a request if its id is given. @param {string} session @param {string} [request] */
-  async show(session, request = "") {
-    this.request = request;
-    if (session !== this.session) {
-      this.session = session;
-      this.shown = SHOWN;
-      this.place.scrollTop = 0;
-      await this.reload();
-    } else this.draw();
-    this.goTo();
+  componentDidUpdate() {
+    this.reach();
   }
 
-  close() {
-    if (!this.session) return;
-    this.session = this.request = "";
-    this.asked += 1;
-    this.learnings = [];
-    this.draw();
-    this.page.light([]);
-    this.page.closed();
+  /** Scroll to where the conversation was opened, once that is drawn. */
+  reach() {
+    const { opened } = state;
+    const base = /** @type {HTMLElement} */ (this.element);
+    if (opened && opened.session !== this.shown && !opened.reach) base.scrollTop = 0;
+    this.shown = opened?.session;
+    if (!opened?.reach) return;
+    const parts = [...base.querySelectorAll(".exchange")];
+    const part = parts.find((one) => one.getAttribute("data-id") === opened.reach);
+    if (!part) return;
+    const mark = part.querySelector("mark, .taught");
+    (mark ?? part).scrollIntoView({ block: mark ? "center" : "start" });
+    // What is read above it moves it once more.
+    if (!parts.some((one) => one.querySelector(".waiting"))) reached();
   }
 
-  /** Read the learnings again and draw the session. */
-  async reload() {
-    this.learnings = [];
-    this.cursor = "";
-    this.remark = this.session && this.page.reading.can("list_learnings") ? "Looking for what was learned." : "";
-    this.draw();
-    if (this.session) await this.more();
-  }
-
-  async more() {
-    const generation = ++this.asked;
-    const { session } = this;
-    const { reading, host } = this.page;
-    if (!reading.can("list_learnings") || !session) return;
-    try {
-      const answer = await host.ask("list_learnings", { session_id: session, limit: 50, ...(this.cursor ? { cursor: this.cursor } : {}) });
-      if (generation !== this.asked) return;
-      this.learnings.push(...(answer.learnings ?? []));
-      this.cursor = answer.cursor ?? "";
-      this.remark = remarkOn(answer, this.learnings.length);
-      this.failed = false;
-      this.page.light(this.learnings.flatMap((one) => requestsOf(one)));
-    } catch (error) {
-      if (generation !== this.asked) return;
-      this.remark = `What was learned is not known. ${messageOf(error)}`;
-      this.failed = true;
-    }
-    this.draw();
-  }
-
-  /** Draw a request again if it is shown. @param {string} id */
-  refresh(id) {
-    const before = this.part(id);
-    const rows = before ? this.page.reading.index.ofSession(this.session) : [];
-    const row = rows.find((one) => one.id === id);
-    this.share(rows);
-    if (before && row) before.replaceWith(this.said(row));
-  }
-
-  /** @param {string} id @returns {Element | undefined} */
-  part(id) {
-    return [...this.place.querySelectorAll(".said-in")].find((one) => one.getAttribute("data-id") === id);
-  }
-
-  /** Draw the session if it was opened before its rows were read. */
-  fillIn() {
-    if (this.session && !this.place.querySelector(".said-in")) this.draw();
-  }
-
-  /** Find out what the requests have in common. @param {Row[]} rows */
-  share(rows) {
-    const [first] = rows;
-    if (!first) return;
-    this.several = rows.some((row) => row.user !== first.user);
-    this.shared = new Set([...first.findings.keys()].filter((rule) => rows.every((row) => row.findings.get(rule)?.length === 0)));
-    fill(this.common, ...this.findings(first, (_, rule) => this.shared.has(rule)));
-  }
-
-  goTo() {
-    if (this.request) this.part(this.request)?.scrollIntoView({ block: "nearest" });
-  }
-
-  draw() {
-    this.place.hidden = !this.session;
-    byId("page").classList.toggle("reading", Boolean(this.session));
-    if (!this.session) {
-      fill(this.place);
-      return;
-    }
-    const rows = this.page.reading.index.ofSession(this.session).reverse();
-    const shown = rows.slice(0, Math.max(this.shown, rows.findIndex((row) => row.id === this.request) + 1));
-    const known = new Set(shown.map((row) => row.id));
-    // Learnings of other requests come last.
-    const others = this.learnings.filter((one) => !requestsOf(one).some((id) => known.has(id)));
-    this.share(rows);
-    const left = rows.length - shown.length;
-    fill(
-      this.place,
-      this.head(rows),
-      rows.length === 0 && el("p", { class: "quiet" }, "Nothing of this session is stored any more."),
-      ...shown.map((row) => this.said(row)),
-      left > 0 && el("button", { class: "link", type: "button", onclick: () => {
-        this.shown += SHOWN;
-        this.draw();
-      } }, `Show ${counted(Math.min(left, SHOWN), "more request")} of ${number(left)}`),
-      others.length > 0 && el("h3", { class: "quiet" }, "Also learned"),
-      ...others.map((one) => this.card(one)),
-      this.remark && el("p", { class: "quiet", role: "status" }, this.remark),
-      this.failed && el("button", { class: "link", type: "button", onclick: () => void this.more() }, "Try again"),
-      !this.failed && this.cursor && el("button", { class: "link", type: "button", onclick: () => void this.more() }, "Show more that was learned"),
-    );
-  }
-
-  /** The session's name, users and buttons. @param {Row[]} rows oldest first */
-  head(rows) {
-    const { doing, reading, sheet } = this.page;
-    const users = [...new Set(rows.map((row) => row.user))];
-    return el("header", { class: "topline" },
-      el("div", { class: "title" },
-        el("h2", { dir: "auto" }, ...withChips(rows.find((row) => row.words)?.words ?? "Conversation")),
-        el("p", { class: "facts" },
-          ...users.slice(0, 3).flatMap((user, at) => [at > 0 && ", ", stored(shortened(user))]), users.length > 3 && ` and ${users.length - 3} more`,
-          ` · ${counted(rows.length, "request")} · session `, stored(shortened(this.session, 28), "mono"),
-          el("button", { class: "link small", type: "button", onclick: () => void doing.copy(this.session) }, "Copy session id")),
-        this.common),
-      el("div", { class: "buttons" },
-        rows.length > 0 && reading.can("delete_requests") && el("button", { class: "plain", type: "button", onclick: () => void sheet.remove(rows) }, "Delete…"),
-        el("button", { class: "quiet-button", type: "button", onclick: () => this.close() }, "Close")));
-  }
-
-  /** One request: its interactions, what is found in it, what was learned from it. @param {Row} row */
-  said(row) {
-    const { clock, doing, reading, sheet } = this.page;
-    const detail = reading.detail(row);
-    const more = (/** @type {string} */ text) => el("button", { class: "link", type: "button", onclick: () => void reading.readOn(row) }, text);
-    const learned = this.learnings.filter((one) => requestsOf(one)[0] === row.id);
-    const shown = new Set();
-    const bubbles = detail.interactions.flatMap((interaction) => {
-      const here = learned.filter((one) => lastInteraction(one, row.id) === interaction.id);
-      for (const one of here) shown.add(one);
-      return [this.bubble(row, interaction), ...here.map((one) => this.card(one))];
-    });
-    const placed = new Set(detail.interactions.map((interaction) => interaction.id));
-    return el(
-      "div", { role: "group", class: `said-in${row.id === this.request ? " opened" : ""}`, "data-id": row.id, "aria-label": `Request of ${clock.moment(row.at)}` },
-      el("div", { class: "topline" },
-        el("p", { class: "facts", title: clock.exact(row.at) }, this.several && stored(shortened(row.user)), this.several && " · ", [clock.moment(row.at), row.source, row.version].filter(Boolean).join(" · ")),
-        el("span", { class: "buttons" },
-          el("button", { class: "link small", type: "button", title: row.id, onclick: () => void doing.copy(row.id) }, "Copy request id"),
-          reading.can("delete_requests") && el("button", { class: "link small", type: "button", onclick: () => void sheet.remove([row]) }, "Delete request…"))),
-      // Other findings are about the request, or about an interaction that is not loaded yet.
-      ...this.findings(row, (ids, rule) => !ids.some((id) => placed.has(id)) && !this.shared.has(rule)),
-      detail.state === "loading" && el("p", { class: "quiet" }, row.words || "Reading."),
-      detail.state === "failed" && el("p", { class: "note", role: "alert" }, detail.note),
-      detail.state === "failed" && more("Try again"),
-      ...bubbles,
-      detail.cursor && detail.state === "ready" && more("Read on"),
-      ...learned.filter((one) => !shown.has(one)).map((one) => this.card(one)),
-      detail.state === "ready" && detail.note && el("p", { class: "facts" }, detail.note),
-    );
-  }
-
-  /** Findings by name, each opening to its reason. @param {Row} row @param {(ids: number[], rule: string) => boolean} wanted */
-  findings(row, wanted) {
-    return [...row.findings].filter(([rule, ids]) => wanted(ids, rule)).map(([rule]) => {
-      const { why, grave } = this.page.reading.rule(rule);
-      return el("details", { class: `finding${grave ? " warn" : ""}` }, el("summary", {}, ruleWords(rule)), el("p", {}, why));
-    });
-  }
-
-  /** @param {Row} row @param {Interaction} interaction */
-  bubble(row, interaction) {
-    const { doing, reading } = this.page;
-    const removable = interaction.id > 0 && reading.can("delete_request") && !reading.server?.masked;
-    const own = interaction.role.toLowerCase() === "user";
-    const found = this.findings(row, (ids) => ids.includes(interaction.id));
-    const grave = found.some((one) => one.classList.contains("warn"));
-    const text = el("div", { class: "text", dir: "auto" }, ...this.chipped(row, interaction));
-    return el(
-      "div", { class: `bubble${own ? " own" : ""}${grave ? " grave" : ""}` },
-      el("p", { class: "facts" }, stored(interaction.role),
-        removable && el("button", { class: "link small", type: "button", onclick: () => void doing.deleteInteraction(row, interaction) }, "Delete interaction…")),
-      text, this.fold(interaction, text),
-      ...interaction.extra.map(([name, value]) => el("p", { class: "facts" }, `${name} `, stored(value))),
-      ...found,
-    );
-  }
-
-  /** A button that shows a long text in full. @param {Interaction} interaction @param {HTMLElement} text */
-  fold(interaction, text) {
-    if (interaction.text.length <= FOLD_CHARS && interaction.text.split("\n", FOLD_LINES + 1).length <= FOLD_LINES) return null;
-    const button = el("button", { class: "link small", type: "button", onclick: () => {
-      if (!this.unfolded.delete(interaction.id)) this.unfolded.add(interaction.id);
-      fold();
-    } });
-    const fold = () => {
-      const whole = this.unfolded.has(interaction.id);
-      text.classList.toggle("folded", !whole);
-      button.textContent = whole ? "Show less" : "Show all";
-      button.setAttribute("aria-expanded", String(whole));
-    };
-    fold();
-    return button;
-  }
-
-  /** A text in which each covered secret is a button that shows it. @param {Row} row @param {Interaction} interaction */
-  chipped(row, interaction) {
-    const pieces = aroundSecrets(interaction.text);
-    const parts = pieces.filter((_, at) => at % 2 === 0);
-    return pieces.map((piece, at) => {
-      if (at % 2 === 0) return piece;
-      const chip = el("button", { class: "chip", type: "button", title: "Show this secret", onclick: async () => {
-        try {
-          chip.textContent = hiddenIn(parts, (at - 1) / 2, await this.page.reading.whole(row, interaction));
-          chip.disabled = true;
-        } catch (error) {
-          chip.title = messageOf(error);
-        }
-      } }, piece);
-      return chip;
-    });
-  }
-
-  /** @param {Learning} one */
-  card(one) {
-    const from = requestsOf(one).length + (one.more_requests ?? 0);
-    const facts = [
-      one.learning_id.startsWith("profile") ? "Profile" : "Playbook",
-      one.state && one.state !== "current" && one.state,
-      one.changed_at && this.page.clock.day(Date.parse(one.changed_at)),
-      from > 0 && `from ${counted(from, "request")}`,
-    ];
-    const { doing, reading } = this.page;
-    // A correction would lose covered or cut text.
-    const whole = one.state === "current" && one.content && !/\[redacted|…$/.test(one.content);
-    return el(
-      "article", { class: "card" },
-      el("div", { class: "topline" }, el("p", { class: "facts" }, "Learned · ", facts.filter(Boolean).join(" · ")),
-        el("span", { class: "buttons" },
-          whole && reading.can("correct_learning") && el("button", { class: "link small", type: "button", onclick: () => doing.correct(one) }, "Correct…"),
-          reading.can("delete_learnings") && el("button", { class: "link small", type: "button", onclick: () => void doing.takeBack(one) }, "Take back…"))),
-      el("p", { class: "text", dir: "auto" }, one.content ?? (one.characters ? `${number(one.characters)} characters` : "")),
-      one.trigger && el("p", { class: "facts" }, "When: ", stored(one.trigger)),
-      ...[...new Set((one.evidence ?? []).map((each) => each.quote))].map((quote) => quote && el("p", { class: "facts" }, "Quotes: ", stored(quote))),
-    );
+  render() {
+    const { opened, index } = state;
+    if (!opened) return null;
+    const rows = index.ofSession(opened.session);
+    const exchanges = exchangesOf(rows);
+    const shown = exchanges.slice(opened.from, opened.to);
+    const origins = originsHere();
+    const taught = origins.taught.get(opened.session) ?? [];
+    const perhaps = origins.perhaps.get(opened.session) ?? [];
+    const after = exchanges.length - opened.from - shown.length;
+    return html`<section ref=${this.hold} class="pane" tabindex="-1" aria-label="Conversation" id="conversation">
+      <${Top} rows=${rows} exchanges=${exchanges.length} />
+      ${rows.length === 0 && html`<p class="more">${state.loading ? "Reading." : "Nothing of this conversation is stored any more."}</p>`}
+      ${rows.length > 0 && html`<div class="two heads"><p class="label">What was said</p><p class="label t">${taught.length > 0 && "What was learned from it"}</p></div>`}
+      ${opened.from > 0 && html`<p class="more"><${Button} class="little" onClick=${() => showMore({ before: SHOWN })}>Show ${counted(opened.from, "earlier question")}<//></p>`}
+      <div class="turns">${shown.map(({ row, restored }) => html`<${Exchange} key=${row.id} row=${row} restored=${restored}
+        learned=${taught.filter((one) => placeOf(one, rows) === row.id)} passages=${passagesFor(taught, [row, ...restored])} several=${exchanges.length > 1} />`)}</div>
+      ${after > 0 && html`<p class="more"><${Button} class="little" onClick=${() => showMore({ after: SHOWN })}>Show ${counted(Math.min(after, SHOWN), "more question")} of ${number(after)}<//></p>`}
+      <${Perhaps} learned=${perhaps} none=${taught.length + perhaps.length === 0} />
+      ${rows.length > 0 && html`<${Support} rows=${rows} />`}
+    </section>`;
   }
 }
 
-/**
- * Return a covered part of a text.
- * @param {string[]} parts the texts around the covered parts, in order
- * @param {number} at number of the covered part
- * @param {string} whole the text with nothing covered
- */
-function hiddenIn(parts, at, whole) {
-  let begin = 0;
-  for (const part of parts.slice(0, at + 1)) begin = whole.indexOf(part, begin) + part.length;
-  const behind = parts[at + 1];
-  return whole.slice(begin, behind ? whole.indexOf(behind, begin) : undefined);
+/** The last request of the conversation whose words taught something. @param {Learning} one @param {Row[]} rows */
+function placeOf(one, rows) {
+  const said = new Set(one.evidence.map((each) => each.request));
+  const last = rows.findLast((row) => said.has(row.id));
+  return last?.restoredFrom && rows.some((row) => row.id === last.restoredFrom) ? last.restoredFrom : last?.id;
 }
 
-/** @param {Learning} one @returns {string[]} */
-function requestsOf(one) {
-  const said = (one.evidence ?? []).map((each) => each.request_id);
-  return [...new Set(said.length ? said : (one.from_requests ?? []).map((each) => each.request_id))];
+/** The words in some requests that taught something. @param {Learning[]} learned @param {Row[]} rows */
+function passagesFor(learned, rows) {
+  return learned.flatMap((one) => {
+    const here = one.evidence.filter((each) => rows.some((row) => row.id === each.request));
+    return here.map((each) => each.words).filter(Boolean);
+  });
 }
 
-/** The last interaction of a request that taught a learning. @param {Learning} one @param {string} request */
-function lastInteraction(one, request) {
-  const said = (one.evidence ?? []).flatMap((each) => each.request_id === request ? [each.interaction_id] : []);
-  const read = (one.from_requests ?? []).flatMap((each) => each.request_id === request ? each.interaction_ids : []);
-  return Math.max(...(said.length ? said : read));
+/** @param {{rows: Row[], exchanges: number}} given */
+function Top({ rows }) {
+  const { clock, matched, opened, index } = state;
+  const [first, last] = [rows[0], rows.at(-1)];
+  const users = [...new Set(rows.map((row) => row.user))];
+  const sources = [...new Set(rows.map((row) => row.source).filter(Boolean))];
+  const title = rows.find((row) => row.words)?.words ?? "Conversation";
+  const hits = hitsHere();
+  const at = matched.sessions.findIndex((one) => one.id === opened?.session);
+  const shared = [...(first?.findings.keys() ?? [])].filter((rule) => rows.every((row) => row.findings.get(rule)?.length === 0));
+  const same = first && last && clock.day(first.at) === clock.day(last.at);
+  const times = !first || !last ? "" : first.at === last.at ? clock.when(first.at) : same
+    ? `${clock.day(first.at)} ${clock.time.format(first.at)} to ${clock.time.format(last.at)}` : `${clock.moment(first.at)} to ${clock.moment(last.at)}`;
+  return html`<header class="top"><div class="line">
+    <${IconButton} icon="back" class="narrow-back" label="Back to the list" onClick=${closeConversation} />
+    <h2 class="big" dir="auto"><${Text} text=${title} /></h2>
+    <div class="acts">
+      ${hits.length > 0 && index.found && html`<span class="hits" role="status">Hit ${number(Math.max(1, hits.indexOf(opened?.hit ?? "") + 1))} of ${number(hits.length)}
+        <${IconButton} icon="up" class="little" label="Hit before" onClick=${() => toHit(-1)} /><${IconButton} icon="down" class="little" label="Next hit" onClick=${() => toHit(1)} /></span>`}
+      ${!hits.length && html`<span class="wide steps"><${IconButton} icon="up" class="little" label="Conversation above" disabled=${at <= 0} onClick=${() => toConversation(-1)} />
+        <${IconButton} icon="down" class="little" label="Conversation below" disabled=${at < 0 || at >= matched.sessions.length - 1} onClick=${() => toConversation(1)} /></span>`}
+      ${rows.length > 0 && can("delete_requests") && html`<${Button} class="delete" label="Delete conversation…" onClick=${() => askDeletion(rows)}><span>Delete<span class="long"> conversation</span>…</span><//>`}
+      <${IconButton} icon="close" class="wide" label="Close the conversation" onClick=${closeConversation} />
+    </div></div>
+    <p class="meta"><bdi>${users.slice(0, 3).map((one) => shortened(one)).join(", ")}${users.length > 3 ? ` and ${users.length - 3} more` : ""}</bdi>
+      <span>${counted(messagesIn(rows), "message")}</span><span title=${first ? clock.exact(first.at) : ""}>${times}</span>${sources.length > 0 && html`<bdi>${sources.slice(0, 3).map((one) => shortened(one, 32)).join(", ")}</bdi>`}
+      ${rows.some((row) => row.held) && html`<span class="badge" title="The operator's policy says that this is kept for now">On hold</span>`}
+      ${shared.map((rule) => html`<${Found} key=${rule} rule=${rule} />`)}</p>
+  </header>`;
 }
 
-/** @param {any} answer @param {number} count */
-function remarkOn(answer, count) {
-  const parts = [];
-  const unsure = answer.unlinked || answer.users_not_read;
-  if (!count) {
-    parts.push(unsure ? "Whether anything was learned from it is not known." : "No profile or user playbook was learned from it.");
-  }
-  if (answer.learning) parts.push("More may be learned from it: learning is not finished yet.");
-  if (answer.users_not_read) parts.push(`The learnings of ${counted(answer.users_not_read, "more user")} were not read.`);
-  if (answer.unlinked) {
-    const which = answer.unlinked === 1 ? "does not say what it was" : "do not say what they were";
-    parts.push(`${counted(answer.unlinked, "more learning")} ${which} learned from.`);
-  }
-  return parts.join(" ");
+/** A finding that opens to its reason. @param {{rule: string}} given */
+function Found({ rule }) {
+  const { why, grave } = state.server?.rules[rule] ?? { why: "", grave: false };
+  return html`<details class=${`found ${grave ? "grave" : ""}`}><summary class="badge warn">${ruleWords(rule).name}</summary><p class="small">${why}</p></details>`;
+}
+
+/** A question with its answers, and what was learned from them. @param {{row: Row, restored: Row[], learned: Learning[], passages: string[], several: boolean}} given */
+function Exchange({ row, restored, learned, passages }) {
+  const { clock } = state;
+  const parts = [row, ...restored].map((one) => ({ row: one, detail: detailOf(one) }));
+  /** @type {Turn[]} */
+  const turns = parts.flatMap(({ row: one, detail }) => detail.interactions.map((interaction) => ({
+    row: one, interaction, place: one === row ? interaction.id : one.order, restored: one !== row || state.restored.has(one.id),
+  })));
+  turns.sort((a, b) => a.place - b.place);
+  const { detail } = parts[0];
+  const known = new Set(detail.interactions.map((one) => one.id));
+  const session = state.index.ofSession(row.session);
+  // Other findings are about the request, or about an interaction that is not loaded yet; those of the whole conversation stand above.
+  const about = [...row.findings].filter(([rule, ids]) => !ids.some((id) => known.has(id)) && !session.every((one) => one.findings.get(rule)?.length === 0));
+  const notes = html`<div class="notes">${learned.map((one) => html`<${Note} key=${one.id} learning=${one} />`)}</div>`;
+  const status = learningWords(detail.status);
+  return html`<div class=${`exchange two ${state.opened?.hit === row.id ? "hit" : ""}`} role="group" data-id=${row.id} aria-label=${`Question of ${clock.moment(row.at)}`}>
+    ${about.length > 0 && html`<p class="turn">${about.map(([rule]) => html`<${Found} key=${rule} rule=${rule} />`)}</p>`}
+    ${detail.loading && !turns.length && html`<div class="turn waiting"><p class="soft">${row.words || "Reading."}</p></div>`}
+    ${turns.map((turn, at) => html`<${Said} key=${`${turn.row.id} ${turn.interaction.id}`} turn=${turn} number=${at + 1} passages=${passages} />${at === 0 && notes}`)}
+    ${turns.length === 0 && notes}
+    ${detail.problem && html`<p class="turn problem" role="alert">${detail.problem.split("\n")[0]} <${Button} class="little" onClick=${() => void readOn(row.id, detail)}>Try again<//></p>`}
+    ${detail.cursor && !detail.loading && html`<p class="turn"><${Button} class="little" onClick=${() => void readOn(row.id, detail)}>Read on<//></p>`}
+    ${status && html`<p class="turn label">${status}</p>`}
+  </div>`;
+}
+
+/** One message. @param {{turn: Turn, number: number, passages: string[]}} given */
+function Said({ turn: { row, interaction, restored }, number: place, passages }) {
+  const { clock, filter, server } = state;
+  const own = interaction.role.toLowerCase() === "user";
+  const who = own ? shortened(row.user) : interaction.role;
+  const rules = [...row.findings].filter(([, ids]) => ids.includes(interaction.id)).map(([rule]) => rule);
+  const grave = rules.some((rule) => server?.rules[rule]?.grave);
+  const time = clock.time.format(row.at);
+  const long = interaction.text.length > FOLD_CHARS || interaction.text.split("\n", FOLD_LINES + 1).length > FOLD_LINES;
+  const whole = state.unfolded.has(interaction.id);
+  const drawn = long && !whole ? interaction.text.slice(0, FOLD_CHARS * 4) : interaction.text.slice(0, DRAWN_CHARS);
+  const removable = interaction.id > 0 && can("delete_request") && !server?.masked;
+  return html`<article class=${`turn ${own ? "user" : ""} ${grave ? "grave" : ""}`} data-interaction=${interaction.id}><div class="said">
+    <p class="who"><b><${Stored} text=${who} /></b><time title=${clock.exact(row.at)}>${time}</time>${restored && html`<span class="badge back"><${Icon} name="undo" />put back</span>`}</p>
+    <div class=${`text ${long && !whole ? "folded" : ""}`} dir="auto"><${Text} text=${drawn} words=${searchedWords(filter.words)} passages=${passages}
+      revealed=${(/** @type {number} */ at) => state.uncovered.get(`${row.id} ${interaction.id} ${at}`)} onSecret=${(/** @type {number} */ at) => showSecret(row, interaction, at)} /></div>
+    ${long && html`<${Button} class="little" onClick=${() => toggleFold(interaction.id)}>${whole ? "Show less" : "Show all"}<//>`}
+    ${whole && interaction.text.length > DRAWN_CHARS && html`<p class="label">The first ${number(DRAWN_CHARS)} of ${number(interaction.text.length)} characters are shown.</p>`}
+    ${interaction.extra.map(([name, value], at) => html`<p class="label" key=${at}>${name}: <${Stored} text=${value} /></p>`)}
+    ${rules.map((rule) => html`<${Found} key=${rule} rule=${rule} />`)}
+    ${removable && html`<${IconButton} icon="bin" class="tool little" label=${`Delete message ${place}, of ${who} at ${time}…`} onClick=${() => askMessage(row, interaction, rules.some((rule) => SECRETS.includes(rule)))} />`}
+  </div></article>`;
+}
+
+/** A learned thing beside the words that taught it. @param {{learning: Learning}} given */
+export function Note({ learning: one }) {
+  const { clock } = state;
+  const elsewhere = new Set(one.evidence.map((each) => state.index.rows.get(each.request)?.session).filter((session) => session && session !== state.opened?.session)).size;
+  return html`<section class="note" aria-label=${`Learned: ${one.text}`}>
+    <p class="label"><span class="narrow">Learned: </span>${kindWords(one.kind, shortened(one.user))}${one.since ? `, since ${clock.day(one.since)}` : ""}</p>
+    <button type="button" class="text plain" dir="auto" onClick=${() => openLearned(one)}><${LearnedText} learning=${one} /></button>
+    ${one.replaced.map((text) => html`<p class="label" key=${text}>Replaced “<${Stored} text=${text} />”</p>`)}
+    ${elsewhere > 0 && html`<p class="label">Also said in ${counted(elsewhere, "other conversation")}</p>`}
+    <${LearnedActions} learning=${one} little=${true} />
+  </section>`;
+}
+
+/** @param {{learning: Learning}} given */
+export function LearnedText({ learning: one }) {
+  return one.text ? html`<${Text} text=${one.text} />` : one.hidden ? `${counted(one.hidden, "character")}, hidden` : one.id;
+}
+
+/** @param {{learning: Learning, little?: boolean}} given */
+export function LearnedActions({ learning: one, little = false }) {
+  // A correction would lose hidden or cut text.
+  const whole = inUse(one) && one.text && !/\[redacted|…$/.test(one.text);
+  const kind = little ? "little" : "";
+  const forgets = can("delete_learnings") && one.kind !== "rule";
+  return html`<div class="do">${whole && can("correct_learning") && one.kind !== "rule" && html`<${Button} class=${kind} label=${`Correct “${one.text}”`} onClick=${() => askCorrect(one)}>Correct…<//>`}
+    ${forgets && html`<${Button} class=${kind} label=${`Forget “${one.text}”`} onClick=${() => askForget(one)}>Forget…<//>`}</div>`;
+}
+
+/** What may have been learned from this conversation, and what is not known. @param {{learned: Learning[], none: boolean}} given */
+function Perhaps({ learned, none }) {
+  const { memory } = state;
+  if (!can("list_learnings")) return null;
+  if (memory.state === "failed") return html`<p class="more" role="alert">What was learned is not known. ${memory.problem.split("\n")[0]} <${Button} class="little" onClick=${() => void readLearnings()}>Try again<//></p>`;
+  if (memory.state !== "ready") return html`<p class="more" role="status">Looking for what was learned.</p>`;
+  const unsure = memory.unlinked + memory.usersLeft > 0;
+  if (none) return html`<p class="more">${unsure ? "Whether anything was learned from it is not certain." : "Nothing was learned from it."}</p>`;
+  return learned.length > 0 && html`<div class="perhaps"><h3 class="label">Learned while this was read; the words that taught it are not on record</h3>${learned.map((one) => html`<${Note} key=${one.id} learning=${one} />`)}</div>`;
+}
+
+/** @param {{rows: Row[]}} given */
+function Support({ rows }) {
+  const versions = [...new Set(rows.map((row) => row.version).filter(Boolean))];
+  return html`<details class="support"><summary><${Icon} name="right" />Details for support</summary><dl class="facts">
+    <dt>Session id</dt><dd class="mono"><bdi>${rows[0].session}</bdi> <${Button} class="little" label="Copy the session id" onClick=${() => copy(rows[0].session)}>Copy<//></dd>
+    <dt>Requests</dt><dd>${number(rows.length)}, each a question with its answers</dd>
+    ${rows.slice(0, 10).map((row) => html`<dt key=${row.id}>Request of ${state.clock.moment(row.at)}</dt><dd class="mono"><bdi>${row.id}</bdi> <${Button} class="little" label=${`Copy the request id ${row.id}`} onClick=${() => copy(row.id)}>Copy<//></dd>`)}
+    ${versions.length > 0 && html`<dt>Assistant</dt><dd><bdi>${versions.map((one) => shortened(one, 60)).join(", ")}</bdi></dd>`}
+  </dl></details>`;
 }

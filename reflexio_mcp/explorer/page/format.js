@@ -8,7 +8,7 @@ export function number(value) {
   return grouped.format(value);
 }
 
-/** `1 request`, `2,000 requests`. @param {number} value @param {string} noun */
+/** `1 message`, `2,000 messages`. @param {number} value @param {string} noun */
 export function counted(value, noun) {
   return `${number(value)} ${noun}${value === 1 ? "" : "s"}`;
 }
@@ -34,6 +34,7 @@ export class Clock {
     this.weekday = style({ weekday: "short" });
     this.dayOfYear = style({ day: "numeric", month: "short" });
     this.fullDay = style({ weekday: "short", day: "numeric", month: "short" });
+    this.longDay = style({ weekday: "long", day: "numeric", month: "long" });
     this.withYear = style({ day: "numeric", month: "short", year: "numeric" });
     this.whole = style({ dateStyle: "full", timeStyle: "long" });
     /** Offset from UTC in each hour since the epoch. @type {Map<number, number>} */
@@ -72,6 +73,14 @@ export class Clock {
     return days < 330 ? `${this.dayOfYear.format(at)} ${time}` : this.withYear.format(at);
   }
 
+  /** The heading over the rows of a day: `Today`, `Sunday, 29 November`. @param {number} at */
+  heading(at) {
+    const days = Math.round((this.today - this.dayStart(at)) / DAY_MS);
+    if (days === 0) return "Today";
+    if (days === 1) return "Yesterday";
+    return days < 330 ? this.longDay.format(at) : this.withYear.format(at);
+  }
+
   /** `24 Nov`, or `today`. @param {number} at */
   day(at) {
     const days = Math.round((this.today - this.dayStart(at)) / DAY_MS);
@@ -98,9 +107,4 @@ export function shortened(id, most = 20) {
   if (letters.length <= most) return id;
   const tail = Math.floor(most / 3);
   return `${letters.slice(0, most - tail - 1).join("")}…${letters.slice(-tail).join("")}`;
-}
-
-/** The name of a finding in words. @param {string} rule */
-export function ruleWords(rule) {
-  return rule.replaceAll("-", " ");
 }

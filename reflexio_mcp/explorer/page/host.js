@@ -3,7 +3,7 @@
  * specification (revision 2026-01-26, extension `io.modelcontextprotocol/ui`) defines them. No other file knows them.
  */
 
-import { told } from "./words.js";
+import { plain, told } from "./words.js";
 
 /**
  * @typedef {{content?: {type: string, text?: string}[], structuredContent?: any, isError?: boolean,
@@ -16,6 +16,7 @@ import { told } from "./words.js";
  * @typedef {{serverTools?: object, updateModelContext?: object, experimental?: Record<string, object>}} Capabilities
  * @typedef {{resolve: (value: any) => void, reject: (error: Error) => void}} Waiting
  * @typedef {(message: string) => void} OnProgress
+ * @typedef {{dressed: (context: HostContext) => void, moved: (place: string) => void}} Listener
  */
 
 const PROTOCOL = "2026-01-26";
@@ -37,11 +38,6 @@ export function textOf(result) {
   return (result.content ?? []).map((part) => part.text ?? "").join("\n").trim();
 }
 
-/** @param {unknown} error */
-export function messageOf(error) {
-  return error instanceof Error ? error.message : String(error);
-}
-
 /** A failed call of a tool. Its facts are in `_meta`, since the result of a failure has no structured content. */
 export class Failure extends Error {
   /** @param {ToolResult} result */
@@ -52,17 +48,18 @@ export class Failure extends Error {
   }
 }
 
-/** What happened, for a person: the words of a failure's facts, or the message. @param {unknown} error @returns {import("./dom.js").Child[]} */
-export function saidBy(error) {
-  const said = error instanceof Failure ? told(error.facts) : [];
-  return said.length ? said.flatMap((one) => [...one, " "]) : [messageOf(error)];
+/** What happened, for a person: the words of a failure's facts, or the message. @param {unknown} error */
+export function messageOf(error) {
+  const said = error instanceof Failure ? told(error.facts).map(plain).join(" ") : "";
+  return said || (error instanceof Error ? error.message : String(error));
 }
 
 export class Host {
-  /** @param {import("./main.js").Page} page */
-  constructor(page) {
-    this.page = page;
-    this.target = window.parent;
+  constructor() {
+    /** @type {Window | null} */
+    this.target = null;
+    /** @type {Listener} */
+    this.listener = { dressed: () => {}, moved: () => {} };
     /** @type {Map<number, Waiting>} */
     this.waiting = new Map();
     /** @type {Map<number, OnProgress>} */
@@ -80,11 +77,13 @@ export class Host {
     this.input = new Promise((resolve) => {
       this.oninput = resolve;
     });
-    window.addEventListener("message", (event) => this.receive(event));
   }
 
-  /** Introduce this page. Rejects if the host does not answer. */
-  async connect() {
+  /** Introduce this page. Rejects if the host does not answer. @param {Listener} listener */
+  async connect(listener) {
+    this.listener = listener;
+    this.target = window.parent;
+    window.addEventListener("message", (event) => this.receive(event));
     const asked = this.request("ui/initialize", {
       protocolVersion: PROTOCOL,
       appInfo: { name: "reflexio-mcp-explorer", version: "1" },
@@ -131,7 +130,16 @@ export class Host {
 
   /** Let the host keep the page's view in its address. @param {string} place */
   remember(place) {
-    if (this.capabilities.experimental?.[PLACE_KEY]) this.notify(PLACE_KEY, { place });
+    if (this.keepsPlaces()) this.notify(PLACE_KEY, { place });
+  }
+
+  /** Go back to the view before, which the host names then. */
+  goBack() {
+    this.notify(PLACE_KEY, { back: true });
+  }
+
+  keepsPlaces() {
+    return Boolean(this.capabilities.experimental?.[PLACE_KEY]);
   }
 
   /** @param {"inline" | "fullscreen"} mode */
@@ -145,26 +153,26 @@ export class Host {
     const id = ++this.last;
     return new Promise((resolve, reject) => {
       this.waiting.set(id, { resolve, reject });
-      this.target.postMessage({ jsonrpc: "2.0", id, method, params }, "*");
+      this.target?.postMessage({ jsonrpc: "2.0", id, method, params }, "*");
     });
   }
 
   /** @param {string} method @param {object} params */
   notify(method, params) {
-    this.target.postMessage({ jsonrpc: "2.0", method, params }, "*");
+    this.target?.postMessage({ jsonrpc: "2.0", method, params }, "*");
   }
 
   /** @param {HostContext} part */
   merge(part) {
     this.context = { ...this.context, ...part };
-    this.page.dress(this.context);
+    this.listener.dressed(this.context);
   }
 
   /** @param {MessageEvent} event */
   receive(event) {
     const message = event.data;
     // Only the frame's parent is the host, but other windows can send messages too.
-    if (event.source !== this.target || message?.jsonrpc !== "2.0") return;
+    if (event.source !== this.target || !this.target || message?.jsonrpc !== "2.0") return;
     if (message.method === undefined) {
       const waiting = this.waiting.get(message.id);
       this.waiting.delete(message.id);
@@ -184,7 +192,7 @@ export class Host {
         this.merge(params);
         return;
       case PLACE_KEY:
-        this.page.moveTo(String(params.place ?? ""));
+        this.listener.moved(String(params.place ?? ""));
         return;
       case "notifications/progress":
         this.progress.get(params.progressToken)?.(String(params.message ?? ""));
@@ -193,6 +201,8 @@ export class Host {
     if (message.id === undefined) return;
     const known = ["ui/resource-teardown", "ping"].includes(message.method);
     const answer = known ? { result: {} } : { error: { code: -32601, message: "This page has no such method." } };
-    this.target.postMessage({ jsonrpc: "2.0", id: message.id, ...answer }, "*");
+    this.target?.postMessage({ jsonrpc: "2.0", id: message.id, ...answer }, "*");
   }
 }
+
+export const host = new Host();

@@ -1,18 +1,18 @@
-/** The stored data that was read: rows, findings, interactions, and the state of learning. */
+/** Reads what is stored: rows, findings, words, interactions, what was learned. */
 
 import { counted } from "./format.js";
-import { messageOf } from "./host.js";
-import { Index, rowsOf } from "./rows.js";
+import { host, messageOf } from "./host.js";
+import { learningOf } from "./memory.js";
+import { asWritten } from "./passages.js";
+import { Index, NO_FILTER, rowsOf } from "./rows.js";
+import { can, rematch, state, update } from "./state.js";
 
 /** @typedef {import("./rows.js").Row} Row */
 /** @typedef {import("./rows.js").Filter} Filter */
-/** @typedef {{id: number, role: string, text: string, extra: [string, string][]}} Interaction */
-/** @typedef {{state: "loading" | "ready" | "failed", interactions: Interaction[], note: string, cursor: string}} Detail */
-/**
- * @typedef {{whose: string, where: string, keeper: string, masked: boolean, recovery_days: number, delete_cap: number,
- *   tools: string[], rules: Record<string, {why: string, grave: boolean}>,
- *   filter: {user_id: string, session_id: string, source: string, agent_version: string, start: number | null, end: number | null}}} ServerState
- */
+/** @typedef {import("./state.js").Detail} Detail */
+/** @typedef {import("./state.js").Interaction} Interaction */
+/** @typedef {import("./state.js").ServerState} ServerState */
+
 const FIRST_PAGE = 100;
 const PAGE = 1_000;
 /** Requests loaded until the person asks for more. */
@@ -21,246 +21,312 @@ const STRETCH = 10_000;
 const IDS_AT_ONCE = 500;
 /** Minimum time between two drawings while pages arrive. */
 const REDRAW_MS = 1_000;
-export class Reading {
-  /** @param {import("./main.js").Page} page */
-  constructor(page) {
-    this.page = page;
-    this.index = new Index();
-    /** @type {Map<string, Detail>} */
-    this.details = new Map();
-    /** @type {ServerState | null} */
-    this.server = null;
-    /** @type {"first" | "words" | "more" | ""} */
-    this.loading = "first";
-    /** Whether the server looks for the words. */
-    this.searching = false;
-    this.problem = "";
-    this.cursor = "";
-    /** Grows with each new reading, so that answers to an earlier reading are dropped. */
-    this.generation = 0;
-    this.budget = STRETCH;
-  }
+/** Rows that are all read again to see what changed; of more rows, the newest and those in sight. */
+const REREAD = 2_000;
+/** People whose learnings are read without being asked for. */
+const USERS_AT_ONCE = 20;
+const LEARNINGS_PAGE = 100;
 
-  /** @param {string} tool */
-  can(tool) {
-    return this.server?.tools.includes(tool) ?? false;
-  }
+/** Grows with each new reading, so that answers to an earlier reading are dropped. */
+let generation = 0;
+let budget = STRETCH;
 
-  /** Why a finding matters, and whether it is grave. @param {string} name */
-  rule(name) {
-    return this.server?.rules[name] ?? { why: "", grave: false };
-  }
+/** Ask the server for data. @param {string} view @param {Record<string, any>} given */
+export async function askView(view, given) {
+  const answer = await host.ask("explorer_data", { view, ...given });
+  state.reached = Date.now();
+  return answer;
+}
 
-  /** Ask the server for data. @param {string} view @param {Record<string, any>} given */
-  ask(view, given) {
-    return this.page.host.ask("explorer_data", { view, ...given });
-  }
+/** Read everything anew under a filter. @param {(server: ServerState) => void} begun called with the server's state, once @param {Record<string, any>} given as a tool takes it */
+export async function readAll(begun = () => {}, given = toQuery(state.index.base)) {
+  const mine = ++generation;
+  const before = state.index;
+  budget = STRETCH;
+  state.details.clear();
+  update({ index: new Index(), cursor: "", problem: "", loading: "first", searching: false, looked: { count: 0, complete: false } });
+  rematch();
+  await readPages(mine, given, true, begun);
+  if (mine !== generation || !state.problem || state.index.rows.size) return;
+  // Earlier rows are better than no rows.
+  state.index = before;
+  rematch();
+}
 
-  /** Read everything anew under a filter. @param {Record<string, any>} given as a tool takes it */
-  async read(given = asked(this.index.base)) {
-    const generation = ++this.generation;
-    const before = this.index;
-    this.index = new Index();
-    this.cursor = "";
-    this.budget = STRETCH;
-    this.problem = "";
-    this.loading = "first";
-    this.searching = false;
-    this.details.clear();
-    this.page.render();
-    await this.readPages(generation, given, true);
-    if (generation !== this.generation || !this.problem || this.index.rows.size) return;
-    // Earlier rows are better than no rows.
-    this.index = before;
-    this.page.render();
-  }
+/** Read further requests. */
+export async function readFurther() {
+  if (!state.cursor || state.loading) return;
+  budget += STRETCH;
+  update({ loading: "more" });
+  await readPages(generation, {}, false, () => {});
+}
 
-  /** Read further requests. */
-  further() {
-    this.budget += STRETCH;
-    this.loading = "more";
-    this.page.render();
-    void this.readPages(this.generation, {}, false);
-  }
+/** Show what was read so far, and read no more. */
+export function stopReading() {
+  generation += 1;
+  update({ loading: "", searching: false });
+}
 
-  /** @param {number} generation @param {Record<string, any>} given @param {boolean} first */
-  async readPages(generation, given, first) {
-    // At first, rows without words are better than no rows.
-    let hurried = first && !this.server;
-    let drawn = -REDRAW_MS;
-    try {
-      let started = first;
-      while (started || this.cursor) {
-        const answer = await this.ask("rows", {
-          ...(this.cursor ? { cursor: this.cursor } : given), limit: started ? FIRST_PAGE : PAGE, ...(hurried ? { hurried } : {}),
-        });
-        if (generation !== this.generation) return;
-        if (answer.state && (hurried || !this.index.rows.size)) this.begin(answer.state);
-        // The view in the address may have started another reading.
-        if (generation !== this.generation) return;
-        this.index.add(rowsOf(answer));
-        hurried = false;
-        if (answer.without_words) this.loading = "words";
-        else {
-          started = false;
-          this.cursor = answer.cursor ?? "";
-          this.loading = this.cursor ? "more" : "";
-          this.index.complete = !this.cursor;
-          if (this.index.rows.size >= this.budget) break;
-        }
-        if (performance.now() - drawn < REDRAW_MS) continue;
-        if (this.loading !== "words") drawn = performance.now();
-        this.page.render();
-        performance.mark("explorer-usable");
+/** @param {number} mine @param {Record<string, any>} given @param {boolean} first @param {(server: ServerState) => void} begun */
+async function readPages(mine, given, first, begun) {
+  // At first, rows without words are better than no rows.
+  let hurried = first && !state.server;
+  let drawn = -REDRAW_MS;
+  try {
+    let started = first;
+    while (started || state.cursor) {
+      const answer = await askView("rows", {
+        ...(state.cursor ? { cursor: state.cursor } : given), limit: started ? FIRST_PAGE : PAGE, ...(hurried ? { hurried } : {}),
+      });
+      if (mine !== generation) return;
+      if (answer.state && (hurried || !state.index.rows.size)) takeState(answer.state, begun);
+      // The view in the address may have started another reading.
+      if (mine !== generation) return;
+      state.index.add(rowsOf(answer));
+      hurried = false;
+      if (answer.without_words) state.loading = "words";
+      else {
+        started = false;
+        state.cursor = answer.cursor ?? "";
+        state.loading = state.cursor ? "more" : "";
+        state.index.complete = !state.cursor;
+        if (state.index.rows.size >= budget) break;
       }
-      this.loading = "";
-      this.page.render();
-      performance.mark("explorer-whole");
-      await this.lookForFindings(generation);
-    } catch (error) {
-      if (generation !== this.generation) return;
-      this.loading = "";
-      this.problem = messageOf(error);
-      this.page.render();
+      if (performance.now() - drawn < REDRAW_MS) continue;
+      if (state.loading !== "words") drawn = performance.now();
+      rematch();
+      performance.mark("explorer-usable");
     }
-  }
-
-  /** @param {ServerState} state */
-  begin(state) {
-    this.server = state;
-    const { filter } = state;
-    this.index.base = {
-      words: "", finding: "", user: state.whose ? "" : filter.user_id, session: filter.session_id, source: filter.source,
-      version: filter.agent_version, start: filter.start === null ? null : filter.start * 1000,
-      end: filter.end === null ? null : filter.end * 1000 + 999,
-    };
-    this.page.begin();
-  }
-
-  /** Read the findings of the requests that were read. */
-  async lookForFindings(generation = this.generation) {
-    let cursor = "";
-    let seen = 0;
-    let drawn = performance.now();
-    do {
-      const answer = await this.ask("findings", { ...(cursor ? { cursor } : asked(this.index.base)), limit: PAGE });
-      if (generation !== this.generation) return;
-      for (const [rule, places] of Object.entries(answer.findings ?? {})) {
-        for (const id of this.index.note(rule, /** @type {Record<string, number[]>} */ (places))) this.page.conversation.refresh(id);
-      }
-      seen += answer.looked_at ?? 0;
-      cursor = answer.cursor ?? "";
-      if (cursor && performance.now() - drawn < REDRAW_MS) continue;
-      drawn = performance.now();
-      this.page.render(true);
-    } while (cursor && seen < this.budget);
-  }
-
-  /** Let the server look for the words. */
-  async lookForWords() {
-    const { generation } = this;
-    const { words } = this.page.filter;
-    for (const row of this.index.rows.values()) row.passage = "";
-    if (!words) {
-      this.index.found = null;
-      this.searching = false;
-      this.page.render();
-      return;
-    }
-    const found = new Set();
-    // Until the answer comes, the matches of earlier words stay, or nothing matches.
-    this.index.found ??= found;
-    this.searching = true;
-    this.page.render();
-    const late = () => generation !== this.generation || words !== this.page.filter.words;
-    try {
-      let cursor = "";
-      let looked = 0;
-      do {
-        const answer = await this.ask("rows", {
-          ...(cursor ? { cursor } : { ...asked(this.index.base), contains: words }), limit: PAGE,
-        });
-        if (late()) return;
-        for (const row of this.index.add(rowsOf(answer))) found.add(row.id);
-        cursor = answer.cursor ?? "";
-        looked += answer.looked_at ?? 0;
-      } while (cursor && looked < this.budget && found.size < this.budget);
-      this.index.found = found;
-      this.problem = "";
-    } catch (error) {
-      if (late()) return;
-      if (this.index.found === found) this.index.found = null;
-      this.problem = messageOf(error);
-    }
-    this.searching = false;
-    this.page.render();
-  }
-
-  /** Return the interactions of a request, and load them if necessary. @param {Row} row @returns {Detail} */
-  detail(row) {
-    let detail = this.details.get(row.id);
-    if (!detail) {
-      detail = { state: "loading", interactions: [], note: "", cursor: "" };
-      this.details.set(row.id, detail);
-      void this.readOn(row);
-    }
-    return detail;
-  }
-
-  /** @param {Row} row */
-  async readOn(row) {
-    const detail = this.details.get(row.id);
-    // Another reading may have dropped the request meanwhile.
-    if (!detail) return void this.detail(row);
-    if (detail.state === "failed") {
-      detail.state = "loading";
-      this.page.conversation.refresh(row.id);
-    }
-    try {
-      const answer = await this.ask("request", { request_id: row.id, ...(detail.cursor ? { cursor: detail.cursor } : {}) });
-      if (this.details.get(row.id) !== detail) return;
-      const { interactions, learning, cursor } = answer.one;
-      for (const interaction of interactions ?? []) {
-        const last = detail.interactions[detail.interactions.length - 1];
-        if (interaction.content_from && last) last.text += interaction.content ?? "";
-        else detail.interactions.push(interactionOf(interaction));
-      }
-      detail.cursor = cursor ?? "";
-      detail.state = "ready";
-      detail.note = noteOf(learning);
-    } catch (error) {
-      detail.state = "failed";
-      detail.note = messageOf(error);
-    }
-    this.page.conversation.refresh(row.id);
-  }
-
-  /** The text of an interaction with its secrets. @param {Row} row @param {Interaction} interaction */
-  async whole(row, interaction) {
-    let text = "";
-    let cursor = "";
-    do {
-      const { one } = await this.ask("request", { request_id: row.id, uncovered: true, ...(cursor ? { cursor } : {}) });
-      for (const part of one.interactions ?? []) if (part.interaction_id === interaction.id) text += part.content ?? "";
-      cursor = one.cursor ?? "";
-    } while (cursor && text.length < interaction.text.length);
-    return text;
-  }
-
-  /** Read requests again, and drop requests that are gone. @param {string[]} ids */
-  async refresh(ids) {
-    for (let at = 0; at < ids.length; at += IDS_AT_ONCE) {
-      const some = ids.slice(at, at + IDS_AT_ONCE);
-      const answer = await this.ask("rows", { request_ids: some });
-      const there = new Set(this.index.add(rowsOf(answer)).map((row) => row.id));
-      this.index.remove(some.filter((id) => !there.has(id)));
-    }
-    this.problem = "";
+    state.loading = "";
+    rematch();
+    performance.mark("explorer-whole");
+    await Promise.all([lookForFindings(mine), readLearnings()]);
+  } catch (error) {
+    if (mine !== generation) return;
+    update({ loading: "", problem: messageOf(error) });
+    rematch();
   }
 }
 
+/** @param {ServerState} server @param {(server: ServerState) => void} begun */
+function takeState(server, begun) {
+  const { filter } = server;
+  state.index.base = {
+    ...NO_FILTER, user: server.whose ? "" : filter.user_id, session: filter.session_id, source: filter.source,
+    version: filter.agent_version, start: filter.start === null ? null : filter.start * 1000,
+    end: filter.end === null ? null : filter.end * 1000 + 999,
+  };
+  update({ server });
+  begun(server);
+}
+
+/** Read the findings of the requests that were read. */
+export async function lookForFindings(mine = generation) {
+  let cursor = "";
+  let count = 0;
+  let drawn = performance.now();
+  do {
+    const answer = await askView("findings", { ...(cursor ? { cursor } : toQuery(state.index.base)), limit: PAGE });
+    if (mine !== generation) return;
+    for (const [rule, places] of Object.entries(answer.findings ?? {})) state.index.note(rule, /** @type {Record<string, number[]>} */ (places));
+    count += answer.looked_at ?? 0;
+    cursor = answer.cursor ?? "";
+    state.looked = { count, complete: !cursor };
+    if (cursor && performance.now() - drawn < REDRAW_MS) continue;
+    drawn = performance.now();
+    rematch();
+  } while (cursor && count < budget);
+}
+
+/** Let the server look for the words. Hits are shown as they come. */
+export async function lookForWords() {
+  const mine = generation;
+  const { words } = state.filter;
+  for (const row of state.index.rows.values()) row.passage = row.matched = "";
+  if (!words) {
+    state.index.found = null;
+    update({ searching: false });
+    rematch();
+    return;
+  }
+  const found = new Set();
+  state.index.found = found;
+  update({ searching: true });
+  rematch();
+  const late = () => mine !== generation || words !== state.filter.words || !state.searching;
+  try {
+    let cursor = "";
+    let looked = 0;
+    do {
+      const answer = await askView("rows", { ...(cursor ? { cursor } : { ...toQuery(state.index.base), contains: words }), limit: PAGE });
+      if (late()) return;
+      for (const row of state.index.add(rowsOf(answer))) found.add(row.id);
+      cursor = answer.cursor ?? "";
+      looked += answer.looked_at ?? 0;
+      rematch();
+    } while (cursor && looked < budget && found.size < budget);
+    state.problem = "";
+  } catch (error) {
+    if (late()) return;
+    state.problem = messageOf(error);
+  }
+  update({ searching: false });
+  rematch();
+}
+
+/** Return the interactions of a request, and load them if necessary. @param {Row} row @returns {Detail} */
+export function detailOf(row) {
+  const known = state.details.get(row.id);
+  if (known) return known;
+  const detail = { loading: true, problem: "", interactions: [], status: "", cursor: "" };
+  state.details.set(row.id, detail);
+  void readOn(row.id, detail);
+  return detail;
+}
+
+/** Read a request's interactions again, and show the ones that are known meanwhile. @param {string} id */
+export async function readAnew(id) {
+  if (!state.details.has(id)) return;
+  const fresh = { loading: true, problem: "", interactions: [], status: "", cursor: "" };
+  await readOn(id, fresh, () => state.details.set(id, fresh));
+}
+
+/** Read on in a request. @param {string} id @param {Detail} detail @param {() => void} [done] */
+export async function readOn(id, detail, done = () => {}) {
+  Object.assign(detail, { loading: true, problem: "" });
+  update();
+  try {
+    const { one } = await askView("request", { request_id: id, ...(detail.cursor ? { cursor: detail.cursor } : {}) });
+    for (const interaction of one.interactions ?? []) {
+      const last = detail.interactions.at(-1);
+      if (interaction.content_from && last) last.text += asWritten(interaction.content ?? "");
+      else detail.interactions.push(interactionOf(interaction));
+    }
+    Object.assign(detail, { cursor: one.cursor ?? "", status: one.learning?.means ?? "" });
+  } catch (error) {
+    detail.problem = messageOf(error);
+  }
+  detail.loading = false;
+  done();
+  update();
+}
+
+/** The text of an interaction with its secrets. @param {string} request @param {Interaction} interaction */
+export async function uncover(request, interaction) {
+  let text = "";
+  let cursor = "";
+  do {
+    const { one } = await askView("request", { request_id: request, uncovered: true, ...(cursor ? { cursor } : {}) });
+    for (const part of one.interactions ?? []) if (part.interaction_id === interaction.id) text += asWritten(part.content ?? "");
+    cursor = one.cursor ?? "";
+  } while (cursor && text.length < interaction.text.length);
+  return text;
+}
+
+/** Read requests again, and drop those that are gone. @param {string[]} ids */
+export async function readRows(ids) {
+  for (let at = 0; at < ids.length; at += IDS_AT_ONCE) {
+    const some = ids.slice(at, at + IDS_AT_ONCE);
+    const answer = await askView("rows", { request_ids: some });
+    const there = new Set(state.index.add(rowsOf(answer)).map((row) => row.id));
+    state.index.remove(some.filter((id) => !there.has(id)));
+  }
+  dropGone();
+  rematch();
+}
+
+/** Deselect requests that are not stored any more. */
+export function dropGone() {
+  for (const id of state.selected) if (!state.index.rows.has(id)) state.selected.delete(id);
+}
+
+/**
+ * See what another window or the assistant has changed, without moving anything.
+ * @param {string[]} inSight ids of requests that are looked at anyhow @param {boolean} [whole] read everything again, however much it is
+ */
+export async function lookAgain(inSight, whole = false) {
+  if (state.loading || state.searching || !state.server) return;
+  const mine = generation;
+  const { index } = state;
+  try {
+    if (index.rows.size > REREAD && !whole) {
+      index.add(rowsOf(await askView("rows", { ...toQuery(index.base), limit: FIRST_PAGE })));
+      await readRows(inSight);
+    } else {
+      const rows = [];
+      let cursor = "";
+      do {
+        const answer = await askView("rows", { ...(cursor ? { cursor } : toQuery(index.base)), limit: PAGE });
+        rows.push(...rowsOf(answer));
+        cursor = answer.cursor ?? "";
+      } while (cursor && rows.length < Math.max(budget, REREAD + PAGE));
+      if (mine !== generation || index !== state.index || state.loading || state.searching) return;
+      const fresh = index.renewed(rows);
+      fresh.complete = !cursor;
+      const changed = rows.filter((row) => index.rows.get(row.id)?.interactions !== row.interactions).map((row) => row.id);
+      if (!fresh.equals(index)) {
+        state.index = fresh;
+        state.cursor = cursor;
+        dropGone();
+        rematch();
+        for (const id of changed) void readAnew(id);
+        if (changed.length) await lookForFindings();
+        await readLearnings();
+      }
+    }
+    if (state.problem) update({ problem: "" });
+  } catch (error) {
+    update({ problem: messageOf(error) });
+  }
+}
+
+let learningsAsked = 0;
+
+/** Read what was learned, one person at a time. @param {number} [most] people */
+export async function readLearnings(most = USERS_AT_ONCE) {
+  if (!can("list_learnings")) return;
+  const mine = ++learningsAsked;
+  const users = usersByRecency();
+  const known = state.memory.list;
+  /** @type {Map<string, import("./memory.js").Learning>} */
+  const list = new Map();
+  if (!known.size) update({ memory: { ...state.memory, state: "reading", problem: "" } });
+  let unlinked = 0;
+  try {
+    for (const user of users.slice(0, most)) {
+      let cursor = "";
+      do {
+        const answer = await host.ask("list_learnings", { ...ofUser(user), limit: LEARNINGS_PAGE, ...(cursor ? { cursor } : {}) });
+        if (mine !== learningsAsked) return;
+        for (const one of answer.learnings ?? []) list.set(one.learning_id, learningOf(one, user));
+        cursor = answer.cursor ?? "";
+        if (!cursor) unlinked += answer.unlinked ?? 0;
+      } while (cursor);
+      // A list that was there stays until the new one is complete.
+      if (!known.size) update({ memory: { state: "reading", problem: "", list: new Map(list), usersLeft: users.length, unlinked } });
+    }
+    update({ memory: { state: "ready", problem: "", list, usersLeft: Math.max(0, users.length - most), unlinked } });
+  } catch (error) {
+    if (mine === learningsAsked) update({ memory: { ...state.memory, state: "failed", problem: messageOf(error) } });
+  }
+}
+
+/** The people whose conversations were read, who spoke last first. */
+export function usersByRecency() {
+  if (state.server?.whose) return [state.server.whose];
+  /** @type {Map<string, number>} */
+  const last = new Map();
+  for (const row of state.index.rows.values()) last.set(row.user, Math.max(last.get(row.user) ?? 0, row.at));
+  return [...last].sort((a, b) => b[1] - a[1]).map(([user]) => user).filter(Boolean);
+}
+
+/** The `user_id` argument of a tool; none if the server is for one user. @param {string} user */
+export function ofUser(user) {
+  return user && !state.server?.whose ? { user_id: user } : {};
+}
+
 /** A filter as the server's tools take it. @param {Filter} filter */
-export function asked(filter) {
+export function toQuery(filter) {
   /** @type {Record<string, string>} */
   const given = {};
   if (filter.user) given.user_id = filter.user;
@@ -275,7 +341,7 @@ export function asked(filter) {
 /** @type {[string, string][]} */
 const EXTRA = [
   ["user_action", "Action"], ["user_action_description", "What was done"], ["interacted_image_url", "Image"],
-  ["shadow_content", "Shadow answer"], ["expert_content", "Expert answer"], ["tools_used", "Tool"],
+  ["shadow_content", "Another answer"], ["expert_content", "Expert's answer"], ["tools_used", "Tool"],
   ["retrieved_learnings", "Recalled"],
 ];
 
@@ -284,20 +350,8 @@ function interactionOf(interaction) {
   /** @type {[string, string][]} */
   const extra = [];
   for (const [key, name] of EXTRA) {
-    for (const value of [interaction[key] ?? []].flat()) extra.push([name, String(value)]);
+    for (const value of [interaction[key] ?? []].flat()) extra.push([name, asWritten(String(value))]);
   }
   const text = interaction.content ?? (interaction.characters === undefined ? "" : counted(interaction.characters, "character"));
-  return { id: Number(interaction.interaction_id ?? 0), role: String(interaction.role ?? "User"), text, extra };
-}
-
-/** @param {{status: string, reason?: string}} learning */
-function noteOf(learning) {
-  const why = learning.reason ? ` (${learning.reason.replaceAll("_", " ")})` : "";
-  switch (learning.status) {
-    case "done": return `Learning is done${why}.`;
-    case "pending":
-    case "processing": return `Waiting to be learned${why}.`;
-    case "failed": return `Learning failed${why}.`;
-    default: return "";
-  }
+  return { id: Number(interaction.interaction_id ?? 0), role: String(interaction.role ?? "User"), text: asWritten(text), extra };
 }

@@ -1,12 +1,19 @@
 /** The requests that the page has read, and which of them match. This module touches no element. */
 
+import { asWritten } from "./passages.js";
+
 /**
- * @typedef {{id: string, session: string, user: string, at: number, source: string, version: string, interactions: number,
- *   words: string, passage: string, evaluation: boolean, secret: boolean, findings: Map<string, number[]>}} Row
- *   `passage` is the text around the searched words; `findings` are rules with the ids of interactions
+ * @typedef {{id: string, session: string, user: string, at: number, order: number, source: string, version: string,
+ *   interactions: number, words: string, last: string, lastRole: string, passage: string, matched: string, evaluation: boolean,
+ *   secret: boolean, held: boolean, restoredFrom: string, findings: Map<string, number[]>}} Row
+ *   `order` tells apart what came in one second; `last` are the last words of a session's newest request; `passage` is the text around the
+ *   searched words, `matched` the part that has them if it is no text; `restoredFrom` is the request whose interaction was put back as
+ *   this one; `findings` are rules with the ids of interactions
  * @typedef {{words: string, user: string, session: string, source: string, version: string, finding: string,
  *   start: number | null, end: number | null}} Filter times in milliseconds, both inclusive
- * @typedef {{id: string, rows: Row[], total: number, users: string[], sources: string[], last: number}} Session `rows` match, newest first; `total` counts all its requests
+ * @typedef {{id: string, rows: Row[], total: number, users: string[], sources: string[], last: number, messages: number}} Session
+ *   `rows` match, newest first; `total` counts all its requests, `messages` those of `rows`
+ * @typedef {"newest" | "longest" | "person"} Order
  */
 
 /** @type {Readonly<Filter>} */
@@ -25,23 +32,25 @@ export class Index {
     this.rows = new Map();
     /** Number of requests that were read of each session. @type {Map<string, number>} */
     this.totals = new Map();
-    /** Number of requests that were read of each source. @type {Map<string, number>} */
-    this.sources = new Map();
     /** The filter with which all rows were read. @type {Filter} */
     this.base = { ...NO_FILTER };
     this.complete = false;
     /** Requests that match the words, or `null` without words. @type {Set<string> | null} */
     this.found = null;
+    /** Rows by session, made when they are asked for. @type {Map<string, Row[]> | null} */
+    this.grouped = null;
   }
 
   /** @param {Row[]} rows */
   add(rows) {
+    this.grouped = null;
     for (const row of rows) {
       const known = this.rows.get(row.id);
       if (!known) this.tally(row, 1);
       else {
         row.findings = known.findings;
         row.passage ||= known.passage;
+        row.last ||= known.last;
       }
       this.rows.set(row.id, row);
     }
@@ -55,13 +64,42 @@ export class Index {
     return fresh;
   }
 
-  /** The requests of a session, newest first. @param {string} session */
+  /** The requests of a session, oldest first. @param {string} session @returns {Row[]} */
   ofSession(session) {
-    return [...this.rows.values()].filter((row) => row.session === session).sort(newestFirst);
+    if (!this.grouped) {
+      this.grouped = new Map();
+      for (const row of this.rows.values()) {
+        const group = this.grouped.get(row.session);
+        if (group) group.push(row);
+        else this.grouped.set(row.session, [row]);
+      }
+    }
+    return (this.grouped.get(session) ?? []).sort(oldestFirst);
+  }
+
+  /** An index of the same rows, read anew: what was found in rows that are unchanged is kept. @param {Row[]} rows */
+  renewed(rows) {
+    const fresh = new Index();
+    fresh.base = this.base;
+    fresh.found = this.found;
+    for (const row of rows) {
+      const known = this.rows.get(row.id);
+      if (known && known.interactions === row.interactions) row.findings = known.findings;
+    }
+    fresh.add(rows);
+    return fresh;
+  }
+
+  /** Whether the same requests are in another index. @param {Index} other */
+  equals(other) {
+    if (this.rows.size !== other.rows.size) return false;
+    for (const row of this.rows.values()) if (other.rows.get(row.id)?.interactions !== row.interactions) return false;
+    return true;
   }
 
   /** @param {Iterable<string>} ids */
   remove(ids) {
+    this.grouped = null;
     for (const id of ids) {
       const row = this.rows.get(id);
       if (!row) continue;
@@ -71,9 +109,10 @@ export class Index {
   }
 
   /** @param {Row} row @param {number} by */
-  tally({ session, source }, by) {
-    this.totals.set(session, (this.totals.get(session) ?? 0) + by);
-    this.sources.set(source, (this.sources.get(source) ?? 0) + by);
+  tally({ session }, by) {
+    const count = (this.totals.get(session) ?? 0) + by;
+    if (count) this.totals.set(session, count);
+    else this.totals.delete(session);
   }
 
   /** Whether the rows, once all were read, contain all matches of a filter. @param {Filter} filter */
@@ -88,9 +127,9 @@ export class Index {
 
   /**
    * Return matching sessions and rows, counts of each choice, and matching rows of any time for the timeline.
-   * @param {Filter} filter
+   * @param {Filter} filter @param {Order} [order]
    */
-  match(filter) {
+  match(filter, order = "newest") {
     /** @type {Counts} */
     const counts = { user: new Map(), source: new Map(), version: new Map(), finding: new Map() };
     /** @type {Map<string, Session>} */
@@ -118,26 +157,60 @@ export class Index {
       matching.push(row);
       let session = sessions.get(row.session);
       if (!session) {
-        session = { id: row.session, rows: [], total: 0, users: [], sources: [], last: row.at };
+        session = { id: row.session, rows: [], total: 0, users: [], sources: [], last: row.at, messages: 0 };
         sessions.set(row.session, session);
       }
       session.rows.push(row);
       session.last = Math.max(session.last, row.at);
+      session.messages += row.interactions;
       if (!session.users.includes(row.user)) session.users.push(row.user);
       if (row.source && !session.sources.includes(row.source)) session.sources.push(row.source);
     }
     for (const session of sessions.values()) {
       session.total = this.totals.get(session.id) ?? session.rows.length;
-      session.rows.sort(newestFirst);
+      session.rows.sort((a, b) => oldestFirst(b, a));
     }
-    const list = [...sessions.values()].sort((a, b) => b.last - a.last || (a.id < b.id ? 1 : -1));
+    const list = [...sessions.values()].sort(ORDERS[order]);
     return { sessions: list, rows: matching, anyTime, counts };
   }
 }
 
-/** @param {Row} a @param {Row} b */
-function newestFirst(a, b) {
-  return b.at - a.at || (a.id < b.id ? 1 : -1);
+/** Requests of one second are in the order of their interactions' ids: the id of a request says nothing about its time. @param {Row} a @param {Row} b */
+export function oldestFirst(a, b) {
+  return a.at - b.at || a.order - b.order || (a.id < b.id ? -1 : 1);
+}
+
+/** @param {Session} a @param {Session} b */
+function latestFirst(a, b) {
+  return b.last - a.last || (b.rows[0]?.order ?? 0) - (a.rows[0]?.order ?? 0) || (a.id < b.id ? 1 : -1);
+}
+
+/** @type {Record<Order, (a: Session, b: Session) => number>} */
+const ORDERS = {
+  newest: latestFirst,
+  longest: (a, b) => b.messages - a.messages || latestFirst(a, b),
+  person: (a, b) => (a.users[0] ?? "").localeCompare(b.users[0] ?? "") || latestFirst(a, b),
+};
+
+/** Count the messages of requests. @param {Iterable<Row>} rows */
+export function messagesIn(rows) {
+  let sum = 0;
+  for (const row of rows) sum += row.interactions;
+  return sum;
+}
+
+/**
+ * Put each interaction that was stored again as a request of its own beside the request that it was part of.
+ * @param {Row[]} rows of one session, oldest first @returns {{row: Row, restored: Row[]}[]}
+ */
+export function exchangesOf(rows) {
+  const there = new Set(rows.map((row) => row.id));
+  /** @type {Map<string, Row[]>} */
+  const restored = new Map();
+  for (const row of rows) {
+    if (there.has(row.restoredFrom)) restored.set(row.restoredFrom, [...(restored.get(row.restoredFrom) ?? []), row]);
+  }
+  return rows.filter((row) => !there.has(row.restoredFrom)).map((row) => ({ row, restored: restored.get(row.id) ?? [] }));
 }
 
 /** @param {Row} row @param {"user" | "source" | "version" | "finding"} facet @param {string} value */
@@ -159,9 +232,10 @@ export function rowsOf(answer) {
     for (const one of session.requests) {
       rows.push({
         id: one.request_id, session: session.session_id, user: one.user_id ?? "", at: Date.parse(one.created_at),
-        source: one.source ?? "", version: one.agent_version ?? "", interactions: one.interaction_count ?? 0,
-        words: one.first_words ?? "", passage: one.found ?? "", evaluation: one.evaluation_only === true,
-        secret: one.redacted === true, findings: new Map(),
+        order: one.restored_interaction || one.first_interaction || 0, source: one.source ?? "", version: one.agent_version ?? "",
+        interactions: one.interaction_count ?? 0, words: asWritten(one.first_words ?? ""), last: asWritten(one.last_words ?? ""), lastRole: one.last_role ?? "",
+        passage: asWritten(one.found ?? ""), matched: one.matched ?? "", evaluation: one.evaluation_only === true,
+        secret: one.redacted === true, held: Boolean(one.held), restoredFrom: one.restored_from ?? "", findings: new Map(),
       });
     }
   }

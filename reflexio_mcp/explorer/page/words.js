@@ -1,11 +1,10 @@
 /** The words of facts for the person at the page. Stored names become elements, never part of a sentence. */
 
-import { stored } from "./dom.js";
 import { counted, number } from "./format.js";
 
-/** @typedef {import("./dom.js").Child} Child */
+/** @typedef {string | {name: string}} Said a part of a paragraph: our words, or a stored name */
 /** @typedef {{code: string, number?: number, names?: string[], until?: string}} Fact as in `results/facts.py` */
-/** @typedef {(fact: {count: number, names: Child[], until?: string}) => Child[]} Say `names` are empty or begin with a space, in brackets */
+/** @typedef {(fact: {count: number, names: Said[], until?: string}) => Said[]} Say `names` are empty or begin with a space, in brackets */
 
 const lastDay = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeZone: "UTC" });
 
@@ -18,7 +17,7 @@ const FACTS = {
   hold_file: ({ names }) => ["Your operator sets holds in a file", ...names, "."],
   hold_contact: ({ names }) => ["About the hold, you can ask", ...names, "."],
   part_unread: () => ["A part of what is stored cannot be read, and is not included."],
-  unreadable: ({ count }) => [`${counted(count, "request")} cannot be read, so no copy can contain ${agree(count, "it", "them")}. Choose “Keep no copy” to delete ${agree(count, "it", "them")}.`],
+  unreadable: ({ count }) => [`${counted(count, "question")} cannot be read, so no copy can contain ${agree(count, "it", "them")}. Choose “Keep no copy” to delete ${agree(count, "it", "them")}.`],
   repeated_requests_stay: ({ names }) => ["They repeat others, which stay", ...names, "."],
   interactions_stay: null,
   other_users_stay: () => ["Data of other users stays, even if it mentions this user."],
@@ -30,33 +29,33 @@ const FACTS = {
   other_records_stay: () => ["Session evaluations, Reflexio's questions to people with their answers, and the logs of its runs stay."],
   outcomes_stay: () => ["Session outcomes and evaluations stay."],
   learnings_unread: () => ["What was learned from it could not be read."],
-  nothing_learned: () => ["Nothing was learned from it."],
-  no_learning_known: () => ["Nothing is known to be learned from it."],
+  nothing_learned: null,
+  no_learning_known: null,
   learnings_stay: null,
-  learnings_back: ({ count }) => [`${counted(count, "earlier learning")} ${agree(count, "becomes", "become")} current again, because what replaced ${agree(count, "it", "them")} goes.`],
-  learnings_partly: ({ count }) => [`${counted(count, "learning")} ${agree(count, "is", "are")} also said in what stays, and ${agree(count, "stays", "stay")}.`],
-  learnings_window: ({ count }) => [`${counted(count, "learning")} of the same time ${agree(count, "quotes", "quote")} only what stays, and ${agree(count, "stays", "stay")}.`],
-  learnings_unknown: ({ count }) => [`${counted(count, "learning")} may come from it and ${agree(count, "quotes", "quote")} nothing that shows it: ${agree(count, "it stays", "they stay")}.`],
-  learnings_undecided: ({ count }) => [`Decide about ${counted(count, "learning")} that ${agree(count, "stays", "stay")}: what is erased may be in ${agree(count, "it", "them")}.`],
-  learnings_not_shown: ({ count }) => [`${counted(count, "more learning")} ${agree(count, "is", "are")} not shown.`],
-  source_gone_earlier: ({ count }) => [`${counted(count, "learning")} ${agree(count, "goes", "go")} because nothing else is left that ${agree(count, "it", "they")} could come from.`],
-  not_current_again: ({ count }) => [`${counted(count, "earlier learning")} could not be made current again. An undo brings back what replaced ${agree(count, "it", "them")}.`],
-  learnings_unlinked: ({ count }) => [`${counted(count, "learning")} may be from it or not, and ${agree(count, "stays", "stay")}.`],
-  users_not_looked_at: ({ count }) => [`The learnings of ${counted(count, "more user")} were not looked at.`],
-  sources_stay: ({ count, names }) => [`It was learned from ${counted(count, "request")} that ${agree(count, "stays", "stay")}`, ...names, `, so Reflexio can learn it again. To prevent that, delete ${agree(count, "it", "them")} too.`],
+  learnings_back: null,
+  learnings_partly: null,
+  learnings_window: null,
+  learnings_unknown: null,
+  learnings_undecided: null,
+  learnings_not_shown: null,
+  source_gone_earlier: ({ count }) => [`${counted(count, "learned thing")} ${agree(count, "goes", "go")} because nothing else is left that ${agree(count, "it", "they")} could come from.`],
+  not_current_again: ({ count }) => [`${counted(count, "earlier learned thing")} could not be made current again. An undo brings back what replaced ${agree(count, "it", "them")}.`],
+  learnings_unlinked: ({ count }) => [`${counted(count, "learned thing")} may be from it or not, and ${agree(count, "stays", "stay")}.`],
+  users_not_looked_at: ({ count }) => [`What was learned about ${counted(count, "more user")} was not looked at.`],
+  sources_stay: ({ count, names }) => [`It was learned from ${counted(count, "question")} that ${agree(count, "stays", "stay")}`, ...names, `, so Reflexio can learn it again. To prevent that, delete ${agree(count, "it", "them")} too.`],
   sources_in_one_plan: null,
   sources_unknown: () => ["It is unknown whether what it was learned from is stored. If so, Reflexio can learn it again."],
   sources_gone: () => ["What it was learned from is gone, so Reflexio cannot learn it from there again."],
   quote_stays: () => ["The quote below it keeps the original words."],
   only_in_copies: ({ count }) => [`Earlier copies still contain ${counted(count, "item")} that ${agree(count, "is", "are")} not stored any more.`],
-  copies_of_request_go: () => ["All earlier copies of this request are erased, also of interactions that stay."],
+  copies_of_request_go: () => ["All earlier copies of this question are erased, also of messages that stay."],
   exports_stay: () => ["Earlier exports are not deleted."],
   copies_sealed: ({ count }) => [`${counted(count, "item")} in recovery copies cannot be read with the key of this server, and stay there.`],
   ended_early: () => ["It ended early."],
   may_still_go: ({ count }) => [`${counted(count, "item")} may still disappear or change, because an answer was lost. Look again before you rely on ${agree(count, "it", "them")}.`],
   arrived: ({ count }) => [`${counted(count, "more item")} of this user arrived meanwhile and ${agree(count, "is", "are")} stored.`],
   still_learning: () => ["Reflexio may still be learning from it; something new can contain the old text."],
-  learnings_appeared: ({ count }) => [`${counted(count, "more learning")} appeared meanwhile and ${agree(count, "was", "were")} deleted too.`],
+  learnings_appeared: ({ count }) => [`${counted(count, "more learned thing")} appeared meanwhile and ${agree(count, "was", "were")} deleted too.`],
   not_recorded: ({ names }) => ["The receipt could not be recorded", ...names, "."],
   copies_on_hold: ({ count }) => [`No copy was erased, because a hold keeps ${number(count)} of them.`],
   deleted_again: ({ count }) => [`${counted(count, "item")} that came back by an undo ${agree(count, "was", "were")} deleted again.`],
@@ -68,7 +67,7 @@ const FACTS = {
   wrong_code: null,
   erased_but_on_hold: ({ count }) => [`${counted(count, "item")} ${agree(count, "is", "are")} stored again although erased for good, because a hold keeps ${agree(count, "it", "them")}.`],
   restore_not_recorded: ({ names }) => ["The end of this undo could not be recorded", ...names, "."],
-  interactions_lost: ({ count }) => [`${counted(count, "interaction")} cannot come back: only an image or a citation, or too long.`],
+  interactions_lost: ({ count }) => [`${counted(count, "message")} cannot come back: only an image or a citation, or too long.`],
   confirm_restore: null,
   restore_rest: null,
   choose_deletion: null,
@@ -80,9 +79,9 @@ const FACTS = {
   room_in_minutes: ({ count }) => [`There is room in ${counted(count, "minute")}.`],
   delete_less: () => ["Select fewer, or ask your operator for a higher limit."],
   code_used: ({ count }) => [`This was done already, as deletion ${number(count)}.`],
-  unreadable_need_erasure: ({ count }) => [`${counted(count, "request")} cannot be read, so no copy can contain ${agree(count, "it", "them")}. Choose “Keep no copy”.`],
+  unreadable_need_erasure: ({ count }) => [`${counted(count, "question")} cannot be read, so no copy can contain ${agree(count, "it", "them")}. Choose “Keep no copy”.`],
   no_copy: () => ["There is no copy that can be put back."],
-  no_copy_of_requests: ({ names }) => ["There is no copy of these requests", ...names, "."],
+  no_copy_of_requests: ({ names }) => ["There is no copy of these questions", ...names, "."],
   list_copies: null,
   copies_unreadable: ({ names }) => ["The copies cannot be read now", ...names, "; nothing more was put back."],
   holds_unknown: () => ["It is unknown whether a hold keeps what was learned from it."],
@@ -222,17 +221,17 @@ const STATUSES = {
 
 /** Why items were not deleted, or not put back. @type {Record<string, string>} */
 const OUTCOMES = {
-  still_present: "still stored",
-  changed: "changed since, left alone",
-  unknown: "not known, because reading again failed",
-  gone_before: "already gone",
-  held: "kept by a hold",
+  still_present: "still there",
+  changed: "changed meanwhile, so left alone",
+  unknown: "not certain, because the memory stopped answering",
+  gone_before: "gone already",
+  held: "kept, because the operator's policy says so",
   not_found: "not found",
-  already_there: "stored already",
-  id_taken: "not restored, because something else has its id",
-  not_restorable: "cannot be stored again",
-  erased: "erased for good meanwhile",
-  left: "not restored yet",
+  already_there: "there already",
+  id_taken: "not put back, because something else has its place",
+  not_restorable: "cannot be put back",
+  erased: "not put back, because it was deleted for good meanwhile",
+  left: "not put back yet",
 };
 
 /** Facts that say that a deletion has more to do. */
@@ -243,8 +242,13 @@ export function finished({ facts = [] }) {
   return !facts.some((fact) => UNFINISHED.includes(fact.code));
 }
 
+/** A paragraph as plain text. @param {Said[]} parts */
+export function plain(parts) {
+  return parts.map((part) => (typeof part === "string" ? part : part.name)).join("");
+}
+
 /** Paragraphs about facts, without those that the page shows in another way. What is said twice is said once.
- * @param {Fact[]} facts @returns {Child[][]} */
+ * @param {Fact[]} facts @returns {Said[][]} */
 export function told(facts) {
   const once = new Map(facts.map((fact) => [JSON.stringify(fact), fact]));
   return [...once.values()].flatMap((fact) => {
@@ -253,9 +257,9 @@ export function told(facts) {
   });
 }
 
-/** Names in brackets. @param {string[]} names @returns {Child[]} */
+/** Names in brackets. @param {string[]} names @returns {Said[]} */
 function named(names) {
-  return names.length ? [" (", ...names.flatMap((name, at) => [at > 0 && ", ", stored(name)]), ")"] : [];
+  return names.length ? [" (", ...names.flatMap((name, at) => (at ? [", ", { name }] : [{ name }])), ")"] : [];
 }
 
 /** @param {string} status */

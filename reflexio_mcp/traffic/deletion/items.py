@@ -1,6 +1,7 @@
 """The items of a deletion and their recovery copies."""
 
 import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -150,6 +151,20 @@ def interaction_name(user_id: str, interaction_id: int) -> Name:
     return Name.of("interaction", f"{user_id}/{interaction_id}")
 
 
+_OF_INTERACTION: Final = re.compile(r"(?P<request>.+)-interaction-(?P<interaction>\d{1,18})", re.DOTALL)
+
+
+def _own_request(request_id: str, interaction_id: str) -> str:
+    """Return the id of the request as which an interaction is restored."""
+    return f"{request_id}-interaction-{interaction_id}"
+
+
+def restored_interaction(request_id: str) -> tuple[str, int] | None:
+    """Return the request and the id of an interaction that was restored under this id; `None` for other requests."""
+    found = _OF_INTERACTION.fullmatch(request_id)
+    return (found["request"], int(found["interaction"])) if found else None
+
+
 def copy_of(stored: RequestWithInteractions, interaction: StoredInteraction | None = None) -> Copied:
     """Return the recovery copy of a request, or of one interaction of it.
 
@@ -159,7 +174,7 @@ def copy_of(stored: RequestWithInteractions, interaction: StoredInteraction | No
     item, kept = item_of(stored, interaction), stored
     names = names_of(item)
     if interaction:
-        own = f"{item.request_id}-interaction-{item.id}"
+        own = _own_request(item.request_id, item.id)
         request = stored.request.model_copy(update={"request_id": own})
         kept = RequestWithInteractions(request=request, interactions=[interaction])
         names.append(Name.of("request", own))

@@ -1,0 +1,462 @@
+/** What a person does with the memory: delete, forget, correct, put back, export. One job at a time, told in one notice. */
+
+import { counted, DAY_MS, number } from "./format.js";
+import { Failure, host, messageOf } from "./host.js";
+import { fateOf, goesByItself } from "./memory.js";
+import { goingWords } from "./names.js";
+import { askView, lookAgain, lookForFindings, ofUser, readAnew, readLearnings, readRows, toQuery } from "./reading.js";
+import { messagesIn } from "./rows.js";
+import { dropSelection, rematch, state, update } from "./state.js";
+import { finished, refusedBecause, wordsFor } from "./words.js";
+
+/** @typedef {import("./rows.js").Row} Row */
+/** @typedef {import("./memory.js").Learning} Learning */
+/** @typedef {import("./memory.js").Fate} Fate */
+/** @typedef {import("./words.js").Fact} Fact */
+/**
+ * @typedef {{phase: "running" | "done" | "half" | "failed", title: string, notes: string[], facts: Fact[], done: number, total: number,
+ *   step: string, stopping: boolean | null, numbers: number[], rows: Row[], goOn: (() => void) | null, back: string}} Job
+ *   `stopping` is null if the job cannot be stopped; `numbers` are deletions that can be undone; `back` is the session to show
+ */
+/** @typedef {{rows: Row[], confirm: string, requests: number, unread: boolean}} DeletionPart `unread`: which of the rows are left is not known */
+/**
+ * @typedef {{parts: DeletionPart[], requests: number, messages: number, notFound: number, fates: Fate[], moreLearned: number, goingWith: number, facts: Fact[],
+ *   back: string, status: string}} DeletionPlan `goingWith` counts the learnings that go with their words, also those not in use; `back` is the state of the way back; `status` why nothing can be deleted
+ */
+
+/** Requests of one deletion: it can be stopped between two of them. The server takes 10,000 at once. */
+const PART = 2_500;
+
+/** @param {Partial<Job> & {title: string}} given @returns {Job} */
+function jobOf(given) {
+  return {
+    phase: "running", notes: [], facts: [], done: 0, total: 0, step: "", stopping: null, numbers: [], rows: [], goOn: null, back: "", ...given,
+  };
+}
+
+/** @param {Job} job @param {Partial<Job>} [part] */
+function show(job, part = {}) {
+  Object.assign(job, part);
+  if (state.job === job) update();
+}
+
+/** Begin a job and show its notice. @param {Job} job */
+function showJob(job) {
+  update({ job, sheet: null });
+  return job;
+}
+
+/** Whether a job is running, which must end first. */
+export function busy() {
+  return state.job?.phase === "running";
+}
+
+/** Until when a copy is kept; empty if none is kept. @param {boolean} erase */
+export function keptUntil(erase) {
+  const days = state.server?.recovery_days ?? 0;
+  return days && !erase ? state.clock.day(Date.now() + days * DAY_MS) : "";
+}
+
+/** Look up what a deletion would delete. @param {Row[]} rows @param {boolean} erase @param {(done: number) => void} onprogress @returns {Promise<DeletionPlan>} */
+export async function planDeletion(rows, erase, onprogress) {
+  /** @type {DeletionPlan} */
+  const whole = {
+    parts: [], requests: 0, messages: 0, notFound: 0, fates: [], moreLearned: 0, goingWith: 0, facts: [], back: "", status: "",
+  };
+  const ids = new Set(rows.map((row) => row.id));
+  /** @type {Map<string, Fate>} */
+  const fates = new Map();
+  for (let at = 0; at < rows.length; at += PART) {
+    const some = rows.slice(at, at + PART);
+    onprogress(at);
+    const { plan: found } = await askView("plan", { request_ids: idsOf(some), erase });
+    const { plan } = found;
+    whole.parts.push({ rows: some, confirm: plan.confirm ?? "", requests: plan.selected.requests ?? 0, unread: false });
+    whole.requests += plan.selected.requests ?? 0;
+    whole.messages += plan.selected.interactions ?? 0;
+    whole.notFound += plan.not_found_count ?? 0;
+    for (const one of found.learned) fates.set(one.learning_id, fateOf(one, state.memory.list.get(one.learning_id), (id) => ids.has(id)));
+    whole.moreLearned += Math.max(0, found.current - found.learned.length);
+    whole.goingWith += found.learnings;
+    whole.facts.push(...(plan.facts ?? []));
+    whole.back = plan.way_back?.state ?? whole.back;
+    if (["cannot_ask", "held"].includes(found.status)) whole.status = found.status;
+  }
+  whole.fates = [...fates.values()];
+  whole.parts = whole.parts.filter((part) => part.requests);
+  if (whole.requests && whole.status === "held") whole.status = "";
+  if (!whole.requests && !whole.status) whole.status = "not_found";
+  return whole;
+}
+
+/** Which learnings go, by a person's choice or by themselves. @param {Fate[]} fates @param {Map<string, boolean>} chosen */
+export function going(fates, chosen) {
+  return fates.filter((fate) => chosen.get(fate.id) ?? goesByItself(fate));
+}
+
+/**
+ * Delete what the person has agreed to, part by part, and go on where it stopped.
+ * @param {DeletionPlan} plan @param {{erase: boolean, learned: Fate[]}} choice
+ */
+export async function deleteRequests(plan, choice) {
+  const rows = plan.parts.flatMap((part) => part.rows);
+  const job = showJob(jobOf({
+    title: `Deleting ${goingWords(plan.messages, choice.learned.length)}`, total: plan.requests, rows,
+    stopping: plan.parts.length > 1 ? false : null,
+  }));
+  await runDeletion(job, plan, choice, { messages: 0, learned: 0, requests: 0, perhaps: 0, receipts: [] });
+}
+
+/** @typedef {{messages: number, learned: number, requests: number, perhaps: number, receipts: any[]}} Deleted `perhaps` are messages of a part that was cut off and not read again */
+
+/** @param {Job} job @param {DeletionPlan} plan @param {{erase: boolean, learned: Fate[]}} choice @param {Deleted} deleted */
+async function runDeletion(job, plan, choice, deleted) {
+  const { parts } = plan;
+  let problem = "";
+  let changed = false;
+  // If all goes that was said only here, it is part of the deletion: what it replaced is used again, and an undo links it to its requests.
+  const chosen = new Set(choice.learned.map((one) => one.id));
+  const more = choice.learned.filter((one) => !goesByItself(one)).map((one) => one.id);
+  const together = parts.length === 1 && chosen.size > 0 && plan.fates.every((one) => chosen.has(one.id) || !goesByItself(one))
+    ? { learning_ids: more, learnings: plan.goingWith + more.length } : null;
+  while (parts.length && !job.stopping && !problem && !changed) {
+    const [part] = parts;
+    try {
+      if (part.unread) await recount(part, deleted);
+      if (!part.rows.length) {
+        parts.shift();
+        continue;
+      }
+      const result = await deletePart(part, { erase: choice.erase, together }, (done, step) =>
+        show(job, { done: deleted.requests + done, step }));
+      const answer = result.structuredContent;
+      const receipt = answer?.receipt;
+      if (receipt) {
+        deleted.receipts.push(receipt);
+        deleted.learned += receipt.deleted.learnings ?? 0;
+        if (receipt.way_back?.until || receipt.way_back?.state === "unknown") job.numbers.push(receipt.number);
+      }
+      if (result.isError || !answer) problem = messageOf(new Failure(result));
+      else if (!receipt) changed = true;
+      else if (cutOff(receipt)) {
+        problem = "cut off";
+        deleted.perhaps = receipt.deleted.interactions ?? 0;
+      } else {
+        deleted.requests += receipt.deleted.requests ?? 0;
+        deleted.messages += receipt.deleted.interactions ?? 0;
+        await takeOut(part.rows, receipt);
+        parts.shift();
+      }
+    } catch (error) {
+      problem = messageOf(error);
+    }
+    if (problem) {
+      // What was deleted before the answer was lost is seen by reading again, now or before it goes on.
+      Object.assign(part, { confirm: "", unread: true });
+      await recount(part, deleted).catch(() => {});
+      if (!part.rows.length) {
+        parts.shift();
+        problem = "";
+      }
+    }
+    show(job, { done: deleted.requests });
+  }
+  if (!together && !problem && !changed && choice.learned.length && deleted.receipts.length && !parts.length) {
+    show(job, { step: "Forgetting what was learned." });
+    for (const receipt of await forgetAll(choice.learned, choice.erase)) {
+      deleted.receipts.push(receipt);
+      deleted.learned += receipt.deleted.learnings ?? 0;
+      if (receipt.way_back?.until) job.numbers.push(receipt.number);
+    }
+  }
+  const messages = deleted.messages + deleted.perhaps;
+  const left = parts.reduce((sum, part) => sum + messagesIn(part.rows), 0) - deleted.perhaps;
+  const done = goingWords(messages, deleted.learned);
+  // What a receipt does not know of a part that was cut off was read again since, or is said in the title.
+  const receipts = deleted.receipts.map((one) => (cutOff(one) ? { ...one, not_deleted: [] } : one));
+  /** @type {Partial<Job>} */
+  const facts = { notes: notesOn(receipts, choice.erase), facts: deleted.receipts.flatMap((one) => one.facts ?? []), step: "", stopping: null };
+  const goOn = left ? () => {
+    show(job, { phase: "running", notes: [], goOn: null, stopping: parts.length > 1 ? false : null, title: `Deleting ${counted(left, "message")}` });
+    void runDeletion(job, plan, choice, deleted);
+  } : null;
+  if (problem && !messages && !deleted.receipts.length) {
+    show(job, { phase: "failed", title: "Nothing was deleted.", ...facts, notes: [sentenceOf(problem)], goOn });
+  } else if (changed && !deleted.receipts.length) {
+    show(job, { phase: "failed", title: "Nothing was deleted: what is stored has changed since you looked.", ...facts, notes: [] });
+  } else if (problem || left) {
+    const why = problem ? stopWords(problem) : changed ? "Something changed meanwhile." : "Stopped.";
+    show(job, { phase: "half", title: `${why} ${counted(messages, "message")} deleted, ${number(left)} still there.`, ...facts, goOn });
+  } else {
+    const checked = deleted.perhaps ? "" : ", checked by reading again";
+    show(job, { phase: "done", title: messages || deleted.learned ? `${capital(done)} deleted${checked}.` : "Nothing was deleted.", ...facts, goOn: null });
+  }
+  void readLearnings();
+  if (messages || deleted.learned) host.tell(`In the explorer, the person deleted ${done}.`);
+}
+
+/** Read which rows of a part are left, and count the others as deleted. @param {DeletionPart} part @param {Deleted} deleted */
+async function recount(part, deleted) {
+  const before = messagesIn(part.rows);
+  await readRows(idsOf(part.rows));
+  const rows = there(part.rows);
+  deleted.messages += before - messagesIn(rows);
+  deleted.requests += part.rows.length - rows.length;
+  deleted.perhaps = 0;
+  Object.assign(part, { rows, requests: rows.length, unread: false });
+}
+
+/** @param {DeletionPart} part @param {{erase: boolean, together: {learning_ids: string[], learnings: number} | null}} choice `together` are learnings that go in the same deletion @param {(done: number, step: string) => void} onprogress */
+async function deletePart(part, { erase, together }, onprogress) {
+  const given = {
+    request_ids: idsOf(part.rows), ...(erase ? { erase: true } : {}), ...(together ? { include_learnings: true } : {}),
+    ...(together?.learning_ids.length ? { learning_ids: together.learning_ids } : {}),
+  };
+  const told = (/** @type {string} */ message) => onprogress(...progressOf(message));
+  let { confirm } = part;
+  let result = null;
+  if (together || !confirm) {
+    result = await host.call("delete_requests", given, told);
+    const plan = result.structuredContent?.plan;
+    const same = plan?.selected.requests === part.requests && (!together || (plan?.selected.learnings ?? 0) === together.learnings);
+    // If the plan differs from the plan that the person agreed to, nothing is deleted.
+    confirm = same ? plan.confirm ?? "" : "";
+  }
+  if (confirm) result = await host.call("delete_requests", { ...given, confirm }, told);
+  if (!result) throw new Error("The deletion was not asked for.");
+  return result;
+}
+
+/** Forget learnings, one call for each person. @param {{id: string, user: string}[]} learned @param {boolean} erase */
+async function forgetAll(learned, erase) {
+  const receipts = [];
+  for (const user of new Set(learned.map((one) => one.user))) {
+    const learning_ids = learned.filter((one) => one.user === user).map((one) => one.id);
+    const failed = (/** @type {string} */ why) => ({ deleted: {}, not_deleted: [{ why, count: learning_ids.length }] });
+    try {
+      const result = await agreed("delete_learnings", { learning_ids, ...ofUser(user), ...(erase ? { erase } : {}) });
+      receipts.push(result.structuredContent?.receipt ?? failed("still_present"));
+    } catch {
+      receipts.push(failed("unknown"));
+    }
+  }
+  return receipts;
+}
+
+/** Take what is gone out of the list. @param {Row[]} rows @param {any} receipt */
+async function takeOut(rows, receipt) {
+  if (finished(receipt) && receipt.deleted.requests === rows.length) {
+    state.index.remove(idsOf(rows));
+    dropSelection(idsOf(rows));
+    rematch();
+  } else {
+    await readRows(idsOf(rows)).catch((error) => update({ problem: messageOf(error) }));
+  }
+}
+
+/** Rows that are still known to be stored. @param {Row[]} rows */
+function there(rows) {
+  return rows.filter((row) => state.index.rows.has(row.id));
+}
+
+/** Delete one message. @param {Row} row @param {number} interaction @param {boolean} erase */
+export async function deleteMessage(row, interaction, erase) {
+  const given = { request_id: row.id, interaction_ids: [interaction], ...(erase ? { erase } : {}) };
+  await actOnOne({ title: "Deleting 1 message", back: row.session, rows: [row] }, () => agreed("delete_request", given), async (receipt) => {
+    if (!receipt.deleted?.interactions) return "";
+    await readRows([row.id]);
+    await readAnew(row.id);
+    void readLearnings();
+    host.tell("In the explorer, the person deleted 1 message.");
+    return "1 message deleted, checked by reading again.";
+  }, erase);
+}
+
+/** Forget one learning. @param {Learning} one @param {boolean} erase */
+export async function forget(one, erase) {
+  const given = { learning_ids: [one.id], ...ofUser(one.user), ...(erase ? { erase } : {}) };
+  await actOnOne({ title: "Forgetting 1 learned thing" }, () => agreed("delete_learnings", given), async (receipt) => {
+    const count = receipt.deleted?.learnings ?? 0;
+    if (!count) return "";
+    await readLearnings();
+    host.tell(`In the explorer, the person had ${counted(count, "learned thing")} forgotten.`);
+    return `${counted(count, "learned thing")} forgotten, checked by reading again.`;
+  }, erase);
+}
+
+/** Store a new text of a learning. @param {Learning} one @param {string} content */
+export async function correct(one, content) {
+  const given = { learning_id: one.id, content, ...ofUser(one.user) };
+  await actOnOne({ title: "Correcting 1 learned thing" }, () => agreed("correct_learning", given), async (receipt) => {
+    if (!receipt.corrected) return "";
+    await readLearnings();
+    host.tell("In the explorer, the person corrected 1 learned thing.");
+    return "1 learned thing corrected, checked by reading again.";
+  }, false);
+}
+
+/**
+ * Act on one thing and tell what came of it.
+ * @param {Partial<Job> & {title: string}} given @param {() => Promise<import("./host.js").ToolResult>} act
+ * @param {(receipt: any) => Promise<string>} acted reads again; returns what was done, or nothing @param {boolean} erase
+ */
+async function actOnOne(given, act, acted, erase) {
+  const job = showJob(jobOf(given));
+  try {
+    const result = await act();
+    const { receipt = {}, plan } = result.structuredContent ?? {};
+    if (result.isError) throw new Failure(result);
+    if (receipt.way_back?.until) job.numbers.push(receipt.number);
+    const done = await acted(receipt);
+    const nothing = notKnown(receipt) ? "It is not certain whether it was done." : plan && !receipt.number ? `Nothing was changed. ${refusedBecause(result.structuredContent.status)}` : "Nothing was changed.";
+    show(job, { phase: done ? "done" : "failed", title: done || nothing, notes: notesOn([receipt], erase), facts: receipt.facts ?? [] });
+  } catch (error) {
+    show(job, { phase: "failed", title: "It failed.", notes: [sentenceOf(messageOf(error))] });
+  }
+}
+
+/** Undo deletions. One call puts back as much as its time allows, so it is repeated until nothing is left. @param {number[]} numbers @param {Row[]} rows that were deleted, as far as they are known */
+export async function putBack(numbers, rows) {
+  const job = showJob(jobOf({ title: "Putting back what was deleted", numbers, rows, stopping: false }));
+  await runUndo(job, [...numbers], { messages: 0, learned: 0, of: 0, planned: new Set(), left: [], facts: [] });
+}
+
+/** @typedef {{messages: number, learned: number, of: number, planned: Set<number>, left: {why: string, count: number}[], facts: Fact[]}} Restored */
+
+/** @param {Job} job @param {number[]} numbers @param {Restored} back */
+async function runUndo(job, numbers, back) {
+  let problem = "";
+  while (numbers.length && !job.stopping && !problem) {
+    const [deletion] = numbers;
+    try {
+      let result = await host.call("restore_requests", { deletion });
+      const { planned, confirm } = result.structuredContent ?? {};
+      if (planned && !back.planned.has(deletion)) {
+        back.of += planned.interactions || planned.requests || 0;
+        back.planned.add(deletion);
+        show(job, { total: back.of, title: `Putting back ${goingWords(back.of, 0) === "nothing" ? "what was learned" : goingWords(back.of, 0)}` });
+      }
+      // The person has just seen what was deleted.
+      if (confirm) result = await host.call("restore_requests", { deletion, confirm }, (message) => show(job, { done: Math.min(back.of, back.messages + progressOf(message)[0]) }));
+      if (result.isError) throw new Failure(result);
+      const done = result.structuredContent ?? {};
+      back.messages += done.restored?.interactions ?? 0;
+      back.learned += done.restored?.learnings ?? 0;
+      back.facts.push(...(done.facts ?? []));
+      const left = /** @type {{why: string, count: number}[]} */ (done.not_restored ?? []).filter((one) => one.why !== "already_there");
+      const goesOn = left.some((one) => one.why === "left" || one.why === "unknown");
+      if (goesOn && !done.restored?.requests) problem = "cut off";
+      if (!goesOn) {
+        back.left.push(...left);
+        numbers.shift();
+      }
+      show(job, { done: back.messages });
+    } catch (error) {
+      problem = messageOf(error);
+    }
+  }
+  const back_ = goingWords(back.messages, back.learned);
+  const goOn = numbers.length ? () => {
+    show(job, { phase: "running", notes: [], goOn: null, stopping: false });
+    void runUndo(job, numbers, back);
+  } : null;
+  const notes = back.left.map((one) => `${number(one.count)} ${wordsFor(one.why)}.`);
+  if (goOn) show(job, { phase: "half", title: `${problem ? stopWords(problem) : "Stopped."} ${number(back.messages)} of ${counted(back.of, "message")} are back.`, notes, goOn, numbers: [], stopping: null });
+  else {
+    // An earlier try may have put back some of it.
+    const all = back.left.length ? back_ : goingWords(Math.max(back.messages, back.of), back.learned);
+    show(job, { phase: "done", title: `${capital(all)} ${all.startsWith("1 ") && !all.includes(" and ") ? "is" : "are"} back.`, notes, facts: back.facts, goOn: null, numbers: [], stopping: null, back: job.rows[0]?.session ?? "" });
+  }
+  if (back.messages || back.learned) host.tell(`In the explorer, the person put back ${back_}.`);
+  await afterUndo(job.rows);
+}
+
+/** Read again what an undo may have brought back. The notice does not wait for it. @param {Row[]} rows */
+async function afterUndo(rows) {
+  const ids = [...new Set(rows.flatMap((row) => [row.id, row.restoredFrom].filter(Boolean)))];
+  for (const id of ids) state.restored.add(id);
+  try {
+    if (rows.length > 0 && rows.length <= PART) await readRows(ids);
+    // A single message comes back as a request of its own.
+    if (rows.length <= 1 || rows.length > PART) await lookAgain([], true);
+    await Promise.all([lookForFindings(), readLearnings()]);
+  } catch (error) {
+    update({ problem: messageOf(error) });
+  }
+}
+
+/** The deletions that can be undone. */
+export async function pastDeletions() {
+  const answer = await host.ask("restore_requests", {});
+  return /** @type {any[]} */ (answer.deletions ?? []);
+}
+
+/** Export what the filter shows. @param {boolean | undefined} redact `undefined` only counts it @param {(message: string) => void} onprogress */
+export async function exported(redact, onprogress) {
+  const { words: contains, finding } = state.filter;
+  const given = { ...toQuery(state.filter), ...(contains ? { contains } : {}), ...(finding ? { finding } : {}) };
+  const result = await host.call("export_data", redact === undefined ? given : { ...given, redact }, onprogress);
+  if (result.isError) throw new Failure(result);
+  return result.structuredContent;
+}
+
+/** Call a tool that changes something with what the person has just agreed to. @param {string} tool @param {Record<string, any>} given */
+async function agreed(tool, given) {
+  const shown = await host.call(tool, given);
+  const confirm = shown.structuredContent?.plan?.confirm;
+  return confirm ? host.call(tool, { ...given, confirm }) : shown;
+}
+
+/** What a receipt says besides its numbers. @param {any[]} receipts @param {boolean} erase */
+function notesOn(receipts, erase) {
+  /** @type {Map<string, number>} */
+  const left = new Map();
+  for (const { why, count } of receipts.flatMap((one) => one.not_deleted ?? [])) left.set(why, (left.get(why) ?? 0) + count);
+  const until = receipts.map((one) => one.way_back?.until).find(Boolean);
+  const states = receipts.map((one) => one.way_back?.state);
+  return [
+    ...[...left].map(([why, count]) => `${number(count)} ${wordsFor(why)}.`),
+    until ? `A copy is kept until ${state.clock.day(Date.parse(until))}.`
+      : states.includes("unknown") ? "An older copy may still have some of it."
+        : erase && states.includes("erased") ? "No copy is kept, and older copies of it went too." : "",
+  ].filter(Boolean);
+}
+
+/** How many items may be deleted or not, because reading again failed. @param {any} receipt @returns {number} */
+function notKnown(receipt) {
+  return (receipt.not_deleted ?? []).find((/** @type {{why: string}} */ one) => one.why === "unknown")?.count ?? 0;
+}
+
+/** Whether the memory stopped answering before a deletion was over. @param {any} receipt */
+function cutOff(receipt) {
+  return notKnown(receipt) > 0;
+}
+
+/** @param {string} problem */
+function stopWords(problem) {
+  return problem === "cut off" ? "The memory stopped answering." : sentenceOf(problem);
+}
+
+/** The first line of what a server or host says, with its full stop. @param {string} text */
+function sentenceOf(text) {
+  const line = text.split("\n")[0].trim();
+  return /[.!?]$/.test(line) ? line : `${line}.`;
+}
+
+/** The number of finished items and the step that a message of progress tells. @param {string} message @returns {[number, string]} */
+export function progressOf(message) {
+  const [, reached = "0"] = /: ([\d,]+)/.exec(message) ?? [];
+  const count = Number(reached.replaceAll(",", ""));
+  if (/deleted|restored/.test(message)) return [count, ""];
+  return [0, /look|check|read/.test(message) ? "Looking up what is there." : ""];
+}
+
+/** @param {string} text */
+function capital(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** @param {Row[]} rows */
+function idsOf(rows) {
+  return rows.map((row) => row.id);
+}

@@ -1,0 +1,115 @@
+/** What was learned: a list by person, and beside it one learned thing with the words that taught it and how it changed. */
+
+import { changeLearned, copy, openConversation } from "./actions.js";
+import { LearnedActions, LearnedText } from "./conversation.js";
+import { counted, number, shortened } from "./format.js";
+import { byPerson, chosenLearnings, inUse } from "./memory.js";
+import { KIND_NAMES, kindWords } from "./names.js";
+import { searchedWords } from "./passages.js";
+import { readLearnings, usersByRecency } from "./reading.js";
+import { state } from "./state.js";
+import { Button, html, Icon, IconButton, Stored, Text, View } from "./view.js";
+
+/** @typedef {import("./memory.js").Learning} Learning */
+
+/** Learned things of one person that are listed until more are asked for. */
+const AT_FIRST = 50;
+
+/** @extends {View<{}, {more: Set<string>}>} */
+export class Learned extends View {
+  /** @param {any} props */
+  constructor(props) {
+    super(props);
+    this.state = { more: new Set() };
+  }
+
+  /** @param {KeyboardEvent} event */
+  key(event) {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const all = /** @type {HTMLElement[]} */ ([...(this.element?.querySelectorAll(".fact .title") ?? [])]);
+    const at = all.indexOf(/** @type {HTMLElement} */ (event.target));
+    if (!step || at < 0) return;
+    all[at + step]?.focus();
+    event.preventDefault();
+  }
+
+  render() {
+    const { learned, memory, filter } = state;
+    const words = searchedWords(learned.words);
+    const chosen = chosenLearnings(memory.list.values(), { kind: learned.kind, words, user: filter.user, replaced: learned.replaced });
+    const open = memory.list.get(learned.open);
+    return html`<main class=${`main split learned ${open ? "open" : ""}`}>
+      <nav ref=${this.hold} class="list" aria-label="What was learned" onKeyDown=${(/** @type {KeyboardEvent} */ event) => this.key(event)}>
+        ${byPerson(chosen).map(([user, all]) => html`<section key=${user}>
+          <h2 class="group"><b>${user ? html`About <${Stored} text=${shortened(user, 40)} />` : "For everyone"}</b><span>${number(all.length)}</span></h2>
+          ${(this.state.more.has(user) ? all : all.slice(0, AT_FIRST)).map((one) => html`<${Fact} key=${one.id} learning=${one} open=${open?.id === one.id} words=${words} />`)}
+          ${!this.state.more.has(user) && all.length > AT_FIRST && html`<p class="more"><${Button} class="little" onClick=${() => this.setState({ more: new Set(this.state.more).add(user) })}>Show ${number(all.length - AT_FIRST)} more<//></p>`}
+        </section>`)}
+        <${Rest} none=${chosen.length === 0} />
+      </nav>
+      ${open ? html`<${One} learning=${open} />` : html`<section class="pane none" aria-label="One thing that was learned"><div class="body"><p class="soft">${chosen.length ? "Choose one to see the words that taught it." : ""}</p></div></section>`}
+    </main>`;
+  }
+}
+
+/** What is behind the list: what is not read or not known. @param {{none: boolean}} given */
+function Rest({ none }) {
+  const { memory, learned, filter } = state;
+  if (memory.state === "failed") return html`<p class="more" role="alert">What was learned could not be read. ${memory.problem.split("\n")[0]} <${Button} class="little" onClick=${() => void readLearnings()}>Try again<//></p>`;
+  if (memory.state !== "ready") return html`<p class="more" role="status">Reading what was learned.</p>`;
+  const read = usersByRecency().length - memory.usersLeft;
+  return html`${none && html`<div class="blank"><h2 class="big">${learned.words || learned.kind || filter.user ? "Nothing that was learned matches" : "Nothing was learned yet"}</h2>
+      <p class="soft">${learned.words || learned.kind || filter.user ? "" : "What your assistant learns from conversations appears here."}</p>
+      ${(learned.words || learned.kind) && html`<${Button} onClick=${() => changeLearned({ kind: "", words: "" })}>Show all<//>`}</div>`}
+    ${memory.usersLeft > 0 && html`<p class="more">What was learned about ${counted(memory.usersLeft, "more person").replace("persons", "people")} is not read yet. <${Button} class="little" onClick=${() => void readLearnings(read + 20)}>Read it<//></p>`}
+    ${memory.unlinked > 0 && html`<p class="more">${counted(memory.unlinked, "learned thing")} ${memory.unlinked === 1 ? "does" : "do"} not name what it was learned from.</p>`}`;
+}
+
+/** One row of the list. @param {{learning: Learning, open: boolean, words: string[]}} given */
+function Fact({ learning: one, open, words }) {
+  const quote = one.evidence[0]?.words || one.unfound[0] || "";
+  const places = one.evidence.length;
+  return html`<div class=${`fact ${open ? "on" : ""} ${inUse(one) ? "" : "gone"}`}>
+    <button type="button" class="title" dir="auto" aria-current=${open ? "true" : undefined} onClick=${() => changeLearned({ open: one.id })}>${one.text ? html`<${Text} text=${one.text} words=${words} />` : html`<${LearnedText} learning=${one} />`}</button>
+    <span class="since">${inUse(one) ? one.since > 0 && `since ${state.clock.day(one.since)}` : one.at > 0 && `until ${state.clock.day(one.at)}`}</span>
+    <span class="q clip">${quote ? html`“<bdi><${Text} text=${quote} words=${words} /></bdi>”` : one.kind === "rule" ? "" : "The words that taught it are not on record"}${places > 1 && ` and ${places - 1} more`}${one.replaced.length > 0 && html` · Replaced “<bdi>${one.replaced[0]}</bdi>”`}</span>
+    <span class="kind">${inUse(one) ? KIND_NAMES[one.kind] : "Replaced"}</span>
+  </div>`;
+}
+
+/** @param {{learning: Learning}} given */
+function One({ learning: one }) {
+  const { clock, index } = state;
+  const stored = (/** @type {string} */ id) => index.rows.get(id);
+  const sessions = new Map(one.window.flatMap((id) => {
+    const row = stored(id);
+    return row ? [/** @type {[string, import("./rows.js").Row]} */ ([row.session, row])] : [];
+  }));
+  return html`<section class="pane" tabindex="-1" aria-label="One thing that was learned"><div class="body" key=${one.id}>
+    <${IconButton} icon="back" class="narrow-back" label="Back to the list" onClick=${() => changeLearned({ open: "" })} />
+    <p class="label">${kindWords(one.kind, shortened(one.user))}</p>
+    <h2 class="big" dir="auto"><${LearnedText} learning=${one} /></h2>
+    ${one.trigger && html`<p class="soft">When: <bdi><${Text} text=${one.trigger} /></bdi></p>`}
+    <p class="soft">${inUse(one) ? one.since > 0 && `Known since ${clock.day(one.since)}. ` : one.at > 0 && `Replaced ${clock.day(one.at)}${one.replacedBy ? ` by “${one.replacedBy}”` : ""}. `}${inUse(one) ? "The assistant uses it now." : "The assistant does not use it any more."}</p>
+    <${LearnedActions} learning=${one} />
+    <h3 class="label">Learned from these words</h3>
+    ${one.evidence.map((each, at) => {
+      const row = stored(each.request);
+      return html`<blockquote class="quote" key=${at}><bdi>${each.words ? html`“<${Text} text=${each.words} />”` : row?.words}</bdi><footer>
+        ${row && html`<span><bdi>${shortened(row.user)}</bdi>, ${clock.moment(row.at)}</span>`}
+        ${row ? html`<${Button} class="little quiet" onClick=${() => openConversation(row.session, { request: row.id, words: each.words })}>Open conversation<${Icon} name="right" /><//>` : html`<span>not among the conversations that are loaded</span>`}
+      </footer></blockquote>`;
+    })}
+    ${one.evidence.length === 0 && html`<p>${one.unfound.length ? html`“<bdi><${Text} text=${one.unfound[0]} /></bdi>”. These words are not stored any more.` : "The words are not on record."}
+      ${sessions.size > 0 && ` It was learned while ${sessions.size === 1 ? "this conversation was" : `these ${sessions.size} conversations were`} read, and may come from ${sessions.size === 1 ? "it" : "any of them"}.`}</p>
+      <ul class="goes">${[...sessions].slice(0, 10).map(([session, row]) => html`<li key=${session}><${Button} class="little quiet flush" onClick=${() => openConversation(session, { request: row.id, words: " " })}><bdi class="clip"><${Text} text=${row.words || "Conversation"} /></bdi><${Icon} name="right" /><//><span class="soft">${clock.day(row.at)}</span></li>`)}</ul>`}
+    ${one.gone > 0 && html`<p class="soft">${counted(one.gone, "message")} that it was learned from ${one.gone === 1 ? "is" : "are"} not stored any more.</p>`}
+    ${one.replaced.length > 0 && html`<h3 class="label">How it changed</h3><ol class="chain"><li><p dir="auto">${one.text}</p><p class="label">used now</p></li>
+      ${one.replaced.map((text) => html`<li class="old" key=${text}><p class="soft" dir="auto"><${Text} text=${text} /></p><p class="label">not used any more</p></li>`)}</ol>`}
+    <details class="support"><summary><${Icon} name="right" />Details for support</summary><dl class="facts">
+      <dt>Id</dt><dd class="mono"><bdi>${one.id}</bdi> <${Button} class="little" label="Copy the id" onClick=${() => copy(one.id)}>Copy<//></dd>
+      <dt>State</dt><dd><bdi>${one.state}</bdi></dd>
+      ${one.window.length > 0 && html`<dt>Read together</dt><dd>${counted(one.window.length, "question")}</dd>`}
+    </dl></details>
+  </div></section>`;
+}

@@ -1,0 +1,115 @@
+/** What was learned: profiles, playbooks, shared rules, and where each comes from. This module touches no element. */
+
+import { asWritten } from "./passages.js";
+
+/** @typedef {import("./names.js").Kind} Kind */
+/** @typedef {{request: string, interaction: number, words: string}} Evidence words that taught something, and the message that says them */
+/**
+ * @typedef {{id: string, kind: Kind, user: string, state: string, text: string, hidden: number, trigger: string, passages: string[],
+ *   unfound: string[], since: number, at: number, window: string[], evidence: Evidence[], gone: number, replaced: string[], replacedBy: string}} Learning
+ *   `hidden` is the length of a text that is not shown; `passages` are the words that taught it, `unfound` those that are stored nowhere;
+ *   `since` is when it was learned and `at` when it changed, 0 if that is not known; `window` are requests that it may come from; `gone`
+ *   counts interactions that are not stored any more; `replaced` are the texts that it took the place of, `replacedBy` what took its place
+ */
+
+/** One learning as the server lists it. @param {any} one @param {string} user whose it is if the list does not say so @returns {Learning} */
+export function learningOf(one, user) {
+  const evidence = (one.evidence ?? []).map((/** @type {any} */ each) => ({
+    request: each.request_id, interaction: each.interaction_id, words: asWritten(each.quote ?? ""),
+  }));
+  const at = one.changed_at ? Date.parse(one.changed_at) : 0;
+  return {
+    id: one.learning_id, kind: kindOf(one.learning_id), user: one.user_id ?? user, state: one.state ?? "current",
+    text: asWritten(one.content ?? ""), hidden: one.characters ?? 0, trigger: asWritten(one.trigger ?? ""),
+    passages: [...new Set(evidence.map((/** @type {Evidence} */ each) => each.words).filter(Boolean))],
+    unfound: (one.quotes_not_found ?? []).map(asWritten), since: one.known_since ? Date.parse(one.known_since) : at, at,
+    window: (one.from_requests ?? []).map((/** @type {any} */ each) => each.request_id), evidence, gone: one.interactions_deleted ?? 0,
+    replaced: (one.replaced ?? []).map((/** @type {any} */ each) => asWritten(each.content ?? "")).filter(Boolean),
+    replacedBy: asWritten(one.replaced_by?.content ?? ""),
+  };
+}
+
+/** @param {string} id @returns {Kind} */
+function kindOf(id) {
+  if (id.startsWith("agent_playbook")) return "rule";
+  return id.startsWith("profile") ? "fact" : "help";
+}
+
+/** Whether the assistant uses it. @param {Learning} one */
+export function inUse(one) {
+  return one.state === "current";
+}
+
+/** Where learnings come from, by session. @typedef {{taught: Map<string, Learning[]>, perhaps: Map<string, Learning[]>}} Origins */
+
+/**
+ * Find which learnings come from a session, and which may come from it because their words are not on record.
+ * @param {Iterable<Learning>} learnings @param {(request: string) => string | undefined} sessionOf
+ * @returns {Origins}
+ */
+export function originsOf(learnings, sessionOf) {
+  /** @type {Origins} */
+  const origins = { taught: new Map(), perhaps: new Map() };
+  for (const one of learnings) {
+    if (!inUse(one)) continue;
+    const sure = one.evidence.length > 0;
+    const sessions = new Set((sure ? one.evidence.map((each) => each.request) : one.window).map(sessionOf));
+    for (const session of sessions) {
+      if (session === undefined) continue;
+      const into = sure ? origins.taught : origins.perhaps;
+      into.set(session, [...(into.get(session) ?? []), one]);
+    }
+  }
+  return origins;
+}
+
+/** Learnings of a search. @param {Iterable<Learning>} learnings @param {{kind: Kind | "", words: string[], user: string, replaced: boolean}} wanted */
+export function chosenLearnings(learnings, { kind, words, user, replaced }) {
+  return [...learnings].filter((one) => {
+    if (kind && one.kind !== kind || user && one.user !== user && one.kind !== "rule") return false;
+    if (!replaced && !inUse(one)) return false;
+    const said = `${one.text} ${one.trigger} ${one.passages.join(" ")}`.toLowerCase();
+    return words.every((word) => said.includes(word));
+  });
+}
+
+/** Learnings by whose they are, the person with the newest first; shared rules come last. @param {Learning[]} learnings @returns {[string, Learning[]][]} */
+export function byPerson(learnings) {
+  /** @type {Map<string, Learning[]>} */
+  const groups = new Map();
+  for (const one of [...learnings].sort((a, b) => Number(a.kind === "rule") - Number(b.kind === "rule") || b.at - a.at)) {
+    const whose = one.kind === "rule" ? "" : one.user;
+    groups.set(whose, [...(groups.get(whose) ?? []), one]);
+  }
+  return [...groups];
+}
+
+/**
+ * @typedef {"only" | "replace" | "partly" | "window" | "unknown"} Case what a deletion means for a learning: its words are said only in what
+ *   goes; the same, and it took the place of an older one; also said elsewhere; said elsewhere and only read at the same time; not on record
+ * @typedef {{id: string, user: string, text: string, kind: Kind, case: Case, words: string, older: string, elsewhere: string[]}} Fate
+ *   `older` is the text that can be used again; `elsewhere` are ids of requests that stay
+ */
+
+/**
+ * What a plan says about one learning. Without a case of the server, what is known is what else it was read with.
+ * @param {any} one @param {Learning | undefined} known @param {(request: string) => boolean} goes whether a request is deleted @returns {Fate}
+ */
+export function fateOf(one, known, goes) {
+  const evidence = known?.evidence ?? [];
+  const here = evidence.filter((each) => goes(each.request));
+  const elsewhere = evidence.length ? evidence.filter((each) => !goes(each.request)).map((each) => each.request) : one.kept ?? [];
+  /** @type {Case} */
+  let is = "unknown";
+  if (one.case) is = one.case;
+  else if (evidence.length) is = here.length === 0 ? "window" : elsewhere.length ? "partly" : "only";
+  return {
+    id: one.learning_id, user: one.user_id ?? "", text: asWritten(one.content || known?.text || ""), kind: kindOf(one.learning_id), case: is,
+    words: here[0]?.words ?? "", older: asWritten((one.back ?? [])[0] ?? ""), elsewhere,
+  };
+}
+
+/** Whether a learning goes if nobody chooses: only what is said nowhere else. @param {Fate} fate */
+export function goesByItself(fate) {
+  return fate.case === "only" || fate.case === "replace";
+}

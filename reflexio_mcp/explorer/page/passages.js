@@ -1,0 +1,113 @@
+/** Words inside a text: covered secrets, what was searched for, what taught something. This module touches no element. */
+
+/** @typedef {{text: string, secret: boolean, hit: boolean, taught: boolean}} Piece */
+
+/**
+ * A stored text as it was written. The server escapes what would open a tag or a link where a text is read as Markdown or HTML; on this
+ * page it opens nothing.
+ * @param {string} text
+ */
+export function asWritten(text) {
+  return text.replace(/\\u(003c|0028|003a)/g, (_, code) => String.fromCharCode(Number.parseInt(code, 16)));
+}
+
+const REDACTED = /\[redacted(?:: ([^\]\n]{1,60}))?\]/;
+
+/** Split a text at covered secrets. Every second piece is the kind of a secret. @param {string} text */
+export function aroundSecrets(text) {
+  return text.split(REDACTED).map((piece, at) => (at % 2 ? (piece || "covered").replaceAll("-", " ") : piece));
+}
+
+/**
+ * Return a covered part of a text.
+ * @param {string} covered the text with its secrets covered @param {number} at number of the covered part
+ * @param {string} whole the text with nothing covered
+ */
+export function hiddenIn(covered, at, whole) {
+  const parts = aroundSecrets(covered).filter((_, index) => index % 2 === 0);
+  let begin = 0;
+  for (const part of parts.slice(0, at + 1)) begin = whole.indexOf(part, begin) + part.length;
+  const behind = parts[at + 1];
+  return whole.slice(begin, behind ? whole.indexOf(behind, begin) : undefined);
+}
+
+/** The words of a search, in lower case. @param {string} query */
+export function searchedWords(query) {
+  return query.toLowerCase().split(/\s+/).map((word) => word.replaceAll('"', "")).filter((word) => word && word !== "or");
+}
+
+/** Where passages stand in a text, whatever their quotation marks, capitals and spaces. @param {string} text @param {string[]} passages @returns {[number, number][]} */
+export function placesOf(text, passages) {
+  /** @type {[number, number][]} */
+  const places = [];
+  for (const passage of passages) {
+    const found = patternOf(passage)?.exec(text);
+    if (found) places.push([found.index, found.index + found[0].length]);
+  }
+  return places;
+}
+
+const patternOf = remembered((/** @type {string} */ passage) => {
+  const words = passage.split(/\s+/).filter(Boolean).map((word) =>
+    word.replace(/[.*+?^${}()|[\]\\/-]/g, "\\$&").replace(/['‘’]/g, "['‘’]").replace(/["“”]/g, '["“”]').replace(/\\-|[‐-―]/g, "[-‐-―]"));
+  return words.length ? new RegExp(words.join("\\s+"), "i") : null;
+});
+
+/** Where searched words stand. @param {string} text @param {string[]} words in lower case @returns {[number, number][]} */
+function hitsOf(text, words) {
+  const low = text.toLowerCase();
+  // Some letters have another length in lower case; then a place there is none here.
+  if (low.length !== text.length) return [];
+  /** @type {[number, number][]} */
+  const places = [];
+  for (const word of words) {
+    for (let at = low.indexOf(word); at >= 0; at = low.indexOf(word, at + word.length)) places.push([at, at + word.length]);
+  }
+  return places;
+}
+
+/** Whether a text has one of the words. @param {string} text @param {string[]} words */
+export function hasHit(text, words) {
+  return hitsOf(text, words).length > 0;
+}
+
+/**
+ * Cut a text into pieces of one kind each.
+ * @param {string} text @param {string[]} [words] searched words in lower case @param {string[]} [passages] words that taught something
+ * @returns {Piece[]}
+ */
+export function piecesOf(text, words = [], passages = []) {
+  /** @type {Piece[]} */
+  const pieces = [];
+  const taught = placesOf(text, passages);
+  let begin = 0;
+  for (let index = 0, rest = text; ; index += 1) {
+    const found = REDACTED.exec(rest);
+    const end = found ? begin + found.index : text.length;
+    pieces.push(...cut(text, begin, end, hitsOf(text.slice(begin, end), words).map(([a, b]) => [a + begin, b + begin]), taught));
+    if (!found) return pieces;
+    pieces.push({ text: (found[1] ?? "covered").replaceAll("-", " "), secret: true, hit: false, taught: false });
+    begin = end + found[0].length;
+    rest = text.slice(begin);
+  }
+}
+
+/** @param {string} text @param {number} begin @param {number} end @param {number[][]} hits @param {number[][]} taught @returns {Piece[]} */
+function cut(text, begin, end, hits, taught) {
+  const edges = [...new Set([begin, end, ...[...hits, ...taught].flat().filter((at) => at > begin && at < end)])].sort((a, b) => a - b);
+  const inside = (/** @type {number[][]} */ places, /** @type {number} */ at) => places.some(([from, to]) => from <= at && at < to);
+  return edges.slice(0, -1).map((at, index) => ({
+    text: text.slice(at, edges[index + 1]), secret: false, hit: inside(hits, at), taught: inside(taught, at),
+  }));
+}
+
+/** Remember what a function returned for a text. @template T @param {(text: string) => T} make @returns {(text: string) => T} */
+function remembered(make) {
+  /** @type {Map<string, T>} */
+  const known = new Map();
+  return (text) => {
+    let made = known.get(text);
+    if (made === undefined) known.set(text, made = make(text));
+    return made;
+  };
+}

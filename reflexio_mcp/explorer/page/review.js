@@ -1,0 +1,86 @@
+/** Findings, one at a time: the passage, why it is shown, what else to do. */
+
+import { askDeletion, decideLater, openConversation, openFinding, showSecret } from "./actions.js";
+import { openFindings, originsHere } from "./findings.js";
+import { counted, number, shortened } from "./format.js";
+import { ruleWords } from "./names.js";
+import { detailOf } from "./reading.js";
+import { can, state } from "./state.js";
+import { lookedWords } from "./toolbar.js";
+import { Button, html, Icon, IconButton, Stored, Text, View } from "./view.js";
+
+/** @typedef {import("./findings.js").Finding} Finding */
+
+/** Requests of a finding whose messages are shown. */
+const SHOWN_REQUESTS = 4;
+
+/** @extends {View<{}>} */
+export class Review extends View {
+  /** @param {KeyboardEvent} event */
+  key(event) {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const all = /** @type {HTMLElement[]} */ ([...(this.element?.querySelectorAll(".find .title") ?? [])]);
+    const at = all.indexOf(/** @type {HTMLElement} */ (event.target));
+    if (!step || at < 0) return;
+    all[at + step]?.focus();
+    event.preventDefault();
+  }
+
+  render() {
+    const findings = openFindings();
+    const { review, clock } = state;
+    const open = findings.find((one) => one.id === review.open);
+    return html`<main class=${`main split review ${open ? "open" : ""}`}>
+      <nav ref=${this.hold} class="list" aria-label="To review" onKeyDown=${(/** @type {KeyboardEvent} */ event) => this.key(event)}>
+        <h2 class="group"><b>To review</b><span>${findings.length ? `${number(findings.length)} to go` : ""}</span></h2>
+        ${findings.map((one) => html`<div key=${one.id} class=${`find ${one === open ? "on" : ""}`}>
+          <button type="button" class="title" aria-current=${one === open ? "true" : undefined} onClick=${() => openFinding(one.id)}>${ruleWords(one.rule).name}</button>
+          <span class="soft small">in ${counted(one.messages, "message")}</span>
+          <span class="soft small"><bdi>${shortened(one.rows[0].user)}</bdi>, ${clock.when(one.rows[0].at)}${review.later.has(one.id) ? ", later" : ""}</span></div>`)}
+        ${findings.length === 0 && state.looked.complete && html`<div class="blank"><h2 class="big">Nothing to review</h2></div>`}
+        <p class="more" role="status">${lookedWords()}</p>
+      </nav>
+      ${open ? html`<${OneFinding} finding=${open} findings=${findings} />` : html`<section class="pane none" aria-label="Finding"><div class="body"><p class="soft">${findings.length ? "Choose one to see why it is shown." : ""}</p></div></section>`}
+    </main>`;
+  }
+}
+
+/** @param {{finding: Finding, findings: Finding[]}} given */
+function OneFinding({ finding, findings }) {
+  const { clock, server } = state;
+  const words = ruleWords(finding.rule);
+  const at = findings.indexOf(finding);
+  const sessions = [...new Set(finding.rows.map((row) => row.session))];
+  const [newest] = finding.rows;
+  const learned = new Set(sessions.flatMap((session) => originsHere().taught.get(session) ?? [])).size;
+  const go = (/** @type {number} */ step) => openFinding(findings[at + step]?.id ?? finding.id);
+  return html`<section class="pane" tabindex="-1" aria-label="Finding"><div class="body" key=${finding.id}>
+    <${IconButton} icon="back" class="narrow-back" label="Back to the list" onClick=${() => openFinding("")} />
+    <h2 class="big">${words.title}</h2>
+    <p class="soft">${sessions.length === 1 ? "Conversation" : counted(sessions.length, "conversation")} of <${Stored} text=${shortened(newest.user)} />, ${clock.when(newest.at)}${newest.source && html`, in <${Stored} text=${shortened(newest.source, 32)} />`}</p>
+    ${finding.rows.slice(0, SHOWN_REQUESTS).map((row) => html`<${Passages} key=${row.id} row=${row} ids=${row.findings.get(finding.rule) ?? []} />`)}
+    ${finding.rows.length > SHOWN_REQUESTS && html`<p class="soft small">and ${counted(finding.rows.length - SHOWN_REQUESTS, "more question")}</p>`}
+    <div class="judge">
+      ${can("delete_requests") && html`<${Button} class=${words.certain ? "strong" : ""} onClick=${() => askDeletion(finding.rows)}>Delete ${counted(finding.rows.reduce((sum, row) => sum + row.interactions, 0), "message")}…<//>`}
+      <${Button} onClick=${() => openConversation(newest.session, { request: newest.id })}>Open conversation<${Icon} name="right" /><//>
+      <${Button} class="quiet" onClick=${() => decideLater(finding.id, findings[at + 1]?.id ?? "")}>Decide later<//>
+      <span class="of">${number(at + 1)} of ${number(findings.length)}</span>
+      <${IconButton} icon="up" label="Finding before" disabled=${at === 0} onClick=${() => go(-1)} /><${IconButton} icon="down" label="Next finding" disabled=${at === findings.length - 1} onClick=${() => go(1)} />
+    </div>
+    <h3 class="label">Why it is shown</h3>
+    <p>${server?.rules[finding.rule]?.why}</p>
+    ${!words.certain && html`<p>This is possible, not certain.</p>`}
+    ${can("list_learnings") && state.memory.state === "ready" && html`<p>${learned ? `${counted(learned, "thing")} ${learned === 1 ? "was" : "were"} learned from ${sessions.length === 1 ? "this conversation" : "these conversations"}.` : "Nothing was learned from it."}</p>`}
+    ${words.outside && html`<h3 class="label">Good to know</h3><p>${words.outside}</p>`}
+  </div></section>`;
+}
+
+/** The messages of one request that have a finding. @param {{row: import("./rows.js").Row, ids: number[]}} given */
+function Passages({ row, ids }) {
+  const detail = detailOf(row);
+  if (detail.problem) return html`<p class="problem" role="alert">${detail.problem.split("\n")[0]}</p>`;
+  if (detail.loading && !detail.interactions.length) return html`<div class="passage"><p class="who">Reading.</p></div>`;
+  const meant = detail.interactions.filter((one) => !ids.length || ids.includes(one.id));
+  return meant.map((interaction) => html`<div class="passage" key=${interaction.id}><p class="who"><bdi>${interaction.role.toLowerCase() === "user" ? shortened(row.user) : interaction.role}</bdi>, ${state.clock.when(row.at)}</p>
+    <div class="text" dir="auto"><${Text} text=${interaction.text.slice(0, 2_000)} revealed=${(/** @type {number} */ at) => state.uncovered.get(`${row.id} ${interaction.id} ${at}`)} onSecret=${(/** @type {number} */ at) => showSecret(row, interaction, at)} /></div></div>`);
+}

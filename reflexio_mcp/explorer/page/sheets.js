@@ -1,0 +1,279 @@
+/** Sheets: what is asked before anything changes, and what can still come back. */
+
+import {
+  carryOut, askDeletion, changeSheet, chooseCopy, chooseFate, closeSheet, showExport, undo,
+} from "./actions.js";
+import { LearnedText } from "./conversation.js";
+import { hasSecret } from "./findings.js";
+import { counted, number, shortened } from "./format.js";
+import { going, keptUntil } from "./jobs.js";
+import { described } from "./list.js";
+import { goesByItself } from "./memory.js";
+import { goingWords } from "./names.js";
+import { messagesIn, oldestFirst } from "./rows.js";
+import { can, state } from "./state.js";
+import { Button, html, Icon, Stored, Text, View } from "./view.js";
+import { told } from "./words.js";
+
+/** @typedef {import("./rows.js").Row} Row */
+/** @typedef {import("./memory.js").Fate} Fate */
+
+/** Conversations that are listed in a sheet. */
+const LISTED = 10;
+/** Messages above which their number is typed, and the same for several people's. */
+const TYPED_ABOVE = 25;
+
+/** @extends {View<{}>} The dialogue of the page. It is the browser's own: it keeps the focus inside, and gives it back. */
+export class Sheet extends View {
+  componentDidMount() {
+    const dialog = /** @type {HTMLDialogElement} */ (this.element);
+    dialog.showModal();
+    this.focus();
+  }
+
+  componentWillUnmount() {
+    // A closed dialogue gives the focus back to what opened it.
+    /** @type {HTMLDialogElement} */ (this.element).close();
+  }
+
+  componentDidUpdate() {
+    // The focus stays on what a person uses; it moves when another question is asked.
+    if (this.step !== this.asks()) this.focus();
+  }
+
+  asks() {
+    const { sheet } = state;
+    return `${sheet?.kind} ${Boolean(sheet?.plan || sheet?.found || sheet?.deletions)} ${Boolean(sheet?.problem)}`;
+  }
+
+  /** The focus is on Cancel; in a low window on the title, so that what goes is read first. */
+  focus() {
+    const dialog = /** @type {HTMLElement} */ (this.element);
+    const first = dialog.querySelector("textarea") ?? dialog.querySelector(".keep");
+    this.step = this.asks();
+    const low = window.innerHeight < 420;
+    /** @type {HTMLElement | null} */ (low ? dialog.querySelector("h2") : first)?.focus();
+    if (low) dialog.scrollTop = 0;
+  }
+
+  render() {
+    const { sheet } = state;
+    /** @type {Record<string, any>} */
+    const kinds = { delete: Deletion, message: MessageSheet, forget: ForgetSheet, correct: CorrectSheet, past: PastSheet, export: ExportSheet, keys: KeysSheet };
+    return html`<dialog ref=${this.hold} id="sheet" class=${`sheet ${sheet.kind === "delete" ? "" : "slim"}`} aria-labelledby="sheet-title"
+      onCancel=${(/** @type {Event} */ event) => { event.preventDefault(); closeSheet(); }} onKeyDown=${(/** @type {KeyboardEvent} */ event) => event.stopPropagation()}
+      onClick=${(/** @type {MouseEvent} */ event) => event.target === event.currentTarget && closeSheet()}><${kinds[sheet.kind]} sheet=${sheet} /></dialog>`;
+  }
+}
+
+/** @param {{title: any, children?: any, said?: any, buttons: any}} given */
+function Frame({ title, children, said, buttons }) {
+  return html`<div class="sheet-frame"><header><h2 class="big" id="sheet-title" tabindex="-1">${title}</h2></header><div class="inside">${children}</div><footer><p aria-live="polite" class="said">${said}</p><div class="buttons">${buttons}</div></footer></div>`;
+}
+
+function Cancel({ words = "Cancel" }) {
+  return html`<${Button} class="keep" onClick=${closeSheet}>${words}<//>`;
+}
+
+/** @param {{sheet: any}} given */
+function Deletion({ sheet }) {
+  const { plan, rows, problem } = sheet;
+  const sessions = new Set(rows.map((/** @type {Row} */ row) => row.session)).size;
+  if (problem) return html`<${Frame} title="Nothing was deleted" buttons=${html`<${Cancel} words="Close" /><${Button} onClick=${() => askDeletion(rows, sheet)}>Try again<//>`}><p class="problem" role="alert">${problem.split("\n")[0]}</p><//>`;
+  if (!plan) {
+    const text = rows.length > 2_500 ? `Looking up what would be deleted: ${number(sheet.looked)} of ${counted(rows.length, "question")}.` : "Looking up what would be deleted.";
+    return html`<${Frame} title=${`Delete ${counted(messagesIn(rows), "message")}`} buttons=${html`<${Cancel} />`}><p class="soft" role="status">${text}</p><//>`;
+  }
+  if (plan.status === "not_found" || plan.status === "held") {
+    const why = plan.status === "held" ? "The operator's policy says that all of this is kept for now." : "None of this is stored any more.";
+    return html`<${Frame} title="Nothing to delete" buttons=${html`<${Cancel} words="Close" />`}><p>${why}</p><${Facts} facts=${plan.facts} /><//>`;
+  }
+  if (plan.status === "cannot_ask") {
+    return html`<${Frame} title="Nothing can be deleted here" buttons=${html`<${Cancel} words="Close" />`}><p>The operator wants your assistant's app to ask you, and this app cannot show the question.</p><//>`;
+  }
+  const learned = going(plan.fates, sheet.chosen);
+  const undecided = sheet.erase && hasSecret(rows) ? plan.fates.filter((/** @type {Fate} */ fate) => fate.case === "unknown" && !sheet.chosen.has(fate.id)) : [];
+  const all = goingWords(plan.messages, learned.length);
+  const people = new Set(rows.map((/** @type {Row} */ row) => row.user)).size;
+  const mustType = plan.messages > TYPED_ABOVE || people > 1;
+  const ready = !sheet.replanning && !undecided.length && (!mustType || sheet.typed.replace(/[,.\s]/g, "") === String(plan.messages));
+  return html`<${Frame} title=${`Delete ${all}`} said=${said(plan, learned, sheet.erase, undecided.length)} buttons=${html`
+    ${mustType && html`<label class="typed">Type ${number(plan.messages)} <input type="text" inputmode="numeric" autocomplete="off" aria-label=${`Type ${number(plan.messages)} to delete`} value=${sheet.typed}
+      onInput=${(/** @type {Event} */ event) => changeSheet(sheet.id, { typed: /** @type {HTMLInputElement} */ (event.target).value })}
+      onKeyDown=${(/** @type {KeyboardEvent} */ event) => {
+        if (event.key !== "Enter") return;
+        // Otherwise the key would press the button that has the focus next.
+        event.preventDefault();
+        if (ready) carryOut();
+      }} /></label>`}
+    <${Cancel} /><${Button} class="final" disabled=${!ready} onClick=${carryOut}>Delete ${all}${sheet.erase ? " for good" : ""}<//>`}>
+    <section class="block"><h3>What goes</h3><div><${Goes} rows=${rows} />
+      ${plan.notFound > 0 && html`<p class="soft small">${counted(plan.notFound, "question")} of your selection ${plan.notFound === 1 ? "is" : "are"} not stored any more.</p>`}<${Facts} facts=${plan.facts} /></div></section>
+    <section class="block"><h3>What was learned from ${sessions === 1 ? "it" : "them"}</h3><${Fates} sheet=${sheet} /></section>
+    <section class="block"><h3>Can I have it back?</h3><${Copy} sheet=${sheet} secret=${hasSecret(rows)} whole=${plan.back !== "words"} what="the messages" /></section>
+  <//>`;
+}
+
+/** One line that says what stays, what returns, and the copy. @param {any} plan @param {Fate[]} learned @param {boolean} erase @param {number} undecided */
+function said(plan, learned, erase, undecided) {
+  const stay = plan.fates.length - learned.length + plan.moreLearned;
+  const back = learned.filter((one) => one.case === "replace").length;
+  const until = keptUntil(erase);
+  return [
+    undecided > 0 && `Decide about ${counted(undecided, "learned thing")} first.`,
+    stay > 0 && `${counted(stay, "learned thing")} ${stay === 1 ? "stays" : "stay"}.`, back > 0 && `${counted(back, "older one")} ${back === 1 ? "is" : "are"} used again.`,
+    until ? `A copy is kept until ${until}; undo it under Recently deleted.` : "This cannot be undone.",
+  ].filter(Boolean).join(" ");
+}
+
+/** @param {{facts: import("./words.js").Fact[]}} given */
+function Facts({ facts }) {
+  return told(facts).map((parts, at) => html`<p class="soft small" key=${at}>${parts.map((part) => (typeof part === "string" ? part : html`<${Stored} text=${part.name} />`))}</p>`);
+}
+
+/** The conversations that go, with whose; other people's come first. @param {{rows: Row[]}} given */
+function Goes({ rows }) {
+  /** @type {Map<string, Row[]>} */
+  const sessions = new Map();
+  /** @type {Map<string, number>} */
+  const people = new Map();
+  for (const row of rows) {
+    sessions.set(row.session, [...(sessions.get(row.session) ?? []), row]);
+    people.set(row.user, (people.get(row.user) ?? 0) + row.interactions);
+  }
+  const [main] = [...people].sort((a, b) => b[1] - a[1])[0] ?? [""];
+  const others = (/** @type {Row[]} */ those) => those.filter((row) => row.user !== main).length;
+  const sorted = [...sessions].sort(([, a], [, b]) => others(b) - others(a));
+  const left = sorted.slice(LISTED);
+  return html`<ul class="goes">${sorted.slice(0, LISTED).map(([session, those]) => {
+    const whole = messagesIn(state.index.ofSession(session));
+    const messages = messagesIn(those);
+    /** @type {Map<string, number>} */
+    const by = new Map();
+    for (const row of those) by.set(row.user, (by.get(row.user) ?? 0) + row.interactions);
+    const words = [...those].sort(oldestFirst).find((row) => row.words)?.words ?? "Conversation";
+    return html`<li key=${session}><bdi class="clip"><${Text} text=${words} /></bdi><span class="soft">${messages < whole ? `${number(messages)} of ${counted(whole, "message")}` : counted(messages, "message")}${by.size > 1 ? ": " : ", "}${[...by].slice(0, 4).map(([user, count], at) => html`${at > 0 && ", "}<span class=${user === main ? "" : "other"}>${by.size > 1 ? `${number(count)} ` : ""}<bdi>${shortened(user)}</bdi></span>`)}</span></li>`;
+  })}${left.length > 0 && html`<li class="soft"><span>and ${counted(left.length, "more conversation")}</span><span>${counted(messagesIn(left.flatMap(([, those]) => those)), "message")}</span></li>`}</ul>`;
+}
+
+/** Each learned thing with what becomes of it. @param {{sheet: any}} given */
+function Fates({ sheet }) {
+  /** @type {{plan: import("./jobs.js").DeletionPlan, chosen: Map<string, boolean>}} */
+  const { plan, chosen } = sheet;
+  if (!can("list_learnings")) return html`<p class="soft">This memory does not learn from what is kept.</p>`;
+  if (!plan.fates.length && !plan.moreLearned) return html`<p class="soft">${state.memory.unlinked ? "Nothing that names these messages." : "Nothing was learned from these messages."}</p>`;
+  return html`<div><ul class="fates">${plan.fates.map((fate) => {
+    const goes = chosen.get(fate.id) ?? goesByItself(fate);
+    return html`<li class="fate" key=${fate.id}><div class="what"><p dir="auto">${fate.text ? html`<${Text} text=${fate.text} />` : fate.id}</p><p class="why"><${Why} fate=${fate} /></p></div>
+      ${fate.case === "window" ? html`<span class="out">Kept</span>` : html`<span class="seg" role="radiogroup" aria-label=${fate.text || fate.id}>${[false, true].map((on) => html`<label key=${on}>
+        <input type="radio" name=${`fate ${fate.id}`} checked=${goes === on} onChange=${() => chooseFate(fate.id, on)} />${on ? "Will be forgotten" : "Kept"}</label>`)}</span>`}</li>`;
+  })}</ul>${plan.moreLearned > 0 && html`<p class="soft small">${counted(plan.moreLearned, "more learned thing")} ${plan.moreLearned === 1 ? "is" : "are"} not listed and ${plan.moreLearned === 1 ? "stays" : "stay"}.</p>`}</div>`;
+}
+
+/** What is known about where a learned thing comes from. @param {{fate: Fate}} given */
+function Why({ fate }) {
+  const quote = fate.words ? html`: “<bdi><${Text} text=${fate.words} /></bdi>”` : "";
+  const titles = [...new Set(fate.elsewhere.flatMap((id) => state.index.rows.get(id)?.words ?? []))].slice(0, 2);
+  const where = titles.map((title, at) => html`${at ? ", " : ", in "}“<bdi><${Text} text=${title} /></bdi>”`);
+  switch (fate.case) {
+    case "only": return html`Said only here${quote}`;
+    case "replace": return html`Said only here${quote}<span class="again"><${Icon} name="undo" />“<bdi>${fate.older}</bdi>”, which it replaced, is used again.</span>`;
+    case "partly": return html`Said here and elsewhere${where}.`;
+    case "window": return html`Learned at the same time, but from words elsewhere${where}.`;
+    default: return html`<span class="other">Not certain.</span> The words that taught it are not on record, and may be here${fate.elsewhere.length ? html` or in ${counted(fate.elsewhere.length, "question")} that you keep${where}` : ""}.`;
+  }
+}
+
+/** Whether a copy is kept, and what an undo can do with it. @param {{sheet: any, secret: boolean, whole: boolean, what: string}} given */
+function Copy({ sheet, secret, whole, what }) {
+  const { server } = state;
+  const until = keptUntil(false);
+  if (!until) return html`<p>No. This server keeps no copy, so this cannot be undone.</p>`;
+  const lost = whole ? "" : "Pictures and citations do not come back, and the time is that of the undo.";
+  return html`<div><label class="pick"><input type="radio" name="copy" checked=${!sheet.erase} onChange=${() => chooseCopy(false)} /><span>Keep a copy until ${until}
+      <span class="small">On ${server?.keeper}. Undo puts ${what} back where ${what === "the messages" ? "they were" : "it was"}.</span>
+      ${lost && html`<span class="small other">${lost}</span>`}${secret && html`<span class="small other">The key or password would stay readable in the copy.</span>`}</span></label>
+    <label class="pick"><input type="radio" name="copy" checked=${sheet.erase} onChange=${() => chooseCopy(true)} /><span>Keep no copy
+      <span class="small">Gone for good, also from older copies. ${secret ? "Chosen because there may be a key or password in it." : "Choose this for a password or something private."}</span></span></label></div>`;
+}
+
+/** @param {{sheet: any}} given */
+function MessageSheet({ sheet }) {
+  const { row, interaction, erase } = sheet;
+  return html`<${Frame} title="Delete 1 message" said=${keptUntil(erase) ? `A copy is kept until ${keptUntil(erase)}.` : "This cannot be undone."}
+    buttons=${html`<${Cancel} /><${Button} class="final" onClick=${carryOut}>Delete 1 message${erase ? " for good" : ""}<//>`}>
+    <div class="passage"><p class="who"><bdi>${shortened(row.user)}</bdi>, ${state.clock.when(row.at)}</p><p class="text" dir="auto"><${Text} text=${interaction.text.slice(0, 600)} /></p></div>
+    <p class="soft small">The rest of the conversation stays, and so does what was learned.</p>
+    <${Copy} sheet=${sheet} secret=${hasSecret([row])} whole=${true} what="it" />
+    ${keptUntil(erase) && html`<p class="soft small">It comes back at its place and is marked “put back”.</p>`}
+  <//>`;
+}
+
+/** @param {{sheet: any}} given */
+function ForgetSheet({ sheet }) {
+  const { learning, erase } = sheet;
+  const rows = learning.evidence.flatMap((/** @type {import("./memory.js").Evidence} */ each) => state.index.rows.get(each.request) ?? []);
+  return html`<${Frame} title="Forget 1 learned thing" said=${keptUntil(erase) ? `A copy is kept until ${keptUntil(erase)}.` : "This cannot be undone."}
+    buttons=${html`<${Cancel} /><${Button} class="final" onClick=${carryOut}>Forget${erase ? " for good" : ""}<//>`}>
+    <p class="lead" dir="auto"><${LearnedText} learning=${learning} /></p>
+    <p class="soft small">The conversations stay, so the same may be learned again.</p>
+    ${rows.length > 0 && can("delete_requests") && html`<${Button} class="little" onClick=${() => askDeletion(rows, { chosen: new Map([[learning.id, true]]) })}>Delete the ${counted(messagesIn(rows), "message")} that taught it, too…<//>`}
+    <${Copy} sheet=${sheet} secret=${false} whole=${true} what="it" />
+  <//>`;
+}
+
+/** @param {{sheet: any}} given */
+function CorrectSheet({ sheet }) {
+  const { learning, text } = sheet;
+  const changed = text.trim() && text !== learning.text;
+  return html`<${Frame} title="Correct 1 learned thing" said=${keptUntil(false) ? `The old text is kept until ${keptUntil(false)}.` : "The old text is not kept."}
+    buttons=${html`<${Cancel} /><${Button} class="strong" disabled=${!changed} onClick=${carryOut}>Save<//>`}>
+    <label><span class="label">What the assistant should know${learning.user ? " about " : ""}<bdi>${shortened(learning.user)}</bdi></span>
+      <textarea dir="auto" value=${text} onInput=${(/** @type {Event} */ event) => changeSheet(sheet.id, { text: /** @type {HTMLTextAreaElement} */ (event.target).value })}></textarea></label>
+    <p class="soft small">Before: “<bdi>${learning.text}</bdi>”. The words it was learned from stay as they are.</p>
+  <//>`;
+}
+
+/** @param {{sheet: any}} given */
+function PastSheet({ sheet }) {
+  const { deletions, problem } = sheet;
+  const { clock } = state;
+  return html`<${Frame} title="Recently deleted" buttons=${html`<${Cancel} words="Close" />`}>
+    ${problem && html`<p class="problem" role="alert">${problem.split("\n")[0]}</p>`}
+    ${!deletions && !problem && html`<p class="soft" role="status">Looking for what can come back.</p>`}
+    ${deletions?.length === 0 && html`<p>Nothing that was deleted can come back.</p>`}
+    ${deletions?.length > 0 && html`<ul class="goes past">${deletions.map((/** @type {any} */ one) => {
+      const { interactions = 0, requests = 0, learnings = 0 } = one.copied;
+      const answered = requests > 0 && `${counted(requests, "question")} with ${requests === 1 ? "its" : "their"} answers`;
+      const what = [answered, (interactions || learnings) && goingWords(interactions, learnings)].filter(Boolean).join(" and ");
+      return html`<li key=${one.number}><span><span>${what}</span><span class="label">${clock.when(Date.parse(one.at))}${one.until ? `, can be put back until ${clock.day(Date.parse(one.until))}` : ""}</span></span>
+        <${Button} label=${`Put back ${what} of ${clock.when(Date.parse(one.at))}`} onClick=${() => undo([one.number])}>Put back<//></li>`;
+    })}</ul>`}
+  <//>`;
+}
+
+/** @param {{sheet: any}} given */
+function ExportSheet({ sheet }) {
+  const { found, problem, written, redact } = sheet;
+  if (problem) return html`<${Frame} title="Export" buttons=${html`<${Cancel} words="Close" />`}><p class="problem" role="alert">${problem.split("\n")[0]}</p><//>`;
+  if (!found) return html`<${Frame} title="Export" buttons=${html`<${Cancel} words="Close" />`}><p class="soft" role="status">${written ? "Writing the file." : "Looking up what is stored."}</p><//>`;
+  const { archive: { counts, unreadable = [] }, file, link } = found;
+  const what = goingWords(counts.interactions ?? counts.requests ?? 0, 0);
+  const list = html`<ul class="goes">${Object.entries(counts).filter(([, count]) => count).map(([name, count]) => html`<li key=${name}><span>${name.replaceAll("_", " ")}</span><span>${number(Number(count))}</span></li>`)}</ul>
+    ${unreadable.length > 0 && html`<p class="soft small">Some of it could not be read.</p>`}`;
+  if (written) {
+    return html`<${Frame} title=${`${what} exported`} buttons=${html`<${Cancel} words="Close" />`}><p class="mono file"><bdi>${file || link}</bdi></p><p class="soft small">${redact ? "What looks like a secret was replaced by its kind." : "Secrets are in the file."} Keep it private.</p>${list}<//>`;
+  }
+  return html`<${Frame} title=${`Export ${what}`} buttons=${html`<${Cancel} /><${Button} class="strong" onClick=${() => showExport(redact)}>Export<//>`}>
+    <p>${described() || "Everything that is stored."}</p>
+    <label class="pick"><input type="checkbox" checked=${redact} onChange=${(/** @type {Event} */ event) => changeSheet(sheet.id, { redact: /** @type {HTMLInputElement} */ (event.target).checked })} /><span>Leave out what looks like a secret<span class="small">The file contains what people said in any case: keep it private.</span></span></label>${list}
+  <//>`;
+}
+
+function KeysSheet() {
+  const keys = [
+    ["/", "search"], ["↑ ↓", "go up and down"], ["Enter", "open"], ["Space", "select"], ["Shift and click", "select all between"],
+    ["n and p", "next hit, hit before"], ["Escape", "close what is open"], ["?", "show this"],
+  ];
+  return html`<${Frame} title="Keys" buttons=${html`<${Cancel} words="Close" />`}><ul class="goes">${keys.map(([key, does]) => html`<li key=${key}><span>${does}</span><kbd>${key}</kbd></li>`)}</ul><//>`;
+}

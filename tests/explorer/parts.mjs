@@ -1,0 +1,223 @@
+// The parts of the page that need no browser: what is worked out from data, and what a job does with the server's answers.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Clock, counted, shortened } from "../../reflexio_mcp/explorer/page/format.js";
+import { findingsOf } from "../../reflexio_mcp/explorer/page/findings.js";
+import { host } from "../../reflexio_mcp/explorer/page/host.js";
+import { deleteRequests, going, planDeletion, progressOf, putBack } from "../../reflexio_mcp/explorer/page/jobs.js";
+import { byPerson, chosenLearnings, fateOf, learningOf, originsOf } from "../../reflexio_mcp/explorer/page/memory.js";
+import { goingWords, ruleWords } from "../../reflexio_mcp/explorer/page/names.js";
+import { aroundSecrets, asWritten, hiddenIn, piecesOf, placesOf, searchedWords } from "../../reflexio_mcp/explorer/page/passages.js";
+import { exchangesOf, Index, messagesIn, NO_FILTER, oldestFirst, rowsOf } from "../../reflexio_mcp/explorer/page/rows.js";
+import { state } from "../../reflexio_mcp/explorer/page/state.js";
+import { told } from "../../reflexio_mcp/explorer/page/words.js";
+
+/** A row as the server sends it. */
+const sent = (id, given = {}) => ({
+  request_id: id, user_id: "ann", created_at: "2026-11-30T10:00:00Z", interaction_count: 2, first_words: `words of ${id}`, ...given,
+});
+const rowsIn = (session, ...requests) => rowsOf({ sessions: [{ session_id: session, requests }] });
+const indexOf = (...rows) => {
+  const index = new Index();
+  index.add(rows.flat());
+  return index;
+};
+
+test("requests of one second are in the order of their interactions", () => {
+  const rows = rowsIn("s", sent("a", { first_interaction: 30 }), sent("z", { first_interaction: 10 }), sent("m", { first_interaction: 20 }));
+  assert.deepEqual(rows.sort(oldestFirst).map((row) => row.id), ["z", "m", "a"]);
+  const { sessions: [session] } = indexOf(rows).match(NO_FILTER);
+  assert.deepEqual(session.rows.map((row) => row.id), ["a", "m", "z"], "the newest first");
+});
+
+test("a message that was put back stands in its request", () => {
+  const rows = rowsIn(
+    "s", sent("a", { first_interaction: 1 }), sent("b", { first_interaction: 3, created_at: "2026-11-30T10:01:00Z" }),
+    sent("a-interaction-2", { restored_from: "a", restored_interaction: 2, created_at: "2026-12-01T10:00:00Z" }),
+    sent("gone-interaction-9", { restored_from: "gone", restored_interaction: 9, created_at: "2026-12-01T10:00:00Z" }),
+  );
+  assert.deepEqual(
+    exchangesOf(rows.sort(oldestFirst)).map(({ row, restored }) => [row.id, restored.map((one) => one.id)]),
+    [["a", ["a-interaction-2"]], ["b", []], ["gone-interaction-9", []]],
+  );
+});
+
+test("each choice of a filter says what it leaves", () => {
+  const index = indexOf(
+    rowsIn("s", sent("a", { source: "web" }), sent("b", { source: "chat", user_id: "bob" })), rowsIn("t", sent("c", { source: "chat" })),
+  );
+  const { sessions, rows, counts } = index.match({ ...NO_FILTER, source: "chat" });
+  assert.deepEqual([sessions.length, messagesIn(rows)], [2, 4]);
+  assert.deepEqual([...counts.source].sort(), [["chat", 2], ["web", 1]], "of the other sources what they would leave");
+  assert.deepEqual([...counts.user].sort(), [["ann", 1], ["bob", 1]]);
+  assert.deepEqual(index.match(NO_FILTER, "longest").sessions.map((one) => one.id), ["s", "t"]);
+  assert.deepEqual(index.match(NO_FILTER, "person").sessions.map((one) => one.users[0]), ["ann", "ann"]);
+});
+
+test("rows that are read again keep what was found in them, unless they have changed", () => {
+  const index = indexOf(rowsIn("s", sent("a"), sent("b")));
+  index.note("personal-data", { a: [1], b: [2] });
+  const fresh = index.renewed(rowsIn("s", sent("a"), sent("b", { interaction_count: 1 })));
+  assert.ok(fresh.rows.get("a").findings.has("personal-data"));
+  assert.ok(!fresh.rows.get("b").findings.has("personal-data"));
+  assert.ok(!fresh.equals(index));
+  assert.ok(index.equals(index.renewed(rowsIn("s", sent("a"), sent("b")))));
+});
+
+test("findings are judged by conversation, and tests by who writes them", () => {
+  const index = indexOf(rowsIn("s", sent("a"), sent("b")), rowsIn("t", sent("c")));
+  index.note("personal-data", { a: [1], b: [2, 3] });
+  index.note("probable-secret", { c: [4] });
+  index.note("test-traffic", { a: [], c: [] });
+  index.note("unclear-metadata", { a: [] });
+  assert.deepEqual(
+    findingsOf(index.rows.values()).map(({ id, messages }) => [id, messages]),
+    [["probable-secret t", 1], ["personal-data s", 3], ["test-traffic ann", 4]], "the gravest first, and nothing that is not to be judged",
+  );
+});
+
+test("words are marked in what was said, whatever their capitals", () => {
+  const pieces = piecesOf("Window, WINDOW and [redacted: aws-key] window", searchedWords('window OR "door"'));
+  assert.deepEqual(pieces.filter((one) => one.hit).map((one) => one.text), ["Window", "WINDOW", "window"]);
+  assert.deepEqual(pieces.filter((one) => one.secret).map((one) => one.text), ["aws key"]);
+  assert.equal(pieces.map((one) => one.text).join(""), "Window, WINDOW and aws key window");
+  assert.deepEqual(piecesOf("", ["a"]), []);
+});
+
+test("words that taught something are found with other quotation marks, spaces and capitals", () => {
+  const text = "Well:  I can’t eat “peanuts”,\nnot even traces.";
+  assert.deepEqual(placesOf(text, ["i can't eat \"peanuts\", not even traces"]).map(([from, to]) => text.slice(from, to)), ["I can’t eat “peanuts”,\nnot even traces"]);
+  assert.deepEqual(placesOf(text, ["(nothing*"]), []);
+});
+
+test("what the server escapes for Markdown and HTML is shown as it was written", () => {
+  assert.equal(asWritten("\\u003cb>a](\\u0028x) http\\u003a//y \\u200b"), "<b>a]((x) http://y \\u200b");
+  assert.equal(rowsIn("s", sent("a", { first_words: "\\u003cscript>" }))[0].words, "<script>");
+});
+
+test("one hidden part of a text is shown, and no other", () => {
+  const covered = "key [redacted: aws-key] and [redacted] end";
+  assert.deepEqual(aroundSecrets(covered), ["key ", "aws key", " and ", "covered", " end"]);
+  assert.equal(hiddenIn(covered, 0, "key AKIA and hunter2 end"), "AKIA");
+  assert.equal(hiddenIn(covered, 1, "key AKIA and hunter2 end"), "hunter2");
+});
+
+const learned = (id, given = {}) => learningOf({ learning_id: id, content: id, changed_at: "2026-11-30T10:00:00Z", ...given }, "ann");
+
+test("a learning belongs to the conversation of its words, and only perhaps to what was read with them", () => {
+  const said = learned("profile:1", { evidence: [{ request_id: "a", interaction_id: 1, quote: "no peanuts" }] });
+  const unsure = learned("user_playbook:2", { from_requests: [{ request_id: "b" }] });
+  const old = learned("profile:3", { state: "superseded", evidence: [{ request_id: "a", interaction_id: 1 }] });
+  const { taught, perhaps } = originsOf([said, unsure, old], (id) => ({ a: "s", b: "t" })[id]);
+  assert.deepEqual([...taught].map(([session, those]) => [session, those.map((one) => one.id)]), [["s", ["profile:1"]]]);
+  assert.deepEqual([...perhaps].map(([session, those]) => [session, those.map((one) => one.id)]), [["t", ["user_playbook:2"]]]);
+  assert.deepEqual(chosenLearnings([said, unsure, old], { kind: "", words: ["peanuts"], user: "", replaced: true }).map((one) => one.id), ["profile:1"]);
+  assert.deepEqual(byPerson([unsure, said, learned("agent_playbook:4")]).map(([user, those]) => [user, those.length]), [["ann", 2], ["", 1]]);
+});
+
+test("what a deletion means for a learning is said as far as it is known", () => {
+  const goes = (id) => id === "a";
+  const fate = (given, said) => fateOf({ learning_id: "profile:1", kept: ["z"], ...given }, said && learned("profile:1", { evidence: said.map((request_id) => ({ request_id, interaction_id: 1, quote: "x" })) }), goes);
+  assert.equal(fate({}, ["a"]).case, "only");
+  assert.equal(fate({}, ["a", "b"]).case, "partly");
+  assert.equal(fate({}, ["b"]).case, "window");
+  assert.deepEqual([fate({}, undefined).case, fate({}, undefined).elsewhere], ["unknown", ["z"]]);
+  assert.equal(fate({ case: "replace", back: ["Rather no peanuts"] }, ["a"]).older, "Rather no peanuts");
+  const fates = [fate({}, ["a"]), { ...fate({}, ["a", "b"]), id: "profile:2" }];
+  assert.deepEqual(going(fates, new Map()).map((one) => one.id), ["profile:1"]);
+  assert.deepEqual(going(fates, new Map([["profile:1", false], ["profile:2", true]])).map((one) => one.id), ["profile:2"]);
+});
+
+test("numbers, names and times are words", () => {
+  assert.equal(counted(1, "message"), "1 message");
+  assert.equal(goingWords(14_000, 1), "14,000 messages and 1 learned thing");
+  assert.equal(goingWords(0, 2), "2 learned things");
+  assert.equal(ruleWords("a-new-rule").name, "A new rule");
+  assert.equal(shortened("👩‍👩‍👧‍👦".repeat(30), 10).replaceAll("👩‍👩‍👧‍👦", ""), "…");
+  const clock = new Clock("Europe/Lisbon");
+  assert.equal(clock.dayStart(Date.UTC(2026, 6, 1, 12)), Date.UTC(2026, 5, 30, 23));
+  assert.deepEqual(progressOf("requests deleted: 1,500 of 2,000"), [1500, ""]);
+  assert.equal(told([{ code: "on_hold", number: 1, names: ["audit"] }]).length, 1);
+});
+
+/** Let calls of the page be answered here. @param {(name: string, given: any) => any} answered structured content, or an error to throw */
+function answering(answered) {
+  const calls = [];
+  host.call = async (name, given) => {
+    calls.push([name, given]);
+    const answer = answered(name, given);
+    if (answer instanceof Error) throw answer;
+    return { content: [{ type: "text", text: "" }], structuredContent: answer };
+  };
+  return calls;
+}
+
+/** Stored requests, and a server that deletes and restores them. */
+function stocked(count) {
+  state.index = indexOf(rowsIn("s", ...Array.from({ length: count }, (_, at) => sent(`r${at}`, { first_interaction: at + 1 }))));
+  state.job = null;
+  const stored = new Set([...state.index.rows.keys()]);
+  const listed = (ids) => [{ session_id: "s", requests: ids.filter((id) => stored.has(id)).map((id) => sent(id)) }];
+  let number = 0;
+  const deletions = new Map();
+  const answer = (name, given) => {
+    if (name === "explorer_data" && given.view === "plan")
+      return { plan: { plan: { selected: { requests: given.request_ids.length, interactions: 2 * given.request_ids.length }, confirm: "C" }, learned: [], learnings: 0, current: 0, status: "planned" } };
+    if (name === "explorer_data" && given.view === "rows") return { sessions: listed(given.request_ids ?? [...stored]) };
+    if (name === "explorer_data") return { findings: {} };
+    if (name === "delete_requests" && !given.confirm) return { plan: { selected: { requests: given.request_ids.length }, confirm: "C" } };
+    if (name === "delete_requests") {
+      for (const id of given.request_ids) stored.delete(id);
+      deletions.set(number += 1, given.request_ids);
+      return { receipt: { number, deleted: { requests: given.request_ids.length, interactions: 2 * given.request_ids.length }, way_back: { state: "whole", until: "2026-12-08T00:00:00Z" } } };
+    }
+    const ids = deletions.get(given.deletion);
+    if (!given.confirm) return { planned: { requests: ids.length, interactions: 2 * ids.length }, confirm: "C" };
+    for (const id of ids) stored.add(id);
+    return { restored: { requests: ids.length, interactions: 2 * ids.length }, not_restored: [] };
+  };
+  return { stored, answer };
+}
+
+test("a deletion of more than one call can take has one plan, one receipt and one undo", async () => {
+  const { stored, answer } = stocked(12_000);
+  const calls = answering(answer);
+  const rows = [...state.index.rows.values()];
+  const plan = await planDeletion(rows, false, () => {});
+  assert.deepEqual([plan.requests, plan.messages, plan.parts.length, plan.status], [12_000, 24_000, 5, ""]);
+  await deleteRequests(plan, { erase: false, learned: [] });
+  assert.ok(calls.filter(([name]) => name === "delete_requests").every(([, given]) => given.request_ids.length <= 10_000));
+  assert.match(state.job.title, /^24,000 messages deleted, checked by reading again\.$/);
+  assert.deepEqual([state.job.phase, stored.size, state.index.rows.size], ["done", 0, 0]);
+  await putBack(state.job.numbers, rows);
+  assert.deepEqual([state.job.title, stored.size], ["24,000 messages are back.", 12_000]);
+});
+
+test("a deletion that is cut off says so in one sentence, goes on with the rest, and can be undone", async () => {
+  const { stored, answer } = stocked(5_000);
+  let failing = false;
+  let deleted = 0;
+  answering((name, given) => {
+    if (name === "delete_requests" && given.confirm && (deleted += 1) === 2) failing = true;
+    return failing ? new Error("The service does not answer.") : answer(name, given);
+  });
+  const plan = await planDeletion([...state.index.rows.values()], false, () => {});
+  await deleteRequests(plan, { erase: false, learned: [] });
+  assert.equal(state.job.phase, "half");
+  assert.equal(state.job.title, "The service does not answer. 5,000 messages deleted, 5,000 still there.");
+  assert.deepEqual([state.job.numbers.length, stored.size], [1, 2_500]);
+  failing = false;
+  state.job.goOn();
+  while (state.job.phase === "running") await new Promise((resolve) => setTimeout(resolve));
+  assert.deepEqual([state.job.phase, state.job.title, stored.size], ["done", "10,000 messages deleted, checked by reading again.", 0]);
+});
+
+test("nothing is deleted if the server's plan is another one by now", async () => {
+  const { stored, answer } = stocked(3);
+  answering((name, given) => (name === "delete_requests" && given.confirm ? { status: "changed", plan: {} } : answer(name, given)));
+  await deleteRequests(await planDeletion([...state.index.rows.values()], false, () => {}), { erase: false, learned: [] });
+  assert.deepEqual([state.job.phase, stored.size], ["failed", 3]);
+  assert.match(state.job.title, /^Nothing was deleted: what is stored has changed/);
+});
