@@ -13,7 +13,14 @@ from reflexio_mcp.backend import location_of, open_client, open_state, refuse_wr
 from reflexio_mcp.install.entry import visible
 from reflexio_mcp.rest.api_limits import check_api_key
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.rest.errors import BadAddress, NotAuthorized, ReflexioError, explain
+from reflexio_mcp.rest.errors import (
+    BadAddress,
+    NotAuthorized,
+    ReflexioError,
+    explain,
+    what_happened,
+    what_to_do,
+)
 from reflexio_mcp.settings import HOSTED_URL, ConfigurationError, Settings, load
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import StateUnusable, nothing_can_be_deleted
@@ -269,10 +276,10 @@ async def examine(setup: Setup, add: Callable[[Finding], None]) -> None:
 
 def _failed_call(error: ReflexioError, *, has_key: bool) -> Finding:
     """Describe a failed call in the same words as for a model."""
-    what, _, do = explain(error, "read").partition(". ")
+    what = what_happened(error)
     if isinstance(error, NotAuthorized):
-        return problem("key-refused" if has_key else "key-missing", f"{what}.")
+        return problem("key-refused" if has_key else "key-missing", what)
     if "certificate" in error.detail:
-        return problem("certificate-not-trusted", f"{what}.")
+        return problem("certificate-not-trusted", what)
     name = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
-    return Finding("failure", f"{what}.", name, "The call did not succeed.", do)
+    return Finding("failure", what, name, "The call did not succeed.", what_to_do(error))

@@ -45,6 +45,8 @@ __all__ = [
     "TimedOut",
     "Unreachable",
     "explain",
+    "what_happened",
+    "what_to_do",
 ]
 
 Effect = Literal["none", "unknown"]
@@ -187,20 +189,36 @@ class ServerFault(Refused):
     next_step = "try again later, or look at the server's log"
 
 
-def explain(error: ReflexioError, action: Action = "write") -> str:
-    """Say in two sentences what happened, whether anything changed and what to do next."""
-    next_step = error.next_step
-    if isinstance(error, RateLimited) and error.retry_after is not None:
-        next_step = f"try again in {max(1, round(error.retry_after))} s"
+def what_happened(error: ReflexioError) -> str:
+    """Say what happened, with what is known of it, in a sentence."""
     known = [error.detail] if error.detail else []
     if error.correlation_id:
         known.append(f"correlation id {error.correlation_id}")
-    first = f"{error.happened} ({'; '.join(known)})" if known else error.happened
+    return _sentence(f"{error.happened} ({'; '.join(known)})" if known else error.happened)
+
+
+def what_to_do(error: ReflexioError) -> str:
+    """Say what to do next, in a sentence."""
+    return _sentence(_next_step(error))
+
+
+def explain(error: ReflexioError, action: Action = "write") -> str:
+    """Say in two sentences what happened, whether anything changed and what to do next."""
     if action == "read":
-        second = next_step
+        second = what_to_do(error)
     elif error.effect == "none":
-        second = f"Nothing was changed; {next_step}"
+        second = f"Nothing was changed; {_next_step(error)}."
     else:
         unknown = "Whether the call took effect is not known"
-        second = f"{unknown}; {next_step}, and look at what is stored before you repeat it"
-    return f"{first[0].upper()}{first[1:]}. {second[0].upper()}{second[1:]}."
+        second = f"{unknown}; {_next_step(error)}, and look at what is stored before you repeat it."
+    return f"{what_happened(error)} {second}"
+
+
+def _next_step(error: ReflexioError) -> str:
+    if isinstance(error, RateLimited) and error.retry_after is not None:
+        return f"try again in {max(1, round(error.retry_after))} s"
+    return error.next_step
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
