@@ -23,7 +23,7 @@ from typing import Any, Final, NoReturn
 from reflexio_mcp import __version__
 from reflexio_mcp.logs import log_to_stderr
 from reflexio_mcp.rest.api_limits import is_blank
-from reflexio_mcp.rest.errors import ReflexioError, explain
+from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, add_flags, load
 from reflexio_mcp.traffic.filter_fields import FILTER_FIELDS
 
@@ -104,10 +104,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _said(error: Exception, command: str) -> str:
     from reflexio_mcp.render.words import SHELL, refusal
+    from reflexio_mcp.results.failures import failure_facts
     from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
 
     if isinstance(error, ReflexioError):
-        return explain(error, "write" if command in ("delete", "correct", "restore", "import") else "read")
+        action = "write" if command in ("delete", "correct", "restore", "import") else "read"
+        return refusal(failure_facts(error, action), SHELL).said
     happened = str(error)
     if isinstance(error, InvalidInput) and error.field in FILTER:
         happened = f"--{error.field.replace('_', '-')} {error.problem}"

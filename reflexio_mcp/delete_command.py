@@ -21,12 +21,13 @@ from reflexio_mcp.render.words import SHELL
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.results.base import structured
 from reflexio_mcp.results.deletion import Receipt, Restored
+from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.tools.catalog import deletes
-from reflexio_mcp.traffic.archive import NOT_BACK, import_requests, requests_in
+from reflexio_mcp.traffic.archive import import_requests, requests_in
 from reflexio_mcp.traffic.deletion.erasures import take_out_waiting
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
 from reflexio_mcp.traffic.deletion.past import last_deletions
@@ -188,7 +189,8 @@ def run_import(arguments: Namespace, settings: Settings) -> int:
     _check_allowed(arguments, settings, "publish_interaction")
     lines = requests_in(Path(arguments.file), settings.user_id)
     screen = Screen(settings)
-    screen.say(f"{len(lines):,} requests are in {arguments.file}. {NOT_BACK[settings.embedded]}")
+    left_out = FactCode.ONLY_REQUESTS_IMPORTED if settings.embedded else FactCode.IMPORT_IS_LEARNED
+    screen.say(f"{len(lines):,} requests are in {arguments.file}. {SHELL.of(Fact(code=left_out))}")
     if not arguments.yes and not _agreed("Import", None):
         screen.say("Nothing was imported.")
         return 1

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from reflexio_mcp.backend import location_of, open_scope, open_state
 from reflexio_mcp.render.deletion import WHY, counts
-from reflexio_mcp.render.reading import exported
+from reflexio_mcp.render.reading import exported, readme
 from reflexio_mcp.render.words import SHELL
 from reflexio_mcp.results.audit import Call, Count, FindingRow, Found, NotLooked, Place, RuleLimit
 from reflexio_mcp.results.base import Room, Row, structured, visible
@@ -236,12 +236,12 @@ def run_export(arguments: Namespace, settings: Settings) -> int:
     async def run() -> Manifest:
         async with open_scope(settings) as scope:
             wanted = filter_of(arguments.filter, settings)
-            return await Export(scope, wanted, location_of(settings), arguments.redact).write(file)
+            return await Export(scope, wanted, location_of(settings), arguments.redact, readme).write(file)
 
     with TemporaryFile() as file:
         manifest = anyio.run(run)
         save(file, path)
-    Screen(settings).say(exported(Exported(archive=manifest, file=str(path))))
+    Screen(settings).say(exported(Exported(archive=manifest, file=str(path)), SHELL).text)
     return 0
 
 

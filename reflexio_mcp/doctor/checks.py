@@ -11,16 +11,15 @@ import anyio.to_thread
 
 from reflexio_mcp.backend import location_of, open_client, open_state, refuse_wrong_keys
 from reflexio_mcp.install.entry import visible
+from reflexio_mcp.render.words import SHELL, refusal
 from reflexio_mcp.rest.api_limits import check_api_key
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import (
     BadAddress,
     NotAuthorized,
     ReflexioError,
-    explain,
-    what_happened,
-    what_to_do,
 )
+from reflexio_mcp.results.failures import failure_facts
 from reflexio_mcp.settings import HOSTED_URL, ConfigurationError, Settings, load
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import StateUnusable, nothing_can_be_deleted
@@ -166,7 +165,7 @@ async def _store(setup: Setup) -> Finding | None:
         async with setup.client() as client:
             await client.whoami()
     except ReflexioError as error:
-        return problem("store-not-usable", error.said or explain(error, "read"))
+        return problem("store-not-usable", error.said or refusal(failure_facts(error), SHELL).said)
     return ok(f"{name} can be used")
 
 
@@ -276,10 +275,10 @@ async def examine(setup: Setup, add: Callable[[Finding], None]) -> None:
 
 def _failed_call(error: ReflexioError, *, has_key: bool) -> Finding:
     """Describe a failed call in the same words as for a model."""
-    what = what_happened(error)
+    happened, *_, advice = map(SHELL.of, failure_facts(error))
     if isinstance(error, NotAuthorized):
-        return problem("key-refused" if has_key else "key-missing", what)
+        return problem("key-refused" if has_key else "key-missing", happened)
     if "certificate" in error.detail:
-        return problem("certificate-not-trusted", what)
+        return problem("certificate-not-trusted", happened)
     name = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
-    return Finding("failure", what, name, "The call did not succeed.", what_to_do(error))
+    return Finding("failure", happened, name, "The call did not succeed.", advice)

@@ -5,7 +5,7 @@ from typing import Final
 
 from reflexio_mcp.render.blocks import Told, counted, indented, lines, moment, row, sentence
 from reflexio_mcp.render.publishing import learning
-from reflexio_mcp.render.words import Words
+from reflexio_mcp.render.words import SHELL, Words, named_in_fence
 from reflexio_mcp.results.reading import (
     EvidenceRow,
     Exported,
@@ -13,6 +13,7 @@ from reflexio_mcp.results.reading import (
     InteractionRow,
     LearningPage,
     LearningRow,
+    Manifest,
     OneRequest,
     OtherLearning,
     RequestPage,
@@ -22,7 +23,7 @@ from reflexio_mcp.results.reading import (
     UnreadablePart,
 )
 
-__all__ = ["exported", "learning_page", "one_request", "request_page", "session_page"]
+__all__ = ["exported", "learning_page", "one_request", "readme", "request_page", "session_page"]
 
 
 CUT_BY_SIZE: Final = ", cut by size"
@@ -275,17 +276,39 @@ def _below(text: str) -> str:
     return "  " + text.replace("\n", "\n      ") if text else ""
 
 
-def exported(done: Exported) -> str:
+def exported(done: Exported, words: Words) -> Told:
     one = done.archive
-    return lines(
-        f"In the archive ({one.filter}):",
-        row(*(f"{name}: {count:,}" for name, count in one.counts.items())),
-        f"The requests arrived from {moment(one.period[0])} until {moment(one.period[1])}."
-        if one.period
-        else "",
-        one.secrets,
-        one.left_out,
-        unreadable_lines(one.unreadable),
-        f"The archive is at {done.file}" if done.file else "",
-        done.next,
+    return Told(
+        stored=[f"filter: {one.filter}", *named_in_fence(one.facts)],
+        values=lines(
+            "In the archive:",
+            row(*(f"{name}: {count:,}" for name, count in one.counts.items())),
+            f"The requests arrived from {moment(one.period[0])} until {moment(one.period[1])}."
+            if one.period
+            else "",
+            unreadable_lines(one.unreadable),
+            f"The archive is at {done.file}" if done.file else "",
+            f"The archive is at {done.link}" if done.link else "",
+        ),
+        then=lines(words.say(one.facts), words.say(done.facts)),
     )
+
+
+README: Final = """\
+Export of the memory on {one.made_at:%Y-%m-%d at %H:%M} UTC, made by reflexio-mcp.
+
+requests.jsonl   requests with their interactions
+learnings.jsonl  learned profiles and playbooks, with the ids of their source interactions
+outcomes.jsonl   how sessions ended
+manifest.json    the source, filter, counts, period and missing parts of this export, and the SHA-256 of each file
+
+Each line of the first three files is one JSON object.
+{facts}
+
+To put the requests back: reflexio-mcp import FILE
+"""
+
+
+def readme(archive: Manifest) -> str:
+    """Return the text for a person who opens an archive."""
+    return README.format(one=archive, facts=SHELL.say(archive.facts))

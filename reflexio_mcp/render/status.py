@@ -10,7 +10,6 @@ def status(found: Status, words: Words) -> Told:
     return Told(
         stored=[
             f"scope: {found.scope}",
-            f"Reflexio said: {found.backend.said}" if found.backend.said else "",
             *_policy_names(found.policy),
             *named_in_fence(found.facts),
             "last deletions:" if found.deletions else "",
@@ -32,7 +31,7 @@ def _backend(backend: Backend) -> str:
         f"organization {backend.organization}" if backend.organization else "",
         f"storage {backend.storage}" if backend.storage else "",
     ]
-    state = "reachable" if backend.reachable else f"NOT reachable: {backend.problem}"
+    state = "reachable" if backend.reachable else "NOT reachable"
     return f"backend: {', '.join(filter(None, known))}; {state}"
 
 

@@ -24,6 +24,7 @@ from reflexio_mcp.render.blocks import Told, counted, lines, moment, named, quot
 from reflexio_mcp.render.room_words import RoomWords
 from reflexio_mcp.render.words_of_audit import AUDIT, REFUSALS, STATUS
 from reflexio_mcp.render.words_of_cases import CASES
+from reflexio_mcp.render.words_of_exports import EXPORTS
 from reflexio_mcp.render.words_of_reading import READING
 from reflexio_mcp.results.base import Moment
 from reflexio_mcp.results.deletion import PastStatus, PlanStatus, WayBack, WayBackState
@@ -153,7 +154,7 @@ def refusal(said: Sequence[Fact | str], words: Words) -> Told:
     )
 
 
-ROOMS: Final = (READING, AUDIT, STATUS, REFUSALS, CASES)
+ROOMS: Final = (READING, EXPORTS, AUDIT, STATUS, REFUSALS, CASES)
 """Rooms with a file of their own."""
 
 
@@ -303,6 +304,11 @@ ANYBODY: Final = Words(
         FactCode.OPERATION_FAILED: "Reflexio reported that the operation failed{names:known}.",
         FactCode.SERVER_FAULT: "Reflexio had an internal error{names:known}.",
         FactCode.CALL_FAILED: "The call to Reflexio failed{names:known}.",
+        FactCode.SERVICE_SAID: "Reflexio said: {names}.",
+        FactCode.NOTHING_CHANGED: "Nothing was changed.",
+        FactCode.EFFECT_UNKNOWN: (
+            "Whether this took effect is not known. Look at what is stored before you repeat it."
+        ),
         FactCode.NO_COPY_WRITTEN: "A recovery copy cannot be written{names:known}.",
         FactCode.TRY_AGAIN: "",
         FactCode.TRY_LATER: "",
@@ -420,6 +426,9 @@ _MODEL: Final = Words(
         FactCode.ON_HOLD: "{number:item} {number:is|are} left out: a hold of the operator keeps {number:it|them}.",
         FactCode.HOLD_FILE: "",
         FactCode.HOLD_CONTACT: "",
+        FactCode.ID_TAKEN: "This request_id is taken.",
+        FactCode.CHOOSE_ID: "Choose another request_id, or leave it out.",
+        FactCode.SERVICE_SAID: "",
         FactCode.UNREADABLE: _UNREADABLE.format("erase=true"),
         FactCode.REPEATED_REQUESTS_STAY: "The selected requests repeat {number:other}, which {number:stays|stay}.",
         FactCode.SOURCES_STAY: (

@@ -57,6 +57,10 @@ READING: Final = RoomWords(
             "The request contains what looks like a secret, which can reappear in later prompts. Delete the request "
             "without a recovery copy, and change the secret."
         ),
+        FactCode.REPEAT_WITH_ID: (
+            "Repeat it with the same id{names:known} and content: it cannot be stored twice, and “already stored” then "
+            "means that it had arrived."
+        ),
         FactCode.REPLACED_SECRETS: "Secrets were replaced before the request was stored.",
         FactCode.IMAGES_NOT_COMPARED: "Images and citations cannot be read back and were not compared.",
         FactCode.SESSION_FINISHED: (
@@ -72,6 +76,10 @@ READING: Final = RoomWords(
         ),
     },
     model={
+        FactCode.REPEAT_WITH_ID: (
+            "Repeat the call with this request_id and the same content: it cannot be stored twice, and “already "
+            "stored” then means that it had arrived."
+        ),
         FactCode.ALL_WORDS_NEEDED: (
             "contains finds requests with all of these words in their texts and ids; put OR between alternatives. It "
             "does not search source and agent_version, which are filters of their own."

@@ -9,12 +9,10 @@ from typing import Any, Final, cast
 from pydantic import BaseModel, ConfigDict
 
 from reflexio_mcp.rest.api_limits import date_of
-from reflexio_mcp.rest.errors import Action, ReflexioError, explain
 
 __all__ = [
     "JOINERS",
     "NOTICE",
-    "SAID_CHARS",
     "STRUCTURED_CHARS",
     "TEXT_CHARS",
     "WITHOUT_GLYPH",
@@ -25,10 +23,8 @@ __all__ = [
     "at",
     "beginning",
     "clip",
-    "explained",
     "fence",
     "label",
-    "quoting",
     "shown_id",
     "shown_name",
     "structured",
@@ -156,15 +152,6 @@ def _id_part(match: re.Match[str]) -> str:
     if match[2] is None:
         return match[0]
     return 2 * match[1] + (_escape(match[2]) if match[2] in _SIGNS else visible(match[2]))
-
-
-def explained(error: ReflexioError, action: Action = "write") -> str:
-    """Return what `explain` says, and the service's own words in a fence."""
-    return quoting(explain(error, action), error.said)
-
-
-def quoting(text: str, said: str) -> str:
-    return f"{text}\n{fence(f'Reflexio said: {shown_name(said, SAID_CHARS)}')}" if said else text
 
 
 def fence(body: str) -> str:

@@ -287,6 +287,41 @@ class FactCode(StrEnum):
     LEARNINGS_DELETED_IN_PAGE = "learnings_deleted_in_page", "the person deleted `number` learnings"
     LEARNINGS_RESTORED_IN_PAGE = "learnings_restored_in_page", "the person restored `number` learnings"
 
+    # Exports and imports
+    SECRETS_CAN_BE_COVERED = (
+        "secrets_can_be_covered",
+        "nothing is written yet; advice: ask whether what looks like a secret is to be replaced",
+    )
+    SECRETS_EXPORTED = "secrets_exported", "secrets and personal data are exported as stored"
+    SECRETS_NOT_EXPORTED = (
+        "secrets_not_exported",
+        "recognized secrets are replaced by their kinds; other secrets and personal data are exported as stored",
+    )
+    STORE_HAS_NO_LEARNINGS = (
+        "store_has_no_learnings",
+        "the embedded store has no learnings and no session outcomes",
+    )
+    KINDS_NOT_EXPORTED = (
+        "kinds_not_exported",
+        "what Reflexio's API does not return is missing, and without a user also learnings of users without a request",
+    )
+    LEARNINGS_NOT_ALL_READ = (
+        "learnings_not_all_read",
+        "not all learnings could be read; the next facts say why",
+    )
+    OUTCOMES_NOT_ALL_READ = (
+        "outcomes_not_all_read",
+        "not all session outcomes could be read; the next facts say why",
+    )
+    FETCH_ONCE = "fetch_once", "advice: one fetch of `link` within five minutes gets the file"
+    ONLY_REQUESTS_IMPORTED = (
+        "only_requests_imported",
+        "learnings and session outcomes do not come back: the embedded store has none",
+    )
+    IMPORT_IS_LEARNED = (
+        "import_is_learned",
+        "Reflexio stores 60 requests a minute and learns again; only requests come back, without times and images",
+    )
     # Publishing
     STORED_SECRETS = (
         "stored_secrets",
@@ -296,6 +331,10 @@ class FactCode(StrEnum):
     IMAGES_NOT_COMPARED = (
         "images_not_compared",
         "images and citations were not compared, because they cannot be read back",
+    )
+    REPEAT_WITH_ID = (
+        "repeat_with_id",
+        "advice: the same publish with the id in `names` cannot store it twice, and says whether it had arrived",
     )
     SESSION_FINISHED = "session_finished", "Reflexio now learns from the requests of the session that waited"
     # What happened during a deletion
@@ -398,6 +437,12 @@ class FactCode(StrEnum):
     OPERATION_FAILED = "operation_failed", "Reflexio reported that the operation failed"
     SERVER_FAULT = "server_fault", "Reflexio had an internal error"
     CALL_FAILED = "call_failed", "the call to Reflexio failed"
+    SERVICE_SAID = "service_said", "`names`: what the service itself said"
+    NOTHING_CHANGED = "nothing_changed", "the call changed nothing"
+    EFFECT_UNKNOWN = (
+        "effect_unknown",
+        "it is unknown whether the call took effect; look at what is stored before you repeat it",
+    )
     NO_COPY_WRITTEN = "no_copy_written", "a recovery copy cannot be written; `names`: why"
     TRY_AGAIN = "try_again", "advice: try again"
     TRY_LATER = "try_later", "advice: try again later"

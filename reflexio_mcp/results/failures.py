@@ -1,12 +1,14 @@
-"""What happened and what to do about it, as two facts, for each error of a call to Reflexio."""
+"""What happened, whether anything changed and what to do about it, as facts, for each error of a call to Reflexio."""
 
-from typing import Final
+from typing import Final, Literal
 
 from reflexio_mcp.rest import errors
-from reflexio_mcp.results.base import shown_name
+from reflexio_mcp.results.base import SAID_CHARS, shown_name
 from reflexio_mcp.results.facts import Fact, FactCode
 
-__all__ = ["failure_facts"]
+__all__ = ["Action", "failure_facts"]
+
+Action = Literal["read", "write"]
 
 FAILURES: Final[dict[type[errors.ReflexioError], tuple[FactCode, FactCode]]] = {
     errors.ReflexioError: (FactCode.CALL_FAILED, FactCode.TRY_AGAIN),
@@ -31,8 +33,12 @@ FAILURES: Final[dict[type[errors.ReflexioError], tuple[FactCode, FactCode]]] = {
 }
 
 
-def failure_facts(error: errors.ReflexioError) -> list[Fact]:
-    """Return two facts: what happened, with what is known of it, and what to do about it."""
+def failure_facts(error: errors.ReflexioError, action: Action = "read") -> list[Fact]:
+    """Return what happened, with what is known of it, and last what to do about it.
+
+    Args:
+        action: of a call that writes, a fact says whether anything changed.
+    """
     happened, advice = next(FAILURES[kind] for kind in type(error).__mro__ if kind in FAILURES)
     known = [shown_name(error.detail)] if error.detail else []
     if error.correlation_id:
@@ -40,4 +46,10 @@ def failure_facts(error: errors.ReflexioError) -> list[Fact]:
     next_step = Fact(code=advice)
     if isinstance(error, errors.RateLimited) and error.retry_after is not None:
         next_step = Fact(code=FactCode.TRY_IN_SECONDS, number=max(1, round(error.retry_after)))
-    return [Fact(code=happened, names=known), next_step]
+    facts = [Fact(code=happened, names=known)]
+    if error.said:
+        facts.append(Fact(code=FactCode.SERVICE_SAID, names=[shown_name(error.said, SAID_CHARS)]))
+    if action == "write":
+        unchanged = error.effect == "none"
+        facts.append(Fact(code=FactCode.NOTHING_CHANGED if unchanged else FactCode.EFFECT_UNKNOWN))
+    return [*facts, next_step]

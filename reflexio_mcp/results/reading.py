@@ -9,7 +9,7 @@ from pydantic import Field, WithJsonSchema
 
 from reflexio_mcp.rest.models import StoredInteraction
 from reflexio_mcp.results.base import Moment, Row, at, beginning, clip, label, shown_name
-from reflexio_mcp.results.facts import FactCode, Result
+from reflexio_mcp.results.facts import Fact, FactCode, Result
 
 __all__ = [
     "NAMES",
@@ -461,12 +461,11 @@ class Manifest(Row):
     made_at: Moment
     backend: str
     filter: str
-    secrets: str
     counts: dict[str, int]
     period: list[Moment] = []
     sha256: dict[str, str] = {}
     unreadable: list[UnreadablePart] = []
-    left_out: list[str] = []
+    facts: list[Fact] = []
 
 
 class Exported(Result):
@@ -475,4 +474,3 @@ class Exported(Result):
     archive: Manifest
     file: str = ""
     link: str = ""
-    next: str = ""

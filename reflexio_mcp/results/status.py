@@ -17,8 +17,6 @@ class Backend(Row):
     reachable: bool
     organization: str = ""
     storage: str = ""
-    problem: Annotated[str, Field(description="why it is not reachable, and what to do")] = ""
-    said: Annotated[str, Field(description="what the service itself said")] = ""
 
 
 class Policy(Row):

@@ -16,9 +16,10 @@ from mcp.server.stdio import stdio_server
 from reflexio_mcp import __version__
 from reflexio_mcp.render.blocks import sentence, undo_in_words
 from reflexio_mcp.render.words import Words, words_for_model
-from reflexio_mcp.rest.errors import Action, ReflexioError
+from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.results.base import structured
 from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.results.failures import Action
 from reflexio_mcp.server.callers import current_caller
 from reflexio_mcp.server.calls import CallLimiter, Ctx, caller_of
 from reflexio_mcp.server.runtime import FormSealing, Runtime
@@ -153,7 +154,7 @@ class ReflexioServer(MCPServer[App]):
         except (TrafficError, ToolError) as error:
             result = _failed(_explained(tool, error, words_for_model(self._tools)))
             if from_page(context):
-                result = result.model_copy(update={"meta": {FACTS_KEY: _facts_of(error)}})
+                result = result.model_copy(update={"meta": {FACTS_KEY: _facts_of(tool, error)}})
         if isinstance(result, types.InputRequiredResult):
             return result
         return _told(result, self._from_page(tool, result, context), words_for_model(self._tools))
@@ -246,15 +247,17 @@ def _explained(tool: types.Tool, error: TrafficError | ToolError, words: Words) 
         logger.error(
             "tool %s failed: %s at %s:%s", tool.name, type(cause).__name__, place.filename, place.lineno
         )
-    read_only = tool.annotations is not None and tool.annotations.read_only_hint
-    action: Action = "read" if read_only else "write"
-    return describe(cause, words, action)
+    return describe(cause, words, _action(tool))
 
 
-def _facts_of(error: TrafficError | ToolError) -> list[dict[str, Any]]:
+def _action(tool: types.Tool) -> Action:
+    return "read" if tool.annotations is not None and tool.annotations.read_only_hint else "write"
+
+
+def _facts_of(tool: types.Tool, error: TrafficError | ToolError) -> list[dict[str, Any]]:
     """Return the facts of a failure, which the explorer's page has words for."""
     cause = error.__cause__ if isinstance(error, ToolError) else error
-    facts = facts_of(cause) if isinstance(cause, ReflexioError | TrafficError) else []
+    facts = facts_of(cause, _action(tool)) if isinstance(cause, ReflexioError | TrafficError) else []
     return [fact.model_dump(mode="json", exclude_defaults=True) for fact in facts]
 
 

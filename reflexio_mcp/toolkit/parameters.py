@@ -13,9 +13,9 @@ from pydantic_core import PydanticCustomError
 
 from reflexio_mcp.render.words import Words, refusal
 from reflexio_mcp.rest.api_limits import is_blank
-from reflexio_mcp.rest.errors import Action, ReflexioError
-from reflexio_mcp.results.base import explained, quoting
+from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.results.deletion import MOST_REASON
+from reflexio_mcp.results.failures import Action, failure_facts
 from reflexio_mcp.toolkit.context import Call, scope_of
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
 from reflexio_mcp.traffic.filter_fields import FILTER_FIELDS, FilterField
@@ -102,11 +102,9 @@ def describe(error: BaseException, words: Words, action: Action = "write") -> st
         action: whether the call could change anything.
     """
     if isinstance(error, ReflexioError):
-        return explained(error, action)
+        return refusal(failure_facts(error, action), words).text
     if isinstance(error, TrafficError):
-        cause = error.__cause__
-        said = refusal([str(error), *error.facts], words).text
-        return quoting(said, cause.said) if isinstance(cause, ReflexioError) else said
+        return refusal([str(error), *error.facts], words).text
     if isinstance(error, ValidationError):
         return invalid_arguments(error)
     if isinstance(error, TimeoutError):

@@ -1,6 +1,6 @@
 """Reading traffic: lists, one request, an audit, and an export."""
 
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from mcp.types import CallToolResult
 from pydantic import Field
@@ -10,6 +10,8 @@ from reflexio_mcp import private_files
 from reflexio_mcp.backend import default_store
 from reflexio_mcp.render import reading as text
 from reflexio_mcp.results.audit import AuditResult
+from reflexio_mcp.results.base import NOTICE
+from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import Exported, OneRequest, RequestPage, SessionPage
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import (
@@ -111,13 +113,6 @@ async def audit_traffic(
 Redact = Annotated[
     bool | SkipJsonSchema[None], Field(description="replace what looks like a secret; leave out for a plan")
 ]
-ASK: Final = (
-    "Nothing is written. Ask the person, and call again with the same filter and redact=true or false."
-)
-FETCH: Final = (
-    "Within five minutes, one fetch with the Authorization of this connection gets the file: "
-    "curl -OJ -H 'Authorization: Bearer TOKEN' {link}"
-)
 
 
 @parameters.filtered()
@@ -132,18 +127,20 @@ async def export_data(
     app, scope = app_of(call), scope_of(call)
     async with ProgressReporter(call).steady("exporting"):
         file = TemporaryFile()  # noqa: SIM115 - it may outlive this call
-        archive = await Export(scope, asked, place_shown(call) or "Reflexio", redact).write(file)
+        export = Export(scope, asked, place_shown(call) or "Reflexio", redact, text.readme)
+        archive = await export.write(file)
     if redact is None:
         file.close()
-        done = Exported(archive=archive, next=ASK)
+        done = Exported(notice=NOTICE, archive=archive)
     elif call.headers is None:
         path = default_store().with_name(f"export-{uuid4().hex[:8]}.zip")
         private_files.make_folder(path.parent)
         save(file, path)
-        done = Exported(archive=archive, file=str(path))
+        done = Exported(notice=NOTICE, archive=archive, file=str(path))
     else:
         here = str(cast("Any", call.request_context.request).base_url).rstrip("/")
         base = app.settings.oauth_audience.removesuffix("/mcp") or here
         link = f"{base}{DOWNLOADS_PATH}{app.downloads.offer(scope.owner, file, app.background)}"
-        done = Exported(archive=archive, link=link, next=FETCH.format(link=link))
-    return answer(done, text.exported(done))
+        fetch = Fact(code=FactCode.FETCH_ONCE)
+        done = Exported(notice=NOTICE, archive=archive, link=link, facts=[fetch])
+    return answer(done, text.exported(done, words_of(call)))

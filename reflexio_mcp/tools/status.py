@@ -6,10 +6,11 @@ from mcp.types import CallToolResult
 from reflexio_mcp import __version__
 from reflexio_mcp.render import status as text
 from reflexio_mcp.rest import api_limits
-from reflexio_mcp.rest.errors import ReflexioError, explain
-from reflexio_mcp.results.base import NOTICE, SAID_CHARS, label, shown_id, shown_name
+from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.results.base import NOTICE, label, shown_id, shown_name
 from reflexio_mcp.results.deletion import PastDeletion
 from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.results.failures import failure_facts
 from reflexio_mcp.results.status import Backend, Limits, Policy, Status
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.tables import StateUnusable
@@ -32,15 +33,15 @@ CONFIRM: Final = {
 
 async def get_status(call: Call) -> Annotated[CallToolResult, Status]:
     app, scope = app_of(call), scope_of(call)
-    backend = await _backend(app, scope, place_shown(call))
+    backend, failure = await _backend(app, scope, place_shown(call))
     problem, deletions = await anyio.to_thread.run_sync(app.trouble), list[PastDeletion]()
-    facts = [*_facts(app.settings, reachable=backend.reachable), *_about_holds(scope)]
+    facts = [*failure, *_facts(app.settings, reachable=backend.reachable), *_about_holds(scope)]
     try:
         deletions = await last_deletions(scope, app.state, await app.owner(scope), app.jobs)
     except (StateUnusable, ReflexioError):  # a `problem` says why
         facts.append(Fact(code=FactCode.RECORDS_UNREADABLE))
     found = Status(
-        notice=NOTICE if deletions or backend.said else "",
+        notice=NOTICE if deletions or failure else "",
         version=__version__,
         backend=backend,
         scope=shown_id(scope.user_id) or "every user",
@@ -74,24 +75,24 @@ def _facts(settings: Settings, *, reachable: bool) -> list[Fact]:
     return facts
 
 
-async def _backend(app: App, scope: Scope, where: str) -> Backend:
+async def _backend(app: App, scope: Scope, where: str) -> tuple[Backend, list[Fact]]:
     kind = "embedded store" if app.settings.embedded else "Reflexio"
-    identity, problem, said = None, "", ""
+    identity, failure = None, list[Fact]()
     try:
         identity = await scope.client.whoami()
     except ReflexioError as error:
-        # If the file is not a store, only the store's own words say what to do.
-        problem, said = explain(error, "read"), shown_name(error.said, SAID_CHARS)
+        failure = failure_facts(error)
     # Not in the handler: pydantic builds the model at its first use, and would keep the error alive.
     if identity is None:
-        return Backend(kind=kind, where=where, reachable=False, problem=problem, said=said)
-    return Backend(
+        return Backend(kind=kind, where=where, reachable=False), failure
+    backend = Backend(
         kind=kind,
         where=where,
         reachable=True,
         organization=label(identity.org_id),
         storage=label(identity.storage_type),
     )
+    return backend, []
 
 
 def _about_holds(scope: Scope) -> list[Fact]:

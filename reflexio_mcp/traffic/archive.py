@@ -22,10 +22,12 @@ from pydantic import BaseModel
 
 from reflexio_mcp import private_files
 from reflexio_mcp.rest.api_limits import MAX_REPLY_BYTES
-from reflexio_mcp.rest.errors import ReflexioError, explain
+from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
 from reflexio_mcp.results.base import at, visible
 from reflexio_mcp.results.deletion import Restored
+from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.results.failures import failure_facts
 from reflexio_mcp.results.reading import Manifest
 from reflexio_mcp.traffic.deletion.restore import Storing
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError, quoted
@@ -37,7 +39,7 @@ from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import redacted
 
-__all__ = ["NOT_BACK", "Export", "import_requests", "requests_in", "save"]
+__all__ = ["Export", "import_requests", "requests_in", "save"]
 
 Write: TypeAlias = Callable[[Sequence[BaseModel]], Awaitable[None]]
 
@@ -52,29 +54,13 @@ REPEATED: Final = {"request": {"arrival", "whole"}, "interactions": {"__all__": 
 """Fields that the API lacks, or that repeat the request."""
 
 SECRETS: Final = {
-    None: "Secrets and personal data are exported as stored; redact replaces recognized secrets.",
-    False: "Secrets and personal data are exported as stored: keep the file private.",
-    True: "Recognized secrets are replaced by their kinds. Other secrets and personal data are exported as stored.",
+    None: FactCode.SECRETS_CAN_BE_COVERED,
+    False: FactCode.SECRETS_EXPORTED,
+    True: FactCode.SECRETS_NOT_EXPORTED,
 }
-NO_LEARNINGS: Final = "The embedded store does not learn: it has no learnings and no session outcomes."
-NOT_RETURNED: Final = (
-    "Reflexio's API does not return images, citations and expired profiles. Agent playbooks, evaluations, run records "
-    "and logs of Reflexio are not exported, nor, without user_id, learnings of users without an exported request."
-)
+"""What is said about secrets, by `redact`."""
 
-README: Final = """\
-Export of the memory on {one.made_at:%Y-%m-%d at %H:%M} UTC, made by reflexio-mcp.
-
-requests.jsonl   requests with their interactions
-learnings.jsonl  learned profiles and playbooks, with the ids of their source interactions
-outcomes.jsonl   how sessions ended
-manifest.json    the source, filter, counts, period and missing parts of this export, and the SHA-256 of each file
-
-Each line of the first three files is one JSON object.
-{one.secrets}
-
-To put the requests back: reflexio-mcp import FILE
-"""
+NOT_READ: Final = {"learnings": FactCode.LEARNINGS_NOT_ALL_READ, "outcomes": FactCode.OUTCOMES_NOT_ALL_READ}
 
 NOT_AN_EXPORT: Final = "is not an export of reflexio-mcp, or is damaged; nothing was imported."
 CHANGED: Final = "has a {name} that does not match the SHA-256 in its manifest; nothing was imported."
@@ -82,11 +68,6 @@ NOT_YOURS: Final = "has requests of other users than REFLEXIO_USER_ID; nothing w
 REPEATED_REQUEST: Final = "has two requests with the id {name}; nothing was imported."
 REPEATED_INTERACTION: Final = "has two interactions with the id {name}; nothing was imported."
 BLANKS: Final = "has a user whose name begins or ends with a blank, {name}; nothing was imported."
-NOT_BACK: Final = {
-    True: "Learnings and session outcomes do not come back: the embedded store has none.",
-    False: "Reflexio stores 60 requests a minute, and learns from them again. Times, images, citations, learnings "
-    "and session outcomes do not come back.",
-}
 
 
 def save(archive: BinaryIO, path: Path) -> None:
@@ -106,13 +87,22 @@ class Export:
     Args:
         backend: its address or file, in words.
         redact: replace recognized secrets; `None` for the plan of an export.
+        readme: makes the text for a person who opens the archive.
     """
 
-    def __init__(self, scope: Scope, wanted: TrafficFilter, backend: str, redact: bool | None) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        wanted: TrafficFilter,
+        backend: str,
+        redact: bool | None,
+        readme: Callable[[Manifest], str],
+    ) -> None:
         self._scope = scope
         self._wanted = wanted
         self._backend = backend
         self._redact = redact
+        self._readme = readme
         self._counts = Counter[str]()
         self._users = {wanted.user_id} - {""}
         self._sessions = set[str]()
@@ -123,7 +113,11 @@ class Export:
     async def write(self, file: BinaryIO) -> Manifest:
         """Write the archive. Its manifest says what could not be read."""
         digests: dict[str, str] = {}
-        left_out = [NOT_RETURNED if self._scope.learns else NO_LEARNINGS]
+        learns = self._scope.learns
+        facts = [
+            Fact(code=SECRETS[self._redact]),
+            Fact(code=FactCode.KINDS_NOT_EXPORTED if learns else FactCode.STORE_HAS_NO_LEARNINGS),
+        ]
         pager = SessionPager(self._scope, self._wanted, batch=SESSIONS_AT_ONCE)
         files = {
             "requests": partial(self._read_requests, pager),
@@ -137,23 +131,22 @@ class Export:
                     try:
                         await read(partial(self._write, name, lines, digest))
                     except ReflexioError as error:
-                        if name == "requests":
+                        if name not in NOT_READ:
                             raise
-                        left_out.append(f"Not all {name} could be read. {explain(error, 'read')}")
+                        facts += [Fact(code=NOT_READ[name]), *failure_facts(error)]
                     digests[f"{name}.jsonl"] = digest.hexdigest()
             manifest = Manifest(
                 made_at=at(time.time()),
                 backend=self._backend,
                 filter=visible(self._wanted.describe(words=not self._redact, plain=True)) or "no filter",
-                secrets=SECRETS[self._redact],
                 counts={**self._counts, "users": len(self._users), "sessions": len(self._sessions)},
                 period=list(map(at, self._period)),
                 sha256=digests,
                 unreadable=list(pager.unreadable),
-                left_out=left_out,
+                facts=facts,
             )
             archive.writestr("manifest.json", manifest.model_dump_json(indent=1))
-            archive.writestr("README.txt", README.format(one=manifest))
+            archive.writestr("README.txt", self._readme(manifest))
         file.seek(0)
         return manifest
 

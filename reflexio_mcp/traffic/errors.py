@@ -7,7 +7,7 @@ from typing import Final
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.results.base import label, shown_name
 from reflexio_mcp.results.facts import Fact, FactCode
-from reflexio_mcp.results.failures import failure_facts
+from reflexio_mcp.results.failures import Action, failure_facts
 from reflexio_mcp.state.tables import StateUnusable
 
 __all__ = [
@@ -118,9 +118,9 @@ def needing_state(
         ) from error
 
 
-def facts_of(error: ReflexioError | TrafficError) -> list[Fact]:
+def facts_of(error: ReflexioError | TrafficError, action: Action = "read") -> list[Fact]:
     """Return what happened and what to do about it."""
-    return failure_facts(error) if isinstance(error, ReflexioError) else error.facts
+    return failure_facts(error, action) if isinstance(error, ReflexioError) else error.facts
 
 
 @contextmanager

@@ -7,10 +7,11 @@ from typing import Final, Literal
 
 import anyio
 
-from reflexio_mcp.rest.errors import AlreadyExists, OutcomeUnknown, ReflexioError, explain
+from reflexio_mcp.rest.errors import AlreadyExists, OutcomeUnknown, ReflexioError
 from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply, UnreadableRequest, differences
-from reflexio_mcp.results.base import label, shown_id
+from reflexio_mcp.results.base import shown_id
 from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.results.failures import failure_facts
 from reflexio_mcp.results.publishing import Finished, Stored, stored
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, OutcomeUnclear, quoted, require_id
@@ -27,10 +28,6 @@ LOOK_SECONDS: Final = 8.0
 LATEST: Final = 9_999_999_999
 """The year 2286. A larger number is taken for milliseconds and refused."""
 
-REPEAT: Final = (
-    "Repeat the call with {id} and the same content: it cannot be stored twice, and “already stored” then means that "
-    "it had arrived."
-)
 NOT_LOOKED: Final = (
     "may contain a key: {missing}. With REFLEXIO_MCP_PUBLISH_SECRETS={policy}, text is stored only after a search "
     "for keys. Run the server where that package runs, or with REFLEXIO_MCP_PUBLISH_SECRETS=warn."
@@ -75,11 +72,8 @@ async def publish(scope: Scope, draft: PublishBody, *, policy: Policy, wait_seco
             reply, read_back = await _publish(scope, body, minted, wait_seconds)
     except ReflexioError as failure:
         if failure.effect == "unknown":
-            # A caller's own id may be a sentence, and the caller knows it.
-            is_word = label(body.request_id) == body.request_id
-            id_ = f"request_id={body.request_id}" if is_word else "the same request_id"
-            text = f"{explain(failure)} {REPEAT.format(id=id_)}"
-            raise OutcomeUnclear(text) from failure
+            repeat = Fact(code=FactCode.REPEAT_WITH_ID, names=[shown_id(body.request_id)])
+            raise OutcomeUnclear(*failure_facts(failure, "write"), repeat) from failure
         raise
     roles = [without_key(interaction.role) for interaction in body.interaction_data_list]
     return stored(body, reply, roles, secrets, missing(), read_back=read_back, replaced=policy == "redact")

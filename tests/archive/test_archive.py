@@ -14,12 +14,14 @@ import pytest
 
 from reflexio_mcp.cli import main
 from reflexio_mcp.embedded_store.app import EmbeddedStore
+from reflexio_mcp.render.reading import readme
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Citation, Interaction, PublishBody, RequestQuery, ToolUse
 from reflexio_mcp.traffic.archive import Export, import_requests, requests_in
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.scope import Scope
 from tests.deletion.support import World
+from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
 
@@ -53,7 +55,7 @@ def archives(folder: Path) -> list[Path]:
 async def exported(world: World, path: Path, redact: bool = False, **wanted: Any) -> dict[str, Any]:
     """Export to a file and return the manifest."""
     with path.open("xb") as file:
-        await Export(Scope(world.rest), TrafficFilter(**wanted), "here", redact).write(file)
+        await Export(Scope(world.rest), TrafficFilter(**wanted), "here", redact, readme).write(file)
     return json.loads(content(path, "manifest.json"))
 
 
@@ -162,10 +164,13 @@ async def test_the_manifest_says_what_could_not_be_read(world: World, tmp_path: 
     manifest = await exported(world, tmp_path / "out.zip", user_id="ada")
     assert names(tmp_path / "out.zip") == {"a"}
     assert len(manifest["unreadable"]) == 1
-    assert any("Not all learnings could be read" in one for one in manifest["left_out"])
+    told = [fact["code"] for fact in manifest["facts"]]
+    assert told[-3:] == ["learnings_not_all_read", "access_refused", "check_key"]
+    said = content(tmp_path / "out.zip", "README.txt").decode()
+    assert "Not all learnings could be read.\nReflexio refused access" in said
     world.backend.failing["/api/get_requests"] = (0, 403)
     with TemporaryFile() as file, pytest.raises(Exception, match="403"):
-        await Export(Scope(world.rest), TrafficFilter(), "here", False).write(file)
+        await Export(Scope(world.rest), TrafficFilter(), "here", False, readme).write(file)
 
 
 async def test_a_model_gets_a_plan_first_and_the_file_when_the_person_has_decided(
@@ -175,7 +180,8 @@ async def test_a_model_gets_a_plan_first_and_the_file_when_the_person_has_decide
     async with world.connect() as caller:
         plan = await caller.call("export_data", user_id="ada")
         assert plan["archive"]["counts"]["requests"] == 1
-        assert "Secrets and personal data are exported as stored" in plan["archive"]["secrets"]
+        assert fact_of(plan["archive"], "secrets_can_be_covered")
+        assert "Secrets and personal data are exported as stored" in plan["text"]
         assert "file" not in plan
         assert not archives(data_folder)
         done = await caller.call("export_data", user_id="ada", redact=True)

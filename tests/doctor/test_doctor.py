@@ -288,6 +288,7 @@ def test_a_person_reads_each_problem_with_its_reason_and_ends_with_the_next_step
     assert code == 2
     assert "REFLEXIO_API_KEY = ***" in said
     assert (
-        "FAILURE  backend    Reflexio could not be reached (http://127.0.0.1:1: connection refused)." in said
+        "FAILURE  backend    Reflexio could not be reached (“http://127.0.0.1:1: connection refused”)."
+        in said
     )
-    assert said.splitlines()[-1].startswith("failures: 1, warnings: 0. Next: Check that the server runs")
+    assert said.splitlines()[-1].startswith("failures: 1, warnings: 0. Next: Check that Reflexio runs")

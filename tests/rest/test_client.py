@@ -10,9 +10,10 @@ import pytest
 from opentelemetry import trace
 
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.rest.errors import BadAddress, NotFound, NotSent, NotTheApi, explain
+from reflexio_mcp.rest.errors import BadAddress, NotFound, NotSent, NotTheApi
 from reflexio_mcp.rest.models import Interaction, RequestQuery, ToolUse
 from tests.rest.helpers import KEY, URL, body, client_over
+from tests.support.facts import said_of
 
 pytestmark = pytest.mark.anyio
 
@@ -55,8 +56,8 @@ async def test_each_call_carries_the_key_and_an_agent_that_the_server_accepts() 
 def test_a_key_that_cannot_stand_in_a_header_is_refused_without_being_shown(key: str) -> None:
     with pytest.raises(BadAddress) as caught:
         ReflexioClient(URL, api_key=key)
-    assert "REFLEXIO_API_KEY" in explain(caught.value)
-    assert key not in explain(caught.value)
+    assert "REFLEXIO_API_KEY" in said_of(caught.value)
+    assert key not in said_of(caught.value)
 
 
 async def test_a_path_prefix_of_the_address_is_kept() -> None:
@@ -74,8 +75,8 @@ async def test_a_path_prefix_of_the_address_is_kept() -> None:
 def test_a_url_that_cannot_work_is_refused_at_construction_without_being_shown(url: str) -> None:
     with pytest.raises(BadAddress) as caught:
         ReflexioClient(url)
-    assert "REFLEXIO_URL" in explain(caught.value)
-    assert KEY not in explain(caught.value)
+    assert "REFLEXIO_URL" in said_of(caught.value)
+    assert KEY not in said_of(caught.value)
 
 
 async def test_a_publish_sends_what_was_set_and_no_default() -> None:

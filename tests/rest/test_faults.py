@@ -27,10 +27,10 @@ from reflexio_mcp.rest.errors import (
     ServerFault,
     TimedOut,
     Unreachable,
-    explain,
 )
 from reflexio_mcp.rest.models import RequestQuery
 from tests.rest.helpers import KEY, PAYLOAD, TRACE, URL, FakeTime, body, client_over
+from tests.support.facts import said_of
 from tests.support.wire import Reaction, free_port, response, serve
 
 pytestmark = pytest.mark.anyio
@@ -116,7 +116,7 @@ FAULTS = [
 def assert_safe(error: ReflexioError, caplog: pytest.LogCaptureFixture) -> None:
     logged = [record.getMessage() for record in caplog.records if record.name == "reflexio_mcp.rest"]
     assert logged
-    for text in (repr(error), str(vars(error)), explain(error), explain(error, "read"), *logged):
+    for text in (repr(error), str(vars(error)), said_of(error), said_of(error, "read"), *logged):
         for secret in (KEY, PAYLOAD, "Traceback", "/srv", "canary", ".py"):
             assert secret not in text
 
@@ -165,7 +165,7 @@ async def test_an_address_is_not_named_to_callers_who_have_no_business_with_it()
     async with ReflexioClient(URL, transport=transport, names_address=False) as client:
         with pytest.raises(NotTheApi) as caught:
             await client.whoami()
-    assert "reflexio.test" not in explain(caught.value)
+    assert "reflexio.test" not in said_of(caught.value)
 
 
 async def test_a_closed_port_is_unreachable_and_nothing_has_changed() -> None:
@@ -173,9 +173,9 @@ async def test_a_closed_port_is_unreachable_and_nothing_has_changed() -> None:
     async with ReflexioClient(url, sleep=time.sleep, clock=time.clock) as client:
         with pytest.raises(Unreachable) as caught:
             await client.publish(body(), minted=True)
-    assert explain(caught.value) == (
-        f"Reflexio could not be reached ({url}: connection refused). "
-        "Nothing was changed; check that the server runs and that REFLEXIO_URL is right, then try again."
+    assert said_of(caught.value) == (
+        f"Reflexio could not be reached (“{url}: connection refused”). Nothing was changed. "
+        "Check that Reflexio runs and that REFLEXIO_URL is right, then try again."
     )
 
 
@@ -187,8 +187,8 @@ async def test_a_proxy_that_cannot_be_used_is_a_wrong_setting(
     async with ReflexioClient(URL) as client:
         with pytest.raises(BadAddress) as caught:
             await client.whoami()
-    assert name in explain(caught.value)
-    assert value not in explain(caught.value)
+    assert name in said_of(caught.value)
+    assert value not in said_of(caught.value)
 
 
 @pytest.mark.parametrize("end", ["reset", "close"])

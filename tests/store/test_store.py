@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.embedded_store.database import SCHEMA_VERSION, Database
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.rest.errors import AlreadyExists, OperationFailed, ReflexioError, ServerFault, explain
+from reflexio_mcp.rest.errors import AlreadyExists, OperationFailed, ReflexioError, ServerFault
 from reflexio_mcp.rest.models import Citation, Interaction, PublishBody, RequestPage, RequestQuery, ToolUse
 from tests.rest.helpers import FakeTime
 from tests.support.embedded import embedded
+from tests.support.facts import said_of
 
 pytestmark = pytest.mark.anyio
 
@@ -187,7 +188,7 @@ async def test_a_full_disk_refuses_the_publish_and_keeps_the_rest(
         with pytest.raises(OperationFailed) as caught:
             await client.publish(body("large", Interaction(content="x" * 200_000)), minted=True)
         assert caught.value.said == "The disk is full. Free some space and try again."
-        assert "Nothing was changed" in explain(caught.value)
+        assert "Nothing was changed" in said_of(caught.value)
         assert await ids(client) == {"r"}
 
 

@@ -11,8 +11,10 @@ import pytest
 from mcp.client.client import Client
 from mcp.types import CallToolResult
 
+from reflexio_mcp.render.words import words_for_model
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.results.failures import failure_facts
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
 from tests.primitives.conftest import outside_the_fence
@@ -114,7 +116,9 @@ async def test_the_status_says_that_the_service_is_not_reachable_and_why(
     assert result.structured_content is not None
     if fault.name != "JSON of another shape":
         assert result.structured_content["backend"]["reachable"] is False
-        assert result.structured_content["backend"]["problem"] in text_of(result)
+        happened = result.structured_content["facts"][0]
+        assert happened["code"] == failure_facts(fault.kind())[0].code
+        assert words_for_model(()).facts[happened["code"]] in text_of(result)
     safe(text_of(result), caplog)
 
 
@@ -170,7 +174,9 @@ async def test_the_status_says_why_a_store_or_its_record_cannot_be_used(tmp_path
         result = await client.call_tool("get_status", {})
     assert isinstance(result, CallToolResult)
     assert result.structured_content
-    assert result.structured_content["backend"]["said"].startswith("The store file is not a database")
+    said = fact_of(result.structured_content, "service_said")
+    assert said is not None
+    assert said["names"][0].startswith("The store file is not a database")
     assert "notice" in result.structured_content
-    assert "Reflexio said: The store file is not a database" in text_of(result)
+    assert "service said: The store file is not a database" in text_of(result)
     assert "check state.db (next to the store's file" in text_of(result)

@@ -53,8 +53,10 @@ async def test_an_own_id_that_holds_something_else_is_an_error(
         listed = await client.call_tool("list_requests", {"detail": "full"})
     assert result.is_error
     said = text_of(result)
-    assert said.startswith(f"This request_id is taken (by a request that differs in {', '.join(other)};")
-    assert said.endswith("Nothing was changed; choose another request_id, or leave it out.")
+    assert said.startswith(
+        "This request_id is taken. Nothing was changed. Choose another request_id, or leave it out.\n"
+    )
+    assert f"\nid taken: by a request that differs in {', '.join(other)}, correlation id" in said
     assert "Monday" in text_of(listed)
     assert "Tuesday" not in text_of(listed)
 
@@ -69,7 +71,7 @@ async def test_nothing_is_said_of_a_taken_id_whose_request_cannot_be_read(
         await client.call_tool("publish_interaction", CALL)
         monkeypatch.setattr("reflexio_mcp.traffic.publishing.find_request", cannot_be_read)
         said = text_of(await client.call_tool("publish_interaction", CALL))
-    assert said.startswith("This request_id is taken (")
+    assert said.startswith("This request_id is taken.")
     assert "differs" not in said
 
 
@@ -79,7 +81,8 @@ async def test_an_id_of_another_user_is_not_told_from_one_with_other_content(con
     async with connect(REFLEXIO_USER_ID="bob") as client:
         mine = {name: value for name, value in CALL.items() if name != "user_id"}
         result = await client.call_tool("publish_interaction", mine)
-    assert text_of(result).startswith("This request_id is taken (correlation id")
+    assert text_of(result).startswith("This request_id is taken.")
+    assert "id taken: correlation id" in text_of(result)
 
 
 async def test_what_cannot_be_read_back_is_not_said_to_be_the_same(connect: Connect) -> None:

@@ -82,7 +82,7 @@ async def test_a_wait_that_ends_without_the_request_being_stored_does_not_claim_
                 result = await client.call_tool("publish_interaction", ARGUMENTS)
     assert result.is_error
     assert "not known" in text_of(result)
-    assert "request_id=r1" in text_of(result)
+    assert "\nrepeat with id: r1\n" in text_of(result)
 
 
 class LostAnswers(ReflexioClient):
@@ -127,7 +127,7 @@ async def test_a_lost_answer_that_cannot_be_looked_up_names_the_minted_id_to_rep
         async with Client(ReflexioServer(load({}), client=LostAnswers(place, readable=False))) as client:
             result = await client.call_tool("publish_interaction", arguments)
         assert result.is_error
-        [minted] = re.findall(r"request_id=([0-9a-f-]{36}) ", text_of(result))
+        [minted] = re.findall(r"\nrepeat with id: ([0-9a-f-]{36})\n", text_of(result))
         async with Client(ReflexioServer(load({}), client=place.client)) as client:
             again = await client.call_tool("publish_interaction", {**arguments, "request_id": minted})
             listed = await client.call_tool("list_requests", {})
@@ -150,4 +150,5 @@ async def test_a_refusal_while_waiting_is_the_same_sentence_as_without() -> None
             result = await client.call_tool("publish_interaction", ARGUMENTS)
     await store.aclose()
     assert result.is_error
-    assert text_of(result).startswith("This request_id is taken (by a request that differs in interactions")
+    assert text_of(result).startswith("This request_id is taken. Nothing was changed.")
+    assert "id taken: by a request that differs in interactions" in text_of(result)

@@ -1,0 +1,47 @@
+"""The words of exports and imports."""
+
+from typing import Final
+
+from reflexio_mcp.render.room_words import RoomWords
+from reflexio_mcp.results.facts import FactCode
+
+EXPORTS: Final = RoomWords(
+    anybody={
+        FactCode.SECRETS_CAN_BE_COVERED: (
+            "Nothing is written yet. Secrets and personal data are exported as stored, unless recognized secrets are "
+            "replaced."
+        ),
+        FactCode.SECRETS_EXPORTED: "Secrets and personal data are exported as stored: keep the file private.",
+        FactCode.SECRETS_NOT_EXPORTED: (
+            "Recognized secrets are replaced by their kinds. Other secrets and personal data are exported as stored."
+        ),
+        FactCode.STORE_HAS_NO_LEARNINGS: (
+            "The embedded store does not learn: it has no learnings and no session outcomes."
+        ),
+        FactCode.KINDS_NOT_EXPORTED: (
+            "Reflexio's API does not return images, citations and expired profiles. Agent playbooks, evaluations, run "
+            "records and logs of Reflexio are not exported, nor, unless one user is selected, learnings of users "
+            "without an exported request."
+        ),
+        FactCode.LEARNINGS_NOT_ALL_READ: "Not all learnings could be read.",
+        FactCode.OUTCOMES_NOT_ALL_READ: "Not all session outcomes could be read.",
+        FactCode.FETCH_ONCE: "The link works once, within five minutes.",
+        FactCode.ONLY_REQUESTS_IMPORTED: (
+            "Learnings and session outcomes do not come back: the embedded store has none."
+        ),
+        FactCode.IMPORT_IS_LEARNED: (
+            "Reflexio stores 60 requests a minute, and learns from them again. Times, images, citations, learnings and "
+            "session outcomes do not come back."
+        ),
+    },
+    model={
+        FactCode.SECRETS_CAN_BE_COVERED: (
+            "Nothing is written. Secrets and personal data are exported as stored; redact replaces recognized secrets. "
+            "Ask the person, and call again with the same filter and redact=true or false."
+        ),
+        FactCode.FETCH_ONCE: (
+            "Within five minutes, one fetch with the Authorization of this connection gets the file: curl -OJ -H "
+            "'Authorization: Bearer TOKEN' LINK"
+        ),
+    },
+)
