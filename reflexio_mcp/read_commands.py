@@ -51,10 +51,10 @@ from reflexio_mcp.traffic.audit.places import list_places
 from reflexio_mcp.traffic.audit.run import run_audit
 from reflexio_mcp.traffic.errors import TrafficError, refusing
 from reflexio_mcp.traffic.learnings.listing import list_learnings
+from reflexio_mcp.traffic.learnings.request import read_request
 from reflexio_mcp.traffic.learnings.select import Selection
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
 from reflexio_mcp.traffic.reading.listing import list_requests, list_sessions
-from reflexio_mcp.traffic.reading.lookup import read_request
 
 COMMANDS: Final = {
     "get_request": "show",

@@ -11,16 +11,19 @@ from reflexio_mcp.results.reading import (
     Exported,
     Held,
     InteractionRow,
+    LearnedHere,
     LearningPage,
     LearningRow,
     Manifest,
     OneRequest,
     OtherLearning,
+    OutcomeRow,
     RequestPage,
     RequestRow,
     SessionPage,
     SessionRow,
     UnreadablePart,
+    UsedLearning,
 )
 
 __all__ = ["exported", "learning_page", "one_request", "readme", "request_page", "session_page"]
@@ -80,9 +83,24 @@ def _session(one: SessionRow) -> str:
         _named("agent", one.agent_versions),
         f"{one.evaluation_only:,} for evaluation only" if one.evaluation_only else "",
         *map(_held, one.held),
+        *map(_outcome, one.outcomes),
         f"fingerprint {one.fingerprint}" if one.fingerprint else "",
     )
     return lines(head, f"  “{one.first_words}”" if one.first_words else "")
+
+
+def _outcome(one: OutcomeRow) -> str:
+    details = ", ".join(
+        part
+        for part in (
+            one.label,
+            f"{one.value:g}" if one.value is not None else "",
+            f"for user {one.user_id}" if one.user_id else "",
+            "inferred by Reflexio" if one.inferred else "",
+        )
+        if part
+    )
+    return f"ended: {one.outcome}" + (f" ({details})" if details else "")
 
 
 def _held(hold: Held) -> str:
@@ -160,7 +178,12 @@ def _hanging(text: str) -> str:
 def one_request(found: OneRequest, words: Words) -> Told:
     shown = found.interactions
     return Told(
-        stored=lines(f"session {found.session_id}", request_row(found)),
+        stored=lines(
+            row(f"session {found.session_id}", *map(_outcome, found.outcomes)),
+            request_row(found),
+            map(_learned_here, found.learned),
+            map(_used, found.used),
+        ),
         then=lines(
             learning(found.learning, words),
             words.say(found.facts),
@@ -169,6 +192,40 @@ def one_request(found: OneRequest, words: Words) -> Told:
             else "",
         ),
         cursor=found.cursor,
+    )
+
+
+def _learned_here(one: LearnedHere) -> str:
+    like = " in similar words" if one.near else ""
+    return row(
+        f"learned from interaction {one.interaction_id}{like}: {one.learning_id}",
+        one.state,
+        f"“{one.content}”" if one.content else "",
+        f"quotes “{one.quote}”" if one.quote else "",
+    )
+
+
+def _used(one: UsedLearning) -> str:
+    verdict = one.verdict
+    judged = {None: "", True: "judged relevant", False: "judged not relevant"}
+    return lines(
+        row(
+            f"used for the answer in interaction {one.interaction_id}: {one.learning_id}",
+            "" if one.learning or one.shared_rule else "not found among what is stored for this user",
+            f"cited by {counted(one.applied, 'answer')} in 30 days" if one.applied is not None else "",
+        ),
+        _below(_learning(one.learning) if one.learning else ""),
+        _below(f"shared rule {_other(one.shared_rule)}" if one.shared_rule else ""),
+        _below(
+            row(
+                judged[verdict.is_relevant],
+                verdict.relevance_reason,
+                f"impact {verdict.impact}" if verdict.impact else "",
+                verdict.impact_reason,
+            )
+            if verdict
+            else ""
+        ),
     )
 
 

@@ -53,6 +53,20 @@ READING: Final = RoomWords(
         FactCode.LEARNING_NOT_TRACKED: "Reflexio does not say what is learned from it.",
         FactCode.LEARNING_UNKNOWN: "What was learned from it is not known.",
         FactCode.STORE_DOES_NOT_LEARN: "This store does not learn; an assistant finds the request by searching.",
+        FactCode.BELIEFS_NOT_READ: "What was learned from it, and which learnings its answers used, could not be read.",
+        FactCode.LEARNED_HERE_MORE: "{number} more {number:learning quotes|learnings quote} it.",
+        FactCode.LEARNED_HERE_PERHAPS: (
+            "{number:learning} may also come from it: not all that {number:it quotes|they quote} is stored."
+        ),
+        FactCode.LEARNED_BESIDE: (
+            "{number:learning} {number:was|were} learned at the same time and {number:quotes|quote} only other "
+            "requests."
+        ),
+        FactCode.USED_MORE: "{number} more {number:learning was|learnings were} retrieved for its answers.",
+        FactCode.VERDICTS_NOT_READ: (
+            "How Reflexio judged the learnings behind its answers, or how often they were applied, could not be read."
+        ),
+        FactCode.OUTCOMES_NOT_READ: "How sessions ended could not be read.",
         FactCode.STORED_SECRETS: (
             "The request contains what looks like a secret, which can reappear in later prompts. Delete the request "
             "without a recovery copy, and change the secret."
@@ -130,6 +144,13 @@ READING: Final = RoomWords(
             ),
         },
         ("list_learnings",): {
+            FactCode.LEARNED_HERE_MORE: (
+                "{number} more {number:learning quotes|learnings quote} it: list_learnings with its request_id."
+            ),
+            FactCode.LEARNED_HERE_PERHAPS: (
+                "{number:learning} may also come from it: not all that {number:it quotes|they quote} is stored. "
+                "list_learnings with its request_id shows {number:it|them}."
+            ),
             FactCode.SESSION_FINISHED: (
                 "Reflexio now learns from the requests of the session that waited, if there is anything to learn. In a "
                 "moment, list_learnings with this session_id shows what was learned."

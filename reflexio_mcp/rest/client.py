@@ -23,7 +23,7 @@ from reflexio_mcp.rest.errors import (
 )
 from reflexio_mcp.rest.exchange import Answer, Call, Kind, Sender, in_thread_if
 
-__all__ = ["ReflexioClient"]
+__all__ = ["SESSIONS_OF_OUTCOMES", "ReflexioClient"]
 
 ReadT = TypeVar("ReadT", bound=models.Read)
 ReplyT = TypeVar("ReplyT", bound=models.Reply)

@@ -9,6 +9,7 @@ from reflexio_mcp.rest import api_limits
 
 __all__ = [
     "AgentPlaybook",
+    "ApplicationStat",
     "Interaction",
     "LearningStatus",
     "PublishBody",
@@ -16,6 +17,7 @@ __all__ = [
     "RequestPage",
     "RequestQuery",
     "RequestWithInteractions",
+    "RetrievedLearningVerdict",
     "SessionGroup",
     "SessionOutcome",
     "StoredInteraction",
@@ -243,6 +245,9 @@ class SessionOutcome(Read):
     user_id: str = ""
     session_id: str = ""
     outcome: str = ""
+    label: str = ""
+    value: float | None = None
+    is_inferred: bool = False
     occurred_at: int = 0
 
 

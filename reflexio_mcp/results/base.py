@@ -213,6 +213,15 @@ class Room:
         text, json = _sizes(row)
         return text <= self._text and json <= self._structured
 
+    def reserve(self, row: Row, leaving: int) -> bool:
+        """Reserve room for a row beside the list, if that leaves so many characters."""
+        text, json = _sizes(row)
+        if text > self._text - leaving or json > self._structured - leaving:
+            return False
+        self._text -= text
+        self._structured -= json
+        return True
+
     def take(self, row: Row, extra: int = 0) -> bool:
         """Reserve room for a row and `extra` more characters, if they fit or the answer is empty."""
         text, json = (size + extra for size in _sizes(row))

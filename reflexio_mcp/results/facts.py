@@ -281,6 +281,24 @@ class FactCode(StrEnum):
     )
     LIST_LEARNINGS = "list_learnings", "advice: learnings from it may still be stored; list those of its user"
 
+    # What is told beside a request
+    BELIEFS_NOT_READ = (
+        "beliefs_not_read",
+        "what was learned from the request, and used in it, could not be read",
+    )
+    LEARNED_HERE_MORE = "learned_here_more", "`number` more learnings quote the request"
+    LEARNED_HERE_PERHAPS = (
+        "learned_here_perhaps",
+        "`number` learnings may come from the request: not all that they quote is stored",
+    )
+    LEARNED_BESIDE = "learned_beside", "`number` learnings were learned at the same time, from other requests"
+    USED_MORE = "used_more", "`number` more learnings were retrieved for its answers"
+    VERDICTS_NOT_READ = (
+        "verdicts_not_read",
+        "how Reflexio judged the used learnings, or how often they were applied, could not be read",
+    )
+    OUTCOMES_NOT_READ = "outcomes_not_read", "how sessions ended could not be read"
+
     # What a person did in the explorer since the last call
     DELETED_IN_PAGE = "deleted_in_page", "the person deleted `number` requests"
     RESTORED_IN_PAGE = "restored_in_page", "the person restored `number` requests"

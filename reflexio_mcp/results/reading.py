@@ -23,6 +23,7 @@ __all__ = [
     "FromRequest",
     "Held",
     "InteractionRow",
+    "LearnedHere",
     "Learning",
     "LearningPage",
     "LearningRow",
@@ -31,6 +32,7 @@ __all__ = [
     "Matched",
     "OneRequest",
     "OtherLearning",
+    "OutcomeRow",
     "RequestPage",
     "RequestRow",
     "RuleWords",
@@ -38,6 +40,8 @@ __all__ = [
     "SessionRequests",
     "SessionRow",
     "UnreadablePart",
+    "UsedLearning",
+    "VerdictRow",
     "as_name",
     "interaction_row",
     "learning_row",
@@ -82,6 +86,17 @@ class Held(Row):
     until: Annotated[Moment | None, Field(description="the end of its last day")] = None
 
 
+class OutcomeRow(Row):
+    """How a session ended for a user."""
+
+    outcome: str
+    label: str = ""
+    value: float | None = None
+    inferred: Annotated[bool, Field(description="Reflexio's own judgment")] = False
+    occurred_at: Moment | None = None
+    user_id: Annotated[str, Field(description="left out if there is only one user")] = ""
+
+
 class SessionRow(Row):
     """One session, counting only requests that match the filter."""
 
@@ -102,6 +117,7 @@ class SessionRow(Row):
     agent_versions: list[str] = []
     evaluation_only: Annotated[int, Field(description="requests that are never learned from")] = 0
     held: Annotated[list[Held], Field(description="the holds on its matching requests")] = []
+    outcomes: Annotated[list[OutcomeRow], Field(description="how it ended")] = []
     first_words: str = ""
     fingerprint: Annotated[str, Field(description="of its oldest matching request, if content is hidden")] = (
         ""
@@ -251,6 +267,7 @@ class ExplorerRow(RequestRow):
 
 class ExplorerSession(Row):
     session_id: str
+    outcomes: list[OutcomeRow] = []
     requests: list[ExplorerRow]
 
 
@@ -309,12 +326,6 @@ def learning_row(status: str, reason: str | None, *, evaluation_only: bool) -> L
     known, why = label(status or "unknown"), label(reason or "")
     means = _MEANINGS.get(why) or _MEANINGS.get(known) or FactCode.LEARNING_UNKNOWN
     return Learning(status=known, reason=why, means=means)
-
-
-class OneRequest(Result, RequestRow):
-    session_id: str
-    learning: Learning
-    cursor: Annotated[str | None, Field(description="for its further interactions")] = None
 
 
 class EvidenceRow(Row):
@@ -388,6 +399,47 @@ class LearningRow(Row):
         list[OtherLearning], Field(description="what it took the place of, the latest first")
     ] = []
     more_replaced: int = 0
+
+
+class LearnedHere(Row):
+    """A learning that quotes the shown request."""
+
+    learning_id: str
+    state: str
+    content: Annotated[str, Field(description="left out if content is hidden")] = ""
+    quote: Annotated[str, Field(description="what it quotes; left out if content is hidden")] = ""
+    near: Annotated[bool, Field(description="the interaction says it in similar words")] = False
+    interaction_id: int
+
+
+class VerdictRow(Row):
+    """How Reflexio's own evaluation judged a learning that was retrieved for an answer."""
+
+    is_relevant: bool | None = None
+    relevance_reason: str = ""
+    impact: str = ""
+    impact_reason: str = ""
+
+
+class UsedLearning(Row):
+    """A learning that was retrieved for an answer, as the client that stored the answer says."""
+
+    interaction_id: int
+    kind: str
+    learning_id: Annotated[str, Field(description="as list_learnings shows it")]
+    learning: Annotated[LearningRow | None, Field(description="left out if it is not stored any more")] = None
+    shared_rule: Annotated[OtherLearning | None, Field(description="of an agent playbook")] = None
+    verdict: VerdictRow | None = None
+    applied: Annotated[int | None, Field(description="answers of the last 30 days that cite it")] = None
+
+
+class OneRequest(Result, RequestRow):
+    session_id: str
+    learning: Learning
+    outcomes: Annotated[list[OutcomeRow], Field(description="how its session ended")] = []
+    learned: Annotated[list[LearnedHere], Field(description="what was learned from its words")] = []
+    used: Annotated[list[UsedLearning], Field(description="the memory behind its answers")] = []
+    cursor: Annotated[str | None, Field(description="for its further interactions")] = None
 
 
 class LearningPage(Result):

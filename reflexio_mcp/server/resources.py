@@ -125,9 +125,9 @@ async def _text(call: Call, name: str, id_: str) -> str:
         result = await get_status(call)
         return "\n".join(part.text for part in result.content if isinstance(part, TextContent))
     from reflexio_mcp.render.reading import one_request, request_page
+    from reflexio_mcp.traffic.learnings.request import read_request
     from reflexio_mcp.traffic.reading.filters import make_filter
     from reflexio_mcp.traffic.reading.listing import list_requests
-    from reflexio_mcp.traffic.reading.lookup import read_request
 
     scope = scope_of(call)
     stored = scope.stored_id(id_)

@@ -40,10 +40,12 @@ from reflexio_mcp.traffic.deletion.targets import Requests
 from reflexio_mcp.traffic.errors import InvalidInput, require_id
 from reflexio_mcp.traffic.learnings.find import Learned, LinkedLearning
 from reflexio_mcp.traffic.learnings.records import Learning
+from reflexio_mcp.traffic.learnings.request import read_request
 from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_requests
-from reflexio_mcp.traffic.reading.lookup import read_request, read_set
+from reflexio_mcp.traffic.reading.lookup import read_set
+from reflexio_mcp.traffic.reading.outcomes import outcomes_of
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import Showing
@@ -100,19 +102,25 @@ async def rows(
     )
     if not waits:
         _words_shown.set()
+    outcomes, unread = await outcomes_of(
+        scope, [scope.stored_id(one.session_id) for one in page.sessions], asked.user_id
+    )
     return ExplorerData(
         notice=NOTICE,
         view="rows",
         state=None if cursor else _state(call, asked),
         sessions=[
             ExplorerSession(
-                session_id=one.session_id, requests=[_page_row(row, named) for row in one.requests]
+                session_id=one.session_id,
+                outcomes=outcomes.get(scope.stored_id(one.session_id), []),
+                requests=[_page_row(row, named) for row in one.requests],
             )
             for one in page.sessions
         ],
         looked_at=page.looked_at.requests or 0,
         cursor=page.cursor,
         without_words=waits,
+        facts=unread,
     )
 
 
@@ -224,7 +232,9 @@ def _found_in(
 
 async def one_request(call: Call, request_id: str, cursor: str, *, uncovered: bool) -> ExplorerData:
     room = Room(_NO_TEXT, REQUEST_CHARS)
-    found = await read_request(scope_of(call), request_id, cursor, covered=not uncovered, room=room)
+    found = await read_request(
+        scope_of(call), request_id, cursor, covered=not uncovered, room=room, learned=False
+    )
     return ExplorerData(notice=NOTICE, view="request", one=found)
 
 

@@ -24,10 +24,10 @@ from reflexio_mcp.toolkit.context import (
     scope_of,
     words_of,
 )
+from reflexio_mcp.traffic.learnings.request import read_request
 from reflexio_mcp.traffic.reading import listing
 from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.lookup import read_request
 
 Longest = Annotated[Literal["newest", "longest"], Field(description="longest: the 10 with the most text")]
 MostSessions = Annotated[parameters.Limit | SkipJsonSchema[None], Field(description="sessions at most")]

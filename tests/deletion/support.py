@@ -182,7 +182,7 @@ class Backend:
             "session_outcomes": [
                 {"outcome_id": f"o-{one}", "session_id": one, "user_id": user, "outcome": "success"}
                 for one, user in self.outcomes.items()
-                if user == asked["user_id"]
+                if asked.get("user_id") in (None, user) and one in asked.get("session_ids", [one])
             ]
         }
 

@@ -8,9 +8,10 @@ import pytest
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import RequestPage, RequestQuery, RequestWithInteractions
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored
+from reflexio_mcp.traffic.learnings.request import read_request
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_requests, list_sessions
-from reflexio_mcp.traffic.reading.lookup import find_request, read_request, read_set
+from reflexio_mcp.traffic.reading.lookup import find_request, read_set
 from reflexio_mcp.traffic.scope import Scope
 from tests.support.embedded import Clock, Embedded
 from tests.support.store_app import StoreApp

@@ -62,20 +62,27 @@ class LearningRows:
 
     Args:
         names_user: the call names the user, so that rows do not.
+        masked: the call asks for no content, although the scope shows it.
     """
 
     def __init__(
-        self, scope: Scope, backgrounds: Mapping[str, Background], *, names_user: bool = False
+        self,
+        scope: Scope,
+        backgrounds: Mapping[str, Background],
+        *,
+        names_user: bool = False,
+        masked: bool = False,
     ) -> None:
         self._scope = scope
         self._backgrounds = backgrounds
         self._names_user = names_user
+        self._masked = masked or scope.masked
 
     def row(self, item: LinkedLearning) -> LearningRow:
         learning, scope = item.learning, self._scope
         background = self._backgrounds[learning.user_id]
         evidence = evidence_of(learning, background.turns)
-        quoted = list(self._evidence(evidence))
+        quoted = list(self.evidence(evidence))
         from_requests = [] if evidence.is_complete else self._from_requests(evidence.listed)
         since = known_since(learning, background)
         replaced = background.lineage.predecessors(learning)
@@ -87,9 +94,9 @@ class LearningRows:
             known_since=at(since) if since else None,
             changed_at=at(learning.changed_at) if learning.changed_at else None,
             user_id=None if self._names_user else scope.shown_id(learning.user_id),
-            content=self._text(learning.content, CONTENT_CHARS),
-            characters=len(learning.content) if scope.masked else None,
-            trigger=self._text(learning.trigger, QUOTE_CHARS),
+            content=self.text(learning.content, CONTENT_CHARS),
+            characters=len(learning.content) if self._masked else None,
+            trigger=self.text(learning.trigger, QUOTE_CHARS),
             evidence=quoted[:EVIDENCE_SHOWN],
             more_evidence=max(0, len(quoted) - EVIDENCE_SHOWN),
             quotes_not_found=self._not_found(evidence.unresolved[:NOT_FOUND_SHOWN]),
@@ -109,15 +116,15 @@ class LearningRows:
         return OtherLearning(
             learning_id=self._scope.shown_id(learning.learning_id),
             state=shown_name(learning.state),
-            content=self._text(learning.content, QUOTE_CHARS),
+            content=self.text(learning.content, QUOTE_CHARS),
             changed_at=at(learning.changed_at) if learning.changed_at else None,
         )
 
-    def _evidence(self, evidence: Evidence) -> Iterator[EvidenceRow]:
+    def evidence(self, evidence: Evidence) -> Iterator[EvidenceRow]:
         for passage in evidence.passages:
-            words = self._text(passage.words, QUOTE_CHARS)
+            words = self.text(passage.words, QUOTE_CHARS)
             for turn in passage.turns:
-                role = as_name(turn.role) if self._scope.masked else turn.role
+                role = as_name(turn.role) if self._masked else turn.role
                 yield EvidenceRow(
                     quote=words,
                     near=passage.near,
@@ -137,9 +144,9 @@ class LearningRows:
         ]
 
     def _not_found(self, passages: Sequence[Passage]) -> list[str]:
-        if self._scope.masked:
+        if self._masked:
             return []
-        return [self._text(one.words, QUOTE_CHARS) for one in passages]
+        return [self.text(one.words, QUOTE_CHARS) for one in passages]
 
     def _hold(self, learning: Learning, turns: Sequence[Turn]) -> Held | None:
         policy = self._scope.policy.now()
@@ -148,10 +155,11 @@ class LearningRows:
         hold = policy.held_by(learning.user_id) or next(filter(None, holds), None)
         return held_row(hold) if hold else None
 
-    def _text(self, text: str, chars: int) -> str:
+    def text(self, text: str, chars: int) -> str:
+        """Return a text as it is shown: secrets replaced, cut, empty if content is hidden."""
         from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
 
-        return "" if self._scope.masked else clip(redact(text), chars)
+        return "" if self._masked else clip(redact(text), chars)
 
 
 def replacement(learning: Learning, lineage: Lineage) -> Learning | None:

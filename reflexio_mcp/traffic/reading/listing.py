@@ -21,6 +21,7 @@ from reflexio_mcp.traffic.content import content_chars
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import Cursor, open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.outcomes import outcomes_of
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionPart
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import Showing
@@ -46,6 +47,12 @@ HEAD_CHARS: Final = 60
 Order = Literal["newest", "longest"]
 
 MOST_LONGEST: Final = 10
+
+OUTCOMES_SHOWN: Final = 2
+
+OUTCOME_CHARS: Final = 150
+"""Room in a row for the outcomes of its session, which are read for the whole page."""
+
 Requests = Sequence[RequestWithInteractions]
 
 
@@ -69,8 +76,10 @@ Collector = TypeVar("Collector", bound=_Rows)
 class _SessionRows:
     """A row for each session, up to `limit` rows."""
 
-    def __init__(self, showing: Showing, limit: int) -> None:
+    def __init__(self, scope: Scope, showing: Showing, limit: int) -> None:
         self.rows: list[SessionRow] = []
+        self._scope = scope
+        self._session_ids: list[str] = []
         self.cut_by_size = False
         self._showing = showing
         self._limit = limit
@@ -80,11 +89,21 @@ class _SessionRows:
         if len(self.rows) == self._limit:
             return 0
         row = await self._showing.session(part.session_id, others, matching)
-        if not self._room.take(row):
+        if not self._room.take(row, OUTCOME_CHARS if self._scope.learns else 0):
             self.cut_by_size = True
             return 0
         self.rows.append(row)
+        self._session_ids.append(part.session_id)
         return len(matching)
+
+    async def add_outcomes(self, user_id: str) -> list[Fact]:
+        """Add how the sessions ended; return what has to be said of that."""
+        outcomes, facts = await outcomes_of(self._scope, self._session_ids, user_id)
+        self.rows = [
+            row.model_copy(update={"outcomes": outcomes.get(session_id, [])[:OUTCOMES_SHOWN]})
+            for session_id, row in zip(self._session_ids, self.rows, strict=True)
+        ]
+        return facts
 
 
 class _LongestSessions:
@@ -101,8 +120,8 @@ class _LongestSessions:
         del self._longest[self._limit :]
         return len(matching)
 
-    async def shown(self, showing: Showing) -> _SessionRows:
-        page = _SessionRows(showing, self._limit)
+    async def shown(self, scope: Scope, showing: Showing) -> _SessionRows:
+        page = _SessionRows(scope, showing, self._limit)
         for _, part, matching, others in self._longest:
             await page.take(part, matching, others)
         return page
@@ -164,16 +183,17 @@ async def list_sessions(
     if order == "longest":
         return await _longest_sessions(scope, asked, min(limit, MOST_LONGEST), detail)
     walk = _Walk(scope, "sessions", asked, cursor, detail, limit)
-    page = await walk.fill(lambda: _SessionRows(walk.showing, limit))
-    return SessionPage(sessions=page.rows, **walk.fields(page.rows, page, *_about_parts(walk, page.rows)))
+    page = await walk.fill(lambda: _SessionRows(scope, walk.showing, limit))
+    facts = [*_about_parts(walk, page.rows), *await page.add_outcomes(walk.wanted.user_id)]
+    return SessionPage(sessions=page.rows, **walk.fields(page.rows, page, *facts))
 
 
 async def _longest_sessions(scope: Scope, asked: TrafficFilter, limit: int, detail: str) -> SessionPage:
     walk = _Walk(scope, "sessions", asked, "", detail, limit)
     longest = await walk.fill(lambda: _LongestSessions(limit))
-    page = await longest.shown(walk.showing)
+    page = await longest.shown(scope, walk.showing)
     walk.end_without_cursor(len(page.rows))
-    facts = _about_parts(walk, page.rows)
+    facts = [*_about_parts(walk, page.rows), *await page.add_outcomes(walk.wanted.user_id)]
     if page.rows and walk.total:
         facts.append(Fact(code=FactCode.LONGEST_OF, number=walk.total))
     return SessionPage(sessions=page.rows, **walk.fields(page.rows, page, *facts))

@@ -31,13 +31,15 @@ from reflexio_mcp.traffic.showing import Showing, redacted
 from reflexio_mcp.traffic.tasks import for_each
 
 __all__ = [
+    "CONTENT_CHARS",
     "Progress",
     "find_request",
     "get_stored",
     "learning_status",
     "no_progress",
-    "read_request",
     "read_set",
+    "show_request",
+    "stored_request",
 ]
 
 LOOKUPS_AT_ONCE: Final = 8
@@ -106,14 +108,32 @@ async def learning_status(scope: Scope, request_id: str) -> LearningStatus | Non
         return None
 
 
-async def read_request(
+async def stored_request(scope: Scope, request_id: str) -> RequestWithInteractions:
+    """Return a request that a caller has named.
+
+    Raises:
+        InvalidInput: the id is blank.
+        NotStored: nothing with that id is visible to this caller.
+        Unreadable: the service fails to return it.
+    """
+    request_id = require_id("request_id", request_id)
+    stored = await get_stored(scope, request_id)
+    if stored is None:
+        whose = f" for user {quoted(scope.user_id)}" if scope.user_id else ""
+        raise NotStored(
+            f"No request {quoted(request_id)} is stored{whose}.", Fact(code=FactCode.FIND_REQUEST)
+        )
+    return stored
+
+
+async def show_request(
     scope: Scope,
-    request_id: str,
+    stored: RequestWithInteractions,
     cursor: str = "",
     *,
     detail: str = "full",
     covered: bool = False,
-    room: Room | None = None,
+    room: Room,
     content_chars: int = CONTENT_CHARS,
 ) -> OneRequest:
     """Return a request as it is shown, in parts if it is long.
@@ -125,20 +145,11 @@ async def read_request(
         content_chars: limit of one content in this part.
 
     Raises:
-        InvalidInput: the id is blank, or the cursor belongs to another request.
-        NotStored: nothing with that id is visible to this caller.
-        Unreadable: the service fails to return it.
+        InvalidInput: the cursor belongs to another request.
     """
-    request_id = require_id("request_id", request_id)
-    stored = await get_stored(scope, request_id)
-    if stored is None:
-        whose = f" for user {quoted(scope.user_id)}" if scope.user_id else ""
-        raise NotStored(
-            f"No request {quoted(request_id)} is stored{whose}.", Fact(code=FactCode.FIND_REQUEST)
-        )
     request = stored.request
     if scope.learns:
-        learning = await learning_status(scope, request_id)
+        learning = await learning_status(scope, request.request_id)
     else:
         learning = unlearned(evaluation_only=request.evaluation_only)
     showing = Showing(
@@ -146,7 +157,7 @@ async def read_request(
     )
     item = await redacted(scope, stored) if covered and not showing.masked else stored
     position = _position(scope, cursor, item)
-    show = partial(_interactions, item, *position, bool(showing.masked), room or Room(), content_chars)
+    show = partial(_interactions, item, *position, bool(showing.masked), room, content_chars)
     rows, following = await in_thread_if(text_chars(item) > THREAD_CHARS, show)
     row = showing.request(stored).model_copy(
         update={"first_words": "", "interactions": rows, "redacted": item != stored}

@@ -1,0 +1,279 @@
+"""One request with what it taught and which learnings its answers used."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+import anyio.to_thread
+
+from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.rest.models import (
+    AgentPlaybook,
+    ApplicationStat,
+    RequestWithInteractions,
+    RetrievedLearningVerdict,
+)
+from reflexio_mcp.results.base import Room, Row, at, clip, shown_name
+from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.results.reading import LearnedHere, OneRequest, OtherLearning, UsedLearning, VerdictRow
+from reflexio_mcp.traffic.learnings.evidence import evidence_of
+from reflexio_mcp.traffic.learnings.find import LinkedLearning, learnings_of_user
+from reflexio_mcp.traffic.learnings.records import Learning
+from reflexio_mcp.traffic.learnings.showing import Background, LearningRows, backgrounds
+from reflexio_mcp.traffic.reading.lookup import CONTENT_CHARS, show_request, stored_request
+from reflexio_mcp.traffic.reading.outcomes import outcomes_of
+from reflexio_mcp.traffic.scope import Scope
+
+__all__ = ["read_request"]
+
+LEFT_FOR_WORDS: Final = 5_000
+"""Characters of an answer that are left for the interactions of the request."""
+
+STATED_DAYS: Final = 30
+
+RULES_READ: Final = 3
+"""Shared rules whose text is read: each costs a call, which a hosted service bills."""
+
+REASON_CHARS: Final = 300
+
+
+class Retrieved(NamedTuple):
+    """A learning that was retrieved for an interaction. The host that published it gave its kind and id."""
+
+    interaction_id: int
+    kind: str
+    number: str
+
+    @property
+    def learning_id(self) -> str:
+        return f"{self.kind}:{self.number}"
+
+
+@dataclass
+class Beliefs:
+    """What is told beside a request."""
+
+    learned: list[LearnedHere] = field(default_factory=list[LearnedHere])
+    used: list[UsedLearning] = field(default_factory=list[UsedLearning])
+    facts: list[Fact] = field(default_factory=list[Fact])
+
+    def count(self, code: FactCode, number: int) -> None:
+        if number:
+            self.facts.append(Fact(code=code, number=number))
+
+
+async def read_request(
+    scope: Scope,
+    request_id: str,
+    cursor: str = "",
+    *,
+    detail: str = "full",
+    covered: bool = False,
+    room: Room | None = None,
+    content_chars: int = CONTENT_CHARS,
+    learned: bool = True,
+) -> OneRequest:
+    """Return a request as it is shown, the first part with its learnings and the outcome of its session.
+
+    Args:
+        cursor: from the previous part.
+        detail: `masked` shows roles and lengths instead of content.
+        covered: replace secrets.
+        learned: also find what was learned from it.
+
+    Raises:
+        InvalidInput: the id is blank, or the cursor belongs to another request.
+        NotStored: nothing with that id is visible to this caller.
+        Unreadable: the service fails to return it.
+    """
+    stored = await stored_request(scope, request_id)
+    room = room or Room()
+    show = partial(
+        show_request,
+        scope,
+        stored,
+        cursor,
+        detail=detail,
+        covered=covered,
+        room=room,
+        content_chars=content_chars,
+    )
+    if cursor or not scope.learns:
+        return await show()
+    request = stored.request
+    outcomes, unread = await outcomes_of(scope, [request.session_id], request.user_id)
+    ended = outcomes.get(request.session_id, [])
+    told = await _beliefs(scope, stored, masked=detail == "masked", learned=learned)
+    fitted = Beliefs(_fitted(room, told.learned), _fitted(room, told.used), [*unread, *told.facts])
+    fitted.count(FactCode.LEARNED_HERE_MORE, len(told.learned) - len(fitted.learned))
+    fitted.count(FactCode.USED_MORE, len(told.used) - len(fitted.used))
+    found = await show()
+    return found.model_copy(
+        update={
+            "outcomes": ended,
+            "learned": fitted.learned,
+            "used": fitted.used,
+            "facts": [*found.facts, *fitted.facts],
+        }
+    )
+
+
+def _fitted(room: Room, rows: Sequence[Any]) -> list[Any]:
+    """Return the first rows that leave room for the request's own words."""
+    fitted: list[Row] = []
+    for row in rows:
+        if not room.reserve(row, leaving=LEFT_FOR_WORDS):
+            break
+        fitted.append(row)
+    return fitted
+
+
+async def _beliefs(scope: Scope, item: RequestWithInteractions, *, masked: bool, learned: bool) -> Beliefs:
+    user_id = item.request.user_id
+    here = frozenset(one.interaction_id for one in item.interactions)
+    retrieved = list(dict.fromkeys(_retrieved(item)))
+    if not (retrieved or learned):
+        return Beliefs()
+    try:
+        everything = await learnings_of_user(scope, user_id)
+        linked = [one for one in everything if learned and not here.isdisjoint(one.interaction_ids)]
+        ids = {one.learning_id for one in retrieved}
+        meant = {one.learning_id: one for one in everything if one.learning_id in ids}
+        against = await backgrounds(scope, [*linked, *meant.values()], everything)
+    except ReflexioError:
+        return Beliefs(facts=[Fact(code=FactCode.BELIEFS_NOT_READ)])
+    if not (linked or retrieved):
+        return Beliefs()
+    rows = LearningRows(scope, against, names_user=True, masked=masked)
+    told = Beliefs()
+    if linked:
+        await anyio.to_thread.run_sync(_learned_here, told, rows, against[user_id], linked, here)
+    if retrieved:
+        await _used(scope, told, rows, item, retrieved, meant)
+    return told
+
+
+def _learned_here(
+    told: Beliefs,
+    rows: LearningRows,
+    background: Background,
+    linked: Sequence[Learning],
+    here: frozenset[int],
+) -> None:
+    """Tell which learnings quote the request. A replaced one lives on in the learning that replaced it."""
+    standing = [one for one in linked if not background.lineage.current(one)]
+    standing.sort(key=lambda one: one.state != "current")
+    cases = Counter[FactCode]()
+    for one in standing:
+        evidence = evidence_of(one, background.turns)
+        if evidence.quoted.isdisjoint(here):
+            cases[FactCode.LEARNED_BESIDE if evidence.is_complete else FactCode.LEARNED_HERE_PERHAPS] += 1
+            continue
+        other = rows.other(one)
+        told.learned += [
+            LearnedHere(
+                learning_id=other.learning_id,
+                state=other.state,
+                content=other.content,
+                quote=said.quote,
+                near=said.near,
+                interaction_id=said.interaction_id,
+            )
+            for said in rows.evidence(evidence)
+            if said.interaction_id in here
+        ]
+    for code, number in cases.items():
+        told.count(code, number)
+
+
+def _retrieved(item: RequestWithInteractions) -> Iterator[Retrieved]:
+    for one in item.interactions:
+        for each in one.retrieved_learnings:
+            kind, number = str(each.get("kind", "")), str(each.get("learning_id", ""))
+            if kind and number:
+                yield Retrieved(one.interaction_id, kind, number)
+
+
+async def _used(
+    scope: Scope,
+    told: Beliefs,
+    rows: LearningRows,
+    item: RequestWithInteractions,
+    retrieved: Sequence[Retrieved],
+    meant: dict[str, Learning],
+) -> None:
+    judged, applied = await _judgments(scope, told, item)
+    rules = await _rules(scope, retrieved)
+
+    def row(one: Retrieved) -> UsedLearning:
+        learning = meant.get(one.learning_id)
+        rule = rules.get(one.number) if one.kind == "agent_playbook" else None
+        # A count is of the whole organization, so a caller for one user gets it for that user's learnings.
+        counts = learning is not None or not scope.user_id
+        return UsedLearning(
+            interaction_id=one.interaction_id,
+            kind=shown_name(one.kind),
+            learning_id=scope.shown_id(one.learning_id),
+            learning=rows.row(
+                LinkedLearning(learning, "recorded" if learning.interaction_ids else "not_known")
+            )
+            if learning
+            else None,
+            shared_rule=_shared_rule(rows, rule) if rule else None,
+            verdict=_verdict(rows, judged[one]) if one in judged else None,
+            applied=applied.get(one.learning_id) if counts else None,
+        )
+
+    told.used = await anyio.to_thread.run_sync(lambda: [row(one) for one in retrieved])
+
+
+async def _judgments(
+    scope: Scope, told: Beliefs, item: RequestWithInteractions
+) -> tuple[dict[Retrieved, RetrievedLearningVerdict], dict[str, int]]:
+    """Return the newest verdict for each retrieved learning, and how often each learning was applied."""
+    request = item.request
+    try:
+        verdicts, _ = await scope.client.get_verdicts(request.user_id, session_id=request.session_id)
+        stats: list[ApplicationStat] = await scope.client.get_application_stats(days=STATED_DAYS)
+    except ReflexioError:
+        told.facts.append(Fact(code=FactCode.VERDICTS_NOT_READ))
+        return {}, {}
+    judged = {
+        Retrieved(one.interaction_id, one.kind, one.learning_id): one
+        for one in sorted(verdicts, key=lambda one: one.created_at)
+        if one.interaction_id is not None and one.user_id == request.user_id
+    }
+    return judged, {f"{one.kind}:{one.real_id}": one.applied_count for one in stats}
+
+
+async def _rules(scope: Scope, retrieved: Sequence[Retrieved]) -> dict[str, AgentPlaybook]:
+    wanted = list(dict.fromkeys(one.number for one in retrieved if one.kind == "agent_playbook"))
+    found: dict[str, AgentPlaybook] = {}
+    for number in wanted[:RULES_READ]:
+        if number.isascii() and number.isdigit():
+            try:
+                rules = await scope.client.get_agent_playbooks(agent_playbook_id=int(number))
+            except ReflexioError:
+                break
+            found.update((number, one) for one in rules if str(one.agent_playbook_id) == number)
+    return found
+
+
+def _shared_rule(rows: LearningRows, rule: AgentPlaybook) -> OtherLearning:
+    return OtherLearning(
+        learning_id=f"agent_playbook:{rule.agent_playbook_id}",
+        state=shown_name(rule.status or rule.playbook_status),
+        content=rows.text(rule.content, REASON_CHARS),
+        changed_at=at(rule.created_at) if rule.created_at else None,
+    )
+
+
+def _verdict(rows: LearningRows, one: RetrievedLearningVerdict) -> VerdictRow:
+    return VerdictRow(
+        is_relevant=one.is_relevant,
+        relevance_reason=rows.text(one.relevance_reason, REASON_CHARS),
+        impact=clip(shown_name(one.impact or ""), 60),
+        impact_reason=rows.text(one.impact_reason, REASON_CHARS),
+    )

@@ -1,0 +1,54 @@
+"""How sessions ended, as hosts have reported it."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from reflexio_mcp.rest.client import SESSIONS_OF_OUTCOMES
+from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.rest.models import SessionOutcome
+from reflexio_mcp.results.base import at, shown_name
+from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.results.reading import OutcomeRow, as_name
+from reflexio_mcp.traffic.scope import Scope
+
+__all__ = ["outcomes_of"]
+
+OUTCOME_CHARS: Final = 40
+LABEL_CHARS: Final = 60
+
+
+async def outcomes_of(
+    scope: Scope, session_ids: Sequence[str], user_id: str = ""
+) -> tuple[Mapping[str, list[OutcomeRow]], list[Fact]]:
+    """Return the outcomes of sessions by their ids, and what has to be said if they could not be read.
+
+    Args:
+        user_id: only this user's; empty for every user whom this caller may see.
+    """
+    found: dict[str, list[OutcomeRow]] = defaultdict(list)
+    if not scope.learns or not session_ids:
+        return found, []
+    one_user = scope.user_id or user_id
+    try:
+        for start in range(0, len(session_ids), SESSIONS_OF_OUTCOMES):
+            some = session_ids[start : start + SESSIONS_OF_OUTCOMES]
+            for one in await scope.client.get_session_outcomes(one_user, session_ids=some):
+                if one_user in ("", one.user_id) and one.session_id in some:
+                    found[one.session_id].append(_row(scope, one, names_user=not one_user))
+    except ReflexioError:
+        return found, [Fact(code=FactCode.OUTCOMES_NOT_READ)]
+    return found, []
+
+
+def _row(scope: Scope, one: SessionOutcome, *, names_user: bool) -> OutcomeRow:
+    from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
+
+    return OutcomeRow(
+        outcome=shown_name(as_name(one.outcome) if scope.masked else one.outcome, OUTCOME_CHARS),
+        label="" if scope.masked else shown_name(redact(one.label), LABEL_CHARS),
+        value=None if scope.masked else one.value,
+        inferred=one.is_inferred,
+        occurred_at=at(one.occurred_at) if one.occurred_at else None,
+        user_id=scope.shown_id(one.user_id) if names_user else "",
+    )
