@@ -309,7 +309,14 @@ def _asked(one: TaughtLearning) -> str:
 
 
 def _change(change: Change | None) -> str:
-    return lines(f"before: {change.before}", f"after:  {change.after}") if change else ""
+    if change is None:
+        return ""
+    return lines(
+        f"before: {change.before}",
+        f"after:  {change.after}",
+        f"quotes: “{change.quote}”" if change.quote else "",
+        f"known since {moment(change.known_since)}" if change.known_since else "",
+    )
 
 
 def _excepted(excepted: Iterable[Excepted]) -> list[str]:

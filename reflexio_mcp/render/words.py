@@ -207,7 +207,10 @@ ANYBODY: Final = Words(
             "No source interactions are stored any more, so Reflexio cannot learn the old text from them again."
         ),
         FactCode.QUOTE_STAYS: (
-            "The learning still contains the passage that it came from, in the original words."
+            "The words it came from still say the old: no correction changes what a learning quotes."
+        ),
+        FactCode.LEARNING_REPLACED: (
+            "Another learning took the place of this one meanwhile: {names}. It was not corrected."
         ),
         # Recovery copies and exports
         FactCode.ONLY_IN_COPIES: (
@@ -431,6 +434,10 @@ _MODEL: Final = Words(
         FactCode.SERVICE_SAID: "",
         FactCode.UNREADABLE: _UNREADABLE.format("erase=true"),
         FactCode.REPEATED_REQUESTS_STAY: "The selected requests repeat {number:other}, which {number:stays|stay}.",
+        FactCode.LEARNING_REPLACED: (
+            "Another learning took the place of this one meanwhile, so it was not corrected. Correct that one if it is "
+            "wrong too."
+        ),
         FactCode.SOURCES_STAY: (
             "Source interactions are still stored, in {number:request}, so Reflexio can learn the old text again. To "
             "prevent that, delete {number:this request|these requests} too."

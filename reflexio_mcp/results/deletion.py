@@ -148,8 +148,12 @@ class TaughtLearning(Row):
 
 
 class Change(Row):
+    """The old and the new text of a learning, and the words that taught the old one, which stay in it."""
+
     before: str
     after: str
+    quote: Annotated[str, Field(description="what it quotes, which no correction changes")] = ""
+    known_since: Annotated[Moment | None, Field(description="when it was first learned")] = None
 
 
 class WayBack(Row):

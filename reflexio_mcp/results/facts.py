@@ -132,6 +132,11 @@ class FactCode(StrEnum):
         "a corrected learning still has the passage that it came from, in the original words",
     )
 
+    LEARNING_REPLACED = (
+        "learning_replaced",
+        "the learning was replaced meanwhile and was not corrected; `names`: the id of what replaced it",
+    )
+
     # Recovery copies and exports
     ONLY_IN_COPIES = (
         "only_in_copies",

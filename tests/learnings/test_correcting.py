@@ -34,7 +34,13 @@ async def test_the_plan_shows_both_texts_and_its_code_changes_this_one(world: Wo
     await known(world)
     async with world.connect() as caller:
         plan = await caller.plan("correct_learning", **ASKED)
-        assert plan["change"] == {"before": OLD, "after": NEW}
+        assert plan["change"] == {
+            "before": OLD,
+            "after": NEW,
+            "quote": "I live at 1 Oak Road",
+            "known_since": plan["change"]["known_since"],
+        }
+        assert "still say the old" in plan["text"]
         assert plan["text"].startswith("Nothing is changed yet: this is the plan.")
         assert world.backend.profiles["p"].content == OLD
         receipt = await caller.receipt("correct_learning", **ASKED, confirm=plan["confirm"])
@@ -104,7 +110,7 @@ async def test_a_recorded_receipt_has_neither_text_so_a_later_erasure_leaves_nei
     await known(world)
     async with world.connect(CONFIRM="off") as caller:
         receipt = await caller.receipt("correct_learning", **ASKED)
-        assert receipt["change"] == {"before": OLD, "after": NEW}
+        assert (receipt["change"]["before"], receipt["change"]["after"]) == (OLD, NEW)
         erased = await caller.receipt("delete_requests", user_id="ada", include_learnings=True, erase=True)
         assert erased["status"] == "complete"
         status = await caller.result("get_status")
@@ -199,3 +205,48 @@ async def test_the_log_names_the_correction_and_not_its_text(world: World) -> No
     assert '"tool": "correct_learning"' in lines[0]
     assert '"corrected": 1' in lines[1]
     assert "Road" not in "".join(lines)
+
+
+async def test_a_learning_that_a_running_extraction_takes_is_not_corrected_and_its_successor_is_named(
+    world: World,
+) -> None:
+    await known(world)
+    await world.put("r3", text="I moved")
+    [first] = await world.interactions("r1")
+    [second] = await world.interactions("r3")
+
+    async def merge() -> None:
+        old = world.backend.profiles["p"]
+        world.backend.profiles["p"] = old._replace(status="superseded")
+        world.backend.profiles["new"] = old._replace(
+            content="Moved from Oak Road", interactions=(first, second), request_id="r3"
+        )
+
+    world.backend.before["/api/get_operation_status"] = [merge]
+    async with world.connect(CONFIRM="off") as caller:
+        result = await caller.result("correct_learning", **ASKED)
+    assert result.structured_content
+    receipt = result.structured_content["receipt"]
+    assert "corrected" not in receipt
+    assert result.structured_content["status"] == "incomplete"
+    assert (fact_of(receipt, "learning_replaced") or {})["names"] == ["profile:new"]
+    assert "profile:new" in text_of(result)
+    assert world.backend.profiles["p"].content == OLD
+    assert world.backend.profiles["new"].content == "Moved from Oak Road"
+
+
+async def test_a_playbook_that_only_got_another_id_meanwhile_is_corrected_under_it(world: World) -> None:
+    await known(world)
+
+    async def churn() -> None:
+        old = world.backend.playbooks[7]
+        world.backend.playbooks[7] = old._replace(status="merged")
+        world.backend.playbooks[8] = old
+
+    world.backend.before["/api/get_operation_status"] = [churn]
+    asked = {"user_id": "ada", "learning_id": "user_playbook:7", "content": "Ship to Elm Road"}
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("correct_learning", **asked)
+    assert receipt["corrected"] == 1
+    assert world.backend.playbooks[8].content == "Ship to Elm Road"
+    assert world.backend.playbooks[7].content == "Ship to Oak Road"

@@ -46,6 +46,7 @@ const FACTS = {
   sources_in_one_plan: null,
   sources_unknown: () => ["It is unknown whether what it was learned from is stored. If so, Reflexio can learn it again."],
   sources_gone: () => ["What it was learned from is gone, so Reflexio cannot learn it from there again."],
+  learning_replaced: () => ["Reflexio replaced it with something else meanwhile. What is known now was not corrected."],
   quote_stays: () => ["The quote below it keeps the original words."],
   only_in_copies: ({ count }) => [`Earlier copies still contain ${counted(count, "item")} that ${agree(count, "is", "are")} not stored any more.`],
   copies_of_request_go: () => ["All earlier copies of this question are erased, also of messages that stay."],

@@ -214,6 +214,7 @@ class _Act:
     Args:
         failure: the error that ended it early.
         arrived: number of the user's stored items that were not planned.
+        successor: what replaced a learning before it could be corrected.
         replaced: replaced learnings that become current again, by id.
         current: the ids of those that are current again now, by the ids that they had.
     """
@@ -228,6 +229,7 @@ class _Act:
     deleted: DeletedLearnings = field(default_factory=DeletedLearnings)
     failure: ReflexioError | TrafficError | None = None
     arrived: int = 0
+    successor: Learning | None = None
     replaced: dict[str, Learning] = field(default_factory=dict[str, Learning])
     current: dict[str, str] = field(default_factory=dict[str, str])
 
@@ -284,18 +286,26 @@ class _Act:
             busy = await wait_for_learning(self.scope, [item.user_id], self.progress)
             self.deleted = DeletedLearnings(still_learning=busy)
             before = await target.read(self.scope)
-            if before and before.digest == item.digest and not await self._hold([item]):
+            unchanged = before is not None and before.state == "current" and before.digest == item.digest
+            if before and unchanged and not await self._hold([item]):
+                target = target.under(before.learning_id)
                 after = replace(before, content=target.text)
                 if not await self._keep([copy_of_learning(before, after)]):
                     await send(update_text(self.scope, before, target.text), [item.id], self.ledger.sent)
         with self._noting_failure():
-            self._note_correction(item, target, await target.read(self.scope))
+            now = await target.read(self.scope)
+            self._note_correction(item, target, now)
+            if now and now.is_replaced:
+                self.successor = await target.successor(self.scope, now)
 
     def _note_correction(self, item: Item, target: Correction, now: Learning | None) -> None:
         """Note what has become of a learning, which is `None` if it is not stored any more."""
         if now is None:
             self.ledger.sent.clear()
             self.ledger.look([item.id], stored=())
+        elif now.is_replaced:
+            # A run that was active took the old text: it is another learning that is in use.
+            self.ledger.change([item.id])
         elif now.content == target.text:
             self.ledger.sent.add(item.id)
             self.ledger.look([item.id], stored=())
@@ -576,6 +586,9 @@ class _Act:
             facts.append(Fact(code=FactCode.NOT_CURRENT_AGAIN, number=len(missing), names=names))
         if appeared := len(self.deleted.gone.difference(self.planned.learnings)):
             facts.append(Fact(code=FactCode.LEARNINGS_APPEARED, number=appeared))
+        if self.successor:
+            names = [self.scope.shown_id(self.successor.learning_id)]
+            facts.append(Fact(code=FactCode.LEARNING_REPLACED, names=names))
         if ending.held_copies:
             facts.append(Fact(code=FactCode.COPIES_ON_HOLD, number=ending.held_copies))
         return facts

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from heapq import nlargest
 from typing import ClassVar, Final
@@ -12,7 +12,7 @@ import anyio.to_thread
 from reflexio_mcp.rest.api_limits import MAX_DELETE_IDS
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.results.base import clip, shown_name
+from reflexio_mcp.results.base import at, clip, shown_name
 from reflexio_mcp.results.deletion import Change, few
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.state.records import Copied, Name
@@ -21,6 +21,7 @@ from reflexio_mcp.traffic.audit.rules.duplicates import Duplicate
 from reflexio_mcp.traffic.content import content_chars, opening, order_of, texts_of
 from reflexio_mcp.traffic.deletion.items import Content, Item, item_of, learning_item, outcome_item
 from reflexio_mcp.traffic.errors import InvalidInput, require_id
+from reflexio_mcp.traffic.learnings.evidence import quotes_of
 from reflexio_mcp.traffic.learnings.find import (
     Learned,
     expired_profiles,
@@ -29,9 +30,11 @@ from reflexio_mcp.traffic.learnings.find import (
     learnings_of_user,
 )
 from reflexio_mcp.traffic.learnings.judged import judge_learned
+from reflexio_mcp.traffic.learnings.lineage import Lineage
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings, unselected
 from reflexio_mcp.traffic.learnings.shared import read_shared_rules
+from reflexio_mcp.traffic.learnings.showing import backgrounds, known_since, replacement
 from reflexio_mcp.traffic.policy import Hold
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import Progress, get_stored, read_set
@@ -390,7 +393,18 @@ class Correction(Target):
         return f"the text of {self.selection.learning_ids[0]} of user {self.selection.user_id}"
 
     async def read(self, scope: Scope) -> Learning | None:
-        return next(iter((await select_learnings(scope, self.selection)).learned.learnings), None)
+        """Return the learning, under its newest id if it has only got another one."""
+        found = (await select_learnings(scope, self.selection)).learned.learnings
+        current = (one for one in found if one.state == "current")
+        return next(current, next(iter(found), None))
+
+    def under(self, learning_id: str) -> "Correction":
+        """The same correction of the learning under the id that it has now."""
+        return replace(self, selection=replace(self.selection, learning_ids=(learning_id,)))
+
+    async def successor(self, scope: Scope, learning: Learning) -> Learning | None:
+        """Return what has replaced the learning, if anything has."""
+        return replacement(learning, Lineage(await learnings_of_user(scope, learning.user_id)))
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         learning = await self.read(scope)
@@ -403,12 +417,21 @@ class Correction(Target):
         facts = [await _taught_by(scope, [learning])]
         if learning.quote:
             facts.append(Fact(code=FactCode.QUOTE_STAYS))
+        everything = await learnings_of_user(scope, learning.user_id)
+        background = (await backgrounds(scope, [learning], everything))[learning.user_id]
+        since = known_since(learning, background)
+        quotes = " … ".join(quotes_of(learning))
         return Selected(
             [learning_item(learning)],
             learned=Learned(),
             copy_names=[],
             facts=facts,
-            change=Change(before=await _shown(scope, learning.content), after=await _shown(scope, self.text)),
+            change=Change(
+                before=await _shown(scope, learning.content),
+                after=await _shown(scope, self.text),
+                quote=await _shown(scope, quotes) if quotes and not scope.masked else "",
+                known_since=at(since) if since else None,
+            ),
         )
 
 
