@@ -23,7 +23,7 @@ from scripts.serving import serving
 
 TARGET = 1 / 0.6
 CLIENTS, CALLS, ROUNDS = 16, 96, 5
-TOKEN = "benchmark-token"
+TOKEN = "token-of-the-benchmark"
 HERE = Path(__file__).parent
 OURS = (sys.executable, "-m", "reflexio_mcp", "serve", "--transport", "http", "--port")
 FORWARDER = (sys.executable, str(HERE / "bare_forwarder.py"))

@@ -225,10 +225,14 @@ def schemas() -> str:
     found: dict[str, Any] = {}
     for spec in CATALOG:
         tool = made(spec.name)
-        given: dict[str, Any] = {"type": "object", "properties": {}}
-        if not spec.opened_by:  # the page's arguments would cost tokens in every conversation
-            given |= small(tool.parameters, tool.parameters)
-            given["additionalProperties"] = False
+        given = small(tool.parameters, tool.parameters)
+        if spec.opened_by:  # all arguments of the page would cost tokens in every conversation
+            given = {
+                "type": "object",
+                "properties": {"view": given["properties"]["view"]},
+                "required": ["view"],
+            }
+        # Without `additionalProperties`, which some clients cannot read; the server refuses unknown arguments itself.
         found[spec.name] = {"inputSchema": given, "outputSchema": tool.output_schema}
     return json.dumps(found, indent=1) + "\n"
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Final
+from urllib.parse import parse_qsl
 
 from mcp.server.transport_security import TransportSecuritySettings
 
@@ -18,8 +19,13 @@ from reflexio_mcp.settings import ConfigurationError, Settings
 peer: Final[ContextVar[str]] = ContextVar("reflexio_mcp_peer", default="")
 
 _MADE_BYTES: Final = 32
+LEAST_TOKEN_CHARS: Final = 16
+
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^/\s@?#*:]+)(:\d+|:\*)?")
 _ORIGIN: Final = re.compile(rf"[A-Za-z][A-Za-z0-9+.-]*://{_HOST.pattern}")
+_NAME_AND_PORT: Final = rb"(\[[0-9A-Fa-f:.]+\]|[^/\s@?#*:\[\]]+)(:\d+)?"
+_SENT_HOST: Final = re.compile(_NAME_AND_PORT)
+_SENT_ORIGIN: Final = re.compile(rb"null|[A-Za-z][A-Za-z0-9+.-]*://" + _NAME_AND_PORT)
 
 
 def transport_security(settings: Settings, public: str = "") -> TransportSecuritySettings:
@@ -55,6 +61,27 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def fault_of(headers: Sequence[tuple[bytes, bytes]], query: bytes) -> tuple[int, str] | None:
+    """Return the status and reason to refuse a request that two readers could understand differently."""
+    values: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        values.setdefault(name, []).append(value)
+    if b"content-length" in values and b"transfer-encoding" in values:
+        return 400, "The request has a Content-Length and a Transfer-Encoding."
+    for name in (b"authorization", b"mcp-session-id", b"host", b"origin", b"content-length"):
+        if len(values.get(name, ())) > 1:
+            return 400, f"The request has more than one header {name.decode()}."
+    if b"authorization" in values and any(
+        name == "access_token" for name, _ in parse_qsl(query.decode("latin-1"))
+    ):
+        return 400, "The request has a token in its address and one in its header."
+    if not all(_SENT_HOST.fullmatch(one) for one in values.get(b"host", ())):
+        return 421, "The Host header is no name of a host."
+    if not all(_SENT_ORIGIN.fullmatch(one) for one in values.get(b"origin", ())):
+        return 403, "The Origin header is no origin."
+    return None
 
 
 def _check(values: Iterable[str], pattern: re.Pattern[str], option: str, form: str) -> None:
@@ -122,6 +149,11 @@ def bearer_tokens(settings: Settings) -> tuple[Tokens, Path | None]:
                 raise ConfigurationError(
                     f"{option} contradicts what REFLEXIO_MCP_AUTH_TOKEN says about callers; unset one."
                 )
+        if any(len(entry.rpartition(":")[2]) < LEAST_TOKEN_CHARS for entry in settings.auth_token):
+            raise ConfigurationError(
+                f"REFLEXIO_MCP_AUTH_TOKEN: each token must have {LEAST_TOKEN_CHARS} characters or more, "
+                "for example from openssl rand -hex 32."
+            )
         return Tokens(settings.auth_token), None
     if settings.unsafe_no_auth or settings.oauth_issuer:
         return Tokens(()), None

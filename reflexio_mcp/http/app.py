@@ -24,7 +24,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reflexio_mcp.http.access import Tokens, peer, transport_security
+from reflexio_mcp.http.access import Tokens, fault_of, peer, transport_security
 from reflexio_mcp.http.answers import CountedAnswers, counting
 from reflexio_mcp.http.bodies import LIGHT_BYTES, PUBLISH_BYTES, Bodies, Body
 from reflexio_mcp.http.refusal import AGAIN, Refusal, answer_refusal
@@ -37,6 +37,7 @@ from reflexio_mcp.server.sdk import limit_sessions, lowlevel
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.toolkit.context import DOWNLOADS_PATH
+from reflexio_mcp.traffic.tasks import task_group
 from reflexio_mcp.traffic.turns import Turns
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ ARCHIVE: Final = {
     "cache-control": "no-store",
     "content-disposition": 'attachment; filename="reflexio-export.zip"',
 }
+
+WATCH_SECONDS: Final = 5.0
+"""Time between two looks whether the token of an open stream is still accepted."""
 
 PROBE_SECONDS: Final = 5.0
 LAST_WORDS_SECONDS: Final = 0.05
@@ -167,7 +171,11 @@ class HttpApp:
             await send(message)
 
         try:
-            wrong = await self._security.validate_request(Request(scope))
+            wrong: ASGIApp | None = None
+            if scope["type"] == "http" and (fault := fault_of(scope["headers"], scope["query_string"])):
+                status, reason = fault
+                wrong = PlainTextResponse(reason, status, {"connection": "close"})
+            wrong = wrong or await self._security.validate_request(Request(scope))
             await (wrong or self._app)(scope, receive, logged)
         except Exception as error:  # noqa: BLE001 - the message may contain what the caller sent
             logger.error("a request failed: %s", type(error).__name__)
@@ -275,14 +283,27 @@ class HttpApp:
                 raise Refusal(503, "Too many streams are open; try again later.", AGAIN)
             self._streams.add(ended)
             try:
-                with ended:
-                    await transport(scope, receive, noted)
+                async with task_group() as watching:
+                    watching.start_soon(self._watch, scope, ended)
+                    with ended:
+                        await transport(scope, receive, noted)
+                    watching.cancel_scope.cancel()
             finally:
                 self._streams.discard(ended)
         if ended.cancelled_caught and last.get("more_body", True):
             # Without a proper end, clients report a broken connection.
             with contextlib.suppress(OSError), anyio.move_on_after(1.0):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _watch(self, scope: Scope, stream: anyio.CancelScope) -> None:
+        """End a stream whose token is revoked."""
+        if self.sign_in is None or _caller(scope).permissions is None:
+            return
+        token = dict(scope["headers"])[b"authorization"].split(b" ", 1)[1].decode("latin-1").strip()
+        while True:
+            await anyio.sleep(WATCH_SECONDS)
+            if not await self.sign_in.still_accepts(token):
+                stream.cancel()
 
     async def _sse_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         low = lowlevel(self.server)

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Annotated, Any, Final, Literal, TypeVar, cast
 from urllib.parse import quote_plus, urlsplit
 
 import anyio
@@ -41,13 +41,17 @@ ASK_AGAIN_SECONDS: Final = 10.0
 """Minimum time between fetches, whatever key ids callers invent."""
 
 FETCH_SECONDS: Final = 8.0
-REMEMBER_SECONDS: Final = 15.0
-"""How long an introspection is remembered."""
+REMEMBER_SECONDS: Final = 10.0
+"""How long an introspection is used."""
 
 MOST_REMEMBERED: Final = 10_000
 MOST_ASKING: Final = 64
 PEER_SHARE: Final = 8
-"""Limits of simultaneous introspections, in all and per address: invented tokens lock out nobody else."""
+"""Limits of simultaneous introspections, in all and per address: invented tokens lock out nobody else. A token that was
+accepted before is asked about again without waiting for unknown ones."""
+
+MOST_DOCUMENT_BYTES: Final = 1024 * 1024
+"""Limit of a document of the authorization server."""
 
 LEEWAY_SECONDS: Final = 30
 
@@ -58,6 +62,7 @@ NOT_ACCEPTED: Final = (
 )
 
 Json = Mapping[str, Any]
+T = TypeVar("T")
 
 
 class _Unreachable(Exception):
@@ -85,7 +90,8 @@ class _Claims(BaseModel):
     @property
     def scopes(self) -> frozenset[str]:
         listed = self.scope or self.scp
-        return frozenset(listed.split() if isinstance(listed, str) else listed)
+        # Scopes are separated by spaces alone (RFC 6749, 3.3).
+        return frozenset(listed.split(" ") if isinstance(listed, str) else listed)
 
 
 class SignIn:
@@ -125,7 +131,9 @@ class SignIn:
         self._metadata: Json = {}
         self._keys: list[jwt.PyJWK] = []
         self._asking = Quota(PEER_SHARE, MOST_ASKING)
-        self._remembered: dict[bytes, tuple[float, Json]] = {}
+        self._asking_again = Quota(1, MOST_ASKING)
+        self._accepted: dict[bytes, tuple[float, Json]] = {}
+        self._refused: dict[bytes, float] = {}
 
     @property
     def host(self) -> str:
@@ -170,12 +178,20 @@ class SignIn:
             )
             raise Refusal(503, text, {"retry-after": "10"}, error="temporarily_unavailable") from None
 
+    async def still_accepts(self, token: str) -> bool:
+        """Whether the token of an open stream was not revoked, as far as the authorization server says."""
+        try:
+            await self.caller(token)
+        except Refusal as refused:
+            return refused.status_code not in (401, 403)
+        return True
+
     async def trouble(self) -> str:
         """Return why tokens cannot be checked, as words after the authorization server's name; empty if they can."""
         try:
             keys = await self._known_keys()
             if self._settings.oauth_client_id:
-                await self._asked("whether-this-client-may-ask")
+                await self._asked("whether-this-client-may-ask", self._asking, peer.get())
         except _Unreachable as error:
             return str(error)
         return "" if keys or self._settings.oauth_client_id else "has no keys"
@@ -203,9 +219,9 @@ class SignIn:
 
     def _person(self, token_claims: Json) -> Caller:
         try:
-            # Some authorization servers send null for an absent claim.
+            # Some authorization servers send null for an absent claim. No access token has null for its kind.
             claims = _Claims.model_validate(
-                {name: one for name, one in token_claims.items() if one is not None}
+                {name: one for name, one in token_claims.items() if one is not None or name == "token_use"}
             )
         except ValidationError as error:
             names = ", ".join(sorted({str(one["loc"][0]) for one in error.errors()}))
@@ -224,7 +240,8 @@ class SignIn:
         ):
             raise _Invalid(f"The token names no user in its claim {name}.")
         # An unverified address may belong to somebody else.
-        if name == "email" and token_claims.get("email_verified") not in (None, True, "true"):
+        verified = token_claims.get("email_verified")
+        if name == "email" and not (verified is None or verified is True or verified == "true"):
             raise _Invalid("The token names an e-mail address that is not verified.")
         scopes = claims.scopes
         permissions = frozenset(one for one in Permission if f"{PREFIX}{one}" in scopes)
@@ -265,22 +282,27 @@ class SignIn:
 
     async def _introspected(self, token: str) -> Json:
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
-        until, reply = self._remembered.get(digest, (0.0, {}))
-        if self._clock() >= until:
-            reply = await self._asked(token)
-            if len(self._remembered) >= MOST_REMEMBERED:
-                self._remembered.clear()
-            self._remembered[digest] = (self._clock() + REMEMBER_SECONDS, reply)
-        if reply.get("active") is not True:
+        if self._clock() < self._refused.get(digest, 0.0):
             raise _Invalid
+        until, reply = self._accepted.get(digest, (0.0, {}))
+        if self._clock() >= until:
+            # Somebody who was accepted does not wait behind invented tokens from the same address.
+            quota, holder = (self._asking_again, digest.hex()) if until else (self._asking, peer.get())
+            reply = await self._asked(token, quota, holder)
+            until = self._clock() + REMEMBER_SECONDS
+            self._accepted.pop(digest, None)
+            if reply.get("active") is not True:
+                _remember(self._refused, digest, until)
+                raise _Invalid
+            _remember(self._accepted, digest, (until, reply))
         return {"iss": self._issuer, **reply}
 
-    async def _asked(self, token: str) -> Json:
+    async def _asked(self, token: str, quota: Quota, holder: str) -> Json:
         await self._known_keys()
         endpoint = _address_in(self._metadata, "introspection_endpoint")
         # RFC 6749, 2.3.1 encodes both as in a form.
         secret = (quote_plus(self._settings.oauth_client_id), quote_plus(self._settings.oauth_client_secret))
-        with self._asking.hold(peer.get()) as taken:
+        with quota.hold(holder) as taken:
             if not taken:
                 raise _Unreachable("is being asked about too many tokens")
             return await self._reply("POST", endpoint, data={"token": token}, auth=secret)
@@ -327,6 +349,8 @@ class SignIn:
         try:
             with anyio.fail_after(FETCH_SECONDS):
                 response = await self._http.request(method, url, headers=headers, **options)
+            if len(response.content) > MOST_DOCUMENT_BYTES:
+                raise _Unreachable(f"gives an answer that is too long at {url}")
             found: Any = response.json() if response.status_code == 200 else None
         except (TimeoutError, httpx.TransportError):
             raise _Unreachable(AWAY) from None
@@ -335,6 +359,13 @@ class SignIn:
         if not isinstance(found, dict):
             raise _Unreachable(f"answers {response.status_code} at {url}, without the expected JSON object")
         return cast("Json", found)
+
+
+def _remember(among: dict[bytes, T], digest: bytes, value: T) -> None:
+    """Remember a value, and forget the oldest one if there are too many."""
+    if len(among) >= MOST_REMEMBERED:
+        del among[next(iter(among))]
+    among[digest] = value
 
 
 def _check(settings: Settings) -> None:

@@ -12,15 +12,16 @@ from typing import Any, Final, TypeAlias, cast
 from weakref import WeakValueDictionary
 
 import anyio
-from mcp.server.apps import EXTENSION_ID
+from mcp.server.apps import EXTENSION_ID, client_supports_apps
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
-from mcp.types import INTERNAL_ERROR
+from mcp.types import INTERNAL_ERROR, INVALID_PARAMS
 from opentelemetry import trace
 
 from reflexio_mcp.logs import event, named_call
 from reflexio_mcp.server.callers import Caller, current_caller
 from reflexio_mcp.server.runtime import Runtime
+from reflexio_mcp.toolkit.context import PAGE_DATA
 from reflexio_mcp.traffic.policy import use_policy
 from reflexio_mcp.traffic.turns import current_turn
 
@@ -30,6 +31,14 @@ Ctx: TypeAlias = ServerRequestContext[Any, Any]
 
 WORK: Final = frozenset({"tools/call", "resources/read", "prompts/get", "completion/complete"})
 """Methods that are limited, logged, and waited for when the server stops."""
+
+LISTS: Final = ("tools/list", "prompts/list", "resources/list", "resources/templates/list")
+"""Methods whose answers are complete in one page."""
+
+GUIDE: Final = "reflexio://guide"
+
+LIST_SECONDS: Final = 300
+"""How long a client may use a list or the guide: they follow from configuration and permissions."""
 
 REFUSAL_SECONDS: Final = 0.1
 """Time between two refusals of one caller: a caller that asks again at once would keep the event loop busy."""
@@ -87,8 +96,16 @@ class CallLimiter:
     async def _answered(self, ctx: Ctx, call_next: CallNext, caller: Caller) -> HandlerResult:
         if ctx.request_id is not None and ctx.method in WORK:
             _drop_empty_answers(ctx.params)
-            return await self._logged(ctx, call_next, caller)
+            result = await self._logged(ctx, call_next, caller)
+            is_guide = ctx.method == "resources/read" and (ctx.params or {}).get("uri") == GUIDE
+            if is_guide and isinstance(result, dict) and "ttlMs" in result:
+                return {**result, "ttlMs": LIST_SECONDS * 1000}
+            return result
+        if ctx.method in LISTS and isinstance(ctx.params, dict) and ctx.params.get("cursor"):
+            raise MCPError(INVALID_PARAMS, "This cursor is not known: the list is complete in one page.")
         result = await call_next(ctx)
+        if ctx.method == "tools/list":
+            return _without_page_data(ctx, result)
         return self._with_apps(result) if ctx.method == "initialize" else result
 
     def _with_apps(self, result: HandlerResult) -> HandlerResult:
@@ -178,6 +195,13 @@ def caller_of(ctx: Ctx) -> Caller | None:
     """The caller of the HTTP request; `None` over stdio."""
     scope: dict[str, Any] = getattr(ctx.request, "scope", {})
     return getattr(getattr(scope.get("user"), "access_token", None), "caller", None)
+
+
+def _without_page_data(ctx: Ctx, result: HandlerResult) -> HandlerResult:
+    """Leave out the tool of the page for a client that is known to show no pages."""
+    if not isinstance(result, dict) or ctx.session.client_capabilities is None or client_supports_apps(ctx):
+        return result
+    return {**result, "tools": [tool for tool in result["tools"] if tool["name"] != PAGE_DATA]}
 
 
 def _drop_empty_answers(params: object) -> None:

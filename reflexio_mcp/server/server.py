@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from mcp import types
+from mcp.server import CacheHint
 from mcp.server.apps import Apps
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import MCPServer
@@ -21,13 +22,13 @@ from reflexio_mcp.results.base import structured
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.failures import Action
 from reflexio_mcp.server.callers import current_caller
-from reflexio_mcp.server.calls import CallLimiter, Ctx, caller_of
+from reflexio_mcp.server.calls import LIST_SECONDS, LISTS, CallLimiter, Ctx, caller_of
 from reflexio_mcp.server.runtime import FormSealing, Runtime
 from reflexio_mcp.server.sdk import add_outside_sealing, check, lowlevel
 from reflexio_mcp.server.skills import MARKDOWN, Skill, Skills
 from reflexio_mcp.server.stdio_stream import Answers, StdioStream
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.toolkit.context import App, from_page
+from reflexio_mcp.toolkit.context import PAGE_DATA, App, from_page
 from reflexio_mcp.tools.catalog import CATALOG, made, offered
 from reflexio_mcp.traffic.errors import TrafficError, facts_of, quoted
 
@@ -42,8 +43,6 @@ WEBSITE: Final = "https://github.com/reflexio-mcp/reflexio-mcp"
 ICON: Final = types.Icon(
     src=f"{WEBSITE}/raw/main/packaging/mcpb/icon.png", mime_type="image/png", sizes=["256x256"]
 )
-
-PAGE_DATA: Final = "explorer_data"
 
 FACTS_KEY: Final = "reflexio-mcp/facts"
 """Key of `_meta` with the facts of a failure, for the explorer's page."""
@@ -102,6 +101,7 @@ class ReflexioServer(MCPServer[App]):
             instructions=_instructions(settings),
             lifespan=lambda _: self.runtime.open(),
             subscriptions=False,
+            cache_hints=dict.fromkeys(LISTS, CacheHint(LIST_SECONDS * 1000, "private")),
             extensions=[self._skills, *([Apps()] if "explore_traffic" in self._catalog else [])],
             request_state_security=RequestStateSecurity(
                 codec=FormSealing(self.runtime), bind_principal=self._principal

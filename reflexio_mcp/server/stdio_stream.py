@@ -112,15 +112,30 @@ class StdioStream(ObjectReceiveStream[SessionMessage | Exception]):
                 return SessionMessage(types.jsonrpc_message_adapter.validate_json(line, by_name=False))
             except ValidationError as again:
                 errors = again.errors(include_url=False, include_context=False)
+        for one in errors:
+            if isinstance(one["input"], list):
+                await self._refuse_batch(cast("list[Any]", one["input"]))
+                return None
         # Some errors concern the whole message and contain it.
         parts = [cast("dict[str, Any]", one["input"]) for one in errors if isinstance(one["input"], dict)]
         # Booleans are not ids, but Python counts them as integers.
         message = next((one for one in parts if type(one.get("id")) in (str, int)), None)
         if message is None:
             return None  # no request is known, so no answer is due
-        error = types.ErrorData(code=types.INVALID_REQUEST, message=NO_MESSAGE)
-        refusal = SessionMessage(types.JSONRPCError(jsonrpc="2.0", id=message["id"], error=error))
+        refusal = _refusal(message["id"])
         if message.keys() & {"result", "error"}:
             return refusal  # it ends the question that the line should have answered
         await self._answers.send(refusal)
         return None
+
+    async def _refuse_batch(self, batch: list[Any]) -> None:
+        """Refuse each request of a batch."""
+        for one in batch:
+            id_ = cast("dict[str, Any]", one).get("id") if isinstance(one, dict) else None
+            if isinstance(id_, str | int) and not isinstance(id_, bool):
+                await self._answers.send(_refusal(id_))
+
+
+def _refusal(id_: types.RequestId) -> SessionMessage:
+    error = types.ErrorData(code=types.INVALID_REQUEST, message=NO_MESSAGE)
+    return SessionMessage(types.JSONRPCError(jsonrpc="2.0", id=id_, error=error))

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DOWNLOADS_PATH",
+    "PAGE_DATA",
     "PAGE_KEY",
     "App",
     "Call",
@@ -51,6 +52,8 @@ __all__ = [
 ]
 
 PAGE_KEY: Final = "reflexio-mcp/page"
+PAGE_DATA: Final = "explorer_data"
+"""The tool that only the explorer's page calls."""
 
 _PURPOSE: Final = "explorer page"
 
@@ -64,6 +67,9 @@ MOST_DOWNLOADS: Final = 5
 EVERY_SECONDS: Final = 5.0
 
 SILENCE_SECONDS: Final = 10.0
+
+FIRST_SECONDS: Final = 2.0
+"""Time before the first message about progress."""
 
 SEND_SECONDS: Final = 1.0
 """Time limit for a client to accept a message."""
@@ -200,7 +206,7 @@ class ProgressReporter:
     async def __call__(self, what: str, done: int, total: int | None) -> None:
         """Report progress; it is sent if the last message is old enough."""
         self._words = f"{what}: {done:,}{f' of {total:,}' if total is not None else ''}"
-        if anyio.current_time() - self._last >= EVERY_SECONDS:
+        if anyio.current_time() - self._last >= (EVERY_SECONDS if self._sent else FIRST_SECONDS):
             await self._send()
 
     @asynccontextmanager
@@ -218,7 +224,7 @@ class ProgressReporter:
     async def _send_regularly(self) -> None:
         while True:
             await anyio.sleep(1)
-            if anyio.current_time() - self._last >= SILENCE_SECONDS:
+            if anyio.current_time() - self._last >= (SILENCE_SECONDS if self._sent else FIRST_SECONDS):
                 await self._send()
 
     async def _send(self) -> None:

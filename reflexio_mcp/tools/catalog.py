@@ -281,7 +281,8 @@ def _listed(spec: ToolSpec, without: frozenset[str], consent: str) -> types.Tool
         accepted["required"] = [name for name in accepted["required"] if name not in without]
     meta = {"ui": {"visibility": ["app"]}} if spec.opened_by else None
     if spec.opens_page:
-        meta = {"ui": {"resourceUri": uri()}}
+        # Hosts of before 2026 read the flat key.
+        meta = {"ui": {"resourceUri": uri()}, "ui/resourceUri": uri()}
     return types.Tool(
         name=spec.name,
         title=spec.title,

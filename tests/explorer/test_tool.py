@@ -56,13 +56,14 @@ def text_of(result: CallToolResult) -> str:
 async def test_apps_and_skills_are_declared_on_the_wire_in_every_revision(
     tmp_path: Path, revision: Revision
 ) -> None:
-    async with open_session(revision, env=environment(tmp_path)) as session:
+    shows: Any = {"extensions": {"io.modelcontextprotocol/ui": {"mimeTypes": ["text/html;profile=mcp-app"]}}}
+    async with open_session(revision, env=environment(tmp_path), capabilities=shows) as session:
         declared = session.opening["capabilities"]["extensions"]
         assert declared.pop("io.modelcontextprotocol/ui") == {}
         # The extension for skills is made for the revision that has extensions.
         assert declared == ({"io.modelcontextprotocol/skills": {}} if revision == MODERN else {})
         tools = {tool["name"]: tool for tool in await session.list_tools()}
-        assert tools["explore_traffic"]["_meta"] == {"ui": {"resourceUri": uri()}}
+        assert tools["explore_traffic"]["_meta"] == {"ui": {"resourceUri": uri()}, "ui/resourceUri": uri()}
         assert tools["explorer_data"]["_meta"] == {"ui": {"visibility": ["app"]}}
         (page,) = (await session.request("resources/read", {"uri": uri()}))["contents"]
         assert page["mimeType"] == "text/html;profile=mcp-app"
@@ -92,7 +93,8 @@ async def test_without_the_tool_there_is_no_page(tmp_path: Path) -> None:
 
 async def test_the_page_comes_with_its_data_where_tools_are_chosen(tmp_path: Path) -> None:
     env = environment(tmp_path, REFLEXIO_MCP_TOOLS="explore_traffic")
-    async with open_session(MODERN, env=env) as session:
+    shows: Any = {"extensions": {"io.modelcontextprotocol/ui": {"mimeTypes": ["text/html;profile=mcp-app"]}}}
+    async with open_session(MODERN, env=env, capabilities=shows) as session:
         assert [tool["name"] for tool in await session.list_tools()] == ["explore_traffic", "explorer_data"]
         result = await session.call("explorer_data", {"view": "rows"})
         assert result["structuredContent"]["state"]["tools"] == ["explore_traffic", "explorer_data"]

@@ -80,6 +80,41 @@ async def test_a_foreign_host_is_refused_on_every_path(
     assert reply.status_code == 421
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:8479@evil.example", "localhost:80.evil.example", "localhost:x"])
+async def test_a_host_that_only_begins_like_ours_is_refused(served: Served, host: str) -> None:
+    assert (await send(served, b"{}", host=host)).status_code == 421
+
+
+@pytest.mark.parametrize("origin", ["http://localhost:80.evil.example", "http://127.0.0.1:1@evil.example"])
+async def test_an_origin_that_only_begins_like_ours_is_refused(served: Served, origin: str) -> None:
+    assert (await send(served, b"{}", origin=origin)).status_code == 403
+
+
+AMBIGUOUS: dict[str, tuple[str, str]] = {
+    "two tokens": ("/mcp", f"authorization: Bearer {TOKEN}\r\nauthorization: Bearer other\r\n"),
+    "a token in the address too": (f"/mcp?access_token={TOKEN}", f"authorization: Bearer {TOKEN}\r\n"),
+    "two sessions": ("/mcp", f"authorization: Bearer {TOKEN}\r\nmcp-session-id: a\r\nmcp-session-id: b\r\n"),
+    "two lengths": ("/mcp", f"authorization: Bearer {TOKEN}\r\ntransfer-encoding: chunked\r\n"),
+}
+
+
+@pytest.mark.parametrize("case", AMBIGUOUS)
+async def test_a_request_that_can_be_read_in_two_ways_is_refused_and_its_connection_closed(
+    served: Served, case: str
+) -> None:
+    path, fields = AMBIGUOUS[case]
+    common = "host: localhost\r\ncontent-type: application/json\r\ncontent-length: 5\r\n"
+    head = f"POST {path} HTTP/1.1\r\n{common}{fields}\r\n"
+    async with await anyio.connect_tcp("127.0.0.1", served.port) as stream:
+        await stream.send(f"{head}0\r\n\r\nGET /health HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
+        answer = b""
+        with suppress(anyio.EndOfStream, anyio.BrokenResourceError), anyio.fail_after(10):
+            while True:
+                answer += await stream.receive()
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
 @pytest.mark.parametrize(
     "origin", ["https://evil.example", "null", "http://localhost.evil.example", "file://"]
 )
@@ -337,3 +372,9 @@ def test_a_message_of_the_wire_stays_below_the_bound_on_values() -> None:
         _, body = modern_call("x", arguments)
         content = json.dumps(body).encode()
         assert len(bodies._PUNCTUATION.findall(content)) < bodies.MOST_VALUES
+
+
+@pytest.mark.parametrize("token", ["x", "ann:fifteen-letters"])
+def test_a_token_that_can_be_guessed_stops_the_start(token: str) -> None:
+    with pytest.raises(ConfigurationError, match="16 characters or more"):
+        bearer_tokens(Settings(auth_token=(token,)))

@@ -14,6 +14,7 @@ import httpx
 import jwt
 import pytest
 
+from reflexio_mcp.http import app, oauth
 from reflexio_mcp.http.access import peer
 from reflexio_mcp.http.oauth import (
     ASK_AGAIN_SECONDS,
@@ -189,6 +190,7 @@ async def test_an_e_mail_address_that_nobody_verified_names_no_user(issuer: Issu
             (False, 401),
             ("no", 401),
             (0, 401),
+            (1, 401),
         ):
             token = issuer.token("0815", email="ann@example.org", email_verified=verified)
             assert await status_of(sign_in, token) == status, verified
@@ -372,6 +374,66 @@ async def test_made_up_tokens_from_one_address_lock_out_nobody_else(issuer: Issu
             tasks.start_soon(knock, "192.0.2.2", "good")
             issuer.hold.set()
         assert sorted(told) == [200, *[401] * PEER_SHARE]
+
+
+async def test_somebody_who_was_accepted_does_not_wait_behind_made_up_tokens_from_the_same_address(
+    issuer: Issuer,
+) -> None:
+    clock = Clock()
+    issuer.tokens["good"] = {"active": True, **issuer.claims("ann")}
+    async with asking(issuer, clock) as sign_in:
+        assert await status_of(sign_in, "good") == 200
+        clock.now += REMEMBER_SECONDS
+        issuer.hold.clear()
+        told: list[int] = []
+
+        async def knock(token: str) -> None:
+            told.append(await status_of(sign_in, token))
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(90):
+                tasks.start_soon(knock, f"junk-{number}")
+            await until(lambda: len(told) == 90 - PEER_SHARE)
+            told.clear()
+            tasks.start_soon(knock, "good")
+            issuer.hold.set()
+        assert sorted(told) == [200, *[401] * PEER_SHARE]
+
+
+async def test_an_open_stream_ends_soon_after_its_token_is_revoked(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "WATCH_SECONDS", 0.1)
+    monkeypatch.setattr(oauth, "REMEMBER_SECONDS", 0.1)
+    issuer.tokens["opaque"] = {"active": True, **issuer.claims("ann")}
+    client = {"oauth_client_id": "us", "oauth_client_secret": "secret"}
+    async with (
+        serving(signing_in(issuer, **client), tokens=()) as served,
+        httpx.AsyncClient(timeout=60) as http,
+    ):
+        headers = {"authorization": "Bearer opaque"}
+        with anyio.fail_after(60):
+            async with http.stream("GET", f"{served.url}/sse", headers=headers) as stream:
+                chunks = stream.aiter_bytes()
+                assert await anext(chunks)
+                del issuer.tokens["opaque"]
+                assert [chunk async for chunk in chunks] == []
+
+
+async def test_a_token_without_a_kind_and_a_scope_with_a_foreign_space_are_not_taken(issuer: Issuer) -> None:
+    async with checking(issuer, Clock()) as sign_in:
+        claims = {**issuer.claims("ann"), "token_use": None}
+        token = jwt.encode(claims, key("one", "RSA"), algorithm="RS256", headers={"kid": "one"})
+        assert await status_of(sign_in, token) == 401
+        assert await status_of(sign_in, issuer.token(scope="memory:read\u00a0memory:delete")) == 403
+
+
+async def test_keys_that_are_too_long_are_the_fault_of_the_issuer(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oauth, "MOST_DOCUMENT_BYTES", 100)
+    async with checking(issuer, Clock()) as sign_in:
+        assert await status_of(sign_in, issuer.token()) == 503
 
 
 async def test_an_open_stream_ends_with_its_token(issuer: Issuer) -> None:

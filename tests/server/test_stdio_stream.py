@@ -1,5 +1,6 @@
 """What is repaired in a line, which lines are refused, and what the end of input waits for."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -117,6 +118,19 @@ async def test_a_line_that_cannot_be_read_is_refused_and_the_next_one_is_read(
     assert isinstance(answer, types.JSONRPCError)
     assert answer.id == id_
     assert "Nothing was done" in answer.error.message
+
+
+async def test_each_request_of_a_batch_is_refused(piped: Piped) -> None:
+    batch = [
+        {"jsonrpc": "2.0", "id": 1, "method": "ping"},
+        {"jsonrpc": "2.0", "method": "x"},
+        {"jsonrpc": "2.0", "id": "b", "method": "y"},
+    ]
+    await piped.lines.send(refused(json.dumps(batch)))
+    await piped.lines.aclose()
+    await piped.read()
+    answers = [piped.sent.receive_nowait().message for _ in range(2)]
+    assert [one.id for one in answers if isinstance(one, types.JSONRPCError)] == [1, "b"]
 
 
 @pytest.mark.parametrize("line", WITHOUT_AN_ANSWER)
