@@ -15,12 +15,8 @@ from reflexio_mcp.render.words import Words, refusal
 from reflexio_mcp.rest.api_limits import is_blank
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.results.deletion import MOST_REASON
-<<<<<<< HEAD
 from reflexio_mcp.results.failures import Action, failure_facts
-from reflexio_mcp.toolkit.context import Call, scope_of
-=======
 from reflexio_mcp.toolkit.context import PAGE_DATA, Call, scope_of
->>>>>>> bd1216bf (Sign-in edges are closed again, which a merge had undone)
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
 from reflexio_mcp.traffic.filter_fields import FILTER_FIELDS, FilterField
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
