@@ -1359,6 +1359,9 @@ async function wholeJob({ view, told = async () => {} }) {
   const playbook = view.locator(".fate", { hasText: "Answer in metric units" });
   await playbook.locator("label", { hasText: "Will be forgotten" }).click();
   await view.locator("#sheet-title", { hasText: /^Delete \d+ messages and 1 learned thing$/ }).waitFor();
+  // A key is in it, so no copy is kept unless that is chosen.
+  await view.locator(".pick", { hasText: "Keep a copy" }).locator("input").check();
+  await view.locator("#sheet .said", { hasText: "A copy is kept until" }).last().waitFor();
   const what = (await view.locator("#sheet-title").textContent()).replace("Delete ", "");
   assert.deepEqual(await axe(view), []);
   await typeNumber(view);
