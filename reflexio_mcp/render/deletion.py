@@ -13,6 +13,7 @@ from reflexio_mcp.results.deletion import (
     Example,
     Excepted,
     LearningCase,
+    Logged,
     Outcome,
     Part,
     PastDeletion,
@@ -21,9 +22,10 @@ from reflexio_mcp.results.deletion import (
     Receipt,
     Restored,
     TaughtLearning,
+    Who,
 )
 
-__all__ = ["WHY", "counts", "deletion", "question", "receipt_page", "restored"]
+__all__ = ["WHY", "counts", "deletion", "logged", "question", "receipt_page", "restored"]
 
 QUESTION_NAMES: Final = 5
 QUESTION_EXAMPLES: Final = 3
@@ -198,7 +200,7 @@ def past(deletions: Sequence[PastDeletion], words: Words) -> list[str]:
 def _past(deletion: PastDeletion, words: Words) -> str:
     if deletion.restores:
         named = f"restore {deletion.number}"
-        return row(named, moment(deletion.at), deletion.target, _outcome(deletion, words))
+        return row(named, moment(deletion.at), deletion.target, _outcome(deletion, words), _by(deletion.by))
     return row(
         f"deletion {deletion.number}",
         moment(deletion.at),
@@ -207,7 +209,34 @@ def _past(deletion: PastDeletion, words: Words) -> str:
         _did(deletion.receipt) if deletion.receipt else "",
         words.may_return(deletion.may_return),
         _copy(deletion),
+        _by(deletion.by),
     )
+
+
+CONSENT: Final = {"ask": "a person agreed", "preview": "agreed with a plan's code", "off": "nobody was asked"}
+
+
+def _by(who: Who | None) -> str:
+    if who is None:
+        return ""
+    by = ", ".join(filter(None, [who.caller, who.client]))
+    reason = f"reason: {who.reason}" if who.reason else ""
+    return row(f"by {by}" if by else "", CONSENT.get(who.consent, who.consent), reason)
+
+
+def logged(lines: Sequence[Logged]) -> list[str]:
+    """Return a line for each export and refusal, for a fence."""
+    return [
+        row(
+            "exported" if one.event == "exported" else "kept by a hold",
+            moment(one.at),
+            one.target,
+            f"by {one.caller}" if one.caller else "",
+            *one.held,
+            *(f"{name}: {count:,}" for name, count in one.counts.items()),
+        )
+        for one in lines
+    ]
 
 
 def _outcome(deletion: PastDeletion, words: Words) -> str:

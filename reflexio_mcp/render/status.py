@@ -1,5 +1,5 @@
 from reflexio_mcp.render.blocks import Told, lines, sentence
-from reflexio_mcp.render.deletion import past
+from reflexio_mcp.render.deletion import logged, past
 from reflexio_mcp.render.words import Words, named_in_fence
 from reflexio_mcp.results.status import Backend, Limits, Policy, Status
 
@@ -14,6 +14,8 @@ def status(found: Status, words: Words) -> Told:
             *named_in_fence(found.facts),
             "last deletions:" if found.deletions else "",
             *past(found.deletions, words),
+            "exports, and what holds kept:" if found.logged else "",
+            *logged(found.logged),
         ],
         values=lines(
             f"reflexio-mcp {found.version}",

@@ -123,6 +123,10 @@ STATUS: Final = RoomWords(
             "reached 250,000 rows, and learnings that were replaced 90 days ago. A deployment can have an age limit, "
             "too."
         ),
+        FactCode.LOG_SOUND: "The audit log has {number:line}; none is changed or missing.",
+        FactCode.LOG_UNSOUND: (
+            "Lines of the audit log are changed or missing, so this list may be incomplete."
+        ),
         FactCode.RECORDS_UNREADABLE: "Earlier deletions cannot be read.",
         FactCode.HOLDS_SET: (
             "Nobody can delete or correct what is on hold, or learnings from it; lists mark it. Only the operator sets "

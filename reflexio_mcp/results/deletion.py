@@ -19,6 +19,7 @@ __all__ = [
     "Example",
     "Excepted",
     "LearningCase",
+    "Logged",
     "Outcome",
     "Part",
     "PastDeletion",
@@ -30,6 +31,7 @@ __all__ = [
     "TaughtLearning",
     "WayBack",
     "WayBackState",
+    "Who",
     "excepted",
     "few",
     "parts",
@@ -236,6 +238,29 @@ class Deletion(Result):
     receipt: Receipt | None = None
 
 
+class Who(Row):
+    """Who did something, as the audit log has it."""
+
+    tool: str = ""
+    caller: Annotated[str, Field(description="who called; empty if this server knows no callers")] = ""
+    client: str = ""
+    consent: Annotated[
+        str, Field(description="ask: a person's answer; preview: a plan's code; off: nobody was asked")
+    ] = ""
+    reason: Annotated[str, Field(description="in the caller's words")] = ""
+
+
+class Logged(Row):
+    """An export, or a refusal because of a hold."""
+
+    at: Moment
+    event: Literal["held", "exported"]
+    target: str
+    caller: str = ""
+    held: Annotated[list[str], Field(description="what holds kept")] = []
+    counts: Annotated[dict[str, int], Field(description="what the export contains")] = {}
+
+
 class PastDeletion(Row):
     """A deletion, a correction or a restore."""
 
@@ -249,6 +274,7 @@ class PastDeletion(Row):
     may_return: Annotated[int, Field(description="erased items that a restore can still store again")] = 0
     copied: Annotated[Counts | None, Field(description="what its recovery copy contains now")] = None
     until: Annotated[Moment | None, Field(description="how long that copy is kept")] = None
+    by: Who | None = None
     receipt: Receipt | None = None
 
 

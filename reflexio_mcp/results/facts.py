@@ -275,6 +275,8 @@ class FactCode(StrEnum):
     )
     ASK_ABOUT_HOLD = "ask_about_hold", "advice: ask somebody about a hold; `names`: whom"
     NO_HOLDS = "no_holds", "the operator has no policy, so nothing is on hold"
+    LOG_SOUND = "log_sound", "the audit log has `number` lines, and none is changed or missing"
+    LOG_UNSOUND = "log_unsound", "of the audit log's `number` lines, some are changed or missing"
     RECORDS_UNREADABLE = "records_unreadable", "earlier deletions cannot be read"
 
     # What to do after a refusal

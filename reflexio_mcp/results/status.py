@@ -3,7 +3,7 @@ from typing import Annotated
 from pydantic import Field
 
 from reflexio_mcp.results.base import Row
-from reflexio_mcp.results.deletion import PastDeletion
+from reflexio_mcp.results.deletion import Logged, PastDeletion
 from reflexio_mcp.results.facts import Result
 
 __all__ = ["Backend", "Limits", "Policy", "Status"]
@@ -54,4 +54,7 @@ class Status(Result):
     policy: Policy
     limits: Limits
     deletions: Annotated[list[PastDeletion], Field(description="the last deletions")] = []
+    logged: Annotated[
+        list[Logged], Field(description="the last exports, and refusals because of a hold")
+    ] = []
     problem: Annotated[str, Field(description="why nothing can be deleted now")] = ""

@@ -13,6 +13,7 @@ __all__ = [
     "Intention",
     "MustGo",
     "Name",
+    "Noted",
     "Owner",
     "RecoveryCopy",
     "RestoreIntention",
@@ -98,6 +99,7 @@ class Deletion(NamedTuple):
         finished: `None` until its end is recorded.
         restores: the number of the deletion whose copy is restored; 0 if this is no restore.
         may_return: number of erased items that a restore may have stored again, and that still have to be looked for.
+        began: the first line of the audit log about it; empty if the log lacks it.
     """
 
     number: int
@@ -113,6 +115,14 @@ class Deletion(NamedTuple):
     asked: int
     planned: list[str]
     receipt: str
+    began: str = ""
+
+
+class Noted(NamedTuple):
+    """A line of the audit log about something besides deletions and restores."""
+
+    at: float
+    line: str
 
 
 class Name(str):

@@ -29,6 +29,7 @@ from reflexio_mcp.state.records import (
     Deletion,
     Intention,
     MustGo,
+    Noted,
     Outcome,
     Owner,
     RestoreIntention,
@@ -57,6 +58,9 @@ ATTEMPTS: Final = (
     "INSERT INTO main.log (line, chain) SELECT chain, chain FROM main.log WHERE false",
 )
 """Statements that need a right on each table."""
+
+MOST_SEARCHED: Final = 20
+"""How many lines of the log are looked through for each one that is returned: others are of other users."""
 
 Parameters = ParamSpec("Parameters")
 T = TypeVar("T")
@@ -195,10 +199,33 @@ class State:
             job = _began(transaction, number)
             return self.copies.keep(transaction, owner, number, job.at, job.begun, job.seen, copies)
 
-    def note_held(self, target: str, held: Sequence[str]) -> None:
+    def note_held(self, owner: Owner, target: str, held: Sequence[str]) -> None:
         """Log how many items each hold kept from a deletion."""
+        self._note(owner, {"event": "held", "target": target, "held": held})
+
+    def note_export(self, owner: Owner, target: str, counts: Mapping[str, int]) -> None:
+        """Log what an export contains."""
+        self._note(owner, {"event": "exported", "target": target, "counts": dict(counts)})
+
+    def _note(self, owner: Owner, line: Mapping[str, Any]) -> None:
+        account = self._keys.tag("account", owner.account)
         with self.database.transaction() as transaction:
-            self.log.add(transaction, {"event": "held", "target": target, "held": held})
+            self.log.add(transaction, {**line, "user_id": owner.user, "account": account})
+
+    def noted(self, owner: Owner, most: int = 10) -> list[Noted]:
+        """Return the last exports and the last times that holds kept something, the newest first.
+
+        A user's owner gets those of the user alone.
+        """
+        accounts = self._keys.accounts(owner)
+        rows = self.database.read(
+            "SELECT at, line FROM main.log WHERE line LIKE ? OR line LIKE ? ORDER BY id DESC LIMIT ?",
+            '%"event": "held"%',
+            '%"event": "exported"%',
+            most * MOST_SEARCHED,
+        )
+        found = [Noted(at, line) for at, line in rows if _is_of(json.loads(line), owner.user, accounts)]
+        return found[:most]
 
     def note_taken_out(self, looked: Sequence[MustGo], gone: Sequence[MustGo]) -> None:
         """Log what was deleted again, and settle the notes whose items are not stored."""
@@ -334,7 +361,7 @@ class State:
         rows = self.database.read(
             "SELECT id, at, user_id, gone, finished, outcome, chain, restores, "
             "(SELECT count(*) FROM main.must_go WHERE erasure = deletions.id AND settled IS NULL), "
-            "code, intention, receipt FROM main.deletions "
+            "code, intention, receipt, (SELECT line FROM main.log WHERE id = deletions.begun) FROM main.deletions "
             "WHERE account IN ? AND (? OR user_id IN ? OR id IN (SELECT deletion FROM main.copies WHERE user_id IN ?)) "
             "AND ? IN (0, id) AND (? OR id IN (SELECT deletion FROM main.copies)) ORDER BY id DESC LIMIT ?",
             self._keys.accounts(owner),
@@ -353,8 +380,9 @@ class State:
                 *facts,
                 *json.loads(keys.open(intention, f"intention {code}")),
                 receipt=keys.open(receipt, f"receipt {number}") if receipt else "",
+                began=line or "",
             )
-            for number, when, user, *facts, code, intention, receipt in rows
+            for number, when, user, *facts, code, intention, receipt, line in rows
         ]
 
     def check(self) -> None:
@@ -404,6 +432,10 @@ class State:
                     wait = at + HOUR - transaction.now
             raise CapReached(self.limit, room, wait)
         return room
+
+
+def _is_of(line: Mapping[str, Any], user: str, accounts: Sequence[str]) -> bool:
+    return line.get("account") in accounts and user in ("", line.get("user_id"))
 
 
 class Began(NamedTuple):

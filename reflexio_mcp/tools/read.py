@@ -13,6 +13,7 @@ from reflexio_mcp.results.audit import AuditResult
 from reflexio_mcp.results.base import NOTICE
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import Exported, OneRequest, RequestPage, SessionPage
+from reflexio_mcp.state.state import in_thread
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import (
     DOWNLOADS_PATH,
@@ -24,6 +25,7 @@ from reflexio_mcp.toolkit.context import (
     scope_of,
     words_of,
 )
+from reflexio_mcp.traffic.errors import Unreadable, needing_state
 from reflexio_mcp.traffic.learnings.request import read_request
 from reflexio_mcp.traffic.reading import listing
 from reflexio_mcp.traffic.reading.cursors import open_cursor
@@ -129,6 +131,10 @@ async def export_data(
         file = TemporaryFile()  # noqa: SIM115 - it may outlive this call
         export = Export(scope, asked, place_shown(call) or "Reflexio", redact, text.readme)
         archive = await export.write(file)
+    if redact is not None:
+        with needing_state(FactCode.STATE_UNUSABLE, kind=Unreadable):
+            owner, selected = await app.owner(scope), asked.describe(words=False)
+            await in_thread(app.state.note_export, owner, selected, archive.counts)
     if redact is None:
         file.close()
         done = Exported(notice=NOTICE, archive=archive)

@@ -8,14 +8,14 @@ from reflexio_mcp.render import status as text
 from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.results.base import NOTICE, label, shown_id, shown_name
-from reflexio_mcp.results.deletion import PastDeletion
+from reflexio_mcp.results.deletion import Logged, PastDeletion
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.failures import failure_facts
 from reflexio_mcp.results.status import Backend, Limits, Policy, Status
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.toolkit.context import App, Call, answer, app_of, place_shown, scope_of, words_of
-from reflexio_mcp.traffic.deletion.past import last_deletions
+from reflexio_mcp.traffic.deletion.past import last_deletions, last_logged, log_checked
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["get_status"]
@@ -35,13 +35,17 @@ async def get_status(call: Call) -> Annotated[CallToolResult, Status]:
     app, scope = app_of(call), scope_of(call)
     backend, failure = await _backend(app, scope, place_shown(call))
     problem, deletions = await anyio.to_thread.run_sync(app.trouble), list[PastDeletion]()
+    logged: list[Logged] = []
     facts = [*failure, *_facts(app.settings, reachable=backend.reachable), *_about_holds(scope)]
     try:
-        deletions = await last_deletions(scope, app.state, await app.owner(scope), app.jobs)
+        owner = await app.owner(scope)
+        deletions = await last_deletions(scope, app.state, owner, app.jobs)
+        logged = await last_logged(app.state, owner)
+        facts.append(await log_checked(app.state))
     except (StateUnusable, ReflexioError):  # a `problem` says why
         facts.append(Fact(code=FactCode.RECORDS_UNREADABLE))
     found = Status(
-        notice=NOTICE if deletions or failure else "",
+        notice=NOTICE if deletions or logged or failure else "",
         version=__version__,
         backend=backend,
         scope=shown_id(scope.user_id) or "every user",
@@ -53,6 +57,7 @@ async def get_status(call: Call) -> Annotated[CallToolResult, Status]:
             ids_per_deletion=api_limits.MAX_DELETE_IDS,
         ),
         deletions=deletions,
+        logged=logged,
         problem=problem,
         facts=facts,
     )

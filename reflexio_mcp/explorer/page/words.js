@@ -178,6 +178,8 @@ const FACTS = {
   holds_set: null,
   ask_about_hold: null,
   no_holds: null,
+  log_sound: null,
+  log_unsound: null,
   records_unreadable: null,
   find_session: null,
   beliefs_not_read: () => ["What was learned from it could not be read."],

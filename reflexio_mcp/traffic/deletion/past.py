@@ -1,5 +1,6 @@
 """Lists deletions and restores, with what can be restored."""
 
+import json
 from typing import Final
 
 import anyio
@@ -7,15 +8,16 @@ import anyio
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import at, shown_name
-from reflexio_mcp.results.deletion import PastDeletion, Receipt, recorded_receipt
-from reflexio_mcp.state.records import Deletion, Owner, RecoveryCopy
+from reflexio_mcp.results.deletion import Logged, PastDeletion, Receipt, Who, recorded_receipt
+from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.state.records import Deletion, Noted, Owner, RecoveryCopy
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.traffic.deletion.items import kinds_counted
 from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["last_deletions"]
+__all__ = ["last_deletions", "last_logged", "log_checked"]
 
 LOOK_SECONDS: Final = 20.0
 """Time limit of counting what an interrupted deletion deleted."""
@@ -70,6 +72,7 @@ async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None, running:
     else:
         status, gone = "unfinished", max(gone, await _gone(scope, one.planned))
     return PastDeletion(
+        by=_who(one.began) if one.own else None,
         number=one.number,
         at=at(one.at),
         target=shown_name(one.target),
@@ -81,6 +84,46 @@ async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None, running:
         copied=kinds_counted(copy.counts) if copy else None,
         until=at(copy.until) if copy else None,
         receipt=_receipt(one),
+    )
+
+
+async def last_logged(state: State, owner: Owner) -> list[Logged]:
+    """Return the last exports of an owner, and what holds kept from deletions. Raises `StateUnusable`."""
+    return [_logged(one) for one in await in_thread(state.noted, owner, MOST)]
+
+
+async def log_checked(state: State) -> Fact:
+    """Check the audit log. Raises `StateUnusable`."""
+    found = await in_thread(state.log.verify)
+    return Fact(code=FactCode.LOG_SOUND if found.sound else FactCode.LOG_UNSOUND, number=found.lines)
+
+
+def _who(began: str) -> Who | None:
+    if not began:
+        return None
+    line = json.loads(began)
+
+    def said(name: str) -> str:
+        return shown_name(str(line.get(name) or ""))
+
+    return Who(
+        tool=said("tool"),
+        caller=said("caller"),
+        client=said("client"),
+        consent=said("consent"),
+        reason=said("reason"),
+    )
+
+
+def _logged(noted: Noted) -> Logged:
+    line = json.loads(noted.line)
+    return Logged(
+        at=at(noted.at),
+        event=line["event"],
+        target=shown_name(line["target"]),
+        caller=shown_name(line.get("caller", "")),
+        held=[shown_name(one) for one in line.get("held", ())],
+        counts=line.get("counts", {}),
     )
 
 

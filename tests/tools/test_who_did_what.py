@@ -1,0 +1,57 @@
+"""The status says who did what, on whose word, and whether the record is complete."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.deletion.support import World
+from tests.support.facts import fact_of
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def world(tmp_path: Path):
+    world = World(":memory:", tmp_path)
+    yield world
+    await world.close()
+
+
+async def test_the_last_deletions_say_who_asked_who_agreed_and_why(world: World) -> None:
+    await world.put("r1")
+    await world.put("r2", user="bob")
+    async with world.connect() as caller:
+        asked = {"request_id": "r1", "reason": "a mistake"}
+        plan = await caller.plan("delete_request", **asked)
+        receipt = await caller.receipt("delete_request", **asked, confirm=plan["confirm"])
+        await caller.restored(receipt["number"])
+        status = await caller.call("get_status")
+        said = status["text"]
+    restore, deletion = status["deletions"]
+    assert (deletion["by"]["tool"], deletion["by"]["consent"]) == ("delete_request", "preview")
+    assert deletion["by"]["reason"] == "a mistake"
+    assert restore["by"]["tool"] == "restore_requests"
+    assert (fact_of(status, "log_sound") or {})["number"] == 4
+    assert "The audit log has 4 lines; none is changed or missing." in said
+    async with world.connect(REFLEXIO_USER_ID="bob") as other:
+        assert "deletions" not in await other.call("get_status")
+
+
+async def test_exports_and_what_holds_kept_are_listed_for_those_whom_they_concern(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[[hold]]\nsessions = ["kept"]\nreason = "a case"\n', encoding="utf-8")
+    await world.put("r1", session="kept")
+    await world.put("r2", user="bob")
+    async with world.connect(REFLEXIO_USER_ID="ada", CONFIRM="off", POLICY=str(policy)) as caller:
+        await caller.call("delete_session", session_id="kept")
+        await caller.call("export_data", redact=True)
+        mine = await caller.call("get_status")
+    assert [one["event"] for one in mine["logged"]] == ["exported", "held"]
+    assert mine["logged"][0]["counts"]["requests"] == 1
+    async with world.connect(REFLEXIO_USER_ID="bob") as other:
+        assert "logged" not in await other.call("get_status")
+    async with world.connect() as operator:
+        assert len((await operator.call("get_status"))["logged"]) == 2
