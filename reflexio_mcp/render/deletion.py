@@ -25,7 +25,7 @@ from reflexio_mcp.results.deletion import (
     Who,
 )
 
-__all__ = ["WHY", "counts", "deletion", "logged", "question", "receipt_page", "restored"]
+__all__ = ["WHY", "counts", "deletion", "question", "receipt_page", "restored"]
 
 QUESTION_NAMES: Final = 5
 QUESTION_EXAMPLES: Final = 3

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from reflexio_mcp.render.blocks import Told, counted, indented, lines, moment, row, sentence
+from reflexio_mcp.render.blocks import Told, counted, indented, lines, moment, named, row, sentence
 from reflexio_mcp.render.publishing import learning
 from reflexio_mcp.render.words import SHELL, Words, named_in_fence
 from reflexio_mcp.results.reading import (
@@ -22,6 +22,7 @@ from reflexio_mcp.results.reading import (
     RequestRow,
     SessionPage,
     SessionRow,
+    SharedRuleRow,
     UnreadablePart,
     UsedLearning,
 )
@@ -250,7 +251,9 @@ _SOURCES = {
 
 def learning_page(page: LearningPage, words: Words) -> Told:
     cut = CUT_BY_SIZE if page.cut_by_size else ""
-    if page.total:
+    if page.shared_rules:
+        found = f"{counted(page.total, 'shared rule')}, {page.returned:,} here."
+    elif page.total:
         found = f"{counted(page.total, 'learning')}, {page.returned:,} here{cut}."
     elif page.unreadable or page.unlinked or page.users_not_read:
         found = "No learning is known."
@@ -258,13 +261,29 @@ def learning_page(page: LearningPage, words: Words) -> Told:
         found = "No learning."
     return Told(
         found,
-        [f"of {page.of}", *map(_learning, page.learnings)],
+        [f"of {page.of}", *map(_learning, page.learnings), *map(_shared_rule, page.shared_rules)],
         lines(
             learning(page.learning, words) if page.learning else "",
             words.say(page.facts),
             unreadable_lines(page.unreadable),
         ),
         cursor=page.cursor,
+    )
+
+
+def _shared_rule(one: SharedRuleRow) -> str:
+    users = named(one.users, len(one.users) + one.more_users) if one.users else ""
+    rests = f"rests on {counted(one.playbooks, 'playbook')} of {users}" if users else ""
+    return lines(
+        row(
+            one.rule_id,
+            one.approval,
+            moment(one.made_at),
+            "" if one.applied is None else f"applied {counted(one.applied, 'time')} in 30 days",
+            rests if one.traced else "Reflexio does not say what it rests on",
+        ),
+        f"  {one.content}" if one.content else "",
+        f"  when: {one.trigger}" if one.trigger else "",
     )
 
 

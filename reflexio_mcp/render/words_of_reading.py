@@ -28,8 +28,8 @@ READING: Final = RoomWords(
         ),
         FactCode.NO_PAGE_SHOWN: "The client does not say that it shows pages.",
         FactCode.KINDS_NOT_LISTED: (
-            "Agent playbooks and expired profiles are not listed here. A merged or superseded learning was replaced by "
-            "another learning and is kept for a while."
+            "Shared rules (agent playbooks) and expired profiles are not listed here. A merged or superseded learning "
+            "was replaced by another learning and is kept for a while."
         ),
         FactCode.LEARNINGS_NOT_LISTED: (
             "{number:learning} that {number:does|do} not name {number:its|their} source interactions "

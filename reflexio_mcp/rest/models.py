@@ -10,6 +10,7 @@ from reflexio_mcp.rest import api_limits
 __all__ = [
     "AgentPlaybook",
     "ApplicationStat",
+    "Approval",
     "Interaction",
     "LearningStatus",
     "PublishBody",

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, WithJsonSchema
 
-from reflexio_mcp.rest.models import StoredInteraction
+from reflexio_mcp.rest.models import Approval, StoredInteraction
 from reflexio_mcp.results.base import Moment, Row, at, beginning, clip, label, shown_name
 from reflexio_mcp.results.facts import Fact, FactCode, Result
 
@@ -39,6 +39,7 @@ __all__ = [
     "SessionPage",
     "SessionRequests",
     "SessionRow",
+    "SharedRuleRow",
     "UnreadablePart",
     "UsedLearning",
     "VerdictRow",
@@ -442,6 +443,23 @@ class OneRequest(Result, RequestRow):
     cursor: Annotated[str | None, Field(description="for its further interactions")] = None
 
 
+class SharedRuleRow(Row):
+    """A rule that Reflexio made from playbooks of several users and serves to everybody."""
+
+    rule_id: str
+    content: str = ""
+    trigger: str = ""
+    approval: Annotated[Approval, Field(description="pending rules are served too")]
+    made_at: Moment | None = None
+    applied: Annotated[int | None, Field(description="how often answers of the last 30 days cited it")] = None
+    playbooks: Annotated[
+        int, Field(description="user playbooks that it was made from and that are stored")
+    ] = 0
+    users: Annotated[list[str], Field(description="the first users whose playbooks these are")] = []
+    more_users: int = 0
+    traced: Annotated[bool, Field(description="false: the service does not say what it was made from")] = True
+
+
 class LearningPage(Result):
     """Learnings, last changed first, the current learnings before all others."""
 
@@ -450,6 +468,7 @@ class LearningPage(Result):
     cut_by_size: CutBySize = False
     total: int
     learnings: list[LearningRow]
+    shared_rules: list[SharedRuleRow] = []
     users_not_read: int = 0
     unlinked: Annotated[int, Field(description="learnings that do not say what they came from")] = 0
     learning: Annotated[Learning | None, Field(description="the state of learning from the request")] = None

@@ -23,6 +23,10 @@ from reflexio_mcp.traffic.learnings import listing
 from reflexio_mcp.traffic.learnings.select import Selection
 
 Words = Annotated[str, Field(description="words of the learning")]
+SharedToo = Annotated[
+    bool,
+    Field(description="instead: rules (agent playbooks) served to everybody; of a user: those from theirs"),
+]
 LearnedFrom = Annotated[str, Field(description="learned from this request")]
 
 
@@ -43,10 +47,14 @@ async def list_learnings(
     selection: AskedSelection,
     request_id: LearnedFrom = "",
     contains: Words = "",
+    shared: SharedToo = False,
     limit: parameters.Limit = 20,
     cursor: parameters.Cursor = "",
 ) -> Annotated[CallToolResult, LearningPage]:
     async with ProgressReporter(call).steady("looking through"):
+        if shared:
+            page = await listing.list_shared_rules(scope_of(call), selection, limit=limit)
+            return answer(page, text.learning_page(page, words_of(call)))
         page = await listing.list_learnings(scope_of(call), selection, limit=limit, cursor=cursor)
     return answer(page, text.learning_page(page, words_of(call)))
 

@@ -206,6 +206,9 @@ class Backend:
             ],
         }
 
+    def get_playbook_application_stats(self, asked: dict[str, Any]) -> dict[str, Any]:
+        return {"stats": [{"kind": "agent_playbook", "real_id": "1", "applied_count": 4}]}
+
     def delete_profiles_by_ids(self, asked: dict[str, Any]) -> dict[str, Any]:
         return {
             "deleted_count": sum(self.profiles.pop(one, None) is not None for one in asked["profile_ids"])

@@ -201,6 +201,33 @@ async def test_learnings_are_not_deleted_while_it_is_not_known_what_they_came_fr
     assert set(world.backend.profiles) == {"p"}
 
 
+async def test_a_learning_that_lists_no_interactions_is_kept_while_anything_of_its_user_is_held(
+    world: World, tmp_path: Path
+) -> None:
+    await learned_from_a_held_request(world)
+    for name, user in (("unlinked", "ada"), ("bobs", "bob")):
+        await world.learn(name, "later" if user == "ada" else "bobs", user=user)
+        world.backend.profiles[name] = world.backend.profiles[name]._replace(interactions=())
+    policy = write(tmp_path / "policy.toml", ON_A_REQUEST["sessions"])
+    async with world.connect(CONFIRM="off", POLICY=policy) as caller:
+        kept = await caller.call("delete_learnings", user_id="ada", learning_ids=["profile:unlinked"])
+        assert kept["status"] == "held"
+        await caller.receipt("delete_learnings", user_id="bob", learning_ids=["profile:bobs"])
+    assert set(world.backend.profiles) == {"p", "unlinked"}
+
+
+async def test_a_hold_on_a_request_of_the_window_that_a_learning_does_not_quote_keeps_nothing(
+    world: World, tmp_path: Path
+) -> None:
+    await world.put("held", session="miller", source="chat", text="What is the weather?")
+    await world.put("later", session="other", source="other", text="I like tea")
+    await world.learn("p", "held", "later", content="likes tea", quote="I like tea")
+    policy = write(tmp_path / "policy.toml", ON_A_REQUEST["sessions"])
+    async with world.connect(CONFIRM="off", POLICY=policy) as caller:
+        receipt = await caller.receipt("delete_learnings", user_id="ada", learning_ids=["profile:p"])
+    assert receipt["deleted"] == {"learnings": 1}
+
+
 ON_HOLD = {"reason": "Miller case", "until": "2099-03-01T23:59:59Z"}
 
 

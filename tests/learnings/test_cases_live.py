@@ -1,13 +1,18 @@
 """What a deletion with learnings leaves of what is believed, on the real server, and what an undo puts back."""
 
+import time
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import pytest
 
+from reflexio_mcp.rest.models import RequestQuery, UserProfile
 from tests.deletion.support import Caller
 from tests.support.facts import fact_of
 from tests.support.real_learning import Corner
-from tests.support.stories import chain_story, peanut_story
+from tests.support.scripted_model import MERGE
+from tests.support.stories import BUTTER, PEANUTS, chain_story, peanut_story
 
 pytestmark = [pytest.mark.anyio, pytest.mark.live]
 
@@ -123,3 +128,52 @@ async def test_a_learning_that_is_named_by_its_old_id_is_deleted(corner: Corner)
         )
         assert receipt["status"] == "complete", receipt["text"]
     assert await believed(corner) == set()
+
+
+async def test_a_run_that_ends_after_the_requests_are_gone_leaves_nothing_of_the_test_run(
+    corner: Corner,
+) -> None:
+    corner.learn(PEANUTS, profile="Cannot eat peanuts", quote="I cannot eat peanuts")
+    corner.learn(BUTTER, profile="Loves peanut butter", quote="I love peanut butter")
+    corner.model.merges["peanut"] = "Loves peanuts"
+    await corner.say("real-1", PEANUTS, session="real", force_extraction=True)
+    receipts: list[dict[str, Any]] = []
+
+    async def deleted() -> bool:
+        page = await corner.rest.get_requests(RequestQuery(user_id=corner.name("ada"), top_k=100))
+        return all(group.session_id != corner.name("ci-run-7") for group in page.sessions)
+
+    async with corner.connect() as caller:
+
+        async def delete() -> None:
+            receipts.append(await clean_up(caller, corner))
+
+        async with anyio.create_task_group() as tasks:
+            with corner.model.holding(MERGE):
+                await corner.say("butter", BUTTER, session="ci-run-7", force_extraction=True, wait=False)
+                await anyio.to_thread.run_sync(corner.model.wait_for, MERGE, "peanut")
+                tasks.start_soon(delete)
+                with anyio.fail_after(30):
+                    while not await deleted():
+                        await anyio.lowlevel.checkpoint()
+    assert receipts[0]["status"] == "complete", receipts[0]["text"]
+    assert await believed(corner) == {"Cannot eat peanuts"}
+
+
+async def test_a_person_of_whom_only_an_expired_profile_is_left_is_erased(corner: Corner) -> None:
+    expired = UserProfile(
+        profile_id=corner.name("old"),
+        user_id=corner.name("ada"),
+        content="Lives at 5 Elm Road",
+        last_modified_timestamp=int(time.time()) - 200_000,
+        profile_time_to_live="one_day",
+        expiration_timestamp=int(time.time()) - 100_000,
+    )
+    await corner.rest.add_profiles([expired])
+    assert corner.kept().get("profiles") == 1
+    async with corner.connect() as caller:
+        receipt = await caller.receipt(
+            "delete_requests", user_id=corner.name("ada"), include_learnings=True, erase=True
+        )
+        assert receipt["status"] == "complete", receipt["text"]
+    assert corner.kept().get("profiles", 0) == 0

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.deletion.support import World
+from tests.deletion.support import World, agreeing
 from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
@@ -194,3 +194,74 @@ async def test_a_receipt_says_whether_a_kept_conversation_can_teach_a_learning_a
         receipt = await caller.receipt("delete_learnings", user_id="ada")
     said = "No source interactions are stored" if linked else "It is unknown whether source interactions"
     assert said in receipt["text"]
+
+
+async def merged_by_a_test_run(world: World) -> None:
+    """What a real conversation taught was replaced by what a test run said."""
+    await world.put("real", session="real", text="I cannot eat peanuts")
+    await world.put("ci", session="ci", text="I love peanut butter")
+    await world.learn(
+        "old", "real", status="superseded", content="Cannot eat peanuts", quote="I cannot eat peanuts"
+    )
+    quote = (
+        "Original source evidence values (separate excerpts):\nI love peanut butter\n\n"
+        "--- Separate source evidence value ---\n\nI cannot eat peanuts"
+    )
+    await world.learn("new", "real", "ci", content="Loves peanuts", quote=quote)
+
+
+async def test_plan_question_and_receipt_name_what_goes_and_what_is_current_again(world: World) -> None:
+    await merged_by_a_test_run(world)
+    person = agreeing()
+    async with world.connect(person=person) as caller:
+        done = await caller.call("delete_session", session_id="ci", include_learnings=True)
+    [question] = person.seen
+    assert "“Loves peanuts”; current again: “Cannot eat peanuts”" in question
+    receipt = done["receipt"]
+    [row] = receipt["learnings"]
+    assert (row["case"], row["goes"], row["content"]) == ("replace", True, "Loves peanuts")
+    assert row["earlier"] == [{"learning_id": "profile:old", "content": "Cannot eat peanuts"}]
+    assert receipt["deleted"]["learnings"] == 1
+    assert {name: one.status for name, one in world.backend.profiles.items()} == {"old": None}
+
+
+async def test_an_undo_puts_the_replaced_and_the_replacing_learning_back(world: World) -> None:
+    await merged_by_a_test_run(world)
+    before = dict(world.backend.profiles)
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_session", session_id="ci", include_learnings=True)
+        await caller.restored(receipt["number"])
+    states = {name: (one.content, one.status) for name, one in world.backend.profiles.items()}
+    assert states == {name: (one.content, one.status) for name, one in before.items()}
+
+
+async def test_a_receipt_on_record_has_no_text_of_a_learning(world: World) -> None:
+    await merged_by_a_test_run(world)
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.receipt("delete_session", session_id="ci", include_learnings=True)
+        status = await caller.call("get_status")
+    [row] = status["deletions"][0]["receipt"]["learnings"]
+    assert row["learning_id"] == "profile:new"
+    assert "eanuts" not in str(status)
+
+
+async def test_a_code_does_not_fit_once_another_learning_would_come_back(world: World) -> None:
+    await merged_by_a_test_run(world)
+    asked = {"session_id": "ci", "include_learnings": True}
+    async with world.connect() as caller:
+        plan = await caller.plan("delete_session", **asked)
+        del world.backend.profiles["old"]
+        answer = await caller.call("delete_session", **asked, confirm=plan["confirm"])
+    assert answer["status"] == "changed"
+    assert set(world.backend.profiles) == {"new"}
+
+
+async def test_learnings_to_take_too_need_the_option_and_have_to_be_there(world: World) -> None:
+    await merged_by_a_test_run(world)
+    async with world.connect() as caller:
+        said = await caller.refused("delete_session", session_id="ci", learning_ids=["profile:old"])
+        assert "needs include_learnings=true" in said
+        asked = {"session_id": "ci", "include_learnings": True, "learning_ids": ["profile:old", "profile:x"]}
+        plan = await caller.plan("delete_session", **asked)
+    assert plan["not_found"] == ["profile:x"]
+    assert plan["selected"]["learnings"] == 2

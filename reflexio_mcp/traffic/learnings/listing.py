@@ -1,27 +1,32 @@
 """Pages of learnings, with the words that taught each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import anyio.to_thread
 
-from reflexio_mcp.results.base import NOTICE, Room, shown_name
+from reflexio_mcp.results.base import NOTICE, Room, at, clip, shown_name, visible
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import (
     UNREADABLE_SHOWN,
     LearningPage,
     LearningRow,
+    SharedRuleRow,
     learning_row,
 )
+from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings.find import LinkedLearning
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings
+from reflexio_mcp.traffic.learnings.shared import SharedRule, read_shared_rules
 from reflexio_mcp.traffic.learnings.showing import LearningRows, backgrounds
 from reflexio_mcp.traffic.reading.cursors import decode_cursor, encode_cursor, question_of
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["list_learnings"]
+__all__ = ["list_learnings", "list_shared_rules"]
 
 OF_CHARS: Final = 300
+RULE_CHARS: Final = 1_000
+USERS_SHOWN: Final = 10
 
 
 async def list_learnings(scope: Scope, selection: Selection, *, limit: int, cursor: str = "") -> LearningPage:
@@ -63,6 +68,62 @@ async def list_learnings(scope: Scope, selection: Selection, *, limit: int, curs
         cursor=encode_cursor("learnings", scope, question, _key(page[len(rows) - 1])) if more else None,
         facts=[*doubts, Fact(code=FactCode.KINDS_NOT_LISTED)],
     )
+
+
+async def list_shared_rules(scope: Scope, selection: Selection, *, limit: int) -> LearningPage:
+    """List the newest shared rules; of a user, or inside a user's scope, those that rest on the user's playbooks.
+
+    Only a scope of every user shows on whom else a rule rests.
+
+    Raises:
+        InvalidInput: the selection has more than a user.
+    """
+    if selection.by_requests or selection.words:
+        raise InvalidInput("shared", "can be combined with user_id alone.")
+    shared = await read_shared_rules(scope)
+    user_id = scope.user(selection.user_id)
+    rules = shared.of(user_id) if user_id else shared.rules
+    uses: dict[str, int] = {}
+    if rules and not scope.user_id:  # the counts are those of the organization
+        stats = await scope.client.get_application_stats(days=30)
+        uses = {one.real_id: one.applied_count for one in stats if one.kind in ("agent_playbook", "playbook")}
+    rows = await anyio.to_thread.run_sync(_shared_rows, scope, rules[:limit], uses)
+    facts = [Fact(code=FactCode.SHARED_RULES_RETURN)] if rules else []
+    if shared.untraced and user_id:
+        facts.insert(0, Fact(code=FactCode.SHARED_RULES_UNTRACED, number=shared.untraced))
+    return LearningPage(
+        notice=NOTICE if rows else "",
+        of=shown_name(f"shared rules of {user_id}" if user_id else "all shared rules", OF_CHARS),
+        returned=len(rows),
+        total=len(rules) + (0 if user_id else shared.left_out),
+        learnings=[],
+        shared_rules=rows,
+        facts=facts,
+    )
+
+
+def _shared_rows(scope: Scope, rules: Sequence[SharedRule], uses: Mapping[str, int]) -> list[SharedRuleRow]:
+    from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
+
+    def shown(text: str) -> str:
+        return "" if scope.masked else visible(clip(redact(text), RULE_CHARS))
+
+    def row(one: SharedRule) -> SharedRuleRow:
+        users = [] if scope.user_id else sorted(one.users)
+        return SharedRuleRow(
+            rule_id=f"agent_playbook:{one.number}",
+            content=shown(one.row.content),
+            trigger=shown(one.row.trigger),
+            approval=one.row.playbook_status,
+            made_at=at(one.row.created_at) if one.row.created_at else None,
+            applied=None if scope.user_id else uses.get(str(one.number), 0),
+            playbooks=0 if scope.user_id else one.playbooks,
+            users=[scope.shown_id(user) for user in users[:USERS_SHOWN]],
+            more_users=max(0, len(users) - USERS_SHOWN),
+            traced=one.traced,
+        )
+
+    return [row(one) for one in rules]
 
 
 def _key(item: LinkedLearning) -> str:
