@@ -72,4 +72,5 @@ async def test_single_interactions_and_everything_of_a_person_go(caller: Caller)
     receipt = await caller.confirmed("delete_requests", **everything)
     assert receipt["status"] == "complete"
     assert receipt["deleted"]["requests"] == 1
-    assert (await caller.plan("delete_requests", **everything))["status"] == "not_found"
+    again = await caller.plan("delete_requests", **everything)
+    assert "Nothing of this user can be seen" in again["text"]
