@@ -86,10 +86,10 @@ IN_WORDS = {
 """Numbers that a page has in words."""
 
 PROMISES = {
-    '"Deleted" is said only after reading again': "test_a_service_that_claims_to_delete_and_does_not_is_not_believed",
-    "A plan comes before every deletion": "test_every_tool_that_deletes_asks",
+    'It reports "deleted" only after re-checking the store': "test_a_service_that_claims_to_delete_and_does_not_is_not_believed",
+    "a plan comes before every deletion": "test_every_tool_that_deletes_asks",
     "`REFLEXIO_MCP_CONFIRM=ask` prevents that": "test_a_deletion_happens_only_if_the_mode_of_consent_is_satisfied",
-    "has a line before and after each deletion": "test_a_deletion_has_a_line_before_it_and_one_after_it",
+    "audit log has a line before and after each deletion": "test_a_deletion_has_a_line_before_it_and_one_after_it",
     "before and after each deletion, correction and restore": "test_a_restore_is_in_the_audit_log_and_its_deletion_is_marked_once_all_of_it_is_back",
     "if something that a restore had stored was erased again": "test_a_server_that_starts_deletes_it_and_logs_it",
     "`get_status` shows the restore as unfinished": "test_what_an_interrupted_restore_stored_of_an_erasure_is_deleted_by_the_next_deletion_which_says_so",
