@@ -22,6 +22,7 @@ from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.results.base import structured
 from reflexio_mcp.results.deletion import Receipt, Restored
 from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.results.progress import no_progress
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State, in_thread
@@ -37,7 +38,6 @@ from reflexio_mcp.traffic.deletion.targets import Correction, Filtered, Requests
 from reflexio_mcp.traffic.errors import NotStored, TrafficError
 from reflexio_mcp.traffic.policy import current_policy
 from reflexio_mcp.traffic.reading.filters import EXPIRED
-from reflexio_mcp.traffic.reading.lookup import no_progress
 from reflexio_mcp.traffic.scope import Scope
 
 RESTORE_SECONDS: Final = 3600.0

@@ -382,7 +382,7 @@ def test_copies_that_another_key_has_sealed_are_named_and_stop_nothing(run: Run,
         run("delete", one, "--yes")
     with closing(sqlite3.connect(Path(store).with_name("state.db"))) as state, state:
         state.execute("UPDATE copies SET sealing_key = 'another', account = 'another' WHERE deletion = 1")
-    sealed = "1 recovery copies are sealed with a key that this server does not have"
+    sealed = "1 recovery copy is sealed with a key that this server does not have"
     code, said = run("restore")
     assert (code, sealed in said, "e2e-2" in said) == (0, True, True)
     code, said = run("restore", "1", "--yes")

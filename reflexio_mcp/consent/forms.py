@@ -21,6 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from reflexio_mcp.consent.policy import Question, Verdict, answered, refused, weigh
 from reflexio_mcp.render.deletion import question
+from reflexio_mcp.results.progress import Step
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, app_of, from_page, scope_of
 from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan
 from reflexio_mcp.traffic.deletion.targets import Target
@@ -125,7 +126,7 @@ class Prepared:
 
 async def prepare(call: Call, target: Target, options: Options, confirm: str) -> Prepared:
     app, scope, reporter = app_of(call), scope_of(call), ProgressReporter(call)
-    async with reporter.steady("looking up"):
+    async with reporter.steady(Step.LOOKING_UP):
         owner = await app.owner(scope)
         planned = await make_plan(scope, target, options, app.state, owner, progress=reporter)
     # A person in the explorer's page has seen the plan; only `ask` still requires the client's form.
@@ -150,7 +151,7 @@ def asking(
         message = question(planned.plan, planned.target.noun, first.number, fingerprint)
         if (call.protocol_version or "") >= MULTI_ROUND:
             return Elicit(message, form)
-        async with aside(), prepared.reporter.steady("waiting for the person's answer"):
+        async with aside(), prepared.reporter.steady(Step.WAITING_FOR_ANSWER):
             return await _ask_now(call, message, form)
 
     return consent

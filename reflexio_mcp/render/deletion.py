@@ -192,6 +192,9 @@ def receipt_page(found: PastDeletion, receipt: Receipt) -> str:
     )
 
 
+BY_OPERATOR: Final = "deleted by an operator"
+
+
 def past(deletions: Sequence[PastDeletion], words: Words) -> list[str]:
     """Return a line for each deletion, for a fence."""
     return [_past(deletion, words) for deletion in deletions]
@@ -204,7 +207,7 @@ def _past(deletion: PastDeletion, words: Words) -> str:
     return row(
         f"deletion {deletion.number}",
         moment(deletion.at),
-        deletion.target,
+        BY_OPERATOR if deletion.by_operator else deletion.target,
         _outcome(deletion, words),
         _did(deletion.receipt) if deletion.receipt else "",
         words.may_return(deletion.may_return),

@@ -24,7 +24,9 @@ from reflexio_mcp.render.blocks import Told, counted, lines, moment, named, quot
 from reflexio_mcp.render.room_words import RoomWords
 from reflexio_mcp.render.words_of_audit import AUDIT, REFUSALS, STATUS
 from reflexio_mcp.render.words_of_cases import CASES
+from reflexio_mcp.render.words_of_deletion import DELETION
 from reflexio_mcp.render.words_of_exports import EXPORTS
+from reflexio_mcp.render.words_of_failures import FAILURES
 from reflexio_mcp.render.words_of_reading import READING
 from reflexio_mcp.results.base import Moment
 from reflexio_mcp.results.deletion import PastStatus, PlanStatus, WayBack, WayBackState
@@ -154,7 +156,7 @@ def refusal(said: Sequence[Fact | str], words: Words) -> Told:
     )
 
 
-ROOMS: Final = (READING, EXPORTS, AUDIT, STATUS, REFUSALS, CASES)
+ROOMS: Final = (DELETION, READING, EXPORTS, AUDIT, STATUS, REFUSALS, CASES, FAILURES)
 """Rooms with a file of their own."""
 
 
@@ -163,176 +165,7 @@ def _of_rooms(table: Callable[[RoomWords], Mapping[FactCode, str]]) -> dict[Fact
 
 
 ANYBODY: Final = Words(
-    facts={
-        **_of_rooms(lambda room: room.anybody),
-        # What a plan selects, and what it leaves
-        FactCode.ON_HOLD: "{number:item} {number:is|are} left out, on hold: {names}{until:, through %Y-%m-%d UTC}.",
-        FactCode.HOLD_FILE: "The operator sets holds in the file {names}.",
-        FactCode.HOLD_CONTACT: "About the hold, ask {names}.",
-        FactCode.PART_UNREAD: (
-            "Reflexio fails to return a part of what is stored. This set does not include that part."
-        ),
-        FactCode.UNREADABLE: (
-            "Reflexio fails to return {number} of these requests. What they contain is unknown, and no recovery copy "
-            "can contain them."
-        ),
-        FactCode.REPEATED_REQUESTS_STAY: "The selected requests repeat others, which stay: {names:total}.",
-        FactCode.INTERACTIONS_STAY: (
-            "The request stays, with {number:interaction}. An undo makes requests of deleted interactions."
-        ),
-        FactCode.OTHER_USERS_STAY: "Data of other users stays, even if it mentions this user.",
-        FactCode.OTHER_RECORDS_STAY: (
-            "Session evaluations, Reflexio's questions to people with their answers, and the logs of "
-            "its runs stay: nothing here can delete them."
-        ),
-        FactCode.OUTCOMES_STAY: "Session outcomes and evaluations stay.",
-        # Learnings of a plan
-        FactCode.LEARNINGS_UNREAD: "What was learned from this selection could not be read.",
-        FactCode.NOTHING_LEARNED: "Nothing was learned from this selection.",
-        FactCode.NO_LEARNING_KNOWN: "No learning from this selection is known.",
-        FactCode.LEARNINGS_UNLINKED: (
-            "{number:learning} of users in this selection {number:names|name} no source interactions and "
-            "{number:stays|stay}."
-        ),
-        FactCode.USERS_NOT_LOOKED_AT: "The learnings of {number:more user} were not looked at.",
-        FactCode.SOURCES_STAY: (
-            "Source interactions are still stored, in {number:request} ({names:total}), so Reflexio can learn the old "
-            "text again. To prevent that, {number:this request has|these requests have} to be deleted too."
-        ),
-        FactCode.SOURCES_IN_ONE_PLAN: "",
-        FactCode.SOURCES_UNKNOWN: (
-            "It is unknown whether source interactions are still stored. If so, Reflexio can learn the old text again."
-        ),
-        FactCode.SOURCES_GONE: (
-            "No source interactions are stored any more, so Reflexio cannot learn the old text from them again."
-        ),
-        FactCode.QUOTE_STAYS: (
-            "The words it came from still say the old: no correction changes what a learning quotes."
-        ),
-        FactCode.LEARNING_REPLACED: (
-            "Another learning took the place of this one meanwhile: {names}. It was not corrected."
-        ),
-        # Recovery copies and exports
-        FactCode.ONLY_IN_COPIES: (
-            "Recovery copies still contain {number:item} that {number:is|are} not stored any more."
-        ),
-        FactCode.COPIES_OF_REQUEST_GO: (
-            "Every recovery copy of this request is erased, also of interactions that stay stored."
-        ),
-        FactCode.EXPORTS_STAY: "Earlier exports are not deleted.",
-        FactCode.COPIES_SEALED: (
-            "{number} recovery copies are sealed with a key that this server does not have. They were not looked at, "
-            "and stay until their days are over."
-        ),
-        # What happened during a deletion
-        FactCode.ENDED_EARLY: "The work ended early.",
-        FactCode.MAY_STILL_GO: (
-            "{number:item} {number:is|are} still stored and may disappear or change, because an answer was lost. Look "
-            "again before you rely on {number:it|them}."
-        ),
-        FactCode.ARRIVED: "{number:more item} of this user arrived meanwhile and {number:is|are} stored.",
-        FactCode.STILL_LEARNING: (
-            "Reflexio may still be learning from {number:user}; new learnings can contain the old text."
-        ),
-        FactCode.LEARNINGS_APPEARED: (
-            "{number:more learning} appeared meanwhile and {number:was|were} deleted too."
-        ),
-        FactCode.NOT_RECORDED: "The receipt could not be recorded{names:known}.",
-        FactCode.COPIES_ON_HOLD: "No recovery copy was erased, because a hold keeps {number} of them.",
-        FactCode.DELETED_AGAIN: (
-            "{number:item} that {number:was|were} erased for good and that a restore had stored again "
-            "{number:was|were} deleted."
-        ),
-        FactCode.MAY_RETURN: (
-            "A restore of the same copy is running or was interrupted, and can store {number:erased item} again. "
-            "{number:It is|They are} deleted as soon as that is seen."
-        ),
-        FactCode.REPEAT_CALL: "This is not finished.",
-        FactCode.LEARNINGS_MAY_BE_MISSED: "",
-        FactCode.LOOK_LATER: "Look again in some minutes.",
-        # What happened during a restore
-        FactCode.REQUESTS_NOT_SHOWN: "The 50 oldest of {number:request} are shown.",
-        FactCode.WRONG_CODE: "The selection or the copy has changed.",
-        FactCode.ERASED_BUT_ON_HOLD: (
-            "{number:item} {number:is|are} stored again although erased for good, because a hold keeps "
-            "{number:it|them}."
-        ),
-        FactCode.RESTORE_NOT_RECORDED: "The end of this restore could not be recorded{names:known}.",
-        FactCode.INTERACTIONS_LOST: (
-            "{number:interaction} cannot be stored again: {number:it contains|they contain} only an image or a "
-            "citation, or too much."
-        ),
-        FactCode.CONFIRM_RESTORE: "",
-        FactCode.RESTORE_REST: "This is not finished.",
-        FactCode.CHOOSE_DELETION: "",
-        # Why nothing was deleted or restored
-        FactCode.NOTHING_DELETED: "Nothing was deleted.",
-        FactCode.NOTHING_RESTORED: "Nothing was restored.",
-        FactCode.OVER_THE_CAP: "This would delete or change {number:item}.",
-        FactCode.CAP: "{number} an hour are allowed.",
-        FactCode.ROOM_LEFT: "{number} {number:is|are} left now.",
-        FactCode.ROOM_IN_MINUTES: "There is room in {number:minute}.",
-        FactCode.DELETE_LESS: "",
-        FactCode.CODE_USED: "This plan was carried out already, as deletion {number}.",
-        FactCode.UNREADABLE_NEED_ERASURE: (
-            "Reflexio fails to return {number} of these requests, so no recovery copy can contain them."
-        ),
-        FactCode.NO_COPY: "Deletion {number} has no recovery copy that you can restore.",
-        FactCode.NO_COPY_OF_REQUESTS: (
-            "Deletion {number} has no recovery copy of these requests that you can restore{names:known}."
-        ),
-        FactCode.LIST_COPIES: "",
-        FactCode.COPIES_UNREADABLE: "Recovery copies cannot be read now{names:known}; nothing more was restored.",
-        FactCode.HOLDS_UNKNOWN: "It is unknown whether a hold keeps these learnings.",
-        FactCode.STATE_UNUSABLE: "The state of this server cannot be used now{names:known}.",
-        FactCode.MEND_STATE: "",
-        FactCode.STOPPING: "This server is stopping; nothing was changed.",
-        # Why a call failed, and what to do about it
-        FactCode.NOT_SENT: "The call was not sent to Reflexio{names:known}.",
-        FactCode.BAD_ADDRESS: "The connection to Reflexio is not set up right{names:known}.",
-        FactCode.TOO_LARGE: "The request is too large for Reflexio{names:known}.",
-        FactCode.CLOSED: "The connection to Reflexio is closed here.",
-        FactCode.UNREACHABLE: "Reflexio could not be reached{names:known}.",
-        FactCode.NO_ANSWER: "Reflexio's answer did not arrive{names:known}.",
-        FactCode.TIMED_OUT: "Reflexio did not answer in time{names:known}.",
-        FactCode.CONNECTION_LOST: "The connection to Reflexio broke before its answer was complete{names:known}.",
-        FactCode.ANSWER_TOO_LARGE: "Reflexio's answer is too large to read{names:known}.",
-        FactCode.NOT_THE_API: "The answer is not from the Reflexio API{names:known}.",
-        FactCode.REFUSED: "Reflexio refused the call{names:known}.",
-        FactCode.ARGUMENTS_REFUSED: "Reflexio does not accept the arguments{names:known}.",
-        FactCode.ACCESS_REFUSED: "Reflexio refused access{names:known}.",
-        FactCode.UNKNOWN_ID: "Reflexio does not know this id{names:known}.",
-        FactCode.ID_TAKEN: "This id is taken{names:known}.",
-        FactCode.RATE_LIMITED: "Reflexio's rate limit is reached{names:known}.",
-        FactCode.OPERATION_FAILED: "Reflexio reported that the operation failed{names:known}.",
-        FactCode.SERVER_FAULT: "Reflexio had an internal error{names:known}.",
-        FactCode.CALL_FAILED: "The call to Reflexio failed{names:known}.",
-        FactCode.SERVICE_SAID: "Reflexio said: {names}.",
-        FactCode.NOTHING_CHANGED: "Nothing was changed.",
-        FactCode.EFFECT_UNKNOWN: (
-            "Whether this took effect is not known. Look at what is stored before you repeat it."
-        ),
-        FactCode.NO_COPY_WRITTEN: "A recovery copy cannot be written{names:known}.",
-        FactCode.TRY_AGAIN: "",
-        FactCode.TRY_LATER: "",
-        FactCode.TRY_IN_SECONDS: "",
-        FactCode.CORRECT_ARGUMENTS: "",
-        FactCode.CORRECT_SETTINGS: "",
-        FactCode.CHECK_SERVER: "",
-        FactCode.CHECK_ADDRESS: "",
-        FactCode.CHECK_KEY: "",
-        FactCode.CHECK_ID: "",
-        FactCode.CHOOSE_ID: "",
-        FactCode.SPLIT_REQUEST: "",
-        FactCode.ASK_FOR_LESS: "",
-        FactCode.READ_SERVER_LOG: "",
-        FactCode.ERASE_OR_MEND: "",
-        # Receipts that another version recorded
-        FactCode.SAID_BY_EARLIER_VERSION: "An earlier version of this program recorded{names:known}.",
-        FactCode.SAID_BY_NEWER_VERSION: (
-            "A newer version of this program recorded {number:fact} that this version does not know."
-        ),
-    },
+    facts=_of_rooms(lambda room: room.anybody),
     statuses={
         "planned": "Nothing is {done} yet: this is the plan.",
         "scheduled": "Scheduled, not yet {done}.",
@@ -385,13 +218,6 @@ ANYBODY: Final = Words(
     copies={"plan": "", "deletion": ""},
 )
 
-_UNREADABLE: Final = (
-    "Reflexio fails to return {{number}} of these requests. What they contain is unknown, and no recovery copy can "
-    "contain them, so they can be deleted only with {}."
-)
-_UNREADABLE_STAY: Final = (
-    "Reflexio fails to return {{number}} of these requests, so no recovery copy can contain them. {}"
-)
 _RESTORE_UNFINISHED: Final = (
     "not finished, so some of it may be stored; the same {} again restores what is left"
 )
@@ -399,22 +225,6 @@ _UNFINISHED: Final = (
     "not finished: at least {{gone:,}} of {{asked:,}} are gone; the same {} again deletes what is left, but cannot "
     "find learnings whose requests are neither stored nor in a recovery copy"
 )
-_ADVICE: Final[Mapping[FactCode, str]] = {
-    FactCode.TRY_AGAIN: "Try again.",
-    FactCode.TRY_LATER: "Try again later.",
-    FactCode.TRY_IN_SECONDS: "Try again in {number:second}.",
-    FactCode.CORRECT_ARGUMENTS: "Correct the arguments and try again.",
-    FactCode.CORRECT_SETTINGS: "Correct REFLEXIO_URL, REFLEXIO_API_KEY or the proxy, and start again.",
-    FactCode.CHECK_SERVER: "Check that Reflexio runs and that REFLEXIO_URL is right, then try again.",
-    FactCode.CHECK_ADDRESS: "Check that REFLEXIO_URL is the API's address, without a page's path.",
-    FactCode.CHECK_KEY: "Check REFLEXIO_API_KEY, and that it belongs to REFLEXIO_URL.",
-    FactCode.CHECK_ID: "Check the id.",
-    FactCode.CHOOSE_ID: "Choose another id, or leave it out.",
-    FactCode.SPLIT_REQUEST: "Split it into several requests, or send images by URL.",
-    FactCode.ASK_FOR_LESS: "Use a narrower filter or a smaller limit.",
-    FactCode.READ_SERVER_LOG: "Try again later, or look at Reflexio's log.",
-}
-"""What to do about a failure, for a model and a shell."""
 
 _KNOWN_IN_FENCE: Final[Mapping[FactCode, str]] = {
     code: text.replace("{names:known}", "") for code, text in ANYBODY.facts.items() if "{names:known}" in text
@@ -425,56 +235,6 @@ _MODEL: Final = Words(
     facts={
         **_KNOWN_IN_FENCE,
         **_of_rooms(lambda room: room.model),
-        **_ADVICE,
-        FactCode.ON_HOLD: "{number:item} {number:is|are} left out: a hold of the operator keeps {number:it|them}.",
-        FactCode.HOLD_FILE: "",
-        FactCode.HOLD_CONTACT: "",
-        FactCode.ID_TAKEN: "This request_id is taken.",
-        FactCode.CHOOSE_ID: "Choose another request_id, or leave it out.",
-        FactCode.SERVICE_SAID: "",
-        FactCode.UNREADABLE: _UNREADABLE.format("erase=true"),
-        FactCode.REPEATED_REQUESTS_STAY: "The selected requests repeat {number:other}, which {number:stays|stay}.",
-        FactCode.LEARNING_REPLACED: (
-            "Another learning took the place of this one meanwhile, so it was not corrected. Correct that one if it is "
-            "wrong too."
-        ),
-        FactCode.SOURCES_STAY: (
-            "Source interactions are still stored, in {number:request}, so Reflexio can learn the old text again. To "
-            "prevent that, delete {number:this request|these requests} too."
-        ),
-        FactCode.ONLY_IN_COPIES: (
-            "Recovery copies still contain {number:item} that {number:is|are} not stored any more; erase=true removes "
-            "{number:it|them}."
-        ),
-        FactCode.REPEAT_CALL: "Call again with the same arguments to finish.",
-        FactCode.LEARNINGS_MAY_BE_MISSED: "That call may not find learnings whose requests are gone.",
-        FactCode.ROOM_IN_MINUTES: "There is room in {number:minute}; do not retry before.",
-        FactCode.DELETE_LESS: (
-            "Delete a smaller part, or ask the operator to raise REFLEXIO_MCP_DELETE_CAP, or for expired requests the "
-            "policy's cap."
-        ),
-        FactCode.CODE_USED: (
-            "confirm was used already, for deletion {number}. Call without confirm for a new plan."
-        ),
-        FactCode.LIST_COPIES: "A restore without a number lists the deletions that have a copy.",
-        FactCode.UNREADABLE_NEED_ERASURE: _UNREADABLE_STAY.format(
-            "Delete them with erase, which keeps no copy."
-        ),
-        FactCode.MEND_STATE: "Ask the operator to mend it.",
-        FactCode.STOPPING: "This server is stopping; nothing was changed. Try again in a moment.",
-        FactCode.REQUESTS_NOT_SHOWN: (
-            "The 50 oldest of {number:request} are shown. The audit log has the ids of all."
-        ),
-        FactCode.WRONG_CODE: "confirm does not match: it is too old, or the copy or the arguments have changed.",
-        FactCode.CONFIRM_RESTORE: "To restore the copy, call again with the same arguments and this code as confirm.",
-        FactCode.RESTORE_REST: (
-            "Call again with the same arguments to restore the rest; restored items stay."
-        ),
-        FactCode.CHOOSE_DELETION: (
-            "The last deletions with a recovery copy are listed, at most 50. Call again with deletion=NUMBER."
-        ),
-        FactCode.ERASE_OR_MEND: "Repeat the call with erase, or ask the operator to mend the state.",
-        FactCode.SAID_BY_EARLIER_VERSION: "An earlier version of this program recorded more, in words.",
     },
     statuses={
         "changed": (
@@ -514,12 +274,6 @@ _MODEL: Final = Words(
 
 _WITH_TOOLS: Final[Mapping[tuple[str, ...], Words]] = {
     ("restore_requests",): Words(
-        facts={
-            FactCode.ONLY_IN_COPIES: (
-                "Recovery copies still contain {number:item} that {number:is|are} not stored any more: "
-                "restore_requests lists the deletions, erase=true removes {number:it|them}."
-            ),
-        },
         way_back={
             "unknown": "Recovery copies may still contain some of what was deleted; restore_requests lists them.",
         },
@@ -532,36 +286,11 @@ _WITH_TOOLS: Final[Mapping[tuple[str, ...], Words]] = {
         },
     ),
     ("get_status",): Words(
-        facts={
-            FactCode.CODE_USED: (
-                "confirm was used already, for deletion {number}. get_status shows its receipt. Call without confirm "
-                "for a new plan."
-            ),
-            FactCode.MAY_RETURN: (
-                "A restore of the same copy is running or was interrupted, and can store {number:erased item} again. "
-                "{number:It is|They are} deleted as soon as that is seen; get_status says when nothing can return."
-            ),
-        },
         next_steps={"scheduled": "The receipt will be in get_status."},
     ),
     ("list_requests",): Words(next_steps={"not_found": "Ids are case-sensitive; list_requests shows them."}),
     ("list_requests", "list_learnings"): Words(
         next_steps={"not_found": "Ids are case-sensitive; list_requests and list_learnings show them."}
-    ),
-    ("delete_requests",): Words(
-        facts={
-            FactCode.SOURCES_IN_ONE_PLAN: (
-                "delete_requests with request_ids and include_learnings=true deletes both in one plan."
-            ),
-        }
-    ),
-    ("list_learnings", "delete_learnings"): Words(
-        facts={
-            FactCode.LEARNINGS_MAY_BE_MISSED: (
-                "That call may not find learnings whose requests are gone: look with list_learnings in some minutes, "
-                "and pass their ids to delete_learnings."
-            ),
-        }
     ),
 }
 """Sentences that name tools, by these tools; a model reads them only if it has all of them."""
@@ -572,30 +301,7 @@ _TOOL_WORDS: Final = (
 )
 
 SHELL: Final = Words(
-    facts={
-        **_of_rooms(lambda room: room.in_shell),
-        **_ADVICE,
-        FactCode.UNREADABLE: _UNREADABLE.format("--erase"),
-        FactCode.ONLY_IN_COPIES: (
-            "Recovery copies still contain {number:item} that {number:is|are} not stored any more: `reflexio-mcp "
-            "restore` lists the deletions, --erase removes {number:it|them}."
-        ),
-        FactCode.REPEAT_CALL: "The same command again does the rest.",
-        FactCode.LEARNINGS_MAY_BE_MISSED: (
-            "It may not find learnings whose requests are gone: `reflexio-mcp learned` lists them."
-        ),
-        FactCode.DELETE_LESS: (
-            "Repeat the command with --delete-cap NUMBER, or --delete-cap 0 for no cap. What has expired has a cap of "
-            "its own, `cap` in the policy file."
-        ),
-        FactCode.UNREADABLE_NEED_ERASURE: _UNREADABLE_STAY.format(
-            "Delete them with --erase, which keeps no copy."
-        ),
-        FactCode.MEND_STATE: "To fix this, {names:plain}.",
-        FactCode.LIST_COPIES: "`reflexio-mcp restore` lists the deletions that have a copy.",
-        FactCode.RESTORE_REST: "The same command again restores the rest; restored items stay.",
-        FactCode.ERASE_OR_MEND: "Repeat it with --erase, or {names:plain}.",
-    },
+    facts=_of_rooms(lambda room: room.in_shell),
     statuses={
         "not_found": "Nothing was found, and nothing was {done}.",
         "held": "Nothing was {done}: a hold keeps the entire selection.",

@@ -266,7 +266,10 @@ class PastDeletion(Row):
 
     number: int
     at: Moment
-    target: str
+    target: str = ""
+    by_operator: Annotated[
+        bool, Field(description="an operator deleted it, so what was asked for is not shown")
+    ] = False
     status: PastStatus
     restores: Annotated[int, Field(description="a restore: the deletion whose copy it stores")] = 0
     asked: int

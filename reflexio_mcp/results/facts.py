@@ -312,6 +312,9 @@ class FactCode(StrEnum):
     LEARNINGS_DELETED_IN_PAGE = "learnings_deleted_in_page", "the person deleted `number` learnings"
     LEARNINGS_RESTORED_IN_PAGE = "learnings_restored_in_page", "the person restored `number` learnings"
 
+    # What went wrong inside this server
+    UNEXPECTED = "unexpected", "something went wrong inside this server; its log says more"
+    CALL_TOO_LONG = "call_too_long", "the call took too long and was ended"
     # Exports and imports
     SECRETS_CAN_BE_COVERED = (
         "secrets_can_be_covered",

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias, cast
 import anyio
 from anyio.abc import TaskGroup
 from mcp.server.mcpserver import Context
-from mcp.types import CallToolResult, TextContent
+from mcp.types import CallToolResult, ProgressNotification, ProgressNotificationParams, TextContent
 
 from reflexio_mcp.render.blocks import Told
 from reflexio_mcp.render.words import Words, words_for_model
+from reflexio_mcp.render.words_of_progress import progress_words
 from reflexio_mcp.results.base import structured
 from reflexio_mcp.results.facts import Fact, FactCode, Result
+from reflexio_mcp.results.progress import Step
 from reflexio_mcp.traffic.tasks import task_group
 
 if TYPE_CHECKING:
@@ -54,6 +56,9 @@ __all__ = [
 PAGE_KEY: Final = "reflexio-mcp/page"
 PAGE_DATA: Final = "explorer_data"
 """The tool that only the explorer's page calls."""
+
+PROGRESS_KEY: Final = "reflexio-mcp/progress"
+"""Key of `_meta` with the step and the numbers of progress."""
 
 _PURPOSE: Final = "explorer page"
 
@@ -197,22 +202,23 @@ class ProgressReporter:
         self._call = call
         self._sent = 0
         self._last = anyio.current_time()
-        self._words = "working"
+        self._at: tuple[Step, int | None, int | None] = (Step.WORKING, None, None)
         # An in-process client asks for progress with a callback that the request does not show.
         context = call.request_context
         in_memory = context.request is None and not app_of(call).over_stdio
-        self._nobody_reads = not (in_memory or "progress_token" in (context.meta or {}))
+        self._token = (context.meta or {}).get("progress_token")
+        self._nobody_reads = not in_memory and self._token is None
 
-    async def __call__(self, what: str, done: int, total: int | None) -> None:
+    async def __call__(self, step: Step, done: int, total: int | None) -> None:
         """Report progress; it is sent if the last message is old enough."""
-        self._words = f"{what}: {done:,}{f' of {total:,}' if total is not None else ''}"
+        self._at = (step, done, total)
         if anyio.current_time() - self._last >= (EVERY_SECONDS if self._sent else FIRST_SECONDS):
             await self._send()
 
     @asynccontextmanager
-    async def steady(self, words: str = "working") -> AsyncGenerator["ProgressReporter"]:
-        """Send messages even without progress; `words` describe the work."""
-        self._words = words
+    async def steady(self, step: Step = Step.WORKING) -> AsyncGenerator["ProgressReporter"]:
+        """Send messages even without progress."""
+        self._at = (step, None, None)
         if self._nobody_reads:
             yield self
             return
@@ -235,8 +241,25 @@ class ProgressReporter:
         # If the caller is gone, its stream blocks or breaks. The work continues without it.
         with anyio.move_on_after(SEND_SECONDS) as limit:
             try:
-                await self._call.report_progress(self._sent, None, self._words)
+                await self._notify()
             except Exception as error:  # noqa: BLE001 - whatever a closed transport raises
                 logger.debug("progress could not be sent: %s", type(error).__name__)
                 self._nobody_reads = True
         self._nobody_reads = self._nobody_reads or limit.cancelled_caught
+
+    async def _notify(self) -> None:
+        step, done, total = self._at
+        words = progress_words(step, done, total)
+        if self._token is None:
+            await self._call.report_progress(self._sent, None, words)
+            return
+        # The number of a message only grows. What is done goes beside it, as the page reads it.
+        numbers = {name: number for name, number in (("done", done), ("total", total)) if number is not None}
+        told = ProgressNotificationParams(
+            progress_token=self._token,
+            progress=self._sent,
+            message=words,
+            _meta={PROGRESS_KEY: {"step": step, **numbers}},
+        )
+        session = self._call.request_context.session
+        await session.send_notification(ProgressNotification(params=told), self._call.request_id)

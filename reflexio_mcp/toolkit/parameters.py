@@ -15,6 +15,7 @@ from reflexio_mcp.render.words import Words, refusal
 from reflexio_mcp.rest.api_limits import is_blank
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.results.deletion import MOST_REASON
+from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.failures import Action, failure_facts
 from reflexio_mcp.toolkit.context import PAGE_DATA, Call, scope_of
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
@@ -55,11 +56,6 @@ MAX_ARGUMENT_CHARS: Final = 1000
 
 MOST_WRONG: Final = 10
 """Number of wrong arguments that a refusal names."""
-
-UNEXPECTED: Final = (
-    "Something went wrong inside reflexio-mcp; whether the call took effect is not known. "
-    "Look at what is stored before you repeat it, and see the server's log."
-)
 
 SAID: Final = "said"
 """The kind of a problem from our own checks; its text follows the argument's name."""
@@ -107,9 +103,8 @@ def describe(error: BaseException, words: Words, action: Action = "write") -> st
         return refusal([str(error), *error.facts], words).text
     if isinstance(error, ValidationError):
         return invalid_arguments(error)
-    if isinstance(error, TimeoutError):
-        return "The call took too long and was ended; look at what is stored before you repeat it."
-    return UNEXPECTED
+    happened = FactCode.CALL_TOO_LONG if isinstance(error, TimeoutError) else FactCode.UNEXPECTED
+    return refusal([Fact(code=happened), Fact(code=FactCode.EFFECT_UNKNOWN)], words).text
 
 
 def invalid_arguments(error: ValidationError) -> str:

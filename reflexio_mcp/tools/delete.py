@@ -16,6 +16,7 @@ from reflexio_mcp.render.words import words_for_model
 from reflexio_mcp.results.base import NOTICE, visible
 from reflexio_mcp.results.deletion import Deletion, Receipt, Restored
 from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.results.progress import Step, no_progress
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of
 from reflexio_mcp.toolkit.parameters import NOT_GIVEN
@@ -26,7 +27,6 @@ from reflexio_mcp.traffic.deletion.restore import Undo, begin_restore, plan_rest
 from reflexio_mcp.traffic.deletion.targets import Filtered, Interactions, Requests, Target
 from reflexio_mcp.traffic.errors import InvalidInput, Unreadable, needing_state, require_id
 from reflexio_mcp.traffic.reading.filters import EXPIRED, TrafficFilter
-from reflexio_mcp.traffic.reading.lookup import no_progress
 
 RequestIds = Annotated[
     list[str],
@@ -190,7 +190,7 @@ async def finish(
             call,
             Deletion(notice=NOTICE, status="scheduled", plan=plan.model_copy(update={"number": job.number})),
         )
-    async with prepared.reporter.steady("deleting"):
+    async with prepared.reporter.steady(Step.DELETING):
         receipt = await job.outcome()
     shows = receipt.reason or receipt.change or receipt.not_deleted
     status = "complete" if receipt.finished else "incomplete"
@@ -236,7 +236,7 @@ async def restore_requests(
     ids = [] if request_ids is NOT_GIVEN else [scope.stored_id(one) for one in request_ids]
     undo = Undo(deletion, frozenset(ids), evaluation_only, app.settings.wait_timeout)
     reporter = ProgressReporter(call)
-    async with reporter.steady("restoring"):
+    async with reporter.steady(Step.RESTORING):
         planned = await plan_restore(scope, state, owner, undo)
         now = time.time()
         if app.settings.confirm != "off" and not codes.check(confirm, planned.bound, now=now):

@@ -9,6 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from reflexio_mcp.render import reading as text
 from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.results.progress import Step
 from reflexio_mcp.results.reading import ExplorerData, SessionPage
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, page_pass, scope_of, words_of
@@ -23,7 +24,7 @@ SESSIONS_LISTED: Final = 10
 async def explore_traffic(
     call: Call, asked: TrafficFilter, detail: parameters.ListDetail = "summary"
 ) -> Annotated[CallToolResult, SessionPage]:
-    async with ProgressReporter(call).steady("looking through"):
+    async with ProgressReporter(call).steady(Step.LOOKING_THROUGH):
         page = await list_sessions(scope_of(call), asked, limit=SESSIONS_LISTED, detail=detail)
     # Without an MCP session, the capabilities of a client of protocol 2025 are not known.
     shows_none = call.client_capabilities is not None and not client_supports_apps(call)

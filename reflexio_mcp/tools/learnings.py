@@ -11,6 +11,7 @@ from pydantic import Field
 from reflexio_mcp.consent.forms import Prepared, Reply, asking, prepare
 from reflexio_mcp.render import reading as text
 from reflexio_mcp.results.deletion import Deletion
+from reflexio_mcp.results.progress import Step
 from reflexio_mcp.results.reading import LearningPage
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of, words_of
@@ -51,7 +52,7 @@ async def list_learnings(
     limit: parameters.Limit = 20,
     cursor: parameters.Cursor = "",
 ) -> Annotated[CallToolResult, LearningPage]:
-    async with ProgressReporter(call).steady("looking through"):
+    async with ProgressReporter(call).steady(Step.LOOKING_THROUGH):
         if shared:
             page = await listing.list_shared_rules(scope_of(call), selection, limit=limit)
             return answer(page, text.learning_page(page, words_of(call)))

@@ -6,6 +6,7 @@ from pydantic import Field
 from reflexio_mcp.render import publishing as text
 from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.models import Interaction, PublishBody
+from reflexio_mcp.results.progress import Step
 from reflexio_mcp.results.publishing import Finished, Stored
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of, words_of
@@ -53,7 +54,7 @@ async def publish_interaction(
         retrieval_experiment_id=retrieval_experiment_id,
         retrieval_experiment_arm=retrieval_experiment_arm,
     )
-    async with ProgressReporter(call).steady("storing and learning"):
+    async with ProgressReporter(call).steady(Step.STORING):
         done = await publish(
             scope_of(call),
             draft,

@@ -12,6 +12,7 @@ from reflexio_mcp.render import reading as text
 from reflexio_mcp.results.audit import AuditResult
 from reflexio_mcp.results.base import NOTICE
 from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.results.progress import Step
 from reflexio_mcp.results.reading import Exported, OneRequest, RequestPage, SessionPage
 from reflexio_mcp.state.state import in_thread
 from reflexio_mcp.toolkit import parameters
@@ -45,7 +46,7 @@ async def list_sessions(
     limit: parameters.Limit = 20,
     cursor: parameters.Cursor = "",
 ) -> Annotated[CallToolResult, SessionPage]:
-    async with ProgressReporter(call).steady("looking through"):
+    async with ProgressReporter(call).steady(Step.LOOKING_THROUGH):
         page = await listing.list_sessions(
             scope_of(call),
             asked,
@@ -67,7 +68,7 @@ async def list_requests(
     top_k: MostSessions = None,
     cursor: parameters.Cursor = "",
 ) -> Annotated[CallToolResult, RequestPage]:
-    async with ProgressReporter(call).steady("looking through"):
+    async with ProgressReporter(call).steady(Step.LOOKING_THROUGH):
         page = await listing.list_requests(
             scope_of(call),
             asked,
@@ -101,7 +102,7 @@ async def audit_traffic(
     scope = scope_of(call)
     settings = app_of(call).settings
     offer = Offer(app_of(call).tools, takes_user=not scope.user_id)
-    async with ProgressReporter(call).steady("reading") as reporter:
+    async with ProgressReporter(call).steady(Step.READING) as reporter:
         if asked.finding:
             found = await list_places(scope, asked, offer=offer, cursor=cursor, progress=reporter)
         else:
@@ -127,7 +128,7 @@ async def export_data(
     from reflexio_mcp.traffic.archive import Export, save  # few servers need ZIP
 
     app, scope = app_of(call), scope_of(call)
-    async with ProgressReporter(call).steady("exporting"):
+    async with ProgressReporter(call).steady(Step.EXPORTING):
         file = TemporaryFile()  # noqa: SIM115 - it may outlive this call
         export = Export(scope, asked, place_shown(call) or "Reflexio", redact, text.readme)
         archive = await export.write(file)

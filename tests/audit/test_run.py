@@ -13,6 +13,7 @@ from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import LearningStatus
 from reflexio_mcp.results.base import STRUCTURED_CHARS, TEXT_CHARS
 from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.results.progress import no_progress
 from reflexio_mcp.traffic.audit import run
 from reflexio_mcp.traffic.audit.rules.base import Finding, Session
 from reflexio_mcp.traffic.audit.rules.habits import SharedSession
@@ -22,7 +23,6 @@ from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
 from reflexio_mcp.traffic.reading.listing import list_requests
-from reflexio_mcp.traffic.reading.lookup import no_progress
 from reflexio_mcp.traffic.scope import Scope
 from tests.audit.stored import GITHUB_TOKEN, TOOLS, audit, found, request, store
 

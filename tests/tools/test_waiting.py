@@ -6,6 +6,7 @@ from typing import Any
 import anyio
 import pytest
 from mcp.client.client import Client
+from mcp.types import ProgressNotification
 
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ConnectionLost
@@ -54,6 +55,7 @@ class SlowToLearn(ReflexioClient):
 async def test_a_wait_beats_and_ends_below_the_clients_timeout_with_stored_still_learning(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(context, "FIRST_SECONDS", 0)
     monkeypatch.setattr(context, "SILENCE_SECONDS", 0)
     beats: list[float] = []
 
@@ -152,3 +154,28 @@ async def test_a_refusal_while_waiting_is_the_same_sentence_as_without() -> None
     assert result.is_error
     assert text_of(result).startswith("This request_id is taken. Nothing was changed.")
     assert "id taken: by a request that differs in interactions" in text_of(result)
+
+
+async def test_progress_has_its_step_and_numbers_beside_the_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context, "FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(context, "SILENCE_SECONDS", 0.0)
+    told: list[ProgressNotification] = []
+
+    async def on_message(message: object) -> None:
+        if isinstance(message, ProgressNotification):
+            told.append(message)
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        pass
+
+    settings = load({"REFLEXIO_MCP_WAIT_TIMEOUT": "3"})
+    async with (
+        embedded() as place,
+        Client(
+            ReflexioServer(settings, client=SlowToLearn(place)), mode="legacy", message_handler=on_message
+        ) as client,
+    ):
+        await client.call_tool("publish_interaction", ARGUMENTS, progress_callback=on_progress)
+    assert told
+    assert told[0].params.message == "storing and learning"
+    assert (told[0].params.meta or {})[context.PROGRESS_KEY] == {"step": "storing"}

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from reflexio_mcp.results.audit import AuditResult, Count, FindingRow, NotLooked, Place
 from reflexio_mcp.results.base import NOTICE, STRUCTURED_CHARS, TEXT_CHARS, Room, at, shown_name
 from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.results.progress import Progress, no_progress
 from reflexio_mcp.traffic.audit import run
 from reflexio_mcp.traffic.audit.calls import Offer, calls_about, can_be_given
 from reflexio_mcp.traffic.audit.rules import rule_of, severity_of
@@ -21,7 +22,6 @@ from reflexio_mcp.traffic.audit.rules.base import Finding
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import decode_cursor, encode_cursor, question_of
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.lookup import Progress, no_progress
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import in_heavy_thread

@@ -20,6 +20,7 @@ from reflexio_mcp.results.audit import (
 )
 from reflexio_mcp.results.base import NOTICE, STRUCTURED_CHARS, at, shown_id, shown_name
 from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.results.progress import Progress, Step, no_progress
 from reflexio_mcp.results.reading import as_name
 from reflexio_mcp.traffic.audit.asking import LearnedChecks
 from reflexio_mcp.traffic.audit.calls import Offer, calls_about, can_be_given
@@ -36,7 +37,6 @@ from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session
 from reflexio_mcp.traffic.content import content_chars
 from reflexio_mcp.traffic.reading.cursors import Cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.lookup import Progress, no_progress
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionPart
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import in_heavy_thread
@@ -305,7 +305,7 @@ async def look_through(scope: Scope, pager: SessionPager, look: Pass, progress: 
             batch, waiting, requests, chars = waiting, [], 0, 0
             if await in_heavy_thread(scope.owner, partial(look.look_at, batch)) < len(batch):
                 return True
-            await progress("requests looked at", look.requests, None)
+            await progress(Step.REQUESTS_AUDITED, look.requests, None)
             await let_others()
     return bool(waiting) and await in_heavy_thread(scope.owner, partial(look.look_at, waiting)) < len(waiting)
 

@@ -18,6 +18,7 @@ from reflexio_mcp.results.deletion import (
     few,
 )
 from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.results.progress import Progress, Step
 from reflexio_mcp.state.records import CodeUsed, Copied, Intention, Name
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
@@ -48,7 +49,7 @@ from reflexio_mcp.traffic.learnings.remove import (
     wait_for_learning,
 )
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.lookup import Progress, read_set
+from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import send
 
@@ -259,7 +260,7 @@ class _Act:
         items = self.planned.stored
         for start in range(0, len(items), BATCH):
             await self._delete_batch(items[start : start + BATCH])
-            await self.progress(f"{self.planned.target.noun}s deleted", start + BATCH, len(items))
+            await self.progress(Step.ITEMS_DELETED, start + BATCH, len(items))
 
     async def _delete_batch(self, batch: Sequence[Item]) -> None:
         """Read items again, copy the unchanged ones, and delete them."""

@@ -59,9 +59,10 @@ async def last_deletions(
 
 
 async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None, running: bool) -> PastDeletion:
-    if copy and not one.own:  # nothing else of that deletion is shown
+    by_operator = copy is not None and not one.own
+    if copy and by_operator:  # nothing else of that deletion is shown
         number = copy.counts.total()
-        one = one._replace(target="deleted by an operator", asked=number, gone=number, planned=[], receipt="")
+        one = one._replace(target="", asked=number, gone=number, planned=[], receipt="")
     gone = one.gone
     if one.may_return:
         status = "incomplete"
@@ -75,6 +76,7 @@ async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None, running:
         by=_who(one.began) if one.own else None,
         number=one.number,
         at=at(one.at),
+        by_operator=by_operator,
         target=shown_name(one.target),
         status=status,
         restores=one.restores,

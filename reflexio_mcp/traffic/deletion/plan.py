@@ -22,6 +22,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import at, shown_name, visible
 from reflexio_mcp.results.deletion import Change, Example, Plan, WayBack, WayBackState, few, parts
 from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.results.progress import Progress
 from reflexio_mcp.state import records
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State, in_thread
@@ -48,7 +49,6 @@ from reflexio_mcp.traffic.learnings.find import Learned, turns_of
 from reflexio_mcp.traffic.learnings.judged import judge_learned
 from reflexio_mcp.traffic.policy import Hold
 from reflexio_mcp.traffic.reading.filters import INJECTIONS
-from reflexio_mcp.traffic.reading.lookup import Progress
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["CodeMaker", "Options", "Planned", "make_plan", "sealed_copies"]

@@ -18,6 +18,7 @@ from reflexio_mcp.rest.models import PublishBody, RequestWithInteractions, UserP
 from reflexio_mcp.results.base import NOTICE, shown_name
 from reflexio_mcp.results.deletion import Counts, Outcome, Restored, excepted
 from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.results.progress import Progress, Step
 from reflexio_mcp.state.keys import KEY_ADVICE, NO_KEY
 from reflexio_mcp.state.records import Copied, Name, Owner, RestoreIntention
 from reflexio_mcp.state.state import State, in_thread
@@ -43,7 +44,7 @@ from reflexio_mcp.traffic.errors import NotStored, TrafficError, Unreadable, fac
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning, learning_of
 from reflexio_mcp.traffic.learnings.remove import add_learnings, retire, update_text
-from reflexio_mcp.traffic.reading.lookup import Progress, read_set
+from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["Storing", "Undo", "begin_restore", "plan_restore", "restore"]
@@ -491,7 +492,7 @@ class _Restore:
                 }
                 single = {key: copies[key] for key in requests if copies[key].kind == "interaction"}
                 await storing.requests(requests, single)
-                await self.progress("requests restored", len(storing.back), None)
+                await self.progress(Step.REQUESTS_RESTORED, len(storing.back), None)
             # The others were erased between the plan and the first look.
             storing.became |= {key: "erased" for key in self.planned.ids if key not in copies}
             if not storing.stopped:

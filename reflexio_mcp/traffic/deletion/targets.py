@@ -15,6 +15,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import at, clip, shown_name
 from reflexio_mcp.results.deletion import Change, few
 from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.results.progress import Progress, Step
 from reflexio_mcp.state.records import Copied, Name
 from reflexio_mcp.traffic.audit.rules import findings_in, judgement_of
 from reflexio_mcp.traffic.audit.rules.duplicates import Duplicate
@@ -37,7 +38,7 @@ from reflexio_mcp.traffic.learnings.shared import read_shared_rules
 from reflexio_mcp.traffic.learnings.showing import backgrounds, known_since, replacement
 from reflexio_mcp.traffic.policy import Hold
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.lookup import Progress, get_stored, read_set
+from reflexio_mcp.traffic.reading.lookup import get_stored, read_set
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import in_heavy_thread
@@ -261,7 +262,7 @@ class Filtered(Target):
                 look = partial(findings_in, part.requests, [Duplicate])
                 found = await in_heavy_thread(scope.owner, look)
                 repeated |= {one.repeats: None for one in found if one.request.request_id in going}
-            await progress("requests looked up", pager.requests_seen, None)
+            await progress(Step.REQUESTS_LOOKED_UP, pager.requests_seen, None)
         if repeated:
             selected.facts.append(_naming(FactCode.REPEATED_REQUESTS_STAY, scope, repeated))
         if pager.unreadable:

@@ -15,11 +15,12 @@ import anyio
 from reflexio_mcp.rest.api_limits import MAX_DELETE_IDS
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions, UserPlaybook, UserProfile
+from reflexio_mcp.results.progress import Progress, Step
 from reflexio_mcp.traffic.errors import TrafficError
 from reflexio_mcp.traffic.learnings.find import USERS_AT_ONCE, Learned
 from reflexio_mcp.traffic.learnings.records import Kind, Learning, learning_of
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.lookup import Progress, learning_status
+from reflexio_mcp.traffic.reading.lookup import learning_status
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each, send
@@ -203,7 +204,7 @@ async def _wait(scope: Scope, users: Sequence[str], until: float, progress: Prog
     while True:
         generations = [await scope.client.generation(kind) for kind in ("profile", "playbook")]
         await for_each(list(busy), look, at_once=USERS_AT_ONCE)
-        await progress("users from whom Reflexio has finished learning", len(users) - len(busy), len(users))
+        await progress(Step.USERS_LEARNED, len(users) - len(busy), len(users))
         left = until - anyio.current_time()
         if not busy or left <= 0:
             return frozenset(busy)

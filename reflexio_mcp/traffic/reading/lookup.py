@@ -20,6 +20,7 @@ from reflexio_mcp.rest.models import (
 )
 from reflexio_mcp.results.base import NOTICE, Room, beginning
 from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.results.progress import Progress, Step, no_progress
 from reflexio_mcp.results.reading import InteractionRow, OneRequest, interaction_row, learning_row
 from reflexio_mcp.traffic.content import content_chars as text_chars
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, Unreadable, quoted, require_id
@@ -32,11 +33,9 @@ from reflexio_mcp.traffic.tasks import for_each
 
 __all__ = [
     "CONTENT_CHARS",
-    "Progress",
     "find_request",
     "get_stored",
     "learning_status",
-    "no_progress",
     "read_set",
     "show_request",
     "stored_request",
@@ -63,15 +62,8 @@ LEAST_CHARS: Final = 100
 THREAD_CHARS: Final = 10_000
 """A request with more text is shown in a thread."""
 
-Progress = Callable[[str, int, int | None], Awaitable[None]]
-"""Receives the activity, how much is done, and the total (`None` if unknown)."""
-
 Take = Callable[[list[RequestWithInteractions]], Awaitable[None]]
 """Receives the found requests in small batches, each request once."""
-
-
-async def no_progress(what: str, done: int, total: int | None) -> None:
-    pass
 
 
 async def find_request(scope: Scope, request_id: str) -> RequestWithInteractions | None:
@@ -243,7 +235,7 @@ async def read_set(
             del left[one.request.request_id]
         if known:
             await take(known)
-            await progress("requests looked up", len(ids) - len(left), len(ids))
+            await progress(Step.REQUESTS_LOOKED_UP, len(ids) - len(left), len(ids))
 
     async def look(request_id: str) -> None:
         if item := await find_request(scope, request_id):
@@ -280,4 +272,4 @@ async def _read_whole(scope: Scope, ids: Sequence[str], take: Take, progress: Pr
         done += page.looked_up
         if found := [item for item in page.requests if scope.covers(item.request.user_id)]:
             await take(found)
-        await progress("requests looked up", done, len(ids))
+        await progress(Step.REQUESTS_LOOKED_UP, done, len(ids))
