@@ -5,17 +5,21 @@ Only this package's client calls them. The store learns nothing: it has no profi
 
 import json
 import sqlite3
+import sys
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import accumulate
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from reflexio_mcp import __version__
+from reflexio_mcp.matching.names import says_test
+from reflexio_mcp.matching.words import Words, tool_texts, words_of
 from reflexio_mcp.rest import api_limits, models
 from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
 
@@ -67,6 +71,8 @@ class GetRequests(Body):
     top_k: Annotated[int, Field(gt=0)] = 30
     offset: Annotated[int, Field(ge=0)] = 0
     count: Literal["sessions", "requests"] | None = None
+    search: models.Search | None = None
+    resume_at: tuple[int, str] | None = None
     most_bytes: int | None = None
 
 
@@ -112,6 +118,23 @@ _SIZE: Final = " + ".join(
     f"{_LENGTH}({name})" for name in ("content", "shadow_content", "expert_content", "tools_used")
 )
 """Bytes of an interaction. `octet_length` reads no text."""
+
+_SEARCHED: Final = (
+    "tools_used, retrieved_learnings, content, user_action_description, shadow_content, expert_content,"
+    " interacted_image_url, request_id, session_id, user_id"
+)
+"""Where the filter looks for words."""
+
+SESSIONS_AT_FIRST: Final = 16
+SESSIONS_AT_ONCE: Final = 256
+AT_ONCE_BYTES: Final = 1024 * 1024
+"""Sessions that are searched at once: few at first, and fewer if they are long."""
+
+SESSIONS_FOUND: Final = 50
+"""A searched page ends after so many sessions that may match."""
+
+SEARCHED_BYTES: Final = 32 * 1024 * 1024
+"""A searched page ends after so much text, so that its caller can stop a long search."""
 
 _AMONG: Final = "IN (SELECT value FROM json_each(?))"
 
@@ -240,20 +263,20 @@ def learning_status(connection: sqlite3.Connection, body: RequestId, now: int) -
 @_route("POST", "/api/get_requests", GetRequests)
 def get_requests(connection: sqlite3.Connection, query: GetRequests, now: int) -> Json:
     condition, values = _condition(query)
-    # The index has this order: the first row of a session is its newest, and the scan stops after the last session.
-    named = connection.execute(
-        f"SELECT DISTINCT session_id FROM requests WHERE {condition}"  # noqa: S608
-        " ORDER BY created_at DESC, session_id DESC LIMIT ? OFFSET ?",
-        [*values, query.top_k, query.offset],
-    )
-    page: dict[str, list[Json]] = {session_id: [] for (session_id,) in named}
+    named = _sessions(connection, query)
+    full = len(named) == query.top_k
+    left_out: dict[str, Json] = {}
+    if query.search:
+        searched, left_out = _search(connection, named, query, query.search)
+        full = full or searched < len(named)
+        named = named[:searched]
+    page: dict[str, list[Json]] = {session_id: [] for session_id in named}
     found = connection.execute(
         f"SELECT * FROM requests INDEXED BY requests_by_session WHERE session_id {_AMONG}"  # noqa: S608
         f" AND {condition} ORDER BY created_at DESC, arrival DESC",
-        [json.dumps(list(page)), *values],
+        [json.dumps([name for name in named if name not in left_out]), *values],
     )
     rows = found.fetchall()
-    full = len(page) == query.top_k
     if query.most_bytes is not None:
         fitting = _fitting(connection, list(page), rows, query.most_bytes)
         full = full or fitting < len(page)
@@ -269,7 +292,10 @@ def get_requests(connection: sqlite3.Connection, query: GetRequests, now: int) -
         counted["total"] = connection.execute(count, values).fetchone()[0]
     return {
         "success": True,
-        "sessions": [{"session_id": name, "requests": requests} for name, requests in page.items()],
+        "sessions": [
+            {"session_id": name, "requests": requests, **left_out.get(name, {})}
+            for name, requests in page.items()
+        ],
         # The API reports more after any full page, even the last one.
         "has_more": full,
         **counted,
@@ -293,7 +319,110 @@ def _fitting(
     return max(2, sum(total <= most for total in accumulate(of_session[one] for one in sessions)))
 
 
-def _condition(query: GetRequests) -> tuple[str, list[str | int]]:
+def _sessions(connection: sqlite3.Connection, query: GetRequests) -> list[str]:
+    """Return the ids of the sessions of a page, by their newest request that matches the query."""
+    condition, values = _condition(query)
+    offset = query.offset
+    if query.resume_at:
+        newer, newer_values = _condition(query, "newer")
+        # An earlier session has no row here, because only the newest row of a session counts.
+        has_newer = (
+            "SELECT 1 FROM requests AS newer INDEXED BY requests_by_session"  # noqa: S608
+            " WHERE newer.session_id = requests.session_id AND newer.created_at > requests.created_at"
+            f" AND {newer}"
+        )
+        condition += f" AND (created_at, session_id) <= (?, ?) AND NOT EXISTS ({has_newer})"
+        values += [*query.resume_at, *newer_values]
+        offset = 0
+    # The index has this order: the first row of a session is its newest, and the scan stops after the last session.
+    named = connection.execute(
+        f"SELECT DISTINCT session_id FROM requests WHERE {condition}"  # noqa: S608
+        " ORDER BY created_at DESC, session_id DESC LIMIT ? OFFSET ?",
+        [*values, query.top_k, offset],
+    )
+    return [session_id for (session_id,) in named]
+
+
+class _WordSearch:
+    """Whether words may be in the requests of a session: an aggregate function of SQLite."""
+
+    def __init__(self, words: Words) -> None:
+        self._words = words
+        self._texts = set[str]()
+        self._unreadable = False
+
+    def step(self, *columns: Any) -> None:
+        """Take the columns `_SEARCHED` of an interaction, which are NULL for a request without any."""
+        tools_used, retrieved_learnings, *texts = columns
+        self._texts.update(filter(None, texts))
+        for written in (tools_used, retrieved_learnings):
+            if written and written != "[]":
+                try:
+                    self._texts.update(tool_texts(json.loads(written)))
+                except (ValueError, RecursionError):
+                    self._unreadable = True  # reading the session says so
+
+    def finalize(self) -> bool:
+        return self._unreadable or self._words.may_be_in(self._texts)
+
+
+def _names_a_test(*names: str) -> bool:
+    return any(map(says_test, names))
+
+
+def _search(
+    connection: sqlite3.Connection, sessions: Sequence[str], query: GetRequests, search: models.Search
+) -> tuple[int, dict[str, Json]]:
+    """Look for sessions where a request may match.
+
+    Returns:
+        How many of the first sessions were looked at, two at least, and what is said of those that are left out.
+    """
+    connection.create_aggregate("may_have_words", -1, partial(_WordSearch, words_of(search.contains)))
+    connection.create_function("names_a_test", 4, _names_a_test, deterministic=True)
+    asked: dict[str, list[str | bool]] = {}
+    if search.agent_version:
+        asked["max(agent_version = ?)"] = [search.agent_version]
+    if search.evaluation_only is not None:
+        asked["max(evaluation_only = ?)"] = [search.evaluation_only]
+    if search.test_traffic:
+        asked["max(names_a_test(source, session_id, agent_version, user_id))"] = []
+    joined, size = "", "0"
+    if search.contains:
+        asked[f"may_have_words({_SEARCHED})"] = []
+        joined, size = "LEFT JOIN interactions ON request = arrival", f"total({_SIZE})"
+    condition, values = _condition(query)
+    select = (
+        "SELECT session_id, count(DISTINCT arrival) AS left_out, max(requests.created_at) AS newest,"  # noqa: S608
+        f" {size} AS size, {' AND '.join(asked) or '1'} AS may_match"
+        f" FROM requests INDEXED BY requests_by_session {joined}"
+        f" WHERE session_id {_AMONG} AND {condition} GROUP BY session_id"
+    )
+    given = [value for one in asked.values() for value in one]
+    most = sys.maxsize if query.most_bytes is None else query.most_bytes
+    left_out: dict[str, Json] = {}
+    looked_at = looked_at_bytes = found = found_bytes = 0
+    at_once = SESSIONS_AT_FIRST
+    while looked_at < len(sessions) and looked_at_bytes < SEARCHED_BYTES:
+        if found >= SESSIONS_FOUND or found_bytes >= most:
+            break
+        some = sessions[looked_at : looked_at + at_once]
+        bytes_before = looked_at_bytes
+        for row in connection.execute(select, [*given, json.dumps(some), *values]):
+            looked_at_bytes += row["size"]
+            if row["may_match"]:
+                found += 1
+                found_bytes += row["size"]
+            else:
+                left_out[row["session_id"]] = {"left_out": row["left_out"], "newest": row["newest"]}
+        looked_at += len(some)
+        weight = (looked_at_bytes - bytes_before) / len(some)
+        fitting = int(AT_ONCE_BYTES / max(1, weight))
+        at_once = max(2, min(at_once * 4, SESSIONS_AT_ONCE, fitting))
+    return looked_at, left_out
+
+
+def _condition(query: GetRequests, table: str = "requests") -> tuple[str, list[str | int]]:
     # In the API, an empty id does not filter, and an empty source selects requests without a source.
     terms: dict[str, str | int | None] = {
         "user_id = ?": query.user_id or None,
@@ -304,7 +433,7 @@ def _condition(query: GetRequests) -> tuple[str, list[str | int]]:
         "created_at <= ?": query.end_time and int(query.end_time.timestamp()),
     }
     given = {term: value for term, value in terms.items() if value is not None}
-    return " AND ".join(given) or "1", list(given.values())
+    return " AND ".join(f"{table}.{term}" for term in given) or "1", list(given.values())
 
 
 @_route("POST", "/embedded/read_whole", RequestIds)

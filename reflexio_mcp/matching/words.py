@@ -54,6 +54,21 @@ class Words:
                 return True
         return False
 
+    def may_be_in(self, texts: Iterable[str]) -> bool:
+        """Whether all words of one alternative are anywhere in these texts and ids.
+
+        True whenever `are_in` is true for some of them, and much faster for short texts.
+        """
+        plain: list[str] = []
+        folded: list[str] = []
+        for text in texts:
+            if text.isascii():
+                plain.append(text)
+            else:
+                folded.append(fold(text))
+        folded.append(fold("\n".join(plain)))
+        return any(all(any(term in text for text in folded) for term in one) for one in self.alternatives)
+
     def terms_in(self, text: str, *, is_id: bool = False) -> set[str]:
         folded = fold(text)
         has = _begins_part if is_id else contains

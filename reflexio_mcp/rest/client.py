@@ -155,6 +155,7 @@ class ReflexioClient:
             sent["end_time"] = iso_time(end)
         if single:
             sent.pop("count", None)
+            sent.pop("search", None)
         page = await self._post(
             models.RequestPage,
             "/api/get_requests",

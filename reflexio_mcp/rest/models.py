@@ -19,6 +19,7 @@ __all__ = [
     "RequestQuery",
     "RequestWithInteractions",
     "RetrievedLearningVerdict",
+    "Search",
     "SessionGroup",
     "SessionOutcome",
     "StoredInteraction",
@@ -189,8 +190,31 @@ class UnreadableRequest(RequestWithInteractions):
 
 
 class SessionGroup(Read):
+    """A session with its requests that match a query.
+
+    Args:
+        left_out: how many requests the embedded store did not return, because `Search` cannot match any of them.
+        newest: second of the newest of these.
+    """
+
     session_id: str
     requests: list[RequestWithInteractions] = []
+    left_out: int = 0
+    newest: int = 0
+
+
+class Search(Sent):
+    """What a filter looks for inside requests. The embedded store leaves out sessions where nothing can match.
+
+    Args:
+        contains: words, as in the filter.
+        test_traffic: names that say test.
+    """
+
+    contains: str = ""
+    agent_version: str = ""
+    evaluation_only: bool | None = None
+    test_traffic: bool = False
 
 
 class RequestQuery(Sent):
@@ -206,6 +230,9 @@ class RequestQuery(Sent):
     offset: int = 0
     count: Literal["sessions", "requests"] | None = None
     """Asks the embedded store for a total, which the API does not have."""
+    search: Search | None = None
+    resume_at: tuple[int, str] | None = None
+    """Newest second and id of a session, from which the embedded store reads on instead of counting sessions."""
     most_bytes: int | None = None
     """The embedded store returns as many sessions, two at least. Over HTTP, a longer reply is `ReplyTooLarge`."""
 

@@ -175,9 +175,8 @@ class Export:
                 self._count(item)
             await write(items)
 
-        async with aclosing(pager.parts()) as parts:
-            async for part in parts:
-                items = await self._wanted.pick_in_thread(self._scope.owner, part.requests)
+        async with aclosing(pager.picked()) as parts:
+            async for _, items in parts:
                 if self._scope.exact:
                     await read_set(self._scope, [one.request.request_id for one in items], take, whole=True)
                 else:

@@ -254,8 +254,7 @@ class Filtered(Target):
             )
         )
         repeated: dict[str, None] = {}
-        async for part in pager.parts():
-            picked = await self.wanted.pick_in_thread(scope.owner, part.requests)
+        async for part, picked in pager.picked():
             await selected.add(scope, picked)
             if picked and self.wanted.finding == Duplicate.name:
                 going = {one.request.request_id for one in picked}

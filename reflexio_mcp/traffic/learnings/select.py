@@ -167,8 +167,8 @@ async def _by_filter(scope: Scope, wanted: TrafficFilter, *, judges: bool) -> Se
     requests = defaultdict[str, set[str]](set)
     interactions = defaultdict[str, set[int]](set)
     pager = SessionPager(scope, wanted)
-    async for part in pager.parts():
-        for item in await wanted.pick_in_thread(scope.owner, part.requests):
+    async for _, picked in pager.picked():
+        for item in picked:
             user = item.request.user_id
             requests[user].add(item.request.request_id)
             interactions[user].update(one.interaction_id for one in item.interactions)

@@ -3,14 +3,13 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 import anyio.to_thread
 
 from reflexio_mcp.matching.words import Words, tool_texts, words_of
 from reflexio_mcp.rest.api_limits import SOURCE_PATTERN
-from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, StoredRequest
+from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, Search, StoredRequest
 from reflexio_mcp.results.base import label
 from reflexio_mcp.results.reading import Matched
 from reflexio_mcp.traffic.audit.rules import ASKED, ASKED_FINDINGS, FINDINGS, WHOLE_SESSIONS, select
@@ -94,6 +93,8 @@ NOTHING_EXPIRES: Final = (
     "cannot be “expired” here: the operator's policy (REFLEXIO_MCP_POLICY) lets nothing expire."
 )
 
+TEST_TRAFFIC: Final = "test-traffic"
+
 EXPIRED: Final = "expired"
 """The finding of the operator's policy. A deletion needs no other filter with it."""
 
@@ -148,6 +149,17 @@ class TrafficFilter:
         return bool(self.agent_version or self.contains or self.finding or self.evaluation_only is not None)
 
     @property
+    def search(self) -> Search | None:
+        """The part of the filter by which the embedded store can leave out sessions."""
+        search = Search(
+            contains=self.contains,
+            agent_version=self.agent_version,
+            evaluation_only=self.evaluation_only,
+            test_traffic=self.finding == TEST_TRAFFIC,
+        )
+        return None if search == Search() else search
+
+    @property
     def counts_part_of_sessions(self) -> bool:
         """Whether the API may leave out requests of a selected session."""
         return bool(self.source or self.start_time is not None or self.end_time is not None)
@@ -186,12 +198,21 @@ class TrafficFilter:
         ]
 
     async def pick_in_thread(
-        self, owner: str, items: Sequence[RequestWithInteractions]
-    ) -> list[RequestWithInteractions]:
-        """Like `pick`, but texts are searched in a worker thread. A search for a finding is heavy work of `owner`."""
+        self, owner: str, sessions: Sequence[Items]
+    ) -> list[list[RequestWithInteractions]]:
+        """Like `pick` for each of several sessions, but texts are searched in a worker thread.
+
+        A search for a finding is heavy work of `owner`.
+        """
+
+        def pick() -> list[list[RequestWithInteractions]]:
+            return [self.pick(items) for items in sessions]
+
+        if not any(sessions):
+            return pick()
         if self.finding:
-            return await in_heavy_thread(owner, partial(self.pick, items))
-        return await anyio.to_thread.run_sync(self.pick, items) if self.contains else self.pick(items)
+            return await in_heavy_thread(owner, pick)
+        return await anyio.to_thread.run_sync(pick) if self.contains else pick()
 
     def matches_request(self, request: StoredRequest) -> bool:
         return (

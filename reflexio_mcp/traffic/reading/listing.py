@@ -28,9 +28,6 @@ from reflexio_mcp.traffic.showing import Showing
 
 __all__ = ["list_requests", "list_sessions"]
 
-LOOK_LIMIT: Final = 10_000
-"""Maximum number of requests that one call reads if a part of the filter is applied here."""
-
 LOOK_SECONDS: Final = 20.0
 """Time limit of a call that applies a part of the filter here. Clients give up after 60 s."""
 
@@ -38,7 +35,7 @@ SESSIONS_AT_ONCE: Final = 50
 """Minimum number of sessions read at once if a part of the filter is applied here."""
 
 SESSIONS_READ: Final = 200
-"""Maximum number of sessions that are read at once for a list of requests."""
+"""Maximum number of sessions that are read at once."""
 
 FILTER_CHARS: Final = 600
 
@@ -189,7 +186,7 @@ async def list_sessions(
 
 
 async def _longest_sessions(scope: Scope, asked: TrafficFilter, limit: int, detail: str) -> SessionPage:
-    walk = _Walk(scope, "sessions", asked, "", detail, limit)
+    walk = _Walk(scope, "sessions", asked, "", detail, SESSIONS_READ)
     longest = await walk.fill(lambda: _LongestSessions(limit))
     page = await longest.shown(scope, walk.showing)
     walk.end_without_cursor(len(page.rows))
@@ -283,29 +280,22 @@ class _Walk:
         self._cursor, self._full, self.total, self._looked, self._oldest = None, False, None, 0, None
         rows = self._before
         until = time.monotonic() + LOOK_SECONDS
-        async for part in self._pager.parts():
-            late = self._looked >= LOOK_LIMIT or time.monotonic() >= until
+        async for part, matching in self._pager.picked():
+            late = time.monotonic() >= until
             if self.wanted.looks_inside and late and self._looked:
                 self._full = True
                 return
             # Requests that are already read are counted; nothing more is read for the count.
             if self._full and not self._pager.on_last_page:
                 return
-            # Some findings need the whole session, which an earlier page may have shown in part.
-            left = {id(item) for item in part.requests}
-            matching = [
-                item
-                for item in await self.wanted.pick_in_thread(self._scope.owner, part.whole)
-                if id(item) in left
-            ]
             if self._listing == "requests":
                 rows += len(matching)
             elif matching:
                 rows += 1
             if self._full:
                 continue
-            self._looked += len(part.requests)
-            self._oldest = min(self._oldest or part.newest, part.requests[-1].request.created_at)
+            self._looked += part.looked_at
+            self._oldest = min(self._oldest or part.newest, part.oldest)
             taken = await page.take(part, matching, len(part.requests) - len(matching)) if matching else 0
             if taken < len(matching):
                 self._full = True

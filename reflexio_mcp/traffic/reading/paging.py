@@ -20,6 +20,7 @@ from reflexio_mcp.rest.models import (
     RequestPage,
     RequestQuery,
     RequestWithInteractions,
+    Search,
     SessionGroup,
     UnreadableRequest,
 )
@@ -36,6 +37,9 @@ __all__ = ["SessionPager", "SessionPart"]
 
 SESSIONS_AT_ONCE: Final = 100
 """Sessions per page for callers that read every session."""
+
+SESSIONS_SEARCHED: Final = 1_000
+"""Sessions per page if the store leaves out those where nothing can match."""
 
 COMPLETE_AFTER_SECONDS: Final = 1
 """Seconds after which a second is complete: the API stores a request a little after its time stamp."""
@@ -60,6 +64,7 @@ class SessionPart:
         newest: the session's newest request that matches the API's part of the filter, epoch seconds.
         offset: the session's position in the API's list when it was read.
         whole: includes the requests of earlier pages, because some findings need the whole session.
+        left_out: how many requests the store has searched in vain. Such a part has no requests.
     """
 
     session_id: str
@@ -67,12 +72,20 @@ class SessionPart:
     offset: int
     requests: list[RequestWithInteractions]
     whole: list[RequestWithInteractions]
+    left_out: int = 0
+
+    @property
+    def looked_at(self) -> int:
+        return len(self.requests) + self.left_out
+
+    @property
+    def oldest(self) -> int:
+        """Second of the oldest request that was read."""
+        return self.requests[-1].request.created_at if self.requests else self.newest
 
 
 class SessionPager:
     """Reads the sessions that match a filter, inside the caller's scope, newest first.
-
-    It applies only the API's part of the filter, and a finding that only the service can confirm.
 
     Args:
         after: where an earlier page stopped.
@@ -105,7 +118,7 @@ class SessionPager:
     async def ready_for_cursor(self) -> bool:
         """Return whether a cursor may be given.
 
-        If not, this method waited until the newest second was complete, and the caller calls `parts()` again.
+        If not, this method waited until the newest second was complete, and the caller reads again from the start.
         """
         if self._after or self._frozen is None:
             return True
@@ -129,60 +142,117 @@ class SessionPager:
         )
 
     async def parts(self) -> AsyncGenerator[SessionPart]:
-        """Yield the rest of each session, newest first."""
+        """Yield the rest of each session, newest first.
+
+        Only the API's part of the filter is applied, and a finding that only the service can confirm.
+        """
+        async with aclosing(self._pages(None)) as pages:
+            async for page in pages:
+                for part in page:
+                    self.requests_seen += part.looked_at
+                    yield part
+                page.clear()  # otherwise two pages would be in memory
+
+    async def picked(self) -> AsyncGenerator[tuple[SessionPart, list[RequestWithInteractions]]]:
+        """Yield the rest of each session, newest first, and its requests that pass the whole filter."""
+        search = self._filter.search if self._scope.exact else None
+        async with aclosing(self._pages(search)) as pages:
+            async for page in pages:
+                # One hop to a thread for the page. Each takes long while the machine is busy.
+                passing = await self._filter.pick_in_thread(self._scope.owner, [part.whole for part in page])
+                for part, items in zip(page, passing, strict=True):
+                    self.requests_seen += part.looked_at
+                    left = {id(item) for item in part.requests}
+                    yield part, [item for item in items if id(item) in left]
+                page.clear()
+                passing.clear()
+
+    async def _pages(self, search: Search | None) -> AsyncGenerator[list[SessionPart]]:
+        """Yield the rest of each session in lists, which the caller may empty."""
         self.requests_seen = 0
         self._unreadable.clear()
         if self._filter.finding in ASKED_FINDINGS and self._named is None:
             self._named = await self._ask()
-        offset, page = await self._start()
+        offset, page = await self._start(search)
         seen: set[str] = set()
         while True:
             self.on_last_page = not page.has_more
+            parts: list[SessionPart] = []
             for index, group in enumerate(page.sessions):
-                if group.session_id in seen or not (rows := self._visible(group)):
+                if group.session_id in seen:
+                    continue
+                rows = self._visible(group)
+                if not rows and not group.left_out:
                     continue
                 seen.add(group.session_id)
-                found = SessionPart(group.session_id, rows[0].request.created_at, offset + index, rows, rows)
-                left = self._left(found)
-                self.requests_seen += len(left)
-                if left:
-                    yield replace(found, requests=left)
-            if not page.has_more or not page.sessions:
-                return
+                newest = rows[0].request.created_at if rows else group.newest
+                found = SessionPart(group.session_id, newest, offset + index, rows, rows, group.left_out)
+                if left := self._left(found):
+                    parts.append(left)
             # Pages overlap by one session, which shows whether a deletion has shifted them.
             shown = _ids(page)
+            last = _key(page.sessions[-1]) if shown else (0, "")
+            more = page.has_more and bool(shown)
             page.sessions.clear()  # otherwise two pages would be in memory
-            offset, page = await self._back_to(
-                offset + len(shown) - 1, lambda page, last=shown[-1]: last in _ids(page)
+            yield parts
+            if not more:
+                return
+            offset, page = await self._resume(
+                search, offset + len(shown) - 1, last, lambda page, last=shown[-1]: last in _ids(page)
             )
             if _ids(page) == shown:
                 raise NotTheApi("it sends the same page again", effect="none")
 
-    async def _start(self) -> tuple[int, RequestPage]:
+    async def _start(self, search: Search | None) -> tuple[int, RequestPage]:
         if after := self._after:
             key = (after.newest, after.session_id)
-            return await self._back_to(
-                after.offset, lambda page: bool(page.sessions) and _key(page.sessions[0]) >= key
+            return await self._resume(
+                search, after.offset, key, lambda page: bool(page.sessions) and _key(page.sessions[0]) >= key
             )
-        page = await self._page(0)
+        page = await self._page(0, search)
         if self._frozen is None:
             self._clock = page.server_time if page.server_time is not None else time.time()
-            newest = [_newest(group) for group in page.sessions if group.requests]
+            newest = [_newest(group) for group in page.sessions if group.requests or group.left_out]
             self._frozen = max(newest, default=int(self._clock) if page.sessions else None)
         return 0, page
 
-    async def _back_to(self, offset: int, is_known: Callable[[RequestPage], bool]) -> tuple[int, RequestPage]:
+    async def _resume(
+        self,
+        search: Search | None,
+        offset: int,
+        key: tuple[int, str],
+        is_known: Callable[[RequestPage], bool],
+    ) -> tuple[int, RequestPage]:
+        """Return the page that begins with a session or, if it is gone, with what follows it.
+
+        Args:
+            offset: about where the session is.
+            key: its newest second and its id. The second is 0 if the session cannot be read.
+            is_known: whether nothing is missing before a page that was read by its offset.
+        """
+        if self._scope.exact and key[0]:
+            try:
+                return offset, await self._page(offset, search, resume_at=key)
+            except ServerFault:
+                pass  # Part of the page cannot be read, and its parts are found by their offsets.
+        return await self._back_to(offset, search, is_known)
+
+    async def _back_to(
+        self, offset: int, search: Search | None, is_known: Callable[[RequestPage], bool]
+    ) -> tuple[int, RequestPage]:
         """Return the page at an offset or an earlier one: the first that `is_known` accepts, or page 0."""
         step = self._batch
         while True:
-            page = await self._page(offset)
+            page = await self._page(offset, search)
             if offset == 0 or is_known(page):
                 return offset, page
             # Doubled steps soon find a session that many deletions have moved.
             offset, step = max(0, offset - step), step * 2
 
-    async def _page(self, offset: int) -> RequestPage:
-        page, unreadable = await self._read(offset)
+    async def _page(
+        self, offset: int, search: Search | None, resume_at: tuple[int, str] | None = None
+    ) -> RequestPage:
+        page, unreadable = await self._read(offset, search, resume_at)
         # The next page has as many sessions of this weight as fit.
         weight = page.size // max(1, len(page.sessions))
         fitting = PAGE_BYTES // max(1, weight) - 1
@@ -193,11 +263,15 @@ class SessionPager:
             self._unreadable[name] = part.model_copy(update={"last": known.last})
         return page
 
-    async def _read(self, offset: int) -> tuple[RequestPage, dict[str, UnreadablePart]]:
+    async def _read(
+        self, offset: int, search: Search | None, resume_at: tuple[int, str] | None
+    ) -> tuple[RequestPage, dict[str, UnreadablePart]]:
         """Read a page with fewer sessions until it fits; two sessions may be longer."""
         while True:
             query = self._filter.query(top_k=self._batch + 1, offset=offset, end=self._frozen)
-            light = query.model_copy(update={"most_bytes": PAGE_BYTES})
+            light = query.model_copy(update={"most_bytes": PAGE_BYTES, "resume_at": resume_at})
+            if search:
+                light.search, light.top_k = search, SESSIONS_SEARCHED + 1
             try:
                 return await self._scope.client.get_requests(light), {}
             except ReplyTooLarge:
@@ -206,7 +280,7 @@ class SessionPager:
                 self._batch = max(1, self._batch // 4)
                 continue
             except ServerFault as error:
-                if not await _can_be_divided(self._scope, query, error):
+                if resume_at or not await _can_be_divided(self._scope, query, error):
                     raise
             return await _read_in_parts(self._scope, query)
 
@@ -243,16 +317,16 @@ class SessionPager:
         rows.sort(key=order_of, reverse=True)
         return rows
 
-    def _left(self, found: SessionPart) -> list[RequestWithInteractions]:
+    def _left(self, found: SessionPart) -> SessionPart | None:
+        """Return what an earlier page has not shown."""
         after = self._after
         if after is None:
-            return found.whole
+            return found
         if found.session_id == after.session_id:
-            if not after.request_id:
-                return []
             shown = (after.created_at, after.arrival, after.request_id)
-            return [item for item in found.whole if order_of(item) < shown]
-        return found.whole if (found.newest, found.session_id) < (after.newest, after.session_id) else []
+            left = [item for item in found.whole if order_of(item) < shown] if after.request_id else []
+            return replace(found, requests=left, left_out=0) if left else None
+        return found if (found.newest, found.session_id) < (after.newest, after.session_id) else None
 
 
 def _ids(page: RequestPage) -> list[str]:
@@ -260,7 +334,7 @@ def _ids(page: RequestPage) -> list[str]:
 
 
 def _newest(group: SessionGroup) -> int:
-    return max((item.request.created_at for item in group.requests), default=0)
+    return max((item.request.created_at for item in group.requests), default=group.newest)
 
 
 def _key(group: SessionGroup) -> tuple[int, str]:
