@@ -12,6 +12,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction,
 from reflexio_mcp.traffic.audit.rules import RULES, findings_in
 
 KEY = "ghp_" + "8sKq2pLx9Zr4TbWm8Yc1f7Kq2pLx9Zr4TbWm"
+TEXT_CHARS = 3_000
 HOSTILE = {
     "names": "pw=" * 33_000,
     "names as values": "pwd:" * 25_000,
@@ -39,6 +40,7 @@ def measure() -> list[Figure]:
     find_secrets(KEY)
     pages = "\n".join(path.read_text(encoding="utf-8") for path in sorted(Path("docs").glob("*.md")))
     million = (pages * (1_000_000 // len(pages) + 1))[:1_000_000]
+    kilobytes = [million[start : start + TEXT_CHARS] for start in range(0, 300_000, TEXT_CHARS)]
     spent = {name: _seconds(lambda text=text: _audit(text)) for name, text in HOSTILE.items()}
     worst = max(spent, key=spent.__getitem__)
     return [
@@ -49,6 +51,13 @@ def measure() -> list[Figure]:
             1.0,
             "s",
             "this project's pages",
+        ),
+        Figure(
+            "an audit of 1,000 characters of documentation",
+            _seconds(lambda: [_audit(text) for text in kilobytes]) / 300 * 1e6,
+            600.0,
+            "µs",
+            f"by all rules, in texts of {TEXT_CHARS:,} characters",
         ),
         Figure("the worst hostile text of 100,000 characters", spent[worst], 0.5, "s", worst),
     ]

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from benchmarks.scanning import HOSTILE
-from reflexio_mcp.traffic.audit.rules import RULES, findings_in, select
+from reflexio_mcp.traffic.audit.rules import RULES, findings_in, secrets, select
 from reflexio_mcp.traffic.audit.rules.redaction import redact, redact_interactions, without_key
 from reflexio_mcp.traffic.audit.rules.secrets import find_secrets
 from tests.audit.stored import GITHUB_TOKEN, request
@@ -141,3 +141,37 @@ def test_the_first_text_with_a_key_takes_about_a_second() -> None:
     began = time.process_time()
     assert find_secrets(GITHUB_TOKEN)
     assert time.process_time() - began < 4
+
+
+def test_looking_where_names_begin_finds_what_a_search_of_the_whole_text_finds() -> None:
+    between = [" ", "_", "-", "", " = ", ": "]
+    names = [word.replace("-", " ") for word in sorted(secrets.PASSWORDS | secrets.CODES)]
+    others = [
+        "my_key",
+        "api key",
+        "private.key",
+        "AUTHORIZATION",
+        "recovery phrase",
+        "identified by x",
+        "compass",
+    ]
+    texts = [f"{one}{between[index % 6]}{other} {one}" for other in others for index, one in enumerate(names)]
+    for text in [*texts, "\n".join(texts)]:
+        low = text.lower()
+        whole = [match.span() for match in secrets._NAME.finditer(low)]
+        assert [match.span() for match in secrets._names_in(low)] == whole
+
+
+@pytest.mark.parametrize(
+    ("text", "may"),
+    [
+        (f"see {GITHUB_TOKEN}", True),
+        ("-----BEGIN PRIVATE KEY-----", True),
+        ("https://hooks.example", True),
+        ("a sentence of 16 or more short words, in which no word is long", False),
+        ("documentation_of_a_long_name", False),
+        ("ключ-ключ-ключ-ключ1", False),
+    ],
+)
+def test_the_scanner_is_needed_for_long_words_with_a_digit(text: str, may: bool) -> None:
+    assert secrets.could_be_a_key(text) is may

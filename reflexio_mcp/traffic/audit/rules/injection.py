@@ -398,11 +398,12 @@ _CANDIDATES: Final = _numbered()
 def passages_in(text: str) -> Iterator[Passage]:
     """Yield the passages with `POSSIBLE` points or more, from the first 1,000,000 characters; none overlap."""
     text = text[:READ_CHARS]
-    for tagged in _TAGGED.finditer(text):
+    ascii_only = text.isascii()
+    for tagged in () if ascii_only else _TAGGED.finditer(text):
         yield Passage(*tagged.span(), PROBABLE, ("hidden text",))
     plain = _plain(text)
     places: list[int] | None = None
-    if _INVISIBLE.search(plain):
+    if not ascii_only and _INVISIBLE.search(plain):
         places = [place for place, letter in enumerate(plain) if not _INVISIBLE.match(letter)]
         plain = _INVISIBLE.sub("", plain)
     for passage in _strongest(plain):

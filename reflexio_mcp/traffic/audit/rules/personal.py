@@ -4,8 +4,9 @@ python-stdnum and phonenumbers are imported for the first text that may contain 
 """
 
 import importlib
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from reflexio_mcp.traffic.content import find_all
@@ -136,34 +137,52 @@ _REGIONS: Final = [
     "RU",
     "TR",
 ]
-_DIGIT = re.compile(r"\d")
 _DATE = re.compile(r"(?:\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}[./-]\d{1,2}[./-]\d{1,2})(?: .*)?")
+
+
+LEAST_DIGITS: Final = 4
+"""Every number here has so many digits."""
+
+_NO_DIGITS: Final = bytes(one for one in range(128) if not chr(one).isdigit())
+
+Line = tuple[int, str]
+"""Where a line begins, and its text. No number or address goes on in the next line."""
 
 
 def personal_in(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield start, end and kind of each text that identifies a person."""
     text = text[:READ_CHARS]
-    if "@" in text:
-        for match in _some(_EMAIL, text):
-            if not _NOBODY.fullmatch(match["box"]):
-                yield *match.span(), "e-mail"
-    if any(find_all(_DIGIT, text)):
-        for pattern, judge in (
-            (_CARD, _is_card),
-            (_IBAN, _is_iban),
-            (_NUMBER, _is_national),
-            (_PHONE, _is_phone),
-        ):
-            for match in _some(pattern, text):
-                if kind := judge(match[0], text[max(0, match.start() - WORD_CHARS) : match.start()]):
-                    yield *match.span(), kind
+    addresses, numbers = list[Line](), list[Line]()
+    start = 0
+    for line in text.split("\n"):
+        if "@" in line:
+            addresses.append((start, line))
+        if _may_have_number(line):
+            numbers.append((start, line))
+        start += len(line) + 1
+    for start, match in _some(_EMAIL, addresses):
+        if not _NOBODY.fullmatch(match["box"]):
+            yield start, start + len(match[0]), "e-mail"
+    for pattern, judge in (
+        (_CARD, _is_card),
+        (_IBAN, _is_iban),
+        (_NUMBER, _is_national),
+        (_PHONE, _is_phone),
+    ):
+        for start, match in _some(pattern, numbers):
+            if kind := judge(match[0], text[max(0, start - WORD_CHARS) : start]):
+                yield start, start + len(match[0]), kind
 
 
-def _some(pattern: "re.Pattern[str]", text: str) -> "Iterator[re.Match[str]]":
-    for number, match in enumerate(find_all(pattern, text)):
-        if number >= CANDIDATES:
-            return
-        yield match
+def _may_have_number(line: str) -> bool:
+    # Other alphabets have digits of their own.
+    return not line.isascii() or len(line.encode().translate(None, _NO_DIGITS)) >= LEAST_DIGITS
+
+
+def _some(pattern: "re.Pattern[str]", lines: Iterable[Line]) -> "Iterator[tuple[int, re.Match[str]]]":
+    """Yield the first matches in these lines, each with its place in the text."""
+    every = ((start + match.start(), match) for start, line in lines for match in find_all(pattern, line))
+    return itertools.islice(every, CANDIDATES)
 
 
 def _is_valid(name: str, number: str, **options: bool) -> bool:

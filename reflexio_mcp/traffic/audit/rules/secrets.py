@@ -23,7 +23,12 @@ MISSING: Final = (
 )
 FORMATS: Final = Path(__file__).with_name("secret_formats.yml")
 
-_COULD_BE_A_KEY = re.compile(r"(?=[A-Za-z_/+.-]{0,40}\d)[A-Za-z0-9+/=_.-]{16}|PRIVATE KEY|https://hooks")
+_KEY_LETTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_.-"
+_ONLY_KEY_LETTERS: Final = bytes(one if one in _KEY_LETTERS else ord(" ") for one in range(256))
+KEY_CHARS: Final = 16
+"""A key in a known format has so many of these letters in a row, and a digit among them."""
+
+_DIGIT = re.compile(rb"[0-9]")
 _PEM = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?P<body>(?:[A-Za-z0-9+/=\s\\:,]|-(?!----))*+)"
     r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)?"
@@ -68,7 +73,13 @@ def _scanner() -> "Callable[[bytes], Iterable[tuple[int, int, str]]]":
 
 def could_be_a_key(text: str) -> bool:
     """Whether a text needs the scanner, which loads slowly."""
-    return any(find_all(_COULD_BE_A_KEY, text))
+    # A pattern would look ahead at every position, which takes ten times as long.
+    words = text.encode("ascii", "replace").translate(_ONLY_KEY_LETTERS).split()
+    return (
+        any(len(word) >= KEY_CHARS and _DIGIT.search(word) for word in words)
+        or "PRIVATE KEY" in text
+        or "https://hooks" in text
+    )
 
 
 def secrets_by_format(text: str) -> Iterator[Secret]:
@@ -127,7 +138,7 @@ _CHECKSUM_ID_OR_PATH = re.compile(r"[^A-Z]+|[^a-z]+|(?=.*/).*\..*")
 def _by_form(text: str) -> Iterator[Secret]:
     for match in find_all(_ADDRESS, text):
         yield Secret(*match.span("value"), "password in an address")
-    for match in find_all(_OPTION, text):
+    for match in find_all(_OPTION, text) if "-p" in text or "-u" in text else ():
         if _is_password(match["value"]) or (match["user"] and not _is_placeholder(match["value"])):
             yield Secret(*match.span("value"), PASSWORD)
     for match in find_all(_LONG_WORD, text):
@@ -184,9 +195,13 @@ _NAME = re.compile(
     r"|(?P<key>secret|token|(?:api|access|private|license)[ _.-]?key|credential|authorization|bearer"
     r"|(?<![a-z])(?:auth|basic)(?![a-z])|[_.-]key|key(?=\d?[\"'`\])= :])|_pat(?![a-z]))"
 )
-_KEY_WORDS: Final = "_pat auth basic bearer creds credential identified key mnemonic pass pw recovery secret securestring seed token"
-_IN_NAMES: Final = {word.split("-")[0] for word in PASSWORDS | CODES | {*_KEY_WORDS.split()}}
-"""Each name contains one of these words. Searching a text for them is much faster than for names."""
+_KEY_WORDS: Final = (
+    "_pat access api auth basic bearer creds credential identified key license mnemonic pass private pw recovery secret "
+    "securestring seed token"
+)
+_BEGIN_NAMES: Final = {word.split("-")[0] for word in PASSWORDS | CODES | {*_KEY_WORDS.split()}}
+"""Each name begins with one of these words, or with a sign before `key`. Searching a text for them is much faster."""
+_ASCII_BEGIN_NAMES: Final = frozenset(filter(str.isascii, _BEGIN_NAMES))
 _SEPARATOR = re.compile(
     r"[\w.-]{0,40}+(?:\[\w{0,20}\])?[\"'`\\\])*]{0,4}"  # the rest of the name
     r"(?P<between>[ \t]{0,12}(?:[:=]{1,3}>?|!=|=>|->|,(?=[ ]?[\"'])|\||[ ]-[ ]|\|\||：)[ \t\r\n]{0,8}|[ \t]{1,4}(?=[\"'])|>)"
@@ -214,11 +229,28 @@ def _after_names(text: str) -> Iterator[Secret]:
     behind = 0
     # `İ` is longer in lower case and would shift all later positions.
     low = text.replace("\u0130", "I").lower()
-    for name in find_all(_NAME, low) if any(part in low for part in _IN_NAMES) else ():
+    for name in _names_in(low):
         # The search continues after a name, so that no name hides another.
         if name.start() >= behind and (found := _named(text, name)):
             behind = found.end
             yield found
+
+
+def _names_in(low: str) -> "Iterator[re.Match[str]]":
+    """Yield what `_NAME` finds in a text in lower case."""
+    places: set[int] = set()
+    for word in _ASCII_BEGIN_NAMES if low.isascii() else _BEGIN_NAMES:
+        place = low.find(word)
+        while place >= 0:
+            places.add(place)
+            if word == "key" and place:
+                places.add(place - 1)  # `_key`
+            place = low.find(word, place + 1)
+    behind = 0
+    for place in sorted(places):
+        if place >= behind and (name := _NAME.match(low, place)):
+            behind = name.end()
+            yield name
 
 
 def _named(text: str, name: "re.Match[str]") -> Secret | None:
