@@ -1,16 +1,16 @@
 """Words that are searched in texts and ids.
 
-`flight hotel OR "night train"` means both of the first two words, or the phrase. Order and case do not matter, and a
-word may be inside a longer word. In an id, a word counts if a part of the id begins with it.
+`flight hotel OR "night train"` means both of the first two words, or the phrase. Order and case do not matter. A word
+of six letters or more may be inside a longer word; a longer word only begins with a shorter one, because short words
+are inside others by chance. In an id, a word counts if a part of the id begins with it.
 """
 
 import functools
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from operator import contains
 from typing import Final, cast
 
 from reflexio_mcp.results.base import JOINERS, WITHOUT_GLYPH
@@ -24,6 +24,15 @@ _AROUND: Final = '([{«„¿¡)]}».,;:!?…。，、；：！？"'  # noqa: RUF
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 UUID_CHARS: Final = 8
 """Shorter words are not searched in UUIDs, where they occur by chance."""
+
+SHORT_CHARS: Final = 5
+"""A longer word in a text begins with a word of so many letters."""
+
+_PARTS_WITHOUT_BLANKS: Final = re.compile(
+    "[\u0590-\u08ff\u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7ff\uf900-\ufaff"
+    "\U00020000-\U0003ffff]"
+)
+"""Letters of scripts that write words, or small words before them, without blanks: from Hebrew to Chinese."""
 
 _UNSEEN: Final = re.compile(f"[{WITHOUT_GLYPH}{JOINERS}]")
 
@@ -71,13 +80,13 @@ class Words:
 
     def terms_in(self, text: str, *, is_id: bool = False) -> set[str]:
         folded = fold(text)
-        has = _begins_part if is_id else contains
-        return {term for one in self.alternatives for term in one if has(folded, term)}
+        place_of = _place_in_id if is_id else _place_in_text
+        return {term for one in self.alternatives for term in one if place_of(folded, term) >= 0}
 
     def index_in(self, text: str) -> int | None:
         """Return the index of the first of these words in a text; `None` if the text spells them in another way."""
         lowered = text.lower()
-        found = [lowered.find(term) for one in self.alternatives for term in one]
+        found = [_place_in_text(lowered, term) for one in self.alternatives for term in one]
         return min((index for index in found if index >= 0), default=None)
 
 
@@ -93,13 +102,24 @@ def words_of(text: str) -> Words:
     return Words(tuple(one for one in alternatives if one))
 
 
-def _begins_part(folded: str, term: str) -> bool:
+def _place_in_id(folded: str, term: str) -> int:
     if len(term) < UUID_CHARS and _UUID.fullmatch(folded):
-        return False
+        return -1
+    return _place_not_behind(folded, term, str.isalnum)
+
+
+def _place_in_text(folded: str, term: str) -> int:
+    if len(term) > SHORT_CHARS or not term.isalpha() or _PARTS_WITHOUT_BLANKS.search(term):
+        return folded.find(term)
+    return _place_not_behind(folded, term, str.isalpha)
+
+
+def _place_not_behind(folded: str, term: str, kind: Callable[[str], bool]) -> int:
+    """Return the first place of a term that is not behind a character of this kind; -1 if there is none."""
     place = folded.find(term)
-    while place > 0 and folded[place - 1].isalnum():
+    while place > 0 and kind(folded[place - 1]):
         place = folded.find(term, place + 1)
-    return place >= 0
+    return place
 
 
 def fold(text: str) -> str:

@@ -48,8 +48,8 @@ FILTER_FIELDS: Final = (
     FilterField(
         "contains",
         "text",
-        "requests with all these words, also inside longer words; '\"two words\"' is a phrase; a OR b",
-        'all these words, even in longer ones (ids: where parts begin); "a phrase"; a OR b; not in sources',
+        "requests with all these words, long ones also inside longer words; '\"two words\"' is a phrase; a OR b",
+        'all these words (over 5 letters: even in longer; ids: where parts begin); "a phrase"; a OR b; not in sources',
     ),
     FilterField(
         "finding",

@@ -27,3 +27,28 @@ def test_a_very_long_id_is_looked_through_quickly() -> None:
     began = time.perf_counter()
     secret_in_name("password is " * 20_000)
     assert time.perf_counter() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("word", "text", "found"),
+    [
+        ("Ines", "its readINESs", False),
+        ("Ines", "its readiness, says INES", True),
+        ("Ines", "Inesita", True),
+        ("port", "the airport", False),
+        ("airport", "all airports", True),
+        ("irport", "all airports", True),
+        ("px", "20px wide", True),
+        ("id", "user_id", True),
+        ("ß", "grüße", False),
+        ("東京", "大東京都", True),
+        ("ביתי", "הביתי", True),
+        ('"ad to"', "road to town", True),
+    ],
+)
+def test_a_short_word_is_found_where_a_word_begins(word: str, text: str, found: bool) -> None:
+    assert words_of(word).are_in([text]) is found
+
+
+def test_the_place_of_a_short_word_is_where_a_word_begins() -> None:
+    assert words_of("Ines").index_in("Readiness, says Ines") == 16
