@@ -54,7 +54,8 @@ FILES: Final = {
 
 SHELLS: Final = tuple(FILES)
 
-SWITCHES: Final = frozenset(field.name for field in FILTER_FIELDS if field.kind == "switch")
+SWITCHES: Final = {field.name: field.choices[1] for field in FILTER_FIELDS if field.kind == "choice"}
+"""What an option without a value chooses."""
 
 Add = Callable[[ArgumentParser], object]
 
@@ -273,7 +274,7 @@ def _filter(**help_of: str) -> Add:
         for name, about in help_of.items():
             given: dict[str, Any] = {"metavar": name.upper(), "type": _text}
             if name in SWITCHES:
-                given = {"action": "store_true"}
+                given = {"action": "store_const", "const": SWITCHES[name]}
             section.add_argument(f"--{name.replace('_', '-')}", dest=f"filter_{name}", help=about, **given)
 
     return add

@@ -124,14 +124,21 @@ class Prepared:
     reporter: ProgressReporter
 
 
-async def prepare(call: Call, target: Target, options: Options, confirm: str) -> Prepared:
+async def prepare(
+    call: Call, target: Target, options: Options, confirm: str, *, shown_first: bool = False
+) -> Prepared:
+    """Plan a deletion.
+
+    Args:
+        shown_first: the call can be wider than meant, so its plan is shown even in the mode `off`.
+    """
     app, scope, reporter = app_of(call), scope_of(call), ProgressReporter(call)
     async with reporter.steady(Step.LOOKING_UP):
         owner = await app.owner(scope)
         planned = await make_plan(scope, target, options, app.state, owner, progress=reporter)
     # A person in the explorer's page has seen the plan; only `ask` still requires the client's form.
     askable = _can_ask(call) and not (app.settings.confirm == "auto" and from_page(call))
-    first = weigh(app.settings, app.codes(scope), planned, confirm, askable=askable)
+    first = weigh(app.settings, app.codes(scope), planned, confirm, askable=askable, shown_first=shown_first)
     return Prepared(planned, first, reporter)
 
 

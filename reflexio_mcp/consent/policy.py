@@ -42,12 +42,20 @@ class Question:
 
 
 def weigh(
-    settings: Settings, codes: CodeMaker, planned: Planned, confirm: str, *, askable: bool
+    settings: Settings,
+    codes: CodeMaker,
+    planned: Planned,
+    confirm: str,
+    *,
+    askable: bool,
+    shown_first: bool = False,
 ) -> Verdict | Question:
     """Decide by the operator's mode, the call's code and the current set."""
     now, code = time.time(), confirm.strip()
     mode: Mode = "preview"
-    if settings.confirm != "auto":
+    if settings.confirm == "off" and shown_first:
+        mode = "preview"
+    elif settings.confirm != "auto":
         mode = settings.confirm
     elif askable:
         mode = "ask"

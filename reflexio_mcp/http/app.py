@@ -38,7 +38,7 @@ from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.toolkit.context import DOWNLOADS_PATH
 from reflexio_mcp.traffic.tasks import task_group
-from reflexio_mcp.traffic.turns import Turns
+from reflexio_mcp.traffic.turns import Turn, Turns
 
 if TYPE_CHECKING:
     from reflexio_mcp.http.oauth import SignIn
@@ -225,8 +225,8 @@ class HttpApp:
         method = scope["method"]
         headers = dict(reversed(scope["headers"]))  # the SDK reads the first of two equal headers
         in_session = b"mcp-session-id" in headers or scope["path"] == MESSAGES_PATH
-        if self.stopping and (not in_session or method == "GET"):
-            raise Refusal(503, "This server is stopping; try again.", AGAIN)
+        if not in_session or method == "GET":
+            self._refuse_if_stopping()
         if method == "HEAD":
             raise Refusal(405, "This address does not accept HEAD.")
         if method == "GET":
@@ -239,22 +239,29 @@ class HttpApp:
             declared = headers.get(b"content-length", b"")
             size = int(declared) if declared.isdigit() else None
             reading = self._bodies.read(receive, caller.account, opens_session=opens, declared=size)
-            async with reading as body:
-                await self._answer(transport, caller, body, scope, send)
+            async with reading as body, self._turns.take(caller.account, notice=body.is_notice) as turn:
+                if not in_session:  # another replica can answer it, and it may have waited long
+                    self._refuse_if_stopping()
+                await self._answer(transport, caller, body, turn, scope, send)
 
-    async def _answer(self, transport: ASGIApp, caller: Caller, body: Body, scope: Scope, send: Send) -> None:
-        """Wait for the caller's turn, check the body and pass it on."""
-        async with self._turns.take(caller.account, notice=body.is_notice) as turn:
-            if turn.refused and body.size > LIGHT_BYTES:
-                raise Refusal(503, BUSY.format(most=self.settings.max_in_flight), AGAIN)
-            await body.check()
-            if self.sign_in and caller.permissions is not None:
-                self.sign_in.check_tool(body.tool, caller)
-            if scope["path"] == MESSAGES_PATH:  # the POST is answered before its call begins
-                counted.set(functools.partial(self._begun, caller.account, body.size))
-            else:
-                turn.until_over.push(body.kept.pop_all())
-            await transport(scope, body.replay, counting(self._turns, caller.account, send))
+    def _refuse_if_stopping(self) -> None:
+        if self.stopping:
+            raise Refusal(503, "This server is stopping; try again.", AGAIN)
+
+    async def _answer(
+        self, transport: ASGIApp, caller: Caller, body: Body, turn: Turn, scope: Scope, send: Send
+    ) -> None:
+        """Check the body and pass it on, in the caller's turn."""
+        if turn.refused and body.size > LIGHT_BYTES:
+            raise Refusal(503, BUSY.format(most=self.settings.max_in_flight), AGAIN)
+        await body.check()
+        if self.sign_in and caller.permissions is not None:
+            self.sign_in.check_tool(body.tool, caller)
+        if scope["path"] == MESSAGES_PATH:  # the POST is answered before its call begins
+            counted.set(functools.partial(self._begun, caller.account, body.size))
+        else:
+            turn.until_over.push(body.kept.pop_all())
+        await transport(scope, body.replay, counting(self._turns, caller.account, send))
 
     @contextlib.asynccontextmanager
     async def _begun(self, account: str, size: int) -> AsyncGenerator[None]:

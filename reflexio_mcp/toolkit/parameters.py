@@ -214,7 +214,11 @@ def no_switch(value: object) -> object:
 
 
 NOT_GIVEN: Final[Any] = None
-"""Default of an argument that narrows a deletion. An empty list, or a text such as "null", is refused."""
+"""Default of a list that narrows a deletion. A text such as "null" is refused.
+
+Clients whose models fill in every argument send `[]` for a list that is not meant. It counts as not given, but shows a
+plan first, even where none is asked for: a program whose list happens to be empty means nothing by it.
+"""
 
 UserId = Annotated[str, Field()]
 SessionId = Annotated[str, Field()]
@@ -230,13 +234,16 @@ Reason = Annotated[str, Field(max_length=MOST_REASON, description="why, for the 
 WaitForReceipt = Annotated[bool, Field(description="false: return at once, receipt in get_status")]
 
 
+ONE_OF: Final[Any] = Literal
+"""For choices that are not written out."""
+
+
 def _parameter(field: FilterField) -> inspect.Parameter:
     """The parameter of a tool for a field of the filter."""
     described = Field(description=field.description or None)
-    if field.kind == "switch":
-        annotation, default = Annotated[bool, described], NOT_GIVEN
-    else:
-        annotation, default = Annotated[str, described], ""
+    annotation, default = Annotated[str, described], ""
+    if field.kind == "choice":
+        annotation, default = Annotated[ONE_OF[field.choices], described], field.choices[0]
     return inspect.Parameter(
         field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
     )

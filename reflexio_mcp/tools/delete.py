@@ -1,7 +1,6 @@
 """Deleting traffic: plan, consent, deletion, receipt, and restoring."""
 
 import time
-from dataclasses import replace
 from typing import Annotated, Final
 
 from mcp.server.elicitation import ElicitationResult
@@ -30,11 +29,11 @@ from reflexio_mcp.traffic.reading.filters import EXPIRED, TrafficFilter
 
 RequestIds = Annotated[
     list[str],
-    Field(min_length=1, description="up to 10,000 (with user_id: only that user's); or use the filter"),
+    Field(description="up to 10,000 (with user_id: only that user's); or use the filter"),
 ]
 InteractionIds = Annotated[
     list[Annotated[int, BeforeValidator(parameters.no_switch)]],
-    Field(min_length=1, description="only these interactions, as get_request shows them"),
+    Field(description="only these interactions, as get_request shows them"),
 ]
 Everything = Annotated[
     bool, Field(description="required if no ids, user, session, source, version or time are given")
@@ -52,14 +51,14 @@ NAMES_NOTHING: Final = (
 
 LearningsToo = Annotated[
     list[str],
-    Field(min_length=1, description="with include_learnings: these go too, whatever its plan says of them"),
+    Field(description="with include_learnings: these go too, whatever its plan says of them"),
 ]
 
 
 async def asked_options(
     include_learnings: bool, learning_ids: LearningsToo, erase: bool, reason: str
 ) -> Options:
-    named = () if learning_ids is NOT_GIVEN else learning_ids
+    named = learning_ids or ()
     if named and not include_learnings:
         raise InvalidInput("learning_ids", "needs include_learnings=true. Nothing was deleted.")
     ids = tuple(dict.fromkeys(require_id("learning_ids", one) for one in named))
@@ -74,9 +73,9 @@ async def prepare_request(
 ) -> Prepared:
     wanted = require_id("request_id", request_id)
     target: Target = Requests((wanted,))
-    if interaction_ids is not NOT_GIVEN:
+    if interaction_ids:
         target = Interactions(wanted, tuple(dict.fromkeys(interaction_ids)))
-    return await prepare(call, target, options, confirm)
+    return await prepare(call, target, options, confirm, shown_first=interaction_ids == [])
 
 
 async def delete_request(
@@ -129,12 +128,10 @@ async def prepare_set(
 ) -> Prepared:
     scope = scope_of(call)
     # The scope's own user is not the caller's choice, so naming it alone narrows nothing.
-    # Some clients fill in false for every switch, so evaluation_only=false alone is no choice either.
-    chosen = replace(wanted, contains="", finding="", evaluation_only=wanted.evaluation_only or None)
-    narrows = wanted.finding == EXPIRED or chosen.narrows
+    narrows = wanted.finding == EXPIRED or wanted.names_something
     named = narrows or (wanted.user_id and not scope.user_id)
     target: Target
-    if request_ids is not NOT_GIVEN:
+    if request_ids:
         if everything or wanted.narrows:
             raise InvalidInput("request_ids", "can be combined with user_id alone. Nothing was deleted.")
         target = Requests.of(scope, request_ids, wanted.user_id)
@@ -143,7 +140,7 @@ async def prepare_set(
     else:
         all_of_user = options.erase and options.include_learnings
         target = Filtered.of(scope, wanted, all_of_user=all_of_user, everything=everything and not named)
-    return await prepare(call, target, options, confirm)
+    return await prepare(call, target, options, confirm, shown_first=request_ids == [])
 
 
 @parameters.filtered()
@@ -219,27 +216,28 @@ async def restore_requests(
         Field(ge=0, description="number from the receipt; left out: lists deletions"),
         BeforeValidator(parameters.no_switch),
     ] = 0,
-    request_ids: Annotated[list[str], Field(min_length=1, description="only these")] = NOT_GIVEN,
+    request_ids: Annotated[list[str], Field(description="only these")] = NOT_GIVEN,
     evaluation_only: Annotated[bool, Field(description="never learn from it again")] = False,
     confirm: Annotated[str, Field(description="code from this call's plan")] = "",
 ) -> Annotated[CallToolResult, Restored]:
     app, scope = app_of(call), scope_of(call)
     state, codes, owner = app.state, app.codes(scope), await app.owner(scope)
     if not deletion:
-        if request_ids is not NOT_GIVEN:
+        if request_ids:
             raise InvalidInput("request_ids", NO_DELETION)
         with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
             there = await last_deletions(scope, state, owner, app.jobs, restorable=True)
             sealed = await sealed_copies(state)
         facts = [*sealed, Fact(code=FactCode.CHOOSE_DELETION)] if there else sealed
         return _restored(call, Restored(notice=NOTICE, status="listed", deletions=there, facts=facts))
-    ids = [] if request_ids is NOT_GIVEN else [scope.stored_id(one) for one in request_ids]
+    ids = [scope.stored_id(one) for one in request_ids or ()]
     undo = Undo(deletion, frozenset(ids), evaluation_only, app.settings.wait_timeout)
     reporter = ProgressReporter(call)
     async with reporter.steady(Step.RESTORING):
         planned = await plan_restore(scope, state, owner, undo)
         now = time.time()
-        if app.settings.confirm != "off" and not codes.check(confirm, planned.bound, now=now):
+        shown_first = app.settings.confirm != "off" or request_ids == []
+        if shown_first and not codes.check(confirm, planned.bound, now=now):
             code = codes.make(planned.bound, now=now)
             facts = [*planned.plan.facts]
             if confirm:

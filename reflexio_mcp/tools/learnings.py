@@ -60,9 +60,7 @@ async def list_learnings(
     return answer(page, text.learning_page(page, words_of(call)))
 
 
-LearningIds = Annotated[
-    list[str], Field(min_length=1, description="as list_learnings shows them; needs user_id")
-]
+LearningIds = Annotated[list[str], Field(description="as list_learnings shows them; needs user_id")]
 AllOfThem = Annotated[bool, Field(description="required if no ids, user or filter except finding is given")]
 
 NAMES_NOTHING = (
@@ -81,16 +79,15 @@ async def prepare_learnings(
     reason: str,
 ) -> Prepared:
     scope = scope_of(call)
-    ids = () if learning_ids is NOT_GIVEN else tuple(learning_ids)
+    ids = tuple(learning_ids or ())
     selection = replace(asked, learning_ids=ids)
-    # A finding alone, or a switch that a client filled in, would select everybody's traffic.
-    chosen = replace(asked.wanted, finding="", evaluation_only=asked.wanted.evaluation_only or None)
-    named = ids or selection.request_id or selection.words or chosen.narrows
+    named = ids or selection.request_id or selection.words or selection.wanted.names_something
     # The scope's user is not the caller's choice, so naming it narrows nothing.
     if not named and not everything and (scope.user_id or not selection.user_id):
         raise InvalidInput("delete_learnings", NAMES_NOTHING)
     target = Learnings(selection, everything=everything and not named and not selection.wanted.finding)
-    return await prepare(call, target, Options(include_learnings=True, erase=erase, reason=reason), confirm)
+    options = Options(include_learnings=True, erase=erase, reason=reason)
+    return await prepare(call, target, options, confirm, shown_first=learning_ids == [])
 
 
 @parameters.filtered()

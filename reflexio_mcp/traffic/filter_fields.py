@@ -17,15 +17,16 @@ class FilterField:
 
     Args:
         kind: what is compared. A `name` is equal to that of the request. A `time` is the first or last second. A `text`
-            is searched for or looked up. A `switch` is true or false.
+            is searched for or looked up. A `choice` is one of `choices`, the first of which does not filter.
         option_help: what commands say about it.
         description: what tools say about it. It costs every model tokens, so it is empty if the name says enough.
     """
 
     name: str
-    kind: Literal["name", "time", "text", "switch"]
+    kind: Literal["name", "time", "text", "choice"]
     option_help: str
     description: str = ""
+    choices: tuple[str, ...] = ()
 
     @property
     def option(self) -> str:
@@ -60,9 +61,11 @@ FILTER_FIELDS: Final = (
     ),
     FilterField(
         "evaluation_only",
-        "switch",
+        # Not a switch: some clients fill in false for every switch.
+        "choice",
         "requests that are never learned from",
-        "true: only requests that are never learned from; false: only others",
+        "only: requests that are never learned from; never: others",
+        ("any", "only", "never"),
     ),
 )
 """All fields, in the order of tools and commands."""

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-__all__ = ["Turns", "aside", "current_turn", "let_others"]
+__all__ = ["Turn", "Turns", "aside", "current_turn", "let_others"]
 
 MOST_PAUSED: Final = 3
 """Long calls of one account that let others go first at a time: each keeps what it has read."""

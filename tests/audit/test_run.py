@@ -64,7 +64,7 @@ async def test_what_the_call_selects_is_what_the_audit_counted() -> None:
     items.append(request("bad", f"key {GITHUB_TOKEN}", session_id="s2"))
     items.append(request("trial", f"key {GITHUB_TOKEN}", session_id="s3", evaluation_only=True))
     async with store(*items) as client:
-        row = found(await audit(client, TrafficFilter(evaluation_only=False)), "probable-secret")
+        row = found(await audit(client, TrafficFilter(evaluation_only="never")), "probable-secret")
         assert row
         assert row.show
         wanted = make_filter(row.show.arguments)

@@ -25,6 +25,8 @@ CLIENTS = {
     "mcp 1.x": (CACHE / "clients" / "mcp1" / "bin" / "python", HERE / "job_mcp1.py", ()),
     "fastmcp 2": (CACHE / "clients" / "fastmcp2" / "bin" / "python", HERE / "job_fastmcp.py", ()),
     "fastmcp 4": (CACHE / "clients" / "fastmcp4" / "bin" / "python", HERE / "job_fastmcp.py", ()),
+    "google-genai": (CACHE / "clients" / "genai" / "bin" / "python", HERE / "job_genai.py", ()),
+    "openai-agents, strict": (CACHE / "clients" / "agents" / "bin" / "python", HERE / "job_agents.py", ()),
     "typescript sdk 1.x": (NODE, HERE / "job.mjs", ("sdk",)),
     "typescript client 2.x": (NODE, HERE / "job.mjs", ("client",)),
 }

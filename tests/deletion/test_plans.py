@@ -176,7 +176,7 @@ NARROWED: list[dict[str, Any]] = [
     {"start_time": "2001-09-09T01:46:46Z"},
     {"end_time": "2001-09-09T01:46:44Z"},
     {"contains": "apples"},
-    {"evaluation_only": True},
+    {"evaluation_only": "only"},
 ]
 
 

@@ -3,16 +3,19 @@
 import json
 import sys
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import anyio
 import httpx
 import pytest
 from mcp.types import ElicitRequestParams, ElicitResult
 
-from tests.support.replicas import HOST, NGINX, behind_nginx, replicas
-from tests.support.serving import AUTHORIZED, Served, connected, interactions, modern_call
+from tests.support.replicas import HOST, NGINX, behind_nginx, replica, replicas
+from tests.support.serving import AUTHORIZED, Served, connected, interactions, message_of, modern_call
 
 pytestmark = [
     pytest.mark.anyio,
@@ -133,3 +136,38 @@ async def test_the_main_job_works_behind_nginx_as_the_example_has_it(
     else:
         assert all(calls), "requests at /mcp go to every replica"
     assert all(json.loads(line)["outcome"] in ("ok", "input_required") for lines in calls for line in lines)
+
+
+@needs_nginx
+async def test_no_call_fails_while_one_replica_after_the_other_starts_again(tmp_path: Path) -> None:
+    numbers, answered, restarted = count(), list[str](), anyio.Event()
+
+    async def calling(url: str) -> None:
+        async with httpx.AsyncClient(timeout=60) as client:
+            while len(answered) < 200 or not restarted.is_set():
+                number = next(numbers)
+                name, arguments = "list_requests", dict[str, Any](limit=2)
+                if number % 3 == 0:
+                    name = "publish_interaction"
+                    said = interactions(f"call {number}")
+                    arguments = {"user_id": "u", "session_id": f"s{number}", "interactions": said}
+                headers, body = modern_call(name, arguments)
+                sent = headers | AUTHORIZED | {"host": HOST}
+                reply = await client.post(f"{url}/mcp", headers=sent, json=body)
+                assert reply.status_code == 200, f"{name}: {reply.status_code} {reply.text}"
+                assert not message_of(reply)["result"].get("isError"), reply.text
+                answered.append(name)
+
+    async with AsyncExitStack() as stack:
+        two = [await stack.enter_async_context(replica(tmp_path, index)) for index in range(2)]
+        url = await stack.enter_async_context(behind_nginx(tmp_path, two))
+        async with anyio.create_task_group() as tasks:
+            for _ in range(4):
+                tasks.start_soon(calling, url)
+            for index, one in enumerate(two):
+                before = len(answered)
+                assert await one.terminate() == 0
+                await stack.enter_async_context(replica(tmp_path, index, port=one.port))
+                assert len(answered) > before, "nobody called meanwhile"
+            restarted.set()
+    assert len(answered) >= 200

@@ -251,7 +251,10 @@ def test_nginx_in_the_container_is_nginx_of_the_example() -> None:
 
     example, inside = (path.read_text(encoding="utf-8") for path in (EXAMPLE, DOCKER / "nginx.conf"))
     assert essence(inside) == essence(example)
-    assert re.findall(r"server (\w+):(\d+) resolve;", inside) == [("server", instruction("EXPOSE"))] * 2
+    assert (
+        re.findall(r"server (\w+):(\d+) resolve max_fails=0;", inside)
+        == [("server", instruction("EXPOSE"))] * 2
+    )
 
 
 def local_nginx(folder: Path, replica: str) -> str:
@@ -260,7 +263,7 @@ def local_nginx(folder: Path, replica: str) -> str:
     assert len(re.findall(r" /tmp/", text)) == 6  # all that it writes
     text = text.replace(" /tmp/", f" {folder}/").replace("${NGINX_LOCAL_RESOLVERS}", "127.0.0.1")
     # Distributions have an nginx that does not look names up again.
-    return re.sub(r"server server:\d+ resolve;", f"server {replica};", text)
+    return re.sub(r"server server:\d+ resolve max_fails=0;", f"server {replica};", text)
 
 
 @needs_nginx

@@ -87,7 +87,7 @@ async def behind_nginx(home: Path, behind: list[Served]) -> AsyncIterator[str]:
         if index < len(behind):
             text = text.replace(f"127.0.0.1:{written}", f"127.0.0.1:{chosen}")
         else:
-            text = text.replace(f"        server 127.0.0.1:{written};\n", "")
+            text = text.replace(f"        server 127.0.0.1:{written} max_fails=0;\n", "")
     folder = home / "nginx"
     folder.mkdir()
     own = "".join(

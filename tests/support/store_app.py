@@ -1,12 +1,16 @@
 """The embedded store as an ASGI app, for tests that serve it or change what it answers."""
 
 import json
+from typing import Final
 from urllib.parse import parse_qsl
 
+from anyio.lowlevel import checkpoint
 from starlette.types import Receive, Scope, Send
 
 from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.exchange import Call
+
+PIECE_CHARS: Final = 256 * 1024
 
 
 class StoreApp(EmbeddedStore):
@@ -20,8 +24,19 @@ class StoreApp(EmbeddedStore):
         query = dict(parse_qsl(scope["query_string"].decode()))
         call = Call(scope["method"], scope["path"], "read", timeout=30, content=content, params=query)
         reply = await self.exchange(call, call.timeout)
-        written = json.dumps(reply.content).encode()
+        written = await self._written(reply.content)
         headers = {**reply.headers, "content-length": str(len(written))}
         encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": reply.status, "headers": encoded})
         await send({"type": "http.response.body", "body": written})
+
+    async def _written(self, content: object) -> bytes:
+        """Write JSON in pieces: in one, the calls of others would wait for all of a large answer."""
+        written = bytearray()
+        waited_at = 0
+        for piece in json.JSONEncoder().iterencode(content):
+            written += piece.encode()
+            if len(written) - waited_at > PIECE_CHARS:
+                waited_at = len(written)
+                await checkpoint()
+        return bytes(written)

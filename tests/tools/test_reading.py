@@ -78,10 +78,10 @@ async def test_evaluation_only_selects_what_is_never_learned_from_or_the_rest(co
     async with connect() as client:
         await put(client, "r1", evaluation_only=True)
         await put(client, "r2")
-        assert ids((await call(client, "list_requests", evaluation_only=True))[1]) == ["r1"]
-        assert ids((await call(client, "list_requests", evaluation_only=False))[1]) == ["r2"]
+        assert ids((await call(client, "list_requests", evaluation_only="only"))[1]) == ["r1"]
+        assert ids((await call(client, "list_requests", evaluation_only="never"))[1]) == ["r2"]
         assert len(ids((await call(client, "list_requests"))[1])) == 2
-        plan = await client.call_tool("delete_requests", {"evaluation_only": True})
+        plan = await client.call_tool("delete_requests", {"evaluation_only": "only"})
         assert "1 request" in text_of(plan)
 
 

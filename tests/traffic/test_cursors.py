@@ -32,7 +32,7 @@ async def test_a_cursor_of_another_list_filter_or_detail_is_refused() -> None:
             ("sessions", ada, "summary"),
             ("requests", TrafficFilter(user_id="ben"), "summary"),
             ("requests", TrafficFilter(user_id="ada", source="ide"), "summary"),
-            ("requests", TrafficFilter(user_id="ada", evaluation_only=True), "summary"),
+            ("requests", TrafficFilter(user_id="ada", evaluation_only="only"), "summary"),
             ("requests", TrafficFilter(user_id="ada", start_time=START), "summary"),
             ("requests", TrafficFilter(user_id="ada", end_time=START), "summary"),
             ("requests", ada, "full"),

@@ -55,7 +55,7 @@ filters = st.builds(
     start_time=st.none() | st.integers(START, START + 12),
     end_time=st.none() | st.integers(START, START + 14),
     contains=st.sampled_from(["", "", "APPLES"]),
-    evaluation_only=st.sampled_from([None, None, True, False]),
+    evaluation_only=st.sampled_from(["", "", "only", "never"]),
 ).filter(lambda one: one.start_time is None or one.end_time is None or one.start_time <= one.end_time)
 
 
@@ -63,7 +63,7 @@ def matches(row: Stored, wanted: TrafficFilter) -> bool:
     return (
         (not wanted.agent_version or row.version == wanted.agent_version)
         and (not wanted.contains or wanted.contains.casefold() in row.text.casefold())
-        and (wanted.evaluation_only is None or row.evaluation_only == wanted.evaluation_only)
+        and (not wanted.evaluation_only or row.evaluation_only is (wanted.evaluation_only == "only"))
     )
 
 

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
 
 import anyio.to_thread
 
@@ -119,7 +119,7 @@ class TrafficFilter:
     end_time: int | None = None
     contains: str = ""
     finding: str = ""
-    evaluation_only: bool | None = None
+    evaluation_only: Literal["", "only", "never"] = ""
     request_id: str = ""
 
     @property
@@ -128,9 +128,9 @@ class TrafficFilter:
         fields = ("request_id", *(field.name for field in FILTER_FIELDS if field.kind == "name"))
         return {field: name for field in fields if (name := getattr(self, field))}
 
-    def arguments(self) -> dict[str, str | bool]:
+    def arguments(self) -> dict[str, str]:
         """Return the arguments of a call with this filter, the times in ISO 8601. `request_id` is not among them."""
-        given: dict[str, str | bool] = {}
+        given: dict[str, str] = {}
         for field in FILTER_FIELDS:
             value = getattr(self, field.name)
             if field.kind == "time" and value is not None:
@@ -144,9 +144,15 @@ class TrafficFilter:
         return self != TrafficFilter(user_id=self.user_id)
 
     @property
+    def names_something(self) -> bool:
+        """Whether it is a choice of traffic to delete. Words, a finding, or what is learned from can be everybody's."""
+        rarely = self.evaluation_only if self.evaluation_only == "only" else ""
+        return replace(self, contains="", finding="", evaluation_only=rarely).narrows
+
+    @property
     def looks_inside(self) -> bool:
         """Whether a part of the filter is applied here, not by the API."""
-        return bool(self.agent_version or self.contains or self.finding or self.evaluation_only is not None)
+        return bool(self.agent_version or self.contains or self.finding or self.evaluation_only)
 
     @property
     def search(self) -> Search | None:
@@ -154,7 +160,7 @@ class TrafficFilter:
         search = Search(
             contains=self.contains,
             agent_version=self.agent_version,
-            evaluation_only=self.evaluation_only,
+            evaluation_only=self.evaluation_only == "only" if self.evaluation_only else None,
             test_traffic=self.finding == TEST_TRAFFIC,
         )
         return None if search == Search() else search
@@ -167,7 +173,7 @@ class TrafficFilter:
     @property
     def may_leave_out_newest(self) -> bool:
         """Whether the filter may leave out the newest requests of a selected session."""
-        inside = self.source or self.agent_version or self.contains or self.evaluation_only is not None
+        inside = self.source or self.agent_version or self.contains or self.evaluation_only
         return bool(inside or self.end_time is not None)
 
     def query(self, *, top_k: int, offset: int = 0, end: int | None = None) -> RequestQuery:
@@ -219,7 +225,7 @@ class TrafficFilter:
             all(getattr(request, field) == name for field, name in self.names.items())
             and (self.start_time is None or request.created_at >= self.start_time)
             and (self.end_time is None or request.created_at <= self.end_time)
-            and (self.evaluation_only is None or request.evaluation_only is self.evaluation_only)
+            and (not self.evaluation_only or request.evaluation_only is (self.evaluation_only == "only"))
         )
 
     def describe(self, *, words: bool = True, plain: bool = False) -> str:
@@ -237,8 +243,10 @@ class TrafficFilter:
             parts.append(f"from {iso(self.start_time)}")
         if self.end_time is not None:
             parts.append(f"until {iso(self.end_time)}")
-        if self.evaluation_only is not None:
-            parts.append("for evaluation only" if self.evaluation_only else "not for evaluation only")
+        if self.evaluation_only:
+            parts.append(
+                "for evaluation only" if self.evaluation_only == "only" else "not for evaluation only"
+            )
         if self.finding:
             among = f" among the {ASKED} newest" if self.finding in ASKED_FINDINGS else ""
             stays = " of a request that stays" if self.finding == "duplicate" else ""
@@ -253,7 +261,7 @@ def check_source(field: str, source: str) -> None:
         raise InvalidInput(field, SOURCE_ACCEPTS)
 
 
-def make_filter(given: Mapping[str, str | bool | None], *, masked: bool = False) -> TrafficFilter:
+def make_filter(given: Mapping[str, str | None], *, masked: bool = False) -> TrafficFilter:
     """Check arguments and make the filter that they mean.
 
     Args:
@@ -270,8 +278,10 @@ def make_filter(given: Mapping[str, str | bool | None], *, masked: bool = False)
         value = given.get(field.name)
         if isinstance(value, str):
             value = value.strip()
-        if value in (None, ""):
+        if value in (None, "") or value in field.choices[:1]:
             continue
+        if field.kind == "choice" and value not in field.choices:
+            raise InvalidInput(field.name, f"must be one of {', '.join(field.choices)}.")
         if field.kind == "time":
             values[field.name] = parse_time(field.name, str(value), now=now, end=field.name == "end_time")
         else:
