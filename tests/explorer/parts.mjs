@@ -142,13 +142,14 @@ test("numbers, names and times are words", () => {
   assert.equal(told([{ code: "on_hold", number: 1, names: ["audit"] }]).length, 1);
 });
 
-/** Let calls of the page be answered here. @param {(name: string, given: any) => any} answered structured content, or an error to throw */
+/** Let calls of the page be answered here. @param {(name: string, given: any) => any} answered structured content, the facts of a failure, or an error to throw */
 function answering(answered) {
   const calls = [];
   host.call = async (name, given) => {
     calls.push([name, given]);
     const answer = answered(name, given);
     if (answer instanceof Error) throw answer;
+    if (answer.failed) return { content: [{ type: "text", text: "For the model." }], isError: true, _meta: { "reflexio-mcp/facts": answer.failed } };
     return { content: [{ type: "text", text: "" }], structuredContent: answer };
   };
   return calls;
@@ -212,6 +213,23 @@ test("a deletion that is cut off says so in one sentence, goes on with the rest,
   state.job.goOn();
   while (state.job.phase === "running") await new Promise((resolve) => setTimeout(resolve));
   assert.deepEqual([state.job.phase, state.job.title, stored.size], ["done", "10,000 messages deleted, checked by reading again.", 0]);
+});
+
+test("a job that ended early says why, and not what its last call changed", async () => {
+  for (const [facts, why] of [
+    [["connection_lost", "nothing_changed", "try_again"], "The memory stopped answering."],
+    [["timed_out", "effect_unknown", "try_later"], "The memory stopped answering."],
+    [["access_refused", "nothing_changed", "check_key"], "Reflexio refused access. Your operator can correct the key."],
+  ]) {
+    const { answer } = stocked(5_000);
+    let asked = 0;
+    const failed = facts.map((code) => ({ code, names: [] }));
+    answering((name, given) => (name === "restore_requests" && given.confirm && (asked += 1) === 2 ? { failed } : answer(name, given)));
+    const rows = [...state.index.rows.values()];
+    await deleteRequests(await planDeletion(rows, false, () => {}), { erase: false, learned: [] });
+    await putBack(state.job.numbers, rows);
+    assert.deepEqual([state.job.phase, state.job.title], ["half", `${why} 5,000 of 10,000 messages are back.`]);
+  }
 });
 
 test("nothing is deleted if the server's plan is another one by now", async () => {

@@ -7,7 +7,7 @@ import { goingWords } from "./names.js";
 import { askView, lookAgain, lookForFindings, ofUser, readAnew, readLearnings, readRows, toQuery } from "./reading.js";
 import { messagesIn } from "./rows.js";
 import { dropSelection, rematch, state, update } from "./state.js";
-import { finished, refusedBecause, wordsFor } from "./words.js";
+import { finished, gaveNoAnswer, plain, refusedBecause, told, wordsFor } from "./words.js";
 
 /** @typedef {import("./rows.js").Row} Row */
 /** @typedef {import("./memory.js").Learning} Learning */
@@ -26,6 +26,11 @@ import { finished, refusedBecause, wordsFor } from "./words.js";
 
 /** Requests of one deletion: it can be stopped between two of them. The server takes 10,000 at once. */
 const PART = 2_500;
+
+const STOPPED_ANSWERING = "The memory stopped answering.";
+
+/** Facts about what one call changed. The notice says what the whole job has done. */
+const OF_ONE_CALL = ["nothing_changed", "effect_unknown"];
 
 /** @param {Partial<Job> & {title: string}} given @returns {Job} */
 function jobOf(given) {
@@ -136,10 +141,10 @@ async function runDeletion(job, plan, choice, deleted) {
         deleted.learned += receipt.deleted.learnings ?? 0;
         if (receipt.way_back?.until || receipt.way_back?.state === "unknown") job.numbers.push(receipt.number);
       }
-      if (result.isError || !answer) problem = messageOf(new Failure(result));
+      if (result.isError || !answer) problem = whyStopped(new Failure(result));
       else if (!receipt) changed = true;
       else if (cutOff(receipt)) {
-        problem = "cut off";
+        problem = STOPPED_ANSWERING;
         deleted.perhaps = receipt.deleted.interactions ?? 0;
       } else {
         deleted.requests += receipt.deleted.requests ?? 0;
@@ -148,7 +153,7 @@ async function runDeletion(job, plan, choice, deleted) {
         parts.shift();
       }
     } catch (error) {
-      problem = messageOf(error);
+      problem = whyStopped(error);
     }
     if (problem) {
       // What was deleted before the answer was lost is seen by reading again, now or before it goes on.
@@ -181,11 +186,11 @@ async function runDeletion(job, plan, choice, deleted) {
     void runDeletion(job, plan, choice, deleted);
   } : null;
   if (problem && !messages && !deleted.receipts.length) {
-    show(job, { phase: "failed", title: "Nothing was deleted.", ...facts, notes: [sentenceOf(problem)], goOn });
+    show(job, { phase: "failed", title: "Nothing was deleted.", ...facts, notes: [problem], goOn });
   } else if (changed && !deleted.receipts.length) {
     show(job, { phase: "failed", title: "Nothing was deleted: what is stored has changed since you looked.", ...facts, notes: [] });
   } else if (problem || left) {
-    const why = problem ? stopWords(problem) : changed ? "Something changed meanwhile." : "Stopped.";
+    const why = problem || (changed ? "Something changed meanwhile." : "Stopped.");
     show(job, { phase: "half", title: `${why} ${counted(messages, "message")} deleted, ${number(left)} still there.`, ...facts, goOn });
   } else {
     const checked = deleted.perhaps ? "" : ", checked by reading again";
@@ -345,14 +350,14 @@ async function runUndo(job, numbers, back) {
       back.facts.push(...(done.facts ?? []));
       const left = /** @type {{why: string, count: number}[]} */ (done.not_restored ?? []).filter((one) => one.why !== "already_there");
       const goesOn = left.some((one) => one.why === "left" || one.why === "unknown");
-      if (goesOn && !done.restored?.requests) problem = "cut off";
+      if (goesOn && !done.restored?.requests) problem = STOPPED_ANSWERING;
       if (!goesOn) {
         back.left.push(...left);
         numbers.shift();
       }
       show(job, { done: back.messages });
     } catch (error) {
-      problem = messageOf(error);
+      problem = whyStopped(error);
     }
   }
   const back_ = goingWords(back.messages, back.learned);
@@ -361,7 +366,7 @@ async function runUndo(job, numbers, back) {
     void runUndo(job, numbers, back);
   } : null;
   const notes = back.left.map((one) => `${number(one.count)} ${wordsFor(one.why)}.`);
-  if (goOn) show(job, { phase: "half", title: `${problem ? stopWords(problem) : "Stopped."} ${number(back.messages)} of ${counted(back.of, "message")} are back.`, notes, goOn, numbers: [], stopping: null });
+  if (goOn) show(job, { phase: "half", title: `${problem || "Stopped."} ${number(back.messages)} of ${counted(back.of, "message")} are back.`, notes, goOn, numbers: [], stopping: null });
   else {
     // An earlier try may have put back some of it.
     const all = back.left.length ? back_ : goingWords(Math.max(back.messages, back.of), back.learned);
@@ -432,9 +437,12 @@ function cutOff(receipt) {
   return notKnown(receipt) > 0;
 }
 
-/** @param {string} problem */
-function stopWords(problem) {
-  return problem === "cut off" ? "The memory stopped answering." : sentenceOf(problem);
+/** Why a job ended early, without what one of its calls changed. @param {unknown} error */
+function whyStopped(error) {
+  if (!(error instanceof Failure)) return sentenceOf(messageOf(error));
+  if (gaveNoAnswer(error.facts)) return STOPPED_ANSWERING;
+  const said = told(error.facts.filter((fact) => !OF_ONE_CALL.includes(fact.code))).map(plain).join(" ");
+  return sentenceOf(said || messageOf(error));
 }
 
 /** The first line of what a server or host says, with its full stop. @param {string} text */

@@ -131,7 +131,7 @@ export async function lookForFindings(mine = generation) {
     for (const [rule, places] of Object.entries(answer.findings ?? {})) state.index.note(rule, /** @type {Record<string, number[]>} */ (places));
     count += answer.looked_at ?? 0;
     cursor = answer.cursor ?? "";
-    state.looked = { count, complete: !cursor };
+    update({ looked: { count, complete: !cursor } });
     if (cursor && performance.now() - drawn < REDRAW_MS) continue;
     drawn = performance.now();
     rematch();

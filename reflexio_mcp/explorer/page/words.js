@@ -263,6 +263,14 @@ const OUTCOMES = {
 /** Facts that say that a deletion has more to do. */
 const UNFINISHED = ["repeat_call", "look_later", "may_return"];
 
+/** Facts that say that the memory gave no answer. */
+const SILENCES = ["unreachable", "no_answer", "timed_out", "connection_lost"];
+
+/** Whether a call failed because the memory gave no answer. @param {Fact[]} facts */
+export function gaveNoAnswer(facts) {
+  return facts.some((fact) => SILENCES.includes(fact.code));
+}
+
 /** Whether there is nothing left to do. @param {{facts?: Fact[]}} receipt */
 export function finished({ facts = [] }) {
   return !facts.some((fact) => UNFINISHED.includes(fact.code));
