@@ -3,8 +3,8 @@
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,13 +16,14 @@ from reflexio_mcp import __version__, private_files
 from reflexio_mcp.backend import open_scope, open_state, owner_of
 from reflexio_mcp.consent.policy import number_to_type
 from reflexio_mcp.read_commands import Screen, check_allowed, check_new_file, check_store, filter_of
+from reflexio_mcp.render.blocks import sentence
 from reflexio_mcp.render.deletion import receipt_page
 from reflexio_mcp.render.words import SHELL
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.results.base import structured
-from reflexio_mcp.results.deletion import Receipt, Restored
+from reflexio_mcp.results.deletion import Deletion, PlanStatus, Receipt, Restored
 from reflexio_mcp.results.facts import Fact, FactCode
-from reflexio_mcp.results.progress import no_progress
+from reflexio_mcp.screen import TerminalProgress
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State, in_thread
@@ -44,6 +45,43 @@ RESTORE_SECONDS: Final = 3600.0
 
 Done = TypeVar("Done")
 Work = Callable[[Scope, State, Owner], Awaitable[Done]]
+
+
+class Job:
+    """One long command: who asks, how far it is, and what Ctrl-C leaves.
+
+    Args:
+        number: of its record in the state; 0 before it has one.
+    """
+
+    def __init__(self, arguments: Namespace) -> None:
+        self.program = f"reflexio-mcp {arguments.command} {__version__}"
+        self.mode = "off" if arguments.yes else "ask"
+        self.progress = TerminalProgress()
+        self.number = 0
+
+    @contextmanager
+    def running(self, go_on: str = "") -> Generator[None]:
+        """Show the progress of the block, and say after Ctrl-C how much is done.
+
+        Args:
+            go_on: how to finish it; empty if nothing has changed.
+        """
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.progress.clear()
+            done = f"{self.progress.last}." if go_on and self.progress.last else ""
+            undo = f", or `reflexio-mcp restore {self.number}` to undo what has a copy" if self.number else ""
+            following = f"{go_on}{undo}." if go_on else "Nothing was changed."
+            sys.stderr.write(f"\nInterrupted: {sentence(done, following)}\n")
+            raise
+        finally:
+            self.progress.clear()
+
+
+def _status(planned: Planned) -> PlanStatus:
+    return "held" if planned.held else "not_found"
 
 
 def run_delete(arguments: Namespace, settings: Settings) -> int:
@@ -103,79 +141,75 @@ def _carry_out(
     options: Options,
     verb: str,
 ) -> int:
+    job = Job(arguments)
+
     def plan(scope: Scope, state: State, owner: Owner) -> Awaitable[Planned]:
-        return make_plan(scope, target(scope), options, state, owner, progress=no_progress)
+        return make_plan(scope, target(scope), options, state, owner, progress=job.progress)
 
     async def act(scope: Scope, state: State, owner: Owner) -> Receipt:
-        mode = "off" if arguments.yes else "ask"
-        origin = Origin(tool, f"reflexio-mcp {arguments.command} {__version__}", mode)
-        number = await begin(planned, origin, state)
-        return await carry_out(scope, planned, state, number, no_progress)
+        job.number = await begin(planned, Origin(tool, job.program, job.mode), state)
+        return await carry_out(scope, planned, state, job.number, job.progress)
 
     caller = EXPIRED if arguments.filter.get("finding") == EXPIRED else ""
-    planned = _run(plan, settings, caller)
-    screen = Screen(settings)
+    with job.running():
+        planned = _run(plan, settings, caller)
+    answer = Deletion(status=_status(planned) if planned.is_empty else "planned", plan=planned.plan)
+    screen = Screen(settings, quiet=arguments.json)
     screen.show(planned.plan)
-    screen.say(SHELL.say(planned.plan.facts))
     if planned.size > (shown := len(planned.plan.examples)) > 0:
-        screen.say(f"(the first {shown:,} of {planned.size:,})")
+        screen.say(f"(the first {shown:,})")
+    screen.say(SHELL.say(planned.plan.facts))
     screen.say(SHELL.undo(planned.plan.way_back))
     if planned.is_empty:
-        status = "held" if planned.held else "not_found"
-        screen.say(SHELL.status(status, corrects=planned.plan.corrects))
+        screen.say(SHELL.status(_status(planned), corrects=planned.plan.corrects))
+        screen.end(answer)
         failed = planned.plan.not_found or (planned.held and not caller)
         return 1 if failed else 0
     if arguments.dry_run:
+        screen.say(f"Nothing was {verb.lower()}d (--dry-run).")
+        screen.end(answer)
         return 0
     if not arguments.yes and not _agreed(verb, number_to_type(settings, planned)):
         screen.say(f"Nothing was {verb.lower()}d.")
         return 1
-    try:
+    with job.running("Run the command again to finish"):
         receipt = _run(act, settings, caller)
-    except KeyboardInterrupt:
-        sys.stderr.write(
-            "\nInterrupted, perhaps partly done; the same command again finishes it, except learnings without a copy.\n"
-        )
-        raise
     screen.say("\nThe receipt:")
     screen.show(receipt)
     screen.say(SHELL.say(receipt.facts))
     screen.say(SHELL.undo(receipt.way_back, receipt.number))
+    status = "complete" if receipt.finished else "incomplete"
+    screen.end(Deletion(status=status, plan=planned.plan, receipt=receipt))
     return 1 if not receipt.finished or receipt.not_deleted or planned.plan.not_found else 0
 
 
 def run_restore(arguments: Namespace, settings: Settings) -> int:
     check_store(settings)
-    screen = Screen(settings)
+    screen = Screen(settings, quiet=arguments.json)
     if arguments.deletion is None:
         listed = _run(_restorable, settings)
-        screen.show(listed)
-        if not listed.deletions:
-            screen.say("No deletion has a recovery copy.")
-        screen.say(SHELL.say(listed.facts))
+        if arguments.json:
+            screen.end(listed)
+        else:
+            nothing = "" if listed.deletions else "No deletion has a recovery copy."
+            screen.rows(listed, nothing, SHELL.say(listed.facts))
         return 0
     _check_allowed(arguments, settings, "restore_requests")
     undo = Undo(arguments.deletion, frozenset(arguments.request_ids), seconds=RESTORE_SECONDS)
+    job = Job(arguments)
     planned = _run(partial(plan_restore, undo=undo), settings)
 
     async def act(scope: Scope, state: State, owner: Owner) -> Restored:
-        mode = "off" if arguments.yes else "ask"
-        origin = Origin("restore_requests", f"reflexio-mcp {arguments.command} {__version__}", mode)
-        number = await begin_restore(planned, origin, state)
-        return await restore(scope, state, planned, number, no_progress)
+        number = await begin_restore(planned, Origin("restore_requests", job.program, job.mode), state)
+        return await restore(scope, state, planned, number, job.progress)
 
     screen.show(planned.plan)
     screen.say(SHELL.say(planned.plan.facts))
     if not arguments.yes and not _agreed("Restore", None):
         screen.say("Nothing was restored.")
         return 1
-    try:
+    with job.running("Run the command again to restore the rest"):
         done = _run(act, settings)
-    except KeyboardInterrupt:
-        sys.stderr.write(
-            "\nInterrupted, perhaps partly done; the same command again restores what is left.\n"
-        )
-        raise
     return _show_restored(screen, done)
 
 
@@ -188,18 +222,22 @@ def run_import(arguments: Namespace, settings: Settings) -> int:
     """Store the requests of an export that are not stored."""
     _check_allowed(arguments, settings, "publish_interaction")
     lines = requests_in(Path(arguments.file), settings.user_id)
-    screen = Screen(settings)
+    screen = Screen(settings, quiet=arguments.json)
     left_out = FactCode.ONLY_REQUESTS_IMPORTED if settings.embedded else FactCode.IMPORT_IS_LEARNED
     screen.say(f"{len(lines):,} requests are in {arguments.file}. {SHELL.of(Fact(code=left_out))}")
     if not arguments.yes and not _agreed("Import", None):
         screen.say("Nothing was imported.")
         return 1
 
+    job = Job(arguments)
+
     async def run() -> Restored:
         async with open_scope(settings) as scope:
-            return await import_requests(scope, lines)
+            return await import_requests(scope, lines, job.progress)
 
-    return _show_restored(screen, anyio.run(run))
+    with job.running("Run the command again to import the rest"):
+        done = anyio.run(run)
+    return _show_restored(screen, done)
 
 
 def run_receipt(arguments: Namespace, settings: Settings) -> int:
@@ -228,6 +266,8 @@ def run_receipt(arguments: Namespace, settings: Settings) -> int:
 
 def _check_allowed(arguments: Namespace, settings: Settings, tool: str) -> None:
     check_allowed(settings, tool)
+    if arguments.json and not (arguments.yes or getattr(arguments, "dry_run", False)):
+        raise ConfigurationError("--json asks no question. Add --yes, or see the plan first without --json.")
     if settings.confirm == "ask" and arguments.yes:
         raise ConfigurationError("REFLEXIO_MCP_CONFIRM=ask needs a person's answer. Leave out --yes.")
 
@@ -286,7 +326,7 @@ def _agreed(verb: str, number: int | None) -> bool:
     try:
         answer = input(f"\n{question}").strip().lower()
     except EOFError:
-        sys.stderr.write("\nreflexio-mcp: Nobody answered. If nobody can, add --yes.\n")
+        sys.stderr.write("\nreflexio-mcp: No input. In scripts, add --yes.\n")
         return False
     return answer in ("y", "yes") if number is None else answer.replace(",", "") == str(number)
 
@@ -295,5 +335,6 @@ def _show_restored(screen: Screen, done: Restored) -> int:
     screen.say("\nThe receipt:")
     screen.show(done)
     screen.say(SHELL.say(done.facts))
+    screen.end(done)
     failed = any(one.why not in ("already_there", "erased") for one in done.not_restored)
     return int(failed or done.status != "complete")

@@ -16,8 +16,8 @@ from reflexio_mcp.render.publishing import stored
 from reflexio_mcp.render.words import SHELL
 from reflexio_mcp.rest.api_limits import MAX_INTERACTIONS
 from reflexio_mcp.rest.models import Interaction, PublishBody
-from reflexio_mcp.results.base import structured
 from reflexio_mcp.results.publishing import Stored
+from reflexio_mcp.screen import print_json
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.toolkit.parameters import alone, invalid_arguments
 from reflexio_mcp.traffic.errors import InvalidInput
@@ -56,7 +56,7 @@ def run_publish(arguments: Namespace, settings: Settings) -> int:
 
     done = anyio.run(run)
     if arguments.json:
-        print(json.dumps(structured(done), indent=2, ensure_ascii=False))
+        print_json(done)
         return 0
     told = stored(done, SHELL)
     screen = Screen(settings)

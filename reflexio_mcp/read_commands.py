@@ -1,6 +1,5 @@
 """The read-only commands. They print results as tables or as JSON."""
 
-import json
 import os
 import shlex
 import sys
@@ -15,17 +14,14 @@ from tempfile import TemporaryFile
 from typing import Any, Final, TypeVar, cast
 
 import anyio
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from reflexio_mcp.backend import location_of, open_scope, open_state
 from reflexio_mcp.render.deletion import WHY, counts
 from reflexio_mcp.render.reading import exported, readme
 from reflexio_mcp.render.words import SHELL
 from reflexio_mcp.results.audit import Call, Count, FindingRow, Found, NotLooked, Place, RuleLimit
-from reflexio_mcp.results.base import Room, Row, structured, visible
-from reflexio_mcp.results.deletion import Counts, Example, Excepted, Part, PastDeletion
+from reflexio_mcp.results.base import Room, Row
+from reflexio_mcp.results.deletion import Change, Counts, Example, Excepted, Part, PastDeletion, Restored
 from reflexio_mcp.results.facts import Fact, Result
 from reflexio_mcp.results.reading import (
     EvidenceRow,
@@ -43,6 +39,7 @@ from reflexio_mcp.results.reading import (
     SessionRequests,
     SessionRow,
 )
+from reflexio_mcp.screen import DIM, Output, Table, TerminalProgress, print_json
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.state.log import Verified
 from reflexio_mcp.traffic.archive import Export, save
@@ -70,9 +67,6 @@ ANOTHER: Final = "Name another store with --store, or a Reflexio with --url or R
 LOG_AWAY: Final = "The audit log cannot be read: {why}. To fix this, {advice}."
 NOT_SHOWN: Final = "Not shown: whether somebody who has the key wrote lines, or the whole log, anew."
 SQLITE: Final = b"SQLite format 3\0"
-UNBOUNDED: Final = 100_000
-"""Width of a table that is not printed to a terminal, so that nothing is wrapped."""
-
 HIDDEN: Final = {
     "status",
     "notice",
@@ -85,6 +79,9 @@ HIDDEN: Final = {
     "next",
     "corrects",
 }
+COUNTED: Final = {"selected", "planned", "deleted"}
+"""What a correction need not count: it has one learning, and deletes nothing."""
+
 LABELS: Final = {
     "show": "see them",
     "act": "delete them",
@@ -141,6 +138,11 @@ TABLES: Final[dict[type[Row], Sequence[str]]] = {
     PastDeletion: ("number", "at", "status", "asked", "gone", "copied", "until", "target"),
 }
 
+CUT: Final = frozenset({"first_words", "around", "target"})
+"""Columns that only give an idea of a text, which another command shows whole."""
+
+LEARNING_COLUMNS: Final = ("learning_id", "state", "changed_at", "user_id", "content")
+
 Page = TypeVar("Page", SessionPage, RequestPage, LearningPage)
 
 
@@ -179,21 +181,25 @@ def filter_of(typed: dict[str, Any], settings: Settings) -> TrafficFilter:
 
 def run_read_command(arguments: Namespace, settings: Settings) -> int:
     check_store(settings)
-    result = anyio.run(_ask, arguments, settings)
+    progress = TerminalProgress()
+    try:
+        result = anyio.run(_ask, arguments, settings, progress)
+    finally:
+        progress.clear()
+    screen = Screen(settings)
     if arguments.json:
-        print(json.dumps(structured(result), indent=2, ensure_ascii=False))
+        print_json(result)
+    elif isinstance(result, (SessionPage, RequestPage, LearningPage)):
+        nothing = "" if result.returned else "Nothing was found."
+        more = "There are more: add --all, or a larger --limit." if result.cursor else ""
+        screen.rows(result, nothing, SHELL.say(result.facts), more)
     else:
-        screen = Screen(settings)
         screen.show(result)
-        if getattr(result, "returned", None) == 0:
-            screen.say("Nothing was found.")
         screen.say(SHELL.say(result.facts))
-        if isinstance(result, (SessionPage, RequestPage, LearningPage)) and result.cursor:
-            screen.say("There are more: add --all, or a larger --limit.", "dim")
     return 0
 
 
-async def _ask(arguments: Namespace, settings: Settings) -> Result:
+async def _ask(arguments: Namespace, settings: Settings, progress: TerminalProgress) -> Result:
     command, typed = arguments.command, dict(arguments.filter)
     request_id = typed.pop("request_id", "")
     asked = filter_of(typed, settings)
@@ -205,7 +211,9 @@ async def _ask(arguments: Namespace, settings: Settings) -> Result:
             offer = Offer(frozenset(COMMANDS), takes_user=not scope.user_id)
             if asked.finding:
                 return await list_places(scope, asked, offer=offer)
-            return await run_audit(scope, asked, offer=offer, personal=settings.personal_data)
+            return await run_audit(
+                scope, asked, offer=offer, personal=settings.personal_data, progress=progress
+            )
         most = sys.maxsize if arguments.all else arguments.limit
         if command == "sessions":
             return await _pages(partial(list_sessions, scope, asked), most)
@@ -232,23 +240,40 @@ def run_export(arguments: Namespace, settings: Settings) -> int:
         raise ConfigurationError("REFLEXIO_MCP_MASK hides what is stored, so nothing is exported.")
     path = Path(arguments.output)
     check_new_file(path)
+    progress = TerminalProgress()
 
     async def run() -> Manifest:
         async with open_scope(settings) as scope:
             wanted = filter_of(arguments.filter, settings)
-            return await Export(scope, wanted, location_of(settings), arguments.redact, readme).write(file)
+            place = location_of(settings)
+            export = Export(scope, wanted, place, arguments.redact, readme, progress)
+            return await export.write(file)
 
     with TemporaryFile() as file:
-        manifest = anyio.run(run)
+        try:
+            manifest = anyio.run(run)
+        except KeyboardInterrupt:
+            sys.stderr.write(f"\nInterrupted: {path} was not written.\n")
+            raise
+        finally:
+            progress.clear()
         save(file, path)
-    Screen(settings).say(exported(Exported(archive=manifest, file=str(path)), SHELL).text)
+    done = Exported(archive=manifest, file=str(path))
+    if arguments.json:
+        print_json(done)
+    else:
+        Screen(settings).say(exported(done, SHELL).text)
     return 0
 
 
 def run_tools(arguments: Namespace, settings: Settings) -> int:
     from reflexio_mcp.tools.catalog import offered
 
-    for tool in offered(settings):
+    tools = offered(settings)
+    if arguments.json:
+        print_json([{"name": one.name, "description": one.description} for one in tools])
+        return 0
+    for tool in tools:
         print(f"{tool.name}\n    {tool.description}")
     return 0
 
@@ -301,12 +326,6 @@ def _verified(found: Verified) -> list[str]:
     return [*said, NOT_SHOWN]
 
 
-class Pipe(Console):
-    def on_broken_pipe(self) -> None:
-        # The command line ends with the exit code for this. The library's own would say that something failed.
-        raise BrokenPipeError
-
-
 def check_new_file(path: Path) -> None:
     """Refuse a file that exists, or a folder that does not, before anything is read or written."""
     if os.path.lexists(path):
@@ -316,31 +335,58 @@ def check_new_file(path: Path) -> None:
 
 
 class Screen:
-    def __init__(self, settings: Settings) -> None:
+    """Shows results to a person, in fields, tables and sentences.
+
+    Args:
+        quiet: print only the JSON at the end.
+    """
+
+    def __init__(self, settings: Settings, *, quiet: bool = False) -> None:
         self._settings = settings
-        width = None if sys.stdout.isatty() else UNBOUNDED
-        self._console = Pipe(width=width, markup=False, highlight=False, emoji=False)
+        self._quiet = quiet
+        self._output = Output()
         store = "the embedded store" if settings.embedded else "Reflexio"
-        self.say(f"In {store} at {location_of(settings)}\n", "dim")
+        self._where = f"In {store} at {location_of(settings)}\n"
+        self._begun = False
 
     def say(self, text: str, style: str = "") -> None:
-        if text:
-            self._console.print(Text(visible(text), style), soft_wrap=True)
+        if self._quiet or not text:
+            return
+        self._begin()
+        self._output.say(text, style)
+
+    def end(self, result: Result) -> None:
+        """Print the result as JSON, if that is all that is printed."""
+        if self._quiet:
+            print_json(result)
+
+    def _begin(self) -> None:
+        """Say where the results are from, before the first of them."""
+        if not self._begun:
+            self._begun = True
+            self._output.say(self._where, DIM)
+
+    def rows(self, result: Result, *notes: str) -> None:
+        """Print a list with what is said about it. Into a pipe or a file, only its rows go to stdout."""
+        if self._output.is_terminal:
+            self.show(result)
+        else:
+            rows, columns = _rows_of(result)
+            self._output.rows(self._table_of(rows, columns))
+        for note in notes:
+            self._output.about(note)
 
     def show(self, row: Row) -> None:
         """Print the non-empty fields of a row: some lists as tables, the rest as lines."""
+        hidden = HIDDEN | COUNTED if getattr(row, "change", None) else HIDDEN
         for name, field in row:
             value: object = field
-            if not value or name in HIDDEN:
+            if not value or name in hidden:
                 continue
             parts = cast("list[Any]", field if isinstance(field, list) else [field])
             kind = cast("type[Row]", type(parts[0]))
             if kind is SessionRequests:
-                parts = [
-                    one.model_copy(update={"session_id": group.session_id})
-                    for group in parts
-                    for one in group.requests
-                ]
+                parts = _requests_of(parts)
             columns = TABLES.get(RequestRow if kind is SessionRequests else kind)
             if columns:
                 self._table(parts, columns)
@@ -355,15 +401,16 @@ class Screen:
                 self.say(f"{LABELS.get(name, name.replace('_', ' '))}: {self._words(value)}")
 
     def _table(self, rows: Sequence[Row], columns: Sequence[str]) -> None:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        shown = [name for name in columns if any(getattr(row, name) for row in rows)]
-        for name in shown:
-            table.add_column(name.replace("_", " "), overflow="fold")
+        if self._quiet:
+            return
+        self._begin()
+        self._output.table(self._table_of(rows, columns))
+
+    def _table_of(self, rows: Sequence[Row], columns: Sequence[str]) -> Table:
+        table = Table(columns, CUT)
         for row in rows:
-            table.add_row(
-                *(Text(self._words(getattr(row, name))) for name in shown)
-            )  # `Text` prevents markup
-        self._console.print(table)
+            table.add([self._words(getattr(row, name)) for name in columns])
+        return table
 
     def _words(self, value: object) -> str:
         match value:
@@ -381,6 +428,8 @@ class Screen:
                 return counts(value)
             case Looked():
                 return value.filter or "none"
+            case Change():
+                return f"\n  old: {value.before}\n  new: {value.after}"
             case Excepted():
                 return f"{value.count:,} {WHY[value.why]} ({self._words(value.ids)})"
             case Fact():
@@ -397,6 +446,27 @@ class Screen:
                 return " · ".join(self._words(part) for _, part in value if part)
             case _:
                 return str(value)
+
+
+def _requests_of(groups: Sequence[SessionRequests]) -> list[RequestRow]:
+    return [
+        one.model_copy(update={"session_id": group.session_id}) for group in groups for one in group.requests
+    ]
+
+
+def _rows_of(result: Result) -> tuple[Sequence[Row], Sequence[str]]:
+    """Return the rows of a list and their columns, which do not depend on what is stored."""
+    match result:
+        case RequestPage():
+            return _requests_of(result.sessions), TABLES[RequestRow]
+        case SessionPage():
+            return result.sessions, TABLES[SessionRow]
+        case LearningPage():
+            return result.learnings, LEARNING_COLUMNS
+        case Restored():
+            return result.deletions, TABLES[PastDeletion]
+        case _:
+            raise TypeError(type(result))
 
 
 def _command(call: Call, settings: Settings) -> str:

@@ -168,7 +168,7 @@ SHARED_OPTIONS = ("--limit", "--all", "--json")
 def usage() -> str:
     """Every command with its own arguments and examples; the filter and shared options once."""
     _, parsers = build_parser()
-    what = "Lists, the audit and deletions take this filter. A request must match all its parts."
+    what = "Lists, the audit (except `--finding`) and deletions take this filter. A request must match all its parts."
     said = ["## The filter", "", what, ""]
     said += [f"- `--{name.replace('_', '-')}`: {about}" for name, about in FILTER.items()]
     said += [

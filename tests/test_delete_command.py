@@ -292,7 +292,7 @@ def test_an_interrupted_deletion_says_so_and_the_same_command_finishes_it(
     with monkeypatch.context() as once:
         once.setattr(delete_command, "carry_out", interrupted)
         code, said = run("delete", "--source", "ci.e2e", "--yes")
-        assert (code, "the same command again" in said) == (130, True)
+        assert (code, "Run the command again to finish" in said) == (130, True)
     run("delete", "--source", "ci.e2e", "--yes")
     assert left(store) == {"kept-ada", "kept-bob"}
 

@@ -57,11 +57,18 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def run(store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(
+    store: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+) -> Run:
     """Runs a command on the store and returns what it printed; on stderr if it fails."""
     monkeypatch.setenv("REFLEXIO_MCP_STORE", store)
 
     def run(*words: str, code: int = 0) -> str:
+        if "terminal" in request.fixturenames:
+            monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
         assert main(words) == code
         said = capsys.readouterr()
         return said.err if code else said.out
@@ -77,6 +84,14 @@ def ids(page: Any) -> list[str]:
     return [one["request_id"] for group in page["sessions"] for one in group["requests"]]
 
 
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands write to a terminal of 200 cells without colors."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "dumb")
+
+
+@pytest.mark.usefixtures("terminal")
 def test_sessions_are_a_table_with_whole_ids(run: Run, store: str) -> None:
     lines = run("sessions", "--limit", "3", "--source", "ci.e2e").splitlines()
     assert lines[0] == f"In the embedded store at {store}"
@@ -100,6 +115,7 @@ def test_a_limit_over_a_page_is_met_exactly(run: Run) -> None:
     assert len(ids(facts(run, "requests", "--limit", "105"))) == 105
 
 
+@pytest.mark.usefixtures("terminal")
 def test_a_filter_selects(run: Run) -> None:
     assert set(ids(facts(run, "requests", "--contains", '"number 17"'))) == {"request-17"}
     assert facts(run, "requests", "--user-id", "bob", "--all")["returned"] == 37
@@ -251,13 +267,33 @@ def test_looking_changes_nothing(run: Run, store: str) -> None:
     assert Path(store).read_bytes() == before
 
 
-def test_a_table_fits_the_terminal_and_keeps_its_ids(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setenv("TERM", "dumb")
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    table = run("requests", "--limit", "5").splitlines()[3:-1]
-    assert max(map(len, table)) <= 120
-    assert len(re.findall(r" (?:request-\d+|long-1) ", "\n".join(table))) == 5
+@pytest.mark.usefixtures("terminal")
+@pytest.mark.parametrize("width", [120, 60, 20])
+def test_a_table_fits_the_terminal_and_keeps_its_ids(
+    run: Run, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    said = run("requests", "--limit", "5")
+    assert len(re.findall(r"\b(?:request-\d+|long-1)(?: |$)", said, re.MULTILINE)) == 5
+    if width == 120:
+        assert max(map(len, said.splitlines()[3:-1])) <= width
+    else:  # A line for each field.
+        assert re.search(r"^request id: request-\d+$", said, re.MULTILINE)
+
+
+def test_a_list_in_a_pipe_is_lines_of_tabs_and_what_is_said_of_it_goes_to_stderr(
+    store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REFLEXIO_MCP_STORE", store)
+    assert main(["requests", "--limit", "3"]) == 0
+    said = capsys.readouterr()
+    rows = [line.split("\t") for line in said.out.splitlines()]
+    assert [len(row) for row in rows] == [10] * 3
+    assert all(re.fullmatch(r"request-\d+|long-1", row[1]) for row in rows)
+    assert not any(cell != cell.strip() for row in rows for cell in row)
+    assert "There are more" in said.err
+    assert main(["requests", "--user-id", "nobody"]) == 0
+    assert capsys.readouterr().out == ""
 
 
 @pytest.fixture
@@ -279,7 +315,7 @@ def learned(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     anyio.run(world.close)
 
 
-@pytest.mark.usefixtures("learned")
+@pytest.mark.usefixtures("learned", "terminal")
 def test_what_was_learned_is_listed_with_where_it_came_from(run: Run) -> None:
     said = run("learned", "--user-id", "ada", "--contains", "Lisbon")
     assert "profile:lisbon" in said

@@ -21,6 +21,8 @@ _STEPS: Final[Mapping[Step, str]] = {
     Step.REQUESTS_AUDITED: "requests looked at",
     Step.ITEMS_DELETED: "deleted",
     Step.REQUESTS_RESTORED: "requests restored",
+    Step.REQUESTS_IMPORTED: "requests imported",
+    Step.ROWS_EXPORTED: "exported",
     Step.USERS_LEARNED: "users from whom Reflexio has finished learning",
 }
 

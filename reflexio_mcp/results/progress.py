@@ -23,6 +23,8 @@ class Step(StrEnum):
     REQUESTS_AUDITED = "requests_audited"
     ITEMS_DELETED = "items_deleted"
     REQUESTS_RESTORED = "requests_restored"
+    REQUESTS_IMPORTED = "requests_imported"
+    ROWS_EXPORTED = "rows_exported"
     USERS_LEARNED = "users_learned"
 
 

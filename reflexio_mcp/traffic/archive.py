@@ -34,7 +34,7 @@ from reflexio_mcp.traffic.errors import InvalidInput, TrafficError, quoted
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Sources
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.lookup import read_set
+from reflexio_mcp.traffic.reading.lookup import Progress, no_progress, read_set
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import redacted
@@ -97,7 +97,9 @@ class Export:
         backend: str,
         redact: bool | None,
         readme: Callable[[Manifest], str],
+        progress: Progress = no_progress,
     ) -> None:
+        self._progress = progress
         self._scope = scope
         self._wanted = wanted
         self._backend = backend
@@ -161,6 +163,8 @@ class Export:
 
         await anyio.to_thread.run_sync(write)
         self._counts[name] += len(rows)
+        rows_written = self._counts.total() - self._counts["interactions"]
+        await self._progress(Step.ROWS_EXPORTED, rows_written, None)
 
     async def _safe(self, row: BaseModel) -> BaseModel:
         from reflexio_mcp.traffic.audit.rules.redaction import redact_value
@@ -268,7 +272,7 @@ def _check(archive: zipfile.ZipFile) -> None:
                 raise InvalidInput("FILE", CHANGED.format(name=name))
 
 
-async def import_requests(scope: Scope, lines: Sequence[bytes]) -> Restored:
+async def import_requests(scope: Scope, lines: Sequence[bytes], progress: Progress = no_progress) -> Restored:
     """Store requests in this order. A request that is stored already does not change."""
     act = Storing(scope)
     for start in range(0, len(lines), IMPORTED_AT_ONCE):
@@ -276,6 +280,7 @@ async def import_requests(scope: Scope, lines: Sequence[bytes]) -> Restored:
         await act.requests({item.request.request_id: item for item in items})
         if act.stopped:
             break
+        await progress(Step.REQUESTS_IMPORTED, start + IMPORTED_AT_ONCE, len(lines))
     return act.result()
 
 

@@ -369,4 +369,4 @@ async def test_what_no_store_would_have_is_not_put_into_one(
         done = await import_requests(Scope(client, exact=True), [line.encode()])
         assert [one.why for one in done.not_restored] == ["not_restorable"]
     assert await command("sessions", "--store", str(tmp_path / "a.db")) == 0
-    assert "Nothing was found" in capsys.readouterr().out
+    assert "Nothing was found" in capsys.readouterr().err

@@ -492,7 +492,7 @@ class _Restore:
                 }
                 single = {key: copies[key] for key in requests if copies[key].kind == "interaction"}
                 await storing.requests(requests, single)
-                await self.progress(Step.REQUESTS_RESTORED, len(storing.back), None)
+                await self.progress(Step.REQUESTS_RESTORED, len(storing.back), len(self.planned.ids))
             # The others were erased between the plan and the first look.
             storing.became |= {key: "erased" for key in self.planned.ids if key not in copies}
             if not storing.stopped:

@@ -1,0 +1,149 @@
+"""What commands print: columns that fit, rows that a program can read, and how far a long command is."""
+
+import io
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from reflexio_mcp import delete_command, screen
+from reflexio_mcp.backend import open_client
+from reflexio_mcp.cli import main
+from reflexio_mcp.rest.models import Interaction, PublishBody
+from reflexio_mcp.screen import Table, TerminalProgress
+from reflexio_mcp.settings import Settings
+
+ID = "0b9f3c1e-6f0e-4c53-9a31-0f6d1c8f2a77"
+
+
+def table() -> Table:
+    made = Table(["request_id", "user_id", "first_words"], frozenset({"first_words"}))
+    made.add([ID, "ada", "I am flying to Lisbon in May and need a hotel for two"])
+    made.add(["r2", "", "旅行\nの\t話"])
+    return made
+
+
+def test_a_text_is_cut_where_the_terminal_is_narrow_and_an_id_never() -> None:
+    wide, narrow = table().fitted(200).splitlines(), table().fitted(70).splitlines()
+    assert wide[0].split() == ["request", "id", "user", "id", "first", "words"]
+    assert wide[1].endswith("a hotel for two")
+    assert narrow[1].startswith(f"{ID}  ada")
+    assert narrow[1].endswith("…")
+    assert max(map(len, narrow)) <= 70
+
+
+def test_rows_become_blocks_where_ids_alone_are_too_wide() -> None:
+    assert table().fitted(40).splitlines() == [
+        f"request id: {ID}",
+        "user id: ada",
+        "first words: I am flying to Lisbon in May and need a hotel for two",
+        "",
+        "request id: r2",
+        "first words: 旅行 の 話",
+    ]
+
+
+def test_wide_letters_take_two_cells() -> None:
+    made = Table(["a", "b"])
+    made.add(["旅行", "x"])
+    made.add(["four", "y"])
+    assert made.fitted(None).splitlines()[1:] == ["旅行  x", "four  y"]
+
+
+def test_a_cell_holds_neither_a_tab_nor_the_end_of_a_line() -> None:
+    assert table().tab_separated().splitlines()[1] == "r2\t\t旅行 の 話"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("stream", "seen"), [(Terminal(), True), (io.StringIO(), False)])
+def test_progress_is_for_a_terminal_alone_and_leaves_nothing_behind(
+    stream: io.StringIO, seen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screen, "PROGRESS_SECONDS", 0.0)
+    progress = TerminalProgress(stream)
+    anyio.run(progress, "requests deleted", 1500, 6000)
+    progress.clear()
+    assert ("1,500 of 6,000 requests deleted" in stream.getvalue()) is seen
+    assert stream.getvalue().endswith("\r\x1b[K") is seen
+    assert progress.last == "1,500 of 6,000 requests deleted"
+
+
+def test_what_is_quick_shows_no_progress() -> None:
+    stream = Terminal()
+    anyio.run(TerminalProgress(stream), "requests deleted", 1, None)
+    assert stream.getvalue() == ""
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    async def fill() -> None:
+        async with open_client(Settings(store=path)) as client:
+            for number in range(150):
+                body = PublishBody(
+                    user_id="ada", session_id="s", request_id=f"r{number}", source="ci.e2e",
+                    interaction_data_list=[Interaction(content=f"Words {number}.")],
+                )  # fmt: skip
+                await client.publish(body, minted=False)
+
+    path = str(tmp_path / "store.db")
+    monkeypatch.setenv("REFLEXIO_MCP_STORE", path)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    anyio.run(fill)
+    return path
+
+
+@pytest.mark.usefixtures("store")
+def test_a_deletion_that_is_interrupted_says_how_much_is_done_and_what_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted(TerminalProgress):
+        async def __call__(self, what: str, done: int, total: int | None) -> None:
+            await super().__call__(what, done, total)
+            if what == "requests deleted":
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(delete_command, "TerminalProgress", Interrupted)
+    assert main(["delete", "--source", "ci.e2e", "--yes"]) == 130
+    said = capsys.readouterr().err
+    assert "of 150 requests deleted. Run the command again to finish, or `reflexio-mcp restore 1`" in said
+    monkeypatch.undo()
+
+
+@pytest.mark.usefixtures("store")
+def test_each_command_that_changes_something_can_answer_in_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(*words: str) -> Any:
+        assert main([*words, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    archive = str(tmp_path / "a.zip")
+    assert told("export", "--output", archive)["file"] == archive
+    dry = told("delete", "--source", "ci.e2e", "--dry-run")
+    assert (dry["status"], dry["plan"]["selected"]["requests"], "receipt" in dry) == ("planned", 150, False)
+    done = told("delete", "--source", "ci.e2e", "--yes")
+    assert (done["status"], done["receipt"]["deleted"]["requests"]) == ("complete", 150)
+    assert told("restore")["deletions"][0]["number"] == 1
+    assert told("restore", "1", "--yes")["restored"]["requests"] == 150
+    assert told("import", archive, "--yes")["status"] == "complete"
+    assert "list_requests" in [one["name"] for one in told("tools")]
+
+
+@pytest.mark.usefixtures("store")
+def test_json_is_refused_where_a_question_would_stand_before_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["delete", "--source", "ci.e2e", "--json"]) == 2
+    assert "--json asks no question. Add --yes" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("store")
+def test_a_dry_run_says_that_nothing_was_deleted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["delete", "--source", "ci.e2e", "--dry-run"]) == 0
+    assert "Nothing was deleted (--dry-run)." in capsys.readouterr().out
