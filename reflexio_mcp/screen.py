@@ -162,11 +162,12 @@ class TerminalProgress:
         self._from = time.monotonic() + PROGRESS_SECONDS
         self._shown = False
         self.last = ""
-        """The last activity with its numbers, such as `deleted: 1,500 of 6,000`; empty before the first."""
+        """The last activity with its numbers, such as `1,500 of 6,000 deleted`; empty before the first."""
 
     async def __call__(self, step: Step, done: int, total: int | None) -> None:
         """Take note that `done` of `total` things are done; `total` is `None` if it is not known."""
-        self.last = progress_words(step, done if total is None else min(done, total), total)
+        number = f"{done:,}" if total is None else f"{min(done, total):,} of {total:,}"
+        self.last = f"{number} {progress_words(step)}"
         if self._stream.isatty() and time.monotonic() >= self._from:
             self._stream.write(f"\r\x1b[K{self.last} …")
             self._stream.flush()

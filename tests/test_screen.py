@@ -14,6 +14,7 @@ from reflexio_mcp import delete_command, screen
 from reflexio_mcp.backend import open_client
 from reflexio_mcp.cli import main
 from reflexio_mcp.rest.models import Interaction, PublishBody
+from reflexio_mcp.results.progress import Step
 from reflexio_mcp.screen import Table, TerminalProgress
 from reflexio_mcp.settings import Settings
 
@@ -69,16 +70,16 @@ def test_progress_is_for_a_terminal_alone_and_leaves_nothing_behind(
 ) -> None:
     monkeypatch.setattr(screen, "PROGRESS_SECONDS", 0.0)
     progress = TerminalProgress(stream)
-    anyio.run(progress, "requests deleted", 1500, 6000)
+    anyio.run(progress, Step.ITEMS_DELETED, 1500, 6000)
     progress.clear()
-    assert ("1,500 of 6,000 requests deleted" in stream.getvalue()) is seen
+    assert ("1,500 of 6,000 deleted" in stream.getvalue()) is seen
     assert stream.getvalue().endswith("\r\x1b[K") is seen
-    assert progress.last == "1,500 of 6,000 requests deleted"
+    assert progress.last == "1,500 of 6,000 deleted"
 
 
 def test_what_is_quick_shows_no_progress() -> None:
     stream = Terminal()
-    anyio.run(TerminalProgress(stream), "requests deleted", 1, None)
+    anyio.run(TerminalProgress(stream), Step.ITEMS_DELETED, 1, None)
     assert stream.getvalue() == ""
 
 
@@ -105,15 +106,15 @@ def test_a_deletion_that_is_interrupted_says_how_much_is_done_and_what_goes_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Interrupted(TerminalProgress):
-        async def __call__(self, what: str, done: int, total: int | None) -> None:
-            await super().__call__(what, done, total)
-            if what == "requests deleted":
+        async def __call__(self, step: Step, done: int, total: int | None) -> None:
+            await super().__call__(step, done, total)
+            if step is Step.ITEMS_DELETED:
                 signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(delete_command, "TerminalProgress", Interrupted)
     assert main(["delete", "--source", "ci.e2e", "--yes"]) == 130
     said = capsys.readouterr().err
-    assert "of 150 requests deleted. Run the command again to finish, or `reflexio-mcp restore 1`" in said
+    assert "of 150 deleted. Run the command again to finish, or `reflexio-mcp restore 1`" in said
     monkeypatch.undo()
 
 

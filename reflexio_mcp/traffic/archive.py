@@ -28,13 +28,14 @@ from reflexio_mcp.results.base import at, visible
 from reflexio_mcp.results.deletion import Restored
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.failures import failure_facts
+from reflexio_mcp.results.progress import Progress, Step, no_progress
 from reflexio_mcp.results.reading import Manifest
 from reflexio_mcp.traffic.deletion.restore import Storing
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError, quoted
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Sources
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.lookup import Progress, no_progress, read_set
+from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import redacted
