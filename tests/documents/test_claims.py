@@ -29,6 +29,7 @@ from reflexio_mcp.settings import STATE_KEY_BYTES, Settings
 from reflexio_mcp.state.postgresql import REPLY_SECONDS
 from reflexio_mcp.state.state import RECORD_DAYS
 from reflexio_mcp.toolkit.context import DOWNLOAD_SECONDS
+from reflexio_mcp.traffic.deletion.plan import CODE_SECONDS
 from reflexio_mcp.traffic.learnings.remove import WAIT_SECONDS
 from reflexio_mcp.traffic.turns import UNREAD_BYTES
 from tests.documents.test_documents import FENCE, ROOT, blocks, text_of
@@ -56,6 +57,7 @@ NUMBERS = (
     "| 141 | The program that read the output ended first",
     "The exit code is 0",
     "exits with 130",
+    f"works once, within {CODE_SECONDS // 3600} hours",
     "Switches take 1 or 0",
     "listens on 127.0.0.1 only",
     "200 `ready` while Reflexio answers, else 503",
