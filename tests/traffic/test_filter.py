@@ -28,7 +28,7 @@ def test_tools_commands_and_the_filter_itself_have_the_same_fields() -> None:
 
 
 def test_the_page_asks_with_names_of_the_filter() -> None:
-    script = (Path(explorer.__file__).parent / "page" / "main.js").read_text(encoding="utf-8")
+    script = (Path(explorer.__file__).parent / "page" / "actions.js").read_text(encoding="utf-8")
     listed = re.search(r"const BASE = \[(.*?)\]", script)
     assert listed
     assert set(re.findall(r'"(\w+)"', listed[1])) <= set(NAMES)
