@@ -6,6 +6,7 @@ warnings, 2 a failure), 130 Ctrl-C, 141 the reader of the output ended first.
 
 import gc
 import os
+import re
 import sys
 from argparse import (
     SUPPRESS,
@@ -158,7 +159,7 @@ def _did_you_mean(word: str, known: Iterable[str]) -> str:
 class Parser(ArgumentParser):
     @property
     def options(self) -> list[str]:
-        return [name for action in self._actions for name in action.option_strings]
+        return re.findall(r"(?<![\w-])-{1,2}[a-z][a-z-]*", self.format_help())
 
     def error(self, message: str) -> NoReturn:
         from reflexio_mcp.results.base import visible  # imports pydantic

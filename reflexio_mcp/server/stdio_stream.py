@@ -113,7 +113,9 @@ class StdioStream(ObjectReceiveStream[SessionMessage | Exception]):
             except ValidationError as again:
                 errors = again.errors(include_url=False, include_context=False)
         for one in errors:
-            if isinstance(one["input"], list):
+            if (
+                isinstance(one["input"], list) and len(one["loc"]) <= 1
+            ):  # the whole line, not a part of a message
                 await self._refuse_batch(cast("list[Any]", one["input"]))
                 return None
         # Some errors concern the whole message and contain it.

@@ -81,7 +81,8 @@ async def test_every_tool_answers_by_the_official_schema_and_its_own(
         REFLEXIO_MCP_CONFIRM="preview",
         REFLEXIO_MCP_RECOVERY_DAYS="1",
     )
-    async with open_session(revision, env=env) as session:
+    apps = {"extensions": {"io.modelcontextprotocol/ui": {"mimeTypes": ["text/html;profile=mcp-app"]}}}
+    async with open_session(revision, env=env, capabilities=apps) as session:
         offered = {tool["name"] for tool in await session.list_tools()}
         called = await drive(session)
         assert called == offered, f"this test has to learn to call {offered - called}"
