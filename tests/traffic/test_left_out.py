@@ -111,7 +111,7 @@ def cases(draw: st.DrawFn) -> Case:
         end_time=rarely(st.integers(START, START + 9), None),
         contains=st.just("") | words | words,
         finding=rarely(st.sampled_from(["test-traffic", "test-traffic", "duplicate"]), ""),
-        evaluation_only=rarely(st.booleans(), None),
+        evaluation_only=rarely(st.sampled_from(["only", "never"]), ""),
     ).filter(lambda one: one.start_time is None or one.end_time is None or one.start_time <= one.end_time)
     return Case(draw(st.lists(rows, max_size=14)), draw(wanted))
 
