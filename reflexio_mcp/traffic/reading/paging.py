@@ -201,6 +201,10 @@ class SessionPager:
                 search, offset + len(shown) - 1, last, lambda page, last=shown[-1]: last in _ids(page)
             )
             if _ids(page) == shown:
+                # Beside a session that cannot be read, a page can have a single long one: go on behind it.
+                offset += len(shown)
+                page = await self._page(offset, search)
+            if _ids(page) == shown:
                 raise NotTheApi("it sends the same page again", effect="none")
 
     async def _start(self, search: Search | None) -> tuple[int, RequestPage]:
