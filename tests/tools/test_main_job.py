@@ -265,8 +265,8 @@ LINKS = (
     "<img src='/\n/evil.example/p.png'>",
     "<details open ontoggle=location='evil.example'>",
     "</p><svg/onload=location='evil.example'>",
-    "<!-- evil.example",
-    "<?evil.example",
+    "<!-- evil.example -->",
+    "<?evil.example>",
 )
 
 
