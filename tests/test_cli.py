@@ -212,7 +212,9 @@ def test_a_reader_that_goes_away_makes_no_traceback(tmp_path: Path, command: str
         env=environment(tmp_path), stdout=write, stderr=subprocess.PIPE, encoding="utf-8", timeout=60,
     )  # fmt: skip
     os.close(write)
-    assert (done.returncode, done.stderr) == (141, "")
+    # An empty list says so on stderr, and then nothing was written that nobody reads.
+    assert done.returncode == (0 if command in ("requests --all", "restore") else 141)
+    assert "Traceback" not in done.stderr
 
 
 @POSIX
@@ -240,5 +242,5 @@ def test_a_terminal_of_any_encoding_gets_what_it_can_show(tmp_path: Path) -> Non
         [sys.executable, "-m", "reflexio_mcp", "sessions", "--store", str(store)],
         env=environment(tmp_path) | {"PYTHONIOENCODING": "ascii"}, capture_output=True, timeout=60,
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert "store" in done.stdout.decode("ascii")
+    assert done.returncode == 0
+    assert "stored" in done.stderr.decode("ascii")

@@ -212,10 +212,12 @@ async def _used(
         rule = rules.get(one.number) if one.kind == "agent_playbook" else None
         # A count is of the whole organization, so a caller for one user gets it for that user's learnings.
         counts = learning is not None or not scope.user_id
+        # An id that names nothing is a text that some client stored.
+        hidden = rows.masked and learning is None and rule is None
         return UsedLearning(
             interaction_id=one.interaction_id,
             kind=shown_name(one.kind),
-            learning_id=scope.shown_id(one.learning_id),
+            learning_id="" if hidden else scope.shown_id(one.learning_id),
             learning=rows.row(
                 LinkedLearning(learning, "recorded" if learning.interaction_ids else "not_known")
             )

@@ -76,7 +76,7 @@ class LearningRows:
         self._scope = scope
         self._backgrounds = backgrounds
         self._names_user = names_user
-        self._masked = masked or scope.masked
+        self.masked = masked or scope.masked
 
     def row(self, item: LinkedLearning) -> LearningRow:
         learning, scope = item.learning, self._scope
@@ -95,7 +95,7 @@ class LearningRows:
             changed_at=at(learning.changed_at) if learning.changed_at else None,
             user_id=None if self._names_user else scope.shown_id(learning.user_id),
             content=self.text(learning.content, CONTENT_CHARS),
-            characters=len(learning.content) if self._masked else None,
+            characters=len(learning.content) if self.masked else None,
             trigger=self.text(learning.trigger, QUOTE_CHARS),
             evidence=quoted[:EVIDENCE_SHOWN],
             more_evidence=max(0, len(quoted) - EVIDENCE_SHOWN),
@@ -124,7 +124,7 @@ class LearningRows:
         for passage in evidence.passages:
             words = self.text(passage.words, QUOTE_CHARS)
             for turn in passage.turns:
-                role = as_name(turn.role) if self._masked else turn.role
+                role = as_name(turn.role) if self.masked else turn.role
                 yield EvidenceRow(
                     quote=words,
                     near=passage.near,
@@ -144,7 +144,7 @@ class LearningRows:
         ]
 
     def _not_found(self, passages: Sequence[Passage]) -> list[str]:
-        if self._masked:
+        if self.masked:
             return []
         return [self.text(one.words, QUOTE_CHARS) for one in passages]
 
@@ -159,7 +159,7 @@ class LearningRows:
         """Return a text as it is shown: secrets replaced, cut, empty if content is hidden."""
         from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
 
-        return "" if self._masked else clip(redact(text), chars)
+        return "" if self.masked else clip(redact(text), chars)
 
 
 def replacement(learning: Learning, lineage: Lineage) -> Learning | None:
