@@ -192,12 +192,14 @@ export async function putsAMessageBackWhereItWasSaid(browser) {
   await view.evaluate(() => { document.getElementById("conversation").scrollTop = 40; });
   await turn(view, "Noted. So the job").hover();
   await turn(view, "Noted. So the job").locator(".tool").click();
+  // The browser scrolls a message into sight before it is clicked; the deletion scrolls nothing.
+  const scrolled = await view.evaluate(() => document.getElementById("conversation").scrollTop);
   assert.equal(await view.locator("#sheet-title").textContent(), "Delete 1 message");
   assert.match(await sheet(view).textContent(), /Keep a copy until.*Keep no copy.*It comes back at its place and is marked “put back”/s);
   await view.locator("#sheet .final").click();
   await toast(view, "1 message deleted, checked by reading again.").waitFor();
   await comesTo(async () => assert.deepEqual(await said(), before.filter((one) => !one.startsWith("Noted. So"))));
-  assert.equal(await view.evaluate(() => document.getElementById("conversation").scrollTop), 40, "nothing scrolls");
+  assert.equal(await view.evaluate(() => document.getElementById("conversation").scrollTop), scrolled, "nothing scrolls");
   await inToast(view, "Undo").click();
   await toast(view, "1 message is back.").waitFor();
   await comesTo(async () => assert.deepEqual(await said(), before));
