@@ -323,7 +323,9 @@ def _later(module: str, function: str) -> Callable[[Namespace], int]:
 def _run_install(arguments: Namespace) -> int:
     from reflexio_mcp.install.command import Request, run_install, run_uninstall
 
-    typed = {one.name: getattr(arguments, one.name) for one in fields(Request) if one.name in arguments}
+    typed = {
+        field.name: getattr(arguments, field.name) for field in fields(Request) if field.name in arguments
+    }
     run = run_uninstall if arguments.command == "uninstall" else run_install
     return run(Request(**typed))
 

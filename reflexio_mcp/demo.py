@@ -67,7 +67,7 @@ async def _main_job(steps: "_Steps", settings: Settings) -> None:
 
         steps.begin("List the sessions")
         page = SessionPage.model_validate(await steps.call("list_sessions", start_time="1h"))
-        counts = {one.session_id: one.requests for one in page.sessions}
+        counts = {session.session_id: session.requests for session in page.sessions}
         steps.check(
             counts.get(trip) == 2 and counts.get(work) == 1, "one session has two requests, the other has one"
         )
@@ -81,7 +81,10 @@ async def _main_job(steps: "_Steps", settings: Settings) -> None:
 
         steps.begin("Inspect one request")
         found = OneRequest.model_validate(await steps.call("get_request", request_id=first))
-        steps.check([one.content for one in found.interactions] == [WISH], "the published text is there")
+        steps.check(
+            [interaction.content for interaction in found.interactions] == [WISH],
+            "the published text is there",
+        )
 
         steps.begin("Delete that request: the plan first, then with its code")
         await steps.delete({first}, "delete_request", request_id=first)
@@ -134,11 +137,11 @@ class _Steps:
 
     async def list(self, expected: set[str], **arguments: Any) -> None:
         page = RequestPage.model_validate(await self.call("list_requests", **arguments))
-        self.check({one.request_id for one in page.requests} == expected, "the list is as expected")
+        self.check({request.request_id for request in page.requests} == expected, "the list is as expected")
 
     async def delete(self, expected: set[str], tool: str, **arguments: Any) -> None:
         plan = Deletion.model_validate(await self.call(tool, **arguments)).plan
-        named = {one.id for one in plan.examples} if plan else set[str]()
+        named = {example.id for example in plan.examples} if plan else set[str]()
         self.check(named == expected, "the plan names the right requests and nothing is deleted yet")
         assert plan
         done = Deletion.model_validate(await self.call(tool, **arguments, confirm=plan.confirm))

@@ -450,7 +450,9 @@ class Screen:
 
 def _requests_of(groups: Sequence[SessionRequests]) -> list[RequestRow]:
     return [
-        one.model_copy(update={"session_id": group.session_id}) for group in groups for one in group.requests
+        request.model_copy(update={"session_id": group.session_id})
+        for group in groups
+        for request in group.requests
     ]
 
 

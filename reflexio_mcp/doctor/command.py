@@ -35,7 +35,11 @@ class Report:
     findings: list[Finding] = field(default_factory=list[Finding])
 
     def add(self, found: Finding) -> None:
-        heading = "" if any(one.where == found.where for one in self.findings[-1:]) else f"\n{found.where}\n"
+        heading = (
+            ""
+            if any(finding.where == found.where for finding in self.findings[-1:])
+            else f"\n{found.where}\n"
+        )
         self.findings.append(found)
         if not self.as_json:
             label = found.status.upper() if found.status in ("warning", "failure") else found.status
@@ -44,7 +48,7 @@ class Report:
             print(escaped("\n".join(lines)), flush=True)
 
     def of(self, status: str) -> list[Finding]:
-        return [one for one in self.findings if one.status == status]
+        return [finding for finding in self.findings if finding.status == status]
 
     @property
     def exit_code(self) -> int:
@@ -71,7 +75,8 @@ def run_doctor(flags: Mapping[str, str], *, as_json: bool = False) -> int:
             "exit_code": report.exit_code,
             "configuration": values,
             "findings": [
-                {name: text for name, text in one._asdict().items() if text} for one in report.findings
+                {name: text for name, text in finding._asdict().items() if text}
+                for finding in report.findings
             ],
             "next": report.next_step,
         }

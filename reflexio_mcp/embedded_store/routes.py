@@ -202,7 +202,7 @@ def put_back(connection: sqlite3.Connection, item: models.RequestWithInteraction
     request, interactions = item.request, [one.model_dump() for one in item.interactions]
     times = [request.created_at, *(one.created_at for one in item.interactions)]
     names = (request.request_id, request.user_id, request.session_id)
-    if not all(one.strip() for one in names) or min(times) < 0 or max(times) > api_limits.LAST_EPOCH_SECOND:
+    if not all(name.strip() for name in names) or min(times) < 0 or max(times) > api_limits.LAST_EPOCH_SECOND:
         raise _not_stored()
     ids = [one.interaction_id for one in item.interactions]
     taken = connection.execute(
@@ -234,7 +234,9 @@ def _insert(connection: sqlite3.Connection, request: Json, interactions: Iterabl
     if not added.rowcount:
         return False
     names = _WHOLE.split(", ")
-    rows = [{"interaction_id": None, **one, "request": added.lastrowid} for one in interactions]
+    rows = [
+        {"interaction_id": None, **interaction, "request": added.lastrowid} for interaction in interactions
+    ]
     for row in rows:
         row.update({name: json.dumps(row[name] or []) for name in _LISTS})
         row["image_encoding"] = row["image_encoding"] or ""
@@ -316,7 +318,7 @@ def _fitting(
     of_session = Counter[str]()
     for request in requests:
         of_session[request["session_id"]] += sizes.get(request["arrival"], 0)
-    return max(2, sum(total <= most for total in accumulate(of_session[one] for one in sessions)))
+    return max(2, sum(total <= most for total in accumulate(of_session[session] for session in sessions)))
 
 
 def _sessions(connection: sqlite3.Connection, query: GetRequests) -> list[str]:

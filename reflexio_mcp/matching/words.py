@@ -51,11 +51,13 @@ class Words:
 
     def described(self) -> str:
         """Quote the words as they are understood."""
-        return " or ".join(" and ".join(f"“{word}”" for word in one.values()) for one in self.alternatives)
+        return " or ".join(
+            " and ".join(f"“{word}”" for word in alternative.values()) for alternative in self.alternatives
+        )
 
     def are_in(self, texts: Iterable[str], ids: Iterable[str] = ()) -> bool:
         """Whether these texts and ids together contain all words of one alternative."""
-        left = [set(one) for one in self.alternatives]
+        left = [set(alternative) for alternative in self.alternatives]
         for found in chain((self.terms_in(one, is_id=True) for one in ids), map(self.terms_in, texts)):
             for terms in left:
                 terms -= found
@@ -76,17 +78,22 @@ class Words:
             else:
                 folded.append(fold(text))
         folded.append(fold("\n".join(plain)))
-        return any(all(any(term in text for text in folded) for term in one) for one in self.alternatives)
+        return any(
+            all(any(term in text for text in folded) for term in alternative)
+            for alternative in self.alternatives
+        )
 
     def terms_in(self, text: str, *, is_id: bool = False) -> set[str]:
         folded = fold(text)
         place_of = _place_in_id if is_id else _place_in_text
-        return {term for one in self.alternatives for term in one if place_of(folded, term) >= 0}
+        return {
+            term for alternative in self.alternatives for term in alternative if place_of(folded, term) >= 0
+        }
 
     def index_in(self, text: str) -> int | None:
         """Return the index of the first of these words in a text; `None` if the text spells them in another way."""
         lowered = text.lower()
-        found = [_place_in_text(lowered, term) for one in self.alternatives for term in one]
+        found = [_place_in_text(lowered, term) for alternative in self.alternatives for term in alternative]
         return min((index for index in found if index >= 0), default=None)
 
 
@@ -99,7 +106,7 @@ def words_of(text: str) -> Words:
             alternatives.append({})
         elif folded := fold(written):
             alternatives[-1].setdefault(folded, written)
-    return Words(tuple(one for one in alternatives if one))
+    return Words(tuple(alternative for alternative in alternatives if alternative))
 
 
 def _place_in_id(folded: str, term: str) -> int:

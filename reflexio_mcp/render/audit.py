@@ -28,7 +28,7 @@ def audit_text(audit: AuditResult, words: Words) -> Told:
         heading = "Nothing to audit."
     return Told(
         lines(heading, words.say(left_out), _not_looked_for(audit, words)),
-        [about, *_numbers(traffic), *(line for one in audit.findings for line in _finding(one))],
+        [about, *_numbers(traffic), *(line for finding in audit.findings for line in _finding(finding))],
         lines(
             words.say(fact for fact in audit.facts if fact.code not in BEFORE),
             words.say([Fact(code=FactCode.FINDINGS_LEFT_OUT, number=audit.findings_left_out)])
@@ -41,7 +41,7 @@ def audit_text(audit: AuditResult, words: Words) -> Told:
 
 
 def _limits(audit: AuditResult, words: Words) -> list[str]:
-    known = [f"{', '.join(one.findings)}: {words.of(one.limit)}" for one in audit.rules]
+    known = [f"{', '.join(rule.findings)}: {words.of(rule.limit)}" for rule in audit.rules]
     return ["What these rules can know:", *known] if known else []
 
 
@@ -69,7 +69,7 @@ def _numbers(traffic: Found) -> list[str]:
 
 
 def _most(what: str, counts: list[Count]) -> str:
-    return f"{what}: {', '.join(f'{one.name} {one.count:,}' for one in counts)}" if counts else ""
+    return f"{what}: {', '.join(f'{count.name} {count.count:,}' for count in counts)}" if counts else ""
 
 
 def _finding(one: FindingRow) -> list[str]:

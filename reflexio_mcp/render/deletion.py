@@ -101,8 +101,8 @@ def plan(plan: Plan, status: PlanStatus, words: Words) -> Told:
         f"{counts(plan.selected)}, {_span(plan)}" if selects else "",
         _parts("users", plan.users),
         _parts("sessions", plan.sessions),
-        [] if plan.change or shows_learnings else [_example(one) for one in plan.examples],
-        [_learning(one, gone="goes") for one in plan.learnings],
+        [] if plan.change or shows_learnings else [_example(example) for example in plan.examples],
+        [_learning(learning, gone="goes") for learning in plan.learnings],
         _change(plan.change),
         f"(the first {shown:,} of {total:,})" if total > shown > 0 else "",
         missing,
@@ -128,7 +128,7 @@ def receipt(receipt: Receipt, words: Words) -> Told:
             f"reason: {receipt.reason}" if receipt.reason else "",
             _change(receipt.change),
             *_excepted(receipt.not_deleted),
-            *[_learning(one, gone="deleted") for one in receipt.learnings],
+            *[_learning(learning, gone="deleted") for learning in receipt.learnings],
             *named_in_fence(receipt.facts),
         ],
         lines(
@@ -231,14 +231,14 @@ def logged(lines: Sequence[Logged]) -> list[str]:
     """Return a line for each export and refusal, for a fence."""
     return [
         row(
-            "exported" if one.event == "exported" else "kept by a hold",
-            moment(one.at),
-            one.target,
-            f"by {one.caller}" if one.caller else "",
-            *one.held,
-            *(f"{name}: {count:,}" for name, count in one.counts.items()),
+            "exported" if line.event == "exported" else "kept by a hold",
+            moment(line.at),
+            line.target,
+            f"by {line.caller}" if line.caller else "",
+            *line.held,
+            *(f"{name}: {count:,}" for name, count in line.counts.items()),
         )
-        for one in lines
+        for line in lines
     ]
 
 
@@ -265,13 +265,15 @@ def question(plan: Plan, noun: str, number: int | None, fingerprint: str) -> str
         number: the number to type; `None` if a yes is enough.
         fingerprint: distinguishes this selection from others.
     """
-    number_of_users = sum(one.names for one in plan.users)
+    number_of_users = sum(user.names for user in plan.users)
     users = (
         f"of user {quoted(plan.users[0].name, QUESTION_NAME_CHARS)}"
         if number_of_users == 1
         else f"of {number_of_users:,} USERS"
     )
-    words = [quoted(one.first_words, 80) for one in plan.examples if one.first_words][:QUESTION_EXAMPLES]
+    words = [quoted(example.first_words, 80) for example in plan.examples if example.first_words][
+        :QUESTION_EXAMPLES
+    ]
     undo = ANYBODY.undo(plan.way_back)
     remains = sentence(*map(ANYBODY.of, plan.facts))
     if change := plan.change:
@@ -297,14 +299,14 @@ def question(plan: Plan, noun: str, number: int | None, fingerprint: str) -> str
 
 
 def _names(parts: Sequence[Part]) -> str:
-    more = sum(one.names for one in parts[QUESTION_NAMES:])
+    more = sum(part.names for part in parts[QUESTION_NAMES:])
     return ", ".join(
-        f"{quoted(one.name, QUESTION_NAME_CHARS)} ({one.count:,})" for one in parts[:QUESTION_NAMES]
+        f"{quoted(part.name, QUESTION_NAME_CHARS)} ({part.count:,})" for part in parts[:QUESTION_NAMES]
     ) + (f" and {more:,} more" if more else "")
 
 
 def _parts(name: str, parts: Sequence[Part]) -> str:
-    return f"{name}: " + ", ".join(f"{one.name} ({one.count:,})" for one in parts) if parts else ""
+    return f"{name}: " + ", ".join(f"{part.name} ({part.count:,})" for part in parts) if parts else ""
 
 
 def _example(one: Example) -> str:

@@ -119,8 +119,8 @@ def _grouped(page: RequestPage) -> Iterator[str]:
         yield f"session {session.session_id}" + (
             f" ({counted(others, 'request')} not matching)" if others else ""
         )
-        for one in session.requests:
-            yield indented(request_row(one))
+        for request in session.requests:
+            yield indented(request_row(request))
 
 
 def request_row(one: RequestRow) -> str:
@@ -231,7 +231,7 @@ def _used(one: UsedLearning) -> str:
 
 
 def unreadable_lines(parts: Sequence[UnreadablePart]) -> list[str]:
-    return [f"Reflexio fails to return {_described(one)}." for one in parts]
+    return [f"Reflexio fails to return {_described(part)}." for part in parts]
 
 
 def _described(part: UnreadablePart) -> str:

@@ -487,7 +487,11 @@ def differences(body: PublishBody, stored: RequestWithInteractions) -> list[str]
     stored_labels = stored.request.model_dump(include=set(sent_labels))
     sent = [_words(one) for one in body.interaction_data_list if _says_something(one)]
     differ = [name for name, sent_label in sent_labels.items() if sent_label != stored_labels[name]]
-    return differ if sent == [_words(one) for one in stored.interactions] else ["interactions", *differ]
+    return (
+        differ
+        if sent == [_words(interaction) for interaction in stored.interactions]
+        else ["interactions", *differ]
+    )
 
 
 def _words(one: Interaction | StoredInteraction) -> list[str]:

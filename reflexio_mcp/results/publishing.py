@@ -68,7 +68,7 @@ def stored(
     facts = [*missing]
     if secrets:
         facts.append(Fact(code=FactCode.REPLACED_SECRETS if replaced else FactCode.STORED_SECRETS))
-    has_images = any(one.image_encoding or one.citations for one in interactions)
+    has_images = any(interaction.image_encoding or interaction.citations for interaction in interactions)
     if reply.already_stored and read_back and has_images:
         facts.append(Fact(code=FactCode.IMAGES_NOT_COMPARED))
     return Stored(

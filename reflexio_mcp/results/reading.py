@@ -217,7 +217,7 @@ def interaction_row(
 
 def _as_json(values: Sequence[object], chars: int) -> list[str]:
     shown = [
-        json.dumps(one, ensure_ascii=False, separators=(",", ":"), default=str) for one in values[:NAMES]
+        json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str) for value in values[:NAMES]
     ]
     more = [f"… {len(values) - NAMES:,} more"] if len(values) > NAMES else []
     return [*(clip(one, chars) for one in shown), *more]
@@ -291,7 +291,7 @@ class RequestPage(Result):
 
     @property
     def requests(self) -> list[RequestRow]:
-        return [one for session in self.sessions for one in session.requests]
+        return [request for session in self.sessions for request in session.requests]
 
 
 class Learning(Row):

@@ -160,7 +160,7 @@ class ReflexioServer(MCPServer[App]):
         return _told(result, self._from_page(tool, result, context), words_for_model(self._tools))
 
     def _why_not_offered(self, name: str) -> str:
-        names = ", ".join(one for one in self._tools if one != PAGE_DATA)
+        names = ", ".join(tool for tool in self._tools if tool != PAGE_DATA)
         reason = ""
         if needed := self._needed.get(name):
             reason = f"It needs {needed}. "

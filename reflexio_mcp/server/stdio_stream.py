@@ -112,16 +112,18 @@ class StdioStream(ObjectReceiveStream[SessionMessage | Exception]):
                 return SessionMessage(types.jsonrpc_message_adapter.validate_json(line, by_name=False))
             except ValidationError as again:
                 errors = again.errors(include_url=False, include_context=False)
-        for one in errors:
+        for error in errors:
             if (
-                isinstance(one["input"], list) and len(one["loc"]) <= 1
+                isinstance(error["input"], list) and len(error["loc"]) <= 1
             ):  # the whole line, not a part of a message
-                await self._refuse_batch(cast("list[Any]", one["input"]))
+                await self._refuse_batch(cast("list[Any]", error["input"]))
                 return None
         # Some errors concern the whole message and contain it.
-        parts = [cast("dict[str, Any]", one["input"]) for one in errors if isinstance(one["input"], dict)]
+        parts = [
+            cast("dict[str, Any]", error["input"]) for error in errors if isinstance(error["input"], dict)
+        ]
         # Booleans are not ids, but Python counts them as integers.
-        message = next((one for one in parts if type(one.get("id")) in (str, int)), None)
+        message = next((part for part in parts if type(part.get("id")) in (str, int)), None)
         if message is None:
             return None  # no request is known, so no answer is due
         refusal = _refusal(message["id"])

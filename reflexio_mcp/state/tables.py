@@ -192,8 +192,8 @@ class Transaction:
 
     def execute(self, sql: str, *parameters: Value | list[str] | list[int]) -> list[Any]:
         parts, values = sql.split("?"), list[Value]()
-        for place, one in enumerate(parameters):
-            several = one if isinstance(one, list) else [one]
+        for place, parameter in enumerate(parameters):
+            several = parameter if isinstance(parameter, list) else [parameter]
             parts[place] += f"({', '.join('?' * len(several))})"
             values += several
         done = self._cursor.execute(self._translated("".join(parts)), values)

@@ -254,7 +254,9 @@ FILTER_PARAMETERS: Final = tuple(_parameter(field) for field in FILTER_FIELDS)
 
 def _sign(function: Callable[..., Any], parameters: Sequence[inspect.Parameter], returns: Any) -> None:
     """Give a function that accepts any argument the signature that the SDK reads."""
-    function.__annotations__ = {one.name: one.annotation for one in parameters} | {"return": returns}
+    function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {
+        "return": returns
+    }
     function.__dict__["__signature__"] = inspect.Signature(parameters, return_annotation=returns)
 
 
@@ -288,9 +290,9 @@ def filtered(*without: str) -> Callable[[Function], Function]:
         own = inspect.signature(tool, eval_str=True)
         flat = [one for one in FILTER_PARAMETERS if one.name not in (*without, *own.parameters)]
         others = [
-            one.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            for one in own.parameters.values()
-            if one.name not in ("call", "asked")
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in own.parameters.values()
+            if parameter.name not in ("call", "asked")
         ]
 
         @functools.wraps(tool)

@@ -103,7 +103,7 @@ async def rows(
     if not waits:
         _words_shown.set()
     outcomes, unread = await outcomes_of(
-        scope, [scope.stored_id(one.session_id) for one in page.sessions], asked.user_id
+        scope, [scope.stored_id(session.session_id) for session in page.sessions], asked.user_id
     )
     return ExplorerData(
         notice=NOTICE,
@@ -111,11 +111,11 @@ async def rows(
         state=None if cursor else _state(call, asked),
         sessions=[
             ExplorerSession(
-                session_id=one.session_id,
-                outcomes=outcomes.get(scope.stored_id(one.session_id), []),
-                requests=[_page_row(row, named) for row in one.requests],
+                session_id=session.session_id,
+                outcomes=outcomes.get(scope.stored_id(session.session_id), []),
+                requests=[_page_row(row, named) for row in session.requests],
             )
-            for one in page.sessions
+            for session in page.sessions
         ],
         looked_at=page.looked_at.requests or 0,
         cursor=page.cursor,

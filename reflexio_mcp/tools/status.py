@@ -116,7 +116,7 @@ def _policy(settings: Settings, scope: Scope) -> Policy:
     file = scope.policy.now()
     # Somebody who is confined to one user learns nothing of others.
     holds = [one for one in file.hold if scope.user_id in ("", *one.users) and not one.is_over]
-    named = [(sorted(one.users | one.sessions | one.sources), one.describe()) for one in holds]
+    named = [(sorted(hold.users | hold.sessions | hold.sources), hold.describe()) for hold in holds]
     policy = Policy(
         holds=[
             f"{'the caller' if scope.user_id else shown_name(', '.join(names))} ({why})"

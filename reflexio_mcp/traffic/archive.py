@@ -196,7 +196,7 @@ class Export:
         self._period = min(times), max(times)
         if self._wanted.narrows:
             self._requests.add(request.request_id)
-            self._interactions.update(one.interaction_id for one in interactions)
+            self._interactions.update(interaction.interaction_id for interaction in interactions)
 
     async def _read_learnings(self, write: Write) -> None:
         sources = Sources(frozenset(self._requests), frozenset(self._interactions))
@@ -256,10 +256,10 @@ class _Ids:
         if request.request_id in self._requests:
             raise InvalidInput("FILE", REPEATED_REQUEST.format(name=quoted(request.request_id)))
         self._requests.add(request.request_id)
-        for one in item.interactions:
-            if one.interaction_id in self._interactions:
-                raise InvalidInput("FILE", REPEATED_INTERACTION.format(name=one.interaction_id))
-            self._interactions.add(one.interaction_id)
+        for interaction in item.interactions:
+            if interaction.interaction_id in self._interactions:
+                raise InvalidInput("FILE", REPEATED_INTERACTION.format(name=interaction.interaction_id))
+            self._interactions.add(interaction.interaction_id)
         return request
 
 

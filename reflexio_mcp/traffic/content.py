@@ -39,7 +39,7 @@ _COVERED = re.compile(r"\[redacted: .* ([A-Za-z0-9_-]{20,})\]")
 def order_of(item: RequestWithInteractions) -> tuple[int, int, str]:
     """Return the sort key of a request in its session: second, order of arrival in that second, id."""
     # Interaction ids grow with arrival.
-    arrival = min((one.interaction_id for one in item.interactions), default=0)
+    arrival = min((interaction.interaction_id for interaction in item.interactions), default=0)
     return item.request.created_at, arrival, item.request.request_id
 
 
@@ -97,8 +97,8 @@ def every_text(interaction: Interaction | StoredInteraction) -> Iterator[tuple[s
     for used in interaction.tools_used:
         fields = used if isinstance(used, dict) else dict(used)
         yield from (("tools_used", text) for text in texts_within(fields))
-    for one in interaction.retrieved_learnings:
-        for name, value in (one if isinstance(one, dict) else dict(one)).items():
+    for learning in interaction.retrieved_learnings:
+        for name, value in (learning if isinstance(learning, dict) else dict(learning)).items():
             yield from ((f"retrieved_learnings.{name}", text) for text in texts_within(value))
     if isinstance(interaction, Interaction):  # the service returns no citations
         for cited in interaction.citations:

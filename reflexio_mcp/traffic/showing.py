@@ -71,7 +71,9 @@ class Showing:
         """Yield rows for the explorer. `items` are requests of one session, newest first."""
         for item in items:
             facts = {name: value for name, value in self.request(item) if value is not None}
-            facts["first_interaction"] = min((one.interaction_id for one in item.interactions), default=0)
+            facts["first_interaction"] = min(
+                (interaction.interaction_id for interaction in item.interactions), default=0
+            )
             if item is items[0] and not self.masked:
                 facts |= self._last_words(item)
             yield ExplorerRow(**facts)
@@ -120,8 +122,8 @@ class Showing:
     def _holds(self, requests: Iterable[StoredRequest]) -> list[Held]:
         """Return the holds on requests, each once."""
         policy = self._scope.policy.now()
-        holds = (policy.held_by(one.user_id, one.session_id, one.source) for one in requests)
-        return list(map(held_row, dict.fromkeys(one for one in holds if one)))
+        holds = (policy.held_by(request.user_id, request.session_id, request.source) for request in requests)
+        return list(map(held_row, dict.fromkeys(hold for hold in holds if hold)))
 
     def _content(self, item: RequestWithInteractions) -> dict[str, Any]:
         count = len(item.interactions)

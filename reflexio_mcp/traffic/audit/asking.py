@@ -33,7 +33,7 @@ class LearnedChecks:
     _stored: "array[int]" = field(default_factory=lambda: array("q"))
 
     def note(self, item: RequestWithInteractions) -> None:
-        self._stored.extend(one.interaction_id for one in item.interactions)
+        self._stored.extend(interaction.interaction_id for interaction in item.interactions)
 
     async def read(self, scope: Scope, users: Sequence[str], now: float, *, whole: bool) -> Fact | None:
         """Read what was learned from these users. Return how many users were not read; `None` if all were read.
@@ -51,12 +51,12 @@ class LearnedChecks:
             except ReflexioError:
                 return
             read += 1
-            for one in learnings:
-                if one.state == "current":
-                    if one.changed_at <= now - YEAR:
-                        self.stale.append(one)
-                    if whole and one.interaction_ids and stored.isdisjoint(one.interaction_ids):
-                        self.orphaned.append(one)
+            for learning in learnings:
+                if learning.state == "current":
+                    if learning.changed_at <= now - YEAR:
+                        self.stale.append(learning)
+                    if whole and learning.interaction_ids and stored.isdisjoint(learning.interaction_ids):
+                        self.orphaned.append(learning)
 
         with anyio.move_on_after(SECONDS):
             await for_each(users[:USERS_READ], one_user, at_once=AT_ONCE)

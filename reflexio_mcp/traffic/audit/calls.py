@@ -51,11 +51,11 @@ def calls_about(
 
 def can_be_given(*values: str) -> bool:
     """Whether a call can have exactly these arguments: tools strip blanks, and invisible characters are escaped."""
-    return all(one and one.isprintable() and one == one.strip() for one in values)
+    return all(value and value.isprintable() and value == value.strip() for value in values)
 
 
 def _call(offer: Offer, tool: str, arguments: dict[str, Any]) -> Call | None:
-    named = [one for one in arguments.values() if isinstance(one, str)]
+    named = [argument for argument in arguments.values() if isinstance(argument, str)]
     return Call(tool=tool, arguments=arguments) if tool in offer.tools and can_be_given(*named) else None
 
 

@@ -115,7 +115,7 @@ async def list_places(
     if isinstance(gathered := look.found.get(asked.finding), _Ranked):
         places = _places(scope, gathered, shown_before, without_key)
         ids = [one.request.request_id for one in gathered.page[: len(places)]]
-        given = [one for one in dict.fromkeys(ids) if without_key(one) == one and can_be_given(one)]
+        given = [id_ for id_ in dict.fromkeys(ids) if without_key(id_) == id_ and can_be_given(id_)]
         show, act = calls_about(
             asked.finding, given, inside, offer, selected=gathered.alone and not asked.contains
         )

@@ -121,15 +121,15 @@ class Pass:
 
     def look_at(self, parts: Sequence[SessionPart]) -> int:
         """Look at sessions until the time is over, but at least at one session; return their number."""
-        for number, one in enumerate(parts, 1):
-            self.last = one
-            if items := self.wanted.pick(one.whole):
+        for number, part in enumerate(parts, 1):
+            self.last = part
+            if items := self.wanted.pick(part.whole):
                 self.sessions += 1
                 for item in items:
                     self._count(item.request, len(item.interactions))
                     self.learning.note(item.request)
                     self.learned.note(item)
-                session = Session(one.session_id, items)
+                session = Session(part.session_id, items)
                 for rule in self.rules:
                     self.add(rule.look(session))
             if time.monotonic() >= self.until:
@@ -141,10 +141,10 @@ class Pass:
             self.add(rule.finish())
 
     def add(self, findings: Iterable[Finding]) -> None:
-        for one in findings:
-            if one.name not in self.found:
-                self.found[one.name] = self.gathered()
-            self.found[one.name].add(one)
+        for finding in findings:
+            if finding.name not in self.found:
+                self.found[finding.name] = self.gathered()
+            self.found[finding.name].add(finding)
 
     def _count(self, request: StoredRequest, interactions: int) -> None:
         self.requests += 1
@@ -295,12 +295,12 @@ async def look_through(scope: Scope, pager: SessionPager, look: Pass, progress: 
     """Look at all sessions. Return whether the time ended first."""
     waiting: list[SessionPart] = []
     requests = chars = 0
-    async for one in pager.parts():
+    async for part in pager.parts():
         if time.monotonic() >= look.until and look.last:
             return True
-        waiting.append(one)
-        requests += len(one.requests)
-        chars += sum(map(content_chars, one.requests))
+        waiting.append(part)
+        requests += len(part.requests)
+        chars += sum(map(content_chars, part.requests))
         if requests >= REQUESTS_A_LOOK or chars >= CHARS_A_LOOK:
             batch, waiting, requests, chars = waiting, [], 0, 0
             if await in_heavy_thread(scope.owner, partial(look.look_at, batch)) < len(batch):
@@ -373,14 +373,14 @@ def _row(
         why=rule.why,
         advice=rule.advice,
         places=[
-            place_of(one, named, masked=masked, kinds=gathered.kinds).model_copy(
+            place_of(place, named, masked=masked, kinds=gathered.kinds).model_copy(
                 update={
-                    "session_id": shown_id(named(one.request.session_id)),
-                    "user_id": "" if wanted.user_id else shown_id(named(one.request.user_id)),
-                    "created_at": at(one.request.created_at),
+                    "session_id": shown_id(named(place.request.session_id)),
+                    "user_id": "" if wanted.user_id else shown_id(named(place.request.user_id)),
+                    "created_at": at(place.request.created_at),
                 }
             )
-            for one in gathered.places
+            for place in gathered.places
         ],
         show=show,
         act=act,

@@ -49,13 +49,13 @@ async def take_out(scope: Scope, state: State, owner: Owner, notes: Sequence[Mus
     going = [item for number, item in found.items() if number not in held]
     if going:
         await _delete(scope, going)
-        there = await _stored(scope, state, [one for one in notes if one.number in found])
+        there = await _stored(scope, state, [note for note in notes if note.number in found])
     else:
         there = found
-    absent = [one for one in notes if one.number not in there]
+    absent = [note for note in notes if note.number not in there]
     gone = [one for one in absent if one.number in found]
     await in_thread(state.note_taken_out, absent, gone)
-    return TakenOut(gone, absent, [one for one in notes if one.number in held and one.number in there])
+    return TakenOut(gone, absent, [note for note in notes if note.number in held and note.number in there])
 
 
 async def take_out_waiting(scope: Scope, state: State, owner: Owner) -> TakenOut:
@@ -66,16 +66,16 @@ async def take_out_waiting(scope: Scope, state: State, owner: Owner) -> TakenOut
 
 async def _stored(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict[int, Item]:
     """Return the stored items that notes mean, by the numbers of the notes."""
-    learned = [one for one in notes if one.kind in LEARNINGS]
-    requested = [one for one in notes if one.kind not in LEARNINGS]
+    learned = [note for note in notes if note.kind in LEARNINGS]
+    requested = [note for note in notes if note.kind not in LEARNINGS]
     return await _requests(scope, state, requested) | await _learnings(scope, state, learned)
 
 
 async def _requests(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict[int, Item]:
     found: dict[int, Item] = {}
     meant: defaultdict[str, list[MustGo]] = defaultdict(list)
-    for one in notes:
-        meant[one.id].append(one)
+    for note in notes:
+        meant[note.id].append(note)
 
     async def take(requests: list[RequestWithInteractions]) -> None:
         for stored in requests:
@@ -83,15 +83,15 @@ async def _requests(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict
             same = [one for one in meant[item.id] if state.must_go.has_text(one, digest)]
             found.update({one.number: item for one in same})
 
-    filters = [TrafficFilter(user) for user in sorted({one.user for one in notes})]
+    filters = [TrafficFilter(user) for user in sorted({note.user for note in notes})]
     await read_set(scope, list(meant), take, filters=filters, whole=True)
     return found
 
 
 async def _learnings(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict[int, Item]:
     found: dict[int, Item] = {}
-    for user in sorted({one.user for one in notes}):
-        of_user = [one for one in notes if one.user == user]
+    for user in sorted({note.user for note in notes}):
+        of_user = [note for note in notes if note.user == user]
         for learning in await learnings_of_user(scope, user):
             for one in of_user:
                 # A restored playbook has another id.
@@ -102,7 +102,7 @@ async def _learnings(scope: Scope, state: State, notes: Sequence[MustGo]) -> dic
 
 
 async def _delete(scope: Scope, items: Iterable[Item]) -> None:
-    ids = {one.id: one for one in items}
+    ids = {item.id: item for item in items}
     requests = [one.id for one in ids.values() if not one.is_learning]
     if requests:
         await scope.client.delete_requests_by_ids(requests)
@@ -138,9 +138,9 @@ class Erasures:
             ReflexioError, TrafficError, StateUnusable: what was stored may have been erased.
         """
         notes = await in_thread(self.state.must_go.waiting, self.owner, self.restore)
-        fresh = [one for one in notes if one.number not in self.looked or one.id in stored]
+        fresh = [note for note in notes if note.number not in self.looked or note.id in stored]
         if fresh:
             taken = await take_out(self.scope, self.state, self.owner, fresh)
             self.looked |= {one.number for one in taken.absent}
             self.held |= {one.id for one in taken.held}
-        return {one.id for one in notes if one.restore == self.restore} - self.held
+        return {note.id for note in notes if note.restore == self.restore} - self.held

@@ -80,7 +80,7 @@ async def begin(planned: Planned, origin: Origin, state: State) -> int:
     Raises:
         CapReached, CodeSpent, NotRecorded: nothing was deleted.
     """
-    unreadable = sum(one.unreadable for one in planned.items)
+    unreadable = sum(item.unreadable for item in planned.items)
     if unreadable and planned.days:
         raise NotRecorded(
             Fact(code=FactCode.NOTHING_DELETED),

@@ -27,13 +27,13 @@ async def holds_on(scope: Scope, items: Sequence[Item], state: State, owner: Own
         ReflexioError: what is stored cannot be read.
     """
     policy = scope.policy.now()
-    held = {one.id: hold for one in items if (hold := one.held_by(policy))}
+    held = {item.id: hold for item in items if (hold := item.held_by(policy))}
     if not policy.holds_requests:
         return held
     by_user: dict[str, list[Learning]] = {}
-    for one in items:
-        if one.learning and one.id not in held:
-            by_user.setdefault(one.user_id, []).append(one.learning)
+    for item in items:
+        if item.learning and item.id not in held:
+            by_user.setdefault(item.user_id, []).append(item.learning)
     for user_id, learnings in by_user.items():
         held |= await _held_by_sources(scope, user_id, learnings, state, owner)
     return held
@@ -55,7 +55,9 @@ async def _held_by_sources(
             held[name] = hold
     # A learning that lists no interactions may have come from any request of its user.
     unlinked = [
-        one.learning_id for one in learnings if not one.interaction_ids and one.learning_id not in held
+        learning.learning_id
+        for learning in learnings
+        if not learning.interaction_ids and learning.learning_id not in held
     ]
     if unlinked and (hold := await _first_hold(scope, user_id, copied)):
         held |= dict.fromkeys(unlinked, hold)
@@ -72,7 +74,9 @@ async def _copied_requests(
     with needing_state(FactCode.NOTHING_DELETED, FactCode.HOLDS_UNKNOWN, FactCode.STATE_UNUSABLE):
         copies = await in_thread(lambda: [opened(one) for one in state.copies.read(owner, having=names)])
     return [
-        one for one in copies if isinstance(one, RequestWithInteractions) and one.request.user_id == user_id
+        copy
+        for copy in copies
+        if isinstance(copy, RequestWithInteractions) and copy.request.user_id == user_id
     ]
 
 
@@ -84,7 +88,9 @@ async def _first_hold(scope: Scope, user_id: str, copied: Sequence[RequestWithIn
     pager = SessionPager(scope, TrafficFilter(user_id=user_id))
     async with aclosing(pager.parts()) as parts:
         async for part in parts:
-            if hold := next(filter(None, (policy.hold_on(one.request) for one in part.requests)), None):
+            if hold := next(
+                filter(None, (policy.hold_on(request.request) for request in part.requests)), None
+            ):
                 return hold
     if pager.unreadable:
         raise _unknown()

@@ -210,9 +210,9 @@ def said_digest(stored: RequestWithInteractions) -> str:
     """A digest of what a restore of a request preserves: whose it is, and what was said in which order."""
     digest = hashlib.sha256()
     add_texts(digest, (stored.request.user_id, stored.request.session_id))
-    for one in stored.interactions:
-        if publishable(one):
-            add_texts(digest, (interaction_digest(one), one.user_action))
+    for interaction in stored.interactions:
+        if publishable(interaction):
+            add_texts(digest, (interaction_digest(interaction), interaction.user_action))
     return digest.hexdigest()
 
 

@@ -51,9 +51,9 @@ async def last_deletions(
     running |= jobs.running
     copies = await in_thread(state.copies.listed, owner)  # also those of deletions that ended meanwhile
     past = [
-        await _past(scope, one, copies.get(one.number), one.number in running)
-        for one in deletions
-        if one.number in copies or (one.own and not restorable)
+        await _past(scope, deletion, copies.get(deletion.number), deletion.number in running)
+        for deletion in deletions
+        if deletion.number in copies or (deletion.own and not restorable)
     ]
     return past[:MOST] + [one.model_copy(update={"receipt": None}) for one in past[MOST:]]
 
@@ -139,7 +139,7 @@ async def _gone(scope: Scope, ids: list[str]) -> int:
     stored: list[str] = []
 
     async def take(items: list[RequestWithInteractions]) -> None:
-        stored.extend(one.request.request_id for one in items)
+        stored.extend(item.request.request_id for item in items)
 
     try:
         with anyio.fail_after(LOOK_SECONDS):

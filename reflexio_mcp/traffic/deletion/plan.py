@@ -106,18 +106,18 @@ class Planned:
     @property
     def stored(self) -> list[Item]:
         """The stored requests and interactions in order of arrival, which is the order of a restore."""
-        stored = [one for one in self.items if one.request_id]
+        stored = [item for item in self.items if item.request_id]
         return sorted(stored, key=lambda one: (one.created_at, one.interaction_ids))
 
     @property
     def learnings(self) -> list[str]:
-        return [one.id for one in self.items if one.is_learning]
+        return [item.id for item in self.items if item.is_learning]
 
     @property
     def _judged(self) -> dict[str, str]:
         """What a code binds of each learning that was judged, by id: its text, its case and what comes back."""
         learned = self.selected.learned or Learned()
-        going = {one.id for one in self.items}
+        going = {item.id for item in self.items}
         return {
             name: f"{one.learning.digest} {case_of(one)} {name in going} "
             + " ".join(earlier.digest for earlier in one.earlier)
@@ -138,7 +138,7 @@ class Planned:
         judged = self._judged if self.takes_learnings else {}
         items = [one for one in (*self.items, *self.copied) if one.id not in judged]
         options = f"{self.target.noun} {self.options} {len(items)}"
-        digests = sorted(f"{one.kind}\0{one.id}\0{one.digest}" for one in items)
+        digests = sorted(f"{item.kind}\0{item.id}\0{item.digest}" for item in items)
         text = "\0\0".join([options, self.target.text, *digests, *sorted(set(judged.values()))])
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -409,12 +409,12 @@ async def examples(scope: Scope, items: Sequence[Item], openings: Mapping[str, s
     words = await anyio.to_thread.run_sync(redacted) if openings else {}
     return [
         Example(
-            id=scope.shown_id(one.id),
-            user_id=scope.shown_id(one.user_id),
-            created_at=at(one.created_at) if one.created_at else None,
-            first_words=words.get(one.id, ""),
+            id=scope.shown_id(item.id),
+            user_id=scope.shown_id(item.user_id),
+            created_at=at(item.created_at) if item.created_at else None,
+            first_words=words.get(item.id, ""),
         )
-        for one in items
+        for item in items
     ]
 
 

@@ -103,7 +103,7 @@ async def _opened(state: State, owner: Owner, undo: Undo) -> AsyncIterator[dict[
     reading = state.copies.read(owner, deletion=undo.number, names=names)
     with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
         while copies := await in_thread(lambda: list(islice(reading, BATCH))):
-            contents = [(one, opened(one)) for one in copies]
+            contents = [(copy, opened(copy)) for copy in copies]
             yield {item_for(content).id: (one, content) for one, content in contents}
 
 
@@ -309,7 +309,7 @@ class Storing:
 
         async def take(items: list[RequestWithInteractions]) -> None:
             for stored in items:
-                there = {str(one.interaction_id) for one in stored.interactions}
+                there = {str(interaction.interaction_id) for interaction in stored.interactions}
                 found.update((key, item_of(stored)) for key, one in single.items() if one.id in there)
                 key = stored.request.request_id
                 if restored := requests.get(key):
@@ -446,22 +446,22 @@ class Storing:
         """Return learnings with the ids that their interactions have now."""
         return [
             learning_of(
-                one.row.model_copy(
+                learning.row.model_copy(
                     update={
                         "source_interaction_ids": [
-                            self.interactions.get(id_, id_) for id_ in one.row.source_interaction_ids
+                            self.interactions.get(id_, id_) for id_ in learning.row.source_interaction_ids
                         ]
                     }
                 )
             )
-            for one in learnings
-            if one.row
+            for learning in learnings
+            if learning.row
         ]
 
 
 def _spoken(item: RequestWithInteractions) -> list[int]:
     """Return the ids of the interactions that a restore preserves."""
-    return [one.interaction_id for one in item.interactions if publishable(one)]
+    return [interaction.interaction_id for interaction in item.interactions if publishable(interaction)]
 
 
 class _Restore:

@@ -186,7 +186,7 @@ class Requests(Target):
             await selected.add(scope, [one for one in found if self.user_id in ("", one.request.user_id)])
 
         await read_set(scope, self.ids, take, progress=progress)
-        there = {one.id for one in selected.items}
+        there = {item.id for item in selected.items}
         selected.not_found = [one for one in self.ids if one not in there]
         return selected
 
@@ -308,7 +308,7 @@ class User(Filtered):
         selected.learned = await self.learned(scope, selected)
         selected.items += map(learning_item, selected.learned.learnings)
         outcomes = await scope.client.get_session_outcomes(user_id)
-        selected.items += [outcome_item(one) for one in outcomes if one.user_id == user_id]
+        selected.items += [outcome_item(outcome) for outcome in outcomes if outcome.user_id == user_id]
         return selected
 
     async def learned(self, scope: Scope, selected: Selected) -> Learned:
@@ -332,7 +332,7 @@ class Learnings(Target):
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         found = await select_learnings(scope, self.selection, judges=True)
         learnings = found.learned.going
-        sources = {one.user_id: _NO_SOURCES for one in learnings} | dict(found.sources)
+        sources = {learning.user_id: _NO_SOURCES for learning in learnings} | dict(found.sources)
         facts: list[Fact] = []
         if learnings:
             taught = await _taught_by(scope, learnings)
@@ -342,8 +342,8 @@ class Learnings(Target):
         if found.unreadable:
             facts.append(Fact(code=FactCode.PART_UNREAD))
         return Selected(
-            [learning_item(one) for one in learnings],
-            {one.learning_id: one.content[:OPENING_CHARS] for one in learnings[:EXAMPLES]},
+            [learning_item(learning) for learning in learnings],
+            {learning.learning_id: learning.content[:OPENING_CHARS] for learning in learnings[:EXAMPLES]},
             list(found.not_found),
             found.learned,
             sources=sources,
@@ -444,8 +444,8 @@ async def _shared_rules(scope: Scope, user_id: str) -> list[Fact]:
     facts: list[Fact] = []
     if rules := shared.of(user_id):
         texts = [
-            clip(await anyio.to_thread.run_sync(covered, one.row.content), RULE_CHARS)
-            for one in rules[:RULES]
+            clip(await anyio.to_thread.run_sync(covered, rule.row.content), RULE_CHARS)
+            for rule in rules[:RULES]
         ]
         names = [] if scope.masked else list(map(shown_name, texts))
         facts.append(Fact(code=FactCode.SHARED_RULES_REST, number=len(rules), names=names))
@@ -470,17 +470,19 @@ def _naming(code: FactCode, scope: Scope, ids: Collection[str]) -> Fact:
 async def _taught_by(scope: Scope, learnings: Sequence[Learning]) -> Fact:
     """Return whether sources of learnings are stored, and where."""
     requests, known = dict[str, None](), True
-    for user_id in {one.user_id for one in learnings}:
-        found = await find_evidence(scope, user_id, [one for one in learnings if one.user_id == user_id])
+    for user_id in {learning.user_id for learning in learnings}:
+        found = await find_evidence(
+            scope, user_id, [learning for learning in learnings if learning.user_id == user_id]
+        )
         for evidence in found.values():
             requests |= dict.fromkeys(turn.request_id for turn in evidence.quoted_turns)
             known = known and not evidence.unread and (evidence.is_complete or not evidence.listed)
 
     async def take(items: Sequence[RequestWithInteractions]) -> None:
-        requests.update(dict.fromkeys(one.request.request_id for one in items))
+        requests.update(dict.fromkeys(item.request.request_id for item in items))
 
     # Without interactions, a learning names only the last request of its window, or a run that is no request.
-    last = {one.last_request_id for one in learnings if not one.interaction_ids}
+    last = {learning.last_request_id for learning in learnings if not learning.interaction_ids}
     await read_set(scope, [one for one in last if one], take)
     if requests:
         return _naming(FactCode.SOURCES_STAY, scope, requests)

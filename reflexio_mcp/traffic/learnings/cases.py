@@ -78,9 +78,9 @@ def _clean_predecessors(
     if learning.state != "current":
         return ()
     clean = [
-        one
-        for one in lineage.predecessors(learning)
-        if _quotes_only_outside(evidence_of(one, turns), selected)
+        predecessor
+        for predecessor in lineage.predecessors(learning)
+        if _quotes_only_outside(evidence_of(predecessor, turns), selected)
     ]
     return tuple(lineage.newest(clean))
 

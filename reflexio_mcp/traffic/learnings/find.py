@@ -128,8 +128,8 @@ async def expired_profiles(scope: Scope, user_id: str) -> list[Learning]:
     No list of the service shows them, whatever its filter.
     """
     rows = await scope.client.get_all_profiles(user_id)
-    learnings = [learning_of(one) for one in rows if 0 < one.expiration_timestamp <= time.time()]
-    return [replace(one, state="expired") for one in learnings if one.user_id == user_id]
+    learnings = [learning_of(row) for row in rows if 0 < row.expiration_timestamp <= time.time()]
+    return [replace(learning, state="expired") for learning in learnings if learning.user_id == user_id]
 
 
 async def find_learned(
@@ -161,20 +161,20 @@ async def find_learned(
         learnings = await learnings_of_user(scope, user_id)
         everything.extend(learnings)
         lineage = Lineage(learnings)
-        for one in learnings:
-            found = known.linked.get(one.learning_id)
-            if known.differs_from(one):
-                changed.add(one.learning_id)
+        for learning in learnings:
+            found = known.linked.get(learning.learning_id)
+            if known.differs_from(learning):
+                changed.add(learning.learning_id)
             elif found:
-                linked[one.learning_id] = replace(found, learning=one)
-                if one.is_replaced and not found.learning.is_replaced:
-                    renamed = {other.learning_id: other for other in lineage.renamed(one)}
+                linked[learning.learning_id] = replace(found, learning=learning)
+                if learning.is_replaced and not found.learning.is_replaced:
+                    renamed = {other.learning_id: other for other in lineage.renamed(learning)}
                     linked.update((name, replace(found, learning=other)) for name, other in renamed.items())
-            elif how := sources.link_of(one):
-                linked[one.learning_id] = LinkedLearning(
-                    one, how, one.interaction_ids - sources.interaction_ids
+            elif how := sources.link_of(learning):
+                linked[learning.learning_id] = LinkedLearning(
+                    learning, how, learning.interaction_ids - sources.interaction_ids
                 )
-            elif not one.interaction_ids:
+            elif not learning.interaction_ids:
                 unlinked += 1
 
     await for_each(chosen, read, at_once=USERS_AT_ONCE)
@@ -185,9 +185,9 @@ async def find_learned(
 def turns_of(requests: Iterable[RequestWithInteractions]) -> dict[int, Turn]:
     """Return the interactions of requests by id."""
     return {
-        one.interaction_id: Turn(item.request, place, one)
+        interaction.interaction_id: Turn(item.request, place, interaction)
         for item in requests
-        for place, one in enumerate(item.interactions, 1)
+        for place, interaction in enumerate(item.interactions, 1)
     }
 
 
@@ -222,13 +222,13 @@ async def find_evidence(
         known: interactions that may not be stored any more.
         most_requests: how many requests of the user are read.
     """
-    listed = frozenset[int]().union(*(one.interaction_ids for one in learnings))
+    listed = frozenset[int]().union(*(learning.interaction_ids for learning in learnings))
     stored = await find_interactions(
         scope, user_id, listed.difference(known or ()), most_requests=most_requests
     )
     turns = Turns({**(known or {}), **stored.by_id}, stored.everything)
 
     def search() -> dict[str, Evidence]:
-        return {one.learning_id: evidence_of(one, turns) for one in learnings}
+        return {learning.learning_id: evidence_of(learning, turns) for learning in learnings}
 
     return await anyio.to_thread.run_sync(search)

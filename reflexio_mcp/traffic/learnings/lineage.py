@@ -27,9 +27,9 @@ class Lineage:
 
     def __init__(self, learnings: Iterable[Learning]) -> None:
         self._by_interaction: dict[int, list[Learning]] = defaultdict(list)
-        for one in learnings:
-            for interaction_id in one.interaction_ids:
-                self._by_interaction[interaction_id].append(one)
+        for learning in learnings:
+            for interaction_id in learning.interaction_ids:
+                self._by_interaction[interaction_id].append(learning)
         self._quotes = cache(_quotes)
 
     def successors(self, learning: Learning) -> list[Learning]:
@@ -40,7 +40,9 @@ class Lineage:
         if not learning.interaction_ids:
             return []
         candidates = self._by_interaction[min(learning.interaction_ids)]
-        return sorted((one for one in candidates if self._takes_in(one, learning)), key=self._order)
+        return sorted(
+            (candidate for candidate in candidates if self._takes_in(candidate, learning)), key=self._order
+        )
 
     def predecessors(self, learning: Learning) -> list[Learning]:
         """Return the replaced learnings that a learning has taken in, the latest first."""
@@ -50,12 +52,12 @@ class Lineage:
             for one in self._by_interaction[interaction_id]
             if one.is_replaced
         }
-        taken_in = [one for one in candidates.values() if self._takes_in(learning, one)]
+        taken_in = [candidate for candidate in candidates.values() if self._takes_in(learning, candidate)]
         return sorted(taken_in, key=self._order, reverse=True)
 
     def current(self, learning: Learning) -> list[Learning]:
         """Return the current learnings that a replaced one has become: its id is no longer the one in use."""
-        return [one for one in self.successors(learning) if one.state == "current"]
+        return [successor for successor in self.successors(learning) if successor.state == "current"]
 
     def renamed(self, learning: Learning) -> list[Learning]:
         """Return the current learnings that say what a replaced one says: it has only got another id."""

@@ -86,7 +86,9 @@ async def list_shared_rules(scope: Scope, selection: Selection, *, limit: int) -
     uses: dict[str, int] = {}
     if rules and not scope.user_id:  # the counts are those of the organization
         stats = await scope.client.get_application_stats(days=30)
-        uses = {one.real_id: one.applied_count for one in stats if one.kind in ("agent_playbook", "playbook")}
+        uses = {
+            stat.real_id: stat.applied_count for stat in stats if stat.kind in ("agent_playbook", "playbook")
+        }
     rows = await anyio.to_thread.run_sync(_shared_rows, scope, rules[:limit], uses)
     facts = [Fact(code=FactCode.SHARED_RULES_RETURN)] if rules else []
     if shared.untraced and user_id:
@@ -123,7 +125,7 @@ def _shared_rows(scope: Scope, rules: Sequence[SharedRule], uses: Mapping[str, i
             traced=one.traced,
         )
 
-    return [row(one) for one in rules]
+    return [row(rule) for rule in rules]
 
 
 def _key(item: LinkedLearning) -> str:

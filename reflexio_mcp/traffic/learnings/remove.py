@@ -126,12 +126,12 @@ async def delete_by_id(scope: Scope, learning_ids: Sequence[str], sent: set[str]
 
 async def add_learnings(scope: Scope, learnings: Sequence[Learning]) -> None:
     """Store learnings in their states. A profile overwrites the one with its id, a playbook gets a new id."""
-    profiles = [one.row for one in learnings if isinstance(one.row, UserProfile)]
+    profiles = [learning.row for learning in learnings if isinstance(learning.row, UserProfile)]
     # Without this, a repetition of the playbook would be stored beside it.
     playbooks = [
-        one.row.model_copy(update={"reader_angle": one.row.reader_angle or "correction"})
-        for one in learnings
-        if isinstance(one.row, UserPlaybook)
+        learning.row.model_copy(update={"reader_angle": learning.row.reader_angle or "correction"})
+        for learning in learnings
+        if isinstance(learning.row, UserPlaybook)
     ]
     if profiles:
         await scope.client.add_profiles(profiles)
@@ -144,13 +144,13 @@ async def make_current(scope: Scope, learnings: Sequence[Learning]) -> None:
     now = int(time.time())
     current = [
         learning_of(
-            one.row.model_copy(
+            learning.row.model_copy(
                 update={"status": None}
-                | ({"last_modified_timestamp": now} if isinstance(one.row, UserProfile) else {})
+                | ({"last_modified_timestamp": now} if isinstance(learning.row, UserProfile) else {})
             )
         )
-        for one in learnings
-        if one.row
+        for learning in learnings
+        if learning.row
     ]
     await add_learnings(scope, current)
     await _drop_playbooks(scope, learnings)
@@ -169,7 +169,9 @@ async def retire(scope: Scope, learnings: Sequence[Learning], current: Sequence[
 
 async def _drop_playbooks(scope: Scope, learnings: Sequence[Learning]) -> None:
     """Delete playbooks that are stored again under other ids."""
-    await delete_by_id(scope, [one.learning_id for one in learnings if one.kind == "user_playbook"], set())
+    await delete_by_id(
+        scope, [learning.learning_id for learning in learnings if learning.kind == "user_playbook"], set()
+    )
 
 
 async def update_text(scope: Scope, learning: Learning, text: str) -> None:
@@ -195,7 +197,7 @@ async def _wait(scope: Scope, users: Sequence[str], until: float, progress: Prog
     async def look(user_id: str) -> None:
         if anyio.current_time() > until and not busy[user_id]:
             return
-        generated = any(one and one.runs_for(user_id) for one in generations)
+        generated = any(generation and generation.runs_for(user_id) for generation in generations)
         if generated or await _is_learned_from(scope, user_id):
             busy[user_id] = True
         else:
@@ -241,4 +243,4 @@ async def _newest_learnable(scope: Scope, user_id: str) -> RequestWithInteractio
 
 def _arrival(item: RequestWithInteractions) -> int:
     # Times are whole seconds; interaction ids grow with arrival.
-    return max(one.interaction_id for one in item.interactions)
+    return max(interaction.interaction_id for interaction in item.interactions)

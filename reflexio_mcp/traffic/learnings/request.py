@@ -132,7 +132,7 @@ def _fitted(room: Room, rows: Sequence[Any]) -> list[Any]:
 
 async def _beliefs(scope: Scope, item: RequestWithInteractions, *, masked: bool, learned: bool) -> Beliefs:
     user_id = item.request.user_id
-    here = frozenset(one.interaction_id for one in item.interactions)
+    here = frozenset(interaction.interaction_id for interaction in item.interactions)
     retrieved = list(dict.fromkeys(_retrieved(item)))
     if not (retrieved or learned):
         return Beliefs()
@@ -189,11 +189,11 @@ def _learned_here(
 
 
 def _retrieved(item: RequestWithInteractions) -> Iterator[Retrieved]:
-    for one in item.interactions:
-        for each in one.retrieved_learnings:
+    for interaction in item.interactions:
+        for each in interaction.retrieved_learnings:
             kind, number = str(each.get("kind", "")), str(each.get("learning_id", ""))
             if kind and number:
-                yield Retrieved(one.interaction_id, kind, number)
+                yield Retrieved(interaction.interaction_id, kind, number)
 
 
 async def _used(
@@ -243,11 +243,11 @@ async def _judgments(
         told.facts.append(Fact(code=FactCode.VERDICTS_NOT_READ))
         return {}, {}
     judged = {
-        Retrieved(one.interaction_id, one.kind, one.learning_id): one
-        for one in sorted(verdicts, key=lambda one: one.created_at)
-        if one.interaction_id is not None and one.user_id == request.user_id
+        Retrieved(verdict.interaction_id, verdict.kind, verdict.learning_id): verdict
+        for verdict in sorted(verdicts, key=lambda verdict: verdict.created_at)
+        if verdict.interaction_id is not None and verdict.user_id == request.user_id
     }
-    return judged, {f"{one.kind}:{one.real_id}": one.applied_count for one in stats}
+    return judged, {f"{stat.kind}:{stat.real_id}": stat.applied_count for stat in stats}
 
 
 async def _rules(scope: Scope, retrieved: Sequence[Retrieved]) -> dict[str, AgentPlaybook]:
@@ -259,7 +259,7 @@ async def _rules(scope: Scope, retrieved: Sequence[Retrieved]) -> dict[str, Agen
                 rules = await scope.client.get_agent_playbooks(agent_playbook_id=int(number))
             except ReflexioError:
                 break
-            found.update((number, one) for one in rules if str(one.agent_playbook_id) == number)
+            found.update((number, rule) for rule in rules if str(rule.agent_playbook_id) == number)
     return found
 
 

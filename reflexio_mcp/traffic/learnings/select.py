@@ -157,7 +157,7 @@ async def _by_request(scope: Scope, user_id: str, request_id: str, *, judges: bo
         raise NotStored(
             f"No request {quoted(request_id)}{whose} is stored here.", Fact(code=FactCode.LIST_LEARNINGS)
         )
-    interactions = frozenset(one.interaction_id for one in item.interactions)
+    interactions = frozenset(interaction.interaction_id for interaction in item.interactions)
     sources = {item.request.user_id: Sources(frozenset({request_id}), interactions)}
     learned = await (judge_learned if judges else find_learned)(scope, sources)
     return Selected(learned, sources, status=await learning_status(scope, request_id))
@@ -171,7 +171,7 @@ async def _by_filter(scope: Scope, wanted: TrafficFilter, *, judges: bool) -> Se
         for item in picked:
             user = item.request.user_id
             requests[user].add(item.request.request_id)
-            interactions[user].update(one.interaction_id for one in item.interactions)
+            interactions[user].update(interaction.interaction_id for interaction in item.interactions)
     sources = {user: Sources(frozenset(ids), frozenset(interactions[user])) for user, ids in requests.items()}
     learned = await (judge_learned if judges else find_learned)(scope, sources, most_users=MOST_USERS)
     return Selected(learned, sources, unreadable=pager.unreadable)
@@ -181,10 +181,10 @@ def unselected(learnings: Sequence[Learning]) -> Learned:
     """Wrap learnings that were not selected by their sources."""
     return Learned(
         {
-            one.learning_id: LinkedLearning(
-                one, "recorded" if one.interaction_ids else "not_known", one.interaction_ids
+            learning.learning_id: LinkedLearning(
+                learning, "recorded" if learning.interaction_ids else "not_known", learning.interaction_ids
             )
-            for one in learnings
+            for learning in learnings
         },
         read=tuple(learnings),
     )

@@ -50,12 +50,12 @@ class SharedRules:
 
     def of(self, user_id: str) -> list[SharedRule]:
         """Return the rules that rest on a user's playbooks."""
-        return [one for one in self.rules if user_id in one.users]
+        return [rule for rule in self.rules if user_id in rule.users]
 
     @property
     def untraced(self) -> int:
         """How many rules the service does not say the sources of."""
-        return sum(not one.traced for one in self.rules) + self.left_out
+        return sum(not rule.traced for rule in self.rules) + self.left_out
 
 
 async def read_shared_rules(scope: Scope) -> SharedRules:
@@ -67,10 +67,10 @@ async def read_shared_rules(scope: Scope) -> SharedRules:
 
     async def trace(row: AgentPlaybook) -> None:
         sources = await scope.client.agent_playbook_sources(row.agent_playbook_id)
-        playbooks = [one.user_playbook for one in sources.source_user_playbooks]
+        playbooks = [playbook.user_playbook for playbook in sources.source_user_playbooks]
         traced[row.agent_playbook_id] = SharedRule(
             row,
-            frozenset(one.user_id for one in playbooks if one.user_id),
+            frozenset(playbook.user_id for playbook in playbooks if playbook.user_id),
             len(playbooks),
             sources.provenance_status != "unavailable",
         )

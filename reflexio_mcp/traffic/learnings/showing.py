@@ -146,12 +146,12 @@ class LearningRows:
     def _not_found(self, passages: Sequence[Passage]) -> list[str]:
         if self.masked:
             return []
-        return [self.text(one.words, QUOTE_CHARS) for one in passages]
+        return [self.text(passage.words, QUOTE_CHARS) for passage in passages]
 
     def _hold(self, learning: Learning, turns: Sequence[Turn]) -> Held | None:
         policy = self._scope.policy.now()
         sources = [turn.request for turn in turns]
-        holds = (policy.held_by(one.user_id, one.session_id, one.source) for one in sources)
+        holds = (policy.held_by(source.user_id, source.session_id, source.source) for source in sources)
         hold = policy.held_by(learning.user_id) or next(filter(None, holds), None)
         return held_row(hold) if hold else None
 

@@ -230,7 +230,7 @@ async def read_set(
     left = dict.fromkeys(ids)
 
     async def found(items: Sequence[RequestWithInteractions]) -> None:
-        known = [one for one in items if one.request.request_id in left]
+        known = [item for item in items if item.request.request_id in left]
         for one in known:
             del left[one.request.request_id]
         if known:

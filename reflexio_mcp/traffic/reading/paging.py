@@ -304,7 +304,7 @@ class SessionPager:
                         checks.note(item.request)
         if problem := await checks.ask(self._scope):
             raise InvalidInput("finding", f"cannot be {self._filter.finding} now.", advice=problem)
-        found = (one for one in checks.findings if one.name == self._filter.finding)
+        found = (finding for finding in checks.findings if finding.name == self._filter.finding)
         return frozenset(one.request.request_id for one in found)
 
     def _visible(self, group: SessionGroup) -> list[RequestWithInteractions]:
@@ -457,7 +457,9 @@ def _unreadable_between(sessions: list[SessionGroup], query: RequestQuery) -> di
     last = query.end_time
     for index, group in enumerate(sessions):
         if group.session_id.startswith(_UNREADABLE):
-            first = next((_newest(one) for one in sessions[index + 1 :] if one.requests), query.start_time)
+            first = next(
+                (_newest(session) for session in sessions[index + 1 :] if session.requests), query.start_time
+            )
             times = {"first": first, "last": last}
             known = {name: at(time) for name, time in times.items() if time is not None}
             unreadable[group.session_id] = UnreadablePart(**known, whole_session=True)

@@ -52,7 +52,7 @@ def _findings(
 def _secrets(text: str) -> Iterator[Span]:
     from reflexio_mcp.traffic.audit.rules.secrets import find_secrets
 
-    return ((one.start, one.end) for one in find_secrets(text))
+    return ((secret.start, secret.end) for secret in find_secrets(text))
 
 
 def _personal_data(text: str) -> Iterator[Span]:

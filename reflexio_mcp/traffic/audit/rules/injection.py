@@ -462,7 +462,7 @@ def _strongest_first(signs: dict[SignName, int]) -> tuple[SignName, ...]:
 def _signs_in(sentence: str) -> dict[SignName, int]:
     """Return the signs of a sentence in plain letters, each with its points."""
     beginnings = {word[:BEGINNING] for word in _WORD.findall(sentence)}
-    candidates = {number for one in beginnings for number in _CANDIDATES.get(one, ())}
+    candidates = {number for beginning in beginnings for number in _CANDIDATES.get(beginning, ())}
     signs: dict[SignName, int] = {}
     for number in sorted(candidates):
         sign = _SIGNS[number]

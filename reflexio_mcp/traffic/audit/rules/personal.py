@@ -202,7 +202,9 @@ def _is_iban(number: str, before: str) -> str:
     compact = re.sub("[ -]", "", number)
     # Text after an IBAN may look like a part of it. stdnum's bank lists are outdated; check digits suffice.
     lengths = range(15, min(34, len(compact)) + 1)
-    return "iban" if any(_is_valid("iban", compact[:one], check_country=False) for one in lengths) else ""
+    return (
+        "iban" if any(_is_valid("iban", compact[:length], check_country=False) for length in lengths) else ""
+    )
 
 
 def _is_national(number: str, before: str) -> str:

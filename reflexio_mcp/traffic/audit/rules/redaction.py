@@ -67,9 +67,9 @@ def redact(text: str) -> str:
 def _without(text: str, secrets: Sequence[Secret]) -> str:
     kept: list[str] = []
     behind = 0
-    for one in secrets:
-        kept += (text[behind : one.start], f"[redacted: {one.kind}]")
-        behind = one.end
+    for secret in secrets:
+        kept += (text[behind : secret.start], f"[redacted: {secret.kind}]")
+        behind = secret.end
     return "".join((*kept, text[behind:]))
 
 
@@ -137,9 +137,9 @@ def redact_value(value: object, chars: int | None = None, name: str = "") -> Any
         called = f"{name}: {text}" if name else text
         behind = len(called) - len(text)
         secrets = [
-            Secret(max(0, one.start - behind), one.end - behind, one.kind)
-            for one in find_secrets(called)
-            if one.end > behind
+            Secret(max(0, secret.start - behind), secret.end - behind, secret.kind)
+            for secret in find_secrets(called)
+            if secret.end > behind
         ]
         if not secrets:
             return value
@@ -165,7 +165,7 @@ def secret_in_name(name: str) -> str:
     """Return the kind of an id or name that is a key; empty if it is not."""
     if _ID.fullmatch(name) and "sk-" not in name:
         return ""
-    return next((one.kind for one in find_secrets(name[:QUICK_CHARS]) if one.probable), "")
+    return next((secret.kind for secret in find_secrets(name[:QUICK_CHARS]) if secret.probable), "")
 
 
 def without_key(name: str) -> str:
