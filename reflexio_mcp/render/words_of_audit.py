@@ -15,7 +15,10 @@ AUDIT: Final = RoomWords(
         FactCode.FEW_COMPARED: "Only {number:request} {number:is|are} compared across sessions.",
         FactCode.NEWEST_ASKED: "The service was only asked about the {number:newest request}.",
         FactCode.SERVICE_SILENT: "The service did not report the state of learning.",
-        FactCode.NOT_ANSWERED: "The service did not report the state of learning of {number:request}.",
+        FactCode.NOT_ANSWERED: (
+            "The service did not report the state of learning of {number:request}. It answers 120 questions a minute: "
+            "ask again in a minute."
+        ),
         FactCode.NO_LEARNING_HERE: "This store does not learn.",
         FactCode.ONLY_STORED_USERS: "Users without a stored request are not seen.",
         FactCode.REST_NOT_AUDITED: (

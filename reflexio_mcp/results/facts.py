@@ -220,7 +220,10 @@ class FactCode(StrEnum):
     FEW_COMPARED = "few_compared", "only `number` requests are compared across sessions"
     NEWEST_ASKED = "newest_asked", "the service was only asked about the `number` newest requests"
     SERVICE_SILENT = "service_silent", "the service did not say how far learning is"
-    NOT_ANSWERED = "not_answered", "the service did not say how far learning from `number` requests is"
+    NOT_ANSWERED = (
+        "not_answered",
+        "the service did not say how far learning from `number` requests is; ask again in a minute",
+    )
     NO_LEARNING_HERE = "no_learning_here", "this store does not learn"
     ONLY_STORED_USERS = "only_stored_users", "users without a stored request are not seen"
     REST_NOT_AUDITED = (

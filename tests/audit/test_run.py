@@ -31,6 +31,10 @@ EVERYTHING = words_for_model(TOOLS)
 pytestmark = pytest.mark.anyio
 
 
+async def no_rows(*_: object, **__: object) -> list[object]:
+    return []
+
+
 async def test_a_finding_says_what_where_why_and_shows_before_it_deletes() -> None:
     async with store(request("r1", f"the token is {GITHUB_TOKEN} for now")) as client:
         result = await audit(client)
@@ -135,12 +139,9 @@ async def test_requests_that_wait_and_that_failed_are_named(monkeypatch: pytest.
     async def learning_status(self: ReflexioClient, request_id: str) -> LearningStatus:
         return LearningStatus(status=said[request_id], reason="waiting_for_window")
 
-    async def nothing(*_: object, **__: object) -> list[object]:
-        return []
-
     monkeypatch.setattr(ReflexioClient, "learning_status", learning_status)
     for name in ("get_profiles", "get_user_playbooks"):
-        monkeypatch.setattr(ReflexioClient, name, nothing)
+        monkeypatch.setattr(ReflexioClient, name, no_rows)
     items = [request(f"r{index}", f"number {index}") for index in range(3)]
     async with store(*items) as client:
         result = await audit(client, learns=True)
@@ -174,7 +175,32 @@ async def test_what_the_service_says_of_learning_is_a_filter(
     assert [row.request_id for one in page.sessions for row in one.requests] == [request_id]
     assert [one.id for one in selected.items] == [request_id]
     assert page.total == 1
-    assert "among the 60 newest" in page.looked_at.filter
+    assert ("among the 60 newest" in page.looked_at.filter) == (finding == "learning-failed")
+
+
+async def test_all_requests_that_wait_are_named_however_many_came_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The newest 60 are all of one user; behind them another user's requests wait, and older ones are learned."""
+    questions: list[str] = []
+
+    async def learning_status(self: ReflexioClient, request_id: str) -> LearningStatus:
+        questions.append(request_id)
+        waits = request_id.startswith(("ada", "jon-2"))
+        return LearningStatus(status="pending" if waits else "done")
+
+    monkeypatch.setattr(ReflexioClient, "learning_status", learning_status)
+    for name in ("get_profiles", "get_user_playbooks"):
+        monkeypatch.setattr(ReflexioClient, name, no_rows)
+    jon = [request(f"jon-{index}", f"number {index}", user_id="jon", session_id="jon") for index in range(30)]
+    ada = [request(f"ada-{index}", f"number {index}") for index in range(70)]
+    items = [*jon, *ada]
+    async with store(*items) as client:
+        result = await audit(client, learns=True)
+    waiting = found(result, "learning-waiting")
+    assert waiting
+    assert waiting.count == 70 + 10
+    assert "jon-2" not in questions  # older than one that is learned
 
 
 async def test_a_store_that_does_not_learn_has_no_requests_that_wait() -> None:

@@ -127,7 +127,7 @@ class Pass:
                 self.sessions += 1
                 for item in items:
                     self._count(item.request, len(item.interactions))
-                    self.learning.note(item.request)
+                    self.learning.note(item)
                     self.learned.note(item)
                 session = Session(part.session_id, items)
                 for rule in self.rules:
@@ -323,7 +323,7 @@ async def _ask(scope: Scope, look: Pass, now: float, skip: Callable[..., None], 
     if reason := await look.learning.ask(scope):
         skip(reason, "learning-failed", "learning-waiting")
     elif look.learning.more:
-        skip(Fact(code=FactCode.NEWEST_ASKED, number=ASKED), "learning-failed", "learning-waiting")
+        skip(Fact(code=FactCode.NEWEST_ASKED, number=ASKED), "learning-failed")
     look.add(look.learning.findings)
     whose = look.wanted.user_id or scope.user_id
     if part:

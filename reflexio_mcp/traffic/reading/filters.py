@@ -12,7 +12,7 @@ from reflexio_mcp.rest.api_limits import SOURCE_PATTERN
 from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, Search, StoredRequest
 from reflexio_mcp.results.base import label
 from reflexio_mcp.results.reading import Matched
-from reflexio_mcp.traffic.audit.rules import ASKED, ASKED_FINDINGS, FINDINGS, WHOLE_SESSIONS, select
+from reflexio_mcp.traffic.audit.rules import ASKED, FINDINGS, WHOLE_SESSIONS, select
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.filter_fields import FILTER_FIELDS
@@ -248,7 +248,7 @@ class TrafficFilter:
                 "for evaluation only" if self.evaluation_only == "only" else "not for evaluation only"
             )
         if self.finding:
-            among = f" among the {ASKED} newest" if self.finding in ASKED_FINDINGS else ""
+            among = f" among the {ASKED} newest" if self.finding == "learning-failed" else ""
             stays = " of a request that stays" if self.finding == "duplicate" else ""
             parts.append(f"found as {self.finding}{stays}{among}")
         if self.contains:

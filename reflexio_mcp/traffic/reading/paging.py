@@ -289,19 +289,17 @@ class SessionPager:
             return await _read_in_parts(self._scope, query)
 
     async def _ask(self) -> frozenset[str]:
-        """Return the newest matching requests for which the service confirms the finding.
+        """Return the matching requests for which the service confirms the finding.
 
         Raises:
-            InvalidInput: the service did not answer for all of them.
+            InvalidInput: it is not known for all of them.
         """
         checks, wanted = LearningChecks(), replace(self._filter, finding="")
         async with aclosing(SessionPager(self._scope, wanted).parts()) as parts:
             async for part in parts:
-                if checks.has_newer_than(part.newest):
-                    break
                 for item in part.requests:
                     if wanted.matches_request(item.request):
-                        checks.note(item.request)
+                        checks.note(item)
         if problem := await checks.ask(self._scope):
             raise InvalidInput("finding", f"cannot be {self._filter.finding} now.", advice=problem)
         found = (finding for finding in checks.findings if finding.name == self._filter.finding)

@@ -7,16 +7,20 @@ from typing import Final
 import anyio
 
 from reflexio_mcp.rest.errors import NotFound, ReflexioError
-from reflexio_mcp.rest.models import StoredRequest
+from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule
+from reflexio_mcp.traffic.content import order_of
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
 
 ASKED: Final = 60
-"""Number of newest requests that the service is asked about; it answers 120 a minute."""
+"""Number of newest requests that the service is always asked about; it answers 120 questions a minute."""
 
-SECONDS: Final = 8.0
+ASKED_OF_USER: Final = 120
+USERS_ASKED: Final = 120
+
+SECONDS: Final = 15.0
 
 AT_ONCE: Final = 6
 
@@ -68,59 +72,97 @@ class StaleLearning(Rule):
 
 
 @dataclass
-class LearningChecks:
-    """Asks the service about learning from the newest requests."""
+class Stream:
+    """The newest requests of one user, as a heap with the oldest first, and the number of all."""
 
-    asked: int = 0
+    newest: list[tuple[tuple[int, int, str], StoredRequest]] = field(
+        default_factory=list[tuple[tuple[int, int, str], StoredRequest]]
+    )
+    noted: int = 0
+
+    def note(self, item: RequestWithInteractions) -> None:
+        self.noted += 1
+        entry = (order_of(item), item.request)
+        if len(self.newest) < ASKED_OF_USER:
+            heapq.heappush(self.newest, entry)
+        else:
+            heapq.heappushpop(self.newest, entry)
+
+
+@dataclass
+class LearningChecks:
+    """Asks the service how far it has learned.
+
+    It is asked about the newest requests of all, and then about each user's, from the newest back to one that is
+    learned from. Reflexio learns from a user's requests in the order of their arrival, so no older one waits.
+    """
+
     findings: list[Finding] = field(default_factory=list[Finding])
     more: bool = False
-    _newest: list[tuple[int, str, StoredRequest]] = field(
-        default_factory=list[tuple[int, str, StoredRequest]]
-    )
+    """Whether there are more requests than the newest that are asked about whatever came after them."""
 
-    def note(self, request: StoredRequest) -> None:
-        if request.evaluation_only:
+    _streams: dict[str, Stream] = field(default_factory=dict[str, Stream])
+    _not_noted: int = 0
+    _answers: dict[str, str] = field(default_factory=dict[str, str])
+
+    def note(self, item: RequestWithInteractions) -> None:
+        if item.request.evaluation_only:
             return
-        entry = (request.created_at, request.request_id, request)
-        if len(self._newest) < ASKED:
-            heapq.heappush(self._newest, entry)
-        else:
-            self.more = True
-            heapq.heappushpop(self._newest, entry)
-
-    def has_newer_than(self, second: int) -> bool:
-        """Whether enough newer requests are noted, so that requests this old are not asked about."""
-        return len(self._newest) == ASKED and self._newest[0][0] > second
+        user = item.request.user_id
+        if user not in self._streams and len(self._streams) == USERS_ASKED:
+            self._not_noted += 1
+            return
+        self._streams.setdefault(user, Stream()).note(item)
 
     async def ask(self, scope: Scope) -> Fact | None:
-        """Ask about the newest requests. Return why findings may be missing; `None` if they are complete."""
+        """Ask within `SECONDS`. Return why requests that wait may be missing; `None` if all are known."""
         if not scope.learns:
             return Fact(code=FactCode.NO_LEARNING_HERE)
-        untracked = 0
+        requests = [entry for stream in self._streams.values() for entry in stream.newest]
+        self.more = self._not_noted + sum(stream.noted for stream in self._streams.values()) > ASKED
+        streams = [sorted(stream.newest, reverse=True) for stream in self._streams.values()]
 
-        async def one_request(entry: tuple[int, str, StoredRequest]) -> None:
-            nonlocal untracked
-            request = entry[2]
-            try:
-                state = await scope.client.learning_status(request.request_id)
-            except NotFound:
-                self.asked += 1
-                return
-            self.asked += 1
-            untracked += state.status == "not_tracked"
-            if state.status == "failed":
-                self.findings.append(Finding("learning-failed", request, state.reason or ""))
-            elif state.status in ("pending", "deferred"):
-                self.findings.append(Finding("learning-waiting", request, state.reason or state.status))
+        async def ask_about(entry: tuple[tuple[int, int, str], StoredRequest]) -> None:
+            await self._ask_about(scope, entry[1])
 
-        newest = sorted(self._newest, reverse=True)
+        async def go_back(stream: list[tuple[tuple[int, int, str], StoredRequest]]) -> None:
+            for _, request in stream:
+                if request.request_id not in self._answers:
+                    await self._ask_about(scope, request)
+                if self._answers[request.request_id] == "done":
+                    return
+
         try:
             with anyio.move_on_after(SECONDS):
-                await for_each(newest, one_request, at_once=AT_ONCE)
+                await for_each(heapq.nlargest(ASKED, requests), ask_about, at_once=AT_ONCE)
+                await for_each(streams, go_back, at_once=AT_ONCE)
         except ReflexioError:
-            if not self.asked:
+            if not self._answers:
                 return Fact(code=FactCode.SERVICE_SILENT)
-        if untracked and untracked == self.asked:
+        if self._answers and set(self._answers.values()) == {"not_tracked"}:
             return Fact(code=FactCode.NO_LEARNING_HERE)
-        left = len(newest) - self.asked
+        left = self._not_noted + sum(map(self._unknown, self._streams.values()))
         return Fact(code=FactCode.NOT_ANSWERED, number=left) if left else None
+
+    async def _ask_about(self, scope: Scope, request: StoredRequest) -> None:
+        try:
+            state = await scope.client.learning_status(request.request_id)
+        except NotFound:
+            self._answers[request.request_id] = "deleted"
+            return
+        self._answers[request.request_id] = state.status
+        if state.status == "failed":
+            self.findings.append(Finding("learning-failed", request, state.reason or ""))
+        elif state.status in ("pending", "deferred"):
+            self.findings.append(Finding("learning-waiting", request, state.reason or state.status))
+
+    def _unknown(self, stream: Stream) -> int:
+        """Count the requests behind a user's newest learned one that were not asked about."""
+        unknown = stream.noted - len(stream.newest)
+        for _, request in sorted(stream.newest):
+            answer = self._answers.get(request.request_id)
+            if answer == "done":
+                unknown = 0
+            elif answer is None:
+                unknown += 1
+        return unknown
