@@ -1,11 +1,12 @@
 """Audits as text: first what was not searched, then findings, then what each rule can and cannot know."""
 
 import json
+from datetime import datetime
 from typing import Final
 
 from reflexio_mcp.render.blocks import Told, counted, lines, moment, row, sentence
 from reflexio_mcp.render.words import Words
-from reflexio_mcp.results.audit import AuditResult, Call, Count, FindingRow, Found, Place
+from reflexio_mcp.results.audit import AuditResult, Call, Count, DuplicateRun, FindingRow, Found, Place
 from reflexio_mcp.results.facts import Fact, FactCode
 
 __all__ = ["audit_text"]
@@ -57,7 +58,7 @@ def _numbers(traffic: Found) -> list[str]:
             counted(traffic.interactions, "interaction"),
             counted(traffic.sessions, "session"),
             counted(traffic.users, "user"),
-            f"{counted(traffic.evaluation_only, 'request')} for evaluation only"
+            f"{counted(traffic.evaluation_only, 'request')} for evaluation only, from which Reflexio does not learn"
             if traffic.evaluation_only
             else "",
             f"{moment(traffic.oldest)} to {moment(traffic.newest)}" if traffic.oldest else "",
@@ -82,9 +83,32 @@ def _finding(one: FindingRow) -> list[str]:
         f"{one.severity}: {one.finding}, {places}{counted(one.count, unit)}{kinds}{shown}",
         f"  {sentence(one.why, one.advice)}",
         *(f"  - {_place(place)}" for place in one.places),
+        *(line for run in one.runs for line in _run(run)),
+        f"  learned from these: {_call(one.learned)}" if one.learned else "",
         f"  show: {_call(one.show)}" if one.show else "",
         f"  then: {_call(one.act)}" if one.act else "",
     ]
+
+
+def _run(run: DuplicateRun) -> list[str]:
+    users = f" of {run.users:,} users" if run.users > 1 else ""
+    return [
+        row(
+            f"  run of {counted(run.requests, 'request')} in {counted(run.sessions, 'session')}{users}",
+            _source(run.source),
+            _between(run.first, run.last),
+            f"what it repeats stays: {_source(run.stays_source)}, {_between(run.stays_first, run.stays_last)}",
+        ),
+        f"    this run alone: {_call(run.act)}" if run.act else "",
+    ]
+
+
+def _source(source: str) -> str:
+    return f"source {source}" if source else "no source"
+
+
+def _between(first: datetime, last: datetime) -> str:
+    return moment(first) if first == last else f"{moment(first)} to {moment(last)}"
 
 
 def _place(place: Place) -> str:

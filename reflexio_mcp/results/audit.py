@@ -5,7 +5,17 @@ from pydantic import Field
 from reflexio_mcp.results.base import Moment, Row
 from reflexio_mcp.results.facts import Fact, Result
 
-__all__ = ["AuditResult", "Call", "Count", "FindingRow", "Found", "NotLooked", "Place", "RuleLimit"]
+__all__ = [
+    "AuditResult",
+    "Call",
+    "Count",
+    "DuplicateRun",
+    "FindingRow",
+    "Found",
+    "NotLooked",
+    "Place",
+    "RuleLimit",
+]
 
 
 class Count(Row):
@@ -42,6 +52,21 @@ class Place(Row):
     learning_id: str = ""
 
 
+class DuplicateRun(Row):
+    """Duplicates of one source in a row, such as an import that was made twice."""
+
+    source: str = ""
+    requests: int
+    sessions: int
+    users: int
+    first: Moment
+    last: Moment
+    stays_source: Annotated[str, Field(description="of the requests that they repeat, which stay")] = ""
+    stays_first: Moment
+    stays_last: Moment
+    act: Annotated[Call | None, Field(description="deletes this run alone")] = None
+
+
 class FindingRow(Row):
     """One finding, its extent, its first places and the calls that follow."""
 
@@ -53,6 +78,8 @@ class FindingRow(Row):
     why: str
     advice: str
     places: list[Place] = []
+    runs: list[DuplicateRun] = []
+    learned: Annotated[Call | None, Field(description="lists what was learned from the requests")] = None
     show: Annotated[Call | None, Field(description="shows what was found")] = None
     act: Annotated[Call | None, Field(description="make it only after the person has seen its effect")] = None
 

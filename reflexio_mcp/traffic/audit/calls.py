@@ -1,11 +1,12 @@
 """Follow-up calls that show a finding or act on it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from reflexio_mcp.results.audit import Call
 from reflexio_mcp.traffic.audit.rules import judgement_of, offers_deletion, rule_of
+from reflexio_mcp.traffic.audit.rules.duplicates import DuplicateRun
 from reflexio_mcp.traffic.reading.filters import INJECTIONS, TrafficFilter
 
 __all__ = ["Offer"]
@@ -47,6 +48,29 @@ def calls_about(
     if not deletes:
         return show, None
     return show, _call(offer, "delete_requests", {"request_ids": [*ids[:IDS_GIVEN]], **erased})
+
+
+def call_for_run(run: DuplicateRun, wanted: TrafficFilter, offer: Offer, *, whole: bool) -> Call | None:
+    """Return the call that deletes this run alone; `None` if neither a filter nor few ids select it.
+
+    Args:
+        whole: everything that `wanted` selects was looked at.
+    """
+    if whole and run.unmixed and run.source:
+        first, last = run.requests[0].created_at, run.requests[-1].created_at
+        alone = replace(wanted, source=run.source, start_time=first, end_time=last)
+        return _call(offer, "delete_requests", _given(alone, offer))
+    ids = [request.request_id for request in run.requests]
+    if len(ids) <= IDS_GIVEN and can_be_given(*ids):
+        return _call(offer, "delete_requests", {"request_ids": ids})
+    return None
+
+
+def call_for_learnings(finding: str, wanted: TrafficFilter, offer: Offer) -> Call | None:
+    """Return the call that lists what was learned from test traffic; `None` for other findings."""
+    if finding != "test-traffic":
+        return None
+    return _call(offer, "list_learnings", {**_given(wanted, offer), "finding": finding})
 
 
 def can_be_given(*values: str) -> bool:

@@ -16,7 +16,7 @@ from reflexio_mcp.results.base import NOTICE, STRUCTURED_CHARS, TEXT_CHARS, Room
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Progress, no_progress
 from reflexio_mcp.traffic.audit import run
-from reflexio_mcp.traffic.audit.calls import Offer, calls_about, can_be_given
+from reflexio_mcp.traffic.audit.calls import Offer, call_for_learnings, calls_about, can_be_given
 from reflexio_mcp.traffic.audit.rules import rule_of, severity_of
 from reflexio_mcp.traffic.audit.rules.base import Finding
 from reflexio_mcp.traffic.errors import InvalidInput
@@ -132,6 +132,8 @@ async def list_places(
                 why=rule.why,
                 advice=rule.advice,
                 places=places,
+                runs=run.runs_of(rules, inside, offer, whole=not stopped),
+                learned=call_for_learnings(asked.finding, inside, offer) if scope.learns else None,
                 show=show,
                 act=act,
             )

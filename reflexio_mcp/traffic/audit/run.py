@@ -12,6 +12,7 @@ from reflexio_mcp.results.audit import (
     AuditResult,
     Call,
     Count,
+    DuplicateRun,
     FindingRow,
     Found,
     NotLooked,
@@ -23,7 +24,13 @@ from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Progress, Step, no_progress
 from reflexio_mcp.results.reading import as_name
 from reflexio_mcp.traffic.audit.asking import LearnedChecks
-from reflexio_mcp.traffic.audit.calls import Offer, calls_about, can_be_given
+from reflexio_mcp.traffic.audit.calls import (
+    Offer,
+    call_for_learnings,
+    call_for_run,
+    calls_about,
+    can_be_given,
+)
 from reflexio_mcp.traffic.audit.rules import (
     ASKED,
     FINDINGS,
@@ -34,6 +41,7 @@ from reflexio_mcp.traffic.audit.rules import (
     severity_of,
 )
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session
+from reflexio_mcp.traffic.audit.rules.duplicates import Duplicate
 from reflexio_mcp.traffic.content import content_chars
 from reflexio_mcp.traffic.reading.cursors import Cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
@@ -63,6 +71,7 @@ AROUND_CHARS: Final = 260
 """Limit of the words around a finding; a passage of prompt injection is the longest."""
 
 NAMES: Final = 10
+RUNS: Final = 5
 NAMES_KEPT: Final = 20_000
 
 NEVER: Final = NotLooked(
@@ -227,6 +236,15 @@ async def run_audit(
         for name in rule.names()
         if name in look.found
     ]
+    rows = [
+        row.model_copy(
+            update={
+                "runs": runs_of(rules, wanted, offer, whole=whole) if row.finding == Duplicate.name else [],
+                "learned": call_for_learnings(row.finding, wanted, offer) if scope.learns else None,
+            }
+        )
+        for row in rows
+    ]
     rows += _learning_rows(look.learned, offer)
     seen = {row.finding for row in rows}
     skipped = {name for one in not_looked.values() for name in one.findings}
@@ -251,6 +269,34 @@ async def run_audit(
         cursor=pager.cursor("audit", look.last, None).encode(scope, asked) if stopped and look.last else "",
     )
     return _fitted(result)
+
+
+def runs_of(rules: Sequence[Rule], wanted: TrafficFilter, offer: Offer, *, whole: bool) -> list[DuplicateRun]:
+    """Return the longest runs of duplicates, each with the call that deletes it alone.
+
+    Args:
+        rules: after their `finish`.
+        whole: everything that `wanted` selects was looked at.
+    """
+    from reflexio_mcp.traffic.audit.rules.redaction import without_key
+
+    return [
+        DuplicateRun(
+            source=shown_name(without_key(run.source), 80),
+            requests=len(run.requests),
+            sessions=len({request.session_id for request in run.requests}),
+            users=len({request.user_id for request in run.requests}),
+            first=at(run.requests[0].created_at),
+            last=at(run.requests[-1].created_at),
+            stays_source=shown_name(without_key(run.stay[0].source), 80),
+            stays_first=at(min(request.created_at for request in run.stay)),
+            stays_last=at(max(request.created_at for request in run.stay)),
+            act=call_for_run(run, wanted, offer, whole=whole and not rule.left_out),
+        )
+        for rule in rules
+        if isinstance(rule, Duplicate)
+        for run in rule.runs[:RUNS]
+    ]
 
 
 def advice_about(rows: Sequence[FindingRow]) -> list[Fact]:

@@ -272,7 +272,7 @@ async def _describe(
     """Make the plan that a caller reads. `days` is how long a recovery copy will be kept."""
     counted = chosen.counted
     times = [item.created_at for item in counted if item.created_at]
-    # Planted words address the assistant that reads the plan.
+    # Planted words address the assistant that reads the plan, so passages have dots for blanks.
     planted = isinstance(target, Filtered) and target.wanted.finding in INJECTIONS
     first = [item for item in counted if item.id in selected.openings] or counted[:EXAMPLES]
     going = {item.id for item in (*chosen.stored, *chosen.learnings) if item.is_learning}
@@ -289,7 +289,7 @@ async def _describe(
         sessions=parts((item.session_id for item in counted if item.session_id), scope.shown_id),
         first=at(min(times)) if times else None,
         last=at(max(times)) if times else None,
-        examples=await examples(scope, first, {} if scope.masked or planted else selected.openings),
+        examples=await examples(scope, first, {} if scope.masked else selected.openings, whole=planted),
         learnings=await learning_rows(scope, judged, going, with_texts=not planted) if judged else [],
         not_found=few(selected.not_found, scope.shown_id),
         not_found_count=len(selected.not_found),
@@ -400,11 +400,21 @@ def named(target: Target, *, words: bool = True) -> str:
     return shown_name(covered(target.name(words=words)))
 
 
-async def examples(scope: Scope, items: Sequence[Item], openings: Mapping[str, str]) -> list[Example]:
-    """Return examples of items. `openings` are their beginnings by id; secrets in them are redacted here."""
+async def examples(
+    scope: Scope, items: Sequence[Item], openings: Mapping[str, str], *, whole: bool = False
+) -> list[Example]:
+    """Return examples of items.
+
+    Args:
+        openings: their beginnings by id; secrets in them are redacted here.
+        whole: show all of an opening.
+    """
 
     def redacted() -> dict[str, str]:
-        return {one: visible(in_brief(covered(text))) for one, text in openings.items()}
+        return {
+            id_: visible(covered(text) if whole else in_brief(covered(text)))
+            for id_, text in openings.items()
+        }
 
     words = await anyio.to_thread.run_sync(redacted) if openings else {}
     return [

@@ -17,7 +17,7 @@ from reflexio_mcp.results.deletion import Change, few
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Progress, Step
 from reflexio_mcp.state.records import Copied, Name
-from reflexio_mcp.traffic.audit.rules import findings_in, judgement_of
+from reflexio_mcp.traffic.audit.rules import findings_in, judgement_of, passage_in
 from reflexio_mcp.traffic.audit.rules.duplicates import Duplicate
 from reflexio_mcp.traffic.content import content_chars, opening, order_of, texts_of
 from reflexio_mcp.traffic.deletion.items import Content, Item, item_of, learning_item, outcome_item
@@ -37,7 +37,7 @@ from reflexio_mcp.traffic.learnings.select import Selection, select_learnings, u
 from reflexio_mcp.traffic.learnings.shared import read_shared_rules
 from reflexio_mcp.traffic.learnings.showing import backgrounds, known_since, replacement
 from reflexio_mcp.traffic.policy import Hold
-from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.filters import INJECTIONS, TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import get_stored, read_set
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
@@ -87,7 +87,7 @@ class Selected:
     """The selected items, and what a plan says about them.
 
     Args:
-        openings: the beginnings of the first items, by their ids.
+        openings: the beginnings of the first items, by their ids, or their passages if `passages_of` is given.
         not_found: ids that the caller named and that are not stored.
         learned: the learnings, if the target selects learnings.
         named: learnings that go with the requests whatever they came from.
@@ -95,6 +95,7 @@ class Selected:
         facts: what is not deleted, or not known.
         copy_names: the names of existing recovery copies of the target; `None` if all copies must be read.
         means: whether the target includes the content of a recovery copy.
+        passages_of: this finding, one of `INJECTIONS`, selects the items.
     """
 
     items: list[Item] = field(default_factory=list[Item])
@@ -107,6 +108,7 @@ class Selected:
     change: Change | None = None
     copy_names: list[Name] | None = None
     means: Callable[[Copied, Content], bool] = lambda copied, content: True
+    passages_of: str = ""
     _newest: list[RequestWithInteractions] = field(default_factory=list[RequestWithInteractions])
 
     async def add(self, scope: Scope, requests: Sequence[RequestWithInteractions]) -> None:
@@ -118,7 +120,12 @@ class Selected:
     def _add(self, requests: Sequence[RequestWithInteractions]) -> None:
         self.items += map(item_of, requests)
         self._newest = nlargest(EXAMPLES, [*self._newest, *requests], key=order_of)
-        self.openings = {one.request.request_id: opening(one, OPENING_CHARS) for one in self._newest}
+        self.openings = {item.request.request_id: self._opening(item) for item in self._newest}
+
+    def _opening(self, item: RequestWithInteractions) -> str:
+        if self.passages_of:
+            return passage_in(item, self.passages_of)
+        return opening(item, OPENING_CHARS)
 
 
 class Target(ABC):
@@ -251,7 +258,8 @@ class Filtered(Target):
         selected = Selected(
             means=lambda copied, content: (
                 isinstance(content, RequestWithInteractions) and bool(self.wanted.pick([content]))
-            )
+            ),
+            passages_of=self.wanted.finding if self.wanted.finding in INJECTIONS else "",
         )
         repeated: dict[str, None] = {}
         async for part, picked in pager.picked():

@@ -38,6 +38,7 @@ __all__ = [
     "findings_in",
     "judgement_of",
     "offers_deletion",
+    "passage_in",
     "rule_of",
     "select",
     "severity_of",
@@ -81,6 +82,12 @@ def findings_in(items: Items, rules: Sequence[type[Rule]]) -> list[Finding]:
         return []
     session = Session(items[0].request.session_id, items)
     return [found for rule in rules for found in rule().look(session)]
+
+
+def passage_in(item: RequestWithInteractions, finding: str) -> str:
+    """Return the first passage of a request with this finding; empty if there is none."""
+    found = findings_in([item], [rule_of(finding)])
+    return next((passage.around for passage in found if passage.name == finding), "")
 
 
 def severity_of(finding: str) -> Severity:

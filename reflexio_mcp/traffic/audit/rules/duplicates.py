@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,7 +12,7 @@ from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session
 from reflexio_mcp.traffic.content import order_of, texts_of
 
-__all__ = ["Duplicate"]
+__all__ = ["Duplicate", "DuplicateRun"]
 
 MINUTES_30: Final = 1800
 
@@ -36,6 +36,23 @@ class _Said:
     arrival: tuple[int, int, str]
 
 
+@dataclass(frozen=True, slots=True)
+class DuplicateRun:
+    """Duplicates of one source without a pause of 30 minutes, such as an import that was made twice.
+
+    Args:
+        source: may be empty.
+        requests: the duplicates, the oldest first.
+        stay: the requests that they repeat.
+        unmixed: nothing else of the source was stored in their time, so a filter selects them alone.
+    """
+
+    source: str
+    requests: Sequence[StoredRequest]
+    stay: Sequence[StoredRequest]
+    unmixed: bool
+
+
 PIECE_CHARS: Final = 50_000
 
 
@@ -53,7 +70,10 @@ class Duplicate(Rule):
     name = "duplicate"
     severity = "medium"
     limit = FactCode.KNOWS_DUPLICATES
-    why = "The same letters and digits of a user again, within 30 minutes or in a row: Reflexio learns from them twice."
+    why = (
+        "A duplicate has the same letters and digits of a user again, within 30 minutes or in a row: Reflexio learns "
+        "from it twice."
+    )
     advice = (
         "Repeat a failed publish under the same id, publish each interaction once, import a history once."
     )
@@ -63,6 +83,9 @@ class Duplicate(Rule):
         super().__init__(now)
         self._sessions: defaultdict[str, list[list[_Said]]] = defaultdict(list)
         self._kept = 0
+        self._repeats: list[tuple[StoredRequest, StoredRequest]] = []
+        self.runs: list[DuplicateRun] = []
+        """Set by `finish`."""
 
     def look(self, session: Session) -> Iterator[Finding]:
         for items in _by_user(session.requests):
@@ -83,11 +106,18 @@ class Duplicate(Rule):
                 self._sessions[rest[0].request.user_id].append(rest)
 
     def finish(self) -> Iterator[Finding]:
+        stored: defaultdict[str, list[int]] = defaultdict(list)
         for sessions in self._sessions.values():
             goes = _again(sessions)
-            requests = [one.request for said in sessions for one in said if one.request.request_id in goes]
-            yield from self._findings(requests, goes, alone=False)
+            requests = [one.request for said in sessions for one in said]
+            yield from self._findings(
+                [item for item in requests if item.request_id in goes], goes, alone=False
+            )
+            for request in requests:
+                if request.request_id not in goes:
+                    stored[request.source].append(request.created_at)
         self._sessions.clear()
+        self.runs = _runs(self._repeats, stored)
 
     def _findings(
         self, requests: Sequence[StoredRequest], goes: dict[str, StoredRequest], *, alone: bool
@@ -97,7 +127,44 @@ class Duplicate(Rule):
             while stays and stays.request_id in goes:
                 stays = goes[stays.request_id]
             if stays:
+                self._repeats.append((request, stays))
                 yield Finding(self.name, request, repeats=stays.request_id, alone=alone)
+
+
+def _runs(
+    repeats: Sequence[tuple[StoredRequest, StoredRequest]], stored: Mapping[str, Sequence[int]]
+) -> list[DuplicateRun]:
+    """Return the runs, the longest first.
+
+    Args:
+        repeats: duplicates, each with the request that it repeats.
+        stored: the times of all other requests, by source.
+    """
+    by_source: defaultdict[str, list[tuple[StoredRequest, StoredRequest]]] = defaultdict(list)
+    for request, stays in repeats:
+        by_source[request.source].append((request, stays))
+    runs: list[DuplicateRun] = []
+    for source, pairs in by_source.items():
+        pairs.sort(key=lambda pair: pair[0].created_at)
+        for run in _without_pause(pairs):
+            requests = [request for request, _ in run]
+            first, last = requests[0].created_at, requests[-1].created_at
+            others = any(first <= time <= last for time in stored.get(source, ()))
+            runs.append(DuplicateRun(source, requests, [stays for _, stays in run], unmixed=not others))
+    return sorted((run for run in runs if len(run.requests) >= RUN), key=lambda run: -len(run.requests))
+
+
+def _without_pause(
+    pairs: Sequence[tuple[StoredRequest, StoredRequest]],
+) -> Iterator[list[tuple[StoredRequest, StoredRequest]]]:
+    run: list[tuple[StoredRequest, StoredRequest]] = []
+    for pair in pairs:
+        if run and pair[0].created_at - run[-1][0].created_at > MINUTES_30:
+            yield run
+            run = []
+        run.append(pair)
+    if run:
+        yield run
 
 
 def _by_user(requests: Sequence[RequestWithInteractions]) -> Iterator[list[RequestWithInteractions]]:
