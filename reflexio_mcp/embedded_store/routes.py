@@ -121,7 +121,7 @@ _SIZE: Final = " + ".join(
 
 _SEARCHED: Final = (
     "tools_used, retrieved_learnings, content, user_action_description, shadow_content, expert_content,"
-    " interacted_image_url, request_id, session_id, user_id"
+    " interacted_image_url, request_id, session_id"
 )
 """Where the filter looks for words."""
 

@@ -77,7 +77,7 @@ def _session(one: SessionRow) -> str:
         matching += f" of {one.requests + one.not_matching:,}"
     head = row(
         one.session_id,
-        _named("user", one.users, one.more_users),
+        _named("user", _users(one), one.more_users),
         f"{matching}, {counted(one.interactions, 'interaction')}, {counted(one.characters, 'character')}",
         moment(one.first) + (f" to {moment(one.last)}" if one.last else ""),
         _named("source", one.sources),
@@ -88,6 +88,14 @@ def _session(one: SessionRow) -> str:
         f"fingerprint {one.fingerprint}" if one.fingerprint else "",
     )
     return lines(head, f"  “{one.first_words}”" if one.first_words else "")
+
+
+def _users(session: SessionRow) -> list[str]:
+    if not session.requests_of_users:
+        return session.users
+    return [
+        f"{user} ({count:,})" for user, count in zip(session.users, session.requests_of_users, strict=True)
+    ]
 
 
 def _outcome(one: OutcomeRow) -> str:

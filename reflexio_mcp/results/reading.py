@@ -60,7 +60,7 @@ CutBySize = Annotated[
     bool, Field(description="fewer rows than asked for, because one answer has no room for more")
 ]
 
-Matched = Literal["tool data", "image address", "request_id", "session_id", "user_id"]
+Matched = Literal["tool data", "image address", "request_id", "session_id"]
 
 
 class Looked(Row):
@@ -104,6 +104,9 @@ class SessionRow(Row):
     session_id: str
     users: Annotated[
         list[str], Field(description="most frequent first; left out if the filter names one")
+    ] = []
+    requests_of_users: Annotated[
+        list[int], Field(description="matching requests of each of users, if there are several")
     ] = []
     more_users: int = 0
     requests: Annotated[int, Field(description="matching requests")]

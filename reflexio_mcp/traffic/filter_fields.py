@@ -50,7 +50,8 @@ FILTER_FIELDS: Final = (
         "contains",
         "text",
         "requests with all these words, long ones also inside longer words; '\"two words\"' is a phrase; a OR b",
-        'all these words (over 5 letters: even in longer; ids: where parts begin); "a phrase"; a OR b; not in sources',
+        "all these words (over 5 letters: even in longer; request and session ids: where parts begin); "
+        '"a phrase"; a OR b',
     ),
     FilterField(
         "finding",

@@ -199,13 +199,15 @@ class Showing:
     ) -> SessionRow:
         requests = [item.request for item in items]
         first, last = requests[-1].created_at, requests[0].created_at
-        users = [user for user, _ in Counter(request.user_id for request in requests).most_common()]
+        users = Counter(request.user_id for request in requests).most_common()
+        shown_users = [] if self._wanted.user_id else users[:NAMES]
         sources = self._names(request.source for request in requests)
         versions = self._names(request.agent_version for request in requests)
         said, covered = ("", False) if self.masked else self._first_words(items[-1])
         return SessionRow(
             session_id=self._scope.shown_id(session_id),
-            users=[] if self._wanted.user_id else [self._scope.shown_id(user) for user in users[:NAMES]],
+            users=[self._scope.shown_id(user) for user, _ in shown_users],
+            requests_of_users=[count for _, count in shown_users] if len(users) > 1 else [],
             more_users=max(0, len(users) - NAMES),
             requests=len(items),
             not_matching=not_matching,

@@ -8,10 +8,15 @@ import pytest
 
 from reflexio_mcp import explorer
 from reflexio_mcp.cli import build_parser
+from reflexio_mcp.render.reading import session_page
+from reflexio_mcp.render.words import words_for_model
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.tools.catalog import offered
 from reflexio_mcp.traffic.filter_fields import FILTER_FIELDS
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
+from reflexio_mcp.traffic.reading.listing import list_requests, list_sessions
+from reflexio_mcp.traffic.scope import Scope
+from tests.audit.stored import TOOLS, request, store
 
 NAMES = [field.name for field in FILTER_FIELDS]
 
@@ -50,3 +55,22 @@ def test_a_follow_up_call_with_the_arguments_of_a_filter_means_the_same_filter(
     assert make_filter(wanted.arguments()) == wanted
     assert set(wanted.arguments()) == {name for name, value in given.items() if value not in (None, "  ")}
     assert asdict(wanted)["request_id"] == ""
+
+
+@pytest.mark.anyio
+async def test_words_find_who_is_mentioned_and_not_what_the_person_said() -> None:
+    said = [request("r1", "Hello there.", user_id="jon"), request("r2", "Jon called again.", user_id="ada")]
+    async with store(*said) as client:
+        page = await list_requests(Scope(client=client), TrafficFilter(contains="jon"), limit=20)
+    assert [row.request_id for session in page.sessions for row in session.requests] == ["r2"]
+
+
+@pytest.mark.anyio
+async def test_a_session_of_several_users_says_how_many_requests_each_has() -> None:
+    said = [request(f"r{number}", "Hello there.", user_id="ada" if number else "jon") for number in range(3)]
+    async with store(*said) as client:
+        page = await list_sessions(Scope(client=client), TrafficFilter(), limit=20)
+        of_one = await list_sessions(Scope(client=client), TrafficFilter(user_id="ada"), limit=20)
+    assert [(row.users, row.requests_of_users) for row in page.sessions] == [(["ada", "jon"], [2, 1])]
+    assert "ada (2), jon (1)" in session_page(page, words_for_model(TOOLS)).text
+    assert [row.requests_of_users for row in of_one.sessions] == [[]]

@@ -78,7 +78,6 @@ def _texts(item: RequestWithInteractions) -> Iterator[tuple[Matched | None, int 
 def _ids(item: RequestWithInteractions) -> Iterator[tuple[Matched, str]]:
     yield "request_id", item.request.request_id
     yield "session_id", item.request.session_id
-    yield "user_id", item.request.user_id
 
 
 WORDS_NOT_KEPT: Final = "containing words (not recorded)"
