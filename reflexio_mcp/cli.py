@@ -496,7 +496,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             (_filter(**FILTER | {"finding": "list all places of this finding"}), JSON),
         ),
         "export": Command(
-            "write what is remembered to a ZIP file: requests, learnings and session outcomes",
+            "write what is remembered to a ZIP file; at a terminal, say first what would be in it, and ask",
             _later("read_commands", "run_export"),
             "reflexio-mcp export --user-id ada --output ada.zip",
             (
@@ -508,6 +508,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                     help="a new file that only you can read; it contains secrets",
                 ),
                 _switch("--redact", "replace what looks like a secret with its kind"),
+                _switch("--yes", "write without asking, as without a terminal"),
                 JSON,
             ),
         ),

@@ -23,7 +23,7 @@ from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.results.base import structured
 from reflexio_mcp.results.deletion import Deletion, PlanStatus, Receipt, Restored
 from reflexio_mcp.results.facts import Fact, FactCode
-from reflexio_mcp.screen import TerminalProgress
+from reflexio_mcp.screen import TerminalProgress, agreed
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State, in_thread
@@ -169,7 +169,7 @@ def _carry_out(
         screen.say(f"Nothing was {verb.lower()}d (--dry-run).")
         screen.end(answer)
         return 0
-    if not arguments.yes and not _agreed(verb, number_to_type(settings, planned)):
+    if not arguments.yes and not agreed(verb, number_to_type(settings, planned)):
         screen.say(f"Nothing was {verb.lower()}d.")
         return 1
     with job.running("Run the command again to finish"):
@@ -205,7 +205,7 @@ def run_restore(arguments: Namespace, settings: Settings) -> int:
 
     screen.show(planned.plan)
     screen.say(SHELL.say(planned.plan.facts))
-    if not arguments.yes and not _agreed("Restore", None):
+    if not arguments.yes and not agreed("Restore", None):
         screen.say("Nothing was restored.")
         return 1
     with job.running("Run the command again to restore the rest"):
@@ -225,7 +225,7 @@ def run_import(arguments: Namespace, settings: Settings) -> int:
     screen = Screen(settings, quiet=arguments.json)
     left_out = FactCode.ONLY_REQUESTS_IMPORTED if settings.embedded else FactCode.IMPORT_IS_LEARNED
     screen.say(f"{len(lines):,} requests are in {arguments.file}. {SHELL.of(Fact(code=left_out))}")
-    if not arguments.yes and not _agreed("Import", None):
+    if not arguments.yes and not agreed("Import", None):
         screen.say("Nothing was imported.")
         return 1
 
@@ -319,16 +319,6 @@ async def _take_out(scope: Scope, state: State, owner: Owner, settings: Settings
                 "reflexio-mcp: deleted again, because a restore had stored it although it was erased for good: "
                 f"{number:,}.\n"
             )
-
-
-def _agreed(verb: str, number: int | None) -> bool:
-    question = f"{verb}? [y/N] " if number is None else f"Type {number:,} to {verb.lower()}: "
-    try:
-        answer = input(f"\n{question}").strip().lower()
-    except EOFError:
-        sys.stderr.write("\nreflexio-mcp: No input. In scripts, add --yes.\n")
-        return False
-    return answer in ("y", "yes") if number is None else answer.replace(",", "") == str(number)
 
 
 def _show_restored(screen: Screen, done: Restored) -> int:

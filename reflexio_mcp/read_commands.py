@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, Final, TypeVar, cast
+from typing import Any, BinaryIO, Final, TypeVar, cast
 
 import anyio
 
@@ -39,7 +39,7 @@ from reflexio_mcp.results.reading import (
     SessionRequests,
     SessionRow,
 )
-from reflexio_mcp.screen import DIM, Output, Table, TerminalProgress, print_json
+from reflexio_mcp.screen import DIM, Output, Table, TerminalProgress, agreed, print_json
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.state.log import Verified
 from reflexio_mcp.traffic.archive import Export, save
@@ -235,34 +235,46 @@ async def _pages(read: Callable[..., Awaitable[Page]], most: int) -> Page:
 
 
 def run_export(arguments: Namespace, settings: Settings) -> int:
+    """Write an export. At a terminal, say what would be in it and ask first, unless `--yes` is given."""
     check_store(settings)
+    check_allowed(settings, "export_data")
     if settings.mask:
         raise ConfigurationError("REFLEXIO_MCP_MASK hides what is stored, so nothing is exported.")
     path = Path(arguments.output)
     check_new_file(path)
+    wanted, screen = filter_of(arguments.filter, settings), Screen(settings)
     progress = TerminalProgress()
 
-    async def run() -> Manifest:
+    async def write(file: BinaryIO, redact: bool | None) -> Manifest:
         async with open_scope(settings) as scope:
-            wanted = filter_of(arguments.filter, settings)
-            place = location_of(settings)
-            export = Export(scope, wanted, place, arguments.redact, readme, progress)
+            place, personal = location_of(settings), settings.personal_data
+            export = Export(scope, wanted, place, redact, readme, progress, personal=personal)
             return await export.write(file)
 
-    with TemporaryFile() as file:
+    def written(file: BinaryIO, redact: bool | None) -> Manifest:
         try:
-            manifest = anyio.run(run)
+            return anyio.run(write, file, redact)
         except KeyboardInterrupt:
             sys.stderr.write(f"\nInterrupted: {path} was not written.\n")
             raise
         finally:
             progress.clear()
+
+    if sys.stdin.isatty() and sys.stdout.isatty() and not (arguments.yes or arguments.json):
+        with TemporaryFile() as file:
+            plan = written(file, None)
+        screen.say(exported(Exported(archive=plan), SHELL).text)
+        if not agreed(f"Write {path}", None):
+            screen.say("Nothing was written.")
+            return 1
+    with TemporaryFile() as file:
+        manifest = written(file, arguments.redact)
         save(file, path)
     done = Exported(archive=manifest, file=str(path))
     if arguments.json:
         print_json(done)
     else:
-        Screen(settings).say(exported(done, SHELL).text)
+        screen.say(exported(done, SHELL).text)
     return 0
 
 

@@ -145,6 +145,21 @@ class Output:
             print(visible(text), file=sys.stderr)
 
 
+def agreed(verb: str, number: int | None) -> bool:
+    """Ask a person at the terminal.
+
+    Args:
+        number: what has to be typed; `None` if a yes is enough.
+    """
+    question = f"{verb}? [y/N] " if number is None else f"Type {number:,} to {verb.lower()}: "
+    try:
+        answer = input(f"\n{question}").strip().lower()
+    except EOFError:
+        sys.stderr.write("\nreflexio-mcp: No input. In scripts, add --yes.\n")
+        return False
+    return answer in ("y", "yes") if number is None else answer.replace(",", "") == str(number)
+
+
 def print_json(shown: object) -> None:
     """Print a result, or other facts, as JSON."""
     document = structured(shown) if isinstance(shown, Row) else shown

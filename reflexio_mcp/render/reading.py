@@ -367,6 +367,7 @@ def exported(done: Exported, words: Words) -> Told:
         values=lines(
             "In the archive:",
             row(*(f"{name}: {count:,}" for name, count in one.counts.items())),
+            _found_in(one),
             f"The requests arrived from {moment(one.period[0])} until {moment(one.period[1])}."
             if one.period
             else "",
@@ -375,7 +376,14 @@ def exported(done: Exported, words: Words) -> Told:
             f"The archive is at {done.link}" if done.link else "",
         ),
         then=lines(words.say(one.facts), words.say(done.facts)),
+        confirm=done.confirm,
     )
+
+
+def _found_in(archive: Manifest) -> str:
+    """Say how many of the requests have a secret or personal data."""
+    found = [f"{name} in {counted(count, 'request')}" for name, count in archive.findings.items()]
+    return f"As stored, an audit finds: {row(*found)}" if found else ""
 
 
 README: Final = """\

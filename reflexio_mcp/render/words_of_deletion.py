@@ -101,7 +101,7 @@ DELETION: Final = RoomWords(
         FactCode.LOOK_LATER: "Look again in some minutes.",
         # What happened during a restore
         FactCode.REQUESTS_NOT_SHOWN: "The 50 oldest of {number:request} are shown.",
-        FactCode.WRONG_CODE: "The selection or the copy has changed.",
+        FactCode.WRONG_CODE: "What was shown has changed.",
         FactCode.ERASED_BUT_ON_HOLD: (
             "{number:item} {number:is|are} stored again although erased for good, because a hold keeps "
             "{number:it|them}."
@@ -181,7 +181,7 @@ DELETION: Final = RoomWords(
         FactCode.REQUESTS_NOT_SHOWN: (
             "The 50 oldest of {number:request} are shown. The audit log has the ids of all."
         ),
-        FactCode.WRONG_CODE: "confirm does not match: it is too old, or the copy or the arguments have changed.",
+        FactCode.WRONG_CODE: "confirm does not match: it is too old, or what was shown or the arguments have changed.",
         FactCode.CONFIRM_RESTORE: "To restore the copy, call again with the same arguments and this code as confirm.",
         FactCode.RESTORE_REST: (
             "Call again with the same arguments to restore the rest; restored items stay."

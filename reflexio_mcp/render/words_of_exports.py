@@ -37,11 +37,18 @@ EXPORTS: Final = RoomWords(
     model={
         FactCode.SECRETS_CAN_BE_COVERED: (
             "Nothing is written. Secrets and personal data are exported as stored; redact replaces recognized secrets. "
-            "Ask the person, and call again with the same filter and redact=true or false."
+            "Show the person what would be in it, ask, and call again with the same filter, redact=true or false, and "
+            "this code as confirm."
         ),
         FactCode.FETCH_ONCE: (
             "Within five minutes, one fetch with the Authorization of this connection gets the file: curl -OJ -H "
             "'Authorization: Bearer TOKEN' LINK"
+        ),
+    },
+    in_shell={
+        FactCode.SECRETS_CAN_BE_COVERED: (
+            "Nothing is written yet. Secrets and personal data are exported as stored; --redact replaces recognized "
+            "secrets."
         ),
     },
 )

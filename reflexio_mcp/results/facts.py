@@ -402,7 +402,7 @@ class FactCode(StrEnum):
     REQUESTS_NOT_SHOWN = "requests_not_shown", "only the oldest of `number` requests are shown"
     WRONG_CODE = (
         "wrong_code",
-        "`confirm` does not match: it is too old, or the copy or the arguments have changed",
+        "`confirm` does not match: it is too old, or what it was made for, or the arguments, have changed",
     )
     ERASED_BUT_ON_HOLD = (
         "erased_but_on_hold",

@@ -530,12 +530,18 @@ class ExplorerData(Result):
 
 
 class Manifest(Row):
-    """The content of `manifest.json` in an archive, made or planned."""
+    """The content of `manifest.json` in an archive, made or planned.
+
+    Args:
+        findings: how many requests have a secret or personal data as they are stored, by the findings of an audit. A
+            finding that was not looked for is missing.
+    """
 
     made_at: Moment
     backend: str
     filter: str
     counts: dict[str, int]
+    findings: dict[str, int] = {}
     period: list[Moment] = []
     sha256: dict[str, str] = {}
     unreadable: list[UnreadablePart] = []
@@ -548,3 +554,4 @@ class Exported(Result):
     archive: Manifest
     file: str = ""
     link: str = ""
+    confirm: str = ""

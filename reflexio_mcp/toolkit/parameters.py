@@ -51,6 +51,9 @@ __all__ = [
 
 IDS: Final = ("user_id", "session_id", "request_id", "request_ids", "learning_ids")
 
+TAKES_NEW_IDS: Final = frozenset({"publish_interaction", "finish_session"})
+"""Tools whose ids need not be stored yet, so they are taken as they are written."""
+
 MAX_ARGUMENT_CHARS: Final = 1000
 """Limit of one id, name or search. A cursor and a new text have their own limits."""
 
@@ -167,7 +170,7 @@ def checked(tool: Tool, fields: Collection[str], arguments: dict[str, Any], scop
             wrong.append(f"{name} must not be blank")
             if not needed:
                 advice.append("Leave out an argument that should not filter.")
-    if tool.annotations and (tool.annotations.read_only_hint or tool.annotations.destructive_hint):
+    if tool.name not in TAKES_NEW_IDS:
         given |= {name: _as_stored(scope, given[name]) for name in IDS if name in given}
     if scope.user_id and not given.get("user_id") and "user_id" in fields:
         given["user_id"] = scope.user_id

@@ -47,7 +47,7 @@ class ToolSpec:
             result.
         description: what the model reads.
         read_only, destructive, idempotent: MCP's hints.
-        adds: it only adds to what is stored, so `Permission.PUBLISH` is enough.
+        allowed_with: the permission that is enough, unless it follows from `read_only`.
         needs: what the configuration must have.
         opens_page: hosts with apps open the explorer's page for this tool's results.
         opened_by: the only tool whose page calls this tool.
@@ -60,7 +60,7 @@ class ToolSpec:
     read_only: bool = False
     destructive: bool = False
     idempotent: bool = True
-    adds: bool = False
+    allowed_with: Permission | None = None
     needs: Need | None = None
     opens_page: bool = False
     opened_by: str = ""
@@ -68,7 +68,9 @@ class ToolSpec:
     @property
     def permission(self) -> Permission:
         """The permission that a caller needs: the highest, unless the declaration allows less."""
-        return Permission.READ if self.read_only else Permission.PUBLISH if self.adds else Permission.DELETE
+        if self.allowed_with:
+            return self.allowed_with
+        return Permission.READ if self.read_only else Permission.DELETE
 
     def offered(self, settings: Settings) -> bool:
         named = not settings.tools or (self.opened_by or self.name) in settings.tools
@@ -91,14 +93,14 @@ CATALOG: Final = (
         "Publish interactions",
         "Remember: store interactions of a conversation as one request of a session.",
         idempotent=False,
-        adds=True,
+        allowed_with=Permission.PUBLISH,
     ),
     ToolSpec(
         "publish",
         "finish_session",
         "Finish a session",
         "Say that a conversation is over, so that what it teaches is learned now.",
-        adds=True,
+        allowed_with=Permission.PUBLISH,
         needs=LEARNS,
     ),
     ToolSpec(
@@ -137,7 +139,8 @@ CATALOG: Final = (
         "Export data",
         "Give the person a copy of everything that is remembered about a user, or of what the filter selects, as one "
         "ZIP file: requests, learnings and session outcomes. Shows a plan first.",
-        read_only=True,
+        idempotent=False,
+        allowed_with=Permission.READ,
         needs=Need(lambda settings: not settings.mask, "a server that shows stored content"),
     ),
     ToolSpec(
@@ -183,6 +186,7 @@ CATALOG: Final = (
         "restore_requests",
         "Restore deleted requests",
         "Undo a deletion: list what can be restored, and store it again, with what was learned.",
+        destructive=True,
         needs=Need(
             lambda settings: settings.recovery_days > 0, "recovery copies (REFLEXIO_MCP_RECOVERY_DAYS)"
         ),

@@ -230,8 +230,7 @@ async def restore_requests(
             sealed = await sealed_copies(state)
         facts = [*sealed, Fact(code=FactCode.CHOOSE_DELETION)] if there else sealed
         return _restored(call, Restored(notice=NOTICE, status="listed", deletions=there, facts=facts))
-    ids = [scope.stored_id(one) for one in request_ids or ()]
-    undo = Undo(deletion, frozenset(ids), evaluation_only, app.settings.wait_timeout)
+    undo = Undo(deletion, frozenset(request_ids or ()), evaluation_only, app.settings.wait_timeout)
     reporter = ProgressReporter(call)
     async with reporter.steady(Step.RESTORING):
         planned = await plan_restore(scope, state, owner, undo)

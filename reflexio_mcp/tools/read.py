@@ -1,5 +1,6 @@
 """Reading traffic: lists, one request, an audit, and an export."""
 
+import time
 from typing import Annotated, Any, Literal, cast
 
 from mcp.types import CallToolResult
@@ -114,32 +115,46 @@ async def audit_traffic(
 
 
 Redact = Annotated[
-    bool | SkipJsonSchema[None], Field(description="replace what looks like a secret; leave out for a plan")
+    bool | SkipJsonSchema[None], Field(description="replace what looks like a secret; the person chooses")
 ]
 
 
 @parameters.filtered()
 async def export_data(
-    call: Call, asked: TrafficFilter, redact: Redact = None
+    call: Call, asked: TrafficFilter, redact: Redact = None, confirm: parameters.Confirm = ""
 ) -> Annotated[CallToolResult, Exported]:
     from tempfile import TemporaryFile
     from uuid import uuid4
 
-    from reflexio_mcp.traffic.archive import Export, save  # few servers need ZIP
+    from reflexio_mcp.traffic.archive import Export, StoredBefore, as_plan, save  # few servers need ZIP
 
     app, scope = app_of(call), scope_of(call)
-    async with ProgressReporter(call).steady(Step.EXPORTING):
+    codes, began = app.codes(scope), int(time.time())
+    shown, now = StoredBefore(codes.time_of(confirm)), StoredBefore(began)
+    async with ProgressReporter(call).steady(Step.EXPORTING) as reporter:
         file = TemporaryFile()  # noqa: SIM115 - it may outlive this call
-        export = Export(scope, asked, place_shown(call) or "Reflexio", redact, text.readme)
+        export = Export(
+            scope,
+            asked,
+            place_shown(call) or "Reflexio",
+            redact if shown.moment else None,
+            text.readme,
+            reporter,
+            personal=app.settings.personal_data,
+            stored=[shown, now],
+        )
         archive = await export.write(file)
-    if redact is not None:
-        with needing_state(FactCode.STATE_UNUSABLE, kind=Unreadable):
-            owner, selected = await app.owner(scope), asked.describe(words=False)
-            await in_thread(app.state.note_export, owner, selected, archive.counts)
-    if redact is None:
+    fits = codes.check(confirm, shown.bound, now=began)
+    if redact is None or not fits:
         file.close()
-        done = Exported(notice=NOTICE, archive=archive)
-    elif call.headers is None:
+        wrong = [Fact(code=FactCode.WRONG_CODE)] if confirm and not fits else []
+        code = codes.make(now.bound, now=began)
+        done = Exported(notice=NOTICE, archive=as_plan(archive), facts=wrong, confirm=code)
+        return answer(done, text.exported(done, words_of(call)))
+    with needing_state(FactCode.STATE_UNUSABLE, kind=Unreadable):
+        owner, selected = await app.owner(scope), asked.describe(words=False)
+        await in_thread(app.state.note_export, owner, selected, archive.counts)
+    if call.headers is None:
         path = default_store().with_name(f"export-{uuid4().hex[:8]}.zip")
         private_files.make_folder(path.parent)
         save(file, path)

@@ -13,6 +13,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, TypeAlias, cast
@@ -30,6 +31,10 @@ from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.failures import failure_facts
 from reflexio_mcp.results.progress import Progress, Step, no_progress
 from reflexio_mcp.results.reading import Manifest
+from reflexio_mcp.traffic.audit.rules import findings_in
+from reflexio_mcp.traffic.audit.rules.base import Rule
+from reflexio_mcp.traffic.audit.rules.content import PersonalData, Secret
+from reflexio_mcp.traffic.deletion.items import item_of
 from reflexio_mcp.traffic.deletion.restore import Storing
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError, quoted
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
@@ -39,8 +44,10 @@ from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import redacted
+from reflexio_mcp.traffic.tasks import in_heavy_thread
+from reflexio_mcp.traffic.turns import let_others
 
-__all__ = ["Export", "import_requests", "requests_in", "save"]
+__all__ = ["Export", "StoredBefore", "as_plan", "import_requests", "requests_in", "save"]
 
 Write: TypeAlias = Callable[[Sequence[BaseModel]], Awaitable[None]]
 
@@ -82,6 +89,30 @@ def save(archive: BinaryIO, path: Path) -> None:
         ) from None
 
 
+@dataclass
+class StoredBefore:
+    """The exported requests that were stored before a point in time, in epoch seconds.
+
+    The code of a plan is bound to them: a conversation goes on while a person thinks, and what it adds changes nothing
+    of what the person agreed to.
+    """
+
+    moment: int
+    count: int = 0
+    digests: int = 0
+
+    def add(self, item: RequestWithInteractions) -> None:
+        if item.request.created_at < self.moment:
+            self.count += 1
+            # A sum does not depend on the order: a new request moves its session to the front.
+            self.digests += int(item_of(item).digest, 16)
+
+    @property
+    def bound(self) -> str:
+        """What a code is bound to."""
+        return f"export of {self.count} requests {self.digests:x}"
+
+
 class Export:
     """One export of what a filter selects.
 
@@ -89,6 +120,8 @@ class Export:
         backend: its address or file, in words.
         redact: replace recognized secrets; `None` for the plan of an export.
         readme: makes the text for a person who opens the archive.
+        personal: count the requests with personal data.
+        stored: receive the exported requests.
     """
 
     def __init__(
@@ -99,8 +132,14 @@ class Export:
         redact: bool | None,
         readme: Callable[[Manifest], str],
         progress: Progress = no_progress,
+        *,
+        personal: bool = True,
+        stored: Sequence[StoredBefore] = (),
     ) -> None:
         self._progress = progress
+        self._stored = stored
+        self._rules: list[type[Rule]] = [Secret, PersonalData] if personal else [Secret]
+        self._findings = Counter[str]({name: 0 for rule in self._rules for name in rule.names()})
         self._scope = scope
         self._wanted = wanted
         self._backend = backend
@@ -115,12 +154,17 @@ class Export:
 
     async def write(self, file: BinaryIO) -> Manifest:
         """Write the archive. Its manifest says what could not be read."""
+        from reflexio_mcp.traffic.audit.rules.redaction import missing  # its patterns take a while to compile
+
         digests: dict[str, str] = {}
         learns = self._scope.learns
         facts = [
             Fact(code=SECRETS[self._redact]),
             Fact(code=FactCode.KINDS_NOT_EXPORTED if learns else FactCode.STORE_HAS_NO_LEARNINGS),
+            *missing(),
         ]
+        if PersonalData not in self._rules:
+            facts.append(Fact(code=FactCode.RULE_OFF, names=[PersonalData.name]))
         pager = SessionPager(self._scope, self._wanted, batch=SESSIONS_AT_ONCE)
         files = {
             "requests": partial(self._read_requests, pager),
@@ -143,6 +187,7 @@ class Export:
                 backend=self._backend,
                 filter=visible(self._wanted.describe(words=not self._redact, plain=True)) or "no filter",
                 counts={**self._counts, "users": len(self._users), "sessions": len(self._sessions)},
+                findings=dict(self._findings),
                 period=list(map(at, self._period)),
                 sha256=digests,
                 unreadable=list(pager.unreadable),
@@ -176,9 +221,10 @@ class Export:
 
     async def _read_requests(self, pager: SessionPager, write: Write) -> None:
         async def take(items: list[RequestWithInteractions]) -> None:
-            for item in items:
-                self._count(item)
+            found = await in_heavy_thread(self._scope.owner, partial(self._look_at, items))
+            self._findings.update(name for name, _ in found)
             await write(items)
+            await let_others()
 
         async with aclosing(pager.picked()) as parts:
             async for _, items in parts:
@@ -186,6 +232,14 @@ class Export:
                     await read_set(self._scope, [one.request.request_id for one in items], take, whole=True)
                 else:
                     await take(items)
+
+    def _look_at(self, items: Sequence[RequestWithInteractions]) -> set[tuple[str, str]]:
+        """Count requests; return the findings in them, each once for a request."""
+        for item in items:
+            self._count(item)
+            for stored in self._stored:
+                stored.add(item)
+        return {(found.name, found.request.request_id) for found in findings_in(items, self._rules)}
 
     def _count(self, item: RequestWithInteractions) -> None:
         request, interactions = item.request, item.interactions
@@ -211,6 +265,13 @@ class Export:
             await write(
                 [one for one in found if not self._wanted.narrows or one.session_id in self._sessions]
             )
+
+
+def as_plan(made: Manifest) -> Manifest:
+    """Return the manifest of an archive that is not given to anybody, as the plan of an export."""
+    said = {SECRETS[True], SECRETS[False]}
+    facts = [Fact(code=SECRETS[None]) if fact.code in said else fact for fact in made.facts]
+    return made.model_copy(update={"facts": facts})
 
 
 def requests_in(path: Path, user_id: str) -> list[bytes]:

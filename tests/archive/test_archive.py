@@ -3,6 +3,8 @@
 import hashlib
 import json
 import stat
+import sys
+import time
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -173,21 +175,108 @@ async def test_the_manifest_says_what_could_not_be_read(world: World, tmp_path: 
         await Export(Scope(world.rest), TrafficFilter(), "here", False, readme).write(file)
 
 
+@pytest.mark.parametrize("confirm", ["auto", "off"])
+@pytest.mark.parametrize(
+    "first", [{}, {"redact": True}, {"redact": False}, {"redact": False, "confirm": "1"}]
+)
 async def test_a_model_gets_a_plan_first_and_the_file_when_the_person_has_decided(
-    world: World, data_folder: Path
+    world: World, data_folder: Path, first: dict[str, Any], confirm: str
 ) -> None:
     await world.put("a", text=f"my key is {KEY}")
-    async with world.connect() as caller:
-        plan = await caller.call("export_data", user_id="ada")
-        assert plan["archive"]["counts"]["requests"] == 1
+    await world.put("b", text="write to ada@lovelace.org")
+    await world.put("c", text="nothing of this kind")
+    async with world.connect(CONFIRM=confirm) as caller:
+        plan = await caller.call("export_data", user_id="ada", **first)
+        assert plan["archive"]["counts"]["requests"] == 3
+        found = {"probable-secret": 1, "possible-secret": 0, "personal-data": 1}
+        assert plan["archive"]["findings"] == found
         assert fact_of(plan["archive"], "secrets_can_be_covered")
         assert "Secrets and personal data are exported as stored" in plan["text"]
+        assert bool(fact_of(plan, "wrong_code")) is ("confirm" in first)
         assert "file" not in plan
         assert not archives(data_folder)
-        done = await caller.call("export_data", user_id="ada", redact=True)
-    (path,) = archives(data_folder)
-    assert done["file"] == str(path)
-    assert "[redacted: openai-key]" in str(lines(path, "requests"))
+        done = await caller.call("export_data", user_id="ada", redact=True, confirm=plan["confirm"])
+        (path,) = archives(data_folder)
+        assert done["file"] == str(path)
+        assert done["archive"]["findings"] == found
+        assert "[redacted: openai-key]" in str(lines(path, "requests"))
+        await caller.call("export_data", user_id="ada", redact=False, confirm=plan["confirm"])
+    assert len(archives(data_folder)) == 2
+
+
+async def test_the_code_of_an_export_is_for_what_was_shown_and_lets_the_conversation_go_on(
+    world: World, data_folder: Path
+) -> None:
+    world.clock.now = int(time.time()) - 60
+    await world.put("a")
+    await world.put("b", session="other")
+    async with world.connect(CONFIRM="off") as caller:
+        narrow = await caller.call("export_data", session_id="other")
+        plan = await caller.call("export_data")
+        wide = await caller.call("export_data", redact=False, confirm=narrow["confirm"])
+        assert fact_of(wide, "wrong_code")
+        assert wide["confirm"] != narrow["confirm"]
+        world.clock.now = int(time.time()) + 60
+        await world.put("said-meanwhile")
+        done = await caller.call("export_data", redact=False, confirm=plan["confirm"])
+        assert done["archive"]["counts"]["requests"] == 3
+        await caller.call("delete_request", request_id="a")
+        changed = await caller.call("export_data", redact=False, confirm=plan["confirm"])
+        assert fact_of(changed, "wrong_code")
+    assert len(archives(data_folder)) == 1
+
+
+async def test_a_read_only_server_exports_nothing(
+    world: World, data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await world.put("a")
+    async with world.connect(REFLEXIO_MCP_READ_ONLY="1") as caller:
+        assert "There is no tool" in await caller.refused("export_data", redact=False)
+    store, path = await filled(tmp_path / "a.db"), tmp_path / "out.zip"
+    assert await command("export", "--output", str(path), "--store", store, "--read-only") == 2
+    assert "READ_ONLY" in capsys.readouterr().err
+    assert not path.exists()
+    assert not archives(data_folder)
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 1), ("", 1)])
+async def test_a_command_at_a_terminal_says_what_would_be_written_and_asks(
+    tmp_path: Path,
+    answer: str,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    store, path = await filled(tmp_path / "a.db"), tmp_path / "out.zip"
+    there_before: list[bool] = []
+
+    def asked(question: str) -> str:
+        there_before.append(path.exists())
+        return answer
+
+    for stream in (sys.stdin, sys.stdout):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", asked)
+    words = ("export", "--store", store, "--output", str(path))
+    assert await command(*words) == code
+    said = capsys.readouterr().out
+    assert "Nothing is written yet" in said
+    assert "requests: 12" in said
+    assert "personal-data in 0 requests" in said
+    assert there_before == [False]
+    assert path.exists() is (code == 0)
+    path.unlink(missing_ok=True)
+    assert await command(*words, "--yes") == 0
+    assert path.exists()
+    assert len(there_before) == 1
+
+
+async def test_a_server_that_does_not_look_for_personal_data_says_so(world: World) -> None:
+    await world.put("a", text="write to ada@lovelace.org")
+    async with world.connect(PERSONAL_DATA="0") as caller:
+        plan = await caller.call("export_data")
+    assert "personal-data" not in plan["archive"]["findings"]
+    assert fact_of(plan["archive"], "rule_off")
 
 
 async def test_a_caller_of_one_user_exports_that_user_alone(world: World, data_folder: Path) -> None:
@@ -196,7 +285,8 @@ async def test_a_caller_of_one_user_exports_that_user_alone(world: World, data_f
     await world.learn("of-b", "b", user="bob")
     async with world.connect(REFLEXIO_USER_ID="ada") as caller:
         await caller.refused("export_data", user_id="bob", redact=False)
-        await caller.call("export_data", redact=False)
+        plan = await caller.call("export_data", redact=False)
+        await caller.call("export_data", redact=False, confirm=plan["confirm"])
     (path,) = archives(data_folder)
     assert (names(path), lines(path, "learnings")) == ({"a"}, [])
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from mcp import Client
 
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit import context
@@ -21,9 +22,17 @@ async def link_of_ann(url: str, **way: Any) -> str:
     async with connected(url, bearer("token-of-ann"), **way) as ann:
         given = {"session_id": "s", "interactions": interactions("quince jam")}
         assert not (await ann.call_tool("publish_interaction", given)).is_error
-        done = await ann.call_tool("export_data", {"redact": False})
-        assert done.structured_content
-        return done.structured_content["link"]
+        return await exported_by(ann)
+
+
+async def exported_by(client: Client) -> str:
+    """Export everything as a person who agrees, and return the link."""
+    planned = (await client.call_tool("export_data", {"redact": False})).structured_content
+    assert planned
+    agreed = {"redact": False, "confirm": planned["confirm"]}
+    done = (await client.call_tool("export_data", agreed)).structured_content
+    assert done
+    return done["link"]
 
 
 @pytest.mark.parametrize("way", WAYS, ids=["streamable-2026", "streamable-2025", "sse"])
@@ -54,11 +63,10 @@ async def test_a_link_expires(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_caller_who_fetches_nothing_keeps_few_files_open() -> None:
     async with serving(Settings(auth_token=ACCEPTED), tokens=ACCEPTED) as served, httpx.AsyncClient() as web:
         async with connected(served.url, bearer("token-of-bob")) as bob:
-            theirs = (await bob.call_tool("export_data", {"redact": False})).structured_content
+            theirs = await exported_by(bob)
         first = await link_of_ann(served.url)
         links = [await link_of_ann(served.url) for _ in range(context.MOST_DOWNLOADS)]
-        assert theirs
         assert (await web.get(first, headers=bearer("token-of-ann"))).status_code == 404
         for link in links:
             assert (await web.get(link, headers=bearer("token-of-ann"))).status_code == 200
-        assert (await web.get(theirs["link"], headers=bearer("token-of-bob"))).status_code == 200
+        assert (await web.get(theirs, headers=bearer("token-of-bob"))).status_code == 200

@@ -118,7 +118,11 @@ async def test_the_main_job_works_behind_nginx_as_the_example_has_it(
             assert not (await client.call_tool("publish_interaction", given)).is_error
         for number in range(4):
             assert not (await client.call_tool("get_request", {"request_id": f"r{number}"})).is_error
-        made = (await client.call_tool("export_data", {"user_id": "u", "redact": False})).structured_content
+        asked = {"user_id": "u", "redact": False}
+        planned = (await client.call_tool("export_data", asked)).structured_content
+        assert planned
+        asked["confirm"] = planned["confirm"]
+        made = (await client.call_tool("export_data", asked)).structured_content
         assert made
         async with httpx.AsyncClient() as web:  # at the replica that made it, wherever it is asked for
             got = await web.get(f"{url}{urlsplit(made['link']).path}", headers=headers)

@@ -145,7 +145,7 @@ async def test_the_tool_list_is_the_same_at_every_start_and_marks_what_destroys(
     assert lists[0] == lists[1]
     hints = {tool["name"]: tool["annotations"] for tool in lists[0]}
     for name, hint in hints.items():
-        assert hint.get("destructiveHint", False) is name.startswith("delete_"), name
+        assert hint.get("destructiveHint", False) is name.startswith(("delete_", "restore_")), name
         for said_of_changes in ("destructiveHint", "idempotentHint"):
             assert (said_of_changes in hint) is not hint["readOnlyHint"], name
-        assert hint["readOnlyHint"] is name.startswith(("list_", "get_", "audit_", "explore", "export")), name
+        assert hint["readOnlyHint"] is name.startswith(("list_", "get_", "audit_", "explore")), name

@@ -47,7 +47,8 @@ async def test_exports_and_what_holds_kept_are_listed_for_those_whom_they_concer
     await world.put("r2", user="bob")
     async with world.connect(REFLEXIO_USER_ID="ada", CONFIRM="off", POLICY=str(policy)) as caller:
         await caller.call("delete_session", session_id="kept")
-        await caller.call("export_data", redact=True)
+        plan = await caller.call("export_data", redact=True)
+        await caller.call("export_data", redact=True, confirm=plan["confirm"])
         mine = await caller.call("get_status")
     assert [one["event"] for one in mine["logged"]] == ["exported", "held"]
     assert mine["logged"][0]["counts"]["requests"] == 1

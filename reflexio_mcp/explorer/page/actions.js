@@ -360,12 +360,23 @@ export async function showPast() {
   }
 }
 
-/** Show what an export would contain, or write it and name the file. @param {boolean} [redact] */
-export async function showExport(redact) {
-  openSheet({ kind: "export", found: null, redact: redact ?? true, written: redact !== undefined, problem: "" });
+/** Show what an export would contain. */
+export async function showExport() {
+  await fillExport({ redact: true, confirm: "" });
+}
+
+/** Write the export that was shown, and name the file; if what it would contain has changed, show that. @param {boolean} redact @param {string} confirm */
+export async function writeExport(redact, confirm) {
+  await fillExport({ redact, confirm });
+}
+
+/** @param {{redact: boolean, confirm: string}} chosen */
+async function fillExport({ redact, confirm }) {
+  openSheet({ kind: "export", found: null, redact, written: confirm !== "", problem: "" });
   const { id } = state.sheet;
   try {
-    changeSheet(id, { found: await exported(redact, () => {}) });
+    const found = await exported(confirm ? { redact, confirm } : {});
+    changeSheet(id, { found, written: !found.confirm });
   } catch (error) {
     changeSheet(id, { problem: messageOf(error) });
   }

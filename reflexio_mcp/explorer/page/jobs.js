@@ -396,11 +396,11 @@ export async function pastDeletions() {
   return /** @type {any[]} */ (answer.deletions ?? []);
 }
 
-/** Export what the filter shows. @param {boolean | undefined} redact `undefined` only counts it @param {(message: string) => void} onprogress */
-export async function exported(redact, onprogress) {
+/** Export what the filter shows, or only count it without a code. @param {{redact?: boolean, confirm?: string}} chosen */
+export async function exported(chosen) {
   const { words: contains, finding } = state.filter;
   const given = { ...toQuery(state.filter), ...(contains ? { contains } : {}), ...(finding ? { finding } : {}) };
-  const result = await host.call("export_data", redact === undefined ? given : { ...given, redact }, onprogress);
+  const result = await host.call("export_data", { ...given, ...chosen });
   if (result.isError) throw new Failure(result);
   return result.structuredContent;
 }

@@ -1,7 +1,7 @@
 /** Sheets: what is asked before anything changes, and what can still come back. */
 
 import {
-  carryOut, askDeletion, changeSheet, chooseCopy, chooseFate, closeSheet, showExport, undo,
+  carryOut, askDeletion, changeSheet, chooseCopy, chooseFate, closeSheet, undo, writeExport,
 } from "./actions.js";
 import { LearnedText } from "./conversation.js";
 import { hasSecret } from "./findings.js";
@@ -9,7 +9,7 @@ import { counted, number, shortened } from "./format.js";
 import { going, keptUntil } from "./jobs.js";
 import { described } from "./list.js";
 import { goesByItself } from "./memory.js";
-import { goingWords } from "./names.js";
+import { goingWords, ruleWords } from "./names.js";
 import { messagesIn, oldestFirst } from "./rows.js";
 import { can, state } from "./state.js";
 import { Button, html, Icon, Stored, Text, View } from "./view.js";
@@ -257,15 +257,18 @@ function ExportSheet({ sheet }) {
   const { found, problem, written, redact } = sheet;
   if (problem) return html`<${Frame} title="Export" buttons=${html`<${Cancel} words="Close" />`}><p class="problem" role="alert">${problem.split("\n")[0]}</p><//>`;
   if (!found) return html`<${Frame} title="Export" buttons=${html`<${Cancel} words="Close" />`}><p class="soft" role="status">${written ? "Writing the file." : "Looking up what is stored."}</p><//>`;
-  const { archive: { counts, unreadable = [] }, file, link } = found;
+  const { archive: { counts, findings = {}, unreadable = [] }, file, link, confirm, facts = [] } = found;
   const what = goingWords(counts.interactions ?? counts.requests ?? 0, 0);
   const list = html`<ul class="goes">${Object.entries(counts).filter(([, count]) => count).map(([name, count]) => html`<li key=${name}><span>${name.replaceAll("_", " ")}</span><span>${number(Number(count))}</span></li>`)}</ul>
     ${unreadable.length > 0 && html`<p class="soft small">Some of it could not be read.</p>`}`;
+  const warned = Object.entries(findings).filter(([, count]) => count);
   if (written) {
     return html`<${Frame} title=${`${what} exported`} buttons=${html`<${Cancel} words="Close" />`}><p class="mono file"><bdi>${file || link}</bdi></p><p class="soft small">${redact ? "What looks like a secret was replaced by its kind." : "Secrets are in the file."} Keep it private.</p>${list}<//>`;
   }
-  return html`<${Frame} title=${`Export ${what}`} buttons=${html`<${Cancel} /><${Button} class="strong" onClick=${() => showExport(redact)}>Export<//>`}>
+  return html`<${Frame} title=${`Export ${what}`} buttons=${html`<${Cancel} /><${Button} class="strong" onClick=${() => writeExport(redact, confirm)}>Export<//>`}>
+    ${facts.some((/** @type {any} */ one) => one.code === "wrong_code") && html`<p class="problem" role="alert">What is stored has changed. This is what it is now.</p>`}
     <p>${described() || "Everything that is stored."}</p>
+    ${warned.length > 0 && html`<p>An audit finds in it: ${warned.map(([name, count]) => `“${ruleWords(name).name}” in ${counted(Number(count), "question")}`).join(", ")}.</p>`}
     <label class="pick"><input type="checkbox" checked=${redact} onChange=${(/** @type {Event} */ event) => changeSheet(sheet.id, { redact: /** @type {HTMLInputElement} */ (event.target).checked })} /><span>Leave out what looks like a secret<span class="small">The file contains what people said in any case: keep it private.</span></span></label>${list}
   <//>`;
 }

@@ -446,6 +446,11 @@ class CodeMaker:
         time = f"{int(now):010d}"
         return f"{time}-{self._seal(self._keys[0], time, bound)}"
 
+    def time_of(self, code: str) -> int:
+        """Return when a code says that it was made, in epoch seconds; 0 for another text. `check` proves it."""
+        match = _CODE.fullmatch(code.strip())
+        return int(match[1]) if match else 0
+
     def fingerprint(self, bound: str) -> str:
         """Return a fingerprint of a set. Nobody can compute it from guessed contents."""
         return self._seal(self._keys[0], "fingerprint", bound)
