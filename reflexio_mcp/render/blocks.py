@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from reflexio_mcp.results.base import TEXT_CHARS, Moment, fence
+from reflexio_mcp.results.base import PAGE_CHARS, TEXT_CHARS, Moment, fence
 
 __all__ = ["Told", "sentence", "undo_in_words"]
 
@@ -13,6 +13,8 @@ IDS_NAMED: Final = 20
 
 FENCE_CHARS: Final = TEXT_CHARS - 600
 """Limit of stored text in one answer; the rest is for our own words."""
+
+PAGE_FENCE_CHARS: Final = PAGE_CHARS - 600
 
 CUT: Final = "… the rest is left out here: it is too long for one answer."
 
@@ -77,6 +79,7 @@ class Told:
         said: our own sentences before the stored text.
         stored: text that is not ours, without a fence.
         then: our own sentences after it.
+        chars: limit of the stored text.
         values: our own lines that only repeat fields of the structured form. They stand before `then`.
         confirm: the code for the next call.
         cursor: the cursor for the next page.
@@ -88,12 +91,15 @@ class Told:
     confirm: str = ""
     cursor: str | None = None
     values: str = ""
+    chars: int = FENCE_CHARS
 
     @property
     def text(self) -> str:
         """The text form."""
         code = f"confirm={self.confirm}" if self.confirm else ""
-        return lines(self.said, fenced(self.stored), self.values, self.then, code, more(self.cursor))
+        return lines(
+            self.said, fenced(self.stored, self.chars), self.values, self.then, code, more(self.cursor)
+        )
 
     @property
     def own(self) -> str:

@@ -3,7 +3,17 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from reflexio_mcp.render.blocks import Told, counted, indented, lines, moment, named, row, sentence
+from reflexio_mcp.render.blocks import (
+    PAGE_FENCE_CHARS,
+    Told,
+    counted,
+    indented,
+    lines,
+    moment,
+    named,
+    row,
+    sentence,
+)
 from reflexio_mcp.render.publishing import learning
 from reflexio_mcp.render.words import SHELL, Words, named_in_fence
 from reflexio_mcp.results.reading import (
@@ -52,6 +62,7 @@ def _page(page: SessionPage | RequestPage, noun: str, body: Iterator[str], words
             "That is all." if all_shown and not page.cursor else "",
         ),
         cursor=page.cursor,
+        chars=PAGE_FENCE_CHARS,
     )
 
 
@@ -276,6 +287,7 @@ def learning_page(page: LearningPage, words: Words) -> Told:
             unreadable_lines(page.unreadable),
         ),
         cursor=page.cursor,
+        chars=PAGE_FENCE_CHARS,
     )
 
 

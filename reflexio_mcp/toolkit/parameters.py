@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, cast
 from mcp.server.mcpserver.resolve import Resolve
 from mcp.types import CallToolResult, Tool
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from reflexio_mcp.render.words import Words, refusal
@@ -37,6 +38,7 @@ __all__ = [
     "IncludeLearnings",
     "Limit",
     "ListDetail",
+    "PageLimit",
     "Reason",
     "SessionId",
     "UserId",
@@ -226,6 +228,7 @@ plan first, even where none is asked for: a program whose list happens to be emp
 UserId = Annotated[str, Field()]
 SessionId = Annotated[str, Field()]
 Limit = Annotated[int, Field(ge=1, le=100), BeforeValidator(no_switch)]
+PageLimit = Annotated[Limit | SkipJsonSchema[None], Field(description="left out: 20 in a short page")]
 Cursor = Annotated[str, Field(description="from the page before")]
 MASKED: Final = "masked: fingerprints, no text"
 Detail = Annotated[Literal["summary", "full", "masked"], Field(description=MASKED)]

@@ -185,7 +185,7 @@ CATALOG: Final = (
         "delete",
         "restore_requests",
         "Restore deleted requests",
-        "Undo a deletion: list what can be restored, and store it again, with what was learned.",
+        "Undo a deletion: list what can be restored, and store it again.",
         destructive=True,
         needs=Need(
             lambda settings: settings.recovery_days > 0, "recovery copies (REFLEXIO_MCP_RECOVERY_DAYS)"

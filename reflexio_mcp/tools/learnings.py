@@ -10,6 +10,7 @@ from pydantic import Field
 
 from reflexio_mcp.consent.forms import Prepared, Reply, asking, prepare
 from reflexio_mcp.render import reading as text
+from reflexio_mcp.results.base import SHORT_PAGE_ROWS, page_room
 from reflexio_mcp.results.deletion import Deletion
 from reflexio_mcp.results.progress import Step
 from reflexio_mcp.results.reading import LearningPage
@@ -49,14 +50,16 @@ async def list_learnings(
     request_id: LearnedFrom = "",
     contains: Words = "",
     shared: SharedToo = False,
-    limit: parameters.Limit = 20,
+    limit: parameters.PageLimit = None,
     cursor: parameters.Cursor = "",
 ) -> Annotated[CallToolResult, LearningPage]:
     async with ProgressReporter(call).steady(Step.LOOKING_THROUGH):
         if shared:
-            page = await listing.list_shared_rules(scope_of(call), selection, limit=limit)
+            page = await listing.list_shared_rules(scope_of(call), selection, limit=limit or SHORT_PAGE_ROWS)
             return answer(page, text.learning_page(page, words_of(call)))
-        page = await listing.list_learnings(scope_of(call), selection, limit=limit, cursor=cursor)
+        page = await listing.list_learnings(
+            scope_of(call), selection, limit=limit or SHORT_PAGE_ROWS, cursor=cursor, room=page_room(limit)
+        )
     return answer(page, text.learning_page(page, words_of(call)))
 
 

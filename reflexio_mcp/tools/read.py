@@ -11,7 +11,7 @@ from reflexio_mcp import private_files
 from reflexio_mcp.backend import default_store
 from reflexio_mcp.render import reading as text
 from reflexio_mcp.results.audit import AuditResult
-from reflexio_mcp.results.base import NOTICE
+from reflexio_mcp.results.base import NOTICE, SHORT_PAGE_ROWS, page_room
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Step
 from reflexio_mcp.results.reading import Exported, OneRequest, RequestPage, SessionPage
@@ -44,17 +44,18 @@ async def list_sessions(
     asked: TrafficFilter,
     detail: parameters.ListDetail = "summary",
     order: Longest = "newest",
-    limit: parameters.Limit = 20,
+    limit: parameters.PageLimit = None,
     cursor: parameters.Cursor = "",
 ) -> Annotated[CallToolResult, SessionPage]:
     async with ProgressReporter(call).steady(Step.LOOKING_THROUGH):
         page = await listing.list_sessions(
             scope_of(call),
             asked,
-            limit=limit,
+            limit=limit or SHORT_PAGE_ROWS,
             cursor=cursor,
             detail=detail,
             order=order,
+            room=page_room(limit),
         )
     return answer(page, text.session_page(page, words_of(call)))
 
@@ -65,7 +66,7 @@ async def list_requests(
     asked: TrafficFilter,
     request_id: str = "",
     detail: parameters.Detail = "summary",
-    limit: parameters.Limit = 20,
+    limit: parameters.PageLimit = None,
     top_k: MostSessions = None,
     cursor: parameters.Cursor = "",
 ) -> Annotated[CallToolResult, RequestPage]:
@@ -74,10 +75,11 @@ async def list_requests(
             scope_of(call),
             asked,
             request_id=request_id,
-            limit=limit,
+            limit=limit or SHORT_PAGE_ROWS,
             cursor=cursor,
             detail=detail,
             most_sessions=top_k,
+            room=page_room(limit),
         )
     return answer(page, text.request_page(page, words_of(call)))
 

@@ -227,13 +227,18 @@ async def test_the_code_of_an_export_is_for_what_was_shown_and_lets_the_conversa
 
 
 async def test_a_read_only_server_exports_nothing(
-    world: World, data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: World,
+    data_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     await world.put("a")
     async with world.connect(REFLEXIO_MCP_READ_ONLY="1") as caller:
         assert "There is no tool" in await caller.refused("export_data", redact=False)
     store, path = await filled(tmp_path / "a.db"), tmp_path / "out.zip"
-    assert await command("export", "--output", str(path), "--store", store, "--read-only") == 2
+    monkeypatch.setenv("REFLEXIO_MCP_READ_ONLY", "1")
+    assert await command("export", "--output", str(path), "--store", store) == 2
     assert "READ_ONLY" in capsys.readouterr().err
     assert not path.exists()
     assert not archives(data_folder)

@@ -1,6 +1,6 @@
 """Pages of learnings, with the words that taught each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import anyio.to_thread
@@ -29,8 +29,18 @@ RULE_CHARS: Final = 1_000
 USERS_SHOWN: Final = 10
 
 
-async def list_learnings(scope: Scope, selection: Selection, *, limit: int, cursor: str = "") -> LearningPage:
+async def list_learnings(
+    scope: Scope,
+    selection: Selection,
+    *,
+    limit: int,
+    cursor: str = "",
+    room: Callable[[], Room] = Room,
+) -> LearningPage:
     """List selected learnings: current ones first, then by last change.
+
+    Args:
+        room: how much fits into the answer.
 
     Raises:
         TrafficError: as `select_learnings`, or the cursor belongs to another list.
@@ -43,7 +53,7 @@ async def list_learnings(scope: Scope, selection: Selection, *, limit: int, curs
     page = left[:limit]
     against = await backgrounds(scope, [one.learning for one in page], learned.read)
     showing = LearningRows(scope, against, names_user=bool(selection.user_id))
-    rows = await anyio.to_thread.run_sync(_rows, showing, page)
+    rows = await anyio.to_thread.run_sync(_rows, showing, page, room())
     more = len(rows) < len(left)
     doubts: list[Fact] = []
     if learned.users_left_out:
@@ -133,8 +143,7 @@ def _key(item: LinkedLearning) -> str:
     return f"{one.state != 'current':d} {10**12 - one.changed_at:013} {one.learning_id}"
 
 
-def _rows(rows: LearningRows, page: Sequence[LinkedLearning]) -> list[LearningRow]:
-    room = Room()
+def _rows(rows: LearningRows, page: Sequence[LinkedLearning], room: Room) -> list[LearningRow]:
     shown: list[LearningRow] = []
     for item in page:
         row = rows.row(item)

@@ -73,14 +73,14 @@ Collector = TypeVar("Collector", bound=_Rows)
 class _SessionRows:
     """A row for each session, up to `limit` rows."""
 
-    def __init__(self, scope: Scope, showing: Showing, limit: int) -> None:
+    def __init__(self, scope: Scope, showing: Showing, room: Room, limit: int) -> None:
         self.rows: list[SessionRow] = []
         self._scope = scope
         self._session_ids: list[str] = []
         self.cut_by_size = False
         self._showing = showing
         self._limit = limit
-        self._room = Room()
+        self._room = room
 
     async def take(self, part: SessionPart, matching: Requests, others: int) -> int:
         if len(self.rows) == self._limit:
@@ -117,8 +117,8 @@ class _LongestSessions:
         del self._longest[self._limit :]
         return len(matching)
 
-    async def shown(self, scope: Scope, showing: Showing) -> _SessionRows:
-        page = _SessionRows(scope, showing, self._limit)
+    async def shown(self, scope: Scope, showing: Showing, room: Room) -> _SessionRows:
+        page = _SessionRows(scope, showing, room, self._limit)
         for _, part, matching, others in self._longest:
             await page.take(part, matching, others)
         return page
@@ -166,29 +166,33 @@ async def list_sessions(
     cursor: str = "",
     detail: str = "summary",
     order: Order = "newest",
+    room: Callable[[], Room] = Room,
 ) -> SessionPage:
     """List sessions, one row each.
 
     Args:
         asked: the filter of the call; the filter of a cursor replaces it.
         order: `longest` is one page, without a cursor.
+        room: how much fits into the answer.
     """
     if order == "longest" and cursor:
         raise InvalidInput(
             "cursor", "cannot be combined with order=longest, which is one page; leave one out."
         )
     if order == "longest":
-        return await _longest_sessions(scope, asked, min(limit, MOST_LONGEST), detail)
+        return await _longest_sessions(scope, asked, min(limit, MOST_LONGEST), detail, room())
     walk = _Walk(scope, "sessions", asked, cursor, detail, limit)
-    page = await walk.fill(lambda: _SessionRows(scope, walk.showing, limit))
+    page = await walk.fill(lambda: _SessionRows(scope, walk.showing, room(), limit))
     facts = [*_about_parts(walk, page.rows), *await page.add_outcomes(walk.wanted.user_id)]
     return SessionPage(sessions=page.rows, **walk.fields(page.rows, page, *facts))
 
 
-async def _longest_sessions(scope: Scope, asked: TrafficFilter, limit: int, detail: str) -> SessionPage:
+async def _longest_sessions(
+    scope: Scope, asked: TrafficFilter, limit: int, detail: str, room: Room
+) -> SessionPage:
     walk = _Walk(scope, "sessions", asked, "", detail, SESSIONS_READ)
     longest = await walk.fill(lambda: _LongestSessions(limit))
-    page = await longest.shown(scope, walk.showing)
+    page = await longest.shown(scope, walk.showing, room)
     walk.end_without_cursor(len(page.rows))
     facts = [*_about_parts(walk, page.rows), *await page.add_outcomes(walk.wanted.user_id)]
     if page.rows and walk.total:
