@@ -31,9 +31,8 @@ from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.failures import failure_facts
 from reflexio_mcp.results.progress import Progress, Step, no_progress
 from reflexio_mcp.results.reading import Manifest
-from reflexio_mcp.traffic.audit.rules import findings_in
+from reflexio_mcp.traffic.audit.rules import findings_in, rule_of
 from reflexio_mcp.traffic.audit.rules.base import Rule
-from reflexio_mcp.traffic.audit.rules.content import PersonalData, Secret
 from reflexio_mcp.traffic.deletion.items import item_of
 from reflexio_mcp.traffic.deletion.restore import Storing
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError, quoted
@@ -67,6 +66,8 @@ SECRETS: Final = {
     True: FactCode.SECRETS_NOT_EXPORTED,
 }
 """What is said about secrets, by `redact`."""
+
+PERSONAL: Final = "personal-data"
 
 NOT_READ: Final = {"learnings": FactCode.LEARNINGS_NOT_ALL_READ, "outcomes": FactCode.OUTCOMES_NOT_ALL_READ}
 
@@ -138,7 +139,10 @@ class Export:
     ) -> None:
         self._progress = progress
         self._stored = stored
-        self._rules: list[type[Rule]] = [Secret, PersonalData] if personal else [Secret]
+        self._rules: list[type[Rule]] = [rule_of("probable-secret")]
+        self._unasked = [] if personal else [Fact(code=FactCode.RULE_OFF, names=[PERSONAL])]
+        if personal:
+            self._rules.append(rule_of(PERSONAL))
         self._findings = Counter[str]({name: 0 for rule in self._rules for name in rule.names()})
         self._scope = scope
         self._wanted = wanted
@@ -162,9 +166,8 @@ class Export:
             Fact(code=SECRETS[self._redact]),
             Fact(code=FactCode.KINDS_NOT_EXPORTED if learns else FactCode.STORE_HAS_NO_LEARNINGS),
             *missing(),
+            *self._unasked,
         ]
-        if PersonalData not in self._rules:
-            facts.append(Fact(code=FactCode.RULE_OFF, names=[PersonalData.name]))
         pager = SessionPager(self._scope, self._wanted, batch=SESSIONS_AT_ONCE)
         files = {
             "requests": partial(self._read_requests, pager),
