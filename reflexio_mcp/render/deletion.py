@@ -193,6 +193,7 @@ def receipt_page(found: PastDeletion, receipt: Receipt) -> str:
 
 
 BY_OPERATOR: Final = "deleted by an operator"
+DAMAGED: Final = "its record was changed in the state; what cannot be opened is left out"
 
 
 def past(deletions: Sequence[PastDeletion], words: Words) -> list[str]:
@@ -203,7 +204,14 @@ def past(deletions: Sequence[PastDeletion], words: Words) -> list[str]:
 def _past(deletion: PastDeletion, words: Words) -> str:
     if deletion.restores:
         named = f"restore {deletion.number}"
-        return row(named, moment(deletion.at), deletion.target, _outcome(deletion, words), _by(deletion.by))
+        return row(
+            named,
+            moment(deletion.at),
+            deletion.target,
+            _outcome(deletion, words),
+            _damaged(deletion),
+            _by(deletion.by),
+        )
     return row(
         f"deletion {deletion.number}",
         moment(deletion.at),
@@ -212,8 +220,13 @@ def _past(deletion: PastDeletion, words: Words) -> str:
         _did(deletion.receipt) if deletion.receipt else "",
         words.may_return(deletion.may_return),
         _copy(deletion),
+        _damaged(deletion),
         _by(deletion.by),
     )
+
+
+def _damaged(deletion: PastDeletion) -> str:
+    return DAMAGED if deletion.damaged else ""
 
 
 CONSENT: Final = {"ask": "a person agreed", "preview": "agreed with a plan's code", "off": "nobody was asked"}

@@ -16,6 +16,9 @@ DELETION: Final = RoomWords(
     anybody={
         # What a plan selects, and what it leaves
         FactCode.ON_HOLD: "{number:item} {number:is|are} left out, on hold: {names}{until:, through %Y-%m-%d UTC}.",
+        FactCode.MAY_BE_ON_HOLD: (
+            "Reflexio fails to return {number} of the items that are left out, so a hold may cover {number:it|them}."
+        ),
         FactCode.HOLD_FILE: "The operator sets holds in the file {names}.",
         FactCode.HOLD_CONTACT: "About the hold, ask {names}.",
         FactCode.PART_UNREAD: (
@@ -72,6 +75,10 @@ DELETION: Final = RoomWords(
         FactCode.COPIES_SEALED: (
             "{number} {number:recovery copy is|recovery copies are} sealed with a key that this server does not have. "
             "{number:It was|They were} not looked at, and {number:stays until its|stay until their} days are over."
+        ),
+        FactCode.COPIES_DAMAGED: (
+            "{number} {number:recovery copy was|recovery copies were} changed in the state and cannot be opened. "
+            "{number:It is|They are} left out."
         ),
         # What happened during a deletion
         FactCode.ENDED_EARLY: "The work ended early.",

@@ -279,6 +279,9 @@ class PastDeletion(Row):
     until: Annotated[Moment | None, Field(description="how long that copy is kept")] = None
     by: Who | None = None
     receipt: Receipt | None = None
+    damaged: Annotated[
+        bool, Field(description="its record was changed, so what cannot be opened of it is left out")
+    ] = False
 
 
 class Restored(Result):

@@ -34,6 +34,10 @@ class FactCode(StrEnum):
         "on_hold",
         "`number` items are left out, because a hold keeps them; `names`: its reason; `until`: the end of its last day",
     )
+    MAY_BE_ON_HOLD = (
+        "may_be_on_hold",
+        "Reflexio fails to return `number` of the items that are left out, so whether the hold covers them is unknown",
+    )
     HOLD_FILE = "hold_file", "`names`: the operator's file that sets the hold"
     HOLD_CONTACT = "hold_contact", "`names`: whom to ask about the hold"
     PART_UNREAD = (
@@ -150,6 +154,10 @@ class FactCode(StrEnum):
     COPIES_SEALED = (
         "copies_sealed",
         "`number` recovery copies, of any user, are sealed with a key that this server does not have",
+    )
+    COPIES_DAMAGED = (
+        "copies_damaged",
+        "`number` of these recovery copies were changed in the state, so nobody can open them; they are left out",
     )
 
     # Lists

@@ -8,10 +8,11 @@ A copy is over when the server's clock says so and the state has also seen the d
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from reflexio_mcp.state.days import DAY, days_seen
-from reflexio_mcp.state.keys import Keys
+from reflexio_mcp.state.keys import Keys, RowChanged
 from reflexio_mcp.state.records import Copied, Name, Owner, RecoveryCopy
 from reflexio_mcp.state.tables import Database, Transaction
 
@@ -48,6 +49,41 @@ class Row(NamedTuple):
         return _finding(self.kind, self.names.split())
 
 
+class Reading(Iterator[Copied]):
+    """Copies that are read one after the other.
+
+    Args:
+        damaged: how many copies were left out so far, because their rows were changed and cannot be opened.
+    """
+
+    def __init__(self, opened: Iterator[tuple[Row, Copied | None]]) -> None:
+        self._opened = opened
+        self.damaged = 0
+
+    def __next__(self) -> Copied:
+        for _, copied in self._opened:
+            if copied:
+                return copied
+            self.damaged += 1
+        raise StopIteration
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """The tags of names that are looked for.
+
+    Args:
+        of_users: tags that count only in a row with this tag of its user. A version before 13 named an interaction by
+            its number alone, which another user's interaction can have in another store.
+    """
+
+    tags: set[str]
+    of_users: set[tuple[str, str]]
+
+    def meets(self, user: str, names: Sequence[str]) -> bool:
+        return not self.tags.isdisjoint(names) or any((user, name) in self.of_users for name in names)
+
+
 class Copies:
     def __init__(self, database: Database, keys: Keys, days: int) -> None:
         self.days = days
@@ -69,36 +105,52 @@ class Copies:
         deletion: int | None = None,
         names: Collection[str] | None = None,
         having: Collection[str] | None = None,
-    ) -> Iterator[Copied]:
+    ) -> Reading:
         """Read copies, the oldest first.
 
         Args:
             names: only copies that an erasure of these names would remove.
             having: only copies that have one of these names, also requests by the names of their interactions.
         """
+        return Reading(self._read(owner, deletion, names, having))
+
+    def _read(
+        self,
+        owner: Owner,
+        deletion: int | None,
+        names: Collection[str] | None,
+        having: Collection[str] | None,
+    ) -> Iterator[tuple[Row, Copied | None]]:
         rows = self._rows(owner)
         if names is not None:
             rows, _ = self._named(rows, names)
         if having is not None:
-            tags = self.tags(having)
-            rows = [row for row in rows if not tags.isdisjoint(row.names.split())]
+            wanted = self._wanted(having)
+            rows = [row for row in rows if wanted.meets(row.user, row.names.split())]
         rows = [row for row in rows if deletion in (None, row.deletion)]
-        for start in range(0, len(rows), READ_AT_ONCE):
-            for _, copied in self._opened(self._database.read, rows[start : start + READ_AT_ONCE]):
-                yield copied
+        yield from self._opened(self._database.read, rows)
 
     def opened(self, transaction: Transaction, rows: Sequence[Row]) -> Iterator[tuple[Row, Copied]]:
-        """Open the copies of rows."""
-        for start in range(0, len(rows), READ_AT_ONCE):
-            yield from self._opened(transaction.execute, rows[start : start + READ_AT_ONCE])
+        """Open the copies of rows, without those that were changed."""
+        for row, copied in self._opened(transaction.execute, rows):
+            if copied:
+                yield row, copied
 
-    def _opened(self, read: Callable[..., list[Any]], rows: Sequence[Row]) -> Iterator[tuple[Row, Copied]]:
-        batch = {row.id: row for row in rows}
+    def _opened(
+        self, read: Callable[..., list[Any]], rows: Sequence[Row]
+    ) -> Iterator[tuple[Row, Copied | None]]:
         select = "SELECT id, sealed FROM main.copies WHERE id IN ? ORDER BY id"
-        for number, sealed in read(select, list(batch)):
-            row = batch[number]
-            item, user, its_names, content = json.loads(self._keys.open(sealed, row.identity))
-            yield row, Copied(row.kind, item, user, [Name(name) for name in its_names], content)
+        for start in range(0, len(rows), READ_AT_ONCE):
+            batch = {row.id: row for row in rows[start : start + READ_AT_ONCE]}
+            for number, sealed in read(select, list(batch)):
+                yield batch[number], self._copied(batch[number], sealed)
+
+    def _copied(self, row: Row, sealed: bytes) -> Copied | None:
+        try:
+            item, user, names, content = json.loads(self._keys.open(sealed, row.identity))
+        except RowChanged:
+            return None
+        return Copied(row.kind, item, user, [Name(name) for name in names], content)
 
     def _erased_since(
         self, transaction: Transaction, owner: Owner, begun: int, copies: Sequence[Copied]
@@ -200,22 +252,33 @@ class Copies:
         )
         return [Row(*row) for row in rows]
 
-    def _named(self, rows: Sequence[Row], names: Iterable[str]) -> tuple[list[Row], set[str]]:
+    def _named(self, rows: Sequence[Row], names: Collection[str]) -> tuple[list[Row], set[str]]:
         """Return the rows that an erasure of these names removes, and the tags of all names that it follows.
 
         A request leads to the learnings from its interactions, and a learning to its earlier texts.
         """
-        wanted = self.tags(names)
+        wanted = self._wanted(names)
         for row in reversed(rows):
-            if not wanted.isdisjoint(row.found_by):
+            if wanted.meets(row.user, row.found_by):
                 followed = "i:" if row.kind in REQUESTS else ("l:", "t:")
-                wanted.update(tag for tag in row.names.split() if tag.startswith(followed))
-        return [row for row in rows if not wanted.isdisjoint(row.found_by)], wanted
+                wanted.of_users.update(
+                    (row.user, tag) for tag in row.names.split() if tag.startswith(followed)
+                )
+        found = [row for row in rows if wanted.meets(row.user, row.found_by)]
+        return found, wanted.tags | {tag for _, tag in wanted.of_users}
 
     def tags(self, names: Iterable[str]) -> set[str]:
         """Return the tags that names may have in a row, each with the kind of its name."""
-        every = {name: None for one in names for name in (one, _earlier(one))}
-        return {name[:2] + tag for name in every for tag in self._keys.tags("name", name)}
+        return {name[:2] + tag for name in names for tag in self._keys.tags("name", name)}
+
+    def _wanted(self, names: Collection[str]) -> _Wanted:
+        of_users: set[tuple[str, str]] = set()
+        for name in names:
+            user, slash, number = name.removeprefix("i:").rpartition("/")
+            if name.startswith("i:") and slash:
+                earlier = self.tags([f"i:{number}"])
+                of_users.update((tag, one) for tag in self._keys.tags("user", user) for one in earlier)
+        return _Wanted(self.tags(names), of_users)
 
 
 def _names(copy: Copied) -> Sequence[str]:
@@ -224,8 +287,3 @@ def _names(copy: Copied) -> Sequence[str]:
 
 def _finding(kind: str, names: Sequence[str]) -> list[str]:
     return [name for name in names if kind not in REQUESTS or not name.startswith("i:")]
-
-
-def _earlier(name: str) -> str:
-    """Return the name that an interaction had before version 13 of the state, without its user."""
-    return f"i:{name.rpartition('/')[2]}" if name.startswith("i:") else name

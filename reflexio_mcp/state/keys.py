@@ -14,7 +14,7 @@ from reflexio_mcp.state.tables import Database, StateUnusable, Transaction
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-__all__ = ["KEY_ADVICE", "NO_KEY", "WrongKey"]
+__all__ = ["KEY_ADVICE", "NO_KEY", "RowChanged", "WrongKey"]
 
 NONCE_BYTES: Final = 12
 
@@ -25,6 +25,13 @@ KEY_ADVICE: Final = (
     "has sealed, as docs/shared-server.md says"
 )
 OTHER_KEY: Final = "the state is sealed with a key that this server does not have"
+
+
+class RowChanged(StateUnusable):
+    """One sealed row cannot be opened; the others can."""
+
+    def __init__(self) -> None:
+        super().__init__(CHANGED, "find out who writes to the state")
 
 
 class WrongKey(StateUnusable):
@@ -75,16 +82,16 @@ class Keys:
         return nonce + self._seals[0].encrypt(nonce, content, row.encode())
 
     def open(self, sealed: bytes, row: str) -> str:
-        """Decrypt a text. Raises `StateUnusable` if it was changed or moved, or its key is missing."""
+        """Decrypt a text. Raises `RowChanged` if it was changed or moved, or its key is missing."""
         from cryptography.exceptions import InvalidTag
 
         for key in self._seals:
             try:
                 content = key.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], row.encode())
                 return content.decode("utf-8", "surrogatepass")
-            except (InvalidTag, ValueError):
+            except (InvalidTag, TypeError, ValueError):  # a changed row can contain anything
                 continue
-        raise StateUnusable(CHANGED, "find out who writes to the state")
+        raise RowChanged
 
     def compare(self, transaction: Transaction) -> bool:
         """Compare the keys with those of the state; return whether it has any.
@@ -122,7 +129,7 @@ class Keys:
         for code, intention in transaction.execute("SELECT code, intention FROM main.deletions"):
             try:
                 self.open(intention, f"intention {code}")
-            except StateUnusable:
+            except RowChanged:
                 continue
             return True
         return False

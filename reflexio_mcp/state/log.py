@@ -12,14 +12,14 @@ import secrets
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, cast
 
 from reflexio_mcp import private_files
 from reflexio_mcp.logs import audited_call
 from reflexio_mcp.state.keys import KeyedDatabase, Keys
 from reflexio_mcp.state.tables import Transaction
 
-__all__ = ["Verified"]
+__all__ = ["Verified", "said_in"]
 
 LINES_AT_ONCE: Final = 500
 
@@ -124,7 +124,7 @@ class AuditLog:
                 *_chained(End(last.number, last.at, last.chain), entry.line)
             ):
                 wrong = wrong or entry.number
-            if _event(entry.line) == CUT:
+            if said_in(entry.line).get("event") == CUT:
                 cut.append(entry.number)
             there = there or noted == End(entry.number, entry.at, entry.chain)
             missing.discard(entry.chain)
@@ -197,8 +197,10 @@ def _chained(before: End, line: str) -> tuple[str | float, ...]:
     return ("log line", before.number, before.at, before.chain, line)
 
 
-def _event(line: str) -> object:
+def said_in(line: str) -> dict[str, Any]:
+    """Return what a line says; nothing if it was changed into what is no line."""
     try:
-        return json.loads(line)["event"]
-    except (ValueError, TypeError, KeyError):
-        return None
+        said = json.loads(line)
+    except (ValueError, TypeError):
+        return {}
+    return cast(dict[str, Any], said) if isinstance(said, dict) else {}

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from reflexio_mcp.state.copies import Copies, Row
-from reflexio_mcp.state.keys import Keys
+from reflexio_mcp.state.keys import Keys, RowChanged
 from reflexio_mcp.state.records import MustGo, Owner
 from reflexio_mcp.state.tables import Database, Transaction
 
@@ -63,20 +63,31 @@ class MustGoNotes:
         return number
 
     def waiting(self, owner: Owner, restore: int = 0) -> list[MustGo]:
-        """Return the notes that are not settled, and all of `restore`, except those of a missing key."""
+        """Return the notes that are not settled, and all of `restore`.
+
+        A note that was changed, or whose key is missing, is left out. It stays open, and the record of its erasure
+        counts it.
+
+        Raises:
+            RowChanged: a note of `restore` itself cannot be opened, so it may store what was erased.
+        """
         keys = self._keys
         rows = self._database.read(
             "SELECT id, restore, erasure, sealed FROM main.must_go WHERE (settled IS NULL OR restore = ?) "
-            "AND account IN ? AND (? OR user_id IN ?) AND sealing_key IN ? ORDER BY id",
+            "AND account IN ? AND (? OR user_id IN ?) ORDER BY id",
             restore,
             keys.accounts(owner),
             not owner.user,
             keys.tags("user", owner.user),
-            keys.checks,
         )
         found: list[MustGo] = []
         for number, of, erasure, sealed in rows:
-            kind, item, user, texts = json.loads(keys.open(sealed, _identity(of, erasure)))
+            try:
+                kind, item, user, texts = json.loads(keys.open(sealed, _identity(of, erasure)))
+            except RowChanged:
+                if of == restore:
+                    raise
+                continue
             found.append(MustGo(number, of, erasure, kind, item, user, frozenset(texts)))
         return found
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Final, Literal, NamedTuple, ParamSpec, TypeVar, get_args
 
 import anyio
 import anyio.to_thread
@@ -19,8 +19,8 @@ from anyio.lowlevel import RunVar
 
 from reflexio_mcp.state.copies import Copies
 from reflexio_mcp.state.days import DAY, days_seen, note_day
-from reflexio_mcp.state.keys import KeyedDatabase, Keys
-from reflexio_mcp.state.log import AuditLog
+from reflexio_mcp.state.keys import KeyedDatabase, Keys, RowChanged
+from reflexio_mcp.state.log import AuditLog, said_in
 from reflexio_mcp.state.must_go import MustGoNotes
 from reflexio_mcp.state.records import (
     CapReached,
@@ -58,6 +58,8 @@ ATTEMPTS: Final = (
     "INSERT INTO main.log (line, chain) SELECT chain, chain FROM main.log WHERE false",
 )
 """Statements that need a right on each table."""
+
+OUTCOMES: Final = ("", *get_args(Outcome))
 
 MOST_SEARCHED: Final = 20
 """How many lines of the log are looked through for each one that is returned: others are of other users."""
@@ -224,7 +226,7 @@ class State:
             '%"event": "exported"%',
             most * MOST_SEARCHED,
         )
-        found = [Noted(at, line) for at, line in rows if _is_of(json.loads(line), owner.user, accounts)]
+        found = [Noted(at, line) for at, line in rows if _is_of(line, owner.user, accounts)]
         return found[:most]
 
     def note_taken_out(self, looked: Sequence[MustGo], gone: Sequence[MustGo]) -> None:
@@ -359,7 +361,7 @@ class State:
         keys = self._keys
         users = keys.tags("user", owner.user)
         rows = self.database.read(
-            "SELECT id, at, user_id, gone, finished, outcome, chain, restores, "
+            "SELECT user_id, id, at, gone, finished, outcome, chain, restores, "
             "(SELECT count(*) FROM main.must_go WHERE erasure = deletions.id AND settled IS NULL), "
             "code, intention, receipt, (SELECT line FROM main.log WHERE id = deletions.begun) FROM main.deletions "
             "WHERE account IN ? AND (? OR user_id IN ? OR id IN (SELECT deletion FROM main.copies WHERE user_id IN ?)) "
@@ -372,18 +374,37 @@ class State:
             not restorable,
             most,
         )
-        return [
-            Deletion(
-                number,
-                when,
-                not owner.user or user in users,
-                *facts,
-                *json.loads(keys.open(intention, f"intention {code}")),
-                receipt=keys.open(receipt, f"receipt {number}") if receipt else "",
-                began=line or "",
-            )
-            for number, when, user, *facts, code, intention, receipt, line in rows
-        ]
+        return [self._deletion(row, own=not owner.user or user in users) for user, *row in rows]
+
+    def _deletion(self, row: Sequence[Any], *, own: bool) -> Deletion:
+        """Return a recorded deletion, as far as its row can be opened."""
+        number, when, gone, finished, outcome, chain, restores, may_return, code, intention, sealed, line = (
+            row
+        )
+        keys, damaged = self._keys, outcome not in OUTCOMES
+        target, asked, planned, receipt = "", 0, list[str](), ""
+        try:
+            target, asked, planned = json.loads(keys.open(intention, f"intention {code}"))
+            receipt = keys.open(sealed, f"receipt {number}") if sealed else ""
+        except RowChanged:
+            damaged = True
+        return Deletion(
+            number,
+            when,
+            own,
+            gone,
+            finished,
+            outcome if outcome in OUTCOMES else "",
+            chain,
+            restores,
+            may_return,
+            target,
+            asked,
+            planned,
+            receipt,
+            line or "",
+            damaged,
+        )
 
     def check(self) -> None:
         """Raise `StateUnusable` if the state cannot be written now."""
@@ -434,8 +455,9 @@ class State:
         return room
 
 
-def _is_of(line: Mapping[str, Any], user: str, accounts: Sequence[str]) -> bool:
-    return line.get("account") in accounts and user in ("", line.get("user_id"))
+def _is_of(line: str, user: str, accounts: Sequence[str]) -> bool:
+    said = said_in(line)
+    return said.get("account") in accounts and user in ("", said.get("user_id"))
 
 
 class Began(NamedTuple):

@@ -21,7 +21,7 @@ from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of,
 from reflexio_mcp.toolkit.parameters import NOT_GIVEN
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
 from reflexio_mcp.traffic.deletion.past import last_deletions
-from reflexio_mcp.traffic.deletion.plan import Options, sealed_copies
+from reflexio_mcp.traffic.deletion.plan import Options, skipped_copies
 from reflexio_mcp.traffic.deletion.restore import Undo, begin_restore, plan_restore, restore
 from reflexio_mcp.traffic.deletion.targets import Filtered, Interactions, Requests, Target
 from reflexio_mcp.traffic.errors import InvalidInput, Unreadable, needing_state, require_id
@@ -227,7 +227,7 @@ async def restore_requests(
             raise InvalidInput("request_ids", NO_DELETION)
         with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
             there = await last_deletions(scope, state, owner, app.jobs, restorable=True)
-            sealed = await sealed_copies(state)
+            sealed = await skipped_copies(state)
         facts = [*sealed, Fact(code=FactCode.CHOOSE_DELETION)] if there else sealed
         return _restored(call, Restored(notice=NOTICE, status="listed", deletions=there, facts=facts))
     undo = Undo(deletion, frozenset(request_ids or ()), evaluation_only, app.settings.wait_timeout)

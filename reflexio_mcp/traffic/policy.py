@@ -184,6 +184,23 @@ class Policy(_Entry):
             (one for one in self.hold if one.covers(user_id, session_id, source) and not one.is_over), None
         )
 
+    def may_hold(self, user_id: str) -> Hold | None:
+        """Return a hold that may cover data of which only the user is known, or nothing if that is empty."""
+        return next(
+            (
+                hold
+                for hold in self.hold
+                if not hold.is_over
+                and (
+                    hold.sessions
+                    or hold.sources
+                    or hold.covers(user_id, "", "")
+                    or (hold.users and not user_id)
+                )
+            ),
+            None,
+        )
+
     def hold_on(self, request: "StoredRequest") -> Hold | None:
         """Return the hold on a request; `None` if it may be deleted."""
         return self.held_by(request.user_id, request.session_id, request.source)

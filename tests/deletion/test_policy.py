@@ -362,6 +362,93 @@ async def test_a_hold_that_is_set_while_the_question_is_open_keeps_what_only_cop
     assert world.backend.calls["/api/clear_user_data"] == 0
 
 
+@pytest.mark.parametrize("learning_id", ["profile:p", "user_playbook:7"])
+async def test_a_hold_that_is_set_while_a_correction_is_undone_keeps_the_learning_as_it_is(
+    world: World, tmp_path: Path, learning_id: str
+) -> None:
+    path = tmp_path / "policy.toml"
+    await world.put("r1", session="miller", text="lives in Rome")
+    await world.learn("p", "r1", content="lives in Rome")
+    await world.learn(7, "r1", content="ships to Rome")
+
+    async def hold() -> None:
+        write(path, HOLD)
+
+    async with world.connect(CONFIRM="off", POLICY=write(path, NO_HOLDS)) as caller:
+        asked = {"user_id": "ada", "learning_id": learning_id, "content": "likes Oslo"}
+        receipt = await caller.receipt("correct_learning", **asked)
+        # The restore reads what is stored, and then acts.
+        world.backend.before["/api/get_user_playbooks"] = [hold]
+        done = await caller.call("restore_requests", deletion=receipt["number"])
+    assert done["not_restored"] == [{"why": "held", "count": 1, "ids": [learning_id]}]
+    assert done["status"] == "incomplete"
+    texts = [known.content for known in (world.backend.profiles["p"], world.backend.playbooks[7])]
+    assert "likes Oslo" in texts
+
+
+UNREAD_HOLDS = ['sessions = ["miller"]', 'sources = ["support"]', 'users = ["ada"]']
+
+
+@pytest.mark.parametrize("hold", UNREAD_HOLDS)
+async def test_a_request_that_cannot_be_read_is_erased_by_nobody_while_a_hold_may_cover_it(
+    world: World, tmp_path: Path, hold: str
+) -> None:
+    path = tmp_path / "policy.toml"
+    await world.put("deep", session="miller", source="support")
+    await world.put("free")
+    world.backend.unreturned.add("deep")
+    text = f'[[hold]]\n{hold}\nreason = "Miller case"\n'
+    calls: list[tuple[str, dict[str, Any]]] = [
+        ("delete_request", {"request_id": "deep"}),
+        ("delete_requests", {"request_ids": ["deep"]}),
+        ("delete_requests", {"user_id": "ada", "include_learnings": True}),
+    ]
+    async with world.connect(CONFIRM="off", POLICY=write(path, text)) as caller:
+        for tool, arguments in calls:
+            answer = await caller.call(tool, **arguments, erase=True)
+            assert answer["status"] == "held", tool
+            assert fact_of(answer["plan"], "on_hold")
+        answer = await caller.call("delete_request", request_id="deep", erase=True)
+        assert fact_of(answer["plan"], "may_be_on_hold") == {"code": "may_be_on_hold", "number": 1}
+        assert "Reflexio fails to return 1 of the items that are left out" in answer["text"]
+        world.backend.unreturned.clear()
+        assert await world.ids() == {"deep", "free"}
+        write(path, text.replace("[[hold]]", "[[hold]]\nuntil = 2020-01-01"))
+        world.backend.unreturned.add("deep")
+        receipt = await caller.receipt("delete_request", request_id="deep", erase=True)
+    assert receipt["deleted"]["requests"] == 1
+
+
+async def test_a_hold_on_other_users_keeps_no_request_of_a_user_that_cannot_be_read(
+    world: World, tmp_path: Path
+) -> None:
+    await world.put("deep")
+    world.backend.unreturned.add("deep")
+    policy = write(tmp_path / "policy.toml", '[[hold]]\nusers = ["bob"]\nreason = "a case"\n')
+    async with world.connect(CONFIRM="off", POLICY=policy, REFLEXIO_USER_ID="ada") as caller:
+        receipt = await caller.receipt("delete_request", request_id="deep", erase=True)
+    assert receipt["deleted"]["requests"] == 1
+
+
+async def test_a_hold_that_is_set_while_the_question_is_open_keeps_a_request_that_cannot_be_read(
+    world: World, tmp_path: Path
+) -> None:
+    path = tmp_path / "policy.toml"
+    await world.put("deep", session="miller")
+    world.backend.unreturned.add("deep")
+
+    def holding(_: str) -> dict[str, Any]:
+        write(path, HOLD)
+        return {"delete": True}
+
+    server = world.server(POLICY=write(path, NO_HOLDS), CONFIRM="ask")
+    async with world.connect(server=server, person=Person(holding), era="legacy") as caller:
+        receipt = await caller.receipt("delete_request", request_id="deep", erase=True)
+    assert receipt["not_deleted"] == [{"why": "held", "count": 1, "ids": ["deep"]}]
+    world.backend.unreturned.clear()
+    assert await world.ids() == {"deep"}
+
+
 async def test_a_hold_keeps_the_copy_of_an_earlier_request_with_the_id_of_one_that_is_erased(
     world: World, tmp_path: Path
 ) -> None:

@@ -279,3 +279,39 @@ async def test_a_restore_of_what_a_person_reads_again_compares_contents(world: W
         "id_taken": ["r1"],
     }
     assert done["status"] == "incomplete"
+
+
+@pytest.mark.parametrize("meets", ["/api/add_user_playbook", "/api/get_user_playbooks"])
+async def test_two_restores_of_one_copy_store_a_playbook_once(world: World, meets: str) -> None:
+    """Each looks before the other stores: the playbook gets two ids, and the newer one goes again."""
+    await world.put("r1")
+    await world.learn(7, "r1", content="ships to Oak Road")
+    await world.learn(8, "r1", content="ships to Elm Road")
+    others: list[dict[str, Any]] = []
+    async with world.connect(CONFIRM="off") as one, world.connect(CONFIRM="off") as other:
+        number = (await one.receipt("delete_request", request_id="r1", include_learnings=True))["number"]
+        assert not world.backend.playbooks
+
+        async def overtake() -> None:
+            others.append(await other.call("restore_requests", deletion=number))
+
+        # The second look of a restore comes after it has stored its own.
+        world.backend.before[meets] = [overtake] if "add" in meets else [nothing, overtake]
+        done = await one.call("restore_requests", deletion=number)
+    contents = sorted(known.content for known in world.backend.playbooks.values())
+    assert contents == ["ships to Elm Road", "ships to Oak Road"]
+    both = [done, *others]
+    assert [answer["status"] for answer in both] == ["complete", "complete"]
+    assert sum(answer["restored"].get("learnings", 0) for answer in both) == 2
+
+
+async def test_a_playbook_that_was_stored_twice_comes_back_twice(world: World) -> None:
+    await world.put("r1")
+    for number in (7, 8):
+        await world.learn(number, "r1", content="ships to Oak Road")
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_request", request_id="r1", include_learnings=True)
+        assert not world.backend.playbooks
+        done = await caller.call("restore_requests", deletion=receipt["number"])
+    assert (done["status"], done["restored"]["learnings"]) == ("complete", 2)
+    assert len(world.backend.playbooks) == 2

@@ -156,8 +156,17 @@ def test_a_row_that_was_moved_or_made_up_is_never_handed_out(place: Place, colum
     place.sql(
         f"UPDATE main.copies SET {column} = (SELECT {column} FROM main.copies WHERE id = 2) WHERE id = 1"
     )
-    with pytest.raises(StateUnusable, match="was changed or moved"):
-        ids(state, OPERATOR)
+    reading = state.copies.read(OPERATOR)
+    assert ([copy.id for copy in reading], reading.damaged) == (["p1"], 1)
+
+
+def test_an_erasure_removes_a_copy_that_was_changed(place: Place) -> None:
+    state = place.process()
+    deleted(state, OPERATOR, copied("r1"), copied("r2"))
+    place.sql("UPDATE main.copies SET sealed = (SELECT sealed FROM main.copies WHERE id = 2) WHERE id = 1")
+    deleted(state, OPERATOR, erase=("r:r1",))
+    assert [row for (row,) in place.rows("SELECT id FROM main.copies")] == [2]
+    assert ids(state, OPERATOR) == ["r2"]
 
 
 def test_the_record_of_a_deletion_that_is_gone_stops_it(place: Place) -> None:
@@ -224,6 +233,8 @@ def test_copies_that_version_12_made_are_found_by_their_request_and_by_the_numbe
         OPERATOR,
         Copied("profile", "p2", "ada", [Name("l:p2"), Name("t:what 2"), Name("i:2")], "learned"),
     )
+    deleted(state, OPERATOR, erase=("r:r3", "i:bob/1", "i:bob/2"))
+    assert ids(state, OPERATOR) == ["r1", "p1", "p2"], "another store can have the same numbers"
     deleted(state, OPERATOR, erase=("r:r1", "i:ada/1"))
     assert ids(state, OPERATOR) == ["p2"]
     deleted(state, OPERATOR, erase=("r:r2", "i:ada/2"))

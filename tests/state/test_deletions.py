@@ -3,7 +3,6 @@
 import pytest
 
 from reflexio_mcp.state.records import CapReached, CodeUsed, Intention, Owner
-from reflexio_mcp.state.tables import StateUnusable
 from tests.state.conftest import (
     ALICE,
     KEY,
@@ -159,7 +158,7 @@ def test_no_words_ids_or_names_can_be_read_in_the_tables_and_no_digest_without_t
     assert set(one).isdisjoint(other)
 
 
-def test_a_receipt_that_was_moved_to_another_deletion_is_not_shown(place: Place) -> None:
+def test_a_receipt_that_was_moved_to_another_deletion_is_not_shown_and_the_others_are(place: Place) -> None:
     state = place.process()
     first, second = state.begin(ALICE, deletion()), state.begin(ALICE, deletion())
     ended(state, ALICE, first, receipt="everything is gone")
@@ -169,8 +168,18 @@ def test_a_receipt_that_was_moved_to_another_deletion_is_not_shown(place: Place)
         first,
         second,
     )
-    with pytest.raises(StateUnusable, match="was changed or moved"):
-        state.last(ALICE)
+    assert [(one.number, one.receipt, one.target, one.damaged) for one in state.last(ALICE)] == [
+        (second, "", "some requests", True),
+        (first, "everything is gone", "some requests", False),
+    ]
+
+
+@pytest.mark.parametrize("change", ["intention = NULL", "outcome = 'lost'", "code = 'another'"])
+def test_a_record_that_was_changed_is_marked_and_the_others_are_shown(place: Place, change: str) -> None:
+    state = place.process()
+    first, second = deleted(state, ALICE), deleted(state, ALICE)
+    place.sql(f"UPDATE main.deletions SET {change} WHERE id = {second}")
+    assert [(one.number, one.damaged) for one in state.last(ALICE)] == [(second, True), (first, False)]
 
 
 def test_a_key_is_exchanged_without_losing_cap_codes_records_or_copies(place: Place) -> None:

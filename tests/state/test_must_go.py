@@ -6,6 +6,7 @@ import pytest
 
 from reflexio_mcp.state.records import MustGo, Owner
 from reflexio_mcp.state.state import State
+from reflexio_mcp.state.tables import StateUnusable
 from tests.state.conftest import (
     ALICE,
     KEY,
@@ -78,6 +79,19 @@ def test_a_note_contains_no_text_and_no_name_without_the_key(place: Place) -> No
     [note] = newer.must_go.waiting(OPERATOR)
     assert newer.must_go.has_text(note, "canary words of canary-id")
     assert not place.process(keys=(b"another key of the same length !",)).must_go.waiting(OPERATOR)
+
+
+def test_a_note_that_was_changed_stops_its_own_restore_and_no_other(place: Place) -> None:
+    state = place.process()
+    first, second = deleted(state, ALICE, copied("r1")), deleted(state, ALICE, copied("r2"))
+    mine, other = state.begin_restore(ALICE, restoring(first)), state.begin_restore(ALICE, restoring(second))
+    erasure = erased(state, "r:r1")
+    erased(state, "r:r2")
+    place.sql("UPDATE main.must_go SET sealed = (SELECT sealed FROM main.must_go WHERE id = 2) WHERE id = 1")
+    assert named(state) == named(state, restore=other) == [(other, "r2")]
+    with pytest.raises(StateUnusable, match="was changed or moved"):
+        named(state, restore=mine)
+    assert [one.may_return for one in state.last(OPERATOR, number=erasure)] == [1], "it is not forgotten"
 
 
 def test_a_restore_does_not_end_before_it_has_looked_after_every_note(state: State) -> None:

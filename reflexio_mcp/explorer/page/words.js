@@ -14,6 +14,7 @@ const agree = (count, one, more) => (count === 1 ? one : more);
 /** What the page says of each fact; `null` where it has a control or a sentence of its own. @type {Record<string, Say | null>} */
 const FACTS = {
   on_hold: ({ count, names, until }) => [`${counted(count, "item")} on hold ${agree(count, "stays", "stay")}`, ...names, until ? `, through ${lastDay.format(Date.parse(until))} UTC.` : "."],
+  may_be_on_hold: ({ count }) => [`Reflexio cannot show ${number(count)} of them, so a hold may cover ${agree(count, "it", "them")}.`],
   hold_file: ({ names }) => ["Your operator sets holds in a file", ...names, "."],
   hold_contact: ({ names }) => ["About the hold, you can ask", ...names, "."],
   part_unread: () => ["A part of what is stored cannot be read, and is not included."],
@@ -51,6 +52,7 @@ const FACTS = {
   only_in_copies: ({ count }) => [`Earlier copies still contain ${counted(count, "item")} that ${agree(count, "is", "are")} not stored any more.`],
   copies_of_request_go: () => ["All earlier copies of this question are erased, also of messages that stay."],
   exports_stay: () => ["Earlier exports are not deleted."],
+  copies_damaged: ({ count }) => [`${counted(count, "item")} in recovery copies ${agree(count, "was", "were")} changed there and cannot be read.`],
   copies_sealed: ({ count }) => [`${counted(count, "item")} in recovery copies cannot be read with the key of this server, and stay there.`],
   ended_early: () => ["It ended early."],
   may_still_go: ({ count }) => [`${counted(count, "item")} may still disappear or change, because an answer was lost. Look again before you rely on ${agree(count, "it", "them")}.`],

@@ -250,8 +250,9 @@ class _Act:
 
     async def _delete_user(self, target: User) -> None:
         ids = [item.id for item in self.planned.items]
-        held = await self._hold((await target.stored(self.scope, self.progress)).items)
-        if held or target.hold(self.scope) or await self._held_copies():
+        stored = await target.stored(self.scope, self.progress)
+        held = await self._hold(stored.items)
+        if held or target.hold(self.scope, stored) or await self._held_copies():
             self.ledger.hold(ids)  # one call would delete the held items too
         else:
             await send(self.scope.client.clear_user_data(target.wanted.user_id), ids, self.ledger.sent)
@@ -334,18 +335,16 @@ class _Act:
     async def _held_copies(self) -> int:
         """Count the copies that this erasure removes and that a hold keeps. The hold may be newer than the plan."""
         planned = self.planned
-        if not planned.options.erase or not self.scope.policy.now().hold:
+        if not planned.options.erase or not self.scope.policy.now().may_hold(""):
             return 0
 
-        def copied() -> list[Item]:
-            copies = self.state.copies.read(planned.owner, names=self._erased_names)
-            return [item_for(opened(copy)) for copy in copies]
-
+        reading = self.state.copies.read(planned.owner, names=self._erased_names)
         with needing_state(FactCode.STATE_UNUSABLE):
-            items = await in_thread(copied)
+            items = await in_thread(lambda: [item_for(opened(copy)) for copy in reading])
         held = await holds_on(self.scope, items, self.state, planned.owner)
         self.ledger.hold(item.id for item in planned.copied if item.id in held)
-        return len(held)
+        # Nobody can say whether a hold covers what cannot be opened.
+        return len(held) + reading.damaged
 
     async def _keep(self, copies: Sequence[Copied]) -> set[str]:
         """Keep recovery copies, and return the ids that another call has erased meanwhile."""

@@ -47,7 +47,7 @@ async def _held_by_sources(
     copied = await _copied_requests(user_id, learnings, state, owner)
     evidence = await find_evidence(scope, user_id, learnings, known=turns_of(copied), most_requests=math.inf)
     if any(one.unread for one in evidence.values()):
-        raise _unknown()
+        raise _unknown(Fact(code=FactCode.PARTS_UNREADABLE))
     held: dict[str, Hold] = {}
     for name, found in evidence.items():
         sources = (turn.request for turn in found.possible_turns)
@@ -72,7 +72,10 @@ async def _copied_requests(
     if not all(one.interaction_ids for one in learnings):
         names.add(Name.of("user", user_id))
     with needing_state(FactCode.NOTHING_DELETED, FactCode.HOLDS_UNKNOWN, FactCode.STATE_UNUSABLE):
-        copies = await in_thread(lambda: [opened(one) for one in state.copies.read(owner, having=names)])
+        reading = state.copies.read(owner, having=names)
+        copies = await in_thread(lambda: [opened(copied) for copied in reading])
+    if reading.damaged:
+        raise _unknown(Fact(code=FactCode.COPIES_DAMAGED, number=reading.damaged))
     return [
         copy
         for copy in copies
@@ -93,13 +96,9 @@ async def _first_hold(scope: Scope, user_id: str, copied: Sequence[RequestWithIn
             ):
                 return hold
     if pager.unreadable:
-        raise _unknown()
+        raise _unknown(Fact(code=FactCode.PARTS_UNREADABLE))
     return None
 
 
-def _unknown() -> Unreadable:
-    return Unreadable(
-        Fact(code=FactCode.NOTHING_DELETED),
-        Fact(code=FactCode.HOLDS_UNKNOWN),
-        Fact(code=FactCode.PARTS_UNREADABLE),
-    )
+def _unknown(why: Fact) -> Unreadable:
+    return Unreadable(Fact(code=FactCode.NOTHING_DELETED), Fact(code=FactCode.HOLDS_UNKNOWN), why)

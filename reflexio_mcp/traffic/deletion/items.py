@@ -56,7 +56,12 @@ class Item:
     learning: Learning | None = field(default=None, compare=False, repr=False)
 
     def held_by(self, policy: Policy) -> Hold | None:
-        """Return the hold on the item's own names. `holds_on` also looks at what a learning came from."""
+        """Return the hold on the item's own names, or one that may be on it if the names cannot be read.
+
+        `holds_on` also looks at what a learning came from.
+        """
+        if self.unreadable:
+            return policy.may_hold(self.user_id)
         return policy.held_by(self.user_id, self.session_id, self.source)
 
     @property

@@ -1,6 +1,5 @@
 """Lists deletions and restores, with what can be restored."""
 
-import json
 from typing import Final
 
 import anyio
@@ -10,6 +9,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import at, shown_name
 from reflexio_mcp.results.deletion import Logged, PastDeletion, Receipt, Who, recorded_receipt
 from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.state.log import said_in
 from reflexio_mcp.state.records import Deletion, Noted, Owner, RecoveryCopy
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.traffic.deletion.items import kinds_counted
@@ -86,12 +86,14 @@ async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None, running:
         copied=kinds_counted(copy.counts) if copy else None,
         until=at(copy.until) if copy else None,
         receipt=_receipt(one),
+        damaged=one.damaged,
     )
 
 
 async def last_logged(state: State, owner: Owner) -> list[Logged]:
     """Return the last exports of an owner, and what holds kept from deletions. Raises `StateUnusable`."""
-    return [_logged(one) for one in await in_thread(state.noted, owner, MOST)]
+    noted = await in_thread(state.noted, owner, MOST)
+    return [logged for one in noted if (logged := _logged(one))]
 
 
 async def log_checked(state: State) -> Fact:
@@ -101,9 +103,9 @@ async def log_checked(state: State) -> Fact:
 
 
 def _who(began: str) -> Who | None:
-    if not began:
+    line = said_in(began)
+    if not line:
         return None
-    line = json.loads(began)
 
     def said(name: str) -> str:
         return shown_name(str(line.get(name) or ""))
@@ -117,16 +119,20 @@ def _who(began: str) -> Who | None:
     )
 
 
-def _logged(noted: Noted) -> Logged:
-    line = json.loads(noted.line)
-    return Logged(
-        at=at(noted.at),
-        event=line["event"],
-        target=shown_name(line["target"]),
-        caller=shown_name(line.get("caller", "")),
-        held=[shown_name(one) for one in line.get("held", ())],
-        counts=line.get("counts", {}),
-    )
+def _logged(noted: Noted) -> Logged | None:
+    """Return what a line says; `None` if it was changed into something else, which the check of the log finds."""
+    line = said_in(noted.line)
+    try:
+        return Logged(
+            at=at(noted.at),
+            event=line["event"],
+            target=shown_name(line["target"]),
+            caller=shown_name(line.get("caller", "")),
+            held=[shown_name(reason) for reason in line.get("held", ())],
+            counts=line.get("counts", {}),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _receipt(deletion: Deletion) -> Receipt | None:

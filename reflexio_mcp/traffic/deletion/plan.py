@@ -51,7 +51,7 @@ from reflexio_mcp.traffic.policy import Hold
 from reflexio_mcp.traffic.reading.filters import INJECTIONS
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["CodeMaker", "Options", "Planned", "make_plan", "sealed_copies"]
+__all__ = ["CodeMaker", "Options", "Planned", "make_plan", "skipped_copies"]
 
 CODE_SECONDS: Final = 86_400
 
@@ -167,12 +167,12 @@ async def make_plan(
         erased_ids = {str(number) for item in chosen.erased for number in item.interaction_ids}
     selected.not_found = [item_id for item_id in selected.not_found if item_id not in erased_ids]
     days = 0 if options.erase else state.copies.days
-    sealed: list[Fact] = []
+    skipped: list[Fact] = []
     if options.erase:
         with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
-            sealed = await sealed_copies(state)
+            skipped = await skipped_copies(state, damaged=chosen.damaged)
     plan = await _describe(scope, target, options, selected, chosen, days)
-    plan = plan.model_copy(update={"facts": [*plan.facts, *sealed]})
+    plan = plan.model_copy(update={"facts": [*plan.facts, *skipped]})
     with recording(chosen.number):
         if chosen.held:
             kept = [f"{hold.describe()}: {number:,}" for hold, number in chosen.held.items()]
@@ -216,6 +216,7 @@ class _Chosen:
         learnings: the learnings from them that go too.
         copied: items that only recovery copies contain.
         erased: those of `copied` that are erased.
+        damaged: how many copies could not be opened, because their rows were changed.
         held: how many items each hold keeps.
     """
 
@@ -223,6 +224,7 @@ class _Chosen:
     learnings: Sequence[Item]
     copied: Sequence[Item]
     erased: Sequence[Item]
+    damaged: int
     held: Counter[Hold]
 
     @property
@@ -245,12 +247,13 @@ async def _choose(
     takes_taught = options.include_learnings and selected.learned is None
     copied: list[Item] = []
     copied_requests: list[RequestWithInteractions] = []
+    damaged = 0
     if options.erase or takes_taught or selected.not_found or not stored:
         with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
-            only_copied = await in_thread(_only_in_copies, selected, state, owner)
+            only_copied, damaged = await in_thread(_only_in_copies, selected, state, owner)
         copied = await free.of(list(map(item_for, only_copied)))
         copied_requests = [one for one in only_copied if isinstance(one, RequestWithInteractions)]
-    if isinstance(target, User) and not free.held and (hold := target.hold(scope)):
+    if isinstance(target, User) and not free.held and (hold := target.hold(scope, selected)):
         free.held[hold] += 1
     if free.held and isinstance(target, User):  # one call deletes everything of a user, and every copy
         stored, copied = [], []
@@ -263,7 +266,7 @@ async def _choose(
     if selected.learned and takes_taught:
         taught = await free.of(list(map(learning_item, selected.learned.going)))
         selected.not_found += [one for one in options.learning_ids if one not in selected.learned.linked]
-    return _Chosen(stored, taught, copied, copied if options.erase else [], free.held)
+    return _Chosen(stored, taught, copied, copied if options.erase else [], damaged, free.held)
 
 
 async def _describe(
@@ -276,6 +279,9 @@ async def _describe(
     planted = isinstance(target, Filtered) and target.wanted.finding in INJECTIONS
     first = [item for item in counted if item.id in selected.openings] or counted[:EXAMPLES]
     going = {item.id for item in (*chosen.stored, *chosen.learnings) if item.is_learning}
+    held_unread = sum(item.unreadable for item in selected.items) - sum(
+        item.unreadable for item in chosen.stored
+    )
     by_requests = target.noun in ("request", "interaction")
     judged = selected.learned if selected.learned and (going or options.include_learnings) else None
     if isinstance(target, User) or target.text:
@@ -308,16 +314,23 @@ async def _describe(
                 erases=options.erase,
                 of_interactions=target.noun == "interaction",
             ),
-            *facts_about_holds(scope, chosen.held),
+            *facts_about_holds(scope, chosen.held, held_unread),
         ],
         way_back=_way_back(scope, selected.change, options, days) if counted else None,
     )
 
 
-async def sealed_copies(state: State) -> list[Fact]:
-    """Name the copies, of whatever owner, that no server with these keys can read. Raises `StateUnusable`."""
-    number = await in_thread(state.copies.unreadable)
-    return [Fact(code=FactCode.COPIES_SEALED, number=number)] if number else []
+async def skipped_copies(state: State, deletion: int = 0, *, damaged: int = 0) -> list[Fact]:
+    """Name copies that are left out. Raises `StateUnusable`.
+
+    Args:
+        deletion: name copies of this deletion alone.
+        damaged: number of copies whose rows were changed. Copies that are sealed with a missing key, of whatever owner,
+            are counted here.
+    """
+    sealed = await in_thread(state.copies.unreadable, deletion)
+    counts = {FactCode.COPIES_SEALED: sealed, FactCode.COPIES_DAMAGED: damaged}
+    return [Fact(code=code, number=number) for code, number in counts.items() if number]
 
 
 def _age(item: Item) -> int:
@@ -383,16 +396,17 @@ async def _learned(
         return None
 
 
-def _only_in_copies(selected: Selected, state: State, owner: Owner) -> list[Content]:
-    """Return what of a target only recovery copies contain."""
-    stored = {one.id for one in selected.items}
+def _only_in_copies(selected: Selected, state: State, owner: Owner) -> tuple[list[Content], int]:
+    """Return what of a target only recovery copies contain, and how many of the copies cannot be opened."""
+    stored = {item.id for item in selected.items}
     found: dict[str, Content] = {}
-    for copied in state.copies.read(owner, names=selected.copy_names):
+    reading = state.copies.read(owner, names=selected.copy_names)
+    for copied in reading:
         content = opened(copied)
         item = item_for(content)
         if item.id not in stored and selected.means(copied, content):
             found[item.id] = content
-    return list(found.values())
+    return list(found.values()), reading.damaged
 
 
 def named(target: Target, *, words: bool = True) -> str:

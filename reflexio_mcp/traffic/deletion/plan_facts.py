@@ -62,10 +62,13 @@ def facts_about_copies(
     return facts
 
 
-def facts_about_holds(scope: Scope, held: Mapping[Hold, int]) -> list[Fact]:
+def facts_about_holds(scope: Scope, held: Mapping[Hold, int], unread: int) -> list[Fact]:
     """Return each hold with the number of selected items that it keeps, where holds are set, and whom to ask.
 
     Callers of a shared server see only the file's name.
+
+    Args:
+        unread: how many of these items a hold keeps because nobody can read whether it covers them.
     """
     facts = [
         Fact(
@@ -76,6 +79,8 @@ def facts_about_holds(scope: Scope, held: Mapping[Hold, int]) -> list[Fact]:
         )
         for hold, number in held.items()
     ]
+    if unread:
+        facts.append(Fact(code=FactCode.MAY_BE_ON_HOLD, number=unread))
     policy = scope.policy
     if not held or not policy.path:
         return facts

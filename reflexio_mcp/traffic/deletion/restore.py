@@ -6,7 +6,7 @@ A restore is a recorded job, like a deletion. It looks after each item whether a
 import hashlib
 import math
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,6 +19,7 @@ from reflexio_mcp.results.base import NOTICE, shown_name
 from reflexio_mcp.results.deletion import Counts, Outcome, Restored, excepted
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Progress, Step
+from reflexio_mcp.state.copies import Reading
 from reflexio_mcp.state.keys import KEY_ADVICE, NO_KEY
 from reflexio_mcp.state.records import Copied, Name, Owner, RestoreIntention
 from reflexio_mcp.state.state import State, in_thread
@@ -38,7 +39,7 @@ from reflexio_mcp.traffic.deletion.items import (
     publishable,
     said_digest,
 )
-from reflexio_mcp.traffic.deletion.plan import examples
+from reflexio_mcp.traffic.deletion.plan import examples, skipped_copies
 from reflexio_mcp.traffic.deletion.targets import OPENING_CHARS
 from reflexio_mcp.traffic.errors import NotStored, TrafficError, Unreadable, facts_of, needing_state
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
@@ -93,18 +94,27 @@ class PlannedRestore:
     bound: str
 
 
-async def _opened(state: State, owner: Owner, undo: Undo) -> AsyncIterator[dict[str, tuple[Copied, Content]]]:
-    """Open the copies of a deletion in batches, by the ids under which they are restored, the oldest first.
+def _reading(state: State, owner: Owner, undo: Undo) -> Reading:
+    names = [Name.of("request", request_id) for request_id in undo.ids] or None
+    return state.copies.read(owner, deletion=undo.number, names=names)
+
+
+async def _opened(reading: Reading) -> AsyncIterator[dict[str, tuple[Copied, Content]]]:
+    """Open copies in batches, by the ids under which they are restored, the oldest first.
 
     Raises:
         Unreadable: they cannot be read.
     """
-    names = [Name.of("request", request_id) for request_id in undo.ids] or None
-    reading = state.copies.read(owner, deletion=undo.number, names=names)
     with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
         while copies := await in_thread(lambda: list(islice(reading, BATCH))):
             contents = [(copy, opened(copy)) for copy in copies]
-            yield {item_for(content).id: (one, content) for one, content in contents}
+            yield {item_for(content).id: (copy, content) for copy, content in contents}
+
+
+async def _skipped(state: State, undo: Undo, reading: Reading) -> list[Fact]:
+    """Name the copies of the deletion that cannot be opened. Raises `Unreadable`."""
+    with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
+        return await skipped_copies(state, undo.number, damaged=reading.damaged)
 
 
 async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> PlannedRestore:
@@ -117,7 +127,8 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
     ids, counts, first = list[str](), Counts(), list[RequestWithInteractions]()
     bound = hashlib.sha256(repr((undo.number, sorted(undo.ids), undo.evaluation_only)).encode())
     missing = {Name.of("request", request_id) for request_id in undo.ids}
-    async for batch in _opened(state, owner, undo):
+    reading = _reading(state, owner, undo)
+    async for batch in _opened(reading):
         missing.difference_update(*(copied.names for copied, _ in batch.values()))
         contents = [content for _, content in batch.values()]
         counts += counts_of(map(item_for, contents))
@@ -125,27 +136,30 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
         first += requests[: SHOWN - len(first)]
         bound.update("\0".join(batch).encode("utf-8", "surrogatepass"))
         ids += batch
+    skipped = await _skipped(state, undo, reading)
     if not ids:
-        with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
-            if await in_thread(state.copies.unreadable, undo.number):
+        if any(fact.code == FactCode.COPIES_SEALED for fact in skipped):
+            with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
                 raise StateUnusable(NO_KEY, KEY_ADVICE)
         none = FactCode.NO_COPY_OF_REQUESTS if undo.ids else FactCode.NO_COPY
-        raise NotStored(Fact(code=none, number=undo.number), Fact(code=FactCode.LIST_COPIES))
+        raise NotStored(Fact(code=none, number=undo.number), *skipped, Fact(code=FactCode.LIST_COPIES))
     if missing:
         first_missing = scope.shown_id(min(missing).id)
         raise NotStored(
             Fact(code=FactCode.NO_COPY_OF_REQUESTS, number=undo.number, names=[first_missing]),
+            *skipped,
             Fact(code=FactCode.LIST_COPIES),
         )
     openings = {} if scope.masked else {one.request.request_id: opening(one, OPENING_CHARS) for one in first}
+    not_shown: list[Fact] = []
+    if counts.requests > SHOWN:
+        not_shown.append(Fact(code=FactCode.REQUESTS_NOT_SHOWN, number=counts.requests))
     plan = Restored(
         notice=NOTICE,
         status="planned",
         number=undo.number,
         planned=counts,
-        facts=[Fact(code=FactCode.REQUESTS_NOT_SHOWN, number=counts.requests)]
-        if counts.requests > SHOWN
-        else [],
+        facts=[*not_shown, *skipped],
         examples=await examples(scope, [item_of(one) for one in first], openings),
     )
     return PlannedRestore(undo, owner, plan, list(dict.fromkeys(ids)), bound.hexdigest())
@@ -195,6 +209,7 @@ class Storing:
         back: the restored items as they are stored now, by the id in the copy.
         interactions: the ids that restored interactions have now, by the ids that they had.
         left_out: ids that an erasure has named.
+        skipped: copies of the deletion that cannot be opened.
         stopped: nothing more is stored.
         uncertain: something that was sent may still be stored later, or it was not looked whether it was erased.
     """
@@ -208,6 +223,7 @@ class Storing:
     interactions: dict[int, int] = field(default_factory=dict[int, int])
     interactions_lost: int = 0
     left_out: set[str] = field(default_factory=set[str])
+    skipped: list[Fact] = field(default_factory=list[Fact])
     facts: list[Fact] = field(default_factory=list[Fact])
     stopped: bool = False
     uncertain: bool = False
@@ -216,10 +232,10 @@ class Storing:
     def outcome(self) -> Literal["complete", "incomplete"]:
         """`complete` if everything is stored now that can be stored and was not erased meanwhile."""
         done = set(self.became.values()) <= {"already_there", "not_restorable", "erased"}
-        return "complete" if done and not self.stopped else "incomplete"
+        return "complete" if done and not (self.stopped or self.skipped) else "incomplete"
 
     def result(self, number: int = 0) -> Restored:
-        facts = [*self.facts]
+        facts = [*self.facts, *self.skipped]
         if self.interactions_lost:
             facts.append(Fact(code=FactCode.INTERACTIONS_LOST, number=self.interactions_lost))
         if self.stopped or not {"left", "unknown"}.isdisjoint(self.became.values()):
@@ -381,12 +397,12 @@ class Storing:
                 self.became[key] = why
             else:
                 missing[key] = one
-        held = await self._held(list(map(learning_item, (*corrected.values(), *revived.values()))))
         for key, one in corrected.items():
-            if one.learning_id in held:
+            if await self._held([before[key]]):
                 self.became[key] = "held"
             else:
                 await update_text(self.scope, one, one.content)
+        held = await self._held(list(revived.values()))
         self.became |= {key: "held" for key, twin in revived.items() if twin.learning_id in held}
         retired = {key: twin for key, twin in revived.items() if twin.learning_id not in held}
         with self.stopping():  # a failed call may have taken effect
@@ -394,9 +410,9 @@ class Storing:
                 self.scope, self._as_stored([learnings[key] for key in retired]), list(retired.values())
             )
             await add_learnings(self.scope, self._as_stored(missing.values()))
-        after = {one.learning_id: one for one in await learnings_of_user(self.scope, user_id)}
-        added = [one for key, one in after.items() if key not in before]
         again = missing | corrected | {key: learnings[key] for key in retired}
+        after = await self._without_doubles(user_id, before, again)
+        added = [one for key, one in after.items() if key not in before]
         for key, one in again.items():
             # A restored playbook has another id.
             candidates = [after[key]] if key in after else added
@@ -408,11 +424,42 @@ class Storing:
             if same and self.became[key] == "left":
                 self._is_back(key, learning_item(same[0]))
 
-    async def _held(self, items: Sequence[Item]) -> Collection[str]:
-        """Return the ids of corrected learnings that a hold keeps as they are."""
-        if not items or self.erasures is None:
-            return ()
+    async def _held(self, learnings: Sequence[Learning]) -> Collection[str]:
+        """Return the ids of stored learnings that a hold keeps as they are."""
+        assert self.erasures  # learnings come from recovery copies alone
+        items = list(map(learning_item, learnings))
         return await holds_on(self.scope, items, self.erasures.state, self.erasures.owner)
+
+    async def _without_doubles(
+        self, user_id: str, before: Mapping[str, Learning], again: Mapping[str, Learning]
+    ) -> dict[str, Learning]:
+        """Return the learnings that are stored now, after deleting playbooks that are stored once too often.
+
+        Another restore of the copy may store the same playbook at the same time, and each gets an id of its own. Of
+        two restores that see both, only one deletes the newer: the other finds it gone.
+
+        Args:
+            before: the learnings before this restore stored anything.
+            again: the learnings that it has stored again, by their ids in the copy.
+        """
+        after = {learning.learning_id: learning for learning in await learnings_of_user(self.scope, user_id)}
+        wanted: defaultdict[tuple[str, bool], list[str]] = defaultdict(list)
+        for key, learning in again.items():
+            if learning.kind == "user_playbook":
+                wanted[learning.digest, learning.is_replaced].append(key)
+        added = [one for key, one in after.items() if key not in before and one.kind == "user_playbook"]
+        seen: Counter[tuple[str, bool]] = Counter()
+        for playbook in sorted(added, key=lambda one: int(one.number)):
+            content = playbook.digest, playbook.is_replaced
+            seen[content] += 1
+            if content not in wanted or seen[content] <= len(wanted[content]):
+                continue
+            reply = await self.scope.client.delete_user_playbooks([playbook.number])
+            del after[playbook.learning_id]
+            if reply.deleted_count:
+                left = [key for key in wanted[content] if self.became[key] == "left"]
+                self.became |= dict.fromkeys(left[:1], "already_there")
+        return after
 
     def _revived(self, one: Learning, stored: Iterable[Learning]) -> Learning | None:
         """Return the current learning that a deletion has made of a replaced one, whose copy this is."""
@@ -482,9 +529,9 @@ class _Restore:
     async def run(self) -> None:
         storing = self.storing
         copies, learnings = dict[str, Copied](), dict[str, Learning]()
-        opened_batches = _opened(self.state, self.planned.owner, self.planned.undo)
+        reading = _reading(self.state, self.planned.owner, self.planned.undo)
         with storing.stopping():
-            async for batch in opened_batches:
+            async for batch in _opened(reading):
                 copies |= {key: replace(copied, content="") for key, (copied, _) in batch.items()}
                 learnings |= {key: one for key, (_, one) in batch.items() if isinstance(one, Learning)}
                 requests = {
@@ -497,6 +544,7 @@ class _Restore:
             storing.became |= {key: "erased" for key in self.planned.ids if key not in copies}
             if not storing.stopped:
                 await storing.learnings(learnings, copies)
+            storing.skipped = await _skipped(self.state, self.planned.undo, reading)
 
     async def close(self) -> Restored:
         """Record the end, and return what was restored even if that fails."""
@@ -521,7 +569,8 @@ class _Restore:
             self.number,
             outcome=storing.outcome,
             back=len(storing.back),
-            all_of_it=not self.planned.undo.ids and set(storing.became.values()) <= {"already_there"},
+            all_of_it=not (self.planned.undo.ids or storing.skipped)
+            and set(storing.became.values()) <= {"already_there"},
             facts={
                 "tool": "restore_requests",
                 "ids": [*storing.back],

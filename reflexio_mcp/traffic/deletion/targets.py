@@ -93,6 +93,7 @@ class Selected:
         named: learnings that go with the requests whatever they came from.
         sources: the requests that select the learnings, by user.
         facts: what is not deleted, or not known.
+        part_unread: the service fails to return a part of what is stored, so the items lack it.
         copy_names: the names of existing recovery copies of the target; `None` if all copies must be read.
         means: whether the target includes the content of a recovery copy.
         passages_of: this finding, one of `INJECTIONS`, selects the items.
@@ -106,6 +107,7 @@ class Selected:
     sources: Mapping[str, Sources] = field(default_factory=dict[str, Sources])
     facts: list[Fact] = field(default_factory=list[Fact])
     change: Change | None = None
+    part_unread: bool = False
     copy_names: list[Name] | None = None
     means: Callable[[Copied, Content], bool] = lambda copied, content: True
     passages_of: str = ""
@@ -272,7 +274,8 @@ class Filtered(Target):
             await progress(Step.REQUESTS_LOOKED_UP, pager.requests_seen, None)
         if repeated:
             selected.facts.append(_naming(FactCode.REPEATED_REQUESTS_STAY, scope, repeated))
-        if pager.unreadable:
+        selected.part_unread = bool(pager.unreadable)
+        if selected.part_unread:
             selected.facts.append(Fact(code=FactCode.PART_UNREAD))
         return selected
 
@@ -305,9 +308,10 @@ class User(Filtered):
         selected.means = lambda copied, content: True
         return selected
 
-    def hold(self, scope: Scope) -> Hold | None:
-        """Return the hold on the user, which also keeps what no list shows."""
-        return scope.policy.now().held_by(self.wanted.user_id)
+    def hold(self, scope: Scope, selected: Selected) -> Hold | None:
+        """Return the hold on the user, which also keeps what no list shows, or one that may be on an unread part."""
+        policy, user_id = scope.policy.now(), self.wanted.user_id
+        return policy.may_hold(user_id) if selected.part_unread else policy.held_by(user_id)
 
     async def stored(self, scope: Scope, progress: Progress) -> Selected:
         """Return what is stored of the user, as far as any call returns it."""

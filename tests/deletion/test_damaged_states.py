@@ -1,0 +1,153 @@
+"""Rows of the state that were changed, or whose key is missing, are left out and named, and stop nothing else."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.deletion.support import World, text_of
+from tests.support.facts import fact_of
+
+pytestmark = pytest.mark.anyio
+
+
+def change(world: World, *statements: str) -> None:
+    with closing(sqlite3.connect(world.folder / "state.db")) as state:
+        for statement in statements:
+            assert state.execute(statement).rowcount
+        state.commit()
+
+
+async def deleted(world: World) -> int:
+    for name in ("r1", "r2", "r3"):
+        await world.put(name)
+    async with world.connect(CONFIRM="off") as caller:
+        return (await caller.receipt("delete_session", session_id="s"))["number"]
+
+
+def copies(world: World) -> int:
+    with closing(sqlite3.connect(world.folder / "state.db")) as state:
+        return state.execute("SELECT count(*) FROM copies").fetchone()[0]
+
+
+CHANGED_COPY = "UPDATE copies SET sealed = x'00' WHERE id = 2"
+ONE_DAMAGED = {"code": "copies_damaged", "number": 1}
+
+
+async def test_a_copy_that_was_changed_is_named_by_a_restore_which_puts_the_others_back(world: World) -> None:
+    number = await deleted(world)
+    change(world, CHANGED_COPY)
+    async with world.connect() as caller:
+        assert (await caller.call("restore_requests"))["deletions"][0]["number"] == number
+        plan = await caller.call("restore_requests", deletion=number)
+        done = await caller.call("restore_requests", deletion=number, confirm=plan["confirm"])
+        [restore, deletion] = (await caller.call("get_status"))["deletions"]
+    assert (plan["planned"]["requests"], fact_of(plan, "copies_damaged")) == (2, ONE_DAMAGED)
+    assert (done["status"], done["restored"]["requests"]) == ("incomplete", 2)
+    assert fact_of(done, "copies_damaged") == ONE_DAMAGED
+    assert "1 recovery copy was changed in the state and cannot be opened." in done["text"]
+    assert await world.ids() == {"r1", "r3"}
+    assert (restore["status"], deletion["status"]) == ("incomplete", "partly_restored")
+
+
+async def test_an_erasure_names_a_copy_that_was_changed_and_erases_the_others(world: World) -> None:
+    number = await deleted(world)
+    change(world, CHANGED_COPY)
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_requests", request_ids=["r1", "r2"], erase=True)
+        assert (receipt["deleted"], receipt["not_deleted"]) == (
+            {"only_in_copies": 1},
+            [{"why": "not_found", "count": 1, "ids": ["r2"]}],
+        )
+        assert fact_of(receipt, "copies_damaged") == ONE_DAMAGED
+        done = await caller.call("restore_requests", deletion=number)
+    assert done["restored"]["requests"] == 1
+    assert await world.ids() == {"r3"}
+
+
+async def test_an_erasure_of_what_is_stored_again_or_of_its_user_removes_a_copy_that_was_changed(
+    world: World,
+) -> None:
+    number = await deleted(world)
+    change(world, CHANGED_COPY)
+    await world.put("r2")
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.receipt("delete_request", request_id="r2", erase=True)
+        assert copies(world) == 2
+        change(world, "UPDATE copies SET sealed = x'00'")
+        await caller.receipt("delete_requests", user_id="ada", include_learnings=True, erase=True)
+        assert copies(world) == 0
+        assert "copies_damaged" not in await caller.refused("restore_requests", deletion=number)
+
+
+async def test_a_copy_that_was_changed_stays_while_a_hold_may_cover_it(world: World, tmp_path: Path) -> None:
+    await deleted(world)
+    change(world, CHANGED_COPY)
+    await world.put("r2")
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[[hold]]\nsessions = ["miller"]\nreason = "a case"\n', encoding="utf-8")
+    async with world.connect(CONFIRM="off", POLICY=str(policy)) as caller:
+        receipt = await caller.receipt("delete_request", request_id="r2", erase=True)
+    assert (receipt["status"], receipt["deleted"]["requests"]) == ("incomplete", 1)
+    assert fact_of(receipt, "copies_on_hold") == {"code": "copies_on_hold", "number": 1}
+    assert copies(world) == 3
+
+
+async def test_a_restore_of_what_was_changed_alone_says_so(world: World) -> None:
+    number = await deleted(world)
+    change(world, "UPDATE copies SET sealed = x'00'")
+    async with world.connect() as caller:
+        said = await caller.refused("restore_requests", deletion=number)
+    assert "has no recovery copy that you can restore" in said
+    assert "3 recovery copies were changed in the state and cannot be opened." in said
+
+
+@pytest.mark.parametrize("column", ["intention", "receipt"])
+async def test_a_record_that_was_changed_is_named_and_the_others_are_shown(world: World, column: str) -> None:
+    number = await deleted(world)
+    await world.put("r4")
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.receipt("delete_request", request_id="r4", erase=True)
+        change(world, f"UPDATE deletions SET {column} = x'00' WHERE id = {number}")
+        status = await caller.result("get_status")
+        listed = await caller.call("restore_requests")
+        assert status.structured_content
+        past = {one["number"]: one for one in status.structured_content["deletions"]}
+        assert (past[number]["damaged"], "damaged" in past[number + 1]) == (True, False)
+        assert "its record was changed in the state" in text_of(status)
+        assert [one["damaged"] for one in listed["deletions"]] == [True]
+        await caller.receipt("delete_requests", request_ids=["r2"], erase=True)
+        done = await caller.call("restore_requests", deletion=number)
+    assert done["restored"]["requests"] == 2
+    assert await world.ids() == {"r1", "r3"}
+
+
+@pytest.mark.parametrize("line", ["no line", "[]", '{"event": "held", "account": 1}'])
+async def test_lines_of_the_log_that_were_changed_are_found_by_the_status_which_shows_the_rest(
+    world: World, line: str
+) -> None:
+    number = await deleted(world)
+    change(world, f"UPDATE log SET line = '{line}'")
+    async with world.connect() as caller:
+        found = await caller.call("get_status")
+    assert [one["number"] for one in found["deletions"]] == [number]
+    assert fact_of(found, "log_unsound")
+
+
+async def test_a_restore_names_the_copies_that_are_sealed_with_a_missing_key(world: World) -> None:
+    number = await deleted(world)
+    # With another key, every tag of the row is another one, too.
+    change(world, "UPDATE copies SET sealing_key = 'x', account = 'x', user_id = 'x' WHERE id = 2")
+    async with world.connect() as caller:
+        plan = await caller.call("restore_requests", deletion=number)
+        done = await caller.call("restore_requests", deletion=number, confirm=plan["confirm"])
+        refused = await caller.refused("restore_requests", deletion=number, request_ids=["r2"])
+        [_, deletion] = (await caller.call("get_status"))["deletions"]
+    one_sealed = {"code": "copies_sealed", "number": 1}
+    assert (plan["planned"]["requests"], fact_of(plan, "copies_sealed")) == (2, one_sealed)
+    assert (done["status"], done["restored"]["requests"]) == ("incomplete", 2)
+    assert fact_of(done, "copies_sealed") == one_sealed
+    assert "1 recovery copy is sealed with a key that this server does not have." in done["text"]
+    assert deletion["status"] == "partly_restored"
+    assert "sealed with a key that this server does not have" in refused
