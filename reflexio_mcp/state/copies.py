@@ -16,6 +16,8 @@ from reflexio_mcp.state.keys import Keys, RowChanged
 from reflexio_mcp.state.records import Copied, Name, Owner, RecoveryCopy
 from reflexio_mcp.state.tables import Database, Transaction
 
+__all__ = ["Reading"]
+
 READ_AT_ONCE: Final = 20
 
 REQUESTS: Final = ("request", "interaction")

@@ -14,7 +14,7 @@ from reflexio_mcp.state.tables import Database, StateUnusable, Transaction
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-__all__ = ["KEY_ADVICE", "NO_KEY", "RowChanged", "WrongKey"]
+__all__ = ["KEY_ADVICE", "NO_KEY", "WrongKey"]
 
 NONCE_BYTES: Final = 12
 
