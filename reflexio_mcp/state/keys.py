@@ -30,9 +30,6 @@ OTHER_KEY: Final = "the state is sealed with a key that this server does not hav
 class RowChanged(StateUnusable):
     """One sealed row cannot be opened; the others can."""
 
-    def __init__(self) -> None:
-        super().__init__(CHANGED, "find out who writes to the state")
-
 
 class WrongKey(StateUnusable):
     """The keys of this server are not those of the state, or its key file cannot be used."""
@@ -91,7 +88,7 @@ class Keys:
                 return content.decode("utf-8", "surrogatepass")
             except (InvalidTag, TypeError, ValueError):  # a changed row can contain anything
                 continue
-        raise RowChanged
+        raise RowChanged(CHANGED, "find out who writes to the state")
 
     def compare(self, transaction: Transaction) -> bool:
         """Compare the keys with those of the state; return whether it has any.
