@@ -314,7 +314,7 @@ async def _take_out(scope: Scope, state: State, owner: Owner, settings: Settings
     with suppress(StateUnusable, ReflexioError, TrafficError):  # the next command tries again
         taken = await take_out_waiting(scope, state, owner)
         if taken.gone:
-            number = len({one.id for one in taken.gone})
+            number = len({note.id for note in taken.gone})
             sys.stderr.write(
                 "reflexio-mcp: deleted again, because a restore had stored it although it was erased for good: "
                 f"{number:,}.\n"
@@ -326,5 +326,5 @@ def _show_restored(screen: Screen, done: Restored) -> int:
     screen.show(done)
     screen.say(SHELL.say(done.facts))
     screen.end(done)
-    failed = any(one.why not in ("already_there", "erased") for one in done.not_restored)
+    failed = any(exception.why not in ("already_there", "erased") for exception in done.not_restored)
     return int(failed or done.status != "complete")

@@ -283,7 +283,7 @@ def run_tools(arguments: Namespace, settings: Settings) -> int:
 
     tools = offered(settings)
     if arguments.json:
-        print_json([{"name": one.name, "description": one.description} for one in tools])
+        print_json([{"name": tool.name, "description": tool.description} for tool in tools])
         return 0
     for tool in tools:
         print(f"{tool.name}\n    {tool.description}")
@@ -505,5 +505,5 @@ def _command(call: Call, settings: Settings) -> str:
     for flag, place in where.items():
         words += [flag, place] if place else []
     # After a double dash, an id that begins with a dash is no option.
-    words += ["--"] if any(one.startswith("-") for one in ids) else []
+    words += ["--"] if any(request_id.startswith("-") for request_id in ids) else []
     return shlex.join([*words, *ids])

@@ -366,8 +366,13 @@ class Option:
 _PREFIX: Final = "REFLEXIO_MCP_"
 
 OPTIONS: Final = tuple(
-    Option(one.name, one.metadata["env"] or _PREFIX + one.name.upper(), one.default, **one.metadata["about"])
-    for one in fields(Settings)
+    Option(
+        setting.name,
+        setting.metadata["env"] or _PREFIX + setting.name.upper(),
+        setting.default,
+        **setting.metadata["about"],
+    )
+    for setting in fields(Settings)
 )
 
 _OTHERS: Final = {
@@ -417,7 +422,7 @@ def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None =
 
 def state_url() -> str:
     """Return `REFLEXIO_MCP_STATE` alone: its tables are made without the keys that the servers need."""
-    option = next(one for one in OPTIONS if one.name == "state")
+    option = next(option for option in OPTIONS if option.name == "state")
     text = os.environ.get(option.env)
     return _value(option, text) if text else ""
 

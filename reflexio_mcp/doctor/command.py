@@ -57,15 +57,15 @@ class Report:
     @property
     def next_step(self) -> str:
         ranked = [*self.of("failure"), *self.of("warning"), *self.of("note")]
-        return next((one.do for one in ranked if one.do), "")
+        return next((check.do for check in ranked if check.do), "")
 
 
 def run_doctor(flags: Mapping[str, str], *, as_json: bool = False) -> int:
     """Return 0 for no problem, 1 for warnings, 2 for a failure."""
     logging.basicConfig(stream=sys.stderr, level=logging.ERROR)
     report = Report(as_json)
-    env = os.environ | {one.env: flags[one.name] for one in OPTIONS if one.name in flags}
-    values = {one.env: visible(one.env, env[one.env]) for one in OPTIONS if env.get(one.env)}
+    env = os.environ | {option.env: flags[option.name] for option in OPTIONS if option.name in flags}
+    values = {option.env: visible(option.env, env[option.env]) for option in OPTIONS if env.get(option.env)}
     if not as_json:
         print(escaped("\n".join([f"reflexio-mcp {__version__} doctor", *map(" = ".join, values.items())])))
     anyio.run(_examine_all, env, report)

@@ -60,7 +60,7 @@ class EmbeddedStore:
                 body.most_bytes = call.most_reply
         except ValidationError as error:
             found = error.errors(include_url=False, include_context=False, include_input=False)
-            return 422, {"detail": [{**one, "loc": ["body", *one["loc"]]} for one in found]}
+            return 422, {"detail": [{**problem, "loc": ["body", *problem["loc"]]} for problem in found]}
         except (ValueError, RecursionError):
             return 422, {"detail": [{"type": "json_invalid", "loc": ["body"], "msg": "JSON decode error"}]}
         try:

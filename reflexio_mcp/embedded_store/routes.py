@@ -171,7 +171,7 @@ def _route(method: str, path: str, body: type[BaseModel] = Body, change: Change 
 @_route("POST", "/api/publish_interaction", Publish, "adds")
 def publish(connection: sqlite3.Connection, body: Publish, now: int) -> Json:
     version = body.agent_version or DEFAULT_AGENT_VERSION
-    interactions = [one.model_dump() for one in body.interaction_data_list]
+    interactions = [interaction.model_dump() for interaction in body.interaction_data_list]
     for interaction in interactions:
         sent = interaction["created_at"]
         interaction["created_at"] = now if sent is None else min(max(sent, 0), api_limits.LAST_EPOCH_SECOND)
@@ -199,12 +199,12 @@ def put_back(connection: sqlite3.Connection, item: models.RequestWithInteraction
 
     Its interactions keep their ids if these are free. A new `arrival` invalidates earlier plans.
     """
-    request, interactions = item.request, [one.model_dump() for one in item.interactions]
-    times = [request.created_at, *(one.created_at for one in item.interactions)]
+    request, interactions = item.request, [interaction.model_dump() for interaction in item.interactions]
+    times = [request.created_at, *(interaction.created_at for interaction in item.interactions)]
     names = (request.request_id, request.user_id, request.session_id)
     if not all(name.strip() for name in names) or min(times) < 0 or max(times) > api_limits.LAST_EPOCH_SECOND:
         raise _not_stored()
-    ids = [one.interaction_id for one in item.interactions]
+    ids = [interaction.interaction_id for interaction in item.interactions]
     taken = connection.execute(
         f"SELECT 1 FROM interactions WHERE interaction_id {_AMONG} LIMIT 1",  # noqa: S608
         [json.dumps(ids)],
@@ -400,7 +400,7 @@ def _search(
         f" FROM requests INDEXED BY requests_by_session {joined}"
         f" WHERE session_id {_AMONG} AND {condition} GROUP BY session_id"
     )
-    given = [value for one in asked.values() for value in one]
+    given = [value for values in asked.values() for value in values]
     most = sys.maxsize if query.most_bytes is None else query.most_bytes
     left_out: dict[str, Json] = {}
     looked_at = looked_at_bytes = found = found_bytes = 0
@@ -473,7 +473,10 @@ def _with_interactions(
         request = dict(row) | {"evaluation_only": bool(row["evaluation_only"])}
         whose = {"user_id": request["user_id"], "request_id": request["request_id"]}
         items.append(
-            {"request": request, "interactions": [one | whose for one in interactions[row["arrival"]]]}
+            {
+                "request": request,
+                "interactions": [interaction | whose for interaction in interactions[row["arrival"]]],
+            }
         )
     return items
 

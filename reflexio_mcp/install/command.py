@@ -194,7 +194,9 @@ def _change(
         )
     file.put(name, made)
     if client.key == "prompt":
-        others = [one for one in file.document.get("inputs", []) if one.get("id") not in QUESTIONS]
+        others = [
+            question for question in file.document.get("inputs", []) if question.get("id") not in QUESTIONS
+        ]
         file.document["inputs"] = [*others, *questions(file.entries)]
     return _backed_up(file.write(private=client.key == "file"))
 
@@ -273,9 +275,9 @@ def _uninstall(request: Request, layout: Layout) -> list[str]:
 def _named(request: Request) -> tuple[Client | None, str]:
     if not re.fullmatch(r"[\w-]{1,60}", request.name, re.ASCII):
         raise ConfigurationError("--name takes letters, digits, - and _.")
-    client = next((one for one in CLIENTS if one.name == request.client.lower()), None)
+    client = next((candidate for candidate in CLIENTS if candidate.name == request.client.lower()), None)
     if request.client and client is None:
-        known = ", ".join(one.name for one in CLIENTS)
+        known = ", ".join(candidate.name for candidate in CLIENTS)
         raise ConfigurationError(
             f"There is no such client. Known clients: {known}. For any other client, use install --print."
         )

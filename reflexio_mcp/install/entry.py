@@ -115,7 +115,9 @@ def is_shared_server(client: Client, name: str, held: Mapping[str, Any]) -> bool
     address = held.get(client.url_key) if client.url_key else None
     if not isinstance(address, str):
         return False
-    plain, with_token = (entry(client, Server(remote=address, with_token=one)) for one in (False, True))
+    plain, with_token = (
+        entry(client, Server(remote=address, with_token=takes_token)) for takes_token in (False, True)
+    )
     forms = [plain] if name == NAME else []
     if with_token != plain:
         forms.append(with_token)
@@ -163,7 +165,7 @@ def visible_all(env: Mapping[str, str]) -> dict[str, str]:
 
 def visible(name: str, value: str) -> str:
     """Return a setting for display. A key in the wrong variable is hidden too."""
-    option = next((one for one in OPTIONS if one.env == name), None)
+    option = next((option for option in OPTIONS if option.env == name), None)
     looks_like_a_key = re.search(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z\d]{20,}", value)
     if is_reference(value):
         return value

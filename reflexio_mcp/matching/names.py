@@ -89,6 +89,6 @@ def _says_test(name: str) -> bool:
     for index, part in enumerate(parts):
         stem = part if part == "e2e" else part.rstrip("0123456789")
         behind = parts[index + 1 :]
-        if stem in _TEST and all(_is_id(one) or one in _CONFIRM for one in behind):
+        if stem in _TEST and all(_is_id(later_part) or later_part in _CONFIRM for later_part in behind):
             return not (index and parts[index - 1] in _SUBJECTS)
     return False

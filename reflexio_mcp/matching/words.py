@@ -58,7 +58,7 @@ class Words:
     def are_in(self, texts: Iterable[str], ids: Iterable[str] = ()) -> bool:
         """Whether these texts and ids together contain all words of one alternative."""
         left = [set(alternative) for alternative in self.alternatives]
-        for found in chain((self.terms_in(one, is_id=True) for one in ids), map(self.terms_in, texts)):
+        for found in chain((self.terms_in(id_, is_id=True) for id_ in ids), map(self.terms_in, texts)):
             for terms in left:
                 terms -= found
             if not all(left):
@@ -144,19 +144,19 @@ def leaves(value: object) -> Iterator[tuple[str, object]]:
     """Yield each value of a tool call with its name. A long name is a value too, because it may be an API key."""
     left: list[tuple[str, object]] = [("", value)]
     while left:  # no recursion: values may be nested deeper than Python calls
-        name, one = left.pop()
-        if isinstance(one, dict):
-            fields = cast("dict[str, object]", one)
+        name, inner = left.pop()
+        if isinstance(inner, dict):
+            fields = cast("dict[str, object]", inner)
             left += reversed(fields.items())
             left += (("", field) for field in fields if len(field) >= LONG_KEY_CHARS)
-        elif isinstance(one, list):
-            left += ((name, each) for each in reversed(cast("list[object]", one)))
+        elif isinstance(inner, list):
+            left += ((name, each) for each in reversed(cast("list[object]", inner)))
         else:
-            yield name, one
+            yield name, inner
 
 
 LONG_KEY_CHARS: Final = 16
 
 
 def tool_texts(value: object) -> Iterator[str]:
-    return (f"{name} {one}" for name, one in leaves(value) if one is not None)
+    return (f"{name} {leaf}" for name, leaf in leaves(value) if leaf is not None)

@@ -48,7 +48,8 @@ def _limits(audit: AuditResult, words: Words) -> list[str]:
 
 def _not_looked_for(audit: AuditResult, words: Words) -> list[str]:
     return [
-        f"Not looked for: {', '.join(one.findings)}. {words.of(one.because)}" for one in audit.not_looked_for
+        f"Not looked for: {', '.join(unsearched.findings)}. {words.of(unsearched.because)}"
+        for unsearched in audit.not_looked_for
     ]
 
 
@@ -73,20 +74,20 @@ def _most(what: str, counts: list[Count]) -> str:
     return f"{what}: {', '.join(f'{count.name} {count.count:,}' for count in counts)}" if counts else ""
 
 
-def _finding(one: FindingRow) -> list[str]:
-    unit = "learning" if one.finding in ("orphaned-learning", "stale-learning") else "request"
-    kinds = ", ".join(f"{kind.name} {kind.count:,}" for kind in one.kinds)
+def _finding(finding: FindingRow) -> list[str]:
+    unit = "learning" if finding.finding in ("orphaned-learning", "stale-learning") else "request"
+    kinds = ", ".join(f"{kind.name} {kind.count:,}" for kind in finding.kinds)
     kinds = f" ({kinds})" if kinds else ""
-    places = f"{counted(one.place_count, 'place')} in " if one.place_count else ""
-    shown = f"; {len(one.places)} shown" if one.places and len(one.places) < one.count else ""
+    places = f"{counted(finding.place_count, 'place')} in " if finding.place_count else ""
+    shown = f"; {len(finding.places)} shown" if finding.places and len(finding.places) < finding.count else ""
     return [
-        f"{one.severity}: {one.finding}, {places}{counted(one.count, unit)}{kinds}{shown}",
-        f"  {sentence(one.why, one.advice)}",
-        *(f"  - {_place(place)}" for place in one.places),
-        *(line for run in one.runs for line in _run(run)),
-        f"  learned from these: {_call(one.learned)}" if one.learned else "",
-        f"  show: {_call(one.show)}" if one.show else "",
-        f"  then: {_call(one.act)}" if one.act else "",
+        f"{finding.severity}: {finding.finding}, {places}{counted(finding.count, unit)}{kinds}{shown}",
+        f"  {sentence(finding.why, finding.advice)}",
+        *(f"  - {_place(place)}" for place in finding.places),
+        *(line for run in finding.runs for line in _run(run)),
+        f"  learned from these: {_call(finding.learned)}" if finding.learned else "",
+        f"  show: {_call(finding.show)}" if finding.show else "",
+        f"  then: {_call(finding.act)}" if finding.act else "",
     ]
 
 

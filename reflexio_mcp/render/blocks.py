@@ -21,8 +21,8 @@ CUT: Final = "… the rest is left out here: it is too long for one answer."
 
 def lines(*parts: str | Iterable[str]) -> str:
     """Join non-empty parts, each on its own lines."""
-    flat = [one for part in parts for one in ([part] if isinstance(part, str) else part)]
-    return "\n".join(one for one in flat if one)
+    flat = [line for part in parts for line in ([part] if isinstance(part, str) else part)]
+    return "\n".join(line for line in flat if line)
 
 
 def counted(number: int, noun: str) -> str:

@@ -161,7 +161,7 @@ def restored(answer: Restored, words: Words) -> Told:
 
 
 def _unknown(excepted: Iterable[Excepted]) -> bool:
-    return any(one.why == "unknown" for one in excepted)
+    return any(exception.why == "unknown" for exception in excepted)
 
 
 def _checked(excepted: Iterable[Excepted]) -> str:
@@ -185,7 +185,7 @@ def receipt_page(found: PastDeletion, receipt: Receipt) -> str:
     return RECEIPT_PAGE.format(
         number=found.number,
         sections="\n".join(
-            f"<h2>{title}</h2>\n" + "\n".join(f"<p>{escape(one)}</p>" for one in said if one)
+            f"<h2>{title}</h2>\n" + "\n".join(f"<p>{escape(text)}</p>" for text in said if text)
             for title, said in sections.items()
             if any(said)
         ),
@@ -260,9 +260,9 @@ def _outcome(deletion: PastDeletion, words: Words) -> str:
     return table[deletion.status].format(gone=deletion.gone, asked=deletion.asked)
 
 
-def _copy(one: PastDeletion) -> str:
-    if one.copied and one.until:
-        return f"recovery copy of {counts(one.copied)} until {moment(one.until)}"
+def _copy(deletion: PastDeletion) -> str:
+    if deletion.copied and deletion.until:
+        return f"recovery copy of {counts(deletion.copied)} until {moment(deletion.until)}"
     return "no recovery copy"
 
 
@@ -322,37 +322,46 @@ def _parts(name: str, parts: Sequence[Part]) -> str:
     return f"{name}: " + ", ".join(f"{part.name} ({part.count:,})" for part in parts) if parts else ""
 
 
-def _example(one: Example) -> str:
+def _example(example: Example) -> str:
     return "  " + row(
-        one.id, one.user_id, moment(one.created_at), f"“{one.first_words}”" if one.first_words else ""
+        example.id,
+        example.user_id,
+        moment(example.created_at),
+        f"“{example.first_words}”" if example.first_words else "",
     )
 
 
-def _learning(one: TaughtLearning, *, gone: str) -> str:
+def _learning(learning: TaughtLearning, *, gone: str) -> str:
     """Return `goes, only said here: profile:1 “Likes tea”`.
 
     Args:
         gone: the word for a learning that goes.
     """
-    back = "; ".join(f"current again: {earlier.learning_id} “{earlier.content}”" for earlier in one.earlier)
-    why = f", {CASES[one.case]}" if one.case else ""
-    quoted_in = f"quoted in {', '.join(one.quoted_in)}" if one.quoted_in else ""
-    state = gone if one.goes else "stays"
+    back = "; ".join(
+        f"current again: {earlier.learning_id} “{earlier.content}”" for earlier in learning.earlier
+    )
+    why = f", {CASES[learning.case]}" if learning.case else ""
+    quoted_in = f"quoted in {', '.join(learning.quoted_in)}" if learning.quoted_in else ""
+    state = gone if learning.goes else "stays"
     return "  " + row(
-        f"{state}{why}", one.learning_id, f"“{one.content}”" if one.content else "", back, quoted_in
+        f"{state}{why}",
+        learning.learning_id,
+        f"“{learning.content}”" if learning.content else "",
+        back,
+        quoted_in,
     )
 
 
-def _asked(one: TaughtLearning) -> str:
+def _asked(learning: TaughtLearning) -> str:
     """Return a line of the question about a learning."""
-    text = quoted(one.content, QUESTION_LEARNING_CHARS) if one.content else one.learning_id
+    text = quoted(learning.content, QUESTION_LEARNING_CHARS) if learning.content else learning.learning_id
     back = ", ".join(
         quoted(earlier.content, QUESTION_LEARNING_CHARS) if earlier.content else earlier.learning_id
-        for earlier in one.earlier
+        for earlier in learning.earlier
     )
-    why = f" ({CASES[one.case]})" if one.case else ""
+    why = f" ({CASES[learning.case]})" if learning.case else ""
     again = f"; current again: {back}" if back else ""
-    return f"{'Forget' if one.goes else 'Keep'} what was learned{why}: {text}{again}"
+    return f"{'Forget' if learning.goes else 'Keep'} what was learned{why}: {text}{again}"
 
 
 def _change(change: Change | None) -> str:
@@ -367,7 +376,10 @@ def _change(change: Change | None) -> str:
 
 
 def _excepted(excepted: Iterable[Excepted]) -> list[str]:
-    return [f"{WHY[one.why]}: {one.count:,} ({named(one.ids, one.count)})" for one in excepted]
+    return [
+        f"{WHY[exception.why]}: {exception.count:,} ({named(exception.ids, exception.count)})"
+        for exception in excepted
+    ]
 
 
 def _span(plan: Plan) -> str:

@@ -82,23 +82,23 @@ def _heading(page: SessionPage | RequestPage, noun: str) -> str:
     return sentence(f"{found}{first}{cut}{selected}.", searched)
 
 
-def _session(one: SessionRow) -> str:
-    matching = counted(one.requests, "request")
-    if one.not_matching:
-        matching += f" of {one.requests + one.not_matching:,}"
+def _session(session: SessionRow) -> str:
+    matching = counted(session.requests, "request")
+    if session.not_matching:
+        matching += f" of {session.requests + session.not_matching:,}"
     head = row(
-        one.session_id,
-        _named("user", _users(one), one.more_users),
-        f"{matching}, {counted(one.interactions, 'interaction')}, {counted(one.characters, 'character')}",
-        moment(one.first) + (f" to {moment(one.last)}" if one.last else ""),
-        _named("source", one.sources),
-        _named("agent", one.agent_versions),
-        f"{one.evaluation_only:,} for evaluation only" if one.evaluation_only else "",
-        *map(_held, one.held),
-        *map(_outcome, one.outcomes),
-        f"fingerprint {one.fingerprint}" if one.fingerprint else "",
+        session.session_id,
+        _named("user", _users(session), session.more_users),
+        f"{matching}, {counted(session.interactions, 'interaction')}, {counted(session.characters, 'character')}",
+        moment(session.first) + (f" to {moment(session.last)}" if session.last else ""),
+        _named("source", session.sources),
+        _named("agent", session.agent_versions),
+        f"{session.evaluation_only:,} for evaluation only" if session.evaluation_only else "",
+        *map(_held, session.held),
+        *map(_outcome, session.outcomes),
+        f"fingerprint {session.fingerprint}" if session.fingerprint else "",
     )
-    return lines(head, f"  “{one.first_words}”" if one.first_words else "")
+    return lines(head, f"  “{session.first_words}”" if session.first_words else "")
 
 
 def _users(session: SessionRow) -> list[str]:
@@ -109,18 +109,18 @@ def _users(session: SessionRow) -> list[str]:
     ]
 
 
-def _outcome(one: OutcomeRow) -> str:
+def _outcome(outcome: OutcomeRow) -> str:
     details = ", ".join(
         part
         for part in (
-            one.label,
-            f"{one.value:g}" if one.value is not None else "",
-            f"for user {one.user_id}" if one.user_id else "",
-            "inferred by Reflexio" if one.inferred else "",
+            outcome.label,
+            f"{outcome.value:g}" if outcome.value is not None else "",
+            f"for user {outcome.user_id}" if outcome.user_id else "",
+            "inferred by Reflexio" if outcome.inferred else "",
         )
         if part
     )
-    return f"ended: {one.outcome}" + (f" ({details})" if details else "")
+    return f"ended: {outcome.outcome}" + (f" ({details})" if details else "")
 
 
 def _held(hold: Held) -> str:
@@ -142,29 +142,29 @@ def _grouped(page: RequestPage) -> Iterator[str]:
             yield indented(request_row(request))
 
 
-def request_row(one: RequestRow) -> str:
+def request_row(request: RequestRow) -> str:
     head = row(
-        one.request_id,
-        f"user {one.user_id}" if one.user_id else "",
-        moment(one.created_at),
-        f"source {one.source}" if one.source else "",
-        f"agent {one.agent_version}" if one.agent_version else "",
-        "for evaluation only" if one.evaluation_only else "",
-        _held(one.held) if one.held else "",
-        f"experiment {one.retrieval_experiment_id}" if one.retrieval_experiment_id else "",
-        f"arm {one.retrieval_experiment_arm}" if one.retrieval_experiment_arm else "",
-        counted(one.interaction_count, "interaction") if one.interaction_count is not None else "",
-        _named("roles", one.roles),
-        counted(one.characters, "character") if one.characters is not None else "",
-        f"fingerprint {one.fingerprint}" if one.fingerprint else "",
-        f"“{one.first_words}”" if one.first_words else "",
-        f"found “{one.found}”" if one.found else "",
-        f"matched by its {one.matched}" if one.matched else "",
+        request.request_id,
+        f"user {request.user_id}" if request.user_id else "",
+        moment(request.created_at),
+        f"source {request.source}" if request.source else "",
+        f"agent {request.agent_version}" if request.agent_version else "",
+        "for evaluation only" if request.evaluation_only else "",
+        _held(request.held) if request.held else "",
+        f"experiment {request.retrieval_experiment_id}" if request.retrieval_experiment_id else "",
+        f"arm {request.retrieval_experiment_arm}" if request.retrieval_experiment_arm else "",
+        counted(request.interaction_count, "interaction") if request.interaction_count is not None else "",
+        _named("roles", request.roles),
+        counted(request.characters, "character") if request.characters is not None else "",
+        f"fingerprint {request.fingerprint}" if request.fingerprint else "",
+        f"“{request.first_words}”" if request.first_words else "",
+        f"found “{request.found}”" if request.found else "",
+        f"matched by its {request.matched}" if request.matched else "",
     )
-    left = one.interactions_left_out
+    left = request.interactions_left_out
     return lines(
         head,
-        [indented(_interaction(interaction)) for interaction in one.interactions],
+        [indented(_interaction(interaction)) for interaction in request.interactions],
         f"  … {counted(left, 'more interaction')}: see get_request" if left else "",
     )
 
@@ -215,27 +215,31 @@ def one_request(found: OneRequest, words: Words) -> Told:
     )
 
 
-def _learned_here(one: LearnedHere) -> str:
-    like = " in similar words" if one.near else ""
+def _learned_here(learning: LearnedHere) -> str:
+    like = " in similar words" if learning.near else ""
     return row(
-        f"learned from interaction {one.interaction_id}{like}: {one.learning_id}",
-        one.state,
-        f"“{one.content}”" if one.content else "",
-        f"quotes “{one.quote}”" if one.quote else "",
+        f"learned from interaction {learning.interaction_id}{like}: {learning.learning_id}",
+        learning.state,
+        f"“{learning.content}”" if learning.content else "",
+        f"quotes “{learning.quote}”" if learning.quote else "",
     )
 
 
-def _used(one: UsedLearning) -> str:
-    verdict = one.verdict
+def _used(learning: UsedLearning) -> str:
+    verdict = learning.verdict
     judged = {None: "", True: "judged relevant", False: "judged not relevant"}
     return lines(
         row(
-            f"used for the answer in interaction {one.interaction_id}: {one.learning_id}",
-            "" if one.learning or one.shared_rule else "not found among what is stored for this user",
-            f"cited by {counted(one.applied, 'answer')} in 30 days" if one.applied is not None else "",
+            f"used for the answer in interaction {learning.interaction_id}: {learning.learning_id}",
+            ""
+            if learning.learning or learning.shared_rule
+            else "not found among what is stored for this user",
+            f"cited by {counted(learning.applied, 'answer')} in 30 days"
+            if learning.applied is not None
+            else "",
         ),
-        _below(_learning(one.learning) if one.learning else ""),
-        _below(f"shared rule {_other(one.shared_rule)}" if one.shared_rule else ""),
+        _below(_learning(learning.learning) if learning.learning else ""),
+        _below(f"shared rule {_other(learning.shared_rule)}" if learning.shared_rule else ""),
         _below(
             row(
                 judged[verdict.is_relevant],
@@ -291,67 +295,69 @@ def learning_page(page: LearningPage, words: Words) -> Told:
     )
 
 
-def _shared_rule(one: SharedRuleRow) -> str:
-    users = named(one.users, len(one.users) + one.more_users) if one.users else ""
-    rests = f"rests on {counted(one.playbooks, 'playbook')} of {users}" if users else ""
+def _shared_rule(rule: SharedRuleRow) -> str:
+    users = named(rule.users, len(rule.users) + rule.more_users) if rule.users else ""
+    rests = f"rests on {counted(rule.playbooks, 'playbook')} of {users}" if users else ""
     return lines(
         row(
-            one.rule_id,
-            one.approval,
-            moment(one.made_at),
-            "" if one.applied is None else f"applied {counted(one.applied, 'time')} in 30 days",
-            rests if one.traced else "Reflexio does not say what it rests on",
+            rule.rule_id,
+            rule.approval,
+            moment(rule.made_at),
+            "" if rule.applied is None else f"applied {counted(rule.applied, 'time')} in 30 days",
+            rests if rule.traced else "Reflexio does not say what it rests on",
         ),
-        f"  {one.content}" if one.content else "",
-        f"  when: {one.trigger}" if one.trigger else "",
+        f"  {rule.content}" if rule.content else "",
+        f"  when: {rule.trigger}" if rule.trigger else "",
     )
 
 
-def _learning(one: LearningRow) -> str:
-    since = one.known_since if one.known_since != one.changed_at else None
+def _learning(learning: LearningRow) -> str:
+    since = learning.known_since if learning.known_since != learning.changed_at else None
     return lines(
         row(
-            one.learning_id,
-            one.state,
-            _held(one.held) if one.held else "",
+            learning.learning_id,
+            learning.state,
+            _held(learning.held) if learning.held else "",
             f"known since {moment(since)}" if since else "",
-            f"changed {moment(one.changed_at)}" if one.changed_at else "",
-            f"user {one.user_id}" if one.user_id else "",
-            counted(one.characters, "character") if one.characters is not None else "",
+            f"changed {moment(learning.changed_at)}" if learning.changed_at else "",
+            f"user {learning.user_id}" if learning.user_id else "",
+            counted(learning.characters, "character") if learning.characters is not None else "",
         ),
-        _below(one.content),
-        _below(f"when: {one.trigger}" if one.trigger else ""),
-        map(_below, evidence(one)),
-        _below(f"replaced by {_other(one.replaced_by)}" if one.replaced_by else ""),
-        [_below(f"replaced {_other(other)}") for other in one.replaced],
-        _below(f"replaced {one.more_replaced:,} more" if one.more_replaced else ""),
+        _below(learning.content),
+        _below(f"when: {learning.trigger}" if learning.trigger else ""),
+        map(_below, evidence(learning)),
+        _below(f"replaced by {_other(learning.replaced_by)}" if learning.replaced_by else ""),
+        [_below(f"replaced {_other(other)}") for other in learning.replaced],
+        _below(f"replaced {learning.more_replaced:,} more" if learning.more_replaced else ""),
     )
 
 
-def evidence(one: LearningRow) -> Iterator[str]:
+def evidence(learning: LearningRow) -> Iterator[str]:
     """Yield the words that taught a learning, with the place of each, and what is not known of its origin."""
-    for said in one.evidence:
+    for said in learning.evidence:
         words = f"“{said.quote}”" if said.quote else "words"
         like = " in similar words" if said.near else ""
         yield f"{words} said{like} by {said.role or 'somebody'} · {_place(said)} · {moment(said.said_at)}"
-    if one.more_evidence:
-        yield f"said in {counted(one.more_evidence, 'more interaction')}"
-    for words in one.quotes_not_found:
+    if learning.more_evidence:
+        yield f"said in {counted(learning.more_evidence, 'more interaction')}"
+    for words in learning.quotes_not_found:
         yield f"quotes what no interaction says: “{words}”"
-    if not one.evidence and not one.interactions_not_looked_up:
+    if not learning.evidence and not learning.interactions_not_looked_up:
         yield "quotes nothing that is stored"
-    sources = [f"{each.request_id} ({_interactions(each.interaction_ids)})" for each in one.from_requests]
-    others = f" and {counted(one.more_requests, 'more request')}" if one.more_requests else ""
-    gone, unread = one.interactions_deleted, one.interactions_not_looked_up
+    sources = [
+        f"{each.request_id} ({_interactions(each.interaction_ids)})" for each in learning.from_requests
+    ]
+    others = f" and {counted(learning.more_requests, 'more request')}" if learning.more_requests else ""
+    gone, unread = learning.interactions_deleted, learning.interactions_not_looked_up
     yield row(
-        _SOURCES[one.source],
+        _SOURCES[learning.source],
         f"may come from {'; '.join(sources)}{others}" if sources else "",
-        f"read at the same time, not quoted: {counted(one.window_only, 'interaction')}"
-        if one.window_only
+        f"read at the same time, not quoted: {counted(learning.window_only, 'interaction')}"
+        if learning.window_only
         else "",
         f"source interactions that are no longer stored: {gone:,}" if gone else "",
         f"{counted(unread, 'interaction')} not looked up" if unread else "",
-        f"last request before it: {one.last_request}" if one.last_request else "",
+        f"last request before it: {learning.last_request}" if learning.last_request else "",
     )
 
 
@@ -359,8 +365,13 @@ def _place(said: EvidenceRow) -> str:
     return f"{said.request_id} interaction {said.interaction_id}"
 
 
-def _other(one: OtherLearning) -> str:
-    return row(one.learning_id, one.state, moment(one.changed_at), f"“{one.content}”" if one.content else "")
+def _other(learning: OtherLearning) -> str:
+    return row(
+        learning.learning_id,
+        learning.state,
+        moment(learning.changed_at),
+        f"“{learning.content}”" if learning.content else "",
+    )
 
 
 def _interactions(ids: list[int]) -> str:
@@ -373,21 +384,21 @@ def _below(text: str) -> str:
 
 
 def exported(done: Exported, words: Words) -> Told:
-    one = done.archive
+    archive = done.archive
     return Told(
-        stored=[f"filter: {one.filter}", *named_in_fence(one.facts)],
+        stored=[f"filter: {archive.filter}", *named_in_fence(archive.facts)],
         values=lines(
             "In the archive:",
-            row(*(f"{name}: {count:,}" for name, count in one.counts.items())),
-            _found_in(one),
-            f"The requests arrived from {moment(one.period[0])} until {moment(one.period[1])}."
-            if one.period
+            row(*(f"{name}: {count:,}" for name, count in archive.counts.items())),
+            _found_in(archive),
+            f"The requests arrived from {moment(archive.period[0])} until {moment(archive.period[1])}."
+            if archive.period
             else "",
-            unreadable_lines(one.unreadable),
+            unreadable_lines(archive.unreadable),
             f"The archive is at {done.file}" if done.file else "",
             f"The archive is at {done.link}" if done.link else "",
         ),
-        then=lines(words.say(one.facts), words.say(done.facts)),
+        then=lines(words.say(archive.facts), words.say(done.facts)),
         confirm=done.confirm,
     )
 
@@ -399,7 +410,7 @@ def _found_in(archive: Manifest) -> str:
 
 
 README: Final = """\
-Export of the memory on {one.made_at:%Y-%m-%d at %H:%M} UTC, made by reflexio-mcp.
+Export of the memory on {archive.made_at:%Y-%m-%d at %H:%M} UTC, made by reflexio-mcp.
 
 requests.jsonl   requests with their interactions
 learnings.jsonl  learned profiles and playbooks, with the ids of their source interactions
@@ -415,4 +426,4 @@ To put the requests back: reflexio-mcp import FILE
 
 def readme(archive: Manifest) -> str:
     """Return the text for a person who opens an archive."""
-    return README.format(one=archive, facts=SHELL.say(archive.facts))
+    return README.format(archive=archive, facts=SHELL.say(archive.facts))

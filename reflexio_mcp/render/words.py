@@ -150,9 +150,10 @@ def named_in_fence(facts: Iterable[Fact]) -> list[str]:
 
 def refusal(said: Sequence[Fact | str], words: Words) -> Told:
     """Return the words of a refused or failed call, which has facts, or a sentence before them."""
-    facts = [one for one in said if isinstance(one, Fact)]
+    facts = [fact for fact in said if isinstance(fact, Fact)]
     return Told(
-        sentence(*(words.of(one) if isinstance(one, Fact) else one for one in said)), named_in_fence(facts)
+        sentence(*(words.of(fact) if isinstance(fact, Fact) else fact for fact in said)),
+        named_in_fence(facts),
     )
 
 

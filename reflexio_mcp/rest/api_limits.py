@@ -58,7 +58,9 @@ _BLANK_LETTERS: Final = frozenset(
 
 def is_blank(text: str) -> bool:
     """Whether a text is only blanks and other invisible characters."""
-    return not any(one.isprintable() and not one.isspace() and one not in _BLANK_LETTERS for one in text)
+    return not any(
+        letter.isprintable() and not letter.isspace() and letter not in _BLANK_LETTERS for letter in text
+    )
 
 
 def check_base_url(url: str) -> str:

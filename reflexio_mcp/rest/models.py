@@ -485,7 +485,7 @@ def differences(body: PublishBody, stored: RequestWithInteractions) -> list[str]
         "evaluation_only": body.evaluation_only,
     }
     stored_labels = stored.request.model_dump(include=set(sent_labels))
-    sent = [_words(one) for one in body.interaction_data_list if _says_something(one)]
+    sent = [_words(interaction) for interaction in body.interaction_data_list if _says_something(interaction)]
     differ = [name for name, sent_label in sent_labels.items() if sent_label != stored_labels[name]]
     return (
         differ
@@ -494,10 +494,10 @@ def differences(body: PublishBody, stored: RequestWithInteractions) -> list[str]
     )
 
 
-def _words(one: Interaction | StoredInteraction) -> list[str]:
-    return [getattr(one, name).strip() for name in COMPARED]
+def _words(interaction: Interaction | StoredInteraction) -> list[str]:
+    return [getattr(interaction, name).strip() for name in COMPARED]
 
 
-def _says_something(one: Interaction) -> bool:
+def _says_something(interaction: Interaction) -> bool:
     """Whether the server stores an interaction. It drops an interaction with only a role and a time."""
-    return bool(one.model_dump(exclude_defaults=True, exclude={"role", "created_at"}))
+    return bool(interaction.model_dump(exclude_defaults=True, exclude={"role", "created_at"}))

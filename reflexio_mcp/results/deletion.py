@@ -313,7 +313,10 @@ def recorded_receipt(text: str) -> Receipt | None:
             known.append({"code": FactCode.SAID_BY_NEWER_VERSION, "number": unknown})
         if said:
             known.append(
-                {"code": FactCode.SAID_BY_EARLIER_VERSION, "names": [shown_name(one, 1_000) for one in said]}
+                {
+                    "code": FactCode.SAID_BY_EARLIER_VERSION,
+                    "names": [shown_name(text, 1_000) for text in said],
+                }
             )
         record.pop("way_back", None)  # its recovery copy may have changed since
         return Receipt.model_validate(record | {"facts": known, "not_deleted": excepted}, extra="ignore")
@@ -331,8 +334,8 @@ def parts(names: Iterable[str], shown: Callable[[str], str]) -> list[Part]:
 
 def excepted(became: Mapping[str, Outcome], shown: Callable[[str], str]) -> list[Excepted]:
     by_reason: defaultdict[Outcome, list[str]] = defaultdict(list)
-    for one, why in became.items():
-        by_reason[why].append(one)
+    for item_id, why in became.items():
+        by_reason[why].append(item_id)
     return [Excepted(why=why, count=len(ids), ids=few(ids, shown)) for why, ids in by_reason.items()]
 
 
@@ -340,9 +343,9 @@ def few(ids: Sequence[str], shown: Callable[[str], str]) -> list[str]:
     """Return the first ids of a set as `Scope.shown_id` shows them, as many as an answer has room for."""
     named: list[str] = []
     left = IDS_CHARS
-    for one in map(shown, ids[:IDS_NAMED]):
-        left -= len(one)
+    for id_ in map(shown, ids[:IDS_NAMED]):
+        left -= len(id_)
         if left < 0 and named:
             break
-        named.append(one)
+        named.append(id_)
     return named

@@ -223,7 +223,7 @@ def _as_json(values: Sequence[object], chars: int) -> list[str]:
         json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str) for value in values[:NAMES]
     ]
     more = [f"… {len(values) - NAMES:,} more"] if len(values) > NAMES else []
-    return [*(clip(one, chars) for one in shown), *more]
+    return [*(clip(text, chars) for text in shown), *more]
 
 
 class RequestRow(Row):

@@ -41,7 +41,7 @@ async def complete(app: App, params: types.CompleteRequestParams) -> types.Compl
                     left -= 1
                     if not left:
                         break
-    values = [one for one in seen if one.casefold().startswith(typed) and _is_name(field, one)]
+    values = [value for value in seen if value.casefold().startswith(typed) and _is_name(field, value)]
     found = types.Completion(
         values=values[:MOST_VALUES], total=len(values), has_more=len(values) > MOST_VALUES
     )

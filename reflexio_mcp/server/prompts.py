@@ -159,23 +159,25 @@ PROMPTS: Final = (
 def listed(tools: frozenset[str], *, scoped: bool) -> list[Prompt]:
     return [
         Prompt(
-            name=one.name,
-            title=one.title,
-            description=one.description,
+            name=prompt.name,
+            title=prompt.title,
+            description=prompt.description,
             arguments=[
-                PromptArgument(name=name, description=one.arguments[name], required=name == one.required)
-                for name in one.accepted(scoped)
+                PromptArgument(
+                    name=name, description=prompt.arguments[name], required=name == prompt.required
+                )
+                for name in prompt.accepted(scoped)
             ],
         )
-        for one in PROMPTS
-        if one.needs <= tools
+        for prompt in PROMPTS
+        if prompt.needs <= tools
     ]
 
 
 def get(call: Call, name: str, arguments: Mapping[str, str]) -> GetPromptResult:
     """Return a prompt with its arguments filled in; raise `MCPError` if that is impossible."""
     app, scope = app_of(call), scope_of(call)
-    offered = {one.name: one for one in PROMPTS if one.needs <= app.tools}
+    offered = {prompt.name: prompt for prompt in PROMPTS if prompt.needs <= app.tools}
     if (prompt := offered.get(name)) is None:
         raise MCPError(
             INVALID_PARAMS, f"There is no prompt {quoted(name)}; there are {', '.join(offered) or 'none'}."

@@ -69,7 +69,7 @@ MORE: Final = "Continue with list_requests: the same session_id, and that cursor
 
 
 def listed(tools: frozenset[str]) -> list[Resource]:
-    found = [one for one in RESOURCES if tools & TOOLS_OF[one.name]]
+    found = [resource for resource in RESOURCES if tools & TOOLS_OF[resource.name]]
     if "explore_traffic" in tools:
         page = Resource(
             uri=uri(),
@@ -84,7 +84,7 @@ def listed(tools: frozenset[str]) -> list[Resource]:
 
 
 def templates(tools: frozenset[str]) -> list[ResourceTemplate]:
-    return [one for one in TEMPLATES if tools & TOOLS_OF[one.name]]
+    return [template for template in TEMPLATES if tools & TOOLS_OF[template.name]]
 
 
 async def read(call: Call, address: str) -> ReadResourceContents:
@@ -97,7 +97,7 @@ async def read(call: Call, address: str) -> ReadResourceContents:
     tools = app_of(call).tools
     if "explore_traffic" in tools and address == uri():
         return ReadResourceContents(content=document(), mime_type=APP_MIME_TYPE, meta=PAGE_META)
-    places = {str(one.uri): one.name for one in listed(tools)}
+    places = {str(resource.uri): resource.name for resource in listed(tools)}
     name, id_ = places.get(address, ""), ""
     for template in templates(tools):
         start = template.uri_template.partition("{")[0]

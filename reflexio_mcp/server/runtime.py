@@ -158,7 +158,7 @@ class Runtime:
             taken = await take_out_waiting(scope, self.state, await self.owner(scope))
         except (ReflexioError, TrafficError):
             return 0
-        return len({one.id for one in taken.gone})
+        return len({note.id for note in taken.gone})
 
     async def _say_trouble(self) -> None:
         if said := await anyio.to_thread.run_sync(self.trouble, abandon_on_cancel=True):

@@ -26,7 +26,7 @@ def check(server: MCPServer[Any]) -> None:
     """Check the private names that every server uses; raise `ConfigurationError` if the SDK lacks one."""
     if not isinstance(getattr(server, "_lowlevel_server", None), Server):
         raise _missing("MCPServer._lowlevel_server")
-    if not any(isinstance(one, RequestStateBoundary) for one in server.middleware):
+    if not any(isinstance(layer, RequestStateBoundary) for layer in server.middleware):
         raise _missing("RequestStateBoundary among the middleware")
 
 
@@ -38,7 +38,7 @@ def lowlevel(server: MCPServer[Any]) -> Server[Any]:
 def add_outside_sealing(server: MCPServer[Any], middleware: ServerMiddleware[Any]) -> None:
     """Run `middleware` outside the sealing of form state; the constructor would put it inside."""
     chain = server.middleware
-    sealing = next(index for index, one in enumerate(chain) if isinstance(one, RequestStateBoundary))
+    sealing = next(index for index, layer in enumerate(chain) if isinstance(layer, RequestStateBoundary))
     chain.insert(sealing, middleware)
 
 
@@ -55,7 +55,7 @@ def limit_sessions(manager: "StreamableHTTPSessionManager", each: int) -> None:
 
     # The SDK counts and registers in this one step, so simultaneous openings are counted too.
     def admit_within_limit(requestor: Any) -> Any:
-        full = sum(one["subject"] == requestor["subject"] for one in held.values()) >= each
+        full = sum(owner["subject"] == requestor["subject"] for owner in held.values()) >= each
         return None if full else admit(requestor)
 
     manager._admit_session = admit_within_limit  # pyright: ignore[reportPrivateUsage]

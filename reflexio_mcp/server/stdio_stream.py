@@ -134,8 +134,8 @@ class StdioStream(ObjectReceiveStream[SessionMessage | Exception]):
 
     async def _refuse_batch(self, batch: list[Any]) -> None:
         """Refuse each request of a batch."""
-        for one in batch:
-            id_ = cast("dict[str, Any]", one).get("id") if isinstance(one, dict) else None
+        for message in batch:
+            id_ = cast("dict[str, Any]", message).get("id") if isinstance(message, dict) else None
             if isinstance(id_, str | int) and not isinstance(id_, bool):
                 await self._answers.send(_refusal(id_))
 

@@ -47,14 +47,14 @@ class Keys:
 
     @cached_property
     def _marks(self) -> list[bytes]:
-        return [digest(one, b"reflexio-mcp mark", "sha256") for one in self._given]
+        return [digest(secret, b"reflexio-mcp mark", "sha256") for secret in self._given]
 
     @cached_property
     def _seals(self) -> list["AESGCM"]:
         # Imported late, because a tag does not need it and it takes a while.
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-        return [AESGCM(digest(one, b"reflexio-mcp seal", "sha256")) for one in self._given]
+        return [AESGCM(digest(secret, b"reflexio-mcp seal", "sha256")) for secret in self._given]
 
     def tags(self, *parts: str | float) -> list[str]:
         text = json.dumps(parts).encode()

@@ -94,9 +94,9 @@ class MustGoNotes:
     def any(self) -> bool:
         return bool(self._database.read("SELECT 1 FROM main.must_go WHERE settled IS NULL LIMIT 1"))
 
-    def has_text(self, one: MustGo, digest: str) -> bool:
+    def has_text(self, note: MustGo, digest: str) -> bool:
         """Whether a text is that of the item."""
-        return not one.texts.isdisjoint(self._copies.tags([f"t:{digest}"]))
+        return not note.texts.isdisjoint(self._copies.tags([f"t:{digest}"]))
 
     def settle(self, transaction: Transaction, numbers: Collection[int]) -> set[int]:
         """Settle notes whose items are not stored, unless a restore may still store them.

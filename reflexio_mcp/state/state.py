@@ -233,12 +233,12 @@ class State:
         """Log what was deleted again, and settle the notes whose items are not stored."""
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
-            settled = self.must_go.settle(transaction, {one.number for one in looked})
+            settled = self.must_go.settle(transaction, {note.number for note in looked})
             if gone or settled:
                 line = {
                     "event": "erased_again",
-                    "restores": sorted({one.restore for one in looked}),
-                    "ids": sorted({one.id for one in gone}),
+                    "restores": sorted({note.restore for note in looked}),
+                    "ids": sorted({note.id for note in gone}),
                     "settled": sorted(settled),
                 }
                 self.log.add(transaction, line)

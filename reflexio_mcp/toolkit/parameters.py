@@ -116,9 +116,9 @@ def invalid_arguments(error: ValidationError) -> str:
     """Describe wrong arguments: each field and what it accepts, never its value."""
     # For pydantic, an optional value is a union, whose other branch only says that it is not null.
     problems = [
-        one
-        for one in error.errors(include_url=False, include_context=True, include_input=False)
-        if one["type"] != "none_required"
+        problem
+        for problem in error.errors(include_url=False, include_context=True, include_input=False)
+        if problem["type"] != "none_required"
     ]
     return f"{' '.join(map(_sentence, problems[:MOST_WRONG]))} Nothing was sent."
 
@@ -186,7 +186,7 @@ def _as_stored(scope: Scope, value: Any) -> Any:
     if isinstance(value, str):
         return scope.stored_id(value)
     if isinstance(value, list):
-        return [_as_stored(scope, one) for one in cast("list[Any]", value)]
+        return [_as_stored(scope, item) for item in cast("list[Any]", value)]
     return value
 
 
@@ -294,7 +294,9 @@ def filtered(*without: str) -> Callable[[Function], Function]:
 
     def decorate(tool: Function) -> Function:
         own = inspect.signature(tool, eval_str=True)
-        flat = [one for one in FILTER_PARAMETERS if one.name not in (*without, *own.parameters)]
+        flat = [
+            parameter for parameter in FILTER_PARAMETERS if parameter.name not in (*without, *own.parameters)
+        ]
         others = [
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
             for parameter in own.parameters.values()
@@ -303,7 +305,7 @@ def filtered(*without: str) -> Callable[[Function], Function]:
 
         @functools.wraps(tool)
         async def flat_tool(call: Call, **arguments: Any) -> CallToolResult:
-            given = {one.name: arguments.pop(one.name, one.default) for one in flat}
+            given = {parameter.name: arguments.pop(parameter.name, parameter.default) for parameter in flat}
             if "asked" in own.parameters:
                 arguments["asked"] = await asked_filter(call, **given)
             return await tool(call, **arguments)

@@ -267,7 +267,7 @@ def offered(settings: Settings) -> list[types.Tool]:
 @functools.cache
 def made(name: str) -> Tool:
     """Make the SDK's tool of this name, with all parameters. The first time, its function is imported."""
-    spec = next(one for one in CATALOG if one.name == name)
+    spec = next(spec for spec in CATALOG if spec.name == name)
     tool = Tool.from_function(getattr(import_module(f"reflexio_mcp.tools.{spec.module}"), name))
     for plan in tool.resolver_plans.values():
         # A client sees this key beside the question; the SDK's own is the path of a Python function.
@@ -279,7 +279,7 @@ def _listed(spec: ToolSpec, without: frozenset[str], consent: str) -> types.Tool
     schemas = _schemas()[spec.name]
     accepted = dict(schemas["inputSchema"])
     accepted |= {
-        "properties": {name: one for name, one in accepted["properties"].items() if name not in without}
+        "properties": {name: schema for name, schema in accepted["properties"].items() if name not in without}
     }
     if "required" in accepted:
         accepted["required"] = [name for name in accepted["required"] if name not in without]

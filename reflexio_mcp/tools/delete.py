@@ -61,7 +61,7 @@ async def asked_options(
     named = learning_ids or ()
     if named and not include_learnings:
         raise InvalidInput("learning_ids", "needs include_learnings=true. Nothing was deleted.")
-    ids = tuple(dict.fromkeys(require_id("learning_ids", one) for one in named))
+    ids = tuple(dict.fromkeys(require_id("learning_ids", learning_id) for learning_id in named))
     return Options(include_learnings, erase, reason, ids)
 
 

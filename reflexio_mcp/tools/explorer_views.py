@@ -179,17 +179,17 @@ async def rows_by_id(call: Call, request_ids: Sequence[str]) -> ExplorerData:
         for item in found:
             by_session.setdefault(item.request.session_id, []).append(item)
         for session_id, items in by_session.items():
-            items.sort(key=lambda one: one.request.created_at, reverse=True)
+            items.sort(key=lambda item: item.request.created_at, reverse=True)
             rows = [_page_row(row, {}) for row in await showing.requests(items)]
             groups.setdefault(scope.shown_id(session_id), []).extend(rows)
 
     await read_set(scope, _ids(request_ids), take)
-    sessions = [ExplorerSession(session_id=one, requests=rows) for one, rows in groups.items()]
+    sessions = [ExplorerSession(session_id=session_id, requests=rows) for session_id, rows in groups.items()]
     return ExplorerData(notice=NOTICE, view="rows", sessions=sessions)
 
 
 def _ids(request_ids: Sequence[str]) -> list[str]:
-    ids = list(dict.fromkeys(require_id("request_ids", one) for one in request_ids))
+    ids = list(dict.fromkeys(require_id("request_ids", request_id) for request_id in request_ids))
     if not 1 <= len(ids) <= IDS_AT_ONCE:
         raise InvalidInput("request_ids", f"takes 1 to {IDS_AT_ONCE} ids here.")
     return ids
@@ -223,10 +223,10 @@ def _found_in(
     scope: Scope, wanted: TrafficFilter, requests: Sequence[RequestWithInteractions]
 ) -> dict[str, dict[str, list[int]]]:
     found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for one in findings_in(wanted.pick(requests), [rule for rule in RULES if rule.selects]):
-        if one.alone:
-            places = found[one.name][scope.shown_id(one.request.request_id)]
-            places += [one.interaction_id] if one.interaction_id else []
+    for finding in findings_in(wanted.pick(requests), [rule for rule in RULES if rule.selects]):
+        if finding.alone:
+            places = found[finding.name][scope.shown_id(finding.request.request_id)]
+            places += [finding.interaction_id] if finding.interaction_id else []
     return found
 
 
@@ -274,22 +274,22 @@ def _named(scope: Scope, learned: Learned) -> list[dict[str, Any]]:
     def shown(learning: Learning) -> str:
         return "" if scope.masked else visible(clip(redact(learning.content), LEARNING_CHARS))
 
-    def row(one: LinkedLearning) -> dict[str, Any]:
-        quoting = one.case.evidence.quoted_turns if one.case else ()
+    def row(linked: LinkedLearning) -> dict[str, Any]:
+        quoting = linked.case.evidence.quoted_turns if linked.case else ()
         return {
-            "learning_id": scope.shown_id(one.learning.learning_id),
-            "user_id": "" if scope.user_id else scope.shown_id(one.learning.user_id),
-            "content": shown(one.learning),
-            "case": type(one.case).__name__.lower() if one.case else "",
+            "learning_id": scope.shown_id(linked.learning.learning_id),
+            "user_id": "" if scope.user_id else scope.shown_id(linked.learning.user_id),
+            "content": shown(linked.learning),
+            "case": type(linked.case).__name__.lower() if linked.case else "",
             "kept": sorted(
-                {scope.shown_id(turn.request_id) for turn in quoting if turn.interaction_id in one.others}
+                {scope.shown_id(turn.request_id) for turn in quoting if turn.interaction_id in linked.others}
             ),
-            "back": [shown(earlier) for earlier in one.earlier],
+            "back": [shown(earlier) for earlier in linked.earlier],
         }
 
-    current = sorted(_current(learned), key=lambda one: not one.goes)
-    return [row(one) for one in current[:LEARNINGS_NAMED]]
+    current = sorted(_current(learned), key=lambda linked: not linked.goes)
+    return [row(linked) for linked in current[:LEARNINGS_NAMED]]
 
 
 def _current(learned: Learned) -> list[LinkedLearning]:
-    return [one for one in learned.linked.values() if one.learning.state == "current"]
+    return [linked for linked in learned.linked.values() if linked.learning.state == "current"]

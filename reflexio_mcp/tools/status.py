@@ -115,14 +115,14 @@ def _about_holds(scope: Scope) -> list[Fact]:
 def _policy(settings: Settings, scope: Scope) -> Policy:
     file = scope.policy.now()
     # Somebody who is confined to one user learns nothing of others.
-    holds = [one for one in file.hold if scope.user_id in ("", *one.users) and not one.is_over]
+    holds = [hold for hold in file.hold if scope.user_id in ("", *hold.users) and not hold.is_over]
     named = [(sorted(hold.users | hold.sessions | hold.sources), hold.describe()) for hold in holds]
     policy = Policy(
         holds=[
             f"{'the caller' if scope.user_id else shown_name(', '.join(names))} ({why})"
             for names, why in named
         ],
-        expires=[] if scope.user_id else [shown_name(one.describe()) for one in file.expire],
+        expires=[] if scope.user_id else [shown_name(expiry.describe()) for expiry in file.expire],
         policy_problem=scope.policy.problem,
         read_only=settings.read_only,
         masked=settings.mask,

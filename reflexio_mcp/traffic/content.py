@@ -54,9 +54,9 @@ def texts_of(interaction: Interaction | StoredInteraction) -> tuple[str, str, st
 
 def texts_within(value: object) -> Iterator[str]:
     """Yield each text of a tool call after its name: `{"password": "…"}` is `password: …`."""
-    for name, one in leaves(value):
-        if isinstance(one, str):
-            yield f"{name}: {one}" if name else one
+    for name, leaf in leaves(value):
+        if isinstance(leaf, str):
+            yield f"{name}: {leaf}" if name else leaf
 
 
 WINDOW_CHARS: Final = 2_000
@@ -112,7 +112,7 @@ def content_chars(item: RequestWithInteractions) -> int:
 def interaction_digest(interaction: StoredInteraction) -> str:
     """A digest without a key, so it is never shown."""
     digest = hashlib.sha256()
-    used = (text for one in interaction.tools_used for text in texts_within(one.get("tool_data")))
+    used = (text for tool in interaction.tools_used for text in texts_within(tool.get("tool_data")))
     add_texts(digest, (interaction.role, *filter(None, texts_of(interaction)), *used))
     return digest.hexdigest()
 

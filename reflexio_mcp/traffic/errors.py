@@ -44,8 +44,8 @@ class TrafficError(Exception):
     """
 
     def __init__(self, *said: Fact | str | None) -> None:
-        super().__init__(*(one for one in said if isinstance(one, str)))
-        self.facts = [one for one in said if isinstance(one, Fact)]
+        super().__init__(*(fact for fact in said if isinstance(fact, str)))
+        self.facts = [fact for fact in said if isinstance(fact, Fact)]
 
 
 class InvalidInput(TrafficError):

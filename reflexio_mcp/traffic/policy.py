@@ -176,12 +176,13 @@ class Policy(_Entry):
     @property
     def holds_requests(self) -> bool:
         """Whether a hold keeps some requests of a user and not others."""
-        return any((one.sessions or one.sources) and not one.is_over for one in self.hold)
+        return any((hold.sessions or hold.sources) and not hold.is_over for hold in self.hold)
 
     def held_by(self, user_id: str, session_id: str = "", source: str = "") -> Hold | None:
         """Return the hold on data with these names; `None` if the data may be deleted."""
         return next(
-            (one for one in self.hold if one.covers(user_id, session_id, source) and not one.is_over), None
+            (hold for hold in self.hold if hold.covers(user_id, session_id, source) and not hold.is_over),
+            None,
         )
 
     def may_hold(self, user_id: str) -> Hold | None:
@@ -207,7 +208,7 @@ class Policy(_Entry):
 
     def expired(self, request: "StoredRequest", now: float) -> Expiry | None:
         """Return the rule by which a request has expired; `None` if it has not."""
-        return next((one for one in self.expire if one.covers(request, now)), None)
+        return next((expiry for expiry in self.expire if expiry.covers(request, now)), None)
 
 
 class _Stamp(NamedTuple):

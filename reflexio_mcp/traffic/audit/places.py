@@ -39,10 +39,10 @@ Rank = tuple[int, int, str, int, int]
 """The most points first, then the newest; then what tells places of one request apart."""
 
 
-def _rank(one: Finding) -> Rank:
-    words = zlib.crc32(f"{one.kind} {one.around}".encode("utf-8", "replace"))
-    request = one.request
-    return -one.points, -request.created_at, request.request_id, one.interaction_id or 0, words
+def _rank(finding: Finding) -> Rank:
+    words = zlib.crc32(f"{finding.kind} {finding.around}".encode("utf-8", "replace"))
+    request = finding.request
+    return -finding.points, -request.created_at, request.request_id, finding.interaction_id or 0, words
 
 
 @dataclass
@@ -58,12 +58,12 @@ class _Ranked(run.Gathered):
     left: int = 0
     page: list[Finding] = field(default_factory=list[Finding])
 
-    def add(self, one: Finding) -> None:
-        super().add(one)
+    def add(self, finding: Finding) -> None:
+        super().add(finding)
         self.total += 1
-        if self.after is None or _rank(one) > self.after:
+        if self.after is None or _rank(finding) > self.after:
             self.left += 1
-            insort(self.page, one, key=_rank)
+            insort(self.page, finding, key=_rank)
             del self.page[PAGE:]
 
 
@@ -98,7 +98,7 @@ async def list_places(
     stopped = await run.look_through(scope, pager, look, progress)
     await in_heavy_thread(scope.owner, look.finish)
     facts: list[Fact] = []
-    doubts = [one.left_out for one in rules if one.left_out]
+    doubts = [rule.left_out for rule in rules if rule.left_out]
     if rule.asked:
         if doubt := await look.learning.ask(scope):
             doubts.append(doubt)
@@ -114,7 +114,7 @@ async def list_places(
     next_cursor = ""
     if isinstance(gathered := look.found.get(asked.finding), _Ranked):
         places = _places(scope, gathered, shown_before, without_key)
-        ids = [one.request.request_id for one in gathered.page[: len(places)]]
+        ids = [finding.request.request_id for finding in gathered.page[: len(places)]]
         given = [id_ for id_ in dict.fromkeys(ids) if without_key(id_) == id_ and can_be_given(id_)]
         show, act = calls_about(
             asked.finding, given, inside, offer, selected=gathered.alone and not asked.contains
@@ -173,8 +173,8 @@ def _position() -> TypeAdapter[tuple[int, int, int, str, int, int]]:
 def _places(scope: Scope, gathered: _Ranked, shown_before: int, named: Callable[[str], str]) -> list[Place]:
     room = Room(TEXT_CHARS - WORDS_CHARS, STRUCTURED_CHARS - WORDS_CHARS)
     places: list[Place] = []
-    for number, one in enumerate(gathered.page, shown_before + 1):
-        place = run.place_of(one, named, masked=scope.masked, kinds=gathered.kinds)
+    for number, finding in enumerate(gathered.page, shown_before + 1):
+        place = run.place_of(finding, named, masked=scope.masked, kinds=gathered.kinds)
         place = place.model_copy(update={"number": number})
         if not room.take(place):
             break

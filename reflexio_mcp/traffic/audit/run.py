@@ -92,18 +92,18 @@ class Gathered:
     alone: bool = True
     last_id: str = ""
 
-    def add(self, one: Finding) -> None:
-        if one.kind:
-            self.kinds[one.kind] += 1
-        if one.request.request_id == self.last_id:
+    def add(self, finding: Finding) -> None:
+        if finding.kind:
+            self.kinds[finding.kind] += 1
+        if finding.request.request_id == self.last_id:
             return
-        self.last_id = one.request.request_id
+        self.last_id = finding.request.request_id
         self.count += 1
-        self.alone &= one.alone
+        self.alone &= finding.alone
         if len(self.places) < PLACES[0]:
-            self.places.append(one)
+            self.places.append(finding)
         if len(self.ids) < IDS_KEPT:
-            self.ids.append(one.request.request_id)
+            self.ids.append(finding.request.request_id)
 
 
 @dataclass
@@ -247,7 +247,7 @@ async def run_audit(
     ]
     rows += _learning_rows(look.learned, offer)
     seen = {row.finding for row in rows}
-    skipped = {name for one in not_looked.values() for name in one.findings}
+    skipped = {name for unsearched in not_looked.values() for name in unsearched.findings}
     if look.requests and not rows:
         facts.append(Fact(code=FactCode.NO_MATCH))
     if not look.requests and not rows and not stopped:
@@ -402,7 +402,11 @@ def _row(
 ) -> FindingRow:
     rule = rule_of(name)
     selected = gathered.alone and not wanted.contains and name in FINDINGS
-    ids = [one for one in gathered.ids if named(one) == one and can_be_given(one)]
+    ids = [
+        request_id
+        for request_id in gathered.ids
+        if named(request_id) == request_id and can_be_given(request_id)
+    ]
     show, act = calls_about(name, ids, wanted, offer, selected=selected)
     if name == "learning-waiting" and gathered.places and "finish_session" in offer.tools:
         request = gathered.places[0].request
@@ -433,7 +437,7 @@ def _row(
     )
 
 
-def place_of(one: Finding, named: Callable[[str], str], *, masked: bool, kinds: Collection[str]) -> Place:
+def place_of(finding: Finding, named: Callable[[str], str], *, masked: bool, kinds: Collection[str]) -> Place:
     """Return a place without its session, user and time.
 
     Args:
@@ -441,13 +445,13 @@ def place_of(one: Finding, named: Callable[[str], str], *, masked: bool, kinds: 
         kinds: the kinds of the finding. A single one is not repeated at each place.
     """
     return Place(
-        request_id=shown_id(named(one.request.request_id)),
-        interaction_id=one.interaction_id,
-        role=shown_name(one.role, 20),
-        points=one.points,
-        kind=shown_name(one.kind, 80) if len(kinds) > 1 else "",
-        around="" if masked else shown_name(one.around, AROUND_CHARS),
-        repeats=shown_id(one.repeats),
+        request_id=shown_id(named(finding.request.request_id)),
+        interaction_id=finding.interaction_id,
+        role=shown_name(finding.role, 20),
+        points=finding.points,
+        kind=shown_name(finding.kind, 80) if len(kinds) > 1 else "",
+        around="" if masked else shown_name(finding.around, AROUND_CHARS),
+        repeats=shown_id(finding.repeats),
     )
 
 
@@ -456,11 +460,11 @@ def _learning_rows(learned: LearnedChecks, offer: Offer) -> list[FindingRow]:
     rows: list[FindingRow] = []
     for name, found in (("orphaned-learning", learned.orphaned), ("stale-learning", learned.stale)):
         if found:
-            rule, users = rule_of(name), Counter(one.user_id for one in found)
+            rule, users = rule_of(name), Counter(learning.user_id for learning in found)
             owner = users.most_common(1)[0][0]
-            mine = [one for one in found if one.user_id == owner]
+            mine = [learning for learning in found if learning.user_id == owner]
             user = {"user_id": owner} if offer.takes_user else {}
-            ids = [one.learning_id for one in mine[:NAMES]]
+            ids = [learning.learning_id for learning in mine[:NAMES]]
             offered = offer.tools if can_be_given(owner, *ids) else frozenset[str]()
             show = Call(tool="list_learnings", arguments=user)
             act = Call(tool="delete_learnings", arguments={**user, "learning_ids": ids})
@@ -472,8 +476,8 @@ def _learning_rows(learned: LearnedChecks, offer: Offer) -> list[FindingRow]:
                     why=rule.why,
                     advice=rule.advice,
                     places=[
-                        Place(user_id=shown_id(one.user_id), learning_id=shown_id(one.learning_id))
-                        for one in mine[:NAMES]
+                        Place(user_id=shown_id(learning.user_id), learning_id=shown_id(learning.learning_id))
+                        for learning in mine[:NAMES]
                     ],
                     show=show if "list_learnings" in offered else None,
                     act=act if "delete_learnings" in offered else None,

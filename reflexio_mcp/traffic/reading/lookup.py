@@ -231,8 +231,8 @@ async def read_set(
 
     async def found(items: Sequence[RequestWithInteractions]) -> None:
         known = [item for item in items if item.request.request_id in left]
-        for one in known:
-            del left[one.request.request_id]
+        for item in known:
+            del left[item.request.request_id]
         if known:
             await take(known)
             await progress(Step.REQUESTS_LOOKED_UP, len(ids) - len(left), len(ids))

@@ -33,22 +33,22 @@ async def outcomes_of(
     try:
         for start in range(0, len(session_ids), SESSIONS_OF_OUTCOMES):
             some = session_ids[start : start + SESSIONS_OF_OUTCOMES]
-            for one in await scope.client.get_session_outcomes(one_user, session_ids=some):
-                if one_user in ("", one.user_id) and one.session_id in some:
-                    found[one.session_id].append(_row(scope, one, names_user=not one_user))
+            for outcome in await scope.client.get_session_outcomes(one_user, session_ids=some):
+                if one_user in ("", outcome.user_id) and outcome.session_id in some:
+                    found[outcome.session_id].append(_row(scope, outcome, names_user=not one_user))
     except ReflexioError:
         return found, [Fact(code=FactCode.OUTCOMES_NOT_READ)]
     return found, []
 
 
-def _row(scope: Scope, one: SessionOutcome, *, names_user: bool) -> OutcomeRow:
+def _row(scope: Scope, outcome: SessionOutcome, *, names_user: bool) -> OutcomeRow:
     from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
 
     return OutcomeRow(
-        outcome=shown_name(as_name(one.outcome) if scope.masked else one.outcome, OUTCOME_CHARS),
-        label="" if scope.masked else shown_name(redact(one.label), LABEL_CHARS),
-        value=None if scope.masked else one.value,
-        inferred=one.is_inferred,
-        occurred_at=at(one.occurred_at) if one.occurred_at else None,
-        user_id=scope.shown_id(one.user_id) if names_user else "",
+        outcome=shown_name(as_name(outcome.outcome) if scope.masked else outcome.outcome, OUTCOME_CHARS),
+        label="" if scope.masked else shown_name(redact(outcome.label), LABEL_CHARS),
+        value=None if scope.masked else outcome.value,
+        inferred=outcome.is_inferred,
+        occurred_at=at(outcome.occurred_at) if outcome.occurred_at else None,
+        user_id=scope.shown_id(outcome.user_id) if names_user else "",
     )

@@ -303,7 +303,7 @@ class SessionPager:
         if problem := await checks.ask(self._scope):
             raise InvalidInput("finding", f"cannot be {self._filter.finding} now.", advice=problem)
         found = (finding for finding in checks.findings if finding.name == self._filter.finding)
-        return frozenset(one.request.request_id for one in found)
+        return frozenset(finding.request.request_id for finding in found)
 
     def _visible(self, group: SessionGroup) -> list[RequestWithInteractions]:
         # Rows of other users, which the server should not have sent, stop here.

@@ -111,5 +111,5 @@ def select(finding: str, items: Items) -> Items:
     """Return the requests of one session that have a finding, newest first."""
     if finding in ASKED_FINDINGS:
         return items
-    found = {one.request.request_id for one in findings_in(items, [rule_of(finding)]) if one.name == finding}
+    found = {hit.request.request_id for hit in findings_in(items, [rule_of(finding)]) if hit.name == finding}
     return [item for item in items if item.request.request_id in found]

@@ -43,7 +43,7 @@ def _findings(
                     if not letters:
                         letters = list(text)
                         searches = (search(text) for search in others)
-                        for begin, stop in itertools.chain((one[1:3] for one in found), *searches):
+                        for begin, stop in itertools.chain((secret[1:3] for secret in found), *searches):
                             letters[begin:stop] = "·" * (stop - begin)
                     around = excerpt(letters, start, end, kind)
                     yield Finding(name, item.request, kind, interaction.interaction_id, around)
@@ -58,7 +58,7 @@ def _secrets(text: str) -> Iterator[Span]:
 def _personal_data(text: str) -> Iterator[Span]:
     from reflexio_mcp.traffic.audit.rules.personal import personal_in
 
-    return (one[:2] for one in personal_in(text))
+    return (datum[:2] for datum in personal_in(text))
 
 
 COVERED: Final = "[covered]"
@@ -102,7 +102,7 @@ class Secret(Rule):
     def look(self, session: Session) -> Iterator[Finding]:
         for item in session.requests:
             found = list(self._found(item))
-            probable = [one for one in found if one.name == "probable-secret"]
+            probable = [secret for secret in found if secret.name == "probable-secret"]
             yield from probable or found
 
     def _found(self, item: RequestWithInteractions) -> Iterator[Finding]:
@@ -147,7 +147,7 @@ class PromptInjection(Rule):
     def look(self, session: Session) -> Iterator[Finding]:
         for item in session.requests:
             found = list(self._found(item))
-            probable = [one for one in found if one.name == "prompt-injection"]
+            probable = [secret for secret in found if secret.name == "prompt-injection"]
             yield from probable or found
 
     def _found(self, item: RequestWithInteractions) -> Iterator[Finding]:
@@ -191,7 +191,7 @@ class PersonalData(Rule):
         def places(interaction: StoredInteraction, field: str, text: str) -> Iterator[Place]:
             # Roles and image addresses identify nobody.
             if field not in ("role", "interacted_image_url"):
-                yield from ((self.name, *one) for one in personal_in(text))
+                yield from ((self.name, *datum) for datum in personal_in(text))
 
         for item in session.requests:
             yield from _findings(item, places, _secrets)

@@ -91,14 +91,14 @@ class Duplicate(Rule):
         for items in _by_user(session.requests):
             begun = [_beginnings(item) for item in items]
             said = [
-                _Said(one.request, *all_of[-1], order_of(one))
-                for one, all_of in zip(items, begun, strict=True)
+                _Said(item.request, *all_of[-1], order_of(item))
+                for item, all_of in zip(items, begun, strict=True)
             ]
             goes = {**_within_minutes(said), **_grown(items, begun)}
             for request_id, stays in _again([said]).items():
                 goes.setdefault(request_id, stays)
             yield from self._findings([item.request for item in items], goes, alone=True)
-            rest = [one for one in said if one.request.request_id not in goes]
+            rest = [content for content in said if content.request.request_id not in goes]
             if self._kept + len(rest) > REQUESTS_KEPT:
                 self.left_out = Fact(code=FactCode.FEW_COMPARED, number=REQUESTS_KEPT)
             elif rest:
@@ -109,7 +109,7 @@ class Duplicate(Rule):
         stored: defaultdict[str, list[int]] = defaultdict(list)
         for sessions in self._sessions.values():
             goes = _again(sessions)
-            requests = [one.request for said in sessions for one in said]
+            requests = [content.request for said in sessions for content in said]
             yield from self._findings(
                 [item for item in requests if item.request_id in goes], goes, alone=False
             )
@@ -177,16 +177,16 @@ def _by_user(requests: Sequence[RequestWithInteractions]) -> Iterator[list[Reque
 def _within_minutes(said: Sequence[_Said]) -> dict[str, StoredRequest]:
     goes: dict[str, StoredRequest] = {}
     kept: dict[int, StoredRequest] = {}
-    for one in said:
-        if one.chars < LEAST_CHARS:
+    for content in said:
+        if content.chars < LEAST_CHARS:
             continue
-        first = kept.get(one.digest)
-        if first is None or one.request.created_at - first.created_at > MINUTES_30:
-            kept[one.digest] = one.request
-        elif first.evaluation_only and not one.request.evaluation_only:
-            goes[first.request_id], kept[one.digest] = one.request, one.request
+        first = kept.get(content.digest)
+        if first is None or content.request.created_at - first.created_at > MINUTES_30:
+            kept[content.digest] = content.request
+        elif first.evaluation_only and not content.request.evaluation_only:
+            goes[first.request_id], kept[content.digest] = content.request, content.request
         else:
-            goes[one.request.request_id] = first
+            goes[content.request.request_id] = first
     return goes
 
 
@@ -223,13 +223,13 @@ def _again(sessions: Sequence[Sequence[_Said]]) -> dict[str, StoredRequest]:
                 if same > length:
                     source, length = place, same
             run = said[at : at + length]
-            if length >= min(RUN, max(2, len(said))) and sum(one.chars for one in run) >= LEAST_CHARS:
+            if length >= min(RUN, max(2, len(said))) and sum(content.chars for content in run) >= LEAST_CHARS:
                 first = ordered[source[0]][source[1] : source[1] + length]
-                for one, stays in zip(run, first, strict=True):
-                    if stays.request.evaluation_only and not one.request.evaluation_only:
-                        goes[stays.request.request_id] = one.request
+                for content, stays in zip(run, first, strict=True):
+                    if stays.request.evaluation_only and not content.request.evaluation_only:
+                        goes[stays.request.request_id] = content.request
                     else:
-                        goes[one.request.request_id] = stays.request
+                        goes[content.request.request_id] = stays.request
                 at += length
                 continue
             places[said[at].digest].append((number, at))

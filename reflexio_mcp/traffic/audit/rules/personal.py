@@ -143,7 +143,7 @@ _DATE = re.compile(r"(?:\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}[./-]\d{1,2}[./-]\d
 LEAST_DIGITS: Final = 4
 """Every number here has so many digits."""
 
-_NO_DIGITS: Final = bytes(one for one in range(128) if not chr(one).isdigit())
+_NO_DIGITS: Final = bytes(code for code in range(128) if not chr(code).isdigit())
 
 Line = tuple[int, str]
 """Where a line begins, and its text. No number or address goes on in the next line."""

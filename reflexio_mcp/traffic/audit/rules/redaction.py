@@ -95,9 +95,9 @@ def secrets_of_interaction(
     interaction: Interaction | StoredInteraction, asked: bool
 ) -> list[tuple[str, str]]:
     return [
-        (field, one.kind)
+        (field, secret.kind)
         for field, text in every_text(interaction)
-        for one in (secrets_in_answer(text) if asked and field == "content" else find_secrets(text))
+        for secret in (secrets_in_answer(text) if asked and field == "content" else find_secrets(text))
     ]
 
 
@@ -122,10 +122,10 @@ def redact_interaction(
     for name in ("tools_used", "retrieved_learnings", "citations"):
         if held := getattr(interaction, name, None):
             update[name] = [
-                redact_value(cast("dict[str, Any]", one), chars)
-                if isinstance(one, dict)
-                else one.model_copy(update=cast("dict[str, Any]", redact_value(dict(one), chars)))
-                for one in held
+                redact_value(cast("dict[str, Any]", record), chars)
+                if isinstance(record, dict)
+                else record.model_copy(update=cast("dict[str, Any]", redact_value(dict(record), chars)))
+                for record in held
             ]
     return interaction.model_copy(update=update)
 
@@ -146,10 +146,10 @@ def redact_value(value: object, chars: int | None = None, name: str = "") -> Any
         covered = _without(text, secrets)
         return covered if len(text) == len(value) else f"{without_end(covered, text)}…"
     if isinstance(value, list):
-        return [redact_value(one, chars, name) for one in cast("list[object]", value)]
+        return [redact_value(item, chars, name) for item in cast("list[object]", value)]
     if isinstance(value, dict):
         fields = cast("dict[str, object]", value)
-        return {redact(key): redact_value(one, chars, key) for key, one in fields.items()}
+        return {redact(key): redact_value(item, chars, key) for key, item in fields.items()}
     return value
 
 

@@ -24,7 +24,7 @@ MISSING: Final = (
 FORMATS: Final = Path(__file__).with_name("secret_formats.yml")
 
 _KEY_LETTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_.-"
-_ONLY_KEY_LETTERS: Final = bytes(one if one in _KEY_LETTERS else ord(" ") for one in range(256))
+_ONLY_KEY_LETTERS: Final = bytes(code if code in _KEY_LETTERS else ord(" ") for code in range(256))
 KEY_CHARS: Final = 16
 """A key in a known format has so many of these letters in a row, and a digit among them."""
 
@@ -67,7 +67,7 @@ def _scanner() -> "Callable[[bytes], Iterable[tuple[int, int, str]]]":
         return lambda raw: ()
     scan = kingfisher_sdk.Scanner(kingfisher_sdk.Rules([FORMATS], builtins=False, cache=False)).scan
     return lambda raw: sorted(
-        (one.location["start_offset"], one.location["end_offset"], one.rule_id) for one in scan(raw)
+        (match.location["start_offset"], match.location["end_offset"], match.rule_id) for match in scan(raw)
     )
 
 
@@ -110,15 +110,17 @@ def find_secrets(text: str) -> list[Secret]:
     text = text[:SCANNED_CHARS]
     found: list[Secret] = []
     every = [*secrets_by_format(text), *_by_form(text), *_after_names(text)]
-    for one in sorted(every, key=lambda one: (one.start, -one.end)):
-        if one.kind not in (PASSWORD, KEY, CODE) and _is_placeholder(text[one.start : one.end][:200]):
-            one = replace(one, probable=False)
-        if found and one.start < found[-1].end:
+    for secret in sorted(every, key=lambda secret: (secret.start, -secret.end)):
+        if secret.kind not in (PASSWORD, KEY, CODE) and _is_placeholder(
+            text[secret.start : secret.end][:200]
+        ):
+            secret = replace(secret, probable=False)
+        if found and secret.start < found[-1].end:
             last = found.pop()
             # A format says more than the name before the secret.
-            kind = one.kind if last.kind in (PASSWORD, KEY) else last.kind
-            one = Secret(last.start, max(last.end, one.end), kind, last.probable or one.probable)
-        found.append(one)
+            kind = secret.kind if last.kind in (PASSWORD, KEY) else last.kind
+            secret = Secret(last.start, max(last.end, secret.end), kind, last.probable or secret.probable)
+        found.append(secret)
     return found
 
 
@@ -186,7 +188,7 @@ def _words(words: Iterable[str]) -> str:
 PASSWORD_WORDS: Final = _words(PASSWORDS)
 _LETTER: Final = "a-zà-žα-ωа-яёіїє"
 _QUOTES: Final = "\"'`“”„«»「」‘’*"
-_IS_WORDS: Final = rf"(?<![{_LETTER}])(?:{_words(one for one in IS if one[0] < 'ӿ')})(?![{_LETTER}])"
+_IS_WORDS: Final = rf"(?<![{_LETTER}])(?:{_words(word for word in IS if word[0] < 'ӿ')})(?![{_LETTER}])"
 _IS_SIGNS: Final = [word for word in IS if word[0] > "ӿ"]  # written without blanks around them
 _NAME = re.compile(
     rf"(?P<code>(?<![{_LETTER}0-9])(?:{_words(CODES)})(?![{_LETTER}]))|(?P<phrase>(?:seed|recovery|mnemonic)[ -]?phrase)"
@@ -208,7 +210,7 @@ _SEPARATOR = re.compile(
 )
 _CLAUSE = re.compile(r"[^\n.?!;=,：。]{0,50}")
 _IS = re.compile(
-    rf"(?=[{_LETTER}'’:：{''.join(one[0] for one in _IS_SIGNS)}])"  # most searches end here
+    rf"(?=[{_LETTER}'’:：{''.join(sign[0] for sign in _IS_SIGNS)}])"  # most searches end here
     rf"(?:{_IS_WORDS}|{_words(_IS_SIGNS)}|['’]s(?![{_LETTER}])|[:：])[ \t:]{{0,3}}"
 )
 _PART_OF_VALUE: Final = rf"[^\t-\r\x1c-\x20\x85\xa0{_QUOTES}<>,;|&\\\u0590-\uffff]"
