@@ -269,7 +269,6 @@ class State:
         Returns:
             Whether the end is recorded.
         """
-        keys = self._keys
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
             _began(transaction, number)
@@ -288,17 +287,25 @@ class State:
                 number,
             )
             self.must_go.settle(transaction, looked or ())
-            transaction.execute(
-                "UPDATE main.deletions SET outcome = CASE WHEN ? AND NOT EXISTS "
-                "(SELECT 1 FROM main.copies WHERE deletion = deletions.id AND NOT (? OR user_id IN ?)) "
-                "THEN 'restored' ELSE 'partly_restored' END WHERE ? AND id = ? AND outcome != 'restored'",
-                all_of_it,
-                not owner.user,
-                keys.tags("user", owner.user),
-                back > 0 or all_of_it,
-                deletion,
-            )
+            if back > 0 or all_of_it:
+                self._note_restored(transaction, owner, deletion, all_of_it=all_of_it)
         return True
+
+    def _note_restored(
+        self, transaction: Transaction, owner: Owner, deletion: int, *, all_of_it: bool
+    ) -> None:
+        """Note that a restore by this owner has stored items of a deletion, or all of the owner's items."""
+        others = transaction.execute(
+            "SELECT 1 FROM main.copies WHERE deletion = ? AND NOT (? OR user_id IN ?) LIMIT 1",
+            deletion,
+            not owner.user,
+            self._keys.tags("user", owner.user),
+        )
+        transaction.execute(
+            "UPDATE main.deletions SET outcome = ? WHERE id = ? AND outcome != 'restored'",
+            "restored" if all_of_it and not others else "partly_restored",
+            deletion,
+        )
 
     def finish(
         self,
