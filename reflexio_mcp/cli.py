@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # These import pydantic, which --help does without.
     from reflexio_mcp.results.base import visible
     from reflexio_mcp.state.keys import WrongKey
-    from reflexio_mcp.state.tables import StateUnusable, state_unusable
+    from reflexio_mcp.state.tables import StateUnusable
     from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
 
     try:
@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"reflexio-mcp: {visible(_said(error, arguments.command))}\n")
         return 2 if isinstance(error, (ConfigurationError, InvalidInput)) else 1
     except StateUnusable as error:
-        sys.stderr.write(f"reflexio-mcp: {state_unusable(error)}\n")
+        sys.stderr.write(f"reflexio-mcp: {visible(_said(error, arguments.command))}\n")
         return 2 if isinstance(error, WrongKey) else 1
     except KeyboardInterrupt:
         return 130
@@ -107,8 +107,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _said(error: Exception, command: str) -> str:
     from reflexio_mcp.render.words import SHELL, refusal
     from reflexio_mcp.results.failures import failure_facts
-    from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
+    from reflexio_mcp.state.tables import StateUnusable
+    from reflexio_mcp.traffic.errors import InvalidInput, TrafficError, state_facts
 
+    if isinstance(error, StateUnusable):
+        return refusal(state_facts(error), SHELL).said
     if isinstance(error, ReflexioError):
         action = "write" if command in ("delete", "correct", "restore", "import") else "read"
         return refusal(failure_facts(error, action), SHELL).said

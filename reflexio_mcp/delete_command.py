@@ -165,12 +165,13 @@ def _carry_out(
         screen.end(answer)
         failed = planned.plan.not_found or (planned.held and not caller)
         return 1 if failed else 0
+    done = "changed" if planned.plan.corrects else "deleted"
     if arguments.dry_run:
-        screen.say(f"Nothing was {verb.lower()}d (--dry-run).")
+        screen.say(f"Nothing was {done} (--dry-run).")
         screen.end(answer)
         return 0
     if not arguments.yes and not agreed(verb, number_to_type(settings, planned)):
-        screen.say(f"Nothing was {verb.lower()}d.")
+        screen.say(f"Nothing was {done}.")
         return 1
     with job.running("Run the command again to finish"):
         receipt = _run(act, settings, caller)
@@ -315,10 +316,7 @@ async def _take_out(scope: Scope, state: State, owner: Owner, settings: Settings
         taken = await take_out_waiting(scope, state, owner)
         if taken.gone:
             number = len({note.id for note in taken.gone})
-            sys.stderr.write(
-                "reflexio-mcp: deleted again, because a restore had stored it although it was erased for good: "
-                f"{number:,}.\n"
-            )
+            sys.stderr.write(f"reflexio-mcp: {SHELL.of(Fact(code=FactCode.DELETED_AGAIN, number=number))}\n")
 
 
 def _show_restored(screen: Screen, done: Restored) -> int:

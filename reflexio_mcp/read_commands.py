@@ -16,13 +16,13 @@ from typing import Any, BinaryIO, Final, TypeVar, cast
 import anyio
 
 from reflexio_mcp.backend import location_of, open_scope, open_state
-from reflexio_mcp.render.deletion import WHY, counts
+from reflexio_mcp.render.deletion import counts
 from reflexio_mcp.render.reading import exported, readme
 from reflexio_mcp.render.words import SHELL
 from reflexio_mcp.results.audit import Call, Count, FindingRow, Found, NotLooked, Place, RuleLimit
 from reflexio_mcp.results.base import Room, Row
 from reflexio_mcp.results.deletion import Change, Counts, Example, Excepted, Part, PastDeletion, Restored
-from reflexio_mcp.results.facts import Fact, Result
+from reflexio_mcp.results.facts import Fact, FactCode, Result
 from reflexio_mcp.results.reading import (
     EvidenceRow,
     Exported,
@@ -46,7 +46,7 @@ from reflexio_mcp.traffic.archive import Export, save
 from reflexio_mcp.traffic.audit.calls import Offer
 from reflexio_mcp.traffic.audit.places import list_places
 from reflexio_mcp.traffic.audit.run import run_audit
-from reflexio_mcp.traffic.errors import TrafficError, refusing
+from reflexio_mcp.traffic.errors import TrafficError, needing_state
 from reflexio_mcp.traffic.learnings.listing import list_learnings
 from reflexio_mcp.traffic.learnings.request import read_request
 from reflexio_mcp.traffic.learnings.select import Selection
@@ -64,7 +64,6 @@ COMMANDS: Final = {
 
 PAGE_ROWS: Final = 100
 ANOTHER: Final = "Name another store with --store, or a Reflexio with --url or REFLEXIO_API_KEY."
-LOG_AWAY: Final = "The audit log cannot be read: {why}. To fix this, {advice}."
 NOT_SHOWN: Final = "Not shown: whether somebody who has the key wrote lines, or the whole log, anew."
 SQLITE: Final = b"SQLite format 3\0"
 HIDDEN: Final = {
@@ -292,7 +291,7 @@ def run_tools(arguments: Namespace, settings: Settings) -> int:
 
 def run_log_command(arguments: Namespace, settings: Settings) -> int:
     state = open_state(settings)
-    with closing(state.database), refusing(LOG_AWAY, TrafficError):
+    with closing(state.database), needing_state(FactCode.STATE_UNUSABLE, kind=TrafficError):
         if arguments.verify is None:
             for entry in state.log.entries():
                 print(entry.line)
@@ -443,7 +442,7 @@ class Screen:
             case Change():
                 return f"\n  old: {value.before}\n  new: {value.after}"
             case Excepted():
-                return f"{value.count:,} {WHY[value.why]} ({self._words(value.ids)})"
+                return f"{value.count:,} {SHELL.outcomes[value.why]} ({self._words(value.ids)})"
             case Fact():
                 return SHELL.of(value)
             case NotLooked():

@@ -399,4 +399,7 @@ def test_the_log_has_a_line_before_and_after_each_deletion_and_shows_what_was_ch
     ended(state, OPERATOR, state.begin(OPERATOR, deletion()))
     (tmp_path / "state.db").write_bytes(b"x" * 4096)
     code, said = log()
-    assert (code, said.startswith("reflexio-mcp: The audit log cannot be read: ")) == (1, True)
+    assert (code, said.startswith("reflexio-mcp: The state of this server cannot be used now (“")) == (
+        1,
+        True,
+    )

@@ -19,11 +19,12 @@ from reflexio_mcp.rest.errors import (
     NotAuthorized,
     ReflexioError,
 )
+from reflexio_mcp.results.facts import FactCode
 from reflexio_mcp.results.failures import failure_facts
 from reflexio_mcp.settings import HOSTED_URL, ConfigurationError, Settings, load
 from reflexio_mcp.state.state import State
-from reflexio_mcp.state.tables import StateUnusable, nothing_can_be_deleted
-from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.state.tables import StateUnusable
+from reflexio_mcp.traffic.errors import InvalidInput, state_facts
 from reflexio_mcp.traffic.policy import policy_at
 
 CALL_SECONDS = 8.0
@@ -182,7 +183,7 @@ async def _state(setup: Setup) -> Finding | None:
     except ConfigurationError as error:
         return problem("state-not-usable", str(error))
     except StateUnusable as error:
-        return problem("state-not-usable", nothing_can_be_deleted(error))
+        return problem("state-not-usable", refusal(state_facts(error, FactCode.NO_DELETION_NOW), SHELL).said)
 
 
 def _of_state(state: State) -> Finding:

@@ -6,7 +6,7 @@ from typing import Final
 
 from reflexio_mcp.results.base import PAGE_CHARS, TEXT_CHARS, Moment, fence
 
-__all__ = ["Told", "sentence", "undo_in_words"]
+__all__ = ["Told", "sentence"]
 
 IDS_NAMED: Final = 20
 """Number of ids that a list names; the rest is counted."""
@@ -121,9 +121,3 @@ def quoted(text: str, chars: int | None = None) -> str:
 def more(cursor: str | None) -> str:
     """How to continue a list; empty at its end."""
     return f"There is more: repeat this call with cursor={cursor}" if cursor else ""
-
-
-def undo_in_words(recovery_days: int) -> str:
-    if not recovery_days:
-        return "Deletions are final."
-    return f"Deletions can be undone with restore_requests for {counted(recovery_days, 'day')}."

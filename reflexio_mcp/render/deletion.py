@@ -12,9 +12,7 @@ from reflexio_mcp.results.deletion import (
     Deletion,
     Example,
     Excepted,
-    LearningCase,
     Logged,
-    Outcome,
     Part,
     PastDeletion,
     Plan,
@@ -25,7 +23,7 @@ from reflexio_mcp.results.deletion import (
     Who,
 )
 
-__all__ = ["WHY", "counts", "deletion", "question", "receipt_page", "restored"]
+__all__ = ["counts", "deletion", "question", "receipt_page", "restored"]
 
 QUESTION_NAMES: Final = 5
 QUESTION_EXAMPLES: Final = 3
@@ -33,29 +31,6 @@ QUESTION_NAME_CHARS: Final = 60
 QUESTION_LEARNING_CHARS: Final = 80
 QUESTION_TEXT_CHARS: Final = 500
 """Limit of the old and the new text of a correction: some clients show three lines."""
-
-WHY: Final[dict[Outcome, str]] = {
-    "still_present": "still stored",
-    "changed": "changed since the plan, and left alone",
-    "unknown": "not known, because reading again failed",
-    "gone_before": "gone already",
-    "held": "kept by a hold of the operator",
-    "not_found": "not found",
-    "already_there": "stored already",
-    "id_taken": "not restored, because something else is stored under this id",
-    "not_restorable": "cannot be stored again",
-    "erased": "erased for good meanwhile, so not restored",
-    "left": "not restored yet",
-}
-
-
-CASES: Final[dict[LearningCase, str]] = {
-    "only": "said only here",
-    "replace": "said here, and it replaced what was said elsewhere",
-    "partly": "also said in what stays",
-    "window": "quotes only what stays",
-    "unknown": "quotes nothing that is stored",
-}
 
 RECEIPT_PAGE: Final = """<!DOCTYPE html>
 <html lang="en">
@@ -102,7 +77,7 @@ def plan(plan: Plan, status: PlanStatus, words: Words) -> Told:
         _parts("users", plan.users),
         _parts("sessions", plan.sessions),
         [] if plan.change or shows_learnings else [_example(example) for example in plan.examples],
-        [_learning(learning, gone="goes") for learning in plan.learnings],
+        [_learning(learning, words, gone="goes") for learning in plan.learnings],
         _change(plan.change),
         f"(the first {shown:,} of {total:,})" if total > shown > 0 else "",
         missing,
@@ -127,8 +102,8 @@ def receipt(receipt: Receipt, words: Words) -> Told:
         [
             f"reason: {receipt.reason}" if receipt.reason else "",
             _change(receipt.change),
-            *_excepted(receipt.not_deleted),
-            *[_learning(learning, gone="deleted") for learning in receipt.learnings],
+            *_excepted(receipt.not_deleted, words),
+            *[_learning(learning, words, gone="deleted") for learning in receipt.learnings],
             *named_in_fence(receipt.facts),
         ],
         lines(
@@ -148,14 +123,14 @@ def restored(answer: Restored, words: Words) -> Told:
         return Told(
             f"Nothing is restored yet. From the copy of deletion {answer.number}: {counts(answer.planned)}. "
             "Items that are still stored stay as they are, except corrected learnings.",
-            [*map(_example, answer.examples), *_excepted(answer.not_restored)],
+            [*map(_example, answer.examples), *_excepted(answer.not_restored, words)],
             then,
             answer.confirm,
         )
     return Told(
         f"{counts(answer.restored or Counts())} restored from the copy of deletion {answer.number}, which is kept; "
         + _checked(answer.not_restored),
-        [*_excepted(answer.not_restored), *named_in_fence(answer.facts)],
+        [*_excepted(answer.not_restored, words), *named_in_fence(answer.facts)],
         then,
     )
 
@@ -170,7 +145,7 @@ def _checked(excepted: Iterable[Excepted]) -> str:
 
 def receipt_page(found: PastDeletion, receipt: Receipt) -> str:
     sections = {
-        "What was deleted": [found.target, _did(receipt), *_excepted(receipt.not_deleted)],
+        "What was deleted": [found.target, _did(receipt), *_excepted(receipt.not_deleted, ANYBODY)],
         "When": [moment(found.at), _outcome(found, ANYBODY)],
         "Why": [receipt.reason],
         "What remains": [
@@ -331,7 +306,7 @@ def _example(example: Example) -> str:
     )
 
 
-def _learning(learning: TaughtLearning, *, gone: str) -> str:
+def _learning(learning: TaughtLearning, words: Words, *, gone: str) -> str:
     """Return `goes, only said here: profile:1 “Likes tea”`.
 
     Args:
@@ -340,7 +315,7 @@ def _learning(learning: TaughtLearning, *, gone: str) -> str:
     back = "; ".join(
         f"current again: {earlier.learning_id} “{earlier.content}”" for earlier in learning.earlier
     )
-    why = f", {CASES[learning.case]}" if learning.case else ""
+    why = f", {words.cases[learning.case]}" if learning.case else ""
     quoted_in = f"quoted in {', '.join(learning.quoted_in)}" if learning.quoted_in else ""
     state = gone if learning.goes else "stays"
     return "  " + row(
@@ -359,7 +334,7 @@ def _asked(learning: TaughtLearning) -> str:
         quoted(earlier.content, QUESTION_LEARNING_CHARS) if earlier.content else earlier.learning_id
         for earlier in learning.earlier
     )
-    why = f" ({CASES[learning.case]})" if learning.case else ""
+    why = f" ({ANYBODY.cases[learning.case]})" if learning.case else ""
     again = f"; current again: {back}" if back else ""
     return f"{'Forget' if learning.goes else 'Keep'} what was learned{why}: {text}{again}"
 
@@ -375,9 +350,9 @@ def _change(change: Change | None) -> str:
     )
 
 
-def _excepted(excepted: Iterable[Excepted]) -> list[str]:
+def _excepted(excepted: Iterable[Excepted], words: Words) -> list[str]:
     return [
-        f"{WHY[exception.why]}: {exception.count:,} ({named(exception.ids, exception.count)})"
+        f"{words.outcomes[exception.why]}: {exception.count:,} ({named(exception.ids, exception.count)})"
         for exception in excepted
     ]
 

@@ -35,6 +35,7 @@ from reflexio_mcp.results.reading import (
     SharedRuleRow,
     UnreadablePart,
     UsedLearning,
+    VerdictRow,
 )
 
 __all__ = ["exported", "learning_page", "one_request", "readme", "request_page", "session_page"]
@@ -227,7 +228,6 @@ def _learned_here(learning: LearnedHere) -> str:
 
 def _used(learning: UsedLearning) -> str:
     verdict = learning.verdict
-    judged = {None: "", True: "judged relevant", False: "judged not relevant"}
     return lines(
         row(
             f"used for the answer in interaction {learning.interaction_id}: {learning.learning_id}",
@@ -242,7 +242,7 @@ def _used(learning: UsedLearning) -> str:
         _below(f"shared rule {_other(learning.shared_rule)}" if learning.shared_rule else ""),
         _below(
             row(
-                judged[verdict.is_relevant],
+                _judged(verdict),
                 verdict.relevance_reason,
                 f"impact {verdict.impact}" if verdict.impact else "",
                 verdict.impact_reason,
@@ -251,6 +251,12 @@ def _used(learning: UsedLearning) -> str:
             else ""
         ),
     )
+
+
+def _judged(verdict: VerdictRow) -> str:
+    if verdict.is_relevant is None:
+        return ""
+    return "judged relevant" if verdict.is_relevant else "judged not relevant"
 
 
 def unreadable_lines(parts: Sequence[UnreadablePart]) -> list[str]:

@@ -23,7 +23,7 @@ def status(found: Status, words: Words) -> Told:
             _policy(found.policy),
             _limits(found.limits),
         ),
-        then=lines(words.say(found.facts), found.problem),
+        then=words.say(found.facts),
     )
 
 

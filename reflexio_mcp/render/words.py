@@ -29,7 +29,7 @@ from reflexio_mcp.render.words_of_exports import EXPORTS
 from reflexio_mcp.render.words_of_failures import FAILURES
 from reflexio_mcp.render.words_of_reading import READING
 from reflexio_mcp.results.base import Moment
-from reflexio_mcp.results.deletion import PastStatus, PlanStatus, WayBack, WayBackState
+from reflexio_mcp.results.deletion import LearningCase, Outcome, PastStatus, PlanStatus, WayBack, WayBackState
 from reflexio_mcp.results.facts import Fact, FactCode
 
 __all__ = ["SHELL", "Words", "refusal", "words_for_model"]
@@ -46,6 +46,8 @@ class Words:
         deletions: what became of an earlier deletion; `{gone}` of `{asked}` items are gone.
         restores: what became of an earlier restore; `{gone}` of `{asked}` items are back.
         way_back: a sentence for each state of the recovery copy.
+        outcomes: why an item was not deleted, corrected or restored.
+        cases: what a deletion means for a learning.
         copies: about the copy that a plan will make, by `plan`; about the copy of a deletion, by `deletion`.
     """
 
@@ -55,6 +57,8 @@ class Words:
     deletions: Mapping[PastStatus, str] = field(default_factory=dict[PastStatus, str])
     restores: Mapping[PastStatus, str] = field(default_factory=dict[PastStatus, str])
     way_back: Mapping[WayBackState, str] = field(default_factory=dict[WayBackState, str])
+    outcomes: Mapping[Outcome, str] = field(default_factory=dict[Outcome, str])
+    cases: Mapping[LearningCase, str] = field(default_factory=dict[LearningCase, str])
     copies: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def over(self, others: "Words") -> "Words":
@@ -215,6 +219,26 @@ ANYBODY: Final = Words(
             "This cannot be undone: no recovery copy is kept, and earlier copies of the same data are erased too."
         ),
         "unknown": "Recovery copies may still contain some of what was deleted.",
+    },
+    outcomes={
+        "still_present": "still stored",
+        "changed": "changed since the plan, and left alone",
+        "unknown": "not known, because reading again failed",
+        "gone_before": "gone already",
+        "held": "kept by a hold of the operator",
+        "not_found": "not found",
+        "already_there": "stored already",
+        "id_taken": "not restored, because something else is stored under this id",
+        "not_restorable": "cannot be stored again",
+        "erased": "erased for good meanwhile, so not restored",
+        "left": "not restored yet",
+    },
+    cases={
+        "only": "said only here",
+        "replace": "said here, and it replaced what was said elsewhere",
+        "partly": "also said in what stays",
+        "window": "quotes only what stays",
+        "unknown": "quotes nothing that is stored",
     },
     copies={"plan": "", "deletion": ""},
 )

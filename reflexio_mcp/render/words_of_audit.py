@@ -158,6 +158,7 @@ REFUSALS: Final = RoomWords(
         FactCode.FIND_REQUEST: "Look for it in a list of requests.",
         FactCode.ERASE_UNREADABLE: "It can only be deleted without a recovery copy.",
         FactCode.LIST_LEARNINGS: "Learnings from it may still be stored, under its user.",
+        FactCode.DELETE_INSTEAD: "",
     },
     model={
         FactCode.ERASE_UNREADABLE: "It can be deleted with erase.",
@@ -165,6 +166,7 @@ REFUSALS: Final = RoomWords(
     with_tools={
         ("list_sessions",): {FactCode.FIND_SESSION: "Find it with list_sessions."},
         ("list_requests",): {FactCode.FIND_REQUEST: "Find its id with list_requests."},
+        ("delete_learnings",): {FactCode.DELETE_INSTEAD: "delete_learnings deletes a learning."},
         ("list_learnings",): {
             FactCode.LIST_LEARNINGS: (
                 "Learnings from it may still be stored: list_learnings with its user_id shows them."

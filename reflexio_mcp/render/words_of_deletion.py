@@ -140,6 +140,7 @@ DELETION: Final = RoomWords(
         FactCode.LIST_COPIES: "",
         FactCode.COPIES_UNREADABLE: "Recovery copies cannot be read now{names:known}; nothing more was restored.",
         FactCode.HOLDS_UNKNOWN: "It is unknown whether a hold keeps these learnings.",
+        FactCode.NO_DELETION_NOW: "Nothing can be deleted now{names:known}.",
         FactCode.STATE_UNUSABLE: "The state of this server cannot be used now{names:known}.",
         FactCode.MEND_STATE: "",
         FactCode.STOPPING: "This server is stopping; nothing was changed.",

@@ -297,6 +297,7 @@ class FactCode(StrEnum):
         "erase_unreadable",
         "advice: what cannot be read can be deleted without a recovery copy",
     )
+    DELETE_INSTEAD = "delete_instead", "advice: delete a learning instead of emptying it"
     LIST_LEARNINGS = "list_learnings", "advice: learnings from it may still be stored; list those of its user"
 
     # What is told beside a request
@@ -452,6 +453,7 @@ class FactCode(StrEnum):
         "holds_unknown",
         "it is unknown whether a hold keeps what was learned; the next fact says why",
     )
+    NO_DELETION_NOW = "no_deletion_now", "nothing can be deleted now, because of the state; `names`: why"
     STATE_UNUSABLE = "state_unusable", "this server's state cannot be used; `names`: why"
     MEND_STATE = "mend_state", "advice: what the operator can do; `names`: how"
     STOPPING = "stopping", "nothing was changed: the server is stopping"

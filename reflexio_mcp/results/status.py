@@ -57,4 +57,3 @@ class Status(Result):
     logged: Annotated[
         list[Logged], Field(description="the last exports, and refusals because of a hold")
     ] = []
-    problem: Annotated[str, Field(description="why nothing can be deleted now")] = ""

@@ -3,7 +3,7 @@
 import gc
 import hashlib
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -13,10 +13,12 @@ import anyio.to_thread
 from mcp.server.request_state import AESGCMRequestStateCodec
 
 from reflexio_mcp.backend import location_of, open_state, owner_of, process_key
+from reflexio_mcp.render.words import SHELL, refusal
+from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.server.callers import Caller, Scopes
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.state import in_thread
-from reflexio_mcp.state.tables import StateUnusable, nothing_can_be_deleted
+from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.toolkit.context import App, Downloads, PageNotes
 from reflexio_mcp.tools.catalog import deletes
 from reflexio_mcp.traffic.deletion.jobs import Jobs
@@ -32,10 +34,6 @@ __all__ = ["tune_collector"]
 PAUSE_SECONDS: Final = 30.0
 LONGEST_PAUSE_SECONDS: Final = 600.0
 """Seconds between two looks for what must go. Each look that finds nothing doubles the pause."""
-
-DELETED_AGAIN: Final = (
-    "Items that a restore had stored again although they were erased for good were deleted again: {number:,}."
-)
 
 logger = logging.getLogger("reflexio_mcp")
 
@@ -125,14 +123,14 @@ class Runtime:
                 await self.scopes.aclose()
             self.state.database.close()
 
-    def trouble(self) -> str:
-        """Return why nothing can be deleted now; empty if deletions are possible. The call blocks."""
+    def trouble(self) -> StateUnusable | None:
+        """Return why nothing can be deleted now; `None` if deletions are possible. The call blocks."""
         try:
             if deletes(self.settings):
                 self.state.check()
         except StateUnusable as error:
-            return nothing_can_be_deleted(error)
-        return ""
+            return error
+        return None
 
     async def _keep_taking_out(self) -> None:
         """Delete again what an interrupted restore has stored although it was erased for good."""
@@ -143,7 +141,7 @@ class Runtime:
                 if await in_thread(self.state.must_go.any):
                     gone = await self._take_out()
             if gone:
-                logger.warning("%s", DELETED_AGAIN.format(number=gone))
+                _warn([Fact(code=FactCode.DELETED_AGAIN, number=gone)])
             pause = PAUSE_SECONDS if gone else min(pause * 2, LONGEST_PAUSE_SECONDS)
             await anyio.sleep(pause)
 
@@ -161,8 +159,14 @@ class Runtime:
         return len({note.id for note in taken.gone})
 
     async def _say_trouble(self) -> None:
-        if said := await anyio.to_thread.run_sync(self.trouble, abandon_on_cancel=True):
-            logger.warning("%s", said)
+        if error := await anyio.to_thread.run_sync(self.trouble, abandon_on_cancel=True):
+            from reflexio_mcp.traffic.errors import state_facts  # hardly any start needs it
+
+            _warn(state_facts(error, FactCode.NO_DELETION_NOW))
+
+
+def _warn(facts: Sequence[Fact]) -> None:
+    logger.warning("%s", refusal(facts, SHELL).said)
 
 
 class FormSealing:

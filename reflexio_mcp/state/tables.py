@@ -24,8 +24,6 @@ __all__ = [
     "SqliteDatabase",
     "StateUnusable",
     "holds_sealed",
-    "nothing_can_be_deleted",
-    "state_unusable",
 ]
 
 FIRST_VERSION: Final = 12
@@ -171,14 +169,6 @@ class StateUnusable(OSError):
         super().__init__(0, problem)
         self.problem = problem
         self.advice = advice
-
-
-def state_unusable(error: StateUnusable) -> str:
-    return f"The state cannot be used: {error.strerror}. To fix this, {error.advice}."
-
-
-def nothing_can_be_deleted(error: StateUnusable) -> str:
-    return f"Nothing can be deleted now: {error.strerror}. To fix this, {error.advice}."
 
 
 class Transaction:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from reflexio_mcp.settings import Settings
     from reflexio_mcp.state.records import Owner
     from reflexio_mcp.state.state import State
+    from reflexio_mcp.state.tables import StateUnusable
     from reflexio_mcp.traffic.deletion.jobs import Jobs
     from reflexio_mcp.traffic.deletion.plan import CodeMaker
     from reflexio_mcp.traffic.scope import Scope
@@ -112,7 +113,7 @@ class App:
         jobs: running deletions, shared by all connections.
         tasks: runs the jobs. The lifespan waits for them.
         background: runs later work. The end of the lifespan cancels it.
-        trouble: returns why nothing can be deleted now, or an empty text. The call blocks.
+        trouble: returns why nothing can be deleted now, or `None`. The call blocks.
         where: the backend's address or file, in words.
     """
 
@@ -125,7 +126,7 @@ class App:
     jobs: "Jobs"
     tasks: TaskGroup
     background: TaskGroup
-    trouble: Callable[[], str]
+    trouble: "Callable[[], StateUnusable | None]"
     downloads: Downloads
     where: str = ""
     over_stdio: bool = False

@@ -16,6 +16,7 @@ from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.toolkit.context import App, Call, answer, app_of, place_shown, scope_of, words_of
 from reflexio_mcp.traffic.deletion.past import last_deletions, last_logged, log_checked
+from reflexio_mcp.traffic.errors import state_facts
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["get_status"]
@@ -34,15 +35,17 @@ CONFIRM: Final = {
 async def get_status(call: Call) -> Annotated[CallToolResult, Status]:
     app, scope = app_of(call), scope_of(call)
     backend, failure = await _backend(app, scope, place_shown(call))
-    problem, deletions = await anyio.to_thread.run_sync(app.trouble), list[PastDeletion]()
+    deletions: list[PastDeletion] = []
     logged: list[Logged] = []
     facts = [*failure, *_facts(app.settings, reachable=backend.reachable), *_about_holds(scope)]
+    if trouble := await anyio.to_thread.run_sync(app.trouble):
+        facts += state_facts(trouble, FactCode.NO_DELETION_NOW)
     try:
         owner = await app.owner(scope)
         deletions = await last_deletions(scope, app.state, owner, app.jobs)
         logged = await last_logged(app.state, owner)
         facts.append(await log_checked(app.state))
-    except (StateUnusable, ReflexioError):  # a `problem` says why
+    except (StateUnusable, ReflexioError):
         facts.append(Fact(code=FactCode.RECORDS_UNREADABLE))
     found = Status(
         notice=NOTICE if deletions or logged or failure else "",
@@ -58,7 +61,6 @@ async def get_status(call: Call) -> Annotated[CallToolResult, Status]:
         ),
         deletions=deletions,
         logged=logged,
-        problem=problem,
         facts=facts,
     )
     return answer(found, text.status(found, words_of(call)))

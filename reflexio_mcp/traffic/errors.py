@@ -22,8 +22,8 @@ __all__ = [
     "facts_of",
     "needing_state",
     "quoted",
-    "refusing",
     "require_id",
+    "state_facts",
 ]
 
 
@@ -109,24 +109,21 @@ def needing_state(
     try:
         yield
     except StateUnusable as error:
-        *first, last = happened
-        why, mending = shown_name(error.problem), shown_name(error.advice, ADVICE_CHARS)
-        raise kind(
-            *(Fact(code=code) for code in first),
-            Fact(code=last, names=[why]),
-            Fact(code=advice, names=[mending]),
-        ) from error
+        raise kind(*state_facts(error, *happened, advice=advice)) from error
+
+
+def state_facts(
+    error: StateUnusable, *happened: FactCode, advice: FactCode = FactCode.MEND_STATE
+) -> list[Fact]:
+    """Return what happened because of an unusable state; the last such fact has the reason, and the advice how."""
+    *first, last = happened or [FactCode.STATE_UNUSABLE]
+    return [
+        *(Fact(code=code) for code in first),
+        Fact(code=last, names=[shown_name(error.problem)]),
+        Fact(code=advice, names=[shown_name(error.advice, ADVICE_CHARS)]),
+    ]
 
 
 def facts_of(error: ReflexioError | TrafficError, action: Action = "read") -> list[Fact]:
     """Return what happened and what to do about it."""
     return failure_facts(error, action) if isinstance(error, ReflexioError) else error.facts
-
-
-@contextmanager
-def refusing(sentence: str, kind: type[TrafficError] = NotRecorded) -> Generator[None]:
-    """Turn a failure to read or write the state into a refusal. `sentence` contains `{why}` and `{advice}`."""
-    try:
-        yield
-    except StateUnusable as error:
-        raise kind(sentence.format(why=error.strerror, advice=error.advice)) from error

@@ -106,7 +106,7 @@ async def test_a_server_that_starts_deletes_it_and_logs_it(
     assert await world.ids() == {"r0"}
     [again] = noted
     assert (again["restores"], again["ids"]) == ([number + 1], ["r1"])
-    assert "deleted again: 1." in caplog.text
+    assert "1 item that was erased for good and that a restore had stored again was deleted." in caplog.text
 
 
 async def test_a_repeated_restore_deletes_it_and_does_not_call_it_stored_already(

@@ -15,8 +15,8 @@ from evals import bridge, learning
 from evals.report import read, table
 from evals.tasks import LEARNING_TASKS, TASKS, Task, chosen, judge
 from evals.worlds import FACTS, Row, conversations, plant, stored, world
+from reflexio_mcp.render.instructions import ABOUT, FIND
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.server.server import INSTRUCTIONS
 from tests.support.real_learning import LearningReflexio
 
 pytestmark = [pytest.mark.anyio, pytest.mark.ci]
@@ -217,7 +217,7 @@ def test_an_assistant_needs_a_shell_alone(planted: Path, tmp_path: Path) -> None
 
     told = run("tools")
     assert "list_requests" in told.stdout
-    assert told.stdout.startswith(INSTRUCTIONS.partition("{")[0])
+    assert told.stdout.startswith(f"{ABOUT} {FIND.format('list_sessions or list_requests')}")
     assert "Deletions can be undone with restore_requests" in told.stdout
     called = run("call list_requests -", '{"user_id": "bob"}')
     assert "bob-" in called.stdout

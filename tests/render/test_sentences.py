@@ -1,4 +1,4 @@
-"""Sentences that somebody reads are made in `render/`; the rooms below it make facts."""
+"""Sentences that several readers get are made in `render/`; other rooms make facts, or have one reader."""
 
 import ast
 import re
@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import reflexio_mcp
+from reflexio_mcp.tools.catalog import CATALOG
 
 PACKAGE = Path(reflexio_mcp.__file__).parent
-ROOMS = ("consent", "rest", "results", "state", "toolkit", "tools", "traffic")
-
 WORDS = re.compile(r"[A-Za-z][a-z']*,? [a-z']+,? [a-z']+")
 """Three words in a row."""
 
@@ -21,6 +20,38 @@ REFUSALS = {"InvalidInput", "PydanticCustomError"}
 
 SCHEMA = {"Field", "ToolSpec"}
 """What a model reads before it calls, in schemas and descriptions."""
+
+SHELL_ALONE = "a shell reads it, and nobody else, in the words of commands and options"
+CLIENT_ALONE = "a client program or a browser reads it, before the caller and its tools are known"
+MODEL_ALONE = "a model reads it, and nobody else; tests/primitives/ compare what it names with the tools"
+
+ONE_READER = {
+    "backend.py": SHELL_ALONE,
+    "cli.py": SHELL_ALONE,
+    "delete_command.py": SHELL_ALONE,
+    "demo.py": SHELL_ALONE,
+    "doctor/": SHELL_ALONE,
+    "embedded_store/": "the service says it, and its words are shown as a detail",
+    "explore.py": SHELL_ALONE,
+    "explorer/document.py": "the page's code",
+    "http/": CLIENT_ALONE,
+    "install/": SHELL_ALONE,
+    "logs.py": "lines of the log",
+    "publish_command.py": SHELL_ALONE,
+    "read_commands.py": SHELL_ALONE,
+    "render/": "the words of every reader",
+    "server/calls.py": MODEL_ALONE,
+    "server/guide.py": MODEL_ALONE,
+    "server/prompts.py": MODEL_ALONE,
+    "server/resources.py": MODEL_ALONE,
+    "server/sdk.py": SHELL_ALONE,
+    "server/server.py": MODEL_ALONE,
+    "server/skills.py": MODEL_ALONE,
+    "server/stdio_stream.py": CLIENT_ALONE,
+    "settings.py": "an operator reads it, in a help text and in docs/configuration.md",
+    "state_command.py": SHELL_ALONE,
+}
+"""Rooms whose sentences have one reader, so that a table for each would have one column."""
 
 ALLOWED = {
     # What a caller wrote, and what is wrong with it, as the text of `InvalidInput`
@@ -102,11 +133,42 @@ def allowed(node: ast.AST, parents: dict[ast.AST, ast.AST], refusing: set[str]) 
 
 
 def counted() -> dict[str, int]:
-    paths = [path for room in ROOMS for path in sorted((PACKAGE / room).rglob("*.py"))]
-    found = {path.relative_to(PACKAGE).as_posix(): len([*sentences(path)]) for path in paths}
-    return {name: number for name, number in found.items() if number}
+    found = {
+        path.relative_to(PACKAGE).as_posix(): len([*sentences(path)])
+        for path in sorted(PACKAGE.rglob("*.py"))
+    }
+    return {name: number for name, number in found.items() if number and not one_reader(name)}
+
+
+def one_reader(name: str) -> str:
+    """Who alone reads the sentences of a file; empty if several readers get them."""
+    return next((reader for room, reader in ONE_READER.items() if name.startswith(room)), "")
 
 
 def test_a_sentence_for_a_reader_is_made_in_render_alone() -> None:
     more = {name: number for name, number in counted().items() if number > ALLOWED.get(name, (0, ""))[0]}
     assert more == {}, "make it a fact, with its words in render/"
+
+
+def test_a_shell_a_client_and_a_refusal_for_several_readers_name_no_tool() -> None:
+    tool = re.compile(rf"\b(?:{'|'.join(spec.name for spec in CATALOG)})\b")
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).as_posix()
+        if one_reader(name) in (SHELL_ALONE, CLIENT_ALONE):
+            for _, text in sentences(path):
+                assert not tool.search(text), (name, text)
+        if name.startswith(("rest/", "state/", "traffic/")):
+            for text in refusals(path):
+                assert not re.search(rf"{tool.pattern}|(?<!\S)--\w|`", text), (name, text)
+
+
+def refusals(path: Path) -> Iterator[str]:
+    """Texts of errors and refused arguments, which a model, a shell and the page can all get."""
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise):
+            yield from (
+                inner.value
+                for inner in ast.walk(node)
+                if isinstance(inner, ast.Constant) and isinstance(inner.value, str)
+            )

@@ -10,11 +10,12 @@ import pytest
 
 from reflexio_mcp.cli import build_parser
 from reflexio_mcp.explorer import document
+from reflexio_mcp.render.instructions import instructions
 from reflexio_mcp.render.words import _TOOL_WORDS, ANYBODY, SHELL, Words, named_in_fence, words_for_model
 from reflexio_mcp.results.base import at
-from reflexio_mcp.results.deletion import Outcome, PastStatus, PlanStatus, WayBackState
+from reflexio_mcp.results.deletion import LearningCase, Outcome, PastStatus, PlanStatus, WayBackState
 from reflexio_mcp.results.facts import Fact, FactCode
-from reflexio_mcp.settings import OPTIONS
+from reflexio_mcp.settings import OPTIONS, Confirm
 from reflexio_mcp.tools.catalog import CATALOG
 from reflexio_mcp.traffic.audit.rules import RULES
 
@@ -45,6 +46,8 @@ def test_every_code_has_words(table: Words) -> None:
     assert set(table.statuses) == set(table.next_steps) == set(get_args(PlanStatus))
     assert set(table.deletions) == set(table.restores) == set(get_args(PastStatus))
     assert set(table.way_back) == set(get_args(WayBackState))
+    assert set(table.outcomes) == set(get_args(Outcome))
+    assert set(table.cases) == set(get_args(LearningCase))
     assert set(table.copies) == {"plan", "deletion"}
 
 
@@ -77,6 +80,14 @@ def test_a_model_is_told_only_of_tools_that_it_has() -> None:
     for some in chain.from_iterable(combinations(named, size) for size in range(len(named) + 1)):
         said = " ".join(sentences(words_for_model(some)))
         assert set(TOOL.findall(said)) <= set(some)
+
+
+@pytest.mark.parametrize("confirm", get_args(Confirm))
+def test_instructions_name_only_tools_that_a_model_has(confirm: str) -> None:
+    for some in chain.from_iterable(combinations(TOOLS, size) for size in (0, 1, 2)):
+        said = instructions(some, deletes=True, confirm=confirm, recovery_days=7)
+        assert set(TOOL.findall(said)) <= set(some)
+    assert "deletion" not in instructions(TOOLS, deletes=False, confirm=confirm, recovery_days=7)
 
 
 def test_a_sentence_that_stands_under_tools_names_each_of_them() -> None:

@@ -394,7 +394,7 @@ class Correction(Target):
             InvalidInput: an argument cannot be used.
         """
         if not text.strip():
-            raise InvalidInput("content", "must not be blank; delete_learnings deletes a learning.")
+            raise InvalidInput("content", "must not be blank.", advice=Fact(code=FactCode.DELETE_INSTEAD))
         if len(text) > MOST_CHARS:
             raise InvalidInput("content", f"takes {MOST_CHARS:,} characters at most.")
         if not secrets and covered(text) != text:
