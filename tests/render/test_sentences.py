@@ -40,6 +40,7 @@ ONE_READER = {
     "publish_command.py": SHELL_ALONE,
     "read_commands.py": SHELL_ALONE,
     "render/": "the words of every reader",
+    "screen.py": SHELL_ALONE,
     "server/calls.py": MODEL_ALONE,
     "server/guide.py": MODEL_ALONE,
     "server/prompts.py": MODEL_ALONE,
@@ -147,7 +148,7 @@ def one_reader(name: str) -> str:
 
 def test_a_sentence_for_a_reader_is_made_in_render_alone() -> None:
     more = {name: number for name, number in counted().items() if number > ALLOWED.get(name, (0, ""))[0]}
-    assert more == {}, "make it a fact, with its words in render/"
+    assert more == {}, "make it a fact, with its words in render/, or say who alone reads it"
 
 
 def test_a_shell_a_client_and_a_refusal_for_several_readers_name_no_tool() -> None:
