@@ -19,7 +19,7 @@ from reflexio_mcp.backend import location_of, open_scope, open_state
 from reflexio_mcp.render.deletion import counts
 from reflexio_mcp.render.reading import exported, readme
 from reflexio_mcp.render.words import SHELL
-from reflexio_mcp.results.audit import Call, Count, FindingRow, Found, NotLooked, Place, RuleLimit
+from reflexio_mcp.results.audit import Call, Count, FindingRow, Found, NotLooked, Place
 from reflexio_mcp.results.base import Room, Row
 from reflexio_mcp.results.deletion import Change, Counts, Example, Excepted, Part, PastDeletion, Restored
 from reflexio_mcp.results.facts import Fact, FactCode, Result
@@ -89,7 +89,7 @@ LABELS: Final = {
     "window_only": "not quoted interactions that were read at the same time",
     "log": "value of the audit log",
 }
-LISTED: Final = {"rules", "not_looked_for"}
+LISTED: Final = {"not_looked_for"}
 """Lists with a line for each part."""
 
 BLOCKS: Final = (Found, FindingRow, InteractionRow, LearningRow)
@@ -447,8 +447,6 @@ class Screen:
                 return SHELL.of(value)
             case NotLooked():
                 return f"not looked for: {', '.join(value.findings)}. {self._words(value.because)}"
-            case RuleLimit():
-                return f"{', '.join(value.findings)}: {self._words(value.limit)}"
             case Learning():
                 return SHELL.of(Fact(code=value.means))
             case Call():

@@ -35,15 +35,9 @@ def audit_text(audit: AuditResult, words: Words) -> Told:
             words.say([Fact(code=FactCode.FINDINGS_LEFT_OUT, number=audit.findings_left_out)])
             if audit.findings_left_out
             else "",
-            _limits(audit, words),
         ),
         cursor=audit.cursor,
     )
-
-
-def _limits(audit: AuditResult, words: Words) -> list[str]:
-    known = [f"{', '.join(rule.findings)}: {words.of(rule.limit)}" for rule in audit.rules]
-    return ["What these rules can know:", *known] if known else []
 
 
 def _not_looked_for(audit: AuditResult, words: Words) -> list[str]:

@@ -42,20 +42,29 @@ AUDIT: Final = RoomWords(
         ),
         FactCode.NO_MATCH: "No rule matched. That is no all-clear: it says as much as the rules know.",
         FactCode.KNOWS_SECRETS: (
-            "by known formats, by names before them and in sentences; plain words as a password are not seen."
+            "Secrets are known by formats, names before them and sentences; plain words as a password are not seen."
         ),
-        FactCode.KNOWS_PASSAGES: "by known signs alone; orders in plain words that address nobody have none.",
+        FactCode.KNOWS_PASSAGES: (
+            "Prompt injections are known by signs alone; orders in plain words that address nobody have none."
+        ),
         FactCode.NO_PASSAGE: (
-            "no passage has the signs that this rule knows. That is no all-clear: orders in plain words that address "
-            "nobody have none, so the pages, e-mails and tool results among the requests have to be read."
+            "No passage has the known signs of prompt injection, which is no all-clear: orders in plain words that "
+            "address nobody have none, so the pages, e-mails and tool results among the requests have to be read."
         ),
-        FactCode.KNOWS_PERSONAL: "numbers and addresses by their form; no names, passports, postal addresses, health.",
-        FactCode.KNOWS_DUPLICATES: "the same letters and digits; a text that differs in a word is not seen.",
-        FactCode.KNOWS_EXPIRED: "what the operator's policy lets expire.",
-        FactCode.KNOWS_NAMES: "by ids and names alone; a name that says nothing is not seen.",
-        FactCode.KNOWS_ORDER: "guessed from times and first words.",
-        FactCode.KNOWS_SERVICE: "what Reflexio says now.",
-        FactCode.KNOWS_LEARNINGS: "by their sources and times; whether a learning is true is not known.",
+        FactCode.KNOWS_PERSONAL: "Personal data is known by the form of numbers and addresses.",
+        FactCode.KNOWS_DUPLICATES: (
+            "Duplicates have the same letters and digits; a text that differs in a word is not seen."
+        ),
+        FactCode.KNOWS_EXPIRED: "The operator's policy says what has expired.",
+        FactCode.KNOWS_NAMES: (
+            "Tests, shared sessions and unclear metadata are known by ids and names; a name that says nothing is not "
+            "seen."
+        ),
+        FactCode.KNOWS_ORDER: "Split conversations are guessed from times and first words.",
+        FactCode.KNOWS_SERVICE: "The state of learning is what Reflexio says now.",
+        FactCode.KNOWS_LEARNINGS: (
+            "Learnings are judged by their sources and times; whether one is true is not known."
+        ),
     },
     model={
         FactCode.RULE_OFF: "The operator has switched this off (REFLEXIO_MCP_PERSONAL_DATA=0).",
@@ -95,7 +104,7 @@ AUDIT: Final = RoomWords(
         },
         ("list_requests",): {
             FactCode.NO_PASSAGE: (
-                "no passage has the signs that this rule knows. That is no all-clear: orders in plain words that "
+                "No passage has the known signs of prompt injection, which is no all-clear: orders in plain words that "
                 "address nobody have none. list_requests with detail=full shows the pages, e-mails and tool results "
                 "to be read."
             ),

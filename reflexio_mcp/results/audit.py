@@ -14,7 +14,6 @@ __all__ = [
     "Found",
     "NotLooked",
     "Place",
-    "RuleLimit",
 ]
 
 
@@ -91,13 +90,6 @@ class NotLooked(Row):
     because: Fact
 
 
-class RuleLimit(Row):
-    """A rule that looked, and what it can and cannot know."""
-
-    findings: list[str]
-    limit: Fact
-
-
 class Found(Row):
     """The traffic in numbers, with the most frequent names."""
 
@@ -121,5 +113,4 @@ class AuditResult(Result):
     findings: list[FindingRow] = []
     findings_left_out: int = 0
     not_looked_for: list[NotLooked] = []
-    rules: list[RuleLimit] = []
     cursor: Annotated[str, Field(description="audits the rest, or lists more places")] = ""

@@ -14,6 +14,7 @@ from reflexio_mcp.results.progress import no_progress
 from reflexio_mcp.traffic.audit import places, run
 from reflexio_mcp.traffic.audit.calls import Offer
 from reflexio_mcp.traffic.audit.places import list_places
+from reflexio_mcp.traffic.audit.rules import RULES
 from reflexio_mcp.traffic.deletion.targets import Filtered
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
@@ -48,21 +49,26 @@ async def test_an_audit_without_findings_says_what_each_rule_can_know_and_gives_
     assert not result.findings
     assert not ALL_CLEAR.search(told.text)
     assert "No rule matched. That is no all-clear" in told.own
-    looked = [name for rule in result.rules for name in rule.findings]
-    assert len(looked) == len(set(looked))
-    lines = told.text.split("What these rules can know:\n")[1].split("\n")
-    assert [line.split(":")[0] for line in lines] == [", ".join(rule.findings) for rule in result.rules]
-    injection = next(line for line in lines if line.startswith("prompt-injection"))
-    assert "no passage has the signs that this rule knows. That is no all-clear" in injection
+    skipped = {name for row in result.not_looked_for for name in row.findings}
+    limits = {
+        rule.limit_if_nothing or rule.limit
+        for rule in RULES
+        if rule.applies() and not skipped.issuperset(rule.names())
+    }
+    said = [fact.code for fact in result.facts]
+    assert limits <= {*said}
+    assert len(said) == len({*said})
+    assert all(WORDS.facts[code] in told.text for code in limits)
+    [injection] = [line for line in told.text.split("\n") if line.startswith("No passage")]
+    assert "which is no all-clear" in injection
     assert "list_requests with detail=full" in injection
 
 
 async def test_a_rule_that_found_something_still_says_what_it_cannot_know() -> None:
     async with store(request("r1", SURE)) as client:
         result = await audit(client)
-    limits = {name: rule.limit.code for rule in result.rules for name in rule.findings}
-    assert limits["prompt-injection"] == FactCode.KNOWS_PASSAGES
-    assert "no passage has" not in audit_text(result, WORDS).text
+    assert FactCode.KNOWS_PASSAGES in [fact.code for fact in result.facts]
+    assert "No passage has" not in audit_text(result, WORDS).text
 
 
 async def test_possible_passages_are_offered_as_a_list_and_never_for_deletion() -> None:

@@ -112,9 +112,11 @@ async def test_what_a_filter_leaves_out_is_said_before_nothing_found() -> None:
         "learning-waiting",
         "health",
     } <= not_looked
-    assert not not_looked & {name for rule in result.rules for name in rule.findings}
+    limits = {fact.code for fact in result.facts}
+    assert FactCode.KNOWS_SECRETS in limits
+    assert not limits & {FactCode.KNOWS_PERSONAL, FactCode.KNOWS_ORDER, FactCode.KNOWS_SERVICE}
     text = audit_text(result, EVERYTHING).text
-    assert text.index("Not looked for") < text.index("What these rules can know")
+    assert text.index("Not looked for") < text.index("Secrets are known by")
 
 
 async def test_an_audit_whose_time_is_over_goes_on_from_its_cursor(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,14 +141,14 @@ async def list_places(
         if len(places) < gathered.left:
             position = [shown_before + len(places), *_rank(gathered.page[len(places) - 1])]
             next_cursor = encode_cursor(LISTING, scope, question, position)
+    limits = run.limits_of([rule], {row.finding for row in rows}) if look.requests else []
     return AuditResult(
         notice=NOTICE,
         filter=shown_name(asked.describe(words=not scope.masked), 200),
         traffic=run.found_in(look, without_key, masked=scope.masked),
         findings=rows,
         not_looked_for=[NotLooked(findings=[asked.finding], because=doubt) for doubt in doubts],
-        rules=run.limits_of([rule], {row.finding for row in rows}) if look.requests else [],
-        facts=[*facts, *run.advice_about(rows)],
+        facts=[*facts, *run.advice_about(rows), *limits],
         cursor=next_cursor,
     )
 

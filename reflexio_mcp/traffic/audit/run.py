@@ -17,7 +17,6 @@ from reflexio_mcp.results.audit import (
     Found,
     NotLooked,
     Place,
-    RuleLimit,
 )
 from reflexio_mcp.results.base import NOTICE, STRUCTURED_CHARS, at, shown_id, shown_name
 from reflexio_mcp.results.facts import Fact, FactCode
@@ -189,47 +188,94 @@ async def run_audit(
     """
     now = time.time()
     wanted = after.filter if after else asked
-    not_looked: dict[FactCode, NotLooked] = {}
-
-    def skip(reason: Fact, *names: str) -> None:
-        known = not_looked.get(reason.code)
-        findings = [*known.findings, *names] if known else [*names]
-        not_looked[reason.code] = NotLooked(findings=findings, because=reason)
-
     narrow = bool(wanted.looks_inside or wanted.source or wanted.session_id)
-    rules: list[Rule] = []
-    for made in RULES:
-        if not made.applies():
-            continue
-        if made.name == "personal-data" and not personal:
-            skip(Fact(code=FactCode.RULE_OFF), made.name)
-        elif (made.whole_sessions and (wanted.may_leave_out_newest or after)) or (
-            made.name == "split-conversation" and narrow
-        ):
-            skip(PART, made.name)
-        else:
-            rules.append(made(now))
+    skipped = Skipped()
+    rules = _rules(wanted, skipped, now, narrow=narrow, continues=after is not None, personal=personal)
     look = Pass(wanted, rules, time.monotonic() + AUDIT_SECONDS)
     pager = SessionPager(scope, wanted, after=after)
     stopped = await look_through(scope, pager, look, progress)
     whole = not stopped and after is None
     await in_heavy_thread(scope.owner, look.finish)
+    if not whole:
+        skipped.add(PART, "duplicate in other sessions")
+    for rule in rules:
+        if rule.left_out:
+            skipped.add(rule.left_out, rule.name)
+    timed = wanted.start_time is not None or wanted.end_time is not None
+    await _ask(scope, look, now, skipped, part=narrow or not whole or timed or bool(pager.unreadable))
+    from reflexio_mcp.traffic.audit.rules.redaction import missing, without_key
+
+    for fact in missing():
+        skipped.add(fact, "probable-secret", "possible-secret")
+    rows = _finding_rows(scope, look, rules, offer, whole=whole)
     facts: list[Fact] = []
     if stopped and look.last:
         facts.append(Fact(code=FactCode.REST_NOT_AUDITED, until=at(look.last.newest)))
     if pager.unreadable:
         facts.append(Fact(code=FactCode.PARTS_NOT_AUDITED, number=len(pager.unreadable)))
-    if not whole:
-        skip(PART, "duplicate in other sessions")
-    for rule in rules:
-        if rule.left_out:
-            skip(rule.left_out, rule.name)
-    timed = wanted.start_time is not None or wanted.end_time is not None
-    await _ask(scope, look, now, skip, part=narrow or not whole or timed or bool(pager.unreadable))
-    from reflexio_mcp.traffic.audit.rules.redaction import missing, without_key
+    if not look.requests and not rows and not stopped:
+        facts.append(Fact(code=FactCode.OTHER_FILTER))
+    result = AuditResult(
+        notice=NOTICE,
+        filter=shown_name(wanted.describe(words=not scope.masked), 200),
+        traffic=found_in(look, without_key, masked=scope.masked),
+        findings=rows,
+        not_looked_for=[*skipped.rows, NEVER],
+        facts=[*facts, *_what_rules_say(look, rows, skipped)],
+        cursor=pager.cursor("audit", look.last, None).encode(scope, asked) if stopped and look.last else "",
+    )
+    return _fitted(result)
 
-    for fact in missing():
-        skip(fact, "probable-secret", "possible-secret")
+
+class Skipped:
+    """What an audit did not look for, by reason."""
+
+    def __init__(self) -> None:
+        self._by_reason: dict[FactCode, NotLooked] = {}
+
+    def add(self, reason: Fact, *names: str) -> None:
+        known = self._by_reason.get(reason.code)
+        findings = [*known.findings, *names] if known else [*names]
+        self._by_reason[reason.code] = NotLooked(findings=findings, because=reason)
+
+    @property
+    def rows(self) -> list[NotLooked]:
+        return list(self._by_reason.values())
+
+    @property
+    def names(self) -> set[str]:
+        return {name for row in self.rows for name in row.findings}
+
+
+def _rules(
+    wanted: TrafficFilter, skipped: Skipped, now: float, *, narrow: bool, continues: bool, personal: bool
+) -> list[Rule]:
+    """Return the rules that make sense with a filter.
+
+    Args:
+        narrow: the filter leaves out requests of a session.
+        continues: an earlier part of the audit has looked at other sessions.
+    """
+    rules: list[Rule] = []
+    for rule in RULES:
+        if not rule.applies():
+            continue
+        in_part = rule.whole_sessions and (wanted.may_leave_out_newest or continues)
+        if rule.name == "personal-data" and not personal:
+            skipped.add(Fact(code=FactCode.RULE_OFF), rule.name)
+        elif in_part or (rule.name == "split-conversation" and narrow):
+            skipped.add(PART, rule.name)
+        else:
+            rules.append(rule(now))
+    return rules
+
+
+def _finding_rows(
+    scope: Scope, look: Pass, rules: Sequence[Rule], offer: Offer, *, whole: bool
+) -> list[FindingRow]:
+    from reflexio_mcp.traffic.audit.rules.redaction import without_key
+
+    wanted = look.wanted
     rows = [
         _row(name, look.found[name], _window(look, rule), offer, masked=scope.masked, named=without_key)
         for rule in RULES
@@ -245,30 +291,19 @@ async def run_audit(
         )
         for row in rows
     ]
-    rows += _learning_rows(look.learned, offer)
+    return rows + _learning_rows(look.learned, offer)
+
+
+def _what_rules_say(look: Pass, rows: Sequence[FindingRow], skipped: Skipped) -> list[Fact]:
+    """Return what to do about the findings, and what the rules that looked can know."""
+    if not look.requests:
+        return advice_about(rows)
     seen = {row.finding for row in rows}
-    skipped = {name for unsearched in not_looked.values() for name in unsearched.findings}
-    if look.requests and not rows:
-        facts.append(Fact(code=FactCode.NO_MATCH))
-    if not look.requests and not rows and not stopped:
-        facts.append(Fact(code=FactCode.OTHER_FILTER))
-    facts += advice_about(rows)
-    result = AuditResult(
-        notice=NOTICE,
-        filter=shown_name(wanted.describe(words=not scope.masked), 200),
-        traffic=found_in(look, without_key, masked=scope.masked),
-        findings=rows,
-        not_looked_for=[*not_looked.values(), NEVER],
-        rules=limits_of(
-            [rule for rule in RULES if rule.applies() and not skipped.issuperset({*rule.names()} - seen)],
-            seen,
-        )
-        if look.requests
-        else [],
-        facts=facts,
-        cursor=pager.cursor("audit", look.last, None).encode(scope, asked) if stopped and look.last else "",
-    )
-    return _fitted(result)
+    looked = [
+        rule for rule in RULES if rule.applies() and not skipped.names.issuperset({*rule.names()} - seen)
+    ]
+    no_match = [] if rows else [Fact(code=FactCode.NO_MATCH)]
+    return [*no_match, *advice_about(rows), *limits_of(looked, seen)]
 
 
 def runs_of(rules: Sequence[Rule], wanted: TrafficFilter, offer: Offer, *, whole: bool) -> list[DuplicateRun]:
@@ -308,17 +343,14 @@ def advice_about(rows: Sequence[FindingRow]) -> list[Fact]:
     return [*facts, *(Fact(code=code) for code in judgements if code)]
 
 
-def limits_of(rules: Sequence[type[Rule]], found: Collection[str]) -> list[RuleLimit]:
-    """Return what these rules can and cannot know. Rules with the same limit are together.
+def limits_of(rules: Sequence[type[Rule]], found: Collection[str]) -> list[Fact]:
+    """Return what these rules can and cannot know. Several rules can have the same limit.
 
     Args:
         found: the findings that were found.
     """
-    limits: dict[FactCode, list[str]] = {}
-    for rule in rules:
-        names = rule.names()
-        limits.setdefault(rule.limit_of(found=not {*names}.isdisjoint(found)), []).extend(names)
-    return [RuleLimit(findings=names, limit=Fact(code=code)) for code, names in limits.items()]
+    codes = (rule.limit_of(found=any(name in found for name in rule.names())) for rule in rules)
+    return [Fact(code=code) for code in dict.fromkeys(codes)]
 
 
 def _fitted(result: AuditResult) -> AuditResult:
@@ -356,9 +388,9 @@ async def look_through(scope: Scope, pager: SessionPager, look: Pass, progress: 
     return bool(waiting) and await in_heavy_thread(scope.owner, partial(look.look_at, waiting)) < len(waiting)
 
 
-async def _ask(scope: Scope, look: Pass, now: float, skip: Callable[..., None], *, part: bool) -> None:
+async def _ask(scope: Scope, look: Pass, now: float, skipped: Skipped, *, part: bool) -> None:
     if not scope.learns:
-        skip(
+        skipped.add(
             Fact(code=FactCode.NO_LEARNING_HERE),
             "learning-failed",
             "learning-waiting",
@@ -367,18 +399,18 @@ async def _ask(scope: Scope, look: Pass, now: float, skip: Callable[..., None], 
         )
         return
     if reason := await look.learning.ask(scope):
-        skip(reason, "learning-failed", "learning-waiting")
+        skipped.add(reason, "learning-failed", "learning-waiting")
     elif look.learning.more:
-        skip(Fact(code=FactCode.NEWEST_ASKED, number=ASKED), "learning-failed")
+        skipped.add(Fact(code=FactCode.NEWEST_ASKED, number=ASKED), "learning-failed")
     look.add(look.learning.findings)
     whose = look.wanted.user_id or scope.user_id
     if part:
-        skip(PART, "orphaned-learning")
+        skipped.add(PART, "orphaned-learning")
     elif not whose:
-        skip(Fact(code=FactCode.ONLY_STORED_USERS), "learnings of other users")
+        skipped.add(Fact(code=FactCode.ONLY_STORED_USERS), "learnings of other users")
     users = [whose] if whose else [user for user, _ in look.users.most_common()]
     if reason := await look.learned.read(scope, users, now, whole=not part):
-        skip(reason, *(() if part else ("orphaned-learning",)), "stale-learning")
+        skipped.add(reason, *(() if part else ("orphaned-learning",)), "stale-learning")
 
 
 def _window(look: Pass, rule: type[Rule]) -> TrafficFilter:

@@ -182,7 +182,7 @@ class PersonalData(Rule):
     severity = "medium"
     limit = FactCode.KNOWS_PERSONAL
     why = "Personal data identifies a person to everybody who can read the memory."
-    advice = "Before publishing, remove data that the assistant does not need. Names, postal addresses and health are not looked for."
+    advice = "Before publishing, remove data that the assistant does not need."
     offers = "look"
 
     def look(self, session: Session) -> Iterator[Finding]:
