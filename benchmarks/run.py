@@ -14,6 +14,7 @@ BENCHMARKS = {
     "over_http": "calls a second over HTTP against a bare server that forwards them",
     "scanning": "processor time that looking for secrets takes",
     "audit": "an audit of 100,000 requests against reading the same rows",
+    "searching": "searches of 250,000 requests, of long ones, and beside busy loops",
     "shares": "what three callers wait for while a fourth does each of 18 kinds of call (an hour)",
 }
 
