@@ -17,7 +17,7 @@ import anyio
 
 from evals.bridge import VIEWS, new_folder, prepare
 from evals.tasks import LEARNING_TASKS
-from evals.worlds import FACTS, conversations, publish_body, request_ids
+from evals.worlds import FACTS, WAITS, conversations, publish_body, request_ids
 from reflexio_mcp.rest.client import ReflexioClient
 from scripts import reflexio_server
 from scripts.serving import free_port
@@ -31,6 +31,9 @@ RULES: Final = (
     Rule("three sentences at most", playbook=f"Keep a letter to {FACTS['style']}"),
     Rule("diabetes", profile=f"{FACTS['health']} and takes metformin", quote="I have type 2 diabetes"),
     Rule("test-blue", profile=FACTS["colour"], quote="my favourite colour is test-blue"),
+    Rule("without meat", profile=FACTS["diet"], quote="Without meat, as always"),
+    Rule("get up at six", profile=FACTS["early"], quote="I get up at six every day"),
+    Rule("sleep until ten", profile=FACTS["late"], quote="I sleep until ten on every day of the week"),
     Rule("live in graz", profile=FACTS["tom"], quote="I live in Graz"),
 )
 """What the model learns, and from which words."""
@@ -45,6 +48,9 @@ async def plant(client: ReflexioClient) -> None:
         *before, last = rows
         for row in before:
             await client.publish(publish_body(row), minted=False)
+        if last.kind == WAITS:
+            await client.publish(publish_body(last), minted=False)
+            continue
         closing = publish_body(last).model_copy(update={"force_extraction": True})
         reply = await client.publish(closing, minted=False, wait=True)
         assert reply.learning_status == "done", reply

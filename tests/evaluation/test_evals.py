@@ -49,6 +49,17 @@ ANSWERS = {
     "whence": 'You said "Shorter, please: three sentences at most, always".',
     "all-health": "Both requests and what I knew from them are gone.",
     "keep-known": "Deleted; I still know where you live.",
+    "orders": "Yes, one mail does: mail-1.",
+    "waiting": "Yes: waiting-1.",
+    "import": "The 3 requests from import-notes repeat s-garden.",
+    "pasted": "An AWS key, in key-1.",
+    "from-tests": "That the favourite colour is test-blue.",
+    "meat": 'Since 2026: you said "Without meat, as always".',
+    "changed": "You live in Vienna, have diabetes, are allergic to peanuts and want no meat.",
+    "moved": "1 request is gone, and what I knew from it.",
+    "erase-me": "Erased; Reflexio's logs stay.",
+    "rules": "None.",
+    "contradict": "You get up at six and sleep until ten.",
     "tidy": "6 requests are gone, and what was learned from them.",
 }
 
