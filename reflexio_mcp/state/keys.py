@@ -119,6 +119,14 @@ class Keys:
             max(transaction.now, _last_noted(transaction) + NEXT),
         )
 
+    def made_line(self, before: tuple[int, float, str], line: str, chain: str) -> bool:
+        """Whether a line of the audit log was made with one of these keys.
+
+        Args:
+            before: number, time and chain value of the line before it.
+        """
+        return chain in self.tags(*chained(before, line)) or chain in self.tags("log", before[2], line)
+
     def _sealed_some(self, transaction: Transaction) -> bool:
         """Whether a version that noted no keys has sealed anything with one of these keys."""
         if transaction.execute("SELECT 1 FROM main.copies WHERE sealing_key IN ? LIMIT 1", self.checks):
@@ -129,7 +137,19 @@ class Keys:
             except RowChanged:
                 continue
             return True
+        before = (0, 0.0, "")
+        for number, at, line, chain in transaction.execute(
+            "SELECT id, at, line, chain FROM main.log ORDER BY id"
+        ):
+            if self.made_line(before, line, chain):
+                return True
+            before = (number, at, chain)
         return False
+
+
+def chained(before: tuple[int, float, str], line: str) -> tuple[str | float, ...]:
+    """Return of what a chain value of the audit log is a digest."""
+    return ("log line", *before, line)
 
 
 NEXT: Final = 0.001
@@ -147,7 +167,7 @@ def _last_noted(transaction: Transaction) -> float:
 
 
 def _any_sealed(transaction: Transaction) -> bool:
-    tables = ("copies", "deletions")
+    tables = ("copies", "deletions", "log")
     return any(transaction.execute(f"SELECT 1 FROM main.{table} LIMIT 1") for table in tables)  # noqa: S608
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, NamedTuple, cast
 
 from reflexio_mcp import private_files
 from reflexio_mcp.logs import audited_call
-from reflexio_mcp.state.keys import KeyedDatabase, Keys
+from reflexio_mcp.state.keys import KeyedDatabase, Keys, chained
 from reflexio_mcp.state.tables import Transaction
 
 __all__ = ["Verified", "said_in"]
@@ -97,7 +97,7 @@ class AuditLog:
         last = _last(transaction)
         time = datetime.fromtimestamp(transaction.now, UTC).isoformat(timespec="seconds")
         line = json.dumps({"time": time, **facts})
-        chain = self._keys.tag(*_chained(last, line))
+        chain = self._keys.tag(*chained(last, line))
         transaction.execute("INSERT INTO main.log (line, chain) VALUES (?, ?)", line, chain)
         return chain
 
@@ -118,12 +118,11 @@ class AuditLog:
         cut, there = list[int](), False
         for entry in self.entries():
             lines += 1
-            if entry.chain in self._keys.tags("log", last.chain, entry.line):
-                older += 1
-            elif entry.chain not in self._keys.tags(
-                *_chained(End(last.number, last.at, last.chain), entry.line)
-            ):
+            before = (last.number, last.at, last.chain)
+            if not self._keys.made_line(before, entry.line, entry.chain):
                 wrong = wrong or entry.number
+            elif entry.chain not in self._keys.tags(*chained(before, entry.line)):
+                older += 1
             if said_in(entry.line).get("event") == CUT:
                 cut.append(entry.number)
             there = there or noted == End(entry.number, entry.at, entry.chain)
@@ -191,10 +190,6 @@ def _has(transaction: Transaction, end: End) -> bool:
     return transaction.execute("SELECT at, chain FROM main.log WHERE id = ?", end.number) == [
         (end.at, end.chain)
     ]
-
-
-def _chained(before: End, line: str) -> tuple[str | float, ...]:
-    return ("log line", before.number, before.at, before.chain, line)
 
 
 def said_in(line: str) -> dict[str, Any]:

@@ -73,14 +73,14 @@ ENGINE: Final = {
     "now": "extract(epoch FROM clock_timestamp())::double precision",
 }
 NOTE_VERSION: Final = f"COMMENT ON TABLE reflexio_mcp.deletions IS '{VERSION}'"
-# Servers can add log lines. They cannot choose a time or number, or read or change a line.
+# Servers can add log lines and read them. They cannot choose a time or number, or change or remove a line.
 GRANT: Final = (
     f"GRANT USAGE ON SCHEMA reflexio_mcp TO {SERVERS};"
     "GRANT SELECT, INSERT, UPDATE, DELETE ON reflexio_mcp.deletions, reflexio_mcp.copies, reflexio_mcp.must_go "
     f"TO {SERVERS};"
     f"GRANT SELECT, INSERT, UPDATE ON reflexio_mcp.keys TO {SERVERS};"
     f"GRANT SELECT, INSERT ON reflexio_mcp.days TO {SERVERS};"
-    f"GRANT SELECT (id, at, chain), INSERT (line, chain) ON reflexio_mcp.log TO {SERVERS}"
+    f"GRANT SELECT, INSERT (line, chain) ON reflexio_mcp.log TO {SERVERS}"
 )
 
 ADVICE: Final = (

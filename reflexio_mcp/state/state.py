@@ -55,7 +55,7 @@ ATTEMPTS: Final = (
     "UPDATE main.deletions SET gone = gone WHERE false",
     "DELETE FROM main.copies WHERE false",
     "DELETE FROM main.must_go WHERE false",
-    "INSERT INTO main.log (line, chain) SELECT chain, chain FROM main.log WHERE false",
+    "INSERT INTO main.log (line, chain) SELECT line, chain FROM main.log WHERE false",
 )
 """Statements that need a right on each table."""
 
@@ -212,6 +212,7 @@ class State:
     def _note(self, owner: Owner, line: Mapping[str, Any]) -> None:
         account = self._keys.tag("account", owner.account)
         with self.database.transaction() as transaction:
+            self._keys.note_first(transaction)
             self.log.add(transaction, {**line, "user_id": owner.user, "account": account})
 
     def noted(self, owner: Owner, most: int = 10) -> list[Noted]:

@@ -336,7 +336,7 @@ def holds_sealed(path: Path) -> bool:
             made = {name for (name,) in file.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
             return any(
                 file.execute(f"SELECT EXISTS (SELECT 1 FROM {table})").fetchone()[0]  # noqa: S608
-                for table in ("keys", "copies", "deletions")
+                for table in ("keys", "copies", "deletions", "log")
                 if table in made
             )
     except sqlite3.Error:

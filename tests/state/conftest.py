@@ -1,7 +1,7 @@
 """The state on both engines. Each `process` is what one more process has open."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import pytest
 from reflexio_mcp.state.records import Copied, Intention, Name, Owner, RestoreIntention
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import FIRST_VERSION, Database, SqliteDatabase
+from tests.support.postgres_server import PostgresServer
 
 KEY = b"Zk3v9Qw7xR2mT8pL5nJ4hB6cF1dS0aGy"
 OPERATOR = Owner("account", caller="key of the operator")
@@ -22,16 +23,18 @@ class Place:
     """Where the state is kept.
 
     Args:
-        database: opens it once more.
+        database: opens it once more, with the rights of its owner.
         folder: where the end of the log is noted.
+        of_servers: opens it with the rights of a server.
     """
 
     database: Callable[[], Database]
     folder: Path
+    of_servers: Callable[[], Database]
     opened: ExitStack = field(default_factory=ExitStack)
 
     def process(self, *, limit: int = 100, days: int = 7, keys: tuple[bytes, ...] = (KEY,)) -> State:
-        database = self.database()
+        database = self.of_servers()
         self.opened.callback(database.close)
         return State(database, lambda: keys, limit=limit, days=days, folder=self.folder)
 
@@ -56,7 +59,8 @@ class Place:
         self.sql("UPDATE main.copies SET seen_until = seen_until - ?", days)
 
     def make_first(self) -> None:
-        """Turn the tables into those of version 12, the oldest that is upgraded."""
+        """Turn the tables into those of version 12, the oldest that is upgraded. Then processes are the owner's."""
+        self.of_servers = self.database
         with closing(self.database()) as database, database.transaction() as transaction:
             for statement in (
                 "DROP TABLE main.keys",
@@ -117,17 +121,38 @@ def restored(state: State, owner: Owner, number: int, back: int = 1, **named: An
     return state.finish_restore(owner, number, back=back, **named)
 
 
+@contextmanager
+def of_servers(postgres: PostgresServer, url: str) -> Iterator[str]:
+    """Make the tables as their owner, and return the URL of a server's lesser role."""
+    # Imported only if psycopg is installed.
+    from reflexio_mcp.state.postgresql import SERVERS, PostgresqlDatabase
+
+    name = url.rsplit("/", 1)[1]
+    postgres.sql(f"CREATE ROLE {SERVERS} LOGIN PASSWORD 'a password'")
+    try:
+        with closing(PostgresqlDatabase(url)) as database:
+            database.set_up()
+        yield postgres.url(name, SERVERS, "a password")
+    finally:
+        postgres.sql(f"DROP OWNED BY {SERVERS}; DROP ROLE {SERVERS}", name)
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.ci)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    if request.param == "sqlite":
-        place = Place(lambda: SqliteDatabase(lambda: tmp_path / "state.db"), tmp_path)
-    else:
-        url: str = request.getfixturevalue("postgres_url")
-        # Imported only if psycopg is installed.
-        from reflexio_mcp.state.postgresql import PostgresqlDatabase
+    with ExitStack() as stack:
+        if request.param == "sqlite":
 
-        place = Place(lambda: PostgresqlDatabase(url), tmp_path)
-    with place.opened:
+            def file() -> Database:
+                return SqliteDatabase(lambda: tmp_path / "state.db")
+
+            place = Place(file, tmp_path, file)
+        else:
+            url: str = request.getfixturevalue("postgres_url")
+            lesser = stack.enter_context(of_servers(request.getfixturevalue("postgres"), url))
+            from reflexio_mcp.state.postgresql import PostgresqlDatabase  # as above
+
+            place = Place(lambda: PostgresqlDatabase(url), tmp_path, lambda: PostgresqlDatabase(lesser))
+        stack.enter_context(place.opened)
         yield place
 
 

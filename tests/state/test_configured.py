@@ -106,6 +106,17 @@ def test_a_key_file_that_cannot_be_used_is_an_error_and_is_never_replaced(
     assert list(state.copies.listed(OPERATOR)) == [1], "the key that is put back is used at once"
 
 
+@pytest.mark.parametrize("key", [None, b"another key of the same length !"])
+def test_a_key_that_only_the_log_knows_is_not_replaced(tmp_path: Path, key: bytes | None) -> None:
+    settings = load({"REFLEXIO_MCP_STORE": str(tmp_path / "store.db")})
+    open_state(settings).note_export(OPERATOR, "everything", {"requests": 1})
+    path = tmp_path / "fingerprint.key"
+    path.unlink() if key is None else path.write_bytes(key)
+    with pytest.raises(StateUnusable):
+        open_state(settings).begin(OPERATOR, deletion())
+    assert (path.read_bytes() if path.exists() else None) == key
+
+
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 def test_a_line_end_after_the_key_is_not_part_of_it(tmp_path: Path, end: bytes) -> None:
     settings = load({"REFLEXIO_MCP_STORE": str(tmp_path / "store.db")})

@@ -43,6 +43,21 @@ def test_the_first_server_of_an_empty_state_decides_on_its_key(place: Place) -> 
             one.check()
 
 
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_state_that_has_only_lines_of_the_log_has_a_key(place: Place, noted: bool) -> None:
+    place.process().note_export(OPERATOR, "everything", {"requests": 1})
+    if not noted:  # by a version that noted keys with deletions alone
+        place.sql("DELETE FROM main.keys")
+    with pytest.raises(WrongKey):
+        place.process(keys=(WRONG,)).check()
+    right = place.process()
+    right.check()
+    right.note_export(OPERATOR, "everything", {"requests": 1})
+    assert right.log.verify().sound
+    with pytest.raises(WrongKey):
+        place.process(keys=(WRONG,)).check()
+
+
 def test_keys_are_exchanged_one_server_after_the_other(place: Place) -> None:
     def works(*servers: State) -> None:
         for one in servers:
