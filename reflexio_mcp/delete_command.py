@@ -245,6 +245,10 @@ def run_receipt(arguments: Namespace, settings: Settings) -> int:
     """Write the receipt of a deletion as JSON and as a page, never over a file that exists."""
     check_store(settings)
     found = _run(partial(last_deletions, number=arguments.deletion), settings)
+    if found and found[0].damaged and not found[0].receipt:
+        raise NotStored(
+            f"The record of deletion {arguments.deletion} was changed, so its receipt cannot be read."
+        )
     if not found or not found[0].receipt:
         raise NotStored(
             f"Deletion {arguments.deletion} has no receipt on record. `reflexio-mcp log` lists all deletions."

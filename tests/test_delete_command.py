@@ -377,6 +377,16 @@ def test_a_receipt_neither_replaces_a_file_nor_makes_a_folder(run: Run, tmp_path
     assert (code, "its folder does not exist" in said) == (2, True)
 
 
+def test_a_receipt_that_was_changed_in_the_state_is_named(run: Run, store: str, tmp_path: Path) -> None:
+    for name in ("e2e-1", "e2e-2"):
+        run("delete", name, "--yes")
+    with closing(sqlite3.connect(Path(store).with_name("state.db"))) as state, state:
+        state.execute("UPDATE deletions SET receipt = x'00' WHERE id = 1")
+    code, said = run("receipt", "1", "--output", str(tmp_path / "one"))
+    assert (code, "The record of deletion 1 was changed" in said) == (1, True)
+    assert run("receipt", "2", "--output", str(tmp_path / "two"))[0] == 0
+
+
 def test_copies_that_another_key_has_sealed_are_named_and_stop_nothing(run: Run, store: str) -> None:
     for one in ("e2e-1", "e2e-2"):
         run("delete", one, "--yes")
