@@ -163,31 +163,30 @@ async def test_a_restore_goes_on_and_leaves_out_what_is_erased_whatever_happens_
 async def test_ctrl_c_of_the_restore_command_brings_nothing_back_that_is_erased_beside_it(
     tmp_path: Path,
 ) -> None:
-    async with held(tmp_path) as backend:
-        async with open_session(REVISIONS[-1], env=backend.env(tmp_path)) as other:
-            backend.world.backend.before.clear()
-            deletion = (await other.call(CALL["name"], CALL["arguments"]))["structuredContent"]["receipt"]
-            backend.world.backend.before["/api/publish_interaction"] = [backend.hold]
-            command = [*SERVER, "restore", str(deletion["number"]), "--yes"]
-            async with await anyio.open_process(command, env=backend.env(tmp_path)) as restore:
-                with anyio.fail_after(60):
-                    await backend.deleting.wait()
-                erasure = {"request_id": "r0", "erase": True}
-                receipt = (await other.call("delete_request", erasure))["structuredContent"]["receipt"]
-                assert receipt["deleted"] == {"only_in_copies": 1}
-                assert {"code": "may_return", "number": 1} in receipt["facts"], "it is not over yet"
-                restore.send_signal(signal.SIGINT)
-                with anyio.fail_after(60):
-                    assert await restore.wait() == 130
-                assert restore.stderr
-                said = (await restore.stderr.receive()).decode()
-            assert "Interrupted: Run the command again to restore the rest." in said
-            await backend.world.put("r0")  # what was on its way arrives
-            backend.release.set()
-            assert [one["status"] for one in await past(other)] == ["incomplete", "unfinished", "complete"]
-            again = await other.call("restore_requests", {"deletion": deletion["number"]})
-            assert again["structuredContent"]["restored"]["requests"] == 2
-            assert await backend.world.ids() == {"r1", "r2"}
+    async with held(tmp_path) as backend, open_session(REVISIONS[-1], env=backend.env(tmp_path)) as other:
+        backend.world.backend.before.clear()
+        deletion = (await other.call(CALL["name"], CALL["arguments"]))["structuredContent"]["receipt"]
+        backend.world.backend.before["/api/publish_interaction"] = [backend.hold]
+        command = [*SERVER, "restore", str(deletion["number"]), "--yes"]
+        async with await anyio.open_process(command, env=backend.env(tmp_path)) as restore:
+            with anyio.fail_after(60):
+                await backend.deleting.wait()
+            erasure = {"request_id": "r0", "erase": True}
+            receipt = (await other.call("delete_request", erasure))["structuredContent"]["receipt"]
+            assert receipt["deleted"] == {"only_in_copies": 1}
+            assert {"code": "may_return", "number": 1} in receipt["facts"], "it is not over yet"
+            restore.send_signal(signal.SIGINT)
+            with anyio.fail_after(60):
+                assert await restore.wait() == 130
+            assert restore.stderr
+            said = (await restore.stderr.receive()).decode()
+        assert "Interrupted: Run the command again to restore the rest." in said
+        await backend.world.put("r0")  # what was on its way arrives
+        backend.release.set()
+        assert [one["status"] for one in await past(other)] == ["incomplete", "unfinished", "complete"]
+        again = await other.call("restore_requests", {"deletion": deletion["number"]})
+        assert again["structuredContent"]["restored"]["requests"] == 2
+        assert await backend.world.ids() == {"r1", "r2"}
 
 
 async def past(session: StdioSession) -> list[dict[str, Any]]:
