@@ -198,8 +198,8 @@ class Settings:
     publish_secrets: PublishSecrets = _one_of(PublishSecrets)(
         "behaviour",
         "warn",
-        "What happens to a request that contains a secret. warn: it is stored, and the answer warns. redact: it is "
-        "stored without the secret. refuse: it is not stored.",
+        "What happens to a published request that contains a secret; an import stores all that it has. warn: it is "
+        "stored, and the answer warns. redact: it is stored without the secret. refuse: it is not stored.",
     )
     log_level: LogLevel = _one_of(LogLevel)(
         "behaviour", "INFO", "Least severe messages that are logged to stderr."

@@ -56,14 +56,27 @@ EMPTY: Final = "the file says nothing; for a policy without holds and expiry, wr
 
 
 def _compared(name: str) -> str:
-    """Return the one spelling in which names are compared: “é” can be stored as one character or as two."""
-    return unicodedata.normalize("NFC", name).strip()
+    """Return the one spelling in which names are compared.
+
+    “é” can be stored as one character or as two, and nobody sees a character such as a zero-width space, in the policy
+    or in a stored name. A hold that compares too little keeps nothing.
+    """
+    visible = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
+    return unicodedata.normalize("NFC", visible).strip()
 
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 """An empty name would cover everything."""
 
-HeldName = Annotated[Name, AfterValidator(_compared)]
+
+def _held_name(name: str) -> str:
+    compared = _compared(name)
+    if not compared:
+        raise ValueError("a name has no character that can be seen")
+    return compared
+
+
+HeldName = Annotated[Name, AfterValidator(_held_name)]
 
 Line = Annotated[str, Field(pattern=r"^[^\n]*\S[^\n]*$", max_length=200)]
 
@@ -215,6 +228,8 @@ class _Stamp(NamedTuple):
     """A value that changes with the file."""
 
     changed_ns: int
+    status_changed_ns: int
+    """Nobody can set this time. A program that copies a file can give it the time and size of the old one."""
     size: int
     inode: int
 
@@ -273,7 +288,9 @@ class PolicyFile:
             found = self.path.stat() if self.path else None
         except OSError:
             return None
-        return _Stamp(found.st_mtime_ns, found.st_size, found.st_ino) if found else None
+        if found is None:
+            return None
+        return _Stamp(found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
 
     def _is_settled(self, stamp: _Stamp | None) -> bool:
         """Whether the file is old enough; by its time, or since it was first seen if that time is in the future."""
@@ -301,6 +318,8 @@ class PolicyFile:
         import tomllib  # few operators have a policy
 
         try:
+            if self.path.exists() and not self.path.is_file():  # reading a pipe could take for ever
+                raise OSError(0, "it is no file")
             policy = Policy.model_validate(tomllib.loads(self.path.read_text(encoding="utf-8-sig")))
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]

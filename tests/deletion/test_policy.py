@@ -327,6 +327,25 @@ async def test_a_hold_that_comes_after_the_plan_is_kept_while_it_is_carried_out(
     assert world.backend.calls[BY_IDS] == 1
 
 
+async def test_a_hold_that_begins_between_two_interactions_keeps_the_second(
+    world: World, tmp_path: Path
+) -> None:
+    said = [Interaction(content=text) for text in ("first", "second", "third")]
+    body = PublishBody(user_id="ada", session_id="s", request_id="r1", interaction_data_list=said)
+    await world.rest.publish(body, minted=False)
+    ids = list(await world.interactions("r1"))
+    path = tmp_path / "policy.toml"
+
+    async def hold() -> None:
+        write(path, '[[hold]]\nusers = ["ada"]\nreason = "audit"\n')
+
+    async with world.connect(CONFIRM="off", POLICY=write(path, NO_HOLDS)) as caller:
+        world.backend.before["/api/delete_interaction"] = [hold]
+        receipt = await caller.receipt("delete_request", request_id="r1", interaction_ids=ids, erase=True)
+    assert receipt["not_deleted"] == [{"why": "held", "count": 2, "ids": list(map(str, ids[1:]))}]
+    assert list(await world.interactions("r1")) == ids[1:]
+
+
 ERASURES: list[tuple[str, dict[str, Any]]] = [
     ("delete_request", {"request_id": "held"}),
     ("delete_session", {"session_id": "miller"}),
@@ -614,6 +633,28 @@ async def test_a_hold_keeps_a_name_in_either_spelling_of_its_accents(
     policy = write(tmp_path / "policy.toml", f'[[hold]]\nusers = ["{written}"]\nreason = "audit"\n')
     async with world.connect(CONFIRM="off", POLICY=policy) as caller:
         assert (await caller.call("delete_request", request_id="held"))["status"] == "held"
+
+
+def test_a_hold_keeps_a_name_with_a_character_that_nobody_sees(tmp_path: Path) -> None:
+    policy = PolicyFile(write(tmp_path / "policy.toml", HOLD.replace("miller", "mil\u200bler"))).now()
+    assert policy.held_by("ada", "miller")
+    with pytest.raises(InvalidInput, match="no character that can be seen"):
+        PolicyFile(write(tmp_path / "policy.toml", HOLD.replace("miller", "\u200b")))
+
+
+def test_a_pipe_is_no_policy(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "policy.toml")
+    with pytest.raises(InvalidInput, match="it is no file"):
+        PolicyFile(str(tmp_path / "policy.toml"))
+
+
+def test_a_file_of_the_same_size_and_time_is_read_again(tmp_path: Path) -> None:
+    path = Path(write(tmp_path / "policy.toml", HOLD))
+    policy, before = PolicyFile(str(path)), path.stat()
+    path.write_text(path.read_text(encoding="utf-8").replace("miller", "mulder"), encoding="utf-8")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    assert policy.now().held_by("ada", "mulder")
 
 
 def test_a_hold_ends_with_its_last_day_by_universal_time(

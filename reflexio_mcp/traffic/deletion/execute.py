@@ -277,7 +277,10 @@ class _Act:
         if self.planned.target.noun == "request" and ids:
             await send(client.delete_requests_by_ids(ids), ids, self.ledger.sent)
             return
-        for item_id in ids:  # the API deletes one interaction per call
+        by_id = {item.id: item for item in batch}
+        for item_id in ids:  # the API deletes one interaction per call, so a batch takes minutes
+            if await self._hold([by_id[item_id]]):
+                continue
             await send(client.delete_interaction(batch[0].user_id, int(item_id)), [item_id], self.ledger.sent)
 
     async def correct(self, target: Correction) -> None:
