@@ -5,6 +5,7 @@ import functools
 import logging
 import time
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -32,7 +33,7 @@ from reflexio_mcp.logs import event
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.server.callers import Caller, Quota, holder_of
-from reflexio_mcp.server.calls import BUSY, counted
+from reflexio_mcp.server.calls import BUSY, arrival
 from reflexio_mcp.server.sdk import limit_sessions, lowlevel
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import ConfigurationError, Settings
@@ -95,6 +96,22 @@ def _user(caller: Caller) -> AuthenticatedUser:
 class Everybody(AuthenticationBackend):
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, AuthenticatedUser]:
         return AuthCredentials(), _user(Caller())
+
+
+@dataclass(frozen=True)
+class SseCall:
+    """A call over SSE, whose POST is answered before it begins."""
+
+    turns: Turns
+    bodies: Bodies
+    account: str
+    size: int
+
+    @contextlib.asynccontextmanager
+    async def begun(self) -> AsyncGenerator[None]:
+        async with self.turns.take(self.account) as turn:
+            self.bodies.count(self.account, self.size, turn.until_over)
+            yield
 
 
 class HttpApp:
@@ -258,17 +275,10 @@ class HttpApp:
         if self.sign_in and caller.permissions is not None:
             self.sign_in.check_tool(body.tool, caller)
         if scope["path"] == MESSAGES_PATH:  # the POST is answered before its call begins
-            counted.set(functools.partial(self._begun, caller.account, body.size))
+            arrival.set(SseCall(self._turns, self._bodies, caller.account, body.size))
         else:
             turn.until_over.push(body.kept.pop_all())
         await transport(scope, body.replay, counting(self._turns, caller.account, send))
-
-    @contextlib.asynccontextmanager
-    async def _begun(self, account: str, size: int) -> AsyncGenerator[None]:
-        """Wait for the turn of a call over SSE."""
-        async with self._turns.take(account) as turn:
-            self._bodies.count(account, size, turn.until_over)
-            yield
 
     async def _stream(
         self, caller: Caller, transport: ASGIApp, scope: Scope, receive: Receive, send: Send

@@ -428,18 +428,6 @@ class RetrievedLearningVerdict(Read):
     created_at: int = 0
 
 
-class PendingQuestion(Read):
-    """A question that Reflexio asked a person, with the answer. Unknown fields are kept for exports."""
-
-    model_config = ConfigDict(extra="allow", defer_build=True)
-
-    id: str
-    user_id: str = ""
-    status: str = ""
-    question_text: str = ""
-    result: dict[str, Any] | None = None
-
-
 class FinalizeReply(Reply):
     """Whether there was a session to end. Learning continues after the reply."""
 

@@ -5,10 +5,9 @@ import logging
 import secrets
 import sys
 import time
-from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, Protocol, TypeAlias, cast
 from weakref import WeakValueDictionary
 
 import anyio
@@ -25,7 +24,7 @@ from reflexio_mcp.toolkit.context import PAGE_DATA
 from reflexio_mcp.traffic.policy import use_policy
 from reflexio_mcp.traffic.turns import current_turn
 
-__all__ = ["BUSY", "counted"]
+__all__ = ["BUSY", "Arrival", "arrival"]
 
 Ctx: TypeAlias = ServerRequestContext[Any, Any]
 
@@ -58,10 +57,16 @@ FORM_IS_OVER: Final = (
 SECONDS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 
-counted: Final[ContextVar[Callable[[], AbstractAsyncContextManager[None]]]] = ContextVar(
-    "reflexio_mcp_counted", default=nullcontext
-)
-"""Waits for the turn of the call and counts its body, unless the transport does."""
+class Arrival(Protocol):
+    """A message that its transport has taken without waiting for the turn of its call."""
+
+    def begun(self) -> AbstractAsyncContextManager[None]:
+        """Wait for the turn of the call, and count the body until the call is over."""
+        ...
+
+
+arrival: Final[ContextVar[Arrival | None]] = ContextVar("reflexio_mcp_arrival", default=None)
+"""`None` if the transport has waited, or if there is nobody to wait for."""
 
 
 class CallLimiter:
@@ -80,7 +85,8 @@ class CallLimiter:
         caller = caller_of(ctx) or self._runtime.scopes.local_caller()
         token = current_caller.set(caller)
         try:
-            async with counted.get()():
+            waiting = arrival.get()
+            async with waiting.begun() if waiting else nullcontext():
                 turn = current_turn()
                 async with turn.used() if turn else nullcontext():
                     try:

@@ -181,6 +181,10 @@ class Transaction:
         self._cursor = cursor
 
     def execute(self, sql: str, *parameters: Value | list[str] | list[int]) -> list[Any]:
+        """Execute a statement and return its rows. A list is as many values as it has: `IN ?` becomes `IN (?, ?)`.
+
+        SQLite takes no lists. Writing each list's placeholders where it is used would put code into every statement.
+        """
         parts, values = sql.split("?"), list[Value]()
         for place, parameter in enumerate(parameters):
             several = parameter if isinstance(parameter, list) else [parameter]

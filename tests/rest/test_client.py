@@ -236,17 +236,11 @@ async def test_shared_rules_are_listed_traced_judged_and_deleted_by_their_number
 
 async def test_a_list_that_the_api_cuts_says_that_it_was_cut() -> None:
     verdict = {"kind": "profile", "learning_id": "p", "is_relevant": None}
-    question = {"id": "q", "question_text": "Where?", "tool_name": "ask_human"}
-    recorder = Recorder(
-        {"success": True, "results": [verdict] * 1_000, "pending_tool_calls": [question] * 499}
-    )
+    recorder = Recorder({"success": True, "results": [verdict] * 1_000})
     async with client_over(recorder) as client:
         verdicts, all_of_them = await client.get_verdicts("u", session_id="s")
         assert recorder.sent == {"user_id": "u", "session_id": "s", "limit": 1_000}
         assert (len(verdicts), all_of_them) == (1_000, False)
-        questions, all_of_them = await client.get_pending_questions()
-    assert (len(questions), all_of_them) == (499, True)
-    assert questions[0].model_dump()["tool_name"] == "ask_human"
 
 
 async def test_outcomes_are_never_asked_for_without_a_user_or_sessions() -> None:
