@@ -114,30 +114,8 @@ async def list_places(
     next_cursor = ""
     if isinstance(gathered := look.found.get(asked.finding), _Ranked):
         places = _places(scope, gathered, shown_before, without_key)
-        ids = [finding.request.request_id for finding in gathered.page[: len(places)]]
-        given = [id_ for id_ in dict.fromkeys(ids) if without_key(id_) == id_ and can_be_given(id_)]
-        show, act = calls_about(
-            asked.finding, given, inside, offer, selected=gathered.alone and not asked.contains
-        )
-        rows.append(
-            FindingRow(
-                finding=asked.finding,
-                severity=severity_of(asked.finding),
-                count=gathered.count,
-                place_count=gathered.total,
-                kinds=[
-                    Count(name=shown_name(kind, 80), count=many)
-                    for kind, many in gathered.kinds.most_common(run.NAMES)
-                ],
-                why=rule.why,
-                advice=rule.advice,
-                places=places,
-                runs=run.runs_of(rules, inside, offer, whole=not stopped),
-                learned=call_for_learnings(asked.finding, inside, offer) if scope.learns else None,
-                show=show,
-                act=act,
-            )
-        )
+        runs = run.runs_of(rules, inside, offer, whole=not stopped)
+        rows.append(_row(scope, asked, gathered, places, offer).model_copy(update={"runs": runs}))
         if len(places) < gathered.left:
             position = [shown_before + len(places), *_rank(gathered.page[len(places) - 1])]
             next_cursor = encode_cursor(LISTING, scope, question, position)
@@ -150,6 +128,33 @@ async def list_places(
         not_looked_for=[NotLooked(findings=[asked.finding], because=doubt) for doubt in doubts],
         facts=[*facts, *run.advice_about(rows), *limits],
         cursor=next_cursor,
+    )
+
+
+def _row(
+    scope: Scope, asked: TrafficFilter, gathered: _Ranked, places: list[Place], offer: Offer
+) -> FindingRow:
+    from reflexio_mcp.traffic.audit.rules.redaction import without_key
+
+    rule, inside = rule_of(asked.finding), replace(asked, finding="")
+    ids = [finding.request.request_id for finding in gathered.page[: len(places)]]
+    given = [id_ for id_ in dict.fromkeys(ids) if without_key(id_) == id_ and can_be_given(id_)]
+    show, act = calls_about(
+        asked.finding, given, inside, offer, selected=gathered.alone and not asked.contains
+    )
+    kinds = gathered.kinds.most_common(run.NAMES)
+    return FindingRow(
+        finding=asked.finding,
+        severity=severity_of(asked.finding),
+        count=gathered.count,
+        place_count=gathered.total,
+        kinds=[Count(name=shown_name(kind, 80), count=many) for kind, many in kinds],
+        why=rule.why,
+        advice=rule.advice,
+        places=places,
+        learned=call_for_learnings(asked.finding, inside, offer) if scope.learns else None,
+        show=show,
+        act=act,
     )
 
 
