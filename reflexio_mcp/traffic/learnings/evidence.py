@@ -158,7 +158,11 @@ class Evidence:
 
 def evidence_of(learning: Learning, turns: Turns) -> Evidence:
     """Find what a learning quotes in the interactions that it lists."""
-    found = {one: turns.by_id[one] for one in sorted(learning.interaction_ids) if one in turns.by_id}
+    found = {
+        interaction_id: turns.by_id[interaction_id]
+        for interaction_id in sorted(learning.interaction_ids)
+        if interaction_id in turns.by_id
+    }
     missing = learning.interaction_ids - found.keys()
     listed = tuple(found.values())
     can_compare = len(learning.quote) * sum(len(turn.text) for turn in listed) <= MOST_COMPARED
@@ -184,7 +188,7 @@ def normalized(text: str) -> str:
 
 
 def paragraphs_of(text: str) -> list[str]:
-    return [one for one in _BLANK_LINES.split(text) if one.strip()]
+    return [paragraph for paragraph in _BLANK_LINES.split(text) if paragraph.strip()]
 
 
 def _without_prefix(part: str) -> str:
@@ -258,7 +262,7 @@ def _end_of(
 
 def _joined(left: str, right: str) -> bool:
     """Whether two characters stand in one word. Scripts without case are left out: many write without blanks."""
-    return all(one.islower() or one.isdigit() for one in (left, right))
+    return all(letter.islower() or letter.isdigit() for letter in (left, right))
 
 
 def _near(quote: str, turns: Sequence[Turn]) -> tuple[Turn, ...]:
@@ -281,7 +285,7 @@ def _contains_parts(text: str, parts: Sequence[str]) -> bool:
     """Whether a text contains all parts of a quote, in this order, where three dots stand for what was left out."""
     end = 0
     last = len(parts) - 1
-    for number, part in enumerate(one.strip() for one in parts):
+    for number, part in enumerate(part.strip() for part in parts):
         if part:
             end = _end_of(part, text, end, open_left=number > 0, open_right=number < last)
         if end < 0:

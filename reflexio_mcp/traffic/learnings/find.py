@@ -91,7 +91,7 @@ class Learned:
 
     @property
     def learnings(self) -> list[Learning]:
-        return [one.learning for one in self.linked.values()]
+        return [linked.learning for linked in self.linked.values()]
 
     def differs_from(self, learning: Learning) -> bool:
         """Whether a learning had another text in this reading."""
@@ -101,15 +101,15 @@ class Learned:
     @property
     def going(self) -> list[Learning]:
         """The learnings that a deletion of the set deletes."""
-        return [one.learning for one in self.linked.values() if one.goes]
+        return [linked.learning for linked in self.linked.values() if linked.goes]
 
     def back_after(self, going: Collection[str]) -> dict[str, Learning]:
         """Return the replaced learnings that become current again if these learnings are deleted, by id."""
         return {
             earlier.learning_id: earlier
-            for one in self.linked.values()
-            if one.learning.learning_id in going
-            for earlier in one.earlier
+            for linked in self.linked.values()
+            if linked.learning.learning_id in going
+            for earlier in linked.earlier
             if earlier.learning_id not in going
         }
 
@@ -118,8 +118,8 @@ async def learnings_of_user(scope: Scope, user_id: str) -> list[Learning]:
     """Return all profiles and playbooks of a user, the last changed first."""
     rows = [*await scope.client.get_profiles(user_id), *await scope.client.get_user_playbooks(user_id)]
     # The API deletes by id alone, so other users' learnings stop here.
-    learnings = [one for one in map(learning_of, rows) if one.user_id == user_id]
-    return sorted(learnings, key=lambda one: (-one.changed_at, one.learning_id))
+    learnings = [learning for learning in map(learning_of, rows) if learning.user_id == user_id]
+    return sorted(learnings, key=lambda learning: (-learning.changed_at, learning.learning_id))
 
 
 async def expired_profiles(scope: Scope, user_id: str) -> list[Learning]:

@@ -57,19 +57,20 @@ async def judge_learned(
         nonlocal unlinked
         sources = sources_by_user[user_id]
         everything = await learnings_of_user(scope, user_id)
-        changed.update(one.learning_id for one in everything if before.differs_from(one))
+        changed.update(learning.learning_id for learning in everything if before.differs_from(learning))
         found = [
-            one
-            for one in everything
-            if (sources.link_of(one) or one.learning_id in named) and one.learning_id not in changed
+            learning
+            for learning in everything
+            if (sources.link_of(learning) or learning.learning_id in named)
+            and learning.learning_id not in changed
         ]
-        unlinked += sum(not one.interaction_ids for one in everything) - sum(
-            not one.interaction_ids for one in found
+        unlinked += sum(not learning.interaction_ids for learning in everything) - sum(
+            not learning.interaction_ids for learning in found
         )
         turns = await _turns(scope, user_id, found, sources, before.inside.get(user_id, {}))
         inside[user_id] = {id_: turn for id_, turn in turns.by_id.items() if id_ in sources.interaction_ids}
         judged = await anyio.to_thread.run_sync(_judged, everything, found, turns, sources, named)
-        linked.update((one.learning.learning_id, one) for one in judged)
+        linked.update((linked_learning.learning.learning_id, linked_learning) for linked_learning in judged)
 
     await for_each(chosen, read, at_once=USERS_AT_ONCE)
     return Learned(linked, unlinked, len(users) - len(chosen), changed=frozenset(changed), inside=inside)
@@ -79,7 +80,7 @@ async def _turns(
     scope: Scope, user_id: str, found: Sequence[Learning], sources: Sources, known: Mapping[int, Turn]
 ) -> Turns:
     """Return the interactions that learnings list, and the newest selected ones."""
-    listed = frozenset[int]().union(*(one.interaction_ids for one in found))
+    listed = frozenset[int]().union(*(learning.interaction_ids for learning in found))
     newest = nlargest(NEWEST, sources.interaction_ids)
     stored = await find_interactions(scope, user_id, listed.union(newest).difference(known))
     return Turns({**known, **stored.by_id}, stored.everything)
@@ -95,26 +96,26 @@ def _judged(
     lineage = Lineage(everything)
     judged = [
         LinkedLearning(
-            one,
-            sources.link_of(one) or "not_known",
-            one.interaction_ids - sources.interaction_ids,
-            judge(one, lineage, turns, sources.interaction_ids),
-            named=one.learning_id in named,
+            learning,
+            sources.link_of(learning) or "not_known",
+            learning.interaction_ids - sources.interaction_ids,
+            judge(learning, lineage, turns, sources.interaction_ids),
+            named=learning.learning_id in named,
         )
-        for one in found
+        for learning in found
     ]
-    going = {one.learning.learning_id for one in judged if one.goes}
-    return [_without_doubles(one, lineage, going) for one in judged]
+    going = {linked_learning.learning.learning_id for linked_learning in judged if linked_learning.goes}
+    return [_without_doubles(linked_learning, lineage, going) for linked_learning in judged]
 
 
-def _without_doubles(one: LinkedLearning, lineage: Lineage, going: Collection[str]) -> LinkedLearning:
+def _without_doubles(linked: LinkedLearning, lineage: Lineage, going: Collection[str]) -> LinkedLearning:
     """Leave out the earlier learnings that live on in another learning, or that go too."""
-    if not isinstance(one.case, Replace):
-        return one
+    if not isinstance(linked.case, Replace):
+        return linked
     back = tuple(
         earlier
-        for earlier in one.case.earlier
+        for earlier in linked.case.earlier
         if earlier.learning_id not in going
         and all(later.learning_id in going for later in lineage.current(earlier))
     )
-    return replace(one, case=replace(one.case, earlier=back))
+    return replace(linked, case=replace(linked.case, earlier=back))

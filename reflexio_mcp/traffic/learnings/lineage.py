@@ -47,10 +47,10 @@ class Lineage:
     def predecessors(self, learning: Learning) -> list[Learning]:
         """Return the replaced learnings that a learning has taken in, the latest first."""
         candidates = {
-            one.learning_id: one
+            candidate.learning_id: candidate
             for interaction_id in learning.interaction_ids
-            for one in self._by_interaction[interaction_id]
-            if one.is_replaced
+            for candidate in self._by_interaction[interaction_id]
+            if candidate.is_replaced
         }
         taken_in = [candidate for candidate in candidates.values() if self._takes_in(learning, candidate)]
         return sorted(taken_in, key=self._order, reverse=True)
@@ -62,15 +62,17 @@ class Lineage:
     def renamed(self, learning: Learning) -> list[Learning]:
         """Return the current learnings that say what a replaced one says: it has only got another id."""
         said = learning.content, learning.trigger
-        return [one for one in self.current(learning) if said == (one.content, one.trigger)]
+        return [current for current in self.current(learning) if said == (current.content, current.trigger)]
 
     def newest(self, learnings: Iterable[Learning]) -> list[Learning]:
         """Leave out the learnings that another of these has taken in. Two that have the same are both left."""
         given = list(learnings)
         return [
-            one
-            for one in given
-            if not any(self._takes_in(other, one) and not self._takes_in(one, other) for other in given)
+            learning
+            for learning in given
+            if not any(
+                self._takes_in(other, learning) and not self._takes_in(learning, other) for other in given
+            )
         ]
 
     def _order(self, learning: Learning) -> tuple[int, int, int]:

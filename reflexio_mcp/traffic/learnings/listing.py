@@ -49,9 +49,9 @@ async def list_learnings(
     after = str(decode_cursor(cursor, "learnings", scope, question)) if cursor else ""
     selected = await select_learnings(scope, selection)
     learned, status = selected.learned, selected.status
-    left = sorted((one for one in learned.linked.values() if _key(one) > after), key=_key)
+    left = sorted((linked for linked in learned.linked.values() if _key(linked) > after), key=_key)
     page = left[:limit]
-    against = await backgrounds(scope, [one.learning for one in page], learned.read)
+    against = await backgrounds(scope, [linked.learning for linked in page], learned.read)
     showing = LearningRows(scope, against, names_user=bool(selection.user_id))
     rows = await anyio.to_thread.run_sync(_rows, showing, page, room())
     more = len(rows) < len(left)
@@ -120,27 +120,27 @@ def _shared_rows(scope: Scope, rules: Sequence[SharedRule], uses: Mapping[str, i
     def shown(text: str) -> str:
         return "" if scope.masked else visible(clip(redact(text), RULE_CHARS))
 
-    def row(one: SharedRule) -> SharedRuleRow:
-        users = [] if scope.user_id else sorted(one.users)
+    def row(rule: SharedRule) -> SharedRuleRow:
+        users = [] if scope.user_id else sorted(rule.users)
         return SharedRuleRow(
-            rule_id=f"agent_playbook:{one.number}",
-            content=shown(one.row.content),
-            trigger=shown(one.row.trigger),
-            approval=one.row.playbook_status,
-            made_at=at(one.row.created_at) if one.row.created_at else None,
-            applied=None if scope.user_id else uses.get(str(one.number), 0),
-            playbooks=0 if scope.user_id else one.playbooks,
+            rule_id=f"agent_playbook:{rule.number}",
+            content=shown(rule.row.content),
+            trigger=shown(rule.row.trigger),
+            approval=rule.row.playbook_status,
+            made_at=at(rule.row.created_at) if rule.row.created_at else None,
+            applied=None if scope.user_id else uses.get(str(rule.number), 0),
+            playbooks=0 if scope.user_id else rule.playbooks,
             users=[scope.shown_id(user) for user in users[:USERS_SHOWN]],
             more_users=max(0, len(users) - USERS_SHOWN),
-            traced=one.traced,
+            traced=rule.traced,
         )
 
     return [row(rule) for rule in rules]
 
 
 def _key(item: LinkedLearning) -> str:
-    one = item.learning
-    return f"{one.state != 'current':d} {10**12 - one.changed_at:013} {one.learning_id}"
+    learning = item.learning
+    return f"{learning.state != 'current':d} {10**12 - learning.changed_at:013} {learning.learning_id}"
 
 
 def _rows(rows: LearningRows, page: Sequence[LinkedLearning], room: Room) -> list[LearningRow]:

@@ -118,10 +118,14 @@ async def delete_by_id(scope: Scope, learning_ids: Sequence[str], sent: set[str]
         ("user_playbook", scope.client.delete_user_playbooks),
     )
     for kind, delete in calls:
-        ids = sorted(one.removeprefix(f"{kind}:") for one in learning_ids if one.startswith(f"{kind}:"))
+        ids = sorted(
+            learning_id.removeprefix(f"{kind}:")
+            for learning_id in learning_ids
+            if learning_id.startswith(f"{kind}:")
+        )
         for start in range(0, len(ids), MAX_DELETE_IDS):
             batch = ids[start : start + MAX_DELETE_IDS]
-            await send(delete(batch), [f"{kind}:{one}" for one in batch], sent)
+            await send(delete(batch), [f"{kind}:{number}" for number in batch], sent)
 
 
 async def add_learnings(scope: Scope, learnings: Sequence[Learning]) -> None:

@@ -138,9 +138,11 @@ async def _beliefs(scope: Scope, item: RequestWithInteractions, *, masked: bool,
         return Beliefs()
     try:
         everything = await learnings_of_user(scope, user_id)
-        linked = [one for one in everything if learned and not here.isdisjoint(one.interaction_ids)]
-        ids = {one.learning_id for one in retrieved}
-        meant = {one.learning_id: one for one in everything if one.learning_id in ids}
+        linked = [
+            learning for learning in everything if learned and not here.isdisjoint(learning.interaction_ids)
+        ]
+        ids = {retrieval.learning_id for retrieval in retrieved}
+        meant = {learning.learning_id: learning for learning in everything if learning.learning_id in ids}
         against = await backgrounds(scope, [*linked, *meant.values()], everything)
     except ReflexioError:
         return Beliefs(facts=[Fact(code=FactCode.BELIEFS_NOT_READ)])
@@ -163,15 +165,15 @@ def _learned_here(
     here: frozenset[int],
 ) -> None:
     """Tell which learnings quote the request. A replaced one lives on in the learning that replaced it."""
-    standing = [one for one in linked if not background.lineage.current(one)]
-    standing.sort(key=lambda one: one.state != "current")
+    standing = [learning for learning in linked if not background.lineage.current(learning)]
+    standing.sort(key=lambda learning: learning.state != "current")
     cases = Counter[FactCode]()
-    for one in standing:
-        evidence = evidence_of(one, background.turns)
+    for learning in standing:
+        evidence = evidence_of(learning, background.turns)
         if evidence.quoted.isdisjoint(here):
             cases[FactCode.LEARNED_BESIDE if evidence.is_complete else FactCode.LEARNED_HERE_PERHAPS] += 1
             continue
-        other = rows.other(one)
+        other = rows.other(learning)
         told.learned += [
             LearnedHere(
                 learning_id=other.learning_id,
@@ -207,28 +209,28 @@ async def _used(
     judged, applied = await _judgments(scope, told, item)
     rules = await _rules(scope, retrieved)
 
-    def row(one: Retrieved) -> UsedLearning:
-        learning = meant.get(one.learning_id)
-        rule = rules.get(one.number) if one.kind == "agent_playbook" else None
+    def row(retrieval: Retrieved) -> UsedLearning:
+        learning = meant.get(retrieval.learning_id)
+        rule = rules.get(retrieval.number) if retrieval.kind == "agent_playbook" else None
         # A count is of the whole organization, so a caller for one user gets it for that user's learnings.
         counts = learning is not None or not scope.user_id
         # An id that names nothing is a text that some client stored.
         hidden = rows.masked and learning is None and rule is None
         return UsedLearning(
-            interaction_id=one.interaction_id,
-            kind=shown_name(one.kind),
-            learning_id="" if hidden else scope.shown_id(one.learning_id),
+            interaction_id=retrieval.interaction_id,
+            kind=shown_name(retrieval.kind),
+            learning_id="" if hidden else scope.shown_id(retrieval.learning_id),
             learning=rows.row(
                 LinkedLearning(learning, "recorded" if learning.interaction_ids else "not_known")
             )
             if learning
             else None,
             shared_rule=_shared_rule(rows, rule) if rule else None,
-            verdict=_verdict(rows, judged[one]) if one in judged else None,
-            applied=applied.get(one.learning_id) if counts else None,
+            verdict=_verdict(rows, judged[retrieval]) if retrieval in judged else None,
+            applied=applied.get(retrieval.learning_id) if counts else None,
         )
 
-    told.used = await anyio.to_thread.run_sync(lambda: [row(one) for one in retrieved])
+    told.used = await anyio.to_thread.run_sync(lambda: [row(retrieval) for retrieval in retrieved])
 
 
 async def _judgments(
@@ -251,7 +253,9 @@ async def _judgments(
 
 
 async def _rules(scope: Scope, retrieved: Sequence[Retrieved]) -> dict[str, AgentPlaybook]:
-    wanted = list(dict.fromkeys(one.number for one in retrieved if one.kind == "agent_playbook"))
+    wanted = list(
+        dict.fromkeys(retrieval.number for retrieval in retrieved if retrieval.kind == "agent_playbook")
+    )
     found: dict[str, AgentPlaybook] = {}
     for number in wanted[:RULES_READ]:
         if number.isascii() and number.isdigit():
@@ -272,10 +276,10 @@ def _shared_rule(rows: LearningRows, rule: AgentPlaybook) -> OtherLearning:
     )
 
 
-def _verdict(rows: LearningRows, one: RetrievedLearningVerdict) -> VerdictRow:
+def _verdict(rows: LearningRows, verdict: RetrievedLearningVerdict) -> VerdictRow:
     return VerdictRow(
-        is_relevant=one.is_relevant,
-        relevance_reason=rows.text(one.relevance_reason, REASON_CHARS),
-        impact=clip(shown_name(one.impact or ""), 60),
-        impact_reason=rows.text(one.impact_reason, REASON_CHARS),
+        is_relevant=verdict.is_relevant,
+        relevance_reason=rows.text(verdict.relevance_reason, REASON_CHARS),
+        impact=clip(shown_name(verdict.impact or ""), 60),
+        impact_reason=rows.text(verdict.impact_reason, REASON_CHARS),
     )

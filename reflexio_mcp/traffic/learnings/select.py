@@ -67,7 +67,7 @@ class Selection:
 
     def only(self, learned: Learned) -> Learned:
         """Leave out learnings that do not contain the words."""
-        linked = {name: one for name, one in learned.linked.items() if self.says(one.learning)}
+        linked = {name: linked for name, linked in learned.linked.items() if self.says(linked.learning)}
         return replace(learned, linked=linked)
 
     def describe(self, *, words: bool = True) -> str:
@@ -137,15 +137,22 @@ async def _by_ids(scope: Scope, user_id: str, selection: Selection) -> Selected:
         raise InvalidInput("user_id", "is required with learning_ids; nothing was done.")
     if selection.by_requests or selection.words:
         raise InvalidInput("learning_ids", "cannot be combined with a filter; give one of them.")
-    wanted = dict.fromkeys(require_id("learning_ids", one) for one in selection.learning_ids)
+    wanted = dict.fromkeys(require_id("learning_ids", learning_id) for learning_id in selection.learning_ids)
     # The API deletes any id, so only this user's learnings are selected.
     everything = await learnings_of_user(scope, user_id)
     lineage = Lineage(everything)
-    named = [one for one in everything if one.learning_id in wanted]
+    named = [learning for learning in everything if learning.learning_id in wanted]
     # The service gives a playbook another id whenever it is learned again.
-    renamed = {later.learning_id: later for one in named if one.is_replaced for later in lineage.renamed(one)}
-    found = unselected([*named, *(one for name, one in renamed.items() if name not in wanted)])
-    return Selected(found, not_found=tuple(one for one in wanted if one not in found.linked))
+    renamed = {
+        later.learning_id: later
+        for learning in named
+        if learning.is_replaced
+        for later in lineage.renamed(learning)
+    }
+    found = unselected([*named, *(learning for name, learning in renamed.items() if name not in wanted)])
+    return Selected(
+        found, not_found=tuple(learning_id for learning_id in wanted if learning_id not in found.linked)
+    )
 
 
 async def _by_request(scope: Scope, user_id: str, request_id: str, *, judges: bool) -> Selected:

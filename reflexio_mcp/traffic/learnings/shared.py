@@ -62,7 +62,7 @@ async def read_shared_rules(scope: Scope) -> SharedRules:
     """Read the current shared rules with their sources, whosoever they are: the caller shows only its own scope's."""
     if not scope.learns:
         return SharedRules()
-    rows = sorted(await scope.client.get_agent_playbooks(), key=lambda one: -one.agent_playbook_id)
+    rows = sorted(await scope.client.get_agent_playbooks(), key=lambda rule: -rule.agent_playbook_id)
     traced: dict[int, SharedRule] = {}
 
     async def trace(row: AgentPlaybook) -> None:

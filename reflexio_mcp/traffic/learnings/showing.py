@@ -46,11 +46,11 @@ async def backgrounds(
         everything: all learnings of these users.
     """
     of_users = defaultdict[str, list[Learning]](list)
-    for one in everything:
-        of_users[one.user_id].append(one)
+    for learning in everything:
+        of_users[learning.user_id].append(learning)
     wanted = defaultdict[str, set[int]](set)
-    for one in shown:
-        wanted[one.user_id] |= one.interaction_ids
+    for learning in shown:
+        wanted[learning.user_id] |= learning.interaction_ids
     return {
         user_id: Background(Lineage(of_users[user_id]), await find_interactions(scope, user_id, ids))
         for user_id, ids in wanted.items()
@@ -108,7 +108,7 @@ class LearningRows:
             interactions_not_looked_up=len(evidence.unread),
             last_request="" if learning.interaction_ids else scope.shown_id(learning.last_request_id),
             replaced_by=self.other(became) if became else None,
-            replaced=[self.other(one) for one in replaced[:REPLACED_SHOWN]],
+            replaced=[self.other(other) for other in replaced[:REPLACED_SHOWN]],
             more_replaced=max(0, len(replaced) - REPLACED_SHOWN),
         )
 
@@ -176,6 +176,8 @@ def known_since(learning: Learning, background: Background) -> int:
     """
     chain = [learning, *background.lineage.predecessors(learning)]
     if learning.kind == "user_playbook":
-        return min(one.changed_at for one in chain)
+        return min(link.changed_at for link in chain)
     arrived = {turn.request_id: turn.request.created_at for turn in background.turns.by_id.values()}
-    return min((arrived[one.last_request_id] for one in chain if one.last_request_id in arrived), default=0)
+    return min(
+        (arrived[link.last_request_id] for link in chain if link.last_request_id in arrived), default=0
+    )
