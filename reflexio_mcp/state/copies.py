@@ -279,7 +279,9 @@ class Copies:
             user, slash, number = name.removeprefix("i:").rpartition("/")
             if name.startswith("i:") and slash:
                 earlier = self.tags([f"i:{number}"])
-                of_users.update((tag, one) for tag in self._keys.tags("user", user) for one in earlier)
+                of_users.update(
+                    (tag, earlier_tag) for tag in self._keys.tags("user", user) for earlier_tag in earlier
+                )
         return _Wanted(self.tags(names), of_users)
 
 

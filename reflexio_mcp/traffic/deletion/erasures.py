@@ -53,7 +53,7 @@ async def take_out(scope: Scope, state: State, owner: Owner, notes: Sequence[Mus
     else:
         there = found
     absent = [note for note in notes if note.number not in there]
-    gone = [one for one in absent if one.number in found]
+    gone = [note for note in absent if note.number in found]
     await in_thread(state.note_taken_out, absent, gone)
     return TakenOut(gone, absent, [note for note in notes if note.number in held and note.number in there])
 
@@ -80,8 +80,8 @@ async def _requests(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict
     async def take(requests: list[RequestWithInteractions]) -> None:
         for stored in requests:
             item, digest = item_of(stored), said_digest(stored)
-            same = [one for one in meant[item.id] if state.must_go.has_text(one, digest)]
-            found.update({one.number: item for one in same})
+            same = [note for note in meant[item.id] if state.must_go.has_text(note, digest)]
+            found.update({note.number: item for note in same})
 
     filters = [TrafficFilter(user) for user in sorted({note.user for note in notes})]
     await read_set(scope, list(meant), take, filters=filters, whole=True)
@@ -93,20 +93,20 @@ async def _learnings(scope: Scope, state: State, notes: Sequence[MustGo]) -> dic
     for user in sorted({note.user for note in notes}):
         of_user = [note for note in notes if note.user == user]
         for learning in await learnings_of_user(scope, user):
-            for one in of_user:
+            for note in of_user:
                 # A restored playbook has another id.
-                same = one.id == learning.learning_id or one.kind == learning.kind == "user_playbook"
-                if same and state.must_go.has_text(one, learning.digest):
-                    found[one.number] = learning_item(learning)
+                same = note.id == learning.learning_id or note.kind == learning.kind == "user_playbook"
+                if same and state.must_go.has_text(note, learning.digest):
+                    found[note.number] = learning_item(learning)
     return found
 
 
 async def _delete(scope: Scope, items: Iterable[Item]) -> None:
     ids = {item.id: item for item in items}
-    requests = [one.id for one in ids.values() if not one.is_learning]
+    requests = [item.id for item in ids.values() if not item.is_learning]
     if requests:
         await scope.client.delete_requests_by_ids(requests)
-    await delete_by_id(scope, [one.id for one in ids.values() if one.is_learning], set())
+    await delete_by_id(scope, [item.id for item in ids.values() if item.is_learning], set())
 
 
 @dataclass
@@ -141,6 +141,6 @@ class Erasures:
         fresh = [note for note in notes if note.number not in self.looked or note.id in stored]
         if fresh:
             taken = await take_out(self.scope, self.state, self.owner, fresh)
-            self.looked |= {one.number for one in taken.absent}
-            self.held |= {one.id for one in taken.held}
+            self.looked |= {note.number for note in taken.absent}
+            self.held |= {note.id for note in taken.held}
         return {note.id for note in notes if note.restore == self.restore} - self.held

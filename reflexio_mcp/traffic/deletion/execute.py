@@ -91,14 +91,14 @@ async def begin(planned: Planned, origin: Origin, state: State) -> int:
         named(planned.target, words=False),
         len(planned.items) + len(planned.copied),
         origin.code,
-        planned=[one.id for one in planned.stored if one.kind == "request"],
+        planned=[item.id for item in planned.stored if item.kind == "request"],
         facts={
             "client": origin.client,
             "consent": origin.consent,
             "user_id": planned.owner.user,
             "erase": planned.options.erase,
             "reason": planned.options.reason,
-            "ids": [one.id for one in (*planned.items, *planned.copied)],
+            "ids": [item.id for item in (*planned.items, *planned.copied)],
         },
     )
     try:
@@ -404,7 +404,11 @@ class _Act:
         """Read again which learnings to delete, without those that a hold keeps and those that changed."""
         found = await self.planned.target.learned(self.scope, self.planned.selected)
         held = await self._hold(list(map(learning_item, found.going)))
-        linked = {key: one for key, one in found.linked.items() if one.goes and key not in held}
+        linked = {
+            key: linked_learning
+            for key, linked_learning in found.linked.items()
+            if linked_learning.goes and key not in held
+        }
         stay = found.linked.keys() - linked.keys()
         self.ledger.change(found.changed | stay.intersection(self.planned.learnings))
         self.replaced |= found.back_after(linked)
@@ -412,7 +416,7 @@ class _Act:
 
     async def make_current(self) -> None:
         """Make the learnings current again that a deleted one had replaced, and read them again."""
-        users = {one.user_id for one in self.replaced.values()}
+        users = {learning.user_id for learning in self.replaced.values()}
         for user_id in users:
             with self._noting_failure():
                 await self._make_current(user_id)
@@ -420,23 +424,27 @@ class _Act:
     async def _make_current(self, user_id: str) -> None:
         stored = await learnings_of_user(self.scope, user_id)
         lineage = Lineage(stored)
-        there = {one.learning_id: one for one in stored}
+        there = {learning.learning_id: learning for learning in stored}
         wanted = [
-            one
+            learning
             for key, before in self.replaced.items()
-            if (one := there.get(key))
-            and one.is_replaced
-            and one.digest == before.digest
-            and not lineage.current(one)  # else it lives on
+            if (learning := there.get(key))
+            and learning.is_replaced
+            and learning.digest == before.digest
+            and not lineage.current(learning)  # else it lives on
         ]
-        await self._keep([copy_of_learning(one) for one in wanted])
+        await self._keep([copy_of_learning(learning) for learning in wanted])
         with self._noting_failure():  # a call without an answer may have taken effect
             await make_current(self.scope, wanted)
-        now = [one for one in await learnings_of_user(self.scope, user_id) if one.state == "current"]
+        now = [
+            learning
+            for learning in await learnings_of_user(self.scope, user_id)
+            if learning.state == "current"
+        ]
         for before in wanted:
-            same = (one for one in now if one.says_as_much_as(before))
-            if one := next(same, None):
-                self.current[before.learning_id] = one.learning_id
+            same = (learning for learning in now if learning.says_as_much_as(before))
+            if revived := next(same, None):
+                self.current[before.learning_id] = revived.learning_id
 
     async def read_again(self) -> None:
         """Read what is stored of the planned items, even after an early end."""
@@ -508,15 +516,17 @@ class _Act:
     def _learnings(self, ending: _Ending) -> list[TaughtLearning]:
         """Return the learnings of the plan as they are now."""
         done = {self.scope.shown_id(item.id) for item in ending.done}
-        current = {self.scope.shown_id(key): self.scope.shown_id(one) for key, one in self.current.items()}
+        current = {
+            self.scope.shown_id(key): self.scope.shown_id(new_id) for key, new_id in self.current.items()
+        }
         return [
             row.model_copy(
                 update={
                     "goes": row.learning_id in done,
                     "earlier": [
-                        one.model_copy(update={"learning_id": current[one.learning_id]})
-                        for one in row.earlier
-                        if one.learning_id in current
+                        earlier.model_copy(update={"learning_id": current[earlier.learning_id]})
+                        for earlier in row.earlier
+                        if earlier.learning_id in current
                     ],
                 }
             )

@@ -46,7 +46,7 @@ async def _held_by_sources(
     policy = scope.policy.now()
     copied = await _copied_requests(user_id, learnings, state, owner)
     evidence = await find_evidence(scope, user_id, learnings, known=turns_of(copied), most_requests=math.inf)
-    if any(one.unread for one in evidence.values()):
+    if any(found.unread for found in evidence.values()):
         raise _unknown(Fact(code=FactCode.PARTS_UNREADABLE))
     held: dict[str, Hold] = {}
     for name, found in evidence.items():
@@ -68,8 +68,12 @@ async def _copied_requests(
     user_id: str, learnings: Sequence[Learning], state: State, owner: Owner
 ) -> list[RequestWithInteractions]:
     """Return the requests in recovery copies that the learnings may have come from."""
-    names = {interaction_name(user_id, one) for learning in learnings for one in learning.interaction_ids}
-    if not all(one.interaction_ids for one in learnings):
+    names = {
+        interaction_name(user_id, interaction_id)
+        for learning in learnings
+        for interaction_id in learning.interaction_ids
+    }
+    if not all(learning.interaction_ids for learning in learnings):
         names.add(Name.of("user", user_id))
     with needing_state(FactCode.NOTHING_DELETED, FactCode.HOLDS_UNKNOWN, FactCode.STATE_UNUSABLE):
         reading = state.copies.read(owner, having=names)
@@ -86,7 +90,7 @@ async def _copied_requests(
 async def _first_hold(scope: Scope, user_id: str, copied: Sequence[RequestWithInteractions]) -> Hold | None:
     """Return a hold on any request of a user, copied or stored."""
     policy = scope.policy.now()
-    if hold := next(filter(None, (policy.hold_on(one.request) for one in copied)), None):
+    if hold := next(filter(None, (policy.hold_on(item.request) for item in copied)), None):
         return hold
     pager = SessionPager(scope, TrafficFilter(user_id=user_id))
     async with aclosing(pager.parts()) as parts:

@@ -76,8 +76,8 @@ def item_of(stored: RequestWithInteractions, interaction: StoredInteraction | No
     request, interactions = stored.request, [interaction] if interaction else stored.interactions
     digest = hashlib.sha256()
     add_texts(digest, (f"{request.created_at} {request.arrival}", request.user_id, request.session_id))
-    for one in interactions:
-        add_texts(digest, (str(one.interaction_id), interaction_digest(one)))
+    for included in interactions:
+        add_texts(digest, (str(included.interaction_id), interaction_digest(included)))
     return Item(
         "interaction" if interaction else "request",
         str(interaction.interaction_id) if interaction else request.request_id,
@@ -86,7 +86,7 @@ def item_of(stored: RequestWithInteractions, interaction: StoredInteraction | No
         request.created_at,
         request.session_id,
         request.request_id,
-        tuple(one.interaction_id for one in interactions),
+        tuple(included.interaction_id for included in interactions),
         request.source,
         unreadable=isinstance(stored, UnreadableRequest),
     )
@@ -128,7 +128,7 @@ def kinds_counted(kinds: Mapping[str, int]) -> Counts:
     return Counts(
         requests=kinds.get("request", 0),
         interactions=kinds.get("interaction", 0),
-        learnings=sum(kinds.get(one, 0) for one in LEARNINGS),
+        learnings=sum(kinds.get(kind, 0) for kind in LEARNINGS),
         session_outcomes=kinds.get("session_outcome", 0),
         only_in_copies=kinds.get("only_in_copies", 0),
     )
@@ -140,8 +140,8 @@ def sources_of(items: Iterable[Item]) -> dict[str, Sources]:
         by_user[item.user_id].append(item)
     return {
         user: Sources(
-            frozenset(one.id for one in of_user if one.kind == "request"),
-            frozenset(id_ for one in of_user for id_ in one.interaction_ids),
+            frozenset(item.id for item in of_user if item.kind == "request"),
+            frozenset(id_ for item in of_user for id_ in item.interaction_ids),
         )
         for user, of_user in by_user.items()
     }
@@ -149,7 +149,9 @@ def sources_of(items: Iterable[Item]) -> dict[str, Sources]:
 
 def names_of(item: Item) -> list[Name]:
     if item.request_id:
-        interactions = [interaction_name(item.user_id, one) for one in item.interaction_ids]
+        interactions = [
+            interaction_name(item.user_id, interaction_id) for interaction_id in item.interaction_ids
+        ]
         return [Name.of("request", item.request_id), *interactions]
     return [Name.of("learning", item.id), Name.of("text", item.digest)]
 
@@ -194,7 +196,10 @@ def copy_of_learning(learning: Learning, corrected: Learning | None = None) -> C
     names = names_of(learning_item(learning))
     if corrected:
         names.append(Name.of("text", corrected.digest))
-    sources = [interaction_name(learning.user_id, one) for one in sorted(learning.interaction_ids)]
+    sources = [
+        interaction_name(learning.user_id, interaction_id)
+        for interaction_id in sorted(learning.interaction_ids)
+    ]
     names += sources or [Name.of("request", learning.last_request_id)]
     content = learning.row.model_dump_json() if learning.row else "{}"
     return Copied(learning.kind, learning.learning_id, learning.user_id, names, content)

@@ -98,7 +98,7 @@ class Jobs:
     @property
     def running(self) -> set[int]:
         """The numbers of the jobs that are running here, of all callers."""
-        return {one.number for one in self._running}
+        return {job.number for job in self._running}
 
     async def drain(self) -> None:
         while self._running:

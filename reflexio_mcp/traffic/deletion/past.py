@@ -55,45 +55,45 @@ async def last_deletions(
         for deletion in deletions
         if deletion.number in copies or (deletion.own and not restorable)
     ]
-    return past[:MOST] + [one.model_copy(update={"receipt": None}) for one in past[MOST:]]
+    return past[:MOST] + [deletion.model_copy(update={"receipt": None}) for deletion in past[MOST:]]
 
 
-async def _past(scope: Scope, one: Deletion, copy: RecoveryCopy | None, running: bool) -> PastDeletion:
-    by_operator = copy is not None and not one.own
+async def _past(scope: Scope, deletion: Deletion, copy: RecoveryCopy | None, running: bool) -> PastDeletion:
+    by_operator = copy is not None and not deletion.own
     if copy and by_operator:  # nothing else of that deletion is shown
         number = copy.counts.total()
-        one = one._replace(target="", asked=number, gone=number, planned=[], receipt="")
-    gone = one.gone
-    if one.may_return:
+        deletion = deletion._replace(target="", asked=number, gone=number, planned=[], receipt="")
+    gone = deletion.gone
+    if deletion.may_return:
         status = "incomplete"
-    elif one.outcome:
-        status = one.outcome
+    elif deletion.outcome:
+        status = deletion.outcome
     elif running:
         status = "running"
     else:
-        status, gone = "unfinished", max(gone, await _gone(scope, one.planned))
+        status, gone = "unfinished", max(gone, await _gone(scope, deletion.planned))
     return PastDeletion(
-        by=_who(one.began) if one.own else None,
-        number=one.number,
-        at=at(one.at),
+        by=_who(deletion.began) if deletion.own else None,
+        number=deletion.number,
+        at=at(deletion.at),
         by_operator=by_operator,
-        target=shown_name(one.target),
+        target=shown_name(deletion.target),
         status=status,
-        restores=one.restores,
-        may_return=one.may_return,
-        asked=one.asked,
+        restores=deletion.restores,
+        may_return=deletion.may_return,
+        asked=deletion.asked,
         gone=gone,
         copied=kinds_counted(copy.counts) if copy else None,
         until=at(copy.until) if copy else None,
-        receipt=_receipt(one),
-        damaged=one.damaged,
+        receipt=_receipt(deletion),
+        damaged=deletion.damaged,
     )
 
 
 async def last_logged(state: State, owner: Owner) -> list[Logged]:
     """Return the last exports of an owner, and what holds kept from deletions. Raises `StateUnusable`."""
     noted = await in_thread(state.noted, owner, MOST)
-    return [logged for one in noted if (logged := _logged(one))]
+    return [logged for line in noted if (logged := _logged(line))]
 
 
 async def log_checked(state: State) -> Fact:

@@ -107,7 +107,7 @@ class Planned:
     def stored(self) -> list[Item]:
         """The stored requests and interactions in order of arrival, which is the order of a restore."""
         stored = [item for item in self.items if item.request_id]
-        return sorted(stored, key=lambda one: (one.created_at, one.interaction_ids))
+        return sorted(stored, key=lambda item: (item.created_at, item.interaction_ids))
 
     @property
     def learnings(self) -> list[str]:
@@ -119,10 +119,10 @@ class Planned:
         learned = self.selected.learned or Learned()
         going = {item.id for item in self.items}
         return {
-            name: f"{one.learning.digest} {case_of(one)} {name in going} "
-            + " ".join(earlier.digest for earlier in one.earlier)
-            for name, one in learned.linked.items()
-            if one.case
+            name: f"{linked.learning.digest} {case_of(linked)} {name in going} "
+            + " ".join(earlier.digest for earlier in linked.earlier)
+            for name, linked in learned.linked.items()
+            if linked.case
         }
 
     @property
@@ -136,7 +136,7 @@ class Planned:
         Reflexio gives a playbook another id whenever it is learned again, so what a learning says is bound.
         """
         judged = self._judged if self.takes_learnings else {}
-        items = [one for one in (*self.items, *self.copied) if one.id not in judged]
+        items = [item for item in (*self.items, *self.copied) if item.id not in judged]
         options = f"{self.target.noun} {self.options} {len(items)}"
         digests = sorted(f"{item.kind}\0{item.id}\0{item.digest}" for item in items)
         text = "\0\0".join([options, self.target.text, *digests, *sorted(set(judged.values()))])
@@ -252,7 +252,7 @@ async def _choose(
         with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
             only_copied, damaged = await in_thread(_only_in_copies, selected, state, owner)
         copied = await free.of(list(map(item_for, only_copied)))
-        copied_requests = [one for one in only_copied if isinstance(one, RequestWithInteractions)]
+        copied_requests = [content for content in only_copied if isinstance(content, RequestWithInteractions)]
     if isinstance(target, User) and not free.held and (hold := target.hold(scope, selected)):
         free.held[hold] += 1
     if free.held and isinstance(target, User):  # one call deletes everything of a user, and every copy
@@ -265,7 +265,9 @@ async def _choose(
     taught: list[Item] = []
     if selected.learned and takes_taught:
         taught = await free.of(list(map(learning_item, selected.learned.going)))
-        selected.not_found += [one for one in options.learning_ids if one not in selected.learned.linked]
+        selected.not_found += [
+            learning_id for learning_id in options.learning_ids if learning_id not in selected.learned.linked
+        ]
     return _Chosen(stored, taught, copied, copied if options.erase else [], damaged, free.held)
 
 
@@ -383,7 +385,7 @@ async def _learned(
             selected.sources,
             before=Learned(
                 inside={
-                    user: turns_of(one for one in copied if one.request.user_id == user)
+                    user: turns_of(item for item in copied if item.request.user_id == user)
                     for user in selected.sources
                 }
             ),
@@ -452,7 +454,9 @@ class CodeMaker:
     """
 
     def __init__(self, key: bytes, scope: str, *others: bytes) -> None:
-        self._keys = [hashlib.sha256(b"reflexio-mcp plan code\0" + one).digest() for one in (key, *others)]
+        self._keys = [
+            hashlib.sha256(b"reflexio-mcp plan code\0" + secret).digest() for secret in (key, *others)
+        ]
         self.scope = scope
 
     def make(self, bound: str, *, now: float) -> str:

@@ -29,8 +29,8 @@ NAMES: Final[Mapping[type[Case], LearningCase]] = {
 }
 
 
-def case_of(one: LinkedLearning) -> LearningCase | None:
-    return NAMES[type(one.case)] if one.case else None
+def case_of(linked: LinkedLearning) -> LearningCase | None:
+    return NAMES[type(linked.case)] if linked.case else None
 
 
 def told(learned: Learned, going: Collection[str]) -> list[LinkedLearning]:
@@ -43,17 +43,17 @@ def told(learned: Learned, going: Collection[str]) -> list[LinkedLearning]:
     """
     order: list[LearningCase | None] = ["replace", "only", None, "partly", "unknown", "window"]
     shown = [
-        one
-        for one in learned.linked.values()
-        if one.learning.learning_id in going or one.learning.state == "current"
+        linked
+        for linked in learned.linked.values()
+        if linked.learning.learning_id in going or linked.learning.state == "current"
     ]
     return sorted(
         shown,
-        key=lambda one: (
-            one.learning.learning_id not in going,
-            order.index(case_of(one)),
-            one.learning.is_replaced,
-            -one.learning.changed_at,
+        key=lambda linked: (
+            linked.learning.learning_id not in going,
+            order.index(case_of(linked)),
+            linked.learning.is_replaced,
+            -linked.learning.changed_at,
         ),
     )
 
@@ -73,27 +73,27 @@ async def learning_rows(
             return ""
         return visible(clip(covered(learning.content), TEXT_CHARS))
 
-    def row(one: LinkedLearning) -> TaughtLearning:
-        learning, goes = one.learning, one.learning.learning_id in going
+    def row(linked: LinkedLearning) -> TaughtLearning:
+        learning, goes = linked.learning, linked.learning.learning_id in going
         inside = learned.inside.get(learning.user_id, {})
-        quoting = one.case.evidence.quoted_turns if one.case else ()
+        quoting = linked.case.evidence.quoted_turns if linked.case else ()
         requests = dict.fromkeys(turn.request_id for turn in quoting if turn.interaction_id not in inside)
         return TaughtLearning(
             learning_id=scope.shown_id(learning.learning_id),
             user_id=scope.shown_id(learning.user_id),
-            case=case_of(one),
+            case=case_of(linked),
             goes=goes,
             content=shown(learning),
             quoted_in=few(list(requests), scope.shown_id),
             earlier=[
                 Earlier(learning_id=scope.shown_id(before.learning_id), content=shown(before))
-                for before in one.earlier
+                for before in linked.earlier
                 if goes and before.learning_id in back
             ],
         )
 
     def rows() -> list[TaughtLearning]:
-        return [row(one) for one in told(learned, going)[:SHOWN]]
+        return [row(linked) for linked in told(learned, going)[:SHOWN]]
 
     return await anyio.to_thread.run_sync(rows)
 
@@ -101,11 +101,14 @@ async def learning_rows(
 def facts_about_cases(scope: Scope, learned: Learned, going: Collection[str], *, erases: bool) -> list[Fact]:
     """Return how many learnings stay and why, what becomes current again, and what can teach a deleted one again."""
     everything = told(learned, going)
-    staying = [one for one in everything if one.learning.learning_id not in going]
-    by_case = Counter(case_of(one) for one in staying)
+    staying = [linked for linked in everything if linked.learning.learning_id not in going]
+    by_case = Counter(case_of(linked) for linked in staying)
     codes: tuple[tuple[FactCode, int], ...] = (
         (FactCode.LEARNINGS_BACK, len(learned.back_after(going))),
-        (FactCode.SOURCE_GONE_EARLIER, sum(_source_gone(one) for one in everything if one not in staying)),
+        (
+            FactCode.SOURCE_GONE_EARLIER,
+            sum(_source_gone(linked) for linked in everything if linked not in staying),
+        ),
         (FactCode.LEARNINGS_PARTLY, by_case["partly"]),
         (FactCode.LEARNINGS_WINDOW, by_case["window"]),
         (FactCode.LEARNINGS_UNKNOWN, by_case["unknown"]),
@@ -120,18 +123,20 @@ def facts_about_cases(scope: Scope, learned: Learned, going: Collection[str], *,
     return facts
 
 
-def _source_gone(one: LinkedLearning) -> bool:
+def _source_gone(linked: LinkedLearning) -> bool:
     """Whether a learning goes although nothing shows that it was said in the selection."""
-    return isinstance(one.case, Only) and bool(one.case.evidence.unresolved and one.case.evidence.gone)
+    return isinstance(linked.case, Only) and bool(
+        linked.case.evidence.unresolved and linked.case.evidence.gone
+    )
 
 
 def _teaching(learned: Learned, everything: Sequence[LinkedLearning], going: Collection[str]) -> list[str]:
     """Return the requests that stay and quote what is deleted for good."""
     quoting = (
         turn
-        for one in everything
-        if one.case and one.learning.learning_id in going and not isinstance(one.case, Replace)
-        for turn in one.case.evidence.quoted_turns
-        if turn.interaction_id not in learned.inside.get(one.learning.user_id, {})
+        for linked in everything
+        if linked.case and linked.learning.learning_id in going and not isinstance(linked.case, Replace)
+        for turn in linked.case.evidence.quoted_turns
+        if turn.interaction_id not in learned.inside.get(linked.learning.user_id, {})
     )
     return list(dict.fromkeys(turn.request_id for turn in quoting))

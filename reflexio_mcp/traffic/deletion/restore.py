@@ -132,7 +132,7 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
         missing.difference_update(*(copied.names for copied, _ in batch.values()))
         contents = [content for _, content in batch.values()]
         counts += counts_of(map(item_for, contents))
-        requests = [one for one in contents if isinstance(one, RequestWithInteractions)]
+        requests = [content for content in contents if isinstance(content, RequestWithInteractions)]
         first += requests[: SHOWN - len(first)]
         bound.update("\0".join(batch).encode("utf-8", "surrogatepass"))
         ids += batch
@@ -150,7 +150,9 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
             *skipped,
             Fact(code=FactCode.LIST_COPIES),
         )
-    openings = {} if scope.masked else {one.request.request_id: opening(one, OPENING_CHARS) for one in first}
+    openings = (
+        {} if scope.masked else {item.request.request_id: opening(item, OPENING_CHARS) for item in first}
+    )
     not_shown: list[Fact] = []
     if counts.requests > SHOWN:
         not_shown.append(Fact(code=FactCode.REQUESTS_NOT_SHOWN, number=counts.requests))
@@ -160,7 +162,7 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
         number=undo.number,
         planned=counts,
         facts=[*not_shown, *skipped],
-        examples=await examples(scope, [item_of(one) for one in first], openings),
+        examples=await examples(scope, [item_of(item) for item in first], openings),
     )
     return PlannedRestore(undo, owner, plan, list(dict.fromkeys(ids)), bound.hexdigest())
 
@@ -292,9 +294,9 @@ class Storing:
             await self.look_for_erasures()
             for key, item in (await self._stored(requests, single or {})).items():
                 self.became[key] = "already_there" if item else "id_taken"
-            for key, one in requests.items():
+            for key, request in requests.items():
                 if self.became[key] == "left" and key not in self.left_out:
-                    self.became[key] = await self._store(one)
+                    self.became[key] = await self._store(request)
                     await self.look_for_erasures([key])
         with self.stopping():
             await self._read_again(requests)
@@ -302,7 +304,9 @@ class Storing:
 
     async def _read_again(self, requests: Mapping[str, RequestWithInteractions]) -> None:
         """Say what became of the requests that were sent, and of those whose id was taken."""
-        sent = {key: one for key, one in requests.items() if self.became[key] in ("unknown", "id_taken")}
+        sent = {
+            key: request for key, request in requests.items() if self.became[key] in ("unknown", "id_taken")
+        }
         stored = await self._stored(sent, {})
         for key in sent:
             item, was_sent = stored.get(key), self.became[key] == "unknown"
@@ -326,7 +330,9 @@ class Storing:
         async def take(items: list[RequestWithInteractions]) -> None:
             for stored in items:
                 there = {str(interaction.interaction_id) for interaction in stored.interactions}
-                found.update((key, item_of(stored)) for key, one in single.items() if one.id in there)
+                found.update(
+                    (key, item_of(stored)) for key, interaction in single.items() if interaction.id in there
+                )
                 key = stored.request.request_id
                 if restored := requests.get(key):
                     same = said_digest(restored) == said_digest(stored)
@@ -347,7 +353,7 @@ class Storing:
         request = item.request.model_copy(
             update={"evaluation_only": self.evaluation_only or item.request.evaluation_only}
         )
-        interactions = [one for stored in item.interactions if (one := publishable(stored))]
+        interactions = [sendable for stored in item.interactions if (sendable := publishable(stored))]
         try:
             if self.scope.exact and request.whole:
                 await self.scope.client.put_back(item.model_copy(update={"request": request}))
@@ -371,37 +377,41 @@ class Storing:
         """Store learnings, and put the old text of corrected ones back."""
         self.became |= dict.fromkeys(learnings, "left")
         by_user: defaultdict[str, dict[str, Learning]] = defaultdict(dict)
-        for key, one in learnings.items():
-            by_user[one.user_id][key] = one
+        for key, learning in learnings.items():
+            by_user[learning.user_id][key] = learning
         with self.stopping():
             for user_id, of_user in by_user.items():
                 if self.stopped:
                     return
                 await self.look_for_erasures()
-                left = {key: one for key, one in of_user.items() if key not in self.left_out}
+                left = {key: learning for key, learning in of_user.items() if key not in self.left_out}
                 await self._of_user(user_id, left, copies)
                 await self.look_for_erasures(list(left))
 
     async def _of_user(
         self, user_id: str, learnings: Mapping[str, Learning], copies: Mapping[str, Copied]
     ) -> None:
-        before = {one.learning_id: one for one in await learnings_of_user(self.scope, user_id)}
+        before = {learning.learning_id: learning for learning in await learnings_of_user(self.scope, user_id)}
         missing, corrected, revived = dict[str, Learning](), dict[str, Learning](), dict[str, Learning]()
-        for key, one in learnings.items():
+        for key, learning in learnings.items():
             there = before.get(key)
-            if twin := self._revived(one, before.values()):
+            if twin := self._revived(learning, before.values()):
                 revived[key] = twin
-            elif there and there.digest != one.digest and Name.of("text", there.digest) in copies[key].names:
-                corrected[key] = one
-            elif why := self._why_not(one, before):
+            elif (
+                there
+                and there.digest != learning.digest
+                and Name.of("text", there.digest) in copies[key].names
+            ):
+                corrected[key] = learning
+            elif why := self._why_not(learning, before):
                 self.became[key] = why
             else:
-                missing[key] = one
-        for key, one in corrected.items():
+                missing[key] = learning
+        for key, learning in corrected.items():
             if await self._held([before[key]]):
                 self.became[key] = "held"
             else:
-                await update_text(self.scope, one, one.content)
+                await update_text(self.scope, learning, learning.content)
         held = await self._held(list(revived.values()))
         self.became |= {key: "held" for key, twin in revived.items() if twin.learning_id in held}
         retired = {key: twin for key, twin in revived.items() if twin.learning_id not in held}
@@ -412,14 +422,14 @@ class Storing:
             await add_learnings(self.scope, self._as_stored(missing.values()))
         again = missing | corrected | {key: learnings[key] for key in retired}
         after = await self._without_doubles(user_id, before, again)
-        added = [one for key, one in after.items() if key not in before]
-        for key, one in again.items():
+        added = [learning for key, learning in after.items() if key not in before]
+        for key, learning in again.items():
             # A restored playbook has another id.
             candidates = [after[key]] if key in after else added
             same = [
                 found
                 for found in candidates
-                if found.digest == one.digest and found.is_replaced == one.is_replaced
+                if found.digest == learning.digest and found.is_replaced == learning.is_replaced
             ]
             if same and self.became[key] == "left":
                 self._is_back(key, learning_item(same[0]))
@@ -447,9 +457,13 @@ class Storing:
         for key, learning in again.items():
             if learning.kind == "user_playbook":
                 wanted[learning.digest, learning.is_replaced].append(key)
-        added = [one for key, one in after.items() if key not in before and one.kind == "user_playbook"]
+        added = [
+            learning
+            for key, learning in after.items()
+            if key not in before and learning.kind == "user_playbook"
+        ]
         seen: Counter[tuple[str, bool]] = Counter()
-        for playbook in sorted(added, key=lambda one: int(one.number)):
+        for playbook in sorted(added, key=lambda learning: int(learning.number)):
             content = playbook.digest, playbook.is_replaced
             seen[content] += 1
             if content not in wanted or seen[content] <= len(wanted[content]):
@@ -461,31 +475,33 @@ class Storing:
                 self.became |= dict.fromkeys(left[:1], "already_there")
         return after
 
-    def _revived(self, one: Learning, stored: Iterable[Learning]) -> Learning | None:
+    def _revived(self, copied: Learning, stored: Iterable[Learning]) -> Learning | None:
         """Return the current learning that a deletion has made of a replaced one, whose copy this is."""
-        if not one.is_replaced:
+        if not copied.is_replaced:
             return None
-        [listed] = self._as_stored([one])
-        current = (there for there in stored if there.kind == one.kind and there.state == "current")
+        [listed] = self._as_stored([copied])
+        current = (there for there in stored if there.kind == copied.kind and there.state == "current")
         return next(
             (
                 there
                 for there in current
-                if (one.kind == "user_playbook" or there.number == one.number)
-                and there.digest == one.digest
-                and there.interaction_ids in (one.interaction_ids, listed.interaction_ids)
+                if (copied.kind == "user_playbook" or there.number == copied.number)
+                and there.digest == copied.digest
+                and there.interaction_ids in (copied.interaction_ids, listed.interaction_ids)
             ),
             None,
         )
 
-    def _why_not(self, one: Learning, before: Mapping[str, Learning]) -> Outcome | None:
+    def _why_not(self, learning: Learning, before: Mapping[str, Learning]) -> Outcome | None:
         """Return why a learning is not stored again; `None` if it is missing and can be stored."""
-        there = before.get(one.learning_id)
+        there = before.get(learning.learning_id)
         if there:
-            return "already_there" if there.digest == one.digest else "id_taken"
-        if one.kind == "user_playbook" and any(one.digest == other.digest for other in before.values()):
+            return "already_there" if there.digest == learning.digest else "id_taken"
+        if learning.kind == "user_playbook" and any(
+            learning.digest == other.digest for other in before.values()
+        ):
             return "already_there"  # a restored playbook has another id
-        if isinstance(one.row, UserProfile) and 0 < one.row.expiration_timestamp <= time.time():
+        if isinstance(learning.row, UserProfile) and 0 < learning.row.expiration_timestamp <= time.time():
             return "not_restorable"
         return None
 
@@ -533,9 +549,13 @@ class _Restore:
         with storing.stopping():
             async for batch in _opened(reading):
                 copies |= {key: replace(copied, content="") for key, (copied, _) in batch.items()}
-                learnings |= {key: one for key, (_, one) in batch.items() if isinstance(one, Learning)}
+                learnings |= {
+                    key: content for key, (_, content) in batch.items() if isinstance(content, Learning)
+                }
                 requests = {
-                    key: one for key, (_, one) in batch.items() if isinstance(one, RequestWithInteractions)
+                    key: content
+                    for key, (_, content) in batch.items()
+                    if isinstance(content, RequestWithInteractions)
                 }
                 single = {key: copies[key] for key in requests if copies[key].kind == "interaction"}
                 await storing.requests(requests, single)

@@ -174,14 +174,14 @@ class Requests(Target):
         Raises:
             InvalidInput: no ids, blank ids, more than 10,000 ids, or a user outside the scope.
         """
-        wanted = tuple(dict.fromkeys(require_id("request_ids", one) for one in ids))
+        wanted = tuple(dict.fromkeys(require_id("request_ids", request_id) for request_id in ids))
         if not 1 <= len(wanted) <= MAX_DELETE_IDS:
             raise InvalidInput("request_ids", f"takes 1 to {MAX_DELETE_IDS:,} ids; nothing was deleted.")
         return cls(wanted, scope.user(user_id))
 
     def name(self, *, words: bool = True) -> str:
-        one = f"request {self.ids[0]}" if len(self.ids) == 1 else f"{len(self.ids):,} request ids"
-        return f"{one} of user {self.user_id}" if self.user_id else one
+        requests = f"request {self.ids[0]}" if len(self.ids) == 1 else f"{len(self.ids):,} request ids"
+        return f"{requests} of user {self.user_id}" if self.user_id else requests
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         selected = Selected(
@@ -192,11 +192,11 @@ class Requests(Target):
         )
 
         async def take(found: list[RequestWithInteractions]) -> None:
-            await selected.add(scope, [one for one in found if self.user_id in ("", one.request.user_id)])
+            await selected.add(scope, [item for item in found if self.user_id in ("", item.request.user_id)])
 
         await read_set(scope, self.ids, take, progress=progress)
         there = {item.id for item in selected.items}
-        selected.not_found = [one for one in self.ids if one not in there]
+        selected.not_found = [id_ for id_ in self.ids if id_ not in there]
         return selected
 
 
@@ -215,19 +215,24 @@ class Interactions(Target):
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         stored = await get_stored(scope, self.request_id)
-        interactions = {one.interaction_id: one for one in stored.interactions} if stored else {}
-        chosen = [interactions[one] for one in self.ids if one in interactions]
-        missing = [str(one) for one in self.ids if one not in interactions]
+        interactions = (
+            {interaction.interaction_id: interaction for interaction in stored.interactions} if stored else {}
+        )
+        chosen = [interactions[id_] for id_ in self.ids if id_ in interactions]
+        missing = [str(id_) for id_ in self.ids if id_ not in interactions]
         stay = Fact(code=FactCode.INTERACTIONS_STAY, number=len(interactions) - len(chosen))
         return Selected(
             [item_of(stored, interaction) for interaction in chosen] if stored else [],
-            {str(one.interaction_id): "".join(texts_of(one))[:OPENING_CHARS] for one in chosen[:EXAMPLES]},
+            {
+                str(interaction.interaction_id): "".join(texts_of(interaction))[:OPENING_CHARS]
+                for interaction in chosen[:EXAMPLES]
+            },
             missing,
             facts=[stay] if chosen else [],
             copy_names=[Name.of("request", self.request_id)] if missing else [],
             means=lambda copied, content: (
                 isinstance(content, RequestWithInteractions)
-                and any(str(one.interaction_id) in missing for one in content.interactions)
+                and any(str(interaction.interaction_id) in missing for interaction in content.interactions)
             ),
         )
 
@@ -267,10 +272,12 @@ class Filtered(Target):
         async for part, picked in pager.picked():
             await selected.add(scope, picked)
             if picked and self.wanted.finding == Duplicate.name:
-                going = {one.request.request_id for one in picked}
+                going = {item.request.request_id for item in picked}
                 look = partial(findings_in, part.requests, [Duplicate])
                 found = await in_heavy_thread(scope.owner, look)
-                repeated |= {one.repeats: None for one in found if one.request.request_id in going}
+                repeated |= {
+                    finding.repeats: None for finding in found if finding.request.request_id in going
+                }
             await progress(Step.REQUESTS_LOOKED_UP, pager.requests_seen, None)
         if repeated:
             selected.facts.append(_naming(FactCode.REPEATED_REQUESTS_STAY, scope, repeated))
@@ -407,7 +414,7 @@ class Correction(Target):
     async def read(self, scope: Scope) -> Learning | None:
         """Return the learning, under its newest id if it has only got another one."""
         found = (await select_learnings(scope, self.selection)).learned.learnings
-        current = (one for one in found if one.state == "current")
+        current = (learning for learning in found if learning.state == "current")
         return next(current, next(iter(found), None))
 
     def under(self, learning_id: str) -> "Correction":
@@ -495,7 +502,7 @@ async def _taught_by(scope: Scope, learnings: Sequence[Learning]) -> Fact:
 
     # Without interactions, a learning names only the last request of its window, or a run that is no request.
     last = {learning.last_request_id for learning in learnings if not learning.interaction_ids}
-    await read_set(scope, [one for one in last if one], take)
+    await read_set(scope, [request_id for request_id in last if request_id], take)
     if requests:
         return _naming(FactCode.SOURCES_STAY, scope, requests)
     return Fact(code=FactCode.SOURCES_GONE if known and not last else FactCode.SOURCES_UNKNOWN)

@@ -114,8 +114,13 @@ class Secret(Rule):
 
         def places(interaction: StoredInteraction, field: str, text: str) -> Iterator[Place]:
             answer = field == "content" and interaction.interaction_id in answers
-            for one in secrets_in_answer(text) if answer else find_secrets(text):
-                yield "probable-secret" if one.probable else "possible-secret", one.start, one.end, one.kind
+            for secret in secrets_in_answer(text) if answer else find_secrets(text):
+                yield (
+                    "probable-secret" if secret.probable else "possible-secret",
+                    secret.start,
+                    secret.end,
+                    secret.kind,
+                )
 
         yield from _findings(item, places, _personal_data)
         request = item.request

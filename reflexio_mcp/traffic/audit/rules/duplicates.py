@@ -239,9 +239,9 @@ def _again(sessions: Sequence[Sequence[_Said]]) -> dict[str, StoredRequest]:
 
 def _same(ordered: Sequence[Sequence[_Said]], first: tuple[int, int], again: tuple[int, int]) -> int:
     """Count the requests in a row that are equal at two positions, without overlap."""
-    (one, start), (other, behind) = first, again
-    end = behind if one == other else len(ordered[one])
-    pairs = zip(ordered[one][start:end], ordered[other][behind:], strict=False)
+    (number, start), (other, behind) = first, again
+    end = behind if number == other else len(ordered[number])
+    pairs = zip(ordered[number][start:end], ordered[other][behind:], strict=False)
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0].digest == pair[1].digest, pairs))
 
 
