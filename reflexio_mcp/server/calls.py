@@ -24,7 +24,7 @@ from reflexio_mcp.toolkit.context import PAGE_DATA
 from reflexio_mcp.traffic.policy import use_policy
 from reflexio_mcp.traffic.turns import current_turn
 
-__all__ = ["BUSY", "Arrival", "arrival"]
+__all__ = ["BUSY", "arrival"]
 
 Ctx: TypeAlias = ServerRequestContext[Any, Any]
 
