@@ -288,3 +288,19 @@ def test_declaring_the_rules_loads_nothing_that_looks() -> None:
         "sys.exit(any(n in sys.modules for n in ('kingfisher_sdk', 'stdnum', 'reflexio_mcp.traffic.audit.rules.secrets')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+async def test_an_audit_of_one_version_offers_a_deletion_of_that_version_alone() -> None:
+    said = [
+        request(f"r{version}", f"the token is {GITHUB_TOKEN}", agent_version=version)
+        for version in ("1", "2")
+    ]
+    async with store(*said) as client:
+        row = found(await audit(client, TrafficFilter(agent_version="1")), "probable-secret")
+        assert row
+        assert row.act
+        taken = await Filtered(make_filter(row.act.arguments | {"erase": None})).select(
+            Scope(client=client), no_progress
+        )
+    assert row.act.arguments["agent_version"] == "1"
+    assert [item.id for item in taken.items] == ["r1"]
