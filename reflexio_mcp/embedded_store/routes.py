@@ -3,6 +3,7 @@
 Only this package's client calls them. The store learns nothing: it has no profiles, playbooks or outcomes.
 """
 
+import hashlib
 import json
 import sqlite3
 import sys
@@ -108,6 +109,7 @@ _LISTED: Final = (
     "request, interaction_id, created_at, role, content, user_action, user_action_description,"
     " interacted_image_url, shadow_content, expert_content, tools_used, retrieved_learnings"
 )
+_SHOWN: Final = f"{_LISTED}, image_digest(image_encoding) image_digest"
 _WHOLE: Final = f"{_LISTED}, citations, image_encoding"
 _READ_WHOLE: Final = (
     f"{_LISTED}, nullif(citations, '[]') citations, nullif(image_encoding, '') image_encoding"
@@ -284,7 +286,8 @@ def get_requests(connection: sqlite3.Connection, query: GetRequests, now: int) -
         full = full or fitting < len(page)
         page = dict(list(page.items())[:fitting])
         rows = [row for row in rows if row["session_id"] in page]
-    items = _with_interactions(connection, rows, _LISTED)
+    connection.create_function("image_digest", 1, _image_digest, deterministic=True)
+    items = _with_interactions(connection, rows, _SHOWN)
     for item in items:
         page[item["request"]["session_id"]].append(item)
     counted: Json = {}
@@ -366,6 +369,10 @@ class _WordSearch:
 
     def finalize(self) -> bool:
         return self._unreadable or self._words.may_be_in(self._texts)
+
+
+def _image_digest(image: str) -> str:
+    return hashlib.blake2b(image.encode(), digest_size=16).hexdigest() if image else ""
 
 
 def _names_a_test(*names: str) -> bool:
@@ -467,6 +474,8 @@ def _with_interactions(
         interaction.update(
             {name: json.loads(interaction[name] or "null") for name in _LISTS if name in interaction}
         )
+        if not interaction.get("image_digest"):  # the API has no such field
+            interaction.pop("image_digest", None)
         interactions[interaction.pop("request")].append(interaction)
     items: list[Json] = []
     for row in requests:

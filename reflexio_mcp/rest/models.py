@@ -156,6 +156,8 @@ class StoredInteraction(Read):
     retrieved_learnings: list[dict[str, Any]] = []
     citations: list[dict[str, Any]] | None = None
     image_encoding: str | None = None
+    image_digest: str = ""
+    """In lists of the embedded store, which have no images: equal for equal images."""
 
 
 class StoredRequest(Read):

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 import anyio
 import pytest
 
+from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.render.audit import audit_text
 from reflexio_mcp.render.words import words_for_model
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.rest.models import LearningStatus
+from reflexio_mcp.rest.models import Interaction, LearningStatus, PublishBody
 from reflexio_mcp.results.base import STRUCTURED_CHARS, TEXT_CHARS
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import no_progress
@@ -304,3 +305,18 @@ async def test_an_audit_of_one_version_offers_a_deletion_of_that_version_alone()
         )
     assert row.act.arguments["agent_version"] == "1"
     assert [item.id for item in taken.items] == ["r1"]
+
+
+async def test_the_same_words_about_other_images_are_no_duplicate() -> None:
+    store = EmbeddedStore(":memory:")
+    async with ReflexioClient("http://store.invalid", transport=store) as client:
+        for number, image in enumerate(("aGVyb24=", "YmVhdmVy", "aGVyb24=")):
+            said = [Interaction(content="What is wrong in this picture?", image_encoding=image)]
+            body = PublishBody(
+                user_id="ada", session_id="s", request_id=f"r{number}", interaction_data_list=said
+            )
+            await client.publish(body, minted=False)
+        row = found(await audit(client), "duplicate")
+    await store.aclose()
+    assert row
+    assert [(place.request_id, place.repeats) for place in row.places] == [("r2", "r0")]

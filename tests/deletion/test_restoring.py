@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from reflexio_mcp.rest.models import Interaction, PublishBody
+from reflexio_mcp.rest.models import (
+    Interaction,
+    PublishBody,
+    RequestWithInteractions,
+    StoredInteraction,
+    StoredRequest,
+    ToolUse,
+)
+from reflexio_mcp.traffic.deletion.items import said_digest
 from tests.deletion.support import World, text_of
 from tests.support.facts import fact_of
 
@@ -105,6 +113,51 @@ async def test_what_is_stored_under_the_id_by_now_stays(world: World) -> None:
         done = await caller.restored(number)
     assert done["not_restored"] == [{"why": "id_taken", "count": 1, "ids": ["r1"]}]
     assert "restored" not in done or done["restored"] == {}
+
+
+PICTURE = "https://pictures.example/1"
+OTHERWISE = [
+    ({"interacted_image_url": PICTURE}, {"interacted_image_url": f"{PICTURE}2"}),
+    (
+        {"tools_used": [ToolUse(tool_name="pay", tool_data={"amount": 5})]},
+        {"tools_used": [ToolUse(tool_name="pay", tool_data={"amount": 50_000})]},
+    ),
+    ({"tools_used": [ToolUse(tool_name="pay")]}, {"tools_used": [ToolUse(tool_name="look")]}),
+]
+
+
+@pytest.mark.parametrize(("before", "now"), OTHERWISE)
+async def test_the_same_words_with_another_picture_or_tool_call_are_not_what_was_deleted(
+    world: World, before: dict[str, Any], now: dict[str, Any]
+) -> None:
+    async def put(fields: dict[str, Any]) -> None:
+        said = [Interaction(content="words", **fields)]
+        body = PublishBody(user_id="ada", session_id="s", request_id="r1", interaction_data_list=said)
+        await world.rest.publish(body, minted=False)
+
+    await put(before)
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_request", request_id="r1")
+        await put(now)
+        done = await caller.restored(receipt["number"])
+        assert done["not_restored"] == [{"why": "id_taken", "count": 1, "ids": ["r1"]}]
+        await caller.receipt("delete_request", request_id="r1")
+        await put(before)
+        again = await caller.restored(receipt["number"])
+    assert again["not_restored"] == [{"why": "already_there", "count": 1, "ids": ["r1"]}]
+
+
+@pytest.mark.parametrize("field", [{"image_encoding": "YmVhdmVy"}, {"citations": [{"title": "other"}]}])
+def test_a_copy_of_the_embedded_store_knows_its_image_and_its_citations(field: dict[str, Any]) -> None:
+    same = {"interaction_id": 1, "content": "words", "image_encoding": "aGVyb24=", "citations": []}
+    copies = [
+        RequestWithInteractions(
+            request=StoredRequest(request_id="r1"), interactions=[StoredInteraction(**fields)]
+        )
+        for fields in (same, same | field)
+    ]
+    assert len({said_digest(copy, whole=True) for copy in copies}) == 2
+    assert len({said_digest(copy) for copy in copies}) == 1
 
 
 async def test_what_was_learned_comes_back_and_names_its_sources_by_their_new_ids(world: World) -> None:

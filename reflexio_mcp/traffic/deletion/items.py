@@ -1,15 +1,17 @@
 """The items of a deletion and their recovery copies."""
 
 import hashlib
+import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
+from reflexio_mcp.matching.words import tool_texts
 from reflexio_mcp.rest.models import (
     Interaction,
     RequestWithInteractions,
@@ -216,14 +218,30 @@ def publishable(stored: StoredInteraction) -> Interaction | None:
     return None
 
 
-def said_digest(stored: RequestWithInteractions) -> str:
-    """A digest of what a restore of a request preserves: whose it is, and what was said in which order."""
+def said_digest(stored: RequestWithInteractions, *, whole: bool = False) -> str:
+    """A digest of what a restore of a request preserves: whose it is, and what was said in which order.
+
+    Args:
+        whole: the images and citations too, which only the embedded store returns.
+    """
     digest = hashlib.sha256()
     add_texts(digest, (stored.request.user_id, stored.request.session_id))
     for interaction in stored.interactions:
-        if publishable(interaction):
-            add_texts(digest, (interaction_digest(interaction), interaction.user_action))
+        if not publishable(interaction):
+            continue
+        add_texts(digest, (interaction_digest(interaction), interaction.user_action))
+        add_texts(digest, (interaction.interacted_image_url, *_tool_uses(interaction)))
+        if whole:
+            citations = json.dumps(interaction.citations or [], sort_keys=True)
+            add_texts(digest, (interaction.image_encoding or "", citations))
     return digest.hexdigest()
+
+
+def _tool_uses(interaction: StoredInteraction) -> Iterator[str]:
+    """Yield the name of each tool, and its data with their numbers, in an order that no service changes."""
+    for tool in interaction.tools_used:
+        yield str(tool.get("tool_name", ""))
+        yield from sorted(tool_texts(tool.get("tool_data")))
 
 
 def opened(copied: Copied) -> Content:

@@ -335,7 +335,8 @@ class Storing:
                 )
                 key = stored.request.request_id
                 if restored := requests.get(key):
-                    same = said_digest(restored) == said_digest(stored)
+                    exact = self.scope.exact
+                    same = said_digest(restored, whole=exact) == said_digest(stored, whole=exact)
                     found[key] = item_of(stored) if same else None
                     if same:  # restored interactions have new ids
                         self.interactions |= dict(zip(_spoken(restored), _spoken(stored), strict=True))

@@ -265,6 +265,7 @@ def _content(interaction: StoredInteraction) -> str:
     text = "".join(["".join(filter(str.isalnum, piece)) for piece in pieces])
     others = (
         interaction.interacted_image_url,
+        interaction.image_digest,
         "" if interaction.user_action == "none" else interaction.user_action,
     )
     return text + "".join(others) + (repr(interaction.tools_used) if interaction.tools_used else "")
