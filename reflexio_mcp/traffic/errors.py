@@ -11,6 +11,7 @@ from reflexio_mcp.results.failures import Action, failure_facts
 from reflexio_mcp.state.tables import StateUnusable
 
 __all__ = [
+    "ADVICE_CHARS",
     "CapReached",
     "CodeSpent",
     "InvalidInput",

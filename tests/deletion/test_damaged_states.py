@@ -31,7 +31,15 @@ def copies(world: World) -> int:
         return state.execute("SELECT count(*) FROM copies").fetchone()[0]
 
 
+def hold(folder: Path, names: str) -> str:
+    policy = folder / "policy.toml"
+    policy.write_text(f'[[hold]]\n{names}\nreason = "a case"\n', encoding="utf-8")
+    return str(policy)
+
+
 CHANGED_COPY = "UPDATE copies SET sealed = x'00' WHERE id = 2"
+# With another key, every tag of the row is another one, too.
+OTHER_KEY = "UPDATE copies SET sealing_key = 'x', account = 'x', user_id = 'x', names = 'x'"
 ONE_DAMAGED = {"code": "copies_damaged", "number": 1}
 
 
@@ -85,9 +93,7 @@ async def test_a_copy_that_was_changed_stays_while_a_hold_may_cover_it(world: Wo
     await deleted(world)
     change(world, CHANGED_COPY)
     await world.put("r2")
-    policy = tmp_path / "policy.toml"
-    policy.write_text('[[hold]]\nsessions = ["miller"]\nreason = "a case"\n', encoding="utf-8")
-    async with world.connect(CONFIRM="off", POLICY=str(policy)) as caller:
+    async with world.connect(CONFIRM="off", POLICY=hold(tmp_path, 'sessions = ["miller"]')) as caller:
         receipt = await caller.receipt("delete_request", request_id="r2", erase=True)
     assert (receipt["status"], receipt["deleted"]["requests"]) == ("incomplete", 1)
     assert fact_of(receipt, "copies_on_hold") == {"code": "copies_on_hold", "number": 1}
@@ -137,8 +143,7 @@ async def test_lines_of_the_log_that_were_changed_are_found_by_the_status_which_
 
 async def test_a_restore_names_the_copies_that_are_sealed_with_a_missing_key(world: World) -> None:
     number = await deleted(world)
-    # With another key, every tag of the row is another one, too.
-    change(world, "UPDATE copies SET sealing_key = 'x', account = 'x', user_id = 'x' WHERE id = 2")
+    change(world, f"{OTHER_KEY} WHERE id = 2")
     async with world.connect() as caller:
         plan = await caller.call("restore_requests", deletion=number)
         done = await caller.call("restore_requests", deletion=number, confirm=plan["confirm"])
@@ -151,3 +156,42 @@ async def test_a_restore_names_the_copies_that_are_sealed_with_a_missing_key(wor
     assert "1 recovery copy is sealed with a key that this server does not have." in done["text"]
     assert deletion["status"] == "partly_restored"
     assert "sealed with a key that this server does not have" in refused
+
+
+@pytest.mark.parametrize("erase", [False, True])
+@pytest.mark.parametrize("listed", [True, False])
+@pytest.mark.parametrize("names", ['sessions = ["miller"]', 'sources = ["chat"]'])
+async def test_a_learning_is_kept_while_its_source_may_be_in_a_copy_whose_key_is_missing(
+    world: World, tmp_path: Path, names: str, listed: bool, erase: bool
+) -> None:
+    await world.put("held", session="miller", source="chat")
+    await world.put("later", session="other", source="other")
+    await world.learn("p", "held", "later")
+    await world.learn("q", "later")
+    if not listed:
+        world.backend.profiles["p"] = world.backend.profiles["p"]._replace(interactions=())
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.receipt("delete_request", request_id="held")
+    change(world, OTHER_KEY)
+    named = {"user_id": "ada", "learning_ids": ["profile:p"], "erase": erase}
+    async with world.connect(CONFIRM="off", POLICY=hold(tmp_path, names)) as caller:
+        said = await caller.refused("delete_learnings", **named)
+        assert (
+            "Nothing was deleted. It is unknown whether a hold keeps these learnings. 1 recovery copy" in said
+        )
+        # Everything that this one may have come from is stored.
+        await caller.receipt("delete_learnings", user_id="ada", learning_ids=["profile:q"])
+    assert set(world.backend.profiles) == {"p"}
+
+
+async def test_a_copy_whose_key_is_missing_keeps_no_learning_that_a_hold_cannot_cover(
+    world: World, tmp_path: Path
+) -> None:
+    await world.put("r1")
+    await world.learn("p", "r1")
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.receipt("delete_request", request_id="r1")
+    change(world, OTHER_KEY)
+    async with world.connect(CONFIRM="off", POLICY=hold(tmp_path, 'users = ["bob"]')) as caller:
+        receipt = await caller.receipt("delete_learnings", user_id="ada")
+    assert (receipt["status"], receipt["deleted"]["learnings"]) == ("complete", 1)

@@ -2,7 +2,14 @@
 
 import pytest
 
-from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
+from reflexio_mcp.rest.models import (
+    Interaction,
+    PublishBody,
+    RequestQuery,
+    RequestWithInteractions,
+    StoredInteraction,
+    StoredRequest,
+)
 from tests.deletion.support import World
 from tests.support.facts import fact_of
 
@@ -14,10 +21,19 @@ async def talk(world: World) -> tuple[int, ...]:
         user_id="ada",
         session_id="s",
         request_id="r1",
-        interaction_data_list=[Interaction(content=one) for one in ("hello", "my address", "goodbye")],
+        interaction_data_list=[Interaction(content=said) for said in ("hello", "my address", "goodbye")],
     )
     await world.rest.publish(body, minted=False)
     return await world.interactions("r1")
+
+
+async def put_numbered(world: World, number: int, session: str, said: str) -> None:
+    """Store another request under the same id, as an import from another store does."""
+    request = StoredRequest(request_id="r1", user_id="ada", session_id=session, created_at=1)
+    stored = RequestWithInteractions(
+        request=request, interactions=[StoredInteraction(interaction_id=number, content=said)]
+    )
+    await world.rest.put_back(stored)
 
 
 async def words(world: World) -> dict[str, list[str]]:
@@ -61,6 +77,20 @@ async def test_deleted_interactions_come_back_as_requests_of_their_own_and_not_t
     assert back["restored"] == {"requests": 1, "interactions": 1}
     assert again["not_restored"][0]["why"] == "already_there"
     assert await words(world) == {"r1": ["hello", "goodbye"], f"r1-interaction-{second}": ["my address"]}
+
+
+@pytest.mark.parametrize(("session", "said"), [("s", "other words"), ("another", "my address")])
+async def test_an_interaction_comes_back_beside_something_else_with_its_number(
+    world: World, session: str, said: str
+) -> None:
+    _, second, _ = await talk(world)
+    async with world.connect(CONFIRM="off") as caller:
+        done = await caller.receipt("delete_request", request_id="r1", interaction_ids=[second])
+        await world.rest.delete_requests_by_ids(["r1"])
+        await put_numbered(world, second, session, said)
+        back = await caller.restored(done["number"])
+    assert (back["status"], back["restored"]) == ("complete", {"requests": 1, "interactions": 1})
+    assert await words(world) == {"r1": [said], f"r1-interaction-{second}": ["my address"]}
 
 
 async def test_erasing_one_interaction_drops_every_copy_of_its_request_and_the_plan_says_so(

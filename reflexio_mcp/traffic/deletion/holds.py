@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from contextlib import aclosing
 
 from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.results.base import shown_name
 from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.state.keys import KEY_ADVICE
 from reflexio_mcp.state.records import Name, Owner
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.traffic.deletion.items import Item, interaction_name, opened
-from reflexio_mcp.traffic.errors import Unreadable, needing_state
+from reflexio_mcp.traffic.errors import ADVICE_CHARS, Unreadable, needing_state
 from reflexio_mcp.traffic.learnings.find import find_evidence, turns_of
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.policy import Hold
@@ -23,7 +25,7 @@ async def holds_on(scope: Scope, items: Sequence[Item], state: State, owner: Own
 
     Raises:
         NotRecorded: recovery copies cannot be read.
-        Unreadable: the service fails to return what a learning may have come from.
+        Unreadable: what a learning may have come from cannot be read, from the service or from a recovery copy.
         ReflexioError: what is stored cannot be read.
     """
     policy = scope.policy.now()
@@ -61,7 +63,20 @@ async def _held_by_sources(
     ]
     if unlinked and (hold := await _first_hold(scope, user_id, copied)):
         held |= dict.fromkeys(unlinked, hold)
+    if any(found.gone or name in unlinked for name, found in evidence.items() if name not in held):
+        await _require_opened_copies(state)
     return held
+
+
+async def _require_opened_copies(state: State) -> None:
+    """Refuse if this server lacks the key of any copy: a request in it may be held, and nobody sees whose it is."""
+    with needing_state(FactCode.NOTHING_DELETED, FactCode.HOLDS_UNKNOWN, FactCode.STATE_UNUSABLE):
+        sealed = await in_thread(state.copies.unreadable)
+    if sealed:
+        raise _unknown(
+            Fact(code=FactCode.COPIES_SEALED, number=sealed),
+            Fact(code=FactCode.MEND_STATE, names=[shown_name(KEY_ADVICE, ADVICE_CHARS)]),
+        )
 
 
 async def _copied_requests(
@@ -104,5 +119,5 @@ async def _first_hold(scope: Scope, user_id: str, copied: Sequence[RequestWithIn
     return None
 
 
-def _unknown(why: Fact) -> Unreadable:
-    return Unreadable(Fact(code=FactCode.NOTHING_DELETED), Fact(code=FactCode.HOLDS_UNKNOWN), why)
+def _unknown(*why: Fact) -> Unreadable:
+    return Unreadable(Fact(code=FactCode.NOTHING_DELETED), Fact(code=FactCode.HOLDS_UNKNOWN), *why)

@@ -329,10 +329,7 @@ class Storing:
 
         async def take(items: list[RequestWithInteractions]) -> None:
             for stored in items:
-                there = {str(interaction.interaction_id) for interaction in stored.interactions}
-                found.update(
-                    (key, item_of(stored)) for key, interaction in single.items() if interaction.id in there
-                )
+                found.update((key, item_of(stored)) for key in single if _contains(stored, requests[key]))
                 key = stored.request.request_id
                 if restored := requests.get(key):
                     exact = self.scope.exact
@@ -521,6 +518,19 @@ class Storing:
             for learning in learnings
             if learning.row
         ]
+
+
+def _contains(stored: RequestWithInteractions, restored: RequestWithInteractions) -> bool:
+    """Whether a stored request has the copied interaction, with the same words.
+
+    A request of another store, or one that was stored again, can have something else under the same number.
+    """
+    [copied] = restored.interactions
+    return any(
+        interaction.interaction_id == copied.interaction_id
+        and said_digest(stored.model_copy(update={"interactions": [interaction]})) == said_digest(restored)
+        for interaction in stored.interactions
+    )
 
 
 def _spoken(item: RequestWithInteractions) -> list[int]:
