@@ -489,8 +489,16 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
         "learned": Command(
             "list what was learned, and from which requests",
             READ,
-            "reflexio-mcp learned --user-id ada\nreflexio-mcp learned --session-id trip --all",
-            (_filter(**FILTER, request_id="learnings from this request"), *PAGE),
+            "reflexio-mcp learned --user-id ada\nreflexio-mcp learned --session-id trip --all\n"
+            "reflexio-mcp learned --since 7d",
+            (
+                _filter(
+                    **FILTER,
+                    request_id="learnings from this request",
+                    since="instead, what is new, replaced, corrected, forgotten, deleted and restored since this time",
+                ),
+                *PAGE,
+            ),
         ),
         "audit": Command(
             "find secrets, duplicates, test traffic and more",

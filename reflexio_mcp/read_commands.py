@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
@@ -15,7 +16,7 @@ from typing import Any, BinaryIO, Final, TypeVar, cast
 
 import anyio
 
-from reflexio_mcp.backend import location_of, open_scope, open_state
+from reflexio_mcp.backend import location_of, open_scope, open_state, owner_of
 from reflexio_mcp.render.deletion import counts
 from reflexio_mcp.render.reading import exported, readme
 from reflexio_mcp.render.words import SHELL
@@ -24,6 +25,7 @@ from reflexio_mcp.results.base import Room, Row
 from reflexio_mcp.results.deletion import Change, Counts, Example, Excepted, Part, PastDeletion, Restored
 from reflexio_mcp.results.facts import Fact, FactCode, Result
 from reflexio_mcp.results.reading import (
+    ChangeRow,
     EvidenceRow,
     Exported,
     InteractionRow,
@@ -48,10 +50,12 @@ from reflexio_mcp.traffic.audit.places import list_places
 from reflexio_mcp.traffic.audit.run import run_audit
 from reflexio_mcp.traffic.errors import TrafficError, needing_state
 from reflexio_mcp.traffic.learnings.listing import list_learnings
+from reflexio_mcp.traffic.learnings.listing_changes import list_changes
 from reflexio_mcp.traffic.learnings.request import read_request
 from reflexio_mcp.traffic.learnings.select import Selection
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
 from reflexio_mcp.traffic.reading.listing import list_requests, list_sessions
+from reflexio_mcp.traffic.times import parse_time
 
 COMMANDS: Final = {
     "get_request": "show",
@@ -85,6 +89,7 @@ LABELS: Final = {
     "show": "see them",
     "act": "delete them",
     "of": "learnings of",
+    "job": "record",
     "looked_at": "filter",
     "window_only": "not quoted interactions that were read at the same time",
     "log": "value of the audit log",
@@ -132,6 +137,19 @@ TABLES: Final[dict[type[Row], Sequence[str]]] = {
         "learning_id",
     ),
     EvidenceRow: ("quote", "near", "role", "said_at", "request_id", "interaction_id"),
+    ChangeRow: (
+        "at",
+        "change",
+        "user_id",
+        "learning_id",
+        "old",
+        "content",
+        "elsewhere",
+        "maybe_deleted",
+        "job",
+        "selected",
+        "exported",
+    ),
     OtherLearning: ("learning_id", "state", "changed_at", "content"),
     Example: ("created_at", "id", "user_id", "first_words"),
     PastDeletion: ("number", "at", "status", "asked", "gone", "copied", "until", "target"),
@@ -200,7 +218,7 @@ def run_read_command(arguments: Namespace, settings: Settings) -> int:
 
 async def _ask(arguments: Namespace, settings: Settings, progress: TerminalProgress) -> Result:
     command, typed = arguments.command, dict(arguments.filter)
-    request_id = typed.pop("request_id", "")
+    request_id, changed_since = typed.pop("request_id", ""), typed.pop("since", "")
     asked = filter_of(typed, settings)
     async with open_scope(settings) as scope:
         if command == "show":
@@ -221,6 +239,11 @@ async def _ask(arguments: Namespace, settings: Settings, progress: TerminalProgr
         if not scope.learns:
             raise TrafficError("The embedded store does not learn. Set REFLEXIO_URL or REFLEXIO_API_KEY.")
         chosen = Selection(asked.user_id, (), request_id, replace(asked, contains=""), asked.contains)
+        if changed_since:
+            since, state = parse_time("--since", changed_since, now=time.time()), open_state(settings)
+            with closing(state.database):
+                owner = await owner_of(scope, settings)
+                return await _pages(partial(list_changes, scope, state, owner, chosen, since), most)
         return await _pages(partial(list_learnings, scope, chosen), most)
 
 
@@ -228,7 +251,9 @@ async def _pages(read: Callable[..., Awaitable[Page]], most: int) -> Page:
     pages = [await read(limit=min(most, PAGE_ROWS))]
     while pages[-1].cursor and (left := most - sum(page.returned for page in pages)):
         pages.append(await read(limit=min(left, PAGE_ROWS), cursor=pages[-1].cursor))
-    rows = "learnings" if isinstance(pages[0], LearningPage) else "sessions"
+    rows = "sessions"
+    if isinstance(pages[0], LearningPage):
+        rows = "changes" if pages[0].changed_since else "learnings"
     joined = [row for page in pages for row in getattr(page, rows)]
     return pages[-1].model_copy(update={rows: joined, "returned": sum(page.returned for page in pages)})
 
@@ -472,6 +497,8 @@ def _rows_of(result: Result) -> tuple[Sequence[Row], Sequence[str]]:
             return _requests_of(result.sessions), TABLES[RequestRow]
         case SessionPage():
             return result.sessions, TABLES[SessionRow]
+        case LearningPage() if result.changed_since:
+            return result.changes, TABLES[ChangeRow]
         case LearningPage():
             return result.learnings, LEARNING_COLUMNS
         case Restored():

@@ -304,9 +304,19 @@ def learned(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     async def learn() -> None:
         await world.put("a", text="I live in Lisbon")
         await world.put("b", session="t")
-        await world.learn("lisbon", "a", "b", content=f"Lives in Lisbon {HOSTILE}", quote="I live in Lisbon")
+        await world.learn(
+            "lisbon",
+            "a",
+            "b",
+            content=f"Lives in Lisbon {HOSTILE}",
+            quote="I live in Lisbon",
+            changed=100_000,
+            created=100_000,
+        )
         for number in range(110):
-            await world.learn(f"more-{number}", "b", content=f"Fact {number}")
+            await world.learn(
+                f"more-{number}", "b", content=f"Fact {number}", changed=100_000, created=100_000
+            )
 
     anyio.run(learn)
     monkeypatch.setenv("REFLEXIO_URL", URL)
@@ -326,6 +336,29 @@ def test_what_was_learned_is_listed_with_where_it_came_from(run: Run) -> None:
     assert "learnings of: user ada, with the words" in said
     assert "Nothing was found." in run("learned", "--user-id", "nobody")
     assert "needs user_id" in run("learned", code=2)
+
+
+@pytest.mark.usefixtures("learned")
+def test_changes_of_every_user_are_told_in_full_as_a_timer_would_send_them(run: Run) -> None:
+    run("delete", "--learning", "profile:more-1", "--user-id", "ada", "--yes", code=2)
+    told = facts(run, "learned", "--since", "1970-01-02", "--all")
+    assert (told["returned"], told["total"]) == (111, 111)
+    assert {row["user_id"] for row in told["changes"]} == {"ada"}
+    assert {fact["code"] for fact in told["facts"]} == {"changes_elsewhere", "changes_too_old"}
+    rows = [line.split("\t") for line in run("learned", "--since", "1970-01-02").splitlines()]
+    assert {(row[1], row[2]) for row in rows} == {("new", "ada")}
+
+
+@pytest.mark.usefixtures("learned", "terminal")
+def test_what_changed_since_is_a_table(run: Run) -> None:
+    said = run("learned", "--since", "1970-01-02", "--user-id", "ada", "--limit", "2")
+    assert re.search(r"^1970-\S+ \S+ +new +profile:lisbon +Lives in Lisbon", said, re.MULTILINE), said
+    assert "Some changes leave no trace" in said
+    assert "can be combined with user_id alone" in run(
+        "learned", "--since", "1d", "--session-id", "t", code=2
+    )
+    assert "--since must be ISO 8601" in run("learned", "--since", "soon", code=2)
+    assert "Nothing was found" in run("learned", "--since", "1h", "--user-id", "nobody")
 
 
 @pytest.mark.usefixtures("learned")

@@ -17,6 +17,7 @@ from reflexio_mcp.render.blocks import (
 from reflexio_mcp.render.publishing import learning
 from reflexio_mcp.render.words import SHELL, Words, named_in_fence
 from reflexio_mcp.results.reading import (
+    ChangeRow,
     EvidenceRow,
     Exported,
     Held,
@@ -280,7 +281,12 @@ _SOURCES = {
 
 def learning_page(page: LearningPage, words: Words) -> Told:
     cut = CUT_BY_SIZE if page.cut_by_size else ""
-    if page.shared_rules:
+    if page.changed_since:
+        changes = (
+            f"{counted(page.total, 'change')}, {page.returned:,} here" if page.total else "No change is known"
+        )
+        found = f"{changes}{cut}. Since {moment(page.changed_since)}."
+    elif page.shared_rules:
         found = f"{counted(page.total, 'shared rule')}, {page.returned:,} here."
     elif page.total:
         found = f"{counted(page.total, 'learning')}, {page.returned:,} here{cut}."
@@ -290,7 +296,12 @@ def learning_page(page: LearningPage, words: Words) -> Told:
         found = "No learning."
     return Told(
         found,
-        [f"of {page.of}", *map(_learning, page.learnings), *map(_shared_rule, page.shared_rules)],
+        [
+            f"of {page.of}",
+            *map(_learning, page.learnings),
+            *map(_shared_rule, page.shared_rules),
+            *map(_change, page.changes),
+        ],
         lines(
             learning(page.learning, words) if page.learning else "",
             words.say(page.facts),
@@ -314,6 +325,25 @@ def _shared_rule(rule: SharedRuleRow) -> str:
         ),
         f"  {rule.content}" if rule.content else "",
         f"  when: {rule.trigger}" if rule.trigger else "",
+    )
+
+
+def _change(change: ChangeRow) -> str:
+    return lines(
+        row(
+            moment(change.at),
+            change.change.replace("_", " "),
+            change.learning_id,
+            f"user {change.user_id}" if change.user_id else "",
+            "not by this server" if change.elsewhere else "",
+            "or what had taken its place was deleted" if change.maybe_deleted else "",
+            f"record {change.job}" if change.job else "",
+            f"{change.selected}, {counted(change.exported, 'learning')}" if change.selected else "",
+        ),
+        [_below(f"old: {text}") for text in change.old],
+        _below(f"{change.more_old:,} more old texts" if change.more_old else ""),
+        _below(f"{'new: ' if change.old else ''}{change.content}" if change.content else ""),
+        _below(f"when: {change.trigger}" if change.trigger else ""),
     )
 
 

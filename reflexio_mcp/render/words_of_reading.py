@@ -31,6 +31,24 @@ READING: Final = RoomWords(
             "Shared rules (agent playbooks) and expired profiles are not listed here. A merged or superseded learning "
             "was replaced by another learning and is kept for a while."
         ),
+        FactCode.CHANGES_ELSEWHERE: (
+            "Some changes leave no trace: what other clients deleted, what they changed in playbooks, playbooks that "
+            "Reflexio forgot, and expired profiles that it has removed."
+        ),
+        FactCode.CHANGES_TOO_OLD: (
+            "Reflexio keeps replaced learnings for {number:day}, so older texts are missing."
+        ),
+        FactCode.CHANGES_UNRECORDED: (
+            "The records of deletions, corrections, restores and exports cannot be read, so these are missing."
+        ),
+        FactCode.CHANGES_PARTLY_READ: (
+            "There are more requests than one call reads, so changes of some users may be missing. A later time or a "
+            "single user shows all."
+        ),
+        FactCode.FORGOTTEN_OR_DELETED: (
+            "{number:learning} {number:was|were} forgotten, or what had taken {number:its|their} place was deleted: "
+            "no recovery copy shows which."
+        ),
         FactCode.LEARNINGS_NOT_LISTED: (
             "{number:learning} that {number:does|do} not name {number:its|their} source interactions "
             "{number:is|are} not listed."

@@ -225,23 +225,28 @@ class ReflexioClient:
         return await self._list(models.UserProfile, "/api/get_profiles", sent, "user_profiles")
 
     async def get_all_profiles(
-        self, user_id: str, *, created_since: int | None = None
+        self, user_id: str | None, *, created_since: int | None = None
     ) -> list[models.UserProfile]:
-        """Read a user's profiles, also those past their expiry that the service has not marked as expired yet.
+        """Read current profiles, also those past their expiry that the service has not marked as expired yet.
 
         No other call returns these. The API allows 30 of these calls a minute.
 
         Args:
+            user_id: `None` for every user.
             created_since: epoch seconds; only profiles that were first stored since then.
         """
-        params = {"user_id": sendable(user_id), "limit": str(EVERY_ROW)}
+        params = {"limit": str(EVERY_ROW)}
+        if user_id is not None:
+            params["user_id"] = sendable(user_id)
         if created_since is not None:
             params |= {"date_field": "created_at", "start_time": str(created_since)}
         return await self._get_list(models.UserProfile, "/api/get_all_profiles", params, "user_profiles")
 
-    async def get_user_playbooks(self, user_id: str) -> list[models.UserPlaybook]:
-        """Read a user's playbooks of every status, newest first."""
-        sent = {"user_id": user_id, "limit": EVERY_ROW, "status_filter": EVERY_STATUS}
+    async def get_user_playbooks(self, user_id: str | None) -> list[models.UserPlaybook]:
+        """Read a user's playbooks of every status, newest first; those of every user for `None`."""
+        sent: dict[str, Any] = {"limit": EVERY_ROW, "status_filter": EVERY_STATUS}
+        if user_id is not None:
+            sent["user_id"] = user_id
         return await self._list(models.UserPlaybook, "/api/get_user_playbooks", sent, "user_playbooks")
 
     async def delete_profiles(self, profile_ids: list[str]) -> models.DeleteReply:

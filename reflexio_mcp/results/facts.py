@@ -185,6 +185,26 @@ class FactCode(StrEnum):
 
     # Lists of learnings
     KINDS_NOT_LISTED = "kinds_not_listed", "agent playbooks and expired profiles are not listed"
+    CHANGES_ELSEWHERE = (
+        "changes_elsewhere",
+        "changes without a trace are missing: deletions by other clients, forgotten playbooks and the like",
+    )
+    CHANGES_TOO_OLD = (
+        "changes_too_old",
+        "Reflexio keeps replaced learnings for `number` days, so that older ones are missing",
+    )
+    CHANGES_UNRECORDED = (
+        "changes_unrecorded",
+        "this server's records cannot be read, so that its deletions, corrections, restores and exports are missing",
+    )
+    CHANGES_PARTLY_READ = (
+        "changes_partly_read",
+        "there are more requests than one call reads, so that changes of some users may be missing",
+    )
+    FORGOTTEN_OR_DELETED = (
+        "forgotten_or_deleted",
+        "`number` learnings were forgotten, or what had taken their place was deleted: no copy shows which",
+    )
     LEARNINGS_NOT_LISTED = (
         "learnings_not_listed",
         "`number` learnings that name no source interactions are not listed",

@@ -14,6 +14,8 @@ from reflexio_mcp.results.facts import Fact, FactCode, Result
 __all__ = [
     "NAMES",
     "UNREADABLE_SHOWN",
+    "ChangeKind",
+    "ChangeRow",
     "EvidenceRow",
     "ExplorerData",
     "ExplorerRow",
@@ -463,6 +465,43 @@ class SharedRuleRow(Row):
     traced: Annotated[bool, Field(description="false: the service does not say what it was made from")] = True
 
 
+ChangeKind = Literal[
+    "new",
+    "replaced",
+    "corrected",
+    "forgotten",
+    "expired",
+    "taken_back",
+    "put_back",
+    "exported",
+]
+
+
+class ChangeRow(Row):
+    """A change in what is known."""
+
+    change: Annotated[
+        ChangeKind,
+        Field(description="forgotten: by Reflexio; taken_back: deleted here; put_back: current again"),
+    ]
+    at: Moment
+    learning_id: str = ""
+    user_id: Annotated[str | None, Field(description="left out if the call names the user")] = None
+    content: Annotated[str, Field(description="what it says now, or said before it was deleted")] = ""
+    trigger: str = ""
+    old: Annotated[
+        list[str], Field(description="what it said before, or what it took the place of, the latest first")
+    ] = []
+    more_old: int = 0
+    elsewhere: Annotated[bool, Field(description="not by this server: the old text is not known")] = False
+    maybe_deleted: Annotated[
+        bool, Field(description="forgotten, or what had taken its place was deleted")
+    ] = False
+    job: Annotated[int, Field(description="the number of the deletion, correction or restore")] = 0
+    selected: Annotated[str, Field(description="what was exported")] = ""
+    exported: Annotated[int, Field(description="number of exported learnings")] = 0
+
+
 class LearningPage(Result):
     """Learnings, last changed first, the current learnings before all others."""
 
@@ -472,6 +511,8 @@ class LearningPage(Result):
     total: int
     learnings: list[LearningRow]
     shared_rules: list[SharedRuleRow] = []
+    changed_since: Annotated[Moment | None, Field(description="if changes are listed instead")] = None
+    changes: Annotated[list[ChangeRow], Field(description="the latest first")] = []
     users_not_read: int = 0
     unlinked: Annotated[int, Field(description="learnings that do not say what they came from")] = 0
     learning: Annotated[Learning | None, Field(description="the state of learning from the request")] = None

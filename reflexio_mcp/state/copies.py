@@ -132,6 +132,16 @@ class Copies:
         rows = [row for row in rows if deletion in (None, row.deletion)]
         yield from self._opened(self._database.read, rows)
 
+    def of_learnings(self, owner: Owner, deletions: Collection[int]) -> Iterator[tuple[int, Copied]]:
+        """Read the copies of learnings that these deletions left, the oldest first, with its number.
+
+        Copies that were changed are left out.
+        """
+        rows = [row for row in self._rows(owner) if row.deletion in deletions and row.kind not in REQUESTS]
+        for row, copied in self._opened(self._database.read, rows):
+            if copied:
+                yield row.deletion, copied
+
     def opened(self, transaction: Transaction, rows: Sequence[Row]) -> Iterator[tuple[Row, Copied]]:
         """Open the copies of rows, without those that were changed."""
         for row, copied in self._opened(transaction.execute, rows):

@@ -9,8 +9,11 @@ __all__ = [
     "CapReached",
     "CodeUsed",
     "Copied",
+    "Deed",
     "Deletion",
     "Intention",
+    "LearningDeed",
+    "LearningDeeds",
     "MustGo",
     "Name",
     "Noted",
@@ -32,6 +35,11 @@ _LETTERS: Final[dict[NameKind, str]] = {
 _KINDS: Final[dict[str, NameKind]] = {letter: kind for kind, letter in _LETTERS.items()}
 
 Outcome = Literal["complete", "incomplete", "partly_restored", "restored"]
+
+Deed = Literal["deleted", "corrected", "put_back"]
+
+LearningDeeds = Mapping[str, Mapping[Deed, Sequence[str]]]
+"""What a job has done to learnings that are or were in use: their ids, by user and deed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +133,20 @@ class Noted(NamedTuple):
 
     at: float
     line: str
+
+
+class LearningDeed(NamedTuple):
+    """What a job has done to a learning, as the audit log says.
+
+    Args:
+        job: the number of the deletion, correction or restore.
+    """
+
+    at: float
+    job: int
+    user: str
+    deed: Deed
+    learning_id: str
 
 
 class Name(str):

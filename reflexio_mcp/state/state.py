@@ -28,6 +28,8 @@ from reflexio_mcp.state.records import (
     Copied,
     Deletion,
     Intention,
+    LearningDeed,
+    LearningDeeds,
     MustGo,
     Noted,
     Outcome,
@@ -60,6 +62,9 @@ ATTEMPTS: Final = (
 """Statements that need a right on each table."""
 
 OUTCOMES: Final = ("", *get_args(Outcome))
+
+DEEDS: Final = "learnings"
+"""The part of a log line that says what was done to learnings."""
 
 MOST_SEARCHED: Final = 20
 """How many lines of the log are looked through for each one that is returned: others are of other users."""
@@ -215,20 +220,40 @@ class State:
             self._keys.note_first(transaction)
             self.log.add(transaction, {**line, "user_id": owner.user, "account": account})
 
-    def noted(self, owner: Owner, most: int = 10) -> list[Noted]:
+    def noted(self, owner: Owner, most: int = 10, *, since: float = 0) -> list[Noted]:
         """Return the last exports and the last times that holds kept something, the newest first.
 
         A user's owner gets those of the user alone.
         """
         accounts = self._keys.accounts(owner)
         rows = self.database.read(
-            "SELECT at, line FROM main.log WHERE line LIKE ? OR line LIKE ? ORDER BY id DESC LIMIT ?",
+            "SELECT at, line FROM main.log WHERE at >= ? AND (line LIKE ? OR line LIKE ?) ORDER BY id DESC LIMIT ?",
+            since,
             '%"event": "held"%',
             '%"event": "exported"%',
             most * MOST_SEARCHED,
         )
         found = [Noted(at, line) for at, line in rows if _is_of(line, owner.user, accounts)]
         return found[:most]
+
+    def learning_deeds(self, owner: Owner, since: float) -> list[LearningDeed]:
+        """Return what was done to learnings, the oldest first.
+
+        A user's owner gets what was done to the user's learnings, whoever did it.
+        """
+        accounts = self._keys.accounts(owner)
+        rows = self.database.read(
+            "SELECT at, line FROM main.log WHERE at >= ? AND line LIKE ? ORDER BY id",
+            since,
+            f'%"{DEEDS}": {{%',
+        )
+        return [
+            deed
+            for at, text in rows
+            if (line := said_in(text)).get("account") in accounts
+            for deed in _deeds_in(at, line)
+            if owner.user in ("", deed.user)
+        ]
 
     def note_taken_out(self, looked: Sequence[MustGo], gone: Sequence[MustGo]) -> None:
         """Log what was deleted again, and settle the notes whose items are not stored."""
@@ -254,6 +279,7 @@ class State:
         all_of_it: bool,
         facts: Mapping[str, Any],
         looked: Collection[int] | None,
+        deeds: LearningDeeds | None = None,
     ) -> bool:
         """Record the end of a restore, unless an erasure has left notes after which it has to look first.
 
@@ -266,6 +292,7 @@ class State:
             facts: content of the last log line.
             looked: numbers of the notes whose items are not stored. `None` if that is not known, or if something may
                 still be stored; then erasures go on to reckon with this restore.
+            deeds: what it has done to learnings.
 
         Returns:
             Whether the end is recorded.
@@ -277,7 +304,7 @@ class State:
                 return False
             ((deletion,),) = transaction.execute("SELECT restores FROM main.deletions WHERE id = ?", number)
             line = {"event": "restored", "deletion": deletion, "restore": number, "outcome": outcome}
-            chain = self.log.add(transaction, line | dict(facts))
+            chain = self.log.add(transaction, line | dict(facts) | self._deeds(owner, deeds))
             transaction.execute(
                 "UPDATE main.deletions SET finished = ?, outcome = ?, gone = ?, chain = ?, "
                 "ended = (SELECT max(id) FROM main.log) WHERE id = ?",
@@ -319,6 +346,7 @@ class State:
         receipt: str,
         facts: Mapping[str, Any],
         erase: Collection[str] = (),
+        deeds: LearningDeeds | None = None,
     ) -> Ended:
         """Record the end of a deletion, erase copies and write the last log line, in one step.
 
@@ -329,6 +357,7 @@ class State:
             facts: content of the last log line.
             erase: names; `u:alice` means all copies of that user. Every matching copy is erased, whoever made it,
                 with the copied learnings from its interactions.
+            deeds: what it has done to learnings.
         """
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
@@ -340,7 +369,7 @@ class State:
             line = {"event": "end", "deletion": number, "outcome": outcome, "copies_erased": len(rows)}
             if may_return:
                 line |= {"outcome": "incomplete", "may_return": may_return}
-            chain = self.log.add(transaction, line | dict(facts))
+            chain = self.log.add(transaction, line | dict(facts) | self._deeds(owner, deeds))
             transaction.execute(
                 "UPDATE main.deletions SET finished = ?, outcome = ?, counted = ?, gone = ?, receipt = ?, "
                 "erased_names = ?, chain = ?, ended = (SELECT max(id) FROM main.log) WHERE id = ?",
@@ -354,6 +383,10 @@ class State:
                 number,
             )
         return Ended(chain, may_return)
+
+    def _deeds(self, owner: Owner, deeds: LearningDeeds | None) -> dict[str, Any]:
+        """Return the part of a last log line that `learning_deeds` finds, also when the record is gone."""
+        return {"account": self._keys.tag("account", owner.account), DEEDS: deeds} if deeds else {}
 
     def last(
         self, owner: Owner, most: int = 20, number: int = 0, *, restorable: bool = False
@@ -461,6 +494,21 @@ class State:
                     wait = at + HOUR - transaction.now
             raise CapReached(self.limit, room, wait)
         return room
+
+
+def _deeds_in(at: float, line: Mapping[str, Any]) -> list[LearningDeed]:
+    """Return what a line says was done to learnings; nothing if it was changed into something else."""
+    try:
+        job = line.get("restore") or line["deletion"]
+        deeds: LearningDeeds = line[DEEDS]
+        return [
+            LearningDeed(at, job, user, deed, learning_id)
+            for user, of_user in deeds.items()
+            for deed, ids in of_user.items()
+            for learning_id in ids
+        ]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return []
 
 
 def _is_of(line: str, user: str, accounts: Sequence[str]) -> bool:

@@ -1,5 +1,6 @@
 """Listing and deleting learnings."""
 
+import time
 from dataclasses import replace
 from typing import Annotated
 
@@ -22,12 +23,18 @@ from reflexio_mcp.traffic.deletion.plan import Options
 from reflexio_mcp.traffic.deletion.targets import Correction, Learnings
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings import listing
+from reflexio_mcp.traffic.learnings.listing_changes import list_changes
 from reflexio_mcp.traffic.learnings.select import Selection
+from reflexio_mcp.traffic.times import parse_time
 
 Words = Annotated[str, Field(description="words of the learning")]
 SharedToo = Annotated[
     bool,
     Field(description="instead: rules (agent playbooks) served to everybody; of a user: those from theirs"),
+]
+ChangedSince = Annotated[
+    str,
+    Field(description="instead: what is new, replaced, forgotten, corrected or deleted since, such as 7d"),
 ]
 LearnedFrom = Annotated[str, Field(description="learned from this request")]
 
@@ -50,16 +57,26 @@ async def list_learnings(
     request_id: LearnedFrom = "",
     contains: Words = "",
     shared: SharedToo = False,
+    changed_since: ChangedSince = "",
     limit: parameters.PageLimit = None,
     cursor: parameters.Cursor = "",
 ) -> Annotated[CallToolResult, LearningPage]:
+    scope, app, rows = scope_of(call), app_of(call), limit or SHORT_PAGE_ROWS
+    if shared and changed_since:
+        raise InvalidInput("changed_since", "cannot be combined with shared.")
     async with ProgressReporter(call).steady(Step.LOOKING_THROUGH):
         if shared:
-            page = await listing.list_shared_rules(scope_of(call), selection, limit=limit or SHORT_PAGE_ROWS)
-            return answer(page, text.learning_page(page, words_of(call)))
-        page = await listing.list_learnings(
-            scope_of(call), selection, limit=limit or SHORT_PAGE_ROWS, cursor=cursor, room=page_room(limit)
-        )
+            page = await listing.list_shared_rules(scope, selection, limit=rows)
+        elif changed_since:
+            since = parse_time("changed_since", changed_since, now=time.time())
+            owner = await app.owner(scope)
+            page = await list_changes(
+                scope, app.state, owner, selection, since, limit=rows, cursor=cursor, room=page_room(limit)
+            )
+        else:
+            page = await listing.list_learnings(
+                scope, selection, limit=rows, cursor=cursor, room=page_room(limit)
+            )
     return answer(page, text.learning_page(page, words_of(call)))
 
 

@@ -1,6 +1,7 @@
 """A backend that learns, can be interfered with and can fail; a person who answers forms; a server between them."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -30,7 +31,12 @@ Hook = Callable[[], Awaitable[None]]
 
 
 class Known(NamedTuple):
-    """A learning: whose it is, the request that closed its window, the interactions it lists."""
+    """A learning: whose it is, the request that closed its window, the interactions it lists.
+
+    Args:
+        changed: when it was last changed, in epoch seconds; of a replaced profile, when it was replaced.
+        created: when the row was first stored.
+    """
 
     user: str
     request_id: str = ""
@@ -40,6 +46,8 @@ class Known(NamedTuple):
     quote: str = ""
     trigger: str = ""
     expires: int = 0
+    changed: int = 0
+    created: int = 0
 
 
 @dataclass
@@ -132,7 +140,9 @@ class Backend:
                 {"profile_id": one, "generated_from_request_id": known.request_id, **_row(known)}
                 | {"expiration_timestamp": known.expires}
                 for one, known in self.profiles.items()
-                if known.user == asked["user_id"]
+                if known.user == asked.get("user_id", known.user)
+                and known.status is None
+                and known.created >= int(asked.get("start_time", 0))
             ]
         }
 
@@ -141,7 +151,7 @@ class Backend:
             "user_playbooks": [
                 {"user_playbook_id": one, "request_id": known.request_id, **_row(known)}
                 for one, known in self.playbooks.items()
-                if known.user == asked["user_id"] and known.status in asked["status_filter"]
+                if known.user == asked.get("user_id", known.user) and known.status in asked["status_filter"]
             ]
         }
 
@@ -160,7 +170,8 @@ class Backend:
         known = self.profiles.get(asked["profile_id"])
         if known is None or (known.user, known.status) != (asked["user_id"], None):
             return {"success": False, "msg": "Profile not found"}
-        self.profiles[asked["profile_id"]] = known._replace(content=asked["content"])
+        now = int(time.time())
+        self.profiles[asked["profile_id"]] = known._replace(content=asked["content"], changed=now)
         return {}
 
     def update_user_playbook(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -228,6 +239,7 @@ def _known(row: dict[str, Any]) -> "Known":
         row.get("content", ""),
         row.get("source_span", ""),
         row.get("trigger", ""),
+        changed=row.get("last_modified_timestamp", 0) or row.get("created_at", 0),
     )
 
 
@@ -239,6 +251,8 @@ def _row(known: Known) -> dict[str, Any]:
         "trigger": known.trigger,
         "source_interaction_ids": list(known.interactions),
         "status": known.status,
+        "last_modified_timestamp": known.changed,
+        "created_at": known.changed,
     }
 
 
@@ -328,9 +342,9 @@ class World:
 
     def client(self) -> ReflexioClient:
         """A client of the backend that does not really wait between its retries."""
-        time = FakeTime()
+        faked = FakeTime()
         return ReflexioClient(
-            URL, transport=httpx.ASGITransport(app=self.backend), sleep=time.sleep, clock=time.clock
+            URL, transport=httpx.ASGITransport(app=self.backend), sleep=faked.sleep, clock=faked.clock
         )
 
     def server(self, **env: str) -> ReflexioServer:

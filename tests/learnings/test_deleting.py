@@ -32,6 +32,19 @@ def left(world: World) -> set[str | int]:
     return {*world.backend.profiles, *world.backend.playbooks}
 
 
+async def test_a_deleted_playbook_comes_back_although_replaced_ones_that_say_the_same_are_stored(
+    world: World,
+) -> None:
+    await world.put("r1")
+    await world.learn(7, "r1", content="offer tea", status="merged")
+    await world.learn(8, "r1", content="offer tea")
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_learnings", user_id="ada", learning_ids=["user_playbook:8"])
+        back = await caller.restored(receipt["number"])
+    assert back["restored"] == {"learnings": 1}
+    assert [known.status for known in world.backend.playbooks.values()] == ["merged", None]
+
+
 SELECTIONS: dict[str, tuple[dict[str, Any], set[str | int]]] = {
     "by id": ({"user_id": "ada", "learning_ids": ["profile:p"]}, {7, "q"}),
     "by request": ({"request_id": "r1"}, {"q"}),

@@ -203,3 +203,24 @@ def test_a_key_is_exchanged_without_losing_cap_codes_records_or_copies(place: Pl
     deleted(after, OPERATOR, erase=("r:r2",))
     assert not list(after.copies.read(OPERATOR))
     assert [one.id for one in between.copies.read(OPERATOR)] == ["r1"]
+
+
+def test_what_was_done_to_learnings_outlives_the_record_and_is_told_to_those_whom_it_concerns(
+    place: Place,
+) -> None:
+    state = place.process()
+    stranger = Owner("another account")
+    deeds = {"alice": {"deleted": ["profile:a"]}, "bob": {"put_back": ["profile:b"]}}
+    number = state.begin(OPERATOR, deletion())
+    ended(state, OPERATOR, number, deeds=deeds)
+    place.pass_time(8 * 86_400)
+    state.prune()
+    assert not state.last(OPERATOR)
+    told = state.learning_deeds(OPERATOR, 0)
+    assert [(one.job, one.user, one.deed, one.learning_id) for one in told] == [
+        (number, "alice", "deleted", "profile:a"),
+        (number, "bob", "put_back", "profile:b"),
+    ]
+    assert state.learning_deeds(ALICE, 0) == told[:1]
+    assert not state.learning_deeds(stranger, 0)
+    assert not state.learning_deeds(OPERATOR, told[0].at + 1)

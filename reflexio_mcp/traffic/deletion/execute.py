@@ -1,5 +1,6 @@
 """Carries out a plan: record, look, copy, delete by id, read again, record."""
 
+from collections import defaultdict
 from collections.abc import Container, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from reflexio_mcp.results.deletion import (
 )
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Progress, Step
-from reflexio_mcp.state.records import CodeUsed, Copied, Intention, Name
+from reflexio_mcp.state.records import CodeUsed, Copied, Deed, Intention, LearningDeeds, Name
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.traffic.deletion.erasures import take_out_waiting
@@ -217,6 +218,7 @@ class _Act:
         arrived: number of the user's stored items that were not planned.
         successor: what replaced a learning before it could be corrected.
         replaced: replaced learnings that become current again, by id.
+        went: the learnings that were about to be deleted, by id.
         current: the ids of those that are current again now, by the ids that they had.
     """
 
@@ -232,6 +234,7 @@ class _Act:
     arrived: int = 0
     successor: Learning | None = None
     replaced: dict[str, Learning] = field(default_factory=dict[str, Learning])
+    went: dict[str, Learning] = field(default_factory=dict[str, Learning])
     current: dict[str, str] = field(default_factory=dict[str, str])
 
     @contextmanager
@@ -412,6 +415,7 @@ class _Act:
         stay = found.linked.keys() - linked.keys()
         self.ledger.change(found.changed | stay.intersection(self.planned.learnings))
         self.replaced |= found.back_after(linked)
+        self.went |= {key: one.learning for key, one in linked.items()}
         return replace(found, linked=linked)
 
     async def make_current(self) -> None:
@@ -550,9 +554,23 @@ class _Act:
             # A later erasure could not remove texts from the receipt.
             receipt=receipt.model_dump_json(exclude_defaults=True, exclude=_TEXTS),
             facts=facts | {"not_deleted": ending.left},
+            deeds=self._deeds(ending),
             erase=self._erased_names if ending.erases else [],
         )
         return ended.chain
+
+    def _deeds(self, ending: _Ending) -> LearningDeeds:
+        """Return what was done to learnings in use. A replaced one was known no more before it was deleted."""
+        done = {item.id: item.learning for item in ending.done if item.learning}
+        done |= {key: self.went[key] for key in self.deleted.gone}
+        deeds = defaultdict[str, dict[Deed, list[str]]](dict)
+        for key, learning in done.items():
+            if not learning.is_replaced:
+                deed: Deed = "corrected" if self.planned.plan.corrects else "deleted"
+                deeds[learning.user_id].setdefault(deed, []).append(key)
+        for before, now in self.current.items():
+            deeds[self.replaced[before].user_id].setdefault("put_back", []).append(now)
+        return deeds
 
     def _unrecorded(self, receipt: Receipt, ending: _Ending, error: StateUnusable) -> Receipt:
         """Return the receipt of a deletion whose end could not be recorded: no copy was erased, as far as is known."""

@@ -27,7 +27,7 @@ from reflexio_mcp.traffic.content import add_texts, interaction_digest, texts_of
 from reflexio_mcp.traffic.learnings.records import Learning, Sources, learning_of
 from reflexio_mcp.traffic.policy import Hold, Policy
 
-__all__ = ["item_of", "restored_interaction"]
+__all__ = ["item_of", "opened", "restored_interaction"]
 
 Content = RequestWithInteractions | Learning
 Kind = Literal["request", "interaction", "profile", "user_playbook", "session_outcome"]

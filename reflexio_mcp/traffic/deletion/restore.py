@@ -21,7 +21,7 @@ from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Progress, Step
 from reflexio_mcp.state.copies import Reading
 from reflexio_mcp.state.keys import KEY_ADVICE, NO_KEY
-from reflexio_mcp.state.records import Copied, Name, Owner, RestoreIntention
+from reflexio_mcp.state.records import Copied, Deed, LearningDeeds, Name, Owner, RestoreIntention
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.traffic.content import opening
@@ -495,10 +495,12 @@ class Storing:
         there = before.get(learning.learning_id)
         if there:
             return "already_there" if there.digest == learning.digest else "id_taken"
+        # A restored playbook has another id. Replaced ones that say the same do not serve.
         if learning.kind == "user_playbook" and any(
-            learning.digest == other.digest for other in before.values()
+            learning.digest == other.digest and learning.is_replaced == other.is_replaced
+            for other in before.values()
         ):
-            return "already_there"  # a restored playbook has another id
+            return "already_there"
         if isinstance(learning.row, UserProfile) and 0 < learning.row.expiration_timestamp <= time.time():
             return "not_restorable"
         return None
@@ -591,6 +593,15 @@ class _Restore:
             storing.facts.append(Fact(code=FactCode.ERASED_BUT_ON_HOLD, number=held))
         return storing.result(self.planned.undo.number)
 
+    def _deeds(self) -> LearningDeeds:
+        """Return which learnings are in use again, under the ids that they have now."""
+        back = [item.learning for item in self.storing.back.values() if item.learning]
+        deeds = defaultdict[str, dict[Deed, list[str]]](lambda: {"put_back": []})
+        for learning in back:
+            if not learning.is_replaced:
+                deeds[learning.user_id]["put_back"].append(learning.learning_id)
+        return deeds
+
     async def _finished(self) -> bool:
         storing = self.storing
         certain = not storing.uncertain and not self.erasures.held
@@ -608,4 +619,5 @@ class _Restore:
                 "not_restored": storing.became,
             },
             looked=self.erasures.looked if certain else None,
+            deeds=self._deeds(),
         )
