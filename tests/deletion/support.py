@@ -156,7 +156,10 @@ class Backend:
         }
 
     def add_user_profile(self, asked: dict[str, Any]) -> dict[str, Any]:
-        self.profiles |= {one["profile_id"]: _known(one) for one in asked["user_profiles"]}
+        for row in asked["user_profiles"]:
+            before = self.profiles.get(row["profile_id"])
+            created = before.created if before else int(time.time())
+            self.profiles[row["profile_id"]] = _known(row)._replace(created=created)
         return {"added_count": len(asked["user_profiles"])}
 
     def add_user_playbook(self, asked: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pytest
 
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import StateUnusable
+from reflexio_mcp.tools import learnings
 from tests.deletion.support import Caller, World
 from tests.learnings.rows import merged
 from tests.support.facts import fact_of
@@ -231,7 +232,9 @@ async def test_exports_are_told_with_the_number_of_learnings_that_left(
     assert ("exported", "") in everyone
 
 
-async def test_pages_hold_each_change_once_whatever_the_age_means_by_then(world: World) -> None:
+async def test_pages_hold_each_change_once_whatever_the_age_means_by_then(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await two_requests(world)
     for number in range(7):
         changed = NOW - HOUR - number
@@ -244,6 +247,8 @@ async def test_pages_hold_each_change_once_whatever_the_age_means_by_then(world:
             seen += [row["content"] for row in page["changes"]]
             if "cursor" not in page:
                 break
+            # By now, the age means a time after all of them.
+            monkeypatch.setattr(learnings, "parse_time", lambda *_, **__: NOW)
             page = await caller.call("list_learnings", **arguments, cursor=page["cursor"])
     assert seen == [f"fact {number}" for number in range(7)]
 

@@ -120,7 +120,6 @@ class _Comparison:
 
     def _of_current(self, learning: Learning) -> Iterator[Change]:
         replaced = self._replaced_since(learning)
-        deeds = [deed for deed in self._records.deeds if deed.learning_id == learning.learning_id]
         if replaced:
             old = tuple(earlier for earlier in replaced if not _says_the_same(earlier, learning))
             if old or learning.kind == "profile":
@@ -130,9 +129,10 @@ class _Comparison:
             if min(earlier.changed_at for earlier in replaced) < self._since:
                 return
         if learning.kind == "user_playbook" or learning.number in self._rows.created:
-            if not any(deed.deed == "put_back" for deed in deeds):
-                yield self._change("new", learning.changed_at, learning)
-        elif learning.changed_at > max((deed.at for deed in deeds), default=0) + LONGEST_WRITE:
+            yield self._change("new", learning.changed_at, learning)
+            return
+        ours = [deed.at for deed in self._records.deeds if deed.learning_id == learning.learning_id]
+        if learning.changed_at > max(ours, default=0) + LONGEST_WRITE:
             yield self._change("corrected", learning.changed_at, learning, elsewhere=True)
 
     def _replaced_since(self, learning: Learning) -> Sequence[Learning]:
