@@ -495,7 +495,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 _filter(
                     **FILTER,
                     request_id="learnings from this request",
-                    since="instead, what is new, replaced, corrected, forgotten, deleted and restored since this time",
+                    since="list what changed since then instead",
                 ),
                 *PAGE,
             ),
