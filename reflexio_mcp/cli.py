@@ -490,12 +490,17 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             "list what was learned, and from which requests",
             READ,
             "reflexio-mcp learned --user-id ada\nreflexio-mcp learned --session-id trip --all\n"
-            "reflexio-mcp learned --since 7d",
+            "reflexio-mcp learned --since 7d\n"
+            "reflexio-mcp learned --shared",
             (
                 _filter(
                     **FILTER,
                     request_id="learnings from this request",
-                    since="list what changed since then instead",
+                    since="instead, what is new, replaced, corrected, forgotten, deleted and restored since this time",
+                ),
+                _switch(
+                    "--shared",
+                    "instead: rules served to everybody; with --user-id: those from theirs",
                 ),
                 *PAGE,
             ),

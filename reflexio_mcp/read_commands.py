@@ -22,7 +22,16 @@ from reflexio_mcp.render.reading import exported, readme
 from reflexio_mcp.render.words import SHELL
 from reflexio_mcp.results.audit import Call, Count, FindingRow, Found, NotLooked, Place
 from reflexio_mcp.results.base import Room, Row
-from reflexio_mcp.results.deletion import Change, Counts, Example, Excepted, Part, PastDeletion, Restored
+from reflexio_mcp.results.deletion import (
+    Change,
+    Counts,
+    Example,
+    Excepted,
+    Part,
+    PastDeletion,
+    Restored,
+    SharedRuleRow,
+)
 from reflexio_mcp.results.facts import Fact, FactCode, Result
 from reflexio_mcp.results.reading import (
     ChangeRow,
@@ -44,17 +53,19 @@ from reflexio_mcp.results.reading import (
 from reflexio_mcp.screen import DIM, Output, Table, TerminalProgress, agreed, print_json
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.state.log import Verified
+from reflexio_mcp.state.state import in_thread
 from reflexio_mcp.traffic.archive import Export, save
 from reflexio_mcp.traffic.audit.calls import Offer
 from reflexio_mcp.traffic.audit.places import list_places
 from reflexio_mcp.traffic.audit.run import run_audit
-from reflexio_mcp.traffic.errors import TrafficError, needing_state
-from reflexio_mcp.traffic.learnings.listing import list_learnings
+from reflexio_mcp.traffic.errors import InvalidInput, TrafficError, Unreadable, needing_state
+from reflexio_mcp.traffic.learnings.listing import list_learnings, list_shared_rules
 from reflexio_mcp.traffic.learnings.listing_changes import list_changes
 from reflexio_mcp.traffic.learnings.request import read_request
 from reflexio_mcp.traffic.learnings.select import Selection
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
 from reflexio_mcp.traffic.reading.listing import list_requests, list_sessions
+from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.times import parse_time
 
 COMMANDS: Final = {
@@ -81,6 +92,8 @@ HIDDEN: Final = {
     "confirm",
     "next",
     "corrects",
+    "decision",
+    "lists_rules",
 }
 COUNTED: Final = {"selected", "planned", "deleted"}
 """What a correction need not count: it has one learning, and deletes nothing."""
@@ -151,6 +164,7 @@ TABLES: Final[dict[type[Row], Sequence[str]]] = {
         "exported",
     ),
     OtherLearning: ("learning_id", "state", "changed_at", "content"),
+    SharedRuleRow: ("rule_id", "approval", "made_at", "applied", "users", "sources", "content", "trigger"),
     Example: ("created_at", "id", "user_id", "first_words"),
     PastDeletion: ("number", "at", "status", "asked", "gone", "copied", "until", "target"),
 }
@@ -239,12 +253,15 @@ async def _ask(arguments: Namespace, settings: Settings, progress: TerminalProgr
         if not scope.learns:
             raise TrafficError("The embedded store does not learn. Set REFLEXIO_URL or REFLEXIO_API_KEY.")
         chosen = Selection(asked.user_id, (), request_id, replace(asked, contains=""), asked.contains)
+        if changed_since and arguments.shared:
+            raise InvalidInput("--since", "cannot be combined with --shared.")
         if changed_since:
             since, state = parse_time("--since", changed_since, now=time.time()), open_state(settings)
             with closing(state.database):
                 owner = await owner_of(scope, settings)
                 return await _pages(partial(list_changes, scope, state, owner, chosen, since), most)
-        return await _pages(partial(list_learnings, scope, chosen), most)
+        read = list_shared_rules if arguments.shared else list_learnings
+        return await _pages(partial(read, scope, chosen), most)
 
 
 async def _pages(read: Callable[..., Awaitable[Page]], most: int) -> Page:
@@ -253,7 +270,9 @@ async def _pages(read: Callable[..., Awaitable[Page]], most: int) -> Page:
         pages.append(await read(limit=min(left, PAGE_ROWS), cursor=pages[-1].cursor))
     rows = "sessions"
     if isinstance(pages[0], LearningPage):
-        rows = "changes" if pages[0].changed_since else "learnings"
+        rows = "shared_rules" if pages[0].lists_rules else "learnings"
+        if pages[0].changed_since:
+            rows = "changes"
     joined = [row for page in pages for row in getattr(page, rows)]
     return pages[-1].model_copy(update={rows: joined, "returned": sum(page.returned for page in pages)})
 
@@ -273,7 +292,10 @@ def run_export(arguments: Namespace, settings: Settings) -> int:
         async with open_scope(settings) as scope:
             place, personal = location_of(settings), settings.personal_data
             export = Export(scope, wanted, place, redact, readme, progress, personal=personal)
-            return await export.write(file)
+            manifest = await export.write(file)
+            if redact is not None:
+                await _note_export(scope, settings, wanted, manifest)
+            return manifest
 
     def written(file: BinaryIO, redact: bool | None) -> Manifest:
         try:
@@ -300,6 +322,14 @@ def run_export(arguments: Namespace, settings: Settings) -> int:
     else:
         screen.say(exported(done, SHELL).text)
     return 0
+
+
+async def _note_export(scope: Scope, settings: Settings, wanted: TrafficFilter, made: Manifest) -> None:
+    """Note an export in the audit log before it is given to anybody."""
+    owner = await owner_of(scope, settings)
+    state = open_state(settings)
+    with closing(state.database), needing_state(FactCode.STATE_UNUSABLE, kind=Unreadable):
+        await in_thread(state.note_export, owner, wanted.describe(words=False), made.counts)
 
 
 def run_tools(arguments: Namespace, settings: Settings) -> int:
@@ -499,6 +529,8 @@ def _rows_of(result: Result) -> tuple[Sequence[Row], Sequence[str]]:
             return result.sessions, TABLES[SessionRow]
         case LearningPage() if result.changed_since:
             return result.changes, TABLES[ChangeRow]
+        case LearningPage(lists_rules=True):
+            return result.shared_rules, TABLES[SharedRuleRow]
         case LearningPage():
             return result.learnings, LEARNING_COLUMNS
         case Restored():

@@ -70,7 +70,9 @@ def install() -> Path:
     return python
 
 
-def start(port: int, home: Path, python: Path | None = None, *, model: str = "") -> subprocess.Popen[bytes]:
+def start(
+    port: int, home: Path, python: Path | None = None, *, model: str = "", vectors: str = ""
+) -> subprocess.Popen[bytes]:
     """Start the server on 127.0.0.1 with its data in `home`, and return when it answers.
 
     Args:
@@ -78,6 +80,7 @@ def start(port: int, home: Path, python: Path | None = None, *, model: str = "")
         home: an existing folder for its database and its log; empty for a fresh server.
         python: the interpreter `install` returned.
         model: the OpenAI-compatible endpoint it learns with; it learns nothing if this is empty.
+        vectors: the embedding service with which it makes shared rules; it makes none if this is empty.
 
     Raises:
         ServerError: it is not installed, ended at once, or did not answer within 90 s.
@@ -88,7 +91,9 @@ def start(port: int, home: Path, python: Path | None = None, *, model: str = "")
         process = subprocess.Popen(
             [str(python), "-m", "reflexio.server", "--host", "127.0.0.1", "--port", str(port)],
             cwd=home,
-            env=_environment(python, home) | (_learning(model, home) if model else {}),
+            env=_environment(python, home)
+            | (_learning(model, home) if model else {})
+            | (_sharing(vectors) if vectors else {}),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -145,6 +150,11 @@ def _learning(model: str, home: Path) -> dict[str, str]:
         "REFLEXIO_GENERATION_TIMEOUT_SECONDS": "60",
         "REFLEXIO_DURABLE_LEARNING_POLL_SECONDS": "0.2",
     }
+
+
+def _sharing(vectors: str) -> dict[str, str]:
+    # A run makes shared rules at most once an hour, unless it is told otherwise.
+    return {"REFLEXIO_EMBEDDING_SERVICE_URL": vectors, "REFLEXIO_AGGREGATION_MIN_INTERVAL_SECONDS": "2"}
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -78,7 +78,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give the tests that share a costly server or browser to one worker, and begin with them."""
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
-        if "learning_reflexio" in fixtures:
+        if "learning_reflexio" in fixtures or "sharing_reflexio" in fixtures:
             item.add_marker(pytest.mark.xdist_group("learning"))
         elif item.get_closest_marker("live"):
             item.add_marker(pytest.mark.xdist_group("live"))
@@ -196,6 +196,14 @@ def learning_reflexio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lear
 
 
 @pytest.fixture(scope="session")
+def sharing_reflexio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LearningReflexio]:
+    """As `learning_reflexio`, with vectors, so that it also makes rules for everybody from what it learns."""
+    home = tmp_path_factory.mktemp("reflexio-sharing-home")
+    with ScriptedModel() as model, _real_server(home, model.url, model.vectors_url) as url:
+        yield LearningReflexio(url, model, home)
+
+
+@pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server of this run. A test that stops it starts it again."""
     pytest.importorskip("psycopg", reason="psycopg is not installed")
@@ -218,7 +226,7 @@ _databases = itertools.count()
 
 
 @contextmanager
-def _real_server(home: Path, model: str = "") -> Generator[str]:
+def _real_server(home: Path, model: str = "", vectors: str = "") -> Generator[str]:
     wanted = os.environ.get("REFLEXIO_LIVE") == "1"
     if not wanted and reflexio_server.installed() is None:
         pytest.skip(
@@ -227,7 +235,7 @@ def _real_server(home: Path, model: str = "") -> Generator[str]:
     try:
         python = reflexio_server.install()
         port = free_port()
-        process = reflexio_server.start(port, home, python, model=model)
+        process = reflexio_server.start(port, home, python, model=model, vectors=vectors)
     except reflexio_server.ServerError as error:
         if wanted:
             pytest.fail(str(error), pytrace=False)

@@ -317,6 +317,9 @@ def learned(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
             await world.learn(
                 f"more-{number}", "b", content=f"Fact {number}", changed=100_000, created=100_000
             )
+        world.backend.agent_playbooks = {
+            number: ["ada", "bob"] if number % 2 else [] for number in range(1, 106)
+        }
 
     anyio.run(learn)
     monkeypatch.setenv("REFLEXIO_URL", URL)
@@ -336,6 +339,28 @@ def test_what_was_learned_is_listed_with_where_it_came_from(run: Run) -> None:
     assert "learnings of: user ada, with the words" in said
     assert "Nothing was found." in run("learned", "--user-id", "nobody")
     assert "needs user_id" in run("learned", code=2)
+
+
+@pytest.mark.usefixtures("learned", "terminal")
+def test_shared_rules_are_listed_with_what_they_rest_on(run: Run) -> None:
+    said = run("learned", "--shared", "--limit", "2")
+    assert re.search(
+        r"^agent_playbook:105 +pending .* ada, bob +user_playbook:1 · ada · said-1, ", said, re.MULTILINE
+    )
+    assert "There are more: add --all" in said
+    listed = facts(run, "learned", "--shared", "--all")
+    assert len({rule["rule_id"] for rule in listed["shared_rules"]}) == listed["total"] == 105
+    assert facts(run, "learned", "--shared", "--user-id", "ada")["total"] == 53
+    assert "can be combined with user_id alone" in run("learned", "--shared", "--source", "x", code=2)
+
+
+@pytest.mark.usefixtures("learned")
+def test_rules_are_rows_of_a_pipe_too(run: Run) -> None:
+    rows = run("learned", "--shared", "--limit", "2").splitlines()
+    assert [row.split("\t")[:2] for row in rows] == [
+        ["agent_playbook:105", "pending"],
+        ["agent_playbook:104", "pending"],
+    ]
 
 
 @pytest.mark.usefixtures("learned")

@@ -80,6 +80,15 @@ class Correct(Reply):
     )
 
 
+class Decide(Reply):
+    decide: bool = Field(
+        default=False,
+        strict=True,
+        title="Decide",
+        description="Yes decides so. No leaves the rules as they are.",
+    )
+
+
 def _whole(value: object) -> object:
     """Return the number of `"5"` and `5.0`, which clients send for 5."""
     if isinstance(value, float) and value.is_integer():
@@ -100,10 +109,12 @@ class Unanswered(Reply):
     """Nobody answered the form in time."""
 
 
-def form_of(question: Question, *, changes: bool = False) -> type[Reply]:
+def form_of(question: Question, *, changes: bool = False, decides: bool = False) -> type[Reply]:
     if question.number is not None:
         return Number
-    return Correct if changes else Yes
+    if changes:
+        return Correct
+    return Decide if decides else Yes
 
 
 def _can_ask(call: Context[Any, Any]) -> bool:
@@ -150,12 +161,12 @@ def asking(
     async def consent(
         call: Call, prepared: Annotated[Prepared, Resolve(prepared_by)]
     ) -> Verdict | Reply | Elicit[Reply]:
-        first, planned = prepared.first, prepared.planned
+        first, planned, plan = prepared.first, prepared.planned, prepared.planned.plan
         if isinstance(first, Verdict):
             return first
-        form = form_of(first, changes=bool(planned.plan.change))
+        form = form_of(first, changes=bool(plan.change), decides=plan.decision in ("approve", "reject"))
         fingerprint = app_of(call).codes(scope_of(call)).fingerprint(planned.bound)
-        message = question(planned.plan, planned.target.noun, first.number, fingerprint)
+        message = question(plan, planned.target.noun, first.number, fingerprint)
         if (call.protocol_version or "") >= MULTI_ROUND:
             return Elicit(message, form)
         async with aside(), prepared.reporter.steady(Step.WAITING_FOR_ANSWER):

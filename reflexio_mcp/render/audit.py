@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from reflexio_mcp.render.blocks import Told, counted, lines, moment, row, sentence
+from reflexio_mcp.render.reading import learning_lines
 from reflexio_mcp.render.words import Words
 from reflexio_mcp.results.audit import AuditResult, Call, Count, DuplicateRun, FindingRow, Found, Place
 from reflexio_mcp.results.facts import Fact, FactCode
@@ -77,7 +78,8 @@ def _finding(finding: FindingRow) -> list[str]:
     return [
         f"{finding.severity}: {finding.finding}, {places}{counted(finding.count, unit)}{kinds}{shown}",
         f"  {sentence(finding.why, finding.advice)}",
-        *(f"  - {_place(place)}" for place in finding.places),
+        *(f"  - {_place(place)}" for place in finding.places[len(finding.learnings) :]),
+        *("  - " + learning_lines(learning).replace("\n", "\n    ") for learning in finding.learnings),
         *(line for run in finding.runs for line in _run(run)),
         f"  learned from these: {_call(finding.learned)}" if finding.learned else "",
         f"  show: {_call(finding.show)}" if finding.show else "",

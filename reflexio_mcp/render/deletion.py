@@ -1,15 +1,18 @@
 """Texts of plans, receipts, restores and past deletions, and of the question to a person."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Final
 
 from reflexio_mcp.render.blocks import Told, counted, lines, moment, named, quoted, row, sentence
+from reflexio_mcp.render.reading import shared_rule
 from reflexio_mcp.render.words import ANYBODY, Words, named_in_fence
 from reflexio_mcp.results.deletion import (
     Change,
     Counts,
+    Decision,
     Deletion,
+    Earlier,
     Example,
     Excepted,
     Logged,
@@ -19,6 +22,7 @@ from reflexio_mcp.results.deletion import (
     PlanStatus,
     Receipt,
     Restored,
+    SharedRuleRow,
     TaughtLearning,
     Who,
 )
@@ -52,6 +56,7 @@ def counts(size: Counts) -> str:
         f"{requests} with {interactions}" if requests and interactions else requests or interactions,
         counted(size.learnings, "learning") if size.learnings else "",
         counted(size.session_outcomes, "session outcome") if size.session_outcomes else "",
+        counted(size.shared_rules, "shared rule") if size.shared_rules else "",
         f"{counted(size.only_in_copies, 'item')} only in recovery copies" if size.only_in_copies else "",
     ]
     return ", ".join(filter(None, parts)) or "nothing"
@@ -69,15 +74,19 @@ def plan(plan: Plan, status: PlanStatus, words: Words) -> Told:
     selects = plan.selected != Counts()
     missing = f"not found: {named(plan.not_found, plan.not_found_count)}" if plan.not_found else ""
     shows_learnings = plan.learnings and not (plan.selected.requests or plan.selected.interactions)
-    shown = 0 if shows_learnings else len(plan.examples)
+    shown = 0 if shows_learnings or plan.decision else len(plan.examples)
     total = plan.selected.requests or plan.selected.interactions or plan.selected.learnings
     body = lines(
         plan.target,
         f"{counts(plan.selected)}, {_span(plan)}" if selects else "",
         _parts("users", plan.users),
         _parts("sessions", plan.sessions),
-        [] if plan.change or shows_learnings else [_example(example) for example in plan.examples],
+        []
+        if plan.change or plan.decision or shows_learnings
+        else [_example(example) for example in plan.examples],
         [_learning(learning, words, gone="goes") for learning in plan.learnings],
+        map(_earlier, plan.earlier),
+        map(shared_rule, plan.shared_rules),
         _change(plan.change),
         f"(the first {shown:,} of {total:,})" if total > shown > 0 else "",
         missing,
@@ -91,12 +100,19 @@ def plan(plan: Plan, status: PlanStatus, words: Words) -> Told:
 
 
 def receipt(receipt: Receipt, words: Words) -> Told:
-    all_of_it = "" if receipt.deleted == receipt.planned else f", of {counts(receipt.planned)} planned"
+    done = (
+        receipt.corrected == receipt.planned.shared_rules
+        if receipt.decision in DECIDED
+        else (receipt.deleted == receipt.planned)
+    )
+    all_of_it = "" if done else f", of {counts(receipt.planned)} planned"
     deleted = "known to be deleted" if _unknown(receipt.not_deleted) else "deleted"
     said = f"Deletion {receipt.number}: {counts(receipt.deleted)} {deleted}{all_of_it}"
     if receipt.change:
         has = "has" if receipt.corrected else "may have" if _unknown(receipt.not_deleted) else "does not have"
         said = f"Correction, on record as deletion {receipt.number}: the learning {has} the new text"
+    if receipt.decision in DECIDED:
+        said = f"Decision, on record as deletion {receipt.number}: {_decided(receipt)}{all_of_it}"
     return Told(
         f"{said}; {_checked(receipt.not_deleted)}",
         [
@@ -104,6 +120,8 @@ def receipt(receipt: Receipt, words: Words) -> Told:
             _change(receipt.change),
             *_excepted(receipt.not_deleted, words),
             *[_learning(learning, words, gone="deleted") for learning in receipt.learnings],
+            *map(_earlier, receipt.earlier),
+            *map(shared_rule, receipt.shared_rules),
             *named_in_fence(receipt.facts),
         ],
         lines(
@@ -215,12 +233,17 @@ def _by(who: Who | None) -> str:
     return row(f"by {by}" if by else "", CONSENT.get(who.consent, who.consent), reason)
 
 
+LOGGED: Final = {"exported": "exported", "held": "kept by a hold", "refused": "a person was asked"}
+
+
 def logged(lines: Sequence[Logged]) -> list[str]:
     """Return a line for each export and refusal, for a fence."""
     return [
         row(
-            "exported" if line.event == "exported" else "kept by a hold",
+            LOGGED[line.event],
+            line.why.replace("_", " "),
             moment(line.at),
+            line.tool,
             line.target,
             f"by {line.caller}" if line.caller else "",
             *line.held,
@@ -241,7 +264,17 @@ def _copy(deletion: PastDeletion) -> str:
     return "no recovery copy"
 
 
+DECIDED: Final[Mapping[Decision | None, str]] = {"approve": "approved", "reject": "rejected"}
+
+
+def _decided(receipt: Receipt) -> str:
+    """Return `2 shared rules approved`."""
+    return f"{counted(receipt.corrected, 'shared rule')} {DECIDED[receipt.decision]}"
+
+
 def _did(receipt: Receipt) -> str:
+    if receipt.decision in DECIDED:
+        return _decided(receipt)
     return "a correction" if receipt.corrected else f"{counts(receipt.deleted)} deleted"
 
 
@@ -254,33 +287,47 @@ def question(plan: Plan, noun: str, number: int | None, fingerprint: str) -> str
         fingerprint: distinguishes this selection from others.
     """
     number_of_users = sum(user.names for user in plan.users)
-    users = (
-        f"of user {quoted(plan.users[0].name, QUESTION_NAME_CHARS)}"
-        if number_of_users == 1
-        else f"of {number_of_users:,} USERS"
-    )
+    users = f" of {number_of_users:,} USERS" if number_of_users else ""
+    if number_of_users == 1:
+        users = f" of user {quoted(plan.users[0].name, QUESTION_NAME_CHARS)}"
     words = [quoted(example.first_words, 80) for example in plan.examples if example.first_words][
         :QUESTION_EXAMPLES
     ]
     undo = ANYBODY.undo(plan.way_back)
     remains = sentence(*map(ANYBODY.of, plan.facts))
+    if plan.decision:
+        return lines(
+            f"{plan.decision.capitalize()} {counts(plan.selected)}, served to everybody? {undo}",
+            "" if number is None else f"To do this, type the number of {noun}s: {number}",
+            *map(_asked_rule, plan.shared_rules),
+            remains,
+            f"Fingerprint of this decision: {fingerprint}",
+        )
     if change := plan.change:
         return lines(
-            f"Change what was learned {users}? {undo}",
+            f"Change what was learned{users}? {undo}",
             "" if number is None else f"To change it, type the number of {noun}s: {number}",
             f"Now (stored text): {quoted(change.before, QUESTION_TEXT_CHARS)}",
             f"New: {quoted(change.after, QUESTION_TEXT_CHARS)}",
             remains,
             f"Fingerprint of this change: {fingerprint}",
         )
+    asked = f"Delete {counts(plan.selected)}{users}"
+    if plan.earlier and plan.selected == Counts():
+        asked = "Finish an interrupted deletion"
     return lines(
-        f"Delete {counts(plan.selected)} {users}? {undo}",
+        f"{asked}? {undo}",
         "" if number is None else f"To delete, type the number of {noun}s: {number}",
         f"{quoted(plan.target, QUESTION_NAME_CHARS)}, {_span(plan)}",
         f"Users: {_names(plan.users)}" if len(plan.users) > 1 else "",
         f"Sessions: {_names(plan.sessions)}" if plan.sessions else "",
         f"First words (stored text): {', '.join(words)}" if words else "",
         *map(_asked, plan.learnings),
+        *(
+            f"Current again: {quoted(one.content or one.learning_id, QUESTION_LEARNING_CHARS)}"
+            for one in plan.earlier
+        ),
+        *map(_asked_rule, plan.shared_rules),
         remains,
         f"Fingerprint of this selection: {fingerprint}",
     )
@@ -327,6 +374,10 @@ def _learning(learning: TaughtLearning, words: Words, *, gone: str) -> str:
     )
 
 
+def _earlier(learning: Earlier) -> str:
+    return f"  current again: {learning.learning_id}" + (f" “{learning.content}”" if learning.content else "")
+
+
 def _asked(learning: TaughtLearning) -> str:
     """Return a line of the question about a learning."""
     text = quoted(learning.content, QUESTION_LEARNING_CHARS) if learning.content else learning.learning_id
@@ -337,6 +388,20 @@ def _asked(learning: TaughtLearning) -> str:
     why = f" ({ANYBODY.cases[learning.case]})" if learning.case else ""
     again = f"; current again: {back}" if back else ""
     return f"{'Forget' if learning.goes else 'Keep'} what was learned{why}: {text}{again}"
+
+
+def _asked_rule(rule: SharedRuleRow) -> str:
+    """Return a line of the question about a shared rule."""
+    text = quoted(rule.content, QUESTION_LEARNING_CHARS) if rule.content else rule.rule_id
+    users = ", ".join(quoted(user, QUESTION_NAME_CHARS) for user in rule.users)
+    more = f" and {rule.more_users:,} more" if rule.more_users else ""
+    of = f" of {users}{more}" if users else ""
+    rests = (
+        f"rests on {counted(rule.playbooks, 'playbook')}{of}"
+        if rule.traced
+        else "what it rests on is not known"
+    )
+    return f"Shared rule ({rule.approval}, {rests}): {text}"
 
 
 def _change(change: Change | None) -> str:

@@ -16,6 +16,7 @@ from reflexio_mcp.render.blocks import (
 )
 from reflexio_mcp.render.publishing import learning
 from reflexio_mcp.render.words import SHELL, Words, named_in_fence
+from reflexio_mcp.results.deletion import RuleSourceRow, SharedRuleRow
 from reflexio_mcp.results.reading import (
     ChangeRow,
     EvidenceRow,
@@ -33,7 +34,6 @@ from reflexio_mcp.results.reading import (
     RequestRow,
     SessionPage,
     SessionRow,
-    SharedRuleRow,
     UnreadablePart,
     UsedLearning,
     VerdictRow,
@@ -239,7 +239,7 @@ def _used(learning: UsedLearning) -> str:
             if learning.applied is not None
             else "",
         ),
-        _below(_learning(learning.learning) if learning.learning else ""),
+        _below(learning_lines(learning.learning) if learning.learning else ""),
         _below(f"shared rule {_other(learning.shared_rule)}" if learning.shared_rule else ""),
         _below(
             row(
@@ -286,8 +286,12 @@ def learning_page(page: LearningPage, words: Words) -> Told:
             f"{counted(page.total, 'change')}, {page.returned:,} here" if page.total else "No change is known"
         )
         found = f"{changes}{cut}. Since {moment(page.changed_since)}."
-    elif page.shared_rules:
-        found = f"{counted(page.total, 'shared rule')}, {page.returned:,} here."
+    elif page.lists_rules:
+        found = (
+            f"{counted(page.total, 'shared rule')}, {page.returned:,} here{cut}."
+            if page.total
+            else "No shared rule."
+        )
     elif page.total:
         found = f"{counted(page.total, 'learning')}, {page.returned:,} here{cut}."
     elif page.unreadable or page.unlinked or page.users_not_read:
@@ -298,8 +302,8 @@ def learning_page(page: LearningPage, words: Words) -> Told:
         found,
         [
             f"of {page.of}",
-            *map(_learning, page.learnings),
-            *map(_shared_rule, page.shared_rules),
+            *map(learning_lines, page.learnings),
+            *map(shared_rule, page.shared_rules),
             *map(_change, page.changes),
         ],
         lines(
@@ -312,9 +316,16 @@ def learning_page(page: LearningPage, words: Words) -> Told:
     )
 
 
-def _shared_rule(rule: SharedRuleRow) -> str:
+def shared_rule(rule: SharedRuleRow) -> str:
+    """Return a shared rule with what it rests on, a line for each source."""
     users = named(rule.users, len(rule.users) + rule.more_users) if rule.users else ""
-    rests = f"rests on {counted(rule.playbooks, 'playbook')} of {users}" if users else ""
+    of = f" of {users}" if users else ""
+    rests = (
+        f"rests on {counted(rule.playbooks, 'playbook')}{of}"
+        if rule.playbooks
+        else "nothing that it rests on is stored"
+    )
+    more = rule.playbooks - len(rule.sources)
     return lines(
         row(
             rule.rule_id,
@@ -323,8 +334,10 @@ def _shared_rule(rule: SharedRuleRow) -> str:
             "" if rule.applied is None else f"applied {counted(rule.applied, 'time')} in 30 days",
             rests if rule.traced else "Reflexio does not say what it rests on",
         ),
-        f"  {rule.content}" if rule.content else "",
-        f"  when: {rule.trigger}" if rule.trigger else "",
+        _below(rule.content),
+        _below(f"when: {rule.trigger}" if rule.trigger else ""),
+        [_below(_rule_source(source)) for source in rule.sources],
+        _below(f"and {counted(more, 'more playbook')}" if more > 0 else ""),
     )
 
 
@@ -347,7 +360,15 @@ def _change(change: ChangeRow) -> str:
     )
 
 
-def _learning(learning: LearningRow) -> str:
+def _rule_source(source: RuleSourceRow) -> str:
+    said = (
+        f"said in {', '.join(source.requests)}" if source.requests else "no request that it cites is stored"
+    )
+    return row(f"made from {source.learning_id}", f"user {source.user_id}" if source.user_id else "", said)
+
+
+def learning_lines(learning: LearningRow) -> str:
+    """Return a learning with the words that taught it, a line for each."""
     since = learning.known_since if learning.known_since != learning.changed_at else None
     return lines(
         row(
@@ -448,12 +469,17 @@ def _found_in(archive: Manifest) -> str:
 README: Final = """\
 Export of the memory on {archive.made_at:%Y-%m-%d at %H:%M} UTC, made by reflexio-mcp.
 
-requests.jsonl   requests with their interactions
-learnings.jsonl  learned profiles and playbooks, with the ids of their source interactions
-outcomes.jsonl   how sessions ended
-manifest.json    the source, filter, counts, period and missing parts of this export, and the SHA-256 of each file
+requests.jsonl          requests with their interactions
+learnings.jsonl         learned profiles and playbooks, with the ids of their source interactions
+outcomes.jsonl          how sessions ended
+evidence.jsonl          for each learning, the words that taught it, and where and by whom they were said
+shared_rules.jsonl      rules that were made from these playbooks and others, and are served to everybody
+verdicts.jsonl          how Reflexio judged the learnings that were used for answers
+session_verdicts.jsonl  how Reflexio judged sessions
+questions.jsonl         what Reflexio asked the person, and the answers
+manifest.json           the source, filter, counts, period and missing parts of this export, and each file's SHA-256
 
-Each line of the first three files is one JSON object.
+Each line of a .jsonl file is one JSON object. A store that does not learn has the first three only.
 {facts}
 
 To put the requests back: reflexio-mcp import FILE

@@ -14,7 +14,7 @@ def status(found: Status, words: Words) -> Told:
             *named_in_fence(found.facts),
             "last deletions:" if found.deletions else "",
             *past(found.deletions, words),
-            "exports, and what holds kept:" if found.logged else "",
+            "exports, refusals and what holds kept:" if found.logged else "",
             *logged(found.logged),
         ],
         values=lines(

@@ -14,6 +14,10 @@ CASES: Final = RoomWords(
             "{number:earlier learning} {number:becomes|become} current again, because what replaced "
             "{number:it|them} goes."
         ),
+        FactCode.LEARNINGS_OWED: (
+            "{number:earlier learning} {number:becomes|become} current again, because an earlier call of this deletion "
+            "ended before it could do that."
+        ),
         FactCode.LEARNINGS_PARTLY: (
             "{number:learning} {number:is|are} also said in what stays, and {number:stays|stay}."
         ),
@@ -42,25 +46,28 @@ CASES: Final = RoomWords(
         ),
         FactCode.SHARED_RULES_REST: (
             "{number:shared rule} that {number:is|are} served to everybody {number:rests|rest} on playbooks of this "
-            "user and {number:stays|stay}{names:known}."
+            "user and {number:stays|stay}."
         ),
         FactCode.SHARED_RULES_UNTRACED: (
             "Reflexio does not say what {number:shared rule} {number:rests|rest} on."
         ),
+        FactCode.SHARED_RULES_NOT_READ: "{number:older shared rule} {number:was|were} not looked at.",
+        FactCode.APPROVED_RULES_REPEAT: (
+            "A later run of Reflexio can make a pending rule of the same text beside an approved one."
+        ),
+        FactCode.REJECTED_RULES_FOUND: (
+            "Reflexio's search for an answer leaves rejected rules out. Its search of agent playbooks still finds them."
+        ),
         FactCode.SHARED_RULES_UNREAD: "The shared rules could not be read.",
         FactCode.SHARED_RULES_RETURN: (
-            "Only the operator can remove shared rules. A rule that is rejected, edited or deleted can be made again "
-            "while the playbooks that it came from are stored, and these while their interactions are."
+            "Only the operator can remove shared rules. A later run of Reflexio can make a rule that is rejected, "
+            "edited or deleted again, unless the playbooks that it came from and their requests go too."
         ),
     },
     model={
         FactCode.NOTHING_VISIBLE: (
             "Nothing of this user can be seen; check the id. What is stored and cannot be seen, such as a profile that "
             "expired, is erased all the same."
-        ),
-        FactCode.SHARED_RULES_REST: (
-            "{number:shared rule} that {number:is|are} served to everybody {number:rests|rest} on playbooks of this "
-            "user and {number:stays|stay}."
         ),
         FactCode.LEARNINGS_STAY: (
             "{number:learning} that came from this selection alone {number:stays|stay}, unless this call includes "
@@ -84,6 +91,12 @@ CASES: Final = RoomWords(
         ),
     },
     with_tools={
+        ("decide_shared_rules",): {
+            FactCode.SHARED_RULES_RETURN: (
+                "decide_shared_rules approves, rejects or deletes shared rules. A later run of Reflexio can make one "
+                "that is rejected or deleted again, unless the playbooks that it came from and their requests go too."
+            ),
+        },
         ("list_learnings",): {
             FactCode.LEARNINGS_NOT_SHOWN: (
                 "{number:more learning} of this selection {number:is|are} not shown; list_learnings with the same "

@@ -19,12 +19,13 @@ EXPORTS: Final = RoomWords(
             "The embedded store does not learn: it has no learnings and no session outcomes."
         ),
         FactCode.KINDS_NOT_EXPORTED: (
-            "Reflexio's API does not return images, citations and expired profiles. Agent playbooks, evaluations, run "
-            "records and logs of Reflexio are not exported, nor, unless one user is selected, learnings of users "
-            "without an exported request."
+            "Reflexio's API does not return images, citations and expired profiles. Run records and logs of Reflexio "
+            "are not exported, nor, unless one user is selected, learnings of users without an exported request."
         ),
         FactCode.LEARNINGS_NOT_ALL_READ: "Not all learnings could be read.",
         FactCode.OUTCOMES_NOT_ALL_READ: "Not all session outcomes could be read.",
+        FactCode.VERDICTS_NOT_ALL_READ: "Not all verdicts of Reflexio could be read.",
+        FactCode.QUESTIONS_NOT_ALL_READ: "Not all questions that Reflexio asked people could be read.",
         FactCode.FETCH_ONCE: "The link works once, within five minutes.",
         FactCode.ONLY_REQUESTS_IMPORTED: (
             "Learnings and session outcomes do not come back: the embedded store has none."

@@ -36,6 +36,7 @@ EVERY_ROW: Final = 1_000_000_000
 
 OUTCOMES_AT_ONCE: Final = 1_000
 VERDICTS_AT_ONCE: Final = 1_000
+QUESTIONS_AT_ONCE: Final = 500
 SESSIONS_OF_OUTCOMES: Final = 100
 """The largest numbers that these calls take."""
 
@@ -359,6 +360,23 @@ class ReflexioClient:
         route = "/api/get_retrieved_learning_evaluation_results"
         found = await self._list(models.RetrievedLearningVerdict, route, sent, "results")
         return found, len(found) < VERDICTS_AT_ONCE
+
+    async def get_session_verdicts(self) -> list[models.SessionVerdict]:
+        """Read how Reflexio judged sessions, of all users: the API has no filter of users."""
+        route, name = "/api/get_agent_success_evaluation_results", "agent_success_evaluation_results"
+        return await self._list(models.SessionVerdict, route, {"limit": EVERY_ROW}, name)
+
+    async def get_pending_questions(self) -> tuple[list[models.PendingQuestion], bool]:
+        """Read the questions that Reflexio asked people, of all users.
+
+        Returns:
+            At most 500 questions, and whether these are all.
+        """
+        params = {"limit": str(QUESTIONS_AT_ONCE)}
+        found = await self._get_list(
+            models.PendingQuestion, "/api/pending_tool_calls", params, "pending_tool_calls"
+        )
+        return found, len(found) < QUESTIONS_AT_ONCE
 
     async def whoami(self) -> models.WhoAmI:
         return await self._get(models.WhoAmI, "/api/whoami", "success", "org_id")

@@ -22,6 +22,7 @@ __all__ = [
     "Search",
     "SessionGroup",
     "SessionOutcome",
+    "SourcePlaybook",
     "StoredInteraction",
     "StoredRequest",
     "UnreadableRequest",
@@ -381,11 +382,19 @@ class AgentPlaybook(Read):
     tags: list[str] = []
 
 
+class SourceInteraction(Read):
+    """Where a stored interaction is. Its content, which can be another user's, is not read."""
+
+    interaction_id: int
+    request_id: str = ""
+
+
 class SourcePlaybook(Read):
     """A user playbook that a shared rule was made from, with its interactions that are stored."""
 
     user_playbook: UserPlaybook
     source_interaction_ids: list[int] = []
+    interactions: list[SourceInteraction] = []
 
 
 class AgentPlaybookSources(Reply):
@@ -428,6 +437,29 @@ class RetrievedLearningVerdict(Read):
     impact_reason: str = ""
     diagnosis: dict[str, Any] | None = None
     created_at: int = 0
+
+
+class SessionVerdict(Read):
+    """How Reflexio judged a session. No call deletes it. Unknown fields are kept for exports."""
+
+    model_config = ConfigDict(extra="allow", defer_build=True)
+
+    user_id: str = ""
+    session_id: str = ""
+    is_success: bool | None = None
+    failure_reason: str | None = None
+
+
+class PendingQuestion(Read):
+    """A question that Reflexio asked a person, with the answer. Unknown fields are kept for exports."""
+
+    model_config = ConfigDict(extra="allow", defer_build=True)
+
+    id: str
+    user_id: str = ""
+    status: str = ""
+    question_text: str = ""
+    result: dict[str, Any] | None = None
 
 
 class FinalizeReply(Reply):

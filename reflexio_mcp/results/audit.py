@@ -4,6 +4,7 @@ from pydantic import Field
 
 from reflexio_mcp.results.base import Moment, Row
 from reflexio_mcp.results.facts import Fact, Result
+from reflexio_mcp.results.reading import LearningRow
 
 __all__ = [
     "AuditResult",
@@ -77,6 +78,9 @@ class FindingRow(Row):
     why: str
     advice: str
     places: list[Place] = []
+    learnings: Annotated[
+        list[LearningRow], Field(description="the found learnings, with what taught each")
+    ] = []
     runs: list[DuplicateRun] = []
     learned: Annotated[Call | None, Field(description="lists what was learned from the requests")] = None
     show: Annotated[Call | None, Field(description="shows what was found")] = None

@@ -14,6 +14,7 @@ __all__ = [
     "MOST_REASON",
     "Change",
     "Counts",
+    "Decision",
     "Deletion",
     "Earlier",
     "Example",
@@ -28,6 +29,8 @@ __all__ = [
     "PlanStatus",
     "Receipt",
     "Restored",
+    "RuleSourceRow",
+    "SharedRuleRow",
     "TaughtLearning",
     "WayBack",
     "WayBackState",
@@ -49,6 +52,9 @@ PlanStatus = Literal[
     "cannot_ask",
     "held",
 ]
+Decision = Literal["approve", "reject", "delete"]
+"""What becomes of a shared rule."""
+
 LearningCase = Literal["only", "replace", "partly", "window", "unknown"]
 """What a deletion means for a learning."""
 
@@ -95,6 +101,7 @@ class Counts(Row):
     interactions: int = 0
     learnings: int = 0
     session_outcomes: int = 0
+    shared_rules: int = 0
     only_in_copies: Annotated[int, Field(description="what only recovery copies contain")] = 0
 
     def __add__(self, other: "Counts") -> "Counts":
@@ -149,6 +156,38 @@ class TaughtLearning(Row):
     earlier: Annotated[list[Earlier], Field(description="what becomes current again")] = []
 
 
+class RuleSourceRow(Row):
+    """A user playbook that a shared rule was made from."""
+
+    learning_id: str
+    user_id: str = ""
+    requests: Annotated[list[str], Field(description="the first stored requests that it cites")] = []
+
+
+class SharedRuleRow(Row):
+    """A rule that Reflexio made from playbooks of several users and serves to everybody."""
+
+    rule_id: str
+    content: str = ""
+    trigger: str = ""
+    approval: Annotated[str, Field(description="pending, approved or rejected; pending rules are served too")]
+    made_at: Moment | None = None
+    applied: Annotated[int | None, Field(description="how often answers of the last 30 days cited it")] = None
+    playbooks: Annotated[
+        int,
+        Field(
+            description="user playbooks that it was made from and that are stored; yours, if you see one user"
+        ),
+    ] = 0
+    users: Annotated[list[str], Field(description="the first users whose playbooks these are")] = []
+    more_users: int = 0
+    sources: Annotated[
+        list[RuleSourceRow],
+        Field(description="the first of these playbooks: while they are stored, it can be made again"),
+    ] = []
+    traced: Annotated[bool, Field(description="false: the service does not say what it was made from")] = True
+
+
 class Change(Row):
     """The old and the new text of a learning, and the words that taught the old one, which stay in it."""
 
@@ -180,7 +219,10 @@ class Plan(Row):
 
     target: str
     selected: Counts
-    corrects: Annotated[bool, Field(description="a correction: nothing is deleted")] = False
+    corrects: Annotated[
+        bool, Field(description="a correction, or a rule is approved or rejected: nothing is deleted")
+    ] = False
+    decision: Annotated[Decision | None, Field(description="what becomes of the shared rules")] = None
     change: Annotated[Change | None, Field(description="a correction: the old and the new text")] = None
     users: list[Part] = []
     sessions: list[Part] = []
@@ -189,6 +231,13 @@ class Plan(Row):
     examples: list[Example] = []
     learnings: Annotated[
         list[TaughtLearning], Field(description="the first of them, those that go first")
+    ] = []
+    earlier: Annotated[
+        list[Earlier],
+        Field(description="what becomes current again, as an earlier call of this deletion has not done"),
+    ] = []
+    shared_rules: Annotated[
+        list[SharedRuleRow], Field(description="those to decide on, or the first that rest on an erased user")
     ] = []
     not_found: list[str] = []
     not_found_count: int = 0
@@ -215,10 +264,20 @@ class Receipt(Row):
     deleted: Counts
     reason: Annotated[str, Field(description="in the caller's words")] = ""
     change: Change | None = None
-    corrected: Annotated[int, Field(description="learnings that have the new text")] = 0
+    decision: Annotated[Decision | None, Field(description="what became of the shared rules")] = None
+    corrected: Annotated[
+        int, Field(description="learnings that have the new text, or shared rules that have the new status")
+    ] = 0
     not_deleted: list[Excepted] = []
     learnings: Annotated[
         list[TaughtLearning], Field(description="the first of them, those that went first")
+    ] = []
+    earlier: Annotated[
+        list[Earlier], Field(description="what is current again, besides those of learnings")
+    ] = []
+    shared_rules: Annotated[
+        list[SharedRuleRow],
+        Field(description="as the plan has them: an erasure removes the record of their sources"),
     ] = []
     facts: Facts = []
     way_back: WayBack | None = None
@@ -251,12 +310,14 @@ class Who(Row):
 
 
 class Logged(Row):
-    """An export, or a refusal because of a hold."""
+    """An export, or a refusal: because of a hold, or because a person who was asked did not agree."""
 
     at: Moment
-    event: Literal["held", "exported"]
+    event: Literal["held", "exported", "refused"]
     target: str
     caller: str = ""
+    tool: Annotated[str, Field(description="of a refused call")] = ""
+    why: Annotated[str, Field(description="of a refusal: declined, unanswered or wrong_number")] = ""
     held: Annotated[list[str], Field(description="what holds kept")] = []
     counts: Annotated[dict[str, int], Field(description="what the export contains")] = {}
 

@@ -63,16 +63,25 @@ class FactCode(StrEnum):
     )
     SHARED_RULES_REST = (
         "shared_rules_rest",
-        "`number` shared rules rest on playbooks of this user and stay; `names`: the texts of the newest",
+        "`number` shared rules rest on playbooks of this user and stay; `shared_rules` has the newest",
     )
     SHARED_RULES_UNTRACED = (
         "shared_rules_untraced",
         "the service does not say what `number` shared rules rest on",
     )
+    SHARED_RULES_NOT_READ = "shared_rules_not_read", "`number` older shared rules were not looked at"
     SHARED_RULES_UNREAD = "shared_rules_unread", "the shared rules could not be read"
     SHARED_RULES_RETURN = (
         "shared_rules_return",
         "a shared rule that is rejected, edited or deleted can be made again while its playbooks are stored",
+    )
+    APPROVED_RULES_REPEAT = (
+        "approved_rules_repeat",
+        "a later run can make a pending rule of the same text beside an approved one",
+    )
+    REJECTED_RULES_FOUND = (
+        "rejected_rules_found",
+        "Reflexio's search of agent playbooks returns rejected rules too, unless it is told not to",
     )
     OTHER_RECORDS_STAY = (
         "other_records_stay",
@@ -94,6 +103,10 @@ class FactCode(StrEnum):
     LEARNINGS_BACK = (
         "learnings_back",
         "`number` earlier learnings become current again, because what replaced them goes",
+    )
+    LEARNINGS_OWED = (
+        "learnings_owed",
+        "`number` earlier learnings become current again, which an earlier call of this deletion has not done",
     )
     LEARNINGS_PARTLY = "learnings_partly", "`number` learnings are also said in what stays, so they stay"
     LEARNINGS_WINDOW = (
@@ -372,6 +385,14 @@ class FactCode(StrEnum):
     OUTCOMES_NOT_ALL_READ = (
         "outcomes_not_all_read",
         "not all session outcomes could be read; the next facts say why",
+    )
+    VERDICTS_NOT_ALL_READ = (
+        "verdicts_not_all_read",
+        "not all verdicts could be read; the next facts say why",
+    )
+    QUESTIONS_NOT_ALL_READ = (
+        "questions_not_all_read",
+        "not all questions that Reflexio asked people could be read; the next facts say why",
     )
     FETCH_ONCE = "fetch_once", "advice: one fetch of `link` within five minutes gets the file"
     ONLY_REQUESTS_IMPORTED = (

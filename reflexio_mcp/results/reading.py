@@ -7,8 +7,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, WithJsonSchema
 
-from reflexio_mcp.rest.models import Approval, StoredInteraction
+from reflexio_mcp.rest.models import StoredInteraction
 from reflexio_mcp.results.base import Moment, Row, at, beginning, clip, label, shown_name
+from reflexio_mcp.results.deletion import SharedRuleRow
 from reflexio_mcp.results.facts import Fact, FactCode, Result
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "InteractionRow",
     "LearnedHere",
     "Learning",
+    "LearningEvidence",
     "LearningPage",
     "LearningRow",
     "Looked",
@@ -41,7 +43,6 @@ __all__ = [
     "SessionPage",
     "SessionRequests",
     "SessionRow",
-    "SharedRuleRow",
     "UnreadablePart",
     "UsedLearning",
     "VerdictRow",
@@ -448,23 +449,6 @@ class OneRequest(Result, RequestRow):
     cursor: Annotated[str | None, Field(description="for its further interactions")] = None
 
 
-class SharedRuleRow(Row):
-    """A rule that Reflexio made from playbooks of several users and serves to everybody."""
-
-    rule_id: str
-    content: str = ""
-    trigger: str = ""
-    approval: Annotated[Approval, Field(description="pending rules are served too")]
-    made_at: Moment | None = None
-    applied: Annotated[int | None, Field(description="how often answers of the last 30 days cited it")] = None
-    playbooks: Annotated[
-        int, Field(description="user playbooks that it was made from and that are stored")
-    ] = 0
-    users: Annotated[list[str], Field(description="the first users whose playbooks these are")] = []
-    more_users: int = 0
-    traced: Annotated[bool, Field(description="false: the service does not say what it was made from")] = True
-
-
 ChangeKind = Literal[
     "new",
     "replaced",
@@ -510,6 +494,7 @@ class LearningPage(Result):
     cut_by_size: CutBySize = False
     total: int
     learnings: list[LearningRow]
+    lists_rules: Annotated[bool, Field(description="shared_rules was asked for, not learnings")] = False
     shared_rules: list[SharedRuleRow] = []
     changed_since: Annotated[Moment | None, Field(description="if changes are listed instead")] = None
     changes: Annotated[list[ChangeRow], Field(description="the latest first")] = []
@@ -568,6 +553,17 @@ class ExplorerData(Result):
     findings: dict[str, dict[str, list[int]]] = {}
     one: OneRequest | None = None
     plan: dict[str, Any] | None = None
+
+
+class LearningEvidence(Row):
+    """The words that taught a learning, as an export has them: whole, and as they are stored."""
+
+    learning_id: str
+    user_id: str
+    evidence: list[EvidenceRow]
+    quotes_not_found: list[str]
+    window_only: int
+    interactions_deleted: int
 
 
 class Manifest(Row):

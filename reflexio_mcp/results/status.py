@@ -54,6 +54,4 @@ class Status(Result):
     policy: Policy
     limits: Limits
     deletions: Annotated[list[PastDeletion], Field(description="the last deletions")] = []
-    logged: Annotated[
-        list[Logged], Field(description="the last exports, and refusals because of a hold")
-    ] = []
+    logged: Annotated[list[Logged], Field(description="the last exports and refusals")] = []

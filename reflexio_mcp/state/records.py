@@ -70,6 +70,7 @@ class Intention:
         target: what is deleted, in words.
         number: items that the hourly cap counts.
         planned: ids of the requests.
+        back: id and user of each learning that becomes current again.
         facts: content of the first log line.
     """
 
@@ -78,6 +79,7 @@ class Intention:
     number: int
     code: str = ""
     planned: Sequence[str] = ()
+    back: Sequence[tuple[str, str]] = ()
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -109,6 +111,7 @@ class Deletion(NamedTuple):
         may_return: number of erased items that a restore may have stored again, and that still have to be looked for.
         began: the first line of the audit log about it; empty if the log lacks it.
         damaged: its row was changed. What cannot be opened of it is empty.
+        back: id and user of each learning that it meant to make current again.
     """
 
     number: int
@@ -126,6 +129,7 @@ class Deletion(NamedTuple):
     receipt: str
     began: str = ""
     damaged: bool = False
+    back: Sequence[tuple[str, str]] = ()
 
 
 class Noted(NamedTuple):

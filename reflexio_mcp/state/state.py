@@ -138,7 +138,7 @@ class State:
             CapReached, CodeUsed: nothing was recorded.
         """
         codes = self._keys.tags("code", owner.account, intention.code or uuid.uuid4().hex)
-        words = [intention.target, intention.number, intention.planned]
+        words = [intention.target, intention.number, intention.planned, intention.back]
         with self.database.transaction() as transaction:
             self._keys.note_first(transaction)
             transaction.serialise("cap")
@@ -214,6 +214,10 @@ class State:
         """Log what an export contains."""
         self._note(owner, {"event": "exported", "target": target, "counts": dict(counts)})
 
+    def note_refusal(self, owner: Owner, tool: str, target: str, why: str) -> None:
+        """Log that a person who was asked did not agree. `why`: `declined`, `unanswered` or `wrong_number`."""
+        self._note(owner, {"event": "refused", "tool": tool, "target": target, "why": why})
+
     def _note(self, owner: Owner, line: Mapping[str, Any]) -> None:
         account = self._keys.tag("account", owner.account)
         with self.database.transaction() as transaction:
@@ -221,16 +225,18 @@ class State:
             self.log.add(transaction, {**line, "user_id": owner.user, "account": account})
 
     def noted(self, owner: Owner, most: int = 10, *, since: float = 0) -> list[Noted]:
-        """Return the last exports and the last times that holds kept something, the newest first.
+        """Return the last exports and refusals and the last times that holds kept something, the newest first.
 
         A user's owner gets those of the user alone.
         """
         accounts = self._keys.accounts(owner)
         rows = self.database.read(
-            "SELECT at, line FROM main.log WHERE at >= ? AND (line LIKE ? OR line LIKE ?) ORDER BY id DESC LIMIT ?",
+            "SELECT at, line FROM main.log WHERE at >= ? AND (line LIKE ? OR line LIKE ? OR line LIKE ?) "
+            "ORDER BY id DESC LIMIT ?",
             since,
             '%"event": "held"%',
             '%"event": "exported"%',
+            '%"event": "refused"%',
             most * MOST_SEARCHED,
         )
         found = [Noted(at, line) for at, line in rows if _is_of(line, owner.user, accounts)]
@@ -424,8 +430,11 @@ class State:
         )
         keys, damaged = self._keys, outcome not in OUTCOMES
         target, asked, planned, receipt = "", 0, list[str](), ""
+        back: list[tuple[str, str]] = []
         try:
-            target, asked, planned = json.loads(keys.open(intention, f"intention {code}"))
+            # Earlier versions recorded no learnings that come back.
+            target, asked, planned, *more = json.loads(keys.open(intention, f"intention {code}"))
+            back = [(learning_id, user_id) for learning_id, user_id in more[0]] if more else []
             receipt = keys.open(sealed, f"receipt {number}") if sealed else ""
         except RowChanged:
             damaged = True
@@ -445,6 +454,7 @@ class State:
             receipt,
             line or "",
             damaged,
+            back,
         )
 
     def check(self) -> None:

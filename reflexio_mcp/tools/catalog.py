@@ -86,6 +86,11 @@ LEARNS: Final = Need(
     "a Reflexio that learns (REFLEXIO_URL); the embedded store does not",
 )
 
+OPERATES: Final = Need(
+    lambda settings: not settings.embedded and not settings.user_id,
+    "a Reflexio that learns (REFLEXIO_URL), and a server that is not confined by REFLEXIO_USER_ID",
+)
+
 CATALOG: Final = (
     ToolSpec(
         "publish",
@@ -215,6 +220,14 @@ CATALOG: Final = (
         "Forget what was learned and keep the requests: by ids, or all from a request, session or filter.",
         destructive=True,
         needs=LEARNS,
+    ),
+    ToolSpec(
+        "learnings",
+        "decide_shared_rules",
+        "Decide on shared rules",
+        "For an operator: approve, reject or delete rules that are served to everybody (agent playbooks).",
+        destructive=True,
+        needs=OPERATES,
     ),
     ToolSpec(
         "status",

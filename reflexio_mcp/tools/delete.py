@@ -1,6 +1,7 @@
 """Deleting traffic: plan, consent, deletion, receipt, and restoring."""
 
 import time
+from contextlib import suppress
 from typing import Annotated, Final
 
 from mcp.server.elicitation import ElicitationResult
@@ -16,12 +17,14 @@ from reflexio_mcp.results.base import NOTICE, visible
 from reflexio_mcp.results.deletion import Deletion, Receipt, Restored
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Step, no_progress
+from reflexio_mcp.state.state import in_thread
+from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of
 from reflexio_mcp.toolkit.parameters import NOT_GIVEN
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
 from reflexio_mcp.traffic.deletion.past import last_deletions
-from reflexio_mcp.traffic.deletion.plan import Options, skipped_copies
+from reflexio_mcp.traffic.deletion.plan import Options, named, skipped_copies
 from reflexio_mcp.traffic.deletion.restore import Undo, begin_restore, plan_restore, restore
 from reflexio_mcp.traffic.deletion.targets import Filtered, Interactions, Requests, Target
 from reflexio_mcp.traffic.errors import InvalidInput, Unreadable, needing_state, require_id
@@ -42,6 +45,9 @@ IncludeLearned = Annotated[
     bool,
     Field(description="also what was learned from it; with erase and only a user: all of that user's data"),
 ]
+
+NOT_AGREED: Final = frozenset({"declined", "unanswered", "wrong_number"})
+"""What became of a question to a person who did not agree."""
 
 NAMES_NOTHING: Final = (
     "must name at least one of session_id, source, agent_version, start_time, end_time or (if not fixed) user_id; "
@@ -171,6 +177,10 @@ async def finish(
     """
     app, scope, planned = app_of(call), scope_of(call), prepared.planned
     verdict = verdict_of(prepared, consent)
+    if verdict.status in NOT_AGREED:
+        with suppress(StateUnusable):  # nothing was deleted, which the answer says
+            target = named(planned.target, words=False)
+            await in_thread(app.state.note_refusal, planned.owner, tool, target, verdict.status)
     if verdict.status:
         return _answer(call, Deletion(notice=NOTICE, status=verdict.status, plan=verdict.plan))
     origin = Origin(tool, _client_of(call), verdict.mode, verdict.code)

@@ -12,7 +12,7 @@ from pydantic import Field
 from reflexio_mcp.consent.forms import Prepared, Reply, asking, prepare
 from reflexio_mcp.render import reading as text
 from reflexio_mcp.results.base import SHORT_PAGE_ROWS, page_room
-from reflexio_mcp.results.deletion import Deletion
+from reflexio_mcp.results.deletion import Decision, Deletion
 from reflexio_mcp.results.progress import Step
 from reflexio_mcp.results.reading import LearningPage
 from reflexio_mcp.toolkit import parameters
@@ -20,6 +20,7 @@ from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of,
 from reflexio_mcp.toolkit.parameters import NOT_GIVEN
 from reflexio_mcp.tools.delete import finish
 from reflexio_mcp.traffic.deletion.plan import Options
+from reflexio_mcp.traffic.deletion.rules import Rules
 from reflexio_mcp.traffic.deletion.targets import Correction, Learnings
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings import listing
@@ -66,7 +67,9 @@ async def list_learnings(
         raise InvalidInput("changed_since", "cannot be combined with shared.")
     async with ProgressReporter(call).steady(Step.LOOKING_THROUGH):
         if shared:
-            page = await listing.list_shared_rules(scope, selection, limit=rows)
+            page = await listing.list_shared_rules(
+                scope, selection, limit=rows, cursor=cursor, room=page_room(limit)
+            )
         elif changed_since:
             since = parse_time("changed_since", changed_since, now=time.time())
             owner = await app.owner(scope)
@@ -147,3 +150,22 @@ async def correct_learning(
     reason: parameters.Reason = "",
 ) -> Annotated[CallToolResult, Deletion]:
     return await finish(call, "correct_learning", prepared, consent, wait=True)
+
+
+async def prepare_decision(
+    call: Call, rule_ids: list[str], decision: Decision, confirm: str, reason: str
+) -> Prepared:
+    target = Rules.of(scope_of(call), rule_ids, decision)
+    return await prepare(call, target, Options(reason=reason), confirm)
+
+
+async def decide_shared_rules(
+    call: Call,
+    prepared: Annotated[Prepared, Resolve(prepare_decision)],
+    consent: Annotated[ElicitationResult[Reply], Resolve(asking(prepare_decision))],
+    rule_ids: Annotated[list[str], Field(description="as list_learnings with shared shows them")],
+    decision: Decision,
+    confirm: parameters.Confirm = "",
+    reason: parameters.Reason = "",
+) -> Annotated[CallToolResult, Deletion]:
+    return await finish(call, "decide_shared_rules", prepared, consent, wait=True)

@@ -1,11 +1,13 @@
 """Exports stored data as one ZIP archive, and puts the requests of an archive back.
 
-Each line of a `.jsonl` file is one object as the API returns it: a request with its interactions, a profile, a playbook
-or a session outcome. The embedded store adds images and citations.
+Each line of a `.jsonl` file is one object as the API returns it: a request with its interactions, a profile, a
+playbook, a session outcome, a shared rule, a verdict or a question. Only `evidence.jsonl`, with the words that taught
+each learning, is this server's own. The embedded store adds images and citations.
 """
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
@@ -30,14 +32,16 @@ from reflexio_mcp.results.deletion import Restored
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.failures import failure_facts
 from reflexio_mcp.results.progress import Progress, Step, no_progress
-from reflexio_mcp.results.reading import Manifest
+from reflexio_mcp.results.reading import EvidenceRow, LearningEvidence, Manifest
 from reflexio_mcp.traffic.audit.rules import findings_in, rule_of
 from reflexio_mcp.traffic.audit.rules.base import Rule
 from reflexio_mcp.traffic.deletion.items import item_of
 from reflexio_mcp.traffic.deletion.restore import Storing
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError, quoted
-from reflexio_mcp.traffic.learnings.find import learnings_of_user
-from reflexio_mcp.traffic.learnings.records import Sources
+from reflexio_mcp.traffic.learnings.evidence import Evidence
+from reflexio_mcp.traffic.learnings.find import find_evidence, learnings_of_user
+from reflexio_mcp.traffic.learnings.records import Learning, Sources
+from reflexio_mcp.traffic.learnings.shared import read_shared_rules, stored_rules
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.reading.paging import SessionPager
@@ -69,7 +73,15 @@ SECRETS: Final = {
 
 PERSONAL: Final = "personal-data"
 
-NOT_READ: Final = {"learnings": FactCode.LEARNINGS_NOT_ALL_READ, "outcomes": FactCode.OUTCOMES_NOT_ALL_READ}
+NOT_READ: Final = {
+    "learnings": FactCode.LEARNINGS_NOT_ALL_READ,
+    "outcomes": FactCode.OUTCOMES_NOT_ALL_READ,
+    "evidence": FactCode.LEARNINGS_NOT_ALL_READ,
+    "shared_rules": FactCode.SHARED_RULES_UNREAD,
+    "verdicts": FactCode.VERDICTS_NOT_ALL_READ,
+    "session_verdicts": FactCode.VERDICTS_NOT_ALL_READ,
+    "questions": FactCode.QUESTIONS_NOT_ALL_READ,
+}
 
 NOT_AN_EXPORT: Final = "is not an export of reflexio-mcp, or is damaged; nothing was imported."
 CHANGED: Final = "has a {name} that does not match the SHA-256 in its manifest; nothing was imported."
@@ -155,6 +167,8 @@ class Export:
         self._requests = set[str]()
         self._interactions = set[int]()
         self._period: tuple[int, ...] = ()
+        self._learnings = dict[str, list[Learning]]()
+        self._partly: list[Fact] = []
 
     async def write(self, file: BinaryIO) -> Manifest:
         """Write the archive. Its manifest says what could not be read."""
@@ -174,6 +188,14 @@ class Export:
             "learnings": self._read_learnings,
             "outcomes": self._read_outcomes,
         }
+        if learns:
+            files |= {
+                "evidence": self._read_evidence,
+                "shared_rules": self._read_rules,
+                "verdicts": self._read_verdicts,
+                "session_verdicts": self._read_session_verdicts,
+                "questions": self._read_questions,
+            }
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, read in files.items():
                 with archive.open(f"{name}.jsonl", "w", force_zip64=True) as lines:
@@ -194,7 +216,7 @@ class Export:
                 period=list(map(at, self._period)),
                 sha256=digests,
                 unreadable=list(pager.unreadable),
-                facts=facts,
+                facts=[*facts, *self._partly],
             )
             archive.writestr("manifest.json", manifest.model_dump_json(indent=1))
             archive.writestr("README.txt", self._readme(manifest))
@@ -220,7 +242,7 @@ class Export:
 
         if isinstance(row, RequestWithInteractions):
             return await redacted(self._scope, row)
-        return row.model_copy(update=redact_value(row.model_dump(exclude_unset=True)))
+        return type(row).model_validate(redact_value(row.model_dump(exclude_unset=True)))
 
     async def _read_requests(self, pager: SessionPager, write: Write) -> None:
         async def take(items: list[RequestWithInteractions]) -> None:
@@ -259,8 +281,9 @@ class Export:
         sources = Sources(frozenset(self._requests), frozenset(self._interactions))
         for user_id in self._users:
             found = await learnings_of_user(self._scope, user_id)
-            chosen = [one for one in found if not self._wanted.narrows or sources.link_of(one)]
-            await write([one.row for one in chosen if one.row])
+            chosen = [learning for learning in found if not self._wanted.narrows or sources.link_of(learning)]
+            self._learnings[user_id] = chosen
+            await write([learning.row for learning in chosen if learning.row])
 
     async def _read_outcomes(self, write: Write) -> None:
         for user_id in self._users:
@@ -268,6 +291,75 @@ class Export:
             await write(
                 [one for one in found if not self._wanted.narrows or one.session_id in self._sessions]
             )
+
+    async def _read_evidence(self, write: Write) -> None:
+        for user_id, learnings in self._learnings.items():
+            found = await find_evidence(self._scope, user_id, learnings, most_requests=math.inf)
+            await write([_evidence_row(learning, found[learning.learning_id]) for learning in learnings])
+
+    async def _read_rules(self, write: Write) -> None:
+        """Write the shared rules that rest on the filter's user, or all without a user. They belong to no request."""
+        if self._wanted.narrows:
+            return
+        if user_id := self._wanted.user_id:
+            shared = await read_shared_rules(self._scope)
+            await write([rule.row for rule in shared.of(user_id)])
+            if untraced := shared.untraced + shared.left_out:
+                self._partly.append(Fact(code=FactCode.SHARED_RULES_UNTRACED, number=untraced))
+        else:
+            await write(await stored_rules(self._scope))
+
+    async def _read_verdicts(self, write: Write) -> None:
+        for user_id in self._users:
+            found, everything = await self._scope.client.get_verdicts(user_id)
+            await write(
+                [
+                    verdict
+                    for verdict in found
+                    if verdict.user_id == user_id and self._is_of(verdict.session_id)
+                ]
+            )
+            if not everything:
+                self._partly.append(Fact(code=FactCode.VERDICTS_NOT_ALL_READ))
+
+    async def _read_session_verdicts(self, write: Write) -> None:
+        found = await self._scope.client.get_session_verdicts()
+        of_users = (verdict for verdict in found if verdict.user_id in self._users)
+        await write([verdict for verdict in of_users if self._is_of(verdict.session_id)])
+
+    async def _read_questions(self, write: Write) -> None:
+        """Write the questions that Reflexio asked these users. They belong to no request."""
+        if self._wanted.narrows:
+            return
+        found, everything = await self._scope.client.get_pending_questions()
+        await write([question for question in found if question.user_id in self._users])
+        if not everything:
+            self._partly.append(Fact(code=FactCode.QUESTIONS_NOT_ALL_READ))
+
+    def _is_of(self, session_id: str) -> bool:
+        return not self._wanted.narrows or session_id in self._sessions
+
+
+def _evidence_row(learning: Learning, evidence: Evidence) -> LearningEvidence:
+    return LearningEvidence(
+        learning_id=learning.learning_id,
+        user_id=learning.user_id,
+        evidence=[
+            EvidenceRow(
+                quote=passage.words,
+                near=passage.near,
+                request_id=turn.request_id,
+                interaction_id=turn.interaction_id,
+                role=turn.role,
+                said_at=at(turn.said_at or turn.request.created_at),
+            )
+            for passage in evidence.passages
+            for turn in passage.turns
+        ],
+        quotes_not_found=[passage.words for passage in evidence.unresolved],
+        window_only=len(evidence.window_only),
+        interactions_deleted=len(evidence.gone),
+    )
 
 
 def as_plan(made: Manifest) -> Manifest:
@@ -331,7 +423,7 @@ def _check(archive: zipfile.ZipFile) -> None:
     """Refuse an archive whose files do not match its manifest."""
     with archive.open("manifest.json") as file:
         expected = json.loads(file.read(MAX_REPLY_BYTES))["sha256"]
-    for name in FILES:
+    for name in {*FILES, *expected}:
         with archive.open(name) as file:
             if hashlib.file_digest(cast("Any", file), "sha256").hexdigest() != expected[name]:
                 raise InvalidInput("FILE", CHANGED.format(name=name))

@@ -127,7 +127,7 @@ async def test_redact_leaves_secrets_out_wherever_they_are(world: World, tmp_pat
     world.backend.outcomes[KEY] = "ada"
     manifest = await exported(world, tmp_path / "whole.zip")
     files = [one for one in manifest["sha256"] if KEY.encode() in content(tmp_path / "whole.zip", one)]
-    assert files == ["requests.jsonl", "learnings.jsonl", "outcomes.jsonl"]
+    assert files == ["requests.jsonl", "learnings.jsonl", "outcomes.jsonl", "evidence.jsonl"]
     await exported(world, tmp_path / "safe.zip", redact=True)
     assert not any(KEY.encode() in content(tmp_path / "safe.zip", one) for one in files)
     assert lines(tmp_path / "safe.zip", "learnings")[0]["content"] == "my key is [redacted: openai-key]"
@@ -135,6 +135,58 @@ async def test_redact_leaves_secrets_out_wherever_they_are(world: World, tmp_pat
     manifest = await exported(world, tmp_path / "found.zip", redact=True, contains=KEY)
     assert (manifest["counts"]["requests"], KEY in json.dumps(manifest)) == (1, False)
     assert "\\u202e" in (await exported(world, tmp_path / "none.zip", contains="\u202eno"))["filter"]
+
+
+async def test_an_export_of_a_person_has_the_words_that_taught_each_learning(
+    world: World, tmp_path: Path
+) -> None:
+    await world.put("a", text="I cannot eat peanuts. Thanks!")
+    await world.put("b", text="What is the weather?")
+    await world.learn("nuts", "a", "b", content="No peanuts", quote="I cannot eat peanuts.")
+    await world.learn("old", "a", content="Likes jazz", quote="I like jazz more than anything")
+    await exported(world, tmp_path / "ada.zip", user_id="ada")
+    rows = {row["learning_id"]: row for row in lines(tmp_path / "ada.zip", "evidence")}
+    [said] = rows["profile:nuts"]["evidence"]
+    assert (said["quote"], said["request_id"], said["role"]) == ("I cannot eat peanuts.", "a", "User")
+    assert rows["profile:nuts"]["window_only"] == 1
+    assert rows["profile:old"]["evidence"] == []
+    assert rows["profile:old"]["quotes_not_found"] == ["I like jazz more than anything"]
+
+
+async def test_an_export_of_a_person_has_what_carries_their_id_and_the_rules_that_rest_on_theirs(
+    world: World, tmp_path: Path
+) -> None:
+    await world.put("a")
+    await world.put("b", user="bob")
+    backend = world.backend
+    backend.agent_playbooks = {1: ["ada", "bob"], 2: ["bob"], 3: []}
+    for user in ("ada", "bob"):
+        backend.verdicts.append({"kind": "profile", "learning_id": f"of-{user}", "user_id": user})
+        backend.session_verdicts.append(
+            {"user_id": user, "session_id": "s", "failure_reason": f"{user} left"}
+        )
+        backend.questions.append({"id": f"q-{user}", "user_id": user, "question_text": "Metric?", "more": 1})
+    manifest = await exported(world, tmp_path / "ada.zip", user_id="ada")
+    found = {
+        name: lines(tmp_path / "ada.zip", name)
+        for name in ("shared_rules", "verdicts", "session_verdicts", "questions")
+    }
+    assert [one["content"] for one in found["shared_rules"]] == ["rule 1"]
+    assert [one["learning_id"] for one in found["verdicts"]] == ["of-ada"]
+    assert [one["failure_reason"] for one in found["session_verdicts"]] == ["ada left"]
+    assert [(one["id"], one["more"]) for one in found["questions"]] == [("q-ada", 1)]
+    assert "bob" not in json.dumps(found)
+    assert all(manifest["counts"][name] == 1 for name in found)
+    assert (fact_of(manifest, "shared_rules_untraced") or {})["number"] == 1
+
+
+async def test_an_export_says_which_verdicts_and_questions_it_lacks(world: World, tmp_path: Path) -> None:
+    await world.put("a")
+    world.backend.failing["/api/get_agent_success_evaluation_results"] = (0, 403)
+    world.backend.questions = [{"id": str(number), "user_id": "bob"} for number in range(500)]
+    manifest = await exported(world, tmp_path / "ada.zip", user_id="ada")
+    assert fact_of(manifest, "verdicts_not_all_read")
+    assert fact_of(manifest, "questions_not_all_read")
 
 
 async def test_a_filter_selects_the_learnings_and_outcomes_of_its_requests(

@@ -60,6 +60,8 @@ class Backend:
         outcomes: the user whose session has an outcome, by session.
         keeps_outcomes: clearing a user's data leaves them.
         agent_playbooks: the users from whose playbooks each was made, by id.
+        approvals: the status of each that is not pending.
+        verdicts, session_verdicts, questions: what Reflexio judged and asked, of all users.
         last_playbook: the last id that a playbook got here.
         learning: what `/api/learning_status` answers for each request, one a call; then the store does.
         before: called once, in order, before a route is answered.
@@ -83,6 +85,10 @@ class Backend:
     outcomes: dict[str, str] = field(default_factory=dict[str, str])
     keeps_outcomes: bool = False
     agent_playbooks: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
+    approvals: dict[int, str] = field(default_factory=dict[int, str])
+    verdicts: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    session_verdicts: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    questions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     last_playbook: int = 1_000
     generating: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     unreturned: set[str] = field(default_factory=set[str])
@@ -203,9 +209,25 @@ class Backend:
     def get_agent_playbooks(self, asked: dict[str, Any]) -> dict[str, Any]:
         return {
             "agent_playbooks": [
-                {"agent_playbook_id": one, "content": f"rule {one}"} for one in self.agent_playbooks
+                {
+                    "agent_playbook_id": one,
+                    "content": f"rule {one}",
+                    "playbook_status": self.approvals.get(one, "pending"),
+                }
+                for one in self.agent_playbooks
             ]
         }
+
+    def update_agent_playbook_status(self, asked: dict[str, Any]) -> dict[str, Any]:
+        if asked["agent_playbook_id"] not in self.agent_playbooks:
+            return {"success": False, "msg": "Agent playbook not found"}
+        self.approvals[asked["agent_playbook_id"]] = asked["playbook_status"]
+        return {}
+
+    def delete_agent_playbooks_by_ids(self, asked: dict[str, Any]) -> dict[str, Any]:
+        for one in asked["agent_playbook_ids"]:
+            self.agent_playbooks.pop(one, None)
+        return {"deleted_count": len(asked["agent_playbook_ids"])}
 
     def get_learning_provenance(self, asked: dict[str, Any]) -> dict[str, Any]:
         users = self.agent_playbooks[int(asked["id"])]
@@ -213,12 +235,28 @@ class Backend:
             "provenance_status": "exact" if users else "unavailable",
             "source_user_playbooks": [
                 {
-                    "user_playbook": {"user_playbook_id": 1, "user_id": user},
-                    "interactions": [{"interaction_id": 1, "content": "secret of somebody else"}],
+                    "user_playbook": {"user_playbook_id": number, "user_id": user},
+                    "interactions": [
+                        {
+                            "interaction_id": number,
+                            "request_id": f"said-{number}",
+                            "content": "secret of somebody else",
+                        }
+                    ],
                 }
-                for user in users
+                for number, user in enumerate(users, 1)
             ],
         }
+
+    def get_retrieved_learning_evaluation_results(self, asked: dict[str, Any]) -> dict[str, Any]:
+        of_user = [one for one in self.verdicts if one["user_id"] == asked["user_id"]]
+        return {"results": of_user[: asked["limit"]]}
+
+    def get_agent_success_evaluation_results(self, asked: dict[str, Any]) -> dict[str, Any]:
+        return {"agent_success_evaluation_results": self.session_verdicts[: asked["limit"]]}
+
+    def pending_tool_calls(self, asked: dict[str, Any]) -> dict[str, Any]:
+        return {"pending_tool_calls": self.questions[: int(asked["limit"])]}
 
     def get_playbook_application_stats(self, asked: dict[str, Any]) -> dict[str, Any]:
         return {"stats": [{"kind": "agent_playbook", "real_id": "1", "applied_count": 4}]}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deletion.support import World
+from tests.deletion.support import Person, World
 from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
@@ -143,10 +143,30 @@ async def test_the_shared_rules_that_rest_on_a_person_are_named_in_plan_and_rece
         plan = await caller.plan("delete_requests", **ALL_OF_ADA)
         receipt = await caller.receipt("delete_requests", **ALL_OF_ADA, confirm=plan["confirm"])
     for answer in (plan, receipt):
-        rest = fact_of(answer, "shared_rules_rest") or {}
-        assert (rest["number"], rest["names"]) == (1, ["rule 1"])
+        assert (fact_of(answer, "shared_rules_rest") or {})["number"] == 1
+        [rule] = answer["shared_rules"]
+        assert (rule["content"], rule["users"]) == ("rule 1", ["ada", "bob"])
+        assert [(one["learning_id"], one["user_id"], one["requests"]) for one in rule["sources"]] == [
+            ("user_playbook:1", "ada", ["said-1"]),
+            ("user_playbook:2", "bob", ["said-2"]),
+        ]
         assert (fact_of(answer, "shared_rules_untraced") or {})["number"] == 1
         assert fact_of(answer, "shared_rules_return")
+
+
+async def test_the_form_of_an_erasure_names_the_shared_rules_that_rest_on_the_person(world: World) -> None:
+    await stocked(world)
+    world.backend.agent_playbooks = {1: ["ada", "bob"], 2: ["bob"]}
+    no = Person(lambda message: "decline")
+    async with world.connect(person=no) as operator:
+        await operator.call("delete_requests", **ALL_OF_ADA)
+    async with world.connect(person=no, REFLEXIO_USER_ID="ada") as ada:
+        await ada.call("delete_requests", include_learnings=True, erase=True, everything=True)
+    for_operator, for_ada = no.seen
+    assert "Shared rule (pending, rests on 2 playbooks of “ada”, “bob”): “rule 1”" in for_operator
+    assert "unless the playbooks that it came from and their requests go too" in for_operator
+    assert "Shared rule (pending, rests on 1 playbook): “rule 1”" in for_ada
+    assert "bob" not in for_ada
 
 
 async def test_somebody_confined_to_a_user_deletes_their_own_part_of_a_session(world: World) -> None:

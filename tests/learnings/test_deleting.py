@@ -278,3 +278,56 @@ async def test_learnings_to_take_too_need_the_option_and_have_to_be_there(world:
         plan = await caller.plan("delete_session", **asked)
     assert plan["not_found"] == ["profile:x"]
     assert plan["selected"]["learnings"] == 2
+
+
+@pytest.mark.parametrize("erase", [False, True])
+async def test_a_deletion_that_could_not_bring_a_learning_back_does_so_when_it_is_repeated(
+    world: World, erase: bool
+) -> None:
+    await merged_by_a_test_run(world)
+    asked = {"session_id": "ci", "include_learnings": True, "erase": erase}
+    world.backend.failing["/api/add_user_profile"] = (0, 403)
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_session", **asked)
+        assert receipt["status"] == "incomplete"
+        assert (fact_of(receipt, "not_current_again") or {})["number"] == 1
+        assert world.backend.profiles["old"].status == "superseded"
+        del world.backend.failing["/api/add_user_profile"]
+    person = agreeing()
+    async with world.connect(person=person) as caller:
+        receipt = await caller.receipt("delete_session", **asked)
+        assert receipt["status"] == "complete"
+        assert receipt["earlier"] == [{"learning_id": "profile:old", "content": "Cannot eat peanuts"}]
+        assert person.seen[0].startswith("Finish an interrupted deletion?")
+        assert "Current again: “Cannot eat peanuts”" in person.seen[0]
+        assert world.backend.profiles["old"].status is None
+        assert (await caller.call("delete_session", **asked))["status"] == "not_found"
+
+
+async def test_a_deletion_whose_process_ended_brings_a_learning_back_when_it_is_repeated(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await merged_by_a_test_run(world)
+    asked = {"session_id": "ci", "include_learnings": True}
+
+    async def end(*_: object) -> None:
+        raise SystemError("the process ends here")
+
+    async with world.connect(CONFIRM="off") as caller:
+        with monkeypatch.context() as patched:
+            patched.setattr("reflexio_mcp.traffic.deletion.execute._Act.make_current", end)
+            await caller.refused("delete_session", **asked)
+        assert world.backend.profiles["old"].status == "superseded"
+        assert "new" not in world.backend.profiles
+        await caller.receipt("delete_session", **asked)
+    assert world.backend.profiles["old"].status is None
+
+
+async def test_what_was_forgotten_after_a_deletion_is_not_brought_back_by_a_repetition(world: World) -> None:
+    await merged_by_a_test_run(world)
+    asked = {"session_id": "ci", "include_learnings": True}
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.receipt("delete_session", **asked)
+        world.backend.profiles["old"] = world.backend.profiles["old"]._replace(status="superseded")
+        assert (await caller.call("delete_session", **asked))["status"] == "not_found"
+    assert world.backend.profiles["old"].status == "superseded"

@@ -258,3 +258,23 @@ async def test_hidden_content_leaves_the_place_of_the_words(world: World) -> Non
     assert [one["request_id"] for one in learned["evidence"]] == ["a"]
     assert "Lisbon" not in text_of(result) + str(result.structured_content)
     assert "no such passage" not in str(result.structured_content)
+
+
+async def test_an_audit_shows_what_taught_the_learnings_that_it_finds(world: World) -> None:
+    await world.put("a", text="I cannot eat peanuts. Thanks!")
+    await world.put("b", text="What is the weather?")
+    await world.learn("nuts", "a", "b", content="No peanuts", quote="I cannot eat peanuts.")
+    await world.put("c", text="I like jazz")
+    await world.learn("jazz", "c", content="Likes jazz", quote="I like jazz")
+    await world.rest.delete_requests_by_ids(["c"])
+    async with world.connect() as caller:
+        found = {row["finding"]: row for row in (await caller.call("audit_traffic"))["findings"]}
+        said = text_of(await caller.result("audit_traffic"))
+    rows = {row["learning_id"]: row for row in found["stale-learning"]["learnings"]}
+    [evidence] = rows["profile:nuts"]["evidence"]
+    assert (evidence["quote"], evidence["request_id"]) == ("I cannot eat peanuts.", "a")
+    assert rows["profile:nuts"]["window_only"] == 1
+    [orphan] = found["orphaned-learning"]["learnings"]
+    assert (orphan["learning_id"], orphan["quotes_not_found"]) == ("profile:jazz", ["I like jazz"])
+    assert "“I cannot eat peanuts.” said by User · a" in said
+    assert "quotes nothing that is stored" in said

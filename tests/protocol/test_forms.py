@@ -103,6 +103,7 @@ async def test_a_revision_that_has_no_forms_is_sent_none(old: str, mode: str, tm
 FORMS = {
     "a yes": form_of(Question(None)),
     "a yes to a correction": form_of(Question(None), changes=True),
+    "a yes to a decision": form_of(Question(None), decides=True),
     "a number": form_of(Question(26)),
 }
 
@@ -119,7 +120,7 @@ def test_each_form_there_is_fits_each_revision(revision: Revision, question: str
     requested = render_elicitation_schema(FORMS[question])
     check(revision, {"message": "Delete?", "requestedSchema": requested})
     field = next(iter(requested["properties"]))
-    assert field in ("delete", "change") or not _takes(FORMS[question], {field: True})
+    assert field in ("delete", "change", "decide") or not _takes(FORMS[question], {field: True})
     with pytest.raises(ValidationError):
         check(revision, {"message": "Delete?", "requestedSchema": requested | {"title": "Yes"}})
 

@@ -2,10 +2,13 @@
 
 The server asks an OpenAI-compatible endpoint what to learn from a conversation. `ScriptedModel` answers on 127.0.0.1
 by rules: "where the conversation contains this, learn that". It fills in only what the server asked for, so which
-interactions a learning comes from, what a merge does to it and what is left of it are the server's own work.
+interactions a learning comes from, what a merge does to it and what is left of it are the server's own work. It also
+makes vectors of texts, which the server needs to see which playbooks of several users belong together.
 """
 
+import hashlib
 import json
+import math
 import re
 import threading
 from collections.abc import Callable, Generator
@@ -20,6 +23,7 @@ WAIT_SECONDS: Final = 60.0
 PROFILES: Final = "StructuredProfilesOutput"
 MERGE: Final = "ProfileDeduplicationOutput"
 PLAYBOOKS: Final = "StructuredReferencedExtractedPlaybookList"
+AGGREGATION: Final = "PlaybookAggregationOutput"
 EVALUATION: Final = "AgentSuccessEvaluationOutput"
 GATE: Final = "gate"
 """The calls that have no response schema: is there anything to learn?"""
@@ -28,6 +32,7 @@ _SPOKEN: Final[dict[str, tuple[str, str]]] = {
     PROFILES: ("[User Interactions to Analyze]", ""),
     PLAYBOOKS: ("## Conversation", "Read the complete"),
     "StructuredPlaybookList": ("Below are comparisons", "## Action vs avoidance framing"),
+    AGGREGATION: ("## Clustered Raw Playbooks", "## Output"),
     GATE: ("", ""),
 }
 """Between which lines of its prompt each kind of call shows the conversation."""
@@ -80,7 +85,7 @@ class ScriptedModel:
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def __enter__(self) -> Self:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self._answer))
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self._reply_to))
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
@@ -93,7 +98,12 @@ class ScriptedModel:
     @property
     def url(self) -> str:
         """What the server gets as `OPENAI_API_BASE`."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        return f"{self.vectors_url}/v1"
+
+    @property
+    def vectors_url(self) -> str:
+        """What the server gets as `REFLEXIO_EMBEDDING_SERVICE_URL`."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def forget_script(self) -> None:
         """Be told nothing, and let go of what is held."""
@@ -115,14 +125,19 @@ class ScriptedModel:
                 self._held.discard(schema)
                 self._changed.notify_all()
 
-    def wait_for(self, schema: str, containing: str) -> None:
+    def wait_for(self, schema: str, containing: str, seconds: float = WAIT_SECONDS) -> None:
         """Wait until a call of this schema, whose prompt contains a text, has come in."""
         with self._changed:
             came = self._changed.wait_for(
                 lambda: any(one.schema == schema and containing in one.prompt for one in self.asked),
-                WAIT_SECONDS,
+                seconds,
             )
         assert came, f"no {schema} call contained {containing!r}"
+
+    def _reply_to(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        if path.endswith("/health"):
+            return {"status": "healthy", "configured_model": "local/minilm-l6-v2", "workload": "shared"}
+        return _vectors(body) if path.endswith("/embeddings") else self._answer(body)
 
     def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
         prompt = "\n".join(_text(one["content"]) for one in body["messages"] if one["role"] != "assistant")
@@ -170,6 +185,9 @@ class ScriptedModel:
             case "PlaybookConsolidationOutput":
                 kept = {"kind": "independent", "reason": "scripted"}
                 return {"decisions": [{**kept, "new_id": name} for name in _listed(prompt, "NEW")]}
+            case "PlaybookAggregationOutput":
+                # A rule of the same text in the script makes the shared rule, also if such a one is approved.
+                return {"playbook": next((_shared(one) for one in said if one.playbook), None)}
             case "AgentSuccessEvaluationOutput":
                 return {
                     "is_success": not self.failure_reason,
@@ -230,6 +248,37 @@ def _playbook(rule: Rule, turns: list[tuple[str, str]]) -> dict[str, Any]:
     }
 
 
+def _shared(rule: Rule) -> dict[str, Any]:
+    return {
+        "content": rule.playbook,
+        "trigger": f"When {rule.when} comes up",
+        "rationale": "Several users asked for it",
+    }
+
+
+def _vectors(body: dict[str, Any]) -> dict[str, Any]:
+    texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+    size = body.get("dimensions") or 512
+    return {
+        "object": "list",
+        "model": body.get("model"),
+        "data": [
+            {"object": "embedding", "index": place, "embedding": _vector(text, size)}
+            for place, text in enumerate(texts)
+        ],
+        "usage": {"prompt_tokens": 0, "total_tokens": 0},
+    }
+
+
+def _vector(text: str, size: int) -> list[float]:
+    """A vector of length 1 that counts words: equal texts are equal, texts with common words are near."""
+    vector = [0.0] * size
+    for word in re.findall(r"\w+", text.lower()) or [""]:
+        vector[int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "big") % size] += 1.0
+    length = math.sqrt(sum(value * value for value in vector))
+    return [value / length for value in vector]
+
+
 def _accepted(candidates: str) -> list[dict[str, Any]]:
     accept = {"decision": "accept", "reason_code": "grounded_useful", "revision": None, "reason": None}
     return [
@@ -243,13 +292,19 @@ def _listed(prompt: str, label: str) -> dict[str, str]:
     return dict(re.findall(rf'\[({label}-\d+)\] Content: "(.*?)" \|', prompt, re.DOTALL))
 
 
-def _handler(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> type[BaseHTTPRequestHandler]:
+def _handler(reply: Callable[[str, dict[str, Any]], dict[str, Any]]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def do_GET(self) -> None:
+            self._send(reply(self.path, {}))
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            data = json.dumps(answer(json.loads(body))).encode()
+            self._send(reply(self.path, json.loads(body)))
+
+        def _send(self, answer: dict[str, Any]) -> None:
+            data = json.dumps(answer).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))

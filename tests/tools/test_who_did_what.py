@@ -2,9 +2,14 @@
 
 from pathlib import Path
 
+import anyio.to_thread
 import pytest
+from mcp.client.client import Client
 
-from tests.deletion.support import World
+from reflexio_mcp.cli import main
+from reflexio_mcp.server.server import ReflexioServer
+from reflexio_mcp.settings import load
+from tests.deletion.support import Caller, Person, World, agreeing
 from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
@@ -56,3 +61,47 @@ async def test_exports_and_what_holds_kept_are_listed_for_those_whom_they_concer
         assert "logged" not in await other.call("get_status")
     async with world.connect() as operator:
         assert len((await operator.call("get_status"))["logged"]) == 2
+
+
+@pytest.mark.parametrize("era", ["2026-07-28", "legacy"])
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [({"delete": False}, "declined"), ("decline", "declined"), ({"number": 7}, "wrong_number")],
+)
+async def test_a_question_that_a_person_did_not_agree_to_is_listed_with_its_call(
+    world: World, era: str, answer: dict[str, object] | str, why: str
+) -> None:
+    await world.put("r1", text="a secret word")
+    above = "0" if why == "wrong_number" else "50"
+    async with world.connect(era, person=Person(lambda message: answer), CONFIRM_ABOVE=above) as caller:
+        assert (await caller.call("delete_request", request_id="r1"))["status"] == why
+        status = await caller.call("get_status")
+    [refusal] = status["logged"]
+    assert (refusal["event"], refusal["why"]) == ("refused", why)
+    assert (refusal["tool"], refusal["target"]) == ("delete_request", "request r1")
+    assert (fact_of(status, "log_sound") or {})["number"] == 1
+    assert "secret word" not in str(status)
+
+
+async def test_a_question_that_a_person_agreed_to_is_no_refusal(world: World) -> None:
+    await world.put("r1")
+    async with world.connect(person=agreeing()) as caller:
+        await caller.receipt("delete_request", request_id="r1")
+        assert "logged" not in await caller.call("get_status")
+
+
+async def test_an_export_of_the_command_line_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    store = str(tmp_path / "store.db")
+    world = World(store, tmp_path)
+    await world.put("r1")
+    await world.close()
+    words = ["export", "--store", store, "--user-id", "ada", "--output", str(tmp_path / "out.zip")]
+    assert await anyio.to_thread.run_sync(main, words) == 0
+    server = ReflexioServer(load({"REFLEXIO_MCP_STORE": store, "XDG_DATA_HOME": str(tmp_path)}))
+    async with Client(server, mode="2026-07-28", raise_exceptions=True) as client:
+        [export] = (await Caller(client).call("get_status"))["logged"]
+    assert (export["event"], export["counts"]["requests"]) == ("exported", 1)
+    assert "ada" in export["target"]

@@ -30,10 +30,15 @@ class LearnedChecks:
 
     orphaned: list[Learning] = field(default_factory=list[Learning])
     stale: list[Learning] = field(default_factory=list[Learning])
+    _read: dict[str, list[Learning]] = field(default_factory=dict[str, list[Learning]])
     _stored: "array[int]" = field(default_factory=lambda: array("q"))
 
     def note(self, item: RequestWithInteractions) -> None:
         self._stored.extend(interaction.interaction_id for interaction in item.interactions)
+
+    def read_of(self, user_id: str) -> Sequence[Learning]:
+        """Return all learnings of a user who was read."""
+        return self._read.get(user_id, ())
 
     async def read(self, scope: Scope, users: Sequence[str], now: float, *, whole: bool) -> Fact | None:
         """Read what was learned from these users. Return how many users were not read; `None` if all were read.
@@ -51,6 +56,7 @@ class LearnedChecks:
             except ReflexioError:
                 return
             read += 1
+            self._read[user_id] = learnings
             for learning in learnings:
                 if learning.state == "current":
                     if learning.changed_at <= now - YEAR:

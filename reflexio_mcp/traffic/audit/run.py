@@ -7,6 +7,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
+import anyio
+import anyio.to_thread
+
+from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import StoredRequest
 from reflexio_mcp.results.audit import (
     AuditResult,
@@ -21,7 +25,7 @@ from reflexio_mcp.results.audit import (
 from reflexio_mcp.results.base import NOTICE, STRUCTURED_CHARS, at, shown_id, shown_name
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Progress, Step, no_progress
-from reflexio_mcp.results.reading import as_name
+from reflexio_mcp.results.reading import LearningRow, as_name
 from reflexio_mcp.traffic.audit.asking import LearnedChecks
 from reflexio_mcp.traffic.audit.calls import (
     Offer,
@@ -42,6 +46,9 @@ from reflexio_mcp.traffic.audit.rules import (
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session
 from reflexio_mcp.traffic.audit.rules.duplicates import Duplicate
 from reflexio_mcp.traffic.content import content_chars
+from reflexio_mcp.traffic.learnings.records import Learning
+from reflexio_mcp.traffic.learnings.select import unselected
+from reflexio_mcp.traffic.learnings.showing import LearningRows, backgrounds
 from reflexio_mcp.traffic.reading.cursors import Cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionPart
@@ -53,6 +60,9 @@ __all__ = ["run_audit"]
 
 AUDIT_SECONDS: Final = 35.0
 """Clients give up after 60 s; a cursor continues the audit."""
+
+EVIDENCE_SECONDS: Final = 5.0
+"""Time limit of finding what taught the learnings of one finding."""
 
 REQUESTS_A_LOOK: Final = 100
 CHARS_A_LOOK: Final = 2_000_000
@@ -207,7 +217,7 @@ async def run_audit(
 
     for fact in missing():
         skipped.add(fact, "probable-secret", "possible-secret")
-    rows = _finding_rows(scope, look, rules, offer, whole=whole)
+    rows = await _finding_rows(scope, look, rules, offer, whole=whole)
     facts: list[Fact] = []
     if stopped and look.last:
         facts.append(Fact(code=FactCode.REST_NOT_AUDITED, until=at(look.last.newest)))
@@ -270,7 +280,7 @@ def _rules(
     return rules
 
 
-def _finding_rows(
+async def _finding_rows(
     scope: Scope, look: Pass, rules: Sequence[Rule], offer: Offer, *, whole: bool
 ) -> list[FindingRow]:
     from reflexio_mcp.traffic.audit.rules.redaction import without_key
@@ -291,7 +301,7 @@ def _finding_rows(
         )
         for row in rows
     ]
-    return rows + _learning_rows(look.learned, offer)
+    return rows + await _learning_rows(scope, look.learned, offer)
 
 
 def _what_rules_say(look: Pass, rows: Sequence[FindingRow], skipped: Skipped) -> list[Fact]:
@@ -355,7 +365,10 @@ def limits_of(rules: Sequence[type[Rule]], found: Collection[str]) -> list[Fact]
 
 def _fitted(result: AuditResult) -> AuditResult:
     for places in PLACES:
-        rows = [row.model_copy(update={"places": row.places[:places]}) for row in result.findings]
+        rows = [
+            row.model_copy(update={"places": row.places[:places], "learnings": row.learnings[:places]})
+            for row in result.findings
+        ]
         smaller = result.model_copy(update={"findings": rows})
         if len(smaller.model_dump_json(exclude_defaults=True)) <= STRUCTURED_CHARS - WORDS_CHARS:
             return smaller
@@ -487,7 +500,7 @@ def place_of(finding: Finding, named: Callable[[str], str], *, masked: bool, kin
     )
 
 
-def _learning_rows(learned: LearnedChecks, offer: Offer) -> list[FindingRow]:
+async def _learning_rows(scope: Scope, learned: LearnedChecks, offer: Offer) -> list[FindingRow]:
     """Count all learnings, but name those of the user who has most: a call deletes only one user's learnings."""
     rows: list[FindingRow] = []
     for name, found in (("orphaned-learning", learned.orphaned), ("stale-learning", learned.stale)):
@@ -511,11 +524,26 @@ def _learning_rows(learned: LearnedChecks, offer: Offer) -> list[FindingRow]:
                         Place(user_id=shown_id(learning.user_id), learning_id=shown_id(learning.learning_id))
                         for learning in mine[:NAMES]
                     ],
+                    learnings=await _with_evidence(scope, owner, mine[:NAMES], learned.read_of(owner)),
                     show=show if "list_learnings" in offered else None,
                     act=act if "delete_learnings" in offered else None,
                 )
             )
     return rows
+
+
+async def _with_evidence(
+    scope: Scope, user_id: str, found: Sequence[Learning], everything: Sequence[Learning]
+) -> list[LearningRow]:
+    """Return the rows of learnings of a user; none if what they came from cannot be read now."""
+    try:
+        with anyio.fail_after(EVIDENCE_SECONDS):
+            against = await backgrounds(scope, found, everything)
+    except (ReflexioError, TimeoutError):
+        return []
+    showing = LearningRows(scope, against)
+    linked = unselected(found).linked.values()
+    return await anyio.to_thread.run_sync(lambda: [showing.row(one) for one in linked])
 
 
 def found_in(look: Pass, named: Callable[[str], str], *, masked: bool) -> Found:

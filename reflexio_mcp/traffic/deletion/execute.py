@@ -61,6 +61,8 @@ BATCH: Final = 500
 _TEXTS: Final[Mapping[str, Any]] = {
     "change": True,
     "learnings": {"__all__": {"content": True, "earlier": {"__all__": {"content"}}}},
+    "earlier": {"__all__": {"content"}},
+    "shared_rules": {"__all__": {"content", "trigger"}},
 }
 """The fields of a receipt that contain stored text."""
 
@@ -93,6 +95,7 @@ async def begin(planned: Planned, origin: Origin, state: State) -> int:
         len(planned.items) + len(planned.copied),
         origin.code,
         planned=[item.id for item in planned.stored if item.kind == "request"],
+        back=[(learning.learning_id, learning.user_id) for learning in planned.comes_back],
         facts={
             "client": origin.client,
             "consent": origin.consent,
@@ -122,6 +125,8 @@ async def carry_out(scope: Scope, planned: Planned, state: State, number: int, p
     act = _Act(scope, planned, state, number, progress, _Ledger.of(planned))
     if isinstance(planned.target, Correction):
         await act.correct(planned.target)
+    elif planned.selected.decision:
+        await act.decide()
     else:
         await act.delete()
         await act.delete_learnings()
@@ -322,6 +327,23 @@ class _Act:
         else:
             self.ledger.change([item.id])
 
+    async def decide(self) -> None:
+        """Approve, reject or delete shared rules that nobody has changed since the plan, and read them again."""
+        from reflexio_mcp.traffic.deletion.rules import Rules  # few calls decide
+
+        target = self.planned.target
+        assert isinstance(target, Rules)
+        planned = {item.id: item.digest for item in self.planned.items}
+        with self._noting_failure():
+            items = await target.items(self.scope)
+            held = await self._hold(items)
+            changed = {item.id for item in items if item.digest != planned.get(item.id)}
+            self.ledger.change(changed)
+            free = [item for item in items if item.id not in held | changed]
+            await target.carry_out(self.scope, free, self.ledger.sent)
+        with self._noting_failure():
+            self.ledger.look(planned, await target.undone(self.scope, self.ledger.sent))
+
     async def _hold(self, items: Sequence[Item]) -> set[str]:
         """Note and return the ids of items that a hold keeps. The plan may be older than the hold."""
         held = set(await holds_on(self.scope, items, self.state, self.planned.owner))
@@ -420,6 +442,7 @@ class _Act:
 
     async def make_current(self) -> None:
         """Make the learnings current again that a deleted one had replaced, and read them again."""
+        self.replaced |= self.planned.selected.owed
         users = {learning.user_id for learning in self.replaced.values()}
         for user_id in users:
             with self._noting_failure():
@@ -504,6 +527,7 @@ class _Act:
     async def _receipt(self, ending: _Ending) -> Receipt:
         planned = self.planned
         corrects = planned.plan.corrects
+        current = self._shown_current
         return Receipt(
             number=self.number,
             planned=planned.plan.selected,
@@ -511,18 +535,28 @@ class _Act:
             reason=planned.options.reason,
             change=planned.plan.change,
             corrected=len(ending.done) if corrects else 0,
+            decision=planned.plan.decision,
             not_deleted=self._excepted(ending.left),
             learnings=self._learnings(ending),
+            earlier=[
+                one.model_copy(update={"learning_id": current[one.learning_id]})
+                for one in planned.plan.earlier
+                if one.learning_id in current
+            ],
+            shared_rules=planned.plan.shared_rules,
             facts=[*planned.plan.facts, *self._happened(ending), *self._advice(ending)],
             way_back=await self._way_back(erases=ending.erases),
         )
 
+    @property
+    def _shown_current(self) -> dict[str, str]:
+        """The ids of learnings that are current again, by the ids that they had, as answers show them."""
+        return {self.scope.shown_id(key): self.scope.shown_id(one) for key, one in self.current.items()}
+
     def _learnings(self, ending: _Ending) -> list[TaughtLearning]:
         """Return the learnings of the plan as they are now."""
         done = {self.scope.shown_id(item.id) for item in ending.done}
-        current = {
-            self.scope.shown_id(key): self.scope.shown_id(new_id) for key, new_id in self.current.items()
-        }
+        current = self._shown_current
         return [
             row.model_copy(
                 update={
@@ -627,7 +661,7 @@ class _Act:
     def _advice(self, ending: _Ending) -> list[Fact]:
         if ending.complete:
             return []
-        if self.planned.plan.corrects and ending.done:
+        if self.planned.plan.change and ending.done:
             return [Fact(code=FactCode.LOOK_LATER)]
         facts = [Fact(code=FactCode.REPEAT_CALL)]
         lost = self.deleted.still_learning or not ending.left.keys().isdisjoint(self.planned.learnings)
@@ -635,8 +669,10 @@ class _Act:
             facts.append(Fact(code=FactCode.LEARNINGS_MAY_BE_MISSED))
         return facts
 
-    async def _way_back(self, *, erases: bool) -> WayBack:
+    async def _way_back(self, *, erases: bool) -> WayBack | None:
         planned = self.planned
+        if planned.plan.decision in ("approve", "reject"):
+            return None
         if planned.options.erase:
             return WayBack(state="erased" if erases else "unknown")
         if not self.copied:

@@ -25,12 +25,13 @@ from reflexio_mcp.results.deletion import Counts
 from reflexio_mcp.state.records import Copied, Name
 from reflexio_mcp.traffic.content import add_texts, interaction_digest, texts_of
 from reflexio_mcp.traffic.learnings.records import Learning, Sources, learning_of
+from reflexio_mcp.traffic.learnings.shared import SharedRule, rule_id
 from reflexio_mcp.traffic.policy import Hold, Policy
 
 __all__ = ["item_of", "opened", "restored_interaction"]
 
 Content = RequestWithInteractions | Learning
-Kind = Literal["request", "interaction", "profile", "user_playbook", "session_outcome"]
+Kind = Literal["request", "interaction", "profile", "user_playbook", "session_outcome", "agent_playbook"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Item:
         request_id: the request itself, or the request of an interaction; empty for other kinds.
         source: the source of the request, or of the last request that a learning came from.
         unreadable: the service fails to return it, so only its id is known.
+        rests_on: users and sources from which a shared rule was made.
     """
 
     kind: Kind
@@ -56,6 +58,7 @@ class Item:
     source: str = ""
     unreadable: bool = False
     learning: Learning | None = field(default=None, compare=False, repr=False)
+    rests_on: tuple[tuple[str, str], ...] = ()
 
     def held_by(self, policy: Policy) -> Hold | None:
         """Return the hold on the item's own names, or one that may be on it if the names cannot be read.
@@ -64,7 +67,11 @@ class Item:
         """
         if self.unreadable:
             return policy.may_hold(self.user_id)
-        return policy.held_by(self.user_id, self.session_id, self.source)
+        named = [
+            (self.user_id, self.session_id, self.source),
+            *((user, "", source) for user, source in self.rests_on),
+        ]
+        return next(filter(None, (policy.held_by(*names) for names in named)), None)
 
     @property
     def is_learning(self) -> bool:
@@ -107,6 +114,20 @@ def learning_item(learning: Learning) -> Item:
     )
 
 
+def rule_item(rule: SharedRule) -> Item:
+    row = rule.row
+    digest = hashlib.sha256()
+    add_texts(digest, (row.content, row.trigger, row.rationale, row.playbook_status))
+    return Item(
+        "agent_playbook",
+        rule_id(rule.number),
+        "",
+        digest.hexdigest(),
+        row.created_at,
+        rests_on=tuple((source.user_id, source.source) for source in rule.sources),
+    )
+
+
 def outcome_item(outcome: SessionOutcome) -> Item:
     said = f"{outcome.outcome} {outcome.occurred_at}"
     at, name = outcome.occurred_at, f"outcome:{outcome.session_id}"
@@ -132,6 +153,7 @@ def kinds_counted(kinds: Mapping[str, int]) -> Counts:
         interactions=kinds.get("interaction", 0),
         learnings=sum(kinds.get(kind, 0) for kind in LEARNINGS),
         session_outcomes=kinds.get("session_outcome", 0),
+        shared_rules=kinds.get("agent_playbook", 0),
         only_in_copies=kinds.get("only_in_copies", 0),
     )
 

@@ -128,6 +128,8 @@ def _logged(noted: Noted) -> Logged | None:
             event=line["event"],
             target=shown_name(line["target"]),
             caller=shown_name(line.get("caller", "")),
+            tool=shown_name(line.get("tool", "")),
+            why=shown_name(line.get("why", "")),
             held=[shown_name(reason) for reason in line.get("held", ())],
             counts=line.get("counts", {}),
         )

@@ -20,7 +20,16 @@ import anyio.to_thread
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import at, shown_name, visible
-from reflexio_mcp.results.deletion import Change, Example, Plan, WayBack, WayBackState, few, parts
+from reflexio_mcp.results.deletion import (
+    Change,
+    Example,
+    Plan,
+    SharedRuleRow,
+    WayBack,
+    WayBackState,
+    few,
+    parts,
+)
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Progress
 from reflexio_mcp.state import records
@@ -42,20 +51,31 @@ from reflexio_mcp.traffic.deletion.plan_facts import (
     facts_about_holds,
     facts_about_learnings,
 )
-from reflexio_mcp.traffic.deletion.plan_learnings import case_of, facts_about_cases, learning_rows
+from reflexio_mcp.traffic.deletion.plan_learnings import (
+    case_of,
+    earlier_rows,
+    facts_about_cases,
+    learning_rows,
+)
 from reflexio_mcp.traffic.deletion.targets import EXAMPLES, Filtered, Selected, Target, User, covered
 from reflexio_mcp.traffic.errors import CapReached, needing_state
-from reflexio_mcp.traffic.learnings.find import Learned, turns_of
+from reflexio_mcp.traffic.learnings.find import Learned, learnings_of_user, turns_of
 from reflexio_mcp.traffic.learnings.judged import judge_learned
+from reflexio_mcp.traffic.learnings.lineage import Lineage
+from reflexio_mcp.traffic.learnings.records import Learning
+from reflexio_mcp.traffic.learnings.shared import SharedRule, rule_rows
 from reflexio_mcp.traffic.policy import Hold
 from reflexio_mcp.traffic.reading.filters import INJECTIONS
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["CodeMaker", "Options", "Planned", "make_plan", "skipped_copies"]
+__all__ = ["CodeMaker", "Options", "Planned", "make_plan", "named", "skipped_copies"]
 
 CODE_SECONDS: Final = 86_400
 
 _CODE = re.compile(r"(\d{10})-([A-Z2-7]{16})")
+
+RULES_SHOWN: Final = 20
+"""Maximum number of shared rules that a plan shows."""
 
 USERS_COUNTED: Final = 50
 """Maximum number of users whose learnings are counted if a plan keeps the learnings."""
@@ -101,7 +121,7 @@ class Planned:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to delete. Of a whole user, something may be stored that no call returns."""
-        return not self.size and (self.held > 0 or not isinstance(self.target, User))
+        return not (self.size or self.selected.owed) and (self.held > 0 or not isinstance(self.target, User))
 
     @property
     def stored(self) -> list[Item]:
@@ -112,6 +132,13 @@ class Planned:
     @property
     def learnings(self) -> list[str]:
         return [item.id for item in self.items if item.is_learning]
+
+    @property
+    def comes_back(self) -> list[Learning]:
+        """The replaced learnings that become current again."""
+        learned = self.selected.learned if self.takes_learnings else None
+        back = learned.back_after(self.learnings) if learned else {}
+        return [*back.values(), *self.selected.owed.values()]
 
     @property
     def _judged(self) -> dict[str, str]:
@@ -139,7 +166,8 @@ class Planned:
         items = [item for item in (*self.items, *self.copied) if item.id not in judged]
         options = f"{self.target.noun} {self.options} {len(items)}"
         digests = sorted(f"{item.kind}\0{item.id}\0{item.digest}" for item in items)
-        text = "\0\0".join([options, self.target.text, *digests, *sorted(set(judged.values()))])
+        owed = sorted(learning.digest for learning in self.selected.owed.values())
+        text = "\0\0".join([options, self.target.text, *digests, *sorted(set(judged.values())), *owed])
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -166,11 +194,13 @@ async def make_plan(
     if target.noun == "interaction":  # a copy of its request has it, too
         erased_ids = {str(number) for item in chosen.erased for number in item.interaction_ids}
     selected.not_found = [item_id for item_id in selected.not_found if item_id not in erased_ids]
-    days = 0 if options.erase else state.copies.days
+    days = state.copies.days if target.restorable and not options.erase else 0
     skipped: list[Fact] = []
     if options.erase:
         with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
             skipped = await skipped_copies(state, damaged=chosen.damaged)
+    if options.include_learnings or target.noun == "learning":
+        selected.owed = await _owed(scope, target, selected, state, owner)
     plan = await _describe(scope, target, options, selected, chosen, days)
     plan = plan.model_copy(update={"facts": [*plan.facts, *skipped]})
     with recording(chosen.number):
@@ -271,6 +301,35 @@ async def _choose(
     return _Chosen(stored, taught, copied, copied if options.erase else [], damaged, free.held)
 
 
+async def _owed(
+    scope: Scope, target: Target, selected: Selected, state: State, owner: Owner
+) -> dict[str, Learning]:
+    """Return the replaced learnings that the last call of this deletion should have made current again, and has not."""
+    with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
+        earlier = await in_thread(state.last, owner)
+    name = named(target, words=False)
+    same = (one for one in earlier if one.own and not one.restores and one.target == name)
+    last = next((one for one in same if target.may_repeat(one.planned)), None)
+    if last is None or last.outcome not in ("", "incomplete"):
+        return {}
+    going = {learning.learning_id for learning in selected.learned.going} if selected.learned else set[str]()
+    owed: dict[str, Learning] = {}
+    for user_id in {user_id for _, user_id in last.back if scope.covers(user_id)}:
+        ids = {learning_id for learning_id, whose in last.back if whose == user_id} - going
+        stored = await learnings_of_user(scope, user_id)
+        lineage = Lineage(stored)
+        owed |= {
+            one.learning_id: one
+            for one in stored
+            if one.learning_id in ids
+            and one.is_replaced
+            and not {later.learning_id for later in lineage.current(one)} - going
+            and not any(other.state == "current" and other.says_as_much_as(one) for other in stored)
+        }
+    back = selected.learned.back_after(going) if selected.learned else {}
+    return {name: one for name, one in owed.items() if name not in back}
+
+
 async def _describe(
     scope: Scope, target: Target, options: Options, selected: Selected, chosen: _Chosen, days: int
 ) -> Plan:
@@ -291,18 +350,22 @@ async def _describe(
     return Plan(
         target=named(target),
         selected=counts_of([*chosen.stored, *chosen.learnings], chosen.erased),
-        corrects=bool(target.text),
+        corrects=bool(target.text) or selected.decision in ("approve", "reject"),
         change=selected.change,
-        users=parts((item.user_id for item in counted), scope.shown_id),
+        decision=selected.decision,
+        users=parts((item.user_id for item in counted if item.kind != "agent_playbook"), scope.shown_id),
         sessions=parts((item.session_id for item in counted if item.session_id), scope.shown_id),
         first=at(min(times)) if times else None,
         last=at(max(times)) if times else None,
         examples=await examples(scope, first, {} if scope.masked else selected.openings, whole=planted),
+        earlier=await anyio.to_thread.run_sync(earlier_rows, scope, list(selected.owed.values())),
         learnings=await learning_rows(scope, judged, going, with_texts=not planted) if judged else [],
+        shared_rules=await rules_shown(scope, selected.rules),
         not_found=few(selected.not_found, scope.shown_id),
         not_found_count=len(selected.not_found),
         facts=[
             *selected.facts,
+            *([Fact(code=FactCode.LEARNINGS_OWED, number=len(selected.owed))] if selected.owed else []),
             *facts_about_learnings(
                 selected.learned,
                 by_requests=by_requests,
@@ -318,7 +381,9 @@ async def _describe(
             ),
             *facts_about_holds(scope, chosen.held, held_unread),
         ],
-        way_back=_way_back(scope, selected.change, options, days) if counted else None,
+        way_back=_way_back(scope, selected.change, options, days)
+        if counted and selected.decision not in ("approve", "reject")  # another decision undoes these
+        else None,
     )
 
 
@@ -333,6 +398,12 @@ async def skipped_copies(state: State, deletion: int = 0, *, damaged: int = 0) -
     sealed = await in_thread(state.copies.unreadable, deletion)
     counts = {FactCode.COPIES_SEALED: sealed, FactCode.COPIES_DAMAGED: damaged}
     return [Fact(code=code, number=number) for code, number in counts.items() if number]
+
+
+async def rules_shown(scope: Scope, rules: Sequence[SharedRule]) -> list[SharedRuleRow]:
+    if not rules:
+        return []
+    return await anyio.to_thread.run_sync(list, rule_rows(scope, rules[:RULES_SHOWN]))
 
 
 def _age(item: Item) -> int:

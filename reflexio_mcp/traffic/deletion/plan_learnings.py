@@ -98,6 +98,17 @@ async def learning_rows(
     return await anyio.to_thread.run_sync(rows)
 
 
+def earlier_rows(scope: Scope, learnings: Sequence[Learning]) -> list[Earlier]:
+    """Return learnings that become current again although nothing that replaced them is left to delete."""
+    return [
+        Earlier(
+            learning_id=scope.shown_id(learning.learning_id),
+            content="" if scope.masked else visible(clip(covered(learning.content), TEXT_CHARS)),
+        )
+        for learning in learnings
+    ]
+
+
 def facts_about_cases(scope: Scope, learned: Learned, going: Collection[str], *, erases: bool) -> list[Fact]:
     """Return how many learnings stay and why, what becomes current again, and what can teach a deleted one again."""
     everything = told(learned, going)

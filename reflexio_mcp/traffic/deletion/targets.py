@@ -12,8 +12,8 @@ import anyio.to_thread
 from reflexio_mcp.rest.api_limits import MAX_DELETE_IDS
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.results.base import at, clip, shown_name
-from reflexio_mcp.results.deletion import Change, few
+from reflexio_mcp.results.base import at, clip
+from reflexio_mcp.results.deletion import Change, Decision, few
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Progress, Step
 from reflexio_mcp.state.records import Copied, Name
@@ -34,7 +34,7 @@ from reflexio_mcp.traffic.learnings.judged import judge_learned
 from reflexio_mcp.traffic.learnings.lineage import Lineage
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings, unselected
-from reflexio_mcp.traffic.learnings.shared import read_shared_rules
+from reflexio_mcp.traffic.learnings.shared import SharedRule, read_shared_rules
 from reflexio_mcp.traffic.learnings.showing import backgrounds, known_since, replacement
 from reflexio_mcp.traffic.policy import Hold
 from reflexio_mcp.traffic.reading.filters import INJECTIONS, TrafficFilter
@@ -44,11 +44,6 @@ from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import in_heavy_thread
 
 __all__ = ["Correction", "Filtered", "Interactions", "Learnings", "Requests", "Target"]
-
-RULES: Final = 20
-"""Number of shared rules that a plan names."""
-
-RULE_CHARS: Final = 200
 
 EXAMPLES: Final = 5
 """Number of items whose first words a plan shows."""
@@ -92,6 +87,9 @@ class Selected:
         learned: the learnings, if the target selects learnings.
         named: learnings that go with the requests whatever they came from.
         sources: the requests that select the learnings, by user.
+        owed: learnings that an earlier call of this deletion has not made current again, by id.
+        rules: shared rules that are decided on, or that rest on a user.
+        decision: what becomes of the rules.
         facts: what is not deleted, or not known.
         part_unread: the service fails to return a part of what is stored, so the items lack it.
         copy_names: the names of existing recovery copies of the target; `None` if all copies must be read.
@@ -105,6 +103,9 @@ class Selected:
     learned: Learned | None = None
     named: frozenset[str] = frozenset()
     sources: Mapping[str, Sources] = field(default_factory=dict[str, Sources])
+    owed: Mapping[str, Learning] = field(default_factory=dict[str, Learning])
+    rules: Sequence[SharedRule] = ()
+    decision: Decision | None = None
     facts: list[Fact] = field(default_factory=list[Fact])
     change: Change | None = None
     part_unread: bool = False
@@ -136,16 +137,22 @@ class Target(ABC):
     Args:
         noun: the word for one item.
         everything: a `User`, or a set that no filter narrows, so a person must type the number of items.
+        restorable: a recovery copy can be kept.
         text: the new text of a learning that is corrected instead of deleted.
     """
 
     noun: ClassVar[str] = "request"
+    restorable: ClassVar[bool] = True
     text: str = ""
     everything: bool = False
 
     @abstractmethod
     def name(self, *, words: bool = True) -> str:
         """Describe the target; without searched words if `words` is false."""
+
+    def may_repeat(self, planned: Collection[str]) -> bool:
+        """Whether an earlier call for these requests, whose target had the same name, may have been the same call."""
+        return True
 
     @abstractmethod
     async def select(self, scope: Scope, progress: Progress) -> Selected:
@@ -182,6 +189,9 @@ class Requests(Target):
     def name(self, *, words: bool = True) -> str:
         requests = f"request {self.ids[0]}" if len(self.ids) == 1 else f"{len(self.ids):,} request ids"
         return f"{requests} of user {self.user_id}" if self.user_id else requests
+
+    def may_repeat(self, planned: Collection[str]) -> bool:
+        return set(self.ids).issuperset(planned)
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         selected = Selected(
@@ -305,10 +315,11 @@ class User(Filtered):
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         user_id = self.wanted.user_id
         selected = await self.stored(scope, progress)
+        selected.rules, about_rules = await _shared_rules(scope, user_id)
         selected.facts = [
             *([] if selected.items else [Fact(code=FactCode.NOTHING_VISIBLE)]),
             Fact(code=FactCode.OTHER_USERS_STAY),
-            *await _shared_rules(scope, user_id),
+            *about_rules,
             Fact(code=FactCode.OTHER_RECORDS_STAY),
         ]
         selected.copy_names = [Name.of("user", user_id)]
@@ -454,25 +465,20 @@ class Correction(Target):
         )
 
 
-async def _shared_rules(scope: Scope, user_id: str) -> list[Fact]:
+async def _shared_rules(scope: Scope, user_id: str) -> tuple[list[SharedRule], list[Fact]]:
     """Return which shared rules rest on a user: after an erasure, the service does not know it any more."""
     try:
         shared = await read_shared_rules(scope)
     except ReflexioError:
-        return [Fact(code=FactCode.SHARED_RULES_UNREAD)]
-    facts: list[Fact] = []
-    if rules := shared.of(user_id):
-        texts = [
-            clip(await anyio.to_thread.run_sync(covered, rule.row.content), RULE_CHARS)
-            for rule in rules[:RULES]
-        ]
-        names = [] if scope.masked else list(map(shown_name, texts))
-        facts.append(Fact(code=FactCode.SHARED_RULES_REST, number=len(rules), names=names))
-    if shared.untraced:
-        facts.append(Fact(code=FactCode.SHARED_RULES_UNTRACED, number=shared.untraced))
-    if facts:
-        facts.append(Fact(code=FactCode.SHARED_RULES_RETURN))
-    return facts
+        return [], [Fact(code=FactCode.SHARED_RULES_UNREAD)]
+    rules = shared.of(user_id)
+    counted = (
+        (FactCode.SHARED_RULES_REST, len(rules)),
+        (FactCode.SHARED_RULES_UNTRACED, shared.untraced),
+        (FactCode.SHARED_RULES_NOT_READ, shared.left_out),
+    )
+    facts = [Fact(code=code, number=number) for code, number in counted if number]
+    return rules, [*facts, Fact(code=FactCode.SHARED_RULES_RETURN)] if facts else []
 
 
 async def _shown(scope: Scope, text: str) -> str:

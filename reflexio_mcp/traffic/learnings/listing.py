@@ -1,23 +1,21 @@
 """Pages of learnings, with the words that taught each."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, TypeVar
 
 import anyio.to_thread
 
-from reflexio_mcp.results.base import NOTICE, Room, at, clip, shown_name, visible
+from reflexio_mcp.results.base import NOTICE, Room, Row, shown_name
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import (
     UNREADABLE_SHOWN,
     LearningPage,
-    LearningRow,
-    SharedRuleRow,
     learning_row,
 )
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings.find import LinkedLearning
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings
-from reflexio_mcp.traffic.learnings.shared import SharedRule, read_shared_rules
+from reflexio_mcp.traffic.learnings.shared import read_shared_rules, rule_rows, stored_rules, trace
 from reflexio_mcp.traffic.learnings.showing import LearningRows, backgrounds
 from reflexio_mcp.traffic.reading.cursors import decode_cursor, encode_cursor, question_of
 from reflexio_mcp.traffic.scope import Scope
@@ -25,8 +23,8 @@ from reflexio_mcp.traffic.scope import Scope
 __all__ = ["list_learnings", "list_shared_rules"]
 
 OF_CHARS: Final = 300
-RULE_CHARS: Final = 1_000
-USERS_SHOWN: Final = 10
+
+AnyRow = TypeVar("AnyRow", bound=Row)
 
 
 async def list_learnings(
@@ -53,7 +51,7 @@ async def list_learnings(
     page = left[:limit]
     against = await backgrounds(scope, [linked.learning for linked in page], learned.read)
     showing = LearningRows(scope, against, names_user=bool(selection.user_id))
-    rows = await anyio.to_thread.run_sync(_rows, showing, page, room())
+    rows = await anyio.to_thread.run_sync(_that_fit, map(showing.row, page), room())
     more = len(rows) < len(left)
     doubts: list[Fact] = []
     if learned.users_left_out:
@@ -80,62 +78,66 @@ async def list_learnings(
     )
 
 
-async def list_shared_rules(scope: Scope, selection: Selection, *, limit: int) -> LearningPage:
-    """List the newest shared rules; of a user, or inside a user's scope, those that rest on the user's playbooks.
+async def list_shared_rules(
+    scope: Scope,
+    selection: Selection,
+    *,
+    limit: int,
+    cursor: str = "",
+    room: Callable[[], Room] = Room,
+) -> LearningPage:
+    """List shared rules, the newest first; of a user, or inside a user's scope, those that rest on their playbooks.
 
     Only a scope of every user shows on whom else a rule rests.
 
+    Args:
+        room: how much fits into the answer.
+
     Raises:
         InvalidInput: the selection has more than a user.
+        TrafficError: the cursor belongs to another list.
     """
     if selection.by_requests or selection.words:
         raise InvalidInput("shared", "can be combined with user_id alone.")
-    shared = await read_shared_rules(scope)
     user_id = scope.user(selection.user_id)
-    rules = shared.of(user_id) if user_id else shared.rules
-    uses: dict[str, int] = {}
-    if rules and not scope.user_id:  # the counts are those of the organization
-        stats = await scope.client.get_application_stats(days=30)
-        uses = {
-            stat.real_id: stat.applied_count for stat in stats if stat.kind in ("agent_playbook", "playbook")
-        }
-    rows = await anyio.to_thread.run_sync(_shared_rows, scope, rules[:limit], uses)
-    facts = [Fact(code=FactCode.SHARED_RULES_RETURN)] if rules else []
-    if shared.untraced and user_id:
-        facts.insert(0, Fact(code=FactCode.SHARED_RULES_UNTRACED, number=shared.untraced))
+    before = int(decode_cursor(cursor, "shared rules", scope, user_id)) if cursor else 0
+    facts: list[Fact] = []
+    if user_id:
+        shared = await read_shared_rules(scope)
+        everything = shared.of(user_id)
+        total, left = len(everything), [rule for rule in everything if not before or rule.number < before]
+        page = left[:limit]
+        if shared.untraced:
+            facts.append(Fact(code=FactCode.SHARED_RULES_UNTRACED, number=shared.untraced))
+        if shared.left_out:
+            facts.append(Fact(code=FactCode.SHARED_RULES_NOT_READ, number=shared.left_out))
+    else:
+        stored = await stored_rules(scope)
+        total, left = len(stored), [row for row in stored if not before or row.agent_playbook_id < before]
+        page = await trace(scope, left[:limit])
+    uses = await _uses(scope) if page else None
+    rows = await anyio.to_thread.run_sync(_that_fit, rule_rows(scope, page, uses), room())
+    more = len(rows) < len(left)
     return LearningPage(
         notice=NOTICE if rows else "",
         of=shown_name(f"shared rules of {user_id}" if user_id else "all shared rules", OF_CHARS),
         returned=len(rows),
-        total=len(rules) + (0 if user_id else shared.left_out),
+        cut_by_size=len(rows) < len(page),
+        total=total,
         learnings=[],
+        lists_rules=True,
         shared_rules=rows,
-        facts=facts,
+        cursor=encode_cursor("shared rules", scope, user_id, page[len(rows) - 1].number) if more else None,
+        facts=[*facts, Fact(code=FactCode.SHARED_RULES_RETURN)] if total else facts,
     )
 
 
-def _shared_rows(scope: Scope, rules: Sequence[SharedRule], uses: Mapping[str, int]) -> list[SharedRuleRow]:
-    from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
-
-    def shown(text: str) -> str:
-        return "" if scope.masked else visible(clip(redact(text), RULE_CHARS))
-
-    def row(rule: SharedRule) -> SharedRuleRow:
-        users = [] if scope.user_id else sorted(rule.users)
-        return SharedRuleRow(
-            rule_id=f"agent_playbook:{rule.number}",
-            content=shown(rule.row.content),
-            trigger=shown(rule.row.trigger),
-            approval=rule.row.playbook_status,
-            made_at=at(rule.row.created_at) if rule.row.created_at else None,
-            applied=None if scope.user_id else uses.get(str(rule.number), 0),
-            playbooks=0 if scope.user_id else rule.playbooks,
-            users=[scope.shown_id(user) for user in users[:USERS_SHOWN]],
-            more_users=max(0, len(users) - USERS_SHOWN),
-            traced=rule.traced,
-        )
-
-    return [row(rule) for rule in rules]
+async def _uses(scope: Scope) -> dict[str, int] | None:
+    """Return how often each shared rule was applied, by its number. The counts are those of the organization."""
+    if scope.user_id:
+        return None
+    stats = await scope.client.get_application_stats(days=30)
+    return {stat.real_id: stat.applied_count for stat in stats if stat.kind in ("agent_playbook", "playbook")}
 
 
 def _key(item: LinkedLearning) -> str:
@@ -143,10 +145,10 @@ def _key(item: LinkedLearning) -> str:
     return f"{learning.state != 'current':d} {10**12 - learning.changed_at:013} {learning.learning_id}"
 
 
-def _rows(rows: LearningRows, page: Sequence[LinkedLearning], room: Room) -> list[LearningRow]:
-    shown: list[LearningRow] = []
-    for item in page:
-        row = rows.row(item)
+def _that_fit(rows: Iterable[AnyRow], room: Room) -> list[AnyRow]:
+    """Return the first rows of a page, as many as an answer has room for. The others are not made."""
+    shown: list[AnyRow] = []
+    for row in rows:
         if not room.take(row):
             break
         shown.append(row)

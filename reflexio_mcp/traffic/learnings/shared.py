@@ -1,19 +1,40 @@
 """Shared rules: what Reflexio made from the playbooks of several users and serves to everybody."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from reflexio_mcp.rest.models import AgentPlaybook
+from reflexio_mcp.rest.models import AgentPlaybook, SourcePlaybook
+from reflexio_mcp.results.base import at, clip, visible
+from reflexio_mcp.results.deletion import RuleSourceRow, SharedRuleRow, few
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
 
-__all__ = ["read_shared_rules"]
+__all__ = ["SharedRule", "read_shared_rules", "rule_id", "rule_rows", "stored_rules", "trace"]
 
-MOST_TRACED: Final = 100
-"""Maximum number of rules whose sources are read: the API limits calls per minute."""
+MOST_TRACED: Final = 500
+"""Maximum number of rules whose sources are read to find those of one user: each costs a call."""
 
 AT_ONCE: Final = 4
+
+RULE_CHARS: Final = 1_000
+USERS_SHOWN: Final = 10
+SOURCES_SHOWN: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSource:
+    """A stored user playbook that a rule was made from.
+
+    Args:
+        source: the source of its last request.
+        request_ids: the stored requests with the interactions that it cites.
+    """
+
+    learning_id: str
+    user_id: str
+    source: str
+    request_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +42,21 @@ class SharedRule:
     """A shared rule.
 
     Args:
-        users: whose playbooks it was made from, as far as they are stored.
-        playbooks: how many of these playbooks there are.
+        sources: what it was made from, as far as that is stored.
         traced: whether the service recorded what it was made from.
     """
 
     row: AgentPlaybook
-    users: frozenset[str] = frozenset()
-    playbooks: int = 0
+    sources: tuple[RuleSource, ...] = ()
     traced: bool = False
 
     @property
     def number(self) -> int:
         return self.row.agent_playbook_id
+
+    @property
+    def users(self) -> frozenset[str]:
+        return frozenset(source.user_id for source in self.sources if source.user_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +78,90 @@ class SharedRules:
     @property
     def untraced(self) -> int:
         """How many rules the service does not say the sources of."""
-        return sum(not rule.traced for rule in self.rules) + self.left_out
+        return sum(not rule.traced for rule in self.rules)
+
+
+def rule_id(number: int) -> str:
+    """Return the id of a rule as lists show it."""
+    return f"agent_playbook:{number}"
+
+
+async def stored_rules(scope: Scope) -> list[AgentPlaybook]:
+    """Read the current shared rules, the newest first."""
+    if not scope.learns:
+        return []
+    return sorted(await scope.client.get_agent_playbooks(), key=lambda one: -one.agent_playbook_id)
+
+
+async def trace(scope: Scope, rows: Sequence[AgentPlaybook]) -> list[SharedRule]:
+    """Read what rules were made from, whosoever it is: the caller shows only its own scope's."""
+    traced: dict[int, SharedRule] = {}
+
+    async def read(row: AgentPlaybook) -> None:
+        found = await scope.client.agent_playbook_sources(row.agent_playbook_id)
+        traced[row.agent_playbook_id] = SharedRule(
+            row, tuple(map(_source, found.source_user_playbooks)), found.provenance_status != "unavailable"
+        )
+
+    await for_each(rows, read, at_once=AT_ONCE)
+    return [traced[row.agent_playbook_id] for row in rows]
 
 
 async def read_shared_rules(scope: Scope) -> SharedRules:
-    """Read the current shared rules with their sources, whosoever they are: the caller shows only its own scope's."""
-    if not scope.learns:
-        return SharedRules()
-    rows = sorted(await scope.client.get_agent_playbooks(), key=lambda rule: -rule.agent_playbook_id)
-    traced: dict[int, SharedRule] = {}
+    """Read the newest shared rules with their sources, to find those of one user."""
+    rows = await stored_rules(scope)
+    return SharedRules(await trace(scope, rows[:MOST_TRACED]), max(0, len(rows) - MOST_TRACED))
 
-    async def trace(row: AgentPlaybook) -> None:
-        sources = await scope.client.agent_playbook_sources(row.agent_playbook_id)
-        playbooks = [playbook.user_playbook for playbook in sources.source_user_playbooks]
-        traced[row.agent_playbook_id] = SharedRule(
-            row,
-            frozenset(playbook.user_id for playbook in playbooks if playbook.user_id),
-            len(playbooks),
-            sources.provenance_status != "unavailable",
+
+def _source(one: SourcePlaybook) -> RuleSource:
+    playbook = one.user_playbook
+    requests = dict.fromkeys(turn.request_id for turn in one.interactions if turn.request_id)
+    return RuleSource(
+        f"user_playbook:{playbook.user_playbook_id}",
+        playbook.user_id or "",
+        playbook.source or "",
+        tuple(requests),
+    )
+
+
+def rule_rows(
+    scope: Scope, rules: Sequence[SharedRule], uses: Mapping[str, int] | None = None
+) -> Iterator[SharedRuleRow]:
+    """Make the rows of rules; on whom else they rest, only to a scope of every user.
+
+    Looking for secrets takes time, so take the rows in a worker thread.
+
+    Args:
+        uses: how often each was applied, by its number; `None` if that is not known.
+    """
+
+    def shown(text: str) -> str:
+        from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
+
+        return "" if scope.masked else visible(clip(redact(text), RULE_CHARS))
+
+    def row(rule: SharedRule) -> SharedRuleRow:
+        users = [] if scope.user_id else sorted(rule.users)
+        sources = [source for source in rule.sources if scope.covers(source.user_id)]
+        return SharedRuleRow(
+            rule_id=rule_id(rule.number),
+            content=shown(rule.row.content),
+            trigger=shown(rule.row.trigger),
+            approval=rule.row.playbook_status,
+            made_at=at(rule.row.created_at) if rule.row.created_at else None,
+            applied=None if uses is None else uses.get(str(rule.number), 0),
+            playbooks=len(sources),
+            users=[scope.shown_id(user) for user in users[:USERS_SHOWN]],
+            more_users=max(0, len(users) - USERS_SHOWN),
+            sources=[
+                RuleSourceRow(
+                    learning_id=scope.shown_id(source.learning_id),
+                    user_id=scope.shown_id(source.user_id),
+                    requests=few(source.request_ids, scope.shown_id),
+                )
+                for source in sources[:SOURCES_SHOWN]
+            ],
+            traced=rule.traced,
         )
 
-    await for_each(rows[:MOST_TRACED], trace, at_once=AT_ONCE)
-    rules = [traced[row.agent_playbook_id] for row in rows[:MOST_TRACED]]
-    return SharedRules(rules, max(0, len(rows) - MOST_TRACED))
+    return map(row, rules)

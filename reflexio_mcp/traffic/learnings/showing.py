@@ -17,7 +17,7 @@ from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.showing import held_row
 
-__all__ = ["backgrounds", "known_since", "replacement"]
+__all__ = ["LearningRows", "backgrounds", "known_since", "replacement"]
 
 CONTENT_CHARS: Final = 1_000
 QUOTE_CHARS: Final = 300

@@ -1,0 +1,124 @@
+"""Decisions about shared rules. Nothing can undo a deletion of one: the API cannot add a rule."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from reflexio_mcp.rest.models import AgentPlaybook, Approval
+from reflexio_mcp.results.deletion import Decision
+from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.results.progress import Progress
+from reflexio_mcp.traffic.deletion.items import Item, rule_item
+from reflexio_mcp.traffic.deletion.targets import Selected, Target
+from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.learnings.find import Learned
+from reflexio_mcp.traffic.learnings.shared import rule_id, stored_rules, trace
+from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.tasks import send
+
+__all__ = ["Rules"]
+
+MOST: Final = 100
+"""Maximum number of rules in a call: each is traced, and approved or rejected, by a call of its own."""
+
+STATUS: Final[Mapping[Decision, Approval]] = {"approve": "approved", "reject": "rejected"}
+
+WHAT_RETURNS: Final[Mapping[Decision, tuple[FactCode, ...]]] = {
+    "approve": (FactCode.APPROVED_RULES_REPEAT,),
+    "reject": (FactCode.REJECTED_RULES_FOUND, FactCode.SHARED_RULES_RETURN),
+    "delete": (FactCode.SHARED_RULES_RETURN,),
+}
+"""Why a decision does not last."""
+
+NOT_YOURS: Final = (
+    "is for somebody who sees every user, because a shared rule is served to everybody. Nothing was changed."
+)
+NOT_AN_ID: Final = "takes 1 to 100 ids such as agent_playbook:3. Nothing was changed."
+DECIDED: Final = "names rules that are {status} already: {ids}. Nothing was changed."
+
+_ID: Final = re.compile(r"(?:agent_playbook:)?([1-9]\d{0,17})")
+
+
+@dataclass(frozen=True)
+class Rules(Target):
+    """Shared rules, by their ids in the API."""
+
+    numbers: tuple[int, ...] = ()
+    decision: Decision = "delete"
+
+    noun: ClassVar[str] = "shared rule"
+    restorable: ClassVar[bool] = False
+
+    @classmethod
+    def of(cls, scope: Scope, rule_ids: Iterable[str], decision: Decision) -> "Rules":
+        """Check the arguments of a call.
+
+        Raises:
+            InvalidInput: the ids cannot be used, or the scope is of one user.
+        """
+        if scope.user_id:
+            raise InvalidInput("The call", NOT_YOURS)
+        found = [_ID.fullmatch(rule.strip()) for rule in rule_ids]
+        numbers = tuple(dict.fromkeys(int(match[1]) for match in found if match))
+        if None in found or not 1 <= len(numbers) <= MOST:
+            raise InvalidInput("rule_ids", NOT_AN_ID)
+        return cls(numbers=numbers, decision=decision)
+
+    def name(self, *, words: bool = True) -> str:
+        if len(self.numbers) == 1:
+            return f"{self.decision} shared rule {rule_id(self.numbers[0])}"
+        return f"{self.decision} {len(self.numbers):,} shared rules"
+
+    async def select(self, scope: Scope, progress: Progress) -> Selected:
+        rows = await self._stored(scope)
+        if done := [row for row in rows if row.playbook_status == STATUS.get(self.decision)]:
+            ids = ", ".join(rule_id(row.agent_playbook_id) for row in done)
+            raise InvalidInput("rule_ids", DECIDED.format(status=STATUS[self.decision], ids=ids))
+        there = {row.agent_playbook_id for row in rows}
+        rules = await trace(scope, rows)
+        return Selected(
+            [rule_item(rule) for rule in rules],
+            not_found=[rule_id(number) for number in self.numbers if number not in there],
+            learned=Learned(),
+            rules=rules,
+            decision=self.decision,
+            facts=[Fact(code=code) for code in WHAT_RETURNS[self.decision]] if rules else [],
+            copy_names=[],
+        )
+
+    async def items(self, scope: Scope) -> list[Item]:
+        """Read the rules again."""
+        return [rule_item(rule) for rule in await trace(scope, await self._stored(scope))]
+
+    async def carry_out(self, scope: Scope, items: Sequence[Item], sent: set[str]) -> None:
+        """Do what was decided.
+
+        Args:
+            sent: receives the ids of the rules for which that may have taken effect.
+        """
+        ids = [item.id for item in items]
+        if not ids:
+            return
+        if self.decision == "delete":
+            await send(scope.client.delete_agent_playbooks(list(map(_number, ids))), ids, sent)
+            return
+        for name in ids:
+            status = scope.client.set_agent_playbook_status(_number(name), STATUS[self.decision])
+            await send(status, [name], sent)
+
+    async def undone(self, scope: Scope, sent: set[str]) -> list[str]:
+        """Return the ids of rules that are not as decided. What is no longer there was not approved or rejected."""
+        rows = await self._stored(scope)
+        if self.decision == "delete":
+            return [rule_id(row.agent_playbook_id) for row in rows]
+        sent.intersection_update(rule_id(row.agent_playbook_id) for row in rows)
+        wanted = STATUS[self.decision]
+        return [rule_id(row.agent_playbook_id) for row in rows if row.playbook_status != wanted]
+
+    async def _stored(self, scope: Scope) -> list[AgentPlaybook]:
+        return [row for row in await stored_rules(scope) if row.agent_playbook_id in self.numbers]
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition(":")[2])
