@@ -20,7 +20,14 @@ from typing import Any, Final
 import anyio
 import uvicorn
 from mcp import Client
-from mcp.types import CallToolRequest, CallToolRequestParams, CallToolResult
+from mcp.client.session import IncomingMessage
+from mcp.types import (
+    CallToolRequest,
+    CallToolRequestParams,
+    CallToolResult,
+    ProgressNotification,
+    ProgressToken,
+)
 from pydantic import BaseModel, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -77,8 +84,9 @@ async def _serve(settings: Settings, wanted: dict[str, Any]) -> None:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen()  # A browser that connects too early waits.
-    async with Client(ReflexioServer(settings)) as client:
-        window = _Window(client, wanted, listener.getsockname()[1])
+    progress = _Progress()
+    async with Client(ReflexioServer(settings), message_handler=progress.hear) as client:
+        window = _Window(client, progress, wanted, listener.getsockname()[1])
         print(f"The explorer is at {window.address}")
         print("The address works once. Closing the page ends this command, and so does Ctrl-C.", flush=True)
         async with anyio.create_task_group() as tasks:
@@ -97,15 +105,34 @@ async def _open(address: str) -> None:
         await anyio.sleep_forever()  # The browser may read the file late.
 
 
+class _Progress:
+    """The last progress of each running call that the page was not told of."""
+
+    def __init__(self) -> None:
+        self._untold: dict[ProgressToken, dict[str, Any]] = {}
+
+    async def hear(self, message: IncomingMessage) -> None:
+        if isinstance(message, ProgressNotification):
+            params = message.params
+            self._untold[params.progress_token] = params.model_dump(
+                mode="json", by_alias=True, exclude_none=True
+            )
+
+    def take(self) -> list[dict[str, Any]]:
+        """Return the parameters of the notifications, as they came, once."""
+        untold, self._untold = self._untold, {}
+        return list(untold.values())
+
+
 class _Window:
-    def __init__(self, client: Client, wanted: dict[str, Any], port: int) -> None:
+    def __init__(self, client: Client, progress: _Progress, wanted: dict[str, Any], port: int) -> None:
         self._client = client
         self._wanted = wanted
         self._host = f"127.0.0.1:{port}"
         self._token = secrets.token_urlsafe(32)
         self._key = ""
         self._beats = 0
-        self._progress: dict[str, str] = {}
+        self._progress = progress
         self.address = f"http://{self._host}/#{self._token}"
         routes = [
             Route("/", self._guarded(_html(*shell()))),
@@ -157,19 +184,11 @@ class _Window:
 
     async def _call(self, request: Request) -> Response:
         call = _Call.model_validate_json(await request.body())
-        page_pass: Any = {PAGE_KEY: call.meta[PAGE_KEY]} if PAGE_KEY in call.meta else None
-        token = call.meta.get("progressToken")
-
-        async def report(progress: float, total: float | None, message: str | None) -> None:
-            if token is not None and message:
-                self._progress[str(token)] = message
-
-        params = CallToolRequestParams(name=call.name, arguments=call.arguments, _meta=page_pass)
+        meta: Any = {name: call.meta[name] for name in (PAGE_KEY, "progressToken") if name in call.meta}
+        params = CallToolRequestParams(name=call.name, arguments=call.arguments, _meta=meta)
         try:
             # `call_tool` would check each row against the output schema, which takes as long as making the row.
-            result = await self._client.session.send_request(
-                CallToolRequest(params=params), CallToolResult, progress_callback=report
-            )
+            result = await self._client.session.send_request(CallToolRequest(params=params), CallToolResult)
         except Exception as error:  # noqa: BLE001 - the page shows whatever the protocol raises
             return JSONResponse({"error": str(error)})
         return JSONResponse({"result": result.model_dump(mode="json", by_alias=True, exclude_none=True)})
@@ -180,8 +199,7 @@ class _Window:
     async def _beat(self) -> AsyncIterator[str]:
         while not self.server.should_exit:
             self._beats += 1
-            yield json.dumps(self._progress) + "\n"
-            self._progress.clear()
+            yield json.dumps(self._progress.take()) + "\n"
             await anyio.sleep(BEAT_SECONDS)
 
 

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { Clock, counted, shortened } from "../../reflexio_mcp/explorer/page/format.js";
 import { findingsOf } from "../../reflexio_mcp/explorer/page/findings.js";
 import { host } from "../../reflexio_mcp/explorer/page/host.js";
-import { deleteRequests, going, planDeletion, progressOf, putBack } from "../../reflexio_mcp/explorer/page/jobs.js";
+import { deleteRequests, going, planDeletion, putBack } from "../../reflexio_mcp/explorer/page/jobs.js";
 import { byPerson, chosenLearnings, fateOf, learningOf, originsOf } from "../../reflexio_mcp/explorer/page/memory.js";
 import { goingWords, ruleWords } from "../../reflexio_mcp/explorer/page/names.js";
 import { aroundSecrets, asWritten, hiddenIn, piecesOf, placesOf, searchedWords } from "../../reflexio_mcp/explorer/page/passages.js";
@@ -138,16 +138,27 @@ test("numbers, names and times are words", () => {
   assert.equal(shortened("👩‍👩‍👧‍👦".repeat(30), 10).replaceAll("👩‍👩‍👧‍👦", ""), "…");
   const clock = new Clock("Europe/Lisbon");
   assert.equal(clock.dayStart(Date.UTC(2026, 6, 1, 12)), Date.UTC(2026, 5, 30, 23));
-  assert.deepEqual(progressOf("requests deleted: 1,500 of 2,000"), [1500, ""]);
   assert.equal(told([{ code: "on_hold", number: 1, names: ["audit"] }]).length, 1);
 });
 
-/** Let calls of the page be answered here. @param {(name: string, given: any) => any} answered structured content, the facts of a failure, or an error to throw */
+test("progress reaches the call that it is about as a fact, and is nothing without one", async () => {
+  const seen = [];
+  host.target = { postMessage: () => {} };
+  const told = host.call("delete_requests", {}, (progress) => seen.push(progress));
+  const report = (params) => host.receive({ source: host.target, data: { jsonrpc: "2.0", method: "notifications/progress", params: { progressToken: host.last, ...params } } });
+  report({ message: "requests deleted: 7 of 9" });
+  report({ _meta: { "reflexio-mcp/progress": { step: "items_deleted", done: 7, total: 9 } } });
+  host.receive({ source: host.target, data: { jsonrpc: "2.0", id: host.last, result: {} } });
+  await told;
+  assert.deepEqual(seen, [{ step: "items_deleted", done: 7, total: 9 }]);
+});
+
+/** Let calls of the page be answered here. @param {(name: string, given: any, onprogress: any) => any} answered structured content, the facts of a failure, or an error to throw */
 function answering(answered) {
   const calls = [];
-  host.call = async (name, given) => {
+  host.call = async (name, given, onprogress) => {
     calls.push([name, given]);
-    const answer = answered(name, given);
+    const answer = answered(name, given, onprogress);
     if (answer instanceof Error) throw answer;
     if (answer.failed) return { content: [{ type: "text", text: "For the model." }], isError: true, _meta: { "reflexio-mcp/facts": answer.failed } };
     return { content: [{ type: "text", text: "" }], structuredContent: answer };
@@ -194,6 +205,30 @@ test("a deletion of more than one call can take has one plan, one receipt and on
   assert.deepEqual([state.job.phase, stored.size, state.index.rows.size], ["done", 0, 0]);
   await putBack(state.job.numbers, rows);
   assert.deepEqual([state.job.title, stored.size], ["24,000 messages are back.", 12_000]);
+});
+
+test("a job shows the step and the numbers that its call reports, whatever the message says", async () => {
+  const { answer } = stocked(3_000);
+  const seen = [];
+  const reported = [
+    { step: "looking_up" }, { step: "items_deleted", done: 500, total: 2_500 }, { step: "requests_restored", done: 400, total: 2_500 }, { step: "a_newer_step", done: 9 },
+  ];
+  answering((name, given, onprogress) => {
+    if (!given.confirm || !onprogress) return answer(name, given);
+    for (const progress of reported) {
+      onprogress(progress);
+      seen.push([state.job.step, state.job.done, state.job.total]);
+    }
+    return answer(name, given);
+  });
+  const rows = [...state.index.rows.values()];
+  await deleteRequests(await planDeletion(rows, false, () => {}), { erase: false, learned: [] });
+  assert.deepEqual(seen.slice(0, 4), [["Looking up what is there.", 0, 3_000], ["", 500, 3_000], ["", 400, 3_000], ["", 400, 3_000]]);
+  assert.deepEqual(seen[5], ["", 3_000, 3_000], "the second part counts on");
+  seen.length = 0;
+  await putBack(state.job.numbers, rows);
+  assert.deepEqual(seen[2], ["", 400, 2_500]);
+  assert.deepEqual(seen[6], ["", 2_900, 3_000]);
 });
 
 test("a deletion that is cut off says so in one sentence, goes on with the rest, and can be undone", async () => {

@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -86,10 +87,16 @@ class Running:
 def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Running]:
     store = tmp_path / "store.db"
     write(store, team())
+    with explorer(tmp_path, {"REFLEXIO_MCP_STORE": str(store), **getattr(request, "param", {})}) as started:
+        yield started
+
+
+@contextmanager
+def explorer(home: Path, given: dict[str, str]) -> Iterator[Running]:
+    """Run the command with these settings alone."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("REFLEXIO_")}
-    env |= {"REFLEXIO_MCP_STORE": str(store), "HOME": str(tmp_path), "BROWSER": "true"}
+    env |= {"HOME": str(home), "BROWSER": "true", **given}
     command = [sys.executable, "-m", "reflexio_mcp", "explore"]
-    env |= getattr(request, "param", {})
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         said = re.search(r"http://127\.0\.0\.1:(\d+)/#(\S+)", process.stdout.readline())
@@ -175,14 +182,37 @@ def test_the_token_is_in_no_command_line(tmp_path: Path) -> None:
 def test_a_reload_does_not_end_it_and_the_end_of_the_page_does(running: Running) -> None:
     key = running.open()
     with closing(running.asked("POST", "/alive", {}, key=key)) as connection:
-        assert connection.getresponse().read(1) == b"{"
+        assert connection.getresponse().read(1) == b"["
     with (
         closing(running.asked("POST", "/alive", {}, key=key)) as connection,
         connection.getresponse() as alive,
     ):
-        assert alive.read(1) == b"{"
+        assert alive.read(1) == b"["
         assert running.ask("POST", "/call", {"name": "list_sessions", "arguments": {}}, key=key).status == 200
     assert running.process.wait(30) == 0
+
+
+@pytest.mark.anyio
+async def test_the_page_is_told_of_progress_as_facts(tmp_path: Path) -> None:
+    async with tenant_backend() as elsewhere:
+        given = {"REFLEXIO_URL": elsewhere.url, "REFLEXIO_API_KEY": "its-key"}
+        elsewhere.held = "/api/get_requests"
+
+        def told() -> dict[str, Any]:
+            with explorer(tmp_path, given) as running:
+                key = running.open()
+                call = {"name": "list_requests", "arguments": {}, "_meta": {"progressToken": 7}}
+                with (
+                    closing(running.asked("POST", "/alive", {}, key=key)) as alive,
+                    closing(running.asked("POST", "/call", call, key=key)),
+                    alive.getresponse() as lines,
+                ):
+                    # A line comes each half second.
+                    return next((one for line in islice(lines, 60) for one in json.loads(line)), {})
+
+        progress = await anyio.to_thread.run_sync(told)
+    assert progress["progressToken"] == 7
+    assert progress["_meta"] == {"reflexio-mcp/progress": {"step": "looking_through"}}
 
 
 def test_a_person_does_the_whole_job_in_it(play: Play) -> None:

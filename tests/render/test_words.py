@@ -15,6 +15,7 @@ from reflexio_mcp.render.words import _TOOL_WORDS, ANYBODY, SHELL, Words, named_
 from reflexio_mcp.results.base import at
 from reflexio_mcp.results.deletion import LearningCase, Outcome, PastStatus, PlanStatus, WayBackState
 from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.results.progress import Step
 from reflexio_mcp.settings import OPTIONS, Confirm
 from reflexio_mcp.tools.catalog import CATALOG
 from reflexio_mcp.traffic.audit.rules import RULES
@@ -59,6 +60,7 @@ def test_every_code_has_an_entry_in_the_words_of_the_page() -> None:
     assert entries("FACTS") == sorted(FactCode)
     assert entries("STATUSES") == sorted(get_args(PlanStatus))
     assert entries("OUTCOMES") == sorted(get_args(Outcome))
+    assert entries("STEPS") == sorted(Step)
 
 
 def test_what_anybody_and_the_page_may_read_names_no_tool_argument_option_or_setting() -> None:

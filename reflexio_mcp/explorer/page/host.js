@@ -15,7 +15,8 @@ import { plain, told } from "./words.js";
  *   `place` is the part of the host's address that names a view of the page
  * @typedef {{serverTools?: object, updateModelContext?: object, experimental?: Record<string, object>}} Capabilities
  * @typedef {{resolve: (value: any) => void, reject: (error: Error) => void}} Waiting
- * @typedef {(message: string) => void} OnProgress
+ * @typedef {{step: string, done?: number, total?: number}} Progress as in `results/progress.py`
+ * @typedef {(progress: Progress) => void} OnProgress
  * @typedef {{dressed: (context: HostContext) => void, moved: (place: string) => void}} Listener
  */
 
@@ -26,6 +27,9 @@ const PAGE_KEY = "reflexio-mcp/page";
 
 /** Key of `_meta` under which a failure has its facts. */
 const FACTS_KEY = "reflexio-mcp/facts";
+
+/** Key of `_meta` under which progress has its step and numbers. */
+const PROGRESS_KEY = "reflexio-mcp/progress";
 
 /** A host that has not answered the first message by now shows no apps. */
 const ANSWER_MS = 10_000;
@@ -194,9 +198,11 @@ export class Host {
       case PLACE_KEY:
         this.listener.moved(String(params.place ?? ""));
         return;
-      case "notifications/progress":
-        this.progress.get(params.progressToken)?.(String(params.message ?? ""));
+      case "notifications/progress": {
+        const progress = params._meta?.[PROGRESS_KEY];
+        if (progress) this.progress.get(params.progressToken)?.(progress);
         return;
+      }
     }
     if (message.id === undefined) return;
     const known = ["ui/resource-teardown", "ping"].includes(message.method);

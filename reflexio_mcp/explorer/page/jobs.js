@@ -7,7 +7,7 @@ import { goingWords } from "./names.js";
 import { askView, lookAgain, lookForFindings, ofUser, readAnew, readLearnings, readRows, toQuery } from "./reading.js";
 import { messagesIn } from "./rows.js";
 import { dropSelection, rematch, state, update } from "./state.js";
-import { finished, gaveNoAnswer, plain, refusedBecause, told, wordsFor } from "./words.js";
+import { finished, gaveNoAnswer, plain, refusedBecause, stepWords, told, wordsFor } from "./words.js";
 
 /** @typedef {import("./rows.js").Row} Row */
 /** @typedef {import("./memory.js").Learning} Learning */
@@ -16,7 +16,7 @@ import { finished, gaveNoAnswer, plain, refusedBecause, told, wordsFor } from ".
 /**
  * @typedef {{phase: "running" | "done" | "half" | "failed", title: string, notes: string[], facts: Fact[], done: number, total: number,
  *   step: string, stopping: boolean | null, numbers: number[], rows: Row[], goOn: (() => void) | null, back: string}} Job
- *   `stopping` is null if the job cannot be stopped; `numbers` are deletions that can be undone; `back` is the session to show
+ *   `done` and `total` are questions; `stopping` is null if the job cannot be stopped; `numbers` are deletions that can be undone; `back` is the session to show
  */
 /** @typedef {{rows: Row[], confirm: string, requests: number, unread: boolean}} DeletionPart `unread`: which of the rows are left is not known */
 /**
@@ -43,6 +43,12 @@ function jobOf(given) {
 function show(job, part = {}) {
   Object.assign(job, part);
   if (state.job === job) update();
+}
+
+/** Show how far a call of a job is. @param {Job} job @param {import("./host.js").Progress} progress @param {number} before what earlier calls did */
+function showStep(job, { step, done = 0 }, before) {
+  const counts = step === "items_deleted" || step === "requests_restored";
+  show(job, { step: stepWords(step), ...(counts ? { done: Math.min(job.total, before + done) } : {}) });
 }
 
 /** Begin a job and show its notice. @param {Job} job */
@@ -132,8 +138,7 @@ async function runDeletion(job, plan, choice, deleted) {
         parts.shift();
         continue;
       }
-      const result = await deletePart(part, { erase: choice.erase, together }, (done, step) =>
-        show(job, { done: deleted.requests + done, step }));
+      const result = await deletePart(part, { erase: choice.erase, together }, (progress) => showStep(job, progress, deleted.requests));
       const answer = result.structuredContent;
       const receipt = answer?.receipt;
       if (receipt) {
@@ -211,23 +216,22 @@ async function recount(part, deleted) {
   Object.assign(part, { rows, requests: rows.length, unread: false });
 }
 
-/** @param {DeletionPart} part @param {{erase: boolean, together: {learning_ids: string[], learnings: number} | null}} choice `together` are learnings that go in the same deletion @param {(done: number, step: string) => void} onprogress */
+/** @param {DeletionPart} part @param {{erase: boolean, together: {learning_ids: string[], learnings: number} | null}} choice `together` are learnings that go in the same deletion @param {import("./host.js").OnProgress} onprogress */
 async function deletePart(part, { erase, together }, onprogress) {
   const given = {
     request_ids: idsOf(part.rows), ...(erase ? { erase: true } : {}), ...(together ? { include_learnings: true } : {}),
     ...(together?.learning_ids.length ? { learning_ids: together.learning_ids } : {}),
   };
-  const told = (/** @type {string} */ message) => onprogress(...progressOf(message));
   let { confirm } = part;
   let result = null;
   if (together || !confirm) {
-    result = await host.call("delete_requests", given, told);
+    result = await host.call("delete_requests", given, onprogress);
     const plan = result.structuredContent?.plan;
     const same = plan?.selected.requests === part.requests && (!together || (plan?.selected.learnings ?? 0) === together.learnings);
     // If the plan differs from the plan that the person agreed to, nothing is deleted.
     confirm = same ? plan.confirm ?? "" : "";
   }
-  if (confirm) result = await host.call("delete_requests", { ...given, confirm }, told);
+  if (confirm) result = await host.call("delete_requests", { ...given, confirm }, onprogress);
   if (!result) throw new Error("The deletion was not asked for.");
   return result;
 }
@@ -323,10 +327,10 @@ async function actOnOne(given, act, acted, erase) {
 /** Undo deletions. One call puts back as much as its time allows, so it is repeated until nothing is left. @param {number[]} numbers @param {Row[]} rows that were deleted, as far as they are known */
 export async function putBack(numbers, rows) {
   const job = showJob(jobOf({ title: "Putting back what was deleted", numbers, rows, stopping: false }));
-  await runUndo(job, [...numbers], { messages: 0, learned: 0, of: 0, planned: new Set(), left: [], facts: [] });
+  await runUndo(job, [...numbers], { requests: 0, messages: 0, learned: 0, of: 0, planned: new Set(), left: [], facts: [] });
 }
 
-/** @typedef {{messages: number, learned: number, of: number, planned: Set<number>, left: {why: string, count: number}[], facts: Fact[]}} Restored */
+/** @typedef {{requests: number, messages: number, learned: number, of: number, planned: Set<number>, left: {why: string, count: number}[], facts: Fact[]}} Restored */
 
 /** @param {Job} job @param {number[]} numbers @param {Restored} back */
 async function runUndo(job, numbers, back) {
@@ -339,12 +343,13 @@ async function runUndo(job, numbers, back) {
       if (planned && !back.planned.has(deletion)) {
         back.of += planned.interactions || planned.requests || 0;
         back.planned.add(deletion);
-        show(job, { total: back.of, title: `Putting back ${goingWords(back.of, 0) === "nothing" ? "what was learned" : goingWords(back.of, 0)}` });
+        show(job, { total: job.total + (planned.requests ?? 0), title: `Putting back ${goingWords(back.of, 0) === "nothing" ? "what was learned" : goingWords(back.of, 0)}` });
       }
       // The person has just seen what was deleted.
-      if (confirm) result = await host.call("restore_requests", { deletion, confirm }, (message) => show(job, { done: Math.min(back.of, back.messages + progressOf(message)[0]) }));
+      if (confirm) result = await host.call("restore_requests", { deletion, confirm }, (progress) => showStep(job, progress, back.requests));
       if (result.isError) throw new Failure(result);
       const done = result.structuredContent ?? {};
+      back.requests += done.restored?.requests ?? 0;
       back.messages += done.restored?.interactions ?? 0;
       back.learned += done.restored?.learnings ?? 0;
       back.facts.push(...(done.facts ?? []));
@@ -355,7 +360,7 @@ async function runUndo(job, numbers, back) {
         back.left.push(...left);
         numbers.shift();
       }
-      show(job, { done: back.messages });
+      show(job, { done: back.requests, step: "" });
     } catch (error) {
       problem = whyStopped(error);
     }
@@ -449,14 +454,6 @@ function whyStopped(error) {
 function sentenceOf(text) {
   const line = text.split("\n")[0].trim();
   return /[.!?]$/.test(line) ? line : `${line}.`;
-}
-
-/** The number of finished items and the step that a message of progress tells. @param {string} message @returns {[number, string]} */
-export function progressOf(message) {
-  const [, reached = "0"] = /: ([\d,]+)/.exec(message) ?? [];
-  const count = Number(reached.replaceAll(",", ""));
-  if (/deleted|restored/.test(message)) return [count, ""];
-  return [0, /look|check|read/.test(message) ? "Looking up what is there." : ""];
 }
 
 /** @param {string} text */

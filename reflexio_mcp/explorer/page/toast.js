@@ -1,7 +1,7 @@
 /** One notice for a job: running with numbers, done, or half done. It stays until it is used or closed. */
 
 import { closeJob, openConversation, stopJob, undo } from "./actions.js";
-import { number } from "./format.js";
+import { counted, number } from "./format.js";
 import { can, state } from "./state.js";
 import { Button, html, Icon, IconButton, Stored } from "./view.js";
 import { told } from "./words.js";
@@ -16,7 +16,7 @@ export function Toast() {
   const undoable = !running && numbers.length > 0 && can("restore_requests");
   return html`<div class=${`toast ${phase}`} id="toast">
     ${!running && html`<${Icon} name=${bad ? "warn" : "check"} />`}
-    <div role=${bad ? "alert" : "status"} class="words"><p class="title">${title}${running && total > 1 && done > 0 && html`<span class="soft">, ${number(done)} of ${number(total)} done</span>`}</p>
+    <div role=${bad ? "alert" : "status"} class="words"><p class="title">${title}${running && total > 1 && done > 0 && html`<span class="soft">, ${number(done)} of ${counted(total, "question")} done</span>`}</p>
       ${soft.map((text) => html`<p class="soft" key=${text}>${text}</p>`)}
       ${!running && told(facts).map((parts, at) => html`<p class="soft" key=${at}>${parts.map((part) => (typeof part === "string" ? part : html`<${Stored} text=${part.name} />`))}</p>`)}</div>
     ${running && stopping === false && html`<${Button} onClick=${stopJob}>Stop<//>`}

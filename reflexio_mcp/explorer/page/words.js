@@ -275,6 +275,26 @@ const OUTCOMES = {
   left: "not put back yet",
 };
 
+/** What a job does just now, by the step of its call; nothing where the title of the job says it. @type {Record<string, string>} */
+const STEPS = {
+  working: "",
+  looking_through: "Looking up what is there.",
+  looking_up: "Looking up what is there.",
+  reading: "Looking up what is there.",
+  exporting: "",
+  storing: "",
+  deleting: "",
+  restoring: "",
+  waiting_for_answer: "Waiting for your answer to the question that your assistant's app shows.",
+  requests_looked_up: "Looking up what is there.",
+  requests_audited: "Looking up what is there.",
+  items_deleted: "",
+  requests_restored: "",
+  requests_imported: "",
+  rows_exported: "",
+  users_learned: "Waiting until nothing is being learned from it.",
+};
+
 /** Facts that say that a deletion has more to do. */
 const UNFINISHED = ["repeat_call", "look_later", "may_return"];
 
@@ -309,6 +329,11 @@ export function told(facts) {
 /** Names in brackets. @param {string[]} names @returns {Said[]} */
 function named(names) {
   return names.length ? [" (", ...names.flatMap((name, at) => (at ? [", ", { name }] : [{ name }])), ")"] : [];
+}
+
+/** @param {string} step of progress, as in `results/progress.py` */
+export function stepWords(step) {
+  return STEPS[step] ?? "";
 }
 
 /** @param {string} status */

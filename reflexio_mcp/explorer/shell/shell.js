@@ -97,8 +97,7 @@ async function open() {
     const lines = (said + part.value).split("\n");
     said = lines.pop() ?? "";
     // Each line contains the progress of running calls.
-    for (const [token, message] of lines.flatMap((line) => Object.entries(JSON.parse(line))))
-      send({ method: "notifications/progress", params: { progressToken: Number(token), message } });
+    for (const params of lines.flatMap((line) => JSON.parse(line))) send({ method: "notifications/progress", params });
   }
   end("The server has ended. Run reflexio-mcp explore again.");
 }
