@@ -162,7 +162,17 @@ class Copies:
             item, user, names, content = json.loads(self._keys.open(sealed, row.identity))
         except RowChanged:
             return None
-        return Copied(row.kind, item, user, [Name(name) for name in names], content)
+        copied = Copied(row.kind, item, user, [Name(name) for name in names], content)
+        # The seal has the names themselves, so that nobody hides a copy behind those of another one.
+        return copied if row.names in self._tagged(copied) else None
+
+    def _tagged(self, copy: Copied) -> list[str]:
+        """Return the tags of all names of a copy, as its row has them, under each key, the newest first."""
+        names = _names(copy)
+        under_each_key = zip(*(self._keys.tags("name", name) for name in names), strict=True)
+        return [
+            " ".join(name[:2] + tag for name, tag in zip(names, tags, strict=True)) for tags in under_each_key
+        ]
 
     def _erased_since(
         self, transaction: Transaction, owner: Owner, begun: int, copies: Sequence[Copied]
@@ -200,7 +210,7 @@ class Copies:
         for copy in copies:
             if (copy.kind, copy.id) in erased:
                 continue
-            names = " ".join(name[:2] + keys.tag("name", name) for name in _names(copy))
+            names = self._tagged(copy)[0]
             user = keys.tag("user", copy.user)
             row = Row(0, number, transaction.now, until, seen + self.days, account, user, copy.kind, names)
             content = json.dumps([copy.id, copy.user, copy.names, copy.content])

@@ -57,7 +57,8 @@ class Keys:
         return [AESGCM(digest(secret, b"reflexio-mcp seal", "sha256")) for secret in self._given]
 
     def tags(self, *parts: str | float) -> list[str]:
-        text = json.dumps(parts).encode()
+        # SQLite keeps bytes in a column of texts, too. A changed row gets a tag that nothing has.
+        text = json.dumps(parts, default=repr).encode()
         return [digest(key, text, "sha256").hex()[:32] for key in self._marks]
 
     def tag(self, *parts: str | float) -> str:

@@ -150,7 +150,7 @@ class AuditLog:
             sealed = seal in self._keys.tags("end of the log", number, at, chain)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return DAMAGED
         return End(number, at, chain) if sealed else DAMAGED
 
@@ -196,6 +196,6 @@ def said_in(line: str) -> dict[str, Any]:
     """Return what a line says; nothing if it was changed into what is no line."""
     try:
         said = json.loads(line)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return {}
     return cast(dict[str, Any], said) if isinstance(said, dict) else {}

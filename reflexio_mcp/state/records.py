@@ -110,7 +110,7 @@ class Deletion(NamedTuple):
         restores: the number of the deletion whose copy is restored; 0 if this is no restore.
         may_return: number of erased items that a restore may have stored again, and that still have to be looked for.
         began: the first line of the audit log about it; empty if the log lacks it.
-        damaged: its row was changed. What cannot be opened of it is empty.
+        damaged: its row was changed, or its line of the log. What cannot be read of it is empty.
         back: id and user of each learning that it meant to make current again.
     """
 

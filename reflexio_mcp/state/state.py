@@ -428,7 +428,8 @@ class State:
         number, when, gone, finished, outcome, chain, restores, may_return, code, intention, sealed, line = (
             row
         )
-        keys, damaged = self._keys, outcome not in OUTCOMES
+        line_changed = bool(line) and not said_in(line)
+        keys, damaged = self._keys, outcome not in OUTCOMES or line_changed
         target, asked, planned, receipt = "", 0, list[str](), ""
         back: list[tuple[str, str]] = []
         try:

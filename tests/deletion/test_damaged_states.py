@@ -129,15 +129,36 @@ async def test_a_record_that_was_changed_is_named_and_the_others_are_shown(world
     assert await world.ids() == {"r1", "r3"}
 
 
-@pytest.mark.parametrize("line", ["no line", "[]", '{"event": "held", "account": 1}'])
-async def test_lines_of_the_log_that_were_changed_are_found_by_the_status_which_shows_the_rest(
+CHANGED_LINES = {"words": "'no line'", "a list": "'[]'", "deep": f"'{'[' * 50_000}'", "bytes": "x'00ff'"}
+
+
+@pytest.mark.parametrize("line", CHANGED_LINES)
+async def test_a_deletion_whose_line_of_the_log_was_changed_is_named_and_the_rest_is_shown(
     world: World, line: str
 ) -> None:
     number = await deleted(world)
-    change(world, f"UPDATE log SET line = '{line}'")
+    await world.put("r4")
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.receipt("delete_request", request_id="r4")
+        change(world, f"UPDATE log SET line = {CHANGED_LINES[line]} WHERE id IN (1, 2)")
+        status = await caller.call("get_status")
+        listed = await caller.call("restore_requests")
+        done = await caller.call("restore_requests", deletion=number)
+    for found in (status, listed):
+        damaged = {deletion["number"]: deletion.get("damaged", False) for deletion in found["deletions"]}
+        assert damaged == {number: True, number + 1: False}
+    assert fact_of(status, "log_unsound")
+    assert done["restored"]["requests"] == 3
+
+
+async def test_a_line_about_a_hold_that_was_changed_is_found_by_the_status_which_shows_the_rest(
+    world: World,
+) -> None:
+    number = await deleted(world)
+    change(world, """UPDATE log SET line = '{"event": "held", "account": 1}'""")
     async with world.connect() as caller:
         found = await caller.call("get_status")
-    assert [one["number"] for one in found["deletions"]] == [number]
+    assert [deletion["number"] for deletion in found["deletions"]] == [number]
     assert fact_of(found, "log_unsound")
 
 

@@ -147,9 +147,12 @@ async def test_the_same_words_with_another_picture_or_tool_call_are_not_what_was
     assert again["not_restored"] == [{"why": "already_there", "count": 1, "ids": ["r1"]}]
 
 
+@pytest.mark.parametrize("content", ["words", ""])
 @pytest.mark.parametrize("field", [{"image_encoding": "YmVhdmVy"}, {"citations": [{"title": "other"}]}])
-def test_a_copy_of_the_embedded_store_knows_its_image_and_its_citations(field: dict[str, Any]) -> None:
-    same = {"interaction_id": 1, "content": "words", "image_encoding": "aGVyb24=", "citations": []}
+def test_a_copy_of_the_embedded_store_knows_its_image_and_its_citations(
+    field: dict[str, Any], content: str
+) -> None:
+    same = {"interaction_id": 1, "content": content, "image_encoding": "aGVyb24=", "citations": []}
     copies = [
         RequestWithInteractions(
             request=StoredRequest(request_id="r1"), interactions=[StoredInteraction(**fields)]

@@ -7,7 +7,7 @@ import pytest
 from reflexio_mcp.state.records import Copied, Name, Owner
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import StateUnusable
-from tests.state.conftest import ALICE, OPERATOR, Place, copied, deleted, deletion, ended, learned
+from tests.state.conftest import ALICE, KEY, OPERATOR, Place, copied, deleted, deletion, ended, learned
 
 
 def ids(state: State, owner: Owner, number: int | None = None) -> list[str]:
@@ -158,6 +158,21 @@ def test_a_row_that_was_moved_or_made_up_is_never_handed_out(place: Place, colum
     )
     reading = state.copies.read(OPERATOR)
     assert ([copy.id for copy in reading], reading.damaged) == (["p1"], 1)
+
+
+@pytest.mark.parametrize("names", ["''", "(SELECT names FROM main.copies WHERE id = 2)"])
+def test_a_copy_whose_names_were_changed_is_restored_by_nobody_and_is_not_taken_for_another(
+    place: Place, names: str
+) -> None:
+    before = place.process(keys=(b"an earlier key of the same length",))
+    deleted(before, OPERATOR, copied("r1"), copied("r2"), learned(source="r2"))
+    state = place.process(keys=(KEY, b"an earlier key of the same length"))
+    assert ids(state, OPERATOR) == ["r1", "r2", "p1"]
+    place.sql(f"UPDATE main.copies SET names = {names} WHERE id = 1")
+    for found in (state.copies.read(OPERATOR), state.copies.read(OPERATOR, names=[Name("r:r2")])):
+        assert [copy.id for copy in found] == ["r2", "p1"]
+    everything = state.copies.read(OPERATOR)
+    assert (len(list(everything)), everything.damaged) == (2, 1)
 
 
 def test_an_erasure_removes_a_copy_that_was_changed(place: Place) -> None:

@@ -1,6 +1,7 @@
 """The audit log."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ from reflexio_mcp.logs import named_call
 from reflexio_mcp.state.keys import KeyedDatabase, Keys
 from reflexio_mcp.state.log import CUT, AuditLog
 from reflexio_mcp.state.state import State
+from reflexio_mcp.state.tables import Database, SqliteDatabase
 from tests.state.conftest import KEY, OPERATOR, Place, deletion, ended
 
 
@@ -105,7 +107,22 @@ def test_a_column_of_the_last_line_that_was_changed_is_found(place: Place, chang
     assert state.log.is_cut()
 
 
-@pytest.mark.parametrize("content", ["", "{}", '[1, 2, "x", "y"]', "[0]"])
+@pytest.mark.parametrize("column", ["line", "chain"])
+def test_bytes_in_a_column_of_texts_are_a_change_that_stops_no_deletion(tmp_path: Path, column: str) -> None:
+    def file() -> Database:
+        return SqliteDatabase(lambda: tmp_path / "state.db")
+
+    place = Place(file, tmp_path, file)
+    state = place.process()
+    state.begin(OPERATOR, deletion())
+    place.sql(f"UPDATE main.log SET {column} = x'00ff'")
+    ended(state, OPERATOR, state.begin(OPERATOR, deletion()))
+    assert (state.log.verify().wrong, state.log.verify().sound) == (1, False)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{}", '[1, 2, "x", "y"]', "[0]", pytest.param("[" * 100_000, id="deep")]
+)
 def test_a_noted_end_that_was_changed_is_named(place: Place, content: str) -> None:
     state = place.process()
     state.begin(OPERATOR, deletion())

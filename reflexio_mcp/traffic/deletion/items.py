@@ -244,12 +244,12 @@ def said_digest(stored: RequestWithInteractions, *, whole: bool = False) -> str:
     """A digest of what a restore of a request preserves: whose it is, and what was said in which order.
 
     Args:
-        whole: the images and citations too, which only the embedded store returns.
+        whole: everything that the embedded store puts back: images and citations too.
     """
     digest = hashlib.sha256()
     add_texts(digest, (stored.request.user_id, stored.request.session_id))
     for interaction in stored.interactions:
-        if not publishable(interaction):
+        if not (whole or publishable(interaction)):
             continue
         add_texts(digest, (interaction_digest(interaction), interaction.user_action))
         add_texts(digest, (interaction.interacted_image_url, *_tool_uses(interaction)))

@@ -329,11 +329,10 @@ class Storing:
 
         async def take(items: list[RequestWithInteractions]) -> None:
             for stored in items:
-                found.update((key, item_of(stored)) for key in single if _contains(stored, requests[key]))
+                found.update((key, item_of(stored)) for key in single if self._has(stored, requests[key]))
                 key = stored.request.request_id
                 if restored := requests.get(key):
-                    exact = self.scope.exact
-                    same = said_digest(restored, whole=exact) == said_digest(stored, whole=exact)
+                    same = self._is_same(stored, restored)
                     found[key] = item_of(stored) if same else None
                     if same:  # restored interactions have new ids
                         self.interactions |= dict(zip(_spoken(restored), _spoken(stored), strict=True))
@@ -342,6 +341,25 @@ class Storing:
         ids = dict.fromkeys([*requests, *(copy.names[0].id for copy in single.values())])
         await read_set(self.scope, list(ids), take, whole=True)
         return found
+
+    def _is_same(self, stored: RequestWithInteractions, restored: RequestWithInteractions) -> bool:
+        """Whether a request has all that `_store` preserves."""
+        whole = self.scope.exact and restored.request.whole
+        return said_digest(restored, whole=whole) == said_digest(stored, whole=whole)
+
+    def _has(self, stored: RequestWithInteractions, restored: RequestWithInteractions) -> bool:
+        """Whether a request has a copied interaction.
+
+        A request of another store, or one that was stored again, can have something else under the same number.
+        """
+        [copied] = restored.interactions
+        same_number = [
+            interaction
+            for interaction in stored.interactions
+            if interaction.interaction_id == copied.interaction_id
+        ]
+        alone = stored.model_copy(update={"interactions": same_number})
+        return bool(same_number) and self._is_same(alone, restored)
 
     async def _store(self, item: RequestWithInteractions) -> Outcome:
         """Store one request. The outcome is `unknown` until the request is read again."""
@@ -520,19 +538,6 @@ class Storing:
             for learning in learnings
             if learning.row
         ]
-
-
-def _contains(stored: RequestWithInteractions, restored: RequestWithInteractions) -> bool:
-    """Whether a stored request has the copied interaction, with the same words.
-
-    A request of another store, or one that was stored again, can have something else under the same number.
-    """
-    [copied] = restored.interactions
-    return any(
-        interaction.interaction_id == copied.interaction_id
-        and said_digest(stored.model_copy(update={"interactions": [interaction]})) == said_digest(restored)
-        for interaction in stored.interactions
-    )
 
 
 def _spoken(item: RequestWithInteractions) -> list[int]:
