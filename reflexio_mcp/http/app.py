@@ -256,10 +256,16 @@ class HttpApp:
             declared = headers.get(b"content-length", b"")
             size = int(declared) if declared.isdigit() else None
             reading = self._bodies.read(receive, caller.account, opens_session=opens, declared=size)
-            async with reading as body, self._turns.take(caller.account, notice=body.is_notice) as turn:
-                if not in_session:  # another replica can answer it, and it may have waited long
-                    self._refuse_if_stopping()
-                await self._answer(transport, caller, body, turn, scope, send)
+            try:
+                async with reading as body, self._turns.take(caller.account, notice=body.is_notice) as turn:
+                    if not in_session:  # another replica can answer it, and it may have waited long
+                        self._refuse_if_stopping()
+                    await self._answer(transport, caller, body, turn, scope, send)
+            except Refusal:
+                await self._turns.wait_to_refuse(
+                    caller.account
+                )  # what was read of the body is dropped by now
+                raise
 
     def _refuse_if_stopping(self) -> None:
         if self.stopping:
@@ -278,7 +284,13 @@ class HttpApp:
             arrival.set(SseCall(self._turns, self._bodies, caller.account, body.size))
         else:
             turn.until_over.push(body.kept.pop_all())
-        await transport(scope, body.replay, counting(self._turns, caller.account, send))
+
+        async def paced(message: Message) -> None:
+            if message.get("status", 0) >= 400:
+                await turn.wait_to_refuse()
+            await send(message)
+
+        await transport(scope, body.replay, counting(self._turns, caller.account, paced))
 
     async def _stream(
         self, caller: Caller, transport: ASGIApp, scope: Scope, receive: Receive, send: Send

@@ -18,6 +18,7 @@ from starlette.types import Message, Receive
 
 from reflexio_mcp.http.refusal import AGAIN, Refusal
 from reflexio_mcp.rest.api_limits import MAX_BODY_BYTES
+from reflexio_mcp.traffic.turns import give_way
 
 OPENING_BYTES: Final = 64 * 1024
 """Maximum size of a request that opens a session: the session keeps part of it."""
@@ -36,7 +37,7 @@ PUBLISH_BYTES: Final = MAX_BODY_BYTES + 64 * 1024
 """Maximum size of a publish: the limit of the API, and the envelope."""
 
 SHARE_BYTES: Final = 24 * 1024 * 1024
-"""Maximum for one account: arriving bodies, and bodies of running calls."""
+"""While one account holds more in bodies that arrive and bodies of running calls, no further body is begun."""
 
 BODY_SECONDS: Final = 30.0
 MOST_VALUES: Final = 50_000
@@ -95,8 +96,10 @@ class Body:
         return cast("dict[str, Any]", sent) if isinstance(sent, dict) else {}
 
     def _check(self) -> None:
-        if any(number > MOST_VALUES for number, _ in enumerate(_PUNCTUATION.finditer(self._content))):
-            raise Refusal(413, f"The body has more than {MOST_VALUES:,} values.")
+        for number, _ in enumerate(_PUNCTUATION.finditer(self._content)):
+            if number > MOST_VALUES:
+                raise Refusal(413, f"The body has more than {MOST_VALUES:,} values.")
+            give_way()
         if self.size > MOST_BYTES and self.tool != _LARGE:
             raise _too_large(MOST_BYTES)
 
@@ -159,7 +162,7 @@ class Bodies:
         with ExitStack() as kept:
             arriving = _Arriving(receive, most)
             kept.callback(lambda: self._drop(account, arriving.counted))
-            await self._arrive(arriving, account, LIGHT_BYTES)
+            await self._arrive(arriving, account, LIGHT_BYTES, share=SHARE_BYTES)
             if arriving.more:
                 size = most if declared is None else min(declared, most)
                 room = self._rooms.setdefault(account, _Room())
@@ -173,15 +176,22 @@ class Bodies:
         if not self._held[account]:
             del self._held[account]
 
-    async def _arrive(self, arriving: "_Arriving", account: str, pause: int) -> None:
-        """Read until the body is complete or longer than `pause`."""
+    async def _arrive(
+        self, arriving: "_Arriving", account: str, pause: int, *, share: int | None = None
+    ) -> None:
+        """Read until the body is complete or longer than `pause`.
+
+        Args:
+            share: refuse the body if the account holds more; `None` for one that has room, so that what has been read
+                of it was not read in vain.
+        """
         with anyio.move_on_after(BODY_SECONDS) as limit:
             while arriving.more and len(arriving.content) <= pause:
                 piece = await arriving.next_piece()
                 arriving.counted += piece
                 self._held[account] += piece
                 arriving.check()
-                if self._held[account] > SHARE_BYTES:
+                if share is not None and self._held[account] > share:
                     raise Refusal(503, "Your calls send too much data at once; try again in a moment.", AGAIN)
         if limit.cancelled_caught:
             raise Refusal(408, "The body did not arrive in time; nothing was done.")

@@ -30,7 +30,7 @@ DRAIN_SECONDS: Final = 60.0
 KEEP_ALIVE_SECONDS: Final = 65
 """Longer than a proxy's usual 60 s, so that no proxy uses a closing connection."""
 
-SWITCH_SECONDS: Final = 0.0005
+SWITCH_SECONDS: Final = 0.0001
 """Thread switch interval, because the embedded store and audits run outside the event loop's thread."""
 
 BACKLOG: Final = 2048

@@ -488,15 +488,19 @@ def encoded(body: dict[str, Any]) -> bytes:
         text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (ValueError, TypeError, RecursionError):
         raise NotSent("the body contains a value that JSON does not have, such as NaN") from None
-    return sendable(text).encode()
+    return in_utf8(text)
 
 
 def sendable(text: str) -> str:
+    in_utf8(text)
+    return text
+
+
+def in_utf8(text: str) -> bytes:
     try:
-        text.encode()
+        return text.encode()
     except UnicodeEncodeError:
         raise NotSent("a text contains half of a surrogate pair, which is no character") from None
-    return text
 
 
 def iso_time(epoch: int) -> str:

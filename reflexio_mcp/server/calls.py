@@ -8,7 +8,6 @@ import time
 from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Final, Protocol, TypeAlias, cast
-from weakref import WeakValueDictionary
 
 import anyio
 from mcp.server.apps import EXTENSION_ID, client_supports_apps
@@ -38,9 +37,6 @@ GUIDE: Final = "reflexio://guide"
 
 LIST_SECONDS: Final = 300
 """How long a client may use a list or the guide: they follow from configuration and permissions."""
-
-REFUSAL_SECONDS: Final = 0.1
-"""Time between two refusals of one caller: a caller that asks again at once would keep the event loop busy."""
 
 BUSY: Final = (
     "Busy: {most} calls of yours wait or run already; nothing was done. Try again when one has returned."
@@ -76,7 +72,6 @@ class CallLimiter:
         self._runtime = runtime
         self._tools = tools
         self._most = runtime.settings.max_in_flight
-        self._refusing = WeakValueDictionary[str, anyio.Lock]()
         self._cancel_scopes: set[anyio.CancelScope] = set()
         self._stopping = False
         self._idle = anyio.Event()
@@ -160,8 +155,7 @@ class CallLimiter:
         if self._stopping:
             return "stopping", _refused(ctx, STOPPING)
         if (turn := current_turn()) and turn.refused:
-            async with self._refusing.setdefault(caller.account, anyio.Lock()):
-                await anyio.sleep(REFUSAL_SECONDS)
+            await turn.wait_to_refuse()
             return "busy", _refused(ctx, BUSY.format(most=self._most))
         scope = anyio.CancelScope()
         self._cancel_scopes.add(scope)

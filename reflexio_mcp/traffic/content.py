@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from reflexio_mcp.matching.words import leaves
 from reflexio_mcp.rest.models import Interaction, RequestWithInteractions, StoredInteraction
+from reflexio_mcp.traffic.turns import give_way
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESSIV
@@ -64,6 +65,20 @@ BEHIND_CHARS: Final = 500
 """How far a match may look beyond its window."""
 
 
+PIECE_CHARS: Final = 16_000
+
+
+def pieces(text: str, overlap: int) -> Iterator[tuple[int, str]]:
+    """Yield a text in pieces with their places: a search in one lets other threads run soon.
+
+    Args:
+        overlap: characters of a piece that the next one has, too.
+    """
+    for start in range(0, max(1, len(text) - overlap), PIECE_CHARS):
+        give_way()
+        yield start, text[start : start + PIECE_CHARS + overlap]
+
+
 def find_all(pattern: "re.Pattern[str]", text: str) -> "Iterator[re.Match[str]]":
     """Find what `finditer` finds, in windows: `re` lets no other thread run during one search."""
     if len(text) <= WINDOW_CHARS + BEHIND_CHARS:
@@ -71,6 +86,7 @@ def find_all(pattern: "re.Pattern[str]", text: str) -> "Iterator[re.Match[str]]"
         return
     start = 0
     while start < len(text):
+        give_way()
         stop = start + WINDOW_CHARS
         edge = stop + BEHIND_CHARS
         for match in pattern.finditer(text, start, edge):

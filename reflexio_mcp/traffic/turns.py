@@ -1,9 +1,10 @@
 """Turns: the calls of one account are worked on one after another, so they alternate with the calls of others.
 
 A call gives up its turn while it waits for a person who answers a form, or for Reflexio while it learns. A long call
-lets waiting calls of its account go first from time to time.
+lets waiting calls of its account go first from time to time, and long work in a thread rests while others have a turn.
 """
 
+import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -12,25 +13,49 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-__all__ = ["Turn", "Turns", "aside", "current_turn", "let_others"]
+__all__ = ["Turn", "Turns", "aside", "current_turn", "give_way", "let_others"]
 
 MOST_PAUSED: Final = 3
 """Long calls of one account that let others go first at a time: each keeps what it has read."""
+
+REFUSAL_SECONDS: Final = 0.1
+"""Time between two refusals of one account: a caller that asks again at once would keep the event loop busy."""
 
 UNREAD_BYTES: Final = 16 * 1024 * 1024
 """While clients of an account have not read so much of their answers, its calls wait."""
 
 
+WORK_SECONDS: Final = 0.001
+REST_SECONDS: Final = 0.002
+"""While another account has a turn, long work in a thread rests so long after so much work.
+
+Threads take turns at the interpreter, too. A short call needs it dozens of times, and each time it would wait.
+"""
+
+
+class _InTurn:
+    """How many accounts have a turn now."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+
 class _Account:
     """What the calls of one account share."""
 
-    def __init__(self) -> None:
+    def __init__(self, in_turn: _InTurn) -> None:
+        self.in_turn = in_turn
         self.turn = anyio.Semaphore(1)
         self.notice = anyio.Semaphore(1)
         self.calls = 0
         self.paused = 0
         self.unread = 0
         self.was_read = anyio.Event()
+        self.refusal = anyio.Lock()
+
+    async def wait_to_refuse(self) -> None:
+        async with self.refusal:
+            await anyio.sleep(REFUSAL_SECONDS)
 
 
 class Turn:
@@ -45,6 +70,7 @@ class Turn:
         self._account = account
         self._notice = notice
         self._users = 0
+        self._rested = 0.0
 
     @asynccontextmanager
     async def used(self) -> AsyncGenerator[None]:
@@ -66,7 +92,12 @@ class Turn:
     def give_up(self) -> None:
         if self.has:
             self.has = False
+            self._account.in_turn.number -= 1
             self._line.release()
+
+    async def wait_to_refuse(self) -> None:
+        """Wait before a refusal of the account, after those before it."""
+        await self._account.wait_to_refuse()
 
     async def resume(self) -> None:
         """Take the turn again after it was given up, unless the call is over."""
@@ -87,6 +118,14 @@ class Turn:
         finally:
             self._account.paused -= 1
 
+    def give_way(self) -> None:
+        """Rest if it is time to, and somebody else has a turn. Blocks the thread."""
+        if time.perf_counter() - self._rested < WORK_SECONDS:
+            return
+        if self._account.in_turn.number > self.has:
+            time.sleep(REST_SECONDS)
+        self._rested = time.perf_counter()
+
     @property
     def _line(self) -> anyio.Semaphore:
         return self._account.notice if self._notice else self._account.turn
@@ -94,6 +133,7 @@ class Turn:
     async def _take(self) -> None:
         await self._line.acquire()
         self.has = True
+        self._account.in_turn.number += 1
         while self._account.unread > UNREAD_BYTES:
             self._account.was_read = anyio.Event()
             await self._account.was_read.wait()
@@ -119,6 +159,7 @@ class Turns:
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._in_turn = _InTurn()
         self._accounts = WeakValueDictionary[str, _Account]()
 
     @asynccontextmanager
@@ -128,7 +169,7 @@ class Turns:
         Args:
             notice: a short message that is no call, such as a cancellation. It does not wait for calls.
         """
-        shared = self._accounts.setdefault(account, _Account())
+        shared = self._account(account)
         turn = Turn(shared, notice=notice, refused=not notice and shared.calls >= self._most)
         token = _current.set(turn)
         try:
@@ -137,10 +178,17 @@ class Turns:
         finally:
             _current.reset(token)
 
+    async def wait_to_refuse(self, account: str) -> None:
+        """Wait before a refusal of an account, after those before it."""
+        await self._account(account).wait_to_refuse()
+
+    def _account(self, name: str) -> _Account:
+        return self._accounts.setdefault(name, _Account(self._in_turn))
+
     @contextmanager
     def unread(self, account: str, size: int) -> Generator[None]:
         """Count `size` bytes of an answer during the block, in which the client reads it."""
-        shared = self._accounts.setdefault(account, _Account())
+        shared = self._account(account)
         shared.unread += size
         try:
             yield
@@ -159,6 +207,13 @@ async def aside() -> AsyncGenerator[None]:
     turn.give_up()
     yield
     await turn.resume()
+
+
+def give_way() -> None:
+    """Let the calls of others be worked on first. Long work in a thread calls this often; it costs little."""
+    turn = _current.get()
+    if turn is not None:
+        turn.give_way()
 
 
 async def let_others() -> None:

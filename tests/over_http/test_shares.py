@@ -21,9 +21,9 @@ from reflexio_mcp.http import bodies
 from reflexio_mcp.http import serving as serving_module
 from reflexio_mcp.http.answers import PIECE_BYTES, counting
 from reflexio_mcp.http.app import SESSIONS_EACH
-from reflexio_mcp.server.calls import REFUSAL_SECONDS
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.traffic import turns
+from reflexio_mcp.traffic.turns import REFUSAL_SECONDS
 from tests.support.serving import (
     AUTHORIZED,
     Served,

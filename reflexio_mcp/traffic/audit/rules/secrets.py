@@ -15,7 +15,7 @@ from operator import ne
 from pathlib import Path
 from typing import Final
 
-from reflexio_mcp.traffic.content import find_all
+from reflexio_mcp.traffic.content import find_all, pieces
 
 MISSING: Final = (
     "keys are not looked for by the formats of their vendors: the package kingfisher-secret-scanner does not run on "
@@ -73,13 +73,17 @@ def _scanner() -> "Callable[[bytes], Iterable[tuple[int, int, str]]]":
 
 def could_be_a_key(text: str) -> bool:
     """Whether a text needs the scanner, which loads slowly."""
-    # A pattern would look ahead at every position, which takes ten times as long.
-    words = text.encode("ascii", "replace").translate(_ONLY_KEY_LETTERS).split()
     return (
-        any(len(word) >= KEY_CHARS and _DIGIT.search(word) for word in words)
+        any(_has_key_letters(piece) for _, piece in pieces(text, overlap=2 * KEY_CHARS))
         or "PRIVATE KEY" in text
         or "https://hooks" in text
     )
+
+
+def _has_key_letters(text: str) -> bool:
+    # A pattern would look ahead at every position, which takes ten times as long.
+    words = text.encode("ascii", "replace").translate(_ONLY_KEY_LETTERS).split()
+    return any(len(word) >= KEY_CHARS and _DIGIT.search(word) for word in words)
 
 
 def secrets_by_format(text: str) -> Iterator[Secret]:
@@ -203,6 +207,7 @@ _KEY_WORDS: Final = (
 )
 _BEGIN_NAMES: Final = {word.split("-")[0] for word in PASSWORDS | CODES | {*_KEY_WORDS.split()}}
 """Each name begins with one of these words, or with a sign before `key`. Searching a text for them is much faster."""
+_LONGEST_BEGINNING: Final = max(map(len, _BEGIN_NAMES))
 _ASCII_BEGIN_NAMES: Final = frozenset(filter(str.isascii, _BEGIN_NAMES))
 _SEPARATOR = re.compile(
     r"[\w.-]{0,40}+(?:\[\w{0,20}\])?[\"'`\\\])*]{0,4}"  # the rest of the name
@@ -241,13 +246,15 @@ def _after_names(text: str) -> Iterator[Secret]:
 def _names_in(low: str) -> "Iterator[re.Match[str]]":
     """Yield what `_NAME` finds in a text in lower case."""
     places: set[int] = set()
-    for word in _ASCII_BEGIN_NAMES if low.isascii() else _BEGIN_NAMES:
-        place = low.find(word)
-        while place >= 0:
-            places.add(place)
-            if word == "key" and place:
-                places.add(place - 1)  # `_key`
-            place = low.find(word, place + 1)
+    words = _ASCII_BEGIN_NAMES if low.isascii() else _BEGIN_NAMES
+    for start, piece in pieces(low, overlap=_LONGEST_BEGINNING):
+        for word in words:
+            place = piece.find(word)
+            while place >= 0:
+                places.add(start + place)
+                if word == "key" and start + place:
+                    places.add(start + place - 1)  # `_key`
+                place = piece.find(word, place + 1)
     behind = 0
     for place in sorted(places):
         if place >= behind and (name := _NAME.match(low, place)):
