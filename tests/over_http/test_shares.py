@@ -4,6 +4,7 @@ import gc
 import json
 import logging
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from errno import ECONNRESET
@@ -260,6 +261,63 @@ async def test_large_publishes_that_arrive_together_wait_for_each_other(backend:
         for _ in range(5):
             tasks.start_soon(publish)
     assert replies == [200] * 5
+
+
+async def test_a_large_body_that_is_being_read_is_not_refused_for_what_is_held(
+    backend: TenantBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "SHARE_BYTES", 1_000_000)
+    given = {"session_id": "s", "interactions": interactions("x" * 3_000_000)}
+    async with serving(settings(backend), tokens=TWO) as served:
+        assert (await post(served, "publish_interaction", given, token=ANN)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "odd", [b"[" * 200_000, b'{"a":' + b"1," * 60_000], ids=["no JSON", "too many values"]
+)
+async def test_refused_bodies_of_one_caller_are_answered_slowly_and_nobody_else_waits(
+    backend: TenantBackend, odd: bytes
+) -> None:
+    headers, _ = modern_call("list_sessions", {})
+    refused: list[int] = []
+    async with serving(settings(backend), tokens=TWO) as served, httpx.AsyncClient(timeout=60) as http:
+
+        async def send() -> None:
+            reply = await http.post(f"{served.url}/mcp", headers=headers | bearer(ANN), content=odd)
+            refused.append(reply.status_code)
+
+        began = anyio.current_time()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(send)
+            assert not is_busy(await post(served, "list_sessions", token=BOB))
+            assert len(refused) < 5
+        assert anyio.current_time() - began >= 5 * REFUSAL_SECONDS
+    assert set(refused) <= {400, 413}
+
+
+async def test_long_work_rests_only_while_another_caller_has_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[float] = []
+    monkeypatch.setattr(time, "sleep", rests.append)
+    each = turns.Turns(most=9)
+    turns.give_way()  # over stdio
+    async with each.take("ann"):
+        turns.give_way()
+        assert rests == []
+
+    async def others_have_a_turn() -> None:
+        async with each.take("bob"):
+            had.set()
+            await done.wait()
+
+    had, done = anyio.Event(), anyio.Event()
+    async with anyio.create_task_group() as tasks, each.take("ann"):
+        tasks.start_soon(others_have_a_turn)
+        await had.wait()
+        turns.give_way()
+        turns.give_way()  # the work since the rest was short
+        assert rests == [turns.REST_SECONDS]
+        done.set()
 
 
 async def test_a_caller_who_may_delete_no_more_does_not_stop_another(backend: TenantBackend) -> None:
