@@ -61,6 +61,16 @@ async def test_a_form_that_an_ended_process_showed_is_answered_at_the_next(tmp_p
         assert await left(second) == 0
 
 
+async def test_a_form_that_nobody_answers_holds_nothing_up_and_is_shown_again(tmp_path: Path) -> None:
+    async with process(tmp_path) as first:
+        await fill(first)
+        await ask(first)  # the call has ended, and the client never comes back with an answer
+        assert await left(first) == 1
+        again = await ask(first)
+        done = await answer(first, again)
+    assert done["structuredContent"]["receipt"]["deleted"]["requests"] == 1
+
+
 async def test_an_answer_counts_for_its_own_set_alone_and_once(tmp_path: Path) -> None:
     """What is sealed can be sent again: it agrees to nothing that the person has not seen."""
     async with process(tmp_path) as first:

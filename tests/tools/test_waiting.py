@@ -75,6 +75,22 @@ async def test_a_wait_beats_and_ends_below_the_clients_timeout_with_stored_still
     assert beats == sorted(beats)
 
 
+async def test_progress_begins_after_two_seconds_and_a_shorter_call_tells_of_none() -> None:
+    beats: list[float] = []
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        beats.append(anyio.current_time() - began)
+
+    settings = load({"REFLEXIO_MCP_WAIT_TIMEOUT": "4"})
+    async with embedded() as place, Client(ReflexioServer(settings, client=SlowToLearn(place))) as client:
+        began = anyio.current_time()
+        await client.call_tool("list_requests", {}, progress_callback=on_progress)
+        assert beats == []
+        await client.call_tool("publish_interaction", ARGUMENTS, progress_callback=on_progress)
+    [first] = beats  # the next one comes after a longer silence
+    assert 2 <= first < 4
+
+
 async def test_a_wait_that_ends_without_the_request_being_stored_does_not_claim_it() -> None:
     settings = load({"REFLEXIO_MCP_WAIT_TIMEOUT": "1"})
     async with embedded() as place:

@@ -2,16 +2,22 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reflexio_mcp.embedded_store.app import EmbeddedStore
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.rest.models import RequestPage, RequestQuery
 from reflexio_mcp.results.base import Room
 from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.traffic.content import content_chars
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.reading import listing
+from reflexio_mcp.traffic.reading import listing, paging
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_requests, list_sessions
 from reflexio_mcp.traffic.scope import Scope
@@ -298,3 +304,44 @@ async def test_a_scope_hides_everybody_else_on_every_page() -> None:
         page = await list_requests(ada, TrafficFilter(user_id="ada"), limit=2)
         rest = await list_requests(ada, TrafficFilter(user_id="ada"), limit=9, cursor=page.cursor or "")
         assert [one.request_id for one in (*page.requests, *rest.requests)] == ["r7", "r5", "r3", "r1"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("in_process", [True, False], ids=["embedded", "over HTTP"])
+async def test_where_sessions_are_long_a_page_has_few_and_the_longest_is_read_with_at_most_one_more(
+    in_process: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "PAGE_BYTES", 100_000)
+    async with embedded() as place, AsyncExitStack() as stack:
+        for number in range(24):
+            place.clock.now += 1
+            await place.put(
+                f"r{number}", session=f"s{number}", text="x" * (300_000 if number == 9 else 20_000)
+            )
+        place.clock.now += 60
+        client = place.client
+        if in_process:
+            store = EmbeddedStore(":memory:", clock=place.clock)
+            stack.push_async_callback(store.aclose)
+            client = ReflexioClient("http://store", transport=store)
+            stack.push_async_callback(client.aclose)
+            for group in reversed((await place.client.get_requests(RequestQuery(top_k=100))).sessions):
+                for item in group.requests:
+                    item.request.whole = True
+                    await client.put_back(item)
+        pages: list[tuple[int, int]] = []
+        read = client.get_requests
+
+        async def noted(query: RequestQuery, **options: Any) -> RequestPage:
+            page = await read(query, **options)
+            items = [item for group in page.sessions for item in group.requests]
+            pages.append((len(page.sessions), sum(map(content_chars, items))))
+            return page
+
+        monkeypatch.setattr(client, "get_requests", noted)
+        pager = paging.SessionPager(Scope(client, learns=False, exact=in_process), TrafficFilter())
+        found = [item.request.request_id async for part in pager.parts() for item in part.requests]
+    assert found == [f"r{number}" for number in reversed(range(24))]
+    assert len(pages) <= 24
+    assert max(size for sessions, size in pages if sessions > 2) <= 100_000
+    assert max(sessions for sessions, size in pages if size >= 300_000) == 2
