@@ -240,8 +240,8 @@ class Settings:
     auth_token: tuple[str, ...] = _Kind(_parse_tokens, "bearer tokens or USER:TOKEN, separated by commas")(
         "http",
         (),
-        "Accepted tokens; each HTTP caller sends one. Several allow rotation. USER:TOKEN confines its holder to that "
-        "user. If not set, and without sign-in: a token is generated and kept in a file.",
+        "Accepted tokens of 16 characters or more; each HTTP caller sends one. Several allow rotation. USER:TOKEN "
+        "confines its holder to that user. If not set, and without sign-in: a token is generated and kept in a file.",
         secret=True,
     )
     allowed_hosts: tuple[str, ...] = _Kind(

@@ -29,6 +29,7 @@ __all__ = [
     "interaction_digest",
     "opening",
     "order_of",
+    "pieces",
     "texts_of",
 ]
 

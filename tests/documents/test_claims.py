@@ -16,6 +16,7 @@ from mcp import Client
 
 from reflexio_mcp.backend import open_client
 from reflexio_mcp.cli import main
+from reflexio_mcp.http.access import LEAST_TOKEN_CHARS
 from reflexio_mcp.http.app import SESSIONS_EACH
 from reflexio_mcp.http.bodies import MOST_BYTES, SHARE_BYTES
 from reflexio_mcp.http.oauth import REMEMBER_SECONDS
@@ -75,6 +76,7 @@ NUMBERS = (
     f"{SHARE_BYTES // MIB} MiB; one body at most {MOST_BYTES // MIB} MiB, a publish {MAX_BODY_BYTES // MIB} MiB",
     f"is used for {REMEMBER_SECONDS:.0f} seconds",
     f"({STATE_KEY_BYTES} bytes or more each)",
+    f"A token has {LEAST_TOKEN_CHARS} characters or more",
     f"The server waits {REPLY_SECONDS:.0f} seconds at most",
     f"`--stop-timeout` seconds ({BY_DEFAULT.stop_timeout})",
 )
