@@ -262,9 +262,9 @@ class HttpApp:
                         self._refuse_if_stopping()
                     await self._answer(transport, caller, body, turn, scope, send)
             except Refusal:
-                await self._turns.wait_to_refuse(
-                    caller.account
-                )  # what was read of the body is dropped by now
+                # What was read of the body is dropped by now. A stopping server refuses at once: another one answers.
+                if not self.stopping:
+                    await self._turns.wait_to_refuse(caller.account)
                 raise
 
     def _refuse_if_stopping(self) -> None:
