@@ -486,6 +486,13 @@ class ChangeRow(Row):
     exported: Annotated[int, Field(description="number of exported learnings")] = 0
 
 
+class UserLearnings(Row):
+    """How many learnings one user has among the selected ones."""
+
+    user_id: str
+    learnings: int
+
+
 class LearningPage(Result):
     """Learnings, last changed first, the current learnings before all others."""
 
@@ -493,6 +500,7 @@ class LearningPage(Result):
     returned: int
     cut_by_size: CutBySize = False
     total: int
+    by_user: Annotated[list[UserLearnings], Field(description="the users with most, if none is named")] = []
     learnings: list[LearningRow]
     lists_rules: Annotated[bool, Field(description="shared_rules was asked for, not learnings")] = False
     shared_rules: list[SharedRuleRow] = []

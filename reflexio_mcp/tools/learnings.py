@@ -61,6 +61,7 @@ async def list_learnings(
     changed_since: ChangedSince = "",
     limit: parameters.PageLimit = None,
     cursor: parameters.Cursor = "",
+    detail: parameters.ListDetail = "summary",
 ) -> Annotated[CallToolResult, LearningPage]:
     scope, app, rows = scope_of(call), app_of(call), limit or SHORT_PAGE_ROWS
     if shared and changed_since:
@@ -78,7 +79,12 @@ async def list_learnings(
             )
         else:
             page = await listing.list_learnings(
-                scope, selection, limit=rows, cursor=cursor, room=page_room(limit)
+                scope,
+                selection,
+                limit=rows,
+                cursor=cursor,
+                masked=detail == "masked",
+                room=page_room(limit),
             )
     return answer(page, text.learning_page(page, words_of(call)))
 

@@ -121,11 +121,41 @@ async def test_another_users_learnings_are_out_of_reach(world: World) -> None:
             assert said.startswith(f"No request '{request_id}' of user 'ada' is stored here.")
 
 
-async def test_a_call_that_names_nothing_says_what_it_needs(world: World) -> None:
+async def test_an_operator_who_names_nothing_gets_what_is_in_use_of_everybody_with_counts(
+    world: World,
+) -> None:
+    await some(world)
+    await world.learn("boats", "a", content="Likes boats")
     async with world.connect() as caller:
-        said = await caller.refused("list_learnings")
-        assert "needs user_id" in said
-        assert "learning_ids" not in said  # it has no such argument
+        result = await caller.result("list_learnings")
+        of_ada = await caller.call("list_learnings", user_id="ada")
+    assert result.structured_content
+    assert set(ids(result.structured_content)) == {"profile:lisbon", "profile:boats", "user_playbook:7"}
+    assert result.structured_content["by_user"] == [
+        {"user_id": "ada", "learnings": 2},
+        {"user_id": "bob", "learnings": 1},
+    ]
+    assert "of every user\nada 2, bob 1" in text_of(result)
+    assert "by_user" not in of_ada
+    [lisbon] = [
+        row for row in result.structured_content["learnings"] if row["learning_id"] == "profile:lisbon"
+    ]
+    assert lisbon["user_id"] == "ada"
+    async with world.connect(REFLEXIO_USER_ID="bob") as caller:
+        assert ids(await caller.call("list_learnings")) == ["user_playbook:7"]
+
+
+async def test_learnings_can_be_listed_without_their_content(world: World) -> None:
+    await some(world)
+    async with world.connect() as caller:
+        result = await caller.result("list_learnings", user_id="ada", detail="masked")
+    assert result.structured_content
+    assert ids(result.structured_content) == ["profile:lisbon", "profile:tea"]
+    assert "Lisbon" not in f"{text_of(result)}{result.structured_content}"
+
+
+async def test_a_cursor_that_is_none_is_refused(world: World) -> None:
+    async with world.connect() as caller:
         assert "cursor" in await caller.refused("list_learnings", user_id="ada", cursor="@@@")
         assert "cursor" in await caller.refused("list_learnings", user_id="ada", cursor="W10")
 

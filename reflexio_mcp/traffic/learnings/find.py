@@ -122,6 +122,14 @@ async def learnings_of_user(scope: Scope, user_id: str) -> list[Learning]:
     return sorted(learnings, key=lambda learning: (-learning.changed_at, learning.learning_id))
 
 
+async def current_learnings(scope: Scope) -> list[Learning]:
+    """Return the learnings of every user that are in use now."""
+    if not scope.learns:
+        return []
+    rows = [*await scope.client.get_all_profiles(None), *await scope.client.get_user_playbooks(None)]
+    return [learning for learning in map(learning_of, rows) if learning.state == "current"]
+
+
 async def expired_profiles(scope: Scope, user_id: str) -> list[Learning]:
     """Return a user's profiles that are past their expiry and that the service has not removed yet.
 

@@ -1,5 +1,6 @@
 """Pages of learnings, with the words that taught each."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
@@ -10,10 +11,11 @@ from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import (
     UNREADABLE_SHOWN,
     LearningPage,
+    UserLearnings,
     learning_row,
 )
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.learnings.find import LinkedLearning
+from reflexio_mcp.traffic.learnings.find import Learned, LinkedLearning, learnings_of_user
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings
 from reflexio_mcp.traffic.learnings.shared import read_shared_rules, rule_rows, stored_rules, trace
 from reflexio_mcp.traffic.learnings.showing import LearningRows, backgrounds
@@ -23,6 +25,7 @@ from reflexio_mcp.traffic.scope import Scope
 __all__ = ["list_learnings", "list_shared_rules"]
 
 OF_CHARS: Final = 300
+USERS_SHOWN: Final = 10
 
 AnyRow = TypeVar("AnyRow", bound=Row)
 
@@ -33,11 +36,13 @@ async def list_learnings(
     *,
     limit: int,
     cursor: str = "",
+    masked: bool = False,
     room: Callable[[], Room] = Room,
 ) -> LearningPage:
-    """List selected learnings: current ones first, then by last change.
+    """List selected learnings: current ones first, then by last change. Without a selection, those of every user.
 
     Args:
+        masked: show no content.
         room: how much fits into the answer.
 
     Raises:
@@ -45,12 +50,18 @@ async def list_learnings(
     """
     question = [selection.user_id, selection.request_id, selection.words, question_of(selection.wanted)]
     after = str(decode_cursor(cursor, "learnings", scope, question)) if cursor else ""
-    selected = await select_learnings(scope, selection)
+    selected = await select_learnings(scope, selection, everybodys=not scope.user_id)
     learned, status = selected.learned, selected.status
     left = sorted((linked for linked in learned.linked.values() if _key(linked) > after), key=_key)
     page = left[:limit]
-    against = await backgrounds(scope, [linked.learning for linked in page], learned.read)
-    showing = LearningRows(scope, against, names_user=bool(selection.user_id))
+    read = learned.read
+    if (
+        not selection.user_id and not selection.by_requests
+    ):  # what was replaced is read for the users of this page
+        users = {linked.learning.user_id for linked in page}
+        read = [row for user in users for row in await learnings_of_user(scope, user)]
+    against = await backgrounds(scope, [linked.learning for linked in page], read)
+    showing = LearningRows(scope, against, names_user=bool(selection.user_id), masked=masked)
     rows = await anyio.to_thread.run_sync(_that_fit, map(showing.row, page), room())
     more = len(rows) < len(left)
     doubts: list[Fact] = []
@@ -66,6 +77,7 @@ async def list_learnings(
         returned=len(rows),
         cut_by_size=len(rows) < len(page),
         total=learned.count,
+        by_user=_by_user(scope, learned) if not scope.user_id and not selection.user_id else [],
         learnings=rows,
         users_not_read=learned.users_left_out,
         unlinked=learned.unlinked,
@@ -76,6 +88,14 @@ async def list_learnings(
         cursor=encode_cursor("learnings", scope, question, _key(page[len(rows) - 1])) if more else None,
         facts=[*doubts, Fact(code=FactCode.KINDS_NOT_LISTED)],
     )
+
+
+def _by_user(scope: Scope, learned: Learned) -> list[UserLearnings]:
+    counts = Counter(linked.learning.user_id for linked in learned.linked.values())
+    return [
+        UserLearnings(user_id=scope.shown_id(user), learnings=count)
+        for user, count in counts.most_common(USERS_SHOWN)
+    ]
 
 
 async def list_shared_rules(

@@ -10,7 +10,13 @@ from reflexio_mcp.rest.models import LearningStatus
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import UnreadablePart
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, quoted, require_id
-from reflexio_mcp.traffic.learnings.find import Learned, LinkedLearning, find_learned, learnings_of_user
+from reflexio_mcp.traffic.learnings.find import (
+    Learned,
+    LinkedLearning,
+    current_learnings,
+    find_learned,
+    learnings_of_user,
+)
 from reflexio_mcp.traffic.learnings.judged import judge_learned
 from reflexio_mcp.traffic.learnings.lineage import Lineage
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
@@ -103,11 +109,14 @@ class Selected:
     unreadable: tuple[UnreadablePart, ...] = ()
 
 
-async def select_learnings(scope: Scope, selection: Selection, *, judges: bool = False) -> Selected:
+async def select_learnings(
+    scope: Scope, selection: Selection, *, judges: bool = False, everybodys: bool = False
+) -> Selected:
     """Find the selected learnings.
 
     Args:
         judges: find out what a deletion of the selected requests means for each learning.
+        everybodys: an empty selection means the current learnings of every user.
 
     Raises:
         InvalidInput: the selection is empty or contradicts itself, or names ids without a user.
@@ -127,6 +136,8 @@ async def select_learnings(scope: Scope, selection: Selection, *, judges: bool =
         selected = await _by_filter(scope, selection.wanted, judges=judges)
     elif user_id:
         selected = Selected(unselected(await learnings_of_user(scope, user_id)))
+    elif everybodys:
+        selected = Selected(unselected(await current_learnings(scope)))
     else:
         raise InvalidInput("The call", NAMES_NOTHING)
     return replace(selected, learned=selection.only(selected.learned))
