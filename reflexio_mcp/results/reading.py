@@ -45,6 +45,7 @@ __all__ = [
     "SessionRow",
     "UnreadablePart",
     "UsedLearning",
+    "UserLearnings",
     "VerdictRow",
     "as_name",
     "interaction_row",
