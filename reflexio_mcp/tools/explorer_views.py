@@ -268,7 +268,7 @@ async def plan(call: Call, request_ids: Sequence[str], *, erase: bool) -> Explor
 
 
 def _named(scope: Scope, learned: Learned) -> list[dict[str, Any]]:
-    """Return the first learnings in use, each with its case and the requests that stay and quote it."""
+    """Return the first learnings in use: the case, the requests that stay and quote it, what comes back."""
     from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
 
     def shown(learning: Learning) -> str:
@@ -284,7 +284,10 @@ def _named(scope: Scope, learned: Learned) -> list[dict[str, Any]]:
             "kept": sorted(
                 {scope.shown_id(turn.request_id) for turn in quoting if turn.interaction_id in linked.others}
             ),
-            "back": [shown(earlier) for earlier in linked.earlier],
+            "back": [
+                {"learning_id": scope.shown_id(earlier.learning_id), "content": shown(earlier)}
+                for earlier in linked.earlier
+            ],
         }
 
     current = sorted(_current(learned), key=lambda linked: not linked.goes)

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { Clock, counted, shortened } from "../../reflexio_mcp/explorer/page/format.js";
 import { findingsOf } from "../../reflexio_mcp/explorer/page/findings.js";
 import { host } from "../../reflexio_mcp/explorer/page/host.js";
-import { deleteRequests, going, planDeletion, putBack } from "../../reflexio_mcp/explorer/page/jobs.js";
+import { deleteRequests, goesWithRequests, going, goingToo, planDeletion, putBack } from "../../reflexio_mcp/explorer/page/jobs.js";
 import { byPerson, chosenLearnings, fateOf, learningOf, originsOf } from "../../reflexio_mcp/explorer/page/memory.js";
 import { goingWords, ruleWords } from "../../reflexio_mcp/explorer/page/names.js";
 import { aroundSecrets, asWritten, hiddenIn, piecesOf, placesOf, searchedWords } from "../../reflexio_mcp/explorer/page/passages.js";
@@ -124,7 +124,10 @@ test("what a deletion means for a learning is said as far as it is known", () =>
   assert.equal(fate({}, ["a", "b"]).case, "partly");
   assert.equal(fate({}, ["b"]).case, "window");
   assert.deepEqual([fate({}, undefined).case, fate({}, undefined).elsewhere], ["unknown", ["z"]]);
-  assert.equal(fate({ case: "replace", back: ["Rather no peanuts"] }, ["a"]).older, "Rather no peanuts");
+  const replaces = fate({ case: "replace", back: [{ learning_id: "profile:0", content: "Rather no peanuts" }] }, ["a"]);
+  assert.deepEqual(replaces.older, [{ id: "profile:0", text: "Rather no peanuts" }]);
+  assert.deepEqual(goingToo([replaces], new Map()), [], "it is used again unless somebody wants neither");
+  assert.deepEqual(goingToo([replaces], new Map([["profile:0", true]])).map((one) => one.id), ["profile:0"]);
   const fates = [fate({}, ["a"]), { ...fate({}, ["a", "b"]), id: "profile:2" }];
   assert.deepEqual(going(fates, new Map()).map((one) => one.id), ["profile:1"]);
   assert.deepEqual(going(fates, new Map([["profile:1", false], ["profile:2", true]])).map((one) => one.id), ["profile:2"]);
@@ -199,12 +202,31 @@ test("a deletion of more than one call can take has one plan, one receipt and on
   const rows = [...state.index.rows.values()];
   const plan = await planDeletion(rows, false, () => {});
   assert.deepEqual([plan.requests, plan.messages, plan.parts.length, plan.status], [12_000, 24_000, 5, ""]);
-  await deleteRequests(plan, { erase: false, learned: [] });
+  await deleteRequests(plan, { erase: false, learned: [], older: [] });
   assert.ok(calls.filter(([name]) => name === "delete_requests").every(([, given]) => given.request_ids.length <= 10_000));
   assert.match(state.job.title, /^24,000 messages deleted, checked by reading again\.$/);
   assert.deepEqual([state.job.phase, stored.size, state.index.rows.size], ["done", 0, 0]);
   await putBack(state.job.numbers, rows);
   assert.deepEqual([state.job.title, stored.size], ["24,000 messages are back.", 12_000]);
+});
+
+test("an older learned thing that nobody wants back is named in the deletion, and counted", async () => {
+  const { answer } = stocked(1);
+  const learned = [{ learning_id: "profile:2", user_id: "ann", content: "Loves peanuts", case: "replace", back: [{ learning_id: "profile:1", content: "Rather no peanuts" }] }];
+  const calls = answering((name, given) => {
+    const said = answer(name, given);
+    if (given.view === "plan") Object.assign(said.plan, { learned, learnings: 1, current: 1 });
+    if (name === "delete_requests" && !given.confirm) said.plan.selected.learnings = 1 + (given.learning_ids?.length ?? 0);
+    return said;
+  });
+  const plan = await planDeletion([...state.index.rows.values()], false, () => {});
+  const chosen = new Map([["profile:1", true]]);
+  const those = going(plan.fates, chosen);
+  assert.ok(goesWithRequests(plan, those));
+  assert.ok(!goesWithRequests(plan, []), "what it replaced comes back only with the deletion of what taught it");
+  await deleteRequests(plan, { erase: false, learned: those, older: goingToo(those, chosen) });
+  const given = { request_ids: ["r0"], include_learnings: true, learning_ids: ["profile:1"] };
+  assert.deepEqual(calls.filter(([name]) => name === "delete_requests").map(([, one]) => one), [given, { ...given, confirm: "C" }]);
 });
 
 test("a job shows the step and the numbers that its call reports, whatever the message says", async () => {
@@ -222,7 +244,7 @@ test("a job shows the step and the numbers that its call reports, whatever the m
     return answer(name, given);
   });
   const rows = [...state.index.rows.values()];
-  await deleteRequests(await planDeletion(rows, false, () => {}), { erase: false, learned: [] });
+  await deleteRequests(await planDeletion(rows, false, () => {}), { erase: false, learned: [], older: [] });
   assert.deepEqual(seen.slice(0, 4), [["Looking up what is there.", 0, 3_000], ["", 500, 3_000], ["", 400, 3_000], ["", 400, 3_000]]);
   assert.deepEqual(seen[5], ["", 3_000, 3_000], "the second part counts on");
   seen.length = 0;
@@ -240,7 +262,7 @@ test("a deletion that is cut off says so in one sentence, goes on with the rest,
     return failing ? new Error("The service does not answer.") : answer(name, given);
   });
   const plan = await planDeletion([...state.index.rows.values()], false, () => {});
-  await deleteRequests(plan, { erase: false, learned: [] });
+  await deleteRequests(plan, { erase: false, learned: [], older: [] });
   assert.equal(state.job.phase, "half");
   assert.equal(state.job.title, "The service does not answer. 5,000 messages deleted, 5,000 still there.");
   assert.deepEqual([state.job.numbers.length, stored.size], [1, 2_500]);
@@ -261,7 +283,7 @@ test("a job that ended early says why, and not what its last call changed", asyn
     const failed = facts.map((code) => ({ code, names: [] }));
     answering((name, given) => (name === "restore_requests" && given.confirm && (asked += 1) === 2 ? { failed } : answer(name, given)));
     const rows = [...state.index.rows.values()];
-    await deleteRequests(await planDeletion(rows, false, () => {}), { erase: false, learned: [] });
+    await deleteRequests(await planDeletion(rows, false, () => {}), { erase: false, learned: [], older: [] });
     await putBack(state.job.numbers, rows);
     assert.deepEqual([state.job.phase, state.job.title], ["half", `${why} 5,000 of 10,000 messages are back.`]);
   }
@@ -270,7 +292,7 @@ test("a job that ended early says why, and not what its last call changed", asyn
 test("nothing is deleted if the server's plan is another one by now", async () => {
   const { stored, answer } = stocked(3);
   answering((name, given) => (name === "delete_requests" && given.confirm ? { status: "changed", plan: {} } : answer(name, given)));
-  await deleteRequests(await planDeletion([...state.index.rows.values()], false, () => {}), { erase: false, learned: [] });
+  await deleteRequests(await planDeletion([...state.index.rows.values()], false, () => {}), { erase: false, learned: [], older: [] });
   assert.deepEqual([state.job.phase, stored.size], ["failed", 3]);
   assert.match(state.job.title, /^Nothing was deleted: what is stored has changed/);
 });

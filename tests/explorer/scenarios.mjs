@@ -1382,6 +1382,38 @@ async function wholeJob({ view, told = async () => {} }) {
   assert.match(said.join(" | "), /I live at 12 Secret Lane.*The deploy fails.*Thank you/s);
 }
 
+/** What was replaced comes back with the deletion of what replaced it, unless nobody wants it back. */
+export async function forgetsBoth(browser) {
+  const it = await opened(browser);
+  const { view } = it;
+  await part(view, "conversations").click();
+  await open(view, "ping");
+  await view.locator("#conversation .note", { hasText: "Loves peanuts" }).waitFor();
+  await view.locator("#conversation .delete").click();
+  const again = view.locator(".fate", { hasText: "Loves peanuts" }).locator(".again", { hasText: "It replaced “Cannot eat peanuts”" });
+  const headline = view.locator("#sheet-title");
+  const learned = async () => Number(/(\d+) learned things?$/.exec(await headline.textContent())[1]);
+  await again.waitFor();
+  assert.ok(await again.locator("label", { hasText: "Use it again" }).locator("input").isChecked());
+  assert.match(await view.locator("#sheet .said").last().textContent(), /1 older one is used again\./);
+  const before = await learned();
+  await again.locator("label", { hasText: "Forget both" }).click();
+  await comesTo(async () => assert.equal(await learned(), before + 1));
+  assert.doesNotMatch(await view.locator("#sheet .said").last().textContent(), /used again/);
+  assert.deepEqual(await axe(view), []);
+  // Where what it replaced would not be used again, nobody is told that it is.
+  const colour = view.locator(".fate", { hasText: "Favourite colour" });
+  await colour.locator("label", { hasText: "Kept" }).click();
+  await again.locator("label", { hasText: "Leave it unused" }).waitFor();
+  await colour.locator("label", { hasText: "Will be forgotten" }).click();
+  await again.locator("label", { hasText: "Use it again" }).waitFor();
+  const what = (await headline.textContent()).replace("Delete ", "");
+  await typeNumber(view);
+  await view.locator("#sheet .final").click();
+  await toast(view, `${what} deleted, checked by reading again.`).waitFor();
+  await it.done();
+}
+
 export async function doesTheWholeJobOnARealServer(browser) {
   const it = await opened(browser);
   const { view } = it;

@@ -10,6 +10,7 @@ import pytest
 from tests.explorer.conftest import Play
 from tests.learnings.conftest import corner  # noqa: F401 - the fixture
 from tests.support.real_learning import Corner
+from tests.support.stories import peanut_story
 
 pytestmark = [pytest.mark.anyio, pytest.mark.live, pytest.mark.ci]
 
@@ -38,6 +39,19 @@ async def told_and_learned(server: Corner) -> None:
             "UPDATE requests SET created_at = strftime('%Y-%m-%dT%H:%M:%S+00:00', created_at, ?) WHERE request_id = ?",
             (f"-{DAYS_AGO}", server.name("old")),
         )
+
+
+async def test_a_person_who_wants_neither_fact_gets_neither(corner: Corner, play: Play) -> None:  # noqa: F811
+    await peanut_story(corner, merged=True)
+    assert "Loves peanuts" in await learned_now(corner)
+    given = {
+        "REFLEXIO_URL": corner.server.url,
+        "REFLEXIO_USER_ID": corner.name("ada"),
+        "REFLEXIO_MCP_RECOVERY_DAYS": "7",
+    }
+    await anyio.to_thread.run_sync(partial(play, "forgetsBoth", "", **given))
+    assert set(await learned_now(corner)) == {"Has a cat", "Use metric"}
+    assert "Cannot eat peanuts" not in {one.content for one in await corner.profiles()}
 
 
 async def learned_now(server: Corner) -> list[str]:

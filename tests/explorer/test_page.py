@@ -133,6 +133,7 @@ def test_every_scenario_is_played() -> None:
         "pictures",
         "worksWithoutAnAssistant",
         "doesTheWholeJobOnARealServer",
+        "forgetsBoth",
         "doesTheWholeJobWithoutAnAssistant",
         "livesThroughABackendThatGoesAway",
         "saysHowFarItCameWhenItIsCutOff",

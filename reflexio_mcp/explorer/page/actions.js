@@ -2,7 +2,7 @@
 
 import { host, messageOf } from "./host.js";
 import { hasSecret } from "./findings.js";
-import { busy, correct, deleteMessage, deleteRequests, exported, forget, going, pastDeletions, planDeletion, putBack } from "./jobs.js";
+import { busy, correct, deleteMessage, deleteRequests, exported, forget, going, goingToo, pastDeletions, planDeletion, putBack } from "./jobs.js";
 import { lookAgain, lookForWords, readAll, readAnew, readLearnings, toQuery, uncover } from "./reading.js";
 import { hiddenIn } from "./passages.js";
 import { exchangesOf, NO_FILTER } from "./rows.js";
@@ -312,13 +312,19 @@ export function chooseFate(learning, goes) {
   changeSheet(id, { chosen: new Map(chosen).set(learning, goes) });
 }
 
+/** What is chosen in a sheet about a deletion. @param {any} sheet @returns {import("./jobs.js").Choice} */
+export function chosenIn({ plan, erase, chosen }) {
+  const learned = going(plan.fates, chosen);
+  return { erase, learned, older: goingToo(learned, chosen) };
+}
+
 /** Do what the open sheet asks. */
 export function carryOut() {
   const { sheet } = state;
   if (host.keepsPlaces()) host.goBack();
   switch (sheet.kind) {
     case "delete":
-      void deleteRequests(sheet.plan, { erase: sheet.erase, learned: going(sheet.plan.fates, sheet.chosen) });
+      void deleteRequests(sheet.plan, chosenIn(sheet));
       return;
     case "message":
       void deleteMessage(sheet.row, sheet.interaction.id, sheet.erase);

@@ -105,14 +105,26 @@ export function going(fates, chosen) {
   return fates.filter((fate) => chosen.get(fate.id) ?? goesByItself(fate));
 }
 
+/** The older learnings that would be used again and that nobody wants back. @param {Fate[]} learned what goes @param {Map<string, boolean>} chosen */
+export function goingToo(learned, chosen) {
+  return learned.flatMap(({ user, older }) => older.filter(({ id }) => chosen.get(id)).map(({ id }) => ({ id, user })));
+}
+
+/** Whether all goes that was said only in the requests. Then it is part of their deletion: what it replaced is used again, and an undo links it to them. @param {DeletionPlan} plan @param {Fate[]} learned what goes */
+export function goesWithRequests({ parts, fates }, learned) {
+  return parts.length === 1 && learned.length > 0 && fates.every((fate) => learned.includes(fate) || !goesByItself(fate));
+}
+
+/** @typedef {{erase: boolean, learned: Fate[], older: {id: string, user: string}[]}} Choice what a person chose in the sheet: `learned` and `older` are forgotten */
+
 /**
  * Delete what the person has agreed to, part by part, and go on where it stopped.
- * @param {DeletionPlan} plan @param {{erase: boolean, learned: Fate[]}} choice
+ * @param {DeletionPlan} plan @param {Choice} choice
  */
 export async function deleteRequests(plan, choice) {
   const rows = plan.parts.flatMap((part) => part.rows);
   const job = showJob(jobOf({
-    title: `Deleting ${goingWords(plan.messages, choice.learned.length)}`, total: plan.requests, rows,
+    title: `Deleting ${goingWords(plan.messages, choice.learned.length + choice.older.length)}`, total: plan.requests, rows,
     stopping: plan.parts.length > 1 ? false : null,
   }));
   await runDeletion(job, plan, choice, { messages: 0, learned: 0, requests: 0, perhaps: 0, receipts: [] });
@@ -120,16 +132,13 @@ export async function deleteRequests(plan, choice) {
 
 /** @typedef {{messages: number, learned: number, requests: number, perhaps: number, receipts: any[]}} Deleted `perhaps` are messages of a part that was cut off and not read again */
 
-/** @param {Job} job @param {DeletionPlan} plan @param {{erase: boolean, learned: Fate[]}} choice @param {Deleted} deleted */
+/** @param {Job} job @param {DeletionPlan} plan @param {Choice} choice @param {Deleted} deleted */
 async function runDeletion(job, plan, choice, deleted) {
   const { parts } = plan;
   let problem = "";
   let changed = false;
-  // If all goes that was said only here, it is part of the deletion: what it replaced is used again, and an undo links it to its requests.
-  const chosen = new Set(choice.learned.map((one) => one.id));
-  const more = choice.learned.filter((one) => !goesByItself(one)).map((one) => one.id);
-  const together = parts.length === 1 && chosen.size > 0 && plan.fates.every((one) => chosen.has(one.id) || !goesByItself(one))
-    ? { learning_ids: more, learnings: plan.goingWith + more.length } : null;
+  const more = [...choice.learned.filter((fate) => !goesByItself(fate)), ...choice.older].map(({ id }) => id);
+  const together = goesWithRequests(plan, choice.learned) ? { learning_ids: more, learnings: plan.goingWith + more.length } : null;
   while (parts.length && !job.stopping && !problem && !changed) {
     const [part] = parts;
     try {
@@ -173,7 +182,7 @@ async function runDeletion(job, plan, choice, deleted) {
   }
   if (!together && !problem && !changed && choice.learned.length && deleted.receipts.length && !parts.length) {
     show(job, { step: "Forgetting what was learned." });
-    for (const receipt of await forgetAll(choice.learned, choice.erase)) {
+    for (const receipt of await forgetAll([...choice.learned, ...choice.older], choice.erase)) {
       deleted.receipts.push(receipt);
       deleted.learned += receipt.deleted.learnings ?? 0;
       if (receipt.way_back?.until) job.numbers.push(receipt.number);

@@ -87,9 +87,11 @@ export function byPerson(learnings) {
 /**
  * @typedef {"only" | "replace" | "partly" | "window" | "unknown"} Case what a deletion means for a learning: its words are said only in what
  *   goes; the same, and it took the place of an older one; also said elsewhere; said elsewhere and only read at the same time; not on record
- * @typedef {{id: string, user: string, text: string, kind: Kind, case: Case, words: string, older: string, elsewhere: string[]}} Fate
- *   `older` is the text that can be used again; `elsewhere` are ids of requests that stay
+ * @typedef {{id: string, user: string, text: string, kind: Kind, case: Case, words: string, older: Older[], elsewhere: string[]}} Fate
+ *   `older` can be used again; `elsewhere` are ids of requests that stay
  */
+
+/** @typedef {{id: string, text: string}} Older an older learning, which another one took the place of */
 
 /**
  * What a plan says about one learning. Without a case of the server, what is known is what else it was read with.
@@ -105,7 +107,8 @@ export function fateOf(one, known, goes) {
   else if (evidence.length) is = here.length === 0 ? "window" : elsewhere.length ? "partly" : "only";
   return {
     id: one.learning_id, user: one.user_id ?? "", text: asWritten(one.content || known?.text || ""), kind: kindOf(one.learning_id), case: is,
-    words: here[0]?.words ?? "", older: asWritten((one.back ?? [])[0] ?? ""), elsewhere,
+    words: here[0]?.words ?? "", elsewhere,
+    older: (one.back ?? []).map((/** @type {any} */ back) => ({ id: back.learning_id, text: asWritten(back.content) })),
   };
 }
 

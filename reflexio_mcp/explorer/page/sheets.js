@@ -1,12 +1,12 @@
 /** Sheets: what is asked before anything changes, and what can still come back. */
 
 import {
-  carryOut, askDeletion, changeSheet, chooseCopy, chooseFate, closeSheet, undo, writeExport,
+  carryOut, askDeletion, changeSheet, chooseCopy, chooseFate, chosenIn, closeSheet, undo, writeExport,
 } from "./actions.js";
 import { LearnedText } from "./conversation.js";
 import { hasSecret } from "./findings.js";
 import { counted, number, shortened } from "./format.js";
-import { going, keptUntil } from "./jobs.js";
+import { goesWithRequests, keptUntil } from "./jobs.js";
 import { described } from "./list.js";
 import { goesByItself } from "./memory.js";
 import { goingWords, ruleWords } from "./names.js";
@@ -91,13 +91,13 @@ function Deletion({ sheet }) {
   if (plan.status === "cannot_ask") {
     return html`<${Frame} title="Nothing can be deleted here" buttons=${html`<${Cancel} words="Close" />`}><p>The operator wants your assistant's app to ask you, and this app cannot show the question.</p><//>`;
   }
-  const learned = going(plan.fates, sheet.chosen);
+  const choice = chosenIn(sheet);
   const undecided = sheet.erase && hasSecret(rows) ? plan.fates.filter((/** @type {Fate} */ fate) => fate.case === "unknown" && !sheet.chosen.has(fate.id)) : [];
-  const all = goingWords(plan.messages, learned.length);
+  const all = goingWords(plan.messages, choice.learned.length + choice.older.length);
   const people = new Set(rows.map((/** @type {Row} */ row) => row.user)).size;
   const mustType = plan.messages > TYPED_ABOVE || people > 1;
   const ready = !sheet.replanning && !undecided.length && (!mustType || sheet.typed.replace(/[,.\s]/g, "") === String(plan.messages));
-  return html`<${Frame} title=${`Delete ${all}`} said=${said(plan, learned, sheet.erase, undecided.length)} buttons=${html`
+  return html`<${Frame} title=${`Delete ${all}`} said=${said(plan, choice, undecided.length)} buttons=${html`
     ${mustType && html`<label class="typed">Type ${number(plan.messages)} <input type="text" inputmode="numeric" autocomplete="off" aria-label=${`Type ${number(plan.messages)} to delete`} value=${sheet.typed}
       onInput=${(/** @type {Event} */ event) => changeSheet(sheet.id, { typed: /** @type {HTMLInputElement} */ (event.target).value })}
       onKeyDown=${(/** @type {KeyboardEvent} */ event) => {
@@ -114,10 +114,11 @@ function Deletion({ sheet }) {
   <//>`;
 }
 
-/** One line that says what stays, what returns, and the copy. @param {any} plan @param {Fate[]} learned @param {boolean} erase @param {number} undecided */
-function said(plan, learned, erase, undecided) {
+/** One line that says what stays, what returns, and the copy. @param {any} plan @param {import("./jobs.js").Choice} choice @param {number} undecided */
+function said(plan, choice, undecided) {
+  const { learned, older, erase } = choice;
   const stay = plan.fates.length - learned.length + plan.moreLearned;
-  const back = learned.filter((one) => one.case === "replace").length;
+  const back = goesWithRequests(plan, learned) ? learned.flatMap((fate) => fate.older).length - older.length : 0;
   const until = keptUntil(erase);
   return [
     undecided > 0 && `Decide about ${counted(undecided, "learned thing")} first.`,
@@ -160,14 +161,22 @@ function Goes({ rows }) {
 function Fates({ sheet }) {
   /** @type {{plan: import("./jobs.js").DeletionPlan, chosen: Map<string, boolean>}} */
   const { plan, chosen } = sheet;
+  const back = goesWithRequests(plan, chosenIn(sheet).learned);
   if (!can("list_learnings")) return html`<p class="soft">This memory does not learn from what is kept.</p>`;
   if (!plan.fates.length && !plan.moreLearned) return html`<p class="soft">${state.memory.unlinked ? "Nothing that names these messages." : "Nothing was learned from these messages."}</p>`;
   return html`<div><ul class="fates">${plan.fates.map((fate) => {
     const goes = chosen.get(fate.id) ?? goesByItself(fate);
     return html`<li class="fate" key=${fate.id}><div class="what"><p dir="auto">${fate.text ? html`<${Text} text=${fate.text} />` : fate.id}</p><p class="why"><${Why} fate=${fate} /></p></div>
-      ${fate.case === "window" ? html`<span class="out">Kept</span>` : html`<span class="seg" role="radiogroup" aria-label=${fate.text || fate.id}>${[false, true].map((on) => html`<label key=${on}>
-        <input type="radio" name=${`fate ${fate.id}`} checked=${goes === on} onChange=${() => chooseFate(fate.id, on)} />${on ? "Will be forgotten" : "Kept"}</label>`)}</span>`}</li>`;
+      ${fate.case === "window" ? html`<span class="out">Kept</span>` : html`<${Switch} learning=${fate} on=${goes} words=${["Kept", "Will be forgotten"]} />`}
+      ${goes && fate.older.map((older) => html`<div class="again" key=${older.id}><p><${Icon} name="undo" />It replaced “<bdi>${older.text || older.id}</bdi>”</p>
+        <${Switch} learning=${older} on=${chosen.get(older.id) ?? false} words=${[back ? "Use it again" : "Leave it unused", "Forget both"]} /></div>`)}</li>`;
   })}</ul>${plan.moreLearned > 0 && html`<p class="soft small">${counted(plan.moreLearned, "more learned thing")} ${plan.moreLearned === 1 ? "is" : "are"} not listed and ${plan.moreLearned === 1 ? "stays" : "stay"}.</p>`}</div>`;
+}
+
+/** Two choices about a learning: it stays, or it goes. @param {{learning: {id: string, text: string}, on: boolean, words: string[]}} given `words` of both, `on` if it goes */
+function Switch({ learning, on, words }) {
+  return html`<span class="seg" role="radiogroup" aria-label=${learning.text || learning.id}>${[false, true].map((goes) => html`<label key=${goes}>
+    <input type="radio" name=${`fate ${learning.id}`} checked=${on === goes} onChange=${() => chooseFate(learning.id, goes)} />${words[Number(goes)]}</label>`)}</span>`;
 }
 
 /** What is known about where a learned thing comes from. @param {{fate: Fate}} given */
@@ -176,8 +185,7 @@ function Why({ fate }) {
   const titles = [...new Set(fate.elsewhere.flatMap((id) => state.index.rows.get(id)?.words ?? []))].slice(0, 2);
   const where = titles.map((title, at) => html`${at ? ", " : ", in "}“<bdi><${Text} text=${title} /></bdi>”`);
   switch (fate.case) {
-    case "only": return html`Said only here${quote}`;
-    case "replace": return html`Said only here${quote}<span class="again"><${Icon} name="undo" />“<bdi>${fate.older}</bdi>”, which it replaced, is used again.</span>`;
+    case "only": case "replace": return html`Said only here${quote}`;
     case "partly": return html`Said here and elsewhere${where}.`;
     case "window": return html`Learned at the same time, but from words elsewhere${where}.`;
     default: return html`<span class="other">Not certain.</span> The words that taught it are not on record, and may be here${fate.elsewhere.length ? html` or in ${counted(fate.elsewhere.length, "question")} that you keep${where}` : ""}.`;
@@ -216,7 +224,7 @@ function ForgetSheet({ sheet }) {
   return html`<${Frame} title="Forget 1 learned thing" said=${keptUntil(erase) ? `A copy is kept until ${keptUntil(erase)}.` : "This cannot be undone."}
     buttons=${html`<${Cancel} /><${Button} class="final" onClick=${carryOut}>Forget${erase ? " for good" : ""}<//>`}>
     <p class="lead" dir="auto"><${LearnedText} learning=${learning} /></p>
-    <p class="soft small">The conversations stay, so the same may be learned again.</p>
+    <p class="soft small">The conversations stay, so the same may be learned again.${learning.replaced.length > 0 && html` “<bdi>${learning.replaced[0]}</bdi>”, which it replaced, is not used again.`}</p>
     ${rows.length > 0 && can("delete_requests") && html`<${Button} class="little" onClick=${() => askDeletion(rows, { chosen: new Map([[learning.id, true]]) })}>Delete the ${counted(messagesIn(rows), "message")} that taught it, too…<//>`}
     <${Copy} sheet=${sheet} secret=${false} whole=${true} what="it" />
   <//>`;
