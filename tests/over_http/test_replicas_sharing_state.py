@@ -14,7 +14,6 @@ import anyio
 import anyio.to_thread
 import httpx
 import pytest
-import uvicorn
 
 from benchmarks.filling import fill
 from tests.deletion.support import BY_IDS, World
@@ -23,6 +22,7 @@ from tests.support.postgres_server import PostgresServer
 from tests.support.replicas import HOST, NGINX, STATE_KEY, behind_nginx, replicas
 from tests.support.serving import AUTHORIZED, Served, connected, message_of, modern_call
 from tests.support.stdio import SERVER, environment
+from tests.support.store_app import served
 
 pytestmark = [
     pytest.mark.anyio,
@@ -55,21 +55,6 @@ def said_of(result: dict[str, Any]) -> str:
 
 
 @asynccontextmanager
-async def served(world: World) -> AsyncIterator[str]:
-    """The backend behind a real port."""
-    server = uvicorn.Server(uvicorn.Config(world.backend, port=0, log_level="error", lifespan="off"))
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(server.serve)
-        with anyio.fail_after(60):
-            while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
-                await anyio.sleep(0.01)
-        try:
-            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-        finally:
-            server.should_exit = True
-
-
-@asynccontextmanager
 async def sharing(
     folder: Path, requests: int, state: str, *, clocks: Sequence[int] = (), **variables: str
 ) -> AsyncIterator[tuple[World, str, list[Served]]]:
@@ -80,7 +65,7 @@ async def sharing(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(world.close)
         shared = {
-            "REFLEXIO_URL": await stack.enter_async_context(served(world)),
+            "REFLEXIO_URL": await stack.enter_async_context(served(world.backend)),
             "REFLEXIO_MCP_STORE": "",
             "REFLEXIO_MCP_STATE": state,
             "REFLEXIO_MCP_CONFIRM": "off",
@@ -181,7 +166,7 @@ async def test_a_held_session_is_deleted_by_no_replica_page_command_or_timer(
     options = {"REFLEXIO_MCP_POLICY": str(policy), "REFLEXIO_MCP_DELETE_CAP": "0"}
     async with (
         sharing(tmp_path, 1, postgres_url, clocks=(), **options) as (world, _, three),
-        served(world) as backend,
+        served(world.backend) as backend,
     ):
         world.clock.now = 1_000_000_000
         await world.rest.delete_requests_by_ids(["request-0"])

@@ -2,9 +2,7 @@
 
 import logging
 import os
-import shutil
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -17,7 +15,7 @@ from tests.doctor.servers import certificate
 from tests.state.conftest import ALICE, KEY, OPERATOR, copied, deleted, deletion
 from tests.state.test_races import together
 from tests.support.pgbouncer import PGBOUNCER, pgbouncer
-from tests.support.postgres_server import PASSWORD, USER, PostgresServer
+from tests.support.postgres_server import PASSWORD, PostgresServer
 from tests.support.serving import free_port
 
 pytest.importorskip("psycopg", reason="psycopg is not installed")
@@ -367,27 +365,9 @@ def test_replicas_may_share_a_pooler(
 def issuer(postgres: PostgresServer, tmp_path: Path) -> Iterator[Path]:
     """The server speaks TLS; what its certificate can be checked with."""
     _, file = certificate(tmp_path)
-    own = Path(postgres.sql("SHOW data_directory")) / "tls.pem"
-    shutil.copy(file, own)
-    own.chmod(0o600)
-    if os.geteuid() == 0:
-        shutil.chown(own, USER)
-    for name in ("ssl_cert_file", "ssl_key_file"):
-        postgres.sql(f"ALTER SYSTEM SET {name} = '{own}'")
-    switch_tls(postgres, "ALTER SYSTEM SET ssl = on", "on")
+    postgres.speak_tls(file)
     yield file
-    switch_tls(postgres, "ALTER SYSTEM RESET ssl", "off")
-    for name in ("ssl_cert_file", "ssl_key_file"):
-        postgres.sql(f"ALTER SYSTEM RESET {name}")
-
-
-def switch_tls(postgres: PostgresServer, statement: str, to: str) -> None:
-    postgres.sql(statement)
-    postgres.sql("SELECT pg_reload_conf()")
-    over = time.monotonic() + 60
-    while postgres.sql("SHOW ssl") != to:
-        assert time.monotonic() < over
-        time.sleep(0.05)
+    postgres.stop_tls()
 
 
 def test_a_certificate_is_checked_against_its_issuer_and_its_name(

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,13 +89,36 @@ class PostgresServer:
         """Run SQL as the administrator, and return what it printed."""
         return self._run("psql", self.url(database), "-qAtX", "-v", "ON_ERROR_STOP=1", "-c", statement)
 
+    def speak_tls(self, certificate: Path) -> None:
+        """Answer over TLS too, with the certificate and key of a file."""
+        own = Path(self.sql("SHOW data_directory")) / "tls.pem"
+        shutil.copy(certificate, own)
+        own.chmod(0o600)
+        if os.geteuid() == 0:
+            shutil.chown(own, USER)
+        for name in ("ssl_cert_file", "ssl_key_file"):
+            self.sql(f"ALTER SYSTEM SET {name} = '{own}'")
+        self._switch_tls("ALTER SYSTEM SET ssl = on", "on")
+
+    def stop_tls(self) -> None:
+        """Answer without TLS alone."""
+        self._switch_tls("ALTER SYSTEM RESET ssl", "off")
+        for name in ("ssl_cert_file", "ssl_key_file"):
+            self.sql(f"ALTER SYSTEM RESET {name}")
+
+    def _switch_tls(self, statement: str, wanted: str) -> None:
+        self.sql(statement)
+        self.sql("SELECT pg_reload_conf()")
+        over = time.monotonic() + 60
+        while self.sql("SHOW ssl") != wanted:
+            assert time.monotonic() < over
+            time.sleep(0.05)
+
     def _command(self, name: str, *arguments: str) -> list[str]:
         command = [str(self._programs / name), *arguments]
         return ["runuser", "-u", USER, "--", *command] if os.geteuid() == 0 else command
 
     def _run(self, name: str, *arguments: str, until: float = 0) -> str:
-        import time
-
         over = time.monotonic() + until
         while True:
             done = subprocess.run(

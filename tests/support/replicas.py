@@ -76,8 +76,12 @@ async def replica(
 
 
 @asynccontextmanager
-async def behind_nginx(home: Path, behind: list[Served]) -> AsyncIterator[str]:
-    """nginx with the example's configuration, its addresses replaced. Yields its URL."""
+async def behind_nginx(home: Path, behind: list[Served], host: str = HOST) -> AsyncIterator[str]:
+    """nginx with the example's configuration, its addresses replaced. Yields its URL.
+
+    Args:
+        host: a name at which the servers answer.
+    """
     assert NGINX
     port = free_port()
     text = EXAMPLE.read_text(encoding="utf-8").replace("127.0.0.1:8080", f"127.0.0.1:{port}")
@@ -113,7 +117,7 @@ async def behind_nginx(home: Path, behind: list[Served]) -> AsyncIterator[str]:
     process = await anyio.open_process(command, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{port}"
     try:
-        async with httpx.AsyncClient(headers={"host": HOST}, timeout=60) as client:
+        async with httpx.AsyncClient(headers={"host": host}, timeout=60) as client:
             with anyio.fail_after(WAIT):
                 while True:
                     try:

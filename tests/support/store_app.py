@@ -1,11 +1,15 @@
 """The embedded store as an ASGI app, for tests that serve it or change what it answers."""
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 from urllib.parse import parse_qsl
 
+import anyio
+import uvicorn
 from anyio.lowlevel import checkpoint
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.exchange import Call
@@ -40,3 +44,18 @@ class StoreApp(EmbeddedStore):
                 waited_at = len(written)
                 await checkpoint()
         return bytes(written)
+
+
+@asynccontextmanager
+async def served(app: ASGIApp) -> AsyncIterator[str]:
+    """The store behind a real port of 127.0.0.1. Yields its URL."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(server.serve)
+        with anyio.fail_after(60):
+            while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+                await anyio.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        finally:
+            server.should_exit = True
