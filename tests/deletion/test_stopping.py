@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from tests.deletion.support import BY_IDS, World
-from tests.over_http.test_replicas_sharing_state import served
 from tests.support.serving import AUTHORIZED, modern_call, serving_process, until
 from tests.support.stdio import REVISIONS, SERVER, Revision, StdioSession, environment, open_session
+from tests.support.store_app import served
 
 pytestmark = [
     pytest.mark.anyio,
@@ -49,7 +49,7 @@ async def held(folder: Path) -> AsyncIterator[Held]:
     world = World(":memory:", folder)
     for number in range(3):
         await world.put(f"r{number}")
-    async with served(world) as url:
+    async with served(world.backend) as url:
         backend = Held(url, world)
         world.backend.before[BY_IDS] = [backend.hold]
         yield backend
