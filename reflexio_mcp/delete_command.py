@@ -3,7 +3,7 @@
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Collection, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -30,7 +30,7 @@ from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.tools.catalog import deletes
 from reflexio_mcp.traffic.archive import import_requests, requests_in
-from reflexio_mcp.traffic.deletion.erasures import take_out_waiting
+from reflexio_mcp.traffic.deletion.erasures import let_stay, take_out_waiting
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
 from reflexio_mcp.traffic.deletion.past import last_deletions
 from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan, skipped_copies
@@ -147,8 +147,8 @@ def _carry_out(
         return make_plan(scope, target(scope), options, state, owner, progress=job.progress)
 
     async def act(scope: Scope, state: State, owner: Owner) -> Receipt:
-        job.number = await begin(planned, Origin(tool, job.program, job.mode), state)
-        return await carry_out(scope, planned, state, job.number, job.progress)
+        number = job.number = await begin(planned, Origin(tool, job.program, job.mode), state)
+        return await carry_out(scope, planned, state, number, job.progress)
 
     caller = EXPIRED if arguments.filter.get("finding") == EXPIRED else ""
     with job.running():
@@ -232,12 +232,14 @@ def run_import(arguments: Namespace, settings: Settings) -> int:
 
     job = Job(arguments)
 
-    async def run() -> Restored:
-        async with open_scope(settings) as scope:
-            return await import_requests(scope, lines, job.progress)
+    async def act(scope: Scope, state: State, owner: Owner) -> Restored:
+        async def stay(ids: Collection[str]) -> None:
+            await let_stay(state, partial(owner_of, scope, settings), ids)
+
+        return await import_requests(scope, lines, job.progress, stay)
 
     with job.running("Run the command again to import the rest"):
-        done = anyio.run(run)
+        done = _run(act, settings)
     return _show_restored(screen, done)
 
 

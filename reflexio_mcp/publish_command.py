@@ -4,13 +4,14 @@ import json
 import sys
 import uuid
 from argparse import Namespace
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Final
 
 import anyio
 from pydantic import BaseModel, Field, ValidationError
 
-from reflexio_mcp.backend import open_scope
+from reflexio_mcp.backend import open_scope, open_state, owner_of
 from reflexio_mcp.read_commands import Screen, check_allowed
 from reflexio_mcp.render.publishing import stored
 from reflexio_mcp.render.words import SHELL
@@ -20,6 +21,7 @@ from reflexio_mcp.results.publishing import Stored
 from reflexio_mcp.screen import print_json
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.toolkit.parameters import alone, invalid_arguments
+from reflexio_mcp.traffic.deletion.erasures import let_stay
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.publishing import check_interaction, publish
 
@@ -51,8 +53,16 @@ def run_publish(arguments: Namespace, settings: Settings) -> int:
 
     async def run() -> Stored:
         async with open_scope(settings) as scope:
+
+            async def stays(request_id: str) -> None:
+                state = open_state(settings)
+                with closing(state.database):
+                    await let_stay(state, lambda: owner_of(scope, settings), [request_id])
+
             seconds = settings.wait_timeout if arguments.wait else None
-            return await publish(scope, draft, policy=settings.publish_secrets, wait_seconds=seconds)
+            return await publish(
+                scope, draft, policy=settings.publish_secrets, wait_seconds=seconds, stays=stays
+            )
 
     done = anyio.run(run)
     if arguments.json:

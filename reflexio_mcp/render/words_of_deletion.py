@@ -95,6 +95,14 @@ DELETION: Final = RoomWords(
         ),
         FactCode.NOT_RECORDED: "The receipt could not be recorded{names:known}.",
         FactCode.COPIES_ON_HOLD: "No recovery copy was erased, because a hold keeps {number} of them.",
+        FactCode.RESTORED_BEFORE: (
+            "{number:request} that {number:was|were} restored from these copies earlier {number:stays|stay}: "
+            "{names:total}."
+        ),
+        FactCode.NOT_COPIED: (
+            "{number:item} {number:has|have} no recovery copy: {number:it|they} had been erased for good, and a "
+            "restore had stored {number:it|them} again."
+        ),
         FactCode.DELETED_AGAIN: (
             "{number:item} that {number:was|were} erased for good and that a restore had stored again "
             "{number:was|were} deleted."
@@ -158,6 +166,9 @@ DELETION: Final = RoomWords(
         FactCode.HOLD_CONTACT: "",
         FactCode.UNREADABLE: _UNREADABLE.format("erase=true"),
         FactCode.REPEATED_REQUESTS_STAY: "The selected requests repeat {number:other}, which {number:stays|stay}.",
+        FactCode.RESTORED_BEFORE: (
+            "{number:request} that {number:was|were} restored from these copies earlier {number:stays|stay}."
+        ),
         FactCode.LEARNING_REPLACED: (
             "Another learning took the place of this one meanwhile, so it was not corrected. Correct that one if it is "
             "wrong too."

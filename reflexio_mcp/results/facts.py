@@ -436,6 +436,14 @@ class FactCode(StrEnum):
     )
     NOT_RECORDED = "not_recorded", "the receipt could not be recorded; `names`: why"
     COPIES_ON_HOLD = "copies_on_hold", "no recovery copy was erased, because a hold keeps `number` of them"
+    RESTORED_BEFORE = (
+        "restored_before",
+        "`number` requests that these copies also contain are stored under ids of their own and stay; `names`: the ids",
+    )
+    NOT_COPIED = (
+        "not_copied",
+        "`number` items have no recovery copy: an earlier erasure named them, and a restore had stored them again",
+    )
     DELETED_AGAIN = "deleted_again", "`number` erased items that a restore had stored again were deleted"
     MAY_RETURN = (
         "may_return",

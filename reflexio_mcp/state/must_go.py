@@ -3,19 +3,27 @@
 The restore may store them, or may have stored them, after the erasure has looked. So the erasure leaves a note here, in
 the transaction that removes the copies. The restore reads the notes after each item. Every other process with this
 state carries them out, too, in case the restore has died. A note contains ids and keyed tags, and no text.
+
+A note names what the erasure named, and not what the same copies contain besides. As long as it is open, no recovery
+copy of what it names is kept.
 """
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Final
 
 from reflexio_mcp.state.copies import Copies, Row
 from reflexio_mcp.state.keys import Keys, RowChanged
-from reflexio_mcp.state.records import MustGo, Owner
+from reflexio_mcp.state.records import Copied, Meant, MustGo, Name, NotKept, Owner
 from reflexio_mcp.state.tables import Database, Transaction
 
 SETTLED_AT_ONCE: Final = 500
+
+PLAYBOOK: Final = "user_playbook"
+"""A restored playbook has another id."""
 
 
 class MustGoNotes:
@@ -24,12 +32,21 @@ class MustGoNotes:
         self._keys = keys
         self._copies = copies
 
-    def add(self, transaction: Transaction, erasure: int, begun: int, rows: Sequence[Row]) -> int:
-        """Note the copies that an erasure removes and that a restore may store or have stored.
+    def add(
+        self,
+        transaction: Transaction,
+        erasure: int,
+        begun: int,
+        rows: Sequence[Row],
+        means: Callable[[Copied], Meant | None],
+    ) -> int:
+        """Note what an erasure names and a restore may store or have stored.
 
         Args:
             begun: the first log line of the erasure. A restore that has ended before that has stored nothing that the
                 erasure did not see.
+            rows: the copies that the erasure removes.
+            means: called with each of them, the oldest first.
 
         Returns:
             The number of notes.
@@ -46,21 +63,45 @@ class MustGoNotes:
         meant = [row for row in rows if row.deletion in restores]
         number = 0
         for row, copied in self._copies.opened(transaction, meant):
+            if not (named := means(copied)):
+                continue
             texts = [name for name in row.names.split() if name.startswith("t:")]
-            content = json.dumps([copied.kind, copied.restored_id, copied.user, texts])
+            note = self._note(copied, named, texts)
+            parts, stay = dict(note.parts), sorted(note.stay)
+            content = json.dumps([note.kind, note.id, note.user, texts, parts, stay])
             for restore in restores[row.deletion]:
                 number += 1
-                transaction.execute(
-                    "INSERT INTO main.must_go (restore, erasure, account, user_id, sealing_key, sealed) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
-                    restore,
-                    erasure,
-                    row.account,
-                    row.user,
-                    self._keys.checks[0],
-                    self._keys.seal(content, _identity(restore, erasure)),
-                )
+                self._insert(transaction, restore, erasure, row.account, row.user, content)
         return number
+
+    def _insert(
+        self, transaction: Transaction, restore: int, erasure: int, account: str, user: str, content: str
+    ) -> None:
+        transaction.execute(
+            "INSERT INTO main.must_go (restore, erasure, account, user_id, sealing_key, sealed) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            restore,
+            erasure,
+            account,
+            user,
+            self._keys.checks[0],
+            self._keys.seal(content, _identity(restore, erasure)),
+        )
+
+    def unrecorded(self, copied: Copied, named: Meant, number: int) -> MustGo:
+        """Return a note that is not in the state, for what an erasure looks for itself."""
+        texts = self._copies.tags(name for name in copied.names if name.kind == "text")
+        return self._note(copied, named, texts, number)
+
+    def _note(self, copied: Copied, named: Meant, texts: Collection[str], number: int = 0) -> MustGo:
+        parts = {self._part(digest): stay for digest, stay in named.parts.items()}
+        stay = frozenset(named.stay)
+        return MustGo(
+            number, 0, 0, copied.kind, copied.restored_id, copied.user, frozenset(texts), parts, stay
+        )
+
+    def _part(self, digest: str) -> str:
+        return self._keys.tag("part", digest)
 
     def waiting(self, owner: Owner, restore: int = 0) -> list[MustGo]:
         """Return the notes that are not settled, and all of `restore`.
@@ -73,7 +114,7 @@ class MustGoNotes:
         """
         keys = self._keys
         rows = self._database.read(
-            "SELECT id, restore, erasure, sealed FROM main.must_go WHERE (settled IS NULL OR restore = ?) "
+            "SELECT id, restore, erasure, sealed, settled FROM main.must_go WHERE (settled IS NULL OR restore = ?) "
             "AND account IN ? AND (? OR user_id IN ?) ORDER BY id",
             restore,
             keys.accounts(owner),
@@ -81,15 +122,22 @@ class MustGoNotes:
             keys.tags("user", owner.user),
         )
         found: list[MustGo] = []
-        for number, of, erasure, sealed in rows:
+        for *row, settled in rows:
             try:
-                kind, item, user, texts = json.loads(keys.open(sealed, _identity(of, erasure)))
+                # While a restore runs, nothing else settles its notes.
+                found.append(replace(self._opened(row), withdrawn=settled is not None))
             except RowChanged:
-                if of == restore:
+                if row[1] == restore:
                     raise
-                continue
-            found.append(MustGo(number, of, erasure, kind, item, user, frozenset(texts)))
         return found
+
+    def _opened(self, row: Sequence[Any]) -> MustGo:
+        """Open a row of id, restore, erasure and sealed content. Raises `RowChanged`."""
+        number, restore, erasure, sealed = row
+        # A note of an earlier version names whole items.
+        kind, item, user, texts, *more = json.loads(self._keys.open(sealed, _identity(restore, erasure)))
+        parts, stay = more or (dict[str, int](), list[str]())
+        return MustGo(number, restore, erasure, kind, item, user, frozenset(texts), parts, frozenset(stay))
 
     def any(self) -> bool:
         return bool(self._database.read("SELECT 1 FROM main.must_go WHERE settled IS NULL LIMIT 1"))
@@ -97,6 +145,49 @@ class MustGoNotes:
     def has_text(self, note: MustGo, digest: str) -> bool:
         """Whether a text is that of the item."""
         return not note.texts.isdisjoint(self._copies.tags([f"t:{digest}"]))
+
+    def parts_in(self, note: MustGo, said: Sequence[str]) -> list[int]:
+        """Return the places of the named interactions among those of a request, by digests of what each says."""
+        found: list[int] = []
+        for tag, stay in note.parts.items():
+            same = [place for place, digest in enumerate(said) if tag in self._keys.tags("part", digest)]
+            found += same[: max(0, len(same) - stay)]
+        return sorted(found)
+
+    def not_kept(self, transaction: Transaction, owner: Owner, copies: Sequence[Copied]) -> NotKept:
+        """Return the copies of what open notes name, whoever's restore may have stored it."""
+        not_kept = NotKept(set(), set(), set())
+        if not copies:
+            return not_kept
+        keys = self._keys
+        users = sorted({tag for user in {copy.user for copy in copies} for tag in keys.tags("user", user)})
+        rows = transaction.execute(
+            "SELECT id, restore, erasure, sealed FROM main.must_go "
+            "WHERE settled IS NULL AND account IN ? AND user_id IN ?",
+            keys.accounts(owner),
+            users,
+        )
+        for note in self._readable(rows):
+            for copy in copies:
+                if self._is_of(note, copy) and note.parts and self.parts_in(note, copy.said):
+                    not_kept.partly.add((copy.kind, copy.id))
+                elif self._is_of(note, copy) and not note.parts and self._says(note, copy):
+                    not_kept.must_go.add((copy.kind, copy.id))
+        return not_kept
+
+    def _is_of(self, note: MustGo, copy: Copied) -> bool:
+        """Whether a copy is of the item of a note, or of an interaction of it."""
+        if copy.user != note.user:
+            return False
+        if copy.kind == note.kind == PLAYBOOK:
+            return copy.id not in note.stay
+        return copy.names[0].id == note.id
+
+    def _says(self, note: MustGo, copy: Copied) -> bool:
+        names = [name for name in copy.names if name.kind == "text"]
+        if copy.request_says:
+            names.append(Name.of("text", copy.request_says))
+        return not note.texts.isdisjoint(self._copies.tags(names))
 
     def settle(self, transaction: Transaction, numbers: Collection[int]) -> set[int]:
         """Settle notes whose items are not stored, unless a restore may still store them.
@@ -116,6 +207,53 @@ class MustGoNotes:
             )
             erasures.update(erasure for (erasure,) in settled)
         return erasures
+
+    def withdraw(self, transaction: Transaction, owner: Owner, ids: Collection[str]) -> set[int]:
+        """Settle the notes about requests that somebody stores again on purpose, and return their erasures."""
+        keys = self._keys
+        rows = transaction.execute(
+            "SELECT id, restore, erasure, sealed FROM main.must_go "
+            "WHERE settled IS NULL AND account IN ? AND (? OR user_id IN ?)",
+            keys.accounts(owner),
+            not owner.user,
+            keys.tags("user", owner.user),
+        )
+        found = [note for note in self._readable(rows) if note.id in ids]
+        transaction.execute_many(
+            "UPDATE main.must_go SET settled = ? WHERE id = ?",
+            [(transaction.now, note.number) for note in found],
+        )
+        return {note.erasure for note in found}
+
+    def renew(
+        self, transaction: Transaction, owner: Owner, erasure: int, begun: int, ids: Collection[str]
+    ) -> int:
+        """Note requests again whose notes were withdrawn, and which a restore may still store. Return their number."""
+        keys = self._keys
+        rows = transaction.execute(
+            "SELECT id, restore, erasure, sealed FROM main.must_go WHERE settled IS NOT NULL AND account IN ? "
+            "AND restore IN (SELECT id FROM main.deletions WHERE restores > 0 AND (finished IS NULL OR ended > ?))",
+            keys.accounts(owner),
+            begun,
+        )
+        withdrawn = {(note.restore, note.id): note for note in self._readable(rows) if note.id in ids}
+        for note in withdrawn.values():
+            content = json.dumps([note.kind, note.id, note.user, sorted(note.texts), dict(note.parts), []])
+            self._insert(
+                transaction,
+                note.restore,
+                erasure,
+                keys.tag("account", owner.account),
+                keys.tag("user", note.user),
+                content,
+            )
+        return len(withdrawn)
+
+    def _readable(self, rows: Sequence[Sequence[Any]]) -> Iterator[MustGo]:
+        """Open rows, without those that were changed: the records of their erasures count them."""
+        for row in rows:
+            with suppress(RowChanged):
+                yield self._opened(row)
 
     def unlooked(self, transaction: Transaction, restore: int, looked: Collection[int]) -> bool:
         """Whether a restore has notes after which it has not looked."""

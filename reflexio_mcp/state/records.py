@@ -1,7 +1,7 @@
 """What the state records and returns. Times are epoch seconds."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
@@ -11,9 +11,12 @@ __all__ = [
     "Copied",
     "Deed",
     "Deletion",
+    "Erasure",
     "Intention",
+    "JobNumber",
     "LearningDeed",
     "LearningDeeds",
+    "Meant",
     "MustGo",
     "Name",
     "Noted",
@@ -60,6 +63,22 @@ class Owner:
     user: str = ""
     caller: str = ""
     earlier_account: str = ""
+
+
+class JobNumber(int):
+    """The number of a recorded deletion or restore, for the process that carries it out.
+
+    Args:
+        sealed: the sealed intention of its record, which no other record has. After a state was removed, another record
+            has the same number.
+    """
+
+    sealed: bytes
+
+    def __new__(cls, number: int, sealed: bytes) -> "JobNumber":
+        self = super().__new__(cls, number)
+        self.sealed = sealed
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +200,7 @@ class Copied:
     Args:
         names: names by which an erasure finds the copy. The first is of the item itself, or of an interaction's
             request. An interaction, `i:USER/…`, leads from a request to the learnings from it.
+        said, request_says: digests of each interaction in it and of all that its request says, before it is kept.
     """
 
     kind: str
@@ -188,6 +208,8 @@ class Copied:
     user: str
     names: Sequence[Name]
     content: str
+    said: Sequence[str] = ()
+    request_says: str = ""
 
     @property
     def restored_id(self) -> str:
@@ -195,6 +217,55 @@ class Copied:
         if self.kind not in ("request", "interaction"):
             return self.id
         return [name.id for name in self.names if name.kind == "request"][-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """What of a recovery copy an erasure names, and not only contains.
+
+    Args:
+        parts: digests of the named interactions of a request that is not named itself, each with the number of
+            interactions of the request that say the same and stay. Empty: the whole item.
+        stay: ids of stored learnings that say the same and stay.
+    """
+
+    parts: Mapping[str, int] = field(default_factory=dict[str, int])
+    stay: Sequence[str] = ()
+
+
+def whole(copied: Copied) -> Meant | None:
+    """The meaning of an erasure that names all that its copies contain."""
+    return Meant()
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What an erasure removes.
+
+    Args:
+        names: of recovery copies; `u:alice` means all copies of that user. Every matching copy is erased, whoever made
+            it, with the copied learnings from its interactions.
+        means: what of such a copy the erasure names and not only contains; called with the oldest first.
+        requests: ids of whole requests that it names.
+    """
+
+    names: Collection[str]
+    means: Callable[[Copied], Meant | None] = whole
+    requests: Collection[str] = ()
+
+
+class NotKept(NamedTuple):
+    """The kind and id of copies that are not kept.
+
+    Args:
+        erased: another deletion erased them since this one began.
+        must_go: an erasure named them, and a restore has stored them again.
+        partly: they contain interactions that an erasure named and a restore has stored again.
+    """
+
+    erased: set[tuple[str, str]]
+    must_go: set[tuple[str, str]]
+    partly: set[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +279,9 @@ class MustGo:
         kind: the kind of its recovery copy.
         id: the id under which it is restored.
         texts: keyed tags of its text. Something else that is stored under the id by now stays.
+        withdrawn: somebody has stored the request again on purpose since, so it stays.
+        parts: keyed tags of the named interactions, each with the number of those that stay; empty for the whole item.
+        stay: ids of learnings that say the same and stay.
     """
 
     number: int
@@ -217,6 +291,9 @@ class MustGo:
     id: str
     user: str
     texts: frozenset[str]
+    parts: Mapping[str, int] = field(default_factory=dict[str, int])
+    stay: frozenset[str] = frozenset()
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,11 +27,14 @@ from reflexio_mcp.state.records import (
     CodeUsed,
     Copied,
     Deletion,
+    Erasure,
     Intention,
+    JobNumber,
     LearningDeed,
     LearningDeeds,
     MustGo,
     Noted,
+    NotKept,
     Outcome,
     Owner,
     RestoreIntention,
@@ -131,7 +134,7 @@ class State:
         with self.database.transaction(writes=False) as transaction:
             return self._check_room(transaction, owner, number)
 
-    def begin(self, owner: Owner, intention: Intention) -> int:
+    def begin(self, owner: Owner, intention: Intention) -> JobNumber:
         """Record a deletion: cap, plan code and first log line. Return its number.
 
         Raises:
@@ -150,7 +153,7 @@ class State:
             self._begin(transaction, number, line | dict(intention.facts))
         return number
 
-    def begin_restore(self, owner: Owner, intention: RestoreIntention) -> int:
+    def begin_restore(self, owner: Owner, intention: RestoreIntention) -> JobNumber:
         """Record a restore before it reads its copies. Return its number.
 
         An erasure either has removed those copies by then, or finds this record.
@@ -172,8 +175,9 @@ class State:
 
     def _insert(
         self, transaction: Transaction, owner: Owner, code: str, words: Sequence[Any], counted: int
-    ) -> int:
+    ) -> JobNumber:
         keys = self._keys
+        sealed = keys.seal(json.dumps(words), f"intention {code}")
         note_day(transaction)
         ((number,),) = transaction.execute(
             "INSERT INTO main.deletions (at, seen, account, user_id, caller, code, counted, intention) "
@@ -185,9 +189,9 @@ class State:
             keys.tag("caller", owner.account, owner.caller),
             code,
             counted,
-            keys.seal(json.dumps(words), f"intention {code}"),
+            sealed,
         )
-        return number
+        return JobNumber(number, sealed)
 
     def _begin(self, transaction: Transaction, number: int, line: Mapping[str, Any]) -> None:
         self.log.add(transaction, line)
@@ -195,16 +199,16 @@ class State:
             "UPDATE main.deletions SET begun = (SELECT max(id) FROM main.log) WHERE id = ?", number
         )
 
-    def keep(self, owner: Owner, number: int, copies: Sequence[Copied]) -> set[tuple[str, str]]:
-        """Keep copies of items before a deletion.
-
-        Returns:
-            The kind and id of copies that are not kept, because another deletion erased them since this one began.
-        """
+    def keep(self, owner: Owner, number: JobNumber, copies: Sequence[Copied]) -> NotKept:
+        """Keep copies of items before a deletion, but not of what an erasure has named."""
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
             job = _began(transaction, number)
-            return self.copies.keep(transaction, owner, number, job.at, job.begun, job.seen, copies)
+            not_kept = self.must_go.not_kept(transaction, owner, copies)
+            left_out = not_kept.must_go | not_kept.partly
+            kept = [copy for copy in copies if (copy.kind, copy.id) not in left_out]
+            erased = self.copies.keep(transaction, owner, number, job.at, job.begun, job.seen, kept)
+        return not_kept._replace(erased=erased)
 
     def note_held(self, owner: Owner, target: str, held: Sequence[str]) -> None:
         """Log how many items each hold kept from a deletion."""
@@ -261,6 +265,14 @@ class State:
             if owner.user in ("", deed.user)
         ]
 
+    def withdraw(self, owner: Owner, ids: Collection[str]) -> None:
+        """Let requests stay that were erased, if somebody stores them again on purpose. Log that."""
+        with self.database.transaction() as transaction:
+            transaction.serialise("copies")
+            if erasures := self.must_go.withdraw(transaction, owner, ids):
+                line = {"event": "stored_anew", "erasures": sorted(erasures), "user_id": owner.user}
+                self.log.add(transaction, line)
+
     def note_taken_out(self, looked: Sequence[MustGo], gone: Sequence[MustGo]) -> None:
         """Log what was deleted again, and settle the notes whose items are not stored."""
         with self.database.transaction() as transaction:
@@ -278,7 +290,7 @@ class State:
     def finish_restore(
         self,
         owner: Owner,
-        number: int,
+        number: JobNumber,
         *,
         outcome: Literal["complete", "incomplete"],
         back: int,
@@ -344,14 +356,14 @@ class State:
     def finish(
         self,
         owner: Owner,
-        number: int,
+        number: JobNumber,
         *,
         outcome: Outcome,
         counted: int,
         gone: int,
         receipt: str,
         facts: Mapping[str, Any],
-        erase: Collection[str] = (),
+        erasure: Erasure | None = None,
         deeds: LearningDeeds | None = None,
     ) -> Ended:
         """Record the end of a deletion, erase copies and write the last log line, in one step.
@@ -361,18 +373,14 @@ class State:
         Args:
             counted: number of items that the hourly cap counts from now on.
             facts: content of the last log line.
-            erase: names; `u:alice` means all copies of that user. Every matching copy is erased, whoever made it,
-                with the copied learnings from its interactions.
             deeds: what it has done to learnings.
         """
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
             begun = _began(transaction, number).begun
             self.copies.expire(transaction)
-            rows, names = self.copies.named(transaction, owner, erase) if erase else ([], set[str]())
-            may_return = self.must_go.add(transaction, number, begun, rows)
-            self.copies.remove(transaction, rows)
-            line = {"event": "end", "deletion": number, "outcome": outcome, "copies_erased": len(rows)}
+            rows, names, may_return = self._erase(transaction, owner, number, begun, erasure)
+            line = {"event": "end", "deletion": number, "outcome": outcome, "copies_erased": rows}
             if may_return:
                 line |= {"outcome": "incomplete", "may_return": may_return}
             chain = self.log.add(transaction, line | dict(facts) | self._deeds(owner, deeds))
@@ -393,6 +401,19 @@ class State:
     def _deeds(self, owner: Owner, deeds: LearningDeeds | None) -> dict[str, Any]:
         """Return the part of a last log line that `learning_deeds` finds, also when the record is gone."""
         return {"account": self._keys.tag("account", owner.account), DEEDS: deeds} if deeds else {}
+
+    def _erase(
+        self, transaction: Transaction, owner: Owner, number: int, begun: int, erasure: Erasure | None
+    ) -> tuple[int, set[str], int]:
+        """Erase copies; return how many, the tags of their names, and how many items may return."""
+        if not erasure or not erasure.names:
+            return 0, set(), 0
+        rows, names = self.copies.named(transaction, owner, erasure.names)
+        may_return = self.must_go.add(transaction, number, begun, rows, erasure.means)
+        if erasure.requests:
+            may_return += self.must_go.renew(transaction, owner, number, begun, erasure.requests)
+        self.copies.remove(transaction, rows)
+        return len(rows), names, may_return
 
     def last(
         self, owner: Owner, most: int = 20, number: int = 0, *, restorable: bool = False
@@ -535,9 +556,11 @@ class Began(NamedTuple):
     seen: int
 
 
-def _began(transaction: Transaction, number: int) -> Began:
-    """Return when a job began. Raises `StateUnusable` if its record is gone."""
-    rows = transaction.execute("SELECT at, begun, seen FROM main.deletions WHERE id = ?", number)
+def _began(transaction: Transaction, number: JobNumber) -> Began:
+    """Return when a job began. Raises `StateUnusable` if its record is gone, also if another one has its number now."""
+    rows = transaction.execute(
+        "SELECT at, begun, seen FROM main.deletions WHERE id = ? AND intention = ?", number, number.sealed
+    )
     if not rows:
         raise StateUnusable(*RECORD_GONE)
     return Began(*rows[0])

@@ -17,6 +17,7 @@ from reflexio_mcp.results.base import NOTICE, visible
 from reflexio_mcp.results.deletion import Deletion, Receipt, Restored
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Step, no_progress
+from reflexio_mcp.state.records import JobNumber
 from reflexio_mcp.state.state import in_thread
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.toolkit import parameters
@@ -185,7 +186,7 @@ async def finish(
         return _answer(call, Deletion(notice=NOTICE, status=verdict.status, plan=verdict.plan))
     origin = Origin(tool, _client_of(call), verdict.mode, verdict.code)
 
-    async def work(number: int) -> Receipt:
+    async def work(number: JobNumber) -> Receipt:
         progress = prepared.reporter if wait else no_progress
         return await carry_out(scope, planned, app.state, number, progress)
 
@@ -255,7 +256,7 @@ async def restore_requests(
             return _restored(call, planned.plan.model_copy(update={"confirm": code, "facts": facts}))
         origin = Origin("restore_requests", _client_of(call), app.settings.confirm, confirm)
 
-        async def work(number: int) -> Restored:
+        async def work(number: JobNumber) -> Restored:
             return await restore(scope, state, planned, number, reporter)
 
         job = await app.jobs.start(app.tasks, lambda: begin_restore(planned, origin, state), work)

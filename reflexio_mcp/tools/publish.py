@@ -10,6 +10,7 @@ from reflexio_mcp.results.progress import Step
 from reflexio_mcp.results.publishing import Finished, Stored
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of, words_of
+from reflexio_mcp.traffic.deletion.erasures import let_stay
 from reflexio_mcp.traffic.publishing import check_interaction, finish, publish
 
 
@@ -54,12 +55,18 @@ async def publish_interaction(
         retrieval_experiment_id=retrieval_experiment_id,
         retrieval_experiment_arm=retrieval_experiment_arm,
     )
+
+    async def stays(request_id: str) -> None:
+        app, scope = app_of(call), scope_of(call)
+        await let_stay(app.state, lambda: app.owner(scope), [request_id])
+
     async with ProgressReporter(call).steady(Step.STORING):
         done = await publish(
             scope_of(call),
             draft,
             policy=settings.publish_secrets,
             wait_seconds=settings.wait_timeout if wait_for_response else None,
+            stays=stays,
         )
     return answer(done, text.stored(done, words_of(call)))
 

@@ -13,7 +13,7 @@ import shutil
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -429,12 +429,28 @@ def _check(archive: zipfile.ZipFile) -> None:
                 raise InvalidInput("FILE", CHANGED.format(name=name))
 
 
-async def import_requests(scope: Scope, lines: Sequence[bytes], progress: Progress = no_progress) -> Restored:
-    """Store requests in this order. A request that is stored already does not change."""
+async def _nothing(ids: Collection[str]) -> None:
+    pass
+
+
+async def import_requests(
+    scope: Scope,
+    lines: Sequence[bytes],
+    progress: Progress = no_progress,
+    stay: Callable[[Collection[str]], Awaitable[None]] = _nothing,
+) -> Restored:
+    """Store requests in this order. A request that is stored already does not change.
+
+    Args:
+        stay: called with ids before the requests are stored.
+    """
     act = Storing(scope)
     for start in range(0, len(lines), IMPORTED_AT_ONCE):
-        items = map(_request, lines[start : start + IMPORTED_AT_ONCE])
-        await act.requests({item.request.request_id: item for item in items})
+        items = {
+            item.request.request_id: item for item in map(_request, lines[start : start + IMPORTED_AT_ONCE])
+        }
+        await stay(items.keys())
+        await act.requests(items)
         if act.stopped:
             break
         await progress(Step.REQUESTS_IMPORTED, start + IMPORTED_AT_ONCE, len(lines))

@@ -2,6 +2,7 @@
 
 import base64
 import uuid
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from typing import Final, Literal
 
@@ -46,12 +47,20 @@ Policy = Literal["warn", "redact", "refuse"]
 """What to do with secrets: `redact` replaces each by its kind, or refuses if that is not possible."""
 
 
-async def publish(scope: Scope, draft: PublishBody, *, policy: Policy, wait_seconds: float | None) -> Stored:
+async def publish(
+    scope: Scope,
+    draft: PublishBody,
+    *,
+    policy: Policy,
+    wait_seconds: float | None,
+    stays: Callable[[str], Awaitable[None]],
+) -> Stored:
     """Store one request of a session.
 
     Args:
         draft: an id is made for an empty `request_id`; a repeat without that id stores a second request.
         wait_seconds: how long to wait for learning; `None` does not wait.
+        stays: called with an id that the caller gave, before the request is sent.
 
     Raises:
         InvalidInput: the API would refuse the request, or the policy refuses its secrets; nothing was sent.
@@ -67,6 +76,8 @@ async def publish(scope: Scope, draft: PublishBody, *, policy: Policy, wait_seco
     body, minted = _checked(scope, draft), not draft.request_id
     if policy == "redact" and secrets:
         body = await looked(scope.owner, draft.interaction_data_list, lambda: _without_secrets(body))
+    if not minted:
+        await stays(body.request_id)
     try:
         async with nullcontext() if wait_seconds is None else aside():
             reply, read_back = await _publish(scope, body, minted, wait_seconds)

@@ -14,13 +14,17 @@ from typing import Any
 import anyio.to_thread
 import pytest
 
+from reflexio_mcp.backend import open_scope, open_state, owner_of
 from reflexio_mcp.cli import main
 from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.render.reading import readme
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Citation, Interaction, PublishBody, RequestQuery, ToolUse
+from reflexio_mcp.settings import load
+from reflexio_mcp.state.records import RestoreIntention
 from reflexio_mcp.traffic.archive import Export, import_requests, requests_in
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
+from reflexio_mcp.traffic.reading.lookup import find_request
 from reflexio_mcp.traffic.scope import Scope
 from tests.deletion.support import World
 from tests.support.facts import fact_of
@@ -517,3 +521,28 @@ async def test_what_no_store_would_have_is_not_put_into_one(
         assert [one.why for one in done.not_restored] == ["not_restorable"]
     assert await command("sessions", "--store", str(tmp_path / "a.db")) == 0
     assert "Nothing was found" in capsys.readouterr().err
+
+
+async def test_what_is_imported_again_after_its_erasure_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restore was interrupted, so the erasure still has to look whether it stores something."""
+    path = tmp_path / "store.db"
+    monkeypatch.setenv("REFLEXIO_MCP_STORE", str(path))
+    said = ("--user-id", "ada", "--session-id", "s", "--user", "keep this")
+    assert await command("publish", *said, "--request-id", "r1") == 0
+    assert await command("publish", *said, "--request-id", "r2") == 0
+    assert await command("export", "--user-id", "ada", "--output", str(tmp_path / "ada.zip")) == 0
+    assert await command("delete", "r1", "--yes") == 0
+    settings = load({"REFLEXIO_MCP_STORE": str(path)})
+    state = open_state(settings)
+    async with open_scope(settings) as scope:
+        owner = await owner_of(scope, settings)
+    state.begin_restore(owner, RestoreIntention(1, 1, 3600))
+    assert await command("delete", "r1", "--erase", "--yes") == 1, "it may return"
+    assert state.must_go.any()
+    assert await command("import", str(tmp_path / "ada.zip"), "--yes") == 0
+    assert not state.must_go.any()
+    assert await command("delete", "r2", "--yes") == 0
+    async with open_scope(settings) as scope:
+        assert await find_request(scope, "r1")

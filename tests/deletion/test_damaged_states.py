@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -216,3 +217,26 @@ async def test_a_copy_whose_key_is_missing_keeps_no_learning_that_a_hold_cannot_
     async with world.connect(CONFIRM="off", POLICY=hold(tmp_path, 'users = ["bob"]')) as caller:
         receipt = await caller.receipt("delete_learnings", user_id="ada")
     assert (receipt["status"], receipt["deleted"]["learnings"]) == ("complete", 1)
+
+
+async def test_a_deletion_whose_state_was_removed_writes_into_no_other_record(world: World) -> None:
+    """The numbers of a new state begin again, also those of another user."""
+    await world.put("r1")
+    await world.put("r2", user="bob", session="of bob")
+    other: list[dict[str, Any]] = []
+
+    async def remove_and_delete() -> None:
+        for name in ("state.db", "state.end"):
+            (world.folder / name).unlink()
+        async with world.connect(CONFIRM="off", REFLEXIO_USER_ID="bob") as caller:
+            other.append(await caller.receipt("delete_request", request_id="r2", reason="of bob"))
+
+    world.backend.before["/api/delete_requests_by_ids"] = [remove_and_delete]
+    async with world.connect(CONFIRM="off", REFLEXIO_USER_ID="ada") as caller:
+        mine = await caller.receipt("delete_request", request_id="r1", reason="of ada")
+    assert mine["number"] == other[0]["number"] == 1
+    assert fact_of(mine, "not_recorded")
+    async with world.connect(READ_ONLY="1", REFLEXIO_USER_ID="bob") as caller:
+        [recorded] = (await caller.call("get_status"))["deletions"]
+    assert recorded["receipt"]["reason"] == "of bob"
+    assert recorded["copied"]["requests"] == 1

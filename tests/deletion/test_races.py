@@ -78,7 +78,9 @@ async def test_an_erasure_that_a_restore_overtook_deletes_what_was_restored(
 
         with monkeypatch.context() as patch:
             patch.setattr(execute._Act, "close", restored_first)
-            receipt = await other.receipt("delete_request", request_id="r1", erase=True)
+            receipt = await other.receipt(
+                "delete_request", request_id="r1", erase=True, include_learnings=True
+            )
     assert receipt["status"] == "complete"
     assert "3 items that were erased for good" in receipt["text"]
     assert await world.ids() == {"r2"}

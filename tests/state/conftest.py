@@ -1,6 +1,6 @@
 """The state on both engines. Each `process` is what one more process has open."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from reflexio_mcp.state.records import Copied, Intention, Name, Owner, RestoreIntention
+from reflexio_mcp.state.records import (
+    Copied,
+    Erasure,
+    Intention,
+    JobNumber,
+    Meant,
+    Name,
+    Owner,
+    RestoreIntention,
+    whole,
+)
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import FIRST_VERSION, Database, SqliteDatabase
 from tests.support.postgres_server import PostgresServer
@@ -103,7 +113,7 @@ def learned(learning_id: str = "p1", source: str = "r1", user: str = "alice") ->
     )
 
 
-def deleted(state: State, owner: Owner, *copies: Copied, erase: tuple[str, ...] = ()) -> int:
+def deleted(state: State, owner: Owner, *copies: Copied, erase: tuple[str, ...] = ()) -> JobNumber:
     """A whole deletion, with copies of what it removed."""
     number = state.begin(owner, deletion(len(copies)))
     state.keep(owner, number, copies)
@@ -111,12 +121,22 @@ def deleted(state: State, owner: Owner, *copies: Copied, erase: tuple[str, ...] 
     return number
 
 
-def ended(state: State, owner: Owner, number: int, counted: int = 1, **named: Any) -> Any:
+def ended(
+    state: State,
+    owner: Owner,
+    number: JobNumber,
+    counted: int = 1,
+    erase: Sequence[str] = (),
+    means: Callable[[Copied], Meant | None] = whole,
+    requests: Sequence[str] = (),
+    **named: Any,
+) -> Any:
     named = {"outcome": "complete", "gone": counted, "receipt": "a receipt", "facts": {}} | named
-    return state.finish(owner, number, counted=counted, **named)
+    erasure = Erasure(erase, means, requests)
+    return state.finish(owner, number, counted=counted, erasure=erasure, **named)
 
 
-def restored(state: State, owner: Owner, number: int, back: int = 1, **named: Any) -> bool:
+def restored(state: State, owner: Owner, number: JobNumber, back: int = 1, **named: Any) -> bool:
     named = {"outcome": "complete", "all_of_it": False, "facts": {}, "looked": ()} | named
     return state.finish_restore(owner, number, back=back, **named)
 

@@ -126,7 +126,7 @@ def test_a_deletion_that_runs_beside_an_erasure_keeps_no_copy_of_it(place: Place
     state.keep(ALICE, running, [copied("r1")])
     erasing = place.process()
     deleted(erasing, OPERATOR, erase=("r:r1", "r:r2", "u:bob"))
-    refused = state.keep(ALICE, running, [copied("r2"), copied("r3"), copied("r4", "bob")])
+    refused = state.keep(ALICE, running, [copied("r2"), copied("r3"), copied("r4", "bob")]).erased
     assert refused == {("request", "r2"), ("request", "r4")}
     ended(state, ALICE, running)
     assert ids(state, OPERATOR) == ["r3"]
@@ -138,7 +138,7 @@ def test_a_deletion_that_runs_beside_an_erasure_keeps_no_copy_of_it(place: Place
 def test_the_erasure_of_a_user_does_not_stop_a_deletion_of_another_user(state: State) -> None:
     running = state.begin(OPERATOR, deletion())
     deleted(state, ALICE, erase=("r:r1",))
-    assert not state.keep(OPERATOR, running, [copied("r1", "bob")])
+    assert not state.keep(OPERATOR, running, [copied("r1", "bob")]).erased
 
 
 def test_any_text_comes_back_as_it_was(state: State) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from reflexio_mcp.state.records import CapReached, CodeUsed, Intention, Owner
+from reflexio_mcp.state.tables import StateUnusable
 from tests.state.conftest import (
     ALICE,
     KEY,
@@ -224,3 +225,22 @@ def test_what_was_done_to_learnings_outlives_the_record_and_is_told_to_those_who
     assert state.learning_deeds(ALICE, 0) == told[:1]
     assert not state.learning_deeds(stranger, 0)
     assert not state.learning_deeds(OPERATOR, told[0].at + 1)
+
+
+def test_a_job_ends_no_other_record_that_has_its_number(place: Place) -> None:
+    """After a state was removed, the numbers begin again."""
+    state = place.process()
+    mine, other = state.begin(ALICE, deletion()), state.begin(OPERATOR, deletion())
+    place.sql(
+        "UPDATE main.deletions SET intention = (SELECT intention FROM main.deletions WHERE id = ?) WHERE id = ?",
+        other,
+        mine,
+    )
+    for use in (
+        lambda: state.keep(ALICE, mine, [copied()]),
+        lambda: ended(state, ALICE, mine),
+        lambda: restored(state, ALICE, mine),
+    ):
+        with pytest.raises(StateUnusable, match="record of this deletion is gone"):
+            use()
+    assert ended(state, OPERATOR, other)

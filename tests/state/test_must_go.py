@@ -1,10 +1,11 @@
 """Restores are recorded, and an erasure beside one leaves a note of what must go."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from reflexio_mcp.state.records import MustGo, Owner
+from reflexio_mcp.state.records import Copied, Meant, MustGo, Owner
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import StateUnusable
 from tests.state.conftest import (
@@ -172,7 +173,7 @@ def test_a_deletion_that_runs_beside_an_erasure_keeps_no_copy_of_it_whatever_the
     place.sql("UPDATE main.deletions SET at = at + ?", seconds)
     erased(state, "r:r1")
     place.sql("UPDATE main.deletions SET finished = finished - ?", seconds)
-    assert state.keep(ALICE, running, [copied("r1"), copied("r2")]) == {("request", "r1")}
+    assert state.keep(ALICE, running, [copied("r1"), copied("r2")]).erased == {("request", "r1")}
 
 
 def test_notes_and_their_restores_are_kept_until_they_are_settled(place: Place) -> None:
@@ -189,3 +190,63 @@ def test_notes_and_their_restores_are_kept_until_they_are_settled(place: Place) 
     state.prune()
     assert not place.rows("SELECT id FROM main.must_go")
     assert not state.last(OPERATOR)
+
+
+def test_a_deletion_keeps_no_copy_of_what_an_open_note_names(place: Place) -> None:
+    state = place.process()
+    number = deleted(state, ALICE, copied("r1"), copied("r2"))
+    restore = state.begin_restore(ALICE, restoring(number))
+    erased(state, "r:r1")
+    later = state.begin(ALICE, deletion())
+    not_kept = state.keep(ALICE, later, [copied("r1"), copied("r2")])
+    assert not state.keep(OPERATOR, later, [copied("r1", "bob")]).must_go
+    assert (not_kept.erased, not_kept.must_go, not_kept.partly) == (set(), {("request", "r1")}, set())
+    assert [(one.id, one.user) for one in state.copies.read(OPERATOR, deletion=later)] == [
+        ("r2", "alice"),
+        ("r1", "bob"),
+    ]
+    other = copied("r1", text="something else")
+    assert not state.keep(ALICE, later, [other]).must_go, "it is another request by now"
+    notes = state.must_go.waiting(ALICE, restore)
+    assert restored(state, ALICE, restore, looked={one.number for one in notes})
+    assert not state.keep(ALICE, later, [copied("r1")]).must_go
+
+
+def test_a_note_names_what_the_erasure_means_of_its_copies(place: Place) -> None:
+    state = place.process()
+    number = deleted(state, ALICE, copied("r1"), learned("profile:p", source="r1"))
+    restore = state.begin_restore(ALICE, restoring(number))
+    erasure = state.begin(OPERATOR, deletion())
+
+    def means(copy: Copied) -> Meant | None:
+        return Meant({"the digest of one interaction": 1}) if copy.kind == "request" else None
+
+    ended(state, OPERATOR, erasure, erase=["r:r1", "i:of r1"], means=means)
+    [note] = state.must_go.waiting(OPERATOR)
+    assert (note.restore, note.id) == (restore, "r1")
+    assert not list(state.copies.read(OPERATOR)), "the copies go all the same"
+    same = "the digest of one interaction"
+    assert state.must_go.parts_in(note, [same, "another", same]) == [0]
+    assert state.must_go.parts_in(note, [same, "another"]) == []
+    whole = replace(copied("r1"), said=[same, same])
+    later = state.begin(ALICE, deletion())
+    assert state.keep(ALICE, later, [whole]).partly == {("request", "r1")}
+
+
+def test_a_request_that_somebody_stores_again_on_purpose_stays_until_it_is_erased_again(place: Place) -> None:
+    state = place.process()
+    number = deleted(state, ALICE, copied("r1"), copied("r2"))
+    restore = state.begin_restore(ALICE, restoring(number))
+    first = erased(state, "r:r1", "r:r2")
+    state.withdraw(Owner("account", "bob"), ["r1"])
+    assert len(named(state)) == 2, "bob's requests have other names"
+    state.withdraw(ALICE, ["r1", "another"])
+    assert named(state) == [(restore, "r2")]
+    [line] = [json.loads(entry.line) for entry in state.log.entries() if "stored_anew" in entry.line]
+    assert line["erasures"] == [first]
+    mine = {one.id: one.withdrawn for one in state.must_go.waiting(ALICE, restore)}
+    assert mine == {"r1": True, "r2": False}, "the restore itself leaves both out"
+    second = state.begin(ALICE, deletion())
+    ended(state, ALICE, second, erase=["r:r1"], requests=["r1"])
+    assert named(state) == [(restore, "r2"), (restore, "r1")]
+    assert state.last(ALICE, number=second)[0].may_return == 1

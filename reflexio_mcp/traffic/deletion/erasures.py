@@ -4,22 +4,112 @@ An erasure that meets a restore leaves notes in the state (`state/must_go.py`). 
 next deletion, the next command and a running server look, too, in case the restore has died.
 """
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.state.records import MustGo, Owner
+from reflexio_mcp.state.records import Copied, Meant, MustGo, Name, Owner
 from reflexio_mcp.state.state import State, in_thread
+from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.traffic.deletion.holds import holds_on
-from reflexio_mcp.traffic.deletion.items import LEARNINGS, Item, item_of, learning_item, said_digest
+from reflexio_mcp.traffic.deletion.items import (
+    LEARNINGS,
+    Item,
+    interactions_said,
+    item_of,
+    learning_item,
+    opened,
+    said_digest,
+)
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
+from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.learnings.remove import delete_by_id
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["take_out_waiting"]
+__all__ = ["let_stay", "take_out_waiting"]
+
+
+@dataclass
+class Naming:
+    """What an erasure names, to tell it from what the same recovery copies contain besides.
+
+    It is asked about copies from the oldest to the newest: the copy of a request comes before those of the learnings
+    from it, and says which interactions they came from.
+
+    Args:
+        user_id: everything of this user; empty for `items` alone.
+        items: the planned items.
+        request_id, interactions: only these interactions of this request.
+        others_say: how many of its other interactions say the same, by a digest of what they say.
+        of_learnings: the erasure names learnings, not requests.
+        takes_learnings: learnings that came from nothing else go with the requests.
+        stay: ids of stored requests that the copies contain too and that the erasure does not name.
+        learnings_stay: learnings that are stored and do not go, by id.
+    """
+
+    user_id: str = ""
+    items: Sequence[Item] = ()
+    request_id: str = ""
+    interactions: frozenset[int] = frozenset()
+    others_say: Mapping[str, int] = field(default_factory=dict[str, int])
+    of_learnings: bool = False
+    takes_learnings: bool = False
+    stay: Collection[str] = ()
+    learnings_stay: Mapping[str, Learning] = field(default_factory=dict[str, Learning])
+
+    def __post_init__(self) -> None:
+        self._ids = {(item.user_id, item.id) for item in self.items}
+        self._came_from = {(item.user_id, one) for item in self.items for one in item.interaction_ids}
+
+    def meant(self, copied: Copied) -> Meant | None:
+        """Return what of a copy is named; `None` if nothing is."""
+        if self.user_id:
+            return Meant() if copied.user == self.user_id else None
+        content = opened(copied)
+        if isinstance(content, Learning):
+            return self._of_learning(content)
+        if self.interactions:
+            return self._of_interactions(copied, content)
+        return self._of_request(copied, content)
+
+    def _of_request(self, copied: Copied, content: RequestWithInteractions) -> Meant | None:
+        own = {(copied.user, one.interaction_id) for one in content.interactions}
+        named = (copied.user, copied.restored_id) in self._ids
+        named = named or (copied.kind == "interaction" and own <= self._came_from)
+        if copied.restored_id in self.stay or not named:
+            return None
+        self._came_from |= own
+        return Meant()
+
+    def _of_interactions(self, copied: Copied, content: RequestWithInteractions) -> Meant | None:
+        named = {one.interaction_id for one in content.interactions} & self.interactions
+        if not named or copied.names[0] != Name.of("request", self.request_id):
+            return None
+        self._came_from |= {(copied.user, one) for one in named}
+        if copied.kind == "interaction":
+            return None if copied.restored_id in self.stay else Meant()
+        said = dict(
+            zip([one.interaction_id for one in content.interactions], interactions_said(content), strict=True)
+        )
+        others = Counter(digest for number, digest in said.items() if number not in named)
+        return Meant({said[one]: max(others[said[one]], self.others_say.get(said[one], 0)) for one in named})
+
+    def _of_learning(self, learning: Learning) -> Meant | None:
+        said = [name for name, other in self.learnings_stay.items() if other.digest == learning.digest]
+        if (learning.user_id, learning.learning_id) in self._ids:
+            return Meant(stay=said)
+        if learning.learning_id in self.learnings_stay:
+            return None
+        if self.of_learnings:  # a restored playbook has another id
+            return Meant(stay=said) if learning.kind == "user_playbook" else None
+        sources = {(learning.user_id, one) for one in learning.interaction_ids}
+        if self.takes_learnings and sources and sources <= self._came_from:
+            return Meant(stay=said)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +120,13 @@ class TakenOut:
         gone: their items were stored again, and were deleted again.
         absent: their items are not stored.
         held: their items are stored again, and a hold keeps them.
+        left: their items are still stored, and no hold keeps them.
     """
 
     gone: Sequence[MustGo] = ()
     absent: Sequence[MustGo] = ()
     held: Sequence[MustGo] = ()
+    left: Sequence[MustGo] = ()
 
 
 async def take_out(scope: Scope, state: State, owner: Owner, notes: Sequence[MustGo]) -> TakenOut:
@@ -43,19 +135,65 @@ async def take_out(scope: Scope, state: State, owner: Owner, notes: Sequence[Mus
     Raises:
         ReflexioError, TrafficError, StateUnusable: some of them may still be stored. The notes stay.
     """
+    taken = await _take_out(scope, state, owner, notes)
+    await in_thread(state.note_taken_out, taken.absent, taken.gone)
+    return taken
+
+
+async def take_out_copied(
+    scope: Scope, state: State, owner: Owner, names: Collection[Name], naming: Naming, planned: Container[str]
+) -> TakenOut:
+    """Delete what a restore has stored of an erasure that has begun.
+
+    Args:
+        names: by which the erasure finds its copies.
+        planned: ids that the erasure deletes without this.
+
+    Raises:
+        ReflexioError, TrafficError, StateUnusable: some of it may be stored.
+    """
+
+    def noted() -> list[MustGo]:
+        found: list[MustGo] = []
+        for copied in state.copies.read(owner, names=names):
+            named = naming.meant(copied)
+            if named and copied.restored_id not in planned:
+                found.append(state.must_go.unrecorded(copied, named, len(found)))
+        return found
+
+    notes = await in_thread(noted)
+    return await _take_out(scope, state, owner, notes) if notes else TakenOut()
+
+
+async def _take_out(scope: Scope, state: State, owner: Owner, notes: Sequence[MustGo]) -> TakenOut:
     found = await _stored(scope, state, notes)
-    holds = await holds_on(scope, list(found.values()), state, owner)
-    held = {number for number, item in found.items() if item.id in holds}
-    going = [item for number, item in found.items() if number not in held]
+    items = [item for several in found.values() for item in several]
+    holds = await holds_on(scope, items, state, owner)
+    held = {number for number, several in found.items() if any(item.id in holds for item in several)}
+    going = [item for item in items if item.id not in holds]
     if going:
         await _delete(scope, going)
         there = await _stored(scope, state, [note for note in notes if note.number in found])
     else:
         there = found
     absent = [note for note in notes if note.number not in there]
-    gone = [note for note in absent if note.number in found]
-    await in_thread(state.note_taken_out, absent, gone)
-    return TakenOut(gone, absent, [note for note in notes if note.number in held and note.number in there])
+    still = [note for note in notes if note.number in there]
+    return TakenOut(
+        [note for note in absent if note.number in found],
+        absent,
+        [note for note in still if note.number in held],
+        [note for note in still if note.number not in held],
+    )
+
+
+async def let_stay(state: State, owner: Callable[[], Awaitable[Owner]], ids: Collection[str]) -> None:
+    """Let requests stay that were erased, because somebody stores them again on purpose.
+
+    What an erasure has left to do would delete them. A state that cannot be used does not keep anybody from storing.
+    """
+    with suppress(StateUnusable):
+        if await in_thread(state.must_go.any):
+            await in_thread(state.withdraw, await owner(), ids)
 
 
 async def take_out_waiting(scope: Scope, state: State, owner: Owner) -> TakenOut:
@@ -64,49 +202,58 @@ async def take_out_waiting(scope: Scope, state: State, owner: Owner) -> TakenOut
     return await take_out(scope, state, owner, waiting) if waiting else TakenOut()
 
 
-async def _stored(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict[int, Item]:
+async def _stored(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict[int, list[Item]]:
     """Return the stored items that notes mean, by the numbers of the notes."""
     learned = [note for note in notes if note.kind in LEARNINGS]
     requested = [note for note in notes if note.kind not in LEARNINGS]
     return await _requests(scope, state, requested) | await _learnings(scope, state, learned)
 
 
-async def _requests(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict[int, Item]:
-    found: dict[int, Item] = {}
+async def _requests(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict[int, list[Item]]:
+    found: dict[int, list[Item]] = {}
     meant: defaultdict[str, list[MustGo]] = defaultdict(list)
     for note in notes:
         meant[note.id].append(note)
 
     async def take(requests: list[RequestWithInteractions]) -> None:
         for stored in requests:
-            item, digest = item_of(stored), said_digest(stored)
-            same = [note for note in meant[item.id] if state.must_go.has_text(note, digest)]
-            found.update({note.number: item for note in same})
+            digest, said = said_digest(stored), interactions_said(stored)
+            for note in meant[stored.request.request_id]:
+                if note.user != stored.request.user_id:
+                    continue
+                if places := state.must_go.parts_in(note, said):
+                    found[note.number] = [item_of(stored, stored.interactions[one]) for one in places]
+                elif not note.parts and state.must_go.has_text(note, digest):
+                    found[note.number] = [item_of(stored)]
 
     filters = [TrafficFilter(user) for user in sorted({note.user for note in notes})]
     await read_set(scope, list(meant), take, filters=filters, whole=True)
     return found
 
 
-async def _learnings(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict[int, Item]:
-    found: dict[int, Item] = {}
+async def _learnings(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict[int, list[Item]]:
+    found: defaultdict[int, list[Item]] = defaultdict(list)
     for user in sorted({note.user for note in notes}):
         of_user = [note for note in notes if note.user == user]
         for learning in await learnings_of_user(scope, user):
             for note in of_user:
                 # A restored playbook has another id.
                 same = note.id == learning.learning_id or note.kind == learning.kind == "user_playbook"
-                if same and state.must_go.has_text(note, learning.digest):
-                    found[note.number] = learning_item(learning)
+                stays = learning.learning_id in note.stay
+                if same and not stays and state.must_go.has_text(note, learning.digest):
+                    found[note.number].append(learning_item(learning))
     return found
 
 
 async def _delete(scope: Scope, items: Iterable[Item]) -> None:
-    ids = {item.id: item for item in items}
-    requests = [item.id for item in ids.values() if not item.is_learning]
+    by_id = {(item.kind, item.id): item for item in items}
+    requests = [item.id for item in by_id.values() if item.kind == "request"]
     if requests:
         await scope.client.delete_requests_by_ids(requests)
-    await delete_by_id(scope, [item.id for item in ids.values() if item.is_learning], set())
+    for item in by_id.values():
+        if item.kind == "interaction":
+            await scope.client.delete_interaction(item.user_id, int(item.id))
+    await delete_by_id(scope, [item.id for item in by_id.values() if item.is_learning], set())
 
 
 @dataclass
@@ -138,9 +285,14 @@ class Erasures:
             ReflexioError, TrafficError, StateUnusable: what was stored may have been erased.
         """
         notes = await in_thread(self.state.must_go.waiting, self.owner, self.restore)
-        fresh = [note for note in notes if note.number not in self.looked or note.id in stored]
+        open_notes = [note for note in notes if not note.withdrawn]
+        fresh = [note for note in open_notes if note.number not in self.looked or note.id in stored]
+        self.looked |= {note.number for note in notes if note.withdrawn}
         if fresh:
             taken = await take_out(self.scope, self.state, self.owner, fresh)
             self.looked |= {note.number for note in taken.absent}
             self.held |= {note.id for note in taken.held}
-        return {note.id for note in notes if note.restore == self.restore} - self.held
+        whole = [
+            note for note in notes if not note.parts
+        ]  # of the others, what was named is taken out afterwards
+        return {note.id for note in whole if note.restore == self.restore} - self.held

@@ -20,10 +20,19 @@ from reflexio_mcp.results.deletion import (
 )
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Progress, Step
-from reflexio_mcp.state.records import CodeUsed, Copied, Deed, Intention, LearningDeeds, Name
+from reflexio_mcp.state.records import (
+    CodeUsed,
+    Copied,
+    Deed,
+    Erasure,
+    Intention,
+    JobNumber,
+    LearningDeeds,
+    Name,
+)
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
-from reflexio_mcp.traffic.deletion.erasures import take_out_waiting
+from reflexio_mcp.traffic.deletion.erasures import TakenOut, take_out_copied, take_out_waiting
 from reflexio_mcp.traffic.deletion.holds import holds_on
 from reflexio_mcp.traffic.deletion.items import (
     Item,
@@ -77,7 +86,7 @@ class Origin:
     code: str = ""
 
 
-async def begin(planned: Planned, origin: Origin, state: State) -> int:
+async def begin(planned: Planned, origin: Origin, state: State) -> JobNumber:
     """Record a deletion, count it and use up its code, in one step; return its number.
 
     Raises:
@@ -114,7 +123,9 @@ async def begin(planned: Planned, origin: Origin, state: State) -> int:
         ) from None
 
 
-async def carry_out(scope: Scope, planned: Planned, state: State, number: int, progress: Progress) -> Receipt:
+async def carry_out(
+    scope: Scope, planned: Planned, state: State, number: JobNumber, progress: Progress
+) -> Receipt:
     """Delete or correct what a plan names, and read again what is stored.
 
     Except for a whole user, requests are deleted by id, and only if they are unchanged: a call for a whole session
@@ -131,6 +142,7 @@ async def carry_out(scope: Scope, planned: Planned, state: State, number: int, p
         await act.delete()
         await act.delete_learnings()
         await act.make_current()
+        await act.delete_restored()
         await act.read_again()
     return await act.close()
 
@@ -225,12 +237,14 @@ class _Act:
         replaced: replaced learnings that become current again, by id.
         went: the learnings that were about to be deleted, by id.
         current: the ids of those that are current again now, by the ids that they had.
+        restored: what a restore has stored since the plan of what only copies contained.
+        not_copied: ids of items without a recovery copy, because an erasure has named them.
     """
 
     scope: Scope
     planned: Planned
     state: State
-    number: int
+    number: JobNumber
     progress: Progress
     ledger: _Ledger
     copied: bool = False
@@ -241,6 +255,8 @@ class _Act:
     replaced: dict[str, Learning] = field(default_factory=dict[str, Learning])
     went: dict[str, Learning] = field(default_factory=dict[str, Learning])
     current: dict[str, str] = field(default_factory=dict[str, str])
+    restored: TakenOut = field(default_factory=TakenOut)
+    not_copied: set[str] = field(default_factory=set[str])
 
     @contextmanager
     def _noting_failure(self) -> Generator[None]:
@@ -360,6 +376,13 @@ class _Act:
             names.append(Name.of("user", target.wanted.user_id))
         return names
 
+    @property
+    def _erasure(self) -> Erasure:
+        planned = self.planned
+        items = [*planned.items, *planned.copied]
+        whole = [item.id for item in items if item.kind == "request" and planned.target.noun != "interaction"]
+        return Erasure(self._erased_names, planned.naming().meant, whole)
+
     async def _held_copies(self) -> int:
         """Count the copies that this erasure removes and that a hold keeps. The hold may be newer than the plan."""
         planned = self.planned
@@ -375,13 +398,16 @@ class _Act:
         return len(held) + reading.damaged
 
     async def _keep(self, copies: Sequence[Copied]) -> set[str]:
-        """Keep recovery copies, and return the ids that another call has erased meanwhile."""
+        """Keep recovery copies, and return the ids of items that are not deleted here, because of erasures."""
         if not self.planned.days or not copies:
             return set()
         with needing_state(FactCode.NO_COPY_WRITTEN, advice=FactCode.ERASE_OR_MEND):
-            erased = await in_thread(self.state.keep, self.planned.owner, self.number, copies)
+            not_kept = await in_thread(self.state.keep, self.planned.owner, self.number, copies)
         self.copied = True
-        return {item_id for _, item_id in erased}
+        self.not_copied |= {item_id for _, item_id in not_kept.must_go}
+        partly = {item_id for _, item_id in not_kept.partly}
+        self.ledger.change(partly)  # what an erasure named of it goes at the end of this deletion
+        return partly | {item_id for _, item_id in not_kept.erased}
 
     async def _read(self, items: Sequence[Item], *, whole: bool = False) -> _Reading:
         """Read requests and interactions again. `whole`: with everything that a recovery copy needs."""
@@ -439,6 +465,18 @@ class _Act:
         self.replaced |= found.back_after(linked)
         self.went |= {key: one.learning for key, one in linked.items()}
         return replace(found, linked=linked)
+
+    async def delete_restored(self) -> None:
+        """Delete what a restore has stored since the plan: it looks for erasures that have begun, and not before."""
+        planned = self.planned
+        if not planned.options.erase or self.ledger.holds:
+            return
+        ids = {item.id for item in planned.items}
+        with self._noting_failure(), needing_state(FactCode.STATE_UNUSABLE):
+            self.restored = await take_out_copied(
+                self.scope, self.state, planned.owner, self._erased_names, planned.naming(), ids
+            )
+        self.ledger.hold(note.id for note in self.restored.held)
 
     async def make_current(self) -> None:
         """Make the learnings current again that a deleted one had replaced, and read them again."""
@@ -503,7 +541,8 @@ class _Act:
         with self._noting_failure():
             held_copies = await self._held_copies()
         erases = planned.options.erase and not (self.failure or self.ledger.holds or held_copies)
-        erased: Sequence[Item] = planned.copied if erases else []
+        stored = {note.id for note in self.restored.left}
+        erased = [item for item in planned.copied if item.id not in stored] if erases else []
         erased_ids = {item.id for item in erased}
         left: dict[str, Outcome] = {
             item_id: why for item_id, why in outcomes.items() if why and item_id not in erased_ids
@@ -589,7 +628,7 @@ class _Act:
             receipt=receipt.model_dump_json(exclude_defaults=True, exclude=_TEXTS),
             facts=facts | {"not_deleted": ending.left},
             deeds=self._deeds(ending),
-            erase=self._erased_names if ending.erases else [],
+            erasure=self._erasure if ending.erases else None,
         )
         return ended.chain
 
@@ -624,7 +663,7 @@ class _Act:
         owner, state = self.planned.owner, self.state
         with self._noting_failure(), needing_state(FactCode.STATE_UNUSABLE):
             taken = await take_out_waiting(self.scope, state, owner)
-            if again := len({note.id for note in taken.gone}):
+            if again := len({note.id for note in (*self.restored.gone, *taken.gone)}):
                 receipt = _with(receipt, Fact(code=FactCode.DELETED_AGAIN, number=again))
         with self._noting_failure(), needing_state(FactCode.STATE_UNUSABLE):
             waiting = await in_thread(state.must_go.waiting, owner)
@@ -642,6 +681,8 @@ class _Act:
             facts += [Fact(code=FactCode.ENDED_EARLY), *facts_of(self.failure)]
             if uncertain := sum(ending.left.get(item_id) == "still_present" for item_id in self.ledger.sent):
                 facts.append(Fact(code=FactCode.MAY_STILL_GO, number=uncertain))
+        if self.not_copied:
+            facts.append(Fact(code=FactCode.NOT_COPIED, number=len(self.not_copied)))
         if self.arrived:
             facts.append(Fact(code=FactCode.ARRIVED, number=self.arrived))
         if busy := len(self.deleted.still_learning):

@@ -212,7 +212,8 @@ def copy_of(stored: RequestWithInteractions, interaction: StoredInteraction | No
         kept = RequestWithInteractions(request=request, interactions=[interaction])
         names.append(Name.of("request", own))
     names.append(Name.of("text", said_digest(kept)))
-    return Copied(item.kind, item.id, item.user_id, names, kept.model_dump_json())
+    said, says = interactions_said(kept), said_digest(stored)
+    return Copied(item.kind, item.id, item.user_id, names, kept.model_dump_json(), said, says)
 
 
 def copy_of_learning(learning: Learning, corrected: Learning | None = None) -> Copied:
@@ -264,6 +265,11 @@ def _tool_uses(interaction: StoredInteraction) -> Iterator[str]:
     for tool in interaction.tools_used:
         yield str(tool.get("tool_name", ""))
         yield from sorted(tool_texts(tool.get("tool_data")))
+
+
+def interactions_said(stored: RequestWithInteractions) -> list[str]:
+    """Return a digest of what each interaction says."""
+    return [interaction_digest(interaction) for interaction in stored.interactions]
 
 
 def opened(copied: Copied) -> Content:

@@ -10,6 +10,7 @@ from anyio.abc import TaskGroup
 
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.state.records import JobNumber
 from reflexio_mcp.traffic.errors import Stopping, TrafficError
 
 __all__ = ["Jobs"]
@@ -28,7 +29,7 @@ class Job(Generic[Result]):
         error: why it failed.
     """
 
-    number: int
+    number: JobNumber
     result: Result | None = None
     error: Exception | None = None
     finished: anyio.Event = field(default_factory=anyio.Event)
@@ -52,8 +53,8 @@ class Jobs:
     async def start(
         self,
         tasks: TaskGroup,
-        begin: Callable[[], Awaitable[int]],
-        carry_out: Callable[[int], Awaitable[Result]],
+        begin: Callable[[], Awaitable[JobNumber]],
+        carry_out: Callable[[JobNumber], Awaitable[Result]],
     ) -> Job[Result]:
         """Record and start a job, and return at once.
 
@@ -74,7 +75,7 @@ class Jobs:
         assert job
         return job
 
-    async def _run(self, job: Job[Result], carry_out: Callable[[int], Awaitable[Result]]) -> None:
+    async def _run(self, job: Job[Result], carry_out: Callable[[JobNumber], Awaitable[Result]]) -> None:
         # A job outlives the call, the connection and the signal to stop.
         with anyio.CancelScope(shield=True):
             try:

@@ -36,6 +36,7 @@ from reflexio_mcp.state import records
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.traffic.content import add_texts, in_brief
+from reflexio_mcp.traffic.deletion.erasures import Naming
 from reflexio_mcp.traffic.deletion.holds import holds_on
 from reflexio_mcp.traffic.deletion.items import (
     Content,
@@ -57,7 +58,15 @@ from reflexio_mcp.traffic.deletion.plan_learnings import (
     facts_about_cases,
     learning_rows,
 )
-from reflexio_mcp.traffic.deletion.targets import EXAMPLES, Filtered, Selected, Target, User, covered
+from reflexio_mcp.traffic.deletion.targets import (
+    EXAMPLES,
+    Filtered,
+    Requests,
+    Selected,
+    Target,
+    User,
+    covered,
+)
 from reflexio_mcp.traffic.errors import CapReached, needing_state
 from reflexio_mcp.traffic.learnings.find import Learned, learnings_of_user, turns_of
 from reflexio_mcp.traffic.learnings.judged import judge_learned
@@ -65,7 +74,8 @@ from reflexio_mcp.traffic.learnings.lineage import Lineage
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.learnings.shared import SharedRule, rule_rows
 from reflexio_mcp.traffic.policy import Hold
-from reflexio_mcp.traffic.reading.filters import INJECTIONS
+from reflexio_mcp.traffic.reading.filters import INJECTIONS, TrafficFilter
+from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["CodeMaker", "Options", "Planned", "make_plan", "named", "skipped_copies"]
@@ -105,6 +115,7 @@ class Planned:
         size: number of items; learnings count only for a whole user or if there is nothing else.
         days: how long the recovery copy is kept; 0 for no copy.
         held: number of items that a hold keeps. They are not among the items.
+        stay: ids of stored requests that recovery copies contain too and that are not among the items.
     """
 
     target: Target
@@ -117,6 +128,23 @@ class Planned:
     owner: Owner
     days: int
     held: int = 0
+    stay: Sequence[str] = ()
+
+    def naming(self) -> Naming:
+        """Return what an erasure names, for one reading of the copies."""
+        selected, learned = self.selected, self.selected.learned or Learned()
+        read = {one.learning_id: one for one in (*learned.read, *learned.learnings)}
+        return Naming(
+            user_id=self.target.wanted.user_id if isinstance(self.target, User) else "",
+            items=[*self.items, *self.copied],
+            request_id=selected.interactions.request_id if selected.interactions else "",
+            interactions=frozenset(selected.interactions.ids if selected.interactions else ()),
+            others_say=selected.others_say,
+            of_learnings=self.target.noun == "learning",
+            takes_learnings=self.takes_learnings,
+            stay=self.stay,
+            learnings_stay={name: one for name, one in read.items() if name not in self.learnings},
+        )
 
     @property
     def is_empty(self) -> bool:
@@ -194,6 +222,10 @@ async def make_plan(
     if target.noun == "interaction":  # a copy of its request has it, too
         erased_ids = {str(number) for item in chosen.erased for number in item.interaction_ids}
     selected.not_found = [item_id for item_id in selected.not_found if item_id not in erased_ids]
+    stay = [] if isinstance(target, User) else await _restored_before(scope, target, selected, chosen.erased)
+    if stay:
+        names = few(stay, scope.shown_id)
+        selected.facts.append(Fact(code=FactCode.RESTORED_BEFORE, number=len(stay), names=names))
     days = state.copies.days if target.restorable and not options.erase else 0
     skipped: list[Fact] = []
     if options.erase:
@@ -219,6 +251,7 @@ async def make_plan(
         owner,
         days,
         chosen.held.total(),
+        stay,
     )
 
 
@@ -480,6 +513,28 @@ def _only_in_copies(selected: Selected, state: State, owner: Owner) -> tuple[lis
         if item.id not in stored and selected.means(copied, content):
             found[item.id] = content
     return list(found.values()), reading.damaged
+
+
+async def _restored_before(
+    scope: Scope, target: Target, selected: Selected, copied: Sequence[Item]
+) -> list[str]:
+    """Return the requests among the copied ones that are stored and that the target does not include.
+
+    A restored interaction is such a request: it has an id of its own.
+    """
+    looked_for = set(target.ids) if isinstance(target, Requests) else set[str]()
+    ids = [item.id for item in copied if item.kind == "request" and item.id not in looked_for]
+    found: list[str] = []
+
+    async def take(requests: list[RequestWithInteractions]) -> None:
+        # What a filter picks was stored after it was applied.
+        picked = target.wanted.pick(requests) if isinstance(target, Filtered) else []
+        found.extend(stored.request.request_id for stored in requests if stored not in picked)
+
+    await read_set(
+        scope, ids, take, filters=[TrafficFilter(user) for user in sorted({item.user_id for item in copied})]
+    )
+    return found
 
 
 def named(target: Target, *, words: bool = True) -> str:

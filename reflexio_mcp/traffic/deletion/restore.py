@@ -21,7 +21,15 @@ from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Progress, Step
 from reflexio_mcp.state.copies import Reading
 from reflexio_mcp.state.keys import KEY_ADVICE, NO_KEY
-from reflexio_mcp.state.records import Copied, Deed, LearningDeeds, Name, Owner, RestoreIntention
+from reflexio_mcp.state.records import (
+    Copied,
+    Deed,
+    JobNumber,
+    LearningDeeds,
+    Name,
+    Owner,
+    RestoreIntention,
+)
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.traffic.content import opening
@@ -167,7 +175,7 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
     return PlannedRestore(undo, owner, plan, list(dict.fromkeys(ids)), bound.hexdigest())
 
 
-async def begin_restore(planned: PlannedRestore, origin: Origin, state: State) -> int:
+async def begin_restore(planned: PlannedRestore, origin: Origin, state: State) -> JobNumber:
     """Record a restore; return its number. Raises `NotRecorded`: nothing was restored."""
     intention = RestoreIntention(
         planned.undo.number,
@@ -186,7 +194,7 @@ async def begin_restore(planned: PlannedRestore, origin: Origin, state: State) -
 
 
 async def restore(
-    scope: Scope, state: State, planned: PlannedRestore, number: int, progress: Progress
+    scope: Scope, state: State, planned: PlannedRestore, number: JobNumber, progress: Progress
 ) -> Restored:
     """Carry out a recorded restore. Only the text of a corrected learning is overwritten.
 
@@ -549,7 +557,7 @@ class _Restore:
     """One recorded restore of a recovery copy."""
 
     def __init__(
-        self, scope: Scope, state: State, planned: PlannedRestore, number: int, progress: Progress
+        self, scope: Scope, state: State, planned: PlannedRestore, number: JobNumber, progress: Progress
     ) -> None:
         self.state = state
         self.planned = planned

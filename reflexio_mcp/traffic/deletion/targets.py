@@ -1,6 +1,7 @@
 """Targets of deletions. Each kind selects its items and names itself."""
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,7 +20,7 @@ from reflexio_mcp.results.progress import Progress, Step
 from reflexio_mcp.state.records import Copied, Name
 from reflexio_mcp.traffic.audit.rules import findings_in, judgement_of, passage_in
 from reflexio_mcp.traffic.audit.rules.duplicates import Duplicate
-from reflexio_mcp.traffic.content import content_chars, opening, order_of, texts_of
+from reflexio_mcp.traffic.content import content_chars, interaction_digest, opening, order_of, texts_of
 from reflexio_mcp.traffic.deletion.items import Content, Item, item_of, learning_item, outcome_item
 from reflexio_mcp.traffic.errors import InvalidInput, require_id
 from reflexio_mcp.traffic.learnings.evidence import quotes_of
@@ -94,6 +95,8 @@ class Selected:
         part_unread: the service fails to return a part of what is stored, so the items lack it.
         copy_names: the names of existing recovery copies of the target; `None` if all copies must be read.
         means: whether the target includes the content of a recovery copy.
+        interactions: the interactions that the caller named, and the request that has them.
+        others_say: how many of the request's other interactions say the same, by a digest of what they say.
         passages_of: this finding, one of `INJECTIONS`, selects the items.
     """
 
@@ -111,6 +114,8 @@ class Selected:
     part_unread: bool = False
     copy_names: list[Name] | None = None
     means: Callable[[Copied, Content], bool] = lambda copied, content: True
+    interactions: "Interactions | None" = None
+    others_say: Mapping[str, int] = field(default_factory=dict[str, int])
     passages_of: str = ""
     _newest: list[RequestWithInteractions] = field(default_factory=list[RequestWithInteractions])
 
@@ -243,6 +248,10 @@ class Interactions(Target):
             means=lambda copied, content: (
                 isinstance(content, RequestWithInteractions)
                 and any(str(interaction.interaction_id) in missing for interaction in content.interactions)
+            ),
+            interactions=self,
+            others_say=Counter(
+                interaction_digest(one) for one in interactions.values() if one.interaction_id not in self.ids
             ),
         )
 

@@ -1,0 +1,236 @@
+"""An erasure takes what it named, whenever a restore puts it back, and nothing else."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from reflexio_mcp.rest.models import Interaction, PublishBody
+from reflexio_mcp.server.runtime import Runtime
+from reflexio_mcp.state.tables import StateUnusable
+from tests.deletion.support import World
+from tests.deletion.test_interactions import words
+from tests.support.facts import fact_of
+
+pytestmark = pytest.mark.anyio
+
+PUBLISH = "/api/publish_interaction"
+
+
+async def nothing(*_: object) -> None:
+    pass
+
+
+def broken(*_: object, **__: object) -> None:
+    raise StateUnusable("the file is locked", "unlock it")
+
+
+@pytest.fixture(autouse=True)
+def no_server_takes_out_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Runtime, "_keep_taking_out", nothing)
+
+
+async def put(world: World, request_id: str, *said: str) -> tuple[int, ...]:
+    body = PublishBody(
+        user_id="ada",
+        session_id="s",
+        request_id=request_id,
+        interaction_data_list=[Interaction(content=one) for one in said],
+    )
+    await world.rest.publish(body, minted=False)
+    return await world.interactions(request_id)
+
+
+async def receipt(world: World, tool: str = "delete_request", **arguments: Any) -> dict[str, Any]:
+    async with world.connect(CONFIRM="off") as caller:
+        return await caller.receipt(tool, **arguments)
+
+
+async def restore(world: World, number: int) -> dict[str, Any]:
+    async with world.connect(CONFIRM="off") as caller:
+        return await caller.call("restore_requests", deletion=number)
+
+
+async def interrupted_restore(world: World, number: int) -> None:
+    """A restore that stores everything and whose end nobody records."""
+    server = world.server(CONFIRM="off")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server.runtime.state, "finish_restore", broken)
+        async with world.connect(server=server) as caller:
+            await caller.call("restore_requests", deletion=number)
+
+
+def restoring(world: World, number: int) -> Callable[[], Awaitable[None]]:
+    async def run() -> None:
+        await restore(world, number)
+
+    return run
+
+
+async def may_return(world: World) -> int:
+    async with world.connect(CONFIRM="off", READ_ONLY="1") as caller:
+        listed = (await caller.call("get_status"))["deletions"]
+    return sum(one.get("may_return", 0) for one in listed)
+
+
+async def test_what_a_whole_restore_stores_between_plan_and_erasure_goes(world: World) -> None:
+    await put(world, "r1", "a secret")
+    await put(world, "r2", "harmless")
+    number = (await receipt(world, "delete_requests", request_ids=["r1", "r2"]))["number"]
+    world.backend.before["/api/get_profiles"] = [restoring(world, number)]
+    erased = await receipt(world, request_id="r1", erase=True, include_learnings=True)
+    assert erased["status"] == "complete"
+    assert erased["deleted"] == {"only_in_copies": 1}
+    assert fact_of(erased, "deleted_again") == {"code": "deleted_again", "number": 1}
+    assert await world.ids() == {"r2"}
+
+
+async def test_what_cannot_be_deleted_again_is_said_to_be_stored(world: World) -> None:
+    await put(world, "r1", "a secret")
+    number = (await receipt(world, request_id="r1"))["number"]
+    world.backend.before["/api/get_profiles"] = [restoring(world, number)]
+    world.backend.answering["/api/delete_requests_by_ids"] = {"success": True, "deleted_count": 1}
+    erased = await receipt(world, request_id="r1", erase=True, include_learnings=True)
+    assert erased["status"] == "incomplete"
+    assert erased["not_deleted"] == [{"why": "still_present", "count": 1, "ids": ["r1"]}]
+    assert await world.ids() == {"r1"}
+
+
+async def test_something_else_under_the_id_stays(world: World) -> None:
+    await put(world, "r1", "a secret")
+    await receipt(world, request_id="r1")
+
+    async def another() -> None:
+        await put(world, "r1", "quite another thing")
+
+    world.backend.before["/api/get_profiles"] = [another]
+    await receipt(world, request_id="r1", erase=True, include_learnings=True)
+    assert await words(world) == {"r1": ["quite another thing"]}
+
+
+async def test_learnings_that_are_said_to_stay_are_no_part_of_an_erasure(world: World) -> None:
+    await put(world, "r1", "drinks tea")
+    await world.learn("p", "r1", content="drinks tea", quote="drinks tea")
+    number = (await receipt(world, request_id="r1", include_learnings=True))["number"]
+    await interrupted_restore(world, number)
+    assert world.backend.profiles
+    erased = await receipt(world, request_id="r1", erase=True)
+    assert fact_of(erased, "learnings_stay") == {"code": "learnings_stay", "number": 1}
+    assert fact_of(erased, "deleted_again") is None
+    assert (await world.ids(), list(world.backend.profiles)) == (set(), ["p"])
+    await put(world, "r2", "another")
+    await receipt(world, request_id="r2")  # which carries out what earlier erasures have left
+    assert list(world.backend.profiles) == ["p"]
+
+
+async def test_learnings_that_go_with_an_erasure_go_again_after_a_restore(world: World) -> None:
+    await put(world, "r1", "drinks tea")
+    await world.learn("p", "r1", content="drinks tea", quote="drinks tea")
+    await world.learn(7, "r1", content="offer tea", quote="drinks tea")
+    number = (await receipt(world, request_id="r1", include_learnings=True))["number"]
+    erased: list[dict[str, Any]] = []
+
+    async def erase() -> None:
+        erased.append(await receipt(world, request_id="r1", erase=True, include_learnings=True))
+
+    world.backend.before["/api/add_user_profile"] = [erase]
+    done = await restore(world, number)
+    assert fact_of(erased[0], "may_return")
+    assert "erased" in {one["why"] for one in done["not_restored"]}
+    assert await world.ids() == set()
+    assert not world.backend.profiles
+    assert not world.backend.playbooks
+    assert await may_return(world) == 0
+
+
+async def test_an_erased_interaction_takes_no_restored_sibling_with_it(world: World) -> None:
+    first, second, _ = await put(world, "r1", "one", "two", "three")
+    number = (await receipt(world, request_id="r1", interaction_ids=[second]))["number"]
+    await interrupted_restore(world, number)
+    own = f"r1-interaction-{second}"
+    assert await words(world) == {"r1": ["one", "three"], own: ["two"]}
+    erased = await receipt(world, request_id="r1", interaction_ids=[first], erase=True)
+    assert erased["deleted"] == {"interactions": 1}
+    assert await words(world) == {"r1": ["three"], own: ["two"]}
+    await receipt(world, request_id="r1", erase=True)
+    assert await words(world) == {own: ["two"]}, "it is a request of its own, which nobody named"
+
+
+async def test_of_a_request_that_a_restore_stores_only_the_erased_interaction_goes(world: World) -> None:
+    first, *_ = await put(world, "r1", "yes", "the address", "yes")
+    number = (await receipt(world, request_id="r1"))["number"]
+    erased: list[dict[str, Any]] = []
+
+    async def erase() -> None:
+        erased.append(await receipt(world, request_id="r1", interaction_ids=[first], erase=True))
+
+    world.backend.before[PUBLISH] = [erase]
+    await restore(world, number)
+    assert (await words(world))["r1"] == ["the address", "yes"]
+    assert await may_return(world) == 0
+
+
+async def test_a_plain_deletion_keeps_no_copy_of_what_is_erased_and_may_return(world: World) -> None:
+    await put(world, "r1", "a secret")
+    number = (await receipt(world, request_id="r1"))["number"]
+    await put(world, "r2", "harmless")
+    plain: list[dict[str, Any]] = []
+
+    async def erase_and_delete() -> None:
+        assert (await receipt(world, request_id="r1", erase=True))["status"] == "incomplete"
+        await put(world, "r1", "a secret")  # the service stores it before it answers
+        plain.append(await receipt(world, "delete_session", session_id="s"))
+        assert await world.ids() == set()
+
+    world.backend.before[PUBLISH] = [erase_and_delete]
+    await restore(world, number)
+    assert plain[0]["deleted"]["requests"] == 2
+    assert fact_of(plain[0], "not_copied") == {"code": "not_copied", "number": 1}
+    assert await may_return(world) == 0
+    back = await restore(world, plain[0]["number"])
+    assert back["restored"]["requests"] == 1
+    assert await words(world) == {"r2": ["harmless"]}
+
+
+async def test_a_request_with_an_erased_interaction_is_not_deleted_before_that_is_out(world: World) -> None:
+    first, *_ = await put(world, "r1", "a secret", "the address")
+    number = (await receipt(world, request_id="r1"))["number"]
+    plain: list[dict[str, Any]] = []
+
+    async def erase_and_delete() -> None:
+        await receipt(world, request_id="r1", interaction_ids=[first], erase=True)
+        await put(world, "r1", "a secret", "the address")
+        plain.append(await receipt(world, "delete_session", session_id="s"))
+
+    world.backend.before[PUBLISH] = [erase_and_delete]
+    await restore(world, number)
+    assert plain[0]["not_deleted"] == [{"why": "changed", "count": 1, "ids": ["r1"]}]
+    assert await words(world) == {"r1": ["the address"]}
+    again = await receipt(world, "delete_session", session_id="s")
+    await restore(world, again["number"])
+    assert await words(world) == {"r1": ["the address"]}
+
+
+async def test_a_request_that_somebody_publishes_again_after_its_erasure_stays(world: World) -> None:
+    await put(world, "r1", "a secret")
+    number = (await receipt(world, request_id="r1"))["number"]
+    server = world.server(CONFIRM="off")
+
+    async def erase_and_die() -> None:
+        await receipt(world, request_id="r1", erase=True)
+        patch.setattr(server.runtime.state.must_go, "waiting", broken)
+        patch.setattr(server.runtime.state, "finish_restore", broken)
+
+    world.backend.before[PUBLISH] = [erase_and_die]
+    with pytest.MonkeyPatch.context() as patch:
+        async with world.connect(server=server) as caller:
+            await caller.call("restore_requests", deletion=number)
+    assert await may_return(world) == 1
+    async with world.connect(CONFIRM="off") as caller:
+        said = [{"content": "a secret"}]
+        arguments = {"user_id": "ada", "session_id": "s", "request_id": "r1", "interactions": said}
+        assert (await caller.call("publish_interaction", **arguments))["request_id"] == "r1"
+    assert await may_return(world) == 0
+    await put(world, "r2", "another")
+    await receipt(world, request_id="r2")  # which carries out what erasures have left
+    assert await words(world) == {"r1": ["a secret"]}
