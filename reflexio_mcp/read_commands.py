@@ -166,7 +166,7 @@ TABLES: Final[dict[type[Row], Sequence[str]]] = {
     OtherLearning: ("learning_id", "state", "changed_at", "content"),
     SharedRuleRow: ("rule_id", "approval", "made_at", "applied", "users", "sources", "content", "trigger"),
     Example: ("created_at", "id", "user_id", "first_words"),
-    PastDeletion: ("number", "at", "status", "asked", "gone", "copied", "until", "target"),
+    PastDeletion: ("number", "at", "status", "asked", "gone", "copied", "until", "target", "damaged"),
 }
 
 CUT: Final = frozenset({"first_words", "around", "target"})

@@ -387,6 +387,19 @@ def test_a_receipt_that_was_changed_in_the_state_is_named(run: Run, store: str, 
     assert run("receipt", "2", "--output", str(tmp_path / "two"))[0] == 0
 
 
+def test_a_deletion_whose_line_of_the_log_was_changed_is_named_by_the_list_and_by_its_page(
+    run: Run, tmp_path: Path
+) -> None:
+    for name in ("e2e-1", "e2e-2"):
+        run("delete", name, "--yes")
+    with closing(sqlite3.connect(tmp_path / "state.db")) as state, state:
+        state.execute("UPDATE log SET line = 'no line' WHERE id = 1")
+    newer, older = run("restore")[1].splitlines()
+    assert (newer.endswith("\tyes"), older.endswith("\tyes")) == (False, True)
+    assert run("receipt", "1", "--output", str(tmp_path / "receipt"))[0] == 0
+    assert "its record was changed in the state" in (tmp_path / "receipt.html").read_text(encoding="utf-8")
+
+
 def test_copies_that_another_key_has_sealed_are_named_and_stop_nothing(run: Run, store: str) -> None:
     for one in ("e2e-1", "e2e-2"):
         run("delete", one, "--yes")

@@ -173,6 +173,7 @@ def receipt_page(found: PastDeletion, receipt: Receipt) -> str:
         "How it was checked": [
             "After the deletion, what is stored was read again, except what is “not known”.",
             f"Value of the audit log: {receipt.log}",
+            _damaged(found),
         ],
     }
     return RECEIPT_PAGE.format(
