@@ -23,13 +23,25 @@ from bootstrap import ROOT
 
 from benchmarks.counting import SEEN_BUDGET, per_tool
 from reflexio_mcp.cli import COMMANDS, FILTER, build_parser
+from reflexio_mcp.consent.forms import ANSWER_SECONDS
 from reflexio_mcp.install.clients import CLIENTS, Client, Layout, System
 from reflexio_mcp.install.entry import Server, entry, snippet
+from reflexio_mcp.rest.api_limits import (
+    MAX_BODY_BYTES,
+    MAX_CONTENT_CHARS,
+    MAX_DELETE_IDS,
+    MAX_INTERACTIONS,
+    PUBLISHES_PER_MINUTE,
+)
+from reflexio_mcp.results.base import PAGE_CHARS, TEXT_CHARS
 from reflexio_mcp.results.facts import FactCode
 from reflexio_mcp.server.prompts import PROMPTS
 from reflexio_mcp.server.resources import RESOURCES, TEMPLATES
 from reflexio_mcp.settings import GROUPS, OPTIONS, Settings
+from reflexio_mcp.state.state import RECORD_DAYS
 from reflexio_mcp.tools.catalog import CATALOG, made, offered
+from reflexio_mcp.traffic.audit.run import AUDIT_SECONDS
+from reflexio_mcp.traffic.deletion.plan import CODE_SECONDS
 
 DOCUMENTS = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -161,6 +173,36 @@ def _places(client: Client) -> str:
     return ", ".join(f"`{shown}` ({' and '.join(titles)})" for shown, titles in found.items())
 
 
+MIB = 1024 * 1024
+
+
+def limits() -> str:
+    """The limits that a reader has to know before a decision, each with its name in the code or its setting."""
+    default = Settings()
+    rows_of_a_list = next(tool for tool in listed() if tool["name"] == "list_requests")["inputSchema"]
+    assert isinstance(rows_of_a_list, dict)
+    most_rows = rows_of_a_list["properties"]["limit"]["maximum"]
+    rows = (
+        ("Interactions in one request", f"{MAX_INTERACTIONS:,}", "MAX_INTERACTIONS"),
+        ("Characters in one interaction", f"{MAX_CONTENT_CHARS:,}", "MAX_CONTENT_CHARS"),
+        ("Size of one publish", f"{MAX_BODY_BYTES // MIB} MiB", "MAX_BODY_BYTES"),
+        ("Publishes a minute (Reflexio's own limit)", f"{PUBLISHES_PER_MINUTE}", "PUBLISHES_PER_MINUTE"),
+        ("Rows on one page of a list", f"{most_rows}", "limit"),
+        ("Characters of one answer", f"{TEXT_CHARS:,}", "TEXT_CHARS"),
+        ("Characters of a page with `limit`", f"{PAGE_CHARS:,}", "PAGE_CHARS"),
+        ("Seconds of one audit call", f"{AUDIT_SECONDS:.0f}", "AUDIT_SECONDS"),
+        ("Ids in one deletion", f"{MAX_DELETE_IDS:,}", "MAX_DELETE_IDS"),
+        ("Items deleted in an hour", f"{default.delete_cap:,}", "REFLEXIO_MCP_DELETE_CAP"),
+        ("Hours for a plan's code", f"{CODE_SECONDS // 3600}", "CODE_SECONDS"),
+        ("Minutes for a form", f"{ANSWER_SECONDS / 60:.0f}", "ANSWER_SECONDS"),
+        ("Days for a recovery copy", f"{default.recovery_days}", "REFLEXIO_MCP_RECOVERY_DAYS"),
+        ("Days for a receipt, unless its copy stays longer", f"{RECORD_DAYS}", "RECORD_DAYS"),
+        ("Calls of one caller at once", f"{default.max_in_flight}", "REFLEXIO_MCP_MAX_IN_FLIGHT"),
+    )
+    table = ["| What | At most | Name |", "|---|---:|---|"]
+    return "\n".join([*table, *(f"| {what} | {most} | `{name}` |" for what, most, name in rows)]) + "\n"
+
+
 SHARED_OPTIONS = ("--limit", "--all", "--json")
 """Options that mean the same in each command that has them."""
 
@@ -272,6 +314,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "tools": tools,
     "facts": facts,
     "clients": clients,
+    "limits": limits,
     "one-line": one_line,
     "usage": usage,
 }
