@@ -39,7 +39,7 @@ _KEY_BYTES: Final = 32
 
 NO_POSTGRES: Final = (
     "REFLEXIO_MCP_STATE needs the extra `postgres`, which is not installed: in a clone "
-    'uv tool install ".[postgres]" or pip install ".[postgres]", from PyPI reflexio-mcp[postgres].'
+    'uv tool install ".[postgres]" or pip install ".[postgres]".'
 )
 _KEY_FILE: Final = "fingerprint.key"
 _STATE_FILE: Final = "state.db"

@@ -248,7 +248,7 @@ def test_a_receipt_is_written_for_the_person_and_never_over_a_file(run: Run, tmp
         record["at"][:19],
         "ticket &lt;7&gt;",
         "recovery copy of 1 request until",
-        "what is stored was read again",
+        "the store was checked again",
         record["receipt"]["log"],
     ):
         assert said in page
@@ -257,6 +257,17 @@ def test_a_receipt_is_written_for_the_person_and_never_over_a_file(run: Run, tmp
     code, said = run(*words)
     assert (code, f"{tmp_path / 'e2e.json'} exists, and no file is replaced" in said) == (2, True)
     assert (tmp_path / "e2e.html").read_text("utf-8") == page
+
+
+def test_a_receipt_that_is_written_after_a_restore_says_first_that_the_deletion_was_undone(
+    run: Run, tmp_path: Path
+) -> None:
+    run("delete", "e2e-1", "e2e-2", "--yes")
+    run("restore", "1", "--yes")
+    code, _ = run("receipt", "1", "--output", str(tmp_path / "ada"))
+    page = (tmp_path / "ada.html").read_text(encoding="utf-8")
+    assert code == 0
+    assert page.index("This deletion was undone") < page.index("What was deleted")
 
 
 def test_an_operator_finds_the_receipt_of_a_person_and_a_person_never_anothers(

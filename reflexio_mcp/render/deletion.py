@@ -161,8 +161,16 @@ def _checked(excepted: Iterable[Excepted]) -> str:
     return "not everything could be read again." if _unknown(excepted) else "checked by reading again."
 
 
+UNDONE: Final = {
+    "restored": "This deletion was undone: all of its recovery copy is stored again.",
+    "partly_restored": "Part of this deletion was undone: some of its recovery copy is stored again.",
+}
+"""What a receipt says first if it is handed out after a restore, by the status of its deletion."""
+
+
 def receipt_page(found: PastDeletion, receipt: Receipt) -> str:
     sections = {
+        "What is true now": [UNDONE.get(found.status, "")],
         "What was deleted": [found.target, _did(receipt), *_excepted(receipt.not_deleted, ANYBODY)],
         "When": [moment(found.at), _outcome(found, ANYBODY)],
         "Why": [receipt.reason],
@@ -171,7 +179,7 @@ def receipt_page(found: PastDeletion, receipt: Receipt) -> str:
             f"Kept for an undo: {_copy(found)}.",
         ],
         "How it was checked": [
-            "After the deletion, what is stored was read again, except what is “not known”.",
+            "After the deletion, the store was checked again, except for what is marked “not known”.",
             f"Value of the audit log: {receipt.log}",
             _damaged(found),
         ],
