@@ -3,7 +3,7 @@
     python3 benchmarks/audit_quality.py FOLDER ["made with" | "held out" | "seen once" | "never seen"]
 
 FOLDER has checkouts of the repositories that `quality_sets.py` names; what is missing is left out. Prints one row a set,
-as `docs/audit-rules.md` has them.
+as `benchmarks/audit_quality.md` has them.
 """
 
 import argparse

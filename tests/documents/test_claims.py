@@ -42,7 +42,7 @@ BY_DEFAULT = Settings()
 
 NUMBERS = (
     f"copy is kept for {BY_DEFAULT.recovery_days} days",
-    f"what is deleted is kept for {BY_DEFAULT.recovery_days} days",
+    f"until the state was in use on {BY_DEFAULT.recovery_days} more days",
     f"one of {len(CLIENTS)} clients",
     "Python 3.11 or newer",
     "Python 3.11 and 3.13",
@@ -50,6 +50,7 @@ NUMBERS = (
     "MCP 2024-11-05 to 2026-07-28",
     "| MCP | 2024-11-05 to 2026-07-28 | Forms need a client of 2025-06-18",
     "| Reflexio | 0.2.32, open source |",
+    "| Python | 3.11 and 3.13 on Linux",
     "| 2026-07-28 at `/mcp` |",
     "| 2025 at `/mcp`,",
     "for clients of 2026-07-28 and of 2025",
@@ -134,7 +135,7 @@ PROMISES = {
     "so is a `state.db` of another program": "test_a_file_of_another_program_is_refused_and_left_as_it_is",
     "so that a wrong clock removes nothing": "test_a_clock_that_is_ahead_for_a_moment_removes_no_copy_and_no_record",
     "with which the last one seals does not start": "test_a_server_with_another_key_is_refused_and_troubles_nobody",
-    "interaction removes every copy of its request": "test_erasing_one_interaction_drops_every_copy_of_its_request_and_the_plan_says_so",
+    "single interaction removes every copy of its request": "test_erasing_one_interaction_drops_every_copy_of_its_request_and_the_plan_says_so",
     "an id is never stored twice": "test_publishing_the_same_id_again_stores_nothing_twice_and_says_so",
     "Words are found in any order and case": "test_contains_is_all_of_its_words_in_any_order_and_case",
     "templates are completed from recent traffic": "test_values_come_from_recent_traffic_newest_first_and_by_their_beginning",
