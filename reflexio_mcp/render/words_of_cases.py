@@ -48,6 +48,8 @@ CASES: Final = RoomWords(
             "{number:shared rule} that {number:is|are} served to everybody {number:rests|rest} on playbooks of this "
             "user and {number:stays|stay}."
         ),
+        FactCode.NO_SHARED_RULES_REST: "No shared rule rests on playbooks of this user.",
+        FactCode.RECORD_STAYS: "The record of this deletion stays, with the user's id and the reason.",
         FactCode.SHARED_RULES_UNTRACED: (
             "Reflexio does not say what {number:shared rule} {number:rests|rest} on."
         ),

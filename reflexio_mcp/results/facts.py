@@ -65,6 +65,8 @@ class FactCode(StrEnum):
         "shared_rules_rest",
         "`number` shared rules rest on playbooks of this user and stay; `shared_rules` has the newest",
     )
+    NO_SHARED_RULES_REST = "no_shared_rules_rest", "no shared rule rests on playbooks of this user"
+    RECORD_STAYS = "record_stays", "the record of the deletion stays, with the user's id and the reason"
     SHARED_RULES_UNTRACED = (
         "shared_rules_untraced",
         "the service does not say what `number` shared rules rest on",

@@ -24,6 +24,8 @@ const FACTS = {
   other_users_stay: () => ["Data of other users stays, even if it mentions this user."],
   nothing_visible: () => ["Nothing of this user can be seen. What is stored and cannot be seen is erased all the same."],
   shared_rules_rest: ({ count }) => [`${counted(count, "shared rule")} ${agree(count, "rests", "rest")} on playbooks of this user and ${agree(count, "stays", "stay")}.`],
+  no_shared_rules_rest: () => ["No shared rule rests on playbooks of this user."],
+  record_stays: () => ["The record of this deletion stays, with the user's id and the reason."],
   shared_rules_untraced: ({ count }) => [`Reflexio does not say what ${counted(count, "shared rule")} ${agree(count, "rests", "rest")} on.`],
   shared_rules_not_read: ({ count }) => [`${counted(count, "older shared rule")} ${agree(count, "was", "were")} not looked at.`],
   approved_rules_repeat: null,

@@ -330,6 +330,7 @@ class User(Filtered):
             Fact(code=FactCode.OTHER_USERS_STAY),
             *about_rules,
             Fact(code=FactCode.OTHER_RECORDS_STAY),
+            Fact(code=FactCode.RECORD_STAYS),
         ]
         selected.copy_names = [Name.of("user", user_id)]
         selected.means = lambda copied, content: True
@@ -487,7 +488,9 @@ async def _shared_rules(scope: Scope, user_id: str) -> tuple[list[SharedRule], l
         (FactCode.SHARED_RULES_NOT_READ, shared.left_out),
     )
     facts = [Fact(code=code, number=number) for code, number in counted if number]
-    return rules, [*facts, Fact(code=FactCode.SHARED_RULES_RETURN)] if facts else []
+    if not facts:
+        return rules, [Fact(code=FactCode.NO_SHARED_RULES_REST)] if scope.learns else []
+    return rules, [*facts, Fact(code=FactCode.SHARED_RULES_RETURN)]
 
 
 async def _shown(scope: Scope, text: str) -> str:

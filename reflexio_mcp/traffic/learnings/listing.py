@@ -127,6 +127,8 @@ async def list_shared_rules(
         everything = shared.of(user_id)
         total, left = len(everything), [rule for rule in everything if not before or rule.number < before]
         page = left[:limit]
+        if not total:
+            facts.append(Fact(code=FactCode.NO_SHARED_RULES_REST))
         if shared.untraced:
             facts.append(Fact(code=FactCode.SHARED_RULES_UNTRACED, number=shared.untraced))
         if shared.left_out:
