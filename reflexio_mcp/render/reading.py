@@ -301,7 +301,7 @@ def learning_page(page: LearningPage, words: Words) -> Told:
     return Told(
         found,
         [
-            f"of {page.of}" if page.of else "of every user",
+            f"of {page.of}",
             ", ".join(f"{user.user_id} {user.learnings:,}" for user in page.by_user),
             *map(learning_lines, page.learnings),
             *map(shared_rule, page.shared_rules),

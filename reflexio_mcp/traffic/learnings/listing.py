@@ -73,7 +73,7 @@ async def list_learnings(
         doubts.insert(0, Fact(code=FactCode.LEARNED_NOT_KNOWN))
     return LearningPage(
         notice=NOTICE if rows else "",
-        of=shown_name(" ".join(selection.describe().split()), OF_CHARS),
+        of=shown_name(" ".join(selection.describe().split()), OF_CHARS) or "every user",
         returned=len(rows),
         cut_by_size=len(rows) < len(page),
         total=learned.count,
