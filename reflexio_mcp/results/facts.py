@@ -199,7 +199,7 @@ class FactCode(StrEnum):
     NO_PAGE_SHOWN = "no_page_shown", "the client does not say that it shows pages, so the person may see none"
 
     # Lists of learnings
-    KINDS_NOT_LISTED = "kinds_not_listed", "agent playbooks and expired profiles are not listed"
+    KINDS_NOT_LISTED = "kinds_not_listed", "shared rules and expired profiles are not listed"
     CHANGES_ELSEWHERE = (
         "changes_elsewhere",
         "changes without a trace are missing: deletions by other clients, forgotten playbooks and the like",

@@ -143,7 +143,7 @@ def restored(state: State, owner: Owner, number: JobNumber, back: int = 1, **nam
 
 @contextmanager
 def of_servers(postgres: PostgresServer, url: str) -> Iterator[str]:
-    """Make the tables as their owner, and return the URL of a server's lesser role."""
+    """Make the tables as their owner, and return the URL of the servers' role."""
     # Imported only if psycopg is installed.
     from reflexio_mcp.state.postgresql import SERVERS, PostgresqlDatabase
 
