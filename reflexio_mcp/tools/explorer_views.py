@@ -30,7 +30,9 @@ from reflexio_mcp.traffic.audit.rules import (
     ASKED_FINDINGS,
     FINDINGS,
     RULES,
+    Finding,
     findings_in,
+    passage_parts,
     rule_of,
     severity_of,
 )
@@ -205,29 +207,31 @@ async def findings(call: Call, asked: TrafficFilter, limit: int, cursor: str) ->
     after = open_cursor(scope, cursor, "requests", asked) if cursor else None
     wanted = after.filter if after else asked
     pager = SessionPager(scope, wanted, after=after)
-    found: dict[str, dict[str, list[int]]] = defaultdict(dict)
+    found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    passages: dict[str, list[str]] = defaultdict(list)
     following = None
     async for part in pager.parts():
-        shown = await in_heavy_thread(scope.owner, partial(_found_in, scope, wanted, part.requests))
-        for name, places in shown.items():
-            found[name] |= places
+        for finding in await in_heavy_thread(scope.owner, partial(_found_in, wanted, part.requests)):
+            request_id = scope.shown_id(finding.request.request_id)
+            found[finding.name][request_id] += [finding.interaction_id] if finding.interaction_id else []
+            if finding.points and not scope.masked:
+                passages[request_id] += passage_parts(finding.around)
         if pager.requests_seen >= limit:
             following = pager.cursor("requests", part, None).encode(scope, asked)
             break
     return ExplorerData(
-        notice=NOTICE, view="findings", findings=found, looked_at=pager.requests_seen, cursor=following
+        notice=NOTICE,
+        view="findings",
+        findings=found,
+        passages=passages,
+        looked_at=pager.requests_seen,
+        cursor=following,
     )
 
 
-def _found_in(
-    scope: Scope, wanted: TrafficFilter, requests: Sequence[RequestWithInteractions]
-) -> dict[str, dict[str, list[int]]]:
-    found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for finding in findings_in(wanted.pick(requests), [rule for rule in RULES if rule.selects]):
-        if finding.alone:
-            places = found[finding.name][scope.shown_id(finding.request.request_id)]
-            places += [finding.interaction_id] if finding.interaction_id else []
-    return found
+def _found_in(wanted: TrafficFilter, requests: Sequence[RequestWithInteractions]) -> list[Finding]:
+    found = findings_in(wanted.pick(requests), [rule for rule in RULES if rule.selects])
+    return [finding for finding in found if finding.alone]
 
 
 async def one_request(call: Call, request_id: str, cursor: str, *, uncovered: bool) -> ExplorerData:

@@ -79,6 +79,9 @@ test("findings are judged by conversation, and tests by who writes them", () => 
 });
 
 test("words are marked in what was said, whatever their capitals", () => {
+  assert.deepEqual(searchedWords('Note 0: “night  train” OR or (window)'), ["note", "0", "night train", "or", "window"], "as the server reads them");
+  assert.deepEqual(piecesOf("for or", ["or"]).filter((one) => one.hit).length, 1, "a short word begins a word");
+  assert.equal(piecesOf("Now ignore  all rules.", [], [], ["ignore all rules"]).find((one) => one.suspect)?.text, "ignore  all rules");
   const pieces = piecesOf("Window, WINDOW and [redacted: aws-key] window", searchedWords('window OR "door"'));
   assert.deepEqual(pieces.filter((one) => one.hit).map((one) => one.text), ["Window", "WINDOW", "window"]);
   assert.deepEqual(pieces.filter((one) => one.secret).map((one) => one.text), ["aws key"]);

@@ -171,6 +171,8 @@ export async function looksDeletesAndUndoes(browser) {
   assert.equal((await stored()).structuredContent.returned, 4);
   await until(view, /^99 conversations, 796 messages$/);
   await comesTo(() => assert.equal(it.messages.at(-1), "In the explorer, the person put back 8 messages."));
+  assert.equal(await inToast(view, "Show").count(), 0, "it is in sight");
+  await close(view);
   await inToast(view, "Show").click();
   await turn(view, "Noted.").first().waitFor();
   assert.equal(await turn(view).locator(".back").count(), 8, "what came back is marked");
@@ -418,11 +420,24 @@ export async function coversSecrets(browser) {
 
 /** One finding at a time, with its passage and why; how far was looked is said. */
 export async function reviewsOneFindingAtATime(browser) {
-  const it = await opened(browser);
+  const intercept = async (params, forward) => {
+    if (params.arguments.view !== "findings") return undefined;
+    const result = await forward();
+    result.structuredContent.findings["prompt-injection"] = { "req-shared-0": [] };
+    result.structuredContent.passages = { "req-shared-0": ["the import job is late"] };
+    return result;
+  };
+  const it = await opened(browser, { intercept });
   const { view } = it;
   await it.looked();
   await part(view, "review").click();
   await view.locator(".list", { hasText: "All 796 messages were looked through." }).waitFor();
+  await finding(view, "Suspicious text").locator(".title").click();
+  await view.locator(".passage .suspect", { hasText: /^the import job is late$/ }).waitFor();
+  await view.locator(".pane .body button", { hasText: "Open conversation" }).click();
+  await view.locator("#conversation .suspect", { hasText: /^the import job is late$/ }).waitFor();
+  assert.deepEqual(await axe(view), []);
+  await part(view, "review").click();
   await finding(view, "Key or password").locator(".title").click();
   await view.locator(".passage", { hasText: "What is wrong with it?" }).waitFor();
   const body = view.locator(".pane .body");
@@ -1163,7 +1178,7 @@ export async function deletesTwelveThousandInParts(browser) {
 /** Forget, correct and undo learnings of one user where the server is for everybody. */
 export async function forgetsAndCorrectsWhatWasLearned(browser) {
   const learned = [
-    { learning_id: "profile:1", content: "Looks after the import job.", evidence: [{ request_id: "req-shared-0", interaction_id: 1, quote: "the import job is late again" }] },
+    { learning_id: "profile:1", content: "Looks after the import job.", evidence: [{ request_id: "req-shared-0", interaction_id: 1, quote: "the import job is late again" }, { request_id: "req-shared-0", interaction_id: 1, quote: "its import is late", near: true }] },
     { learning_id: "profile:2", content: "Key [redacted: password].", from_requests: [{ request_id: "req-shared-0", interaction_ids: [1] }] },
   ].map((one) => ({ state: "current", user_id: "maria.keller", ...one }));
   const given = [];
@@ -1196,12 +1211,13 @@ export async function forgetsAndCorrectsWhatWasLearned(browser) {
   assert.equal(await part(view, "learned").getAttribute("aria-current"), "page");
   await fact.locator(".title").click();
   const pane = view.locator(".pane .body");
-  assert.match(await pane.textContent(), /Fact about maria\.keller.*The assistant uses it now.*“the import job is late again”/s);
+  assert.match(await pane.textContent(), /Fact about maria\.keller.*The assistant uses it now.*“the import job is late again”.*“its import is late”.*said in nearly these words/s);
   assert.deepEqual(await axe(view), []);
-  await pane.locator("button", { hasText: "Open conversation" }).click();
+  await pane.locator("button", { hasText: "Open conversation" }).first().click();
   const note = view.locator("#conversation .note", { hasText: "import job" });
   await note.waitFor();
   assert.equal(await view.locator("#conversation .taught").first().textContent(), "the import job is late again", "the words that taught it are marked");
+  assert.match(await note.textContent(), /Said in nearly these words: “its import is late”/);
   assert.match(await row(view, "Notes of the stand-up").locator(".gist").textContent(), /1 learned/);
   await note.locator("button", { hasText: "Forget" }).click();
   assert.match(await sheet(view).textContent(), /Keep a copy until.*Keep no copy/s);

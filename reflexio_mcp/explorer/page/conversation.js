@@ -170,7 +170,7 @@ function Said({ turn: { row, interaction, restored }, number: place, passages })
   const removable = interaction.id > 0 && can("delete_request") && !server?.masked;
   return html`<article class=${`turn ${own ? "user" : ""} ${grave ? "grave" : ""}`} data-interaction=${interaction.id}><div class="said">
     <p class="who"><b><${Stored} text=${who} /></b><time title=${clock.exact(row.at)}>${time}</time>${restored && html`<span class="badge back"><${Icon} name="undo" />put back</span>`}</p>
-    <div class=${`text ${long && !whole ? "folded" : ""}`} dir="auto"><${Text} text=${drawn} words=${searchedWords(filter.words)} passages=${passages}
+    <div class=${`text ${long && !whole ? "folded" : ""}`} dir="auto"><${Text} text=${drawn} words=${searchedWords(filter.words)} passages=${passages} orders=${row.orders}
       revealed=${(/** @type {number} */ at) => state.uncovered.get(`${row.id} ${interaction.id} ${at}`)} onSecret=${(/** @type {number} */ at) => showSecret(row, interaction, at)} /></div>
     ${long && html`<${Button} class="little" onClick=${() => toggleFold(interaction.id)}>${whole ? "Show less" : "Show all"}<//>`}
     ${whole && interaction.text.length > DRAWN_CHARS && html`<p class="label">The first ${number(DRAWN_CHARS)} of ${number(interaction.text.length)} characters are shown.</p>`}
@@ -184,10 +184,12 @@ function Said({ turn: { row, interaction, restored }, number: place, passages })
 export function Note({ learning: one }) {
   const { clock } = state;
   const elsewhere = new Set(one.evidence.map((each) => state.index.rows.get(each.request)?.session).filter((session) => session && session !== state.opened?.session)).size;
+  const near = one.evidence.find((each) => each.near && each.words && state.index.rows.get(each.request)?.session === state.opened?.session);
   return html`<section class="note" aria-label=${`Learned: ${one.text}`}>
     <p class="label"><span class="narrow">Learned: </span>${kindWords(one.kind, shortened(one.user))}${one.since ? `, since ${clock.day(one.since)}` : ""}</p>
     <button type="button" class="text plain" dir="auto" onClick=${() => openLearned(one)}><${LearnedText} learning=${one} /></button>
     ${one.replaced.map((text) => html`<p class="label" key=${text}>Replaced “<${Stored} text=${text} />”</p>`)}
+    ${near && html`<p class="label">Said in nearly these words: “<${Stored} text=${near.words} />”</p>`}
     ${elsewhere > 0 && html`<p class="label">Also said in ${counted(elsewhere, "other conversation")}</p>`}
     <${LearnedActions} learning=${one} little=${true} />
   </section>`;

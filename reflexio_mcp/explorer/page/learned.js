@@ -8,7 +8,7 @@ import { KIND_NAMES, kindWords } from "./names.js";
 import { searchedWords } from "./passages.js";
 import { readLearnings, usersByRecency } from "./reading.js";
 import { state } from "./state.js";
-import { Button, html, Icon, IconButton, Stored, Text, View } from "./view.js";
+import { Button, goesByArrows, html, Icon, IconButton, Stored, Text, View } from "./view.js";
 
 /** @typedef {import("./memory.js").Learning} Learning */
 
@@ -23,23 +23,13 @@ export class Learned extends View {
     this.state = { more: new Set() };
   }
 
-  /** @param {KeyboardEvent} event */
-  key(event) {
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    const all = /** @type {HTMLElement[]} */ ([...(this.element?.querySelectorAll(".fact .title") ?? [])]);
-    const at = all.indexOf(/** @type {HTMLElement} */ (event.target));
-    if (!step || at < 0) return;
-    all[at + step]?.focus();
-    event.preventDefault();
-  }
-
   render() {
     const { learned, memory, filter } = state;
     const words = searchedWords(learned.words);
     const chosen = chosenLearnings(memory.list.values(), { kind: learned.kind, words, user: filter.user, replaced: learned.replaced });
     const open = memory.list.get(learned.open);
     return html`<main class=${`main split learned ${open ? "open" : ""}`}>
-      <nav ref=${this.hold} class="list" aria-label="What was learned" onKeyDown=${(/** @type {KeyboardEvent} */ event) => this.key(event)}>
+      <nav class="list" aria-label="What was learned" onKeyDown=${goesByArrows}>
         ${byPerson(chosen).map(([user, all]) => html`<section key=${user}>
           <h2 class="group"><b>${user ? html`About <${Stored} text=${shortened(user, 40)} />` : "For everyone"}</b><span>${number(all.length)}</span></h2>
           ${(this.state.more.has(user) ? all : all.slice(0, AT_FIRST)).map((one) => html`<${Fact} key=${one.id} learning=${one} open=${open?.id === one.id} words=${words} />`)}
@@ -96,7 +86,7 @@ function One({ learning: one }) {
     ${one.evidence.map((each, at) => {
       const row = stored(each.request);
       return html`<blockquote class="quote" key=${at}><bdi>${each.words ? html`“<${Text} text=${each.words} />”` : row?.words}</bdi><footer>
-        ${row && html`<span><bdi>${shortened(row.user)}</bdi>, ${clock.moment(row.at)}</span>`}
+        ${row && html`<span><bdi>${shortened(row.user)}</bdi>, ${clock.moment(row.at)}${each.near && ", said in nearly these words"}</span>`}
         ${row ? html`<${Button} class="little quiet" onClick=${() => openConversation(row.session, { request: row.id, words: each.words })}>Open conversation<${Icon} name="right" /><//>` : html`<span>not among the conversations that are loaded</span>`}
       </footer></blockquote>`;
     })}

@@ -4,7 +4,7 @@ import { askDeletion, changeFilter, clearFilter, clearSelection, openConversatio
 import { counted, number, shortened } from "./format.js";
 import { originsHere } from "./findings.js";
 import { ruleWords, TO_REVIEW } from "./names.js";
-import { aroundSecrets, searchedWords } from "./passages.js";
+import { searchedWords } from "./passages.js";
 import { readAll, readFurther } from "./reading.js";
 import { messagesIn } from "./rows.js";
 import { can, state, update } from "./state.js";
@@ -194,9 +194,9 @@ function toggle(session, between) {
 
 /** @param {{session: Session, place: number, words: string[], learned: import("./memory.js").Learning[]}} given */
 function Line({ session, place, words, learned }) {
-  const { clock, filter, opened, order, selected } = state;
+  const { clock, opened, order, selected } = state;
   const { rows, users } = session;
-  const [newest, oldest] = [rows[0], rows[rows.length - 1]];
+  const [newest] = rows;
   const title = plainTitle(session);
   const picked = rows.filter((row) => selected.has(row.id)).length;
   const hit = words.length > 0 ? rows.find((row) => row.passage) ?? rows[0] : null;
@@ -223,7 +223,6 @@ function Line({ session, place, words, learned }) {
     <span class="len">${number(session.messages)}</span>
     <span class="from clip"><bdi>${session.sources.map((one) => shortened(one, 24)).join(", ")}</bdi></span>
     <time title=${clock.exact(session.last)} dateTime=${new Date(session.last).toISOString()}>${time}</time>
-    <span class="spoken">${filter.user || oldest === undefined ? "" : ""}</span>
   </div>`;
 }
 
@@ -231,11 +230,6 @@ function Line({ session, place, words, learned }) {
 function plainTitle({ rows }) {
   const words = rows.findLast((row) => row.words)?.words ?? "";
   return words || (state.loading === "words" ? "…" : state.server?.masked ? `${counted(messagesIn(rows), "message")}, text hidden` : "No words");
-}
-
-/** The title without markers of secrets. @param {string} text */
-export function titleWords(text) {
-  return aroundSecrets(text).map((piece, at) => (at % 2 ? `[${piece}]` : piece)).join("");
 }
 
 /** What follows the last row: that more is there, or that it is read. */

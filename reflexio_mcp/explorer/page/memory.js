@@ -3,7 +3,7 @@
 import { asWritten } from "./passages.js";
 
 /** @typedef {import("./names.js").Kind} Kind */
-/** @typedef {{request: string, interaction: number, words: string}} Evidence words that taught something, and the message that says them */
+/** @typedef {{request: string, interaction: number, words: string, near: boolean}} Evidence words that taught something, and the message that says them, or nearly them */
 /**
  * @typedef {{id: string, kind: Kind, user: string, state: string, text: string, hidden: number, trigger: string, passages: string[],
  *   unfound: string[], since: number, at: number, window: string[], evidence: Evidence[], gone: number, replaced: string[], replacedBy: string}} Learning
@@ -15,7 +15,7 @@ import { asWritten } from "./passages.js";
 /** One learning as the server lists it. @param {any} one @param {string} user whose it is if the list does not say so @returns {Learning} */
 export function learningOf(one, user) {
   const evidence = (one.evidence ?? []).map((/** @type {any} */ each) => ({
-    request: each.request_id, interaction: each.interaction_id, words: asWritten(each.quote ?? ""),
+    request: each.request_id, interaction: each.interaction_id, words: asWritten(each.quote ?? ""), near: each.near === true,
   }));
   const at = one.changed_at ? Date.parse(one.changed_at) : 0;
   return {

@@ -1,6 +1,6 @@
-/** Words inside a text: covered secrets, what was searched for, what taught something. This module touches no element. */
+/** Words inside a text: covered secrets, what was searched for, what taught something, what may be an order. This module touches no element. */
 
-/** @typedef {{text: string, secret: boolean, hit: boolean, taught: boolean}} Piece */
+/** @typedef {{text: string, secret: boolean, hit: boolean, taught: boolean, suspect: boolean}} Piece */
 
 /**
  * A stored text as it was written. The server escapes what would open a tag or a link where a text is read as Markdown or HTML; on this
@@ -31,10 +31,18 @@ export function hiddenIn(covered, at, whole) {
   return whole.slice(begin, behind ? whole.indexOf(behind, begin) : undefined);
 }
 
-/** The words of a search, in lower case. @param {string} query */
+/** What stands around a word and is no part of it, as in `matching/words.py`. */
+const AROUND = /^[([{«„¿¡)\]}».,;:!?…。，、；：！？"]+|[([{«„¿¡)\]}».,;:!?…。，、；：！？"]+$/g;
+
+/** The words and phrases of a search, in lower case. @param {string} query */
 export function searchedWords(query) {
-  return query.toLowerCase().split(/\s+/).map((word) => word.replaceAll('"', "")).filter((word) => word && word !== "or");
+  const typed = [...query.replace(/[“”]/g, '"').matchAll(/"([^"]*)"|(\S+)/g)];
+  const words = typed.map(([, phrase = "", word = ""]) => phrase.trim().replace(/\s+/g, " ") || word.replace(AROUND, "") || word);
+  return words.filter((word) => word && word !== "OR").map((word) => word.toLowerCase());
 }
+
+/** A short word counts only where a word begins: the scripts of these letters have blanks between words. */
+const SHORT = /^[\p{Script=Latin}\p{Script=Greek}\p{Script=Cyrillic}]{1,5}$/u;
 
 /** Where passages stand in a text, whatever their quotation marks, capitals and spaces. @param {string} text @param {string[]} passages @returns {[number, number][]} */
 export function placesOf(text, passages) {
@@ -61,43 +69,43 @@ function hitsOf(text, words) {
   /** @type {[number, number][]} */
   const places = [];
   for (const word of words) {
-    for (let at = low.indexOf(word); at >= 0; at = low.indexOf(word, at + word.length)) places.push([at, at + word.length]);
+    const begins = SHORT.test(word);
+    for (let at = low.indexOf(word); at >= 0; at = low.indexOf(word, at + word.length)) {
+      if (!begins || !/\p{L}/u.test(low[at - 1] ?? "")) places.push([at, at + word.length]);
+    }
   }
   return places;
-}
-
-/** Whether a text has one of the words. @param {string} text @param {string[]} words */
-export function hasHit(text, words) {
-  return hitsOf(text, words).length > 0;
 }
 
 /**
  * Cut a text into pieces of one kind each.
  * @param {string} text @param {string[]} [words] searched words in lower case @param {string[]} [passages] words that taught something
+ * @param {string[]} [orders] words that may be an order to an assistant
  * @returns {Piece[]}
  */
-export function piecesOf(text, words = [], passages = []) {
+export function piecesOf(text, words = [], passages = [], orders = []) {
   /** @type {Piece[]} */
   const pieces = [];
   const taught = placesOf(text, passages);
+  const suspect = placesOf(text, orders);
   let begin = 0;
   for (let index = 0, rest = text; ; index += 1) {
     const found = REDACTED.exec(rest);
     const end = found ? begin + found.index : text.length;
-    pieces.push(...cut(text, begin, end, hitsOf(text.slice(begin, end), words).map(([a, b]) => [a + begin, b + begin]), taught));
+    pieces.push(...cut(text, begin, end, hitsOf(text.slice(begin, end), words).map(([a, b]) => [a + begin, b + begin]), taught, suspect));
     if (!found) return pieces;
-    pieces.push({ text: (found[1] ?? "covered").replaceAll("-", " "), secret: true, hit: false, taught: false });
+    pieces.push({ text: (found[1] ?? "covered").replaceAll("-", " "), secret: true, hit: false, taught: false, suspect: false });
     begin = end + found[0].length;
     rest = text.slice(begin);
   }
 }
 
-/** @param {string} text @param {number} begin @param {number} end @param {number[][]} hits @param {number[][]} taught @returns {Piece[]} */
-function cut(text, begin, end, hits, taught) {
-  const edges = [...new Set([begin, end, ...[...hits, ...taught].flat().filter((at) => at > begin && at < end)])].sort((a, b) => a - b);
+/** @param {string} text @param {number} begin @param {number} end @param {number[][]} hits @param {number[][]} taught @param {number[][]} suspect @returns {Piece[]} */
+function cut(text, begin, end, hits, taught, suspect) {
+  const edges = [...new Set([begin, end, ...[...hits, ...taught, ...suspect].flat().filter((at) => at > begin && at < end)])].sort((a, b) => a - b);
   const inside = (/** @type {number[][]} */ places, /** @type {number} */ at) => places.some(([from, to]) => from <= at && at < to);
   return edges.slice(0, -1).map((at, index) => ({
-    text: text.slice(at, edges[index + 1]), secret: false, hit: inside(hits, at), taught: inside(taught, at),
+    text: text.slice(at, edges[index + 1]), secret: false, hit: inside(hits, at), taught: inside(taught, at), suspect: inside(suspect, at),
   }));
 }
 

@@ -129,6 +129,7 @@ export async function lookForFindings(mine = generation) {
     const answer = await askView("findings", { ...(cursor ? { cursor } : toQuery(state.index.base)), limit: PAGE });
     if (mine !== generation) return;
     for (const [rule, places] of Object.entries(answer.findings ?? {})) state.index.note(rule, /** @type {Record<string, number[]>} */ (places));
+    state.index.noteOrders(answer.passages ?? {});
     count += answer.looked_at ?? 0;
     cursor = answer.cursor ?? "";
     update({ looked: { count, complete: !cursor } });

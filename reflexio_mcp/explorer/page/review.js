@@ -7,42 +7,29 @@ import { ruleWords } from "./names.js";
 import { detailOf } from "./reading.js";
 import { can, state } from "./state.js";
 import { lookedWords } from "./toolbar.js";
-import { Button, html, Icon, IconButton, Stored, Text, View } from "./view.js";
+import { Button, goesByArrows, html, Icon, IconButton, Stored, Text } from "./view.js";
 
 /** @typedef {import("./findings.js").Finding} Finding */
 
 /** Requests of a finding whose messages are shown. */
 const SHOWN_REQUESTS = 4;
 
-/** @extends {View<{}>} */
-export class Review extends View {
-  /** @param {KeyboardEvent} event */
-  key(event) {
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    const all = /** @type {HTMLElement[]} */ ([...(this.element?.querySelectorAll(".find .title") ?? [])]);
-    const at = all.indexOf(/** @type {HTMLElement} */ (event.target));
-    if (!step || at < 0) return;
-    all[at + step]?.focus();
-    event.preventDefault();
-  }
-
-  render() {
-    const findings = openFindings();
-    const { review, clock } = state;
-    const open = findings.find((one) => one.id === review.open);
-    return html`<main class=${`main split review ${open ? "open" : ""}`}>
-      <nav ref=${this.hold} class="list" aria-label="To review" onKeyDown=${(/** @type {KeyboardEvent} */ event) => this.key(event)}>
-        <h2 class="group"><b>To review</b><span>${findings.length ? `${number(findings.length)} to go` : ""}</span></h2>
-        ${findings.map((one) => html`<div key=${one.id} class=${`find ${one === open ? "on" : ""}`}>
-          <button type="button" class="title" aria-current=${one === open ? "true" : undefined} onClick=${() => openFinding(one.id)}>${ruleWords(one.rule).name}</button>
-          <span class="soft small">in ${counted(one.messages, "message")}</span>
-          <span class="soft small"><bdi>${shortened(one.rows[0].user)}</bdi>, ${clock.when(one.rows[0].at)}${review.later.has(one.id) ? ", later" : ""}</span></div>`)}
-        ${findings.length === 0 && state.looked.complete && html`<div class="blank"><h2 class="big">Nothing to review</h2></div>`}
-        <p class="more" role="status">${lookedWords()}</p>
-      </nav>
-      ${open ? html`<${OneFinding} finding=${open} findings=${findings} />` : html`<section class="pane none" aria-label="Finding"><div class="body"><p class="soft">${findings.length ? "Choose one to see why it is shown." : ""}</p></div></section>`}
-    </main>`;
-  }
+export function Review() {
+  const findings = openFindings();
+  const { review, clock } = state;
+  const open = findings.find((one) => one.id === review.open);
+  return html`<main class=${`main split review ${open ? "open" : ""}`}>
+    <nav class="list" aria-label="To review" onKeyDown=${goesByArrows}>
+      <h2 class="group"><b>To review</b><span>${findings.length ? `${number(findings.length)} to go` : ""}</span></h2>
+      ${findings.map((one) => html`<div key=${one.id} class=${`find ${one === open ? "on" : ""}`}>
+        <button type="button" class="title" aria-current=${one === open ? "true" : undefined} onClick=${() => openFinding(one.id)}>${ruleWords(one.rule).name}</button>
+        <span class="soft small">in ${counted(one.messages, "message")}</span>
+        <span class="soft small"><bdi>${shortened(one.rows[0].user)}</bdi>, ${clock.when(one.rows[0].at)}${review.later.has(one.id) ? ", later" : ""}</span></div>`)}
+      ${findings.length === 0 && state.looked.complete && html`<div class="blank"><h2 class="big">Nothing to review</h2></div>`}
+      <p class="more" role="status">${lookedWords()}</p>
+    </nav>
+    ${open ? html`<${OneFinding} finding=${open} findings=${findings} />` : html`<section class="pane none" aria-label="Finding"><div class="body"><p class="soft">${findings.length ? "Choose one to see why it is shown." : ""}</p></div></section>`}
+  </main>`;
 }
 
 /** @param {{finding: Finding, findings: Finding[]}} given */
@@ -82,5 +69,5 @@ function Passages({ row, ids }) {
   if (detail.loading && !detail.interactions.length) return html`<div class="passage"><p class="who">Reading.</p></div>`;
   const meant = detail.interactions.filter((one) => !ids.length || ids.includes(one.id));
   return meant.map((interaction) => html`<div class="passage" key=${interaction.id}><p class="who"><bdi>${interaction.role.toLowerCase() === "user" ? shortened(row.user) : interaction.role}</bdi>, ${state.clock.when(row.at)}</p>
-    <div class="text" dir="auto"><${Text} text=${interaction.text.slice(0, 2_000)} revealed=${(/** @type {number} */ at) => state.uncovered.get(`${row.id} ${interaction.id} ${at}`)} onSecret=${(/** @type {number} */ at) => showSecret(row, interaction, at)} /></div></div>`);
+    <div class="text" dir="auto"><${Text} text=${interaction.text.slice(0, 2_000)} orders=${row.orders} revealed=${(/** @type {number} */ at) => state.uncovered.get(`${row.id} ${interaction.id} ${at}`)} onSecret=${(/** @type {number} */ at) => showSecret(row, interaction, at)} /></div></div>`);
 }

@@ -5,9 +5,9 @@ import { asWritten } from "./passages.js";
 /**
  * @typedef {{id: string, session: string, user: string, at: number, order: number, source: string, version: string,
  *   interactions: number, words: string, last: string, lastRole: string, passage: string, matched: string, evaluation: boolean,
- *   secret: boolean, held: boolean, restoredFrom: string, findings: Map<string, number[]>}} Row
+ *   secret: boolean, held: boolean, restoredFrom: string, findings: Map<string, number[]>, orders: string[]}} Row
  *   `order` tells apart what came in one second; `last` are the last words of a session's newest request; `passage` is the text around the
- *   searched words, `matched` the part that has them if it is no text; `restoredFrom` is the request whose interaction was put back as
+ *   searched words, `orders` are words in it that may be orders to an assistant, `matched` the part that has them if it is no text; `restoredFrom` is the request whose interaction was put back as
  *   this one; `findings` are rules with the ids of interactions
  * @typedef {{words: string, user: string, session: string, source: string, version: string, finding: string,
  *   start: number | null, end: number | null}} Filter times in milliseconds, both inclusive
@@ -48,7 +48,7 @@ export class Index {
       const known = this.rows.get(row.id);
       if (!known) this.tally(row, 1);
       else {
-        row.findings = known.findings;
+        keepFindings(row, known);
         row.passage ||= known.passage;
         row.last ||= known.last;
       }
@@ -62,6 +62,14 @@ export class Index {
     const fresh = Object.keys(places).filter((id) => this.rows.get(id)?.findings.has(rule) === false);
     for (const id of fresh) this.rows.get(id)?.findings.set(rule, places[id]);
     return fresh;
+  }
+
+  /** Keep the words that may be orders to an assistant. @param {Record<string, string[]>} orders by request */
+  noteOrders(orders) {
+    for (const [id, words] of Object.entries(orders)) {
+      const row = this.rows.get(id);
+      if (row) row.orders = words.map(asWritten);
+    }
   }
 
   /** The requests of a session, oldest first. @param {string} session @returns {Row[]} */
@@ -84,7 +92,7 @@ export class Index {
     fresh.found = this.found;
     for (const row of rows) {
       const known = this.rows.get(row.id);
-      if (known && known.interactions === row.interactions) row.findings = known.findings;
+      if (known && known.interactions === row.interactions) keepFindings(row, known);
     }
     fresh.add(rows);
     return fresh;
@@ -224,6 +232,11 @@ function count(into, row, facet) {
   for (const value of values) into.set(value, (into.get(value) ?? 0) + 1);
 }
 
+/** Give a row what was found in it. @param {Row} row @param {Row} known the same row as it was read before */
+function keepFindings(row, { findings, orders }) {
+  Object.assign(row, { findings, orders });
+}
+
 /** The rows of one page of the server's answer. @param {any} answer @returns {Row[]} */
 export function rowsOf(answer) {
   /** @type {Row[]} */
@@ -235,7 +248,7 @@ export function rowsOf(answer) {
         order: one.restored_interaction || one.first_interaction || 0, source: one.source ?? "", version: one.agent_version ?? "",
         interactions: one.interaction_count ?? 0, words: asWritten(one.first_words ?? ""), last: asWritten(one.last_words ?? ""), lastRole: one.last_role ?? "",
         passage: asWritten(one.found ?? ""), matched: one.matched ?? "", evaluation: one.evaluation_only === true,
-        secret: one.redacted === true, held: Boolean(one.held), restoredFrom: one.restored_from ?? "", findings: new Map(),
+        secret: one.redacted === true, held: Boolean(one.held), restoredFrom: one.restored_from ?? "", findings: new Map(), orders: [],
       });
     }
   }

@@ -13,6 +13,7 @@ export function Toast() {
   const running = phase === "running";
   const bad = phase === "half" || phase === "failed";
   const soft = running ? [stopping ? "Stopping after this part." : step, "You can go on working. Keep this window open."].filter(Boolean) : notes;
+  const shown = state.part === "conversations" && state.opened?.session === back;
   const undoable = !running && numbers.length > 0 && can("restore_requests");
   return html`<div class=${`toast ${phase}`} id="toast">
     ${!running && html`<${Icon} name=${bad ? "warn" : "check"} />`}
@@ -22,7 +23,7 @@ export function Toast() {
     ${running && stopping === false && html`<${Button} onClick=${stopJob}>Stop<//>`}
     ${undoable && html`<${Button} class=${phase === "done" ? "strong" : ""} onClick=${() => undo([...numbers], job.rows)}>${phase === "half" ? "Undo what is deleted" : "Undo"}<//>`}
     ${goOn && html`<${Button} class="strong" onClick=${goOn}>Go on<//>`}
-    ${back && phase === "done" && state.index.ofSession(back).length > 0 && html`<${Button} onClick=${() => openConversation(back)}>Show<//>`}
+    ${back && phase === "done" && !shown && state.index.ofSession(back).length > 0 && html`<${Button} onClick=${() => openConversation(back)}>Show<//>`}
     ${!running && html`<${IconButton} icon="close" class="little" label="Close this notice" onClick=${closeJob} />`}
     ${running && html`<progress aria-label=${title} max=${total > 1 ? total : undefined} value=${total > 1 ? done : undefined}></progress>`}
   </div>`;

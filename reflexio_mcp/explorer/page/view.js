@@ -51,15 +51,16 @@ export function Stored({ text, class: more }) {
 }
 
 /**
- * Stored text, with chips for hidden secrets and marks for what was searched and what taught something.
- * @param {{text: string, words?: string[], passages?: string[], revealed?: (at: number) => string | undefined, onSecret?: (at: number) => void}} given
+ * Stored text, with chips for hidden secrets and marks for what was searched, what taught something, and what may be an order.
+ * @param {{text: string, words?: string[], passages?: string[], orders?: string[], revealed?: (at: number) => string | undefined, onSecret?: (at: number) => void}} given
  *   `onSecret` shows the secret of a number, `revealed` returns it once it may be seen
  */
-export function Text({ text, words = [], passages = [], revealed, onSecret }) {
+export function Text({ text, words = [], passages = [], orders = [], revealed, onSecret }) {
   let secrets = 0;
-  return piecesOf(text, words, passages).map((piece) => {
+  return piecesOf(text, words, passages, orders).map((piece) => {
     if (piece.secret) return html`<${Secret} kind=${piece.text} at=${secrets} seen=${revealed?.(secrets++)} onSecret=${onSecret} />`;
     const inner = piece.hit ? html`<mark>${piece.text}</mark>` : piece.text;
+    if (piece.suspect) return html`<span class="suspect">${inner}</span>`;
     return piece.taught ? html`<span class="taught">${inner}</span>` : inner;
   });
 }
@@ -112,6 +113,16 @@ class Panel extends View {
   render() {
     return html`<div ref=${this.hold} class="menu ${this.props.end ? "end" : ""}" role="group" aria-label=${this.props.name} onKeyDown=${(/** @type {KeyboardEvent} */ event) => this.key(event)}>${this.props.children}</div>`;
   }
+}
+
+/** Go up and down among the titles of a list with the arrow keys. @param {KeyboardEvent & {currentTarget: HTMLElement}} event */
+export function goesByArrows(event) {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  const titles = /** @type {HTMLElement[]} */ ([...event.currentTarget.querySelectorAll(".title")]);
+  const at = titles.indexOf(/** @type {HTMLElement} */ (event.target));
+  if (!step || at < 0) return;
+  titles[at + step]?.focus();
+  event.preventDefault();
 }
 
 /** One of several choices in a menu. @param {{on: boolean, onClick: () => void, count?: string, children?: any}} given */

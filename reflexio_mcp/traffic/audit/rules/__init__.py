@@ -9,7 +9,7 @@ from typing import Final
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.facts import FactCode
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session, Severity
-from reflexio_mcp.traffic.audit.rules.content import PersonalData, PromptInjection, Secret
+from reflexio_mcp.traffic.audit.rules.content import PersonalData, PromptInjection, Secret, passage_parts
 from reflexio_mcp.traffic.audit.rules.duplicates import Duplicate
 from reflexio_mcp.traffic.audit.rules.habits import (
     Expired,
@@ -34,11 +34,13 @@ __all__ = [
     "FINDINGS",
     "RULES",
     "WHOLE_SESSIONS",
+    "Finding",
     "LearningChecks",
     "findings_in",
     "judgement_of",
     "offers_deletion",
     "passage_in",
+    "passage_parts",
     "rule_of",
     "select",
     "severity_of",

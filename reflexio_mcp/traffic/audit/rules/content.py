@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
+from reflexio_mcp.results.base import visible
 from reflexio_mcp.results.facts import FactCode
 from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session, excerpt, stop_if_cancelled
 from reflexio_mcp.traffic.content import every_text
@@ -84,6 +85,12 @@ def passage_as_data(text: str, passage: "Passage") -> str:
     if len(words) > PASSAGE_CHARS:
         words = f"{words[:PASSAGE_CHARS]}…"
     return words.replace(" ", "·")
+
+
+def passage_parts(shown: str) -> list[str]:
+    """Return the words of `passage_as_data` as they are written, apart where something in them is covered."""
+    parts = visible(shown.removesuffix("…").replace("·", " ")).split(COVERED)
+    return [part.strip() for part in parts if part.strip()]
 
 
 class Secret(Rule):
