@@ -528,6 +528,24 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 JSON,
             ),
         ),
+        "report": Command(
+            "write what changed in memory since a time: learnings, findings, expiry, deletions",
+            _later("report_command", "run_report"),
+            "reflexio-mcp report --since last --output report.html      in a timer",
+            (
+                _argument(
+                    "--since",
+                    default="last",
+                    metavar="TIME",
+                    type=_text,
+                    help="an age, a time, or last: the end of the last report (the first covers 7 days; default)",
+                ),
+                _argument(
+                    "--output", required=True, metavar="FILE", help="a new file that ends with .html or .json"
+                ),
+            ),
+            usage="--output FILE ",
+        ),
         "log": Command(
             "print the audit log: a JSON line before and after a deletion or a restore, and if a hold applies",
             _later("read_commands", "run_log_command"),

@@ -1,13 +1,23 @@
 """Audits as text: first what was not searched, then findings, then what each rule can and cannot know."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
 from reflexio_mcp.render.blocks import Told, counted, lines, moment, row, sentence
 from reflexio_mcp.render.reading import learning_lines
 from reflexio_mcp.render.words import Words
-from reflexio_mcp.results.audit import AuditResult, Call, Count, DuplicateRun, FindingRow, Found, Place
+from reflexio_mcp.results.audit import (
+    AuditResult,
+    Call,
+    Count,
+    DuplicateRun,
+    FindingRow,
+    Found,
+    NotLooked,
+    Place,
+)
 from reflexio_mcp.results.facts import Fact, FactCode
 
 __all__ = ["audit_text"]
@@ -29,7 +39,7 @@ def audit_text(audit: AuditResult, words: Words) -> Told:
     else:
         heading = "Nothing to audit."
     return Told(
-        lines(heading, words.say(left_out), _not_looked_for(audit, words)),
+        lines(heading, words.say(left_out), not_looked_for(audit.not_looked_for, words)),
         [about, *_numbers(traffic), *(line for finding in audit.findings for line in _finding(finding))],
         lines(
             words.say(fact for fact in audit.facts if fact.code not in BEFORE),
@@ -41,11 +51,8 @@ def audit_text(audit: AuditResult, words: Words) -> Told:
     )
 
 
-def _not_looked_for(audit: AuditResult, words: Words) -> list[str]:
-    return [
-        f"Not looked for: {', '.join(unsearched.findings)}. {words.of(unsearched.because)}"
-        for unsearched in audit.not_looked_for
-    ]
+def not_looked_for(rows: Sequence[NotLooked], words: Words) -> list[str]:
+    return [f"Not looked for: {', '.join(row.findings)}. {words.of(row.because)}" for row in rows]
 
 
 def _numbers(traffic: Found) -> list[str]:
@@ -69,8 +76,12 @@ def _most(what: str, counts: list[Count]) -> str:
     return f"{what}: {', '.join(f'{count.name} {count.count:,}' for count in counts)}" if counts else ""
 
 
+def unit_of(finding: str) -> str:
+    return "learning" if finding in ("orphaned-learning", "stale-learning") else "request"
+
+
 def _finding(finding: FindingRow) -> list[str]:
-    unit = "learning" if finding.finding in ("orphaned-learning", "stale-learning") else "request"
+    unit = unit_of(finding.finding)
     kinds = ", ".join(f"{kind.name} {kind.count:,}" for kind in finding.kinds)
     kinds = f" ({kinds})" if kinds else ""
     places = f"{counted(finding.place_count, 'place')} in " if finding.place_count else ""

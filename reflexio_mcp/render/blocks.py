@@ -1,7 +1,8 @@
 """Building blocks of texts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Final
 
 from reflexio_mcp.results.base import PAGE_CHARS, TEXT_CHARS, Moment, fence
@@ -15,6 +16,20 @@ FENCE_CHARS: Final = TEXT_CHARS - 600
 """Limit of stored text in one answer; the rest is for our own words."""
 
 PAGE_FENCE_CHARS: Final = PAGE_CHARS - 600
+
+PAGE: Final = """<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+body {{ font: 1rem/1.5 system-ui; max-width: 42rem; margin: 2rem auto; padding: 0 1rem }}
+p {{ white-space: pre-line }}
+</style>
+<h1>{title}</h1>
+{sections}
+</html>
+"""
 
 CUT: Final = "… the rest is left out here: it is too long for one answer."
 
@@ -42,6 +57,18 @@ def sentence(*parts: str) -> str:
 def row(*facts: str) -> str:
     """Join non-empty facts in one line."""
     return " · ".join(fact for fact in facts if fact)
+
+
+def html_page(title: str, sections: Mapping[str, Sequence[str]]) -> str:
+    """Return a page for a person, from texts by heading. A section without text is left out."""
+    return PAGE.format(
+        title=escape(title),
+        sections="\n".join(
+            f"<h2>{escape(heading)}</h2>\n" + "\n".join(f"<p>{escape(text)}</p>" for text in said if text)
+            for heading, said in sections.items()
+            if any(said)
+        ),
+    )
 
 
 def indented(text: str, by: int = 2) -> str:

@@ -1,10 +1,19 @@
 """Texts of plans, receipts, restores and past deletions, and of the question to a person."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from typing import Final
 
-from reflexio_mcp.render.blocks import Told, counted, lines, moment, named, quoted, row, sentence
+from reflexio_mcp.render.blocks import (
+    Told,
+    counted,
+    html_page,
+    lines,
+    moment,
+    named,
+    quoted,
+    row,
+    sentence,
+)
 from reflexio_mcp.render.reading import shared_rule
 from reflexio_mcp.render.words import ANYBODY, Words, named_in_fence
 from reflexio_mcp.results.deletion import (
@@ -35,17 +44,6 @@ QUESTION_NAME_CHARS: Final = 60
 QUESTION_LEARNING_CHARS: Final = 80
 QUESTION_TEXT_CHARS: Final = 500
 """Limit of the old and the new text of a correction: some clients show three lines."""
-
-RECEIPT_PAGE: Final = """<!DOCTYPE html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Receipt of deletion {number}</title>
-<style>body {{ font: 1rem/1.5 system-ui; max-width: 42rem; margin: 2rem auto; padding: 0 1rem }}</style>
-<h1>Receipt of deletion {number}</h1>
-{sections}
-</html>
-"""
 
 
 def counts(size: Counts) -> str:
@@ -184,14 +182,7 @@ def receipt_page(found: PastDeletion, receipt: Receipt) -> str:
             _damaged(found),
         ],
     }
-    return RECEIPT_PAGE.format(
-        number=found.number,
-        sections="\n".join(
-            f"<h2>{title}</h2>\n" + "\n".join(f"<p>{escape(text)}</p>" for text in said if text)
-            for title, said in sections.items()
-            if any(said)
-        ),
-    )
+    return html_page(f"Receipt of deletion {found.number}", sections)
 
 
 BY_OPERATOR: Final = "deleted by an operator"

@@ -305,7 +305,7 @@ def learning_page(page: LearningPage, words: Words) -> Told:
             ", ".join(f"{user.user_id} {user.learnings:,}" for user in page.by_user),
             *map(learning_lines, page.learnings),
             *map(shared_rule, page.shared_rules),
-            *map(_change, page.changes),
+            *map(change_lines, page.changes),
         ],
         lines(
             learning(page.learning, words) if page.learning else "",
@@ -342,7 +342,7 @@ def shared_rule(rule: SharedRuleRow) -> str:
     )
 
 
-def _change(change: ChangeRow) -> str:
+def change_lines(change: ChangeRow) -> str:
     return lines(
         row(
             moment(change.at),

@@ -307,6 +307,7 @@ class Who(Row):
         str, Field(description="ask: a person's answer; preview: a plan's code; off: nobody was asked")
     ] = ""
     reason: Annotated[str, Field(description="in the caller's words")] = ""
+    finding: Annotated[str, Field(description="the finding that its filter named")] = ""
 
 
 class Logged(Row):

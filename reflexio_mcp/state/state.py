@@ -69,6 +69,9 @@ OUTCOMES: Final = ("", *get_args(Outcome))
 DEEDS: Final = "learnings"
 """The part of a log line that says what was done to learnings."""
 
+REPORTED: Final = "reported"
+"""The event of a line that says until when a report tells."""
+
 MOST_SEARCHED: Final = 20
 """How many lines of the log are looked through for each one that is returned: others are of other users."""
 
@@ -217,6 +220,23 @@ class State:
     def note_export(self, owner: Owner, target: str, counts: Mapping[str, int]) -> None:
         """Log what an export contains."""
         self._note(owner, {"event": "exported", "target": target, "counts": dict(counts)})
+
+    def note_report(self, owner: Owner, until: int) -> None:
+        """Log that a report tells of everything until a time."""
+        self._note(owner, {"event": REPORTED, "until": until})
+
+    def last_reported(self, owner: Owner) -> int | None:
+        """Return the time until which the last report of this account and user tells; `None` without one."""
+        accounts = self._keys.accounts(owner)
+        rows = self.database.read(
+            "SELECT line FROM main.log WHERE line LIKE ? ORDER BY id DESC", f'%"event": "{REPORTED}"%'
+        )
+        for (line,) in rows:
+            said = said_in(line)
+            ours = said.get("account") in accounts and said.get("user_id") == owner.user
+            if ours and isinstance(until := said.get("until"), int):
+                return until
+        return None
 
     def note_refusal(self, owner: Owner, tool: str, target: str, why: str) -> None:
         """Log that a person who was asked did not agree. `why`: `declined`, `unanswered` or `wrong_number`."""

@@ -422,6 +422,20 @@ def test_systemd_takes_the_timer_and_what_it_starts(tmp_path: Path) -> None:
     assert parse(words.split()).filter == {"finding": "expired"}
 
 
+@needs_systemd
+def test_systemd_takes_the_timer_of_the_report_and_its_command_writes_a_new_page_each_time(
+    tmp_path: Path,
+) -> None:
+    service, _ = verified(tmp_path, "reflexio-mcp-report.service", "reflexio-mcp-report.timer")
+    [line] = re.findall(r"^ExecStart=(.*)$", Path(service).read_text("utf-8"), re.MULTILINE)
+    shell, _, script = shlex.split(line.replace("%%", "%"))
+    shown = shlex.join(["printf", "%s\\n"]) + script.removeprefix(script.split()[0])
+    written = subprocess.run([shell, "-c", shown], capture_output=True, encoding="utf-8", check=True).stdout
+    typed = parse(written.split())
+    assert (typed.command, typed.since) == ("report", "last")
+    assert re.fullmatch(r"/var/lib/reflexio-mcp/report-\d{4}-\d\d-\d\dT\d{6}\.html", typed.output)
+
+
 CONFINED = """
 set -e
 mount --make-rprivate /

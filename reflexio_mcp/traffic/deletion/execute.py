@@ -111,6 +111,7 @@ async def begin(planned: Planned, origin: Origin, state: State) -> JobNumber:
             "user_id": planned.owner.user,
             "erase": planned.options.erase,
             "reason": planned.options.reason,
+            "finding": planned.target.finding,
             "ids": [item.id for item in (*planned.items, *planned.copied)],
         },
     )

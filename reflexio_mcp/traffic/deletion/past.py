@@ -25,6 +25,8 @@ LOOK_SECONDS: Final = 20.0
 MOST: Final = 10
 """Maximum number of last deletions, and of receipts in a longer list."""
 
+ALL: Final = 1_000_000
+
 SHOWN: Final = 50
 """Maximum number of deletions to choose from."""
 
@@ -37,23 +39,27 @@ async def last_deletions(
     *,
     number: int = 0,
     restorable: bool = False,
+    since: float | None = None,
 ) -> list[PastDeletion]:
     """Return the last deletions and restores of an owner, newest first. Raises `StateUnusable`.
 
     Args:
         number: only this deletion.
         restorable: only deletions with a recovery copy that can be restored.
+        since: all from this time on, in epoch seconds, however many they are.
     """
     jobs = jobs or Jobs()
     running = jobs.running
     most = SHOWN if restorable else MOST
+    if since is not None:
+        most = ALL
     deletions = await in_thread(state.last, owner, most, number, restorable=restorable)
     running |= jobs.running
     copies = await in_thread(state.copies.listed, owner)  # also those of deletions that ended meanwhile
     past = [
         await _past(scope, deletion, copies.get(deletion.number), deletion.number in running)
         for deletion in deletions
-        if deletion.number in copies or (deletion.own and not restorable)
+        if (deletion.number in copies or (deletion.own and not restorable)) and deletion.at >= (since or 0)
     ]
     return past[:MOST] + [deletion.model_copy(update={"receipt": None}) for deletion in past[MOST:]]
 
@@ -90,9 +96,13 @@ async def _past(scope: Scope, deletion: Deletion, copy: RecoveryCopy | None, run
     )
 
 
-async def last_logged(state: State, owner: Owner) -> list[Logged]:
-    """Return the last exports of an owner, and what holds kept from deletions. Raises `StateUnusable`."""
-    noted = await in_thread(state.noted, owner, MOST)
+async def last_logged(state: State, owner: Owner, *, since: float | None = None) -> list[Logged]:
+    """Return the last exports of an owner, and what holds kept from deletions. Raises `StateUnusable`.
+
+    Args:
+        since: all from this time on, in epoch seconds, however many they are.
+    """
+    noted = await in_thread(state.noted, owner, MOST if since is None else ALL, since=since or 0)
     return [logged for line in noted if (logged := _logged(line))]
 
 
@@ -116,6 +126,7 @@ def _who(began: str) -> Who | None:
         client=said("client"),
         consent=said("consent"),
         reason=said("reason"),
+        finding=said("finding"),
     )
 
 

@@ -151,6 +151,11 @@ class Target(ABC):
     text: str = ""
     everything: bool = False
 
+    @property
+    def finding(self) -> str:
+        """The finding that selects it; empty for none."""
+        return ""
+
     @abstractmethod
     def name(self, *, words: bool = True) -> str:
         """Describe the target; without searched words if `words` is false."""
@@ -262,6 +267,10 @@ class Filtered(Target):
 
     wanted: TrafficFilter
     everything: bool = False
+
+    @property
+    def finding(self) -> str:
+        return self.wanted.finding
 
     @classmethod
     def of(cls, scope: Scope, wanted: TrafficFilter, *, all_of_user: bool, everything: bool) -> "Filtered":
