@@ -41,7 +41,7 @@ from reflexio_mcp.state.records import (
 )
 from reflexio_mcp.state.tables import Database, StateUnusable, Transaction
 
-__all__ = ["State", "in_thread"]
+__all__ = ["RECORD_DAYS", "State", "in_thread"]
 
 HOUR: Final = 3_600.0
 
