@@ -1181,12 +1181,17 @@ export async function forgetsAndCorrectsWhatWasLearned(browser) {
     { learning_id: "profile:1", content: "Looks after the import job.", evidence: [{ request_id: "req-shared-0", interaction_id: 1, quote: "the import job is late again" }, { request_id: "req-shared-0", interaction_id: 1, quote: "its import is late", near: true }] },
     { learning_id: "profile:2", content: "Key [redacted: password].", from_requests: [{ request_id: "req-shared-0", interaction_ids: [1] }] },
   ].map((one) => ({ state: "current", user_id: "maria.keller", ...one }));
+  const rules = [
+    { rule_id: "agent_playbook:5", content: "Name the late step first.", approval: "pending", playbooks: 2, users: ["maria.keller", "jonas"], more_users: 2 },
+    { rule_id: "agent_playbook:6", content: "Rejected by an operator.", approval: "rejected" },
+  ];
   const given = [];
   const plan = { selected: { learnings: 1 }, confirm: "C1" };
   const receipt = { number: 98, deleted: { learnings: 1 }, way_back: { state: "whole", until: new Date(Date.now() + 1e8).toISOString() } };
   const answer = (structuredContent, text = "Done.") => ({ content: [{ type: "text", text }], structuredContent });
   // The embedded store learns nothing: what a server that learns says is put in.
   const intercept = async ({ name, arguments: asked }, forward) => {
+    if (asked.shared) return answer({ shared_rules: rules });
     if (name === "list_learnings") return answer({ learnings: asked.user_id === "maria.keller" ? learned : [] });
     const ours = ["delete_learnings", "correct_learning"].includes(name) || asked.deletion === 98;
     if (ours) given.push([name, asked]);
@@ -1209,8 +1214,15 @@ export async function forgetsAndCorrectsWhatWasLearned(browser) {
   const fact = view.locator(".fact", { hasText: "import job" });
   await fact.waitFor();
   assert.equal(await part(view, "learned").getAttribute("aria-current"), "page");
-  await fact.locator(".title").click();
   const pane = view.locator(".pane .body");
+  await view.locator(".chip", { hasText: "Shared rules 1" }).click();
+  await view.locator(".fact", { hasText: "Name the late step first." }).locator(".title").click();
+  assert.match(await pane.textContent(), /Shared rule, used for everyone.*Made from what was learned about\s*maria\.keller, jonas and 2 more people\s*No operator has approved it/s);
+  assert.equal(await pane.locator("button", { hasText: "Forget" }).count(), 0);
+  assert.equal(await view.locator(".fact", { hasText: "Rejected" }).count(), 0, "a rejected rule is not used");
+  assert.deepEqual(await axe(view), []);
+  await view.locator(".chip", { hasText: /^All/ }).click();
+  await fact.locator(".title").click();
   assert.match(await pane.textContent(), /Fact about maria\.keller.*The assistant uses it now.*“the import job is late again”.*“its import is late”.*said in nearly these words/s);
   assert.deepEqual(await axe(view), []);
   await pane.locator("button", { hasText: "Open conversation" }).first().click();

@@ -114,7 +114,7 @@ function inSight() {
  */
 export function openConversation(session, { request = "", words = "", remembered = true } = {}) {
   const exchanges = exchangesOf(state.index.ofSession(session));
-  const hits = state.index.found ? exchanges.findIndex(({ row, restored }) => [row, ...restored].some((one) => state.index.found?.has(one.id))) : -1;
+  const hits = exchanges.findIndex(isHit);
   const named = exchanges.findIndex(({ row, restored }) => [row, ...restored].some((one) => one.id === request));
   const at = Math.max(0, named >= 0 ? named : hits);
   const reach = exchanges[at]?.row.id ?? "";
@@ -139,9 +139,17 @@ export function showMore({ before = 0, after = 0 }) {
 
 /** The exchanges with searched words in the open conversation. */
 export function hitsHere() {
-  const { found } = state.index;
-  if (!state.opened || !found) return [];
-  return exchangesOf(state.index.ofSession(state.opened.session)).filter(({ row, restored }) => [row, ...restored].some((one) => found.has(one.id))).map(({ row }) => row.id);
+  return exchangesHere().filter(isHit).map(({ row }) => row.id);
+}
+
+/** The exchanges of the open conversation. */
+function exchangesHere() {
+  return state.opened ? exchangesOf(state.index.ofSession(state.opened.session)) : [];
+}
+
+/** Whether an exchange has searched words. @param {{row: Row, restored: Row[]}} exchange */
+function isHit({ row, restored }) {
+  return [row, ...restored].some(({ id }) => state.index.found?.has(id));
 }
 
 /** Go to the next hit, or the one before; behind the last one, the next conversation begins. @param {1 | -1} step */
@@ -158,7 +166,7 @@ export function toHit(step) {
 function reachRequest(id) {
   const { opened } = state;
   if (!opened) return;
-  const at = exchangesOf(state.index.ofSession(opened.session)).findIndex(({ row }) => row.id === id);
+  const at = exchangesHere().findIndex(({ row }) => row.id === id);
   const from = at < opened.from ? Math.max(0, at - BEFORE) : opened.from;
   update({ opened: { ...opened, from, to: Math.max(opened.to, at + SHOWN), reach: id, hit: id } });
 }
@@ -180,18 +188,25 @@ export function reached() {
 /** The rows of the open conversation that are shown. */
 export function shownRows() {
   const { opened } = state;
-  if (!opened) return [];
-  return exchangesOf(state.index.ofSession(opened.session)).slice(opened.from, opened.to).flatMap(({ row, restored }) => [row, ...restored]);
+  return exchangesHere().slice(opened?.from, opened?.to).flatMap(({ row, restored }) => [row, ...restored]);
 }
 
 /** Show one hidden secret of a message. @param {Row} row @param {import("./state.js").Interaction} interaction @param {number} at its number in the text */
-export async function showSecret(row, interaction, at) {
+async function showSecret(row, interaction, at) {
   try {
     state.uncovered.set(`${row.id} ${interaction.id} ${at}`, hiddenIn(interaction.text, at, await uncover(row.id, interaction)));
     update();
   } catch (error) {
     update({ spoken: messageOf(error) });
   }
+}
+
+/** How the hidden secrets of a message are shown. @param {Row} row @param {import("./state.js").Interaction} interaction */
+export function secretsOf(row, interaction) {
+  return {
+    revealed: (/** @type {number} */ at) => state.uncovered.get(`${row.id} ${interaction.id} ${at}`),
+    onSecret: (/** @type {number} */ at) => showSecret(row, interaction, at),
+  };
 }
 
 /** @param {number} interaction */
@@ -366,18 +381,8 @@ export async function showPast() {
   }
 }
 
-/** Show what an export would contain. */
-export async function showExport() {
-  await fillExport({ redact: true, confirm: "" });
-}
-
-/** Write the export that was shown, and name the file; if what it would contain has changed, show that. @param {boolean} redact @param {string} confirm */
-export async function writeExport(redact, confirm) {
-  await fillExport({ redact, confirm });
-}
-
-/** @param {{redact: boolean, confirm: string}} chosen */
-async function fillExport({ redact, confirm }) {
+/** Show what an export would contain; with the code of that, write it and name the file, unless it has changed. @param {{redact?: boolean, confirm?: string}} [chosen] */
+export async function showExport({ redact = true, confirm = "" } = {}) {
   openSheet({ kind: "export", found: null, redact, written: confirm !== "", problem: "" });
   const { id } = state.sheet;
   try {

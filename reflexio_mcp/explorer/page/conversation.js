@@ -1,7 +1,7 @@
 /** A conversation read from top to bottom: what was said, and beside it what was learned from it. */
 
 import {
-  askCorrect, askDeletion, askForget, askMessage, closeConversation, copy, hitsHere, openLearned, reached, showMore, SHOWN, showSecret,
+  askCorrect, askDeletion, askForget, askMessage, closeConversation, hitsHere, openLearned, reached, showMore, SHOWN, secretsOf,
   toConversation, toggleFold, toHit,
 } from "./actions.js";
 import { originsHere } from "./findings.js";
@@ -12,7 +12,7 @@ import { searchedWords } from "./passages.js";
 import { detailOf, readLearnings, readOn } from "./reading.js";
 import { exchangesOf, messagesIn } from "./rows.js";
 import { can, state } from "./state.js";
-import { Button, html, Icon, IconButton, Stored, Text, View } from "./view.js";
+import { Button, CopiedId, html, Icon, IconButton, Stored, Text, View } from "./view.js";
 
 /** @typedef {import("./rows.js").Row} Row */
 /** @typedef {import("./state.js").Interaction} Interaction */
@@ -171,7 +171,7 @@ function Said({ turn: { row, interaction, restored }, number: place, passages })
   return html`<article class=${`turn ${own ? "user" : ""} ${grave ? "grave" : ""}`} data-interaction=${interaction.id}><div class="said">
     <p class="who"><b><${Stored} text=${who} /></b><time title=${clock.exact(row.at)}>${time}</time>${restored && html`<span class="badge back"><${Icon} name="undo" />put back</span>`}</p>
     <div class=${`text ${long && !whole ? "folded" : ""}`} dir="auto"><${Text} text=${drawn} words=${searchedWords(filter.words)} passages=${passages} orders=${row.orders}
-      revealed=${(/** @type {number} */ at) => state.uncovered.get(`${row.id} ${interaction.id} ${at}`)} onSecret=${(/** @type {number} */ at) => showSecret(row, interaction, at)} /></div>
+      ...${secretsOf(row, interaction)} /></div>
     ${long && html`<${Button} class="little" onClick=${() => toggleFold(interaction.id)}>${whole ? "Show less" : "Show all"}<//>`}
     ${whole && interaction.text.length > DRAWN_CHARS && html`<p class="label">The first ${number(DRAWN_CHARS)} of ${number(interaction.text.length)} characters are shown.</p>`}
     ${interaction.extra.map(([name, value], at) => html`<p class="label" key=${at}>${name}: <${Stored} text=${value} /></p>`)}
@@ -225,9 +225,9 @@ function Perhaps({ learned, none }) {
 function Support({ rows }) {
   const versions = [...new Set(rows.map((row) => row.version).filter(Boolean))];
   return html`<details class="support"><summary><${Icon} name="right" />Details for support</summary><dl class="facts">
-    <dt>Session id</dt><dd class="mono"><bdi>${rows[0].session}</bdi> <${Button} class="little" label="Copy the session id" onClick=${() => copy(rows[0].session)}>Copy<//></dd>
+    <dt>Session id</dt><${CopiedId} id=${rows[0].session} what="the session id" />
     <dt>Requests</dt><dd>${number(rows.length)}, each a question with its answers</dd>
-    ${rows.slice(0, 10).map((row) => html`<dt key=${row.id}>Request of ${state.clock.moment(row.at)}</dt><dd class="mono"><bdi>${row.id}</bdi> <${Button} class="little" label=${`Copy the request id ${row.id}`} onClick=${() => copy(row.id)}>Copy<//></dd>`)}
+    ${rows.slice(0, 10).map((row) => html`<dt key=${row.id}>Request of ${state.clock.moment(row.at)}</dt><${CopiedId} id=${row.id} what=${`the request id ${row.id}`} />`)}
     ${versions.length > 0 && html`<dt>Assistant</dt><dd><bdi>${versions.map((one) => shortened(one, 60)).join(", ")}</bdi></dd>`}
   </dl></details>`;
 }

@@ -8,9 +8,9 @@ export function number(value) {
   return grouped.format(value);
 }
 
-/** `1 message`, `2,000 messages`. @param {number} value @param {string} noun */
+/** `1 message`, `2,000 messages`, `2 people`. @param {number} value @param {string} noun */
 export function counted(value, noun) {
-  return `${number(value)} ${noun}${value === 1 ? "" : "s"}`;
+  return `${number(value)} ${value === 1 ? noun : `${noun}s`.replace(/persons$/, "people")}`;
 }
 
 export const DAY_MS = 86_400_000;

@@ -1,6 +1,6 @@
 /** What was learned: a list by person, and beside it one learned thing with the words that taught it and how it changed. */
 
-import { changeLearned, copy, openConversation } from "./actions.js";
+import { changeLearned, openConversation } from "./actions.js";
 import { LearnedActions, LearnedText } from "./conversation.js";
 import { counted, number, shortened } from "./format.js";
 import { byPerson, chosenLearnings, inUse } from "./memory.js";
@@ -8,7 +8,7 @@ import { KIND_NAMES, kindWords } from "./names.js";
 import { searchedWords } from "./passages.js";
 import { readLearnings, usersByRecency } from "./reading.js";
 import { state } from "./state.js";
-import { Button, goesByArrows, html, Icon, IconButton, Stored, Text, View } from "./view.js";
+import { Button, CopiedId, goesByArrows, html, Icon, IconButton, Stored, Text, View } from "./view.js";
 
 /** @typedef {import("./memory.js").Learning} Learning */
 
@@ -51,7 +51,8 @@ function Rest({ none }) {
   return html`${none && html`<div class="blank"><h2 class="big">${learned.words || learned.kind || filter.user ? "Nothing that was learned matches" : "Nothing was learned yet"}</h2>
       <p class="soft">${learned.words || learned.kind || filter.user ? "" : "What your assistant learns from conversations appears here."}</p>
       ${(learned.words || learned.kind) && html`<${Button} onClick=${() => changeLearned({ kind: "", words: "" })}>Show all<//>`}</div>`}
-    ${memory.usersLeft > 0 && html`<p class="more">What was learned about ${counted(memory.usersLeft, "more person").replace("persons", "people")} is not read yet. <${Button} class="little" onClick=${() => void readLearnings(read + 20)}>Read it<//></p>`}
+    ${memory.usersLeft > 0 && html`<p class="more">What was learned about ${counted(memory.usersLeft, "more person")} is not read yet. <${Button} class="little" onClick=${() => void readLearnings(read + 20)}>Read it<//></p>`}
+    ${memory.rulesUnread && html`<p class="more">The shared rules could not be read.</p>`}
     ${memory.unlinked > 0 && html`<p class="more">${counted(memory.unlinked, "learned thing")} ${memory.unlinked === 1 ? "does" : "do"} not name what it was learned from.</p>`}`;
 }
 
@@ -65,6 +66,14 @@ function Fact({ learning: one, open, words }) {
     <span class="q clip">${quote ? html`“<bdi><${Text} text=${quote} words=${words} /></bdi>”` : one.kind === "rule" ? "" : "The words that taught it are not on record"}${places > 1 && ` and ${places - 1} more`}${one.replaced.length > 0 && html` · Replaced “<bdi>${one.replaced[0]}</bdi>”`}</span>
     <span class="kind">${inUse(one) ? KIND_NAMES[one.kind] : "Replaced"}</span>
   </div>`;
+}
+
+/** Whose playbooks a shared rule was made from. @param {{learning: Learning}} given */
+function RestsOn({ learning: { restsOn, approved } }) {
+  const { people, more, known } = restsOn ?? { people: [], more: 0, known: false };
+  return html`<h3 class="label">Made from what was learned about</h3>
+    <p>${people.map((one, at) => html`${at > 0 && ", "}<${Stored} text=${shortened(one)} />`)}${more > 0 && ` and ${counted(more, "more person")}`}${people.length === 0 && (known ? "Nothing that is stored." : "Reflexio does not say what it was made from.")}</p>
+    <p class="soft">${approved ? "An operator has approved it." : "No operator has approved it; it is used all the same."} It stays if one of these people deletes what was learned.</p>`;
 }
 
 /** @param {{learning: Learning}} given */
@@ -82,7 +91,7 @@ function One({ learning: one }) {
     ${one.trigger && html`<p class="soft">When: <bdi><${Text} text=${one.trigger} /></bdi></p>`}
     <p class="soft">${inUse(one) ? one.since > 0 && `Known since ${clock.day(one.since)}. ` : one.at > 0 && `Replaced ${clock.day(one.at)}${one.replacedBy ? ` by “${one.replacedBy}”` : ""}. `}${inUse(one) ? "The assistant uses it now." : "The assistant does not use it any more."}</p>
     <${LearnedActions} learning=${one} />
-    <h3 class="label">Learned from these words</h3>
+    ${one.restsOn ? html`<${RestsOn} learning=${one} />` : html`<h3 class="label">Learned from these words</h3>`}
     ${one.evidence.map((each, at) => {
       const row = stored(each.request);
       return html`<blockquote class="quote" key=${at}><bdi>${each.words ? html`“<${Text} text=${each.words} />”` : row?.words}</bdi><footer>
@@ -90,14 +99,14 @@ function One({ learning: one }) {
         ${row ? html`<${Button} class="little quiet" onClick=${() => openConversation(row.session, { request: row.id, words: each.words })}>Open conversation<${Icon} name="right" /><//>` : html`<span>not among the conversations that are loaded</span>`}
       </footer></blockquote>`;
     })}
-    ${one.evidence.length === 0 && html`<p>${one.unfound.length ? html`“<bdi><${Text} text=${one.unfound[0]} /></bdi>”. These words are not stored any more.` : "The words are not on record."}
+    ${one.evidence.length === 0 && !one.restsOn && html`<p>${one.unfound.length ? html`“<bdi><${Text} text=${one.unfound[0]} /></bdi>”. These words are not stored any more.` : "The words are not on record."}
       ${sessions.size > 0 && ` It was learned while ${sessions.size === 1 ? "this conversation was" : `these ${sessions.size} conversations were`} read, and may come from ${sessions.size === 1 ? "it" : "any of them"}.`}</p>
       <ul class="goes">${[...sessions].slice(0, 10).map(([session, row]) => html`<li key=${session}><${Button} class="little quiet flush" onClick=${() => openConversation(session, { request: row.id, words: " " })}><bdi class="clip"><${Text} text=${row.words || "Conversation"} /></bdi><${Icon} name="right" /><//><span class="soft">${clock.day(row.at)}</span></li>`)}</ul>`}
     ${one.gone > 0 && html`<p class="soft">${counted(one.gone, "message")} that it was learned from ${one.gone === 1 ? "is" : "are"} not stored any more.</p>`}
     ${one.replaced.length > 0 && html`<h3 class="label">How it changed</h3><ol class="chain"><li><p dir="auto">${one.text}</p><p class="label">used now</p></li>
       ${one.replaced.map((text) => html`<li class="old" key=${text}><p class="soft" dir="auto"><${Text} text=${text} /></p><p class="label">not used any more</p></li>`)}</ol>`}
     <details class="support"><summary><${Icon} name="right" />Details for support</summary><dl class="facts">
-      <dt>Id</dt><dd class="mono"><bdi>${one.id}</bdi> <${Button} class="little" label="Copy the id" onClick=${() => copy(one.id)}>Copy<//></dd>
+      <dt>Id</dt><${CopiedId} id=${one.id} what="the id" />
       <dt>State</dt><dd><bdi>${one.state}</bdi></dd>
       ${one.window.length > 0 && html`<dt>Read together</dt><dd>${counted(one.window.length, "question")}</dd>`}
     </dl></details>

@@ -6,10 +6,12 @@ import { asWritten } from "./passages.js";
 /** @typedef {{request: string, interaction: number, words: string, near: boolean}} Evidence words that taught something, and the message that says them, or nearly them */
 /**
  * @typedef {{id: string, kind: Kind, user: string, state: string, text: string, hidden: number, trigger: string, passages: string[],
- *   unfound: string[], since: number, at: number, window: string[], evidence: Evidence[], gone: number, replaced: string[], replacedBy: string}} Learning
+ *   unfound: string[], since: number, at: number, window: string[], evidence: Evidence[], gone: number, replaced: string[], replacedBy: string,
+ *   restsOn: {people: string[], more: number, known: boolean} | null, approved: boolean}} Learning
  *   `hidden` is the length of a text that is not shown; `passages` are the words that taught it, `unfound` those that are stored nowhere;
  *   `since` is when it was learned and `at` when it changed, 0 if that is not known; `window` are requests that it may come from; `gone`
- *   counts interactions that are not stored any more; `replaced` are the texts that it took the place of, `replacedBy` what took its place
+ *   counts interactions that are not stored any more; `replaced` are the texts that it took the place of, `replacedBy` what took its place;
+ *   `restsOn` are the people whose playbooks a shared rule was made from, and `approved` says whether an operator wants it
  */
 
 /** One learning as the server lists it. @param {any} one @param {string} user whose it is if the list does not say so @returns {Learning} */
@@ -25,8 +27,14 @@ export function learningOf(one, user) {
     unfound: (one.quotes_not_found ?? []).map(asWritten), since: one.known_since ? Date.parse(one.known_since) : at, at,
     window: (one.from_requests ?? []).map((/** @type {any} */ each) => each.request_id), evidence, gone: one.interactions_deleted ?? 0,
     replaced: (one.replaced ?? []).map((/** @type {any} */ each) => asWritten(each.content ?? "")).filter(Boolean),
-    replacedBy: asWritten(one.replaced_by?.content ?? ""),
+    replacedBy: asWritten(one.replaced_by?.content ?? ""), restsOn: null, approved: false,
   };
+}
+
+/** A shared rule as the server lists it. @param {any} one @returns {Learning} */
+export function sharedRuleOf(one) {
+  const rule = learningOf({ learning_id: one.rule_id, content: one.content, trigger: one.trigger, changed_at: one.made_at }, "");
+  return { ...rule, restsOn: { people: one.users ?? [], more: one.more_users ?? 0, known: one.traced !== false }, approved: one.approval === "approved" };
 }
 
 /** @param {string} id @returns {Kind} */

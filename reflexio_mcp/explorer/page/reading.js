@@ -2,7 +2,7 @@
 
 import { counted } from "./format.js";
 import { host, messageOf } from "./host.js";
-import { learningOf } from "./memory.js";
+import { learningOf, sharedRuleOf } from "./memory.js";
 import { asWritten } from "./passages.js";
 import { Index, NO_FILTER, rowsOf } from "./rows.js";
 import { can, rematch, state, update } from "./state.js";
@@ -304,12 +304,32 @@ export async function readLearnings(most = USERS_AT_ONCE) {
         if (!cursor) unlinked += answer.unlinked ?? 0;
       } while (cursor);
       // A list that was there stays until the new one is complete.
-      if (!known.size) update({ memory: { state: "reading", problem: "", list: new Map(list), usersLeft: users.length, unlinked } });
+      if (!known.size) update({ memory: { state: "reading", problem: "", list: new Map(list), usersLeft: users.length, unlinked, rulesUnread: false } });
     }
-    update({ memory: { state: "ready", problem: "", list, usersLeft: Math.max(0, users.length - most), unlinked } });
+    const rules = await readSharedRules();
+    if (mine !== learningsAsked) return;
+    for (const rule of rules ?? []) list.set(rule.id, rule);
+    update({ memory: { state: "ready", problem: "", list, usersLeft: Math.max(0, users.length - most), unlinked, rulesUnread: rules === null } });
   } catch (error) {
     if (mine === learningsAsked) update({ memory: { ...state.memory, state: "failed", problem: messageOf(error) } });
   }
+}
+
+/** The shared rules that are used, if this server is for everybody; `null` if they cannot be read. */
+async function readSharedRules() {
+  if (state.server?.whose) return [];
+  const rules = [];
+  let cursor = "";
+  try {
+    do {
+      const answer = await host.ask("list_learnings", { shared: true, limit: LEARNINGS_PAGE, ...(cursor ? { cursor } : {}) });
+      rules.push(...(answer.shared_rules ?? []));
+      cursor = answer.cursor ?? "";
+    } while (cursor);
+  } catch {
+    return null;
+  }
+  return rules.filter((one) => one.approval !== "rejected").map(sharedRuleOf);
 }
 
 /** The people whose conversations were read, who spoke last first. */

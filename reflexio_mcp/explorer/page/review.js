@@ -1,13 +1,13 @@
 /** Findings, one at a time: the passage, why it is shown, what else to do. */
 
-import { askDeletion, decideLater, openConversation, openFinding, showSecret } from "./actions.js";
+import { askDeletion, decideLater, openConversation, openFinding, secretsOf } from "./actions.js";
 import { openFindings, originsHere } from "./findings.js";
 import { counted, number, shortened } from "./format.js";
 import { ruleWords } from "./names.js";
 import { detailOf } from "./reading.js";
 import { can, state } from "./state.js";
 import { lookedWords } from "./toolbar.js";
-import { Button, goesByArrows, html, Icon, IconButton, Stored, Text } from "./view.js";
+import { Button, goesByArrows, html, Icon, IconButton, Problem, Stored, Text } from "./view.js";
 
 /** @typedef {import("./findings.js").Finding} Finding */
 
@@ -65,9 +65,9 @@ function OneFinding({ finding, findings }) {
 /** The messages of one request that have a finding. @param {{row: import("./rows.js").Row, ids: number[]}} given */
 function Passages({ row, ids }) {
   const detail = detailOf(row);
-  if (detail.problem) return html`<p class="problem" role="alert">${detail.problem.split("\n")[0]}</p>`;
+  if (detail.problem) return html`<${Problem} text=${detail.problem} />`;
   if (detail.loading && !detail.interactions.length) return html`<div class="passage"><p class="who">Reading.</p></div>`;
   const meant = detail.interactions.filter((one) => !ids.length || ids.includes(one.id));
   return meant.map((interaction) => html`<div class="passage" key=${interaction.id}><p class="who"><bdi>${interaction.role.toLowerCase() === "user" ? shortened(row.user) : interaction.role}</bdi>, ${state.clock.when(row.at)}</p>
-    <div class="text" dir="auto"><${Text} text=${interaction.text.slice(0, 2_000)} orders=${row.orders} revealed=${(/** @type {number} */ at) => state.uncovered.get(`${row.id} ${interaction.id} ${at}`)} onSecret=${(/** @type {number} */ at) => showSecret(row, interaction, at)} /></div></div>`);
+    <div class="text" dir="auto"><${Text} text=${interaction.text.slice(0, 2_000)} orders=${row.orders} ...${secretsOf(row, interaction)} /></div></div>`);
 }

@@ -1,7 +1,7 @@
 /** Sheets: what is asked before anything changes, and what can still come back. */
 
 import {
-  carryOut, askDeletion, changeSheet, chooseCopy, chooseFate, chosenIn, closeSheet, undo, writeExport,
+  carryOut, askDeletion, changeSheet, chooseCopy, chooseFate, chosenIn, closeSheet, undo, showExport,
 } from "./actions.js";
 import { LearnedText } from "./conversation.js";
 import { hasSecret } from "./findings.js";
@@ -12,7 +12,7 @@ import { goesByItself } from "./memory.js";
 import { goingWords, ruleWords } from "./names.js";
 import { messagesIn, oldestFirst } from "./rows.js";
 import { can, state } from "./state.js";
-import { Button, html, Icon, Stored, Text, View } from "./view.js";
+import { Button, html, Icon, Problem, Stored, Text, View } from "./view.js";
 import { told } from "./words.js";
 
 /** @typedef {import("./rows.js").Row} Row */
@@ -66,8 +66,8 @@ export class Sheet extends View {
   }
 }
 
-/** @param {{title: any, children?: any, said?: any, buttons: any}} given */
-function Frame({ title, children, said, buttons }) {
+/** @param {{title: any, children?: any, said?: any, buttons?: any}} given */
+function Frame({ title, children, said, buttons = html`<${Cancel} words="Close" />` }) {
   return html`<div class="sheet-frame"><header><h2 class="big" id="sheet-title" tabindex="-1">${title}</h2></header><div class="inside">${children}</div><footer><p aria-live="polite" class="said">${said}</p><div class="buttons">${buttons}</div></footer></div>`;
 }
 
@@ -79,17 +79,17 @@ function Cancel({ words = "Cancel" }) {
 function Deletion({ sheet }) {
   const { plan, rows, problem } = sheet;
   const sessions = new Set(rows.map((/** @type {Row} */ row) => row.session)).size;
-  if (problem) return html`<${Frame} title="Nothing was deleted" buttons=${html`<${Cancel} words="Close" /><${Button} onClick=${() => askDeletion(rows, sheet)}>Try again<//>`}><p class="problem" role="alert">${problem.split("\n")[0]}</p><//>`;
+  if (problem) return html`<${Frame} title="Nothing was deleted" buttons=${html`<${Cancel} words="Close" /><${Button} onClick=${() => askDeletion(rows, sheet)}>Try again<//>`}><${Problem} text=${problem} /><//>`;
   if (!plan) {
     const text = rows.length > 2_500 ? `Looking up what would be deleted: ${number(sheet.looked)} of ${counted(rows.length, "question")}.` : "Looking up what would be deleted.";
     return html`<${Frame} title=${`Delete ${counted(messagesIn(rows), "message")}`} buttons=${html`<${Cancel} />`}><p class="soft" role="status">${text}</p><//>`;
   }
   if (plan.status === "not_found" || plan.status === "held") {
     const why = plan.status === "held" ? "The operator's policy says that all of this is kept for now." : "None of this is stored any more.";
-    return html`<${Frame} title="Nothing to delete" buttons=${html`<${Cancel} words="Close" />`}><p>${why}</p><${Facts} facts=${plan.facts} /><//>`;
+    return html`<${Frame} title="Nothing to delete"><p>${why}</p><${Facts} facts=${plan.facts} /><//>`;
   }
   if (plan.status === "cannot_ask") {
-    return html`<${Frame} title="Nothing can be deleted here" buttons=${html`<${Cancel} words="Close" />`}><p>The operator wants your assistant's app to ask you, and this app cannot show the question.</p><//>`;
+    return html`<${Frame} title="Nothing can be deleted here"><p>The operator wants your assistant's app to ask you, and this app cannot show the question.</p><//>`;
   }
   const choice = chosenIn(sheet);
   const undecided = sheet.erase && hasSecret(rows) ? plan.fates.filter((/** @type {Fate} */ fate) => fate.case === "unknown" && !sheet.chosen.has(fate.id)) : [];
@@ -246,8 +246,8 @@ function CorrectSheet({ sheet }) {
 function PastSheet({ sheet }) {
   const { deletions, problem } = sheet;
   const { clock } = state;
-  return html`<${Frame} title="Recently deleted" buttons=${html`<${Cancel} words="Close" />`}>
-    ${problem && html`<p class="problem" role="alert">${problem.split("\n")[0]}</p>`}
+  return html`<${Frame} title="Recently deleted">
+    ${problem && html`<${Problem} text=${problem} />`}
     ${!deletions && !problem && html`<p class="soft" role="status">Looking for what can come back.</p>`}
     ${deletions?.length === 0 && html`<p>Nothing that was deleted can come back.</p>`}
     ${deletions?.length > 0 && html`<ul class="goes past">${deletions.map((/** @type {any} */ one) => {
@@ -263,17 +263,17 @@ function PastSheet({ sheet }) {
 /** @param {{sheet: any}} given */
 function ExportSheet({ sheet }) {
   const { found, problem, written, redact } = sheet;
-  if (problem) return html`<${Frame} title="Export" buttons=${html`<${Cancel} words="Close" />`}><p class="problem" role="alert">${problem.split("\n")[0]}</p><//>`;
-  if (!found) return html`<${Frame} title="Export" buttons=${html`<${Cancel} words="Close" />`}><p class="soft" role="status">${written ? "Writing the file." : "Looking up what is stored."}</p><//>`;
+  if (problem) return html`<${Frame} title="Export"><${Problem} text=${problem} /><//>`;
+  if (!found) return html`<${Frame} title="Export"><p class="soft" role="status">${written ? "Writing the file." : "Looking up what is stored."}</p><//>`;
   const { archive: { counts, findings = {}, unreadable = [] }, file, link, confirm, facts = [] } = found;
   const what = goingWords(counts.interactions ?? counts.requests ?? 0, 0);
   const list = html`<ul class="goes">${Object.entries(counts).filter(([, count]) => count).map(([name, count]) => html`<li key=${name}><span>${name.replaceAll("_", " ")}</span><span>${number(Number(count))}</span></li>`)}</ul>
     ${unreadable.length > 0 && html`<p class="soft small">Some of it could not be read.</p>`}`;
   const warned = Object.entries(findings).filter(([, count]) => count);
   if (written) {
-    return html`<${Frame} title=${`${what} exported`} buttons=${html`<${Cancel} words="Close" />`}><p class="mono file"><bdi>${file || link}</bdi></p><p class="soft small">${redact ? "What looks like a secret was replaced by its kind." : "Secrets are in the file."} Keep it private.</p>${list}<//>`;
+    return html`<${Frame} title=${`${what} exported`}><p class="mono file"><bdi>${file || link}</bdi></p><p class="soft small">${redact ? "What looks like a secret was replaced by its kind." : "Secrets are in the file."} Keep it private.</p>${list}<//>`;
   }
-  return html`<${Frame} title=${`Export ${what}`} buttons=${html`<${Cancel} /><${Button} class="strong" onClick=${() => writeExport(redact, confirm)}>Export<//>`}>
+  return html`<${Frame} title=${`Export ${what}`} buttons=${html`<${Cancel} /><${Button} class="strong" onClick=${() => showExport({ redact, confirm })}>Export<//>`}>
     ${facts.some((/** @type {any} */ one) => one.code === "wrong_code") && html`<p class="problem" role="alert">What is stored has changed. This is what it is now.</p>`}
     <p>${described() || "Everything that is stored."}</p>
     ${warned.length > 0 && html`<p>An audit finds in it: ${warned.map(([name, count]) => `“${ruleWords(name).name}” in ${counted(Number(count), "question")}`).join(", ")}.</p>`}
@@ -286,5 +286,5 @@ function KeysSheet() {
     ["/", "search"], ["↑ ↓", "go up and down"], ["Enter", "open"], ["Space", "select"], ["Shift and click", "select all between"],
     ["n and p", "next hit, hit before"], ["Escape", "close what is open"], ["?", "show this"],
   ];
-  return html`<${Frame} title="Keys" buttons=${html`<${Cancel} words="Close" />`}><ul class="goes">${keys.map(([key, does]) => html`<li key=${key}><span>${does}</span><kbd>${key}</kbd></li>`)}</ul><//>`;
+  return html`<${Frame} title="Keys"><ul class="goes">${keys.map(([key, does]) => html`<li key=${key}><span>${does}</span><kbd>${key}</kbd></li>`)}</ul><//>`;
 }

@@ -17,7 +17,7 @@ import { Index, NO_FILTER } from "./rows.js";
  *   filter: {user_id: string, session_id: string, source: string, agent_version: string, start: number | null, end: number | null}}} ServerState
  */
 /** @typedef {{session: string, from: number, to: number, reach: string, hit: string}} Opened a conversation: which of its requests are shown, where it is scrolled to */
-/** @typedef {{state: "no" | "reading" | "ready" | "failed", problem: string, list: Map<string, Learning>, usersLeft: number, unlinked: number}} Memory */
+/** @typedef {{state: "no" | "reading" | "ready" | "failed", problem: string, list: Map<string, Learning>, usersLeft: number, unlinked: number, rulesUnread: boolean}} Memory */
 
 export const state = {
   /** @type {Part} */
@@ -47,7 +47,7 @@ export const state = {
   restored: new Set(),
 
   /** @type {Memory} */
-  memory: { state: "no", problem: "", list: new Map(), usersLeft: 0, unlinked: 0 },
+  memory: { state: "no", problem: "", list: new Map(), usersLeft: 0, unlinked: 0, rulesUnread: false },
   /** @type {{kind: Kind | "", words: string, replaced: boolean, open: string}} */
   learned: { kind: "", words: "", replaced: false, open: "" },
   /** @type {{open: string, later: Set<string>}} */

@@ -23,7 +23,7 @@ function heading() {
   const { server, filter, index } = state;
   if (server?.whose || filter.user) return html`Memory of <${Stored} text=${shortened(server?.whose || filter.user)} />`;
   const people = peopleIn(index).length;
-  return people > 1 ? `Memory of ${counted(people, "person").replace("persons", "people")}` : "Your memory";
+  return people > 1 ? `Memory of ${counted(people, "person")}` : "Your memory";
 }
 
 /** The people of all rows with the number of their conversations. @param {import("./rows.js").Index} index @returns {[string, number][]} */

@@ -2,7 +2,7 @@
 
 import htm from "./vendor/htm.js";
 import { Component, h } from "./vendor/preact.js";
-import { toggleMenu } from "./actions.js";
+import { copy, toggleMenu } from "./actions.js";
 import { piecesOf } from "./passages.js";
 import { state, update } from "./state.js";
 
@@ -43,6 +43,16 @@ export function IconButton({ icon, label, onClick, class: more = "", disabled = 
 /** @param {{onClick: () => void, class?: string, label?: string, disabled?: boolean, children?: any}} given */
 export function Button({ onClick, class: more = "", label, disabled = false, children }) {
   return html`<button type="button" class="btn ${more}" aria-label=${label} disabled=${disabled} onClick=${onClick}>${children}</button>`;
+}
+
+/** What went wrong, in one line. @param {{text: string}} given */
+export function Problem({ text }) {
+  return html`<p class="problem" role="alert">${text.split("\n")[0]}</p>`;
+}
+
+/** An id that can be copied. @param {{id: string, what: string}} given */
+export function CopiedId({ id, what }) {
+  return html`<dd class="mono"><bdi>${id}</bdi> <${Button} class="little" label=${`Copy ${what}`} onClick=${() => copy(id)}>Copy<//></dd>`;
 }
 
 /** Stored words or an id, isolated from the direction of the text around it. @param {{text: string, class?: string}} given */
