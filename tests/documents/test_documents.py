@@ -41,8 +41,7 @@ OF_THE_TESTS = {
     "REFLEXIO_TEST_ENGINE",
     "REFLEXIO_UPDATE_SNAPSHOTS",
 }
-REMOVED = {"REFLEXIO_MCP_AUDIT_LOG", "REFLEXIO_MCP_RECOVERY_DIR"}
-"""Variables that only tests and examples read, and variables that the notes on an upgrade name."""
+"""Variables that only tests and examples read."""
 
 SYSTEM = {
     "apt", "brew", "caddy", "cd", "claude", "createdb", "curl", "diff", "docker", "export", "git", "mkdir", "nginx",
@@ -135,7 +134,7 @@ def test_each_link_inside_leads_to_a_file_and_a_heading_that_exist(document: Pat
 
 @EACH
 def test_each_variable_that_is_named_exists(document: Path) -> None:
-    assert set(re.findall(r"REFLEXIO_[A-Z_]+[A-Z]", text_of(document))) <= VARIABLES | OF_THE_TESTS | REMOVED
+    assert set(re.findall(r"REFLEXIO_[A-Z_]+[A-Z]", text_of(document))) <= VARIABLES | OF_THE_TESTS
 
 
 def test_the_page_on_architecture_names_what_exists() -> None:
