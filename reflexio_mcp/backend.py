@@ -72,8 +72,10 @@ def default_store() -> Path:
 
 def location_of(settings: Settings) -> str:
     """The file of the embedded store, or the URL of Reflexio."""
-    if not settings.embedded or settings.store == ":memory:":
-        return settings.base_url or settings.store
+    if not settings.embedded:
+        return settings.base_url
+    if settings.store == ":memory:":
+        return settings.store
     return str(Path(settings.store or default_store()).resolve())
 
 
@@ -144,6 +146,7 @@ def open_state(settings: Settings) -> State:
     if settings.state:
         database = open_postgresql(settings.state)
     else:
+        # An early version kept copies in a folder. Both places are looked for when the state is first used.
         database = SqliteDatabase(lambda: state_file(settings), lambda: default_store().parent / "recovery")
 
     def keys() -> list[bytes]:
@@ -179,7 +182,7 @@ def refuse_wrong_keys(settings: Settings) -> None:
             local_key(settings)
         if settings.state or (folder and (folder / _STATE_FILE).exists()):
             with closing(open_state(settings).database) as database, database.transaction(writes=False):
-                pass
+                pass  # to open the state compares the keys
     except WrongKey:
         raise
     except StateUnusable:
@@ -212,7 +215,7 @@ def scopes_of(settings: Settings) -> "partial[Scope]":
     from reflexio_mcp.traffic.policy import policy_at
     from reflexio_mcp.traffic.scope import Scope
 
-    key = (*settings.state_keys, settings.api_key)[0]
+    key = settings.state_keys[0] if settings.state_keys else settings.api_key
     return partial(
         Scope,
         masked=settings.mask,
@@ -240,5 +243,6 @@ async def owner_of(scope: "Scope", settings: Settings) -> Owner:
     account = f"{location_of(settings)}\0{identity.org_id}"
     if not settings.embedded:
         return Owner(account, scope.user_id, scope.caller)
+    # Copies that were made before the store had an id are under its path.
     earlier = account if identity.store_had_no_id else ""
     return Owner(f"embedded\0{identity.store_id}", scope.user_id, scope.caller, earlier)

@@ -95,8 +95,8 @@ HIDDEN: Final = {
     "decision",
     "lists_rules",
 }
-COUNTED: Final = {"selected", "planned", "deleted"}
-"""What a correction need not count: it has one learning, and deletes nothing."""
+HIDDEN_OF_CORRECTIONS: Final = HIDDEN | {"selected", "planned", "deleted"}
+"""A correction counts nothing: it has one learning, and deletes nothing."""
 
 LABELS: Final = {
     "show": "see them",
@@ -252,7 +252,12 @@ async def _ask(arguments: Namespace, settings: Settings, progress: TerminalProgr
             return await _pages(partial(list_requests, scope, asked), most)
         if not scope.learns:
             raise TrafficError("The embedded store does not learn. Set REFLEXIO_URL or REFLEXIO_API_KEY.")
-        chosen = Selection(asked.user_id, (), request_id, replace(asked, contains=""), asked.contains)
+        chosen = Selection(
+            user_id=asked.user_id,
+            request_id=request_id,
+            wanted=replace(asked, contains=""),
+            words=asked.contains,
+        )
         if changed_since and arguments.shared:
             raise InvalidInput("--since", "cannot be combined with --shared.")
         if changed_since:
@@ -265,6 +270,7 @@ async def _ask(arguments: Namespace, settings: Settings, progress: TerminalProgr
 
 
 async def _pages(read: Callable[..., Awaitable[Page]], most: int) -> Page:
+    """Read at most `most` rows, and return them as one page. A session on two pages is in it twice."""
     pages = [await read(limit=min(most, PAGE_ROWS))]
     while pages[-1].cursor and (left := most - sum(page.returned for page in pages)):
         pages.append(await read(limit=min(left, PAGE_ROWS), cursor=pages[-1].cursor))
@@ -444,7 +450,8 @@ class Screen:
 
     def show(self, row: Row) -> None:
         """Print the non-empty fields of a row: some lists as tables, the rest as lines."""
-        hidden = HIDDEN | COUNTED if getattr(row, "change", None) else HIDDEN
+        corrects = getattr(row, "change", None) is not None
+        hidden = HIDDEN_OF_CORRECTIONS if corrects else HIDDEN
         for name, field in row:
             value: object = field
             if not value or name in hidden:
@@ -553,6 +560,7 @@ def _command(call: Call, settings: Settings) -> str:
             words.append(flag)
         elif name != "detail":  # Commands show a request as it is stored.
             words += [flag, str(value)] if not str(value).startswith("-") else [f"{flag}={value}"]
+    # Beside the store is the state, also if Reflexio is elsewhere.
     where = {
         "--url": settings.base_url,
         "--store": location_of(settings) if settings.embedded else settings.store,

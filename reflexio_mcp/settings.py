@@ -444,6 +444,7 @@ def _value(option: Option, text: str) -> Any:
 
 
 def _check_known(variable: str) -> None:
+    """Refuse a variable that looks like one of this server and is none. Reflexio has variables of its own."""
     name = variable.strip().upper()
     if not name.startswith("REFLEXIO_"):
         return
@@ -483,6 +484,7 @@ def add_flags(parser: argparse.ArgumentParser, options: Iterable[Option]) -> Non
 
 
 def parse_flags(arguments: Sequence[str]) -> dict[str, str]:
+    """Return the settings among the arguments of a server in a client's file; none if they are wrong."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     add_flags(parser, OPTIONS)
     try:

@@ -346,7 +346,10 @@ def _create(connection: sqlite3.Connection) -> None:
 
 
 def _identify(connection: sqlite3.Connection) -> None:
-    """Give the store a random id. `had_none`: there may be recovery copies that do not name the store."""
+    """Give the store a random id.
+
+    `had_none` says that something was stored before, so there may be recovery copies that do not name the store.
+    """
     connection.execute("CREATE TABLE identity (id TEXT NOT NULL, had_none INTEGER NOT NULL)")
     connection.execute(
         "INSERT INTO identity VALUES (?, EXISTS (SELECT 1 FROM sqlite_sequence))", [secrets.token_hex(16)]

@@ -95,7 +95,11 @@ def _check(values: Iterable[str], pattern: re.Pattern[str], option: str, form: s
 def _with_ports(names: Iterable[str]) -> list[str]:
     """Accept any port after a name without a port, because proxies differ."""
     lower = [name.lower() for name in names]
-    return [*lower, *(f"{name}:*" for name in lower if not re.search(r":[^/\]]+$", name))]
+    return [*lower, *(f"{name}:*" for name in lower if not _ENDS_WITH_PORT.search(name))]
+
+
+_ENDS_WITH_PORT: Final = re.compile(r":[^/\]]+$")
+"""A scheme has a slash behind its colon, and the colons of an IPv6 address are in brackets."""
 
 
 class Tokens:

@@ -45,7 +45,8 @@ MOST_LINES: Final = 2000
 class _Protocol(H11Protocol):
     """Closes connections that would cost the others.
 
-    A body comes in tiny chunks, each of which takes as much time as a large one, or a client does not read its answer.
+    These are connections on which a body comes in tiny chunks, each of which takes as much time as a large one, and
+    connections whose client does not read its answer.
     """
 
     _unread: asyncio.TimerHandle | None = None

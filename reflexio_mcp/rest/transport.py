@@ -27,7 +27,10 @@ _REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
 
 
 class HttpTransport:
-    """Has one httpx client for each running call, as httpx looks at all connections of a client several times a call.
+    """Has one httpx client for each running call.
+
+    In each call, httpx looks at all connections of its client several times.
+
 
     `inner` replaces the network.
 
@@ -86,7 +89,7 @@ class HttpTransport:
 
 
 async def _content(response: httpx.Response, most: int) -> bytes:
-    """Read and decode a body of `most` bytes.
+    """Read and decode a body of at most `most` bytes.
 
     Raises:
         NotTheApi: its encoding was not asked for. Two layers of gzip turn kilobytes into gigabytes.
@@ -152,6 +155,6 @@ def trust() -> ssl.SSLContext:
     return _trust(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=1)  # made again when the places change
 def _trust(*_places: str | None) -> ssl.SSLContext:
     return httpx.create_ssl_context()

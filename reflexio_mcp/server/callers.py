@@ -50,14 +50,22 @@ current_caller: Final[ContextVar[Caller | None]] = ContextVar("reflexio_mcp_call
 def holder_of(token: str, user_id: str) -> Caller:
     """Return the holder of an operator's token, confined to `user_id` unless it is empty."""
     name = _stand_in("caller", token)
-    return Caller(user_id, _stand_in("user", user_id) if user_id else "", name, name)
+    owner = _stand_in("user", user_id) if user_id else ""
+    return Caller(user_id=user_id, owner=owner, name=name, account=name)
 
 
 def person(
     settings: Settings, subject: str, user_id: str, permissions: frozenset[Permission], expires_at: float
 ) -> Caller:
     who = _stand_in("person", settings.oauth_issuer, subject)
-    return Caller(user_id, who, _stand_in("caller", who, user_id), who, permissions, expires_at)
+    return Caller(
+        user_id=user_id,
+        owner=who,
+        name=_stand_in("caller", who, user_id),
+        account=who,
+        permissions=permissions,
+        expires_at=expires_at,
+    )
 
 
 def _stand_in(purpose: str, *parts: str) -> str:
