@@ -10,7 +10,6 @@ from mcp.types import CallToolResult
 from pydantic import BeforeValidator, Field
 
 from reflexio_mcp.consent.forms import Prepared, Reply, asking, prepare, verdict_of
-from reflexio_mcp.consent.policy import refused
 from reflexio_mcp.render.deletion import deletion, restored
 from reflexio_mcp.render.words import words_for_model
 from reflexio_mcp.results.base import NOTICE, visible
@@ -65,10 +64,10 @@ LearningsToo = Annotated[
 async def asked_options(
     include_learnings: bool, learning_ids: LearningsToo, erase: bool, reason: str
 ) -> Options:
-    named = learning_ids or ()
-    if named and not include_learnings:
+    given = learning_ids or ()
+    if given and not include_learnings:
         raise InvalidInput("learning_ids", "needs include_learnings=true. Nothing was deleted.")
-    ids = tuple(dict.fromkeys(require_id("learning_ids", learning_id) for learning_id in named))
+    ids = tuple(dict.fromkeys(require_id("learning_ids", learning_id) for learning_id in given))
     return Options(include_learnings, erase, reason, ids)
 
 
@@ -134,19 +133,22 @@ async def prepare_set(
     options: AskedOptions,
 ) -> Prepared:
     scope = scope_of(call)
-    # The scope's own user is not the caller's choice, so naming it alone narrows nothing.
-    narrows = wanted.finding == EXPIRED or wanted.names_something
-    named = narrows or (wanted.user_id and not scope.user_id)
+    # The scope's own user is not the caller's choice, so naming it alone selects nothing.
+    caller_selects = (
+        wanted.finding == EXPIRED or wanted.names_something or bool(wanted.user_id and not scope.user_id)
+    )
     target: Target
     if request_ids:
         if everything or wanted.narrows:
             raise InvalidInput("request_ids", "can be combined with user_id alone. Nothing was deleted.")
         target = Requests.of(scope, request_ids, wanted.user_id)
-    elif not named and not everything:
+    elif not caller_selects and not everything:
         raise InvalidInput("The filter", NAMES_NOTHING)
     else:
         all_of_user = options.erase and options.include_learnings
-        target = Filtered.of(scope, wanted, all_of_user=all_of_user, everything=everything and not named)
+        target = Filtered.of(
+            scope, wanted, all_of_user=all_of_user, everything=everything and not caller_selects
+        )
     return await prepare(call, target, options, confirm, shown_first=request_ids == [])
 
 
@@ -192,12 +194,8 @@ async def finish(
 
     job = await app.jobs.start(app.tasks, lambda: begin(planned, origin, app.state), work)
     if not wait:
-        plan = refused(planned, verdict.mode, "scheduled").plan
-        assert plan
-        return _answer(
-            call,
-            Deletion(notice=NOTICE, status="scheduled", plan=plan.model_copy(update={"number": job.number})),
-        )
+        plan = planned.plan.model_copy(update={"number": job.number})
+        return _answer(call, Deletion(notice=NOTICE, status="scheduled", plan=plan))
     async with prepared.reporter.steady(Step.DELETING):
         receipt = await job.outcome()
     shows = receipt.reason or receipt.change or receipt.not_deleted

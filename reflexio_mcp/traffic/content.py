@@ -81,7 +81,10 @@ def pieces(text: str, overlap: int) -> Iterator[tuple[int, str]]:
 
 
 def find_all(pattern: "re.Pattern[str]", text: str) -> "Iterator[re.Match[str]]":
-    """Find what `finditer` finds, in windows: `re` lets no other thread run during one search."""
+    """Find what `finditer` finds, in windows: `re` lets no other thread run during one search.
+
+    A match belongs to the window in which it begins. One that reaches the edge is searched again without an end.
+    """
     if len(text) <= WINDOW_CHARS + BEHIND_CHARS:
         yield from pattern.finditer(text)
         return

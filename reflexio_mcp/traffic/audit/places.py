@@ -89,17 +89,17 @@ async def list_places(
 
     question = question_of(asked)
     shown_before, after = _opened(scope, cursor, question)
-    rule = rule_of(asked.finding)
+    kind = rule_of(asked.finding)
     inside = replace(asked, finding="")
     now, until = time.time(), time.monotonic() + run.AUDIT_SECONDS
-    rules = [] if rule.asked else [rule(now)]
+    rules = [] if kind.asked else [kind(now)]
     look = run.Pass(inside, rules, until, gathered=partial(_Ranked, after=after))
     pager = SessionPager(scope, inside)
     stopped = await run.look_through(scope, pager, look, progress)
     await in_heavy_thread(scope.owner, look.finish)
     facts: list[Fact] = []
     doubts = [rule.left_out for rule in rules if rule.left_out]
-    if rule.asked:
+    if kind.asked:  # the service knows
         if doubt := await look.learning.ask(scope):
             doubts.append(doubt)
         look.add(look.learning.findings)
@@ -119,7 +119,7 @@ async def list_places(
         if len(places) < gathered.left:
             position = [shown_before + len(places), *_rank(gathered.page[len(places) - 1])]
             next_cursor = encode_cursor(LISTING, scope, question, position)
-    limits = run.limits_of([rule], {row.finding for row in rows}) if look.requests else []
+    limits = run.limits_of([kind], {row.finding for row in rows}) if look.requests else []
     return AuditResult(
         notice=NOTICE,
         filter=shown_name(asked.describe(words=not scope.masked), 200),

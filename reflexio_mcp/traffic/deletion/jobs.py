@@ -39,7 +39,7 @@ class Job(Generic[Result]):
         with anyio.CancelScope(shield=True):
             await self.finished.wait()
         if self.result is None:
-            raise self.error or TimeoutError
+            raise self.error or TimeoutError  # the server stopped first
         return self.result
 
 

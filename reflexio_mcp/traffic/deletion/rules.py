@@ -108,7 +108,10 @@ class Rules(Target):
             await send(status, [name], sent)
 
     async def undone(self, scope: Scope, sent: set[str]) -> list[str]:
-        """Return the ids of rules that are not as decided. What is no longer there was not approved or rejected."""
+        """Return the ids of rules that are not as decided.
+
+        It also removes from `sent` the rules that are not there any more: these were neither approved nor rejected.
+        """
         rows = await self._stored(scope)
         if self.decision == "delete":
             return [rule_id(row.agent_playbook_id) for row in rows]

@@ -128,9 +128,11 @@ class _Comparison:
             # A playbook gets another id whenever it is said again.
             if min(earlier.changed_at for earlier in replaced) < self._since:
                 return
-        if learning.kind == "user_playbook" or learning.number in self._rows.created:
+        is_new_profile = learning.number in self._rows.created
+        if learning.kind == "user_playbook" or is_new_profile:
             yield self._change("new", learning.changed_at, learning)
             return
+        # It was there before, and was changed in place. That is a correction, by this server or by another client.
         ours = [deed.at for deed in self._records.deeds if deed.learning_id == learning.learning_id]
         if learning.changed_at > max(ours, default=0) + LONGEST_WRITE:
             yield self._change("corrected", learning.changed_at, learning, elsewhere=True)
@@ -149,7 +151,7 @@ class _Comparison:
         return learning.kind == "profile" and learning.is_replaced and not self._lineage.successors(learning)
 
     def _unseen_deletion(self, learning: Learning) -> bool:
-        """Whether a profile without a copy was deleted after a learning ended: it may have taken its place."""
+        """Whether a profile without a copy was deleted after this learning ended, which it may have replaced."""
         return any(
             deed.deed == "deleted"
             and deed.learning_id.startswith("profile:")
@@ -160,10 +162,10 @@ class _Comparison:
 
     def _recorded(self, deed: LearningDeed) -> Change:
         copied = self._records.copied.get((deed.job, deed.learning_id))
-        now = self._stored.get(deed.learning_id)
-        if now and now.is_replaced:
-            now = next(iter(self._lineage.renamed(now)), now)
-        learning, old = now, ()
+        stored = self._stored.get(deed.learning_id)
+        if stored and stored.is_replaced:
+            stored = next(iter(self._lineage.renamed(stored)), stored)
+        learning, old = stored, ()
         if deed.deed == "deleted":
             learning = copied
             if copied:

@@ -182,6 +182,7 @@ def _by_user(deeds: Sequence[LearningDeed], copied: Mapping[tuple[int, str], Lea
 
 async def _rows_of_user(scope: Scope, user_id: str, since: int) -> Found:
     client = scope.client
+    # `get_profiles` returns every state, but nothing past its expiry, which `get_all_profiles` returns.
     current = await client.get_all_profiles(user_id)
     created = await client.get_all_profiles(user_id, created_since=since)
     rows = _rows(

@@ -250,7 +250,7 @@ class _Walk:
         self._listing: Literal["sessions", "requests"] = listing
         self._asked = asked
         self._before = after.shown if after else 0
-        self._full = False
+        self._page_is_full = False
         self._cursor: Cursor | None = None
         self._looked = 0
         self._oldest: int | None = None
@@ -270,7 +270,7 @@ class _Walk:
         """
         page = collector()
         await self._look(page)
-        while self._full and not await self._pager.ready_for_cursor():
+        while self._page_is_full and not await self._pager.ready_for_cursor():
             page = collector()
             await self._look(page)
         return page
@@ -278,44 +278,44 @@ class _Walk:
     def end_without_cursor(self, shown: int) -> None:
         """Say that nothing continues a page of the longest sessions."""
         self._cursor = None
-        self._full = self.total is None or shown < self.total
+        self._page_is_full = self.total is None or shown < self.total
 
     async def _look(self, page: _Rows) -> None:
-        self._cursor, self._full, self.total, self._looked, self._oldest = None, False, None, 0, None
-        rows = self._before
+        self._cursor, self._page_is_full, self.total, self._looked, self._oldest = None, False, None, 0, None
+        total = self._before
         until = time.monotonic() + LOOK_SECONDS
         async for part, matching in self._pager.picked():
             late = time.monotonic() >= until
             if self.wanted.looks_inside and late and self._looked:
-                self._full = True
+                self._page_is_full = True
                 return
-            # Requests that are already read are counted; nothing more is read for the count.
-            if self._full and not self._pager.on_last_page:
+            # A full page is not the end: what is already read is still counted, and nothing more is read for it.
+            if self._page_is_full and not self._pager.on_last_page:
                 return
             if self._listing == "requests":
-                rows += len(matching)
+                total += len(matching)
             elif matching:
-                rows += 1
-            if self._full:
+                total += 1
+            if self._page_is_full:
                 continue
             self._looked += part.looked_at
             self._oldest = min(self._oldest or part.newest, part.oldest)
             taken = await page.take(part, matching, len(part.requests) - len(matching)) if matching else 0
             if taken < len(matching):
-                self._full = True
+                self._page_is_full = True
                 if taken:
                     self._cursor = self._pager.cursor(self._listing, part, matching[taken - 1])
             else:
                 self._cursor = self._pager.cursor(self._listing, part, None)
-        self.total = None if self._pager.unreadable else rows
+        self.total = None if self._pager.unreadable else total
 
     def fields(self, rows: Sequence[SessionRow | RequestRow], page: _Rows, *facts: Fact) -> dict[str, Any]:
         """Return the fields that pages of sessions and of requests share."""
         unreadable = self._pager.unreadable
-        complete = not (self._full or unreadable)
+        complete = not (self._page_is_full or unreadable)
         inside = self.wanted.looks_inside
         cursor = None
-        if self._full and self._cursor:
+        if self._page_is_full and self._cursor:
             last = replace(self._cursor, detail=self.showing.detail, shown=self._before + len(rows))
             cursor = last.encode(self._scope, self._asked)
         return {
@@ -343,7 +343,7 @@ class _Walk:
         wanted = self.wanted
         if rows or self._before:
             return []
-        if self._full:
+        if self._page_is_full:
             return [Fact(code=FactCode.NOTHING_FOUND_YET)]
         if wanted == TrafficFilter() and not self._pager.unreadable:
             return [Fact(code=FactCode.NOTHING_STORED)]

@@ -53,7 +53,7 @@ class Passage:
 
     Args:
         start, end: its place in the text, in characters.
-        points: `POSSIBLE` or more; `PROBABLE` or more.
+        points: at least `POSSIBLE`.
         signs: the names of its signs, the strongest first.
     """
 
@@ -439,18 +439,18 @@ def _strongest(plain: str) -> Iterator[Passage]:
     """Yield, of passages that overlap, the one with the most points."""
     best: Passage | None = None
     previous_start = 0
-    previous: dict[SignName, int] = {}
+    previous_signs: dict[SignName, int] = {}
     for sentence in _SENTENCE.finditer(plain):
         signs = _signs_in(sentence[0])
-        both = previous | signs
-        start = previous_start if previous else sentence.start()
+        both = previous_signs | signs
+        start = previous_start if previous_signs else sentence.start()
         if best and start >= best.end:
             yield best
             best = None
         points = sum(both.values())
         if points >= POSSIBLE and (best is None or points > best.points):
             best = Passage(start, sentence.end(), points, _strongest_first(both))
-        previous_start, previous = sentence.start(), signs
+        previous_start, previous_signs = sentence.start(), signs
     if best:
         yield best
 
