@@ -33,6 +33,10 @@ def run_demo(arguments: Namespace, settings: Settings) -> int:
         raise ConfigurationError(
             "No Reflexio is configured. Set REFLEXIO_URL or REFLEXIO_API_KEY, or leave out --live."
         )
+    elif settings.read_only:
+        raise ConfigurationError(
+            "REFLEXIO_MCP_READ_ONLY allows no demo with --live: it publishes and deletes."
+        )
     user_id = settings.user_id or f"demo-{secrets.token_hex(4)}-user"
     # The demo shows a plan and its code, whatever the operator chose.
     chosen = replace(settings, user_id=user_id, confirm="preview", read_only=False, tools=())

@@ -36,6 +36,14 @@ def test_a_live_demo_needs_a_reflexio_that_answers(capsys: pytest.CaptureFixture
     assert "could not be reached" in capsys.readouterr().out
 
 
+def test_a_live_demo_changes_nothing_where_only_reading_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REFLEXIO_MCP_READ_ONLY", "1")
+    assert main(["demo", "--live", "--url", "http://127.0.0.1:9"]) == 2
+    assert "REFLEXIO_MCP_READ_ONLY allows no demo" in capsys.readouterr().err
+
+
 @pytest.mark.live
 @pytest.mark.parametrize("user", [[], ["--user-id", "demo-belongs-to"]])
 def test_the_live_demo_does_the_main_job_on_a_real_server_and_leaves_nothing(
