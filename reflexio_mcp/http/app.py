@@ -30,6 +30,7 @@ from reflexio_mcp.http.answers import CountedAnswers, counting
 from reflexio_mcp.http.bodies import LIGHT_BYTES, PUBLISH_BYTES, Bodies, Body
 from reflexio_mcp.http.refusal import AGAIN, Refusal, answer_refusal
 from reflexio_mcp.logs import event
+from reflexio_mcp.metrics import count_refusal, observe
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.server.callers import Caller, Quota, holder_of
@@ -141,7 +142,11 @@ class HttpApp:
         self._bodies = Bodies()
         self._turns = Turns(settings.max_in_flight)
         each = min(SESSIONS_EACH, settings.max_sessions) if settings.many_callers else settings.max_sessions
-        limit_sessions(self._manager, each)
+        sessions = limit_sessions(self._manager, each)
+        observe("reflexio_mcp.sessions", "Open sessions at /mcp.", sessions)
+        observe(
+            "reflexio_mcp.jobs", "Running deletions and restores.", lambda: len(self._runtime.jobs.running)
+        )
         self._sse_streams = Quota(each, settings.max_sessions)
         self._streams: set[anyio.CancelScope] = set()
         self._ready = False
@@ -379,10 +384,12 @@ def _caller(scope: Scope) -> Caller:
 def _log_refusal(scope: Scope, status: int, seconds: float) -> None:
     # Any other path or method may contain anything.
     path, method = scope["path"], scope["method"]
+    reason = HTTPStatus(status).phrase.lower().replace(" ", "_")
+    count_refusal(reason)
     event(
         "refused",
         logging.WARNING,
-        reason=HTTPStatus(status).phrase.lower().replace(" ", "_"),
+        reason=reason,
         status=status,
         method=method if method in METHODS else "",
         path=path if path in (MCP_PATH, SSE_PATH, MESSAGES_PATH, "/health") else "",

@@ -1,9 +1,7 @@
 """Middleware around every message: it sets the caller, and limits, logs and ends calls."""
 
-import functools
 import logging
 import secrets
-import sys
 import time
 from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
@@ -17,6 +15,7 @@ from mcp.types import INTERNAL_ERROR, INVALID_PARAMS
 from opentelemetry import trace
 
 from reflexio_mcp.logs import event, named_call
+from reflexio_mcp.metrics import record
 from reflexio_mcp.server.callers import Caller, current_caller
 from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.toolkit.context import PAGE_DATA
@@ -50,7 +49,6 @@ FORM_IS_OVER: Final = (
     "Nothing was done: the answered form has expired, or was for another call, caller, configuration or "
     "process. Make the call again without requestState and inputResponses, and the person is asked again."
 )
-SECONDS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 
 class Arrival(Protocol):
@@ -232,23 +230,9 @@ def _refused(ctx: Ctx, text: str) -> HandlerResult:
 
 
 def _measure(method: str, tool: str, outcome: str, seconds: float) -> None:
-    """Measure a call if this process has an OpenTelemetry SDK."""
-    metrics: Any = sys.modules.get("opentelemetry.metrics")
-    if metrics is None:
-        return
     attributes = {"mcp.method.name": method}
     if tool:
         attributes["gen_ai.tool.name"] = tool
     if outcome not in ("ok", "input_required"):
         attributes["error.type"] = "tool_error" if outcome == "error" else outcome
-    _durations(metrics).record(seconds, attributes)
-
-
-@functools.cache
-def _durations(metrics: Any) -> Any:
-    return metrics.get_meter("reflexio-mcp").create_histogram(
-        "mcp.server.operation.duration",
-        unit="s",
-        description="How long calls take.",
-        explicit_bucket_boundaries_advisory=SECONDS,
-    )
+    record("mcp.server.operation.duration", seconds, attributes)

@@ -3,7 +3,7 @@
 They are checked at the start: otherwise a release that renames one could switch a limit off unnoticed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, cast
 
@@ -42,8 +42,10 @@ def add_outside_sealing(server: MCPServer[Any], middleware: ServerMiddleware[Any
     chain.insert(sealing, middleware)
 
 
-def limit_sessions(manager: "StreamableHTTPSessionManager", each: int) -> None:
+def limit_sessions(manager: "StreamableHTTPSessionManager", each: int) -> Callable[[], int]:
     """Let one account have `each` sessions of Streamable HTTP; the SDK's own limit counts those of all accounts.
+
+    Returns what counts the open sessions.
 
     Raises:
         ConfigurationError: the installed SDK admits sessions in another way, so no account could be limited.
@@ -59,6 +61,7 @@ def limit_sessions(manager: "StreamableHTTPSessionManager", each: int) -> None:
         return None if full else admit(requestor)
 
     manager._admit_session = admit_within_limit  # pyright: ignore[reportPrivateUsage]
+    return lambda: len(held)
 
 
 def _missing(name: str) -> ConfigurationError:

@@ -6,6 +6,7 @@ always taken in this order: cap, copies, log.
 """
 
 import json
+import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -17,6 +18,7 @@ import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 
+from reflexio_mcp.metrics import count_refusal, record
 from reflexio_mcp.state.copies import Copies
 from reflexio_mcp.state.days import DAY, days_seen, note_day
 from reflexio_mcp.state.keys import KeyedDatabase, Keys, RowChanged
@@ -89,7 +91,11 @@ async def in_thread(
         limiter = _threads.get()
     except LookupError:
         _threads.set(limiter := anyio.CapacityLimiter(THREADS))
-    return await anyio.to_thread.run_sync(partial(call, *arguments, **named), limiter=limiter)
+    began = time.perf_counter()
+    try:
+        return await anyio.to_thread.run_sync(partial(call, *arguments, **named), limiter=limiter)
+    finally:
+        record("reflexio_mcp.state.duration", time.perf_counter() - began)
 
 
 class Ended(NamedTuple):
@@ -215,6 +221,7 @@ class State:
 
     def note_held(self, owner: Owner, target: str, held: Sequence[str]) -> None:
         """Log how many items each hold kept from a deletion."""
+        count_refusal("hold")
         self._note(owner, {"event": "held", "target": target, "held": held})
 
     def note_export(self, owner: Owner, target: str, counts: Mapping[str, int]) -> None:
@@ -544,6 +551,7 @@ class State:
                 if left < min(number, self.limit):
                     left += counted
                     wait = at + HOUR - transaction.now
+            count_refusal("cap")
             raise CapReached(self.limit, room, wait)
         return room
 

@@ -1,5 +1,6 @@
 """Measured calls, scraped as `docs/shared-server.md` says."""
 
+import json
 import os
 import re
 import shlex
@@ -14,7 +15,9 @@ from tests.support.serving import TOKEN, WAIT, Served, free_port, modern_call, u
 from tests.support.stdio import environment
 
 pytestmark = [pytest.mark.anyio, pytest.mark.ci]
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "shared-server.md"
+ROOT = Path(__file__).resolve().parents[2]
+DASHBOARD = ROOT / "packaging" / "dashboard.json"
+PAGE = ROOT / "docs" / "shared-server.md"
 
 
 def documented() -> tuple[dict[str, str], list[str], str]:
@@ -27,6 +30,12 @@ def documented() -> tuple[dict[str, str], list[str], str]:
     _, exported, command, scrape = block.strip().splitlines()
     pairs = shlex.split(exported)[1:]
     return dict(pair.split("=", 1) for pair in pairs), shlex.split(command), scrape.split()[1]
+
+
+def names_a_metric(expression: str, told: str) -> bool:
+    """Whether the metric of a panel is among what was scraped."""
+    [name] = re.findall(r"(?:mcp_server|reflexio_mcp)_\w+", expression)
+    return re.search(rf"^{name}[ {{]", told, re.MULTILINE) is not None
 
 
 async def test_the_page_gives_what_prometheus_scrapes(tmp_path: Path) -> None:
@@ -53,6 +62,7 @@ async def test_the_page_gives_what_prometheus_scrapes(tmp_path: Path) -> None:
             ):
                 headers, body = modern_call(tool, arguments)
                 await http.post(f"{served.url}/mcp", json=body, headers=headers | served.headers)
+            await http.post(f"{served.url}/mcp", json={})
             told = (await http.get(address.replace("9464", str(scraped)))).text
     finally:
         with anyio.CancelScope(shield=True):
@@ -72,5 +82,10 @@ async def test_the_page_gives_what_prometheus_scrapes(tmp_path: Path) -> None:
         ("list_requests", "tool_error"): 1,
         ("unknown", "tool_error"): 1,
     }
+    assert re.search(r'^reflexio_mcp_refusals_total{.*reason="unauthorized".*} 1.0$', told, re.MULTILINE)
+    assert re.search(r"^reflexio_mcp_sessions({.*})? 0.0$", told, re.MULTILINE)
+    assert re.search(r"^reflexio_mcp_jobs({.*})? 0.0$", told, re.MULTILINE)
+    shown = [panel["targets"][0]["expr"] for panel in json.loads(DASHBOARD.read_text("utf-8"))["panels"]]
+    assert [expr for expr in shown if not names_a_metric(expr, told)] == []
     assert 'service_name="reflexio-mcp"' in told
     assert "secret-of-a-caller" not in told
