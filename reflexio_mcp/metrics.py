@@ -47,4 +47,4 @@ def _histogram(meter: Any, name: str) -> Any:
 
 @functools.cache
 def _refusals(meter: Any) -> Any:
-    return meter.create_counter("reflexio_mcp.refusals", description="Refused requests, by reason.")
+    return meter.create_counter("reflexio_mcp.refusals", description="refused requests")

@@ -143,9 +143,9 @@ class HttpApp:
         self._turns = Turns(settings.max_in_flight)
         each = min(SESSIONS_EACH, settings.max_sessions) if settings.many_callers else settings.max_sessions
         sessions = limit_sessions(self._manager, each)
-        observe("reflexio_mcp.sessions", "Open sessions at /mcp.", sessions)
+        observe("reflexio_mcp.sessions", "open sessions at /mcp", sessions)
         observe(
-            "reflexio_mcp.jobs", "Running deletions and restores.", lambda: len(self._runtime.jobs.running)
+            "reflexio_mcp.jobs", "running deletions and restores", lambda: len(self._runtime.jobs.running)
         )
         self._sse_streams = Quota(each, settings.max_sessions)
         self._streams: set[anyio.CancelScope] = set()
