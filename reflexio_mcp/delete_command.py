@@ -3,7 +3,7 @@
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Collection, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -30,7 +30,7 @@ from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.tools.catalog import deletes
 from reflexio_mcp.traffic.archive import import_requests, requests_in
-from reflexio_mcp.traffic.deletion.erasures import let_stay, take_out_waiting
+from reflexio_mcp.traffic.deletion.erasures import take_out_waiting, would_go
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
 from reflexio_mcp.traffic.deletion.past import last_deletions
 from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan, skipped_copies
@@ -233,14 +233,13 @@ def run_import(arguments: Namespace, settings: Settings) -> int:
     job = Job(arguments)
 
     async def act(scope: Scope, state: State, owner: Owner) -> Restored:
-        async def stay(ids: Collection[str]) -> None:
-            await let_stay(state, partial(owner_of, scope, settings), ids)
-
-        return await import_requests(scope, lines, job.progress, stay)
+        going = partial(would_go, state, partial(owner_of, scope, settings))
+        return await import_requests(scope, lines, job.progress, going)
 
     with job.running("Run the command again to import the rest"):
         done = _run(act, settings)
-    return _show_restored(screen, done)
+    not_imported = any(exception.why == "erased" for exception in done.not_restored)
+    return max(_show_restored(screen, done), int(not_imported))
 
 
 def run_receipt(arguments: Namespace, settings: Settings) -> int:

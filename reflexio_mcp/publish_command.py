@@ -4,6 +4,7 @@ import json
 import sys
 import uuid
 from argparse import Namespace
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Final
@@ -16,12 +17,12 @@ from reflexio_mcp.read_commands import Screen, check_allowed
 from reflexio_mcp.render.publishing import stored
 from reflexio_mcp.render.words import SHELL
 from reflexio_mcp.rest.api_limits import MAX_INTERACTIONS
-from reflexio_mcp.rest.models import Interaction, PublishBody
+from reflexio_mcp.rest.models import Interaction, PublishBody, RequestWithInteractions
 from reflexio_mcp.results.publishing import Stored
 from reflexio_mcp.screen import print_json
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.toolkit.parameters import alone, invalid_arguments
-from reflexio_mcp.traffic.deletion.erasures import let_stay
+from reflexio_mcp.traffic.deletion.erasures import would_go
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.publishing import check_interaction, publish
 
@@ -54,14 +55,14 @@ def run_publish(arguments: Namespace, settings: Settings) -> int:
     async def run() -> Stored:
         async with open_scope(settings) as scope:
 
-            async def stays(request_id: str) -> None:
+            async def going(requests: Sequence[RequestWithInteractions]) -> set[str]:
                 state = open_state(settings)
                 with closing(state.database):
-                    await let_stay(state, lambda: owner_of(scope, settings), [request_id])
+                    return await would_go(state, lambda: owner_of(scope, settings), requests)
 
             seconds = settings.wait_timeout if arguments.wait else None
             return await publish(
-                scope, draft, policy=settings.publish_secrets, wait_seconds=seconds, stays=stays
+                scope, draft, policy=settings.publish_secrets, wait_seconds=seconds, would_go=going
             )
 
     done = anyio.run(run)

@@ -111,6 +111,10 @@ DELETION: Final = RoomWords(
             "A restore of the same copy is running or was interrupted, and can store {number:erased item} again. "
             "{number:It is|They are} deleted as soon as that is seen."
         ),
+        FactCode.ERASURE_NOT_OVER: (
+            "This was erased for good, and a restore of it is running or was interrupted. It is not stored under the "
+            "same id until nothing can return, because it would be deleted."
+        ),
         FactCode.REPEAT_CALL: "This is not finished.",
         FactCode.LEARNINGS_MAY_BE_MISSED: "",
         FactCode.LOOK_LATER: "Look again in some minutes.",

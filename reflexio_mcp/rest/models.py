@@ -497,6 +497,19 @@ COMPARED: Final = (
 )
 
 
+def as_stored(body: PublishBody) -> RequestWithInteractions:
+    """Return a request as it is stored, without the numbers and times that the service gives."""
+    return RequestWithInteractions(
+        request=StoredRequest(
+            request_id=body.request_id, user_id=body.user_id.strip(), session_id=body.session_id.strip()
+        ),
+        interactions=[
+            StoredInteraction(interaction_id=0, **interaction.model_dump(exclude={"created_at"}))
+            for interaction in body.interaction_data_list
+        ],
+    )
+
+
 def differences(body: PublishBody, stored: RequestWithInteractions) -> list[str]:
     """Return the arguments in which a stored request differs: labels, and `COMPARED` fields of interactions."""
     sent_labels = {

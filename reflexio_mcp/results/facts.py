@@ -451,6 +451,10 @@ class FactCode(StrEnum):
         "may_return",
         "a restore beside this can store `number` of the erased items again, until it is seen",
     )
+    ERASURE_NOT_OVER = (
+        "erasure_not_over",
+        "nothing was stored of what was erased under the same id, as long as a restore may still store it again",
+    )
     REPEAT_CALL = "repeat_call", "advice: the same call again does the rest"
     LEARNINGS_MAY_BE_MISSED = (
         "learnings_may_be_missed",

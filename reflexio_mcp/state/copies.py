@@ -2,7 +2,9 @@
 
 Rows are found by keyed tags of account, user and names. A caller that changes rows holds the lock "copies".
 
-A copy is over when the server's clock says so and the state has also seen the days.
+A copy is over when the server's clock says so and the state has also seen the days, or when an erasure names only a
+part of it. Its row stays as long as a restore of it is not over: the restore may have read it, and later erasures have
+to find by it what may come back. Nobody else is given it.
 """
 
 import json
@@ -14,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from reflexio_mcp.state.days import DAY, days_seen
 from reflexio_mcp.state.keys import Keys, RowChanged
 from reflexio_mcp.state.records import Copied, Name, Owner, RecoveryCopy
+from reflexio_mcp.state.restores import restores_not_over
 from reflexio_mcp.state.tables import Database, Transaction
 
 __all__ = ["Reading"]
@@ -107,14 +110,16 @@ class Copies:
         deletion: int | None = None,
         names: Collection[str] | None = None,
         having: Collection[str] | None = None,
+        erasing: bool = False,
     ) -> Reading:
         """Read copies, the oldest first.
 
         Args:
+            erasing: also copies that are over, and that a restore may still store.
             names: only copies that an erasure of these names would remove.
             having: only copies that have one of these names, also requests by the names of their interactions.
         """
-        return Reading(self._read(owner, deletion, names, having))
+        return Reading(self._read(owner, deletion, names, having, erasing=erasing))
 
     def _read(
         self,
@@ -122,15 +127,17 @@ class Copies:
         deletion: int | None,
         names: Collection[str] | None,
         having: Collection[str] | None,
+        *,
+        erasing: bool,
     ) -> Iterator[tuple[Row, Copied | None]]:
-        rows = self._rows(owner)
+        rows = self._rows(owner, erasing=erasing)
         if names is not None:
             rows, _ = self._named(rows, names)
         if having is not None:
             wanted = self._wanted(having)
             rows = [row for row in rows if wanted.meets(row.user, row.names.split())]
         rows = [row for row in rows if deletion in (None, row.deletion)]
-        yield from self._opened(self._database.read, rows)
+        yield from self._opened(self._database.read, rows, erasing=erasing)
 
     def of_learnings(self, owner: Owner, deletions: Collection[int]) -> Iterator[tuple[int, Copied]]:
         """Read the copies of learnings that these deletions left, the oldest first, with its number.
@@ -144,17 +151,18 @@ class Copies:
 
     def opened(self, transaction: Transaction, rows: Sequence[Row]) -> Iterator[tuple[Row, Copied]]:
         """Open the copies of rows, without those that were changed."""
-        for row, copied in self._opened(transaction.execute, rows):
+        for row, copied in self._opened(transaction.execute, rows, erasing=True):
             if copied:
                 yield row, copied
 
     def _opened(
-        self, read: Callable[..., list[Any]], rows: Sequence[Row]
+        self, read: Callable[..., list[Any]], rows: Sequence[Row], *, erasing: bool = False
     ) -> Iterator[tuple[Row, Copied | None]]:
-        select = "SELECT id, sealed FROM main.copies WHERE id IN ? ORDER BY id"
+        # An erasure may have come since the rows were found.
+        select = "SELECT id, sealed FROM main.copies WHERE id IN ? AND (until > 0 OR ?) ORDER BY id"
         for start in range(0, len(rows), READ_AT_ONCE):
             batch = {row.id: row for row in rows[start : start + READ_AT_ONCE]}
-            for number, sealed in read(select, list(batch)):
+            for number, sealed in read(select, list(batch), erasing):
                 yield batch[number], self._copied(batch[number], sealed)
 
     def _copied(self, row: Row, sealed: bytes) -> Copied | None:
@@ -226,18 +234,25 @@ class Copies:
     def named(
         self, transaction: Transaction, owner: Owner, names: Collection[str]
     ) -> tuple[list[Row], set[str]]:
-        """Return what `_named` finds of the owner's copies."""
-        return self._named(self._visible(transaction, owner), names)
+        """Return what `_named` finds of the owner's copies, also of those that are over."""
+        return self._named(self._visible(transaction, owner, erasing=True), names)
 
-    def remove(self, transaction: Transaction, rows: Sequence[Row]) -> None:
-        transaction.execute_many("DELETE FROM main.copies WHERE id = ?", [(row.id,) for row in rows])
+    def remove(self, transaction: Transaction, rows: Sequence[Row], partly: Sequence[Row]) -> None:
+        """Remove copies. Those of `partly` stay for later erasures as long as a restore may store the rest of them."""
+        transaction.execute_many(
+            "UPDATE main.copies SET until = 0, seen_until = 0 WHERE id = ?", [(row.id,) for row in partly]
+        )
+        others = {row.id for row in rows} - {row.id for row in partly}
+        transaction.execute_many("DELETE FROM main.copies WHERE id = ?", [(number,) for number in others])
+        self.expire(transaction)
 
     def expire(self, transaction: Transaction) -> None:
-        """Remove the copies whose days are over."""
+        """Remove the copies that are over, unless a restore of them is not."""
         transaction.execute(
-            "DELETE FROM main.copies WHERE until <= ? AND seen_until <= ?",
+            "DELETE FROM main.copies WHERE until <= ? AND seen_until <= ? AND deletion NOT IN ?",
             transaction.now,
             days_seen(transaction),
+            restores_not_over(transaction).deletions,
         )
 
     def unreadable(self, deletion: int = 0) -> int:
@@ -257,17 +272,20 @@ class Copies:
             )
         return number
 
-    def _rows(self, owner: Owner) -> list[Row]:
+    def _rows(self, owner: Owner, *, erasing: bool = False) -> list[Row]:
         with self._database.transaction(writes=False) as transaction:
-            return self._visible(transaction, owner)
+            return self._visible(transaction, owner, erasing=erasing)
 
-    def _visible(self, transaction: Transaction, owner: Owner) -> list[Row]:
+    def _visible(self, transaction: Transaction, owner: Owner, *, erasing: bool = False) -> list[Row]:
         keys = self._keys
+        reached = restores_not_over(transaction).deletions if erasing else [0]
         rows = transaction.execute(
             "SELECT id, deletion, at, until, seen_until, account, user_id, kind, names FROM main.copies "
-            "WHERE (until > ? OR seen_until > ?) AND account IN ? AND (? OR user_id IN ?) ORDER BY id",
+            "WHERE (until > ? OR seen_until > ? OR deletion IN ?) AND account IN ? AND (? OR user_id IN ?) "
+            "ORDER BY id",
             transaction.now,
             days_seen(transaction),
+            reached,
             keys.accounts(owner),
             not owner.user,
             keys.tags("user", owner.user),

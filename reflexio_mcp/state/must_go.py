@@ -2,10 +2,20 @@
 
 The restore may store them, or may have stored them, after the erasure has looked. So the erasure leaves a note here, in
 the transaction that removes the copies. The restore reads the notes after each item. Every other process with this
-state carries them out, too, in case the restore has died. A note contains ids and keyed tags, and no text.
+state carries them out, too, in case the restore has died. A note contains ids and keyed tags, and no text. It names
+what the erasure named, and not what the same copies contain besides.
 
-A note names what the erasure named, and not what the same copies contain besides. As long as it is open, no recovery
-copy of what it names is kept.
+A note is open, and then settled. It never opens again, and only these do that:
+
+| to | who | when |
+|---|---|---|
+| open | an erasure, as it removes copies | a restore of them is not over, or has ended since the erasure began |
+| settled | that restore, as it records its end | the item is not stored, and nothing that was sent can still be |
+| settled | anybody who has looked | the item is not stored, and the restore is over (`restores_not_over`) |
+
+The erasure is incomplete as long as a note of it is open. No recovery copy of what the note names is kept, and nobody
+stores it again through this server: what is taken for the restore's would be deleted. A restore that goes on after it
+was given up leaves out what its notes name, and deletes what it has stored of it.
 """
 
 import json
@@ -13,17 +23,30 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from reflexio_mcp.state.copies import Copies, Row
 from reflexio_mcp.state.keys import Keys, RowChanged
 from reflexio_mcp.state.records import Copied, Meant, MustGo, Name, NotKept, Owner
+from reflexio_mcp.state.restores import restores_not_over
 from reflexio_mcp.state.tables import Database, Transaction
 
 SETTLED_AT_ONCE: Final = 500
 
 PLAYBOOK: Final = "user_playbook"
 """A restored playbook has another id."""
+
+
+class Noting(NamedTuple):
+    """What an erasure has noted.
+
+    Args:
+        number: how many notes.
+        partly: the rows of copies that contain more than it named, or nothing of that. A restore may store the rest.
+    """
+
+    number: int
+    partly: list[Row]
 
 
 class MustGoNotes:
@@ -39,7 +62,7 @@ class MustGoNotes:
         begun: int,
         rows: Sequence[Row],
         means: Callable[[Copied], Meant | None],
-    ) -> int:
+    ) -> Noting:
         """Note what an erasure names and a restore may store or have stored.
 
         Args:
@@ -47,12 +70,9 @@ class MustGoNotes:
                 erasure did not see.
             rows: the copies that the erasure removes.
             means: called with each of them, the oldest first.
-
-        Returns:
-            The number of notes.
         """
         if not rows:
-            return 0
+            return Noting(0, [])
         restores = defaultdict[int, list[int]](list)
         for restore, deletion in transaction.execute(
             "SELECT id, restores FROM main.deletions WHERE restores IN ? AND (finished IS NULL OR ended > ?)",
@@ -60,10 +80,13 @@ class MustGoNotes:
             begun,
         ):
             restores[deletion].append(restore)
-        meant = [row for row in rows if row.deletion in restores]
-        number = 0
-        for row, copied in self._copies.opened(transaction, meant):
-            if not (named := means(copied)):
+        reached = [row for row in rows if row.deletion in restores]
+        number, partly = 0, list[Row]()
+        for row, copied in self._copies.opened(transaction, reached):
+            named = means(copied)
+            if not named or named.parts:
+                partly.append(row)
+            if not named:
                 continue
             texts = [name for name in row.names.split() if name.startswith("t:")]
             note = self._note(copied, named, texts)
@@ -71,22 +94,17 @@ class MustGoNotes:
             content = json.dumps([note.kind, note.id, note.user, texts, parts, stay])
             for restore in restores[row.deletion]:
                 number += 1
-                self._insert(transaction, restore, erasure, row.account, row.user, content)
-        return number
-
-    def _insert(
-        self, transaction: Transaction, restore: int, erasure: int, account: str, user: str, content: str
-    ) -> None:
-        transaction.execute(
-            "INSERT INTO main.must_go (restore, erasure, account, user_id, sealing_key, sealed) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
-            restore,
-            erasure,
-            account,
-            user,
-            self._keys.checks[0],
-            self._keys.seal(content, _identity(restore, erasure)),
-        )
+                transaction.execute(
+                    "INSERT INTO main.must_go (restore, erasure, account, user_id, sealing_key, sealed) "
+                    "VALUES (?, ?, ?, ?, ?, ?)",
+                    restore,
+                    erasure,
+                    row.account,
+                    row.user,
+                    self._keys.checks[0],
+                    self._keys.seal(content, _identity(restore, erasure)),
+                )
+        return Noting(number, partly)
 
     def unrecorded(self, copied: Copied, named: Meant, number: int) -> MustGo:
         """Return a note that is not in the state, for what an erasure looks for itself."""
@@ -124,8 +142,7 @@ class MustGoNotes:
         found: list[MustGo] = []
         for *row, settled in rows:
             try:
-                # While a restore runs, nothing else settles its notes.
-                found.append(replace(self._opened(row), withdrawn=settled is not None))
+                found.append(replace(self._opened(row), given_up=settled is not None))
             except RowChanged:
                 if row[1] == restore:
                     raise
@@ -190,64 +207,23 @@ class MustGoNotes:
         return not note.texts.isdisjoint(self._copies.tags(names))
 
     def settle(self, transaction: Transaction, numbers: Collection[int]) -> set[int]:
-        """Settle notes whose items are not stored, unless a restore may still store them.
+        """Settle notes whose items are not stored, unless their restore is not over.
 
         Returns:
             The erasures whose notes were settled.
         """
         looked, erasures = sorted(numbers), set[int]()
+        not_over = restores_not_over(transaction).restores
         for start in range(0, len(looked), SETTLED_AT_ONCE):
             settled = transaction.execute(
-                "UPDATE main.must_go SET settled = ? WHERE id IN ? AND settled IS NULL AND restore NOT IN "
-                "(SELECT id FROM main.deletions WHERE restores > 0 AND finished IS NULL AND stores_until >= ?) "
-                "RETURNING erasure",
+                "UPDATE main.must_go SET settled = ? "
+                "WHERE id IN ? AND settled IS NULL AND restore NOT IN ? RETURNING erasure",
                 transaction.now,
                 looked[start : start + SETTLED_AT_ONCE],
-                transaction.now,
+                not_over,
             )
             erasures.update(erasure for (erasure,) in settled)
         return erasures
-
-    def withdraw(self, transaction: Transaction, owner: Owner, ids: Collection[str]) -> set[int]:
-        """Settle the notes about requests that somebody stores again on purpose, and return their erasures."""
-        keys = self._keys
-        rows = transaction.execute(
-            "SELECT id, restore, erasure, sealed FROM main.must_go "
-            "WHERE settled IS NULL AND account IN ? AND (? OR user_id IN ?)",
-            keys.accounts(owner),
-            not owner.user,
-            keys.tags("user", owner.user),
-        )
-        found = [note for note in self._readable(rows) if note.id in ids]
-        transaction.execute_many(
-            "UPDATE main.must_go SET settled = ? WHERE id = ?",
-            [(transaction.now, note.number) for note in found],
-        )
-        return {note.erasure for note in found}
-
-    def renew(
-        self, transaction: Transaction, owner: Owner, erasure: int, begun: int, ids: Collection[str]
-    ) -> int:
-        """Note requests again whose notes were withdrawn, and which a restore may still store. Return their number."""
-        keys = self._keys
-        rows = transaction.execute(
-            "SELECT id, restore, erasure, sealed FROM main.must_go WHERE settled IS NOT NULL AND account IN ? "
-            "AND restore IN (SELECT id FROM main.deletions WHERE restores > 0 AND (finished IS NULL OR ended > ?))",
-            keys.accounts(owner),
-            begun,
-        )
-        withdrawn = {(note.restore, note.id): note for note in self._readable(rows) if note.id in ids}
-        for note in withdrawn.values():
-            content = json.dumps([note.kind, note.id, note.user, sorted(note.texts), dict(note.parts), []])
-            self._insert(
-                transaction,
-                note.restore,
-                erasure,
-                keys.tag("account", owner.account),
-                keys.tag("user", note.user),
-                content,
-            )
-        return len(withdrawn)
 
     def _readable(self, rows: Sequence[Sequence[Any]]) -> Iterator[MustGo]:
         """Open rows, without those that were changed: the records of their erasures count them."""

@@ -246,12 +246,10 @@ class Erasure:
         names: of recovery copies; `u:alice` means all copies of that user. Every matching copy is erased, whoever made
             it, with the copied learnings from its interactions.
         means: what of such a copy the erasure names and not only contains; called with the oldest first.
-        requests: ids of whole requests that it names.
     """
 
     names: Collection[str]
     means: Callable[[Copied], Meant | None] = whole
-    requests: Collection[str] = ()
 
 
 class NotKept(NamedTuple):
@@ -279,7 +277,7 @@ class MustGo:
         kind: the kind of its recovery copy.
         id: the id under which it is restored.
         texts: keyed tags of its text. Something else that is stored under the id by now stays.
-        withdrawn: somebody has stored the request again on purpose since, so it stays.
+        given_up: its restore was given up, and the item was not stored then.
         parts: keyed tags of the named interactions, each with the number of those that stay; empty for the whole item.
         stay: ids of learnings that say the same and stay.
     """
@@ -293,7 +291,7 @@ class MustGo:
     texts: frozenset[str]
     parts: Mapping[str, int] = field(default_factory=dict[str, int])
     stay: frozenset[str] = frozenset()
-    withdrawn: bool = False
+    given_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -292,19 +292,22 @@ class State:
             if owner.user in ("", deed.user)
         ]
 
-    def withdraw(self, owner: Owner, ids: Collection[str]) -> None:
-        """Let requests stay that were erased, if somebody stores them again on purpose. Log that."""
-        with self.database.transaction() as transaction:
-            transaction.serialise("copies")
-            if erasures := self.must_go.withdraw(transaction, owner, ids):
-                line = {"event": "stored_anew", "erasures": sorted(erasures), "user_id": owner.user}
-                self.log.add(transaction, line)
+    def notes_of(self, owner: Owner, number: JobNumber) -> list[MustGo]:
+        """Return the open notes, and all of a running restore.
+
+        Raises:
+            StateUnusable: its record is gone, so no erasure knows of it; or a note of it cannot be opened.
+        """
+        with self.database.transaction(writes=False) as transaction:
+            _began(transaction, number)
+        return self.must_go.waiting(owner, number)
 
     def note_taken_out(self, looked: Sequence[MustGo], gone: Sequence[MustGo]) -> None:
         """Log what was deleted again, and settle the notes whose items are not stored."""
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
             settled = self.must_go.settle(transaction, {note.number for note in looked})
+            self.copies.expire(transaction)
             if gone or settled:
                 line = {
                     "event": "erased_again",
@@ -360,6 +363,7 @@ class State:
                 number,
             )
             self.must_go.settle(transaction, looked or ())
+            self.copies.expire(transaction)
             if back > 0 or all_of_it:
                 self._note_restored(transaction, owner, deletion, all_of_it=all_of_it)
         return True
@@ -436,11 +440,9 @@ class State:
         if not erasure or not erasure.names:
             return 0, set(), 0
         rows, names = self.copies.named(transaction, owner, erasure.names)
-        may_return = self.must_go.add(transaction, number, begun, rows, erasure.means)
-        if erasure.requests:
-            may_return += self.must_go.renew(transaction, owner, number, begun, erasure.requests)
-        self.copies.remove(transaction, rows)
-        return len(rows), names, may_return
+        noting = self.must_go.add(transaction, number, begun, rows, erasure.means)
+        self.copies.remove(transaction, rows, noting.partly)
+        return len(rows), names, noting.number
 
     def last(
         self, owner: Owner, most: int = 20, number: int = 0, *, restorable: bool = False

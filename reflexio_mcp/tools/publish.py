@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Annotated
 
 from mcp.types import CallToolResult
@@ -5,12 +6,12 @@ from pydantic import Field
 
 from reflexio_mcp.render import publishing as text
 from reflexio_mcp.rest import api_limits
-from reflexio_mcp.rest.models import Interaction, PublishBody
+from reflexio_mcp.rest.models import Interaction, PublishBody, RequestWithInteractions
 from reflexio_mcp.results.progress import Step
 from reflexio_mcp.results.publishing import Finished, Stored
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of, words_of
-from reflexio_mcp.traffic.deletion.erasures import let_stay
+from reflexio_mcp.traffic.deletion.erasures import would_go
 from reflexio_mcp.traffic.publishing import check_interaction, finish, publish
 
 
@@ -56,9 +57,9 @@ async def publish_interaction(
         retrieval_experiment_arm=retrieval_experiment_arm,
     )
 
-    async def stays(request_id: str) -> None:
+    async def going(requests: Sequence[RequestWithInteractions]) -> set[str]:
         app, scope = app_of(call), scope_of(call)
-        await let_stay(app.state, lambda: app.owner(scope), [request_id])
+        return await would_go(app.state, lambda: app.owner(scope), requests)
 
     async with ProgressReporter(call).steady(Step.STORING):
         done = await publish(
@@ -66,7 +67,7 @@ async def publish_interaction(
             draft,
             policy=settings.publish_secrets,
             wait_seconds=settings.wait_timeout if wait_for_response else None,
-            stays=stays,
+            would_go=going,
         )
     return answer(done, text.stored(done, words_of(call)))
 

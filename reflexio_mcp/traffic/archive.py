@@ -429,31 +429,34 @@ def _check(archive: zipfile.ZipFile) -> None:
                 raise InvalidInput("FILE", CHANGED.format(name=name))
 
 
-async def _nothing(ids: Collection[str]) -> None:
-    pass
+async def _none(requests: Sequence[RequestWithInteractions]) -> Collection[str]:
+    return ()
 
 
 async def import_requests(
     scope: Scope,
     lines: Sequence[bytes],
     progress: Progress = no_progress,
-    stay: Callable[[Collection[str]], Awaitable[None]] = _nothing,
+    would_go: Callable[[Sequence[RequestWithInteractions]], Awaitable[Collection[str]]] = _none,
 ) -> Restored:
     """Store requests in this order. A request that is stored already does not change.
 
     Args:
-        stay: called with ids before the requests are stored.
+        would_go: returns the ids of requests that were erased and would be deleted again. They are not stored.
     """
     act = Storing(scope)
     for start in range(0, len(lines), IMPORTED_AT_ONCE):
         items = {
             item.request.request_id: item for item in map(_request, lines[start : start + IMPORTED_AT_ONCE])
         }
-        await stay(items.keys())
-        await act.requests(items)
+        going = await would_go([*items.values()])
+        act.became |= dict.fromkeys(going, "erased")
+        await act.requests({key: item for key, item in items.items() if key not in going})
         if act.stopped:
             break
         await progress(Step.REQUESTS_IMPORTED, start + IMPORTED_AT_ONCE, len(lines))
+    if "erased" in act.became.values():
+        act.facts.append(Fact(code=FactCode.ERASURE_NOT_OVER))
     return act.result()
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "ADVICE_CHARS",
     "CapReached",
     "CodeSpent",
+    "ErasureNotOver",
     "InvalidInput",
     "NotRecorded",
     "NotStored",
@@ -87,6 +88,10 @@ class CodeSpent(TrafficError):
 
 class NotRecorded(TrafficError):
     """The state failed, or no copy can be made; the items were not deleted."""
+
+
+class ErasureNotOver(TrafficError):
+    """What would be stored was erased, and what an erasure has left to do would delete it; nothing was stored."""
 
 
 class Stopping(TrafficError):

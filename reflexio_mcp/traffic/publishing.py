@@ -2,20 +2,35 @@
 
 import base64
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import nullcontext, suppress
 from typing import Final, Literal
 
 import anyio
 
 from reflexio_mcp.rest.errors import AlreadyExists, OutcomeUnknown, ReflexioError
-from reflexio_mcp.rest.models import Interaction, PublishBody, PublishReply, UnreadableRequest, differences
+from reflexio_mcp.rest.models import (
+    Interaction,
+    PublishBody,
+    PublishReply,
+    RequestWithInteractions,
+    UnreadableRequest,
+    as_stored,
+    differences,
+)
 from reflexio_mcp.results.base import shown_id
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.failures import failure_facts
 from reflexio_mcp.results.publishing import Finished, Stored, stored
 from reflexio_mcp.traffic.content import texts_of
-from reflexio_mcp.traffic.errors import InvalidInput, NotStored, OutcomeUnclear, quoted, require_id
+from reflexio_mcp.traffic.errors import (
+    ErasureNotOver,
+    InvalidInput,
+    NotStored,
+    OutcomeUnclear,
+    quoted,
+    require_id,
+)
 from reflexio_mcp.traffic.reading.filters import check_source
 from reflexio_mcp.traffic.reading.lookup import find_request, learning_status
 from reflexio_mcp.traffic.scope import Scope
@@ -53,17 +68,19 @@ async def publish(
     *,
     policy: Policy,
     wait_seconds: float | None,
-    stays: Callable[[str], Awaitable[None]],
+    would_go: Callable[[Sequence[RequestWithInteractions]], Awaitable[Collection[str]]],
 ) -> Stored:
     """Store one request of a session.
 
     Args:
         draft: an id is made for an empty `request_id`; a repeat without that id stores a second request.
         wait_seconds: how long to wait for learning; `None` does not wait.
-        stays: called with an id that the caller gave, before the request is sent.
+        would_go: returns the ids of requests that were erased and would be deleted again. It is asked about an id that
+            the caller gave.
 
     Raises:
         InvalidInput: the API would refuse the request, or the policy refuses its secrets; nothing was sent.
+        ErasureNotOver: the request was erased, and would be deleted again; nothing was sent.
         OutcomeUnclear: the request may be stored. The error names the id for a repeat.
         ReflexioError: nothing was stored.
     """
@@ -76,8 +93,8 @@ async def publish(
     body, minted = _checked(scope, draft), not draft.request_id
     if policy == "redact" and secrets:
         body = await looked(scope.owner, draft.interaction_data_list, lambda: _without_secrets(body))
-    if not minted:
-        await stays(body.request_id)
+    if not minted and await would_go([as_stored(body)]):
+        raise ErasureNotOver(Fact(code=FactCode.ERASURE_NOT_OVER), Fact(code=FactCode.CHOOSE_ID))
     try:
         async with nullcontext() if wait_seconds is None else aside():
             reply, read_back = await _publish(scope, body, minted, wait_seconds)

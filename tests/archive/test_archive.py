@@ -523,8 +523,8 @@ async def test_what_no_store_would_have_is_not_put_into_one(
     assert "Nothing was found" in capsys.readouterr().err
 
 
-async def test_what_is_imported_again_after_its_erasure_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_what_was_erased_is_not_imported_while_it_would_be_deleted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A restore was interrupted, so the erasure still has to look whether it stores something."""
     path = tmp_path / "store.db"
@@ -541,8 +541,13 @@ async def test_what_is_imported_again_after_its_erasure_stays(
     state.begin_restore(owner, RestoreIntention(1, 1, 3600))
     assert await command("delete", "r1", "--erase", "--yes") == 1, "it may return"
     assert state.must_go.any()
-    assert await command("import", str(tmp_path / "ada.zip"), "--yes") == 0
-    assert not state.must_go.any()
     assert await command("delete", "r2", "--yes") == 0
+    capsys.readouterr()
+    assert await command("import", str(tmp_path / "ada.zip"), "--yes") == 1
+    told = capsys.readouterr().out
+    assert "This was erased for good, and a restore of it is running or was interrupted." in told
+    assert "erased for good meanwhile, so not restored (r1)" in told
+    assert state.must_go.any(), "the erasure looks on"
     async with open_scope(settings) as scope:
-        assert await find_request(scope, "r1")
+        assert await find_request(scope, "r2")
+        assert not await find_request(scope, "r1")

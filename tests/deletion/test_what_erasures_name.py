@@ -1,5 +1,6 @@
 """An erasure takes what it named, whenever a restore puts it back, and nothing else."""
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.server.runtime import Runtime
+from reflexio_mcp.state import tables
 from reflexio_mcp.state.tables import StateUnusable
 from tests.deletion.support import World
 from tests.deletion.test_interactions import words
@@ -211,7 +213,8 @@ async def test_a_request_with_an_erased_interaction_is_not_deleted_before_that_i
     assert await words(world) == {"r1": ["the address"]}
 
 
-async def test_a_request_that_somebody_publishes_again_after_its_erasure_stays(world: World) -> None:
+async def restore_that_dies_after_storing_r1(world: World) -> None:
+    """r1 is erased while a restore stores it, and that restore reaches the state no more."""
     await put(world, "r1", "a secret")
     number = (await receipt(world, request_id="r1"))["number"]
     server = world.server(CONFIRM="off")
@@ -226,11 +229,110 @@ async def test_a_request_that_somebody_publishes_again_after_its_erasure_stays(w
         async with world.connect(server=server) as caller:
             await caller.call("restore_requests", deletion=number)
     assert await may_return(world) == 1
+
+
+async def publish(world: World, *said: str, request_id: str = "r1", refused: bool = False) -> str:
+    """Return why it was refused, if it has to be."""
+    arguments = {"user_id": "ada", "session_id": "s", "request_id": request_id}
     async with world.connect(CONFIRM="off") as caller:
-        said = [{"content": "a secret"}]
-        arguments = {"user_id": "ada", "session_id": "s", "request_id": "r1", "interactions": said}
-        assert (await caller.call("publish_interaction", **arguments))["request_id"] == "r1"
-    assert await may_return(world) == 0
+        call = caller.refused if refused else caller.call
+        done = await call("publish_interaction", **arguments, interactions=[{"content": one} for one in said])
+    return str(done)
+
+
+async def test_what_is_erased_is_not_published_again_under_its_id_while_it_would_be_deleted(
+    world: World,
+) -> None:
+    await restore_that_dies_after_storing_r1(world)
+    await world.rest.delete_requests_by_ids(["r1"])
+    why = await publish(world, "a secret", refused=True)
+    assert "This was erased for good, and a restore of it is running" in why
+    assert "Choose another request_id" in why
+    assert await world.ids() == set(), "it is refused before it is sent"
+    await publish(world, "other words")
+    await publish(world, "a secret", request_id="r2")
+    await put(world, "r3", "another")
+    await receipt(world, request_id="r3")  # which carries out what erasures have left
+    assert await words(world) == {"r1": ["other words"], "r2": ["a secret"]}
+
+
+@pytest.mark.parametrize("status", [0, 400])
+async def test_a_publish_that_stores_nothing_changes_nothing_about_an_erasure(
+    world: World, status: int
+) -> None:
+    """Other words under the id are refused: the restored text has it, or the service does not take them."""
+    await restore_that_dies_after_storing_r1(world)
+    if status:
+        world.backend.failing[PUBLISH] = (0, status)
+    await publish(world, "other words", refused=True)
+    world.backend.failing.clear()
+    assert await may_return(world) == 1
     await put(world, "r2", "another")
     await receipt(world, request_id="r2")  # which carries out what erasures have left
-    assert await words(world) == {"r1": ["a secret"]}
+    assert await words(world) == {}
+
+
+async def test_a_clock_that_steps_settles_nothing_that_a_running_restore_may_store(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(world, "r1", "a secret")
+    number = (await receipt(world, request_id="r1"))["number"]
+    erased: list[dict[str, Any]] = []
+    real = time.time
+
+    async def erase_days_later() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(tables.time, "time", lambda: real() + 6 * 86_400)
+            erased.append(await receipt(world, request_id="r1", erase=True))
+
+    world.backend.before[PUBLISH] = [erase_days_later]
+    done = await restore(world, number)
+    assert erased[0]["status"] == "incomplete"
+    assert fact_of(erased[0], "may_return") == {"code": "may_return", "number": 1}
+    assert done["not_restored"] == [{"why": "erased", "count": 1, "ids": ["r1"]}]
+    assert await world.ids() == set()
+    assert await may_return(world) == 0
+
+
+@pytest.mark.parametrize("everything", [False, True])
+async def test_a_later_erasure_reaches_what_a_restore_has_of_copies_that_an_earlier_one_took(
+    world: World, everything: bool
+) -> None:
+    """The first names one interaction, and no learning: the copies go, and the restore has read them."""
+    first, _ = await put(world, "r1", "the first words", "the second words")
+    await world.learn("p", "r1", content="likes the second words", quote="the second words")
+    arguments = {"session_id": "s", "include_learnings": True}
+    number = (await receipt(world, "delete_session", **arguments))["number"]
+    later: list[dict[str, Any]] = []
+
+    async def erase() -> None:
+        await receipt(world, request_id="r1", interaction_ids=[first], erase=True)
+        if everything:
+            wanted: dict[str, Any] = {"user_id": "ada", "include_learnings": True}
+            later.append(await receipt(world, "delete_requests", erase=True, **wanted))
+        else:
+            later.append(await receipt(world, "delete_session", erase=True, **arguments))
+
+    world.backend.before[PUBLISH] = [erase]
+    await restore(world, number)
+    assert later[0]["status"] == "incomplete"
+    assert fact_of(later[0], "may_return")
+    assert await words(world) == {}
+    assert not world.backend.profiles
+    assert await may_return(world) == 0
+
+
+async def test_a_restore_ends_when_its_record_is_removed(world: World) -> None:
+    for name in ("r1", "r2", "r3"):
+        await put(world, name, f"words of {name}")
+    number = (await receipt(world, "delete_session", session_id="s"))["number"]
+    state = world.server(CONFIRM="off").runtime.state.database
+
+    async def remove() -> None:
+        with state.transaction() as transaction:
+            transaction.execute("DELETE FROM main.deletions")
+
+    world.backend.before[PUBLISH] = [remove]
+    done = await restore(world, number)
+    assert "the record of this deletion is gone" in str(done["facts"])
+    assert await world.ids() == {"r1"}

@@ -128,11 +128,10 @@ def ended(
     counted: int = 1,
     erase: Sequence[str] = (),
     means: Callable[[Copied], Meant | None] = whole,
-    requests: Sequence[str] = (),
     **named: Any,
 ) -> Any:
     named = {"outcome": "complete", "gone": counted, "receipt": "a receipt", "facts": {}} | named
-    erasure = Erasure(erase, means, requests)
+    erasure = Erasure(erase, means)
     return state.finish(owner, number, counted=counted, erasure=erasure, **named)
 
 

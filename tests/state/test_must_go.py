@@ -114,20 +114,21 @@ def test_a_restore_does_not_end_before_it_has_looked_after_every_note(state: Sta
     assert next(one for one in state.last(OPERATOR) if one.number == erasure).may_return == 0
 
 
-@pytest.mark.parametrize("clock", [-60, 0, 60])
-def test_a_restore_that_died_leaves_notes_open_as_long_as_it_could_store_something(
+@pytest.mark.parametrize("clock", [-60, 0, 60, 86_400, 30 * 86_400])
+def test_a_restore_without_an_end_leaves_notes_open_until_the_state_was_in_use_on_two_more_days(
     place: Place, clock: int
 ) -> None:
     state = place.process()
     number = deleted(state, ALICE, copied())
     restore = state.begin_restore(ALICE, restoring(number, seconds=300))
-    place.pass_time(clock)  # the clock of this machine steps
+    place.advance_clock(clock)  # the clock steps, or the restore is suspended
     erasure = erased(state, "r:r1")
     notes = state.must_go.waiting(OPERATOR)
     assert [one.id for one in notes] == ["r1"]
     state.note_taken_out(notes, notes)
     assert state.must_go.any()
-    place.pass_time(600)
+    assert [one.may_return for one in state.last(OPERATOR, number=erasure)] == [1]
+    place.pass_time(2 * 86_400 + 300)
     state.note_taken_out(notes, [])
     assert not state.must_go.any()
     lines = [json.loads(entry.line) for entry in state.log.entries() if "erased_again" in entry.line]
@@ -135,6 +136,8 @@ def test_a_restore_that_died_leaves_notes_open_as_long_as_it_could_store_somethi
         ([restore], ["r1"], []),
         ([restore], [], [erasure]),
     ]
+    mine = state.notes_of(ALICE, restore)
+    assert [(one.id, one.given_up) for one in mine] == [("r1", True)], "it still leaves that out"
 
 
 def test_an_erasure_reckons_with_restores_that_ran_since_it_began_and_with_no_earlier_ones(
@@ -233,20 +236,63 @@ def test_a_note_names_what_the_erasure_means_of_its_copies(place: Place) -> None
     assert state.keep(ALICE, later, [whole]).partly == {("request", "r1")}
 
 
-def test_a_request_that_somebody_stores_again_on_purpose_stays_until_it_is_erased_again(place: Place) -> None:
+def test_a_copy_of_which_an_erasure_names_a_part_stays_for_later_erasures_as_long_as_a_restore_runs(
+    place: Place,
+) -> None:
     state = place.process()
-    number = deleted(state, ALICE, copied("r1"), copied("r2"))
+    number = deleted(state, ALICE, copied("r1"), learned("profile:p", source="r1"))
     restore = state.begin_restore(ALICE, restoring(number))
-    first = erased(state, "r:r1", "r:r2")
-    state.withdraw(Owner("account", "bob"), ["r1"])
-    assert len(named(state)) == 2, "bob's requests have other names"
-    state.withdraw(ALICE, ["r1", "another"])
-    assert named(state) == [(restore, "r2")]
-    [line] = [json.loads(entry.line) for entry in state.log.entries() if "stored_anew" in entry.line]
-    assert line["erasures"] == [first]
-    mine = {one.id: one.withdrawn for one in state.must_go.waiting(ALICE, restore)}
-    assert mine == {"r1": True, "r2": False}, "the restore itself leaves both out"
-    second = state.begin(ALICE, deletion())
-    ended(state, ALICE, second, erase=["r:r1"], requests=["r1"])
-    assert named(state) == [(restore, "r2"), (restore, "r1")]
-    assert state.last(ALICE, number=second)[0].may_return == 1
+    part = state.begin(OPERATOR, deletion())
+
+    def means(copy: Copied) -> Meant | None:
+        return Meant({"the digest of one interaction": 0}) if copy.kind == "request" else None
+
+    ended(state, OPERATOR, part, erase=["r:r1", "i:of r1"], means=means)
+    assert not state.copies.listed(OPERATOR), "nobody else is given it"
+    assert not list(state.copies.read(OPERATOR))
+    assert [one.id for one in state.copies.read(OPERATOR, erasing=True)] == ["r1", "profile:p"]
+    everything = erased(state, "u:alice")
+    assert [one.may_return for one in state.last(OPERATOR, number=everything)] == [2]
+    assert not list(state.copies.read(OPERATOR, erasing=True)), "all of it is noted"
+    notes = state.notes_of(ALICE, restore)
+    assert [(one.id, bool(one.parts)) for one in notes] == [
+        ("r1", True),
+        ("r1", False),
+        ("profile:p", False),
+    ]
+    assert restored(state, ALICE, restore, looked={one.number for one in notes})
+    assert not state.must_go.any()
+
+
+def test_such_a_copy_goes_with_the_end_of_the_restore(place: Place) -> None:
+    state = place.process()
+    number = deleted(state, ALICE, copied("r1"))
+    restore = state.begin_restore(ALICE, restoring(number))
+    part = state.begin(OPERATOR, deletion())
+    ended(state, OPERATOR, part, erase=["r:r1"], means=lambda copy: Meant({"one interaction": 0}))
+    assert len(place.rows("SELECT id FROM main.copies")) == 1
+    notes = state.notes_of(ALICE, restore)
+    assert restored(state, ALICE, restore, looked={one.number for one in notes})
+    assert not place.rows("SELECT id FROM main.copies")
+
+
+def test_an_erasure_finds_a_copy_whose_days_ended_while_a_restore_of_it_runs(place: Place) -> None:
+    state = place.process(days=1)
+    number = deleted(state, ALICE, copied("r1"))
+    place.pass_time(86_000)
+    restore = state.begin_restore(ALICE, restoring(number, seconds=3_600))
+    place.advance_clock(500)
+    place.sql("UPDATE main.copies SET seen_until = 0")
+    state.prune()
+    assert not list(state.copies.read(OPERATOR))
+    erasure = erased(state, "r:r1")
+    assert named(state) == [(restore, "r1")]
+    assert [one.may_return for one in state.last(OPERATOR, number=erasure)] == [1]
+
+
+def test_a_restore_whose_record_is_gone_may_store_nothing_more(place: Place) -> None:
+    state = place.process()
+    restore = state.begin_restore(ALICE, restoring(deleted(state, ALICE, copied("r1"))))
+    place.sql("DELETE FROM main.deletions")
+    with pytest.raises(StateUnusable, match="the record of this deletion is gone"):
+        state.notes_of(ALICE, restore)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.state.records import Copied, Meant, MustGo, Name, Owner
+from reflexio_mcp.state.records import Copied, JobNumber, Meant, MustGo, Name, Owner
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.traffic.deletion.holds import holds_on
@@ -30,7 +30,7 @@ from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["let_stay", "take_out_waiting"]
+__all__ = ["take_out_waiting", "would_go"]
 
 
 @dataclass
@@ -155,7 +155,7 @@ async def take_out_copied(
 
     def noted() -> list[MustGo]:
         found: list[MustGo] = []
-        for copied in state.copies.read(owner, names=names):
+        for copied in state.copies.read(owner, names=names, erasing=True):
             named = naming.meant(copied)
             if named and copied.restored_id not in planned:
                 found.append(state.must_go.unrecorded(copied, named, len(found)))
@@ -186,14 +186,25 @@ async def _take_out(scope: Scope, state: State, owner: Owner, notes: Sequence[Mu
     )
 
 
-async def let_stay(state: State, owner: Callable[[], Awaitable[Owner]], ids: Collection[str]) -> None:
-    """Let requests stay that were erased, because somebody stores them again on purpose.
+async def would_go(
+    state: State, owner: Callable[[], Awaitable[Owner]], requests: Iterable[RequestWithInteractions]
+) -> set[str]:
+    """Return the ids of requests that would be deleted again if they were stored now, in whole or in part.
 
-    What an erasure has left to do would delete them. A state that cannot be used does not keep anybody from storing.
+    An erasure has named what they say, and a restore of it is not over. A state that cannot be used does not keep
+    anybody from storing.
     """
     with suppress(StateUnusable):
         if await in_thread(state.must_go.any):
-            await in_thread(state.withdraw, await owner(), ids)
+            notes = await in_thread(state.must_go.waiting, await owner())
+            return {
+                request.request.request_id
+                for request in requests
+                if any(
+                    note.id == request.request.request_id and _meant(state, note, request) for note in notes
+                )
+            }
+    return set()
 
 
 async def take_out_waiting(scope: Scope, state: State, owner: Owner) -> TakenOut:
@@ -217,18 +228,23 @@ async def _requests(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict
 
     async def take(requests: list[RequestWithInteractions]) -> None:
         for stored in requests:
-            digest, said = said_digest(stored), interactions_said(stored)
             for note in meant[stored.request.request_id]:
-                if note.user != stored.request.user_id:
-                    continue
-                if places := state.must_go.parts_in(note, said):
-                    found[note.number] = [item_of(stored, stored.interactions[one]) for one in places]
-                elif not note.parts and state.must_go.has_text(note, digest):
-                    found[note.number] = [item_of(stored)]
+                if items := _meant(state, note, stored):
+                    found[note.number] = items
 
     filters = [TrafficFilter(user) for user in sorted({note.user for note in notes})]
     await read_set(scope, list(meant), take, filters=filters, whole=True)
     return found
+
+
+def _meant(state: State, note: MustGo, stored: RequestWithInteractions) -> list[Item]:
+    """Return what a note means of the request with its id."""
+    if note.user != stored.request.user_id or note.kind in LEARNINGS:
+        return []
+    if note.parts:
+        places = state.must_go.parts_in(note, interactions_said(stored))
+        return [item_of(stored, stored.interactions[place]) for place in places]
+    return [item_of(stored)] if state.must_go.has_text(note, said_digest(stored)) else []
 
 
 async def _learnings(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict[int, list[Item]]:
@@ -268,7 +284,7 @@ class Erasures:
     scope: Scope
     state: State
     owner: Owner
-    restore: int
+    restore: JobNumber
     looked: set[int] = field(default_factory=set[int])
     held: set[str] = field(default_factory=set[str])
 
@@ -284,10 +300,10 @@ class Erasures:
         Raises:
             ReflexioError, TrafficError, StateUnusable: what was stored may have been erased.
         """
-        notes = await in_thread(self.state.must_go.waiting, self.owner, self.restore)
-        open_notes = [note for note in notes if not note.withdrawn]
-        fresh = [note for note in open_notes if note.number not in self.looked or note.id in stored]
-        self.looked |= {note.number for note in notes if note.withdrawn}
+        notes = await in_thread(self.state.notes_of, self.owner, self.restore)
+        # Since this restore was given up, somebody else may have stored the same.
+        self.looked |= {note.number for note in notes if note.given_up}
+        fresh = [note for note in notes if note.number not in self.looked or note.id in stored]
         if fresh:
             taken = await take_out(self.scope, self.state, self.owner, fresh)
             self.looked |= {note.number for note in taken.absent}

@@ -379,10 +379,7 @@ class _Act:
 
     @property
     def _erasure(self) -> Erasure:
-        planned = self.planned
-        items = [*planned.items, *planned.copied]
-        whole = [item.id for item in items if item.kind == "request" and planned.target.noun != "interaction"]
-        return Erasure(self._erased_names, planned.naming().meant, whole)
+        return Erasure(self._erased_names, self.planned.naming().meant)
 
     async def _held_copies(self) -> int:
         """Count the copies that this erasure removes and that a hold keeps. The hold may be newer than the plan."""
@@ -390,7 +387,7 @@ class _Act:
         if not planned.options.erase or not self.scope.policy.now().may_hold(""):
             return 0
 
-        reading = self.state.copies.read(planned.owner, names=self._erased_names)
+        reading = self.state.copies.read(planned.owner, names=self._erased_names, erasing=True)
         with needing_state(FactCode.STATE_UNUSABLE):
             items = await in_thread(lambda: [item_for(opened(copy)) for copy in reading])
         held = await holds_on(self.scope, items, self.state, planned.owner)

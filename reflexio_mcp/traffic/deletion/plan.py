@@ -313,7 +313,7 @@ async def _choose(
     damaged = 0
     if options.erase or takes_taught or selected.not_found or not stored:
         with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
-            only_copied, damaged = await in_thread(_only_in_copies, selected, state, owner)
+            only_copied, damaged = await in_thread(_only_in_copies, selected, state, owner, options)
         copied = await free.of(list(map(item_for, only_copied)))
         copied_requests = [content for content in only_copied if isinstance(content, RequestWithInteractions)]
     if isinstance(target, User) and not free.held and (hold := target.hold(scope, selected)):
@@ -502,11 +502,13 @@ async def _learned(
         return None
 
 
-def _only_in_copies(selected: Selected, state: State, owner: Owner) -> tuple[list[Content], int]:
+def _only_in_copies(
+    selected: Selected, state: State, owner: Owner, options: Options
+) -> tuple[list[Content], int]:
     """Return what of a target only recovery copies contain, and how many of the copies cannot be opened."""
     stored = {item.id for item in selected.items}
     found: dict[str, Content] = {}
-    reading = state.copies.read(owner, names=selected.copy_names)
+    reading = state.copies.read(owner, names=selected.copy_names, erasing=options.erase)
     for copied in reading:
         content = opened(copied)
         item = item_for(content)

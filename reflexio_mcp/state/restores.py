@@ -1,0 +1,35 @@
+"""Which restores are not over, and so may still store something."""
+
+from typing import Final, NamedTuple
+
+from reflexio_mcp.state.days import days_seen
+from reflexio_mcp.state.tables import Transaction
+
+GIVEN_UP_DAYS: Final = 2
+"""On how many more days the state is in use before a restore without an end is given up: a clock that is wrong for a
+moment adds one day."""
+
+
+class NotOver(NamedTuple):
+    """Numbers of restores that are not over, and of the deletions whose copies they restore.
+
+    Each begins with 0, which is no number, because PostgreSQL takes no empty list.
+    """
+
+    restores: list[int]
+    deletions: list[int]
+
+
+def restores_not_over(transaction: Transaction) -> NotOver:
+    """Return the restores that run, or that were interrupted and are not given up.
+
+    A restore is over when its end is on record and nothing that it has sent can still be stored. Without such an end it
+    is given up when its longest time has passed by the clock of the state, and the state was in use on two more days.
+    """
+    rows = transaction.execute(
+        "SELECT id, restores FROM main.deletions "
+        "WHERE restores > 0 AND finished IS NULL AND (stores_until >= ? OR seen > ?)",
+        transaction.now,
+        days_seen(transaction) - GIVEN_UP_DAYS,
+    )
+    return NotOver([0, *(restore for restore, _ in rows)], sorted({0, *(deletion for _, deletion in rows)}))
