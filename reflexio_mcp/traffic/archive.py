@@ -449,9 +449,10 @@ async def import_requests(
         items = {
             item.request.request_id: item for item in map(_request, lines[start : start + IMPORTED_AT_ONCE])
         }
-        going = await would_go([*items.values()])
-        act.became |= dict.fromkeys(going, "erased")
-        await act.requests({key: item for key, item in items.items() if key not in going})
+        with act.stopping():
+            going = await would_go([*items.values()])
+            act.became |= dict.fromkeys(going, "erased")
+            await act.requests({key: item for key, item in items.items() if key not in going})
         if act.stopped:
             break
         await progress(Step.REQUESTS_IMPORTED, start + IMPORTED_AT_ONCE, len(lines))

@@ -26,6 +26,7 @@ from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.errors import (
     ErasureNotOver,
     InvalidInput,
+    NotRecorded,
     NotStored,
     OutcomeUnclear,
     quoted,
@@ -81,6 +82,7 @@ async def publish(
     Raises:
         InvalidInput: the API would refuse the request, or the policy refuses its secrets; nothing was sent.
         ErasureNotOver: the request was erased, and would be deleted again; nothing was sent.
+        NotRecorded: whether that is so is not known; nothing was sent.
         OutcomeUnclear: the request may be stored. The error names the id for a repeat.
         ReflexioError: nothing was stored.
     """
@@ -93,8 +95,13 @@ async def publish(
     body, minted = _checked(scope, draft), not draft.request_id
     if policy == "redact" and secrets:
         body = await looked(scope.owner, draft.interaction_data_list, lambda: _without_secrets(body))
-    if not minted and await would_go([as_stored(body)]):
-        raise ErasureNotOver(Fact(code=FactCode.ERASURE_NOT_OVER), Fact(code=FactCode.CHOOSE_ID))
+    if not minted:
+        try:
+            going = await would_go([as_stored(body)])
+        except NotRecorded as error:
+            raise NotRecorded(Fact(code=FactCode.NOTHING_CHANGED), *error.facts) from error
+        if going:
+            raise ErasureNotOver(Fact(code=FactCode.ERASURE_NOT_OVER), Fact(code=FactCode.CHOOSE_ID))
     try:
         async with nullcontext() if wait_seconds is None else aside():
             reply, read_back = await _publish(scope, body, minted, wait_seconds)

@@ -336,3 +336,39 @@ async def test_a_restore_ends_when_its_record_is_removed(world: World) -> None:
     done = await restore(world, number)
     assert "the record of this deletion is gone" in str(done["facts"])
     assert await world.ids() == {"r1"}
+
+
+async def test_nothing_is_published_under_an_own_id_while_nobody_knows_whether_it_would_be_deleted(
+    world: World,
+) -> None:
+    server = world.server(CONFIRM="off")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server.runtime.state.must_go, "any", broken)
+        async with world.connect(server=server) as caller:
+            said = {"user_id": "ada", "session_id": "s", "interactions": [{"content": "some words"}]}
+            why = await caller.refused("publish_interaction", **said, request_id="r1")
+            await caller.call("publish_interaction", **said)
+    assert "Nothing was changed." in why
+    assert "the file is locked" in why
+    assert len(await world.ids()) == 1, "a new id is no erased one"
+
+
+async def test_what_the_service_fails_to_return_is_not_taken_for_gone(world: World) -> None:
+    """A restore stores r1 after its erasure, and the service does not return it as long as anybody looks."""
+    await put(world, "r1", "a secret")
+    number = (await receipt(world, request_id="r1"))["number"]
+
+    async def erase() -> None:
+        await receipt(world, request_id="r1", erase=True)
+        world.backend.unreturned = {"r1"}
+
+    world.backend.before[PUBLISH] = [erase]
+    done = await restore(world, number)
+    assert done["status"] == "incomplete"
+    assert done["not_restored"] == [{"why": "unknown", "count": 1, "ids": ["r1"]}]
+    assert await may_return(world) == 1
+    world.backend.unreturned = set()
+    await put(world, "r2", "another")
+    again = await receipt(world, request_id="r2")  # which carries out what erasures have left
+    assert fact_of(again, "deleted_again") == {"code": "deleted_again", "number": 1}
+    assert await world.ids() == set()

@@ -6,13 +6,12 @@ next deletion, the next command and a running server look, too, in case the rest
 
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
-from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.rest.models import RequestWithInteractions, UnreadableRequest
+from reflexio_mcp.results.facts import FactCode
 from reflexio_mcp.state.records import Copied, JobNumber, Meant, MustGo, Name, Owner
 from reflexio_mcp.state.state import State, in_thread
-from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.traffic.deletion.holds import holds_on
 from reflexio_mcp.traffic.deletion.items import (
     LEARNINGS,
@@ -23,6 +22,7 @@ from reflexio_mcp.traffic.deletion.items import (
     opened,
     said_digest,
 )
+from reflexio_mcp.traffic.errors import needing_state
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.learnings.remove import delete_by_id
@@ -120,7 +120,7 @@ class TakenOut:
         gone: their items were stored again, and were deleted again.
         absent: their items are not stored.
         held: their items are stored again, and a hold keeps them.
-        left: their items are still stored, and no hold keeps them.
+        left: their items are still stored, or may be, and no hold keeps them.
     """
 
     gone: Sequence[MustGo] = ()
@@ -191,20 +191,20 @@ async def would_go(
 ) -> set[str]:
     """Return the ids of requests that would be deleted again if they were stored now, in whole or in part.
 
-    An erasure has named what they say, and a restore of it is not over. A state that cannot be used does not keep
-    anybody from storing.
+    An erasure has named what they say, and a restore of it is not over.
+
+    Raises:
+        NotRecorded: that is not known.
     """
-    with suppress(StateUnusable):
-        if await in_thread(state.must_go.any):
-            notes = await in_thread(state.must_go.waiting, await owner())
-            return {
-                request.request.request_id
-                for request in requests
-                if any(
-                    note.id == request.request.request_id and _meant(state, note, request) for note in notes
-                )
-            }
-    return set()
+    with needing_state(FactCode.STATE_UNUSABLE):
+        if not await in_thread(state.must_go.any):
+            return set()
+        notes = await in_thread(state.must_go.waiting, await owner())
+    return {
+        request.request.request_id
+        for request in requests
+        if any(note.id == request.request.request_id and _meant(state, note, request) for note in notes)
+    }
 
 
 async def take_out_waiting(scope: Scope, state: State, owner: Owner) -> TakenOut:
@@ -214,7 +214,10 @@ async def take_out_waiting(scope: Scope, state: State, owner: Owner) -> TakenOut
 
 
 async def _stored(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict[int, list[Item]]:
-    """Return the stored items that notes mean, by the numbers of the notes."""
+    """Return the stored items that notes mean, by the numbers of the notes.
+
+    Of a request that the service fails to return, nobody knows what it says: then there are no items.
+    """
     learned = [note for note in notes if note.kind in LEARNINGS]
     requested = [note for note in notes if note.kind not in LEARNINGS]
     return await _requests(scope, state, requested) | await _learnings(scope, state, learned)
@@ -229,7 +232,9 @@ async def _requests(scope: Scope, state: State, notes: Sequence[MustGo]) -> dict
     async def take(requests: list[RequestWithInteractions]) -> None:
         for stored in requests:
             for note in meant[stored.request.request_id]:
-                if items := _meant(state, note, stored):
+                if isinstance(stored, UnreadableRequest):
+                    found[note.number] = []
+                elif items := _meant(state, note, stored):
                     found[note.number] = items
 
     filters = [TrafficFilter(user) for user in sorted({note.user for note in notes})]
@@ -279,6 +284,7 @@ class Erasures:
     Args:
         looked: the numbers of the notes whose items are not stored.
         held: the ids that a hold keeps although an erasure named them.
+        left: the ids of which nobody could delete again, or look at, what an erasure named.
     """
 
     scope: Scope
@@ -287,6 +293,7 @@ class Erasures:
     restore: JobNumber
     looked: set[int] = field(default_factory=set[int])
     held: set[str] = field(default_factory=set[str])
+    left: set[str] = field(default_factory=set[str])
 
     async def look(self, stored: Collection[str] = ()) -> set[str]:
         """Take out what erasures have named.
@@ -304,10 +311,13 @@ class Erasures:
         # Since this restore was given up, somebody else may have stored the same.
         self.looked |= {note.number for note in notes if note.given_up}
         fresh = [note for note in notes if note.number not in self.looked or note.id in stored]
+        self.looked -= {note.number for note in fresh}
+        self.left = set()
         if fresh:
             taken = await take_out(self.scope, self.state, self.owner, fresh)
             self.looked |= {note.number for note in taken.absent}
             self.held |= {note.id for note in taken.held}
+            self.left = {note.id for note in taken.left}
         whole = [
             note for note in notes if not note.parts
         ]  # of the others, what was named is taken out afterwards

@@ -287,7 +287,7 @@ class Storing:
         self.uncertain = before
         for key in self.left_out & (self.became.keys() | self.back.keys()):
             self.back.pop(key, None)
-            self.became[key] = "erased"
+            self.became[key] = "unknown" if key in self.erasures.left else "erased"
 
     async def requests(
         self, requests: Mapping[str, RequestWithInteractions], single: Mapping[str, Copied] | None = None
@@ -617,7 +617,7 @@ class _Restore:
 
     async def _finished(self) -> bool:
         storing = self.storing
-        certain = not storing.uncertain and not self.erasures.held
+        certain = not (storing.uncertain or self.erasures.held or self.erasures.left)
         return await in_thread(
             self.state.finish_restore,
             self.planned.owner,
