@@ -28,6 +28,7 @@ __all__ = [
     "UnreadableRequest",
     "UserPlaybook",
     "UserProfile",
+    "as_stored",
     "differences",
     "unlearned",
 ]

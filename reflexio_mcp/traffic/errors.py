@@ -14,7 +14,6 @@ __all__ = [
     "ADVICE_CHARS",
     "CapReached",
     "CodeSpent",
-    "ErasureNotOver",
     "InvalidInput",
     "NotRecorded",
     "NotStored",
