@@ -125,7 +125,8 @@ class ReflexioClient:
             reply.request_id = reply.request_id or body.request_id
             return reply
         if minted or (refusal.effect == "unknown" and await self._is_stored(body, refusal)):
-            reply = models.PublishReply(request_id=body.request_id, already_stored=True)
+            repeated = refusal.effect == "unknown"
+            reply = models.PublishReply(request_id=body.request_id, already_stored=True, repeated=repeated)
             reply.correlation_id = refusal.correlation_id
             return reply
         raise AlreadyExists(status=refusal.status, correlation_id=refusal.correlation_id, effect="none")

@@ -138,6 +138,8 @@ class PublishReply(Reply):
     learning_reason: str | None = None
     already_stored: bool = False
     """Set by the client: the first reply was lost, but the request had arrived."""
+    repeated: bool = False
+    """Set by the client: the reply to an earlier try was lost, so that the service may still carry that out."""
 
 
 class StoredInteraction(Read):

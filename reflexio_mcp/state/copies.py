@@ -182,7 +182,7 @@ class Copies:
             " ".join(name[:2] + tag for name, tag in zip(names, tags, strict=True)) for tags in under_each_key
         ]
 
-    def _erased_since(
+    def erased_since(
         self, transaction: Transaction, owner: Owner, begun: int, copies: Sequence[Copied]
     ) -> set[tuple[str, str]]:
         """Return the kind and id of copies that a deletion has erased after the log line `begun`."""
@@ -213,7 +213,7 @@ class Copies:
     ) -> set[tuple[str, str]]:
         """Keep copies for a deletion that began at the time `began`, with the log line `begun`, after `seen` days."""
         keys = self._keys
-        erased = self._erased_since(transaction, owner, begun, copies)
+        erased = self.erased_since(transaction, owner, begun, copies)
         account, until = keys.tag("account", owner.account), began + self.days * DAY
         for copy in copies:
             if (copy.kind, copy.id) in erased:

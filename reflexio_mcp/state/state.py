@@ -219,6 +219,13 @@ class State:
             erased = self.copies.keep(transaction, owner, number, job.at, job.begun, job.seen, kept)
         return not_kept._replace(erased=erased)
 
+    def erased_beside(self, owner: Owner, number: JobNumber, copies: Sequence[Copied]) -> set[str]:
+        """Return the ids of what other deletions have erased since this one began."""
+        with self.database.transaction() as transaction:
+            transaction.serialise("copies")
+            begun = _began(transaction, number).begun
+            return {item_id for _, item_id in self.copies.erased_since(transaction, owner, begun, copies)}
+
     def note_held(self, owner: Owner, target: str, held: Sequence[str]) -> None:
         """Log how many items each hold kept from a deletion."""
         count_refusal("hold")

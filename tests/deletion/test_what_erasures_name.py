@@ -372,3 +372,24 @@ async def test_what_the_service_fails_to_return_is_not_taken_for_gone(world: Wor
     again = await receipt(world, request_id="r2")  # which carries out what erasures have left
     assert fact_of(again, "deleted_again") == {"code": "deleted_again", "number": 1}
     assert await world.ids() == set()
+
+
+async def test_a_restore_whose_answer_was_lost_may_still_store_what_it_sent(world: World) -> None:
+    """A proxy gave up before the service: the repeat finds the request stored, and the first try may come later."""
+    await put(world, "r1", "a secret")
+    number = (await receipt(world, request_id="r1"))["number"]
+
+    async def lose() -> None:
+        world.backend.after[PUBLISH] = 504
+
+    async def answer() -> None:
+        del world.backend.after[PUBLISH]
+
+    world.backend.before[PUBLISH] = [lose, answer]
+    assert (await restore(world, number))["restored"]["requests"] == 1
+    erased = await receipt(world, request_id="r1", erase=True)
+    assert fact_of(erased, "may_return") == {"code": "may_return", "number": 1}
+    await put(world, "r1", "a secret")  # the first try
+    await put(world, "r2", "another")
+    await receipt(world, request_id="r2")  # which carries out what erasures have left
+    assert await world.ids() == set()

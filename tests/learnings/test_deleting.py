@@ -331,3 +331,26 @@ async def test_what_was_forgotten_after_a_deletion_is_not_brought_back_by_a_repe
         world.backend.profiles["old"] = world.backend.profiles["old"]._replace(status="superseded")
         assert (await caller.call("delete_session", **asked))["status"] == "not_found"
     assert world.backend.profiles["old"].status == "superseded"
+
+
+@pytest.mark.parametrize("target", ["learning", "user"])
+async def test_what_is_erased_while_a_deletion_makes_it_current_again_goes_again(
+    world: World, target: str
+) -> None:
+    await merged_by_a_test_run(world)
+
+    async def erase() -> None:
+        wanted: dict[str, Any] = {"user_id": "ada", "erase": True}
+        async with world.connect(CONFIRM="off") as other:
+            if target == "learning":
+                await other.receipt("delete_learnings", learning_ids=["profile:old"], **wanted)
+            else:
+                await other.receipt("delete_requests", include_learnings=True, **wanted)
+        assert not world.backend.profiles
+
+    world.backend.before["/api/add_user_profile"] = [erase]
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_session", session_id="ci", include_learnings=True)
+    assert not world.backend.profiles
+    assert "earlier" not in receipt
+    assert (fact_of(receipt, "not_current_again") or {})["number"] == 1

@@ -53,6 +53,7 @@ from reflexio_mcp.traffic.learnings.lineage import Lineage
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.learnings.remove import (
     DeletedLearnings,
+    delete_by_id,
     delete_learnings,
     make_current,
     update_text,
@@ -496,18 +497,36 @@ class _Act:
             and learning.digest == before.digest
             and not lineage.current(learning)  # else it lives on
         ]
-        await self._keep([copy_of_learning(learning) for learning in wanted])
+        erased = await self._keep([copy_of_learning(learning) for learning in wanted])
+        wanted = [learning for learning in wanted if learning.learning_id not in erased]
         with self._noting_failure():  # a call without an answer may have taken effect
             await make_current(self.scope, wanted)
+        current = await self._revived(user_id, wanted)
+        if current and (gone := await self._erased_beside(wanted)):
+            again = [current[key].learning_id for key in gone if key in current]
+            await delete_by_id(self.scope, again, set())
+            current = await self._revived(user_id, wanted)
+        self.current |= {key: learning.learning_id for key, learning in current.items()}
+
+    async def _revived(self, user_id: str, wanted: Sequence[Learning]) -> dict[str, Learning]:
+        """Return what replaced learnings have become in use, by the ids that they had."""
         now = [
             learning
             for learning in await learnings_of_user(self.scope, user_id)
             if learning.state == "current"
         ]
+        found: dict[str, Learning] = {}
         for before in wanted:
             same = (learning for learning in now if learning.says_as_much_as(before))
             if revived := next(same, None):
-                self.current[before.learning_id] = revived.learning_id
+                found[before.learning_id] = revived
+        return found
+
+    async def _erased_beside(self, learnings: Sequence[Learning]) -> set[str]:
+        """Return the ids of learnings that another call has erased while this one was storing them again."""
+        copies = [copy_of_learning(learning) for learning in learnings]
+        with needing_state(FactCode.STATE_UNUSABLE):
+            return await in_thread(self.state.erased_beside, self.planned.owner, self.number, copies)
 
     async def read_again(self) -> None:
         """Read what is stored of the planned items, even after an early end."""

@@ -385,7 +385,9 @@ class Storing:
                 self.interactions_lost += len(item.interactions) - len(interactions)
                 whole = {**request.model_dump(), "interaction_data_list": interactions}
                 body = PublishBody.model_validate(whole, extra="ignore")
-                await self.scope.client.publish(body, minted=False, timeout=min(seconds, PUBLISH_SECONDS))
+                limit = min(seconds, PUBLISH_SECONDS)
+                reply = await self.scope.client.publish(body, minted=False, timeout=limit)
+                self.uncertain = self.uncertain or reply.repeated
             else:
                 return "not_restorable"
         except AlreadyExists:
