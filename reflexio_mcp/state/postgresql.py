@@ -223,7 +223,10 @@ class PostgresqlDatabase(Database):
             return _begun(self._kept.pop())
         self._end_kept()
         # Behind PgBouncer, another client may have prepared a statement with the same name.
-        return _begun(_Connection.connect(self._conninfo, prepare_threshold=None))
+        connection = _Connection.connect(self._conninfo, prepare_threshold=None)
+        # With another default of the database, a transaction would not see what was written while it waited for a lock.
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        return _begun(connection)
 
 
 def _begun(connection: psycopg.Connection[Any]) -> tuple[psycopg.Cursor[Any], float]:

@@ -378,3 +378,13 @@ def test_a_certificate_is_checked_against_its_issuer_and_its_name(
         assert transaction.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()") == [(True,)]
     for wrong in (checked.replace("@127.0.0.1:", "@localhost:"), f"{checked}.missing"):
         assert "certificate" in str(refusal(opened(wrong).check))
+
+
+def test_what_is_written_during_the_wait_for_a_lock_is_seen_whatever_the_database_says(
+    postgres_url: str,
+) -> None:
+    strict = f"{postgres_url}?options=-c%20default_transaction_isolation%3Dserializable"
+    with closing(PostgresqlDatabase(strict)) as database:
+        database.set_up()
+        assert database.read("SELECT current_setting('transaction_isolation')") == [("read committed",)]
+        assert database.read("SELECT current_setting('default_transaction_isolation')") == [("serializable",)]
