@@ -385,6 +385,5 @@ def test_what_is_written_during_the_wait_for_a_lock_is_seen_whatever_the_databas
 ) -> None:
     strict = f"{postgres_url}?options=-c%20default_transaction_isolation%3Dserializable"
     with closing(PostgresqlDatabase(strict)) as database:
-        database.set_up()
         assert database.read("SELECT current_setting('transaction_isolation')") == [("read committed",)]
         assert database.read("SELECT current_setting('default_transaction_isolation')") == [("serializable",)]
