@@ -246,10 +246,12 @@ class Erasure:
         names: of recovery copies; `u:alice` means all copies of that user. Every matching copy is erased, whoever made
             it, with the copied learnings from its interactions.
         means: what of such a copy the erasure names and not only contains; called with the oldest first.
+        users: whose copies are erased; of everybody if empty. Another user may have had a request with the same id.
     """
 
     names: Collection[str]
     means: Callable[[Copied], Meant | None] = whole
+    users: Collection[str] = ()
 
 
 class NotKept(NamedTuple):

@@ -447,6 +447,9 @@ class State:
         if not erasure or not erasure.names:
             return 0, set(), 0
         rows, names = self.copies.named(transaction, owner, erasure.names)
+        if erasure.users:
+            users = {tag for user in erasure.users for tag in self._keys.tags("user", user)}
+            rows = [row for row in rows if row.user in users]
         noting = self.must_go.add(transaction, number, begun, rows, erasure.means)
         self.copies.remove(transaction, rows, noting.partly)
         return len(rows), names, noting.number

@@ -393,3 +393,14 @@ async def test_a_restore_whose_answer_was_lost_may_still_store_what_it_sent(worl
     await put(world, "r2", "another")
     await receipt(world, request_id="r2")  # which carries out what erasures have left
     assert await world.ids() == set()
+
+
+async def test_an_erasure_leaves_the_copy_of_another_users_request_that_had_the_same_id(world: World) -> None:
+    await put(world, "r1", "what ada said")
+    number = (await receipt(world, request_id="r1"))["number"]
+    await world.put("r1", user="bob", session="of bob")
+    erased = await receipt(world, request_id="r1", erase=True)
+    assert erased["deleted"]["requests"] == 1
+    assert await world.ids() == set()
+    assert (await restore(world, number))["restored"]["requests"] == 1
+    assert await words(world) == {"r1": ["what ada said"]}

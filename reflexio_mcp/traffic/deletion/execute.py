@@ -380,7 +380,12 @@ class _Act:
 
     @property
     def _erasure(self) -> Erasure:
-        return Erasure(self._erased_names, self.planned.naming().meant)
+        planned, target = self.planned, self.planned.target
+        users = {item.user_id for item in (*planned.items, *planned.copied)}
+        if isinstance(target, User):
+            users.add(target.wanted.user_id)
+        known = () if "" in users else users  # of a request that cannot be read, only the id may be known
+        return Erasure(self._erased_names, planned.naming().meant, known)
 
     async def _held_copies(self) -> int:
         """Count the copies that this erasure removes and that a hold keeps. The hold may be newer than the plan."""
