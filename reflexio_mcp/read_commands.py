@@ -351,6 +351,11 @@ def run_tools(arguments: Namespace, settings: Settings) -> int:
 
 
 def run_log_command(arguments: Namespace, settings: Settings) -> int:
+    if arguments.verify is None and settings.user_id:
+        raise ConfigurationError(
+            f"REFLEXIO_USER_ID confines this configuration to {settings.user_id}, and the audit log names other users. "
+            "Unset it to print the log; `reflexio-mcp receipt` writes this user's receipts."
+        )
     state = open_state(settings)
     with closing(state.database), needing_state(FactCode.STATE_UNUSABLE, kind=TrafficError):
         if arguments.verify is None:

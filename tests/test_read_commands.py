@@ -419,6 +419,21 @@ def test_an_export_neither_replaces_a_file_nor_makes_a_folder(run: Run, tmp_path
     assert there.read_text() == "mine"
 
 
+def test_a_configuration_for_one_user_does_not_print_the_log_which_names_other_users(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ["--store", str(tmp_path / "store.db")]
+    assert main(["publish", "--user-id", "bob", "--request-id", "bobs", "--user", "hello", *store]) == 0
+    assert main(["delete", "bobs", "--yes", "--reason", "bob asked", *store]) == 0
+    monkeypatch.setenv("REFLEXIO_USER_ID", "ada")
+    capsys.readouterr()
+    assert main(["log", *store]) == 2
+    said = capsys.readouterr()
+    assert "confines this configuration to ada, and the audit log names other users" in said.err
+    assert "bob" not in said.out + said.err
+    assert main(["log", "--verify", *store]) == 0
+
+
 def test_the_log_has_a_line_before_and_after_each_deletion_and_shows_what_was_changed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -176,6 +176,24 @@ async def test_a_hold_on_a_user_keeps_the_rules_that_rest_on_theirs(world: World
     assert set(world.backend.agent_playbooks) == {1}
 
 
+async def test_a_hold_on_a_session_keeps_the_rules_made_from_the_playbooks_of_that_session(
+    world: World, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[[hold]]\nsessions = ["court"]\nreason = "a case"\n', encoding="utf-8")
+    await world.put("held", session="court")
+    await world.put("bobs", user="bob")
+    await world.learn(1, "held")
+    await world.learn(2, "bobs", user="bob")
+    world.backend.agent_playbooks = {1: ["ada", "bob"], 2: ["carl", "bob"]}
+    async with world.connect(CONFIRM="off", POLICY=str(policy)) as caller:
+        receipt = await caller.receipt("decide_shared_rules", rule_ids=["1", "2"], decision="delete")
+        answer = await caller.call("decide_shared_rules", rule_ids=["1"], decision="delete")
+    assert (fact_of(receipt, "on_hold") or {})["number"] == 1
+    assert answer["status"] == "held"
+    assert set(world.backend.agent_playbooks) == {1}
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

@@ -1,4 +1,5 @@
-"""Which items a hold keeps: an item by its own names, and a learning also by the requests that it came from."""
+"""Which items a hold keeps: an item by its own names, a learning also by the requests that it came from, and a shared
+rule also by those of the playbooks that it was made from."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from reflexio_mcp.state.records import Name, Owner
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.traffic.deletion.items import Item, interaction_name, opened
 from reflexio_mcp.traffic.errors import ADVICE_CHARS, Unreadable, needing_state
-from reflexio_mcp.traffic.learnings.find import find_evidence, turns_of
+from reflexio_mcp.traffic.learnings.find import find_evidence, learnings_of_user, turns_of
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.policy import Hold
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
@@ -38,6 +39,27 @@ async def holds_on(scope: Scope, items: Sequence[Item], state: State, owner: Own
             by_user.setdefault(item.user_id, []).append(item.learning)
     for user_id, learnings in by_user.items():
         held |= await _held_by_sources(scope, user_id, learnings, state, owner)
+    rules = [item for item in items if item.rests_on and item.id not in held]
+    return held | await _held_by_playbooks(scope, rules, state, owner)
+
+
+async def _held_by_playbooks(
+    scope: Scope, rules: Sequence[Item], state: State, owner: Owner
+) -> dict[str, Hold]:
+    """Return the holds on requests that the playbooks came from which shared rules were made from."""
+    by_user: dict[str, set[str]] = {}
+    for rule in rules:
+        for playbook in rule.rests_on:
+            by_user.setdefault(playbook.user_id, set()).add(playbook.learning_id)
+    held: dict[str, Hold] = {}
+    for user_id, ids in by_user.items():
+        stored = await learnings_of_user(scope, user_id)
+        playbooks = [learning for learning in stored if learning.learning_id in ids]
+        holds = await _held_by_sources(scope, user_id, playbooks, state, owner)
+        for rule in rules:
+            for playbook in rule.rests_on:
+                if playbook.user_id == user_id and playbook.learning_id in holds:
+                    held[rule.id] = holds[playbook.learning_id]
     return held
 
 

@@ -25,7 +25,7 @@ from reflexio_mcp.results.deletion import Counts
 from reflexio_mcp.state.records import Copied, Name
 from reflexio_mcp.traffic.content import add_texts, interaction_digest, texts_of
 from reflexio_mcp.traffic.learnings.records import Learning, Sources, learning_of
-from reflexio_mcp.traffic.learnings.shared import SharedRule, rule_id
+from reflexio_mcp.traffic.learnings.shared import RuleSource, SharedRule, rule_id
 from reflexio_mcp.traffic.policy import Hold, Policy
 
 __all__ = ["item_of", "opened", "restored_interaction"]
@@ -44,7 +44,7 @@ class Item:
         request_id: the request itself, or the request of an interaction; empty for other kinds.
         source: the source of the request, or of the last request that a learning came from.
         unreadable: the service fails to return it, so only its id is known.
-        rests_on: users and sources from which a shared rule was made.
+        rests_on: the stored playbooks from which a shared rule was made.
     """
 
     kind: Kind
@@ -58,18 +58,18 @@ class Item:
     source: str = ""
     unreadable: bool = False
     learning: Learning | None = field(default=None, compare=False, repr=False)
-    rests_on: tuple[tuple[str, str], ...] = ()
+    rests_on: tuple[RuleSource, ...] = ()
 
     def held_by(self, policy: Policy) -> Hold | None:
         """Return the hold on the item's own names, or one that may be on it if the names cannot be read.
 
-        `holds_on` also looks at what a learning came from.
+        `holds_on` also looks at what a learning, or a playbook that a shared rule was made from, came from.
         """
         if self.unreadable:
             return policy.may_hold(self.user_id)
         named = [
             (self.user_id, self.session_id, self.source),
-            *((user, "", source) for user, source in self.rests_on),
+            *((playbook.user_id, "", playbook.source) for playbook in self.rests_on),
         ]
         return next(filter(None, (policy.held_by(*names) for names in named)), None)
 
@@ -124,7 +124,7 @@ def rule_item(rule: SharedRule) -> Item:
         "",
         digest.hexdigest(),
         row.created_at,
-        rests_on=tuple((source.user_id, source.source) for source in rule.sources),
+        rests_on=rule.sources,
     )
 
 
