@@ -97,6 +97,21 @@ async def test_the_old_text_comes_back_also_if_another_learning_has_it(world: Wo
     assert world.backend.profiles["p"].content == world.backend.profiles["same"].content == OLD
 
 
+async def test_the_old_text_comes_back_in_place_of_the_new_one_although_the_playbook_has_another_id(
+    world: World,
+) -> None:
+    await known(world)
+    playbook = {"user_id": "ada", "learning_id": "user_playbook:7"}
+    async with world.connect(CONFIRM="off") as caller:
+        correction = await caller.receipt("correct_learning", **playbook, content="Ship to Elm Road")
+        deletion = await caller.receipt("delete_learnings", user_id="ada", learning_ids=["user_playbook:7"])
+        await caller.restored(deletion["number"])
+        assert [one.content for one in world.backend.playbooks.values()] == ["Ship to Elm Road"]
+        back = await caller.restored(correction["number"])
+    assert (back["status"], back["restored"]) == ("complete", {"learnings": 1})
+    assert [one.content for one in world.backend.playbooks.values()] == ["Ship to Oak Road"]
+
+
 async def test_an_erasing_correction_leaves_no_copy_of_the_old_text(world: World) -> None:
     await known(world)
     async with world.connect(CONFIRM="off") as caller:

@@ -420,24 +420,20 @@ class Storing:
         before = {learning.learning_id: learning for learning in await learnings_of_user(self.scope, user_id)}
         missing, corrected, revived = dict[str, Learning](), dict[str, Learning](), dict[str, Learning]()
         for key, learning in learnings.items():
-            there = before.get(key)
+            there = self._corrected(learning, copies[key], before)
             if twin := self._revived(learning, before.values()):
                 revived[key] = twin
-            elif (
-                there
-                and there.digest != learning.digest
-                and Name.of("text", there.digest) in copies[key].names
-            ):
-                corrected[key] = learning
+            elif there:
+                corrected[key] = there
             elif why := self._why_not(learning, before):
                 self.became[key] = why
             else:
                 missing[key] = learning
-        for key, learning in corrected.items():
-            if await self._held([before[key]]):
+        for key, there in corrected.items():
+            if await self._held([there]):
                 self.became[key] = "held"
             else:
-                await update_text(self.scope, learning, learning.content)
+                await update_text(self.scope, there, learnings[key].content)
         held = await self._held(list(revived.values()))
         self.became |= {key: "held" for key, twin in revived.items() if twin.learning_id in held}
         retired = {key: twin for key, twin in revived.items() if twin.learning_id not in held}
@@ -446,12 +442,13 @@ class Storing:
                 self.scope, self._as_stored([learnings[key] for key in retired]), list(retired.values())
             )
             await add_learnings(self.scope, self._as_stored(missing.values()))
-        again = missing | corrected | {key: learnings[key] for key in retired}
+        again = missing | {key: learnings[key] for key in (*corrected, *retired)}
         after = await self._without_doubles(user_id, before, again)
         added = [learning for key, learning in after.items() if key not in before]
         for key, learning in again.items():
             # A restored playbook has another id.
-            candidates = [after[key]] if key in after else added
+            now = corrected[key].learning_id if key in corrected else key
+            candidates = [after[now]] if now in after else added
             same = [
                 found
                 for found in candidates
@@ -500,6 +497,32 @@ class Storing:
                 left = [key for key in wanted[content] if self.became[key] == "left"]
                 self.became |= dict.fromkeys(left[:1], "already_there")
         return after
+
+    def _corrected(self, copied: Learning, copy: Copied, stored: Mapping[str, Learning]) -> Learning | None:
+        """Return the stored learning that has the new text of a correction, whose copy this is.
+
+        A playbook that was deleted and restored since has another id.
+        """
+
+        def has_new_text(there: Learning) -> bool:
+            return there.digest != copied.digest and Name.of("text", there.digest) in copy.names
+
+        if there := stored.get(copied.learning_id):
+            return there if has_new_text(there) else None
+        if copied.kind != "user_playbook":
+            return None
+        [listed] = self._as_stored([copied])
+        return next(
+            (
+                there
+                for there in stored.values()
+                if there.kind == copied.kind
+                and there.state == copied.state
+                and has_new_text(there)
+                and there.interaction_ids in (copied.interaction_ids, listed.interaction_ids)
+            ),
+            None,
+        )
 
     def _revived(self, copied: Learning, stored: Iterable[Learning]) -> Learning | None:
         """Return the current learning that a deletion has made of a replaced one, whose copy this is."""
