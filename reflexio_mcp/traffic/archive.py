@@ -39,7 +39,7 @@ from reflexio_mcp.traffic.deletion.items import item_of
 from reflexio_mcp.traffic.deletion.restore import Storing
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError, quoted
 from reflexio_mcp.traffic.learnings.evidence import Evidence
-from reflexio_mcp.traffic.learnings.find import find_evidence, learnings_of_user
+from reflexio_mcp.traffic.learnings.find import find_evidence, learnings_of_user, linked_by_quotes
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.learnings.shared import read_shared_rules, stored_rules
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
@@ -281,7 +281,16 @@ class Export:
         sources = Sources(frozenset(self._requests), frozenset(self._interactions))
         for user_id in self._users:
             found = await learnings_of_user(self._scope, user_id)
-            chosen = [learning for learning in found if not self._wanted.narrows or sources.link_of(learning)]
+            quoting = (
+                await linked_by_quotes(self._scope, user_id, found, sources, most_requests=math.inf)
+                if self._wanted.narrows
+                else frozenset[str]()
+            )
+            chosen = [
+                learning
+                for learning in found
+                if not self._wanted.narrows or sources.link_of(learning) or learning.learning_id in quoting
+            ]
             self._learnings[user_id] = chosen
             await write([learning.row for learning in chosen if learning.row])
 

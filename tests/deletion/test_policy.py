@@ -171,6 +171,21 @@ async def test_a_learning_whose_held_request_only_a_copy_contains_is_kept(
     assert set(world.backend.profiles) == {"p"}
 
 
+async def test_a_learning_that_quotes_a_held_request_is_kept_although_the_request_has_other_interaction_ids(
+    world: World, tmp_path: Path
+) -> None:
+    await world.put("held", session="miller", text="My sister is called Vreni")
+    await world.learn("p", "held", content="her sister is Vreni", quote="sister is called Vreni")
+    await world.rest.delete_requests_by_ids(["held"])
+    await world.put("held", session="miller", text="My sister is called Vreni")
+    policy = write(tmp_path / "policy.toml", ON_A_REQUEST["sessions"])
+    async with world.connect(CONFIRM="off", POLICY=policy) as caller:
+        answer = await caller.call("delete_learnings", user_id="ada", learning_ids=["profile:p"])
+        [row] = (await caller.call("list_learnings", user_id="ada"))["learnings"]
+    assert (answer["status"], row["held"]["reason"]) == ("held", "Miller case")
+    assert set(world.backend.profiles) == {"p"}
+
+
 async def test_a_hold_that_comes_after_the_plan_keeps_the_learnings_of_its_requests(
     world: World, tmp_path: Path
 ) -> None:

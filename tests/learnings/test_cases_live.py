@@ -102,6 +102,25 @@ async def test_an_erasure_asks_about_what_may_contain_what_is_erased(corner: Cor
     assert await believed(corner) == set()
 
 
+async def test_an_erasure_takes_what_a_request_taught_that_was_deleted_alone_and_restored(
+    corner: Corner,
+) -> None:
+    corner.learn(
+        "sister", profile="Her sister is Vreni", quote="sister is called Vreni", playbook="Greet Vreni"
+    )
+    await corner.say("a", "My sister is called Vreni", force_extraction=True)
+    asked = {"request_id": corner.name("a")}
+    before = await corner.interactions("a")
+    async with corner.connect(CONFIRM="preview") as caller:
+        receipt = await caller.confirmed("delete_request", **asked)
+        await caller.restored(receipt["number"], evaluation_only=True)
+        assert await corner.interactions("a") != before
+        assert await believed(corner) == {"Her sister is Vreni", "Greet Vreni"}
+        receipt = await caller.confirmed("delete_request", **asked, include_learnings=True, erase=True)
+        assert receipt["status"] == "complete", receipt["text"]
+    assert await believed(corner) == set()
+
+
 async def test_a_playbook_that_got_another_id_since_the_plan_is_deleted(corner: Corner) -> None:
     corner.learn("in metric", playbook="Use metric")
     await corner.say("a", "Answer in metric", session="ci", force_extraction=True)

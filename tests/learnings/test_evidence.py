@@ -1,5 +1,7 @@
 """Which stored interactions the quotes of a learning are found in."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -214,3 +216,19 @@ def test_evidence_is_what_the_oracle_finds(history: tuple[dict[int, Row], list[R
         assert sorted(evidence.gone) == sorted(wanted["gone"])
         assert [one.words for one in evidence.unresolved] == wanted["unresolved"]
         assert [one.words for one in evidence.passages] == [text for text, _ in wanted["passages"]]
+
+
+def test_words_of_an_interaction_that_is_not_stored_are_looked_for_where_they_are_stored_again() -> None:
+    rows = interactions("ping", COLOUR, CAT)
+    again = turns_of({3: rows[3], 4: {"interaction_id": 4, "content": PEANUTS}}).by_id
+    stored = replace(turns_of({2: rows[2]}), quoted=again)
+    evidence = evidence_of(learned(profile("p", [1, 2], merged("I cannot eat peanuts", COLOUR))), stored)
+    assert found(evidence) == [("I cannot eat peanuts", [4]), (COLOUR, [2])]
+    assert (evidence.quoted, evidence.window_only, evidence.gone) == ({2, 4}, set(), {1})
+    assert evidence.is_complete
+
+
+def test_words_of_a_learning_whose_interactions_are_all_stored_are_not_looked_for_elsewhere() -> None:
+    rows = interactions(CAT, CAT)
+    stored = replace(turns_of({1: rows[1]}), quoted=turns_of({2: rows[2]}).by_id)
+    assert found(evidence_of(learned(profile("p", [1], CAT)), stored)) == [(CAT, [1])]

@@ -522,7 +522,7 @@ async def _taught_by(scope: Scope, learnings: Sequence[Learning]) -> Fact:
         )
         for evidence in found.values():
             requests |= dict.fromkeys(turn.request_id for turn in evidence.quoted_turns)
-            known = known and not evidence.unread and (evidence.is_complete or not evidence.listed)
+            known = known and not evidence.unread and (evidence.is_complete or not evidence.sources)
 
     async def take(items: Sequence[RequestWithInteractions]) -> None:
         requests.update(dict.fromkeys(item.request.request_id for item in items))

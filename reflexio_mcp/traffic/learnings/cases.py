@@ -51,18 +51,19 @@ Case: TypeAlias = Only | Replace | Partly | Window | Unknown
 
 
 def judge(learning: Learning, lineage: Lineage, turns: Turns, inside: Collection[int]) -> Case:
-    """Decide what the deletion of interactions means for a learning that lists some of them.
+    """Decide what the deletion of interactions means for a learning that lists or quotes some of them.
 
     Args:
         lineage: of all learnings of the user.
-        turns: the interactions that these learnings list.
+        turns: the interactions that these learnings list or quote.
         inside: the ids of the interactions that are deleted.
     """
     selected = frozenset(inside)
     evidence = evidence_of(learning, turns)
     said_inside = bool(evidence.quoted & selected)
     said_outside = bool(evidence.quoted - selected)
-    if learning.interaction_ids & selected and learning.interaction_ids <= selected | evidence.gone:
+    sources = learning.interaction_ids.union(turn.interaction_id for turn in evidence.unlisted)
+    if sources & selected and sources <= selected | evidence.gone:
         return Only(evidence)  # nothing else is left that it could come from, whatever it quotes
     if not said_inside:
         return Window(evidence) if evidence.is_complete else Unknown(evidence)

@@ -3,12 +3,15 @@
 Reflexio learns from a window of interactions, and a learning lists them all. What it quotes shows which of them
 taught it. A playbook quotes whole interactions, joined by blank lines. A profile quotes what the model wrote, which
 the service does not check, and a merged profile has the quotes of all its predecessors.
+
+A restored or imported request has new interaction ids, and learnings go on listing the old ones. So the words of a
+learning with ids that are not stored are looked for in the user's other interactions too, word for word.
 """
 
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -16,13 +19,16 @@ from typing import Final
 from reflexio_mcp.rest.models import StoredInteraction, StoredRequest
 from reflexio_mcp.traffic.learnings.records import Learning
 
-__all__ = ["Evidence", "quotes_of"]
+__all__ = ["Evidence", "Quoted", "quotes_of"]
 
 NEAR: Final = 0.85
 """Minimum similarity of a quote and the most similar part of an interaction (`benchmarks/quotes.py`)."""
 
 LEAST_NEAR_CHARS: Final = 12
 """A shorter quote is like parts of too many interactions."""
+
+LEAST_BYTES: Final = 12
+"""Minimum UTF-8 length of words that are looked for in interactions that are not listed: many contain shorter ones."""
 
 MOST_COMPARED: Final = 50_000_000
 """Maximum product of the lengths of a learning's quotes and of its interactions: repetitive ones take a second."""
@@ -85,12 +91,18 @@ class Turns:
     """Interactions of a user that were looked up.
 
     Args:
-        by_id: those that were found.
+        by_id: those that were looked up by id and found.
         everything: whether one that is missing here is not stored. Else it may not have been reached.
+        quoted: interactions that say what learnings quote whose interactions are missing here.
     """
 
     by_id: Mapping[int, Turn] = field(default_factory=dict[int, Turn])
     everything: bool = True
+    quoted: Mapping[int, Turn] = field(default_factory=dict[int, Turn])
+
+    def lack(self, learning: Learning) -> bool:
+        """Whether interactions that a learning lists are missing here."""
+        return not learning.interaction_ids <= self.by_id.keys()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +125,14 @@ class Evidence:
 
     Args:
         listed: the stored ones that it lists, by id.
+        unlisted: the others that say what it quotes, if it lists any that were not found.
         gone: ids that are not stored any more.
         unread: ids that were not found, but may be stored.
     """
 
     passages: tuple[Passage, ...] = ()
     listed: tuple[Turn, ...] = ()
+    unlisted: tuple[Turn, ...] = ()
     gone: frozenset[int] = frozenset()
     unread: frozenset[int] = frozenset()
 
@@ -130,7 +144,12 @@ class Evidence:
     @property
     def quoted_turns(self) -> tuple[Turn, ...]:
         quoted = self.quoted
-        return tuple(turn for turn in self.listed if turn.interaction_id in quoted)
+        return tuple(turn for turn in self.sources if turn.interaction_id in quoted)
+
+    @property
+    def sources(self) -> tuple[Turn, ...]:
+        """Every interaction that was found and that it may have come from, quoted or not."""
+        return self.listed + self.unlisted
 
     @property
     def window_only(self) -> frozenset[int]:
@@ -149,15 +168,15 @@ class Evidence:
 
     @property
     def possible_turns(self) -> tuple[Turn, ...]:
-        """The interactions that it may have come from: those that it quotes, or all listed ones if that is not sure.
+        """The interactions that it may have come from: those that it quotes, or all `sources` if that is not sure.
 
         Interactions in `unread` are missing here.
         """
-        return self.quoted_turns if self.is_complete else self.listed
+        return self.quoted_turns if self.is_complete else self.sources
 
 
 def evidence_of(learning: Learning, turns: Turns) -> Evidence:
-    """Find what a learning quotes in the interactions that it lists."""
+    """Find what a learning quotes in the interactions that it lists, and in `Turns.quoted` if it lacks some of them."""
     found = {
         interaction_id: turns.by_id[interaction_id]
         for interaction_id in sorted(learning.interaction_ids)
@@ -167,12 +186,36 @@ def evidence_of(learning: Learning, turns: Turns) -> Evidence:
     listed = tuple(found.values())
     can_compare = len(learning.quote) * sum(len(turn.text) for turn in listed) <= MOST_COMPARED
     compared = listed if can_compare else ()
+    others = [turn for id_, turn in turns.quoted.items() if missing and id_ not in found]
+    passages = tuple(
+        passage for quote in quotes_of(learning) for passage in _passages(quote, listed, others, compared)
+    )
+    quoted = {turn for passage in passages for turn in passage.turns}
     return Evidence(
-        tuple(passage for quote in quotes_of(learning) for passage in _passages(quote, listed, compared)),
+        passages,
         listed,
+        tuple(turn for turn in others if turn in quoted),
         gone=missing if turns.everything else frozenset(),
         unread=frozenset() if turns.everything else missing,
     )
+
+
+class Quoted:
+    """Words that learnings quote, to be looked for in interactions that the learnings do not list."""
+
+    def __init__(self, learnings: Iterable[Learning]) -> None:
+        self._words = {
+            normalized(paragraph)
+            for learning in learnings
+            for quote in quotes_of(learning)
+            for paragraph in paragraphs_of(quote)
+        }
+
+    def __bool__(self) -> bool:
+        return bool(self._words)
+
+    def said_in(self, turn: Turn) -> bool:
+        return any(_says(turn, words) for words in self._words)
 
 
 def quotes_of(learning: Learning) -> list[str]:
@@ -209,7 +252,9 @@ def _quotable(interaction: StoredInteraction) -> Iterator[str]:
     yield interaction.shadow_content
 
 
-def _passages(quote: str, turns: Sequence[Turn], compared: Sequence[Turn]) -> Iterator[Passage]:
+def _passages(
+    quote: str, listed: Sequence[Turn], others: Sequence[Turn], compared: Sequence[Turn]
+) -> Iterator[Passage]:
     """Yield the longest runs of paragraphs that one interaction contains.
 
     An interaction can have blank lines, so a blank line is not always the border of a passage.
@@ -222,10 +267,10 @@ def _passages(quote: str, turns: Sequence[Turn], compared: Sequence[Turn]) -> It
     while start < len(paragraphs):
         end = start + 1
         words = normalized(paragraphs[start])
-        holders = _holders(words, turns)
+        holders = _holders(words, listed, others)
         while holders and end < len(paragraphs):
             words = f"{words} {normalized(paragraphs[end])}"
-            if not (narrower := _holders(words, holders)):
+            if not (narrower := _holders(words, listed, others)):
                 break
             holders, end = narrower, end + 1
         text = "\n\n".join(paragraphs[start:end])
@@ -237,8 +282,16 @@ def _passages(quote: str, turns: Sequence[Turn], compared: Sequence[Turn]) -> It
             yield Passage(text, similar, near=bool(similar))
 
 
-def _holders(words: str, turns: Sequence[Turn]) -> list[Turn]:
-    return [turn for turn in turns if _contains(turn.text, words)]
+def _holders(words: str, listed: Sequence[Turn], others: Sequence[Turn]) -> list[Turn]:
+    return [
+        *(turn for turn in listed if _contains(turn.text, words)),
+        *(turn for turn in others if _says(turn, words)),
+    ]
+
+
+def _says(turn: Turn, words: str) -> bool:
+    """Whether an interaction that is not listed says words that only it and few others can mean."""
+    return turn.text == words or (len(words.encode()) >= LEAST_BYTES and _contains(turn.text, words))
 
 
 def _contains(text: str, words: str) -> bool:

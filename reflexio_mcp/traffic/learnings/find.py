@@ -13,7 +13,7 @@ import anyio.to_thread
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.learnings.cases import Case, Replace, goes
-from reflexio_mcp.traffic.learnings.evidence import Evidence, Turn, Turns, evidence_of
+from reflexio_mcp.traffic.learnings.evidence import Evidence, Quoted, Turn, Turns, evidence_of
 from reflexio_mcp.traffic.learnings.lineage import Lineage
 from reflexio_mcp.traffic.learnings.records import HowKnown, Learning, Sources, learning_of
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
@@ -27,11 +27,17 @@ __all__ = [
     "expired_profiles",
     "find_evidence",
     "find_learned",
+    "find_sources",
+    "lacking_and_quoting",
     "learnings_of_user",
+    "linked_by_quotes",
     "turns_of",
+    "with_quoted",
 ]
 
 USERS_AT_ONCE: Final = 4
+
+NOTHING_QUOTED: Final = Quoted(())
 
 MOST_REQUESTS: Final = 5_000
 """Maximum number of a user's requests that are read."""
@@ -42,7 +48,7 @@ class LinkedLearning:
     """A learning from a set of requests.
 
     Args:
-        others: its sources outside the set, stored or not.
+        others: its sources outside the set, stored or not: what it lists, and what it quotes instead of missing ones.
         case: what a deletion of the set means for it; `None` if it was selected in another way.
         named: the caller has named it, so it goes whatever its case.
     """
@@ -169,6 +175,7 @@ async def find_learned(
         learnings = await learnings_of_user(scope, user_id)
         everything.extend(learnings)
         lineage = Lineage(learnings)
+        quoting = frozenset[str]() if before else await linked_by_quotes(scope, user_id, learnings, sources)
         for learning in learnings:
             found = known.linked.get(learning.learning_id)
             if known.differs_from(learning):
@@ -178,7 +185,7 @@ async def find_learned(
                 if learning.is_replaced and not found.learning.is_replaced:
                     renamed = {other.learning_id: other for other in lineage.renamed(learning)}
                     linked.update((name, replace(found, learning=other)) for name, other in renamed.items())
-            elif how := sources.link_of(learning):
+            elif how := "recorded" if learning.learning_id in quoting else sources.link_of(learning):
                 linked[learning.learning_id] = LinkedLearning(
                     learning, how, learning.interaction_ids - sources.interaction_ids
                 )
@@ -200,20 +207,139 @@ def turns_of(requests: Iterable[RequestWithInteractions]) -> dict[int, Turn]:
 
 
 async def find_interactions(
-    scope: Scope, user_id: str, wanted: Collection[int], *, most_requests: float = MOST_REQUESTS
+    scope: Scope,
+    user_id: str,
+    wanted: Collection[int],
+    *,
+    among: Collection[int] = (),
+    quoted: Quoted = NOTHING_QUOTED,
+    most_requests: float = MOST_REQUESTS,
 ) -> Turns:
-    """Find where interactions of a user are stored."""
+    """Find where interactions of a user are stored.
+
+    Args:
+        among: further ids, of interactions that are returned only if they say what is `quoted`.
+    """
     found: dict[int, Turn] = {}
     everything = True
-    left = set(wanted)
+    left = {*wanted, *(among if quoted else ())}
     pager = SessionPager(scope, TrafficFilter(user_id=user_id))
     async with aclosing(pager.parts()) as parts:
         while left and everything and (part := await anext(parts, None)):
-            found |= {id_: turn for id_, turn in turns_of(part.requests).items() if id_ in left}
-            left -= found.keys()
+            there = {id_: turn for id_, turn in turns_of(part.requests).items() if id_ in left}
+            left -= there.keys()
+            said = await _saying(quoted, {id_: turn for id_, turn in there.items() if id_ not in wanted})
+            found |= said | {id_: turn for id_, turn in there.items() if id_ in wanted}
             everything = pager.requests_seen < most_requests
     # Unreadable requests may contain some of `left`.
-    return Turns(found, everything=not left or (everything and not pager.unreadable))
+    return Turns(found, everything=left.isdisjoint(wanted) or (everything and not pager.unreadable))
+
+
+async def _saying(quoted: Quoted, turns: Mapping[int, Turn]) -> dict[int, Turn]:
+    if not quoted or not turns:
+        return {}
+    return await anyio.to_thread.run_sync(
+        lambda: {id_: turn for id_, turn in turns.items() if quoted.said_in(turn)}
+    )
+
+
+async def with_quoted(
+    scope: Scope,
+    user_id: str,
+    learnings: Sequence[Learning],
+    turns: Turns,
+    *,
+    most_requests: float = MOST_REQUESTS,
+) -> Turns:
+    """Add the stored interactions that say what learnings quote whose own interactions are missing.
+
+    Args:
+        turns: what was found of the interactions that the learnings list, and what else the user has said.
+    """
+    quoted = Quoted(learning for learning in learnings if turns.lack(learning))
+    if not quoted:
+        return turns
+    found = await _saying(quoted, turns.by_id)
+    pager = SessionPager(scope, TrafficFilter(user_id=user_id))
+    async with aclosing(pager.parts()) as parts:
+        async for part in parts:
+            found |= await _saying(quoted, turns_of(part.requests))
+            if pager.requests_seen >= most_requests:
+                break
+    return replace(turns, quoted=found)
+
+
+async def find_sources(
+    scope: Scope,
+    user_id: str,
+    learnings: Sequence[Learning],
+    *,
+    known: Mapping[int, Turn] | None = None,
+    most_requests: float = MOST_REQUESTS,
+) -> Turns:
+    """Find the interactions that learnings of a user list, and those that say the same where some are missing.
+
+    Args:
+        known: interactions that may not be stored any more.
+        most_requests: how many requests of the user are read, at most twice.
+    """
+    listed = frozenset[int]().union(*(learning.interaction_ids for learning in learnings))
+    stored = await find_interactions(
+        scope, user_id, listed.difference(known or ()), most_requests=most_requests
+    )
+    turns = Turns({**(known or {}), **stored.by_id}, stored.everything)
+    return await with_quoted(scope, user_id, learnings, turns, most_requests=most_requests)
+
+
+async def linked_by_quotes(
+    scope: Scope,
+    user_id: str,
+    learnings: Sequence[Learning],
+    sources: Sources,
+    *,
+    known: Mapping[int, Turn] | None = None,
+    most_requests: float = MOST_REQUESTS,
+) -> frozenset[str]:
+    """Return the ids of learnings that quote selected requests of a user without listing their interactions.
+
+    Only a learning whose own interactions are not all stored is meant: a request has other ids once it is restored.
+
+    Args:
+        known: the selected interactions that need not be read.
+        most_requests: how many requests of the user are read, at most twice.
+    """
+    others = sources.unlisted(learnings)
+    selected = await find_interactions(
+        scope,
+        user_id,
+        (),
+        among=sources.interaction_ids.difference(known or ()),
+        quoted=Quoted(others),
+        most_requests=most_requests,
+    )
+    turns = {**(known or {}), **selected.by_id}
+    quoting = await lacking_and_quoting(scope, user_id, others, turns, most_requests=most_requests)
+    return frozenset(learning.learning_id for learning in quoting)
+
+
+async def lacking_and_quoting(
+    scope: Scope,
+    user_id: str,
+    learnings: Sequence[Learning],
+    selected: Mapping[int, Turn],
+    *,
+    most_requests: float = MOST_REQUESTS,
+) -> list[Learning]:
+    """Return the learnings that quote selected interactions and whose own ones are not all stored."""
+
+    def search() -> list[Learning]:
+        turns = selected.values()
+        return [learning for learning in learnings if any(map(Quoted([learning]).said_in, turns))]
+
+    quoting = await anyio.to_thread.run_sync(search)
+    listed = frozenset[int]().union(*(learning.interaction_ids for learning in quoting))
+    stored = await find_interactions(scope, user_id, listed, most_requests=most_requests)
+    return [learning for learning in quoting if stored.lack(learning)]
 
 
 async def find_evidence(
@@ -230,11 +356,7 @@ async def find_evidence(
         known: interactions that may not be stored any more.
         most_requests: how many requests of the user are read.
     """
-    listed = frozenset[int]().union(*(learning.interaction_ids for learning in learnings))
-    stored = await find_interactions(
-        scope, user_id, listed.difference(known or ()), most_requests=most_requests
-    )
-    turns = Turns({**(known or {}), **stored.by_id}, stored.everything)
+    turns = await find_sources(scope, user_id, learnings, known=known, most_requests=most_requests)
 
     def search() -> dict[str, Evidence]:
         return {learning.learning_id: evidence_of(learning, turns) for learning in learnings}

@@ -8,13 +8,15 @@ from typing import Final
 import anyio.to_thread
 
 from reflexio_mcp.traffic.learnings.cases import Replace, judge
-from reflexio_mcp.traffic.learnings.evidence import Turn, Turns
+from reflexio_mcp.traffic.learnings.evidence import Quoted, Turn, Turns
 from reflexio_mcp.traffic.learnings.find import (
     USERS_AT_ONCE,
     Learned,
     LinkedLearning,
     find_interactions,
+    lacking_and_quoting,
     learnings_of_user,
+    with_quoted,
 )
 from reflexio_mcp.traffic.learnings.lineage import Lineage
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
@@ -64,11 +66,18 @@ async def judge_learned(
             if (sources.link_of(learning) or learning.learning_id in named)
             and learning.learning_id not in changed
         ]
+        others = [learning for learning in sources.unlisted(everything) if learning not in found]
+        known = before.inside.get(user_id, {})
+        turns = await _turns(scope, user_id, found, others, sources, known, reads_all=not before.linked)
+        quoting = await lacking_and_quoting(scope, user_id, others, sources.among(turns.by_id))
+        found += [learning for learning in quoting if learning.learning_id not in changed]
+        if quoting:
+            turns = await _turns(scope, user_id, found, (), sources, turns.by_id)
+        turns = await with_quoted(scope, user_id, found, turns)
+        inside[user_id] = sources.among({**turns.quoted, **turns.by_id})
         unlinked += sum(not learning.interaction_ids for learning in everything) - sum(
             not learning.interaction_ids for learning in found
         )
-        turns = await _turns(scope, user_id, found, sources, before.inside.get(user_id, {}))
-        inside[user_id] = {id_: turn for id_, turn in turns.by_id.items() if id_ in sources.interaction_ids}
         judged = await anyio.to_thread.run_sync(_judged, everything, found, turns, sources, named)
         linked.update((linked_learning.learning.learning_id, linked_learning) for linked_learning in judged)
 
@@ -77,12 +86,30 @@ async def judge_learned(
 
 
 async def _turns(
-    scope: Scope, user_id: str, found: Sequence[Learning], sources: Sources, known: Mapping[int, Turn]
+    scope: Scope,
+    user_id: str,
+    found: Sequence[Learning],
+    others: Sequence[Learning],
+    sources: Sources,
+    known: Mapping[int, Turn],
+    *,
+    reads_all: bool = False,
 ) -> Turns:
-    """Return the interactions that learnings list, and the newest selected ones."""
+    """Return the interactions that learnings list, and the newest selected ones.
+
+    Args:
+        others: learnings that list no selected interaction; the selected ones that they quote are returned too.
+        reads_all: the selected ones that are not known are read, however old.
+    """
     listed = frozenset[int]().union(*(learning.interaction_ids for learning in found))
     newest = nlargest(NEWEST, sources.interaction_ids)
-    stored = await find_interactions(scope, user_id, listed.union(newest).difference(known))
+    stored = await find_interactions(
+        scope,
+        user_id,
+        listed.union(newest).difference(known),
+        among=sources.interaction_ids.difference(known) if reads_all else (),
+        quoted=Quoted(others),
+    )
     return Turns({**known, **stored.by_id}, stored.everything)
 
 
@@ -97,12 +124,14 @@ def _judged(
     judged = [
         LinkedLearning(
             learning,
-            sources.link_of(learning) or "not_known",
-            learning.interaction_ids - sources.interaction_ids,
-            judge(learning, lineage, turns, sources.interaction_ids),
+            sources.link_of(learning) or ("recorded" if learning.interaction_ids else "not_known"),
+            learning.interaction_ids.union(turn.interaction_id for turn in case.evidence.unlisted)
+            - sources.interaction_ids,
+            case,
             named=learning.learning_id in named,
         )
         for learning in found
+        for case in [judge(learning, lineage, turns, sources.interaction_ids)]
     ]
     going = {linked_learning.learning.learning_id for linked_learning in judged if linked_learning.goes}
     return [_without_doubles(linked_learning, lineage, going) for linked_learning in judged]

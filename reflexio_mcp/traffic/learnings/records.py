@@ -1,6 +1,7 @@
 import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 from reflexio_mcp.rest.models import UserPlaybook, UserProfile
 from reflexio_mcp.traffic.content import add_texts
@@ -8,6 +9,8 @@ from reflexio_mcp.traffic.content import add_texts
 __all__ = ["Learning", "Sources", "learning_of"]
 
 Kind = Literal["profile", "user_playbook"]
+
+Found = TypeVar("Found")
 
 HowKnown = Literal["recorded", "reconstructed", "not_known"]
 """Whether a learning lists its interactions, names only the last request of its window, or neither."""
@@ -70,6 +73,14 @@ class Sources:
         if learning.interaction_ids:
             return None if self.interaction_ids.isdisjoint(learning.interaction_ids) else "recorded"
         return "reconstructed" if learning.last_request_id in self.request_ids else None
+
+    def among(self, interactions: Mapping[int, Found]) -> dict[int, Found]:
+        """Return those of some interactions that belong to these requests, by id."""
+        return {id_: found for id_, found in interactions.items() if id_ in self.interaction_ids}
+
+    def unlisted(self, learnings: Iterable[Learning]) -> list[Learning]:
+        """Return the learnings that list interactions, and none of these requests."""
+        return [learning for learning in learnings if learning.interaction_ids and not self.link_of(learning)]
 
 
 def learning_of(row: UserProfile | UserPlaybook) -> Learning:

@@ -19,8 +19,8 @@ from reflexio_mcp.results.base import Room, Row, at, clip, shown_name
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import LearnedHere, OneRequest, OtherLearning, UsedLearning, VerdictRow
 from reflexio_mcp.traffic.learnings.evidence import evidence_of
-from reflexio_mcp.traffic.learnings.find import LinkedLearning, learnings_of_user
-from reflexio_mcp.traffic.learnings.records import Learning
+from reflexio_mcp.traffic.learnings.find import LinkedLearning, learnings_of_user, linked_by_quotes, turns_of
+from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.learnings.showing import Background, LearningRows, backgrounds
 from reflexio_mcp.traffic.reading.lookup import CONTENT_CHARS, show_request, stored_request
 from reflexio_mcp.traffic.reading.outcomes import outcomes_of
@@ -138,9 +138,7 @@ async def _beliefs(scope: Scope, item: RequestWithInteractions, *, masked: bool,
         return Beliefs()
     try:
         everything = await learnings_of_user(scope, user_id)
-        linked = [
-            learning for learning in everything if learned and not here.isdisjoint(learning.interaction_ids)
-        ]
+        linked = await _linked(scope, item, everything) if learned else []
         ids = {retrieval.learning_id for retrieval in retrieved}
         meant = {learning.learning_id: learning for learning in everything if learning.learning_id in ids}
         against = await backgrounds(scope, [*linked, *meant.values()], everything)
@@ -155,6 +153,18 @@ async def _beliefs(scope: Scope, item: RequestWithInteractions, *, masked: bool,
     if retrieved:
         await _used(scope, told, rows, item, retrieved, meant)
     return told
+
+
+async def _linked(
+    scope: Scope, item: RequestWithInteractions, everything: Sequence[Learning]
+) -> list[Learning]:
+    """Return the learnings that list interactions of a request, or quote it under ids that it does not have now."""
+    turns = turns_of([item])
+    sources = Sources(frozenset(), frozenset(turns))
+    quoting = await linked_by_quotes(scope, item.request.user_id, everything, sources, known=turns)
+    return [
+        learning for learning in everything if sources.link_of(learning) or learning.learning_id in quoting
+    ]
 
 
 def _learned_here(

@@ -11,7 +11,7 @@ from typing import Final
 from reflexio_mcp.results.base import at, clip, shown_name
 from reflexio_mcp.results.reading import EvidenceRow, FromRequest, Held, LearningRow, OtherLearning, as_name
 from reflexio_mcp.traffic.learnings.evidence import Evidence, Passage, Turn, Turns, evidence_of
-from reflexio_mcp.traffic.learnings.find import LinkedLearning, find_interactions
+from reflexio_mcp.traffic.learnings.find import LinkedLearning, find_sources
 from reflexio_mcp.traffic.learnings.lineage import Lineage
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.scope import Scope
@@ -48,12 +48,12 @@ async def backgrounds(
     of_users = defaultdict[str, list[Learning]](list)
     for learning in everything:
         of_users[learning.user_id].append(learning)
-    wanted = defaultdict[str, set[int]](set)
+    wanted = defaultdict[str, list[Learning]](list)
     for learning in shown:
-        wanted[learning.user_id] |= learning.interaction_ids
+        wanted[learning.user_id].append(learning)
     return {
-        user_id: Background(Lineage(of_users[user_id]), await find_interactions(scope, user_id, ids))
-        for user_id, ids in wanted.items()
+        user_id: Background(Lineage(of_users[user_id]), await find_sources(scope, user_id, learnings))
+        for user_id, learnings in wanted.items()
     }
 
 
@@ -83,14 +83,14 @@ class LearningRows:
         background = self._backgrounds[learning.user_id]
         evidence = evidence_of(learning, background.turns)
         quoted = list(self.evidence(evidence))
-        from_requests = [] if evidence.is_complete else self._from_requests(evidence.listed)
+        from_requests = [] if evidence.is_complete else self._from_requests(evidence.sources)
         since = known_since(learning, background)
         replaced = background.lineage.predecessors(learning)
         became = replacement(learning, background.lineage)
         return LearningRow(
             learning_id=scope.shown_id(learning.learning_id),
             state=shown_name(learning.state),
-            held=self._hold(learning, evidence.listed),
+            held=self._hold(learning, evidence.sources),
             known_since=at(since) if since else None,
             changed_at=at(learning.changed_at) if learning.changed_at else None,
             user_id=None if self._names_user else scope.shown_id(learning.user_id),
