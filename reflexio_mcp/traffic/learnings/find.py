@@ -27,12 +27,9 @@ __all__ = [
     "expired_profiles",
     "find_evidence",
     "find_learned",
-    "find_sources",
-    "lacking_and_quoting",
     "learnings_of_user",
     "linked_by_quotes",
     "turns_of",
-    "with_quoted",
 ]
 
 USERS_AT_ONCE: Final = 4

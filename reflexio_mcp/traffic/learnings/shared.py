@@ -10,7 +10,7 @@ from reflexio_mcp.results.deletion import RuleSourceRow, SharedRuleRow, few
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
 
-__all__ = ["SharedRule", "read_shared_rules", "rule_id", "rule_rows", "stored_rules", "trace"]
+__all__ = ["RuleSource", "SharedRule", "read_shared_rules", "rule_id", "rule_rows", "stored_rules", "trace"]
 
 MOST_TRACED: Final = 500
 """Maximum number of rules whose sources are read to find those of one user: each costs a call."""
