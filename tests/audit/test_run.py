@@ -320,3 +320,11 @@ async def test_the_same_words_about_other_images_are_no_duplicate() -> None:
     await store.aclose()
     assert row
     assert [(place.request_id, place.repeats) for place in row.places] == [("r2", "r0")]
+
+
+async def test_the_call_that_cleans_up_named_requests_with_a_key_keeps_no_copy() -> None:
+    async with store(request("r1", f"tea, and the token is {GITHUB_TOKEN}"), request("r2", "tea")) as client:
+        row = found(await audit(client, TrafficFilter(contains="tea")), "probable-secret")
+    assert row
+    assert row.act
+    assert row.act.arguments == {"request_ids": ["r1"], "erase": True}

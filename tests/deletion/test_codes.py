@@ -121,3 +121,15 @@ async def test_an_old_code_does_not_work_any_more(world: World, monkeypatch: pyt
         facts = await caller.call("delete_request", request_id="r1", confirm=code)
     assert "older than 24 hours" in facts["text"]
     assert await world.ids() == {"r1"}
+
+
+async def test_a_code_covers_the_recovery_copies_that_were_shown_and_no_later_ones(world: World) -> None:
+    for request_id in ("r1", "r2"):
+        await world.put(request_id, session="trip")
+    async with world.connect() as caller:
+        plan = await caller.plan("delete_session", session_id="trip", erase=True)
+        await caller.confirmed("delete_request", request_id="r2")
+        await world.put("r2", session="trip")
+        facts = await caller.call("delete_session", session_id="trip", erase=True, confirm=plan["confirm"])
+    assert facts["status"] == "changed"
+    assert await world.ids() == {"r1", "r2"}

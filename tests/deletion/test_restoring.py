@@ -69,6 +69,17 @@ async def test_a_code_for_one_restore_does_not_fit_another(world: World) -> None
     assert await world.ids() == set()
 
 
+async def test_a_code_for_a_restore_that_is_never_learned_from_fits_no_other(world: World) -> None:
+    await world.put("r1")
+    async with world.connect() as caller:
+        deletion = await caller.confirmed("delete_request", request_id="r1")
+        number = deletion["number"]
+        plan = await caller.call("restore_requests", deletion=number, evaluation_only=True)
+        facts = await caller.call("restore_requests", deletion=number, confirm=plan["confirm"])
+    assert fact_of(facts, "wrong_code")
+    assert await world.ids() == set()
+
+
 async def test_only_some_requests_can_be_restored_and_never_learned_from_again(world: World) -> None:
     for one in ("r1", "r2"):
         await world.put(one)

@@ -12,6 +12,7 @@ from reflexio_mcp.render.reading import session_page
 from reflexio_mcp.render.words import words_for_model
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.tools.catalog import offered
+from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.filter_fields import FILTER_FIELDS
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
 from reflexio_mcp.traffic.reading.listing import list_requests, list_sessions
@@ -74,3 +75,9 @@ async def test_a_session_of_several_users_says_how_many_requests_each_has() -> N
     assert [(row.users, row.requests_of_users) for row in page.sessions] == [(["ada", "jon"], [2, 1])]
     assert "ada (2), jon (1)" in session_page(page, words_for_model(TOOLS)).text
     assert [row.requests_of_users for row in of_one.sessions] == [[]]
+
+
+@pytest.mark.parametrize("choice", ["only", "never"])
+def test_a_finding_of_whole_sessions_is_refused_where_a_filter_hides_their_newest_request(choice: str) -> None:
+    with pytest.raises(InvalidInput, match="it needs whole sessions"):
+        make_filter({"finding": "temporary-session", "evaluation_only": choice})
