@@ -404,3 +404,28 @@ async def test_an_erasure_leaves_the_copy_of_another_users_request_that_had_the_
     assert await world.ids() == set()
     assert (await restore(world, number))["restored"]["requests"] == 1
     assert await words(world) == {"r1": ["what ada said"]}
+
+
+async def test_an_erased_request_leaves_the_request_that_an_undo_made_of_its_interaction(
+    world: World,
+) -> None:
+    _, second, _ = await put(world, "r1", "one", "two", "three")
+    number = (await receipt(world, request_id="r1", interaction_ids=[second]))["number"]
+    await restore(world, number)
+    await receipt(world, request_id="r1", erase=True)
+    assert await words(world) == {f"r1-interaction-{second}": ["two"]}
+
+
+async def test_an_interaction_that_is_erased_during_a_restore_keeps_back_nothing_else_of_its_request(
+    world: World,
+) -> None:
+    await put(world, "r1", "harmless")
+    first, *_ = await put(world, "r2", "a secret", "the address")
+    number = (await receipt(world, "delete_session", session_id="s"))["number"]
+
+    async def erase() -> None:
+        await receipt(world, request_id="r2", interaction_ids=[first], erase=True)
+
+    world.backend.before[PUBLISH] = [erase]
+    await restore(world, number)
+    assert await words(world) == {"r1": ["harmless"], "r2": ["the address"]}

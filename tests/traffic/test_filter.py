@@ -78,6 +78,8 @@ async def test_a_session_of_several_users_says_how_many_requests_each_has() -> N
 
 
 @pytest.mark.parametrize("choice", ["only", "never"])
-def test_a_finding_of_whole_sessions_is_refused_where_a_filter_hides_their_newest_request(choice: str) -> None:
+def test_a_finding_of_whole_sessions_is_refused_where_a_filter_hides_their_newest_request(
+    choice: str,
+) -> None:
     with pytest.raises(InvalidInput, match="it needs whole sessions"):
         make_filter({"finding": "temporary-session", "evaluation_only": choice})
