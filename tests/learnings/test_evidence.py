@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reflexio_mcp.traffic.learnings.evidence import Evidence, evidence_of
@@ -205,6 +205,7 @@ def histories(draw: st.DrawFn) -> tuple[dict[int, Row], list[Row]]:
     return {one: row for one, row in everything.items() if one in kept}, rows
 
 
+@settings(deadline=None)
 @given(histories())
 def test_evidence_is_what_the_oracle_finds(history: tuple[dict[int, Row], list[Row]]) -> None:
     stored, rows = history

@@ -219,6 +219,7 @@ def replace_each_other(rows: list[Row]) -> bool:
     )
 
 
+@settings(deadline=None)
 @given(families())
 def test_successors_are_those_of_the_oracle(rows: list[Row]) -> None:
     lineage = Lineage(map(learned, rows))
@@ -233,7 +234,7 @@ def test_successors_are_those_of_the_oracle(rows: list[Row]) -> None:
 NAMES = {Only: "only", Replace: "replace", Partly: "partly", Window: "window", Unknown: "unknown"}
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     families(),
     st.lists(st.sampled_from(PARTS), min_size=6, max_size=6),
