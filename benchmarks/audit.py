@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Figure
-from benchmarks.filling import fill
+from benchmarks.filling import fill, read_all
 
 REQUESTS = 100_000
 RATIO = 3.0
@@ -59,7 +59,6 @@ async def _pass(what: str, store: str) -> int:
     import httpx
 
     from reflexio_mcp.rest.client import ReflexioClient
-    from reflexio_mcp.rest.models import RequestQuery
     from reflexio_mcp.traffic.audit import run
     from reflexio_mcp.traffic.audit.calls import Offer
     from reflexio_mcp.traffic.audit.run import run_audit
@@ -76,13 +75,7 @@ async def _pass(what: str, store: str) -> int:
             run.AUDIT_SECONDS = 3600.0  # of all of it, however long it takes
             everything = TrafficFilter(start_time=0)
             return (await run_audit(Scope(client), everything, offer=Offer(frozenset()))).traffic.requests
-        seen = offset = 0
-        while True:
-            page = await client.get_requests(RequestQuery(top_k=101, offset=offset))
-            seen += sum(len(group.requests) for group in page.sessions)
-            offset += len(page.sessions)
-            if not page.has_more:
-                return seen
+        return await read_all(client)
     finally:
         await client.aclose()
         await app.aclose()

@@ -4,9 +4,22 @@ import time
 from pathlib import Path
 
 from reflexio_mcp.embedded_store.database import Database
+from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.rest.models import RequestQuery
 
 REQUESTS_A_SESSION = 5
 USERS = 7
+
+
+async def read_all(client: ReflexioClient) -> int:
+    """Read every row with the bare client, and return how many requests there are."""
+    seen = offset = 0
+    while True:
+        page = await client.get_requests(RequestQuery(top_k=101, offset=offset))
+        seen += sum(len(group.requests) for group in page.sessions)
+        offset += len(page.sessions)
+        if not page.has_more:
+            return seen
 
 
 def fill(path: Path, requests: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import anyio
 
 from benchmarks.figures import Figure
-from benchmarks.filling import REQUESTS_A_SESSION, fill
+from benchmarks.filling import REQUESTS_A_SESSION, fill, read_all
 from reflexio_mcp.embedded_store.database import Database
 
 SHORT = 250_000
@@ -102,7 +102,6 @@ def _call(what: str, store: Path) -> dict[str, Any]:
 async def _made(what: str, store: str) -> dict[str, Any]:
     from reflexio_mcp.embedded_store.app import EmbeddedStore
     from reflexio_mcp.rest.client import ReflexioClient
-    from reflexio_mcp.rest.models import RequestQuery
     from reflexio_mcp.traffic.audit.calls import Offer
     from reflexio_mcp.traffic.audit.run import run_audit
     from reflexio_mcp.traffic.reading.filters import TrafficFilter
@@ -114,13 +113,7 @@ async def _made(what: str, store: str) -> dict[str, Any]:
         scope = Scope(client, exact=True, learns=False)
         begun, processor = time.perf_counter(), time.process_time()
         if what == "read":
-            looked_at = offset = 0
-            while True:
-                page = await client.get_requests(RequestQuery(top_k=101, offset=offset))
-                looked_at += sum(len(group.requests) for group in page.sessions)
-                offset += len(page.sessions)
-                if not page.has_more:
-                    break
+            looked_at = await read_all(client)
         elif what == "audit":
             audit = await run_audit(scope, TrafficFilter(), offer=Offer(frozenset()))
             assert not audit.cursor, "the audit stopped before its end"

@@ -113,9 +113,8 @@ class StdioStream(ObjectReceiveStream[SessionMessage | Exception]):
             except ValidationError as again:
                 errors = again.errors(include_url=False, include_context=False)
         for error in errors:
-            if (
-                isinstance(error["input"], list) and len(error["loc"]) <= 1
-            ):  # the whole line, not a part of a message
+            is_the_line = len(error["loc"]) <= 1  # not a part of a message
+            if is_the_line and isinstance(error["input"], list):
                 await self._refuse_batch(cast("list[Any]", error["input"]))
                 return None
         # Some errors concern the whole message and contain it.

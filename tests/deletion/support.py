@@ -19,6 +19,7 @@ from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import load
+from reflexio_mcp.state.tables import StateUnusable
 from tests.rest.helpers import FakeTime
 from tests.support.embedded import Clock
 from tests.support.store_app import StoreApp
@@ -28,6 +29,17 @@ BY_IDS = "/api/delete_requests_by_ids"
 READ = "/api/get_requests"
 
 Hook = Callable[[], Awaitable[None]]
+
+PUBLISH = "/api/publish_interaction"
+
+
+async def nothing(*_: object) -> None:
+    """Do nothing, before a call or instead of one."""
+
+
+def broken(*_: object, **__: object) -> None:
+    """Fail as a state that cannot be used."""
+    raise StateUnusable("the file is locked", "unlock it")
 
 
 class Known(NamedTuple):

@@ -9,22 +9,11 @@ import pytest
 
 from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.state import tables
-from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.traffic.deletion.restore import Storing
-from tests.deletion.support import World, text_of
+from tests.deletion.support import PUBLISH, World, broken, nothing, text_of
 from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
-
-PUBLISH = "/api/publish_interaction"
-
-
-async def nothing(*_: object) -> None:
-    pass
-
-
-def broken(*_: object, **__: object) -> None:
-    raise StateUnusable("the file is locked", "unlock it")
 
 
 async def deleted(world: World, *ids: str, **arguments: Any) -> int:

@@ -9,22 +9,11 @@ import pytest
 from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.state import tables
-from reflexio_mcp.state.tables import StateUnusable
-from tests.deletion.support import World
+from tests.deletion.support import PUBLISH, World, broken, nothing
 from tests.deletion.test_interactions import words
 from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
-
-PUBLISH = "/api/publish_interaction"
-
-
-async def nothing(*_: object) -> None:
-    pass
-
-
-def broken(*_: object, **__: object) -> None:
-    raise StateUnusable("the file is locked", "unlock it")
 
 
 @pytest.fixture(autouse=True)

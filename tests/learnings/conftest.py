@@ -6,18 +6,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from reflexio_mcp.rest.client import ReflexioClient
 from tests.deletion.support import World
-from tests.support.real_learning import Corner, LearningReflexio
+from tests.support.real_learning import Corner, LearningReflexio, corner_of
 
 
 @pytest.fixture
 async def corner(
     learning_reflexio: LearningReflexio, live_transport: Callable[[], httpx.AsyncHTTPTransport]
 ) -> AsyncIterator[Corner]:
-    async with ReflexioClient(learning_reflexio.url, transport=live_transport()) as rest:
-        yield Corner(learning_reflexio, rest)
-    learning_reflexio.model.forget_script()
+    async with corner_of(learning_reflexio, live_transport()) as corner:
+        yield corner
 
 
 @pytest.fixture

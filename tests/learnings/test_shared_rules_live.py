@@ -8,11 +8,10 @@ import anyio.to_thread
 import httpx
 import pytest
 
-from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import AgentPlaybook
 from tests.deletion.support import Caller
 from tests.support.facts import fact_of
-from tests.support.real_learning import Corner, LearningReflexio
+from tests.support.real_learning import Corner, LearningReflexio, corner_of
 from tests.support.scripted_model import AGGREGATION
 
 pytestmark = [pytest.mark.anyio, pytest.mark.live]
@@ -26,9 +25,8 @@ version once a minute."""
 async def corner(
     sharing_reflexio: LearningReflexio, live_transport: Callable[[], httpx.AsyncHTTPTransport]
 ) -> AsyncIterator[Corner]:
-    async with ReflexioClient(sharing_reflexio.url, transport=live_transport()) as rest:
-        yield Corner(sharing_reflexio, rest)
-    sharing_reflexio.model.forget_script()
+    async with corner_of(sharing_reflexio, live_transport()) as corner:
+        yield corner
 
 
 async def taught(corner: Corner, *, skip_aggregation: bool) -> str:

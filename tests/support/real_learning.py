@@ -138,3 +138,11 @@ class Corner:
     async def profiles(self, user: str = "ada") -> Sequence[UserProfile]:
         """Every profile of a user, whatever its status."""
         return await self.rest.get_profiles(self.name(user))
+
+
+@asynccontextmanager
+async def corner_of(server: LearningReflexio, transport: httpx.AsyncBaseTransport) -> AsyncGenerator[Corner]:
+    """A corner of a server whose model forgets afterwards what it was told."""
+    async with ReflexioClient(server.url, transport=transport) as rest:
+        yield Corner(server, rest)
+    server.model.forget_script()

@@ -318,7 +318,6 @@ class Erasures:
             self.looked |= {note.number for note in taken.absent}
             self.held |= {note.id for note in taken.held}
             self.left = {note.id for note in taken.left}
-        whole = [
-            note for note in notes if not note.parts
-        ]  # of the others, what was named is taken out afterwards
-        return {note.id for note in whole if note.restore == self.restore} - self.held
+        # Of a request with erased parts, the restore stores the rest, and the parts are taken out afterwards.
+        erased = {note.id for note in notes if not note.parts and note.restore == self.restore}
+        return erased - self.held

@@ -15,7 +15,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.learnings.cases import Case, Replace, goes
 from reflexio_mcp.traffic.learnings.evidence import Evidence, Quoted, Turn, Turns, evidence_of
 from reflexio_mcp.traffic.learnings.lineage import Lineage
-from reflexio_mcp.traffic.learnings.records import HowKnown, Learning, Sources, learning_of
+from reflexio_mcp.traffic.learnings.records import HowKnown, Learning, Sources, learning_of, listed_by
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
@@ -280,10 +280,8 @@ async def find_sources(
         known: interactions that may not be stored any more.
         most_requests: how many requests of the user are read, at most twice.
     """
-    listed = frozenset[int]().union(*(learning.interaction_ids for learning in learnings))
-    stored = await find_interactions(
-        scope, user_id, listed.difference(known or ()), most_requests=most_requests
-    )
+    listed = listed_by(learnings).difference(known or ())
+    stored = await find_interactions(scope, user_id, listed, most_requests=most_requests)
     turns = Turns({**(known or {}), **stored.by_id}, stored.everything)
     return await with_quoted(scope, user_id, learnings, turns, most_requests=most_requests)
 
@@ -334,8 +332,7 @@ async def lacking_and_quoting(
         return [learning for learning in learnings if any(map(Quoted([learning]).said_in, turns))]
 
     quoting = await anyio.to_thread.run_sync(search)
-    listed = frozenset[int]().union(*(learning.interaction_ids for learning in quoting))
-    stored = await find_interactions(scope, user_id, listed, most_requests=most_requests)
+    stored = await find_interactions(scope, user_id, listed_by(quoting), most_requests=most_requests)
     return [learning for learning in quoting if stored.lack(learning)]
 
 

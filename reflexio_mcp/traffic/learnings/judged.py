@@ -19,7 +19,7 @@ from reflexio_mcp.traffic.learnings.find import (
     with_quoted,
 )
 from reflexio_mcp.traffic.learnings.lineage import Lineage
-from reflexio_mcp.traffic.learnings.records import Learning, Sources
+from reflexio_mcp.traffic.learnings.records import Learning, Sources, listed_by
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
 
@@ -101,12 +101,11 @@ async def _turns(
         others: learnings that list no selected interaction; the selected ones that they quote are returned too.
         reads_all: the selected ones that are not known are read, however old.
     """
-    listed = frozenset[int]().union(*(learning.interaction_ids for learning in found))
     newest = nlargest(NEWEST, sources.interaction_ids)
     stored = await find_interactions(
         scope,
         user_id,
-        listed.union(newest).difference(known),
+        listed_by(found).union(newest).difference(known),
         among=sources.interaction_ids.difference(known) if reads_all else (),
         quoted=Quoted(others),
     )

@@ -50,14 +50,13 @@ async def list_learnings(
     """
     question = [selection.user_id, selection.request_id, selection.words, question_of(selection.wanted)]
     after = str(decode_cursor(cursor, "learnings", scope, question)) if cursor else ""
-    selected = await select_learnings(scope, selection, everybodys=not scope.user_id)
+    everybodys = not (scope.user_id or selection.user_id or selection.by_requests)
+    selected = await select_learnings(scope, selection, everybodys=everybodys)
     learned, status = selected.learned, selected.status
     left = sorted((linked for linked in learned.linked.values() if _key(linked) > after), key=_key)
     page = left[:limit]
     read = learned.read
-    if (
-        not selection.user_id and not selection.by_requests
-    ):  # what was replaced is read for the users of this page
+    if everybodys:  # only what is in use was read: what it replaced is read for the users of this page
         users = {linked.learning.user_id for linked in page}
         read = [row for user in users for row in await learnings_of_user(scope, user)]
     against = await backgrounds(scope, [linked.learning for linked in page], read)

@@ -83,6 +83,11 @@ class Sources:
         return [learning for learning in learnings if learning.interaction_ids and not self.link_of(learning)]
 
 
+def listed_by(learnings: Iterable[Learning]) -> frozenset[int]:
+    """Return the ids of all interactions that learnings list."""
+    return frozenset[int]().union(*(learning.interaction_ids for learning in learnings))
+
+
 def learning_of(row: UserProfile | UserPlaybook) -> Learning:
     if isinstance(row, UserProfile):
         kind, number, trigger = "profile", row.profile_id, ""

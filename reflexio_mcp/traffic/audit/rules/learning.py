@@ -1,8 +1,9 @@
 """Rules about learning."""
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 import anyio
 
@@ -71,13 +72,15 @@ class StaleLearning(Rule):
     selects = False
 
 
+Ordered: TypeAlias = tuple[tuple[int, int, str], StoredRequest]
+"""A request behind its place in the order of arrival."""
+
+
 @dataclass
 class Stream:
     """The newest requests of one user, as a heap with the oldest first, and the number of all."""
 
-    newest: list[tuple[tuple[int, int, str], StoredRequest]] = field(
-        default_factory=list[tuple[tuple[int, int, str], StoredRequest]]
-    )
+    newest: list[Ordered] = field(default_factory=list[Ordered])
     noted: int = 0
 
     def note(self, item: RequestWithInteractions) -> None:
@@ -118,14 +121,14 @@ class LearningChecks:
         """Ask within `SECONDS`. Return why requests that wait may be missing; `None` if all are known."""
         if not scope.learns:
             return Fact(code=FactCode.NO_LEARNING_HERE)
-        requests = [entry for stream in self._streams.values() for entry in stream.newest]
+        requests = [ordered for stream in self._streams.values() for ordered in stream.newest]
         self.more = self._not_noted + sum(stream.noted for stream in self._streams.values()) > ASKED
         streams = [sorted(stream.newest, reverse=True) for stream in self._streams.values()]
 
-        async def ask_about(entry: tuple[tuple[int, int, str], StoredRequest]) -> None:
-            await self._ask_about(scope, entry[1])
+        async def ask_about(ordered: Ordered) -> None:
+            await self._ask_about(scope, ordered[1])
 
-        async def go_back(stream: list[tuple[tuple[int, int, str], StoredRequest]]) -> None:
+        async def go_back(stream: Sequence[Ordered]) -> None:
             for _, request in stream:
                 if request.request_id not in self._answers:
                     await self._ask_about(scope, request)
