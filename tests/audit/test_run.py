@@ -12,10 +12,12 @@ from reflexio_mcp.render.audit import audit_text
 from reflexio_mcp.render.words import words_for_model
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Interaction, LearningStatus, PublishBody
+from reflexio_mcp.results.audit import Call
 from reflexio_mcp.results.base import STRUCTURED_CHARS, TEXT_CHARS
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import no_progress
 from reflexio_mcp.traffic.audit import run
+from reflexio_mcp.traffic.audit.rules import learning
 from reflexio_mcp.traffic.audit.rules.base import Finding, Session
 from reflexio_mcp.traffic.audit.rules.habits import SharedSession
 from reflexio_mcp.traffic.audit.rules.redaction import looked
@@ -328,3 +330,56 @@ async def test_the_call_that_cleans_up_named_requests_with_a_key_keeps_no_copy()
     assert row
     assert row.act
     assert row.act.arguments == {"request_ids": ["r1"], "erase": True}
+
+
+async def test_what_the_service_did_not_say_in_time_is_counted_and_can_be_asked_in_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def learning_status(self: ReflexioClient, request_id: str) -> LearningStatus:
+        if request_id == "r2":  # the newest: the limit of questions is met behind it
+            return LearningStatus(status="pending")
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    monkeypatch.setattr(learning, "SECONDS", 0.05)
+    monkeypatch.setattr(ReflexioClient, "learning_status", learning_status)
+    for name in ("get_profiles", "get_user_playbooks"):
+        monkeypatch.setattr(ReflexioClient, name, no_rows)
+    async with store(*(request(f"r{number}", f"number {number}") for number in range(3))) as client:
+        result = await audit(client, learns=True)
+    waiting = found(result, "learning-waiting")
+    assert waiting
+    assert waiting.count == 1
+    [unknown] = [row for row in result.not_looked_for if "learning-waiting" in row.findings]
+    assert unknown.because == Fact(code=FactCode.NOT_ANSWERED, number=2)
+    assert (
+        "of 2 requests. It answers 120 questions a minute: ask again in a minute."
+        in audit_text(result, EVERYTHING).text
+    )
+
+
+@pytest.mark.parametrize("learns", [True, False])
+async def test_test_traffic_offers_what_was_learned_from_it_where_anything_learns(
+    learns: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def learning_status(self: ReflexioClient, request_id: str) -> LearningStatus:
+        return LearningStatus(status="done")
+
+    monkeypatch.setattr(ReflexioClient, "learning_status", learning_status)
+    for name in ("get_profiles", "get_user_playbooks"):
+        monkeypatch.setattr(ReflexioClient, name, no_rows)
+    async with store(
+        request("r1", "hello", source="ci-test"), request("r2", "hello", source="chat")
+    ) as client:
+        result = await audit(client, learns=learns)
+    row = found(result, "test-traffic")
+    assert row
+    offered = Call(tool="list_learnings", arguments={"finding": "test-traffic"})
+    assert row.learned == (offered if learns else None)
+    assert ("learned from these: list_learnings" in audit_text(result, EVERYTHING).text) is learns
+
+
+async def test_what_is_for_evaluation_only_is_counted_and_explained() -> None:
+    async with store(request("r1", "rate this", evaluation_only=True)) as client:
+        told = audit_text(await audit(client), EVERYTHING).text
+    assert "1 request for evaluation only, from which Reflexio does not learn" in told

@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from reflexio_mcp.results.audit import AuditResult, Count, FindingRow, NotLooked, Place
+from reflexio_mcp.results.audit import AuditResult, FindingRow, NotLooked, Place
 from reflexio_mcp.results.base import NOTICE, STRUCTURED_CHARS, TEXT_CHARS, Room, at, shown_name
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Progress, no_progress
 from reflexio_mcp.traffic.audit import run
-from reflexio_mcp.traffic.audit.calls import Offer, call_for_learnings, calls_about, can_be_given
-from reflexio_mcp.traffic.audit.rules import rule_of, severity_of
+from reflexio_mcp.traffic.audit.calls import Offer, call_for_learnings
+from reflexio_mcp.traffic.audit.rules import rule_of
 from reflexio_mcp.traffic.audit.rules.base import Finding
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import decode_cursor, encode_cursor, question_of
@@ -114,8 +114,15 @@ async def list_places(
     next_cursor = ""
     if isinstance(gathered := look.found.get(asked.finding), _Ranked):
         places = _places(scope, gathered, shown_before, without_key)
-        runs = run.runs_of(rules, inside, offer, whole=not stopped)
-        rows.append(_row(scope, asked, gathered, places, offer).model_copy(update={"runs": runs}))
+        ids = [finding.request.request_id for finding in gathered.page[: len(places)]]
+        row = run.finding_row(asked.finding, gathered, places, ids, inside, offer)
+        more: dict[str, object] = {
+            "place_count": gathered.total,
+            "runs": run.runs_of(rules, inside, offer, whole=not stopped),
+        }
+        if scope.learns:
+            more["learned"] = call_for_learnings(asked.finding, inside, offer)
+        rows.append(row.model_copy(update=more))
         if len(places) < gathered.left:
             position = [shown_before + len(places), *_rank(gathered.page[len(places) - 1])]
             next_cursor = encode_cursor(LISTING, scope, question, position)
@@ -128,33 +135,6 @@ async def list_places(
         not_looked_for=[NotLooked(findings=[asked.finding], because=doubt) for doubt in doubts],
         facts=[*facts, *run.advice_about(rows), *limits],
         cursor=next_cursor,
-    )
-
-
-def _row(
-    scope: Scope, asked: TrafficFilter, gathered: _Ranked, places: list[Place], offer: Offer
-) -> FindingRow:
-    from reflexio_mcp.traffic.audit.rules.redaction import without_key
-
-    rule, inside = rule_of(asked.finding), replace(asked, finding="")
-    ids = [finding.request.request_id for finding in gathered.page[: len(places)]]
-    given = [id_ for id_ in dict.fromkeys(ids) if without_key(id_) == id_ and can_be_given(id_)]
-    show, act = calls_about(
-        asked.finding, given, inside, offer, selected=gathered.alone and not asked.contains
-    )
-    kinds = gathered.kinds.most_common(run.NAMES)
-    return FindingRow(
-        finding=asked.finding,
-        severity=severity_of(asked.finding),
-        count=gathered.count,
-        place_count=gathered.total,
-        kinds=[Count(name=shown_name(kind, 80), count=many) for kind, many in kinds],
-        why=rule.why,
-        advice=rule.advice,
-        places=places,
-        learned=call_for_learnings(asked.finding, inside, offer) if scope.learns else None,
-        show=show,
-        act=act,
     )
 
 

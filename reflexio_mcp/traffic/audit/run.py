@@ -285,22 +285,28 @@ async def _finding_rows(
 ) -> list[FindingRow]:
     from reflexio_mcp.traffic.audit.rules.redaction import without_key
 
-    wanted = look.wanted
-    rows = [
-        _row(name, look.found[name], _window(look, rule), offer, masked=scope.masked, named=without_key)
-        for rule in RULES
-        for name in rule.names()
-        if name in look.found
-    ]
-    rows = [
-        row.model_copy(
-            update={
-                "runs": runs_of(rules, wanted, offer, whole=whole) if row.finding == Duplicate.name else [],
-                "learned": call_for_learnings(row.finding, wanted, offer) if scope.learns else None,
-            }
-        )
-        for row in rows
-    ]
+    rows: list[FindingRow] = []
+    for name in (name for rule in RULES for name in rule.names() if name in look.found):
+        gathered, window = look.found[name], _window(look, rule_of(name))
+        places = [
+            place_of(place, without_key, masked=scope.masked, kinds=gathered.kinds).model_copy(
+                update={
+                    "session_id": shown_id(without_key(place.request.session_id)),
+                    "user_id": "" if window.user_id else shown_id(without_key(place.request.user_id)),
+                    "created_at": at(place.request.created_at),
+                }
+            )
+            for place in gathered.places
+        ]
+        row = finding_row(name, gathered, places, gathered.ids, window, offer)
+        more: dict[str, object] = {}
+        if name == "learning-waiting":
+            more["act"] = _call_to_finish(gathered, offer)
+        if name == Duplicate.name:
+            more["runs"] = runs_of(rules, look.wanted, offer, whole=whole)
+        if scope.learns:
+            more["learned"] = call_for_learnings(name, look.wanted, offer)
+        rows.append(row.model_copy(update=more))
     return rows + await _learning_rows(scope, look.learned, offer)
 
 
@@ -436,28 +442,26 @@ def _window(look: Pass, rule: type[Rule]) -> TrafficFilter:
     return replace(look.wanted, end_time=look.newest)
 
 
-def _row(
+def finding_row(
     name: str,
     gathered: Gathered,
+    places: list[Place],
+    ids: Iterable[str],
     wanted: TrafficFilter,
     offer: Offer,
-    *,
-    masked: bool,
-    named: Callable[[str], str],
 ) -> FindingRow:
+    """Return the row of a finding, with the calls that follow.
+
+    Args:
+        ids: the requests that a call may name if no filter selects them.
+        wanted: the filter of the calls, without the finding.
+    """
+    from reflexio_mcp.traffic.audit.rules.redaction import without_key
+
     rule = rule_of(name)
     selected = gathered.alone and not wanted.contains and name in FINDINGS
-    ids = [
-        request_id
-        for request_id in gathered.ids
-        if named(request_id) == request_id and can_be_given(request_id)
-    ]
-    show, act = calls_about(name, ids, wanted, offer, selected=selected)
-    if name == "learning-waiting" and gathered.places and "finish_session" in offer.tools:
-        request = gathered.places[0].request
-        user = {"user_id": request.user_id} if offer.takes_user else {}
-        if can_be_given(request.user_id, request.session_id):
-            act = Call(tool="finish_session", arguments={**user, "session_id": request.session_id})
+    given = [id_ for id_ in dict.fromkeys(ids) if without_key(id_) == id_ and can_be_given(id_)]
+    show, act = calls_about(name, given, wanted, offer, selected=selected)
     return FindingRow(
         finding=name,
         severity=severity_of(name),
@@ -467,19 +471,21 @@ def _row(
         ],
         why=rule.why,
         advice=rule.advice,
-        places=[
-            place_of(place, named, masked=masked, kinds=gathered.kinds).model_copy(
-                update={
-                    "session_id": shown_id(named(place.request.session_id)),
-                    "user_id": "" if wanted.user_id else shown_id(named(place.request.user_id)),
-                    "created_at": at(place.request.created_at),
-                }
-            )
-            for place in gathered.places
-        ],
+        places=places,
         show=show,
         act=act,
     )
+
+
+def _call_to_finish(gathered: Gathered, offer: Offer) -> Call | None:
+    """Return the call that ends the wait of the newest request; `None` if it is not possible."""
+    if not gathered.places or "finish_session" not in offer.tools:
+        return None
+    request = gathered.places[0].request
+    if not can_be_given(request.user_id, request.session_id):
+        return None
+    user = {"user_id": request.user_id} if offer.takes_user else {}
+    return Call(tool="finish_session", arguments={**user, "session_id": request.session_id})
 
 
 def place_of(finding: Finding, named: Callable[[str], str], *, masked: bool, kinds: Collection[str]) -> Place:
