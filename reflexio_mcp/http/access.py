@@ -77,9 +77,9 @@ def fault_of(headers: Sequence[tuple[bytes, bytes]], query: bytes) -> tuple[int,
         name == "access_token" for name, _ in parse_qsl(query.decode("latin-1"))
     ):
         return 400, "The request has a token in its address and one in its header."
-    if not all(_SENT_HOST.fullmatch(one) for one in values.get(b"host", ())):
+    if not all(_SENT_HOST.fullmatch(value) for value in values.get(b"host", ())):
         return 421, "The Host header is no name of a host."
-    if not all(_SENT_ORIGIN.fullmatch(one) for one in values.get(b"origin", ())):
+    if not all(_SENT_ORIGIN.fullmatch(value) for value in values.get(b"origin", ())):
         return 403, "The Origin header is no origin."
     return None
 

@@ -221,7 +221,11 @@ class SignIn:
         try:
             # Some authorization servers send null for an absent claim. No access token has null for its kind.
             claims = _Claims.model_validate(
-                {name: one for name, one in token_claims.items() if one is not None or name == "token_use"}
+                {
+                    name: claim
+                    for name, claim in token_claims.items()
+                    if claim is not None or name == "token_use"
+                }
             )
         except ValidationError as error:
             names = ", ".join(sorted({str(one["loc"][0]) for one in error.errors()}))
@@ -248,7 +252,7 @@ class SignIn:
         user_id = "" if OPERATOR in scopes else user
         caller = person(self._settings, claims.sub, user_id, permissions, claims.exp)
         if not permissions:
-            offered = (one for one in Permission if one in self._tools.values())
+            offered = (permission for permission in Permission if permission in self._tools.values())
             raise self._needs(caller, next(offered, Permission.READ))
         return caller
 

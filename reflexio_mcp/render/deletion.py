@@ -324,8 +324,8 @@ def question(plan: Plan, noun: str, number: int | None, fingerprint: str) -> str
         f"First words (stored text): {', '.join(words)}" if words else "",
         *map(_asked, plan.learnings),
         *(
-            f"Current again: {quoted(one.content or one.learning_id, QUESTION_LEARNING_CHARS)}"
-            for one in plan.earlier
+            f"Current again: {quoted(earlier.content or earlier.learning_id, QUESTION_LEARNING_CHARS)}"
+            for earlier in plan.earlier
         ),
         *map(_asked_rule, plan.shared_rules),
         remains,

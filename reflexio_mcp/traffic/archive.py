@@ -254,7 +254,7 @@ class Export:
         async with aclosing(pager.picked()) as parts:
             async for _, items in parts:
                 if self._scope.exact:
-                    await read_set(self._scope, [one.request.request_id for one in items], take, whole=True)
+                    await read_set(self._scope, [item.request.request_id for item in items], take, whole=True)
                 else:
                     await take(items)
 
@@ -298,7 +298,11 @@ class Export:
         for user_id in self._users:
             found = await self._scope.client.get_session_outcomes(user_id)
             await write(
-                [one for one in found if not self._wanted.narrows or one.session_id in self._sessions]
+                [
+                    outcome
+                    for outcome in found
+                    if not self._wanted.narrows or outcome.session_id in self._sessions
+                ]
             )
 
     async def _read_evidence(self, write: Write) -> None:
@@ -404,7 +408,7 @@ def requests_in(path: Path, user_id: str) -> list[bytes]:
     if user_id and any(request.user_id != user_id for request, _ in found):
         raise InvalidInput("FILE", NOT_YOURS)
     found.reverse()  # In the file, the newest request of a session comes first.
-    return [line for _, line in sorted(found, key=lambda one: one[0].created_at)]
+    return [line for _, line in sorted(found, key=lambda entry: entry[0].created_at)]
 
 
 class _Ids:

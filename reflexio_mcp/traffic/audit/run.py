@@ -549,7 +549,7 @@ async def _with_evidence(
         return []
     showing = LearningRows(scope, against)
     linked = unselected(found).linked.values()
-    return await anyio.to_thread.run_sync(lambda: [showing.row(one) for one in linked])
+    return await anyio.to_thread.run_sync(lambda: [showing.row(learning) for learning in linked])
 
 
 def found_in(look: Pass, named: Callable[[str], str], *, masked: bool) -> Found:

@@ -63,7 +63,7 @@ class Naming:
 
     def __post_init__(self) -> None:
         self._ids = {(item.user_id, item.id) for item in self.items}
-        self._came_from = {(item.user_id, one) for item in self.items for one in item.interaction_ids}
+        self._came_from = {(item.user_id, number) for item in self.items for number in item.interaction_ids}
 
     def meant(self, copied: Copied) -> Meant | None:
         """Return what of a copy is named; `None` if nothing is."""
@@ -77,7 +77,7 @@ class Naming:
         return self._of_request(copied, content)
 
     def _of_request(self, copied: Copied, content: RequestWithInteractions) -> Meant | None:
-        own = {(copied.user, one.interaction_id) for one in content.interactions}
+        own = {(copied.user, interaction.interaction_id) for interaction in content.interactions}
         named = (copied.user, copied.restored_id) in self._ids
         named = named or (copied.kind == "interaction" and own <= self._came_from)
         if copied.restored_id in self.stay or not named:
@@ -86,17 +86,26 @@ class Naming:
         return Meant()
 
     def _of_interactions(self, copied: Copied, content: RequestWithInteractions) -> Meant | None:
-        named = {one.interaction_id for one in content.interactions} & self.interactions
+        named = {interaction.interaction_id for interaction in content.interactions} & self.interactions
         if not named or copied.names[0] != Name.of("request", self.request_id):
             return None
-        self._came_from |= {(copied.user, one) for one in named}
+        self._came_from |= {(copied.user, number) for number in named}
         if copied.kind == "interaction":
             return None if copied.restored_id in self.stay else Meant()
         said = dict(
-            zip([one.interaction_id for one in content.interactions], interactions_said(content), strict=True)
+            zip(
+                [interaction.interaction_id for interaction in content.interactions],
+                interactions_said(content),
+                strict=True,
+            )
         )
         others = Counter(digest for number, digest in said.items() if number not in named)
-        return Meant({said[one]: max(others[said[one]], self.others_say.get(said[one], 0)) for one in named})
+        return Meant(
+            {
+                said[number]: max(others[said[number]], self.others_say.get(said[number], 0))
+                for number in named
+            }
+        )
 
     def _of_learning(self, learning: Learning) -> Meant | None:
         said = [name for name, other in self.learnings_stay.items() if other.digest == learning.digest]
@@ -106,7 +115,7 @@ class Naming:
             return None
         if self.of_learnings:  # a restored playbook has another id
             return Meant(stay=said) if learning.kind == "user_playbook" else None
-        sources = {(learning.user_id, one) for one in learning.interaction_ids}
+        sources = {(learning.user_id, number) for number in learning.interaction_ids}
         if self.takes_learnings and sources and sources <= self._came_from:
             return Meant(stay=said)
         return None

@@ -467,7 +467,7 @@ class _Act:
         stay = found.linked.keys() - linked.keys()
         self.ledger.change(found.changed | stay.intersection(self.planned.learnings))
         self.replaced |= found.back_after(linked)
-        self.went |= {key: one.learning for key, one in linked.items()}
+        self.went |= {key: linked_learning.learning for key, linked_learning in linked.items()}
         return replace(found, linked=linked)
 
     async def delete_restored(self) -> None:
@@ -600,9 +600,9 @@ class _Act:
             not_deleted=self._excepted(ending.left),
             learnings=self._learnings(ending),
             earlier=[
-                one.model_copy(update={"learning_id": current[one.learning_id]})
-                for one in planned.plan.earlier
-                if one.learning_id in current
+                earlier.model_copy(update={"learning_id": current[earlier.learning_id]})
+                for earlier in planned.plan.earlier
+                if earlier.learning_id in current
             ],
             shared_rules=planned.plan.shared_rules,
             facts=[*planned.plan.facts, *self._happened(ending), *self._advice(ending)],
@@ -612,7 +612,7 @@ class _Act:
     @property
     def _shown_current(self) -> dict[str, str]:
         """The ids of learnings that are current again, by the ids that they had, as answers show them."""
-        return {self.scope.shown_id(key): self.scope.shown_id(one) for key, one in self.current.items()}
+        return {self.scope.shown_id(key): self.scope.shown_id(name) for key, name in self.current.items()}
 
     def _learnings(self, ending: _Ending) -> list[TaughtLearning]:
         """Return the learnings of the plan as they are now."""

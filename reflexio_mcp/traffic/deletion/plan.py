@@ -133,7 +133,7 @@ class Planned:
     def naming(self) -> Naming:
         """Return what an erasure names, for one reading of the copies."""
         selected, learned = self.selected, self.selected.learned or Learned()
-        read = {one.learning_id: one for one in (*learned.read, *learned.learnings)}
+        read = {learning.learning_id: learning for learning in (*learned.read, *learned.learnings)}
         return Naming(
             user_id=self.target.wanted.user_id if isinstance(self.target, User) else "",
             items=[*self.items, *self.copied],
@@ -143,7 +143,7 @@ class Planned:
             of_learnings=self.target.noun == "learning",
             takes_learnings=self.takes_learnings,
             stay=self.stay,
-            learnings_stay={name: one for name, one in read.items() if name not in self.learnings},
+            learnings_stay={name: learning for name, learning in read.items() if name not in self.learnings},
         )
 
     @property
@@ -341,8 +341,8 @@ async def _owed(
     with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
         earlier = await in_thread(state.last, owner)
     name = named(target, words=False)
-    same = (one for one in earlier if one.own and not one.restores and one.target == name)
-    last = next((one for one in same if target.may_repeat(one.planned)), None)
+    same = (record for record in earlier if record.own and not record.restores and record.target == name)
+    last = next((record for record in same if target.may_repeat(record.planned)), None)
     if last is None or last.outcome not in ("", "incomplete"):
         return {}
     going = {learning.learning_id for learning in selected.learned.going} if selected.learned else set[str]()
@@ -352,15 +352,15 @@ async def _owed(
         stored = await learnings_of_user(scope, user_id)
         lineage = Lineage(stored)
         owed |= {
-            one.learning_id: one
-            for one in stored
-            if one.learning_id in ids
-            and one.is_replaced
-            and not {later.learning_id for later in lineage.current(one)} - going
-            and not any(other.state == "current" and other.says_as_much_as(one) for other in stored)
+            learning.learning_id: learning
+            for learning in stored
+            if learning.learning_id in ids
+            and learning.is_replaced
+            and not {later.learning_id for later in lineage.current(learning)} - going
+            and not any(other.state == "current" and other.says_as_much_as(learning) for other in stored)
         }
     back = selected.learned.back_after(going) if selected.learned else {}
-    return {name: one for name, one in owed.items() if name not in back}
+    return {name: learning for name, learning in owed.items() if name not in back}
 
 
 async def _describe(

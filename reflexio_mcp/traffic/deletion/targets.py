@@ -256,7 +256,9 @@ class Interactions(Target):
             ),
             interactions=self,
             others_say=Counter(
-                interaction_digest(one) for one in interactions.values() if one.interaction_id not in self.ids
+                interaction_digest(interaction)
+                for interaction in interactions.values()
+                if interaction.interaction_id not in self.ids
             ),
         )
 

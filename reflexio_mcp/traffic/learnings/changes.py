@@ -141,10 +141,10 @@ class _Comparison:
         """Return what a learning has replaced since the time in question, the latest first."""
         earlier = self._lineage.predecessors(learning)
         if learning.kind == "profile":  # a replaced profile has the time of its end
-            return [one for one in earlier if one.changed_at >= self._since]
+            return [replaced for replaced in earlier if replaced.changed_at >= self._since]
         # A replaced playbook has the time of its beginning, so that only the last of the older ones was in use.
-        older = self._lineage.newest(one for one in earlier if one.changed_at < self._since)
-        return [one for one in earlier if one.changed_at >= self._since or one in older]
+        older = self._lineage.newest(replaced for replaced in earlier if replaced.changed_at < self._since)
+        return [replaced for replaced in earlier if replaced.changed_at >= self._since or replaced in older]
 
     def _is_forgotten(self, learning: Learning) -> bool:
         """Whether a profile ended and nothing took its place. The end of a playbook has no time."""

@@ -90,7 +90,7 @@ async def stored_rules(scope: Scope) -> list[AgentPlaybook]:
     """Read the current shared rules, the newest first."""
     if not scope.learns:
         return []
-    return sorted(await scope.client.get_agent_playbooks(), key=lambda one: -one.agent_playbook_id)
+    return sorted(await scope.client.get_agent_playbooks(), key=lambda rule: -rule.agent_playbook_id)
 
 
 async def trace(scope: Scope, rows: Sequence[AgentPlaybook]) -> list[SharedRule]:
@@ -113,9 +113,9 @@ async def read_shared_rules(scope: Scope) -> SharedRules:
     return SharedRules(await trace(scope, rows[:MOST_TRACED]), max(0, len(rows) - MOST_TRACED))
 
 
-def _source(one: SourcePlaybook) -> RuleSource:
-    playbook = one.user_playbook
-    requests = dict.fromkeys(turn.request_id for turn in one.interactions if turn.request_id)
+def _source(source: SourcePlaybook) -> RuleSource:
+    playbook = source.user_playbook
+    requests = dict.fromkeys(turn.request_id for turn in source.interactions if turn.request_id)
     return RuleSource(
         f"user_playbook:{playbook.user_playbook_id}",
         playbook.user_id or "",
