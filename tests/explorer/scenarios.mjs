@@ -181,9 +181,11 @@ export async function looksDeletesAndUndoes(browser) {
   await it.done();
 }
 
-/** A message is deleted, and comes back where it was said, marked. */
+/** A message is deleted, and comes back where it was said, marked. Warnings that come meanwhile move nothing. */
 export async function putsAMessageBackWhereItWasSaid(browser) {
-  const it = await opened(browser);
+  const later = Promise.withResolvers();
+  const intercept = async (params) => { if (params.arguments.view === "findings") await later.promise; };
+  const it = await opened(browser, { intercept });
   const { view } = it;
   await open(view, "Notes of the stand-up");
   await turn(view).nth(7).waitFor();
@@ -195,13 +197,19 @@ export async function putsAMessageBackWhereItWasSaid(browser) {
   await turn(view, "Noted. So the job").hover();
   await turn(view, "Noted. So the job").locator(".tool").click();
   // The browser scrolls a message into sight before it is clicked; the deletion scrolls nothing.
-  const scrolled = await view.evaluate(() => document.getElementById("conversation").scrollTop);
+  const scrolled = () => view.evaluate(() => [
+    document.getElementById("conversation").scrollTop, document.querySelector("#conversation .turn").getBoundingClientRect().y,
+  ]);
+  const place = await scrolled();
   assert.equal(await view.locator("#sheet-title").textContent(), "Delete 1 message");
   assert.match(await sheet(view).textContent(), /Keep a copy until.*Keep no copy.*It comes back at its place and is marked “put back”/s);
   await view.locator("#sheet .final").click();
   await toast(view, "1 message deleted, checked by reading again.").waitFor();
   await comesTo(async () => assert.deepEqual(await said(), before.filter((one) => !one.startsWith("Noted. So"))));
-  assert.equal(await view.evaluate(() => document.getElementById("conversation").scrollTop), scrolled, "nothing scrolls");
+  assert.deepEqual(await scrolled(), place, "nothing scrolls");
+  later.resolve();
+  await view.locator("#conversation header .found", { hasText: "Several people" }).waitFor();
+  assert.deepEqual(await scrolled(), place, "a warning moves nothing");
   await inToast(view, "Undo").click();
   await toast(view, "1 message is back.").waitFor();
   await comesTo(async () => assert.deepEqual(await said(), before));
