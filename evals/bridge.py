@@ -84,7 +84,13 @@ def prepare(folder: Path, **begun: str) -> str:
     return RULES.format(host=shlex.quote(str(host)), asks=task.asks)
 
 
-def _settings(folder: Path) -> dict[str, str]:
+def keep_apart(folder: Path) -> None:
+    """Let servers keep their keys and records beside the run, so that the person's own are left alone."""
+    os.environ["XDG_DATA_HOME"] = str(folder / "data")
+
+
+def settings_of(folder: Path) -> dict[str, str]:
+    """The variables of the server of a task."""
     task, begun = task_of(folder)
     settings = dict(task.settings)
     if "url" in begun:
@@ -98,7 +104,7 @@ def _settings(folder: Path) -> dict[str, str]:
 
 async def tools(folder: Path) -> str:
     """What the host's model is given before its first call: the server's instructions and, as JSON, the tools."""
-    async with Client(ReflexioServer(load(_settings(folder)))) as client:
+    async with Client(ReflexioServer(load(settings_of(folder)))) as client:
         listed = [
             {"name": one.name, "description": one.description, "inputSchema": one.input_schema}
             for one in (await client.list_tools()).tools
@@ -111,7 +117,7 @@ async def tools(folder: Path) -> str:
 async def call(folder: Path, tool: str, arguments: dict[str, Any]) -> str:
     """Call a tool and return what the host's model is given of the result."""
     _, begun = task_of(folder)
-    async with Client(ReflexioServer(load(_settings(folder)))) as client:
+    async with Client(ReflexioServer(load(settings_of(folder)))) as client:
         result = await client.call_tool(tool, arguments)
     assert isinstance(result, CallToolResult)
     text = "\n".join(block.text for block in result.content if isinstance(block, TextContent))
@@ -185,8 +191,7 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Run one command."""
     arguments = _parser().parse_args()
-    # The server keeps its keys beside the run, so that the person's own are left alone.
-    os.environ["XDG_DATA_HOME"] = str(arguments.folder / "data")
+    keep_apart(arguments.folder)
     # A host shows its model no log.
     logging.disable()
     sys.stdout.write(anyio.run(_main, arguments) + "\n")

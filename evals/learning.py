@@ -8,6 +8,7 @@ until the assistant has answered. Then it writes down what is left, for `evals.r
 
 import argparse
 import json
+import logging
 import tempfile
 from itertools import groupby
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Final
 
 import anyio
 
-from evals.bridge import VIEWS, new_folder, prepare
+from evals.bridge import VIEWS, keep_apart, new_folder, prepare, settings_of, task_of
+from evals.deeds import done_by_others
 from evals.tasks import LEARNING_TASKS
 from evals.worlds import FACTS, WAITS, conversations, publish_body, request_ids
 from reflexio_mcp.rest.client import ReflexioClient
@@ -68,7 +70,12 @@ async def left(client: ReflexioClient) -> dict[str, list[str]]:
 async def _run(folder: Path, task: str, view: str, url: str) -> None:
     async with ReflexioClient(url) as client:
         await plant(client)
-        print(prepare(folder, task=task, view=view, url=url), flush=True)
+        told = prepare(folder, task=task, view=view, url=url)
+        begun, _ = task_of(folder)
+        if begun.after_others:
+            keep_apart(folder)
+            await done_by_others(settings_of(folder))
+        print(told, flush=True)
         log = anyio.Path(folder / "log.jsonl")
         while not (await log.exists() and '"answer"' in await log.read_text(encoding="utf-8")):  # noqa: ASYNC110 - another process writes it
             await anyio.sleep(ANSWERED_SECONDS)
@@ -87,6 +94,7 @@ def main() -> None:
     parser.add_argument("task", choices=names, metavar="task", help=", ".join(names))
     parser.add_argument("--view", choices=VIEWS, default="text")
     given = parser.parse_args()
+    logging.disable()  # only what the assistant is told is printed
     python = reflexio_server.install()
     given.folder.mkdir(parents=True)
     with ScriptedModel(list(RULES)) as model, tempfile.TemporaryDirectory() as home:

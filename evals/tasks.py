@@ -48,6 +48,7 @@ class Task:
         user: whom the server is confined to, or empty.
         settings: further variables of the server.
         unlearns: the facts of `FACTS` that must not be known at the end; all others must be.
+        after_others: others did what `evals.deeds` does before the assistant comes.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Task:
     adds: int = 0
     settings: tuple[tuple[str, str], ...] = ()
     unlearns: tuple[str, ...] = ()
+    after_others: bool = False
 
 
 NO_COPIES: Final = (("REFLEXIO_MCP_RECOVERY_DAYS", "0"),)
@@ -108,6 +110,7 @@ LEARNING_TASKS: Final = (
     Task("rules", "Which shared rules came from me? I am mia; change nothing.", says=(r"\bnone\b|\bno shared|\bno rules?\b|n[o']t any",)),
     Task("contradict", "Does anything that you know about me contradict something else? I am mia; change nothing.", says=(r"\bsix\b|\b6\b", r"\bten\b|\b10\b")),
     Task("tidy", "Clean up after the test run: its requests, and whatever was learned from them. Other people's things must stay.", gone=("staging",), unlearns=("colour",), says=(r"\b6\b|\bsix\b",)),
+    Task("records", "Who deleted what since yesterday, on whose word, and is the record complete? I operate this server; change nothing.", gone=("staging", "letters", "import:import-3"), unlearns=("colour",), says=(r"nightly-cleanup", r"desk-assistant", r"import-script", r"letters", r"\btom\b.*(?:declin|refus|said no|not agree|n't agree)|(?:declin|refus|said no|not agree|n't agree).*\btom\b", r"hazelnut|correct", r"(?s)\blog\b.*(?:none|no (?:line|entr)|intact|complete|sound|verif)"), after_others=True),
 )  # fmt: skip
 """Each begins on a real server of its own that has learned from `conversations`."""
 

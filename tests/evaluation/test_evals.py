@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from evals import bridge, learning
+from evals.deeds import done_by_others
 from evals.report import read, table
 from evals.tasks import LEARNING_TASKS, TASKS, Task, chosen, judge
 from evals.worlds import FACTS, Row, conversations, plant, stored, world
@@ -61,6 +62,11 @@ ANSWERS = {
     "rules": "None.",
     "contradict": "You get up at six and sleep until ten.",
     "tidy": "6 requests are gone, and what was learned from them.",
+    "records": (
+        "nightly-cleanup deleted the test run with a plan's code, desk-assistant the session s-letters with a person's "
+        "yes, import-script import-3; desk-assistant corrected a learning. A deletion of tom's requests was declined. "
+        "The log has 11 lines and none is missing."
+    ),
 }
 
 
@@ -147,7 +153,7 @@ def test_a_task_about_what_was_learned_can_be_done_and_failed(task: Task) -> Non
     assert too_much.forgotten
 
 
-async def test_the_real_server_learns_what_its_world_teaches(
+async def test_the_real_server_learns_what_its_world_teaches_and_others_undo_some_of_it(
     learning_reflexio: LearningReflexio, tmp_path: Path
 ) -> None:
     learning_reflexio.model.rules += learning.RULES
@@ -159,21 +165,26 @@ async def test_the_real_server_learns_what_its_world_teaches(
         async with ReflexioClient(url) as client:
             await learning.plant(client)
             before = await learning.left(client)
-            said = bridge.prepare(folder, task="week", view="structured", url=url)
-            given = {"user_id": "mia", "source": "staging-e2e", "include_learnings": True}
-            plan = await ask(folder, "delete_requests", **given)
-            receipt = await ask(folder, "delete_requests", **given | {"confirm": code_of(plan)})
+            said = bridge.prepare(folder, task="records", view="structured", url=url)
+            await done_by_others(bridge.settings_of(folder))
+            status = await ask(folder, "get_status")
             after = await learning.left(client)
     finally:
         learning_reflexio.model.forget_script()
-    assert "I am mia." in said
-    assert receipt["receipt"]["deleted"]["requests"] == 6
-    (task,) = [one for one in LEARNING_TASKS if one.name == "week"]
+    assert "I operate this server" in said
+    assert [(deed["by"]["client"], deed["by"]["consent"]) for deed in status["deletions"]] == [
+        ("import-script 1.0", "preview"),
+        ("desk-assistant 1.0", "ask"),
+        ("desk-assistant 1.0", "ask"),
+        ("nightly-cleanup 1.0", "preview"),
+    ]
+    assert [refusal["target"] for refusal in status["logged"]] == ["user tom"]
+    (task,) = [one for one in LEARNING_TASKS if one.name == "records"]
     idle = judge(task, ids & set(before["requests"]), "", before["learned"])
-    assert (len(idle.kept), idle.remembered, idle.forgotten) == (6, ("colour",), ())
+    assert (len(idle.kept), idle.remembered, idle.forgotten) == (9, ("colour",), ())
     # Other tests on this server have requests of their own.
     (folder / "left.json").write_text(json.dumps(after | {"requests": sorted(ids & set(after["requests"]))}))
-    bridge.answer(folder, ANSWERS["week"])
+    bridge.answer(folder, ANSWERS["records"])
     done = await read(folder)
     assert not done.wrong, done.wrong
 
