@@ -277,6 +277,8 @@ async def test_the_code_of_an_export_is_for_what_was_shown_and_lets_the_conversa
         done = await caller.call("export_data", redact=False, confirm=plan["confirm"])
         assert done["archive"]["counts"]["requests"] == 3
         await caller.call("delete_request", request_id="a")
+        world.clock.now = int(time.time()) - 60
+        await world.put("a", text="as many requests, and other words")
         changed = await caller.call("export_data", redact=False, confirm=plan["confirm"])
         assert fact_of(changed, "wrong_code")
     assert len(archives(data_folder)) == 1

@@ -76,6 +76,14 @@ async def test_what_a_whole_restore_stores_between_plan_and_erasure_goes(world: 
     assert await world.ids() == {"r2"}
 
 
+async def test_what_a_restore_stores_while_a_session_is_looked_up_for_an_erasure_goes(world: World) -> None:
+    await put(world, "r1", "a secret")
+    number = (await receipt(world, request_id="r1"))["number"]
+    world.backend.before["/api/get_profiles"] = [restoring(world, number)]
+    await receipt(world, "delete_session", session_id="s", erase=True, include_learnings=True)
+    assert await world.ids() == set()
+
+
 async def test_what_cannot_be_deleted_again_is_said_to_be_stored(world: World) -> None:
     await put(world, "r1", "a secret")
     number = (await receipt(world, request_id="r1"))["number"]
@@ -134,6 +142,40 @@ async def test_learnings_that_go_with_an_erasure_go_again_after_a_restore(world:
     assert await may_return(world) == 0
 
 
+async def test_a_learning_that_an_erasure_takes_goes_again_after_a_restore_that_stores_it_last(
+    world: World,
+) -> None:
+    await put(world, "r1", "drinks tea")
+    await world.learn("p", "r1", content="drinks tea", quote="drinks tea")
+    known = world.backend.profiles["p"]
+    number = (await receipt(world, request_id="r1", include_learnings=True))["number"]
+
+    async def put_back_and_erase() -> None:
+        world.backend.profiles["p"] = known  # as another restore of the same copy does
+        erased = await receipt(world, request_id="r1", erase=True, include_learnings=True)
+        assert erased["deleted"]["learnings"] == 1
+
+    world.backend.before["/api/add_user_profile"] = [put_back_and_erase]
+    await restore(world, number)
+    assert (await world.ids(), world.backend.profiles) == (set(), {})
+
+
+async def test_a_rule_that_is_erased_during_a_restore_takes_no_other_that_says_the_same(world: World) -> None:
+    for name, number in (("r1", 7), ("r2", 8)):
+        await put(world, name, "drinks tea")
+        await world.learn(number, name, content="offer tea")
+    asked: dict[str, Any] = {"user_id": "ada", "learning_ids": ["user_playbook:7"]}
+    deleted = await receipt(world, "delete_learnings", **asked)
+
+    async def erase() -> None:
+        await receipt(world, "delete_learnings", **asked, erase=True)
+
+    world.backend.before["/api/add_user_playbook"] = [erase]
+    await restore(world, deleted["number"])
+    assert [*world.backend.playbooks] == [8]
+    assert await may_return(world) == 0
+
+
 async def test_an_erased_interaction_takes_no_restored_sibling_with_it(world: World) -> None:
     first, second, _ = await put(world, "r1", "one", "two", "three")
     number = (await receipt(world, request_id="r1", interaction_ids=[second]))["number"]
@@ -159,6 +201,18 @@ async def test_of_a_request_that_a_restore_stores_only_the_erased_interaction_go
     await restore(world, number)
     assert (await words(world))["r1"] == ["the address", "yes"]
     assert await may_return(world) == 0
+
+
+async def test_an_erased_interaction_takes_no_other_of_its_request_that_says_the_same(world: World) -> None:
+    first, _ = await put(world, "r1", "yes", "the address")
+    number = (await receipt(world, request_id="r1"))["number"]
+    await interrupted_restore(world, number)
+    assert await words(world) == {"r1": ["yes", "the address"]}, "under other numbers"
+    erased = await receipt(world, request_id="r1", interaction_ids=[first], erase=True)
+    assert erased["deleted"] == {"only_in_copies": 1}
+    await put(world, "r2", "another")
+    await receipt(world, request_id="r2")  # which carries out what erasures have left
+    assert await words(world) == {"r1": ["yes", "the address"]}
 
 
 async def test_a_plain_deletion_keeps_no_copy_of_what_is_erased_and_may_return(world: World) -> None:

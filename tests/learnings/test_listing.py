@@ -290,6 +290,23 @@ async def test_hidden_content_leaves_the_place_of_the_words(world: World) -> Non
     assert "no such passage" not in str(result.structured_content)
 
 
+async def test_the_call_for_learnings_without_a_source_names_those_of_the_user_who_has_most(world: World) -> None:
+    for name, user in (("one", "ada"), ("two", "ada"), ("of bob", "bob")):
+        await world.put(name, user=user, session=f"of {user}")
+        await world.put(f"{name} stays", user=user, session=f"of {user}", text=f"something else than {name}")
+        await world.learn(name, name, user=user)
+        await world.rest.delete_requests_by_ids([name])
+    async with world.connect() as caller:
+        found = {row["finding"]: row for row in (await caller.call("audit_traffic"))["findings"]}
+        row = found["orphaned-learning"]
+        assert row["count"] == 3
+        asked = row["act"]["arguments"]
+        assert (asked["user_id"], sorted(asked["learning_ids"])) == ("ada", ["profile:one", "profile:two"])
+        assert {place["user_id"] for place in row["places"]} == {"ada"}
+        plan = await caller.plan(row["act"]["tool"], **asked)
+    assert plan["selected"] == {"learnings": 2}
+
+
 async def test_an_audit_shows_what_taught_the_learnings_that_it_finds(world: World) -> None:
     await world.put("a", text="I cannot eat peanuts. Thanks!")
     await world.put("b", text="What is the weather?")
