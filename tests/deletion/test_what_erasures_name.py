@@ -160,18 +160,22 @@ async def test_a_learning_that_an_erasure_takes_goes_again_after_a_restore_that_
     assert (await world.ids(), world.backend.profiles) == (set(), {})
 
 
-async def test_a_rule_that_is_erased_during_a_restore_takes_no_other_that_says_the_same(world: World) -> None:
-    for name, number in (("r1", 7), ("r2", 8)):
-        await put(world, name, "drinks tea")
-        await world.learn(number, name, content="offer tea")
-    asked: dict[str, Any] = {"user_id": "ada", "learning_ids": ["user_playbook:7"]}
-    deleted = await receipt(world, "delete_learnings", **asked)
+@pytest.mark.parametrize("by", ["request", "id"])
+async def test_an_erased_playbook_takes_no_other_that_says_the_same(world: World, by: str) -> None:
+    await put(world, "r1", "drinks tea")
+    await put(world, "r2", "asks for tea")
+    await world.learn(7, "r1", content="offer tea")
+    tool, asked = "delete_request", {"request_id": "r1", "include_learnings": True}
+    if by == "id":
+        tool, asked = "delete_learnings", {"user_id": "ada", "learning_ids": ["user_playbook:7"]}
+    number = (await receipt(world, tool, **asked))["number"]
 
-    async def erase() -> None:
-        await receipt(world, "delete_learnings", **asked, erase=True)
+    async def learn_the_same_and_erase() -> None:
+        await world.learn(8, "r2", content="offer tea")
+        await receipt(world, tool, **asked, erase=True)
 
-    world.backend.before["/api/add_user_playbook"] = [erase]
-    await restore(world, deleted["number"])
+    world.backend.before["/api/add_user_playbook"] = [learn_the_same_and_erase]
+    await restore(world, number)
     assert [*world.backend.playbooks] == [8]
     assert await may_return(world) == 0
 

@@ -53,12 +53,14 @@ async def judge_learned(
     linked: dict[str, LinkedLearning] = {}
     changed: set[str] = set()
     inside: dict[str, Mapping[int, Turn]] = {}
+    every: list[Learning] = []
     unlinked = 0
 
     async def read(user_id: str) -> None:
         nonlocal unlinked
         sources = sources_by_user[user_id]
         everything = await learnings_of_user(scope, user_id)
+        every.extend(everything)
         changed.update(learning.learning_id for learning in everything if before.differs_from(learning))
         found = [
             learning
@@ -82,7 +84,14 @@ async def judge_learned(
         linked.update((linked_learning.learning.learning_id, linked_learning) for linked_learning in judged)
 
     await for_each(chosen, read, at_once=USERS_AT_ONCE)
-    return Learned(linked, unlinked, len(users) - len(chosen), changed=frozenset(changed), inside=inside)
+    return Learned(
+        linked,
+        unlinked,
+        len(users) - len(chosen),
+        changed=frozenset(changed),
+        read=tuple(every),
+        inside=inside,
+    )
 
 
 async def _turns(

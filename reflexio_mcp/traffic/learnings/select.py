@@ -162,7 +162,8 @@ async def _by_ids(scope: Scope, user_id: str, selection: Selection) -> Selected:
     }
     found = unselected([*named, *(learning for name, learning in renamed.items() if name not in wanted)])
     return Selected(
-        found, not_found=tuple(learning_id for learning_id in wanted if learning_id not in found.linked)
+        replace(found, read=tuple(everything)),
+        not_found=tuple(learning_id for learning_id in wanted if learning_id not in found.linked),
     )
 
 
