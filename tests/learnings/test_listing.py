@@ -290,7 +290,9 @@ async def test_hidden_content_leaves_the_place_of_the_words(world: World) -> Non
     assert "no such passage" not in str(result.structured_content)
 
 
-async def test_the_call_for_learnings_without_a_source_names_those_of_the_user_who_has_most(world: World) -> None:
+async def test_the_call_for_learnings_without_a_source_names_those_of_the_user_who_has_most(
+    world: World,
+) -> None:
     for name, user in (("one", "ada"), ("two", "ada"), ("of bob", "bob")):
         await world.put(name, user=user, session=f"of {user}")
         await world.put(f"{name} stays", user=user, session=f"of {user}", text=f"something else than {name}")
