@@ -186,6 +186,23 @@ async def test_a_learning_that_quotes_a_held_request_is_kept_although_the_reques
     assert set(world.backend.profiles) == {"p"}
 
 
+async def test_a_learning_that_quotes_a_held_request_is_kept_although_only_a_copy_with_other_ids_has_it(
+    world: World, tmp_path: Path
+) -> None:
+    await world.put("held", session="miller", text="My sister is called Vreni")
+    await world.learn("p", "held", content="her sister is Vreni", quote="sister is called Vreni")
+    await world.learn("q", "held", content="likes tea", quote="I like tea")
+    await world.rest.delete_requests_by_ids(["held"])
+    await world.put("held", session="miller", text="My sister is called Vreni")
+    path = tmp_path / "policy.toml"
+    ids = ["profile:p", "profile:q"]
+    async with world.connect(CONFIRM="off", POLICY=write(path, NO_HOLDS)) as caller:
+        await caller.receipt("delete_request", request_id="held")
+        write(path, ON_A_REQUEST["sessions"])
+        await caller.receipt("delete_learnings", user_id="ada", learning_ids=ids)
+    assert set(world.backend.profiles) == {"p"}
+
+
 async def test_a_hold_that_comes_after_the_plan_keeps_the_learnings_of_its_requests(
     world: World, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 from reflexio_mcp.traffic.reading import paging
 from tests.deletion.support import Known, World, text_of
 from tests.learnings.rows import merged
+from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
 
@@ -52,6 +53,24 @@ async def test_learnings_are_found_by_user_by_source_and_by_words(
     assert result.structured_content
     assert ids(result.structured_content) == found
     assert result.structured_content["total"] == len(found)
+
+
+@pytest.mark.parametrize("selection", [{"request_id": "e2e"}, {"finding": "test-traffic"}])
+async def test_a_learning_that_quotes_only_other_requests_of_its_window_is_counted_and_not_listed(
+    world: World, selection: dict[str, str]
+) -> None:
+    await world.put("real", text="I cannot eat peanuts")
+    await world.put("e2e", session="e2e", source="staging", text="My favourite colour is test-blue")
+    await world.learn("nuts", "real", "e2e", content="No peanuts", quote="I cannot eat peanuts")
+    await world.learn("colour", "real", "e2e", content="Likes test-blue", quote="colour is test-blue")
+    await world.learn("unknown", "real", "e2e", content="Likes cats")
+    async with world.connect() as caller:
+        result = await caller.result("list_learnings", **selection)
+    assert result.structured_content
+    assert ids(result.structured_content) == ["profile:colour", "profile:unknown"]
+    assert result.structured_content["total"] == 2
+    assert (fact_of(result.structured_content, "learned_beside") or {})["number"] == 1
+    assert "1 learning was learned at the same time and quotes only other requests." in text_of(result)
 
 
 async def test_each_learning_says_where_it_came_from_and_how_that_is_known(world: World) -> None:
@@ -327,3 +346,32 @@ async def test_an_audit_shows_what_taught_the_learnings_that_it_finds(world: Wor
     assert (orphan["learning_id"], orphan["quotes_not_found"]) == ("profile:jazz", ["I like jazz"])
     assert "“I cannot eat peanuts.” said by User · a" in said
     assert "quotes nothing that is stored" in said
+
+
+async def orphans(world: World) -> list[str]:
+    async with world.connect() as caller:
+        found = {row["finding"]: row for row in (await caller.call("audit_traffic"))["findings"]}
+    return [place["learning_id"] for place in found.get("orphaned-learning", {}).get("places", [])]
+
+
+async def test_a_learning_whose_words_are_deleted_is_orphaned_though_its_window_is_stored(
+    world: World,
+) -> None:
+    await world.put("a", text="I cannot eat peanuts")
+    await world.put("b", text="What is the weather?")
+    await world.learn("nuts", "a", "b", quote="I cannot eat peanuts")
+    await world.learn("rain", "a", "b", quote="What is the weather?")
+    await world.learn("silent", "a", "b")
+    await world.rest.delete_requests_by_ids(["a"])
+    assert await orphans(world) == ["profile:nuts"]
+    await world.rest.delete_requests_by_ids(["b"])
+    await world.put("c", text="another request")
+    assert set(await orphans(world)) == {"profile:nuts", "profile:rain", "profile:silent"}
+
+
+async def test_a_learning_whose_words_are_stored_again_is_not_orphaned(world: World) -> None:
+    await world.put("a", text="My sister is called Vreni")
+    await world.learn("p", "a", quote="sister is called Vreni")
+    await world.rest.delete_requests_by_ids(["a"])
+    await world.put("again", text="My sister is called Vreni")
+    assert await orphans(world) == []

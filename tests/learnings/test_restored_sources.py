@@ -46,6 +46,17 @@ async def test_a_learning_that_a_request_outside_says_too_stays_and_the_plan_nam
     assert set(world.backend.profiles) == {"p"}
 
 
+async def test_an_erasure_takes_the_learning_that_quotes_a_request_which_only_a_copy_with_other_ids_has(
+    world: World,
+) -> None:
+    await stored_again(world)
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.receipt("delete_request", request_id="said")
+        receipt = await caller.receipt("delete_request", **ERASURE)
+    assert receipt["deleted"]["learnings"] == 1
+    assert world.backend.profiles == {}
+
+
 async def test_a_list_and_the_request_show_the_words_that_taught_it(world: World) -> None:
     await stored_again(world)
     async with world.connect() as caller:

@@ -1,5 +1,6 @@
 """Finds `orphaned-learning` and `stale-learning` in learnings that are read after the requests."""
 
+import math
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,8 @@ import anyio
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.facts import Fact, FactCode
-from reflexio_mcp.traffic.learnings.find import learnings_of_user
+from reflexio_mcp.traffic.learnings.evidence import Evidence
+from reflexio_mcp.traffic.learnings.find import find_evidence, learnings_of_user
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import for_each
@@ -26,7 +28,7 @@ YEAR: Final = 365 * 86_400
 
 @dataclass
 class LearnedChecks:
-    """Finds learnings whose sources are all deleted, or that did not change for a year."""
+    """Finds learnings of which nothing is stored that taught them, or that did not change for a year."""
 
     orphaned: list[Learning] = field(default_factory=list[Learning])
     stale: list[Learning] = field(default_factory=list[Learning])
@@ -53,18 +55,38 @@ class LearnedChecks:
             nonlocal read
             try:
                 learnings = await learnings_of_user(scope, user_id)
+                current = [learning for learning in learnings if learning.state == "current"]
+                lacking = [
+                    learning for learning in current if whole and not learning.interaction_ids <= stored
+                ]
+                orphaned = await _orphaned(scope, user_id, lacking)
             except ReflexioError:
                 return
             read += 1
             self._read[user_id] = learnings
-            for learning in learnings:
-                if learning.state == "current":
-                    if learning.changed_at <= now - YEAR:
-                        self.stale.append(learning)
-                    if whole and learning.interaction_ids and stored.isdisjoint(learning.interaction_ids):
-                        self.orphaned.append(learning)
+            self.stale += [learning for learning in current if learning.changed_at <= now - YEAR]
+            self.orphaned += orphaned
 
         with anyio.move_on_after(SECONDS):
             await for_each(users[:USERS_READ], one_user, at_once=AT_ONCE)
         left = len(users) - read
         return Fact(code=FactCode.USERS_NOT_READ, number=left) if left else None
+
+
+async def _orphaned(scope: Scope, user_id: str, lacking: Sequence[Learning]) -> list[Learning]:
+    """Return the learnings that nothing stored has taught.
+
+    Args:
+        lacking: learnings with interactions that are not stored.
+    """
+    if not lacking:
+        return []
+    found = await find_evidence(scope, user_id, lacking, most_requests=math.inf)
+    return [learning for learning in lacking if _is_gone(found[learning.learning_id])]
+
+
+def _is_gone(evidence: Evidence) -> bool:
+    """Whether what taught a learning is deleted: the words that it quotes, or without a quote its whole window."""
+    if evidence.unread or not evidence.gone:
+        return False
+    return not evidence.quoted and bool(evidence.passages or not evidence.sources)

@@ -11,10 +11,11 @@ from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.state.keys import KEY_ADVICE
 from reflexio_mcp.state.records import Name, Owner
 from reflexio_mcp.state.state import State, in_thread
-from reflexio_mcp.traffic.deletion.items import Item, interaction_name, opened
+from reflexio_mcp.traffic.deletion.items import Item, opened
 from reflexio_mcp.traffic.errors import ADVICE_CHARS, Unreadable, needing_state
+from reflexio_mcp.traffic.learnings.evidence import Quoted
 from reflexio_mcp.traffic.learnings.find import find_evidence, learnings_of_user, turns_of
-from reflexio_mcp.traffic.learnings.records import Learning
+from reflexio_mcp.traffic.learnings.records import Learning, listed_by
 from reflexio_mcp.traffic.policy import Hold
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.paging import SessionPager
@@ -104,24 +105,33 @@ async def _require_opened_copies(state: State) -> None:
 async def _copied_requests(
     user_id: str, learnings: Sequence[Learning], state: State, owner: Owner
 ) -> list[RequestWithInteractions]:
-    """Return the requests in recovery copies that the learnings may have come from."""
-    names = {
-        interaction_name(user_id, interaction_id)
-        for learning in learnings
-        for interaction_id in learning.interaction_ids
-    }
-    if not all(learning.interaction_ids for learning in learnings):
-        names.add(Name.of("user", user_id))
+    """Return the requests of a user in recovery copies that the learnings may have come from.
+
+    A learning lists interactions by their ids. A request that was restored and deleted again had other ids, so its
+    words count, too. A learning without interactions may have come from any request.
+    """
+    listed, quoted = listed_by(learnings), Quoted(learnings)
+    any_request = not all(learning.interaction_ids for learning in learnings)
+
+    def may_have_taught(request: RequestWithInteractions) -> bool:
+        turns = turns_of([request])
+        return any_request or any(number in listed or quoted.said_in(turn) for number, turn in turns.items())
+
+    def read() -> list[RequestWithInteractions]:
+        return [
+            copy
+            for copy in map(opened, reading)
+            if isinstance(copy, RequestWithInteractions)
+            and copy.request.user_id == user_id
+            and may_have_taught(copy)
+        ]
+
     with needing_state(FactCode.NOTHING_DELETED, FactCode.HOLDS_UNKNOWN, FactCode.STATE_UNUSABLE):
-        reading = state.copies.read(owner, having=names)
-        copies = await in_thread(lambda: [opened(copied) for copied in reading])
+        reading = state.copies.read(owner, having={Name.of("user", user_id)})
+        copied = await in_thread(read)
     if reading.damaged:
         raise _unknown(Fact(code=FactCode.COPIES_DAMAGED, number=reading.damaged))
-    return [
-        copy
-        for copy in copies
-        if isinstance(copy, RequestWithInteractions) and copy.request.user_id == user_id
-    ]
+    return copied
 
 
 async def _first_hold(scope: Scope, user_id: str, copied: Sequence[RequestWithInteractions]) -> Hold | None:

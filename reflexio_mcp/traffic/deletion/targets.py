@@ -28,8 +28,8 @@ from reflexio_mcp.traffic.learnings.find import (
     Learned,
     expired_profiles,
     find_evidence,
-    find_learned,
     learnings_of_user,
+    read_again,
 )
 from reflexio_mcp.traffic.learnings.judged import judge_learned
 from reflexio_mcp.traffic.learnings.lineage import Lineage
@@ -381,7 +381,7 @@ class Learnings(Target):
         return f"learnings of {self.selection.describe(words=words)}"
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
-        found = await select_learnings(scope, self.selection, judges=True)
+        found = await select_learnings(scope, self.selection)
         learnings = found.learned.going
         sources = {learning.user_id: _NO_SOURCES for learning in learnings} | dict(found.sources)
         facts: list[Fact] = []
@@ -410,7 +410,7 @@ class Learnings(Target):
         """Read the learnings again. Unchanged ones of the plan stay included."""
         if self.selection.by_requests:
             return self.selection.only(await super().learned(scope, selected))
-        return await find_learned(scope, selected.sources, before=selected.learned)
+        return await read_again(scope, selected.sources, selected.learned or Learned())
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,9 @@ __all__ = [
     "LinkedLearning",
     "expired_profiles",
     "find_evidence",
-    "find_learned",
     "learnings_of_user",
     "linked_by_quotes",
+    "read_again",
     "turns_of",
 ]
 
@@ -143,55 +143,32 @@ async def expired_profiles(scope: Scope, user_id: str) -> list[Learning]:
     return [replace(learning, state="expired") for learning in learnings if learning.user_id == user_id]
 
 
-async def find_learned(
-    scope: Scope,
-    sources_by_user: Mapping[str, Sources],
-    *,
-    before: Learned | None = None,
-    most_users: int | None = None,
-) -> Learned:
-    """Find all learnings from a set of requests.
-
-    Args:
-        before: an earlier result. Its learnings stay included while they have the same text, also under another id.
-        most_users: how many users are read, those with the most requests first.
-    """
+async def read_again(scope: Scope, users: Iterable[str], before: Learned) -> Learned:
+    """Read learnings of users again: those with the same text as before, also under another id."""
     if not scope.learns:
         return Learned(learns=False)
-    users = sorted(sources_by_user, key=lambda user: -len(sources_by_user[user].request_ids))
-    chosen = users if most_users is None else users[:most_users]
-    known = before or Learned()
     linked: dict[str, LinkedLearning] = {}
-    unlinked = 0
     changed: set[str] = set()
     everything: list[Learning] = []
 
     async def read(user_id: str) -> None:
-        nonlocal unlinked
-        sources = sources_by_user[user_id]
         learnings = await learnings_of_user(scope, user_id)
         everything.extend(learnings)
         lineage = Lineage(learnings)
-        quoting = frozenset[str]() if before else await linked_by_quotes(scope, user_id, learnings, sources)
         for learning in learnings:
-            found = known.linked.get(learning.learning_id)
-            if known.differs_from(learning):
+            found = before.linked.get(learning.learning_id)
+            if found is None:
+                continue
+            if before.differs_from(learning):
                 changed.add(learning.learning_id)
-            elif found:
-                linked[learning.learning_id] = replace(found, learning=learning)
-                if learning.is_replaced and not found.learning.is_replaced:
-                    renamed = {other.learning_id: other for other in lineage.renamed(learning)}
-                    linked.update((name, replace(found, learning=other)) for name, other in renamed.items())
-            elif how := "recorded" if learning.learning_id in quoting else sources.link_of(learning):
-                linked[learning.learning_id] = LinkedLearning(
-                    learning, how, learning.interaction_ids - sources.interaction_ids
-                )
-            elif not learning.interaction_ids:
-                unlinked += 1
+                continue
+            linked[learning.learning_id] = replace(found, learning=learning)
+            if learning.is_replaced and not found.learning.is_replaced:
+                renamed = {other.learning_id: other for other in lineage.renamed(learning)}
+                linked.update((name, replace(found, learning=other)) for name, other in renamed.items())
 
-    await for_each(chosen, read, at_once=USERS_AT_ONCE)
-    left_out = len(users) - len(chosen)
-    return Learned(linked, unlinked, left_out, changed=frozenset(changed), read=tuple(everything))
+    await for_each(list(users), read, at_once=USERS_AT_ONCE)
+    return Learned(linked, changed=frozenset(changed), read=tuple(everything))
 
 
 def turns_of(requests: Iterable[RequestWithInteractions]) -> dict[int, Turn]:

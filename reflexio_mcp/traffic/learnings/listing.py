@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Final, TypeVar
 
 import anyio.to_thread
@@ -15,6 +16,7 @@ from reflexio_mcp.results.reading import (
     learning_row,
 )
 from reflexio_mcp.traffic.errors import InvalidInput
+from reflexio_mcp.traffic.learnings.cases import Window
 from reflexio_mcp.traffic.learnings.find import Learned, LinkedLearning, learnings_of_user
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings
 from reflexio_mcp.traffic.learnings.shared import read_shared_rules, rule_rows, stored_rules, trace
@@ -52,7 +54,7 @@ async def list_learnings(
     after = str(decode_cursor(cursor, "learnings", scope, question)) if cursor else ""
     everybodys = not (scope.user_id or selection.user_id or selection.by_requests)
     selected = await select_learnings(scope, selection, everybodys=everybodys)
-    learned, status = selected.learned, selected.status
+    learned, beside = _without_window(selected.learned)
     left = sorted((linked for linked in learned.linked.values() if _key(linked) > after), key=_key)
     page = left[:limit]
     read = learned.read
@@ -70,6 +72,9 @@ async def list_learnings(
         doubts.append(Fact(code=FactCode.LEARNINGS_NOT_LISTED, number=learned.unlinked))
     if not learned.count and (doubts or selected.unreadable):
         doubts.insert(0, Fact(code=FactCode.LEARNED_NOT_KNOWN))
+    if beside:
+        doubts.append(Fact(code=FactCode.LEARNED_BESIDE, number=beside))
+    status = selected.status
     return LearningPage(
         notice=NOTICE if rows else "",
         of=shown_name(" ".join(selection.describe().split()), OF_CHARS) or "every user",
@@ -87,6 +92,18 @@ async def list_learnings(
         cursor=encode_cursor("learnings", scope, question, _key(page[len(rows) - 1])) if more else None,
         facts=[*doubts, Fact(code=FactCode.KINDS_NOT_LISTED)],
     )
+
+
+def _without_window(learned: Learned) -> tuple[Learned, int]:
+    """Leave out the learnings that quote only what was not selected, and return how many of them are in use."""
+    from_selected: dict[str, LinkedLearning] = {}
+    beside = 0
+    for name, linked in learned.linked.items():
+        if not isinstance(linked.case, Window):
+            from_selected[name] = linked
+        elif linked.learning.state == "current":
+            beside += 1
+    return replace(learned, linked=from_selected), beside
 
 
 def _by_user(scope: Scope, learned: Learned) -> list[UserLearnings]:

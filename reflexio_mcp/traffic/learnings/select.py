@@ -14,7 +14,6 @@ from reflexio_mcp.traffic.learnings.find import (
     Learned,
     LinkedLearning,
     current_learnings,
-    find_learned,
     learnings_of_user,
 )
 from reflexio_mcp.traffic.learnings.judged import judge_learned
@@ -109,13 +108,10 @@ class Selected:
     unreadable: tuple[UnreadablePart, ...] = ()
 
 
-async def select_learnings(
-    scope: Scope, selection: Selection, *, judges: bool = False, everybodys: bool = False
-) -> Selected:
-    """Find the selected learnings.
+async def select_learnings(scope: Scope, selection: Selection, *, everybodys: bool = False) -> Selected:
+    """Find the selected learnings. Those selected by requests are judged by what the requests' deletion means for them.
 
     Args:
-        judges: find out what a deletion of the selected requests means for each learning.
         everybodys: an empty selection means the current learnings of every user.
 
     Raises:
@@ -131,9 +127,9 @@ async def select_learnings(
             "request_id", "can only be combined with user_id and contains; leave out the rest."
         )
     if selection.request_id:
-        selected = await _by_request(scope, user_id, selection.request_id, judges=judges)
+        selected = await _by_request(scope, user_id, selection.request_id)
     elif selection.by_requests:
-        selected = await _by_filter(scope, selection.wanted, judges=judges)
+        selected = await _by_filter(scope, selection.wanted)
     elif user_id:
         selected = Selected(unselected(await learnings_of_user(scope, user_id)))
     elif everybodys:
@@ -167,7 +163,7 @@ async def _by_ids(scope: Scope, user_id: str, selection: Selection) -> Selected:
     )
 
 
-async def _by_request(scope: Scope, user_id: str, request_id: str, *, judges: bool) -> Selected:
+async def _by_request(scope: Scope, user_id: str, request_id: str) -> Selected:
     request_id = require_id("request_id", request_id)
     item = await get_stored(scope, request_id)
     if item is None or (user_id and item.request.user_id != user_id):
@@ -178,11 +174,11 @@ async def _by_request(scope: Scope, user_id: str, request_id: str, *, judges: bo
         )
     interactions = frozenset(interaction.interaction_id for interaction in item.interactions)
     sources = {item.request.user_id: Sources(frozenset({request_id}), interactions)}
-    learned = await (judge_learned if judges else find_learned)(scope, sources)
+    learned = await judge_learned(scope, sources)
     return Selected(learned, sources, status=await learning_status(scope, request_id))
 
 
-async def _by_filter(scope: Scope, wanted: TrafficFilter, *, judges: bool) -> Selected:
+async def _by_filter(scope: Scope, wanted: TrafficFilter) -> Selected:
     requests = defaultdict[str, set[str]](set)
     interactions = defaultdict[str, set[int]](set)
     pager = SessionPager(scope, wanted)
@@ -192,7 +188,7 @@ async def _by_filter(scope: Scope, wanted: TrafficFilter, *, judges: bool) -> Se
             requests[user].add(item.request.request_id)
             interactions[user].update(interaction.interaction_id for interaction in item.interactions)
     sources = {user: Sources(frozenset(ids), frozenset(interactions[user])) for user, ids in requests.items()}
-    learned = await (judge_learned if judges else find_learned)(scope, sources, most_users=MOST_USERS)
+    learned = await judge_learned(scope, sources, most_users=MOST_USERS)
     return Selected(learned, sources, unreadable=pager.unreadable)
 
 

@@ -49,7 +49,7 @@ class LearningFailed(Rule):
 
 
 class OrphanedLearning(Rule):
-    """Current learnings whose source interactions are all deleted."""
+    """Current learnings that quote only what is deleted, or without a quote, whose source interactions all are."""
 
     name = "orphaned-learning"
     severity = "medium"
