@@ -35,7 +35,8 @@ async def test_the_cap_counts_in_every_process_and_what_was_not_deleted_is_given
         world.backend.answering.clear()
         await caller.receipt("delete_request", request_id="r0")
     async with world.connect(**limits) as another:
-        await another.refused("delete_requests", request_ids=["r1", "r2"])
+        said = await another.refused("delete_requests", request_ids=["r1", "r2"])
+    assert "There is room in" in said, "for as many as the whole cap, too"
     assert await world.ids(session_id="s") == {"r1", "r2"}
 
 

@@ -19,7 +19,7 @@ from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.policy import PolicyFile
 from tests.audit.stored import GITHUB_TOKEN
-from tests.deletion.support import BY_IDS, Person, World, agreeing, text_of
+from tests.deletion.support import BY_IDS, Person, World, agreeing, nothing, text_of
 from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
@@ -357,6 +357,43 @@ async def test_a_hold_that_comes_after_the_plan_is_kept_while_it_is_carried_out(
     assert receipt["not_deleted"] == [{"why": "held", "count": 1, "ids": ["held"]}]
     assert await world.ids() == {"held", "bobs"}
     assert world.backend.calls[BY_IDS] == 1
+
+
+async def test_a_code_does_not_fit_once_a_hold_keeps_a_learning_that_was_to_go(
+    world: World, tmp_path: Path
+) -> None:
+    await learned_from_a_held_request(world)
+    path = tmp_path / "policy.toml"
+    asked = {"request_id": "later", "include_learnings": True, "learning_ids": ["profile:p"]}
+    async with world.connect(POLICY=write(path, NO_HOLDS)) as caller:
+        plan = await caller.plan("delete_request", **asked)
+        write(path, ON_A_REQUEST["sessions"])
+        answer = await caller.call("delete_request", **asked, confirm=plan["confirm"])
+    assert answer["status"] == "changed"
+    assert await world.ids() == {"held", "later", "bobs"}
+
+
+async def test_a_hold_that_is_set_during_the_erasure_of_a_user_keeps_what_is_restored_meanwhile(
+    world: World, tmp_path: Path
+) -> None:
+    await stock(world)
+    path = tmp_path / "policy.toml"
+
+    await world.learn("p", "free")
+    async with world.connect(CONFIRM="off", POLICY=write(path, NO_HOLDS)) as caller:
+        deleted = await caller.receipt("delete_request", request_id="free")
+
+        async def hold_and_restore() -> None:
+            write(path, HOLD)
+            async with world.connect(CONFIRM="off") as other:
+                await other.restored(deleted["number"])
+
+        world.backend.before["/api/get_session_outcomes"] = [nothing, hold_and_restore]
+        asked: dict[str, Any] = {"user_id": "ada", "include_learnings": True, "erase": True}
+        receipt = await caller.receipt("delete_requests", **asked)
+    assert "held" in {row["why"] for row in receipt["not_deleted"]}
+    assert await world.ids() == {"held", "free", "bobs"}
+    assert set(world.backend.profiles) == {"p"}
 
 
 async def test_a_hold_that_begins_between_two_interactions_keeps_the_second(

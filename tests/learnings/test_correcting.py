@@ -209,6 +209,24 @@ async def test_a_change_that_did_not_happen_is_not_called_done(world: World) -> 
         receipt = await caller.receipt("correct_learning", **ASKED)
     assert (receipt["status"], receipt.get("corrected")) == ("incomplete", None)
     assert receipt["not_deleted"] == [{"why": "still_present", "count": 1, "ids": ["profile:p"]}]
+    assert fact_of(receipt, "repeat_call")
+    assert not fact_of(receipt, "learnings_may_be_missed"), "nothing was to be deleted"
+
+
+async def test_a_playbook_that_was_replaced_since_the_plan_keeps_its_text(world: World) -> None:
+    await known(world)
+
+    async def replace() -> None:
+        old = world.backend.playbooks[7]
+        world.backend.playbooks[7] = old._replace(status="superseded")
+        world.backend.playbooks[8] = old._replace(content="Ship to Elm Road, too")
+
+    world.backend.before["/api/get_operation_status"] = [replace]
+    asked = ASKED | {"learning_id": "user_playbook:7"}
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("correct_learning", **asked)
+    assert receipt["not_deleted"] == [{"why": "changed", "count": 1, "ids": ["user_playbook:7"]}]
+    assert world.backend.playbooks[7].content == "Ship to Oak Road"
 
 
 async def test_the_log_names_the_correction_and_not_its_text(world: World) -> None:

@@ -304,6 +304,33 @@ async def test_a_deletion_that_could_not_bring_a_learning_back_does_so_when_it_i
         assert (await caller.call("delete_session", **asked))["status"] == "not_found"
 
 
+async def test_what_an_operator_left_unfinished_is_no_part_of_a_users_own_call(world: World) -> None:
+    await merged_by_a_test_run(world)
+    asked = {"session_id": "ci", "include_learnings": True}
+    world.backend.failing["/api/add_user_profile"] = (0, 403)
+    async with world.connect(CONFIRM="off") as operator:
+        await operator.receipt("delete_session", **asked, user_id="ada")
+        del world.backend.failing["/api/add_user_profile"]
+        async with world.connect(CONFIRM="off", REFLEXIO_USER_ID="ada") as user:
+            assert (await user.call("delete_session", **asked))["status"] == "not_found"
+        assert world.backend.profiles["old"].status == "superseded"
+        await operator.receipt("delete_session", **asked, user_id="ada")
+    assert world.backend.profiles["old"].status is None
+
+
+async def test_a_replaced_learning_that_was_edited_since_the_plan_stays_replaced(world: World) -> None:
+    await merged_by_a_test_run(world)
+
+    async def edit() -> None:
+        world.backend.profiles["old"] = world.backend.profiles["old"]._replace(content="something else")
+
+    world.backend.before["/api/delete_profiles_by_ids"] = [edit]
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_session", session_id="ci", include_learnings=True)
+    assert world.backend.profiles["old"].status == "superseded"
+    assert fact_of(receipt, "not_current_again")
+
+
 async def test_a_deletion_whose_process_ended_brings_a_learning_back_when_it_is_repeated(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
