@@ -20,8 +20,9 @@ from reflexio_mcp.backend import location_of, open_scope, open_state, owner_of
 from reflexio_mcp.render.deletion import counts
 from reflexio_mcp.render.reading import exported, readme
 from reflexio_mcp.render.words import SHELL
+from reflexio_mcp.results.answer_size import Room
 from reflexio_mcp.results.audit import Call, Count, FindingRow, Found, NotLooked, Place
-from reflexio_mcp.results.base import Room, Row
+from reflexio_mcp.results.base import Row
 from reflexio_mcp.results.deletion import (
     Change,
     Counts,
@@ -61,8 +62,9 @@ from reflexio_mcp.traffic.audit.run import run_audit
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError, Unreadable, needing_state
 from reflexio_mcp.traffic.learnings.listing import list_learnings, list_shared_rules
 from reflexio_mcp.traffic.learnings.listing_changes import list_changes
-from reflexio_mcp.traffic.learnings.request import read_request
+from reflexio_mcp.traffic.learnings.request_with_learnings import read_request
 from reflexio_mcp.traffic.learnings.select import Selection
+from reflexio_mcp.traffic.reading.filter_wording import filter_in_words
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
 from reflexio_mcp.traffic.reading.listing import list_requests, list_sessions
 from reflexio_mcp.traffic.scope import Scope
@@ -335,7 +337,7 @@ async def _note_export(scope: Scope, settings: Settings, wanted: TrafficFilter, 
     owner = await owner_of(scope, settings)
     state = open_state(settings)
     with closing(state.database), needing_state(FactCode.STATE_UNUSABLE, kind=Unreadable):
-        await in_thread(state.note_export, owner, wanted.describe(words=False), made.counts)
+        await in_thread(state.note_export, owner, filter_in_words(wanted, words=False), made.counts)
 
 
 def run_tools(arguments: Namespace, settings: Settings) -> int:

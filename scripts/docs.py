@@ -33,7 +33,7 @@ from reflexio_mcp.rest.api_limits import (
     MAX_INTERACTIONS,
     PUBLISHES_PER_MINUTE,
 )
-from reflexio_mcp.results.base import PAGE_CHARS, TEXT_CHARS
+from reflexio_mcp.results.answer_size import PAGE_CHARS, TEXT_CHARS
 from reflexio_mcp.results.facts import FactCode
 from reflexio_mcp.server.prompts import PROMPTS
 from reflexio_mcp.server.resources import RESOURCES, TEMPLATES

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-from reflexio_mcp.results.base import PAGE_CHARS, TEXT_CHARS, Moment, fence
+from reflexio_mcp.results.answer_size import PAGE_CHARS, TEXT_CHARS
+from reflexio_mcp.results.base import Moment, fence
 
 __all__ = ["Told", "sentence"]
 

@@ -125,7 +125,7 @@ async def _text(call: Call, name: str, id_: str) -> str:
         result = await get_status(call)
         return "\n".join(part.text for part in result.content if isinstance(part, TextContent))
     from reflexio_mcp.render.reading import one_request, request_page
-    from reflexio_mcp.traffic.learnings.request import read_request
+    from reflexio_mcp.traffic.learnings.request_with_learnings import read_request
     from reflexio_mcp.traffic.reading.filters import make_filter
     from reflexio_mcp.traffic.reading.listing import list_requests
 

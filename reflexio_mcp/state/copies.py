@@ -179,7 +179,8 @@ class Copies:
         names = _names(copy)
         under_each_key = zip(*(self._keys.tags("name", name) for name in names), strict=True)
         return [
-            " ".join(name[:2] + tag for name, tag in zip(names, tags, strict=True)) for tags in under_each_key
+            " ".join(_tag_of(name, tag) for name, tag in zip(names, tags, strict=True))
+            for tags in under_each_key
         ]
 
     def erased_since(
@@ -309,7 +310,7 @@ class Copies:
 
     def tags(self, names: Iterable[str]) -> set[str]:
         """Return the tags that names may have in a row, each with the kind of its name."""
-        return {name[:2] + tag for name in names for tag in self._keys.tags("name", name)}
+        return {_tag_of(name, tag) for name in names for tag in self._keys.tags("name", name)}
 
     def _wanted(self, names: Collection[str]) -> _Wanted:
         of_users: set[tuple[str, str]] = set()
@@ -321,6 +322,12 @@ class Copies:
                     (tag, earlier_tag) for tag in self._keys.tags("user", user) for earlier_tag in earlier
                 )
         return _Wanted(self.tags(names), of_users)
+
+
+def _tag_of(name: str, tag: str) -> str:
+    """Put the kind of a name before its tag: `r:` and the tag, of `r:trip-1`."""
+    kind, _, _ = name.partition(":")
+    return f"{kind}:{tag}"
 
 
 def _names(copy: Copied) -> Sequence[str]:

@@ -16,7 +16,8 @@ import anyio.to_thread
 from reflexio_mcp.consent.forms import prepare
 from reflexio_mcp.consent.policy import Question, Verdict, number_to_type
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.results.base import NOTICE, Room, clip, shown_name, structured, visible
+from reflexio_mcp.results.answer_size import Room
+from reflexio_mcp.results.base import NOTICE, clip, shown_name, structured, visible
 from reflexio_mcp.results.reading import (
     ExplorerData,
     ExplorerRow,
@@ -42,7 +43,7 @@ from reflexio_mcp.traffic.deletion.targets import Requests
 from reflexio_mcp.traffic.errors import InvalidInput, require_id
 from reflexio_mcp.traffic.learnings.find import Learned, LinkedLearning
 from reflexio_mcp.traffic.learnings.records import Learning
-from reflexio_mcp.traffic.learnings.request import read_request
+from reflexio_mcp.traffic.learnings.request_with_learnings import read_request
 from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_requests

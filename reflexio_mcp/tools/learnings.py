@@ -11,7 +11,7 @@ from pydantic import Field
 
 from reflexio_mcp.consent.forms import Prepared, Reply, asking, prepare
 from reflexio_mcp.render import reading as text
-from reflexio_mcp.results.base import SHORT_PAGE_ROWS, page_room
+from reflexio_mcp.results.answer_size import SHORT_PAGE_ROWS, page_room
 from reflexio_mcp.results.deletion import Decision, Deletion
 from reflexio_mcp.results.progress import Step
 from reflexio_mcp.results.reading import LearningPage
@@ -20,7 +20,7 @@ from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of,
 from reflexio_mcp.toolkit.parameters import NOT_GIVEN
 from reflexio_mcp.tools.delete import finish
 from reflexio_mcp.traffic.deletion.plan import Options
-from reflexio_mcp.traffic.deletion.rules import Rules
+from reflexio_mcp.traffic.deletion.shared_rules import Rules
 from reflexio_mcp.traffic.deletion.targets import Correction, Learnings
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings import listing

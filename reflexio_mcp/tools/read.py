@@ -10,8 +10,9 @@ from pydantic.json_schema import SkipJsonSchema
 from reflexio_mcp import private_files
 from reflexio_mcp.backend import default_store
 from reflexio_mcp.render import reading as text
+from reflexio_mcp.results.answer_size import SHORT_PAGE_ROWS, page_room
 from reflexio_mcp.results.audit import AuditResult
-from reflexio_mcp.results.base import NOTICE, SHORT_PAGE_ROWS, page_room
+from reflexio_mcp.results.base import NOTICE
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Step
 from reflexio_mcp.results.reading import Exported, OneRequest, RequestPage, SessionPage
@@ -28,9 +29,10 @@ from reflexio_mcp.toolkit.context import (
     words_of,
 )
 from reflexio_mcp.traffic.errors import Unreadable, needing_state
-from reflexio_mcp.traffic.learnings.request import read_request
+from reflexio_mcp.traffic.learnings.request_with_learnings import read_request
 from reflexio_mcp.traffic.reading import listing
 from reflexio_mcp.traffic.reading.cursors import open_cursor
+from reflexio_mcp.traffic.reading.filter_wording import filter_in_words
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 
 Longest = Annotated[Literal["newest", "longest"], Field(description="longest: the 10 with the most text")]
@@ -154,7 +156,7 @@ async def export_data(
         done = Exported(notice=NOTICE, archive=as_plan(archive), facts=wrong, confirm=code)
         return answer(done, text.exported(done, words_of(call)))
     with needing_state(FactCode.STATE_UNUSABLE, kind=Unreadable):
-        owner, selected = await app.owner(scope), asked.describe(words=False)
+        owner, selected = await app.owner(scope), filter_in_words(asked, words=False)
         await in_thread(app.state.note_export, owner, selected, archive.counts)
     if call.headers is None:
         path = default_store().with_name(f"export-{uuid4().hex[:8]}.zip")

@@ -42,6 +42,7 @@ from reflexio_mcp.traffic.learnings.evidence import Evidence
 from reflexio_mcp.traffic.learnings.find import find_evidence, learnings_of_user, linked_by_quotes
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.learnings.shared import read_shared_rules, stored_rules
+from reflexio_mcp.traffic.reading.filter_wording import filter_in_words
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.reading.paging import SessionPager
@@ -53,6 +54,7 @@ from reflexio_mcp.traffic.turns import let_others
 __all__ = ["Export", "StoredBefore", "as_plan", "import_requests", "requests_in", "save"]
 
 Write: TypeAlias = Callable[[Sequence[BaseModel]], Awaitable[None]]
+Read: TypeAlias = Callable[[Write], Awaitable[None]]
 
 SESSIONS_AT_ONCE: Final = 10
 """Sessions in memory at a time."""
@@ -63,13 +65,6 @@ FILES: Final = ("requests.jsonl", "learnings.jsonl", "outcomes.jsonl")
 
 REPEATED: Final = {"request": {"arrival", "whole"}, "interactions": {"__all__": {"user_id", "request_id"}}}
 """Fields that the API lacks, or that repeat the request."""
-
-SECRETS: Final = {
-    None: FactCode.SECRETS_CAN_BE_COVERED,
-    False: FactCode.SECRETS_EXPORTED,
-    True: FactCode.SECRETS_NOT_EXPORTED,
-}
-"""What is said about secrets, by `redact`."""
 
 PERSONAL: Final = "personal-data"
 
@@ -172,23 +167,40 @@ class Export:
 
     async def write(self, file: BinaryIO) -> Manifest:
         """Write the archive. Its manifest says what could not be read."""
-        from reflexio_mcp.traffic.audit.rules.redaction import missing  # its patterns take a while to compile
-
-        digests: dict[str, str] = {}
-        learns = self._scope.learns
-        facts = [
-            Fact(code=SECRETS[self._redact]),
-            Fact(code=FactCode.KINDS_NOT_EXPORTED if learns else FactCode.STORE_HAS_NO_LEARNINGS),
-            *missing(),
-            *self._unasked,
-        ]
         pager = SessionPager(self._scope, self._wanted, batch=SESSIONS_AT_ONCE)
-        files = {
+        digests: dict[str, str] = {}
+        failures: list[Fact] = []
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, read in self._files(pager).items():
+                with archive.open(f"{name}.jsonl", "w", force_zip64=True) as lines:
+                    digest = hashlib.sha256()
+                    failures += await self._fill(name, read, partial(self._write, name, lines, digest))
+                    digests[f"{name}.jsonl"] = digest.hexdigest()
+            manifest = Manifest(
+                made_at=at(time.time()),
+                backend=self._backend,
+                filter=visible(filter_in_words(self._wanted, words=not self._redact, plain=True))
+                or "no filter",
+                counts={**self._counts, "users": len(self._users), "sessions": len(self._sessions)},
+                findings=dict(self._findings),
+                period=list(map(at, self._period)),
+                sha256=digests,
+                unreadable=list(pager.unreadable),
+                facts=[*self._what_is_in_it(), *failures, *self._partly],
+            )
+            archive.writestr("manifest.json", manifest.model_dump_json(indent=1))
+            archive.writestr("README.txt", self._readme(manifest))
+        file.seek(0)
+        return manifest
+
+    def _files(self, pager: SessionPager) -> dict[str, Read]:
+        """Return what reads the rows of each file, by its name, in their order: later ones need the earlier."""
+        files: dict[str, Read] = {
             "requests": partial(self._read_requests, pager),
             "learnings": self._read_learnings,
             "outcomes": self._read_outcomes,
         }
-        if learns:
+        if self._scope.learns:
             files |= {
                 "evidence": self._read_evidence,
                 "shared_rules": self._read_rules,
@@ -196,32 +208,29 @@ class Export:
                 "session_verdicts": self._read_session_verdicts,
                 "questions": self._read_questions,
             }
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, read in files.items():
-                with archive.open(f"{name}.jsonl", "w", force_zip64=True) as lines:
-                    digest = hashlib.sha256()
-                    try:
-                        await read(partial(self._write, name, lines, digest))
-                    except ReflexioError as error:
-                        if name not in NOT_READ:
-                            raise
-                        facts += [Fact(code=NOT_READ[name]), *failure_facts(error)]
-                    digests[f"{name}.jsonl"] = digest.hexdigest()
-            manifest = Manifest(
-                made_at=at(time.time()),
-                backend=self._backend,
-                filter=visible(self._wanted.describe(words=not self._redact, plain=True)) or "no filter",
-                counts={**self._counts, "users": len(self._users), "sessions": len(self._sessions)},
-                findings=dict(self._findings),
-                period=list(map(at, self._period)),
-                sha256=digests,
-                unreadable=list(pager.unreadable),
-                facts=[*facts, *self._partly],
-            )
-            archive.writestr("manifest.json", manifest.model_dump_json(indent=1))
-            archive.writestr("README.txt", self._readme(manifest))
-        file.seek(0)
-        return manifest
+        return files
+
+    async def _fill(self, name: str, read: Read, write: Write) -> list[Fact]:
+        """Write a file; return why it is not complete. A failure to read the requests ends the export."""
+        try:
+            await read(write)
+        except ReflexioError as error:
+            if name not in NOT_READ:
+                raise
+            return [Fact(code=NOT_READ[name]), *failure_facts(error)]
+        return []
+
+    def _what_is_in_it(self) -> list[Fact]:
+        from reflexio_mcp.traffic.audit.rules.redaction import missing  # its patterns take a while to compile
+
+        if self._redact is None:
+            secrets = FactCode.SECRETS_CAN_BE_COVERED
+        elif self._redact:
+            secrets = FactCode.SECRETS_NOT_EXPORTED
+        else:
+            secrets = FactCode.SECRETS_EXPORTED
+        kinds = FactCode.KINDS_NOT_EXPORTED if self._scope.learns else FactCode.STORE_HAS_NO_LEARNINGS
+        return [Fact(code=secrets), Fact(code=kinds), *missing(), *self._unasked]
 
     async def _write(self, name: str, lines: IO[bytes], digest: Any, rows: Sequence[BaseModel]) -> None:
         safe = [await self._safe(row) for row in rows] if self._redact else rows
@@ -377,8 +386,9 @@ def _evidence_row(learning: Learning, evidence: Evidence) -> LearningEvidence:
 
 def as_plan(made: Manifest) -> Manifest:
     """Return the manifest of an archive that is not given to anybody, as the plan of an export."""
-    said = {SECRETS[True], SECRETS[False]}
-    facts = [Fact(code=SECRETS[None]) if fact.code in said else fact for fact in made.facts]
+    written = {FactCode.SECRETS_EXPORTED, FactCode.SECRETS_NOT_EXPORTED}
+    undecided = Fact(code=FactCode.SECRETS_CAN_BE_COVERED)
+    facts = [undecided if fact.code in written else fact for fact in made.facts]
     return made.model_copy(update={"facts": facts})
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from reflexio_mcp.results.answer_size import Room
 from reflexio_mcp.results.audit import AuditResult, NotLooked
-from reflexio_mcp.results.base import Room, at
+from reflexio_mcp.results.base import at
 from reflexio_mcp.results.deletion import PastDeletion, Who
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import LearningPage

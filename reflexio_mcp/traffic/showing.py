@@ -9,7 +9,8 @@ from typing import Any, Final, TypeVar
 
 from reflexio_mcp.matching.words import words_of
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
-from reflexio_mcp.results.base import Room, at, shown_name, visible
+from reflexio_mcp.results.answer_size import Room
+from reflexio_mcp.results.base import at, shown_name, visible
 from reflexio_mcp.results.reading import (
     NAMES,
     ExplorerRow,

@@ -7,8 +7,8 @@ import pytest
 from reflexio_mcp.render.audit import audit_text
 from reflexio_mcp.render.words import words_for_model
 from reflexio_mcp.rest.client import ReflexioClient
+from reflexio_mcp.results.answer_size import STRUCTURED_CHARS, TEXT_CHARS
 from reflexio_mcp.results.audit import AuditResult, Place
-from reflexio_mcp.results.base import STRUCTURED_CHARS, TEXT_CHARS
 from reflexio_mcp.results.facts import FactCode
 from reflexio_mcp.results.progress import no_progress
 from reflexio_mcp.traffic.audit import places, run

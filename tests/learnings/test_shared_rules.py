@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reflexio_mcp.traffic.deletion.rules import Rules
+from reflexio_mcp.traffic.deletion.shared_rules import Rules
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.scope import Scope
 from tests.deletion.support import Person, World, agreeing, text_of

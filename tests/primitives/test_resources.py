@@ -8,7 +8,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS
 
 from reflexio_mcp.rest import api_limits
-from reflexio_mcp.results.base import TEXT_CHARS
+from reflexio_mcp.results.answer_size import TEXT_CHARS
 from reflexio_mcp.server.guide import FIELDS, guide
 from reflexio_mcp.settings import load
 from reflexio_mcp.tools.catalog import CATALOG, offered

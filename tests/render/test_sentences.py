@@ -62,7 +62,7 @@ ALLOWED = {
     "traffic/learnings/select.py": (1, "the name of a selection"),
     "traffic/policy.py": (6, "what a policy file accepts"),
     "traffic/publishing.py": (4, "parts of what arguments accept, and a detail"),
-    "traffic/reading/filters.py": (3, "the name of a filter"),
+    "traffic/reading/filter_wording.py": (3, "the name of a filter"),
     # Schemas
     "results/facts.py": (1, "the description of a field"),
     "results/reading.py": (1, "the description of a field"),

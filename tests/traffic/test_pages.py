@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import RequestPage, RequestQuery
-from reflexio_mcp.results.base import Room
+from reflexio_mcp.results.answer_size import Room
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.traffic.content import content_chars
 from reflexio_mcp.traffic.errors import InvalidInput

@@ -8,7 +8,7 @@ import pytest
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import RequestPage, RequestQuery, RequestWithInteractions
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored
-from reflexio_mcp.traffic.learnings.request import read_request
+from reflexio_mcp.traffic.learnings.request_with_learnings import read_request
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.listing import list_requests, list_sessions
 from reflexio_mcp.traffic.reading.lookup import find_request, read_set

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from reflexio_mcp.results.answer_size import STRUCTURED_CHARS, TEXT_CHARS, Room
 from reflexio_mcp.results.audit import AuditResult, FindingRow, NotLooked, Place
-from reflexio_mcp.results.base import NOTICE, STRUCTURED_CHARS, TEXT_CHARS, Room, at, shown_name
+from reflexio_mcp.results.base import NOTICE, at, shown_name
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Progress, no_progress
 from reflexio_mcp.traffic.audit import run
@@ -21,6 +22,7 @@ from reflexio_mcp.traffic.audit.rules import rule_of
 from reflexio_mcp.traffic.audit.rules.base import Finding
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import decode_cursor, encode_cursor, question_of
+from reflexio_mcp.traffic.reading.filter_wording import filter_in_words
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
@@ -129,7 +131,7 @@ async def list_places(
     limits = run.limits_of([kind], {row.finding for row in rows}) if look.requests else []
     return AuditResult(
         notice=NOTICE,
-        filter=shown_name(asked.describe(words=not scope.masked), 200),
+        filter=shown_name(filter_in_words(asked, words=not scope.masked), 200),
         traffic=run.found_in(look, without_key, masked=scope.masked),
         findings=rows,
         not_looked_for=[NotLooked(findings=[asked.finding], because=doubt) for doubt in doubts],

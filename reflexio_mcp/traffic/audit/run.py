@@ -12,6 +12,7 @@ import anyio.to_thread
 
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import StoredRequest
+from reflexio_mcp.results.answer_size import STRUCTURED_CHARS
 from reflexio_mcp.results.audit import (
     AuditResult,
     Call,
@@ -22,7 +23,7 @@ from reflexio_mcp.results.audit import (
     NotLooked,
     Place,
 )
-from reflexio_mcp.results.base import NOTICE, STRUCTURED_CHARS, at, shown_id, shown_name
+from reflexio_mcp.results.base import NOTICE, at, shown_id, shown_name
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Progress, Step, no_progress
 from reflexio_mcp.results.reading import LearningRow, as_name
@@ -50,6 +51,7 @@ from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.learnings.select import unselected
 from reflexio_mcp.traffic.learnings.showing import LearningRows, backgrounds
 from reflexio_mcp.traffic.reading.cursors import Cursor
+from reflexio_mcp.traffic.reading.filter_wording import filter_in_words
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionPart
 from reflexio_mcp.traffic.scope import Scope
@@ -227,7 +229,7 @@ async def run_audit(
         facts.append(Fact(code=FactCode.OTHER_FILTER))
     result = AuditResult(
         notice=NOTICE,
-        filter=shown_name(wanted.describe(words=not scope.masked), 200),
+        filter=shown_name(filter_in_words(wanted, words=not scope.masked), 200),
         traffic=found_in(look, without_key, masked=scope.masked),
         findings=rows,
         not_looked_for=[*skipped.rows, NEVER],

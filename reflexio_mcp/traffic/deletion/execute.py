@@ -347,7 +347,7 @@ class _Act:
 
     async def decide(self) -> None:
         """Approve, reject or delete shared rules that nobody has changed since the plan, and read them again."""
-        from reflexio_mcp.traffic.deletion.rules import Rules  # few calls decide
+        from reflexio_mcp.traffic.deletion.shared_rules import Rules  # few calls decide
 
         target = self.planned.target
         assert isinstance(target, Rules)

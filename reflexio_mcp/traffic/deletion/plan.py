@@ -69,7 +69,7 @@ from reflexio_mcp.traffic.deletion.targets import (
 )
 from reflexio_mcp.traffic.errors import CapReached, needing_state
 from reflexio_mcp.traffic.learnings.find import Learned, learnings_of_user, turns_of
-from reflexio_mcp.traffic.learnings.judged import judge_learned
+from reflexio_mcp.traffic.learnings.find_and_judge import judge_learned
 from reflexio_mcp.traffic.learnings.lineage import Lineage
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.learnings.shared import SharedRule, rule_rows

@@ -31,13 +31,14 @@ from reflexio_mcp.traffic.learnings.find import (
     learnings_of_user,
     read_again,
 )
-from reflexio_mcp.traffic.learnings.judged import judge_learned
+from reflexio_mcp.traffic.learnings.find_and_judge import judge_learned
 from reflexio_mcp.traffic.learnings.lineage import Lineage
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings, unselected
 from reflexio_mcp.traffic.learnings.shared import SharedRule, read_shared_rules
 from reflexio_mcp.traffic.learnings.showing import backgrounds, known_since, replacement
 from reflexio_mcp.traffic.policy import Hold
+from reflexio_mcp.traffic.reading.filter_wording import filter_in_words
 from reflexio_mcp.traffic.reading.filters import INJECTIONS, TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import get_stored, read_set
 from reflexio_mcp.traffic.reading.paging import SessionPager
@@ -288,7 +289,9 @@ class Filtered(Target):
         return cls(wanted, everything and not wanted.narrows)
 
     def name(self, *, words: bool = True) -> str:
-        return self.wanted.describe(words=words) if self.wanted != TrafficFilter() else "every request"
+        return (
+            filter_in_words(self.wanted, words=words) if self.wanted != TrafficFilter() else "every request"
+        )
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         pager = SessionPager(scope, self.wanted)

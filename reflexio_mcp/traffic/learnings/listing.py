@@ -7,7 +7,8 @@ from typing import Final, TypeVar
 
 import anyio.to_thread
 
-from reflexio_mcp.results.base import NOTICE, Room, Row, shown_name
+from reflexio_mcp.results.answer_size import Room
+from reflexio_mcp.results.base import NOTICE, Row, shown_name
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import (
     UNREADABLE_SHOWN,

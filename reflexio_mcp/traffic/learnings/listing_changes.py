@@ -11,7 +11,8 @@ from typing import Any, Final
 import anyio.to_thread
 
 from reflexio_mcp.rest.models import UserPlaybook, UserProfile
-from reflexio_mcp.results.base import NOTICE, Room, at, shown_name
+from reflexio_mcp.results.answer_size import Room
+from reflexio_mcp.results.base import NOTICE, at, shown_name
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import ChangeRow, LearningPage
 from reflexio_mcp.state.log import said_in

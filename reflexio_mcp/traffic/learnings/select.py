@@ -16,10 +16,11 @@ from reflexio_mcp.traffic.learnings.find import (
     current_learnings,
     learnings_of_user,
 )
-from reflexio_mcp.traffic.learnings.judged import judge_learned
+from reflexio_mcp.traffic.learnings.find_and_judge import judge_learned
 from reflexio_mcp.traffic.learnings.lineage import Lineage
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
-from reflexio_mcp.traffic.reading.filters import WORDS_NOT_KEPT, TrafficFilter
+from reflexio_mcp.traffic.reading.filter_wording import WORDS_NOT_KEPT, filter_in_words
+from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import get_stored, learning_status
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
@@ -83,7 +84,7 @@ class Selection:
         if self.request_id:
             parts.append(f"request {self.request_id}")
         elif self.by_requests:
-            parts.append(self.wanted.describe(words=words))
+            parts.append(filter_in_words(self.wanted, words=words))
         elif self.user_id:
             parts.append(f"user {self.user_id}")
         if self.words:

@@ -10,9 +10,8 @@ import anyio.to_thread
 from reflexio_mcp.matching.words import Words, tool_texts, words_of
 from reflexio_mcp.rest.api_limits import SOURCE_PATTERN
 from reflexio_mcp.rest.models import RequestQuery, RequestWithInteractions, Search, StoredRequest
-from reflexio_mcp.results.base import label
 from reflexio_mcp.results.reading import Matched
-from reflexio_mcp.traffic.audit.rules import ASKED, FINDINGS, WHOLE_SESSIONS, select
+from reflexio_mcp.traffic.audit.rules import FINDINGS, WHOLE_SESSIONS, select
 from reflexio_mcp.traffic.content import texts_of
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.filter_fields import FILTER_FIELDS
@@ -23,7 +22,6 @@ from reflexio_mcp.traffic.times import iso, parse_time
 __all__ = [
     "EXPIRED",
     "INJECTIONS",
-    "WORDS_NOT_KEPT",
     "TrafficFilter",
     "check_source",
     "make_filter",
@@ -80,7 +78,6 @@ def _ids(item: RequestWithInteractions) -> Iterator[tuple[Matched, str]]:
     yield "session_id", item.request.session_id
 
 
-WORDS_NOT_KEPT: Final = "containing words (not recorded)"
 PART_OF_SESSIONS: Final = (
     "{finding} cannot be combined with these filters: it needs whole sessions, so leave out source, agent_version, "
     "contains, evaluation_only and end_time."
@@ -226,33 +223,6 @@ class TrafficFilter:
             and (self.end_time is None or request.created_at <= self.end_time)
             and (not self.evaluation_only or request.evaluation_only is (self.evaluation_only == "only"))
         )
-
-    def describe(self, *, words: bool = True, plain: bool = False) -> str:
-        """Describe the filter in words; empty if it selects everything.
-
-        Args:
-            words: include the words of `contains`. A record that outlives a deletion must not have them.
-            plain: make ids and names safe outside a fence.
-        """
-        parts = [
-            f"{field.removesuffix('_id').replace('_', ' ')} {label(name) if plain else name}"
-            for field, name in self.names.items()
-        ]
-        if self.start_time is not None:
-            parts.append(f"from {iso(self.start_time)}")
-        if self.end_time is not None:
-            parts.append(f"until {iso(self.end_time)}")
-        if self.evaluation_only:
-            parts.append(
-                "for evaluation only" if self.evaluation_only == "only" else "not for evaluation only"
-            )
-        if self.finding:
-            among = f" among the {ASKED} newest" if self.finding == "learning-failed" else ""
-            stays = " of a request that stays" if self.finding == "duplicate" else ""
-            parts.append(f"found as {self.finding}{stays}{among}")
-        if self.contains:
-            parts.append(f"containing {words_of(self.contains).described()}" if words else WORDS_NOT_KEPT)
-        return ", ".join(parts)
 
 
 def check_source(field: str, source: str) -> None:

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any, Final, Literal, Protocol, TypeVar
 
 from reflexio_mcp.rest.models import RequestWithInteractions
-from reflexio_mcp.results.base import NOTICE, Room, at, shown_name
+from reflexio_mcp.results.answer_size import Room
+from reflexio_mcp.results.base import NOTICE, at, shown_name
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import (
     UNREADABLE_SHOWN,
@@ -20,6 +21,7 @@ from reflexio_mcp.results.reading import (
 from reflexio_mcp.traffic.content import content_chars
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import Cursor, open_cursor
+from reflexio_mcp.traffic.reading.filter_wording import filter_in_words
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.outcomes import outcomes_of
 from reflexio_mcp.traffic.reading.paging import SessionPager, SessionPart
@@ -321,7 +323,7 @@ class _Walk:
         return {
             "notice": NOTICE if rows else "",
             "looked_at": Looked(
-                filter=shown_name(self.wanted.describe(plain=True), FILTER_CHARS),
+                filter=shown_name(filter_in_words(self.wanted, plain=True), FILTER_CHARS),
                 requests=self._looked if inside else None,
                 back_to=None if complete or self._oldest is None or not inside else at(self._oldest),
                 complete=complete,

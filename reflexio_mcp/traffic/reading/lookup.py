@@ -18,7 +18,8 @@ from reflexio_mcp.rest.models import (
     UnreadableRequest,
     unlearned,
 )
-from reflexio_mcp.results.base import NOTICE, Room, beginning
+from reflexio_mcp.results.answer_size import Room
+from reflexio_mcp.results.base import NOTICE, beginning
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Progress, Step, no_progress
 from reflexio_mcp.results.reading import InteractionRow, OneRequest, interaction_row, learning_row

@@ -15,7 +15,8 @@ from reflexio_mcp.rest.models import (
     RequestWithInteractions,
     RetrievedLearningVerdict,
 )
-from reflexio_mcp.results.base import Room, Row, at, clip, shown_name
+from reflexio_mcp.results.answer_size import Room
+from reflexio_mcp.results.base import Row, at, clip, shown_name
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import LearnedHere, OneRequest, OtherLearning, UsedLearning, VerdictRow
 from reflexio_mcp.traffic.learnings.evidence import evidence_of
