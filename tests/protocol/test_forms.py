@@ -42,6 +42,15 @@ def check(revision: Revision, params: dict[str, Any]) -> None:
     Draft202012Validator(closed(whole)).validate(asked)
 
 
+async def test_a_client_that_only_opens_addresses_is_shown_the_plan_instead_of_a_form(tmp_path: Path) -> None:
+    env = environment(tmp_path, REFLEXIO_MCP_STORE=":memory:")
+    async with open_session("2025-11-25", env=env, capabilities={"elicitation": {"url": {}}}) as session:
+        given = {"user_id": "ann", "session_id": "s", "interactions": [{"content": "Water the roses."}]}
+        assert not (await session.call("publish_interaction", given)).get("isError")
+        answer = await session.call("delete_session", {"session_id": "s"})
+    assert answer["structuredContent"]["status"] == "planned"
+
+
 @pytest.mark.parametrize("count", [1, 26], ids=["a yes", "a number"])
 @pytest.mark.parametrize("revision", REVISIONS)
 async def test_a_form_on_the_wire_says_what_its_revision_lists_and_nothing_else(

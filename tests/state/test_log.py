@@ -8,9 +8,10 @@ import pytest
 from reflexio_mcp.logs import named_call
 from reflexio_mcp.state.keys import KeyedDatabase, Keys
 from reflexio_mcp.state.log import CUT, AuditLog
+from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import Database, SqliteDatabase
-from tests.state.conftest import KEY, OPERATOR, Place, deletion, ended
+from tests.state.conftest import ALICE, KEY, OPERATOR, Place, deletion, ended
 
 
 def test_a_deletion_has_a_line_before_it_and_one_after_it(state: State) -> None:
@@ -30,6 +31,22 @@ def test_a_deletion_has_a_line_before_it_and_one_after_it(state: State) -> None:
     assert end == end | {"event": "end", "deletion": number, "outcome": "complete", "counts": {"deleted": 1}}
     assert refused["request_ids"] == ["r\ud800\0"]
     assert all(line["time"].endswith("+00:00") for line in (begin, end, refused))
+
+
+def test_a_refusal_of_a_user_is_found_behind_newer_ones_of_others(state: State) -> None:
+    state.note_refusal(ALICE, "delete_request", "request r1", "declined")
+    for number in range(15):
+        state.note_refusal(OPERATOR, "delete_request", f"request {number}", "declined")
+    [mine] = state.noted(ALICE, 2)
+    assert "request r1" in mine.line
+    assert ["request 14" in noted.line for noted in state.noted(OPERATOR, 2)] == [True, False]
+
+
+def test_a_report_continues_the_last_one_of_the_same_user(state: State) -> None:
+    state.note_report(OPERATOR, 100)
+    state.note_report(ALICE, 200)
+    assert [state.last_reported(owner) for owner in (OPERATOR, ALICE)] == [100, 200]
+    assert state.last_reported(Owner("account", "bob")) is None
 
 
 @pytest.mark.parametrize(
