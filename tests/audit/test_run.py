@@ -57,6 +57,19 @@ async def test_a_finding_says_what_where_why_and_shows_before_it_deletes() -> No
     assert text.index("show: list_requests") < text.index("then: delete_requests")
 
 
+async def test_places_are_shown_as_examples_unless_they_have_words_of_their_own() -> None:
+    tests = [request(f"t{number}", f"one more thing, {number}", source="ci-test") for number in range(5)]
+    secrets = [request(f"r{number}", f"the token is {GITHUB_TOKEN[:-1]}{number}") for number in range(5)]
+    async with store(*tests, *secrets) as client:
+        result = await audit(client)
+    shown = {row.finding: (row.count, len(row.places)) for row in result.findings}
+    assert shown["test-traffic"] == (5, run.EXAMPLES)
+    assert shown["probable-secret"] == (5, 5)
+    assert (
+        "test-traffic, 5 requests (test word in the source 5); 3 shown" in audit_text(result, EVERYTHING).text
+    )
+
+
 async def test_a_place_shows_no_other_secret_and_no_number_of_a_person() -> None:
     said = f"card 4111 1111 1111 1111 {GITHUB_TOKEN} a@ada-lovelace.org"
     async with store(request("r1", said)) as client:

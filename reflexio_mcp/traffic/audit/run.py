@@ -75,6 +75,9 @@ IDS_KEPT: Final = 500
 PLACES: Final = (50, 20, 10, 5, 3, 1, 0)
 """Places that an audit shows of each finding: as many as have room."""
 
+EXAMPLES: Final = 3
+"""Places that an audit shows of a finding if they say nothing more than that they have it: its call shows the rest."""
+
 WORDS_CHARS: Final = 4_000
 """Space that the structured form reserves for our own sentences."""
 
@@ -302,6 +305,8 @@ async def _finding_rows(
         ]
         row = finding_row(name, gathered, places, gathered.ids, window, offer)
         more: dict[str, object] = {}
+        if row.show and not any(place.around or place.points or place.repeats for place in places):
+            more["places"] = places[:EXAMPLES]
         if name == "learning-waiting":
             more["act"] = _call_to_finish(gathered, offer)
         if name == Duplicate.name:
