@@ -115,6 +115,10 @@ DELETION: Final = RoomWords(
             "This was erased for good, and a restore of it is running or was interrupted. It is not stored under the "
             "same id until nothing can return, because it would be deleted."
         ),
+        FactCode.LEARNING_BEING_CHANGED: (
+            "Another call is changing one of these learnings, or may still do so for three minutes. It was left as it "
+            "is."
+        ),
         FactCode.REPEAT_CALL: "This is not finished.",
         FactCode.LEARNINGS_MAY_BE_MISSED: "",
         FactCode.LOOK_LATER: "Look again in some minutes.",

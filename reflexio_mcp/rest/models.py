@@ -62,6 +62,8 @@ class Reply(Read):
     success: Literal[True] = True
     correlation_id: str | None = Field(default=None, exclude=True)
     """Set by the client from the `x-correlation-id` header."""
+    repeated: bool = Field(default=False, exclude=True)
+    """Set by the client: the reply to an earlier try was lost, so that the service may still carry that out."""
 
 
 class ToolUse(Sent):
@@ -138,8 +140,6 @@ class PublishReply(Reply):
     learning_reason: str | None = None
     already_stored: bool = False
     """Set by the client: the first reply was lost, but the request had arrived."""
-    repeated: bool = False
-    """Set by the client: the reply to an earlier try was lost, so that the service may still carry that out."""
 
 
 class StoredInteraction(Read):
@@ -267,8 +267,7 @@ class DeleteReply(Reply):
     """The reply to a deletion. It does not prove that something is gone."""
 
     deleted_count: int | None = None
-    repeated: bool = False
-    """Set by the client: the reply to an earlier try was lost, so there is no count."""
+    """`None` also for a repeated call, because an earlier try may have deleted something."""
 
 
 class SessionOutcome(Read):

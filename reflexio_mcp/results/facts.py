@@ -455,6 +455,10 @@ class FactCode(StrEnum):
         "erasure_not_over",
         "nothing was stored of what was erased under the same id, as long as a restore may still store it again",
     )
+    LEARNING_BEING_CHANGED = (
+        "learning_being_changed",
+        "another call is changing one of these learnings, or may still do so for three minutes",
+    )
     REPEAT_CALL = "repeat_call", "advice: the same call again does the rest"
     LEARNINGS_MAY_BE_MISSED = (
         "learnings_may_be_missed",

@@ -91,7 +91,7 @@ class MustGoNotes:
             texts = [name for name in row.names.split() if name.startswith("t:")]
             note = self._note(copied, named, texts)
             parts, stay = dict(note.parts), sorted(note.stay)
-            content = json.dumps([note.kind, note.id, note.user, texts, parts, stay])
+            content = json.dumps([note.kind, note.id, note.user, texts, parts, stay, note.corrected])
             for restore in restores[row.deletion]:
                 number += 1
                 transaction.execute(
@@ -114,9 +114,8 @@ class MustGoNotes:
     def _note(self, copied: Copied, named: Meant, texts: Collection[str], number: int = 0) -> MustGo:
         parts = {self._part(digest): stay for digest, stay in named.parts.items()}
         stay = frozenset(named.stay)
-        return MustGo(
-            number, 0, 0, copied.kind, copied.restored_id, copied.user, frozenset(texts), parts, stay
-        )
+        kind, item, user = copied.kind, copied.restored_id, copied.user
+        return MustGo(number, 0, 0, kind, item, user, frozenset(texts), parts, stay, named.corrected)
 
     def _part(self, digest: str) -> str:
         return self._keys.tag("part", digest)
@@ -153,8 +152,10 @@ class MustGoNotes:
         number, restore, erasure, sealed = row
         # A note of an earlier version names whole items.
         kind, item, user, texts, *more = json.loads(self._keys.open(sealed, _identity(restore, erasure)))
-        parts, stay = more or (dict[str, int](), list[str]())
-        return MustGo(number, restore, erasure, kind, item, user, frozenset(texts), parts, frozenset(stay))
+        parts, stay, corrected = (*more, "")[:3] if more else (dict[str, int](), list[str](), "")
+        return MustGo(
+            number, restore, erasure, kind, item, user, frozenset(texts), parts, frozenset(stay), corrected
+        )
 
     def any(self) -> bool:
         return bool(self._database.read("SELECT 1 FROM main.must_go WHERE settled IS NULL LIMIT 1"))

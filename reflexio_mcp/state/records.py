@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 __all__ = [
     "CapReached",
+    "Claimed",
     "CodeUsed",
     "Copied",
     "Deed",
@@ -227,10 +228,12 @@ class Meant:
         parts: digests of the named interactions of a request that is not named itself, each with the number of
             interactions of the request that say the same and stay. Empty: the whole item.
         stay: ids of stored learnings that say the same and stay.
+        corrected: the id of the learning of which only an earlier text is named. The learning stays.
     """
 
     parts: Mapping[str, int] = field(default_factory=dict[str, int])
     stay: Sequence[str] = ()
+    corrected: str = ""
 
 
 def whole(copied: Copied) -> Meant | None:
@@ -282,6 +285,8 @@ class MustGo:
         given_up: its restore was given up, and the item was not stored then.
         parts: keyed tags of the named interactions, each with the number of those that stay; empty for the whole item.
         stay: ids of learnings that say the same and stay.
+        corrected: the id of the learning that was corrected. Should it say the erased text again, nobody deletes it:
+            the text that took its place would be lost.
     """
 
     number: int
@@ -293,6 +298,7 @@ class MustGo:
     texts: frozenset[str]
     parts: Mapping[str, int] = field(default_factory=dict[str, int])
     stay: frozenset[str] = frozenset()
+    corrected: str = ""
     given_up: bool = False
 
 
@@ -317,6 +323,10 @@ class CapReached(Exception):
         self.limit = limit
         self.room = room
         self.wait = wait
+
+
+class Claimed(Exception):
+    """Another job is writing one of these learnings."""
 
 
 class CodeUsed(Exception):

@@ -8,7 +8,7 @@ always taken in this order: cap, copies, log.
 import json
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from reflexio_mcp.state.log import AuditLog, said_in
 from reflexio_mcp.state.must_go import MustGoNotes
 from reflexio_mcp.state.records import (
     CapReached,
+    Claimed,
     CodeUsed,
     Copied,
     Deletion,
@@ -35,6 +36,7 @@ from reflexio_mcp.state.records import (
     LearningDeed,
     LearningDeeds,
     MustGo,
+    Name,
     Noted,
     NotKept,
     Outcome,
@@ -52,6 +54,9 @@ RECORD_DAYS: Final = 7
 
 THREADS: Final = 8
 """Separate threads, so that other work does not delay a deletion."""
+
+CLAIM_SECONDS: Final = 180.0
+"""How long a job has learnings to itself: to read and write them, and for a call without an answer to take effect."""
 
 RECORD_GONE: Final = (
     "the record of this deletion is gone",
@@ -225,6 +230,47 @@ class State:
             transaction.serialise("copies")
             begun = _began(transaction, number).begun
             return {item_id for _, item_id in self.copies.erased_since(transaction, owner, begun, copies)}
+
+    def claim(
+        self, owner: Owner, number: JobNumber, learnings: Iterable[tuple[str, Name]], *, alone: bool
+    ) -> None:
+        """Claim learnings, by user and name, before they are read in order to be written.
+
+        Reflexio overwrites a text without a comparison. So a correction claims its learning alone; restores and
+        deletions share theirs. The claim ends with `release`, or after `CLAIM_SECONDS`.
+
+        Raises:
+            Claimed: another job has one of them to itself, or has one that this job wants for itself.
+        """
+        tags = [self._keys.tags("claim", owner.account, user, name) for user, name in set(learnings)]
+        with self.database.transaction() as transaction:
+            transaction.serialise("copies")
+            _began(transaction, number)
+            others = transaction.execute(
+                "SELECT claims FROM main.deletions WHERE id != ? AND claimed_until > ? AND (? OR claims_alone > 0)",
+                number,
+                transaction.now,
+                alone,
+            )
+            taken = {tag for (claims,) in others for tag in claims.split()}
+            if not taken.isdisjoint(tag for under_each_key in tags for tag in under_each_key):
+                raise Claimed
+            transaction.execute(
+                "UPDATE main.deletions SET claims = claims || ?, claims_alone = ?, claimed_until = ? WHERE id = ?",
+                "".join(f" {under_each_key[0]}" for under_each_key in tags),
+                int(alone),
+                transaction.now + CLAIM_SECONDS,
+                number,
+            )
+
+    def release(self, number: JobNumber) -> None:
+        """End the claims of a job, of which no call can still take effect."""
+        with self.database.transaction() as transaction:
+            transaction.execute(
+                "UPDATE main.deletions SET claims = '', claimed_until = 0 WHERE id = ? AND intention = ?",
+                number,
+                number.sealed,
+            )
 
     def note_held(self, owner: Owner, target: str, held: Sequence[str]) -> None:
         """Log how many items each hold kept from a deletion."""

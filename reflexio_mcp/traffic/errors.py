@@ -93,6 +93,10 @@ class ErasureNotOver(TrafficError):
     """What would be stored was erased, and what an erasure has left to do would delete it; nothing was stored."""
 
 
+class BeingChanged(TrafficError):
+    """Another call is changing one of these learnings; they were left as they are."""
+
+
 class Stopping(TrafficError):
     """The server is stopping; nothing was deleted."""
 

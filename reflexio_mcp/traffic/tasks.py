@@ -92,11 +92,11 @@ async def for_each(items: Iterable[T], act: Callable[[T], Awaitable[None]], *, a
             del error
 
 
-async def send(call: Awaitable[object], ids: Sequence[str], sent: set[str]) -> None:
+async def send(call: Awaitable[T], ids: Sequence[str], sent: set[str]) -> T:
     """Make a call that deletes or changes something. `sent` receives its ids, unless it had no effect."""
     sent.update(ids)
     try:
-        await call
+        return await call
     except ReflexioError as error:
         if error.effect == "none":
             sent.difference_update(ids)

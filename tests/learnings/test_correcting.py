@@ -1,10 +1,12 @@
 """A learning is corrected in place: plan with the difference, consent, read again, and the old text can come back."""
 
 import json
+import time
 from typing import Any
 
 import pytest
 
+from reflexio_mcp.state import tables
 from tests.deletion.support import Person, World, text_of
 from tests.support.facts import fact_of
 
@@ -71,6 +73,84 @@ async def test_a_playbook_is_corrected_and_comes_back(world: World) -> None:
     assert (done["status"], done["restored"]) == ("complete", {"learnings": 1})
     assert world.backend.playbooks[7].content == "Ship to Oak Road"
     assert len(world.backend.playbooks) == 1
+
+
+UPDATE = "/api/update_user_profile"
+
+
+async def test_a_correction_beside_an_undo_leaves_the_learning_to_it(world: World) -> None:
+    await known(world)
+    async with world.connect(CONFIRM="off") as caller, world.connect(CONFIRM="off") as other:
+        first = await caller.receipt("correct_learning", **ASKED)
+        receipts: list[dict[str, Any]] = []
+
+        async def correct() -> None:
+            asked = ASKED | {"content": "Lives in Rome", "erase": True}
+            receipts.append(await other.receipt("correct_learning", **asked))
+
+        world.backend.before[UPDATE] = [correct]
+        undone = await caller.restored(first["number"])
+        [receipt] = receipts
+        assert (receipt["status"], receipt.get("corrected", 0)) == ("incomplete", 0)
+        assert fact_of(receipt, "learning_being_changed")
+        assert (undone["status"], undone["restored"]) == ("complete", {"learnings": 1})
+        assert world.backend.profiles["p"].content == OLD
+        again = await other.receipt("correct_learning", **ASKED | {"content": "Lives in Rome", "erase": True})
+    assert (again["status"], again["corrected"]) == ("complete", 1)
+    assert world.backend.profiles["p"].content == "Lives in Rome"
+
+
+async def test_an_undo_beside_a_correction_leaves_the_learning_to_it(world: World) -> None:
+    await known(world)
+    async with world.connect(CONFIRM="off") as caller, world.connect(CONFIRM="off") as other:
+        first = await caller.receipt("correct_learning", **ASKED)
+        undone: list[dict[str, Any]] = []
+
+        async def undo() -> None:
+            undone.append(await other.restored(first["number"]))
+
+        world.backend.before[UPDATE] = [undo]
+        second = await caller.receipt("correct_learning", **ASKED | {"content": "Lives in Rome"})
+        assert undone[0]["status"] == "incomplete"
+        assert fact_of(undone[0], "learning_being_changed")
+        assert second["status"] == "complete"
+        assert world.backend.profiles["p"].content == "Lives in Rome"
+        await caller.restored(second["number"])
+        assert world.backend.profiles["p"].content == NEW, "no text was overwritten without a copy"
+
+
+@pytest.mark.parametrize("tool", ["correct_learning", "delete_learnings"])
+async def test_of_two_calls_that_change_one_learning_the_second_leaves_it(world: World, tool: str) -> None:
+    await known(world)
+    second = ASKED | {"content": "Lives in Rome"}
+    if tool == "delete_learnings":
+        second = {"user_id": "ada", "learning_ids": ["profile:p"]}
+    async with world.connect(CONFIRM="off") as caller, world.connect(CONFIRM="off") as other:
+        receipts: list[dict[str, Any]] = []
+
+        async def change() -> None:
+            receipts.append(await other.receipt(tool, **second))
+
+        world.backend.before[UPDATE] = [change]
+        first = await caller.receipt("correct_learning", **ASKED)
+    assert (first["status"], receipts[0]["status"]) == ("complete", "incomplete")
+    assert fact_of(receipts[0], "learning_being_changed")
+    assert world.backend.profiles["p"].content == NEW
+
+
+async def test_a_correction_whose_answer_was_lost_keeps_the_learning_for_three_minutes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await known(world)
+    world.backend.after[UPDATE] = 503
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.receipt("correct_learning", **ASKED)
+        del world.backend.after[UPDATE]
+        second = ASKED | {"content": "Lives in Rome"}
+        assert fact_of(await caller.receipt("correct_learning", **second), "learning_being_changed")
+        now = time.time()
+        monkeypatch.setattr(tables.time, "time", lambda: now + 181)
+        assert (await caller.receipt("correct_learning", **second))["status"] == "complete"
 
 
 async def test_the_old_text_comes_back_only_in_place_of_the_text_that_took_its_place(world: World) -> None:
@@ -283,3 +363,29 @@ async def test_a_playbook_that_only_got_another_id_meanwhile_is_corrected_under_
     assert receipt["corrected"] == 1
     assert world.backend.playbooks[8].content == "Ship to Elm Road"
     assert world.backend.playbooks[7].content == "Ship to Oak Road"
+
+
+async def test_an_undo_that_lands_late_over_a_correction_that_erased_its_text_does_not_delete_the_learning(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await known(world)
+    receipts: list[dict[str, Any]] = []
+    async with world.connect(CONFIRM="off") as caller, world.connect(CONFIRM="off") as other:
+        first = await caller.receipt("correct_learning", **ASKED)
+
+        async def correct_much_later() -> None:
+            with monkeypatch.context() as patch:
+                now = time.time()
+                patch.setattr(tables.time, "time", lambda: now + 181)
+                asked = ASKED | {"content": "Lives in Rome", "erase": True}
+                receipts.append(await other.receipt("correct_learning", **asked))
+
+        world.backend.before[UPDATE] = [correct_much_later]
+        undone = await caller.restored(first["number"])
+        assert (receipts[0]["status"], receipts[0]["corrected"]) == ("incomplete", 1)
+        assert fact_of(receipts[0], "may_return")
+        assert undone["status"] == "incomplete"
+        assert world.backend.profiles["p"].content == OLD
+        again = await other.receipt("correct_learning", **ASKED | {"content": "Lives in Rome", "erase": True})
+    assert again["corrected"] == 1
+    assert world.backend.profiles["p"].content == "Lives in Rome"

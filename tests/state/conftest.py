@@ -78,7 +78,10 @@ class Place:
                 "DROP TABLE main.must_go",
                 *(
                     f"ALTER TABLE main.deletions DROP COLUMN {column}"
-                    for column in ("begun", "ended", "restores", "stores_until", "seen")
+                    for column in (
+                        *("begun", "ended", "restores", "stores_until", "seen"),
+                        *("claims", "claims_alone", "claimed_until"),
+                    )
                 ),
                 "ALTER TABLE main.copies DROP COLUMN seen_until",
                 *(

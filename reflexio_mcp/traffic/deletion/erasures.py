@@ -12,6 +12,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions, UnreadableRequest
 from reflexio_mcp.results.facts import FactCode
 from reflexio_mcp.state.records import Copied, JobNumber, Meant, MustGo, Name, Owner
 from reflexio_mcp.state.state import State, in_thread
+from reflexio_mcp.traffic.deletion.claims import claim
 from reflexio_mcp.traffic.deletion.holds import holds_on
 from reflexio_mcp.traffic.deletion.items import (
     LEARNINGS,
@@ -49,6 +50,7 @@ class Naming:
         takes_learnings: learnings that came from nothing else go with the requests.
         stay: ids of stored requests that the copies contain too and that the erasure does not name.
         learnings_stay: learnings that are stored and do not go, by id.
+        corrected: the id of a learning that gets another text and does not go.
     """
 
     user_id: str = ""
@@ -60,6 +62,7 @@ class Naming:
     takes_learnings: bool = False
     stay: Collection[str] = ()
     learnings_stay: Mapping[str, Learning] = field(default_factory=dict[str, Learning])
+    corrected: str = ""
 
     def __post_init__(self) -> None:
         self._ids = {(item.user_id, item.id) for item in self.items}
@@ -110,11 +113,11 @@ class Naming:
     def _of_learning(self, learning: Learning) -> Meant | None:
         said = [name for name, other in self.learnings_stay.items() if other.digest == learning.digest]
         if (learning.user_id, learning.learning_id) in self._ids:
-            return Meant(stay=said)
+            return Meant(stay=said, corrected=self.corrected)
         if learning.learning_id in self.learnings_stay:
             return None
         if self.of_learnings:  # a restored playbook has another id
-            return Meant(stay=said) if learning.kind == "user_playbook" else None
+            return Meant(stay=said, corrected=self.corrected) if learning.kind == "user_playbook" else None
         sources = {(learning.user_id, number) for number in learning.interaction_ids}
         if self.takes_learnings and sources and sources <= self._came_from:
             return Meant(stay=said)
@@ -179,7 +182,12 @@ async def _take_out(scope: Scope, state: State, owner: Owner, notes: Sequence[Mu
     items = [item for several in found.values() for item in several]
     holds = await holds_on(scope, items, state, owner)
     held = {number for number, several in found.items() if any(item.id in holds for item in several)}
-    going = [item for item in items if item.id not in holds]
+    going = [
+        item
+        for note in notes
+        for item in found.get(note.number, ())
+        if item.id not in holds and item.id != note.corrected
+    ]
     if going:
         await _delete(scope, going)
         there = await _stored(scope, state, [note for note in notes if note.number in found])
@@ -303,6 +311,16 @@ class Erasures:
     looked: set[int] = field(default_factory=set[int])
     held: set[str] = field(default_factory=set[str])
     left: set[str] = field(default_factory=set[str])
+
+    async def claim(self, learnings: Iterable[Copied]) -> None:
+        """Claim learnings before they are stored. Raises as `claims.claim` does."""
+        named = [
+            (copied.user, name)
+            for copied in learnings
+            for name in copied.names
+            if name.kind in ("learning", "text")
+        ]
+        await claim(self.state, self.owner, self.restore, named)
 
     async def look(self, stored: Collection[str] = ()) -> set[str]:
         """Take out what erasures have named.

@@ -32,6 +32,7 @@ from reflexio_mcp.state.records import (
 )
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
+from reflexio_mcp.traffic.deletion.claims import claim, release
 from reflexio_mcp.traffic.deletion.erasures import TakenOut, take_out_copied, take_out_waiting
 from reflexio_mcp.traffic.deletion.holds import holds_on
 from reflexio_mcp.traffic.deletion.items import (
@@ -241,6 +242,8 @@ class _Act:
         current: the ids of those that are current again now, by the ids that they had.
         restored: what a restore has stored since the plan of what only copies contained.
         not_copied: ids of items without a recovery copy, because an erasure has named them.
+        claimed: learnings are claimed for this job.
+        uncertain: a lost earlier try may still write a learning.
     """
 
     scope: Scope
@@ -259,6 +262,8 @@ class _Act:
     current: dict[str, str] = field(default_factory=dict[str, str])
     restored: TakenOut = field(default_factory=TakenOut)
     not_copied: set[str] = field(default_factory=set[str])
+    claimed: bool = False
+    uncertain: bool = False
 
     @contextmanager
     def _noting_failure(self) -> Generator[None]:
@@ -316,16 +321,20 @@ class _Act:
             # An extraction that runs now can still replace the learning.
             busy = await wait_for_learning(self.scope, [item.user_id], self.progress)
             self.deleted = DeletedLearnings(still_learning=busy)
+            await self._claim([item], alone=True)
             before = await target.read(self.scope)
             unchanged = before is not None and before.state == "current" and before.digest == item.digest
             if before and unchanged and not await self._hold([item]):
                 target = target.under(before.learning_id)
                 after = replace(before, content=target.text)
                 if not await self._keep([copy_of_learning(before, after)]):
-                    await send(update_text(self.scope, before, target.text), [item.id], self.ledger.sent)
+                    self.uncertain = await send(
+                        update_text(self.scope, before, target.text), [item.id], self.ledger.sent
+                    )
         with self._noting_failure():
             now = await target.read(self.scope)
             self._note_correction(item, target, now)
+            await self._release()
             if now and now.is_replaced:
                 self.successor = await target.successor(self.scope, now)
 
@@ -361,6 +370,17 @@ class _Act:
             await target.carry_out(self.scope, free, self.ledger.sent)
         with self._noting_failure():
             self.ledger.look(planned, await target.undone(self.scope, self.ledger.sent))
+
+    async def _claim(self, learnings: Iterable[Item], *, alone: bool = False) -> None:
+        named = [(learning.user_id, name) for learning in learnings for name in names_of(learning)]
+        if named:
+            await claim(self.state, self.planned.owner, self.number, named, alone=alone)
+            self.claimed = True
+
+    async def _release(self) -> None:
+        """End the claims, unless a call can still take effect."""
+        if self.claimed and not (self.failure or self.uncertain):
+            await release(self.state, self.number)
 
     async def _hold(self, items: Sequence[Item]) -> set[str]:
         """Note and return the ids of items that a hold keeps. The plan may be older than the hold."""
@@ -447,9 +467,12 @@ class _Act:
             await self._keep([copy_of_learning(learning) for learning in learnings])
 
         users = sorted({item.user_id for item in planned.items})
-        deleted = self.deleted = await delete_learnings(
-            self.scope, users, self._look, keep, progress=self.progress
-        )
+        try:
+            await self._claim(item for item in planned.items if item.is_learning)
+            deleted = await delete_learnings(self.scope, users, self._look, keep, progress=self.progress)
+        except TrafficError as failure:  # nothing was sent
+            deleted = DeletedLearnings(left=planned.selected.learned, failure=failure)
+        self.deleted = deleted
         self.failure = self.failure or deleted.failure
         self.ledger.sent |= deleted.sent
         if deleted.left is not None:
@@ -489,8 +512,11 @@ class _Act:
         for user_id in users:
             with self._noting_failure():
                 await self._make_current(user_id)
+        await self._release()
 
     async def _make_current(self, user_id: str) -> None:
+        replaced = map(learning_item, self.replaced.values())
+        await self._claim(learning for learning in replaced if learning.user_id == user_id)
         stored = await learnings_of_user(self.scope, user_id)
         lineage = Lineage(stored)
         there = {learning.learning_id: learning for learning in stored}
@@ -505,7 +531,7 @@ class _Act:
         erased = await self._keep([copy_of_learning(learning) for learning in wanted])
         wanted = [learning for learning in wanted if learning.learning_id not in erased]
         with self._noting_failure():  # a call without an answer may have taken effect
-            await make_current(self.scope, wanted)
+            self.uncertain |= await make_current(self.scope, wanted)
         current = await self._revived(user_id, wanted)
         if current and (gone := await self._erased_beside(wanted)):
             again = [current[key].learning_id for key in gone if key in current]

@@ -60,6 +60,7 @@ from reflexio_mcp.traffic.deletion.plan_learnings import (
 )
 from reflexio_mcp.traffic.deletion.targets import (
     EXAMPLES,
+    Correction,
     Filtered,
     Requests,
     Selected,
@@ -144,6 +145,7 @@ class Planned:
             takes_learnings=self.takes_learnings,
             stay=self.stay,
             learnings_stay={name: learning for name, learning in read.items() if name not in self.learnings},
+            corrected=next(iter(self.learnings), "") if isinstance(self.target, Correction) else "",
         )
 
     @property

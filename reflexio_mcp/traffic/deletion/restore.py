@@ -33,6 +33,7 @@ from reflexio_mcp.state.records import (
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.traffic.content import opening
+from reflexio_mcp.traffic.deletion.claims import release
 from reflexio_mcp.traffic.deletion.erasures import Erasures
 from reflexio_mcp.traffic.deletion.execute import Origin
 from reflexio_mcp.traffic.deletion.holds import holds_on
@@ -417,6 +418,8 @@ class Storing:
     async def _of_user(
         self, user_id: str, learnings: Mapping[str, Learning], copies: Mapping[str, Copied]
     ) -> None:
+        assert self.erasures  # learnings come from recovery copies alone
+        await self.erasures.claim(copies[key] for key in learnings)
         before = {learning.learning_id: learning for learning in await learnings_of_user(self.scope, user_id)}
         missing, corrected, revived = dict[str, Learning](), dict[str, Learning](), dict[str, Learning]()
         for key, learning in learnings.items():
@@ -433,15 +436,17 @@ class Storing:
             if await self._held([there]):
                 self.became[key] = "held"
             else:
-                await update_text(self.scope, there, learnings[key].content)
+                self.uncertain |= await update_text(self.scope, there, learnings[key].content)
         held = await self._held(list(revived.values()))
         self.became |= {key: "held" for key, twin in revived.items() if twin.learning_id in held}
         retired = {key: twin for key, twin in revived.items() if twin.learning_id not in held}
         with self.stopping():  # a failed call may have taken effect
-            await retire(
+            self.uncertain |= await retire(
                 self.scope, self._as_stored([learnings[key] for key in retired]), list(retired.values())
             )
-            await add_learnings(self.scope, self._as_stored(missing.values()))
+            self.uncertain |= await add_learnings(self.scope, self._as_stored(missing.values()))
+        if not self.uncertain:
+            await release(self.erasures.state, self.erasures.restore)
         again = missing | {key: learnings[key] for key in (*corrected, *retired)}
         after = await self._without_doubles(user_id, before, again)
         added = [learning for key, learning in after.items() if key not in before]

@@ -14,7 +14,7 @@ import anyio
 
 from reflexio_mcp.rest.api_limits import MAX_DELETE_IDS
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.rest.models import RequestWithInteractions, UserPlaybook, UserProfile
+from reflexio_mcp.rest.models import Reply, RequestWithInteractions, UserPlaybook, UserProfile
 from reflexio_mcp.results.progress import Progress, Step
 from reflexio_mcp.traffic.errors import TrafficError
 from reflexio_mcp.traffic.learnings.find import USERS_AT_ONCE, Learned
@@ -128,8 +128,12 @@ async def delete_by_id(scope: Scope, learning_ids: Sequence[str], sent: set[str]
             await send(delete(batch), [f"{kind}:{number}" for number in batch], sent)
 
 
-async def add_learnings(scope: Scope, learnings: Sequence[Learning]) -> None:
-    """Store learnings in their states. A profile overwrites the one with its id, a playbook gets a new id."""
+async def add_learnings(scope: Scope, learnings: Sequence[Learning]) -> bool:
+    """Store learnings in their states. A profile overwrites the one with its id, a playbook gets a new id.
+
+    Returns:
+        Whether a lost earlier try may still do so.
+    """
     profiles = [learning.row for learning in learnings if isinstance(learning.row, UserProfile)]
     # Without this, a repetition of the playbook would be stored beside it.
     playbooks = [
@@ -137,14 +141,16 @@ async def add_learnings(scope: Scope, learnings: Sequence[Learning]) -> None:
         for learning in learnings
         if isinstance(learning.row, UserPlaybook)
     ]
+    replies: list[Reply] = []
     if profiles:
-        await scope.client.add_profiles(profiles)
+        replies.append(await scope.client.add_profiles(profiles))
     if playbooks:
-        await scope.client.add_user_playbooks(playbooks)
+        replies.append(await scope.client.add_user_playbooks(playbooks))
+    return any(reply.repeated for reply in replies)
 
 
-async def make_current(scope: Scope, learnings: Sequence[Learning]) -> None:
-    """Make replaced learnings current again. A playbook gets another id."""
+async def make_current(scope: Scope, learnings: Sequence[Learning]) -> bool:
+    """Make replaced learnings current again. A playbook gets another id. Returns what `add_learnings` does."""
     now = int(time.time())
     current = [
         learning_of(
@@ -156,19 +162,21 @@ async def make_current(scope: Scope, learnings: Sequence[Learning]) -> None:
         for learning in learnings
         if learning.row
     ]
-    await add_learnings(scope, current)
+    may_repeat = await add_learnings(scope, current)
     await _drop_playbooks(scope, learnings)
+    return may_repeat
 
 
-async def retire(scope: Scope, learnings: Sequence[Learning], current: Sequence[Learning]) -> None:
-    """Undo `make_current`.
+async def retire(scope: Scope, learnings: Sequence[Learning], current: Sequence[Learning]) -> bool:
+    """Undo `make_current`. Returns what `add_learnings` does.
 
     Args:
         learnings: as they were before.
         current: as they are stored now.
     """
-    await add_learnings(scope, learnings)
+    may_repeat = await add_learnings(scope, learnings)
     await _drop_playbooks(scope, current)
+    return may_repeat
 
 
 async def _drop_playbooks(scope: Scope, learnings: Sequence[Learning]) -> None:
@@ -178,15 +186,16 @@ async def _drop_playbooks(scope: Scope, learnings: Sequence[Learning]) -> None:
     )
 
 
-async def update_text(scope: Scope, learning: Learning, text: str) -> None:
-    """Change the text of a learning in place; its sources and its quotation stay.
+async def update_text(scope: Scope, learning: Learning, text: str) -> bool:
+    """Change the text of a learning in place; its sources and its quotation stay. Returns what `add_learnings` does.
 
     The API does not check a playbook's user, or that the playbook exists, so the caller looks before and after.
     """
     if learning.kind == "profile":
-        await scope.client.update_profile(learning.user_id, learning.number, text)
+        reply = await scope.client.update_profile(learning.user_id, learning.number, text)
     else:
-        await scope.client.update_user_playbook(int(learning.number), text)
+        reply = await scope.client.update_user_playbook(int(learning.number), text)
+    return reply.repeated
 
 
 async def wait_for_learning(scope: Scope, users: Sequence[str], progress: Progress) -> frozenset[str]:

@@ -1,0 +1,46 @@
+"""Claims learnings for a job before it reads them in order to write them.
+
+Reflexio overwrites a text without a comparison, so of two calls that read the same text the later would overwrite the
+earlier unseen.
+"""
+
+from collections.abc import Iterable
+from contextlib import suppress
+
+from reflexio_mcp.results.facts import Fact, FactCode
+from reflexio_mcp.state.records import Claimed, JobNumber, Name, Owner
+from reflexio_mcp.state.state import State, in_thread
+from reflexio_mcp.state.tables import StateUnusable
+from reflexio_mcp.traffic.errors import BeingChanged, needing_state
+
+__all__ = ["claim", "release"]
+
+
+async def claim(
+    state: State,
+    owner: Owner,
+    number: JobNumber,
+    learnings: Iterable[tuple[str, Name]],
+    *,
+    alone: bool = False,
+) -> None:
+    """Claim learnings, by user and name, until `release`.
+
+    Args:
+        alone: share them with no other job.
+
+    Raises:
+        BeingChanged: another call is writing one of them.
+        NotRecorded: the state cannot be used.
+    """
+    try:
+        with needing_state():
+            await in_thread(state.claim, owner, number, learnings, alone=alone)
+    except Claimed:
+        raise BeingChanged(Fact(code=FactCode.LEARNING_BEING_CHANGED)) from None
+
+
+async def release(state: State, number: JobNumber) -> None:
+    """End the claims of a job, of which no call can still take effect."""
+    with suppress(StateUnusable):  # then they end by the clock
+        await in_thread(state.release, number)
