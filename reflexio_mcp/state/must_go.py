@@ -33,6 +33,12 @@ from reflexio_mcp.state.tables import Database, Transaction
 
 SETTLED_AT_ONCE: Final = 500
 
+ITEM: Final = ("kind", "id", "user", "texts")
+"""What notes of all versions begin with."""
+
+WHOLE: Final[tuple[Any, ...]] = ({}, [], "")
+"""What a note of an earlier version lacks, which names a whole item: its parts, what stays, what was corrected."""
+
 PLAYBOOK: Final = "user_playbook"
 """A restored playbook has another id."""
 
@@ -150,9 +156,9 @@ class MustGoNotes:
     def _opened(self, row: Sequence[Any]) -> MustGo:
         """Open a row of id, restore, erasure and sealed content. Raises `RowChanged`."""
         number, restore, erasure, sealed = row
-        # A note of an earlier version names whole items.
-        kind, item, user, texts, *more = json.loads(self._keys.open(sealed, _identity(restore, erasure)))
-        parts, stay, corrected = (*more, "")[:3] if more else (dict[str, int](), list[str](), "")
+        content: list[Any] = json.loads(self._keys.open(sealed, _identity(restore, erasure)))
+        content += WHOLE[len(content) - len(ITEM) :]
+        kind, item, user, texts, parts, stay, corrected = content
         return MustGo(
             number, restore, erasure, kind, item, user, frozenset(texts), parts, frozenset(stay), corrected
         )
