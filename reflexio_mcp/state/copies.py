@@ -170,7 +170,7 @@ class Copies:
             item, user, names, content = json.loads(self._keys.open(sealed, row.identity))
         except RowChanged:
             return None
-        copied = Copied(row.kind, item, user, [Name(name) for name in names], content)
+        copied = Copied(row.kind, item, user, [Name(name) for name in names], content, deletion=row.deletion)
         # The seal has the names themselves, so that nobody hides a copy behind those of another one.
         return copied if row.names in self._tagged(copied) else None
 

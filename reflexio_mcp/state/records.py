@@ -202,6 +202,7 @@ class Copied:
         names: names by which an erasure finds the copy. The first is of the item itself, or of an interaction's
             request. An interaction, `i:USER/…`, leads from a request to the learnings from it.
         said, request_says: digests of each interaction in it and of all that its request says, before it is kept.
+        deletion: the number of the deletion that has kept it.
     """
 
     kind: str
@@ -211,6 +212,7 @@ class Copied:
     content: str
     said: Sequence[str] = ()
     request_says: str = ""
+    deletion: int = 0
 
     @property
     def restored_id(self) -> str:

@@ -43,6 +43,7 @@ from reflexio_mcp.state.records import (
     Owner,
     RestoreIntention,
 )
+from reflexio_mcp.state.restores import restores_not_over
 from reflexio_mcp.state.tables import Database, StateUnusable, Transaction
 
 __all__ = ["RECORD_DAYS", "State", "in_thread"]
@@ -271,6 +272,18 @@ class State:
                 number,
                 number.sealed,
             )
+
+    def now_at(self) -> int:
+        """Return the number of the last log line, for `restored_since`."""
+        return self.database.read("SELECT coalesce(max(id), 0) FROM main.log")[0][0]
+
+    def restored_since(self, line: int) -> set[int]:
+        """Return the numbers of the deletions of which a restore may have stored something after a log line."""
+        with self.database.transaction(writes=False) as transaction:
+            ended = transaction.execute(
+                "SELECT restores FROM main.deletions WHERE restores > 0 AND ended > ?", line
+            )
+            return {*restores_not_over(transaction).deletions, *(number for (number,) in ended)}
 
     def note_held(self, owner: Owner, target: str, held: Sequence[str]) -> None:
         """Log how many items each hold kept from a deletion."""

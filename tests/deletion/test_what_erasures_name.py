@@ -107,6 +107,27 @@ async def test_something_else_under_the_id_stays(world: World) -> None:
     assert await words(world) == {"r1": ["quite another thing"]}
 
 
+async def test_what_is_published_again_on_purpose_since_the_plan_stays_and_is_not_called_deleted(
+    world: World,
+) -> None:
+    await put(world, "r1", "a secret")
+    await put(world, "r2", "harmless")
+    await receipt(world, request_id="r1")
+
+    async def publish_again() -> None:
+        await put(world, "r1", "a secret")
+
+    world.backend.before["/api/delete_requests_by_ids"] = [publish_again]
+    erased = await receipt(world, "delete_session", session_id="s", user_id="ada", erase=True)
+    assert erased["status"] == "incomplete"
+    assert erased["deleted"] == {"requests": 1, "interactions": 1}
+    assert erased["not_deleted"] == [{"why": "changed", "count": 1, "ids": ["r1"]}]
+    assert fact_of(erased, "deleted_again") is None
+    assert await words(world) == {"r1": ["a secret"]}
+    again = await receipt(world, request_id="r1", erase=True)
+    assert (again["status"], again["deleted"]) == ("complete", {"requests": 1, "interactions": 1})
+
+
 async def test_learnings_that_are_said_to_stay_are_no_part_of_an_erasure(world: World) -> None:
     await put(world, "r1", "drinks tea")
     await world.learn("p", "r1", content="drinks tea", quote="drinks tea")

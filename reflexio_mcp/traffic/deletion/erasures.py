@@ -6,7 +6,7 @@ next deletion, the next command and a running server look, too, in case the rest
 
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reflexio_mcp.rest.models import RequestWithInteractions, UnreadableRequest
 from reflexio_mcp.results.facts import FactCode
@@ -133,12 +133,14 @@ class TakenOut:
         absent: their items are not stored.
         held: their items are stored again, and a hold keeps them.
         left: their items are still stored, or may be, and no hold keeps them.
+        anew: their items are stored again, and not by a restore. They stay.
     """
 
     gone: Sequence[MustGo] = ()
     absent: Sequence[MustGo] = ()
     held: Sequence[MustGo] = ()
     left: Sequence[MustGo] = ()
+    anew: Sequence[MustGo] = ()
 
 
 async def take_out(scope: Scope, state: State, owner: Owner, notes: Sequence[MustGo]) -> TakenOut:
@@ -153,28 +155,42 @@ async def take_out(scope: Scope, state: State, owner: Owner, notes: Sequence[Mus
 
 
 async def take_out_copied(
-    scope: Scope, state: State, owner: Owner, names: Collection[Name], naming: Naming, planned: Container[str]
+    scope: Scope,
+    state: State,
+    owner: Owner,
+    names: Collection[Name],
+    naming: Naming,
+    planned: Container[str],
+    at_line: int,
 ) -> TakenOut:
-    """Delete what a restore has stored of an erasure that has begun.
+    """Delete what a restore has stored since the plan of an erasure that has begun.
+
+    What somebody has published or imported again since the plan is nothing that was agreed to.
 
     Args:
         names: by which the erasure finds its copies.
+        at_line: the number of the last log line before the plan.
         planned: ids that the erasure deletes without this.
 
     Raises:
         ReflexioError, TrafficError, StateUnusable: some of it may be stored.
     """
 
-    def noted() -> list[MustGo]:
-        found: list[MustGo] = []
+    def noted() -> tuple[list[MustGo], list[MustGo]]:
+        """Return notes of what a restore may have stored since, and of the rest."""
+        restored = state.restored_since(at_line)
+        by_restore, others = list[MustGo](), list[MustGo]()
         for copied in state.copies.read(owner, names=names, erasing=True):
             named = naming.meant(copied)
             if named and copied.restored_id not in planned:
+                found = by_restore if copied.deletion in restored else others
                 found.append(state.must_go.unrecorded(copied, named, len(found)))
-        return found
+        return by_restore, others
 
-    notes = await in_thread(noted)
-    return await _take_out(scope, state, owner, notes) if notes else TakenOut()
+    by_restore, others = await in_thread(noted)
+    taken = await _take_out(scope, state, owner, by_restore) if by_restore else TakenOut()
+    stored = await _stored(scope, state, others) if others else {}
+    return replace(taken, anew=[note for note in others if note.number in stored])
 
 
 async def _take_out(scope: Scope, state: State, owner: Owner, notes: Sequence[MustGo]) -> TakenOut:

@@ -494,16 +494,23 @@ class _Act:
         return replace(found, linked=linked)
 
     async def delete_restored(self) -> None:
-        """Delete what a restore has stored since the plan: it looks for erasures that have begun, and not before."""
+        """Delete what a restore has stored since the plan, before it knew of this erasure."""
         planned = self.planned
         if not planned.options.erase or self.ledger.holds:
             return
         ids = {item.id for item in planned.items}
         with self._noting_failure(), needing_state(FactCode.STATE_UNUSABLE):
             self.restored = await take_out_copied(
-                self.scope, self.state, planned.owner, self._erased_names, planned.naming(), ids
+                self.scope,
+                self.state,
+                planned.owner,
+                self._erased_names,
+                planned.naming(),
+                ids,
+                planned.at_line,
             )
         self.ledger.hold(note.id for note in self.restored.held)
+        self.ledger.change(note.id for note in self.restored.anew)
 
     async def make_current(self) -> None:
         """Make the learnings current again that a deleted one had replaced, and read them again."""
@@ -589,7 +596,7 @@ class _Act:
         with self._noting_failure():
             held_copies = await self._held_copies()
         erases = planned.options.erase and not (self.failure or self.ledger.holds or held_copies)
-        stored = {note.id for note in self.restored.left}
+        stored = {note.id for note in (*self.restored.left, *self.restored.anew)}
         erased = [item for item in planned.copied if item.id not in stored] if erases else []
         erased_ids = {item.id for item in erased}
         left: dict[str, Outcome] = {

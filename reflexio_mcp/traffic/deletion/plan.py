@@ -117,6 +117,7 @@ class Planned:
         days: how long the recovery copy is kept; 0 for no copy.
         held: number of items that a hold keeps. They are not among the items.
         stay: ids of stored requests that recovery copies contain too and that are not among the items.
+        at_line: the number of the last log line before an erasure looked what is stored.
     """
 
     target: Target
@@ -130,6 +131,7 @@ class Planned:
     days: int
     held: int = 0
     stay: Sequence[str] = ()
+    at_line: int = 0
 
     def naming(self) -> Naming:
         """Return what an erasure names, for one reading of the copies."""
@@ -218,6 +220,8 @@ async def make_plan(
         NotRecorded: recovery copies or the hourly count cannot be read.
         ReflexioError: what is stored cannot be read.
     """
+    with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
+        at_line = await in_thread(state.now_at) if options.erase else 0
     selected = await target.select(scope, progress)
     chosen = await _choose(scope, target, options, selected, state, owner)
     erased_ids = {item.id for item in chosen.erased}
@@ -254,6 +258,7 @@ async def make_plan(
         days,
         chosen.held.total(),
         stay,
+        at_line,
     )
 
 
