@@ -15,6 +15,7 @@ __all__ = [
     "LearningStatus",
     "PublishBody",
     "PublishReply",
+    "Reply",
     "RequestPage",
     "RequestQuery",
     "RequestWithInteractions",

@@ -12,6 +12,7 @@ from reflexio_mcp.state.tables import StateUnusable
 
 __all__ = [
     "ADVICE_CHARS",
+    "BeingChanged",
     "CapReached",
     "CodeSpent",
     "InvalidInput",

@@ -13,8 +13,6 @@ from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.traffic.errors import BeingChanged, needing_state
 
-__all__ = ["claim", "release"]
-
 
 async def claim(
     state: State,
