@@ -32,7 +32,7 @@ from reflexio_mcp.tools.catalog import deletes
 from reflexio_mcp.traffic.archive import import_requests, requests_in
 from reflexio_mcp.traffic.deletion.erasures import take_out_waiting, would_go
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
-from reflexio_mcp.traffic.deletion.past import last_deletions
+from reflexio_mcp.traffic.deletion.past import last_deletions, not_listed
 from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan, skipped_copies
 from reflexio_mcp.traffic.deletion.restore import Undo, begin_restore, plan_restore, restore
 from reflexio_mcp.traffic.deletion.targets import Correction, Filtered, Requests, Target
@@ -216,7 +216,8 @@ def run_restore(arguments: Namespace, settings: Settings) -> int:
 
 async def _restorable(scope: Scope, state: State, owner: Owner) -> Restored:
     found = await last_deletions(scope, state, owner, restorable=True)
-    return Restored(status="listed", deletions=found, facts=await skipped_copies(state))
+    facts = [*await not_listed(state, owner, found), *await skipped_copies(state)]
+    return Restored(status="listed", deletions=found, facts=facts)
 
 
 def run_import(arguments: Namespace, settings: Settings) -> int:

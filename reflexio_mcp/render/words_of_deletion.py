@@ -136,6 +136,10 @@ DELETION: Final = RoomWords(
         ),
         FactCode.CONFIRM_RESTORE: "",
         FactCode.RESTORE_REST: "This is not finished.",
+        FactCode.MORE_TO_RESTORE: (
+            "{number:older deletion} can be restored by {number:its number|their numbers} and {number:is|are} not "
+            "listed; the lowest and the highest: {names:plain}."
+        ),
         FactCode.CHOOSE_DELETION: "",
         # Why nothing was deleted or restored
         FactCode.NOTHING_DELETED: "Nothing was deleted.",
@@ -214,7 +218,7 @@ DELETION: Final = RoomWords(
             "Call again with the same arguments to restore the rest; restored items stay."
         ),
         FactCode.CHOOSE_DELETION: (
-            "The last deletions with a recovery copy are listed, at most 50. Call again with deletion=NUMBER."
+            "The last deletions with a recovery copy are listed. Call again with deletion=NUMBER."
         ),
         FactCode.ERASE_OR_MEND: "Repeat the call with erase, or ask the operator to mend the state.",
         FactCode.SAID_BY_EARLIER_VERSION: "An earlier version of this program recorded more, in words.",

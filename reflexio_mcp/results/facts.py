@@ -483,6 +483,10 @@ class FactCode(StrEnum):
     INTERACTIONS_LOST = "interactions_lost", "`number` interactions cannot be stored again"
     CONFIRM_RESTORE = "confirm_restore", "advice: the same call with `confirm` restores the copy"
     RESTORE_REST = "restore_rest", "advice: the same call again restores the rest"
+    MORE_TO_RESTORE = (
+        "more_to_restore",
+        "`number` older deletions can be restored too; `names`: the lowest and the highest of their numbers",
+    )
     CHOOSE_DELETION = "choose_deletion", "advice: name one of the listed deletions"
 
     # Why nothing was deleted or restored

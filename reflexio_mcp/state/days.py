@@ -1,17 +1,56 @@
-"""The days that the state has seen. A clock that is wrong for a moment adds one day, however far it is ahead."""
+"""What tells how much time has passed if the clock is wrong: the days the state has seen, and how long a machine runs.
 
-from typing import Final
+A clock that is wrong for a moment adds one day, however far it is ahead.
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import Final, NamedTuple
 
 from reflexio_mcp.state.tables import Transaction
 
 DAY: Final = 86_400.0
 
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Uptime(NamedTuple):
+    """How long a machine has run, in seconds, which no clock changes.
+
+    Args:
+        boot: names the start of the machine. Empty if the system does not tell one start from another.
+    """
+
+    boot: str = ""
+    seconds: float = 0.0
+
+
+def uptime() -> Uptime:
+    if sys.platform != "linux":
+        return Uptime()
+    try:
+        return Uptime(BOOT_ID.read_text(encoding="ascii").strip(), time.clock_gettime(time.CLOCK_BOOTTIME))
+    except OSError:
+        return Uptime()
+
 
 def note_day(transaction: Transaction) -> None:
-    today = int(transaction.now // DAY)
-    transaction.execute("INSERT INTO main.days (day) VALUES (?) ON CONFLICT (day) DO NOTHING", today)
+    transaction.execute(
+        "INSERT INTO main.days (day) VALUES (?) ON CONFLICT (day) DO NOTHING", _today(transaction)
+    )
 
 
 def days_seen(transaction: Transaction) -> int:
     """Return the number of days, by the server's clock, on which the state was in use."""
     return transaction.execute("SELECT count(*) FROM main.days")[0][0]
+
+
+def days_with_today(transaction: Transaction) -> int:
+    """Return what `days_seen` does, with the day on which the state is in use now."""
+    noted = transaction.execute("SELECT 1 FROM main.days WHERE day = ?", _today(transaction))
+    return days_seen(transaction) + (not noted)
+
+
+def _today(transaction: Transaction) -> int:
+    return int(transaction.now // DAY)

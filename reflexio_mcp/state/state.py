@@ -20,7 +20,7 @@ from anyio.lowlevel import RunVar
 
 from reflexio_mcp.metrics import count_refusal, record
 from reflexio_mcp.state.copies import Copies
-from reflexio_mcp.state.days import DAY, days_seen, note_day
+from reflexio_mcp.state.days import DAY, days_seen, days_with_today, note_day, uptime
 from reflexio_mcp.state.keys import KeyedDatabase, Keys, RowChanged
 from reflexio_mcp.state.log import AuditLog, said_in
 from reflexio_mcp.state.must_go import MustGoNotes
@@ -195,10 +195,12 @@ class State:
         sealed = keys.seal(json.dumps(words), f"intention {code}")
         note_day(transaction)
         ((number,),) = transaction.execute(
-            "INSERT INTO main.deletions (at, seen, account, user_id, caller, code, counted, intention) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+            "INSERT INTO main.deletions "
+            "(at, seen, boot, uptime, account, user_id, caller, code, counted, intention) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
             transaction.now,
             days_seen(transaction),
+            *uptime(),
             keys.tag("account", owner.account),
             keys.tag("user", owner.user),
             keys.tag("caller", owner.account, owner.caller),
@@ -610,21 +612,45 @@ class State:
     def _check_room(self, transaction: Transaction, owner: Owner, number: int) -> int | None:
         if not self.limit:
             return None
-        recent = transaction.execute(
-            "SELECT at, counted FROM main.deletions WHERE caller IN ? AND at > ? ORDER BY at, id",
-            self._keys.tags("caller", owner.account, owner.caller),
-            transaction.now - HOUR,
-        )
-        room = left = max(0, self.limit - sum(counted for _, counted in recent))
+        recent = self._recent(transaction, owner)
+        left = self.limit - sum(counted for _, counted in recent)
+        room = max(0, left)
         if number > room:
             wait = 0.0
-            for at, counted in recent:
+            for seconds, counted in recent:
                 if left < min(number, self.limit):
                     left += counted
-                    wait = at + HOUR - transaction.now
+                    wait = seconds
             count_refusal("cap")
             raise CapReached(self.limit, room, wait)
         return room
+
+    def _recent(self, transaction: Transaction, owner: Owner) -> list[tuple[float, int]]:
+        """Return the deletions of the last hour: for how many seconds more each counts, and how many items it counts.
+
+        What this machine has recorded since it started, its uptime dates. A deletion from the future was dated by a
+        clock that was ahead: it counts until the state is in use on another day.
+        """
+        now, days, running = transaction.now, days_with_today(transaction), uptime()
+        rows = transaction.execute(
+            "SELECT at, seen, boot, uptime, counted FROM main.deletions WHERE caller IN ? "
+            "AND (at > ? OR (boot = ? AND boot != '' AND uptime > ?))",
+            self._keys.tags("caller", owner.account, owner.caller),
+            now - HOUR,
+            running.boot,
+            running.seconds - HOUR,
+        )
+        recent: list[tuple[float, int]] = []
+        for at, seen, boot, began, counted in rows:
+            if boot and boot == running.boot:
+                seconds = began + HOUR - running.seconds
+            elif at > now:
+                seconds = DAY - now % DAY if seen >= days else 0.0
+            else:
+                seconds = at + HOUR - now
+            if seconds > 0:
+                recent.append((seconds, counted))
+        return sorted(recent)
 
 
 def _deeds_in(at: float, line: Mapping[str, Any]) -> list[LearningDeed]:

@@ -99,7 +99,9 @@ UPGRADES: Final = (
     """
     ALTER TABLE {schema}deletions ADD COLUMN claims text NOT NULL DEFAULT '';
     ALTER TABLE {schema}deletions ADD COLUMN claims_alone bigint NOT NULL DEFAULT 0;
-    ALTER TABLE {schema}deletions ADD COLUMN claimed_until double precision NOT NULL DEFAULT 0
+    ALTER TABLE {schema}deletions ADD COLUMN claimed_until double precision NOT NULL DEFAULT 0;
+    ALTER TABLE {schema}deletions ADD COLUMN boot text NOT NULL DEFAULT '';
+    ALTER TABLE {schema}deletions ADD COLUMN uptime double precision NOT NULL DEFAULT 0
     """,
 )
 """What each later version adds. Columns need a default, because servers of an earlier version may still be writing.
@@ -111,7 +113,8 @@ as a restore may store something, which it does until `stores_until` at the long
 `keys` has a known value under each key, and when a server began to seal with it. `days` are the days on which the state
 was in use, by number since 1970. `seen` and `seen_until` count these days.
 
-`claims` are keyed tags of the learnings that a job is writing, until `claimed_until` at the longest.
+`claims` are keyed tags of the learnings that a job is writing, until `claimed_until` at the longest. `boot` names the
+start of the machine that recorded it, and `uptime` is how long that had run, in seconds.
 """
 
 VERSION: Final = FIRST_VERSION + len(UPGRADES)

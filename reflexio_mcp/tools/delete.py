@@ -23,7 +23,7 @@ from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of
 from reflexio_mcp.toolkit.parameters import NOT_GIVEN
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
-from reflexio_mcp.traffic.deletion.past import last_deletions
+from reflexio_mcp.traffic.deletion.past import last_deletions, not_listed
 from reflexio_mcp.traffic.deletion.plan import Options, named, skipped_copies
 from reflexio_mcp.traffic.deletion.restore import Undo, begin_restore, plan_restore, restore
 from reflexio_mcp.traffic.deletion.targets import Filtered, Interactions, Requests, Target
@@ -236,8 +236,9 @@ async def restore_requests(
             raise InvalidInput("request_ids", NO_DELETION)
         with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
             there = await last_deletions(scope, state, owner, app.jobs, restorable=True)
-            sealed = await skipped_copies(state)
-        facts = [*sealed, Fact(code=FactCode.CHOOSE_DELETION)] if there else sealed
+            facts = [*await not_listed(state, owner, there), *await skipped_copies(state)]
+        if there:
+            facts.append(Fact(code=FactCode.CHOOSE_DELETION))
         return _restored(call, Restored(notice=NOTICE, status="listed", deletions=there, facts=facts))
     undo = Undo(deletion, frozenset(request_ids or ()), evaluation_only, app.settings.wait_timeout)
     reporter = ProgressReporter(call)

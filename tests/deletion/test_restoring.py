@@ -13,6 +13,7 @@ from reflexio_mcp.rest.models import (
     StoredRequest,
     ToolUse,
 )
+from reflexio_mcp.traffic.deletion import past
 from reflexio_mcp.traffic.deletion.items import said_digest
 from tests.deletion.support import World, text_of
 from tests.support.facts import fact_of
@@ -345,3 +346,22 @@ async def test_a_person_can_undo_what_an_operator_deleted_of_theirs_and_sees_not
     assert "clean-up" not in str(listed)
     async with world.connect(CONFIRM="off", REFLEXIO_USER_ID="eve") as eve:
         assert "deletions" not in await eve.call("restore_requests")
+
+
+async def test_a_list_of_deletions_says_how_many_more_can_be_restored_and_how(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(past, "SHOWN", 2)
+    async with world.connect(CONFIRM="off") as caller:
+        for number in range(5):
+            await world.put(f"r{number}")
+            await caller.receipt("delete_request", request_id=f"r{number}")
+        listed = await caller.call("restore_requests")
+        assert [deletion["number"] for deletion in listed["deletions"]] == [5, 4]
+        assert fact_of(listed, "more_to_restore") == {
+            "code": "more_to_restore",
+            "number": 3,
+            "names": ["1", "3"],
+        }
+        assert "3 older deletions can be restored by their numbers" in listed["text"]
+        assert (await caller.restored(1))["status"] == "complete"

@@ -65,6 +65,7 @@ class Place:
         """Let the state see the time pass."""
         self.advance_clock(seconds)
         days = int(seconds // 86_400)
+        self.sql("UPDATE main.deletions SET uptime = uptime - ?", seconds)
         self.sql("UPDATE main.deletions SET seen = seen - ?", days)
         self.sql("UPDATE main.copies SET seen_until = seen_until - ?", days)
 
@@ -80,7 +81,7 @@ class Place:
                     f"ALTER TABLE main.deletions DROP COLUMN {column}"
                     for column in (
                         *("begun", "ended", "restores", "stores_until", "seen"),
-                        *("claims", "claims_alone", "claimed_until"),
+                        *("claims", "claims_alone", "claimed_until", "boot", "uptime"),
                     )
                 ),
                 "ALTER TABLE main.copies DROP COLUMN seen_until",

@@ -53,6 +53,35 @@ def test_without_a_cap_nothing_is_refused(place: Place) -> None:
     assert state.check_room(OPERATOR) is None
 
 
+@pytest.mark.parametrize("ahead", [3_660, 365 * 86_400])
+def test_a_clock_that_is_ahead_for_a_moment_makes_no_room_and_takes_none(
+    place: Place, ahead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = place.process(limit=2)
+    state.begin(OPERATOR, deletion(1))
+    place.advance_clock(ahead)
+    assert state.check_room(OPERATOR) == 1
+    state.begin(OPERATOR, deletion(1))
+    place.advance_clock(-ahead)
+    with pytest.raises(CapReached) as reached:
+        state.begin(OPERATOR, deletion(1))
+    assert 3_590 < reached.value.wait <= 3_600
+    place.pass_time(3_601)
+    assert state.check_room(OPERATOR) == 2
+
+
+def test_what_another_machine_dated_in_the_future_counts_until_the_state_is_in_use_on_another_day(
+    place: Place,
+) -> None:
+    state = place.process(limit=1)
+    state.begin(OPERATOR, deletion(1))
+    place.sql("UPDATE main.deletions SET boot = 'another', at = at + ?", 365 * 86_400)
+    with pytest.raises(CapReached):
+        state.begin(OPERATOR, deletion(1))
+    place.sql("UPDATE main.deletions SET seen = seen - 1")
+    assert state.check_room(OPERATOR) == 1
+
+
 def test_what_was_not_deleted_after_all_no_longer_counts(place: Place) -> None:
     state = place.process(limit=5)
     ended(state, OPERATOR, state.begin(OPERATOR, deletion(5)), counted=2)

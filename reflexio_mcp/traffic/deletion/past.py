@@ -1,5 +1,6 @@
 """Lists deletions and restores, with what can be restored."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import anyio
@@ -17,7 +18,7 @@ from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["last_deletions", "last_logged", "log_checked"]
+__all__ = ["last_deletions", "last_logged", "log_checked", "not_listed"]
 
 LOOK_SECONDS: Final = 20.0
 """Time limit of counting what an interrupted deletion deleted."""
@@ -62,6 +63,16 @@ async def last_deletions(
         if (deletion.number in copies or (deletion.own and not restorable)) and deletion.at >= (since or 0)
     ]
     return past[:MOST] + [deletion.model_copy(update={"receipt": None}) for deletion in past[MOST:]]
+
+
+async def not_listed(state: State, owner: Owner, listed: Sequence[PastDeletion]) -> list[Fact]:
+    """Say which older deletions can be restored than those that are listed, newest first. Raises `StateUnusable`."""
+    copies = await in_thread(state.copies.listed, owner)
+    older = [number for number in copies if listed and number < listed[-1].number]
+    if not older:
+        return []
+    names = [str(min(older)), str(max(older))]
+    return [Fact(code=FactCode.MORE_TO_RESTORE, number=len(older), names=names)]
 
 
 async def _past(scope: Scope, deletion: Deletion, copy: RecoveryCopy | None, running: bool) -> PastDeletion:
