@@ -46,6 +46,7 @@ const FACTS = {
   copies_on_hold: ({ count }) => [`No copy was erased, because a hold keeps ${number(count)} of them.`],
   deleted_again: ({ count }) => [`${counted(count, "item")} that came back by an undo ${agree(count, "was", "were")} deleted again.`],
   may_return: ({ count }) => [`An undo of the same copy can bring ${counted(count, "item")} back; ${agree(count, "it is", "they are")} deleted as soon as that is seen.`],
+  learning_being_changed: () => ["Another call is changing this learning, or may still do so for three minutes. It was left as it is."],
   repeat_call: () => ["This is not finished: look again in some minutes."],
   learnings_may_be_missed: () => ["Something that was learned from it may be left."],
   look_later: () => ["This is not finished: look again in some minutes."],
