@@ -138,7 +138,7 @@ DELETION: Final = RoomWords(
         FactCode.RESTORE_REST: "This is not finished.",
         FactCode.MORE_TO_RESTORE: (
             "{number:older deletion} can be restored by {number:its number|their numbers} and {number:is|are} not "
-            "listed; the lowest and the highest: {names:plain}."
+            "listed{names:known}."
         ),
         FactCode.CHOOSE_DELETION: "",
         # Why nothing was deleted or restored

@@ -361,7 +361,7 @@ async def test_a_list_of_deletions_says_how_many_more_can_be_restored_and_how(
         assert fact_of(listed, "more_to_restore") == {
             "code": "more_to_restore",
             "number": 3,
-            "names": ["1", "3"],
+            "names": ["1-3"],
         }
         assert "3 older deletions can be restored by their numbers" in listed["text"]
         assert (await caller.restored(1))["status"] == "complete"

@@ -71,8 +71,8 @@ async def not_listed(state: State, owner: Owner, listed: Sequence[PastDeletion])
     older = [number for number in copies if listed and number < listed[-1].number]
     if not older:
         return []
-    names = [str(min(older)), str(max(older))]
-    return [Fact(code=FactCode.MORE_TO_RESTORE, number=len(older), names=names)]
+    numbers = f"{min(older)}-{max(older)}"
+    return [Fact(code=FactCode.MORE_TO_RESTORE, number=len(older), names=[numbers])]
 
 
 async def _past(scope: Scope, deletion: Deletion, copy: RecoveryCopy | None, running: bool) -> PastDeletion:
