@@ -485,7 +485,7 @@ class FactCode(StrEnum):
     RESTORE_REST = "restore_rest", "advice: the same call again restores the rest"
     MORE_TO_RESTORE = (
         "more_to_restore",
-        "`number` older deletions can be restored too; `names`: the lowest and the highest of their numbers, such as 3-17",
+        "`number` older deletions can be restored too; `names`: the range of their numbers, such as 3-17",
     )
     CHOOSE_DELETION = "choose_deletion", "advice: name one of the listed deletions"
 

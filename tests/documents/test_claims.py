@@ -135,7 +135,6 @@ PROMISES = {
     "can neither restore nor erase older copies": "test_a_new_store_beside_an_old_state_leaves_the_copies_of_the_old_one_alone",
     "so is a `state.db` of another program": "test_a_file_of_another_program_is_refused_and_left_as_it_is",
     "a wrong clock removes nothing": "test_a_clock_that_is_ahead_for_a_moment_removes_no_copy_and_no_record",
-    "it makes no room under the hourly cap": "test_a_clock_that_is_ahead_for_a_moment_makes_no_room_and_takes_none",
     "with which the last one seals does not start": "test_a_server_with_another_key_is_refused_and_troubles_nobody",
     "single interaction removes every copy of its request": "test_erasing_one_interaction_drops_every_copy_of_its_request_and_the_plan_says_so",
     "an id is never stored twice": "test_publishing_the_same_id_again_stores_nothing_twice_and_says_so",
