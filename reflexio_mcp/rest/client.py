@@ -78,6 +78,8 @@ class ReflexioClient:
         self._names_address = names_address
         self._sender: Sender | None = None
         self._closed = False
+        self.session_bytes: dict[str, int] = {}
+        """What a session weighed in the last page of a user, for the size of the next page over HTTP."""
 
     async def __aenter__(self) -> Self:
         return self

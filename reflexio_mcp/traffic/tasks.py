@@ -14,12 +14,14 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import RunVar
 
 from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.traffic.turns import share_of
 
-__all__ = ["for_each", "in_heavy_thread", "send", "task_group"]
+__all__ = ["both", "for_each", "in_heavy_thread", "send", "task_group"]
 
 HEAVY_THREADS: Final = 2
 
 T = TypeVar("T")
+U = TypeVar("U")
 Shares = weakref.WeakValueDictionary[str, anyio.Lock]
 
 _heavy: RunVar[tuple[anyio.CapacityLimiter, Shares]] = RunVar("reflexio_mcp_heavy_threads")
@@ -62,8 +64,21 @@ def _first(group: ExceptionGroup[Exception]) -> Exception:
     return _first(cast("ExceptionGroup[Exception]", inside)) if isinstance(inside, ExceptionGroup) else inside
 
 
+async def both(first: Callable[[], Awaitable[T]], second: Callable[[], Awaitable[U]]) -> tuple[T, U]:
+    """Wait for two calls at the same time. If one fails, the other is cancelled."""
+    results: list[T] = []
+
+    async def keep() -> None:
+        results.append(await first())
+
+    async with task_group() as tasks:
+        tasks.start_soon(keep)
+        other = await second()
+    return results[0], other
+
+
 async def for_each(items: Iterable[T], act: Callable[[T], Awaitable[None]], *, at_once: int) -> None:
-    """Call `act` for each item, `at_once` of them at the same time.
+    """Call `act` for each item, `at_once` of them at the same time, and fewer beside calls of other accounts.
 
     After a failure no further call begins. Running calls finish, since they may be changing something; then the first
     failure is raised.
@@ -72,6 +87,7 @@ async def for_each(items: Iterable[T], act: Callable[[T], Awaitable[None]], *, a
     failures: list[Exception] = []
 
     async def one(item: T) -> None:
+        limiter.total_tokens = share_of(at_once)
         async with limiter:
             if failures:
                 return
@@ -79,6 +95,7 @@ async def for_each(items: Iterable[T], act: Callable[[T], Awaitable[None]], *, a
                 await act(item)
             except Exception as error:  # noqa: BLE001 - raised below
                 failures.append(error)
+        limiter.total_tokens = share_of(at_once)
 
     async with anyio.create_task_group() as tasks:
         for item in items:

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-__all__ = ["Turn", "Turns", "aside", "current_turn", "give_way", "let_others"]
+__all__ = ["Turn", "Turns", "aside", "current_turn", "give_way", "let_others", "share_of"]
 
 MOST_PAUSED: Final = 3
 """Long calls of one account that let others go first at a time: each keeps what it has read."""
@@ -33,11 +33,31 @@ Threads take turns at the interpreter, too. A short call needs it dozens of time
 """
 
 
+FEW_AT_ONCE: Final = 2
+LATELY_SECONDS: Final = 0.5
+"""If another account began a turn so lately, a call works on few things at once: the service has other callers too."""
+
+
 class _InTurn:
-    """How many accounts have a turn now."""
+    """How many accounts have a turn now, and when turns began lately."""
 
     def __init__(self) -> None:
         self.number = 0
+        self._last: tuple[object, float] = (None, -LATELY_SECONDS)
+        self._last_of_another = -LATELY_SECONDS
+
+    def begin(self, account: object) -> None:
+        self.number += 1
+        last, began = self._last
+        if last is not account:
+            self._last_of_another = began
+        self._last = account, time.monotonic()
+
+    def others_lately(self, account: object) -> bool:
+        last, began = self._last
+        if last is account:
+            began = self._last_of_another
+        return time.monotonic() - began < LATELY_SECONDS
 
 
 class _Account:
@@ -126,6 +146,9 @@ class Turn:
             time.sleep(REST_SECONDS)
         self._rested = time.perf_counter()
 
+    def share_of(self, most: int) -> int:
+        return min(most, FEW_AT_ONCE) if self._account.in_turn.others_lately(self._account) else most
+
     @property
     def _line(self) -> anyio.Semaphore:
         return self._account.notice if self._notice else self._account.turn
@@ -133,7 +156,7 @@ class Turn:
     async def _take(self) -> None:
         await self._line.acquire()
         self.has = True
-        self._account.in_turn.number += 1
+        self._account.in_turn.begin(self._account)
         while self._account.unread > UNREAD_BYTES:
             self._account.was_read = anyio.Event()
             await self._account.was_read.wait()
@@ -214,6 +237,12 @@ def give_way() -> None:
     turn = _current.get()
     if turn is not None:
         turn.give_way()
+
+
+def share_of(most: int) -> int:
+    """Return how many of `most` things at once a call may work on."""
+    turn = _current.get()
+    return most if turn is None else turn.share_of(most)
 
 
 async def let_others() -> None:

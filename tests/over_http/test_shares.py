@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from errno import ECONNRESET
+from functools import partial
 from socket import SO_ERROR, SO_RCVBUF, SOL_SOCKET, create_server, socket
 from typing import Any
 
@@ -24,6 +25,7 @@ from reflexio_mcp.http.answers import PIECE_BYTES, counting
 from reflexio_mcp.http.app import SESSIONS_EACH
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.traffic import turns
+from reflexio_mcp.traffic.tasks import for_each
 from reflexio_mcp.traffic.turns import REFUSAL_SECONDS
 from tests.support.serving import (
     AUTHORIZED,
@@ -126,6 +128,64 @@ async def test_calls_of_one_caller_take_turns_and_another_does_not_wait_for_them
         done.append("bob")
         backend.release.set()
     assert done == ["bob", "ann 0", "ann 1", "ann 2"]
+
+
+async def test_an_export_lets_waiting_calls_of_its_caller_go_first(backend: TenantBackend) -> None:
+    done: list[str] = []
+    async with serving(settings(backend), tokens=TWO) as served:
+        for number in range(3):
+            stored = {"session_id": f"s{number}", "interactions": interactions("x")}
+            await post(served, "publish_interaction", stored, token=ANN)
+        plan = message_of(await post(served, "export_data", token=ANN))["result"]["structuredContent"]
+
+        async def call(tool: str, **arguments: Any) -> None:
+            await post(served, tool, arguments, token=ANN)
+            done.append(tool)
+
+        backend.held = LISTED
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(call, "export_data", redact=False, confirm=plan["confirm"]))
+            await until(lambda: backend.holding == 1)
+            tasks.start_soon(call, "get_status")
+            await until(lambda: waiting(served) == [2])
+            backend.held = ""
+            backend.release.set()
+    assert done == ["get_status", "export_data"]
+
+
+async def test_a_call_makes_fewer_calls_of_the_service_at_once_beside_another_caller() -> None:
+    each, at_once = turns.Turns(most=9), list[int]()
+
+    async def most_at_once() -> int:
+        running = list[int]()
+        at_once.clear()
+
+        async def work(number: int) -> None:
+            running.append(number)
+            at_once.append(len(running))
+            await anyio.wait_all_tasks_blocked()
+            running.remove(number)
+
+        await for_each(range(20), work, at_once=8)
+        return max(at_once)
+
+    async with each.take("ann"):
+        assert await most_at_once() == 8
+        async with each.take("bob"):
+            pass
+        assert await most_at_once() == turns.FEW_AT_ONCE
+
+
+async def test_what_is_told_beside_a_request_is_read_at_once(backend: TenantBackend) -> None:
+    stored = {"session_id": "s", "interactions": interactions("x"), "request_id": "r"}
+    async with serving(settings(backend), tokens=TWO) as served, anyio.create_task_group() as tasks:
+        await post(served, "publish_interaction", stored, token=ANN)
+        before = backend.calls["key"]
+        backend.held = "/api/get_session_outcomes"
+        tasks.start_soon(post_for, served, "get_request", {"request_id": "r"})
+        # The request, its state of learning, profiles and playbooks, while the outcome is not there yet.
+        await until(lambda: backend.calls["key"] == before + 5)
+        backend.release.set()
 
 
 async def test_a_call_has_no_turn_while_a_person_answers_its_form(backend: TenantBackend) -> None:

@@ -345,3 +345,30 @@ async def test_where_sessions_are_long_a_page_has_few_and_the_longest_is_read_wi
     assert len(pages) <= 24
     assert max(size for sessions, size in pages if sessions > 2) <= 100_000
     assert max(sessions for sessions, size in pages if size >= 300_000) == 2
+
+
+@pytest.mark.anyio
+async def test_the_next_list_of_a_user_begins_with_as_many_long_sessions_as_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(paging, "PAGE_BYTES", 100_000)
+    async with embedded() as place:
+        for number in range(12):
+            place.clock.now += 1
+            await place.put(f"r{number}", session=f"s{number}", text="x" * 20_000)
+        place.clock.now += 60
+        asked: list[list[int]] = []
+        read = place.client.get_requests
+
+        async def noted(query: RequestQuery, **options: Any) -> RequestPage:
+            asked[-1].append(query.top_k)
+            return await read(query, **options)
+
+        monkeypatch.setattr(place.client, "get_requests", noted)
+        for _ in range(2):
+            asked.append([])
+            pager = paging.SessionPager(Scope(place.client, learns=False), TrafficFilter())
+            found = [item.request.request_id async for part in pager.parts() for item in part.requests]
+            assert found == [f"r{number}" for number in reversed(range(12))]
+    assert asked[0][0] == paging.SESSIONS_AT_ONCE + 1
+    assert max(asked[1]) <= 5

@@ -19,7 +19,7 @@ from reflexio_mcp.traffic.learnings.records import HowKnown, Learning, Sources, 
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
-from reflexio_mcp.traffic.tasks import for_each
+from reflexio_mcp.traffic.tasks import both, for_each
 
 __all__ = [
     "Learned",
@@ -119,7 +119,10 @@ class Learned:
 
 async def learnings_of_user(scope: Scope, user_id: str) -> list[Learning]:
     """Return all profiles and playbooks of a user, the last changed first."""
-    rows = [*await scope.client.get_profiles(user_id), *await scope.client.get_user_playbooks(user_id)]
+    profiles, playbooks = await both(
+        lambda: scope.client.get_profiles(user_id), lambda: scope.client.get_user_playbooks(user_id)
+    )
+    rows = [*profiles, *playbooks]
     # The API deletes by id alone, so other users' learnings stop here.
     learnings = [learning for learning in map(learning_of, rows) if learning.user_id == user_id]
     return sorted(learnings, key=lambda learning: (-learning.changed_at, learning.learning_id))
@@ -129,7 +132,10 @@ async def current_learnings(scope: Scope) -> list[Learning]:
     """Return the learnings of every user that are in use now."""
     if not scope.learns:
         return []
-    rows = [*await scope.client.get_all_profiles(None), *await scope.client.get_user_playbooks(None)]
+    profiles, playbooks = await both(
+        lambda: scope.client.get_all_profiles(None), lambda: scope.client.get_user_playbooks(None)
+    )
+    rows = [*profiles, *playbooks]
     return [learning for learning in map(learning_of, rows) if learning.state == "current"]
 
 

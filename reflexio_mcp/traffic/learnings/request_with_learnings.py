@@ -14,6 +14,7 @@ from reflexio_mcp.rest.models import (
     ApplicationStat,
     RequestWithInteractions,
     RetrievedLearningVerdict,
+    unlearned,
 )
 from reflexio_mcp.results.answer_size import Room
 from reflexio_mcp.results.base import Row, at, clip, shown_name
@@ -23,9 +24,10 @@ from reflexio_mcp.traffic.learnings.evidence import evidence_of
 from reflexio_mcp.traffic.learnings.find import LinkedLearning, learnings_of_user, linked_by_quotes, turns_of
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
 from reflexio_mcp.traffic.learnings.showing import Background, LearningRows, backgrounds
-from reflexio_mcp.traffic.reading.lookup import CONTENT_CHARS, show_request, stored_request
+from reflexio_mcp.traffic.reading.lookup import CONTENT_CHARS, learning_status, show_request, stored_request
 from reflexio_mcp.traffic.reading.outcomes import outcomes_of
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.tasks import both
 
 __all__ = ["read_request"]
 
@@ -90,27 +92,33 @@ async def read_request(
         Unreadable: the service fails to return it.
     """
     stored = await stored_request(scope, request_id)
-    room = room or Room()
+    request, room = stored.request, room or Room()
     show = partial(
         show_request,
         scope,
         stored,
-        cursor,
+        cursor=cursor,
         detail=detail,
         covered=covered,
         room=room,
         content_chars=content_chars,
     )
-    if cursor or not scope.learns:
-        return await show()
-    request = stored.request
-    outcomes, unread = await outcomes_of(scope, [request.session_id], request.user_id)
+    if not scope.learns:
+        return await show(unlearned(evaluation_only=request.evaluation_only))
+    if cursor:
+        return await show(await learning_status(scope, request.request_id))
+    (outcomes, unread), (told, learning) = await both(
+        lambda: outcomes_of(scope, [request.session_id], request.user_id),
+        lambda: both(
+            lambda: _beliefs(scope, stored, masked=detail == "masked", learned=learned),
+            lambda: learning_status(scope, request.request_id),
+        ),
+    )
     ended = outcomes.get(request.session_id, [])
-    told = await _beliefs(scope, stored, masked=detail == "masked", learned=learned)
     fitted = Beliefs(_fitted(room, told.learned), _fitted(room, told.used), [*unread, *told.facts])
     fitted.count(FactCode.LEARNED_HERE_MORE, len(told.learned) - len(fitted.learned))
     fitted.count(FactCode.USED_MORE, len(told.used) - len(fitted.used))
-    found = await show()
+    found = await show(learning)
     return found.model_copy(
         update={
             "outcomes": ended,

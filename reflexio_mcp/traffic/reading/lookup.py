@@ -16,7 +16,6 @@ from reflexio_mcp.rest.models import (
     RequestQuery,
     RequestWithInteractions,
     UnreadableRequest,
-    unlearned,
 )
 from reflexio_mcp.results.answer_size import Room
 from reflexio_mcp.results.base import NOTICE, beginning
@@ -122,8 +121,9 @@ async def stored_request(scope: Scope, request_id: str) -> RequestWithInteractio
 async def show_request(
     scope: Scope,
     stored: RequestWithInteractions,
-    cursor: str = "",
+    learning: LearningStatus | None,
     *,
+    cursor: str = "",
     detail: str = "full",
     covered: bool = False,
     room: Room,
@@ -132,6 +132,7 @@ async def show_request(
     """Return a request as it is shown, in parts if it is long.
 
     Args:
+        learning: the state of learning; `None` if the service does not know the request.
         cursor: from the previous part.
         detail: `masked` shows roles and lengths instead of content.
         covered: replace secrets.
@@ -141,10 +142,6 @@ async def show_request(
         InvalidInput: the cursor belongs to another request.
     """
     request = stored.request
-    if scope.learns:
-        learning = await learning_status(scope, request.request_id)
-    else:
-        learning = unlearned(evaluation_only=request.evaluation_only)
     showing = Showing(
         scope, TrafficFilter(), detail="masked" if detail == "masked" else "summary", uncovered=True
     )

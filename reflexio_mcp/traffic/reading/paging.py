@@ -52,6 +52,9 @@ MOST_FAILURES: Final = 100
 PAGE_BYTES: Final = 2 * 1024 * 1024
 """Maximum size of a page of more than two sessions."""
 
+MOST_WEIGHTS: Final = 10_000
+"""Users whose weight of a session is remembered."""
+
 _UNREADABLE: Final = "\0unreadable "
 """Prefix of the id that stands for an unreadable session. No stored id has it."""
 
@@ -103,7 +106,9 @@ class SessionPager:
         self._scope = scope
         self._filter = wanted
         self._after = after
-        self._batch = self._most = batch
+        self._most = batch
+        self._user = wanted.user_id or scope.user_id
+        self._batch = self._fitting(scope.client.session_bytes.get(self._user, 0))
         self._frozen = after.frozen if after else None
         self._clock = 0.0
         self._unreadable: dict[str, UnreadablePart] = {}
@@ -257,15 +262,26 @@ class SessionPager:
         self, offset: int, search: Search | None, resume_at: tuple[int, str] | None = None
     ) -> RequestPage:
         page, unreadable = await self._read(offset, search, resume_at)
-        # The next page has as many sessions of this weight as fit.
         weight = page.size // max(1, len(page.sessions))
-        fitting = PAGE_BYTES // max(1, weight) - 1
-        self._batch = max(1, min(self._most, fitting, self._batch * 4))
+        self._batch = min(self._fitting(weight), self._batch * 4)
+        if page.sessions:
+            self._remember(weight)
         for name, part in unreadable.items():
             # Only the earlier of two overlapping pages knows the session before an unreadable part.
             known = self._unreadable.get(name, part)
             self._unreadable[name] = part.model_copy(update={"last": known.last})
         return page
+
+    def _fitting(self, weight: int) -> int:
+        """Return how many sessions of this weight a page may have."""
+        return max(1, min(self._most, PAGE_BYTES // max(1, weight) - 1))
+
+    def _remember(self, weight: int) -> None:
+        known = self._scope.client.session_bytes
+        known.pop(self._user, None)
+        known[self._user] = weight
+        if len(known) > MOST_WEIGHTS:
+            del known[next(iter(known))]
 
     async def _read(
         self, offset: int, search: Search | None, resume_at: tuple[int, str] | None
@@ -273,14 +289,14 @@ class SessionPager:
         """Read a page with fewer sessions until it fits; two sessions may be longer."""
         while True:
             query = self._filter.query(top_k=self._batch + 1, offset=offset, end=self._frozen)
+            if self._batch == 1 and not self._scope.exact:
+                return await _read_page(self._scope, query)
             light = query.model_copy(update={"most_bytes": PAGE_BYTES, "resume_at": resume_at})
             if search:
                 light.search, light.top_k = search, SESSIONS_SEARCHED + 1
             try:
                 return await self._scope.client.get_requests(light), {}
             except ReplyTooLarge:
-                if self._batch == 1:
-                    return await _read_page(self._scope, query)
                 self._batch = max(1, self._batch // 4)
                 continue
             except ServerFault as error:
