@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-__all__ = ["Turn", "Turns", "aside", "current_turn", "give_way", "let_others", "share_of"]
+__all__ = ["Turn", "Turns", "aside", "current_turn", "give_way", "let_others"]
 
 MOST_PAUSED: Final = 3
 """Long calls of one account that let others go first at a time: each keeps what it has read."""
