@@ -159,6 +159,15 @@ async def test_a_form_that_comes_back_without_content_is_shown_again(world: Worl
     assert (facts["status"], len(person.seen)) == ("complete", 2)
 
 
+async def test_everything_of_a_named_user_needs_no_number_typed(world: World) -> None:
+    await world.put("r1")
+    await world.put("bobs", user="bob")
+    async with world.connect(person=Person(lambda message: {"delete": True})) as caller:
+        facts = await caller.call("delete_requests", user_id="ada", everything=True)
+    assert facts["status"] == "complete"
+    assert await world.ids() == {"bobs"}
+
+
 async def test_a_form_that_nobody_answers_ends_and_says_so(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
