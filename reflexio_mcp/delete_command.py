@@ -155,11 +155,7 @@ def _carry_out(
         planned = _run(plan, settings, caller)
     answer = Deletion(status=_status(planned) if planned.is_empty else "planned", plan=planned.plan)
     screen = Screen(settings, quiet=arguments.json)
-    screen.show(planned.plan)
-    if planned.size > (shown := len(planned.plan.examples)) > 0:
-        screen.say(f"(the first {shown:,})")
-    screen.say(SHELL.say(planned.plan.facts))
-    screen.say(SHELL.undo(planned.plan.way_back))
+    _show_plan(screen, planned)
     if planned.is_empty:
         screen.say(SHELL.status(_status(planned), corrects=planned.plan.corrects))
         screen.end(answer)
@@ -175,13 +171,25 @@ def _carry_out(
         return 1
     with job.running("Run the command again to finish"):
         receipt = _run(act, settings, caller)
+    _show_receipt(screen, planned, receipt)
+    return 1 if not receipt.finished or receipt.not_deleted or planned.plan.not_found else 0
+
+
+def _show_plan(screen: Screen, planned: Planned) -> None:
+    screen.show(planned.plan)
+    if planned.size > (shown := len(planned.plan.examples)) > 0:
+        screen.say(f"(the first {shown:,})")
+    screen.say(SHELL.say(planned.plan.facts))
+    screen.say(SHELL.undo(planned.plan.way_back))
+
+
+def _show_receipt(screen: Screen, planned: Planned, receipt: Receipt) -> None:
     screen.say("\nThe receipt:")
     screen.show(receipt)
     screen.say(SHELL.say(receipt.facts))
     screen.say(SHELL.undo(receipt.way_back, receipt.number))
     status = "complete" if receipt.finished else "incomplete"
     screen.end(Deletion(status=status, plan=planned.plan, receipt=receipt))
-    return 1 if not receipt.finished or receipt.not_deleted or planned.plan.not_found else 0
 
 
 def run_restore(arguments: Namespace, settings: Settings) -> int:

@@ -77,9 +77,19 @@ async def test_a_session_of_several_users_says_how_many_requests_each_has() -> N
     assert [row.requests_of_users for row in of_one.sessions] == [[]]
 
 
-@pytest.mark.parametrize("choice", ["only", "never"])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("evaluation_only", "only"),
+        ("evaluation_only", "never"),
+        ("source", "chat"),
+        ("agent_version", "2.4"),
+        ("contains", "tea"),
+        ("end_time", "2026-01-01"),
+    ],
+)
 def test_a_finding_of_whole_sessions_is_refused_where_a_filter_hides_their_newest_request(
-    choice: str,
+    field: str, value: str
 ) -> None:
     with pytest.raises(InvalidInput, match="it needs whole sessions"):
-        make_filter({"finding": "temporary-session", "evaluation_only": choice})
+        make_filter({"finding": "temporary-session", field: value})
