@@ -93,3 +93,11 @@ def test_a_finding_of_whole_sessions_is_refused_where_a_filter_hides_their_newes
 ) -> None:
     with pytest.raises(InvalidInput, match="it needs whole sessions"):
         make_filter({"finding": "temporary-session", field: value})
+
+
+def test_a_filter_may_select_one_second() -> None:
+    at = "2026-01-01T12:00:00Z"
+    made = make_filter({"start_time": at, "end_time": at})
+    assert made.start_time == made.end_time
+    with pytest.raises(InvalidInput, match="must not be before"):
+        make_filter({"start_time": at, "end_time": "2026-01-01T11:59:59Z"})
