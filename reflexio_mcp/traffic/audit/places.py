@@ -99,19 +99,11 @@ async def list_places(
     pager = SessionPager(scope, inside)
     stopped = await run.look_through(scope, pager, look, progress)
     await in_heavy_thread(scope.owner, look.finish)
-    facts: list[Fact] = []
     doubts = [rule.left_out for rule in rules if rule.left_out]
     if kind.asked:  # the service knows
         if doubt := await look.learning.ask(scope):
             doubts.append(doubt)
         look.add(look.learning.findings)
-    if stopped and look.last:
-        facts += [
-            Fact(code=code, until=at(look.last.newest))
-            for code in (FactCode.REST_NOT_AUDITED, FactCode.LIST_OLDER)
-        ]
-    if pager.unreadable:
-        facts.append(Fact(code=FactCode.PARTS_NOT_AUDITED, number=len(pager.unreadable)))
     rows: list[FindingRow] = []
     next_cursor = ""
     if isinstance(gathered := look.found.get(asked.finding), _Ranked):
@@ -135,9 +127,22 @@ async def list_places(
         traffic=run.found_in(look, without_key, masked=scope.masked),
         findings=rows,
         not_looked_for=[NotLooked(findings=[asked.finding], because=doubt) for doubt in doubts],
-        facts=[*facts, *run.advice_about(rows), *limits],
+        facts=[*_unread(look, pager, stopped=stopped), *run.advice_about(rows), *limits],
         cursor=next_cursor,
     )
+
+
+def _unread(look: run.Pass, pager: SessionPager, *, stopped: bool) -> list[Fact]:
+    """Return what the list lacks, because the time was over or the service failed to return it."""
+    facts: list[Fact] = []
+    if stopped and look.last:
+        facts += [
+            Fact(code=code, until=at(look.last.newest))
+            for code in (FactCode.REST_NOT_AUDITED, FactCode.LIST_OLDER)
+        ]
+    if pager.unreadable:
+        facts.append(Fact(code=FactCode.PARTS_NOT_AUDITED, number=len(pager.unreadable)))
+    return facts
 
 
 def _opened(scope: Scope, cursor: str, question: list[Any]) -> tuple[int, Rank | None]:
