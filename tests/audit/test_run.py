@@ -51,6 +51,7 @@ async def test_a_finding_says_what_where_why_and_shows_before_it_deletes() -> No
     assert row.act
     assert row.act.tool == "delete_requests"
     assert row.act.arguments["finding"] == "probable-secret"
+    assert row.act.arguments["erase"] is True, "a recovery copy would keep the secret"
     assert "Revoke" in row.advice
     text = audit_text(result, EVERYTHING).text
     assert GITHUB_TOKEN not in text

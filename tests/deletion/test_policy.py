@@ -15,9 +15,9 @@ import pytest
 from reflexio_mcp.cli import main
 from reflexio_mcp.embedded_store.app import EmbeddedStore
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.rest.models import Interaction, PublishBody
+from reflexio_mcp.rest.models import Interaction, PublishBody, StoredRequest
 from reflexio_mcp.traffic.errors import InvalidInput
-from reflexio_mcp.traffic.policy import PolicyFile
+from reflexio_mcp.traffic.policy import Expiry, PolicyFile
 from tests.audit.stored import GITHUB_TOKEN
 from tests.deletion.support import BY_IDS, Person, World, agreeing, nothing, text_of
 from tests.support.facts import fact_of
@@ -740,6 +740,13 @@ def test_a_hold_ends_with_its_last_day_by_universal_time(
     assert hold.describe() == "Miller case, through 2099-03-01 UTC"
 
 
+@pytest.mark.parametrize(("age", "expired"), [(86_399, False), (86_400, True)])
+def test_a_request_expires_with_the_second_of_its_age(age: int, expired: bool) -> None:
+    expiry = Expiry(after="1d", source="staging")
+    request = StoredRequest(request_id="r1", user_id="ada", source="staging", created_at=1_000_000)
+    assert expiry.covers(request, 1_000_000 + age) is expired
+
+
 EXPIRE = 'cap = 2\n[[expire]]\nsource = "staging_eval"\nafter = "7d"\n'
 
 
@@ -780,7 +787,7 @@ def test_the_command_for_a_timer_deletes_within_a_limit_of_its_own(
     monkeypatch.setenv("REFLEXIO_MCP_DELETE_CAP", "1")
 
     async def put(*names: str) -> None:
-        from reflexio_mcp.rest.models import Interaction, PublishBody
+        from reflexio_mcp.rest.models import Interaction, PublishBody, StoredRequest
 
         backend = EmbeddedStore(store, clock=lambda: float(now[0]))
         async with ReflexioClient("http://embedded.test", transport=lambda: backend) as rest:

@@ -69,6 +69,15 @@ async def test_learnings_are_deleted_and_their_requests_stay(world: World, how: 
     assert await world.ids() == {"r1", "r2"}
 
 
+async def test_ids_and_words_together_are_refused_because_they_would_not_mean_the_same(world: World) -> None:
+    await two(world)
+    async with world.connect(CONFIRM="off") as caller:
+        asked: dict[str, Any] = {"user_id": "ada", "learning_ids": ["profile:p"], "contains": "morning"}
+        said = await caller.refused("delete_learnings", **asked)
+    assert said.startswith("learning_ids cannot be combined with a filter")
+    assert "profile:p" not in said
+
+
 async def test_nobodys_learning_is_deleted_by_the_id_of_another_user(world: World) -> None:
     await two(world)
     async with world.connect(CONFIRM="off") as caller:
