@@ -787,7 +787,7 @@ def test_the_command_for_a_timer_deletes_within_a_limit_of_its_own(
     monkeypatch.setenv("REFLEXIO_MCP_DELETE_CAP", "1")
 
     async def put(*names: str) -> None:
-        from reflexio_mcp.rest.models import Interaction, PublishBody, StoredRequest
+        from reflexio_mcp.rest.models import Interaction, PublishBody
 
         backend = EmbeddedStore(store, clock=lambda: float(now[0]))
         async with ReflexioClient("http://embedded.test", transport=lambda: backend) as rest:
