@@ -57,6 +57,7 @@ from reflexio_mcp.state.log import Verified
 from reflexio_mcp.state.state import in_thread
 from reflexio_mcp.traffic.archive import Export, save
 from reflexio_mcp.traffic.audit.calls import Offer
+from reflexio_mcp.traffic.audit.judged import judged_in
 from reflexio_mcp.traffic.audit.places import list_places
 from reflexio_mcp.traffic.audit.run import run_audit
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError, Unreadable, needing_state
@@ -242,10 +243,13 @@ async def _ask(arguments: Namespace, settings: Settings, progress: TerminalProgr
             return await read_request(scope, arguments.request_id, room=room, content_chars=sys.maxsize)
         if command == "audit":
             offer = Offer(frozenset(COMMANDS), takes_user=not scope.user_id)
+            with closing((state := open_state(settings)).database):
+                judged = await judged_in(state, partial(owner_of, scope, settings))
             if asked.finding:
-                return await list_places(scope, asked, offer=offer)
+                return await list_places(scope, asked, offer=offer, judged=judged)
+            personal = settings.personal_data
             return await run_audit(
-                scope, asked, offer=offer, personal=settings.personal_data, progress=progress
+                scope, asked, offer=offer, personal=personal, progress=progress, judged=judged
             )
         most = sys.maxsize if arguments.all else arguments.limit
         if command == "sessions":

@@ -269,11 +269,8 @@ def schemas() -> str:
         tool = made(spec.name)
         given = small(tool.parameters, tool.parameters)
         if spec.opened_by:  # all arguments of the page would cost tokens in every conversation
-            given = {
-                "type": "object",
-                "properties": {"view": given["properties"]["view"]},
-                "required": ["view"],
-            }
+            needed = {name: given["properties"][name] for name in given["required"]}
+            given = {"type": "object", "properties": needed, "required": given["required"]}
         # Without `additionalProperties`, which some clients cannot read; the server refuses unknown arguments itself.
         found[spec.name] = {"inputSchema": given, "outputSchema": tool.output_schema}
     return json.dumps(found, indent=1) + "\n"

@@ -33,8 +33,8 @@ DIST = ROOT / "dist"
 WHEEL = DIST / f"reflexio_mcp-{VERSION}-py3-none-any.whl"
 BUNDLE = DIST / f"reflexio-mcp-{VERSION}.mcpb"
 MATERIALS = DIST / f"reflexio-mcp-{VERSION}.cdx.json"
-PAGE_TOOL = "explorer_data"
-"""Only clients that show pages are given it."""
+PAGE_TOOLS = {"explorer_data", "judge_finding"}
+"""Only clients that show pages are given them."""
 
 MCPB = "@anthropic-ai/mcpb@2.1.2"
 
@@ -92,7 +92,7 @@ def tools_of(python: Path, *command: str | Path, **variables: str) -> list[str]:
 def tools_of_the_manifest() -> list[str]:
     """The tools that the manifest promises to a client that shows no pages, as these checks do not."""
     manifest = json.loads((ROOT / "packaging" / "mcpb" / "manifest.json").read_text(encoding="utf-8"))
-    return sorted(tool["name"] for tool in manifest["tools"] if tool["name"] != PAGE_TOOL)
+    return sorted(tool["name"] for tool in manifest["tools"] if tool["name"] not in PAGE_TOOLS)
 
 
 def check_changelog() -> None:

@@ -40,7 +40,12 @@ def audit_text(audit: AuditResult, words: Words) -> Told:
         heading = "Nothing to audit."
     return Told(
         lines(heading, words.say(left_out), not_looked_for(audit.not_looked_for, words)),
-        [about, *_numbers(traffic), *(line for finding in audit.findings for line in _finding(finding))],
+        [
+            about,
+            *_numbers(traffic),
+            _most("judged by a person to be no problem, and not counted below", audit.no_problem),
+            *(line for finding in audit.findings for line in _finding(finding)),
+        ],
         lines(
             words.say(fact for fact in audit.facts if fact.code not in BEFORE),
             words.say([Fact(code=FactCode.FINDINGS_LEFT_OUT, number=audit.findings_left_out)])

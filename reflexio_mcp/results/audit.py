@@ -116,5 +116,9 @@ class AuditResult(Result):
     traffic: Found
     findings: list[FindingRow] = []
     findings_left_out: int = 0
+    no_problem: Annotated[
+        list[Count],
+        Field(description="requests that a person judged to be no problem; not counted in findings"),
+    ] = []
     not_looked_for: list[NotLooked] = []
     cursor: Annotated[str, Field(description="audits the rest, or lists more places")] = ""

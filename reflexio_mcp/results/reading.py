@@ -551,6 +551,7 @@ class ExplorerData(Result):
         looked_at: requests that were read for the rows or findings.
         without_words: the rows have no words yet, because the formats of secrets are not loaded yet.
         findings: by rule and request id, the ids of the interactions that have the finding.
+        no_problem: the same, of findings that somebody judged to be no problem.
         passages: by request id, the words that may be orders to an assistant, without secrets and personal data.
     """
 
@@ -561,6 +562,7 @@ class ExplorerData(Result):
     cursor: str | None = None
     without_words: bool = False
     findings: dict[str, dict[str, list[int]]] = {}
+    no_problem: dict[str, dict[str, list[int]]] = {}
     passages: dict[str, list[str]] = {}
     one: OneRequest | None = None
     plan: dict[str, Any] | None = None

@@ -18,7 +18,7 @@ from reflexio_mcp.logs import event, named_call
 from reflexio_mcp.metrics import record
 from reflexio_mcp.server.callers import Caller, current_caller
 from reflexio_mcp.server.runtime import Runtime
-from reflexio_mcp.toolkit.context import PAGE_DATA
+from reflexio_mcp.toolkit.context import PAGE_TOOLS
 from reflexio_mcp.traffic.policy import use_policy
 from reflexio_mcp.traffic.turns import current_turn
 
@@ -196,10 +196,10 @@ def caller_of(ctx: Ctx) -> Caller | None:
 
 
 def _without_page_data(ctx: Ctx, result: HandlerResult) -> HandlerResult:
-    """Leave out the tool of the page for a client that is known to show no pages."""
+    """Leave out the tools of the page for a client that is known to show no pages."""
     if not isinstance(result, dict) or ctx.session.client_capabilities is None or client_supports_apps(ctx):
         return result
-    return {**result, "tools": [tool for tool in result["tools"] if tool["name"] != PAGE_DATA]}
+    return {**result, "tools": [tool for tool in result["tools"] if tool["name"] not in PAGE_TOOLS]}
 
 
 def _drop_empty_answers(params: object) -> None:

@@ -29,7 +29,7 @@ from reflexio_mcp.server.sdk import add_outside_sealing, check, lowlevel
 from reflexio_mcp.server.skills import MARKDOWN, Skill, Skills
 from reflexio_mcp.server.stdio_stream import Answers, StdioStream
 from reflexio_mcp.settings import Settings
-from reflexio_mcp.toolkit.context import PAGE_DATA, App, from_page
+from reflexio_mcp.toolkit.context import PAGE_TOOLS, App, from_page
 from reflexio_mcp.tools.catalog import CATALOG, deletes, made, offered
 from reflexio_mcp.traffic.errors import TrafficError, facts_of, quoted
 
@@ -147,7 +147,7 @@ class ReflexioServer(MCPServer[App]):
         return _told(result, self._from_page(tool, result, context), words_for_model(self._tools))
 
     def _why_not_offered(self, name: str) -> str:
-        names = ", ".join(tool for tool in self._tools if tool != PAGE_DATA)
+        names = ", ".join(tool for tool in self._tools if tool not in PAGE_TOOLS)
         reason = ""
         if needed := self._needed.get(name):
             reason = f"It needs {needed}. "
@@ -160,7 +160,7 @@ class ReflexioServer(MCPServer[App]):
         """Note what a call of the explorer's page did; return the facts for the next result that the model reads."""
         notes, owner = self.runtime.page_notes, self.runtime.scopes.current().owner
         if not from_page(context):
-            return [] if tool.name == PAGE_DATA or result.is_error else notes.take(owner)
+            return [] if tool.name in PAGE_TOOLS or result.is_error else notes.take(owner)
         done: dict[str, Any] = result.structured_content or {}
         deleted, restored = done.get("receipt", {}).get("deleted", {}), done.get("restored", {})
         numbers = {

@@ -76,7 +76,8 @@ NOTE_VERSION: Final = f"COMMENT ON TABLE reflexio_mcp.deletions IS '{VERSION}'"
 # Servers can add log lines and read them. They cannot choose a time or number, or change or remove a line.
 GRANT: Final = (
     f"GRANT USAGE ON SCHEMA reflexio_mcp TO {SERVERS};"
-    "GRANT SELECT, INSERT, UPDATE, DELETE ON reflexio_mcp.deletions, reflexio_mcp.copies, reflexio_mcp.must_go "
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON reflexio_mcp.deletions, reflexio_mcp.copies, reflexio_mcp.must_go, "
+    "reflexio_mcp.judged "
     f"TO {SERVERS};"
     f"GRANT SELECT, INSERT, UPDATE ON reflexio_mcp.keys TO {SERVERS};"
     f"GRANT SELECT, INSERT ON reflexio_mcp.days TO {SERVERS};"

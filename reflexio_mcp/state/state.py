@@ -21,6 +21,7 @@ from anyio.lowlevel import RunVar
 from reflexio_mcp.metrics import count_refusal, record
 from reflexio_mcp.state.copies import Copies
 from reflexio_mcp.state.days import DAY, days_seen, days_with_today, note_day, uptime
+from reflexio_mcp.state.judgements import Judgements
 from reflexio_mcp.state.keys import KeyedDatabase, Keys, RowChanged
 from reflexio_mcp.state.log import AuditLog, said_in
 from reflexio_mcp.state.must_go import MustGoNotes
@@ -68,6 +69,7 @@ ATTEMPTS: Final = (
     "UPDATE main.deletions SET gone = gone WHERE false",
     "DELETE FROM main.copies WHERE false",
     "DELETE FROM main.must_go WHERE false",
+    "DELETE FROM main.judged WHERE false",
     "INSERT INTO main.log (line, chain) SELECT line, chain FROM main.log WHERE false",
 )
 """Statements that need a right on each table."""
@@ -143,6 +145,7 @@ class State:
         self.copies = Copies(self.database, self._keys, days)
         self.must_go = MustGoNotes(self.database, self._keys, self.copies)
         self.log = AuditLog(self.database, self._keys, folder)
+        self.judgements = Judgements(self.database, self._keys, self.log)
 
     def check_room(self, owner: Owner, number: int = 0) -> int | None:
         """Return how many items may be deleted now, or `None` for no cap. Raises `CapReached` if `number` is larger."""

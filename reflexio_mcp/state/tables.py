@@ -103,6 +103,16 @@ UPGRADES: Final = (
     ALTER TABLE {schema}deletions ADD COLUMN boot text NOT NULL DEFAULT '';
     ALTER TABLE {schema}deletions ADD COLUMN uptime double precision NOT NULL DEFAULT 0
     """,
+    """
+    CREATE TABLE {schema}judged (
+        id {identity},
+        at double precision NOT NULL,
+        account text NOT NULL,
+        caller text NOT NULL,
+        place text NOT NULL
+    );
+    CREATE INDEX judged_by_account ON {schema}judged (account, place)
+    """,
 )
 """What each later version adds. Columns need a default, because servers of an earlier version may still be writing.
 
@@ -115,6 +125,8 @@ was in use, by number since 1970. `seen` and `seen_until` count these days.
 
 `claims` are keyed tags of the learnings that a job is writing, until `claimed_until` at the longest. `boot` names the
 start of the machine that recorded it, and `uptime` is how long that had run, in seconds.
+
+`judged` has a row for each finding that somebody judged to be no problem: `place` is a tag of its name and request.
 """
 
 VERSION: Final = FIRST_VERSION + len(UPGRADES)

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DOWNLOADS_PATH",
-    "PAGE_DATA",
     "PAGE_KEY",
+    "PAGE_TOOLS",
     "App",
     "Call",
     "Downloads",
@@ -55,8 +55,8 @@ __all__ = [
 ]
 
 PAGE_KEY: Final = "reflexio-mcp/page"
-PAGE_DATA: Final = "explorer_data"
-"""The tool that only the explorer's page calls."""
+PAGE_TOOLS: Final = frozenset({"explorer_data", "judge_finding"})
+"""The tools that only the explorer's page calls."""
 
 PROGRESS_KEY: Final = "reflexio-mcp/progress"
 """Key of `_meta` with the step and the numbers of progress."""

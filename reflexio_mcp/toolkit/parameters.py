@@ -18,7 +18,7 @@ from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.results.deletion import MOST_REASON
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.failures import Action, failure_facts
-from reflexio_mcp.toolkit.context import PAGE_DATA, Call, scope_of
+from reflexio_mcp.toolkit.context import PAGE_TOOLS, Call, scope_of
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
 from reflexio_mcp.traffic.filter_fields import FILTER_FIELDS, FilterField
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
@@ -148,8 +148,8 @@ def checked(tool: Tool, fields: Collection[str], arguments: dict[str, Any], scop
     Raises:
         TrafficError: an argument is unknown, blank or too long; nothing was done.
     """
-    # The tool of the page lists one of its arguments.
-    accepted = list(fields if tool.name == PAGE_DATA else tool.input_schema["properties"])
+    # The tools of the page list only what they need.
+    accepted = list(fields if tool.name in PAGE_TOOLS else tool.input_schema["properties"])
     given = {name: value for name, value in arguments.items() if value is not None and name in accepted}
     wrong: list[str] = []
     advice: list[str] = []

@@ -50,7 +50,7 @@ class ToolSpec:
         allowed_with: the permission that is enough, unless it follows from `read_only`.
         needs: what the configuration must have.
         opens_page: hosts with apps open the explorer's page for this tool's results.
-        opened_by: the only tool whose page calls this tool.
+        opened_by: the only tool whose page calls this tool. `PAGE_TOOLS` names those tools, too.
     """
 
     module: str
@@ -163,6 +163,13 @@ CATALOG: Final = (
         "Data of the explorer",
         "Only for the page of explore_traffic.",
         read_only=True,
+        opened_by="explore_traffic",
+    ),
+    ToolSpec(
+        "explore",
+        "judge_finding",
+        "Judge a finding",
+        "Only for the page of explore_traffic.",
         opened_by="explore_traffic",
     ),
     ToolSpec(

@@ -68,3 +68,12 @@ async def explorer_data(
     result = answer(data, f"Data for the explorer page: {view}.")
     result.meta = page_pass(call)
     return result
+
+
+async def judge_finding(
+    call: Call, finding: str, request_ids: list[str], take_back: bool = False
+) -> Annotated[CallToolResult, ExplorerData]:
+    from reflexio_mcp.tools import explorer_views
+
+    data = await explorer_views.judge(call, finding, request_ids, no_problem=not take_back)
+    return answer(data, "Remembered.")

@@ -18,6 +18,7 @@ from reflexio_mcp.consent.policy import Question, Verdict, number_to_type
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.answer_size import Room
 from reflexio_mcp.results.base import NOTICE, clip, shown_name, structured, visible
+from reflexio_mcp.results.facts import FactCode
 from reflexio_mcp.results.reading import (
     ExplorerData,
     ExplorerRow,
@@ -26,7 +27,10 @@ from reflexio_mcp.results.reading import (
     RequestRow,
     RuleWords,
 )
-from reflexio_mcp.toolkit.context import Call, app_of, place_shown, scope_of
+from reflexio_mcp.state.judgements import StoredAt
+from reflexio_mcp.state.state import in_thread
+from reflexio_mcp.toolkit.context import Call, app_of, from_page, place_shown, scope_of
+from reflexio_mcp.traffic.audit.judged import JUDGED_BY_PEOPLE, judged_in
 from reflexio_mcp.traffic.audit.rules import (
     ASKED_FINDINGS,
     FINDINGS,
@@ -40,7 +44,7 @@ from reflexio_mcp.traffic.audit.rules import (
 from reflexio_mcp.traffic.deletion.items import restored_interaction
 from reflexio_mcp.traffic.deletion.plan import Options
 from reflexio_mcp.traffic.deletion.targets import Requests
-from reflexio_mcp.traffic.errors import InvalidInput, require_id
+from reflexio_mcp.traffic.errors import InvalidInput, needing_state, require_id
 from reflexio_mcp.traffic.learnings.find import Learned, LinkedLearning
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.learnings.request_with_learnings import read_request
@@ -208,13 +212,15 @@ async def findings(call: Call, asked: TrafficFilter, limit: int, cursor: str) ->
     after = open_cursor(scope, cursor, "requests", asked) if cursor else None
     wanted = after.filter if after else asked
     pager = SessionPager(scope, wanted, after=after)
-    found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    found, no_problem = _places(), _places()
+    judged = await judged_in(app_of(call).state, partial(app_of(call).owner, scope))
     passages: dict[str, list[str]] = defaultdict(list)
     following = None
     async for part in pager.parts():
         for finding in await in_heavy_thread(scope.owner, partial(_found_in, wanted, part.requests)):
             request_id = scope.shown_id(finding.request.request_id)
-            found[finding.name][request_id] += [finding.interaction_id] if finding.interaction_id else []
+            into = no_problem if judged.has(finding) else found
+            into[finding.name][request_id] += [finding.interaction_id] if finding.interaction_id else []
             if finding.points and not scope.masked:
                 passages[request_id] += passage_parts(finding.around)
         if pager.requests_seen >= limit:
@@ -224,15 +230,42 @@ async def findings(call: Call, asked: TrafficFilter, limit: int, cursor: str) ->
         notice=NOTICE,
         view="findings",
         findings=found,
+        no_problem=no_problem,
         passages=passages,
         looked_at=pager.requests_seen,
         cursor=following,
     )
 
 
+def _places() -> dict[str, dict[str, list[int]]]:
+    return defaultdict(lambda: defaultdict(list))
+
+
 def _found_in(wanted: TrafficFilter, requests: Sequence[RequestWithInteractions]) -> list[Finding]:
     found = findings_in(wanted.pick(requests), [rule for rule in RULES if rule.selects])
     return [finding for finding in found if finding.alone]
+
+
+async def judge(call: Call, finding: str, request_ids: Sequence[str], *, no_problem: bool) -> ExplorerData:
+    """Remember that a person judged a finding in requests to be no problem, or take that back.
+
+    A model is refused: stored text could talk it into hiding what was found.
+    """
+    app, scope = app_of(call), scope_of(call)
+    if not from_page(call):
+        raise InvalidInput("finding", "can only be judged by a person, in the page of explore_traffic.")
+    if finding not in JUDGED_BY_PEOPLE:
+        raise InvalidInput("finding", f"must be one of {', '.join(JUDGED_BY_PEOPLE)}.")
+    requests: list[StoredAt] = []
+
+    async def take(found: list[RequestWithInteractions]) -> None:
+        requests.extend(StoredAt(item.request.request_id, item.request.created_at) for item in found)
+
+    await read_set(scope, _ids(request_ids), take)
+    with needing_state(FactCode.STATE_UNUSABLE):
+        owner = await app.owner(scope)
+        await in_thread(app.state.judgements.note, owner, finding, requests, no_problem=no_problem)
+    return ExplorerData(notice=NOTICE, view="judge", looked_at=len(requests))
 
 
 async def one_request(call: Call, request_id: str, cursor: str, *, uncovered: bool) -> ExplorerData:

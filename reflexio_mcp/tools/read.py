@@ -1,6 +1,7 @@
 """Reading traffic: lists, one request, an audit, and an export."""
 
 import time
+from functools import partial
 from typing import Annotated, Any, Literal, cast
 
 from mcp.types import CallToolResult
@@ -101,19 +102,28 @@ async def audit_traffic(
 ) -> Annotated[CallToolResult, AuditResult]:
     from reflexio_mcp.render.audit import audit_text
     from reflexio_mcp.traffic.audit.calls import Offer  # needed for audits only
+    from reflexio_mcp.traffic.audit.judged import judged_in
     from reflexio_mcp.traffic.audit.places import list_places
     from reflexio_mcp.traffic.audit.run import run_audit
 
-    scope = scope_of(call)
-    settings = app_of(call).settings
-    offer = Offer(app_of(call).tools, takes_user=not scope.user_id)
+    app, scope = app_of(call), scope_of(call)
+    offer = Offer(app.tools, takes_user=not scope.user_id)
     async with ProgressReporter(call).steady(Step.READING) as reporter:
+        judged = await judged_in(app.state, partial(app.owner, scope))
         if asked.finding:
-            found = await list_places(scope, asked, offer=offer, cursor=cursor, progress=reporter)
+            found = await list_places(
+                scope, asked, offer=offer, cursor=cursor, progress=reporter, judged=judged
+            )
         else:
             after = open_cursor(scope, cursor, "audit", asked) if cursor else None
             found = await run_audit(
-                scope, asked, offer=offer, after=after, progress=reporter, personal=settings.personal_data
+                scope,
+                asked,
+                offer=offer,
+                after=after,
+                progress=reporter,
+                personal=app.settings.personal_data,
+                judged=judged,
             )
     return answer(found, audit_text(found, words_of(call)))
 

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from reflexio_mcp.results.answer_size import Room
@@ -14,8 +15,9 @@ from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import LearningPage
 from reflexio_mcp.results.report import FindingCount, Report
 from reflexio_mcp.state.records import Owner
-from reflexio_mcp.state.state import RECORD_DAYS, State
+from reflexio_mcp.state.state import RECORD_DAYS, State, in_thread
 from reflexio_mcp.traffic.audit.calls import Offer
+from reflexio_mcp.traffic.audit.judged import NoProblem
 from reflexio_mcp.traffic.audit.rules.redaction import without_key
 from reflexio_mcp.traffic.audit.run import run_audit
 from reflexio_mcp.traffic.deletion.past import last_deletions, last_logged
@@ -50,7 +52,8 @@ async def make_report(scope: Scope, state: State, owner: Owner, span: Span, *, p
         owner: the owner of the records in this scope.
         personal: look for personal data.
     """
-    audits = await _audits(scope, span, personal=personal)
+    judged = NoProblem(await in_thread(state.judgements.of, owner))
+    audits = await _audits(scope, span, judged, personal=personal)
     changes = await _changes(scope, state, owner, span)
     deletions = [
         _without_keys(deletion)
@@ -78,13 +81,14 @@ async def make_report(scope: Scope, state: State, owner: Owner, span: Span, *, p
     )
 
 
-async def _audits(scope: Scope, span: Span, *, personal: bool) -> list[AuditResult]:
+async def _audits(scope: Scope, span: Span, judged: NoProblem, *, personal: bool) -> list[AuditResult]:
     """Audit what was stored in this time, in as many parts as it takes."""
     asked = TrafficFilter(user_id=scope.user_id, start_time=span.since, end_time=span.until - 1)
-    audits = [await run_audit(scope, asked, offer=NOTHING_OFFERED, personal=personal)]
+    audit = partial(run_audit, scope, asked, offer=NOTHING_OFFERED, personal=personal, judged=judged)
+    audits = [await audit()]
     while cursor := audits[-1].cursor:
         after = open_cursor(scope, cursor, "audit", asked)
-        audits.append(await run_audit(scope, asked, offer=NOTHING_OFFERED, after=after, personal=personal))
+        audits.append(await audit(after=after))
     return audits
 
 

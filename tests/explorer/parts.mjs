@@ -59,11 +59,9 @@ test("each choice of a filter says what it leaves", () => {
 test("rows that are read again keep what was found in them, unless they have changed", () => {
   const index = indexOf(rowsIn("s", sent("a"), sent("b")));
   index.note("personal-data", { a: [1], b: [2] });
-  const fresh = index.renewed(rowsIn("s", sent("a"), sent("b", { interaction_count: 1 })));
-  assert.ok(fresh.rows.get("a").findings.has("personal-data"));
-  assert.ok(!fresh.rows.get("b").findings.has("personal-data"));
-  assert.ok(!fresh.equals(index));
-  assert.ok(index.equals(index.renewed(rowsIn("s", sent("a"), sent("b")))));
+  index.add(rowsIn("s", sent("a"), sent("b", { interaction_count: 1 })));
+  assert.ok(index.rows.get("a").findings.has("personal-data"));
+  assert.ok(!index.rows.get("b").findings.has("personal-data"));
 });
 
 test("findings are judged by conversation, and tests by who writes them", () => {

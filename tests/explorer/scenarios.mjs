@@ -461,6 +461,37 @@ export async function reviewsOneFindingAtATime(browser) {
   await it.done();
 }
 
+/** What a person judged to be no problem stays so in every window and for the audit, until it is taken back. */
+export async function remembersWhatIsNoProblem(browser) {
+  const it = await opened(browser);
+  const { view, client } = it;
+  const apart = async () => (await client.callTool({ name: "audit_traffic", arguments: {} })).structuredContent.no_problem ?? [];
+  await it.looked();
+  await part(view, "review").click();
+  const before = Number(await part(view, "review").locator(".n").textContent());
+  await finding(view, "Key or password").locator(".title").click();
+  await view.locator(".judge button", { hasText: "Not a problem" }).click();
+  await view.locator(".group", { hasText: "Not a problem1 decided" }).waitFor();
+  assert.equal(Number(await part(view, "review").locator(".n").textContent()), before - 1);
+  assert.deepEqual(await apart(), [{ name: "probable-secret", count: 1 }]);
+  await part(view, "conversations").click();
+  assert.equal(await row(view, "The deploy fails").locator(".badge.warn", { hasText: "Key or password" }).count(), 0);
+
+  const again = await explore(browser, client);
+  await settled(again.view);
+  await again.looked();
+  await part(again.view, "review").click();
+  assert.equal(Number(await part(again.view, "review").locator(".n").textContent()), before - 1);
+  await finding(again.view, "Key or password").locator(".title").click();
+  assert.match(await again.view.locator(".pane .body").textContent(), /Somebody decided that this is not a problem\./);
+  assert.deepEqual(await axe(again.view), []);
+  await again.view.locator(".judge button", { hasText: "Review it again" }).click();
+  await comesTo(async () => assert.equal(Number(await part(again.view, "review").locator(".n").textContent()), before));
+  assert.deepEqual(await apart(), []);
+  await again.context.close();
+  await it.done();
+}
+
 /** What is not looked for yet is not said to be none. */
 export async function saysHowFarItLooked(browser) {
   const later = Promise.withResolvers();

@@ -38,6 +38,7 @@ SCENARIOS: list[tuple[str, str, dict[str, str]]] = [
     ("showsOneUserWhereOneIsAskedFor", "the team", {}),
     ("coversSecrets", "the team", WITH_COPIES),
     ("reviewsOneFindingAtATime", "team", WITH_COPIES),
+    ("remembersWhatIsNoProblem", "team", {}),
     ("saysHowFarItLooked", "the team", {}),
     ("noticesWhatAnotherWindowDeletes", "team", {}),
     ("hidesEverythingUnderTheMask", "the team", {}),

@@ -95,9 +95,10 @@ async def test_the_page_comes_with_its_data_where_tools_are_chosen(tmp_path: Pat
     env = environment(tmp_path, REFLEXIO_MCP_TOOLS="explore_traffic")
     shows: Any = {"extensions": {"io.modelcontextprotocol/ui": {"mimeTypes": ["text/html;profile=mcp-app"]}}}
     async with open_session(MODERN, env=env, capabilities=shows) as session:
-        assert [tool["name"] for tool in await session.list_tools()] == ["explore_traffic", "explorer_data"]
+        tools = ["explore_traffic", "explorer_data", "judge_finding"]
+        assert [tool["name"] for tool in await session.list_tools()] == tools
         result = await session.call("explorer_data", {"view": "rows"})
-        assert result["structuredContent"]["state"]["tools"] == ["explore_traffic", "explorer_data"]
+        assert result["structuredContent"]["state"]["tools"] == tools
 
 
 async def test_a_client_that_did_not_say_what_it_can_is_not_said_to_show_no_page(tmp_path: Path) -> None:
@@ -125,6 +126,61 @@ async def test_the_model_reads_what_list_sessions_says(tmp_path: Path, mode: str
         masked = await client.call_tool("explore_traffic", {"detail": "masked"})
         assert "peanuts" in text_of(explored)
         assert "peanuts" not in text_of(masked)
+
+
+TOKEN = f"ghp_{'8Zr4Kq1Wx7Lm2Vb9Nc3Td6Yf5Hj0Sg1Ap2Ue'[:36]}"
+
+
+async def test_what_a_person_judged_is_counted_apart_until_it_is_taken_back(tmp_path: Path) -> None:
+    said = f"The token is {TOKEN} for now."
+    async with served(
+        tmp_path, talk("r1", text=said), talk("r2", text=said), talk("r3", text=said)
+    ) as client:
+        told = await client.call_tool("explorer_data", {"view": "rows"})
+        assert told.meta
+        page = {PAGE: told.meta[PAGE]}
+        judged = {"finding": "probable-secret", "request_ids": ["r1", "gone"]}
+
+        async def secrets() -> tuple[list[str], list[str], Any]:
+            looked = await ask(client, "findings")
+            audit = (await client.call_tool("audit_traffic", {})).structured_content
+            assert audit
+            [row] = [one for one in audit["findings"] if one["finding"] == "probable-secret"]
+            open_, apart = (
+                list(looked.get(view, {}).get("probable-secret", {})) for view in ("findings", "no_problem")
+            )
+            assert row["count"] == len(open_)
+            assert sum(one["count"] for one in audit.get("no_problem", [])) == len(apart)
+            return sorted(open_), apart, row["act"]["arguments"]
+
+        everything = ["r1", "r2", "r3"]
+        assert (await secrets())[:2] == (everything, [])
+        answer = await client.call_tool("judge_finding", judged, meta=page)  # pyright: ignore[reportArgumentType]
+        assert answer.structured_content == answer.structured_content | {"looked_at": 1}
+        left, apart, act = await secrets()
+        assert (left, apart) == (["r2", "r3"], ["r1"])
+        assert sorted(act["request_ids"]) == left, "no call that follows reaches what was judged"
+        places = await client.call_tool("audit_traffic", {"finding": "probable-secret"})
+        assert "judged by a person to be no problem, and not counted below: probable-secret 1" in text_of(
+            places
+        )
+        await client.call_tool("judge_finding", {**judged, "take_back": True}, meta=page)  # pyright: ignore[reportArgumentType]
+        assert (await secrets())[:2] == (everything, [])
+
+
+async def test_only_a_person_in_the_page_judges_and_only_what_people_can_judge(tmp_path: Path) -> None:
+    async with served(tmp_path, talk("r1")) as client:
+        told = await client.call_tool("explorer_data", {"view": "rows"})
+        assert told.meta
+        page = {PAGE: told.meta[PAGE]}
+        given = {"finding": "probable-secret", "request_ids": ["r1"]}
+        assert "by a person, in the page" in text_of(await client.call_tool("judge_finding", given))
+        for finding in ("expired", "learning-failed", "nothing-known"):
+            refused = await client.call_tool("judge_finding", {**given, "finding": finding}, meta=page)  # pyright: ignore[reportArgumentType]
+            assert refused.is_error
+            assert "must be one of" in text_of(refused)
+    async with served(tmp_path, REFLEXIO_MCP_READ_ONLY="1") as client:
+        assert "judge_finding" not in (await ask(client, "rows"))["state"]["tools"]
 
 
 async def test_rows_come_by_page_and_by_id(tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ class Place:
                 "DROP TABLE main.keys",
                 "DROP TABLE main.days",
                 "DROP TABLE main.must_go",
+                "DROP TABLE main.judged",
                 *(
                     f"ALTER TABLE main.deletions DROP COLUMN {column}"
                     for column in (

@@ -2,7 +2,7 @@
 
 import { host, messageOf } from "./host.js";
 import { hasSecret } from "./findings.js";
-import { busy, correct, deleteMessage, deleteRequests, exported, forget, going, goingToo, pastDeletions, planDeletion, putBack } from "./jobs.js";
+import { busy, correct, deleteMessage, deleteRequests, exported, forget, going, goingToo, judge, pastDeletions, planDeletion, putBack } from "./jobs.js";
 import { lookAgain, lookForWords, readAll, readAnew, readLearnings, toQuery, uncover } from "./reading.js";
 import { hiddenIn } from "./passages.js";
 import { exchangesOf, NO_FILTER } from "./rows.js";
@@ -257,7 +257,7 @@ export function openLearned(one) {
 /** @param {string} open */
 export function openFinding(open) {
   partChosen = true;
-  update({ part: "review", review: { ...state.review, open } });
+  update({ part: "review", review: { ...state.review, open, problem: "" } });
   remember();
 }
 
@@ -265,6 +265,17 @@ export function openFinding(open) {
 export function decideLater(id, next) {
   state.review.later.add(id);
   openFinding(next);
+}
+
+/** Judge a finding, and open the next one. @param {import("./findings.js").Finding} finding @param {boolean} noProblem @param {string} next */
+export async function decide(finding, noProblem, next) {
+  try {
+    await judge(finding, noProblem);
+    openFinding(next);
+    update({ spoken: noProblem ? "It counts as no problem." : "It is to review again." });
+  } catch (error) {
+    update({ review: { ...state.review, problem: messageOf(error) } });
+  }
 }
 
 /* Sheets and menus */

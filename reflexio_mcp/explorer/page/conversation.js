@@ -12,7 +12,7 @@ import { searchedWords } from "./passages.js";
 import { detailOf, readLearnings, readOn } from "./reading.js";
 import { exchangesOf, messagesIn } from "./rows.js";
 import { can, state } from "./state.js";
-import { Button, CopiedId, html, Icon, IconButton, Stored, Text, View } from "./view.js";
+import { Button, CopiedId, html, Icon, IconButton, Text, View } from "./view.js";
 
 /** @typedef {import("./rows.js").Row} Row */
 /** @typedef {import("./state.js").Interaction} Interaction */
@@ -169,12 +169,12 @@ function Said({ turn: { row, interaction, restored }, number: place, passages })
   const drawn = long && !whole ? interaction.text.slice(0, FOLD_CHARS * 4) : interaction.text.slice(0, DRAWN_CHARS);
   const removable = interaction.id > 0 && can("delete_request") && !server?.masked;
   return html`<article class=${`turn ${own ? "user" : ""} ${grave ? "grave" : ""}`} data-interaction=${interaction.id}><div class="said">
-    <p class="who"><b><${Stored} text=${who} /></b><time title=${clock.exact(row.at)}>${time}</time>${restored && html`<span class="badge back"><${Icon} name="undo" />put back</span>`}</p>
+    <p class="who"><b><bdi>${who}</bdi></b><time title=${clock.exact(row.at)}>${time}</time>${restored && html`<span class="badge back"><${Icon} name="undo" />put back</span>`}</p>
     <div class=${`text ${long && !whole ? "folded" : ""}`} dir="auto"><${Text} text=${drawn} words=${searchedWords(filter.words)} passages=${passages} orders=${row.orders}
       ...${secretsOf(row, interaction)} /></div>
     ${long && html`<${Button} class="little" onClick=${() => toggleFold(interaction.id)}>${whole ? "Show less" : "Show all"}<//>`}
     ${whole && interaction.text.length > DRAWN_CHARS && html`<p class="label">The first ${number(DRAWN_CHARS)} of ${number(interaction.text.length)} characters are shown.</p>`}
-    ${interaction.extra.map(([name, value], at) => html`<p class="label" key=${at}>${name}: <${Stored} text=${value} /></p>`)}
+    ${interaction.extra.map(([name, value], at) => html`<p class="label" key=${at}>${name}: <bdi>${value}</bdi></p>`)}
     ${rules.map((rule) => html`<${Found} key=${rule} rule=${rule} />`)}
     ${removable && html`<${IconButton} icon="bin" class="tool little" label=${`Delete message ${place}, of ${who} at ${time}…`} onClick=${() => askMessage(row, interaction, rules.some((rule) => SECRETS.includes(rule)))} />`}
   </div></article>`;
@@ -188,8 +188,8 @@ export function Note({ learning: one }) {
   return html`<section class="note" aria-label=${`Learned: ${one.text}`}>
     <p class="label"><span class="narrow">Learned: </span>${kindWords(one.kind, shortened(one.user))}${one.since ? `, since ${clock.day(one.since)}` : ""}</p>
     <button type="button" class="text plain" dir="auto" onClick=${() => openLearned(one)}><${LearnedText} learning=${one} /></button>
-    ${one.replaced.map((text) => html`<p class="label" key=${text}>Replaced “<${Stored} text=${text} />”</p>`)}
-    ${near && html`<p class="label">Said in nearly these words: “<${Stored} text=${near.words} />”</p>`}
+    ${one.replaced.map((text) => html`<p class="label" key=${text}>Replaced “<bdi>${text}</bdi>”</p>`)}
+    ${near && html`<p class="label">Said in nearly these words: “<bdi>${near.words}</bdi>”</p>`}
     ${elsewhere > 0 && html`<p class="label">Also said in ${counted(elsewhere, "other conversation")}</p>`}
     <${LearnedActions} learning=${one} little=${true} />
   </section>`;

@@ -5,20 +5,23 @@ import { SECRETS, TO_REVIEW } from "./names.js";
 import { state } from "./state.js";
 
 /** @typedef {import("./rows.js").Row} Row */
-/** @typedef {{id: string, rule: string, rows: Row[], messages: number}} Finding something to judge; `rows` are its requests, newest first */
+/** @typedef {{id: string, rule: string, rows: Row[], messages: number, noProblem: boolean}} Finding something to judge, or judged to be no problem; `rows` are its requests, newest first */
 
 /** Findings that are about how somebody writes rather than about one conversation. */
 const BY_PERSON = ["test-traffic", "duplicate", "expired"];
 
-/** Findings of rows, gravest first. @param {Iterable<Row>} rows @returns {Finding[]} */
-export function findingsOf(rows) {
+/** The operator's policy decides on it, not a person. */
+export const BY_POLICY = "expired";
+
+/** Findings of rows, gravest first, or what was judged to be no problem. @param {Iterable<Row>} rows @param {boolean} [noProblem] @returns {Finding[]} */
+export function findingsOf(rows, noProblem = false) {
   /** @type {Map<string, Finding>} */
   const findings = new Map();
   for (const row of rows) {
-    for (const [rule, interactions] of row.findings) {
+    for (const [rule, interactions] of noProblem ? row.noProblem : row.findings) {
       if (!TO_REVIEW.includes(rule)) continue;
-      const id = `${rule} ${BY_PERSON.includes(rule) ? row.user : row.session}`;
-      const finding = findings.get(id) ?? { id, rule, rows: [], messages: 0 };
+      const id = `${noProblem ? "decided " : ""}${rule} ${BY_PERSON.includes(rule) ? row.user : row.session}`;
+      const finding = findings.get(id) ?? { id, rule, rows: [], messages: 0, noProblem };
       finding.rows.push(row);
       finding.messages += interactions.length || row.interactions;
       findings.set(id, finding);
@@ -33,16 +36,17 @@ export function hasSecret(rows) {
   return rows.some((row) => row.secret || SECRETS.some((rule) => row.findings.has(rule)));
 }
 
-/** @type {{of: unknown, found: Finding[]}} */
-let known = { of: null, found: [] };
+/** @type {{of: unknown, open: Finding[], decided: Finding[]}} */
+let known = { of: null, open: [], decided: [] };
 
 /** The findings of the person whose memory is shown. Rows are matched anew whenever findings come. */
-export function openFindings() {
+export function findingsHere() {
   if (known.of !== state.matched) {
     const { user } = state.filter;
-    known = { of: state.matched, found: findingsOf([...state.index.rows.values()].filter((row) => !user || row.user === user)) };
+    const rows = [...state.index.rows.values()].filter((row) => !user || row.user === user);
+    known = { of: state.matched, open: findingsOf(rows), decided: findingsOf(rows, true) };
   }
-  return known.found;
+  return known;
 }
 
 /** @type {{list: unknown, matched: unknown, origins: import("./memory.js").Origins}} */

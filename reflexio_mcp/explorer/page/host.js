@@ -118,7 +118,7 @@ export class Host {
     }
   }
 
-  /** Call a tool that only reads. Throws its text if it fails. @param {string} name @param {Record<string, any>} given */
+  /** Call a tool and return its structured content. Throws its text if it fails. @param {string} name @param {Record<string, any>} given */
   async ask(name, given) {
     const result = await this.call(name, given);
     if (result.isError) throw new Failure(result);

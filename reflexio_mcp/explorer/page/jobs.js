@@ -4,7 +4,7 @@ import { counted, DAY_MS, number } from "./format.js";
 import { Failure, host, messageOf } from "./host.js";
 import { fateOf, goesByItself } from "./memory.js";
 import { goingWords } from "./names.js";
-import { askView, lookAgain, lookForFindings, ofUser, readAnew, readLearnings, readRows, toQuery } from "./reading.js";
+import { askView, IDS_AT_ONCE, lookAgain, lookForFindings, ofUser, readAnew, readLearnings, readRows, toQuery } from "./reading.js";
 import { messagesIn } from "./rows.js";
 import { dropSelection, rematch, state, update } from "./state.js";
 import { finished, gaveNoAnswer, plain, refusedBecause, stepWords, told, wordsFor } from "./words.js";
@@ -402,6 +402,17 @@ async function afterUndo(rows) {
   } catch (error) {
     update({ problem: messageOf(error) });
   }
+}
+
+/** Remember that a finding is no problem, or take that back. @param {import("./findings.js").Finding} finding @param {boolean} noProblem */
+export async function judge({ rule, rows }, noProblem) {
+  for (let at = 0; at < rows.length; at += IDS_AT_ONCE) {
+    const some = rows.slice(at, at + IDS_AT_ONCE);
+    await host.ask("judge_finding", { finding: rule, request_ids: idsOf(some), take_back: !noProblem });
+    const places = some.map((row) => [row.id, (noProblem ? row.findings : row.noProblem).get(rule) ?? []]);
+    state.index.note(rule, Object.fromEntries(places), noProblem);
+  }
+  rematch();
 }
 
 /** The deletions that can be undone. */

@@ -8,7 +8,7 @@ import { KIND_NAMES, kindWords } from "./names.js";
 import { searchedWords } from "./passages.js";
 import { readLearnings, usersByRecency } from "./reading.js";
 import { state } from "./state.js";
-import { Button, CopiedId, goesByArrows, html, Icon, IconButton, Stored, Text, View } from "./view.js";
+import { Button, CopiedId, goesByArrows, html, Icon, IconButton, Text, View } from "./view.js";
 
 /** @typedef {import("./memory.js").Learning} Learning */
 
@@ -31,7 +31,7 @@ export class Learned extends View {
     return html`<main class=${`main split learned ${open ? "open" : ""}`}>
       <nav class="list" aria-label="What was learned" onKeyDown=${goesByArrows}>
         ${byPerson(chosen).map(([user, all]) => html`<section key=${user}>
-          <h2 class="group"><b>${user ? html`About <${Stored} text=${shortened(user, 40)} />` : "For everyone"}</b><span>${number(all.length)}</span></h2>
+          <h2 class="group"><b>${user ? html`About <bdi>${shortened(user, 40)}</bdi>` : "For everyone"}</b><span>${number(all.length)}</span></h2>
           ${(this.state.more.has(user) ? all : all.slice(0, AT_FIRST)).map((one) => html`<${Fact} key=${one.id} learning=${one} open=${open?.id === one.id} words=${words} />`)}
           ${!this.state.more.has(user) && all.length > AT_FIRST && html`<p class="more"><${Button} class="little" onClick=${() => this.setState({ more: new Set(this.state.more).add(user) })}>Show ${number(all.length - AT_FIRST)} more<//></p>`}
         </section>`)}
@@ -72,7 +72,7 @@ function Fact({ learning: one, open, words }) {
 function RestsOn({ learning: { restsOn, approved } }) {
   const { people, more, known } = restsOn ?? { people: [], more: 0, known: false };
   return html`<h3 class="label">Made from what was learned about</h3>
-    <p>${people.map((one, at) => html`${at > 0 && ", "}<${Stored} text=${shortened(one)} />`)}${more > 0 && ` and ${counted(more, "more person")}`}${people.length === 0 && (known ? "Nothing that is stored." : "Reflexio does not say what it was made from.")}</p>
+    <p>${people.map((one, at) => html`${at > 0 && ", "}<bdi>${shortened(one)}</bdi>`)}${more > 0 && ` and ${counted(more, "more person")}`}${people.length === 0 && (known ? "Nothing that is stored." : "Reflexio does not say what it was made from.")}</p>
     <p class="soft">${approved ? "An operator has approved it." : "No operator has approved it; it is used all the same."} It stays if one of these people deletes what was learned.</p>`;
 }
 

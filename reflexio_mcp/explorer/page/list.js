@@ -8,7 +8,7 @@ import { searchedWords } from "./passages.js";
 import { readAll, readFurther } from "./reading.js";
 import { messagesIn } from "./rows.js";
 import { can, state, update } from "./state.js";
-import { Button, Choice, html, Icon, Menu, Stored, Text, View } from "./view.js";
+import { Button, Choice, html, Icon, Menu, Text, View } from "./view.js";
 
 /** @typedef {import("./rows.js").Row} Row */
 /** @typedef {import("./rows.js").Session} Session */
@@ -218,7 +218,7 @@ function Line({ session, place, words, learned }) {
     <span class="second clip"><bdi class="by">${who}</bdi><span class="by soft">${second || hit?.matched ? " · " : ""}</span>${hit
       ? second ? html`<bdi><${Text} text=${second} words=${words} /></bdi>` : `found in its ${hit.matched || "text"}`
       : second && html`<span class="spoken">${newest.lastRole}: </span><bdi>${newest.lastRole.toLowerCase() === "user" ? "" : "Assistant: "}<${Text} text=${second} /></bdi>`}</span>
-    <span class="gist clip">${learned.length > 0 && html`<span class="full"><${Stored} text=${learned[0].text} />${learned.length > 1 && html`<span class="n"> and ${learned.length - 1} more</span>`}</span><span class="short">${number(learned.length)} learned</span>`}</span>
+    <span class="gist clip">${learned.length > 0 && html`<span class="full"><bdi>${learned[0].text}</bdi>${learned.length > 1 && html`<span class="n"> and ${learned.length - 1} more</span>`}</span><span class="short">${number(learned.length)} learned</span>`}</span>
     <span class="who clip"><bdi>${who}</bdi></span>
     <span class="len">${number(session.messages)}</span>
     <span class="from clip"><bdi>${session.sources.map((one) => shortened(one, 24)).join(", ")}</bdi></span>

@@ -55,11 +55,12 @@ export function placesOf(text, passages) {
   return places;
 }
 
-const patternOf = remembered((/** @type {string} */ passage) => {
+/** @param {string} passage */
+function patternOf(passage) {
   const words = passage.split(/\s+/).filter(Boolean).map((word) =>
     word.replace(/[.*+?^${}()|[\]\\/-]/g, "\\$&").replace(/['‘’]/g, "['‘’]").replace(/["“”]/g, '["“”]').replace(/\\-|[‐-―]/g, "[-‐-―]"));
   return words.length ? new RegExp(words.join("\\s+"), "i") : null;
-});
+}
 
 /** Where searched words stand. @param {string} text @param {string[]} words in lower case @returns {[number, number][]} */
 function hitsOf(text, words) {
@@ -107,15 +108,4 @@ function cut(text, begin, end, hits, taught, suspect) {
   return edges.slice(0, -1).map((at, index) => ({
     text: text.slice(at, edges[index + 1]), secret: false, hit: inside(hits, at), taught: inside(taught, at), suspect: inside(suspect, at),
   }));
-}
-
-/** Remember what a function returned for a text. @template T @param {(text: string) => T} make @returns {(text: string) => T} */
-function remembered(make) {
-  /** @type {Map<string, T>} */
-  const known = new Map();
-  return (text) => {
-    let made = known.get(text);
-    if (made === undefined) known.set(text, made = make(text));
-    return made;
-  };
 }

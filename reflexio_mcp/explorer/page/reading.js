@@ -18,7 +18,7 @@ const PAGE = 1_000;
 /** Requests loaded until the person asks for more. */
 const STRETCH = 10_000;
 /** Maximum number of ids in one call. */
-const IDS_AT_ONCE = 500;
+export const IDS_AT_ONCE = 500;
 /** Minimum time between two drawings while pages arrive. */
 const REDRAW_MS = 1_000;
 /** Rows that are all read again to see what changed; of more rows, the newest and those in sight. */
@@ -31,7 +31,7 @@ const LEARNINGS_PAGE = 100;
 let generation = 0;
 let budget = STRETCH;
 
-/** Ask the server for data. @param {string} view @param {Record<string, any>} given */
+/** Ask the server for data. @param {string} view @param {Record<string, any>} given @returns {Promise<any>} */
 export async function askView(view, given) {
   const answer = await host.ask("explorer_data", { view, ...given });
   state.reached = Date.now();
@@ -128,7 +128,8 @@ export async function lookForFindings(mine = generation) {
   do {
     const answer = await askView("findings", { ...(cursor ? { cursor } : toQuery(state.index.base)), limit: PAGE });
     if (mine !== generation) return;
-    for (const [rule, places] of Object.entries(answer.findings ?? {})) state.index.note(rule, /** @type {Record<string, number[]>} */ (places));
+    for (const [rule, places] of Object.entries(answer.findings ?? {})) state.index.note(rule, places);
+    for (const [rule, places] of Object.entries(answer.no_problem ?? {})) state.index.note(rule, places, true);
     state.index.noteOrders(answer.passages ?? {});
     count += answer.looked_at ?? 0;
     cursor = answer.cursor ?? "";
@@ -262,11 +263,13 @@ export async function lookAgain(inSight, whole = false) {
         cursor = answer.cursor ?? "";
       } while (cursor && rows.length < Math.max(budget, REREAD + PAGE));
       if (mine !== generation || index !== state.index || state.loading || state.searching) return;
-      const fresh = index.renewed(rows);
-      fresh.complete = !cursor;
+      const there = new Set(rows.map((row) => row.id));
+      const gone = [...index.rows.keys()].filter((id) => !there.has(id));
       const changed = rows.filter((row) => index.rows.get(row.id)?.interactions !== row.interactions).map((row) => row.id);
-      if (!fresh.equals(index)) {
-        state.index = fresh;
+      if (gone.length || changed.length) {
+        index.add(rows);
+        index.remove(gone);
+        index.complete = !cursor;
         state.cursor = cursor;
         dropGone();
         rematch();

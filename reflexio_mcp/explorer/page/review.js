@@ -1,13 +1,13 @@
 /** Findings, one at a time: the passage, why it is shown, what else to do. */
 
-import { askDeletion, decideLater, openConversation, openFinding, secretsOf } from "./actions.js";
-import { openFindings, originsHere } from "./findings.js";
+import { askDeletion, decide, decideLater, openConversation, openFinding, secretsOf } from "./actions.js";
+import { BY_POLICY, findingsHere, originsHere } from "./findings.js";
 import { counted, number, shortened } from "./format.js";
 import { ruleWords } from "./names.js";
 import { detailOf } from "./reading.js";
 import { can, state } from "./state.js";
 import { lookedWords } from "./toolbar.js";
-import { Button, goesByArrows, html, Icon, IconButton, Problem, Stored, Text } from "./view.js";
+import { Button, goesByArrows, html, Icon, IconButton, Problem, Text } from "./view.js";
 
 /** @typedef {import("./findings.js").Finding} Finding */
 
@@ -15,26 +15,34 @@ import { Button, goesByArrows, html, Icon, IconButton, Problem, Stored, Text } f
 const SHOWN_REQUESTS = 4;
 
 export function Review() {
-  const findings = openFindings();
-  const { review, clock } = state;
-  const open = findings.find((one) => one.id === review.open);
+  const { open: findings, decided } = findingsHere();
+  const { review } = state;
+  const open = [...findings, ...decided].find((one) => one.id === review.open);
   return html`<main class=${`main split review ${open ? "open" : ""}`}>
     <nav class="list" aria-label="To review" onKeyDown=${goesByArrows}>
       <h2 class="group"><b>To review</b><span>${findings.length ? `${number(findings.length)} to go` : ""}</span></h2>
-      ${findings.map((one) => html`<div key=${one.id} class=${`find ${one === open ? "on" : ""}`}>
-        <button type="button" class="title" aria-current=${one === open ? "true" : undefined} onClick=${() => openFinding(one.id)}>${ruleWords(one.rule).name}</button>
-        <span class="soft small">in ${counted(one.messages, "message")}</span>
-        <span class="soft small"><bdi>${shortened(one.rows[0].user)}</bdi>, ${clock.when(one.rows[0].at)}${review.later.has(one.id) ? ", later" : ""}</span></div>`)}
+      ${findings.map((one) => html`<${Find} key=${one.id} finding=${one} open=${one === open} />`)}
       ${findings.length === 0 && state.looked.complete && html`<div class="blank"><h2 class="big">Nothing to review</h2></div>`}
       <p class="more" role="status">${lookedWords()}</p>
+      ${decided.length > 0 && html`<h2 class="group"><b>Not a problem</b><span>${number(decided.length)} decided</span></h2>`}
+      ${decided.map((one) => html`<${Find} key=${one.id} finding=${one} open=${one === open} />`)}
     </nav>
-    ${open ? html`<${OneFinding} finding=${open} findings=${findings} />` : html`<section class="pane none" aria-label="Finding"><div class="body"><p class="soft">${findings.length ? "Choose one to see why it is shown." : ""}</p></div></section>`}
+    ${open ? html`<${OneFinding} finding=${open} findings=${open.noProblem ? decided : findings} />` : html`<section class="pane none" aria-label="Finding"><div class="body"><p class="soft">${findings.length ? "Choose one to see why it is shown." : ""}</p></div></section>`}
   </main>`;
+}
+
+/** One row of the list. @param {{finding: Finding, open: boolean}} given */
+function Find({ finding: { id, rule, rows: [newest], messages }, open }) {
+  return html`<div class=${`find ${open ? "on" : ""}`}>
+    <button type="button" class="title" aria-current=${open ? "true" : undefined} onClick=${() => openFinding(id)}>${ruleWords(rule).name}</button>
+    <span class="soft small">in ${counted(messages, "message")}</span>
+    <span class="soft small"><bdi>${shortened(newest.user)}</bdi>, ${state.clock.when(newest.at)}${state.review.later.has(id) ? ", later" : ""}</span></div>`;
 }
 
 /** @param {{finding: Finding, findings: Finding[]}} given */
 function OneFinding({ finding, findings }) {
-  const { clock, server } = state;
+  const { clock, review, server } = state;
+  const { noProblem } = finding;
   const words = ruleWords(finding.rule);
   const at = findings.indexOf(finding);
   const sessions = [...new Set(finding.rows.map((row) => row.session))];
@@ -44,16 +52,19 @@ function OneFinding({ finding, findings }) {
   return html`<section class="pane" tabindex="-1" aria-label="Finding"><div class="body" key=${finding.id}>
     <${IconButton} icon="back" class="narrow-back" label="Back to the list" onClick=${() => openFinding("")} />
     <h2 class="big">${words.title}</h2>
-    <p class="soft">${sessions.length === 1 ? "Conversation" : counted(sessions.length, "conversation")} of <${Stored} text=${shortened(newest.user)} />, ${clock.when(newest.at)}${newest.source && html`, in <${Stored} text=${shortened(newest.source, 32)} />`}</p>
-    ${finding.rows.slice(0, SHOWN_REQUESTS).map((row) => html`<${Passages} key=${row.id} row=${row} ids=${row.findings.get(finding.rule) ?? []} />`)}
+    <p class="soft">${sessions.length === 1 ? "Conversation" : counted(sessions.length, "conversation")} of <bdi>${shortened(newest.user)}</bdi>, ${clock.when(newest.at)}${newest.source && html`, in <bdi>${shortened(newest.source, 32)}</bdi>`}</p>
+    ${finding.rows.slice(0, SHOWN_REQUESTS).map((row) => html`<${Passages} key=${row.id} row=${row} ids=${(noProblem ? row.noProblem : row.findings).get(finding.rule) ?? []} />`)}
     ${finding.rows.length > SHOWN_REQUESTS && html`<p class="soft small">and ${counted(finding.rows.length - SHOWN_REQUESTS, "more question")}</p>`}
     <div class="judge">
       ${can("delete_requests") && html`<${Button} class=${words.certain ? "strong" : ""} onClick=${() => askDeletion(finding.rows)}>Delete ${counted(finding.rows.reduce((sum, row) => sum + row.interactions, 0), "message")}…<//>`}
       <${Button} onClick=${() => openConversation(newest.session, { request: newest.id })}>Open conversation<${Icon} name="right" /><//>
-      <${Button} class="quiet" onClick=${() => decideLater(finding.id, findings[at + 1]?.id ?? "")}>Decide later<//>
+      ${can("judge_finding") && finding.rule !== BY_POLICY && html`<${Button} onClick=${() => decide(finding, !noProblem, findings[at + 1]?.id ?? "")}>${noProblem ? "Review it again" : "Not a problem"}<//>`}
+      ${!noProblem && html`<${Button} class="quiet" onClick=${() => decideLater(finding.id, findings[at + 1]?.id ?? "")}>Decide later<//>`}
       <span class="of">${number(at + 1)} of ${number(findings.length)}</span>
       <${IconButton} icon="up" label="Finding before" disabled=${at === 0} onClick=${() => go(-1)} /><${IconButton} icon="down" label="Next finding" disabled=${at === findings.length - 1} onClick=${() => go(1)} />
     </div>
+    ${review.problem && html`<${Problem} text=${review.problem} />`}
+    ${noProblem && html`<p>Somebody decided that this is not a problem.</p>`}
     <h3 class="label">Why it is shown</h3>
     <p>${server?.rules[finding.rule]?.why}</p>
     ${!words.certain && html`<p>This is possible, not certain.</p>`}

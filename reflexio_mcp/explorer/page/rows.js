@@ -5,10 +5,11 @@ import { asWritten } from "./passages.js";
 /**
  * @typedef {{id: string, session: string, user: string, at: number, order: number, source: string, version: string,
  *   interactions: number, words: string, last: string, lastRole: string, passage: string, matched: string, evaluation: boolean,
- *   secret: boolean, held: boolean, restoredFrom: string, findings: Map<string, number[]>, orders: string[]}} Row
+ *   secret: boolean, held: boolean, restoredFrom: string, findings: Map<string, number[]>,
+ *   noProblem: Map<string, number[]>, orders: string[]}} Row
  *   `order` tells apart what came in one second; `last` are the last words of a session's newest request; `passage` is the text around the
  *   searched words, `orders` are words in it that may be orders to an assistant, `matched` the part that has them if it is no text; `restoredFrom` is the request whose interaction was put back as
- *   this one; `findings` are rules with the ids of interactions
+ *   this one; `findings` are rules with the ids of interactions, and so is `noProblem`, which somebody judged
  * @typedef {{words: string, user: string, session: string, source: string, version: string, finding: string,
  *   start: number | null, end: number | null}} Filter times in milliseconds, both inclusive
  * @typedef {{id: string, rows: Row[], total: number, users: string[], sources: string[], last: number, messages: number}} Session
@@ -48,7 +49,8 @@ export class Index {
       const known = this.rows.get(row.id);
       if (!known) this.tally(row, 1);
       else {
-        keepFindings(row, known);
+        // What was found in other interactions is looked for anew.
+        if (known.interactions === row.interactions) Object.assign(row, { findings: known.findings, noProblem: known.noProblem, orders: known.orders });
         row.passage ||= known.passage;
         row.last ||= known.last;
       }
@@ -57,11 +59,13 @@ export class Index {
     return rows;
   }
 
-  /** Keep a rule's findings; returns the requests for which they are new. @param {string} rule @param {Record<string, number[]>} places by request */
-  note(rule, places) {
-    const fresh = Object.keys(places).filter((id) => this.rows.get(id)?.findings.has(rule) === false);
-    for (const id of fresh) this.rows.get(id)?.findings.set(rule, places[id]);
-    return fresh;
+  /** Keep a rule's findings, or what somebody judged to be no problem. @param {string} rule @param {Record<string, number[]>} places by request @param {boolean} [noProblem] */
+  note(rule, places, noProblem = false) {
+    for (const [id, interactions] of Object.entries(places)) {
+      const row = this.rows.get(id);
+      (noProblem ? row?.noProblem : row?.findings)?.set(rule, interactions);
+      (noProblem ? row?.findings : row?.noProblem)?.delete(rule);
+    }
   }
 
   /** Keep the words that may be orders to an assistant. @param {Record<string, string[]>} orders by request */
@@ -83,26 +87,6 @@ export class Index {
       }
     }
     return (this.grouped.get(session) ?? []).sort(oldestFirst);
-  }
-
-  /** An index of the same rows, read anew: what was found in rows that are unchanged is kept. @param {Row[]} rows */
-  renewed(rows) {
-    const fresh = new Index();
-    fresh.base = this.base;
-    fresh.found = this.found;
-    for (const row of rows) {
-      const known = this.rows.get(row.id);
-      if (known && known.interactions === row.interactions) keepFindings(row, known);
-    }
-    fresh.add(rows);
-    return fresh;
-  }
-
-  /** Whether the same requests are in another index. @param {Index} other */
-  equals(other) {
-    if (this.rows.size !== other.rows.size) return false;
-    for (const row of this.rows.values()) if (other.rows.get(row.id)?.interactions !== row.interactions) return false;
-    return true;
   }
 
   /** @param {Iterable<string>} ids */
@@ -232,11 +216,6 @@ function count(into, row, facet) {
   for (const value of values) into.set(value, (into.get(value) ?? 0) + 1);
 }
 
-/** Give a row what was found in it. @param {Row} row @param {Row} known the same row as it was read before */
-function keepFindings(row, { findings, orders }) {
-  Object.assign(row, { findings, orders });
-}
-
 /** The rows of one page of the server's answer. @param {any} answer @returns {Row[]} */
 export function rowsOf(answer) {
   /** @type {Row[]} */
@@ -248,7 +227,7 @@ export function rowsOf(answer) {
         order: one.restored_interaction || one.first_interaction || 0, source: one.source ?? "", version: one.agent_version ?? "",
         interactions: one.interaction_count ?? 0, words: asWritten(one.first_words ?? ""), last: asWritten(one.last_words ?? ""), lastRole: one.last_role ?? "",
         passage: asWritten(one.found ?? ""), matched: one.matched ?? "", evaluation: one.evaluation_only === true,
-        secret: one.redacted === true, held: Boolean(one.held), restoredFrom: one.restored_from ?? "", findings: new Map(), orders: [],
+        secret: one.redacted === true, held: Boolean(one.held), restoredFrom: one.restored_from ?? "", findings: new Map(), noProblem: new Map(), orders: [],
       });
     }
   }

@@ -12,8 +12,7 @@ import { goesByItself } from "./memory.js";
 import { goingWords, ruleWords } from "./names.js";
 import { messagesIn, oldestFirst } from "./rows.js";
 import { can, state } from "./state.js";
-import { Button, html, Icon, Problem, Stored, Text, View } from "./view.js";
-import { told } from "./words.js";
+import { Button, Facts, html, Icon, Problem, Text, View } from "./view.js";
 
 /** @typedef {import("./rows.js").Row} Row */
 /** @typedef {import("./memory.js").Fate} Fate */
@@ -125,11 +124,6 @@ function said(plan, choice, undecided) {
     stay > 0 && `${counted(stay, "learned thing")} ${stay === 1 ? "stays" : "stay"}.`, back > 0 && `${counted(back, "older one")} ${back === 1 ? "is" : "are"} used again.`,
     until ? `A copy is kept until ${until}; undo it under Recently deleted.` : "This cannot be undone.",
   ].filter(Boolean).join(" ");
-}
-
-/** @param {{facts: import("./words.js").Fact[]}} given */
-function Facts({ facts }) {
-  return told(facts).map((parts, at) => html`<p class="soft small" key=${at}>${parts.map((part) => (typeof part === "string" ? part : html`<${Stored} text=${part.name} />`))}</p>`);
 }
 
 /** The conversations that go, with whose; other people's come first. @param {{rows: Row[]}} given */

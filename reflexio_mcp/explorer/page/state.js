@@ -50,8 +50,8 @@ export const state = {
   memory: { state: "no", problem: "", list: new Map(), usersLeft: 0, unlinked: 0, rulesUnread: false },
   /** @type {{kind: Kind | "", words: string, replaced: boolean, open: string}} */
   learned: { kind: "", words: "", replaced: false, open: "" },
-  /** @type {{open: string, later: Set<string>}} */
-  review: { open: "", later: new Set() },
+  /** @type {{open: string, later: Set<string>, problem: string}} */
+  review: { open: "", later: new Set(), problem: "" },
   /** How many requests were looked through for findings; `complete` once all that were read are. */
   looked: { count: 0, complete: false },
 

@@ -3,8 +3,7 @@
 import { closeJob, openConversation, stopJob, undo } from "./actions.js";
 import { counted, number } from "./format.js";
 import { can, state } from "./state.js";
-import { Button, html, Icon, IconButton, Stored } from "./view.js";
-import { told } from "./words.js";
+import { Button, Facts, html, Icon, IconButton } from "./view.js";
 
 export function Toast() {
   const { job } = state;
@@ -19,7 +18,7 @@ export function Toast() {
     ${!running && html`<${Icon} name=${bad ? "warn" : "check"} />`}
     <div role=${bad ? "alert" : "status"} class="words"><p class="title">${title}${running && total > 1 && done > 0 && html`<span class="soft">, ${number(done)} of ${counted(total, "question")} done</span>`}</p>
       ${soft.map((text) => html`<p class="soft" key=${text}>${text}</p>`)}
-      ${!running && told(facts).map((parts, at) => html`<p class="soft" key=${at}>${parts.map((part) => (typeof part === "string" ? part : html`<${Stored} text=${part.name} />`))}</p>`)}</div>
+      ${!running && html`<${Facts} facts=${facts} />`}</div>
     ${running && stopping === false && html`<${Button} onClick=${stopJob}>Stop<//>`}
     ${undoable && html`<${Button} class=${phase === "done" ? "strong" : ""} onClick=${() => undo([...numbers], job.rows)}>${phase === "half" ? "Undo what is deleted" : "Undo"}<//>`}
     ${goOn && html`<${Button} class="strong" onClick=${goOn}>Go on<//>`}

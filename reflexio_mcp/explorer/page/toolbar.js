@@ -1,7 +1,7 @@
 /** The two bands above the list: parts of the memory and whose it is; search, filters and a count. */
 
 import { changeFilter, changeLearned, clearFilter, refresh, showExport, showKeys, showPart, showPast, toggleFullscreen } from "./actions.js";
-import { openFindings } from "./findings.js";
+import { findingsHere } from "./findings.js";
 import { counted, DAY_MS, number, shortened } from "./format.js";
 import { host } from "./host.js";
 import { inUse } from "./memory.js";
@@ -10,7 +10,7 @@ import { stopReading } from "./reading.js";
 import { messagesIn, NO_FILTER } from "./rows.js";
 import { can, state } from "./state.js";
 import { Timeline } from "./timeline.js";
-import { Button, Choice, html, Icon, IconButton, Menu, Stored } from "./view.js";
+import { Button, Choice, html, Icon, IconButton, Menu } from "./view.js";
 
 /** Choices of a filter that are listed. */
 const CHOICES = 100;
@@ -21,7 +21,7 @@ const PERIODS = [["24 hours", DAY_MS], ["7 days", 7 * DAY_MS], ["30 days", 30 * 
 /** Whose memory is shown, in a heading. */
 function heading() {
   const { server, filter, index } = state;
-  if (server?.whose || filter.user) return html`Memory of <${Stored} text=${shortened(server?.whose || filter.user)} />`;
+  if (server?.whose || filter.user) return html`Memory of <bdi>${shortened(server?.whose || filter.user)}</bdi>`;
   const people = peopleIn(index).length;
   return people > 1 ? `Memory of ${counted(people, "person")}` : "Your memory";
 }
@@ -41,7 +41,7 @@ export function TopBand() {
   const { index, memory, server, looked } = state;
   const full = host.context.displayMode === "fullscreen";
   const canFill = (host.context.availableDisplayModes ?? []).includes(full ? "inline" : "fullscreen");
-  const open = openFindings().length;
+  const open = findingsHere().open.length;
   const learns = can("list_learnings");
   return html`<header class="bar">
     <h1>${heading()}</h1>
@@ -84,8 +84,8 @@ function Scope() {
     <${Menu} name="scope" class="scope" end=${true} title=${`${words}. Whose memory is shown`} chip=${`chip ${filter.user ? "set" : ""}`} label=${label}>
       <p class="label">Whose</p>
       ${!server?.whose && html`<${Choice} on=${!filter.user} count=${counted(index.totals.size, "conversation")} onClick=${() => changeFilter({ user: "" })}>Everyone<//>`}
-      ${server?.whose ? html`<p class="line">Only <${Stored} text=${server.whose} />: this server is for one person.</p>`
-        : people.slice(0, CHOICES).map(([name, count]) => html`<${Choice} key=${name} on=${filter.user === name} count=${number(count)} onClick=${() => changeFilter({ user: name })}><${Stored} class="clip" text=${shortened(name, 32)} /><//>`)}
+      ${server?.whose ? html`<p class="line">Only <bdi>${server.whose}</bdi>: this server is for one person.</p>`
+        : people.slice(0, CHOICES).map(([name, count]) => html`<${Choice} key=${name} on=${filter.user === name} count=${number(count)} onClick=${() => changeFilter({ user: name })}><bdi class="clip">${shortened(name, 32)}</bdi><//>`)}
       <hr />
       <p class="label">${kept || "Not reached yet"}.</p>
       <p class="label">${server?.masked ? "This server hides all text." : "Keys and passwords are hidden until you show one."}</p>
@@ -159,16 +159,7 @@ function WhenChoices() {
     return html`<button type="button" class="chip" key=${name} aria-pressed=${String(!brushed && length === period)}
       onClick=${() => changeFilter({ start: length ? Date.now() - length : null, end: null }, length)}>${name} <span class="n">${number(left)}</span></button>`;
   })}</div>
-  ${index.rows.size > 0 && html`<${Timeline} all=${rowsAsList(index)} rows=${matched.anyTime} filter=${filter} />`}`;
-}
-
-/** @type {{of: import("./rows.js").Index | null, size: number, list: import("./rows.js").Row[]}} */
-let listed = { of: null, size: 0, list: [] };
-
-/** The same list as long as the rows are the same. @param {import("./rows.js").Index} index */
-function rowsAsList(index) {
-  if (listed.of !== index || listed.size !== index.rows.size) listed = { of: index, size: index.rows.size, list: [...index.rows.values()] };
-  return listed.list;
+  ${index.rows.size > 0 && html`<${Timeline} all=${[...index.rows.values()]} rows=${matched.anyTime} filter=${filter} />`}`;
 }
 
 /** @typedef {"source" | "version" | "finding"} Facet */
@@ -194,7 +185,7 @@ function FacetChoices({ name, label }) {
   if (!counts.length) return null;
   return html`<p class="label">${label}</p>
     <${Choice} on=${!filter[name]} onClick=${() => changeFilter({ [name]: "" })}>Any<//>
-    ${counts.map(([value, count]) => html`<${Choice} key=${value} on=${filter[name] === value} count=${number(count)} onClick=${() => changeFilter({ [name]: value })}><${Stored} class="clip" text=${valueWords(name, value)} /><//>`)}
+    ${counts.map(([value, count]) => html`<${Choice} key=${value} on=${filter[name] === value} count=${number(count)} onClick=${() => changeFilter({ [name]: value })}><bdi class="clip">${valueWords(name, value)}</bdi><//>`)}
     ${name === "finding" && !looked.complete && html`<p class="label">${lookedWords()}</p>`}`;
 }
 

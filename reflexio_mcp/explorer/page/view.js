@@ -1,10 +1,11 @@
-/** What all views are made of. Stored text is given as a child, never as markup: it becomes text and nothing else. */
+/** What all views are made of. Stored text is given as a child, never as markup: it becomes text and nothing else; `<bdi>` isolates its direction. */
 
 import htm from "./vendor/htm.js";
 import { Component, h } from "./vendor/preact.js";
 import { copy, toggleMenu } from "./actions.js";
 import { piecesOf } from "./passages.js";
 import { state, update } from "./state.js";
+import { told } from "./words.js";
 
 export const html = htm.bind(h);
 
@@ -55,9 +56,9 @@ export function CopiedId({ id, what }) {
   return html`<dd class="mono"><bdi>${id}</bdi> <${Button} class="little" label=${`Copy ${what}`} onClick=${() => copy(id)}>Copy<//></dd>`;
 }
 
-/** Stored words or an id, isolated from the direction of the text around it. @param {{text: string, class?: string}} given */
-export function Stored({ text, class: more }) {
-  return html`<bdi class=${more}>${text}</bdi>`;
+/** What facts say, a paragraph each. @param {{facts: import("./words.js").Fact[]}} given */
+export function Facts({ facts }) {
+  return told(facts).map((parts, at) => html`<p class="soft small" key=${at}>${parts.map((part) => (typeof part === "string" ? part : html`<bdi>${part.name}</bdi>`))}</p>`);
 }
 
 /**

@@ -18,6 +18,7 @@ from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Progress, no_progress
 from reflexio_mcp.traffic.audit import run
 from reflexio_mcp.traffic.audit.calls import Offer, call_for_learnings
+from reflexio_mcp.traffic.audit.judged import NoProblem
 from reflexio_mcp.traffic.audit.rules import rule_of
 from reflexio_mcp.traffic.audit.rules.base import Finding
 from reflexio_mcp.traffic.errors import InvalidInput
@@ -76,6 +77,7 @@ async def list_places(
     offer: Offer,
     cursor: str = "",
     progress: Progress = no_progress,
+    judged: NoProblem | None = None,
 ) -> AuditResult:
     """List the places of the finding that a filter names, the most suspicious first.
 
@@ -83,6 +85,7 @@ async def list_places(
 
     Args:
         offer: tools that follow-up calls may name.
+        judged: what people judged to be no problem, which is counted apart.
 
     Raises:
         InvalidInput: the cursor belongs to another list, or the service does not answer.
@@ -95,7 +98,8 @@ async def list_places(
     inside = replace(asked, finding="")
     now, until = time.time(), time.monotonic() + run.AUDIT_SECONDS
     rules = [] if kind.asked else [kind(now)]
-    look = run.Pass(inside, rules, until, gathered=partial(_Ranked, after=after))
+    ranked = partial(_Ranked, after=after)
+    look = run.Pass(inside, rules, until, gathered=ranked, judged=judged or NoProblem())
     pager = SessionPager(scope, inside)
     stopped = await run.look_through(scope, pager, look, progress)
     await in_heavy_thread(scope.owner, look.finish)
@@ -109,10 +113,11 @@ async def list_places(
     if isinstance(gathered := look.found.get(asked.finding), _Ranked):
         places = _places(scope, gathered, shown_before, without_key)
         ids = [finding.request.request_id for finding in gathered.page[: len(places)]]
-        row = run.finding_row(asked.finding, gathered, places, ids, inside, offer)
+        part = asked.finding in look.no_problem
+        row = run.finding_row(asked.finding, gathered, places, ids, inside, offer, part=part)
         more: dict[str, object] = {
             "place_count": gathered.total,
-            "runs": run.runs_of(rules, inside, offer, whole=not stopped),
+            "runs": [] if part else run.runs_of(rules, inside, offer, whole=not stopped),
         }
         if scope.learns:
             more["learned"] = call_for_learnings(asked.finding, inside, offer)
@@ -126,8 +131,9 @@ async def list_places(
         filter=shown_name(filter_in_words(asked, words=not scope.masked), 200),
         traffic=run.found_in(look, without_key, masked=scope.masked),
         findings=rows,
+        no_problem=run.counted_apart(look),
         not_looked_for=[NotLooked(findings=[asked.finding], because=doubt) for doubt in doubts],
-        facts=[*_unread(look, pager, stopped=stopped), *run.advice_about(rows), *limits],
+        facts=[*look.judged.facts, *_unread(look, pager, stopped=stopped), *run.advice_about(rows), *limits],
         cursor=next_cursor,
     )
 

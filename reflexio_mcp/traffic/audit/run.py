@@ -35,6 +35,7 @@ from reflexio_mcp.traffic.audit.calls import (
     calls_about,
     can_be_given,
 )
+from reflexio_mcp.traffic.audit.judged import NoProblem
 from reflexio_mcp.traffic.audit.rules import (
     ASKED,
     FINDINGS,
@@ -138,6 +139,8 @@ class Pass:
     versions: Counter[str] = field(default_factory=Counter[str])
     gathered: Callable[[], Gathered] = Gathered
     found: dict[str, Gathered] = field(default_factory=dict[str, Gathered])
+    judged: NoProblem = field(default_factory=NoProblem)
+    no_problem: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     learning: LearningChecks = field(default_factory=LearningChecks)
     learned: LearnedChecks = field(default_factory=LearnedChecks)
     last: SessionPart | None = None
@@ -165,6 +168,9 @@ class Pass:
 
     def add(self, findings: Iterable[Finding]) -> None:
         for finding in findings:
+            if self.judged.has(finding):
+                self.no_problem.setdefault(finding.name, set()).add(finding.request.request_id)
+                continue
             if finding.name not in self.found:
                 self.found[finding.name] = self.gathered()
             self.found[finding.name].add(finding)
@@ -193,6 +199,7 @@ async def run_audit(
     after: Cursor | None = None,
     progress: Progress = no_progress,
     personal: bool = True,
+    judged: NoProblem | None = None,
 ) -> AuditResult:
     """Audit everything a filter selects, in one pass and bounded memory.
 
@@ -200,13 +207,14 @@ async def run_audit(
         asked: the filter; the filter of `after` replaces it.
         offer: tools that follow-up calls may name.
         personal: look for personal data.
+        judged: what people judged to be no problem, which is counted apart.
     """
     now = time.time()
     wanted = after.filter if after else asked
     narrow = bool(wanted.looks_inside or wanted.source or wanted.session_id)
     skipped = Skipped()
     rules = _rules(wanted, skipped, now, narrow=narrow, continues=after is not None, personal=personal)
-    look = Pass(wanted, rules, time.monotonic() + AUDIT_SECONDS)
+    look = Pass(wanted, rules, time.monotonic() + AUDIT_SECONDS, judged=judged or NoProblem())
     pager = SessionPager(scope, wanted, after=after)
     stopped = await look_through(scope, pager, look, progress)
     whole = not stopped and after is None
@@ -223,7 +231,7 @@ async def run_audit(
     for fact in missing():
         skipped.add(fact, "probable-secret", "possible-secret")
     rows = await _finding_rows(scope, look, rules, offer, whole=whole)
-    facts: list[Fact] = []
+    facts = [*look.judged.facts]
     if stopped and look.last:
         facts.append(Fact(code=FactCode.REST_NOT_AUDITED, until=at(look.last.newest)))
     if pager.unreadable:
@@ -235,6 +243,7 @@ async def run_audit(
         filter=shown_name(filter_in_words(wanted, words=not scope.masked), 200),
         traffic=found_in(look, without_key, masked=scope.masked),
         findings=rows,
+        no_problem=counted_apart(look),
         not_looked_for=[*skipped.rows, NEVER],
         facts=[*facts, *_what_rules_say(look, rows, skipped)],
         cursor=pager.cursor("audit", look.last, None).encode(scope, asked) if stopped and look.last else "",
@@ -303,13 +312,14 @@ async def _finding_rows(
             )
             for place in gathered.places
         ]
-        row = finding_row(name, gathered, places, gathered.ids, window, offer)
+        part = name in look.no_problem
+        row = finding_row(name, gathered, places, gathered.ids, window, offer, part=part)
         more: dict[str, object] = {}
         if row.show and not any(place.around or place.points or place.repeats for place in places):
             more["places"] = places[:EXAMPLES]
         if name == "learning-waiting":
             more["act"] = _call_to_finish(gathered, offer)
-        if name == Duplicate.name:
+        if name == Duplicate.name and not part:
             more["runs"] = runs_of(rules, look.wanted, offer, whole=whole)
         if scope.learns:
             more["learned"] = call_for_learnings(name, look.wanted, offer)
@@ -456,17 +466,20 @@ def finding_row(
     ids: Iterable[str],
     wanted: TrafficFilter,
     offer: Offer,
+    *,
+    part: bool,
 ) -> FindingRow:
     """Return the row of a finding, with the calls that follow.
 
     Args:
         ids: the requests that a call may name if no filter selects them.
         wanted: the filter of the calls, without the finding.
+        part: the filter would also select what was judged to be no problem.
     """
     from reflexio_mcp.traffic.audit.rules.redaction import without_key
 
     rule = rule_of(name)
-    selected = gathered.alone and not wanted.contains and name in FINDINGS
+    selected = gathered.alone and not part and not wanted.contains and name in FINDINGS
     given = [id_ for id_ in dict.fromkeys(ids) if without_key(id_) == id_ and can_be_given(id_)]
     show, act = calls_about(name, given, wanted, offer, selected=selected)
     return FindingRow(
@@ -557,6 +570,11 @@ async def _with_evidence(
     showing = LearningRows(scope, against)
     linked = unselected(found).linked.values()
     return await anyio.to_thread.run_sync(lambda: [showing.row(learning) for learning in linked])
+
+
+def counted_apart(look: Pass) -> list[Count]:
+    """Return how many requests were judged to be no problem, by finding."""
+    return [Count(name=name, count=len(requests)) for name, requests in look.no_problem.items()]
 
 
 def found_in(look: Pass, named: Callable[[str], str], *, masked: bool) -> Found:
