@@ -15,6 +15,7 @@ BENCHMARKS = {
     "scanning": "processor time that looking for secrets takes",
     "audit": "an audit of 100,000 requests against reading the same rows",
     "searching": "searches of 250,000 requests, of long ones, and beside busy loops",
+    "explorer": "the explorer's page over 50,000 requests, in Chromium",
     "shares": "what three callers wait for while a fourth does each of 18 kinds of call (an hour)",
 }
 

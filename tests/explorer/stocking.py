@@ -214,7 +214,7 @@ def hostile(now: int | None = None) -> list[Request]:
             text[:200],
             now - 60 * (len(HOSTILE) - index),
             ((text[:200], text), ("Assistant", text)),
-            "web_app",
+            "one-long-source" * 20,
             text[:200],
             beside={"tool_name": text[:100], "status": text[:100]},
         )

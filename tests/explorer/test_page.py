@@ -30,8 +30,10 @@ WITH_COPIES = {"REFLEXIO_MCP_RECOVERY_DAYS": "7"}
 SCENARIOS: list[tuple[str, str, dict[str, str]]] = [
     ("looksDeletesAndUndoes", "team", WITH_COPIES),
     ("putsAMessageBackWhereItWasSaid", "team", WITH_COPIES),
+    ("reportsAnUndoBeforeItReadsAgain", "team", WITH_COPIES),
     ("readsOneSecondInItsOrder", "one second", {}),
     ("reachesEveryHit", "harbours", {}),
+    ("findsWhatIsNotLoaded", "twelve thousand", {}),
     ("keepsTheSelectionAndTheWayBackInSight", "team", WITH_COPIES),
     ("filtersAndBrushes", "the team", {}),
     ("saysWhatTheTextSays", "the team", {}),
@@ -132,6 +134,7 @@ def test_every_scenario_is_played() -> None:
     )
     elsewhere = {
         "pictures",
+        "measuresFiftyThousand",
         "worksWithoutAnAssistant",
         "doesTheWholeJobOnARealServer",
         "forgetsBoth",

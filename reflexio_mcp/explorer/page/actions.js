@@ -3,7 +3,7 @@
 import { host, messageOf } from "./host.js";
 import { hasSecret } from "./findings.js";
 import { busy, correct, deleteMessage, deleteRequests, exported, forget, going, goingToo, judge, pastDeletions, planDeletion, putBack } from "./jobs.js";
-import { lookAgain, lookForWords, readAll, readAnew, readLearnings, toQuery, uncover } from "./reading.js";
+import { lookAgain, lookForWords, readAll, readAnew, readLearnings, readWhole, toQuery, uncover } from "./reading.js";
 import { hiddenIn } from "./passages.js";
 import { exchangesOf, NO_FILTER } from "./rows.js";
 import { can, dropSelection, rematch, state, update } from "./state.js";
@@ -124,6 +124,9 @@ export function openConversation(session, { request = "", words = "", remembered
     opened: { session, from: Math.max(0, at - BEFORE), to: Math.max(0, at - BEFORE) + SHOWN, reach: first ? reach : "", hit: first && !words ? reach : "" },
   });
   if (remembered) remember();
+  void readWhole(session).then((more) => {
+    if (more && state.opened?.session === session) openConversation(session, { request: reach, words, remembered: false });
+  }, (error) => update({ problem: messageOf(error) }));
 }
 
 export function closeConversation() {

@@ -167,7 +167,7 @@ export class List extends View {
   scrolled(list) {
     this.setState({ top: list.scrollTop });
     // What is not loaded yet loads when its place comes into sight.
-    if (state.cursor && !state.loading && list.scrollTop + list.clientHeight > this.total - 200) void readFurther();
+    if (state.cursor && !state.filter.words && !state.loading && list.scrollTop + list.clientHeight > this.total - 200) void readFurther();
   }
 }
 
@@ -234,9 +234,9 @@ function plainTitle({ rows }) {
 
 /** What follows the last row: that more is there, or that it is read. */
 function Behind() {
-  const { cursor, index, loading, clock } = state;
+  const { cursor, filter, index, loading, clock } = state;
   if (loading === "more" || loading === "words") return html`<p class="more">Reading on.</p>`;
-  if (!cursor) return null;
+  if (!cursor || filter.words) return null;
   let oldest = Infinity;
   for (const row of index.rows.values()) oldest = Math.min(oldest, row.at);
   return html`<p class="more">These go back to ${clock.moment(oldest)}. <${Button} class="little" onClick=${readFurther}>Read further<//></p>`;
@@ -244,7 +244,7 @@ function Behind() {
 
 /** Instead of the list, if there is nothing to list. */
 export function Blank() {
-  const { index, loading, problem, searching, server, filter, cursor, reached, clock } = state;
+  const { index, loading, problem, searching, unsearched, server, filter, reached, clock } = state;
   if (loading && !problem || searching) {
     return html`<div class="list" aria-busy="true">${[62, 48, 70, 38, 55, 66, 44, 59, 35, 50].map((width, at) => html`<div key=${at} class="row cols wait" aria-hidden="true"><span></span>
       <span class="bone" style=${{ gridColumn: 2, gridRow: 1, inlineSize: `${width}%` }}></span><span class="bone" style=${{ gridColumn: 2, gridRow: 2, inlineSize: `${width * 0.7}%` }}></span></div>`)}</div>`;
@@ -258,7 +258,7 @@ export function Blank() {
     [title, text] = ["The memory does not answer", `${problem.split("\n")[0]}${last} Nothing was changed.`];
     button = html`<${Button} onClick=${() => readAll()}>Try again<//>`;
   } else if (filter.words && index.rows.size) {
-    [title, text] = [`No conversation has “${filter.words}”`, `${cursor ? "What is loaded was" : `All ${counted(index.totals.size, "conversation")} were`} searched. ${described()}`];
+    [title, text] = [`No conversation has “${filter.words}”`, `${unsearched ? "Not everything was" : "All conversations were"} searched. ${described()}`];
     button = html`<${Button} onClick=${() => changeFilter({ words: "" })}>Clear the search<//>`;
   } else if (set || index.rows.size) {
     [title, text] = ["Nothing matches", described()];

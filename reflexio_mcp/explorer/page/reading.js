@@ -43,6 +43,7 @@ export async function readAll(begun = () => {}, given = toQuery(state.index.base
   const mine = ++generation;
   const before = state.index;
   budget = STRETCH;
+  beyond.clear();
   state.details.clear();
   update({ index: new Index(), cursor: "", problem: "", loading: "first", searching: false, looked: { count: 0, complete: false } });
   rematch();
@@ -64,7 +65,7 @@ export async function readFurther() {
 /** Show what was read so far, and read no more. */
 export function stopReading() {
   generation += 1;
-  update({ loading: "", searching: false });
+  update({ loading: "", searching: false, unsearched: state.searching });
 }
 
 /** @param {number} mine @param {Record<string, any>} given @param {boolean} first @param {(server: ServerState) => void} begun */
@@ -82,7 +83,7 @@ async function readPages(mine, given, first, begun) {
       if (answer.state && (hurried || !state.index.rows.size)) takeState(answer.state, begun);
       // The view in the address may have started another reading.
       if (mine !== generation) return;
-      state.index.add(rowsOf(answer));
+      for (const { id } of state.index.add(rowsOf(answer))) beyond.delete(id);
       hurried = false;
       if (answer.without_words) state.loading = "words";
       else {
@@ -140,40 +141,69 @@ export async function lookForFindings(mine = generation) {
   } while (cursor && count < budget);
 }
 
-/** Let the server look for the words. Hits are shown as they come. */
+/** Hits among requests that were not read: they are in the list only as long as their words are looked for. @type {Set<string>} */
+const beyond = new Set();
+
+/** Sessions of which only hits were read. @type {Set<string>} */
+const partlyRead = new Set();
+
+/** Let the server look for the words, in everything that is stored. Hits are shown as they come. */
 export async function lookForWords() {
   const mine = generation;
   const { words } = state.filter;
+  state.index.remove(beyond);
+  beyond.clear();
+  partlyRead.clear();
   for (const row of state.index.rows.values()) row.passage = row.matched = "";
   if (!words) {
     state.index.found = null;
-    update({ searching: false });
+    update({ searching: false, unsearched: false });
     rematch();
     return;
   }
   const found = new Set();
   state.index.found = found;
-  update({ searching: true });
+  update({ searching: true, unsearched: false });
   rematch();
   const late = () => mine !== generation || words !== state.filter.words || !state.searching;
   try {
     let cursor = "";
-    let looked = 0;
     do {
       const answer = await askView("rows", { ...(cursor ? { cursor } : { ...toQuery(state.index.base), contains: words }), limit: PAGE });
       if (late()) return;
-      for (const row of state.index.add(rowsOf(answer))) found.add(row.id);
+      const rows = rowsOf(answer);
+      for (const { id, session } of rows) {
+        if (!state.index.rows.has(id)) {
+          beyond.add(id);
+          partlyRead.add(session);
+        }
+        found.add(id);
+      }
+      state.index.add(rows);
       cursor = answer.cursor ?? "";
-      looked += answer.looked_at ?? 0;
       rematch();
-    } while (cursor && looked < budget && found.size < budget);
-    state.problem = "";
+    } while (cursor && found.size < budget);
+    Object.assign(state, { problem: "", unsearched: Boolean(cursor) });
   } catch (error) {
     if (late()) return;
     state.problem = messageOf(error);
   }
   update({ searching: false });
   rematch();
+}
+
+/** Read the rest of a conversation of which only hits were read; returns whether there was such a rest. @param {string} session */
+export async function readWhole(session) {
+  if (!partlyRead.delete(session)) return false;
+  let cursor = "";
+  do {
+    const answer = await askView("rows", { ...(cursor ? { cursor } : { session_id: session }), limit: PAGE });
+    const fresh = rowsOf(answer).filter((row) => !state.index.rows.has(row.id));
+    for (const row of state.index.add(fresh)) beyond.add(row.id);
+    cursor = answer.cursor ?? "";
+  } while (cursor);
+  rematch();
+  return true;
 }
 
 /** Return the interactions of a request, and load them if necessary. @param {Row} row @returns {Detail} */

@@ -61,6 +61,8 @@ export const state = {
   loading: "first",
   /** Whether the server looks for the words. */
   searching: false,
+  /** Whether the search ended before everything was searched. */
+  unsearched: false,
   problem: "",
   cursor: "",
   /** When the memory was last reached. */

@@ -204,7 +204,7 @@ function SetChip({ label, onClear }) {
 
 /** What the list shows, in numbers. */
 function summary() {
-  const { index, matched, loading, searching, problem, cursor, filter, clock } = state;
+  const { index, matched, loading, searching, unsearched, problem, cursor, filter, clock } = state;
   if (problem) return problem;
   if (loading === "first") return "Reading the newest conversations.";
   const all = index.rows.size;
@@ -214,9 +214,9 @@ function summary() {
   if (loading === "words") return "Reading on: words appear once secrets in them can be hidden.";
   let text = every ? `${counted(index.totals.size, "conversation")}, ${counted(messages, "message")}`
     : `${number(shown)} of ${counted(index.totals.size, "conversation")}, ${counted(messages, "message")}`;
-  if (filter.words) text = `${counted(shown, "conversation")}, ${counted(matched.rows.length, "hit")}${searching ? ", searching on" : ""}`;
+  if (filter.words) text = `${counted(shown, "conversation")}, ${counted(matched.rows.length, "hit")}${searching ? ", searching on" : unsearched ? ", not everything was searched" : ""}`;
   if (loading === "more") text += ", reading on";
-  else if (cursor && !searching) {
+  else if (cursor && !filter.words) {
     let oldest = Infinity;
     for (const row of index.rows.values()) oldest = Math.min(oldest, row.at);
     text += `, back to ${clock.moment(oldest)}`;
