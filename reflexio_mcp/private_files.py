@@ -4,14 +4,15 @@ Windows has no permission bits: there the user's data folder protects these file
 """
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
-__all__ = ["create", "keep_secret", "make_folder", "restrict", "write_new"]
+__all__ = ["create", "keep_secret", "make_folder", "new_file", "restrict", "write_new"]
 
 _POSIX: Final = os.name != "nt"
 _MAX_SECRET_BYTES: Final = 1000
@@ -30,9 +31,41 @@ def create(path: Path) -> int:
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """Write a new private file. Raises `FileExistsError` instead of replacing one."""
-    with os.fdopen(create(path), "wb") as file:
+    """Write a new private file, or none at all. Raises `FileExistsError` instead of replacing one."""
+    with new_file(path) as file:
         file.write(content)
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Generator[BinaryIO]:
+    """Write a private file that appears under its name when it is whole and on disk.
+
+    Raises:
+        FileExistsError: there is a file of this name, which stays as it was.
+    """
+    if path.exists() or path.is_symlink():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(create(draft), "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        _name(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _name(draft: Path, path: Path) -> None:
+    """Give a whole file its name. Raises `FileExistsError` if another process was first."""
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if path.exists():
+            raise
+        draft.rename(path)
 
 
 def restrict(path: Path) -> None:
@@ -89,14 +122,8 @@ def read_secret(path: Path) -> bytes | None:
 def make_secret(path: Path, content: bytes) -> None:
     """Make a private file with a secret, unless another process was first."""
     make_folder(path.parent)
-    # A hard link appears with its whole content, and fails if another process was first.
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    write_new(draft, content)
-    try:
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink()
+    with contextlib.suppress(FileExistsError):
+        write_new(path, content)
 
 
 def keep_secret(path: Path, make: Callable[[], bytes], is_whole: Callable[[bytes], bool]) -> bytes:

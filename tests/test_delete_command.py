@@ -20,7 +20,9 @@ from reflexio_mcp.cli import main
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.records import Owner
+from reflexio_mcp.state.tables import SqliteDatabase
 from tests.state.conftest import copied, deletion
+from tests.support.resealing import reseal
 
 Run = Callable[..., tuple[int, str]]
 
@@ -203,8 +205,10 @@ def test_what_has_expired_has_the_cap_of_the_policy_alone(run: Run, store: str) 
 
 def test_an_erasure_that_finds_nothing_leaves_no_copy_whose_days_are_over(run: Run, store: str) -> None:
     run("delete", "e2e-1", "--yes")
-    with closing(sqlite3.connect(Path(store).with_name("state.db"))) as state, state:
-        state.execute("UPDATE copies SET until = 0, seen_until = 0")
+    state_file = Path(store).with_name("state.db")
+    key = state_file.with_name("fingerprint.key").read_bytes()
+    with closing(SqliteDatabase(lambda: state_file)) as state:
+        reseal(state, [key], lambda row: row._replace(until=0.0, seen_until=0))
     assert "Nothing was found" in run("delete", "e2e-1", "--erase", "--yes")[1]
     with closing(sqlite3.connect(Path(store).with_name("state.db"))) as state:
         assert state.execute("SELECT count(*) FROM copies").fetchone() == (0,)

@@ -1,5 +1,6 @@
 """Private files: who may read them, and what else may be found in their place."""
 
+import errno
 import os
 import stat
 import sys
@@ -92,3 +93,17 @@ def test_the_key_of_fingerprints_outlives_the_process_unless_no_file_can_be_kept
     with pytest.raises(StateUnusable, match="cannot be kept in a file"):
         local_key(nowhere)
     assert len(process_key(nowhere)) == 32
+
+
+def test_a_file_that_cannot_be_written_to_its_end_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        private_files.make_secret(tmp_path / "fingerprint.key", b"k" * 32)
+    with pytest.raises(OSError, match="No space left"):
+        private_files.write_new(tmp_path / "receipt.json", b"{}")
+    assert not list(tmp_path.iterdir())

@@ -1,6 +1,8 @@
 """Recovery copies of deleted requests and learnings, each a sealed row.
 
-Rows are found by keyed tags of account, user and names. A caller that changes rows holds the lock "copies".
+Rows are found by keyed tags of account, user and names. A caller that changes rows holds the lock "copies". A row opens
+only with all its columns as they were sealed, so nobody hides a copy from an erasure or a hold by changing one: who
+looks for names is told how many rows do not open, whatever they claim to be.
 
 A copy is over when the server's clock says so and the state has also seen the days, or when an erasure names only a
 part of it. Its row stays as long as a restore of it is not over: the restore may have read it, and later erasures have
@@ -23,6 +25,14 @@ __all__ = ["Reading"]
 
 READ_AT_ONCE: Final = 20
 
+CHECKED_AT_ONCE: Final = 200
+
+LATEST: Final = 253_402_300_799
+"""The last second of the year 9999, the latest time that can be shown."""
+
+COLUMNS: Final = "id, deletion, at, until, seen_until, account, user_id, kind, names"
+"""The columns of a `Row`."""
+
 REQUESTS: Final = ("request", "interaction")
 """The kinds of copies of requests. The other kinds are learnings."""
 
@@ -42,7 +52,23 @@ class Row(NamedTuple):
 
     @property
     def identity(self) -> str:
+        """What the content is sealed with: every column by which the row is found, kept or given to anybody."""
+        return f"copy {json.dumps(self[1:], default=repr)}"
+
+    @property
+    def earlier_identity(self) -> str:
+        """What versions before 14 sealed with."""
         return f"copy {self.deletion} {self.account} {self.user} {self.kind}"
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether the values have the types of their columns. SQLite keeps others, too."""
+        times = all(
+            isinstance(value, int | float) and 0 <= value <= LATEST for value in (self.at, self.until)
+        )
+        numbers = all(isinstance(value, int) for value in (self.id, self.deletion, self.seen_until))
+        texts = all(isinstance(value, str) for value in (self.account, self.user, self.kind, self.names))
+        return times and numbers and texts
 
     @property
     def found_by(self) -> list[str]:
@@ -58,7 +84,8 @@ class Reading(Iterator[Copied]):
     """Copies that are read one after the other.
 
     Args:
-        damaged: how many copies were left out so far, because their rows were changed and cannot be opened.
+        damaged: how many copies were left out so far, because their rows were changed and cannot be opened. Nobody
+            knows what a changed row was: if names are looked for, each counts, whatever its account and user.
     """
 
     def __init__(self, opened: Iterator[tuple[Row, Copied | None]]) -> None:
@@ -138,6 +165,43 @@ class Copies:
             rows = [row for row in rows if wanted.meets(row.user, row.names.split())]
         rows = [row for row in rows if deletion in (None, row.deletion)]
         yield from self._opened(self._database.read, rows, erasing=erasing)
+        if names is not None or having is not None:
+            wanted_ids = {row.id for row in rows}
+            for row in self._changed(self._database.read, deletion):
+                if row.id not in wanted_ids:
+                    yield row, None
+
+    def changed(self, deletion: int = 0) -> int:
+        """Count the copies, of whatever owner, whose rows were changed, so that nobody can open them.
+
+        Args:
+            deletion: count the copies of this deletion alone.
+        """
+        return sum(1 for _ in self._changed(self._database.read, deletion))
+
+    def _changed(self, read: Callable[..., list[Any]], deletion: int | None) -> Iterator[Row]:
+        numbers = read(
+            "SELECT id FROM main.copies WHERE sealing_key IN ? AND ? IN (0, deletion) ORDER BY id",
+            self._keys.checks,
+            deletion or 0,
+        )
+        for row, sealed in self._sealed(read, [number for (number,) in numbers]):
+            if not self._is_unchanged(row, sealed):
+                yield row
+
+    def _sealed(self, read: Callable[..., list[Any]], numbers: Sequence[int]) -> Iterator[tuple[Row, bytes]]:
+        """Read rows with their sealed content, as far as they are still there."""
+        for start in range(0, len(numbers), CHECKED_AT_ONCE):
+            batch = list(numbers[start : start + CHECKED_AT_ONCE])
+            for *row, sealed in read(f"SELECT {COLUMNS}, sealed FROM main.copies WHERE id IN ?", batch):  # noqa: S608
+                yield Row(*row), sealed
+
+    def _is_unchanged(self, row: Row, sealed: bytes) -> bool:
+        try:
+            self._keys.open(sealed, row.identity)
+        except RowChanged:
+            return self._copied(row, sealed) is not None  # of an earlier version
+        return row.is_typed
 
     def of_learnings(self, owner: Owner, deletions: Collection[int]) -> Iterator[tuple[int, Copied]]:
         """Read the copies of learnings that these deletions left, the oldest first, with its number.
@@ -166,13 +230,21 @@ class Copies:
                 yield batch[number], self._copied(batch[number], sealed)
 
     def _copied(self, row: Row, sealed: bytes) -> Copied | None:
+        if not row.is_typed:
+            return None
         try:
-            item, user, names, content = json.loads(self._keys.open(sealed, row.identity))
+            item, user, names, content = json.loads(self._open(row, sealed))
         except RowChanged:
             return None
         copied = Copied(row.kind, item, user, [Name(name) for name in names], content, deletion=row.deletion)
-        # The seal has the names themselves, so that nobody hides a copy behind those of another one.
+        # Earlier versions sealed no columns with the names, only the names themselves.
         return copied if row.names in self._tagged(copied) else None
+
+    def _open(self, row: Row, sealed: bytes) -> str:
+        try:
+            return self._keys.open(sealed, row.identity)
+        except RowChanged:
+            return self._keys.open(sealed, row.earlier_identity)
 
     def _tagged(self, copy: Copied) -> list[str]:
         """Return the tags of all names of a copy, as its row has them, under each key, the newest first."""
@@ -240,21 +312,37 @@ class Copies:
 
     def remove(self, transaction: Transaction, rows: Sequence[Row], partly: Sequence[Row]) -> None:
         """Remove copies. Those of `partly` stay for later erasures as long as a restore may store the rest of them."""
-        transaction.execute_many(
-            "UPDATE main.copies SET until = 0, seen_until = 0 WHERE id = ?", [(row.id,) for row in partly]
-        )
+        for row, sealed in self._sealed(transaction.execute, [row.id for row in partly]):
+            over = row._replace(until=0.0, seen_until=0)
+            transaction.execute(
+                "UPDATE main.copies SET until = ?, seen_until = ?, sealing_key = ?, sealed = ? WHERE id = ?",
+                over.until,
+                over.seen_until,
+                self._keys.checks[0],
+                self._keys.seal(self._open(row, sealed), over.identity),
+                row.id,
+            )
         others = {row.id for row in rows} - {row.id for row in partly}
         transaction.execute_many("DELETE FROM main.copies WHERE id = ?", [(number,) for number in others])
         self.expire(transaction)
 
     def expire(self, transaction: Transaction) -> None:
-        """Remove the copies that are over, unless a restore of them is not."""
-        transaction.execute(
-            "DELETE FROM main.copies WHERE until <= ? AND seen_until <= ? AND deletion NOT IN ?",
+        """Remove the copies that are over, unless a restore of them is not, or only a change of the row says so."""
+        over = transaction.execute(
+            "SELECT id, sealing_key FROM main.copies "
+            "WHERE until <= ? AND seen_until <= ? AND deletion NOT IN ? ORDER BY id",
             transaction.now,
             days_seen(transaction),
             restores_not_over(transaction).deletions,
         )
+        ours = [number for number, key in over if key in self._keys.checks]
+        unchanged = {
+            row.id
+            for row, sealed in self._sealed(transaction.execute, ours)
+            if self._is_unchanged(row, sealed)
+        }
+        removed = [number for number, _ in over if number in unchanged or number not in ours]
+        transaction.execute_many("DELETE FROM main.copies WHERE id = ?", [(number,) for number in removed])
 
     def unreadable(self, deletion: int = 0) -> int:
         """Count the copies, of whatever owner, that are sealed with a key that this server does not have.
@@ -281,7 +369,7 @@ class Copies:
         keys = self._keys
         reached = restores_not_over(transaction).deletions if erasing else [0]
         rows = transaction.execute(
-            "SELECT id, deletion, at, until, seen_until, account, user_id, kind, names FROM main.copies "
+            f"SELECT {COLUMNS} FROM main.copies "  # noqa: S608
             "WHERE (until > ? OR seen_until > ? OR deletion IN ?) AND account IN ? AND (? OR user_id IN ?) "
             "ORDER BY id",
             transaction.now,
@@ -291,7 +379,7 @@ class Copies:
             not owner.user,
             keys.tags("user", owner.user),
         )
-        return [Row(*row) for row in rows]
+        return [row for values in rows if (row := Row(*values)).is_typed]
 
     def _named(self, rows: Sequence[Row], names: Collection[str]) -> tuple[list[Row], set[str]]:
         """Return the rows that an erasure of these names removes, and the tags of all names that it follows.

@@ -164,7 +164,9 @@ def _noted(transaction: Transaction) -> str:
 
 
 def _last_noted(transaction: Transaction) -> float:
-    return transaction.execute("SELECT max(at) FROM main.keys")[0][0] or 0.0
+    rows = transaction.execute("SELECT at FROM main.keys")
+    # SQLite keeps other values in a column of numbers, too.
+    return max((at for (at,) in rows if isinstance(at, int | float)), default=0.0)
 
 
 def _any_sealed(transaction: Transaction) -> bool:

@@ -32,4 +32,6 @@ def restores_not_over(transaction: Transaction) -> NotOver:
         transaction.now,
         days_seen(transaction) - GIVEN_UP_DAYS,
     )
-    return NotOver([0, *(restore for restore, _ in rows)], sorted({0, *(deletion for _, deletion in rows)}))
+    # SQLite keeps other values in a column of numbers, too.
+    deletions = {deletion for _, deletion in rows if isinstance(deletion, int)}
+    return NotOver([0, *(restore for restore, _ in rows)], sorted({0, *deletions}))

@@ -19,7 +19,7 @@ import anyio.to_thread
 from anyio.lowlevel import RunVar
 
 from reflexio_mcp.metrics import count_refusal, record
-from reflexio_mcp.state.copies import Copies
+from reflexio_mcp.state.copies import LATEST, Copies
 from reflexio_mcp.state.days import DAY, days_seen, days_with_today, note_day, uptime
 from reflexio_mcp.state.judgements import Judgements
 from reflexio_mcp.state.keys import KeyedDatabase, Keys, RowChanged
@@ -59,6 +59,9 @@ THREADS: Final = 8
 
 CLAIM_SECONDS: Final = 180.0
 """How long a job has learnings to itself: to read and write them, and for a call without an answer to take effect."""
+
+MOST: Final = 2**63
+"""No number in the state is as large."""
 
 RECORD_GONE: Final = (
     "the record of this deletion is gone",
@@ -341,7 +344,7 @@ class State:
             '%"event": "refused"%',
             most * MOST_SEARCHED,
         )
-        found = [Noted(at, line) for at, line in rows if _is_of(line, owner.user, accounts)]
+        found = [Noted(_time(at), line) for at, line in rows if _is_of(line, owner.user, accounts)]
         return found[:most]
 
     def learning_deeds(self, owner: Owner, since: float) -> list[LearningDeed]:
@@ -359,7 +362,7 @@ class State:
             deed
             for at, text in rows
             if (line := said_in(text)).get("account") in accounts
-            for deed in _deeds_in(at, line)
+            for deed in _deeds_in(_time(at), line)
             if owner.user in ("", deed.user)
         ]
 
@@ -553,7 +556,11 @@ class State:
             row
         )
         line_changed = bool(line) and not said_in(line)
-        keys, damaged = self._keys, outcome not in OUTCOMES or line_changed
+        times, numbers = (when, finished or 0.0), (gone, restores)
+        typed = all(map(_is_time, times)) and all(map(_is_number, numbers)) and isinstance(chain, str)
+        keys, damaged = self._keys, outcome not in OUTCOMES or line_changed or not typed
+        if not typed:
+            when, gone, finished, restores, chain = _time(when), _number(gone), None, _number(restores), ""
         target, asked, planned, receipt = "", 0, list[str](), ""
         back: list[tuple[str, str]] = []
         try:
@@ -636,7 +643,7 @@ class State:
         """
         now, days, running = transaction.now, days_with_today(transaction), uptime()
         rows = transaction.execute(
-            "SELECT at, seen, boot, uptime, counted FROM main.deletions WHERE caller IN ? "
+            "SELECT at, seen, boot, uptime, counted, code, intention FROM main.deletions WHERE caller IN ? "
             "AND (at > ? OR (boot = ? AND boot != '' AND uptime > ?))",
             self._keys.tags("caller", owner.account, owner.caller),
             now - HOUR,
@@ -644,16 +651,45 @@ class State:
             running.seconds - HOUR,
         )
         recent: list[tuple[float, int]] = []
-        for at, seen, boot, began, counted in rows:
-            if boot and boot == running.boot:
+        for at, seen, boot, began, counted, code, intention in rows:
+            if not (_is_time(at) and _is_number(seen) and _is_time(began)):
+                seconds = HOUR  # a row that was changed: nobody knows when it began
+            elif boot and boot == running.boot:
                 seconds = began + HOUR - running.seconds
             elif at > now:
                 seconds = DAY - now % DAY if seen >= days else 0.0
             else:
                 seconds = at + HOUR - now
             if seconds > 0:
-                recent.append((seconds, counted))
+                recent.append((seconds, self._counted(counted, code, intention)))
         return sorted(recent)
+
+    def _counted(self, counted: Any, code: Any, intention: Any) -> int:
+        """Return what a deletion counts against the cap: for a row that was changed, what it meant to delete."""
+        if isinstance(counted, int) and counted >= 0:
+            return counted
+        try:
+            _, asked, *_ = json.loads(self._keys.open(intention, f"intention {code}"))
+        except RowChanged:
+            return self.limit
+        return int(asked)
+
+
+def _is_time(value: Any) -> bool:
+    """Whether a value is a time. SQLite keeps others in a column of numbers, too."""
+    return isinstance(value, int | float) and 0 <= value <= LATEST
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) < MOST
+
+
+def _time(value: Any) -> float:
+    return value if _is_time(value) else 0.0
+
+
+def _number(value: Any) -> int:
+    return value if _is_number(value) else 0
 
 
 def _deeds_in(at: float, line: Mapping[str, Any]) -> list[LearningDeed]:
@@ -691,4 +727,7 @@ def _began(transaction: Transaction, number: JobNumber) -> Began:
     )
     if not rows:
         raise StateUnusable(*RECORD_GONE)
-    return Began(*rows[0])
+    at, begun, seen = rows[0]
+    if not (_is_time(at) and _is_number(begun) and _is_number(seen)):
+        raise StateUnusable(*RECORD_GONE)
+    return Began(at, begun, seen)

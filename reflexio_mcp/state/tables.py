@@ -313,7 +313,14 @@ class SqliteDatabase(Database):
             _check_ours(path)
         # A removed file is not recreated: its cap and copies would be lost without notice.
         address = f"{path.absolute().as_uri()}?mode=rw"
-        return connect(address, uri=True, isolation_level=None, timeout=WAIT_SECONDS)
+        connection = connect(address, uri=True, isolation_level=None, timeout=WAIT_SECONDS)
+        # One text that is no UTF-8 would end the reading of all rows. What stands for it fits no tag and no digest.
+        connection.text_factory = _text
+        return connection
+
+
+def _text(stored: bytes) -> str:
+    return stored.decode("utf-8", "replace")
 
 
 def _check_ours(path: Path) -> None:

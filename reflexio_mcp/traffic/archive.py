@@ -8,7 +8,6 @@ each learning, is this server's own. The embedded store adds images and citation
 import hashlib
 import json
 import math
-import os
 import shutil
 import time
 import zipfile
@@ -87,14 +86,16 @@ BLANKS: Final = "has a user whose name begins or ends with a blank, {name}; noth
 
 
 def save(archive: BinaryIO, path: Path) -> None:
-    """Close an archive and save it in a new file that only its owner can read."""
+    """Close an archive and save it in a new file that only its owner can read, or leave no file."""
     try:
-        with archive, os.fdopen(private_files.create(path), "wb") as file:
+        with archive, private_files.new_file(path) as file:
             shutil.copyfileobj(archive, file)
-    except OSError as error:
+    except FileExistsError as error:
         raise TrafficError(
             f"{path} cannot be written: {error.strerror}. An export never replaces a file."
         ) from None
+    except OSError as error:
+        raise TrafficError(f"{path} cannot be written: {error.strerror}. No part of it was left.") from None
 
 
 @dataclass

@@ -240,3 +240,34 @@ async def test_a_deletion_whose_state_was_removed_writes_into_no_other_record(wo
         [recorded] = (await caller.call("get_status"))["deletions"]
     assert recorded["receipt"]["reason"] == "of bob"
     assert recorded["copied"]["requests"] == 1
+
+
+@pytest.mark.parametrize("columns", ["names = 'r:0'", "account = '0'", "until = 0, seen_until = 0"])
+async def test_plan_and_receipt_of_an_erasure_count_a_copy_that_a_changed_column_hides(
+    world: World, columns: str
+) -> None:
+    await deleted(world)
+    await world.put("r1")
+    changed = f"UPDATE copies SET {columns} WHERE id = 1"
+    change(world, changed)
+    async with world.connect() as caller:
+        plan = await caller.plan("delete_request", request_id="r1", erase=True)
+        receipt = await caller.receipt("delete_request", request_id="r1", erase=True, confirm=plan["confirm"])
+    assert fact_of(plan, "copies_damaged") == fact_of(receipt, "copies_damaged") == ONE_DAMAGED
+
+
+@pytest.mark.parametrize(
+    "columns", ["names = 'r:0'", "account = '0'", "until = 0, seen_until = 0", "kind = 'x'"]
+)
+async def test_a_learning_is_kept_while_a_changed_column_hides_a_copy_that_a_hold_may_name(
+    world: World, tmp_path: Path, columns: str
+) -> None:
+    await world.put("held", session="miller", text="My sister is called Vreni")
+    await world.learn("p", "held", content="her sister is Vreni", quote="sister is called Vreni")
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.receipt("delete_request", request_id="held")
+    change(world, f"UPDATE copies SET {columns}")
+    async with world.connect(CONFIRM="off", POLICY=hold(tmp_path, 'sessions = ["miller"]')) as caller:
+        said = await caller.refused("delete_learnings", user_id="ada", learning_ids=["profile:p"])
+    assert "1 recovery copy was changed in the state and cannot be opened." in said
+    assert set(world.backend.profiles) == {"p"}

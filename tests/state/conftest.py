@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from reflexio_mcp.state.copies import Row
 from reflexio_mcp.state.records import (
     Copied,
     Erasure,
@@ -22,6 +23,7 @@ from reflexio_mcp.state.records import (
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import FIRST_VERSION, Database, SqliteDatabase
 from tests.support.postgres_server import PostgresServer
+from tests.support.resealing import reseal, unchanged
 
 KEY = b"Zk3v9Qw7xR2mT8pL5nJ4hB6cF1dS0aGy"
 OPERATOR = Owner("account", caller="key of the operator")
@@ -42,10 +44,12 @@ class Place:
     folder: Path
     of_servers: Callable[[], Database]
     opened: ExitStack = field(default_factory=ExitStack)
+    keys: set[bytes] = field(default_factory=set[bytes])
 
     def process(self, *, limit: int = 100, days: int = 7, keys: tuple[bytes, ...] = (KEY,)) -> State:
         database = self.of_servers()
         self.opened.callback(database.close)
+        self.keys.update(keys)
         return State(database, lambda: keys, limit=limit, days=days, folder=self.folder)
 
     def sql(self, statement: str, *parameters: float) -> None:
@@ -59,7 +63,7 @@ class Place:
 
     def advance_clock(self, seconds: float) -> None:
         self.sql("UPDATE main.deletions SET at = at - ?, stores_until = stores_until - ?", seconds, seconds)
-        self.sql("UPDATE main.copies SET at = at - ?, until = until - ?", seconds, seconds)
+        self.reseal(lambda row: row._replace(at=row.at - seconds, until=row.until - seconds))
 
     def pass_time(self, seconds: float) -> None:
         """Let the state see the time pass."""
@@ -67,11 +71,16 @@ class Place:
         days = int(seconds // 86_400)
         self.sql("UPDATE main.deletions SET uptime = uptime - ?", seconds)
         self.sql("UPDATE main.deletions SET seen = seen - ?", days)
-        self.sql("UPDATE main.copies SET seen_until = seen_until - ?", days)
+        self.reseal(lambda row: row._replace(seen_until=row.seen_until - days))
+
+    def reseal(self, change: Callable[[Row], Row] = unchanged, *, earlier: bool = False) -> None:
+        with closing(self.database()) as database:
+            reseal(database, list(self.keys), change, earlier=earlier)
 
     def make_first(self) -> None:
         """Turn the tables into those of version 12, the oldest that is upgraded. Then processes are the owner's."""
         self.of_servers = self.database
+        self.reseal(earlier=True)
         with closing(self.database()) as database, database.transaction() as transaction:
             for statement in (
                 "DROP TABLE main.keys",

@@ -7,7 +7,18 @@ import pytest
 from reflexio_mcp.state.records import Copied, Name, Owner
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import StateUnusable
-from tests.state.conftest import ALICE, KEY, OPERATOR, Place, copied, deleted, deletion, ended, learned
+from tests.state.conftest import (
+    ALICE,
+    KEY,
+    OPERATOR,
+    Place,
+    copied,
+    deleted,
+    deletion,
+    ended,
+    learned,
+    restoring,
+)
 
 
 def ids(state: State, owner: Owner, number: int | None = None) -> list[str]:
@@ -173,6 +184,43 @@ def test_a_copy_whose_names_were_changed_is_restored_by_nobody_and_is_not_taken_
         assert [copy.id for copy in found] == ["r2", "p1"]
     everything = state.copies.read(OPERATOR)
     assert (len(list(everything)), everything.damaged) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "names = 'r:0'",
+        "account = '0'",
+        "user_id = '0'",
+        "kind = 'profile'",
+        "deletion = 77",
+        "until = 0, seen_until = 0",
+        "until = 9e99",
+        "at = 5",
+    ],
+)
+def test_who_looks_for_names_is_told_of_each_copy_that_a_changed_column_hides(
+    place: Place, change: str
+) -> None:
+    state = place.process()
+    deleted(state, OPERATOR, copied("r1"), copied("r2"))
+    place.sql(f"UPDATE main.copies SET {change} WHERE id = 1")
+    state.prune()
+    for asked in ({"names": ["r:r1"]}, {"having": ["i:of r1"]}, {"names": ["r:r3"], "erasing": True}):
+        reading = state.copies.read(ALICE, **asked)
+        assert ([copy.id for copy in reading], reading.damaged) == ([], 1)
+    assert state.copies.changed() == 1
+    assert ids(state, OPERATOR) == ["r2"]
+
+
+def test_a_copy_that_an_earlier_version_made_is_read_like_another(place: Place) -> None:
+    state = place.process()
+    number = deleted(state, OPERATOR, copied("r1"))
+    place.reseal(earlier=True)
+    assert (ids(state, OPERATOR), state.copies.changed()) == (["r1"], 0)
+    state.begin_restore(ALICE, restoring(number))
+    ended(state, OPERATOR, state.begin(OPERATOR, deletion()), erase=["r:r1"], means=lambda copy: None)
+    assert (ids(state, OPERATOR), state.copies.changed()) == ([], 0)
 
 
 def test_an_erasure_removes_a_copy_that_was_changed(place: Place) -> None:

@@ -282,7 +282,7 @@ def test_an_erasure_finds_a_copy_whose_days_ended_while_a_restore_of_it_runs(pla
     place.pass_time(86_000)
     restore = state.begin_restore(ALICE, restoring(number, seconds=3_600))
     place.advance_clock(500)
-    place.sql("UPDATE main.copies SET seen_until = 0")
+    place.reseal(lambda row: row._replace(seen_until=0))
     state.prune()
     assert not list(state.copies.read(OPERATOR))
     erasure = erased(state, "r:r1")

@@ -3,18 +3,29 @@
 import sqlite3
 import stat
 import sys
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from reflexio_mcp.state.state import State
-from reflexio_mcp.state.tables import VERSION, SqliteDatabase, StateUnusable
-from tests.state.conftest import KEY, OPERATOR, copied, deleted, deletion
+from reflexio_mcp.state.tables import VERSION, Database, SqliteDatabase, StateUnusable
+from tests.state.conftest import ALICE, KEY, OPERATOR, Place, copied, deleted, deletion, restored, restoring
 
 
 def opened(path: Path | None, old_copies: Path | None = None) -> State:
     return State(SqliteDatabase(lambda: path, lambda: old_copies), lambda: [KEY], limit=100, days=7)
+
+
+@pytest.fixture
+def sqlite_place(tmp_path: Path) -> Iterator[Place]:
+    def file() -> Database:
+        return SqliteDatabase(lambda: tmp_path / "state.db")
+
+    place = Place(file, tmp_path, file)
+    with place.opened:
+        yield place
 
 
 @pytest.fixture
@@ -181,3 +192,97 @@ def test_recovery_copies_of_an_earlier_version_are_named_and_not_passed_over(
 def rows(path: Path, statement: str) -> list[tuple[bytes, ...]]:
     with closing(sqlite3.connect(path)) as connection:
         return connection.execute(statement).fetchall()
+
+
+WRONG_VALUES = (
+    "'abc'",
+    *(
+        pytest.param(value, marks=pytest.mark.ci)
+        for value in ("x'ff00'", "CAST(x'ff' AS TEXT)", "-5000", "9e99")
+    ),
+)
+
+
+@pytest.mark.parametrize("value", WRONG_VALUES)
+@pytest.mark.parametrize(
+    "column",
+    ["at", "counted", "gone", "finished", "outcome", "restores", "stores_until", "chain", "seen", "begun"],
+)
+def test_a_wrong_value_in_a_record_stops_no_list_no_deletion_and_no_restore(
+    sqlite_place: Place, column: str, value: str
+) -> None:
+    state = sqlite_place.process(limit=10)
+    number = deleted(state, ALICE, copied("r1"), copied("r2"))
+    other = deleted(state, ALICE, copied("r3"))
+    sqlite_place.sql(f"UPDATE deletions SET {column} = {value} WHERE id = {number}")
+    assert {one.number for one in state.last(ALICE)} == {number, other}
+    assert all(isinstance(one.gone, int) and 0 <= one.at < 1e12 for one in state.last(ALICE))
+    assert (state.check_room(ALICE) or 0) <= 9
+    restore = state.begin_restore(ALICE, restoring(other))
+    assert restored(state, ALICE, restore)
+    deleted(state, ALICE, copied("r4"))
+    state.prune()
+    assert {copy.id for copy in state.copies.read(ALICE)} >= {"r3", "r4"}
+
+
+@pytest.mark.parametrize("value", WRONG_VALUES)
+@pytest.mark.parametrize(
+    "column",
+    ["deletion", "at", "until", "seen_until", "account", "user_id", "kind", "names", "sealed"],
+)
+def test_a_wrong_value_in_a_copy_is_counted_and_stops_nothing_for_the_others(
+    sqlite_place: Place, column: str, value: str
+) -> None:
+    state = sqlite_place.process()
+    number = deleted(state, ALICE, copied("r1"), copied("r2"))
+    sqlite_place.sql(f"UPDATE copies SET {column} = {value} WHERE id = 1")
+    state.copies.listed(ALICE)
+    reading = state.copies.read(ALICE, names=["r:r1", "r:r2"], erasing=True)
+    assert [copy.id for copy in reading] == ["r2"]
+    assert reading.damaged + state.copies.unreadable() == 1
+    deleted(state, ALICE, erase=("r:r2",))
+    state.prune()
+    assert not [copy.id for copy in state.copies.read(ALICE, deletion=number)]
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("value", WRONG_VALUES)
+@pytest.mark.parametrize(
+    ("table", "column"), [("keys", "at"), ("log", "at"), ("log", "line"), ("log", "chain"), ("days", "day")]
+)
+def test_a_wrong_value_in_another_table_stops_nothing(
+    sqlite_place: Place, table: str, column: str, value: str
+) -> None:
+    state = sqlite_place.process()
+    number = deleted(state, ALICE, copied("r1"))
+    state.note_export(ALICE, "everything", {"requests": 1})
+    state.note_report(ALICE, 5)
+    sqlite_place.sql(f"UPDATE {table} SET {column} = {value}")
+    again = sqlite_place.process()
+    again.noted(ALICE)
+    again.learning_deeds(ALICE, 0)
+    again.last_reported(ALICE)
+    again.log.verify()
+    again.prune()
+    assert [one.number for one in again.last(ALICE)] == [number]
+    assert [copy.id for copy in again.copies.read(ALICE)] == ["r1"]
+    deleted(again, ALICE, copied("r2"))
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("value", WRONG_VALUES)
+@pytest.mark.parametrize(
+    "column", ["restore", "erasure", "account", "user_id", "sealing_key", "sealed", "settled"]
+)
+def test_a_wrong_value_in_a_note_of_what_must_go_stops_nothing(
+    sqlite_place: Place, column: str, value: str
+) -> None:
+    state = sqlite_place.process()
+    number = deleted(state, ALICE, copied("r1"))
+    state.begin_restore(ALICE, restoring(number))
+    deleted(state, ALICE, erase=("r:r1",))
+    sqlite_place.sql(f"UPDATE must_go SET {column} = {value}")
+    state.must_go.waiting(ALICE)
+    deleted(state, ALICE, copied("r2"))
+    state.prune()
+    assert "r2" in [copy.id for copy in state.copies.read(ALICE)]

@@ -427,15 +427,17 @@ async def _describe(
     )
 
 
-async def skipped_copies(state: State, deletion: int = 0, *, damaged: int = 0) -> list[Fact]:
+async def skipped_copies(state: State, deletion: int = 0, *, damaged: int | None = None) -> list[Fact]:
     """Name copies that are left out. Raises `StateUnusable`.
 
     Args:
         deletion: name copies of this deletion alone.
-        damaged: number of copies whose rows were changed. Copies that are sealed with a missing key, of whatever owner,
-            are counted here.
+        damaged: number of copies whose rows were changed, if that is known already. Otherwise they are counted here,
+            as are copies that are sealed with a missing key, of whatever owner.
     """
     sealed = await in_thread(state.copies.unreadable, deletion)
+    if damaged is None:
+        damaged = await in_thread(state.copies.changed, deletion)
     counts = {FactCode.COPIES_SEALED: sealed, FactCode.COPIES_DAMAGED: damaged}
     return [Fact(code=code, number=number) for code, number in counts.items() if number]
 
