@@ -63,12 +63,14 @@ class Row(NamedTuple):
     @property
     def is_typed(self) -> bool:
         """Whether the values have the types of their columns. SQLite keeps others, too."""
-        times = all(
-            isinstance(value, int | float) and 0 <= value <= LATEST for value in (self.at, self.until)
+        times: tuple[Any, ...] = (self.at, self.until)
+        numbers: tuple[Any, ...] = (self.id, self.deletion, self.seen_until)
+        texts: tuple[Any, ...] = (self.account, self.user, self.kind, self.names)
+        return (
+            all(isinstance(value, int | float) and 0 <= value <= LATEST for value in times)
+            and all(isinstance(value, int) for value in numbers)
+            and all(isinstance(value, str) for value in texts)
         )
-        numbers = all(isinstance(value, int) for value in (self.id, self.deletion, self.seen_until))
-        texts = all(isinstance(value, str) for value in (self.account, self.user, self.kind, self.names))
-        return times and numbers and texts
 
     @property
     def found_by(self) -> list[str]:

@@ -375,9 +375,10 @@ def agreeing() -> Person:
     """Somebody who says yes, and types the number where one is asked for."""
 
     def answer(message: str) -> dict[str, Any]:
-        marker = "type the number of requests: "
-        if marker in message:
-            return {"number": int(message.split(marker)[1].split()[0])}
+        for noun in ("requests", "records"):
+            marker = f"type the number of {noun}: "
+            if marker in message:
+                return {"number": int(message.split(marker)[1].split()[0])}
         return {"delete": True}
 
     return Person(answer)

@@ -1,10 +1,11 @@
 """Everything of one person, and the borders of what a confined caller may touch."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.deletion.support import Person, World
+from tests.deletion.support import Person, World, agreeing
 from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
@@ -54,6 +55,36 @@ async def test_what_arrives_while_a_person_is_erased_goes_too(world: World) -> N
         receipt = await caller.receipt("delete_requests", **ALL_OF_ADA)
     assert receipt["status"] == "complete"
     assert await world.ids() == {"r3"}
+
+
+@pytest.mark.parametrize("what", ["request", "other words", "learning"])
+async def test_what_arrives_while_a_form_is_open_stops_the_erasure_of_a_person(
+    world: World, what: str
+) -> None:
+    """Before 2026-07-28 the call waits for the answer, and the one call that erases a person takes everything."""
+    await stocked(world)
+    await world.put("earlier")
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.receipt("delete_request", request_id="earlier")
+
+    async def slow(context: Any, params: Any) -> Any:
+        if what == "learning":
+            await world.learn("late", "r2")
+        elif what == "request":
+            await world.put("late")
+        else:
+            await world.rest.delete_requests_by_ids(["r2"])
+            await world.put("r2", text="other words")
+        return await agreeing()(context, params)
+
+    async with world.connect("legacy", slow, DELETE_CAP="6") as caller:
+        receipt = await caller.receipt("delete_requests", **ALL_OF_ADA)
+        listed = await caller.call("restore_requests")
+    assert (receipt["status"], receipt["deleted"]) == ("incomplete", {})
+    assert fact_of(receipt, "arrived") == {"code": "arrived", "number": 1}
+    assert "1 more item of this user arrived meanwhile and is stored." in receipt["text"]
+    assert not world.backend.calls["/api/clear_user_data"]
+    assert listed["deletions"][0]["number"] == 1
 
 
 async def test_what_arrives_after_a_person_is_erased_is_said(world: World) -> None:

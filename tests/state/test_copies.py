@@ -206,8 +206,11 @@ def test_who_looks_for_names_is_told_of_each_copy_that_a_changed_column_hides(
     deleted(state, OPERATOR, copied("r1"), copied("r2"))
     place.sql(f"UPDATE main.copies SET {change} WHERE id = 1")
     state.prune()
-    for asked in ({"names": ["r:r1"]}, {"having": ["i:of r1"]}, {"names": ["r:r3"], "erasing": True}):
-        reading = state.copies.read(ALICE, **asked)
+    for reading in (
+        state.copies.read(ALICE, names=["r:r1"]),
+        state.copies.read(ALICE, having=["i:of r1"]),
+        state.copies.read(ALICE, names=["r:r3"], erasing=True),
+    ):
         assert ([copy.id for copy in reading], reading.damaged) == ([], 1)
     assert state.copies.changed() == 1
     assert ids(state, OPERATOR) == ["r2"]

@@ -197,6 +197,20 @@ class _Ledger:
                 self.outcomes[item_id] = "gone_before"
 
 
+def _unplanned(stored: Sequence[Item], planned: Sequence[Item]) -> set[str]:
+    """Return the ids of stored items that are not planned, and of requests that have grown or changed since."""
+    before = {item.id: item for item in planned}
+    new = {item.id for item in stored if item.id not in before}
+    read_twice = [
+        item
+        for item in stored
+        if item.kind == "request"
+        and item.id in before
+        and not (item.unreadable or before[item.id].unreadable)
+    ]
+    return new | {item.id for item in read_twice if item.digest != before[item.id].digest}
+
+
 @dataclass(frozen=True)
 class _Reading:
     """What a reading found of some items.
@@ -236,6 +250,7 @@ class _Act:
     Args:
         failure: the error that ended it early.
         arrived: number of the user's stored items that were not planned.
+        unplanned: ids of those that were stored before the deletion of the user, which was not sent therefore.
         successor: what replaced a learning before it could be corrected.
         replaced: replaced learnings that become current again, by id.
         went: the learnings that were about to be deleted, by id.
@@ -256,6 +271,7 @@ class _Act:
     deleted: DeletedLearnings = field(default_factory=DeletedLearnings)
     failure: ReflexioError | TrafficError | None = None
     arrived: int = 0
+    unplanned: set[str] = field(default_factory=set[str])
     successor: Learning | None = None
     replaced: dict[str, Learning] = field(default_factory=dict[str, Learning])
     went: dict[str, Learning] = field(default_factory=dict[str, Learning])
@@ -283,6 +299,10 @@ class _Act:
         ids = [item.id for item in self.planned.items]
         stored = await target.stored(self.scope, self.progress)
         held = await self._hold(stored.items)
+        self.unplanned = _unplanned(stored.items, self.planned.items)
+        self.arrived = len(self.unplanned)
+        if self.unplanned:
+            return  # one call would delete what nobody has agreed to, and no cap has counted
         if held or target.hold(self.scope, stored) or await self._held_copies():
             self.ledger.hold(ids)  # one call would delete the held items too
         else:
@@ -460,7 +480,8 @@ class _Act:
 
     async def delete_learnings(self) -> None:
         planned = self.planned
-        if not planned.takes_learnings or (isinstance(planned.target, User) and self.ledger.holds):
+        leaves_user = self.ledger.holds or self.unplanned
+        if not planned.takes_learnings or (isinstance(planned.target, User) and leaves_user):
             return
 
         async def keep(learnings: Sequence[Learning]) -> None:
@@ -496,7 +517,7 @@ class _Act:
     async def delete_restored(self) -> None:
         """Delete what a restore has stored since the plan, before it knew of this erasure."""
         planned = self.planned
-        if not planned.options.erase or self.ledger.holds:
+        if not planned.options.erase or self.ledger.holds or self.unplanned:
             return
         ids = {item.id for item in planned.items}
         with self._noting_failure(), needing_state(FactCode.STATE_UNUSABLE):
@@ -573,7 +594,7 @@ class _Act:
             if isinstance(target, User):
                 ids = [item.id for item in planned.items]  # a merge may have brought learnings back
                 stored = {item.id for item in (await target.stored(self.scope, self.progress)).items}
-                self.arrived = len(stored.difference(ids))
+                self.arrived = len(self.unplanned.union(stored.difference(ids)))
                 self.ledger.look(ids, stored)
             else:
                 reading = await self._read(planned.stored)
@@ -595,7 +616,8 @@ class _Act:
         held_copies = 0
         with self._noting_failure():
             held_copies = await self._held_copies()
-        erases = planned.options.erase and not (self.failure or self.ledger.holds or held_copies)
+        stopped = self.failure or self.ledger.holds or held_copies or self.unplanned
+        erases = planned.options.erase and not stopped
         stored = {note.id for note in (*self.restored.left, *self.restored.anew)}
         erased = [item for item in planned.copied if item.id not in stored] if erases else []
         erased_ids = {item.id for item in erased}

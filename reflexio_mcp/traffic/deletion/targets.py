@@ -324,8 +324,8 @@ class Filtered(Target):
 class User(Filtered):
     """What the API can delete of the filter's user: requests, learnings and session outcomes.
 
-    Unlike other targets, a user includes what arrives after the plan, and what no list shows, such as a profile that
-    expired some time ago.
+    Unlike other targets, a user includes what no list shows, such as a profile that expired some time ago. One call
+    deletes all of it: what was stored since the plan stops it, as far as it can be seen before that call.
     """
 
     everything: bool = True
