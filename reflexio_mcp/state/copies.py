@@ -30,7 +30,9 @@ CHECKED_AT_ONCE: Final = 200
 LATEST: Final = 253_402_300_799
 """The last second of the year 9999, the latest time that can be shown."""
 
-COLUMNS: Final = "id, deletion, at, until, seen_until, account, user_id, kind, names"
+COLUMNS: Final = ", ".join(
+    ("id", "deletion", "at", "until", "seen_until", "account", "user_id", "kind", "names")
+)
 """The columns of a `Row`."""
 
 REQUESTS: Final = ("request", "interaction")
