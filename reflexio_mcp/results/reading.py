@@ -263,12 +263,14 @@ class ExplorerRow(RequestRow):
         first_interaction: the smallest id of its interactions: requests of one second came in this order.
         last_words: the beginning of its last text; empty unless it is its session's newest request on the page.
         last_role: who said it.
+        restored: a restore of the last days has stored it.
         restored_from, restored_interaction: the interaction that a restore stored as this request.
     """
 
     first_interaction: int = 0
     last_words: str = ""
     last_role: str = ""
+    restored: bool = False
     restored_from: str = ""
     restored_interaction: int = 0
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, ParamSpec, TypeVar, get_args
+from typing import Any, Final, Literal, NamedTuple, ParamSpec, TypeVar, cast, get_args
 
 import anyio
 import anyio.to_thread
@@ -365,6 +365,16 @@ class State:
             for deed in _deeds_in(_time(at), line)
             if owner.user in ("", deed.user)
         ]
+
+    def restored_ids(self, owner: Owner) -> set[str]:
+        """Return the ids of what restores have stored, as long as they are recorded."""
+        rows = self.database.read(
+            "SELECT line FROM main.log WHERE id IN "
+            "(SELECT ended FROM main.deletions WHERE restores > 0 AND account IN ?)",
+            self._keys.accounts(owner),
+        )
+        lines = (said_in(line).get("ids") for (line,) in rows)
+        return {item_id for ids in lines if isinstance(ids, list) for item_id in cast("list[str]", ids)}
 
     def notes_of(self, owner: Owner, number: JobNumber) -> list[MustGo]:
         """Return the open notes, and all of a running restore.

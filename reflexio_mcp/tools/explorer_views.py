@@ -6,7 +6,7 @@ masked, cut and confined as everywhere, and secrets in it are covered until the 
 
 import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -29,6 +29,7 @@ from reflexio_mcp.results.reading import (
 )
 from reflexio_mcp.state.judgements import StoredAt
 from reflexio_mcp.state.state import in_thread
+from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.toolkit.context import Call, app_of, from_page, place_shown, scope_of
 from reflexio_mcp.traffic.audit.judged import JUDGED_BY_PEOPLE, judged_in
 from reflexio_mcp.traffic.audit.rules import (
@@ -109,6 +110,7 @@ async def rows(
     )
     if not waits:
         _words_shown.set()
+    restored = await _restored(call)
     outcomes, unread = await outcomes_of(
         scope, [scope.stored_id(session.session_id) for session in page.sessions], asked.user_id
     )
@@ -120,7 +122,7 @@ async def rows(
             ExplorerSession(
                 session_id=session.session_id,
                 outcomes=outcomes.get(scope.stored_id(session.session_id), []),
-                requests=[_page_row(row, named) for row in session.requests],
+                requests=[_page_row(scope, row, named, restored) for row in session.requests],
             )
             for session in page.sessions
         ],
@@ -131,10 +133,25 @@ async def rows(
     )
 
 
-def _page_row(row: RequestRow, named: Mapping[str, str]) -> ExplorerRow:
+async def _restored(call: Call) -> set[str]:
+    """Return the ids of what restores have stored; none if the state cannot be read."""
+    app, scope = app_of(call), scope_of(call)
+    try:
+        return await in_thread(app.state.restored_ids, await app.owner(scope))
+    except StateUnusable:
+        return set()
+
+
+def _page_row(
+    scope: Scope, row: RequestRow, named: Mapping[str, str], restored: Collection[str]
+) -> ExplorerRow:
     restored_from, interaction = restored_interaction(row.request_id) or ("", 0)
-    facts = row.__dict__ | named | {"restored_from": restored_from, "restored_interaction": interaction}
-    return ExplorerRow.model_construct(None, **facts)
+    restore = {
+        "restored": scope.stored_id(row.request_id) in restored,
+        "restored_from": restored_from,
+        "restored_interaction": interaction,
+    }
+    return ExplorerRow.model_construct(None, **row.__dict__ | named | restore)
 
 
 def _state(call: Call, wanted: TrafficFilter) -> ExplorerState:
@@ -180,6 +197,7 @@ async def rows_by_id(call: Call, request_ids: Sequence[str]) -> ExplorerData:
     scope = scope_of(call)
     showing = Showing(scope, TrafficFilter(), "page")
     groups: dict[str, list[ExplorerRow]] = {}
+    restored = await _restored(call)
 
     async def take(found: list[RequestWithInteractions]) -> None:
         by_session: dict[str, list[RequestWithInteractions]] = {}
@@ -187,7 +205,7 @@ async def rows_by_id(call: Call, request_ids: Sequence[str]) -> ExplorerData:
             by_session.setdefault(item.request.session_id, []).append(item)
         for session_id, items in by_session.items():
             items.sort(key=lambda item: item.request.created_at, reverse=True)
-            rows = [_page_row(row, {}) for row in await showing.requests(items)]
+            rows = [_page_row(scope, row, {}, restored) for row in await showing.requests(items)]
             groups.setdefault(scope.shown_id(session_id), []).extend(rows)
 
     await read_set(scope, _ids(request_ids), take)

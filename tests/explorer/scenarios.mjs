@@ -176,6 +176,11 @@ export async function looksDeletesAndUndoes(browser) {
   await inToast(view, "Show").click();
   await turn(view, "Noted.").first().waitFor();
   assert.equal(await turn(view).locator(".back").count(), 8, "what came back is marked");
+  const other = await explore(browser, client);
+  await settled(other.view);
+  await open(other.view, "Notes of the stand-up");
+  await comesTo(async () => assert.equal(await turn(other.view).locator(".back").count(), 8, "in another window, too"));
+  await other.context.close();
   await view.locator('[aria-label="Close this notice"]').click();
   await toast(view).waitFor({ state: "detached" });
   await it.done();

@@ -3,6 +3,7 @@
 import pytest
 
 from reflexio_mcp.state.records import CapReached, CodeUsed, Intention, Owner
+from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import StateUnusable
 from tests.state.conftest import (
     ALICE,
@@ -273,3 +274,13 @@ def test_a_job_ends_no_other_record_that_has_its_number(place: Place) -> None:
         with pytest.raises(StateUnusable, match="record of this deletion is gone"):
             use()
     assert ended(state, OPERATOR, other)
+
+
+def test_what_restores_have_stored_is_known_to_every_process_of_the_account(
+    place: Place, state: State
+) -> None:
+    number = state.begin_restore(OPERATOR, restoring(1))
+    assert state.restored_ids(OPERATOR) == set()
+    assert restored(state, OPERATOR, number, facts={"ids": ["r1", "r2-interaction-7"]})
+    assert place.process().restored_ids(ALICE) == {"r1", "r2-interaction-7"}
+    assert state.restored_ids(Owner("another account")) == set()

@@ -135,7 +135,7 @@ function Exchange({ row, restored, learned, passages }) {
   const parts = [row, ...restored].map((one) => ({ row: one, detail: detailOf(one) }));
   /** @type {Turn[]} */
   const turns = parts.flatMap(({ row: one, detail }) => detail.interactions.map((interaction) => ({
-    row: one, interaction, place: one === row ? interaction.id : one.order, restored: one !== row || state.restored.has(one.id),
+    row: one, interaction, place: one === row ? interaction.id : one.order, restored: one !== row || one.restored,
   })));
   turns.sort((a, b) => a.place - b.place);
   const { detail } = parts[0];

@@ -393,7 +393,6 @@ async function runUndo(job, numbers, back) {
 /** Read again what an undo may have brought back. The notice does not wait for it. @param {Row[]} rows */
 async function afterUndo(rows) {
   const ids = [...new Set(rows.flatMap((row) => [row.id, row.restoredFrom].filter(Boolean)))];
-  for (const id of ids) state.restored.add(id);
   try {
     if (rows.length > 0 && rows.length <= PART) await readRows(ids);
     // A single message comes back as a request of its own.

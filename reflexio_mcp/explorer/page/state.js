@@ -43,8 +43,6 @@ export const state = {
   uncovered: new Map(),
   /** Ids of interactions whose long text is shown in full. @type {Set<number>} */
   unfolded: new Set(),
-  /** Requests that were put back in this window. @type {Set<string>} */
-  restored: new Set(),
 
   /** @type {Memory} */
   memory: { state: "no", problem: "", list: new Map(), usersLeft: 0, unlinked: 0, rulesUnread: false },
