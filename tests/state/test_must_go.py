@@ -202,7 +202,8 @@ def test_a_deletion_keeps_no_copy_of_what_an_open_note_names(place: Place) -> No
     erased(state, "r:r1")
     later = state.begin(ALICE, deletion())
     not_kept = state.keep(ALICE, later, [copied("r1"), copied("r2")])
-    assert not state.keep(OPERATOR, later, [copied("r1", "bob"), copied("r3")]).must_go, "it is another user's"
+    of_bob = state.keep(OPERATOR, later, [copied("r1", "bob"), copied("r3")])
+    assert not of_bob.must_go, "it is another user's"
     assert (not_kept.erased, not_kept.must_go, not_kept.partly) == (set(), {("request", "r1")}, set())
     assert [(one.id, one.user) for one in state.copies.read(OPERATOR, deletion=later)] == [
         ("r2", "alice"),
