@@ -1,13 +1,14 @@
 """The command line.
 
-Exit codes: 0 done, 1 something failed or was refused, 2 the command line or the configuration is wrong (`doctor`: 1
-warnings, 2 a failure), 130 Ctrl-C, 141 the reader of the output ended first.
+Exit codes, of all commands: 0 done, 1 something failed or was refused, 2 the command line or the configuration is
+wrong, 130 Ctrl-C, 141 the reader of the output ended first.
 """
 
 import gc
 import os
 import re
 import sys
+import traceback
 from argparse import (
     SUPPRESS,
     Action,
@@ -19,7 +20,8 @@ from argparse import (
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from importlib import import_module
-from typing import Any, Final, NoReturn
+from pathlib import Path
+from typing import Any, Final, NoReturn, cast
 
 from reflexio_mcp import __version__
 from reflexio_mcp.logs import log_to_stderr
@@ -33,6 +35,14 @@ TRANSPORTS: Final = ("stdio", "http", "sse", "streamable-http")
 LOCAL: Final = [option.name for option in OPTIONS if option.group != "http"]
 
 WHERE: Final = ("url", "store", "timeout", "mask", "policy")
+
+FAILED: Final = 1
+WRONG_USE: Final = 2
+INTERRUPTED: Final = 130
+READER_IS_GONE: Final = 141
+
+CHANGING: Final = ("delete", "correct", "restore", "publish", "import", "state", "install", "uninstall")
+"""Commands that may have changed something when they fail."""
 
 WAITING: Final = """\
 reflexio-mcp is waiting for an MCP client on standard input. A client starts it by itself; to try it yourself:
@@ -74,34 +84,67 @@ class Command:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    _open_closed_streams()
     if reconfigure := getattr(sys.stdout, "reconfigure", None):
         # Stored text may have characters that an older terminal lacks. `serve` has its own stream.
         reconfigure(errors="backslashreplace")
-    arguments = parse(argv)
-    if arguments.command == "serve":
-        gc.disable()  # Imports make no garbage; tune_collector turns collection on.
+    command = ""
+    try:
+        arguments = parse(argv)
+        command = arguments.command
+        if command == "serve":
+            gc.disable()  # Imports make no garbage; tune_collector turns collection on.
+        code = arguments.run(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - whatever fails, a person reads a sentence
+        return _failed(_alone(error), command)
+    return code
+
+
+def _open_closed_streams() -> None:
+    """Open streams that the shell has closed, so that no file of ours gets their numbers."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
+def _drop_output() -> None:
+    """Write what is left of the output nowhere: Python would flush it at exit and print a traceback."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _alone(error: Exception) -> Exception:
+    """Return the error that a group consists of, which is how a task group raises it."""
+    parts = cast("tuple[Exception, ...]", getattr(error, "exceptions", ()))
+    return _alone(parts[0]) if len(parts) == 1 else error
+
+
+def _failed(error: Exception, command: str) -> int:
+    """Say in a sentence what failed, unless nobody reads any more, and return the exit code."""
+    if isinstance(error, BrokenPipeError):
+        _drop_output()
+        return READER_IS_GONE
     # These import pydantic, which --help does without.
     from reflexio_mcp.results.base import visible
     from reflexio_mcp.state.keys import WrongKey
     from reflexio_mcp.state.tables import StateUnusable
     from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
 
+    if isinstance(error, (ConfigurationError, TrafficError, ReflexioError, StateUnusable)):
+        said = _said(error, command)
+    else:
+        said = _unexpected(error, command)
     try:
-        code = arguments.run(arguments)
         sys.stdout.flush()
-    except (ConfigurationError, TrafficError, ReflexioError) as error:
-        sys.stderr.write(f"reflexio-mcp: {visible(_said(error, arguments.command))}\n")
-        return 2 if isinstance(error, (ConfigurationError, InvalidInput)) else 1
-    except StateUnusable as error:
-        sys.stderr.write(f"reflexio-mcp: {visible(_said(error, arguments.command))}\n")
-        return 2 if isinstance(error, WrongKey) else 1
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # Python would flush again at exit and print a traceback.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    return code
+    except OSError:
+        _drop_output()
+    sys.stderr.write(f"reflexio-mcp: {visible(said)}\n")
+    return WRONG_USE if isinstance(error, (ConfigurationError, InvalidInput, WrongKey)) else FAILED
 
 
 def _said(error: Exception, command: str) -> str:
@@ -113,12 +156,30 @@ def _said(error: Exception, command: str) -> str:
     if isinstance(error, StateUnusable):
         return refusal(state_facts(error), SHELL).said
     if isinstance(error, ReflexioError):
-        action = "write" if command in ("delete", "correct", "restore", "import") else "read"
+        action = "write" if command in CHANGING else "read"
         return refusal(failure_facts(error, action), SHELL).said
     happened = str(error)
     if isinstance(error, InvalidInput) and error.field in FILTER:
         happened = f"--{error.field.replace('_', '-')} {error.problem}"
     return refusal([happened, *error.facts], SHELL).said if isinstance(error, TrafficError) else happened
+
+
+def _unexpected(error: Exception, command: str) -> str:
+    """Say what the system or this program failed at, without the text of the error: it may repeat what is stored."""
+    happened = f"{type(error).__name__} in this program"
+    if isinstance(error, OSError) and error.strerror:
+        place = f": {error.filename}" if isinstance(error.filename, str) else ""
+        happened = f"{error.strerror}{place}"
+    sentences = [f"`{command}` failed: {happened}."]
+    if command in CHANGING:
+        sentences.append("Whether anything was changed is not known: look at what is stored.")
+    if os.environ.get("REFLEXIO_MCP_LOG_LEVEL", "").upper() == "DEBUG":
+        frames = traceback.extract_tb(error.__traceback__)
+        places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames]
+        sentences.append(f"It happened at {' > '.join(places)}.")
+    else:
+        sentences.append("REFLEXIO_MCP_LOG_LEVEL=DEBUG adds the place in the code.")
+    return " ".join(sentences)
 
 
 def parse(argv: Sequence[str] | None = None) -> Namespace:
@@ -186,7 +247,8 @@ def build_parser(commands: str = SUPPRESS) -> tuple[Parser, dict[str, Parser]]:
         "Without a command it serves MCP on standard input and output, to the client that starts it.\n",
         epilog="reflexio-mcp COMMAND --help shows the options of a command. Keys and tokens have no option, because "
         "other users\ncan read a command line: set REFLEXIO_API_KEY.\n\n"
-        "Exit codes: 0 done, 1 something failed or was refused, 2 the command line or configuration is wrong.",
+        "Exit codes: 0 done, 1 something failed or was refused, 2 the command line or configuration is wrong, "
+        "130 Ctrl-C,\n141 the reader of the output ended first.",
         **shared,
     )
     top.add_argument("--version", action="version", version=f"reflexio-mcp {__version__}")
@@ -373,6 +435,7 @@ def _complete(arguments: Namespace) -> int:
 
 READ: Final = _later("read_commands", "run_read_command")
 
+JSON: Final = _switch("--json", "print JSON")
 CLIENT: Final = (
     _argument(
         "client",
@@ -384,8 +447,8 @@ CLIENT: Final = (
     _argument("--name", default="reflexio", help="name of the entry (default: %(default)s)"),
     _argument("--remote", metavar="URL", help="address of a shared server to connect to"),
     _switch("--dry-run", "show the entry and write nothing"),
+    JSON,
 )
-JSON: Final = _switch("--json", "print JSON")
 REASON: Final = _argument(
     "--reason", type=_reason, default="", metavar="TEXT", help="the reason, for the receipt and the audit log"
 )
@@ -543,6 +606,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 _argument(
                     "--output", required=True, metavar="FILE", help="a new file that ends with .html or .json"
                 ),
+                JSON,
             ),
             usage="--output FILE ",
         ),
@@ -558,7 +622,8 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                     metavar="CHAIN",
                     help="check that no line was changed or is missing; with CHAIN, a receipt's log value, "
                     "find its line too",
-                )
+                ),
+                JSON,
             ],
         ),
     },
@@ -640,6 +705,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                     metavar="FILE",
                     help="name of both new files, without an ending",
                 ),
+                JSON,
             ),
             usage="NUMBER --output FILE ",
         ),
@@ -734,7 +800,8 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                     metavar="create|check|upgrade",
                     help="create: make the tables and let the servers' role use them; check: say what is missing; "
                     "upgrade: bring tables of an earlier version up to date, or make them",
-                )
+                ),
+                JSON,
             ],
             (),
             "create|check|upgrade ",

@@ -23,7 +23,7 @@ from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.results.base import structured
 from reflexio_mcp.results.deletion import Deletion, PlanStatus, Receipt, Restored
 from reflexio_mcp.results.facts import Fact, FactCode
-from reflexio_mcp.screen import TerminalProgress, agreed
+from reflexio_mcp.screen import TerminalProgress, agreed, print_written
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State, in_thread
@@ -62,22 +62,20 @@ class Job:
 
     @contextmanager
     def running(self, go_on: str = "") -> Generator[None]:
-        """Show the progress of the block, and say after Ctrl-C how much is done.
+        """Say after Ctrl-C how much of the block is done.
 
         Args:
             go_on: how to finish it; empty if nothing has changed.
         """
+        self.progress.last = ""  # what an earlier block counted is not done by this one
         try:
             yield
         except KeyboardInterrupt:
-            self.progress.clear()
             done = f"{self.progress.last}." if go_on and self.progress.last else ""
             undo = f", or `reflexio-mcp restore {self.number}` to undo what has a copy" if self.number else ""
             following = f"{go_on}{undo}." if go_on else "Nothing was changed."
             sys.stderr.write(f"\nInterrupted: {sentence(done, following)}\n")
             raise
-        finally:
-            self.progress.clear()
 
 
 def _status(planned: Planned) -> PlanStatus:
@@ -152,7 +150,7 @@ def _carry_out(
 
     caller = EXPIRED if arguments.filter.get("finding") == EXPIRED else ""
     with job.running():
-        planned = _run(plan, settings, caller)
+        planned = _run(plan, settings, caller, job.progress)
     answer = Deletion(status=_status(planned) if planned.is_empty else "planned", plan=planned.plan)
     screen = Screen(settings, quiet=arguments.json)
     _show_plan(screen, planned)
@@ -170,7 +168,7 @@ def _carry_out(
         screen.say(f"Nothing was {done}.")
         return 1
     with job.running("Run the command again to finish"):
-        receipt = _run(act, settings, caller)
+        receipt = _run(act, settings, caller, job.progress)
     _show_receipt(screen, planned, receipt)
     return 1 if not receipt.finished or receipt.not_deleted or planned.plan.not_found else 0
 
@@ -206,7 +204,8 @@ def run_restore(arguments: Namespace, settings: Settings) -> int:
     _check_allowed(arguments, settings, "restore_requests")
     undo = Undo(arguments.deletion, frozenset(arguments.request_ids), seconds=RESTORE_SECONDS)
     job = Job(arguments)
-    planned = _run(partial(plan_restore, undo=undo), settings)
+    with job.running():
+        planned = _run(partial(plan_restore, undo=undo), settings)
 
     async def act(scope: Scope, state: State, owner: Owner) -> Restored:
         number = await begin_restore(planned, Origin("restore_requests", job.program, job.mode), state)
@@ -218,7 +217,7 @@ def run_restore(arguments: Namespace, settings: Settings) -> int:
         screen.say("Nothing was restored.")
         return 1
     with job.running("Run the command again to restore the rest"):
-        done = _run(act, settings)
+        done = _run(act, settings, progress=job.progress)
     return _show_restored(screen, done)
 
 
@@ -246,7 +245,7 @@ def run_import(arguments: Namespace, settings: Settings) -> int:
         return await import_requests(scope, lines, job.progress, going)
 
     with job.running("Run the command again to import the rest"):
-        done = _run(act, settings)
+        done = _run(act, settings, progress=job.progress)
     not_imported = any(exception.why == "erased" for exception in done.not_restored)
     return max(_show_restored(screen, done), int(not_imported))
 
@@ -275,7 +274,7 @@ def run_receipt(arguments: Namespace, settings: Settings) -> int:
             private_files.write_new(path, text.encode())
         except OSError as error:
             raise TrafficError(f"{path} cannot be written: {error.strerror}.") from None
-        sys.stdout.write(f"{path}\n")
+    print_written(files, as_json=arguments.json)
     return 0
 
 
@@ -306,7 +305,9 @@ def _target(arguments: Namespace, settings: Settings, scope: Scope) -> Target:
     return Filtered.of(scope, wanted, all_of_user=all_of_user, everything=not wanted.user_id)
 
 
-def _run(work: Work[Done], settings: Settings, caller: str = "") -> Done:
+def _run(
+    work: Work[Done], settings: Settings, caller: str = "", progress: TerminalProgress | None = None
+) -> Done:
     async def run() -> Done:
         state = open_state(settings)
         try:
@@ -319,7 +320,8 @@ def _run(work: Work[Done], settings: Settings, caller: str = "") -> Done:
         finally:
             state.database.close()
 
-    return anyio.run(run)
+    with (progress or TerminalProgress()).shown():
+        return anyio.run(run)
 
 
 async def _take_out(scope: Scope, state: State, owner: Owner, settings: Settings) -> None:

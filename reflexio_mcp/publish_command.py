@@ -1,6 +1,7 @@
 """`reflexio-mcp publish`: stores one request from the command line."""
 
 import json
+import shlex
 import sys
 import uuid
 from argparse import Namespace
@@ -19,7 +20,7 @@ from reflexio_mcp.render.words import SHELL
 from reflexio_mcp.rest.api_limits import MAX_INTERACTIONS
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestWithInteractions
 from reflexio_mcp.results.publishing import Stored
-from reflexio_mcp.screen import print_json
+from reflexio_mcp.screen import TerminalProgress, print_json
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.toolkit.parameters import alone, invalid_arguments
 from reflexio_mcp.traffic.deletion.erasures import would_go
@@ -65,7 +66,12 @@ def run_publish(arguments: Namespace, settings: Settings) -> int:
                 scope, draft, policy=settings.publish_secrets, wait_seconds=seconds, would_go=going
             )
 
-    done = anyio.run(run)
+    try:
+        with TerminalProgress().shown():
+            done = anyio.run(run)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\nInterrupted: {_after_interruption(arguments, draft)}\n")
+        raise
     if arguments.json:
         print_json(done)
         return 0
@@ -74,6 +80,14 @@ def run_publish(arguments: Namespace, settings: Settings) -> int:
     for part in (told.said, *told.stored, told.then):
         screen.say(part)
     return 0
+
+
+def _after_interruption(arguments: Namespace, draft: PublishBody) -> str:
+    unknown = "Whether the request is stored is not known."
+    if arguments.request_id:
+        return f"{unknown} Run the command again; with the same --request-id it is stored once."
+    look = f"`reflexio-mcp requests --session-id {shlex.quote(draft.session_id)}` shows it."
+    return f"{unknown} {look}"
 
 
 def _interactions(arguments: Namespace) -> list[Interaction]:

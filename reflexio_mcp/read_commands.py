@@ -5,7 +5,7 @@ import shlex
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
@@ -53,7 +53,7 @@ from reflexio_mcp.results.reading import (
 )
 from reflexio_mcp.screen import DIM, Output, Table, TerminalProgress, agreed, print_json
 from reflexio_mcp.settings import ConfigurationError, Settings
-from reflexio_mcp.state.log import Verified
+from reflexio_mcp.state.log import Entry, Verified, said_in
 from reflexio_mcp.state.state import in_thread
 from reflexio_mcp.traffic.archive import Export, save
 from reflexio_mcp.traffic.audit.calls import Offer
@@ -216,10 +216,8 @@ def filter_of(typed: dict[str, Any], settings: Settings) -> TrafficFilter:
 def run_read_command(arguments: Namespace, settings: Settings) -> int:
     check_store(settings)
     progress = TerminalProgress()
-    try:
+    with progress.shown():
         result = anyio.run(_ask, arguments, settings, progress)
-    finally:
-        progress.clear()
     screen = Screen(settings)
     if arguments.json:
         print_json(result)
@@ -311,17 +309,17 @@ def run_export(arguments: Namespace, settings: Settings) -> int:
 
     def written(file: BinaryIO, redact: bool | None) -> Manifest:
         try:
-            return anyio.run(write, file, redact)
+            with progress.shown():
+                return anyio.run(write, file, redact)
         except KeyboardInterrupt:
-            sys.stderr.write(f"\nInterrupted: {path} was not written.\n")
+            done = f"{progress.last}. " if progress.last else ""
+            sys.stderr.write(f"\nInterrupted: {done}{path} was not written. Run the command again.\n")
             raise
-        finally:
-            progress.clear()
 
     if sys.stdin.isatty() and sys.stdout.isatty() and not (arguments.yes or arguments.json):
         with TemporaryFile() as file:
             plan = written(file, None)
-        screen.say(exported(Exported(archive=plan), SHELL).text)
+        _say_exported(screen, Exported(archive=plan))
         if not agreed(f"Write {path}", None):
             screen.say("Nothing was written.")
             return 1
@@ -332,8 +330,13 @@ def run_export(arguments: Namespace, settings: Settings) -> int:
     if arguments.json:
         print_json(done)
     else:
-        screen.say(exported(done, SHELL).text)
+        _say_exported(screen, done)
     return 0
+
+
+def _say_exported(screen: "Screen", done: Exported) -> None:
+    told = exported(done, SHELL)
+    screen.say("\n".join([*told.stored, told.values, told.then]))
 
 
 async def _note_export(scope: Scope, settings: Settings, wanted: TrafficFilter, made: Manifest) -> None:
@@ -365,12 +368,24 @@ def run_log_command(arguments: Namespace, settings: Settings) -> int:
     state = open_state(settings)
     with closing(state.database), needing_state(FactCode.STATE_UNUSABLE, kind=TrafficError):
         if arguments.verify is None:
-            for entry in state.log.entries():
-                print(entry.line)
+            _print_log(state.log.entries(), as_json=arguments.json)
             return 0
-        found = state.log.verify(arguments.verify)
-    print("\n".join(_verified(found)))
+        with TerminalProgress().shown():
+            found = state.log.verify(arguments.verify)
+    if arguments.json:
+        print_json(found._asdict() | {"missing": sorted(found.missing), "sound": found.sound})
+    else:
+        print("\n".join(_verified(found)))
     return 0 if found.sound else 1
+
+
+def _print_log(entries: Iterable[Entry], *, as_json: bool) -> None:
+    if as_json:
+        # A line that somebody changed may not be JSON any more.
+        print_json([said_in(entry.line) or {"line": entry.line} for entry in entries])
+        return
+    for entry in entries:
+        print(entry.line)
 
 
 def _verified(found: Verified) -> list[str]:

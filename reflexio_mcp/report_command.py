@@ -17,6 +17,7 @@ from reflexio_mcp.render.report import report_page
 from reflexio_mcp.results.base import structured
 from reflexio_mcp.results.facts import FactCode
 from reflexio_mcp.results.report import Report
+from reflexio_mcp.screen import TerminalProgress, print_written
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.state.state import in_thread
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError, needing_state
@@ -36,8 +37,13 @@ def run_report(arguments: Namespace, settings: Settings) -> int:
     if path.suffix not in (".html", ".json"):
         raise ConfigurationError("--output takes a name that ends with .html or .json.")
     check_new_file(path)
-    anyio.run(_write, path, arguments.since, settings)
-    sys.stdout.write(f"{path}\n")
+    try:
+        with TerminalProgress().shown():
+            anyio.run(_write, path, arguments.since, settings)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\nInterrupted: {path} was not written. Run the command again.\n")
+        raise
+    print_written([path], as_json=arguments.json)
     return 0
 
 

@@ -8,9 +8,12 @@ import json
 import os
 import shutil
 import sys
+import threading
 import time
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final, TextIO
 
 from reflexio_mcp.render.words_of_progress import progress_words
@@ -19,6 +22,8 @@ from reflexio_mcp.results.progress import Step
 
 PROGRESS_SECONDS: Final = 2.0
 """A command that takes longer says how far it is."""
+
+SHOWN_EVERY_SECONDS: Final = 0.5
 
 GAP: Final = "  "
 LEAST_CELLS: Final = 16
@@ -166,16 +171,26 @@ def print_json(shown: object) -> None:
     print(json.dumps(document, indent=2, ensure_ascii=False))
 
 
+def print_written(files: Iterable[Path], *, as_json: bool) -> None:
+    """Print the names of new files."""
+    if as_json:
+        print_json({"files": [str(path) for path in files]})
+    else:
+        print(visible("\n".join(map(str, files))))
+
+
 class TerminalProgress:
     """Says on stderr, if that is a terminal, how far a command is; it keeps the last numbers for its end.
 
     An instance can be given wherever an activity takes a `Progress`.
+
+    Args:
+        seconds: after which it begins to say something.
     """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, seconds: float = PROGRESS_SECONDS) -> None:
         self._stream = stream or sys.stderr
-        self._from = time.monotonic() + PROGRESS_SECONDS
-        self._shown = False
+        self._seconds = seconds
         self.last = ""
         """The last activity with its numbers, such as `1,500 of 6,000 deleted`; empty before the first."""
 
@@ -183,14 +198,30 @@ class TerminalProgress:
         """Take note that `done` of `total` things are done; `total` is `None` if it is not known."""
         number = f"{done:,}" if total is None else f"{min(done, total):,} of {total:,}"
         self.last = f"{number} {progress_words(step)}"
-        if self._stream.isatty() and time.monotonic() >= self._from:
-            self._stream.write(f"\r\x1b[K{self.last} …")
-            self._stream.flush()
-            self._shown = True
 
-    def clear(self) -> None:
-        """Remove the line before anything else is printed."""
-        if self._shown:
+    @contextmanager
+    def shown(self) -> Generator[None]:
+        """Show how far the block is, and for how long it has run if it counts nothing. Nothing of it stays."""
+        if not self._stream.isatty():
+            yield
+            return
+        over = threading.Event()
+        # A thread, because much of what takes long does not return to an event loop.
+        thread = threading.Thread(target=self._show, args=(over,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _show(self, over: threading.Event) -> None:
+        began, pause, wrote = time.monotonic(), self._seconds, False
+        while not over.wait(pause):
+            pause, wrote = SHOWN_EVERY_SECONDS, True
+            activity = self.last or progress_words(Step.WORKING)
+            self._stream.write(f"\r\x1b[K{activity} … {time.monotonic() - began:.0f} s")
+            self._stream.flush()
+        if wrote:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
-            self._shown = False

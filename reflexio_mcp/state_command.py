@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from reflexio_mcp.backend import open_postgresql, open_state, state_file
 from reflexio_mcp.results.base import visible
+from reflexio_mcp.screen import TerminalProgress, print_json
 from reflexio_mcp.settings import ConfigurationError, Settings, load, state_url
 from reflexio_mcp.state.tables import VERSION
 
@@ -17,41 +18,52 @@ if TYPE_CHECKING:
 def run_state(arguments: Namespace) -> int:
     """Return 1 with the first problem that was found, and what to do about it."""
     if arguments.action == "check":
-        return _check(load())
+        return _check(load(), as_json=arguments.json)
     url = state_url()
     if not url:
         raise ConfigurationError(
             "REFLEXIO_MCP_STATE has to name the PostgreSQL database. Without it, the state is a file on this computer, "
             "which is made by itself."
         )
-    with closing(open_postgresql(url)) as database:
+    with TerminalProgress().shown(), closing(open_postgresql(url)) as database:
         found = database.look()
         if problem := _in_the_way(found, upgrades=arguments.action == "upgrade"):
             return _fail(problem)
         database.set_up()
-    print(f"The tables have version {VERSION}, and {_servers()} can use them.")
+    if arguments.json:
+        print_json({"tables_version": str(VERSION), "role_of_servers": _servers()})
+    else:
+        print(f"The tables have version {VERSION}, and {_servers()} can use them.")
     return 0
 
 
-def _check(settings: Settings) -> int:
+def _check(settings: Settings, *, as_json: bool) -> int:
     state = open_state(settings)
-    with closing(state.database):
+    with TerminalProgress().shown(), closing(state.database):
         if settings.state:
             with closing(open_postgresql(settings.state)) as database:
                 found = database.look()
             if problem := _missing(found):
                 return _fail(problem)
-            print(visible(f"role: {found.role}"))
-            print(visible(f"tables: version {found.version}, in the schema reflexio_mcp of {found.owner}"))
+            facts = {"role": found.role, "tables_version": found.version, "schema_owner": found.owner}
+            said = (
+                f"role: {found.role}\n"
+                f"tables: version {found.version}, in the schema reflexio_mcp of {found.owner}"
+            )
         else:
-            print(f"file: {state_file(settings) or 'none, the state is in memory'}")
+            file = state_file(settings)
+            facts = {"file": str(file or "")}
+            said = f"file: {file or 'none, the state is in memory'}"
         state.check()
         if number := state.copies.unreadable():
             return _fail(
                 f"{number:,} recovery copies are sealed with a key that REFLEXIO_MCP_STATE_KEYS lacks. Put the key "
                 "back, or remove them as docs/shared-server.md says."
             )
-    print("Deletions can be recorded.")
+    if as_json:
+        print_json(facts | {"deletions_can_be_recorded": True})
+    else:
+        print(visible(f"{said}\nDeletions can be recorded."))
     return 0
 
 

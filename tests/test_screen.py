@@ -1,18 +1,20 @@
 """What commands print: columns that fit, rows that a program can read, and how far a long command is."""
 
+import contextlib
 import io
 import json
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from reflexio_mcp import delete_command, screen
+from reflexio_mcp import delete_command
 from reflexio_mcp.backend import open_client
-from reflexio_mcp.cli import main
+from reflexio_mcp.cli import COMMANDS, main
 from reflexio_mcp.rest.models import Interaction, PublishBody
 from reflexio_mcp.results.progress import Step
 from reflexio_mcp.screen import Table, TerminalProgress
@@ -60,27 +62,75 @@ def test_a_cell_holds_neither_a_tab_nor_the_end_of_a_line() -> None:
 
 
 class Terminal(io.StringIO):
+    """A terminal on which something is `seen` once it was written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = threading.Event()
+
     def isatty(self) -> bool:
         return True
 
+    def flush(self) -> None:
+        self.seen.set()
 
-@pytest.mark.parametrize(("stream", "seen"), [(Terminal(), True), (io.StringIO(), False)])
-def test_progress_is_for_a_terminal_alone_and_leaves_nothing_behind(
-    stream: io.StringIO, seen: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(screen, "PROGRESS_SECONDS", 0.0)
-    progress = TerminalProgress(stream)
+
+def test_progress_is_shown_while_it_runs_and_leaves_nothing_behind() -> None:
+    stream = Terminal()
+    progress = TerminalProgress(stream, seconds=0)
     anyio.run(progress, Step.ITEMS_DELETED, 1500, 6000)
-    progress.clear()
-    assert ("1,500 of 6,000 deleted" in stream.getvalue()) is seen
-    assert stream.getvalue().endswith("\r\x1b[K") is seen
+    with progress.shown():
+        assert stream.seen.wait(30)
+    assert stream.getvalue().startswith("\r\x1b[K1,500 of 6,000 deleted … ")
+    assert stream.getvalue().endswith("\r\x1b[K")
     assert progress.last == "1,500 of 6,000 deleted"
 
 
-def test_what_is_quick_shows_no_progress() -> None:
+def test_what_counts_nothing_says_for_how_long_it_has_run() -> None:
     stream = Terminal()
-    anyio.run(TerminalProgress(stream), Step.ITEMS_DELETED, 1, None)
-    assert stream.getvalue() == ""
+    with TerminalProgress(stream, seconds=0).shown():
+        assert stream.seen.wait(30)
+    assert stream.getvalue().startswith("\r\x1b[Kworking … 0 s")
+
+
+def test_a_pipe_gets_no_progress_and_what_is_quick_shows_none() -> None:
+    pipe, terminal = io.StringIO(), Terminal()
+    for stream, seconds in ((pipe, 0.0), (terminal, 60.0)):
+        with TerminalProgress(stream, seconds).shown():
+            pass
+        assert stream.getvalue() == ""
+
+
+LONG = (
+    ("requests",), ("sessions",), ("learned", "--url", "http://127.0.0.1:9"), ("show", "r1"), ("audit",),
+    ("export", "--output", "new.zip"), ("report", "--output", "new.html"), ("log", "--verify"),
+    ("delete", "--source", "ci.e2e", "--yes"), ("restore",), ("import", "a.zip", "--yes"), ("state", "check"),
+    ("publish", "--user-id", "ada", "--user", "x"), ("install",), ("receipt", "1", "--output", "new"),
+)  # fmt: skip
+"""Every command that can take longer than two seconds. `doctor`, `demo` and `explore` print as they go."""
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("words", LONG, ids=lambda words: words[0])
+def test_every_command_that_may_take_long_shows_its_progress(
+    words: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "--output", "a.zip"]) == 0
+    began: list[str] = []
+    monkeypatch.setattr(TerminalProgress, "shown", lambda _: contextlib.nullcontext(began.append("shown")))
+    main(list(words))
+    capsys.readouterr()
+    assert began
+
+
+def test_no_command_is_missing_from_the_long_ones() -> None:
+    others = {"doctor", "demo", "explore", "completion", "tools", "serve", "uninstall", "correct"}
+    names = {name for group in COMMANDS.values() for name in group}
+    assert {words[0] for words in LONG} == names - others
 
 
 @pytest.fixture
@@ -119,7 +169,7 @@ def test_a_deletion_that_is_interrupted_says_how_much_is_done_and_what_goes_on(
 
 
 @pytest.mark.usefixtures("store")
-def test_each_command_that_changes_something_can_answer_in_json(
+def test_each_command_that_tells_facts_can_answer_in_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def told(*words: str) -> Any:
@@ -133,6 +183,14 @@ def test_each_command_that_changes_something_can_answer_in_json(
     done = told("delete", "--source", "ci.e2e", "--yes")
     assert (done["status"], done["receipt"]["deleted"]["requests"]) == ("complete", 150)
     assert told("restore")["deletions"][0]["number"] == 1
+    assert [line["event"] for line in told("log")] == ["exported", "begin", "end"]
+    assert told("log", "--verify") | {"sound": True, "lines": 3, "missing": []} == told("log", "--verify")
+    assert told("state", "check")["deletions_can_be_recorded"] is True
+    files = [str(tmp_path / name) for name in ("r.json", "r.html")]
+    assert told("receipt", "1", "--output", str(tmp_path / "r"))["files"] == files
+    page = str(tmp_path / "report.html")
+    assert told("report", "--output", page)["files"] == [page]
+    assert told("publish", "--user-id", "bob", "--user", "x")["request_id"]
     assert told("restore", "1", "--yes")["restored"]["requests"] == 150
     assert told("import", archive, "--yes")["status"] == "complete"
     assert "list_requests" in [one["name"] for one in told("tools")]

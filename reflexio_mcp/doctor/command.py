@@ -52,7 +52,7 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        return 2 if self.of("failure") else 1 if self.of("warning") else 0
+        return 1 if self.of("failure") else 0
 
     @property
     def next_step(self) -> str:
@@ -61,7 +61,7 @@ class Report:
 
 
 def run_doctor(flags: Mapping[str, str], *, as_json: bool = False) -> int:
-    """Return 0 for no problem, 1 for warnings, 2 for a failure."""
+    """Return 1 if a failure was found, else 0, also with warnings."""
     logging.basicConfig(stream=sys.stderr, level=logging.ERROR)
     report = Report(as_json)
     env = os.environ | {option.env: flags[option.name] for option in OPTIONS if option.name in flags}
@@ -83,8 +83,10 @@ def run_doctor(flags: Mapping[str, str], *, as_json: bool = False) -> int:
         print(json.dumps(document, indent=2))
     else:
         said = f"failures: {len(report.of('failure'))}, warnings: {len(report.of('warning'))}"
+        if not (report.of("failure") or report.of("warning")):
+            said = "Nothing is wrong"
         following = f" Next: {report.next_step}" if report.next_step else ""
-        print(f"\n{said if report.exit_code else 'Nothing is wrong'}.{following}")
+        print(f"\n{said}.{following}")
     return report.exit_code
 
 

@@ -1,6 +1,7 @@
 """The table of clients, from their documentation, for `install`, `doctor` and our pages."""
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -68,6 +69,7 @@ class Client:
     Args:
         places: its files, best first, for `Layout.paths`.
         note: where the client gets the key.
+        program: its command; empty if it has none.
         section: the keys that lead to the table of servers.
         key: how the server gets the key. `reference`: the entry's variables refer to it. `forward`: the entry names
             the variable. `inherit`: the server has the client's environment. `prompt`: the client asks. `file`: the
@@ -83,6 +85,7 @@ class Client:
     name: str
     title: str
     places: tuple[str, ...]
+    program: str = ""
     note: str = "The file refers to REFLEXIO_API_KEY; set it where the client is started."
     section: tuple[str, ...] = ("mcpServers",)
     format: Literal["json", "toml"] = "json"
@@ -100,7 +103,11 @@ class Client:
 
     def is_here(self, layout: Layout) -> bool:
         path = self.file(layout)
-        return path.exists() or _has_folder(path, layout)
+        return path.exists() or _has_folder(path, layout) or self.command(layout) is not None
+
+    def command(self, layout: Layout) -> str | None:
+        """Return the path of the client's own program; `None` if `PATH` has none."""
+        return shutil.which(self.program, path=layout.env.get("PATH", "")) if self.program else None
 
     def file(self, layout: Layout) -> Path:
         """Return the first existing file, or else the first file in an existing folder."""
@@ -136,6 +143,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         "claude-code",
         "Claude Code",
         ("CLAUDE_CONFIG_DIR/.claude.json",),
+        program="claude",
         extra={"type": "stdio"},
         # Without a default, an unset variable would be passed as its name.
         reference="${REFLEXIO_API_KEY:-}",
@@ -145,12 +153,14 @@ CLIENTS: Final[tuple[Client, ...]] = (
         "cursor",
         "Cursor",
         ("~/.cursor/mcp.json",),
+        program="cursor",
         reference="${env:REFLEXIO_API_KEY}",
     ),
     Client(
         "vscode",
         "VS Code",
         ("config/Code/User/mcp.json",),
+        program="code",
         note="VS Code asks for REFLEXIO_API_KEY once and keeps it in its secret storage.",
         section=("servers",),
         extra={"type": "stdio"},
@@ -162,6 +172,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         "windsurf",
         "Windsurf",
         ("~/.codeium/windsurf/mcp_config.json",),
+        program="windsurf",
         reference="${env:REFLEXIO_API_KEY}",
         url_key="serverUrl",
     ),
@@ -173,6 +184,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
             "macos:~/.config/zed/settings.json",
             "linux:XDG_CONFIG_HOME/zed/settings.json",
         ),
+        program="zed",
         note="The server inherits Zed's environment: set REFLEXIO_API_KEY where the client is started.",
         section=("context_servers",),
         extra={"source": "custom"},
@@ -182,6 +194,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         "codex",
         "Codex CLI",
         ("CODEX_HOME/config.toml",),
+        program="codex",
         note="The file names REFLEXIO_API_KEY; set it where the client is started.",
         section=("mcp_servers",),
         format="toml",
@@ -194,6 +207,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         "gemini",
         "Gemini CLI",
         ("~/.gemini/settings.json",),
+        program="gemini",
         reference="$REFLEXIO_API_KEY",
         url_key="httpUrl",
     ),
@@ -201,6 +215,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         "cline",
         "Cline",
         ("~/.cline/data/settings/cline_mcp_settings.json",),
+        program="cline",
         # Without `timeout`, Cline drops a server that needs three seconds to start.
         extra={"timeout": 60},
         reference="${env:REFLEXIO_API_KEY}",
@@ -212,6 +227,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         "OpenCode",
         # The folder is the same on every system.
         ("XDG_CONFIG_HOME/opencode/opencode.json", "XDG_CONFIG_HOME/opencode/opencode.jsonc"),
+        program="opencode",
         section=("mcp",),
         extra={"type": "local", "enabled": True},
         reference="{env:REFLEXIO_API_KEY}",
@@ -223,6 +239,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         "qwen",
         "Qwen Code",
         ("~/.qwen/settings.json",),
+        program="qwen",
         reference="$REFLEXIO_API_KEY",
         url_key="httpUrl",
     ),
@@ -230,6 +247,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         "copilot",
         "GitHub Copilot CLI",
         ("COPILOT_HOME/mcp-config.json",),
+        program="copilot",
         extra={"type": "local", "tools": ["*"]},
         reference="${REFLEXIO_API_KEY}",
         remote={"type": "http", "tools": ["*"]},
@@ -239,6 +257,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         "Continue",
         # Continue reads every file of this folder, one per server.
         ("~/.continue/mcpServers/reflexio.json",),
+        program="cn",
         note="The file refers to a secret of Continue: put REFLEXIO_API_KEY=... into ~/.continue/.env.",
         reference="${{ secrets.REFLEXIO_API_KEY }}",
         # JSON files use `http`; YAML files use `streamable-http`.

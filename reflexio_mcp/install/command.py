@@ -5,13 +5,13 @@ import getpass
 import json
 import os
 import re
-import shutil
+import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from reflexio_mcp.install.clients import BEARER, CLIENTS, KEY, Client, Layout
@@ -31,6 +31,7 @@ from reflexio_mcp.install.entry import (
     visible_all,
 )
 from reflexio_mcp.install.files import ClientFile, InstallError
+from reflexio_mcp.screen import TerminalProgress
 from reflexio_mcp.settings import HOSTED_URL, OPTIONS, ConfigurationError, load
 
 __all__ = ["Request", "run_install", "run_uninstall"]
@@ -41,6 +42,18 @@ _ADDRESS: Final = re.compile(
     r"(https://|http://(?=(localhost|127\.0\.0\.1|\[::1\])([:/]|$)))((?![@?#])[!-~])+"
 )
 """Characters other than visible ASCII could deceive in a terminal or file."""
+
+
+class Outcome(NamedTuple):
+    """What a command did.
+
+    Args:
+        facts: for a program; empty if the lines alone are the result.
+        lines: for a person.
+    """
+
+    facts: Mapping[str, Any]
+    lines: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +70,7 @@ class Request:
     with_key: bool = False
     replace: bool = False
     remote: str | None = None
+    json: bool = False
 
 
 def run_install(request: Request) -> int:
@@ -67,19 +81,30 @@ def run_uninstall(request: Request) -> int:
     return _say(_uninstall, request)
 
 
-def _say(work: Callable[[Request, Layout], list[str]], request: Request) -> int:
+def _say(work: Callable[[Request, Layout], Outcome], request: Request) -> int:
     try:
-        print("\n".join(work(request, Layout.here())))
+        with TerminalProgress().shown():
+            done = work(request, Layout.here())
     except InstallError as error:
         sys.stderr.write(f"reflexio-mcp: {error}\n")
         return 1
+    if request.json:
+        print(json.dumps(done.facts, indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(done.lines))
     return 0
 
 
-def _install(request: Request, layout: Layout) -> list[str]:
+def _outcome(status: str, client: Client, path: Path, request: Request, lines: Sequence[str]) -> Outcome:
+    facts = {"status": status, "client": client.name, "name": request.name, "file": str(path)}
+    return Outcome(facts, lines)
+
+
+def _install(request: Request, layout: Layout) -> Outcome:
     client, remote = _named(request)
     if request.show:
-        return [snippet(client, _server(request, remote), request.name)]
+        pasted = snippet(client, _server(request, remote), request.name)
+        return Outcome({"status": "shown", "entry": pasted}, [pasted])
     if client is None:
         return _listed(layout, request.name)
     if remote and not client.url_key:
@@ -89,8 +114,8 @@ def _install(request: Request, layout: Layout) -> list[str]:
         )
     if not client.is_here(layout) and not request.create:
         raise InstallError(
-            f"{client.title} was not found: there is no {client.file(layout)}. Start it once and run this "
-            "again, or add --create to write the file anyway."
+            f"{client.title} was not found: there is no {client.file(layout)}, and no command of it in PATH. Start it "
+            "once and run this again, or add --create to write the file anyway."
         )
     file = ClientFile.read(client, client.file(layout))
     found = file.entries.get(request.name)
@@ -98,7 +123,8 @@ def _install(request: Request, layout: Layout) -> list[str]:
     made = entry(client, server)
     about = _about(client, server)
     if made == found:
-        return [f"{client.title} already has {request.name}; nothing needs to change: {file.path}", *about]
+        same = f"{client.title} already has {request.name}; nothing needs to change: {file.path}"
+        return _outcome("unchanged", client, file.path, request, [same, *about])
     if found is not None and not request.replace:
         had = f" ({_settings(settings_of(client, found))})" if is_ours(client, found) else ""
         raise InstallError(
@@ -107,15 +133,17 @@ def _install(request: Request, layout: Layout) -> list[str]:
         )
     pasted = snippet(client, server, request.name)
     if request.dry_run:
-        return [f"{file.path} would get:", pasted, *about, "Nothing was written (--dry-run)."]
+        lines = [f"{file.path} would get:", pasted, *about, "Nothing was written (--dry-run)."]
+        return _outcome("planned", client, file.path, request, lines)
     how = _change(client, layout, file.path, request.name, made, f"Add this to it by hand:\n{pasted}")
-    return [
+    lines = [
         f"{'Replaced' if found else 'Added'} {request.name} in {client.title}: {file.path}",
         *how,
         *about,
         f"Next: quit {client.title} completely and start it again.",
         "Then ask it: What have you stored about me today?",
     ]
+    return _outcome("replaced" if found else "added", client, file.path, request, lines)
 
 
 def _server(request: Request, remote: str) -> Server:
@@ -223,8 +251,7 @@ def _own_commands(client: Client, layout: Layout, name: str, made: dict[str, Any
 
     Codex's command cannot write `required`. On Windows the commands are `cmd` scripts, which change quotes.
     """
-    program = {"claude-code": "claude", "vscode": "code"}.get(client.name, client.name)
-    found = shutil.which(program, path=layout.env.get("PATH", ""))
+    found = client.command(layout)
     if not found or layout.system == "windows":
         return []
     remove = [found, "mcp", "remove", "--scope", "user", name]
@@ -248,28 +275,40 @@ def _backed_up(backup: Path | None) -> list[str]:
     return [f"Backup of the file as it was: {backup}"] if backup else []
 
 
-def _uninstall(request: Request, layout: Layout) -> list[str]:
+def _uninstall(request: Request, layout: Layout) -> Outcome:
     client, remote = _named(request)
     if client is None:
         return _listed(layout, request.name)
     file = ClientFile.read(client, client.file(layout))
     old = file.entries.get(request.name)
     if old is None:
-        return [f"{client.title} has no server named {request.name}: there is nothing to remove."]
+        absent = f"{client.title} has no server named {request.name}: there is nothing to remove."
+        return _outcome("absent", client, file.path, request, [absent])
     if not (is_ours(client, old, remote) or (not remote and is_shared_server(client, request.name, old))):
         raise InstallError(
-            f"{request.name} in {client.title} is not a server that install wrote, so it was left alone. If it is "
-            f"your team's shared server, name its address with --remote; else remove it from {file.path} by hand."
+            f"{request.name} in {client.title} is not a server that install wrote, so it was left alone."
+            f"{_shared_server(client, request.name, old)} Else remove it from {file.path} by hand."
         )
     if request.dry_run:
-        return [f"{request.name} would be removed from {file.path}."]
+        planned = f"{request.name} would be removed from {file.path}. Nothing was removed (--dry-run)."
+        return _outcome("planned", client, file.path, request, [planned])
     how = _change(client, layout, file.path, request.name, {}, f"Remove {request.name} from it by hand.")
-    return [
+    lines = [
         f"Removed {request.name} from {client.title}: {file.path}",
         *how,
         "What was stored is still there, for other clients too.",
         f"Next: quit {client.title} completely and start it again.",
     ]
+    return _outcome("removed", client, file.path, request, lines)
+
+
+def _shared_server(client: Client, name: str, held: Mapping[str, Any]) -> str:
+    """Return the command that removes an entry if it is a shared server; empty if it has no address to name."""
+    address = held.get(client.url_key) if client.url_key else None
+    if not isinstance(address, str) or not _ADDRESS.fullmatch(address):
+        return ""
+    words = ["reflexio-mcp", "uninstall", client.name, "--name", name, "--remote", address]
+    return f" If it is your team's shared server, run: {shlex.join(words)}"
 
 
 def _named(request: Request) -> tuple[Client | None, str]:
@@ -310,17 +349,24 @@ def _address(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{path or '/mcp'}"
 
 
-def _listed(layout: Layout, name: str) -> list[str]:
+def _listed(layout: Layout, name: str) -> Outcome:
     here = [client for client in CLIENTS if client.is_here(layout)]
+    having: set[str] = set()
+    for client in here:
+        with contextlib.suppress(InstallError):
+            if name in ClientFile.read(client, client.file(layout)).entries:
+                having.add(client.name)
+    facts = [
+        {"client": client.name, "found": client in here, "installed": client.name in having}
+        for client in CLIENTS
+    ]
     lines = ["Clients found on this machine:" if here else "No client was found on this machine."]
     for client in here:
-        has_it = ""
-        with contextlib.suppress(InstallError):
-            has_it = f"has {name}" if name in ClientFile.read(client, client.file(layout)).entries else ""
+        has_it = f"has {name}" if client.name in having else ""
         lines.append(f"  {client.name:16}{client.title:20}{has_it}".rstrip())
-    return [
-        *lines,
+    lines += [
         f"Other clients that you can name: {', '.join(client.name for client in CLIENTS if client not in here)}.",
         "For any other client: reflexio-mcp install --print",
         "Next: reflexio-mcp install NAME, or uninstall NAME; --create for a client that was not found.",
     ]
+    return Outcome({"name": name, "clients": facts}, lines)

@@ -205,7 +205,7 @@ def test_lines_that_are_missing_and_copies_that_cannot_be_read_are_recognised(
         file.execute(damage)
     report = machine.examined()
     assert {one["name"] for one in report["findings"] if "name" in one} == {name, "no-client"}
-    assert report["exit_code"] == 1
+    assert report["exit_code"] == 0, "a warning is no failure"
 
 
 def test_a_sign_in_that_cannot_work_is_recognised(machine: Machine) -> None:
@@ -285,7 +285,7 @@ def test_the_same_settings_are_examined_once(machine: Machine) -> None:
 def test_a_person_reads_each_problem_with_its_reason_and_ends_with_the_next_step(machine: Machine) -> None:
     machine.set("REFLEXIO_API_KEY", KEY)
     code, said = machine.said("--url", "http://127.0.0.1:1")
-    assert code == 2
+    assert code == 1
     assert "REFLEXIO_API_KEY = ***" in said
     assert (
         "FAILURE  backend    Reflexio could not be reached (“http://127.0.0.1:1: connection refused”)."

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -142,11 +143,17 @@ def test_a_shared_server_that_install_added_is_removed_by_its_name(
     assert "reflexio" not in home.entries
 
 
-def test_another_server_that_has_an_address_is_not_removed_by_its_name(home_of: HomeOf) -> None:
+def test_another_server_that_has_an_address_is_not_removed_by_its_name_and_the_command_is_told(
+    home_of: HomeOf, capsys: pytest.CaptureFixture[str]
+) -> None:
     home = home_of("cursor")
     assert home.install("--remote", URL, "--name", "tickets") == 0
+    capsys.readouterr()
     assert home.uninstall("--name", "tickets") == 1
     assert "tickets" in home.entries
+    command = capsys.readouterr().err.partition("run: reflexio-mcp ")[2].partition(" Else ")[0]
+    assert main(shlex.split(command)) == 0
+    assert "tickets" not in home.entries
 
 
 @pytest.mark.parametrize(
@@ -215,6 +222,43 @@ def test_the_clients_here_are_listed_and_any_other_client_gets_an_entry_to_paste
     assert main(["install", "--print", "--user-id", "ada"]) == 0
     shown = json.loads(capsys.readouterr().out)["mcpServers"]["reflexio"]
     assert (shown["command"], shown["env"]) == (find_launch()[0], {"REFLEXIO_USER_ID": "ada"})
+
+
+@pytest.mark.parametrize("name", [name for name in NAMED if name != "claude-desktop"])
+def test_a_client_whose_command_is_there_is_found_before_its_first_start(
+    name: str,
+    home_of: HomeOf,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    home = home_of(name)
+    assert main(["install", name]) == 1
+    assert "no command of it in PATH" in capsys.readouterr().err
+    program = tmp_path / "bin" / home.client.program
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexit 1\n", "utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    assert main(["install"]) == 0
+    assert f"  {name} " in capsys.readouterr().out.partition("Other clients")[0]
+    assert main(["install", name]) == 0
+    assert "reflexio" in home.entries
+
+
+def test_json_says_what_install_did_and_which_clients_are_here(
+    home_of: HomeOf, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = home_of("cursor")
+    assert home.install("--json") == 0
+    done = json.loads(capsys.readouterr().out)
+    assert done == {"status": "added", "client": "cursor", "name": "reflexio", "file": str(home.path)}
+    assert main(["install", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["clients"]
+    assert [row["client"] for row in listed if row["installed"]] == ["cursor"]
+    assert (home.uninstall("--json"), home.uninstall("--json")) == (0, 0)
+    assert '"removed"' in (said := capsys.readouterr().out)
+    assert '"absent"' in said
 
 
 OURS: list[dict[str, Any]] = [
