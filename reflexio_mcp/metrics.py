@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-__all__ = ["count_refusal", "observe", "record"]
+__all__ = ["count", "count_refusal", "observe", "record"]
 
 SECONDS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
@@ -25,16 +25,23 @@ def record(name: str, seconds: float, attributes: Mapping[str, str] | None = Non
 def count_refusal(reason: str) -> None:
     """Count a refused request, a deletion over the hourly cap, or something that a hold kept."""
     if (meter := _meter()) is not None:
-        _refusals(meter).add(1, {"reason": reason})
+        _counter(meter, "reflexio_mcp.refusals", "refused requests").add(1, {"reason": reason})
 
 
-def observe(name: str, description: str, read: Callable[[], int]) -> None:
-    """Read a number whenever measurements are exported."""
+def count(name: str, description: str, number: int) -> None:
+    """Add a number to a counter."""
+    if (meter := _meter()) is not None:
+        _counter(meter, name, description).add(number)
+
+
+def observe(name: str, description: str, read: Callable[[], int | None]) -> None:
+    """Read a number whenever measurements are exported; `None` if it is not known."""
 
     def now(_options: Any) -> Iterable[Any]:
         from opentelemetry.metrics import Observation  # only an SDK calls this
 
-        return [Observation(read())]
+        number = read()
+        return [] if number is None else [Observation(number)]
 
     if (meter := _meter()) is not None:
         meter.create_observable_gauge(name, callbacks=[now], description=description)
@@ -46,5 +53,5 @@ def _histogram(meter: Any, name: str) -> Any:
 
 
 @functools.cache
-def _refusals(meter: Any) -> Any:
-    return meter.create_counter("reflexio_mcp.refusals", description="refused requests")
+def _counter(meter: Any, name: str, description: str) -> Any:
+    return meter.create_counter(name, description=description)

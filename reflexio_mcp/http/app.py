@@ -4,7 +4,7 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -30,7 +30,7 @@ from reflexio_mcp.http.answers import CountedAnswers, counting
 from reflexio_mcp.http.bodies import LIGHT_BYTES, PUBLISH_BYTES, Bodies, Body
 from reflexio_mcp.http.refusal import AGAIN, Refusal, answer_refusal
 from reflexio_mcp.logs import event
-from reflexio_mcp.metrics import count_refusal, observe
+from reflexio_mcp.metrics import count, count_refusal, observe
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.server.callers import Caller, Quota, holder_of
@@ -38,6 +38,7 @@ from reflexio_mcp.server.calls import BUSY, arrival
 from reflexio_mcp.server.sdk import limit_sessions, lowlevel
 from reflexio_mcp.server.server import ReflexioServer
 from reflexio_mcp.settings import ConfigurationError, Settings
+from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.toolkit.context import DOWNLOADS_PATH
 from reflexio_mcp.traffic.tasks import task_group
 from reflexio_mcp.traffic.turns import Turn, Turns
@@ -146,6 +147,14 @@ class HttpApp:
         observe("reflexio_mcp.sessions", "open sessions at /mcp", sessions)
         observe(
             "reflexio_mcp.jobs", "running deletions and restores", lambda: len(self._runtime.jobs.running)
+        )
+        count("reflexio_mcp.held", "items that holds kept from deletions", 0)  # 0 is a measurement too
+        state = self._runtime.state
+        observe("reflexio_mcp.copies", "recovery copies that are kept", _known(state.copies.kept))
+        observe(
+            "reflexio_mcp.cap_left",
+            "items that the caller who deleted most may still delete in this hour",
+            _known(state.least_room),
         )
         self._sse_streams = Quota(each, settings.max_sessions)
         self._streams: set[anyio.CancelScope] = set()
@@ -375,6 +384,18 @@ class HttpApp:
         if self.sign_in:
             text = f"This server issues no tokens: sign in at {self.settings.oauth_issuer}."
         raise Refusal(404, text, error="access_denied")
+
+
+def _known(read: Callable[[], int | None]) -> Callable[[], int | None]:
+    """Read a number of the state, which is not known while the state cannot be used."""
+
+    def number() -> int | None:
+        try:
+            return read()
+        except StateUnusable:
+            return None
+
+    return number
 
 
 def _caller(scope: Scope) -> Caller:

@@ -250,7 +250,7 @@ class SignIn:
         scopes = claims.scopes
         permissions = frozenset(one for one in Permission if f"{PREFIX}{one}" in scopes)
         user_id = "" if OPERATOR in scopes else user
-        caller = person(self._settings, claims.sub, user_id, permissions, claims.exp)
+        caller = person(self._settings, claims.sub, user_id, permissions, claims.exp, user)
         if not permissions:
             offered = (permission for permission in Permission if permission in self._tools.values())
             raise self._needs(caller, next(offered, Permission.READ))

@@ -16,10 +16,11 @@ import anyio
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from reflexio_mcp.backend import location_of
+from reflexio_mcp.backend import location_of, state_file
 from reflexio_mcp.http.access import bearer_tokens
 from reflexio_mcp.http.app import MCP_PATH, HttpApp
 from reflexio_mcp.logs import event, flush
+from reflexio_mcp.results.base import visible
 from reflexio_mcp.server.runtime import tune_collector
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.tools.catalog import made
@@ -37,6 +38,9 @@ BACKLOG: Final = 2048
 
 UNREAD_SECONDS: Final = 60.0
 """How long a client may leave an answer unread."""
+
+MOST_USERS: Final = 20
+"""Maximum number of users that the start-up lines name."""
 
 MOST_LINES: Final = 2000
 """Maximum number of lines in one read from a connection."""
@@ -133,7 +137,8 @@ def serve(settings: Settings) -> int:
     tune_collector()
     listener = _listen(settings)
     sys.setswitchinterval(SWITCH_SECONDS)
-    _announce(settings, listener, kept_in)
+    for line in start_lines(settings, listener.getsockname()[:2], kept_in):
+        _say(line)
     return anyio.run(_serve, settings, app, listener)
 
 
@@ -192,13 +197,42 @@ def _listen(settings: Settings) -> socket.socket:
     return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=listener.detach())
 
 
-def _announce(settings: Settings, listener: socket.socket, kept_in: Path | None) -> None:
-    host, port = listener.getsockname()[:2]
+def start_lines(settings: Settings, address: tuple[str, int], kept_in: Path | None) -> list[str]:
+    """Say where the server listens, what it serves, who may connect, and where state and policy are.
+
+    Args:
+        kept_in: the file of a generated token.
+    """
+    host, port = address
     shown = f"[{host}]" if ":" in host else host
-    _say(f"serving http://{shown}:{port}{MCP_PATH} (and /sse); stop with SIGTERM or Ctrl-C")
     where = f"the embedded store at {location_of(settings)}" if settings.embedded else location_of(settings)
-    _say(f"memory: {where}")
+    state = (
+        "PostgreSQL, as REFLEXIO_MCP_STATE says" if settings.state else state_file(settings) or "in memory"
+    )
+    lines = [
+        f"serving http://{shown}:{port}{MCP_PATH} (and /sse); stop with SIGTERM or Ctrl-C",
+        f"memory: {where}",
+        f"state: {state}",
+        f"policy: {settings.policy or 'none'}",
+        f"who may connect: {_who_may_connect(settings)}",
+    ]
     if kept_in is not None:
-        _say(f"the bearer token that clients need is in {kept_in}")
+        lines.append(f"the bearer token that clients need is in {kept_in}")
     if settings.unsafe_no_auth:
-        _say("UNSAFE: no bearer token is asked for; whoever reaches this port may use it")
+        lines.append("UNSAFE: no bearer token is asked for; whoever reaches this port may use it")
+    return [visible(line) for line in lines]
+
+
+def _who_may_connect(settings: Settings) -> str:
+    if settings.unsafe_no_auth:
+        return "everybody"
+    users = [entry.rpartition(":")[0] for entry in settings.auth_token]
+    named = sorted({user for user in users if user})
+    told: list[str] = []
+    if settings.oauth_issuer:
+        told.append(f"whoever signs in at {settings.oauth_issuer}")
+    if named:
+        told.append(f"{len(named):,} users with a token ({', '.join(named[:MOST_USERS])})")
+    if "" in users or not told:
+        told.append(f"holders of a token that reaches {settings.user_id or 'every user'}")
+    return "; ".join(told)

@@ -34,6 +34,7 @@ class Caller:
         account: identifies the caller in limits, whatever user it is confined to.
         permissions: what a person who signed in may do; `None` allows everything.
         expires_at: epoch seconds at which the token, and open streams with it, end.
+        known_as: the person, as the operator's log names them; empty for a token of no single user.
     """
 
     user_id: str = ""
@@ -42,6 +43,7 @@ class Caller:
     account: str = "local"
     permissions: frozenset[Permission] | None = None
     expires_at: float = math.inf
+    known_as: str = ""
 
 
 current_caller: Final[ContextVar[Caller | None]] = ContextVar("reflexio_mcp_caller", default=None)
@@ -51,11 +53,16 @@ def holder_of(token: str, user_id: str) -> Caller:
     """Return the holder of an operator's token, confined to `user_id` unless it is empty."""
     name = _stand_in("caller", token)
     owner = _stand_in("user", user_id) if user_id else ""
-    return Caller(user_id=user_id, owner=owner, name=name, account=name)
+    return Caller(user_id=user_id, owner=owner, name=name, account=name, known_as=user_id)
 
 
 def person(
-    settings: Settings, subject: str, user_id: str, permissions: frozenset[Permission], expires_at: float
+    settings: Settings,
+    subject: str,
+    user_id: str,
+    permissions: frozenset[Permission],
+    expires_at: float,
+    known_as: str,
 ) -> Caller:
     who = _stand_in("person", settings.oauth_issuer, subject)
     return Caller(
@@ -65,6 +72,7 @@ def person(
         account=who,
         permissions=permissions,
         expires_at=expires_at,
+        known_as=known_as,
     )
 
 

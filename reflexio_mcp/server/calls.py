@@ -146,6 +146,7 @@ class CallLimiter:
                     rest_calls=len(ids) or "",
                     call_id=call_id,
                     caller=caller.name,
+                    person=caller.known_as,
                     trace_id=f"{span.trace_id:032x}" if span.is_valid else "",
                 )
 

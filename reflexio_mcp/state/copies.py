@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from reflexio_mcp.metrics import count
 from reflexio_mcp.state.days import DAY, days_seen
 from reflexio_mcp.state.keys import Keys, RowChanged
 from reflexio_mcp.state.records import Copied, Name, Owner, RecoveryCopy
@@ -333,20 +334,32 @@ class Copies:
     def expire(self, transaction: Transaction) -> None:
         """Remove the copies that are over, unless a restore of them is not, or only a change of the row says so."""
         over = transaction.execute(
-            "SELECT id, sealing_key FROM main.copies "
+            "SELECT id, sealing_key, until FROM main.copies "
             "WHERE until <= ? AND seen_until <= ? AND deletion NOT IN ? ORDER BY id",
             transaction.now,
             days_seen(transaction),
             restores_not_over(transaction).deletions,
         )
-        ours = [number for number, key in over if key in self._keys.checks]
+        ours = [number for number, key, _ in over if key in self._keys.checks]
         unchanged = {
             row.id
             for row, sealed in self._sealed(transaction.execute, ours)
             if self._is_unchanged(row, sealed)
         }
-        removed = [number for number, _ in over if number in unchanged or number not in ours]
-        transaction.execute_many("DELETE FROM main.copies WHERE id = ?", [(number,) for number in removed])
+        removed = [(number, until) for number, _, until in over if number in unchanged or number not in ours]
+        transaction.execute_many("DELETE FROM main.copies WHERE id = ?", [(number,) for number, _ in removed])
+        # An erasure sets the end of a copy to 0.
+        count("reflexio_mcp.copies_expired", "expired copies", sum(until > 0 for _, until in removed))
+
+    def kept(self) -> int:
+        """Count the copies that a restore may still use, of whatever owner."""
+        with self._database.transaction(writes=False) as transaction:
+            [(number,)] = transaction.execute(
+                "SELECT count(*) FROM main.copies WHERE until > ? OR seen_until > ?",
+                transaction.now,
+                days_seen(transaction),
+            )
+        return number
 
     def unreadable(self, deletion: int = 0) -> int:
         """Count the copies, of whatever owner, that are sealed with a key that this server does not have.

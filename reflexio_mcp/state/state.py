@@ -18,7 +18,7 @@ import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 
-from reflexio_mcp.metrics import count_refusal, record
+from reflexio_mcp.metrics import count, count_refusal, record
 from reflexio_mcp.state.copies import LATEST, Copies
 from reflexio_mcp.state.days import DAY, days_seen, days_with_today, note_day, uptime
 from reflexio_mcp.state.judgements import Judgements
@@ -154,6 +154,16 @@ class State:
         """Return how many items may be deleted now, or `None` for no cap. Raises `CapReached` if `number` is larger."""
         with self.database.transaction(writes=False) as transaction:
             return self._check_room(transaction, owner, number)
+
+    def least_room(self) -> int | None:
+        """Return how many items the caller that deleted most may still delete in this hour; `None` for no cap."""
+        if not self.limit:
+            return None
+        with self.database.transaction(writes=False) as transaction:
+            counted = transaction.execute(
+                "SELECT sum(counted) FROM main.deletions WHERE at > ? GROUP BY caller", transaction.now - HOUR
+            )
+        return max(0, self.limit - max((int(number) for (number,) in counted), default=0))
 
     def begin(self, owner: Owner, intention: Intention) -> JobNumber:
         """Record a deletion: cap, plan code and first log line. Return its number.
@@ -293,9 +303,14 @@ class State:
             )
             return {*restores_not_over(transaction).deletions, *(number for (number,) in ended)}
 
-    def note_held(self, owner: Owner, target: str, held: Sequence[str]) -> None:
-        """Log how many items each hold kept from a deletion."""
+    def note_held(self, owner: Owner, target: str, held: Sequence[str], number: int) -> None:
+        """Log how many items each hold kept from a deletion.
+
+        Args:
+            number: of items that all holds kept.
+        """
         count_refusal("hold")
+        count("reflexio_mcp.held", "items that holds kept from deletions", number)
         self._note(owner, {"event": "held", "target": target, "held": held})
 
     def note_export(self, owner: Owner, target: str, counts: Mapping[str, int]) -> None:

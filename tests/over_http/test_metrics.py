@@ -84,6 +84,8 @@ async def test_the_page_gives_what_prometheus_scrapes(tmp_path: Path) -> None:
     }
     assert re.search(r'^reflexio_mcp_refusals_total{.*reason="unauthorized".*} 1.0$', told, re.MULTILINE)
     assert re.search(r"^reflexio_mcp_sessions({.*})? 0.0$", told, re.MULTILINE)
+    assert re.search(r"^reflexio_mcp_copies({.*})? 0.0$", told, re.MULTILINE)
+    assert re.search(r"^reflexio_mcp_cap_left({.*})? 1000.0$", told, re.MULTILINE)
     assert re.search(r"^reflexio_mcp_jobs({.*})? 0.0$", told, re.MULTILINE)
     shown = [panel["targets"][0]["expr"] for panel in json.loads(DASHBOARD.read_text("utf-8"))["panels"]]
     assert [expr for expr in shown if not names_a_metric(expr, told)] == []

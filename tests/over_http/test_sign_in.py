@@ -1,5 +1,6 @@
 """What somebody who signed in may do, and what a client is told that has to ask for more."""
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from tests.support.serving import (
     Served,
     bearer,
     connected,
+    events,
     interactions,
     message_of,
     modern_call,
@@ -144,6 +146,16 @@ async def test_an_operator_sees_everybody_and_a_token_of_the_operator_stays_vali
         ):
             listed = (await post(served, "list_requests", token=token)).text
             assert [name for name in ("ann", "bob") if f"of {name}" in listed] == seen.split()
+
+
+async def test_the_log_names_who_signed_in_also_an_operator_who_reaches_everybody(
+    issuer: Issuer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with serving_people(issuer) as served:
+        await post(served, "list_requests", token=issuer.token("ann"))
+        await post(served, "list_requests", token=issuer.token("eve", scope=f"{SCOPES} memory:operator"))
+    assert [line["person"] for line in events(caplog, "call")] == ["ann", "eve"]
 
 
 async def test_the_user_is_the_claim_that_the_operator_names(issuer: Issuer) -> None:

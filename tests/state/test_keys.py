@@ -22,7 +22,7 @@ def test_a_server_with_another_key_is_refused_and_troubles_nobody(place: Place) 
         lambda: list(wrong.copies.read(OPERATOR, deletion=number)),
         lambda: wrong.last(OPERATOR),
         lambda: wrong.log.verify(),
-        lambda: wrong.note_held(OPERATOR, "everything", ["a hold"]),
+        lambda: wrong.note_held(OPERATOR, "everything", ["a hold"], 1),
         lambda: wrong.judgements.of(OPERATOR),
         wrong.check,
         wrong.prune,

@@ -244,7 +244,8 @@ async def make_plan(
     with recording(chosen.number):
         if chosen.held:
             kept = [f"{hold.describe()}: {number:,}" for hold, number in chosen.held.items()]
-            await in_thread(state.note_held, owner, named(target, words=False), kept)
+            number = chosen.held.total()
+            await in_thread(state.note_held, owner, named(target, words=False), kept, number)
         await in_thread(state.check_room, owner, chosen.number)
     return Planned(
         target,
