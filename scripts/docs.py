@@ -232,7 +232,7 @@ def _arguments(parser: argparse.ArgumentParser) -> list[str]:
     """What a command takes besides the settings of the server."""
     settings = {option.name for option in OPTIONS} | {"help"}
     taken = [action for action in parser._actions if action.dest not in settings]
-    filtering = [action for action in taken if action.dest.removeprefix("filter_") in FILTER]
+    filtering = [action for action in taken if action.dest in {f"filter_{name}" for name in FILTER}]
     said_once = filtering if len(filtering) > 1 else []
     shared = [action for action in taken if {*action.option_strings} & {*SHARED_OPTIONS}]
     names = [*(["the filter"] if said_once else []), *(f"`{action.option_strings[0]}`" for action in shared)]

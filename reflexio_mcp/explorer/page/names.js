@@ -58,7 +58,7 @@ const RULES = {
     outside: "The program that keeps conversations should name itself and its version.",
   },
   "learning-waiting": {
-    name: "Waiting", title: "Waiting to be learned", certain: true, outside: "Nothing has to be done: learning takes some hours.",
+    name: "Waiting", title: "Waiting to be learned", certain: true, outside: "Nothing has to be done: learning begins within six hours.",
   },
 };
 
