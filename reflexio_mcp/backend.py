@@ -31,6 +31,7 @@ __all__ = [
     "process_key",
     "refuse_wrong_keys",
     "scopes_of",
+    "state_file",
 ]
 
 EMBEDDED_URL: Final = "http://embedded.reflexio.invalid"

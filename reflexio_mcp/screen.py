@@ -20,6 +20,8 @@ from reflexio_mcp.render.words_of_progress import progress_words
 from reflexio_mcp.results.base import Row, structured, visible
 from reflexio_mcp.results.progress import Step
 
+__all__ = ["TerminalProgress"]
+
 PROGRESS_SECONDS: Final = 2.0
 """A command that takes longer says how far it is."""
 

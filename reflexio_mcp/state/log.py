@@ -19,7 +19,7 @@ from reflexio_mcp.logs import audited_call
 from reflexio_mcp.state.keys import KeyedDatabase, Keys, chained
 from reflexio_mcp.state.tables import Transaction
 
-__all__ = ["Verified", "said_in"]
+__all__ = ["Entry", "Verified", "said_in"]
 
 LINES_AT_ONCE: Final = 500
 
