@@ -148,12 +148,12 @@ class HttpApp:
         observe(
             "reflexio_mcp.jobs", "running deletions and restores", lambda: len(self._runtime.jobs.running)
         )
-        count("reflexio_mcp.held", "items that holds kept from deletions", 0)  # 0 is a measurement too
+        count("reflexio_mcp.held", "held items", 0)  # 0 is a measurement too
         state = self._runtime.state
-        observe("reflexio_mcp.copies", "recovery copies that are kept", _known(state.copies.kept))
+        observe("reflexio_mcp.copies", "kept copies", _known(state.copies.kept))
         observe(
             "reflexio_mcp.cap_left",
-            "items that the caller who deleted most may still delete in this hour",
+            "remaining cap",
             _known(state.least_room),
         )
         self._sse_streams = Quota(each, settings.max_sessions)

@@ -310,7 +310,7 @@ class State:
             number: of items that all holds kept.
         """
         count_refusal("hold")
-        count("reflexio_mcp.held", "items that holds kept from deletions", number)
+        count("reflexio_mcp.held", "held items", number)
         self._note(owner, {"event": "held", "target": target, "held": held})
 
     def note_export(self, owner: Owner, target: str, counts: Mapping[str, int]) -> None:

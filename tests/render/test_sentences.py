@@ -38,6 +38,7 @@ ONE_READER = {
     "install/": SHELL_ALONE,
     "logs.py": "lines of the log",
     "publish_command.py": SHELL_ALONE,
+    "report_command.py": SHELL_ALONE,
     "read_commands.py": SHELL_ALONE,
     "render/": "the words of every reader",
     "screen.py": SHELL_ALONE,
