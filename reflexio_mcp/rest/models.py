@@ -8,6 +8,7 @@ from pydantic.json_schema import SkipJsonSchema
 from reflexio_mcp.rest import api_limits
 
 __all__ = [
+    "COMPARED",
     "AgentPlaybook",
     "ApplicationStat",
     "Approval",

@@ -39,8 +39,24 @@ async def publish(caller: Caller, tag: str, request_id: str, user: str) -> None:
         request_id=f"{request_id}-{tag}",
         interactions=[
             {"role": "User", "content": f"words of {request_id}"},
-            {"role": "Assistant", "content": "ok"},
+            {
+                "role": "Assistant",
+                "content": "ok",
+                "expert_content": "better",
+                "shadow_content": "worse",
+                "user_action": "click",
+                "user_action_description": "on ok",
+                "tools_used": [
+                    {
+                        "tool_name": "pay",
+                        "tool_data": {"amount": 1.0, "to": None, "paid": True},
+                        "status": "success",
+                    }
+                ],
+                "retrieved_learnings": [{"kind": "profile", "learning_id": "p1"}],
+            },
         ],
+        source="live",
         evaluation_only=True,
     )
 
@@ -56,6 +72,8 @@ async def test_a_session_is_deleted_restored_and_erased(caller: Caller) -> None:
     assert (receipt["status"], receipt["deleted"]) == ("complete", plan["selected"])
     done = await caller.restored(receipt["number"])
     assert (done["status"], done["restored"]) == ("complete", plan["selected"])
+    again = await caller.restored(receipt["number"])
+    assert (again["status"], again["not_restored"][0]["why"]) == ("complete", "already_there")
     erased = await caller.confirmed("delete_session", **session, erase=True)
     assert (erased["status"], erased["way_back"]["state"]) == ("complete", "erased")
     assert "no recovery copy" in await caller.refused("restore_requests", deletion=receipt["number"])

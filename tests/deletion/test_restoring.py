@@ -9,12 +9,13 @@ from reflexio_mcp.rest.models import (
     Interaction,
     PublishBody,
     RequestWithInteractions,
+    RetrievedLearning,
     StoredInteraction,
     StoredRequest,
     ToolUse,
 )
 from reflexio_mcp.traffic.deletion import past
-from reflexio_mcp.traffic.deletion.items import said_digest
+from reflexio_mcp.traffic.deletion.items import is_stored_as
 from tests.deletion.support import World, text_of
 from tests.support.facts import fact_of
 
@@ -135,44 +136,95 @@ OTHERWISE = [
         {"tools_used": [ToolUse(tool_name="pay", tool_data={"amount": 50_000})]},
     ),
     ({"tools_used": [ToolUse(tool_name="pay")]}, {"tools_used": [ToolUse(tool_name="look")]}),
+    (
+        {"tools_used": [ToolUse(tool_name="pay", status="success")]},
+        {"tools_used": [ToolUse(tool_name="pay", status="error")]},
+    ),
+    (
+        {"tools_used": [ToolUse(tool_name="pay", tool_data={"to": None})]},
+        {"tools_used": [ToolUse(tool_name="pay", tool_data={"to": []})]},
+    ),
+    (
+        {"tools_used": [ToolUse(tool_name="pay", tool_data={"paid": True})]},
+        {"tools_used": [ToolUse(tool_name="pay", tool_data={"paid": 1})]},
+    ),
+    ({"expert_content": "better words"}, {"shadow_content": "better words"}),
+    (
+        {"retrieved_learnings": [RetrievedLearning(kind="profile", learning_id="p1")]},
+        {"retrieved_learnings": [RetrievedLearning(kind="profile", learning_id="p2")]},
+    ),
+]
+LABELS = [
+    ({"source": "chat"}, {"source": "mail"}),
+    ({"agent_version": "1"}, {"agent_version": "2"}),
+    ({"evaluation_only": True}, {}),
+    ({}, {"evaluation_only": True}),
 ]
 
 
-@pytest.mark.parametrize(("before", "now"), OTHERWISE)
-async def test_the_same_words_with_another_picture_or_tool_call_are_not_what_was_deleted(
-    world: World, before: dict[str, Any], now: dict[str, Any]
+async def is_taken_by_what_differs(
+    world: World, before: dict[str, Any], now: dict[str, Any], *, labels: bool = False
 ) -> None:
+    """Restore a request first beside another one with its id, then beside the same."""
+
     async def put(fields: dict[str, Any]) -> None:
-        said = [Interaction(content="words", **fields)]
+        said = [Interaction(content="words", **({} if labels else fields))]
         body = PublishBody(user_id="ada", session_id="s", request_id="r1", interaction_data_list=said)
-        await world.rest.publish(body, minted=False)
+        await world.rest.publish(body.model_copy(update=fields if labels else {}), minted=False)
 
     await put(before)
     async with world.connect(CONFIRM="off") as caller:
         receipt = await caller.receipt("delete_request", request_id="r1")
         await put(now)
         done = await caller.restored(receipt["number"])
-        assert done["not_restored"] == [{"why": "id_taken", "count": 1, "ids": ["r1"]}]
+        assert (done["status"], done["not_restored"][0]["why"]) == ("incomplete", "id_taken")
+        assert not fact_of(done, "images_not_compared")
         await caller.receipt("delete_request", request_id="r1")
         await put(before)
         again = await caller.restored(receipt["number"])
-    assert again["not_restored"] == [{"why": "already_there", "count": 1, "ids": ["r1"]}]
+    assert (again["status"], again["not_restored"][0]["why"]) == ("complete", "already_there")
+    assert fact_of(again, "images_not_compared")
+
+
+@pytest.mark.parametrize(("before", "now"), OTHERWISE)
+async def test_the_same_words_with_anything_else_beside_them_are_not_what_was_deleted(
+    world: World, before: dict[str, Any], now: dict[str, Any]
+) -> None:
+    await is_taken_by_what_differs(world, before, now)
+
+
+@pytest.mark.parametrize(("before", "now"), LABELS)
+async def test_the_same_words_under_other_labels_are_not_what_was_deleted(
+    world: World, before: dict[str, Any], now: dict[str, Any]
+) -> None:
+    await is_taken_by_what_differs(world, before, now, labels=True)
+
+
+async def test_a_restore_that_is_never_learned_from_is_told_from_one_that_is(world: World) -> None:
+    await world.put("r1")
+    async with world.connect(CONFIRM="off") as caller:
+        number = (await caller.receipt("delete_request", request_id="r1"))["number"]
+        await caller.restored(number, evaluation_only=True)
+        again = await caller.restored(number, evaluation_only=True)
+        learned = await caller.restored(number)
+    assert [done["not_restored"][0]["why"] for done in (again, learned)] == ["already_there", "id_taken"]
 
 
 @pytest.mark.parametrize("content", ["words", ""])
 @pytest.mark.parametrize("field", [{"image_encoding": "YmVhdmVy"}, {"citations": [{"title": "other"}]}])
-def test_a_copy_of_the_embedded_store_knows_its_image_and_its_citations(
+def test_a_copy_of_the_embedded_store_is_compared_with_its_image_and_its_citations(
     field: dict[str, Any], content: str
 ) -> None:
     same = {"interaction_id": 1, "content": content, "image_encoding": "aGVyb24=", "citations": []}
-    copies = [
+    copy, other = (
         RequestWithInteractions(
             request=StoredRequest(request_id="r1"), interactions=[StoredInteraction(**fields)]
         )
         for fields in (same, same | field)
-    ]
-    assert len({said_digest(copy, whole=True) for copy in copies}) == 2
-    assert len({said_digest(copy) for copy in copies}) == 1
+    )
+    assert is_stored_as(copy, copy, whole=True)
+    assert not is_stored_as(other, copy, whole=True)
+    assert is_stored_as(other, copy)
 
 
 async def test_what_was_learned_comes_back_and_names_its_sources_by_their_new_ids(world: World) -> None:

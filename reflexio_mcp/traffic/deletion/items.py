@@ -12,7 +12,9 @@ from typing import Any, Final, Literal
 from pydantic import ValidationError
 
 from reflexio_mcp.matching.words import tool_texts
+from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
 from reflexio_mcp.rest.models import (
+    COMPARED,
     Interaction,
     RequestWithInteractions,
     SessionOutcome,
@@ -241,23 +243,50 @@ def publishable(stored: StoredInteraction) -> Interaction | None:
     return None
 
 
-def said_digest(stored: RequestWithInteractions, *, whole: bool = False) -> str:
-    """A digest of what a restore of a request preserves: whose it is, and what was said in which order.
-
-    Args:
-        whole: everything that the embedded store puts back: images and citations too.
-    """
+def said_digest(stored: RequestWithInteractions) -> str:
+    """A digest of whose a request is, and what was said in which order. Names of copies and notes contain it."""
     digest = hashlib.sha256()
     add_texts(digest, (stored.request.user_id, stored.request.session_id))
     for interaction in stored.interactions:
-        if not (whole or publishable(interaction)):
+        if not publishable(interaction):
             continue
         add_texts(digest, (interaction_digest(interaction), interaction.user_action))
         add_texts(digest, (interaction.interacted_image_url, *_tool_uses(interaction)))
-        if whole:
-            citations = json.dumps(interaction.citations or [], sort_keys=True)
-            add_texts(digest, (interaction.image_encoding or "", citations))
     return digest.hexdigest()
+
+
+LABELS: Final = {"user_id", "session_id", "source", "agent_version", "evaluation_only"}
+
+EXPERIMENT: Final = {"retrieval_experiment_id", "retrieval_experiment_arm"}
+"""Labels that the embedded store does not keep."""
+
+SAID: Final = {*COMPARED, "tools_used", "retrieved_learnings", "citations", "image_encoding"}
+
+
+def is_stored_as(
+    stored: RequestWithInteractions, copied: RequestWithInteractions, *, whole: bool = False
+) -> bool:
+    """Whether a stored request has in each field what a restore of a copy stores there, apart from times and numbers.
+
+    Args:
+        whole: a restore stores every field of the embedded store: images and citations too, which Reflexio does not
+            return.
+    """
+    return _compared(stored, whole=whole) == _compared(copied, whole=whole)
+
+
+def _compared(item: RequestWithInteractions, *, whole: bool) -> list[str]:
+    labels = item.request.model_dump(include=LABELS if whole else LABELS | EXPERIMENT)
+    sent = item.interactions if whole else filter(None, map(publishable, item.interactions))
+    return [
+        _canonical(labels | {"agent_version": labels["agent_version"] or DEFAULT_AGENT_VERSION}),
+        *(_canonical(interaction.model_dump(include=SAID)) for interaction in sent),
+    ]
+
+
+def _canonical(fields: Mapping[str, Any]) -> str:
+    """Write fields so that equal ones are equal texts. In Python, `True` equals 1."""
+    return json.dumps({name: value for name, value in fields.items() if value}, sort_keys=True)
 
 
 def _tool_uses(interaction: StoredInteraction) -> Iterator[str]:

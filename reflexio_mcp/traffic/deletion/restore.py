@@ -41,12 +41,12 @@ from reflexio_mcp.traffic.deletion.items import (
     Content,
     Item,
     counts_of,
+    is_stored_as,
     item_for,
     item_of,
     learning_item,
     opened,
     publishable,
-    said_digest,
 )
 from reflexio_mcp.traffic.deletion.plan import examples, skipped_copies
 from reflexio_mcp.traffic.deletion.targets import OPENING_CHARS
@@ -221,6 +221,7 @@ class Storing:
         interactions: the ids that restored interactions have now, by the ids that they had.
         left_out: ids that an erasure has named.
         skipped: copies of the deletion that cannot be opened.
+        images_not_compared: a request was stored already, as far as the service returns it.
         stopped: nothing more is stored.
         uncertain: something that was sent may still be stored later, or it was not looked whether it was erased.
     """
@@ -236,6 +237,7 @@ class Storing:
     left_out: set[str] = field(default_factory=set[str])
     skipped: list[Fact] = field(default_factory=list[Fact])
     facts: list[Fact] = field(default_factory=list[Fact])
+    images_not_compared: bool = False
     stopped: bool = False
     uncertain: bool = False
 
@@ -249,6 +251,8 @@ class Storing:
         facts = [*self.facts, *self.skipped]
         if self.interactions_lost:
             facts.append(Fact(code=FactCode.INTERACTIONS_LOST, number=self.interactions_lost))
+        if self.images_not_compared:
+            facts.append(Fact(code=FactCode.IMAGES_NOT_COMPARED))
         if self.stopped or not {"left", "unknown"}.isdisjoint(self.became.values()):
             facts.append(Fact(code=FactCode.RESTORE_REST))
         return Restored(
@@ -302,7 +306,7 @@ class Storing:
         with self.stopping():
             await self.look_for_erasures()
             for key, item in (await self._stored(requests, single or {})).items():
-                self.became[key] = "already_there" if item else "id_taken"
+                self._note_there(key, item)
             for key, request in requests.items():
                 if self.became[key] == "left" and key not in self.left_out:
                     self.became[key] = await self._store(request)
@@ -322,9 +326,14 @@ class Storing:
             if item and was_sent:
                 self._is_back(key, item)
             elif item:  # somebody else has stored the same a moment ago
-                self.became[key] = "already_there"
+                self._note_there(key, item)
             elif was_sent:
                 self.became[key] = "id_taken" if key in stored else "left"
+
+    def _note_there(self, key: str, item: Item | None) -> None:
+        """Note that the same is stored already, or something else if `item` is `None`."""
+        self.became[key] = "already_there" if item else "id_taken"
+        self.images_not_compared |= item is not None and not self.scope.exact
 
     def _is_back(self, key: str, item: Item) -> None:
         self.back[key] = item
@@ -341,7 +350,7 @@ class Storing:
                 found.update((key, item_of(stored)) for key in single if self._has(stored, requests[key]))
                 key = stored.request.request_id
                 if restored := requests.get(key):
-                    same = self._is_same(stored, restored)
+                    same = self._is_same(stored, self._as_sent(restored))
                     found[key] = item_of(stored) if same else None
                     if same:  # restored interactions have new ids
                         self.interactions |= dict(zip(_spoken(restored), _spoken(stored), strict=True))
@@ -353,8 +362,13 @@ class Storing:
 
     def _is_same(self, stored: RequestWithInteractions, restored: RequestWithInteractions) -> bool:
         """Whether a request has all that `_store` preserves."""
-        whole = self.scope.exact and restored.request.whole
-        return said_digest(restored, whole=whole) == said_digest(stored, whole=whole)
+        return is_stored_as(stored, restored, whole=self.scope.exact and restored.request.whole)
+
+    def _as_sent(self, item: RequestWithInteractions) -> RequestWithInteractions:
+        evaluation_only = self.evaluation_only or item.request.evaluation_only
+        return item.model_copy(
+            update={"request": item.request.model_copy(update={"evaluation_only": evaluation_only})}
+        )
 
     def _has(self, stored: RequestWithInteractions, restored: RequestWithInteractions) -> bool:
         """Whether a request has a copied interaction.
@@ -375,13 +389,12 @@ class Storing:
         if self.stopped or (seconds := self.until - time.monotonic()) <= 0:
             self.stopped = True
             return "left"
-        request = item.request.model_copy(
-            update={"evaluation_only": self.evaluation_only or item.request.evaluation_only}
-        )
+        item = self._as_sent(item)
+        request = item.request
         interactions = [sendable for stored in item.interactions if (sendable := publishable(stored))]
         try:
             if self.scope.exact and request.whole:
-                await self.scope.client.put_back(item.model_copy(update={"request": request}))
+                await self.scope.client.put_back(item)
             elif interactions:
                 self.interactions_lost += len(item.interactions) - len(interactions)
                 whole = {**request.model_dump(), "interaction_data_list": interactions}
