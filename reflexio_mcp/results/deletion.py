@@ -83,7 +83,15 @@ MOST_REASON: Final = 200
 
 CODES: Final = frozenset(FactCode)
 
-UNFINISHED: Final = frozenset((FactCode.REPEAT_CALL, FactCode.LOOK_LATER, FactCode.MAY_RETURN))
+UNFINISHED: Final = frozenset(
+    (
+        FactCode.REPEAT_CALL,
+        FactCode.LOOK_LATER,
+        FactCode.MAY_RETURN,
+        FactCode.COPIES_SEALED,
+        FactCode.COPIES_DAMAGED,
+    )
+)
 """Codes which say that a deletion has more to do."""
 
 NAMED: Final = 10

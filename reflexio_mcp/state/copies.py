@@ -7,6 +7,9 @@ looks for names is told how many rows do not open, whatever they claim to be.
 A copy is over when the server's clock says so and the state has also seen the days, or when an erasure names only a
 part of it. Its row stays as long as a restore of it is not over: the restore may have read it, and later erasures have
 to find by it what may come back. Nobody else is given it.
+
+An erasure cannot find a row whose columns were changed. Its record has the names, so the copy is not given to anybody
+should the row be put back as it was.
 """
 
 import json
@@ -18,7 +21,7 @@ from typing import Any, Final, NamedTuple
 from reflexio_mcp.metrics import count
 from reflexio_mcp.state.days import DAY, days_seen
 from reflexio_mcp.state.keys import Keys, RowChanged
-from reflexio_mcp.state.records import Copied, Name, Owner, RecoveryCopy
+from reflexio_mcp.state.records import Copied, Erasure, Name, Owner, RecoveryCopy
 from reflexio_mcp.state.restores import restores_not_over
 from reflexio_mcp.state.tables import Database, Transaction
 
@@ -30,6 +33,11 @@ CHECKED_AT_ONCE: Final = 200
 
 LATEST: Final = 253_402_300_799
 """The last second of the year 9999, the latest time that can be shown."""
+
+OF_USER: Final = "of"
+"""The kind of a tag in `erased_names` that says whose copies an erasure removes. Without one, those of everybody."""
+
+VISIBLE: Final = "(until > ? OR seen_until > ? OR deletion IN ?) AND account IN ? AND (? OR user_id IN ?)"
 
 COLUMNS: Final = ", ".join(
     ("id", "deletion", "at", "until", "seen_until", "account", "user_id", "kind", "names")
@@ -105,6 +113,28 @@ class Reading(Iterator[Copied]):
         raise StopIteration
 
 
+class Erasing(NamedTuple):
+    """What an erasure removes: rows, and for the record of it the tags of the names that it follows."""
+
+    rows: list[Row]
+    tags: set[str]
+
+
+class _Erased(NamedTuple):
+    """What an earlier erasure has named.
+
+    Args:
+        ended: number of its last log line.
+        by: the tag of the user whose copies alone it reached; that of no user for an operator's.
+        names: tags; with the tag of a user and a slash before it, only of that user's copies. Tags of `OF_USER` say
+            of which users alone it removed any.
+    """
+
+    ended: int
+    by: str
+    names: frozenset[str]
+
+
 @dataclass(frozen=True, slots=True)
 class _Wanted:
     """The tags of names that are looked for.
@@ -126,6 +156,8 @@ class Copies:
         self.days = days
         self._database = database
         self._keys = keys
+        self._whole: set[int] = set()
+        """Hashes of rows that opened. As long as their columns are the same, they hide nothing."""
 
     def listed(self, owner: Owner) -> dict[int, RecoveryCopy]:
         """Return recovery copies by the number of their deletion, the newest first."""
@@ -162,19 +194,24 @@ class Copies:
         *,
         erasing: bool,
     ) -> Iterator[tuple[Row, Copied | None]]:
-        rows = self._rows(owner, erasing=erasing)
+        if names is None and having is None:
+            rows = [row for row in self._rows(owner, erasing=erasing) if deletion in (None, row.deletion)]
+            yield from self._opened(self._database.read, owner, rows, erasing=erasing)
+            return
+        with self._database.transaction(writes=False) as transaction:
+            visible, others = self._all(transaction, owner, erasing=erasing)
+        rows = visible
         if names is not None:
-            rows, _ = self._named(rows, names)
+            rows = self._named(rows, names).rows
         if having is not None:
             wanted = self._wanted(having)
             rows = [row for row in rows if wanted.meets(row.user, row.names.split())]
         rows = [row for row in rows if deletion in (None, row.deletion)]
-        yield from self._opened(self._database.read, rows, erasing=erasing)
-        if names is not None or having is not None:
-            wanted_ids = {row.id for row in rows}
-            for row in self._changed(self._database.read, deletion):
-                if row.id not in wanted_ids:
-                    yield row, None
+        yield from self._opened(self._database.read, owner, rows, erasing=erasing)
+        wanted_ids = {row.id for row in rows}
+        for row in self._changed(self._database.read, [*visible, *others]):
+            if row.id not in wanted_ids and deletion in (None, row.deletion):
+                yield row, None
 
     def changed(self, deletion: int = 0) -> int:
         """Count the copies, of whatever owner, whose rows were changed, so that nobody can open them.
@@ -182,24 +219,31 @@ class Copies:
         Args:
             deletion: count the copies of this deletion alone.
         """
-        return sum(1 for _ in self._changed(self._database.read, deletion))
-
-    def _changed(self, read: Callable[..., list[Any]], deletion: int | None) -> Iterator[Row]:
-        numbers = read(
-            "SELECT id FROM main.copies WHERE sealing_key IN ? AND ? IN (0, deletion) ORDER BY id",
+        rows = self._database.read(
+            f"SELECT {COLUMNS} FROM main.copies WHERE sealing_key IN ? AND ? IN (0, deletion) ORDER BY id",  # noqa: S608
             self._keys.checks,
-            deletion or 0,
+            deletion,
         )
-        for row, sealed in self._sealed(read, [number for (number,) in numbers]):
-            if not self._is_unchanged(row, sealed):
-                yield row
+        return len(self._changed(self._database.read, [Row(*row) for row in rows]))
 
-    def _sealed(self, read: Callable[..., list[Any]], numbers: Sequence[int]) -> Iterator[tuple[Row, bytes]]:
-        """Read rows with their sealed content, as far as they are still there."""
-        for start in range(0, len(numbers), CHECKED_AT_ONCE):
-            batch = list(numbers[start : start + CHECKED_AT_ONCE])
-            for *row, sealed in read(f"SELECT {COLUMNS}, sealed FROM main.copies WHERE id IN ?", batch):  # noqa: S608
-                yield Row(*row), sealed
+    def _changed(self, read: Callable[..., list[Any]], rows: Sequence[Row]) -> list[Row]:
+        """Return the rows that do not open. Those that opened before are not opened again."""
+        unknown = [row for row in rows if hash(row) not in self._whole]
+        changed, opened = list[Row](), set[int]()
+        for row, sealed in self._sealed(read, unknown):
+            if self._is_unchanged(row, sealed):
+                opened.add(hash(row))
+            else:
+                changed.append(row)
+        self._whole = opened | self._whole.intersection(map(hash, rows))
+        return changed
+
+    def _sealed(self, read: Callable[..., list[Any]], rows: Sequence[Row]) -> Iterator[tuple[Row, bytes]]:
+        """Read the sealed content of rows, as far as they are still there."""
+        for start in range(0, len(rows), CHECKED_AT_ONCE):
+            batch = {row.id: row for row in rows[start : start + CHECKED_AT_ONCE]}
+            for number, sealed in read("SELECT id, sealed FROM main.copies WHERE id IN ?", list(batch)):
+                yield batch[number], sealed
 
     def _is_unchanged(self, row: Row, sealed: bytes) -> bool:
         try:
@@ -214,25 +258,60 @@ class Copies:
         Copies that were changed are left out.
         """
         rows = [row for row in self._rows(owner) if row.deletion in deletions and row.kind not in REQUESTS]
-        for row, copied in self._opened(self._database.read, rows):
+        for row, copied in self._opened(self._database.read, owner, rows):
             if copied:
                 yield row.deletion, copied
 
-    def opened(self, transaction: Transaction, rows: Sequence[Row]) -> Iterator[tuple[Row, Copied]]:
+    def opened(
+        self, transaction: Transaction, owner: Owner, rows: Sequence[Row]
+    ) -> Iterator[tuple[Row, Copied]]:
         """Open the copies of rows, without those that were changed."""
-        for row, copied in self._opened(transaction.execute, rows, erasing=True):
+        for row, copied in self._opened(transaction.execute, owner, rows, erasing=True):
             if copied:
                 yield row, copied
 
     def _opened(
-        self, read: Callable[..., list[Any]], rows: Sequence[Row], *, erasing: bool = False
+        self,
+        read: Callable[..., list[Any]],
+        owner: Owner,
+        rows: Sequence[Row],
+        *,
+        erasing: bool = False,
     ) -> Iterator[tuple[Row, Copied | None]]:
         # An erasure may have come since the rows were found.
         select = "SELECT id, sealed FROM main.copies WHERE id IN ? AND (until > 0 OR ?) ORDER BY id"
         for start in range(0, len(rows), READ_AT_ONCE):
             batch = {row.id: row for row in rows[start : start + READ_AT_ONCE]}
-            for number, sealed in read(select, list(batch), erasing):
-                yield batch[number], self._copied(batch[number], sealed)
+            found = [
+                (batch[number], self._copied(batch[number], sealed))
+                for number, sealed in read(select, list(batch), erasing)
+            ]
+            left_out = set[int]() if erasing else self._erased_of(read, owner, found)
+            yield from ((row, copied) for row, copied in found if row.id not in left_out)
+
+    def _erased_of(
+        self, read: Callable[..., list[Any]], owner: Owner, found: Sequence[tuple[Row, Copied | None]]
+    ) -> set[int]:
+        """Return the numbers of the rows that an erasure has named since they were written, and could not find."""
+        written = {
+            number: begun
+            for number, begun in read(
+                "SELECT id, begun FROM main.deletions WHERE id IN ?",
+                sorted({0, *(row.deletion for row, _ in found)}),
+            )
+            if isinstance(begun, int)
+        }
+        first = min((written.get(row.deletion, 0) for row, _ in found), default=0)
+        erasures = self._erasures(read, owner, first)
+        return {
+            row.id
+            for row, copied in found
+            if copied
+            and any(
+                erased.ended > written.get(row.deletion, 0) and self._is_named(erased, copied)
+                for erased in erasures
+            )
+        }
 
     def _copied(self, row: Row, sealed: bytes) -> Copied | None:
         if not row.is_typed:
@@ -264,20 +343,36 @@ class Copies:
         self, transaction: Transaction, owner: Owner, begun: int, copies: Sequence[Copied]
     ) -> set[tuple[str, str]]:
         """Return the kind and id of copies that a deletion has erased after the log line `begun`."""
-        keys = self._keys
-        erasures = transaction.execute(
-            "SELECT user_id, erased_names FROM main.deletions "
-            "WHERE ended > ? AND account IN ? AND erased_names != ''",
-            begun,
-            keys.accounts(owner),
-        )
+        erasures = self._erasures(transaction.execute, owner, begun)
         return {
             (copy.kind, copy.id)
-            for user, names in erasures
             for copy in copies
-            if user in (*keys.tags("user", ""), *keys.tags("user", copy.user))
-            and not self.tags(_finding(copy.kind, _names(copy))).isdisjoint(names.split())
+            if any(self._is_named(erased, copy) for erased in erasures)
         }
+
+    def _erasures(self, read: Callable[..., list[Any]], owner: Owner, begun: int) -> list[_Erased]:
+        """Return the erasures that ended after the log line `begun`."""
+        rows = read(
+            "SELECT ended, user_id, erased_names FROM main.deletions "
+            "WHERE ended > ? AND account IN ? AND erased_names != ''",
+            begun,
+            self._keys.accounts(owner),
+        )
+        # SQLite keeps other values in a column of numbers, too.
+        return [
+            _Erased(ended if isinstance(ended, int) else LATEST, by, frozenset(str(names).split()))
+            for ended, by, names in rows
+        ]
+
+    def _is_named(self, erased: _Erased, copy: Copied) -> bool:
+        user = self._keys.tags("user", copy.user)
+        if erased.by not in (*self._keys.tags("user", ""), *user):
+            return False
+        of_users = {name for name in erased.names if name.startswith(f"{OF_USER}:")}
+        if of_users and of_users.isdisjoint(f"{OF_USER}:{tag}" for tag in user):
+            return False
+        tags = self.tags(_finding(copy.kind, _names(copy)))
+        return not erased.names.isdisjoint({*tags, *(f"{of}/{tag}" for of in user for tag in tags)})
 
     def keep(
         self,
@@ -309,15 +404,29 @@ class Copies:
             )
         return erased
 
-    def named(
-        self, transaction: Transaction, owner: Owner, names: Collection[str]
-    ) -> tuple[list[Row], set[str]]:
-        """Return what `_named` finds of the owner's copies, also of those that are over."""
-        return self._named(self._visible(transaction, owner, erasing=True), names)
+    def erased_by(self, transaction: Transaction, owner: Owner, erasure: Erasure) -> Erasing:
+        """Return what an erasure removes of the owner's copies, also of those that are over."""
+        return self._erased_by(self._visible(transaction, owner, erasing=True), erasure)
+
+    def _erased_by(self, visible: Sequence[Row], erasure: Erasure) -> Erasing:
+        erasing = self._named(visible, erasure.names)
+        if not erasure.users:
+            return erasing
+        users = {tag for user in erasure.users for tag in self._keys.tags("user", user)}
+        rows = [row for row in erasing.rows if row.user in users]
+        return Erasing(rows, erasing.tags | {f"{OF_USER}:{tag}" for tag in users})
+
+    def changed_besides(self, owner: Owner, erasure: Erasure) -> int:
+        """Count the copies, of whatever owner, that nobody can open and that an erasure does not remove."""
+        with self._database.transaction(writes=False) as transaction:
+            visible, others = self._all(transaction, owner, erasing=True)
+        removed = {row.id for row in self._erased_by(visible, erasure).rows}
+        changed = self._changed(self._database.read, [*visible, *others])
+        return sum(row.id not in removed for row in changed)
 
     def remove(self, transaction: Transaction, rows: Sequence[Row], partly: Sequence[Row]) -> None:
         """Remove copies. Those of `partly` stay for later erasures as long as a restore may store the rest of them."""
-        for row, sealed in self._sealed(transaction.execute, [row.id for row in partly]):
+        for row, sealed in self._sealed(transaction.execute, partly):
             over = row._replace(until=0.0, seen_until=0)
             transaction.execute(
                 "UPDATE main.copies SET until = ?, seen_until = ?, sealing_key = ?, sealed = ? WHERE id = ?",
@@ -334,22 +443,23 @@ class Copies:
     def expire(self, transaction: Transaction) -> None:
         """Remove the copies that are over, unless a restore of them is not, or only a change of the row says so."""
         over = transaction.execute(
-            "SELECT id, sealing_key, until FROM main.copies "
+            f"SELECT sealing_key, {COLUMNS} FROM main.copies "  # noqa: S608
             "WHERE until <= ? AND seen_until <= ? AND deletion NOT IN ? ORDER BY id",
             transaction.now,
             days_seen(transaction),
             restores_not_over(transaction).deletions,
         )
-        ours = [number for number, key, _ in over if key in self._keys.checks]
-        unchanged = {
+        rows = [Row(*values) for _, *values in over]
+        ours = [row for row, (key, *_) in zip(rows, over, strict=True) if key in self._keys.checks]
+        kept = {row.id for row in ours} - {
             row.id
             for row, sealed in self._sealed(transaction.execute, ours)
             if self._is_unchanged(row, sealed)
         }
-        removed = [(number, until) for number, _, until in over if number in unchanged or number not in ours]
-        transaction.execute_many("DELETE FROM main.copies WHERE id = ?", [(number,) for number, _ in removed])
+        removed = [row for row in rows if row.id not in kept]
+        transaction.execute_many("DELETE FROM main.copies WHERE id = ?", [(row.id,) for row in removed])
         # An erasure sets the end of a copy to 0.
-        count("reflexio_mcp.copies_expired", "expired copies", sum(until > 0 for _, until in removed))
+        count("reflexio_mcp.copies_expired", "expired copies", sum(row.until > 0 for row in removed))
 
     def kept(self) -> int:
         """Count the copies that a restore may still use, of whatever owner."""
@@ -383,23 +493,40 @@ class Copies:
             return self._visible(transaction, owner, erasing=erasing)
 
     def _visible(self, transaction: Transaction, owner: Owner, *, erasing: bool = False) -> list[Row]:
-        keys = self._keys
-        reached = restores_not_over(transaction).deletions if erasing else [0]
         rows = transaction.execute(
-            f"SELECT {COLUMNS} FROM main.copies "  # noqa: S608
-            "WHERE (until > ? OR seen_until > ? OR deletion IN ?) AND account IN ? AND (? OR user_id IN ?) "
-            "ORDER BY id",
-            transaction.now,
-            days_seen(transaction),
-            reached,
-            keys.accounts(owner),
-            not owner.user,
-            keys.tags("user", owner.user),
+            f"SELECT {COLUMNS} FROM main.copies WHERE {VISIBLE} ORDER BY id",  # noqa: S608
+            *self._seen_by(transaction, owner, erasing=erasing),
         )
         return [row for values in rows if (row := Row(*values)).is_typed]
 
-    def _named(self, rows: Sequence[Row], names: Collection[str]) -> tuple[list[Row], set[str]]:
-        """Return the rows that an erasure of these names removes, and the tags of all names that it follows.
+    def _all(self, transaction: Transaction, owner: Owner, *, erasing: bool) -> tuple[list[Row], list[Row]]:
+        """Return the rows that the owner sees, and the others that one of these keys has sealed."""
+        rows = transaction.execute(
+            f"SELECT CASE WHEN {VISIBLE} THEN 1 ELSE 0 END, sealing_key, {COLUMNS} "  # noqa: S608
+            "FROM main.copies ORDER BY id",
+            *self._seen_by(transaction, owner, erasing=erasing),
+        )
+        checks = self._keys.checks
+        visible, others = list[Row](), list[Row]()
+        for is_visible, key, *values in rows:
+            row = Row(*values)
+            if is_visible and row.is_typed:
+                visible.append(row)
+            elif key in checks:
+                others.append(row)
+        return visible, others
+
+    def _seen_by(
+        self, transaction: Transaction, owner: Owner, *, erasing: bool
+    ) -> tuple[float, int, list[int], list[str], bool, list[str]]:
+        """Return the parameters of `VISIBLE`."""
+        keys = self._keys
+        reached = restores_not_over(transaction).deletions if erasing else [0]
+        user = keys.tags("user", owner.user)
+        return transaction.now, days_seen(transaction), reached, keys.accounts(owner), not owner.user, user
+
+    def _named(self, rows: Sequence[Row], names: Collection[str]) -> Erasing:
+        """Return the rows that have these names, and the tags of all names that they lead to.
 
         A request leads to the learnings from its interactions, and a learning to its earlier texts.
         """
@@ -411,7 +538,7 @@ class Copies:
                     (row.user, tag) for tag in row.names.split() if tag.startswith(followed)
                 )
         found = [row for row in rows if wanted.meets(row.user, row.found_by)]
-        return found, wanted.tags | {tag for _, tag in wanted.of_users}
+        return Erasing(found, wanted.tags | {f"{user}/{tag}" for user, tag in wanted.of_users})
 
     def tags(self, names: Iterable[str]) -> set[str]:
         """Return the tags that names may have in a row, each with the kind of its name."""

@@ -64,6 +64,7 @@ class MustGoNotes:
     def add(
         self,
         transaction: Transaction,
+        owner: Owner,
         erasure: int,
         begun: int,
         rows: Sequence[Row],
@@ -88,7 +89,7 @@ class MustGoNotes:
             restores[deletion].append(restore)
         reached = [row for row in rows if row.deletion in restores]
         number, partly = 0, list[Row]()
-        for row, copied in self._copies.opened(transaction, reached):
+        for row, copied in self._copies.opened(transaction, owner, reached):
             named = means(copied)
             if not named or named.parts:
                 partly.append(row)

@@ -538,11 +538,8 @@ class State:
         """Erase copies; return how many, the tags of their names, and how many items may return."""
         if not erasure or not erasure.names:
             return 0, set(), 0
-        rows, names = self.copies.named(transaction, owner, erasure.names)
-        if erasure.users:
-            users = {tag for user in erasure.users for tag in self._keys.tags("user", user)}
-            rows = [row for row in rows if row.user in users]
-        noting = self.must_go.add(transaction, number, begun, rows, erasure.means)
+        rows, names = self.copies.erased_by(transaction, owner, erasure)
+        noting = self.must_go.add(transaction, owner, number, begun, rows, erasure.means)
         self.copies.remove(transaction, rows, noting.partly)
         return len(rows), names, noting.number
 
@@ -628,7 +625,10 @@ class State:
             transaction.execute(
                 "DELETE FROM main.deletions WHERE at <= ? AND seen <= ? "
                 "AND id NOT IN (SELECT deletion FROM main.copies) "
-                "AND id NOT IN (SELECT restore FROM main.must_go WHERE settled IS NULL)",
+                "AND id NOT IN (SELECT restore FROM main.must_go WHERE settled IS NULL) "
+                # An erasure stays on record as long as there are copies that it would have removed.
+                "AND (erased_names = '' OR ended <= coalesce((SELECT min(begun) FROM main.deletions AS kept "
+                "WHERE kept.id IN (SELECT deletion FROM main.copies)), ended))",
                 transaction.now - RECORD_DAYS * DAY,
                 days_seen(transaction) - RECORD_DAYS,
             )

@@ -254,6 +254,40 @@ async def test_plan_and_receipt_of_an_erasure_count_a_copy_that_a_changed_column
         plan = await caller.plan("delete_request", request_id="r1", erase=True)
         receipt = await caller.receipt("delete_request", request_id="r1", erase=True, confirm=plan["confirm"])
     assert fact_of(plan, "copies_damaged") == fact_of(receipt, "copies_damaged") == ONE_DAMAGED
+    assert plan["way_back"]["state"] == "off"
+    assert (receipt["status"], receipt["way_back"]["state"]) == ("incomplete", "unknown")
+    assert not fact_of(receipt, "repeat_call")
+
+
+@pytest.mark.parametrize("columns", ["names = 'r:0'", "account = '0'", "until = 0, seen_until = 0"])
+async def test_a_copy_that_a_changed_column_hid_from_an_erasure_is_not_restored_when_it_is_put_back(
+    world: World, columns: str
+) -> None:
+    """Nor is it shown. The copies that the erasure did not name are restored."""
+    number = await deleted(world)
+    with closing(sqlite3.connect(world.folder / "state.db")) as state:
+        before = state.execute("SELECT * FROM copies WHERE id = 1").fetchone()
+    change(world, f"UPDATE copies SET {columns} WHERE id = 1")
+    async with world.connect(CONFIRM="off") as caller:
+        await world.put("r1")
+        receipt = await caller.receipt("delete_request", request_id="r1", erase=True)
+        [past] = [
+            past
+            for past in (await caller.call("get_status"))["deletions"]
+            if past["number"] == receipt["number"]
+        ]
+        change(world, "DELETE FROM copies WHERE id = 1")
+        with closing(sqlite3.connect(world.folder / "state.db")) as state:
+            state.execute(f"INSERT INTO copies VALUES ({', '.join('?' * len(before))})", before)
+            state.commit()
+        async with world.connect() as asking:
+            plan = await asking.call("restore_requests", deletion=number)
+        done = await caller.restored(number)
+        again = await caller.receipt("delete_requests", request_ids=["r1", "r2"], erase=True)
+    assert past["status"] == "incomplete"
+    assert plan["planned"]["requests"] == done["restored"]["requests"] == 2
+    assert await world.ids() == {"r3"}
+    assert (again["status"], copies(world)) == ("complete", 1)
 
 
 @pytest.mark.parametrize(

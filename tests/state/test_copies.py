@@ -319,3 +319,33 @@ def test_the_copies_of_a_store_are_found_under_its_id_and_under_the_place_where_
     assert (ids(state, upgraded), ids(state, another)) == (["r1", "r2"], ["r1"])
     deleted(state, another, erase=("r:r1", "r:r2"))
     assert (ids(state, upgraded), ids(state, another)) == (["r1", "r2"], [])
+
+
+def test_an_erasure_stays_on_record_as_long_as_a_copy_that_was_written_before_it(place: Place) -> None:
+    """Should somebody put back a copy that was hidden from it, its names are needed."""
+    state = place.process(days=30)
+    first = deleted(state, OPERATOR, copied("r1"), copied("r2"))
+    erasure = deleted(state, OPERATOR, erase=("r:r1",))
+    without = deleted(state, OPERATOR)
+    place.pass_time(8 * 86_400)
+    state.prune()
+    assert {record.number for record in state.last(OPERATOR)} == {first, erasure}
+    assert without not in {first, erasure}
+    place.pass_time(23 * 86_400)
+    state.prune()
+    assert not state.last(OPERATOR)
+
+
+def test_a_row_that_opened_before_is_noticed_when_a_column_of_it_changes(place: Place) -> None:
+    state = place.process()
+    deleted(state, OPERATOR, copied("r1"), copied("r2"))
+    wanted = [Name.of("request", "r2")]
+    for statement, damaged in (
+        ("UPDATE main.copies SET kind = kind", 0),
+        ("UPDATE main.copies SET names = 'r:0' WHERE id = 1", 1),
+        ("UPDATE main.copies SET user_id = 'x' WHERE id = 2", 2),
+    ):
+        place.sql(statement)
+        reading = state.copies.read(OPERATOR, names=wanted, erasing=True)
+        found = [copy.id for copy in reading]
+        assert (found, reading.damaged) == (["r2"] if damaged < 2 else [], damaged)

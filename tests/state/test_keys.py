@@ -90,7 +90,8 @@ def test_what_another_key_has_sealed_is_skipped_and_counted(place: Place) -> Non
     assert (running.copies.unreadable(), running.copies.unreadable(others)) == (2, 2)
     assert running.copies.unreadable(mine) == moved.copies.unreadable() == 0
     deleted(running, OPERATOR, erase=("r:r1", "r:r2"))
-    assert [one.id for one in moved.copies.read(OPERATOR)] == ["r2", "r3"]
+    assert [one.id for one in moved.copies.read(OPERATOR, erasing=True)] == ["r2", "r3"]
+    assert [one.id for one in moved.copies.read(OPERATOR)] == ["r3"], "erased, although nobody could open it"
 
 
 def test_the_tables_of_version_12_go_on_with_what_they_have(place: Place) -> None:

@@ -147,7 +147,7 @@ const STEPS = {
 };
 
 /** Facts that say that a deletion has more to do. */
-const UNFINISHED = ["repeat_call", "look_later", "may_return"];
+const UNFINISHED = ["repeat_call", "look_later", "may_return", "copies_sealed", "copies_damaged"];
 
 /** Facts that say that the memory gave no answer. */
 const SILENCES = ["unreachable", "no_answer", "timed_out", "connection_lost"];

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Container, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
@@ -46,7 +46,14 @@ from reflexio_mcp.traffic.deletion.items import (
     names_of,
     opened,
 )
-from reflexio_mcp.traffic.deletion.plan import Planned, kept_form, named, recording
+from reflexio_mcp.traffic.deletion.plan import (
+    SKIPPED_COPIES,
+    Planned,
+    kept_form,
+    named,
+    recording,
+    skipped_copies,
+)
 from reflexio_mcp.traffic.deletion.targets import Correction, User
 from reflexio_mcp.traffic.errors import CodeSpent, NotRecorded, TrafficError, facts_of, needing_state
 from reflexio_mcp.traffic.learnings.find import Learned, learnings_of_user
@@ -230,17 +237,24 @@ class _Ending:
 
     Args:
         held_copies: number of copies that would be erased and that a hold keeps.
+        unopened: how many copies nobody can open, so that what is erased may be in them.
         erased: items that only recovery copies contained, and that are erased there.
         done: stored items that are deleted or corrected.
         left: why the other items are not, by their ids.
+        complete: a repeated call would find nothing to do.
     """
 
     erases: bool
     held_copies: int
+    unopened: Sequence[Fact]
     erased: Sequence[Item]
     done: Sequence[Item]
     left: Mapping[str, Outcome]
     complete: bool
+
+    @property
+    def outcome(self) -> Literal["complete", "incomplete"]:
+        return "complete" if self.complete and not self.unopened else "incomplete"
 
 
 @dataclass
@@ -616,6 +630,11 @@ class _Act:
         held_copies = 0
         with self._noting_failure():
             held_copies = await self._held_copies()
+        unopened: list[Fact] = []
+        if planned.options.erase:
+            with self._noting_failure(), needing_state(FactCode.STATE_UNUSABLE):
+                damaged = await in_thread(self.state.copies.changed_besides, planned.owner, self._erasure)
+                unopened = await skipped_copies(self.state, damaged=damaged)
         stopped = self.failure or self.ledger.holds or held_copies or self.unplanned
         erases = planned.options.erase and not stopped
         stored = {note.id for note in (*self.restored.left, *self.restored.anew)}
@@ -628,6 +647,7 @@ class _Act:
         return _Ending(
             erases,
             held_copies,
+            unopened,
             erased,
             [item for item in planned.items if outcomes[item.id] is None],
             left,
@@ -660,8 +680,13 @@ class _Act:
                 if earlier.learning_id in current
             ],
             shared_rules=planned.plan.shared_rules,
-            facts=[*planned.plan.facts, *self._happened(ending), *self._advice(ending)],
-            way_back=await self._way_back(erases=ending.erases),
+            facts=[
+                *(fact for fact in planned.plan.facts if fact.code not in SKIPPED_COPIES),
+                *ending.unopened,
+                *self._happened(ending),
+                *self._advice(ending),
+            ],
+            way_back=await self._way_back(ending),
         )
 
     @property
@@ -698,7 +723,7 @@ class _Act:
             self.state.finish,
             self.planned.owner,
             self.number,
-            outcome="complete" if ending.complete else "incomplete",
+            outcome=ending.outcome,
             counted=len(self.ledger.sent) + len(ending.erased),
             gone=len(ending.done) + len(ending.erased),
             # A later erasure could not remove texts from the receipt.
@@ -787,12 +812,12 @@ class _Act:
             facts.append(Fact(code=FactCode.LEARNINGS_MAY_BE_MISSED))
         return facts
 
-    async def _way_back(self, *, erases: bool) -> WayBack | None:
+    async def _way_back(self, ending: _Ending) -> WayBack | None:
         planned = self.planned
         if planned.plan.decision in ("approve", "reject"):
             return None
         if planned.options.erase:
-            return WayBack(state="erased" if erases else "unknown")
+            return WayBack(state="erased" if ending.erases and not ending.unopened else "unknown")
         if not self.copied:
             return WayBack(state="none" if planned.days else "off")
         try:

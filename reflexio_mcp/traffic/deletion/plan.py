@@ -240,7 +240,8 @@ async def make_plan(
     if options.include_learnings or target.noun == "learning":
         selected.owed = await _owed(scope, target, selected, state, owner)
     plan = await _describe(scope, target, options, selected, chosen, days)
-    plan = plan.model_copy(update={"facts": [*plan.facts, *skipped]})
+    if skipped:
+        plan = plan.model_copy(update={"facts": [*plan.facts, *skipped], "way_back": WayBack(state="off")})
     with recording(chosen.number):
         if chosen.held:
             kept = [f"{hold.describe()}: {number:,}" for hold, number in chosen.held.items()]
@@ -426,6 +427,9 @@ async def _describe(
         if counted and selected.decision not in ("approve", "reject")  # another decision undoes these
         else None,
     )
+
+
+SKIPPED_COPIES: Final = frozenset((FactCode.COPIES_SEALED, FactCode.COPIES_DAMAGED))
 
 
 async def skipped_copies(state: State, deletion: int = 0, *, damaged: int | None = None) -> list[Fact]:
