@@ -83,7 +83,10 @@ class Words:
 
     def may_return(self, number: int) -> str:
         """Say in a list of deletions that a restore can store erased items again; empty if it cannot."""
-        said = "a restore can still store {number:erased item} again; {number:it is|they are} deleted when it does"
+        said = (
+            "a restore or a deletion can still store {number:erased item} again; {number:it is|they are} deleted when "
+            "it does, but a corrected learning has to be corrected again"
+        )
         return said.format(number=_Number(number)) if number else ""
 
     def undo(self, way_back: WayBack | None, number: int = 0) -> str:

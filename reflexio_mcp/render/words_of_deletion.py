@@ -108,8 +108,9 @@ DELETION: Final = RoomWords(
             "{number:was|were} deleted."
         ),
         FactCode.MAY_RETURN: (
-            "A restore of the same copy is running or was interrupted, and can store {number:erased item} again. "
-            "{number:It is|They are} deleted as soon as that is seen."
+            "A restore or a deletion beside this is running or was interrupted, and can store {number:erased item} "
+            "again. {number:It is|They are} deleted as soon as that is seen; a corrected learning is not, and has to "
+            "be corrected again."
         ),
         FactCode.ERASURE_NOT_OVER: (
             "This was erased for good, and a restore of it is running or was interrupted. It is not stored under the "
@@ -236,8 +237,9 @@ DELETION: Final = RoomWords(
                 "for a new plan."
             ),
             FactCode.MAY_RETURN: (
-                "A restore of the same copy is running or was interrupted, and can store {number:erased item} again. "
-                "{number:It is|They are} deleted as soon as that is seen; get_status says when nothing can return."
+                "A restore or a deletion beside this is running or was interrupted, and can store "
+                "{number:erased item} again. {number:It is|They are} deleted as soon as that is seen; a corrected "
+                "learning is not, and has to be corrected again. get_status says when nothing can return."
             ),
         },
         ("delete_requests",): {

@@ -344,7 +344,9 @@ class PastDeletion(Row):
     restores: Annotated[int, Field(description="a restore: the deletion whose copy it stores")] = 0
     asked: int
     gone: Annotated[int, Field(description="items that were deleted, or restored")]
-    may_return: Annotated[int, Field(description="erased items that a restore can still store again")] = 0
+    may_return: Annotated[
+        int, Field(description="erased items that a restore or deletion can still store again")
+    ] = 0
     copied: Annotated[Counts | None, Field(description="what its recovery copy contains now")] = None
     until: Annotated[Moment | None, Field(description="how long that copy is kept")] = None
     by: Who | None = None

@@ -449,7 +449,7 @@ class FactCode(StrEnum):
     DELETED_AGAIN = "deleted_again", "`number` erased items that a restore had stored again were deleted"
     MAY_RETURN = (
         "may_return",
-        "a restore beside this can store `number` of the erased items again, until it is seen",
+        "a restore or deletion can store `number` erased items again, until it is seen; a corrected learning stays",
     )
     ERASURE_NOT_OVER = (
         "erasure_not_over",

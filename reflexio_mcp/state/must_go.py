@@ -10,8 +10,9 @@ A note is open, and then settled. It never opens again, and only these do that:
 | to | who | when |
 |---|---|---|
 | open | an erasure, as it removes copies | a restore of them is not over, or has ended since the erasure began |
+| open | an erasure of a learning | a deletion has claimed it to make it current again, and has not ended the claim |
 | settled | that restore, as it records its end | the item is not stored, and nothing that was sent can still be |
-| settled | anybody who has looked | the item is not stored, and the restore is over (`restores_not_over`) |
+| settled | anybody who has looked | the item is not stored, and that job is over (`restores_not_over`) |
 
 The erasure is incomplete as long as a note of it is open. No recovery copy of what the note names is kept, and nobody
 stores it again through this server: what is taken for the restore's would be deleted. A restore that goes on after it
@@ -20,7 +21,7 @@ was given up leaves out what its notes name, and deletes what it has stored of i
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
@@ -97,21 +98,53 @@ class MustGoNotes:
                 continue
             texts = [name for name in row.names.split() if name.startswith("t:")]
             note = self._note(copied, named, texts)
-            parts, stay = dict(note.parts), sorted(note.stay)
-            content = json.dumps([note.kind, note.id, note.user, texts, parts, stay, note.corrected])
             for restore in restores[row.deletion]:
                 number += 1
-                transaction.execute(
-                    "INSERT INTO main.must_go (restore, erasure, account, user_id, sealing_key, sealed) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
-                    restore,
-                    erasure,
-                    row.account,
-                    row.user,
-                    self._keys.checks[0],
-                    self._keys.seal(content, _identity(restore, erasure)),
-                )
+                self._write(transaction, erasure, restore, (row.account, row.user), note)
         return Noting(number, partly)
+
+    def add_claimed(
+        self,
+        transaction: Transaction,
+        owner: Owner,
+        erasure: int,
+        learnings: Sequence[Copied],
+        means: Callable[[Copied], Meant | None],
+    ) -> int:
+        """Note the learnings that other deletions are making current again; return how many notes."""
+        keys, number = self._keys, 0
+        jobs = transaction.execute(
+            "SELECT id, claims FROM main.deletions WHERE id IN ? AND id != ? AND restores = 0",
+            restores_not_over(transaction).jobs,
+            erasure,
+        )
+        for job, claims in jobs:
+            claimed = set(str(claims).split())
+            for learning in learnings:
+                tags = stored_tags(keys, owner, learning.user, learning.names)
+                if claimed.isdisjoint(tag for under_each_key in tags for tag in under_each_key):
+                    continue
+                if named := means(learning):
+                    number += 1
+                    users = keys.tag("account", owner.account), keys.tag("user", learning.user)
+                    self._write(transaction, erasure, job, users, self.unrecorded(learning, named, 0))
+        return number
+
+    def _write(
+        self, transaction: Transaction, erasure: int, job: int, of: tuple[str, str], note: MustGo
+    ) -> None:
+        """Leave a note. `of`: the tags of the account and the user."""
+        texts, parts, stay = sorted(note.texts), dict(note.parts), sorted(note.stay)
+        content = json.dumps([note.kind, note.id, note.user, texts, parts, stay, note.corrected])
+        transaction.execute(
+            "INSERT INTO main.must_go (restore, erasure, account, user_id, sealing_key, sealed) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            job,
+            erasure,
+            *of,
+            self._keys.checks[0],
+            self._keys.seal(content, _identity(job, erasure)),
+        )
 
     def unrecorded(self, copied: Copied, named: Meant, number: int) -> MustGo:
         """Return a note that is not in the state, for what an erasure looks for itself."""
@@ -221,7 +254,7 @@ class MustGoNotes:
             The erasures whose notes were settled.
         """
         looked, erasures = sorted(numbers), set[int]()
-        not_over = restores_not_over(transaction).restores
+        not_over = restores_not_over(transaction).jobs
         for start in range(0, len(looked), SETTLED_AT_ONCE):
             settled = transaction.execute(
                 "UPDATE main.must_go SET settled = ? "
@@ -243,6 +276,11 @@ class MustGoNotes:
         """Whether a restore has notes after which it has not looked."""
         rows = transaction.execute("SELECT id FROM main.must_go WHERE restore = ?", restore)
         return any(number not in looked for (number,) in rows)
+
+
+def stored_tags(keys: Keys, owner: Owner, user: str, names: Iterable[Name]) -> list[list[str]]:
+    """Return the tags with which a job claims a learning that it stores: for each name, under each key."""
+    return [keys.tags("stores", owner.account, user, name) for name in names]
 
 
 def _identity(restore: int, erasure: int) -> str:

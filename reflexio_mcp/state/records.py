@@ -128,7 +128,8 @@ class Deletion(NamedTuple):
         gone: number of items that were deleted, or restored; 0 until the end is recorded.
         finished: `None` until its end is recorded.
         restores: the number of the deletion whose copy is restored; 0 if this is no restore.
-        may_return: number of erased items that a restore may have stored again, and that still have to be looked for.
+        may_return: number of erased items that a restore, or a deletion that makes a learning current again, may have
+            stored again, and that still have to be looked for.
         began: the first line of the audit log about it; empty if the log lacks it.
         damaged: its row was changed, or its line of the log. What cannot be read of it is empty.
         back: id and user of each learning that it meant to make current again.
@@ -252,11 +253,13 @@ class Erasure:
             it, with the copied learnings from its interactions.
         means: what of such a copy the erasure names and not only contains; called with the oldest first.
         users: whose copies are erased; of everybody if empty. Another user may have had a request with the same id.
+        learnings: as they would be copied. Another deletion may be making one of them current again.
     """
 
     names: Collection[str]
     means: Callable[[Copied], Meant | None] = whole
     users: Collection[str] = ()
+    learnings: Sequence[Copied] = ()
 
 
 class NotKept(NamedTuple):
@@ -279,7 +282,7 @@ class MustGo:
 
     Args:
         number: of this record.
-        restore: number of the restore.
+        restore: number of the restore, or of the deletion that makes a learning current again.
         erasure: number of the deletion that erased the item.
         kind: the kind of its recovery copy.
         id: the id under which it is restored.

@@ -1,4 +1,7 @@
-"""Which restores are not over, and so may still store something."""
+"""Which restores are not over, and so may still store something.
+
+So may a deletion that makes a learning current again. It claims the learning before it sends anything.
+"""
 
 from typing import Final, NamedTuple
 
@@ -11,12 +14,12 @@ moment adds one day."""
 
 
 class NotOver(NamedTuple):
-    """Numbers of restores that are not over, and of the deletions whose copies they restore.
+    """Numbers of jobs that are not over, and of the deletions whose copies they restore.
 
     Each begins with 0, which is no number, because PostgreSQL takes no empty list.
     """
 
-    restores: list[int]
+    jobs: list[int]
     deletions: list[int]
 
 
@@ -25,13 +28,17 @@ def restores_not_over(transaction: Transaction) -> NotOver:
 
     A restore is over when its end is on record and nothing that it has sent can still be stored. Without such an end it
     is given up when its longest time has passed by the clock of the state, and the state was in use on two more days.
+    So is a deletion that has not ended its claims.
     """
     rows = transaction.execute(
-        "SELECT id, restores FROM main.deletions "
-        "WHERE restores > 0 AND finished IS NULL AND (stores_until >= ? OR seen > ?)",
+        "SELECT id, restores FROM main.deletions WHERE "
+        "(restores > 0 AND finished IS NULL AND (stores_until >= ? OR seen > ?)) "
+        "OR (restores = 0 AND claims != '' AND (claimed_until >= ? OR seen > ?))",
+        transaction.now,
+        days_seen(transaction) - GIVEN_UP_DAYS,
         transaction.now,
         days_seen(transaction) - GIVEN_UP_DAYS,
     )
     # SQLite keeps other values in a column of numbers, too.
     deletions = {deletion for _, deletion in rows if isinstance(deletion, int)}
-    return NotOver([0, *(restore for restore, _ in rows)], sorted({0, *deletions}))
+    return NotOver([0, *(job for job, _ in rows)], sorted({0, *deletions}))

@@ -24,7 +24,7 @@ from reflexio_mcp.state.days import DAY, days_seen, days_with_today, note_day, u
 from reflexio_mcp.state.judgements import Judgements
 from reflexio_mcp.state.keys import KeyedDatabase, Keys, RowChanged
 from reflexio_mcp.state.log import AuditLog, said_in
-from reflexio_mcp.state.must_go import MustGoNotes
+from reflexio_mcp.state.must_go import MustGoNotes, stored_tags
 from reflexio_mcp.state.records import (
     CapReached,
     Claimed,
@@ -251,29 +251,53 @@ class State:
             return {item_id for _, item_id in self.copies.erased_since(transaction, owner, begun, copies)}
 
     def claim(
-        self, owner: Owner, number: JobNumber, learnings: Iterable[tuple[str, Name]], *, alone: bool
-    ) -> None:
+        self,
+        owner: Owner,
+        number: JobNumber,
+        learnings: Iterable[tuple[str, Name]],
+        *,
+        alone: bool,
+        stores: bool = False,
+    ) -> bool:
         """Claim learnings, by user and name, before they are read in order to be written.
 
         Reflexio overwrites a text without a comparison. So a correction claims its learning alone; restores and
         deletions share theirs. The claim ends with `release`, or after `CLAIM_SECONDS`.
 
+        Args:
+            stores: the job stores the learnings, so an erasure of them reckons with it until it is over.
+
+        Returns:
+            Whether another job never ended its claim on one of them: a call of it may still overwrite what this job
+            writes.
+
         Raises:
             Claimed: another job has one of them to itself, or has one that this job wants for itself.
         """
-        tags = [self._keys.tags("claim", owner.account, user, name) for user, name in set(learnings)]
+        named = set(learnings)
+        tags = [self._keys.tags("claim", owner.account, user, name) for user, name in named]
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
             _began(transaction, number)
+            wanted = {tag for under_each_key in tags for tag in under_each_key}
             others = transaction.execute(
-                "SELECT claims FROM main.deletions WHERE id != ? AND claimed_until > ? AND (? OR claims_alone > 0)",
-                number,
+                "SELECT claims, claimed_until > ? AND (? OR claims_alone > 0) FROM main.deletions "
+                "WHERE id != ? AND claims != '' AND (claimed_until > ? OR id IN ?)",
                 transaction.now,
                 alone,
+                number,
+                transaction.now,
+                restores_not_over(transaction).jobs,
             )
-            taken = {tag for (claims,) in others for tag in claims.split()}
-            if not taken.isdisjoint(tag for under_each_key in tags for tag in under_each_key):
+            met = [refuses for claims, refuses in others if not wanted.isdisjoint(claims.split())]
+            if any(met):
                 raise Claimed
+            if stores:
+                tags += [
+                    under_each_key
+                    for user, name in named
+                    for under_each_key in stored_tags(self._keys, owner, user, [name])
+                ]
             transaction.execute(
                 "UPDATE main.deletions SET claims = claims || ?, claims_alone = ?, claimed_until = ? WHERE id = ?",
                 "".join(f" {under_each_key[0]}" for under_each_key in tags),
@@ -281,6 +305,7 @@ class State:
                 transaction.now + CLAIM_SECONDS,
                 number,
             )
+        return bool(met)
 
     def release(self, number: JobNumber) -> None:
         """End the claims of a job, of which no call can still take effect."""
@@ -540,8 +565,9 @@ class State:
             return 0, set(), 0
         rows, names = self.copies.erased_by(transaction, owner, erasure)
         noting = self.must_go.add(transaction, owner, number, begun, rows, erasure.means)
+        claimed = self.must_go.add_claimed(transaction, owner, number, erasure.learnings, erasure.means)
         self.copies.remove(transaction, rows, noting.partly)
-        return len(rows), names, noting.number
+        return len(rows), names, noting.number + claimed
 
     def last(
         self, owner: Owner, most: int = 20, number: int = 0, *, restorable: bool = False

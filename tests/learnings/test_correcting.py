@@ -150,7 +150,21 @@ async def test_a_correction_whose_answer_was_lost_keeps_the_learning_for_three_m
         assert fact_of(await caller.receipt("correct_learning", **second), "learning_being_changed")
         now = time.time()
         monkeypatch.setattr(tables.time, "time", lambda: now + 181)
-        assert (await caller.receipt("correct_learning", **second))["status"] == "complete"
+        corrected = await caller.receipt("correct_learning", **second)
+        unrelated = await caller.receipt("correct_learning", **second | {"content": "Lives in Oslo"})
+    assert (corrected["status"], fact_of(corrected, "may_still_go")) == (
+        "complete",
+        {"code": "may_still_go", "number": 1},
+    )
+    assert fact_of(unrelated, "may_still_go"), "the lost call may still come after that"
+
+
+async def test_a_correction_after_one_that_was_answered_says_nothing_of_other_calls(world: World) -> None:
+    await known(world)
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.receipt("correct_learning", **ASKED)
+        second = await caller.receipt("correct_learning", **ASKED | {"content": "Lives in Rome"})
+    assert not fact_of(second, "may_still_go")
 
 
 async def test_the_old_text_comes_back_only_in_place_of_the_text_that_took_its_place(world: World) -> None:
@@ -384,6 +398,8 @@ async def test_an_undo_that_lands_late_over_a_correction_that_erased_its_text_do
         undone = await caller.restored(first["number"])
         assert (receipts[0]["status"], receipts[0]["corrected"]) == ("incomplete", 1)
         assert fact_of(receipts[0], "may_return")
+        assert "a corrected learning is not, and has to be corrected again" in receipts[0]["text"]
+        assert fact_of(receipts[0], "may_still_go")
         assert undone["status"] == "incomplete"
         assert world.backend.profiles["p"].content == OLD
         again = await other.receipt("correct_learning", **ASKED | {"content": "Lives in Rome", "erase": True})

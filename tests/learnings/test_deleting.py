@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.deletion.support import World, agreeing
+from reflexio_mcp.server.runtime import Runtime
+from tests.deletion.support import World, agreeing, nothing
 from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
@@ -367,6 +368,51 @@ async def test_what_was_forgotten_after_a_deletion_is_not_brought_back_by_a_repe
         world.backend.profiles["old"] = world.backend.profiles["old"]._replace(status="superseded")
         assert (await caller.call("delete_session", **asked))["status"] == "not_found"
     assert world.backend.profiles["old"].status == "superseded"
+
+
+@pytest.mark.parametrize("days", ["7", "0"])
+@pytest.mark.parametrize("target", ["learning", "user"])
+async def test_what_a_killed_deletion_makes_current_again_after_its_erasure_goes_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, target: str, days: str
+) -> None:
+    """Its call arrives late. Until the deletion is given up, the erasure is not over."""
+    monkeypatch.setattr(Runtime, "_keep_taking_out", nothing)
+    await merged_by_a_test_run(world)
+    await world.put("other", user="bob", session="of bob")
+    late: list[dict[str, Any]] = []
+    store = world.backend.add_user_profile
+
+    def delay(asked: dict[str, Any]) -> dict[str, Any]:
+        late.append(asked)
+        return {"added_count": 1}
+
+    async def end(*_: object) -> None:
+        raise SystemError("the process ends here")
+
+    async with world.connect(CONFIRM="off", RECOVERY_DAYS=days) as caller:
+        world.backend.add_user_profile = delay
+        with monkeypatch.context() as patched:
+            patched.setattr("reflexio_mcp.traffic.deletion.execute._Act._revived", end)
+            await caller.refused("delete_session", session_id="ci", include_learnings=True)
+        world.backend.add_user_profile = store
+        wanted: dict[str, Any] = {"user_id": "ada", "erase": True}
+        if target == "learning":
+            erased = await caller.receipt("delete_learnings", learning_ids=["profile:old"], **wanted)
+        else:
+            erased = await caller.receipt("delete_requests", include_learnings=True, **wanted)
+        assert (erased["status"], fact_of(erased, "may_return")) == (
+            "incomplete",
+            {"code": "may_return", "number": 1},
+        )
+        store(late[0])
+        assert set(world.backend.profiles) == {"old"}
+        receipt = await caller.receipt("delete_request", request_id="other", erase=True)
+        status = await caller.call("get_status")
+    assert fact_of(receipt, "deleted_again") == {"code": "deleted_again", "number": 1}
+    assert not world.backend.profiles
+    assert [past["status"] for past in status["deletions"] if past["number"] == erased["number"]] == [
+        "incomplete"
+    ]
 
 
 @pytest.mark.parametrize("target", ["learning", "user"])

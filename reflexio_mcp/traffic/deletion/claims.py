@@ -21,11 +21,13 @@ async def claim(
     learnings: Iterable[tuple[str, Name]],
     *,
     alone: bool = False,
-) -> None:
-    """Claim learnings, by user and name, until `release`.
+    stores: bool = False,
+) -> bool:
+    """Claim learnings, by user and name, until `release`. Returns whether a lost call may still overwrite one.
 
     Args:
         alone: share them with no other job.
+        stores: the job makes them current again, which an erasure has to know.
 
     Raises:
         BeingChanged: another call is writing one of them.
@@ -33,7 +35,7 @@ async def claim(
     """
     try:
         with needing_state():
-            await in_thread(state.claim, owner, number, learnings, alone=alone)
+            return await in_thread(state.claim, owner, number, learnings, alone=alone, stores=stores)
     except Claimed:
         raise BeingChanged(Fact(code=FactCode.LEARNING_BEING_CHANGED)) from None
 

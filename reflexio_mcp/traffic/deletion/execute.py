@@ -273,6 +273,7 @@ class _Act:
         not_copied: ids of items without a recovery copy, because an erasure has named them.
         claimed: learnings are claimed for this job.
         uncertain: a lost earlier try may still write a learning.
+        overwritable: so may a lost call of another job, which could overwrite a claimed learning.
     """
 
     scope: Scope
@@ -294,6 +295,7 @@ class _Act:
     not_copied: set[str] = field(default_factory=set[str])
     claimed: bool = False
     uncertain: bool = False
+    overwritable: bool = False
 
     @contextmanager
     def _noting_failure(self) -> Generator[None]:
@@ -405,10 +407,12 @@ class _Act:
         with self._noting_failure():
             self.ledger.look(planned, await target.undone(self.scope, self.ledger.sent))
 
-    async def _claim(self, learnings: Iterable[Item], *, alone: bool = False) -> None:
+    async def _claim(self, learnings: Iterable[Item], *, alone: bool = False, stores: bool = False) -> None:
         named = [(learning.user_id, name) for learning in learnings for name in names_of(learning)]
         if named:
-            await claim(self.state, self.planned.owner, self.number, named, alone=alone)
+            self.overwritable |= await claim(
+                self.state, self.planned.owner, self.number, named, alone=alone, stores=stores
+            )
             self.claimed = True
 
     async def _release(self) -> None:
@@ -439,7 +443,10 @@ class _Act:
         if isinstance(target, User):
             users.add(target.wanted.user_id)
         known = () if "" in users else users  # of a request that cannot be read, only the id may be known
-        return Erasure(self._erased_names, planned.naming().meant, known)
+        learnings = [
+            copy_of_learning(item.learning) for item in (*planned.items, *planned.copied) if item.learning
+        ]
+        return Erasure(self._erased_names, planned.naming().meant, known, learnings)
 
     async def _held_copies(self) -> int:
         """Count the copies that this erasure removes and that a hold keeps. The hold may be newer than the plan."""
@@ -558,7 +565,7 @@ class _Act:
 
     async def _make_current(self, user_id: str) -> None:
         replaced = map(learning_item, self.replaced.values())
-        await self._claim(learning for learning in replaced if learning.user_id == user_id)
+        await self._claim((learning for learning in replaced if learning.user_id == user_id), stores=True)
         stored = await learnings_of_user(self.scope, user_id)
         lineage = Lineage(stored)
         there = {learning.learning_id: learning for learning in stored}
@@ -571,6 +578,8 @@ class _Act:
             and not lineage.current(learning)  # else it lives on
         ]
         erased = await self._keep([copy_of_learning(learning) for learning in wanted])
+        # An erasure that ends after this finds the claim.
+        erased |= await self._erased_beside(wanted)
         wanted = [learning for learning in wanted if learning.learning_id not in erased]
         with self._noting_failure():  # a call without an answer may have taken effect
             self.uncertain |= await make_current(self.scope, wanted)
@@ -783,6 +792,8 @@ class _Act:
             facts += [Fact(code=FactCode.ENDED_EARLY), *facts_of(self.failure)]
             if uncertain := sum(ending.left.get(item_id) == "still_present" for item_id in self.ledger.sent):
                 facts.append(Fact(code=FactCode.MAY_STILL_GO, number=uncertain))
+        if self.overwritable and self.planned.plan.corrects:
+            facts.append(Fact(code=FactCode.MAY_STILL_GO, number=len(self.planned.items)))
         if self.not_copied:
             facts.append(Fact(code=FactCode.NOT_COPIED, number=len(self.not_copied)))
         if self.arrived:
