@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from reflexio_mcp.rest import api_limits, errors, models
 
-__all__ = ["Call", "HttpReply", "correlation_ids", "in_thread_if"]
+__all__ = ["Call", "HttpReply", "correlation_ids", "in_thread_if", "may_pass"]
 
 JsonObject: TypeAlias = dict[str, Any]
 Kind: TypeAlias = Literal["read", "publish", "delete"]
@@ -71,6 +71,8 @@ class Call:
     Args:
         required: keys that every 2xx reply to this call has.
         by_id: a 404 means an unknown id, not an unknown route.
+        repeat: also after a fault of a gateway or the service. What deletes is repeated only if no try arrived.
+        look_first: the caller looks again before each try, so that this makes a single one.
         most_reply: longest reply in bytes, if less than the client's limit; a longer one is `ReplyTooLarge`.
     """
 
@@ -83,6 +85,7 @@ class Call:
     required: tuple[str, ...] = ()
     by_id: bool = False
     repeat: bool = True
+    look_first: bool = False
     most_bytes: int = api_limits.MAX_BODY_BYTES
     most_reply: int | None = None
 
@@ -369,7 +372,7 @@ class Sender:
             # The server may close an idle connection before a try, so a lost connection is always retried.
             tries = MOST_TRIES if call.repeat or isinstance(found, errors.ConnectionLost) else 1
             wait = self._backoff(attempt, found.wait)
-            if not _may_pass(found, call) or faults >= tries or wait >= deadline - self._clock():
+            if not _is_safe_to_repeat(found, call) or faults >= tries or wait >= deadline - self._clock():
                 if answered and isinstance(found, errors.ConnectionLost | errors.TimedOut):
                     found = answered
                 if unknown:
@@ -404,8 +407,16 @@ class Sender:
             return errors.ServerFault("the connection failed in a way that is not known")
 
 
-def _may_pass(error: errors.ReflexioError, call: Call) -> bool:
-    # Requests have ids, so none is stored or deleted twice. A learning may be added twice.
+def may_pass(error: errors.ReflexioError, kind: Kind) -> bool:
+    """Return whether the same call may succeed a moment later."""
     if isinstance(error, errors.ServerFault):
-        return error.status in _GATEWAY_FAULTS or (error.status == 500 and call.kind == "read")
+        return error.status in _GATEWAY_FAULTS or (error.status == 500 and kind == "read")
     return isinstance(error, errors.RateLimited | errors.ConnectionLost | errors.Unreachable)
+
+
+def _is_safe_to_repeat(error: errors.ReflexioError, call: Call) -> bool:
+    # Requests have ids, so none is stored twice. A learning may be added twice. What somebody stored after a deletion
+    # whose answer was lost would be deleted by a second try.
+    if call.look_first or (call.kind == "delete" and error.effect == "unknown"):
+        return False
+    return may_pass(error, call.kind)

@@ -12,6 +12,7 @@ __all__ = [
     "AgentPlaybook",
     "ApplicationStat",
     "Approval",
+    "DeleteReply",
     "Interaction",
     "LearningStatus",
     "PublishBody",
@@ -269,7 +270,6 @@ class DeleteReply(Reply):
     """The reply to a deletion. It does not prove that something is gone."""
 
     deleted_count: int | None = None
-    """`None` also for a repeated call, because an earlier try may have deleted something."""
 
 
 class SessionOutcome(Read):

@@ -49,8 +49,25 @@ async def test_a_lost_answer_to_a_deletion_that_took_effect_is_still_a_deletion(
     world.backend.after[BY_IDS] = 503
     async with world.connect(CONFIRM="off") as caller:
         receipt = await caller.receipt("delete_request", request_id="r1")
-    assert receipt["deleted"]["requests"] == 1
-    assert "The work ended early." in receipt["text"]
+    assert (receipt["status"], receipt["deleted"]["requests"]) == ("complete", 1)
+    assert world.backend.calls[BY_IDS] == 1
+
+
+async def test_what_is_stored_after_a_deletion_whose_answer_was_lost_is_not_deleted_too(world: World) -> None:
+    await world.put("r1")
+
+    async def store_again() -> None:
+        await world.put("r1", text="other words")
+
+    async def when_deleted() -> None:
+        world.backend.before[READ] = [store_again]
+
+    world.backend.before[BY_IDS] = [when_deleted]
+    world.backend.after[BY_IDS] = 503
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_request", request_id="r1")
+    assert receipt["not_deleted"] == [refused("changed", 1, ["r1"])]
+    assert await world.ids() == {"r1"}
 
 
 async def test_after_a_lost_answer_what_is_still_there_may_yet_be_deleted(world: World) -> None:

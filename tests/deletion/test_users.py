@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.deletion.support import Person, World, agreeing
+from tests.deletion.support import READ, Person, World, agreeing
 from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
@@ -85,6 +85,25 @@ async def test_what_arrives_while_a_form_is_open_stops_the_erasure_of_a_person(
     assert "1 more item of this user arrived meanwhile and is stored." in receipt["text"]
     assert not world.backend.calls["/api/clear_user_data"]
     assert listed["deletions"][0]["number"] == 1
+
+
+async def test_an_erasure_whose_answer_was_lost_leaves_what_arrived_since(world: World) -> None:
+    await stocked(world)
+
+    async def arrive() -> None:
+        await world.put("late", user="ada")
+
+    async def when_erased() -> None:
+        world.backend.before[READ] = [arrive]
+
+    world.backend.before["/api/clear_user_data"] = [when_erased]
+    world.backend.after["/api/clear_user_data"] = 503
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_requests", **ALL_OF_ADA)
+    assert await world.ids() == {"r3", "late"}
+    assert receipt["status"] == "incomplete"
+    assert fact_of(receipt, "arrived") == {"code": "arrived", "number": 1}
+    assert world.backend.calls["/api/clear_user_data"] == 1
 
 
 async def test_what_arrives_after_a_person_is_erased_is_said(world: World) -> None:

@@ -1,13 +1,17 @@
 """Carries out a plan: record, look, copy, delete by id, read again, record."""
 
 from collections import defaultdict
-from collections.abc import Container, Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final, Literal
 
+import anyio
+
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.rest.models import RequestWithInteractions
+from reflexio_mcp.rest.exchange import may_pass
+from reflexio_mcp.rest.models import DeleteReply, RequestWithInteractions
 from reflexio_mcp.results.base import at, shown_name
 from reflexio_mcp.results.deletion import (
     Excepted,
@@ -75,6 +79,12 @@ from reflexio_mcp.traffic.tasks import send
 __all__ = ["Origin", "begin", "carry_out"]
 
 BATCH: Final = 500
+
+WAITS: Final = (0.25, 0.5, 1.0)
+"""Seconds before each further try of a deletion."""
+
+LONGEST_WAIT: Final = 30.0
+"""Seconds to wait at most for a service that says when to try again."""
 
 _TEXTS: Final[Mapping[str, Any]] = {
     "change": True,
@@ -307,30 +317,58 @@ class _Act:
     async def delete(self) -> None:
         with self._noting_failure():
             if isinstance(self.planned.target, User):
-                await self._delete_user(self.planned.target)
+                await self._look_and_delete(partial(self._delete_user, self.planned.target))
             else:
                 await self._delete_by_id()
 
-    async def _delete_user(self, target: User) -> None:
+    async def _look_and_delete(self, try_once: Callable[[], Awaitable[ReflexioError | None]]) -> None:
+        """Try until the deletion is answered; raise the last fault.
+
+        Args:
+            try_once: looks at what is stored, and deletes. If an answer was lost, somebody may have stored something
+                since. Returns a fault that may pass.
+        """
+        for seconds in WAITS:
+            fault = await try_once()
+            if fault is None:
+                return
+            await anyio.sleep(max(seconds, min(fault.wait or 0, LONGEST_WAIT)))
+        if fault := await try_once():
+            raise fault
+
+    async def _send(self, call: Awaitable[DeleteReply], ids: Sequence[str]) -> ReflexioError | None:
+        """Make a call that deletes. Return a fault that may pass, and raise any other."""
+        try:
+            await send(call, ids, self.ledger.sent)
+        except ReflexioError as error:
+            # The client has repeated what had no effect, except the call for a whole user.
+            again = error.effect == "unknown" or isinstance(self.planned.target, User)
+            if again and may_pass(error, "delete"):
+                return error
+            raise
+        return None
+
+    async def _delete_user(self, target: User) -> ReflexioError | None:
         ids = [item.id for item in self.planned.items]
         stored = await target.stored(self.scope, self.progress)
         held = await self._hold(stored.items)
         self.unplanned = _unplanned(stored.items, self.planned.items)
         self.arrived = len(self.unplanned)
         if self.unplanned:
-            return  # one call would delete what nobody has agreed to, and no cap has counted
+            return None  # one call would delete what nobody has agreed to, and no cap has counted
         if held or target.hold(self.scope, stored) or await self._held_copies():
             self.ledger.hold(ids)  # one call would delete the held items too
-        else:
-            await send(self.scope.client.clear_user_data(target.wanted.user_id), ids, self.ledger.sent)
+            return None
+        return await self._send(self.scope.client.clear_user_data(target.wanted.user_id), ids)
 
     async def _delete_by_id(self) -> None:
         items = self.planned.stored
         for start in range(0, len(items), BATCH):
-            await self._delete_batch(items[start : start + BATCH])
+            batch = items[start : start + BATCH]
+            await self._look_and_delete(partial(self._delete_batch, batch))
             await self.progress(Step.ITEMS_DELETED, start + BATCH, len(items))
 
-    async def _delete_batch(self, batch: Sequence[Item]) -> None:
+    async def _delete_batch(self, batch: Sequence[Item]) -> ReflexioError | None:
         """Read items again, copy the unchanged ones, and delete them."""
         held = await self._hold(batch)
         batch = [item for item in batch if item.id not in held]
@@ -342,13 +380,15 @@ class _Act:
         ids = [item_id for item_id in reading.unchanged if item_id not in erased]
         client = self.scope.client
         if self.planned.target.noun == "request" and ids:
-            await send(client.delete_requests_by_ids(ids), ids, self.ledger.sent)
-            return
+            return await self._send(client.delete_requests_by_ids(ids), ids)
         by_id = {item.id: item for item in batch}
         for item_id in ids:  # the API deletes one interaction per call, so a batch takes minutes
             if await self._hold([by_id[item_id]]):
                 continue
-            await send(client.delete_interaction(batch[0].user_id, int(item_id)), [item_id], self.ledger.sent)
+            call = client.delete_interaction(batch[0].user_id, int(item_id))
+            if fault := await self._send(call, [item_id]):
+                return fault
+        return None
 
     async def correct(self, target: Correction) -> None:
         """Change the text of a learning if nobody has changed it since the plan, and read it again."""
