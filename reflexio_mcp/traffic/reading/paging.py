@@ -35,8 +35,11 @@ from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["SessionPager", "SessionPart"]
 
-SESSIONS_AT_ONCE: Final = 100
-"""Sessions per page for callers that read every session."""
+SESSIONS_AT_ONCE: Final = 1_000
+"""Most sessions per page for callers that read every session. As many are read as fit a page of `PAGE_BYTES`."""
+
+SESSIONS_AT_FIRST: Final = 250
+"""Most sessions on the first page of a user whose sessions were not read before, so that their size is not known."""
 
 SESSIONS_SEARCHED: Final = 1_000
 """Sessions per page if the store leaves out those where nothing can match."""
@@ -108,7 +111,8 @@ class SessionPager:
         self._after = after
         self._most = batch
         self._user = wanted.user_id or scope.user_id
-        self._batch = self._fitting(scope.client.session_bytes.get(self._user, 0))
+        weight = scope.client.session_bytes.get(self._user)
+        self._batch = min(batch, SESSIONS_AT_FIRST) if weight is None else self._fitting(weight)
         self._frozen = after.frozen if after else None
         self._clock = 0.0
         self._unreadable: dict[str, UnreadablePart] = {}
