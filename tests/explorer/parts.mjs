@@ -7,7 +7,7 @@ import { Clock, counted, shortened } from "../../reflexio_mcp/explorer/page/form
 import { findingsOf } from "../../reflexio_mcp/explorer/page/findings.js";
 import { host } from "../../reflexio_mcp/explorer/page/host.js";
 import { deleteRequests, goesWithRequests, going, goingToo, planDeletion, putBack } from "../../reflexio_mcp/explorer/page/jobs.js";
-import { byPerson, chosenLearnings, fateOf, learningOf, originsOf } from "../../reflexio_mcp/explorer/page/memory.js";
+import { byPerson, chosenLearnings, fateOf, learningOf, originsOf, rulesRestingOn, sharedRuleOf } from "../../reflexio_mcp/explorer/page/memory.js";
 import { goingWords, ruleWords } from "../../reflexio_mcp/explorer/page/names.js";
 import { aroundSecrets, asWritten, hiddenIn, piecesOf, placesOf, searchedWords } from "../../reflexio_mcp/explorer/page/passages.js";
 import { exchangesOf, Index, messagesIn, NO_FILTER, oldestFirst, rowsOf } from "../../reflexio_mcp/explorer/page/rows.js";
@@ -24,6 +24,14 @@ const indexOf = (...rows) => {
   index.add(rows.flat());
   return index;
 };
+
+test("a shared rule rests on the people whose playbooks it was made from", () => {
+  const rules = [sharedRuleOf({ rule_id: "agent_playbook:1", content: "Be short.", users: ["ann", "bob"] }), sharedRuleOf({ rule_id: "agent_playbook:2", content: "Be kind.", users: [] })];
+  const fact = learningOf({ learning_id: "profile:1", content: "Likes tea." }, "ann");
+  const resting = (...people) => rulesRestingOn([...rules, fact], new Set(people)).map((rule) => rule.id);
+  assert.deepEqual(resting("ann"), ["agent_playbook:1"]);
+  assert.deepEqual(resting("cyd"), []);
+});
 
 test("requests of one second are in the order of their interactions", () => {
   const rows = rowsIn("s", sent("a", { first_interaction: 30 }), sent("z", { first_interaction: 10 }), sent("m", { first_interaction: 20 }));

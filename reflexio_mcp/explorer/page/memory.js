@@ -81,6 +81,11 @@ export function chosenLearnings(learnings, { kind, words, user, replaced }) {
   });
 }
 
+/** The shared rules that rest on one of these people. @param {Iterable<Learning>} learnings @param {Set<string>} people */
+export function rulesRestingOn(learnings, people) {
+  return [...learnings].filter(({ restsOn }) => restsOn?.people.some((person) => people.has(person)));
+}
+
 /** Learnings by whose they are, the person with the newest first; shared rules come last. @param {Learning[]} learnings @returns {[string, Learning[]][]} */
 export function byPerson(learnings) {
   /** @type {Map<string, Learning[]>} */

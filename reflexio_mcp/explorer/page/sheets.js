@@ -8,7 +8,7 @@ import { hasSecret } from "./findings.js";
 import { counted, number, shortened } from "./format.js";
 import { goesWithRequests, keptUntil } from "./jobs.js";
 import { described } from "./list.js";
-import { goesByItself } from "./memory.js";
+import { goesByItself, rulesRestingOn } from "./memory.js";
 import { goingWords, ruleWords } from "./names.js";
 import { messagesIn, oldestFirst } from "./rows.js";
 import { can, state } from "./state.js";
@@ -109,6 +109,7 @@ function Deletion({ sheet }) {
     <section class="block"><h3>What goes</h3><div><${Goes} rows=${rows} />
       ${plan.notFound > 0 && html`<p class="soft small">${counted(plan.notFound, "question")} of your selection ${plan.notFound === 1 ? "is" : "are"} not stored any more.</p>`}<${Facts} facts=${plan.facts} /></div></section>
     <section class="block"><h3>What was learned from ${sessions === 1 ? "it" : "them"}</h3><${Fates} sheet=${sheet} /></section>
+    <${RulesThatStay} rows=${rows} />
     <section class="block"><h3>Can I have it back?</h3><${Copy} sheet=${sheet} secret=${hasSecret(rows)} whole=${plan.back !== "words"} what="the messages" /></section>
   <//>`;
 }
@@ -149,6 +150,17 @@ function Goes({ rows }) {
     const words = [...those].sort(oldestFirst).find((row) => row.words)?.words ?? "Conversation";
     return html`<li key=${session}><bdi class="clip"><${Text} text=${words} /></bdi><span class="soft">${messages < whole ? `${number(messages)} of ${counted(whole, "message")}` : counted(messages, "message")}${by.size > 1 ? ": " : ", "}${[...by].slice(0, 4).map(([user, count], at) => html`${at > 0 && ", "}<span class=${user === main ? "" : "other"}>${by.size > 1 ? `${number(count)} ` : ""}<bdi>${shortened(user)}</bdi></span>`)}</span></li>`;
   })}${left.length > 0 && html`<li class="soft"><span>and ${counted(left.length, "more conversation")}</span><span>${counted(messagesIn(left.flatMap(([, those]) => those)), "message")}</span></li>`}</ul>`;
+}
+
+/** The shared rules that rest on somebody whose conversations all go. @param {{rows: Row[]}} given */
+function RulesThatStay({ rows }) {
+  const going = new Set(rows.map((row) => row.id));
+  const leaving = new Set(rows.map((row) => row.user));
+  for (const row of state.index.rows.values()) if (!going.has(row.id)) leaving.delete(row.user);
+  const rules = rulesRestingOn(state.memory.list.values(), leaving);
+  if (!rules.length) return null;
+  return html`<section class="block"><h3>Shared rules made from it</h3><div>${rules.map((rule) => html`<p dir="auto" key=${rule.id}><${LearnedText} learning=${rule} /></p>`)}
+    <p class="soft small">They stay in use for everyone. Reflexio can make them again until everything they were made from is forgotten.</p></div></section>`;
 }
 
 /** Each learned thing with what becomes of it. @param {{sheet: any}} given */
