@@ -23,7 +23,7 @@ from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.results.base import structured
 from reflexio_mcp.results.deletion import Deletion, PlanStatus, Receipt, Restored
 from reflexio_mcp.results.facts import Fact, FactCode
-from reflexio_mcp.screen import TerminalProgress, agreed, print_written
+from reflexio_mcp.screen import Refusal, TerminalProgress, agreed, print_written, refusal_of
 from reflexio_mcp.settings import ConfigurationError, Settings
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.state import State, in_thread
@@ -33,7 +33,7 @@ from reflexio_mcp.traffic.archive import import_requests, requests_in
 from reflexio_mcp.traffic.deletion.erasures import take_out_waiting, would_go
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
 from reflexio_mcp.traffic.deletion.past import last_deletions, not_listed
-from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan, skipped_copies
+from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan, named, skipped_copies
 from reflexio_mcp.traffic.deletion.restore import Undo, begin_restore, plan_restore, restore
 from reflexio_mcp.traffic.deletion.targets import Correction, Filtered, Requests, Target
 from reflexio_mcp.traffic.errors import NotStored, TrafficError
@@ -59,6 +59,13 @@ class Job:
         self.mode = "off" if arguments.yes else "ask"
         self.progress = TerminalProgress()
         self.number = 0
+
+    async def note_refusal(
+        self, scope: Scope, state: State, owner: Owner, *, tool: str, target: str, why: Refusal
+    ) -> None:
+        """Log that the person did not agree. A log that cannot be written changes nothing: nothing was done."""
+        with suppress(StateUnusable):
+            await in_thread(state.note_refusal, owner, tool, target, why, self.program)
 
     @contextmanager
     def running(self, go_on: str = "") -> Generator[None]:
@@ -164,8 +171,10 @@ def _carry_out(
         screen.say(f"Nothing was {done} (--dry-run).")
         screen.end(answer)
         return 0
-    if not arguments.yes and not agreed(verb, number_to_type(settings, planned)):
+    if not arguments.yes and (refusal := refusal_of(verb, number_to_type(settings, planned))):
         screen.say(f"Nothing was {done}.")
+        target_name = named(planned.target, words=False)
+        _run(partial(job.note_refusal, tool=tool, target=target_name, why=refusal), settings, caller)
         return 1
     with job.running("Run the command again to finish"):
         receipt = _run(act, settings, caller, job.progress)
@@ -213,8 +222,10 @@ def run_restore(arguments: Namespace, settings: Settings) -> int:
 
     screen.show(planned.plan)
     screen.say(SHELL.say(planned.plan.facts))
-    if not arguments.yes and not agreed("Restore", None):
+    if not arguments.yes and (refusal := refusal_of("Restore", None)):
         screen.say("Nothing was restored.")
+        target_name = f"restore of deletion {undo.number}"
+        _run(partial(job.note_refusal, tool="restore_requests", target=target_name, why=refusal), settings)
         return 1
     with job.running("Run the command again to restore the rest"):
         done = _run(act, settings, progress=job.progress)
@@ -234,7 +245,7 @@ def run_import(arguments: Namespace, settings: Settings) -> int:
     screen = Screen(settings, quiet=arguments.json)
     left_out = FactCode.ONLY_REQUESTS_IMPORTED if settings.embedded else FactCode.IMPORT_IS_LEARNED
     screen.say(f"{len(lines):,} requests are in {arguments.file}. {SHELL.of(Fact(code=left_out))}")
-    if not arguments.yes and not agreed("Import", None):
+    if not arguments.yes and not agreed("Import"):
         screen.say("Nothing was imported.")
         return 1
 

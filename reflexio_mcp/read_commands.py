@@ -320,7 +320,7 @@ def run_export(arguments: Namespace, settings: Settings) -> int:
         with TemporaryFile() as file:
             plan = written(file, None)
         _say_exported(screen, Exported(archive=plan))
-        if not agreed(f"Write {path}", None):
+        if not agreed(f"Write {path}"):
             screen.say("Nothing was written.")
             return 1
     with TemporaryFile() as file:

@@ -14,13 +14,16 @@ import unicodedata
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final, Literal, TextIO
 
 from reflexio_mcp.render.words_of_progress import progress_words
 from reflexio_mcp.results.base import Row, structured, visible
 from reflexio_mcp.results.progress import Step
 
 __all__ = ["TerminalProgress"]
+
+Refusal = Literal["declined", "unanswered", "wrong_number"]
+"""How a person did not agree."""
 
 PROGRESS_SECONDS: Final = 2.0
 """A command that takes longer says how far it is."""
@@ -152,8 +155,8 @@ class Output:
             print(visible(text), file=sys.stderr)
 
 
-def agreed(verb: str, number: int | None) -> bool:
-    """Ask a person at the terminal.
+def refusal_of(verb: str, number: int | None) -> Refusal | None:
+    """Ask a person at the terminal. Return how they did not agree; `None` if they did.
 
     Args:
         number: what has to be typed; `None` if a yes is enough.
@@ -163,8 +166,15 @@ def agreed(verb: str, number: int | None) -> bool:
         answer = input(f"\n{question}").strip().lower()
     except EOFError:
         sys.stderr.write("\nreflexio-mcp: No input. In scripts, add --yes.\n")
-        return False
-    return answer in ("y", "yes") if number is None else answer.replace(",", "") == str(number)
+        return "unanswered"
+    if number is None:
+        return None if answer in ("y", "yes") else "declined"
+    return None if answer.replace(",", "") == str(number) else "wrong_number"
+
+
+def agreed(verb: str) -> bool:
+    """Ask a person at the terminal, where a yes is enough and a no is not recorded."""
+    return refusal_of(verb, None) is None
 
 
 def print_json(shown: object) -> None:

@@ -15,12 +15,14 @@ import anyio
 import pytest
 
 from reflexio_mcp import delete_command
-from reflexio_mcp.backend import open_client, open_state
+from reflexio_mcp.backend import open_client, open_scope, open_state, owner_of
 from reflexio_mcp.cli import main
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
+from reflexio_mcp.results.deletion import Logged
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.records import Owner
 from reflexio_mcp.state.tables import SqliteDatabase
+from reflexio_mcp.traffic.deletion.past import last_logged
 from tests.state.conftest import copied, deletion
 from tests.support.resealing import reseal
 
@@ -92,6 +94,48 @@ def test_anything_else_deletes_nothing_and_says_so(run: Run, store: str, answer:
     code, said = run("delete", "e2e-1", typed=f"{answer}\n")
     assert (code, said.rstrip().endswith("Nothing was deleted.")) == (1, True)
     assert left(store) == ALL
+
+
+def refusals(store: str) -> list[Logged]:
+    settings = Settings(store=store)
+
+    async def look() -> list[Logged]:
+        state = open_state(settings)
+        with closing(state.database):
+            async with open_scope(settings) as scope:
+                return await last_logged(state, await owner_of(scope, settings))
+
+    return anyio.run(look)
+
+
+@pytest.mark.parametrize(
+    ("words", "typed", "why", "target"),
+    [
+        (["e2e-1"], "n\n", "declined", "request e2e-1"),
+        (["--source", "ci.e2e"], "2\n", "wrong_number", "source ci.e2e"),
+        (["e2e-1"], "", "unanswered", "request e2e-1"),
+    ],
+)
+def test_what_a_person_at_the_terminal_refused_is_in_the_log(
+    run: Run, store: str, words: list[str], typed: str, why: str, target: str
+) -> None:
+    assert run("delete", *words, typed=typed)[0] == 1
+    [refusal] = refusals(store)
+    assert (refusal.event, refusal.why, refusal.target) == ("refused", why, target)
+    assert refusal.tool == "delete_requests"
+    assert refusal.client.startswith("reflexio-mcp delete ")
+
+
+def test_an_undo_that_a_person_at_the_terminal_refused_is_in_the_log(run: Run, store: str) -> None:
+    run("delete", "e2e-1", "--yes")
+    assert run("restore", "1", typed="n\n")[0] == 1
+    [refusal] = refusals(store)
+    assert (refusal.tool, refusal.target, refusal.why) == (
+        "restore_requests",
+        "restore of deletion 1",
+        "declined",
+    )
+    assert left(store) == ALL - {"e2e-1"}
 
 
 def test_if_nobody_can_answer_it_names_the_flag(run: Run, store: str) -> None:

@@ -228,9 +228,13 @@ CONSENT: Final = {"ask": "a person agreed", "preview": "agreed with a plan's cod
 def _by(who: Who | None) -> str:
     if who is None:
         return ""
-    by = ", ".join(filter(None, [who.caller, who.client]))
     reason = f"reason: {who.reason}" if who.reason else ""
-    return row(f"by {by}" if by else "", CONSENT.get(who.consent, who.consent), reason)
+    return row(_named_by(who.caller, who.client), CONSENT.get(who.consent, who.consent), reason)
+
+
+def _named_by(caller: str, client: str) -> str:
+    by = ", ".join(filter(None, [caller, client]))
+    return f"by {by}" if by else ""
 
 
 LOGGED: Final = {"exported": "exported", "held": "kept by a hold", "refused": "a person was asked"}
@@ -245,7 +249,7 @@ def logged(lines: Sequence[Logged]) -> list[str]:
             moment(line.at),
             line.tool,
             line.target,
-            f"by {line.caller}" if line.caller else "",
+            _named_by(line.caller, line.client),
             *line.held,
             *(f"{name}: {count:,}" for name, count in line.counts.items()),
         )

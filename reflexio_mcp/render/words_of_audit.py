@@ -135,11 +135,14 @@ STATUS: Final = RoomWords(
             "reached 250,000 rows, and learnings that were replaced 90 days ago. A deployment can have an age limit, "
             "too."
         ),
-        FactCode.LOG_SOUND: "The audit log has {number:line}; none is changed or missing.",
+        FactCode.LOG_SOUND: (
+            "The audit log has {number:line}; none is changed or missing. It has only what went through this server."
+        ),
         FactCode.LOG_UNSOUND: (
             "Lines of the audit log are changed or missing, so this list may be incomplete."
         ),
         FactCode.RECORDS_UNREADABLE: "Earlier deletions cannot be read.",
+        FactCode.LAST_LISTED: "Only the last {number} of a kind are listed here; the audit log has all.",
         FactCode.HOLDS_SET: (
             "Nobody can delete or correct what is on hold, or learnings from it; lists mark it. Only the operator sets "
             "holds, in the policy file."
@@ -149,6 +152,9 @@ STATUS: Final = RoomWords(
     },
     model={
         FactCode.NO_HOLDS: "The operator can put data on hold (REFLEXIO_MCP_POLICY); nothing is on hold here.",
+        FactCode.LAST_LISTED: (
+            "Only the last {number} of a kind are listed here; the operator's `reflexio-mcp log` has all."
+        ),
     },
     with_tools={
         ("restore_requests",): {

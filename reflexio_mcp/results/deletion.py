@@ -325,6 +325,7 @@ class Logged(Row):
     event: Literal["held", "exported", "refused"]
     target: str
     caller: str = ""
+    client: Annotated[str, Field(description="the program that asked the person who refused")] = ""
     tool: Annotated[str, Field(description="of a refused call")] = ""
     why: Annotated[str, Field(description="of a refusal: declined, unanswered or wrong_number")] = ""
     held: Annotated[list[str], Field(description="what holds kept")] = []

@@ -324,6 +324,7 @@ class FactCode(StrEnum):
     LOG_SOUND = "log_sound", "the audit log has `number` lines, and none is changed or missing"
     LOG_UNSOUND = "log_unsound", "of the audit log's `number` lines, some are changed or missing"
     RECORDS_UNREADABLE = "records_unreadable", "earlier deletions cannot be read"
+    LAST_LISTED = "last_listed", "of deletions, or of exports and refusals, only the last `number` are listed"
 
     # What to do after a refusal
     FIND_SESSION = "find_session", "advice: look for the session in a list"

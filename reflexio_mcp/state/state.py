@@ -359,9 +359,14 @@ class State:
                 return until
         return None
 
-    def note_refusal(self, owner: Owner, tool: str, target: str, why: str) -> None:
-        """Log that a person who was asked did not agree. `why`: `declined`, `unanswered` or `wrong_number`."""
-        self._note(owner, {"event": "refused", "tool": tool, "target": target, "why": why})
+    def note_refusal(self, owner: Owner, tool: str, target: str, why: str, client: str) -> None:
+        """Log that a person who was asked did not agree.
+
+        Args:
+            why: `declined`, `unanswered` or `wrong_number`.
+            client: the program that asked.
+        """
+        self._note(owner, {"event": "refused", "tool": tool, "target": target, "why": why, "client": client})
 
     def _note(self, owner: Owner, line: Mapping[str, Any]) -> None:
         account = self._keys.tag("account", owner.account)

@@ -183,7 +183,8 @@ async def finish(
     if verdict.status in NOT_AGREED:
         with suppress(StateUnusable):  # nothing was deleted, which the answer says
             target = named(planned.target, words=False)
-            await in_thread(app.state.note_refusal, planned.owner, tool, target, verdict.status)
+            why, client = verdict.status, _client_of(call)
+            await in_thread(app.state.note_refusal, planned.owner, tool, target, why, client)
     if verdict.status:
         return _answer(call, Deletion(notice=NOTICE, status=verdict.status, plan=verdict.plan))
     origin = Origin(tool, _client_of(call), verdict.mode, verdict.code)

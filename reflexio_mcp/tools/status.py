@@ -15,7 +15,7 @@ from reflexio_mcp.results.status import Backend, Limits, Policy, Status
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.toolkit.context import App, Call, answer, app_of, place_shown, scope_of, words_of
-from reflexio_mcp.traffic.deletion.past import last_deletions, last_logged, log_checked
+from reflexio_mcp.traffic.deletion.past import MOST, last_deletions, last_logged, log_checked
 from reflexio_mcp.traffic.errors import state_facts
 from reflexio_mcp.traffic.scope import Scope
 
@@ -45,6 +45,8 @@ async def get_status(call: Call) -> Annotated[CallToolResult, Status]:
         deletions = await last_deletions(scope, app.state, owner, app.jobs)
         logged = await last_logged(app.state, owner)
         facts.append(await log_checked(app.state))
+        if MOST in (len(deletions), len(logged)):
+            facts.append(Fact(code=FactCode.LAST_LISTED, number=MOST))
     except (StateUnusable, ReflexioError):
         facts.append(Fact(code=FactCode.RECORDS_UNREADABLE))
     found = Status(

@@ -37,9 +37,21 @@ async def test_the_last_deletions_say_who_asked_who_agreed_and_why(world: World)
     assert deletion["by"]["reason"] == "a mistake"
     assert restore["by"]["tool"] == "restore_requests"
     assert (fact_of(status, "log_sound") or {})["number"] == 4
-    assert "The audit log has 4 lines; none is changed or missing." in said
+    assert "The audit log has 4 lines; none is changed or missing. It has only what went through" in said
+    assert fact_of(status, "last_listed") is None
     async with world.connect(REFLEXIO_USER_ID="bob") as other:
         assert "deletions" not in await other.call("get_status")
+
+
+async def test_a_full_list_of_deletions_says_that_it_has_only_the_last(world: World) -> None:
+    for number in range(10):
+        await world.put(f"r{number}")
+    async with world.connect(CONFIRM="off") as caller:
+        for number in range(10):
+            await caller.receipt("delete_request", request_id=f"r{number}")
+        status = await caller.call("get_status")
+    assert (fact_of(status, "last_listed") or {})["number"] == 10
+    assert "`reflexio-mcp log` has all" in status["text"]
 
 
 async def test_exports_and_what_holds_kept_are_listed_for_those_whom_they_concern(
@@ -79,6 +91,7 @@ async def test_a_question_that_a_person_did_not_agree_to_is_listed_with_its_call
     [refusal] = status["logged"]
     assert (refusal["event"], refusal["why"]) == ("refused", why)
     assert (refusal["tool"], refusal["target"]) == ("delete_request", "request r1")
+    assert refusal["client"].startswith("mcp")
     assert (fact_of(status, "log_sound") or {})["number"] == 1
     assert "secret word" not in str(status)
 

@@ -18,7 +18,7 @@ from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["last_deletions", "last_logged", "log_checked", "not_listed"]
+__all__ = ["MOST", "last_deletions", "last_logged", "log_checked", "not_listed"]
 
 LOOK_SECONDS: Final = 20.0
 """Time limit of counting what an interrupted deletion deleted."""
@@ -150,6 +150,7 @@ def _logged(noted: Noted) -> Logged | None:
             event=line["event"],
             target=shown_name(line["target"]),
             caller=shown_name(line.get("caller", "")),
+            client=shown_name(line.get("client", "")),
             tool=shown_name(line.get("tool", "")),
             why=shown_name(line.get("why", "")),
             held=[shown_name(reason) for reason in line.get("held", ())],
