@@ -1287,7 +1287,7 @@ export async function forgetsAndCorrectsWhatWasLearned(browser) {
     { learning_id: "profile:2", content: "Key [redacted: password].", from_requests: [{ request_id: "req-shared-0", interaction_ids: [1] }] },
   ].map((one) => ({ state: "current", user_id: "maria.keller", ...one }));
   const rules = [
-    { rule_id: "agent_playbook:5", content: "Name the late step first.", approval: "pending", playbooks: 2, users: ["maria.keller", "jonas"], more_users: 2 },
+    { rule_id: "agent_playbook:5", content: "Name the late step first.", approval: "pending", playbooks: 2, users: ["maria.keller", "jonas", "eval-bot"], more_users: 1 },
     { rule_id: "agent_playbook:6", content: "Rejected by an operator.", approval: "rejected" },
   ];
   const given = [];
@@ -1322,7 +1322,7 @@ export async function forgetsAndCorrectsWhatWasLearned(browser) {
   const pane = view.locator(".pane .body");
   await view.locator(".chip", { hasText: "Shared rules 1" }).click();
   await view.locator(".fact", { hasText: "Name the late step first." }).locator(".title").click();
-  assert.match(await pane.textContent(), /Shared rule, used for everyone.*Made from what was learned about\s*maria\.keller, jonas and 2 more people\s*No operator has approved it/s);
+  assert.match(await pane.textContent(), /Shared rule, used for everyone.*Made from what was learned about\s*maria\.keller, jonas, eval-bot and 1 more person\s*No operator has approved it/s);
   assert.equal(await pane.locator("button", { hasText: "Forget" }).count(), 0);
   assert.equal(await view.locator(".fact", { hasText: "Rejected" }).count(), 0, "a rejected rule is not used");
   assert.deepEqual(await axe(view), []);
@@ -1365,6 +1365,7 @@ export async function forgetsAndCorrectsWhatWasLearned(browser) {
   assert.equal(await view.locator("#sheet .final").textContent(), "Delete 8 messages and 1 learned thing");
   assert.match(await view.locator(".fate", { hasText: "Hands the import" }).textContent(), /Said only here: “the import job is late again”/);
   assert.match(await view.locator(".fate", { hasText: "Key" }).textContent(), /Not certain\./);
+  assert.doesNotMatch(await sheet(view).textContent(), /Shared rules/, "both have other conversations");
   await view.locator(".fate", { hasText: "Key" }).locator("label", { hasText: "Will be forgotten" }).click();
   await view.locator("#sheet-title", { hasText: "Delete 8 messages and 2 learned things" }).waitFor();
   await view.locator(".fate", { hasText: "Hands the import" }).locator("label", { hasText: "Kept" }).click();
@@ -1377,6 +1378,13 @@ export async function forgetsAndCorrectsWhatWasLearned(browser) {
   await inToast(view, "Undo").click();
   await toast(view, "8 messages and 1 learned thing are back.").waitFor();
   assert.deepEqual(given, [["restore_requests", { deletion: 98 }], ["restore_requests", { deletion: 98, confirm: "C2" }]]);
+
+  // All conversations of one person: what everyone is served from it stays.
+  await row(view, "name the capital").locator(".title").click();
+  await view.locator("#conversation .delete").click();
+  await view.locator("#sheet .final").waitFor();
+  assert.match(await sheet(view).textContent(), /Shared rules made from it\s*Name the late step first\..*stay in use for everyone/s);
+  assert.deepEqual(await axe(view), []);
   await it.done();
 }
 

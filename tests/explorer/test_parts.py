@@ -26,4 +26,4 @@ def test_what_the_page_works_out_and_does_with_answers() -> None:
         [node, "--test", "--test-reporter=spec", str(PARTS)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
-    assert re.search(r"pass 1\d\b", done.stdout), "all of them ran"
+    assert re.search(r"pass [12]\d\b", done.stdout), "all of them ran"
