@@ -436,3 +436,14 @@ async def test_what_is_erased_while_a_deletion_makes_it_current_again_goes_again
     assert not world.backend.profiles
     assert "earlier" not in receipt
     assert (fact_of(receipt, "not_current_again") or {})["number"] == 1
+
+
+async def test_the_plan_and_the_receipt_of_a_whole_user_name_what_was_learned(world: World) -> None:
+    await world.put("r1", text="I live in Bern")
+    await world.learn("home", "r1", content="Lives in Bern", quote="I live in Bern")
+    everything = {"user_id": "ada", "include_learnings": True, "erase": True}
+    async with world.connect() as caller:
+        plan = await caller.plan("delete_requests", **everything)
+        receipt = await caller.receipt("delete_requests", **everything, confirm=plan["confirm"])
+    named = [{"learning_id": "profile:home", "user_id": "ada", "goes": True, "content": "Lives in Bern"}]
+    assert plan["learnings"] == receipt["learnings"] == named

@@ -386,9 +386,9 @@ async def _describe(
         item.unreadable for item in chosen.stored
     )
     by_requests = target.noun in ("request", "interaction")
-    judged = selected.learned if selected.learned and (going or options.include_learnings) else None
-    if isinstance(target, User) or target.text:
-        judged = None
+    taught = selected.learned if going or options.include_learnings else None
+    if target.text:  # the change shows it
+        taught = None
     return Plan(
         target=named(target),
         selected=counts_of([*chosen.stored, *chosen.learnings], chosen.erased),
@@ -401,7 +401,7 @@ async def _describe(
         last=at(max(times)) if times else None,
         examples=await examples(scope, first, {} if scope.masked else selected.openings, whole=planted),
         earlier=await anyio.to_thread.run_sync(earlier_rows, scope, list(selected.owed.values())),
-        learnings=await learning_rows(scope, judged, going, with_texts=not planted) if judged else [],
+        learnings=await learning_rows(scope, taught, going, with_texts=not planted) if taught else [],
         shared_rules=await rules_shown(scope, selected.rules),
         not_found=few(selected.not_found, scope.shown_id),
         not_found_count=len(selected.not_found),
@@ -414,7 +414,7 @@ async def _describe(
                 included=options.include_learnings,
                 found=bool(chosen.stored),
             ),
-            *(facts_about_cases(scope, judged, going, erases=options.erase) if judged else []),
+            *(facts_about_cases(scope, taught, going, erases=options.erase) if taught else []),
             *facts_about_copies(
                 chosen.stored,
                 len(chosen.copied) - len(chosen.erased),
