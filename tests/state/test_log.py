@@ -34,9 +34,9 @@ def test_a_deletion_has_a_line_before_it_and_one_after_it(state: State) -> None:
 
 
 def test_a_refusal_of_a_user_is_found_behind_newer_ones_of_others(state: State) -> None:
-    state.note_refusal(ALICE, "delete_request", "request r1", "declined")
+    state.note_refusal(ALICE, "delete_request", "request r1", "declined", "host 1.0")
     for number in range(15):
-        state.note_refusal(OPERATOR, "delete_request", f"request {number}", "declined")
+        state.note_refusal(OPERATOR, "delete_request", f"request {number}", "declined", "host 1.0")
     [mine] = state.noted(ALICE, 2)
     assert "request r1" in mine.line
     assert ["request 14" in noted.line for noted in state.noted(OPERATOR, 2)] == [True, False]
