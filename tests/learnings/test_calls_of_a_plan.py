@@ -54,6 +54,7 @@ async def filled(world: World, requests: int, sessions: int, learnings: int) -> 
 
 async def calls_of(world: World, tool: str, asked: Mapping[str, object]) -> int:
     async with world.connect(DELETE_CAP="5000") as caller:
+        world.rest.session_bytes.clear()  # nothing was read before
         world.backend.calls.clear()
         assert (await caller.plan(tool, **asked, include_learnings=True))["status"] == "planned"
         return world.backend.calls.total()
