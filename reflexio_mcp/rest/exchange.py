@@ -299,6 +299,8 @@ MOST_TRIES: Final = 4
 
 _FIRST_BACKOFF: Final = 0.25
 _LONGEST_BACKOFF: Final = 8.0
+_SEEN_AFTER: Final = 2.0
+"""Seconds in which nobody sees and erases what a call has stored."""
 _GATEWAY_FAULTS: Final = frozenset({502, 503, 504})
 
 
@@ -346,7 +348,8 @@ class Sender:
         Raises:
             ReflexioError: `effect` is "unknown" if any try may have changed something.
         """
-        deadline = self._clock() + call.timeout
+        first = self._clock()
+        deadline = first + call.timeout
         unknown = False
         attempt = faults = 0
         answered: errors.ServerFault | None = None
@@ -372,7 +375,13 @@ class Sender:
             # The server may close an idle connection before a try, so a lost connection is always retried.
             tries = MOST_TRIES if call.repeat or isinstance(found, errors.ConnectionLost) else 1
             wait = self._backoff(attempt, found.wait)
-            if not _is_safe_to_repeat(found, call) or faults >= tries or wait >= deadline - self._clock():
+            unknown = unknown or found.effect == "unknown"
+            seconds = self._clock() + wait - first
+            if (
+                not _is_safe_to_repeat(found, call, unknown, seconds)
+                or faults >= tries
+                or wait >= deadline - self._clock()
+            ):
                 if answered and isinstance(found, errors.ConnectionLost | errors.TimedOut):
                     found = answered
                 if unknown:
@@ -381,7 +390,6 @@ class Sender:
                     raise found
                 finally:
                     del found, answered  # the traceback would keep the caller's data
-            unknown = unknown or found.effect == "unknown"
             await self._sleep(wait)
 
     def _backoff(self, attempt: int, asked: float | None) -> float:
@@ -414,9 +422,18 @@ def may_pass(error: errors.ReflexioError, kind: Kind) -> bool:
     return isinstance(error, errors.RateLimited | errors.ConnectionLost | errors.Unreachable)
 
 
-def _is_safe_to_repeat(error: errors.ReflexioError, call: Call) -> bool:
-    # Requests have ids, so none is stored twice. A learning may be added twice. What somebody stored after a deletion
-    # whose answer was lost would be deleted by a second try.
-    if call.look_first or (call.kind == "delete" and error.effect == "unknown"):
+def _is_safe_to_repeat(error: errors.ReflexioError, call: Call, unknown: bool, seconds: float) -> bool:
+    """Return whether a further try does nothing that the first could not do.
+
+    Args:
+        unknown: an earlier try may have taken effect.
+        seconds: from the first try to the next.
+    """
+    # Requests have ids, so none is stored twice. A learning may be added twice.
+    if call.look_first:
         return False
+    if unknown and call.kind == "delete":
+        return False  # it would also delete what somebody has stored since
+    if unknown and call.kind == "publish" and seconds > _SEEN_AFTER:
+        return False  # it would also store what somebody has erased since
     return may_pass(error, call.kind)

@@ -196,7 +196,7 @@ async def test_a_reply_that_breaks_off_leaves_the_outcome_unknown(end: str) -> N
     half, time = response(200, b'{"success": true}')[:-5], FakeTime()
     async with (
         serve(lambda _: Reaction((half,), end=end)) as server,
-        ReflexioClient(server.url, sleep=time.sleep, clock=time.clock) as client,
+        ReflexioClient(server.url, sleep=time.sleep, clock=time.clock, jitter=lambda: 0) as client,
     ):
         with pytest.raises(ConnectionLost) as caught:
             await client.publish(body(), minted=True)

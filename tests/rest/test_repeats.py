@@ -139,6 +139,21 @@ async def test_a_publish_whose_reply_was_lost_is_repeated_and_says_that_it_had_a
     assert service.calls == 2
 
 
+async def test_a_publish_whose_reply_was_lost_late_is_not_repeated_because_somebody_may_have_erased_it() -> (
+    None
+):
+    service, time = Memory(["lost after it was stored"]), FakeTime()
+
+    def late(request: httpx.Request) -> httpx.Response:
+        time.now += 3
+        return service(request)
+
+    async with client_over(late, fake_time=time) as client:
+        with pytest.raises(ConnectionLost) as caught:
+            await client.publish(body(), minted=True)
+    assert (caught.value.effect, service.writes) == ("unknown", 1)
+
+
 async def test_a_callers_id_that_is_taken_is_an_error_at_the_first_try() -> None:
     service = Memory([])
     async with client_over(service) as client:
