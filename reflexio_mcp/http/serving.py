@@ -97,7 +97,12 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Generator[None]:
         """Handle signals, but unlike uvicorn do not raise them again at the end."""
         numbers = (signal.SIGINT, signal.SIGTERM)
-        earlier = {number: signal.signal(number, self.handle_exit) for number in numbers}
+
+        # From a bound method, sse-starlette would find this server and end all its streams as soon as it stops.
+        def stop(number: int, frame: FrameType | None) -> None:
+            self.handle_exit(number, frame)
+
+        earlier = {number: signal.signal(number, stop) for number in numbers}
         try:
             yield
         finally:

@@ -101,8 +101,9 @@ async def test_a_call_that_outlasts_the_bound_is_told_to_try_again(way: dict[str
 @pytest.mark.ci
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals for another process")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("in_session", [False, True], ids=["2026", "2025"])
 async def test_a_signal_ends_the_process_when_its_calls_are_answered(
-    tmp_path: Path, number: signal.Signals
+    tmp_path: Path, number: signal.Signals, in_session: bool
 ) -> None:
     async with tenant_backend() as backend:
         backend.held = READ
@@ -117,6 +118,11 @@ async def test_a_signal_ends_the_process_when_its_calls_are_answered(
             anyio.create_task_group() as tasks,
         ):
             headers, body = modern_call("get_status", {})
+            if in_session:  # then the reply is a stream
+                headers, opening = legacy_initialize()
+                opened = await http.post(f"{served.url}/mcp", headers=headers | AUTHORIZED, json=opening)
+                headers |= {"mcp-session-id": opened.headers["mcp-session-id"]}
+                body = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "get_status"}}
             replies: list[httpx.Response] = []
 
             async def call() -> None:
@@ -127,6 +133,8 @@ async def test_a_signal_ends_the_process_when_its_calls_are_answered(
             assert served.process
             served.process.send_signal(number)
             await until(lambda: "stopping" in served.stderr())
+            with anyio.move_on_after(1):  # nothing ends the call in this time
+                await until(lambda: replies)
             backend.release.set()
             with anyio.fail_after(60):
                 assert await served.process.wait() == (0 if number == signal.SIGTERM else 130)
