@@ -733,7 +733,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
         "publish": Command(
             "store one request: from a file, from standard input, or as typed",
             _later("publish_command", "run_publish"),
-            'reflexio-mcp publish --user-id ada --user "I moved to Lisbon." --assistant "Noted."\n'
+            'reflexio-mcp publish --user-id ada --source chat --user "I moved to Lisbon." --assistant "Noted."\n'
             "reflexio-mcp publish talk.json --user-id ada --session-id trip",
             (
                 _file(

@@ -23,7 +23,7 @@ def run_state(arguments: Namespace) -> int:
     if not url:
         raise ConfigurationError(
             "REFLEXIO_MCP_STATE has to name the PostgreSQL database. Without it, the state is a file on this computer, "
-            "which is made by itself."
+            "which the server makes."
         )
     with TerminalProgress().shown(), closing(open_postgresql(url)) as database:
         found = database.look()

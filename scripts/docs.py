@@ -102,8 +102,7 @@ ABOUT_FACTS = """Plans and receipts have `facts`: what else you have to know. A 
 {"code": "on_hold", "number": 2, "names": ["Miller case"], "until": "2027-03-01T00:00:00Z"}
 ```
 
-A code keeps its meaning in later versions. They can have more codes, so a program passes over codes that it does not \
-know.
+A code keeps its meaning in later versions. They can add codes, so a program ignores codes that it does not know.
 
 | Code | What it says |
 |---|---|

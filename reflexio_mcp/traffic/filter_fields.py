@@ -49,7 +49,8 @@ FILTER_FIELDS: Final = (
     FilterField(
         "contains",
         "text",
-        "requests with all these words, long ones also inside longer words; '\"two words\"' is a phrase; a OR b",
+        "all these words, in texts and request and session ids, long ones also inside longer words; "
+        "'\"two words\"' is a phrase; a OR b",
         "all these words (over 5 letters: even in longer; request and session ids: where parts begin); "
         '"a phrase"; a OR b',
     ),

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from mcp import Client
 
+from benchmarks.counting import SEEN_BUDGET
 from reflexio_mcp.backend import open_client
 from reflexio_mcp.cli import main
 from reflexio_mcp.http.access import LEAST_TOKEN_CHARS
@@ -39,11 +40,19 @@ from tests.support.serving import modern_call, serving_process
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MIB = 1024 * 1024
 BY_DEFAULT = Settings()
+MESSAGES_TYPED = int(
+    re.findall(r"TYPED_ABOVE = (\d+);", text_of(ROOT / "reflexio_mcp/explorer/page/sheets.js"))[0]
+)
 
 NUMBERS = (
     f"copy is kept for {BY_DEFAULT.recovery_days} days",
-    f"until the state was in use on {BY_DEFAULT.recovery_days} more days",
-    f"one of {len(CLIENTS)} clients",
+    f"copy is kept for {BY_DEFAULT.recovery_days} days of use",
+    f"Above {BY_DEFAULT.confirm_above} items",
+    f"Above {MESSAGES_TYPED} messages",
+    f"at most {SEEN_BUDGET:,} tokens",
+    "[takes about 170 MiB] of memory",
+    f"after {BY_DEFAULT.recovery_days} days by the clock and {BY_DEFAULT.recovery_days} days of use",
+    f"any of {len(CLIENTS)} clients",
     "Python 3.11 or newer",
     "Python 3.11 and 3.13",
     "Apache-2.0]]",
@@ -74,7 +83,7 @@ NUMBERS = (
     f"binds {BY_DEFAULT.host}",
     f"({BY_DEFAULT.max_in_flight}); they take turns",
     f"{UNREAD_BYTES // MIB} MiB; then calls wait",
-    f"after {UNREAD_SECONDS:.0f} seconds its connection is closed",
+    f"after {UNREAD_SECONDS:.0f} seconds the connection is closed",
     f"{SESSIONS_EACH} of each; all callers together `--max-sessions` ({BY_DEFAULT.max_sessions:,})",
     f"{SHARE_BYTES // MIB} MiB; one body at most {MOST_BYTES // MIB} MiB, a publish {MAX_BODY_BYTES // MIB} MiB",
     f"is used for {REMEMBER_SECONDS:.0f} seconds",
@@ -98,7 +107,7 @@ PROMISES = {
     "`REFLEXIO_MCP_CONFIRM=ask` prevents that": "test_a_deletion_happens_only_if_the_mode_of_consent_is_satisfied",
     "audit log has a line before and after each deletion": "test_a_deletion_has_a_line_before_it_and_one_after_it",
     "before and after each deletion, correction and restore": "test_a_restore_is_in_the_audit_log_and_its_deletion_is_marked_once_all_of_it_is_back",
-    "if something that a restore had stored was erased again": "test_a_server_that_starts_deletes_it_and_logs_it",
+    "refusal and repeated erasure": "test_a_server_that_starts_deletes_it_and_logs_it",
     "`get_status` shows it as unfinished": "test_what_an_interrupted_restore_stored_of_an_erasure_is_deleted_by_the_next_deletion_which_says_so",
     "What the copies contain besides stays, and so does something else under the same id": "test_something_else_that_is_stored_under_the_id_by_then_stays",
     "or what somebody stored again since the plan": "test_what_is_published_again_on_purpose_since_the_plan_stays_and_is_not_called_deleted",
@@ -125,11 +134,11 @@ PROMISES = {
     "words cannot be searched": "test_under_the_mask_words_cannot_be_tried_out",
     "equal contents have equal fingerprints": "test_equal_contents_have_equal_fingerprints_and_others_do_not",
     "are shown as escapes": "test_a_character_that_hides_is_written_as_an_escape",
-    "`get_request` shows secrets too": "test_secrets_are_replaced_in_lists_and_shown_in_a_request",
+    "`get_request` shows secrets": "test_secrets_are_replaced_in_lists_and_shown_in_a_request",
     "never stored words, keys or tokens": "test_nothing_that_was_sent_is_in_the_log_of_http",
     "Redirects are not followed": "test_a_read_that_fails_changes_nothing_and_a_deletion_may_have_taken_effect",
     "`--verify` finds a changed or missing line": "test_a_line_that_was_changed_or_taken_out_is_found",
-    "So an end that was cut off is found": "test_lines_that_are_cut_off_at_the_end_are_found_and_never_forgotten",
+    "So `--verify` finds a cut-off end": "test_lines_that_are_cut_off_at_the_end_are_found_and_never_forgotten",
     "a state that was emptied, removed": "test_a_state_that_was_removed_or_emptied_is_noticed",
     "it never replaces a key": "test_a_key_file_that_cannot_be_used_is_an_error_and_is_never_replaced",
     "can neither restore nor erase older copies": "test_a_new_store_beside_an_old_state_leaves_the_copies_of_the_old_one_alone",
