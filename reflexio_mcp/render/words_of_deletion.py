@@ -83,8 +83,8 @@ DELETION: Final = RoomWords(
         # What happened during a deletion
         FactCode.ENDED_EARLY: "The work ended early.",
         FactCode.MAY_STILL_GO: (
-            "{number:item} {number:is|are} still stored and may disappear or change, because an answer was lost. Look "
-            "again before you rely on {number:it|them}."
+            "{number:item} {number:is|are} still stored and may disappear or change, because a call may still take "
+            "effect. Look again before you rely on {number:it|them}."
         ),
         FactCode.ARRIVED: "{number:more item} of this user arrived meanwhile and {number:is|are} stored.",
         FactCode.STILL_LEARNING: (

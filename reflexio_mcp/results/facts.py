@@ -425,7 +425,7 @@ class FactCode(StrEnum):
     ENDED_EARLY = "ended_early", "the work ended before it was complete; the next facts say why"
     MAY_STILL_GO = (
         "may_still_go",
-        "`number` items are stored and may still disappear or change: an answer was lost",
+        "`number` items are stored and may still disappear or change: a call may still take effect",
     )
     ARRIVED = "arrived", "`number` items of this user arrived meanwhile and are stored"
     STILL_LEARNING = "still_learning", "Reflexio may still be learning from `number` of the users"

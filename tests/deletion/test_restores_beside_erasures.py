@@ -10,7 +10,7 @@ import pytest
 from reflexio_mcp.server.runtime import Runtime
 from reflexio_mcp.state import tables
 from reflexio_mcp.traffic.deletion.restore import Storing
-from tests.deletion.support import PUBLISH, World, broken, nothing, text_of
+from tests.deletion.support import BY_IDS, PUBLISH, World, broken, nothing, text_of
 from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
@@ -304,3 +304,22 @@ async def test_a_playbook_that_was_stored_twice_comes_back_twice(world: World) -
         done = await caller.call("restore_requests", deletion=receipt["number"])
     assert (done["status"], done["restored"]["learnings"]) == ("complete", 2)
     assert len(world.backend.playbooks) == 2
+
+
+async def test_an_undo_of_a_deletion_that_has_not_ended_does_not_say_that_all_is_stored(world: World) -> None:
+    await world.put("r1")
+    undone: list[dict[str, Any]] = []
+
+    async def undo() -> None:
+        async with world.connect(CONFIRM="off") as other:
+            undone.append(await other.call("restore_requests", deletion=1))
+
+    world.backend.before[BY_IDS] = [undo]
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.receipt("delete_request", request_id="r1")
+        assert undone[0]["status"] == "incomplete"
+        assert fact_of(undone[0], "may_still_go") == {"code": "may_still_go", "number": 1}
+        listed = (await caller.call("get_status"))["deletions"]
+        assert listed[-1]["status"] == "complete", "it is not restored"
+        assert (await caller.call("restore_requests", deletion=1))["status"] == "complete"
+    assert await world.ids() == {"r1"}

@@ -67,6 +67,9 @@ PUBLISH_SECONDS: Final = 90.0
 SPARE_SECONDS: Final = 2 * PUBLISH_SECONDS
 """How long after its time limit a restore may store something: a request, and learnings."""
 
+MAY_RUN_SECONDS: Final = 3600.0
+"""How long after its beginning a deletion without an end may still delete something."""
+
 SHOWN: Final = 50
 """Maximum number of requests in the plan of a restore."""
 
@@ -224,6 +227,7 @@ class Storing:
         images_not_compared: a request was stored already, as far as the service returns it.
         stopped: nothing more is stored.
         uncertain: something that was sent may still be stored later, or it was not looked whether it was erased.
+        deletion_runs: the deletion may still delete what is stored already.
     """
 
     scope: Scope
@@ -240,12 +244,19 @@ class Storing:
     images_not_compared: bool = False
     stopped: bool = False
     uncertain: bool = False
+    deletion_runs: bool = False
+
+    @property
+    def may_still_go(self) -> int:
+        """How many items are stored already, and may still be deleted."""
+        return list(self.became.values()).count("already_there") if self.deletion_runs else 0
 
     @property
     def outcome(self) -> Literal["complete", "incomplete"]:
         """`complete` if everything is stored now that can be stored and was not erased meanwhile."""
         done = set(self.became.values()) <= {"already_there", "not_restorable", "erased"}
-        return "complete" if done and not (self.stopped or self.skipped) else "incomplete"
+        left = self.stopped or self.skipped or self.may_still_go
+        return "complete" if done and not left else "incomplete"
 
     def result(self, number: int = 0) -> Restored:
         facts = [*self.facts, *self.skipped]
@@ -253,7 +264,9 @@ class Storing:
             facts.append(Fact(code=FactCode.INTERACTIONS_LOST, number=self.interactions_lost))
         if self.images_not_compared:
             facts.append(Fact(code=FactCode.IMAGES_NOT_COMPARED))
-        if self.stopped or not {"left", "unknown"}.isdisjoint(self.became.values()):
+        if self.may_still_go:
+            facts.append(Fact(code=FactCode.MAY_STILL_GO, number=self.may_still_go))
+        if self.stopped or self.may_still_go or not {"left", "unknown"}.isdisjoint(self.became.values()):
             facts.append(Fact(code=FactCode.RESTORE_REST))
         return Restored(
             notice=NOTICE if self.became else "",
@@ -611,11 +624,18 @@ class _Restore:
         self.storing = Storing(scope, undo.evaluation_only, time.monotonic() + undo.seconds, self.erasures)
         self.storing.became |= dict.fromkeys(planned.ids, "left")
 
+    async def _deletion_runs(self) -> bool:
+        """Return whether the deletion has not ended, here or elsewhere, or a last call of it may still arrive."""
+        found = await in_thread(self.state.last, self.planned.owner, 1, self.planned.undo.number)
+        return any(not deletion.outcome and time.time() - deletion.at < MAY_RUN_SECONDS for deletion in found)
+
     async def run(self) -> None:
         storing = self.storing
         copies, learnings = dict[str, Copied](), dict[str, Learning]()
         reading = _reading(self.state, self.planned.owner, self.planned.undo)
         with storing.stopping():
+            with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
+                storing.deletion_runs = await self._deletion_runs()
             async for batch in _opened(reading):
                 copies |= {key: replace(copied, content="") for key, (copied, _) in batch.items()}
                 learnings |= {
@@ -668,7 +688,8 @@ class _Restore:
             outcome=storing.outcome,
             back=len(storing.back),
             all_of_it=not (self.planned.undo.ids or storing.skipped)
-            and set(storing.became.values()) <= {"already_there"},
+            and set(storing.became.values()) <= {"already_there"}
+            and not storing.may_still_go,
             facts={
                 "tool": "restore_requests",
                 "ids": [*storing.back],
