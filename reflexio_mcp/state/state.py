@@ -160,10 +160,9 @@ class State:
         if not self.limit:
             return None
         with self.database.transaction(writes=False) as transaction:
-            counted = transaction.execute(
-                "SELECT sum(counted) FROM main.deletions WHERE at > ? GROUP BY caller", transaction.now - HOUR
-            )
-        return max(0, self.limit - max((int(number) for (number,) in counted), default=0))
+            callers = transaction.execute("SELECT DISTINCT caller FROM main.deletions")
+            rooms = [self._room(self._recent(transaction, [caller])) for (caller,) in callers]
+        return min(rooms, default=self.limit)
 
     def begin(self, owner: Owner, intention: Intention) -> JobNumber:
         """Record a deletion: cap, plan code and first log line. Return its number.
@@ -678,11 +677,10 @@ class State:
     def _check_room(self, transaction: Transaction, owner: Owner, number: int) -> int | None:
         if not self.limit:
             return None
-        recent = self._recent(transaction, owner)
-        left = self.limit - sum(counted for _, counted in recent)
-        room = max(0, left)
+        recent = self._recent(transaction, self._keys.tags("caller", owner.account, owner.caller))
+        room = self._room(recent)
         if number > room:
-            wait = 0.0
+            left, wait = self.limit - sum(counted for _, counted in recent), 0.0
             for seconds, counted in recent:
                 if left < min(number, self.limit):
                     left += counted
@@ -691,8 +689,13 @@ class State:
             raise CapReached(self.limit, room, wait)
         return room
 
-    def _recent(self, transaction: Transaction, owner: Owner) -> list[tuple[float, int]]:
+    def _room(self, recent: Sequence[tuple[float, int]]) -> int:
+        return max(0, self.limit - sum(counted for _, counted in recent))
+
+    def _recent(self, transaction: Transaction, callers: Sequence[str]) -> list[tuple[float, int]]:
         """Return the deletions of the last hour: for how many seconds more each counts, and how many items it counts.
+
+        `callers` are the tags of one caller, under each key.
 
         What this machine has recorded since it started, its uptime dates. A deletion from the future was dated by a
         clock that was ahead: it counts until the state is in use on another day.
@@ -701,7 +704,7 @@ class State:
         rows = transaction.execute(
             "SELECT at, seen, boot, uptime, counted, code, intention FROM main.deletions WHERE caller IN ? "
             "AND (at > ? OR (boot = ? AND boot != '' AND uptime > ?))",
-            self._keys.tags("caller", owner.account, owner.caller),
+            callers,
             now - HOUR,
             running.boot,
             running.seconds - HOUR,

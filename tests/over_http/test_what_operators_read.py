@@ -4,11 +4,14 @@ import logging
 from pathlib import Path
 
 import pytest
+from mcp.client.client import Client
 
 from reflexio_mcp.backend import open_state
 from reflexio_mcp.cli import main
 from reflexio_mcp.http.serving import start_lines
-from reflexio_mcp.settings import Settings
+from reflexio_mcp.server.server import ReflexioServer
+from reflexio_mcp.settings import Settings, load
+from tests.deletion.support import text_of
 from tests.doctor.servers import api
 from tests.state.conftest import OPERATOR, copied, deleted
 from tests.support.serving import TOKEN, events, post, serving
@@ -83,3 +86,20 @@ def test_the_state_counts_copies_and_what_the_cap_leaves(tmp_path: Path) -> None
     deleted(state, OPERATOR, copied())
     assert (state.copies.kept(), state.least_room()) == (1, 9)
     state.database.close()
+
+
+@pytest.mark.anyio
+async def test_a_rate_limit_of_reflexio_is_said_to_a_model_with_its_wait(tmp_path: Path) -> None:
+    with api(everywhere=(429, {"detail": "slow down"}), headers={"retry-after": "120"}) as url:
+        variables = {
+            "REFLEXIO_URL": url,
+            "REFLEXIO_MCP_STORE": str(tmp_path / "store.db"),
+            "REFLEXIO_MCP_TIMEOUT": "5",
+        }
+        async with Client(ReflexioServer(load(variables))) as client:
+            for tool, arguments in (("list_requests", {}), ("delete_requests", {"request_ids": ["a"]})):
+                refused = await client.call_tool(tool, arguments)
+                assert refused.is_error
+                said = text_of(refused)
+                assert said.startswith("Reflexio's rate limit is reached")
+                assert "Try again in 120 seconds." in said

@@ -61,14 +61,15 @@ def test_a_clock_that_is_ahead_for_a_moment_makes_no_room_and_takes_none(
     state = place.process(limit=2)
     state.begin(OPERATOR, deletion(1))
     place.advance_clock(ahead)
-    assert state.check_room(OPERATOR) == 1
+    assert (state.check_room(OPERATOR), state.least_room()) == (1, 1)
     state.begin(OPERATOR, deletion(1))
     place.advance_clock(-ahead)
     with pytest.raises(CapReached) as reached:
         state.begin(OPERATOR, deletion(1))
     assert 3_590 < reached.value.wait <= 3_600
+    assert state.least_room() == 0, "what operators measure is what the cap leaves"
     place.pass_time(3_601)
-    assert state.check_room(OPERATOR) == 2
+    assert (state.check_room(OPERATOR), state.least_room()) == (2, 2)
 
 
 def test_what_another_machine_dated_in_the_future_counts_until_the_state_is_in_use_on_another_day(
