@@ -28,7 +28,7 @@ from reflexio_mcp.logs import log_to_stderr
 from reflexio_mcp.rest.api_limits import is_blank
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, add_flags, load
-from reflexio_mcp.traffic.filter_fields import FILTER_FIELDS
+from reflexio_mcp.traffic.filter_fields import FILTER_FIELDS, SWITCHES
 
 TRANSPORTS: Final = ("stdio", "http", "sse", "streamable-http")
 
@@ -64,9 +64,6 @@ FILES: Final = {
 """How each shell completes the name of a file: `shtab.FILE`, without an import that only `completion` needs."""
 
 SHELLS: Final = tuple(FILES)
-
-SWITCHES: Final = {field.name: field.choices[1] for field in FILTER_FIELDS if field.kind == "choice"}
-"""What an option without a value chooses."""
 
 Add = Callable[[ArgumentParser], object]
 
@@ -723,6 +720,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                     help="number of the deletion; if left out: list the deletions",
                 ),
                 _argument("request_ids", nargs="*", metavar="REQUEST_ID", help="only these requests"),
+                _switch("--evaluation-only", "never learn from them again"),
                 _switch("--yes", "restore without asking"),
                 JSON,
             ),

@@ -172,7 +172,10 @@ def _carry_out(
         screen.end(answer)
         return 0
     if not arguments.yes and (refusal := refusal_of(verb, number_to_type(settings, planned))):
-        screen.say(f"Nothing was {done}.")
+        if refusal == "wrong_number":
+            screen.say(SHELL.status(refusal, corrects=planned.plan.corrects))
+        else:
+            screen.say(f"Nothing was {done}.")
         target_name = named(planned.target, words=False)
         _run(partial(job.note_refusal, tool=tool, target=target_name, why=refusal), settings, caller)
         return 1
@@ -211,7 +214,12 @@ def run_restore(arguments: Namespace, settings: Settings) -> int:
             screen.rows(listed, nothing, SHELL.say(listed.facts))
         return 0
     _check_allowed(arguments, settings, "restore_requests")
-    undo = Undo(arguments.deletion, frozenset(arguments.request_ids), seconds=RESTORE_SECONDS)
+    undo = Undo(
+        arguments.deletion,
+        frozenset(arguments.request_ids),
+        evaluation_only=arguments.evaluation_only,
+        seconds=RESTORE_SECONDS,
+    )
     job = Job(arguments)
     with job.running():
         planned = _run(partial(plan_restore, undo=undo), settings)

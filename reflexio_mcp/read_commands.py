@@ -61,6 +61,7 @@ from reflexio_mcp.traffic.audit.judged import judged_in
 from reflexio_mcp.traffic.audit.places import list_places
 from reflexio_mcp.traffic.audit.run import run_audit
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError, Unreadable, needing_state
+from reflexio_mcp.traffic.filter_fields import SWITCHES
 from reflexio_mcp.traffic.learnings.listing import list_learnings, list_shared_rules
 from reflexio_mcp.traffic.learnings.listing_changes import list_changes
 from reflexio_mcp.traffic.learnings.request_with_learnings import read_request
@@ -171,6 +172,9 @@ TABLES: Final[dict[type[Row], Sequence[str]]] = {
     Example: ("created_at", "id", "user_id", "first_words"),
     PastDeletion: ("number", "at", "status", "asked", "gone", "copied", "until", "target", "damaged"),
 }
+
+FROM_ONE: Final = frozenset({"number", "points"})
+"""Columns in which a zero says that the row has none."""
 
 CUT: Final = frozenset({"first_words", "around", "target"})
 """Columns that only give an idea of a text, which another command shows whole."""
@@ -489,6 +493,8 @@ class Screen:
             columns = TABLES.get(RequestRow if kind is SessionRequests else kind)
             if columns:
                 self._table(parts, columns)
+                if isinstance(row, FindingRow) and kind is Place:
+                    self._say_left_out(len(parts), row.place_count or row.count)
             elif kind in BLOCKS:
                 for part in parts:
                     if part is not value:
@@ -499,6 +505,10 @@ class Screen:
             else:
                 self.say(f"{LABELS.get(name, name.replace('_', ' '))}: {self._words(value)}")
 
+    def _say_left_out(self, shown: int, found: int) -> None:
+        if shown < found:
+            self.say(f"({shown:,} of {found:,} are shown)")
+
     def _table(self, rows: Sequence[Row], columns: Sequence[str]) -> None:
         if self._quiet:
             return
@@ -508,8 +518,12 @@ class Screen:
     def _table_of(self, rows: Sequence[Row], columns: Sequence[str]) -> Table:
         table = Table(columns, CUT)
         for row in rows:
-            table.add([self._words(getattr(row, name)) for name in columns])
+            table.add([self._cell(row, name) for name in columns])
         return table
+
+    def _cell(self, row: Row, name: str) -> str:
+        value = getattr(row, name)
+        return "" if name in FROM_ONE and value == 0 else self._words(value)
 
     def _words(self, value: object) -> str:
         match value:
@@ -582,7 +596,7 @@ def _command(call: Call, settings: Settings) -> str:
         flag = f"--{name.replace('_', '-')}"
         if name in ("request_id", "request_ids"):
             ids += [value] if isinstance(value, str) else value
-        elif value is True:
+        elif value is True or name in SWITCHES:
             words.append(flag)
         elif name != "detail":  # Commands show a request as it is stored.
             words += [flag, str(value)] if not str(value).startswith("-") else [f"{flag}={value}"]

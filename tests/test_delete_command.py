@@ -150,6 +150,8 @@ def test_if_nobody_can_answer_it_names_the_flag(run: Run, store: str) -> None:
 def test_of_several_users_the_number_is_typed(run: Run, store: str, answer: str, gone: set[str]) -> None:
     code, said = run("delete", "--source", "ci.e2e", typed=f"{answer}\n")
     assert "Type 3 to delete: " in said
+    expected = "Nothing was deleted: only the number in the question is taken as a yes."
+    assert (expected in said) is not bool(gone)
     assert code == (0 if gone else 1)
     assert left(store) == ALL - gone
 
@@ -270,6 +272,14 @@ def test_a_deletion_is_listed_and_restored(run: Run, store: str) -> None:
     assert (code, "restored: 3 requests with 3 interactions" in said) == (0, True)
     assert left(store) == ALL
     assert run("restore", "9", "--yes")[0] == 1
+
+
+def test_a_restore_for_evaluation_only_is_never_learned_from_again(run: Run, store: str) -> None:
+    run("delete", "e2e-1", "kept-ada", "--yes")
+    assert run("restore", "1", "e2e-1", "--evaluation-only", "--yes")[0] == 0
+    assert run("restore", "1", "kept-ada", "--yes")[0] == 0
+    assert "e2e-1" in (listed := run("requests", "--evaluation-only")[1])
+    assert "kept-ada" not in listed
 
 
 def test_an_erasure_keeps_no_way_back_and_takes_earlier_copies(run: Run, store: str) -> None:

@@ -333,6 +333,7 @@ SHELL: Final = Words(
     statuses={
         "not_found": "Nothing was found, and nothing was {done}.",
         "held": "Nothing was {done}: a hold keeps the entire selection.",
+        "wrong_number": "Nothing was {done}: only the number in the question is taken as a yes.",
     },
     deletions={"unfinished": _UNFINISHED.format("command")},
     restores={"unfinished": _RESTORE_UNFINISHED.format("command")},

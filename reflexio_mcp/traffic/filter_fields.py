@@ -8,7 +8,7 @@ that `--help` is quick.
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["FILTER_FIELDS", "FilterField"]
+__all__ = ["FILTER_FIELDS", "SWITCHES", "FilterField"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +71,6 @@ FILTER_FIELDS: Final = (
     ),
 )
 """All fields, in the order of tools and commands."""
+
+SWITCHES: Final = {field.name: field.choices[1] for field in FILTER_FIELDS if field.kind == "choice"}
+"""What the option of a choice chooses, which has no value."""

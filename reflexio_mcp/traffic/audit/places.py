@@ -17,7 +17,7 @@ from reflexio_mcp.results.base import NOTICE, at, shown_name
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Progress, no_progress
 from reflexio_mcp.traffic.audit import run
-from reflexio_mcp.traffic.audit.calls import Offer, call_for_learnings
+from reflexio_mcp.traffic.audit.calls import Offer
 from reflexio_mcp.traffic.audit.judged import NoProblem
 from reflexio_mcp.traffic.audit.rules import rule_of
 from reflexio_mcp.traffic.audit.rules.base import Finding
@@ -113,14 +113,12 @@ async def list_places(
     if isinstance(gathered := look.found.get(asked.finding), _Ranked):
         places = _places(scope, gathered, shown_before, without_key)
         ids = [finding.request.request_id for finding in gathered.page[: len(places)]]
-        part = asked.finding in look.no_problem
-        row = run.finding_row(asked.finding, gathered, places, ids, inside, offer, part=part)
+        row = run.finding_row(asked.finding, gathered, places, ids, look, offer, learns=scope.learns)
+        judged_apart = asked.finding in look.no_problem
         more: dict[str, object] = {
             "place_count": gathered.total,
-            "runs": [] if part else run.runs_of(rules, inside, offer, whole=not stopped),
+            "runs": [] if judged_apart else run.runs_of(rules, inside, offer, whole=not stopped),
         }
-        if scope.learns:
-            more["learned"] = call_for_learnings(asked.finding, inside, offer)
         rows.append(row.model_copy(update=more))
         if len(places) < gathered.left:
             position = [shown_before + len(places), *_rank(gathered.page[len(places) - 1])]

@@ -301,28 +301,25 @@ async def _finding_rows(
 
     rows: list[FindingRow] = []
     for name in (name for rule in RULES for name in rule.names() if name in look.found):
-        gathered, window = look.found[name], _window(look, rule_of(name))
+        gathered = look.found[name]
         places = [
             place_of(place, without_key, masked=scope.masked, kinds=gathered.kinds).model_copy(
                 update={
                     "session_id": shown_id(without_key(place.request.session_id)),
-                    "user_id": "" if window.user_id else shown_id(without_key(place.request.user_id)),
+                    "user_id": "" if look.wanted.user_id else shown_id(without_key(place.request.user_id)),
                     "created_at": at(place.request.created_at),
                 }
             )
             for place in gathered.places
         ]
-        part = name in look.no_problem
-        row = finding_row(name, gathered, places, gathered.ids, window, offer, part=part)
+        row = finding_row(name, gathered, places, gathered.ids, look, offer, learns=scope.learns)
         more: dict[str, object] = {}
         if row.show and not any(place.around or place.points or place.repeats for place in places):
             more["places"] = places[:EXAMPLES]
         if name == "learning-waiting":
             more["act"] = _call_to_finish(gathered, offer)
-        if name == Duplicate.name and not part:
+        if name == Duplicate.name and name not in look.no_problem:
             more["runs"] = runs_of(rules, look.wanted, offer, whole=whole)
-        if scope.learns:
-            more["learned"] = call_for_learnings(name, look.wanted, offer)
         rows.append(row.model_copy(update=more))
     return rows + await _learning_rows(scope, look.learned, offer)
 
@@ -464,22 +461,25 @@ def finding_row(
     gathered: Gathered,
     places: list[Place],
     ids: Iterable[str],
-    wanted: TrafficFilter,
+    look: Pass,
     offer: Offer,
     *,
-    part: bool,
+    learns: bool,
 ) -> FindingRow:
     """Return the row of a finding, with the calls that follow.
 
     Args:
         ids: the requests that a call may name if no filter selects them.
-        wanted: the filter of the calls, without the finding.
-        part: the filter would also select what was judged to be no problem.
+        look: the pass that found it.
+        learns: the backend learns from requests.
     """
     from reflexio_mcp.traffic.audit.rules.redaction import without_key
 
     rule = rule_of(name)
-    selected = gathered.alone and not part and not wanted.contains and name in FINDINGS
+    wanted = _window(look, rule)
+    # The filter would also select what was judged to be no problem.
+    judged = name in look.no_problem
+    selected = gathered.alone and not judged and not wanted.contains and name in FINDINGS
     given = [id_ for id_ in dict.fromkeys(ids) if without_key(id_) == id_ and can_be_given(id_)]
     show, act = calls_about(name, given, wanted, offer, selected=selected)
     return FindingRow(
@@ -492,6 +492,7 @@ def finding_row(
         why=rule.why,
         advice=rule.advice,
         places=places,
+        learned=call_for_learnings(name, look.wanted, offer) if learns else None,
         show=show,
         act=act,
     )
