@@ -692,7 +692,7 @@ class State:
     def _room(self, recent: Sequence[tuple[float, int]]) -> int:
         return max(0, self.limit - sum(counted for _, counted in recent))
 
-    def _recent(self, transaction: Transaction, callers: Sequence[str]) -> list[tuple[float, int]]:
+    def _recent(self, transaction: Transaction, callers: list[str]) -> list[tuple[float, int]]:
         """Return the deletions of the last hour: for how many seconds more each counts, and how many items it counts.
 
         `callers` are the tags of one caller, under each key.
