@@ -258,8 +258,8 @@ def logged(lines: Sequence[Logged]) -> list[str]:
 
 
 def _outcome(deletion: PastDeletion, words: Words) -> str:
-    table = words.restores if deletion.restores else words.deletions
-    return table[deletion.status].format(gone=deletion.gone, asked=deletion.asked)
+    restore = bool(deletion.restores)
+    return words.became(deletion.status, gone=deletion.gone, asked=deletion.asked, restore=restore)
 
 
 def _copy(deletion: PastDeletion) -> str:

@@ -44,7 +44,7 @@ class Words:
         statuses: what came of a call that only shows a plan.
         next_steps: what to do about such a plan.
         deletions: what became of an earlier deletion; `{gone}` of `{asked}` items are gone.
-        restores: what became of an earlier restore; `{gone}` of `{asked}` items are back.
+        restores: what became of an earlier restore; `{gone}` of `{asked}` items are back, `{rest}` is about the others.
         way_back: a sentence for each state of the recovery copy.
         outcomes: why an item was not deleted, corrected or restored.
         cases: what a deletion means for a learning.
@@ -88,6 +88,14 @@ class Words:
             "it does, but a corrected learning has to be corrected again"
         )
         return said.format(number=_Number(number)) if number else ""
+
+    def became(self, status: PastStatus, *, gone: int, asked: int, restore: bool) -> str:
+        """Say what became of an earlier deletion, or of a restore: `gone` of `asked` items are gone, or back."""
+        table = self.restores if restore else self.deletions
+        rest = (
+            "; the others were stored already, cannot be stored again or were erased" if gone < asked else ""
+        )
+        return table[status].format(gone=_Number(gone), asked=_Number(asked), rest=rest)
 
     def undo(self, way_back: WayBack | None, number: int = 0) -> str:
         """Say whether a deletion can be undone, and how.
@@ -198,7 +206,7 @@ ANYBODY: Final = Words(
     },
     deletions={
         "running": "running",
-        "unfinished": "not finished: at least {gone:,} of {asked:,} are gone",
+        "unfinished": "not finished: at least {gone} of {asked} are gone",
         "complete": "complete",
         "incomplete": "incomplete",
         "partly_restored": "some of it was restored",
@@ -207,8 +215,8 @@ ANYBODY: Final = Words(
     restores={
         "running": "running",
         "unfinished": "not finished, so some of it may be stored",
-        "complete": "complete: {gone:,} of {asked:,} items were stored, the others were there or were erased meanwhile",
-        "incomplete": "incomplete: {gone:,} of {asked:,} items were stored",
+        "complete": "complete: {gone} of {asked:item} {asked:was|were} stored{rest}",
+        "incomplete": "incomplete: {gone} of {asked:item} {asked:was|were} stored",
         "partly_restored": "",
         "restored": "",
     },
@@ -250,7 +258,7 @@ _RESTORE_UNFINISHED: Final = (
     "not finished, so some of it may be stored; the same {} again restores what is left"
 )
 _UNFINISHED: Final = (
-    "not finished: at least {{gone:,}} of {{asked:,}} are gone; the same {} again deletes what is left, but cannot "
+    "not finished: at least {{gone}} of {{asked}} are gone; the same {} again deletes what is left, but cannot "
     "find learnings whose requests are neither stored nor in a recovery copy"
 )
 
@@ -339,6 +347,12 @@ SHELL: Final = Words(
     restores={"unfinished": _RESTORE_UNFINISHED.format("command")},
     way_back={
         "unknown": "Recovery copies may still contain some of what was deleted; `reflexio-mcp restore` lists them.",
+    },
+    # After a number, and after whether it is about what was deleted or restored.
+    outcomes={
+        "id_taken": "whose id something else has now",
+        "erased": "erased for good meanwhile",
+        "left": "not reached yet",
     },
     copies={
         "plan": "For a secret or personal data, add --erase: it keeps no copy and removes earlier copies.",

@@ -467,7 +467,7 @@ async def test_an_import_that_leaves_a_request_out_fails(
         )
         await client.publish(body, minted=False)
     assert await command("import", str(path), "--store", str(taken), "--yes") == 1
-    assert "1 not restored, because something else is stored under this id" in capsys.readouterr().out
+    assert "not restored: 1 whose id something else has now (" in capsys.readouterr().out
 
 
 def rewritten(path: Path, name: str, change: Any) -> None:
@@ -548,7 +548,7 @@ async def test_what_was_erased_is_not_imported_while_it_would_be_deleted_again(
     assert await command("import", str(tmp_path / "ada.zip"), "--yes") == 1
     told = capsys.readouterr().out
     assert "This was erased for good, and a restore of it is running or was interrupted." in told
-    assert "erased for good meanwhile, so not restored (r1)" in told
+    assert "not restored: 1 erased for good meanwhile (r1)" in told
     assert state.must_go.any(), "the erasure looks on"
     async with open_scope(settings) as scope:
         assert await find_request(scope, "r2")

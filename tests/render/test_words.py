@@ -54,6 +54,13 @@ def test_every_code_has_words(table: Words) -> None:
     assert set(table.copies) == {"plan", "deletion"}
 
 
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_a_restore_that_stored_everything_speaks_of_no_others(table: Words) -> None:
+    assert table.became("complete", gone=1, asked=1, restore=True) == "complete: 1 of 1 item was stored"
+    some = table.became("complete", gone=1, asked=2, restore=True)
+    assert some.startswith("complete: 1 of 2 items were stored; the others were stored already")
+
+
 def test_every_code_has_an_entry_in_the_words_of_the_page() -> None:
     def entries(table: str) -> list[str]:
         inside = PAGE.partition(f"{table} = {{")[2].partition("\n};")[0]
