@@ -50,7 +50,7 @@ NO_KEY: Final = (
     "let this server write fingerprint.key next to the store's file, or in its data folder if there is no store file",
 )
 KEY_GONE: Final = (
-    "the file fingerprint.key is not next to state.db, which it has sealed",
+    "the file fingerprint.key is not next to state.db, which it encrypted",
     (
         "put it back from a backup; if it is lost, remove state.db and state.end, with all recovery copies, receipts "
         "and the audit log"

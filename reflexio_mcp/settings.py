@@ -273,7 +273,7 @@ class Settings:
     )(
         "http",
         (),
-        "Secrets that replicas share, the newest first. They seal data that one replica writes and another reads.",
+        "Secrets that replicas share, the newest first. They encrypt data that one replica writes and another reads.",
         secret=True,
     )
     state: str = _Kind(
@@ -415,7 +415,7 @@ def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None =
     settings = Settings(**values)
     if settings.state and not settings.state_keys:
         raise ConfigurationError(
-            "REFLEXIO_MCP_STATE needs REFLEXIO_MCP_STATE_KEYS: recovery copies in the database are sealed with them."
+            "REFLEXIO_MCP_STATE needs REFLEXIO_MCP_STATE_KEYS: recovery copies in the database are encrypted with them."
         )
     return settings
 

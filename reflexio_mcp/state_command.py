@@ -57,7 +57,7 @@ def _check(settings: Settings, *, as_json: bool) -> int:
         state.check()
         if number := state.copies.unreadable():
             return _fail(
-                f"{number:,} recovery copies are sealed with a key that REFLEXIO_MCP_STATE_KEYS lacks. Put the key "
+                f"{number:,} recovery copies are encrypted with a key that REFLEXIO_MCP_STATE_KEYS lacks. Put the key "
                 "back, or remove them as docs/shared-server.md says."
             )
     if as_json:

@@ -474,11 +474,11 @@ def test_copies_that_another_key_has_sealed_are_named_and_stop_nothing(run: Run,
         run("delete", one, "--yes")
     with closing(sqlite3.connect(Path(store).with_name("state.db"))) as state, state:
         state.execute("UPDATE copies SET sealing_key = 'another', account = 'another' WHERE deletion = 1")
-    sealed = "1 recovery copy is sealed with a key that this server does not have"
+    sealed = "1 recovery copy is encrypted with a key that this server does not have"
     code, said = run("restore")
     assert (code, sealed in said, "e2e-2" in said) == (0, True, True)
     code, said = run("restore", "1", "--yes")
-    assert (code, "sealed with a key that this server does not have" in said) == (1, True)
+    assert (code, "encrypted with a key that this server does not have" in said) == (1, True)
     assert "put the key back" in said
     code, said = run("delete", "e2e-3", "--erase", "--yes")
     assert (code, said.count(sealed)) == (1, 2), "the plan and the receipt"
@@ -501,7 +501,7 @@ def test_a_command_that_finds_another_key_says_what_to_do_and_shows_no_traceback
     ):
         code, said = run(*words)
         assert code in (1, 2)
-        assert "sealed with a key that this server does not have" in said
+        assert "encrypted with a key that this server does not have" in said
         assert "put the key back" in said
         assert "Traceback" not in said
     assert run("delete", "e2e-2", "--yes")[0] == 1

@@ -193,7 +193,7 @@ def _of_state(state: State) -> Finding:
     if number := state.copies.unreadable():
         return problem(
             "copies-unreadable",
-            f"{number:,} recovery copies are sealed with a key that this server does not have.",
+            f"{number:,} recovery copies are encrypted with a key that this server does not have.",
         )
     return ok("deletions can be recorded")
 

@@ -73,8 +73,9 @@ DELETION: Final = RoomWords(
         ),
         FactCode.EXPORTS_STAY: "Earlier exports are not deleted.",
         FactCode.COPIES_SEALED: (
-            "{number} {number:recovery copy is|recovery copies are} sealed with a key that this server does not have. "
-            "{number:It was|They were} not looked at, and {number:stays until its|stay until their} days are over."
+            "{number} {number:recovery copy is|recovery copies are} encrypted with a key that this server "
+            "does not have. {number:It was|They were} not looked at, and "
+            "{number:stays until its|stay until their} days are over."
         ),
         FactCode.COPIES_DAMAGED: (
             "{number} {number:recovery copy was|recovery copies were} changed in the state and cannot be opened. "

@@ -168,7 +168,7 @@ class FactCode(StrEnum):
     EXPORTS_STAY = "exports_stay", "earlier exports are not deleted"
     COPIES_SEALED = (
         "copies_sealed",
-        "`number` recovery copies, of any user, are sealed with a key that this server does not have",
+        "`number` recovery copies, of any user, are encrypted with a key that this server does not have",
     )
     COPIES_DAMAGED = (
         "copies_damaged",

@@ -19,12 +19,12 @@ __all__ = ["KEY_ADVICE", "NO_KEY", "WrongKey"]
 NONCE_BYTES: Final = 12
 
 CHANGED: Final = "a row of the state was changed or moved"
-NO_KEY: Final = "they are sealed with a key that this server does not have"
+NO_KEY: Final = "they are encrypted with a key that this server does not have"
 KEY_ADVICE: Final = (
     "put the key back (in REFLEXIO_MCP_STATE_KEYS, or the file fingerprint.key next to state.db), or remove what it "
-    "has sealed, as docs/shared-server.md says"
+    "has encrypted, as docs/shared-server.md says"
 )
-OTHER_KEY: Final = "the state is sealed with a key that this server does not have"
+OTHER_KEY: Final = "the state is encrypted with a key that this server does not have"
 
 
 class RowChanged(StateUnusable):

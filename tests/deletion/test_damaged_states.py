@@ -175,9 +175,9 @@ async def test_a_restore_names_the_copies_that_are_sealed_with_a_missing_key(wor
     assert (plan["planned"]["requests"], fact_of(plan, "copies_sealed")) == (2, one_sealed)
     assert (done["status"], done["restored"]["requests"]) == ("incomplete", 2)
     assert fact_of(done, "copies_sealed") == one_sealed
-    assert "1 recovery copy is sealed with a key that this server does not have." in done["text"]
+    assert "1 recovery copy is encrypted with a key that this server does not have." in done["text"]
     assert deletion["status"] == "partly_restored"
-    assert "sealed with a key that this server does not have" in refused
+    assert "encrypted with a key that this server does not have" in refused
 
 
 @pytest.mark.parametrize("erase", [False, True])

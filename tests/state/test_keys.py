@@ -27,7 +27,7 @@ def test_a_server_with_another_key_is_refused_and_troubles_nobody(place: Place) 
         wrong.check,
         wrong.prune,
     ):
-        with pytest.raises(WrongKey, match="sealed with a key that this server does not have") as refused:
+        with pytest.raises(WrongKey, match="encrypted with a key that this server does not have") as refused:
             use()
         assert "REFLEXIO_MCP_STATE_KEYS" in refused.value.advice
     assert [one.id for one in place.process().copies.read(OPERATOR)] == ["r1"]
