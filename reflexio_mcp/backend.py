@@ -26,6 +26,7 @@ __all__ = [
     "default_store",
     "location_of",
     "open_client",
+    "open_postgresql",
     "open_state",
     "owner_of",
     "process_key",

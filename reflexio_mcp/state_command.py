@@ -11,6 +11,8 @@ from reflexio_mcp.screen import TerminalProgress, print_json
 from reflexio_mcp.settings import ConfigurationError, Settings, load, state_url
 from reflexio_mcp.state.tables import VERSION
 
+__all__ = ["wrong_with"]
+
 if TYPE_CHECKING:
     from reflexio_mcp.state.postgresql import SetUp
 
@@ -43,7 +45,7 @@ def _check(settings: Settings, *, as_json: bool) -> int:
         if settings.state:
             with closing(open_postgresql(settings.state)) as database:
                 found = database.look()
-            if problem := _missing(found):
+            if problem := wrong_with(found):
                 return _fail(problem)
             facts = {"role": found.role, "tables_version": found.version, "schema_owner": found.owner}
             said = (
@@ -67,21 +69,46 @@ def _check(settings: Settings, *, as_json: bool) -> int:
     return 0
 
 
-def _missing(found: "SetUp") -> str:
-    """Say what servers lack; empty if nothing."""
+def wrong_with(found: "SetUp") -> str:
+    """Say what is wrong for servers, and how to mend it; empty if nothing is."""
+    if found.incomplete:
+        return _of_missing_tables(found)
     if found.version is None:
-        if found.elsewhere:
-            return (
-                f"The tables are in the schema {found.elsewhere[0]}, and servers look in reflexio_mcp. Restore the "
-                "backup into the schema reflexio_mcp."
-            )
-        return "There are no tables. Run `reflexio-mcp state create` with the role that owns the schema."
+        return _without_tables(found)
     if found.version.isdecimal() and int(found.version) < VERSION:
         return (
             f"The tables have version {found.version}, and this program needs {VERSION}. Run `reflexio-mcp state "
             "upgrade` with the role that owns the schema."
         )
-    return _of_another_version(found) or _without_servers(found)
+    return _of_another_version(found) or _without_servers(found) or _of_rights(found)
+
+
+def _without_tables(found: "SetUp") -> str:
+    if found.elsewhere:
+        return (
+            f"The tables are in the schema {found.elsewhere[0]}, and servers look in reflexio_mcp. Restore the "
+            "backup into the schema reflexio_mcp."
+        )
+    return "There are no tables. Run `reflexio-mcp state create` with the role that owns the schema."
+
+
+def _of_missing_tables(found: "SetUp") -> str:
+    told: list[str] = []
+    for table, schemas in found.missing.items():
+        where = f" but in {', '.join(schemas)}" if schemas else ""
+        told.append(f"The table {table} is not in the schema reflexio_mcp{where}.")
+    return f"{' '.join(told)} Move what is elsewhere into reflexio_mcp, or restore a backup."
+
+
+def _of_rights(found: "SetUp") -> str:
+    told: list[str] = []
+    if found.lacking:
+        told.append(f"The role {_servers()} lacks {', '.join(found.lacking)}.")
+    if found.beyond:
+        told.append(f"The role {_servers()} must not have {', '.join(found.beyond)}.")
+    if told:
+        told.append("Run `reflexio-mcp state create` with the role that owns the schema.")
+    return " ".join(told)
 
 
 def _in_the_way(found: "SetUp", *, upgrades: bool) -> str:
@@ -96,8 +123,10 @@ def _in_the_way(found: "SetUp", *, upgrades: bool) -> str:
             f"There is no schema reflexio_mcp, and the role {found.role} cannot create one. As an administrator, run: "
             f"CREATE SCHEMA reflexio_mcp AUTHORIZATION {found.role};"
         )
+    if found.incomplete:
+        return _of_missing_tables(found)
     if found.version is None:
-        return _missing(found) if found.elsewhere else _without_servers(found)
+        return _without_tables(found) if found.elsewhere else _without_servers(found)
     if not upgrades and found.version.isdecimal() and int(found.version) < VERSION:
         return f"The tables have version {found.version}. After a backup, run `reflexio-mcp state upgrade`."
     return _of_another_version(found) or _without_servers(found)

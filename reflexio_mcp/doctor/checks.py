@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple
 import anyio
 import anyio.to_thread
 
-from reflexio_mcp.backend import location_of, open_client, open_state, refuse_wrong_keys
+from reflexio_mcp.backend import location_of, open_client, open_postgresql, open_state, refuse_wrong_keys
 from reflexio_mcp.install.entry import visible
 from reflexio_mcp.render.words import SHELL, refusal
 from reflexio_mcp.rest.api_limits import check_api_key
@@ -52,6 +52,7 @@ class Problem(NamedTuple):
     do: str
 
 
+CHECK_STATE: Final = "Mend the database, then run `reflexio-mcp state check`."
 _KEY_FROM_ACCOUNT: Final = "Set REFLEXIO_API_KEY to a key from your Reflexio account."
 
 # fmt: off
@@ -177,13 +178,23 @@ async def _state(setup: Setup) -> Finding | None:
         return None
     try:
         await anyio.to_thread.run_sync(refuse_wrong_keys, setup.settings)
+        if setup.settings.state and (wrong := await anyio.to_thread.run_sync(_wrong, setup.settings.state)):
+            return problem("state-not-usable", wrong)._replace(do=CHECK_STATE)
         state = open_state(setup.settings)
         with closing(state.database):
             return await anyio.to_thread.run_sync(_of_state, state)
     except ConfigurationError as error:
         return problem("state-not-usable", str(error))
     except StateUnusable as error:
-        return problem("state-not-usable", refusal(state_facts(error, FactCode.NO_DELETION_NOW), SHELL).said)
+        happened, advice = map(SHELL.of, state_facts(error, FactCode.NO_DELETION_NOW))
+        return problem("state-not-usable", happened)._replace(do=advice)
+
+
+def _wrong(url: str) -> str:
+    from reflexio_mcp.state_command import wrong_with  # few servers share their state
+
+    with closing(open_postgresql(url)) as database:
+        return wrong_with(database.look())
 
 
 def _of_state(state: State) -> Finding:

@@ -74,15 +74,39 @@ ENGINE: Final = {
 }
 NOTE_VERSION: Final = f"COMMENT ON TABLE reflexio_mcp.deletions IS '{VERSION}'"
 # Servers can add log lines and read them. They cannot choose a time or number, or change or remove a line.
-GRANT: Final = (
-    f"GRANT USAGE ON SCHEMA reflexio_mcp TO {SERVERS};"
-    "GRANT SELECT, INSERT, UPDATE, DELETE ON reflexio_mcp.deletions, reflexio_mcp.copies, reflexio_mcp.must_go, "
-    "reflexio_mcp.judged "
-    f"TO {SERVERS};"
-    f"GRANT SELECT, INSERT, UPDATE ON reflexio_mcp.keys TO {SERVERS};"
-    f"GRANT SELECT, INSERT ON reflexio_mcp.days TO {SERVERS};"
-    f"GRANT SELECT, INSERT (line, chain) ON reflexio_mcp.log TO {SERVERS}"
+ALL_ROWS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
+SCHEMA: Final = "schema reflexio_mcp"
+RIGHTS: Final[dict[str, tuple[str, ...]]] = {
+    "deletions": ALL_ROWS,
+    "copies": ALL_ROWS,
+    "must_go": ALL_ROWS,
+    "judged": ALL_ROWS,
+    "keys": ("SELECT", "INSERT", "UPDATE"),
+    "days": ("SELECT", "INSERT"),
+    "log": ("SELECT", "INSERT (line)", "INSERT (chain)"),
+}
+"""What the servers' role may do with each table, and nothing else."""
+
+FOUND_TABLES: Final = (
+    "SELECT c.relname, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE c.relkind IN ('r', 'p') AND c.relname IN ? AND n.nspname !~ '^pg_' ORDER BY 1, 2"
 )
+# A privilege that the role has on a whole table is one row, else one for each column on which the role has it.
+FOUND_RIGHTS: Final = """
+    WITH servers AS (SELECT oid FROM pg_roles WHERE rolname = ?),
+        found AS (SELECT c.oid, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE n.nspname = 'reflexio_mcp' AND c.relname IN ?)
+    SELECT p.name, relname FROM found, servers,
+        unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) AS p (name)
+        WHERE has_table_privilege(servers.oid, found.oid, p.name)
+    UNION ALL SELECT p.name || ' (' || attname || ')', relname
+        FROM found JOIN pg_attribute ON attrelid = found.oid AND attnum > 0 AND NOT attisdropped, servers,
+        unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'REFERENCES']) AS p (name)
+        WHERE NOT has_table_privilege(servers.oid, found.oid, p.name)
+        AND has_column_privilege(servers.oid, found.oid, attnum, p.name)
+    UNION ALL SELECT 'USAGE', 'schema ' || nspname FROM pg_namespace, servers
+        WHERE nspname = 'reflexio_mcp' AND has_schema_privilege(servers.oid, pg_namespace.oid, 'USAGE')
+"""
 
 ADVICE: Final = (
     "look at PostgreSQL and its server log, or correct REFLEXIO_MCP_STATE; `reflexio-mcp state check` says what is "
@@ -145,6 +169,9 @@ class SetUp(NamedTuple):
         owns: whether the role has the owner's rights.
         version: of the tables; `None` without tables, empty if they are not marked.
         elsewhere: other schemas with tables of the same names.
+        missing: the tables that are not in the schema, with the other schemas that have a table of that name.
+        lacking: rights that the servers' role needs and does not have: `INSERT on deletions`.
+        beyond: rights on tables that it has and must not have.
     """
 
     role: str
@@ -154,6 +181,15 @@ class SetUp(NamedTuple):
     owns: bool
     version: str | None
     elsewhere: list[str]
+    missing: dict[str, list[str]]
+    lacking: list[str]
+    beyond: list[str]
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether some tables of this version are in the schema, and others are not."""
+        some = self.version is None and len(self.missing) < len(RIGHTS)
+        return bool(self.missing) and (some or self.version == str(VERSION))
 
 
 class PostgresqlDatabase(Database):
@@ -187,13 +223,19 @@ class PostgresqlDatabase(Database):
             marks = transaction.execute(FOUND_VERSION)
             version = (marks[0][0] or "") if marks else None
             elsewhere = [name for (name,) in transaction.execute(ELSEWHERE)]
-            return SetUp(role, has_servers, may_create, owner, owns, version, elsewhere)
+            missing = _missing_tables(transaction)
+            lacking, beyond = _wrong_rights(transaction) if has_servers else ([], [])
+            return SetUp(
+                role, has_servers, may_create, owner, owns, version, elsewhere, missing, lacking, beyond
+            )
 
     def set_up(self) -> None:
-        """Make the tables or bring them up to date, and let the servers' role use them."""
+        """Make the tables or bring them up to date, and give the servers' role its rights and no others."""
         with self.transaction() as transaction:
-            for statement in GRANT.split(";"):
-                transaction.execute(statement)
+            transaction.execute(f"GRANT USAGE ON SCHEMA reflexio_mcp TO {SERVERS}")
+            for table, rights in RIGHTS.items():
+                transaction.execute(f"REVOKE ALL ON reflexio_mcp.{table} FROM PUBLIC, {SERVERS}")
+                transaction.execute(f"GRANT {', '.join(rights)} ON reflexio_mcp.{table} TO {SERVERS}")
 
     @contextlib.contextmanager
     def _transaction(self) -> Generator[Transaction]:
@@ -238,6 +280,29 @@ def _begun(connection: psycopg.Connection[Any]) -> tuple[psycopg.Cursor[Any], fl
         connection.close()
         raise
     return cursor, now
+
+
+def _missing_tables(transaction: Transaction) -> dict[str, list[str]]:
+    schemas: dict[str, list[str]] = {table: [] for table in RIGHTS}
+    for table, schema in transaction.execute(FOUND_TABLES, list(RIGHTS)):
+        schemas[table].append(schema)
+    return {table: found for table, found in schemas.items() if "reflexio_mcp" not in found}
+
+
+def _wrong_rights(transaction: Transaction) -> tuple[list[str], list[str]]:
+    """Return the rights that the servers' role lacks, and those that it must not have."""
+    places = {SCHEMA: ("USAGE",), **RIGHTS}
+    wanted = {f"{right} on {place}" for place, rights in places.items() for right in rights}
+    held = {
+        f"{right} on {place}" for right, place in transaction.execute(FOUND_RIGHTS, SERVERS, list(RIGHTS))
+    }
+    lacking = {right for right in wanted if not held & {right, _on_all_columns(right)}}
+    return sorted(lacking), sorted(held - wanted)
+
+
+def _on_all_columns(right: str) -> str:
+    """`INSERT (line) on log` is contained in `INSERT on log`."""
+    return re.sub(r" \(\w+\)", "", right)
 
 
 def _make_tables(transaction: Transaction) -> None:

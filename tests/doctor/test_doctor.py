@@ -181,7 +181,12 @@ def test_a_key_that_is_not_the_one_of_the_state_is_recognised(machine: Machine) 
         key.unlink(missing_ok=True)
         if found:
             key.write_bytes(found)
-        assert machine.problems() == {"state-not-usable"}
+        report = machine.examined()
+        assert [one["name"] for one in report["findings"] if one["status"] == "failure"] == [
+            "state-not-usable"
+        ]
+        assert "remove" in report["next"]
+        assert "folder" not in report["next"]
         assert (key.read_bytes() if key.exists() else None) == found, "it is not replaced"
     key.write_bytes(whole)
     assert not machine.problems()

@@ -12,7 +12,7 @@ PACKAGE = Path(reflexio_mcp.__file__).parent
 WORDS = re.compile(r"[A-Za-z][a-z']*,? [a-z']+,? [a-z']+")
 """Three words in a row."""
 
-STATEMENT = re.compile(r"\s*;?\s*(?:SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|GRANT) ")
+STATEMENT = re.compile(r"\s*;?\s*(?:SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|GRANT|REVOKE|WITH) ")
 """The start of an SQL statement."""
 
 REFUSALS = {"InvalidInput", "PydanticCustomError"}

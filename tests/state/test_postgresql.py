@@ -12,7 +12,7 @@ import pytest
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import FIRST_VERSION, TABLES, VERSION, Database, StateUnusable
 from tests.doctor.servers import certificate
-from tests.state.conftest import ALICE, KEY, OPERATOR, copied, deleted, deletion
+from tests.state.conftest import ALICE, KEY, OPERATOR, copied, deleted, deletion, of_servers
 from tests.state.test_races import together
 from tests.support.pgbouncer import PGBOUNCER, pgbouncer
 from tests.support.postgres_server import PASSWORD, PostgresServer
@@ -293,6 +293,57 @@ def test_the_documented_rights_are_enough_and_no_line_can_be_backdated_or_change
         for state in states:
             state.database.close()
         postgres.sql(f"DROP OWNED BY reflexio_mcp, {SERVERS}; DROP ROLE reflexio_mcp, {SERVERS}", name)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (f"REVOKE {right} ON reflexio_mcp.{table} FROM {SERVERS}", f"lacks {right} on {table}.")
+        for table, rights in postgresql.RIGHTS.items()
+        for right in rights
+    ]
+    + [
+        (f"GRANT {right} ON reflexio_mcp.log TO {SERVERS}", f"must not have {right} on log.")
+        for right in ("UPDATE", "DELETE", "INSERT (at)", "TRUNCATE")
+    ]
+    + [
+        (f"REVOKE USAGE ON SCHEMA reflexio_mcp FROM {SERVERS}", "lacks USAGE on schema reflexio_mcp."),
+        ("GRANT UPDATE ON reflexio_mcp.log TO PUBLIC", "must not have UPDATE on log."),
+    ],
+)
+def test_each_right_that_the_servers_lack_or_must_not_have_is_named_until_it_is_mended(
+    change: str,
+    said: str,
+    postgres: PostgresServer,
+    postgres_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with of_servers(postgres, postgres_url) as servers:
+        postgres.sql(change, name_of(postgres_url))
+        assert said in state_command(1, "check", servers, monkeypatch, capsys)
+        assert main(["doctor"]) == 1
+        assert said in capsys.readouterr().out
+        state_command(0, "create", postgres_url, monkeypatch, capsys)
+        assert "Deletions can be recorded." in state_command(0, "check", servers, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("table", postgresql.RIGHTS)
+def test_a_table_in_another_schema_is_named_with_that_schema(
+    table: str,
+    postgres: PostgresServer,
+    postgres_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with of_servers(postgres, postgres_url) as servers:
+        postgres.sql(f"ALTER TABLE reflexio_mcp.{table} SET SCHEMA public", name_of(postgres_url))
+        for url, action in ((servers, "check"), (postgres_url, "create")):
+            said = state_command(1, action, url, monkeypatch, capsys)
+            assert f"The table {table} is not in the schema reflexio_mcp but in public." in said
+        postgres.sql(f"DROP TABLE public.{table}", name_of(postgres_url))
+        said = state_command(1, "check", servers, monkeypatch, capsys)
+        assert f"The table {table} is not in the schema reflexio_mcp." in said
 
 
 @pytest.mark.parametrize(
