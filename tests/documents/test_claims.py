@@ -111,7 +111,7 @@ PROMISES = {
     "`get_status` shows it as unfinished": "test_what_an_interrupted_restore_stored_of_an_erasure_is_deleted_by_the_next_deletion_which_says_so",
     "What the copies contain besides stays, and so does something else under the same id": "test_something_else_that_is_stored_under_the_id_by_then_stays",
     "or what somebody stored again since the plan": "test_what_is_published_again_on_purpose_since_the_plan_stays_and_is_not_called_deleted",
-    "also one that begins after the plan": "test_a_hold_that_is_set_while_the_question_is_open_keeps_what_only_copies_contain",
+    "even one that begins after the plan": "test_a_hold_that_is_set_while_the_question_is_open_keeps_what_only_copies_contain",
     "finds everybody's receipts": "test_an_operator_finds_the_receipt_of_a_person_and_a_person_never_anothers",
     "The server marks it as data": "test_no_tool_lets_stored_text_out_of_its_fence",
     "Others' data can be neither seen nor changed": "test_lists_hold_the_scopes_requests_alone",
