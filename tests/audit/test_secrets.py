@@ -46,6 +46,12 @@ def test_a_secret_is_found_where_it_stands(text: str, secret: str) -> None:
     assert secret not in redact(text)
 
 
+@pytest.mark.parametrize("word", ["hunter2-XYZ9", "Winter-2024", "Secret-99", "Tr0ub4dor-and-3"])
+def test_a_word_with_a_number_behind_a_hyphen_is_redacted_after_any_name_of_a_password(word: str) -> None:
+    for before in ("password=", "DB_PASSWORD=", "the password is ", "password: "):
+        assert word not in redact(f"{before}{word}")
+
+
 @pytest.mark.parametrize(
     "text",
     [

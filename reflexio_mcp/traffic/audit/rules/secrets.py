@@ -344,7 +344,7 @@ _NO_SECRET = re.compile(  # in lower case
     r"|(?:id|ids|uuid|sha\d*|md5|etag|commit|version|ur[il]|src|href|image|base64|path|file|nonce|salt|name|cursor|h1)[\"'`]?[ \t=:>,]{0,4}[\"'`]?$"
 )
 _WORD = re.compile(r"[a-zA-Z]?[a-z]{3,}")
-_PLAIN = re.compile(r"(?=.{6,20}$)[A-Za-z]+\d{0,4}")
+_PLAIN = re.compile(r"(?=.{6,20}$)[A-Za-z]+\d{0,4}(?:-[A-Za-z]*\d{1,4})?")
 _SIGN = re.compile(r"[^\w./:,'’-]")
 
 
