@@ -11,6 +11,9 @@ EXPORTS: Final = RoomWords(
             "Nothing is written yet. Secrets and personal data are exported as stored, unless recognized secrets are "
             "replaced."
         ),
+        FactCode.EXPORT_NOT_WRITTEN: (
+            "No file was written{names:known}. Make room on the server's disk and in its temporary folder."
+        ),
         FactCode.SECRETS_EXPORTED: "Secrets and personal data are exported as stored: keep the file private.",
         FactCode.SECRETS_NOT_EXPORTED: (
             "Recognized secrets are replaced by their kinds. Other secrets and personal data are exported as stored."

@@ -373,6 +373,7 @@ class FactCode(StrEnum):
         "secrets_not_exported",
         "recognized secrets are replaced by their kinds; other secrets and personal data are exported as stored",
     )
+    EXPORT_NOT_WRITTEN = "export_not_written", "no file was written; `names`: why"
     STORE_HAS_NO_LEARNINGS = (
         "store_has_no_learnings",
         "the embedded store has no learnings and no session outcomes",

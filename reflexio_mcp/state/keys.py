@@ -108,6 +108,20 @@ class Keys:
             self._note(transaction)
         return True
 
+    def require(self, transaction: Transaction) -> None:
+        """Refuse what counts or erases what other servers have sealed, if they seal with a key that is not here.
+
+        The others may have got it after this server had started. The key of the first server that seals is noted.
+
+        Raises:
+            WrongKey: this server would not see their rows.
+        """
+        noted = _noted(transaction)
+        if not noted:
+            self._note(transaction)
+        elif noted not in self.checks:
+            raise WrongKey(OTHER_KEY, KEY_ADVICE)
+
     def note_first(self, transaction: Transaction) -> None:
         """Note the key of the first server that seals anything."""
         if not _noted(transaction):

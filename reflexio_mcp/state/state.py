@@ -168,12 +168,12 @@ class State:
         """Record a deletion: cap, plan code and first log line. Return its number.
 
         Raises:
-            CapReached, CodeUsed: nothing was recorded.
+            CapReached, CodeUsed, WrongKey: nothing was recorded.
         """
         codes = self._keys.tags("code", owner.account, intention.code or uuid.uuid4().hex)
         words = [intention.target, intention.number, intention.planned, intention.back]
         with self.database.transaction() as transaction:
-            self._keys.note_first(transaction)
+            self._keys.require(transaction)
             transaction.serialise("cap")
             if used := transaction.execute("SELECT id FROM main.deletions WHERE code IN ?", codes):
                 raise CodeUsed(used[0][0])

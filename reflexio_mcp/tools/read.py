@@ -1,8 +1,10 @@
 """Reading traffic: lists, one request, an audit, and an export."""
 
 import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, BinaryIO, Literal, cast
 
 from mcp.types import CallToolResult
 from pydantic import Field
@@ -13,11 +15,12 @@ from reflexio_mcp.backend import default_store
 from reflexio_mcp.render import reading as text
 from reflexio_mcp.results.answer_size import SHORT_PAGE_ROWS, page_room
 from reflexio_mcp.results.audit import AuditResult
-from reflexio_mcp.results.base import NOTICE
+from reflexio_mcp.results.base import NOTICE, shown_name
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Step
 from reflexio_mcp.results.reading import Exported, OneRequest, RequestPage, SessionPage
 from reflexio_mcp.state.state import in_thread
+from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import (
     DOWNLOADS_PATH,
@@ -133,6 +136,20 @@ Redact = Annotated[
 ]
 
 
+@contextmanager
+def _writing(file: BinaryIO) -> Generator[None]:
+    """Close a temporary file if it cannot be filled or saved, and turn that into a refusal."""
+    try:
+        yield
+    except OSError as error:
+        with suppress(OSError):  # it tries once more to write the rest
+            file.close()
+        if isinstance(error, StateUnusable):
+            raise
+        why = shown_name(error.strerror or type(error).__name__)
+        raise Unreadable(Fact(code=FactCode.EXPORT_NOT_WRITTEN, names=[why])) from None
+
+
 @parameters.filtered()
 async def export_data(
     call: Call, asked: TrafficFilter, redact: Redact = None, confirm: parameters.Confirm = ""
@@ -157,7 +174,8 @@ async def export_data(
             personal=app.settings.personal_data,
             stored=[shown, now],
         )
-        archive = await export.write(file)
+        with _writing(file):
+            archive = await export.write(file)
     fits = codes.check(confirm, shown.bound, now=began)
     if redact is None or not fits:
         file.close()
@@ -170,8 +188,9 @@ async def export_data(
         await in_thread(app.state.note_export, owner, selected, archive.counts)
     if call.headers is None:
         path = default_store().with_name(f"export-{uuid4().hex[:8]}.zip")
-        private_files.make_folder(path.parent)
-        save(file, path)
+        with _writing(file):
+            private_files.make_folder(path.parent)
+            save(file, path)
         done = Exported(notice=NOTICE, archive=archive, file=str(path))
     else:
         here = str(cast("Any", call.request_context.request).base_url).rstrip("/")

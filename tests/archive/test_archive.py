@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import stat
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import Any
 import anyio.to_thread
 import pytest
 
+from reflexio_mcp import private_files
 from reflexio_mcp.backend import open_scope, open_state, owner_of
 from reflexio_mcp.cli import main
 from reflexio_mcp.embedded_store.app import EmbeddedStore
@@ -55,7 +57,8 @@ def names(path: Path) -> set[str]:
 
 
 def archives(folder: Path) -> list[Path]:
-    return list(folder.rglob("*.zip"))
+    """The archives in a folder, and drafts of them."""
+    return list(folder.rglob("*.zip*"))
 
 
 async def exported(world: World, path: Path, redact: bool = False, **wanted: Any) -> dict[str, Any]:
@@ -258,6 +261,60 @@ async def test_a_model_gets_a_plan_first_and_the_file_when_the_person_has_decide
         assert "[redacted: openai-key]" in str(lines(path, "requests"))
         await caller.call("export_data", user_id="ada", redact=False, confirm=plan["confirm"])
     assert len(archives(data_folder)) == 2
+
+
+FULL = Path("/dev/full")
+"""A device on which every write fails as on a full disk."""
+
+
+def full_place(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """Let the temporary folder or the folder of the export be full."""
+    if place == "temporary folder":
+        for name in ("tempfile.TemporaryFile", "reflexio_mcp.read_commands.TemporaryFile"):
+            monkeypatch.setattr(name, lambda: FULL.open("r+b"))
+    else:
+        create = private_files.create
+
+        def created(path: Path) -> int:
+            if ".zip" not in path.name:
+                return create(path)
+            os.close(create(path))
+            return os.open(FULL, os.O_RDWR)
+
+        monkeypatch.setattr(private_files, "create", created)
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no full device")
+@pytest.mark.parametrize("place", ["temporary folder", "folder of the export"])
+async def test_an_export_onto_a_full_disk_leaves_no_file_and_says_why(
+    world: World, data_folder: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    for number in range(20):
+        await world.put(f"r{number}")
+    async with world.connect(CONFIRM="off") as caller:
+        plan = await caller.call("export_data")
+        with monkeypatch.context() as patch:
+            full_place(patch, place)
+            said = await caller.refused("export_data", redact=False, confirm=plan["confirm"])
+        assert not archives(data_folder)
+        done = await caller.call("export_data", redact=False, confirm=plan["confirm"])
+    assert "No space left on device" in said
+    assert "Something went wrong inside" not in said
+    assert archives(data_folder) == [Path(done["file"])]
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no full device")
+@pytest.mark.parametrize("place", ["temporary folder", "folder of the export"])
+async def test_the_command_for_an_export_onto_a_full_disk_leaves_no_file_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    monkeypatch.setenv("REFLEXIO_MCP_STORE", await filled(tmp_path / "store.db"))
+    full_place(monkeypatch, place)
+    out = tmp_path / "out"
+    out.mkdir()
+    assert await command("export", "--output", str(out / "a.zip"), "--yes") == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert not list(out.iterdir())
 
 
 async def test_the_code_of_an_export_is_for_what_was_shown_and_lets_the_conversation_go_on(

@@ -73,6 +73,35 @@ async def test_a_full_disk_or_a_locked_file_at_the_end_of_a_restore_hides_nothin
     assert [(one["why"], one["count"]) for one in again["not_restored"]] == [("already_there", len(REQUESTS))]
 
 
+async def test_a_full_disk_during_a_restore_hides_nothing_and_the_intention_is_on_record(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in REQUESTS[:5]:
+        await world.put(name)
+        await world.learn(f"of {name}", name, content=f"of {name}")
+    server = world.server(CONFIRM="off")
+    failing = full(monkeypatch)
+    async with world.connect(server=server) as caller:
+        deletion = {"session_id": "s", "include_learnings": True}
+        number = (await caller.receipt("delete_session", **deletion))["number"]
+
+        async def fail() -> None:
+            failing.__enter__()
+
+        world.backend.before[PUBLISH] = [nothing, fail]
+        done = await caller.call("restore_requests", deletion=number)
+        failing.__exit__(None, None, None)
+        lines = [json.loads(entry.line) for entry in server.runtime.state.log.entries()]
+        past = (await caller.call("get_status"))["deletions"]
+        again = await caller.call("restore_requests", deletion=number)
+    assert (done["status"], done["restored"]["requests"]) == ("incomplete", 5)
+    assert fact_of(done, "restore_not_recorded")
+    assert [line["event"] for line in lines] == ["begin", "end", "restoring"]
+    assert [restore["status"] for restore in past if restore.get("restores")] == ["unfinished"]
+    told = [restored.get("restored", {}).get("learnings", 0) for restored in (done, again)]
+    assert (again["status"], sum(told), len(world.backend.profiles)) == ("complete", 5, 5)
+
+
 async def nothing() -> None:
     pass
 

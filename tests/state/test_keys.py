@@ -3,6 +3,7 @@
 import pytest
 
 from reflexio_mcp.state.keys import WrongKey
+from reflexio_mcp.state.records import CapReached
 from reflexio_mcp.state.state import State
 from tests.state.conftest import ALICE, KEY, OPERATOR, Place, copied, deleted, deletion, ended
 
@@ -82,16 +83,31 @@ def test_keys_are_exchanged_one_server_after_the_other(place: Place) -> None:
 def test_what_another_key_has_sealed_is_skipped_and_counted(place: Place) -> None:
     running = place.process()
     mine = deleted(running, OPERATOR, copied())
+    erasing = running.begin(OPERATOR, deletion())
     moved = place.process(keys=(NEW, KEY))
     others = deleted(moved, OPERATOR, copied("r2"), copied("r3"))
     assert list(running.copies.listed(OPERATOR)) == [mine]
     assert [one.id for one in running.copies.read(OPERATOR)] == ["r1"]
-    assert [one.number for one in running.last(OPERATOR)] == [mine]
+    assert [one.number for one in running.last(OPERATOR)] == [erasing, mine]
     assert (running.copies.unreadable(), running.copies.unreadable(others)) == (2, 2)
     assert running.copies.unreadable(mine) == moved.copies.unreadable() == 0
-    deleted(running, OPERATOR, erase=("r:r1", "r:r2"))
+    ended(running, OPERATOR, erasing, erase=("r:r1", "r:r2"))
     assert [one.id for one in moved.copies.read(OPERATOR, erasing=True)] == ["r2", "r3"]
     assert [one.id for one in moved.copies.read(OPERATOR)] == ["r3"], "erased, although nobody could open it"
+
+
+def test_a_running_server_without_the_new_key_of_the_others_begins_no_deletion(place: Place) -> None:
+    """It would not see how many items its caller has deleted through them."""
+    running = place.process(limit=3)
+    deleted(running, OPERATOR, copied())
+    moved = place.process(limit=3, keys=(NEW, KEY))
+    for name in ("r2", "r3"):
+        deleted(moved, OPERATOR, copied(name))
+    with pytest.raises(WrongKey):
+        running.begin(OPERATOR, deletion())
+    with pytest.raises(CapReached):
+        moved.begin(OPERATOR, deletion())
+    assert [one.id for one in running.copies.read(OPERATOR)] == ["r1"], "a restore of its own copies goes on"
 
 
 def test_the_tables_of_version_12_go_on_with_what_they_have(place: Place) -> None:
