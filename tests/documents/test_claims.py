@@ -107,18 +107,13 @@ PROMISES = {
     "`REFLEXIO_MCP_CONFIRM=ask` prevents that": "test_a_deletion_happens_only_if_the_mode_of_consent_is_satisfied",
     "audit log has a line before and after each deletion": "test_a_deletion_has_a_line_before_it_and_one_after_it",
     "before and after each deletion, correction and restore": "test_a_restore_is_in_the_audit_log_and_its_deletion_is_marked_once_all_of_it_is_back",
-<<<<<<< HEAD
     "refusal and repeated erasure": "test_a_server_that_starts_deletes_it_and_logs_it",
-=======
-    "if something that a restore had stored was erased again": "test_a_server_that_starts_deletes_it_and_logs_it",
     "plan and receipt count them, and the erasure is incomplete": "test_plan_and_receipt_of_an_erasure_count_a_copy_that_a_changed_column_hides",
     "What it named is not restored if such a row is put back": "test_a_copy_that_a_changed_column_hid_from_an_erasure_is_not_restored_when_it_is_put_back",
     "a deletion that makes a learning current again": "test_what_a_killed_deletion_makes_current_again_after_its_erasure_goes_again",
     "A corrected learning whose erased text returns is not deleted": "test_an_undo_that_lands_late_over_a_correction_that_erased_its_text_does_not_delete_the_learning",
-    "whose receipt then says so": "test_a_correction_whose_answer_was_lost_keeps_the_learning_for_three_minutes",
     "the same in each field that Reflexio returns": "test_the_same_words_with_anything_else_beside_them_are_not_what_was_deleted",
     "a running one begins no deletion": "test_a_running_server_without_the_new_key_of_the_others_begins_no_deletion",
->>>>>>> 4b9db0e7 (Pages say what makes an erasure incomplete, what a restore compares, and what write access to the state can do unnoticed)
     "`get_status` shows it as unfinished": "test_what_an_interrupted_restore_stored_of_an_erasure_is_deleted_by_the_next_deletion_which_says_so",
     "What the copies contain besides stays, and so does something else under the same id": "test_something_else_that_is_stored_under_the_id_by_then_stays",
     "or what somebody stored again since the plan": "test_what_is_published_again_on_purpose_since_the_plan_stays_and_is_not_called_deleted",
