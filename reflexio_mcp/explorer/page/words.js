@@ -42,6 +42,7 @@ const FACTS = {
   may_still_go: ({ count }) => [`${counted(count, "item")} may still disappear or change. Look again before you rely on ${agree(count, "it", "them")}.`],
   still_learning: () => ["Reflexio may still be learning from it; something new can contain the old text."],
   learnings_appeared: ({ count }) => [`${counted(count, "more learned thing")} appeared meanwhile and ${agree(count, "was", "were")} deleted too.`],
+  export_not_written: ({ names }) => ["No file was written", ...names, ". Make room on the disk."],
   not_recorded: ({ names }) => ["The receipt could not be recorded", ...names, "."],
   copies_on_hold: ({ count }) => [`No copy was erased, because a hold keeps ${number(count)} of them.`],
   deleted_again: ({ count }) => [`${counted(count, "item")} that came back by an undo ${agree(count, "was", "were")} deleted again.`],
