@@ -224,7 +224,8 @@ CATALOG: Final = (
         "learnings",
         "delete_learnings",
         "Delete learnings",
-        "Forget what was learned and keep the requests: by ids, or all from a request, session or filter.",
+        "Forget what was learned and keep the requests, from which Reflexio can learn it again: by ids, or all from a "
+        "request, session or filter.",
         destructive=True,
         needs=LEARNS,
     ),
