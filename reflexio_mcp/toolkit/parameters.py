@@ -236,7 +236,7 @@ ListDetail = Annotated[Literal["summary", "masked"], Field(description=MASKED)]
 Confirm = Annotated[str, Field(description="code from this call's plan")]
 IncludeLearnings = Annotated[bool, Field(description="also what was learned from it")]
 Erase = Annotated[bool, Field(description="keep no recovery copy of it, new or earlier")]
-Reason = Annotated[str, Field(max_length=MOST_REASON, description="why; the record keeps it")]
+Reason = Annotated[str, Field(max_length=MOST_REASON, description="why, kept on record")]
 WaitForReceipt = Annotated[bool, Field(description="false: return at once, receipt in get_status")]
 
 

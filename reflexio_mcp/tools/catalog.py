@@ -224,7 +224,7 @@ CATALOG: Final = (
         "learnings",
         "delete_learnings",
         "Delete learnings",
-        "Forget what was learned and keep the requests, from which Reflexio can learn it again: by ids, or all from a "
+        "Forget what was learned and keep the requests, which can teach it again: by ids, or all from a "
         "request, session or filter.",
         destructive=True,
         needs=LEARNS,
