@@ -301,6 +301,8 @@ class SessionPager:
             try:
                 return await self._scope.client.get_requests(light), {}
             except ReplyTooLarge:
+                if self._batch == 1:
+                    return await _read_page(self._scope, query)
                 self._batch = max(1, self._batch // 4)
                 continue
             except ServerFault as error:
