@@ -10,6 +10,8 @@ from tests.support.stdio import MODERN, REVISIONS, Revision, RpcError, StdioSess
 
 pytestmark = pytest.mark.anyio
 
+PAGE = "reflexio-mcp/page"
+
 INTERACTIONS = [
     {"role": "User", "content": "I cannot eat peanuts.", "user_action": "none"},
     {"role": "Assistant", "content": "Noted.", "tools_used": [{"tool_name": "note", "tool_data": {"n": 1}}]},
@@ -30,6 +32,15 @@ def facts(result: dict[str, Any]) -> dict[str, Any]:
     """The structured content of a call that worked."""
     assert not result.get("isError"), result
     return result["structuredContent"]
+
+
+async def judge(session: StdioSession) -> None:
+    """Judge a finding as the page does, which the host gives its proof with its data."""
+    rows = await session.call("explorer_data", {"view": "rows"})
+    assert len(facts(rows)["sessions"]) == 2
+    page = {PAGE: rows["_meta"][PAGE]}
+    judged = {"finding": "probable-secret", "request_ids": ["r1"]}
+    assert facts(await session.call("judge_finding", judged, meta=page))["looked_at"] == 1
 
 
 async def drive(session: StdioSession) -> set[str]:
@@ -56,7 +67,8 @@ async def drive(session: StdioSession) -> set[str]:
     assert (await call("get_status"))["backend"]
     assert (await call("audit_traffic"))["traffic"]["requests"] == 4
     assert (await call("explore_traffic"))["returned"] == 2
-    assert len((await call("explorer_data", view="rows"))["sessions"]) == 2
+    await judge(session)
+    called |= {"explorer_data", "judge_finding"}
     assert (await call("export_data"))["archive"]["counts"]["requests"] == 4
     await delete("delete_request", request_id="r1")
     receipt = await delete("delete_session", session_id="trip")
