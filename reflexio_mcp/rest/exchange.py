@@ -430,10 +430,13 @@ def _is_safe_to_repeat(error: errors.ReflexioError, call: Call, unknown: bool, s
         seconds: from the first try to the next.
     """
     # Requests have ids, so none is stored twice. A learning may be added twice.
+    seen = seconds > _SEEN_AFTER
+    if isinstance(error, errors.ConnectionLost) and not seen:
+        return True  # the server had closed an idle connection
     if call.look_first:
         return False
     if unknown and call.kind == "delete":
         return False  # it would also delete what somebody has stored since
-    if unknown and call.kind == "publish" and seconds > _SEEN_AFTER:
+    if unknown and call.kind == "publish" and seen:
         return False  # it would also store what somebody has erased since
     return may_pass(error, call.kind)

@@ -227,8 +227,8 @@ LOST, REFUSED = httpx.ReadError("reset"), httpx.ConnectError("refused")
 TRIES: dict[str, dict[Any, int]] = {
     "read": {REFUSED: 4, LOST: 4, 500: 4, 503: 4, 501: 1, 401: 1, 404: 1, 302: 1},
     "read once": {503: 1, 500: 1, LOST: 4},
-    "delete": {REFUSED: 4, LOST: 1, 503: 1, 500: 1, 403: 1},
-    "delete a user": {REFUSED: 1, LOST: 1, 503: 1, 429: 1},
+    "delete": {REFUSED: 4, LOST: 4, 503: 1, 500: 1, 403: 1},
+    "delete a user": {REFUSED: 1, LOST: 4, 503: 1, 429: 1},
     "publish": {REFUSED: 4, LOST: 4, 504: 4, 500: 1, 422: 1},
     "add": {503: 1, 500: 1},
 }
