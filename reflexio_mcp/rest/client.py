@@ -284,7 +284,7 @@ class ReflexioClient:
         return await self._add("/api/add_user_playbook", "user_playbooks", playbooks, needed)
 
     async def clear_user_data(self, user_id: str) -> models.DeleteReply:
-        """Delete everything of a user, in a single try: what is stored before a second one would go too."""
+        """Delete everything of a user. Look before each call: what was stored since the last one goes too."""
         sent = {"user_id": user_id}
         return await self._post(
             models.DeleteReply, "/api/clear_user_data", sent, kind="delete", look_first=True
@@ -404,7 +404,10 @@ class ReflexioClient:
         self, route: str, sent: dict[str, Any], method: Literal["DELETE", "PUT"] = "DELETE"
     ) -> models.DeleteReply:
         call = Call(method, route, "delete", self._timeout, content=encoded(sent), required=("success",))
-        return await self._send(call, lambda answer: answer.parsed(models.DeleteReply))
+        reply = await self._send(call, lambda answer: answer.parsed(models.DeleteReply))
+        if reply.repeated:
+            reply.deleted_count = None
+        return reply
 
     async def _add(
         self,

@@ -71,8 +71,8 @@ class Call:
     Args:
         required: keys that every 2xx reply to this call has.
         by_id: a 404 means an unknown id, not an unknown route.
-        repeat: also after a fault of a gateway or the service. What deletes is repeated only if no try arrived.
-        look_first: the caller looks again before each try, so that this makes a single one.
+        repeat: also after a fault of a gateway or the service, as far as that is safe (`_is_safe_to_repeat`).
+        look_first: the caller looks again before each try. Only a connection that had been idle is no try.
         most_reply: longest reply in bytes, if less than the client's limit; a longer one is `ReplyTooLarge`.
     """
 
@@ -301,6 +301,8 @@ _FIRST_BACKOFF: Final = 0.25
 _LONGEST_BACKOFF: Final = 8.0
 _SEEN_AFTER: Final = 2.0
 """Seconds in which nobody sees and erases what a call has stored."""
+_IDLE_LOSS: Final = 0.5
+"""Seconds within which a connection is lost that the server had closed while it was idle."""
 _GATEWAY_FAULTS: Final = frozenset({502, 503, 504})
 
 
@@ -376,12 +378,9 @@ class Sender:
             tries = MOST_TRIES if call.repeat or isinstance(found, errors.ConnectionLost) else 1
             wait = self._backoff(attempt, found.wait)
             unknown = unknown or found.effect == "unknown"
-            seconds = self._clock() + wait - first
-            if (
-                not _is_safe_to_repeat(found, call, unknown, seconds)
-                or faults >= tries
-                or wait >= deadline - self._clock()
-            ):
+            now = self._clock()
+            safe = _is_safe_to_repeat(found, call, unknown, now - begun, now + wait - first)
+            if not safe or faults >= tries or wait >= deadline - now:
                 if answered and isinstance(found, errors.ConnectionLost | errors.TimedOut):
                     found = answered
                 if unknown:
@@ -422,21 +421,20 @@ def may_pass(error: errors.ReflexioError, kind: Kind) -> bool:
     return isinstance(error, errors.RateLimited | errors.ConnectionLost | errors.Unreachable)
 
 
-def _is_safe_to_repeat(error: errors.ReflexioError, call: Call, unknown: bool, seconds: float) -> bool:
+def _is_safe_to_repeat(
+    error: errors.ReflexioError, call: Call, unknown: bool, took: float, seconds: float
+) -> bool:
     """Return whether a further try does nothing that the first could not do.
 
     Args:
-        unknown: an earlier try may have taken effect.
+        unknown: this try or an earlier one may have taken effect.
+        took: seconds of this try.
         seconds: from the first try to the next.
     """
     # Requests have ids, so none is stored twice. A learning may be added twice.
-    seen = seconds > _SEEN_AFTER
-    if isinstance(error, errors.ConnectionLost) and not seen:
-        return True  # the server had closed an idle connection
-    if call.look_first:
-        return False
-    if unknown and call.kind == "delete":
-        return False  # it would also delete what somebody has stored since
-    if unknown and call.kind == "publish" and seen:
+    if call.look_first or (unknown and call.kind == "delete"):
+        # A further try would also delete what somebody has stored since.
+        return isinstance(error, errors.ConnectionLost) and took < _IDLE_LOSS
+    if unknown and call.kind == "publish" and seconds > _SEEN_AFTER:
         return False  # it would also store what somebody has erased since
     return may_pass(error, call.kind)

@@ -270,6 +270,7 @@ class DeleteReply(Reply):
     """The reply to a deletion. It does not prove that something is gone."""
 
     deleted_count: int | None = None
+    """`None` also for a repeated call, because an earlier try may have deleted something."""
 
 
 class SessionOutcome(Read):

@@ -278,6 +278,33 @@ async def test_waits_between_tries_grow_and_no_try_begins_after_the_time_of_the_
     assert time.slept == [0.25]
 
 
+@pytest.mark.parametrize(("fault", "counted"), [(LOST, None), (REFUSED, 3)])
+async def test_a_repeated_delete_passes_on_no_count_of_a_second_deletion(
+    fault: Exception, counted: int | None
+) -> None:
+    replies = [fault, httpx.Response(200, json={"success": True, "deleted_count": 3})]
+    async with client_over(lambda _: give(replies.pop(0))) as client:
+        reply = await client.delete_requests_by_ids(["r"])
+    assert reply.deleted_count == counted
+
+
+@pytest.mark.parametrize("act", ["delete", "delete a user"])
+async def test_a_deletion_whose_connection_breaks_later_is_not_repeated_because_something_may_be_stored_since(
+    act: str,
+) -> None:
+    seen, time = list[str](), FakeTime()
+
+    def late(request: httpx.Request) -> httpx.Response:
+        seen.append(request.url.path)
+        time.now += 1
+        raise LOST
+
+    async with client_over(late, fake_time=time) as client:
+        with pytest.raises(ConnectionLost):
+            await ACTS[act](client)
+    assert len(seen) == 1
+
+
 class Limiter:
     """A service that refuses until its clock has reached a time."""
 
