@@ -237,7 +237,8 @@ def _who_may_connect(settings: Settings) -> str:
     if settings.oauth_issuer:
         told.append(f"whoever signs in at {settings.oauth_issuer}")
     if named:
-        told.append(f"{len(named):,} users with a token ({', '.join(named[:MOST_USERS])})")
+        holders = "1 user" if len(named) == 1 else f"{len(named):,} users"
+        told.append(f"{holders} with a token ({', '.join(named[:MOST_USERS])})")
     if "" in users or not told:
         told.append(f"holders of a token that reaches {settings.user_id or 'every user'}")
     return "; ".join(told)

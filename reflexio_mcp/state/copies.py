@@ -23,16 +23,13 @@ from reflexio_mcp.state.days import DAY, days_seen
 from reflexio_mcp.state.keys import Keys, RowChanged
 from reflexio_mcp.state.records import Copied, Erasure, Name, Owner, RecoveryCopy
 from reflexio_mcp.state.restores import restores_not_over
-from reflexio_mcp.state.tables import Database, Transaction
+from reflexio_mcp.state.tables import LATEST, Database, Transaction, is_number, is_time
 
 __all__ = ["Reading"]
 
 READ_AT_ONCE: Final = 20
 
 CHECKED_AT_ONCE: Final = 200
-
-LATEST: Final = 253_402_300_799
-"""The last second of the year 9999, the latest time that can be shown."""
 
 OF_USER: Final = "of"
 """The kind of a tag in `erased_names` that says whose copies an erasure removes. Without one, those of everybody."""
@@ -73,14 +70,12 @@ class Row(NamedTuple):
 
     @property
     def is_typed(self) -> bool:
-        """Whether the values have the types of their columns. SQLite keeps others, too."""
-        times: tuple[Any, ...] = (self.at, self.until)
-        numbers: tuple[Any, ...] = (self.id, self.deletion, self.seen_until)
+        """Whether the values have the types of their columns."""
         texts: tuple[Any, ...] = (self.account, self.user, self.kind, self.names)
         return (
-            all(isinstance(value, int | float) and 0 <= value <= LATEST for value in times)
-            and all(isinstance(value, int) for value in numbers)
-            and all(isinstance(value, str) for value in texts)
+            all(map(is_time, (self.at, self.until)))
+            and all(map(is_number, (self.id, self.deletion, self.seen_until)))
+            and all(isinstance(text, str) for text in texts)
         )
 
     @property

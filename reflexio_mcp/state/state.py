@@ -19,7 +19,7 @@ import anyio.to_thread
 from anyio.lowlevel import RunVar
 
 from reflexio_mcp.metrics import count, count_refusal, record
-from reflexio_mcp.state.copies import LATEST, Copies
+from reflexio_mcp.state.copies import Copies
 from reflexio_mcp.state.days import DAY, days_seen, days_with_today, note_day, uptime
 from reflexio_mcp.state.judgements import Judgements
 from reflexio_mcp.state.keys import KeyedDatabase, Keys, RowChanged
@@ -45,7 +45,7 @@ from reflexio_mcp.state.records import (
     RestoreIntention,
 )
 from reflexio_mcp.state.restores import restores_not_over
-from reflexio_mcp.state.tables import Database, StateUnusable, Transaction
+from reflexio_mcp.state.tables import Database, StateUnusable, Transaction, is_number, is_time
 
 __all__ = ["RECORD_DAYS", "State", "in_thread"]
 
@@ -59,9 +59,6 @@ THREADS: Final = 8
 
 CLAIM_SECONDS: Final = 180.0
 """How long a job has learnings to itself: to read and write them, and for a call without an answer to take effect."""
-
-MOST: Final = 2**63
-"""No number in the state is as large."""
 
 RECORD_GONE: Final = (
     "the record of this deletion is gone",
@@ -609,7 +606,7 @@ class State:
         )
         line_changed = bool(line) and not said_in(line)
         times, numbers = (when, finished or 0.0), (gone, restores)
-        typed = all(map(_is_time, times)) and all(map(_is_number, numbers)) and isinstance(chain, str)
+        typed = all(map(is_time, times)) and all(map(is_number, numbers)) and isinstance(chain, str)
         keys, damaged = self._keys, outcome not in OUTCOMES or line_changed or not typed
         if not typed:
             when, gone, finished, restores, chain = _time(when), _number(gone), None, _number(restores), ""
@@ -711,7 +708,7 @@ class State:
         )
         recent: list[tuple[float, int]] = []
         for at, seen, boot, began, counted, code, intention in rows:
-            if not (_is_time(at) and _is_number(seen) and _is_time(began)):
+            if not (is_time(at) and is_number(seen) and is_time(began)):
                 seconds = HOUR  # a row that was changed: nobody knows when it began
             elif boot and boot == running.boot:
                 seconds = began + HOUR - running.seconds
@@ -734,21 +731,12 @@ class State:
         return int(asked)
 
 
-def _is_time(value: Any) -> bool:
-    """Whether a value is a time. SQLite keeps others in a column of numbers, too."""
-    return isinstance(value, int | float) and 0 <= value <= LATEST
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int) and abs(value) < MOST
-
-
 def _time(value: Any) -> float:
-    return value if _is_time(value) else 0.0
+    return value if is_time(value) else 0.0
 
 
 def _number(value: Any) -> int:
-    return value if _is_number(value) else 0
+    return value if is_number(value) else 0
 
 
 def _deeds_in(at: float, line: Mapping[str, Any]) -> list[LearningDeed]:
@@ -787,6 +775,6 @@ def _began(transaction: Transaction, number: JobNumber) -> Began:
     if not rows:
         raise StateUnusable(*RECORD_GONE)
     at, begun, seen = rows[0]
-    if not (_is_time(at) and _is_number(begun) and _is_number(seen)):
+    if not (is_time(at) and is_number(begun) and is_number(seen)):
         raise StateUnusable(*RECORD_GONE)
     return Began(at, begun, seen)

@@ -131,6 +131,12 @@ start of the machine that recorded it, and `uptime` is how long that had run, in
 
 VERSION: Final = FIRST_VERSION + len(UPGRADES)
 
+LATEST: Final = 253_402_300_799
+"""The last second of the year 9999, the latest time that can be shown."""
+
+MOST: Final = 2**63
+"""No number in the state is as large."""
+
 APPLICATION_ID: Final = 0x52465354
 """Marks a SQLite file as a state, since version 14."""
 
@@ -374,3 +380,13 @@ def holds_sealed(path: Path) -> bool:
             )
     except sqlite3.Error:
         return True
+
+
+def is_time(value: Any) -> bool:
+    """Whether a value of a column of times is one. SQLite keeps others there, too."""
+    return isinstance(value, int | float) and 0 <= value <= LATEST
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a column of whole numbers is one. SQLite keeps others there, too."""
+    return isinstance(value, int) and abs(value) < MOST

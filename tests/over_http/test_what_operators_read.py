@@ -47,11 +47,12 @@ def test_the_first_lines_say_memory_state_policy_and_who_may_connect(tmp_path: P
     assert "token-of" not in str(lines(Settings(store=store, auth_token=TOKENS)))
 
 
-def test_a_token_of_nobody_in_particular_is_said_to_reach_everybody(tmp_path: Path) -> None:
+def test_the_first_lines_say_whom_a_token_reaches(tmp_path: Path) -> None:
     store = str(tmp_path / "store.db")
     for settings, who in (
         (Settings(store=store), "holders of a token that reaches every user"),
         (Settings(store=store, user_id="ada"), "holders of a token that reaches ada"),
+        (Settings(store=store, auth_token=TOKENS[:1]), "1 user with a token (ada)"),
         (Settings(store=store, unsafe_no_auth=True), "everybody"),
     ):
         assert lines(settings)["who may connect"] == who
