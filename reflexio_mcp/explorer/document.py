@@ -28,8 +28,12 @@ MODULES: Final = (
 """Imports determine the order."""
 
 _IMPORT = re.compile(r"^import [^;]*? from \"\./(?:vendor/)?[a-z]+\.js\";\n", re.MULTILINE)
-_COMMENT = re.compile(r"^ */\*\*(?:(?!\*/).)*\*/\n|/\*\*(?:(?!\*/).)*\*/ ?", re.MULTILINE | re.DOTALL)
+_COMMENT = re.compile(
+    r"^ */\*\*(?:(?!\*/).)*\*/\n|/\*\*(?:(?!\*/).)*\*/ ?|^ *// [^\n]*\n", re.MULTILINE | re.DOTALL
+)
 """Comments are about types for the most part, and a fifth of the source."""
+
+_STYLE_COMMENT = re.compile(r"/\*(?:(?!\*/).)*\*/\n?", re.DOTALL)
 
 _NAMED = re.compile(r"export\{([^}]*)\};\s*\Z")
 _DEFAULT = re.compile(r"\bexport default ")
@@ -80,7 +84,7 @@ def _source(text: str) -> str:
 @functools.cache
 def document() -> str:
     script = "\n" + "\n".join([*map(_library, LIBRARIES), USED, *(_module("page", name) for name in MODULES)])
-    style = _read("page", "page.css")
+    style = _STYLE_COMMENT.sub("", _read("page", "page.css"))
     policy = POLICY.format(script=_source(script), style=_source(style))
     parts = {"policy": policy, "style": style, "script": script}
     return _put_together(_read("page", "page.html"), parts)
