@@ -23,7 +23,7 @@ import httpx
 
 from benchmarks.figures import Figure, told
 from benchmarks.over_http import META, client, loopback_store
-from benchmarks.shares_callers import ATTACKS, BIG_IDS, FOURTH, OTHERS, STREAMS, token
+from benchmarks.shares_callers import ATTACKS, READ_IDS, FOURTH, OTHERS, STREAMS, token
 from scripts.serving import free_port, serving
 
 CONNECTIONS = (1, 16, 64)
@@ -148,7 +148,7 @@ def _memory(process: int, field: str) -> int:
 
 
 def _fill(path: Path, *, large: bool) -> None:
-    """Store 20 small requests for each of the three and 600 for the fourth; with `large`, 72 MB in 20 more."""
+    """Store 20 small requests for each of the three and 620 for the fourth; with `large`, 20 of these have 72 MB."""
     hostile = "\\" * 2000 + "a@" * 1000 + "sk-" + "A" * 2000 + " " + "1234 " * 500 + "password=" + "(" * 2000
     texts = ((hostile * 400)[:900_000], "A" * 900_000, "a.b@c.d " * 112_500)
     with (
@@ -162,15 +162,16 @@ def _fill(path: Path, *, large: bool) -> None:
         for number in range(600):
             said = ["x y z " * 30, "answer " * 20]
             _publish(http, url, FOURTH, f"s{number // 50}", f"r{number}", said)
-        for number, request_id in enumerate(BIG_IDS if large else ()):
-            _publish(http, url, FOURTH, f"big{number}", request_id, [texts[number % 3]] * 4)
+        for number, request_id in enumerate(READ_IDS):
+            text = texts[number % 3] if large else "x y z " * 30
+            _publish(http, url, FOURTH, f"read{number}", request_id, [text] * 4)
 
 
 def _publish(
     http: httpx.Client, url: str, name: str, session: str, request_id: str, texts: Sequence[str]
 ) -> None:
     said = [{"role": "User", "content": text} for text in texts]
-    unique = request_id if request_id in BIG_IDS else f"{name}-{request_id}"
+    unique = request_id if request_id in READ_IDS else f"{name}-{request_id}"
     given = {"session_id": f"{name}-{session}", "request_id": unique, "interactions": said}
     params: dict[str, Any] = {"name": "publish_interaction", "arguments": given, "_meta": META}
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}

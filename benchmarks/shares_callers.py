@@ -21,7 +21,8 @@ from benchmarks.over_http import META
 
 OTHERS = ("ada", "bob", "carol")
 FOURTH = "dan"
-BIG_IDS = tuple(f"big-{number}" for number in range(20))
+READ_IDS = tuple(f"read-{number}" for number in range(20))
+"""Requests that the fourth reads by id. Of large data, they have the bytes."""
 PAUSE = 0.03
 """Seconds that each of the others waits between two calls."""
 
@@ -84,16 +85,16 @@ FLOODS: dict[str, Callable[[], list[bytes]]] = {
     "sessions": lambda: [call("list_sessions", limit=100)],
     "requests": lambda: [call("list_requests", limit=100, detail="full")],
     "contains": lambda: [call("list_requests", contains="nowhere-at-all")],
-    "request": lambda: [call("get_request", request_id=one) for one in BIG_IDS],
+    "request": lambda: [call("get_request", request_id=one) for one in READ_IDS],
     "audit": lambda: [call("audit_traffic")],
     "export": lambda: [call("export_data", redact=True), call("export_data", redact=False)],
     "rows": lambda: [call("explorer_data", view="rows", limit=10_000)],
-    "rows-by-id": lambda: [call("explorer_data", view="rows", request_ids=BIG_IDS)],
+    "rows-by-id": lambda: [call("explorer_data", view="rows", request_ids=READ_IDS)],
     "findings": lambda: [call("explorer_data", view="findings", limit=10_000)],
-    "shown": lambda: [call("explorer_data", view="request", request_id=one) for one in BIG_IDS],
+    "shown": lambda: [call("explorer_data", view="request", request_id=one) for one in READ_IDS],
     "plan": lambda: [
         call("delete_requests", everything=True),
-        call("delete_requests", request_ids=BIG_IDS),
+        call("delete_requests", request_ids=READ_IDS),
     ],
     "complete": lambda: [completion()],
     "publish": lambda: [publishing()],
@@ -156,7 +157,7 @@ class Fourth:
     async def unread(self, port: int, _number: int) -> None:
         """Ask for large answers and never read them."""
         with small_buffer(port) as one:
-            sent = call("explorer_data", view="request", request_id=BIG_IDS[1])
+            sent = call("explorer_data", view="request", request_id=READ_IDS[1])
             await asyncio.get_running_loop().sock_sendall(one, sent * KEPT_UNREAD)
             await asyncio.Event().wait()
 
@@ -176,7 +177,7 @@ class Fourth:
             path = (
                 f"POST /messages/?session_id={session} HTTP/1.1\r\n{head}Content-Type: application/json\r\n"
             )
-            arguments = {"view": "request", "request_id": BIG_IDS[1]}
+            arguments = {"view": "request", "request_id": READ_IDS[1]}
             asked = {"method": "tools/call", "params": {"name": "explorer_data", "arguments": arguments}}
             hello = {
                 "protocolVersion": "2025-11-25",
