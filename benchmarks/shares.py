@@ -23,7 +23,7 @@ import httpx
 
 from benchmarks.figures import Figure, told
 from benchmarks.over_http import META, client, loopback_store
-from benchmarks.shares_callers import ATTACKS, READ_IDS, FOURTH, OTHERS, STREAMS, token
+from benchmarks.shares_callers import ATTACKS, FOURTH, OTHERS, READ_IDS, STREAMS, token
 from scripts.serving import free_port, serving
 
 CONNECTIONS = (1, 16, 64)
