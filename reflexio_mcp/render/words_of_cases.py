@@ -101,8 +101,8 @@ CASES: Final = RoomWords(
         },
         ("list_learnings",): {
             FactCode.LEARNINGS_NOT_SHOWN: (
-                "{number:more learning} of this selection {number:is|are} not shown; list_learnings with the same "
-                "filter lists {number:it|them}."
+                "{number:more learning} of this selection {number:is|are} not shown: list_learnings with the same "
+                "filter or user lists {number:it|them}, and with changed_since what was deleted."
             ),
         },
     },
@@ -124,8 +124,8 @@ CASES: Final = RoomWords(
             "{number:it stays|they stay}; --learning ID deletes such a learning too."
         ),
         FactCode.LEARNINGS_NOT_SHOWN: (
-            "{number:more learning} of this selection {number:is|are} not shown; `reflexio-mcp learned` with the same "
-            "filter lists {number:it|them}."
+            "{number:more learning} of this selection {number:is|are} not shown: `reflexio-mcp learned` with the same "
+            "filter or user lists {number:it|them}, and with --since what was deleted."
         ),
     },
 )

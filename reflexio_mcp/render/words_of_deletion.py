@@ -52,6 +52,13 @@ DELETION: Final = RoomWords(
             "text again. To prevent that, {number:this request has|these requests have} to be deleted too."
         ),
         FactCode.SOURCES_IN_ONE_PLAN: "",
+        FactCode.WORDS_ELSEWHERE: (
+            "{number:more stored request} of this user {number:has|have} words of what is forgotten: {names}."
+        ),
+        FactCode.WORDS_NOWHERE_ELSE: (
+            "No other stored request of this user has a word of what is forgotten ({names}); {number} "
+            "{number:was|were} looked through."
+        ),
         FactCode.SOURCES_UNKNOWN: (
             "It is unknown whether source interactions are still stored. If so, Reflexio can learn the old text again."
         ),
@@ -191,6 +198,14 @@ DELETION: Final = RoomWords(
             "Source interactions are still stored, in {number:request}, so Reflexio can learn the old text again. To "
             "prevent that, delete {number:this request|these requests} too."
         ),
+        FactCode.WORDS_ELSEWHERE: (
+            "{number:more stored request} of this user {number:has|have} words of what is forgotten. They may be about "
+            "something else."
+        ),
+        FactCode.WORDS_NOWHERE_ELSE: (
+            "No other stored request of this user has a word of what is forgotten; {number} {number:was|were} looked "
+            "through."
+        ),
         FactCode.ONLY_IN_COPIES: (
             "Recovery copies still contain {number:item} that {number:is|are} not stored any more; erase=true removes "
             "{number:it|them}."
@@ -245,7 +260,9 @@ DELETION: Final = RoomWords(
         },
         ("delete_requests",): {
             FactCode.SOURCES_IN_ONE_PLAN: (
-                "delete_requests with request_ids and include_learnings=true deletes both in one plan."
+                "To forget a learning for good, delete the requests that it quotes, too: delete_requests with "
+                "request_ids and include_learnings=true deletes both in one plan, and says whether other requests have "
+                "words of it."
             ),
         },
         ("list_learnings", "delete_learnings"): {

@@ -138,6 +138,14 @@ class FactCode(StrEnum):
         "`number` requests that taught the learning are stored, so it can be learned again; `names`: the first ids",
     )
     SOURCES_IN_ONE_PLAN = "sources_in_one_plan", "advice: one plan can delete learnings and their requests"
+    WORDS_ELSEWHERE = (
+        "words_elsewhere",
+        "`number` more stored requests of the user have words of what is forgotten; `names`: the words, rarest first",
+    )
+    WORDS_NOWHERE_ELSE = (
+        "words_nowhere_else",
+        "none of `number` other stored requests of the user has a word of what is forgotten; `names`: the words",
+    )
     SOURCES_UNKNOWN = (
         "sources_unknown",
         "it is unknown whether interactions that taught the learning are stored",

@@ -225,7 +225,7 @@ CATALOG: Final = (
         "delete_learnings",
         "Delete learnings",
         "Forget what was learned and keep the requests, which can teach it again: by ids, or all from a "
-        "request, session or filter.",
+        "request, session or filter. Deleting requests can include it.",
         destructive=True,
         needs=LEARNS,
     ),

@@ -204,6 +204,84 @@ async def test_of_a_window_only_the_requests_that_a_learning_quotes_are_named_as
     assert (fact_of(receipt, "sources_stay") or {})["names"] == ["r1", "r3"]
 
 
+async def moved(world: World, *others: str) -> None:
+    await world.put("move", text="I have moved from Berlin to Vienna")
+    await world.put("papers", text="Which papers do I need?")
+    for number, text in enumerate(others):
+        await world.put(f"other-{number}", text=text)
+    await world.learn("home", "move", content="Lives in Vienna", quote="I have moved from Berlin to Vienna")
+
+
+FORGETTING: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("delete_learnings", {"user_id": "ada", "learning_ids": ["profile:home"]}),
+    ("delete_requests", {"request_ids": ["move"], "include_learnings": True}),
+)
+
+
+@pytest.mark.parametrize(("tool", "asked"), FORGETTING)
+async def test_a_plan_says_that_no_other_request_has_a_word_of_what_is_forgotten(
+    world: World, tool: str, asked: dict[str, Any]
+) -> None:
+    await moved(world)
+    await world.put("bobs", user="bob", text="How is Vienna?")
+    async with world.connect() as caller:
+        plan = await caller.plan(tool, **asked)
+    assert fact_of(plan, "words_nowhere_else") == {
+        "code": "words_nowhere_else",
+        "number": 1,
+        "names": ["lives", "vienna", "moved", "berlin"],
+    }
+    assert not fact_of(plan, "words_elsewhere")
+
+
+@pytest.mark.parametrize(("tool", "asked"), FORGETTING)
+async def test_a_plan_names_the_words_of_what_is_forgotten_that_other_requests_have(
+    world: World, tool: str, asked: dict[str, Any]
+) -> None:
+    await moved(world, "The cat moved", "We moved the sofa", "A restaurant in VIENNA, please")
+    async with world.connect() as caller:
+        plan = await caller.plan(tool, **asked)
+        receipt = await caller.receipt(tool, **asked, confirm=plan["confirm"])
+    assert fact_of(plan, "words_elsewhere") == {
+        "code": "words_elsewhere",
+        "number": 3,
+        "names": ["vienna", "moved"],
+    }
+    assert "vienna" not in str(receipt["facts"])
+
+
+async def test_other_requests_are_not_searched_if_many_learnings_go_or_a_part_cannot_be_read(
+    world: World,
+) -> None:
+    await moved(world)
+    world.backend.unreturned = {"papers"}
+    async with world.connect() as caller:
+        plan = await caller.plan("delete_requests", request_ids=["move"], include_learnings=True)
+        assert not {fact["code"] for fact in plan["facts"]} & {"words_elsewhere", "words_nowhere_else"}
+        world.backend.unreturned = set()
+        for number in range(3):
+            await world.learn(f"more-{number}", "move", content=f"Lives in Vienna {number}")
+        plan = await caller.plan("delete_requests", request_ids=["move"], include_learnings=True)
+    assert plan["selected"]["learnings"] == 4
+    assert not {fact["code"] for fact in plan["facts"]} & {"words_elsewhere", "words_nowhere_else"}
+
+
+async def test_no_word_of_a_secret_is_looked_for(world: World) -> None:
+    await world.put("r1", text="The wifi password is Tulpenzwiebel-77")
+    await world.put("r2", text="Something redacted")
+    await world.learn("wifi", "r1", content="The wifi password is Tulpenzwiebel-77")
+    async with world.connect() as caller:
+        plan = await caller.plan("delete_request", request_id="r1", include_learnings=True)
+    assert (fact_of(plan, "words_nowhere_else") or {})["names"] == ["password"]
+
+
+async def test_a_list_says_how_a_learning_is_forgotten_for_good(world: World) -> None:
+    await moved(world)
+    async with world.connect() as caller:
+        listed = await caller.call("list_learnings", user_id="ada")
+    assert fact_of(listed, "sources_in_one_plan")
+
+
 @pytest.mark.parametrize("linked", [True, False])
 async def test_a_receipt_says_whether_a_kept_conversation_can_teach_a_learning_again(
     world: World, linked: bool
@@ -246,6 +324,29 @@ async def test_plan_question_and_receipt_name_what_goes_and_what_is_current_agai
     assert row["earlier"] == [{"learning_id": "profile:old", "content": "Cannot eat peanuts"}]
     assert receipt["deleted"]["learnings"] == 1
     assert {name: one.status for name, one in world.backend.profiles.items()} == {"old": None}
+
+
+async def test_of_many_learnings_twenty_are_named_and_a_call_lists_the_rest(world: World) -> None:
+    await world.put("r1", text="I like numbers")
+    texts = {f"Likes {number:02}" for number in range(25)}
+    for text in texts:
+        await world.learn(text.replace(" ", "-"), "r1", content=text)
+    asked = {"request_id": "r1", "include_learnings": True}
+    async with world.connect(CONFIRM="preview") as caller:
+        plan = await caller.plan("delete_request", **asked)
+        assert len({row["content"] for row in plan["learnings"]} & texts) == 20
+        assert (fact_of(plan, "learnings_not_shown") or {})["number"] == 5
+        assert "list_learnings with the same filter or user lists them" in plan["text"]
+        listed = await caller.call("list_learnings", request_id="r1", limit=100)
+        assert {row["content"] for row in listed["learnings"]} == texts
+    person = agreeing()
+    async with world.connect(person=person) as caller:
+        receipt = await caller.receipt("delete_request", **asked)
+        assert len([text for text in texts if text in person.seen[0]]) == 20
+        assert "5 more learnings of this selection are not shown" in person.seen[0]
+        assert len(receipt["learnings"]) == 20
+        changes = await caller.call("list_learnings", user_id="ada", changed_since="1h", limit=100)
+    assert {row["content"] for row in changes["changes"] if row["change"] == "taken_back"} == texts
 
 
 async def test_an_undo_puts_the_replaced_and_the_replacing_learning_back(world: World) -> None:

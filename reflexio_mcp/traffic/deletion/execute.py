@@ -58,6 +58,7 @@ from reflexio_mcp.traffic.deletion.plan import (
     recording,
     skipped_copies,
 )
+from reflexio_mcp.traffic.deletion.plan_learnings import WITH_WORDS
 from reflexio_mcp.traffic.deletion.targets import Correction, User
 from reflexio_mcp.traffic.errors import CodeSpent, NotRecorded, TrafficError, facts_of, needing_state
 from reflexio_mcp.traffic.learnings.find import Learned, learnings_of_user
@@ -730,7 +731,7 @@ class _Act:
             ],
             shared_rules=planned.plan.shared_rules,
             facts=[
-                *(fact for fact in planned.plan.facts if fact.code not in SKIPPED_COPIES),
+                *(fact for fact in planned.plan.facts if fact.code not in SKIPPED_COPIES | WITH_WORDS),
                 *ending.unopened,
                 *self._happened(ending),
                 *self._advice(ending),

@@ -56,6 +56,7 @@ from reflexio_mcp.traffic.deletion.plan_learnings import (
     case_of,
     earlier_rows,
     facts_about_cases,
+    facts_about_words,
     learning_rows,
 )
 from reflexio_mcp.traffic.deletion.targets import (
@@ -386,6 +387,8 @@ async def _describe(
         item.unreadable for item in chosen.stored
     )
     by_requests = target.noun in ("request", "interaction")
+    whole_user = isinstance(target, User)  # no other request of the user is left
+    inside = {interaction_id for item in chosen.stored for interaction_id in item.interaction_ids}
     taught = selected.learned if going or options.include_learnings else None
     if target.text:  # the change shows it
         taught = None
@@ -415,6 +418,7 @@ async def _describe(
                 found=bool(chosen.stored),
             ),
             *(facts_about_cases(scope, taught, going, erases=options.erase) if taught else []),
+            *(await facts_about_words(scope, taught, going, inside) if taught and not whole_user else []),
             *facts_about_copies(
                 chosen.stored,
                 len(chosen.copied) - len(chosen.erased),

@@ -1,7 +1,7 @@
 """Pages of learnings, with the words that taught each."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -13,6 +13,7 @@ from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import (
     UNREADABLE_SHOWN,
     LearningPage,
+    LearningRow,
     UserLearnings,
     learning_row,
 )
@@ -91,8 +92,14 @@ async def list_learnings(
         else None,
         unreadable=list(selected.unreadable[:UNREADABLE_SHOWN]),
         cursor=encode_cursor("learnings", scope, question, _key(page[len(rows) - 1])) if more else None,
-        facts=[*doubts, Fact(code=FactCode.KINDS_NOT_LISTED)],
+        facts=[*doubts, *_advice(rows), Fact(code=FactCode.KINDS_NOT_LISTED)],
     )
+
+
+def _advice(rows: Sequence[LearningRow]) -> list[Fact]:
+    if any(row.evidence for row in rows):
+        return [Fact(code=FactCode.SOURCES_IN_ONE_PLAN)]
+    return []
 
 
 def _without_window(learned: Learned) -> tuple[Learned, int]:
