@@ -72,6 +72,13 @@ test("rows that are read again keep what was found in them, unless they have cha
   assert.ok(!index.rows.get("b").findings.has("personal-data"));
 });
 
+test("a conversation says how it ended, also once its requests were read again", () => {
+  const outcomes = [{ outcome: "success", label: "\\u003cb>booked" }, { outcome: "failure", user_id: "bob", inferred: true }];
+  const index = indexOf(rowsOf({ sessions: [{ session_id: "s", outcomes, requests: [sent("a")] }] }));
+  index.add(rowsIn("s", sent("a")));
+  assert.equal(index.rows.get("a").ended, "success, <b>booked; failure, for bob, judged by Reflexio");
+});
+
 test("findings are judged by conversation, and tests by who writes them", () => {
   const index = indexOf(rowsIn("s", sent("a"), sent("b")), rowsIn("t", sent("c")));
   index.note("personal-data", { a: [1], b: [2, 3] });

@@ -1529,6 +1529,7 @@ export async function forgetsBoth(browser) {
   const { view } = it;
   await part(view, "conversations").click();
   await open(view, "ping");
+  await view.locator("#conversation .meta", { hasText: "Ended: success" }).waitFor();
   await view.locator("#conversation .note", { hasText: "Loves peanuts" }).waitFor();
   await view.locator("#conversation .delete").click();
   const again = view.locator(".fate", { hasText: "Loves peanuts" }).locator(".again", { hasText: "It replaced “Cannot eat peanuts”" });

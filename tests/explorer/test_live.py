@@ -1,6 +1,7 @@
 """The page on a real Reflexio server that learns, shown by the official bridge and by `reflexio-mcp explore`."""
 
 import sqlite3
+import time
 from contextlib import closing
 from functools import partial
 
@@ -44,6 +45,8 @@ async def told_and_learned(server: Corner) -> None:
 async def test_a_person_who_wants_neither_fact_gets_neither(corner: Corner, play: Play) -> None:  # noqa: F811
     await peanut_story(corner, merged=True)
     assert "Loves peanuts" in await learned_now(corner)
+    ended = {"user_id": corner.name("ada"), "session_id": corner.name("ci-run-7"), "outcome": "success"}
+    await corner.ask("session_outcome", ended | {"occurred_at": int(time.time())})
     given = {
         "REFLEXIO_URL": corner.server.url,
         "REFLEXIO_USER_ID": corner.name("ada"),

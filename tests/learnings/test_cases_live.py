@@ -1,13 +1,13 @@
 """What a deletion with learnings leaves of what is believed, on the real server, and what an undo puts back."""
 
 import time
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import anyio.to_thread
 import pytest
 
-from reflexio_mcp.rest.models import RequestQuery, UserProfile
+from reflexio_mcp.rest.models import Operation, RequestQuery, UserProfile
 from tests.deletion.support import Caller
 from tests.support.facts import fact_of
 from tests.support.real_learning import Corner
@@ -131,7 +131,9 @@ async def test_a_playbook_that_got_another_id_since_the_plan_is_deleted(corner: 
         receipt = await caller.receipt("delete_session", **arguments, confirm=plan["confirm"])
         assert receipt["status"] == "complete", receipt["text"]
         assert "appeared" not in receipt["text"]
-    assert await believed(corner) == set()
+        assert await believed(corner) == set()
+        await caller.restored(receipt["number"])
+    assert await believed(corner) == {"Use metric"}
 
 
 async def test_a_learning_that_is_named_by_its_old_id_is_deleted(corner: Corner) -> None:
@@ -146,7 +148,9 @@ async def test_a_learning_that_is_named_by_its_old_id_is_deleted(corner: Corner)
             learning_ids=[f"user_playbook:{first.user_playbook_id}"],
         )
         assert receipt["status"] == "complete", receipt["text"]
-    assert await believed(corner) == set()
+        assert await believed(corner) == set()
+        await caller.restored(receipt["number"])
+    assert await believed(corner) == {"Use metric"}
 
 
 async def test_a_run_that_ends_after_the_requests_are_gone_leaves_nothing_of_the_test_run(
@@ -175,8 +179,53 @@ async def test_a_run_that_ends_after_the_requests_are_gone_leaves_nothing_of_the
                 with anyio.fail_after(30):
                     while not await deleted():
                         await anyio.lowlevel.checkpoint()
-    assert receipts[0]["status"] == "complete", receipts[0]["text"]
-    assert await believed(corner) == {"Cannot eat peanuts"}
+        assert receipts[0]["status"] == "complete", receipts[0]["text"]
+        assert await believed(corner) == {"Cannot eat peanuts"}
+        back = await caller.restored(receipts[0]["number"])
+        assert back["status"] == "complete", back["text"]
+    assert await believed(corner) == {"Loves peanuts"}
+
+
+async def test_a_correction_during_a_run_waits_and_names_what_took_its_place(
+    corner: Corner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corner.learn(PEANUTS, profile="Cannot eat peanuts", quote="I cannot eat peanuts")
+    corner.learn(BUTTER, profile="Loves peanut butter", quote="I love peanut butter")
+    corner.model.merges["peanut"] = "Loves peanuts"
+    await corner.say("real-1", PEANUTS, session="real", force_extraction=True)
+    [old] = await corner.profiles()
+    waits, generation = anyio.Event(), corner.rest.generation
+
+    async def asked(kind: Literal["profile", "playbook"]) -> Operation | None:
+        waits.set()
+        return await generation(kind)
+
+    monkeypatch.setattr(corner.rest, "generation", asked)
+    receipts: list[dict[str, Any]] = []
+    async with corner.connect() as caller:
+
+        async def correct() -> None:
+            receipts.append(
+                await caller.receipt(
+                    "correct_learning",
+                    user_id=corner.name("ada"),
+                    learning_id=f"profile:{old.profile_id}",
+                    content="Cannot eat nuts",
+                )
+            )
+
+        async with anyio.create_task_group() as tasks:
+            with corner.model.holding(MERGE):
+                await corner.say("butter", BUTTER, session="ci-run-7", force_extraction=True, wait=False)
+                await anyio.to_thread.run_sync(corner.model.wait_for, MERGE, "peanut")
+                tasks.start_soon(correct)
+                with anyio.fail_after(30):
+                    await waits.wait()
+                assert receipts == []
+    [current] = [one for one in await corner.profiles() if one.status is None]
+    assert current.content == "Loves peanuts"
+    assert "corrected" not in receipts[0]
+    assert (fact_of(receipts[0], "learning_replaced") or {})["names"] == [f"profile:{current.profile_id}"]
 
 
 async def test_a_person_of_whom_only_an_expired_profile_is_left_is_erased(corner: Corner) -> None:
@@ -195,4 +244,5 @@ async def test_a_person_of_whom_only_an_expired_profile_is_left_is_erased(corner
             "delete_requests", user_id=corner.name("ada"), include_learnings=True, erase=True
         )
         assert receipt["status"] == "complete", receipt["text"]
+        assert receipt["way_back"]["state"] == "erased"
     assert corner.kept().get("profiles", 0) == 0

@@ -137,7 +137,11 @@ async def test_a_rule_of_an_automatic_run_says_nothing_of_its_sources_and_is_dec
         assert (await decide(operator, "approve", rule))["corrected"] == 1
         [approved] = await current(corner, text)
         assert (approved.agent_playbook_id, approved.playbook_status) == (rule.agent_playbook_id, "approved")
+        for decision, status in (("reject", "rejected"), ("approve", "approved")):  # each undoes the other
+            await decide(operator, decision, rule)
+            assert [one.playbook_status for one in await current(corner, text)] == [status]
         receipt = await decide(operator, "delete", rule)
         assert receipt["deleted"] == {"shared_rules": 1}
+        assert receipt["way_back"]["state"] == "off"
         assert rule.agent_playbook_id not in {one.agent_playbook_id for one in await current(corner, text)}
         await made_by_itself(corner, text)

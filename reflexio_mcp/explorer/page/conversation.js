@@ -99,6 +99,7 @@ function Top({ rows }) {
   const users = [...new Set(rows.map((row) => row.user))];
   const sources = [...new Set(rows.map((row) => row.source).filter(Boolean))];
   const title = rows.find((row) => row.words)?.words ?? "Conversation";
+  const ended = rows.find((row) => row.ended)?.ended;
   const hits = hitsHere();
   const at = matched.sessions.findIndex((one) => one.id === opened?.session);
   const shared = [...(first?.findings.keys() ?? [])].filter((rule) => rows.every((row) => row.findings.get(rule)?.length === 0));
@@ -118,6 +119,7 @@ function Top({ rows }) {
     </div></div>
     <p class="meta"><bdi>${users.slice(0, 3).map((one) => shortened(one)).join(", ")}${users.length > 3 ? ` and ${users.length - 3} more` : ""}</bdi>
       <span>${counted(messagesIn(rows), "message")}</span><span title=${first ? clock.exact(first.at) : ""}>${times}</span>${sources.length > 0 && html`<bdi>${sources.slice(0, 3).map((one) => shortened(one, 32)).join(", ")}</bdi>`}
+      ${ended && html`<span>Ended: <bdi>${shortened(ended, 80)}</bdi></span>`}
       ${rows.some((row) => row.held) && html`<span class="badge" title="The operator's policy says that this is kept for now">On hold</span>`}
       ${shared.map((rule) => html`<${Found} key=${rule} rule=${rule} />`)}</p>
   </header>`;

@@ -5,11 +5,11 @@ import { asWritten } from "./passages.js";
 /**
  * @typedef {{id: string, session: string, user: string, at: number, order: number, source: string, version: string,
  *   interactions: number, words: string, last: string, lastRole: string, passage: string, matched: string, evaluation: boolean,
- *   secret: boolean, held: boolean, restored: boolean, restoredFrom: string, findings: Map<string, number[]>,
+ *   secret: boolean, held: boolean, ended: string, restored: boolean, restoredFrom: string, findings: Map<string, number[]>,
  *   noProblem: Map<string, number[]>, orders: string[]}} Row
  *   `order` tells apart what came in one second; `last` are the last words of a session's newest request; `passage` is the text around the
  *   searched words, `orders` are words in it that may be orders to an assistant, `matched` the part that has them if it is no text; `restored` says that an undo of the last days stored it,
- *   `restoredFrom` is the request whose interaction was put back as
+ *   `ended` says how its session ended, `restoredFrom` is the request whose interaction was put back as
  *   this one; `findings` are rules with the ids of interactions, and so is `noProblem`, which somebody judged
  * @typedef {{words: string, user: string, session: string, source: string, version: string, finding: string,
  *   start: number | null, end: number | null}} Filter times in milliseconds, both inclusive
@@ -54,6 +54,7 @@ export class Index {
         if (known.interactions === row.interactions) Object.assign(row, { findings: known.findings, noProblem: known.noProblem, orders: known.orders });
         row.passage ||= known.passage;
         row.last ||= known.last;
+        row.ended ||= known.ended;
       }
       this.rows.set(row.id, row);
     }
@@ -222,15 +223,21 @@ export function rowsOf(answer) {
   /** @type {Row[]} */
   const rows = [];
   for (const session of answer.sessions ?? []) {
+    const ended = (session.outcomes ?? []).map(endWords).join("; ");
     for (const one of session.requests) {
       rows.push({
         id: one.request_id, session: session.session_id, user: one.user_id ?? "", at: Date.parse(one.created_at),
         order: one.restored_interaction || one.first_interaction || 0, source: one.source ?? "", version: one.agent_version ?? "",
         interactions: one.interaction_count ?? 0, words: asWritten(one.first_words ?? ""), last: asWritten(one.last_words ?? ""), lastRole: one.last_role ?? "",
         passage: asWritten(one.found ?? ""), matched: one.matched ?? "", evaluation: one.evaluation_only === true,
-        secret: one.redacted === true, held: Boolean(one.held), restored: one.restored === true, restoredFrom: one.restored_from ?? "", findings: new Map(), noProblem: new Map(), orders: [],
+        secret: one.redacted === true, held: Boolean(one.held), ended, restored: one.restored === true, restoredFrom: one.restored_from ?? "", findings: new Map(), noProblem: new Map(), orders: [],
       });
     }
   }
   return rows;
+}
+
+/** @param {{outcome: string, label?: string, user_id?: string, inferred?: boolean}} outcome of a session */
+function endWords({ outcome, label, user_id: user, inferred }) {
+  return [asWritten(outcome), asWritten(label ?? ""), user && `for ${user}`, inferred && "judged by Reflexio"].filter(Boolean).join(", ");
 }
