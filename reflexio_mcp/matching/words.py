@@ -15,7 +15,7 @@ from typing import Final, cast
 
 from reflexio_mcp.results.base import JOINERS, WITHOUT_GLYPH
 
-__all__ = ["Words", "leaves", "tool_texts", "words_of"]
+__all__ = ["Words", "fold", "leaves", "tool_texts", "words_of"]
 
 OR: Final = "OR"
 _TYPED: Final = re.compile(r'"([^"]*)"|(\S+)')

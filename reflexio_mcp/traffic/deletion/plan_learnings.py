@@ -8,7 +8,7 @@ from typing import Final
 
 import anyio.to_thread
 
-from reflexio_mcp.matching.words import OR, Words, fold, words_of
+from reflexio_mcp.matching.words import Words, fold
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import clip, visible
 from reflexio_mcp.results.deletion import Earlier, LearningCase, TaughtLearning, few
@@ -232,4 +232,4 @@ def _words_of(learnings: Sequence[Learning]) -> Words:
     texts = [text for learning in learnings for text in (learning.content, *quotes_of(learning))]
     open_texts = [fold(REDACTED.sub(" ", covered(text))) for text in texts]
     found = dict.fromkeys(word for text in open_texts for word in WORD.findall(text))
-    return words_of(f" {OR} ".join(list(found)[:MOST_WORDS]))
+    return Words(tuple({word: word} for word in list(found)[:MOST_WORDS]))

@@ -22,6 +22,7 @@ from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import both, for_each
 
 __all__ = [
+    "MOST_REQUESTS",
     "Learned",
     "LinkedLearning",
     "expired_profiles",
