@@ -30,13 +30,13 @@ from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.tools.catalog import deletes
 from reflexio_mcp.traffic.archive import import_requests, requests_in
-from reflexio_mcp.traffic.deletion.erasures import take_out_waiting, would_go
+from reflexio_mcp.traffic.deletion.erasures import note_import, take_out_waiting, would_go
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
 from reflexio_mcp.traffic.deletion.past import last_deletions, not_listed
 from reflexio_mcp.traffic.deletion.plan import Options, Planned, make_plan, named, skipped_copies
 from reflexio_mcp.traffic.deletion.restore import Undo, begin_restore, plan_restore, restore
 from reflexio_mcp.traffic.deletion.targets import Correction, Filtered, Requests, Target
-from reflexio_mcp.traffic.errors import NotStored, TrafficError
+from reflexio_mcp.traffic.errors import NotStored, TrafficError, needing_state
 from reflexio_mcp.traffic.policy import current_policy
 from reflexio_mcp.traffic.reading.filters import EXPIRED
 from reflexio_mcp.traffic.scope import Scope
@@ -261,7 +261,9 @@ def run_import(arguments: Namespace, settings: Settings) -> int:
 
     async def act(scope: Scope, state: State, owner: Owner) -> Restored:
         going = partial(would_go, state, partial(owner_of, scope, settings))
-        return await import_requests(scope, lines, job.progress, going)
+        with needing_state(FactCode.STATE_UNUSABLE):
+            await in_thread(state.check)  # what cannot be logged is not stored
+        return await import_requests(scope, lines, job.progress, going, partial(note_import, state, owner))
 
     with job.running("Run the command again to import the rest"):
         done = _run(act, settings, progress=job.progress)

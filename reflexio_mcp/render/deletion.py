@@ -237,11 +237,16 @@ def _named_by(caller: str, client: str) -> str:
     return f"by {by}" if by else ""
 
 
-LOGGED: Final = {"exported": "exported", "held": "kept by a hold", "refused": "a person was asked"}
+LOGGED: Final = {
+    "exported": "exported",
+    "imported": "imported",
+    "held": "kept by a hold",
+    "refused": "a person was asked",
+}
 
 
 def logged(lines: Sequence[Logged]) -> list[str]:
-    """Return a line for each export and refusal, for a fence."""
+    """Return a line for each export, import and refusal, for a fence."""
     return [
         row(
             LOGGED[line.event],

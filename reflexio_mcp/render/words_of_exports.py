@@ -37,6 +37,9 @@ EXPORTS: Final = RoomWords(
             "Reflexio stores 60 requests a minute, and learns from them again. Times, images, citations, learnings and "
             "session outcomes do not come back."
         ),
+        FactCode.ERASED_BEFORE: (
+            "{number:request} that {number:is|are} stored now had been erased before, by deletion {names:plain}."
+        ),
     },
     model={
         FactCode.SECRETS_CAN_BE_COVERED: (

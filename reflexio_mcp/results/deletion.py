@@ -319,17 +319,19 @@ class Who(Row):
 
 
 class Logged(Row):
-    """An export, or a refusal: because of a hold, or because a person who was asked did not agree."""
+    """An export, an import, or a refusal: because of a hold, or because a person who was asked did not agree."""
 
     at: Moment
-    event: Literal["held", "exported", "refused"]
+    event: Literal["held", "exported", "imported", "refused"]
     target: str
     caller: str = ""
     client: Annotated[str, Field(description="the program that asked the person who refused")] = ""
     tool: Annotated[str, Field(description="of a refused call")] = ""
     why: Annotated[str, Field(description="of a refusal: declined, unanswered or wrong_number")] = ""
     held: Annotated[list[str], Field(description="what holds kept")] = []
-    counts: Annotated[dict[str, int], Field(description="what the export contains")] = {}
+    counts: Annotated[
+        dict[str, int], Field(description="what the export contains, or the import stored")
+    ] = {}
 
 
 class PastDeletion(Row):

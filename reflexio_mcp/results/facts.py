@@ -415,6 +415,10 @@ class FactCode(StrEnum):
         "import_is_learned",
         "Reflexio stores 60 requests a minute and learns again; only requests come back, without times and images",
     )
+    ERASED_BEFORE = (
+        "erased_before",
+        "`number` of the stored requests had been erased, by the deletions `names`",
+    )
     # Publishing
     STORED_SECRETS = (
         "stored_secrets",

@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 from reflexio_mcp.metrics import count
 from reflexio_mcp.state.days import DAY, days_seen
 from reflexio_mcp.state.keys import Keys, RowChanged
-from reflexio_mcp.state.records import Copied, Erasure, Name, Owner, RecoveryCopy
+from reflexio_mcp.state.records import Copied, ErasedBefore, Erasure, Name, Owner, RecoveryCopy
 from reflexio_mcp.state.restores import restores_not_over
 from reflexio_mcp.state.tables import LATEST, Database, Transaction, is_number, is_time
 
@@ -119,12 +119,14 @@ class _Erased(NamedTuple):
     """What an earlier erasure has named.
 
     Args:
+        deletion: its number.
         ended: number of its last log line.
         by: the tag of the user whose copies alone it reached; that of no user for an operator's.
         names: tags; with the tag of a user and a slash before it, only of that user's copies. Tags of `OF_USER` say
             of which users alone it removed any.
     """
 
+    deletion: int
     ended: int
     by: str
     names: frozenset[str]
@@ -345,18 +347,29 @@ class Copies:
             if any(self._is_named(erased, copy) for erased in erasures)
         }
 
+    def erased_before(self, transaction: Transaction, owner: Owner, items: Sequence[Copied]) -> ErasedBefore:
+        """Return what earlier erasures have named of these items, as long as they are on record."""
+        found: set[tuple[str, str]] = set()
+        deletions: list[int] = []
+        for erased in self._erasures(transaction.execute, owner, 0):
+            named = {(item.kind, item.id) for item in items if self._is_named(erased, item)}
+            found |= named
+            if named:
+                deletions.append(erased.deletion)
+        return ErasedBefore(len(found), sorted(deletions))
+
     def _erasures(self, read: Callable[..., list[Any]], owner: Owner, begun: int) -> list[_Erased]:
         """Return the erasures that ended after the log line `begun`."""
         rows = read(
-            "SELECT ended, user_id, erased_names FROM main.deletions "
+            "SELECT id, ended, user_id, erased_names FROM main.deletions "
             "WHERE ended > ? AND account IN ? AND erased_names != ''",
             begun,
             self._keys.accounts(owner),
         )
         # SQLite keeps other values in a column of numbers, too.
         return [
-            _Erased(ended if isinstance(ended, int) else LATEST, by, frozenset(str(names).split()))
-            for ended, by, names in rows
+            _Erased(number, ended if isinstance(ended, int) else LATEST, by, frozenset(str(names).split()))
+            for number, ended, by, names in rows
         ]
 
     def _is_named(self, erased: _Erased, copy: Copied) -> bool:

@@ -153,6 +153,18 @@ class Deletion(NamedTuple):
     back: Sequence[tuple[str, str]] = ()
 
 
+class ErasedBefore(NamedTuple):
+    """What was stored again although it had been erased.
+
+    Args:
+        items: how many items.
+        deletions: the numbers of the erasures.
+    """
+
+    items: int
+    deletions: Sequence[int]
+
+
 class Noted(NamedTuple):
     """A line of the audit log about something besides deletions and restores."""
 

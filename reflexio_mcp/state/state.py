@@ -31,6 +31,7 @@ from reflexio_mcp.state.records import (
     CodeUsed,
     Copied,
     Deletion,
+    ErasedBefore,
     Erasure,
     Intention,
     JobNumber,
@@ -338,6 +339,20 @@ class State:
         """Log what an export contains."""
         self._note(owner, {"event": "exported", "target": target, "counts": dict(counts)})
 
+    def note_import(self, owner: Owner, stored: Sequence[Copied], counts: Mapping[str, int]) -> ErasedBefore:
+        """Log what an import has stored, and return what had been erased of it."""
+        with self.database.transaction(writes=False) as transaction:
+            erased = self.copies.erased_before(transaction, owner, stored)
+        line = {
+            "event": "imported",
+            "target": "the requests of an export",
+            "counts": dict(counts),
+            "ids": [item.id for item in stored],
+            "erased_by": erased.deletions,
+        }
+        self._note(owner, line)
+        return erased
+
     def note_report(self, owner: Owner, until: int) -> None:
         """Log that a report tells of everything until a time."""
         self._note(owner, {"event": REPORTED, "until": until})
@@ -371,17 +386,18 @@ class State:
             self.log.add(transaction, {**line, "user_id": owner.user, "account": account})
 
     def noted(self, owner: Owner, most: int = 10, *, since: float = 0) -> list[Noted]:
-        """Return the last exports and refusals and the last times that holds kept something, the newest first.
+        """Return the last exports, imports and refusals and the last times that holds kept something, the newest first.
 
         A user's owner gets those of the user alone.
         """
         accounts = self._keys.accounts(owner)
         rows = self.database.read(
-            "SELECT at, line FROM main.log WHERE at >= ? AND (line LIKE ? OR line LIKE ? OR line LIKE ?) "
-            "ORDER BY id DESC LIMIT ?",
+            "SELECT at, line FROM main.log "
+            "WHERE at >= ? AND (line LIKE ? OR line LIKE ? OR line LIKE ? OR line LIKE ?) ORDER BY id DESC LIMIT ?",
             since,
             '%"event": "held"%',
             '%"event": "exported"%',
+            '%"event": "imported"%',
             '%"event": "refused"%',
             most * MOST_SEARCHED,
         )

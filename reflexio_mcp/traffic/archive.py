@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, TypeAlias, cast
 
+import anyio
 import anyio.to_thread
 from pydantic import BaseModel
 
@@ -34,7 +35,7 @@ from reflexio_mcp.results.progress import Progress, Step, no_progress
 from reflexio_mcp.results.reading import EvidenceRow, LearningEvidence, Manifest
 from reflexio_mcp.traffic.audit.rules import findings_in, rule_of
 from reflexio_mcp.traffic.audit.rules.base import Rule
-from reflexio_mcp.traffic.deletion.items import item_of
+from reflexio_mcp.traffic.deletion.items import Item, item_of
 from reflexio_mcp.traffic.deletion.restore import Storing
 from reflexio_mcp.traffic.errors import InvalidInput, TrafficError, quoted
 from reflexio_mcp.traffic.learnings.evidence import Evidence
@@ -453,6 +454,10 @@ def _check(archive: zipfile.ZipFile) -> None:
                 raise InvalidInput("FILE", CHANGED.format(name=name))
 
 
+async def _nothing(stored: Sequence[Item]) -> Sequence[Fact]:
+    return ()
+
+
 async def _none(requests: Sequence[RequestWithInteractions]) -> Collection[str]:
     return ()
 
@@ -462,13 +467,31 @@ async def import_requests(
     lines: Sequence[bytes],
     progress: Progress = no_progress,
     would_go: Callable[[Sequence[RequestWithInteractions]], Awaitable[Collection[str]]] = _none,
+    note: Callable[[Sequence[Item]], Awaitable[Sequence[Fact]]] = _nothing,
 ) -> Restored:
     """Store requests in this order. A request that is stored already does not change.
 
     Args:
         would_go: returns the ids of requests that were erased and would be deleted again. They are not stored.
+        note: is told what was stored, also after an interruption, and returns what is to be said of it.
     """
     act = Storing(scope)
+    try:
+        await _import(act, lines, progress, would_go)
+    finally:
+        with anyio.CancelScope(shield=True):
+            act.facts += await note([*act.back.values()])
+    if "erased" in act.became.values():
+        act.facts.append(Fact(code=FactCode.ERASURE_NOT_OVER))
+    return act.result()
+
+
+async def _import(
+    act: Storing,
+    lines: Sequence[bytes],
+    progress: Progress,
+    would_go: Callable[[Sequence[RequestWithInteractions]], Awaitable[Collection[str]]],
+) -> None:
     for start in range(0, len(lines), IMPORTED_AT_ONCE):
         items = {
             item.request.request_id: item for item in map(_request, lines[start : start + IMPORTED_AT_ONCE])
@@ -480,9 +503,6 @@ async def import_requests(
         if act.stopped:
             break
         await progress(Step.REQUESTS_IMPORTED, start + IMPORTED_AT_ONCE, len(lines))
-    if "erased" in act.became.values():
-        act.facts.append(Fact(code=FactCode.ERASURE_NOT_OVER))
-    return act.result()
 
 
 def _request(line: bytes) -> RequestWithInteractions:

@@ -24,11 +24,12 @@ from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import Citation, Interaction, PublishBody, RequestQuery, ToolUse
 from reflexio_mcp.settings import load
 from reflexio_mcp.state.records import RestoreIntention
+from reflexio_mcp.state.state import State
 from reflexio_mcp.traffic.archive import Export, import_requests, requests_in
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import find_request
 from reflexio_mcp.traffic.scope import Scope
-from tests.deletion.support import World
+from tests.deletion.support import World, broken
 from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
@@ -525,6 +526,44 @@ async def test_an_import_that_leaves_a_request_out_fails(
         await client.publish(body, minted=False)
     assert await command("import", str(path), "--store", str(taken), "--yes") == 1
     assert "not restored: 1 whose id something else has now (" in capsys.readouterr().out
+
+
+async def test_an_import_is_logged_and_says_what_was_erased_before_by_which_deletion(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REFLEXIO_MCP_STORE", str(tmp_path / "store.db"))
+    path = tmp_path / "all.zip"
+    for request_id, user in (("a1", "ada"), ("a2", "ada"), ("b1", "bob"), ("c1", "cleo"), ("d1", "dan")):
+        said = ("--user-id", user, "--session-id", f"of-{user}", "--user", f"words of {request_id}")
+        assert await command("publish", *said, "--request-id", request_id) == 0
+    assert await command("export", "--output", str(path)) == 0
+    assert await command("delete", "b1", "--yes") == 0
+    assert await command("delete", "--user-id", "ada", "--everything", "--erase", "--yes") == 0
+    assert await command("delete", "c1", "--erase", "--yes") == 0
+    capsys.readouterr()
+    assert await command("import", str(path), "--yes") == 0
+    erased = "3 requests that are stored now had been erased before, by deletion 2, 3."
+    assert erased in capsys.readouterr().out
+    assert await command("log", "--json") == 0
+    line = json.loads(capsys.readouterr().out)[-1]
+    assert (line["event"], line["counts"]) == ("imported", {"requests": 4, "interactions": 4})
+    assert (set(line["ids"]), line["erased_by"]) == ({"a1", "a2", "b1", "c1"}, [2, 3])
+    assert await command("delete", "b1", "--yes") == 0
+    capsys.readouterr()
+    assert await command("import", str(path), "--yes") == 0
+    assert "erased before" not in capsys.readouterr().out, "only what was stored counts"
+
+
+async def test_an_import_that_cannot_be_logged_stores_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, new = tmp_path / "out.zip", tmp_path / "new" / "b.db"
+    assert await command("export", "--store", await filled(tmp_path / "a.db"), "--output", str(path)) == 0
+    monkeypatch.setattr(State, "check", broken)
+    assert await command("import", str(path), "--store", str(new), "--yes") == 1
+    assert "the file is locked" in capsys.readouterr().err
+    async with ReflexioClient("http://store", transport=EmbeddedStore(str(new))) as client:
+        assert not (await client.get_requests(RequestQuery(top_k=10))).sessions
 
 
 def rewritten(path: Path, name: str, change: Any) -> None:

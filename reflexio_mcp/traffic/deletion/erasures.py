@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Container, Iterable
 from dataclasses import dataclass, field, replace
 
 from reflexio_mcp.rest.models import RequestWithInteractions, UnreadableRequest
-from reflexio_mcp.results.facts import FactCode
+from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.state.records import Copied, JobNumber, Meant, MustGo, Name, Owner
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.traffic.deletion.claims import claim
@@ -20,6 +20,7 @@ from reflexio_mcp.traffic.deletion.items import (
     interactions_said,
     item_of,
     learning_item,
+    names_of,
     opened,
     said_digest,
 )
@@ -31,7 +32,7 @@ from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["take_out_waiting", "would_go"]
+__all__ = ["note_import", "take_out_waiting", "would_go"]
 
 
 @dataclass
@@ -238,6 +239,27 @@ async def would_go(
         for request in requests
         if any(note.id == request.request.request_id and _meant(state, note, request) for note in notes)
     }
+
+
+async def note_import(state: State, owner: Owner, stored: Sequence[Item]) -> list[Fact]:
+    """Log what an import has stored, and say what of it had been erased, as far as erasures are on record.
+
+    Raises:
+        NotRecorded: the log cannot be written.
+    """
+    copies = [Copied(item.kind, item.id, item.user_id, names_of(item), "") for item in stored]
+    counts = {"requests": len(stored), "interactions": sum(len(item.interaction_ids) for item in stored)}
+    with needing_state(FactCode.STATE_UNUSABLE):
+        erased = await in_thread(state.note_import, owner, copies, counts)
+    if not erased.items:
+        return []
+    return [
+        Fact(
+            code=FactCode.ERASED_BEFORE,
+            number=erased.items,
+            names=[str(number) for number in erased.deletions],
+        )
+    ]
 
 
 async def take_out_waiting(scope: Scope, state: State, owner: Owner) -> TakenOut:
