@@ -345,7 +345,7 @@ class State:
             erased = self.copies.erased_before(transaction, owner, stored)
         line = {
             "event": "imported",
-            "target": "the requests of an export",
+            "target": "export",
             "counts": dict(counts),
             "ids": [item.id for item in stored],
             "erased_by": erased.deletions,
