@@ -38,7 +38,8 @@ EXPORTS: Final = RoomWords(
             "session outcomes do not come back."
         ),
         FactCode.ERASED_BEFORE: (
-            "{number:request} that {number:is|are} stored now had been erased before, by deletion {names:plain}."
+            "{number:request} that {number:is|are} stored now had been erased before; the audit log says by which "
+            "deletions."
         ),
     },
     model={
@@ -56,6 +57,9 @@ EXPORTS: Final = RoomWords(
         FactCode.SECRETS_CAN_BE_COVERED: (
             "Nothing is written yet. Secrets and personal data are exported as stored; --redact replaces recognized "
             "secrets."
+        ),
+        FactCode.ERASED_BEFORE: (
+            "{number:request} that {number:is|are} stored now had been erased before, by deletion {names:plain}."
         ),
     },
 )
