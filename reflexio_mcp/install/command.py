@@ -31,6 +31,7 @@ from reflexio_mcp.install.entry import (
     visible_all,
 )
 from reflexio_mcp.install.files import ClientFile, InstallError
+from reflexio_mcp.install.written import note_shared_server, was_written
 from reflexio_mcp.screen import TerminalProgress
 from reflexio_mcp.settings import HOSTED_URL, OPTIONS, ConfigurationError, load
 
@@ -106,7 +107,12 @@ def _install(request: Request, layout: Layout) -> Outcome:
         pasted = snippet(client, _server(request, remote), request.name)
         return Outcome({"status": "shown", "entry": pasted}, [pasted])
     if client is None:
-        return _listed(layout, request.name)
+        return _listed(
+            layout,
+            request.name,
+            "For any other client: reflexio-mcp install --print",
+            "Next: reflexio-mcp install NAME; --create for a client that was not found.",
+        )
     if remote and not client.url_key:
         raise InstallError(
             f"{client.title} takes no shared server from its file: add {remote} in the app, under Customize, "
@@ -136,6 +142,8 @@ def _install(request: Request, layout: Layout) -> Outcome:
         lines = [f"{file.path} would get:", pasted, *about, "Nothing was written (--dry-run)."]
         return _outcome("planned", client, file.path, request, lines)
     how = _change(client, layout, file.path, request.name, made, f"Add this to it by hand:\n{pasted}")
+    if remote:
+        note_shared_server(file.path, request.name, remote)
     lines = [
         f"{'Replaced' if found else 'Added'} {request.name} in {client.title}: {file.path}",
         *how,
@@ -278,13 +286,16 @@ def _backed_up(backup: Path | None) -> list[str]:
 def _uninstall(request: Request, layout: Layout) -> Outcome:
     client, remote = _named(request)
     if client is None:
-        return _listed(layout, request.name)
+        return _listed(layout, request.name, "Next: reflexio-mcp uninstall NAME")
     file = ClientFile.read(client, client.file(layout))
     old = file.entries.get(request.name)
     if old is None:
         absent = f"{client.title} has no server named {request.name}: there is nothing to remove."
         return _outcome("absent", client, file.path, request, [absent])
-    if not (is_ours(client, old, remote) or (not remote and is_shared_server(client, request.name, old))):
+    by_name = is_shared_server(client, request.name, old) or was_written(
+        file.path, request.name, old.get(client.url_key)
+    )
+    if not (is_ours(client, old, remote) or (by_name and not remote)):
         raise InstallError(
             f"{request.name} in {client.title} is not a server that install wrote, so it was left alone."
             f"{_shared_server(client, request.name, old)} Else remove it from {file.path} by hand."
@@ -349,7 +360,7 @@ def _address(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{path or '/mcp'}"
 
 
-def _listed(layout: Layout, name: str) -> Outcome:
+def _listed(layout: Layout, name: str, *advice: str) -> Outcome:
     here = [client for client in CLIENTS if client.is_here(layout)]
     having: set[str] = set()
     for client in here:
@@ -366,7 +377,6 @@ def _listed(layout: Layout, name: str) -> Outcome:
         lines.append(f"  {client.name:16}{client.title:20}{has_it}".rstrip())
     lines += [
         f"Other clients that you can name: {', '.join(client.name for client in CLIENTS if client not in here)}.",
-        "For any other client: reflexio-mcp install --print",
-        "Next: reflexio-mcp install NAME, or uninstall NAME; --create for a client that was not found.",
+        *advice,
     ]
     return Outcome({"name": name, "clients": facts}, lines)

@@ -143,12 +143,28 @@ def test_a_shared_server_that_install_added_is_removed_by_its_name(
     assert "reflexio" not in home.entries
 
 
-def test_another_server_that_has_an_address_is_not_removed_by_its_name_and_the_command_is_told(
+def test_a_shared_server_without_a_token_is_removed_by_the_name_that_install_gave_it(
     home_of: HomeOf, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = home_of("cursor")
     assert home.install("--remote", URL, "--name", "tickets") == 0
+    home.put({home.client.url_key: OTHER_URL}, "tickets")
+    assert home.uninstall("--name", "tickets") == 1, "somebody has put another server there"
+    assert home.install("--remote", URL, "--name", "tickets", "--replace") == 0
+    assert home.uninstall("--name", "tickets") == 0
+    assert "tickets" not in home.entries
     capsys.readouterr()
+    assert main(["uninstall"]) == 0
+    said = capsys.readouterr().out
+    assert said.endswith("Next: reflexio-mcp uninstall NAME\n")
+    assert "--create" not in said
+
+
+def test_another_server_that_has_an_address_is_not_removed_by_its_name_and_the_command_is_told(
+    home_of: HomeOf, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = home_of("cursor")
+    home.put({home.client.url_key: URL}, "tickets")
     assert home.uninstall("--name", "tickets") == 1
     assert "tickets" in home.entries
     command = capsys.readouterr().err.partition("run: reflexio-mcp ")[2].partition(" Else ")[0]
