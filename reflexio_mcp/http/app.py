@@ -32,7 +32,7 @@ from reflexio_mcp.http.refusal import AGAIN, Refusal, answer_refusal
 from reflexio_mcp.logs import event
 from reflexio_mcp.metrics import count, count_refusal, observe
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.rest.errors import ReflexioError
+from reflexio_mcp.rest.errors import RateLimited, ReflexioError
 from reflexio_mcp.server.callers import Caller, Quota, holder_of
 from reflexio_mcp.server.calls import BUSY, arrival
 from reflexio_mcp.server.sdk import limit_sessions, lowlevel
@@ -371,9 +371,8 @@ class HttpApp:
         async with self._asking:
             if time.monotonic() >= self._ask_again_at:
                 self._ready = False
-                with anyio.move_on_after(PROBE_SECONDS), contextlib.suppress(ReflexioError):
-                    await self._runtime.scopes.client.health()
-                    self._ready = True
+                with anyio.move_on_after(PROBE_SECONDS):
+                    self._ready = await _answers(self._runtime.scopes.client)
                 self._ask_again_at = time.monotonic() + READY_SECONDS
         ready = self._ready and not self.stopping
         text, status = ("ready", 200) if ready else ("not ready", 503)
@@ -384,6 +383,17 @@ class HttpApp:
         if self.sign_in:
             text = f"This server issues no tokens: sign in at {self.settings.oauth_issuer}."
         raise Refusal(404, text, error="access_denied")
+
+
+async def _answers(client: "ReflexioClient") -> bool:
+    """Whether Reflexio can be used. Its rate limit is the same for every replica, so no proxy has to avoid this one."""
+    try:
+        await client.health()
+    except RateLimited:
+        return True
+    except ReflexioError:
+        return False
+    return True
 
 
 def _known(read: Callable[[], int | None]) -> Callable[[], int | None]:

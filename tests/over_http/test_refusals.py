@@ -14,6 +14,7 @@ from reflexio_mcp.http import bodies
 from reflexio_mcp.http.access import Tokens, bearer_tokens
 from reflexio_mcp.http.app import HttpApp
 from reflexio_mcp.settings import ConfigurationError, Settings
+from tests.doctor.servers import api
 from tests.support.serving import (
     AUTHORIZED,
     BOTH,
@@ -330,6 +331,15 @@ async def test_readiness_follows_the_backend(http: httpx.AsyncClient) -> None:
         reply = await http.get(f"{served.url}/ready")
         assert (reply.status_code, reply.text) == (503, "not ready")
         assert (await http.get(f"{served.url}/health")).status_code == 200
+
+
+@pytest.mark.parametrize(("status", "ready"), [(429, True), (503, False)])
+async def test_a_replica_is_ready_while_reflexio_answers_that_its_rate_limit_is_reached(
+    http: httpx.AsyncClient, status: int, ready: bool
+) -> None:
+    with api(everywhere=(status, {"detail": "slow down"}), headers={"retry-after": "120"}) as url:
+        async with serving(Settings(url=url)) as served:
+            assert (await http.get(f"{served.url}/ready")).is_success is ready
 
 
 STOPPED: dict[str, dict[str, Any]] = {
