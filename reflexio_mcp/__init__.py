@@ -1,4 +1,4 @@
-"""See, audit and safely take back what an assistant has sent to Reflexio, its memory service."""
+"""See, audit and safely delete what an assistant has sent to Reflexio, its memory service."""
 
 __all__ = ["__version__"]
 

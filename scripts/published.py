@@ -17,16 +17,16 @@ from reflexio_mcp.tools.catalog import offered
 SCHEMA = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"
 PYPI_NAME = "reflexio-mcp"
 
-DESCRIPTION = "Inspect, audit and take back what your assistant stored in Reflexio, and what was learned."
+DESCRIPTION = "Inspect, audit and delete what your assistant stored in Reflexio, and what was learned."
 """For the registry, which takes 100 characters."""
 
 LONG_DESCRIPTION = """\
-Ask your assistant what it stored about you in Reflexio, its memory service, and have it taken back.
+Ask your assistant what it stored about you in Reflexio, its memory service, and have it deleted.
 
 - **See**: sessions, requests, their full text, what was learned from them and where learning stands.
 - **Audit**: secrets, duplicates, test traffic, prompt injection and more, each with the call that cleans it up.
-- **Take back**: a request, a session, a chosen set or everything of one user. You see a plan first, you agree, and you
-  get a receipt from reading again.
+- **Delete**: a request, a session, a chosen set or everything of one user. You see a plan first, you agree, and you
+  get a receipt after the store was checked again.
 
 Without a key it keeps everything in a file on this computer. With a key it works on your Reflexio account. It is
 independent of Reflexio.

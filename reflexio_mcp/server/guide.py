@@ -55,7 +55,7 @@ STEPS: Final = (
         ("audit_traffic",),
     ),
     Step(
-        "Take back: {deletes}, and the receipt says what was deleted and what was not.",
+        "Delete: {deletes}, and the receipt says what was deleted and what was not.",
         ("delete_request", "delete_session", "delete_requests"),
     ),
     Step(
@@ -154,7 +154,7 @@ def guide(tools: Collection[str], *, learns: bool, confirm: Confirm) -> str:
     """
     parts = [
         [
-            "How to publish so that Reflexio learns the right things and a mistake can be taken back.",
+            "How to publish so that Reflexio learns the right things and a mistake can be undone.",
         ],
         ["What is stored", *MODEL, LEARNING if learns else NOT_LEARNING],
         ["Using the tools", *_steps(tools, learns=learns, confirm=confirm)],
