@@ -71,6 +71,8 @@ def _check(settings: Settings, *, as_json: bool) -> int:
 
 def wrong_with(found: "SetUp") -> str:
     """Say what is wrong for servers, and how to mend it; empty if nothing is."""
+    if found.fits:
+        return ""
     if found.incomplete:
         return _of_missing_tables(found)
     if found.version is None:

@@ -170,6 +170,9 @@ DELETION: Final = RoomWords(
         FactCode.COPIES_UNREADABLE: "Recovery copies cannot be read now{names:known}; nothing more was restored.",
         FactCode.HOLDS_UNKNOWN: "It is unknown whether a hold keeps these learnings.",
         FactCode.NO_DELETION_NOW: "Nothing can be deleted now{names:known}.",
+        FactCode.STATE_DOES_NOT_FIT: (
+            "The tables, roles or rights of the shared state are not as they should be. Ask the operator to check them."
+        ),
         FactCode.STATE_UNUSABLE: "The state of this server cannot be used now{names:known}.",
         FactCode.MEND_STATE: "",
         FactCode.STOPPING: "This server is stopping; nothing was changed.",
@@ -290,6 +293,10 @@ DELETION: Final = RoomWords(
             "Delete them with --erase, which keeps no copy."
         ),
         FactCode.MEND_STATE: "To fix this, {names:plain}.",
+        FactCode.STATE_DOES_NOT_FIT: (
+            "The tables, roles or rights of the shared state are not as they should be: `reflexio-mcp state check` "
+            "says what is wrong."
+        ),
         FactCode.LIST_COPIES: "`reflexio-mcp restore` lists the deletions that have a copy.",
         FactCode.RESTORE_REST: "The same command again restores the rest; restored items stay.",
         FactCode.ERASE_OR_MEND: "Repeat it with --erase, or {names:plain}.",

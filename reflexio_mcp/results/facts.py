@@ -531,6 +531,10 @@ class FactCode(StrEnum):
         "it is unknown whether a hold keeps what was learned; the next fact says why",
     )
     NO_DELETION_NOW = "no_deletion_now", "nothing can be deleted now, because of the state; `names`: why"
+    STATE_DOES_NOT_FIT = (
+        "state_does_not_fit",
+        "tables, roles or rights of the shared state are not as `state check` wants",
+    )
     STATE_UNUSABLE = "state_unusable", "this server's state cannot be used; `names`: why"
     MEND_STATE = "mend_state", "advice: what the operator can do; `names`: how"
     STOPPING = "stopping", "nothing was changed: the server is stopping"

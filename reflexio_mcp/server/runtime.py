@@ -123,14 +123,19 @@ class Runtime:
                 await self.scopes.aclose()
             self.state.database.close()
 
-    def trouble(self) -> StateUnusable | None:
-        """Return why nothing can be deleted now; `None` if deletions are possible. The call blocks."""
+    def trouble(self) -> Sequence[Fact]:
+        """Return what is wrong with the state, as `state check` and `doctor` find it. The call blocks."""
+        if not deletes(self.settings):
+            return ()
         try:
-            if deletes(self.settings):
-                self.state.check()
+            self.state.check()
+            if self.state.database.fits():
+                return ()
         except StateUnusable as error:
-            return error
-        return None
+            from reflexio_mcp.traffic.errors import state_facts  # hardly any start needs it
+
+            return state_facts(error, FactCode.NO_DELETION_NOW)
+        return [Fact(code=FactCode.STATE_DOES_NOT_FIT)]
 
     async def _keep_taking_out(self) -> None:
         """Delete again what an interrupted restore has stored although it was erased for good."""
@@ -159,10 +164,8 @@ class Runtime:
         return len({note.id for note in taken.gone})
 
     async def _say_trouble(self) -> None:
-        if error := await anyio.to_thread.run_sync(self.trouble, abandon_on_cancel=True):
-            from reflexio_mcp.traffic.errors import state_facts  # hardly any start needs it
-
-            _warn(state_facts(error, FactCode.NO_DELETION_NOW))
+        if found := await anyio.to_thread.run_sync(self.trouble, abandon_on_cancel=True):
+            _warn(found)
 
 
 def _warn(facts: Sequence[Fact]) -> None:

@@ -191,6 +191,12 @@ class SetUp(NamedTuple):
         some = self.version is None and len(self.missing) < len(RIGHTS)
         return bool(self.missing) and (some or self.version == str(VERSION))
 
+    @property
+    def fits(self) -> bool:
+        """Whether nothing is wrong for servers of this version."""
+        marked = self.version == str(VERSION) and not self.missing
+        return marked and self.has_servers and not self.lacking and not self.beyond
+
 
 class PostgresqlDatabase(Database):
     """The database at a URL of libpq. Raises `StateUnusable` for an unreadable URL."""
@@ -228,6 +234,9 @@ class PostgresqlDatabase(Database):
             return SetUp(
                 role, has_servers, may_create, owner, owns, version, elsewhere, missing, lacking, beyond
             )
+
+    def fits(self) -> bool:
+        return self.look().fits
 
     def set_up(self) -> None:
         """Make the tables or bring them up to date, and give the servers' role its rights and no others."""

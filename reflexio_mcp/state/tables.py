@@ -245,6 +245,10 @@ class Database(ABC):
         with self.transaction(writes=False) as transaction:
             return transaction.execute(sql, *parameters)
 
+    def fits(self) -> bool:
+        """Whether tables, roles and rights are as this version makes them. A file has only what a program made."""
+        return True
+
     def close(self) -> None:
         return
 

@@ -9,7 +9,7 @@ import logging
 import secrets
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias, cast
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from reflexio_mcp.settings import Settings
     from reflexio_mcp.state.records import Owner
     from reflexio_mcp.state.state import State
-    from reflexio_mcp.state.tables import StateUnusable
     from reflexio_mcp.traffic.deletion.jobs import Jobs
     from reflexio_mcp.traffic.deletion.plan import CodeMaker
     from reflexio_mcp.traffic.scope import Scope
@@ -113,7 +112,7 @@ class App:
         jobs: running deletions, shared by all connections.
         tasks: runs the jobs. The lifespan waits for them.
         background: runs later work. The end of the lifespan cancels it.
-        trouble: returns why nothing can be deleted now, or `None`. The call blocks.
+        trouble: returns what is wrong with the state. The call blocks.
         where: the backend's address or file, in words.
     """
 
@@ -126,7 +125,7 @@ class App:
     jobs: "Jobs"
     tasks: TaskGroup
     background: TaskGroup
-    trouble: "Callable[[], StateUnusable | None]"
+    trouble: "Callable[[], Sequence[Fact]]"
     downloads: Downloads
     where: str = ""
     over_stdio: bool = False

@@ -16,7 +16,6 @@ from reflexio_mcp.settings import Settings
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.toolkit.context import App, Call, answer, app_of, place_shown, scope_of, words_of
 from reflexio_mcp.traffic.deletion.past import MOST, last_deletions, last_logged, log_checked
-from reflexio_mcp.traffic.errors import state_facts
 from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["get_status"]
@@ -38,8 +37,7 @@ async def get_status(call: Call) -> Annotated[CallToolResult, Status]:
     deletions: list[PastDeletion] = []
     logged: list[Logged] = []
     facts = [*failure, *_facts(app.settings, reachable=backend.reachable), *_about_holds(scope)]
-    if trouble := await anyio.to_thread.run_sync(app.trouble):
-        facts += state_facts(trouble, FactCode.NO_DELETION_NOW)
+    facts += await anyio.to_thread.run_sync(app.trouble)
     try:
         owner = await app.owner(scope)
         deletions = await last_deletions(scope, app.state, owner, app.jobs)

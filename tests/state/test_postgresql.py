@@ -8,12 +8,16 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
+from mcp.client.client import Client
 
+from reflexio_mcp.server.server import ReflexioServer
+from reflexio_mcp.settings import load
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import FIRST_VERSION, TABLES, VERSION, Database, StateUnusable
 from tests.doctor.servers import certificate
 from tests.state.conftest import ALICE, KEY, OPERATOR, copied, deleted, deletion, of_servers
 from tests.state.test_races import together
+from tests.support.facts import fact_of
 from tests.support.pgbouncer import PGBOUNCER, pgbouncer
 from tests.support.postgres_server import PASSWORD, PostgresServer
 from tests.support.serving import free_port
@@ -326,6 +330,30 @@ def test_each_right_that_the_servers_lack_or_must_not_have_is_named_until_it_is_
         assert said in capsys.readouterr().out
         state_command(0, "create", postgres_url, monkeypatch, capsys)
         assert "Deletions can be recorded." in state_command(0, "check", servers, monkeypatch, capsys)
+
+
+@pytest.mark.anyio
+async def test_the_start_and_the_status_name_rights_that_the_check_of_the_state_does_not_want(
+    postgres: PostgresServer, postgres_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with of_servers(postgres, postgres_url) as servers:
+        variables = {
+            "REFLEXIO_MCP_STORE": ":memory:",
+            "REFLEXIO_MCP_STATE": servers,
+            "REFLEXIO_MCP_STATE_KEYS": KEY.decode(),
+        }
+        for change, named in (
+            ("SELECT 1", False),
+            (f"REVOKE INSERT ON reflexio_mcp.judged FROM {SERVERS}", True),
+            (f"GRANT INSERT ON reflexio_mcp.judged TO {SERVERS}", False),
+            (f"GRANT UPDATE ON reflexio_mcp.log TO {SERVERS}", True),
+        ):
+            postgres.sql(change, name_of(postgres_url))
+            caplog.clear()
+            async with Client(ReflexioServer(load(variables))) as client:
+                status = await client.call_tool("get_status", {})
+            assert (fact_of(status.structured_content or {}, "state_does_not_fit") is not None) is named
+            assert ("`reflexio-mcp state check` says what is wrong" in caplog.text) is named
 
 
 @pytest.mark.parametrize("table", postgresql.RIGHTS)
