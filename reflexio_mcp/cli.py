@@ -647,7 +647,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 ),
                 _filter(**FILTER),
                 _switch(
-                    "--include-learnings", "also delete what was learned from them, on a Reflexio that learns"
+                    "--include-learnings", "also delete what was learned from them, if the backend learns"
                 ),
                 _argument(
                     "--learning",

@@ -82,7 +82,7 @@ COMMANDS: Final = {
 }
 
 PAGE_ROWS: Final = 100
-ANOTHER: Final = "Name another store with --store, or a Reflexio with --url or REFLEXIO_API_KEY."
+ANOTHER: Final = "Name another store with --store, or Reflexio with --url or REFLEXIO_API_KEY."
 NOT_SHOWN: Final = "Not shown: whether somebody who has the key wrote lines, or the whole log, anew."
 SQLITE: Final = b"SQLite format 3\0"
 HIDDEN: Final = {

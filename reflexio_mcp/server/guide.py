@@ -98,7 +98,7 @@ CHOICE_OF_LEARNING: Final = (
     "the next step needs what is learned", "force_extraction=true and wait_for_response=true",
 )  # fmt: skip
 
-NOT_LEARNING: Final = "This store learns nothing. Advice about learning here is for a Reflexio that learns."
+NOT_LEARNING: Final = "This store learns nothing. Advice about learning here is for a backend that learns."
 
 WAITING: Final = (
     "wait_for_response defaults to false for a publish: learning takes a while, and the conversation goes on without "

@@ -83,12 +83,12 @@ class ToolSpec:
 
 LEARNS: Final = Need(
     lambda settings: not settings.embedded,
-    "a Reflexio that learns (REFLEXIO_URL); the embedded store does not",
+    "Reflexio (REFLEXIO_URL); the embedded store learns nothing",
 )
 
 OPERATES: Final = Need(
     lambda settings: not settings.embedded and not settings.user_id,
-    "a Reflexio that learns (REFLEXIO_URL), and a server that is not confined by REFLEXIO_USER_ID",
+    "Reflexio (REFLEXIO_URL), and a server that is not confined by REFLEXIO_USER_ID",
 )
 
 CATALOG: Final = (

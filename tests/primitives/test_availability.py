@@ -108,4 +108,4 @@ async def test_a_refusal_names_the_setting_that_offers_the_tool(connect: Connect
 async def test_a_refusal_says_that_the_embedded_store_does_not_learn() -> None:
     async with Client(ReflexioServer(load({"REFLEXIO_MCP_STORE": ":memory:"}))) as client:
         refused = text_of(await client.call_tool("list_learnings", {}))
-    assert "It needs a Reflexio that learns (REFLEXIO_URL); the embedded store does not." in refused
+    assert "It needs Reflexio (REFLEXIO_URL); the embedded store learns nothing." in refused
