@@ -4,7 +4,7 @@ import json
 import secrets
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from reflexio_mcp import private_files
 
@@ -39,7 +39,7 @@ def _noted() -> dict[str, Any]:
         noted: Any = json.loads(_place().read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return noted if isinstance(noted, dict) else {}
+    return cast("dict[str, Any]", noted) if isinstance(noted, dict) else {}
 
 
 def _place() -> Path:
