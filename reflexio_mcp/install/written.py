@@ -8,8 +8,6 @@ from typing import Any, Final, cast
 
 from reflexio_mcp import private_files
 
-__all__ = ["note_shared_server", "was_written"]
-
 _FILE: Final = "installed.json"
 
 
