@@ -212,5 +212,8 @@ class KeyedDatabase(Database):
         for call in transaction.afterwards:
             call()
 
+    def fits(self) -> bool:
+        return self.unkeyed.fits()
+
     def close(self) -> None:
         self.unkeyed.close()
