@@ -389,9 +389,9 @@ def _earlier(learning: Earlier) -> str:
 
 def _asked(learning: TaughtLearning) -> str:
     """Return a line of the question about a learning."""
-    text = quoted(learning.content, QUESTION_LEARNING_CHARS) if learning.content else learning.learning_id
+    text = quoted(learning.content or learning.learning_id, QUESTION_LEARNING_CHARS)
     back = ", ".join(
-        quoted(earlier.content, QUESTION_LEARNING_CHARS) if earlier.content else earlier.learning_id
+        quoted(earlier.content or earlier.learning_id, QUESTION_LEARNING_CHARS)
         for earlier in learning.earlier
     )
     why = f" ({ANYBODY.cases[learning.case]})" if learning.case else ""
@@ -401,7 +401,7 @@ def _asked(learning: TaughtLearning) -> str:
 
 def _asked_rule(rule: SharedRuleRow) -> str:
     """Return a line of the question about a shared rule."""
-    text = quoted(rule.content, QUESTION_LEARNING_CHARS) if rule.content else rule.rule_id
+    text = quoted(rule.content or rule.rule_id, QUESTION_LEARNING_CHARS)
     users = ", ".join(quoted(user, QUESTION_NAME_CHARS) for user in rule.users)
     more = f" and {rule.more_users:,} more" if rule.more_users else ""
     of = f" of {users}{more}" if users else ""
