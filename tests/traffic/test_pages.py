@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reflexio_mcp.embedded_store.app import EmbeddedStore
+from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.client import ReflexioClient
 from reflexio_mcp.rest.models import RequestPage, RequestQuery
 from reflexio_mcp.results.answer_size import Room
@@ -372,3 +373,32 @@ async def test_the_next_list_of_a_user_begins_with_as_many_long_sessions_as_fit(
             assert found == [f"r{number}" for number in reversed(range(12))]
     assert asked[0][0] == paging.SESSIONS_AT_FIRST + 1
     assert max(asked[1]) <= 5
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("requests", "chars", "most"),
+    [(300, 10_000, 1_000_000), pytest.param(3_000, 25_000, api_limits.MAX_REPLY_BYTES, marks=pytest.mark.ci)],
+    ids=["a short limit", "the limit"],
+)
+async def test_a_session_that_is_longer_than_a_reply_is_listed_whole_among_the_others(
+    requests: int, chars: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_limits, "MAX_REPLY_BYTES", most)
+    monkeypatch.setattr(paging, "PAGE_BYTES", min(paging.PAGE_BYTES, most // 2))
+    async with embedded() as place:
+        await place.put("before", session="before")
+        for number in range(requests):
+            place.clock.now += 40
+            await place.put(f"r{number}", session="long", text="x" * chars)
+        place.clock.now += 100_000
+        await place.put("after", session="after")
+        place.clock.now += 60
+        page = await list_sessions(Scope(place.client, learns=False), TrafficFilter(), limit=20)
+    assert [(row.session_id, row.requests) for row in page.sessions] == [
+        ("after", 1),
+        ("long", requests),
+        ("before", 1),
+    ]
+    assert page.looked_at.complete
+    assert not page.unreadable

@@ -52,6 +52,12 @@ LONGEST_WAIT: Final = 3.0
 
 MOST_FAILURES: Final = 100
 
+PERIOD_AT_FIRST: Final = 3600
+"""Seconds of a session that are read at first in parts; the next period is twice as long, or a quarter."""
+
+SHORTEST_PERIOD: Final = 2
+"""The API accepts no period of a single second, so the smallest part has two or three."""
+
 PAGE_BYTES: Final = 2 * 1024 * 1024
 """Maximum size of a page of more than two sessions."""
 
@@ -422,12 +428,14 @@ class _Reader:
     def __init__(self, scope: Scope) -> None:
         self._client = scope.client
         self._failures_left = MOST_FAILURES
+        self._too_long = False
         self.unreadable: dict[str, UnreadablePart] = {}
 
     async def attempt(self, query: RequestQuery) -> RequestPage | None:
         try:
             return await self._client.get_requests(query, repeat=False)
         except (ServerFault, ReplyTooLarge) as error:
+            self._too_long = isinstance(error, ReplyTooLarge)
             self._failures_left -= 1
             if not _is_about_data(error) or self._failures_left < 0:
                 raise
@@ -451,25 +459,30 @@ class _Reader:
         )
 
     async def _session(self, query: RequestQuery) -> RequestPage:
-        if not query.session_id:
-            return RequestPage(
-                sessions=[SessionGroup(session_id=f"{_UNREADABLE}{query.offset}")], has_more=True
-            )
-        # One session is left; its requests are separated by time.
+        """Read the only session of a query in periods that are as long as can be read, the newest first."""
+        by_id, found = bool(query.session_id), list[RequestWithInteractions]()
         latest = query.end_time if query.end_time is not None else int(time.time()) + 1
-        requests = await self._span(query, query.start_time or 0, latest)
-        return RequestPage(sessions=[SessionGroup(session_id=query.session_id, requests=requests)])
-
-    async def _span(self, query: RequestQuery, first: int, last: int) -> list[RequestWithInteractions]:
-        page = await self.attempt(query.model_copy(update={"start_time": first, "end_time": last}))
-        if page is not None:
-            return [item for group in page.sessions for item in group.requests]
-        # The API accepts no period of a single second, so the smallest part has two or three.
-        if last - first <= 2:
-            self.unreadable[f"{first}"] = UnreadablePart(first=at(first), last=at(last))
-            return []
-        middle = (first + last) // 2
-        return await self._span(query, middle + 1, last) + await self._span(query, first, middle)
+        first, last, seconds = query.start_time or 0, latest, PERIOD_AT_FIRST
+        # A session that is only too long is read by its id, as soon as a period shows it.
+        while last >= first and (query.session_id or self._too_long):
+            begin = max(first, last - seconds)
+            # Without its id, it is at its offset only while all later requests are in the period.
+            period = {"start_time": begin, "end_time": last if query.session_id else latest}
+            page = await self.attempt(query.model_copy(update=period))
+            if page is None and last - begin > SHORTEST_PERIOD:
+                seconds = max(SHORTEST_PERIOD, seconds // 4)
+                continue
+            if page is None:
+                if not query.session_id:
+                    break
+                self.unreadable[f"{begin}"] = UnreadablePart(first=at(begin), last=at(last))
+            for group in page.sessions if page else ():
+                query = query.model_copy(update={"session_id": group.session_id, "offset": 0})
+                found += group.requests
+            last, seconds = begin - 1, seconds * 2
+        session_id = query.session_id or f"{_UNREADABLE}{query.offset}"
+        group = SessionGroup(session_id=session_id, requests=found)
+        return RequestPage(sessions=[group], has_more=not by_id)
 
 
 def _unreadable_between(sessions: list[SessionGroup], query: RequestQuery) -> dict[str, UnreadablePart]:
