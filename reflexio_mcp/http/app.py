@@ -107,11 +107,12 @@ class SseCall:
     turns: Turns
     bodies: Bodies
     account: str
+    address: str
     size: int
 
     @contextlib.asynccontextmanager
     async def begun(self) -> AsyncGenerator[None]:
-        async with self.turns.take(self.account) as turn:
+        async with self.turns.take(self.account, self.address) as turn:
             self.bodies.count(self.account, self.size, turn.until_over)
             yield
 
@@ -271,7 +272,10 @@ class HttpApp:
             size = int(declared) if declared.isdigit() else None
             reading = self._bodies.read(receive, caller.account, opens_session=opens, declared=size)
             try:
-                async with reading as body, self._turns.take(caller.account, notice=body.is_notice) as turn:
+                async with (
+                    reading as body,
+                    self._turns.take(caller.account, peer.get(), notice=body.is_notice) as turn,
+                ):
                     if not in_session:  # another replica can answer it, and it may have waited long
                         self._refuse_if_stopping()
                     await self._answer(transport, caller, body, turn, scope, send)
@@ -295,7 +299,7 @@ class HttpApp:
         if self.sign_in and caller.permissions is not None:
             self.sign_in.check_tool(body.tool, caller)
         if scope["path"] == MESSAGES_PATH:  # the POST is answered before its call begins
-            arrival.set(SseCall(self._turns, self._bodies, caller.account, body.size))
+            arrival.set(SseCall(self._turns, self._bodies, caller.account, peer.get(), body.size))
         else:
             turn.until_over.push(body.kept.pop_all())
 

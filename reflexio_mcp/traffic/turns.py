@@ -5,6 +5,7 @@ lets waiting calls of its account go first from time to time, and long work in a
 """
 
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Generator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -68,6 +69,7 @@ class _Account:
         self.turn = anyio.Semaphore(1)
         self.notice = anyio.Semaphore(1)
         self.calls = 0
+        self.calls_from = Counter[str]()
         self.paused = 0
         self.unread = 0
         self.was_read = anyio.Event()
@@ -81,13 +83,16 @@ class _Account:
 class Turn:
     """The turn of one call. It lasts while somebody uses it, and can be given up before."""
 
-    def __init__(self, account: _Account, *, notice: bool = False, refused: bool = False) -> None:
+    def __init__(
+        self, account: _Account, address: str, *, notice: bool = False, refused: bool = False
+    ) -> None:
         self.refused = refused
         """Too many calls of the account wait or run. The call is answered so, and needs no turn."""
         self.until_over = ExitStack()
         """What the account holds for this call; closed when nobody uses the turn any more."""
         self.has = False
         self._account = account
+        self._address = address
         self._notice = notice
         self._users = 0
         self._rested = 0.0
@@ -100,6 +105,7 @@ class Turn:
             if self._users == 1 and not self.refused:
                 if not self._notice:
                     self._account.calls += 1
+                    self._account.calls_from[self._address] += 1
                     self.until_over.callback(self._uncount)
                 await self._take()
             yield
@@ -163,6 +169,9 @@ class Turn:
 
     def _uncount(self) -> None:
         self._account.calls -= 1
+        self._account.calls_from[self._address] -= 1
+        if not self._account.calls_from[self._address]:
+            del self._account.calls_from[self._address]
 
 
 _current: Final[ContextVar[Turn | None]] = ContextVar("reflexio_mcp_turn", default=None)
@@ -177,7 +186,8 @@ class Turns:
     """The turns of all accounts.
 
     Args:
-        most: calls of one account that may wait or run at once; further calls are refused.
+        most: calls of one account that may wait or run at once. Further calls are refused, except the first from an
+            address: people who share a token cannot lock each other out.
     """
 
     def __init__(self, most: int) -> None:
@@ -186,14 +196,16 @@ class Turns:
         self._accounts = WeakValueDictionary[str, _Account]()
 
     @asynccontextmanager
-    async def take(self, account: str, *, notice: bool = False) -> AsyncGenerator[Turn]:
+    async def take(self, account: str, address: str = "", *, notice: bool = False) -> AsyncGenerator[Turn]:
         """Wait for a turn of an account, which lasts during the block.
 
         Args:
+            address: where the call comes from.
             notice: a short message that is no call, such as a cancellation. It does not wait for calls.
         """
         shared = self._account(account)
-        turn = Turn(shared, notice=notice, refused=not notice and shared.calls >= self._most)
+        full = shared.calls >= self._most and address in shared.calls_from
+        turn = Turn(shared, address, notice=notice, refused=full and not notice)
         token = _current.set(turn)
         try:
             async with turn.used():

@@ -18,7 +18,7 @@ from benchmarks.counting import SEEN_BUDGET
 from reflexio_mcp.backend import open_client
 from reflexio_mcp.cli import main
 from reflexio_mcp.http.access import LEAST_TOKEN_CHARS
-from reflexio_mcp.http.app import SESSIONS_EACH
+from reflexio_mcp.http.app import SESSIONS_EACH, WATCH_SECONDS
 from reflexio_mcp.http.bodies import MOST_BYTES, SHARE_BYTES
 from reflexio_mcp.http.oauth import REMEMBER_SECONDS
 from reflexio_mcp.http.serving import DRAIN_SECONDS, UNREAD_SECONDS
@@ -87,6 +87,7 @@ NUMBERS = (
     f"{SESSIONS_EACH} of each; all callers together `--max-sessions` ({BY_DEFAULT.max_sessions:,})",
     f"{SHARE_BYTES // MIB} MiB; one body at most {MOST_BYTES // MIB} MiB, a publish {MAX_BODY_BYTES // MIB} MiB",
     f"is used for {REMEMBER_SECONDS:.0f} seconds",
+    f"an open stream ends within {REMEMBER_SECONDS + WATCH_SECONDS:.0f} seconds",
     f"({STATE_KEY_BYTES} bytes or more each)",
     f"A token has {LEAST_TOKEN_CHARS} characters or more",
     f"does not answer in {REPLY_SECONDS:.0f} seconds",

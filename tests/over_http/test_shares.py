@@ -49,6 +49,7 @@ READ = "/api/whoami"
 LISTED = "/api/get_requests"
 PUBLISH = "/api/publish_interaction"
 DELETE = "/api/delete_requests_by_ids"
+HERE, THERE = "192.0.2.1", "192.0.2.2"
 TWO = ("ann:token-of-ann", "bob:token-of-bob")
 ANN, BOB = "token-of-ann", "token-of-bob"
 
@@ -106,6 +107,52 @@ async def test_a_caller_with_too_many_calls_is_told_so_and_another_is_not_counte
         backend.held = ""
         backend.release.set()
     assert [line["outcome"] for line in events(caplog, "call")] == ["busy"] * 3 + ["ok"] * 3
+
+
+async def post_from(address: str, served: Served, tool: str) -> httpx.Response:
+    """A call with the token of Ann, which a proxy passes on for an address."""
+    return await post(served, tool, {}, token=ANN, **{"x-forwarded-for": address})
+
+
+async def test_the_first_call_of_an_address_is_not_refused_for_those_of_another_with_the_same_token(
+    backend: TenantBackend,
+) -> None:
+    backend.held, answered = READ, list[str]()
+    one = settings(backend, max_in_flight=2)
+    async with serving(one, tokens=TWO) as served, anyio.create_task_group() as tasks:
+
+        async def call(address: str) -> None:
+            assert not is_busy(await post_from(address, served, "get_status"))
+            answered.append(address)
+
+        for number, address in enumerate((HERE, HERE, THERE), 1):
+            tasks.start_soon(call, address)
+            await until(lambda: waiting(served) == [number])  # noqa: B023
+        for address in (HERE, THERE):
+            assert is_busy(await post_from(address, served, "get_status"))
+        backend.held = ""
+        backend.release.set()
+    assert answered == [HERE, HERE, THERE]
+
+
+@pytest.mark.ci
+async def test_a_flood_of_calls_locks_out_nobody_who_has_the_same_token(backend: TenantBackend) -> None:
+    flooded = list[httpx.Response]()
+    async with serving(settings(backend), tokens=TWO) as served, anyio.create_task_group() as tasks:
+
+        async def flood() -> None:
+            while True:
+                flooded.append(await post_from(HERE, served, "list_sessions"))
+
+        for _ in range(100):
+            tasks.start_soon(flood)
+        await until(lambda: len(flooded) > 100)
+        for _ in range(10):
+            with anyio.fail_after(30):
+                reply = await post_from(THERE, served, "list_sessions")
+            assert not is_busy(reply)
+        tasks.cancel_scope.cancel()
+    assert any(map(is_busy, flooded))
 
 
 async def test_calls_of_one_caller_take_turns_and_another_does_not_wait_for_them(
