@@ -15,7 +15,15 @@ import pytest
 from mcp.types import ElicitRequestParams, ElicitResult
 
 from tests.support.replicas import HOST, NGINX, behind_nginx, replica, replicas
-from tests.support.serving import AUTHORIZED, Served, connected, interactions, message_of, modern_call
+from tests.support.serving import (
+    AUTHORIZED,
+    Served,
+    connected,
+    interactions,
+    message_of,
+    modern_call,
+    until,
+)
 
 pytestmark = [
     pytest.mark.anyio,
@@ -175,3 +183,31 @@ async def test_no_call_fails_while_one_replica_after_the_other_starts_again(tmp_
                 assert len(answered) > before, "nobody called meanwhile"
             restarted.set()
     assert len(answered) >= 200
+
+
+@needs_nginx
+async def test_nginx_replaces_an_address_that_a_client_invents(two: list[Served], tmp_path: Path) -> None:
+    async with behind_nginx(tmp_path, two) as url:
+        await _refused(url)
+    await until(lambda: _peers(two))
+    assert _peers(two) == ["127.0.0.1"]
+
+
+async def test_an_address_from_anybody_but_the_proxy_is_not_believed(tmp_path: Path) -> None:
+    async with replica(tmp_path, 0, FORWARDED_ALLOW_IPS="192.0.2.1") as served:
+        await _refused(served.url)
+        await until(lambda: _peers([served]))
+        assert _peers([served]) == ["127.0.0.1"]
+
+
+async def _refused(url: str) -> None:
+    """Send a token that nobody has, and an invented address."""
+    headers = {"host": HOST, "authorization": "Bearer made-up", "x-forwarded-for": "203.0.113.9"}
+    async with httpx.AsyncClient(timeout=60) as client:
+        assert (await client.post(f"{url}/mcp", headers=headers)).status_code == 401
+
+
+def _peers(servers: list[Served]) -> list[str]:
+    """The addresses of refused calls, as the log names them."""
+    lines = [line for served in servers for line in served.stderr().splitlines()]
+    return [json.loads(line)["peer"] for line in lines if '"event":"refused"' in line]

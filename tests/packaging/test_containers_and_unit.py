@@ -237,6 +237,15 @@ def test_every_container_is_confined_and_mounts_what_is_there(services: dict[str
     assert [port["host_ip"] for port in services["proxy"]["ports"]] == ["127.0.0.1"]
 
 
+def test_the_replicas_believe_the_address_of_a_client_from_the_proxy_alone() -> None:
+    text = (DOCKER / "compose.yaml").read_text(encoding="utf-8")
+    trusted = re.findall(r"FORWARDED_ALLOW_IPS: (\S+)", text)
+    assert trusted == re.findall(r"  proxy:\n.*?ipv4_address: (\S+)", text, re.DOTALL)
+    assert len(trusted) == 1
+    for path in (EXAMPLE, DOCKER / "nginx.conf"):
+        assert "proxy_set_header X-Forwarded-For $remote_addr;" in path.read_text(encoding="utf-8")
+
+
 def test_nginx_in_the_container_is_nginx_of_the_example() -> None:
     def essence(text: str) -> list[str]:
         lines = [line.strip() for line in text.splitlines()]
