@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import shutil
+import stat
 import time
 import zipfile
 from collections import Counter
@@ -78,6 +79,7 @@ NOT_READ: Final = {
     "questions": FactCode.QUESTIONS_NOT_ALL_READ,
 }
 
+NOT_A_FILE: Final = "is not a file; nothing was imported."
 NOT_AN_EXPORT: Final = "is not an export of reflexio-mcp, or is damaged; nothing was imported."
 CHANGED: Final = "has a {name} that does not match the SHA-256 in its manifest; nothing was imported."
 NOT_YOURS: Final = "has requests of other users than REFLEXIO_USER_ID; nothing was imported."
@@ -404,6 +406,8 @@ def requests_in(path: Path, user_id: str) -> list[bytes]:
         InvalidInput: the archive cannot be imported.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe could take for ever
+            raise InvalidInput("FILE", NOT_A_FILE)
         with zipfile.ZipFile(path) as archive:
             _check(archive)
             with archive.open("requests.jsonl") as lines:

@@ -5,6 +5,7 @@ import json
 import os
 import stat
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import AsyncIterator
@@ -511,6 +512,18 @@ async def test_an_import_stays_inside_its_user_and_takes_only_exports(
     monkeypatch.setattr("builtins.input", lambda _: "")
     assert await command("import", str(path), "--store", str(new)) == 1
     assert not new.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes of this kind")
+def test_an_import_does_not_wait_for_a_pipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe.zip")
+    asked = ["import", str(tmp_path / "pipe.zip"), "--store", str(tmp_path / "b.db"), "--yes"]
+    ended: list[int] = []
+    importing = threading.Thread(target=lambda: ended.append(main(asked)), daemon=True)
+    importing.start()
+    importing.join(60)
+    assert ended == [2]
+    assert "is not a file; nothing was imported" in capsys.readouterr().err
 
 
 async def test_an_import_that_leaves_a_request_out_fails(
