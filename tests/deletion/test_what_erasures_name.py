@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -497,3 +498,28 @@ async def test_an_interaction_that_is_erased_during_a_restore_keeps_back_nothing
     world.backend.before[PUBLISH] = [erase]
     await restore(world, number)
     assert await words(world) == {"r1": ["harmless"], "r2": ["the address"]}
+
+
+async def test_a_request_of_another_user_under_the_id_of_a_copy_was_not_restored_before(world: World) -> None:
+    await world.put("r1", text="ada's words")
+    await receipt(world, request_id="r1")
+    await world.put("r1", user="bob", text="bob's words")
+    await world.put("r2")
+    async with world.connect(CONFIRM="off") as caller:
+        erased = await caller.receipt("delete_requests", user_id="ada", erase=True)
+    assert (erased["status"], erased["deleted"]["only_in_copies"]) == ("complete", 1)
+    assert not fact_of(erased, "restored_before")
+    assert await world.ids() == {"r1"}
+
+
+async def test_a_restored_request_that_a_filter_does_not_select_is_named_and_stays(world: World) -> None:
+    await world.put("r1", text="ada's words", session="old")
+    number = (await receipt(world, request_id="r1"))["number"]
+    until = world.clock.now
+    world.clock.now += 3_600
+    await restore(world, number)
+    async with world.connect(CONFIRM="off") as caller:
+        asked = {"user_id": "ada", "end_time": datetime.fromtimestamp(until, UTC).isoformat(), "erase": True}
+        erased = await caller.receipt("delete_requests", **asked)
+    assert fact_of(erased, "restored_before") == {"code": "restored_before", "number": 1, "names": ["r1"]}
+    assert await world.ids() == {"r1"}

@@ -45,6 +45,7 @@ from reflexio_mcp.traffic.deletion.items import (
     item_for,
     learning_item,
     opened,
+    said_digest,
     sources_of,
 )
 from reflexio_mcp.traffic.deletion.plan_facts import (
@@ -229,7 +230,7 @@ async def make_plan(
     if target.noun == "interaction":  # a copy of its request has it, too
         erased_ids = {str(number) for item in chosen.erased for number in item.interaction_ids}
     selected.not_found = [item_id for item_id in selected.not_found if item_id not in erased_ids]
-    stay = [] if isinstance(target, User) else await _restored_before(scope, target, selected, chosen.erased)
+    stay = [] if isinstance(target, User) else await _restored_before(scope, target, chosen)
     if stay:
         names = few(stay, scope.shown_id)
         selected.facts.append(Fact(code=FactCode.RESTORED_BEFORE, number=len(stay), names=names))
@@ -289,6 +290,7 @@ class _Chosen:
         learnings: the learnings from them that go too.
         copied: items that only recovery copies contain.
         erased: those of `copied` that are erased.
+        said: digests of whose each copied request is and of what it says, by id.
         damaged: how many copies could not be opened, because their rows were changed.
         held: how many items each hold keeps.
     """
@@ -297,6 +299,7 @@ class _Chosen:
     learnings: Sequence[Item]
     copied: Sequence[Item]
     erased: Sequence[Item]
+    said: Mapping[str, str]
     damaged: int
     held: Counter[Hold]
 
@@ -341,7 +344,8 @@ async def _choose(
         selected.not_found += [
             learning_id for learning_id in options.learning_ids if learning_id not in selected.learned.linked
         ]
-    return _Chosen(stored, taught, copied, copied if options.erase else [], damaged, free.held)
+    said = {request.request.request_id: said_digest(request) for request in copied_requests}
+    return _Chosen(stored, taught, copied, copied if options.erase else [], said, damaged, free.held)
 
 
 async def _owed(
@@ -535,25 +539,26 @@ def _only_in_copies(
     return list(found.values()), reading.damaged
 
 
-async def _restored_before(
-    scope: Scope, target: Target, selected: Selected, copied: Sequence[Item]
-) -> list[str]:
-    """Return the requests among the copied ones that are stored and that the target does not include.
+async def _restored_before(scope: Scope, target: Target, chosen: _Chosen) -> list[str]:
+    """Return the requests among the erased copies that are stored and that the target does not include.
 
-    A restored interaction is such a request: it has an id of its own.
+    A restored interaction is such a request: it has an id of its own. Another request can have the id of a copy.
     """
     looked_for = set(target.ids) if isinstance(target, Requests) else set[str]()
-    ids = [item.id for item in copied if item.kind == "request" and item.id not in looked_for]
+    ids = [item.id for item in chosen.erased if item.kind == "request" and item.id not in looked_for]
     found: list[str] = []
 
     async def take(requests: list[RequestWithInteractions]) -> None:
         # What a filter picks was stored after it was applied.
         picked = target.wanted.pick(requests) if isinstance(target, Filtered) else []
-        found.extend(stored.request.request_id for stored in requests if stored not in picked)
+        found.extend(
+            stored.request.request_id
+            for stored in requests
+            if stored not in picked and said_digest(stored) == chosen.said[stored.request.request_id]
+        )
 
-    await read_set(
-        scope, ids, take, filters=[TrafficFilter(user) for user in sorted({item.user_id for item in copied})]
-    )
+    users = sorted({item.user_id for item in chosen.erased})
+    await read_set(scope, ids, take, filters=[TrafficFilter(user) for user in users])
     return found
 
 
