@@ -125,8 +125,7 @@ DELETION: Final = RoomWords(
             "same id until nothing can return, because it would be deleted."
         ),
         FactCode.LEARNING_BEING_CHANGED: (
-            "Another call is changing one of these learnings, or may still do so for three minutes. It was left as it "
-            "is."
+            "Another call is changing one of these, or may still do so for three minutes. It was left as it is."
         ),
         FactCode.REPEAT_CALL: "This is not finished.",
         FactCode.LEARNINGS_MAY_BE_MISSED: "",
@@ -142,6 +141,10 @@ DELETION: Final = RoomWords(
         FactCode.INTERACTIONS_LOST: (
             "{number:interaction} cannot be stored again: {number:it contains|they contain} only an image or a "
             "citation, or too much."
+        ),
+        FactCode.SOURCES_NOT_LINKED: (
+            "{number:learning} that {number:was|were} stored before {number:lists|list} restored interactions by the "
+            "ids that they had before the deletion."
         ),
         FactCode.CONFIRM_RESTORE: "",
         FactCode.RESTORE_REST: "This is not finished.",

@@ -471,7 +471,7 @@ class FactCode(StrEnum):
     )
     LEARNING_BEING_CHANGED = (
         "learning_being_changed",
-        "another call is changing one of these learnings, or may still do so for three minutes",
+        "another call is changing one of these, or may still do so for three minutes",
     )
     REPEAT_CALL = "repeat_call", "advice: the same call again does the rest"
     LEARNINGS_MAY_BE_MISSED = (
@@ -495,6 +495,10 @@ class FactCode(StrEnum):
         "the end of the restore could not be recorded; `names`: why",
     )
     INTERACTIONS_LOST = "interactions_lost", "`number` interactions cannot be stored again"
+    SOURCES_NOT_LINKED = (
+        "sources_not_linked",
+        "`number` stored learnings still list restored interactions by the ids from before the deletion",
+    )
     CONFIRM_RESTORE = "confirm_restore", "advice: the same call with `confirm` restores the copy"
     RESTORE_REST = "restore_rest", "advice: the same call again restores the rest"
     MORE_TO_RESTORE = (

@@ -1,6 +1,7 @@
 """What was learned on the real server is found by its sources, deleted with them, and comes back with them."""
 
 import sqlite3
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,35 @@ async def test_what_was_learned_goes_with_its_request_and_comes_back_with_it(cor
     [again] = await corner.playbooks()
     assert again.user_playbook_id != playbook.user_playbook_id
     assert again.content == playbook.content
+
+
+async def test_requests_that_come_back_in_two_steps_bring_what_was_known_and_a_repetition_changes_nothing(
+    corner: Corner,
+) -> None:
+    for drink in ("oat milk", "green tea", "rye beer"):
+        corner.learn(drink, profile=f"Takes {drink}", quote=f"I take {drink}", playbook=f"Offer {drink}")
+        await corner.say(drink.split()[0], f"I take {drink}", force_extraction=True)
+
+    async def known() -> Counter[tuple[str, str | None]]:
+        rows = [*await corner.profiles(), *await corner.playbooks()]
+        return Counter((row.content, row.status) for row in rows)
+
+    before = await known()
+    assert {text for text, status in before if status} >= {"Offer oat milk", "Offer green tea"}
+    async with corner.connect() as caller:
+        asked = {"session_id": corner.name("s"), "include_learnings": True}
+        number = (await caller.receipt("delete_session", **asked))["number"]
+        first = await caller.restored(number, request_ids=[corner.name("green")], evaluation_only=True)
+        part = await known()
+        assert part[("Offer green tea", None)] == 1
+        rest = await caller.restored(number, evaluation_only=True)
+        assert (first["status"], rest["status"], await known()) == ("complete", "complete", before)
+        rows = [*await corner.profiles(), *await corner.playbooks()]
+        again = await caller.restored(number, evaluation_only=True)
+    assert (again["status"], again.get("restored", {})) == ("complete", {})
+    assert [*await corner.profiles(), *await corner.playbooks()] == rows
+    stored = set(await corner.interactions("oat", "green", "rye"))
+    assert all(set(row.source_interaction_ids) <= stored for row in rows)
 
 
 async def test_a_learning_deleted_alone_is_learned_again_and_with_the_request_that_its_plan_names_it_is_not(

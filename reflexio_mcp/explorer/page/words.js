@@ -55,6 +55,7 @@ const FACTS = {
   look_later: () => ["This is not finished: look again in some minutes."],
   erased_but_on_hold: ({ count }) => [`${counted(count, "item")} ${agree(count, "is", "are")} stored again although erased for good, because a hold keeps ${agree(count, "it", "them")}.`],
   restore_not_recorded: ({ names }) => ["The end of this undo could not be recorded", ...names, "."],
+  sources_not_linked: ({ count }) => [`${counted(count, "learned thing")} that came back earlier cannot show all that ${agree(count, "it", "they")} came from.`],
   interactions_lost: ({ count }) => [`${counted(count, "message")} cannot come back: only an image or a citation, or too long.`],
   nothing_deleted: () => ["Nothing was deleted."],
   nothing_restored: () => ["Nothing was put back."],

@@ -6,8 +6,8 @@ A restore is a recorded job, like a deletion. It looks after each item whether a
 import hashlib
 import math
 import time
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Collection, Generator, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Container, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -34,6 +34,7 @@ from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.traffic.content import opening
 from reflexio_mcp.traffic.deletion.claims import release
+from reflexio_mcp.traffic.deletion.copied_learnings import Renumbered, compare, paired
 from reflexio_mcp.traffic.deletion.erasures import Erasures
 from reflexio_mcp.traffic.deletion.execute import Origin
 from reflexio_mcp.traffic.deletion.holds import holds_on
@@ -52,7 +53,7 @@ from reflexio_mcp.traffic.deletion.plan import examples, skipped_copies
 from reflexio_mcp.traffic.deletion.targets import OPENING_CHARS
 from reflexio_mcp.traffic.errors import NotStored, TrafficError, Unreadable, facts_of, needing_state
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
-from reflexio_mcp.traffic.learnings.records import Learning, learning_of
+from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.learnings.remove import add_learnings, retire, update_text
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
@@ -228,6 +229,8 @@ class Storing:
         stopped: nothing more is stored.
         uncertain: something that was sent may still be stored later, or it was not looked whether it was erased.
         deletion_runs: the deletion may still delete what is stored already.
+        made_current: the ids of the replaced learnings that the deletion was to make current again.
+        not_linked: how many stored learnings list interactions by ids that these do not have any more.
     """
 
     scope: Scope
@@ -245,6 +248,8 @@ class Storing:
     stopped: bool = False
     uncertain: bool = False
     deletion_runs: bool = False
+    made_current: frozenset[str] = frozenset()
+    not_linked: int = 0
 
     @property
     def may_still_go(self) -> int:
@@ -262,6 +267,8 @@ class Storing:
         facts = [*self.facts, *self.skipped]
         if self.interactions_lost:
             facts.append(Fact(code=FactCode.INTERACTIONS_LOST, number=self.interactions_lost))
+        if self.not_linked:
+            facts.append(Fact(code=FactCode.SOURCES_NOT_LINKED, number=self.not_linked))
         if self.images_not_compared:
             facts.append(Fact(code=FactCode.IMAGES_NOT_COMPARED))
         if self.may_still_go:
@@ -446,162 +453,131 @@ class Storing:
     ) -> None:
         assert self.erasures  # learnings come from recovery copies alone
         await self.erasures.claim(copies[key] for key in learnings)
-        before = {learning.learning_id: learning for learning in await learnings_of_user(self.scope, user_id)}
-        missing, corrected, revived = dict[str, Learning](), dict[str, Learning](), dict[str, Learning]()
-        for key, learning in learnings.items():
-            there = self._corrected(learning, copies[key], before)
-            if twin := self._revived(learning, before.values()):
-                revived[key] = twin
-            elif there:
-                corrected[key] = there
-            elif why := self._why_not(learning, before):
-                self.became[key] = why
-            else:
-                missing[key] = learning
-        for key, there in corrected.items():
-            if await self._held([there]):
-                self.became[key] = "held"
-            else:
-                self.uncertain |= await update_text(self.scope, there, learnings[key].content)
-        held = await self._held(list(revived.values()))
-        self.became |= {key: "held" for key, twin in revived.items() if twin.learning_id in held}
-        retired = {key: twin for key, twin in revived.items() if twin.learning_id not in held}
+        before = await self._stored_learnings(user_id)
+        renumbered = Renumbered(self.interactions)
+        found = compare(learnings, copies, before, renumbered, self.made_current)
+        missing = {key: learning for key, learning in found.missing.items() if not _is_over(learning)}
+        changing = found.corrected | found.revived
+        free = await self._without_held(changing)
+        self.became |= dict.fromkeys(found.same, "already_there")
+        self.became |= dict.fromkeys(found.taken, "id_taken")
+        self.became |= dict.fromkeys(found.missing.keys() - missing.keys(), "not_restorable")
+        self.became |= dict.fromkeys(changing.keys() - free.keys(), "held")
+        corrected = {key: there for key, there in free.items() if key in found.corrected}
+        retired = {key: there for key, there in free.items() if key in found.revived}
+        replaced = {key: learnings[key] for key in retired if key not in found.same}
+        # A restore of a part does not know the ids that the other interactions get later.
+        outdated = {
+            key: there
+            for key, there in found.same.items()
+            if renumbered.old_ids(there) & learnings[key].interaction_ids
+        }
+        profiles = {key: there for key, there in outdated.items() if there.kind == "profile"}
         with self.stopping():  # a failed call may have taken effect
+            for key, there in corrected.items():
+                self.uncertain |= await update_text(self.scope, there, learnings[key].content)
             self.uncertain |= await retire(
-                self.scope, self._as_stored([learnings[key] for key in retired]), list(retired.values())
+                self.scope, renumbered.relisted(replaced.values()), list(retired.values())
             )
-            self.uncertain |= await add_learnings(self.scope, self._as_stored(missing.values()))
+            relisted = await self._without_held(profiles)
+            self.uncertain |= await add_learnings(
+                self.scope, renumbered.relisted([*missing.values(), *relisted.values()])
+            )
         if not self.uncertain:
             await release(self.erasures.state, self.erasures.restore)
-        again = missing | {key: learnings[key] for key in (*corrected, *retired)}
-        after = await self._without_doubles(user_id, before, again)
-        added = [learning for key, learning in after.items() if key not in before]
-        for key, learning in again.items():
-            # A restored playbook has another id.
-            now = corrected[key].learning_id if key in corrected else key
-            candidates = [after[now]] if now in after else added
-            same = [
-                found
-                for found in candidates
-                if found.digest == learning.digest and found.is_replaced == learning.is_replaced
-            ]
-            if same and self.became[key] == "left":
-                self._is_back(key, learning_item(same[0]))
+        after = await self._stored_learnings(user_id)
+        listed = [after[there.learning_id] for there in outdated.values() if there.learning_id in after]
+        self.not_linked += sum(bool(renumbered.old_ids(learning)) for learning in listed)
+        again = missing | replaced | {key: learnings[key] for key in corrected}
+        await self._note_back(again, corrected, renumbered, before, after)
 
-    async def _held(self, learnings: Sequence[Learning]) -> Collection[str]:
-        """Return the ids of stored learnings that a hold keeps as they are."""
+    async def _stored_learnings(self, user_id: str) -> dict[str, Learning]:
+        return {learning.learning_id: learning for learning in await learnings_of_user(self.scope, user_id)}
+
+    async def _without_held(self, stored: Mapping[str, Learning]) -> dict[str, Learning]:
+        """Leave out stored learnings that a hold keeps as they are."""
         assert self.erasures  # learnings come from recovery copies alone
-        items = list(map(learning_item, learnings))
-        return await holds_on(self.scope, items, self.erasures.state, self.erasures.owner)
+        items = list(map(learning_item, stored.values()))
+        held = await holds_on(self.scope, items, self.erasures.state, self.erasures.owner)
+        return {key: learning for key, learning in stored.items() if learning.learning_id not in held}
 
-    async def _without_doubles(
-        self, user_id: str, before: Mapping[str, Learning], again: Mapping[str, Learning]
-    ) -> dict[str, Learning]:
-        """Return the learnings that are stored now, after deleting playbooks that are stored once too often.
-
-        Another restore of the copy may store the same playbook at the same time, and each gets an id of its own. Of
-        two restores that see both, only one deletes the newer: the other finds it gone.
+    async def _note_back(
+        self,
+        again: Mapping[str, Learning],
+        corrected: Mapping[str, Learning],
+        renumbered: Renumbered,
+        before: Container[str],
+        after: Mapping[str, Learning],
+    ) -> None:
+        """Note which learnings are back, and delete playbooks that are stored once too often.
 
         Args:
-            before: the learnings before this restore stored anything.
-            again: the learnings that it has stored again, by their ids in the copy.
+            again: the learnings that this restore has put back, by their ids in the copy.
+            corrected: as they were stored, those that had the new text of a correction.
+            before: the ids of what was stored before.
+            after: what is stored now.
         """
-        after = {learning.learning_id: learning for learning in await learnings_of_user(self.scope, user_id)}
-        wanted: defaultdict[tuple[str, bool], list[str]] = defaultdict(list)
-        for key, learning in again.items():
-            if learning.kind == "user_playbook":
-                wanted[learning.digest, learning.is_replaced].append(key)
-        added = [
-            learning
-            for key, learning in after.items()
-            if key not in before and learning.kind == "user_playbook"
-        ]
-        seen: Counter[tuple[str, bool]] = Counter()
-        for playbook in sorted(added, key=lambda learning: int(learning.number)):
-            content = playbook.digest, playbook.is_replaced
-            seen[content] += 1
-            if content not in wanted or seen[content] <= len(wanted[content]):
+        ids = {key: corrected[key].learning_id if key in corrected else key for key in again}
+        now = {key: after[learning_id] for key, learning_id in ids.items() if learning_id in after}
+        added = [there for key, there in after.items() if key not in before and there.kind == "user_playbook"]
+        added.sort(key=lambda playbook: int(playbook.number))
+        playbooks = {
+            key: learning
+            for key, learning in again.items()
+            if learning.kind == "user_playbook" and key not in corrected
+        }
+        stored = paired({key: _said_when(learning) for key, learning in playbooks.items()}, added, _said_when)
+        ours = {there.learning_id for there in stored.values()}
+        stored |= paired(
+            {key: _said(learning) for key, learning in playbooks.items() if key not in stored},
+            [there for there in added if there.learning_id not in ours],
+            _said,
+        )
+        await self._delete_doubles(stored, added, renumbered)
+        for key, there in (now | stored).items():
+            if self.became[key] == "left" and _said(there) == _said(again[key]):
+                self._is_back(key, learning_item(there))
+
+    async def _delete_doubles(
+        self, stored: Mapping[str, Learning], added: Sequence[Learning], renumbered: Renumbered
+    ) -> None:
+        """Delete playbooks that are like a restored one in each field, and newer.
+
+        Another restore of the copy may store the same playbook at the same time, and each gets an id of its own. Of two
+        restores that see both, only one deletes the newer: the other finds it gone.
+
+        Args:
+            stored: the restored playbooks as they are stored now, by their ids in the copy.
+            added: all playbooks that were stored since this restore looked, the oldest first.
+        """
+        keys: defaultdict[str, list[str]] = defaultdict(list)
+        for key, playbook in stored.items():
+            keys[_all_fields(playbook, renumbered)].append(key)
+        ours = {playbook.learning_id for playbook in stored.values()}
+        for playbook in added:
+            fields = _all_fields(playbook, renumbered)
+            if playbook.learning_id in ours or fields not in keys:
                 continue
             reply = await self.scope.client.delete_user_playbooks([playbook.number])
-            del after[playbook.learning_id]
-            if reply.deleted_count:
-                left = [key for key in wanted[content] if self.became[key] == "left"]
-                self.became |= dict.fromkeys(left[:1], "already_there")
-        return after
+            if reply.deleted_count and keys[fields]:
+                self.became[keys[fields].pop()] = "already_there"
 
-    def _corrected(self, copied: Learning, copy: Copied, stored: Mapping[str, Learning]) -> Learning | None:
-        """Return the stored learning that has the new text of a correction, whose copy this is.
 
-        A playbook that was deleted and restored since has another id.
-        """
+def _said(learning: Learning) -> tuple[str, bool]:
+    return learning.digest, learning.is_replaced
 
-        def has_new_text(there: Learning) -> bool:
-            return there.digest != copied.digest and Name.of("text", there.digest) in copy.names
 
-        if there := stored.get(copied.learning_id):
-            return there if has_new_text(there) else None
-        if copied.kind != "user_playbook":
-            return None
-        [listed] = self._as_stored([copied])
-        return next(
-            (
-                there
-                for there in stored.values()
-                if there.kind == copied.kind
-                and there.state == copied.state
-                and has_new_text(there)
-                and there.interaction_ids in (copied.interaction_ids, listed.interaction_ids)
-            ),
-            None,
-        )
+def _said_when(learning: Learning) -> tuple[str, bool, int]:
+    return learning.digest, learning.is_replaced, learning.changed_at
 
-    def _revived(self, copied: Learning, stored: Iterable[Learning]) -> Learning | None:
-        """Return the current learning that a deletion has made of a replaced one, whose copy this is."""
-        if not copied.is_replaced:
-            return None
-        [listed] = self._as_stored([copied])
-        current = (there for there in stored if there.kind == copied.kind and there.state == "current")
-        return next(
-            (
-                there
-                for there in current
-                if (copied.kind == "user_playbook" or there.number == copied.number)
-                and there.digest == copied.digest
-                and there.interaction_ids in (copied.interaction_ids, listed.interaction_ids)
-            ),
-            None,
-        )
 
-    def _why_not(self, learning: Learning, before: Mapping[str, Learning]) -> Outcome | None:
-        """Return why a learning is not stored again; `None` if it is missing and can be stored."""
-        there = before.get(learning.learning_id)
-        if there:
-            return "already_there" if there.digest == learning.digest else "id_taken"
-        # A restored playbook has another id. Replaced ones that say the same do not serve.
-        if learning.kind == "user_playbook" and any(
-            learning.digest == other.digest and learning.is_replaced == other.is_replaced
-            for other in before.values()
-        ):
-            return "already_there"
-        if isinstance(learning.row, UserProfile) and 0 < learning.row.expiration_timestamp <= time.time():
-            return "not_restorable"
-        return None
+def _all_fields(playbook: Learning, renumbered: Renumbered) -> str:
+    [listed] = renumbered.relisted([playbook])
+    return listed.row.model_dump_json(exclude={"user_playbook_id"}) if listed.row else ""
 
-    def _as_stored(self, learnings: Iterable[Learning]) -> list[Learning]:
-        """Return learnings with the ids that their interactions have now."""
-        return [
-            learning_of(
-                learning.row.model_copy(
-                    update={
-                        "source_interaction_ids": [
-                            self.interactions.get(id_, id_) for id_ in learning.row.source_interaction_ids
-                        ]
-                    }
-                )
-            )
-            for learning in learnings
-            if learning.row
-        ]
+
+def _is_over(learning: Learning) -> bool:
+    return isinstance(learning.row, UserProfile) and 0 < learning.row.expiration_timestamp <= time.time()
 
 
 def _spoken(item: RequestWithInteractions) -> list[int]:
@@ -624,10 +600,11 @@ class _Restore:
         self.storing = Storing(scope, undo.evaluation_only, time.monotonic() + undo.seconds, self.erasures)
         self.storing.became |= dict.fromkeys(planned.ids, "left")
 
-    async def _deletion_runs(self) -> bool:
-        """Return whether the deletion has not ended, here or elsewhere, or a last call of it may still arrive."""
-        found = await in_thread(self.state.last, self.planned.owner, 1, self.planned.undo.number)
-        return any(not deletion.outcome and time.time() - deletion.at < MAY_RUN_SECONDS for deletion in found)
+    async def _look_up_deletion(self) -> None:
+        """Note whether the deletion has not ended, here or elsewhere, or a last call of it may still arrive."""
+        for deletion in await in_thread(self.state.last, self.planned.owner, 1, self.planned.undo.number):
+            self.storing.deletion_runs = not deletion.outcome and time.time() - deletion.at < MAY_RUN_SECONDS
+            self.storing.made_current = frozenset(learning_id for learning_id, _ in deletion.back)
 
     async def run(self) -> None:
         storing = self.storing
@@ -635,7 +612,7 @@ class _Restore:
         reading = _reading(self.state, self.planned.owner, self.planned.undo)
         with storing.stopping():
             with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
-                storing.deletion_runs = await self._deletion_runs()
+                await self._look_up_deletion()
             async for batch in _opened(reading):
                 copies |= {key: replace(copied, content="") for key, (copied, _) in batch.items()}
                 learnings |= {

@@ -1,0 +1,153 @@
+"""A restore of a part, then of the rest, then of all again: what is known afterwards is what was known before."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from tests.deletion.support import Known, World
+from tests.support.facts import fact_of
+
+pytestmark = pytest.mark.anyio
+
+ALL: dict[str, Any] = {"session_id": "s", "include_learnings": True}
+
+
+def known(world: World) -> Counter[tuple[str, str | None]]:
+    """What is known, with the states of it, however often."""
+    backend = world.backend
+    return Counter(
+        (one.content, one.status) for one in (*backend.profiles.values(), *backend.playbooks.values())
+    )
+
+
+async def learned_in_three_windows(world: World) -> None:
+    """As Reflexio does: each window learns the same playbooks again, and merges the earlier ones into them."""
+    for name in ("oat", "green", "rye"):
+        await world.put(name, text=f"I take {name}")
+    merged: list[tuple[int, str, int]] = [(1, "oat", 10), (2, "oat", 20), (3, "green", 20)]
+    for number, name, changed in merged:
+        await world.learn(number, name, content=f"Offer {name}", status="merged", changed=changed)
+    for number, name in ((4, "oat"), (5, "green"), (6, "rye")):
+        await world.learn(number, name, content=f"Offer {name}", changed=30)
+    await world.learn("of-oat", "oat", content="Takes oat")
+    await world.learn("of-rye", "oat", "green", "rye", content="Takes rye")
+
+
+PARTS = [["green"], ["oat"], ["rye"], ["oat", "green"]]
+
+
+@pytest.mark.parametrize("first", PARTS, ids=" ".join)
+async def test_a_part_and_then_the_rest_is_what_was_there_before_and_a_repetition_changes_nothing(
+    world: World, first: list[str]
+) -> None:
+    await learned_in_three_windows(world)
+    before = known(world)
+    async with world.connect(CONFIRM="off") as caller:
+        number = (await caller.receipt("delete_session", **ALL))["number"]
+        assert not known(world)
+        await caller.restored(number, request_ids=first)
+        part = known(world)
+        assert part <= before
+        rest = await caller.restored(number)
+        assert part <= known(world), "nothing that was stored has gone"
+        assert (rest["status"], known(world)) == ("complete", before)
+        assert rest["restored"]["learnings"] == (before - part).total()
+        rows = dict(world.backend.profiles), dict(world.backend.playbooks)
+        again = await caller.restored(number)
+    assert (again["status"], again.get("restored", {})) == ("complete", {})
+    assert (world.backend.profiles, world.backend.playbooks) == rows
+
+
+async def test_a_profile_lists_the_interactions_that_come_back_after_it_by_their_new_ids(
+    world: World,
+) -> None:
+    await learned_in_three_windows(world)
+    async with world.connect(CONFIRM="off") as caller:
+        number = (await caller.receipt("delete_session", **ALL))["number"]
+        await caller.restored(number, request_ids=["green"])
+        for rest in (["rye"], ["oat"]):
+            done = await caller.restored(number, request_ids=rest)
+    assert set(world.backend.profiles["of-rye"].interactions) == set(
+        await world.interactions("oat", "green", "rye")
+    )
+    assert not fact_of(done, "sources_not_linked")
+
+
+async def test_a_restore_says_that_a_playbook_keeps_the_old_ids_of_what_came_back_after_it(
+    world: World,
+) -> None:
+    for name in ("oat", "rye"):
+        await world.put(name)
+    await world.learn(7, "oat", "rye", content="Offer milk")
+    async with world.connect(CONFIRM="off") as caller:
+        number = (await caller.receipt("delete_session", **ALL))["number"]
+        first = await caller.restored(number, request_ids=["oat"])
+        rest = await caller.restored(number)
+    assert not fact_of(first, "sources_not_linked")
+    assert fact_of(rest, "sources_not_linked") == {"code": "sources_not_linked", "number": 1}
+    assert "1 learning that was stored before lists restored interactions" in rest["text"]
+    assert len(world.backend.playbooks) == 1
+
+
+async def test_a_playbook_that_is_learned_while_the_same_is_restored_stays(world: World) -> None:
+    await world.put("oat")
+    await world.learn(7, "oat", content="Offer milk", changed=10)
+    store = world.backend.add_user_playbook
+
+    def learned_a_moment_later(asked: dict[str, Any]) -> dict[str, Any]:
+        answer = store(asked)
+        world.backend.playbooks[5_000] = Known("ada", "other", content="Offer milk", changed=99)
+        return answer
+
+    async with world.connect(CONFIRM="off") as caller:
+        number = (await caller.receipt("delete_session", **ALL))["number"]
+        world.backend.add_user_playbook = learned_a_moment_later
+        done = await caller.restored(number)
+    assert done["restored"]["learnings"] == 1
+    assert 5_000 in world.backend.playbooks
+
+
+async def made_current(world: World) -> dict[str, Any]:
+    """A deletion of a playbook whose predecessor is in use again. Returns the receipt."""
+    await world.put("real", session="real", text="I cannot eat peanuts")
+    await world.put("ci", text="I love peanut butter")
+    old = {"content": "Offer no peanuts", "quote": "I cannot eat peanuts", "changed": 10}
+    await world.learn(7, "real", status="merged", **old)
+    quote = "I love peanut butter\n\nI cannot eat peanuts"
+    await world.learn(8, "real", "ci", content="Offer peanuts", quote=quote, changed=20)
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_session", **ALL)
+    assert known(world) == {("Offer no peanuts", None): 1}
+    return receipt
+
+
+async def test_what_a_deletion_made_current_again_is_replaced_again_once(world: World) -> None:
+    receipt = await made_current(world)
+    wanted = {("Offer no peanuts", "merged"): 1, ("Offer peanuts", None): 1}
+    async with world.connect(CONFIRM="off") as caller:
+        for _ in range(3):
+            await caller.restored(receipt["number"])
+            assert known(world) == wanted
+
+
+async def test_what_is_learned_again_after_an_undo_stays_at_the_next_one(world: World) -> None:
+    receipt = await made_current(world)
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.restored(receipt["number"])
+        [before] = [one for one in world.backend.playbooks.values() if one.status == "merged"]
+        world.backend.playbooks[5_000] = before._replace(status=None, changed=99)
+        await caller.restored(receipt["number"])
+    assert 5_000 in world.backend.playbooks
+
+
+async def test_an_undo_that_ended_between_its_two_calls_is_finished_by_the_next_one(world: World) -> None:
+    receipt = await made_current(world)
+    async with world.connect(CONFIRM="off") as caller:
+        world.backend.failing["/api/delete_user_playbooks_by_ids"] = (0, 403)
+        stopped = await caller.restored(receipt["number"])
+        assert (stopped["status"], known(world)[("Offer no peanuts", None)]) == ("incomplete", 1)
+        world.backend.failing.clear()
+        done = await caller.restored(receipt["number"])
+    assert done["status"] == "complete"
+    assert known(world) == {("Offer no peanuts", "merged"): 1, ("Offer peanuts", None): 1}
