@@ -70,7 +70,7 @@ class ReflexioClient:
     ) -> None:
         self.base_url = check_base_url(base_url)
         self._api_key = check_api_key(api_key)
-        self._timeout = timeout
+        self.timeout = timeout
         self._transport = transport
         self._sleep = sleep
         self._clock = clock
@@ -111,7 +111,7 @@ class ReflexioClient:
             ConnectionLost: the reply was lost, and the request could not be read back.
         """
         if timeout is None:
-            timeout = self._timeout + (api_limits.PUBLISH_WAIT_SECONDS if wait else 0)
+            timeout = self.timeout + (api_limits.PUBLISH_WAIT_SECONDS if wait else 0)
         try:
             reply = await self._post(
                 models.PublishReply,
@@ -389,7 +389,7 @@ class ReflexioClient:
 
     async def health(self) -> models.HealthReply:
         """Ask whether the server runs. The key is not checked."""
-        timeout = min(5.0, self._timeout)
+        timeout = min(5.0, self.timeout)
         return await self._get(models.HealthReply, "/health", "status", timeout=timeout)
 
     async def version(self) -> models.VersionReply:
@@ -403,7 +403,7 @@ class ReflexioClient:
     async def _delete(
         self, route: str, sent: dict[str, Any], method: Literal["DELETE", "PUT"] = "DELETE"
     ) -> models.DeleteReply:
-        call = Call(method, route, "delete", self._timeout, content=encoded(sent), required=("success",))
+        call = Call(method, route, "delete", self.timeout, content=encoded(sent), required=("success",))
         reply = await self._send(call, lambda answer: answer.parsed(models.DeleteReply))
         if reply.repeated:
             reply.deleted_count = None
@@ -425,7 +425,7 @@ class ReflexioClient:
         return await self._post(models.Reply, route, {name: sent}, kind="publish", repeat=False)
 
     async def _get(self, model: type[ReplyT], route: str, *required: str, **options: Any) -> ReplyT:
-        options = {"timeout": self._timeout, **options}
+        options = {"timeout": self.timeout, **options}
         call = Call("GET", route, "read", required=required, **options)
         return await self._send(call, lambda answer: answer.parsed(model))
 
@@ -438,19 +438,19 @@ class ReflexioClient:
         kind: Kind = "read",
         **options: Any,
     ) -> ReplyT:
-        options = {"timeout": self._timeout, **options}
+        options = {"timeout": self.timeout, **options}
         content = await in_thread_if(kind == "publish", lambda: encoded(sent))
         call = Call("POST", route, kind, content=content, required=("success", *required), **options)
         return await self._send(call, lambda answer: answer.parsed(model))
 
     async def _list(self, model: type[ReadT], route: str, sent: dict[str, Any], name: str) -> list[ReadT]:
-        call = Call("POST", route, "read", self._timeout, encoded(sent), required=("success", name))
+        call = Call("POST", route, "read", self.timeout, encoded(sent), required=("success", name))
         return await self._send(call, lambda answer: answer.parsed_list(model, name))
 
     async def _get_list(
         self, model: type[ReadT], route: str, params: dict[str, str], name: str
     ) -> list[ReadT]:
-        call = Call("GET", route, "read", self._timeout, params=params, required=(name,))
+        call = Call("GET", route, "read", self.timeout, params=params, required=(name,))
         return await self._send(call, lambda answer: answer.parsed_list(model, name))
 
     async def _send(self, call: Call, read: Callable[[Answer], T]) -> T:

@@ -431,9 +431,10 @@ def _is_safe_to_repeat(
         took: seconds of this try.
         seconds: from the first try to the next.
     """
-    # Requests have ids, so none is stored twice. A learning may be added twice.
-    if call.look_first or (unknown and call.kind == "delete"):
-        # A further try would also delete what somebody has stored since.
+    # A request has an id, so it is not stored twice.
+    written_again = call.kind == "delete" or (call.kind == "publish" and not call.repeat)
+    if call.look_first or (unknown and written_again):
+        # A further try would also delete what somebody has stored since, overwrite it, or store a learning twice.
         return isinstance(error, errors.ConnectionLost) and took < _IDLE_LOSS
     if unknown and call.kind == "publish" and seconds > _SEEN_AFTER:
         return False  # it would also store what somebody has erased since

@@ -58,8 +58,9 @@ RECORD_DAYS: Final = 7
 THREADS: Final = 8
 """Separate threads, so that other work does not delay a deletion."""
 
-CLAIM_SECONDS: Final = 180.0
-"""How long a job has learnings to itself: to read and write them, and for a call without an answer to take effect."""
+CLAIM_SECONDS: Final = 150.0
+"""How long a job has learnings to itself besides the time of a call: to read them, and for a call without an answer to
+take effect."""
 
 RECORD_GONE: Final = (
     "the record of this deletion is gone",
@@ -252,6 +253,7 @@ class State:
         owner: Owner,
         number: JobNumber,
         learnings: Iterable[tuple[str, Name]],
+        call_seconds: float,
         *,
         alone: bool,
         stores: bool = False,
@@ -259,9 +261,10 @@ class State:
         """Claim learnings, by user and name, before they are read in order to be written.
 
         Reflexio overwrites a text without a comparison. So a correction claims its learning alone; restores and
-        deletions share theirs. The claim ends with `release`, or after `CLAIM_SECONDS`.
+        deletions share theirs. The claim ends with `release`, or `CLAIM_SECONDS` after the longest call.
 
         Args:
+            call_seconds: how long a call that writes may take.
             stores: the job stores the learnings, so an erasure of them reckons with it until it is over.
 
         Returns:
@@ -299,7 +302,7 @@ class State:
                 "UPDATE main.deletions SET claims = claims || ?, claims_alone = ?, claimed_until = ? WHERE id = ?",
                 "".join(f" {under_each_key[0]}" for under_each_key in tags),
                 int(alone),
-                transaction.now + CLAIM_SECONDS,
+                transaction.now + call_seconds + CLAIM_SECONDS,
                 number,
             )
         return bool(met)

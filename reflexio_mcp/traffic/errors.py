@@ -95,7 +95,7 @@ class ErasureNotOver(TrafficError):
 
 
 class BeingChanged(TrafficError):
-    """Another call is changing one of these learnings; they were left as they are."""
+    """Another call is changing one of these; they were left as they are."""
 
 
 class Stopping(TrafficError):

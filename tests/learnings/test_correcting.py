@@ -138,6 +138,25 @@ async def test_of_two_calls_that_change_one_learning_the_second_leaves_it(world:
     assert world.backend.profiles["p"].content == NEW
 
 
+async def test_a_correction_whose_call_may_take_ten_minutes_keeps_the_learning_for_longer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await known(world)
+    world.rest.timeout = 600
+    others: list[dict[str, Any]] = []
+    async with world.connect(CONFIRM="off") as caller, world.connect(CONFIRM="off") as other:
+
+        async def correct_after_three_minutes() -> None:
+            now = time.time()
+            monkeypatch.setattr(tables.time, "time", lambda: now + 590)
+            others.append(await other.receipt("correct_learning", **ASKED | {"content": "Lives in Rome"}))
+
+        world.backend.before[UPDATE] = [correct_after_three_minutes]
+        receipt = await caller.receipt("correct_learning", **ASKED)
+    assert fact_of(others[0], "learning_being_changed")
+    assert (receipt["status"], world.backend.profiles["p"].content) == ("complete", NEW)
+
+
 async def test_a_correction_whose_answer_was_lost_keeps_the_learning_for_three_minutes(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

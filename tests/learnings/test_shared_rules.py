@@ -1,13 +1,16 @@
 """Shared rules are shown to operators, who decide on them, and to a person as far as they rest on theirs."""
 
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from reflexio_mcp.state import tables
 from reflexio_mcp.traffic.deletion.shared_rules import Rules
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.scope import Scope
-from tests.deletion.support import Person, World, agreeing, text_of
+from tests.deletion.support import Hook, Person, World, agreeing, nothing, text_of
 from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
@@ -161,6 +164,89 @@ async def test_a_decision_whose_call_fails_claims_nothing(world: World) -> None:
         receipt = await caller.receipt("decide_shared_rules", rule_ids=["1", "2"], decision="reject")
     assert (receipt["status"], receipt["corrected"]) == ("incomplete", 1)
     assert sum(one["count"] for one in receipt["not_deleted"]) == 1
+
+
+DECIDE = "/api/update_agent_playbook_status"
+RULES = "/api/get_agent_playbooks"
+
+
+def lose_the_answer(world: World, rule: int, then: Hook) -> None:
+    """The next decision, on this rule, is carried out and answered with a fault. Then something happens."""
+
+    async def end() -> None:
+        world.backend.failing.clear()
+        await then()
+
+    async def carry_out() -> None:
+        world.backend.approvals[rule] = "approved"
+        world.backend.failing[DECIDE] = (0, 503)
+        world.backend.before[RULES] = [end]
+
+    world.backend.before[DECIDE] = [carry_out]
+
+
+async def test_of_two_operators_who_decide_on_a_rule_at_once_the_second_is_told_and_changes_nothing(
+    world: World,
+) -> None:
+    world.backend.agent_playbooks = {1: ["ada", "bob"]}
+    rejected: list[dict[str, Any]] = []
+    async with world.connect(CONFIRM="off") as caller, world.connect(CONFIRM="off") as other:
+
+        async def reject() -> None:
+            rejected.append(await other.receipt("decide_shared_rules", rule_ids=["1"], decision="reject"))
+
+        world.backend.before[DECIDE] = [reject]
+        approved = await caller.receipt("decide_shared_rules", rule_ids=["1"], decision="approve")
+        again = await other.receipt("decide_shared_rules", rule_ids=["1"], decision="reject")
+    assert (rejected[0]["status"], rejected[0].get("corrected", 0)) == ("incomplete", 0)
+    assert fact_of(rejected[0], "learning_being_changed")
+    assert (approved["status"], approved["corrected"]) == ("complete", 1)
+    assert (again["status"], world.backend.approvals) == ("complete", {1: "rejected"})
+
+
+async def test_a_decision_whose_answer_was_lost_is_looked_for_and_not_sent_again(world: World) -> None:
+    world.backend.agent_playbooks = {1: ["ada"], 2: ["ada"]}
+    lose_the_answer(world, 2, nothing)
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("decide_shared_rules", rule_ids=["1", "2"], decision="approve")
+    assert (receipt["status"], receipt["corrected"]) == ("complete", 2)
+    assert world.backend.calls[DECIDE] == 2
+
+
+async def test_a_rejection_after_a_lost_answer_is_not_overridden(world: World) -> None:
+    """Whoever rejects it does so in Reflexio, where no claim of this server counts."""
+    world.backend.agent_playbooks = {1: ["ada"]}
+
+    async def reject() -> None:
+        world.backend.approvals[1] = "rejected"
+
+    lose_the_answer(world, 1, reject)
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("decide_shared_rules", rule_ids=["1"], decision="approve")
+    assert (receipt["status"], receipt["not_deleted"][0]["why"]) == ("incomplete", "changed")
+    assert world.backend.approvals == {1: "rejected"}
+    assert world.backend.calls[DECIDE] == 1
+
+
+async def test_a_rule_on_which_a_decision_got_no_answer_is_left_to_it_for_three_minutes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.backend.agent_playbooks = {1: ["ada"]}
+    world.backend.failing[DECIDE] = (0, 500)
+    reject: dict[str, Any] = {"rule_ids": ["1"], "decision": "reject"}
+    async with world.connect(CONFIRM="off") as caller:
+        lost = await caller.receipt("decide_shared_rules", rule_ids=["1"], decision="approve")
+        world.backend.failing.clear()
+        soon = await caller.receipt("decide_shared_rules", **reject)
+        now = time.time()
+        monkeypatch.setattr(tables.time, "time", lambda: now + 181)
+        later = await caller.receipt("decide_shared_rules", **reject)
+    assert lost["status"] == "incomplete"
+    assert fact_of(soon, "learning_being_changed")
+    assert (later["status"], fact_of(later, "may_still_go")) == (
+        "complete",
+        {"code": "may_still_go", "number": 1},
+    )
 
 
 async def test_a_hold_on_a_user_keeps_the_rules_that_rest_on_theirs(world: World, tmp_path: Path) -> None:

@@ -222,6 +222,8 @@ ACTS: dict[str, Act] = {
     "delete a user": lambda client: client.clear_user_data("u"),
     "publish": lambda client: client.publish(body(), minted=True),
     "add": lambda client: client.add_user_playbooks([]),
+    "correct": lambda client: client.update_user_playbook(7, "text"),
+    "decide": lambda client: client.set_agent_playbook_status(7, "approved"),
 }
 LOST, REFUSED = httpx.ReadError("reset"), httpx.ConnectError("refused")
 TRIES: dict[str, dict[Any, int]] = {
@@ -231,6 +233,8 @@ TRIES: dict[str, dict[Any, int]] = {
     "delete a user": {REFUSED: 1, LOST: 4, 503: 1, 429: 1},
     "publish": {REFUSED: 4, LOST: 4, 504: 4, 500: 1, 422: 1},
     "add": {503: 1, 500: 1},
+    "correct": {503: 1, 500: 1},
+    "decide": {503: 1, 500: 1},
 }
 
 
@@ -288,8 +292,8 @@ async def test_a_repeated_delete_passes_on_no_count_of_a_second_deletion(
     assert reply.deleted_count == counted
 
 
-@pytest.mark.parametrize("act", ["delete", "delete a user"])
-async def test_a_deletion_whose_connection_breaks_later_is_not_repeated_because_something_may_be_stored_since(
+@pytest.mark.parametrize("act", ["delete", "delete a user", "add", "correct", "decide"])
+async def test_a_write_whose_connection_breaks_later_is_not_repeated_because_something_may_have_changed_since(
     act: str,
 ) -> None:
     seen, time = list[str](), FakeTime()

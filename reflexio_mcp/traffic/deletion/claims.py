@@ -19,6 +19,7 @@ async def claim(
     owner: Owner,
     number: JobNumber,
     learnings: Iterable[tuple[str, Name]],
+    call_seconds: float,
     *,
     alone: bool = False,
     stores: bool = False,
@@ -26,6 +27,7 @@ async def claim(
     """Claim learnings, by user and name, until `release`. Returns whether a lost call may still overwrite one.
 
     Args:
+        call_seconds: how long a call that writes may take.
         alone: share them with no other job.
         stores: the job makes them current again, which an erasure has to know.
 
@@ -35,7 +37,9 @@ async def claim(
     """
     try:
         with needing_state():
-            return await in_thread(state.claim, owner, number, learnings, alone=alone, stores=stores)
+            return await in_thread(
+                state.claim, owner, number, learnings, call_seconds, alone=alone, stores=stores
+            )
     except Claimed:
         raise BeingChanged(Fact(code=FactCode.LEARNING_BEING_CHANGED)) from None
 

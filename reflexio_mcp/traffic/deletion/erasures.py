@@ -358,7 +358,7 @@ class Erasures:
             for name in copied.names
             if name.kind in ("learning", "text")
         ]
-        await claim(self.state, self.owner, self.restore, named)
+        await claim(self.state, self.owner, self.restore, named, self.scope.client.timeout)
 
     async def look(self, stored: Collection[str] = ()) -> set[str]:
         """Take out what erasures have named.

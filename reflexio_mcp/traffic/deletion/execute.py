@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Container, Generator, Iterable,
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import anyio
 
@@ -76,6 +76,9 @@ from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import send
+
+if TYPE_CHECKING:
+    from reflexio_mcp.traffic.deletion.shared_rules import Rules
 
 __all__ = ["Origin", "begin", "carry_out"]
 
@@ -437,22 +440,39 @@ class _Act:
 
         target = self.planned.target
         assert isinstance(target, Rules)
+        with self._noting_failure():
+            await self._claim(self.planned.items, alone=True)
+            await self._look_and_delete(partial(self._decide, target))
+        with self._noting_failure():
+            ids = [item.id for item in self.planned.items]
+            self.ledger.look(ids, await target.undone(self.scope, self.ledger.sent))
+            await self._release()
+
+    async def _decide(self, target: "Rules") -> ReflexioError | None:
         planned = {item.id: item.digest for item in self.planned.items}
-        with self._noting_failure():
-            items = await target.items(self.scope)
-            held = await self._hold(items)
-            changed = {item.id for item in items if item.digest != planned.get(item.id)}
-            self.ledger.change(changed)
-            free = [item for item in items if item.id not in held | changed]
-            await target.carry_out(self.scope, free, self.ledger.sent)
-        with self._noting_failure():
-            self.ledger.look(planned, await target.undone(self.scope, self.ledger.sent))
+        items = await target.undecided(self.scope, self.ledger.sent)
+        held = await self._hold(items)
+        changed = {item.id for item in items if item.digest != planned.get(item.id)}
+        self.ledger.change(changed)
+        free = [item.id for item in items if item.id not in held | changed]
+        # A lost call can still take effect after the one that repeats it.
+        self.uncertain |= not self.ledger.sent.isdisjoint(free)
+        for call, ids in target.calls(self.scope, free):
+            if fault := await self._send(call, ids):
+                return fault
+        return None
 
     async def _claim(self, learnings: Iterable[Item], *, alone: bool = False, stores: bool = False) -> None:
         named = [(learning.user_id, name) for learning in learnings for name in names_of(learning)]
         if named:
             self.overwritable |= await claim(
-                self.state, self.planned.owner, self.number, named, alone=alone, stores=stores
+                self.state,
+                self.planned.owner,
+                self.number,
+                named,
+                self.scope.client.timeout,
+                alone=alone,
+                stores=stores,
             )
             self.claimed = True
 

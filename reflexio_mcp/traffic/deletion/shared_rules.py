@@ -1,11 +1,11 @@
 """Decisions about shared rules. Nothing can undo a deletion of one: the API cannot add a rule."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from reflexio_mcp.rest.models import AgentPlaybook, Approval
+from reflexio_mcp.rest.models import AgentPlaybook, Approval, DeleteReply
 from reflexio_mcp.results.deletion import Decision
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Progress
@@ -15,7 +15,6 @@ from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings.find import Learned
 from reflexio_mcp.traffic.learnings.shared import rule_id, stored_rules, trace
 from reflexio_mcp.traffic.scope import Scope
-from reflexio_mcp.traffic.tasks import send
 
 __all__ = ["Rules"]
 
@@ -87,25 +86,30 @@ class Rules(Target):
             copy_names=[],
         )
 
-    async def items(self, scope: Scope) -> list[Item]:
-        """Read the rules again."""
-        return [rule_item(rule) for rule in await trace(scope, await self._stored(scope))]
-
-    async def carry_out(self, scope: Scope, items: Sequence[Item], sent: set[str]) -> None:
-        """Do what was decided.
+    async def undecided(self, scope: Scope, sent: Container[str]) -> list[Item]:
+        """Read the rules again, without those that are as decided because of an earlier try.
 
         Args:
-            sent: receives the ids of the rules for which that may have taken effect.
+            sent: the ids of the rules for which an earlier try may have taken effect.
         """
-        ids = [item.id for item in items]
-        if not ids:
-            return
-        if self.decision == "delete":
-            await send(scope.client.delete_agent_playbooks(list(map(_number, ids))), ids, sent)
-            return
-        for name in ids:
-            status = scope.client.set_agent_playbook_status(_number(name), STATUS[self.decision])
-            await send(status, [name], sent)
+        rows = [
+            row
+            for row in await self._stored(scope)
+            if not (
+                rule_id(row.agent_playbook_id) in sent and row.playbook_status == STATUS.get(self.decision)
+            )
+        ]
+        return [rule_item(rule) for rule in await trace(scope, rows)]
+
+    def calls(
+        self, scope: Scope, ids: Sequence[str]
+    ) -> Iterator[tuple[Awaitable[DeleteReply], Sequence[str]]]:
+        """Make the calls that do what was decided, each with the ids of its rules."""
+        if self.decision == "delete" and ids:
+            yield scope.client.delete_agent_playbooks(list(map(_number, ids))), ids
+        elif self.decision != "delete":
+            for name in ids:
+                yield scope.client.set_agent_playbook_status(_number(name), STATUS[self.decision]), [name]
 
     async def undone(self, scope: Scope, sent: set[str]) -> list[str]:
         """Return the ids of rules that are not as decided.
