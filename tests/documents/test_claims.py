@@ -115,6 +115,7 @@ PROMISES = {
     "A corrected learning whose erased text returns is not deleted": "test_an_undo_that_lands_late_over_a_correction_that_erased_its_text_does_not_delete_the_learning",
     "the same in each field that Reflexio returns": "test_the_same_words_with_anything_else_beside_them_are_not_what_was_deleted",
     "a running one begins no deletion": "test_a_running_server_without_the_new_key_of_the_others_begins_no_deletion",
+    "keeps old ids of sources restored later": "test_a_restore_says_that_a_playbook_keeps_the_old_ids_of_what_came_back_after_it",
     "`get_status` shows it as unfinished": "test_what_an_interrupted_restore_stored_of_an_erasure_is_deleted_by_the_next_deletion_which_says_so",
     "Other content of the copies stays, as does anything else under the same id": "test_something_else_that_is_stored_under_the_id_by_then_stays",
     "or stored again since the plan": "test_what_is_published_again_on_purpose_since_the_plan_stays_and_is_not_called_deleted",
