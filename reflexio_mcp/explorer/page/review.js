@@ -60,8 +60,8 @@ function OneFinding({ finding, findings }) {
       <${Button} onClick=${() => openConversation(newest.session, { request: newest.id })}>Open conversation<${Icon} name="right" /><//>
       ${can("judge_finding") && finding.rule !== BY_POLICY && html`<${Button} onClick=${() => decide(finding, !noProblem, findings[at + 1]?.id ?? "")}>${noProblem ? "Review it again" : "Not a problem"}<//>`}
       ${!noProblem && html`<${Button} class="quiet" onClick=${() => decideLater(finding.id, findings[at + 1]?.id ?? "")}>Decide later<//>`}
-      <span class="of">${number(at + 1)} of ${number(findings.length)}</span>
-      <${IconButton} icon="up" label="Finding before" disabled=${at === 0} onClick=${() => go(-1)} /><${IconButton} icon="down" label="Next finding" disabled=${at === findings.length - 1} onClick=${() => go(1)} />
+      <span class="of">${number(at + 1)} of ${number(findings.length)}
+        <${IconButton} icon="up" label="Finding before" disabled=${at === 0} onClick=${() => go(-1)} /><${IconButton} icon="down" label="Next finding" disabled=${at === findings.length - 1} onClick=${() => go(1)} /></span>
     </div>
     ${review.problem && html`<${Problem} text=${review.problem} />`}
     ${noProblem && html`<p>Somebody decided that this is not a problem.</p>`}
