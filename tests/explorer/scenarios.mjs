@@ -347,7 +347,7 @@ export async function keepsTheSelectionAndTheWayBackInSight(browser) {
   await view.locator("#selected", { hasText: "8 messages, 2 people, 4 of them not shown" }).waitFor();
   await view.locator(".picked-bar button", { hasText: "Show them" }).click();
   await view.locator("#selected", { hasText: /2 people$/ }).waitFor();
-  await view.locator(".picked-bar button", { hasText: "Clear" }).click();
+  await view.locator(".picked-bar button", { hasText: "Deselect" }).click();
 
   // The way back stays, whatever is redrawn, and is in Recently deleted.
   await filterBy(view, "Warning", "Key or password");
@@ -992,7 +992,7 @@ async function walks(it, where) {
   await typeNumber(view);
   await found("plan, number typed");
   await button(view, "Cancel").click();
-  await view.locator(".picked-bar button", { hasText: "Clear" }).click();
+  await view.locator(".picked-bar button", { hasText: "Deselect" }).click();
   await view.locator(".scope button").click();
   await found("menu");
   await it.page.keyboard.press("Escape");
@@ -1041,7 +1041,7 @@ export async function holdsInForcedColours(browser) {
     await choose(view, "Notes of the stand-up");
     assert.equal(await look(".row.picked", "outlineStyle"), "solid");
     assert.equal(await look(".row:not(.picked)", "outlineStyle"), "none");
-    await view.locator(".picked-bar button", { hasText: "Clear" }).click();
+    await view.locator(".picked-bar button", { hasText: "Deselect" }).click();
     await walks(it, `forced colours, ${width}`);
     assert.deepEqual(it.problems, []);
     await it.context.close();

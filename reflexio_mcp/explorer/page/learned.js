@@ -88,7 +88,7 @@ function One({ learning: one }) {
     <${IconButton} icon="back" class="narrow-back" label="Back to the list" onClick=${() => changeLearned({ open: "" })} />
     <p class="label">${kindWords(one.kind, shortened(one.user))}</p>
     <h2 class="big" dir="auto"><${LearnedText} learning=${one} /></h2>
-    ${one.trigger && html`<p class="soft">When: <bdi><${Text} text=${one.trigger} /></bdi></p>`}
+    ${one.trigger && html`<p class="soft">Used when: <bdi><${Text} text=${one.trigger} /></bdi></p>`}
     <p class="soft">${inUse(one) ? one.since > 0 && `Known since ${clock.day(one.since)}. ` : one.at > 0 && `Replaced ${clock.day(one.at)}${one.replacedBy ? ` by “${one.replacedBy}”` : ""}. `}${inUse(one) ? "The assistant uses it now." : "The assistant does not use it any more."}</p>
     <${LearnedActions} learning=${one} />
     ${one.restsOn ? html`<${RestsOn} learning=${one} />` : html`<h3 class="label">Learned from these words</h3>`}

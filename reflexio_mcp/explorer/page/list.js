@@ -296,7 +296,7 @@ export function Selection() {
     ].filter(Boolean).join(", ")}</span></p>
     ${unseen > 0 && html`<${Button} class="quiet" onClick=${clearFilter}>Show them<//>`}
     ${left > 0 && html`<${Button} class="quiet spare" onClick=${() => select(matched.rows, true)}>Select all ${number(matched.sessions.length)}<//>`}
-    <${Button} class="quiet" onClick=${clearSelection}>Clear<//>
+    <${Button} class="quiet" onClick=${clearSelection}>Deselect<//>
     ${can("delete_requests") && html`<${Button} class="delete" onClick=${() => askDeletion(rows)}>Delete…<//>`}
   </div>`;
 }

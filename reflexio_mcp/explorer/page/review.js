@@ -47,6 +47,7 @@ function OneFinding({ finding, findings }) {
   const at = findings.indexOf(finding);
   const sessions = [...new Set(finding.rows.map((row) => row.session))];
   const [newest] = finding.rows;
+  const going = finding.rows.reduce((sum, row) => sum + row.interactions, 0);
   const learned = new Set(sessions.flatMap((session) => originsHere().taught.get(session) ?? [])).size;
   const go = (/** @type {number} */ step) => openFinding(findings[at + step]?.id ?? finding.id);
   return html`<section class="pane" tabindex="-1" aria-label="Finding"><div class="body" key=${finding.id}>
@@ -56,13 +57,14 @@ function OneFinding({ finding, findings }) {
     ${finding.rows.slice(0, SHOWN_REQUESTS).map((row) => html`<${Passages} key=${row.id} row=${row} ids=${(noProblem ? row.noProblem : row.findings).get(finding.rule) ?? []} />`)}
     ${finding.rows.length > SHOWN_REQUESTS && html`<p class="soft small">and ${counted(finding.rows.length - SHOWN_REQUESTS, "more question")}</p>`}
     <div class="judge">
-      ${can("delete_requests") && html`<${Button} class=${words.certain ? "strong" : ""} onClick=${() => askDeletion(finding.rows)}>Delete ${counted(finding.rows.reduce((sum, row) => sum + row.interactions, 0), "message")}…<//>`}
+      ${can("delete_requests") && html`<${Button} class=${words.certain ? "strong" : ""} onClick=${() => askDeletion(finding.rows)}>Delete ${counted(going, "message")}…<//>`}
       <${Button} onClick=${() => openConversation(newest.session, { request: newest.id })}>Open conversation<${Icon} name="right" /><//>
       ${can("judge_finding") && finding.rule !== BY_POLICY && html`<${Button} onClick=${() => decide(finding, !noProblem, findings[at + 1]?.id ?? "")}>${noProblem ? "Review it again" : "Not a problem"}<//>`}
       ${!noProblem && html`<${Button} class="quiet" onClick=${() => decideLater(finding.id, findings[at + 1]?.id ?? "")}>Decide later<//>`}
       <span class="of">${number(at + 1)} of ${number(findings.length)}
         <${IconButton} icon="up" label="Finding before" disabled=${at === 0} onClick=${() => go(-1)} /><${IconButton} icon="down" label="Next finding" disabled=${at === findings.length - 1} onClick=${() => go(1)} /></span>
     </div>
+    ${can("delete_requests") && going > finding.messages && html`<p class="soft small">A question is deleted with its answer.</p>`}
     ${review.problem && html`<${Problem} text=${review.problem} />`}
     ${noProblem && html`<p>Somebody decided that this is not a problem.</p>`}
     <h3 class="label">Why it is shown</h3>
