@@ -515,7 +515,7 @@ export async function reviewsOneFindingAtATime(browser) {
   await finding(view, "Key or password").locator(".title").click();
   await view.locator(".passage", { hasText: "What is wrong with it?" }).waitFor();
   const body = view.locator(".pane .body");
-  assert.match(await body.textContent(), /A key or password, most likely.*comes back in later prompts.*Change it where it was made/s);
+  assert.match(await body.textContent(), /A key or password, most likely.*comes back in later prompts.*Get a new one where you got it/s);
   assert.deepEqual(await axe(view), []);
   await body.locator("button", { hasText: "Decide later" }).click();
   await finding(view, "Key or password").filter({ hasText: "later" }).waitFor();

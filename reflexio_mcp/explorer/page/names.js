@@ -11,11 +11,11 @@ import { counted } from "./format.js";
 const RULES = {
   "probable-secret": {
     name: "Key or password", title: "A key or password, most likely", certain: true,
-    outside: "Anybody who can read this memory may have it. Change it where it was made, too: deleting it here does not do that.",
+    outside: "Anybody who can read this memory may have it. Get a new one where you got it: deleting it here does not make the old one useless.",
   },
   "possible-secret": {
     name: "Perhaps a key", title: "This may be a key or password", certain: false,
-    outside: "If it is one, change it where it was made, too: deleting it here does not do that.",
+    outside: "If it is one, get a new one where you got it: deleting it here does not make the old one useless.",
   },
   "prompt-injection": {
     name: "Suspicious text", title: "This text tries to instruct your assistant, most likely", certain: true,

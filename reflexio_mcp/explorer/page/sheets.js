@@ -110,7 +110,7 @@ function Deletion({ sheet }) {
       ${plan.notFound > 0 && html`<p class="soft small">${counted(plan.notFound, "question")} of your selection ${plan.notFound === 1 ? "is" : "are"} not stored any more.</p>`}<${Facts} facts=${plan.facts} /></div></section>
     <section class="block"><h3>What was learned from ${sessions === 1 ? "it" : "them"}</h3><${Fates} sheet=${sheet} /></section>
     <${RulesThatStay} rows=${rows} />
-    <section class="block"><h3>Can I have it back?</h3><${Copy} sheet=${sheet} secret=${hasSecret(rows)} whole=${plan.back !== "words"} what="the messages" /></section>
+    <section class="block"><h3>Can I have it back?</h3><${Copy} sheet=${sheet} secret=${hasSecret(rows)} whole=${plan.back !== "words"} what=${choice.learned.length ? "the messages and what was learned" : "the messages"} /></section>
   <//>`;
 }
 
@@ -205,7 +205,7 @@ function Copy({ sheet, secret, whole, what }) {
   if (!until) return html`<p>No. This server keeps no copy, so this cannot be undone.</p>`;
   const lost = whole ? "" : "Pictures and citations do not come back, and the time is that of the undo.";
   return html`<div><label class="pick"><input type="radio" name="copy" checked=${!sheet.erase} onChange=${() => chooseCopy(false)} /><span>Keep a copy until ${until}
-      <span class="small">On ${server?.keeper}. Undo puts ${what} back where ${what === "the messages" ? "they were" : "it was"}.</span>
+      <span class="small">On ${server?.keeper}. Undo puts ${what} back where ${what === "it" ? "it was" : "they were"}.</span>
       ${lost && html`<span class="small other">${lost}</span>`}${secret && html`<span class="small other">The key or password would stay readable in the copy.</span>`}</span></label>
     <label class="pick"><input type="radio" name="copy" checked=${sheet.erase} onChange=${() => chooseCopy(true)} /><span>Keep no copy
       <span class="small">Gone for good, also from older copies. ${secret ? "Chosen because there may be a key or password in it." : "Choose this for a password or something private."}</span></span></label></div>`;
