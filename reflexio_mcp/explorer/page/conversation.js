@@ -220,7 +220,7 @@ function Perhaps({ learned, none }) {
   if (memory.state !== "ready") return html`<p class="more" role="status">Looking for what was learned.</p>`;
   const unsure = memory.unlinked + memory.usersLeft > 0;
   if (none) return html`<p class="more">${unsure ? "Whether anything was learned from it is not certain." : "Nothing was learned from it."}</p>`;
-  return learned.length > 0 && html`<div class="perhaps"><h3 class="label">Perhaps learned here; from which words is not on record</h3>${learned.map((one) => html`<${Note} key=${one.id} learning=${one} />`)}</div>`;
+  return learned.length > 0 && html`<div class="perhaps"><h3 class="label">Perhaps learned here: from which words was not recorded</h3>${learned.map((one) => html`<${Note} key=${one.id} learning=${one} />`)}</div>`;
 }
 
 /** @param {{rows: Row[]}} given */

@@ -30,7 +30,7 @@ const RULES = {
     outside: "Whether it may be kept depends on what was agreed with that person.",
   },
   duplicate: {
-    name: "Kept twice", title: "The same words are kept twice", certain: false,
+    name: "Duplicate", title: "The same words are stored twice", certain: false,
     outside: "One of the two is enough. Deleting the second loses nothing that was said.",
   },
   expired: {
