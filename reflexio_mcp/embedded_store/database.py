@@ -193,6 +193,7 @@ class Database:
         self._opening = threading.Lock()
         self._memory: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
+        """Device and inode of the file in use; `None` before the first call, and in memory."""
         self._rewriting: threading.Timer | None = None
         self._pause = REWRITE_SECONDS
         self._closed = False
@@ -228,9 +229,11 @@ class Database:
                 finally:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
+            if self._in_memory:
+                return
             if self._file != _id_of(self._path):
                 raise written_elsewhere()
-            if deletes and changed and not self._in_memory:
+            if deletes and changed:
                 self._rewrite_soon()
 
     def close(self) -> None:

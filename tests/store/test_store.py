@@ -114,6 +114,18 @@ async def test_a_store_in_memory_leaves_no_trace_and_ends_with_its_client(
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_a_store_in_memory_has_nothing_to_do_with_a_file_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(":memory:").write_text("mine", encoding="utf-8")
+    async with client_of(Path(":memory:")) as client:
+        await publish(client, "a", "b")
+        await client.delete_requests_by_ids(["a"])
+        assert await ids(client) == {"b"}
+    assert Path(":memory:").read_text(encoding="utf-8") == "mine"
+
+
 async def test_a_file_of_an_earlier_version_with_its_log_beside_it_is_used(path: Path) -> None:
     async with client_of(path) as client:
         await publish(client, "r")
