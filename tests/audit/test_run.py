@@ -136,6 +136,13 @@ async def test_what_a_filter_leaves_out_is_said_before_nothing_found() -> None:
     assert text.index("Not looked for") < text.index("Secrets are known by")
 
 
+async def test_what_a_rule_can_know_is_said_whether_it_found_something_or_not() -> None:
+    async with store(request("r1", "my card is 4111 1111 1111 1111")) as client:
+        result = await audit(client)
+    assert found(result, "personal-data")
+    assert {FactCode.KNOWS_PERSONAL, FactCode.KNOWS_DUPLICATES} <= {fact.code for fact in result.facts}
+
+
 async def test_an_audit_whose_time_is_over_goes_on_from_its_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
     items = [request(f"r{index}", f"number {index}", session_id=f"s{index}") for index in range(3)]
     async with store(*items) as client:

@@ -4,7 +4,6 @@ import functools
 import time
 import zlib
 from bisect import insort
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
@@ -54,6 +53,7 @@ class _Ranked(run.Gathered):
 
     Args:
         after: the last place of the page before.
+        left: how many places come after `after`, those of this page included.
     """
 
     after: Rank | None = None
@@ -90,44 +90,43 @@ async def list_places(
     Raises:
         InvalidInput: the cursor belongs to another list, or the service does not answer.
     """
-    from reflexio_mcp.traffic.audit.rules.redaction import without_key
-
     question = question_of(asked)
     shown_before, after = _opened(scope, cursor, question)
-    kind = rule_of(asked.finding)
+    rule = rule_of(asked.finding)
     inside = replace(asked, finding="")
     now, until = time.time(), time.monotonic() + run.AUDIT_SECONDS
-    rules = [] if kind.asked else [kind(now)]
+    rules = [] if rule.asked else [rule(now)]  # the service is asked below for what it knows
     ranked = partial(_Ranked, after=after)
-    look = run.Pass(inside, rules, until, gathered=ranked, judged=judged or NoProblem())
+    look = run.Pass(inside, rules, until, make_gathered=ranked, judged=judged or NoProblem())
     pager = SessionPager(scope, inside)
     stopped = await run.look_through(scope, pager, look, progress)
     await in_heavy_thread(scope.owner, look.finish)
-    doubts = [rule.left_out for rule in rules if rule.left_out]
-    if kind.asked:  # the service knows
+    doubts = [looking.left_out for looking in rules if looking.left_out]
+    if rule.asked:
         if doubt := await look.learning.ask(scope):
             doubts.append(doubt)
         look.add(look.learning.findings)
     rows: list[FindingRow] = []
     next_cursor = ""
     if isinstance(gathered := look.found.get(asked.finding), _Ranked):
-        places = _places(scope, gathered, shown_before, without_key)
+        places = _places(scope, gathered, shown_before)
         ids = [finding.request.request_id for finding in gathered.page[: len(places)]]
         row = run.finding_row(asked.finding, gathered, places, ids, look, offer, learns=scope.learns)
         judged_apart = asked.finding in look.no_problem
         more: dict[str, object] = {
             "place_count": gathered.total,
+            # The call of a run would also delete what was judged to be no problem.
             "runs": [] if judged_apart else run.runs_of(rules, inside, offer, whole=not stopped),
         }
         rows.append(row.model_copy(update=more))
         if len(places) < gathered.left:
             position = [shown_before + len(places), *_rank(gathered.page[len(places) - 1])]
             next_cursor = encode_cursor(LISTING, scope, question, position)
-    limits = run.limits_of([kind], {row.finding for row in rows}) if look.requests else []
+    limits = run.limits_of([rule], {row.finding for row in rows}) if look.requests else []
     return AuditResult(
         notice=NOTICE,
         filter=shown_name(filter_in_words(asked, words=not scope.masked), 200),
-        traffic=run.found_in(look, without_key, masked=scope.masked),
+        traffic=run.found_in(look, masked=scope.masked),
         findings=rows,
         no_problem=run.counted_apart(look),
         not_looked_for=[NotLooked(findings=[asked.finding], because=doubt) for doubt in doubts],
@@ -166,11 +165,11 @@ def _position() -> TypeAdapter[tuple[int, int, int, str, int, int]]:
     return TypeAdapter(tuple[int, int, int, str, int, int])  # built late: few calls continue a list
 
 
-def _places(scope: Scope, gathered: _Ranked, shown_before: int, named: Callable[[str], str]) -> list[Place]:
+def _places(scope: Scope, gathered: _Ranked, shown_before: int) -> list[Place]:
     room = Room(TEXT_CHARS - WORDS_CHARS, STRUCTURED_CHARS - WORDS_CHARS)
     places: list[Place] = []
     for number, finding in enumerate(gathered.page, shown_before + 1):
-        place = run.place_of(finding, named, masked=scope.masked, kinds=gathered.kinds)
+        place = run.place_of(finding, masked=scope.masked, kinds=gathered.kinds)
         place = place.model_copy(update={"number": number})
         if not room.take(place):
             break

@@ -49,7 +49,7 @@ from reflexio_mcp.traffic.audit.rules.base import Finding, Rule, Session
 from reflexio_mcp.traffic.audit.rules.duplicates import Duplicate
 from reflexio_mcp.traffic.content import content_chars
 from reflexio_mcp.traffic.learnings.records import Learning
-from reflexio_mcp.traffic.learnings.select import unselected
+from reflexio_mcp.traffic.learnings.select import as_learned
 from reflexio_mcp.traffic.learnings.showing import LearningRows, backgrounds
 from reflexio_mcp.traffic.reading.cursors import Cursor
 from reflexio_mcp.traffic.reading.filter_wording import filter_in_words
@@ -77,7 +77,8 @@ PLACES: Final = (50, 20, 10, 5, 3, 1, 0)
 """Places that an audit shows of each finding: as many as have room."""
 
 EXAMPLES: Final = 3
-"""Places that an audit shows of a finding if they say nothing more than that they have it: its call shows the rest."""
+"""Places that an audit shows of a finding whose places have no text, points or copy: more of them say no more, and its
+call shows the rest."""
 
 WORDS_CHARS: Final = 4_000
 """Space that the structured form reserves for our own sentences."""
@@ -110,6 +111,7 @@ class Gathered:
     def add(self, finding: Finding) -> None:
         if finding.kind:
             self.kinds[finding.kind] += 1
+        # A rule gives the findings of a request one after the other.
         if finding.request.request_id == self.last_id:
             return
         self.last_id = finding.request.request_id
@@ -123,7 +125,17 @@ class Gathered:
 
 @dataclass
 class Pass:
-    """A look at sessions, one after the other, with what was found so far."""
+    """A look at sessions, one after the other, with what was found so far.
+
+    Args:
+        until: the end of the time for it, in seconds of `time.monotonic`.
+        make_gathered: makes what is kept of a finding.
+        judged: what people judged to be no problem.
+        no_problem: what of that was found: the ids of requests, by finding.
+        learning: what the service says of learning from the requests: it waits or has failed.
+        learned: what the learnings themselves show: they are orphaned or old.
+        last: the session that was looked at last.
+    """
 
     wanted: TrafficFilter
     rules: Sequence[Rule]
@@ -137,7 +149,7 @@ class Pass:
     users: Counter[str] = field(default_factory=Counter[str])
     sources: Counter[str] = field(default_factory=Counter[str])
     versions: Counter[str] = field(default_factory=Counter[str])
-    gathered: Callable[[], Gathered] = Gathered
+    make_gathered: Callable[[], Gathered] = Gathered
     found: dict[str, Gathered] = field(default_factory=dict[str, Gathered])
     judged: NoProblem = field(default_factory=NoProblem)
     no_problem: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
@@ -172,7 +184,7 @@ class Pass:
                 self.no_problem.setdefault(finding.name, set()).add(finding.request.request_id)
                 continue
             if finding.name not in self.found:
-                self.found[finding.name] = self.gathered()
+                self.found[finding.name] = self.make_gathered()
             self.found[finding.name].add(finding)
 
     def _count(self, request: StoredRequest, interactions: int) -> None:
@@ -226,7 +238,7 @@ async def run_audit(
             skipped.add(rule.left_out, rule.name)
     timed = wanted.start_time is not None or wanted.end_time is not None
     await _ask(scope, look, now, skipped, part=narrow or not whole or timed or bool(pager.unreadable))
-    from reflexio_mcp.traffic.audit.rules.redaction import missing, without_key
+    from reflexio_mcp.traffic.audit.rules.redaction import missing
 
     for fact in missing():
         skipped.add(fact, "probable-secret", "possible-secret")
@@ -241,7 +253,7 @@ async def run_audit(
     result = AuditResult(
         notice=NOTICE,
         filter=shown_name(filter_in_words(wanted, words=not scope.masked), 200),
-        traffic=found_in(look, without_key, masked=scope.masked),
+        traffic=found_in(look, masked=scope.masked),
         findings=rows,
         no_problem=counted_apart(look),
         not_looked_for=[*skipped.rows, NEVER],
@@ -303,7 +315,7 @@ async def _finding_rows(
     for name in (name for rule in RULES for name in rule.names() if name in look.found):
         gathered = look.found[name]
         places = [
-            place_of(place, without_key, masked=scope.masked, kinds=gathered.kinds).model_copy(
+            place_of(place, masked=scope.masked, kinds=gathered.kinds).model_copy(
                 update={
                     "session_id": shown_id(without_key(place.request.session_id)),
                     "user_id": "" if look.wanted.user_id else shown_id(without_key(place.request.user_id)),
@@ -318,6 +330,7 @@ async def _finding_rows(
             more["places"] = places[:EXAMPLES]
         if name == "learning-waiting":
             more["act"] = _call_to_finish(gathered, offer)
+        # The call of a run would also delete what was judged to be no problem.
         if name == Duplicate.name and name not in look.no_problem:
             more["runs"] = runs_of(rules, look.wanted, offer, whole=whole)
         rows.append(row.model_copy(update=more))
@@ -329,9 +342,9 @@ def _what_rules_say(look: Pass, rows: Sequence[FindingRow], skipped: Skipped) ->
     if not look.requests:
         return advice_about(rows)
     seen = {row.finding for row in rows}
-    looked = [
-        rule for rule in RULES if rule.applies() and not skipped.names.issuperset({*rule.names()} - seen)
-    ]
+    # What was found was looked for, if only in a part.
+    not_looked = skipped.names - seen
+    looked = [rule for rule in RULES if rule.applies() and not not_looked.issuperset(rule.names())]
     no_match = [] if rows else [Fact(code=FactCode.NO_MATCH)]
     return [*no_match, *advice_about(rows), *limits_of(looked, seen)]
 
@@ -422,6 +435,11 @@ async def look_through(scope: Scope, pager: SessionPager, look: Pass, progress: 
 
 
 async def _ask(scope: Scope, look: Pass, now: float, skipped: Skipped, *, part: bool) -> None:
+    """Add the findings that the service knows, and those about stored learnings.
+
+    Args:
+        part: not all requests of these users were looked at, so no learning can be called orphaned.
+    """
     if not scope.learns:
         skipped.add(
             Fact(code=FactCode.NO_LEARNING_HERE),
@@ -443,13 +461,16 @@ async def _ask(scope: Scope, look: Pass, now: float, skipped: Skipped, *, part: 
         skipped.add(Fact(code=FactCode.ONLY_STORED_USERS), "learnings of other users")
     users = [whose] if whose else [user for user, _ in look.users.most_common()]
     if reason := await look.learned.read(scope, users, now, whole=not part):
-        skipped.add(reason, *(() if part else ("orphaned-learning",)), "stale-learning")
+        if not part:  # otherwise it was added above
+            skipped.add(reason, "orphaned-learning")
+        skipped.add(reason, "stale-learning")
 
 
 def _window(look: Pass, rule: type[Rule]) -> TrafficFilter:
     """Return the filter for follow-up calls, which leaves out later arrivals.
 
-    A rule that needs whole sessions gets a start time instead of an end time, because a deletion needs a filter.
+    An end time would leave out the newest request of a session, which some rules need. They get a start time instead,
+    only because a deletion needs some filter.
     """
     if rule.whole_sessions:
         return replace(look.wanted, start_time=look.wanted.start_time or look.oldest, end_time=None)
@@ -477,8 +498,10 @@ def finding_row(
 
     rule = rule_of(name)
     wanted = _window(look, rule)
-    # The filter would also select what was judged to be no problem.
     judged = name in look.no_problem
+    # The calls name a filter if it selects just these requests: no other session was compared, none was judged to be no
+    # problem, no words are looked for (an audit does that before the finding, a filter after it), and there is a filter
+    # for the finding.
     selected = gathered.alone and not judged and not wanted.contains and name in FINDINGS
     given = [id_ for id_ in dict.fromkeys(ids) if without_key(id_) == id_ and can_be_given(id_)]
     show, act = calls_about(name, given, wanted, offer, selected=selected)
@@ -509,15 +532,16 @@ def _call_to_finish(gathered: Gathered, offer: Offer) -> Call | None:
     return Call(tool="finish_session", arguments={**user, "session_id": request.session_id})
 
 
-def place_of(finding: Finding, named: Callable[[str], str], *, masked: bool, kinds: Collection[str]) -> Place:
+def place_of(finding: Finding, *, masked: bool, kinds: Collection[str]) -> Place:
     """Return a place without its session, user and time.
 
     Args:
-        named: covers an id that contains a key.
         kinds: the kinds of the finding. A single one is not repeated at each place.
     """
+    from reflexio_mcp.traffic.audit.rules.redaction import without_key
+
     return Place(
-        request_id=shown_id(named(finding.request.request_id)),
+        request_id=shown_id(without_key(finding.request.request_id)),
         interaction_id=finding.interaction_id,
         role=shown_name(finding.role, 20),
         points=finding.points,
@@ -569,7 +593,7 @@ async def _with_evidence(
     except (ReflexioError, TimeoutError):
         return []
     showing = LearningRows(scope, against)
-    linked = unselected(found).linked.values()
+    linked = as_learned(found).linked.values()
     return await anyio.to_thread.run_sync(lambda: [showing.row(learning) for learning in linked])
 
 
@@ -578,12 +602,15 @@ def counted_apart(look: Pass) -> list[Count]:
     return [Count(name=name, count=len(requests)) for name, requests in look.no_problem.items()]
 
 
-def found_in(look: Pass, named: Callable[[str], str], *, masked: bool) -> Found:
+def found_in(look: Pass, *, masked: bool) -> Found:
     """Return the traffic that a pass looked at, in numbers."""
+    from reflexio_mcp.traffic.audit.rules.redaction import without_key
 
     def most(counts: Counter[str]) -> list[Count]:
         return [
-            Count(name=shown_name(named(as_name(name) if masked else name), 60) or "(none)", count=count)
+            Count(
+                name=shown_name(without_key(as_name(name) if masked else name), 60) or "(none)", count=count
+            )
             for name, count in counts.most_common(NAMES)
         ]
 

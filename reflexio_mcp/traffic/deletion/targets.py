@@ -34,7 +34,7 @@ from reflexio_mcp.traffic.learnings.find import (
 from reflexio_mcp.traffic.learnings.find_and_judge import judge_learned
 from reflexio_mcp.traffic.learnings.lineage import Lineage
 from reflexio_mcp.traffic.learnings.records import Learning, Sources
-from reflexio_mcp.traffic.learnings.select import Selection, select_learnings, unselected
+from reflexio_mcp.traffic.learnings.select import Selection, as_learned, select_learnings
 from reflexio_mcp.traffic.learnings.shared import SharedRule, read_shared_rules
 from reflexio_mcp.traffic.learnings.showing import backgrounds, known_since, replacement
 from reflexio_mcp.traffic.policy import Hold
@@ -368,7 +368,7 @@ class User(Filtered):
     async def learned(self, scope: Scope, selected: Selected) -> Learned:
         user_id = self.wanted.user_id
         listed = await learnings_of_user(scope, user_id)
-        return unselected([*listed, *await expired_profiles(scope, user_id)])
+        return as_learned([*listed, *await expired_profiles(scope, user_id)])
 
 
 @dataclass(frozen=True)

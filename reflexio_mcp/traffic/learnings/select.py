@@ -25,7 +25,7 @@ from reflexio_mcp.traffic.reading.lookup import get_stored, learning_status
 from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["Selection", "select_learnings", "unselected"]
+__all__ = ["Selection", "as_learned", "select_learnings"]
 
 MOST_USERS: Final = 50
 """Maximum number of users per call: the API limits calls per minute."""
@@ -132,9 +132,9 @@ async def select_learnings(scope: Scope, selection: Selection, *, everybodys: bo
     elif selection.by_requests:
         selected = await _by_filter(scope, selection.wanted)
     elif user_id:
-        selected = Selected(unselected(await learnings_of_user(scope, user_id)))
+        selected = Selected(as_learned(await learnings_of_user(scope, user_id)))
     elif everybodys:
-        selected = Selected(unselected(await current_learnings(scope)))
+        selected = Selected(as_learned(await current_learnings(scope)))
     else:
         raise InvalidInput("The call", NAMES_NOTHING)
     return replace(selected, learned=selection.only(selected.learned))
@@ -157,7 +157,7 @@ async def _by_ids(scope: Scope, user_id: str, selection: Selection) -> Selected:
         if learning.is_replaced
         for later in lineage.renamed(learning)
     }
-    found = unselected([*named, *(learning for name, learning in renamed.items() if name not in wanted)])
+    found = as_learned([*named, *(learning for name, learning in renamed.items() if name not in wanted)])
     return Selected(
         replace(found, read=tuple(everything)),
         not_found=tuple(learning_id for learning_id in wanted if learning_id not in found.linked),
@@ -193,7 +193,7 @@ async def _by_filter(scope: Scope, wanted: TrafficFilter) -> Selected:
     return Selected(learned, sources, unreadable=pager.unreadable)
 
 
-def unselected(learnings: Sequence[Learning]) -> Learned:
+def as_learned(learnings: Sequence[Learning]) -> Learned:
     """Wrap learnings that were not selected by their sources."""
     return Learned(
         {
