@@ -39,9 +39,9 @@ from reflexio_mcp.results.reading import (
     EvidenceRow,
     Exported,
     InteractionRow,
-    Learning,
     LearningPage,
     LearningRow,
+    LearningState,
     Looked,
     Manifest,
     OtherLearning,
@@ -549,7 +549,7 @@ class Screen:
                 return SHELL.of(value)
             case NotLooked():
                 return f"not looked for: {', '.join(value.findings)}. {self._words(value.because)}"
-            case Learning():
+            case LearningState():
                 return SHELL.of(Fact(code=value.means))
             case Call():
                 return _command(value, self._settings)

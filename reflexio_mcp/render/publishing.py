@@ -2,7 +2,7 @@ from reflexio_mcp.render.blocks import Told, counted, lines, row, sentence
 from reflexio_mcp.render.words import Words
 from reflexio_mcp.results.facts import Fact
 from reflexio_mcp.results.publishing import Finished, Stored
-from reflexio_mcp.results.reading import Learning
+from reflexio_mcp.results.reading import LearningState
 
 __all__ = ["finished", "stored"]
 
@@ -26,7 +26,7 @@ def stored(done: Stored, words: Words) -> Told:
             f"Kinds of secrets: {', '.join(done.secrets)}." if done.secrets else "",
             "The usual roles are User and Assistant." if done.unusual_roles else "",
             sentence(
-                learning(done.learning, words) if done.learning else "",
+                learning_state(done.learning, words) if done.learning else "",
                 f"Added {' and '.join(added)}." if added else "",
             ),
         ),
@@ -39,7 +39,7 @@ def _lead(done: Stored) -> str:
     return "Stored and read back" if done.read_back else "Stored"
 
 
-def learning(state: Learning, words: Words) -> str:
+def learning_state(state: LearningState, words: Words) -> str:
     return f"Learning from this request: {words.of(Fact(code=state.means))}"
 
 

@@ -14,7 +14,7 @@ from reflexio_mcp.render.blocks import (
     row,
     sentence,
 )
-from reflexio_mcp.render.publishing import learning
+from reflexio_mcp.render.publishing import learning_state
 from reflexio_mcp.render.words import SHELL, Words, named_in_fence
 from reflexio_mcp.results.deletion import RuleSourceRow, SharedRuleRow
 from reflexio_mcp.results.reading import (
@@ -75,13 +75,13 @@ def _heading(page: SessionPage | RequestPage, noun: str) -> str:
         f"{count:,}{known} {noun}{'' if count == 1 and not known else 's'}" if count else f"No {noun} matches"
     )
     selected = f" ({looked.filter})" if looked.filter else ""
-    first = "" if looked.complete or known or not count else " so far"
+    so_far = "" if looked.complete or known or not count else " so far"
     searched = ""
     if looked.requests is not None:
         back = f", back to {moment(looked.back_to)}" if looked.back_to else ""
         searched = f"Looked through {counted(looked.requests, 'request')}{back}."
     cut = CUT_BY_SIZE if page.cut_by_size else ""
-    return sentence(f"{found}{first}{cut}{selected}.", searched)
+    return sentence(f"{found}{so_far}{cut}{selected}.", searched)
 
 
 def _session(session: SessionRow) -> str:
@@ -207,7 +207,7 @@ def one_request(found: OneRequest, words: Words) -> Told:
             map(_used, found.used),
         ),
         then=lines(
-            learning(found.learning, words),
+            learning_state(found.learning, words),
             words.say(found.facts),
             f"{len(shown):,} of {counted(found.interaction_count, 'interaction')} are shown here."
             if found.cursor and found.interaction_count
@@ -266,10 +266,10 @@ def unreadable_lines(parts: Sequence[UnreadablePart]) -> list[str]:
 
 def _described(part: UnreadablePart) -> str:
     what = "a session whose newest request arrived" if part.whole_session else "requests that arrived"
-    times = row(
+    times = sentence(
         f"from {moment(part.first)}" if part.first else "", f"until {moment(part.last)}" if part.last else ""
     )
-    return f"{what} {times.replace(' · ', ' ') or 'at an unknown time'}"
+    return f"{what} {times or 'at an unknown time'}"
 
 
 _SOURCES = {
@@ -308,7 +308,7 @@ def learning_page(page: LearningPage, words: Words) -> Told:
             *map(change_lines, page.changes),
         ],
         lines(
-            learning(page.learning, words) if page.learning else "",
+            learning_state(page.learning, words) if page.learning else "",
             words.say(page.facts),
             unreadable_lines(page.unreadable),
         ),

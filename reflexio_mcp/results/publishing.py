@@ -7,7 +7,7 @@ from reflexio_mcp.rest import api_limits
 from reflexio_mcp.rest.models import PublishBody, PublishReply
 from reflexio_mcp.results.base import NOTICE, shown_id, shown_name
 from reflexio_mcp.results.facts import Fact, FactCode, Result
-from reflexio_mcp.results.reading import NOT_APPLICABLE, Learning, learning_row
+from reflexio_mcp.results.reading import NOT_APPLICABLE, LearningState, learning_state
 
 __all__ = ["Finished", "Stored", "stored"]
 
@@ -30,7 +30,7 @@ class Stored(Result):
     interactions: int
     agent_version: str
     read_back: Annotated[bool, Field(description="the request was found in the store after the call")] = False
-    learning: Learning | None = None
+    learning: LearningState | None = None
     profiles_added: int | None = None
     playbooks_added: int | None = None
     secrets: Annotated[list[str], Field(description="kinds of secrets that were found")] = []
@@ -80,7 +80,7 @@ def stored(
         interactions=len(interactions),
         agent_version=shown_name(body.agent_version or api_limits.DEFAULT_AGENT_VERSION),
         read_back=read_back,
-        learning=learning_row(
+        learning=learning_state(
             reply.learning_status, reply.learning_reason, evaluation_only=body.evaluation_only
         )
         if reply.learning_status

@@ -27,10 +27,10 @@ __all__ = [
     "Held",
     "InteractionRow",
     "LearnedHere",
-    "Learning",
     "LearningEvidence",
     "LearningPage",
     "LearningRow",
+    "LearningState",
     "Looked",
     "Manifest",
     "Matched",
@@ -49,7 +49,7 @@ __all__ = [
     "VerdictRow",
     "as_name",
     "interaction_row",
-    "learning_row",
+    "learning_state",
 ]
 
 NAMES: Final = 10
@@ -264,7 +264,7 @@ class ExplorerRow(RequestRow):
         last_words: the beginning of its last text; empty unless it is its session's newest request on the page.
         last_role: who said it.
         restored: a restore of the last days has stored it.
-        restored_from, restored_interaction: the interaction that a restore stored as this request.
+        restored_from, restored_interaction: a request, and its interaction that a restore stored as this request.
     """
 
     first_interaction: int = 0
@@ -303,7 +303,7 @@ class RequestPage(Result):
         return [request for session in self.sessions for request in session.requests]
 
 
-class Learning(Row):
+class LearningState(Row):
     """The state of learning from a request."""
 
     status: Annotated[str, Field(description="the service's word, `nothing`, `still_learning` or `unknown`")]
@@ -329,13 +329,13 @@ _MEANINGS: Final = {
 """By the service's word for a reason, or else for a status."""
 
 
-def learning_row(status: str, reason: str | None, *, evaluation_only: bool) -> Learning:
+def learning_state(status: str, reason: str | None, *, evaluation_only: bool) -> LearningState:
     if reason == NOT_APPLICABLE:
         means = FactCode.LEARNING_EXCLUDED if evaluation_only else FactCode.LEARNING_POINTLESS
-        return Learning(status="nothing", reason=NOT_APPLICABLE, means=means)
+        return LearningState(status="nothing", reason=NOT_APPLICABLE, means=means)
     known, why = label(status or "unknown"), label(reason or "")
     means = _MEANINGS.get(why) or _MEANINGS.get(known) or FactCode.LEARNING_UNKNOWN
-    return Learning(status=known, reason=why, means=means)
+    return LearningState(status=known, reason=why, means=means)
 
 
 class EvidenceRow(Row):
@@ -445,7 +445,7 @@ class UsedLearning(Row):
 
 class OneRequest(Result, RequestRow):
     session_id: str
-    learning: Learning
+    learning: LearningState
     outcomes: Annotated[list[OutcomeRow], Field(description="how its session ended")] = []
     learned: Annotated[list[LearnedHere], Field(description="what was learned from its words")] = []
     used: Annotated[list[UsedLearning], Field(description="the memory behind its answers")] = []
@@ -511,7 +511,9 @@ class LearningPage(Result):
     changes: Annotated[list[ChangeRow], Field(description="the latest first")] = []
     users_not_read: int = 0
     unlinked: Annotated[int, Field(description="learnings that do not say what they came from")] = 0
-    learning: Annotated[Learning | None, Field(description="the state of learning from the request")] = None
+    learning: Annotated[LearningState | None, Field(description="the state of learning from the request")] = (
+        None
+    )
     unreadable: list[UnreadablePart] = []
     cursor: str | None = None
 

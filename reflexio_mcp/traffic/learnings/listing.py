@@ -15,7 +15,7 @@ from reflexio_mcp.results.reading import (
     LearningPage,
     LearningRow,
     UserLearnings,
-    learning_row,
+    learning_state,
 )
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings.cases import Window
@@ -87,7 +87,7 @@ async def list_learnings(
         learnings=rows,
         users_not_read=learned.users_left_out,
         unlinked=learned.unlinked,
-        learning=learning_row(status.status, status.reason, evaluation_only=False)
+        learning=learning_state(status.status, status.reason, evaluation_only=False)
         if status and status.status != "done"
         else None,
         unreadable=list(selected.unreadable[:UNREADABLE_SHOWN]),

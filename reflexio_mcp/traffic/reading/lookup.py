@@ -21,7 +21,7 @@ from reflexio_mcp.results.answer_size import Room
 from reflexio_mcp.results.base import NOTICE, beginning
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Progress, Step, no_progress
-from reflexio_mcp.results.reading import InteractionRow, OneRequest, interaction_row, learning_row
+from reflexio_mcp.results.reading import InteractionRow, OneRequest, interaction_row, learning_state
 from reflexio_mcp.traffic.content import content_chars as text_chars
 from reflexio_mcp.traffic.errors import InvalidInput, NotStored, Unreadable, quoted, require_id
 from reflexio_mcp.traffic.reading.cursors import decode_cursor, encode_cursor
@@ -156,7 +156,7 @@ async def show_request(
         **dict(row),
         notice=NOTICE,
         session_id=scope.shown_id(request.session_id),
-        learning=learning_row(
+        learning=learning_state(
             learning.status if learning else "unknown",
             learning.reason if learning else None,
             evaluation_only=request.evaluation_only,
