@@ -83,7 +83,7 @@ class UnusableSecret(OSError):
     """A file that is there and protects no secret of this user.
 
     Args:
-        problem: how it goes on after the file's name.
+        problem: the predicate of a sentence about the file, such as `is a link`.
         advice: what a person has to do.
     """
 
@@ -127,9 +127,10 @@ def make_secret(path: Path, content: bytes) -> None:
 
 
 def keep_secret(path: Path, make: Callable[[], bytes], is_whole: Callable[[bytes], bool]) -> bytes:
-    """Return a secret that can be replaced, from a file which the first process makes and all share.
+    """Return a secret from a file which the first process makes and all share.
 
-    A file that other users could read, or without a whole secret, is replaced.
+    The secret must be one that can be replaced: a file that other users could read, or without a whole secret, gets
+    a new one.
     """
     for _ in range(3):
         try:

@@ -24,7 +24,8 @@ from reflexio_mcp.settings import OPTIONS, is_reference
 __all__ = ["run_doctor"]
 
 _VARIABLE: Final = re.compile(r"(?<![\w.])[A-Z_]\w+")
-"""The variable in a reference, unless only the client can resolve it."""
+"""The variable in a reference, unless only the client can resolve it: in `${KEY}`, not in `${input:key}` or
+`${{secrets.KEY}}`."""
 
 
 @dataclass(slots=True)
@@ -140,7 +141,8 @@ def _setup_of(client: Client, entry: Mapping[str, Any], layout: Layout) -> tuple
         findings = [problem("client-command-missing", f"There is no program {command}.")]
     written = settings_of(client, entry)
     if client.key == "inherit" and KEY in layout.env:
-        written[KEY] = f"${KEY}"
+        # The form in which `settings_of` returns a forwarded key: `_filled_in` looks up both.
+        written[KEY] = "$" + KEY
     env = {name: _filled_in(value, layout) for name, value in written.items()}
     key = written.get(KEY, "")
     unset = bool(key) and not env[KEY]

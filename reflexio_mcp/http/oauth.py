@@ -137,6 +137,7 @@ class SignIn:
 
     @property
     def host(self) -> str:
+        """This server's host as a Host header names it: with the brackets of IPv6, without the port."""
         parts = urlsplit(self._settings.oauth_audience)
         return parts.netloc.removesuffix(f":{parts.port}")
 
@@ -219,7 +220,7 @@ class SignIn:
 
     def _person(self, token_claims: Json) -> Caller:
         try:
-            # Some authorization servers send null for an absent claim. No access token has null for its kind.
+            # Some authorization servers send null for an absent claim. `token_use` stays: null there is refused.
             claims = _Claims.model_validate(
                 {
                     name: claim
@@ -228,7 +229,7 @@ class SignIn:
                 }
             )
         except ValidationError as error:
-            names = ", ".join(sorted({str(one["loc"][0]) for one in error.errors()}))
+            names = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors()}))
             raise _Invalid(f"The token is not accepted because of its {names}.") from None
         in_time = claims.nbf - LEEWAY_SECONDS <= time.time() < claims.exp + LEEWAY_SECONDS
         for_us = claims.iss == self._issuer and not self._audiences.isdisjoint(claims.aud)

@@ -128,8 +128,8 @@ def _end_of_program(words: Sequence[str]) -> int:
     """Return the number of words before our arguments; 0 for another program."""
     for at, word in enumerate(words):
         name = word if at else re.split(r"[/\\]", word)[-1].removesuffix(".exe")
-        source = words[at - 1] if at else ""
-        if re.fullmatch(r"reflexio[-_]mcp([@\[=<>~].*)?", name) and source not in ("--from", "--spec"):
+        before = words[at - 1] if at else ""
+        if re.fullmatch(r"reflexio[-_]mcp([@\[=<>~].*)?", name) and before not in ("--from", "--spec"):
             return at + 1
     return 0
 

@@ -26,7 +26,7 @@ _TEST: Final = frozenset(
         "qa",
     ]
 )
-_SUBJECTS: Final = frozenset(
+_NO_TEST_AFTER: Final = frozenset(
     [
         "ab",
         "a",
@@ -47,8 +47,9 @@ _SUBJECTS: Final = frozenset(
         "product",
     ]
 )
+"""A test word after one of these names no test: `ab-test`, `user testing`."""
 
-_CONFIRM: Final = frozenset(
+_MAY_FOLLOW: Final = frozenset(
     [
         "agent",
         "api",
@@ -68,6 +69,7 @@ _CONFIRM: Final = frozenset(
         "conversation",
     ]
 )
+"""A test word before one of these still names a test: `test-user`, `demo app`."""
 
 
 def words_in(name: str) -> list[str]:
@@ -89,6 +91,6 @@ def _says_test(name: str) -> bool:
     for index, part in enumerate(parts):
         stem = part if part == "e2e" else part.rstrip("0123456789")
         behind = parts[index + 1 :]
-        if stem in _TEST and all(_is_id(later_part) or later_part in _CONFIRM for later_part in behind):
-            return not (index and parts[index - 1] in _SUBJECTS)
+        if stem in _TEST and all(_is_id(later_part) or later_part in _MAY_FOLLOW for later_part in behind):
+            return not (index and parts[index - 1] in _NO_TEST_AFTER)
     return False

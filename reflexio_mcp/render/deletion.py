@@ -264,7 +264,7 @@ def logged(lines: Sequence[Logged]) -> list[str]:
 
 def _outcome(deletion: PastDeletion, words: Words) -> str:
     restore = bool(deletion.restores)
-    return words.became(deletion.status, gone=deletion.gone, asked=deletion.asked, restore=restore)
+    return words.became(deletion.status, number=deletion.gone, asked=deletion.asked, restore=restore)
 
 
 def _copy(deletion: PastDeletion) -> str:

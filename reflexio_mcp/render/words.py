@@ -43,8 +43,8 @@ class Words:
         facts: a sentence for each code.
         statuses: what came of a call that only shows a plan.
         next_steps: what to do about such a plan.
-        deletions: what became of an earlier deletion; `{gone}` of `{asked}` items are gone.
-        restores: what became of an earlier restore; `{gone}` of `{asked}` items are back, `{rest}` is about the others.
+        deletions: what became of an earlier deletion; `{number}` of `{asked}` items are gone.
+        restores: what became of an earlier restore; `{number}` of `{asked}` are back, `{rest}` is about the others.
         way_back: a sentence for each state of the recovery copy.
         outcomes: why an item was not deleted, corrected or restored.
         cases: what a deletion means for a learning.
@@ -89,13 +89,15 @@ class Words:
         )
         return said.format(number=_Number(number)) if number else ""
 
-    def became(self, status: PastStatus, *, gone: int, asked: int, restore: bool) -> str:
-        """Say what became of an earlier deletion, or of a restore: `gone` of `asked` items are gone, or back."""
+    def became(self, status: PastStatus, *, number: int, asked: int, restore: bool) -> str:
+        """Say what became of an earlier deletion, or of a restore: `number` of `asked` items are gone, or back."""
         table = self.restores if restore else self.deletions
         rest = (
-            "; the others were stored already, cannot be stored again or were erased" if gone < asked else ""
+            "; the others were stored already, cannot be stored again or were erased"
+            if number < asked
+            else ""
         )
-        return table[status].format(gone=_Number(gone), asked=_Number(asked), rest=rest)
+        return table[status].format(number=_Number(number), asked=_Number(asked), rest=rest)
 
     def undo(self, way_back: WayBack | None, number: int = 0) -> str:
         """Say whether a deletion can be undone, and how.
@@ -173,7 +175,7 @@ def refusal(said: Sequence[Fact | str], words: Words) -> Told:
 
 
 ROOMS: Final = (DELETION, READING, EXPORTS, AUDIT, STATUS, REFUSALS, CASES, FAILURES)
-"""Rooms with a file of their own."""
+"""The rooms whose words are put together here."""
 
 
 def _of_rooms(table: Callable[[RoomWords], Mapping[FactCode, str]]) -> dict[FactCode, str]:
@@ -206,7 +208,7 @@ ANYBODY: Final = Words(
     },
     deletions={
         "running": "running",
-        "unfinished": "not finished: at least {gone} of {asked} are gone",
+        "unfinished": "not finished: at least {number} of {asked} are gone",
         "complete": "complete",
         "incomplete": "incomplete",
         "partly_restored": "some of it was restored",
@@ -215,8 +217,8 @@ ANYBODY: Final = Words(
     restores={
         "running": "running",
         "unfinished": "not finished, so some of it may be stored",
-        "complete": "complete: {gone} of {asked:item} {asked:was|were} stored{rest}",
-        "incomplete": "incomplete: {gone} of {asked:item} {asked:was|were} stored",
+        "complete": "complete: {number} of {asked:item} {asked:was|were} stored{rest}",
+        "incomplete": "incomplete: {number} of {asked:item} {asked:was|were} stored",
         "partly_restored": "",
         "restored": "",
     },
@@ -258,7 +260,7 @@ _RESTORE_UNFINISHED: Final = (
     "not finished, so some of it may be stored; the same {} again restores what is left"
 )
 _UNFINISHED: Final = (
-    "not finished: at least {{gone}} of {{asked}} are gone; the same {} again deletes what is left, but cannot "
+    "not finished: at least {{number}} of {{asked}} are gone; the same {} again deletes what is left, but cannot "
     "find learnings whose requests are neither stored nor in a recovery copy"
 )
 
@@ -329,11 +331,14 @@ _WITH_TOOLS: Final[Mapping[tuple[str, ...], Words]] = {
         next_steps={"not_found": "Ids are case-sensitive; list_requests and list_learnings show them."}
     ),
 }
-"""Sentences that name tools, by these tools; a model reads them only if it has all of them."""
+"""Sentences that name tools, by these tools; a model reads them only if it has all of them.
+
+A later entry lies over an earlier one.
+"""
 
 _TOOL_WORDS: Final = (
     *_WITH_TOOLS.items(),
-    *((tools, Words(facts, {})) for room in ROOMS for tools, facts in room.with_tools.items()),
+    *((tools, Words(facts)) for room in ROOMS for tools, facts in room.with_tools.items()),
 )
 
 SHELL: Final = Words(
@@ -348,7 +353,7 @@ SHELL: Final = Words(
     way_back={
         "unknown": "Recovery copies may still contain some of what was deleted; `reflexio-mcp restore` lists them.",
     },
-    # After a number, and after whether it is about what was deleted or restored.
+    # After a number, as in `not restored: 2 whose id something else has now (r1, r2)`.
     outcomes={
         "id_taken": "whose id something else has now",
         "erased": "erased for good meanwhile",

@@ -78,7 +78,7 @@ def check_base_url(url: str) -> str:
         )
     if "@" in parts.netloc:
         raise BadAddress("REFLEXIO_URL must not contain credentials; the key belongs in REFLEXIO_API_KEY")
-    if parts.query or parts.fragment or "?" in text or "#" in text:
+    if "?" in text or "#" in text:  # also before an empty query or fragment
         raise BadAddress("REFLEXIO_URL must not contain a query or a fragment")
     if not text.isascii() or any(character <= " " or character in '\x7f"<>\\^`{|}' for character in text):
         raise BadAddress("REFLEXIO_URL contains characters that a URL cannot have")

@@ -71,8 +71,10 @@ class Call:
     Args:
         required: keys that every 2xx reply to this call has.
         by_id: a 404 means an unknown id, not an unknown route.
-        repeat: also after a fault of a gateway or the service, as far as that is safe (`_is_safe_to_repeat`).
-        look_first: the caller looks again before each try. Only a connection that had been idle is no try.
+        repeat: also after a fault of a gateway or the service, as far as that is safe (`_is_safe_to_repeat`); without
+            it, only after a lost connection.
+        look_first: the caller has to look again before each try, so the call is repeated here only if it was lost with
+            a connection that had been idle.
         most_reply: longest reply in bytes, if less than the client's limit; a longer one is `ReplyTooLarge`.
     """
 
@@ -184,6 +186,7 @@ def read_answer(call: Call, url: str, reply: HttpReply) -> Answer:
         time = _http_time(headers.get("date", ""))
         return Answer(url, data, known_id, time, size=reply.size, is_long=reply.is_long)
     error.status, error.correlation_id = status, known_id
+    # `wait` spaces our own tries; `retry_after` is told to the caller.
     asked = headers.get("retry-after", "").strip()
     error.wait = float(asked) if re.fullmatch(r"\d{1,9}", asked) else None
     if isinstance(error, errors.RateLimited) and error.wait is not None:
@@ -213,8 +216,8 @@ def _refusal(call: Call, url: str, reply: HttpReply, data: JsonObject) -> errors
         return errors.RateLimited("429", retry_after=seconds)
     if status >= 500:
         reason = str((cast("JsonObject", said) if isinstance(said, dict) else data).get("reason"))
-        known = data and reason != "None" and _WORD.fullmatch(reason)
-        return errors.ServerFault(f"{status}, {reason}" if known else f"{status}")
+        # Without a reason this is "None", which `_WORD` does not match.
+        return errors.ServerFault(f"{status}, {reason}" if _WORD.fullmatch(reason) else f"{status}")
     # The refusal may come from a proxy, which does not know what became of the call.
     return errors.Refused(f"{status}", effect="none" if status in _KNOWN_REFUSALS else "unknown")
 

@@ -86,7 +86,9 @@ class CallLimiter:
                         return await self._answered(ctx, call_next, caller)
                     finally:
                         if turn:
-                            turn.give_up()  # the client may take long to read the answer
+                            # The transport uses the turn, too, until the client has read the answer, which may
+                            # take long.
+                            turn.give_up()
         finally:
             current_caller.reset(token)
             if ctx.request is not None and ctx.method in WORK and isinstance(ctx.params, dict):
@@ -104,7 +106,7 @@ class CallLimiter:
             raise MCPError(INVALID_PARAMS, "This cursor is not known: the list is complete in one page.")
         result = await call_next(ctx)
         if ctx.method == "tools/list":
-            return _without_page_data(ctx, result)
+            return _without_page_tools(ctx, result)
         return self._with_apps(result) if ctx.method == "initialize" else result
 
     def _with_apps(self, result: HandlerResult) -> HandlerResult:
@@ -196,7 +198,7 @@ def caller_of(ctx: Ctx) -> Caller | None:
     return getattr(getattr(scope.get("user"), "access_token", None), "caller", None)
 
 
-def _without_page_data(ctx: Ctx, result: HandlerResult) -> HandlerResult:
+def _without_page_tools(ctx: Ctx, result: HandlerResult) -> HandlerResult:
     """Leave out the tools of the page for a client that is known to show no pages."""
     if not isinstance(result, dict) or ctx.session.client_capabilities is None or client_supports_apps(ctx):
         return result

@@ -36,8 +36,8 @@ async def complete(app: App, params: types.CompleteRequestParams) -> types.Compl
         with anyio.move_on_after(LOOK_SECONDS), suppress(ReflexioError):
             async with aclosing(pager.parts()) as parts:
                 left = SESSIONS_LOOKED_AT
-                async for part in parts:
-                    seen |= dict.fromkeys(getattr(item.request, field) for item in part.requests)
+                async for session in parts:
+                    seen |= dict.fromkeys(getattr(item.request, field) for item in session.requests)
                     left -= 1
                     if not left:
                         break

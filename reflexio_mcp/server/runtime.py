@@ -45,7 +45,7 @@ def tune_collector() -> None:
     """
     gc.freeze()
     gc.set_threshold(5_000, 10, 10)
-    gc.enable()
+    gc.enable()  # off since the command began to import
 
 
 class Runtime:
@@ -82,12 +82,16 @@ class Runtime:
     @cached_property
     def keys(self) -> list[bytes]:
         """The secrets of codes and forms, the newest first."""
-        keys = [key.encode() for key in self.settings.state_keys or (self.settings.api_key,) if key]
+        given = self.settings.state_keys or (self.settings.api_key,)
+        keys = [key.encode() for key in given if key]
         return keys or [process_key(self.settings)]
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[App]:
-        """Open the lifespan of a connection, or share an open lifespan."""
+        """Open what all connections share, or share it if it is open. Who opened it closes it, for all.
+
+        Over HTTP, the application holds it open while it runs.
+        """
         if self._shared is not None:
             yield self._shared
             return
@@ -157,7 +161,7 @@ class Runtime:
         from reflexio_mcp.traffic.errors import TrafficError
 
         try:
-            scope = self.scopes.of(Caller())
+            scope = self.scopes.of(Caller())  # the operator: every user, or the configured one
             taken = await take_out_waiting(scope, self.state, await self.owner(scope))
         except (ReflexioError, TrafficError):
             return 0

@@ -29,9 +29,11 @@ from reflexio_mcp.traffic.learnings.select import Selection
 from reflexio_mcp.traffic.times import parse_time
 
 Words = Annotated[str, Field(description="words of the learning")]
-SharedToo = Annotated[
+SharedInstead = Annotated[
     bool,
-    Field(description="instead: rules (agent playbooks) served to everybody; of a user: those from theirs"),
+    Field(
+        description="instead: rules (agent playbooks) served to everybody; with user_id: those from their playbooks"
+    ),
 ]
 ChangedSince = Annotated[
     str,
@@ -57,7 +59,7 @@ async def list_learnings(
     selection: AskedSelection,
     request_id: LearnedFrom = "",
     contains: Words = "",
-    shared: SharedToo = False,
+    shared: SharedInstead = False,
     changed_since: ChangedSince = "",
     limit: parameters.PageLimit = None,
     cursor: parameters.Cursor = "",
@@ -114,8 +116,10 @@ async def prepare_learnings(
     # The scope's user is not the caller's choice, so naming it narrows nothing.
     if not named and not everything and (scope.user_id or not selection.user_id):
         raise InvalidInput("delete_learnings", NAMES_NOTHING)
+    # If nothing narrows it, a person types the number of learnings.
     target = Learnings(selection, everything=everything and not named and not selection.wanted.finding)
     options = Options(include_learnings=True, erase=erase, reason=reason)
+    # An empty list may be meant, so its plan is shown first: see NOT_GIVEN.
     return await prepare(call, target, options, confirm, shown_first=learning_ids == [])
 
 
@@ -139,8 +143,8 @@ async def delete_learnings(
 async def prepare_correction(
     call: Call, learning_id: str, content: str, user_id: str, confirm: str, erase: bool, reason: str
 ) -> Prepared:
-    secrets = app_of(call).settings.publish_secrets == "warn"
-    target = Correction.of(scope_of(call), user_id, learning_id, content, secrets=secrets)
+    may_have_secrets = app_of(call).settings.publish_secrets == "warn"
+    target = Correction.of(scope_of(call), user_id, learning_id, content, secrets=may_have_secrets)
     return await prepare(call, target, Options(erase=erase, reason=reason), confirm)
 
 

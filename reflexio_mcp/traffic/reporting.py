@@ -120,6 +120,7 @@ def _counted(audits: Sequence[AuditResult]) -> list[FindingCount]:
 
 
 def _not_looked_for(audits: Sequence[AuditResult]) -> list[NotLooked]:
+    # The last part of an audit has left out the most.
     by_reason = {row.because.code: row for audit in audits for row in audit.not_looked_for}
     return list(by_reason.values())
 

@@ -56,8 +56,8 @@ def test_every_code_has_words(table: Words) -> None:
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 def test_a_restore_that_stored_everything_speaks_of_no_others(table: Words) -> None:
-    assert table.became("complete", gone=1, asked=1, restore=True) == "complete: 1 of 1 item was stored"
-    some = table.became("complete", gone=1, asked=2, restore=True)
+    assert table.became("complete", number=1, asked=1, restore=True) == "complete: 1 of 1 item was stored"
+    some = table.became("complete", number=1, asked=2, restore=True)
     assert some.startswith("complete: 1 of 2 items were stored; the others were stored already")
 
 

@@ -72,7 +72,7 @@ class Jobs:
             job = Job(await begin())
             self._running.add(job)
             tasks.start_soon(self._run, job, carry_out)
-        assert job
+        assert job  # to a type checker, a scope may swallow an error
         return job
 
     async def _run(self, job: Job[Result], carry_out: Callable[[JobNumber], Awaitable[Result]]) -> None:

@@ -59,7 +59,7 @@ class Change:
         learning: as it is now, or was before it was deleted; `None` if no text is left.
         old: what it said before, or the learnings that it replaced, the latest first.
         elsewhere: a correction that this server has no record of.
-        maybe_deleted: it is gone because Reflexio forgot it, or because what had replaced it was deleted.
+        maybe_deleted: either Reflexio forgot it, or what had replaced it was deleted: these cannot be told apart.
         job: the number of the recorded deletion, correction or restore.
         selected: what was exported, in words.
         exported: how many learnings were exported.
@@ -125,7 +125,8 @@ class _Comparison:
             if old or learning.kind == "profile":
                 yield self._change("replaced", learning.changed_at, learning, old or tuple(replaced))
                 return
-            # A playbook gets another id whenever it is said again.
+            # A playbook gets another id whenever it is said again. That is no change; it is new if it was first said in
+            # the time in question.
             if min(earlier.changed_at for earlier in replaced) < self._since:
                 return
         is_new_profile = learning.number in self._rows.created
@@ -142,7 +143,8 @@ class _Comparison:
         earlier = self._lineage.predecessors(learning)
         if learning.kind == "profile":  # a replaced profile has the time of its end
             return [replaced for replaced in earlier if replaced.changed_at >= self._since]
-        # A replaced playbook has the time of its beginning, so that only the last of the older ones was in use.
+        # A replaced playbook has the time of its beginning: of those that are older than the time in question, only the
+        # last was still in use then.
         older = self._lineage.newest(replaced for replaced in earlier if replaced.changed_at < self._since)
         return [replaced for replaced in earlier if replaced.changed_at >= self._since or replaced in older]
 
@@ -151,7 +153,7 @@ class _Comparison:
         return learning.kind == "profile" and learning.is_replaced and not self._lineage.successors(learning)
 
     def _unseen_deletion(self, learning: Learning) -> bool:
-        """Whether a profile without a copy was deleted after this learning ended, which it may have replaced."""
+        """Whether some deleted profile, of which no copy is left, may be what replaced this learning."""
         return any(
             deed.deed == "deleted"
             and deed.learning_id.startswith("profile:")
@@ -164,6 +166,7 @@ class _Comparison:
         copied = self._records.copied.get((deed.job, deed.learning_id))
         stored = self._stored.get(deed.learning_id)
         if stored and stored.is_replaced:
+            # The same may be current under another id by now.
             stored = next(iter(self._lineage.renamed(stored)), stored)
         learning, old = stored, ()
         if deed.deed == "deleted":

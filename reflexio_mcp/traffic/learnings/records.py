@@ -65,6 +65,8 @@ class Learning:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
+    """Some requests and their interactions, by id."""
+
     request_ids: frozenset[str]
     interaction_ids: frozenset[int]
 
