@@ -70,7 +70,10 @@ Add = Callable[[ArgumentParser], object]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Each of `arguments` adds an argument or a group to the parser; each of `settings` is a flag."""
+    """Each of `arguments` adds an argument or a group to the parser; each of `settings` is a flag.
+
+    `usage` shows the positional arguments.
+    """
 
     about: str
     run: Callable[[Namespace], int]
@@ -484,30 +487,30 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                     "refer to the variable of the key (with --remote: of the token) even if it is not set here",
                 ),
             ),
-            LOCAL,
-            "[CLIENT] ",
+            settings=LOCAL,
+            usage="[CLIENT] ",
         ),
         "uninstall": Command(
             "remove this server from an MCP client",
             _run_install,
             "reflexio-mcp uninstall cursor --dry-run",
             CLIENT,
-            (),
-            "[CLIENT] ",
+            settings=(),
+            usage="[CLIENT] ",
         ),
         "doctor": Command(
             "check this set-up: what is wrong, why, and what to do",
             _run_doctor,
             "reflexio-mcp doctor\nreflexio-mcp doctor --json | jq .next",
             [JSON],
-            LOCAL,
+            settings=LOCAL,
         ),
         "demo": Command(
             "show a deletion from plan to receipt, on a throw-away store",
             _later("demo", "run_demo"),
             "reflexio-mcp demo\nreflexio-mcp demo --live --url http://localhost:8061",
             [_switch("--live", "use the configured Reflexio instead of a throw-away store")],
-            ("url", "user_id", "timeout"),
+            settings=("url", "user_id", "timeout"),
         ),
         "completion": Command(
             "print a script with which your shell completes commands and options",
@@ -515,8 +518,8 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             'eval "$(reflexio-mcp completion bash)"          in ~/.bashrc; likewise for zsh in ~/.zshrc\n'
             "reflexio-mcp completion fish > ~/.config/fish/completions/reflexio-mcp.fish",
             [_argument("shell", choices=SHELLS, metavar="SHELL", help="bash, zsh or fish")],
-            (),
-            "SHELL ",
+            settings=(),
+            usage="SHELL ",
         ),
     },
     "Look (nothing is changed)": {
@@ -560,7 +563,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 ),
                 _switch(
                     "--shared",
-                    "instead: rules served to everybody; with --user-id: those from theirs",
+                    "instead: rules served to everybody; with --user-id: from their playbooks",
                 ),
                 *PAGE,
             ),
@@ -630,7 +633,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             _later("explore", "run_explore"),
             "reflexio-mcp explore\nreflexio-mcp explore --start-time 7d --finding probable-secret",
             [_filter(**FILTER)],
-            (*WHERE, "read_only"),
+            settings=(*WHERE, "read_only"),
         ),
         "delete": Command(
             "delete stored requests: show the plan, ask, and say what was deleted",
@@ -668,8 +671,8 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 _switch("--dry-run", "show the plan and delete nothing"),
                 JSON,
             ),
-            (*WHERE, "recovery_days", "delete_cap"),
-            "[REQUEST_ID ...] ",
+            settings=(*WHERE, "recovery_days", "delete_cap"),
+            usage="[REQUEST_ID ...] ",
         ),
         "correct": Command(
             "give one learning a new text: show the difference, ask, and say what is stored",
@@ -687,8 +690,8 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 _switch("--dry-run", "show the difference and change nothing"),
                 JSON,
             ),
-            (*WHERE, "recovery_days", "delete_cap"),
-            "LEARNING_ID TEXT ",
+            settings=(*WHERE, "recovery_days", "delete_cap"),
+            usage="LEARNING_ID TEXT ",
         ),
         "receipt": Command(
             "write the receipt of a deletion as JSON and as a page, to hand to the person",
@@ -755,8 +758,8 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 _switch("--wait", "wait until Reflexio has learned from it"),
                 JSON,
             ),
-            (*WHERE, "user_id", "source", "agent_version", "publish_secrets", "wait_timeout"),
-            "[FILE] ",
+            settings=(*WHERE, "user_id", "source", "agent_version", "publish_secrets", "wait_timeout"),
+            usage="[FILE] ",
         ),
         "import": Command(
             "store the requests of an export again, except those that are still stored",
@@ -783,7 +786,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                     help="how clients connect: stdio, or http for /mcp and /sse (default: %(default)s)",
                 )
             ],
-            [option.name for option in OPTIONS],
+            settings=[option.name for option in OPTIONS],
         ),
         "state": Command(
             "make, check or upgrade the tables that replicas share in PostgreSQL (REFLEXIO_MCP_STATE)",
@@ -801,15 +804,15 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 ),
                 JSON,
             ],
-            (),
-            "create|check|upgrade ",
+            settings=(),
+            usage="create|check|upgrade ",
         ),
         "tools": Command(
             "list the tools that this configuration offers",
             _later("read_commands", "run_tools"),
             "reflexio-mcp tools --read-only",
             [JSON],
-            LOCAL,
+            settings=LOCAL,
         ),
     },
 }

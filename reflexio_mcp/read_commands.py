@@ -99,6 +99,8 @@ HIDDEN: Final = {
     "decision",
     "lists_rules",
 }
+"""Fields that are said elsewhere, or that say nothing to a person."""
+
 HIDDEN_OF_CORRECTIONS: Final = HIDDEN | {"selected", "planned", "deleted"}
 """A correction counts nothing: it has one learning, and deletes nothing."""
 
@@ -489,15 +491,14 @@ class Screen:
             parts = cast("list[Any]", field if isinstance(field, list) else [field])
             kind = cast("type[Row]", type(parts[0]))
             if kind is SessionRequests:
-                parts = _requests_of(parts)
-            columns = TABLES.get(RequestRow if kind is SessionRequests else kind)
-            if columns:
+                kind, parts = RequestRow, _requests_of(parts)
+            if columns := TABLES.get(kind):
                 self._table(parts, columns)
                 if isinstance(row, FindingRow) and kind is Place:
                     self._say_left_out(len(parts), row.place_count or row.count)
             elif kind in BLOCKS:
                 for part in parts:
-                    if part is not value:
+                    if isinstance(field, list):
                         self.say("")
                     self.show(part)
             elif name in LISTED:

@@ -105,15 +105,22 @@ LARGEST_ID: Final = 2**53
 """SQLite adds nothing after the largest id of 64 bits, so no imported id comes near it."""
 
 _LISTS: Final = ("tools_used", "retrieved_learnings", "citations")
+"""Columns that contain JSON."""
+
 _LISTED: Final = (
     "request, interaction_id, created_at, role, content, user_action, user_action_description,"
     " interacted_image_url, shadow_content, expert_content, tools_used, retrieved_learnings"
 )
 _SHOWN: Final = f"{_LISTED}, image_digest(image_encoding) image_digest"
+"""What a page has of an interaction."""
+
 _WHOLE: Final = f"{_LISTED}, citations, image_encoding"
+"""All columns of an interaction, as they are written."""
+
 _READ_WHOLE: Final = (
     f"{_LISTED}, nullif(citations, '[]') citations, nullif(image_encoding, '') image_encoding"
 )
+"""The same for reading. Most interactions have no citations and no image; NULL leaves these out."""
 
 _LENGTH: Final = "octet_length" if sqlite3.sqlite_version_info >= (3, 43) else "length"
 _SIZE: Final = " + ".join(
@@ -267,18 +274,18 @@ def learning_status(connection: sqlite3.Connection, body: RequestId, now: int) -
 @_route("POST", "/api/get_requests", GetRequests)
 def get_requests(connection: sqlite3.Connection, query: GetRequests, now: int) -> Json:
     condition, values = _condition(query)
-    named = _sessions(connection, query)
-    full = len(named) == query.top_k
+    session_ids = _sessions(connection, query)
+    full = len(session_ids) == query.top_k
     left_out: dict[str, Json] = {}
     if query.search:
-        searched, left_out = _search(connection, named, query, query.search)
-        full = full or searched < len(named)
-        named = named[:searched]
-    page: dict[str, list[Json]] = {session_id: [] for session_id in named}
+        searched, left_out = _search(connection, session_ids, query, query.search)
+        full = full or searched < len(session_ids)
+        session_ids = session_ids[:searched]
+    page: dict[str, list[Json]] = {session_id: [] for session_id in session_ids}
     found = connection.execute(
         f"SELECT * FROM requests INDEXED BY requests_by_session WHERE session_id {_AMONG}"  # noqa: S608
         f" AND {condition} ORDER BY created_at DESC, arrival DESC",
-        [json.dumps([name for name in named if name not in left_out]), *values],
+        [json.dumps([session_id for session_id in session_ids if session_id not in left_out]), *values],
     )
     rows = found.fetchall()
     if query.most_bytes is not None:
@@ -298,8 +305,8 @@ def get_requests(connection: sqlite3.Connection, query: GetRequests, now: int) -
     return {
         "success": True,
         "sessions": [
-            {"session_id": name, "requests": requests, **left_out.get(name, {})}
-            for name, requests in page.items()
+            {"session_id": session_id, "requests": requests, **left_out.get(session_id, {})}
+            for session_id, requests in page.items()
         ],
         # The API reports more after any full page, even the last one.
         "has_more": full,
@@ -340,12 +347,12 @@ def _sessions(connection: sqlite3.Connection, query: GetRequests) -> list[str]:
         values += [*query.resume_at, *newer_values]
         offset = 0
     # The index has this order: the first row of a session is its newest, and the scan stops after the last session.
-    named = connection.execute(
+    found = connection.execute(
         f"SELECT DISTINCT session_id FROM requests WHERE {condition}"  # noqa: S608
         " ORDER BY created_at DESC, session_id DESC LIMIT ? OFFSET ?",
         [*values, query.top_k, offset],
     )
-    return [session_id for (session_id,) in named]
+    return [session_id for (session_id,) in found]
 
 
 class _WordSearch:
@@ -389,25 +396,25 @@ def _search(
     """
     connection.create_aggregate("may_have_words", -1, partial(_WordSearch, words_of(search.contains)))
     connection.create_function("names_a_test", 4, _names_a_test, deterministic=True)
-    asked: dict[str, list[str | bool]] = {}
+    conditions: dict[str, list[str | bool]] = {}  # SQL about a session, with its parameters
     if search.agent_version:
-        asked["max(agent_version = ?)"] = [search.agent_version]
+        conditions["max(agent_version = ?)"] = [search.agent_version]
     if search.evaluation_only is not None:
-        asked["max(evaluation_only = ?)"] = [search.evaluation_only]
+        conditions["max(evaluation_only = ?)"] = [search.evaluation_only]
     if search.test_traffic:
-        asked["max(names_a_test(source, session_id, agent_version, user_id))"] = []
+        conditions["max(names_a_test(source, session_id, agent_version, user_id))"] = []
     joined, size = "", "0"
     if search.contains:
-        asked[f"may_have_words({_SEARCHED})"] = []
+        conditions[f"may_have_words({_SEARCHED})"] = []
         joined, size = "LEFT JOIN interactions ON request = arrival", f"total({_SIZE})"
     condition, values = _condition(query)
     select = (
         "SELECT session_id, count(DISTINCT arrival) AS left_out, max(requests.created_at) AS newest,"  # noqa: S608
-        f" {size} AS size, {' AND '.join(asked) or '1'} AS may_match"
+        f" {size} AS size, {' AND '.join(conditions) or '1'} AS may_match"
         f" FROM requests INDEXED BY requests_by_session {joined}"
         f" WHERE session_id {_AMONG} AND {condition} GROUP BY session_id"
     )
-    given = [value for values in asked.values() for value in values]
+    given = [parameter for parameters in conditions.values() for parameter in parameters]
     most = sys.maxsize if query.most_bytes is None else query.most_bytes
     left_out: dict[str, Json] = {}
     looked_at = looked_at_bytes = found = found_bytes = 0

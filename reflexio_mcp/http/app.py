@@ -143,8 +143,10 @@ class HttpApp:
         self._sse = SseServerTransport(MESSAGES_PATH, max_request_body_size=PUBLISH_BYTES)
         self._bodies = Bodies()
         self._turns = Turns(settings.max_in_flight)
-        each = min(SESSIONS_EACH, settings.max_sessions) if settings.many_callers else settings.max_sessions
-        sessions = limit_sessions(self._manager, each)
+        sessions_each = (
+            min(SESSIONS_EACH, settings.max_sessions) if settings.many_callers else settings.max_sessions
+        )
+        sessions = limit_sessions(self._manager, sessions_each)
         observe("reflexio_mcp.sessions", "open sessions at /mcp", sessions)
         observe(
             "reflexio_mcp.jobs", "running deletions and restores", lambda: len(self._runtime.jobs.running)
@@ -157,7 +159,7 @@ class HttpApp:
             "remaining cap",
             _known(state.least_room),
         )
-        self._sse_streams = Quota(each, settings.max_sessions)
+        self._sse_streams = Quota(sessions_each, settings.max_sessions)
         self._streams: set[anyio.CancelScope] = set()
         self._ready = False
         self._ask_again_at = 0.0

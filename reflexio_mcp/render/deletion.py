@@ -72,16 +72,15 @@ def plan(plan: Plan, status: PlanStatus, words: Words) -> Told:
     selects = plan.selected != Counts()
     missing = f"not found: {named(plan.not_found, plan.not_found_count)}" if plan.not_found else ""
     shows_learnings = plan.learnings and not (plan.selected.requests or plan.selected.interactions)
-    shown = 0 if shows_learnings or plan.decision else len(plan.examples)
+    examples = [] if plan.change or plan.decision or shows_learnings else plan.examples
+    shown = len(examples)
     total = plan.selected.requests or plan.selected.interactions or plan.selected.learnings
     body = lines(
         plan.target,
         f"{counts(plan.selected)}, {_span(plan)}" if selects else "",
         _parts("users", plan.users),
         _parts("sessions", plan.sessions),
-        []
-        if plan.change or plan.decision or shows_learnings
-        else [_example(example) for example in plan.examples],
+        map(_example, examples),
         [_learning(learning, words, gone="goes") for learning in plan.learnings],
         map(_earlier, plan.earlier),
         map(shared_rule, plan.shared_rules),
@@ -98,21 +97,8 @@ def plan(plan: Plan, status: PlanStatus, words: Words) -> Told:
 
 
 def receipt(receipt: Receipt, words: Words) -> Told:
-    done = (
-        receipt.corrected == receipt.planned.shared_rules
-        if receipt.decision in DECIDED
-        else (receipt.deleted == receipt.planned)
-    )
-    all_of_it = "" if done else f", of {counts(receipt.planned)} planned"
-    deleted = "known to be deleted" if _unknown(receipt.not_deleted) else "deleted"
-    said = f"Deletion {receipt.number}: {counts(receipt.deleted)} {deleted}{all_of_it}"
-    if receipt.change:
-        has = "has" if receipt.corrected else "may have" if _unknown(receipt.not_deleted) else "does not have"
-        said = f"Correction, on record as deletion {receipt.number}: the learning {has} the new text"
-    if receipt.decision in DECIDED:
-        said = f"Decision, on record as deletion {receipt.number}: {_decided(receipt)}{all_of_it}"
     return Told(
-        f"{said}; {_checked(receipt.not_deleted)}",
+        f"{_what_was_done(receipt)}; {_checked(receipt.not_deleted)}",
         [
             f"reason: {receipt.reason}" if receipt.reason else "",
             _change(receipt.change),
@@ -127,6 +113,24 @@ def receipt(receipt: Receipt, words: Words) -> Told:
             words.undo(receipt.way_back, receipt.number),
         ),
     )
+
+
+def _what_was_done(receipt: Receipt) -> str:
+    on_record = f"on record as deletion {receipt.number}"
+    planned = f", of {counts(receipt.planned)} planned"
+    if receipt.change:
+        has = "does not have"
+        if receipt.corrected:
+            has = "has"
+        elif _unknown(receipt.not_deleted):
+            has = "may have"
+        return f"Correction, {on_record}: the learning {has} the new text"
+    if receipt.decision in DECIDED:
+        decided_all = receipt.corrected == receipt.planned.shared_rules
+        return f"Decision, {on_record}: {_decided(receipt)}{'' if decided_all else planned}"
+    deleted = "known to be deleted" if _unknown(receipt.not_deleted) else "deleted"
+    deleted_all = receipt.deleted == receipt.planned
+    return f"Deletion {receipt.number}: {counts(receipt.deleted)} {deleted}{'' if deleted_all else planned}"
 
 
 def restored(answer: Restored, words: Words) -> Told:
@@ -196,9 +200,8 @@ def past(deletions: Sequence[PastDeletion], words: Words) -> list[str]:
 
 def _past(deletion: PastDeletion, words: Words) -> str:
     if deletion.restores:
-        named = f"restore {deletion.number}"
         return row(
-            named,
+            f"restore {deletion.number}",
             moment(deletion.at),
             deletion.target,
             _outcome(deletion, words),
@@ -299,9 +302,8 @@ def question(plan: Plan, noun: str, number: int | None, fingerprint: str) -> str
     users = f" of {number_of_users:,} USERS" if number_of_users else ""
     if number_of_users == 1:
         users = f" of user {quoted(plan.users[0].name, QUESTION_NAME_CHARS)}"
-    words = [quoted(example.first_words, 80) for example in plan.examples if example.first_words][
-        :QUESTION_EXAMPLES
-    ]
+    first_words = [quoted(example.first_words, 80) for example in plan.examples if example.first_words]
+    shown_words = ", ".join(first_words[:QUESTION_EXAMPLES])
     undo = ANYBODY.undo(plan.way_back)
     remains = sentence(*map(ANYBODY.of, plan.facts))
     if plan.decision:
@@ -330,7 +332,7 @@ def question(plan: Plan, noun: str, number: int | None, fingerprint: str) -> str
         f"{quoted(plan.target, QUESTION_NAME_CHARS)}, {_span(plan)}",
         f"Users: {_names(plan.users)}" if len(plan.users) > 1 else "",
         f"Sessions: {_names(plan.sessions)}" if plan.sessions else "",
-        f"First words (stored text): {', '.join(words)}" if words else "",
+        f"First words (stored text): {shown_words}" if shown_words else "",
         *map(_asked, plan.learnings),
         *(
             f"Current again: {quoted(earlier.content or earlier.learning_id, QUESTION_LEARNING_CHARS)}"

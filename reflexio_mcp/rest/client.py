@@ -126,6 +126,7 @@ class ReflexioClient:
         else:
             reply.request_id = reply.request_id or body.request_id
             return reply
+        # After a lost reply the effect is "unknown": an earlier try may have stored it.
         if minted or (refusal.effect == "unknown" and await self._is_stored(body, refusal)):
             repeated = refusal.effect == "unknown"
             reply = models.PublishReply(request_id=body.request_id, already_stored=True, repeated=repeated)
@@ -156,7 +157,7 @@ class ReflexioClient:
             sent["start_time"] = iso_time(start - 1 if single else start)
         if end is not None:
             sent["end_time"] = iso_time(end)
-        if single:
+        if single:  # both would include the second before
             sent.pop("count", None)
             sent.pop("search", None)
         page = await self._post(
@@ -403,6 +404,7 @@ class ReflexioClient:
     async def _delete(
         self, route: str, sent: dict[str, Any], method: Literal["DELETE", "PUT"] = "DELETE"
     ) -> models.DeleteReply:
+        """Delete or overwrite. After a repeated call, the number of deleted items is not known."""
         call = Call(method, route, "delete", self.timeout, content=encoded(sent), required=("success",))
         reply = await self._send(call, lambda answer: answer.parsed(models.DeleteReply))
         if reply.repeated:

@@ -32,7 +32,7 @@ Words = Annotated[str, Field(description="words of the learning")]
 SharedInstead = Annotated[
     bool,
     Field(
-        description="instead: rules (agent playbooks) served to everybody; with user_id: those from their playbooks"
+        description="instead: rules (agent playbooks) served to everybody; with user_id: from their playbooks"
     ),
 ]
 ChangedSince = Annotated[

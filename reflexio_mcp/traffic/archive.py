@@ -55,7 +55,10 @@ from reflexio_mcp.traffic.turns import let_others
 __all__ = ["Export", "StoredBefore", "as_plan", "import_requests", "requests_in", "save"]
 
 Write: TypeAlias = Callable[[Sequence[BaseModel]], Awaitable[None]]
+"""Writes rows into one file of an archive."""
+
 Read: TypeAlias = Callable[[Write], Awaitable[None]]
+"""Reads the rows of one file, and writes them with what it is given."""
 
 SESSIONS_AT_ONCE: Final = 10
 """Sessions in memory at a time."""
@@ -63,6 +66,7 @@ SESSIONS_AT_ONCE: Final = 10
 IMPORTED_AT_ONCE: Final = 50
 
 FILES: Final = ("requests.jsonl", "learnings.jsonl", "outcomes.jsonl")
+"""Files that every archive has."""
 
 REPEATED: Final = {"request": {"arrival", "whole"}, "interactions": {"__all__": {"user_id", "request_id"}}}
 """Fields that the API lacks, or that repeat the request."""
@@ -151,7 +155,7 @@ class Export:
         self._progress = progress
         self._stored = stored
         self._rules: list[type[Rule]] = [rule_of("probable-secret")]
-        self._unasked = [] if personal else [Fact(code=FactCode.RULE_OFF, names=[PERSONAL])]
+        self._switched_off = [] if personal else [Fact(code=FactCode.RULE_OFF, names=[PERSONAL])]
         if personal:
             self._rules.append(rule_of(PERSONAL))
         self._findings = Counter[str]({name: 0 for rule in self._rules for name in rule.names()})
@@ -161,13 +165,13 @@ class Export:
         self._redact = redact
         self._readme = readme
         self._counts = Counter[str]()
-        self._users = {wanted.user_id} - {""}
+        self._users = {wanted.user_id} if wanted.user_id else set[str]()
         self._sessions = set[str]()
         self._requests = set[str]()
         self._interactions = set[int]()
         self._period: tuple[int, ...] = ()
         self._learnings = dict[str, list[Learning]]()
-        self._partly: list[Fact] = []
+        self._incomplete: list[Fact] = []
 
     async def write(self, file: BinaryIO) -> Manifest:
         """Write the archive. Its manifest says what could not be read."""
@@ -190,7 +194,7 @@ class Export:
                 period=list(map(at, self._period)),
                 sha256=digests,
                 unreadable=list(pager.unreadable),
-                facts=[*self._what_is_in_it(), *failures, *self._partly],
+                facts=[*self._what_is_in_it(), *failures, *self._incomplete],
             )
             archive.writestr("manifest.json", manifest.model_dump_json(indent=1))
             archive.writestr("README.txt", self._readme(manifest))
@@ -234,7 +238,7 @@ class Export:
         else:
             secrets = FactCode.SECRETS_EXPORTED
         kinds = FactCode.KINDS_NOT_EXPORTED if self._scope.learns else FactCode.STORE_HAS_NO_LEARNINGS
-        return [Fact(code=secrets), Fact(code=kinds), *missing(), *self._unasked]
+        return [Fact(code=secrets), Fact(code=kinds), *missing(), *self._switched_off]
 
     async def _write(self, name: str, lines: IO[bytes], digest: Any, rows: Sequence[BaseModel]) -> None:
         safe = [await self._safe(row) for row in rows] if self._redact else rows
@@ -286,7 +290,7 @@ class Export:
         self._counts["interactions"] += len(interactions)
         times = (*self._period, request.created_at)
         self._period = min(times), max(times)
-        if self._wanted.narrows:
+        if self._wanted.narrows:  # without a filter, everything of the users belongs to the export
             self._requests.add(request.request_id)
             self._interactions.update(interaction.interaction_id for interaction in interactions)
 
@@ -331,13 +335,13 @@ class Export:
             shared = await read_shared_rules(self._scope)
             await write([rule.row for rule in shared.of(user_id)])
             if untraced := shared.untraced + shared.left_out:
-                self._partly.append(Fact(code=FactCode.SHARED_RULES_UNTRACED, number=untraced))
+                self._incomplete.append(Fact(code=FactCode.SHARED_RULES_UNTRACED, number=untraced))
         else:
             await write(await stored_rules(self._scope))
 
     async def _read_verdicts(self, write: Write) -> None:
         for user_id in self._users:
-            found, everything = await self._scope.client.get_verdicts(user_id)
+            found, are_all = await self._scope.client.get_verdicts(user_id)
             await write(
                 [
                     verdict
@@ -345,8 +349,8 @@ class Export:
                     if verdict.user_id == user_id and self._is_of(verdict.session_id)
                 ]
             )
-            if not everything:
-                self._partly.append(Fact(code=FactCode.VERDICTS_NOT_ALL_READ))
+            if not are_all:
+                self._incomplete.append(Fact(code=FactCode.VERDICTS_NOT_ALL_READ))
 
     async def _read_session_verdicts(self, write: Write) -> None:
         found = await self._scope.client.get_session_verdicts()
@@ -357,10 +361,10 @@ class Export:
         """Write the questions that Reflexio asked these users. They belong to no request."""
         if self._wanted.narrows:
             return
-        found, everything = await self._scope.client.get_pending_questions()
+        found, are_all = await self._scope.client.get_pending_questions()
         await write([question for question in found if question.user_id in self._users])
-        if not everything:
-            self._partly.append(Fact(code=FactCode.QUESTIONS_NOT_ALL_READ))
+        if not are_all:
+            self._incomplete.append(Fact(code=FactCode.QUESTIONS_NOT_ALL_READ))
 
     def _is_of(self, session_id: str) -> bool:
         return not self._wanted.narrows or session_id in self._sessions

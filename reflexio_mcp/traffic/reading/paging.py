@@ -122,7 +122,8 @@ class SessionPager:
         self._frozen = after.frozen if after else None
         self._clock = 0.0
         self._unreadable: dict[str, UnreadablePart] = {}
-        self._named: frozenset[str] | None = None
+        self._confirmed: frozenset[str] | None = None
+        """The requests for which the service confirms the finding; `None` if the filter names no such finding."""
         self.requests_seen = 0
         self.on_last_page = False
 
@@ -177,8 +178,8 @@ class SessionPager:
                 passing = await self._filter.pick_in_thread(self._scope.owner, [part.whole for part in page])
                 for part, items in zip(page, passing, strict=True):
                     self.requests_seen += part.looked_at
-                    left = {id(item) for item in part.requests}
-                    yield part, [item for item in items if id(item) in left]
+                    rest = {id(item) for item in part.requests}  # `whole` has those of earlier pages, too
+                    yield part, [item for item in items if id(item) in rest]
                 page.clear()
                 passing.clear()
 
@@ -186,8 +187,8 @@ class SessionPager:
         """Yield the rest of each session in lists, which the caller may empty."""
         self.requests_seen = 0
         self._unreadable.clear()
-        if self._filter.finding in ASKED_FINDINGS and self._named is None:
-            self._named = await self._ask()
+        if self._filter.finding in ASKED_FINDINGS and self._confirmed is None:
+            self._confirmed = await self._ask()
         offset, page = await self._start(search)
         seen: set[str] = set()
         while True:
@@ -202,8 +203,8 @@ class SessionPager:
                 seen.add(group.session_id)
                 newest = rows[0].request.created_at if rows else group.newest
                 found = SessionPart(group.session_id, newest, offset + index, rows, rows, group.left_out)
-                if left := self._left(found):
-                    parts.append(left)
+                if rest := self._not_shown(found):
+                    parts.append(rest)
             # Pages overlap by one session, which shows whether a deletion has shifted them.
             shown = _ids(page)
             last = _key(page.sessions[-1]) if shown else (0, "")
@@ -212,9 +213,7 @@ class SessionPager:
             yield parts
             if not more:
                 return
-            offset, page = await self._resume(
-                search, offset + len(shown) - 1, last, lambda page, last=shown[-1]: last in _ids(page)
-            )
+            offset, page = await self._resume(search, offset + len(shown) - 1, last, _has_session(shown[-1]))
             if _ids(page) == shown:
                 # Beside a session that cannot be read, a page can have a single long one: go on behind it.
                 offset += len(shown)
@@ -343,12 +342,12 @@ class SessionPager:
             if self._scope.covers(item.request.user_id)
             and (not user or item.request.user_id == user)
             and (self._frozen is None or item.request.created_at <= self._frozen)
-            and (self._named is None or item.request.request_id in self._named)
+            and (self._confirmed is None or item.request.request_id in self._confirmed)
         ]
         rows.sort(key=order_of, reverse=True)
         return rows
 
-    def _left(self, found: SessionPart) -> SessionPart | None:
+    def _not_shown(self, found: SessionPart) -> SessionPart | None:
         """Return what an earlier page has not shown."""
         after = self._after
         if after is None:
@@ -362,6 +361,10 @@ class SessionPager:
 
 def _ids(page: RequestPage) -> list[str]:
     return [group.session_id for group in page.sessions]
+
+
+def _has_session(session_id: str) -> Callable[[RequestPage], bool]:
+    return lambda page: session_id in _ids(page)
 
 
 def _newest(group: SessionGroup) -> int:
