@@ -124,9 +124,11 @@ def run_correct(arguments: Namespace, settings: Settings) -> int:
     _check_allowed(arguments, settings, "correct_learning")
 
     def target(scope: Scope) -> Target:
-        secrets = settings.publish_secrets == "warn"
+        may_have_secrets = settings.publish_secrets == "warn"
         user_id, learning_id = arguments.filter.get("user_id", ""), arguments.learning_id
-        return Correction.of(scope, user_id, learning_id, arguments.content, secrets=secrets)
+        return Correction.of(
+            scope, user_id, learning_id, arguments.content, may_have_secrets=may_have_secrets
+        )
 
     return _carry_out(
         arguments,
@@ -155,6 +157,7 @@ def _carry_out(
         number = job.number = await begin(planned, Origin(tool, job.program, job.mode), state)
         return await carry_out(scope, planned, state, number, job.progress)
 
+    # What expires counts against a cap of its own, as if another caller deleted it.
     caller = EXPIRED if arguments.filter.get("finding") == EXPIRED else ""
     with job.running():
         planned = _run(plan, settings, caller, job.progress)

@@ -81,7 +81,7 @@ _words_shown = threading.Event()
 """Set once the formats of secrets have been loaded."""
 
 
-def _everything() -> Room:
+def _any_size() -> Room:
     return Room(_NO_TEXT, 10**9)  # the page says how many rows it wants
 
 
@@ -106,7 +106,7 @@ async def rows(
         cursor=cursor,
         detail="masked" if waits else "page",
         most_sessions=None if cursor else SCREEN_SESSIONS,
-        room=_everything,
+        room=_any_size,
     )
     if not waits:
         _words_shown.set()

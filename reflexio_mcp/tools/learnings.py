@@ -144,7 +144,7 @@ async def prepare_correction(
     call: Call, learning_id: str, content: str, user_id: str, confirm: str, erase: bool, reason: str
 ) -> Prepared:
     may_have_secrets = app_of(call).settings.publish_secrets == "warn"
-    target = Correction.of(scope_of(call), user_id, learning_id, content, secrets=may_have_secrets)
+    target = Correction.of(scope_of(call), user_id, learning_id, content, may_have_secrets=may_have_secrets)
     return await prepare(call, target, Options(erase=erase, reason=reason), confirm)
 
 

@@ -199,7 +199,10 @@ class Policy(_Entry):
         )
 
     def may_hold(self, user_id: str) -> Hold | None:
-        """Return a hold that may cover data of which only the user is known, or nothing if that is empty."""
+        """Return a hold that may cover data of which only the user is known.
+
+        With an empty `user_id`, nothing is known of the data, and any hold may cover them.
+        """
         return next(
             (
                 hold

@@ -426,11 +426,13 @@ class Correction(Target):
     noun: ClassVar[str] = "learning"
 
     @classmethod
-    def of(cls, scope: Scope, user_id: str, learning_id: str, text: str, *, secrets: bool) -> "Correction":
+    def of(
+        cls, scope: Scope, user_id: str, learning_id: str, text: str, *, may_have_secrets: bool
+    ) -> "Correction":
         """Check the arguments of a call.
 
         Args:
-            secrets: whether a text with a secret in it may be stored.
+            may_have_secrets: a text with a secret in it may be stored.
 
         Raises:
             InvalidInput: an argument cannot be used.
@@ -439,7 +441,7 @@ class Correction(Target):
             raise InvalidInput("content", "must not be blank.", advice=Fact(code=FactCode.DELETE_INSTEAD))
         if len(text) > MOST_CHARS:
             raise InvalidInput("content", f"takes {MOST_CHARS:,} characters at most.")
-        if not secrets and covered(text) != text:
+        if not may_have_secrets and covered(text) != text:
             raise InvalidInput("content", "contains a secret, which this server does not store.")
         return cls(Selection(scope.user(user_id), (require_id("learning_id", learning_id),)), text)
 

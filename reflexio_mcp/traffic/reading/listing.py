@@ -129,14 +129,16 @@ class _LongestSessions:
 class _RequestRows:
     """A row for each request, up to `limit` rows of `most_sessions`, grouped by session."""
 
-    def __init__(self, scope: Scope, showing: Showing, room: Room, limit: int, most: int | None) -> None:
+    def __init__(
+        self, scope: Scope, showing: Showing, room: Room, limit: int, most_sessions: int | None
+    ) -> None:
         self.sessions: list[SessionRequests] = []
         self.cut_by_size = False
         self._scope = scope
         self._showing = showing
         self._room = room
         self._left = limit
-        self._most_sessions = most
+        self._most_sessions = most_sessions
 
     @property
     def rows(self) -> list[RequestRow]:
@@ -251,7 +253,7 @@ class _Walk:
         self._scope = scope
         self._listing: Literal["sessions", "requests"] = listing
         self._asked = asked
-        self._before = after.shown if after else 0
+        self._shown_before = after.shown if after else 0
         self._page_is_full = False
         self._cursor: Cursor | None = None
         self._looked = 0
@@ -283,8 +285,12 @@ class _Walk:
         self._page_is_full = self.total is None or shown < self.total
 
     async def _look(self, page: _Rows) -> None:
-        self._cursor, self._page_is_full, self.total, self._looked, self._oldest = None, False, None, 0, None
-        total = self._before
+        self._cursor = None
+        self._page_is_full = False
+        self.total = None
+        self._looked = 0
+        self._oldest = None
+        total = self._shown_before
         until = time.monotonic() + LOOK_SECONDS
         async for part, matching in self._pager.picked():
             late = time.monotonic() >= until
@@ -318,7 +324,7 @@ class _Walk:
         inside = self.wanted.looks_inside
         cursor = None
         if self._page_is_full and self._cursor:
-            last = replace(self._cursor, detail=self.showing.detail, shown=self._before + len(rows))
+            last = replace(self._cursor, detail=self.showing.detail, shown=self._shown_before + len(rows))
             cursor = last.encode(self._scope, self._asked)
         return {
             "notice": NOTICE if rows else "",
@@ -343,7 +349,7 @@ class _Walk:
 
     def _about_nothing(self, rows: Sequence[object]) -> list[Fact]:
         wanted = self.wanted
-        if rows or self._before:
+        if rows or self._shown_before:
             return []
         if self._page_is_full:
             return [Fact(code=FactCode.NOTHING_FOUND_YET)]
