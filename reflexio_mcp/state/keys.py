@@ -18,6 +18,9 @@ __all__ = ["KEY_ADVICE", "NO_KEY", "WrongKey"]
 
 NONCE_BYTES: Final = 12
 
+LATER_BY: Final = 0.001
+"""Seconds by which a key is newer than the one before, even if the clock was set back."""
+
 CHANGED: Final = "a row of the state was changed or moved"
 NO_KEY: Final = "they are encrypted with a key that this server does not have"
 KEY_ADVICE: Final = (
@@ -57,7 +60,7 @@ class Keys:
         return [AESGCM(digest(secret, b"reflexio-mcp seal", "sha256")) for secret in self._given]
 
     def tags(self, *parts: str | float) -> list[str]:
-        # SQLite keeps bytes in a column of texts, too. A changed row gets a tag that nothing has.
+        # `default`: a changed row may have bytes where a text belongs, as SQLite allows. Its tag then matches nothing.
         text = json.dumps(parts, default=repr).encode()
         return [digest(key, text, "sha256").hex()[:32] for key in self._marks]
 
@@ -95,8 +98,8 @@ class Keys:
         """Compare the keys with those of the state; return whether it has any.
 
         Raises:
-            WrongKey: this server does not have the key with which the last server to start seals, so it could not
-                read what the others write, nor they what it writes.
+            WrongKey: the server that started last seals with a key that is not among these: neither server could
+                read the other's rows.
         """
         noted = _noted(transaction)
         if not noted and not _any_sealed(transaction):
@@ -109,12 +112,14 @@ class Keys:
         return True
 
     def require(self, transaction: Transaction) -> None:
-        """Refuse what counts or erases what other servers have sealed, if they seal with a key that is not here.
+        """Compare the keys again before rows of other servers are counted or erased.
 
-        The others may have got it after this server had started. The key of the first server that seals is noted.
+        Another server may have begun to seal with a newer key after this one had started. Unlike `compare`, this notes
+        the key of this server if none is noted.
 
         Raises:
-            WrongKey: this server would not see their rows.
+            WrongKey: the server that started last seals with a key that is not among these, so its rows would be
+                missed.
         """
         noted = _noted(transaction)
         if not noted:
@@ -131,7 +136,7 @@ class Keys:
         transaction.execute(
             "INSERT INTO main.keys (key, at) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET at = excluded.at",
             self.checks[0],
-            max(transaction.now, _last_noted(transaction) + NEXT),
+            max(transaction.now, _last_noted(transaction) + LATER_BY),
         )
 
     def made_line(self, before: tuple[int, float, str], line: str, chain: str) -> bool:
@@ -140,7 +145,8 @@ class Keys:
         Args:
             before: number, time and chain value of the line before it.
         """
-        return chain in self.tags(*chained(before, line)) or chain in self.tags("log", before[2], line)
+        earlier_form = ("log", before[2], line)
+        return chain in self.tags(*chained(before, line)) or chain in self.tags(*earlier_form)
 
     def _sealed_some(self, transaction: Transaction) -> bool:
         """Whether a version that noted no keys has sealed anything with one of these keys."""
@@ -163,12 +169,8 @@ class Keys:
 
 
 def chained(before: tuple[int, float, str], line: str) -> tuple[str | float, ...]:
-    """Return of what a chain value of the audit log is a digest."""
+    """Return the parts of which a chain value of the audit log is the digest."""
     return ("log line", *before, line)
-
-
-NEXT: Final = 0.001
-"""Seconds by which a key is newer than the one before, even if the clock was set back."""
 
 
 def _noted(transaction: Transaction) -> str:

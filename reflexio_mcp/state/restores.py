@@ -9,8 +9,8 @@ from reflexio_mcp.state.days import days_seen
 from reflexio_mcp.state.tables import Transaction
 
 GIVEN_UP_DAYS: Final = 2
-"""On how many more days the state is in use before a restore without an end is given up: a clock that is wrong for a
-moment adds one day."""
+"""On how many more days the state is in use before a restore without an end is given up. A clock that is wrong for a
+moment adds one day, so one is not enough."""
 
 
 class NotOver(NamedTuple):
@@ -26,9 +26,9 @@ class NotOver(NamedTuple):
 def restores_not_over(transaction: Transaction) -> NotOver:
     """Return the restores that run, or that were interrupted and are not given up.
 
-    A restore is over when its end is on record and nothing that it has sent can still be stored. Without such an end it
-    is given up when its longest time has passed by the clock of the state, and the state was in use on two more days.
-    So is a deletion that has not ended its claims.
+    A restore is over when its end is on record and nothing that it has sent can still be stored; until then, `finished`
+    is NULL. Without such an end it is given up when its longest time has passed by the clock of the state, and the
+    state was in use on two more days. So is a deletion that has not ended its claims.
     """
     rows = transaction.execute(
         "SELECT id, restores FROM main.deletions WHERE "

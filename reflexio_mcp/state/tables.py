@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 FIRST_VERSION: Final = 12
-"""The oldest version that can be upgraded."""
+"""The oldest version that can be upgraded. Its files have no mark, nor have those of 13, which nobody has used."""
 
 TABLES: Final = """
 CREATE TABLE {schema}deletions (
@@ -121,10 +121,12 @@ are the numbers of their log lines, which tell the order of two jobs whatever th
 as a restore may store something, which it does until `stores_until` at the longest.
 
 `keys` has a known value under each key, and when a server began to seal with it. `days` are the days on which the state
-was in use, by number since 1970. `seen` and `seen_until` count these days.
+was in use, by number since 1970. `seen` is how many there were when the job began, and `seen_until` is at how many a
+copy is over.
 
-`claims` are keyed tags of the learnings that a job is writing, until `claimed_until` at the longest. `boot` names the
-start of the machine that recorded it, and `uptime` is how long that had run, in seconds.
+`claims` are keyed tags of the learnings that a job is writing, until `claimed_until` at the longest. `claims_alone` is
+1 if nobody else may claim them. `boot` names the start of the machine that recorded it, and `uptime` is how long that
+had run, in seconds.
 
 `judged` has a row for each finding that somebody judged to be no problem: `place` is a tag of its name and request.
 """
@@ -209,9 +211,10 @@ class Transaction:
         self._cursor = cursor
 
     def execute(self, sql: str, *parameters: Value | list[str] | list[int]) -> list[Any]:
-        """Execute a statement and return its rows. A list is as many values as it has: `IN ?` becomes `IN (?, ?)`.
+        """Execute a statement and return its rows.
 
-        SQLite takes no lists. Writing each list's placeholders where it is used would put code into every statement.
+        SQLite takes no lists, so `?` becomes `(?, ?)` for a list of two values. It becomes `(?)` for a single value,
+        which means the same.
         """
         parts, values = sql.split("?"), list[Value]()
         for place, parameter in enumerate(parameters):
@@ -276,7 +279,7 @@ class SqliteDatabase(Database):
 
         with self._lock:
             try:
-                connection = self._connected(sqlite3.connect)
+                connection = self._connected()
                 try:
                     connection.execute("PRAGMA secure_delete = ON")
                     connection.execute("BEGIN IMMEDIATE" if writes or not self._made else "BEGIN")
@@ -306,11 +309,13 @@ class SqliteDatabase(Database):
         if path := self._path():
             private_files.restrict(path)
 
-    def _connected(self, connect: Callable[..., "sqlite3.Connection"]) -> "sqlite3.Connection":
+    def _connected(self) -> "sqlite3.Connection":
+        import sqlite3
+
         path = self._path()
         if path is None:
             if self._memory is None:
-                self._memory = connect(":memory:", isolation_level=None, check_same_thread=False)
+                self._memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
                 # A thread that nobody waits for may open the database after `close`.
                 weakref.finalize(self, self._memory.close)
             return self._memory
@@ -323,7 +328,7 @@ class SqliteDatabase(Database):
             _check_ours(path)
         # A removed file is not recreated: its cap and copies would be lost without notice.
         address = f"{path.absolute().as_uri()}?mode=rw"
-        connection = connect(address, uri=True, isolation_level=None, timeout=WAIT_SECONDS)
+        connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=WAIT_SECONDS)
         # One text that is no UTF-8 would end the reading of all rows. What stands for it fits no tag and no digest.
         connection.text_factory = _text
         return connection
