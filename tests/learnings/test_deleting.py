@@ -46,6 +46,27 @@ async def test_a_deleted_playbook_comes_back_although_replaced_ones_that_say_the
     assert [known.status for known in world.backend.playbooks.values()] == ["merged", None]
 
 
+async def test_a_learning_of_which_an_erasure_beside_it_forbids_a_copy_stays_and_goes_with_one_later(
+    world: World,
+) -> None:
+    await world.put("r1")
+    await world.learn("p", "r1", content="likes tea")
+    asked: dict[str, Any] = {"user_id": "ada", "learning_ids": ["profile:p"]}
+    async with world.connect(CONFIRM="off") as caller, world.connect(CONFIRM="off") as other:
+
+        async def erase() -> None:
+            await other.receipt("delete_request", request_id="r1", erase=True)
+
+        world.backend.before["/api/get_operation_status"] = [erase]
+        receipt = await caller.receipt("delete_learnings", **asked)
+        assert (receipt["status"], left(world)) == ("incomplete", {"p"})
+        assert receipt["not_deleted"] == [{"why": "still_present", "count": 1, "ids": ["profile:p"]}]
+        again = await caller.receipt("delete_learnings", **asked)
+        assert (again["status"], left(world)) == ("complete", set())
+        await caller.restored(again["number"])
+    assert left(world) == {"p"}
+
+
 SELECTIONS: dict[str, tuple[dict[str, Any], set[str | int]]] = {
     "by id": ({"user_id": "ada", "learning_ids": ["profile:p"]}, {7, "q"}),
     "by request": ({"request_id": "r1"}, {"q"}),

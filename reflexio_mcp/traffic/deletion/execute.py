@@ -123,9 +123,9 @@ async def begin(planned: Planned, origin: Origin, state: State) -> JobNumber:
         )
     intention = Intention(
         origin.tool,
-        named(planned.target, words=False),
-        len(planned.items) + len(planned.copied),
-        origin.code,
+        target=named(planned.target, words=False),
+        number=len(planned.items) + len(planned.copied),
+        code=origin.code,
         planned=[item.id for item in planned.stored if item.kind == "request"],
         back=[(learning.learning_id, learning.user_id) for learning in planned.comes_back],
         facts={
@@ -202,20 +202,23 @@ class _Ledger:
     def change(self, ids: Iterable[str]) -> None:
         """Note that other content is stored under the ids of items."""
         for item_id in ids:
-            if self.outcomes.get(item_id, "held") != "held":
+            if item_id in self.outcomes and self.outcomes[item_id] != "held":
                 self.outcomes[item_id] = "changed"
 
     def look(self, ids: Iterable[str], stored: Container[str]) -> None:
-        """Note which items are still stored. A change that was seen before stays noted."""
+        """Note which items are still stored."""
         for item_id in ids:
-            if self.outcomes[item_id] in ("held", "changed"):
-                continue
             if item_id in stored:
-                self.outcomes[item_id] = "still_present"
+                self.note(item_id, "still_present")
             elif item_id in self.sent:
-                self.outcomes[item_id] = None
+                self.note(item_id, None)
             else:
-                self.outcomes[item_id] = "gone_before"
+                self.note(item_id, "gone_before")
+
+    def note(self, item_id: str, outcome: Outcome | None) -> None:
+        """Note what a reading shows of an item. A hold and a change that were seen before stay noted."""
+        if self.outcomes[item_id] not in ("held", "changed"):
+            self.outcomes[item_id] = outcome
 
 
 def _unplanned(stored: Sequence[Item], planned: Sequence[Item]) -> set[str]:
@@ -251,7 +254,7 @@ class _Ending:
 
     Args:
         held_copies: number of copies that would be erased and that a hold keeps.
-        unopened: how many copies nobody can open, so that what is erased may be in them.
+        unopened: facts about copies that nobody can open, so that what is erased may be in them.
         erased: items that only recovery copies contained, and that are erased there.
         done: stored items that are deleted or corrected.
         left: why the other items are not, by their ids.
@@ -278,16 +281,16 @@ class _Act:
     Args:
         failure: the error that ended it early.
         arrived: number of the user's stored items that were not planned.
-        unplanned: ids of those that were stored before the deletion of the user, which was not sent therefore.
+        unplanned: ids of those that were stored before the deletion of the user, so that it was not sent.
         successor: what replaced a learning before it could be corrected.
         replaced: replaced learnings that become current again, by id.
         went: the learnings that were about to be deleted, by id.
-        current: the ids of those that are current again now, by the ids that they had.
+        current: the ids of the `replaced` that are current again, by the ids that they had.
         restored: what a restore has stored since the plan of what only copies contained.
         not_copied: ids of items without a recovery copy, because an erasure has named them.
         claimed: learnings are claimed for this job.
         uncertain: a lost earlier try may still write a learning.
-        overwritable: so may a lost call of another job, which could overwrite a claimed learning.
+        overwritable: a lost call of another job may still overwrite a claimed learning.
     """
 
     scope: Scope
@@ -421,16 +424,18 @@ class _Act:
     def _note_correction(self, item: Item, target: Correction, now: Learning | None) -> None:
         """Note what has become of a learning, which is `None` if it is not stored any more."""
         if now is None:
-            self.ledger.sent.clear()
-            self.ledger.look([item.id], stored=())
+            self.ledger.sent.discard(item.id)
+            self.ledger.note(item.id, "gone_before")
         elif now.is_replaced:
             # A run that was active took the old text: it is another learning that is in use.
             self.ledger.change([item.id])
         elif now.content == target.text:
-            self.ledger.sent.add(item.id)
-            self.ledger.look([item.id], stored=())
+            self.ledger.sent.add(
+                item.id
+            )  # the cap counts it, even if it was another call that wrote this text
+            self.ledger.note(item.id, None)
         elif now.digest == item.digest:
-            self.ledger.look([item.id], stored=[item.id])
+            self.ledger.note(item.id, "still_present")
         else:
             self.ledger.change([item.id])
 
@@ -503,16 +508,20 @@ class _Act:
         users = {item.user_id for item in (*planned.items, *planned.copied)}
         if isinstance(target, User):
             users.add(target.wanted.user_id)
-        known = () if "" in users else users  # of a request that cannot be read, only the id may be known
+        # Empty means everybody: of a request that cannot be read, the user may not be known.
+        known_users = () if "" in users else users
         learnings = [
             copy_of_learning(item.learning) for item in (*planned.items, *planned.copied) if item.learning
         ]
-        return Erasure(self._erased_names, planned.naming().meant, known, learnings)
+        return Erasure(
+            names=self._erased_names, means=planned.naming().meant, users=known_users, learnings=learnings
+        )
 
     async def _held_copies(self) -> int:
         """Count the copies that this erasure removes and that a hold keeps. The hold may be newer than the plan."""
         planned = self.planned
-        if not planned.options.erase or not self.scope.policy.now().may_hold(""):
+        any_hold = self.scope.policy.now().may_hold(user_id="")
+        if not planned.options.erase or not any_hold:
             return 0
 
         reading = self.state.copies.read(planned.owner, names=self._erased_names, erasing=True)
@@ -524,7 +533,12 @@ class _Act:
         return len(held) + reading.damaged
 
     async def _keep(self, copies: Sequence[Copied]) -> set[str]:
-        """Keep recovery copies, and return the ids of items that are not deleted here, because of erasures."""
+        """Keep recovery copies, and return the ids of items that are not deleted here, because of erasures.
+
+        What an open note of an erasure names has to go, so it is deleted although it has no copy. What another deletion
+        has erased since this one began is left: a repeated deletion can keep a copy of it. What an erasure has named in
+        part is left, too: that part goes at the end of this deletion, which changes the item.
+        """
         if not self.planned.days or not copies:
             return set()
         with needing_state(FactCode.NO_COPY_WRITTEN, advice=FactCode.ERASE_OR_MEND):
@@ -532,7 +546,7 @@ class _Act:
         self.copied = True
         self.not_copied |= {item_id for _, item_id in not_kept.must_go}
         partly = {item_id for _, item_id in not_kept.partly}
-        self.ledger.change(partly)  # what an erasure named of it goes at the end of this deletion
+        self.ledger.change(partly)
         return partly | {item_id for _, item_id in not_kept.erased}
 
     async def _read(self, items: Sequence[Item], *, whole: bool = False) -> _Reading:
@@ -566,8 +580,8 @@ class _Act:
         if not planned.takes_learnings or (isinstance(planned.target, User) and leaves_user):
             return
 
-        async def keep(learnings: Sequence[Learning]) -> None:
-            await self._keep([copy_of_learning(learning) for learning in learnings])
+        async def keep(learnings: Sequence[Learning]) -> set[str]:
+            return await self._keep([copy_of_learning(learning) for learning in learnings])
 
         users = sorted({item.user_id for item in planned.items})
         try:
@@ -639,7 +653,7 @@ class _Act:
             and not lineage.current(learning)  # else it lives on
         ]
         erased = await self._keep([copy_of_learning(learning) for learning in wanted])
-        # An erasure that ends after this finds the claim.
+        # An erasure that ends after this finds the claim. One may end during the call: it is looked for again below.
         erased |= await self._erased_beside(wanted)
         wanted = [learning for learning in wanted if learning.learning_id not in erased]
         with self._noting_failure():  # a call without an answer may have taken effect

@@ -5,7 +5,7 @@ extraction per user, so the status of the user's newest request shows whether le
 """
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
@@ -69,7 +69,7 @@ async def delete_learnings(
     scope: Scope,
     users: Sequence[str],
     look: Callable[[], Awaitable[Learned]],
-    keep: Callable[[Sequence[Learning]], Awaitable[None]],
+    keep: Callable[[Sequence[Learning]], Awaitable[Collection[str]]],
     *,
     progress: Progress,
     seconds: float = WAIT_SECONDS,
@@ -78,12 +78,12 @@ async def delete_learnings(
 
     Args:
         look: reads the learnings to delete.
-        keep: keeps recovery copies of the learnings before they are deleted.
+        keep: keeps recovery copies of the learnings before they are deleted; returns the ids of those that stay.
         seconds: longest wait for the end of learning; then the learnings are deleted anyway.
     """
     until = anyio.current_time() + seconds
     busy: frozenset[str] = frozenset()
-    seen: set[str] = set()
+    tried: set[str] = set()
     sent: set[str] = set()
     left, failure = None, None
     try:
@@ -93,10 +93,11 @@ async def delete_learnings(
             if not found.count:
                 left = found
                 break
-            seen |= found.linked.keys()
-            await keep(found.learnings)
-            await delete_by_id(scope, list(found.linked), sent)
-            if busy:
+            stay = await keep(found.learnings)
+            going = [learning_id for learning_id in found.linked if learning_id not in stay]
+            tried.update(going)
+            await delete_by_id(scope, going, sent)
+            if busy or not going:
                 break
     except (ReflexioError, TrafficError) as error:
         failure = error
@@ -104,7 +105,7 @@ async def delete_learnings(
         left = left or await look()
     except ReflexioError as error:
         return DeletedLearnings(frozenset(), None, busy, failure or error, frozenset(sent))
-    return DeletedLearnings(frozenset(seen - left.linked.keys()), left, busy, failure, frozenset(sent))
+    return DeletedLearnings(frozenset(tried - left.linked.keys()), left, busy, failure, frozenset(sent))
 
 
 async def delete_by_id(scope: Scope, learning_ids: Sequence[str], sent: set[str]) -> None:
@@ -187,9 +188,12 @@ async def _drop_playbooks(scope: Scope, learnings: Sequence[Learning]) -> None:
 
 
 async def update_text(scope: Scope, learning: Learning, text: str) -> bool:
-    """Change the text of a learning in place; its sources and its quotation stay. Returns what `add_learnings` does.
+    """Change the text of a learning in place; its sources and its quotation stay.
 
     The API does not check a playbook's user, or that the playbook exists, so the caller looks before and after.
+
+    Returns:
+        Whether a lost earlier try may still change it.
     """
     if learning.kind == "profile":
         reply = await scope.client.update_profile(learning.user_id, learning.number, text)
