@@ -4,7 +4,6 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Any
 
 import pytest
 
@@ -34,8 +33,8 @@ def full(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The file cannot grow any more, which SQLite reports as a full disk."""
     connected = SqliteDatabase._connected  # pyright: ignore[reportPrivateUsage]
 
-    def limited(self: SqliteDatabase, connect: Any) -> sqlite3.Connection:
-        connection = connected(self, connect)
+    def limited(self: SqliteDatabase) -> sqlite3.Connection:
+        connection = connected(self)
         connection.execute("PRAGMA max_page_count = 1")  # no fewer than there are
         return connection
 
