@@ -111,6 +111,7 @@ LABELS: Final = {
     "job": "record",
     "looked_at": "filter",
     "window_only": "not quoted interactions that were read at the same time",
+    "words_nowhere_else": "no other stored request has a word of it",
     "log": "value of the audit log",
 }
 LISTED: Final = {"not_looked_for"}

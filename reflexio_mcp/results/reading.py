@@ -390,6 +390,9 @@ class LearningRow(Row):
         int,
         Field(description="stored interactions that were read at the same time and that it does not quote"),
     ] = 0
+    words_nowhere_else: Annotated[
+        bool, Field(description="no stored request of the user but those that it quotes has a word of it")
+    ] = False
     from_requests: Annotated[
         list[FromRequest],
         Field(description="what it may have come from, if its evidence does not show it"),

@@ -6,7 +6,7 @@ import pytest
 
 from reflexio_mcp.server.runtime import Runtime
 from tests.deletion.support import World, agreeing, nothing
-from tests.support.facts import fact_of
+from tests.support.facts import fact_of, text_of
 
 pytestmark = pytest.mark.anyio
 
@@ -296,11 +296,19 @@ async def test_no_word_of_a_secret_is_looked_for(world: World) -> None:
     assert (fact_of(plan, "words_nowhere_else") or {})["names"] == ["password"]
 
 
-async def test_a_list_says_how_a_learning_is_forgotten_for_good(world: World) -> None:
+async def test_a_list_says_how_a_learning_is_forgotten_for_good_and_that_nothing_else_has_its_words(
+    world: World,
+) -> None:
     await moved(world)
     async with world.connect() as caller:
+        result = await caller.result("list_learnings", user_id="ada")
+        listed = result.structured_content or {}
+        assert fact_of(listed, "sources_in_one_plan")
+        assert listed["learnings"][0]["words_nowhere_else"]
+        assert "no other stored request has a word of it" in text_of(result)
+        await world.put("other", text="A restaurant in VIENNA, please")
         listed = await caller.call("list_learnings", user_id="ada")
-    assert fact_of(listed, "sources_in_one_plan")
+        assert "words_nowhere_else" not in listed["learnings"][0]
 
 
 @pytest.mark.parametrize("linked", [True, False])

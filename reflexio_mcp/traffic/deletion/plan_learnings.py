@@ -1,25 +1,18 @@
 """The learnings of a plan: each with its text and what the deletion means for it."""
 
-import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import aclosing
 from typing import Final
 
 import anyio.to_thread
 
-from reflexio_mcp.matching.words import Words, fold
-from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import clip, visible
 from reflexio_mcp.results.deletion import Earlier, LearningCase, TaughtLearning, few
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.traffic.deletion.targets import covered
 from reflexio_mcp.traffic.learnings.cases import Case, Only, Partly, Replace, Unknown, Window
-from reflexio_mcp.traffic.learnings.evidence import Quoted, quotes_of
-from reflexio_mcp.traffic.learnings.find import MOST_REQUESTS, Learned, LinkedLearning, turns_of
+from reflexio_mcp.traffic.learnings.find import Learned, LinkedLearning, words_in_others
 from reflexio_mcp.traffic.learnings.records import Learning
-from reflexio_mcp.traffic.reading.filters import TrafficFilter
-from reflexio_mcp.traffic.reading.paging import SessionPager
 from reflexio_mcp.traffic.scope import Scope
 
 SHOWN: Final = 20
@@ -29,13 +22,6 @@ TEXT_CHARS: Final = 300
 
 FEW: Final = 3
 """Maximum number of forgotten learnings whose words are looked for in other requests."""
-
-WORD: Final = re.compile(r"[^\W\d_]{5,}")
-"""A word that is looked for. Most shorter ones are in any text."""
-
-REDACTED: Final = re.compile(r"\[redacted: [^]]*]")
-
-MOST_WORDS: Final = 12
 
 WITH_WORDS: Final = frozenset((FactCode.WORDS_ELSEWHERE, FactCode.WORDS_NOWHERE_ELSE))
 """Facts that contain words of learnings. No receipt has them, because a later erasure could not remove them there."""
@@ -190,46 +176,16 @@ async def facts_about_words(
         if learning.learning_id in going and learning.state == "current"
     ]
     users = {learning.user_id for learning in forgotten}
-    if scope.masked or len(forgotten) > FEW or len(users) != 1:
+    if len(forgotten) > FEW or len(users) != 1:
         return []
-    words = await anyio.to_thread.run_sync(_words_of, forgotten)
-    if not words:
+    found = await words_in_others(scope, users.pop(), {"": forgotten}, inside=inside)
+    if not found or not found[""].requests:
         return []
-    quoted = Quoted(forgotten)
-    requests_with = Counter[str]()
-    others, others_with_words = 0, 0
-
-    def look(found: Sequence[RequestWithInteractions]) -> None:
-        nonlocal others, others_with_words
-        for item in found:
-            turns = [turn for turn in turns_of([item]).values() if turn.interaction_id not in inside]
-            if not turns or any(map(quoted.said_in, turns)):
-                continue
-            there = words.terms_in("\n".join(turn.text for turn in turns))
-            requests_with.update(there)
-            others += 1
-            others_with_words += bool(there)
-
-    pager = SessionPager(scope, TrafficFilter(user_id=users.pop()))
-    async with aclosing(pager.parts()) as parts:
-        async for part in parts:
-            if pager.requests_seen > MOST_REQUESTS:
-                return []
-            await anyio.to_thread.run_sync(look, part.requests)
-    if pager.unreadable or not others:
-        return []
-    if others_with_words:
-        rarest_first = [word for word, _ in reversed(requests_with.most_common())]
+    elsewhere = found[""]
+    if elsewhere.with_words:
+        rarest_first = [word for word, _ in reversed(elsewhere.requests_with.most_common())]
         return [
-            Fact(code=FactCode.WORDS_ELSEWHERE, number=others_with_words, names=few(rarest_first, visible))
+            Fact(code=FactCode.WORDS_ELSEWHERE, number=elsewhere.with_words, names=few(rarest_first, visible))
         ]
-    looked_for = [word for alternative in words.alternatives for word in alternative]
-    return [Fact(code=FactCode.WORDS_NOWHERE_ELSE, number=others, names=few(looked_for, visible))]
-
-
-def _words_of(learnings: Sequence[Learning]) -> Words:
-    """Return the words that learnings say or quote, without secrets."""
-    texts = [text for learning in learnings for text in (learning.content, *quotes_of(learning))]
-    open_texts = [fold(REDACTED.sub(" ", covered(text))) for text in texts]
-    found = dict.fromkeys(word for text in open_texts for word in WORD.findall(text))
-    return Words(tuple({word: word} for word in list(found)[:MOST_WORDS]))
+    looked_for = few(elsewhere.looked_for, visible)
+    return [Fact(code=FactCode.WORDS_NOWHERE_ELSE, number=elsewhere.requests, names=looked_for)]

@@ -3,7 +3,9 @@
 Only a user's own profiles and playbooks are found. Agent playbooks come from many users' traffic.
 """
 
+import re
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -11,9 +13,10 @@ from typing import Final
 
 import anyio.to_thread
 
+from reflexio_mcp.matching.words import Words, fold
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.learnings.cases import Case, Replace, goes
-from reflexio_mcp.traffic.learnings.evidence import Evidence, Quoted, Turn, Turns, evidence_of
+from reflexio_mcp.traffic.learnings.evidence import Evidence, Quoted, Turn, Turns, evidence_of, quotes_of
 from reflexio_mcp.traffic.learnings.lineage import Lineage
 from reflexio_mcp.traffic.learnings.records import HowKnown, Learning, Sources, learning_of, listed_by
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
@@ -22,7 +25,6 @@ from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.tasks import both, for_each
 
 __all__ = [
-    "MOST_REQUESTS",
     "Learned",
     "LinkedLearning",
     "expired_profiles",
@@ -31,6 +33,7 @@ __all__ = [
     "linked_by_quotes",
     "read_again",
     "turns_of",
+    "words_in_others",
 ]
 
 USERS_AT_ONCE: Final = 4
@@ -39,6 +42,13 @@ NOTHING_QUOTED: Final = Quoted(())
 
 MOST_REQUESTS: Final = 5_000
 """Maximum number of a user's requests that are read."""
+
+WORD: Final = re.compile(r"[^\W\d_]{5,}")
+"""A word that is looked for in other requests. Most shorter ones are in any text."""
+
+REDACTED: Final = re.compile(r"\[redacted: [^]]*]")
+
+MOST_WORDS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,3 +350,77 @@ async def find_evidence(
         return {learning.learning_id: evidence_of(learning, turns) for learning in learnings}
 
     return await anyio.to_thread.run_sync(search)
+
+
+@dataclass
+class WordsElsewhere:
+    """Words of some learnings in requests that do not quote them.
+
+    Args:
+        requests: how many such requests were read, `with_words` how many of them have a word.
+        requests_with: how many have each word.
+    """
+
+    words: Words
+    quoted: Quoted
+    requests: int = 0
+    with_words: int = 0
+    requests_with: Counter[str] = field(default_factory=Counter[str])
+
+    @property
+    def looked_for(self) -> list[str]:
+        return [word for alternative in self.words.alternatives for word in alternative]
+
+    def look(self, turns: Sequence[Turn]) -> None:
+        """Count a request."""
+        if any(map(self.quoted.said_in, turns)):
+            return
+        there = self.words.terms_in("\n".join(turn.text for turn in turns))
+        self.requests_with.update(there)
+        self.requests += 1
+        self.with_words += bool(there)
+
+
+async def words_in_others(
+    scope: Scope,
+    user_id: str,
+    sets: Mapping[str, Sequence[Learning]],
+    *,
+    inside: Collection[int] = (),
+    most_requests: float = MOST_REQUESTS,
+) -> dict[str, WordsElsewhere]:
+    """Look for the words of each set of learnings in the requests of a user that do not quote them.
+
+    Nothing is returned if content is hidden, or if not all requests can be read. A set without words is left out.
+
+    Args:
+        inside: the ids of interactions that are not looked at.
+    """
+    if scope.masked:
+        return {}
+    words = {name: await anyio.to_thread.run_sync(_words_of, learnings) for name, learnings in sets.items()}
+    found = {name: WordsElsewhere(words[name], Quoted(sets[name])) for name in sets if words[name]}
+
+    def look(requests: Sequence[RequestWithInteractions]) -> None:
+        for item in requests:
+            turns = [turn for turn in turns_of([item]).values() if turn.interaction_id not in inside]
+            for elsewhere in found.values() if turns else ():
+                elsewhere.look(turns)
+
+    pager = SessionPager(scope, TrafficFilter(user_id=user_id))
+    async with aclosing(pager.parts()) as parts:
+        while found and (part := await anext(parts, None)):
+            if pager.requests_seen > most_requests:
+                return {}
+            await anyio.to_thread.run_sync(look, part.requests)
+    return {} if pager.unreadable else found
+
+
+def _words_of(learnings: Sequence[Learning]) -> Words:
+    """Return the words that learnings say or quote, without secrets."""
+    from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
+
+    texts = [text for learning in learnings for text in (learning.content, *quotes_of(learning))]
+    open_texts = [fold(REDACTED.sub(" ", redact(text))) for text in texts]
+    found = dict.fromkeys(word for text in open_texts for word in WORD.findall(text))
+    return Words(tuple({word: word} for word in list(found)[:MOST_WORDS]))

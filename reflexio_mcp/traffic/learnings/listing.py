@@ -19,7 +19,7 @@ from reflexio_mcp.results.reading import (
 )
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.learnings.cases import Window
-from reflexio_mcp.traffic.learnings.find import Learned, LinkedLearning, learnings_of_user
+from reflexio_mcp.traffic.learnings.find import Learned, LinkedLearning, learnings_of_user, words_in_others
 from reflexio_mcp.traffic.learnings.select import Selection, select_learnings
 from reflexio_mcp.traffic.learnings.shared import read_shared_rules, rule_rows, stored_rules, trace
 from reflexio_mcp.traffic.learnings.showing import LearningRows, backgrounds
@@ -30,6 +30,12 @@ __all__ = ["list_learnings", "list_shared_rules"]
 
 OF_CHARS: Final = 300
 USERS_SHOWN: Final = 10
+
+COMPARED: Final = 20
+"""Maximum number of learnings on a page whose words are looked for in other requests."""
+
+MOST_COMPARED_WITH: Final = 1_000
+"""Maximum number of requests of a user in which they are looked for."""
 
 AnyRow = TypeVar("AnyRow", bound=Row)
 
@@ -64,7 +70,10 @@ async def list_learnings(
         users = {linked.learning.user_id for linked in page}
         read = [row for user in users for row in await learnings_of_user(scope, user)]
     against = await backgrounds(scope, [linked.learning for linked in page], read)
-    showing = LearningRows(scope, against, names_user=bool(selection.user_id), masked=masked)
+    said_once = set[str]() if masked else await _said_once(scope, scope.user(selection.user_id), page)
+    showing = LearningRows(
+        scope, against, names_user=bool(selection.user_id), masked=masked, said_once=said_once
+    )
     rows = await anyio.to_thread.run_sync(_that_fit, map(showing.row, page), room())
     more = len(rows) < len(left)
     doubts: list[Fact] = []
@@ -94,6 +103,16 @@ async def list_learnings(
         cursor=encode_cursor("learnings", scope, question, _key(page[len(rows) - 1])) if more else None,
         facts=[*doubts, *_advice(rows), Fact(code=FactCode.KINDS_NOT_LISTED)],
     )
+
+
+async def _said_once(scope: Scope, user_id: str, page: Sequence[LinkedLearning]) -> set[str]:
+    """Return the ids of the learnings of a short list of which no request but those that they quote has a word."""
+    current = [linked.learning for linked in page if linked.learning.state == "current"]
+    if not user_id or len(current) > COMPARED:
+        return set()
+    sets = {learning.learning_id: [learning] for learning in current if learning.quote}
+    found = await words_in_others(scope, user_id, sets, most_requests=MOST_COMPARED_WITH)
+    return {name for name, elsewhere in found.items() if elsewhere.requests and not elsewhere.with_words}
 
 
 def _advice(rows: Sequence[LearningRow]) -> list[Fact]:

@@ -4,7 +4,7 @@ Looking for secrets takes time, so the rows are made in a worker thread.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,6 +63,7 @@ class LearningRows:
     Args:
         names_user: the call names the user, so that rows do not.
         masked: the call asks for no content, although the scope shows it.
+        said_once: the ids of learnings of which no other stored request has a word.
     """
 
     def __init__(
@@ -72,10 +73,12 @@ class LearningRows:
         *,
         names_user: bool = False,
         masked: bool = False,
+        said_once: Collection[str] = (),
     ) -> None:
         self._scope = scope
         self._backgrounds = backgrounds
         self._names_user = names_user
+        self._said_once = said_once
         self.masked = masked or scope.masked
 
     def row(self, item: LinkedLearning) -> LearningRow:
@@ -101,6 +104,7 @@ class LearningRows:
             more_evidence=max(0, len(quoted) - EVIDENCE_SHOWN),
             quotes_not_found=self._not_found(evidence.unresolved[:NOT_FOUND_SHOWN]),
             window_only=len(evidence.window_only),
+            words_nowhere_else=learning.learning_id in self._said_once,
             from_requests=from_requests[:REQUESTS_NAMED],
             more_requests=max(0, len(from_requests) - REQUESTS_NAMED),
             source=item.how,
