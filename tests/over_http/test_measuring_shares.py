@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from benchmarks.shares import measured
+from benchmarks import shares
 from benchmarks.shares_callers import FLOODS, STREAMS
 
 pytestmark = [
@@ -17,11 +17,22 @@ pytestmark = [
     ("backend", "kind"), [("http", "sessions"), ("embedded", "pipeline"), ("embedded", "unread-stream")]
 )
 def test_a_line_of_the_benchmark_is_measured_while_the_fourth_is_answered(backend: str, kind: str) -> None:
-    waiting, memory, failed = measured([kind], [2], ["small"], [backend], seconds=0.5)
+    waiting, memory, failed = shares.measured([kind], [2], ["small"], [backend], seconds=0.5)
     assert waiting.measured > 0
     assert memory.met
     assert failed.met
     assert "nothing answered" not in waiting.detail
+
+
+@pytest.mark.parametrize(("kind", "clients"), [("unread", 64), ("unread-stream", 20)])
+def test_clients_that_never_read_their_answers_take_little_memory_and_stop_nobody(
+    kind: str, clients: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shares, "STREAM_CONNECTIONS", clients)
+    waiting, memory, failed = shares.measured([kind], [], ["large"], ["embedded"], seconds=10)
+    assert memory.met, memory
+    assert failed.met, failed
+    assert waiting.measured < 5_000, waiting
 
 
 def test_the_benchmark_has_eighteen_kinds_of_call() -> None:
