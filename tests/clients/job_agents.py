@@ -1,4 +1,4 @@
-"""The main job with openai-agents in strict mode: `job_agents.py http|sse URL TOKEN`.
+"""The whole job with openai-agents in strict mode: `job_agents.py http|sse URL TOKEN`.
 
 A scripted model calls the tools. Like a model under strict function calling, it gives every argument: `[]`, "", false
 and 0 for what it does not mean.
@@ -84,6 +84,7 @@ async def main(way, url, token):
             "publish_interaction",
             {"user_id": "u", "session_id": way, "interactions": [said], "wait_for_response": True},
         ),
+        lambda answers: ("get_request", {"request_id": answers[0]["request_id"], "detail": "full"}),
         lambda answers: (
             "delete_request",
             {"request_id": answers[0]["request_id"], "wait_for_response": True},
@@ -92,9 +93,15 @@ async def main(way, url, token):
             "delete_request",
             {
                 "request_id": answers[0]["request_id"],
-                "confirm": answers[1]["plan"]["confirm"],
+                "confirm": answers[2]["plan"]["confirm"],
                 "wait_for_response": True,
             },
+        ),
+        lambda _: ("list_requests", {"session_id": way, "limit": 5, "top_k": 5}),
+        lambda answers: ("restore_requests", {"deletion": answers[3]["receipt"]["number"]}),
+        lambda answers: (
+            "restore_requests",
+            {"deletion": answers[3]["receipt"]["number"], "confirm": answers[5]["confirm"]},
         ),
         lambda _: ("list_requests", {"session_id": way, "limit": 5, "top_k": 5}),
     ]
@@ -105,11 +112,13 @@ async def main(way, url, token):
             name="a", model=model, mcp_servers=[server], mcp_config={"convert_schemas_to_strict": True}
         )
         await Runner.run(agent, "Store something and forget it.", run_config=RunConfig(tracing_disabled=True))
-    stored, plan, done, listed = model.answers
+    stored, read, plan, done, listed, _, restored, back = model.answers
     assert stored["status"] == "stored", stored
     assert plan["plan"]["confirm"], plan
     assert done["receipt"]["deleted"]["requests"] == 1, done
-    assert listed["returned"] == 0, listed
+    assert read["interactions"][0]["content"] == "hello", read
+    assert (listed["returned"], back["returned"]) == (0, 1), (listed, back)
+    assert restored["restored"]["requests"] == 1, restored
     sys.stdout.write("job done\n")
 
 

@@ -1,4 +1,4 @@
-"""The main job with google-genai's own MCP support: `job_genai.py http|sse URL TOKEN`.
+"""The whole job with google-genai's own MCP support: `job_genai.py http|sse URL TOKEN`.
 
 A scripted model calls the tools.
 """
@@ -69,12 +69,22 @@ async def main(way, url, token):
     said = {"role": "User", "content": "hello"}
     STEPS[:] = [
         lambda _: ("publish_interaction", {"user_id": "u", "session_id": way, "interactions": [said]}),
+        lambda answers: ("get_request", {"request_id": facts(answers[0])["request_id"]}),
         lambda answers: ("delete_request", {"request_id": facts(answers[0])["request_id"]}),
         lambda answers: (
             "delete_request",
             {
                 "request_id": facts(answers[0])["request_id"],
-                "confirm": facts(answers[1])["plan"]["confirm"],
+                "confirm": facts(answers[2])["plan"]["confirm"],
+            },
+        ),
+        lambda _: ("list_requests", {"session_id": way}),
+        lambda answers: ("restore_requests", {"deletion": facts(answers[3])["receipt"]["number"]}),
+        lambda answers: (
+            "restore_requests",
+            {
+                "deletion": facts(answers[3])["receipt"]["number"],
+                "confirm": facts(answers[5])["confirm"],
             },
         ),
         lambda _: ("list_requests", {"session_id": way}),
@@ -91,10 +101,12 @@ async def main(way, url, token):
             config={"tools": [session]},  # an object would be copied with the session
         )
         assert {one.name for one in (await session.list_tools()).tools} == DECLARED
-    stored, _, done, listed = map(facts, ANSWERS)
+    stored, read, _, done, listed, _, restored, back = map(facts, ANSWERS)
     assert stored["status"] == "stored", stored
     assert done["receipt"]["deleted"]["requests"] == 1, done
-    assert listed["returned"] == 0, listed
+    assert read["interactions"][0]["content"] == "hello", read
+    assert (listed["returned"], back["returned"]) == (0, 1), (listed, back)
+    assert restored["restored"]["requests"] == 1, restored
     sys.stdout.write("job done\n")
 
 

@@ -1,6 +1,6 @@
 """The whole job with a host that others wrote: `job_hosts.py HOST MODEL_URL MCP_URL TOKEN`.
 
-Each host has an agent of its own make, a model at the address of an API that they know, and the tools of the server at `MCP_URL`.
+Each is an agent with a model at an address of its own, and with the tools of the server at `MCP_URL`.
 """
 
 import asyncio

@@ -22,10 +22,11 @@ pytestmark = [
 JOB = Path(__file__).with_name("job_hosts.py")
 CLIENTS = JOB.parents[2] / ".cache" / "clients"
 
-HOSTS = dict.fromkeys(
-    ("langchain", "llama_index", "haystack", "strands", "autogen", "semantic_kernel"), "hosts_mcp1"
-) | dict.fromkeys(("pydantic_ai", "agent_framework", "google_adk", "agno"), "hosts_mcp2")
-"""In which environment each is: some need the official client 1.x, the others 2.x."""
+HOSTS = {
+    "hosts_mcp1": ("langchain", "llama_index", "haystack", "strands", "autogen", "semantic_kernel"),
+    "hosts_mcp2": ("pydantic_ai", "agent_framework", "google_adk", "agno"),
+}
+"""By their environment: some need the official client 1.x, the others 2.x."""
 
 SAID = "I cannot eat peanuts."
 SESSION = {"session_id": "s"}
@@ -54,9 +55,13 @@ def code_in(plans: list[str]) -> dict[str, str]:
     return {"confirm": found[1]} if found else {}
 
 
-@pytest.mark.parametrize("host", HOSTS)
-async def test_a_host_publishes_lists_reads_deletes_and_restores(host: str, tmp_path: Path) -> None:
-    home = CLIENTS / HOSTS[host]
+@pytest.mark.parametrize(
+    ("environment", "host"), [(environment, host) for environment, hosts in HOSTS.items() for host in hosts]
+)
+async def test_a_host_publishes_lists_reads_deletes_and_restores(
+    environment: str, host: str, tmp_path: Path
+) -> None:
+    home = CLIENTS / environment
     if not (home / "installed").exists():
         pytest.skip("not installed: python3 scripts/other_clients.py")
     env = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "REFLEXIO_"))}
@@ -71,7 +76,7 @@ async def test_a_host_publishes_lists_reads_deletes_and_restores(host: str, tmp_
                 f"{served.url}/mcp",
                 TOKEN,
             ]
-            with anyio.fail_after(120):
+            with anyio.fail_after(200):
                 done = await anyio.run_process(
                     command, env=env, check=False, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
                 )
