@@ -423,7 +423,7 @@ class ReflexioClient:
             row.model_dump(mode="json", exclude_defaults=True) | row.model_dump(mode="json", include=needed)
             for row in rows
         ]
-        # A playbook sent twice is stored twice; only a lost connection repeats the call.
+        # A playbook sent twice is stored twice.
         return await self._post(models.Reply, route, {name: sent}, kind="publish", repeat=False)
 
     async def _get(self, model: type[ReplyT], route: str, *required: str, **options: Any) -> ReplyT:

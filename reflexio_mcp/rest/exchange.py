@@ -434,11 +434,10 @@ def _is_safe_to_repeat(
         took: seconds of this try.
         seconds: from the first try to the next.
     """
-    # A request has an id, so it is not stored twice.
-    written_again = call.kind == "delete" or (call.kind == "publish" and not call.repeat)
-    if call.look_first or (unknown and written_again):
-        # A further try would also delete what somebody has stored since, overwrite it, or store a learning twice.
+    if call.look_first or (unknown and call.kind == "delete"):
+        # A further try would also delete what somebody has stored since, or overwrite it.
         return isinstance(error, errors.ConnectionLost) and took < _IDLE_LOSS
-    if unknown and call.kind == "publish" and seconds > _SEEN_AFTER:
-        return False  # it would also store what somebody has erased since
+    if unknown and call.kind == "publish" and (seconds > _SEEN_AFTER or not call.repeat):
+        # It would also store what somebody has erased since. A learning has no id, and would be stored twice.
+        return False
     return may_pass(error, call.kind)
