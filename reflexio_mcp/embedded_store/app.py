@@ -3,7 +3,6 @@
 client = ReflexioClient(url, transport=EmbeddedStore(path))
 """
 
-import json
 import logging
 import secrets
 import time
@@ -17,7 +16,7 @@ from pydantic import ValidationError
 
 from reflexio_mcp.embedded_store.database import BUSY_SECONDS, Database, StoreBusy, StoreFailed
 from reflexio_mcp.embedded_store.routes import ROUTES, GetRequests, Json, Refusal
-from reflexio_mcp.rest.exchange import Call, HttpReply
+from reflexio_mcp.rest.exchange import Call, HttpReply, parsed_json
 
 __all__ = ["EmbeddedStore"]
 
@@ -55,7 +54,7 @@ class EmbeddedStore:
         if route is None:
             return 404, {"detail": "Not Found"}
         try:
-            body = route.body.model_validate(json.loads(call.content) if call.content else dict(call.params))
+            body = route.body.model_validate(parsed_json(call.content) if call.content else dict(call.params))
             if isinstance(body, GetRequests):
                 body.most_bytes = call.most_reply
         except ValidationError as error:

@@ -170,7 +170,8 @@ class HttpApp:
                 Route(READY_PATH, self._readiness),
                 Route(
                     MCP_PATH,
-                    self._protected(self._manager.handle_request),
+                    # The SDK's own limit would copy each body twice in the event loop. `_bodies` has limited it.
+                    self._protected(self._manager.asgi_app.app),
                     methods=METHODS if settings.keeps_sessions else ["POST"],  # a stream would remain empty
                 ),
                 Route(SSE_PATH, self._protected(self._sse_stream), methods=["GET"]),

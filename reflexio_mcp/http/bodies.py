@@ -3,7 +3,6 @@
 The bounds apply before the event loop parses a body: a million keys would block other callers for seconds.
 """
 
-import json
 import re
 from collections import Counter, deque
 from collections.abc import AsyncGenerator
@@ -18,6 +17,7 @@ from starlette.types import Message, Receive
 
 from reflexio_mcp.http.refusal import AGAIN, Refusal
 from reflexio_mcp.rest.api_limits import MAX_BODY_BYTES
+from reflexio_mcp.rest.exchange import parsed_json
 from reflexio_mcp.traffic.turns import give_way
 
 OPENING_BYTES: Final = 64 * 1024
@@ -43,7 +43,10 @@ BODY_SECONDS: Final = 30.0
 MOST_VALUES: Final = 50_000
 """Maximum number of values, counted by their punctuation."""
 
-_PUNCTUATION: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{,:]', re.DOTALL)
+_VALUE: Final = re.compile(rb'["\[{,:]')
+_TEXT: Final = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_TEXT_BYTES: Final = 64 * 1024
+"""How much of a text is read at once: `re` lets no other thread run meanwhile."""
 _LARGE: Final = "publish_interaction"
 
 
@@ -90,18 +93,40 @@ class Body:
     @property
     def _message(self) -> dict[str, Any]:
         try:
-            sent: Any = json.loads(self._content)
+            sent = parsed_json(self._content)
         except (ValueError, RecursionError):
             return {}
         return cast("dict[str, Any]", sent) if isinstance(sent, dict) else {}
 
     def _check(self) -> None:
-        for number, _ in enumerate(_PUNCTUATION.finditer(self._content)):
-            if number > MOST_VALUES:
-                raise Refusal(413, f"The body has more than {MOST_VALUES:,} values.")
-            give_way()
+        if values_in(self._content) > MOST_VALUES:
+            raise Refusal(413, f"The body has more than {MOST_VALUES:,} values.")
         if self.size > MOST_BYTES and self.tool != _LARGE:
             raise _too_large(MOST_BYTES)
+
+
+def values_in(content: bytes) -> int:
+    """Count the values of a body by their punctuation, at most one more than are allowed."""
+    values = place = 0
+    while values <= MOST_VALUES and (found := _VALUE.search(content, place)):
+        give_way()
+        values += 1
+        place = found.end()
+        if found[0] == b'"':
+            place = _behind_text(content, place)
+    return values
+
+
+def _behind_text(content: bytes, place: int) -> int:
+    """Return where the text ends whose inside is at `place`, which may be beyond the end of the body."""
+    while True:
+        edge = place + _TEXT_BYTES
+        inside = _TEXT.match(content, place, edge)
+        assert inside  # it matches nothing, too
+        place = inside.end()
+        if place < edge - 1:  # the edge may have cut an escape of two bytes
+            return place + 1
+        give_way()
 
 
 class _Room:

@@ -2,10 +2,12 @@ import json
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from random import random
 from typing import Any, Final, Literal, Self, TypeVar
 
 import anyio
+from pydantic_core import to_json
 
 import reflexio_mcp
 from reflexio_mcp.rest import api_limits, models
@@ -492,6 +494,16 @@ class ReflexioClient:
 
 
 def encoded(body: dict[str, Any]) -> bytes:
+    """Write JSON.
+
+    Raises:
+        NotSent: JSON does not have one of the values.
+    """
+    with suppress(ValueError):
+        content = to_json(body)
+        if b"NaN" not in content and b"Infinity" not in content:
+            return content
+    # It says what is wrong, but takes four times as long, in which no other thread can run.
     try:
         text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (ValueError, TypeError, RecursionError):

@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 import anyio
 import anyio.to_thread
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from reflexio_mcp.rest import api_limits, errors, models
 
-__all__ = ["Call", "HttpReply", "correlation_ids", "in_thread_if", "may_pass"]
+__all__ = ["Call", "HttpReply", "correlation_ids", "in_thread_if", "may_pass", "parsed_json"]
 
 JsonObject: TypeAlias = dict[str, Any]
 Kind: TypeAlias = Literal["read", "publish", "delete"]
@@ -164,6 +165,18 @@ class Answer:
         return errors.NotTheApi(detail, correlation_id=self.correlation_id)
 
 
+def parsed_json(content: bytes) -> Any:
+    """Read JSON as `json.loads` does, but a large text in a tenth of the time, in which no other thread can run.
+
+    Raises:
+        ValueError, RecursionError: it is not JSON, or nested too deeply.
+    """
+    try:
+        return from_json(content, cache_strings="keys")  # values can be secrets
+    except ValueError:
+        return json.loads(content)  # it also reads half of a surrogate pair, and deeper nesting
+
+
 async def in_thread_if(is_long: bool, work: Callable[[], T]) -> T:
     """Do long work in a thread. Short work is faster without one."""
     return await anyio.to_thread.run_sync(work) if is_long else work()
@@ -289,7 +302,7 @@ def _json_object(content: bytes | JsonObject) -> JsonObject | None:
     if isinstance(content, dict):
         return content
     try:
-        value = json.loads(content)
+        value = parsed_json(content)
     except (ValueError, RecursionError):
         return None
     return cast("JsonObject", value) if isinstance(value, dict) else None

@@ -1,7 +1,7 @@
 """Turns: the calls of one account are worked on one after another, so they alternate with the calls of others.
 
 A call gives up its turn while it waits for a person who answers a form, or for Reflexio while it learns. A long call
-lets waiting calls of its account go first from time to time, and long work in a thread rests while others have a turn.
+lets waiting calls of its account go first from time to time, and long work rests while others have a turn.
 """
 
 import time
@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-__all__ = ["Turn", "Turns", "aside", "current_turn", "give_way", "let_others"]
+__all__ = ["Turn", "Turns", "aside", "current_turn", "give_way", "give_way_in_loop", "let_others"]
 
 MOST_PAUSED: Final = 3
 """Long calls of one account that let others go first at a time: each keeps what it has read."""
@@ -28,7 +28,7 @@ UNREAD_BYTES: Final = 16 * 1024 * 1024
 
 WORK_SECONDS: Final = 0.001
 REST_SECONDS: Final = 0.002
-"""While another account has a turn, long work in a thread rests so long after so much work.
+"""While another account has a turn, long work rests so long after so much work.
 
 Threads take turns at the interpreter, too. A short call needs it dozens of times, and each time it would wait.
 """
@@ -152,6 +152,14 @@ class Turn:
             time.sleep(REST_SECONDS)
         self._rested = time.perf_counter()
 
+    async def give_way_in_loop(self) -> None:
+        """Rest as `give_way` does, in the event loop."""
+        if time.perf_counter() - self._rested < WORK_SECONDS:
+            return
+        if self._account.in_turn.number > self.has:
+            await anyio.sleep(REST_SECONDS)
+        self._rested = time.perf_counter()
+
     def share_of(self, most: int) -> int:
         return min(most, FEW_AT_ONCE) if self._account.in_turn.others_lately(self._account) else most
 
@@ -249,6 +257,13 @@ def give_way() -> None:
     turn = _current.get()
     if turn is not None:
         turn.give_way()
+
+
+async def give_way_in_loop() -> None:
+    """Let the calls of others be worked on first. Long work in the event loop calls this often; it costs little."""
+    turn = _current.get()
+    if turn is not None:
+        await turn.give_way_in_loop()
 
 
 def share_of(most: int) -> int:

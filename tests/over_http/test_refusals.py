@@ -381,7 +381,16 @@ def test_a_message_of_the_wire_stays_below_the_bound_on_values() -> None:
     for arguments in (ids, given):
         _, body = modern_call("x", arguments)
         content = json.dumps(body).encode()
-        assert len(bodies._PUNCTUATION.findall(content)) < bodies.MOST_VALUES
+        assert bodies.values_in(content) < bodies.MOST_VALUES
+
+
+@pytest.mark.parametrize("text", ["x", '"', "\\", '\\"', "[{,:"])
+def test_a_text_is_one_value_wherever_it_is_divided(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    content = json.dumps([text * 20, {text: [text, 1]}]).encode()
+    # The list, a text, a comma, the object, its name, a colon, the list, a text, a comma.
+    for size in range(2, 90):
+        monkeypatch.setattr(bodies, "_TEXT_BYTES", size)
+        assert bodies.values_in(content) == 9
 
 
 @pytest.mark.parametrize("token", ["x", "ann:fifteen-letters"])

@@ -405,12 +405,20 @@ async def test_refused_bodies_of_one_caller_are_answered_slowly_and_nobody_else_
 
 async def test_long_work_rests_only_while_another_caller_has_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     rests: list[float] = []
+
+    async def rest(seconds: float) -> None:
+        rests.append(seconds)
+
     monkeypatch.setattr(time, "sleep", rests.append)
+    monkeypatch.setattr(anyio, "sleep", rest)
     each = turns.Turns(most=9)
     turns.give_way()  # over stdio
+    await turns.give_way_in_loop()
     async with each.take("ann"):
         turns.give_way()
-        assert rests == []
+    async with each.take("ann"):
+        await turns.give_way_in_loop()
+    assert rests == []
 
     async def others_have_a_turn() -> None:
         async with each.take("bob"):
@@ -424,6 +432,10 @@ async def test_long_work_rests_only_while_another_caller_has_a_turn(monkeypatch:
         turns.give_way()
         turns.give_way()  # the work since the rest was short
         assert rests == [turns.REST_SECONDS]
+        async with each.take("carol"):
+            await turns.give_way_in_loop()
+            await turns.give_way_in_loop()
+        assert rests == [turns.REST_SECONDS] * 2
         done.set()
 
 

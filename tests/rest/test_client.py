@@ -243,6 +243,25 @@ async def test_a_list_that_the_api_cuts_says_that_it_was_cut() -> None:
         assert (len(verdicts), all_of_them) == (1_000, False)
 
 
+async def test_a_text_that_names_what_json_does_not_have_is_sent() -> None:
+    recorder = Recorder({"success": True})
+    said = body("r")
+    said.interaction_data_list[0].content = 'NaN, Infinity, "ü"\u2028'
+    async with client_over(recorder) as client:
+        await client.publish(said, minted=True)
+    assert recorder.sent["interaction_data_list"][0]["content"] == said.interaction_data_list[0].content
+
+
+@pytest.mark.parametrize(
+    "written",
+    ['{"success":true,"org_id":"\\ud800"}', '\ufeff{"success":true,"org_id":"o"}'],
+    ids=["half of a pair", "byte order mark"],
+)
+async def test_json_is_read_as_the_service_may_write_it(written: str) -> None:
+    async with client_over(lambda _: httpx.Response(200, content=written.encode())) as client:
+        assert (await client.whoami()).org_id in ("\ud800", "o")
+
+
 async def test_outcomes_are_never_asked_for_without_a_user_or_sessions() -> None:
     recorder = Recorder({"success": True, "session_outcomes": [{"session_id": "s"}]})
     async with client_over(recorder) as client:

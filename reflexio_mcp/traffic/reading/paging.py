@@ -32,6 +32,7 @@ from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import Cursor, Listing
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.scope import Scope
+from reflexio_mcp.traffic.turns import give_way_in_loop
 
 __all__ = ["SessionPager", "SessionPart"]
 
@@ -166,6 +167,7 @@ class SessionPager:
             async for page in pages:
                 for part in page:
                     self.requests_seen += part.looked_at
+                    await give_way_in_loop()
                     yield part
                 page.clear()  # otherwise two pages would be in memory
 
@@ -179,6 +181,7 @@ class SessionPager:
                 for part, items in zip(page, passing, strict=True):
                     self.requests_seen += part.looked_at
                     rest = {id(item) for item in part.requests}  # `whole` has those of earlier pages, too
+                    await give_way_in_loop()
                     yield part, [item for item in items if id(item) in rest]
                 page.clear()
                 passing.clear()
