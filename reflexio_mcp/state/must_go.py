@@ -15,8 +15,8 @@ A note is open, and then settled. It never opens again, and only these do that:
 | settled | anybody who has looked | the item is not stored, and that job is over (`restores_not_over`) |
 
 The erasure is incomplete as long as a note of it is open. No recovery copy of what the note names is kept, and nobody
-stores it again through this server: what is taken for the restore's would be deleted. A restore that goes on after it
-was given up leaves out what its notes name, and deletes what it has stored of it.
+stores it again through this server: it would be mistaken for what the restore stored, and be deleted. A restore that
+goes on after it was given up leaves out what its notes name, and deletes what it has stored of it.
 """
 
 import json
@@ -38,7 +38,10 @@ ITEM: Final = ("kind", "id", "user", "texts")
 """What notes of all versions begin with."""
 
 WHOLE: Final[tuple[Any, ...]] = ({}, [], "")
-"""What a note of an earlier version lacks, which names a whole item: its parts, what stays, what was corrected."""
+"""Parts, what stays, and what was corrected, of a note that names a whole item.
+
+A note of an earlier version ends after `ITEM` or later; what it lacks is taken from the end of this.
+"""
 
 PLAYBOOK: Final = "user_playbook"
 """A restored playbook has another id."""
@@ -49,11 +52,11 @@ class Noting(NamedTuple):
 
     Args:
         number: how many notes.
-        partly: the rows of copies that contain more than it named, or nothing of that. A restore may store the rest.
+        with_others: the rows of copies with something that it did not name, which a restore may store.
     """
 
     number: int
-    partly: list[Row]
+    with_others: list[Row]
 
 
 class MustGoNotes:
@@ -77,7 +80,7 @@ class MustGoNotes:
             begun: the first log line of the erasure. A restore that has ended before that has stored nothing that the
                 erasure did not see.
             rows: the copies that the erasure removes.
-            means: called with each of them, the oldest first.
+            means: returns what the erasure names of a copy, `None` for nothing; called with each, the oldest first.
         """
         if not rows:
             return Noting(0, [])
@@ -89,19 +92,20 @@ class MustGoNotes:
         ):
             restores[deletion].append(restore)
         reached = [row for row in rows if row.deletion in restores]
-        number, partly = 0, list[Row]()
+        number, with_others = 0, list[Row]()
         for row, copied in self._copies.opened(transaction, owner, reached):
             named = means(copied)
             if not named or named.parts:
-                partly.append(row)
+                with_others.append(row)
             if not named:
                 continue
+            # The names of a row are tags, with their kind before them.
             texts = [name for name in row.names.split() if name.startswith("t:")]
             note = self._note(copied, named, texts)
             for restore in restores[row.deletion]:
                 number += 1
                 self._write(transaction, erasure, restore, (row.account, row.user), note)
-        return Noting(number, partly)
+        return Noting(number, with_others)
 
     def add_claimed(
         self,
@@ -127,7 +131,7 @@ class MustGoNotes:
                 if named := means(learning):
                     number += 1
                     users = keys.tag("account", owner.account), keys.tag("user", learning.user)
-                    self._write(transaction, erasure, job, users, self.unrecorded(learning, named, 0))
+                    self._write(transaction, erasure, job, users, self.note_of(learning, named))
         return number
 
     def _write(
@@ -146,22 +150,30 @@ class MustGoNotes:
             self._keys.seal(content, _identity(job, erasure)),
         )
 
-    def unrecorded(self, copied: Copied, named: Meant, number: int) -> MustGo:
-        """Return a note that is not in the state, for what an erasure looks for itself."""
+    def note_of(self, copied: Copied, named: Meant, number: int = 0) -> MustGo:
+        """Return a note of what an erasure names of a copy. It is not in the state."""
         texts = self._copies.tags(name for name in copied.names if name.kind == "text")
         return self._note(copied, named, texts, number)
 
     def _note(self, copied: Copied, named: Meant, texts: Collection[str], number: int = 0) -> MustGo:
-        parts = {self._part(digest): stay for digest, stay in named.parts.items()}
-        stay = frozenset(named.stay)
-        kind, item, user = copied.kind, copied.restored_id, copied.user
-        return MustGo(number, 0, 0, kind, item, user, frozenset(texts), parts, stay, named.corrected)
+        return MustGo(
+            number=number,
+            restore=0,
+            erasure=0,
+            kind=copied.kind,
+            id=copied.restored_id,
+            user=copied.user,
+            texts=frozenset(texts),
+            parts={self._part(digest): how_many_stay for digest, how_many_stay in named.parts.items()},
+            stay=frozenset(named.stay),
+            corrected=named.corrected,
+        )
 
     def _part(self, digest: str) -> str:
         return self._keys.tag("part", digest)
 
     def waiting(self, owner: Owner, restore: int = 0) -> list[MustGo]:
-        """Return the notes that are not settled, and all of `restore`.
+        """Return the notes that are not settled, and all of `restore`: others settle those of one that was given up.
 
         A note that was changed, or whose key is missing, is left out. It stays open, and the record of its erasure
         counts it.
@@ -202,14 +214,14 @@ class MustGoNotes:
 
     def has_text(self, note: MustGo, digest: str) -> bool:
         """Whether a text is that of the item."""
-        return not note.texts.isdisjoint(self._copies.tags([f"t:{digest}"]))
+        return not note.texts.isdisjoint(self._copies.tags([Name.of("text", digest)]))
 
     def parts_in(self, note: MustGo, said: Sequence[str]) -> list[int]:
         """Return the places of the named interactions among those of a request, by digests of what each says."""
         found: list[int] = []
-        for tag, stay in note.parts.items():
+        for tag, how_many_stay in note.parts.items():
             same = [place for place, digest in enumerate(said) if tag in self._keys.tags("part", digest)]
-            found += same[: max(0, len(same) - stay)]
+            found += same[: max(0, len(same) - how_many_stay)]
         return sorted(found)
 
     def not_kept(self, transaction: Transaction, owner: Owner, copies: Sequence[Copied]) -> NotKept:
@@ -234,7 +246,11 @@ class MustGoNotes:
         return not_kept
 
     def _is_of(self, note: MustGo, copy: Copied) -> bool:
-        """Whether a copy is of the item of a note, or of an interaction of it."""
+        """Whether a copy is of the item of a note, or of an interaction of it, as far as names tell.
+
+        A playbook has another id once it is restored, so its text decides (`_says`). The first name of a copy is that
+        of its item, or of the request of its interaction.
+        """
         if copy.user != note.user:
             return False
         if copy.kind == note.kind == PLAYBOOK:

@@ -586,7 +586,7 @@ class State:
         rows, names = self.copies.erased_by(transaction, owner, erasure)
         noting = self.must_go.add(transaction, owner, number, begun, rows, erasure.means)
         claimed = self.must_go.add_claimed(transaction, owner, number, erasure.learnings, erasure.means)
-        self.copies.remove(transaction, rows, noting.partly)
+        self.copies.remove(transaction, rows, noting.with_others)
         return len(rows), names, noting.number + claimed
 
     def last(

@@ -185,7 +185,7 @@ async def take_out_copied(
             named = naming.meant(copied)
             if named and copied.restored_id not in planned:
                 found = by_restore if copied.deletion in restored else others
-                found.append(state.must_go.unrecorded(copied, named, len(found)))
+                found.append(state.must_go.note_of(copied, named, len(found)))
         return by_restore, others
 
     by_restore, others = await in_thread(noted)

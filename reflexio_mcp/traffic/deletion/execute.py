@@ -430,9 +430,8 @@ class _Act:
             # A run that was active took the old text: it is another learning that is in use.
             self.ledger.change([item.id])
         elif now.content == target.text:
-            self.ledger.sent.add(
-                item.id
-            )  # the cap counts it, even if it was another call that wrote this text
+            # The cap counts it, even if it was another call that wrote this text.
+            self.ledger.sent.add(item.id)
             self.ledger.note(item.id, None)
         elif now.digest == item.digest:
             self.ledger.note(item.id, "still_present")
@@ -450,6 +449,7 @@ class _Act:
             await self._look_and_delete(partial(self._decide, target))
         with self._noting_failure():
             ids = [item.id for item in self.planned.items]
+            # What is undone counts as stored. A rule that is not there any more leaves `sent`: it was gone before.
             self.ledger.look(ids, await target.undone(self.scope, self.ledger.sent))
             await self._release()
 
@@ -468,13 +468,14 @@ class _Act:
         return None
 
     async def _claim(self, learnings: Iterable[Item], *, alone: bool = False, stores: bool = False) -> None:
-        named = [(learning.user_id, name) for learning in learnings for name in names_of(learning)]
-        if named:
+        """Claim learnings for this job. `alone`, `stores`: as `claim` takes them."""
+        names = [(learning.user_id, name) for learning in learnings for name in names_of(learning)]
+        if names:
             self.overwritable |= await claim(
                 self.state,
                 self.planned.owner,
                 self.number,
-                named,
+                names,
                 self.scope.client.timeout,
                 alone=alone,
                 stores=stores,
@@ -674,7 +675,7 @@ class _Act:
         ]
         found: dict[str, Learning] = {}
         for before in wanted:
-            same = (learning for learning in now if learning.says_as_much_as(before))
+            same = (learning for learning in now if learning.is_same_as(before))
             if revived := next(same, None):
                 found[before.learning_id] = revived
         return found

@@ -251,18 +251,18 @@ async def make_plan(
             await in_thread(state.note_held, owner, named(target, words=False), kept, number)
         await in_thread(state.check_room, owner, chosen.number)
     return Planned(
-        target,
-        replace(options, reason=shown_name(covered(options.reason))),
-        selected,
-        [*chosen.stored, *chosen.learnings],
-        chosen.erased,
-        len(chosen.counted),
-        plan,
-        owner,
-        days,
-        chosen.held.total(),
-        stay,
-        at_line,
+        target=target,
+        options=replace(options, reason=shown_name(covered(options.reason))),
+        selected=selected,
+        items=[*chosen.stored, *chosen.learnings],
+        copied=chosen.erased,
+        size=len(chosen.counted),
+        plan=plan,
+        owner=owner,
+        days=days,
+        held=chosen.held.total(),
+        stay=stay,
+        at_line=at_line,
     )
 
 
@@ -345,7 +345,15 @@ async def _choose(
             learning_id for learning_id in options.learning_ids if learning_id not in selected.learned.linked
         ]
     said = {request.request.request_id: said_digest(request) for request in copied_requests}
-    return _Chosen(stored, taught, copied, copied if options.erase else [], said, damaged, free.held)
+    return _Chosen(
+        stored=stored,
+        learnings=taught,
+        copied=copied,
+        erased=copied if options.erase else [],
+        said=said,
+        damaged=damaged,
+        held=free.held,
+    )
 
 
 async def _owed(
@@ -371,7 +379,7 @@ async def _owed(
             if learning.learning_id in ids
             and learning.is_replaced
             and not {later.learning_id for later in lineage.current(learning)} - going
-            and not any(other.state == "current" and other.says_as_much_as(learning) for other in stored)
+            and not any(other.state == "current" and other.is_same_as(learning) for other in stored)
         }
     back = selected.learned.back_after(going) if selected.learned else {}
     return {name: learning for name, learning in owed.items() if name not in back}

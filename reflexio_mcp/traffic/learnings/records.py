@@ -51,7 +51,7 @@ class Learning:
         """Whether another learning took its place."""
         return self.state in {"merged", "superseded"}
 
-    def says_as_much_as(self, other: "Learning") -> bool:
+    def is_same_as(self, other: "Learning") -> bool:
         """Whether this is the other learning, perhaps under another id or in another state."""
         return self.digest == other.digest and self.interaction_ids == other.interaction_ids
 
