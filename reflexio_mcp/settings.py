@@ -60,9 +60,16 @@ class _Kind:
     choices: tuple[str, ...] = ()
 
     def __call__(
-        self, group: str, default: Value, about: str, *, env: str = "", secret: bool = False
+        self,
+        group: str,
+        default: Value,
+        about: str,
+        *,
+        env: str = "",
+        secret: bool = False,
+        limits: bool = False,
     ) -> Value:
-        shown = {"kind": self, "help": about, "group": group, "secret": secret}
+        shown = {"kind": self, "help": about, "group": group, "secret": secret, "limits": limits}
         return field(default=default, repr=not secret, metadata={"env": env, "about": shown})
 
 
@@ -165,6 +172,7 @@ class Settings:
         "",
         "Confine the server to this user. Data of other users can be neither seen nor changed.",
         env="REFLEXIO_USER_ID",
+        limits=True,
     )
     store: str = _Kind(_parse_path, "a file path or :memory:")(
         "reflexio", "", "File of the embedded store, or :memory:. If not set: store.db in your data folder."
@@ -177,9 +185,9 @@ class Settings:
         45,
         "Seconds that a publish may wait for learning, and that a restore may take. Most clients give up after 60.",
     )
-    read_only: bool = _switch("behaviour", False, "Offer only the tools that read.")
+    read_only: bool = _switch("behaviour", False, "Offer only the tools that read.", limits=True)
     tools: tuple[str, ...] = _Kind(_parse_words, "tool names, separated by commas")(
-        "behaviour", (), "Offer only these tools."
+        "behaviour", (), "Offer only these tools.", limits=True
     )
     source: str = _Kind(
         _matching(SOURCE_PATTERN.pattern),
@@ -188,7 +196,9 @@ class Settings:
     agent_version: str = _text(
         "behaviour", "", "Agent version of requests that are published without a version."
     )
-    mask: bool = _switch("behaviour", False, "Never show stored content, only sizes and fingerprints.")
+    mask: bool = _switch(
+        "behaviour", False, "Never show stored content, only sizes and fingerprints.", limits=True
+    )
     personal_data: bool = _switch(
         "behaviour",
         True,
@@ -200,6 +210,7 @@ class Settings:
         "warn",
         "What happens to a published request that contains a secret; an import stores all that it has. warn: it is "
         "stored, and the answer warns. redact: it is stored without the secret. refuse: it is not stored.",
+        limits=True,
     )
     log_level: LogLevel = _one_of(LogLevel)(
         "behaviour", "INFO", "Least severe messages that are logged to stderr."
@@ -210,11 +221,13 @@ class Settings:
         "Who agrees to a deletion. ask: a person, in a form of the client; without forms nothing is deleted. preview: "
         "whoever sends the code of the plan back, such as the assistant. auto: ask if the client has forms, otherwise "
         "preview. off: nobody; deletions run at once.",
+        limits=True,
     )
     confirm_above: int = _number(int, 0, 10_000)(
         "deletion",
         25,
         "Above this number of items, or for several users or everything, the person types the number instead of yes.",
+        limits=True,
     )
     delete_cap: int = _number(int, 0, 10_000_000)(
         "deletion",
@@ -222,18 +235,21 @@ class Settings:
         "How many items may be deleted in an hour; 0 is no cap. All "
         "your processes on this computer count together, or all that share REFLEXIO_MCP_STATE. Each person who signs "
         "in or has a token of their own is counted separately.",
+        limits=True,
     )
     recovery_days: int = _number(int, 0, 3650)(
         "deletion",
         7,
         "Days to keep a recovery copy for restore_requests; 0 keeps no copies. A deletion with "
         "erase keeps no copy, and removes earlier copies of the same items.",
+        limits=True,
     )
     policy: str = _Kind(_parse_path, "a file path")(
         "deletion",
         "",
         "TOML file that says what nobody may delete (hold) and what "
         "`delete --finding expired` deletes (expire). It is read again when it changes.",
+        limits=True,
     )
     host: str = _text("http", "127.0.0.1", "Address that the HTTP server binds.")
     port: int = _number(int, 0, 65535)("http", 8765, "Port of the HTTP server.")
@@ -285,6 +301,7 @@ class Settings:
         "PostgreSQL database in which replicas share the hourly cap, deletions, recovery copies and the audit log. "
         "If not set: files on this computer.",
         secret=True,
+        limits=True,
     )
     sessions: Sessions = _one_of(Sessions)(
         "http",
@@ -329,6 +346,13 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Option:
+    """A setting.
+
+    Args:
+        limits: what may be seen, or what becomes of what is stored, depends on it. An empty variable is not taken for
+            one that is not set.
+    """
+
     name: str
     env: str
     default: Any
@@ -336,6 +360,7 @@ class Option:
     help: str
     group: str
     secret: bool
+    limits: bool
 
     @property
     def flag(self) -> str:
@@ -397,8 +422,9 @@ def is_reference(text: str) -> bool:
 def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None = None) -> Settings:
     """Read the configuration.
 
-    An empty variable is ignored, because clients expand an unset `${VAR}` to nothing. A blank value, an empty flag,
-    an unexpanded reference and an unknown variable are refused: each was meant to limit something.
+    An empty variable counts as not set, because clients expand an unset `${VAR}` to nothing. An empty variable that
+    limits, a blank value, an empty flag, an unexpanded reference and an unknown variable are refused: each was meant
+    to limit something.
 
     Args:
         flags: option name to text. A flag takes precedence over its variable.
@@ -409,7 +435,7 @@ def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None =
             _check_known(name)
     values: dict[str, Any] = {}
     for option in OPTIONS:
-        text = (flags or {}).get(option.name, env.get(option.env) or None)
+        text = _given(option, env, flags or {})
         if text is not None:
             values[option.name] = _value(option, text)
     settings = Settings(**values)
@@ -420,18 +446,29 @@ def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None =
     return settings
 
 
+def _given(option: Option, env: Mapping[str, str], flags: Mapping[str, str]) -> str | None:
+    """Return the text of a setting; `None` if it is not set."""
+    if option.name in flags:
+        return flags[option.name]
+    text = env.get(option.env)
+    return text if text or option.limits else None
+
+
 def state_url() -> str:
     """Return `REFLEXIO_MCP_STATE` alone: its tables are made without the keys that the servers need."""
     option = next(option for option in OPTIONS if option.name == "state")
-    text = os.environ.get(option.env)
-    return _value(option, text) if text else ""
+    text = _given(option, os.environ, {})
+    return "" if text is None else _value(option, text)
 
 
 def _value(option: Option, text: str) -> Any:
     name = f"{option.flag} / {option.env}" if option.flag else option.env
     accepts = option.kind.accepts
     if is_blank(text):
-        raise ConfigurationError(f"{name} is blank. It takes {accepts}; leave it out for the default.")
+        raise ConfigurationError(
+            f"{name} is blank. It takes {accepts}; for the default, remove the flag or the variable "
+            f"(`unset {option.env}`)."
+        )
     if is_reference(text):
         raise ConfigurationError(
             f"{name} is a reference, such as ${{env:NAME}}, instead of a value: the client did not fill it in. Set "

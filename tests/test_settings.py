@@ -17,8 +17,11 @@ def refused(env: dict[str, str], flags: dict[str, str] | None = None) -> str:
     return said
 
 
+LIMITS = {option.env for option in OPTIONS if option.limits}
+
+
 def test_nothing_configured_is_the_embedded_store() -> None:
-    assert load({}) == load(dict.fromkeys(OF, "")) == Settings()
+    assert load({}) == load(dict.fromkeys(OF.keys() - LIMITS, "")) == Settings()
     assert load({}).embedded
 
 
@@ -56,6 +59,19 @@ def test_a_blank_value_stops_the_start() -> None:
         for blank in (" ", "\t\n", "\u00a0", "\u200b"):
             assert option.env in refused({option.env: blank})
         assert "is blank" in refused({}, {option.name: ""})
+
+
+def test_an_empty_variable_that_limits_stops_the_start_and_says_how_to_remove_it() -> None:
+    """A shell, a unit or a container has expanded a name that is not set."""
+    assert {"REFLEXIO_USER_ID", "REFLEXIO_MCP_STATE"} < LIMITS
+    assert {option.env for option in OPTIONS if option.group == "deletion"} < LIMITS
+    for name in ("READ_ONLY", "TOOLS", "MASK", "PUBLISH_SECRETS"):
+        assert f"REFLEXIO_MCP_{name}" in LIMITS
+    for variable in LIMITS:
+        said = refused({variable: ""})
+        assert f"{variable} is blank" in said
+        assert said.endswith(f"remove the flag or the variable (`unset {variable}`).")
+    assert load({"REFLEXIO_USER_ID": ""}, {"user_id": "ada"}).user_id == "ada", "a flag takes precedence"
 
 
 def test_a_reference_that_a_client_did_not_fill_in_stops_the_start() -> None:

@@ -68,11 +68,11 @@ def image_variables() -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in instruction("ENV").split())
 
 
-def ours(variables: dict[str, str]) -> dict[str, str]:
-    """The variables that this program reads, all of which it has to know."""
+def ours(variables: dict[str, Any]) -> dict[str, str]:
+    """The variables that this program reads, all of which it has to know. `None` is what Compose does not set."""
     found = {name: value for name, value in variables.items() if name.startswith("REFLEXIO")}
     assert set(found) <= {option.env for option in OPTIONS}
-    return found
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def health_command() -> list[str]:
@@ -205,6 +205,22 @@ def test_every_option_in_the_file_of_values_reaches_the_replicas(tmp_path: Path)
     passed = json.loads(done.stdout)["services"]["server"]["environment"]
     assert {name: passed.get(name) for name in given} == given
     assert not {f"REFLEXIO_MCP_{one}" for one in fixed - {"STATE"}} & passed.keys()
+
+
+@needs_compose
+def test_a_limit_without_a_value_in_the_file_of_values_stops_a_replica_and_one_that_is_not_named_does_not(
+    tmp_path: Path,
+) -> None:
+    limits = [option.env for option in OPTIONS if option.limits and option.env != "REFLEXIO_MCP_STATE"]
+
+    def environment(**changed: str | None) -> dict[str, str]:
+        done = composed(tmp_path, **changed)
+        return ours(json.loads(done.stdout)["services"]["server"]["environment"])
+
+    assert not environment(**dict.fromkeys(limits)).keys() & set(limits)
+    for variable in limits:
+        with pytest.raises(ConfigurationError, match=f"{variable} is blank"):
+            load(environment(**{variable: ""}))
 
 
 @needs_compose
