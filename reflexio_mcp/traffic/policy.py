@@ -237,11 +237,16 @@ class _Stamp(NamedTuple):
     inode: int
 
 
+UNSETTLED: Final = _Stamp(0, 0, 0, 0)
+"""No file has this stamp: the next look reads it again."""
+
+
 class PolicyFile:
     """A policy that is read again when its file changes.
 
     If the new file is wrong or says nothing, the old policy stays in force. A file that was changed a moment ago may be
-    half written: until it settles, the old policy stays in force and new holds keep what they name already.
+    half written: until it settles, the old policy stays in force, and each hold that was read keeps what it names. Only
+    a whole file that has settled lifts a hold.
 
     Raises:
         InvalidInput: the file cannot be used at the start.
@@ -266,7 +271,10 @@ class PolicyFile:
             self._stamp = stamp if settled else self._stamp
             return self._policy
         if not settled:
-            return self._policy.model_copy(update={"hold": (*self._policy.hold, *found.hold)})
+            holds = dict.fromkeys((*self._policy.hold, *found.hold))
+            self._policy = self._policy.model_copy(update={"hold": tuple(holds)})
+            self._stamp = UNSETTLED
+            return self._policy
         if self._policy.hold and not found.hold:
             logger.warning(
                 "REFLEXIO_MCP_POLICY: the file has no holds any more; %d were lifted.", len(self._policy.hold)

@@ -642,6 +642,28 @@ def test_of_a_file_that_changed_a_moment_ago_the_holds_of_both_versions_keep(
     assert "the file has no holds any more; 1 were lifted" in caplog.text
 
 
+@pytest.mark.parametrize("left", ["", HOLD[:20], HOLD.replace("sessions", "sesions")])
+def test_a_hold_that_was_in_force_stays_when_the_file_breaks_before_it_has_settled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
+    path = tmp_path / "policy.toml"
+    file = PolicyFile(write(path, HOLD))
+    clock = [time.monotonic()]
+    monkeypatch.setattr("reflexio_mcp.traffic.policy.time.monotonic", lambda: clock[0])
+    path.write_text(HOLD + HOLD.replace("miller", "smith"), encoding="utf-8")
+    assert file.now().held_by("ada", "smith")
+    path.write_text(left, encoding="utf-8")
+    for _ in range(2):
+        assert file.now().held_by("ada", "smith")
+        assert file.now().held_by("ada", "miller")
+        assert len(file.now().hold) == 2
+        clock[0] += 1
+    path.write_text(HOLD, encoding="utf-8")
+    file.now()
+    clock[0] += 1
+    assert file.now().held_by("ada", "smith") is None, "a whole file lifts it"
+
+
 def test_a_start_waits_until_the_file_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "policy.toml"
     path.write_text("", encoding="utf-8")
