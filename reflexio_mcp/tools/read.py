@@ -136,6 +136,20 @@ Redact = Annotated[
 ]
 
 
+def _temporary_file() -> BinaryIO:
+    """Make a file without a name. Raises `Unreadable` if there is no place for it."""
+    from tempfile import TemporaryFile  # few servers need it
+
+    try:
+        return TemporaryFile()
+    except OSError:  # its text names folders of the server
+        raise _not_written("no temporary folder can be written") from None
+
+
+def _not_written(why: str) -> Unreadable:
+    return Unreadable(Fact(code=FactCode.EXPORT_NOT_WRITTEN, names=[why]))
+
+
 @contextmanager
 def _writing(file: BinaryIO) -> Generator[None]:
     """Close a temporary file if it cannot be filled or saved, and turn that into a refusal."""
@@ -146,15 +160,13 @@ def _writing(file: BinaryIO) -> Generator[None]:
             file.close()
         if isinstance(error, StateUnusable):
             raise
-        why = shown_name(error.strerror or type(error).__name__)
-        raise Unreadable(Fact(code=FactCode.EXPORT_NOT_WRITTEN, names=[why])) from None
+        raise _not_written(shown_name(error.strerror or type(error).__name__)) from None
 
 
 @parameters.filtered()
 async def export_data(
     call: Call, asked: TrafficFilter, redact: Redact = None, confirm: parameters.Confirm = ""
 ) -> Annotated[CallToolResult, Exported]:
-    from tempfile import TemporaryFile
     from uuid import uuid4
 
     from reflexio_mcp.traffic.archive import Export, StoredBefore, as_plan, save  # few servers need ZIP
@@ -163,7 +175,7 @@ async def export_data(
     codes, began = app.codes(scope), int(time.time())
     shown, now = StoredBefore(codes.time_of(confirm)), StoredBefore(began)
     async with ProgressReporter(call).steady(Step.EXPORTING) as reporter:
-        file = TemporaryFile()  # noqa: SIM115 - it may outlive this call
+        file = _temporary_file()  # it may outlive this call
         export = Export(
             scope,
             asked,

@@ -1,5 +1,6 @@
 """An export holds what is stored, in a new file of its owner's; an import puts it back as it was."""
 
+import errno
 import hashlib
 import json
 import os
@@ -303,6 +304,21 @@ async def test_an_export_onto_a_full_disk_leaves_no_file_and_says_why(
     assert "No space left on device" in said
     assert "Something went wrong inside" not in said
     assert archives(data_folder) == [Path(done["file"])]
+
+
+async def test_an_export_without_a_temporary_folder_says_so_and_names_no_folder_of_the_server(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere() -> None:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/home/canary']")
+
+    await world.put("r")
+    monkeypatch.setattr("tempfile.TemporaryFile", nowhere)
+    async with world.connect() as caller:
+        said = await caller.refused("export_data")
+    assert "No file was written." in said
+    assert "no temporary folder can be written" in said
+    assert "canary" not in said
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="there is no full device")
