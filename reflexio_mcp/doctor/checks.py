@@ -80,6 +80,9 @@ PROBLEMS: Final = {
     "log-cut": Problem(
         "warning", "The end of the log was cut off, or the state was removed, emptied or restored from a backup.",
         "Run `reflexio-mcp log --verify`, and find out who writes to the state."),
+    "copies-older": Problem(
+        "warning", "They may come from a backup and may have been erased since, so they are not restored.",
+        "Remove the copies of the backup as docs/shared-server.md says."),
     "copies-unreadable": Problem(
         "warning", "They can be neither restored nor erased; they are removed when their days are over.",
         "Put the key back in REFLEXIO_MCP_STATE_KEYS, or remove the copies as docs/shared-server.md says."),
@@ -201,6 +204,8 @@ def _of_state(state: State) -> Finding:
     state.check()
     if state.log.is_cut():
         return problem("log-cut", "The audit log lacks the line that this machine noted as its last one.")
+    if number := state.older_copies():
+        return problem("copies-older", f"{number:,} recovery copies are older than a gap in the audit log.")
     if number := state.copies.unreadable():
         return problem(
             "copies-unreadable",

@@ -88,6 +88,10 @@ DELETION: Final = RoomWords(
             "{number} {number:recovery copy was|recovery copies were} changed in the state and cannot be opened. "
             "{number:It is|They are} left out."
         ),
+        FactCode.COPIES_GONE: (
+            "{number:deleted item} or more {number:has|have} no recovery copy any more: it was erased, or removed from "
+            "the state."
+        ),
         # What happened during a deletion
         FactCode.ENDED_EARLY: "The work ended early.",
         FactCode.MAY_STILL_GO: (

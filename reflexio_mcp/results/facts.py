@@ -182,6 +182,10 @@ class FactCode(StrEnum):
         "copies_damaged",
         "`number` of these recovery copies were changed in the state, so nobody can open them; they are left out",
     )
+    COPIES_GONE = (
+        "copies_gone",
+        "`number` or more deleted items have no recovery copy any more: it was erased, or removed from the state",
+    )
 
     # Lists
     NOTHING_STORED = "nothing_stored", "nothing is stored"

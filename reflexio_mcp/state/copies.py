@@ -93,7 +93,8 @@ class Reading(Iterator[Copied]):
 
     Args:
         damaged: how many copies were left out so far, because their rows were changed and cannot be opened. Nobody
-            knows what a changed row was: if names are looked for, each counts, whatever its account and user.
+            knows what a changed row was: for an erasure, and if names are looked for, each counts, whatever its account
+            and user.
     """
 
     def __init__(self, opened: Iterator[tuple[Row, Copied | None]]) -> None:
@@ -191,9 +192,9 @@ class Copies:
         *,
         erasing: bool,
     ) -> Iterator[tuple[Row, Copied | None]]:
-        if names is None and having is None:
-            rows = [row for row in self._rows(owner, erasing=erasing) if deletion in (None, row.deletion)]
-            yield from self._opened(self._database.read, owner, rows, erasing=erasing)
+        if names is None and having is None and not erasing:
+            rows = [row for row in self._rows(owner) if deletion in (None, row.deletion)]
+            yield from self._opened(self._database.read, owner, rows)
             return
         with self._database.transaction(writes=False) as transaction:
             visible, others = self._all(transaction, owner, erasing=erasing)
@@ -496,9 +497,9 @@ class Copies:
             )
         return number
 
-    def _rows(self, owner: Owner, *, erasing: bool = False) -> list[Row]:
+    def _rows(self, owner: Owner) -> list[Row]:
         with self._database.transaction(writes=False) as transaction:
-            return self._visible(transaction, owner, erasing=erasing)
+            return self._visible(transaction, owner)
 
     def _visible(self, transaction: Transaction, owner: Owner, *, erasing: bool = False) -> list[Row]:
         rows = transaction.execute(

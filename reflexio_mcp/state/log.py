@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, NamedTuple, cast
 from reflexio_mcp import private_files
 from reflexio_mcp.logs import audited_call
 from reflexio_mcp.state.keys import KeyedDatabase, Keys, chained
-from reflexio_mcp.state.tables import Transaction
+from reflexio_mcp.state.tables import LATEST, Transaction
 
 __all__ = ["Entry", "Verified", "said_in"]
 
@@ -141,6 +141,19 @@ class AuditLog:
         noted = self._noted()
         with self._database.transaction(writes=False) as transaction:
             return noted is not None and not _has(transaction, noted)
+
+    def last_gap(self, transaction: Transaction) -> int:
+        """Return the number of the last line before which lines are gone: 0 if none are, `LATEST` if it comes next.
+
+        A noted end that was changed proves nothing.
+        """
+        noted = self._noted()
+        if noted and noted != DAMAGED and not _has(transaction, noted):
+            return LATEST
+        rows = transaction.execute(
+            "SELECT id, line FROM main.log WHERE line LIKE ? ORDER BY id DESC", f'%"event": "{CUT}"%'
+        )
+        return next((number for number, line in rows if said_in(line).get("last_line")), 0)
 
     def _noted(self) -> End | None:
         if self._file is None:

@@ -17,13 +17,16 @@ A note is open, and then settled. It never opens again, and only these do that:
 The erasure is incomplete as long as a note of it is open. No recovery copy of what the note names is kept, and nobody
 stores it again through this server: it would be mistaken for what the restore stored, and be deleted. A restore that
 goes on after it was given up leaves out what its notes name, and deletes what it has stored of it.
+
+A note opens only with the columns by which it is found, and only as open or as settled as it was left. So nobody has
+one carried out for somebody else, or once more, by changing its row.
 """
 
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from reflexio_mcp.state.copies import Copies, Row
@@ -33,6 +36,9 @@ from reflexio_mcp.state.restores import restores_not_over
 from reflexio_mcp.state.tables import Database, Transaction
 
 SETTLED_AT_ONCE: Final = 500
+
+COLUMNS: Final = "id, restore, erasure, account, user_id, settled, sealed"
+"""The columns of a `_NoteRow`."""
 
 ITEM: Final = ("kind", "id", "user", "texts")
 """What notes of all versions begin with."""
@@ -57,6 +63,27 @@ class Noting(NamedTuple):
 
     number: int
     with_others: list[Row]
+
+
+class _NoteRow(NamedTuple):
+    id: int
+    restore: int
+    erasure: int
+    account: str
+    user: str
+    settled: float | None
+    sealed: bytes
+
+    @property
+    def identity(self) -> str:
+        """What the content is sealed with."""
+        of = (self.restore, self.erasure, self.account, self.user, self.settled is not None)
+        return f"must go {json.dumps(of, default=repr)}"
+
+    @property
+    def earlier_identity(self) -> str:
+        """What earlier versions sealed with."""
+        return f"must go {self.restore} {self.erasure}"
 
 
 class MustGoNotes:
@@ -140,6 +167,7 @@ class MustGoNotes:
         """Leave a note. `of`: the tags of the account and the user."""
         texts, parts, stay = sorted(note.texts), dict(note.parts), sorted(note.stay)
         content = json.dumps([note.kind, note.id, note.user, texts, parts, stay, note.corrected])
+        row = _NoteRow(0, job, erasure, *of, None, b"")
         transaction.execute(
             "INSERT INTO main.must_go (restore, erasure, account, user_id, sealing_key, sealed) "
             "VALUES (?, ?, ?, ?, ?, ?)",
@@ -147,7 +175,7 @@ class MustGoNotes:
             erasure,
             *of,
             self._keys.checks[0],
-            self._keys.seal(content, _identity(job, erasure)),
+            self._keys.seal(content, row.identity),
         )
 
     def note_of(self, copied: Copied, named: Meant, number: int = 0) -> MustGo:
@@ -183,31 +211,48 @@ class MustGoNotes:
         """
         keys = self._keys
         rows = self._database.read(
-            "SELECT id, restore, erasure, sealed, settled FROM main.must_go WHERE (settled IS NULL OR restore = ?) "
-            "AND account IN ? AND (? OR user_id IN ?) ORDER BY id",
+            f"SELECT {COLUMNS} FROM main.must_go WHERE (restore = ? AND restore > 0) OR "  # noqa: S608
+            "(settled IS NULL AND account IN ? AND (? OR user_id IN ?)) ORDER BY id",
             restore,
             keys.accounts(owner),
             not owner.user,
             keys.tags("user", owner.user),
         )
         found: list[MustGo] = []
-        for *row, settled in rows:
+        for row in itertools.starmap(_NoteRow, rows):
             try:
-                found.append(replace(self._opened(row), given_up=settled is not None))
+                note, _ = self._opened(row)
             except RowChanged:
-                if row[1] == restore:
+                if restore and row.restore == restore:
                     raise
+                continue
+            if owner.user in ("", note.user):
+                found.append(note)
         return found
 
-    def _opened(self, row: Sequence[Any]) -> MustGo:
-        """Open a row of id, restore, erasure and sealed content. Raises `RowChanged`."""
-        number, restore, erasure, sealed = row
-        content: list[Any] = json.loads(self._keys.open(sealed, _identity(restore, erasure)))
+    def _opened(self, row: _NoteRow) -> tuple[MustGo, str]:
+        """Open a note; return it, and what its row seals. Raises `RowChanged`."""
+        try:
+            text = self._keys.open(row.sealed, row.identity)
+        except RowChanged:
+            text = self._keys.open(row.sealed, row.earlier_identity)
+        content: list[Any] = json.loads(text)
         content += WHOLE[len(content) - len(ITEM) :]
         kind, item, user, texts, parts, stay, corrected = content
-        return MustGo(
-            number, restore, erasure, kind, item, user, frozenset(texts), parts, frozenset(stay), corrected
+        note = MustGo(
+            row.id,
+            row.restore,
+            row.erasure,
+            kind,
+            item,
+            user,
+            frozenset(texts),
+            parts,
+            frozenset(stay),
+            corrected,
+            given_up=row.settled is not None,
         )
+        return note, text
 
     def any(self) -> bool:
         return bool(self._database.read("SELECT 1 FROM main.must_go WHERE settled IS NULL LIMIT 1"))
@@ -232,7 +277,7 @@ class MustGoNotes:
         keys = self._keys
         users = sorted({tag for user in {copy.user for copy in copies} for tag in keys.tags("user", user)})
         rows = transaction.execute(
-            "SELECT id, restore, erasure, sealed FROM main.must_go "
+            f"SELECT {COLUMNS} FROM main.must_go "  # noqa: S608
             "WHERE settled IS NULL AND account IN ? AND user_id IN ?",
             keys.accounts(owner),
             users,
@@ -272,32 +317,47 @@ class MustGoNotes:
         looked, erasures = sorted(numbers), set[int]()
         not_over = restores_not_over(transaction).jobs
         for start in range(0, len(looked), SETTLED_AT_ONCE):
-            settled = transaction.execute(
-                "UPDATE main.must_go SET settled = ? "
-                "WHERE id IN ? AND settled IS NULL AND restore NOT IN ? RETURNING erasure",
-                transaction.now,
+            rows = transaction.execute(
+                f"SELECT {COLUMNS} FROM main.must_go "  # noqa: S608
+                "WHERE id IN ? AND settled IS NULL AND restore NOT IN ?",
                 looked[start : start + SETTLED_AT_ONCE],
                 not_over,
             )
-            erasures.update(erasure for (erasure,) in settled)
+            for row in itertools.starmap(_NoteRow, rows):
+                with suppress(RowChanged):
+                    self._settle(transaction, row)
+                    erasures.add(row.erasure)
         return erasures
 
-    def _readable(self, rows: Sequence[Sequence[Any]]) -> Iterator[MustGo]:
-        """Open rows, without those that were changed: the records of their erasures count them."""
-        for row in rows:
-            with suppress(RowChanged):
-                yield self._opened(row)
+    def _settle(self, transaction: Transaction, row: _NoteRow) -> None:
+        """Settle a note and seal it again. Raises `RowChanged`."""
+        _, text = self._opened(row)
+        settled = row._replace(settled=transaction.now)
+        transaction.execute(
+            "UPDATE main.must_go SET settled = ?, sealing_key = ?, sealed = ? WHERE id = ?",
+            settled.settled,
+            self._keys.checks[0],
+            self._keys.seal(text, settled.identity),
+            row.id,
+        )
 
-    def unlooked(self, transaction: Transaction, restore: int, looked: Collection[int]) -> bool:
-        """Whether a restore has notes after which it has not looked."""
-        rows = transaction.execute("SELECT id FROM main.must_go WHERE restore = ?", restore)
+    def _readable(self, rows: Iterable[Sequence[Any]]) -> Iterator[MustGo]:
+        """Open rows, without those that were changed: the records of their erasures count them."""
+        for row in itertools.starmap(_NoteRow, rows):
+            with suppress(RowChanged):
+                yield self._opened(row)[0]
+
+    def unlooked(self, transaction: Transaction, owner: Owner, restore: int, looked: Collection[int]) -> bool:
+        """Whether a restore has notes of what it may store, after which it has not looked."""
+        rows = transaction.execute(
+            "SELECT id FROM main.must_go WHERE restore = ? AND (? OR user_id IN ?)",
+            restore,
+            not owner.user,
+            self._keys.tags("user", owner.user),
+        )
         return any(number not in looked for (number,) in rows)
 
 
 def stored_tags(keys: Keys, owner: Owner, user: str, names: Iterable[Name]) -> list[list[str]]:
     """Return the tags with which a job claims a learning that it stores: for each name, under each key."""
     return [keys.tags("stores", owner.account, user, name) for name in names]
-
-
-def _identity(restore: int, erasure: int) -> str:
-    return f"must go {restore} {erasure}"

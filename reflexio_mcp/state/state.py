@@ -67,6 +67,11 @@ RECORD_GONE: Final = (
     "find out who writes to the state, or whether it was restored from a backup",
 )
 
+OLDER: Final = (
+    "the audit log lacks lines, so this copy may come from a backup and may have been erased since",
+    "remove the copies of the backup, as docs/shared-server.md says",
+)
+
 ATTEMPTS: Final = (
     "UPDATE main.deletions SET gone = gone WHERE false",
     "DELETE FROM main.copies WHERE false",
@@ -185,12 +190,13 @@ class State:
     def begin_restore(self, owner: Owner, intention: RestoreIntention) -> JobNumber:
         """Record a restore before it reads its copies. Return its number.
 
-        An erasure either has removed those copies by then, or finds this record.
+        An erasure either has removed those copies by then, or finds this record. Raises as `refuse_older` does.
         """
         code = self._keys.tag("code", owner.account, uuid.uuid4().hex)
         words = [f"restore of deletion {intention.deletion}", intention.number, list[str]()]
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
+            self._refuse_older(transaction, intention.deletion)
             number = self._insert(transaction, owner, code, words, counted=0)
             transaction.execute(
                 "UPDATE main.deletions SET restores = ?, stores_until = ? WHERE id = ?",
@@ -200,6 +206,29 @@ class State:
             )
             line = {"event": "restoring", "deletion": intention.deletion, "restore": number}
             self._begin(transaction, number, line | dict(intention.facts))
+        return number
+
+    def refuse_older(self, deletion: int) -> None:
+        """Raise `StateUnusable` if an erasure that the state does not know may have removed the copies of a deletion.
+
+        So it is with a backup that was put back, as far as the log shows that.
+        """
+        with self.database.transaction(writes=False) as transaction:
+            self._refuse_older(transaction, deletion)
+
+    def _refuse_older(self, transaction: Transaction, deletion: int) -> None:
+        gap = self.log.last_gap(transaction)
+        if transaction.execute("SELECT 1 FROM main.deletions WHERE id = ? AND begun < ?", deletion, gap):
+            raise StateUnusable(*OLDER)
+
+    def older_copies(self) -> int:
+        """Count the copies, of whatever owner, that are not restored therefore."""
+        with self.database.transaction(writes=False) as transaction:
+            [(number,)] = transaction.execute(
+                "SELECT count(*) FROM main.copies WHERE deletion IN "
+                "(SELECT id FROM main.deletions WHERE begun < ?)",
+                self.log.last_gap(transaction),
+            )
         return number
 
     def _insert(
@@ -492,7 +521,7 @@ class State:
         with self.database.transaction() as transaction:
             transaction.serialise("copies")
             _began(transaction, number)
-            if looked is not None and self.must_go.unlooked(transaction, number, looked):
+            if looked is not None and self.must_go.unlooked(transaction, owner, number, looked):
                 return False
             ((deletion,),) = transaction.execute("SELECT restores FROM main.deletions WHERE id = ?", number)
             line = {"event": "restored", "deletion": deletion, "restore": number, "outcome": outcome}

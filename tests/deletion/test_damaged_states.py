@@ -41,6 +41,7 @@ def hold(folder: Path, names: str) -> str:
 CHANGED_COPY = "UPDATE copies SET sealed = x'00' WHERE id = 2"
 # With another key, every tag of the row is another one, too.
 OTHER_KEY = "UPDATE copies SET sealing_key = 'x', account = 'x', user_id = 'x', names = 'x'"
+HIDING = ["account = 'x'", "user_id = 'x'", "until = 0, seen_until = 0", "until = 'zzz'", "seen_until = 'x'"]
 ONE_DAMAGED = {"code": "copies_damaged", "number": 1}
 
 
@@ -305,3 +306,99 @@ async def test_a_learning_is_kept_while_a_changed_column_hides_a_copy_that_a_hol
         said = await caller.refused("delete_learnings", user_id="ada", learning_ids=["profile:p"])
     assert "1 recovery copy was changed in the state and cannot be opened." in said
     assert set(world.backend.profiles) == {"p"}
+
+
+@pytest.mark.parametrize(
+    "target", [{"user_id": "ada"}, {"session_id": "s"}, {"user_id": "ada", "session_id": "s"}]
+)
+@pytest.mark.parametrize("include_learnings", [False, True])
+@pytest.mark.parametrize("columns", HIDING)
+async def test_an_erasure_by_user_or_session_counts_a_copy_that_a_changed_column_hides(
+    world: World, columns: str, target: dict[str, str], include_learnings: bool
+) -> None:
+    """Nobody can look at it: the erasure is incomplete, and the same call is, too, until the row is put back."""
+    number = await deleted(world)
+    with closing(sqlite3.connect(world.folder / "state.db")) as state:
+        before = state.execute(
+            "SELECT account, user_id, until, seen_until FROM copies WHERE id = 1"
+        ).fetchone()
+    change(world, f"UPDATE copies SET {columns} WHERE id = 1")
+    given = target | {"include_learnings": include_learnings, "erase": True}
+    async with world.connect() as caller:
+        plan = await caller.plan("delete_requests", **given)
+        receipt = await caller.receipt("delete_requests", **given, confirm=plan["confirm"])
+        status = (await caller.call("get_status"))["deletions"][0]
+    assert fact_of(plan, "copies_damaged") == fact_of(receipt, "copies_damaged") == ONE_DAMAGED
+    assert plan["way_back"]["state"] == "off"
+    assert (receipt["status"], receipt["way_back"]["state"]) == ("incomplete", "unknown")
+    assert (status["number"], status["status"]) == (receipt["number"], "incomplete")
+    with closing(sqlite3.connect(world.folder / "state.db")) as state:
+        state.execute(
+            "UPDATE copies SET account = ?, user_id = ?, until = ?, seen_until = ? WHERE id = 1", before
+        )
+        state.commit()
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.call("delete_requests", **given)
+        await caller.refused("restore_requests", deletion=number)
+    assert (copies(world), await world.ids()) == (0, set())
+
+
+async def test_copies_that_were_removed_from_the_state_are_missed_by_plan_restore_and_status(
+    world: World,
+) -> None:
+    number = await deleted(world)
+    change(world, "DELETE FROM copies WHERE id = 2")
+    async with world.connect() as caller:
+        plan = await caller.call("restore_requests", deletion=number)
+        done = await caller.call("restore_requests", deletion=number, confirm=plan["confirm"])
+        status = (await caller.call("get_status"))["deletions"][1]
+    one_gone = {"code": "copies_gone", "number": 1}
+    assert (plan["planned"]["requests"], fact_of(plan, "copies_gone")) == (2, one_gone)
+    assert (done["restored"]["requests"], fact_of(done, "copies_gone")) == (2, one_gone)
+    assert "1 deleted item or more has no recovery copy any more" in done["text"]
+    assert (status["number"], status["status"]) == (number, "partly_restored")
+    assert status["copied"]["requests"] == 2
+
+
+async def test_once_all_copies_are_gone_neither_status_nor_receipt_offers_an_undo(world: World) -> None:
+    number = await deleted(world)
+    change(world, "DELETE FROM copies")
+    async with world.connect() as caller:
+        [past] = (await caller.call("get_status"))["deletions"]
+        said = await caller.refused("restore_requests", deletion=number)
+    assert not {"copied", "until", "way_back"} & {*past, *past["receipt"]}
+    assert f"Deletion {number} has no recovery copy that you can restore." in said
+
+
+async def test_copies_of_a_backup_of_the_state_are_not_restored_and_newer_ones_are(world: World) -> None:
+    """They may have been erased since. That the state is older is seen by the end of its log."""
+    number = await deleted(world)
+    file = world.folder / "state.db"
+    backup = file.read_bytes()
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.receipt("delete_requests", request_ids=["r1", "r2", "r3"], erase=True)
+        file.write_bytes(backup)
+        for _ in range(2):
+            said = await caller.refused("restore_requests", deletion=number)
+            assert "the audit log lacks lines, so this copy may come from a backup" in said
+            assert "docs/shared-server.md" in said
+            # The next line of the log says that lines are gone.
+            await world.put("r4")
+            newer = await caller.receipt("delete_request", request_id="r4")
+        await caller.restored(newer["number"])
+    assert await world.ids() == {"r4"}
+
+
+async def test_a_state_that_is_put_back_while_a_person_is_asked_restores_nothing(world: World) -> None:
+    number = await deleted(world)
+    file = world.folder / "state.db"
+    async with world.connect() as caller:
+        backup = file.read_bytes()
+        plan = await caller.call("restore_requests", deletion=number)
+        await caller.plan("delete_request", request_id="r1", erase=True)
+        async with world.connect(CONFIRM="off") as other:
+            await other.receipt("delete_request", request_id="r1", erase=True)
+        file.write_bytes(backup)
+        said = await caller.refused("restore_requests", deletion=number, confirm=plan["confirm"])
+    assert "the audit log lacks lines" in said
+    assert await world.ids() == set()

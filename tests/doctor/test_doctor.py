@@ -213,6 +213,20 @@ def test_lines_that_are_missing_and_copies_that_cannot_be_read_are_recognised(
     assert report["exit_code"] == 0, "a warning is no failure"
 
 
+def test_copies_of_a_backup_are_recognised_also_after_the_next_line_of_the_log(machine: Machine) -> None:
+    state, file = open_state(Settings()), default_store().with_name("state.db")
+    deleted(state, OPERATOR, copied())
+    backup = file.read_bytes()
+    deleted(state, OPERATOR, erase=("r:r1",))
+    file.write_bytes(backup)
+    assert machine.problems() == {"log-cut"}
+    deleted(state, OPERATOR, copied("r2"))
+    state.database.close()
+    report = machine.examined()
+    [found] = [finding for finding in report["findings"] if finding.get("name") == "copies-older"]
+    assert "1 recovery copies are older than a gap" in found["what"]
+
+
 def test_a_sign_in_that_cannot_work_is_recognised(machine: Machine) -> None:
     machine.set("REFLEXIO_MCP_OAUTH_AUDIENCE", AUDIENCE)
     machine.set("REFLEXIO_MCP_OAUTH_ISSUER", f"http://127.0.0.1:{free_port()}")

@@ -1,10 +1,12 @@
 """Restores are recorded, and an erasure beside one leaves a note of what must go."""
 
 import json
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
+from reflexio_mcp.state.keys import Keys
 from reflexio_mcp.state.records import Copied, Meant, MustGo, Owner
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import StateUnusable
@@ -93,6 +95,90 @@ def test_a_note_that_was_changed_stops_its_own_restore_and_no_other(place: Place
     with pytest.raises(StateUnusable, match="was changed or moved"):
         named(state, restore=mine)
     assert [one.may_return for one in state.last(OPERATOR, number=erasure)] == [1], "it is not forgotten"
+
+
+CHANGES = {
+    "account": "account = 'x'",
+    "user": "user_id = 'x'",
+    "restore": "restore = {other}",
+    "erasure": "erasure = 1",
+    "content": "sealed = (SELECT sealed FROM main.must_go WHERE id = 2)",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_note_of_which_any_column_was_changed_is_carried_out_for_nobody_and_keeps_its_erasure_open(
+    place: Place, change: str
+) -> None:
+    state = place.process()
+    first, second = deleted(state, ALICE, copied("r1")), deleted(state, ALICE, copied("r2"))
+    mine, other = state.begin_restore(ALICE, restoring(first)), state.begin_restore(ALICE, restoring(second))
+    erasure, _ = erased(state, "r:r1"), erased(state, "r:r2")
+    place.sql(f"UPDATE main.must_go SET {CHANGES[change].format(other=other)} WHERE id = 1")
+    assert named(state) == named(state, ALICE) == [(other, "r2")]
+    assert not named(state, Owner("x"))
+    assert not named(state, Owner("account", "x"))
+    if change != "restore":
+        with pytest.raises(StateUnusable, match="was changed or moved"):
+            state.notes_of(ALICE, mine)
+    records = state.last(OPERATOR)
+    assert sum(record.may_return for record in records) == 2, "it is not forgotten"
+    if change != "erasure":
+        assert [record.may_return for record in records if record.number == erasure] == [1]
+
+
+def test_the_account_of_a_note_cannot_be_changed_to_that_of_another_owner(place: Place) -> None:
+    """Another store can have the same words of the same user under the same id."""
+    state, elsewhere = place.process(), Owner("another account")
+    state.begin_restore(ALICE, restoring(deleted(state, ALICE, copied("r1"))))
+    erased(state, "r:r1")
+    deleted(state, elsewhere, copied("r9"))
+    place.sql(
+        "UPDATE main.must_go SET account = "
+        "(SELECT account FROM main.copies WHERE account NOT IN (SELECT account FROM main.must_go))"
+    )
+    assert not named(state, elsewhere)
+    later = state.begin(elsewhere, deletion())
+    assert not state.keep(elsewhere, later, [copied("r1")]).must_go
+    assert [record.may_return for record in state.last(OPERATOR) if record.may_return] == [1]
+
+
+def test_a_settled_note_cannot_be_opened_again(place: Place) -> None:
+    state = place.process()
+    restore = state.begin_restore(ALICE, restoring(deleted(state, ALICE, copied("r1"))))
+    erased(state, "r:r1")
+    notes = state.must_go.waiting(ALICE, restore)
+    assert restored(state, ALICE, restore, looked={note.number for note in notes})
+    assert [note.given_up for note in state.must_go.waiting(ALICE, restore)] == [True]
+    place.sql("UPDATE main.must_go SET settled = NULL")
+    assert not named(state)
+    later = state.begin(ALICE, deletion())
+    assert not state.keep(ALICE, later, [copied("r1")]).must_go
+    state.note_taken_out(notes, [])
+    assert [record.may_return for record in state.last(OPERATOR) if record.may_return] == [1]
+
+
+def test_a_restore_of_one_user_ends_whatever_an_erasure_named_of_another_user(place: Place) -> None:
+    state, bob = place.process(), Owner("account", "bob")
+    number = deleted(state, OPERATOR, copied("r1"), copied("r2", "bob"))
+    restore = state.begin_restore(bob, restoring(number))
+    erased(state, "r:r1")
+    assert not state.notes_of(bob, restore)
+    assert restored(state, bob, restore)
+
+
+def test_a_note_of_an_earlier_version_is_carried_out_and_settled(place: Place) -> None:
+    state, keys = place.process(), Keys(lambda: [KEY])
+    restore = state.begin_restore(ALICE, restoring(deleted(state, ALICE, copied("r1"))))
+    erasure = erased(state, "r:r1")
+    [(account, user, sealed)] = place.rows("SELECT account, user_id, sealed FROM main.must_go")
+    text = keys.open(sealed, f"must go {json.dumps([restore, erasure, account, user, False])}")
+    with closing(place.database()) as database, database.transaction() as transaction:
+        earlier = keys.seal(text, f"must go {restore} {erasure}")
+        transaction.execute("UPDATE main.must_go SET sealed = ?", earlier)
+    [note] = state.must_go.waiting(ALICE, restore)
+    assert restored(state, ALICE, restore, looked={note.number})
+    assert not state.must_go.any()
 
 
 def test_a_restore_does_not_end_before_it_has_looked_after_every_note(state: State) -> None:

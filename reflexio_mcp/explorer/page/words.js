@@ -38,6 +38,7 @@ const FACTS = {
   exports_stay: () => ["Earlier exports are not deleted."],
   restored_before: ({ count, names }) => [`${counted(count, "question")} that ${agree(count, "was", "were")} restored from these copies earlier ${agree(count, "stays", "stay")}:`, ...names, "."],
   not_copied: ({ count }) => [`${counted(count, "item")} ${agree(count, "has", "have")} no recovery copy: ${agree(count, "it", "they")} had been erased for good, and a restore had stored ${agree(count, "it", "them")} again.`],
+  copies_gone: ({ count }) => [`${counted(count, "deleted item")} or more ${agree(count, "has", "have")} no recovery copy any more: it was erased, or removed from the server's records.`],
   copies_damaged: ({ count }) => [`${counted(count, "item")} in recovery copies ${agree(count, "was", "were")} changed there and cannot be read.`],
   copies_sealed: ({ count }) => [`${counted(count, "item")} in recovery copies cannot be read with the key of this server, and stay there.`],
   ended_early: () => ["It ended early."],

@@ -8,7 +8,14 @@ import anyio
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.base import at, shown_name
-from reflexio_mcp.results.deletion import Logged, PastDeletion, Receipt, Who, recorded_receipt
+from reflexio_mcp.results.deletion import (
+    Counts,
+    Logged,
+    PastDeletion,
+    Receipt,
+    Who,
+    recorded_receipt,
+)
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.state.log import said_in
 from reflexio_mcp.state.records import Deletion, Noted, Owner, RecoveryCopy
@@ -18,7 +25,7 @@ from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["MOST", "last_deletions", "last_logged", "log_checked", "not_listed"]
+__all__ = ["MOST", "gone_from_copies", "last_deletions", "last_logged", "log_checked", "not_listed"]
 
 LOOK_SECONDS: Final = 20.0
 """Time limit of counting what an interrupted deletion deleted."""
@@ -163,6 +170,27 @@ def _logged(noted: Noted) -> Logged | None:
 def _receipt(deletion: Deletion) -> Receipt | None:
     receipt = recorded_receipt(deletion.receipt) if deletion.receipt else None
     return receipt and receipt.model_copy(update={"log": deletion.chain})
+
+
+async def gone_from_copies(state: State, owner: Owner, number: int) -> int:
+    """Count, as far as the receipt shows that, the deleted items whose recovery copy is not in the state any more.
+
+    Raises `StateUnusable`. 0 if somebody else made the deletion: the receipt is about items of other users, too.
+    """
+    copies = await in_thread(state.copies.listed, owner)
+    for deletion in await in_thread(state.last, owner, 1, number):
+        receipt = recorded_receipt(deletion.receipt) if deletion.own and number in copies else None
+        return _gone_from(receipt, kinds_counted(copies[number].counts)) if receipt else 0
+    return 0
+
+
+def _gone_from(receipt: Receipt, kept: Counts) -> int:
+    deleted = receipt.deleted
+    gone = max(0, deleted.requests - kept.requests) + max(0, deleted.learnings - kept.learnings)
+    if not deleted.requests:  # those of a request have no copy of their own
+        gone += max(0, deleted.interactions - kept.interactions)
+    never = sum(fact.number or 0 for fact in receipt.facts if fact.code == FactCode.NOT_COPIED)
+    return max(0, gone - never)
 
 
 async def _gone(scope: Scope, ids: list[str]) -> int:

@@ -49,6 +49,7 @@ from reflexio_mcp.traffic.deletion.items import (
     opened,
     publishable,
 )
+from reflexio_mcp.traffic.deletion.past import gone_from_copies
 from reflexio_mcp.traffic.deletion.plan import examples, skipped_copies
 from reflexio_mcp.traffic.deletion.targets import OPENING_CHARS
 from reflexio_mcp.traffic.errors import NotStored, TrafficError, Unreadable, facts_of, needing_state
@@ -98,6 +99,7 @@ class PlannedRestore:
     Args:
         ids: the items, by the ids under which they are restored.
         bound: what a code for the plan is bound to.
+        gone: what says that deleted items have no copy any more.
     """
 
     undo: Undo
@@ -105,6 +107,7 @@ class PlannedRestore:
     plan: Restored
     ids: Sequence[str]
     bound: str
+    gone: Sequence[Fact] = ()
 
 
 def _reading(state: State, owner: Owner, undo: Undo) -> Reading:
@@ -135,8 +138,10 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
 
     Raises:
         NotStored: there is no copy of it.
-        Unreadable: the copies cannot be read.
+        Unreadable: the copies cannot be read, or may have been erased.
     """
+    with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
+        await in_thread(state.refuse_older, undo.number)
     ids, counts, first = list[str](), Counts(), list[RequestWithInteractions]()
     bound = hashlib.sha256(repr((undo.number, sorted(undo.ids), undo.evaluation_only)).encode())
     missing = {Name.of("request", request_id) for request_id in undo.ids}
@@ -150,6 +155,7 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
         bound.update("\0".join(batch).encode("utf-8", "surrogatepass"))
         ids += batch
     skipped = await _skipped(state, undo, reading)
+    gone = [] if undo.ids else await _gone(state, owner, undo.number)
     if not ids:
         if any(fact.code == FactCode.COPIES_SEALED for fact in skipped):
             with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
@@ -174,10 +180,17 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
         status="planned",
         number=undo.number,
         planned=counts,
-        facts=[*not_shown, *skipped],
+        facts=[*not_shown, *skipped, *gone],
         examples=await examples(scope, [item_of(item) for item in first], openings),
     )
-    return PlannedRestore(undo, owner, plan, list(dict.fromkeys(ids)), bound.hexdigest())
+    return PlannedRestore(undo, owner, plan, list(dict.fromkeys(ids)), bound.hexdigest(), gone)
+
+
+async def _gone(state: State, owner: Owner, number: int) -> list[Fact]:
+    """Name the deleted items that have no copy any more. Raises `Unreadable`."""
+    with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
+        gone = await gone_from_copies(state, owner, number)
+    return [Fact(code=FactCode.COPIES_GONE, number=gone)] if gone else []
 
 
 async def begin_restore(planned: PlannedRestore, origin: Origin, state: State) -> JobNumber:
@@ -599,6 +612,7 @@ class _Restore:
         self.erasures = Erasures(scope, state, planned.owner, number)
         self.storing = Storing(scope, undo.evaluation_only, time.monotonic() + undo.seconds, self.erasures)
         self.storing.became |= dict.fromkeys(planned.ids, "left")
+        self.storing.facts += planned.gone
 
     async def _look_up_deletion(self) -> None:
         """Note whether the deletion has not ended, here or elsewhere, or a last call of it may still arrive."""
@@ -664,7 +678,7 @@ class _Restore:
             self.number,
             outcome=storing.outcome,
             back=len(storing.back),
-            all_of_it=not (self.planned.undo.ids or storing.skipped)
+            all_of_it=not (self.planned.undo.ids or self.planned.gone or storing.skipped)
             and set(storing.became.values()) <= {"already_there"}
             and not storing.may_still_go,
             facts={
