@@ -86,6 +86,9 @@ PROBLEMS: Final = {
     "copies-unreadable": Problem(
         "warning", "They can be neither restored nor erased; they are removed when their days are over.",
         "Put the key back in REFLEXIO_MCP_STATE_KEYS, or remove the copies as docs/shared-server.md says."),
+    "copies-changed": Problem(
+        "warning", "They can be neither restored nor erased; they are removed when their days are over.",
+        "Find out who writes to the state."),
     "sign-in-fails": Problem(
         "failure", "Access tokens cannot be checked, so nobody can sign in.",
         "Compare REFLEXIO_MCP_OAUTH_ISSUER, the client id and its secret with the authorization server."),
@@ -211,6 +214,8 @@ def _of_state(state: State) -> Finding:
             "copies-unreadable",
             f"{number:,} recovery copies are encrypted with a key that this server does not have.",
         )
+    if number := state.copies.changed():
+        return problem("copies-changed", f"{number:,} recovery copies were changed in the state.")
     return ok("deletions can be recorded")
 
 

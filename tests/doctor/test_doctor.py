@@ -197,6 +197,7 @@ def test_a_key_that_is_not_the_one_of_the_state_is_recognised(machine: Machine) 
     [
         ("DELETE FROM log WHERE id = 2", "log-cut"),
         ("UPDATE copies SET sealing_key = 'another'", "copies-unreadable"),
+        ("UPDATE copies SET account = 'x', until = 0, seen_until = 0", "copies-changed"),
     ],
 )
 def test_lines_that_are_missing_and_copies_that_cannot_be_read_are_recognised(
