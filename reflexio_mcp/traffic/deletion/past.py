@@ -25,7 +25,7 @@ from reflexio_mcp.traffic.deletion.jobs import Jobs
 from reflexio_mcp.traffic.reading.lookup import read_set
 from reflexio_mcp.traffic.scope import Scope
 
-__all__ = ["MOST", "gone_from_copies", "last_deletions", "last_logged", "log_checked", "not_listed"]
+__all__ = ["MOST", "last_deletions", "last_logged", "log_checked", "not_listed"]
 
 LOOK_SECONDS: Final = 20.0
 """Time limit of counting what an interrupted deletion deleted."""
