@@ -162,12 +162,12 @@ PROMISES = {
     "If you close the page, a deletion that has begun": "test_a_reload_does_not_end_it_and_the_end_of_the_page_does",
     "if the client left a reference unfilled": "test_a_reference_that_a_client_did_not_fill_in_stops_the_start",
     "if you misspell a variable": "test_a_misspelt_variable_stops_the_start_and_names_the_right_one",
-    "While files are in it, nothing can be deleted": "test_recovery_copies_of_an_earlier_version_are_named_and_not_passed_over",
+    "in the folder `recovery`, nothing can be deleted": "test_recovery_copies_of_an_earlier_version_are_named_and_not_passed_over",
     "the older version cannot open the store": "test_a_file_of_a_newer_version_is_left_alone_and_says_to_upgrade",
     "Each person then sees their own memory": "test_two_people_sign_in_and_each_has_their_own_memory",
     "so a revoked token works that much longer": "test_a_revoked_token_works_no_longer_than_an_answer_is_remembered",
     "PgBouncer works with": "test_replicas_may_share_a_pooler",
-    "deletions are refused with the reason": "test_a_database_that_restarts_is_refused_meanwhile_and_used_again_afterwards",
+    "are refused with the reason": "test_a_database_that_restarts_is_refused_meanwhile_and_used_again_afterwards",
     "Running calls have `--stop-timeout` seconds": "test_a_call_that_outlasts_the_bound_is_told_to_try_again",
 }  # fmt: skip
 """What the README and the pages on safety promise, with the test that runs it."""
