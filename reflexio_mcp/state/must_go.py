@@ -37,7 +37,7 @@ from reflexio_mcp.state.tables import Database, Transaction
 
 SETTLED_AT_ONCE: Final = 500
 
-COLUMNS: Final = "id, restore, erasure, account, user_id, settled, sealed"
+COLUMNS: Final = ", ".join(("id", "restore", "erasure", "account", "user_id", "settled", "sealed"))
 """The columns of a `_NoteRow`."""
 
 ITEM: Final = ("kind", "id", "user", "texts")

@@ -67,11 +67,6 @@ RECORD_GONE: Final = (
     "find out who writes to the state, or whether it was restored from a backup",
 )
 
-OLDER: Final = (
-    "the audit log lacks lines, so this copy may come from a backup and may have been erased since",
-    "remove the copies of the backup, as docs/shared-server.md says",
-)
-
 ATTEMPTS: Final = (
     "UPDATE main.deletions SET gone = gone WHERE false",
     "DELETE FROM main.copies WHERE false",
@@ -219,7 +214,10 @@ class State:
     def _refuse_older(self, transaction: Transaction, deletion: int) -> None:
         gap = self.log.last_gap(transaction)
         if transaction.execute("SELECT 1 FROM main.deletions WHERE id = ? AND begun < ?", deletion, gap):
-            raise StateUnusable(*OLDER)
+            raise StateUnusable(
+                "the audit log lacks lines, so this copy may come from a backup and may have been erased since",
+                "remove the copies of the backup, as docs/shared-server.md says",
+            )
 
     def older_copies(self) -> int:
         """Count the copies, of whatever owner, that are not restored therefore."""
