@@ -71,7 +71,7 @@ def measured(
     with tempfile.TemporaryDirectory() as folder:
         for size in data:
             stored = Path(folder) / f"{size}.db"
-            _fill(stored, large=size == "large")
+            fill(stored, large=size == "large")
             for backend in backends:
                 for kind in kinds:
                     for number in (STREAM_CONNECTIONS,) if kind in STREAMS else connections:
@@ -86,7 +86,7 @@ def _one(setting: Setting, stored: Path, seconds: float) -> Iterator[Figure]:
         port = free_port()
         variables = _variables(store, url)
         stack.enter_context(serving(SERVER, Path(folder), port, **variables))
-        server = _process_on(port)
+        server = process_on(port)
         _callers("measure", port, seconds=1)
         quiet = _callers("measure", port, seconds=seconds)
         rest = _memory(server, "VmRSS")
@@ -128,14 +128,14 @@ def _callers(what: str, port: int, *, seconds: float) -> dict[str, float]:
     return json.loads(said)
 
 
-def _process_on(port: int) -> int:
+def process_on(port: int) -> int:
     """The id of the process that was started for this port."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:  # it has ended
             continue
-        if b"reflexio_mcp" in words and str(port).encode() in words:
+        if words[-2:] == [str(port).encode(), b""]:
             return int(folder.name)
     raise RuntimeError(f"no server on port {port}")
 
@@ -147,7 +147,7 @@ def _memory(process: int, field: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-def _fill(path: Path, *, large: bool) -> None:
+def fill(path: Path, *, large: bool) -> None:
     """Store 20 small requests for each of the three and 620 for the fourth; with `large`, 20 of these have 72 MB."""
     hostile = "\\" * 2000 + "a@" * 1000 + "sk-" + "A" * 2000 + " " + "1234 " * 500 + "password=" + "(" * 2000
     texts = ((hostile * 400)[:900_000], "A" * 900_000, "a.b@c.d " * 112_500)

@@ -229,17 +229,21 @@ STREAMS = ("pipeline", "unread", "unread-stream")
 ATTACKS = (*FLOODS, *STREAMS)
 
 
-async def measure(port: int, seconds: float) -> None:
+def calls_of(name: str) -> tuple[bytes, ...]:
+    """What each of the others calls in turns."""
+    return call("list_requests", name, limit=10), call("get_request", name, request_id=f"{name}-r1")
+
+
+async def measure(port: int, seconds: float, calls: Callable[[str], tuple[bytes, ...]] = calls_of) -> None:
     """Print how long the others waited, in milliseconds, and how many of their calls failed."""
     waited, failed = list[float](), 0
 
     async def other(name: str) -> None:
         nonlocal failed
-        calls = (call("list_requests", name, limit=10), call("get_request", name, request_id=f"{name}-r1"))
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=LINE)
         until = time.perf_counter() + seconds
         while time.perf_counter() < until:
-            for sent in calls:
+            for sent in calls(name):
                 began = time.perf_counter()
                 try:
                     writer.write(sent)

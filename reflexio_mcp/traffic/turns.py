@@ -226,7 +226,10 @@ class Turns:
         await self._account(account).wait_to_refuse()
 
     def _account(self, name: str) -> _Account:
-        return self._accounts.setdefault(name, _Account(self._in_turn))
+        account = self._accounts.get(name)
+        if account is None:
+            account = self._accounts[name] = _Account(self._in_turn)
+        return account
 
     @contextmanager
     def unread(self, account: str, size: int) -> Generator[None]:
