@@ -142,7 +142,7 @@ async def select_learnings(scope: Scope, selection: Selection, *, everybodys: bo
 
 async def _by_ids(scope: Scope, user_id: str, selection: Selection) -> Selected:
     if not user_id:
-        raise InvalidInput("user_id", "is required with learning_ids; nothing was done.")
+        raise InvalidInput("user_id", "is required to name learnings; nothing was done.")
     if selection.by_requests or selection.words:
         raise InvalidInput("learning_ids", "cannot be combined with a filter; give one of them.")
     wanted = dict.fromkeys(require_id("learning_ids", learning_id) for learning_id in selection.learning_ids)
