@@ -29,6 +29,9 @@ DELETION: Final = RoomWords(
             "can contain them."
         ),
         FactCode.REPEATED_REQUESTS_STAY: "The selected requests repeat others, which stay: {names:total}.",
+        FactCode.JUDGED_REQUESTS_STAY: (
+            "{number:request} with this finding {number:stays|stay}: a person judged {number:it|them} to be no problem."
+        ),
         FactCode.INTERACTIONS_STAY: (
             "The request stays, with {number:interaction}. An undo makes requests of deleted interactions."
         ),

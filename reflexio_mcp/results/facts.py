@@ -52,6 +52,10 @@ class FactCode(StrEnum):
         "repeated_requests_stay",
         "`number` requests that the selected ones repeat stay; `names`: the first ids",
     )
+    JUDGED_REQUESTS_STAY = (
+        "judged_requests_stay",
+        "`number` requests with this finding stay: a person judged them to be no problem",
+    )
     INTERACTIONS_STAY = (
         "interactions_stay",
         "the request stays, with `number` interactions; an undo makes requests of deleted ones",

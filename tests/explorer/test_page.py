@@ -99,6 +99,18 @@ async def test_a_backend_that_goes_away_is_told_of(
         await anyio.to_thread.run_sync(partial(play, name, "", **given))
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", ["looksDeletesAndUndoes", "putsAMessageBackWhereItWasSaid"])
+async def test_an_undo_gives_a_conversation_back_on_a_service_that_tells_the_time_itself(
+    play: Play, tmp_path: Path, name: str
+) -> None:
+    async with tenant_backend() as backend:
+        write(tmp_path / "backend.db", team())
+        backend.stores["its-key"] = StoreApp(str(tmp_path / "backend.db"))
+        given = {"REFLEXIO_URL": backend.url, "REFLEXIO_API_KEY": "its-key", **WITH_COPIES}
+        await anyio.to_thread.run_sync(partial(play, name, "", **given))
+
+
 def test_its_types_hold(node_tools: NodeTools, tmp_path: Path) -> None:
     options = {
         "allowJs": True,

@@ -164,8 +164,17 @@ async def test_what_a_person_judged_is_counted_apart_until_it_is_taken_back(tmp_
         assert "judged by a person to be no problem, and not counted below: probable-secret 1" in text_of(
             places
         )
+        planned = {"finding": "probable-secret", "source": "web_app"}
+        by_finding = await client.call_tool("delete_requests", planned)
+        assert by_finding.structured_content
+        plan = by_finding.structured_content["plan"]
+        assert plan["selected"]["requests"] == len(left), "a deletion by finding deletes what the audit counts"
+        assert {"code": "judged_requests_stay", "number": 1} in plan["facts"]
+        await client.call_tool("delete_requests", {**planned, "confirm": plan["confirm"]})
+        stored = await ask(client, "rows")
+        assert [one["request_id"] for group in stored["sessions"] for one in group["requests"]] == apart
         await client.call_tool("judge_finding", {**judged, "take_back": True}, meta=page)  # pyright: ignore[reportArgumentType]
-        assert (await secrets())[:2] == (everything, [])
+        assert (await secrets())[:2] == (apart, [])
 
 
 async def test_only_a_person_in_the_page_judges_and_only_what_people_can_judge(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import { host, messageOf } from "./host.js";
 import { hasSecret } from "./findings.js";
-import { busy, correct, deleteMessage, deleteRequests, exported, forget, going, goingToo, judge, pastDeletions, planDeletion, putBack } from "./jobs.js";
+import { busy, correct, deleteMessage, deleteRequests, exported, forget, going, goingToo, judge, planDeletion, putBack } from "./jobs.js";
 import { lookAgain, lookForWords, readAll, readAnew, readLearnings, readWhole, toQuery, uncover } from "./reading.js";
 import { hiddenIn } from "./passages.js";
 import { exchangesOf, NO_FILTER } from "./rows.js";
@@ -386,10 +386,11 @@ export function showKeys() {
 }
 
 export async function showPast() {
-  openSheet({ kind: "past", deletions: null, problem: "" });
+  openSheet({ kind: "past", deletions: null, facts: [], problem: "" });
   const { id } = state.sheet;
   try {
-    changeSheet(id, { deletions: (await pastDeletions()).filter((/** @type {any} */ one) => one.copied) });
+    const { deletions = [], facts = [] } = await host.ask("restore_requests", {});
+    changeSheet(id, { deletions: deletions.filter((/** @type {any} */ one) => one.copied), facts });
   } catch (error) {
     changeSheet(id, { problem: messageOf(error) });
   }

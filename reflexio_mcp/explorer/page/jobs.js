@@ -414,12 +414,6 @@ export async function judge({ rule, rows }, noProblem) {
   rematch();
 }
 
-/** The deletions that can be undone. */
-export async function pastDeletions() {
-  const answer = await host.ask("restore_requests", {});
-  return /** @type {any[]} */ (answer.deletions ?? []);
-}
-
 /** Export what the filter shows, or only count it without a code. @param {{redact?: boolean, confirm?: string}} chosen */
 export async function exported(chosen) {
   const { words: contains, finding } = state.filter;

@@ -250,7 +250,7 @@ function CorrectSheet({ sheet }) {
 
 /** @param {{sheet: any}} given */
 function PastSheet({ sheet }) {
-  const { deletions, problem } = sheet;
+  const { deletions, facts, problem } = sheet;
   const { clock } = state;
   return html`<${Frame} title="Recently deleted">
     ${problem && html`<${Problem} text=${problem} />`}
@@ -263,6 +263,7 @@ function PastSheet({ sheet }) {
       return html`<li key=${one.number}><span><span>${what}</span><span class="label">${clock.when(Date.parse(one.at))}${one.until ? `, can be put back until ${clock.day(Date.parse(one.until))}` : ""}</span></span>
         <${Button} label=${`Put back ${what} of ${clock.when(Date.parse(one.at))}`} onClick=${() => undo([one.number])}>Put back<//></li>`;
     })}</ul>`}
+    <${Facts} facts=${facts} />
   <//>`;
 }
 

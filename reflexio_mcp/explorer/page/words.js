@@ -57,6 +57,7 @@ const FACTS = {
   erased_but_on_hold: ({ count }) => [`${counted(count, "item")} ${agree(count, "is", "are")} stored again although erased for good, because a hold keeps ${agree(count, "it", "them")}.`],
   restore_not_recorded: ({ names }) => ["The end of this undo could not be recorded", ...names, "."],
   sources_not_linked: ({ count }) => [`${counted(count, "learned thing")} that came back earlier cannot show all that ${agree(count, "it", "they")} came from.`],
+  more_to_restore: ({ count, names }) => [`${counted(count, "older deletion")} can be put back too and ${agree(count, "is", "are")} not listed. Tell your assistant or operator ${agree(count, "its number", "their numbers")}`, ...names, "."],
   interactions_lost: ({ count }) => [`${counted(count, "message")} cannot come back: only an image or a citation, or too long.`],
   nothing_deleted: () => ["Nothing was deleted."],
   nothing_restored: () => ["Nothing was put back."],

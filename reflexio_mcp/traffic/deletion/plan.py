@@ -224,6 +224,8 @@ async def make_plan(
     """
     with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
         at_line = await in_thread(state.now_at) if options.erase else 0
+        if isinstance(target, Filtered) and target.finding:
+            target = replace(target, judged=await in_thread(state.judgements.of, owner))
     selected = await target.select(scope, progress)
     chosen = await _choose(scope, target, options, selected, state, owner)
     erased_ids = {item.id for item in chosen.erased}

@@ -17,6 +17,7 @@ from reflexio_mcp.results.base import at, clip
 from reflexio_mcp.results.deletion import Change, Decision, few
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Progress, Step
+from reflexio_mcp.state.judgements import Judged, StoredAt
 from reflexio_mcp.state.records import Copied, Name
 from reflexio_mcp.traffic.audit.rules import findings_in, judgement_of, passage_in
 from reflexio_mcp.traffic.audit.rules.duplicates import Duplicate
@@ -266,10 +267,15 @@ class Interactions(Target):
 
 @dataclass(frozen=True)
 class Filtered(Target):
-    """Requests by a filter."""
+    """Requests by a filter.
+
+    Args:
+        judged: findings that people judged to be no problem. These requests stay: an audit does not count them.
+    """
 
     wanted: TrafficFilter
     everything: bool = False
+    judged: Judged = field(default_factory=Judged, compare=False)
 
     @property
     def finding(self) -> str:
@@ -297,12 +303,17 @@ class Filtered(Target):
         pager = SessionPager(scope, self.wanted)
         selected = Selected(
             means=lambda copied, content: (
-                isinstance(content, RequestWithInteractions) and bool(self.wanted.pick([content]))
+                isinstance(content, RequestWithInteractions)
+                and bool(self.wanted.pick([content]))
+                and not self._is_no_problem(content)
             ),
             passages_of=self.wanted.finding if self.wanted.finding in INJECTIONS else "",
         )
         repeated: dict[str, None] = {}
-        async for part, picked in pager.picked():
+        judged_to_stay = 0
+        async for part, found_here in pager.picked():
+            picked = [item for item in found_here if not self._is_no_problem(item)]
+            judged_to_stay += len(found_here) - len(picked)
             await selected.add(scope, picked)
             if picked and self.wanted.finding == Duplicate.name:
                 going = {item.request.request_id for item in picked}
@@ -314,10 +325,16 @@ class Filtered(Target):
             await progress(Step.REQUESTS_LOOKED_UP, pager.requests_seen, None)
         if repeated:
             selected.facts.append(_naming(FactCode.REPEATED_REQUESTS_STAY, scope, repeated))
+        if judged_to_stay:
+            selected.facts.append(Fact(code=FactCode.JUDGED_REQUESTS_STAY, number=judged_to_stay))
         selected.part_unread = bool(pager.unreadable)
         if selected.part_unread:
             selected.facts.append(Fact(code=FactCode.PART_UNREAD))
         return selected
+
+    def _is_no_problem(self, item: RequestWithInteractions) -> bool:
+        request = item.request
+        return self.judged.has(self.wanted.finding, StoredAt(request.request_id, request.created_at))
 
 
 @dataclass(frozen=True)
