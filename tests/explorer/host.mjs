@@ -111,10 +111,11 @@ class Relay {
 
 /**
  * Show the explorer as a host does: call the tool, read its page, hand over input and result.
+ * With `ownClock`, its time goes on as ever, and can be sent forward.
  * Returns what a test needs: `view` (the frame), `page`, `bridge`, `messages` to the model, `calls`, `problems`.
  */
 export async function explore(browser, client, {
-  input = {}, width = 1280, height = 720, theme = "light", context = {}, intercept, media = {},
+  input = {}, width = 1280, height = 720, theme = "light", context = {}, intercept, media = {}, ownClock = false,
 } = {}) {
   const { tools } = await client.listTools();
   const tool = tools.find((one) => one.name === "explore_traffic");
@@ -131,6 +132,7 @@ export async function explore(browser, client, {
     return route.abort();
   });
   made.setDefaultTimeout(PATIENCE_MS);
+  if (ownClock) await made.clock.install();
   const page = await made.newPage();
   page.on("pageerror", (error) => problems.push(`error: ${error.message}`));
   page.on("console", (message) => {

@@ -241,9 +241,14 @@ export async function putsAMessageBackWhereItWasSaid(browser) {
 export async function reportsAnUndoBeforeItReadsAgain(browser) {
   const later = Promise.withResolvers();
   let slow = false;
-  const intercept = async ({ name, arguments: { deletion } }) => {
+  const intercept = async ({ name, arguments: { deletion } }, forward) => {
     if (slow && name !== "restore_requests") await later.promise;
     slow ||= deletion !== undefined;
+    if (name !== "restore_requests" || deletion !== undefined) return undefined;
+    // It lists fifty deletions.
+    const result = await forward();
+    result.structuredContent.facts.push({ code: "more_to_restore", number: 12, names: ["3-17"] });
+    return result;
   };
   const it = await opened(browser, { intercept });
   const { view } = it;
@@ -251,6 +256,7 @@ export async function reportsAnUndoBeforeItReadsAgain(browser) {
   await deleteSelected(view);
   await toast(view, "8 messages deleted, checked by reading again.").waitFor();
   await view.locator(".past").first().click();
+  await view.locator("#sheet", { hasText: "12 older deletions can be put back too and are not listed. Tell your assistant or operator their numbers (3-17)." }).waitFor();
   await view.locator("#sheet li", { hasText: "4 questions" }).locator("button").click();
   await toast(view, "8 messages are back.").waitFor();
   assert.equal(await row(view, "Notes of the stand-up").count(), 0, "nothing was read again so far");
@@ -698,21 +704,26 @@ export async function leavesInPlaceWhatIsInUseWhenMoreArrives(browser) {
 
 /** What another window deletes goes without a click, and nothing moves. */
 export async function noticesWhatAnotherWindowDeletes(browser) {
-  const it = await opened(browser);
+  const it = await opened(browser, { ownClock: true });
   const { view, client } = it;
   await it.looked();
   await open(view, "Notes of the stand-up");
-  const gone = { session_id: "deploy-help-77aa01" };
-  const plan = await client.callTool({ name: "delete_session", arguments: gone });
-  await client.callTool({ name: "delete_session", arguments: { ...gone, confirm: plan.structuredContent.plan.confirm } });
+  const deletes = async (name, given) => {
+    const { structuredContent: { plan } } = await client.callTool({ name, arguments: given });
+    await client.callTool({ name, arguments: { ...given, confirm: plan.confirm } });
+  };
+  await deletes("delete_session", { session_id: "eval-nightly-0421" });
+  assert.equal(await row(view, "name the capital").count(), 1);
+  await it.page.clock.fastForward(60_000);
+  await row(view, "name the capital").waitFor({ state: "detached" });
+  await until(view, /^98 conversations, 768 messages$/);
+  await deletes("delete_session", { session_id: "deploy-help-77aa01" });
   assert.equal(await row(view, "The deploy fails").count(), 1);
   await view.evaluate(() => window.dispatchEvent(new Event("focus")));
   await row(view, "The deploy fails").waitFor({ state: "detached" });
-  await until(view, /^98 conversations, 794 messages$/);
+  await until(view, /^97 conversations, 766 messages$/);
   assert.ok(await turn(view, "Noted.").first().isVisible(), "what is open stays open");
-  const more = { request_id: "req-shared-3" };
-  const one = await client.callTool({ name: "delete_request", arguments: more });
-  await client.callTool({ name: "delete_request", arguments: { ...more, confirm: one.structuredContent.plan.confirm } });
+  await deletes("delete_request", { request_id: "req-shared-3" });
   await view.locator('[aria-label="Look again"]').click();
   await turn(view, "Who looks after").waitFor({ state: "detached" });
   await it.done();
@@ -1285,6 +1296,7 @@ export async function forgetsAndCorrectsWhatWasLearned(browser) {
   const learned = [
     { learning_id: "profile:1", content: "Looks after the import job.", evidence: [{ request_id: "req-shared-0", interaction_id: 1, quote: "the import job is late again" }, { request_id: "req-shared-0", interaction_id: 1, quote: "its import is late", near: true }] },
     { learning_id: "profile:2", content: "Key [redacted: password].", from_requests: [{ request_id: "req-shared-0", interaction_ids: [1] }] },
+    { learning_id: "profile:3", content: "Goes in another window." },
   ].map((one) => ({ state: "current", user_id: "maria.keller", ...one }));
   const rules = [
     { rule_id: "agent_playbook:5", content: "Name the late step first.", approval: "pending", playbooks: 2, users: ["maria.keller", "jonas", "eval-bot"], more_users: 1 },
@@ -1300,7 +1312,10 @@ export async function forgetsAndCorrectsWhatWasLearned(browser) {
     if (name === "list_learnings") return answer({ learnings: asked.user_id === "maria.keller" ? learned : [] });
     const ours = ["delete_learnings", "correct_learning"].includes(name) || asked.deletion === 98;
     if (ours) given.push([name, asked]);
-    if (name === "delete_learnings") return answer(asked.confirm ? { status: "complete", receipt } : { status: "planned", plan });
+    if (name === "delete_learnings") {
+      const made = asked.erase ? { ...receipt, way_back: { state: "erased" } } : receipt;
+      return answer(asked.confirm ? { status: "complete", receipt: made } : { status: "planned", plan });
+    }
     if (name === "correct_learning" && asked.confirm) {
       learned[0].content = asked.content;
       return answer({ status: "complete", receipt: { ...receipt, deleted: {}, corrected: 1 } });
@@ -1319,6 +1334,11 @@ export async function forgetsAndCorrectsWhatWasLearned(browser) {
   const fact = view.locator(".fact", { hasText: "import job" });
   await fact.waitFor();
   assert.equal(await part(view, "learned").getAttribute("aria-current"), "page");
+  const elsewhere = view.locator(".fact", { hasText: "Goes in another window." });
+  await elsewhere.waitFor();
+  learned.pop();
+  await view.evaluate(() => window.dispatchEvent(new Event("focus")));
+  await elsewhere.waitFor({ state: "detached" });
   const pane = view.locator(".pane .body");
   await view.locator(".chip", { hasText: "Shared rules 1" }).click();
   await view.locator(".fact", { hasText: "Name the late step first." }).locator(".title").click();
@@ -1345,6 +1365,16 @@ export async function forgetsAndCorrectsWhatWasLearned(browser) {
   await inToast(view, "Undo").click();
   await toast(view, "1 learned thing is back.").waitFor();
   given.length = 0;
+
+  // Without a copy it is gone for good, and no way back is offered.
+  await note.locator("button", { hasText: "Forget" }).click();
+  await view.locator(".pick", { hasText: "Keep no copy" }).locator("input").check();
+  assert.match(await view.locator("#sheet .said").textContent(), /This cannot be undone\./);
+  await button(view, /^Forget for good$/).click();
+  await toast(view, "1 learned thing forgotten, checked by reading again.").waitFor();
+  assert.match(await toast(view).textContent(), /No copy is kept/);
+  assert.equal(await inToast(view, "Undo").count(), 0);
+  assert.deepEqual(given.splice(0), [["delete_learnings", { ...whose, erase: true }], ["delete_learnings", { ...whose, erase: true, confirm: "C1" }]]);
 
   // What is hidden cannot be written anew without being lost.
   assert.equal(await view.locator("#conversation .note", { hasText: "Key" }).locator("button", { hasText: "Correct" }).count(), 0);
@@ -1384,6 +1414,16 @@ export async function forgetsAndCorrectsWhatWasLearned(browser) {
   await view.locator("#conversation .delete").click();
   await view.locator("#sheet .final").waitFor();
   assert.match(await sheet(view).textContent(), /Shared rules made from it\s*Name the late step first\..*stay in use for everyone/s);
+  assert.deepEqual(await axe(view), []);
+  await button(view, "Cancel").click();
+
+  // A secret leaves no copy to correct a mistake from: what is not certain is decided first.
+  await open(view, "The deploy fails");
+  await view.locator("#conversation .delete").click();
+  await view.locator("#sheet .said", { hasText: "Decide about 1 learned thing first." }).waitFor();
+  assert.ok(await view.locator("#sheet .final").isDisabled());
+  await view.locator(".fate", { hasText: "Key" }).locator("label", { hasText: "Kept" }).click();
+  await view.locator("#sheet .final:enabled", { hasText: /^Delete 2 messages for good$/ }).waitFor();
   assert.deepEqual(await axe(view), []);
   await it.done();
 }

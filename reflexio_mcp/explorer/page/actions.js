@@ -97,7 +97,9 @@ export async function refresh() {
 
 /** Look again because some time has passed, or the window was somewhere else. */
 export async function lookQuietly() {
-  if (!busy() && !state.sheet) await lookAgain(inSight());
+  if (busy() || state.sheet) return;
+  await lookAgain(inSight());
+  if (state.part === "learned" || state.opened) await readLearnings();
 }
 
 /** Ids of requests that a person sees at the moment. */
