@@ -191,7 +191,7 @@ export function reached() {
 }
 
 /** The rows of the open conversation that are shown. */
-export function shownRows() {
+function shownRows() {
   const { opened } = state;
   return exchangesHere().slice(opened?.from, opened?.to).flatMap(({ row, restored }) => [row, ...restored]);
 }

@@ -7,7 +7,7 @@ import {
 import { originsHere } from "./findings.js";
 import { counted, number, shortened } from "./format.js";
 import { inUse } from "./memory.js";
-import { kindWords, learningWords, ruleWords, SECRETS } from "./names.js";
+import { kindWords, learningWords, peopleWords, ruleWords, SECRETS } from "./names.js";
 import { searchedWords } from "./passages.js";
 import { detailOf, readLearnings, readOn } from "./reading.js";
 import { exchangesOf, messagesIn } from "./rows.js";
@@ -64,12 +64,12 @@ export class Conversation extends View {
     const perhaps = origins.perhaps.get(opened.session) ?? [];
     const after = exchanges.length - opened.from - shown.length;
     return html`<section ref=${this.hold} class="pane" tabindex="-1" aria-label="Conversation" id="conversation">
-      <${Top} rows=${rows} exchanges=${exchanges.length} />
+      <${Top} rows=${rows} />
       ${rows.length === 0 && html`<p class="more">${state.loading ? "Reading." : "Nothing of this conversation is stored any more."}</p>`}
       ${rows.length > 0 && html`<div class="two heads"><p class="label">What was said</p><p class="label t">${taught.length > 0 && "What was learned from it"}</p></div>`}
       ${opened.from > 0 && html`<p class="more"><${Button} class="little" onClick=${() => showMore({ before: SHOWN })}>Show ${counted(opened.from, "earlier question")}<//></p>`}
       <div class="turns">${shown.map(({ row, restored }) => html`<${Exchange} key=${row.id} row=${row} restored=${restored}
-        learned=${taught.filter((one) => placeOf(one, rows) === row.id)} passages=${passagesFor(taught, [row, ...restored])} several=${exchanges.length > 1} />`)}</div>
+        learned=${taught.filter((one) => placeOf(one, rows) === row.id)} passages=${passagesFor(taught, [row, ...restored])} />`)}</div>
       ${after > 0 && html`<p class="more"><${Button} class="little" onClick=${() => showMore({ after: SHOWN })}>Show ${counted(Math.min(after, SHOWN), "more question")} of ${number(after)}<//></p>`}
       <${Perhaps} learned=${perhaps} none=${taught.length + perhaps.length === 0} />
       ${rows.length > 0 && html`<${Support} rows=${rows} />`}
@@ -92,7 +92,7 @@ function passagesFor(learned, rows) {
   });
 }
 
-/** @param {{rows: Row[], exchanges: number}} given */
+/** @param {{rows: Row[]}} given */
 function Top({ rows }) {
   const { clock, matched, opened, index } = state;
   const [first, last] = [rows[0], rows.at(-1)];
@@ -117,7 +117,7 @@ function Top({ rows }) {
       ${rows.length > 0 && can("delete_requests") && html`<${Button} class="delete" label="Delete conversation…" onClick=${() => askDeletion(rows)}><span>Delete<span class="long"> conversation</span>…</span><//>`}
       <${IconButton} icon="close" class="wide" label="Close the conversation" onClick=${closeConversation} />
     </div></div>
-    <p class="meta"><bdi>${users.slice(0, 3).map((one) => shortened(one)).join(", ")}${users.length > 3 ? ` and ${users.length - 3} more` : ""}</bdi>
+    <p class="meta"><bdi>${peopleWords(users)}</bdi>
       <span>${counted(messagesIn(rows), "message")}</span><span title=${first ? clock.exact(first.at) : ""}>${times}</span>${sources.length > 0 && html`<bdi>${sources.slice(0, 3).map((one) => shortened(one, 32)).join(", ")}</bdi>`}
       ${ended && html`<span>Ended: <bdi>${shortened(ended, 80)}</bdi></span>`}
       ${rows.some((row) => row.held) && html`<span class="badge" title="The operator's policy says that this is kept for now">On hold</span>`}
@@ -131,7 +131,7 @@ function Found({ rule }) {
   return html`<details class=${`found ${grave ? "grave" : ""}`}><summary class="badge warn">${ruleWords(rule).name}</summary><p class="small">${why}</p></details>`;
 }
 
-/** A question with its answers, and what was learned from them. @param {{row: Row, restored: Row[], learned: Learning[], passages: string[], several: boolean}} given */
+/** A question with its answers, and what was learned from them. @param {{row: Row, restored: Row[], learned: Learning[], passages: string[]}} given */
 function Exchange({ row, restored, learned, passages }) {
   const { clock } = state;
   const parts = [row, ...restored].map((one) => ({ row: one, detail: detailOf(one) }));
@@ -183,7 +183,7 @@ function Said({ turn: { row, interaction, restored }, number: place, passages })
 }
 
 /** A learned thing beside the words that taught it. @param {{learning: Learning}} given */
-export function Note({ learning: one }) {
+function Note({ learning: one }) {
   const { clock } = state;
   const elsewhere = new Set(one.evidence.map((each) => state.index.rows.get(each.request)?.session).filter((session) => session && session !== state.opened?.session)).size;
   const near = one.evidence.find((each) => each.near && each.words && state.index.rows.get(each.request)?.session === state.opened?.session);

@@ -38,7 +38,7 @@ const ANSWER_MS = 10_000;
 const PLACE_KEY = "reflexio-mcp/place";
 
 /** @param {ToolResult} result */
-export function textOf(result) {
+function textOf(result) {
   return (result.content ?? []).map((part) => part.text ?? "").join("\n").trim();
 }
 
@@ -58,7 +58,7 @@ export function messageOf(error) {
   return said || (error instanceof Error ? error.message : String(error));
 }
 
-export class Host {
+class Host {
   constructor() {
     /** @type {Window | null} */
     this.target = null;

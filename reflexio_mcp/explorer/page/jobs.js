@@ -218,7 +218,7 @@ async function runDeletion(job, plan, choice, deleted) {
 async function recount(part, deleted) {
   const before = messagesIn(part.rows);
   await readRows(idsOf(part.rows));
-  const rows = there(part.rows);
+  const rows = part.rows.filter((row) => state.index.rows.has(row.id));
   deleted.messages += before - messagesIn(rows);
   deleted.requests += part.rows.length - rows.length;
   deleted.perhaps = 0;
@@ -272,11 +272,6 @@ async function takeOut(rows, receipt) {
   }
 }
 
-/** Rows that are still known to be stored. @param {Row[]} rows */
-function there(rows) {
-  return rows.filter((row) => state.index.rows.has(row.id));
-}
-
 /** Delete one message. @param {Row} row @param {number} interaction @param {boolean} erase */
 export async function deleteMessage(row, interaction, erase) {
   const given = { request_id: row.id, interaction_ids: [interaction], ...(erase ? { erase } : {}) };
@@ -326,7 +321,7 @@ async function actOnOne(given, act, acted, erase) {
     if (result.isError) throw new Failure(result);
     if (receipt.way_back?.until) job.numbers.push(receipt.number);
     const done = await acted(receipt);
-    const nothing = notKnown(receipt) ? "It is not certain whether it was done." : plan && !receipt.number ? `Nothing was changed. ${refusedBecause(result.structuredContent.status)}` : "Nothing was changed.";
+    const nothing = cutOff(receipt) ? "It is not certain whether it was done." : plan && !receipt.number ? `Nothing was changed. ${refusedBecause(result.structuredContent.status)}` : "Nothing was changed.";
     show(job, { phase: done ? "done" : "failed", title: done || nothing, notes: notesOn([receipt], erase), facts: receipt.facts ?? [] });
   } catch (error) {
     show(job, { phase: "failed", title: "It failed.", notes: [sentenceOf(messageOf(error))] });
@@ -445,14 +440,9 @@ function notesOn(receipts, erase) {
   ].filter(Boolean);
 }
 
-/** How many items may be deleted or not, because reading again failed. @param {any} receipt @returns {number} */
-function notKnown(receipt) {
-  return (receipt.not_deleted ?? []).find((/** @type {{why: string}} */ one) => one.why === "unknown")?.count ?? 0;
-}
-
-/** Whether the memory stopped answering before a deletion was over. @param {any} receipt */
+/** Whether the memory stopped answering before a deletion was over, so some of it may be deleted or not. @param {any} receipt @returns {boolean} */
 function cutOff(receipt) {
-  return notKnown(receipt) > 0;
+  return (receipt.not_deleted ?? []).some((/** @type {{why: string}} */ one) => one.why === "unknown");
 }
 
 /** Why a job ended early, without what one of its calls changed. @param {unknown} error */

@@ -3,7 +3,7 @@
 import { askDeletion, changeFilter, clearFilter, clearSelection, openConversation, select, selectedRows, sortBy } from "./actions.js";
 import { counted, number, shortened } from "./format.js";
 import { originsHere } from "./findings.js";
-import { ruleWords, TO_REVIEW } from "./names.js";
+import { peopleWords, ruleWords, TO_REVIEW } from "./names.js";
 import { searchedWords } from "./passages.js";
 import { readAll, readFurther } from "./reading.js";
 import { messagesIn } from "./rows.js";
@@ -201,7 +201,7 @@ function Line({ session, place, words, learned }) {
   const picked = rows.filter((row) => selected.has(row.id)).length;
   const hit = words.length > 0 ? rows.find((row) => row.passage) ?? rows[0] : null;
   const second = hit ? hit.passage || hit.words : newest.last;
-  const who = users.length > 3 ? `${users.slice(0, 3).map((one) => shortened(one)).join(", ")} and ${users.length - 3} more` : users.map((one) => shortened(one)).join(", ");
+  const who = peopleWords(users);
   const rule = TO_REVIEW.find((one) => rows.some((row) => row.findings.has(one)));
   const time = order === "newest" ? clock.time.format(session.last) : clock.when(session.last);
   const part = rows.length < session.total && !words.length ? `${number(rows.length)} of ${number(session.total)} match` : "";
@@ -237,9 +237,7 @@ function Behind() {
   const { cursor, filter, index, loading, clock } = state;
   if (loading === "more" || loading === "words") return html`<p class="more">Reading on.</p>`;
   if (!cursor || filter.words) return null;
-  let oldest = Infinity;
-  for (const row of index.rows.values()) oldest = Math.min(oldest, row.at);
-  return html`<p class="more">These go back to ${clock.moment(oldest)}. <${Button} class="little" onClick=${readFurther}>Read further<//></p>`;
+  return html`<p class="more">These go back to ${clock.moment(index.oldest())}. <${Button} class="little" onClick=${readFurther}>Read further<//></p>`;
 }
 
 /** Instead of the list, if there is nothing to list. */

@@ -1,13 +1,13 @@
 /** What things are called on this page, for people who have never heard of a request. */
 
-import { counted } from "./format.js";
+import { counted, shortened } from "./format.js";
 
 /**
  * @typedef {{name: string, title: string, outside: string, certain: boolean}} RuleWords `name` for badges and lists; `title` as a heading;
  *   `outside` says what to do besides deleting; `certain` is false if a person has to judge
  */
 
-/** @type {Record<string, RuleWords>} */
+/** Findings to judge. @type {Record<string, RuleWords>} */
 const RULES = {
   "probable-secret": {
     name: "Key or password", title: "A key or password, most likely", certain: true,
@@ -37,36 +37,24 @@ const RULES = {
     name: "Past its date", title: "This should have been deleted by now", certain: true,
     outside: "The operator's policy says how long it may be kept.",
   },
-  "shared-session": {
-    name: "Several people", title: "Several people speak in one conversation", certain: false,
-    outside: "The program that keeps conversations should begin a new one for each person.",
-  },
   "test-traffic": {
     name: "Looks like tests", title: "Looks like tests, not like people", certain: false,
     outside: "Let the tests write to a memory of their own.",
-  },
-  "learning-failed": {
-    name: "Learning failed", title: "Learning from this failed", certain: true,
-    outside: "The operator of the memory finds the reason in its log.",
   },
   "temporary-session": {
     name: "Meant to be temporary", title: "This was meant to be temporary", certain: false,
     outside: "The program that kept it may have forgotten to delete it.",
   },
-  "unclear-metadata": {
-    name: "Unclear app", title: "Nobody can tell where this comes from", certain: false,
-    outside: "The program that keeps conversations should name itself and its version.",
-  },
-  "learning-waiting": {
-    name: "Waiting", title: "Waiting to be learned", certain: true, outside: "Nothing has to be done: learning begins within six hours.",
-  },
 };
+
+/** Names of findings that nobody judges. @type {Record<string, string>} */
+const OTHERS = { "shared-session": "Several people", "unclear-metadata": "Unclear app", "learning-waiting": "Waiting" };
 
 /** @param {string} rule @returns {RuleWords} */
 export function ruleWords(rule) {
   const known = RULES[rule];
   if (known) return known;
-  const words = rule.replaceAll("-", " ");
+  const words = OTHERS[rule] ?? rule.replaceAll("-", " ");
   const name = words.charAt(0).toUpperCase() + words.slice(1);
   return { name, title: name, outside: "", certain: false };
 }
@@ -78,6 +66,12 @@ export const SECRETS = ["probable-secret", "possible-secret"];
 export const TO_REVIEW = [
   "probable-secret", "prompt-injection", "possible-secret", "possible-prompt-injection", "personal-data", "expired", "temporary-session", "test-traffic", "duplicate",
 ];
+
+/** @param {string[]} users */
+export function peopleWords(users) {
+  const first = users.slice(0, 3).map((user) => shortened(user)).join(", ");
+  return users.length > 3 ? `${first} and ${users.length - 3} more` : first;
+}
 
 /** @typedef {"fact" | "help" | "rule"} Kind */
 

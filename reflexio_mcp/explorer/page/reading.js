@@ -100,7 +100,6 @@ async function readPages(mine, given, first, begun) {
     }
     state.loading = "";
     rematch();
-    performance.mark("explorer-whole");
     await Promise.all([lookForFindings(mine), readLearnings()]);
   } catch (error) {
     if (mine !== generation) return;
@@ -210,16 +209,21 @@ export async function readWhole(session) {
 export function detailOf(row) {
   const known = state.details.get(row.id);
   if (known) return known;
-  const detail = { loading: true, problem: "", interactions: [], status: "", cursor: "" };
+  const detail = unread();
   state.details.set(row.id, detail);
   void readOn(row.id, detail);
   return detail;
 }
 
+/** @returns {Detail} */
+function unread() {
+  return { loading: true, problem: "", interactions: [], status: "", cursor: "" };
+}
+
 /** Read a request's interactions again, and show the ones that are known meanwhile. @param {string} id */
 export async function readAnew(id) {
   if (!state.details.has(id)) return;
-  const fresh = { loading: true, problem: "", interactions: [], status: "", cursor: "" };
+  const fresh = unread();
   await readOn(id, fresh, () => state.details.set(id, fresh));
 }
 
@@ -268,7 +272,7 @@ export async function readRows(ids) {
 }
 
 /** Deselect requests that are not stored any more. */
-export function dropGone() {
+function dropGone() {
   for (const id of state.selected) if (!state.index.rows.has(id)) state.selected.delete(id);
 }
 

@@ -91,6 +91,13 @@ export class Index {
     return (this.grouped.get(session) ?? []).sort(oldestFirst);
   }
 
+  /** When the oldest request that was read was stored. */
+  oldest() {
+    let oldest = Infinity;
+    for (const row of this.rows.values()) oldest = Math.min(oldest, row.at);
+    return oldest;
+  }
+
   /** @param {Iterable<string>} ids */
   remove(ids) {
     this.grouped = null;

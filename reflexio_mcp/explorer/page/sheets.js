@@ -91,7 +91,7 @@ function Deletion({ sheet }) {
     return html`<${Frame} title="Nothing can be deleted here"><p>The operator wants your assistant's app to ask you, and this app cannot show the question.</p><//>`;
   }
   const choice = chosenIn(sheet);
-  const undecided = sheet.erase && hasSecret(rows) ? plan.fates.filter((/** @type {Fate} */ fate) => fate.case === "unknown" && !sheet.chosen.has(fate.id)) : [];
+  const undecided = plan.fates.filter((/** @type {Fate} */ fate) => mustDecide(sheet, fate));
   const all = goingWords(plan.messages, choice.learned.length + choice.older.length);
   const people = new Set(rows.map((/** @type {Row} */ row) => row.user)).size;
   const mustType = plan.messages > TYPED_ABOVE || people > 1;
@@ -112,6 +112,11 @@ function Deletion({ sheet }) {
     <${RulesThatStay} rows=${rows} />
     <section class="block"><h3>Can I have it back?</h3><${Copy} sheet=${sheet} secret=${hasSecret(rows)} whole=${plan.back !== "words"} what=${choice.learned.length ? "the messages and what was learned" : "the messages"} /></section>
   <//>`;
+}
+
+/** Whether a person has to say what becomes of a learning: it may have the secret of which no copy is kept. @param {any} sheet @param {Fate} fate */
+function mustDecide({ rows, erase, chosen }, fate) {
+  return erase && fate.case === "unknown" && !chosen.has(fate.id) && hasSecret(rows);
 }
 
 /** One line that says what stays, what returns, and the copy. @param {any} plan @param {import("./jobs.js").Choice} choice @param {number} undecided */
@@ -173,13 +178,13 @@ function Fates({ sheet }) {
   return html`<div><ul class="fates">${plan.fates.map((fate) => {
     const goes = chosen.get(fate.id) ?? goesByItself(fate);
     return html`<li class="fate" key=${fate.id}><div class="what"><p dir="auto">${fate.text ? html`<${Text} text=${fate.text} />` : fate.id}</p><p class="why"><${Why} fate=${fate} /></p></div>
-      ${fate.case === "window" ? html`<span class="out">Kept</span>` : html`<${Switch} learning=${fate} on=${goes} words=${["Kept", "Will be forgotten"]} />`}
+      ${fate.case === "window" ? html`<span class="out">Kept</span>` : html`<${Switch} learning=${fate} on=${mustDecide(sheet, fate) ? null : goes} words=${["Kept", "Will be forgotten"]} />`}
       ${goes && fate.older.map((older) => html`<div class="again" key=${older.id}><p><${Icon} name="undo" />It replaced “<bdi>${older.text || older.id}</bdi>”</p>
         <${Switch} learning=${older} on=${chosen.get(older.id) ?? false} words=${[back ? "Use it again" : "Leave it unused", "Forget both"]} /></div>`)}</li>`;
   })}</ul>${plan.moreLearned > 0 && html`<p class="soft small">${counted(plan.moreLearned, "more learned thing")} ${plan.moreLearned === 1 ? "is" : "are"} not listed and ${plan.moreLearned === 1 ? "stays" : "stay"}.</p>`}</div>`;
 }
 
-/** Two choices about a learning: it stays, or it goes. @param {{learning: {id: string, text: string}, on: boolean, words: string[]}} given `words` of both, `on` if it goes */
+/** Two choices about a learning: it stays, or it goes. @param {{learning: {id: string, text: string}, on: boolean | null, words: string[]}} given `words` of both, `on` if it goes, `null` before a choice */
 function Switch({ learning, on, words }) {
   return html`<span class="seg" role="radiogroup" aria-label=${learning.text || learning.id}>${[false, true].map((goes) => html`<label key=${goes}>
     <input type="radio" name=${`fate ${learning.id}`} checked=${on === goes} onChange=${() => chooseFate(learning.id, goes)} />${words[Number(goes)]}</label>`)}</span>`;

@@ -75,7 +75,6 @@ export const state = {
   /** Said to screen readers. */
   spoken: "",
   clock: new Clock(),
-  fullscreen: "",
 };
 
 /** @typedef {typeof state} State */

@@ -145,7 +145,7 @@ export class Timeline extends View {
 }
 
 /** The bars of rows, on the axis of all rows, which are one at least. @param {Row[]} all @param {Row[]} rows @param {Clock} clock @returns {Bar[]} */
-export function barsOf(all, rows, clock) {
+function barsOf(all, rows, clock) {
   const low = all.reduce((least, row) => Math.min(least, row.at), Infinity);
   const high = all.reduce((most, row) => Math.max(most, row.at), -Infinity);
   const hourly = high - low <= 2 * DAY_MS;

@@ -216,11 +216,7 @@ function summary() {
     : `${number(shown)} of ${counted(index.totals.size, "conversation")}, ${counted(messages, "message")}`;
   if (filter.words) text = `${counted(shown, "conversation")}, ${counted(matched.rows.length, "hit")}${searching ? ", searching on" : unsearched ? ", not everything was searched" : ""}`;
   if (loading === "more") text += ", reading on";
-  else if (cursor && !filter.words) {
-    let oldest = Infinity;
-    for (const row of index.rows.values()) oldest = Math.min(oldest, row.at);
-    text += `, back to ${clock.moment(oldest)}`;
-  }
+  else if (cursor && !filter.words) text += `, back to ${clock.moment(index.oldest())}`;
   return text;
 }
 
