@@ -168,7 +168,9 @@ async def test_what_a_person_judged_is_counted_apart_until_it_is_taken_back(tmp_
         by_finding = await client.call_tool("delete_requests", planned)
         assert by_finding.structured_content
         plan = by_finding.structured_content["plan"]
-        assert plan["selected"]["requests"] == len(left), "a deletion by finding deletes what the audit counts"
+        assert plan["selected"]["requests"] == len(left), (
+            "a deletion by finding deletes what the audit counts"
+        )
         assert {"code": "judged_requests_stay", "number": 1} in plan["facts"]
         await client.call_tool("delete_requests", {**planned, "confirm": plan["confirm"]})
         stored = await ask(client, "rows")
