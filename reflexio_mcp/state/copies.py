@@ -154,8 +154,6 @@ class Copies:
         self.days = days
         self._database = database
         self._keys = keys
-        self._whole: set[int] = set()
-        """Hashes of rows that opened. As long as their columns are the same, they hide nothing."""
 
     def listed(self, owner: Owner) -> dict[int, RecoveryCopy]:
         """Return recovery copies by the number of their deletion, the newest first."""
@@ -225,16 +223,8 @@ class Copies:
         return len(self._changed(self._database.read, [Row(*row) for row in rows]))
 
     def _changed(self, read: Callable[..., list[Any]], rows: Sequence[Row]) -> list[Row]:
-        """Return the rows that do not open. Those that opened before are not opened again."""
-        unknown = [row for row in rows if hash(row) not in self._whole]
-        changed, opened = list[Row](), set[int]()
-        for row, sealed in self._sealed(read, unknown):
-            if self._is_unchanged(row, sealed):
-                opened.add(hash(row))
-            else:
-                changed.append(row)
-        self._whole = opened | self._whole.intersection(map(hash, rows))
-        return changed
+        """Return the rows that do not open. A row that opened before is opened again: its content may have changed."""
+        return [row for row, sealed in self._sealed(read, rows) if not self._is_unchanged(row, sealed)]
 
     def _sealed(self, read: Callable[..., list[Any]], rows: Sequence[Row]) -> Iterator[tuple[Row, bytes]]:
         """Read the sealed content of rows, as far as they are still there."""

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import pytest
 
-from reflexio_mcp.state.records import Copied, Name, Owner
+from reflexio_mcp.state.records import Copied, Erasure, Name, Owner
 from reflexio_mcp.state.state import State
 from reflexio_mcp.state.tables import StateUnusable
 from tests.state.conftest import (
@@ -214,6 +214,20 @@ def test_who_looks_for_names_is_told_of_each_copy_that_a_changed_column_hides(
         assert ([copy.id for copy in reading], reading.damaged) == ([], 1)
     assert state.copies.changed() == 1
     assert ids(state, OPERATOR) == ["r2"]
+
+
+def test_a_running_server_notices_that_the_content_of_a_copy_was_changed_after_it_had_opened_it(
+    place: Place,
+) -> None:
+    state = place.process()
+    deleted(state, OPERATOR, copied("r1"), copied("r2"))
+    for _ in range(2):
+        assert state.copies.changed() == 0
+    place.sql("UPDATE main.copies SET sealed = (SELECT sealed FROM main.copies WHERE id = 2) WHERE id = 1")
+    assert state.copies.changed() == 1
+    assert state.copies.changed_besides(OPERATOR, Erasure(names=[Name("r:r3")])) == 1
+    searching = state.copies.read(OPERATOR, names=["r:r3"])
+    assert (list(searching), searching.damaged) == ([], 1)
 
 
 def test_a_copy_that_an_earlier_version_made_is_read_like_another(place: Place) -> None:
