@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.deletion.support import Known, World
+from tests.learnings.rows import merged
 from tests.support.facts import fact_of
 
 pytestmark = pytest.mark.anyio
@@ -151,3 +152,60 @@ async def test_an_undo_that_ended_between_its_two_calls_is_finished_by_the_next_
         done = await caller.restored(receipt["number"])
     assert done["status"] == "complete"
     assert known(world) == {("Offer no peanuts", "merged"): 1, ("Offer peanuts", None): 1}
+
+
+async def replaced_profile(world: World, **newer: Any) -> None:
+    """A profile from two requests that has replaced one from the first of them."""
+    await world.put("real", session="real", text="I cannot eat peanuts")
+    await world.put("ci", text="I love peanut butter")
+    quote = "I cannot eat peanuts"
+    await world.learn(
+        "p7", "real", status="superseded", content="Cannot eat peanuts", quote=quote, changed=20
+    )
+    both = merged(quote, "I love peanut butter")
+    await world.learn("p8", "real", "ci", content="Loves peanut butter", quote=both, changed=20, **newer)
+
+
+CI: dict[str, Any] = {"request_ids": ["ci"], "include_learnings": True}
+
+
+@pytest.mark.parametrize("kind", ["profile", "playbook"])
+async def test_an_undo_leaves_in_use_what_was_erased_the_successor_of(world: World, kind: str) -> None:
+    in_use = ("Cannot eat peanuts" if kind == "profile" else "Offer no peanuts", None)
+    if kind == "profile":
+        await replaced_profile(world)
+        async with world.connect(CONFIRM="off") as caller:
+            number = (await caller.receipt("delete_requests", **CI))["number"]
+    else:
+        number = (await made_current(world))["number"]
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.receipt("delete_requests", **CI, erase=True)
+        assert known(world) == {in_use: 1}
+        done = await caller.restored(number)
+    assert known(world) == {in_use: 1}
+    assert "learnings" not in done["restored"]
+
+
+async def test_an_undo_leaves_in_use_what_expired_the_successor_of(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await replaced_profile(world)
+    async with world.connect(CONFIRM="off") as caller:
+        number = (await caller.receipt("delete_requests", **CI))["number"]
+        monkeypatch.setattr(
+            "reflexio_mcp.traffic.deletion.restore._is_over", lambda learning: "Loves" in learning.content
+        )
+        done = await caller.restored(number)
+    assert known(world) == {("Cannot eat peanuts", None): 1}
+    assert {row["why"] for row in done["not_restored"]} == {"not_restorable", "already_there"}
+
+
+@pytest.mark.parametrize("route", ["/api/add_user_playbook", "/api/delete_user_playbooks_by_ids"])
+async def test_an_undo_that_ends_between_its_calls_takes_nothing_out_of_use(world: World, route: str) -> None:
+    receipt = await made_current(world)
+    async with world.connect(CONFIRM="off") as caller:
+        world.backend.failing[route] = (0, 403)
+        await caller.restored(receipt["number"])
+        world.backend.failing.clear()
+        await caller.receipt("delete_requests", **CI, erase=True)
+    assert known(world)["Offer no peanuts", None] == 1

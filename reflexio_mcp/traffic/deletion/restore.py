@@ -54,6 +54,7 @@ from reflexio_mcp.traffic.deletion.plan import examples, skipped_copies
 from reflexio_mcp.traffic.deletion.targets import OPENING_CHARS
 from reflexio_mcp.traffic.errors import NotStored, TrafficError, Unreadable, facts_of, needing_state
 from reflexio_mcp.traffic.learnings.find import learnings_of_user
+from reflexio_mcp.traffic.learnings.lineage import Lineage
 from reflexio_mcp.traffic.learnings.records import Learning
 from reflexio_mcp.traffic.learnings.remove import add_learnings, retire, update_text
 from reflexio_mcp.traffic.reading.lookup import read_set
@@ -477,8 +478,7 @@ class Storing:
         self.became |= dict.fromkeys(found.missing.keys() - missing.keys(), "not_restorable")
         self.became |= dict.fromkeys(changing.keys() - free.keys(), "held")
         corrected = {key: there for key, there in free.items() if key in found.corrected}
-        retired = {key: there for key, there in free.items() if key in found.revived}
-        replaced = {key: learnings[key] for key in retired if key not in found.same}
+        revived = {key: there for key, there in free.items() if key in found.revived}
         # A restore of a part does not know the ids that the other interactions get later.
         outdated = {
             key: there
@@ -486,15 +486,19 @@ class Storing:
             if renumbered.old_ids(there) & learnings[key].interaction_ids
         }
         profiles = {key: there for key, there in outdated.items() if there.kind == "profile"}
+        replaced = dict[str, Learning]()
         with self.stopping():  # a failed call may have taken effect
             for key, there in corrected.items():
                 self.uncertain |= await update_text(self.scope, there, learnings[key].content)
-            self.uncertain |= await retire(
-                self.scope, renumbered.relisted(replaced.values()), list(retired.values())
-            )
             relisted = await self._without_held(profiles)
             self.uncertain |= await add_learnings(
                 self.scope, renumbered.relisted([*missing.values(), *relisted.values()])
+            )
+            retired = await self._with_successor(user_id, revived, learnings)
+            self.became |= dict.fromkeys(revived.keys() - retired.keys(), "already_there")
+            replaced = {key: learnings[key] for key in retired if key not in found.same}
+            self.uncertain |= await retire(
+                self.scope, renumbered.relisted(replaced.values()), list(retired.values())
             )
         if not self.uncertain:
             await release(self.erasures.state, self.erasures.restore)
@@ -503,6 +507,28 @@ class Storing:
         self.not_linked += sum(bool(renumbered.old_ids(learning)) for learning in listed)
         again = missing | replaced | {key: learnings[key] for key in corrected}
         await self._note_back(again, corrected, renumbered, before, after)
+
+    async def _with_successor(
+        self, user_id: str, revived: Mapping[str, Learning], copied: Mapping[str, Learning]
+    ) -> dict[str, Learning]:
+        """Return the learnings that the deletion made current again and whose successor is in use again.
+
+        The others stay in use: if the successor was erased or cannot be stored, nothing else says what they say.
+
+        Args:
+            revived: the learnings as they are stored, by their ids in the copy.
+            copied: the learnings of the deletion as they were before it.
+        """
+        if not revived:
+            return {}
+        stored = await self._stored_learnings(user_id)
+        in_use = {learning.digest for learning in stored.values() if learning.state == "current"}
+        lineage = Lineage(copied.values())
+        return {
+            key: there
+            for key, there in revived.items()
+            if any(successor.digest in in_use for successor in lineage.current(copied[key]))
+        }
 
     async def _stored_learnings(self, user_id: str) -> dict[str, Learning]:
         return {learning.learning_id: learning for learning in await learnings_of_user(self.scope, user_id)}
