@@ -10,6 +10,7 @@ import { deleteRequests, goesWithRequests, going, goingToo, planDeletion, putBac
 import { byPerson, chosenLearnings, fateOf, learningOf, originsOf, rulesRestingOn, sharedRuleOf } from "../../reflexio_mcp/explorer/page/memory.js";
 import { goingWords, ruleWords } from "../../reflexio_mcp/explorer/page/names.js";
 import { aroundSecrets, asWritten, hiddenIn, piecesOf, placesOf, searchedWords } from "../../reflexio_mcp/explorer/page/passages.js";
+import { readLearnings } from "../../reflexio_mcp/explorer/page/reading.js";
 import { exchangesOf, Index, messagesIn, NO_FILTER, oldestFirst, rowsOf } from "../../reflexio_mcp/explorer/page/rows.js";
 import { state } from "../../reflexio_mcp/explorer/page/state.js";
 import { told } from "../../reflexio_mcp/explorer/page/words.js";
@@ -303,6 +304,18 @@ test("a job that ended early says why, and not what its last call changed", asyn
     await putBack(state.job.numbers, rows);
     assert.deepEqual([state.job.phase, state.job.title], ["half", `${why} 5,000 of 10,000 messages are back.`]);
   }
+});
+
+test("people whose learnings were asked for stay read when the page looks again", async () => {
+  state.index = indexOf(rowsIn("s", ...Array.from({ length: 25 }, (_, at) => sent(`r${at}`, { user_id: `user-${at}` }))));
+  state.server = { tools: ["list_learnings"], whose: "" };
+  answering((name, given) => (given.shared ? { shared_rules: [] } : { learnings: [{ learning_id: `profile:${given.user_id}`, content: "Likes tea." }] }));
+  const read = async (...most) => {
+    await readLearnings(...most);
+    return [state.memory.list.size, state.memory.usersLeft];
+  };
+  assert.deepEqual([await read(), await read(40), await read()], [[20, 5], [25, 0], [25, 0]]);
+  state.server = null;
 });
 
 test("nothing is deleted if the server's plan is another one by now", async () => {

@@ -320,9 +320,13 @@ export async function lookAgain(inSight, whole = false) {
 
 let learningsAsked = 0;
 
+/** People whose learnings are read, as many as were asked for. */
+let peopleAsked = USERS_AT_ONCE;
+
 /** Read what was learned, one person at a time. @param {number} [most] people */
-export async function readLearnings(most = USERS_AT_ONCE) {
+export async function readLearnings(most = peopleAsked) {
   if (!can("list_learnings")) return;
+  peopleAsked = most;
   const mine = ++learningsAsked;
   const users = usersByRecency();
   const known = state.memory.list;
