@@ -54,6 +54,18 @@ async def test_the_cap_counts_what_was_sent_and_may_still_be_deleted(world: Worl
     assert await world.ids(session_id="s") == {"r0", "r1", "r2"}
 
 
+async def test_the_cap_counts_what_an_erasure_removed_from_copies_alone(world: World) -> None:
+    for number in range(3):
+        await world.put(f"r{number}")
+    async with world.connect(CONFIRM="off", DELETE_CAP="3") as caller:
+        await caller.receipt("delete_request", request_id="r0")
+        erased = await caller.receipt("delete_request", request_id="r0", erase=True)
+        assert erased["deleted"]["only_in_copies"] == 1
+        said = await caller.refused("delete_requests", request_ids=["r1", "r2"])
+    assert "3 an hour are allowed. 1 is left now." in said
+    assert await world.ids() == {"r1", "r2"}
+
+
 async def test_a_deletion_that_is_not_waited_for_leaves_its_receipt_in_the_status(world: World) -> None:
     await world.put("r1")
     async with world.connect(CONFIRM="off") as caller:

@@ -97,6 +97,27 @@ async def test_a_deletion_whose_copy_another_call_erased_does_not_say_that_one_i
     assert await copied(world) == {}
 
 
+async def test_what_took_over_an_id_that_an_erasure_beside_a_deletion_freed_stays(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The deletion has read what was there before. Now it may keep no copy, so it sends nothing."""
+    await world.put("r1")
+    async with world.connect(CONFIRM="off") as one, world.connect(CONFIRM="off") as other:
+        keeping = execute._Act._keep
+
+        async def erased_first(self: Any, copies: Any) -> set[str]:
+            monkeypatch.setattr(execute._Act, "_keep", keeping)
+            await other.receipt("delete_request", request_id="r1", erase=True)
+            await world.put("r1", text="another one")
+            return await keeping(self, copies)
+
+        monkeypatch.setattr(execute._Act, "_keep", erased_first)
+        receipt = await one.receipt("delete_request", request_id="r1")
+    assert receipt["not_deleted"] == [{"why": "changed", "count": 1, "ids": ["r1"]}]
+    assert world.backend.calls[BY_IDS] == 1
+    assert await world.ids() == {"r1"}
+
+
 async def test_an_erasure_that_failed_does_not_say_that_earlier_copies_are_erased(world: World) -> None:
     await world.put("r1")
     async with world.connect(CONFIRM="off") as caller:
