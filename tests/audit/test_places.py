@@ -12,9 +12,10 @@ from reflexio_mcp.results.audit import AuditResult, Place
 from reflexio_mcp.results.facts import FactCode
 from reflexio_mcp.results.progress import no_progress
 from reflexio_mcp.traffic.audit import places, run
-from reflexio_mcp.traffic.audit.calls import Offer
+from reflexio_mcp.traffic.audit.calls import Offer, call_for_run
 from reflexio_mcp.traffic.audit.places import list_places
 from reflexio_mcp.traffic.audit.rules import RULES
+from reflexio_mcp.traffic.audit.rules.duplicates import DuplicateRun
 from reflexio_mcp.traffic.deletion.targets import Filtered
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.filters import TrafficFilter, make_filter
@@ -199,6 +200,18 @@ async def test_an_import_that_was_made_twice_is_named_as_a_run_and_can_be_delete
     told = audit_text(result, WORDS).text
     assert "run of 20 requests in 5 sessions · source import" in told
     assert "what it repeats stays: source chat" in told
+
+
+def test_the_call_that_deletes_a_run_leaves_what_its_source_stored_before_and_after_it() -> None:
+    before, *again, after = (
+        request(f"import-{second}", "The kettle leaks.", at=second, source="import").request
+        for second in range(1_000_000, 1_000_022)
+    )
+    duplicates = DuplicateRun("import", again, again, unmixed=True)
+    act = call_for_run(duplicates, TrafficFilter(), Offer(TOOLS), whole=True)
+    assert act
+    wanted = make_filter(act.arguments)
+    assert [stored for stored in (before, *again, after) if wanted.matches_request(stored)] == again
 
 
 async def test_a_run_beside_other_requests_of_its_source_is_never_deleted_by_a_filter() -> None:

@@ -393,10 +393,14 @@ async def test_test_traffic_offers_what_was_learned_from_it_where_anything_learn
         request("r1", "hello", source="ci-test"), request("r2", "hello", source="chat")
     ) as client:
         result = await audit(client, learns=learns)
-    row = found(result, "test-traffic")
+        of_ada = await audit(client, TrafficFilter(user_id="ada"), learns=learns)
+    row, row_of_ada = found(result, "test-traffic"), found(of_ada, "test-traffic")
     assert row
+    assert row_of_ada
     offered = Call(tool="list_learnings", arguments={"finding": "test-traffic"})
     assert row.learned == (offered if learns else None)
+    offered_of_ada = Call(tool="list_learnings", arguments={"user_id": "ada", "finding": "test-traffic"})
+    assert row_of_ada.learned == (offered_of_ada if learns else None)
     assert ("learned from these: list_learnings" in audit_text(result, EVERYTHING).text) is learns
 
 

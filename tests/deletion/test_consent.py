@@ -116,6 +116,20 @@ async def test_a_large_set_needs_its_number_typed(world: World, era: str, count:
 
 
 @pytest.mark.parametrize(
+    "asked", [{"everything": True}, {"user_id": "ada", "erase": True, "include_learnings": True}]
+)
+async def test_who_deletes_everything_types_the_number_however_small_it_is(
+    world: World, era: str, asked: dict[str, Any]
+) -> None:
+    await world.put("r1")
+    person = agreeing()
+    async with world.connect(era, person) as caller:
+        await caller.receipt("delete_requests", **asked)
+    assert set(person.schemas[0]["properties"]) == {"number"}
+    assert await world.ids() == set()
+
+
+@pytest.mark.parametrize(
     ("users", "content", "status"),
     [
         (("ada", "bob"), {"number": 20}, "wrong_number"),

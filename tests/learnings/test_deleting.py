@@ -388,6 +388,20 @@ async def test_an_undo_puts_the_replaced_and_the_replacing_learning_back(world: 
     assert states == {name: (one.content, one.status) for name, one in before.items()}
 
 
+async def test_an_undo_leaves_a_replaced_learning_alone_that_the_deletion_did_not_make_current_again(
+    world: World,
+) -> None:
+    await merged_by_a_test_run(world)
+    async with world.connect(CONFIRM="off") as caller:
+        world.backend.failing["/api/add_user_profile"] = (0, 422)
+        receipt = await caller.receipt("delete_session", session_id="ci", include_learnings=True)
+        assert {name: known.status for name, known in world.backend.profiles.items()} == {"old": "superseded"}
+        world.backend.failing.clear()
+        back = await caller.restored(receipt["number"])
+    assert back["restored"]["learnings"] == 1
+    assert back["not_restored"] == [{"why": "already_there", "count": 1, "ids": ["profile:old"]}]
+
+
 async def test_a_receipt_on_record_has_no_text_of_a_learning(world: World) -> None:
     await merged_by_a_test_run(world)
     async with world.connect(CONFIRM="off") as caller:

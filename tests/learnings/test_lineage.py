@@ -91,6 +91,16 @@ def test_an_interaction_that_was_not_reached_keeps_a_learning() -> None:
     assert isinstance(case, Partly)
 
 
+@pytest.mark.parametrize("quote", [None, "I like swimming"])
+def test_a_merged_learning_does_not_give_way_to_one_of_which_nothing_shows_that_it_was_said_in_what_stays(
+    quote: str | None,
+) -> None:
+    old = profile("old", [1, 2, 3], quote, status="superseded", at=10)
+    quotes = ["I love peanut butter, says the test", "I cannot eat peanuts", *([quote] if quote else [])]
+    new = profile("new", [1, 2, 3, 4], merged(*quotes), at=10)
+    assert isinstance(judged(new, [old, new], {4}), Partly)
+
+
 def test_a_merged_learning_gives_way_to_the_one_that_it_replaced() -> None:
     case = judged(NEW, [OLD, NEW], {4})
     assert isinstance(case, Replace)
