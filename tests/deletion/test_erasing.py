@@ -156,3 +156,40 @@ async def test_a_receipt_that_cannot_be_recorded_does_not_claim_an_erasure(
     assert receipt["way_back"]["state"] == "unknown"
     assert "The receipt could not be recorded." in text_of(result)
     assert fact_of(receipt, "repeat_call")
+
+
+PIN = "My PIN is 4711 and my sister is Vreni"
+
+
+@pytest.mark.parametrize("quote", [PIN, ""], ids=["quoting", "of_the_same_request"])
+@pytest.mark.parametrize("learning_id", ["p", 9])
+async def test_a_copied_learning_that_lists_earlier_ids_of_an_erased_request_is_erased_with_it(
+    world: World, learning_id: str | int, quote: str
+) -> None:
+    await world.put("r1", text=PIN)
+    await world.put("other", text="Good morning")
+    await world.learn(learning_id, "r1", content="PIN 4711", quote=quote)
+    await world.learn("q", "other", content="Says good morning", quote="Good morning")
+    await world.rest.delete_requests_by_ids(["r1"])  # another client stores it again, with other numbers
+    await world.put("r1", text=PIN)
+    name = f"profile:{learning_id}" if learning_id == "p" else f"user_playbook:{learning_id}"
+    async with world.connect(CONFIRM="off") as caller:
+        ids = [name, "profile:q"]
+        first = await caller.receipt("delete_learnings", user_id="ada", learning_ids=ids)
+        erased = await caller.receipt("delete_request", request_id="r1", include_learnings=True, erase=True)
+        done = await caller.restored(first["number"])
+    assert erased["status"] == "complete"
+    assert erased["deleted"]["only_in_copies"] == 1
+    assert done["restored"] == {"learnings": 1}
+    assert list(world.backend.profiles) == ["q"]
+    assert not world.backend.playbooks
+
+
+async def test_a_copied_learning_that_quotes_the_same_words_of_a_copied_request_stays(world: World) -> None:
+    await world.put("r1", text=PIN)
+    await world.put("other", session="t", text=PIN)
+    await world.learn("q", "other", content="PIN 4711", quote=PIN)
+    async with world.connect(CONFIRM="off") as caller:
+        first = await caller.receipt("delete_session", session_id="t", include_learnings=True)
+        await caller.receipt("delete_request", request_id="r1", erase=True)
+    assert await copied(world) == {first["number"]: {"requests": 1, "learnings": 1}}

@@ -33,7 +33,7 @@ from reflexio_mcp.results.deletion import (
 from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.progress import Progress
 from reflexio_mcp.state import records
-from reflexio_mcp.state.records import Owner
+from reflexio_mcp.state.records import Name, Owner
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.traffic.content import add_texts, in_brief
 from reflexio_mcp.traffic.deletion.erasures import Naming
@@ -71,7 +71,8 @@ from reflexio_mcp.traffic.deletion.targets import (
     covered,
 )
 from reflexio_mcp.traffic.errors import CapReached, needing_state
-from reflexio_mcp.traffic.learnings.find import Learned, learnings_of_user, turns_of
+from reflexio_mcp.traffic.learnings.evidence import Turn
+from reflexio_mcp.traffic.learnings.find import Learned, learnings_of_user, may_come_from, turns_of
 from reflexio_mcp.traffic.learnings.find_and_judge import judge_learned
 from reflexio_mcp.traffic.learnings.lineage import Lineage
 from reflexio_mcp.traffic.learnings.records import Learning
@@ -340,6 +341,10 @@ async def _choose(
         selected.sources = sources_of([*stored, *copied] if takes_taught else stored)
         selected.named = frozenset(options.learning_ids) if takes_taught else frozenset()
         selected.learned = await _learned(scope, selected, options, copied_requests)
+    if options.erase and stored + copied and not isinstance(target, User) and target.noun != "learning":
+        known = {item.id for item in copied}
+        unlisted = await _copied_learnings(scope, selected, [*stored, *copied], state, owner)
+        copied += await free.of([item for item in unlisted if item.id not in known])
     taught: list[Item] = []
     if selected.learned and takes_taught:
         taught = await free.of(list(map(learning_item, selected.learned.going)))
@@ -547,6 +552,48 @@ def _only_in_copies(
         if item.id not in stored and selected.means(copied, content):
             found[item.id] = content
     return list(found.values()), reading.damaged
+
+
+async def _copied_learnings(
+    scope: Scope, selected: Selected, items: Sequence[Item], state: State, owner: Owner
+) -> list[Item]:
+    """Return learnings in recovery copies that may come from what is erased, and that no name of it leads to.
+
+    A plan says of the stored learnings what becomes of them, so these are left out.
+
+    Raises:
+        NotRecorded: the copies cannot be read.
+        ReflexioError: what is stored cannot be read.
+    """
+    found: dict[str, Item] = {}
+    stored = {learning.learning_id for learning in selected.learned.read} if selected.learned else set[str]()
+    for user_id, sources in sources_of(items).items():
+        if selected.interactions:  # the copy of their request has others, too
+            sources = replace(sources, interaction_ids=frozenset(selected.interactions.ids))
+        learnings, requests = await in_thread(_copied_of, state, owner, user_id)
+        inside, others = dict[int, Turn](), dict[int, Turn]()
+        for number, turn in turns_of(requests).items():
+            (inside if number in sources.interaction_ids else others)[number] = turn
+        erased = [learning for learning in learnings if learning.learning_id not in stored]
+        if erased:
+            erased = await may_come_from(scope, user_id, erased, sources, selected=inside, others=others)
+        found |= {learning.learning_id: learning_item(learning) for learning in erased}
+    return list(found.values())
+
+
+def _copied_of(
+    state: State, owner: Owner, user_id: str
+) -> tuple[list[Learning], list[RequestWithInteractions]]:
+    """Return what recovery copies contain of a user. Raises `NotRecorded`."""
+    learnings, requests = list[Learning](), list[RequestWithInteractions]()
+    with needing_state(FactCode.NOTHING_DELETED, FactCode.STATE_UNUSABLE):
+        for copied in state.copies.read(owner, having={Name.of("user", user_id)}, erasing=True):
+            content = opened(copied)
+            if isinstance(content, Learning):
+                learnings.append(content)
+            else:
+                requests.append(content)
+    return learnings, requests
 
 
 async def _restored_before(scope: Scope, target: Target, chosen: _Chosen) -> list[str]:

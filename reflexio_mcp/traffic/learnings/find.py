@@ -31,6 +31,7 @@ __all__ = [
     "find_evidence",
     "learnings_of_user",
     "linked_by_quotes",
+    "may_come_from",
     "read_again",
     "turns_of",
     "words_in_others",
@@ -328,6 +329,43 @@ async def lacking_and_quoting(
     quoting = await anyio.to_thread.run_sync(search)
     stored = await find_interactions(scope, user_id, listed_by(quoting), most_requests=most_requests)
     return [learning for learning in quoting if stored.lack(learning)]
+
+
+async def may_come_from(
+    scope: Scope,
+    user_id: str,
+    learnings: Sequence[Learning],
+    sources: Sources,
+    *,
+    selected: Mapping[int, Turn],
+    others: Mapping[int, Turn],
+) -> list[Learning]:
+    """Return the learnings that may come from selected requests although they list other interactions.
+
+    Interactions that they list are not found anywhere, so these may be selected ones with earlier ids: the learnings
+    quote selected words, name a selected request as the last of their window, or quote nothing that shows their source.
+
+    Args:
+        selected, others: interactions that may not be stored, such as copied ones.
+    """
+    unlisted = sources.unlisted(learnings)
+    stored = await find_interactions(
+        scope, user_id, listed_by(unlisted), among=sources.interaction_ids, quoted=Quoted(unlisted)
+    )
+    found = stored.by_id.keys() | others.keys()
+    lacking = [learning for learning in unlisted if not learning.interaction_ids <= found]
+    said = [*sources.among(stored.by_id).values(), *selected.values()]
+
+    def search() -> list[Learning]:
+        return [
+            learning
+            for learning in lacking
+            if learning.last_request_id in sources.request_ids
+            or not quotes_of(learning)
+            or any(map(Quoted([learning]).said_in, said))
+        ]
+
+    return await anyio.to_thread.run_sync(search)
 
 
 async def find_evidence(
