@@ -169,15 +169,33 @@ async def replaced_profile(world: World, **newer: Any) -> None:
 CI: dict[str, Any] = {"request_ids": ["ci"], "include_learnings": True}
 
 
+async def deleted_with_successor(world: World, kind: str) -> int:
+    """A deletion of a learning whose predecessor is in use again. Returns its number."""
+    if kind == "playbook":
+        return (await made_current(world))["number"]
+    await replaced_profile(world)
+    async with world.connect(CONFIRM="off") as caller:
+        return (await caller.receipt("delete_requests", **CI))["number"]
+
+
+@pytest.mark.parametrize("kind", ["profile", "playbook"])
+async def test_a_restore_of_chosen_requests_replaces_again_what_their_learnings_had_replaced(
+    world: World, kind: str
+) -> None:
+    number = await deleted_with_successor(world, kind)
+    async with world.connect(CONFIRM="off") as caller:
+        await caller.restored(number, request_ids=["ci"])
+    wanted = {
+        "profile": {("Cannot eat peanuts", "superseded"): 1, ("Loves peanut butter", None): 1},
+        "playbook": {("Offer no peanuts", "merged"): 1, ("Offer peanuts", None): 1},
+    }
+    assert known(world) == wanted[kind]
+
+
 @pytest.mark.parametrize("kind", ["profile", "playbook"])
 async def test_an_undo_leaves_in_use_what_was_erased_the_successor_of(world: World, kind: str) -> None:
     in_use = ("Cannot eat peanuts" if kind == "profile" else "Offer no peanuts", None)
-    if kind == "profile":
-        await replaced_profile(world)
-        async with world.connect(CONFIRM="off") as caller:
-            number = (await caller.receipt("delete_requests", **CI))["number"]
-    else:
-        number = (await made_current(world))["number"]
+    number = await deleted_with_successor(world, kind)
     async with world.connect(CONFIRM="off") as caller:
         await caller.receipt("delete_requests", **CI, erase=True)
         assert known(world) == {in_use: 1}

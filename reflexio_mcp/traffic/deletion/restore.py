@@ -116,6 +116,46 @@ def _reading(state: State, owner: Owner, undo: Undo) -> Reading:
     return state.copies.read(owner, deletion=undo.number, names=names)
 
 
+async def _selected(
+    state: State, owner: Owner, undo: Undo, reading: Reading
+) -> AsyncIterator[dict[str, tuple[Copied, Content]]]:
+    """Open the copies of a restore as `_opened` does, and then those of what the restored learnings had replaced.
+
+    A replaced learning came from other requests than the chosen ones, so no name of these leads to its copy.
+    """
+    learnings: dict[str, Learning] = {}
+    async for batch in _opened(reading):
+        learnings |= {key: content for key, (_, content) in batch.items() if isinstance(content, Learning)}
+        yield batch
+    if not (undo.ids and learnings):
+        return
+    made_current = await _made_current(state, owner, undo.number)
+    left = [Name.of("learning", learning_id) for learning_id in made_current - learnings.keys()]
+    if not left:
+        return
+    async for batch in _opened(state.copies.read(owner, deletion=undo.number, names=left)):
+        lineage = Lineage(
+            [
+                *learnings.values(),
+                *(content for _, content in batch.values() if isinstance(content, Learning)),
+            ]
+        )
+        yield {
+            key: (copied, content)
+            for key, (copied, content) in batch.items()
+            if key in made_current
+            and isinstance(content, Learning)
+            and any(successor.learning_id in learnings for successor in lineage.current(content))
+        }
+
+
+async def _made_current(state: State, owner: Owner, number: int) -> frozenset[str]:
+    """Return the ids of the replaced learnings that a deletion was to make current again. Raises `Unreadable`."""
+    with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
+        deletions = await in_thread(state.last, owner, 1, number)
+    return frozenset(learning_id for deletion in deletions for learning_id, _ in deletion.back)
+
+
 async def _opened(reading: Reading) -> AsyncIterator[dict[str, tuple[Copied, Content]]]:
     """Open copies in batches, by the ids under which they are restored, the oldest first.
 
@@ -147,7 +187,7 @@ async def plan_restore(scope: Scope, state: State, owner: Owner, undo: Undo) -> 
     bound = hashlib.sha256(repr((undo.number, sorted(undo.ids), undo.evaluation_only)).encode())
     missing = {Name.of("request", request_id) for request_id in undo.ids}
     reading = _reading(state, owner, undo)
-    async for batch in _opened(reading):
+    async for batch in _selected(state, owner, undo, reading):
         missing.difference_update(*(copied.names for copied, _ in batch.values()))
         contents = [content for _, content in batch.values()]
         counts += counts_of(map(item_for, contents))
@@ -653,7 +693,7 @@ class _Restore:
         with storing.stopping():
             with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
                 await self._look_up_deletion()
-            async for batch in _opened(reading):
+            async for batch in _selected(self.state, self.planned.owner, self.planned.undo, reading):
                 copies |= {key: replace(copied, content="") for key, (copied, _) in batch.items()}
                 learnings |= {
                     key: content for key, (_, content) in batch.items() if isinstance(content, Learning)
