@@ -227,3 +227,49 @@ async def test_an_undo_that_ends_between_its_calls_takes_nothing_out_of_use(worl
         world.backend.failing.clear()
         await caller.receipt("delete_requests", **CI, erase=True)
     assert known(world)["Offer no peanuts", None] == 1
+
+
+async def corrected(world: World) -> dict[str, Any]:
+    """The receipt of a correction of the only playbook."""
+    [number] = world.backend.playbooks
+    async with world.connect(CONFIRM="off") as caller:
+        return await caller.receipt(
+            "correct_learning",
+            user_id="ada",
+            learning_id=f"user_playbook:{number}",
+            content="Send reports as short lists",
+        )
+
+
+REPORTS: dict[str, Any] = {"request_ids": ["r1"], "include_learnings": True}
+
+
+async def report_playbook(world: World) -> None:
+    await world.put("r1", text="Send me reports as tables")
+    quote = "Send me reports as tables"
+    await world.learn(8, "r1", content="Send reports as tables", quote=quote, changed=20)
+
+
+async def test_a_repeated_restore_stores_no_playbook_beside_its_corrected_text(world: World) -> None:
+    await report_playbook(world)
+    async with world.connect(CONFIRM="off") as caller:
+        number = (await caller.receipt("delete_requests", **REPORTS))["number"]
+        await caller.restored(number)
+        await corrected(world)
+        again = await caller.restored(number)
+    assert known(world) == {("Send reports as short lists", None): 1}
+    assert again["status"] == "incomplete"
+    assert "id_taken" in {row["why"] for row in again["not_restored"]}
+
+
+async def test_an_undo_of_a_correction_finds_the_playbook_that_was_deleted_and_restored_since(
+    world: World,
+) -> None:
+    await report_playbook(world)
+    correction = await corrected(world)
+    async with world.connect(CONFIRM="off") as caller:
+        number = (await caller.receipt("delete_requests", **REPORTS))["number"]
+        await caller.restored(number)
+        done = await caller.restored(correction["number"])
+    assert done["status"] == "complete"
+    assert known(world) == {("Send reports as tables", None): 1}

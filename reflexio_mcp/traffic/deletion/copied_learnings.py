@@ -70,13 +70,15 @@ def compare(
     stored: Mapping[str, Learning],
     renumbered: Renumbered,
     back: Collection[str],
+    later_texts: Mapping[str, Collection[str]],
 ) -> Compared:
     """Find copied learnings among the stored ones of their user.
 
     Args:
         back: the ids of the replaced learnings that the deletion was to make current again.
+        later_texts: the digests of learnings whose text was corrected since, by that of the text before.
     """
-    comparison = _Comparison(copied, copies, stored, renumbered, back)
+    comparison = _Comparison(copied, copies, stored, renumbered, back, later_texts)
     comparison.find_by_id()
     comparison.find_playbooks()
     return comparison.found
@@ -92,8 +94,10 @@ class _Comparison:
         stored: Mapping[str, Learning],
         renumbered: Renumbered,
         back: Collection[str],
+        later_texts: Mapping[str, Collection[str]],
     ) -> None:
         self._copied = copied
+        self._later_texts = later_texts
         self._new_texts = {
             key: {name.id for name in copies[key].names if name.kind == "text"} - {learning.digest}
             for key, learning in copied.items()
@@ -136,6 +140,16 @@ class _Comparison:
         self._pair(found.revived, revived, lambda there: (self._facts(there), there.changed_at))
         said = {key: _said(learning) for key, learning in self._missing_playbooks}
         self._pair(found.same, said, _said)
+        # Its interactions have other ids since another restore, or another call has corrected it since.
+        corrected = {
+            key: (text, learning.state)
+            for key, learning in self._missing_playbooks
+            for text in self._new_texts[key]
+        }
+        self._pair(found.corrected, corrected, _said)
+        for key, learning in self._missing_playbooks:
+            for text in self._later_texts.get(learning.digest, ()):
+                self._pair(found.taken, {key: (text, learning.state)}, _said)
 
     @property
     def _missing_playbooks(self) -> list[tuple[str, Learning]]:

@@ -509,7 +509,8 @@ class Storing:
         await self.erasures.claim(copies[key] for key in learnings)
         before = await self._stored_learnings(user_id)
         renumbered = Renumbered(self.interactions)
-        found = compare(learnings, copies, before, renumbered, self.made_current)
+        later_texts = await self._later_texts(learnings)
+        found = compare(learnings, copies, before, renumbered, self.made_current, later_texts)
         missing = {key: learning for key, learning in found.missing.items() if not _is_over(learning)}
         changing = found.corrected | found.revived
         free = await self._without_held(changing)
@@ -547,6 +548,37 @@ class Storing:
         self.not_linked += sum(bool(renumbered.old_ids(learning)) for learning in listed)
         again = missing | replaced | {key: learnings[key] for key in corrected}
         await self._note_back(again, corrected, renumbered, before, after)
+
+    async def _later_texts(self, learnings: Mapping[str, Learning]) -> dict[str, set[str]]:
+        """Return the digests of the texts that corrections have given to playbooks since, by that of the copied text.
+
+        Raises:
+            Unreadable: the copies of the corrections cannot be read.
+        """
+        assert self.erasures  # learnings come from recovery copies alone
+        state, owner = self.erasures.state, self.erasures.owner
+        texts = {
+            learning.digest: {learning.digest}
+            for learning in learnings.values()
+            if learning.kind == "user_playbook"
+        }
+
+        def follow(found: set[str]) -> None:
+            following = set(found)
+            while following:
+                names = [Name.of("text", text) for text in following]
+                copies = state.copies.read(owner, having=names)
+                said = {name.id for copied in copies for name in copied.names if name.kind == "text"}
+                following = said - found
+                found |= following
+
+        def follow_each() -> None:
+            for found in texts.values():
+                follow(found)
+
+        with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
+            await in_thread(follow_each)
+        return {text: found - {text} for text, found in texts.items()}
 
     async def _with_successor(
         self, user_id: str, revived: Mapping[str, Learning], copied: Mapping[str, Learning]
