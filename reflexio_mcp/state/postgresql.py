@@ -201,6 +201,8 @@ class SetUp(NamedTuple):
 class PostgresqlDatabase(Database):
     """The database at a URL of libpq. Raises `StateUnusable` for an unreadable URL."""
 
+    has_clock = True
+
     def __init__(self, url: str) -> None:
         try:
             given = conninfo_to_dict(url)

@@ -45,12 +45,15 @@ from reflexio_mcp.state.records import (
     Owner,
     RestoreIntention,
 )
-from reflexio_mcp.state.restores import restores_not_over
+from reflexio_mcp.state.restores import GIVEN_UP_DAYS, restores_not_over
 from reflexio_mcp.state.tables import Database, StateUnusable, Transaction, is_number, is_time
 
 __all__ = ["RECORD_DAYS", "State", "in_thread"]
 
 HOUR: Final = 3_600.0
+
+MAY_RUN_SECONDS: Final = HOUR
+"""How long after its beginning a deletion without an end may still delete something."""
 
 RECORD_DAYS: Final = 7
 """How long a deletion is recorded, unless its copies last longer."""
@@ -615,6 +618,23 @@ class State:
         claimed = self.must_go.add_claimed(transaction, owner, number, erasure.learnings, erasure.means)
         self.copies.remove(transaction, rows, noting.with_others)
         return len(rows), names, noting.number + claimed
+
+    def may_run(self, number: int) -> bool:
+        """Whether a deletion has no end on record and may still delete something.
+
+        Processes that share a file have clocks of their own, so there only the days count on which the state was used.
+        """
+        with self.database.transaction(writes=False) as transaction:
+            return bool(
+                transaction.execute(
+                    "SELECT 1 FROM main.deletions WHERE id = ? AND outcome = '' AND (CASE WHEN ? THEN at > ? "
+                    "ELSE seen > ? END)",
+                    number,
+                    self.database.has_clock,
+                    transaction.now - MAY_RUN_SECONDS,
+                    days_seen(transaction) - GIVEN_UP_DAYS,
+                )
+            )
 
     def last(
         self, owner: Owner, most: int = 20, number: int = 0, *, restorable: bool = False

@@ -236,9 +236,15 @@ class Transaction:
 
 
 class Database(ABC):
-    """A database that all processes of one state share. Calls block. `name` tells it from others of this machine."""
+    """A database that all processes of one state share. Calls block.
+
+    Attributes:
+        name: tells it from others of this machine.
+        has_clock: the times of its transactions come from one clock, not from that of each process.
+    """
 
     name: str = "state"
+    has_clock: bool = False
 
     @abstractmethod
     def transaction(self, *, writes: bool = True) -> AbstractContextManager[Transaction]:

@@ -306,13 +306,19 @@ async def test_a_playbook_that_was_stored_twice_comes_back_twice(world: World) -
     assert len(world.backend.playbooks) == 2
 
 
-async def test_an_undo_of_a_deletion_that_has_not_ended_does_not_say_that_all_is_stored(world: World) -> None:
+@pytest.mark.parametrize("ahead", [0, 2 * 3600], ids=["clock_right", "clock_two_hours_ahead"])
+async def test_an_undo_of_a_deletion_that_has_not_ended_does_not_say_that_all_is_stored(
+    world: World, monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
     await world.put("r1")
     undone: list[dict[str, Any]] = []
+    now = time.time
 
     async def undo() -> None:
-        async with world.connect(CONFIRM="off") as other:
-            undone.append(await other.call("restore_requests", deletion=1))
+        with monkeypatch.context() as patched:
+            patched.setattr(time, "time", lambda: now() + ahead)
+            async with world.connect(CONFIRM="off") as other:
+                undone.append(await other.call("restore_requests", deletion=1))
 
     world.backend.before[BY_IDS] = [undo]
     async with world.connect(CONFIRM="off") as caller:

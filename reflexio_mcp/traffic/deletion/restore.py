@@ -70,9 +70,6 @@ PUBLISH_SECONDS: Final = 90.0
 SPARE_SECONDS: Final = 2 * PUBLISH_SECONDS
 """How long after its time limit a restore may store something: a request, and learnings."""
 
-MAY_RUN_SECONDS: Final = 3600.0
-"""How long after its beginning a deletion without an end may still delete something."""
-
 SHOWN: Final = 50
 """Maximum number of requests in the plan of a restore."""
 
@@ -714,9 +711,9 @@ class _Restore:
 
     async def _look_up_deletion(self) -> None:
         """Note whether the deletion has not ended, here or elsewhere, or a last call of it may still arrive."""
-        for deletion in await in_thread(self.state.last, self.planned.owner, 1, self.planned.undo.number):
-            self.storing.deletion_runs = not deletion.outcome and time.time() - deletion.at < MAY_RUN_SECONDS
-            self.storing.made_current = frozenset(learning_id for learning_id, _ in deletion.back)
+        number = self.planned.undo.number
+        self.storing.deletion_runs = await in_thread(self.state.may_run, number)
+        self.storing.made_current = await _made_current(self.state, self.planned.owner, number)
 
     async def run(self) -> None:
         storing = self.storing
