@@ -161,7 +161,9 @@ async def test_a_receipt_that_cannot_be_recorded_does_not_claim_an_erasure(
 PIN = "My PIN is 4711 and my sister is Vreni"
 
 
-@pytest.mark.parametrize("quote", [PIN, ""], ids=["quoting", "of_the_same_request"])
+@pytest.mark.parametrize(
+    "quote", [PIN, "", "has a PIN and a sister"], ids=["quoting", "without_quote", "in_other_words"]
+)
 @pytest.mark.parametrize("learning_id", ["p", 9])
 async def test_a_copied_learning_that_lists_earlier_ids_of_an_erased_request_is_erased_with_it(
     world: World, learning_id: str | int, quote: str
@@ -193,3 +195,16 @@ async def test_a_copied_learning_that_quotes_the_same_words_of_a_copied_request_
         first = await caller.receipt("delete_session", session_id="t", include_learnings=True)
         await caller.receipt("delete_request", request_id="r1", erase=True)
     assert await copied(world) == {first["number"]: {"requests": 1, "learnings": 1}}
+
+
+async def test_a_copied_learning_that_quotes_only_other_stored_words_stays(world: World) -> None:
+    await world.put("r1", text=PIN)
+    await world.put("other", text="Good morning, everybody")
+    await world.learn("q", "other", content="Says good morning", quote="Good morning, everybody")
+    await world.rest.delete_requests_by_ids(["other"])
+    await world.put("other", text="Good morning, everybody")
+    async with world.connect(CONFIRM="off") as caller:
+        ids = ["profile:q"]
+        first = await caller.receipt("delete_learnings", user_id="ada", learning_ids=ids)
+        await caller.receipt("delete_request", request_id="r1", erase=True)
+    assert await copied(world) == {first["number"]: {"learnings": 1}}

@@ -19,7 +19,7 @@ from typing import Final
 from reflexio_mcp.rest.models import StoredInteraction, StoredRequest
 from reflexio_mcp.traffic.learnings.records import Learning
 
-__all__ = ["Evidence", "Quoted", "quotes_of"]
+__all__ = ["Evidence", "Quoted", "Turn", "quotes_of"]
 
 NEAR: Final = 0.85
 """Minimum similarity of a quote and the most similar part of an interaction (`benchmarks/quotes.py`)."""

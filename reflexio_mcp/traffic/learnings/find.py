@@ -342,8 +342,8 @@ async def may_come_from(
 ) -> list[Learning]:
     """Return the learnings that may come from selected requests although they list other interactions.
 
-    Interactions that they list are not found anywhere, so these may be selected ones with earlier ids: the learnings
-    quote selected words, name a selected request as the last of their window, or quote nothing that shows their source.
+    Interactions that they list are not found anywhere, so these may be selected ones with earlier ids. Only learnings
+    that quote other interactions and nothing else certainly came from these.
 
     Args:
         selected, others: interactions that may not be stored, such as copied ones.
@@ -354,16 +354,20 @@ async def may_come_from(
     )
     found = stored.by_id.keys() | others.keys()
     lacking = [learning for learning in unlisted if not learning.interaction_ids <= found]
-    said = [*sources.among(stored.by_id).values(), *selected.values()]
+    if not lacking:
+        return []
+    said = {**sources.among(stored.by_id), **selected}
+    turns = await with_quoted(
+        scope, user_id, lacking, replace(stored, by_id={**others, **stored.by_id, **said})
+    )
 
     def search() -> list[Learning]:
-        return [
-            learning
-            for learning in lacking
-            if learning.last_request_id in sources.request_ids
-            or not quotes_of(learning)
-            or any(map(Quoted([learning]).said_in, said))
-        ]
+        return [learning for learning in lacking if not _is_from_others(learning)]
+
+    def _is_from_others(learning: Learning) -> bool:
+        evidence = evidence_of(learning, turns)
+        quotes_selected = any(map(Quoted([learning]).said_in, said.values()))
+        return bool(evidence.quoted) and not evidence.unresolved and not quotes_selected
 
     return await anyio.to_thread.run_sync(search)
 
