@@ -488,6 +488,21 @@ def test_copies_that_another_key_has_sealed_are_named_and_stop_nothing(run: Run,
     assert left(store) == ALL - {"e2e-1", "e2e-3"}
 
 
+def test_a_changed_copy_that_is_put_back_is_not_restored_after_all_data_of_its_user_was_erased(
+    run: Run, store: str
+) -> None:
+    run("delete", "e2e-1", "--yes")
+    with closing(sqlite3.connect(Path(store).with_name("state.db"))) as state, state:
+        [(names,)] = state.execute("SELECT names FROM copies")
+        state.execute("UPDATE copies SET names = 'x'")
+    code, said = run("delete", "--user-id", "ada", "--everything", "--erase", "--yes")
+    assert (code, said.count("1 recovery copy was changed")) == (1, 2), "the plan and the receipt"
+    with closing(sqlite3.connect(Path(store).with_name("state.db"))) as state, state:
+        state.execute("UPDATE copies SET names = ?", (names,))
+    assert run("restore", "1", "--yes")[0] == 1
+    assert "e2e-1" not in left(store)
+
+
 def test_a_command_that_finds_another_key_says_what_to_do_and_shows_no_traceback(
     run: Run, store: str
 ) -> None:

@@ -63,7 +63,7 @@ async def test_a_copy_that_was_changed_is_named_by_a_restore_which_puts_the_othe
 
 async def test_an_erasure_names_a_copy_that_was_changed_and_erases_the_others(world: World) -> None:
     number = await deleted(world)
-    change(world, CHANGED_COPY)
+    change(world, "UPDATE copies SET names = 'x' WHERE id = 2")
     async with world.connect(CONFIRM="off") as caller:
         receipt = await caller.receipt("delete_requests", request_ids=["r1", "r2"], erase=True)
         assert (receipt["deleted"], receipt["not_deleted"]) == (
@@ -89,6 +89,41 @@ async def test_an_erasure_of_what_is_stored_again_or_of_its_user_removes_a_copy_
         await caller.receipt("delete_requests", user_id="ada", include_learnings=True, erase=True)
         assert copies(world) == 0
         assert "copies_damaged" not in await caller.refused("restore_requests", deletion=number)
+
+
+@pytest.mark.parametrize("ids", [["r1", "r2"], ["r2"]])
+async def test_a_changed_copy_that_is_put_back_is_not_restored_if_an_erasure_named_its_id(
+    world: World, ids: list[str]
+) -> None:
+    number = await deleted(world)
+    names = changed_so_that_nothing_finds_it(world)
+    async with world.connect(CONFIRM="off") as caller:
+        receipt = await caller.receipt("delete_requests", request_ids=ids, erase=True)
+        assert fact_of(receipt, "copies_damaged") == ONE_DAMAGED
+        change(world, f"UPDATE copies SET names = '{names}' WHERE id = 2")
+        await caller.call("restore_requests", deletion=number)
+    assert await world.ids() == {"r1", "r2", "r3"} - set(ids)
+
+
+async def test_a_changed_copy_that_is_put_back_is_not_restored_if_an_erasure_named_its_user(
+    world: World,
+) -> None:
+    number = await deleted(world)
+    names = changed_so_that_nothing_finds_it(world)
+    async with world.connect(CONFIRM="off") as caller:
+        everything = {"user_id": "ada", "include_learnings": True, "erase": True}
+        assert fact_of(await caller.receipt("delete_requests", **everything), "copies_damaged") == ONE_DAMAGED
+        change(world, f"UPDATE copies SET names = '{names}' WHERE id = 2")
+        await caller.refused("restore_requests", deletion=number)
+    assert await world.ids() == set()
+
+
+def changed_so_that_nothing_finds_it(world: World) -> str:
+    """Change the names of the copy of r2, and return what they were."""
+    with closing(sqlite3.connect(world.folder / "state.db")) as state:
+        [(names,)] = state.execute("SELECT names FROM copies WHERE id = 2")
+    change(world, "UPDATE copies SET names = 'x' WHERE id = 2")
+    return names
 
 
 async def test_a_copy_that_was_changed_stays_while_a_hold_may_cover_it(world: World, tmp_path: Path) -> None:

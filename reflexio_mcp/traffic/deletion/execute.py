@@ -496,19 +496,17 @@ class _Act:
 
     @property
     def _erased_names(self) -> list[Name]:
-        """The names of the copies that an erasure removes."""
-        planned, target = self.planned, self.planned.target
+        """The names of the copies that an erasure removes. A copy of what a hold keeps stays."""
+        planned = self.planned
         names = [name for item in (*planned.items, *planned.copied) for name in names_of(item)]
-        if isinstance(target, User):
-            names.append(Name.of("user", target.wanted.user_id))
-        return names
+        return names if planned.held else [*names, *planned.target.every_copy_of]
 
     @property
     def _erasure(self) -> Erasure:
         planned, target = self.planned, self.planned.target
         users = {item.user_id for item in (*planned.items, *planned.copied)}
-        if isinstance(target, User):
-            users.add(target.wanted.user_id)
+        if target.owner:
+            users.add(target.owner)
         # Empty means everybody: of a request that cannot be read, the user may not be known.
         known_users = () if "" in users else users
         learnings = [

@@ -121,6 +121,7 @@ class Planned:
         held: number of items that a hold keeps. They are not among the items.
         stay: ids of stored requests that recovery copies contain too and that are not among the items.
         at_line: the number of the last log line before an erasure looked what is stored.
+        damaged: number of copies that could not be opened, because their rows were changed.
     """
 
     target: Target
@@ -135,6 +136,7 @@ class Planned:
     held: int = 0
     stay: Sequence[str] = ()
     at_line: int = 0
+    damaged: int = 0
 
     def naming(self) -> Naming:
         """Return what an erasure names, for one reading of the copies."""
@@ -155,8 +157,15 @@ class Planned:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to delete. Of a whole user, something may be stored that no call returns."""
-        return not (self.size or self.selected.owed) and (self.held > 0 or not isinstance(self.target, User))
+        """Whether there is nothing to delete.
+
+        Of a whole user, something may be stored that no call returns. A copy that nobody can open may be of what an
+        erasure names; then its names are recorded.
+        """
+        if self.size or self.selected.owed:
+            return False
+        may_be_in_copies = self.options.erase and self.damaged > 0 and bool(self.target.every_copy_of)
+        return self.held > 0 or not (may_be_in_copies or isinstance(self.target, User))
 
     @property
     def stored(self) -> list[Item]:
@@ -266,6 +275,7 @@ async def make_plan(
         held=chosen.held.total(),
         stay=stay,
         at_line=at_line,
+        damaged=chosen.damaged,
     )
 
 

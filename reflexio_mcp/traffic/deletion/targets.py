@@ -158,6 +158,16 @@ class Target(ABC):
         """The finding that selects it; empty for none."""
         return ""
 
+    @property
+    def owner(self) -> str:
+        """The user whose items alone it selects; empty for every user's."""
+        return ""
+
+    @property
+    def every_copy_of(self) -> list[Name]:
+        """Names of which it means every recovery copy, also those that nobody can open."""
+        return []
+
     @abstractmethod
     def name(self, *, words: bool = True) -> str:
         """Describe the target; without searched words if `words` is false."""
@@ -205,9 +215,17 @@ class Requests(Target):
     def may_repeat(self, planned: Collection[str]) -> bool:
         return set(self.ids).issuperset(planned)
 
+    @property
+    def owner(self) -> str:
+        return self.user_id
+
+    @property
+    def every_copy_of(self) -> list[Name]:
+        return [Name.of("request", request_id) for request_id in self.ids]
+
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         selected = Selected(
-            copy_names=[Name.of("request", request_id) for request_id in self.ids],
+            copy_names=self.every_copy_of,
             means=lambda copied, content: (
                 isinstance(content, RequestWithInteractions) and self.user_id in ("", copied.user)
             ),
@@ -271,11 +289,13 @@ class Filtered(Target):
 
     Args:
         judged: findings that people judged to be no problem. These requests stay: an audit does not count them.
+        whole_user: they are all that is stored of the filter's user: nothing else narrows it, and nothing learns.
     """
 
     wanted: TrafficFilter
     everything: bool = False
     judged: Judged = field(default_factory=Judged, compare=False)
+    whole_user: bool = False
 
     @property
     def finding(self) -> str:
@@ -292,16 +312,26 @@ class Filtered(Target):
             raise InvalidInput("finding", JUDGE_FIRST, advice=Fact(code=judgement))
         if all_of_user and scope.learns and wanted.user_id and not wanted.narrows:
             return User(wanted)
-        return cls(wanted, everything and not wanted.narrows)
+        whole_user = bool(wanted.user_id) and not wanted.narrows and not scope.learns
+        return cls(wanted, everything and not wanted.narrows, whole_user=whole_user)
 
     def name(self, *, words: bool = True) -> str:
         return (
             filter_in_words(self.wanted, words=words) if self.wanted != TrafficFilter() else "every request"
         )
 
+    @property
+    def owner(self) -> str:
+        return self.wanted.user_id
+
+    @property
+    def every_copy_of(self) -> list[Name]:
+        return [Name.of("user", self.wanted.user_id)] if self.whole_user else []
+
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         pager = SessionPager(scope, self.wanted)
         selected = Selected(
+            copy_names=self.every_copy_of or None,
             means=lambda copied, content: (
                 isinstance(content, RequestWithInteractions)
                 and bool(self.wanted.pick([content]))
@@ -352,6 +382,10 @@ class User(Filtered):
     def name(self, *, words: bool = True) -> str:
         return f"everything of {super().name(words=words)}"
 
+    @property
+    def every_copy_of(self) -> list[Name]:
+        return [Name.of("user", self.wanted.user_id)]
+
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         user_id = self.wanted.user_id
         selected = await self.stored(scope, progress)
@@ -363,7 +397,7 @@ class User(Filtered):
             Fact(code=FactCode.OTHER_RECORDS_STAY),
             Fact(code=FactCode.RECORD_STAYS),
         ]
-        selected.copy_names = [Name.of("user", user_id)]
+        selected.copy_names = self.every_copy_of
         selected.means = lambda copied, content: True
         return selected
 
@@ -399,6 +433,16 @@ class Learnings(Target):
 
     def name(self, *, words: bool = True) -> str:
         return f"learnings of {self.selection.describe(words=words)}"
+
+    @property
+    def owner(self) -> str:
+        return self.selection.user_id
+
+    @property
+    def every_copy_of(self) -> list[Name]:
+        if self.selection.by_requests or self.selection.words:
+            return []
+        return [Name.of("learning", learning_id) for learning_id in self.selection.learning_ids]
 
     async def select(self, scope: Scope, progress: Progress) -> Selected:
         found = await select_learnings(scope, self.selection)
