@@ -15,11 +15,12 @@ FIND: Final = (
     "filters match exactly."
 )
 DELETIONS: Final = {
-    "auto": "A deletion asks the person in a form or shows a plan: show them the plan and act only after their yes, "
-    "even if the request was clear.",
+    "auto": "A deletion asks the person in a form or shows a plan, which deletes nothing and says what goes and what "
+    "stays: ask for it instead of searching further. Show them the plan and act only after their yes, even if the "
+    "request was clear.",
     "ask": "A deletion asks the person in a form; if the client has no forms, nothing is deleted.",
-    "preview": "A deletion shows a plan first: show it to the person and act only after their yes, even if the request "
-    "was clear.",
+    "preview": "A deletion shows a plan first, which deletes nothing and says what goes and what stays: ask for it "
+    "instead of searching further. Show it to the person and act only after their yes, even if the request was clear.",
     "off": "A deletion runs at once and shows no plan: a clear wish is enough for a few requests; before you "
     "delete more, list them and ask the person.",
 }
