@@ -113,6 +113,16 @@ def _parse_issuer(text: str) -> str:
     return text  # Issuers are compared exactly; some end with a slash.
 
 
+OWN_FILES: Final = ("state.db", "fingerprint.key", "http-token", "installed.json")
+"""Names of files in which the server keeps something else than a store."""
+
+
+def _is_own_file(path: str) -> bool:
+    name = Path(path).resolve().name.casefold()
+    # SQLite has files of its own beside state.db; each database of the audit log has a file that notes its end.
+    return name in OWN_FILES or name.startswith("state.db-") or name.endswith(".end")
+
+
 def _parse_path(text: str) -> str:
     return text if text == ":memory:" else str(Path(text).expanduser())
 
@@ -439,6 +449,11 @@ def load(env: Mapping[str, str] | None = None, flags: Mapping[str, str] | None =
         if text is not None:
             values[option.name] = _value(option, text)
     settings = Settings(**values)
+    if settings.store and _is_own_file(settings.store):
+        raise ConfigurationError(
+            "REFLEXIO_MCP_STORE has the name of a file in which this server keeps its state, its key, its token or a "
+            "note, so that file would replace the store. Name another file."
+        )
     if settings.state and not settings.state_keys:
         raise ConfigurationError(
             "REFLEXIO_MCP_STATE needs REFLEXIO_MCP_STATE_KEYS: recovery copies in the database are encrypted with them."

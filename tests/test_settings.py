@@ -1,5 +1,7 @@
 """Configuration: what is read, what wins, and what stops the start."""
 
+from pathlib import Path
+
 import pytest
 
 from reflexio_mcp.settings import OPTIONS, ConfigurationError, Settings, load, parse_flags
@@ -153,3 +155,15 @@ def test_secrets_have_no_flag_and_never_show_in_a_representation() -> None:
 
 def test_the_options_among_the_arguments_of_an_entry_are_read() -> None:
     assert parse_flags(["--user-id", "ada", "--read-only", "--other"]) == {"user_id": "ada", "read_only": "1"}
+
+
+@pytest.mark.parametrize(
+    "name", ["state.end", "state.db", "State.DB-wal", "fingerprint.key", "http-token", "installed.json"]
+)
+def test_a_store_with_the_name_of_another_file_of_the_server_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError, match="REFLEXIO_MCP_STORE has the name of a file"):
+        load({"REFLEXIO_MCP_STORE": str(tmp_path / name)})
+    (tmp_path / "store.db").symlink_to(tmp_path / name)
+    with pytest.raises(ConfigurationError, match="REFLEXIO_MCP_STORE has the name of a file"):
+        load({"REFLEXIO_MCP_STORE": str(tmp_path / "store.db")})
+    assert load({"REFLEXIO_MCP_STORE": str(tmp_path / "other.db")}).store
