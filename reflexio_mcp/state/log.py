@@ -159,6 +159,8 @@ class AuditLog:
         if self._file is None:
             return None
         try:
+            if self._file.exists() and not self._file.is_file():  # reading a pipe could take for ever
+                return DAMAGED
             number, at, chain, seal = json.loads(self._file.read_text(encoding="utf-8"))
             sealed = seal in self._keys.tags("end of the log", number, at, chain)
         except (FileNotFoundError, NotADirectoryError):

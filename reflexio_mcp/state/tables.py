@@ -346,6 +346,8 @@ def _text(stored: bytes) -> str:
 
 def _check_ours(path: Path) -> None:
     """Refuse the file of another program. SQLite would change its journal or its permissions by opening it."""
+    if not path.is_file():  # reading a pipe could take for ever
+        raise OSError("it is no file")
     with path.open("rb") as file:
         header = file.read(SQLITE_HEADER_BYTES)
     if not header.startswith(SQLITE_HEADER):  # made a moment ago, or SQLite says that it is no database

@@ -1,5 +1,6 @@
 """The state in a file of one machine."""
 
+import os
 import sqlite3
 import stat
 import sys
@@ -103,6 +104,22 @@ def test_a_check_says_that_the_folder_cannot_be_written(tmp_path: Path) -> None:
         opened(tmp_path / "data" / "state.db").check()
     assert str(tmp_path) not in f"{refused.value} {refused.value.advice}"
     opened(tmp_path / "elsewhere" / "state.db").check()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in folders")
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(path: Path) -> None:
+    def folder_of(state: Path) -> State:
+        return State(SqliteDatabase(lambda: state), lambda: [KEY], limit=100, days=7, folder=state.parent)
+
+    deleted(folder_of(path), OPERATOR, copied())
+    [end] = path.parent.glob("*.end")
+    end.unlink()
+    os.mkfifo(end)
+    assert folder_of(path).log.verify().end == "damaged"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(StateUnusable, match="the state file cannot be used"):
+        folder_of(path).copies.listed(OPERATOR)
 
 
 def test_another_process_is_waited_for(path: Path) -> None:
