@@ -121,7 +121,7 @@ def _policy(settings: Settings, scope: Scope) -> Policy:
     named = [(sorted(hold.users | hold.sessions | hold.sources), hold.describe()) for hold in holds]
     policy = Policy(
         holds=[
-            f"{'the caller' if scope.user_id else shown_name(', '.join(names))} ({why})"
+            f"{'the caller' if scope.user_id else shown_name(', '.join(names))} ({shown_name(why)})"
             for names, why in named
         ],
         expires=[] if scope.user_id else [shown_name(expiry.describe()) for expiry in file.expire],

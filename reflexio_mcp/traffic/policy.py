@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from reflexio_mcp.results.base import label, shown_name
 from reflexio_mcp.traffic.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -334,9 +335,11 @@ class PolicyFile:
             policy = Policy.model_validate(tomllib.loads(self.path.read_text(encoding="utf-8-sig")))
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            why = f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
+            place = ".".join(label(str(part)) for part in first["loc"])
+            why = f"{place}: {first['msg'].removeprefix('Value error, ')}"
         except (OSError, ValueError) as error:
-            why = (error.strerror if isinstance(error, OSError) else str(error)) or "it cannot be read"
+            said = error.strerror if isinstance(error, OSError) else shown_name(str(error))
+            why = said or "it cannot be read"
         except RecursionError:
             why = "it is nested too deeply"
         else:
