@@ -1,5 +1,6 @@
 """The read-only commands. They print results as tables or as JSON."""
 
+import json
 import os
 import shlex
 import sys
@@ -22,7 +23,7 @@ from reflexio_mcp.render.reading import exported, readme
 from reflexio_mcp.render.words import SHELL
 from reflexio_mcp.results.answer_size import Room
 from reflexio_mcp.results.audit import Call, Count, FindingRow, Found, NotLooked, Place
-from reflexio_mcp.results.base import Row
+from reflexio_mcp.results.base import Row, visible
 from reflexio_mcp.results.deletion import (
     Change,
     Counts,
@@ -388,11 +389,12 @@ def run_log_command(arguments: Namespace, settings: Settings) -> int:
 
 def _print_log(entries: Iterable[Entry], *, as_json: bool) -> None:
     if as_json:
-        # A line that somebody changed may not be JSON any more.
-        print_json([said_in(entry.line) or {"line": entry.line} for entry in entries])
+        # A line that somebody changed may not be JSON any more. Ids stand in a line as they are stored: in ASCII, no
+        # character of them acts on a terminal.
+        print(json.dumps([said_in(entry.line) or {"line": str(entry.line)} for entry in entries], indent=2))
         return
     for entry in entries:
-        print(entry.line)
+        print(visible(str(entry.line)))
 
 
 def _verified(found: Verified) -> list[str]:

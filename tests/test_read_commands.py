@@ -8,6 +8,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -436,6 +437,23 @@ def test_a_configuration_for_one_user_does_not_print_the_log_which_names_other_u
     assert "confines this configuration to ada, and the audit log names other users" in said.err
     assert "bob" not in said.out + said.err
     assert main(["log", "--verify", *store]) == 0
+
+
+def test_no_character_of_the_log_acts_on_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = ["--store", str(tmp_path / "store.db")]
+    odd = "R\x9b2J\u202e"
+    state = backend.open_state(Settings(store=store[1]))
+    ended(state, OPERATOR, state.begin(OPERATOR, replace(deletion(), facts={"request_ids": [odd]})))
+    with closing(sqlite3.connect(tmp_path / "state.db")) as file, file:
+        file.execute("UPDATE log SET line = ? WHERE id = 2", ("\x1b[2J changed \x07",))
+    for words in ([], ["--json"]):
+        assert main(["log", *words, *store]) == 0
+        said = capsys.readouterr().out
+        assert all(character == "\n" or character.isprintable() for character in said)
+        assert r"R\u009b2J\u202e" in said
+        assert r"\u001b[2J changed \u0007" in said
 
 
 def test_the_log_has_a_line_before_and_after_each_deletion_and_shows_what_was_changed(
