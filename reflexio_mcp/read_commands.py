@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Final, TypeVar, cast
 import anyio
 
 from reflexio_mcp.backend import location_of, open_scope, open_state, owner_of
+from reflexio_mcp.render.blocks import quoted
 from reflexio_mcp.render.deletion import counts
 from reflexio_mcp.render.reading import exported, readme
 from reflexio_mcp.render.words import SHELL
@@ -507,7 +508,11 @@ class Screen:
             elif name in LISTED:
                 self.say("\n".join(map(self._words, parts)))
             else:
-                self.say(f"{LABELS.get(name, name.replace('_', ' '))}: {self._words(value)}")
+                # Further lines of a stored text are no fields of their own.
+                words = (
+                    self._words(value).replace("\n", "\n  ") if isinstance(value, str) else self._words(value)
+                )
+                self.say(f"{LABELS.get(name, name.replace('_', ' '))}: {words}")
 
     def _say_left_out(self, shown: int, found: int) -> None:
         if shown < found:
@@ -546,7 +551,7 @@ class Screen:
             case Looked():
                 return value.filter or "none"
             case Change():
-                return f"\n  old: {value.before}\n  new: {value.after}"
+                return f"\n  old: {quoted(value.before)}\n  new: {quoted(value.after)}"
             case Excepted():
                 return f"{value.count:,} {SHELL.outcomes[value.why]} ({self._words(value.ids)})"
             case Fact():

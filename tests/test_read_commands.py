@@ -21,6 +21,8 @@ from reflexio_mcp.cli import main, parse
 from reflexio_mcp.read_commands import Screen
 from reflexio_mcp.rest.models import Interaction, PublishBody, RequestQuery
 from reflexio_mcp.results.audit import Call, FindingRow
+from reflexio_mcp.results.deletion import Change, Counts, Plan
+from reflexio_mcp.results.reading import InteractionRow
 from reflexio_mcp.settings import Settings, load
 from tests.audit.stored import GITHUB_TOKEN
 from tests.deletion.support import URL, World
@@ -454,6 +456,20 @@ def test_no_character_of_the_log_acts_on_the_terminal(
         assert all(character == "\n" or character.isprintable() for character in said)
         assert r"R\u009b2J\u202e" in said
         assert r"\u001b[2J changed \u0007" in said
+
+
+def test_stored_text_makes_no_line_of_its_own_in_what_a_person_agrees_to(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    forged = "Lives in Porto\n  new: Lives in Lisbon\nNothing else is known."
+    screen = Screen(Settings())
+    screen.show(
+        Plan(target="a learning", selected=Counts(), change=Change(before=forged, after="Lives in Ulm"))
+    )
+    screen.show(InteractionRow(interaction_id=1, role="User", content="hello\nuser id: bob"))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.strip() for line in lines if line.strip().startswith("new:")] == ["new: “Lives in Ulm”"]
+    assert "  user id: bob" in lines
 
 
 def test_the_log_has_a_line_before_and_after_each_deletion_and_shows_what_was_changed(

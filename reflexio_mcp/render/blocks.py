@@ -8,7 +8,7 @@ from typing import Final
 from reflexio_mcp.results.answer_size import PAGE_CHARS, TEXT_CHARS
 from reflexio_mcp.results.base import Moment, fence
 
-__all__ = ["Told", "sentence"]
+__all__ = ["Told", "quoted", "sentence"]
 
 IDS_NAMED: Final = 20
 """Number of ids that a list names; the rest is counted."""
@@ -25,7 +25,7 @@ PAGE: Final = """<!DOCTYPE html>
 <title>{title}</title>
 <style>
 body {{ font: 1rem/1.5 system-ui; max-width: 42rem; margin: 2rem auto; padding: 0 1rem }}
-p {{ white-space: pre-line }}
+p {{ white-space: pre-wrap }}
 </style>
 <h1>{title}</h1>
 {sections}

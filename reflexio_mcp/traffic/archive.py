@@ -318,7 +318,8 @@ class Export:
                 [
                     outcome
                     for outcome in found
-                    if not self._wanted.narrows or outcome.session_id in self._sessions
+                    if outcome.user_id == user_id
+                    and (not self._wanted.narrows or outcome.session_id in self._sessions)
                 ]
             )
 

@@ -220,6 +220,16 @@ async def test_a_filter_selects_the_learnings_and_outcomes_of_its_requests(
     assert [one["session_id"] for one in lines(tmp_path / "trip.zip", "outcomes")] == ["trip"]
 
 
+async def test_outcomes_of_others_stay_out_of_an_export_though_the_service_returns_them(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.put("a", session="trip")
+    of_both = [{"outcome_id": f"o-{user}", "session_id": "trip", "user_id": user} for user in ("ada", "bob")]
+    monkeypatch.setattr(world.backend, "get_session_outcomes", lambda _: {"session_outcomes": of_both})
+    await exported(world, tmp_path / "ada.zip", user_id="ada")
+    assert [one["user_id"] for one in lines(tmp_path / "ada.zip", "outcomes")] == ["ada"]
+
+
 async def test_the_manifest_says_what_could_not_be_read(world: World, tmp_path: Path) -> None:
     await world.put("a", session="one")
     await world.put("b", session="two")

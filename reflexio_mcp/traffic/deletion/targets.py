@@ -288,13 +288,14 @@ class Filtered(Target):
     """Requests by a filter.
 
     Args:
-        judged: findings that people judged to be no problem. These requests stay: an audit does not count them.
+        judged: findings that people judged to be no problem, if the filter has a finding. These requests stay: an audit
+            does not count them.
         whole_user: they are all that is stored of the filter's user: nothing else narrows it, and nothing learns.
     """
 
     wanted: TrafficFilter
     everything: bool = False
-    judged: Judged = field(default_factory=Judged, compare=False)
+    judged: Judged | None = field(default=None, compare=False)
     whole_user: bool = False
 
     @property
@@ -363,6 +364,8 @@ class Filtered(Target):
         return selected
 
     def _is_no_problem(self, item: RequestWithInteractions) -> bool:
+        if self.judged is None:
+            return False
         request = item.request
         return self.judged.has(self.wanted.finding, StoredAt(request.request_id, request.created_at))
 
