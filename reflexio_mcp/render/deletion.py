@@ -173,9 +173,9 @@ UNDONE: Final = {
 def receipt_page(found: PastDeletion, receipt: Receipt) -> str:
     sections = {
         "What is true now": [UNDONE.get(found.status, "")],
-        "What was deleted": [found.target, _did(receipt), *_excepted(receipt.not_deleted, ANYBODY)],
+        "What was deleted": [quoted(found.target), _did(receipt), *_excepted(receipt.not_deleted, ANYBODY)],
         "When": [moment(found.at), _outcome(found, ANYBODY)],
-        "Why": [receipt.reason],
+        "Why": [quoted(receipt.reason) if receipt.reason else ""],
         "What remains": [
             *map(ANYBODY.of, receipt.facts),
             f"Kept for an undo: {_copy(found)}.",
