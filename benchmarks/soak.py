@@ -22,8 +22,9 @@ import anyio
 import httpx
 
 from benchmarks.over_http import loopback_store
+from tests.state.conftest import of_servers
 from tests.support.load import Ledger, LoadClient
-from tests.support.postgres_server import PostgresServer, postgres_server, programs
+from tests.support.postgres_server import postgres_server, programs
 from tests.support.replicas import HOST, NGINX, behind_nginx, replicas
 from tests.support.serving import Served, interactions
 from tests.support.stdio import SERVER
@@ -190,14 +191,19 @@ def held(served: Served) -> dict[str, float]:
 
 
 async def soak(
-    home: Path, service: str, postgres: PostgresServer, clients: int, seconds: float
+    home: Path, service: str, state: str, clients: int, seconds: float
 ) -> tuple[list[str], list[str]]:
-    """What was measured, a line a third of the time, and what was wrong with it, as sentences."""
+    """What was measured, a line a third of the time, and what was wrong with it, as sentences.
+
+    Args:
+        service: URL of the service.
+        state: URL of the database in which the replicas share their state.
+    """
     people = range(clients)
     options = {
         "REFLEXIO_URL": service,
         "REFLEXIO_MCP_STORE": "",
-        "REFLEXIO_MCP_STATE": postgres.url("postgres"),
+        "REFLEXIO_MCP_STATE": state,
         "REFLEXIO_MCP_AUTH_TOKEN": ",".join(f"client-{one}:token-of-client-{one}" for one in people),
         "REFLEXIO_MCP_CONFIRM": "preview",
         "REFLEXIO_MCP_DELETE_CAP": "100000",
@@ -286,8 +292,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, postgres_server() as postgres:
         home = Path(folder)
         assert postgres
-        with loopback_store(home / "backend.db") as service:
-            told, wrong = anyio.run(soak, home, service, postgres, options.clients, options.minutes * 60)
+        with (
+            loopback_store(home / "backend.db") as service,
+            of_servers(postgres, postgres.url("postgres")) as state,
+        ):
+            told, wrong = anyio.run(soak, home, service, state, options.clients, options.minutes * 60)
     print(*told, *(f"WRONG: {sentence}" for sentence in wrong), sep="\n")
     return 1 if wrong else 0
 
