@@ -215,8 +215,13 @@ class State:
             self._refuse_older(transaction, deletion)
 
     def _refuse_older(self, transaction: Transaction, deletion: int) -> None:
-        gap = self.log.last_gap(transaction)
-        if transaction.execute("SELECT 1 FROM main.deletions WHERE id = ? AND begun < ?", deletion, gap):
+        copies = transaction.execute(
+            "SELECT 1 FROM main.copies WHERE deletion = ? AND deletion IN "
+            "(SELECT id FROM main.deletions WHERE begun < ?) LIMIT 1",
+            deletion,
+            self.log.last_gap(transaction),
+        )
+        if copies:
             raise StateUnusable(
                 "the audit log lacks lines, so this copy may come from a backup and may have been erased since",
                 "remove the copies of the backup, as docs/shared-server.md says",
