@@ -630,16 +630,16 @@ class State:
         Processes that share a file have clocks of their own, so there only the days count on which the state was used.
         """
         with self.database.transaction(writes=False) as transaction:
-            return bool(
-                transaction.execute(
-                    "SELECT 1 FROM main.deletions WHERE id = ? AND outcome = '' AND (CASE WHEN ? THEN at > ? "
-                    "ELSE seen > ? END)",
-                    number,
-                    self.database.has_clock,
-                    transaction.now - MAY_RUN_SECONDS,
-                    days_seen(transaction) - GIVEN_UP_DAYS,
-                )
+            rows = transaction.execute(
+                "SELECT at, seen FROM main.deletions WHERE id = ? AND outcome = ''", number
             )
+            if not rows:
+                return False
+            [(at, seen)] = rows
+            if self.database.has_clock:
+                return at > transaction.now - MAY_RUN_SECONDS
+            # Of a row that was changed nobody knows when the deletion began.
+            return not is_number(seen) or seen > days_seen(transaction) - GIVEN_UP_DAYS
 
     def last(
         self, owner: Owner, most: int = 20, number: int = 0, *, restorable: bool = False
