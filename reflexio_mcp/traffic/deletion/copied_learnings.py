@@ -64,28 +64,13 @@ class Compared:
     missing: dict[str, Learning] = field(default_factory=dict[str, Learning])
 
 
-def compare(
-    copied: Mapping[str, Learning],
-    copies: Mapping[str, Copied],
-    stored: Mapping[str, Learning],
-    renumbered: Renumbered,
-    back: Collection[str],
-    later_texts: Mapping[str, Collection[str]],
-) -> Compared:
-    """Find copied learnings among the stored ones of their user.
+class Comparison:
+    """Finds copied learnings among the stored ones of their user.
 
     Args:
         back: the ids of the replaced learnings that the deletion was to make current again.
         later_texts: the digests of learnings whose text was corrected since, by that of the text before.
     """
-    comparison = _Comparison(copied, copies, stored, renumbered, back, later_texts)
-    comparison.find_by_id()
-    comparison.find_playbooks()
-    return comparison.found
-
-
-class _Comparison:
-    """Notes for each copied learning what the store has of it."""
 
     def __init__(
         self,
@@ -105,24 +90,29 @@ class _Comparison:
         self._renumbered = renumbered
         self._back = {key: copied[key] for key in copied.keys() & back if copied[key].is_replaced}
         self._unknown = dict(stored)
-        self.found = Compared(missing=dict(copied))
+        self._found = Compared(missing=dict(copied))
 
-    def find_by_id(self) -> None:
+    def compare(self) -> Compared:
+        self._find_by_id()
+        self._find_playbooks()
+        return self._found
+
+    def _find_by_id(self) -> None:
         for key, learning in self._copied.items():
             if there := self._unknown.get(key):
                 self._note(self._place_of(key, learning, there), key, there)
 
     def _place_of(self, key: str, learning: Learning, there: Learning) -> dict[str, Learning]:
         if there.digest in self._new_texts[key]:
-            return self.found.corrected
+            return self._found.corrected
         if there.digest != learning.digest:
-            return self.found.taken
+            return self._found.taken
         is_revived = key in self._back and there.state == "current"
-        return self.found.revived if is_revived else self.found.same
+        return self._found.revived if is_revived else self._found.same
 
-    def find_playbooks(self) -> None:
+    def _find_playbooks(self) -> None:
         """Find playbooks under other ids, those first that have most in common with a copy."""
-        found = self.found
+        found = self._found
         corrected = {
             key: self._facts(learning, text=text)
             for key, learning in self._missing_playbooks
@@ -154,7 +144,7 @@ class _Comparison:
     @property
     def _missing_playbooks(self) -> list[tuple[str, Learning]]:
         return [
-            (key, missing) for key, missing in self.found.missing.items() if missing.kind == "user_playbook"
+            (key, missing) for key, missing in self._found.missing.items() if missing.kind == "user_playbook"
         ]
 
     def _facts(self, learning: Learning, *, text: str = "", state: str = "") -> Hashable:
@@ -173,7 +163,7 @@ class _Comparison:
     def _note(self, place: dict[str, Learning], key: str, there: Learning) -> None:
         place[key] = there
         del self._unknown[there.learning_id]
-        self.found.missing.pop(key, None)
+        self._found.missing.pop(key, None)
 
 
 def _said(learning: Learning) -> Hashable:

@@ -34,7 +34,7 @@ from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.traffic.content import opening
 from reflexio_mcp.traffic.deletion.claims import release
-from reflexio_mcp.traffic.deletion.copied_learnings import Renumbered, compare, paired
+from reflexio_mcp.traffic.deletion.copied_learnings import Comparison, Renumbered, paired
 from reflexio_mcp.traffic.deletion.erasures import Erasures
 from reflexio_mcp.traffic.deletion.execute import Origin
 from reflexio_mcp.traffic.deletion.holds import holds_on
@@ -507,7 +507,8 @@ class Storing:
         before = await self._stored_learnings(user_id)
         renumbered = Renumbered(self.interactions)
         later_texts = await self._later_texts(learnings)
-        found = compare(learnings, copies, before, renumbered, self.made_current, later_texts)
+        comparison = Comparison(learnings, copies, before, renumbered, self.made_current, later_texts)
+        found = comparison.compare()
         missing = {key: learning for key, learning in found.missing.items() if not _is_over(learning)}
         changing = found.corrected | found.revived
         free = await self._without_held(changing)
