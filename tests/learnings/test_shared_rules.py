@@ -105,6 +105,18 @@ async def test_rules_are_approved_and_rejected_after_a_plan_and_its_code(
     assert fact_of(receipt, lasting[decision])
 
 
+async def test_the_code_of_one_decision_is_not_good_for_another(world: World) -> None:
+    world.backend.agent_playbooks = {1: ["ada"]}
+    async with world.connect() as caller:
+        for planned, made in (("reject", "delete"), ("approve", "reject"), ("delete", "approve")):
+            plan = await caller.plan("decide_shared_rules", rule_ids=["1"], decision=planned)
+            other = await caller.plan(
+                "decide_shared_rules", rule_ids=["1"], decision=made, confirm=plan["confirm"]
+            )
+            assert other["status"] == "changed"
+    assert (world.backend.agent_playbooks, world.backend.approvals) == ({1: ["ada"]}, {})
+
+
 async def test_a_rule_is_deleted_with_the_sentence_that_it_can_come_back(world: World) -> None:
     world.backend.agent_playbooks = {1: ["ada", "bob"], 2: ["bob"]}
     async with world.connect() as caller:

@@ -202,13 +202,13 @@ class Planned:
 
     @cached_property
     def bound(self) -> str:
-        """The content that a code is bound to: the options, all items with their digests, and the learnings.
+        """The content that a code is bound to: what is done, the options, all items, and the learnings.
 
         Reflexio gives a playbook another id whenever it is learned again, so what a learning says is bound.
         """
         judged = self._judged if self.takes_learnings else {}
         items = [item for item in (*self.items, *self.copied) if item.id not in judged]
-        options = f"{self.target.noun} {self.options} {len(items)}"
+        options = f"{self.selected.decision or 'delete'} {self.target.noun} {self.options} {len(items)}"
         digests = sorted(f"{item.kind}\0{item.id}\0{item.digest}" for item in items)
         owed = sorted(learning.digest for learning in self.selected.owed.values())
         text = "\0\0".join([options, self.target.text, *digests, *sorted(set(judged.values())), *owed])
