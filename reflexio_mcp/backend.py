@@ -39,25 +39,26 @@ EMBEDDED_URL: Final = "http://embedded.reflexio.invalid"
 
 _KEY_BYTES: Final = 32
 
-NO_POSTGRES: Final = (
+DRIVER_MISSING: Final = (
     "REFLEXIO_MCP_STATE needs the extra `postgres`, which is not installed: in a clone "
     'uv tool install ".[postgres]" or pip install ".[postgres]".'
 )
 _KEY_FILE: Final = "fingerprint.key"
 _STATE_FILE: Final = "state.db"
 
-NO_KEY: Final = (
+# Problem and advice of a `StateUnusable` or `WrongKey`.
+KEY_CANNOT_BE_KEPT: Final = (
     "the key of the state cannot be kept in a file",
     "let this server write fingerprint.key next to the store's file, or in its data folder if there is no store file",
 )
-KEY_GONE: Final = (
+KEY_MISSING: Final = (
     "the file fingerprint.key is not next to state.db, which it encrypted",
     (
         "put it back from a backup; if it is lost, remove state.db and state.end, with all recovery copies, receipts "
         "and the audit log"
     ),
 )
-KEY_CUT: Final = (
+KEY_OF_WRONG_SIZE: Final = (
     "the file fingerprint.key has {size:,} bytes instead of {whole}",
     (
         "put the whole key back from a backup; if it is lost, remove it together with state.db and state.end, with all "
@@ -103,23 +104,24 @@ def local_key(settings: Settings) -> bytes | None:
     if (folder := _folder(settings)) is None:
         return None
     path = folder / _KEY_FILE
-    if not path.is_symlink():
+    if not path.is_symlink():  # it would change the target of a link; `read_secret` refuses the link
         private_files.restrict(path)
     try:
-        if (found := private_files.read_secret(path)) is None:
+        found = private_files.read_secret(path)
+        if found is None:
             if holds_sealed(folder / _STATE_FILE):
-                raise WrongKey(*KEY_GONE)
+                raise WrongKey(*KEY_MISSING)
             private_files.make_secret(path, secrets.token_bytes(_KEY_BYTES))
-            found = private_files.read_secret(path) or b""
-    except WrongKey:
+            found = private_files.read_secret(path) or b""  # empty if somebody has removed it at once
+    except WrongKey:  # an `OSError` too
         raise
     except private_files.UnusableSecret as error:
         raise WrongKey(f"the file {_KEY_FILE} next to state.db {error.problem}", error.advice) from None
     except OSError:
-        raise StateUnusable(*NO_KEY) from None
+        raise StateUnusable(*KEY_CANNOT_BE_KEPT) from None
     key = _without_line_end(found)
     if len(key) != _KEY_BYTES:
-        problem, advice = KEY_CUT
+        problem, advice = KEY_OF_WRONG_SIZE
         raise WrongKey(problem.format(size=len(found), whole=_KEY_BYTES), advice)
     return key
 
@@ -148,12 +150,14 @@ def open_state(settings: Settings) -> State:
     if settings.state:
         database = open_postgresql(settings.state)
     else:
-        # An early version kept copies in a folder. Both places are looked for when the state is first used.
+        # Functions, because the paths are looked for when the state is first used. The second one is of the folder
+        # in which an early version kept copies.
         database = SqliteDatabase(lambda: state_file(settings), lambda: default_store().parent / "recovery")
 
     def keys() -> list[bytes]:
         if settings.state:
             return [key.encode() for key in settings.state_keys]
+        # A state in memory has a key in memory. A local key that cannot be used is an error here.
         return [local_key(settings) or secrets.token_bytes(_KEY_BYTES)]
 
     return State(
@@ -166,7 +170,7 @@ def open_postgresql(url: str) -> "PostgresqlDatabase":
     try:
         from reflexio_mcp.state.postgresql import PostgresqlDatabase  # the driver is an extra
     except ImportError:
-        raise ConfigurationError(NO_POSTGRES) from None
+        raise ConfigurationError(DRIVER_MISSING) from None
     try:
         return PostgresqlDatabase(url)
     except StateUnusable as error:
@@ -181,11 +185,11 @@ def refuse_wrong_keys(settings: Settings) -> None:
     folder = _folder(settings)
     try:
         if not settings.state and folder and os.path.lexists(folder / _KEY_FILE):
-            local_key(settings)
+            local_key(settings)  # raises, even if there is no state yet
         if settings.state or (folder and (folder / _STATE_FILE).exists()):
             with closing(open_state(settings).database) as database, database.transaction(writes=False):
                 pass  # to open the state compares the keys
-    except WrongKey:
+    except WrongKey:  # a `StateUnusable` too
         raise
     except StateUnusable:
         return
@@ -217,14 +221,19 @@ def scopes_of(settings: Settings) -> "partial[Scope]":
     from reflexio_mcp.traffic.policy import policy_at
     from reflexio_mcp.traffic.scope import Scope
 
-    key = settings.state_keys[0] if settings.state_keys else settings.api_key
+    # Replicas have these secrets in common, and so the same fingerprints.
+    shared_secret = settings.state_keys[0] if settings.state_keys else settings.api_key
+
+    def secret_of_fingerprints() -> bytes:
+        return shared_secret.encode() if shared_secret else process_key(settings)
+
     return partial(
         Scope,
         masked=settings.mask,
         learns=not settings.embedded,
         exact=settings.embedded,
         policy=policy_at(settings.policy),
-        fingerprints=Fingerprints(lambda: key.encode() or process_key(settings)),
+        fingerprints=Fingerprints(secret_of_fingerprints),
     )
 
 

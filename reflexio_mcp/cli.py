@@ -32,9 +32,10 @@ from reflexio_mcp.traffic.filter_fields import FILTER_FIELDS, SWITCHES
 
 TRANSPORTS: Final = ("stdio", "http", "sse", "streamable-http")
 
-LOCAL: Final = [option.name for option in OPTIONS if option.group != "http"]
+SETTINGS_WITHOUT_HTTP: Final = [option.name for option in OPTIONS if option.group != "http"]
 
-WHERE: Final = ("url", "store", "timeout", "mask", "policy")
+USUAL_SETTINGS: Final = ("url", "store", "timeout", "mask", "policy")
+"""Settings that are options of most commands: which memory is used, and how."""
 
 FAILED: Final = 1
 WRONG_USE: Final = 2
@@ -53,33 +54,36 @@ reflexio-mcp is waiting for an MCP client on standard input. A client starts it 
 Ctrl-C ends it.
 """
 
-FILTER: Final = {field.name: field.option_help for field in FILTER_FIELDS}
+FILTER_HELP: Final = {field.name: field.option_help for field in FILTER_FIELDS}
 """What the help says about each option of the filter."""
 
-FILES: Final = {
+FILE_COMPLETION: Final = {
     "bash": "_shtab_compgen_files",
     "zsh": "_files",
     "fish": "(__fish_complete_path (commandline -ct))",
 }
 """How each shell completes the name of a file: `shtab.FILE`, without an import that only `completion` needs."""
 
-SHELLS: Final = tuple(FILES)
+SHELLS: Final = tuple(FILE_COMPLETION)
 
-Add = Callable[[ArgumentParser], object]
+AddArguments = Callable[[ArgumentParser], object]
+"""Adds an argument, or a group of arguments, to a parser."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Each of `arguments` adds an argument or a group to the parser; each of `settings` is a flag.
+    """A command, for the parser and the help.
 
-    `usage` shows the positional arguments.
+    Args:
+        settings: names of the settings that have a flag here.
+        usage: the positional arguments, followed by a blank.
     """
 
     about: str
     run: Callable[[Namespace], int]
     examples: str
-    arguments: Sequence[Add] = ()
-    settings: Collection[str] = WHERE
+    arguments: Sequence[AddArguments] = ()
+    settings: Collection[str] = USUAL_SETTINGS
     usage: str = ""
 
 
@@ -93,13 +97,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parse(argv)
         command = arguments.command
         if command == "serve":
-            gc.disable()  # Imports make no garbage; tune_collector turns collection on.
+            gc.disable()  # Imports make no garbage; `tune_collector` of the transports turns collection on.
         code = arguments.run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - whatever fails, a person reads a sentence
-        return _failed(_alone(error), command)
+        return _report_failure(_unwrapped(error), command)
     return code
 
 
@@ -118,13 +122,13 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _alone(error: Exception) -> Exception:
-    """Return the error that a group consists of, which is how a task group raises it."""
+def _unwrapped(error: Exception) -> Exception:
+    """Return the error that a group consists of: a task group raises even a single error as a group."""
     parts = cast("tuple[Exception, ...]", getattr(error, "exceptions", ()))
-    return _alone(parts[0]) if len(parts) == 1 else error
+    return _unwrapped(parts[0]) if len(parts) == 1 else error
 
 
-def _failed(error: Exception, command: str) -> int:
+def _report_failure(error: Exception, command: str) -> int:
     """Say in a sentence what failed, unless nobody reads any more, and return the exit code."""
     if isinstance(error, BrokenPipeError):
         _drop_output()
@@ -136,9 +140,9 @@ def _failed(error: Exception, command: str) -> int:
     from reflexio_mcp.traffic.errors import InvalidInput, TrafficError
 
     if isinstance(error, (ConfigurationError, TrafficError, ReflexioError, StateUnusable)):
-        said = _said(error, command)
+        said = _words_of_known(error, command)
     else:
-        said = _unexpected(error, command)
+        said = _words_of_unexpected(error, command)
     try:
         sys.stdout.flush()
     except OSError:
@@ -147,7 +151,7 @@ def _failed(error: Exception, command: str) -> int:
     return WRONG_USE if isinstance(error, (ConfigurationError, InvalidInput, WrongKey)) else FAILED
 
 
-def _said(error: Exception, command: str) -> str:
+def _words_of_known(error: Exception, command: str) -> str:
     from reflexio_mcp.render.words import SHELL, refusal
     from reflexio_mcp.results.failures import failure_facts
     from reflexio_mcp.state.tables import StateUnusable
@@ -158,13 +162,15 @@ def _said(error: Exception, command: str) -> str:
     if isinstance(error, ReflexioError):
         action = "write" if command in CHANGING else "read"
         return refusal(failure_facts(error, action), SHELL).said
+    if not isinstance(error, TrafficError):
+        return str(error)  # a `ConfigurationError`, which is a sentence
     happened = str(error)
-    if isinstance(error, InvalidInput) and error.field in FILTER:
+    if isinstance(error, InvalidInput) and error.field in FILTER_HELP:
         happened = f"--{error.field.replace('_', '-')} {error.problem}"
-    return refusal([happened, *error.facts], SHELL).said if isinstance(error, TrafficError) else happened
+    return refusal([happened, *error.facts], SHELL).said
 
 
-def _unexpected(error: Exception, command: str) -> str:
+def _words_of_unexpected(error: Exception, command: str) -> str:
     """Say what the system or this program failed at, without the text of the error: it may repeat what is stored."""
     happened = f"{type(error).__name__} in this program"
     if isinstance(error, OSError) and error.strerror:
@@ -191,7 +197,8 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
     top, commands = build_parser()
     first = words[0]
     if first in ("help", "version"):
-        words = ["--version"] if first == "version" else [*words[1:2], "--help"]
+        named_command = words[1:2]  # empty for `help` alone
+        words = ["--version"] if first == "version" else [*named_command, "--help"]
     elif first not in ("-h", "--help", "--version") and first.startswith("-"):
         words.insert(0, "serve")
     elif not first.startswith("-") and first not in commands:
@@ -223,6 +230,7 @@ def _did_you_mean(word: str, known: Iterable[str]) -> str:
 class Parser(ArgumentParser):
     @property
     def options(self) -> list[str]:
+        """The options as its help spells them."""
         return re.findall(r"(?<![\w-])-{1,2}[a-z][a-z-]*", self.format_help())
 
     def error(self, message: str) -> NoReturn:
@@ -232,12 +240,12 @@ class Parser(ArgumentParser):
         super().error(visible(message))
 
 
-def build_parser(commands: str = SUPPRESS) -> tuple[Parser, dict[str, Parser]]:
+def build_parser(help_of_commands: str = SUPPRESS) -> tuple[Parser, dict[str, Parser]]:
     """Return the parser of everything and those of the commands.
 
     Args:
-        commands: help for the list of commands. The description of `--help` lists them in groups, so it has no such
-            list; a shell needs one.
+        help_of_commands: of the list of commands in the parser, which a shell needs. `--help` shows no such list: its
+            description has the commands in groups.
     """
     shared: dict[str, Any] = {"formatter_class": RawDescriptionHelpFormatter, "allow_abbrev": False}
     top = Parser(
@@ -252,7 +260,7 @@ def build_parser(commands: str = SUPPRESS) -> tuple[Parser, dict[str, Parser]]:
         **shared,
     )
     top.add_argument("--version", action="version", version=f"reflexio-mcp {__version__}")
-    subparsers = top.add_subparsers(dest="command", metavar="COMMAND", help=commands, parser_class=Parser)
+    subparsers = top.add_subparsers(dest="command", metavar="COMMAND", help=help_of_commands, parser_class=Parser)
     parsers: dict[str, Parser] = {}
     for title, group in COMMANDS.items():
         top.description = f"{top.description}\n{title}:\n"
@@ -277,11 +285,11 @@ def build_parser(commands: str = SUPPRESS) -> tuple[Parser, dict[str, Parser]]:
 # --- arguments ---
 
 
-def _argument(*names: str, **options: Any) -> Add:
+def _argument(*names: str, **options: Any) -> AddArguments:
     return lambda parser: parser.add_argument(*names, **options)
 
 
-def _switch(flag: str, about: str) -> Add:
+def _switch(flag: str, about: str) -> AddArguments:
     return _argument(flag, action="store_true", help=about)
 
 
@@ -300,7 +308,7 @@ def _reason(text: str) -> str:
 
 
 def whole_number(text: str) -> int:
-    """The messages of argparse show the name of this function."""
+    """Parse a number of rows or of a deletion. The messages of argparse show the name of this function."""
     number = int(text)
     if not 1 <= number <= 1_000_000:
         raise ArgumentTypeError("takes a whole number from 1 to 1000000")
@@ -320,21 +328,23 @@ class _Said(Action):
         namespace.said = [*(namespace.said or []), (self.const, values)]
 
 
-def _said_by(flag: str, role: str, about: str) -> Add:
+def _said_by(flag: str, role: str, about: str) -> AddArguments:
     return _argument(flag, dest="said", action=_Said, const=role, metavar="TEXT", help=about)
 
 
-def _file(*names: str, **options: Any) -> Add:
+def _file(*names: str, **options: Any) -> AddArguments:
     """Add an argument that a shell completes with the names of files."""
 
     def add(parser: ArgumentParser) -> None:
         action: Any = parser.add_argument(*names, **options)
-        action.complete = FILES
+        action.complete = FILE_COMPLETION
 
     return add
 
 
-def _filter(**help_of: str) -> Add:
+def _filter(**help_of: str) -> AddArguments:
+    """Add fields of the filter as options, each with its help."""
+
     def add(parser: ArgumentParser) -> None:
         section = parser.add_argument_group("Which requests")
         for name, about in help_of.items():
@@ -428,15 +438,15 @@ def _run_state(arguments: Namespace) -> int:
 def _complete(arguments: Namespace) -> int:
     import shtab
 
-    top, _ = build_parser(commands="what to do")
+    top, _ = build_parser(help_of_commands="what to do")
     sys.stdout.write(shtab.complete(top, shell=arguments.shell))
     return 0
 
 
-READ: Final = _later("read_commands", "run_read_command")
+RUN_READ_COMMAND: Final = _later("read_commands", "run_read_command")
 
 JSON: Final = _switch("--json", "print JSON")
-CLIENT: Final = (
+CLIENT_ARGUMENTS: Final = (
     _argument(
         "client",
         nargs="?",
@@ -452,7 +462,7 @@ CLIENT: Final = (
 REASON: Final = _argument(
     "--reason", type=_reason, default="", metavar="TEXT", help="the reason, for the receipt and the audit log"
 )
-PAGE: Final = (
+LIST_ARGUMENTS: Final = (
     _argument(
         "--limit",
         type=whole_number,
@@ -474,7 +484,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             "REFLEXIO_API_KEY=... reflexio-mcp install vscode --user-id ada\n"
             "reflexio-mcp install claude-code --remote https://memory.example/mcp",
             (
-                *CLIENT,
+                *CLIENT_ARGUMENTS,
                 _switch(
                     "--every-user",
                     "show every user's data; else only that of --user-id or of your login name",
@@ -487,14 +497,14 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                     "refer to the variable of the key (with --remote: of the token) even if it is not set here",
                 ),
             ),
-            settings=LOCAL,
+            settings=SETTINGS_WITHOUT_HTTP,
             usage="[CLIENT] ",
         ),
         "uninstall": Command(
             "remove this server from an MCP client",
             _run_install,
             "reflexio-mcp uninstall cursor --dry-run",
-            CLIENT,
+            CLIENT_ARGUMENTS,
             settings=(),
             usage="[CLIENT] ",
         ),
@@ -503,7 +513,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             _run_doctor,
             "reflexio-mcp doctor\nreflexio-mcp doctor --json | jq .next",
             [JSON],
-            settings=LOCAL,
+            settings=SETTINGS_WITHOUT_HTTP,
         ),
         "demo": Command(
             "show a deletion from plan to receipt, on a throw-away store",
@@ -525,19 +535,19 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
     "Look (nothing is changed)": {
         "sessions": Command(
             "list stored sessions",
-            READ,
+            RUN_READ_COMMAND,
             "reflexio-mcp sessions --start-time 7d\nreflexio-mcp sessions --source ci.e2e --json",
-            (_filter(**FILTER), *PAGE),
+            (_filter(**FILTER_HELP), *LIST_ARGUMENTS),
         ),
         "requests": Command(
             "list stored requests",
-            READ,
+            RUN_READ_COMMAND,
             "reflexio-mcp requests --session-id trip\nreflexio-mcp requests --contains peanut --all | less",
-            (_filter(**FILTER), *PAGE),
+            (_filter(**FILTER_HELP), *LIST_ARGUMENTS),
         ),
         "show": Command(
             "show one stored request in full",
-            READ,
+            RUN_READ_COMMAND,
             "reflexio-mcp show 0b9f3c1e-6f0e-4c53-9a31-0f6d1c8f2a77",
             (
                 _argument(
@@ -551,13 +561,13 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
         ),
         "learned": Command(
             "list what was learned, and from which requests",
-            READ,
+            RUN_READ_COMMAND,
             "reflexio-mcp learned --user-id ada\nreflexio-mcp learned --session-id trip --all\n"
             "reflexio-mcp learned --since 7d\n"
             "reflexio-mcp learned --shared",
             (
                 _filter(
-                    **FILTER,
+                    **FILTER_HELP,
                     request_id="learnings from this request",
                     since="instead, what is new, replaced, corrected, forgotten, deleted and restored since this time",
                 ),
@@ -565,21 +575,21 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                     "--shared",
                     "instead: rules served to everybody; with --user-id: from their playbooks",
                 ),
-                *PAGE,
+                *LIST_ARGUMENTS,
             ),
         ),
         "audit": Command(
             "find secrets, duplicates, test traffic and more",
-            READ,
+            RUN_READ_COMMAND,
             "reflexio-mcp audit --start-time 30d",
-            (_filter(**FILTER | {"finding": "list all places of this finding"}), JSON),
+            (_filter(**FILTER_HELP | {"finding": "list all places of this finding"}), JSON),
         ),
         "export": Command(
             "write what is remembered to a ZIP file; at a terminal, say first what would be in it, and ask",
             _later("read_commands", "run_export"),
             "reflexio-mcp export --user-id ada --output ada.zip",
             (
-                _filter(**FILTER),
+                _filter(**FILTER_HELP),
                 _argument(
                     "--output",
                     metavar="FILE.zip",
@@ -632,8 +642,8 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             "open a page in the browser to look through, select and delete",
             _later("explore", "run_explore"),
             "reflexio-mcp explore\nreflexio-mcp explore --start-time 7d --finding probable-secret",
-            [_filter(**FILTER)],
-            settings=(*WHERE, "read_only"),
+            [_filter(**FILTER_HELP)],
+            settings=(*USUAL_SETTINGS, "read_only"),
         ),
         "delete": Command(
             "delete stored requests: show the plan, ask, and say what was deleted",
@@ -648,7 +658,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                     metavar="REQUEST_ID",
                     help="ids instead of a filter; put -- before an id that begins with a dash",
                 ),
-                _filter(**FILTER),
+                _filter(**FILTER_HELP),
                 _switch(
                     "--include-learnings", "also delete what was learned from them, if the backend learns"
                 ),
@@ -671,7 +681,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 _switch("--dry-run", "show the plan and delete nothing"),
                 JSON,
             ),
-            settings=(*WHERE, "recovery_days", "delete_cap"),
+            settings=(*USUAL_SETTINGS, "recovery_days", "delete_cap"),
             usage="[REQUEST_ID ...] ",
         ),
         "correct": Command(
@@ -690,7 +700,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 _switch("--dry-run", "show the difference and change nothing"),
                 JSON,
             ),
-            settings=(*WHERE, "recovery_days", "delete_cap"),
+            settings=(*USUAL_SETTINGS, "recovery_days", "delete_cap"),
             usage="LEARNING_ID TEXT ",
         ),
         "receipt": Command(
@@ -758,7 +768,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 _switch("--wait", "wait until Reflexio has learned from it"),
                 JSON,
             ),
-            settings=(*WHERE, "user_id", "source", "agent_version", "publish_secrets", "wait_timeout"),
+            settings=(*USUAL_SETTINGS, "user_id", "source", "agent_version", "publish_secrets", "wait_timeout"),
             usage="[FILE] ",
         ),
         "import": Command(
@@ -812,7 +822,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
             _later("read_commands", "run_tools"),
             "reflexio-mcp tools --read-only",
             [JSON],
-            settings=LOCAL,
+            settings=SETTINGS_WITHOUT_HTTP,
         ),
     },
 }

@@ -48,17 +48,14 @@ Work = Callable[[Scope, State, Owner], Awaitable[Done]]
 
 
 class Job:
-    """One long command: who asks, how far it is, and what Ctrl-C leaves.
-
-    Args:
-        number: of its record in the state; 0 before it has one.
-    """
+    """One long command: who asks, how far it is, and what Ctrl-C leaves."""
 
     def __init__(self, arguments: Namespace) -> None:
         self.program = f"reflexio-mcp {arguments.command} {__version__}"
-        self.mode = "off" if arguments.yes else "ask"
+        self.consent_mode = "off" if arguments.yes else "ask"
         self.progress = TerminalProgress()
         self.number = 0
+        """The number of the deletion's record in the state; 0 before there is one."""
 
     async def note_refusal(
         self, scope: Scope, state: State, owner: Owner, *, tool: str, target: str, why: Refusal
@@ -78,14 +75,18 @@ class Job:
         try:
             yield
         except KeyboardInterrupt:
-            done = f"{self.progress.last}." if go_on and self.progress.last else ""
-            undo = f", or `reflexio-mcp restore {self.number}` to undo what has a copy" if self.number else ""
-            following = f"{go_on}{undo}." if go_on else "Nothing was changed."
+            done, following = "", "Nothing was changed."
+            if go_on:
+                done = f"{self.progress.last}." if self.progress.last else ""
+                following = f"{go_on}."
+                if self.number:
+                    undo = f"`reflexio-mcp restore {self.number}` to undo what has a copy"
+                    following = f"{go_on}, or {undo}."
             sys.stderr.write(f"\nInterrupted: {sentence(done, following)}\n")
             raise
 
 
-def _status(planned: Planned) -> PlanStatus:
+def _status_of_empty(planned: Planned) -> PlanStatus:
     return "held" if planned.held else "not_found"
 
 
@@ -96,7 +97,7 @@ def run_delete(arguments: Namespace, settings: Settings) -> int:
         1 if nobody agreed, an id was not found, a planned item was not deleted, or the receipt says to call again; else
         0, also if nothing matched, a hold keeps all that expired, or this is a dry run.
     """
-    _check_allowed(arguments, settings, "delete_requests")
+    _check_may_change(arguments, settings, "delete_requests")
     if not arguments.erase:  # Recovery copies to erase may exist without a store.
         check_store(settings)
 
@@ -121,7 +122,7 @@ def run_correct(arguments: Namespace, settings: Settings) -> int:
     """Give a learning a new text, with the same steps as `run_delete`."""
     if settings.embedded:
         raise ConfigurationError("The embedded store does not learn. Set REFLEXIO_URL, or give --url.")
-    _check_allowed(arguments, settings, "correct_learning")
+    _check_may_change(arguments, settings, "correct_learning")
 
     def target(scope: Scope) -> Target:
         may_have_secrets = settings.publish_secrets == "warn"
@@ -154,20 +155,22 @@ def _carry_out(
         return make_plan(scope, target(scope), options, state, owner, progress=job.progress)
 
     async def act(scope: Scope, state: State, owner: Owner) -> Receipt:
-        number = job.number = await begin(planned, Origin(tool, job.program, job.mode), state)
+        number = job.number = await begin(planned, Origin(tool, job.program, job.consent_mode), state)
         return await carry_out(scope, planned, state, number, job.progress)
 
+    expires = arguments.filter.get("finding") == EXPIRED
     # What expires counts against a cap of its own, as if another caller deleted it.
-    caller = EXPIRED if arguments.filter.get("finding") == EXPIRED else ""
+    caller = EXPIRED if expires else ""
     with job.running():
         planned = _run(plan, settings, caller, job.progress)
-    answer = Deletion(status=_status(planned) if planned.is_empty else "planned", plan=planned.plan)
+    status = _status_of_empty(planned) if planned.is_empty else "planned"
+    answer = Deletion(status=status, plan=planned.plan)
     screen = Screen(settings, quiet=arguments.json)
     _show_plan(screen, planned)
     if planned.is_empty:
-        screen.say(SHELL.status(_status(planned), corrects=planned.plan.corrects))
+        screen.say(SHELL.status(status, corrects=planned.plan.corrects))
         screen.end(answer)
-        failed = planned.plan.not_found or (planned.held and not caller)
+        failed = planned.plan.not_found or (planned.held and not expires)
         return 1 if failed else 0
     done = "changed" if planned.plan.corrects else "deleted"
     if arguments.dry_run:
@@ -185,7 +188,8 @@ def _carry_out(
     with job.running("Run the command again to finish"):
         receipt = _run(act, settings, caller, job.progress)
     _show_receipt(screen, planned, receipt)
-    return 1 if not receipt.finished or receipt.not_deleted or planned.plan.not_found else 0
+    did_all = receipt.finished and not receipt.not_deleted and not planned.plan.not_found
+    return 0 if did_all else 1
 
 
 def _show_plan(screen: Screen, planned: Planned) -> None:
@@ -216,7 +220,7 @@ def run_restore(arguments: Namespace, settings: Settings) -> int:
             nothing = "" if listed.deletions else "No deletion has a recovery copy."
             screen.rows(listed, nothing, SHELL.say(listed.facts))
         return 0
-    _check_allowed(arguments, settings, "restore_requests")
+    _check_may_change(arguments, settings, "restore_requests")
     undo = Undo(
         arguments.deletion,
         frozenset(arguments.request_ids),
@@ -228,7 +232,7 @@ def run_restore(arguments: Namespace, settings: Settings) -> int:
         planned = _run(partial(plan_restore, undo=undo), settings)
 
     async def act(scope: Scope, state: State, owner: Owner) -> Restored:
-        number = await begin_restore(planned, Origin("restore_requests", job.program, job.mode), state)
+        number = await begin_restore(planned, Origin("restore_requests", job.program, job.consent_mode), state)
         return await restore(scope, state, planned, number, job.progress)
 
     screen.show(planned.plan)
@@ -251,7 +255,7 @@ async def _restorable(scope: Scope, state: State, owner: Owner) -> Restored:
 
 def run_import(arguments: Namespace, settings: Settings) -> int:
     """Store the requests of an export that are not stored."""
-    _check_allowed(arguments, settings, "publish_interaction")
+    _check_may_change(arguments, settings, "publish_interaction")
     lines = requests_in(Path(arguments.file), settings.user_id)
     screen = Screen(settings, quiet=arguments.json)
     left_out = FactCode.ONLY_REQUESTS_IMPORTED if settings.embedded else FactCode.IMPORT_IS_LEARNED
@@ -263,15 +267,18 @@ def run_import(arguments: Namespace, settings: Settings) -> int:
     job = Job(arguments)
 
     async def act(scope: Scope, state: State, owner: Owner) -> Restored:
-        going = partial(would_go, state, partial(owner_of, scope, settings))
+        would_go_again = partial(would_go, state, partial(owner_of, scope, settings))
         with needing_state(FactCode.STATE_UNUSABLE):
             await in_thread(state.check)  # what cannot be logged is not stored
-        return await import_requests(scope, lines, job.progress, going, partial(note_import, state, owner))
+        note = partial(note_import, state, owner)
+        return await import_requests(scope, lines, job.progress, would_go_again, note)
 
     with job.running("Run the command again to import the rest"):
         done = _run(act, settings, progress=job.progress)
-    not_imported = any(exception.why == "erased" for exception in done.not_restored)
-    return max(_show_restored(screen, done), int(not_imported))
+    exit_code = _show_restored(screen, done)
+    # A restore leaves what was erased out, as it should. Who imports a file has asked for all of it.
+    left_out_erased = any(exception.why == "erased" for exception in done.not_restored)
+    return 1 if left_out_erased else exit_code
 
 
 def run_receipt(arguments: Namespace, settings: Settings) -> int:
@@ -302,7 +309,7 @@ def run_receipt(arguments: Namespace, settings: Settings) -> int:
     return 0
 
 
-def _check_allowed(arguments: Namespace, settings: Settings, tool: str) -> None:
+def _check_may_change(arguments: Namespace, settings: Settings, tool: str) -> None:
     check_allowed(settings, tool)
     if arguments.json and not (arguments.yes or getattr(arguments, "dry_run", False)):
         raise ConfigurationError("--json asks no question. Add --yes, or see the plan first without --json.")
@@ -313,13 +320,12 @@ def _check_allowed(arguments: Namespace, settings: Settings, tool: str) -> None:
 def _target(arguments: Namespace, settings: Settings, scope: Scope) -> Target:
     typed: dict[str, Any] = arguments.filter
     if arguments.request_ids:
-        if typed.keys() - {"user_id"}:
+        if any(name != "user_id" for name in typed):
             raise ConfigurationError("Give either ids or a filter. With ids, only --user-id is allowed.")
         return Requests.of(scope, arguments.request_ids, typed.get("user_id", ""))
-    if not arguments.everything and not (
-        typed.get("finding") == EXPIRED
-        or typed.keys() - {"user_id", "contains", "finding", "evaluation_only"}
-    ):
+    narrowing = typed.keys() - {"user_id", "contains", "finding", "evaluation_only"}
+    is_narrow = bool(narrowing) or typed.get("finding") == EXPIRED
+    if not is_narrow and not arguments.everything:
         raise ConfigurationError(
             "Which requests? Add their ids, or a filter such as --source, --session-id or --start-time. All requests "
             "of a user, or all that --contains, --finding or --evaluation-only selects, need --everything."
@@ -339,7 +345,7 @@ def _run(
                 await in_thread(state.prune)
             async with open_scope(settings) as scope:
                 owner = await owner_of(scope, settings)
-                await _take_out(scope, state, owner, settings)
+                await _take_out_again(scope, state, owner, settings)
                 return await work(scope, state, replace(owner, caller=caller))
         finally:
             state.database.close()
@@ -348,7 +354,7 @@ def _run(
         return anyio.run(run)
 
 
-async def _take_out(scope: Scope, state: State, owner: Owner, settings: Settings) -> None:
+async def _take_out_again(scope: Scope, state: State, owner: Owner, settings: Settings) -> None:
     """Delete again what an interrupted restore has stored although it was erased for good."""
     if not deletes(settings):
         return

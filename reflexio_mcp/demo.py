@@ -50,9 +50,8 @@ async def _demo(settings: Settings) -> int:
         try:
             await _main_job(steps, settings)
         except (_StepError, MCPError) as error:
-            print(
-                f"\nFAILED: {error.__context__ or error}"
-            )  # The context is the first failure, before the clean-up.
+            # The clean-up may have failed after a step: then the context is the step's error.
+            print(f"\nFAILED: {error.__context__ or error}")
             return 1
     print(f"\nAll {steps.number} steps did what they said.")
     return 0
@@ -77,11 +76,11 @@ async def _main_job(steps: "_Steps", settings: Settings) -> None:
         )
 
         steps.begin("Filter by time: the last hour, then everything older than a day")
-        await steps.list({first, second}, session_id=trip, start_time="1h")
-        await steps.list(set(), session_id=trip, end_time="1d")
+        await steps.check_list({first, second}, session_id=trip, start_time="1h")
+        await steps.check_list(set(), session_id=trip, end_time="1d")
 
         steps.begin("Filter by source")
-        await steps.list({first, third}, source=chat)
+        await steps.check_list({first, third}, source=chat)
 
         steps.begin("Inspect one request")
         found = OneRequest.model_validate(await steps.call("get_request", request_id=first))
@@ -97,8 +96,8 @@ async def _main_job(steps: "_Steps", settings: Settings) -> None:
         await steps.delete({second}, "delete_session", session_id=trip)
 
         steps.begin("Prove that both requests are gone, and nothing else")
-        await steps.list(set(), session_id=trip)
-        await steps.list({third}, session_id=work)
+        await steps.check_list(set(), session_id=trip)
+        await steps.check_list({third}, session_id=work)
     finally:
         if not settings.embedded:
             steps.begin("Delete the demo's sessions")
@@ -106,7 +105,7 @@ async def _main_job(steps: "_Steps", settings: Settings) -> None:
                 plan = await steps.call("delete_session", session_id=session_id)
                 if code := plan["plan"].get("confirm"):
                     await steps.call("delete_session", session_id=session_id, confirm=code)
-                await steps.list(set(), session_id=session_id)
+                await steps.check_list(set(), session_id=session_id)
 
 
 class _Steps:
@@ -118,10 +117,10 @@ class _Steps:
         self.number += 1
         print(f"\n{self.number}. {title}")
 
-    def check(self, held: bool, what: str) -> None:
-        if not held:
-            raise _StepError(f"step {self.number}: it should be true that {what}")
-        print(f"   ok: {what}")
+    def check(self, is_true: bool, claim: str) -> None:
+        if not is_true:
+            raise _StepError(f"step {self.number}: it should be true that {claim}")
+        print(f"   ok: {claim}")
 
     async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
         print("   -> " + "  ".join([tool, *(f"{name}={value}" for name, value in arguments.items())]))
@@ -139,7 +138,7 @@ class _Steps:
         )
         return published["request_id"]
 
-    async def list(self, expected: set[str], **arguments: Any) -> None:
+    async def check_list(self, expected: set[str], **arguments: Any) -> None:
         page = RequestPage.model_validate(await self.call("list_requests", **arguments))
         self.check({request.request_id for request in page.requests} == expected, "the list is as expected")
 

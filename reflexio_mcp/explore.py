@@ -41,8 +41,10 @@ from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.context import PAGE_KEY
 
 BEAT_SECONDS: Final = 0.5
+"""Pause between two lines that an open page reads. A page that is closed reads none."""
 
 RELOAD_SECONDS: Final = 3.0
+"""A page that has read nothing for so long is closed and not only being reloaded."""
 
 HEADERS: Final = {
     "cache-control": "no-store",
@@ -66,37 +68,37 @@ class _Call(BaseModel):
 
 
 def run_explore(arguments: Namespace, settings: Settings) -> int:
-    wanted: dict[str, Any] = arguments.filter
-    filter_of(wanted, settings)
+    first_filter: dict[str, Any] = arguments.filter
+    filter_of(first_filter, settings)  # refuses a wrong filter before a window opens
     if settings.user_id:
-        wanted.pop("user_id", None)  # A server that is confined to a user takes no `user_id`.
+        first_filter.pop("user_id", None)  # A server that is confined to a user takes no `user_id`.
     # The person at the browser consents, so the page's own question replaces a form.
     consent = "preview" if settings.confirm == "ask" else settings.confirm
     # That person is the operator too, and could raise the cap.
     settings = replace(settings, confirm=consent, tools=(), oauth_issuer="", auth_token=(), delete_cap=0)
     # No message is needed if the command is stopped while the page is open.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-    anyio.run(_serve, settings, wanted)
+    anyio.run(_serve, settings, first_filter)
     return 0
 
 
-async def _serve(settings: Settings, wanted: dict[str, Any]) -> None:
+async def _serve(settings: Settings, first_filter: dict[str, Any]) -> None:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen()  # A browser that connects too early waits.
     progress = _Progress()
     async with Client(ReflexioServer(settings), message_handler=progress.hear) as client:
-        window = _Window(client, progress, wanted, listener.getsockname()[1])
+        window = _Window(client, progress, first_filter, listener.getsockname()[1])
         print(f"The explorer is at {window.address}")
         print("The address works once. Closing the page ends this command, and so does Ctrl-C.", flush=True)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(window.end_when_closed)
-            tasks.start_soon(_open, window.address)
+            tasks.start_soon(_open_browser, window.address)
             await window.server.serve(sockets=[listener])
             tasks.cancel_scope.cancel()
 
 
-async def _open(address: str) -> None:
+async def _open_browser(address: str) -> None:
     """Open the address through a private file: other accounts can read a browser's command line."""
     with tempfile.TemporaryDirectory(prefix="reflexio-mcp-explore-") as folder:  # its mode is 0700
         redirect = Path(folder) / "open.html"
@@ -106,7 +108,7 @@ async def _open(address: str) -> None:
 
 
 class _Progress:
-    """The last progress of each running call that the page was not told of."""
+    """The newest progress of each running call, unless the page was told of it."""
 
     def __init__(self) -> None:
         self._untold: dict[ProgressToken, dict[str, Any]] = {}
@@ -125,20 +127,20 @@ class _Progress:
 
 
 class _Window:
-    def __init__(self, client: Client, progress: _Progress, wanted: dict[str, Any], port: int) -> None:
+    def __init__(self, client: Client, progress: _Progress, first_filter: dict[str, Any], port: int) -> None:
         self._client = client
-        self._wanted = wanted
+        self._first_filter = first_filter
         self._host = f"127.0.0.1:{port}"
         self._token = secrets.token_urlsafe(32)
         self._key = ""
-        self._beats = 0
+        self._beats = 0  # only to see whether more come
         self._progress = progress
         self.address = f"http://{self._host}/#{self._token}"
         routes = [
             Route("/", self._guarded(_html(*shell()))),
             # The page has its own policy. This header keeps the page out of other frames.
             Route("/page", self._guarded(_html(document(), "sandbox allow-scripts; frame-ancestors 'self'"))),
-            Route("/open", self._guarded(self._open), methods=["POST"]),
+            Route("/open", self._guarded(self._exchange_token), methods=["POST"]),
             Route("/call", self._guarded(self._call, opened=True), methods=["POST"]),
             Route("/alive", self._guarded(self._alive, opened=True), methods=["POST"]),
         ]
@@ -148,10 +150,14 @@ class _Window:
         self.server = uvicorn.Server(config)
 
     async def end_when_closed(self) -> None:
+        """End the server when the page has been opened and reads no beats any more."""
         seen = 0
-        while not self._beats or self._beats != seen:
-            seen = self._beats
+        while True:
             await anyio.sleep(RELOAD_SECONDS)
+            was_opened = self._beats > 0
+            if was_opened and self._beats == seen:
+                break
+            seen = self._beats
         self.server.should_exit = True
 
     def _guarded(self, answer: Answer, *, opened: bool = False) -> Answer:
@@ -163,7 +169,7 @@ class _Window:
                 response: Response = PlainTextResponse("This address is not known here.", 421)
             elif request.method != "GET" and headers.get("origin") != f"http://{self._host}":
                 response = PlainTextResponse("Calls come from the explorer's own page.", 403)
-            elif opened and not _same(headers.get("authorization", ""), self._key and f"Bearer {self._key}"):
+            elif opened and not self._has_key(headers.get("authorization", "")):
                 response = PlainTextResponse("This window is not the one that was opened.", 401)
             else:
                 try:
@@ -175,12 +181,15 @@ class _Window:
 
         return check
 
-    async def _open(self, request: Request) -> Response:
+    def _has_key(self, authorization: str) -> bool:
+        return bool(self._key) and _same(authorization, f"Bearer {self._key}")
+
+    async def _exchange_token(self, request: Request) -> Response:
         opening = _Opening.model_validate_json(await request.body())
         if self._key or not _same(opening.token, self._token):
             return PlainTextResponse("This token is unknown or was used.", 401)
         self._key = secrets.token_urlsafe(32)
-        return JSONResponse({"key": self._key, "input": self._wanted})
+        return JSONResponse({"key": self._key, "input": self._first_filter})
 
     async def _call(self, request: Request) -> Response:
         call = _Call.model_validate_json(await request.body())
@@ -211,4 +220,4 @@ def _html(html: str, policy: str) -> Answer:
 
 
 def _same(given: str, known: str) -> bool:
-    return bool(known) and secrets.compare_digest(given.encode(), known.encode())
+    return secrets.compare_digest(given.encode(), known.encode())

@@ -69,6 +69,8 @@ class _Record(logging.LogRecord):
 
 
 class _Lines(logging.Formatter):
+    """Leaves an event as it is, and puts time, level and name before a warning."""
+
     def format(self, record: logging.LogRecord) -> str:
         return record.getMessage() if record.name == EVENTS.name else super().format(record)
 
@@ -122,6 +124,7 @@ def flush() -> None:
 
 
 def event(kind: str, level: int = logging.INFO, /, **facts: Any) -> None:
+    """Log an event with its facts, except empty ones. A fact may be named `kind` or `level`, too."""
     stamp = f"{datetime.now(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
     shown = {name: value for name, value in facts.items() if value not in ("", None)}
     EVENTS.log(level, json.dumps({"time": stamp, "event": kind} | shown, separators=(",", ":")))

@@ -7,13 +7,13 @@ from typing import Any, Final
 
 __all__ = ["count", "count_refusal", "observe", "record"]
 
-SECONDS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+BUCKETS_OF_SECONDS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 
 def _meter() -> Any:
     """Return the meter; `None` without an SDK."""
     metrics: Any = sys.modules.get("opentelemetry.metrics")
-    return metrics and metrics.get_meter("reflexio-mcp")
+    return None if metrics is None else metrics.get_meter("reflexio-mcp")
 
 
 def record(name: str, seconds: float, attributes: Mapping[str, str] | None = None) -> None:
@@ -37,19 +37,19 @@ def count(name: str, description: str, number: int) -> None:
 def observe(name: str, description: str, read: Callable[[], int | None]) -> None:
     """Read a number whenever measurements are exported; `None` if it is not known."""
 
-    def now(_options: Any) -> Iterable[Any]:
+    def observations(_options: Any) -> Iterable[Any]:
         from opentelemetry.metrics import Observation  # only an SDK calls this
 
         number = read()
         return [] if number is None else [Observation(number)]
 
     if (meter := _meter()) is not None:
-        meter.create_observable_gauge(name, callbacks=[now], description=description)
+        meter.create_observable_gauge(name, callbacks=[observations], description=description)
 
 
 @functools.cache
 def _histogram(meter: Any, name: str) -> Any:
-    return meter.create_histogram(name, unit="s", explicit_bucket_boundaries_advisory=SECONDS)
+    return meter.create_histogram(name, unit="s", explicit_bucket_boundaries_advisory=BUCKETS_OF_SECONDS)
 
 
 @functools.cache

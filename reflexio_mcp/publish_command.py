@@ -30,7 +30,9 @@ from reflexio_mcp.traffic.publishing import check_interaction, publish
 STANDARD_INPUT: Final = "-"
 
 
-class _Given(BaseModel):
+class _Document(BaseModel):
+    """Interactions from a file or the command line, checked as those of the tool."""
+
     interactions: Annotated[
         list[Annotated[Interaction, alone(check_interaction)]],
         Field(min_length=1, max_length=MAX_INTERACTIONS),
@@ -56,14 +58,14 @@ def run_publish(arguments: Namespace, settings: Settings) -> int:
     async def run() -> Stored:
         async with open_scope(settings) as scope:
 
-            async def going(requests: Sequence[RequestWithInteractions]) -> set[str]:
+            async def would_go_again(requests: Sequence[RequestWithInteractions]) -> set[str]:
                 state = open_state(settings)
                 with closing(state.database):
                     return await would_go(state, lambda: owner_of(scope, settings), requests)
 
             seconds = settings.wait_timeout if arguments.wait else None
             return await publish(
-                scope, draft, policy=settings.publish_secrets, wait_seconds=seconds, would_go=going
+                scope, draft, policy=settings.publish_secrets, wait_seconds=seconds, would_go=would_go_again
             )
 
     try:
@@ -96,13 +98,13 @@ def _interactions(arguments: Namespace) -> list[Interaction]:
         raise ConfigurationError("Give either a FILE, or --user and --assistant.")
     typed = [{"role": role, "content": text} for role, text in said]
     try:
-        return _Given.model_validate({"interactions": typed or _read(arguments.file)}).interactions
+        return _Document.model_validate({"interactions": typed or _read(arguments.file)}).interactions
     except ValidationError as error:
         raise ConfigurationError(invalid_arguments(error)) from None
 
 
 def _read(file: str) -> object:
-    """Return the JSON of a file, of standard input for `-`, or of what is piped in."""
+    """Return the JSON of a file, or of standard input for `-`, or without a name if something is piped in."""
     if not file and sys.stdin.isatty():
         raise ConfigurationError('Give a FILE, "-" for standard input, or --user TEXT and --assistant TEXT.')
     try:

@@ -74,7 +74,7 @@ from reflexio_mcp.traffic.reading.listing import list_requests, list_sessions
 from reflexio_mcp.traffic.scope import Scope
 from reflexio_mcp.traffic.times import parse_time
 
-COMMANDS: Final = {
+COMMAND_OF_TOOL: Final = {
     "get_request": "show",
     "list_requests": "requests",
     "list_learnings": "learned",
@@ -84,9 +84,9 @@ COMMANDS: Final = {
 }
 
 PAGE_ROWS: Final = 100
-ANOTHER: Final = "Name another store with --store, or Reflexio with --url or REFLEXIO_API_KEY."
-NOT_SHOWN: Final = "Not shown: whether somebody who has the key wrote lines, or the whole log, anew."
-SQLITE: Final = b"SQLite format 3\0"
+NAME_ANOTHER: Final = "Name another store with --store, or Reflexio with --url or REFLEXIO_API_KEY."
+CHECK_CANNOT_SHOW: Final = "Not shown: whether somebody who has the key wrote lines, or the whole log, anew."
+SQLITE_HEADER: Final = b"SQLite format 3\0"
 HIDDEN: Final = {
     "status",
     "notice",
@@ -116,10 +116,13 @@ LABELS: Final = {
     "words_nowhere_else": "no other stored request has a word of it",
     "log": "value of the audit log",
 }
-LISTED: Final = {"not_looked_for"}
-"""Lists with a line for each part."""
+"""Names of fields that would not be understood as they are."""
+
+A_LINE_EACH: Final = {"not_looked_for"}
+"""Fields that are lists with a line for each part; other lists stand on one line."""
 
 BLOCKS: Final = (Found, FindingRow, InteractionRow, LearningRow)
+"""Rows that are shown with a line for each field."""
 
 TABLES: Final[dict[type[Row], Sequence[str]]] = {
     SessionRow: (
@@ -177,6 +180,7 @@ TABLES: Final[dict[type[Row], Sequence[str]]] = {
     Example: ("created_at", "id", "user_id", "first_words"),
     PastDeletion: ("number", "at", "status", "asked", "gone", "copied", "until", "target", "damaged"),
 }
+"""The columns of rows that are shown as a table."""
 
 FROM_ONE: Final = frozenset({"number", "points"})
 """Columns in which a zero says that the row has none."""
@@ -185,6 +189,7 @@ CUT: Final = frozenset({"first_words", "around", "target"})
 """Columns that only give an idea of a text, which another command shows whole."""
 
 LEARNING_COLUMNS: Final = ("learning_id", "state", "changed_at", "user_id", "content")
+"""The columns of learnings in a pipe or a file. At a terminal, each is a block."""
 
 Page = TypeVar("Page", SessionPage, RequestPage, LearningPage)
 
@@ -196,13 +201,14 @@ def check_store(settings: Settings) -> None:
         return
     try:
         with Path(path).open("rb") as file:
-            found = file.read(len(SQLITE))
+            header = file.read(len(SQLITE_HEADER))
+    except FileNotFoundError:
+        raise ConfigurationError(f"Nothing is stored in {path} yet. {NAME_ANOTHER}") from None
     except OSError as error:
-        none = isinstance(error, FileNotFoundError)
-        problem = f"Nothing is stored in {path} yet" if none else f"{path} cannot be read: {error.strerror}"
-        raise ConfigurationError(f"{problem}. {ANOTHER}") from None
-    if found not in (SQLITE, b""):
-        raise ConfigurationError(f"{path} is not a SQLite database. {ANOTHER}")
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}. {NAME_ANOTHER}") from None
+    is_empty = not header  # which is a database without tables for SQLite
+    if header != SQLITE_HEADER and not is_empty:
+        raise ConfigurationError(f"{path} is not a SQLite database. {NAME_ANOTHER}")
 
 
 def check_allowed(settings: Settings, tool: str) -> None:
@@ -215,7 +221,7 @@ def check_allowed(settings: Settings, tool: str) -> None:
 
 def filter_of(typed: dict[str, Any], settings: Settings) -> TrafficFilter:
     user_id = typed.get("user_id", settings.user_id).strip()
-    if settings.user_id not in ("", user_id):
+    if settings.user_id and user_id != settings.user_id:
         raise ConfigurationError(
             f"REFLEXIO_USER_ID confines this configuration to {settings.user_id}; --user-id cannot name anybody else."
         )
@@ -242,6 +248,7 @@ def run_read_command(arguments: Namespace, settings: Settings) -> int:
 
 async def _ask(arguments: Namespace, settings: Settings, progress: TerminalProgress) -> Result:
     command, typed = arguments.command, dict(arguments.filter)
+    # `learned` has two more options than the filter.
     request_id, changed_since = typed.pop("request_id", ""), typed.pop("since", "")
     asked = filter_of(typed, settings)
     async with open_scope(settings) as scope:
@@ -249,8 +256,9 @@ async def _ask(arguments: Namespace, settings: Settings, progress: TerminalProgr
             room = Room(sys.maxsize, sys.maxsize)
             return await read_request(scope, arguments.request_id, room=room, content_chars=sys.maxsize)
         if command == "audit":
-            offer = Offer(frozenset(COMMANDS), takes_user=not scope.user_id)
-            with closing((state := open_state(settings)).database):
+            offer = Offer(frozenset(COMMAND_OF_TOOL), takes_user=not scope.user_id)
+            state = open_state(settings)
+            with closing(state.database):
                 judged = await judged_in(state, partial(owner_of, scope, settings))
             if asked.finding:
                 return await list_places(scope, asked, offer=offer, judged=judged)
@@ -260,40 +268,48 @@ async def _ask(arguments: Namespace, settings: Settings, progress: TerminalProgr
             )
         most = sys.maxsize if arguments.all else arguments.limit
         if command == "sessions":
-            return await _pages(partial(list_sessions, scope, asked), most)
+            return await _read_pages(partial(list_sessions, scope, asked), most)
         if command == "requests":
-            return await _pages(partial(list_requests, scope, asked), most)
+            return await _read_pages(partial(list_requests, scope, asked), most)
         if not scope.learns:
             raise TrafficError("The embedded store does not learn. Set REFLEXIO_URL or REFLEXIO_API_KEY.")
         chosen = Selection(
             user_id=asked.user_id,
             request_id=request_id,
+            # The words have to be in the learning, the rest of the filter is about its requests.
             wanted=replace(asked, contains=""),
             words=asked.contains,
         )
         if changed_since and arguments.shared:
             raise InvalidInput("--since", "cannot be combined with --shared.")
         if changed_since:
-            since, state = parse_time("--since", changed_since, now=time.time()), open_state(settings)
+            since = parse_time("--since", changed_since, now=time.time())
+            state = open_state(settings)
             with closing(state.database):
                 owner = await owner_of(scope, settings)
-                return await _pages(partial(list_changes, scope, state, owner, chosen, since), most)
+                return await _read_pages(partial(list_changes, scope, state, owner, chosen, since), most)
         read = list_shared_rules if arguments.shared else list_learnings
-        return await _pages(partial(read, scope, chosen), most)
+        return await _read_pages(partial(read, scope, chosen), most)
 
 
-async def _pages(read: Callable[..., Awaitable[Page]], most: int) -> Page:
+async def _read_pages(read: Callable[..., Awaitable[Page]], most: int) -> Page:
     """Read at most `most` rows, and return them as one page. A session on two pages is in it twice."""
     pages = [await read(limit=min(most, PAGE_ROWS))]
     while pages[-1].cursor and (left := most - sum(page.returned for page in pages)):
         pages.append(await read(limit=min(left, PAGE_ROWS), cursor=pages[-1].cursor))
-    rows = "sessions"
-    if isinstance(pages[0], LearningPage):
-        rows = "shared_rules" if pages[0].lists_rules else "learnings"
-        if pages[0].changed_since:
-            rows = "changes"
-    joined = [row for page in pages for row in getattr(page, rows)]
-    return pages[-1].model_copy(update={rows: joined, "returned": sum(page.returned for page in pages)})
+    rows_field = _rows_field(pages[0])
+    joined = [row for page in pages for row in getattr(page, rows_field)]
+    returned = sum(page.returned for page in pages)
+    return pages[-1].model_copy(update={rows_field: joined, "returned": returned})
+
+
+def _rows_field(page: SessionPage | RequestPage | LearningPage) -> str:
+    """Return the name of the field that has the rows of a page."""
+    if not isinstance(page, LearningPage):
+        return "sessions"  # a page of requests groups them by session
+    if page.changed_since:
+        return "changes"
+    return "shared_rules" if page.lists_rules else "learnings"
 
 
 def run_export(arguments: Namespace, settings: Settings) -> int:
@@ -307,6 +323,7 @@ def run_export(arguments: Namespace, settings: Settings) -> int:
     wanted, screen = filter_of(arguments.filter, settings), Screen(settings)
     progress = TerminalProgress()
 
+    # As for `Export`, `redact` is `None` to find out what would be in it.
     async def write(file: BinaryIO, redact: bool | None) -> Manifest:
         async with open_scope(settings) as scope:
             place, personal = location_of(settings), settings.personal_data
@@ -316,7 +333,7 @@ def run_export(arguments: Namespace, settings: Settings) -> int:
                 await _note_export(scope, settings, wanted, manifest)
             return manifest
 
-    def written(file: BinaryIO, redact: bool | None) -> Manifest:
+    def write_with_progress(file: BinaryIO, redact: bool | None) -> Manifest:
         try:
             with progress.shown():
                 return anyio.run(write, file, redact)
@@ -327,13 +344,13 @@ def run_export(arguments: Namespace, settings: Settings) -> int:
 
     if sys.stdin.isatty() and sys.stdout.isatty() and not (arguments.yes or arguments.json):
         with TemporaryFile() as file:
-            plan = written(file, None)
+            plan = write_with_progress(file, None)
         _say_exported(screen, Exported(archive=plan))
         if not agreed(f"Write {path}"):
             screen.say("Nothing was written.")
             return 1
     with TemporaryFile() as file:
-        manifest = written(file, arguments.redact)
+        manifest = write_with_progress(file, arguments.redact)
         save(file, path)
     done = Exported(archive=manifest, file=str(path))
     if arguments.json:
@@ -384,21 +401,22 @@ def run_log_command(arguments: Namespace, settings: Settings) -> int:
     if arguments.json:
         print_json(found._asdict() | {"missing": sorted(found.missing), "sound": found.sound})
     else:
-        print("\n".join(_verified(found)))
+        print("\n".join(_words_of_check(found)))
     return 0 if found.sound else 1
 
 
 def _print_log(entries: Iterable[Entry], *, as_json: bool) -> None:
     if as_json:
-        # A line that somebody changed may not be JSON any more. Ids stand in a line as they are stored: in ASCII, no
-        # character of them acts on a terminal.
-        print(json.dumps([said_in(entry.line) or {"line": str(entry.line)} for entry in entries], indent=2))
+        # A line that somebody changed may not be JSON any more.
+        shown = [said_in(entry.line) or {"line": str(entry.line)} for entry in entries]
+        # In ASCII, because ids are logged as they are stored, and their characters could act on a terminal.
+        print(json.dumps(shown, indent=2, ensure_ascii=True))
         return
     for entry in entries:
         print(visible(str(entry.line)))
 
 
-def _verified(found: Verified) -> list[str]:
+def _words_of_check(found: Verified) -> list[str]:
     """Say what a check of the log found, what it shows, and what it cannot show."""
     said: list[str] = []
     if found.wrong is not None:
@@ -431,7 +449,7 @@ def _verified(found: Verified) -> list[str]:
         said.append(
             f"{found.older:,} lines of an earlier version do not show whether the time of the row before was changed."
         )
-    return [*said, NOT_SHOWN]
+    return [*said, CHECK_CANNOT_SHOW]
 
 
 def check_new_file(path: Path) -> None:
@@ -505,7 +523,7 @@ class Screen:
                     if isinstance(field, list):
                         self.say("")
                     self.show(part)
-            elif name in LISTED:
+            elif name in A_LINE_EACH:
                 self.say("\n".join(map(self._words, parts)))
             else:
                 # Further lines of a stored text are no fields of their own.
@@ -597,7 +615,7 @@ def _rows_of(result: Result) -> tuple[Sequence[Row], Sequence[str]]:
 
 def _command(call: Call, settings: Settings) -> str:
     """Return the command for a call. It works in any shell, whatever memory and user that shell's settings name."""
-    command, arguments = COMMANDS[call.tool], dict(call.arguments)
+    command, arguments = COMMAND_OF_TOOL[call.tool], dict(call.arguments)
     if settings.user_id and command != "show":
         arguments["user_id"] = settings.user_id
     words, ids = ["reflexio-mcp", command], list[str]()
@@ -609,14 +627,15 @@ def _command(call: Call, settings: Settings) -> str:
             words.append(flag)
         elif name != "detail":  # Commands show a request as it is stored.
             words += [flag, str(value)] if not str(value).startswith("-") else [f"{flag}={value}"]
-    # Beside the store is the state, also if Reflexio is elsewhere.
+    # With Reflexio, too, the store has to be named: the state is in its folder.
     where = {
         "--url": settings.base_url,
         "--store": location_of(settings) if settings.embedded else settings.store,
         "--policy": settings.policy,
     }
     for flag, place in where.items():
-        words += [flag, place] if place else []
-    # After a double dash, an id that begins with a dash is no option.
-    words += ["--"] if any(request_id.startswith("-") for request_id in ids) else []
+        if place:
+            words += [flag, place]
+    if any(request_id.startswith("-") for request_id in ids):
+        words.append("--")  # after it, such an id is no option
     return shlex.join([*words, *ids])

@@ -31,7 +31,7 @@ FIRST_SECONDS: Final = 7 * 86_400
 
 
 def run_report(arguments: Namespace, settings: Settings) -> int:
-    """Write a report to a new file, and note in the audit log until when it tells."""
+    """Write a report to a new file, and note in the audit log at what time its period ends."""
     check_store(settings)
     path = Path(arguments.output)
     if path.suffix not in (".html", ".json"):
@@ -63,14 +63,14 @@ async def _write(path: Path, since: str, settings: Settings) -> None:
                 scope, state, owner, Span(begin, until), personal=settings.personal_data
             )
         try:
-            private_files.write_new(path, _written(report, path).encode())
+            private_files.write_new(path, _text_for(path, report).encode())
         except OSError as error:
             raise TrafficError(f"{path} cannot be written: {error.strerror}.") from None
         if since == LAST:
             await in_thread(state.note_report, owner, until)
 
 
-def _written(report: Report, path: Path) -> str:
+def _text_for(path: Path, report: Report) -> str:
     if path.suffix == ".html":
         return report_page(report)
     return json.dumps(structured(report), indent=2, ensure_ascii=False) + "\n"

@@ -65,17 +65,18 @@ class Table:
             header: style of the header, a number of ECMA-48; empty for none.
         """
         used = [at for at, _ in enumerate(self.names) if any(row[at] for row in self.rows)]
-        titles = [self.names[at].replace("_", " ") for at in used]
+        names = [self.names[at] for at in used]
+        titles = [name.replace("_", " ") for name in names]
         rows = [[row[at] for at in used] for row in self.rows]
         widths = [max(map(_cells, column)) for column in zip(titles, *rows, strict=True)]
         if width is not None:
-            over = sum(widths) + len(GAP) * (len(widths) - 1) - width
-            for place, at in enumerate(used):
-                if over > 0 and self.names[at] in self._cut and widths[place] > LEAST_CELLS:
-                    less = min(over, widths[place] - LEAST_CELLS)
-                    widths[place] -= less
-                    over -= less
-            if over > 0:
+            excess = sum(widths) + len(GAP) * (len(widths) - 1) - width
+            for at, name in enumerate(names):
+                if excess > 0 and name in self._cut and widths[at] > LEAST_CELLS:
+                    less = min(excess, widths[at] - LEAST_CELLS)
+                    widths[at] -= less
+                    excess -= less
+            if excess > 0:
                 return "\n\n".join(_block(titles, row) for row in rows)
         lines = [_styled(_line(titles, widths), header), *(_line(row, widths) for row in rows)]
         return "\n".join(lines)
@@ -148,7 +149,7 @@ class Output:
             print(table.tab_separated())
 
     def about(self, text: str, style: str = "") -> None:
-        """Say something about a list; beside it, if another program reads it."""
+        """Say something about a list: below it at a terminal, else on stderr, since a program reads stdout."""
         if self.is_terminal:
             self.say(text, style)
         elif text:
@@ -217,19 +218,19 @@ class TerminalProgress:
         if not self._stream.isatty():
             yield
             return
-        over = threading.Event()
+        ended = threading.Event()
         # A thread, because much of what takes long does not return to an event loop.
-        thread = threading.Thread(target=self._show, args=(over,), daemon=True)
+        thread = threading.Thread(target=self._show, args=(ended,), daemon=True)
         thread.start()
         try:
             yield
         finally:
-            over.set()
+            ended.set()
             thread.join()
 
-    def _show(self, over: threading.Event) -> None:
+    def _show(self, ended: threading.Event) -> None:
         began, pause, wrote = time.monotonic(), self._seconds, False
-        while not over.wait(pause):
+        while not ended.wait(pause):
             pause, wrote = SHOWN_EVERY_SECONDS, True
             activity = self.last or progress_words(Step.WORKING)
             self._stream.write(f"\r\x1b[K{activity} … {time.monotonic() - began:.0f} s")

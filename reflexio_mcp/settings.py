@@ -69,8 +69,8 @@ class _Kind:
         secret: bool = False,
         limits: bool = False,
     ) -> Value:
-        shown = {"kind": self, "help": about, "group": group, "secret": secret, "limits": limits}
-        return field(default=default, repr=not secret, metadata={"env": env, "about": shown})
+        for_option = {"kind": self, "help": about, "group": group, "secret": secret, "limits": limits}
+        return field(default=default, repr=not secret, metadata={"env": env, "for_option": for_option})
 
 
 def _parse_switch(text: str) -> bool:
@@ -387,7 +387,10 @@ class Option:
 
     @property
     def typed_default(self) -> str:
-        return str(int(self.default) if self.is_switch else self.default or "")
+        """The default as it is typed; empty if that is to leave the setting out."""
+        if self.is_switch:
+            return "1" if self.default else "0"
+        return str(self.default) if self.default else ""
 
     def shown(self, text: str) -> str:
         """Return a value that may be shown; empty for a secret or a refused value."""
@@ -405,19 +408,19 @@ OPTIONS: Final = tuple(
         setting.name,
         setting.metadata["env"] or _PREFIX + setting.name.upper(),
         setting.default,
-        **setting.metadata["about"],
+        **setting.metadata["for_option"],
     )
     for setting in fields(Settings)
 )
 
-_OTHERS: Final = {
+_VARIABLES_OF_REFLEXIO: Final = {
     "REFLEXIO_AGENT_VERSION",
     "REFLEXIO_ALLOWED_ORIGINS",
     "REFLEXIO_DIR",
     "REFLEXIO_LOG_LEVEL",
     "REFLEXIO_STORAGE",
 }
-"""Variables of Reflexio that resemble ours."""
+"""Variables that resemble ours."""
 
 _REFERENCE: Final = re.compile(
     r"\$\{\{[^{}]+\}\}|\$\{[^{}]+\}|\{env:\w+\}|\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%"
@@ -466,7 +469,8 @@ def _given(option: Option, env: Mapping[str, str], flags: Mapping[str, str]) -> 
     if option.name in flags:
         return flags[option.name]
     text = env.get(option.env)
-    return text if text or option.limits else None
+    is_ignored = text == "" and not option.limits
+    return None if is_ignored else text
 
 
 def state_url() -> str:
@@ -500,12 +504,12 @@ def _check_known(variable: str) -> None:
     name = variable.strip().upper()
     if not name.startswith("REFLEXIO_"):
         return
-    known = {_bare(option.env): option.env for option in OPTIONS}
-    if variable in {*known.values(), *_OTHERS}:
+    known = {_without_prefix(option.env): option.env for option in OPTIONS}
+    if variable in {*known.values(), *_VARIABLES_OF_REFLEXIO}:
         return
     import difflib
 
-    similar = difflib.get_close_matches(_bare(name), known, n=1, cutoff=0.7)
+    similar = difflib.get_close_matches(_without_prefix(name), known, n=1, cutoff=0.7)
     if similar or name.startswith(_PREFIX):
         advice = f"Did you mean {known[similar[0]]}?" if similar else "Remove it."
         raise ConfigurationError(
@@ -513,7 +517,7 @@ def _check_known(variable: str) -> None:
         )
 
 
-def _bare(variable: str) -> str:
+def _without_prefix(variable: str) -> str:
     return variable.removeprefix("REFLEXIO_").removeprefix("MCP_")
 
 

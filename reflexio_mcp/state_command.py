@@ -29,13 +29,13 @@ def run_state(arguments: Namespace) -> int:
         )
     with TerminalProgress().shown(), closing(open_postgresql(url)) as database:
         found = database.look()
-        if problem := _in_the_way(found, upgrades=arguments.action == "upgrade"):
+        if problem := _reason_against_set_up(found, upgrades=arguments.action == "upgrade"):
             return _fail(problem)
         database.set_up()
     if arguments.json:
-        print_json({"tables_version": str(VERSION), "role_of_servers": _servers()})
+        print_json({"tables_version": str(VERSION), "role_of_servers": _role_of_servers()})
     else:
-        print(f"The tables have version {VERSION}, and {_servers()} can use them.")
+        print(f"The tables have version {VERSION}, and {_role_of_servers()} can use them.")
     return 0
 
 
@@ -74,18 +74,19 @@ def wrong_with(found: "SetUp") -> str:
     if found.fits:
         return ""
     if found.incomplete:
-        return _of_missing_tables(found)
+        return _words_of_missing_tables(found)
     if found.version is None:
-        return _without_tables(found)
+        return _words_of_no_tables(found)
     if found.version.isdecimal() and int(found.version) < VERSION:
         return (
             f"The tables have version {found.version}, and this program needs {VERSION}. Run `reflexio-mcp state "
             "upgrade` with the role that owns the schema."
         )
-    return _of_another_version(found) or _without_servers(found) or _of_rights(found)
+    return _words_of_another_version(found) or _words_of_no_servers(found) or _words_of_rights(found)
 
 
-def _without_tables(found: "SetUp") -> str:
+def _words_of_no_tables(found: "SetUp") -> str:
+    """Say that none of the tables is where servers look."""
     if found.elsewhere:
         return (
             f"The tables are in the schema {found.elsewhere[0]}, and servers look in reflexio_mcp. Restore the "
@@ -94,7 +95,8 @@ def _without_tables(found: "SetUp") -> str:
     return "There are no tables. Run `reflexio-mcp state create` with the role that owns the schema."
 
 
-def _of_missing_tables(found: "SetUp") -> str:
+def _words_of_missing_tables(found: "SetUp") -> str:
+    """Say which tables are missing, if there are others."""
     told: list[str] = []
     for table, schemas in found.missing.items():
         where = f" but in {', '.join(schemas)}" if schemas else ""
@@ -102,18 +104,19 @@ def _of_missing_tables(found: "SetUp") -> str:
     return f"{' '.join(told)} Move what is elsewhere into reflexio_mcp, or restore a backup."
 
 
-def _of_rights(found: "SetUp") -> str:
+def _words_of_rights(found: "SetUp") -> str:
+    """Say which rights the servers' role lacks or must not have; empty if it has the right ones."""
     told: list[str] = []
     if found.lacking:
-        told.append(f"The role {_servers()} lacks {', '.join(found.lacking)}.")
+        told.append(f"The role {_role_of_servers()} lacks {', '.join(found.lacking)}.")
     if found.beyond:
-        told.append(f"The role {_servers()} must not have {', '.join(found.beyond)}.")
+        told.append(f"The role {_role_of_servers()} must not have {', '.join(found.beyond)}.")
     if told:
         told.append("Run `reflexio-mcp state create` with the role that owns the schema.")
     return " ".join(told)
 
 
-def _in_the_way(found: "SetUp", *, upgrades: bool) -> str:
+def _reason_against_set_up(found: "SetUp", *, upgrades: bool) -> str:
     """Say why the tables cannot be made or upgraded with this role; empty if they can."""
     if found.owner and not found.owns:
         return (
@@ -126,15 +129,16 @@ def _in_the_way(found: "SetUp", *, upgrades: bool) -> str:
             f"CREATE SCHEMA reflexio_mcp AUTHORIZATION {found.role};"
         )
     if found.incomplete:
-        return _of_missing_tables(found)
+        return _words_of_missing_tables(found)
     if found.version is None:
-        return _without_tables(found) if found.elsewhere else _without_servers(found)
+        return _words_of_no_tables(found) if found.elsewhere else _words_of_no_servers(found)
     if not upgrades and found.version.isdecimal() and int(found.version) < VERSION:
         return f"The tables have version {found.version}. After a backup, run `reflexio-mcp state upgrade`."
-    return _of_another_version(found) or _without_servers(found)
+    return _words_of_another_version(found) or _words_of_no_servers(found)
 
 
-def _of_another_version(found: "SetUp") -> str:
+def _words_of_another_version(found: "SetUp") -> str:
+    """Say that the version of the tables is newer or unknown; empty if it is this program's or an earlier one."""
     if found.version and found.version.isdecimal() and int(found.version) <= VERSION:
         return ""
     return (
@@ -143,16 +147,17 @@ def _of_another_version(found: "SetUp") -> str:
     )
 
 
-def _without_servers(found: "SetUp") -> str:
+def _words_of_no_servers(found: "SetUp") -> str:
+    """Say that there is no role for servers; empty if there is."""
     if found.has_servers:
         return ""
     return (
-        f"There is no role {_servers()}, with which servers connect. As an administrator, run: CREATE ROLE "
-        f"{_servers()} LOGIN PASSWORD '...';"
+        f"There is no role {_role_of_servers()}, with which servers connect. As an administrator, run: CREATE ROLE "
+        f"{_role_of_servers()} LOGIN PASSWORD '...';"
     )
 
 
-def _servers() -> str:
+def _role_of_servers() -> str:
     from reflexio_mcp.state.postgresql import SERVERS  # the driver is an extra
 
     return SERVERS

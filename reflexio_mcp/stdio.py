@@ -18,6 +18,7 @@ DRAIN_SECONDS: Final = 60.0
 """Longest wait for deletions after a signal. After the end of input, no limit applies."""
 
 LAST_WORDS_SECONDS: Final = 1.0
+"""Longest wait for calls to be answered after the wait for deletions."""
 
 
 def serve(settings: Settings) -> int:

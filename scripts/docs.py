@@ -22,7 +22,7 @@ import published
 from bootstrap import ROOT
 
 from benchmarks.counting import SEEN_BUDGET, per_tool
-from reflexio_mcp.cli import COMMANDS, FILTER, build_parser
+from reflexio_mcp.cli import COMMANDS, FILTER_HELP, build_parser
 from reflexio_mcp.consent.forms import ANSWER_SECONDS
 from reflexio_mcp.install.clients import CLIENTS, Client, Layout, System
 from reflexio_mcp.install.entry import Server, entry, snippet
@@ -211,7 +211,7 @@ def usage() -> str:
     _, parsers = build_parser()
     what = "Lists, the audit (except `--finding`) and deletions take this filter. A request must match all its parts."
     said = ["## The filter", "", what, ""]
-    said += [f"- `--{name.replace('_', '-')}`: {about}" for name, about in FILTER.items()]
+    said += [f"- `--{name.replace('_', '-')}`: {about}" for name, about in FILTER_HELP.items()]
     said += [
         "",
         "Lists also take `--limit N` (default: 20) and `--all`. With `--json`, a command prints JSON.",
@@ -231,7 +231,7 @@ def _arguments(parser: argparse.ArgumentParser) -> list[str]:
     """What a command takes besides the settings of the server."""
     settings = {option.name for option in OPTIONS} | {"help"}
     taken = [action for action in parser._actions if action.dest not in settings]
-    filtering = [action for action in taken if action.dest in {f"filter_{name}" for name in FILTER}]
+    filtering = [action for action in taken if action.dest in {f"filter_{name}" for name in FILTER_HELP}]
     said_once = filtering if len(filtering) > 1 else []
     shared = [action for action in taken if {*action.option_strings} & {*SHARED_OPTIONS}]
     names = [*(["the filter"] if said_once else []), *(f"`{action.option_strings[0]}`" for action in shared)]

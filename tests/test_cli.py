@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reflexio_mcp import __version__
-from reflexio_mcp.cli import COMMANDS, FILTER, main, parse
+from reflexio_mcp.cli import COMMANDS, FILTER_HELP, main, parse
 from reflexio_mcp.settings import OPTIONS
 from tests.support.stdio import environment
 
@@ -63,7 +63,7 @@ def test_a_command_has_only_the_flags_that_it_uses(capsys: pytest.CaptureFixture
         for name in NAMES
     }
     assert [name for name in NAMES if flags[name] & http] == ["serve"]
-    filters = {f"--{name.replace('_', '-')}" for name in FILTER}
+    filters = {f"--{name.replace('_', '-')}" for name in FILTER_HELP}
     for name in ("sessions", "requests", "learned", "audit", "explore", "delete"):
         assert flags[name] >= filters
 
