@@ -23,14 +23,14 @@ from reflexio_mcp.results.facts import Fact, FactCode
 __all__ = ["audit_text"]
 
 
-BEFORE: Final = frozenset({FactCode.REST_NOT_AUDITED, FactCode.PARTS_NOT_AUDITED})
+SAID_FIRST: Final = frozenset({FactCode.REST_NOT_AUDITED, FactCode.PARTS_NOT_AUDITED})
 """Facts that stand before the findings: what was not searched."""
 
 
 def audit_text(audit: AuditResult, words: Words) -> Told:
     traffic = audit.traffic
     about = f"looked at: {audit.filter}" if audit.filter else ""
-    left_out = [fact for fact in audit.facts if fact.code in BEFORE]
+    left_out = [fact for fact in audit.facts if fact.code in SAID_FIRST]
     if traffic.requests or audit.findings:
         whole = "" if left_out or traffic.requests == 1 else "all "
         kinds = len(audit.findings) + audit.findings_left_out
@@ -43,11 +43,11 @@ def audit_text(audit: AuditResult, words: Words) -> Told:
         [
             about,
             *_numbers(traffic),
-            _most("judged by a person to be no problem, and not counted below", audit.no_problem),
+            _names_with_counts("judged by a person to be no problem, and not counted below", audit.no_problem),
             *(line for finding in audit.findings for line in _finding(finding)),
         ],
         lines(
-            words.say(fact for fact in audit.facts if fact.code not in BEFORE),
+            words.say(fact for fact in audit.facts if fact.code not in SAID_FIRST),
             words.say([Fact(code=FactCode.FINDINGS_LEFT_OUT, number=audit.findings_left_out)])
             if audit.findings_left_out
             else "",
@@ -71,13 +71,13 @@ def _numbers(traffic: Found) -> list[str]:
             else "",
             f"{moment(traffic.oldest)} to {moment(traffic.newest)}" if traffic.oldest else "",
         ),
-        _most("users", traffic.by_user),
-        _most("sources", traffic.by_source),
-        _most("agent versions", traffic.by_agent_version),
+        _names_with_counts("users", traffic.by_user),
+        _names_with_counts("sources", traffic.by_source),
+        _names_with_counts("agent versions", traffic.by_agent_version),
     ]
 
 
-def _most(what: str, counts: list[Count]) -> str:
+def _names_with_counts(what: str, counts: list[Count]) -> str:
     return f"{what}: {', '.join(f'{count.name} {count.count:,}' for count in counts)}" if counts else ""
 
 
@@ -94,6 +94,7 @@ def _finding(finding: FindingRow) -> list[str]:
     return [
         f"{finding.severity}: {finding.finding}, {places}{counted(finding.count, unit)}{kinds}{shown}",
         f"  {sentence(finding.why, finding.advice)}",
+        # The first places are of the learnings whose rows follow, which say more.
         *(f"  - {_place(place)}" for place in finding.places[len(finding.learnings) :]),
         *("  - " + learning_lines(learning).replace("\n", "\n    ") for learning in finding.learnings),
         *(line for run in finding.runs for line in _run(run)),

@@ -17,8 +17,9 @@ FENCE_CHARS: Final = TEXT_CHARS - 600
 """Limit of stored text in one answer; the rest is for our own words."""
 
 PAGE_FENCE_CHARS: Final = PAGE_CHARS - 600
+"""The same limit for a page of a list."""
 
-PAGE: Final = """<!DOCTYPE html>
+HTML_PAGE: Final = """<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
@@ -32,7 +33,7 @@ p {{ white-space: pre-wrap }}
 </html>
 """
 
-CUT: Final = "… the rest is left out here: it is too long for one answer."
+REST_LEFT_OUT: Final = "… the rest is left out here: it is too long for one answer."
 
 
 def lines(*parts: str | Iterable[str]) -> str:
@@ -52,6 +53,7 @@ def moment(at: Moment | None) -> str:
 
 
 def sentence(*parts: str) -> str:
+    """Join non-empty parts of a sentence, or sentences, with blanks."""
     return " ".join(part for part in parts if part)
 
 
@@ -62,7 +64,7 @@ def row(*facts: str) -> str:
 
 def html_page(title: str, sections: Mapping[str, Sequence[str]]) -> str:
     """Return a page for a person, from texts by heading. A section without text is left out."""
-    return PAGE.format(
+    return HTML_PAGE.format(
         title=escape(title),
         sections="\n".join(
             f"<h2>{escape(heading)}</h2>\n" + "\n".join(f"<p>{escape(text)}</p>" for text in said if text)
@@ -81,7 +83,9 @@ def fenced(body: str | Iterable[str], chars: int = FENCE_CHARS) -> str:
     text = body if isinstance(body, str) else lines(body)
     if not text:
         return ""
-    return fence(text if len(text) <= chars else f"{text[:chars]}\n{CUT}")
+    if len(text) > chars:
+        text = f"{text[:chars]}\n{REST_LEFT_OUT}"
+    return fence(text)
 
 
 def named(ids: Sequence[str], count: int | None = None, most: int = IDS_NAMED) -> str:
@@ -142,8 +146,10 @@ def quoted(text: str, chars: int | None = None) -> str:
         chars: limit of characters; `None` for the whole text.
     """
     # A quotation mark in the text would end our quotation.
-    flat = " ".join(text.split()).replace("”", "'").replace("“", "'")
-    return f"“{flat if chars is None or len(flat) <= chars else f'{flat[: chars - 1]}…'}”"
+    shown = " ".join(text.split()).replace("”", "'").replace("“", "'")
+    if chars is not None and len(shown) > chars:
+        shown = f"{shown[: chars - 1]}…"
+    return f"“{shown}”"
 
 
 def more(cursor: str | None) -> str:

@@ -36,7 +36,7 @@ from reflexio_mcp.results.deletion import (
     Who,
 )
 
-__all__ = ["counts", "deletion", "question", "receipt_page", "restored"]
+__all__ = ["counts", "deletion_text", "question", "receipt_page", "restore_text"]
 
 QUESTION_NAMES: Final = 5
 QUESTION_EXAMPLES: Final = 3
@@ -60,15 +60,15 @@ def counts(size: Counts) -> str:
     return ", ".join(filter(None, parts)) or "nothing"
 
 
-def deletion(answer: Deletion, words: Words) -> Told:
+def deletion_text(answer: Deletion, words: Words) -> Told:
     if answer.receipt:
-        return receipt(answer.receipt, words)
+        return receipt_text(answer.receipt, words)
     assert answer.plan
     assert answer.status not in ("complete", "incomplete")
-    return plan(answer.plan, answer.status, words)
+    return plan_text(answer.plan, answer.status, words)
 
 
-def plan(plan: Plan, status: PlanStatus, words: Words) -> Told:
+def plan_text(plan: Plan, status: PlanStatus, words: Words) -> Told:
     selects = plan.selected != Counts()
     missing = f"not found: {named(plan.not_found, plan.not_found_count)}" if plan.not_found else ""
     shows_learnings = plan.learnings and not (plan.selected.requests or plan.selected.interactions)
@@ -96,7 +96,7 @@ def plan(plan: Plan, status: PlanStatus, words: Words) -> Told:
     return Told(words.status(status, corrects=plan.corrects), body, then, plan.confirm)
 
 
-def receipt(receipt: Receipt, words: Words) -> Told:
+def receipt_text(receipt: Receipt, words: Words) -> Told:
     return Told(
         f"{_what_was_done(receipt)}; {_checked(receipt.not_deleted)}",
         [
@@ -116,24 +116,25 @@ def receipt(receipt: Receipt, words: Words) -> Told:
 
 
 def _what_was_done(receipt: Receipt) -> str:
+    """Return the first sentence of a receipt, without its end: what was done, of what was planned."""
     on_record = f"on record as deletion {receipt.number}"
     planned = f", of {counts(receipt.planned)} planned"
     if receipt.change:
         has = "does not have"
         if receipt.corrected:
             has = "has"
-        elif _unknown(receipt.not_deleted):
+        elif _any_unknown(receipt.not_deleted):
             has = "may have"
         return f"Correction, {on_record}: the learning {has} the new text"
     if receipt.decision in DECIDED:
         decided_all = receipt.corrected == receipt.planned.shared_rules
         return f"Decision, {on_record}: {_decided(receipt)}{'' if decided_all else planned}"
-    deleted = "known to be deleted" if _unknown(receipt.not_deleted) else "deleted"
+    deleted = "known to be deleted" if _any_unknown(receipt.not_deleted) else "deleted"
     deleted_all = receipt.deleted == receipt.planned
     return f"Deletion {receipt.number}: {counts(receipt.deleted)} {deleted}{'' if deleted_all else planned}"
 
 
-def restored(answer: Restored, words: Words) -> Told:
+def restore_text(answer: Restored, words: Words) -> Told:
     then = words.say(answer.facts)
     if answer.status == "listed":
         if not answer.deletions:
@@ -155,12 +156,12 @@ def restored(answer: Restored, words: Words) -> Told:
     )
 
 
-def _unknown(excepted: Iterable[Excepted]) -> bool:
+def _any_unknown(excepted: Iterable[Excepted]) -> bool:
     return any(exception.why == "unknown" for exception in excepted)
 
 
 def _checked(excepted: Iterable[Excepted]) -> str:
-    return "not everything could be read again." if _unknown(excepted) else "checked by reading again."
+    return "not everything could be read again." if _any_unknown(excepted) else "checked by reading again."
 
 
 UNDONE: Final = {
@@ -173,7 +174,7 @@ UNDONE: Final = {
 def receipt_page(found: PastDeletion, receipt: Receipt) -> str:
     sections = {
         "What is true now": [UNDONE.get(found.status, "")],
-        "What was deleted": [quoted(found.target), _did(receipt), *_excepted(receipt.not_deleted, ANYBODY)],
+        "What was deleted": [quoted(found.target), _done_in_short(receipt), *_excepted(receipt.not_deleted, ANYBODY)],
         "When": [moment(found.at), _outcome(found, ANYBODY)],
         "Why": [quoted(receipt.reason) if receipt.reason else ""],
         "What remains": [
@@ -213,7 +214,7 @@ def _past(deletion: PastDeletion, words: Words) -> str:
         moment(deletion.at),
         BY_OPERATOR if deletion.by_operator else deletion.target,
         _outcome(deletion, words),
-        _did(deletion.receipt) if deletion.receipt else "",
+        _done_in_short(deletion.receipt) if deletion.receipt else "",
         words.may_return(deletion.may_return),
         _copy(deletion),
         _damaged(deletion),
@@ -240,7 +241,7 @@ def _named_by(caller: str, client: str) -> str:
     return f"by {by}" if by else ""
 
 
-LOGGED: Final = {
+WORDS_OF_EVENTS: Final = {
     "exported": "exported",
     "imported": "imported",
     "held": "kept by a hold",
@@ -248,20 +249,20 @@ LOGGED: Final = {
 }
 
 
-def logged(lines: Sequence[Logged]) -> list[str]:
+def logged(entries: Sequence[Logged]) -> list[str]:
     """Return a line for each export, import and refusal, for a fence."""
     return [
         row(
-            LOGGED[line.event],
-            line.why.replace("_", " "),
-            moment(line.at),
-            line.tool,
-            line.target,
-            _named_by(line.caller, line.client),
-            *line.held,
-            *(f"{name}: {count:,}" for name, count in line.counts.items()),
+            WORDS_OF_EVENTS[entry.event],
+            entry.why.replace("_", " "),
+            moment(entry.at),
+            entry.tool,
+            entry.target,
+            _named_by(entry.caller, entry.client),
+            *entry.held,
+            *(f"{name}: {count:,}" for name, count in entry.counts.items()),
         )
-        for line in lines
+        for entry in entries
     ]
 
 
@@ -277,6 +278,7 @@ def _copy(deletion: PastDeletion) -> str:
 
 
 DECIDED: Final[Mapping[Decision | None, str]] = {"approve": "approved", "reject": "rejected"}
+"""Decisions that keep a shared rule. One that deletes it reads like any other deletion."""
 
 
 def _decided(receipt: Receipt) -> str:
@@ -284,7 +286,8 @@ def _decided(receipt: Receipt) -> str:
     return f"{counted(receipt.corrected, 'shared rule')} {DECIDED[receipt.decision]}"
 
 
-def _did(receipt: Receipt) -> str:
+def _done_in_short(receipt: Receipt) -> str:
+    """Return `3 requests with 7 interactions deleted`, `a correction` or `2 shared rules approved`."""
     if receipt.decision in DECIDED:
         return _decided(receipt)
     return "a correction" if receipt.corrected else f"{counts(receipt.deleted)} deleted"
@@ -310,7 +313,7 @@ def question(plan: Plan, noun: str, number: int | None, fingerprint: str) -> str
         return lines(
             f"{plan.decision.capitalize()} {counts(plan.selected)}, served to everybody? {undo}",
             "" if number is None else f"To do this, type the number of {noun}s: {number}",
-            *map(_asked_rule, plan.shared_rules),
+            *map(_rule_in_question, plan.shared_rules),
             remains,
             f"Fingerprint of this decision: {fingerprint}",
         )
@@ -333,12 +336,12 @@ def question(plan: Plan, noun: str, number: int | None, fingerprint: str) -> str
         f"Users: {_names(plan.users)}" if len(plan.users) > 1 else "",
         f"Sessions: {_names(plan.sessions)}" if plan.sessions else "",
         f"First words (stored text): {shown_words}" if shown_words else "",
-        *map(_asked, plan.learnings),
+        *map(_learning_in_question, plan.learnings),
         *(
             f"Current again: {quoted(earlier.content or earlier.learning_id, QUESTION_LEARNING_CHARS)}"
             for earlier in plan.earlier
         ),
-        *map(_asked_rule, plan.shared_rules),
+        *map(_rule_in_question, plan.shared_rules),
         remains,
         f"Fingerprint of this selection: {fingerprint}",
     )
@@ -389,7 +392,7 @@ def _earlier(learning: Earlier) -> str:
     return f"  current again: {learning.learning_id}" + (f" “{learning.content}”" if learning.content else "")
 
 
-def _asked(learning: TaughtLearning) -> str:
+def _learning_in_question(learning: TaughtLearning) -> str:
     """Return a line of the question about a learning."""
     text = quoted(learning.content or learning.learning_id, QUESTION_LEARNING_CHARS)
     back = ", ".join(
@@ -401,7 +404,7 @@ def _asked(learning: TaughtLearning) -> str:
     return f"{'Forget' if learning.goes else 'Keep'} what was learned{why}: {text}{again}"
 
 
-def _asked_rule(rule: SharedRuleRow) -> str:
+def _rule_in_question(rule: SharedRuleRow) -> str:
     """Return a line of the question about a shared rule."""
     text = quoted(rule.content or rule.rule_id, QUESTION_LEARNING_CHARS)
     users = ", ".join(quoted(user, QUESTION_NAME_CHARS) for user in rule.users)

@@ -71,11 +71,10 @@ def _page(page: SessionPage | RequestPage, noun: str, body: Iterator[str], words
 def _heading(page: SessionPage | RequestPage, noun: str) -> str:
     looked, count, total = page.looked_at, page.returned, page.total
     known = f" of {total:,}" if total is not None and total > count else ""
-    found = (
-        f"{count:,}{known} {noun}{'' if count == 1 and not known else 's'}" if count else f"No {noun} matches"
-    )
+    nouns = f"{noun}s" if known or count != 1 else noun
+    found = f"{count:,}{known} {nouns}" if count else f"No {noun} matches"
     selected = f" ({looked.filter})" if looked.filter else ""
-    so_far = "" if looked.complete or known or not count else " so far"
+    so_far = " so far" if count and not looked.complete and not known else ""
     searched = ""
     if looked.requests is not None:
         back = f", back to {moment(looked.back_to)}" if looked.back_to else ""

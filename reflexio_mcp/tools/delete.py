@@ -10,7 +10,7 @@ from mcp.types import CallToolResult
 from pydantic import BeforeValidator, Field
 
 from reflexio_mcp.consent.forms import Prepared, Reply, asking, prepare, verdict_of
-from reflexio_mcp.render.deletion import deletion, restored
+from reflexio_mcp.render.deletion import deletion_text, restore_text
 from reflexio_mcp.render.words import words_for_model
 from reflexio_mcp.results.base import NOTICE, visible
 from reflexio_mcp.results.deletion import Deletion, Receipt, Restored
@@ -205,7 +205,7 @@ async def finish(
 
 
 def _answer(call: Call, done: Deletion) -> CallToolResult:
-    return answer(done, deletion(done, words_for_model(app_of(call).tools)))
+    return answer(done, deletion_text(done, words_for_model(app_of(call).tools)))
 
 
 def _client_of(call: Call) -> str:
@@ -264,4 +264,4 @@ async def restore_requests(
 
 
 def _restored(call: Call, done: Restored) -> CallToolResult:
-    return answer(done, restored(done, words_for_model(app_of(call).tools)))
+    return answer(done, restore_text(done, words_for_model(app_of(call).tools)))

@@ -13,7 +13,7 @@ import pytest
 from reflexio_mcp.render import publishing, reading
 from reflexio_mcp.render.audit import audit_text
 from reflexio_mcp.render.blocks import Told
-from reflexio_mcp.render.deletion import deletion, question, receipt_page, restored
+from reflexio_mcp.render.deletion import deletion_text, question, receipt_page, restore_text
 from reflexio_mcp.render.report import report_page
 from reflexio_mcp.render.status import status
 from reflexio_mcp.render.words import refusal, words_for_model
@@ -122,12 +122,12 @@ class Filler:
 
 def of_plan(fill: Filler) -> tuple[Deletion, Told]:
     done = Deletion(status=fill.random.choice(get_args(PlanStatus)), plan=fill.row(Plan))
-    return done, deletion(done, WORDS)
+    return done, deletion_text(done, WORDS)
 
 
 def of_receipt(fill: Filler) -> tuple[Deletion, Told]:
     done = Deletion(status="complete", receipt=fill.row(Receipt))
-    return done, deletion(done, WORDS)
+    return done, deletion_text(done, WORDS)
 
 
 def shown(kind: type[R], show: Callable[[R, Any], Told]) -> Callable[[Filler], tuple[R, Told]]:
@@ -147,7 +147,7 @@ KINDS: dict[str, Callable[[Filler], tuple[Result, Told]]] = {
     "AuditResult": shown(AuditResult, audit_text),
     "Deletion": of_plan,
     "Deletion with its receipt": of_receipt,
-    "Restored": shown(Restored, restored),
+    "Restored": shown(Restored, restore_text),
     "Status": shown(Status, status),
     "Stored": shown(Stored, publishing.stored),
     "Finished": shown(Finished, publishing.finished),

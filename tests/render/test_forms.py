@@ -16,7 +16,7 @@ import pytest
 from reflexio_mcp.explorer import document
 from reflexio_mcp.read_commands import Screen
 from reflexio_mcp.render.blocks import Told
-from reflexio_mcp.render.deletion import deletion, question, receipt_page, restored
+from reflexio_mcp.render.deletion import deletion_text, question, receipt_page, restore_text
 from reflexio_mcp.render.words import ANYBODY, SHELL, refusal, words_for_model
 from reflexio_mcp.rest.errors import TimedOut
 from reflexio_mcp.results.base import at, shown_id, shown_name, structured
@@ -145,9 +145,9 @@ def forms(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> dict[str, dict[
     receipt = Deletion(status="incomplete", receipt=RECEIPT)
     refused = refusal(REFUSAL, WORDS)
     texts = {
-        "plan": both(plan, deletion(plan, WORDS)),
-        "receipt": both(receipt, deletion(receipt, WORDS)),
-        "restore": both(RESTORED, restored(RESTORED, WORDS)),
+        "plan": both(plan, deletion_text(plan, WORDS)),
+        "receipt": both(receipt, deletion_text(receipt, WORDS)),
+        "restore": both(RESTORED, restore_text(RESTORED, WORDS)),
         "refusal": (
             json.dumps([one.model_dump(mode="json", exclude_defaults=True) for one in REFUSAL]),
             refused.text,
