@@ -89,7 +89,7 @@ class Decide(Reply):
     )
 
 
-def _whole(value: object) -> object:
+def _whole_number(value: object) -> object:
     """Return the number of `"5"` and `5.0`, which clients send for 5."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
@@ -100,7 +100,7 @@ def _whole(value: object) -> object:
 
 class Number(Reply):
     # Without `strict`, a yes would be 1.
-    number: Annotated[int, BeforeValidator(_whole)] = Field(
+    number: Annotated[int, BeforeValidator(_whole_number)] = Field(
         strict=True, title="Number", description="Type the number that the question names."
     )
 
@@ -121,17 +121,19 @@ def _can_ask(call: Context[Any, Any]) -> bool:
     declared = call.client_capabilities
     forms = declared.elicitation if declared else None
     revision = call.protocol_version or ""
-    if forms is None or revision < FORMS or (forms.form is None and forms.url is not None):
+    if forms is None or revision < FORMS:
+        return False
+    if forms.form is None and forms.url is not None:  # only pages at an address
         return False
     return revision >= MULTI_ROUND or call.session.can_send_request
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A plan with its verdict, or with the question that must be answered first."""
+    """A plan with its verdict, or with the question that must be answered before one."""
 
     planned: Planned
-    first: Verdict | Question
+    weighed: Verdict | Question
     reporter: ProgressReporter
 
 
@@ -149,8 +151,9 @@ async def prepare(
         planned = await make_plan(scope, target, options, app.state, owner, progress=reporter)
     # A person in the explorer's page has seen the plan; only `ask` still requires the client's form.
     askable = _can_ask(call) and not (app.settings.confirm == "auto" and from_page(call))
-    first = weigh(app.settings, app.codes(scope), planned, confirm, askable=askable, shown_first=shown_first)
-    return Prepared(planned, first, reporter)
+    codes = app.codes(scope)
+    weighed = weigh(app.settings, codes, planned, confirm, askable=askable, shown_first=shown_first)
+    return Prepared(planned, weighed, reporter)
 
 
 def asking(
@@ -161,12 +164,13 @@ def asking(
     async def consent(
         call: Call, prepared: Annotated[Prepared, Resolve(prepared_by)]
     ) -> Verdict | Reply | Elicit[Reply]:
-        first, planned, plan = prepared.first, prepared.planned, prepared.planned.plan
-        if isinstance(first, Verdict):
-            return first
-        form = form_of(first, changes=bool(plan.change), decides=plan.decision in ("approve", "reject"))
+        weighed, planned, plan = prepared.weighed, prepared.planned, prepared.planned.plan
+        if isinstance(weighed, Verdict):
+            return weighed
+        decides = plan.decision in ("approve", "reject")  # to delete a rule has the form of a deletion
+        form = form_of(weighed, changes=bool(plan.change), decides=decides)
         fingerprint = app_of(call).codes(scope_of(call)).fingerprint(planned.bound)
-        message = question(plan, planned.target.noun, first.number, fingerprint)
+        message = question(plan, planned.target.noun, weighed.number, fingerprint)
         if (call.protocol_version or "") >= MULTI_ROUND:
             return Elicit(message, form)
         async with aside(), prepared.reporter.steady(Step.WAITING_FOR_ANSWER):
@@ -201,9 +205,12 @@ async def _ask_now(call: Context[Any, Any], message: str, form: type[Reply]) -> 
 
 
 def verdict_of(prepared: Prepared, consent: ElicitationResult[Reply]) -> Verdict:
-    if isinstance(first := prepared.first, Verdict):
-        return first
+    weighed = prepared.weighed
+    if isinstance(weighed, Verdict):
+        return weighed
     reply = consent.data if isinstance(consent, AcceptedElicitation) else Reply()
     if isinstance(reply, Unanswered):
         return refused(prepared.planned, "ask", "unanswered")
-    return answered(prepared.planned, first, next(iter(reply.model_dump().values()), None))
+    # Each form has a single field; a `Reply` of its own has none.
+    answer = next(iter(reply.model_dump().values()), None)
+    return answered(prepared.planned, weighed, answer)

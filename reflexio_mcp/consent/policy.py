@@ -52,19 +52,19 @@ def weigh(
 ) -> Verdict | Question:
     """Decide by the operator's mode, the call's code and the current set."""
     now, code = time.time(), confirm.strip()
-    mode: Mode = "preview"
-    if settings.confirm == "off" and shown_first:
+    mode: Mode
+    if settings.confirm == "auto":
+        mode = "ask" if askable else "preview"
+    elif settings.confirm == "off" and shown_first:
         mode = "preview"
-    elif settings.confirm != "auto":
+    else:
         mode = settings.confirm
-    elif askable:
-        mode = "ask"
     if planned.is_empty:
         return refused(planned, mode, "held" if planned.held else "not_found")
-    wrong = bool(code) and not codes.check(code, planned.bound, now=now)
-    if wrong or (mode == "preview" and not code):
-        made = codes.make(planned.bound, now=now) if mode == "preview" else ""
-        return refused(planned, mode, "changed" if wrong else "planned", made)
+    is_wrong = bool(code) and not codes.check(code, planned.bound, now=now)
+    if is_wrong or (mode == "preview" and not code):
+        new_code = codes.make(planned.bound, now=now) if mode == "preview" else ""
+        return refused(planned, mode, "changed" if is_wrong else "planned", new_code)
     if mode != "ask":
         return Verdict(mode, code=code)
     return Question(number_to_type(settings, planned)) if askable else refused(planned, mode, "cannot_ask")
@@ -72,13 +72,16 @@ def weigh(
 
 def number_to_type(settings: Settings, planned: Planned) -> int | None:
     """Return the number that a person must type; `None` if a yes is enough."""
-    typed = planned.size > settings.confirm_above or len(planned.plan.users) > 1 or planned.target.everything
-    return planned.size if typed and planned.size else None
+    is_large = planned.size > settings.confirm_above or len(planned.plan.users) > 1
+    if planned.size and (is_large or planned.target.everything):
+        return planned.size
+    return None
 
 
 def answered(planned: Planned, question: Question, reply: bool | int | None) -> Verdict:
     """Decide by a person's answer, which is `None` if it is not usable."""
-    if reply == (True if question.number is None else question.number):
+    agreed = reply is True if question.number is None else reply == question.number
+    if agreed:
         return Verdict("ask")
     mistyped = reply is not None and question.number is not None
     return refused(planned, "ask", "wrong_number" if mistyped else "declined")

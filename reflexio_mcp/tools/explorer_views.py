@@ -308,12 +308,12 @@ async def plan(call: Call, request_ids: Sequence[str], *, erase: bool) -> Explor
         raise InvalidInput("view", "plan is not possible here: nothing can be deleted through this server.")
     target = Requests.of(scope, request_ids)
     prepared = await prepare(call, target, Options(erase=erase), confirm="")
-    planned, first = prepared.planned, prepared.first
-    shown = planned.plan if isinstance(first, Question) else first.plan or planned.plan
+    planned, weighed = prepared.planned, prepared.weighed
+    shown = planned.plan if isinstance(weighed, Question) else weighed.plan or planned.plan
     learned = planned.selected.learned if planned.selected.learned and scope.learns else Learned()
     facts = {
         # The page shows the first words itself.
-        "status": first.status if isinstance(first, Verdict) else "planned",
+        "status": weighed.status if isinstance(weighed, Verdict) else "planned",
         "plan": structured(shown.model_copy(update={"examples": []})),
         "learnings": len(learned.going),
         "current": len(_current(learned)),
