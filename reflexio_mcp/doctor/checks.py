@@ -137,13 +137,13 @@ async def _settings(setup: Setup) -> Finding:
 
     settings = setup.settings = load(setup.env)
     offered(settings)
-    confined = [":" in token for token in settings.auth_token]
-    kinds = {
+    token_has_user = [":" in token for token in settings.auth_token]
+    callers = {
         "people who sign in see their own memory": bool(settings.oauth_issuer),
-        "a token with a user sees that user alone": any(confined),
-        "a token without a user sees every user": not all(confined),
+        "a token with a user sees that user alone": any(token_has_user),
+        "a token without a user sees every user": not all(token_has_user),
     }
-    who = "; ".join(kind for kind, used in kinds.items() if used) or "every user is visible"
+    who = "; ".join(sees for sees, exist in callers.items() if exist) or "every user is visible"
     if settings.user_id:
         who = f"confined to the user {visible('REFLEXIO_USER_ID', settings.user_id)}"
     place = settings.base_url or f"the file {visible('REFLEXIO_MCP_STORE', location_of(settings))}"
@@ -184,11 +184,11 @@ async def _state(setup: Setup) -> Finding | None:
         return None
     try:
         await anyio.to_thread.run_sync(refuse_wrong_keys, setup.settings)
-        if setup.settings.state and (wrong := await anyio.to_thread.run_sync(_wrong, setup.settings.state)):
+        if setup.settings.state and (wrong := await anyio.to_thread.run_sync(_wrong_with_tables, setup.settings.state)):
             return problem("state-not-usable", wrong)._replace(do=CHECK_STATE)
         state = open_state(setup.settings)
         with closing(state.database):
-            return await anyio.to_thread.run_sync(_of_state, state)
+            return await anyio.to_thread.run_sync(_check_state, state)
     except ConfigurationError as error:
         return problem("state-not-usable", str(error))
     except StateUnusable as error:
@@ -196,14 +196,14 @@ async def _state(setup: Setup) -> Finding | None:
         return problem("state-not-usable", happened)._replace(do=advice)
 
 
-def _wrong(url: str) -> str:
+def _wrong_with_tables(url: str) -> str:
     from reflexio_mcp.state_command import wrong_with  # few servers share their state
 
     with closing(open_postgresql(url)) as database:
         return wrong_with(database.look())
 
 
-def _of_state(state: State) -> Finding:
+def _check_state(state: State) -> Finding:
     state.check()
     if state.log.is_cut():
         return problem("log-cut", "The audit log lacks the line that this machine noted as its last one.")
@@ -302,5 +302,5 @@ def _failed_call(error: ReflexioError, *, has_key: bool) -> Finding:
         return problem("key-refused" if has_key else "key-missing", happened)
     if "certificate" in error.detail:
         return problem("certificate-not-trusted", happened)
-    name = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
+    name = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()  # `not-the-api` of `NotTheApi`
     return Finding("failure", happened, name, "The call did not succeed.", advice)

@@ -140,7 +140,7 @@ def _setup_of(client: Client, entry: Mapping[str, Any], layout: Layout) -> tuple
     else:
         findings = [problem("client-command-missing", f"There is no program {command}.")]
     written = settings_of(client, entry)
-    if client.key == "inherit" and KEY in layout.env:
+    if client.key_by == "inherit" and KEY in layout.env:
         # The form in which `settings_of` returns a forwarded key: `_filled_in` looks up both.
         written[KEY] = "$" + KEY
     env = {name: _filled_in(value, layout) for name, value in written.items()}

@@ -16,7 +16,7 @@ BEARER: Final = "REFLEXIO_MCP_AUTH_TOKEN"
 System = Literal["linux", "macos", "windows"]
 
 
-_DEFAULTS: Final = {
+_DEFAULT_FOLDERS: Final = {
     "~": "",
     "XDG_CONFIG_HOME": ".config",
     "APPDATA": "AppData/Roaming",
@@ -42,16 +42,19 @@ class Layout:
         return cls(systems.get(sys.platform, "linux"), Path.home(), os.environ)
 
     def folder(self, name: str) -> Path:
-        """Return a folder of `_DEFAULTS`; `config` is the system's folder for settings."""
+        """Return a folder of `_DEFAULT_FOLDERS`; `config` is the system's folder for settings."""
         if name == "config" and self.system == "macos":
             return self.home / "Library" / "Application Support"
         if name == "config":
             name = "APPDATA" if self.system == "windows" else "XDG_CONFIG_HOME"
         named = self.env.get(name, "").strip()
-        return Path(named).expanduser() if named else self.home / _DEFAULTS[name]
+        return Path(named).expanduser() if named else self.home / _DEFAULT_FOLDERS[name]
 
     def paths(self, place: str) -> list[Path]:
-        """Return the paths of a place such as `windows:APPDATA/Zed/settings.json`; empty on other systems."""
+        """Return the paths of a place such as `windows:APPDATA/Zed/settings.json`; empty on other systems.
+
+        With a `*` in it, these are paths in the folders that exist.
+        """
         system, _, place = place.rpartition(":")
         start, _, rest = place.partition("/")
         if system not in ("", self.system):
@@ -71,11 +74,11 @@ class Client:
         note: where the client gets the key.
         program: its command; empty if it has none.
         section: the keys that lead to the table of servers.
-        key: how the server gets the key. `reference`: the entry's variables refer to it. `forward`: the entry names
+        key_by: how the server gets the key. `reference`: the entry's variables refer to it. `forward`: the entry names
             the variable. `inherit`: the server has the client's environment. `prompt`: the client asks. `file`: the
             entry contains the key itself.
         reference: replaces the key in the entry's variables.
-        joined: whether `command` contains the arguments too.
+        joined: whether an entry's `command` contains the arguments too.
         env_key: the name of an entry's variables.
         url_key: the name of a shared server's address; empty if unsupported.
         extra, remote: other fields of an entry, and of a shared server's entry.
@@ -90,7 +93,7 @@ class Client:
     section: tuple[str, ...] = ("mcpServers",)
     format: Literal["json", "toml"] = "json"
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    key: Literal["reference", "forward", "inherit", "prompt", "file"] = "reference"
+    key_by: Literal["reference", "forward", "inherit", "prompt", "file"] = "reference"
     reference: str = ""
     joined: bool = False
     env_key: str = "env"
@@ -121,6 +124,8 @@ class Client:
 
 
 def _has_folder(path: Path, layout: Layout) -> bool:
+    """Whether a file's folder shows that the client was started once."""
+    # The folder in which Continue looks for servers may not exist yet.
     folder = path.parent.parent if path.parent.name == "mcpServers" else path.parent
     return folder.is_dir() and folder != layout.home
 
@@ -136,7 +141,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         ),
         note="Claude Desktop does not pass your environment on, so the file must contain the key itself, in place of "
         "your-api-key. Only you can read the file. The .mcpb bundle keeps the key in the system's key store instead.",
-        key="file",
+        key_by="file",
         url_key="",
     ),
     Client(
@@ -164,7 +169,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         note="VS Code asks for REFLEXIO_API_KEY once and keeps it in its secret storage.",
         section=("servers",),
         extra={"type": "stdio"},
-        key="prompt",
+        key_by="prompt",
         reference="${input:reflexio-api-key}",
         remote={"type": "http"},
     ),
@@ -188,7 +193,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         note="The server inherits Zed's environment: set REFLEXIO_API_KEY where the client is started.",
         section=("context_servers",),
         extra={"source": "custom"},
-        key="inherit",
+        key_by="inherit",
     ),
     Client(
         "codex",
@@ -201,7 +206,7 @@ CLIENTS: Final[tuple[Client, ...]] = (
         # Without `required`, `codex exec` may start before the server.
         extra={"required": True},
         remote={"required": True},
-        key="forward",
+        key_by="forward",
     ),
     Client(
         "gemini",

@@ -75,14 +75,14 @@ class Request:
 
 
 def run_install(request: Request) -> int:
-    return _say(_install, request)
+    return _run(_install, request)
 
 
 def run_uninstall(request: Request) -> int:
-    return _say(_uninstall, request)
+    return _run(_uninstall, request)
 
 
-def _say(work: Callable[[Request, Layout], Outcome], request: Request) -> int:
+def _run(work: Callable[[Request, Layout], Outcome], request: Request) -> int:
     try:
         with TerminalProgress().shown():
             done = work(request, Layout.here())
@@ -102,12 +102,12 @@ def _outcome(status: str, client: Client, path: Path, request: Request, lines: S
 
 
 def _install(request: Request, layout: Layout) -> Outcome:
-    client, remote = _named(request)
+    client, remote = _client_and_address(request)
     if request.show:
         pasted = snippet(client, _server(request, remote), request.name)
         return Outcome({"status": "shown", "entry": pasted}, [pasted])
     if client is None:
-        return _listed(
+        return _list_clients(
             layout,
             request.name,
             "For any other client: reflexio-mcp install --print",
@@ -127,7 +127,7 @@ def _install(request: Request, layout: Layout) -> Outcome:
     found = file.entries.get(request.name)
     server = _server(request, remote)
     made = entry(client, server)
-    about = _about(client, server)
+    about = _lines_about(client, server)
     if made == found:
         same = f"{client.title} already has {request.name}; nothing needs to change: {file.path}"
         return _outcome("unchanged", client, file.path, request, [same, *about])
@@ -187,13 +187,14 @@ def _account() -> str:
         ) from None
 
 
-def _about(client: Client, server: Server) -> list[str]:
+def _lines_about(client: Client, server: Server) -> list[str]:
     if server.remote:
-        token = f'not written. {client.title} needs "headers": {{"Authorization": "Bearer ..."}} in its file.'
         if not server.with_token:
             token = "none, as people sign in. For a bearer token add --with-key."  # noqa: S105
-        elif client.token or client.key == "forward":
+        elif client.token or client.key_by == "forward":
             token = client.note.replace(KEY, BEARER)
+        else:
+            token = f'not written. {client.title} needs "headers": {{"Authorization": "Bearer ..."}} in its file.'
         return [f"Shared server: {server.remote} (not tried)", f"Token: {token}"]
     from reflexio_mcp.backend import default_store
 
@@ -220,7 +221,14 @@ def _settings(env: Mapping[str, str]) -> str:
 def _change(
     client: Client, layout: Layout, path: Path, name: str, made: dict[str, Any], by_hand: str
 ) -> list[str]:
-    """Write an entry, or remove it if `made` is empty, with the client's command or else in its file."""
+    """Write an entry, or remove it if `made` is empty, with the client's command or else in its file.
+
+    Args:
+        by_hand: what a person has to do if neither is possible.
+
+    Returns:
+        How it was written, in lines for a person.
+    """
     if how := _by_command(client, layout, path, name, made):
         return how
     file = ClientFile.read(client, path)
@@ -229,16 +237,16 @@ def _change(
             f"{path} has comments or trailing commas, which would be lost, so it was not changed. {by_hand}"
         )
     file.put(name, made)
-    if client.key == "prompt":
+    if client.key_by == "prompt":
         others = [
             question for question in file.document.get("inputs", []) if question.get("id") not in QUESTIONS
         ]
         file.document["inputs"] = [*others, *questions(file.entries)]
-    return _backed_up(file.write(private=client.key == "file"))
+    return _backed_up(file.write(private=client.key_by == "file"))
 
 
 def _by_command(client: Client, layout: Layout, path: Path, name: str, made: dict[str, Any]) -> list[str]:
-    """Run the client's own commands; return nothing if the file is wrong afterwards."""
+    """Run the client's own commands, and return how it was written; empty if the file is wrong afterwards."""
     commands = _own_commands(client, layout, name, made)
     if not commands:
         return []
@@ -255,7 +263,7 @@ def _by_command(client: Client, layout: Layout, path: Path, name: str, made: dic
 
 
 def _own_commands(client: Client, layout: Layout, name: str, made: dict[str, Any]) -> list[list[str]]:
-    """Return the client's own commands.
+    """Return the client's own commands to write an entry, or to remove it if `made` is empty; none if it has none.
 
     Codex's command cannot write `required`. On Windows the commands are `cmd` scripts, which change quotes.
     """
@@ -284,21 +292,24 @@ def _backed_up(backup: Path | None) -> list[str]:
 
 
 def _uninstall(request: Request, layout: Layout) -> Outcome:
-    client, remote = _named(request)
+    client, remote = _client_and_address(request)
     if client is None:
-        return _listed(layout, request.name, "Next: reflexio-mcp uninstall NAME")
+        return _list_clients(layout, request.name, "Next: reflexio-mcp uninstall NAME")
     file = ClientFile.read(client, client.file(layout))
     old = file.entries.get(request.name)
     if old is None:
         absent = f"{client.title} has no server named {request.name}: there is nothing to remove."
         return _outcome("absent", client, file.path, request, [absent])
-    by_name = is_shared_server(client, request.name, old) or was_written(
-        file.path, request.name, old.get(client.url_key)
-    )
-    if not (is_ours(client, old, remote) or (by_name and not remote)):
+    removable = is_ours(client, old, remote)
+    if not remote and not removable:
+        address = old.get(client.url_key)
+        removable = is_shared_server(client, request.name, old) or was_written(
+            file.path, request.name, address
+        )
+    if not removable:
         raise InstallError(
             f"{request.name} in {client.title} is not a server that install wrote, so it was left alone."
-            f"{_shared_server(client, request.name, old)} Else remove it from {file.path} by hand."
+            f"{_advice_on_shared_server(client, request.name, old)} Else remove it from {file.path} by hand."
         )
     if request.dry_run:
         planned = f"{request.name} would be removed from {file.path}. Nothing was removed (--dry-run)."
@@ -313,8 +324,8 @@ def _uninstall(request: Request, layout: Layout) -> Outcome:
     return _outcome("removed", client, file.path, request, lines)
 
 
-def _shared_server(client: Client, name: str, held: Mapping[str, Any]) -> str:
-    """Return the command that removes an entry if it is a shared server; empty if it has no address to name."""
+def _advice_on_shared_server(client: Client, name: str, held: Mapping[str, Any]) -> str:
+    """Say how to remove an entry if it is a shared server; empty if it has no address to name."""
     address = held.get(client.url_key) if client.url_key else None
     if not isinstance(address, str) or not _ADDRESS.fullmatch(address):
         return ""
@@ -322,7 +333,8 @@ def _shared_server(client: Client, name: str, held: Mapping[str, Any]) -> str:
     return f" If it is your team's shared server, run: {shlex.join(words)}"
 
 
-def _named(request: Request) -> tuple[Client | None, str]:
+def _client_and_address(request: Request) -> tuple[Client | None, str]:
+    """Return the named client, and the address of the shared server; empty without `--remote`."""
     if not re.fullmatch(r"[\w-]{1,60}", request.name, re.ASCII):
         raise ConfigurationError("--name takes letters, digits, - and _.")
     client = next((candidate for candidate in CLIENTS if candidate.name == request.client.lower()), None)
@@ -360,7 +372,7 @@ def _address(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{path or '/mcp'}"
 
 
-def _listed(layout: Layout, name: str, *advice: str) -> Outcome:
+def _list_clients(layout: Layout, name: str, *advice: str) -> Outcome:
     here = [client for client in CLIENTS if client.is_here(layout)]
     having: set[str] = set()
     for client in here:

@@ -62,7 +62,7 @@ def find_launch(python: str = sys.executable, prefix: str = sys.prefix) -> tuple
 def entry(client: Client, server: Server) -> dict[str, Any]:
     if server.remote:
         made = {**client.remote, client.url_key: server.remote}
-        if server.with_token and client.key == "forward":
+        if server.with_token and client.key_by == "forward":
             made["bearer_token_env_var"] = BEARER
         elif server.with_token and client.token:
             made["headers"] = {"Authorization": f"Bearer {client.token}"}
@@ -74,11 +74,11 @@ def entry(client: Client, server: Server) -> dict[str, Any]:
     if KEY in env:
         # Without the address, an entry with a missing key would use the embedded store.
         env = {"REFLEXIO_URL": HOSTED_URL, **env}
-        if client.key in ("forward", "inherit"):
+        if client.key_by in ("forward", "inherit"):
             del env[KEY]
         elif client.reference:
             env[KEY] = client.reference
-        if client.key == "forward":
+        if client.key_by == "forward":
             made["env_vars"] = [KEY]
     if env:
         made[client.env_key] = env
@@ -136,7 +136,7 @@ def _end_of_program(words: Sequence[str]) -> int:
 
 def snippet(client: Client | None, server: Server, name: str = "reflexio") -> str:
     """Return the entry as text without secrets; without a client, in the most common form."""
-    client = client or Client("any", "Any client", (), key="file")
+    client = client or Client("any", "Any client", (), key_by="file")
     made = entry(client, replace(server, env=visible_all(server.env)))
     document: dict[str, Any] = {name: made}
     for key in reversed(client.section):

@@ -16,8 +16,8 @@ from reflexio_mcp.install.clients import Client
 
 __all__ = ["ClientFile", "InstallError"]
 
-_COMMENT: Final = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
-_LAST_COMMA: Final = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])')
+_STRING_OR_COMMENT: Final = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_STRING_OR_LAST_COMMA: Final = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])')
 
 Table = MutableMapping[str, Any]
 
@@ -53,8 +53,9 @@ class ClientFile:
                 import tomlkit  # slow, and only one client needs it
 
                 return cls(client, path, raw, tomlkit.parse(text))
-            plain = _COMMENT.sub(lambda found: found[1] or "\n" * found[0].count("\n"), text)
-            plain = _LAST_COMMA.sub(r"\1", plain)
+            # A string, which is group 1, stays; line breaks stay too, for the line number of an error.
+            plain = _STRING_OR_COMMENT.sub(lambda found: found[1] or "\n" * found[0].count("\n"), text)
+            plain = _STRING_OR_LAST_COMMA.sub(r"\1", plain)
             document: Any = json.loads(plain if plain.strip() else "{}")
             if not isinstance(document, dict):
                 raise ValueError("not an object")
@@ -104,7 +105,7 @@ class ClientFile:
             handle, scratch = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
             try:
                 with os.fdopen(handle, "wb") as file:
-                    file.write(self._written())
+                    file.write(self._new_bytes())
                     file.flush()
                     os.fsync(file.fileno())
                 Path(scratch).chmod(mode)
@@ -129,7 +130,7 @@ class ClientFile:
             raise InstallError(f"No backup could be written to {backup}: {error.strerror}.") from None
         return backup
 
-    def _written(self) -> bytes:
+    def _new_bytes(self) -> bytes:
         before = (self.raw or b"").decode("utf-8-sig")
         if self.client.format == "toml":
             import tomlkit

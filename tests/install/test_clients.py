@@ -102,7 +102,7 @@ def test_the_key_is_in_the_file_only_if_the_client_takes_it_from_nowhere_else(
     assert home.text == old
     assert home.install() == 0
     assert KEY not in capsys.readouterr().out
-    expected = KEY if home.client.key == "file" else home.client.reference or None
+    expected = KEY if home.client.key_by == "file" else home.client.reference or None
     assert home.variables.get("REFLEXIO_API_KEY") == expected
     assert (KEY in home.text) is (home.client.name == "claude-desktop")
     if KEY in home.text:
