@@ -35,11 +35,11 @@ _COMMENT = re.compile(
 
 _STYLE_COMMENT = re.compile(r"/\*(?:(?!\*/).)*\*/\n?", re.DOTALL)
 
-_NAMED = re.compile(r"export\{([^}]*)\};\s*\Z")
-_DEFAULT = re.compile(r"\bexport default ")
+_NAMED_EXPORTS = re.compile(r"export\{([^}]*)\};\s*\Z")
+_DEFAULT_EXPORT = re.compile(r"\bexport default ")
 _EXPORT = re.compile(r"^export (?=(async function|function|class|const) )", re.MULTILINE)
 
-USED: Final = "const { Component, h, render } = preact;"
+NAMES_OF_PREACT: Final = "const { Component, h, render } = preact;"
 
 POLICY: Final = (
     "default-src 'none'; script-src '{script}'; style-src '{style}'; base-uri 'none'; form-action 'none'"
@@ -64,28 +64,28 @@ def _module(folder: str, name: str) -> str:
 def _library(name: str) -> str:
     """Return a library's module as a constant of its exports, or as its default export under its own name."""
     text = _read("page/vendor", f"{name}.js")
-    if named := _NAMED.search(text):
-        pairs = (part.split(" as ") for part in named[1].split(","))
+    if named := _NAMED_EXPORTS.search(text):
+        pairs = (part.split(" as ") for part in named[1].split(","))  # `n as h`: `h` is public
         exports = ", ".join(f"{public}: {private}" for private, public in pairs)
         return f"const {name} = (() => {{\n{text[: named.start()]}\nreturn {{{exports}}};\n}})();"
-    return f"const {name} = (() => {{\n{_DEFAULT.sub('return ', text)}\n}})();"
+    return f"const {name} = (() => {{\n{_DEFAULT_EXPORT.sub('return ', text)}\n}})();"
 
 
 def _put_together(template: str, parts: dict[str, str]) -> str:
     return re.sub(r"\{\{(policy|style|script)\}\}", lambda match: parts[match[1]], template)
 
 
-def _source(text: str) -> str:
-    # The hash of an inline script or style for a content security policy.
+def _hash_for_policy(text: str) -> str:
+    """Return the source that allows an inline script or style in a content security policy."""
     digest = hashlib.sha256(text.encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"
 
 
 @functools.cache
 def document() -> str:
-    script = "\n" + "\n".join([*map(_library, LIBRARIES), USED, *(_module("page", name) for name in MODULES)])
+    script = "\n" + "\n".join([*map(_library, LIBRARIES), NAMES_OF_PREACT, *(_module("page", name) for name in MODULES)])
     style = _STYLE_COMMENT.sub("", _read("page", "page.css"))
-    policy = POLICY.format(script=_source(script), style=_source(style))
+    policy = POLICY.format(script=_hash_for_policy(script), style=_hash_for_policy(style))
     parts = {"policy": policy, "style": style, "script": script}
     return _put_together(_read("page", "page.html"), parts)
 
@@ -93,7 +93,7 @@ def document() -> str:
 def shell() -> tuple[str, str]:
     """Return the window for a browser without an assistant: HTML, and the policy for the header."""
     script, style = "\n" + _module("shell", "shell"), _read("shell", "shell.css")
-    policy = SHELL_POLICY.format(script=_source(script), style=_source(style))
+    policy = SHELL_POLICY.format(script=_hash_for_policy(script), style=_hash_for_policy(style))
     return _put_together(_read("shell", "shell.html"), {"style": style, "script": script}), policy
 
 

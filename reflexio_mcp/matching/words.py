@@ -18,8 +18,8 @@ from reflexio_mcp.results.base import JOINERS, WITHOUT_GLYPH
 __all__ = ["Words", "fold", "leaves", "tool_texts", "words_of"]
 
 OR: Final = "OR"
-_TYPED: Final = re.compile(r'"([^"]*)"|(\S+)')
-_AROUND: Final = '([{«„¿¡)]}».,;:!?…。，、；：！？"'  # noqa: RUF001
+_PHRASE_OR_WORD: Final = re.compile(r'"([^"]*)"|(\S+)')
+_PUNCTUATION_AROUND: Final = '([{«„¿¡)]}».,;:!?…。，、；：！？"'  # noqa: RUF001
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 UUID_CHARS: Final = 8
@@ -42,7 +42,11 @@ _PIECE: Final = re.compile(r"(?s).{1,1000}\S{0,100}[^\w\s]{0,30}")
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Alternatives of words and phrases, each folded and as it was written."""
+    """Alternatives of words and phrases.
+
+    Args:
+        alternatives: of each, its words and phrases as they were written, by what they are folded to.
+    """
 
     alternatives: tuple[dict[str, str], ...]
 
@@ -57,12 +61,12 @@ class Words:
 
     def are_in(self, texts: Iterable[str], ids: Iterable[str] = ()) -> bool:
         """Whether these texts and ids together contain all words of one alternative."""
-        left = [set(alternative) for alternative in self.alternatives]
+        missing_terms = [set(alternative) for alternative in self.alternatives]
         for found in chain((self.terms_in(id_, is_id=True) for id_ in ids), map(self.terms_in, texts)):
-            for terms in left:
-                terms -= found
-            if not all(left):
-                return True
+            for terms in missing_terms:
+                terms.difference_update(found)
+                if not terms:
+                    return True
         return False
 
     def may_be_in(self, texts: Iterable[str]) -> bool:
@@ -70,14 +74,14 @@ class Words:
 
         True whenever `are_in` is true for some of them, and much faster for short texts.
         """
-        plain: list[str] = []
+        ascii_texts: list[str] = []
         folded: list[str] = []
         for text in texts:
             if text.isascii():
-                plain.append(text)
+                ascii_texts.append(text)
             else:
                 folded.append(fold(text))
-        folded.append(fold("\n".join(plain)))
+        folded.append(fold("\n".join(ascii_texts)))  # at once, which is faster
         return any(
             all(any(term in text for text in folded) for term in alternative)
             for alternative in self.alternatives
@@ -100,8 +104,8 @@ class Words:
 @functools.lru_cache(maxsize=64)
 def words_of(text: str) -> Words:
     alternatives: list[dict[str, str]] = [{}]
-    for phrase, word in _TYPED.findall(text.replace("“", '"').replace("”", '"')):
-        written = " ".join(phrase.split()) or word.strip(_AROUND) or word
+    for phrase, word in _PHRASE_OR_WORD.findall(text.replace("“", '"').replace("”", '"')):
+        written = " ".join(phrase.split()) or word.strip(_PUNCTUATION_AROUND) or word
         if word == OR:
             alternatives.append({})
         elif folded := fold(written):
@@ -136,6 +140,7 @@ def fold(text: str) -> str:
         text = "".join(
             unicodedata.normalize("NFKC", piece) for piece in _PIECE.findall(_UNSEEN.sub("", text))
         )
+        # `casefold` makes two characters of the Turkish capital letter with a dot.
         text = text.casefold().replace("i\u0307", "i")
     return " ".join(text.lower().split())
 
