@@ -194,7 +194,8 @@ def _carry_out(
 
 def _show_plan(screen: Screen, planned: Planned) -> None:
     screen.show(planned.plan)
-    if planned.size > (shown := len(planned.plan.examples)) > 0:
+    shown = len(planned.plan.examples)
+    if 0 < shown < planned.size:
         screen.say(f"(the first {shown:,})")
     screen.say(SHELL.say(planned.plan.facts))
     screen.say(SHELL.undo(planned.plan.way_back))

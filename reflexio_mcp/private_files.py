@@ -136,7 +136,7 @@ def keep_secret(path: Path, make: Callable[[], bytes], is_whole: Callable[[bytes
         try:
             found = read_secret(path)
         except UnusableSecret:
-            found = b""
+            found = b""  # no whole secret, so it is replaced
         if found is not None:
             if is_whole(found):
                 return found

@@ -36,11 +36,8 @@ class Report:
     findings: list[Finding] = field(default_factory=list[Finding])
 
     def add(self, found: Finding) -> None:
-        heading = (
-            ""
-            if any(finding.where == found.where for finding in self.findings[-1:])
-            else f"\n{found.where}\n"
-        )
+        is_elsewhere = not self.findings or self.findings[-1].where != found.where
+        heading = f"\n{found.where}\n" if is_elsewhere else ""
         self.findings.append(found)
         if not self.as_json:
             label = found.status.upper() if found.status in ("warning", "failure") else found.status
@@ -94,7 +91,9 @@ def run_doctor(flags: Mapping[str, str], *, as_json: bool = False) -> int:
 async def _examine_all(env: Mapping[str, str], report: Report) -> None:
     examined: dict[object, str] = {}
     for setup in itertools.chain([Setup("This shell", env)], _setups_of_clients(Layout.here(), report.add)):
-        given = frozenset(pair for pair in setup.env.items() if pair[0].startswith("REFLEXIO") and pair[1])
+        given = frozenset(
+            (name, value) for name, value in setup.env.items() if name.startswith("REFLEXIO") and value
+        )
         same = examined.setdefault((given, setup.key_unknown), setup.where)
         if same == setup.where:
             await examine(setup, report.add)

@@ -169,4 +169,7 @@ def visible(name: str, value: str) -> str:
     looks_like_a_key = re.search(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z\d]{20,}", value)
     if is_reference(value):
         return value
-    return (option.shown(value) if option and not looks_like_a_key else "") or "***"
+    shown = ""
+    if option and not looks_like_a_key:
+        shown = option.shown(value)
+    return shown or "***"

@@ -92,5 +92,6 @@ def _says_test(name: str) -> bool:
         stem = part if part == "e2e" else part.rstrip("0123456789")
         behind = parts[index + 1 :]
         if stem in _TEST and all(_is_id(later_part) or later_part in _MAY_FOLLOW for later_part in behind):
-            return not (index and parts[index - 1] in _NO_TEST_AFTER)
+            before = parts[index - 1] if index else ""
+            return before not in _NO_TEST_AFTER
     return False

@@ -109,7 +109,8 @@ class Words:
             return ""
         kept = f"until {moment(way_back.until)}" if way_back.until else f"for {counted(way_back.days, 'day')}"
         said = self.way_back[way_back.state].format(kept=kept)
-        if way_back.state not in ("whole", "words", "text"):
+        has_copy = way_back.state in ("whole", "words", "text")
+        if not has_copy:
             return said
         return sentence(said, self.copies["deletion" if number else "plan"].format(number=number))
 
@@ -264,14 +265,14 @@ _UNFINISHED: Final = (
     "find learnings whose requests are neither stored nor in a recovery copy"
 )
 
-_KNOWN_IN_FENCE: Final[Mapping[FactCode, str]] = {
+_WITHOUT_KNOWN_NAMES: Final[Mapping[FactCode, str]] = {
     code: text.replace("{names:known}", "") for code, text in ANYBODY.facts.items() if "{names:known}" in text
 }
-"""Sentences of which a model reads the names inside the fence."""
+"""Sentences for a model, which reads these names inside the fence."""
 
 _MODEL: Final = Words(
     facts={
-        **_KNOWN_IN_FENCE,
+        **_WITHOUT_KNOWN_NAMES,
         **_of_rooms(lambda room: room.model),
     },
     statuses={
@@ -340,6 +341,7 @@ _TOOL_WORDS: Final = (
     *_WITH_TOOLS.items(),
     *((tools, Words(facts)) for room in ROOMS for tools, facts in room.with_tools.items()),
 )
+"""These sentences, and those about facts, which each room has."""
 
 SHELL: Final = Words(
     facts=_of_rooms(lambda room: room.in_shell),
