@@ -116,9 +116,8 @@ def steps() -> list[Step]:
                 Step(_wrapped(before + asked + ("y" if asked else "")), READ_SECONDS, is_typed=False)
             )
             if asked:
-                shown.append(
-                    Step(_wrapped(after.removeprefix("y").strip("\n")), READ_SECONDS, is_typed=False)
-                )
+                answered = after.removeprefix("y")  # which the terminal echoes
+                shown.append(Step(_wrapped(answered.strip("\n")), READ_SECONDS, is_typed=False))
     return shown
 
 

@@ -59,7 +59,8 @@ def ensure(lock: str = "run") -> Path:
     Raises:
         SetupError: no environment could be made; the text says why and what to do.
     """
-    wanted = [_state(one) for one in LOCKS[LOCKS.index(lock) :]]
+    serving = LOCKS[LOCKS.index(lock) :]  # this lock and the fuller ones
+    wanted = [_state(fuller) for fuller in serving]
     for home in (ROOT / ".venv-dev", ROOT / ".venv"):
         python, stamp = interpreter(home), home / "installed"
         if stamp.exists() and _runs(python) and stamp.read_text(encoding="utf-8") in wanted:
@@ -69,8 +70,8 @@ def ensure(lock: str = "run") -> Path:
     _say(f"Setting up {home.name} with Python {_version()} (once, from the network) ...")
     _create(home)
     install = _installer(python)
-    command([*install, "--require-hashes", "-r", str(REQUIREMENTS / f"{lock}.txt")])
-    command([*install, "--no-deps", "-e", str(ROOT)])
+    run_unseen([*install, "--require-hashes", "-r", str(REQUIREMENTS / f"{lock}.txt")])
+    run_unseen([*install, "--no-deps", "-e", str(ROOT)])
     stamp.write_text(_state(lock), encoding="utf-8")
     _say(f"{home.name} is ready.")
     return python
@@ -92,9 +93,9 @@ def environment(home: Path, requirements: Path, *options: str, python: str = sys
     wanted = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
         uv = [str(ensure("dev")), "-m", "uv", "--quiet"]
-        command([*uv, "venv", "--clear", "--python", python, str(home)])
+        run_unseen([*uv, "venv", "--clear", "--python", python, str(home)])
         inside = ["--python", str(interpreter(home))]
-        command([*uv, "pip", "install", *inside, *options, "-r", str(requirements)])
+        run_unseen([*uv, "pip", "install", *inside, *options, "-r", str(requirements)])
         stamp.write_text(wanted, encoding="utf-8")
     return interpreter(home)
 
@@ -105,7 +106,10 @@ def interpreter(home: Path) -> Path:
 
 
 def run(words: list[str | Path]) -> int:
-    """Run a command in the checkout's top folder and return its exit code; Ctrl-C goes to the command."""
+    """Run a command before the person's eyes, in the checkout's top folder, and return its exit code.
+
+    Ctrl-C goes to the command.
+    """
     with subprocess.Popen([str(part) for part in words], cwd=ROOT) as process:
         while True:
             try:
@@ -168,8 +172,8 @@ def _installer(python: Path) -> list[str]:
     )
 
 
-def command(words: list[str], cwd: Path = ROOT) -> None:
-    """Run a command of the set-up, unseen.
+def run_unseen(words: list[str], cwd: Path = ROOT) -> None:
+    """Run a command of the set-up, and show what it prints only if it fails.
 
     Raises:
         SetupError: it failed; the text has what it printed.

@@ -47,7 +47,7 @@ DOCUMENTS = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs"
 BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 SCHEMAS = "reflexio_mcp/tools/schemas.json"
 COMMAND = published.command(published.SOURCE)
-FOR_ONE = {"REFLEXIO_USER_ID": "your-user-id"}
+ENV_OF_ONE_USER = {"REFLEXIO_USER_ID": "your-user-id"}
 
 
 def options() -> str:
@@ -62,7 +62,7 @@ def _options(group: str) -> str:
             continue
         default = option.typed_default
         note = f"`{default}`" if default else ""
-        accepts = option.kind.accepts.split(" from ")[-1]
+        accepts = option.kind.accepts.split(" from ")[-1]  # `1 to 600` of `a number from 1 to 600`
         if default and not option.is_switch and accepts != "any text":
             note += f" ({accepts})"
         secret = "**Secret.** " if option.secret else ""
@@ -84,7 +84,9 @@ def tools() -> str:
     for tool in listed():
         hints = tool["annotations"]
         assert isinstance(hints, dict)
-        changes = "nothing" if hints["readOnlyHint"] else "deletes" if hints["destructiveHint"] else "adds"
+        changes = "deletes" if hints["destructiveHint"] else "adds"
+        if hints["readOnlyHint"]:
+            changes = "nothing"
         rows.append(f"| `{tool['name']}` | {tool['description']} | {changes} | {costs[str(tool['name'])]} |")
     rows.append(f"| **{len(costs)} tools** | | | **{sum(costs.values())}** |")
     return (
@@ -119,9 +121,9 @@ def clients() -> str:
     rows = ["| Client | File | The key of an account |", "|---|---|---|"]
     forms: dict[str, list[str]] = {}
     for client in CLIENTS:
-        note = "" if client.note == CURSOR.note else client.note
+        note = "" if client.note == CURSOR.note else client.note  # Cursor has the usual one
         rows.append(f"| {client.title}: `{client.name}` | {_places(client)} | {note} |")
-        form = f"```{client.format}\n{snippet(client, Server(COMMAND, FOR_ONE))}\n```\n"
+        form = f"```{client.format}\n{snippet(client, Server(COMMAND, ENV_OF_ONE_USER))}\n```\n"
         forms.setdefault(form, []).append(client.title)
     blocks = (f"{', '.join(titles)}:\n\n{form}" for form, titles in forms.items())
     return "\n".join([*rows, "", *blocks])
@@ -150,8 +152,8 @@ def one_line() -> str:
         ("Codex", f"`codex mcp add {words}`"),
         ("Cursor, VS Code", " · ".join(links)),
     )
-    table = ["| Client | Run or click |", "|---|---|", *(f"| {one} | {two} |" for one, two in rows)]
-    form = f"```json\n{snippet(None, Server(COMMAND, FOR_ONE))}\n```\n"
+    table = ["| Client | Run or click |", "|---|---|", *(f"| {client} | {how} |" for client, how in rows)]
+    form = f"```json\n{snippet(None, Server(COMMAND, ENV_OF_ONE_USER))}\n```\n"
     return "\n".join([*table, "", "Any other client takes this entry:", "", form])
 
 
@@ -222,8 +224,8 @@ def usage() -> str:
             examples = (re.split(" {3,}", line)[0] for line in command.examples.splitlines())
             said += ["", f"### `reflexio-mcp {name}`", "", parsers[name].description or "", ""]
             said += ["```bash", *examples, "```"]
-            if listed := _arguments(parsers[name]):
-                said += ["", *listed]
+            if own_arguments := _arguments(parsers[name]):
+                said += ["", *own_arguments]
     return "\n".join(said) + "\n"
 
 
@@ -231,17 +233,20 @@ def _arguments(parser: argparse.ArgumentParser) -> list[str]:
     """What a command takes besides the settings of the server."""
     settings = {option.name for option in OPTIONS} | {"help"}
     taken = [action for action in parser._actions if action.dest not in settings]
-    filtering = [action for action in taken if action.dest in {f"filter_{name}" for name in FILTER_HELP}]
-    said_once = filtering if len(filtering) > 1 else []
-    shared = [action for action in taken if {*action.option_strings} & {*SHARED_OPTIONS}]
-    names = [*(["the filter"] if said_once else []), *(f"`{action.option_strings[0]}`" for action in shared)]
-    listed = [f"- {', '.join(names)}"] if names else []
+    filter_options = {f"filter_{name}" for name in FILTER_HELP}
+    filtering = [action for action in taken if action.dest in filter_options]
+    if len(filtering) == 1:
+        filtering = []  # a command with one such option says what it means
+    shared = [action for action in taken if any(flag in SHARED_OPTIONS for flag in action.option_strings)]
+    explained_elsewhere = ["the filter"] if filtering else []
+    explained_elsewhere += [f"`{action.option_strings[0]}`" for action in shared]
+    listing = [f"- {', '.join(explained_elsewhere)}"] if explained_elsewhere else []
     for action in taken:
-        if action not in said_once and action not in shared:
+        if action not in filtering and action not in shared:
             value = f" {action.metavar or action.dest.upper()}" if action.nargs is None else ""
             name = f"{action.option_strings[0]}{value}" if action.option_strings else action.metavar
-            listed.append(f"- `{name}`: {(action.help or '') % {'default': action.default}}")
-    return listed
+            listing.append(f"- `{name}`: {(action.help or '') % {'default': action.default}}")
+    return listing
 
 
 def prompts() -> str:
@@ -256,8 +261,8 @@ def prompts() -> str:
 def resources() -> str:
     """The resources and their templates."""
     rows = ["| Resource | What it is |", "|---|---|"]
-    rows += [f"| `{one.uri}` | {one.description} |" for one in RESOURCES]
-    rows += [f"| `{one.uri_template}` | {one.description} |" for one in TEMPLATES]
+    rows += [f"| `{resource.uri}` | {resource.description} |" for resource in RESOURCES]
+    rows += [f"| `{template.uri_template}` | {template.description} |" for template in TEMPLATES]
     return "\n".join(rows) + "\n"
 
 
@@ -266,7 +271,7 @@ def schemas() -> str:
     found: dict[str, Any] = {}
     for spec in CATALOG:
         tool = made(spec.name)
-        given = small(tool.parameters, tool.parameters)
+        given = without_ballast(tool.parameters, tool.parameters)
         if spec.opened_by:  # all arguments of the page would cost tokens in every conversation
             needed = {name: given["properties"][name] for name in given["required"]}
             given = {"type": "object", "properties": needed, "required": given["required"]}
@@ -288,18 +293,19 @@ SAYS_LITTLE = {
 """Keywords that cost tokens in every listing; a refusal explains violations."""
 
 
-def small(node: Any, whole: dict[str, Any]) -> Any:
-    """A part of a schema without references, empty defaults and what is in `SAYS_LITTLE`."""
+def without_ballast(node: Any, whole: dict[str, Any]) -> Any:
+    """A part of a `whole` schema without references, empty defaults and what is in `SAYS_LITTLE`."""
     if isinstance(node, list):
-        return [small(item, whole) for item in node]
+        return [without_ballast(item, whole) for item in node]
     if not isinstance(node, dict):
         return node
     if reference := node.get("$ref"):
         node = whole["$defs"][reference.rpartition("/")[2]] | {"description": ""}
     left_out = SAYS_LITTLE | {key for key in ("default", "description") if not node.get(key)}
-    found = {key: small(value, whole) for key, value in node.items() if key not in left_out}
-    if "properties" in node:  # their names may be anything
-        found["properties"] = {name: small(one, whole) for name, one in node["properties"].items()}
+    found = {key: without_ballast(value, whole) for key, value in node.items() if key not in left_out}
+    if "properties" in node:  # a property may be named like a keyword
+        properties = node["properties"].items()
+        found["properties"] = {name: without_ballast(schema, whole) for name, schema in properties}
     return found
 
 
@@ -324,8 +330,13 @@ FILES: dict[str, Callable[[], str]] = {
 
 
 def renewed(text: str) -> str:
-    """A document with every block as the code has it now."""
-    return BLOCK.sub(lambda found: found[1] + BLOCKS.get(found[2], lambda: found[3])() + found[4], text)
+    """A document with every block as the code has it now; a block of an unknown name stays."""
+
+    def renewed_block(found: re.Match[str]) -> str:
+        begin, name, old, end = found.groups()
+        return begin + (BLOCKS[name]() if name in BLOCKS else old) + end
+
+    return BLOCK.sub(renewed_block, text)
 
 
 def stale() -> dict[Path, str]:

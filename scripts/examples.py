@@ -37,7 +37,8 @@ def main() -> int:
     try:
         server = bootstrap.ensure("run")
         command = server.with_name("reflexio-mcp.exe" if os.name == "nt" else "reflexio-mcp")
-        done = [passes(one, command) for one in sorted((FOLDER / "requirements").glob("*.txt"))]
+        all_requirements = sorted((FOLDER / "requirements").glob("*.txt"))
+        done = [passes(requirements, command) for requirements in all_requirements]
     except bootstrap.SetupError as error:
         sys.exit(str(error))
     return 0 if all(done) else 1

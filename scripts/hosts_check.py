@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import bootstrap
 import node_tools
@@ -55,7 +56,7 @@ def _claude_env(machine: Machine, url: str) -> dict[str, str]:
 def _claude_print(machine: Machine, job: Job, server: str = "reflexio", store: Path | None = None) -> str:
     """One job with `claude -p`."""
     words = [machine.bin / "claude", "-p", "Do the job.", "--allowedTools", f"mcp__{server}"]
-    return job.run(machine, *words, store=store, good=(0, 1), env=lambda url: _claude_env(machine, url))
+    return job.run(machine, *words, store=store, exit_codes=(0, 1), env=lambda url: _claude_env(machine, url))
 
 
 def claude_code(machine: Machine, served: Served) -> list[str]:
@@ -71,23 +72,34 @@ def claude_code(machine: Machine, served: Served) -> list[str]:
 
 _FOCUS = "\N{HEAVY RIGHT-POINTING ANGLE QUOTATION MARK ORNAMENT} "
 _EMPTY, _TICKED = f"{_FOCUS}. Delete: ☐", f"{_FOCUS}. Delete: ☒"
-_ANSWERS: tuple[tuple[tuple[tuple[str, str], ...], str], ...] = (
-    ((("Down", f"{_FOCUS}Accept"), ("Right", f"{_FOCUS}Decline")), "Enter"),
-    ((), "Escape"),
-    ((("Down", f"{_FOCUS}Accept"),), "Enter"),
-    ((("Space", _TICKED), ("Down", f"{_FOCUS}Accept")), "Enter"),
+
+
+class _Answer(NamedTuple):
+    """What a person does with the form: keys with what the screen shows after each, and the key that answers."""
+
+    keys: tuple[tuple[str, str], ...]
+    last_key: str
+
+
+_ANSWERS = (
+    _Answer((("Down", f"{_FOCUS}Accept"), ("Right", f"{_FOCUS}Decline")), "Enter"),
+    _Answer((), "Escape"),
+    _Answer((("Down", f"{_FOCUS}Accept"),), "Enter"),
+    _Answer((("Space", _TICKED), ("Down", f"{_FOCUS}Accept")), "Enter"),
 )
-"""What a person does with the form: keys with what the screen shows after each, and the last key. They decline, leave,
-accept with an empty box, and at last accept with a tick."""
+"""They decline, leave, accept with an empty box, and at last accept with a tick."""
 
 
 def claude_terminal(machine: Machine, served: Served) -> list[str]:
     """The form in a terminal: nothing but a yes deletes."""
     job = Job("form", "form")
+    before_form = 3  # two requests are published, and one session is listed
+    no_answers = len(_ANSWERS) - 1
 
     def asking_until_yes(results: list[str]) -> Step | None:
-        refused = min(max(len(results) - 3, 0), len(_ANSWERS) - 1)
-        return job([*results[:3], *results[3 + refused :]])
+        """The job's next call, as if the calls to which the person said no had not been made."""
+        refused = min(max(len(results) - before_form, 0), no_answers)
+        return job([*results[:before_form], *results[before_form + refused :]])
 
     with serving_model(asking_until_yes) as model:
         machine.env |= _claude_env(machine, model.url)
@@ -95,16 +107,18 @@ def claude_terminal(machine: Machine, served: Served) -> list[str]:
         with Terminal(
             machine, machine.bin / "claude", "Do the job.", "--allowedTools", "mcp__reflexio"
         ) as terminal:
-            for number, (keys, last) in enumerate(_ANSWERS, 4):
+            for number, answer in enumerate(_ANSWERS, 1):
                 screen = terminal.wait(_EMPTY)
                 machine.expect(screen, r"Delete 1 request")
                 if machine.stored("form") != 1:
-                    raise Failed(f"it is gone before answer {number - 3}")
-                for key, sign in keys:
+                    raise Failed(f"it is gone before answer {number}")
+                for key, sign in answer.keys:
                     terminal.key(key, sign)
-                terminal.press(last, lambda number=number: len(model.given) >= number)
-            terminal.until(lambda: len(model.given) == 4 + len(_ANSWERS), "the end")
-    done = job.judge(machine, [*model.given[:3], *model.given[-2:]])
+                results = before_form + number
+                terminal.press(answer.last_key, lambda results=results: len(model.given) >= results)
+            all_results = before_form + len(_ANSWERS) + 1  # the last is the list that proves the deletion
+            terminal.until(lambda: len(model.given) == all_results, "the end")
+    done = job.judge(machine, [*model.given[:before_form], *model.given[-2:]])
     return ["nothing is deleted by Decline, Escape and Accept with an empty box", done]
 
 
@@ -191,7 +205,7 @@ def plugins(machine: Machine, served: Served) -> list[str]:
     machine.run(codex_cli, "plugin", "marketplace", "add", ROOT)
     machine.expect(machine.run(codex_cli, "plugin", "add", "reflexio@reflexio-mcp"), "Added plugin")
     machine.expect(machine.run(gemini_cli, "extensions", "validate", ROOT), "successfully validated")
-    machine.write(".gemini/trustedFolders.json", {str(one): "TRUST_FOLDER" for one in (ROOT, machine.work)})
+    machine.write(".gemini/trustedFolders.json", {str(folder): "TRUST_FOLDER" for folder in (ROOT, machine.work)})
     # It asks for the user id, and only in a terminal. `install` would copy all of a clone, with its environments.
     with Terminal(machine, gemini_cli, "extensions", "link", ROOT, "--consent") as terminal:
         terminal.wait("Whose memory this is")
@@ -213,17 +227,17 @@ def install_hosts() -> None:
         SetupError: there is no npm, or it failed.
     """
     quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
-    bootstrap.command([node_tools.npm(), "install", "--prefix", str(FOLDER), *quiet, *PACKAGES])
+    bootstrap.run_unseen([node_tools.npm(), "install", "--prefix", str(FOLDER), *quiet, *PACKAGES])
 
 
 def wheel(folder: Path) -> Path:
     """Build the wheel, install it alone, and return its command."""
     uv, env = [str(bootstrap.ensure("dev")), "-m", "uv", "--quiet"], folder / "env"
-    bootstrap.command([*uv, "build", "--wheel", "--out-dir", str(folder), str(ROOT)])
-    bootstrap.command([*uv, "venv", "--python", sys.executable, str(env)])
+    bootstrap.run_unseen([*uv, "build", "--wheel", "--out-dir", str(folder), str(ROOT)])
+    bootstrap.run_unseen([*uv, "venv", "--python", sys.executable, str(env)])
     pinned = ["--constraint", str(ROOT / "requirements" / "run.txt")]
     made = str(next(folder.glob("*.whl")))
-    bootstrap.command([*uv, "pip", "install", "--python", str(env / "bin" / "python"), *pinned, made])
+    bootstrap.run_unseen([*uv, "pip", "install", "--python", str(env / "bin" / "python"), *pinned, made])
     return env / "bin" / "reflexio-mcp"
 
 

@@ -43,14 +43,18 @@ class Machine:
         self.env = {"PATH": path, "HOME": str(home), "DISABLE_AUTOUPDATER": "1", "NO_COLOR": "1"}
         self.work.mkdir(parents=True)
 
-    def run(self, *command: str | Path, good: tuple[int, ...] = (0,)) -> str:
-        """A command and what it prints."""
+    def run(self, *command: str | Path, exit_codes: tuple[int, ...] = (0,)) -> str:
+        """Run a command and return what it prints.
+
+        Raises:
+            Failed: it ended with another exit code.
+        """
         done = subprocess.run(
             [str(part) for part in command], cwd=self.work, env=self.env, stdin=subprocess.DEVNULL,
             capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS, check=False,
         )  # fmt: skip
         said = done.stdout + done.stderr
-        if done.returncode not in good:
+        if done.returncode not in exit_codes:
             raise Failed(f"{command[0]} ended with {done.returncode}:\n{said[-1500:]}")
         return said
 
@@ -67,13 +71,18 @@ class Machine:
         )
 
     def write(self, name: str, content: Any) -> Path:
-        """A file of the home, JSON unless it is text."""
+        """Write a file of the home, as JSON unless it is text."""
         path = self.home / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
         return path
 
     def expect(self, said: str, pattern: str) -> str:
+        """Return what a pattern matches, on one line.
+
+        Raises:
+            Failed: it matches nothing.
+        """
         found = re.search(pattern, said)
         if not found:
             raise Failed(f"nothing like {pattern!r} in:\n{said[-1500:]}")
@@ -113,6 +122,7 @@ class Job:
     consent: Literal["code", "form", "unseen"] = "code"
 
     def __call__(self, results: list[str]) -> Step | None:
+        """The next call, from the results so far; `None` when all is done."""
         only = {"session_id": self.session}
         steps: list[Step] = [
             ("publish_interaction", self._request(f"{self.session}-stays", "I like walnuts.")),
@@ -130,19 +140,31 @@ class Job:
         interactions = [{"role": "User", "content": said}]
         return {"user_id": "ada", "session_id": session, "interactions": interactions}
 
-    def run(self, machine: Machine, *command: str | Path, store: Path | None = None, **known: Any) -> str:
+    def run(
+        self,
+        machine: Machine,
+        *command: str | Path,
+        store: Path | None = None,
+        env: Callable[[str], dict[str, str]] | None = None,
+        before: Callable[[str], None] | None = None,
+        exit_codes: tuple[int, ...] = (0,),
+    ) -> str:
         """Run a host that does the job with a model at a new address, and judge the outcome.
 
         Args:
             store: the server's file; the one of the home if `None`.
-            known: what the host has to be told of the model: `env` or `before`, made from its address, and `good`.
+            env: makes the variables that name the model, from its address.
+            before: tells the host of the model in another way, from its address.
+            exit_codes: with which the host may end.
         """
         with serving_model(self) as model:
-            machine.env |= known.get("env", lambda _: {})(model.url)
-            known.get("before", lambda _: None)(model.url)
+            if env is not None:
+                machine.env |= env(model.url)
+            if before is not None:
+                before(model.url)
             said = ""
             for _ in range(3):  # some hosts ask their model before the server has started
-                said = machine.run(*command, good=known.get("good", (0,)))
+                said = machine.run(*command, exit_codes=exit_codes)
                 if model.given:
                     break
             return self.judge(machine, model.given, said, store)
@@ -166,9 +188,8 @@ class Job:
             return (
                 "published, listed, the form is answered unseen, nothing is deleted and the model is told why"
             )
-        return (
-            f"published, listed, {'planned' if self.consent == 'code' else 'asked in a form'}, deleted, gone"
-        )
+        agreed = "planned" if self.consent == "code" else "asked in a form"
+        return f"published, listed, {agreed}, deleted, gone"
 
 
 class Terminal:
@@ -194,7 +215,7 @@ class Terminal:
         self.ask("kill-server")
 
     def ask(self, *words: str) -> str:
-        """A command of tmux and what it prints."""
+        """Run a command of tmux and return what it prints."""
         return self._machine.run(*self._tmux, *words)
 
     def key(self, key: str, sign: str) -> None:
@@ -216,7 +237,7 @@ class Terminal:
         self.until(answered, f"an answer to {key}")
 
     def wait(self, pattern: str) -> str:
-        """The screen, once it shows something."""
+        """Wait until the screen shows a pattern, and return the screen."""
         screen = ""
 
         def shows() -> bool:
@@ -227,9 +248,10 @@ class Terminal:
         self.until(shows, repr(pattern))
         return screen
 
-    def until(self, true: Callable[[], bool], what: str) -> None:
+    def until(self, is_so: Callable[[], bool], what: str) -> None:
+        """Wait for a condition; `what` says what it is in an error."""
         deadline = time.monotonic() + SECONDS
-        while not true():
+        while not is_so():
             if time.monotonic() > deadline:
                 raise Failed(f"waited for {what} on:\n{self.ask('capture-pane', '-p', '-J')}")
             time.sleep(0.2)

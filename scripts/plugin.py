@@ -83,7 +83,7 @@ def gemini_extension() -> dict[str, Any]:
 
 def gemini_context() -> str:
     """What Gemini CLI reads in every session."""
-    tasks = ", ".join(f"/{prompt}" for prompt in (skill.prompt_name for skill in SKILLS))
+    tasks = ", ".join(f"/{skill.prompt_name}" for skill in SKILLS)
     return (
         "The reflexio tools show, audit and delete what was sent to Reflexio, the person's memory service. Use them "
         f"when the person asks what you remember, or to forget something. {MISSING}Prompts for it: {tasks}. "

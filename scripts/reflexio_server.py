@@ -77,7 +77,7 @@ def start(
 
     Args:
         port: where it listens.
-        home: an existing folder for its database and its log; empty for a fresh server.
+        home: an existing folder for its database and its log; with nothing in it for a fresh server.
         python: the interpreter `install` returned.
         model: the OpenAI-compatible endpoint it learns with; it learns nothing if this is empty.
         vectors: the embedding service with which it makes shared rules; it makes none if this is empty.
@@ -87,13 +87,16 @@ def start(
     """
     python = python or install()
     log = home / "server.log"
+    env = _environment(python, home)
+    if model:
+        env |= _variables_to_learn(model, home)
+    if vectors:
+        env |= _variables_to_share(vectors)
     with log.open("wb") as output:
         process = subprocess.Popen(
             [str(python), "-m", "reflexio.server", "--host", "127.0.0.1", "--port", str(port)],
             cwd=home,
-            env=_environment(python, home)
-            | (_learning(model, home) if model else {})
-            | (_sharing(vectors) if vectors else {}),
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -136,7 +139,7 @@ def _environment(python: Path, home: Path) -> dict[str, str]:
     }
 
 
-def _learning(model: str, home: Path) -> dict[str, str]:
+def _variables_to_learn(model: str, home: Path) -> dict[str, str]:
     # A model call runs in a forked child, where a garbage collection can wait for a lock that nobody holds any more:
     # one call in twenty then hangs until its time is over.
     site = home / "site"
@@ -152,7 +155,7 @@ def _learning(model: str, home: Path) -> dict[str, str]:
     }
 
 
-def _sharing(vectors: str) -> dict[str, str]:
+def _variables_to_share(vectors: str) -> dict[str, str]:
     # A run makes shared rules at most once an hour, unless it is told otherwise.
     return {"REFLEXIO_EMBEDDING_SERVICE_URL": vectors, "REFLEXIO_AGGREGATION_MIN_INTERVAL_SECONDS": "2"}
 

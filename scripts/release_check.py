@@ -100,7 +100,7 @@ def check_changelog() -> None:
     if "--release" in sys.argv:
         text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
         headings = re.findall(r"^## \[(.+?)\] - \d{4}-\d\d-\d\d$", text, re.MULTILINE)
-        agree("the topmost dated heading of CHANGELOG.md", headings[0], VERSION)
+        agree("the topmost dated heading of CHANGELOG.md", headings[:1], [VERSION])
         agree("an unreleased heading in CHANGELOG.md", "[Unreleased]" in text, False)
 
 
@@ -151,16 +151,16 @@ def check_bundle(python: Path) -> None:
         leave = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / "reflexio_mcp", Path(staged) / "reflexio_mcp", ignore=leave)
         mcpb = [node_tools.npm(), "exec", "--yes", "--ignore-scripts", f"--package={MCPB}", "--", "mcpb"]
-        bootstrap.command([*mcpb, "validate", f"{staged}/manifest.json"])
-        bootstrap.command([*mcpb, "pack", staged, str(BUNDLE)])
+        bootstrap.run_unseen([*mcpb, "validate", f"{staged}/manifest.json"])
+        bootstrap.run_unseen([*mcpb, "pack", staged, str(BUNDLE)])
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(BUNDLE) as inside:
             inside.extractall(folder)
         manifest = json.loads((Path(folder) / "manifest.json").read_text(encoding="utf-8"))
         agree("the bundle's version", manifest["version"], VERSION)
         answers = {
-            f"user_config.{name}": str(one.get("default", "ada"))
-            for name, one in manifest["user_config"].items()
+            f"user_config.{name}": str(asked.get("default", "ada"))
+            for name, asked in manifest["user_config"].items()
         }
         answers["__dirname"] = folder
         config = manifest["server"]["mcp_config"]
@@ -194,7 +194,7 @@ def main() -> int:
         cache = subprocess.check_output([str(python), "-m", "uv", "cache", "dir"], encoding="utf-8")
         os.environ.setdefault("UV_CACHE_DIR", cache.strip())
         shutil.rmtree(DIST, ignore_errors=True)
-        bootstrap.command([str(python), "-m", "uv", "build", "--quiet", "--out-dir", str(DIST), str(ROOT)])
+        bootstrap.run_unseen([str(python), "-m", "uv", "build", "--quiet", "--out-dir", str(DIST), str(ROOT)])
     except SetupError as error:
         sys.exit(str(error))
     checks = (check_wheel, check_bundle)

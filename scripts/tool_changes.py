@@ -72,11 +72,11 @@ def main() -> None:
     if Path(sys.executable) != python:
         sys.exit(bootstrap.run([python, __file__, revision]))
     with tempfile.TemporaryDirectory() as folder:
-        bootstrap.command(["git", "worktree", "add", "--detach", folder, revision])
+        bootstrap.run_unseen(["git", "worktree", "add", "--detach", folder, revision])
         try:
             before = tools_of(python, Path(folder))
         finally:
-            bootstrap.command(["git", "worktree", "remove", "--force", folder])
+            bootstrap.run_unseen(["git", "worktree", "remove", "--force", folder])
     after = tools_of(python, ROOT)
     changes = difference(before, after)
     print(f"### What a model sees of the tools: {tokens_of(before):,} → {tokens_of(after):,} tokens\n")

@@ -52,7 +52,7 @@ def test_an_environment_is_used_again_until_what_it_is_made_from_changes(
     installed: list[str] = []
     monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
     monkeypatch.setattr(bootstrap, "REQUIREMENTS", tmp_path)
-    monkeypatch.setattr(bootstrap, "command", lambda words: installed.append(words[-1]))
+    monkeypatch.setattr(bootstrap, "run_unseen", lambda words: installed.append(words[-1]))
     for name in ("pyproject.toml", *(f"{lock}.txt" for lock in bootstrap.LOCKS)):
         (tmp_path / name).write_text(name, encoding="utf-8")
 
