@@ -312,7 +312,9 @@ def run_receipt(arguments: Namespace, settings: Settings) -> int:
 
 def _check_may_change(arguments: Namespace, settings: Settings, tool: str) -> None:
     check_allowed(settings, tool)
-    if arguments.json and not (arguments.yes or getattr(arguments, "dry_run", False)):
+    is_dry_run = getattr(arguments, "dry_run", False)  # not every command has it
+    asks = not arguments.yes and not is_dry_run
+    if arguments.json and asks:
         raise ConfigurationError("--json asks no question. Add --yes, or see the plan first without --json.")
     if settings.confirm == "ask" and arguments.yes:
         raise ConfigurationError("REFLEXIO_MCP_CONFIRM=ask needs a person's answer. Leave out --yes.")

@@ -342,7 +342,8 @@ def run_export(arguments: Namespace, settings: Settings) -> int:
             sys.stderr.write(f"\nInterrupted: {done}{path} was not written. Run the command again.\n")
             raise
 
-    if sys.stdin.isatty() and sys.stdout.isatty() and not (arguments.yes or arguments.json):
+    at_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if at_terminal and not arguments.yes and not arguments.json:
         with TemporaryFile() as file:
             plan = write_with_progress(file, None)
         _say_exported(screen, Exported(archive=plan))
