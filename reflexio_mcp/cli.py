@@ -260,7 +260,9 @@ def build_parser(help_of_commands: str = SUPPRESS) -> tuple[Parser, dict[str, Pa
         **shared,
     )
     top.add_argument("--version", action="version", version=f"reflexio-mcp {__version__}")
-    subparsers = top.add_subparsers(dest="command", metavar="COMMAND", help=help_of_commands, parser_class=Parser)
+    subparsers = top.add_subparsers(
+        dest="command", metavar="COMMAND", help=help_of_commands, parser_class=Parser
+    )
     parsers: dict[str, Parser] = {}
     for title, group in COMMANDS.items():
         top.description = f"{top.description}\n{title}:\n"
@@ -768,7 +770,14 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
                 _switch("--wait", "wait until Reflexio has learned from it"),
                 JSON,
             ),
-            settings=(*USUAL_SETTINGS, "user_id", "source", "agent_version", "publish_secrets", "wait_timeout"),
+            settings=(
+                *USUAL_SETTINGS,
+                "user_id",
+                "source",
+                "agent_version",
+                "publish_secrets",
+                "wait_timeout",
+            ),
             usage="[FILE] ",
         ),
         "import": Command(

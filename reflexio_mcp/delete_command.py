@@ -233,7 +233,9 @@ def run_restore(arguments: Namespace, settings: Settings) -> int:
         planned = _run(partial(plan_restore, undo=undo), settings)
 
     async def act(scope: Scope, state: State, owner: Owner) -> Restored:
-        number = await begin_restore(planned, Origin("restore_requests", job.program, job.consent_mode), state)
+        number = await begin_restore(
+            planned, Origin("restore_requests", job.program, job.consent_mode), state
+        )
         return await restore(scope, state, planned, number, job.progress)
 
     screen.show(planned.plan)

@@ -205,7 +205,9 @@ def plugins(machine: Machine, served: Served) -> list[str]:
     machine.run(codex_cli, "plugin", "marketplace", "add", ROOT)
     machine.expect(machine.run(codex_cli, "plugin", "add", "reflexio@reflexio-mcp"), "Added plugin")
     machine.expect(machine.run(gemini_cli, "extensions", "validate", ROOT), "successfully validated")
-    machine.write(".gemini/trustedFolders.json", {str(folder): "TRUST_FOLDER" for folder in (ROOT, machine.work)})
+    machine.write(
+        ".gemini/trustedFolders.json", {str(folder): "TRUST_FOLDER" for folder in (ROOT, machine.work)}
+    )
     # It asks for the user id, and only in a terminal. `install` would copy all of a clone, with its environments.
     with Terminal(machine, gemini_cli, "extensions", "link", ROOT, "--consent") as terminal:
         terminal.wait("Whose memory this is")

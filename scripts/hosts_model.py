@@ -171,7 +171,9 @@ def _gemini(model: Model, asked: dict[str, Any]) -> tuple[dict[str, Any], Events
     parts = [part for content in asked["contents"] for part in content.get("parts", [])]
     results = [_text(part["functionResponse"]["response"]) for part in parts if "functionResponse" in part]
     tools = [
-        function["name"] for group in asked.get("tools", []) for function in group.get("functionDeclarations", [])
+        function["name"]
+        for group in asked.get("tools", [])
+        for function in group.get("functionDeclarations", [])
     ]
     said = model.answer(tools, results)
     part = {"text": said} if isinstance(said, str) else {"functionCall": {"name": said[0], "args": said[1]}}

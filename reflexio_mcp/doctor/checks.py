@@ -184,7 +184,9 @@ async def _state(setup: Setup) -> Finding | None:
         return None
     try:
         await anyio.to_thread.run_sync(refuse_wrong_keys, setup.settings)
-        if setup.settings.state and (wrong := await anyio.to_thread.run_sync(_wrong_with_tables, setup.settings.state)):
+        if setup.settings.state and (
+            wrong := await anyio.to_thread.run_sync(_wrong_with_tables, setup.settings.state)
+        ):
             return problem("state-not-usable", wrong)._replace(do=CHECK_STATE)
         state = open_state(setup.settings)
         with closing(state.database):

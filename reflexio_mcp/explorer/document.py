@@ -83,7 +83,9 @@ def _hash_for_policy(text: str) -> str:
 
 @functools.cache
 def document() -> str:
-    script = "\n" + "\n".join([*map(_library, LIBRARIES), NAMES_OF_PREACT, *(_module("page", name) for name in MODULES)])
+    script = "\n" + "\n".join(
+        [*map(_library, LIBRARIES), NAMES_OF_PREACT, *(_module("page", name) for name in MODULES)]
+    )
     style = _STYLE_COMMENT.sub("", _read("page", "page.css"))
     policy = POLICY.format(script=_hash_for_policy(script), style=_hash_for_policy(style))
     parts = {"policy": policy, "style": style, "script": script}

@@ -194,7 +194,9 @@ def _lines_about(client: Client, server: Server) -> list[str]:
         elif client.token or client.key_by == "forward":
             token = client.note.replace(KEY, BEARER)
         else:
-            token = f'not written. {client.title} needs "headers": {{"Authorization": "Bearer ..."}} in its file.'
+            token = (
+                f'not written. {client.title} needs "headers": {{"Authorization": "Bearer ..."}} in its file.'
+            )
         return [f"Shared server: {server.remote} (not tried)", f"Token: {token}"]
     from reflexio_mcp.backend import default_store
 

@@ -43,7 +43,9 @@ def audit_text(audit: AuditResult, words: Words) -> Told:
         [
             about,
             *_numbers(traffic),
-            _names_with_counts("judged by a person to be no problem, and not counted below", audit.no_problem),
+            _names_with_counts(
+                "judged by a person to be no problem, and not counted below", audit.no_problem
+            ),
             *(line for finding in audit.findings for line in _finding(finding)),
         ],
         lines(

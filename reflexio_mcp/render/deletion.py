@@ -174,7 +174,11 @@ UNDONE: Final = {
 def receipt_page(found: PastDeletion, receipt: Receipt) -> str:
     sections = {
         "What is true now": [UNDONE.get(found.status, "")],
-        "What was deleted": [quoted(found.target), _done_in_short(receipt), *_excepted(receipt.not_deleted, ANYBODY)],
+        "What was deleted": [
+            quoted(found.target),
+            _done_in_short(receipt),
+            *_excepted(receipt.not_deleted, ANYBODY),
+        ],
         "When": [moment(found.at), _outcome(found, ANYBODY)],
         "Why": [quoted(receipt.reason) if receipt.reason else ""],
         "What remains": [
