@@ -84,9 +84,12 @@ def tools() -> str:
     for tool in listed():
         hints = tool["annotations"]
         assert isinstance(hints, dict)
-        changes = "deletes" if hints["destructiveHint"] else "adds"
         if hints["readOnlyHint"]:
             changes = "nothing"
+        elif hints["destructiveHint"]:
+            changes = "deletes"
+        else:
+            changes = "adds"
         rows.append(f"| `{tool['name']}` | {tool['description']} | {changes} | {costs[str(tool['name'])]} |")
     rows.append(f"| **{len(costs)} tools** | | | **{sum(costs.values())}** |")
     return (
