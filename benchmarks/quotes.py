@@ -117,7 +117,7 @@ def learning(quote: str, turns: evidence.Turns) -> Learning:
 
 
 def outcome(case: Case, quote: str) -> str:
-    named = evidence.evidence_of(learning(quote, case.turns), case.turns).quoted
+    named = evidence.evidence_of(learning(quote, case.turns), case.turns).quoted_ids
     if case.interaction_id in named:
         return "right"
     return "wrong" if named else "none"
@@ -126,7 +126,7 @@ def outcome(case: Case, quote: str) -> str:
 def named_in_vain(case: Case, quote: str) -> bool:
     rest = {place: turn for place, turn in case.turns.by_id.items() if turn.text != normalized(case.said)}
     turns = evidence.Turns(rest)
-    return bool(evidence.evidence_of(learning(quote, turns), turns).quoted)
+    return bool(evidence.evidence_of(learning(quote, turns), turns).quoted_ids)
 
 
 def normalized(said: str) -> str:

@@ -18,7 +18,7 @@ def interactions(*said: str | Row) -> dict[int, Row]:
     return {number: {"interaction_id": number, **row} for number, row in enumerate(rows, 1)}
 
 
-def turns_of(rows: dict[int, Row], *, everything: bool = True) -> Turns:
+def turns_of(rows: dict[int, Row], *, missing_are_gone: bool = True) -> Turns:
     """Each interaction in a request of its own: `r1`, `r2`, …"""
     return Turns(
         {
@@ -29,7 +29,7 @@ def turns_of(rows: dict[int, Row], *, everything: bool = True) -> Turns:
             )
             for number, row in rows.items()
         },
-        everything=everything,
+        missing_are_gone=missing_are_gone,
     )
 
 

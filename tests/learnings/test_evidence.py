@@ -27,7 +27,7 @@ def test_a_quote_names_its_interaction_and_the_rest_of_the_window_is_a_number() 
     rows = interactions(PEANUTS, "ping", COLOUR, CAT)
     evidence = look(profile("p", [1, 2, 3, 4, 9], "I cannot eat peanuts"), rows)
     assert found(evidence) == [("I cannot eat peanuts", [1])]
-    assert (evidence.quoted, evidence.window_only, evidence.gone) == ({1}, {2, 3, 4}, {9})
+    assert (evidence.quoted_ids, evidence.window_only, evidence.gone) == ({1}, {2, 3, 4}, {9})
     [turn] = evidence.quoted_turns
     assert (turn.request_id, turn.session_id, turn.role) == ("r1", "s1", "User")
 
@@ -90,12 +90,12 @@ def test_a_quote_is_found_in_the_form_that_reflexio_gives_it(interaction: Row, q
 
 def test_a_short_quote_is_not_found_inside_a_word() -> None:
     evidence = look(profile("p", [1, 2], "tea"), interactions("Ask the team", "Green tea, please"))
-    assert evidence.quoted == {2}
+    assert evidence.quoted_ids == {2}
 
 
 def test_a_quote_is_looked_for_only_in_the_interactions_that_the_learning_lists() -> None:
     evidence = look(profile("p", [1], CAT), interactions(PEANUTS, CAT))
-    assert not evidence.quoted
+    assert not evidence.quoted_ids
     assert [one.words for one in evidence.unresolved] == [CAT]
 
 
@@ -129,7 +129,7 @@ def test_a_quote_that_nearly_matches_names_its_interaction_as_near(quote: str) -
 )
 def test_a_quote_that_nothing_is_similar_to_stays_unresolved(quote: str) -> None:
     evidence = look(profile("p", [1, 2], quote), interactions(PEANUTS, CAT))
-    assert not evidence.quoted
+    assert not evidence.quoted_ids
     assert len(evidence.unresolved) == 1
     assert evidence.possible_turns == evidence.listed
 
@@ -150,7 +150,7 @@ def test_a_learning_without_a_quote_may_come_from_every_interaction_that_it_list
 
 
 def test_what_was_not_reached_is_not_called_gone() -> None:
-    evidence = look(profile("p", [1, 7], CAT), interactions(CAT), everything=False)
+    evidence = look(profile("p", [1, 7], CAT), interactions(CAT), missing_are_gone=False)
     assert (evidence.gone, evidence.unread) == (frozenset(), {7})
     assert not evidence.is_complete
 
@@ -212,7 +212,7 @@ def test_evidence_is_what_the_oracle_finds(history: tuple[dict[int, Row], list[R
     for row in rows:
         wanted = belief_oracle.evidence(row, stored)
         evidence = look(row, stored)
-        assert sorted(evidence.quoted) == wanted["evidence"]
+        assert sorted(evidence.quoted_ids) == wanted["evidence"]
         assert sorted(evidence.window_only) == sorted(wanted["window_only"])
         assert sorted(evidence.gone) == sorted(wanted["gone"])
         assert [one.words for one in evidence.unresolved] == wanted["unresolved"]
@@ -225,7 +225,7 @@ def test_words_of_an_interaction_that_is_not_stored_are_looked_for_where_they_ar
     stored = replace(turns_of({2: rows[2]}), quoted=again)
     evidence = evidence_of(learned(profile("p", [1, 2], merged("I cannot eat peanuts", COLOUR))), stored)
     assert found(evidence) == [("I cannot eat peanuts", [4]), (COLOUR, [2])]
-    assert (evidence.quoted, evidence.window_only, evidence.gone) == ({2, 4}, set(), {1})
+    assert (evidence.quoted_ids, evidence.window_only, evidence.gone) == ({2, 4}, set(), {1})
     assert evidence.is_complete
 
 

@@ -87,7 +87,7 @@ def test_a_quote_beside_the_selection_that_is_found_nowhere_is_not_called_a_wind
 
 def test_an_interaction_that_was_not_reached_keeps_a_learning() -> None:
     row = profile("p", [2, 8], "My favourite colour is test-blue")
-    case = judge(learned(row), Lineage([learned(row)]), turns_of(SAID, everything=False), {2})
+    case = judge(learned(row), Lineage([learned(row)]), turns_of(SAID, missing_are_gone=False), {2})
     assert isinstance(case, Partly)
 
 

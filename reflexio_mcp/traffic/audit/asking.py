@@ -89,4 +89,4 @@ def _is_gone(evidence: Evidence) -> bool:
     """Whether what taught a learning is deleted: the words that it quotes, or without a quote its whole window."""
     if evidence.unread or not evidence.gone:
         return False
-    return not evidence.quoted and bool(evidence.passages or not evidence.sources)
+    return not evidence.quoted_ids and bool(evidence.passages or not evidence.sources)

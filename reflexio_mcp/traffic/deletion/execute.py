@@ -605,7 +605,7 @@ class _Act:
         }
         stay = found.linked.keys() - linked.keys()
         self.ledger.change(found.changed | stay.intersection(self.planned.learnings))
-        self.replaced |= found.back_after(linked)
+        self.replaced |= found.current_again_after(linked)
         self.went |= {key: linked_learning.learning for key, linked_learning in linked.items()}
         return replace(found, linked=linked)
 

@@ -13,7 +13,7 @@ from reflexio_mcp.state.records import Name, Owner
 from reflexio_mcp.state.state import State, in_thread
 from reflexio_mcp.traffic.deletion.items import Item, opened
 from reflexio_mcp.traffic.errors import ADVICE_CHARS, Unreadable, needing_state
-from reflexio_mcp.traffic.learnings.evidence import Quoted
+from reflexio_mcp.traffic.learnings.evidence import QuotedWords
 from reflexio_mcp.traffic.learnings.find import find_evidence, learnings_of_user, turns_of
 from reflexio_mcp.traffic.learnings.records import Learning, listed_by
 from reflexio_mcp.traffic.policy import Hold
@@ -110,7 +110,7 @@ async def _copied_requests(
     A learning lists interactions by their ids. A request that was restored and deleted again had other ids, so its
     words count, too. A learning without interactions may have come from any request.
     """
-    listed, quoted = listed_by(learnings), Quoted(learnings)
+    listed, quoted = listed_by(learnings), QuotedWords(learnings)
     any_request = not all(learning.interaction_ids for learning in learnings)
 
     def may_have_taught(request: RequestWithInteractions) -> bool:

@@ -181,7 +181,7 @@ class Planned:
     def comes_back(self) -> list[Learning]:
         """The replaced learnings that become current again."""
         learned = self.selected.learned if self.takes_learnings else None
-        back = learned.back_after(self.learnings) if learned else {}
+        back = learned.current_again_after(self.learnings) if learned else {}
         return [*back.values(), *self.selected.owed.values()]
 
     @property
@@ -398,7 +398,7 @@ async def _owed(
             and not {later.learning_id for later in lineage.current(learning)} - going
             and not any(other.state == "current" and other.is_same_as(learning) for other in stored)
         }
-    back = selected.learned.back_after(going) if selected.learned else {}
+    back = selected.learned.current_again_after(going) if selected.learned else {}
     return {name: learning for name, learning in owed.items() if name not in back}
 
 

@@ -72,7 +72,7 @@ async def learning_rows(
     Args:
         with_texts: show their texts, with secrets redacted, unless the scope masks them.
     """
-    back = learned.back_after(going)
+    back = learned.current_again_after(going)
 
     def shown(learning: Learning) -> str:
         if scope.masked or not with_texts:
@@ -121,7 +121,7 @@ def facts_about_cases(scope: Scope, learned: Learned, going: Collection[str], *,
     staying = [linked for linked in everything if linked.learning.learning_id not in going]
     by_case = Counter(case_of(linked) for linked in staying)
     codes: tuple[tuple[FactCode, int], ...] = (
-        (FactCode.LEARNINGS_BACK, len(learned.back_after(going))),
+        (FactCode.LEARNINGS_BACK, len(learned.current_again_after(going))),
         (
             FactCode.SOURCE_GONE_EARLIER,
             sum(_source_gone(linked) for linked in everything if linked not in staying),

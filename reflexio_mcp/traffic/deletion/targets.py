@@ -476,7 +476,7 @@ class Learnings(Target):
     async def learned(self, scope: Scope, selected: Selected) -> Learned:
         """Read the learnings again. Unchanged ones of the plan stay included."""
         if self.selection.by_requests:
-            return self.selection.only(await super().learned(scope, selected))
+            return self.selection.with_words(await super().learned(scope, selected))
         return await read_again(scope, selected.sources, selected.learned or Learned())
 
 

@@ -23,10 +23,10 @@ class Only(Judged):
 
 @dataclass(frozen=True, slots=True)
 class Replace(Judged):
-    """Said in what is deleted, and `earlier` learnings that it replaced were not: it goes, and they are current again.
+    """Said in what is deleted, but replaced learnings that were said elsewhere: it goes, and these are current again.
 
     Args:
-        earlier: the newest one of each chain.
+        earlier: these replaced learnings, the newest one of each chain.
     """
 
     earlier: tuple[Learning, ...]
@@ -50,30 +50,30 @@ class Unknown(Judged):
 Case: TypeAlias = Only | Replace | Partly | Window | Unknown
 
 
-def judge(learning: Learning, lineage: Lineage, turns: Turns, inside: Collection[int]) -> Case:
+def judge(learning: Learning, lineage: Lineage, turns: Turns, deleted_ids: Collection[int]) -> Case:
     """Decide what the deletion of interactions means for a learning that lists or quotes some of them.
 
     Args:
         lineage: of all learnings of the user.
         turns: the interactions that these learnings list or quote.
-        inside: the ids of the interactions that are deleted.
+        deleted_ids: of interactions.
     """
-    selected = frozenset(inside)
+    deleted = frozenset(deleted_ids)
     evidence = evidence_of(learning, turns)
-    said_inside = bool(evidence.quoted & selected)
-    said_outside = bool(evidence.quoted - selected)
     sources = learning.interaction_ids.union(turn.interaction_id for turn in evidence.unlisted)
-    if sources & selected and sources <= selected | evidence.gone:
+    staying_sources = sources - deleted - evidence.gone
+    if not sources.isdisjoint(deleted) and not staying_sources:
         return Only(evidence)  # nothing else is left that it could come from, whatever it quotes
-    if not said_inside:
+    if evidence.quoted_ids.isdisjoint(deleted):
         return Window(evidence) if evidence.is_complete else Unknown(evidence)
-    if earlier := _clean_predecessors(learning, lineage, turns, selected):
+    if earlier := _clean_predecessors(learning, lineage, turns, deleted):
         return Replace(evidence, earlier)
-    return Partly(evidence) if said_outside or not evidence.is_complete else Only(evidence)
+    said_only_there = evidence.is_complete and evidence.quoted_ids <= deleted
+    return Only(evidence) if said_only_there else Partly(evidence)
 
 
 def _clean_predecessors(
-    learning: Learning, lineage: Lineage, turns: Turns, selected: frozenset[int]
+    learning: Learning, lineage: Lineage, turns: Turns, deleted: frozenset[int]
 ) -> tuple[Learning, ...]:
     """Return the newest learnings of each chain that a current one replaced and that quote only what stays."""
     if learning.state != "current":
@@ -81,19 +81,20 @@ def _clean_predecessors(
     clean = [
         predecessor
         for predecessor in lineage.predecessors(learning)
-        if _quotes_only_outside(evidence_of(predecessor, turns), selected)
+        if _quotes_only_what_stays(evidence_of(predecessor, turns), deleted)
     ]
     return tuple(lineage.newest(clean))
 
 
-def _quotes_only_outside(evidence: Evidence, selected: frozenset[int]) -> bool:
-    return bool(evidence.quoted) and evidence.quoted.isdisjoint(selected)
+def _quotes_only_what_stays(evidence: Evidence, deleted: frozenset[int]) -> bool:
+    return bool(evidence.quoted_ids) and evidence.quoted_ids.isdisjoint(deleted)
 
 
 def goes(learning: Learning, case: Case) -> bool:
     """Whether a deletion takes a learning with it.
 
-    A replaced learning is the way back if it quotes only what stays, and goes if it quotes anything that is deleted.
+    A replaced learning is kept to become current again if it quotes only what stays. If it quotes anything that is
+    deleted, it goes.
     """
     match case:
         case Only() | Replace():

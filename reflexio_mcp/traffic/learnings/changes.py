@@ -16,7 +16,7 @@ from reflexio_mcp.traffic.learnings.records import Learning
 
 __all__: list[str] = []
 
-KINDS: Final[Mapping[str, ChangeKind]] = {
+KIND_OF_DEED: Final[Mapping[str, ChangeKind]] = {
     "corrected": "corrected",
     "deleted": "taken_back",
     "put_back": "put_back",
@@ -177,7 +177,7 @@ class _Comparison:
         elif deed.deed == "corrected" and copied:
             old = (copied,)
         return Change(
-            KINDS[deed.deed], int(deed.at), deed.user, deed.learning_id, learning, old, job=deed.job
+            KIND_OF_DEED[deed.deed], int(deed.at), deed.user, deed.learning_id, learning, old, job=deed.job
         )
 
     def _change(

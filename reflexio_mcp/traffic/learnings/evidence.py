@@ -19,7 +19,7 @@ from typing import Final
 from reflexio_mcp.rest.models import StoredInteraction, StoredRequest
 from reflexio_mcp.traffic.learnings.records import Learning
 
-__all__ = ["Evidence", "Quoted", "Turn", "quotes_of"]
+__all__ = ["Evidence", "QuotedWords", "Turn", "quotes_of"]
 
 NEAR: Final = 0.85
 """Minimum similarity of a quote and the most similar part of an interaction (`benchmarks/quotes.py`)."""
@@ -33,8 +33,9 @@ LEAST_BYTES: Final = 12
 MOST_COMPARED: Final = 50_000_000
 """Maximum product of the lengths of a learning's quotes and of its interactions: repetitive ones take a second."""
 
-_PREFIX: Final = "Original source evidence values (separate excerpts):"
-_SEPARATOR: Final = re.compile(r"\s*--- Separate source evidence value ---\s*")
+# What Reflexio writes before and between the quotes of a merged profile.
+_MERGED_PREFIX: Final = "Original source evidence values (separate excerpts):"
+_MERGED_SEPARATOR: Final = re.compile(r"\s*--- Separate source evidence value ---\s*")
 _BLANK_LINES: Final = re.compile(r"\n\s*\n")
 _BLANKS: Final = re.compile(r"\s+")
 _NO_LETTERS: Final = re.compile(r"[\W_]+")
@@ -92,12 +93,12 @@ class Turns:
 
     Args:
         by_id: those that were looked up by id and found.
-        everything: whether one that is missing here is not stored. Else it may not have been reached.
+        missing_are_gone: whether one that is missing here is not stored. Else it may not have been reached.
         quoted: interactions that say what learnings quote whose interactions are missing here.
     """
 
     by_id: Mapping[int, Turn] = field(default_factory=dict[int, Turn])
-    everything: bool = True
+    missing_are_gone: bool = True
     quoted: Mapping[int, Turn] = field(default_factory=dict[int, Turn])
 
     def lack(self, learning: Learning) -> bool:
@@ -137,14 +138,14 @@ class Evidence:
     unread: frozenset[int] = frozenset()
 
     @property
-    def quoted(self) -> frozenset[int]:
+    def quoted_ids(self) -> frozenset[int]:
         """The ids of the interactions that it quotes."""
         return frozenset(turn.interaction_id for passage in self.passages for turn in passage.turns)
 
     @property
     def quoted_turns(self) -> tuple[Turn, ...]:
-        quoted = self.quoted
-        return tuple(turn for turn in self.sources if turn.interaction_id in quoted)
+        quoted_ids = self.quoted_ids
+        return tuple(turn for turn in self.sources if turn.interaction_id in quoted_ids)
 
     @property
     def sources(self) -> tuple[Turn, ...]:
@@ -154,7 +155,7 @@ class Evidence:
     @property
     def window_only(self) -> frozenset[int]:
         """The ids of stored interactions that it lists and does not quote."""
-        return frozenset(turn.interaction_id for turn in self.listed) - self.quoted
+        return frozenset(turn.interaction_id for turn in self.listed) - self.quoted_ids
 
     @property
     def unresolved(self) -> tuple[Passage, ...]:
@@ -164,7 +165,7 @@ class Evidence:
     @property
     def is_complete(self) -> bool:
         """Whether it came from what it quotes and from nothing else."""
-        return bool(self.quoted) and not self.unresolved and not self.unread
+        return bool(self.quoted_ids) and not self.unresolved and not self.unread
 
     @property
     def possible_turns(self) -> tuple[Turn, ...]:
@@ -186,21 +187,21 @@ def evidence_of(learning: Learning, turns: Turns) -> Evidence:
     listed = tuple(found.values())
     can_compare = len(learning.quote) * sum(len(turn.text) for turn in listed) <= MOST_COMPARED
     compared = listed if can_compare else ()
-    others = [turn for id_, turn in turns.quoted.items() if missing and id_ not in found]
+    others = [turn for id_, turn in turns.quoted.items() if id_ not in found] if missing else []
     passages = tuple(
         passage for quote in quotes_of(learning) for passage in _passages(quote, listed, others, compared)
     )
-    quoted = {turn for passage in passages for turn in passage.turns}
+    quoted_turns = {turn for passage in passages for turn in passage.turns}
     return Evidence(
         passages,
         listed,
-        tuple(turn for turn in others if turn in quoted),
-        gone=missing if turns.everything else frozenset(),
-        unread=frozenset() if turns.everything else missing,
+        tuple(turn for turn in others if turn in quoted_turns),
+        gone=missing if turns.missing_are_gone else frozenset(),
+        unread=frozenset() if turns.missing_are_gone else missing,
     )
 
 
-class Quoted:
+class QuotedWords:
     """Words that learnings quote, to be looked for in interactions that the learnings do not list."""
 
     def __init__(self, learnings: Iterable[Learning]) -> None:
@@ -220,7 +221,7 @@ class Quoted:
 
 def quotes_of(learning: Learning) -> list[str]:
     """Take the quotes of a learning apart. A profile that was merged more than once has the prefix more than once."""
-    parts = (_without_prefix(part) for part in _SEPARATOR.split(learning.quote))
+    parts = (_without_prefix(part) for part in _MERGED_SEPARATOR.split(learning.quote))
     return [part for part in parts if part]
 
 
@@ -236,8 +237,8 @@ def paragraphs_of(text: str) -> list[str]:
 
 def _without_prefix(part: str) -> str:
     part = part.strip()
-    while part.startswith(_PREFIX):
-        part = part.removeprefix(_PREFIX).strip()
+    while part.startswith(_MERGED_PREFIX):
+        part = part.removeprefix(_MERGED_PREFIX).strip()
     return part
 
 
@@ -306,15 +307,20 @@ def _end_of(
     at = text.find(words, start)
     while words and at >= 0:
         end = at + len(words)
-        left = open_left or not _joined(text[at - 1 : at], words[0])
-        if left and (open_right or not _joined(words[-1], text[end : end + 1])):
+        before, after = text[:at][-1:], text[end : end + 1]  # empty at the ends of the text
+        begins_word = open_left or not _joined(before, words[0])
+        ends_word = open_right or not _joined(words[-1], after)
+        if begins_word and ends_word:
             return end
         at = text.find(words, at + 1)
     return -1
 
 
 def _joined(left: str, right: str) -> bool:
-    """Whether two characters stand in one word. Scripts without case are left out: many write without blanks."""
+    """Whether two characters of normalized texts stand in one word.
+
+    Characters of scripts without case count as words of their own: many such scripts write without blanks.
+    """
     return all(letter.islower() or letter.isdigit() for letter in (left, right))
 
 
@@ -324,9 +330,11 @@ def _near(quote: str, turns: Sequence[Turn]) -> tuple[Turn, ...]:
     letters = _letters(words)
     if len(letters) < LEAST_NEAR_CHARS:
         return ()
-    with_gaps = tuple(turn for turn in turns if _contains_parts(turn.text, words.split("...")))
-    if with_gaps:
-        return with_gaps
+    parts = words.split("...")  # three dots stand for what a quote leaves out
+    if len(parts) > 1:
+        containing = tuple(turn for turn in turns if _contains_in_order(turn.text, parts))
+        if containing:
+            return containing
     scores = [similarity(letters, turn.letters) for turn in turns]
     best = max(scores, default=0.0)
     if best < NEAR:
@@ -334,8 +342,8 @@ def _near(quote: str, turns: Sequence[Turn]) -> tuple[Turn, ...]:
     return tuple(turn for turn, score in zip(turns, scores, strict=True) if score == best)
 
 
-def _contains_parts(text: str, parts: Sequence[str]) -> bool:
-    """Whether a text contains all parts of a quote, in this order, where three dots stand for what was left out."""
+def _contains_in_order(text: str, parts: Sequence[str]) -> bool:
+    """Whether a text contains all parts of a quote, in this order. Where parts were cut off, words may be cut, too."""
     end = 0
     last = len(parts) - 1
     for number, part in enumerate(part.strip() for part in parts):
@@ -343,7 +351,7 @@ def _contains_parts(text: str, parts: Sequence[str]) -> bool:
             end = _end_of(part, text, end, open_left=number > 0, open_right=number < last)
         if end < 0:
             return False
-    return last > 0
+    return True
 
 
 def similarity(quote: str, said: str) -> float:

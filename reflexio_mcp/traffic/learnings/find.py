@@ -16,7 +16,7 @@ import anyio.to_thread
 from reflexio_mcp.matching.words import Words, fold
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.traffic.learnings.cases import Case, Replace, goes
-from reflexio_mcp.traffic.learnings.evidence import Evidence, Quoted, Turn, Turns, evidence_of, quotes_of
+from reflexio_mcp.traffic.learnings.evidence import Evidence, QuotedWords, Turn, Turns, evidence_of, quotes_of
 from reflexio_mcp.traffic.learnings.lineage import Lineage
 from reflexio_mcp.traffic.learnings.records import HowKnown, Learning, Sources, learning_of, listed_by
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
@@ -39,7 +39,7 @@ __all__ = [
 
 USERS_AT_ONCE: Final = 4
 
-NOTHING_QUOTED: Final = Quoted(())
+NOTHING_QUOTED: Final = QuotedWords(())
 
 MOST_REQUESTS: Final = 5_000
 """Maximum number of a user's requests that are read."""
@@ -89,7 +89,7 @@ class Learned:
         users_left_out: how many users were not read.
         changed: learnings of an earlier reading, now with another text; not in `linked`.
         read: all learnings of the users that were read.
-        inside: selected interactions that were read, by user and id.
+        inside: those interactions of the set that were read, by user and id.
     """
 
     linked: Mapping[str, LinkedLearning] = field(default_factory=dict[str, LinkedLearning])
@@ -118,7 +118,7 @@ class Learned:
         """The learnings that a deletion of the set deletes."""
         return [linked.learning for linked in self.linked.values() if linked.goes]
 
-    def back_after(self, going: Collection[str]) -> dict[str, Learning]:
+    def current_again_after(self, going: Collection[str]) -> dict[str, Learning]:
         """Return the replaced learnings that become current again if these learnings are deleted, by id."""
         return {
             earlier.learning_id: earlier
@@ -182,8 +182,8 @@ async def read_again(scope: Scope, users: Iterable[str], before: Learned) -> Lea
                 continue
             linked[learning.learning_id] = replace(found, learning=learning)
             if learning.is_replaced and not found.learning.is_replaced:
-                renamed = {other.learning_id: other for other in lineage.renamed(learning)}
-                linked.update((name, replace(found, learning=other)) for name, other in renamed.items())
+                for renamed in lineage.renamed(learning):
+                    linked[renamed.learning_id] = replace(found, learning=renamed)
 
     await for_each(list(users), read, at_once=USERS_AT_ONCE)
     return Learned(linked, changed=frozenset(changed), read=tuple(everything))
@@ -204,7 +204,7 @@ async def find_interactions(
     wanted: Collection[int],
     *,
     among: Collection[int] = (),
-    quoted: Quoted = NOTHING_QUOTED,
+    quoted: QuotedWords = NOTHING_QUOTED,
     most_requests: float = MOST_REQUESTS,
 ) -> Turns:
     """Find where interactions of a user are stored.
@@ -213,21 +213,22 @@ async def find_interactions(
         among: further ids, of interactions that are returned only if they say what is `quoted`.
     """
     found: dict[int, Turn] = {}
-    everything = True
-    left = {*wanted, *(among if quoted else ())}
+    within_limit = True
+    not_met = {*wanted, *among} if quoted else {*wanted}
     pager = SessionPager(scope, TrafficFilter(user_id=user_id))
     async with aclosing(pager.parts()) as parts:
-        while left and everything and (part := await anext(parts, None)):
-            there = {id_: turn for id_, turn in turns_of(part.requests).items() if id_ in left}
-            left -= there.keys()
-            said = await _saying(quoted, {id_: turn for id_, turn in there.items() if id_ not in wanted})
-            found |= said | {id_: turn for id_, turn in there.items() if id_ in wanted}
-            everything = pager.requests_seen < most_requests
-    # Unreadable requests may contain some of `left`.
-    return Turns(found, everything=left.isdisjoint(wanted) or (everything and not pager.unreadable))
+        while not_met and within_limit and (part := await anext(parts, None)):
+            met = {id_: turn for id_, turn in turns_of(part.requests).items() if id_ in not_met}
+            not_met -= met.keys()
+            found |= {id_: turn for id_, turn in met.items() if id_ in wanted}
+            found |= await _saying(quoted, {id_: turn for id_, turn in met.items() if id_ not in wanted})
+            within_limit = pager.requests_seen < most_requests
+    found_all = not_met.isdisjoint(wanted)
+    read_all = within_limit and not pager.unreadable
+    return Turns(found, missing_are_gone=found_all or read_all)
 
 
-async def _saying(quoted: Quoted, turns: Mapping[int, Turn]) -> dict[int, Turn]:
+async def _saying(quoted: QuotedWords, turns: Mapping[int, Turn]) -> dict[int, Turn]:
     if not quoted or not turns:
         return {}
     return await anyio.to_thread.run_sync(
@@ -248,7 +249,7 @@ async def with_quoted(
     Args:
         turns: what was found of the interactions that the learnings list, and what else the user has said.
     """
-    quoted = Quoted(learning for learning in learnings if turns.lack(learning))
+    quoted = QuotedWords(learning for learning in learnings if turns.lack(learning))
     if not quoted:
         return turns
     found = await _saying(quoted, turns.by_id)
@@ -277,7 +278,7 @@ async def find_sources(
     """
     listed = listed_by(learnings).difference(known or ())
     stored = await find_interactions(scope, user_id, listed, most_requests=most_requests)
-    turns = Turns({**(known or {}), **stored.by_id}, stored.everything)
+    turns = Turns({**(known or {}), **stored.by_id}, stored.missing_are_gone)
     return await with_quoted(scope, user_id, learnings, turns, most_requests=most_requests)
 
 
@@ -298,13 +299,13 @@ async def linked_by_quotes(
         known: the selected interactions that need not be read.
         most_requests: how many requests of the user are read, at most twice.
     """
-    others = sources.unlisted(learnings)
+    others = sources.listing_only_others(learnings)
     selected = await find_interactions(
         scope,
         user_id,
         (),
         among=sources.interaction_ids.difference(known or ()),
-        quoted=Quoted(others),
+        quoted=QuotedWords(others),
         most_requests=most_requests,
     )
     turns = {**(known or {}), **selected.by_id}
@@ -324,7 +325,7 @@ async def lacking_and_quoting(
 
     def search() -> list[Learning]:
         turns = selected.values()
-        return [learning for learning in learnings if any(map(Quoted([learning]).said_in, turns))]
+        return [learning for learning in learnings if any(map(QuotedWords([learning]).said_in, turns))]
 
     quoting = await anyio.to_thread.run_sync(search)
     stored = await find_interactions(scope, user_id, listed_by(quoting), most_requests=most_requests)
@@ -342,32 +343,33 @@ async def may_come_from(
 ) -> list[Learning]:
     """Return the learnings that may come from selected requests although they list other interactions.
 
-    Interactions that they list are not found anywhere, so these may be selected ones with earlier ids. Only learnings
-    that quote other interactions and nothing else certainly came from these.
+    Interactions that these learnings list are not found anywhere: they may be selected ones under earlier ids. A
+    learning is left out if all that it quotes is said in interactions that are not selected.
 
     Args:
-        selected, others: interactions that may not be stored, such as copied ones.
+        selected: interactions of the selected requests that may not be stored, such as copied ones.
+        others: interactions of other requests that may not be stored.
     """
-    unlisted = sources.unlisted(learnings)
+    candidates = sources.listing_only_others(learnings)
     stored = await find_interactions(
-        scope, user_id, listed_by(unlisted), among=sources.interaction_ids, quoted=Quoted(unlisted)
+        scope, user_id, listed_by(candidates), among=sources.interaction_ids, quoted=QuotedWords(candidates)
     )
     found = stored.by_id.keys() | others.keys()
-    lacking = [learning for learning in unlisted if not learning.interaction_ids <= found]
+    lacking = [learning for learning in candidates if not learning.interaction_ids <= found]
     if not lacking:
         return []
-    said = {**sources.among(stored.by_id), **selected}
+    selected = {**sources.among(stored.by_id), **selected}
     turns = await with_quoted(
-        scope, user_id, lacking, replace(stored, by_id={**others, **stored.by_id, **said})
+        scope, user_id, lacking, replace(stored, by_id={**others, **stored.by_id, **selected})
     )
 
     def search() -> list[Learning]:
-        return [learning for learning in lacking if not _is_from_others(learning)]
+        return [learning for learning in lacking if not is_from_others(learning)]
 
-    def _is_from_others(learning: Learning) -> bool:
+    def is_from_others(learning: Learning) -> bool:
         evidence = evidence_of(learning, turns)
-        quotes_selected = any(map(Quoted([learning]).said_in, said.values()))
-        return bool(evidence.quoted) and not evidence.unresolved and not quotes_selected
+        quotes_selected = any(map(QuotedWords([learning]).said_in, selected.values()))
+        return bool(evidence.quoted_ids) and not evidence.unresolved and not quotes_selected
 
     return await anyio.to_thread.run_sync(search)
 
@@ -404,7 +406,7 @@ class WordsElsewhere:
     """
 
     words: Words
-    quoted: Quoted
+    quoted: QuotedWords
     requests: int = 0
     with_words: int = 0
     requests_with: Counter[str] = field(default_factory=Counter[str])
@@ -420,7 +422,8 @@ class WordsElsewhere:
         there = self.words.terms_in("\n".join(turn.text for turn in turns))
         self.requests_with.update(there)
         self.requests += 1
-        self.with_words += bool(there)
+        if there:
+            self.with_words += 1
 
 
 async def words_in_others(
@@ -441,12 +444,14 @@ async def words_in_others(
     if scope.masked:
         return {}
     words = {name: await anyio.to_thread.run_sync(_words_of, learnings) for name, learnings in sets.items()}
-    found = {name: WordsElsewhere(words[name], Quoted(sets[name])) for name in sets if words[name]}
+    found = {name: WordsElsewhere(words[name], QuotedWords(sets[name])) for name in sets if words[name]}
 
     def look(requests: Sequence[RequestWithInteractions]) -> None:
         for item in requests:
             turns = [turn for turn in turns_of([item]).values() if turn.interaction_id not in inside]
-            for elsewhere in found.values() if turns else ():
+            if not turns:
+                continue
+            for elsewhere in found.values():
                 elsewhere.look(turns)
 
     pager = SessionPager(scope, TrafficFilter(user_id=user_id))
@@ -465,4 +470,7 @@ def _words_of(learnings: Sequence[Learning]) -> Words:
     texts = [text for learning in learnings for text in (learning.content, *quotes_of(learning))]
     open_texts = [fold(REDACTED.sub(" ", redact(text))) for text in texts]
     found = dict.fromkeys(word for text in open_texts for word in WORD.findall(text))
-    return Words(tuple({word: word} for word in list(found)[:MOST_WORDS]))
+    alternatives = (
+        {word: word} for word in list(found)[:MOST_WORDS]
+    )  # folded already, so shown that way, too
+    return Words(tuple(alternatives))

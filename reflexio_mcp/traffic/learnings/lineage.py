@@ -15,7 +15,8 @@ from reflexio_mcp.traffic.learnings.records import Learning
 __all__ = ["Lineage"]
 
 LONGEST_WRITE: Final = 30
-"""Seconds between the time of a new profile and the time that the profile it replaces gets afterwards: seen was one."""
+"""Maximum number of seconds by which the profile that is replaced gets a later time than the one that replaces it. One
+was seen."""
 
 
 class Lineage:
@@ -39,7 +40,8 @@ class Lineage:
         """
         if not learning.interaction_ids:
             return []
-        candidates = self._by_interaction[min(learning.interaction_ids)]
+        any_listed = min(learning.interaction_ids)  # what has taken the learning in lists them all
+        candidates = self._by_interaction[any_listed]
         return sorted(
             (candidate for candidate in candidates if self._takes_in(candidate, learning)), key=self._order
         )
@@ -65,7 +67,7 @@ class Lineage:
         return [current for current in self.current(learning) if said == (current.content, current.trigger)]
 
     def newest(self, learnings: Iterable[Learning]) -> list[Learning]:
-        """Leave out the learnings that another of these has taken in. Two that have the same are both left."""
+        """Leave out the learnings that another of these has taken in. Two that take each other in are both returned."""
         given = list(learnings)
         return [
             learning
@@ -92,10 +94,10 @@ class Lineage:
 
 
 def _is_later(learning: Learning, earlier: Learning) -> bool:
-    # The time of a playbook is that of the first one in its chain, and its ids grow.
+    # All playbooks of a chain have the time of the first one, but each has a greater id than the one before.
     if learning.kind == "user_playbook":
         return int(learning.number) > int(earlier.number)
-    # A replaced profile has the second in which it was replaced. A run does not replace its own profiles.
+    # The time of a replaced profile is when it was replaced. A run does not replace its own profiles.
     return (
         learning.changed_at >= earlier.changed_at - LONGEST_WRITE
         and learning.last_request_id != earlier.last_request_id

@@ -28,7 +28,7 @@ from reflexio_mcp.traffic.scope import Scope
 
 __all__ = ["list_learnings", "list_shared_rules"]
 
-OF_CHARS: Final = 300
+SELECTION_CHARS: Final = 300
 USERS_SHOWN: Final = 10
 
 COMPARED: Final = 20
@@ -88,7 +88,7 @@ async def list_learnings(
     status = selected.status
     return LearningPage(
         notice=NOTICE if rows else "",
-        of=shown_name(" ".join(selection.describe().split()), OF_CHARS) or "every user",
+        of=shown_name(" ".join(selection.describe().split()), SELECTION_CHARS) or "every user",
         returned=len(rows),
         cut_by_size=len(rows) < len(page),
         total=learned.count,
@@ -106,7 +106,10 @@ async def list_learnings(
 
 
 async def _said_once(scope: Scope, user_id: str, page: Sequence[LinkedLearning]) -> set[str]:
-    """Return the ids of the learnings of a short list of which no request but those that they quote has a word."""
+    """Return the ids of current learnings none of whose words is in any request besides those that they quote.
+
+    All requests of a user are read for it, so only a short list of one user is looked at; of others nothing is said.
+    """
     current = [linked.learning for linked in page if linked.learning.state == "current"]
     if not user_id or len(current) > COMPARED:
         return set()
@@ -168,7 +171,8 @@ async def list_shared_rules(
     if user_id:
         shared = await read_shared_rules(scope)
         everything = shared.of(user_id)
-        total, left = len(everything), [rule for rule in everything if not before or rule.number < before]
+        total = len(everything)
+        left = [rule for rule in everything if not before or rule.number < before]
         page = left[:limit]
         if not total:
             facts.append(Fact(code=FactCode.NO_SHARED_RULES_REST))
@@ -178,14 +182,15 @@ async def list_shared_rules(
             facts.append(Fact(code=FactCode.SHARED_RULES_NOT_READ, number=shared.left_out))
     else:
         stored = await stored_rules(scope)
-        total, left = len(stored), [row for row in stored if not before or row.agent_playbook_id < before]
+        total = len(stored)
+        left = [row for row in stored if not before or row.agent_playbook_id < before]
         page = await trace(scope, left[:limit])
     uses = await _uses(scope) if page else None
     rows = await anyio.to_thread.run_sync(_that_fit, rule_rows(scope, page, uses), room())
     more = len(rows) < len(left)
     return LearningPage(
         notice=NOTICE if rows else "",
-        of=shown_name(f"shared rules of {user_id}" if user_id else "all shared rules", OF_CHARS),
+        of=shown_name(f"shared rules of {user_id}" if user_id else "all shared rules", SELECTION_CHARS),
         returned=len(rows),
         cut_by_size=len(rows) < len(page),
         total=total,
@@ -206,8 +211,10 @@ async def _uses(scope: Scope) -> dict[str, int] | None:
 
 
 def _key(item: LinkedLearning) -> str:
+    """Order learnings: current ones first, then the last changed."""
     learning = item.learning
-    return f"{learning.state != 'current':d} {10**12 - learning.changed_at:013} {learning.learning_id}"
+    group = 0 if learning.state == "current" else 1
+    return f"{group} {10**12 - learning.changed_at:013} {learning.learning_id}"
 
 
 def _that_fit(rows: Iterable[AnyRow], room: Room) -> list[AnyRow]:

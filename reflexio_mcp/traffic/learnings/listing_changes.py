@@ -44,7 +44,8 @@ MOST_EXPORTS: Final = 100
 DAY: Final = 86_400
 
 LEARNED_WITHIN: Final = DAY
-"""Seconds from the arrival of a request to the end of learning from it. Six idle hours begin it at the latest."""
+"""Seconds from the arrival of a request to the end of learning from it. Learning begins after six idle hours at the
+latest."""
 
 KEPT_DAYS: Final = 90
 """How long Reflexio keeps replaced learnings."""
@@ -150,8 +151,7 @@ async def _recorded(state: State, owner: Owner, user_id: str, since: int) -> Rec
             _export(noted.at, said_in(noted.line)) for noted in state.noted(owner, MOST_EXPORTS, since=since)
         ]
         return Recorded(
-            _by_user(deeds, copied),
-            [export for export in exports if export and (not user_id or export.user_id in ("", user_id))],
+            _by_user(deeds, copied), [export for export in exports if export and _concerns(export, user_id)]
         )
 
     try:
@@ -169,6 +169,11 @@ def _export(moment: float, line: Mapping[str, Any]) -> Change | None:
         return Change("exported", int(moment), line["user_id"], selected=line["target"], exported=learnings)
     except (AttributeError, KeyError, TypeError):
         return None
+
+
+def _concerns(export: Change, user_id: str) -> bool:
+    of_everybody = not export.user_id
+    return not user_id or of_everybody or export.user_id == user_id
 
 
 def _by_user(deeds: Sequence[LearningDeed], copied: Mapping[tuple[int, str], Learning]) -> dict[str, Records]:

@@ -6,11 +6,11 @@ from typing import Literal, TypeVar
 from reflexio_mcp.rest.models import UserPlaybook, UserProfile
 from reflexio_mcp.traffic.content import add_texts
 
-__all__ = ["Learning", "Sources", "learning_of", "listed_by"]
+__all__ = ["Learning", "Sources", "how_recorded", "learning_of", "listed_by"]
 
 Kind = Literal["profile", "user_playbook"]
 
-Found = TypeVar("Found")
+AnyInteraction = TypeVar("AnyInteraction")
 
 HowKnown = Literal["recorded", "reconstructed", "not_known"]
 """Whether a learning lists its interactions, names only the last request of its window, or neither."""
@@ -76,13 +76,18 @@ class Sources:
             return None if self.interaction_ids.isdisjoint(learning.interaction_ids) else "recorded"
         return "reconstructed" if learning.last_request_id in self.request_ids else None
 
-    def among(self, interactions: Mapping[int, Found]) -> dict[int, Found]:
+    def among(self, interactions: Mapping[int, AnyInteraction]) -> dict[int, AnyInteraction]:
         """Return those of some interactions that belong to these requests, by id."""
         return {id_: found for id_, found in interactions.items() if id_ in self.interaction_ids}
 
-    def unlisted(self, learnings: Iterable[Learning]) -> list[Learning]:
-        """Return the learnings that list interactions, and none of these requests."""
+    def listing_only_others(self, learnings: Iterable[Learning]) -> list[Learning]:
+        """Return the learnings that list only interactions of other requests."""
         return [learning for learning in learnings if learning.interaction_ids and not self.link_of(learning)]
+
+
+def how_recorded(learning: Learning) -> HowKnown:
+    """How the sources of a learning are known without a link to certain requests."""
+    return "recorded" if learning.interaction_ids else "not_known"
 
 
 def listed_by(learnings: Iterable[Learning]) -> frozenset[int]:

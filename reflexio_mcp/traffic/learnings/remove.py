@@ -102,10 +102,14 @@ async def delete_learnings(
     except (ReflexioError, TrafficError) as error:
         failure = error
     try:
-        left = left or await look()
+        if left is None:
+            left = await look()
     except ReflexioError as error:
-        return DeletedLearnings(frozenset(), None, busy, failure or error, frozenset(sent))
-    return DeletedLearnings(frozenset(tried - left.linked.keys()), left, busy, failure, frozenset(sent))
+        gone = frozenset[str]()
+        failure = failure or error
+    else:
+        gone = frozenset(tried - left.linked.keys())
+    return DeletedLearnings(gone, left, still_learning=busy, failure=failure, sent=frozenset(sent))
 
 
 async def delete_by_id(scope: Scope, learning_ids: Sequence[str], sent: set[str]) -> None:
@@ -133,10 +137,10 @@ async def add_learnings(scope: Scope, learnings: Sequence[Learning]) -> bool:
     """Store learnings in their states. A profile overwrites the one with its id, a playbook gets a new id.
 
     Returns:
-        Whether a lost earlier try may still do so.
+        Whether a lost earlier try may still store them.
     """
     profiles = [learning.row for learning in learnings if isinstance(learning.row, UserProfile)]
-    # Without this, a repetition of the playbook would be stored beside it.
+    # A playbook without `reader_angle` would stay beside a later repetition of it, which should replace it.
     playbooks = [
         learning.row.model_copy(update={"reader_angle": learning.row.reader_angle or "correction"})
         for learning in learnings
@@ -152,20 +156,16 @@ async def add_learnings(scope: Scope, learnings: Sequence[Learning]) -> bool:
 
 async def make_current(scope: Scope, learnings: Sequence[Learning]) -> bool:
     """Make replaced learnings current again. A playbook gets another id. Returns what `add_learnings` does."""
-    now = int(time.time())
-    current = [
-        learning_of(
-            learning.row.model_copy(
-                update={"status": None}
-                | ({"last_modified_timestamp": now} if isinstance(learning.row, UserProfile) else {})
-            )
-        )
-        for learning in learnings
-        if learning.row
-    ]
+    current = [learning_of(_current_row(learning.row)) for learning in learnings if learning.row]
     may_repeat = await add_learnings(scope, current)
     await _drop_playbooks(scope, learnings)
     return may_repeat
+
+
+def _current_row(row: UserProfile | UserPlaybook) -> UserProfile | UserPlaybook:
+    if isinstance(row, UserProfile):
+        return row.model_copy(update={"status": None, "last_modified_timestamp": int(time.time())})
+    return row.model_copy(update={"status": None})
 
 
 async def retire(scope: Scope, learnings: Sequence[Learning], current: Sequence[Learning]) -> bool:
@@ -208,21 +208,22 @@ async def wait_for_learning(scope: Scope, users: Sequence[str], progress: Progre
 
 
 async def _wait(scope: Scope, users: Sequence[str], until: float, progress: Progress) -> frozenset[str]:
-    busy = dict.fromkeys(users, False)  # the value: whether the user was looked at
+    busy = list(users)
+    is_first_look = True
     pause = FIRST_PAUSE
 
     async def look(user_id: str) -> None:
-        if anyio.current_time() > until and not busy[user_id]:
+        # The first look at many users may take longer than the wait. The last look begins when the wait is over.
+        if is_first_look and anyio.current_time() > until:
             return
         generated = any(generation and generation.runs_for(user_id) for generation in generations)
-        if generated or await _is_learned_from(scope, user_id):
-            busy[user_id] = True
-        else:
-            del busy[user_id]
+        if not generated and not await _is_learned_from(scope, user_id):
+            busy.remove(user_id)
 
     while True:
         generations = [await scope.client.generation(kind) for kind in ("profile", "playbook")]
         await for_each(list(busy), look, at_once=USERS_AT_ONCE)
+        is_first_look = False
         await progress(Step.USERS_LEARNED, len(users) - len(busy), len(users))
         left = until - anyio.current_time()
         if not busy or left <= 0:

@@ -22,7 +22,7 @@ from reflexio_mcp.results.facts import Fact, FactCode
 from reflexio_mcp.results.reading import LearnedHere, OneRequest, OtherLearning, UsedLearning, VerdictRow
 from reflexio_mcp.traffic.learnings.evidence import evidence_of
 from reflexio_mcp.traffic.learnings.find import LinkedLearning, learnings_of_user, linked_by_quotes, turns_of
-from reflexio_mcp.traffic.learnings.records import Learning, Sources
+from reflexio_mcp.traffic.learnings.records import Learning, Sources, how_recorded
 from reflexio_mcp.traffic.learnings.showing import Background, LearningRows, backgrounds
 from reflexio_mcp.traffic.reading.lookup import CONTENT_CHARS, learning_status, show_request, stored_request
 from reflexio_mcp.traffic.reading.outcomes import outcomes_of
@@ -34,7 +34,8 @@ __all__ = ["read_request"]
 LEFT_FOR_WORDS: Final = 5_000
 """Characters of an answer that are left for the interactions of the request."""
 
-STATED_DAYS: Final = 30
+STATS_DAYS: Final = 30
+"""The days whose uses of learnings are counted."""
 
 RULES_READ: Final = 3
 """Shared rules whose text is read: each costs a call, which a hosted service bills."""
@@ -186,11 +187,12 @@ def _learned_here(
     """Tell which learnings quote the request. A replaced one lives on in the learning that replaced it."""
     standing = [learning for learning in linked if not background.lineage.current(learning)]
     standing.sort(key=lambda learning: learning.state != "current")
-    cases = Counter[FactCode]()
+    not_quoting = Counter[FactCode]()
     for learning in standing:
         evidence = evidence_of(learning, background.turns)
-        if evidence.quoted.isdisjoint(here):
-            cases[FactCode.LEARNED_BESIDE if evidence.is_complete else FactCode.LEARNED_HERE_PERHAPS] += 1
+        if evidence.quoted_ids.isdisjoint(here):
+            code = FactCode.LEARNED_BESIDE if evidence.is_complete else FactCode.LEARNED_HERE_PERHAPS
+            not_quoting[code] += 1
             continue
         other = rows.other(learning)
         told.learned += [
@@ -205,7 +207,7 @@ def _learned_here(
             for said in rows.evidence(evidence)
             if said.interaction_id in here
         ]
-    for code, number in cases.items():
+    for code, number in not_quoting.items():
         told.count(code, number)
 
 
@@ -239,11 +241,7 @@ async def _used(
             interaction_id=retrieval.interaction_id,
             kind=shown_name(retrieval.kind),
             learning_id="" if hidden else scope.shown_id(retrieval.learning_id),
-            learning=rows.row(
-                LinkedLearning(learning, "recorded" if learning.interaction_ids else "not_known")
-            )
-            if learning
-            else None,
+            learning=rows.row(LinkedLearning(learning, how_recorded(learning))) if learning else None,
             shared_rule=_shared_rule(rows, rule) if rule else None,
             verdict=_verdict(rows, judged[retrieval]) if retrieval in judged else None,
             applied=applied.get(retrieval.learning_id) if counts else None,
@@ -259,7 +257,7 @@ async def _judgments(
     request = item.request
     try:
         verdicts, _ = await scope.client.get_verdicts(request.user_id, session_id=request.session_id)
-        stats: list[ApplicationStat] = await scope.client.get_application_stats(days=STATED_DAYS)
+        stats: list[ApplicationStat] = await scope.client.get_application_stats(days=STATS_DAYS)
     except ReflexioError:
         told.facts.append(Fact(code=FactCode.VERDICTS_NOT_READ))
         return {}, {}

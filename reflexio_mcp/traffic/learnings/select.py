@@ -18,7 +18,7 @@ from reflexio_mcp.traffic.learnings.find import (
 )
 from reflexio_mcp.traffic.learnings.find_and_judge import judge_learned
 from reflexio_mcp.traffic.learnings.lineage import Lineage
-from reflexio_mcp.traffic.learnings.records import Learning, Sources
+from reflexio_mcp.traffic.learnings.records import Learning, Sources, how_recorded
 from reflexio_mcp.traffic.reading.filter_wording import WORDS_NOT_KEPT, filter_in_words
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 from reflexio_mcp.traffic.reading.lookup import get_stored, learning_status
@@ -61,19 +61,18 @@ class Selection:
             meant = of_user is not None and of_user.link_of(learning) is not None
         else:
             meant = learning.user_id == self.user_id
-        return (
-            meant
-            and learning.learning_id in (self.learning_ids or (learning.learning_id,))
-            and self.says(learning)
-        )
+        named = not self.learning_ids or learning.learning_id in self.learning_ids
+        return meant and named and self.words_are_in(learning)
 
-    def says(self, learning: Learning) -> bool:
+    def words_are_in(self, learning: Learning) -> bool:
         texts = (learning.content, learning.trigger, learning.quote)
         return not self.words or words_of(self.words).are_in(texts)
 
-    def only(self, learned: Learned) -> Learned:
+    def with_words(self, learned: Learned) -> Learned:
         """Leave out learnings that do not contain the words."""
-        linked = {name: linked for name, linked in learned.linked.items() if self.says(linked.learning)}
+        linked = {
+            name: linked for name, linked in learned.linked.items() if self.words_are_in(linked.learning)
+        }
         return replace(learned, linked=linked)
 
     def describe(self, *, words: bool = True) -> str:
@@ -137,7 +136,7 @@ async def select_learnings(scope: Scope, selection: Selection, *, everybodys: bo
         selected = Selected(as_learned(await current_learnings(scope)))
     else:
         raise InvalidInput("The call", NAMES_NOTHING)
-    return replace(selected, learned=selection.only(selected.learned))
+    return replace(selected, learned=selection.with_words(selected.learned))
 
 
 async def _by_ids(scope: Scope, user_id: str, selection: Selection) -> Selected:
@@ -197,9 +196,7 @@ def as_learned(learnings: Sequence[Learning]) -> Learned:
     """Wrap learnings that were not selected by their sources."""
     return Learned(
         {
-            learning.learning_id: LinkedLearning(
-                learning, "recorded" if learning.interaction_ids else "not_known", learning.interaction_ids
-            )
+            learning.learning_id: LinkedLearning(learning, how_recorded(learning), learning.interaction_ids)
             for learning in learnings
         },
         read=tuple(learnings),

@@ -15,7 +15,7 @@ __all__ = ["RuleSource", "SharedRule", "read_shared_rules", "rule_id", "rule_row
 MOST_TRACED: Final = 500
 """Maximum number of rules whose sources are read to find those of one user: each costs a call."""
 
-AT_ONCE: Final = 4
+RULES_AT_ONCE: Final = 4
 
 RULE_CHARS: Final = 1_000
 USERS_SHOWN: Final = 10
@@ -94,7 +94,7 @@ async def stored_rules(scope: Scope) -> list[AgentPlaybook]:
 
 
 async def trace(scope: Scope, rows: Sequence[AgentPlaybook]) -> list[SharedRule]:
-    """Read what rules were made from, whosoever it is: the caller shows only its own scope's."""
+    """Read what rules were made from, of every user: who shows it has to leave out users outside the scope."""
     traced: dict[int, SharedRule] = {}
 
     async def read(row: AgentPlaybook) -> None:
@@ -103,7 +103,7 @@ async def trace(scope: Scope, rows: Sequence[AgentPlaybook]) -> list[SharedRule]
             row, tuple(map(_source, found.source_user_playbooks)), found.provenance_status != "unavailable"
         )
 
-    await for_each(rows, read, at_once=AT_ONCE)
+    await for_each(rows, read, at_once=RULES_AT_ONCE)
     return [traced[row.agent_playbook_id] for row in rows]
 
 

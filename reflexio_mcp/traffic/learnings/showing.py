@@ -154,8 +154,7 @@ class LearningRows:
 
     def _hold(self, learning: Learning, turns: Sequence[Turn]) -> Held | None:
         policy = self._scope.policy.now()
-        sources = [turn.request for turn in turns]
-        holds = (policy.held_by(source.user_id, source.session_id, source.source) for source in sources)
+        holds = (policy.hold_on(turn.request) for turn in turns)
         hold = policy.held_by(learning.user_id) or next(filter(None, holds), None)
         return held_row(hold) if hold else None
 
@@ -170,13 +169,15 @@ def replacement(learning: Learning, lineage: Lineage) -> Learning | None:
     """Return what a replaced learning has become: a current learning, or else what replaced it."""
     if not learning.is_replaced:
         return None
-    return next(iter([*lineage.current(learning), *lineage.successors(learning)]), None)
+    candidates = lineage.current(learning) or lineage.successors(learning)
+    return candidates[0] if candidates else None
 
 
 def known_since(learning: Learning, background: Background) -> int:
     """Return when a learning or the first one that it replaced was learned, in epoch seconds; 0 if that is not known.
 
-    A playbook has that time. A profile has the time of its last change, but was learned from its last request.
+    All playbooks of a chain have that time. A profile only has the time of its last change, so the arrival of the
+    request that it was learned from is taken.
     """
     chain = [learning, *background.lineage.predecessors(learning)]
     if learning.kind == "user_playbook":
