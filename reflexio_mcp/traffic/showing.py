@@ -56,7 +56,7 @@ class Showing:
         self, scope: Scope, wanted: TrafficFilter, detail: str = "summary", *, uncovered: bool = False
     ) -> None:
         self.detail = detail
-        self.masked = scope.fingerprints if scope.masked or detail == "masked" else None
+        self.masked = scope.masked or detail == "masked"
         self._scope = scope
         self._wanted = wanted
         self._full = detail == "full" and not self.masked
@@ -90,7 +90,8 @@ class Showing:
         self, session_id: str, not_matching: int, items: Sequence[RequestWithInteractions]
     ) -> SessionRow:
         """Return the row of a session. `items` are its matching requests, newest first."""
-        return await self._in_thread(items[-1:], lambda: self._session(session_id, not_matching, items))
+        earliest = items[-1:]  # the only one whose texts are looked at
+        return await self._in_thread(earliest, lambda: self._session(session_id, not_matching, items))
 
     async def _in_thread(self, items: Sequence[RequestWithInteractions], look: Callable[[], T]) -> T:
         if self.masked or self._uncovered:
@@ -102,6 +103,7 @@ class Showing:
 
     def request(self, item: RequestWithInteractions) -> RequestRow:
         request, wanted = item.request, self._wanted
+        hold = self._scope.policy.now().hold_on(request)
         return RequestRow(
             request_id=self._scope.shown_id(request.request_id),
             user_id=None if wanted.user_id else self._scope.shown_id(request.user_id),
@@ -109,7 +111,7 @@ class Showing:
             source="" if wanted.source else self._name(request.source),
             agent_version="" if wanted.agent_version else self._name(request.agent_version),
             evaluation_only=request.evaluation_only,
-            held=next(iter(self._holds([request])), None),
+            held=held_row(hold) if hold else None,
             retrieval_experiment_id=self._name(request.retrieval_experiment_id or ""),
             retrieval_experiment_arm=self._name(request.retrieval_experiment_arm or ""),
             **self._content(item),
@@ -122,8 +124,7 @@ class Showing:
 
     def _holds(self, requests: Iterable[StoredRequest]) -> list[Held]:
         """Return the holds on requests, each once."""
-        policy = self._scope.policy.now()
-        holds = (policy.held_by(request.user_id, request.session_id, request.source) for request in requests)
+        holds = map(self._scope.policy.now().hold_on, requests)
         return list(map(held_row, dict.fromkeys(hold for hold in holds if hold)))
 
     def _content(self, item: RequestWithInteractions) -> dict[str, Any]:
@@ -131,7 +132,7 @@ class Showing:
         if self.masked:
             return {
                 "interaction_count": count,
-                "fingerprint": self.masked.of(item),
+                "fingerprint": self._scope.fingerprints.of(item),
                 "characters": content_chars(item),
                 "roles": self._names(interaction.role for interaction in item.interactions)[:NAMES],
             }
@@ -148,13 +149,16 @@ class Showing:
         """Return the first words of a request, and whether a secret in or soon after them was redacted."""
         text = opening(item, LOOKED_CHARS + 1)
         safe = text if self._uncovered else _beginning(text)
-        return in_brief(safe), not text.startswith(safe)
+        is_only_cut = text.startswith(safe)
+        return in_brief(safe), not is_only_cut
 
     def _interactions(self, item: RequestWithInteractions) -> dict[str, Any]:
         """Return as many interactions of a request as one answer has room for."""
         from reflexio_mcp.traffic.audit.rules.redaction import asked_for, redact_interaction
 
-        room, rows, covered = Room(), list[InteractionRow](), False
+        room = Room()
+        rows: list[InteractionRow] = []
+        covered = False
         for interaction, asked in zip(item.interactions, asked_for(item.interactions), strict=True):
             safe = interaction if self._uncovered else redact_interaction(interaction, LOOKED_CHARS, asked)
             row = interaction_row(safe, EXCERPT_CHARS, arrived=item.request.created_at)
@@ -192,7 +196,9 @@ class Showing:
             if start is not None:
                 begin, end = max(0, start - FOUND_BEFORE), start + FOUND_BEHIND
                 around = " ".join(text[begin:end].split())
-                return f"{'…' * (begin > 0)}{around}{'…' * (end < len(text))}"
+                left_out_before = "…" if begin > 0 else ""
+                left_out_behind = "…" if end < len(text) else ""
+                return left_out_before + around + left_out_behind
         return ""
 
     def _session(
@@ -221,7 +227,7 @@ class Showing:
             evaluation_only=sum(request.evaluation_only for request in requests),
             held=self._holds(requests)[:NAMES],
             first_words=visible(said),
-            fingerprint=self.masked.of(items[-1]) if self.masked else "",
+            fingerprint=self._scope.fingerprints.of(items[-1]) if self.masked else "",
             redacted=covered,
         )
 

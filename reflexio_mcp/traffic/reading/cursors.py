@@ -22,9 +22,10 @@ YEAR_10000: Final = 253_402_300_800
 
 _VERSION: Final = 8
 _MAX_CURSOR_CHARS: Final = 20_000
-_MAX_CHARS: Final = 200_000
+_MAX_UNPACKED_BYTES: Final = 200_000
 
 _Count = Annotated[int, Field(ge=0, lt=YEAR_10000)]
+# The fields of `Cursor` after `listing` and `filter`, in their order.
 _Position = tuple[_Count, _Count, _Count, str, _Count, _Count, str, str, _Count]
 
 
@@ -50,7 +51,7 @@ def decode_cursor(text: str, listing: str, scope: Scope, *questions: object) -> 
         if len(text) > _MAX_CURSOR_CHARS:
             raise ValueError
         packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        raw = zlib.decompressobj().decompress(packed, _MAX_CHARS)
+        raw = zlib.decompressobj().decompress(packed, _MAX_UNPACKED_BYTES)
         version, kind, owner, digest, position = json.loads(raw)
         if [version, kind, owner] != [_VERSION, listing, scope.owner]:
             raise ValueError
@@ -99,7 +100,7 @@ class Cursor:
     shown: int = 0
 
     def encode(self, scope: Scope, asked: TrafficFilter) -> str:
-        _, _, *position = astuple(self)
+        _listing, _filter, *position = astuple(self)
         return encode_cursor(self.listing, scope, question_of(asked), [_given(self.filter), position])
 
 

@@ -28,7 +28,7 @@ __all__ = [
     "matched",
 ]
 
-MASKED: Final = (
+SEARCH_IS_MASKED: Final = (
     "is not offered here: this server hides what is stored, and a search would reveal it. "
     "Use finding or the other filters."
 )
@@ -42,7 +42,7 @@ Items = Sequence[RequestWithInteractions]
 def check_search(contains: str, finding: str, *, masked: bool = False) -> None:
     """Refuse an unknown finding, empty words, and words on a server that hides stored text."""
     if contains and masked:
-        raise InvalidInput("contains", MASKED)
+        raise InvalidInput("contains", SEARCH_IS_MASKED)
     # A forged cursor may contain more words than an argument.
     if contains and not (len(contains) <= MOST_CONTAINS and words_of(contains)):
         raise InvalidInput("contains", "has no word in it, or is too long.")
@@ -141,9 +141,14 @@ class TrafficFilter:
 
     @property
     def names_something(self) -> bool:
-        """Whether it is a choice of traffic to delete. Words, a finding, or what is learned from can be everybody's."""
-        rarely = self.evaluation_only if self.evaluation_only == "only" else ""
-        return replace(self, contains="", finding="", evaluation_only=rarely).narrows
+        """Whether it says whose, or which part of the traffic is deleted.
+
+        Words, a finding, and all that is not for evaluation only do not: these can be everybody's.
+        """
+        naming = replace(self, contains="", finding="")
+        if naming.evaluation_only == "never":
+            naming = replace(naming, evaluation_only="")
+        return naming.narrows
 
     @property
     def looks_inside(self) -> bool:
@@ -156,7 +161,7 @@ class TrafficFilter:
         search = Search(
             contains=self.contains,
             agent_version=self.agent_version,
-            evaluation_only=self.evaluation_only == "only" if self.evaluation_only else None,
+            evaluation_only=self._needs_evaluation_only,
             test_traffic=self.finding == TEST_TRAFFIC,
         )
         return None if search == Search() else search
@@ -171,6 +176,11 @@ class TrafficFilter:
         """Whether the filter may leave out the newest requests of a selected session."""
         inside = self.source or self.agent_version or self.contains or self.evaluation_only
         return bool(inside or self.end_time is not None)
+
+    @property
+    def _needs_evaluation_only(self) -> bool | None:
+        """What a request has to say of itself; `None` if both pass."""
+        return {"only": True, "never": False}.get(self.evaluation_only)
 
     def query(self, *, top_k: int, offset: int = 0, end: int | None = None) -> RequestQuery:
         """Return the API's part of the filter; `end` replaces the filter's own end."""
@@ -217,11 +227,12 @@ class TrafficFilter:
         return await anyio.to_thread.run_sync(pick) if self.contains else pick()
 
     def matches_request(self, request: StoredRequest) -> bool:
+        evaluation_only = self._needs_evaluation_only
         return (
             all(getattr(request, field) == name for field, name in self.names.items())
             and (self.start_time is None or request.created_at >= self.start_time)
             and (self.end_time is None or request.created_at <= self.end_time)
-            and (not self.evaluation_only or request.evaluation_only is (self.evaluation_only == "only"))
+            and (evaluation_only is None or request.evaluation_only is evaluation_only)
         )
 
 
@@ -247,7 +258,8 @@ def make_filter(given: Mapping[str, str | None], *, masked: bool = False) -> Tra
         value = given.get(field.name)
         if isinstance(value, str):
             value = value.strip()
-        if value in (None, "") or value in field.choices[:1]:
+        does_not_filter = field.choices[:1]
+        if value in (None, "") or value in does_not_filter:
             continue
         if field.kind == "choice" and value not in field.choices:
             raise InvalidInput(field.name, f"must be one of {', '.join(field.choices)}.")

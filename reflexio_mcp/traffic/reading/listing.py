@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final, Literal, Protocol, TypeVar
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
 
 from reflexio_mcp.rest.models import RequestWithInteractions
 from reflexio_mcp.results.answer_size import Room
@@ -105,24 +105,31 @@ class _SessionRows:
         return facts
 
 
+class _SessionText(NamedTuple):
+    chars: int
+    part: SessionPart
+    matching: Requests
+    others: int
+
+
 class _LongestSessions:
     """The `limit` sessions with the most text."""
 
     def __init__(self, limit: int) -> None:
         self.cut_by_size = False
         self._limit = limit
-        self._longest: list[tuple[int, SessionPart, Requests, int]] = []
+        self._longest: list[_SessionText] = []
 
     async def take(self, part: SessionPart, matching: Requests, others: int) -> int:
-        self._longest.append((sum(map(content_chars, matching)), part, matching, others))
-        self._longest.sort(key=lambda session: session[0], reverse=True)
+        self._longest.append(_SessionText(sum(map(content_chars, matching)), part, matching, others))
+        self._longest.sort(key=lambda session: session.chars, reverse=True)
         del self._longest[self._limit :]
         return len(matching)
 
     async def shown(self, scope: Scope, showing: Showing, room: Room) -> _SessionRows:
         page = _SessionRows(scope, showing, room, self._limit)
-        for _, part, matching, others in self._longest:
-            await page.take(part, matching, others)
+        for session in self._longest:
+            await page.take(session.part, session.matching, session.others)
         return page
 
 
@@ -241,20 +248,20 @@ class _Walk:
         asked: TrafficFilter,
         cursor: str,
         detail: str,
-        sessions: int,
+        at_once: int,
     ) -> None:
         after = open_cursor(scope, cursor, listing, asked, detail) if cursor else None
         self.wanted = after.filter if after else asked
         self.showing = Showing(scope, self.wanted, after.detail if after else detail)
         # Filtering here reads more sessions than it shows.
-        batch = max(SESSIONS_AT_ONCE, sessions) if self.wanted.looks_inside else sessions
+        batch = max(SESSIONS_AT_ONCE, at_once) if self.wanted.looks_inside else at_once
         self.total: int | None = None
         self._pager = SessionPager(scope, self.wanted, after=after, batch=batch)
         self._scope = scope
         self._listing: Literal["sessions", "requests"] = listing
         self._asked = asked
         self._shown_before = after.shown if after else 0
-        self._page_is_full = False
+        self._is_partial = False
         self._cursor: Cursor | None = None
         self._looked = 0
         self._oldest: int | None = None
@@ -274,19 +281,19 @@ class _Walk:
         """
         page = collector()
         await self._look(page)
-        while self._page_is_full and not await self._pager.ready_for_cursor():
+        while self._is_partial and not await self._pager.ready_for_cursor():
             page = collector()
             await self._look(page)
         return page
 
     def end_without_cursor(self, shown: int) -> None:
-        """Say that nothing continues a page of the longest sessions."""
+        """Say that a page of the longest sessions leaves sessions out, but that no page continues it."""
         self._cursor = None
-        self._page_is_full = self.total is None or shown < self.total
+        self._is_partial = self.total is None or shown < self.total
 
     async def _look(self, page: _Rows) -> None:
         self._cursor = None
-        self._page_is_full = False
+        self._is_partial = False
         self.total = None
         self._looked = 0
         self._oldest = None
@@ -295,22 +302,23 @@ class _Walk:
         async for part, matching in self._pager.picked():
             late = time.monotonic() >= until
             if self.wanted.looks_inside and late and self._looked:
-                self._page_is_full = True
+                self._is_partial = True
                 return
-            # A full page is not the end: what is already read is still counted, and nothing more is read for it.
-            if self._page_is_full and not self._pager.on_last_page:
+            # Behind a full page, what was read already is still counted. Nothing more is read for it.
+            if self._is_partial and not self._pager.on_last_page:
                 return
             if self._listing == "requests":
                 total += len(matching)
             elif matching:
                 total += 1
-            if self._page_is_full:
+            if self._is_partial:
                 continue
             self._looked += part.looked_at
-            self._oldest = min(self._oldest or part.newest, part.oldest)
+            if self._oldest is None or part.oldest < self._oldest:
+                self._oldest = part.oldest
             taken = await page.take(part, matching, len(part.requests) - len(matching)) if matching else 0
             if taken < len(matching):
-                self._page_is_full = True
+                self._is_partial = True
                 if taken:
                     self._cursor = self._pager.cursor(self._listing, part, matching[taken - 1])
             else:
@@ -320,18 +328,19 @@ class _Walk:
     def fields(self, rows: Sequence[SessionRow | RequestRow], page: _Rows, *facts: Fact) -> dict[str, Any]:
         """Return the fields that pages of sessions and of requests share."""
         unreadable = self._pager.unreadable
-        complete = not (self._page_is_full or unreadable)
-        inside = self.wanted.looks_inside
+        complete = not (self._is_partial or unreadable)
+        looks_inside = self.wanted.looks_inside
+        back_to = self._oldest if looks_inside and not complete else None
         cursor = None
-        if self._page_is_full and self._cursor:
+        if self._is_partial and self._cursor:
             last = replace(self._cursor, detail=self.showing.detail, shown=self._shown_before + len(rows))
             cursor = last.encode(self._scope, self._asked)
         return {
             "notice": NOTICE if rows else "",
             "looked_at": Looked(
                 filter=shown_name(filter_in_words(self.wanted, plain=True), FILTER_CHARS),
-                requests=self._looked if inside else None,
-                back_to=None if complete or self._oldest is None or not inside else at(self._oldest),
+                requests=self._looked if looks_inside else None,
+                back_to=None if back_to is None else at(back_to),
                 complete=complete,
             ),
             "returned": len(rows),
@@ -351,7 +360,7 @@ class _Walk:
         wanted = self.wanted
         if rows or self._shown_before:
             return []
-        if self._page_is_full:
+        if self._is_partial:
             return [Fact(code=FactCode.NOTHING_FOUND_YET)]
         if wanted == TrafficFilter() and not self._pager.unreadable:
             return [Fact(code=FactCode.NOTHING_STORED)]

@@ -46,8 +46,12 @@ LOOKUPS_AT_ONCE: Final = 8
 FEW: Final = 24
 """Largest set that is only looked up one by one."""
 
+LEAST_PER_FILTER: Final = 4
+"""Number of wanted requests for each filter, below which single look-ups are cheaper than reading what it selects."""
+
+READ_PER_WANTED: Final = 4
 SPARE_ROWS: Final = 2_000
-"""Number of other requests, beyond four times the set, after which single look-ups are cheaper."""
+"""When so many requests were read for each wanted one, and these more, single look-ups are cheaper."""
 
 WHOLE_AT_ONCE: Final = 500
 
@@ -83,6 +87,11 @@ async def find_request(scope: Scope, request_id: str) -> RequestWithInteractions
 
 
 async def get_stored(scope: Scope, request_id: str) -> RequestWithInteractions | None:
+    """Return a request, or `None` if this caller can see no such request.
+
+    Raises:
+        Unreadable: the service fails to return it.
+    """
     item = await find_request(scope, request_id)
     if isinstance(item, UnreadableRequest):
         raise Unreadable(
@@ -147,7 +156,7 @@ async def show_request(
     )
     item = await redacted(scope, stored) if covered and not showing.masked else stored
     position = _position(scope, cursor, item)
-    show = partial(_interactions, item, *position, bool(showing.masked), room, content_chars)
+    show = partial(_interactions, item, *position, showing.masked, room, content_chars)
     rows, following = await in_thread_if(text_chars(item) > THREAD_CHARS, show)
     row = showing.request(stored).model_copy(
         update={"first_words": "", "interactions": rows, "redacted": item != stored}
@@ -199,7 +208,8 @@ def _interactions(
         if not room.take(row):
             return rows, (number, begin)
         rows.append(row)
-        end = begin + beginning(interaction.content, chars, begin)[1]
+        _text, shown_chars = beginning(interaction.content, chars, begin)
+        end = begin + shown_chars
         if not masked and end < len(interaction.content):
             return rows, (number, end)
         begin = 0
@@ -239,7 +249,7 @@ async def read_set(
         if item := await find_request(scope, request_id):
             await found([item])
 
-    if len(left) > FEW and len(filters) * 4 <= len(left):
+    if len(left) > FEW and len(filters) * LEAST_PER_FILTER <= len(left):
         await _read_filters(scope, filters, left, found)
     # A store in this process is no faster with several at once.
     await for_each(list(left), look, at_once=1 if scope.exact else LOOKUPS_AT_ONCE)
@@ -252,9 +262,9 @@ async def _read_filters(
     found: Callable[[Sequence[RequestWithInteractions]], Awaitable[None]],
 ) -> None:
     """Read what the filters select until the set is found, or too many other requests were read."""
-    budget = 4 * len(left) + SPARE_ROWS
-    for where in filters:
-        pager = SessionPager(scope, where)
+    budget = READ_PER_WANTED * len(left) + SPARE_ROWS
+    for wanted in filters:
+        pager = SessionPager(scope, wanted)
         async with aclosing(pager.parts()) as parts:
             async for part in parts:
                 await found(part.requests)

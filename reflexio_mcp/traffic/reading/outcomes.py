@@ -29,13 +29,14 @@ async def outcomes_of(
     found: dict[str, list[OutcomeRow]] = defaultdict(list)
     if not scope.learns or not session_ids:
         return found, []
-    one_user = scope.user_id or user_id
+    only_user = scope.user_id or user_id
     try:
         for start in range(0, len(session_ids), SESSIONS_OF_OUTCOMES):
-            some = session_ids[start : start + SESSIONS_OF_OUTCOMES]
-            for outcome in await scope.client.get_session_outcomes(one_user, session_ids=some):
-                if one_user in ("", outcome.user_id) and outcome.session_id in some:
-                    found[outcome.session_id].append(_row(scope, outcome, names_user=not one_user))
+            batch = session_ids[start : start + SESSIONS_OF_OUTCOMES]
+            for outcome in await scope.client.get_session_outcomes(only_user, session_ids=batch):
+                is_wanted = not only_user or outcome.user_id == only_user
+                if is_wanted and outcome.session_id in batch:
+                    found[outcome.session_id].append(_row(scope, outcome, names_user=not only_user))
     except ReflexioError:
         return found, [Fact(code=FactCode.OUTCOMES_NOT_READ)]
     return found, []

@@ -62,8 +62,8 @@ SHORTEST_PERIOD: Final = 2
 PAGE_BYTES: Final = 2 * 1024 * 1024
 """Maximum size of a page of more than two sessions."""
 
-MOST_WEIGHTS: Final = 10_000
-"""Users whose weight of a session is remembered."""
+MOST_REMEMBERED: Final = 10_000
+"""Users whose bytes of a session are remembered."""
 
 _UNREADABLE: Final = "\0unreadable "
 """Prefix of the id that stands for an unreadable session. No stored id has it."""
@@ -116,12 +116,14 @@ class SessionPager:
         self._scope = scope
         self._filter = wanted
         self._after = after
-        self._most = batch
+        self._largest_batch = batch
         self._user = wanted.user_id or scope.user_id
-        weight = scope.client.session_bytes.get(self._user)
-        self._batch = min(batch, SESSIONS_AT_FIRST) if weight is None else self._fitting(weight)
+        session_bytes = scope.client.session_bytes.get(self._user)
+        self._batch = min(batch, SESSIONS_AT_FIRST) if session_bytes is None else self._fitting(session_bytes)
         self._frozen = after.frozen if after else None
+        """The newest second of the list, as in `Cursor`; `None` before anything was read."""
         self._clock = 0.0
+        """The service's time when the first page was read."""
         self._unreadable: dict[str, UnreadablePart] = {}
         self._confirmed: frozenset[str] | None = None
         """The requests for which the service confirms the finding; `None` if the filter names no such finding."""
@@ -234,7 +236,10 @@ class SessionPager:
         if self._frozen is None:
             self._clock = page.server_time if page.server_time is not None else time.time()
             newest = [_newest(group) for group in page.sessions if group.requests or group.left_out]
-            self._frozen = max(newest, default=int(self._clock) if page.sessions else None)
+            if newest:
+                self._frozen = max(newest)
+            elif page.sessions:  # none of them can be read
+                self._frozen = int(self._clock)
         return 0, page
 
     async def _resume(
@@ -274,25 +279,25 @@ class SessionPager:
         self, offset: int, search: Search | None, resume_at: tuple[int, str] | None = None
     ) -> RequestPage:
         page, unreadable = await self._read(offset, search, resume_at)
-        weight = page.size // max(1, len(page.sessions))
-        self._batch = min(self._fitting(weight), self._batch * 4)
+        session_bytes = page.size // max(1, len(page.sessions))
+        self._batch = min(self._fitting(session_bytes), self._batch * 4)
         if page.sessions:
-            self._remember(weight)
+            self._remember(session_bytes)
         for name, part in unreadable.items():
             # Only the earlier of two overlapping pages knows the session before an unreadable part.
             known = self._unreadable.get(name, part)
             self._unreadable[name] = part.model_copy(update={"last": known.last})
         return page
 
-    def _fitting(self, weight: int) -> int:
-        """Return how many sessions of this weight a page may have."""
-        return max(1, min(self._most, PAGE_BYTES // max(1, weight) - 1))
+    def _fitting(self, session_bytes: int) -> int:
+        """Return how many sessions of this size a page may have, beside the one by which pages overlap."""
+        return max(1, min(self._largest_batch, PAGE_BYTES // max(1, session_bytes) - 1))
 
-    def _remember(self, weight: int) -> None:
+    def _remember(self, session_bytes: int) -> None:
         known = self._scope.client.session_bytes
-        known.pop(self._user, None)
-        known[self._user] = weight
-        if len(known) > MOST_WEIGHTS:
+        known.pop(self._user, None)  # so that the user is the last in the order
+        known[self._user] = session_bytes
+        if len(known) > MOST_REMEMBERED:
             del known[next(iter(known))]
 
     async def _read(
@@ -304,11 +309,11 @@ class SessionPager:
             if self._batch == 1 and not self._scope.exact:
                 # Reflexio knows no `most_bytes`: what does not fit would be sent, and then asked for again.
                 return await _read_page(self._scope, query)
-            light = query.model_copy(update={"most_bytes": PAGE_BYTES, "resume_at": resume_at})
+            limited = query.model_copy(update={"most_bytes": PAGE_BYTES, "resume_at": resume_at})
             if search:
-                light.search, light.top_k = search, SESSIONS_SEARCHED + 1
+                limited.search, limited.top_k = search, SESSIONS_SEARCHED + 1
             try:
-                return await self._scope.client.get_requests(light), {}
+                return await self._scope.client.get_requests(limited), {}
             except ReplyTooLarge:
                 if self._batch == 1:
                     return await _read_page(self._scope, query)
@@ -466,7 +471,8 @@ class _Reader:
 
     async def _session(self, query: RequestQuery) -> RequestPage:
         """Read the only session of a query in periods that are as long as can be read, the newest first."""
-        by_id, found = bool(query.session_id), list[RequestWithInteractions]()
+        others_may_follow = not query.session_id
+        found: list[RequestWithInteractions] = []
         latest = query.end_time if query.end_time is not None else int(time.time()) + 1
         first, last, seconds = query.start_time or 0, latest, PERIOD_AT_FIRST
         # A session that is only too long is read by its id, as soon as a period shows it.
@@ -482,13 +488,14 @@ class _Reader:
                 if not query.session_id:
                     break
                 self.unreadable[f"{begin}"] = UnreadablePart(first=at(begin), last=at(last))
-            for group in page.sessions if page else ():
+            groups = page.sessions if page else []
+            for group in groups:
                 query = query.model_copy(update={"session_id": group.session_id, "offset": 0})
                 found += group.requests
             last, seconds = begin - 1, seconds * 2
         session_id = query.session_id or f"{_UNREADABLE}{query.offset}"
         group = SessionGroup(session_id=session_id, requests=found)
-        return RequestPage(sessions=[group], has_more=not by_id)
+        return RequestPage(sessions=[group], has_more=others_may_follow)
 
 
 def _unreadable_between(sessions: list[SessionGroup], query: RequestQuery) -> dict[str, UnreadablePart]:
