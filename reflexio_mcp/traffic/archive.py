@@ -68,12 +68,12 @@ IMPORTED_AT_ONCE: Final = 50
 FILES: Final = ("requests.jsonl", "learnings.jsonl", "outcomes.jsonl")
 """Files that every archive has."""
 
-REPEATED: Final = {"request": {"arrival", "whole"}, "interactions": {"__all__": {"user_id", "request_id"}}}
+LEFT_OUT: Final = {"request": {"arrival", "whole"}, "interactions": {"__all__": {"user_id", "request_id"}}}
 """Fields that the API lacks, or that repeat the request."""
 
 PERSONAL: Final = "personal-data"
 
-NOT_READ: Final = {
+FACT_IF_NOT_READ: Final = {
     "learnings": FactCode.LEARNINGS_NOT_ALL_READ,
     "outcomes": FactCode.OUTCOMES_NOT_ALL_READ,
     "evidence": FactCode.LEARNINGS_NOT_ALL_READ,
@@ -223,9 +223,9 @@ class Export:
         try:
             await read(write)
         except ReflexioError as error:
-            if name not in NOT_READ:
+            if name not in FACT_IF_NOT_READ:
                 raise
-            return [Fact(code=NOT_READ[name]), *failure_facts(error)]
+            return [Fact(code=FACT_IF_NOT_READ[name]), *failure_facts(error)]
         return []
 
     def _what_is_in_it(self) -> list[Fact]:
@@ -245,7 +245,7 @@ class Export:
 
         def write() -> None:
             for row in safe:
-                line = f"{row.model_dump_json(exclude_unset=True, exclude=REPEATED)}\n".encode()
+                line = f"{row.model_dump_json(exclude_unset=True, exclude=LEFT_OUT)}\n".encode()
                 lines.write(line)
                 digest.update(line)
 
@@ -297,31 +297,24 @@ class Export:
     async def _read_learnings(self, write: Write) -> None:
         sources = Sources(frozenset(self._requests), frozenset(self._interactions))
         for user_id in self._users:
-            found = await learnings_of_user(self._scope, user_id)
-            quoting = (
-                await linked_by_quotes(self._scope, user_id, found, sources, most_requests=math.inf)
-                if self._wanted.narrows
-                else frozenset[str]()
-            )
-            chosen = [
-                learning
-                for learning in found
-                if not self._wanted.narrows or sources.link_of(learning) or learning.learning_id in quoting
-            ]
-            self._learnings[user_id] = chosen
-            await write([learning.row for learning in chosen if learning.row])
+            learnings = await learnings_of_user(self._scope, user_id)
+            if self._wanted.narrows:
+                quoting = await linked_by_quotes(
+                    self._scope, user_id, learnings, sources, most_requests=math.inf
+                )
+                learnings = [
+                    learning
+                    for learning in learnings
+                    if sources.link_of(learning) or learning.learning_id in quoting
+                ]
+            self._learnings[user_id] = learnings
+            await write([learning.row for learning in learnings if learning.row])
 
     async def _read_outcomes(self, write: Write) -> None:
         for user_id in self._users:
             found = await self._scope.client.get_session_outcomes(user_id)
-            await write(
-                [
-                    outcome
-                    for outcome in found
-                    if outcome.user_id == user_id
-                    and (not self._wanted.narrows or outcome.session_id in self._sessions)
-                ]
-            )
+            of_user = (outcome for outcome in found if outcome.user_id == user_id)
+            await write([outcome for outcome in of_user if self._includes(outcome.session_id)])
 
     async def _read_evidence(self, write: Write) -> None:
         for user_id, learnings in self._learnings.items():
@@ -343,20 +336,15 @@ class Export:
     async def _read_verdicts(self, write: Write) -> None:
         for user_id in self._users:
             found, are_all = await self._scope.client.get_verdicts(user_id)
-            await write(
-                [
-                    verdict
-                    for verdict in found
-                    if verdict.user_id == user_id and self._is_of(verdict.session_id)
-                ]
-            )
+            of_user = (verdict for verdict in found if verdict.user_id == user_id)
+            await write([verdict for verdict in of_user if self._includes(verdict.session_id)])
             if not are_all:
                 self._incomplete.append(Fact(code=FactCode.VERDICTS_NOT_ALL_READ))
 
     async def _read_session_verdicts(self, write: Write) -> None:
         found = await self._scope.client.get_session_verdicts()
         of_users = (verdict for verdict in found if verdict.user_id in self._users)
-        await write([verdict for verdict in of_users if self._is_of(verdict.session_id)])
+        await write([verdict for verdict in of_users if self._includes(verdict.session_id)])
 
     async def _read_questions(self, write: Write) -> None:
         """Write the questions that Reflexio asked these users. They belong to no request."""
@@ -367,7 +355,8 @@ class Export:
         if not are_all:
             self._incomplete.append(Fact(code=FactCode.QUESTIONS_NOT_ALL_READ))
 
-    def _is_of(self, session_id: str) -> bool:
+    def _includes(self, session_id: str) -> bool:
+        """Whether what belongs to a session belongs to the export."""
         return not self._wanted.narrows or session_id in self._sessions
 
 
@@ -395,9 +384,9 @@ def _evidence_row(learning: Learning, evidence: Evidence) -> LearningEvidence:
 
 def as_plan(made: Manifest) -> Manifest:
     """Return the manifest of an archive that is not given to anybody, as the plan of an export."""
-    written = {FactCode.SECRETS_EXPORTED, FactCode.SECRETS_NOT_EXPORTED}
+    about_secrets = {FactCode.SECRETS_EXPORTED, FactCode.SECRETS_NOT_EXPORTED}
     undecided = Fact(code=FactCode.SECRETS_CAN_BE_COVERED)
-    facts = [undecided if fact.code in written else fact for fact in made.facts]
+    facts = [undecided if fact.code in about_secrets else fact for fact in made.facts]
     return made.model_copy(update={"facts": facts})
 
 
@@ -463,11 +452,11 @@ def _check(archive: zipfile.ZipFile) -> None:
                 raise InvalidInput("FILE", CHANGED.format(name=name))
 
 
-async def _nothing(stored: Sequence[Item]) -> Sequence[Fact]:
+async def _note_nothing(stored: Sequence[Item]) -> Sequence[Fact]:
     return ()
 
 
-async def _none(requests: Sequence[RequestWithInteractions]) -> Collection[str]:
+async def _none_would_go(requests: Sequence[RequestWithInteractions]) -> Collection[str]:
     return ()
 
 
@@ -475,8 +464,8 @@ async def import_requests(
     scope: Scope,
     lines: Sequence[bytes],
     progress: Progress = no_progress,
-    would_go: Callable[[Sequence[RequestWithInteractions]], Awaitable[Collection[str]]] = _none,
-    note: Callable[[Sequence[Item]], Awaitable[Sequence[Fact]]] = _nothing,
+    would_go: Callable[[Sequence[RequestWithInteractions]], Awaitable[Collection[str]]] = _none_would_go,
+    note: Callable[[Sequence[Item]], Awaitable[Sequence[Fact]]] = _note_nothing,
 ) -> Restored:
     """Store requests in this order. A request that is stored already does not change.
 

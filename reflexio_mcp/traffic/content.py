@@ -35,7 +35,7 @@ __all__ = [
 
 WORDS_CHARS: Final = 80
 
-_COVERED = re.compile(r"\[redacted: .* ([A-Za-z0-9_-]{20,})\]")
+_SEALED_ID = re.compile(r"\[redacted: .* ([A-Za-z0-9_-]{20,})\]")
 
 
 def order_of(item: RequestWithInteractions) -> tuple[int, int, str]:
@@ -111,6 +111,7 @@ TEXT_FIELDS: Final = (
 
 def every_text(interaction: Interaction | StoredInteraction) -> Iterator[tuple[str, str]]:
     """Yield every field and text of an interaction that can contain a secret."""
+    # What is published has models where a stored interaction has dictionaries.
     for field in TEXT_FIELDS:
         if text := getattr(interaction, field):
             yield field, text
@@ -172,7 +173,7 @@ class Fingerprints:
 
     def uncover(self, shown: str) -> str:
         """Return the id that `cover` sealed, and any other text unchanged."""
-        if not (match := _COVERED.fullmatch(shown)):
+        if not (match := _SEALED_ID.fullmatch(shown)):
             return shown
         from cryptography.exceptions import InvalidTag  # few calls name a sealed id
 

@@ -73,4 +73,4 @@ FILTER_FIELDS: Final = (
 """All fields, in the order of tools and commands."""
 
 SWITCHES: Final = {field.name: field.choices[1] for field in FILTER_FIELDS if field.kind == "choice"}
-"""What the option of a choice chooses, which has no value."""
+"""What each option for a choice chooses: such an option takes no value."""

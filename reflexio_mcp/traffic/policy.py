@@ -44,7 +44,7 @@ LONGEST_WAIT: Final = 10.0
 LAST_SECOND: Final = time_of_day(23, 59, 59)
 
 _AGE: Final = re.compile(r"([1-9]\d{0,5})(s|min|h|d)")
-_UNITS: Final = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
+_SECONDS_OF_UNIT: Final = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 
 AGE_ACCEPTED: Final = (
     "takes a number and s, min, h or d, such as 30min or 7d; m is refused, as it can mean months"
@@ -56,11 +56,11 @@ AGE_ALONE: Final = (
 EMPTY: Final = "the file says nothing; for a policy without holds and expiry, write hold = []"
 
 
-def _compared(name: str) -> str:
+def _comparable(name: str) -> str:
     """Return the one spelling in which names are compared.
 
     “é” can be stored as one character or as two, and nobody sees a character such as a zero-width space, in the policy
-    or in a stored name. A hold that compares too little keeps nothing.
+    or in a stored name. A hold whose names only look like the stored ones would keep nothing.
     """
     visible = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
     return unicodedata.normalize("NFC", visible).strip()
@@ -71,10 +71,10 @@ Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 def _held_name(name: str) -> str:
-    compared = _compared(name)
-    if not compared:
+    comparable = _comparable(name)
+    if not comparable:
         raise ValueError("a name has no character that can be seen")
-    return compared
+    return comparable
 
 
 HeldName = Annotated[Name, AfterValidator(_held_name)]
@@ -113,9 +113,9 @@ class Hold(_Entry):
 
     def covers(self, user_id: str, session_id: str, source: str) -> bool:
         return (
-            _compared(user_id) in self.users
-            or _compared(session_id) in self.sessions
-            or _compared(source) in self.sources
+            _comparable(user_id) in self.users
+            or _comparable(session_id) in self.sessions
+            or _comparable(source) in self.sources
         )
 
     @property
@@ -157,7 +157,7 @@ class Expiry(_Entry):
     @property
     def seconds(self) -> int:
         unit = self.after.lstrip("0123456789")
-        return int(self.after.removesuffix(unit)) * _UNITS[unit]
+        return int(self.after.removesuffix(unit)) * _SECONDS_OF_UNIT[unit]
 
     def covers(self, request: "StoredRequest", now: float) -> bool:
         """Whether a request has these names and is old enough."""
@@ -256,31 +256,32 @@ class PolicyFile:
     def __init__(self, path: str) -> None:
         self.path = Path(path) if path else None
         self.problem = ""
-        self._seen: _Stamp | None = self._look()
-        self._seen_at = time.monotonic()
-        settled = self._read_settled()
-        self._stamp: _Stamp | None = settled[0]
-        self._policy: Policy = settled[1]
+        self._last_seen: _Stamp | None = self._look()
+        self._last_seen_since = time.monotonic()
+        self._read_stamp: _Stamp | None
+        self._policy: Policy
+        self._read_stamp, self._policy = self._read_settled()
 
     def now(self) -> Policy:
         stamp = self._look()
-        if stamp == self._stamp:
+        if stamp == self._read_stamp:
             return self._policy
         found = self._read_again()
         settled = self._is_settled(stamp) and self._look() == stamp
         if found is None:
-            self._stamp = stamp if settled else self._stamp
+            if settled:
+                self._read_stamp = stamp
             return self._policy
         if not settled:
             holds = dict.fromkeys((*self._policy.hold, *found.hold))
             self._policy = self._policy.model_copy(update={"hold": tuple(holds)})
-            self._stamp = UNSETTLED
+            self._read_stamp = UNSETTLED
             return self._policy
         if self._policy.hold and not found.hold:
             logger.warning(
                 "REFLEXIO_MCP_POLICY: the file has no holds any more; %d were lifted.", len(self._policy.hold)
             )
-        self._policy, self._stamp, self.problem = found, stamp, ""
+        self._policy, self._read_stamp, self.problem = found, stamp, ""
         return found
 
     def _read_settled(self) -> tuple[_Stamp | None, Policy]:
@@ -306,12 +307,12 @@ class PolicyFile:
 
     def _is_settled(self, stamp: _Stamp | None) -> bool:
         """Whether the file is old enough; by its time, or since it was first seen if that time is in the future."""
-        if stamp != self._seen:
-            self._seen, self._seen_at = stamp, time.monotonic()
+        if stamp != self._last_seen:
+            self._last_seen, self._last_seen_since = stamp, time.monotonic()
         return (
             stamp is None
             or time.time() - stamp.changed_ns / 1e9 >= SETTLED_SECONDS
-            or time.monotonic() - self._seen_at >= SETTLED_SECONDS
+            or time.monotonic() - self._last_seen_since >= SETTLED_SECONDS
         )
 
     def _read_again(self) -> Policy | None:

@@ -49,7 +49,7 @@ NOT_LOOKED: Final = (
     "may contain a key: {missing}. With REFLEXIO_MCP_PUBLISH_SECRETS={policy}, text is stored only after a search "
     "for keys. Run the server where that package runs, or with REFLEXIO_MCP_PUBLISH_SECRETS=warn."
 )
-HOLDS: Final = (
+HAS_KEY: Final = (
     "contains what looks like a secret ({kind}), {why}. Nothing was stored; publish again without the secret."
 )
 
@@ -92,7 +92,8 @@ async def publish(
     secrets = await looked(scope.owner, draft.interaction_data_list, lambda: _secrets(draft, policy))
     if not available() and policy != "warn":
         raise InvalidInput("interactions", NOT_LOOKED.format(missing=MISSING, policy=policy))
-    body, minted = _checked(scope, draft), not draft.request_id
+    body = _checked(scope, draft)
+    minted = not draft.request_id
     if policy == "redact" and secrets:
         body = await looked(scope.owner, draft.interaction_data_list, lambda: _without_secrets(body))
     if not minted:
@@ -128,6 +129,7 @@ def _secrets(draft: PublishBody, policy: Policy) -> list[str]:
     for name in NAMES:
         if kind := secret_in_name(getattr(draft, name) or ""):
             refused[name] = f"{kind} in an id or a name"
+    in_names = dict.fromkeys(refused.values())
     for index, (interaction, asked) in enumerate(zip(interactions, asked_for(interactions), strict=True)):
         for field, kind in secrets_of_interaction(interaction, asked):
             kinds[kind] = None
@@ -136,8 +138,8 @@ def _secrets(draft: PublishBody, policy: Policy) -> list[str]:
     if refused and policy != "warn":
         field, kind = next(iter(refused.items()))
         why = "which this server does not store" if policy == "refuse" else "which cannot be replaced there"
-        raise InvalidInput(field, HOLDS.format(kind=kind, why=why))
-    return list(kinds | {refused[name]: None for name in NAMES if name in refused})
+        raise InvalidInput(field, HAS_KEY.format(kind=kind, why=why))
+    return list(kinds | in_names)
 
 
 def _without_secrets(body: PublishBody) -> PublishBody:
@@ -218,6 +220,9 @@ async def _publish(
 ) -> tuple[PublishReply, bool]:
     """Send a request.
 
+    Args:
+        minted: its id was made for this call, so that no other request can have it.
+
     Returns:
         The reply, and whether the request was seen in the store after the call. The reply's `learning_status` is
         `still_learning` if the wait ended first.
@@ -233,8 +238,8 @@ async def _publish(
             readable = item is not None and not isinstance(item, UnreadableRequest)
             differ = differences(body, item) if item and readable else []
             if readable and not differ:
-                learned = await _learned(scope, body.request_id)
-                return learned.model_copy(update={"already_stored": True}), True
+                reply = await _reply_by_status(scope, body.request_id)
+                return reply.model_copy(update={"already_stored": True}), True
             # A request that this caller cannot see, or that nobody can read, is not described.
             refusal.detail = f"by a request that differs in {', '.join(differ)}" if differ else ""
             raise
@@ -245,14 +250,15 @@ async def _publish(
     # The wait ended, or the answer was lost. The service stores before it learns, so a look-up may find the request.
     with anyio.move_on_after(LOOK_SECONDS), suppress(ReflexioError):
         if await find_request(scope, body.request_id) is not None:
-            return await _learned(scope, body.request_id), True
+            return await _reply_by_status(scope, body.request_id), True
     try:
         raise failure or OutcomeUnknown("the wait ended before the request was seen in the store")
     finally:
         del failure  # the traceback refers to this frame
 
 
-async def _learned(scope: Scope, request_id: str) -> PublishReply:
+async def _reply_by_status(scope: Scope, request_id: str) -> PublishReply:
+    """Return the reply for a stored request, made from the state of its learning."""
     status = await learning_status(scope, request_id)
     if status is None or status.status in ("pending", "processing"):
         return PublishReply(

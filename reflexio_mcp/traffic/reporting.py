@@ -142,5 +142,7 @@ def _is_expiry(deletion: PastDeletion) -> bool:
 
 def _without_keys(deletion: PastDeletion) -> PastDeletion:
     """Leave out what may repeat a stored text, and redact what people typed."""
-    by = deletion.by and Who(**{name: without_key(text) for name, text in deletion.by.model_dump().items()})
+    by = deletion.by
+    if by:
+        by = Who(**{name: without_key(text) for name, text in by.model_dump().items()})
     return deletion.model_copy(update={"receipt": None, "target": without_key(deletion.target), "by": by})

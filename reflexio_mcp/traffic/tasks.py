@@ -22,9 +22,9 @@ HEAVY_THREADS: Final = 2
 
 T = TypeVar("T")
 U = TypeVar("U")
-Shares = weakref.WeakValueDictionary[str, anyio.Lock]
+OwnerLocks = weakref.WeakValueDictionary[str, anyio.Lock]
 
-_heavy: RunVar[tuple[anyio.CapacityLimiter, Shares]] = RunVar("reflexio_mcp_heavy_threads")
+_heavy_threads: RunVar[tuple[anyio.CapacityLimiter, OwnerLocks]] = RunVar("reflexio_mcp_heavy_threads")
 
 
 async def in_heavy_thread(owner: str, work: Callable[[], T]) -> T:
@@ -33,12 +33,12 @@ async def in_heavy_thread(owner: str, work: Callable[[], T]) -> T:
     Light work has other threads and never waits for these.
     """
     try:
-        threads, shares = _heavy.get()
+        threads, locks = _heavy_threads.get()
     except LookupError:
-        threads, shares = anyio.CapacityLimiter(HEAVY_THREADS), Shares()
-        _heavy.set((threads, shares))
-    share = shares.setdefault(owner, anyio.Lock())
-    async with share:
+        threads, locks = anyio.CapacityLimiter(HEAVY_THREADS), OwnerLocks()
+        _heavy_threads.set((threads, locks))
+    lock = locks.setdefault(owner, anyio.Lock())
+    async with lock:
         return await anyio.to_thread.run_sync(work, limiter=threads)
 
 
@@ -86,7 +86,8 @@ async def for_each(items: Iterable[T], act: Callable[[T], Awaitable[None]], *, a
     limiter = anyio.CapacityLimiter(at_once)
     failures: list[Exception] = []
 
-    async def one(item: T) -> None:
+    async def act_in_limit(item: T) -> None:
+        # Whether other accounts call can change before each item and after it.
         limiter.total_tokens = share_of(at_once)
         async with limiter:
             if failures:
@@ -99,7 +100,7 @@ async def for_each(items: Iterable[T], act: Callable[[T], Awaitable[None]], *, a
 
     async with anyio.create_task_group() as tasks:
         for item in items:
-            tasks.start_soon(one, item)
+            tasks.start_soon(act_in_limit, item)
     if failures:
         error = failures[0]
         failures.clear()

@@ -15,7 +15,7 @@ DATE_CHARS: Final = 10
 """Length of 2026-11-24, the longest way to write a date without a time of day."""
 
 _AGE = re.compile(r"(\d{1,6})\s*([smhdwSHDW])")  # 6M may mean months
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_SECONDS_OF_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def parse_time(field: str, text: str, *, now: float, end: bool = False) -> int:
@@ -30,7 +30,7 @@ def parse_time(field: str, text: str, *, now: float, end: bool = False) -> int:
     """
     text = text.strip()
     if age := _AGE.fullmatch(text):
-        return max(0, int(now) - int(age[1]) * _UNITS[age[2].lower()])
+        return max(0, int(now) - int(age[1]) * _SECONDS_OF_UNIT[age[2].lower()])
     try:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:

@@ -40,24 +40,22 @@ LATELY_SECONDS: Final = 0.5
 
 
 class _InTurn:
-    """How many accounts have a turn now, and when turns began lately."""
+    """How many turns there are now, of all accounts, and when turns began lately."""
 
     def __init__(self) -> None:
         self.number = 0
-        self._last: tuple[object, float] = (None, -LATELY_SECONDS)
-        self._last_of_another = -LATELY_SECONDS
+        self._last_account: object = None
+        self._last_began = -LATELY_SECONDS
+        self._last_of_another_began = -LATELY_SECONDS
 
     def begin(self, account: object) -> None:
         self.number += 1
-        last, began = self._last
-        if last is not account:
-            self._last_of_another = began
-        self._last = account, time.monotonic()
+        if account is not self._last_account:
+            self._last_of_another_began = self._last_began
+        self._last_account, self._last_began = account, time.monotonic()
 
     def others_lately(self, account: object) -> bool:
-        last, began = self._last
-        if last is account:
-            began = self._last_of_another
+        began = self._last_of_another_began if account is self._last_account else self._last_began
         return time.monotonic() - began < LATELY_SECONDS
 
 
@@ -69,9 +67,9 @@ class _Account:
         self.turn = anyio.Semaphore(1)
         self.notice = anyio.Semaphore(1)
         self.calls = 0
-        self.calls_from = Counter[str]()
+        self.calls_from_address = Counter[str]()
         self.paused = 0
-        self.unread = 0
+        self.unread_bytes = 0
         self.was_read = anyio.Event()
         self.refusal = anyio.Lock()
 
@@ -94,24 +92,25 @@ class Turn:
         self._account = account
         self._address = address
         self._notice = notice
-        self._users = 0
-        self._rested = 0.0
+        self._blocks = 0
+        """How many blocks of `used` are running."""
+        self._rested_at = 0.0
 
     @asynccontextmanager
     async def used(self) -> AsyncGenerator[None]:
         """Keep the turn during the block. A turn that is over is taken again."""
-        self._users += 1
+        self._blocks += 1
         try:
-            if self._users == 1 and not self.refused:
+            if self._blocks == 1 and not self.refused:
                 if not self._notice:
                     self._account.calls += 1
-                    self._account.calls_from[self._address] += 1
+                    self._account.calls_from_address[self._address] += 1
                     self.until_over.callback(self._uncount)
                 await self._take()
             yield
         finally:
-            self._users -= 1
-            if not self._users:
+            self._blocks -= 1
+            if not self._blocks:
                 self.give_up()
                 self.until_over.close()
 
@@ -127,10 +126,10 @@ class Turn:
 
     async def resume(self) -> None:
         """Take the turn again after it was given up, unless the call is over."""
-        if not self._users:
+        if not self._blocks:
             return
         await self._take()
-        if not self._users:
+        if not self._blocks:
             self.give_up()
 
     async def pause(self) -> None:
@@ -146,22 +145,27 @@ class Turn:
 
     def give_way(self) -> None:
         """Rest if it is time to, and somebody else has a turn. Blocks the thread."""
-        if time.perf_counter() - self._rested < WORK_SECONDS:
+        if time.perf_counter() - self._rested_at < WORK_SECONDS:
             return
-        if self._account.in_turn.number > self.has:
+        if self._others_have_turns:
             time.sleep(REST_SECONDS)
-        self._rested = time.perf_counter()
+        self._rested_at = time.perf_counter()
 
     async def give_way_in_loop(self) -> None:
         """Rest as `give_way` does, in the event loop."""
-        if time.perf_counter() - self._rested < WORK_SECONDS:
+        if time.perf_counter() - self._rested_at < WORK_SECONDS:
             return
-        if self._account.in_turn.number > self.has:
+        if self._others_have_turns:
             await anyio.sleep(REST_SECONDS)
-        self._rested = time.perf_counter()
+        self._rested_at = time.perf_counter()
 
     def share_of(self, most: int) -> int:
         return min(most, FEW_AT_ONCE) if self._account.in_turn.others_lately(self._account) else most
+
+    @property
+    def _others_have_turns(self) -> bool:
+        own_turns = 1 if self.has else 0
+        return self._account.in_turn.number > own_turns
 
     @property
     def _line(self) -> anyio.Semaphore:
@@ -171,15 +175,15 @@ class Turn:
         await self._line.acquire()
         self.has = True
         self._account.in_turn.begin(self._account)
-        while self._account.unread > UNREAD_BYTES:
+        while self._account.unread_bytes > UNREAD_BYTES:
             self._account.was_read = anyio.Event()
             await self._account.was_read.wait()
 
     def _uncount(self) -> None:
         self._account.calls -= 1
-        self._account.calls_from[self._address] -= 1
-        if not self._account.calls_from[self._address]:
-            del self._account.calls_from[self._address]
+        self._account.calls_from_address[self._address] -= 1
+        if not self._account.calls_from_address[self._address]:
+            del self._account.calls_from_address[self._address]
 
 
 _current: Final[ContextVar[Turn | None]] = ContextVar("reflexio_mcp_turn", default=None)
@@ -212,7 +216,7 @@ class Turns:
             notice: a short message that is no call, such as a cancellation. It does not wait for calls.
         """
         shared = self._account(account)
-        full = shared.calls >= self._most and address in shared.calls_from
+        full = shared.calls >= self._most and address in shared.calls_from_address
         turn = Turn(shared, address, notice=notice, refused=full and not notice)
         token = _current.set(turn)
         try:
@@ -235,11 +239,11 @@ class Turns:
     def unread(self, account: str, size: int) -> Generator[None]:
         """Count `size` bytes of an answer during the block, in which the client reads it."""
         shared = self._account(account)
-        shared.unread += size
+        shared.unread_bytes += size
         try:
             yield
         finally:
-            shared.unread -= size
+            shared.unread_bytes -= size
             shared.was_read.set()
 
 
