@@ -67,9 +67,11 @@ async def get_status(call: Call) -> Annotated[CallToolResult, Status]:
 
 
 def _facts(settings: Settings, *, reachable: bool) -> list[Fact]:
-    from reflexio_mcp.traffic.audit.rules.redaction import missing  # its patterns take a while to compile
+    from reflexio_mcp.traffic.audit.rules.redaction import (
+        formats_unknown,  # its patterns take a while to compile
+    )
 
-    facts = missing()
+    facts = formats_unknown()
     if reachable and not settings.embedded:
         facts.append(Fact(code=FactCode.DELETES_ITSELF))
     if settings.read_only:

@@ -229,7 +229,9 @@ class Export:
         return []
 
     def _what_is_in_it(self) -> list[Fact]:
-        from reflexio_mcp.traffic.audit.rules.redaction import missing  # its patterns take a while to compile
+        from reflexio_mcp.traffic.audit.rules.redaction import (
+            formats_unknown,  # its patterns take a while to compile
+        )
 
         if self._redact is None:
             secrets = FactCode.SECRETS_CAN_BE_COVERED
@@ -238,7 +240,7 @@ class Export:
         else:
             secrets = FactCode.SECRETS_EXPORTED
         kinds = FactCode.KINDS_NOT_EXPORTED if self._scope.learns else FactCode.STORE_HAS_NO_LEARNINGS
-        return [Fact(code=secrets), Fact(code=kinds), *missing(), *self._switched_off]
+        return [Fact(code=secrets), Fact(code=kinds), *formats_unknown(), *self._switched_off]
 
     async def _write(self, name: str, lines: IO[bytes], digest: Any, rows: Sequence[BaseModel]) -> None:
         safe = [await self._safe(row) for row in rows] if self._redact else rows

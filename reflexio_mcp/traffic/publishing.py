@@ -87,15 +87,21 @@ async def publish(
         ReflexioError: nothing was stored.
     """
     # These compile patterns that few servers need.
-    from reflexio_mcp.traffic.audit.rules.redaction import MISSING, available, looked, missing, without_key
+    from reflexio_mcp.traffic.audit.rules.redaction import (
+        MISSING,
+        available,
+        formats_unknown,
+        look_in_thread,
+        without_key,
+    )
 
-    secrets = await looked(scope.owner, draft.interaction_data_list, lambda: _secrets(draft, policy))
+    secrets = await look_in_thread(scope.owner, draft.interaction_data_list, lambda: _secrets(draft, policy))
     if not available() and policy != "warn":
         raise InvalidInput("interactions", NOT_LOOKED.format(missing=MISSING, policy=policy))
     body = _checked(scope, draft)
     minted = not draft.request_id
     if policy == "redact" and secrets:
-        body = await looked(scope.owner, draft.interaction_data_list, lambda: _without_secrets(body))
+        body = await look_in_thread(scope.owner, draft.interaction_data_list, lambda: _without_secrets(body))
     if not minted:
         try:
             going = await would_go([as_stored(body)])
@@ -112,7 +118,9 @@ async def publish(
             raise OutcomeUnclear(*failure_facts(failure, "write"), repeat) from failure
         raise
     roles = [without_key(interaction.role) for interaction in body.interaction_data_list]
-    return stored(body, reply, roles, secrets, missing(), read_back=read_back, replaced=policy == "redact")
+    return stored(
+        body, reply, roles, secrets, formats_unknown(), read_back=read_back, replaced=policy == "redact"
+    )
 
 
 def _secrets(draft: PublishBody, policy: Policy) -> list[str]:

@@ -96,10 +96,10 @@ class Showing:
     async def _in_thread(self, items: Sequence[RequestWithInteractions], look: Callable[[], T]) -> T:
         if self.masked or self._uncovered:
             return look()
-        from reflexio_mcp.traffic.audit.rules.redaction import looked
+        from reflexio_mcp.traffic.audit.rules.redaction import look_in_thread
 
         interactions = (interaction for item in items for interaction in item.interactions)
-        return await looked(self._scope.owner, interactions, look)
+        return await look_in_thread(self._scope.owner, interactions, look)
 
     def request(self, item: RequestWithInteractions) -> RequestRow:
         request, wanted = item.request, self._wanted
@@ -238,13 +238,13 @@ def held_row(hold: Hold) -> Held:
 
 async def redacted(scope: Scope, item: RequestWithInteractions) -> RequestWithInteractions:
     """Return a request with its secrets replaced by their kinds, also in its ids and names."""
-    from reflexio_mcp.traffic.audit.rules.redaction import looked, redact_interactions, redact_value
+    from reflexio_mcp.traffic.audit.rules.redaction import look_in_thread, redact_interactions, redact_value
 
     request, interactions = item.request, item.interactions
     return item.model_copy(
         update={
             "request": request.model_copy(update=redact_value(request.model_dump(exclude_unset=True))),
-            "interactions": await looked(
+            "interactions": await look_in_thread(
                 scope.owner, interactions, lambda: redact_interactions(interactions)
             ),
         }

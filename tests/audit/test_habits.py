@@ -75,6 +75,17 @@ def test_one_version_for_months_says_nothing() -> None:
     assert not looked(UnclearMetadata(), requests("1.0", "1.1"))
 
 
+def test_months_count_from_the_oldest_request_of_a_long_session() -> None:
+    def requests(name: str, days: list[int]) -> list[RequestWithInteractions]:
+        return [
+            request(f"{name}{age}", "hello", at=9_000_000 - age * DAY, session_id=name, agent_version="1.0")
+            for age in days
+        ]
+
+    long, short = requests("long", [*range(0, 40)]), requests("short", [*range(1, 21)])
+    assert [finding.request.request_id for finding in looked(UnclearMetadata(), long, short)] == ["long0"]
+
+
 def test_a_session_for_each_interaction_is_one_conversation_if_they_continue_each_other() -> None:
     def sessions(text: str) -> list[list[RequestWithInteractions]]:
         return [

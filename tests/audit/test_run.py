@@ -20,7 +20,7 @@ from reflexio_mcp.traffic.audit import run
 from reflexio_mcp.traffic.audit.rules import learning
 from reflexio_mcp.traffic.audit.rules.base import Finding, Session
 from reflexio_mcp.traffic.audit.rules.habits import SharedSession
-from reflexio_mcp.traffic.audit.rules.redaction import looked
+from reflexio_mcp.traffic.audit.rules.redaction import look_in_thread
 from reflexio_mcp.traffic.deletion.targets import Filtered
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.reading.cursors import open_cursor
@@ -288,12 +288,12 @@ async def test_very_long_texts_of_one_caller_delay_no_other_search() -> None:
 
     async with anyio.create_task_group() as tasks:
         for _ in range(60):
-            tasks.start_soon(looked, "ann", [very_long], slow)
+            tasks.start_soon(look_in_thread, "ann", [very_long], slow)
         with anyio.fail_after(10):
             while not running:
                 await anyio.to_thread.run_sync(lambda: None)
-            await looked("bob", [very_long], lambda: None)
-            await looked("ann", [long], lambda: None)
+            await look_in_thread("bob", [very_long], lambda: None)
+            await look_in_thread("ann", [long], lambda: None)
         go_on.set()
         assert running == [1]
 

@@ -19,7 +19,7 @@ from reflexio_mcp.traffic.tasks import for_each
 
 SECONDS: Final = 8.0
 
-AT_ONCE: Final = 6
+USERS_AT_ONCE: Final = 6
 
 USERS_READ: Final = 20
 
@@ -32,15 +32,15 @@ class LearnedChecks:
 
     orphaned: list[Learning] = field(default_factory=list[Learning])
     stale: list[Learning] = field(default_factory=list[Learning])
-    _read: dict[str, list[Learning]] = field(default_factory=dict[str, list[Learning]])
-    _stored: "array[int]" = field(default_factory=lambda: array("q"))
+    _learnings_of: dict[str, list[Learning]] = field(default_factory=dict[str, list[Learning]])
+    _stored_ids: "array[int]" = field(default_factory=lambda: array("q"))
 
     def note(self, item: RequestWithInteractions) -> None:
-        self._stored.extend(interaction.interaction_id for interaction in item.interactions)
+        self._stored_ids.extend(interaction.interaction_id for interaction in item.interactions)
 
     def read_of(self, user_id: str) -> Sequence[Learning]:
         """Return all learnings of a user who was read."""
-        return self._read.get(user_id, ())
+        return self._learnings_of.get(user_id, ())
 
     async def read(self, scope: Scope, users: Sequence[str], now: float, *, whole: bool) -> Fact | None:
         """Read what was learned from these users. Return how many users were not read; `None` if all were read.
@@ -48,11 +48,11 @@ class LearnedChecks:
         Args:
             whole: the audit saw everything stored, so a missing source is deleted.
         """
-        stored = set(self._stored)
-        read = 0
+        stored = set(self._stored_ids)
+        users_read = 0
 
-        async def one_user(user_id: str) -> None:
-            nonlocal read
+        async def read_user(user_id: str) -> None:
+            nonlocal users_read
             try:
                 learnings = await learnings_of_user(scope, user_id)
                 current = [learning for learning in learnings if learning.state == "current"]
@@ -62,14 +62,14 @@ class LearnedChecks:
                 orphaned = await _orphaned(scope, user_id, lacking)
             except ReflexioError:
                 return
-            read += 1
-            self._read[user_id] = learnings
+            users_read += 1
+            self._learnings_of[user_id] = learnings
             self.stale += [learning for learning in current if learning.changed_at <= now - YEAR]
             self.orphaned += orphaned
 
         with anyio.move_on_after(SECONDS):
-            await for_each(users[:USERS_READ], one_user, at_once=AT_ONCE)
-        left = len(users) - read
+            await for_each(users[:USERS_READ], read_user, at_once=USERS_AT_ONCE)
+        left = len(users) - users_read
         return Fact(code=FactCode.USERS_NOT_READ, number=left) if left else None
 
 
@@ -89,4 +89,6 @@ def _is_gone(evidence: Evidence) -> bool:
     """Whether what taught a learning is deleted: the words that it quotes, or without a quote its whole window."""
     if evidence.unread or not evidence.gone:
         return False
-    return not evidence.quoted_ids and bool(evidence.passages or not evidence.sources)
+    if evidence.passages:
+        return not evidence.quoted_ids
+    return not evidence.sources

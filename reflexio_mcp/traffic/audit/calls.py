@@ -34,12 +34,12 @@ def calls_about(
     deletes = offers_deletion(finding)
     if judgement_of(finding) and "audit_traffic" in offer.tools:
         return _call(offer, "audit_traffic", {**_given(wanted, offer), "finding": finding}), None
-    erased = {"erase": True} if finding == "probable-secret" else {}
+    how_deleted = {"erase": True} if finding == "probable-secret" else {}
     if selected and rule.selects:
         arguments = {**_given(wanted, offer), "finding": finding}
-        hidden = {"detail": "masked"} if finding in INJECTIONS else {}
-        show = _call(offer, "list_requests", {**arguments, **hidden})
-        act = _call(offer, "delete_requests", {**arguments, **erased}) if deletes else None
+        how_shown = {"detail": "masked"} if finding in INJECTIONS else {}
+        show = _call(offer, "list_requests", {**arguments, **how_shown})
+        act = _call(offer, "delete_requests", {**arguments, **how_deleted}) if deletes else None
         if show:
             return show, act
     if not ids:
@@ -47,7 +47,7 @@ def calls_about(
     show = _call(offer, "get_request", {"request_id": ids[0], "detail": "masked"})
     if not deletes:
         return show, None
-    return show, _call(offer, "delete_requests", {"request_ids": [*ids[:IDS_GIVEN]], **erased})
+    return show, _call(offer, "delete_requests", {"request_ids": [*ids[:IDS_GIVEN]], **how_deleted})
 
 
 def call_for_run(run: DuplicateRun, wanted: TrafficFilter, offer: Offer, *, whole: bool) -> Call | None:

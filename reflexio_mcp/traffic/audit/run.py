@@ -90,11 +90,11 @@ NAMES: Final = 10
 RUNS: Final = 5
 NAMES_KEPT: Final = 20_000
 
-NEVER: Final = NotLooked(
+NEVER_LOOKED_FOR: Final = NotLooked(
     findings=["names of people", "passports", "postal addresses", "health"],
     because=Fact(code=FactCode.NO_RULE),
 )
-PART: Final = Fact(code=FactCode.PART_LEFT_OUT)
+PART_LEFT_OUT: Final = Fact(code=FactCode.PART_LEFT_OUT)
 
 
 @dataclass
@@ -188,10 +188,12 @@ class Pass:
             self.found[finding.name].add(finding)
 
     def _count(self, request: StoredRequest, interactions: int) -> None:
+        is_first = not self.requests
         self.requests += 1
         self.interactions += interactions
-        self.evaluation_only += request.evaluation_only
-        self.oldest = min(self.oldest or request.created_at, request.created_at)
+        if request.evaluation_only:
+            self.evaluation_only += 1
+        self.oldest = request.created_at if is_first else min(self.oldest, request.created_at)
         self.newest = max(self.newest, request.created_at)
         names = (
             (self.users, request.user_id),
@@ -232,15 +234,16 @@ async def run_audit(
     whole = not stopped and after is None
     await in_heavy_thread(scope.owner, look.finish)
     if not whole:
-        skipped.add(PART, "duplicate in other sessions")
+        skipped.add(PART_LEFT_OUT, "duplicate in other sessions")
     for rule in rules:
         if rule.left_out:
             skipped.add(rule.left_out, rule.name)
     timed = wanted.start_time is not None or wanted.end_time is not None
-    await _ask(scope, look, now, skipped, part=narrow or not whole or timed or bool(pager.unreadable))
-    from reflexio_mcp.traffic.audit.rules.redaction import missing
+    saw_everything = whole and not (narrow or timed or pager.unreadable)
+    await _ask(scope, look, now, skipped, saw_everything=saw_everything)
+    from reflexio_mcp.traffic.audit.rules.redaction import formats_unknown
 
-    for fact in missing():
+    for fact in formats_unknown():
         skipped.add(fact, "probable-secret", "possible-secret")
     rows = await _finding_rows(scope, look, rules, offer, whole=whole)
     facts = [*look.judged.facts]
@@ -256,7 +259,7 @@ async def run_audit(
         traffic=found_in(look, masked=scope.masked),
         findings=rows,
         no_problem=counted_apart(look),
-        not_looked_for=[*skipped.rows, NEVER],
+        not_looked_for=[*skipped.rows, NEVER_LOOKED_FOR],
         facts=[*facts, *_what_rules_say(look, rows, skipped)],
         cursor=pager.cursor("audit", look.last, None).encode(scope, asked) if stopped and look.last else "",
     )
@@ -300,7 +303,7 @@ def _rules(
         if rule.name == "personal-data" and not personal:
             skipped.add(Fact(code=FactCode.RULE_OFF), rule.name)
         elif in_part or (rule.name == "split-conversation" and narrow):
-            skipped.add(PART, rule.name)
+            skipped.add(PART_LEFT_OUT, rule.name)
         else:
             rules.append(rule(now))
     return rules
@@ -417,6 +420,11 @@ def _fitted(result: AuditResult) -> AuditResult:
 
 async def look_through(scope: Scope, pager: SessionPager, look: Pass, progress: Progress) -> bool:
     """Look at all sessions. Return whether the time ended first."""
+
+    async def ends_in(batch: Sequence[SessionPart]) -> bool:
+        looked_at = await in_heavy_thread(scope.owner, partial(look.look_at, batch))
+        return looked_at < len(batch)
+
     waiting: list[SessionPart] = []
     requests = chars = 0
     async for part in pager.parts():
@@ -426,19 +434,20 @@ async def look_through(scope: Scope, pager: SessionPager, look: Pass, progress: 
         requests += len(part.requests)
         chars += sum(map(content_chars, part.requests))
         if requests >= REQUESTS_A_LOOK or chars >= CHARS_A_LOOK:
-            batch, waiting, requests, chars = waiting, [], 0, 0
-            if await in_heavy_thread(scope.owner, partial(look.look_at, batch)) < len(batch):
+            if await ends_in(waiting):
                 return True
+            waiting = []
+            requests = chars = 0
             await progress(Step.REQUESTS_AUDITED, look.requests, None)
             await let_others()
-    return bool(waiting) and await in_heavy_thread(scope.owner, partial(look.look_at, waiting)) < len(waiting)
+    return bool(waiting) and await ends_in(waiting)
 
 
-async def _ask(scope: Scope, look: Pass, now: float, skipped: Skipped, *, part: bool) -> None:
+async def _ask(scope: Scope, look: Pass, now: float, skipped: Skipped, *, saw_everything: bool) -> None:
     """Add the findings that the service knows, and those about stored learnings.
 
     Args:
-        part: not all requests of these users were looked at, so no learning can be called orphaned.
+        saw_everything: all requests of these users were looked at. Otherwise no learning can be called orphaned.
     """
     if not scope.learns:
         skipped.add(
@@ -455,13 +464,13 @@ async def _ask(scope: Scope, look: Pass, now: float, skipped: Skipped, *, part: 
         skipped.add(Fact(code=FactCode.NEWEST_ASKED, number=ASKED), "learning-failed")
     look.add(look.learning.findings)
     whose = look.wanted.user_id or scope.user_id
-    if part:
-        skipped.add(PART, "orphaned-learning")
+    if not saw_everything:
+        skipped.add(PART_LEFT_OUT, "orphaned-learning")
     elif not whose:
         skipped.add(Fact(code=FactCode.ONLY_STORED_USERS), "learnings of other users")
     users = [whose] if whose else [user for user, _ in look.users.most_common()]
-    if reason := await look.learned.read(scope, users, now, whole=not part):
-        if not part:  # otherwise it was added above
+    if reason := await look.learned.read(scope, users, now, whole=saw_everything):
+        if saw_everything:  # otherwise it was added above
             skipped.add(reason, "orphaned-learning")
         skipped.add(reason, "stale-learning")
 
@@ -557,7 +566,7 @@ async def _learning_rows(scope: Scope, learned: LearnedChecks, offer: Offer) -> 
     for name, found in (("orphaned-learning", learned.orphaned), ("stale-learning", learned.stale)):
         if found:
             rule, users = rule_of(name), Counter(learning.user_id for learning in found)
-            owner = users.most_common(1)[0][0]
+            [(owner, _)] = users.most_common(1)
             mine = [learning for learning in found if learning.user_id == owner]
             user = {"user_id": owner} if offer.takes_user else {}
             ids = [learning.learning_id for learning in mine[:NAMES]]

@@ -379,9 +379,9 @@ class _Walk:
     def _about_secrets(self, rows: Sequence[SessionRow | RequestRow]) -> list[Fact]:
         if self.showing.masked or not rows:
             return []
-        from reflexio_mcp.traffic.audit.rules.redaction import missing
+        from reflexio_mcp.traffic.audit.rules.redaction import formats_unknown
 
-        facts = missing()
+        facts = formats_unknown()
         if any(row.redacted for row in rows):
             facts.append(Fact(code=FactCode.SECRETS_COVERED))
         return facts

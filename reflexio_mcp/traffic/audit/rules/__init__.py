@@ -63,20 +63,22 @@ RULES: Final[tuple[type[Rule], ...]] = (
     StaleLearning,
 )
 
-_BY_FINDING: Final = {name: rule for rule in RULES for name in rule.names()}
+_RULE_OF_FINDING: Final = {name: rule for rule in RULES for name in rule.names()}
 
-FINDINGS: Final = tuple(name for name, rule in _BY_FINDING.items() if rule.selects)
+FINDINGS: Final = tuple(name for name, rule in _RULE_OF_FINDING.items() if rule.selects)
+"""The findings by which a filter can select."""
 
-ASKED_FINDINGS: Final = frozenset(name for name, rule in _BY_FINDING.items() if rule.asked)
+ASKED_FINDINGS: Final = frozenset(name for name, rule in _RULE_OF_FINDING.items() if rule.asked)
 """Findings that only the service knows. A pager has already filtered by them."""
 
-WHOLE_SESSIONS: Final = frozenset(name for name, rule in _BY_FINDING.items() if rule.whole_sessions)
+WHOLE_SESSIONS: Final = frozenset(name for name, rule in _RULE_OF_FINDING.items() if rule.whole_sessions)
+"""Findings for which the newest request of a session has to be read."""
 
 Items = Sequence[RequestWithInteractions]
 
 
 def rule_of(finding: str) -> type[Rule]:
-    return _BY_FINDING[finding]
+    return _RULE_OF_FINDING[finding]
 
 
 def findings_in(items: Items, rules: Sequence[type[Rule]]) -> list[Finding]:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction
 from reflexio_mcp.results.base import visible
@@ -15,8 +15,14 @@ if TYPE_CHECKING:
 
 Span = tuple[int, int]
 
-Place = tuple[str, int, int, str]
-"""Finding, start, end and kind."""
+
+class Place(NamedTuple):
+    """A match in a text, from `start` to before `end`."""
+
+    finding: str
+    start: int
+    end: int
+    kind: str
 
 
 def _findings(
@@ -38,16 +44,17 @@ def _findings(
             stop_if_cancelled()
             found = list(places(interaction, field, text))
             letters: list[str] = []
-            for name, start, end, kind in found:
-                if (name, kind) not in known:
-                    known.add((name, kind))
-                    if not letters:
-                        letters = list(text)
-                        searches = (search(text) for search in others)
-                        for begin, stop in itertools.chain((secret[1:3] for secret in found), *searches):
-                            letters[begin:stop] = "·" * (stop - begin)
-                    around = excerpt(letters, start, end, kind)
-                    yield Finding(name, item.request, kind, interaction.interaction_id, around)
+            for place in found:
+                if (place.finding, place.kind) in known:
+                    continue
+                known.add((place.finding, place.kind))
+                if not letters:
+                    letters = list(text)
+                    spans = [(found_place.start, found_place.end) for found_place in found]
+                    for begin, stop in itertools.chain(spans, *(search(text) for search in others)):
+                        letters[begin:stop] = "·" * (stop - begin)
+                around = excerpt(letters, place.start, place.end, place.kind)
+                yield Finding(place.finding, item.request, place.kind, interaction.interaction_id, around)
 
 
 def _secrets(text: str) -> Iterator[Span]:
@@ -59,7 +66,7 @@ def _secrets(text: str) -> Iterator[Span]:
 def _personal_data(text: str) -> Iterator[Span]:
     from reflexio_mcp.traffic.audit.rules.personal import personal_in
 
-    return (datum[:2] for datum in personal_in(text))
+    return ((start, end) for start, end, _ in personal_in(text))
 
 
 COVERED: Final = "[covered]"
@@ -122,12 +129,8 @@ class Secret(Rule):
         def places(interaction: StoredInteraction, field: str, text: str) -> Iterator[Place]:
             answer = field == "content" and interaction.interaction_id in answers
             for secret in secrets_in_answer(text) if answer else find_secrets(text):
-                yield (
-                    "probable-secret" if secret.probable else "possible-secret",
-                    secret.start,
-                    secret.end,
-                    secret.kind,
-                )
+                finding = "probable-secret" if secret.probable else "possible-secret"
+                yield Place(finding, secret.start, secret.end, secret.kind)
 
         yield from _findings(item, places, _personal_data)
         request = item.request
@@ -159,7 +162,7 @@ class PromptInjection(Rule):
     def look(self, session: Session) -> Iterator[Finding]:
         for item in session.requests:
             found = list(self._found(item))
-            probable = [secret for secret in found if secret.name == "prompt-injection"]
+            probable = [passage for passage in found if passage.name == "prompt-injection"]
             yield from probable or found
 
     def _found(self, item: RequestWithInteractions) -> Iterator[Finding]:
@@ -203,7 +206,7 @@ class PersonalData(Rule):
         def places(interaction: StoredInteraction, field: str, text: str) -> Iterator[Place]:
             # Roles and image addresses identify nobody.
             if field not in ("role", "interacted_image_url"):
-                yield from ((self.name, *datum) for datum in personal_in(text))
+                yield from (Place(self.name, start, end, kind) for start, end, kind in personal_in(text))
 
         for item in session.requests:
             yield from _findings(item, places, _secrets)

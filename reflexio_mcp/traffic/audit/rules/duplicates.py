@@ -5,7 +5,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple, TypeAlias
 
 from reflexio_mcp.rest.models import RequestWithInteractions, StoredInteraction, StoredRequest
 from reflexio_mcp.results.facts import Fact, FactCode
@@ -22,17 +22,33 @@ LEAST_CHARS: Final = 15
 RUN: Final = 3
 """Number of repeated requests in a row that is no coincidence."""
 
-PLACES_TRIED: Final = 8
+POSITIONS_TRIED: Final = 8
+"""Maximum number of earlier positions of the same content from which a run is compared."""
 
 REQUESTS_KEPT: Final = 200_000
 """Maximum number of requests compared across sessions."""
 
 
+Goes: TypeAlias = dict[str, StoredRequest]
+"""The request that stays, by the id of the request that repeats it and goes."""
+
+
+class _Content(NamedTuple):
+    digest: int
+    chars: int
+
+
+class _Position(NamedTuple):
+    """The index of a session of a user, and of a request in it."""
+
+    session: int
+    request: int
+
+
 @dataclass(frozen=True, slots=True)
 class _Said:
     request: StoredRequest
-    digest: int
-    chars: int
+    content: _Content
     arrival: tuple[int, int, str]
 
 
@@ -89,16 +105,14 @@ class Duplicate(Rule):
 
     def look(self, session: Session) -> Iterator[Finding]:
         for items in _by_user(session.requests):
-            begun = [_beginnings(item) for item in items]
+            beginnings = [_beginnings(item) for item in items]
             said = [
-                _Said(item.request, *all_of[-1], order_of(item))
-                for item, all_of in zip(items, begun, strict=True)
+                _Said(item.request, of_item[-1], order_of(item))
+                for item, of_item in zip(items, beginnings, strict=True)
             ]
-            goes = {**_within_minutes(said), **_grown(items, begun)}
-            for request_id, stays in _again([said]).items():
-                goes.setdefault(request_id, stays)
+            goes = {**_again([said]), **_within_minutes(said), **_grown(items, beginnings)}
             yield from self._findings([item.request for item in items], goes, alone=True)
-            rest = [content for content in said if content.request.request_id not in goes]
+            rest = [stored for stored in said if stored.request.request_id not in goes]
             if self._kept + len(rest) > REQUESTS_KEPT:
                 self.left_out = Fact(code=FactCode.FEW_COMPARED, number=REQUESTS_KEPT)
             elif rest:
@@ -106,25 +120,23 @@ class Duplicate(Rule):
                 self._sessions[rest[0].request.user_id].append(rest)
 
     def finish(self) -> Iterator[Finding]:
-        stored: defaultdict[str, list[int]] = defaultdict(list)
+        stay_times: defaultdict[str, list[int]] = defaultdict(list)
         for sessions in self._sessions.values():
             goes = _again(sessions)
-            requests = [content.request for said in sessions for content in said]
+            requests = [stored.request for said in sessions for stored in said]
             yield from self._findings(
                 [item for item in requests if item.request_id in goes], goes, alone=False
             )
             for request in requests:
                 if request.request_id not in goes:
-                    stored[request.source].append(request.created_at)
+                    stay_times[request.source].append(request.created_at)
         self._sessions.clear()
-        self.runs = _runs(self._repeats, stored)
+        self.runs = _runs(self._repeats, stay_times)
 
-    def _findings(
-        self, requests: Sequence[StoredRequest], goes: dict[str, StoredRequest], *, alone: bool
-    ) -> Iterator[Finding]:
+    def _findings(self, requests: Sequence[StoredRequest], goes: Goes, *, alone: bool) -> Iterator[Finding]:
         for request in requests:
             stays = goes.get(request.request_id)
-            while stays and stays.request_id in goes:
+            while stays and stays.request_id in goes:  # it repeats another one itself
                 stays = goes[stays.request_id]
             if stays:
                 self._repeats.append((request, stays))
@@ -132,13 +144,13 @@ class Duplicate(Rule):
 
 
 def _runs(
-    repeats: Sequence[tuple[StoredRequest, StoredRequest]], stored: Mapping[str, Sequence[int]]
+    repeats: Sequence[tuple[StoredRequest, StoredRequest]], stay_times: Mapping[str, Sequence[int]]
 ) -> list[DuplicateRun]:
     """Return the runs, the longest first.
 
     Args:
         repeats: duplicates, each with the request that it repeats.
-        stored: the times of all other requests, by source.
+        stay_times: the times of all other requests, by source.
     """
     by_source: defaultdict[str, list[tuple[StoredRequest, StoredRequest]]] = defaultdict(list)
     for request, stays in repeats:
@@ -149,8 +161,8 @@ def _runs(
         for run in _without_pause(pairs):
             requests = [request for request, _ in run]
             first, last = requests[0].created_at, requests[-1].created_at
-            others = any(first <= time <= last for time in stored.get(source, ()))
-            runs.append(DuplicateRun(source, requests, [stays for _, stays in run], unmixed=not others))
+            is_mixed = any(first <= time <= last for time in stay_times.get(source, ()))
+            runs.append(DuplicateRun(source, requests, [stays for _, stays in run], unmixed=not is_mixed))
     return sorted((run for run in runs if len(run.requests) >= RUN), key=lambda run: -len(run.requests))
 
 
@@ -168,36 +180,39 @@ def _without_pause(
 
 
 def _by_user(requests: Sequence[RequestWithInteractions]) -> Iterator[list[RequestWithInteractions]]:
+    """Yield the requests of each user of a session, the oldest first."""
     users: defaultdict[str, list[RequestWithInteractions]] = defaultdict(list)
     for item in reversed(requests):
         users[item.request.user_id].append(item)
     yield from users.values()
 
 
-def _within_minutes(said: Sequence[_Said]) -> dict[str, StoredRequest]:
-    goes: dict[str, StoredRequest] = {}
+def _within_minutes(said: Sequence[_Said]) -> Goes:
+    """Find the same content of a user in a session within 30 minutes."""
+    goes: Goes = {}
     kept: dict[int, StoredRequest] = {}
-    for content in said:
+    for stored in said:
+        request, content = stored.request, stored.content
         if content.chars < LEAST_CHARS:
             continue
         first = kept.get(content.digest)
-        if first is None or content.request.created_at - first.created_at > MINUTES_30:
-            kept[content.digest] = content.request
-        elif first.evaluation_only and not content.request.evaluation_only:
-            goes[first.request_id], kept[content.digest] = content.request, content.request
+        if first is None or request.created_at - first.created_at > MINUTES_30:
+            kept[content.digest] = request
+        elif first.evaluation_only and not request.evaluation_only:
+            goes[first.request_id] = request
+            kept[content.digest] = request
         else:
-            goes[content.request.request_id] = first
+            goes[request.request_id] = first
     return goes
 
 
-def _grown(
-    items: Sequence[RequestWithInteractions], begun: Sequence[Sequence[tuple[int, int]]]
-) -> dict[str, StoredRequest]:
-    """Return requests whose interactions are all repeated at the beginning of a later request."""
-    goes: dict[str, StoredRequest] = {}
+def _grown(items: Sequence[RequestWithInteractions], beginnings: Sequence[Sequence[_Content]]) -> Goes:
+    """Find requests whose interactions are all repeated at the beginning of a later request."""
+    goes: Goes = {}
     whole: dict[int, StoredRequest] = {}
-    for item, beginnings in zip(items, begun, strict=True):
-        for digest, chars in beginnings[:-1]:
+    for item, of_item in zip(items, beginnings, strict=True):
+        *parts, everything = of_item
+        for digest, chars in parts:
             before = whole.get(digest)
             if (
                 before
@@ -205,59 +220,62 @@ def _grown(
                 and (before.evaluation_only or not item.request.evaluation_only)
             ):
                 goes[before.request_id] = item.request
-        whole[beginnings[-1][0]] = item.request
+        whole[everything.digest] = item.request
     return goes
 
 
-def _again(sessions: Sequence[Sequence[_Said]]) -> dict[str, StoredRequest]:
-    """Return requests of a user that repeat three requests in a row, or a session of two requests."""
+def _again(sessions: Sequence[Sequence[_Said]]) -> Goes:
+    """Find requests of a user that repeat three requests in a row, or a session of two requests."""
     ordered = sorted(sessions, key=lambda said: said[0].arrival)
-    goes: dict[str, StoredRequest] = {}
-    places: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    goes: Goes = {}
+    earlier: defaultdict[int, list[_Position]] = defaultdict(list)
     for number, said in enumerate(ordered):
+        least = min(RUN, max(2, len(said)))
         at = 0
         while at < len(said):
-            source, length = (0, 0), 0
-            for place in places[said[at].digest][:PLACES_TRIED]:
-                same = _same(ordered, place, (number, at))
-                if same > length:
-                    source, length = place, same
-            run = said[at : at + length]
-            if length >= min(RUN, max(2, len(said))) and sum(content.chars for content in run) >= LEAST_CHARS:
-                first = ordered[source[0]][source[1] : source[1] + length]
-                for content, stays in zip(run, first, strict=True):
-                    if stays.request.evaluation_only and not content.request.evaluation_only:
-                        goes[stays.request.request_id] = content.request
-                    else:
-                        goes[content.request.request_id] = stays.request
-                at += length
+            digest, position = said[at].content.digest, _Position(number, at)
+            first: Sequence[_Said] = ()
+            for earlier_position in earlier[digest][:POSITIONS_TRIED]:
+                same = _same(ordered, earlier_position, position)
+                if len(same) > len(first):
+                    first = same
+            run = said[at : at + len(first)]
+            if len(run) < least or sum(stored.content.chars for stored in run) < LEAST_CHARS:
+                earlier[digest].append(position)
+                at += 1
                 continue
-            places[said[at].digest].append((number, at))
-            at += 1
+            for stored, stays in zip(run, first, strict=True):
+                if stays.request.evaluation_only and not stored.request.evaluation_only:
+                    goes[stays.request.request_id] = stored.request
+                else:
+                    goes[stored.request.request_id] = stays.request
+            at += len(run)
     return goes
 
 
-def _same(ordered: Sequence[Sequence[_Said]], first: tuple[int, int], again: tuple[int, int]) -> int:
-    """Count the requests in a row that are equal at two positions, without overlap."""
-    (number, start), (other, behind) = first, again
-    end = behind if number == other else len(ordered[number])
-    pairs = zip(ordered[number][start:end], ordered[other][behind:], strict=False)
-    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0].digest == pair[1].digest, pairs))
+def _same(ordered: Sequence[Sequence[_Said]], first: _Position, again: _Position) -> Sequence[_Said]:
+    """Return the requests in a row from the first position on that are repeated at the other, without overlap."""
+    end = again.request if first.session == again.session else None
+    earlier = ordered[first.session][first.request : end]
+    later = ordered[again.session][again.request :]
+    pairs = zip(earlier, later, strict=False)
+    equal = itertools.takewhile(lambda pair: pair[0].content.digest == pair[1].content.digest, pairs)
+    return [stored for stored, _ in equal]
 
 
-def _beginnings(item: RequestWithInteractions) -> list[tuple[int, int]]:
-    """Return digest and length of each beginning of a request: no interaction, the first, the first two, up to all."""
+def _beginnings(item: RequestWithInteractions) -> list[_Content]:
+    """Return each beginning of a request: no interaction, the first, the first two, up to all."""
     running, chars = hashlib.blake2b(digest_size=8), 0
-    found = [(0, 0)]
+    found = [_Content(0, 0)]
     for interaction in item.interactions:
-        content = _content(interaction)
-        chars += len(content)
-        running.update(f"{interaction.role.lower()}\0{content}\0".encode("utf-8", "replace"))
-        found.append((int.from_bytes(running.digest(), "big"), chars))
+        shared = _shared_parts(interaction)
+        chars += len(shared)
+        running.update(f"{interaction.role.lower()}\0{shared}\0".encode("utf-8", "replace"))
+        found.append(_Content(int.from_bytes(running.digest(), "big"), chars))
     return found
 
 
-def _content(interaction: StoredInteraction) -> str:
+def _shared_parts(interaction: StoredInteraction) -> str:
     """Return the parts that equal interactions share: letters and digits, image, action, and tool data."""
     folded = "\0".join(texts_of(interaction)).casefold()
     # In pieces, because no other thread runs while a filter does.

@@ -1,9 +1,8 @@
 """Rules about names and counts, from Reflexio's guide, and about the age that the policy sets."""
 
 import re
-from collections import Counter
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
 
 from reflexio_mcp.matching.names import says_test, words_in
 from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
@@ -24,13 +23,14 @@ _VARIABLE = re.compile(
     r"|(?<![a-z])(?:build|run|job|pr|session|chat|user|request)[-_.:]\d{3,}"
 )
 """Parts that are unique: a uuid, a date, a hash, a long number."""
-_MODEL = re.compile(r"gpt|claude|gemini|llama|mistral|sonnet|opus|haiku|release|\bv\d")
+_MODEL_OR_RELEASE = re.compile(r"gpt|claude|gemini|llama|mistral|sonnet|opus|haiku|release|\bv\d")
 
 
 MANY_REQUESTS: Final = 50
 
 SPLIT_SESSIONS: Final = 6
 SPLIT_SECONDS: Final = 600
+RUNS_KEPT: Final = 5_000
 _GOES_ON = re.compile(
     r"(?i)\s*(?:and|but|or|so|then|also|ok(?:ay)?|yes|yeah|no|sure|thanks|thank you|great|good|what about|how about|it|that|those"
     r"|they|which one|the (?:first|second|last|other|same)|more|another|again|und|aber|ja|nein|danke|et|oui|non|merci|y|sí|gracias"
@@ -110,33 +110,40 @@ class UnclearMetadata(Rule):
 
     def __init__(self, now: float | None = None) -> None:
         super().__init__(now)
-        self._versions: Counter[str] = Counter()
+        self._versions = set[str]()
         self._requests = 0
-        self._first: StoredRequest | None = None
-        self._last: StoredRequest | None = None
+        self._newest: StoredRequest | None = None
+        self._oldest_at = 0
 
     def look(self, session: Session) -> Iterator[Finding]:
         for item in session.requests:
             request = item.request
             self._requests += 1
-            self._versions[request.agent_version] += len(self._versions) < MANY_REQUESTS
-            self._last = self._last or request
-            self._first = request
+            if len(self._versions) < 2:  # it only matters whether there is more than one
+                self._versions.add(request.agent_version)
+            if self._newest is None:
+                self._newest, self._oldest_at = request, request.created_at
+            self._oldest_at = min(self._oldest_at, request.created_at)
             if not request.source:
                 yield Finding(self.name, request, "no source")
-            elif _VARIABLE.search(request.source) and not _MODEL.search(request.source):
+            elif _VARIABLE.search(request.source) and not _MODEL_OR_RELEASE.search(request.source):
                 yield Finding(self.name, request, "an id or a time in the source")
 
     def finish(self) -> Iterator[Finding]:
-        if self._first and self._last and self._requests >= MANY_REQUESTS and len(self._versions) == 1:
+        if self._newest and self._requests >= MANY_REQUESTS and len(self._versions) == 1:
             (version,) = self._versions
-            if version == DEFAULT_AGENT_VERSION or self._last.created_at - self._first.created_at > 30 * DAY:
+            if version == DEFAULT_AGENT_VERSION or self._newest.created_at - self._oldest_at > 30 * DAY:
                 yield Finding(
                     self.name,
-                    self._last,
+                    self._newest,
                     f"one agent version for all {self._requests:,} requests",
                     alone=False,
                 )
+
+
+class _AloneInSession(NamedTuple):
+    request: StoredRequest
+    goes_on: bool
 
 
 class SplitConversation(Rule):
@@ -151,36 +158,36 @@ class SplitConversation(Rule):
 
     def __init__(self, now: float | None = None) -> None:
         super().__init__(now)
-        self._runs: dict[tuple[str, str, str], list[tuple[StoredRequest, bool]]] = {}
+        self._runs: dict[tuple[str, str, str], list[_AloneInSession]] = {}
 
     def look(self, session: Session) -> Iterator[Finding]:
         item = session.requests[0]
         request = item.request
         key = (request.user_id, request.source, request.agent_version)
         run = self._runs.pop(key, [])
-        later = run[-1][0].created_at if run else request.created_at
-        if (
-            len(session.requests) > 1
-            or len(item.interactions) > 2
-            or later - request.created_at > SPLIT_SECONDS
-        ):
-            yield from self._judged(run)
+        is_alone = len(session.requests) == 1 and len(item.interactions) <= 2
+        # Sessions come newest first, so the last of the run was stored after this one.
+        pause = run[-1].request.created_at - request.created_at if run else 0
+        if not is_alone or pause > SPLIT_SECONDS:
+            yield from self._findings(run)
             run = []
-        if len(session.requests) == 1 and len(item.interactions) <= 2:
-            run.append((request, _goes_on(item)))
+        if is_alone:
+            run.append(_AloneInSession(request, _goes_on(item)))
             self._runs[key] = run
-        if len(self._runs) > 5_000:
-            yield from self._judged(self._runs.pop(next(iter(self._runs))))
+        if len(self._runs) > RUNS_KEPT:
+            oldest_key = next(iter(self._runs))
+            yield from self._findings(self._runs.pop(oldest_key))
 
     def finish(self) -> Iterator[Finding]:
         for run in self._runs.values():
-            yield from self._judged(run)
+            yield from self._findings(run)
         self._runs.clear()
 
-    def _judged(self, run: list[tuple[StoredRequest, bool]]) -> Iterator[Finding]:
-        if len(run) >= SPLIT_SESSIONS and sum(goes_on for _, goes_on in run) * 2 >= len(run):
-            for request, _ in run:
-                yield Finding(self.name, request, alone=False)
+    def _findings(self, run: Sequence[_AloneInSession]) -> Iterator[Finding]:
+        going_on = sum(alone.goes_on for alone in run)
+        if len(run) >= SPLIT_SESSIONS and going_on >= len(run) / 2:
+            for alone in run:
+                yield Finding(self.name, alone.request, alone=False)
 
 
 def _goes_on(item: RequestWithInteractions) -> bool:

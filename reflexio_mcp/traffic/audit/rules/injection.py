@@ -383,7 +383,7 @@ _SENTENCE: Final = re.compile(
 )
 
 
-def _numbered() -> dict[str, list[int]]:
+def _signs_by_beginning() -> dict[str, list[int]]:
     numbers: dict[str, list[int]] = {}
     for number, sign in enumerate(_SIGNS):
         for beginning in sign.beginnings:
@@ -391,7 +391,7 @@ def _numbered() -> dict[str, list[int]]:
     return numbers
 
 
-_CANDIDATES: Final = _numbered()
+_CANDIDATES: Final = _signs_by_beginning()
 """The numbers of the signs whose words begin so."""
 
 
@@ -409,7 +409,7 @@ def passages_in(text: str) -> Iterator[Passage]:
     for passage in _strongest(plain):
         start, end, points = passage.start, passage.end, passage.points
         if passage.probable and not _addresses_an_assistant(passage, plain):
-            points = PROBABLE - 1
+            points = PROBABLE - 1  # it stays possible
         if places:
             start, end = places[start], places[end - 1] + 1
         yield Passage(start, end, points, passage.signs)

@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple
 
 import anyio
 
@@ -23,7 +23,7 @@ USERS_ASKED: Final = 120
 
 SECONDS: Final = 15.0
 
-AT_ONCE: Final = 6
+ASKED_AT_ONCE: Final = 6
 
 
 class LearningWaiting(Rule):
@@ -72,8 +72,11 @@ class StaleLearning(Rule):
     selects = False
 
 
-Ordered: TypeAlias = tuple[tuple[int, int, str], StoredRequest]
-"""A request behind its place in the order of arrival."""
+class Ordered(NamedTuple):
+    """A request behind its place in the order of arrival, by which it is compared with others."""
+
+    place: tuple[int, int, str]
+    request: StoredRequest
 
 
 @dataclass
@@ -85,7 +88,7 @@ class Stream:
 
     def note(self, item: RequestWithInteractions) -> None:
         self.noted += 1
-        entry = (order_of(item), item.request)
+        entry = Ordered(order_of(item), item.request)
         if len(self.newest) < ASKED_OF_USER:
             heapq.heappush(self.newest, entry)
         else:
@@ -126,7 +129,7 @@ class LearningChecks:
         streams = [sorted(stream.newest, reverse=True) for stream in self._streams.values()]
 
         async def ask_about(ordered: Ordered) -> None:
-            await self._ask_about(scope, ordered[1])
+            await self._ask_about(scope, ordered.request)
 
         async def go_back(stream: Sequence[Ordered]) -> None:
             for _, request in stream:
@@ -137,8 +140,8 @@ class LearningChecks:
 
         try:
             with anyio.move_on_after(SECONDS):
-                await for_each(heapq.nlargest(ASKED, requests), ask_about, at_once=AT_ONCE)
-                await for_each(streams, go_back, at_once=AT_ONCE)
+                await for_each(heapq.nlargest(ASKED, requests), ask_about, at_once=ASKED_AT_ONCE)
+                await for_each(streams, go_back, at_once=ASKED_AT_ONCE)
         except ReflexioError:
             if not self._answers:
                 return Fact(code=FactCode.SERVICE_SILENT)

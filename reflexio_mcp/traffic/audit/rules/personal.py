@@ -17,7 +17,7 @@ CANDIDATES: Final = 200
 WORD_CHARS: Final = 50
 
 _CARD = re.compile(r"(?<![\w.,-])[1-6]\d{3}(?:[ -]?\d{2,6}){2,4}(?![\w-]|[.,]\d)")
-_OF_A_COMPANY = re.compile(
+_KNOWN_CARD = re.compile(
     r"4\d{12}(?:\d{3}){0,2}|5[0-8]\d{14}|2[2-7]\d{14}|3[47]\d{13}|35\d{14}|3[0689]\d{12}|6(?:011|[45]\d\d|2\d\d)\d{12}"
 )
 _SAYS_CARD = re.compile(
@@ -107,7 +107,7 @@ _SAYS_PHONE = re.compile(
     r"(?i)\b(?:phone|tel\b|tel\.|telephone|mobile|cell|call|text|sms|fax|whatsapp|(?:my|his|her|contact) number|telefon|anruf|mobil|handy"
     r"|téléphone|portable|appel|teléfono|móvil|celular|llam|cellulare|chiam|telefone|telefoon|numer|телефон|звони)|電話|电话|手机|전화"
 )
-_US = re.compile(r"(?:1[-. ]?)?(?:\(\d{3}\) ?\d{3}[-. ]\d{4}|\d{3}[-.]\d{3}[-.]\d{4})")
+_US_PHONE = re.compile(r"(?:1[-. ]?)?(?:\(\d{3}\) ?\d{3}[-. ]\d{4}|\d{3}[-.]\d{3}[-.]\d{4})")
 _REGIONS: Final = [
     "US",
     "GB",
@@ -160,17 +160,18 @@ def personal_in(text: str) -> Iterator[tuple[int, int, str]]:
         if _may_have_number(line):
             numbers.append((start, line))
         start += len(line) + 1
-    for start, match in _some(_EMAIL, addresses):
+    for start, match in _first_matches(_EMAIL, addresses):
         if not _NOBODY.fullmatch(match["box"]):
             yield start, start + len(match[0]), "e-mail"
-    for pattern, judge in (
-        (_CARD, _is_card),
-        (_IBAN, _is_iban),
-        (_NUMBER, _is_national),
-        (_PHONE, _is_phone),
+    # Each judge returns the kind of a number, or nothing if it is none of that kind.
+    for pattern, kind_if in (
+        (_CARD, _kind_if_card),
+        (_IBAN, _kind_if_iban),
+        (_NUMBER, _kind_if_national),
+        (_PHONE, _kind_if_phone),
     ):
-        for start, match in _some(pattern, numbers):
-            if kind := judge(match[0], text[max(0, start - WORD_CHARS) : start]):
+        for start, match in _first_matches(pattern, numbers):
+            if kind := kind_if(match[0], text[max(0, start - WORD_CHARS) : start]):
                 yield start, start + len(match[0]), kind
 
 
@@ -179,7 +180,9 @@ def _may_have_number(line: str) -> bool:
     return not line.isascii() or len(line.encode().translate(None, _NO_DIGITS)) >= LEAST_DIGITS
 
 
-def _some(pattern: "re.Pattern[str]", lines: Iterable[Line]) -> "Iterator[tuple[int, re.Match[str]]]":
+def _first_matches(
+    pattern: "re.Pattern[str]", lines: Iterable[Line]
+) -> "Iterator[tuple[int, re.Match[str]]]":
     """Yield the first matches in these lines, each with its place in the text."""
     every = ((start + match.start(), match) for start, line in lines for match in find_all(pattern, line))
     return itertools.islice(every, CANDIDATES)
@@ -190,24 +193,26 @@ def _is_valid(name: str, number: str, **options: bool) -> bool:
     return bool(module.is_valid(number, **options))
 
 
-def _is_card(number: str, before: str) -> str:
+def _kind_if_card(number: str, before: str) -> str:
     digits = "".join(filter(str.isdigit, number))
-    known = _OF_A_COMPANY.fullmatch(digits) and not (digits == number and _SAYS_OTHER.search(before))
-    if not (known or _SAYS_CARD.search(before)) or not 12 <= len(digits) <= 19 or len(set(digits)) < 2:
+    if not 12 <= len(digits) <= 19 or len(set(digits)) < 2:
+        return ""
+    # Digits without blanks after a word such as “order” are something else.
+    known = _KNOWN_CARD.fullmatch(digits) and not (digits == number and _SAYS_OTHER.search(before))
+    if not known and not _SAYS_CARD.search(before):
         return ""
     return "card" if _is_valid("luhn", digits) else ""
 
 
-def _is_iban(number: str, before: str) -> str:
+def _kind_if_iban(number: str, before: str) -> str:
     compact = re.sub("[ -]", "", number)
     # Text after an IBAN may look like a part of it. stdnum's bank lists are outdated; check digits suffice.
     lengths = range(15, min(34, len(compact)) + 1)
-    return (
-        "iban" if any(_is_valid("iban", compact[:length], check_country=False) for length in lengths) else ""
-    )
+    valid = any(_is_valid("iban", compact[:length], check_country=False) for length in lengths)
+    return "iban" if valid else ""
 
 
-def _is_national(number: str, before: str) -> str:
+def _kind_if_national(number: str, before: str) -> str:
     number = number.strip(" .-/+")
     if _DATE.fullmatch(number):
         return ""
@@ -220,14 +225,14 @@ def _is_national(number: str, before: str) -> str:
     return "national number" if any(_is_valid(name, part) for part in parts for name in _COUNTRIES) else ""
 
 
-def _is_phone(number: str, before: str) -> str:
+def _kind_if_phone(number: str, before: str) -> str:
     if not 7 <= sum(map(str.isdigit, number)) <= 15 or _DATE.fullmatch(number):
         return ""
     plain = number.replace("(0)", "")
     if plain.startswith(("+", "(+", "00")):
         regions: list[str | None] = [None]
         plain = "+" + plain[2:] if plain.startswith("00") else plain
-    elif _US.fullmatch(plain):
+    elif _US_PHONE.fullmatch(plain):
         regions = ["US"]
     elif _SAYS_PHONE.search(before):
         regions = [*_REGIONS]

@@ -1,6 +1,6 @@
 """Redacts the secrets that the rule `secret` finds.
 
-Long texts take time: call these functions in a worker thread, or through `looked`.
+Long texts take time: call these functions in a worker thread, or through `look_in_thread`.
 """
 
 import re
@@ -27,8 +27,8 @@ __all__ = [
     "MISSING",
     "asked_for",
     "available",
-    "looked",
-    "missing",
+    "formats_unknown",
+    "look_in_thread",
     "redact",
     "redact_interaction",
     "redact_interactions",
@@ -134,12 +134,12 @@ def redact_value(value: object, chars: int | None = None, name: str = "") -> Any
     """Redact a text or nested value; its `name` helps to recognize a secret."""
     if isinstance(value, str):
         text = value if chars is None else value[:chars]
-        called = f"{name}: {text}" if name else text
-        behind = len(called) - len(text)
+        searched = f"{name}: {text}" if name else text
+        text_start = len(searched) - len(text)
         secrets = [
-            Secret(max(0, secret.start - behind), secret.end - behind, secret.kind)
-            for secret in find_secrets(called)
-            if secret.end > behind
+            Secret(max(0, secret.start - text_start), secret.end - text_start, secret.kind)
+            for secret in find_secrets(searched)
+            if secret.end > text_start
         ]
         if not secrets:
             return value
@@ -154,7 +154,10 @@ def redact_value(value: object, chars: int | None = None, name: str = "") -> Any
 
 
 def without_end(covered: str, text: str) -> str:
-    """Remove a possible beginning of a secret at the end of a cut text."""
+    """Remove a possible beginning of a secret at the end of a cut text.
+
+    That is what stands behind the last covered secret, as both texts end with it, but no more than `END_CHARS`.
+    """
     same = 0
     while same < min(END_CHARS, len(covered), len(text)) and covered[-1 - same] == text[-1 - same]:
         same += 1
@@ -163,7 +166,8 @@ def without_end(covered: str, text: str) -> str:
 
 def secret_in_name(name: str) -> str:
     """Return the kind of an id or name that is a key; empty if it is not."""
-    if _ID.fullmatch(name) and "sk-" not in name:
+    begins_like_key = "sk-" in name
+    if _ID.fullmatch(name) and not begins_like_key:
         return ""
     return next((secret.kind for secret in find_secrets(name[:QUICK_CHARS]) if secret.probable), "")
 
@@ -174,12 +178,12 @@ def without_key(name: str) -> str:
     return f"[redacted: {kind}]" if kind else name
 
 
-def missing() -> list[Fact]:
+def formats_unknown() -> list[Fact]:
     """Return a fact if keys are not looked for by their formats."""
     return [] if available() else [Fact(code=FactCode.FORMATS_NOT_KNOWN)]
 
 
-async def looked(
+async def look_in_thread(
     owner: str, interactions: Iterable[Interaction | StoredInteraction], look: Callable[[], T]
 ) -> T:
     """Call `look` in a worker thread for long or key-like texts, as heavy work of `owner` for very long ones."""

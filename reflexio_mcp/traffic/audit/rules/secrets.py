@@ -271,7 +271,7 @@ def _named(text: str, name: "re.Match[str]") -> Secret | None:
                 return Secret(*match.span("value"), CODE if name["code"] else "seed phrase")
         elif place >= behind and (match := _VALUE.match(text, place)):
             behind = match.end()
-            if found := _judged(text, name, match, between):
+            if found := _secret_in_value(text, name, match, between):
                 before = text[max(0, name.start() - 30) : match.start("value")].rpartition("\n")[2]
                 return None if _NO_SECRET.search(before.lower()) else found
     return None
@@ -289,28 +289,33 @@ def _places(text: str, end: int) -> Iterator[tuple[int, str]]:
         yield is_.end(), "is"
 
 
-def _judged(text: str, name: "re.Match[str]", match: "re.Match[str]", between: str) -> Secret | None:
-    """Return the value of a name, or a later word, if it is a secret."""
+def _secret_in_value(text: str, name: "re.Match[str]", match: "re.Match[str]", between: str) -> Secret | None:
+    """Return the value of a name, or a later word, if it is a secret.
+
+    Args:
+        between: the text between the name and the value, as `_places` returns it.
+    """
     kind = PASSWORD if name["password"] else KEY
-    in_sentence = between in ("", "is") or (between in ":：" and not match["quote"])
+    in_sentence = between in ("", "is") or (between in (":", "：") and not match["quote"])
     whole = match["value"].strip("{}")
     value = whole.rstrip(".)]}?!:*&")
     if whole.startswith("!", len(value)) and re.search(r"\d", value):
         value += "!"  # `Tulip2024!`: passwords often end like this, sentences rarely
     start = text.index(value, match.start("value"))
-    sure = _is_machine_made(value) or (kind == PASSWORD and _is_password(value, in_sentence=in_sentence))
-    clear = match["quote"] and between == "is" if in_sentence else {":", "="} & set(between)
-    if sure or (
-        clear
-        and (
-            _is_password(value) and re.search(r"\d", value)
-            if kind == KEY
-            else _PLAIN.fullmatch(value) and not _is_placeholder(value)
-        )
-    ):
-        return Secret(start, start + len(value), kind, sure)
+    probable = _is_machine_made(value) or (kind == PASSWORD and _is_password(value, in_sentence=in_sentence))
+    quoted_after_is = between == "is" and bool(match["quote"])
+    is_assigned = quoted_after_is if in_sentence else not {":", "="}.isdisjoint(between)
+    if probable or (is_assigned and _is_possible(value, kind)):
+        return Secret(start, start + len(value), kind, probable)
     later = None if in_sentence else _LATER_WORD.match(text, match.end("value"))
     return Secret(*later.span("value"), kind) if later and _is_machine_made(later["value"]) else None
+
+
+def _is_possible(value: str, kind: str) -> bool:
+    """Whether somebody may have chosen this value for a name that it is assigned to."""
+    if kind == KEY:
+        return _is_password(value) and re.search(r"\d", value) is not None
+    return _PLAIN.fullmatch(value) is not None and not _is_placeholder(value)
 
 
 # --- what a value looks like
@@ -363,11 +368,14 @@ def _is_machine_made(value: str) -> bool:
     if len(value) < 12 or not value.isascii() or len(set(value)) < 9:
         return False
     capitals = [*map(str.isupper, value)]
+    case_changes = sum(map(ne, capitals, capitals[1:]))
     digits = sum(map(str.isdigit, value))
-    if sum(map(ne, capitals, capitals[1:])) <= 0.4 * len(value) and (
-        not digits or _CODE.search(value) or any(form.fullmatch(value) for form in (_IDENTIFIER, _PUBLIC))
-    ):
-        return False
+    if case_changes <= 0.4 * len(value):
+        is_something_else = (
+            not digits or _CODE.search(value) or _IDENTIFIER.fullmatch(value) or _PUBLIC.fullmatch(value)
+        )
+        if is_something_else:
+            return False
     in_words = digits < 0.1 * len(value) and len("".join(_WORD.findall(value))) > 0.6 * len(value)
     return not in_words and not _is_placeholder(value)
 
@@ -376,13 +384,14 @@ def _is_password(value: str, *, in_sentence: bool = False) -> bool:
     """Whether a person may have chosen a value as a password. Outside sentences, `Sunflower42` is an identifier."""
     if not 4 < len(value) <= 80:
         return False
-    digit = any(map(str.isdigit, value))
-    sign = _SIGN.search(value) is not None
-    if not (digit or sign):
+    has_digit = any(map(str.isdigit, value))
+    has_sign = _SIGN.search(value) is not None
+    if not (has_digit or has_sign):
         return False
     if value.isdigit() or len(value) == 5:
         return in_sentence and value.isdigit()
     if _CODE.search(value) or _PUBLIC.fullmatch(value) or (not in_sentence and _IDENTIFIER.fullmatch(value)):
         return False
-    cases = any(map(str.isupper, value)) + any(map(str.islower, value))
-    return digit + sign + cases >= 2 and any(map(str.isalpha, value)) and not _is_placeholder(value)
+    has_capital, has_small = any(map(str.isupper, value)), any(map(str.islower, value))
+    classes = [has_digit, has_sign, has_capital, has_small]
+    return classes.count(True) >= 2 and any(map(str.isalpha, value)) and not _is_placeholder(value)
