@@ -82,7 +82,7 @@ def test_months_count_from_the_oldest_request_of_a_long_session() -> None:
             for age in days
         ]
 
-    long, short = requests("long", [*range(0, 40)]), requests("short", [*range(1, 21)])
+    long, short = requests("long", [*range(40)]), requests("short", [*range(1, 21)])
     assert [finding.request.request_id for finding in looked(UnclearMetadata(), long, short)] == ["long0"]
 
 

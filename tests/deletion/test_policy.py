@@ -233,6 +233,29 @@ async def test_learnings_are_not_deleted_while_it_is_not_known_what_they_came_fr
     assert set(world.backend.profiles) == {"p"}
 
 
+async def test_a_learning_that_was_deleted_before_that_was_no_longer_known_is_not_called_stored(
+    world: World, tmp_path: Path
+) -> None:
+    await world.put("later", session="other", source="other", text="I like tea")
+    await world.learn("p", "later", content="likes tea", quote="I like tea")
+    await world.learn(7, "later", content="offer tea", quote="I like tea")
+    by_ids = "/api/delete_user_playbooks_by_ids"
+
+    async def hide_and_refuse() -> None:
+        world.backend.unreturned.add("later")
+        world.backend.failing[by_ids] = (0, 403)
+
+    world.backend.before[by_ids] = [hide_and_refuse]
+    policy = write(tmp_path / "policy.toml", ON_A_REQUEST["sessions"])
+    async with world.connect(CONFIRM="off", POLICY=policy) as caller:
+        answer = await caller.call(
+            "delete_learnings", user_id="ada", learning_ids=["profile:p", "user_playbook:7"]
+        )
+    assert not world.backend.profiles
+    [not_deleted] = answer["receipt"]["not_deleted"]
+    assert (not_deleted["why"], not_deleted["ids"]) == ("unknown", ["profile:p", "user_playbook:7"])
+
+
 async def test_a_learning_that_lists_no_interactions_is_kept_while_anything_of_its_user_is_held(
     world: World, tmp_path: Path
 ) -> None:

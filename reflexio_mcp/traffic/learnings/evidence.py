@@ -307,7 +307,8 @@ def _end_of(
     at = text.find(words, start)
     while words and at >= 0:
         end = at + len(words)
-        before, after = text[:at][-1:], text[end : end + 1]  # empty at the ends of the text
+        before = text[at - 1] if at > 0 else ""
+        after = text[end : end + 1]
         begins_word = open_left or not _joined(before, words[0])
         ends_word = open_right or not _joined(words[-1], after)
         if begins_word and ends_word:

@@ -358,9 +358,9 @@ async def may_come_from(
     lacking = [learning for learning in candidates if not learning.interaction_ids <= found]
     if not lacking:
         return []
-    selected = {**sources.among(stored.by_id), **selected}
+    all_selected = {**sources.among(stored.by_id), **selected}
     turns = await with_quoted(
-        scope, user_id, lacking, replace(stored, by_id={**others, **stored.by_id, **selected})
+        scope, user_id, lacking, replace(stored, by_id={**others, **stored.by_id, **all_selected})
     )
 
     def search() -> list[Learning]:
@@ -368,7 +368,7 @@ async def may_come_from(
 
     def is_from_others(learning: Learning) -> bool:
         evidence = evidence_of(learning, turns)
-        quotes_selected = any(map(QuotedWords([learning]).said_in, selected.values()))
+        quotes_selected = any(map(QuotedWords([learning]).said_in, all_selected.values()))
         return bool(evidence.quoted_ids) and not evidence.unresolved and not quotes_selected
 
     return await anyio.to_thread.run_sync(search)
@@ -470,7 +470,5 @@ def _words_of(learnings: Sequence[Learning]) -> Words:
     texts = [text for learning in learnings for text in (learning.content, *quotes_of(learning))]
     open_texts = [fold(REDACTED.sub(" ", redact(text))) for text in texts]
     found = dict.fromkeys(word for text in open_texts for word in WORD.findall(text))
-    alternatives = (
-        {word: word} for word in list(found)[:MOST_WORDS]
-    )  # folded already, so shown that way, too
-    return Words(tuple(alternatives))
+    # They are folded already, so they are also shown that way.
+    return Words(tuple({word: word} for word in list(found)[:MOST_WORDS]))

@@ -104,7 +104,7 @@ async def delete_learnings(
     try:
         if left is None:
             left = await look()
-    except ReflexioError as error:
+    except (ReflexioError, TrafficError) as error:
         gone = frozenset[str]()
         failure = failure or error
     else:
