@@ -6,7 +6,7 @@ from typing import Literal, TypeVar
 from reflexio_mcp.rest.models import UserPlaybook, UserProfile
 from reflexio_mcp.traffic.content import add_texts
 
-__all__ = ["Learning", "Sources", "how_recorded", "learning_of", "listed_by"]
+__all__ = ["Learning", "Sources", "learning_of", "listed_by"]
 
 Kind = Literal["profile", "user_playbook"]
 
