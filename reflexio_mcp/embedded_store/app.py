@@ -56,7 +56,7 @@ class EmbeddedStore:
         try:
             body = route.body.model_validate(parsed_json(call.content) if call.content else dict(call.params))
             if isinstance(body, GetRequests):
-                body.most_bytes = call.most_reply
+                body.most_reply_bytes = call.most_reply_bytes
         except ValidationError as error:
             found = error.errors(include_url=False, include_context=False, include_input=False)
             return 422, {"detail": [{**problem, "loc": ["body", *problem["loc"]]} for problem in found]}

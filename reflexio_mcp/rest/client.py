@@ -25,13 +25,14 @@ from reflexio_mcp.rest.errors import (
 )
 from reflexio_mcp.rest.exchange import Answer, Call, Kind, Sender, in_thread_if
 
-__all__ = ["SESSIONS_OF_OUTCOMES", "ReflexioClient"]
+__all__ = ["MAX_SESSION_IDS", "ReflexioClient"]
 
 ReadT = TypeVar("ReadT", bound=models.Read)
 ReplyT = TypeVar("ReplyT", bound=models.Reply)
 T = TypeVar("T")
 
 EVERY_STATUS: Final = (None, "pending", "archived", "archive_in_progress", "merged", "superseded", "expired")
+"""The statuses of learnings. A current one has `None`."""
 
 EVERY_ROW: Final = 1_000_000_000
 """More rows than a list can have. The API has lists without pages that return 100 rows if no limit is sent."""
@@ -39,8 +40,10 @@ EVERY_ROW: Final = 1_000_000_000
 OUTCOMES_AT_ONCE: Final = 1_000
 VERDICTS_AT_ONCE: Final = 1_000
 QUESTIONS_AT_ONCE: Final = 500
-SESSIONS_OF_OUTCOMES: Final = 100
-"""The largest numbers that these calls take."""
+"""Maximum numbers of rows in a reply."""
+
+MAX_SESSION_IDS: Final = 100
+"""Maximum number of sessions in one call for outcomes."""
 
 
 class ReflexioClient:
@@ -129,14 +132,20 @@ class ReflexioClient:
             reply.request_id = reply.request_id or body.request_id
             return reply
         # After a lost reply the effect is "unknown": an earlier try may have stored it.
-        if minted or (refusal.effect == "unknown" and await self._is_stored(body, refusal)):
-            repeated = refusal.effect == "unknown"
+        repeated = refusal.effect == "unknown"
+        # Only an earlier try can have stored something under an id that was made here.
+        if minted or (repeated and await self._is_stored_equal(body, refusal)):
             reply = models.PublishReply(request_id=body.request_id, already_stored=True, repeated=repeated)
             reply.correlation_id = refusal.correlation_id
             return reply
         raise AlreadyExists(status=refusal.status, correlation_id=refusal.correlation_id, effect="none")
 
-    async def _is_stored(self, body: models.PublishBody, refusal: AlreadyExists) -> bool:
+    async def _is_stored_equal(self, body: models.PublishBody, refusal: AlreadyExists) -> bool:
+        """Whether what is stored under the id of a refused body equals it.
+
+        Raises:
+            ConnectionLost: it could not be read back.
+        """
         try:
             page = await self.get_requests(models.RequestQuery(request_id=body.request_id))
         except ReflexioError:
@@ -153,27 +162,28 @@ class ReflexioClient:
         The server accepts no period of a single second, so the second before is asked for too and dropped here.
         """
         start, end = query.start_time, query.end_time
-        single = start is not None and start == end
-        sent = query.model_dump(exclude_none=True, exclude={"start_time", "end_time", "most_bytes"})
-        if start is not None and not (single and start == 0):
-            sent["start_time"] = iso_time(start - 1 if single else start)
+        one_second = start is not None and start == end
+        sent = query.model_dump(exclude_none=True, exclude={"start_time", "end_time", "most_reply_bytes"})
+        if start is not None and not (one_second and start == 0):  # nothing is older than the second 0
+            sent["start_time"] = iso_time(start - 1 if one_second else start)
         if end is not None:
             sent["end_time"] = iso_time(end)
-        if single:  # both would include the second before
+        if one_second:  # a count and a search would include the second before
             sent.pop("count", None)
             sent.pop("search", None)
         page = await self._post(
             models.RequestPage,
             "/api/get_requests",
             sent,
-            "sessions",
+            required=("sessions",),
             repeat=repeat,
-            most_reply=query.most_bytes,
+            most_reply_bytes=query.most_reply_bytes,
         )
-        if single:
+        if one_second:
             for group in page.sessions:
                 group.requests = [item for item in group.requests if item.request.created_at == start]
             wanted = [group for group in page.sessions if group.requests]
+            # The newest session comes first. After one of the second before, no further one is wanted.
             page.has_more = page.has_more and len(wanted) == len(page.sessions)
             page.sessions = wanted
         return page
@@ -181,7 +191,7 @@ class ReflexioClient:
     async def read_whole(self, request_ids: Sequence[str]) -> models.WholeRequests:
         """Read complete requests, as many as fit one reply. Only the embedded store can."""
         sent = {"request_ids": request_ids}
-        return await self._post(models.WholeRequests, "/embedded/read_whole", sent, "looked_up")
+        return await self._post(models.WholeRequests, "/embedded/read_whole", sent, required=("looked_up",))
 
     async def put_back(self, item: models.RequestWithInteractions) -> models.Reply:
         """Store a request as `read_whole` returned it. Only the embedded store can."""
@@ -192,7 +202,7 @@ class ReflexioClient:
         )
         # A stored request with its ids and defaults is longer than the published one.
         return await self._post(
-            models.Reply, "/embedded/put_back", sent, kind="publish", most_bytes=sys.maxsize
+            models.Reply, "/embedded/put_back", sent, kind="publish", most_body_bytes=sys.maxsize
         )
 
     async def delete_requests_by_ids(self, request_ids: list[str]) -> models.DeleteReply:
@@ -202,13 +212,13 @@ class ReflexioClient:
     async def delete_interaction(self, user_id: str, interaction_id: int) -> models.DeleteReply:
         """Delete one interaction of a user. Its request stays, even empty. An unknown id is a success too."""
         sent = {"user_id": user_id, "interaction_id": interaction_id}
-        return await self._delete("/api/delete_interaction", sent)
+        return await self._change("/api/delete_interaction", sent)
 
     async def learning_status(self, request_id: str) -> models.LearningStatus:
         """Return the state of learning from a request. Raises `NotFound` if there is no such request."""
         params = {"request_id": sendable(request_id)}
         return await self._get(
-            models.LearningStatus, "/api/learning_status", "status", params=params, by_id=True
+            models.LearningStatus, "/api/learning_status", required=("status",), params=params, by_id=True
         )
 
     async def generation(self, kind: Literal["profile", "playbook"]) -> models.Operation | None:
@@ -223,7 +233,7 @@ class ReflexioClient:
     async def finalize_session(self, user_id: str, session_id: str) -> models.FinalizeReply:
         """End a session of a user, so that Reflexio learns from its waiting requests."""
         sent = {"user_id": user_id, "session_id": session_id}
-        return await self._post(models.FinalizeReply, "/api/finalize_session", sent, "accepted")
+        return await self._post(models.FinalizeReply, "/api/finalize_session", sent, required=("accepted",))
 
     async def get_profiles(self, user_id: str) -> list[models.UserProfile]:
         """Read a user's profiles of every status, last modified first, except those past their expiry."""
@@ -236,7 +246,7 @@ class ReflexioClient:
     ) -> list[models.UserProfile]:
         """Read current profiles, also those past their expiry that the service has not marked as expired yet.
 
-        No other call returns these. The API allows 30 of these calls a minute.
+        No other call returns the latter. The API allows 30 of these calls a minute.
 
         Args:
             user_id: `None` for every user.
@@ -270,12 +280,12 @@ class ReflexioClient:
     async def update_profile(self, user_id: str, profile_id: str, content: str) -> models.DeleteReply:
         """Change the text of a current profile. An unknown id, or another user's, is an error."""
         sent = {"user_id": user_id, "profile_id": profile_id, "content": content}
-        return await self._delete("/api/update_user_profile", sent, method="PUT")
+        return await self._change("/api/update_user_profile", sent, method="PUT")
 
     async def update_user_playbook(self, user_playbook_id: int, content: str) -> models.DeleteReply:
         """Change the text of anybody's user playbook. An unknown id is a success too."""
         sent = {"user_playbook_id": user_playbook_id, "content": content}
-        return await self._delete("/api/update_user_playbook", sent, method="PUT")
+        return await self._change("/api/update_user_playbook", sent, method="PUT")
 
     async def add_profiles(self, profiles: Sequence[models.UserProfile]) -> models.Reply:
         """Store profiles under their own ids. A profile with the same id is overwritten."""
@@ -302,8 +312,8 @@ class ReflexioClient:
         """
         if not user_id and not session_ids:
             raise NotSent("the outcomes of sessions need a user or sessions")
-        if len(session_ids) > SESSIONS_OF_OUTCOMES:
-            raise NotSent(f"session_ids takes {SESSIONS_OF_OUTCOMES} ids, and {len(session_ids)} were given")
+        if len(session_ids) > MAX_SESSION_IDS:
+            raise NotSent(f"session_ids takes {MAX_SESSION_IDS} ids, and {len(session_ids)} were given")
         asked: dict[str, Any] = {"user_id": user_id} if user_id else {}
         asked |= {"session_ids": list(session_ids)} if session_ids else {}
         found: list[models.SessionOutcome] = []
@@ -332,7 +342,10 @@ class ReflexioClient:
         """Read which user playbooks a shared rule was made from, whosoever they are."""
         sent = {"kind": "agent_playbook", "id": str(agent_playbook_id)}
         return await self._post(
-            models.AgentPlaybookSources, "/api/get_learning_provenance", sent, "provenance_status"
+            models.AgentPlaybookSources,
+            "/api/get_learning_provenance",
+            sent,
+            required=("provenance_status",),
         )
 
     async def set_agent_playbook_status(
@@ -340,7 +353,7 @@ class ReflexioClient:
     ) -> models.DeleteReply:
         """Approve or reject a shared rule, or make it pending. An unknown id is an error."""
         sent = {"agent_playbook_id": agent_playbook_id, "playbook_status": status}
-        return await self._delete("/api/update_agent_playbook_status", sent, method="PUT")
+        return await self._change("/api/update_agent_playbook_status", sent, method="PUT")
 
     async def delete_agent_playbooks(self, agent_playbook_ids: list[int]) -> models.DeleteReply:
         """Delete up to 10,000 shared rules. Unknown ids are skipped, and counted as deleted."""
@@ -388,22 +401,22 @@ class ReflexioClient:
         return found, len(found) < QUESTIONS_AT_ONCE
 
     async def whoami(self) -> models.WhoAmI:
-        return await self._get(models.WhoAmI, "/api/whoami", "success", "org_id")
+        return await self._get(models.WhoAmI, "/api/whoami", required=("success", "org_id"))
 
     async def health(self) -> models.HealthReply:
         """Ask whether the server runs. The key is not checked."""
         timeout = min(5.0, self.timeout)
-        return await self._get(models.HealthReply, "/health", "status", timeout=timeout)
+        return await self._get(models.HealthReply, "/health", required=("status",), timeout=timeout)
 
     async def version(self) -> models.VersionReply:
-        return await self._get(models.VersionReply, "/meta/version", "server_version")
+        return await self._get(models.VersionReply, "/meta/version", required=("server_version",))
 
     async def _delete_ids(self, route: str, name: str, ids: list[str] | list[int]) -> models.DeleteReply:
         if not 1 <= len(ids) <= api_limits.MAX_DELETE_IDS:
             raise NotSent(f"{name} takes 1 to {api_limits.MAX_DELETE_IDS} ids, and {len(ids)} were given")
-        return await self._delete(route, {name: ids})
+        return await self._change(route, {name: ids})
 
-    async def _delete(
+    async def _change(
         self, route: str, sent: dict[str, Any], method: Literal["DELETE", "PUT"] = "DELETE"
     ) -> models.DeleteReply:
         """Delete or overwrite. After a repeated call, the number of deleted items is not known."""
@@ -428,9 +441,10 @@ class ReflexioClient:
         # A playbook sent twice is stored twice.
         return await self._post(models.Reply, route, {name: sent}, kind="publish", repeat=False)
 
-    async def _get(self, model: type[ReplyT], route: str, *required: str, **options: Any) -> ReplyT:
+    async def _get(self, model: type[ReplyT], route: str, **options: Any) -> ReplyT:
+        """Read a reply. The options are fields of `Call`."""
         options = {"timeout": self.timeout, **options}
-        call = Call("GET", route, "read", required=required, **options)
+        call = Call("GET", route, "read", **options)
         return await self._send(call, lambda answer: answer.parsed(model))
 
     async def _post(
@@ -438,16 +452,19 @@ class ReflexioClient:
         model: type[ReplyT],
         route: str,
         sent: dict[str, Any],
-        *required: str,
+        *,
+        required: tuple[str, ...] = (),
         kind: Kind = "read",
         **options: Any,
     ) -> ReplyT:
+        """Send a body and read the reply. The other options are fields of `Call`, too."""
         options = {"timeout": self.timeout, **options}
         content = await in_thread_if(kind == "publish", lambda: encoded(sent))
         call = Call("POST", route, kind, content=content, required=("success", *required), **options)
         return await self._send(call, lambda answer: answer.parsed(model))
 
     async def _list(self, model: type[ReadT], route: str, sent: dict[str, Any], name: str) -> list[ReadT]:
+        """Send a body and read the list that the reply has under a name."""
         call = Call("POST", route, "read", self.timeout, encoded(sent), required=("success", name))
         return await self._send(call, lambda answer: answer.parsed_list(model, name))
 
@@ -460,8 +477,8 @@ class ReflexioClient:
     async def _send(self, call: Call, read: Callable[[Answer], T]) -> T:
         if self._closed:
             raise Closed
-        if call.content is not None and len(call.content) > call.most_bytes:
-            size, most = len(call.content) / 2**20, call.most_bytes // 2**20
+        if call.content is not None and len(call.content) > call.most_body_bytes:
+            size, most = len(call.content) / 2**20, call.most_body_bytes // 2**20
             raise BodyTooLarge(f"{size:.1f} MiB as sent, the limit is {most} MiB")
         if self._sender is None:
             self._sender = self._open()
@@ -503,7 +520,8 @@ def encoded(body: dict[str, Any]) -> bytes:
         content = to_json(body)
         if b"NaN" not in content and b"Infinity" not in content:
             return content
-    # It says what is wrong, but takes four times as long, in which no other thread can run.
+    # `json.dumps` tells a number that is no JSON from the text "NaN", but takes four times as long, in which no other
+    # thread can run.
     try:
         text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (ValueError, TypeError, RecursionError):

@@ -23,6 +23,8 @@ __all__ = ["Call", "HttpReply", "correlation_ids", "in_thread_if", "may_pass", "
 
 JsonObject: TypeAlias = dict[str, Any]
 Kind: TypeAlias = Literal["read", "publish", "delete"]
+"""What a call does: nothing that lasts, store something, or delete or overwrite something."""
+
 ReadT = TypeVar("ReadT", bound=models.Read)
 
 T = TypeVar("T")
@@ -33,6 +35,7 @@ LONG_REQUESTS: Final = 20
 
 LONGEST_LINE: Final = 200
 _LONGEST_READ: Final = 10_000
+"""How many characters of a service's text are shown and looked at."""
 
 _MOST_FIELDS: Final = 3
 _CORRELATION_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -40,27 +43,28 @@ _WORD: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _TAKEN: Final = re.compile(r"request_id .* already exists", re.DOTALL)
 _LIMIT: Final = re.compile(r"\bper (\d{1,4} )?(second|minute|hour|day)\b")
 _UNIT_SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
-_KNOWN_REFUSALS: Final = frozenset({400, 413, 415})
+_REFUSED_BEFORE_WORK: Final = frozenset({400, 413, 415})
+"""Statuses by which nothing was done."""
 _INTERNAL: Final = re.compile(
     r"Traceback|Stack trace|File \"|\.py\b|[A-Za-z]:\\|(?:^|[\s'\"(=:])~?/[^\s/]+/|\w://"
 )
 
-_noted: ContextVar[list[str] | None] = ContextVar("reflexio_mcp_correlation_ids", default=None)
+_collected_ids: ContextVar[list[str] | None] = ContextVar("reflexio_mcp_correlation_ids", default=None)
 
 
 @contextmanager
 def correlation_ids() -> Generator[list[str]]:
     """Collect the correlation ids of all replies inside this context and tasks started there."""
     ids: list[str] = []
-    token = _noted.set(ids)
+    token = _collected_ids.set(ids)
     try:
         yield ids
     finally:
-        _noted.reset(token)
+        _collected_ids.reset(token)
 
 
-def note(correlation_id: str | None) -> None:
-    ids = _noted.get()
+def collect_correlation_id(correlation_id: str | None) -> None:
+    ids = _collected_ids.get()
     if ids is not None and correlation_id:
         ids.append(correlation_id)
 
@@ -76,7 +80,8 @@ class Call:
             it, only after a lost connection.
         look_first: the caller has to look again before each try, so the call is repeated here only if it was lost with
             a connection that had been idle.
-        most_reply: longest reply in bytes, if less than the client's limit; a longer one is `ReplyTooLarge`.
+        most_body_bytes: a longer body is `BodyTooLarge`.
+        most_reply_bytes: longest reply in bytes, if less than the client's limit; a longer one is `ReplyTooLarge`.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -89,8 +94,8 @@ class Call:
     by_id: bool = False
     repeat: bool = True
     look_first: bool = False
-    most_bytes: int = api_limits.MAX_BODY_BYTES
-    most_reply: int | None = None
+    most_body_bytes: int = api_limits.MAX_BODY_BYTES
+    most_reply_bytes: int | None = None
 
 
 class HttpReply(NamedTuple):
@@ -138,14 +143,15 @@ class Answer:
 
     def parsed(self, model: type[ReadT]) -> ReadT:
         """Return the answer as a model, or raise `NotTheApi` if it has another shape."""
-        ours = {
+        # The service may have fields of the same names.
+        set_by_client = {
             "correlation_id": self.correlation_id,
             "server_time": self.server_time,
             "repeated": self.repeated,
             "already_stored": False,
             "size": self.size,
         }
-        return self._validated(model, {**self.data, **ours})
+        return self._validated(model, {**self.data, **set_by_client})
 
     def parsed_list(self, model: type[ReadT], name: str) -> list[ReadT]:
         items: object = self.data[name]
@@ -228,11 +234,11 @@ def _refusal(call: Call, url: str, reply: HttpReply, data: JsonObject) -> errors
         seconds = int(window[1] or 1) * _UNIT_SECONDS[window[2]] if window else None
         return errors.RateLimited("429", retry_after=seconds)
     if status >= 500:
-        reason = str((cast("JsonObject", said) if isinstance(said, dict) else data).get("reason"))
-        # Without a reason this is "None", which `_WORD` does not match.
-        return errors.ServerFault(f"{status}, {reason}" if _WORD.fullmatch(reason) else f"{status}")
+        reason = (cast("JsonObject", said) if isinstance(said, dict) else data).get("reason")
+        is_word = isinstance(reason, str) and _WORD.fullmatch(reason)
+        return errors.ServerFault(f"{status}, {reason}" if is_word else f"{status}")
     # The refusal may come from a proxy, which does not know what became of the call.
-    return errors.Refused(f"{status}", effect="none" if status in _KNOWN_REFUSALS else "unknown")
+    return errors.Refused(f"{status}", effect="none" if status in _REFUSED_BEFORE_WORK else "unknown")
 
 
 def _failed_operation(call: Call, data: JsonObject) -> errors.ReflexioError:
@@ -370,12 +376,12 @@ class Sender:
         deadline = first + call.timeout
         unknown = False
         attempt = faults = 0
-        answered: errors.ServerFault | None = None
+        server_fault: errors.ServerFault | None = None
         while True:
             attempt += 1
             begun = self._clock()
             found = await self._try(call, deadline - begun)
-            note(found.correlation_id)
+            collect_correlation_id(found.correlation_id)
             log.debug(
                 "%s %s -> %s in %.0f ms (attempt %d, correlation id %s)",
                 call.method,
@@ -387,24 +393,28 @@ class Sender:
             )
             if isinstance(found, Answer):
                 return replace(found, repeated=unknown)
-            faults += not isinstance(found, errors.RateLimited)
+            if not isinstance(found, errors.RateLimited):
+                faults += 1
             # The try after a 500 often loses its connection or times out. The 500 says more.
-            answered = found if isinstance(found, errors.ServerFault) else answered
+            if isinstance(found, errors.ServerFault):
+                server_fault = found
             # The server may close an idle connection before a try, so a lost connection is always retried.
             tries = MOST_TRIES if call.repeat or isinstance(found, errors.ConnectionLost) else 1
             wait = self._backoff(attempt, found.wait)
             unknown = unknown or found.effect == "unknown"
             now = self._clock()
-            safe = _is_safe_to_repeat(found, call, unknown, now - begun, now + wait - first)
+            safe = _is_safe_to_repeat(
+                found, call, unknown=unknown, took=now - begun, since_first=now + wait - first
+            )
             if not safe or faults >= tries or wait >= deadline - now:
-                if answered and isinstance(found, errors.ConnectionLost | errors.TimedOut):
-                    found = answered
+                if server_fault and isinstance(found, errors.ConnectionLost | errors.TimedOut):
+                    found = server_fault
                 if unknown:
                     found.effect = "unknown"
                 try:
                     raise found
                 finally:
-                    del found, answered  # the traceback would keep the caller's data
+                    del found, server_fault  # the traceback would keep the caller's data
             await self._sleep(wait)
 
     def _backoff(self, attempt: int, asked: float | None) -> float:
@@ -438,19 +448,20 @@ def may_pass(error: errors.ReflexioError, kind: Kind) -> bool:
 
 
 def _is_safe_to_repeat(
-    error: errors.ReflexioError, call: Call, unknown: bool, took: float, seconds: float
+    error: errors.ReflexioError, call: Call, *, unknown: bool, took: float, since_first: float
 ) -> bool:
     """Return whether a further try does nothing that the first could not do.
 
     Args:
         unknown: this try or an earlier one may have taken effect.
         took: seconds of this try.
-        seconds: from the first try to the next.
+        since_first: seconds from the first try to the next.
     """
     if call.look_first or (unknown and call.kind == "delete"):
         # A further try would also delete what somebody has stored since, or overwrite it.
         return isinstance(error, errors.ConnectionLost) and took < _IDLE_LOSS
-    if unknown and call.kind == "publish" and (seconds > _SEEN_AFTER or not call.repeat):
-        # It would also store what somebody has erased since. A learning has no id, and would be stored twice.
+    if unknown and call.kind == "publish" and (since_first > _SEEN_AFTER or not call.repeat):
+        # It would also store what somebody has erased since. Learnings are sent without `repeat`: a playbook has no id
+        # yet, and would be stored twice.
         return False
     return may_pass(error, call.kind)

@@ -8,7 +8,7 @@ from pydantic.json_schema import SkipJsonSchema
 from reflexio_mcp.rest import api_limits
 
 __all__ = [
-    "COMPARED",
+    "COMPARED_FIELDS",
     "AgentPlaybook",
     "ApplicationStat",
     "Approval",
@@ -33,7 +33,7 @@ __all__ = [
     "UserProfile",
     "as_stored",
     "differences",
-    "unlearned",
+    "embedded_learning_status",
 ]
 
 UserAction = Literal["click", "scroll", "type", "none"]
@@ -242,8 +242,8 @@ class RequestQuery(Sent):
     search: Search | None = None
     resume_at: tuple[int, str] | None = None
     """Newest second and id of a session, from which the embedded store reads on instead of counting sessions."""
-    most_bytes: int | None = None
-    """The embedded store returns as many sessions, two at least. Over HTTP, a longer reply is `ReplyTooLarge`."""
+    most_reply_bytes: int | None = None
+    """The embedded store returns as many sessions as fit, at least two. Over HTTP, a longer reply is an error."""
 
 
 class RequestPage(Reply):
@@ -267,7 +267,7 @@ class WholeRequests(Reply):
 
 
 class DeleteReply(Reply):
-    """The reply to a deletion. It does not prove that something is gone."""
+    """The reply to a call that deletes or overwrites. It does not prove that something is gone."""
 
     deleted_count: int | None = None
     """`None` also for a repeated call, because an earlier try may have deleted something."""
@@ -316,7 +316,7 @@ class OperationReply(Reply):
     operation_status: Operation | None = None
 
 
-def unlearned(*, evaluation_only: bool) -> LearningStatus:
+def embedded_learning_status(*, evaluation_only: bool) -> LearningStatus:
     """The state of learning in the embedded store, which does not learn."""
     if evaluation_only:
         return LearningStatus(status="done", reason="not_applicable")
@@ -491,7 +491,7 @@ class VersionReply(Reply):
     server_version: str = ""
 
 
-COMPARED: Final = (
+COMPARED_FIELDS: Final = (
     "role",
     "content",
     "user_action",
@@ -500,6 +500,7 @@ COMPARED: Final = (
     "shadow_content",
     "expert_content",
 )
+"""Fields of an interaction that a repeated publish has to have in common with the stored one."""
 
 
 def as_stored(body: PublishBody) -> RequestWithInteractions:
@@ -516,7 +517,7 @@ def as_stored(body: PublishBody) -> RequestWithInteractions:
 
 
 def differences(body: PublishBody, stored: RequestWithInteractions) -> list[str]:
-    """Return the arguments in which a stored request differs: labels, and `COMPARED` fields of interactions."""
+    """Return the arguments in which a stored request differs: labels, and `COMPARED_FIELDS` of interactions."""
     sent_labels = {
         "user_id": body.user_id.strip(),
         "session_id": body.session_id.strip(),
@@ -525,17 +526,17 @@ def differences(body: PublishBody, stored: RequestWithInteractions) -> list[str]
         "evaluation_only": body.evaluation_only,
     }
     stored_labels = stored.request.model_dump(include=set(sent_labels))
-    sent = [_words(interaction) for interaction in body.interaction_data_list if _says_something(interaction)]
     differ = [name for name, sent_label in sent_labels.items() if sent_label != stored_labels[name]]
-    return (
-        differ
-        if sent == [_words(interaction) for interaction in stored.interactions]
-        else ["interactions", *differ]
-    )
+    sent = [
+        _compared(interaction) for interaction in body.interaction_data_list if _says_something(interaction)
+    ]
+    if sent != [_compared(interaction) for interaction in stored.interactions]:
+        differ.insert(0, "interactions")
+    return differ
 
 
-def _words(interaction: Interaction | StoredInteraction) -> list[str]:
-    return [getattr(interaction, name).strip() for name in COMPARED]
+def _compared(interaction: Interaction | StoredInteraction) -> list[str]:
+    return [getattr(interaction, name).strip() for name in COMPARED_FIELDS]
 
 
 def _says_something(interaction: Interaction) -> bool:

@@ -23,16 +23,14 @@ _REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (socket.gaierror, "the host name is not known"),
     (ConnectionRefusedError, "connection refused"),
 )
-"""What the causes of a failed connection mean. A class stands before the classes that it extends."""
+"""What the causes of a failed connection mean. The first that fits is told, so a class stands before its bases."""
 
 
 class HttpTransport:
-    """Has one httpx client for each running call.
+    """Has one httpx client for each running call: in each call, httpx looks at all connections of its client.
 
-    In each call, httpx looks at all connections of its client several times.
-
-
-    `inner` replaces the network.
+    Args:
+        inner: replaces the network.
 
     Raises:
         BadAddress: the environment's proxy or certificate settings cannot be used.
@@ -68,7 +66,7 @@ class HttpTransport:
                 headers=_call_headers(call),
                 timeout=httpx.Timeout(seconds, connect=min(_CONNECT_SECONDS, seconds * 0.9)),
             ) as response:
-                content = await _content(response, call.most_reply or api_limits.MAX_REPLY_BYTES)
+                content = await _content(response, call.most_reply_bytes or api_limits.MAX_REPLY_BYTES)
                 return HttpReply(response.status_code, response.headers, content)
         except httpx.InvalidURL:
             raise errors.BadAddress("REFLEXIO_URL is not a URL") from None
@@ -142,7 +140,7 @@ def _call_headers(call: Call) -> dict[str, str]:
 def new_client(**options: Any) -> httpx.AsyncClient:
     """Make a client that takes proxies and certificates from the environment and follows no redirect."""
     try:
-        return httpx.AsyncClient(follow_redirects=False, verify=trust(), **options)
+        return httpx.AsyncClient(follow_redirects=False, verify=tls_context(), **options)
     # httpx raises ImportError if SOCKS support is missing.
     except (httpx.InvalidURL, ValueError, OSError, ImportError) as error:
         raise errors.BadAddress(
@@ -150,11 +148,11 @@ def new_client(**options: Any) -> httpx.AsyncClient:
         ) from error
 
 
-def trust() -> ssl.SSLContext:
+def tls_context() -> ssl.SSLContext:
     """Return the TLS context that all clients share. It uses `SSL_CERT_FILE` and `SSL_CERT_DIR`."""
-    return _trust(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+    return _tls_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 
 
-@functools.lru_cache(maxsize=1)  # made again when the places change
-def _trust(*_places: str | None) -> ssl.SSLContext:
+@functools.lru_cache(maxsize=1)  # made again when the places of certificates change
+def _tls_context(*_places: str | None) -> ssl.SSLContext:
     return httpx.create_ssl_context()

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from reflexio_mcp.matching.words import tool_texts
 from reflexio_mcp.rest.api_limits import DEFAULT_AGENT_VERSION
 from reflexio_mcp.rest.models import (
-    COMPARED,
+    COMPARED_FIELDS,
     Interaction,
     RequestWithInteractions,
     SessionOutcome,
@@ -260,7 +260,7 @@ LABELS: Final = {"user_id", "session_id", "source", "agent_version", "evaluation
 EXPERIMENT: Final = {"retrieval_experiment_id", "retrieval_experiment_arm"}
 """Labels that the embedded store does not keep."""
 
-SAID: Final = {*COMPARED, "tools_used", "retrieved_learnings", "citations", "image_encoding"}
+SAID: Final = {*COMPARED_FIELDS, "tools_used", "retrieved_learnings", "citations", "image_encoding"}
 
 
 def is_stored_as(

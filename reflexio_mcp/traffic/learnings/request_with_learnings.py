@@ -14,7 +14,7 @@ from reflexio_mcp.rest.models import (
     ApplicationStat,
     RequestWithInteractions,
     RetrievedLearningVerdict,
-    unlearned,
+    embedded_learning_status,
 )
 from reflexio_mcp.results.answer_size import Room
 from reflexio_mcp.results.base import Row, at, clip, shown_name
@@ -105,7 +105,7 @@ async def read_request(
         content_chars=content_chars,
     )
     if not scope.learns:
-        return await show(unlearned(evaluation_only=request.evaluation_only))
+        return await show(embedded_learning_status(evaluation_only=request.evaluation_only))
     if cursor:
         return await show(await learning_status(scope, request.request_id))
     (outcomes, unread), (told, learning) = await both(

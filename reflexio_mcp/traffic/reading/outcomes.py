@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from reflexio_mcp.rest.client import SESSIONS_OF_OUTCOMES
+from reflexio_mcp.rest.client import MAX_SESSION_IDS
 from reflexio_mcp.rest.errors import ReflexioError
 from reflexio_mcp.rest.models import SessionOutcome
 from reflexio_mcp.results.base import at, shown_name
@@ -31,8 +31,8 @@ async def outcomes_of(
         return found, []
     only_user = scope.user_id or user_id
     try:
-        for start in range(0, len(session_ids), SESSIONS_OF_OUTCOMES):
-            batch = session_ids[start : start + SESSIONS_OF_OUTCOMES]
+        for start in range(0, len(session_ids), MAX_SESSION_IDS):
+            batch = session_ids[start : start + MAX_SESSION_IDS]
             for outcome in await scope.client.get_session_outcomes(only_user, session_ids=batch):
                 is_wanted = not only_user or outcome.user_id == only_user
                 if is_wanted and outcome.session_id in batch:

@@ -307,9 +307,9 @@ class SessionPager:
         while True:
             query = self._filter.query(top_k=self._batch + 1, offset=offset, end=self._frozen)
             if self._batch == 1 and not self._scope.exact:
-                # Reflexio knows no `most_bytes`: what does not fit would be sent, and then asked for again.
+                # Reflexio knows no `most_reply_bytes`: what does not fit would be sent, and then asked for again.
                 return await _read_page(self._scope, query)
-            limited = query.model_copy(update={"most_bytes": PAGE_BYTES, "resume_at": resume_at})
+            limited = query.model_copy(update={"most_reply_bytes": PAGE_BYTES, "resume_at": resume_at})
             if search:
                 limited.search, limited.top_k = search, SESSIONS_SEARCHED + 1
             try:
