@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from itertools import accumulate
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -74,7 +73,7 @@ class GetRequests(Body):
     count: Literal["sessions", "requests"] | None = None
     search: models.Search | None = None
     resume_at: tuple[int, str] | None = None
-    most_bytes: int | None = None
+    most_reply_bytes: int | None = None
 
 
 class RequestId(Body):
@@ -104,8 +103,7 @@ WHOLE_BYTES: Final = 1024 * 1024
 LARGEST_ID: Final = 2**53
 """SQLite adds nothing after the largest id of 64 bits, so no imported id comes near it."""
 
-_LISTS: Final = ("tools_used", "retrieved_learnings", "citations")
-"""Columns that contain JSON."""
+_JSON_COLUMNS: Final = ("tools_used", "retrieved_learnings", "citations")
 
 _LISTED: Final = (
     "request, interaction_id, created_at, role, content, user_action, user_action_description,"
@@ -188,7 +186,7 @@ def publish(connection: sqlite3.Connection, body: Publish, now: int) -> Json:
         connection, body.model_dump() | {"created_at": now, "agent_version": version}, interactions
     ):
         return _taken(body.request_id)
-    learning = models.unlearned(evaluation_only=body.evaluation_only)
+    learning = models.embedded_learning_status(evaluation_only=body.evaluation_only)
     return {
         "success": True,
         "message": "Interaction published successfully",
@@ -247,7 +245,7 @@ def _insert(connection: sqlite3.Connection, request: Json, interactions: Iterabl
         {"interaction_id": None, **interaction, "request": added.lastrowid} for interaction in interactions
     ]
     for row in rows:
-        row.update({name: json.dumps(row[name] or []) for name in _LISTS})
+        row.update({name: json.dumps(row[name] or []) for name in _JSON_COLUMNS})
         row["image_encoding"] = row["image_encoding"] or ""
     connection.executemany(
         f"INSERT INTO interactions ({_WHOLE}) VALUES ({', '.join(f':{name}' for name in names)})",  # noqa: S608
@@ -267,7 +265,7 @@ def learning_status(connection: sqlite3.Connection, body: RequestId, now: int) -
     ).fetchone()
     if row is None:
         raise Refusal(404, "request not found")
-    learning = models.unlearned(evaluation_only=bool(row[0]))
+    learning = models.embedded_learning_status(evaluation_only=bool(row[0]))
     return {"status": learning.status, "reason": learning.reason}
 
 
@@ -275,11 +273,12 @@ def learning_status(connection: sqlite3.Connection, body: RequestId, now: int) -
 def get_requests(connection: sqlite3.Connection, query: GetRequests, now: int) -> Json:
     condition, values = _condition(query)
     session_ids = _sessions(connection, query)
-    full = len(session_ids) == query.top_k
+    # The API reports more after any full page, even the last one.
+    has_more = len(session_ids) == query.top_k
     left_out: dict[str, Json] = {}
     if query.search:
         searched, left_out = _search(connection, session_ids, query, query.search)
-        full = full or searched < len(session_ids)
+        has_more = has_more or searched < len(session_ids)
         session_ids = session_ids[:searched]
     page: dict[str, list[Json]] = {session_id: [] for session_id in session_ids}
     found = connection.execute(
@@ -288,9 +287,9 @@ def get_requests(connection: sqlite3.Connection, query: GetRequests, now: int) -
         [json.dumps([session_id for session_id in session_ids if session_id not in left_out]), *values],
     )
     rows = found.fetchall()
-    if query.most_bytes is not None:
-        fitting = _fitting(connection, list(page), rows, query.most_bytes)
-        full = full or fitting < len(page)
+    if query.most_reply_bytes is not None:
+        fitting = _fitting(connection, list(page), rows, query.most_reply_bytes)
+        has_more = has_more or fitting < len(page)
         page = dict(list(page.items())[:fitting])
         rows = [row for row in rows if row["session_id"] in page]
     connection.create_function("image_digest", 1, _image_digest, deterministic=True)
@@ -308,8 +307,7 @@ def get_requests(connection: sqlite3.Connection, query: GetRequests, now: int) -
             {"session_id": session_id, "requests": requests, **left_out.get(session_id, {})}
             for session_id, requests in page.items()
         ],
-        # The API reports more after any full page, even the last one.
-        "has_more": full,
+        "has_more": has_more,
         **counted,
         "msg": f"Found {len(items)} request(s) in {len(page)} session(s)",
     }
@@ -328,7 +326,13 @@ def _fitting(
     of_session = Counter[str]()
     for request in requests:
         of_session[request["session_id"]] += sizes.get(request["arrival"], 0)
-    return max(2, sum(total <= most for total in accumulate(of_session[session] for session in sessions)))
+    fitting = size = 0
+    for session in sessions:
+        size += of_session[session]
+        if size > most:
+            break
+        fitting += 1
+    return max(2, fitting)
 
 
 def _sessions(connection: sqlite3.Connection, query: GetRequests) -> list[str]:
@@ -415,7 +419,7 @@ def _search(
         f" WHERE session_id {_AMONG} AND {condition} GROUP BY session_id"
     )
     given = [parameter for parameters in conditions.values() for parameter in parameters]
-    most = sys.maxsize if query.most_bytes is None else query.most_bytes
+    most = sys.maxsize if query.most_reply_bytes is None else query.most_reply_bytes
     left_out: dict[str, Json] = {}
     looked_at = looked_at_bytes = found = found_bytes = 0
     at_once = SESSIONS_AT_FIRST
@@ -432,8 +436,8 @@ def _search(
             else:
                 left_out[row["session_id"]] = {"left_out": row["left_out"], "newest": row["newest"]}
         looked_at += len(some)
-        weight = (looked_at_bytes - bytes_before) / len(some)
-        fitting = int(AT_ONCE_BYTES / max(1, weight))
+        bytes_each = (looked_at_bytes - bytes_before) / len(some)
+        fitting = int(AT_ONCE_BYTES / max(1, bytes_each))
         at_once = max(2, min(at_once * 4, SESSIONS_AT_ONCE, fitting))
     return looked_at, left_out
 
@@ -445,11 +449,15 @@ def _condition(query: GetRequests, table: str = "requests") -> tuple[str, list[s
         "request_id = ?": query.request_id or None,
         "session_id = ?": query.session_id or None,
         "source = ?": query.source,
-        "created_at >= ?": query.start_time and int(query.start_time.timestamp()),
-        "created_at <= ?": query.end_time and int(query.end_time.timestamp()),
+        "created_at >= ?": _epoch(query.start_time),
+        "created_at <= ?": _epoch(query.end_time),
     }
     given = {term: value for term, value in terms.items() if value is not None}
     return " AND ".join(f"{table}.{term}" for term in given) or "1", list(given.values())
+
+
+def _epoch(moment: datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp())
 
 
 @_route("POST", "/embedded/read_whole", RequestIds)
@@ -479,7 +487,7 @@ def _with_interactions(
     for row in rows:
         interaction = dict(row)
         interaction.update(
-            {name: json.loads(interaction[name] or "null") for name in _LISTS if name in interaction}
+            {name: json.loads(interaction[name] or "null") for name in _JSON_COLUMNS if name in interaction}
         )
         if not interaction.get("image_digest"):  # the API has no such field
             interaction.pop("image_digest", None)
