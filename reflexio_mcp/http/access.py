@@ -17,10 +17,12 @@ from reflexio_mcp.backend import default_store
 from reflexio_mcp.settings import ConfigurationError, Settings
 
 peer: Final[ContextVar[str]] = ContextVar("reflexio_mcp_peer", default="")
+"""The address that the current request comes from."""
 
-_MADE_BYTES: Final = 32
+_GENERATED_TOKEN_BYTES: Final = 32
 LEAST_TOKEN_CHARS: Final = 16
 
+# What the operator may name, with a wildcard for the port, and below what a client may send.
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^/\s@?#*:]+)(:\d+|:\*)?")
 _ORIGIN: Final = re.compile(rf"[A-Za-z][A-Za-z0-9+.-]*://{_HOST.pattern}")
 _NAME_AND_PORT: Final = rb"(\[[0-9A-Fa-f:.]+\]|[^/\s@?#*:\[\]]+)(:\d+)?"
@@ -39,7 +41,9 @@ def transport_security(settings: Settings, public: str = "") -> TransportSecurit
     """
     _check(settings.allowed_hosts, _HOST, "hosts", "mcp.example or mcp.example:8443")
     _check(settings.allowed_origins, _ORIGIN, "origins", "https://app.example")
-    named = [*settings.allowed_hosts, *([public] if public else [])]
+    named = list(settings.allowed_hosts)
+    if public:
+        named.append(public)
     here = ["127.0.0.1", "localhost", "[::1]"]
     if is_loopback(settings.host):
         here.append(settings.host)
@@ -165,8 +169,8 @@ def bearer_tokens(settings: Settings) -> tuple[Tokens, Path | None]:
     try:
         kept = private_files.keep_secret(
             path,
-            make=lambda: f"{secrets.token_urlsafe(_MADE_BYTES)}\n".encode(),
-            is_whole=lambda text: text.isascii() and len(text.strip()) >= _MADE_BYTES,
+            make=lambda: f"{secrets.token_urlsafe(_GENERATED_TOKEN_BYTES)}\n".encode(),
+            is_whole=lambda text: text.isascii() and len(text.strip()) >= _GENERATED_TOKEN_BYTES,
         )
     except OSError as error:
         raise ConfigurationError(

@@ -21,12 +21,13 @@ def counting(turns: Turns, account: str, send: Send) -> Send:
     async def counted(message: Message) -> None:
         body: bytes = message.get("body", b"")
         with turns.unread(account, len(body)):
-            for start in range(0, len(body) - PIECE_BYTES, PIECE_BYTES):
-                piece = body[start : start + PIECE_BYTES]
+            sent = 0
+            while len(body) - sent > PIECE_BYTES:
+                piece = body[sent : sent + PIECE_BYTES]
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
-            if body:
-                rest = (len(body) - 1) // PIECE_BYTES * PIECE_BYTES
-                message = {**message, "body": body[rest:]}
+                sent += PIECE_BYTES
+            if sent:
+                message = {**message, "body": body[sent:]}
             await send(message)
 
     return counted

@@ -53,7 +53,7 @@ READY_PATH: Final = "/ready"
 SIGN_IN_PATHS: Final = ("/register", "/authorize", "/token", "/.well-known/{rest:path}")
 """Paths that OAuth clients ask for if they have no token."""
 
-WITHOUT_SESSIONS: Final = b"2026-07-28"
+VERSION_WITHOUT_SESSIONS: Final = b"2026-07-28"
 SESSIONS_EACH: Final = 20
 """Maximum number of sessions, and of streams and downloads, per caller if callers are distinguished."""
 
@@ -61,7 +61,7 @@ READY_SECONDS: Final = 2.0
 """Lifetime of an answer of `/ready`, so that probes do not load the backend."""
 
 DOWNLOADED_AT_ONCE: Final = 256 * 1024
-ARCHIVE: Final = {
+ARCHIVE_HEADERS: Final = {
     "cache-control": "no-store",
     "content-disposition": 'attachment; filename="reflexio-export.zip"',
 }
@@ -153,11 +153,11 @@ class HttpApp:
         )
         count("reflexio_mcp.held", "held items", 0)  # 0 is a measurement too
         state = self._runtime.state
-        observe("reflexio_mcp.copies", "kept copies", _known(state.copies.kept))
+        observe("reflexio_mcp.copies", "kept copies", _none_if_unusable(state.copies.kept))
         observe(
             "reflexio_mcp.cap_left",
             "remaining cap",
-            _known(state.least_room),
+            _none_if_unusable(state.least_room),
         )
         self._sse_streams = Quota(sessions_each, settings.max_sessions)
         self._streams: set[anyio.CancelScope] = set()
@@ -269,7 +269,7 @@ class HttpApp:
         elif method == "DELETE":
             await transport(scope, receive, send)
         else:
-            modern = headers.get(b"mcp-protocol-version") == WITHOUT_SESSIONS
+            modern = headers.get(b"mcp-protocol-version") == VERSION_WITHOUT_SESSIONS
             opens = self.settings.keeps_sessions and not in_session and not modern
             declared = headers.get(b"content-length", b"")
             size = int(declared) if declared.isdigit() else None
@@ -281,7 +281,7 @@ class HttpApp:
                 ):
                     if not in_session:  # another replica can answer it, and it may have waited long
                         self._refuse_if_stopping()
-                    await self._answer(transport, caller, body, turn, scope, send)
+                    await self._check_and_pass_on(transport, caller, body, turn, scope, send)
             except Refusal:
                 # What was read of the body is dropped by now. A stopping server refuses at once: another one answers.
                 if not self.stopping:
@@ -292,7 +292,7 @@ class HttpApp:
         if self.stopping:
             raise Refusal(503, "This server is stopping; try again.", AGAIN)
 
-    async def _answer(
+    async def _check_and_pass_on(
         self, transport: ASGIApp, caller: Caller, body: Body, turn: Turn, scope: Scope, send: Send
     ) -> None:
         """Check the body and pass it on, in the caller's turn."""
@@ -317,11 +317,11 @@ class HttpApp:
         self, caller: Caller, transport: ASGIApp, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Serve a stream until its client, its token or this server ends it."""
-        last: Message = {"more_body": False}
+        more_to_come = False
 
         async def noted(message: Message) -> None:
-            nonlocal last
-            last = message
+            nonlocal more_to_come
+            more_to_come = message["type"] == "http.response.start" or message.get("more_body", False)
             await send(message)
 
         quota = contextlib.nullcontext(True)
@@ -340,7 +340,7 @@ class HttpApp:
                     watching.cancel_scope.cancel()
             finally:
                 self._streams.discard(ended)
-        if ended.cancelled_caught and last.get("more_body", True):
+        if ended.cancelled_caught and more_to_come:
             # Without a proper end, clients report a broken connection.
             with contextlib.suppress(OSError), anyio.move_on_after(1.0):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -367,7 +367,7 @@ class HttpApp:
             raise Refusal(404, "This link was used, has expired, or is another caller's. Export again.")
         with file:
             chunks = iter(functools.partial(file.read, DOWNLOADED_AT_ONCE), b"")
-            await StreamingResponse(chunks, headers=ARCHIVE, media_type="application/zip")(
+            await StreamingResponse(chunks, headers=ARCHIVE_HEADERS, media_type="application/zip")(
                 scope, receive, send
             )
 
@@ -379,7 +379,7 @@ class HttpApp:
             if time.monotonic() >= self._ask_again_at:
                 self._ready = False
                 with anyio.move_on_after(PROBE_SECONDS):
-                    self._ready = await _answers(self._runtime.scopes.client)
+                    self._ready = await _is_usable(self._runtime.scopes.client)
                 self._ask_again_at = time.monotonic() + READY_SECONDS
         ready = self._ready and not self.stopping
         text, status = ("ready", 200) if ready else ("not ready", 503)
@@ -392,7 +392,7 @@ class HttpApp:
         raise Refusal(404, text, error="access_denied")
 
 
-async def _answers(client: "ReflexioClient") -> bool:
+async def _is_usable(client: "ReflexioClient") -> bool:
     """Whether Reflexio can be used. Its rate limit is the same for every replica, so no proxy has to avoid this one."""
     try:
         await client.health()
@@ -403,8 +403,8 @@ async def _answers(client: "ReflexioClient") -> bool:
     return True
 
 
-def _known(read: Callable[[], int | None]) -> Callable[[], int | None]:
-    """Read a number of the state, which is not known while the state cannot be used."""
+def _none_if_unusable(read: Callable[[], int | None]) -> Callable[[], int | None]:
+    """Return a function that reads a number of the state, or `None` while the state cannot be used."""
 
     def number() -> int | None:
         try:

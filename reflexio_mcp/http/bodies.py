@@ -33,6 +33,8 @@ NOTICE_BYTES: Final = 4 * 1024
 """Maximum size of a message that may overtake the calls of its account."""
 
 MOST_BYTES: Final = 1024 * 1024
+"""Maximum size of any other body than that of a publish."""
+
 PUBLISH_BYTES: Final = MAX_BODY_BYTES + 64 * 1024
 """Maximum size of a publish: the limit of the API, and the envelope."""
 
@@ -43,11 +45,12 @@ BODY_SECONDS: Final = 30.0
 MOST_VALUES: Final = 50_000
 """Maximum number of values, counted by their punctuation."""
 
+# What begins or separates values, and the inside of a JSON text.
 _VALUE: Final = re.compile(rb'["\[{,:]')
 _TEXT: Final = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _TEXT_BYTES: Final = 64 * 1024
 """How much of a text is read at once: `re` lets no other thread run meanwhile."""
-_LARGE: Final = "publish_interaction"
+_PUBLISH_TOOL: Final = "publish_interaction"
 
 
 class Body:
@@ -101,7 +104,7 @@ class Body:
     def _check(self) -> None:
         if values_in(self._content) > MOST_VALUES:
             raise Refusal(413, f"The body has more than {MOST_VALUES:,} values.")
-        if self.size > MOST_BYTES and self.tool != _LARGE:
+        if self.size > MOST_BYTES and self.tool != _PUBLISH_TOOL:
             raise _too_large(MOST_BYTES)
 
 
@@ -122,7 +125,7 @@ def _behind_text(content: bytes, place: int) -> int:
     while True:
         edge = place + _TEXT_BYTES
         inside = _TEXT.match(content, place, edge)
-        assert inside  # it matches nothing, too
+        assert inside  # the pattern matches even an empty text
         place = inside.end()
         if place < edge - 1:  # the edge may have cut an escape of two bytes
             return place + 1
@@ -140,23 +143,26 @@ class _Room:
         if not self._waiting and size <= self._free:
             self._free -= size
             return
-        mine = size, anyio.Event()
-        self._waiting.append(mine)
+        given = anyio.Event()
+        self._waiting.append((size, given))
         try:
-            await mine[1].wait()
+            await given.wait()
         except BaseException:
-            if mine in self._waiting:
-                self._waiting.remove(mine)
-            else:
+            if given.is_set():
                 self.give_back(size)
+            else:
+                self._waiting.remove((size, given))
             raise
 
     def give_back(self, size: int) -> None:
         self._free += size
-        while self._waiting and self._waiting[0][0] <= self._free:
-            size, event = self._waiting.popleft()
-            self._free -= size
-            event.set()
+        while self._waiting:
+            needed, given = self._waiting[0]
+            if needed > self._free:
+                return
+            self._waiting.popleft()
+            self._free -= needed
+            given.set()
 
 
 class Bodies:
@@ -186,7 +192,7 @@ class Bodies:
         most = OPENING_BYTES if opens_session else PUBLISH_BYTES
         with ExitStack() as kept:
             arriving = _Arriving(receive, most)
-            kept.callback(lambda: self._drop(account, arriving.counted))
+            kept.callback(lambda: self._drop(account, len(arriving.content)))
             await self._arrive(arriving, account, LIGHT_BYTES, share=SHARE_BYTES)
             if arriving.more:
                 size = most if declared is None else min(declared, most)
@@ -212,9 +218,7 @@ class Bodies:
         """
         with anyio.move_on_after(BODY_SECONDS) as limit:
             while arriving.more and len(arriving.content) <= pause:
-                piece = await arriving.next_piece()
-                arriving.counted += piece
-                self._held[account] += piece
+                self._held[account] += await arriving.next_piece()
                 arriving.check()
                 if share is not None and self._held[account] > share:
                     raise Refusal(503, "Your calls send too much data at once; try again in a moment.", AGAIN)
@@ -227,9 +231,8 @@ class _Arriving:
 
     def __init__(self, receive: Receive, most: int) -> None:
         self.content = bytearray()
-        self.counted = 0
         self.more = True
-        self._looked = False
+        self._names_publish = False
         self._receive = receive
         self._most = most
 
@@ -243,9 +246,10 @@ class _Arriving:
 
     def check(self) -> None:
         """Raise a `Refusal` if the body is too large (413)."""
-        if len(self.content) > MOST_BYTES and not self._looked:
-            self._looked = True
-            if self.content.find(_LARGE.encode(), 0, MOST_BYTES) < 0:
+        if len(self.content) > MOST_BYTES and not self._names_publish:
+            # Whether it is a publish is known only when the whole body is read. One that names it late is refused.
+            self._names_publish = self.content.find(_PUBLISH_TOOL.encode(), 0, MOST_BYTES) >= 0
+            if not self._names_publish:
                 raise _too_large(MOST_BYTES)
         if len(self.content) > self._most:
             raise _too_large(self._most)

@@ -125,8 +125,8 @@ class SignIn:
             raise ConfigurationError(f"{error}.") from None
         self._clock = clock
         self._fetching = anyio.Lock()
-        self._fetched_at = -ASK_AGAIN_SECONDS
-        self._found_at = -STALE_SECONDS
+        self._tried_at = -math.inf
+        self._found_at = -math.inf
         self._why_not = AWAY
         self._metadata: Json = {}
         self._keys: list[jwt.PyJWK] = []
@@ -249,7 +249,7 @@ class SignIn:
         if name == "email" and not (verified is None or verified is True or verified == "true"):
             raise _Invalid("The token names an e-mail address that is not verified.")
         scopes = claims.scopes
-        permissions = frozenset(one for one in Permission if f"{PREFIX}{one}" in scopes)
+        permissions = frozenset(permission for permission in Permission if f"{PREFIX}{permission}" in scopes)
         user_id = "" if OPERATOR in scopes else user
         caller = person(self._settings, claims.sub, user_id, permissions, claims.exp, user)
         if not permissions:
@@ -289,10 +289,11 @@ class SignIn:
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         if self._clock() < self._refused.get(digest, 0.0):
             raise _Invalid
+        was_accepted = digest in self._accepted
         until, reply = self._accepted.get(digest, (0.0, {}))
         if self._clock() >= until:
             # Somebody who was accepted does not wait behind invented tokens from the same address.
-            quota, holder = (self._asking_again, digest.hex()) if until else (self._asking, peer.get())
+            quota, holder = (self._asking_again, digest.hex()) if was_accepted else (self._asking, peer.get())
             reply = await self._asked(token, quota, holder)
             until = self._clock() + REMEMBER_SECONDS
             self._accepted.pop(digest, None)
@@ -317,14 +318,14 @@ class SignIn:
         if not again and (age < FRESH_SECONDS or (age < STALE_SECONDS and self._fetching.locked())):
             return self._keys
         async with self._fetching:  # all callers share one fetch
-            if self._clock() - self._fetched_at >= ASK_AGAIN_SECONDS:
+            if self._clock() - self._tried_at >= ASK_AGAIN_SECONDS:
                 try:
                     with anyio.fail_after(FETCH_SECONDS):
                         await self._discover()
                     self._found_at = self._clock()
                 except (TimeoutError, _Unreachable) as error:
                     self._why_not = str(error) or AWAY
-                self._fetched_at = self._clock()
+                self._tried_at = self._clock()
         if self._clock() - self._found_at >= STALE_SECONDS:
             raise _Unreachable(self._why_not)
         return self._keys
