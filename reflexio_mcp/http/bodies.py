@@ -152,10 +152,15 @@ class _Room:
                 self.give_back(size)
             else:
                 self._waiting.remove((size, given))
+                self._let_wait_no_longer()  # those behind may need less
             raise
 
     def give_back(self, size: int) -> None:
         self._free += size
+        self._let_wait_no_longer()
+
+    def _let_wait_no_longer(self) -> None:
+        """Give room to those who wait, in order, as long as there is enough."""
         while self._waiting:
             needed, given = self._waiting[0]
             if needed > self._free:

@@ -379,6 +379,40 @@ async def test_a_large_body_that_is_being_read_is_not_refused_for_what_is_held(
         assert (await post(served, "publish_interaction", given, token=ANN)).status_code == 200
 
 
+async def test_a_large_body_does_not_wait_behind_one_whose_client_has_gone() -> None:
+    read, complete = bodies.Bodies(), set[str]()
+
+    async def arrive(name: str, size: int) -> None:
+        messages = iter(
+            [{"body": bytes(bodies.LIGHT_BYTES + 1), "more_body": True}, {"body": b"", "more_body": False}]
+        )
+
+        async def receive() -> Any:
+            return next(messages)
+
+        async with read.read(receive, "ann", opens_session=False, declared=size):
+            complete.add(name)
+            await anyio.sleep_forever()
+
+    async def arrive_and_leave() -> None:
+        with leaving:
+            await arrive("gone", bodies.LARGE_BYTES // 4)
+
+    leaving = anyio.CancelScope()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(arrive, "first", bodies.LARGE_BYTES * 9 // 20)
+        tasks.start_soon(arrive, "second", bodies.LARGE_BYTES * 9 // 20)
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(arrive_and_leave)
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(arrive, "small", bodies.LARGE_BYTES // 20)
+        await anyio.wait_all_tasks_blocked()
+        assert complete == {"first", "second"}
+        leaving.cancel()
+        await until(lambda: "small" in complete)
+        tasks.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize(
     "odd", [b"[" * 200_000, b'{"a":' + b"1," * 60_000], ids=["no JSON", "too many values"]
 )
