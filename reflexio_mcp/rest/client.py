@@ -233,7 +233,9 @@ class ReflexioClient:
     async def finalize_session(self, user_id: str, session_id: str) -> models.FinalizeReply:
         """End a session of a user, so that Reflexio learns from its waiting requests."""
         sent = {"user_id": user_id, "session_id": session_id}
-        return await self._post(models.FinalizeReply, "/api/finalize_session", sent, required=("accepted",))
+        return await self._post(
+            models.FinalizeReply, "/api/finalize_session", sent, required=("accepted",), kind="publish"
+        )
 
     async def get_profiles(self, user_id: str) -> list[models.UserProfile]:
         """Read a user's profiles of every status, last modified first, except those past their expiry."""

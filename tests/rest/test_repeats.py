@@ -261,6 +261,16 @@ async def test_a_failed_operation_is_not_repeated() -> None:
             await client.delete_requests_by_ids(["r-1"])
 
 
+@pytest.mark.parametrize("fault", [httpx.ReadTimeout("late"), httpx.Response(500)])
+async def test_the_end_of_a_session_that_got_no_answer_is_not_told_as_a_call_that_changed_nothing(
+    fault: httpx.Response | Exception,
+) -> None:
+    async with client_over(lambda _: give(fault)) as client:
+        with pytest.raises(ReflexioError) as caught:
+            await client.finalize_session("ada", "s-1")
+    assert caught.value.effect == "unknown"
+
+
 @pytest.mark.parametrize("after", [LOST, httpx.ReadTimeout("late")])
 async def test_what_comes_after_a_fault_does_not_hide_the_fault(after: Exception) -> None:
     replies = [httpx.Response(500), after, after, after]
