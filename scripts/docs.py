@@ -39,7 +39,7 @@ from reflexio_mcp.server.prompts import PROMPTS
 from reflexio_mcp.server.resources import RESOURCES, TEMPLATES
 from reflexio_mcp.settings import GROUPS, OPTIONS, Settings
 from reflexio_mcp.state.state import RECORD_DAYS
-from reflexio_mcp.tools.catalog import CATALOG, made, offered
+from reflexio_mcp.tools.catalog import CATALOG, offered, sdk_tool
 from reflexio_mcp.traffic.audit.run import AUDIT_SECONDS
 from reflexio_mcp.traffic.deletion.plan import CODE_SECONDS
 
@@ -273,7 +273,7 @@ def schemas() -> str:
     """The schemas of each tool, as the SDK derives them from its function."""
     found: dict[str, Any] = {}
     for spec in CATALOG:
-        tool = made(spec.name)
+        tool = sdk_tool(spec.name)
         given = without_ballast(tool.parameters, tool.parameters)
         if spec.opened_by:  # all arguments of the page would cost tokens in every conversation
             needed = {name: given["properties"][name] for name in given["required"]}

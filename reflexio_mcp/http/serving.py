@@ -23,7 +23,7 @@ from reflexio_mcp.logs import event, flush
 from reflexio_mcp.results.base import visible
 from reflexio_mcp.server.runtime import tune_collector
 from reflexio_mcp.settings import ConfigurationError, Settings
-from reflexio_mcp.tools.catalog import made
+from reflexio_mcp.tools.catalog import sdk_tool
 
 DRAIN_SECONDS: Final = 60.0
 """Longest wait for running deletions, after the time for calls."""
@@ -138,7 +138,7 @@ def serve(settings: Settings) -> int:
     tokens, kept_in = bearer_tokens(settings)
     app = HttpApp(settings, tokens)
     for name in app.server.permissions:
-        made(name)  # otherwise calls would wait for its import
+        sdk_tool(name)  # otherwise calls would wait for its import
     tune_collector()
     listener = _listen(settings)
     sys.setswitchinterval(SWITCH_SECONDS)

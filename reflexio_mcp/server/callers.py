@@ -51,8 +51,8 @@ current_caller: Final[ContextVar[Caller | None]] = ContextVar("reflexio_mcp_call
 
 def holder_of(token: str, user_id: str) -> Caller:
     """Return the holder of an operator's token, confined to `user_id` unless it is empty."""
-    name = _stand_in("caller", token)
-    owner = _stand_in("user", user_id) if user_id else ""
+    name = _pseudonym("caller", token)
+    owner = _pseudonym("user", user_id) if user_id else ""
     return Caller(user_id=user_id, owner=owner, name=name, account=name, known_as=user_id)
 
 
@@ -64,11 +64,11 @@ def person(
     expires_at: float,
     known_as: str,
 ) -> Caller:
-    who = _stand_in("person", settings.oauth_issuer, subject)
+    who = _pseudonym("person", settings.oauth_issuer, subject)
     return Caller(
         user_id=user_id,
         owner=who,
-        name=_stand_in("caller", who, user_id),
+        name=_pseudonym("caller", who, user_id),
         account=who,
         permissions=permissions,
         expires_at=expires_at,
@@ -76,12 +76,12 @@ def person(
     )
 
 
-def _stand_in(purpose: str, *parts: str) -> str:
+def _pseudonym(kind: str, *parts: str) -> str:
     from reflexio_mcp.traffic.content import add_texts
 
     # The state contains this id, so the id depends on no key and no process.
     digest = hashlib.sha256(b"reflexio-mcp")
-    add_texts(digest, (purpose, *parts))
+    add_texts(digest, (kind, *parts))
     return digest.hexdigest()[:16]
 
 
@@ -104,7 +104,7 @@ class Scopes:
         self._client = client
 
     @cached_property
-    def _scope(self) -> "partial[Scope]":
+    def _new_scope(self) -> "partial[Scope]":
         return scopes_of(self._settings)
 
     @property
@@ -124,7 +124,7 @@ class Scopes:
         return self.of(current_caller.get() or self.local_caller())
 
     def of(self, caller: Caller) -> "Scope":
-        return self._scope(self.client, caller.user_id or self._settings.user_id, caller.owner)
+        return self._new_scope(self.client, caller.user_id or self._settings.user_id, caller.owner)
 
     async def aclose(self) -> None:
         """Close the client unless it was passed in. The next call opens another."""

@@ -133,14 +133,14 @@ FIELDS: Final = (
           "True for tests, demos, staging and shadow traffic: it is stored and never learned from."),
     Field("session_finished", "true or false",
           "True with the last publish of a conversation: its waiting requests are then learned from.",
-          True),
+          learns=True),
     Field("override_learning_stall", "true or false",
           "True tries to learn although the service has paused because its model refused the key or account.",
-          True),
+          learns=True),
     Field("retrieval_experiment_id", "any text, with retrieval_experiment_arm",
-          "The experiment that compares answers with and without what was learned.", True),
+          "The experiment that compares answers with and without what was learned.", learns=True),
     Field("retrieval_experiment_arm", "treatment or holdout",
-          "treatment if the agent was given what was learned, holdout if it was not.", True),
+          "treatment if the agent was given what was learned, holdout if it was not.", learns=True),
 )  # fmt: skip
 
 
@@ -169,6 +169,7 @@ def guide(tools: Collection[str], *, learns: bool, confirm: Confirm) -> str:
                 [f"The service takes {api_limits.PUBLISHES_PER_MINUTE} publishes a minute from one client."]
             )
     if "audit_traffic" in tools:
+        # Rules about learning have the word in their names.
         rules = [rule for rule in RULES if learns or "learning" not in rule.name]
         advice = [f"{rule.name}: {rule.advice}" for rule in rules]
         parts.append(["What audit_traffic looks for, and what to do instead:", *advice])

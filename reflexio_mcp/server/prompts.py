@@ -39,6 +39,8 @@ class TaskPrompt:
 
     Args:
         arguments: the description of each.
+        required: the argument that has to be given.
+        one_required: at least one of the arguments has to be given.
         text: `[tool user_id detail=masked]` becomes a call, with the prompt's `user_id` and with this `detail`.
         names: tools that the text names without a call.
         learning: an addition to the text if the backend learns.
@@ -51,6 +53,7 @@ class TaskPrompt:
     arguments: Mapping[str, str]
     text: str
     required: str = ""
+    one_required: bool = False
     names: tuple[str, ...] = ()
     learning: str = ""
     listing: str = ""
@@ -71,10 +74,10 @@ class TaskPrompt:
             learning=self.learning if learns else "",
             listing=self.listing if "list_learnings" in tools else "",
         )
-        return _CALL.sub(lambda call: _written(call[1], call[2].split(), given), text)
+        return _CALL.sub(lambda call: _call_text(call[1], call[2].split(), given), text)
 
 
-def _written(tool: str, words: list[str], given: Mapping[str, str]) -> str:
+def _call_text(tool: str, words: list[str], given: Mapping[str, str]) -> str:
     arguments: dict[str, str | bool] = {}
     for word in words:
         name, _, fixed = word.partition("=")
@@ -105,6 +108,7 @@ PROMPTS: Final = (
         "Clean up a test run. First [list_sessions source session_id detail=masked] to see its size. {consent} Then "
         "[delete_requests source session_id]. {report} Next time publish a test run with "
         "evaluation_only=true{learning}.",
+        one_required=True,
         learning=", so that nothing is learned from it",
     ),
     TaskPrompt(
@@ -182,7 +186,7 @@ def get(call: Call, name: str, arguments: Mapping[str, str]) -> GetPromptResult:
         raise MCPError(
             INVALID_PARAMS, f"There is no prompt {quoted(name)}; there are {', '.join(offered) or 'none'}."
         )
-    given = {name: visible(value.strip()).replace("\n", "\\n") for name, value in arguments.items()}
+    given = {argument: visible(value.strip()).replace("\n", "\\n") for argument, value in arguments.items()}
     if fault := _fault(prompt, given, prompt.accepted(bool(scope.user_id))):
         raise MCPError(INVALID_PARAMS, fault)
     text = prompt.write(given, app.tools, confirm=app.settings.confirm, learns=scope.learns)
@@ -198,6 +202,6 @@ def _fault(prompt: TaskPrompt, given: Mapping[str, str], accepted: list[str]) ->
         return f"An argument takes {VALUE_CHARS} characters at most."
     if prompt.required in accepted and not given.get(prompt.required):
         return f"{prompt.required} is required."
-    if "source" in accepted and not any(given.values()):
+    if prompt.one_required and not any(given.values()):
         return f"One of {takes} is required."
     return ""

@@ -45,7 +45,7 @@ def add_outside_sealing(server: MCPServer[Any], middleware: ServerMiddleware[Any
 def limit_sessions(manager: "StreamableHTTPSessionManager", each: int) -> Callable[[], int]:
     """Let one account have `each` sessions of Streamable HTTP; the SDK's own limit counts those of all accounts.
 
-    Returns what counts the open sessions.
+    Returns a function that counts the open sessions.
 
     Raises:
         ConfigurationError: the installed SDK admits sessions in another way, so no account could be limited.

@@ -30,7 +30,7 @@ from reflexio_mcp.server.skills import MARKDOWN, Skill, Skills
 from reflexio_mcp.server.stdio_stream import Answers, StdioStream
 from reflexio_mcp.settings import Settings
 from reflexio_mcp.toolkit.context import PAGE_TOOLS, App, from_page
-from reflexio_mcp.tools.catalog import CATALOG, deletes, made, offered
+from reflexio_mcp.tools.catalog import CATALOG, deletes, offered, sdk_tool
 from reflexio_mcp.traffic.errors import TrafficError, facts_of, quoted
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class ReflexioServer(MCPServer[App]):
         tool = self._tools.get(name)
         if tool is None:
             return _failed(self._why_not_offered(name))
-        function = made(name)
+        function = sdk_tool(name)
         try:
             given = checked(
                 tool, function.fn_metadata.arg_model.model_fields, arguments, self.runtime.scopes.current()
@@ -144,7 +144,13 @@ class ReflexioServer(MCPServer[App]):
                 result = result.model_copy(update={"meta": {FACTS_KEY: _facts_of(tool, error)}})
         if isinstance(result, types.InputRequiredResult):
             return result
-        return _told(result, self._from_page(tool, result, context), words_for_model(self._tools))
+        owner = self.runtime.scopes.current().owner
+        if from_page(context):
+            self._note_call_of_page(owner, result)
+            return result
+        if tool.name in PAGE_TOOLS or result.is_error:
+            return result
+        return _with_facts(result, self.runtime.page_notes.take(owner), words_for_model(self._tools))
 
     def _why_not_offered(self, name: str) -> str:
         names = ", ".join(tool for tool in self._tools if tool not in PAGE_TOOLS)
@@ -156,11 +162,8 @@ class ReflexioServer(MCPServer[App]):
         others = f"The tools are {names}." if names else "You may call no tools."
         return f"There is no tool {quoted(name)} here; nothing was done. {reason}{others}"
 
-    def _from_page(self, tool: types.Tool, result: types.CallToolResult, context: Any) -> list[Fact]:
-        """Note what a call of the explorer's page did; return the facts for the next result that the model reads."""
-        notes, owner = self.runtime.page_notes, self.runtime.scopes.current().owner
-        if not from_page(context):
-            return [] if tool.name in PAGE_TOOLS or result.is_error else notes.take(owner)
+    def _note_call_of_page(self, owner: str, result: types.CallToolResult) -> None:
+        """Note what a call of the explorer's page did, for the next result that the model reads."""
         done: dict[str, Any] = result.structured_content or {}
         deleted, restored = done.get("receipt", {}).get("deleted", {}), done.get("restored", {})
         numbers = {
@@ -171,8 +174,7 @@ class ReflexioServer(MCPServer[App]):
         }
         for code, number in numbers.items():
             if number:
-                notes.add(owner, code, number)
-        return []
+                self.runtime.page_notes.add(owner, code, number)
 
     async def list_resources(self) -> list[types.Resource]:
         from reflexio_mcp.server.resources import listed
@@ -240,7 +242,7 @@ def _facts_of(tool: types.Tool, error: TrafficError | ToolError) -> list[dict[st
     return [fact.model_dump(mode="json", exclude_defaults=True) for fact in facts]
 
 
-def _told(result: types.CallToolResult, facts: list[Fact], words: Words) -> types.CallToolResult:
+def _with_facts(result: types.CallToolResult, facts: list[Fact], words: Words) -> types.CallToolResult:
     """Add facts to both forms of a result."""
     if not facts or result.structured_content is None:
         return result

@@ -18,7 +18,7 @@ from mcp.server.mcpserver.tools import Tool
 from reflexio_mcp.explorer.document import uri
 from reflexio_mcp.settings import ConfigurationError, Settings
 
-__all__ = ["CATALOG", "Permission", "deletes", "made", "offered"]
+__all__ = ["CATALOG", "Permission", "deletes", "offered", "sdk_tool"]
 
 
 class Permission(StrEnum):
@@ -286,7 +286,7 @@ def offered(settings: Settings) -> list[types.Tool]:
 
 
 @functools.cache
-def made(name: str) -> Tool:
+def sdk_tool(name: str) -> Tool:
     """Make the SDK's tool of this name, with all parameters. The first time, its function is imported."""
     spec = next(spec for spec in CATALOG if spec.name == name)
     tool = Tool.from_function(getattr(import_module(f"reflexio_mcp.tools.{spec.module}"), name))
