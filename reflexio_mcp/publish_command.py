@@ -22,7 +22,7 @@ from reflexio_mcp.rest.models import Interaction, PublishBody, RequestWithIntera
 from reflexio_mcp.results.publishing import Stored
 from reflexio_mcp.screen import TerminalProgress, print_json
 from reflexio_mcp.settings import ConfigurationError, Settings
-from reflexio_mcp.toolkit.parameters import alone, invalid_arguments
+from reflexio_mcp.toolkit.parameters import invalid_arguments, validated_by
 from reflexio_mcp.traffic.deletion.erasures import would_go
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.publishing import check_interaction, publish
@@ -34,7 +34,7 @@ class _Document(BaseModel):
     """Interactions from a file or the command line, checked as those of the tool."""
 
     interactions: Annotated[
-        list[Annotated[Interaction, alone(check_interaction)]],
+        list[Annotated[Interaction, validated_by(check_interaction)]],
         Field(min_length=1, max_length=MAX_INTERACTIONS),
     ]
 

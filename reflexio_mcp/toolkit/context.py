@@ -69,12 +69,14 @@ DOWNLOAD_SECONDS: Final = 300.0
 MOST_DOWNLOADS: Final = 5
 """Maximum number of open files that one owner can fetch."""
 
-EVERY_SECONDS: Final = 5.0
-
-SILENCE_SECONDS: Final = 10.0
-
 FIRST_SECONDS: Final = 2.0
 """Time before the first message about progress."""
+
+EVERY_SECONDS: Final = 5.0
+"""Time between messages while there is progress."""
+
+SILENCE_SECONDS: Final = 10.0
+"""Time between messages while there is none."""
 
 SEND_SECONDS: Final = 1.0
 """Time limit for a client to accept a message."""
@@ -86,13 +88,14 @@ class Downloads(dict[tuple[str, str], BinaryIO]):
     """Files that their owners can fetch for a while, by owner and token. A fetched file is removed and closed."""
 
     def offer(self, owner: str, file: BinaryIO, tasks: TaskGroup) -> str:
+        """Keep a file for a while in place of the owner's oldest one if there are too many, and return its token."""
         kept = [key for key in self if key[0] == owner]
-        for oldest in kept[: 1 - MOST_DOWNLOADS]:
-            self.pop(oldest).close()
-        key = owner, secrets.token_urlsafe(32)
-        self[key] = file
-        tasks.start_soon(self._expire, key)
-        return key[1]
+        while len(kept) >= MOST_DOWNLOADS:
+            self.pop(kept.pop(0)).close()
+        token = secrets.token_urlsafe(32)
+        self[owner, token] = file
+        tasks.start_soon(self._expire, (owner, token))
+        return token
 
     async def _expire(self, key: tuple[str, str]) -> None:
         try:

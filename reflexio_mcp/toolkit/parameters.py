@@ -43,12 +43,13 @@ __all__ = [
     "SessionId",
     "UserId",
     "WaitForReceipt",
-    "alone",
     "checked",
     "describe",
     "filtered",
+    "given_empty",
     "invalid_arguments",
-    "no_switch",
+    "refuse_boolean",
+    "validated_by",
 ]
 
 IDS: Final = ("user_id", "session_id", "request_id", "request_ids", "learning_ids")
@@ -194,7 +195,7 @@ T = TypeVar("T")
 Function = TypeVar("Function", bound=Callable[..., Awaitable[CallToolResult]])
 
 
-def alone(check: Callable[[T], object]) -> AfterValidator:
+def validated_by(check: Callable[[T], object]) -> AfterValidator:
     """Check an argument while pydantic validates it, so that the refusal names it.
 
     Args:
@@ -212,7 +213,7 @@ def alone(check: Callable[[T], object]) -> AfterValidator:
     return AfterValidator(validate)
 
 
-def no_switch(value: object) -> object:
+def refuse_boolean(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError("must be a whole number")
     return value
@@ -225,9 +226,15 @@ Clients whose models fill in every argument send `[]` for a list that is not mea
 plan first, even where none is asked for: a program whose list happens to be empty means nothing by it.
 """
 
+
+def given_empty(values: list[str] | list[int] | None) -> bool:
+    """Whether a list was given, but empty, so that a plan has to be shown first (see `NOT_GIVEN`)."""
+    return values == []
+
+
 UserId = Annotated[str, Field()]
 SessionId = Annotated[str, Field()]
-Limit = Annotated[int, Field(ge=1, le=100), BeforeValidator(no_switch)]
+Limit = Annotated[int, Field(ge=1, le=100), BeforeValidator(refuse_boolean)]
 PageLimit = Annotated[Limit | SkipJsonSchema[None], Field(description="left out: 20 in a short page")]
 Cursor = Annotated[str, Field(description="from the page before")]
 MASKED: Final = "masked: fingerprints, no text"

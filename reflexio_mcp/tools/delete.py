@@ -21,7 +21,7 @@ from reflexio_mcp.state.state import in_thread
 from reflexio_mcp.state.tables import StateUnusable
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of
-from reflexio_mcp.toolkit.parameters import NOT_GIVEN
+from reflexio_mcp.toolkit.parameters import NOT_GIVEN, given_empty
 from reflexio_mcp.traffic.deletion.execute import Origin, begin, carry_out
 from reflexio_mcp.traffic.deletion.past import last_deletions, not_listed
 from reflexio_mcp.traffic.deletion.plan import Options, named, skipped_copies
@@ -35,7 +35,7 @@ RequestIds = Annotated[
     Field(description="up to 10,000 (with user_id: only that user's); or use the filter"),
 ]
 InteractionIds = Annotated[
-    list[Annotated[int, BeforeValidator(parameters.no_switch)]],
+    list[Annotated[int, BeforeValidator(parameters.refuse_boolean)]],
     Field(description="only these interactions, as get_request shows them"),
 ]
 Everything = Annotated[
@@ -81,7 +81,7 @@ async def prepare_request(
     target: Target = Requests((wanted,))
     if interaction_ids:
         target = Interactions(wanted, tuple(dict.fromkeys(interaction_ids)))
-    return await prepare(call, target, options, confirm, shown_first=interaction_ids == [])
+    return await prepare(call, target, options, confirm, shown_first=given_empty(interaction_ids))
 
 
 async def delete_request(
@@ -149,7 +149,7 @@ async def prepare_set(
         target = Filtered.of(
             scope, wanted, all_of_user=all_of_user, everything=everything and not caller_selects
         )
-    return await prepare(call, target, options, confirm, shown_first=request_ids == [])
+    return await prepare(call, target, options, confirm, shown_first=given_empty(request_ids))
 
 
 @parameters.filtered()
@@ -185,7 +185,7 @@ async def finish(
             target = named(planned.target, words=False)
             why, client = verdict.status, _client_of(call)
             await in_thread(app.state.note_refusal, planned.owner, tool, target, why, client)
-    if verdict.status:
+    if verdict.status:  # why it is not carried out
         return _answer(call, Deletion(notice=NOTICE, status=verdict.status, plan=verdict.plan))
     origin = Origin(tool, _client_of(call), verdict.mode, verdict.code)
 
@@ -199,9 +199,9 @@ async def finish(
         return _answer(call, Deletion(notice=NOTICE, status="scheduled", plan=plan))
     async with prepared.reporter.steady(Step.DELETING):
         receipt = await job.outcome()
-    shows = receipt.reason or receipt.change or receipt.not_deleted
+    shows_stored_text = receipt.reason or receipt.change or receipt.not_deleted
     status = "complete" if receipt.finished else "incomplete"
-    return _answer(call, Deletion(notice=NOTICE if shows else "", status=status, receipt=receipt))
+    return _answer(call, Deletion(notice=NOTICE if shows_stored_text else "", status=status, receipt=receipt))
 
 
 def _answer(call: Call, done: Deletion) -> CallToolResult:
@@ -224,7 +224,7 @@ async def restore_requests(
     deletion: Annotated[
         int,
         Field(ge=0, description="number from the receipt; left out: lists deletions"),
-        BeforeValidator(parameters.no_switch),
+        BeforeValidator(parameters.refuse_boolean),
     ] = 0,
     request_ids: Annotated[list[str], Field(description="only these")] = NOT_GIVEN,
     evaluation_only: Annotated[bool, Field(description="never learn from it again")] = False,
@@ -236,17 +236,17 @@ async def restore_requests(
         if request_ids:
             raise InvalidInput("request_ids", NO_DELETION)
         with needing_state(FactCode.COPIES_UNREADABLE, kind=Unreadable):
-            there = await last_deletions(scope, state, owner, app.jobs, restorable=True)
-            facts = [*await not_listed(state, owner, there), *await skipped_copies(state)]
-        if there:
+            restorable = await last_deletions(scope, state, owner, app.jobs, restorable=True)
+            facts = [*await not_listed(state, owner, restorable), *await skipped_copies(state)]
+        if restorable:
             facts.append(Fact(code=FactCode.CHOOSE_DELETION))
-        return _restored(call, Restored(notice=NOTICE, status="listed", deletions=there, facts=facts))
+        return _restored(call, Restored(notice=NOTICE, status="listed", deletions=restorable, facts=facts))
     undo = Undo(deletion, frozenset(request_ids or ()), evaluation_only, app.settings.wait_timeout)
     reporter = ProgressReporter(call)
     async with reporter.steady(Step.RESTORING):
         planned = await plan_restore(scope, state, owner, undo)
         now = time.time()
-        shown_first = app.settings.confirm != "off" or request_ids == []
+        shown_first = app.settings.confirm != "off" or given_empty(request_ids)
         if shown_first and not codes.check(confirm, planned.bound, now=now):
             code = codes.make(planned.bound, now=now)
             facts = [*planned.plan.facts]

@@ -27,11 +27,11 @@ async def explore_traffic(
     async with ProgressReporter(call).steady(Step.LOOKING_THROUGH):
         page = await list_sessions(scope_of(call), asked, limit=SESSIONS_LISTED, detail=detail)
     # Without an MCP session, the capabilities of a client of protocol 2025 are not known.
-    shows_none = call.client_capabilities is not None and not client_supports_apps(call)
+    shows_no_pages = call.client_capabilities is not None and not client_supports_apps(call)
     facts = [*page.facts]
     if page.cursor:
         facts.append(Fact(code=FactCode.MORE_SESSIONS))
-    if shows_none:
+    if shows_no_pages:
         facts.append(Fact(code=FactCode.NO_PAGE_SHOWN))
     page = page.model_copy(update={"facts": facts, "cursor": None})
     result = answer(page, text.session_page(page, words_of(call)))
@@ -49,7 +49,7 @@ async def explorer_data(
     erase: bool = False,
     uncovered: bool = False,
     hurried: bool = False,
-    limit: Annotated[int, BeforeValidator(parameters.no_switch), Field(ge=1, le=10_000)] = 1000,
+    limit: Annotated[int, BeforeValidator(parameters.refuse_boolean), Field(ge=1, le=10_000)] = 1000,
     cursor: str = "",
 ) -> Annotated[CallToolResult, ExplorerData]:
     from reflexio_mcp.tools import explorer_views

@@ -73,16 +73,14 @@ LEARNINGS_NAMED: Final = 50
 
 LEARNING_CHARS: Final = 300
 
-_NO_TEXT: Final = 10**9
-"""Answers for the page have no text form."""
+_UNLIMITED: Final = 10**9
 
-
-_words_shown = threading.Event()
-"""Set once the formats of secrets have been loaded."""
+_formats_loaded = threading.Event()
+"""Set once the formats of secrets, which take a second, have been loaded to show words."""
 
 
 def _any_size() -> Room:
-    return Room(_NO_TEXT, 10**9)  # the page says how many rows it wants
+    return Room(_UNLIMITED, _UNLIMITED)  # the page says how many rows it wants
 
 
 async def rows(
@@ -95,7 +93,7 @@ async def rows(
         hurried: leave the words out if loading the formats of secrets would delay them by a second or more.
     """
     scope = scope_of(call)
-    waits = hurried and not (scope.masked or _words_shown.is_set())
+    without_words = hurried and not (scope.masked or _formats_loaded.is_set())
     wanted = open_cursor(scope, cursor, "requests", asked).filter if cursor else asked
     # Rows lack the names in their filter; the page keeps rows of several filters together.
     named = {name: value for name, value in _names(scope, wanted).items() if value and name != "session_id"}
@@ -104,12 +102,12 @@ async def rows(
         asked,
         limit=limit,
         cursor=cursor,
-        detail="masked" if waits else "page",
+        detail="masked" if without_words else "page",
         most_sessions=None if cursor else SCREEN_SESSIONS,
         room=_any_size,
     )
-    if not waits:
-        _words_shown.set()
+    if not without_words:
+        _formats_loaded.set()
     restored = await _restored(call)
     outcomes, unread = await outcomes_of(
         scope, [scope.stored_id(session.session_id) for session in page.sessions], asked.user_id
@@ -128,7 +126,7 @@ async def rows(
         ],
         looked_at=page.looked_at.requests or 0,
         cursor=page.cursor,
-        without_words=waits,
+        without_words=without_words,
         facts=unread,
     )
 
@@ -159,11 +157,13 @@ def _state(call: Call, wanted: TrafficFilter) -> ExplorerState:
     settings = app.settings
     # Over stdio the server runs on the person's computer.
     here = "this computer" if call.headers is None else "the server"
+    where = here
+    if not settings.embedded:
+        address = place_shown(call)
+        where = visible(urlsplit(address).netloc or address) or "Reflexio"
     return ExplorerState(
         whose=visible(scope.user_id),
-        where=here
-        if settings.embedded
-        else visible(urlsplit(place_shown(call)).netloc or place_shown(call)) or "Reflexio",
+        where=where,
         keeper=here,
         masked=settings.mask,
         recovery_days=settings.recovery_days,
@@ -238,7 +238,9 @@ async def findings(call: Call, asked: TrafficFilter, limit: int, cursor: str) ->
         for finding in await in_heavy_thread(scope.owner, partial(_found_in, wanted, part.requests)):
             request_id = scope.shown_id(finding.request.request_id)
             into = no_problem if judged.has(finding) else found
-            into[finding.name][request_id] += [finding.interaction_id] if finding.interaction_id else []
+            places = into[finding.name][request_id]
+            if finding.interaction_id:
+                places.append(finding.interaction_id)
             if finding.points and not scope.masked:
                 passages[request_id] += passage_parts(finding.around)
         if pager.requests_seen >= limit:
@@ -287,7 +289,7 @@ async def judge(call: Call, finding: str, request_ids: Sequence[str], *, no_prob
 
 
 async def one_request(call: Call, request_id: str, cursor: str, *, uncovered: bool) -> ExplorerData:
-    room = Room(_NO_TEXT, REQUEST_CHARS)
+    room = Room(_UNLIMITED, REQUEST_CHARS)  # the page takes no text form
     found = await read_request(
         scope_of(call), request_id, cursor, covered=not uncovered, room=room, learned=False
     )
@@ -311,19 +313,19 @@ async def plan(call: Call, request_ids: Sequence[str], *, erase: bool) -> Explor
     planned, weighed = prepared.planned, prepared.weighed
     shown = planned.plan if isinstance(weighed, Question) else weighed.plan or planned.plan
     learned = planned.selected.learned if planned.selected.learned and scope.learns else Learned()
-    facts = {
+    view = {
         # The page shows the first words itself.
         "status": weighed.status if isinstance(weighed, Verdict) else "planned",
         "plan": structured(shown.model_copy(update={"examples": []})),
         "learnings": len(learned.going),
         "current": len(_current(learned)),
-        "learned": await anyio.to_thread.run_sync(_named, scope, learned),
+        "learned": await anyio.to_thread.run_sync(_first_current, scope, learned),
         "type": number_to_type(app.settings, planned),
     }
-    return ExplorerData(notice=NOTICE, view="plan", plan=facts)
+    return ExplorerData(notice=NOTICE, view="plan", plan=view)
 
 
-def _named(scope: Scope, learned: Learned) -> list[dict[str, Any]]:
+def _first_current(scope: Scope, learned: Learned) -> list[dict[str, Any]]:
     """Return the first learnings in use: the case, the requests that stay and quote it, what comes back."""
     from reflexio_mcp.traffic.audit.rules.redaction import redact  # its patterns take a while to compile
 

@@ -17,7 +17,7 @@ from reflexio_mcp.results.progress import Step
 from reflexio_mcp.results.reading import LearningPage
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of, words_of
-from reflexio_mcp.toolkit.parameters import NOT_GIVEN
+from reflexio_mcp.toolkit.parameters import NOT_GIVEN, given_empty
 from reflexio_mcp.tools.delete import finish
 from reflexio_mcp.traffic.deletion.plan import Options
 from reflexio_mcp.traffic.deletion.shared_rules import Rules
@@ -119,8 +119,7 @@ async def prepare_learnings(
     # If nothing narrows it, a person types the number of learnings.
     target = Learnings(selection, everything=everything and not named and not selection.wanted.finding)
     options = Options(include_learnings=True, erase=erase, reason=reason)
-    # An empty list may be meant, so its plan is shown first: see NOT_GIVEN.
-    return await prepare(call, target, options, confirm, shown_first=learning_ids == [])
+    return await prepare(call, target, options, confirm, shown_first=given_empty(learning_ids))
 
 
 @parameters.filtered()

@@ -22,7 +22,7 @@ async def publish_interaction(
         str, Field(description="the conversation; the same for all its requests; new: a uuid")
     ],
     interactions: Annotated[
-        list[Annotated[Interaction, parameters.alone(check_interaction)]],
+        list[Annotated[Interaction, parameters.validated_by(check_interaction)]],
         Field(description="oldest first", min_length=1, max_length=api_limits.MAX_INTERACTIONS),
     ],
     source: Annotated[str, Field(description="the app that sends it: a-z 0-9 . _ : -")] = "",

@@ -173,26 +173,27 @@ async def export_data(
 
     app, scope = app_of(call), scope_of(call)
     codes, began = app.codes(scope), int(time.time())
-    shown, now = StoredBefore(codes.time_of(confirm)), StoredBefore(began)
+    # A code is bound to what was stored when it was made. Without one, that time is 0, and this call makes a plan.
+    planned, stored_now = StoredBefore(codes.time_of(confirm)), StoredBefore(began)
     async with ProgressReporter(call).steady(Step.EXPORTING) as reporter:
         file = _temporary_file()  # it may outlive this call
         export = Export(
             scope,
             asked,
             place_shown(call) or "Reflexio",
-            redact if shown.moment else None,
+            redact if planned.moment else None,
             text.readme,
             reporter,
             personal=app.settings.personal_data,
-            stored=[shown, now],
+            stored=[planned, stored_now],
         )
         with _writing(file):
             archive = await export.write(file)
-    fits = codes.check(confirm, shown.bound, now=began)
+    fits = codes.check(confirm, planned.bound, now=began)
     if redact is None or not fits:
         file.close()
         wrong = [Fact(code=FactCode.WRONG_CODE)] if confirm and not fits else []
-        code = codes.make(now.bound, now=began)
+        code = codes.make(stored_now.bound, now=began)
         done = Exported(notice=NOTICE, archive=as_plan(archive), facts=wrong, confirm=code)
         return answer(done, text.exported(done, words_of(call)))
     with needing_state(FactCode.STATE_UNUSABLE, kind=Unreadable):

@@ -119,7 +119,8 @@ def _about_holds(scope: Scope) -> list[Fact]:
 def _policy(settings: Settings, scope: Scope) -> Policy:
     file = scope.policy.now()
     # Somebody who is confined to one user learns nothing of others.
-    holds = [hold for hold in file.hold if scope.user_id in ("", *hold.users) and not hold.is_over]
+    visible_to_caller = [hold for hold in file.hold if not scope.user_id or scope.user_id in hold.users]
+    holds = [hold for hold in visible_to_caller if not hold.is_over]
     named = [(sorted(hold.users | hold.sessions | hold.sources), hold.describe()) for hold in holds]
     policy = Policy(
         holds=[
