@@ -15,7 +15,6 @@ __all__ = [
     "WITHOUT_GLYPH",
     "Moment",
     "Row",
-    "as_stored",
     "at",
     "beginning",
     "clip",
@@ -23,6 +22,7 @@ __all__ = [
     "label",
     "shown_id",
     "shown_name",
+    "stored_id",
     "structured",
     "visible",
 ]
@@ -69,6 +69,7 @@ _APART: Final = r"[\t\n]|(?<= )·(?= )"
 _BREAKS: Final = re.compile(_APART)
 
 _SIGNS: Final = "\t\n·(:<"
+"""Visible characters among those that are escaped."""
 
 # Both expressions match a run of backslashes at once, so that many backslashes take linear time.
 _ESCAPED = re.compile(r"(\\+)(?:u([0-9a-f]{4})|U([0-9a-f]{8}))?")
@@ -79,7 +80,9 @@ _LABEL: Final = re.compile(r"[\w.:/@+-]{1,64}")
 
 def label(text: str) -> str:
     """Return an id or name for our own sentence: a single word, otherwise only its length."""
-    return text if _LABEL.fullmatch(text) else f"[{len(text):,} characters, not a name]" if text else ""
+    if not text or _LABEL.fullmatch(text):
+        return text
+    return f"[{len(text):,} characters, not a name]"
 
 
 def visible(text: str) -> str:
@@ -92,7 +95,7 @@ def _escape(character: re.Match[str] | str) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
-def as_stored(text: str) -> str:
+def stored_id(text: str) -> str:
     """Turn a result of `shown_id` back into the stored id."""
 
     def back(match: re.Match[str]) -> str:
@@ -136,7 +139,7 @@ def shown_name(text: str, chars: int = SHOWN_NAME_CHARS) -> str:
 
 
 def shown_id(text: str) -> str:
-    """Return an id in one line, up to `SHOWN_ID_CHARS` characters, that `as_stored` turns back.
+    """Return an id in one line, up to `SHOWN_ID_CHARS` characters, that `stored_id` turns back.
 
     A backslash before an escape is doubled, so that no two ids look the same.
     """
@@ -177,8 +180,8 @@ class Row(BaseModel):
 
 def structured(result: Row) -> dict[str, Any]:
     """Return the result as JSON objects, without fields that have their default, with facts and text last."""
-    facts = result.model_dump(mode="json", exclude_defaults=True)
+    fields = result.model_dump(mode="json", exclude_defaults=True)
     for name in ("facts", "text"):
-        if name in facts:
-            facts[name] = facts.pop(name)
-    return facts
+        if name in fields:
+            fields[name] = fields.pop(name)
+    return fields

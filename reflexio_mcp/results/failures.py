@@ -31,6 +31,7 @@ FAILURES: Final[dict[type[errors.ReflexioError], tuple[FactCode, FactCode]]] = {
     errors.OperationFailed: (FactCode.OPERATION_FAILED, FactCode.READ_SERVER_LOG),
     errors.ServerFault: (FactCode.SERVER_FAULT, FactCode.READ_SERVER_LOG),
 }
+"""What happened, and what to do about it."""
 
 
 def failure_facts(error: errors.ReflexioError, action: Action = "read") -> list[Fact]:

@@ -13,7 +13,7 @@ from reflexio_mcp.results.deletion import SharedRuleRow
 from reflexio_mcp.results.facts import Fact, FactCode, Result
 
 __all__ = [
-    "NAMES",
+    "MOST_NAMES",
     "UNREADABLE_SHOWN",
     "ChangeKind",
     "ChangeRow",
@@ -52,7 +52,7 @@ __all__ = [
     "learning_state",
 ]
 
-NAMES: Final = 10
+MOST_NAMES: Final = 10
 """Maximum number of users, sources, versions or tools in one row."""
 
 UNREADABLE_SHOWN: Final = 5
@@ -224,9 +224,10 @@ def interaction_row(
 
 def _as_json(values: Sequence[object], chars: int) -> list[str]:
     shown = [
-        json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str) for value in values[:NAMES]
+        json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+        for value in values[:MOST_NAMES]
     ]
-    more = [f"… {len(values) - NAMES:,} more"] if len(values) > NAMES else []
+    more = [f"… {len(values) - MOST_NAMES:,} more"] if len(values) > MOST_NAMES else []
     return [*(clip(text, chars) for text in shown), *more]
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from reflexio_mcp.rest.client import ReflexioClient
-from reflexio_mcp.results.base import as_stored, shown_id
+from reflexio_mcp.results.base import shown_id, stored_id
 from reflexio_mcp.traffic.content import Fingerprints
 from reflexio_mcp.traffic.errors import InvalidInput
 from reflexio_mcp.traffic.policy import PolicyFile, policy_at
@@ -60,7 +60,7 @@ class Scope:
         return shown_id(self.fingerprints.cover(kind, stored) if kind else stored)
 
     def stored_id(self, shown: str) -> str:
-        return self.fingerprints.uncover(as_stored(shown))
+        return self.fingerprints.uncover(stored_id(shown))
 
     def covers(self, user_id: str) -> bool:
         return not self.user_id or user_id == self.user_id

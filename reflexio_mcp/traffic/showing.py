@@ -12,7 +12,7 @@ from reflexio_mcp.rest.models import RequestWithInteractions, StoredRequest
 from reflexio_mcp.results.answer_size import Room
 from reflexio_mcp.results.base import at, shown_name, visible
 from reflexio_mcp.results.reading import (
-    NAMES,
+    MOST_NAMES,
     ExplorerRow,
     Held,
     InteractionRow,
@@ -134,7 +134,7 @@ class Showing:
                 "interaction_count": count,
                 "fingerprint": self._scope.fingerprints.of(item),
                 "characters": content_chars(item),
-                "roles": self._names(interaction.role for interaction in item.interactions)[:NAMES],
+                "roles": self._names(interaction.role for interaction in item.interactions)[:MOST_NAMES],
             }
         if self._full:
             return self._interactions(item) | self._found(item)
@@ -207,7 +207,7 @@ class Showing:
         requests = [item.request for item in items]
         first, last = requests[-1].created_at, requests[0].created_at
         users = Counter(request.user_id for request in requests).most_common()
-        shown_users = [] if self._wanted.user_id else users[:NAMES]
+        shown_users = [] if self._wanted.user_id else users[:MOST_NAMES]
         sources = self._names(request.source for request in requests)
         versions = self._names(request.agent_version for request in requests)
         said, covered = ("", False) if self.masked else self._first_words(items[-1])
@@ -215,17 +215,17 @@ class Showing:
             session_id=self._scope.shown_id(session_id),
             users=[self._scope.shown_id(user) for user, _ in shown_users],
             requests_of_users=[count for _, count in shown_users] if len(users) > 1 else [],
-            more_users=max(0, len(users) - NAMES),
+            more_users=max(0, len(users) - MOST_NAMES),
             requests=len(items),
             not_matching=not_matching,
             interactions=sum(len(item.interactions) for item in items),
             characters=sum(map(content_chars, items)),
             first=at(first),
             last=at(last) if last != first else None,
-            sources=[] if self._wanted.source else sources[:NAMES],
-            agent_versions=[] if self._wanted.agent_version else versions[:NAMES],
+            sources=[] if self._wanted.source else sources[:MOST_NAMES],
+            agent_versions=[] if self._wanted.agent_version else versions[:MOST_NAMES],
             evaluation_only=sum(request.evaluation_only for request in requests),
-            held=self._holds(requests)[:NAMES],
+            held=self._holds(requests)[:MOST_NAMES],
             first_words=visible(said),
             fingerprint=self._scope.fingerprints.of(items[-1]) if self.masked else "",
             redacted=covered,

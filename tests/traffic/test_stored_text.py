@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reflexio_mcp.matching.words import words_of
-from reflexio_mcp.results.base import SHOWN_ID_CHARS, as_stored, clip, fence, label, shown_id, visible
+from reflexio_mcp.results.base import SHOWN_ID_CHARS, clip, fence, label, shown_id, stored_id, visible
 
 HIDING = {
     "right-to-left override": "\u202e",
@@ -71,7 +71,7 @@ ids = st.text(max_size=60) | st.text(alphabet="\\u200bU0041\u200b\u202ex\n\t", m
 
 @given(ids)
 def test_an_id_is_found_by_what_was_shown_of_it_whatever_it_holds(text: str) -> None:
-    assert as_stored(shown_id(text)) == text
+    assert stored_id(shown_id(text)) == text
     assert not re.search(r"[\u200b\u202e\n\t]", shown_id(text))
 
 
@@ -86,7 +86,7 @@ def test_an_ordinary_id_is_shown_as_it_is() -> None:
 
 
 def test_an_escape_of_an_ordinary_character_is_left_as_it_is() -> None:
-    assert as_stored("\\u0041 \\u12 \\U00110000 \\Uffffffff") == "\\u0041 \\u12 \\U00110000 \\Uffffffff"
+    assert stored_id("\\u0041 \\u12 \\U00110000 \\Uffffffff") == "\\u0041 \\u12 \\U00110000 \\Uffffffff"
 
 
 def test_an_id_stays_in_its_line() -> None:
@@ -120,7 +120,7 @@ def growth(function: Callable[[str], object], text: Callable[[int], str], size: 
     return min(seconds(4 * size) / max(seconds(size), 1e-5) for _ in range(5))
 
 
-@pytest.mark.parametrize("function", [visible, as_stored, shown_id, lambda text: clip(text, 500)])
+@pytest.mark.parametrize("function", [visible, stored_id, shown_id, lambda text: clip(text, 500)])
 @pytest.mark.parametrize(
     "text",
     [
