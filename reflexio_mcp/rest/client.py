@@ -27,7 +27,7 @@ from reflexio_mcp.rest.exchange import Answer, Call, Kind, Sender, in_thread_if
 
 __all__ = ["MAX_SESSION_IDS", "ReflexioClient"]
 
-ReadT = TypeVar("ReadT", bound=models.Read)
+ReceivedT = TypeVar("ReceivedT", bound=models.Received)
 ReplyT = TypeVar("ReplyT", bound=models.Reply)
 T = TypeVar("T")
 
@@ -465,14 +465,16 @@ class ReflexioClient:
         call = Call("POST", route, kind, content=content, required=("success", *required), **options)
         return await self._send(call, lambda answer: answer.parsed(model))
 
-    async def _list(self, model: type[ReadT], route: str, sent: dict[str, Any], name: str) -> list[ReadT]:
+    async def _list(
+        self, model: type[ReceivedT], route: str, sent: dict[str, Any], name: str
+    ) -> list[ReceivedT]:
         """Send a body and read the list that the reply has under a name."""
         call = Call("POST", route, "read", self.timeout, encoded(sent), required=("success", name))
         return await self._send(call, lambda answer: answer.parsed_list(model, name))
 
     async def _get_list(
-        self, model: type[ReadT], route: str, params: dict[str, str], name: str
-    ) -> list[ReadT]:
+        self, model: type[ReceivedT], route: str, params: dict[str, str], name: str
+    ) -> list[ReceivedT]:
         call = Call("GET", route, "read", self.timeout, params=params, required=(name,))
         return await self._send(call, lambda answer: answer.parsed_list(model, name))
 

@@ -19,13 +19,13 @@ from pydantic_core import from_json
 
 from reflexio_mcp.rest import api_limits, errors, models
 
-__all__ = ["Call", "HttpReply", "correlation_ids", "in_thread_if", "may_pass", "parsed_json"]
+__all__ = ["Call", "HttpReply", "correlation_ids", "in_thread_if", "may_succeed_later", "parsed_json"]
 
 JsonObject: TypeAlias = dict[str, Any]
 Kind: TypeAlias = Literal["read", "publish", "delete"]
 """What a call does: nothing that lasts, store something, or delete or overwrite something."""
 
-ReadT = TypeVar("ReadT", bound=models.Read)
+ReceivedT = TypeVar("ReceivedT", bound=models.Received)
 
 T = TypeVar("T")
 
@@ -141,7 +141,7 @@ class Answer:
     size: int = 0
     is_long: bool = False
 
-    def parsed(self, model: type[ReadT]) -> ReadT:
+    def parsed(self, model: type[ReceivedT]) -> ReceivedT:
         """Return the answer as a model, or raise `NotTheApi` if it has another shape."""
         # The service may have fields of the same names.
         set_by_client = {
@@ -153,13 +153,13 @@ class Answer:
         }
         return self._validated(model, {**self.data, **set_by_client})
 
-    def parsed_list(self, model: type[ReadT], name: str) -> list[ReadT]:
+    def parsed_list(self, model: type[ReceivedT], name: str) -> list[ReceivedT]:
         items: object = self.data[name]
         if not isinstance(items, list):
             raise self._other_json(name)
         return [self._validated(model, item, name) for item in cast("list[Any]", items)]
 
-    def _validated(self, model: type[ReadT], data: object, *at: str) -> ReadT:
+    def _validated(self, model: type[ReceivedT], data: object, *at: str) -> ReceivedT:
         try:
             return model.model_validate(data)
         except ValidationError as error:
@@ -440,7 +440,7 @@ class Sender:
             return errors.ServerFault("the connection failed in a way that is not known")
 
 
-def may_pass(error: errors.ReflexioError, kind: Kind) -> bool:
+def may_succeed_later(error: errors.ReflexioError, kind: Kind) -> bool:
     """Return whether the same call may succeed a moment later."""
     if isinstance(error, errors.ServerFault):
         return error.status in _GATEWAY_FAULTS or (error.status == 500 and kind == "read")
@@ -464,4 +464,4 @@ def _is_safe_to_repeat(
         # It would also store what somebody has erased since. Learnings are sent without `repeat`: a playbook has no id
         # yet, and would be stored twice.
         return False
-    return may_pass(error, call.kind)
+    return may_succeed_later(error, call.kind)

@@ -39,14 +39,14 @@ __all__ = [
 UserAction = Literal["click", "scroll", "type", "none"]
 
 
-class Sent(BaseModel):
-    """Base of sent bodies. An unknown field is an error."""
+class SentBody(BaseModel):
+    """Base of sent bodies and their parts. An unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", defer_build=True, str_strip_whitespace=False)
 
 
-class Read(BaseModel):
-    """Base of replies. Unknown fields are ignored; missing and null fields have the API's default."""
+class Received(BaseModel):
+    """Base of replies and their parts. Unknown fields are ignored; missing and null ones have the API's default."""
 
     model_config = ConfigDict(extra="ignore", defer_build=True)
 
@@ -61,7 +61,7 @@ class Read(BaseModel):
         return {name: value for name, value in fields.items() if value is not None}
 
 
-class Reply(Read):
+class Reply(Received):
     success: Literal[True] = True
     correlation_id: str | None = Field(default=None, exclude=True)
     """Set by the client from the `x-correlation-id` header."""
@@ -69,25 +69,25 @@ class Reply(Read):
     """Set by the client: the reply to an earlier try was lost, so that the service may still carry that out."""
 
 
-class ToolUse(Sent):
+class ToolUse(SentBody):
     tool_name: Annotated[str, Field(min_length=1)]
     tool_data: dict[str, Any] = {}
     status: str = ""
 
 
-class Citation(Sent):
+class Citation(SentBody):
     kind: Literal["playbook", "profile", "user_playbook", "agent_playbook"]
     real_id: str
     tag: str = ""
     title: str = ""
 
 
-class RetrievedLearning(Sent):
+class RetrievedLearning(SentBody):
     kind: str
     learning_id: str
 
 
-class Interaction(Sent):
+class Interaction(SentBody):
     """One interaction to publish, with a text, an action, an image or a tool use."""
 
     role: Annotated[str, Field(max_length=api_limits.MAX_ROLE_CHARS, description="User or Assistant")] = (
@@ -117,7 +117,7 @@ class Interaction(Sent):
     ] = []
 
 
-class PublishBody(Sent):
+class PublishBody(SentBody):
     user_id: str
     session_id: str
     request_id: str
@@ -145,7 +145,7 @@ class PublishReply(Reply):
     """Set by the client: the first reply was lost, but the request had arrived."""
 
 
-class StoredInteraction(Read):
+class StoredInteraction(Received):
     """The API does not return `image_encoding` and `citations`."""
 
     interaction_id: int
@@ -167,7 +167,7 @@ class StoredInteraction(Read):
     """In lists of the embedded store, which have no images: equal for equal images."""
 
 
-class StoredRequest(Read):
+class StoredRequest(Received):
     """A stored request without its interactions. `created_at` is its arrival in epoch seconds."""
 
     request_id: str
@@ -185,7 +185,7 @@ class StoredRequest(Read):
     """All stored fields were read, so that the request can be restored exactly."""
 
 
-class RequestWithInteractions(Read):
+class RequestWithInteractions(Received):
     request: StoredRequest
     interactions: list[StoredInteraction] = []
 
@@ -198,7 +198,7 @@ class UnreadableRequest(RequestWithInteractions):
         return cls(request=StoredRequest(request_id=request_id, user_id=user_id))
 
 
-class SessionGroup(Read):
+class SessionGroup(Received):
     """A session with its requests that match a query.
 
     Args:
@@ -212,7 +212,7 @@ class SessionGroup(Read):
     newest: int = 0
 
 
-class Search(Sent):
+class Search(SentBody):
     """What a filter looks for inside requests. The embedded store leaves out sessions where nothing can match.
 
     Args:
@@ -226,7 +226,7 @@ class Search(Sent):
     test_traffic: bool = False
 
 
-class RequestQuery(Sent):
+class RequestQuery(SentBody):
     """Body of `POST /api/get_requests`. Times are inclusive epoch seconds. `top_k` and `offset` count sessions."""
 
     user_id: str | None = None
@@ -273,7 +273,7 @@ class DeleteReply(Reply):
     """`None` also for a repeated call, because an earlier try may have deleted something."""
 
 
-class SessionOutcome(Read):
+class SessionOutcome(Received):
     """How a session ended. Unknown fields are kept for exports."""
 
     model_config = ConfigDict(extra="allow", defer_build=True)
@@ -292,7 +292,7 @@ class LearningStatus(Reply):
     reason: str | None = None
 
 
-class Operation(Read):
+class Operation(Received):
     """A run, started by an operator, that generates learnings anew.
 
     Args:
@@ -323,7 +323,7 @@ def embedded_learning_status(*, evaluation_only: bool) -> LearningStatus:
     return LearningStatus(status="not_tracked", reason="embedded_store")
 
 
-class UserProfile(Read):
+class UserProfile(Received):
     """A profile, with every interaction of the windows that it was learned from."""
 
     profile_id: str
@@ -343,7 +343,7 @@ class UserProfile(Read):
     tags: list[str] = []
 
 
-class UserPlaybook(Read):
+class UserPlaybook(Received):
     """A user playbook, with the interactions that it cites."""
 
     user_playbook_id: int
@@ -367,7 +367,7 @@ class UserPlaybook(Read):
 Approval = Literal["pending", "approved", "rejected"]
 
 
-class AgentPlaybook(Read):
+class AgentPlaybook(Received):
     """A rule that Reflexio made from playbooks of several users and serves to everybody.
 
     Args:
@@ -387,14 +387,14 @@ class AgentPlaybook(Read):
     tags: list[str] = []
 
 
-class SourceInteraction(Read):
+class SourceInteraction(Received):
     """Where a stored interaction is. Its content, which can be another user's, is not read."""
 
     interaction_id: int
     request_id: str = ""
 
 
-class SourcePlaybook(Read):
+class SourcePlaybook(Received):
     """A user playbook that a shared rule was made from, with its interactions that are stored."""
 
     user_playbook: UserPlaybook
@@ -414,7 +414,7 @@ class AgentPlaybookSources(Reply):
     source_user_playbooks: list[SourcePlaybook] = []
 
 
-class ApplicationStat(Read):
+class ApplicationStat(Received):
     """How often answers cited a learning. `kind` is `playbook` for an old citation of either kind of playbook."""
 
     kind: str
@@ -425,7 +425,7 @@ class ApplicationStat(Read):
     last_interaction_id: int | None = None
 
 
-class RetrievedLearningVerdict(Read):
+class RetrievedLearningVerdict(Received):
     """How Reflexio judged one learning that was retrieved for one interaction.
 
     It stays when the interaction and the learning are deleted.
@@ -444,7 +444,7 @@ class RetrievedLearningVerdict(Read):
     created_at: int = 0
 
 
-class SessionVerdict(Read):
+class SessionVerdict(Received):
     """How Reflexio judged a session. No call deletes it. Unknown fields are kept for exports."""
 
     model_config = ConfigDict(extra="allow", defer_build=True)
@@ -455,7 +455,7 @@ class SessionVerdict(Read):
     failure_reason: str | None = None
 
 
-class PendingQuestion(Read):
+class PendingQuestion(Received):
     """A question that Reflexio asked a person, with the answer. Unknown fields are kept for exports."""
 
     model_config = ConfigDict(extra="allow", defer_build=True)

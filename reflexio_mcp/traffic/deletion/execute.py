@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import anyio
 
 from reflexio_mcp.rest.errors import ReflexioError
-from reflexio_mcp.rest.exchange import may_pass
+from reflexio_mcp.rest.exchange import may_succeed_later
 from reflexio_mcp.rest.models import DeleteReply, RequestWithInteractions
 from reflexio_mcp.results.base import at, shown_name
 from reflexio_mcp.results.deletion import (
@@ -350,7 +350,7 @@ class _Act:
         except ReflexioError as error:
             # The client has repeated what had no effect, except the call for a whole user.
             again = error.effect == "unknown" or isinstance(self.planned.target, User)
-            if again and may_pass(error, "delete"):
+            if again and may_succeed_later(error, "delete"):
                 return error
             raise
         return None
