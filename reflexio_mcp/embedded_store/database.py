@@ -363,6 +363,7 @@ MIGRATIONS: Final[dict[int, Callable[[sqlite3.Connection], None]]] = {0: _create
 
 
 def check(connection: sqlite3.Connection) -> int:
+    """Return the schema version of a store, 0 for an empty file. Raises `StoreFailed` for any other file."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     if application == APPLICATION_ID:

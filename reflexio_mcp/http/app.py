@@ -90,14 +90,14 @@ class CallerToken(AccessToken):
     caller: Any
 
 
-def _user(caller: Caller) -> AuthenticatedUser:
+def _authenticated(caller: Caller) -> AuthenticatedUser:
     token = CallerToken(token="", client_id=caller.name, scopes=[], subject=caller.account, caller=caller)
     return AuthenticatedUser(token)
 
 
 class Everybody(AuthenticationBackend):
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, AuthenticatedUser]:
-        return AuthCredentials(), _user(Caller())
+        return AuthCredentials(), _authenticated(Caller())
 
 
 @dataclass(frozen=True)
@@ -249,9 +249,9 @@ class HttpApp:
         """Return the caller of a token; raise a `Refusal` that says more than "401"."""
         user = self._tokens.user_of(token)
         if user is not None:
-            return _user(holder_of(token, user)).access_token
+            return _authenticated(holder_of(token, user)).access_token
         if self.sign_in:
-            return _user(await self.sign_in.caller(token)).access_token
+            return _authenticated(await self.sign_in.caller(token)).access_token
         challenge = {"www-authenticate": 'Bearer error="invalid_token"'}
         raise Refusal(401, NOT_OURS, challenge, error="invalid_token")
 
@@ -270,10 +270,10 @@ class HttpApp:
             await transport(scope, receive, send)
         else:
             modern = headers.get(b"mcp-protocol-version") == VERSION_WITHOUT_SESSIONS
-            opens = self.settings.keeps_sessions and not in_session and not modern
+            opens_session = self.settings.keeps_sessions and not in_session and not modern
             declared = headers.get(b"content-length", b"")
             size = int(declared) if declared.isdigit() else None
-            reading = self._bodies.read(receive, caller.account, opens_session=opens, declared=size)
+            reading = self._bodies.read(receive, caller.account, opens_session=opens_session, declared=size)
             try:
                 async with (
                     reading as body,
@@ -440,7 +440,7 @@ def _sign_in(settings: Settings, server: ReflexioServer) -> "SignIn | None":
     if settings.oauth_issuer:
         from reflexio_mcp.http.oauth import SignIn  # it is slow to import
 
-        return SignIn(settings, server.permissions)
+        return SignIn(settings, server.tool_permissions)
     if settings.oauth_audience or settings.oauth_client_id or settings.oauth_client_secret:
         raise ConfigurationError(
             "REFLEXIO_MCP_OAUTH_AUDIENCE and the client of REFLEXIO_MCP_OAUTH_CLIENT_ID need "

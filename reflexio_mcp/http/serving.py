@@ -137,7 +137,7 @@ def serve(settings: Settings) -> int:
     """
     tokens, kept_in = bearer_tokens(settings)
     app = HttpApp(settings, tokens)
-    for name in app.server.permissions:
+    for name in app.server.tool_permissions:
         sdk_tool(name)  # otherwise calls would wait for its import
     tune_collector()
     listener = _listen(settings)

@@ -70,7 +70,7 @@ class ReflexioServer(MCPServer[App]):
 
     def __init__(self, settings: Settings, client: "ReflexioClient | None" = None) -> None:
         self._catalog = {tool.name: tool for tool in offered(settings)}
-        self.permissions = {spec.name: spec.permission for spec in CATALOG if spec.name in self._catalog}
+        self.tool_permissions = {spec.name: spec.permission for spec in CATALOG if spec.name in self._catalog}
         self._needed = {spec.name: lack for spec in CATALOG if (lack := spec.lacks(settings))}
         self.runtime = Runtime(settings, lambda: frozenset(self._tools), client)
         self._skills = Skills(lambda: frozenset(self._tools), self._skill_file)
@@ -105,7 +105,9 @@ class ReflexioServer(MCPServer[App]):
         if caller is None or caller.permissions is None:
             return self._catalog
         permissions = caller.permissions
-        return {name: tool for name, tool in self._catalog.items() if self.permissions[name] in permissions}
+        return {
+            name: tool for name, tool in self._catalog.items() if self.tool_permissions[name] in permissions
+        }
 
     def _principal(self, ctx: Ctx) -> str:
         """Bind a form to its caller, backend and user."""
@@ -127,14 +129,14 @@ class ReflexioServer(MCPServer[App]):
         self, name: str, arguments: dict[str, Any], context: Any = None
     ) -> types.CallToolResult | types.InputRequiredResult:
         """Answer a call. A failure becomes one or two sentences."""
-        from reflexio_mcp.toolkit.parameters import checked  # not needed at startup
+        from reflexio_mcp.toolkit.parameters import prepared_arguments  # not needed at startup
 
         tool = self._tools.get(name)
         if tool is None:
             return _failed(self._why_not_offered(name))
         function = sdk_tool(name)
         try:
-            given = checked(
+            given = prepared_arguments(
                 tool, function.fn_metadata.arg_model.model_fields, arguments, self.runtime.scopes.current()
             )
             result = await function.run(given, context, convert_result=True)

@@ -43,11 +43,11 @@ __all__ = [
     "SessionId",
     "UserId",
     "WaitForReceipt",
-    "checked",
     "describe",
     "filtered",
     "given_empty",
     "invalid_arguments",
+    "prepared_arguments",
     "refuse_boolean",
     "validated_by",
 ]
@@ -140,7 +140,9 @@ def _field(location: tuple[int | str, ...]) -> str:
     return name[:120] or "arguments"
 
 
-def checked(tool: Tool, fields: Collection[str], arguments: dict[str, Any], scope: Scope) -> dict[str, Any]:
+def prepared_arguments(
+    tool: Tool, fields: Collection[str], arguments: dict[str, Any], scope: Scope
+) -> dict[str, Any]:
     """Prepare arguments: drop nulls, unescape and unseal ids that select, fill in the scope's user.
 
     Args:
@@ -288,7 +290,7 @@ AskedFilter = Annotated[TrafficFilter, Resolve(asked_filter)]
 """The filter for resolvers of a `filtered` tool; the model does not see it."""
 
 
-def filtered(*without: str) -> Callable[[Function], Function]:
+def filtered(*, without: Collection[str] = ()) -> Callable[[Function], Function]:
     """Add the filter's parameters except `without` to a tool's schema.
 
     If the tool has a parameter `asked`, it receives the resulting filter. Parameters that the tool declares itself

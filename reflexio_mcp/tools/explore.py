@@ -39,7 +39,7 @@ async def explore_traffic(
     return result
 
 
-@parameters.filtered("finding", "evaluation_only")
+@parameters.filtered(without=("finding", "evaluation_only"))
 async def explorer_data(
     call: Call,
     asked: TrafficFilter,
