@@ -72,7 +72,7 @@ class ToolSpec:
             return self.allowed_with
         return Permission.READ if self.read_only else Permission.DELETE
 
-    def offered(self, settings: Settings) -> bool:
+    def is_offered(self, settings: Settings) -> bool:
         named = not settings.tools or (self.opened_by or self.name) in settings.tools
         return named and (self.read_only or not settings.read_only) and not self.lacks(settings)
 
@@ -260,7 +260,7 @@ OF_LEARNING = frozenset(
 
 
 def deletes(settings: Settings) -> bool:
-    return any(spec.destructive and spec.offered(settings) for spec in CATALOG)
+    return any(spec.destructive and spec.is_offered(settings) for spec in CATALOG)
 
 
 def offered(settings: Settings) -> list[types.Tool]:
@@ -282,7 +282,7 @@ def offered(settings: Settings) -> list[types.Tool]:
     if settings.user_id:
         without |= {"user_id"}
     consent = "Acts at once and shows no plan." if settings.confirm == "off" else "Shows a plan first."
-    return [_listed(spec, without, consent) for spec in CATALOG if spec.offered(settings)]
+    return [_listed(spec, without, consent) for spec in CATALOG if spec.is_offered(settings)]
 
 
 @functools.cache

@@ -97,7 +97,7 @@ async def delete_request(
     reason: parameters.Reason = "",
     wait_for_response: parameters.WaitForReceipt = True,
 ) -> Annotated[CallToolResult, Deletion]:
-    return await finish(call, "delete_request", prepared, consent, wait_for_response)
+    return await finish_deletion(call, "delete_request", prepared, consent, wait_for_response)
 
 
 async def prepare_session(
@@ -121,7 +121,7 @@ async def delete_session(
     reason: parameters.Reason = "",
     wait_for_response: parameters.WaitForReceipt = True,
 ) -> Annotated[CallToolResult, Deletion]:
-    return await finish(call, "delete_session", prepared, consent, wait_for_response)
+    return await finish_deletion(call, "delete_session", prepared, consent, wait_for_response)
 
 
 async def prepare_set(
@@ -166,10 +166,10 @@ async def delete_requests(
     reason: parameters.Reason = "",
     wait_for_response: parameters.WaitForReceipt = True,
 ) -> Annotated[CallToolResult, Deletion]:
-    return await finish(call, "delete_requests", prepared, consent, wait_for_response)
+    return await finish_deletion(call, "delete_requests", prepared, consent, wait_for_response)
 
 
-async def finish(
+async def finish_deletion(
     call: Call, tool: str, prepared: Prepared, consent: ElicitationResult[Reply], wait: bool
 ) -> CallToolResult:
     """Carry out a prepared deletion if it was agreed to, and return the answer.

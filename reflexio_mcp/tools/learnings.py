@@ -18,7 +18,7 @@ from reflexio_mcp.results.reading import LearningPage
 from reflexio_mcp.toolkit import parameters
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, answer, app_of, scope_of, words_of
 from reflexio_mcp.toolkit.parameters import NOT_GIVEN, given_empty
-from reflexio_mcp.tools.delete import finish
+from reflexio_mcp.tools.delete import finish_deletion
 from reflexio_mcp.traffic.deletion.plan import Options
 from reflexio_mcp.traffic.deletion.shared_rules import Rules
 from reflexio_mcp.traffic.deletion.targets import Correction, Learnings
@@ -136,7 +136,7 @@ async def delete_learnings(
     reason: parameters.Reason = "",
     wait_for_response: parameters.WaitForReceipt = True,
 ) -> Annotated[CallToolResult, Deletion]:
-    return await finish(call, "delete_learnings", prepared, consent, wait_for_response)
+    return await finish_deletion(call, "delete_learnings", prepared, consent, wait_for_response)
 
 
 async def prepare_correction(
@@ -158,7 +158,7 @@ async def correct_learning(
     erase: parameters.Erase = False,
     reason: parameters.Reason = "",
 ) -> Annotated[CallToolResult, Deletion]:
-    return await finish(call, "correct_learning", prepared, consent, wait=True)
+    return await finish_deletion(call, "correct_learning", prepared, consent, wait=True)
 
 
 async def prepare_decision(
@@ -177,4 +177,4 @@ async def decide_shared_rules(
     confirm: parameters.Confirm = "",
     reason: parameters.Reason = "",
 ) -> Annotated[CallToolResult, Deletion]:
-    return await finish(call, "decide_shared_rules", prepared, consent, wait=True)
+    return await finish_deletion(call, "decide_shared_rules", prepared, consent, wait=True)

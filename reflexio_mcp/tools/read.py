@@ -39,7 +39,7 @@ from reflexio_mcp.traffic.reading.cursors import open_cursor
 from reflexio_mcp.traffic.reading.filter_wording import filter_in_words
 from reflexio_mcp.traffic.reading.filters import TrafficFilter
 
-Longest = Annotated[Literal["newest", "longest"], Field(description="longest: the 10 with the most text")]
+Order = Annotated[Literal["newest", "longest"], Field(description="longest: the 10 with the most text")]
 MostSessions = Annotated[parameters.Limit | SkipJsonSchema[None], Field(description="sessions at most")]
 FullOrMasked = Annotated[Literal["full", "masked"], Field(description=parameters.MASKED)]
 
@@ -49,7 +49,7 @@ async def list_sessions(
     call: Call,
     asked: TrafficFilter,
     detail: parameters.ListDetail = "summary",
-    order: Longest = "newest",
+    order: Order = "newest",
     limit: parameters.PageLimit = None,
     cursor: parameters.Cursor = "",
 ) -> Annotated[CallToolResult, SessionPage]:
