@@ -33,10 +33,10 @@ def calls_about(
     rule = rule_of(finding)
     deletes = offers_deletion(finding)
     if judgement_of(finding) and "audit_traffic" in offer.tools:
-        return _call(offer, "audit_traffic", {**_given(wanted, offer), "finding": finding}), None
+        return _call(offer, "audit_traffic", {**_arguments(wanted, offer), "finding": finding}), None
     how_deleted = {"erase": True} if finding == "probable-secret" else {}
     if selected and rule.selects:
-        arguments = {**_given(wanted, offer), "finding": finding}
+        arguments = {**_arguments(wanted, offer), "finding": finding}
         how_shown = {"detail": "masked"} if finding in INJECTIONS else {}
         show = _call(offer, "list_requests", {**arguments, **how_shown})
         act = _call(offer, "delete_requests", {**arguments, **how_deleted}) if deletes else None
@@ -59,7 +59,7 @@ def call_for_run(run: DuplicateRun, wanted: TrafficFilter, offer: Offer, *, whol
     if whole and run.unmixed and run.source:
         first, last = run.requests[0].created_at, run.requests[-1].created_at
         alone = replace(wanted, source=run.source, start_time=first, end_time=last)
-        return _call(offer, "delete_requests", _given(alone, offer))
+        return _call(offer, "delete_requests", _arguments(alone, offer))
     ids = [request.request_id for request in run.requests]
     if len(ids) <= IDS_GIVEN and can_be_given(*ids):
         return _call(offer, "delete_requests", {"request_ids": ids})
@@ -70,7 +70,7 @@ def call_for_learnings(finding: str, wanted: TrafficFilter, offer: Offer) -> Cal
     """Return the call that lists what was learned from test traffic; `None` for other findings."""
     if finding != "test-traffic":
         return None
-    return _call(offer, "list_learnings", {**_given(wanted, offer), "finding": finding})
+    return _call(offer, "list_learnings", {**_arguments(wanted, offer), "finding": finding})
 
 
 def can_be_given(*values: str) -> bool:
@@ -83,7 +83,7 @@ def _call(offer: Offer, tool: str, arguments: dict[str, Any]) -> Call | None:
     return Call(tool=tool, arguments=arguments) if tool in offer.tools and can_be_given(*named) else None
 
 
-def _given(wanted: TrafficFilter, offer: Offer) -> dict[str, Any]:
+def _arguments(wanted: TrafficFilter, offer: Offer) -> dict[str, Any]:
     given = wanted.arguments()
     if not offer.takes_user:
         given.pop("user_id", None)

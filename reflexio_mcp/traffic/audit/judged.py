@@ -36,6 +36,7 @@ class NoProblem:
 
 
 async def judged_in(state: State, owner: Callable[[], Awaitable[Owner]]) -> NoProblem:
+    """Read what was judged. If the state cannot be read, the result says so and has no judgement."""
     try:
         return NoProblem(await in_thread(state.judgements.of, await owner()))
     except StateUnusable as error:

@@ -99,7 +99,11 @@ PART_LEFT_OUT: Final = Fact(code=FactCode.PART_LEFT_OUT)
 
 @dataclass
 class Gathered:
-    """What a pass keeps of one finding: numbers, and the first places, one for each request."""
+    """What a pass keeps of one finding: numbers, and the first places, one for each request.
+
+    Args:
+        alone: no other session was compared for any of them, so a filter can select the finding.
+    """
 
     count: int = 0
     ids: list[str] = field(default_factory=list[str])
@@ -263,7 +267,7 @@ async def run_audit(
         facts=[*facts, *_what_rules_say(look, rows, skipped)],
         cursor=pager.cursor("audit", look.last, None).encode(scope, asked) if stopped and look.last else "",
     )
-    return _fitted(result)
+    return _cut_to_fit(result)
 
 
 class Skipped:
@@ -399,7 +403,8 @@ def limits_of(rules: Sequence[type[Rule]], found: Collection[str]) -> list[Fact]
     return [Fact(code=code) for code in dict.fromkeys(codes)]
 
 
-def _fitted(result: AuditResult) -> AuditResult:
+def _cut_to_fit(result: AuditResult) -> AuditResult:
+    """Leave out places of all findings until an answer has room, and then the last findings."""
     for places in PLACES:
         rows = [
             row.model_copy(update={"places": row.places[:places], "learnings": row.learnings[:places]})

@@ -163,7 +163,7 @@ def personal_in(text: str) -> Iterator[tuple[int, int, str]]:
     for start, match in _first_matches(_EMAIL, addresses):
         if not _NOBODY.fullmatch(match["box"]):
             yield start, start + len(match[0]), "e-mail"
-    # Each judge returns the kind of a number, or nothing if it is none of that kind.
+    # Each function returns its kind if a number is of that kind, and nothing otherwise.
     for pattern, kind_if in (
         (_CARD, _kind_if_card),
         (_IBAN, _kind_if_iban),
