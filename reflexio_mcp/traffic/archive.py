@@ -18,7 +18,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Final, TypeAlias, cast
+from typing import IO, Any, BinaryIO, Final, NamedTuple, TypeAlias, cast
 
 import anyio
 import anyio.to_thread
@@ -392,6 +392,11 @@ def as_plan(made: Manifest) -> Manifest:
     return made.model_copy(update={"facts": facts})
 
 
+class _Line(NamedTuple):
+    request: StoredRequest
+    text: bytes
+
+
 def requests_in(path: Path, user_id: str) -> list[bytes]:
     """Return the requests of an archive as JSON, the oldest first.
 
@@ -410,17 +415,17 @@ def requests_in(path: Path, user_id: str) -> list[bytes]:
                 # No request exceeds the limit of an answer.
                 read = iter(partial(lines.readline, MAX_REPLY_BYTES), b"")
                 ids = _Ids()
-                found = [(ids.checked(_request(line)), line) for line in read]
+                found = [_Line(ids.checked(_request(text)), text) for text in read]
     except InvalidInput:
         raise
     except OSError as error:
         raise InvalidInput("FILE", f"cannot be read: {error.strerror}; nothing was imported.") from None
     except Exception:  # noqa: BLE001 - a damaged archive fails in a dozen ways
         raise InvalidInput("FILE", NOT_AN_EXPORT) from None
-    if user_id and any(request.user_id != user_id for request, _ in found):
+    if user_id and any(line.request.user_id != user_id for line in found):
         raise InvalidInput("FILE", NOT_YOURS)
     found.reverse()  # In the file, the newest request of a session comes first.
-    return [line for _, line in sorted(found, key=lambda entry: entry[0].created_at)]
+    return [line.text for line in sorted(found, key=lambda line: line.request.created_at)]
 
 
 class _Ids:

@@ -71,13 +71,13 @@ class Showing:
     def _page_rows(self, items: Sequence[RequestWithInteractions]) -> Iterable[ExplorerRow]:
         """Yield rows for the explorer. `items` are requests of one session, newest first."""
         for item in items:
-            facts = {name: value for name, value in self.request(item) if value is not None}
-            facts["first_interaction"] = min(
+            fields = {name: value for name, value in self.request(item) if value is not None}
+            fields["first_interaction"] = min(
                 (interaction.interaction_id for interaction in item.interactions), default=0
             )
             if item is items[0] and not self.masked:
-                facts |= self._last_words(item)
-            yield ExplorerRow(**facts)
+                fields |= self._last_words(item)
+            yield ExplorerRow(**fields)
 
     def _last_words(self, item: RequestWithInteractions) -> dict[str, str]:
         for interaction in reversed(item.interactions):

@@ -64,8 +64,8 @@ class _Account:
 
     def __init__(self, in_turn: _InTurn) -> None:
         self.in_turn = in_turn
-        self.turn = anyio.Semaphore(1)
-        self.notice = anyio.Semaphore(1)
+        self.line_of_calls = anyio.Semaphore(1)
+        self.line_of_notices = anyio.Semaphore(1)
         self.calls = 0
         self.calls_from_address = Counter[str]()
         self.paused = 0
@@ -169,7 +169,7 @@ class Turn:
 
     @property
     def _line(self) -> anyio.Semaphore:
-        return self._account.notice if self._notice else self._account.turn
+        return self._account.line_of_notices if self._notice else self._account.line_of_calls
 
     async def _take(self) -> None:
         await self._line.acquire()

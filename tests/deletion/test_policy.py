@@ -233,7 +233,7 @@ async def test_learnings_are_not_deleted_while_it_is_not_known_what_they_came_fr
     assert set(world.backend.profiles) == {"p"}
 
 
-async def test_a_learning_that_was_deleted_before_that_was_no_longer_known_is_not_called_stored(
+async def test_a_deleted_learning_is_not_called_stored_if_holds_become_unknown_before_the_last_reading(
     world: World, tmp_path: Path
 ) -> None:
     await world.put("later", session="other", source="other", text="I like tea")

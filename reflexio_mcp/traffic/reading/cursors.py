@@ -101,7 +101,7 @@ class Cursor:
 
     def encode(self, scope: Scope, asked: TrafficFilter) -> str:
         _listing, _filter, *position = astuple(self)
-        return encode_cursor(self.listing, scope, question_of(asked), [_given(self.filter), position])
+        return encode_cursor(self.listing, scope, question_of(asked), [_set_fields(self.filter), position])
 
 
 def open_cursor(
@@ -139,5 +139,5 @@ def question_of(asked: TrafficFilter) -> list[Any]:
     return [*astuple(replace(asked, start_time=None, end_time=None)), *times]
 
 
-def _given(wanted: TrafficFilter) -> dict[str, Any]:
+def _set_fields(wanted: TrafficFilter) -> dict[str, Any]:
     return {name: value for name, value in asdict(wanted).items() if value not in (None, "")}

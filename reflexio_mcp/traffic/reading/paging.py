@@ -229,9 +229,11 @@ class SessionPager:
     async def _start(self, search: Search | None) -> tuple[int, RequestPage]:
         if after := self._after:
             key = (after.newest, after.session_id)
-            return await self._resume(
-                search, after.offset, key, lambda page: bool(page.sessions) and _key(page.sessions[0]) >= key
-            )
+
+            def begins_no_later(page: RequestPage) -> bool:
+                return bool(page.sessions) and _key(page.sessions[0]) >= key
+
+            return await self._resume(search, after.offset, key, begins_no_later)
         page = await self._page(0, search)
         if self._frozen is None:
             self._clock = page.server_time if page.server_time is not None else time.time()
@@ -361,10 +363,13 @@ class SessionPager:
         if after is None:
             return found
         if found.session_id == after.session_id:
-            shown = (after.created_at, after.arrival, after.request_id)
-            left = [item for item in found.whole if order_of(item) < shown] if after.request_id else []
+            if not after.request_id:  # the whole session was shown
+                return None
+            last_shown = (after.created_at, after.arrival, after.request_id)
+            left = [item for item in found.whole if order_of(item) < last_shown]
             return replace(found, requests=left, left_out=0) if left else None
-        return found if (found.newest, found.session_id) < (after.newest, after.session_id) else None
+        comes_after = (found.newest, found.session_id) < (after.newest, after.session_id)
+        return found if comes_after else None
 
 
 def _ids(page: RequestPage) -> list[str]:
