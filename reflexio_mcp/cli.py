@@ -362,6 +362,7 @@ def _filter(**help_of: str) -> AddArguments:
 
 
 def _settings(arguments: Namespace) -> Settings:
+    """Return the settings of a command, and begin to log as they say. Refuse an unusable policy, too."""
     from reflexio_mcp.traffic.policy import policy_at
 
     settings = load(flags=arguments.flags)
@@ -398,13 +399,12 @@ def _later(module: str, function: str) -> Callable[[Namespace], int]:
 
 
 def _run_install(arguments: Namespace) -> int:
-    from reflexio_mcp.install.command import Request, run_install, run_uninstall
+    from reflexio_mcp.install.command import InstallArguments, run_install, run_uninstall
 
-    typed = {
-        field.name: getattr(arguments, field.name) for field in fields(Request) if field.name in arguments
-    }
+    names = [field.name for field in fields(InstallArguments)]
+    typed = {name: getattr(arguments, name) for name in names if name in arguments}
     run = run_uninstall if arguments.command == "uninstall" else run_install
-    return run(Request(**typed))
+    return run(InstallArguments(**typed))
 
 
 def _run_doctor(arguments: Namespace) -> int:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from reflexio_mcp.backend import open_scope, open_state, owner_of
 from reflexio_mcp.read_commands import Screen, check_allowed
+from reflexio_mcp.render.blocks import lines
 from reflexio_mcp.render.publishing import stored
 from reflexio_mcp.render.words import SHELL
 from reflexio_mcp.rest.api_limits import MAX_INTERACTIONS
@@ -78,9 +79,7 @@ def run_publish(arguments: Namespace, settings: Settings) -> int:
         print_json(done)
         return 0
     told = stored(done, SHELL)
-    screen = Screen(settings)
-    for part in (told.said, *told.stored, told.then):
-        screen.say(part)
+    Screen(settings).say(lines(told.said, told.stored, told.then))
     return 0
 
 

@@ -19,7 +19,7 @@ from mcp.shared.message import ServerMessageMetadata
 from mcp.types import ElicitRequest, ElicitRequestFormParams, ElicitResult
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from reflexio_mcp.consent.policy import Question, Verdict, answered, refused, weigh
+from reflexio_mcp.consent.policy import Question, Verdict, only_shown, weigh, weigh_reply
 from reflexio_mcp.render.deletion import question
 from reflexio_mcp.results.progress import Step
 from reflexio_mcp.toolkit.context import Call, ProgressReporter, app_of, from_page, scope_of
@@ -210,7 +210,7 @@ def verdict_of(prepared: Prepared, consent: ElicitationResult[Reply]) -> Verdict
         return weighed
     reply = consent.data if isinstance(consent, AcceptedElicitation) else Reply()
     if isinstance(reply, Unanswered):
-        return refused(prepared.planned, "ask", "unanswered")
+        return only_shown(prepared.planned, "ask", "unanswered")
     # Each form has a single field; a `Reply` of its own has none.
     answer = next(iter(reply.model_dump().values()), None)
-    return answered(prepared.planned, weighed, answer)
+    return weigh_reply(prepared.planned, weighed, answer)

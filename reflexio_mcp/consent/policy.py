@@ -60,14 +60,14 @@ def weigh(
     else:
         mode = settings.confirm
     if planned.is_empty:
-        return refused(planned, mode, "held" if planned.held else "not_found")
+        return only_shown(planned, mode, "held" if planned.held else "not_found")
     is_wrong = bool(code) and not codes.check(code, planned.bound, now=now)
     if is_wrong or (mode == "preview" and not code):
         new_code = codes.make(planned.bound, now=now) if mode == "preview" else ""
-        return refused(planned, mode, "changed" if is_wrong else "planned", new_code)
+        return only_shown(planned, mode, "changed" if is_wrong else "planned", new_code)
     if mode != "ask":
         return Verdict(mode, code=code)
-    return Question(number_to_type(settings, planned)) if askable else refused(planned, mode, "cannot_ask")
+    return Question(number_to_type(settings, planned)) if askable else only_shown(planned, mode, "cannot_ask")
 
 
 def number_to_type(settings: Settings, planned: Planned) -> int | None:
@@ -78,15 +78,15 @@ def number_to_type(settings: Settings, planned: Planned) -> int | None:
     return None
 
 
-def answered(planned: Planned, question: Question, reply: bool | int | None) -> Verdict:
+def weigh_reply(planned: Planned, question: Question, reply: bool | int | None) -> Verdict:
     """Decide by a person's answer, which is `None` if it is not usable."""
     agreed = reply is True if question.number is None else reply == question.number
     if agreed:
         return Verdict("ask")
     mistyped = reply is not None and question.number is not None
-    return refused(planned, "ask", "wrong_number" if mistyped else "declined")
+    return only_shown(planned, "ask", "wrong_number" if mistyped else "declined")
 
 
-def refused(planned: Planned, mode: Mode, status: PlanStatus, confirm: str = "") -> Verdict:
+def only_shown(planned: Planned, mode: Mode, status: PlanStatus, confirm: str = "") -> Verdict:
     """Return the verdict that the plan is only shown. `confirm` is the code that would carry it out."""
     return Verdict(mode, status, planned.plan.model_copy(update={"confirm": confirm}))

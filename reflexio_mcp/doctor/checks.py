@@ -33,7 +33,16 @@ Status = Literal["ok", "note", "warning", "failure"]
 
 
 class Finding(NamedTuple):
-    """`name` is a key of `PROBLEMS`, or the kind of a failed call."""
+    """What a check has found.
+
+    Args:
+        what: the finding itself.
+        name: a key of `PROBLEMS`, or the kind of a failed call; empty if nothing is wrong.
+        why: what it means.
+        do: what to do about it.
+        check: a key of `CHECKS`, or `clients`.
+        where: this shell, or the client whose entry was checked.
+    """
 
     status: Status
     what: str

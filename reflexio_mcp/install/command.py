@@ -35,7 +35,7 @@ from reflexio_mcp.install.written import note_shared_server, was_written
 from reflexio_mcp.screen import TerminalProgress
 from reflexio_mcp.settings import HOSTED_URL, OPTIONS, ConfigurationError, load
 
-__all__ = ["Request", "run_install", "run_uninstall"]
+__all__ = ["InstallArguments", "run_install", "run_uninstall"]
 
 USER: Final = "REFLEXIO_USER_ID"
 
@@ -49,7 +49,7 @@ class Outcome(NamedTuple):
     """What a command did.
 
     Args:
-        facts: for a program; empty if the lines alone are the result.
+        facts: for a program.
         lines: for a person.
     """
 
@@ -58,8 +58,13 @@ class Outcome(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """The typed arguments: `flags` are settings by option name, `show` is `--print`."""
+class InstallArguments:
+    """What was typed.
+
+    Args:
+        flags: settings by option name.
+        show: `--print`.
+    """
 
     client: str = ""
     flags: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -74,42 +79,44 @@ class Request:
     json: bool = False
 
 
-def run_install(request: Request) -> int:
-    return _run(_install, request)
+def run_install(arguments: InstallArguments) -> int:
+    return _run(_install, arguments)
 
 
-def run_uninstall(request: Request) -> int:
-    return _run(_uninstall, request)
+def run_uninstall(arguments: InstallArguments) -> int:
+    return _run(_uninstall, arguments)
 
 
-def _run(work: Callable[[Request, Layout], Outcome], request: Request) -> int:
+def _run(work: Callable[[InstallArguments, Layout], Outcome], arguments: InstallArguments) -> int:
     try:
         with TerminalProgress().shown():
-            done = work(request, Layout.here())
+            done = work(arguments, Layout.here())
     except InstallError as error:
         sys.stderr.write(f"reflexio-mcp: {error}\n")
         return 1
-    if request.json:
+    if arguments.json:
         print(json.dumps(done.facts, indent=2, ensure_ascii=False))
     else:
         print("\n".join(done.lines))
     return 0
 
 
-def _outcome(status: str, client: Client, path: Path, request: Request, lines: Sequence[str]) -> Outcome:
-    facts = {"status": status, "client": client.name, "name": request.name, "file": str(path)}
+def _outcome(
+    status: str, client: Client, path: Path, arguments: InstallArguments, lines: Sequence[str]
+) -> Outcome:
+    facts = {"status": status, "client": client.name, "name": arguments.name, "file": str(path)}
     return Outcome(facts, lines)
 
 
-def _install(request: Request, layout: Layout) -> Outcome:
-    client, remote = _client_and_address(request)
-    if request.show:
-        pasted = snippet(client, _server(request, remote), request.name)
+def _install(arguments: InstallArguments, layout: Layout) -> Outcome:
+    client, remote = _client_and_address(arguments)
+    if arguments.show:
+        pasted = snippet(client, _server(arguments, remote), arguments.name)
         return Outcome({"status": "shown", "entry": pasted}, [pasted])
     if client is None:
         return _list_clients(
             layout,
-            request.name,
+            arguments.name,
             "For any other client: reflexio-mcp install --print",
             "Next: reflexio-mcp install NAME; --create for a client that was not found.",
         )
@@ -118,60 +125,61 @@ def _install(request: Request, layout: Layout) -> Outcome:
             f"{client.title} takes no shared server from its file: add {remote} in the app, under Customize, "
             "Connectors. That server must be reachable from the internet, and have a sign-in."
         )
-    if not client.is_here(layout) and not request.create:
+    if not client.is_here(layout) and not arguments.create:
         raise InstallError(
             f"{client.title} was not found: there is no {client.file(layout)}, and no command of it in PATH. Start it "
             "once and run this again, or add --create to write the file anyway."
         )
     file = ClientFile.read(client, client.file(layout))
-    found = file.entries.get(request.name)
-    server = _server(request, remote)
+    found = file.entries.get(arguments.name)
+    server = _server(arguments, remote)
     made = entry(client, server)
     about = _lines_about(client, server)
     if made == found:
-        same = f"{client.title} already has {request.name}; nothing needs to change: {file.path}"
-        return _outcome("unchanged", client, file.path, request, [same, *about])
-    if found is not None and not request.replace:
+        same = f"{client.title} already has {arguments.name}; nothing needs to change: {file.path}"
+        return _outcome("unchanged", client, file.path, arguments, [same, *about])
+    if found is not None and not arguments.replace:
         had = f" ({_settings(settings_of(client, found))})" if is_ours(client, found) else ""
         raise InstallError(
-            f"{client.title} already has a different entry named {request.name}{had}. It was left alone: {file.path}. "
-            f"Choose another name with --name, or add --replace to overwrite that entry with {_settings(server.env)}."
+            f"{client.title} already has a different entry named {arguments.name}{had}. It was left alone: "
+            f"{file.path}. Choose another name with --name, or add --replace to overwrite that entry with "
+            f"{_settings(server.env)}."
         )
-    pasted = snippet(client, server, request.name)
-    if request.dry_run:
+    pasted = snippet(client, server, arguments.name)
+    if arguments.dry_run:
         lines = [f"{file.path} would get:", pasted, *about, "Nothing was written (--dry-run)."]
-        return _outcome("planned", client, file.path, request, lines)
-    how = _change(client, layout, file.path, request.name, made, f"Add this to it by hand:\n{pasted}")
+        return _outcome("planned", client, file.path, arguments, lines)
+    how = _change(client, layout, file.path, arguments.name, made, f"Add this to it by hand:\n{pasted}")
     if remote:
-        note_shared_server(file.path, request.name, remote)
+        note_shared_server(file.path, arguments.name, remote)
     lines = [
-        f"{'Replaced' if found else 'Added'} {request.name} in {client.title}: {file.path}",
+        f"{'Replaced' if found else 'Added'} {arguments.name} in {client.title}: {file.path}",
         *how,
         *about,
         f"Next: quit {client.title} completely and start it again.",
         "Then ask it: What have you stored about me today?",
     ]
-    return _outcome("replaced" if found else "added", client, file.path, request, lines)
+    return _outcome("replaced" if found else "added", client, file.path, arguments, lines)
 
 
-def _server(request: Request, remote: str) -> Server:
+def _server(arguments: InstallArguments, remote: str) -> Server:
     """Return the server from flags and environment. An earlier entry is ignored: its address may not belong to the
     key.
     """
     if remote:
-        with_token = request.with_key or bool(os.environ.get(BEARER, "").strip())
+        with_token = arguments.with_key or bool(os.environ.get(BEARER, "").strip())
         return Server(remote=remote, with_token=with_token)
-    settings = load(flags=request.flags)
+    settings = load(flags=arguments.flags)
     env: dict[str, str] = {}
     for option in OPTIONS:
-        text = request.flags.get(option.name, os.environ.get(option.env, "")).strip()
+        text = arguments.flags.get(option.name, os.environ.get(option.env, "")).strip()
         if text and not option.secret and option.group != "http":
             # A path must mean the same in any folder.
             is_path = option.is_path and text != ":memory:"
             env[option.env] = str(Path(text).expanduser().absolute()) if is_path else text
-    if settings.api_key or request.with_key:
+    if settings.api_key or arguments.with_key:
         env[KEY] = settings.api_key or PLACEHOLDER
-    if request.every_user:
+    if arguments.every_user:
         env.pop(USER, None)
     elif USER not in env:
         env[USER] = _account()
@@ -293,37 +301,37 @@ def _backed_up(backup: Path | None) -> list[str]:
     return [f"Backup of the file as it was: {backup}"] if backup else []
 
 
-def _uninstall(request: Request, layout: Layout) -> Outcome:
-    client, remote = _client_and_address(request)
+def _uninstall(arguments: InstallArguments, layout: Layout) -> Outcome:
+    client, remote = _client_and_address(arguments)
     if client is None:
-        return _list_clients(layout, request.name, "Next: reflexio-mcp uninstall NAME")
+        return _list_clients(layout, arguments.name, "Next: reflexio-mcp uninstall NAME")
     file = ClientFile.read(client, client.file(layout))
-    old = file.entries.get(request.name)
+    old = file.entries.get(arguments.name)
     if old is None:
-        absent = f"{client.title} has no server named {request.name}: there is nothing to remove."
-        return _outcome("absent", client, file.path, request, [absent])
+        absent = f"{client.title} has no server named {arguments.name}: there is nothing to remove."
+        return _outcome("absent", client, file.path, arguments, [absent])
     removable = is_ours(client, old, remote)
     if not remote and not removable:
         address = old.get(client.url_key)
-        removable = is_shared_server(client, request.name, old) or was_written(
-            file.path, request.name, address
+        removable = is_shared_server(client, arguments.name, old) or was_written(
+            file.path, arguments.name, address
         )
     if not removable:
         raise InstallError(
-            f"{request.name} in {client.title} is not a server that install wrote, so it was left alone."
-            f"{_advice_on_shared_server(client, request.name, old)} Else remove it from {file.path} by hand."
+            f"{arguments.name} in {client.title} is not a server that install wrote, so it was left alone."
+            f"{_advice_on_shared_server(client, arguments.name, old)} Else remove it from {file.path} by hand."
         )
-    if request.dry_run:
-        planned = f"{request.name} would be removed from {file.path}. Nothing was removed (--dry-run)."
-        return _outcome("planned", client, file.path, request, [planned])
-    how = _change(client, layout, file.path, request.name, {}, f"Remove {request.name} from it by hand.")
+    if arguments.dry_run:
+        planned = f"{arguments.name} would be removed from {file.path}. Nothing was removed (--dry-run)."
+        return _outcome("planned", client, file.path, arguments, [planned])
+    how = _change(client, layout, file.path, arguments.name, {}, f"Remove {arguments.name} from it by hand.")
     lines = [
-        f"Removed {request.name} from {client.title}: {file.path}",
+        f"Removed {arguments.name} from {client.title}: {file.path}",
         *how,
         "What was stored is still there, for other clients too.",
         f"Next: quit {client.title} completely and start it again.",
     ]
-    return _outcome("removed", client, file.path, request, lines)
+    return _outcome("removed", client, file.path, arguments, lines)
 
 
 def _advice_on_shared_server(client: Client, name: str, held: Mapping[str, Any]) -> str:
@@ -335,26 +343,26 @@ def _advice_on_shared_server(client: Client, name: str, held: Mapping[str, Any])
     return f" If it is your team's shared server, run: {shlex.join(words)}"
 
 
-def _client_and_address(request: Request) -> tuple[Client | None, str]:
+def _client_and_address(arguments: InstallArguments) -> tuple[Client | None, str]:
     """Return the named client, and the address of the shared server; empty without `--remote`."""
-    if not re.fullmatch(r"[\w-]{1,60}", request.name, re.ASCII):
+    if not re.fullmatch(r"[\w-]{1,60}", arguments.name, re.ASCII):
         raise ConfigurationError("--name takes letters, digits, - and _.")
-    client = next((candidate for candidate in CLIENTS if candidate.name == request.client.lower()), None)
-    if request.client and client is None:
+    client = next((candidate for candidate in CLIENTS if candidate.name == arguments.client.lower()), None)
+    if arguments.client and client is None:
         known = ", ".join(candidate.name for candidate in CLIENTS)
         raise ConfigurationError(
             f"There is no such client. Known clients: {known}. For any other client, use install --print."
         )
-    typed = [option.flag for option in OPTIONS if option.name in request.flags]
-    if request.every_user and "--user-id" in typed:
+    typed = [option.flag for option in OPTIONS if option.name in arguments.flags]
+    if arguments.every_user and "--user-id" in typed:
         raise ConfigurationError("--every-user cannot be combined with --user-id.")
-    if request.remote is None:
+    if arguments.remote is None:
         return client, ""
     if typed:
         raise ConfigurationError(
             f"--remote cannot be combined with {' or '.join(typed)}: that is set where the shared server runs."
         )
-    return client, _address(request.remote.strip())
+    return client, _address(arguments.remote.strip())
 
 
 def _address(text: str) -> str:

@@ -115,9 +115,8 @@ def is_shared_server(client: Client, name: str, held: Mapping[str, Any]) -> bool
     address = held.get(client.url_key) if client.url_key else None
     if not isinstance(address, str):
         return False
-    plain, with_token = (
-        entry(client, Server(remote=address, with_token=takes_token)) for takes_token in (False, True)
-    )
+    plain = entry(client, Server(remote=address))
+    with_token = entry(client, Server(remote=address, with_token=True))
     forms = [plain] if name == NAME else []
     if with_token != plain:
         forms.append(with_token)

@@ -271,7 +271,7 @@ def _described(part: UnreadablePart) -> str:
     return f"{what} {times or 'at an unknown time'}"
 
 
-_SOURCES = {
+_WORDS_OF_SOURCE = {
     "recorded": "",
     "reconstructed": "source inferred: probably the last request before the learning",
     "not_known": "source not known",
@@ -407,7 +407,7 @@ def evidence(learning: LearningRow) -> Iterator[str]:
     others = f" and {counted(learning.more_requests, 'more request')}" if learning.more_requests else ""
     gone, unread = learning.interactions_deleted, learning.interactions_not_looked_up
     yield row(
-        _SOURCES[learning.source],
+        _WORDS_OF_SOURCE[learning.source],
         f"may come from {'; '.join(sources)}{others}" if sources else "",
         f"read at the same time, not quoted: {counted(learning.window_only, 'interaction')}"
         if learning.window_only
