@@ -8,7 +8,7 @@ from typing import Final
 from reflexio_mcp.results.answer_size import PAGE_CHARS, TEXT_CHARS
 from reflexio_mcp.results.base import Moment, fence
 
-__all__ = ["Told", "quoted", "sentence"]
+__all__ = ["Told", "lines", "quoted", "sentence"]
 
 IDS_NAMED: Final = 20
 """Number of ids that a list names; the rest is counted."""
